@@ -316,12 +316,16 @@ def join(
     Also returns the coverage rows of the sources, and those of the joining.
     """
     from assess.sources.joining.findings import name_findings
-    from assess.sources.joining.hosts import join_replicas, settle_hosts
+    from assess.sources.joining.hosts import (
+        follow_addresses,
+        join_replicas,
+        settle_hosts,
+    )
     from assess.sources.joining.merge import to_tables
 
     batches, of_hosts = settle_hosts(batches)
     batches, of_replicas = join_replicas(batches)
-    batches = name_findings(batches)
+    batches = follow_addresses(name_findings(batches))
     tables, of_names = to_tables(batches, rules)
     of_secrets = mask_tables(tables)
     notes = [*of_hosts, *of_replicas, *of_names, *of_secrets]

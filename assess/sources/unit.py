@@ -21,7 +21,7 @@ from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
 from assess.sources.edges.siblings import Callee
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
-from assess.sources.redact import is_secret, keep_env, scrub
+from assess.sources.redact import is_secret, keep_env, scrub, secret_names
 from assess.sources.volumes import volume_id
 
 FRAMES = (  # that a platform fills
@@ -201,6 +201,7 @@ def workload_row(unit: Unit) -> Row:
         ports=unit.ports_text,
         env_names_n=len(unit.environment),
         secret_like_env_n=unit.secret_like_n,
+        secret_env_names=secret_names(unit.environment),
     )
 
 
@@ -309,18 +310,13 @@ def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
 
 def unread_note(units: Iterable[Unit]) -> Row:
     """Return columns of a coverage row about what services refer to and nobody read."""
-    parts = [part for unit in units for part in unit.containers]
-    unread = sorted({what for part in parts for what in part.unread})
+    unread = sorted(
+        {w for unit in units for part in unit.containers for w in part.unread}
+    )
     if not unread:
         return {}
-    listed = ", ".join(unread[:_UNREAD_SHOWN])
-    more = len(unread) - _UNREAD_SHOWN
-    rest = f" and {more} more" if more > 0 else ""
-    hint = f"not read, so the dependencies in it are unknown: {listed}{rest}"
+    hint = f"not read, so the dependencies in it are unknown: {', '.join(unread)}"
     return {"status": "partial", "unmapped_n": len(unread), "hint": scrub(hint)}
-
-
-_UNREAD_SHOWN = 5  # things that a hint names
 
 
 def merge_services(rows: list[Row]) -> list[Row]:

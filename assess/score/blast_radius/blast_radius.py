@@ -29,7 +29,7 @@ from assess.score.blast_radius.topology import (
     Topology,
     build_topology,
 )
-from assess.score.blast_radius.uncertain import Sampling, fewest_draws
+from assess.score.blast_radius.uncertain import Sampling
 from assess.score.blast_radius.unseen import (
     callers_seen,
     dependencies_observed,
@@ -99,15 +99,16 @@ def score_blast_radius(
         topology, graphs["hi"], sampling, int(settings["pairs_max"])
     )
     drawn = wanted | _worst_loss(topology, graphs, sampling, int(settings["drawn_most"]))
-    impacts = _impacts(topology, graphs, sampling, listed=listed, drawn=drawn)
+    none = np.zeros(len(drawn), bool)
+    is_small = len(drawn) <= settings["drawn_lo_most"]
+    simulated = {"lo": drawn if is_small else none, "point": drawn, "hi": none}
+    impacts = _impacts(topology, graphs, sampling, listed=listed, drawn=simulated)
     seen = seen_sides(inventory, policy, topology.services)
     worst = _worst(topology, with_unseen(topology, graphs["hi"], seen), sampling)
     frame = _frame(topology, impacts, worst)
     reach = _reach(topology, impacts)
     affected = _affected(topology, reach)
 
-    # a move is many scenarios, a validation many failures: as few draws as the error allows
-    rough = replace(sampling, draws=fewest_draws(policy))
     moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
     if detail:
         service_drawn = drawn[: len(topology.services)]  # they come first
@@ -116,7 +117,7 @@ def score_blast_radius(
             policy,
             topology,
             graphs=graphs,
-            sampling=rough,
+            sampling=sampling,
             drawn=service_drawn,
         )
     services = _services(frame, topology, impacts["point"], worst)
@@ -131,7 +132,7 @@ def score_blast_radius(
         failures,
         affected=affected,
         frame=frame,
-        sampling=rough,
+        sampling=sampling,
     )
     return BlastRadius(
         frame.sort_values("impact", ascending=False, kind="stable"),
@@ -191,11 +192,11 @@ def _impacts(
     sampling: Sampling,
     *,
     listed: Booleans,
-    drawn: Booleans,
+    drawn: Mapping[str, Booleans],
 ) -> dict[str, Impact]:
     """Propagate the failure of every element; levels that do not differ are computed once.
 
-    What can be reached needs no draws.
+    What can be reached needs no draws, and the lower end of a large fleet is bounded.
     """
     n = len(topology.elements)
     known: dict[bytes, Impact] = {}
@@ -207,10 +208,9 @@ def _impacts(
         key = graph.p.tobytes() + element.tobytes() + node.tobytes()
         # only bounds differ by level where all else is equal
         if graph.uncertain:
-            key += bound.encode()
+            key += bound.encode() + drawn[level].tobytes()
         if key not in known:
-            simulated = np.zeros(n, bool) if level == "hi" else drawn
-            failing = Scenarios(element, node, n, listed, simulated)
+            failing = Scenarios(element, node, n, listed, drawn[level])
             known[key] = propagate(graph, failing, sampling=sampling, bound=bound)
         impacts[level] = known[key]
     return impacts

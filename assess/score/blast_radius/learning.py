@@ -20,7 +20,7 @@ from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure
 from assess.score.blast_radius.topology import Topology
 
-ROUNDS = 10  # of sharing failures among the edges that can have caused them
+ROUNDS = 6  # of sharing failures among the edges that can have caused them
 CERTAIN = 1e-4  # a probability that can be learned keeps this far from 0 and 1
 FAR = 1 << 30  # steps to what no failure leads to
 
@@ -30,10 +30,14 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
 
     ``failed`` says whether the caller went down, with this edge among the possible causes.
     """
+    from scipy.sparse.csgraph import connected_components
+
     src = topology.caller
     dst = topology.callee
     initial = topology.initially_down([f.element for f in failures], "hi")
     calls = topology.matrix()
+    _, loop = connected_components(calls, connection="strong")
+    on_cycle = loop[src] == loop[dst]
     columns: dict[str, list[Any]] = {"failure": [], "edge": [], "failed": []}
     for position, failure in enumerate(failures):
         initially = initial[position]
@@ -42,8 +46,9 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
         live = np.flatnonzero(down[dst] & failure.seen[src] & ~initially[src])
         failed = failure.down[src[live]]
         steps = _steps(calls, initially, down)
-        # who was nearer to what failed did not go down because of who is further away
-        counts = ~failed | (steps[dst[live]] <= steps[src[live]])
+        # on a cycle, who was nearer to what failed did not go down because of who is further away
+        is_later = steps[dst[live]] > steps[src[live]]
+        counts = ~(failed & on_cycle[live] & is_later)
         columns["failure"].append(np.full(counts.sum(), position))
         columns["edge"].append(live[counts])
         columns["failed"].append(failed[counts])
@@ -186,8 +191,8 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
 
     Notes
     -----
-    An edge starts at the policy's ``m = q / d**a``. Kinds of dependency, kinds of fault, services
-    that are called and services that call each move the log odds of m as far as their trials say:
+    An edge starts at the policy's ``m = q / d**a``. Kinds of dependency, kinds of fault and
+    services that call each move the log odds of m as far as their trials say:
     a group of n trials with k failures, where m expected the mean M, moves to
     ``(k + s M) / (n + s)``, with s = ``pool_strength``. The edge itself is then the Beta posterior
     with mean ``(k + 2 m) / (n + 2)``. A failure with several possible causes counts for each with
@@ -207,13 +212,13 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
     caused: Floats = np.zeros(len(edges))
     strengths: Floats = tries + strength
     for _ in range(ROUNDS):
-        m, shift = _pooled(base, edge, groups, share, pool)
+        m, shift = _pooled(base, edge, groups, share, strength, pool)
         caused = np.asarray(np.bincount(edge, share, len(edges)), float)
         p = (caused + strength * m) / strengths
         each = _expit(_logit(p[edge]) + shift[groups.fault])
         share = trials.shared(each)
     doubt = np.asarray(np.bincount(edge, share * (1 - share), len(edges)), float)
-    weight = float(settings["edge_trust"]) * _weight(p, strengths, doubt)
+    weight = _weight(p, strengths, doubt)
     given = is_given(edges).to_numpy()
     p[given] = edges["point"].to_numpy("float64")[given]
     return Learned(
@@ -237,22 +242,22 @@ class _Groups:
 
     @classmethod
     def of(cls, evidence: Evidence, trials: Trials) -> _Groups:
-        """Group edges by their kind, by what is called and by who calls."""
+        """Group edges by their kind and by who calls."""
         topology = evidence.topology
         by_edge = {
             "kind": pd.factorize(topology.edges["kinds"], sort=True)[0],
-            "callee": topology.callee,
             "caller": topology.caller,
         }
         fault = evidence.fault[trials.failure]
         return cls(by_edge, fault, len(evidence.faults))
 
 
-def _pooled(
+def _pooled(  # noqa: PLR0913, PLR0917
     base: Floats,
     edge: Integers,
     groups: _Groups,
     share: Floats,
+    strength: float,
     pool: float,
 ) -> tuple[Floats, Floats]:
     """Return by edge the probability moved by its groups, and by fault its effect.
@@ -264,13 +269,15 @@ def _pooled(
     moved = base.copy()
     tries = _sums(edge, np.ones(len(edge)), n)
     fell = _sums(edge, share, n)
+    # many trials of one edge say little of another (beta-binomial, correlation 1 / (s + 1))
+    worth = (strength + 1) / (np.maximum(tries, 1) + strength)
     effect: Floats = np.zeros(groups.faults_n)
     for name, group in groups.by_edge.items():
         expected = _sums(edge, _expit(trial), n)
         shift = _shift(
-            _all_but_own(tries, group),
-            _all_but_own(fell, group),
-            _all_but_own(expected, group),
+            _all_but_own(worth * tries, group),
+            _all_but_own(worth * fell, group),
+            _all_but_own(worth * expected, group),
             pool,
         )
         trial = trial + shift[edge]

@@ -38,14 +38,18 @@ class Sampling:
     block_mib: float
     exposed_from: float = 0.5
     level: float = 0.9
+    draws_least: int = 600
+    se_max: float = 0.01
 
     @classmethod
     def of(cls, policy: Policy) -> Sampling:
-        """Read the tables ``simulation`` and ``blast_radius``; draw at least `fewest_draws`."""
+        """Read the tables ``simulation`` and ``blast_radius``; draw `fewest_draws` at most."""
         settings = policy["blast_radius"]
         return cls(
             seed=policy.seed,
-            draws=max(policy.draws, fewest_draws(policy)),
+            draws=fewest_draws(policy),
+            draws_least=int(settings["draws_least"]),
+            se_max=float(settings["se_max"]),
             enumerate_up_to=settings["enumerate_up_to"],
             block_mib=settings["block_mib"],
             exposed_from=settings["exposed_from"],
@@ -136,8 +140,10 @@ def decide(
         outcomes, chance = _enumerate(graph.p[doubtful])
         masks = dict(zip(doubtful.tolist(), outcomes, strict=True))
     else:
-        chance = np.full(sampler.sampling.draws, 1 / sampler.sampling.draws)
-        masks = {arc: sampler.mask(arc) for arc in doubtful.tolist()}
+        draws = _draws(graph, node, sampler.sampling)
+        chance = np.full(draws, 1 / draws)
+        first = (1 << draws) - 1
+        masks = {arc: sampler.mask(arc) & first for arc in doubtful.tolist()}
     width = len(chance)
     down = _reach(graph, node, way, masks, width)
     losses = _losses(graph.weight[node], down, width)
@@ -149,6 +155,15 @@ def decide(
     p = np.array([bits.bit_count() / width for bits in down])
     se = float(losses.std(ddof=1) / math.sqrt(width))
     return Outcome(node, p, float(losses.mean()), se, exact=False, ends=ends)
+
+
+def _draws(graph: Graph, node: Integers, sampling: Sampling) -> int:
+    """Return the draws that keep the standard error small: few where little can be reached."""
+    total = float(graph.weight.sum()) or 1.0
+    share = float(graph.weight[node].sum()) / total
+    # the standard deviation of a share is at most half of what can be reached
+    enough = math.ceil((share / 2 / sampling.se_max) ** 2) + 1
+    return min(sampling.draws, max(enough, sampling.draws_least))
 
 
 def _losses(

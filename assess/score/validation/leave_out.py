@@ -24,7 +24,7 @@ ELEMENT = "element"
 SCHEMES = (EVENT, ELEMENT)
 LEARNED = "learned"
 FLAT = "flat p"
-GRID = 200  # flat probabilities are rounded to this part, so that many share their draws
+GRID = 50  # flat probabilities are rounded to this part, so that many share their draws
 
 
 @dataclass(eq=False)

@@ -304,11 +304,7 @@ _GENERIC = LISTS["generic"]
 
 
 def _made(
-    host: str,
-    port: str = "",
-    scheme: str = "",
-    *,
-    is_sure: bool = True,
+    host: str, port: str = "", scheme: str = "", *, is_sure: bool = True
 ) -> Address | None:
     """Make an address; None for the own host, a wildcard, and what cannot be a host."""
     name = host.lower().strip(".")
@@ -318,10 +314,4 @@ def _made(
         re.fullmatch(r"[\d.]+", name) and not _IP.fullmatch(name)
     ):
         return None
-    number = int(port) if port else None
-    return Address(
-        host=name,
-        port=number,
-        scheme=scheme,
-        is_sure=is_sure,
-    )
+    return Address(name, int(port) if port else None, scheme, is_sure)

@@ -18,9 +18,12 @@ from assess.sources.edges.address import (
     words_of,
 )
 from assess.sources.edges.kinds import CALL, STORES, kind_of, kind_of_image, kind_of_name
-from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.edges.siblings import Callee, Siblings, inner_name
 
 UNRESOLVED = 0.6  # confidence in a name that no service of the platform has [share]
+RULE = "address"
+# A space that no service is in: such a name never means one of any other space.
+NOWHERE = "-"
 _EVIDENCE = {"env": "environment", "command": "command", "config": "config-file"}
 START_ORDER = "start_order"
 WATCHERS = ("telemetry", "log")
@@ -39,25 +42,15 @@ class Text:
 
 @dataclass(frozen=True)
 class Mention:
-    """An address in a text, without the text."""
+    """An address in a text, whose value stays behind."""
 
     address: Address
-    basis: str = "env"
-    name: str = ""
-    is_possible: bool = False
-    is_wait: bool = False
+    text: Text
 
 
-def variables(environment: Mapping[str, str], *, is_possible: bool = False) -> list[Text]:
+def variables(environment: Mapping[str, str]) -> list[Text]:
     """Return the texts of an environment."""
-    return [
-        Text(
-            value,
-            name=name,
-            is_possible=is_possible,
-        )
-        for name, value in sorted(environment.items())
-    ]
+    return [Text(value, name=name) for name, value in sorted(environment.items())]
 
 
 def command_line(item: Row, *keys: str) -> tuple[Text, ...]:
@@ -78,15 +71,8 @@ def mentions(texts: Iterable[Text]) -> list[Mention]:
         addresses = (
             of_variable(text.name, text.value) if is_variable else of_text(text.value)
         )
-        for address in addresses:
-            mention = Mention(
-                address,
-                basis=text.basis,
-                name=text.name,
-                is_possible=text.is_possible,
-                is_wait=text.is_wait,
-            )
-            found.setdefault(mention)
+        origin = replace(text, value="")
+        found |= dict.fromkeys(Mention(address, origin) for address in addresses)
     return list(found)
 
 
@@ -111,12 +97,12 @@ def needs(
         callee = siblings.find(address.host, space)
         if callee is None and address.is_sure:
             callee = _stranger(address, space)
-        if callee is None or (mention.is_possible and _is_stranger(callee)):
+        if callee is None or (mention.text.is_possible and _is_stranger(callee)):
             continue
         row = _row(caller.name, callee, mention)
         is_call = row["kind"] == CALL
         is_stranger = _is_stranger(callee)
-        if is_call and is_stranger and is_own(mention.name, own):
+        if is_call and is_stranger and is_own(mention.text.name, own):
             continue
         if is_call and watches and not is_stranger:
             row["kind"] = "telemetry"
@@ -139,29 +125,32 @@ def is_own(variable: str, own: set[str]) -> bool:
 def _stranger(address: Address, space: str) -> Callee:
     """Return a host that is no sibling."""
     host = address.host
+    if inside := inner_name(host):
+        name, space = inside
+        return Callee(Name(name, RULE, UNRESOLVED, space or NOWHERE))
     if address.is_outside:
         return Callee(f"{EXTERNAL}{host}")
-    return Callee(Name(host, "address", UNRESOLVED, space))
+    return Callee(Name(host, RULE, UNRESOLVED, space or NOWHERE))
 
 
 def _is_stranger(callee: Callee) -> bool:
-    return isinstance(callee.name, str) or callee.name.rule == "address"
+    return isinstance(callee.name, str) or callee.name.rule == RULE
 
 
 def _row(src: Name | str, callee: Callee, mention: Mention) -> Row:
-    variable = mention.name if mention.basis == "env" else ""
+    variable = mention.text.name if mention.text.basis == "env" else ""
     found = kind_of(mention.address, callee.image, variable)
     kind = found.kind
-    if mention.is_wait and kind not in STORES:
+    if mention.text.is_wait and kind not in STORES:
         kind = START_ORDER
     return dependency_row(
         src,
         callee.name,
         kind,
-        _EVIDENCE[mention.basis],
+        _EVIDENCE[mention.text.basis],
         protocol=found.protocol or None,
-        address_basis=mention.basis,
-        possible=mention.is_possible,
+        address_basis=mention.text.basis,
+        possible=mention.text.is_possible,
         _is_known=found.is_known,
     )
 

@@ -13,12 +13,32 @@ _DOMAIN = re.compile(
 )
 
 
+def _split(host: str) -> tuple[str, str]:
+    """Split the domain of a platform from a host; empty where it has none."""
+    tail = _TAIL.search(host)
+    if tail and _DOMAIN.fullmatch(host[tail.start() :]):
+        return host[: tail.start()], host[tail.start() :]
+    return host, ""
+
+
+def inner_name(host: str) -> tuple[str, str] | None:
+    """Return name and namespace of a host in the domain of a platform; None for any other."""
+    plain, tail = _split(host)
+    if not tail:
+        return None
+    *_, name, space = ["", *plain.split(".")]
+    return (name, space) if name and tail.startswith(".svc") else (space, "")
+
+
 @dataclass(frozen=True)
 class Callee:
     """What an address leads to."""
 
     name: Name | str
     image: str = ""  # repository
+
+
+_TAIL = re.compile(r"\.(?:svc|service|connect|virtual|query|ingress)(?:\.|$)")
 
 
 @dataclass
@@ -56,10 +76,7 @@ class Siblings:
 
     def _readings(self, host: str, space: str) -> list[tuple[str, str]]:
         """List the spaces and names that a host may stand for, the most exact first."""
-        plain = host
-        tail = re.search(r"\.(?:svc|service|connect|virtual|query|ingress)(?:\.|$)", host)
-        if tail and _DOMAIN.fullmatch(host[tail.start() :]):
-            plain = host[: tail.start()]
+        plain, tail = _split(host)
         labels = plain.split(".")
         readings = [(space, host), (space, plain), ("", host), ("", plain)]
         if len(labels) > 1 and (tail or len(labels) == 2):

@@ -15,11 +15,15 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any
 
+from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Batches, Name, Row, type_of
 from assess.sources.joining.identity import ENV_WORDS
 
 _Host = tuple[str, str]  # type of the source, and host_id
 ID_LENGTH = 12  # as the command line of Docker shows ids
+KNOWN = 0.7  # confidence in the only service of a host [share]
+_DECLARED = ("env", "command", "config")  # texts: traffic is joined where it was seen
+_Services = dict[str, dict[Name, None]]  # by host or address
 _Owners = dict[str, dict[_Host, None]]  # hosts by name
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv8": "arm64"}
 _COMPARED = ("arch", "cloud_id", "vcpus")
@@ -246,3 +250,56 @@ def _tasks(batches: Batches) -> dict[str, Row]:
                 tasks[identifier] = row
                 tasks[identifier[:ID_LENGTH]] = row
     return tasks
+
+
+# ---- declared addresses ----
+
+
+def follow_addresses(batches: Batches) -> Batches:
+    """Return batches in which declared addresses lead to the service that is there.
+
+    An address of a host leads to a service only where it is the only one there.
+    """
+    services = _services_at(batches)
+
+    def follow(_: str, row: Row) -> Row:
+        if row.get("address_basis") not in _DECLARED:
+            return row
+        found = services.get(_host_of(row["dst"]), {})
+        if len(found) != 1:
+            return row
+        return row | {"dst": next(iter(found)), "confidence": KNOWN}
+
+    return [
+        (label, batch.map(follow) if batch.rows.get("dependencies") else batch)
+        for label, batch in batches
+    ]
+
+
+def _host_of(dst: Name | str) -> str:
+    """Return the address that no service of its own platform has; empty for a service."""
+    if isinstance(dst, str):
+        return dst.removeprefix(EXTERNAL).lower()
+    return dst.name.lower() if dst.rule == "address" else ""
+
+
+def _services_at(batches: Batches) -> _Services:
+    """Index the services by their addresses, and by the names and addresses of their hosts."""
+    at: _Services = defaultdict(dict)
+    on: _Services = defaultdict(dict)
+    for _, batch in batches:
+        for row in (*batch.rows.get("workloads", ()), *batch.rows.get("services", ())):
+            names = row.get("names") or ()
+            for address in _addresses(row):
+                at[address] |= dict.fromkeys(names[:1])
+            if host := row.get("host_id"):
+                on[host] |= dict.fromkeys(names[:1])
+    for _, batch in batches:
+        for row in batch.rows.get("hosts", ()):
+            for address in {*spellings(row), *_addresses(row)}:
+                at[address] |= on.get(row["host_id"], {})
+    return at
+
+
+def _addresses(row: Row) -> list[str]:
+    return [part.lower() for part in str(row.get("addresses") or "").split(";") if part]

@@ -15,11 +15,11 @@ from assess.config import data_path
 from assess.inventory import from_frames, load
 from assess.policy.policy import load_policy
 from assess.score.assessment import judge_claims, what_next
-from assess.score.blast_radius.validation import measures
 from assess.score.evidence.tables import gather
 from assess.score.incidents import exposure as module
 from assess.score.incidents.exposure import exposure, incident_rates
 from assess.score.upgrade_churn.pace import places
+from assess.score.validation.validation import measures
 from assess.score.what_next import budget
 
 POLICY = load_policy()
