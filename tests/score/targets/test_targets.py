@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import assess
 from assess.cli import cli
-from assess.errors import PolicyError
+from assess.errors import AssessError, PolicyError
 from assess.score.targets import dominated
 
 ROW = [
@@ -328,3 +328,14 @@ def test_an_empty_fleet_has_no_rows(policy):
         )
         == 0
     )
+
+
+def test_what_next_for_one_target(policy):
+    inventory = assess.load("data/sample/2026Q3")
+    there = assess.what_next(inventory, policy, target="fargate").frame["label"]
+    today = assess.what_next(inventory, policy).frame["label"]
+    # its system has ended where it is, and a provider patches the one it would move to
+    assert today["legacy-admin"] == "HOLD"
+    assert there["legacy-admin"] != "HOLD"
+    with pytest.raises(AssessError, match="there is no target 'fargat'"):
+        assess.what_next(inventory, policy, target="fargat")
