@@ -409,7 +409,7 @@ def test_a_snapshot_is_replaced_only_when_asked_and_only_by_a_whole_one(
     place = tmp_path / "2026Q3"
     store.write_snapshot(small(), place)
     before = {file.name: file.read_bytes() for file in place.iterdir()}
-    with pytest.raises(AssessError, match="--force"):
+    with pytest.raises(AssessError, match="never written over"):
         store.write_snapshot(small(), place, format="csv")
     with monkeypatch.context() as patch:
         patch.setattr(
