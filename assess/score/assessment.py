@@ -8,7 +8,7 @@ room of its own, add a cached property here that calls it, and name the property
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -96,6 +96,15 @@ class Assessment:
         return given or score_upgrade_churn(
             self.inventory, self.policy, history=self.upgrades
         )
+
+    def heading(self, target: str = "", by: str = "") -> Assessment:
+        """Return the same assessment with the churn up to a target, or a day, of one's own."""
+        if not target and not by:
+            return self
+        churn = score_upgrade_churn(
+            self.inventory, self.policy, target=target, by=by, history=self.upgrades
+        )
+        return replace(self, given={**self.given, "upgrade_churn": churn})
 
     @cached_property
     def what_next(self) -> WhatNext:
