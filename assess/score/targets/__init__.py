@@ -360,8 +360,8 @@ def _why(
     who = "its provider patches" if is_provided(target) else "we patch"
     is_free = part["blockers"].eq("")
     reason = part["blockers"].mask(is_free, "nothing is in the way")
-    lo = part["hours_per_year_lo"].astype(float).map("{:.0f}".format)
-    hi = part["hours_per_year_hi"].astype(float).map("{:.0f}".format)
+    lo = part["hours_per_year_lo"].astype(float).map("{:.0f}".format).astype("str")
+    hi = part["hours_per_year_hi"].astype(float).map("{:.0f}".format).astype("str")
     work = f"; {who}, " + lo + " to " + hi + " hours a year"
     no_cost = missing.reindex(part.index)
     cost_words = ("; no cost without " + no_cost).where(no_cost.ne(""), "")

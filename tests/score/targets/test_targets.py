@@ -311,3 +311,20 @@ def test_the_decision_record_offers_the_targets(policy):
     assert "Move it to" in text
     assert "hours of upgrades per year" in text
     assert "cost per month unknown" in text
+
+
+def test_an_empty_fleet_has_no_rows(policy):
+    empty = assess.from_frames({}, snapshot_at=AT)
+    result = assess.score_targets(empty, policy)
+    assert result.rows() == []
+    assert "0 of 0 services" in result.headline
+    assert result.plot() is not None
+    hosts = pd.DataFrame([{"host_id": "h"}])
+    assert (
+        len(
+            assess.score_targets(
+                assess.from_frames({"hosts": hosts}, snapshot_at=AT), policy
+            ).frame
+        )
+        == 0
+    )
