@@ -28,6 +28,7 @@ _CHECK_MAY = {
     **dict.fromkeys(("applies", "combine", "dated_by"), ""),
     "asked": True,
     "ttl_days": 1.0,
+    "shows": [""],
 }
 _REASON = dict.fromkeys(("table", "rule", "says", "fact"), "")
 _REASON_MAY = {"shows": [""], "check": ""}
@@ -276,6 +277,15 @@ def _value(values: Table, name: str) -> Any:
     return values[table][key]
 
 
+def _shown_problems(whose: str, row: Table) -> Iterator[str]:
+    """List the columns that a check or a reason would show and its table does not have."""
+    table = row["table"]
+    known = rules.columns(table) if table in rules.TABLES else {}
+    for column in row.get("shows", ()):
+        if known and column not in known:
+            yield f"{whose}: {_unknown(column, known, 'column')}"
+
+
 def _check_problems(whose: str, check: Table, values: Table) -> Iterator[str]:
     dimension, _, rest = check["id"].partition(".")
     if dimension not in values["dimensions"] or not rest:
@@ -292,6 +302,7 @@ def _check_problems(whose: str, check: Table, values: Table) -> Iterator[str]:
     if "dated_by" in check:
         asked["dated_by"] = f"days_since({check['dated_by']}) <= 1"
     yield from _rule_problems(whose, check["table"], asked)
+    yield from _shown_problems(whose, check)
     for need in check["needs"]:
         table, _, column = need.partition(".")
         known = rules.columns(table) if table in rules.TABLES else {}
@@ -310,10 +321,7 @@ def _gate_problems(whose: str, gate: Table, values: Table) -> Iterator[str]:
     for reason in (*gate["reasons"], *gate.get("notes", ())):
         table = reason["table"]
         yield from _rule_problems(whose, table, {"rule": reason["rule"]})
-        known = rules.columns(table) if table in rules.TABLES else {}
-        for column in reason.get("shows", ()):
-            if known and column not in known:
-                yield f"{whose}: {_unknown(column, known, 'column')}"
+        yield from _shown_problems(whose, reason)
         if "check" in reason and reason["check"] not in checks:
             yield f"{whose}: {_unknown(reason['check'], checks, 'check')}"
 

@@ -51,6 +51,7 @@ from assess.reference.support import outages as outages
 from assess.reference.support import product_support as product_support
 from assess.reference.support import support_windows as support_windows
 from assess.reference.systems import LINUX as LINUX
+from assess.reference.systems import arch_runs as arch_runs
 from assess.reference.systems import os_family as os_family
 from assess.reference.tables import STALE_DAYS as STALE_DAYS
 from assess.reference.tables import compiled_on as compiled_on

@@ -58,9 +58,11 @@ def moves(tag: str | None, repository: str | None = None) -> bool | None:
 
 
 @lru_cache(maxsize=4096)
-def is_fixed(tag: str | None, repository: str | None = None) -> bool:
-    """Return whether a tag names one image (version, commit, day) and not a moving one."""
-    return moves(tag, repository) is False
+def is_fixed(tag: str | None) -> bool:
+    """Return whether a tag names a version, commit or day, so that another version shows in it."""
+    text = tag.strip().lower() if isinstance(tag, str) else ""
+    named = tag_version(tag) or _COMMIT.fullmatch(text) or _DAY.match(text)
+    return bool(named)
 
 
 def _is_whole(version: Version, repository: str | None) -> bool:
@@ -127,9 +129,7 @@ def image_change(
     if before[1] == after[1] and before[1] is not None:
         if before[2] and after[2]:
             return "rebuild"
-        return (
-            "same" if is_fixed(before[1], before[0]) else "unknown"
-        )  # ``latest`` may have moved
+        return "same" if is_fixed(before[1]) else "unknown"  # ``latest`` may have moved
     if was is None or now is None:
         return "unknown"
     return _compared(was, now, major_parts(product, was), major_parts(product, now))

@@ -61,3 +61,26 @@ def _family(word: str) -> str | None:
 @cache
 def _words() -> dict[str, str]:
     return {row["word"]: row["family"] for row in rows("os_families")}
+
+
+@lru_cache(maxsize=4096)
+def arch_of(name: str | None) -> str | None:
+    """Return the name that images use for a processor architecture; None for one nobody knows."""
+    known = {row["name"]: row["arch"] for row in rows("architectures")}
+    return known.get(name.strip().lower()) if isinstance(name, str) else None
+
+
+@lru_cache(maxsize=4096)
+def arch_runs(images: str | None, host: str | None) -> bool | None:
+    """Return whether one of the architectures of an image (``amd64;arm64``) runs on a host.
+
+    A 64-bit PC runs 32-bit programs; that an arm64 host runs those of arm depends on its processor.
+    """
+    here = arch_of(host)
+    if here is None or not isinstance(images, str):
+        return None
+    offered = {arch_of(name) for name in images.split(";")}
+    if here in offered or (here == "amd64" and "386" in offered):
+        return True
+    may_run = None in offered or (here == "arm64" and "arm" in offered)
+    return None if may_run else False

@@ -5,7 +5,7 @@ All patterns are of an engine with linear time, since anybody who names a contai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,8 @@ _ASSIGNED = Linear(
 )
 _BEARER = Linear(r"\b(bearer|basic)\s+([\w.~+/=-]{6,})", ignore_case=True)
 
+_VARIABLE = Linear(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
+_NAMED = 5  # variables that hold a secret
 NAMING_ENV = ("OTEL_SERVICE_NAME", "DD_SERVICE", "SERVICE_NAME", "MARATHON_APP_ID")
 _ALLOWED_LABELS = (
     "assess.",
@@ -181,15 +183,24 @@ def _is_allowed(name: str) -> bool:
     return name.startswith(_ALLOWED_LABELS) and not name.startswith(_REFUSED_LABELS)
 
 
+def secret_names(env: Iterable[tuple[str, str]]) -> str | None:
+    """Return the first names of variables that hold a secret; what may be a value is left out."""
+    names = sorted({name for name, value in env if is_secret(name, value)})
+    plain = [name for name in names if _VARIABLE.fullmatch(name)]
+    shown = [name for name in plain if not is_secret("", name)]
+    return ";".join(shown[:_NAMED]) or None
+
+
 def keep_env(env: Mapping[str, str]) -> dict[str, Any]:
     """Keep of an environment what is no secret.
 
-    These are ``names`` (sorted), ``secret_like`` (how many hold a secret) and ``naming`` (values
-    of the variables that name the service).
+    These are ``names`` (sorted), ``secret_like`` (how many hold a secret), ``secret_names`` (the
+    first of these) and ``naming`` (values of the variables that name the service).
     """
     return {
         "names": sorted(env),
         "secret_like": sum(is_secret(name, value) for name, value in env.items()),
+        "secret_names": secret_names(env.items()),
         "naming": {
             n: env[n] for n in NAMING_ENV if n in env and not is_secret("", env[n])
         },

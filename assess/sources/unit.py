@@ -21,7 +21,7 @@ from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
 from assess.sources.edges.siblings import Callee
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
-from assess.sources.redact import is_secret, keep_env, scrub
+from assess.sources.redact import is_secret, keep_env, scrub, secret_names
 from assess.sources.volumes import volume_id
 
 FRAMES = (  # that a platform fills
@@ -201,6 +201,7 @@ def workload_row(unit: Unit) -> Row:
         ports=unit.ports_text,
         env_names_n=len(unit.environment),
         secret_like_env_n=unit.secret_like_n,
+        secret_env_names=secret_names(unit.environment),
     )
 
 

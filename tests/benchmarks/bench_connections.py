@@ -10,6 +10,7 @@ import resource
 import sys
 import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,10 @@ def fleet() -> dict[str, list[dict]]:
 def main(lines_n: int = LINES) -> int:
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "flows.log"
-        write(file, lines_n)
+        # In a process of its own, whose memory is not that of the reader.
+        writer = get_context("spawn").Process(target=write, args=(file, lines_n))
+        writer.start()
+        writer.join()
         size = file.stat().st_size / 2**20
         before = time.perf_counter()
         cpu = time.process_time()

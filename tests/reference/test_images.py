@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from assess.reference.images import (
     image_change,
-    is_fixed,
     is_fork,
     major_parts,
     moves,
@@ -152,4 +151,3 @@ def test_there_and_back_is_an_upgrade_and_a_rollback(one, other):
 )
 def test_which_tags_move(repository, tag, is_moving):
     assert moves(tag, repository) is is_moving
-    assert is_fixed(tag, repository) is (is_moving is False)

@@ -68,6 +68,7 @@ HOST = {
     "os_version": "24.04",
     "kernel": "6.8.0-40-generic",
     "cgroup_version": "2",
+    "arch": "x86_64",
     "asg_name": "web",
 }
 ENGINE = {
@@ -76,7 +77,10 @@ ENGINE = {
     "version": "29.7.2",
     "storage_driver": "overlay2",
     "d_type": True,
+    "loopback": False,
     "mirrors_n": 1,
+    "containers_total_n": 4,
+    "stopped_n": 1,
 }
 IMAGE = {
     "registry": "registry.example.net",
@@ -85,6 +89,10 @@ IMAGE = {
     "host_id": "",
     "created_at": "2026-08-01T00:00:00Z",
     "schema": "oci",
+    "arch": "amd64;arm64",
+    "signed": True,
+    "sbom_format": "spdx",
+    "immutable_tags": True,
     "vuln_critical_n": 0,
 }
 MOUNT = {
@@ -92,6 +100,7 @@ MOUNT = {
     "destination": "/etc/shop",
     "type": "bind",
     "source_class": "config",
+    "host_path_class": "config",
     "read_only": True,
     "shared_with_n": 0,
     "data_like": False,
@@ -130,8 +139,9 @@ class Fleet:
                     "src_id": "shop",
                     "dst_id": "ext:bank",
                     "kind": "call",
-                    "evidence": "trace",
+                    "evidence": evidence,
                 }
+                for evidence in ("trace", "environment")
             ],
         }
         self.rows = copy.deepcopy(self.rows)
@@ -227,6 +237,8 @@ OTHERWISE = {
         "inspect_status": ["list"],
     },
     "hosts": {
+        "arch": ["aarch64", None],
+        "os_family": ["bsd", None],
         "kernel": ["2.6.32"],
         "os_version": ["14.04", None],
         "asg_name": [None],
@@ -236,13 +248,23 @@ OTHERWISE = {
         "version": ["1.12.6", "99.0"],
         "storage_driver": ["aufs", None],
         "mirrors_n": [0],
+        "loopback": [True, None],
+        "stopped_n": [3, None],
     },
     "images": {
+        "arch": ["amd64", None],
+        "signed": [False, None],
         "schema": ["1", None],
         "vuln_critical_n": [3, None],
         "created_at": ["2024-01-01"],
     },
-    "mounts": {"read_only": [False, None], "data_like": [True, None], "type": ["volume"]},
+    "mounts": {
+        "read_only": [False, None],
+        "data_like": [True, None],
+        "type": ["volume"],
+        "host_path_class": ["system", None],
+        "source_class": ["named-volume", None],
+    },
 }
 
 

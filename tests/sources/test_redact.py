@@ -151,9 +151,20 @@ def test_of_an_environment_names_pass():
     assert kept == {
         "names": ["API_KEY", "DATABASE_URL", "OTEL_SERVICE_NAME", "PATH", "REDIS_HOST"],
         "secret_like": 2,
+        "secret_names": "API_KEY;DATABASE_URL",
         "naming": {"OTEL_SERVICE_NAME": "checkout"},
     }
     assert redact.keep_env({})["names"] == []
+
+
+def test_names_of_secrets_are_few_and_no_values():
+    token = "ghp_" + "a1B2" * 9
+    env = {f"API_KEY_{n}": CANARY for n in range(9)}
+    env |= {token: CANARY, "PASSWORD hunter2 is": CANARY, "PATH": "/bin"}
+    shown = redact.secret_names(env.items())
+    assert shown == ";".join(f"API_KEY_{n}" for n in range(5))
+    assert redact.secret_names({token: CANARY}.items()) is None
+    assert redact.secret_names({"PATH": "/bin"}.items()) is None
 
 
 @pytest.mark.parametrize(

@@ -465,7 +465,9 @@ def test_a_replica_is_one_row_for_each_container_and_the_first_has_the_risks_of_
         container="agent",
         role="sidecar",
     )
-    main = Unit((), "nomad", IMAGE, privileged=False, role="main", beside=(init, agent))
+    main = Unit(
+        (), "nomad", f"{IMAGE}.4.2", privileged=False, role="main", beside=(init, agent)
+    )
     workloads, mounts = replica_rows(main, {"workload_id": "c/a", "host_id": "h"})
     assert [w["workload_id"] for w in workloads] == ["c/a", "c/a/wait", "c/a/agent"]
     assert [w["container_role"] for w in workloads] == ["main", "init", "sidecar"]

@@ -15,7 +15,7 @@ import pandas as pd
 from assess import frames, reference
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.evidence import Evidence, View, any_sign
+from assess.score.evidence import Evidence, View, any_sign, facts
 from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import (
     CONTAINER,
@@ -44,6 +44,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     everywhere = pd.Index(services["service_id"].astype("str"))
     exposed = exposure(inventory, policy)
     workloads = _workloads(inventory, services, engines, policy, exposed)
+    workloads = _with_facts(workloads, inventory, policy)
     is_unit = is_known(workloads["contained"], value=False)
     units = workloads[is_unit]
     containers = workloads[~is_unit]
@@ -169,6 +170,23 @@ def _workloads(
     public = _among(table["registry"], registries["public"]) & ~is_mirrored
     table["public_unmirrored"] = public.mask(is_unit, other=False)
     return table
+
+
+def _with_facts(
+    workloads: pd.DataFrame, inventory: Inventory, policy: Policy
+) -> pd.DataFrame:
+    """Return workloads with what follows from their mounts, images and hosts."""
+    mounts = nullable(inventory["mounts"], "mounts")
+    images = nullable(inventory["images"], "images")
+    hosts = nullable(inventory["hosts"], "hosts")
+    arch = policy["target"].get("arch", "")
+    return workloads.assign(
+        data_volume=facts.keeps_on_volume(
+            workloads, mounts, is_listed=inventory.has("mounts")
+        ),
+        arch_runs=facts.runs_on_arch(workloads, images, hosts, arch),
+        one_version=facts.one_version(inventory, workloads),
+    )
 
 
 def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
@@ -333,6 +351,8 @@ def _services(
     table["azs_n"] = _running_n(live, located["az"])
     called = calls.groupby("service_id")["dst_id"].nunique()
     table["dependencies_n"] = services["service_id"].map(called).astype("Float64")
+    undeclared = facts.undeclared(calls, live, words)
+    table["undeclared_n"] = services["service_id"].map(undeclared).astype("Float64")
     table["redundant"] = any_sign(table["replicas_n"] >= 2, table["asg_min"] >= 2)
     restarts = workloads["restart_policy"].str.lower()
     # a sign that is absent (no group, no log driver that exports) proves nothing

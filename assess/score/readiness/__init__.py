@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.evidence import Evidence, answer_checks
+from assess.score.evidence.deciding import with_rows
 from assess.score.evidence.tables import gather
 from assess.score.readiness import gates
 from assess.score.result import Explanation, Provenance, Result, records_by
@@ -178,10 +179,14 @@ class Readiness(Result):
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per service, with its ``gates``, ``dimensions`` and ``unknown``."""
+        """Return one dictionary per service, with its gates, dimensions, unknown and failed checks."""
         gates_by_service = records_by(self.details["gates"], "service_id")
         dimensions = records_by(self.details["dimensions"], "service_id")
         unknown = self.details["unknown"].groupby("service_id")["check"].agg(list)
+        atoms = self.details["atoms"]
+        failed = atoms[atoms["state"].isin(["fail", "partial"])]
+        checks = ["service_id", "check", "state", "evidence"]
+        failed_by_service = records_by(failed[checks], "service_id")
         rows = super().rows()
         for row in rows:
             service = row["service_id"]
@@ -190,6 +195,7 @@ class Readiness(Result):
                 part.pop("dimension"): part for part in dimensions.get(service, [])
             }
             row["unknown"] = unknown.get(service, [])
+            row["failed"] = failed_by_service.get(service, [])
         return rows
 
 
@@ -222,6 +228,7 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
     """
     evidence = gather(inventory, policy)
     atoms = answer_checks(evidence, inventory, policy)
+    atoms = with_rows(atoms, evidence, policy["check"])
     return judged_readiness(evidence, atoms, inventory, policy)
 
 
@@ -356,8 +363,12 @@ def _fact_sentences(unknown: pd.DataFrame) -> list[str]:
 
 
 def _failure_sentences(atoms: pd.DataFrame) -> list[str]:
-    failed = atoms.loc[atoms["state"].eq("fail"), "check"].tolist()
-    if not failed:
+    failed = atoms[atoms["state"].eq("fail")]
+    if failed.empty:
         return []
     noun = "check" if len(failed) == 1 else "checks"
-    return [f"It fails {len(failed)} {noun}: {', '.join(failed)}."]
+    named = [
+        f"{atom.check} [{atom.evidence}]" if atom.evidence else atom.check
+        for atom in failed.itertuples()
+    ]
+    return [f"It fails {len(failed)} {noun}: {', '.join(named)}."]

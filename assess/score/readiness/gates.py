@@ -16,6 +16,7 @@ from assess.inventory import Inventory
 from assess.policy import rules
 from assess.policy.policy import Policy
 from assess.score.evidence import Evidence
+from assess.score.evidence.deciding import word
 
 GATE_COLUMNS = ["service_id", "gate", "state", "label", "evidence", "fact"]
 REASON_COLUMNS = [
@@ -187,18 +188,12 @@ def _shown_values(reason: Mapping[str, Any], evidence: Evidence) -> dict[str, st
     rows = table[holds.to_numpy(dtype=bool)]
     parts: dict[str, list[str]] = {}
     for column in columns:
-        words = rows[column].dropna().map(_word)
+        words = rows[column].dropna().map(word)
         for service, seen in words.groupby(rows["service_id"]).unique().items():
             more = " …" if len(seen) > SHOWN_VALUES else ""
             few = ", ".join(sorted(seen)[:SHOWN_VALUES])
             parts.setdefault(service, []).append(f"{column} {few}{more}")
     return {service: f" ({', '.join(seen)})" for service, seen in parts.items()}
-
-
-def _word(value: object) -> str:
-    if isinstance(value, pd.Timestamp):
-        return f"{value:%Y-%m-%d}"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 # ---- waivers ----

@@ -149,7 +149,7 @@ def _age(image: Image) -> tuple[tuple[int, ...], str]:
 
 def is_pinned(image: Image) -> bool:
     """Return whether a move of an image would show: by its digest, or by a fixed tag."""
-    return image[3] is not None or reference.is_fixed(image[2], image[1])
+    return image[3] is not None or reference.is_fixed(image[2])
 
 
 def is_third_party(image: Image, registries: Mapping[str, Any]) -> bool:

@@ -32,7 +32,7 @@ from assess.sources.connections.sockets import ANY, MAX_PORT, plain
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError
 
-BLOCK = 16 << 20  # bytes that are in memory at a time
+BLOCK = 4 << 20  # bytes that are in memory at a time
 _HEAD = 4096
 _PACKED = (".gz", ".parquet")
 _AT_ONCE = 50_000  # rows of Python objects

@@ -143,6 +143,7 @@ def to_workload(container: Container, unit: Unit, index: ImageIndex) -> Row:
         "image_digest": image.digest or index.digest(image_id, image),
         "env_names_n": len(env["names"]) if env else None,
         "secret_like_env_n": env.get("secret_like"),
+        "secret_env_names": env.get("secret_names"),
         **_life(container),
     }
     if container.mounts is None:

@@ -1,6 +1,7 @@
 """Checks: what is measured, what people say of it, and where the two contradict each other."""
 
 import pandas as pd
+import pytest
 from readiness_fleet import AT, Fleet, together
 
 from assess import frames
@@ -31,8 +32,10 @@ def answer(fleet, check, risk, *, source="survey", at="2026-09-01T00:00:00Z"):
 
 def test_a_service_of_which_all_is_well_passes_every_check():
     states = atoms(Fleet())["state"]
-    assert states.drop("state.restore_tested").eq("pass").all()
-    assert states["state.restore_tested"] == "na"  # it keeps no state
+    # it keeps no state, is no store, and has another storage driver
+    other = ["state.restore_tested", "state.data_volume", "fit.no_loopback"]
+    assert states.drop(other).eq("pass").all()
+    assert states[other].eq("na").all()
 
 
 def test_there_are_checks_in_every_dimension_and_each_is_explained():
@@ -83,6 +86,17 @@ FAULTS = [
     ("workloads", {"docker_sock_mounted": True}, {"coupling.no_socket"}),
     ("workloads", {"privileged": True}, {"coupling.unprivileged"}),
     ("workloads", {"host_pid": True}, {"coupling.unprivileged"}),
+    ("mounts", {"host_path_class": "system"}, {"coupling.no_host_path"}),
+    ("mounts", {"host_path_class": "root"}, {"coupling.no_host_path"}),
+    ("engines", {"stopped_n": 3}, {"fit.tidy"}),
+    (
+        "engines",
+        {"storage_driver": "devicemapper", "loopback": True, "d_type": None},
+        {"fit.driver", "fit.no_loopback"},
+    ),
+    ("images", {"arch": "arm64"}, {"fit.arch"}),
+    ("images", {"signed": False}, {"build.signed"}),
+    ("images", {"immutable_tags": False}, {"build.immutable"}),
     ("services", {"runbook": False}, {"team.runbook"}),
     ("services", {"team_container_months": 5}, {"team.experience"}),
     ("services", {"deploys_per_month": 0.2}, {"team.deploys"}),
@@ -96,6 +110,115 @@ def test_each_fault_fails_its_own_check():
     found = many([Fleet().change(frame, **columns) for frame, columns, _ in FAULTS])
     for (frame, columns, failed), own in zip(FAULTS, found, strict=True):
         assert set(own.index[own["state"].eq("fail")]) == failed, (frame, columns)
+
+
+def state_of(fleet, check):
+    return atoms(fleet).loc[check, "state"]
+
+
+STORE = {"image_ref": None, "repository": "acme/orders-postgres"}
+VOLUME = {"type": "volume", "source_class": "named-volume", "data_like": True}
+
+
+@pytest.mark.parametrize(
+    ("mount", "state"),
+    [
+        (VOLUME | {"read_only": False}, "pass"),
+        (VOLUME | {"read_only": True}, "fail"),
+        (VOLUME | {"read_only": False, "source_class": "anonymous-volume"}, "fail"),
+        ({"source_class": "anonymous-volume", "read_only": False}, "fail"),
+        ({"source_class": "tmpfs", "read_only": False}, "fail"),
+        ({"source_class": "host-path", "read_only": False}, "pass"),
+        ({"source_class": None, "read_only": False}, "unknown"),
+        ({"source_class": "named-volume", "read_only": None}, "unknown"),
+    ],
+)
+def test_a_store_needs_a_volume_that_outlives_it(mount, state):
+    fleet = Fleet().change("workloads", **STORE).change("mounts", **mount)
+    fleet.rows["workloads"].pop()
+    assert state_of(fleet, "state.data_volume") == state
+
+
+def test_a_store_that_mounts_nothing_fails_only_where_somebody_looked():
+    for status, state in (("ok", "fail"), ("declared", "fail"), ("list", "unknown")):
+        fleet = Fleet().change("workloads", **STORE, inspect_status=status)
+        fleet.change("mounts", workload_id="shop.2")
+        fleet.rows["workloads"] = fleet.rows["workloads"][:1]
+        fleet.rows["mounts"] = []
+        assert state_of(fleet, "state.data_volume") == state
+    blind = Fleet().change("workloads", **STORE).drop("mounts")
+    assert state_of(blind, "state.data_volume") == "unknown"
+
+
+VERSIONS = [
+    (("1.4.2", "running"), ("1.4.2", "declared"), "pass"),
+    (("1.4.2", "running"), ("1.5.0", "declared"), "fail"),
+    (("1.4.2", "running"), ("1.5.0", "exited"), "pass"),
+    (("1.4.2", "running"), ("1", "declared"), "unknown"),  # it may lead there
+    (("1.4.2", "running"), ("2", "declared"), "fail"),
+    (("1.4.2", "running"), ("latest", "running"), "unknown"),
+    (("1.4.2", "running"), (None, "running"), "unknown"),
+    (("1.4.2", "running"), ("1.4.2-alpine", "declared"), "pass"),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "state"), VERSIONS)
+def test_a_service_is_of_one_version_in_all_sources(one, other, state):
+    fleet = Fleet().change("workloads", image_ref=None, image_digest=None)
+    for row, (tag, runs) in zip(fleet.rows["workloads"], (one, other), strict=True):
+        row.update(tag=tag, state=runs)
+    assert state_of(fleet, "build.one_version") == state
+
+
+def calls(*rows):
+    fleet = Fleet()
+    fleet.rows["dependencies"] = [
+        {"src_id": "shop", "dst_id": dst, "kind": kind, "evidence": evidence}
+        for dst, kind, evidence in rows
+    ]
+    return fleet
+
+
+DECLARED = ("ext:a", "call", "environment")
+
+
+@pytest.mark.parametrize(
+    ("fleet", "state"),
+    [
+        (calls(DECLARED, ("ext:a", "call", "traces")), "pass"),
+        (calls(DECLARED, ("ext:b", "call", "traces")), "fail"),
+        (calls(DECLARED, ("ext:b", "telemetry", "traces")), "unknown"),
+        (calls(DECLARED), "unknown"),  # nobody watched
+        (calls(("ext:b", "call", "traces")), "unknown"),  # nothing that declares was read
+        (
+            calls(("ext:b", "call", "traces")).change(
+                "workloads", inspect_status="declared"
+            ),
+            "fail",
+        ),
+    ],
+)
+def test_what_was_seen_and_never_declared(fleet, state):
+    assert state_of(fleet, "coupling.declared") == state
+
+
+@pytest.mark.parametrize(
+    ("image", "host", "target", "state"),
+    [
+        ("amd64", "x86_64", "", "pass"),
+        ("386", "x86_64", "", "pass"),
+        ("386", "aarch64", "", "fail"),
+        ("amd64", "x86_64", "arm64", "fail"),
+        ("amd64;arm64", "x86_64", "arm64", "pass"),
+        (None, "x86_64", "arm64", "unknown"),
+        ("amd64", None, "", "unknown"),
+        ("amd64", "vax", "", "unknown"),
+    ],
+)
+def test_an_image_needs_the_processor_of_its_target(image, host, target, state):
+    fleet = Fleet().change("images", arch=image).change("hosts", arch=host)
+    found = atoms(fleet, POLICY.replace(target={"arch": target}))
+    assert found.loc["fit.arch", "state"] == state
 
 
 def test_faults_of_the_whole():

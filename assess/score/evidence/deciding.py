@@ -1,0 +1,88 @@
+"""Which rows decided a check: the mount, the image, the host, by their names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from assess.policy import rules
+from assess.score.evidence import Evidence
+
+NAMED_BY = {  # the column that people know a row by
+    "workloads": "workload_id",
+    "mounts": "destination",
+    "hosts": "host_id",
+    "engines": "host_id",
+    "images": "repository",
+    "dependencies": "dst_id",
+}
+SHOWN_ROWS = 3
+AGAINST = ("fail", "partial")
+
+
+def with_rows(
+    atoms: pd.DataFrame, evidence: Evidence, checks: list[Mapping[str, Any]]
+) -> pd.DataFrame:
+    """Return atoms with a column ``evidence``: what decided those that fail; empty for the others."""
+    words: dict[tuple[str, str], str] = {}
+    for check in checks:
+        for service, text in _against(check, evidence).items():
+            words[check["id"], service] = text
+    texts = []
+    columns = ["check", "service_id", "state"]
+    for check_id, service, state in atoms[columns].to_numpy():
+        is_against = state in AGAINST
+        text = words.get((check_id, service), "")
+        texts.append(text if is_against else "")
+    column = pd.Series(texts, index=atoms.index, dtype="str")
+    return atoms.assign(evidence=column)
+
+
+def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
+    """Return by service the rows for which a check does not hold, in words."""
+    name = check["table"]
+    label = NAMED_BY.get(name, "")
+    shown = check.get("shows", [])
+    columns = [column for column in (label, *shown) if column]
+    if not columns:
+        return {}
+    table = evidence.views[name].table
+    is_against = ~rules.evaluate(check["rule"], table, at=evidence.at)
+    if "applies" in check:
+        is_asked = rules.evaluate(check["applies"], table, at=evidence.at)
+        is_against &= is_asked
+    rows = table.loc[is_against.fillna(value=False).astype(bool)]
+    found: dict[str, list[str]] = defaultdict(list)
+    cells = rows.sort_values(columns, kind="stable")
+    services = cells["service_id"].tolist()
+    for service, row in zip(services, cells[columns].to_dict("records"), strict=True):
+        if len(found[service]) <= SHOWN_ROWS:
+            found[service].append(_row(row, label, shown))
+    return {service: _listed(words) for service, words in found.items()}
+
+
+def _listed(words: list[str]) -> str:
+    """Return the first rows, once each."""
+    text = "; ".join(dict.fromkeys(words[:SHOWN_ROWS]))
+    is_cut = len(words) > SHOWN_ROWS
+    return f"{text} …" if is_cut else text
+
+
+def _row(row: Mapping[str, Any], label: str, shown: list[str]) -> str:
+    """Return a row as people know it, with the values that decide."""
+    values = [f"{name} {word(row[name])}" for name in shown if pd.notna(row[name])]
+    inside = ", ".join(values)
+    if not label or pd.isna(row[label]):
+        return inside
+    named = word(row[label])
+    return f"{named} ({inside})" if inside else named
+
+
+def word(value: object) -> str:
+    """Return a value as a word of a sentence."""
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,194 @@
+"""Facts that follow from several frames: where a store writes, what an image runs on, what differs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from assess import reference
+from assess.inventory import Inventory
+from assess.score.evidence import View
+
+LASTING = ("named-volume", "host-path")  # classes of sources that outlive a container
+LOOKED = ("ok", "declared")  # the mounts of such a workload are all on record
+SAME = ("same", "rebuild", "swap")  # a swap is another product of the same replica
+ENDED = ("exited", "stopped", "terminated", "failed", "dead")
+
+
+class _Image(NamedTuple):
+    repository: str | None
+    tag: str | None
+    image_digest: str | None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether its version can be told from another."""
+        has_version = self.tag is not None or self.image_digest is not None
+        return has_version and self.repository is not None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is the same image whenever it is pulled."""
+        if self.image_digest is not None:
+            return True
+        return reference.moves(self.tag, self.repository) is False
+
+
+def _cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of objects, None where unknown."""
+    return table.astype(object).where(table.notna(), None)
+
+
+def _nullable(answers: Iterable[bool | None], index: pd.Index) -> pd.Series:
+    return pd.Series(list(answers), index=index, dtype="boolean")
+
+
+def any_of(answers: Collection[bool | None]) -> bool | None:
+    """Return whether one answer is yes, in Kleene's logic."""
+    if True in answers:
+        return True
+    return None if None in answers else False
+
+
+# ---- workloads ----
+
+
+def keeps_on_volume(
+    workloads: pd.DataFrame, mounts: pd.DataFrame, *, is_listed: bool
+) -> pd.Series:
+    """Return by workload whether it writes to something that outlives it; NA where nobody looked."""
+    found: dict[str, set[bool | None]] = defaultdict(set)
+    columns = ["workload_id", "source_class", "read_only"]
+    for workload, source, read_only in _cells(mounts[columns]).to_numpy():
+        found[workload].add(_outlives(source, read_only))
+    answers = []
+    columns = ["workload_id", "inspect_status"]
+    for workload, status in _cells(workloads[columns]).to_numpy():
+        was_looked_at = is_listed and status in LOOKED
+        if workload in found or was_looked_at:
+            answers.append(any_of(found[workload]))
+        else:
+            answers.append(None)
+    return _nullable(answers, workloads.index)
+
+
+def _outlives(source: str | None, read_only: bool | None) -> bool | None:
+    """Return whether a mount takes data that outlive the container."""
+    if read_only or (source is not None and source not in LASTING):
+        return False
+    if source is None or read_only is None:
+        return None
+    return True
+
+
+def runs_on_arch(
+    workloads: pd.DataFrame, images: pd.DataFrame, hosts: pd.DataFrame, target: str
+) -> pd.Series:
+    """Return by workload whether its image runs on the processor of the target, else of its host."""
+    offered: dict[tuple[str, ...], str] = {}
+    columns = [
+        "registry",
+        "repository",
+        "digest",
+        "arch",
+    ]
+    for *image, arch in images[columns].dropna().to_numpy():
+        key = tuple(image)
+        before = offered.get(key)
+        offered[key] = f"{before};{arch}" if before else arch
+    columns = ["host_id", "arch"]
+    here = dict(hosts[columns].dropna().to_numpy())
+    answers = []
+    columns = [
+        "registry",
+        "repository",
+        "image_digest",
+        "host_id",
+    ]
+    for *image, host in _cells(workloads[columns]).to_numpy():
+        place = target or here.get(host)
+        arches = offered.get(tuple(image))
+        answers.append(reference.arch_runs(arches, place))
+    return _nullable(answers, workloads.index)
+
+
+def one_version(inventory: Inventory, workloads: pd.DataFrame) -> pd.Series:
+    """Return by workload whether its service has one version wherever it is declared or runs.
+
+    Replicas that are declared, and those of every source, count; those that have ended do not.
+    """
+    table = inventory["workloads"]
+    live = table[~table["state"].isin(ENDED)]
+    columns = ["service_id", *_Image._fields]
+    distinct = live[columns].drop_duplicates()
+    images: dict[str, list[_Image]] = defaultdict(list)
+    for service, *image in _cells(distinct).to_numpy():
+        images[service].append(_Image(*image))
+    answers = {
+        service: _is_one_version(different) for service, different in images.items()
+    }
+    found = workloads["service_id"].map(answers)
+    return found.astype("boolean")
+
+
+def _is_one_version(images: list[_Image]) -> bool | None:
+    """Return whether images that are of one product are of one version."""
+    known = [image for image in images if image.is_named]
+    answers = {_is_same(*pair) for pair in combinations(known, 2)}
+    if False in answers:
+        return False
+    if None in answers or len(known) < len(images):
+        return None
+    return True
+
+
+def _is_same(one: _Image, other: _Image) -> bool | None:
+    change = reference.image_change(one, other)
+    if change in SAME:
+        return True
+    if change == "unknown":
+        return None
+    # a moving tag of another major version is another one, whatever it leads to
+    back = reference.image_change(other, one)
+    if "major" in (change, back):
+        return False
+    return False if one.is_held and other.is_held else None
+
+
+# ---- services ----
+
+
+def undeclared(calls: pd.DataFrame, live: View, words: dict[str, Any]) -> pd.Series:
+    """Count by service what it was seen to call and does not declare.
+
+    NA where nobody watched it, or nothing that declares was read.
+    """
+    seen: dict[str, set[str]] = defaultdict(set)
+    declared: dict[str, set[str]] = defaultdict(set)
+    columns = [
+        "service_id",
+        "dst_id",
+        "kind",
+        "evidence",
+        "address_basis",
+    ]
+    for service, callee, kind, evidence, address in _cells(calls[columns]).to_numpy():
+        basis = address or evidence
+        if basis in words["declaring"]:
+            declared[service].add(callee)
+        elif basis in words["observing"] and kind not in words["soft_kinds"]:
+            seen[service].add(callee)
+    status = live.table["inspect_status"].eq("declared")
+    manifests = status.fillna(value=False).astype(bool)
+    read = set(live.table.loc[manifests, "service_id"])
+    read |= declared.keys()
+    counts = {
+        service: float(len(callees - declared[service]))
+        for service, callees in seen.items()
+        if service in read
+    }
+    return pd.Series(counts, dtype="Float64")

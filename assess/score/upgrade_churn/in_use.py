@@ -1,0 +1,280 @@
+"""What is in use: every workload beside its image, its engine and its host, as rules ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from assess import reference
+from assess.inventory import Inventory
+from assess.policy.rules import DTYPES
+
+KUBERNETES = "kubernetes"
+WORLD = "world"  # what happens on a day, whatever runs
+IDLE = ""  # the workload of a host that runs none that is known
+NEGOTIATES = 999.0  # the API of a client that takes whatever the engine offers
+_GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
+# columns that rules may ask for, by table
+COLUMNS = {
+    "workloads": {
+        "registry": "text",
+        "repository": "text",
+        "image_namespace": "text",
+        "program": "text",
+        "tag": "text",
+        "schema": "text",
+        "base": "text",
+        "restart_policy": "text",
+        "log_driver": "text",
+        "docker_sock_mounted": "boolean",
+        "privileged": "boolean",
+        "talks": "boolean",
+        "client_api": "number",
+        "is_build": "boolean",
+        "runtime": "text",
+        "engine": "number",
+        "storage_driver": "text",
+        "backing_fs": "text",
+        "d_type": "boolean",
+        "live_restore": "boolean",
+        "cgroup_driver": "text",
+        "rootless": "boolean",
+        "kernel_runs": "boolean",
+        "driver_runs": "boolean",
+        "os": "text",
+        "distro": "text",
+        "os_family": "text",
+        "kernel": "number",
+        "cgroup": "text",
+        "arch": "text",
+    },
+    "objects": {
+        "api": "text",
+        "kind": "text",
+        "is_applied": "boolean",
+        "platform": "text",
+    },
+}
+IDS = ["service_id", "workload_id", "host_id"]
+
+
+def number_of(text: Any) -> float:
+    """Return a version as one number that orders like it: 3.10 is 3.010; NaN where it is none."""
+    parsed = reference.parse_version(text) if isinstance(text, str) else None
+    if parsed is None:
+        return np.nan
+    return parsed[0] + (parsed[1] / 1000 if len(parsed) > 1 else 0.0)
+
+
+def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
+    """Return the workloads that an upgrade of a product concerns, with the columns of rules.
+
+    ``service_id, workload_id, host_id, version`` (NA: unknown) and the columns of `COLUMNS`. A host
+    whose engine no workload is known to use has a row of its own.
+    """
+    engines = _engines(inventory, product, target)
+    table = _running(inventory).merge(engines, on="host_id", how="left")
+    is_on = table["runtime"].notna()
+    if product == KUBERNETES:
+        is_on |= table["api_version"].notna()
+    elif product == reference.ENGINE:
+        is_on |= _without_engine(inventory, table)
+    if product != WORLD:
+        table = table[is_on]
+        idle = engines[~engines["host_id"].isin(table["host_id"])]
+        table = pd.concat(
+            [table, idle.assign(workload_id=IDLE, talks=False)], ignore_index=True
+        )
+    table = table.merge(_hosts(inventory), on="host_id", how="left")
+    # a container that names no logging driver has that of its engine
+    table["log_driver"] = table["log_driver"].fillna(table["logging_driver"])
+    return _typed(table, "workloads")
+
+
+def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
+    """Return the API objects in use, those that declare workloads among them.
+
+    ``is_applied`` is whether ``api`` is the version in which it was applied: a live cluster shows an
+    object in the version it prefers. An object of a service has a row for each of its workloads.
+    """
+    declared = workloads[[*IDS, "version", "api_version"]].dropna(subset="api_version")
+    # the declared version is the applied one
+    own = declared.assign(
+        is_applied=True, kind=declared["api_version"].str.split("/").str[-1]
+    )
+    own["api"] = own["api_version"].str.rsplit("/", n=1).str[0]
+    objects = inventory["objects"]
+    applied = objects["last_applied_api_version"]
+    is_file = (
+        objects["source_ref"].str.contains(r"\.ya?ml$", regex=True).fillna(value=False)
+    )
+    others = pd.DataFrame(
+        {
+            "service_id": objects["service_id"],
+            "kind": objects["kind"],
+            "api": applied.fillna(objects["api_version"]),
+            "is_applied": (applied.notna() | is_file).astype("boolean"),
+        }
+    )
+    others["is_applied"] = others["is_applied"].mask(~others["is_applied"])
+    others = others.merge(workloads[[*IDS, "version"]], on="service_id", how="left")
+    return _typed(pd.concat([own, others], ignore_index=True), "objects")
+
+
+def _running(inventory: Inventory) -> pd.DataFrame:
+    table = inventory["workloads"]
+    table = table[~table["state"].isin(_GONE)]
+    images = inventory["images"].drop_duplicates(["registry", "repository", "digest"])
+    kept = images[["registry", "repository", "digest", "schema", "base_name"]]
+    kept = kept.rename(columns={"digest": "image_digest", "base_name": "base"})
+    table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
+    path = table["repository"].astype("string")
+    program = path.str.rsplit("/", n=1).str[-1]
+    namespace = (
+        path.str.rsplit("/", n=1).str[0].mask(~path.str.contains("/").fillna(value=False))
+    )
+    table = table.assign(
+        program=program,
+        image_namespace=namespace,
+        is_build=table["source_kind"].eq("build"),
+        client_api=client_apis(table, program),
+    )
+    return table.assign(talks=_talks(table))
+
+
+def client_apis(workloads: pd.DataFrame, program: pd.Series) -> pd.Series:
+    """Return the minor number of the engine API that each client speaks; NaN where unknown.
+
+    What the engine saw counts first, else the program and its tag in `engine_clients`.
+    """
+    seen = (
+        workloads["client_api_version"].astype("string").str.extract(r"(?:1\.)?(\d+)$")[0]
+    )
+    seen = pd.to_numeric(seen, errors="coerce").astype(float)
+    pairs = list(zip(program, workloads["tag"], strict=True))
+    known = {pair: _client_api(*pair) for pair in set(pairs)}
+    return seen.fillna(
+        pd.Series([known[pair] for pair in pairs], workloads.index, dtype=float)
+    )
+
+
+def _client_api(program: Any, tag: Any) -> float:
+    """Return the API of a program at a tag: what all its versions that the tag may mean agree on."""
+    if not isinstance(program, str):
+        return np.nan
+    version = reference.tag_version(tag if isinstance(tag, str) else None)
+    found = {
+        NEGOTIATES if row["api"] == "negotiates" else float(row["api"].partition(".")[2])
+        for row in reference.rows("engine_clients")
+        if row["program"] == program and _may_be(version, row)
+    }
+    return found.pop() if len(found) == 1 else np.nan
+
+
+def _may_be(version: tuple[int, ...] | None, row: dict[str, str]) -> bool:
+    if version is None:
+        return True
+    low = reference.parse_version(row["from"]) or ()
+    high = reference.parse_version(row["below"])
+    return low <= version and (high is None or version < high)
+
+
+def _talks(workloads: pd.DataFrame) -> pd.Series:
+    """Return whether a workload talks to the engine.
+
+    One without the socket does not. Where nobody looked at its mounts, it may if it is a program that
+    is made for that.
+    """
+    clients = {row["program"] for row in reference.rows("engine_clients")}
+    is_client = workloads["program"].isin(clients)
+    socket = workloads["docker_sock_mounted"].astype("boolean")
+    return socket.mask(socket.isna() & ~is_client, other=False)
+
+
+def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
+    """Return the engine of each host that a product means, with its version."""
+    table = inventory["engines"]
+    if product == KUBERNETES:
+        table = table[table["kubelet_version"].notna()].assign(
+            version=table["kubelet_version"]
+        )
+    elif product != WORLD:
+        table = table[table["runtime"].eq(product)]
+    table = table.drop_duplicates("host_id")
+    docker = target if product == reference.ENGINE else None
+    runs = [reference.driver_runs(d, docker) for d in _texts(table["storage_driver"])]
+    columns = [
+        "host_id",
+        "runtime",
+        "version",
+        "storage_driver",
+        "backing_fs",
+        "d_type",
+        "live_restore",
+        "cgroup_driver",
+        "rootless",
+        "logging_driver",
+    ]
+    kept = table[columns].astype({"runtime": "string"})
+    return kept.assign(
+        driver_runs=pd.array(runs, dtype="boolean"),
+        engine=[number_of(v) for v in table["version"]],
+        docker=docker,
+    )
+
+
+def _hosts(inventory: Inventory) -> pd.DataFrame:
+    table = inventory["hosts"]
+    pairs = zip(_texts(table["os_name"]), _texts(table["os_version"]), strict=True)
+    systems = [_system(*pair) for pair in pairs]
+    return pd.DataFrame(
+        {
+            "host_id": table["host_id"],
+            "os": [f"{distro} {line}" if line else None for distro, line in systems],
+            "distro": [distro for distro, _ in systems],
+            "os_family": table["os_family"],
+            "kernel_text": table["kernel"],
+            "kernel": [number_of(kernel) for kernel in table["kernel"]],
+            "cgroup": table["cgroup_version"].astype("string").str.removeprefix("v"),
+            "arch": table["arch"],
+        }
+    )
+
+
+def _system(name: str | None, version: str | None) -> tuple[str | None, str | None]:
+    distro = reference.distro_of(name)
+    return distro, reference.line_of(distro, version)
+
+
+def _without_engine(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
+    """Return which workloads run on docker though nothing is known of their engine."""
+    services = inventory["services"].set_index("service_id")["platform"]
+    platform = table["service_id"].map(services).astype("string")
+    has_engine = table["host_id"].isin(inventory["engines"]["host_id"])
+    is_docker = platform.isin(["docker", "swarm"]) | table["docker_sock_mounted"].eq(True)
+    return (is_docker & ~has_engine).fillna(value=False).astype(bool)
+
+
+def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return a table with every column of rules, in the types of the rule language."""
+    columns = COLUMNS[name]
+    missing = [column for column in columns if column not in table]
+    table = table.assign(**dict.fromkeys(missing, pd.NA)).reset_index(drop=True)
+    if "kernel_text" in table:
+        table["kernel_runs"] = _kernel_runs(table)
+    return table.astype({column: DTYPES[kind] for column, kind in columns.items()})
+
+
+def _kernel_runs(table: pd.DataFrame) -> pd.Series:
+    pairs = list(zip(_texts(table["kernel_text"]), _texts(table["docker"]), strict=True))
+    known = {
+        pair: reference.kernel_runs(*pair) if pair[1] else None for pair in set(pairs)
+    }
+    return pd.Series([known[pair] for pair in pairs], table.index, dtype="boolean")
+
+
+def _texts(cells: pd.Series) -> Iterable[str | None]:
+    return [cell if isinstance(cell, str) else None for cell in cells]
