@@ -29,6 +29,10 @@ class AssessError(Exception):
         # a message may name things of the fleet, and ends on a terminal
         super().__init__(printable(message))
         self.hint = printable(hint)
+        if hint:
+            self.add_note(
+                f"hint: {self.hint}"
+            )  # a traceback, and a notebook, show it too
 
 
 class ConfigError(AssessError):

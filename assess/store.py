@@ -48,31 +48,47 @@ def write_snapshot(
     directory: str | Path,
     *,
     format: Literal["parquet", "csv"] = "parquet",
+    is_replacing: bool = False,
 ) -> Path:
-    """Write the present frames as a new snapshot directory, completely or not at all."""
+    """Write the present frames as a new snapshot directory, completely or not at all.
+
+    ``is_replacing`` lets it take the place of a snapshot of the same name, once it is complete.
+    """
     if format not in ("parquet", "csv"):
         raise AssessError(f"there is no format {format!r}", hint="parquet or csv")
     target = Path(directory)
-    refuse_taken(target)
+    refuse_taken(target, is_replacing=is_replacing)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with sibling(target, is_directory=True) as partial:
             _fill(partial, inventory, format)
-            refuse_taken(target)
-            partial.rename(target)
+            refuse_taken(target, is_replacing=is_replacing)
+            if is_replacing and target.exists():
+                _take_place(partial, target)
+            else:
+                partial.rename(target)
         sync(target.parent)
     except OSError as error:
         raise not_written(target, error) from error
     return target
 
 
-def refuse_taken(target: Path) -> None:
-    """Raise if a snapshot would be overwritten."""
+def refuse_taken(target: Path, *, is_replacing: bool = False) -> None:
+    """Raise if a snapshot would be overwritten, or anything that is none would be replaced."""
+    if is_replacing and target.is_dir() and _has_frames(target):
+        return
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise AssessError(
             f"{target} is there already, and a snapshot is never written over",
-            hint="name another directory, or remove this one yourself",
+            hint="name another directory, or replace this snapshot with --force",
         )
+
+
+def _take_place(new: Path, target: Path) -> None:
+    """Move the old snapshot aside, the new one into its place, and remove the old one."""
+    with sibling(target, is_directory=True) as aside:
+        target.rename(aside / target.name)
+        new.rename(target)
 
 
 def _fill(directory: Path, inventory: Inventory, format: str) -> None:

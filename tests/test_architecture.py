@@ -155,13 +155,13 @@ BUDGETS = {
     "sources/vms": 540,
     "score": 440,
     "score/backtest": 310,
-    "score/blast_radius": 2350,
+    "score/blast_radius": 2400,
     "score/claims": 800,
     "score/evidence": 790,
     "score/incidents": 600,
     "score/readiness": 540,
     "score/validation": 750,
-    "score/upgrade_churn": 1450,
+    "score/upgrade_churn": 1550,
     "score/targets": 750,
     "score/what_next": 1400,
     "figures": 1400,
@@ -173,8 +173,8 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 55_000
-MAX_FILES = 252
+MAX_PACKAGE_LINES = 58_000
+MAX_FILES = 265
 MAX_TOKENS_A_CODE_LINE = 9.25
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

@@ -401,3 +401,30 @@ def test_a_large_sample_is_stored_and_read(tmp_path):
     path = write_sample(tmp_path, services=200, quarters=("2026Q3",))[0]
     large = assess.load(path)
     assert_same(large, assess.load(store.write_snapshot(large, tmp_path / "copy")))
+
+
+def test_a_snapshot_is_replaced_only_when_asked_and_only_by_a_whole_one(
+    small, tmp_path, monkeypatch
+):
+    place = tmp_path / "2026Q3"
+    store.write_snapshot(small(), place)
+    before = {file.name: file.read_bytes() for file in place.iterdir()}
+    with pytest.raises(AssessError, match="never written over"):
+        store.write_snapshot(small(), place, format="csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            store, "_fill", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
+        )
+        with pytest.raises(AssessError, match="full"):
+            store.write_snapshot(small(), place, format="csv", is_replacing=True)
+    assert {file.name: file.read_bytes() for file in place.iterdir()} == before
+    store.write_snapshot(small(), place, format="csv", is_replacing=True)
+    assert {file.suffix for file in place.iterdir()} == {".csv", ".toml"}
+    assert [path.name for path in tmp_path.iterdir()] == ["2026Q3"]
+
+
+def test_what_is_no_snapshot_is_never_replaced(small, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(AssessError, match="never written over"):
+        store.write_snapshot(small(), tmp_path, is_replacing=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"

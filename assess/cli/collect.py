@@ -71,6 +71,11 @@ source_options = together(
     " as stale.  [default: the newest in the same directory]",
 )
 @click.option("--fresh", is_flag=True, help="Do not carry anything forward.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace a snapshot of the same name, once the new one is complete.",
+)
 def collect(
     *,
     config_file: Path | None,
@@ -81,6 +86,7 @@ def collect(
     place: str | None,
     previous: str | None,
     fresh: bool,
+    force: bool,
 ) -> None:
     """Take an inventory of the fleet, read-only, and write it as a snapshot.
 
@@ -96,7 +102,7 @@ def collect(
     if place and s3.is_s3(place):
         s3.refuse_taken(place)
     elif place:
-        store.refuse_taken(Path(place))
+        store.refuse_taken(Path(place), is_replacing=force)
     try:
         inventory = collect_all(
             _config(config_file),
@@ -108,9 +114,9 @@ def collect(
         )
     except Interrupted as interrupt:
         if interrupt.inventory is not None:
-            _save(interrupt.inventory, place)
+            _save(interrupt.inventory, place, is_replacing=force)
         raise
-    _save(inventory, place)
+    _save(inventory, place, is_replacing=force)
     seen = seen_share(inventory["coverage"])
     if seen < min_coverage:
         shares = words.share(seen), words.share(min_coverage)
@@ -128,20 +134,21 @@ def _config(file: Path | None) -> Config:
     return config
 
 
-def _save(inventory: Inventory, place: str | None) -> None:
+def _save(inventory: Inventory, place: str | None, *, is_replacing: bool) -> None:
     """Write a snapshot, and print its path, its gaps and its counts."""
     _show_gaps(inventory["coverage"])
     day = f"{inventory.snapshot_at:%Y-%m-%d}"
-    click.echo(_write(inventory, place or str(SNAPSHOTS / day)))
+    target = place or str(SNAPSHOTS / day)
+    click.echo(_write(inventory, target, is_replacing=is_replacing))
     _show_counts(inventory)
 
 
-def _write(inventory: Inventory, place: str) -> str:
+def _write(inventory: Inventory, place: str, *, is_replacing: bool) -> str:
     """Write a snapshot to a directory or to S3, and return its address."""
     from assess import s3, store
 
     if not s3.is_s3(place):
-        return str(store.write_snapshot(inventory, place))
+        return str(store.write_snapshot(inventory, place, is_replacing=is_replacing))
     with tempfile.TemporaryDirectory(prefix="assess-") as name:
         return s3.push(store.write_snapshot(inventory, Path(name) / "snapshot"), place)
 

@@ -174,8 +174,8 @@ policy_options = together(
     ),
     click.option(
         "--target",
-        metavar="ENGINE",
-        help="Engine version to move to, such as 29; overrides the policy.",
+        metavar="[PRODUCT:]VERSION",
+        help="What to upgrade or move to: 29 or docker:29, containerd:2.1, kubernetes:1.35.",
     ),
 )
 
@@ -247,7 +247,15 @@ def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
     from assess.policy.policy import load_policy
 
     policy = load_policy(file)
-    return policy.replace(target={"engine": target}) if target else policy
+    if not target:
+        return policy
+    from assess.score.upgrade_churn.breaking import goal_of
+    from assess.score.upgrade_churn.in_use import KUBERNETES
+
+    goal = goal_of(target)
+    if goal.product == KUBERNETES:
+        return policy  # its version says nothing about the engine of a host
+    return policy.replace(target={"runtime": goal.product, "engine": goal.version})
 
 
 def _write(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ SCORES = ("readiness", "blast-radius", "upgrade-churn", "what-next")
 FLEET_SCORES = ("claims", "backtest", "targets")  # of the whole fleet, not of a service
 LEARNING = ("upgrade-churn", "what-next", "claims")  # from all snapshots before
 BROKEN = 3  # exit code of a broken limit
+NO_BREAKS = "no-breaks"
 NAMED = 5
 
 
@@ -46,7 +47,8 @@ NAMED = 5
         "assess score data/sample/2026Q3 what-next",
         "assess score data/sample/2026Q3 readiness --previous data/sample/2026Q2",
         "assess score data/sample/2026Q3 blast-radius --json",
-        "assess score data/sample/2026Q3 upgrade-churn --target 29 --detail",
+        "assess score sample upgrade-churn --target docker:29",
+        "assess score sample upgrade-churn --by 2026-12-31 --json",
         "assess score data/sample/2026Q3 claims",
         "assess score data/sample/2026Q3 backtest --previous data/sample/2026Q2",
     ],
@@ -55,6 +57,11 @@ NAMED = 5
 @click.argument("name", type=click.Choice([*SCORES, *FLEET_SCORES]))
 @policy_options
 @previous_option
+@click.option(
+    "--by",
+    metavar="DATE",
+    help="With upgrade-churn: also what announced events of the world break until this day.",
+)
 @click.option(
     "--detail", is_flag=True, help="Add the contributions and details of the score."
 )
@@ -66,13 +73,15 @@ def score(
     policy_file: Path | None,
     previous: str | None,
     target: str | None,
+    by: str | None,
     detail: bool,
     out: Output,
 ) -> None:
     """Score a snapshot: readiness and low churn in points, blast radius as a share, and what next.
 
-    With --target, `upgrade-churn` lists per host what that engine would break: the driver, kernel
-    or client in use, the first release that no longer supports it, and the facts still unknown.
+    With --target, `upgrade-churn` lists what that upgrade breaks: the workload, the change, whether
+    it will or may, when, why, and what to do. With --by it lists what announced events of the world
+    break until a day: namespaces and registries that move or close, archives of distributions.
     `claims` tests the argument for and against containers on this fleet. `backtest` compares the
     predictions of an earlier snapshot with what happened since. All older snapshots in the
     directory of SNAPSHOT, and --previous, show how often engines and images were upgraded.
@@ -81,7 +90,11 @@ def score(
     gates, dimensions and missing facts. Interval bounds end in _lo and _hi; unknowns widen them.
     """
     policy = read_policy(policy_file, target=target)
+    if by and name != "upgrade-churn":
+        raise click.UsageError("--by only works with upgrade-churn")
     assessment = _assessment(snapshot, previous, policy, is_learning=name in LEARNING)
+    if name == "upgrade-churn":
+        assessment = assessment.heading(target or "", by or "")
     result = assessment.score(name)
     document = result.to_dict()
     if assessment.earlier and name != "backtest":
@@ -99,7 +112,7 @@ def score(
     if detail:
         document["detail"] = {title: records(part) for title, part in parts.items()}
     # CSV holds one table
-    if target and "simulation" in result.details and out.format != "csv":
+    if (target or by) and "simulation" in result.details and out.format != "csv":
         parts["simulation"] = result.details["simulation"]
     out.tables({name if parts else "": table, **parts}, document)
 
@@ -262,6 +275,7 @@ def record(
         "assess check data/sample/2026Q3 --min-readiness 40",
         "assess check data/snapshots@2026-09-30 --min-coverage .6 --max-open-gates 0",
         "assess check data/sample/2026Q3 --service billing --min-readiness 60",
+        "assess check data/sample/2026Q3 --no-breaks --target docker:29",
     ],
 )
 @snapshot
@@ -273,6 +287,12 @@ def record(
 )
 @click.option("--max-open-gates", type=int, help="Most open gates in total. [count]")
 @click.option(
+    "--no-breaks",
+    is_flag=True,
+    help="Nothing that the way to --target, or events --by a day, will or may break.",
+)
+@click.option("--by", metavar="DATE", help="With --no-breaks: events until this day.")
+@click.option(
     "--service", "services", multiple=True, help="Check only this service; repeatable."
 )
 @policy_options
@@ -283,6 +303,8 @@ def check(
     min_readiness: float | None,
     min_coverage: float | None,
     max_open_gates: int | None,
+    no_breaks: bool,
+    by: str | None,
     services: tuple[str, ...],
     policy_file: Path | None,
     target: str | None,
@@ -298,12 +320,14 @@ def check(
     from assess.score.assessment import Assessment
     from assess.words import sentence_list
 
-    if min_readiness is None and min_coverage is None and max_open_gates is None:
+    limits = (min_readiness, min_coverage, max_open_gates)
+    if all(limit is None for limit in limits) and not no_breaks:
         raise click.UsageError(
-            "no limit given; use --min-readiness, --min-coverage or --max-open-gates"
+            "no limit given; use --min-readiness, --min-coverage, --max-open-gates or --no-breaks"
         )
     policy = read_policy(policy_file, target=target)
-    result = Assessment(read(snapshot), policy).readiness
+    assessment = Assessment(read(snapshot), policy).heading(target or "", by or "")
+    result = assessment.readiness
     for name in services:
         result.row(name)
     chosen = list(services) or list(result.frame.index)
@@ -317,6 +341,7 @@ def check(
         *_below(frame["readiness"], min_readiness),
         *_below(frame["coverage"], min_coverage),
         *_open(gates[gates["service_id"].isin(chosen)], max_open_gates),
+        *(_breaking(assessment, chosen) if no_breaks else ()),
     ]
     names = ["limit", "wanted", "service_id", "found", "why"]
     exact = pd.DataFrame(broken, columns=names, dtype=object)
@@ -325,9 +350,25 @@ def check(
     out.table(table, document, empty=f"all limits hold for {len(chosen)} services")
     for (limit, wanted), rows in table.groupby(["limit", "wanted"], sort=False):
         services_named = sentence_list(rows["service_id"], most=NAMED)
-        say("broken", f"--{limit} {wanted:g} by {services_named}")
+        number = "" if limit == NO_BREAKS else f" {wanted:g}"
+        say("broken", f"--{limit}{number} by {services_named}")
     if broken:
         click.get_current_context().exit(BROKEN)
+
+
+def _breaking(
+    assessment: Assessment, services: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    """List by service what an upgrade breaks, or may break; an unknown engine may break all."""
+    churn = assessment.upgrade_churn
+    hits = churn.details["breaking"].drop_duplicates(["service_id", "change", "what"])
+    for name in services:
+        own = hits[hits["service_id"] == name]
+        why = [f"{hit.certainty} break {hit.what}: {hit.why}" for hit in own.itertuples()]
+        if churn.frame["breaking_n"].isna().get(name, True):
+            why.append("nobody knows its engine")
+        if why:
+            yield NO_BREAKS, 0, name, len(why), "; ".join(why)
 
 
 def _below(values: pd.Series, wanted: float | None) -> Iterator[tuple[Any, ...]]:

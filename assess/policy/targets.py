@@ -67,6 +67,7 @@ REFUSAL = {
 # the default target, as the scores of a move read it
 DEFAULT = {
     "id": "",
+    "arch": "",
     "runtime": "",
     "engine": "",
     "orchestrator": "",

@@ -259,7 +259,8 @@ _FAILURES = Column("churn_failures_per_year", "", "interval", 2)
 
 def _consequences(row: dict[str, Any], scores: Assessment) -> list[str]:
     breaking = scores.rows_of("breaking", row["service_id"])
-    hits = list(dict.fromkeys((hit["change_id"], hit["why"]) for hit in breaking))[:SHOWN]
+    sure = [hit for hit in breaking if hit["certainty"] == "will"]
+    hits = list(dict.fromkeys((hit["change"], hit["why"]) for hit in sure))[:SHOWN]
     moved = (
         f"Blast radius of the service changes by {cell(row, _DELTA).text} percentage points; "
         "a negative value is better containment."

@@ -272,7 +272,7 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
     churn = scores.upgrade_churn
     order = figures.upgrade_churn_data(churn)["service_id"]
     frame = churn.frame.reindex(order).reset_index()
-    breaking = churn.details["breaking"]
+    breaking = churn.details["breaking"].drop_duplicates(_SHOWN_OF_BREAKS)
     text = (
         "Work that upgrades force: how often a release line ends, how often an upgrade in this "
         "fleet failed within a week, and the hours that both cost."
@@ -283,7 +283,7 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
         pictures("clocks", "Hatched: no announced end of support; unknown."),
         Table(
             "breaking",
-            "Changes up to the target version that affect something in use",
+            "What the way to the target breaks, and what it may break",
             _BREAKING,
             breaking,
             empty="No change up to the target version affects anything seen in use.",
@@ -293,12 +293,16 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
     return Section("upgrade-churn", "Upgrade churn and clocks", [text], parts)
 
 
+_SHOWN_OF_BREAKS = ["service_id", "host_id", "change", "certainty", "what"]
 _BREAKING = [
     NAME,
     Column("host_id", "Host"),
-    Column("change_id", "Change"),
-    Column("version", "From engine"),
+    Column("certainty", "Breaks"),
+    Column("moment", "When"),
+    Column("what", "What"),
     Column("why", "Why"),
+    Column("remedy", "Remedy"),
+    Column("change", "Change"),
 ]
 _CHURN = [
     NAME,

@@ -8,7 +8,7 @@ room of its own, add a cached property here that calls it, and name the property
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ import pandas as pd
 from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
+from assess.policy.targets import STAY
 from assess.score.backtest.backtest import Backtest, backtest
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.result import BlastRadius
@@ -24,7 +25,7 @@ from assess.score.claims import Claims, measure_claims
 from assess.score.incidents.exposure import Exposure, exposure
 from assess.score.readiness import score_readiness
 from assess.score.result import Provenance, Result, records_by
-from assess.score.targets import Targets, measure_targets
+from assess.score.targets import Targets, measure_targets, readiness_at
 from assess.score.upgrade_churn import score_upgrade_churn
 from assess.score.upgrade_churn.history import History, known_history
 from assess.score.what_next import WhatNext, rank
@@ -96,6 +97,15 @@ class Assessment:
         return given or score_upgrade_churn(
             self.inventory, self.policy, history=self.upgrades
         )
+
+    def heading(self, target: str = "", by: str = "") -> Assessment:
+        """Return the same assessment with the churn up to a target, or a day, of one's own."""
+        if not target and not by:
+            return self
+        churn = score_upgrade_churn(
+            self.inventory, self.policy, target=target, by=by, history=self.upgrades
+        )
+        return replace(self, given={**self.given, "upgrade_churn": churn})
 
     @cached_property
     def what_next(self) -> WhatNext:
@@ -181,6 +191,7 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
     blast: Result | None = None,
     churn: Result | None = None,
     history: History | None = None,
+    target: str = "",
 ) -> WhatNext:
     """Rank the candidates for a move over all weightings, and label every service.
 
@@ -194,6 +205,9 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
         The three scores; those not handed in are computed.
     history : History, optional
         What earlier snapshots show of upgrades, for the churn that is computed.
+    target : str, default ""
+        Id of a target of the policy: rank as if that were the place to move to, with readiness and
+        gates as they would be there; without one, the policy's default and the gates of today.
 
     Returns
     -------
@@ -211,6 +225,10 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
     SMAA-2 with weights uniform on the simplex, and on what each ``[[board]]`` leaves of it; see
     `assess.score.what_next.smaa`.
     """
+    if target:
+        readiness = readiness or readiness_at(inventory, policy, target)
+    if target and target != STAY:
+        policy = policy.replace(target={"id": target})
     given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
     return Assessment(inventory, policy, history, given=given).what_next
 

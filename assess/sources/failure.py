@@ -90,7 +90,8 @@ def failure(error: Exception) -> dict[str, Any]:
     """
     status = status_of(error)
     hint = HINTS.get(status)
-    if notes := getattr(error, "__notes__", None):
+    notes = getattr(error, "__notes__", ())
+    if notes and not isinstance(error, AssessError):  # whose note is for its traceback
         hint = notes[0]
     elif "certificate_verify_failed" in words_of(error):
         hint = "check ca, and the address and dates of the server's certificate"

@@ -102,3 +102,18 @@ def test_only_the_chosen_service_counts(call, sample, readiness):
 
 def test_no_limit_is_a_usage_error(call, sample):
     assert "no limit given" in call("check", sample, code=2).stderr
+
+
+def test_a_pipeline_stops_before_an_upgrade_that_breaks_something(call, sample):
+    asked = ("check", sample, "--no-breaks", "--target")
+    result = call(*asked, "docker:29", "--json", code=3)
+    rows = json.loads(result.stdout)["rows"]
+    assert {row["limit"] for row in rows} == {"no-breaks"}
+    wiki = next(row for row in rows if row["service_id"] == "wiki")
+    assert "will break" in wiki["why"]
+    assert "aufs" in wiki["why"]
+    assert "--no-breaks by" in result.stderr
+    # one service alone, which nothing hits
+    quiet = call(*asked, "docker:29", "--service", "search-api")
+    assert "all limits hold for 1 services" in quiet.stderr
+    assert "kubernets" in call(*asked, "kubernets:1.3", code=1).stderr

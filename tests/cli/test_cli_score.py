@@ -151,17 +151,12 @@ def test_previous_shows_what_changed(call, sample, earlier, results):
 def test_a_target_lists_what_it_breaks_in_every_form(call, sample):
     asked = ("score", sample, "upgrade-churn", "--target", "29")
     rows = json.loads(call(*asked, "--json").stdout)["simulation"]
-    broken = {(row["host_id"], row["fact"]): row for row in rows if row["change_id"]}
-    assert broken["dock-attic-1", "storage_driver"]["version"] == "24.0.0"
-    assert {row["fact"] for row in broken.values()} >= {
-        "storage_driver",
-        "image_schema",
-        "cgroup_version",
-    }
-    vague = [row for row in rows if row["change_id"] is None]
-    assert any(
-        row["fact"] == "client_api_version" and row["value"] is None for row in vague
-    )
+    broken = {(row["host_id"], row["change"]): row for row in rows}
+    aufs = broken["dock-attic-1", "EC0282"]
+    assert (aufs["certainty"], aufs["moment"]) == ("will", "at upgrade")
+    assert aufs["workloads_n"] == 2
+    assert {row["change"] for row in rows} >= {"EC0282", "EC0311", "EC0406"}
+    assert all(row["remedy"] and row["what"] for row in rows)
     text, page = (call(*asked, "--format", form).stdout for form in ("text", "markdown"))
     for row in rows:
         assert row["why"] in text

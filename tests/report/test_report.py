@@ -22,6 +22,7 @@ SECTIONS = [
     "ranking",
     "blast-radius",
     "upgrade-churn",
+    "targets",
     "claims",
     "services",
     "unknowns",

@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 
 from assess.errors import AssessError, did_you_mean
+from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY, as_default, complete
 from assess.score.blast_radius.relocation import move_deltas
 from assess.score.evidence import Evidence, answer_checks
 from assess.score.evidence.tables import gather
 from assess.score.incidents.exposure import HOST
-from assess.score.readiness import judged_readiness
+from assess.score.readiness import Readiness, judged_readiness
 from assess.score.readiness.gates import UnknownGateWarning
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.targets import cost, hours
@@ -206,6 +207,26 @@ def _readiness(
     return there.frame[names], pd.concat([same, there.details["gates"]])
 
 
+def readiness_at(
+    inventory: Inventory,
+    policy: Policy,
+    target_id: str,
+) -> Readiness:
+    """Return the readiness of every service as it would be at a target, gates included."""
+    targets = {row["id"]: row for row in wanted(policy)}
+    if target_id not in targets:
+        near = did_you_mean(target_id, targets)
+        named = ", ".join(targets)
+        raise AssessError(
+            f"there is no target {target_id!r}", hint=near or f"targets: {named}"
+        )
+    evidence = gather(inventory, policy)
+    if target_id != STAY:
+        evidence = at_target(evidence, targets[target_id], policy)
+    atoms = answer_checks(evidence, inventory, policy)
+    return judged_readiness(evidence, atoms, inventory, policy)
+
+
 def _is_check_replaced(check: Row) -> bool:
     return is_replaced(check["table"], f"{check['rule']} {check.get('applies', '')}")
 
@@ -360,8 +381,8 @@ def _why(
     who = "its provider patches" if is_provided(target) else "we patch"
     is_free = part["blockers"].eq("")
     reason = part["blockers"].mask(is_free, "nothing is in the way")
-    lo = part["hours_per_year_lo"].astype(float).map("{:.0f}".format)
-    hi = part["hours_per_year_hi"].astype(float).map("{:.0f}".format)
+    lo = part["hours_per_year_lo"].astype(float).map("{:.0f}".format).astype("str")
+    hi = part["hours_per_year_hi"].astype(float).map("{:.0f}".format).astype("str")
     work = f"; {who}, " + lo + " to " + hi + " hours a year"
     no_cost = missing.reindex(part.index)
     cost_words = ("; no cost without " + no_cost).where(no_cost.ne(""), "")

@@ -21,9 +21,19 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.placement import on_bases
 from assess.score.incidents.rates import Interval
-from assess.score.result import Explanation, Provenance, Result, records_by
+from assess.score.result import Explanation, Provenance, Result
 from assess.score.upgrade_churn import pace
-from assess.score.upgrade_churn.breaking import breaks, on_hosts
+from assess.score.upgrade_churn.breaking import (
+    COLUMNS,
+    MAY,
+    NOTE,
+    PRODUCTS,
+    WILL,
+    breaks,
+    goal_of,
+    goals_of,
+    on_hosts,
+)
 from assess.score.upgrade_churn.end_of_life import base_system, clocks
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
 from assess.score.upgrade_churn.pace import ENDS
@@ -49,8 +59,8 @@ class UpgradeChurn(Result):
     ``frame``: ``events_per_year, failures_per_year, hours_per_year`` [per year], ``score`` [points,
     0-100, high is bad], each with ``_lo, _hi``; ``hours_undivided`` [hours per year, the hosts not
     shared]; ``basis``; ``days_to_eol`` [days to the nearest end of support]; ``versions_behind``
-    [lines]; ``breaking_n`` [changes that hit something in use; NA where the engine is unknown],
-    ``breaking_unknown_n`` [facts that a change on the way asks for and nobody knows]; images by
+    [lines]; ``breaking_n`` [changes that will break something in use; NA where the engine is
+    unknown], ``breaking_unknown_n`` [changes that may, since a fact is unknown]; images by
     who makes them, ``third_party_images_n`` and ``first_party_images_n``, how often they changed
     over the history, ``…_changes_n``, and ``…_changes_per_year`` with ``_lo, _hi`` [NA where no
     two snapshots that follow each other saw them].
@@ -78,9 +88,10 @@ class UpgradeChurn(Result):
         return Explanation(f"{service_id}: upgrade churn", text, table)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per service, in it ``breaking``: ``change_id, version, why``."""
-        hits = self.details["breaking"][["service_id", "change_id", "version", "why"]]
-        breaking = records_by(hits.drop_duplicates(), "service_id")
+        """Return one dictionary per service, in it ``breaking``: one workload and one change each."""
+        breaking: dict[str, list[dict[str, Any]]] = {}
+        for hit in plain(self.details["breaking"][COLUMNS].to_dict("records")):
+            breaking.setdefault(hit["service_id"], []).append(hit)
         rows = super().rows()
         for row in rows:
             row["breaking"] = breaking.get(row["service_id"], [])
@@ -92,11 +103,12 @@ class UpgradeChurn(Result):
         return {**super().to_dict(), "simulation": plain(simulated)}
 
 
-def score_upgrade_churn(
+def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     inventory: Inventory,
     policy: Policy,
     *,
     target: str = "",
+    by: str = "",
     previous: Inventory | None = None,
     history: History | None = None,
 ) -> UpgradeChurn:
@@ -109,7 +121,12 @@ def score_upgrade_churn(
     policy : Policy
         ``[churn]``, ``[target]`` and ``[simulation]``.
     target : str, default ""
-        Engine to go to; without one, the policy's.
+        What to go to, such as ``docker:29``, ``containerd:2.1`` or ``kubernetes:1.35``; a bare
+        version is docker's. Without one, the policy's engine, and the newest line of every other
+        runtime in use.
+    by : str, default ""
+        Day until which announced events of the world count, such as 2026-12-31; without a target
+        only they do.
     previous : Inventory, optional
         An earlier inventory, whose engines and images show what was upgraded since: a history of
         one snapshot.
@@ -124,7 +141,7 @@ def score_upgrade_churn(
     Raises
     ------
     PolicyError
-        Where the target is not a version.
+        Where the target is no version of a known product, or the day is none.
 
     Notes
     -----
@@ -136,14 +153,20 @@ def score_upgrade_churn(
     """
     registries = policy["registries"]
     level = float(policy["simulation"]["level"])
-    goal = reference.target_engine({"engine": target} if target else policy["target"])
+    asked = goal_of(target) if target else None
+    goal = reference.target_engine(policy["target"])
+    if asked and asked.product == reference.ENGINE:
+        goal = asked.version
+    goals = goals_of(inventory, reference.target_docker(policy["target"]))
+    if asked or by:
+        goals = [asked] if asked else []
     engines = host_engines(inventory)
     placed = pace.places(inventory, policy, goal)
     bases = base_images(inventory)
     times = clocks(inventory, placed, engines, bases)
-    broken = breaks(inventory, placed, engines, goal)
-    hits = broken.dropna(subset=["service_id", "change_id"])
-    unseen = broken[broken["change_id"].isna()].dropna(subset="service_id")
+    found = breaks(inventory, goals, by)
+    broken = found[found["certainty"] != NOTE]
+    hits = broken[broken["certainty"].isin([WILL, MAY])].dropna(subset="service_id")
     past = known_history(inventory, policy, history=history, previous=previous)
     host, events, chance = _paces(inventory, policy, placed, bases, past)
     share = host / _tenants(placed) + events - host
@@ -153,7 +176,8 @@ def score_upgrade_churn(
     by_service = pd.Series(behind, [place.service_id for place in placed], dtype="Int64")
     frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
     frame["versions_behind"] = by_service.groupby(level=0).max()
-    frame = frame.join(_breaking(hits, unseen, frame.index))
+    blind = {place.service_id for place in placed if _is_blind(place)}
+    frame = frame.join(_breaking(broken, frame.index, blind))
     frame = frame.join(_images(inventory, registries))
     rates = pace.image_rates(past, frame.index, registries, level=level)
     frame = frame.join(rates)
@@ -161,6 +185,7 @@ def score_upgrade_churn(
     details = {
         "breaking": hits.reset_index(drop=True),
         "simulation": on_hosts(broken),
+        "notes": on_hosts(found[found["certainty"] == NOTE]),
         "clocks": times,
         "image_changes": pace.image_changes(past, registries),
         "moves": pace.moves(past, registries),
@@ -209,16 +234,27 @@ def _paces(
     return np.array(paces, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
 
 
-def _breaking(
-    hits: pd.DataFrame, unseen: pd.DataFrame, services: pd.Index
-) -> pd.DataFrame:
+def _is_blind(place: pace.Place) -> bool:
+    """Return whether nobody knows what runs a service at a place: what breaks cannot be said."""
+    if place.basis in (pace.PROSPECTIVE, pace.MANAGED) or place.product == "none":
+        return False
+    if place.product == reference.ENGINE:
+        return not reference.is_known(place.version)
+    is_asked = place.product in PRODUCTS
+    return not is_asked or reference.line_of(place.product, place.version) is None
+
+
+def _breaking(broken: pd.DataFrame, services: pd.Index, blind: set[str]) -> pd.DataFrame:
     """Count by service what breaks (NA where its engine is unknown), and what nobody knows."""
+    named = broken.dropna(subset="service_id")
+    will = named[named["certainty"] == WILL]
+    others = named[named["certainty"] != WILL]
     counts = {
-        "breaking_n": hits.groupby("service_id")["change_id"].nunique(),
-        "breaking_unknown_n": unseen.groupby("service_id")["fact"].nunique(),
+        "breaking_n": will.groupby("service_id")["change"].nunique(),
+        "breaking_unknown_n": others.groupby("service_id")["change"].nunique(),
     }
     counted = pd.DataFrame(counts).reindex(services).fillna(0).astype("Int64")
-    is_blind = services.isin(unseen.loc[unseen["fact"].eq("version"), "service_id"])
+    is_blind = services.isin(blind)
     counted.loc[is_blind & counted["breaking_n"].eq(0), "breaking_n"] = pd.NA
     return counted
 
@@ -334,10 +370,14 @@ def _sentences(row: pd.Series, times: pd.DataFrame, hits: pd.DataFrame) -> list[
         text.append(
             "What the way to the target breaks cannot be said: its engine is unknown."
         )
-    for hit in hits.drop_duplicates(["version", "why"]).itertuples():
+    for hit in (
+        hits[hits["certainty"] == WILL].drop_duplicates(["change", "why"]).itertuples()
+    ):
         text.append(
-            f"The way to the target breaks, from engine {hit.version} on: {hit.why}."
+            f"{hit.change} breaks {hit.what} {hit.moment}: {hit.why}. {hit.remedy}."
         )
     if row["breaking_unknown_n"]:
-        text.append(f"{row['breaking_unknown_n']} facts that could break are not known.")
+        text.append(
+            f"{row['breaking_unknown_n']} changes may break it: a fact is unknown."
+        )
     return text

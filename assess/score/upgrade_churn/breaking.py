@@ -1,223 +1,286 @@
-"""Breaking changes: which changes on the way to a target hit something that is in use here."""
+"""Breaking changes: which changes up to a target, or up to a day, hit something in use here.
+
+A change is a row of the reference table `breaks`: a rule over what is in use, what it means where the
+rule holds (it will break, it may, or it is only worth a note) and where its facts are unknown.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
 
 import pandas as pd
 
 from assess import reference
+from assess.errors import PolicyError, did_you_mean
 from assess.inventory import Inventory
-from assess.score.upgrade_churn.history import NOWHERE
-from assess.score.upgrade_churn.pace import MEASURED, PROSPECTIVE, Place
-from assess.score.upgrade_churn.sights import Engines
+from assess.policy.rules import evaluate
+from assess.score.upgrade_churn.in_use import (
+    IDLE,
+    KUBERNETES,
+    WORLD,
+    objects_of,
+    workloads_on,
+)
 
-COLUMNS = ["service_id", "host_id", "fact", "value", "version", "change_id", "why"]
-IDLE = ""  # the service of a host that runs none that is known
-ENGINE_FACTS = {
-    "storage_driver": "storage_driver",
-    "backing_fs": "backing_fs",
-    "d_type": "d_type",
-    "live_restore": "live_restore",
-    "log_driver": "logging_driver",  # of containers that name none
-}
-HOST_FACTS = ["kernel", "cgroup_version"]
-REPLICA_FACTS = ["client_api_version", "log_driver"]
-OVERLAYS = ("overlay", "overlay2")  # the drivers that need d_type
-
-
-class Fit(NamedTuple):
-    """A table of what runs where, asked where no single change is to blame, and the reason."""
-
-    table: str
-    runs: Callable[[str, str], bool | None]
-    why: str
-
-
-FITS = {
-    "kernel": Fit(
-        "engine_kernel",
-        reference.kernel_runs,
-        "kernel {} carries none of the usual storage drivers of {}",
-    ),
-    "storage_driver": Fit(
-        "storage_drivers",
-        reference.driver_runs,
-        "storage driver {} does not exist in {}",
-    ),
-}
+COLUMNS = [
+    "service_id",
+    "workload_id",
+    "host_id",
+    "change",
+    "certainty",
+    "moment",
+    "what",
+    "why",
+    "remedy",
+    "source",
+]
+PRODUCTS = (reference.ENGINE, "containerd", "cri-o", "podman", KUBERNETES)
+WILL = "will"
+MAY = "may"
+NOTE = "note"
+BLIND = "version"  # the change of a row whose engine nobody knows
+_CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, BLIND: 3}  # the gravest first
+_TYPES = {**dict.fromkeys([*COLUMNS, "subject"], "str"), "order": "float64"}
+_NOTHING = pd.DataFrame(columns=list(_TYPES)).astype(_TYPES)
 
 
-class Fact(NamedTuple):
-    """Something in use: what, its value (None: nobody knows), and the image that has it."""
+class Goal(NamedTuple):
+    """Where an upgrade leads: a product and its version."""
 
-    name: str
-    value: str | None
-    image: str = ""
-
-
-class Hit(NamedTuple):
-    """A change that hits: the release that brings it, its id or the table that says so, and why."""
-
-    version: str | None
-    change_id: str | None
-    why: str
+    product: str
+    version: str
 
 
-Facts = dict[Any, set[Fact]]
+def goal_of(text: str) -> Goal:
+    """Read a target such as ``kubernetes:1.35``; a bare version is docker's."""
+    product, _, version = text.rpartition(":")
+    product = product.strip().lower() or reference.ENGINE
+    if product not in PRODUCTS:
+        near = did_you_mean(product, PRODUCTS)
+        raise PolicyError(
+            f"{product!r} is no product to upgrade" + (f", {near}" if near else ""),
+            hint=f"{', '.join(PRODUCTS)}; such as kubernetes:1.35",
+        )
+    if reference.parse_version(version) is None:
+        raise PolicyError(
+            f"{text!r} names no version", hint="a version or a line, such as docker:29"
+        )
+    return Goal(product, version.strip())
 
 
-def breaks(
-    inventory: Inventory, placed: list[Place], engines: Engines, target: str
-) -> pd.DataFrame:
-    """List changes between the current and the target version that break something in use.
+def goals_of(inventory: Inventory, engine: str) -> list[Goal]:
+    """Return where every product of a fleet leads if nobody names a target: its newest line.
 
-    Facts that decide and are unknown are listed too.
-
-    ``service_id`` (NA: no known one on this host), ``host_id`` (NA: on a host that nobody knows),
-    ``fact`` and ``value`` in use, ``version`` (the release that breaks it), ``change_id`` (NA:
-    whether it breaks is unknown, since the fact is) and ``why``. An engine that no service is known
-    to use counts too.
+    The engine of the policy's target stands for docker.
     """
-    rows = set()
-    by_host = _host_facts(inventory, engines)
-    by_replica = _replica_facts(inventory)
-    used = {place.host_id for place in placed}
-    idle = [
-        Place(IDLE, host, MEASURED, engine.runtime, engine.version)
-        for host, engine in engines.items()
-        if host not in used
-    ]
-    for service, host, basis, product, version in placed + idle:
-        if basis == PROSPECTIVE or product == "none":
+    engines = inventory["engines"]
+    runtimes = set(engines["runtime"].dropna())
+    products = [reference.ENGINE, *(name for name in PRODUCTS if name in runtimes)]
+    if engines["kubelet_version"].notna().any() or len(inventory["objects"]):
+        products.append(KUBERNETES)
+    newest = {name: reference.newest_line(name) for name in products}
+    newest[reference.ENGINE] = engine
+    return [Goal(name, version) for name, version in newest.items() if version]
+
+
+def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.DataFrame:
+    """List what breaks on the way to targets, and until a day: one workload and one change a row.
+
+    Columns `COLUMNS`; ``certainty`` is will, may or note. Of one subject, such as the storage driver,
+    only the last change counts: the one to live with. ``workload_id`` is NA on a host that runs none
+    that is known, ``change`` is `BLIND` where nobody knows the engine.
+    """
+    parts = [_NOTHING]
+    for goal in goals:
+        workloads = workloads_on(inventory, goal.product, goal.version)
+        tables = {"workloads": workloads, "objects": objects_of(inventory, workloads)}
+        ahead = _Ahead(goal)
+        parts += [
+            _hits(tables[change["table"]], change, inventory.snapshot_at, ahead)
+            for change in changes(goal.product)
+            if ahead.reaches(change)
+        ]
+        parts.append(_blind(workloads, goal))
+    if by:
+        world = workloads_on(inventory, WORLD, "")
+        until = _day(by)
+        parts += [
+            _hits(world, change, inventory.snapshot_at)
+            for change in changes(WORLD)
+            if pd.Timestamp(change["by"]) <= until
+        ]
+    table = pd.concat(parts, ignore_index=True)
+    table["certainty_order"] = table["certainty"].map(_CERTAINTY)
+    by_weight = ["certainty_order", "order", "change", "workload_id"]
+    table = table.sort_values(
+        by_weight, ascending=[True, False, True, True], kind="stable"
+    )
+    table = table.drop_duplicates(["workload_id", "host_id", "service_id", "subject"])
+    table = table.replace({"workload_id": IDLE}, pd.NA)
+    by_place = ["service_id", "host_id", "workload_id", "change"]
+    return table.sort_values(by_place, kind="stable", ignore_index=True)[COLUMNS]
+
+
+@cache
+def changes(product: str) -> list[dict[str, str]]:
+    """Return the changes of a product that can be asked, oldest first, with version and source."""
+    known = {row["change_id"]: row for row in reference.rows("engine_changes")}
+    listed = []
+    for row in reference.rows("breaks"):
+        if row["product"] != product:
             continue
-        if product != reference.ENGINE or not reference.is_known(version):
-            named = ""
-            why = "nobody knows its engine"
-            if pd.notna(version):
-                named = f"{product} {version}"
-                why = f"the facts do not know {named}"
-            rows.add((service, host, "version", named, *Hit(None, None, why)))
-            continue
-        for fact in by_host[host] | by_replica[service, host]:
-            if hit := hit_of(fact, version, target):
-                value = ": ".join(filter(None, (fact.value, fact.image)))
-                rows.add((service, host, fact.name, value, *hit))
-    table = pd.DataFrame(sorted(rows, key=str), columns=COLUMNS, dtype="str")
-    return table.replace({"service_id": IDLE, "host_id": NOWHERE, "value": ""}, pd.NA)
+        recorded = known.get(row["change_id"], {})
+        version = row["version"] or recorded.get("version", "")
+        source = row["source"] or recorded.get("source", "")
+        listed.append(row | {"version": version, "source": source})
+    return sorted(
+        listed, key=lambda row: (reference.numbers_of(row["version"]), row["by"])
+    )
+
+
+class _Ahead:
+    """Which changes lie between what runs and a target."""
+
+    def __init__(self, goal: Goal) -> None:
+        self._is_engine = goal.product == reference.ENGINE
+        self._target = self._numbers(goal.version)
+
+    def _numbers(self, text: str) -> tuple[int, ...]:
+        """Return the numbers of a version; a line of the engine means its newest release."""
+        release = reference.release_of(text) if self._is_engine else None
+        parsed = reference.parse_version(text) or ()
+        if release or self._is_engine:
+            return release or parsed
+        # a line, such as 1.35, holds all its patches
+        return parsed if len(parsed) > 2 else (*parsed, 10**6)
+
+    def reaches(self, change: Mapping[str, str]) -> bool:
+        """Return whether a change has come by the target, and was not taken back by it."""
+        has_come = reference.numbers_of(change["version"]) <= self._target
+        until = reference.numbers_of(change["until"])
+        is_back = change["until"] != "" and self._target >= until
+        return has_come and not is_back
+
+    def of(self, versions: pd.Series, change: Mapping[str, str]) -> pd.Series:
+        """Return which versions have a change ahead; NA where a version is unknown."""
+        comes = reference.numbers_of(change["version"]) or self._target
+        known = {text: self._is_below(text, comes) for text in versions.dropna().unique()}
+        return versions.map(known).astype("boolean")
+
+    def _is_below(self, text: str, comes: tuple[int, ...]) -> bool | None:
+        if self._is_engine and not reference.is_known(text):
+            return None
+        parsed = reference.release_of(text) if self._is_engine else None
+        parsed = parsed or reference.parse_version(text)
+        return None if parsed is None else parsed < comes
+
+
+def _hits(
+    table: pd.DataFrame,
+    change: Mapping[str, str],
+    at: pd.Timestamp,
+    ahead: _Ahead | None = None,
+) -> pd.DataFrame:
+    """Return the rows that one change hits, or may hit.
+
+    Where the version that runs is unknown, only what is seen in use counts: it will not work there.
+    """
+    holds = evaluate(change["condition"], table, at=at)
+    is_hit = holds.fillna(value=False).astype(bool)
+    is_open = holds.isna() & (change["when_unknown"] == MAY)
+    if ahead is not None:
+        is_ahead = ahead.of(table["version"], change)
+        is_hit &= is_ahead.fillna(value=True).astype(bool)
+        is_open &= is_ahead.fillna(value=False).astype(bool)
+    found = table[is_hit | is_open]
+    if found.empty:
+        return _NOTHING
+    certainty = pd.Series(change["when_true"], found.index).mask(
+        is_open[found.index], MAY
+    )
+    unknown = f"nobody knows its {change['subject'].replace('_', ' ')}: it may break"
+    texts = {name: _told(found, change[name]) for name in ("what", "why")}
+    texts["why"] = texts["why"].mask(is_open[found.index], unknown)
+    texts["what"] = texts["what"].mask(
+        is_open[found.index], change["subject"].replace("_", " ")
+    )
+    return found[["service_id", "workload_id", "host_id"]].assign(
+        change=change["change_id"],
+        certainty=certainty,
+        moment=change["moment"],
+        **texts,
+        remedy=change["remedy"],
+        source=change["source"],
+        subject=change["subject"],
+        order=_order(change),
+    )
+
+
+def _order(change: Mapping[str, str]) -> float:
+    """Return a number that is larger for a later change."""
+    numbers = (*reference.numbers_of(change["version"]), 0, 0, 0)
+    return float(numbers[0] * 1e8 + numbers[1] * 1e4 + numbers[2])
+
+
+def _told(rows: pd.DataFrame, template: str) -> pd.Series:
+    """Fill a text with the cells of each row; what is unknown is left as a question mark."""
+    if "{" not in template:
+        return pd.Series(template, rows.index)
+    names = [name for name in rows.columns if f"{{{name}}}" in template]
+    columns = [[_shown(cell) for cell in rows[name]] for name in names]
+    keys = list(zip(*columns, strict=True))
+    texts = {
+        key: template.format(**dict(zip(names, key, strict=True))) for key in set(keys)
+    }
+    return pd.Series([texts[key] for key in keys], rows.index)
+
+
+def _shown(cell: object) -> str:
+    if pd.isna(cell):
+        return "?"
+    return f"{cell:g}" if isinstance(cell, float) else str(cell)
+
+
+def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
+    """Return the workloads whose version nobody knows."""
+    is_engine = goal.product == reference.ENGINE
+    known = {
+        text
+        for text in workloads["version"].dropna().unique()
+        if (reference.is_known(text) if is_engine else reference.parse_version(text))
+    }
+    is_known = workloads["version"].isin(known)
+    rows = workloads[~is_known & workloads["runtime"].notna()]
+    named = goal.product + " " + rows["version"].astype("string")
+    why = ("the facts do not know " + named).fillna("nobody knows its version")
+    return rows[["service_id", "workload_id", "host_id"]].assign(
+        change=BLIND,
+        certainty=BLIND,
+        moment="at upgrade",
+        what=named.fillna(goal.product),
+        why=why,
+        remedy="find out the version",
+        source="",
+        subject=BLIND,
+        order=0.0,
+    )
+
+
+def _day(text: str) -> pd.Timestamp:
+    day = pd.to_datetime(text, errors="coerce", format="ISO8601")
+    if pd.isna(day):
+        raise PolicyError(f"{text!r} is no day", hint="write it as 2026-12-31")
+    return day
 
 
 def on_hosts(table: pd.DataFrame) -> pd.DataFrame:
-    """Group the rows of `breaks` by host, each with the services that use it.
-
-    ``host_id, fact, value, version, change_id, why`` and ``services``, joined by a semicolon.
-    """
-    key = [name for name in COLUMNS if name != "service_id"]
-    rows = table.fillna({"service_id": IDLE}).sort_values("service_id", kind="stable")
-    groups = rows.groupby(key, dropna=False, sort=True)["service_id"]
-    services = groups.agg(lambda names: "; ".join(filter(None, names)))
-    return services.rename("services").reset_index()
-
-
-def _host_facts(inventory: Inventory, engines: Engines) -> Facts:
-    """List facts of the engine, kernel and system of each host."""
-    hosts = {row.host_id: row for row in inventory["hosts"].itertuples()}
-    by_host = {}
-    for host, engine in engines.items():
-        record = hosts.get(host)
-        facts = {name: getattr(engine, column) for name, column in ENGINE_FACTS.items()}
-        if engine.storage_driver not in OVERLAYS:
-            del facts["d_type"]
-        facts |= {name: getattr(record, name, None) for name in HOST_FACTS}
-        distro = reference.distro_of(getattr(record, "os_name", None))
-        line = reference.line_of(distro, getattr(record, "os_version", None))
-        facts["os"] = line and f"{distro} {line}"
-        by_host[host] = {Fact(name, _text(value)) for name, value in facts.items()}
-    return by_host
-
-
-def _replica_facts(inventory: Inventory) -> Facts:
-    """List API of the clients, logging drivers and oldest image schemas by service and host."""
-    images = inventory["images"].dropna(subset="schema").astype({"schema": "str"})
-    by_image = images.groupby(["registry", "repository", "digest"])
-    oldest = by_image["schema"].min().to_dict()
-    by_replica: Facts = defaultdict(set)
-    for row in inventory["workloads"].itertuples():
-        schema = oldest.get((row.registry, row.repository, row.image_digest))
-        image = "" if pd.isna(row.repository) else str(row.repository)
-        facts = {Fact(name, _text(getattr(row, name))) for name in REPLICA_FACTS}
-        facts.add(Fact("image_schema", schema, image))
-        by_replica[row.service_id, row.host_id] |= facts
-    return by_replica
-
-
-def _text(value: Any) -> str | None:
-    return None if pd.isna(value) else str(value).lower()
-
-
-@lru_cache(maxsize=8192)
-def hit_of(fact: Fact, version: str, target: str) -> Hit | None:
-    """Return what hits a fact on the way from one engine to another, or that the fact is unknown."""
-    if fact.value is not None:
-        return broken_by(fact.name, fact.value, version, target)
-    if not is_asked(fact.name, version, target):
-        return None
-    name = fact.name.replace("_", " ")
-    return Hit(None, None, f"nobody knows its {name}, which may break")
-
-
-@lru_cache(maxsize=8192)
-def broken_by(fact: str, value: str, version: str, target: str) -> Hit | None:
-    """Return the last change between two engines that hits a fact: the one to live with."""
-    for rule in reversed(_on_the_way(fact, version, target)):
-        if _holds(rule, value, target):
-            why = rule["why"].format(value=value)
-            return Hit(rule["version"], rule["change_id"], why)
-    if fact not in FITS or not _is_ahead(version, target):
-        return None
-    fit = FITS[fact]
-    if fit.runs(value, target) is not False:
-        return None
-    releases = [row["version"] for row in reference.rows("engine_releases")]
-    ahead = [release for release in releases if _is_ahead(version, release)]
-    refusing = [release for release in ahead if fit.runs(value, release) is False]
-    first = min(refusing, key=reference.numbers_of, default=target)
-    return Hit(first, fit.table, fit.why.format(value, target))
-
-
-@lru_cache(maxsize=8192)
-def is_asked(fact: str, version: str, target: str) -> bool:
-    """Return whether a change between two engines depends on a fact; not where none lies ahead."""
-    is_fit = fact in FITS and _is_ahead(version, target)
-    return is_fit or bool(_on_the_way(fact, version, target))
-
-
-def _is_ahead(version: str, target: str) -> bool:
-    return (reference.release_of(version) or ()) < (reference.release_of(target) or ())
-
-
-@lru_cache(maxsize=8192)
-def _on_the_way(fact: str, version: str, target: str) -> list[dict[str, str]]:
-    """List the changes ahead that can be checked against a fact, oldest first."""
-    rules = [rule for rule in reference.rows("change_hits") if rule["fact"] == fact]
-    return [
-        rule | {"version": change["version"]}
-        for change in reference.changes_between(version, target)
-        for rule in rules
-        if rule["change_id"] == change["change_id"]
-    ]
-
-
-def _holds(rule: dict[str, str], value: str, target: str) -> bool:
-    until = reference.numbers_of(rule["until"])
-    if rule["until"] and (reference.release_of(target) or ()) >= until:
-        return False
-    if rule["equals"]:
-        return value in rule["equals"].split("|")
-    lowest = reference.numbers_of(rule["from"])
-    below = reference.numbers_of(rule["below"])
-    numbers = reference.parse_version(value)
-    return numbers is not None and lowest <= numbers < below
+    """Group what breaks by host and change, each with the services and workloads that it hits."""
+    key = [name for name in COLUMNS if name not in ("service_id", "workload_id")]
+    groups = table.groupby(key, dropna=False, sort=True)
+    services = groups["service_id"].agg(
+        lambda names: "; ".join(sorted(set(names.dropna())))
+    )
+    counted = groups["workload_id"].nunique().rename("workloads_n")
+    return services.rename("services").to_frame().join(counted).reset_index()

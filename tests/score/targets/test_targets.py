@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import assess
 from assess.cli import cli
-from assess.errors import PolicyError
+from assess.errors import AssessError, PolicyError
 from assess.score.targets import dominated
 
 ROW = [
@@ -311,3 +311,31 @@ def test_the_decision_record_offers_the_targets(policy):
     assert "Move it to" in text
     assert "hours of upgrades per year" in text
     assert "cost per month unknown" in text
+
+
+def test_an_empty_fleet_has_no_rows(policy):
+    empty = assess.from_frames({}, snapshot_at=AT)
+    result = assess.score_targets(empty, policy)
+    assert result.rows() == []
+    assert "0 of 0 services" in result.headline
+    assert result.plot() is not None
+    hosts = pd.DataFrame([{"host_id": "h"}])
+    assert (
+        len(
+            assess.score_targets(
+                assess.from_frames({"hosts": hosts}, snapshot_at=AT), policy
+            ).frame
+        )
+        == 0
+    )
+
+
+def test_what_next_for_one_target(policy):
+    inventory = assess.load("data/sample/2026Q3")
+    there = assess.what_next(inventory, policy, target="fargate").frame["label"]
+    today = assess.what_next(inventory, policy).frame["label"]
+    # its system has ended where it is, and a provider patches the one it would move to
+    assert today["legacy-admin"] == "HOLD"
+    assert there["legacy-admin"] != "HOLD"
+    with pytest.raises(AssessError, match="there is no target 'fargat'"):
+        assess.what_next(inventory, policy, target="fargat")

@@ -1,195 +1,391 @@
-"""What the way to a target breaks, change by change and host by host."""
+"""What the way to a target breaks: workload by workload, will or may, and what to do."""
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from churn_fleet import fleet, score
 
-from assess.score.upgrade_churn.breaking import broken_by
+from assess import reference
+from assess.errors import PolicyError
+from assess.policy.rules import DTYPES, evaluate
+from assess.score.upgrade_churn.breaking import COLUMNS, PRODUCTS, changes, goal_of
+from assess.score.upgrade_churn.in_use import COLUMNS as ASKED
 
 
-def what_breaks(engine, target="", **tables):
-    hosts = tables.pop("hosts", [{"host_id": "h1"}])
-    engines = [{"host_id": "h1", "runtime": "docker", **engine}]
-    result = score(fleet(hosts=hosts, engines=engines, **tables), target=target)
-    return result.details["breaking"]["change_id"].tolist(), result.frame.loc["shop"]
-
-
-@pytest.mark.parametrize(
-    ("fact", "value", "engine", "target", "change"),
-    [
-        ("storage_driver", "aufs", "20.10.24", "29", "EC0282"),
-        ("storage_driver", "aufs", "20.10.24", "23.0", "EC0240"),
-        ("storage_driver", "overlay", "20.10.24", "24.0", "EC0283"),
-        ("storage_driver", "devicemapper", "20.10.24", "24.0", "EC0241"),
-        ("storage_driver", "devicemapper", "20.10.24", "25.0", "EC0311"),
-        ("storage_driver", "overlay2", "20.10.24", "29", None),
-        ("storage_driver", "aufs", "17.09.1", "20.10", None),
-        ("live_restore", "true", "17.09.1", "18.09", "EC0112"),
-        ("live_restore", "false", "17.09.1", "18.09", None),
-        ("d_type", "false", "17.09.1", "18.09", "EC0118"),
-        ("client_api_version", "1.20", "24.0.7", "25.0", "EC0299"),
-        ("client_api_version", "1.20", "24.0.7", "26.1", "EC0340"),
-        ("client_api_version", "1.24", "24.0.7", "28", None),
-        ("client_api_version", "1.39", "24.0.7", "29", "EC0423"),
-        ("client_api_version", "1.41", "24.0.7", "29.1.0", "EC0423"),
-        (
-            "client_api_version",
-            "1.41",
-            "24.0.7",
-            "29.3.0",
-            None,
-        ),  # the floor was lowered again
-        ("client_api_version", "1.44", "24.0.7", "29.0.0", None),
-        ("image_schema", "1", "24.0.7", "26.0", "EC0337"),
-        ("image_schema", "1", "28.1.1", "28", "EC0406"),  # the line: its newest release
-        ("kernel", "3.13.0", "24.0.7", "25.0", "engine_kernel"),
-        ("kernel", "6.1.0", "24.0.7", "29", None),
-        ("os", "ubuntu 20.04", "24.0.7", "28.2.0", "EC0407"),
-    ],
-)
-def test_which_change_hits(fact, value, engine, target, change):
-    hit = broken_by(fact, value, engine, target)
-    assert (hit and hit.change_id) == change
-
-
-@pytest.mark.parametrize(
-    ("fact", "value", "version"),
-    [
-        ("storage_driver", "aufs", "24.0.0"),
-        ("storage_driver", "overlay", "24.0.0"),
-        ("storage_driver", "devicemapper", "25.0.0"),
-        (
-            "kernel",
-            "3.13.0",
-            "25.0.0",
-        ),  # with devicemapper the last driver that it carried goes
-        ("client_api_version", "1.20", "26.0.0"),
-    ],
-)
-def test_the_release_from_which_on_it_no_longer_works(fact, value, version):
-    assert broken_by(fact, value, "20.10.24", "29").version == version
-
-
-def test_a_target_is_simulated_host_by_host_and_client_by_client():
-    hosts = [
-        {"host_id": h, "kernel": "6.1.0", "cgroup_version": "2"}
-        for h in ("h1", "h2", "h3")
-    ]
-    engine = {
+def what_breaks(engine=None, target="", host=None, workload=None, by="", **tables):
+    """Ask about one workload of the service `shop` on one host."""
+    hosts = [{"host_id": "h1", "kernel": "6.1.0", "cgroup_version": "2", **(host or {})}]
+    known = {
         "runtime": "docker",
-        "version": "24.0.7",
+        "storage_driver": "overlay2",
+        "d_type": True,
         "live_restore": False,
         "logging_driver": "json-file",
     }
-    engines = [
-        {"host_id": "h1", "storage_driver": "overlay2", "d_type": True, **engine},
-        {
-            "host_id": "h2",
-            "storage_driver": "devicemapper",
-            **engine,
-        },  # runs nothing that is known
-        {"host_id": "h3", **engine, "version": "master"},
-    ]
-    image = {"registry": "hub", "repository": "old/app", "image_digest": "d"}
-    workloads = [
-        {
-            "workload_id": "1",
-            "service_id": "shop",
-            "host_id": "h1",
-            "client_api_version": "1.39",
-            "log_driver": "logentries",
-            **image,
-        },
-        {
-            "workload_id": "2",
-            "service_id": "till",
-            "host_id": "h1",
-            "client_api_version": "1.39",
-            "log_driver": "json-file",
-        },
-        {"workload_id": "3", "service_id": "till", "host_id": "h3"},
-    ]
-    images = [
-        {
-            "registry": "hub",
-            "repository": "old/app",
-            "digest": "d",
-            "host_id": "h1",
-            "schema": "1",
-        }
-    ]
-    services = [{"service_id": "shop"}, {"service_id": "till"}]
-    found = score(
-        fleet(
-            hosts=hosts,
-            engines=engines,
-            workloads=workloads,
-            images=images,
-            services=services,
+    engines = [{"host_id": "h1", **known, **(engine or {})}]
+    one = {
+        "workload_id": "w",
+        "service_id": "shop",
+        "host_id": "h1",
+        "state": "running",
+        "docker_sock_mounted": False,
+        **(workload or {}),
+    }
+    inventory = fleet(hosts=hosts, engines=engines, workloads=[one], **tables)
+    return score(inventory, target=target, by=by)
+
+
+def certainties(result):
+    table = result.details["breaking"]
+    return dict(zip(table["change"], table["certainty"], strict=True))
+
+
+CLIENT = {"docker_sock_mounted": True}
+
+
+@pytest.mark.parametrize(
+    ("engine", "workload", "version", "target", "expected"),
+    [
+        ({"storage_driver": "aufs"}, {}, "20.10.24", "29", {"EC0282": "will"}),
+        # picked only where the configuration names it, which nobody sees from outside
+        ({"storage_driver": "aufs"}, {}, "20.10.24", "23.0", {"EC0240": "may"}),
+        ({"storage_driver": "overlay"}, {}, "20.10.24", "24.0", {"EC0283": "will"}),
+        ({"storage_driver": "devicemapper"}, {}, "20.10.24", "24.0", {"EC0241": "may"}),
+        ({"storage_driver": "devicemapper"}, {}, "20.10.24", "25.0", {"EC0311": "will"}),
+        ({"storage_driver": "overlay2"}, {}, "20.10.24", "29", {}),
+        ({"storage_driver": "aufs"}, {}, "17.09.1", "20.10", {}),
+        ({"storage_driver": None}, {}, "20.10.24", "25.0", {"EC0311": "may"}),
+        ({"live_restore": True}, {}, "17.09.1", "18.09", {"EC0112": "will"}),
+        ({"live_restore": False}, {}, "17.09.1", "18.09", {}),
+        ({"d_type": False}, {}, "17.09.1", "18.09", {"EC0118": "will"}),
+        ({"storage_driver": "aufs", "d_type": False}, {}, "17.09.1", "18.09", {}),
+        (
+            {},
+            {**CLIENT, "client_api_version": "1.20"},
+            "24.0.7",
+            "25.0",
+            {"EC0299": "will"},
         ),
-        target="29.0.0",
-    ).details["simulation"]
-    told = found.dropna(subset="change_id").set_index(["host_id", "fact"])
-    assert told.loc[("h1", "client_api_version"), ["value", "services"]].tolist() == [
-        "1.39",
-        "shop; till",
-    ]
-    assert told.loc[("h1", "image_schema"), ["value", "services"]].tolist() == [
-        "1: old/app",
-        "shop",
-    ]
-    assert told.loc[("h1", "log_driver"), "version"] == "25.0.0"
-    assert told.loc[("h2", "storage_driver"), ["version", "services"]].tolist() == [
-        "25.0.0",
-        "",
-    ]
-    assert "h3" not in told.index.get_level_values(0)
-    vague = found[found["change_id"].isna()].set_index(["host_id", "fact"])
-    assert vague.loc[("h3", "version"), "why"] == "the facts do not know docker master"
-    assert "nobody knows its image schema" in vague.loc[("h1", "image_schema"), "why"]
-    assert vague.loc[("h1", "image_schema"), "services"] == "till"
+        (
+            {},
+            {**CLIENT, "client_api_version": "1.20"},
+            "24.0.7",
+            "26.1",
+            {"EC0340": "will"},
+        ),
+        ({}, {**CLIENT, "client_api_version": "1.24"}, "24.0.7", "28", {}),
+        (
+            {},
+            {**CLIENT, "client_api_version": "1.39"},
+            "24.0.7",
+            "29",
+            {"EC0423": "will"},
+        ),
+        (
+            {},
+            {**CLIENT, "client_api_version": "1.41"},
+            "24.0.7",
+            "29.1.0",
+            {"EC0423": "will"},
+        ),
+        # the floor was lowered again
+        ({}, {**CLIENT, "client_api_version": "1.41"}, "24.0.7", "29.3.0", {}),
+        ({}, {**CLIENT, "client_api_version": "1.44"}, "24.0.7", "29.0.0", {}),
+        ({}, CLIENT, "24.0.7", "29.0.0", {"EC0423": "may"}),
+        # without the socket nothing is asked
+        ({}, {"client_api_version": "1.20"}, "24.0.7", "29.0.0", {}),
+        ({}, {"docker_sock_mounted": None}, "24.0.7", "29.0.0", {}),
+        ({}, {"log_driver": "logentries"}, "24.0.7", "25.0", {"EC0308": "will"}),
+        ({"logging_driver": "logentries"}, {}, "24.0.7", "25.0", {"EC0308": "will"}),
+    ],
+)
+def test_what_hits_and_how_certain_it_is(engine, workload, version, target, expected):
+    result = what_breaks({**engine, "version": version}, target, workload=workload)
+    assert certainties(result) == expected
 
 
-def test_only_what_lies_ahead_and_is_in_use_breaks():
-    engine = {"version": "20.10.24", "storage_driver": "aufs"}
-    found, row = what_breaks(engine)
-    assert (found, row["breaking_n"]) == (["EC0282"], 1)
-    found, row = what_breaks({**engine, "version": "29.1.0"}, "28")
-    assert (found, row["breaking_n"]) == ([], 0)
-    aufs = {
-        "version": "17.09.1",
-        "storage_driver": "aufs",
-        "d_type": False,
-    }  # needs no d_type
-    assert what_breaks(aufs, "18.09")[0] == []
-
-
-def test_images_logs_cgroups_kernels_and_packages():
-    hosts = [
-        {
-            "host_id": "h1",
-            "kernel": "3.13.0-24-generic",
-            "cgroup_version": "1",
-            "os_name": "ubuntu",
-            "os_version": "14.04",
-        }
-    ]
-    image = {"registry": "docker.io", "repository": "library/old"}
-    workloads = [
-        {
-            "workload_id": "w",
-            "service_id": "shop",
-            "host_id": "h1",
-            "log_driver": "logentries",
-            "image_digest": "sha256:1",
-            **image,
-        }
-    ]
-    images = [{**image, "digest": "sha256:1", "host_id": "h1", "schema": "1"}]
-    found, row = what_breaks(
-        {"version": "17.12.1"}, "29", hosts=hosts, workloads=workloads, images=images
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("traefik:v2.9", "will"),
+        ("traefik:v2.11.31", None),
+        ("traefik:v3.6.0", "will"),
+        ("traefik:v3.6.1", None),
+        ("traefik", "may"),
+        ("traefik@sha256:" + "a" * 64, "may"),
+        ("registry.example.com/edge/traefik:v3.1", "will"),
+        ("containrrr/watchtower", "will"),
+        ("traefik:v2.11", "may"),  # a tag that moves: fixed or not
+        ("traefik:v3", "may"),
+        ("docker:20", "will"),
+        ("docker:24-cli", "will"),
+        ("docker:25", None),
+        ("nickfedor/watchtower:1.12.0", None),
+        ("mirror.example.com/containrrr/watchtower:1.7.1", "will"),
+        ("tools/watchtower:1.9", "may"),
+        ("google/cadvisor:v0.49.1", "will"),
+        ("google/cadvisor:v0.54.0", None),
+        ("telegraf:1.30", "will"),
+        ("elastic/filebeat:6.2.4", None),  # engine 28 refuses it already
+        ("elastic/filebeat", "may"),
+        ("tecnativa/docker-socket-proxy:0.3.0", None),
+        ("portainer/portainer-ce:2.21", "will"),
+        ("portainer/portainer:2.33.4", "will"),
+        ("portainer/portainer:2.33.5", None),
+        ("shop/own-agent:1.0.0", "may"),
+    ],
+)
+def test_the_api_of_a_client_comes_from_the_program_and_its_tag(image, expected):
+    result = what_breaks(
+        {"version": "28.0.4"}, "29.0.0", workload={**CLIENT, "image_ref": image}
     )
-    assert sorted(found) == ["EC0137", "EC0308", "EC0406", "EC0439", "engine_kernel"]
-    assert row["third_party_images_n"] == 1
-    assert row["breaking_unknown_n"] >= 2  # storage driver, client API
+    assert certainties(result).get("EC0423") == expected
+
+
+@pytest.mark.parametrize(
+    ("declared", "kind", "target", "expected"),
+    [
+        ("batch/v1beta1", "CronJob", "1.24", None),
+        ("batch/v1beta1", "CronJob", "1.25", "will"),
+        ("batch/v1", "CronJob", "1.35", None),
+        ("extensions/v1beta1", "Deployment", "1.15", None),
+        ("extensions/v1beta1", "Deployment", "1.16", "will"),
+        ("apps/v1", "Deployment", "1.35", None),
+    ],
+)
+def test_the_api_that_declares_a_workload(declared, kind, target, expected):
+    engine = {"runtime": "containerd", "version": "1.7.2", "kubelet_version": "v1.14.3"}
+    workload = {"api_version": f"{declared}/{kind}"}
+    found = what_breaks(engine, f"kubernetes:{target}", workload=workload)
+    changes_of = {k: v for k, v in certainties(found).items() if k.endswith(kind)}
+    assert list(changes_of.values()) == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("seen", "applied", "expected"),
+    [
+        ("policy/v1", "policy/v1beta1", "will"),
+        ("policy/v1", "policy/v1", None),
+        ("policy/v1", None, None),
+        # the server shows what it prefers, not what the manifest says
+        ("policy/v1beta1", None, "may"),
+    ],
+)
+def test_the_api_in_which_an_object_was_applied(seen, applied, expected):
+    budget = {
+        "object_id": "b1",
+        "service_id": "shop",
+        "kind": "PodDisruptionBudget",
+        "api_version": seen,
+        "last_applied_api_version": applied,
+    }
+    engine = {"runtime": "containerd", "version": "1.7.2", "kubelet_version": "v1.24.9"}
+    found = what_breaks(engine, "kubernetes:1.25", objects=[budget])
+    assert certainties(found).get("K8S-1.25-PodDisruptionBudget") == expected
+
+
+@pytest.mark.parametrize(
+    ("engine", "host", "target", "expected"),
+    [
+        (("docker", "20.10.24", "v1.23.8"), {}, "kubernetes:1.24", "K8S-dockershim"),
+        (("containerd", "1.6.8", "v1.23.8"), {}, "kubernetes:1.24", None),
+        (("containerd", "1.5.9", "v1.25.1"), {}, "kubernetes:1.26", "K8S-cri-v1"),
+        (("containerd", "1.7.9", "v1.36.1"), {}, "kubernetes:1.37", "K8S-containerd-1"),
+        (("containerd", "2.0.1", "v1.36.1"), {}, "kubernetes:1.37", None),
+        (
+            ("containerd", "2.0.1", "v1.34.1"),
+            {"cgroup_version": "1"},
+            "kubernetes:1.35",
+            "K8S-cgroup-v1",
+        ),
+        (("containerd", "2.0.1", "v1.34.1"), {}, "kubernetes:1.35", None),
+        (("containerd", "1.7.9", "v1.19.2"), {}, "containerd:2.0", "CTD-cri-v1alpha2"),
+        (("containerd", "1.7.9", "v1.28.2"), {}, "containerd:2.0", None),
+        (
+            ("podman", "5.6.0", None),
+            {"cgroup_version": "1"},
+            "podman:6",
+            "PODMAN-cgroup-v1",
+        ),
+        (("podman", "4.9.0", None), {"cgroup_version": "1"}, "podman:5", None),
+    ],
+)
+def test_nodes_and_runtimes(engine, host, target, expected):
+    names = ("runtime", "version", "kubelet_version")
+    found = what_breaks(dict(zip(names, engine, strict=True)), target, host=host)
+    assert certainties(found) == ({expected: "will"} if expected else {})
+
+
+def test_a_node_whose_cgroup_nobody_saw_may_break_where_its_system_starts_in_v1():
+    engine = {"runtime": "containerd", "version": "2.0.1", "kubelet_version": "v1.34.1"}
+    old = {"cgroup_version": None, "os_name": "centos", "os_version": "7"}
+    new = {"cgroup_version": None, "os_name": "ubuntu", "os_version": "24.04"}
+    known = {**old, "cgroup_version": "2"}
+    found = [
+        certainties(what_breaks(engine, "kubernetes:1.35", host=host))
+        for host in (old, new, known)
+    ]
+    assert found == [{"K8S-cgroup-v1": "may"}, {}, {}]
+
+
+@pytest.mark.parametrize(
+    ("image", "by", "expected"),
+    [
+        ("bitnami/kafka:3.5", "2025-08-27", {}),
+        ("bitnami/kafka:3.5", "2025-12-31", {"WORLD-bitnami": "will"}),
+        ("bitnami/kafka:latest", "2025-12-31", {"WORLD-bitnami": "may"}),
+        ("bitnami/kafka", "2025-12-31", {"WORLD-bitnami": "may"}),
+        ("bitnamilegacy/kafka:3.5", "2026-12-31", {}),
+        ("registry.example.com/bitnami/kafka:3.5", "2026-12-31", {}),
+        (
+            "registry.k8s.io/ingress-nginx/controller:v1.11.0",
+            "2026-12-31",
+            {"WORLD-ingress-nginx": "will"},
+        ),
+        ("registry.k8s.io/ingress-nginx/controller:v1.11.0", "2026-01-31", {}),
+        # frozen or limited is a note: it still works
+        ("k8s.gcr.io/pause:3.2", "2026-12-31", {}),
+        ("library/nginx:1.27", "2026-12-31", {}),
+    ],
+)
+def test_what_the_world_announced_is_asked_by_date(image, by, expected):
+    found = what_breaks({"version": "29.1.0"}, by=by, workload={"image_ref": image})
+    assert certainties(found) == expected
+
+
+def test_a_build_breaks_when_the_archive_of_its_base_closes():
+    image = {"image_ref": "library/debian:buster-slim"}
+    build = {**image, "source_kind": "build"}
+    found = [
+        certainties(what_breaks({"version": "29.1.0"}, by=by, workload=workload))
+        for by, workload in (("2026-01-01", build), ("2025-01-01", build))
+    ]
+    assert found == [{"WORLD-debian-10": "will"}, {}]
+    assert (
+        certainties(what_breaks({"version": "29.1.0"}, by="2026-01-01", workload=image))
+        == {}
+    )
+
+
+def test_what_the_engine_saw_counts_before_the_table():
+    seen = {**CLIENT, "image_ref": "traefik:v2.9", "client_api_version": "1.45"}
+    assert certainties(what_breaks({"version": "28.0.4"}, "29", workload=seen)) == {}
+
+
+def test_a_row_names_workload_host_change_moment_and_remedy():
+    workload = {**CLIENT, "image_ref": "traefik:v2.9"}
+    result = what_breaks({"version": "28.0.4"}, "29.0.0", workload=workload)
+    (row,) = result.rows()[0]["breaking"]
+    assert list(row) == COLUMNS
+    assert row == {
+        "service_id": "shop",
+        "workload_id": "w",
+        "host_id": "h1",
+        "change": "EC0423",
+        "certainty": "will",
+        "moment": "at upgrade",
+        "what": "traefik speaks API 1.24",
+        "why": row["why"],
+        "remedy": "update the client to a version that negotiates its API",
+        "source": row["source"],
+    }
+    assert "1.24" in row["why"]
+    assert row["source"]
+    assert result.frame.loc["shop", "breaking_n"] == 1
+
+
+def test_an_engine_that_runs_nothing_known_and_one_that_nobody_knows():
+    engines = [
+        {
+            "host_id": "h1",
+            "runtime": "docker",
+            "version": "24.0.7",
+            "storage_driver": "devicemapper",
+        },
+        {"host_id": "h2", "runtime": "docker", "version": "master"},
+    ]
+    workloads = [{"workload_id": "w", "service_id": "shop", "host_id": "h2"}]
+    hosts = [{"host_id": "h1"}, {"host_id": "h2"}]
+    found = score(fleet(hosts=hosts, engines=engines, workloads=workloads), target="29")
+    table = found.details["simulation"].set_index("host_id")
+    assert table.loc["h1", ["change", "services", "workloads_n"]].tolist() == [
+        "EC0311",
+        "",
+        0,
+    ]
+    assert table.loc["h2", "why"] == "the facts do not know docker master"
+    assert pd.isna(found.frame.loc["shop", "breaking_n"])
+    assert found.frame.loc["shop", "breaking_unknown_n"] == 1
+
+
+def test_of_one_subject_only_the_last_change_counts():
+    image = {"registry": "docker.io", "repository": "library/old"}
+    images = [{**image, "digest": "sha256:1", "host_id": "h1", "schema": "1"}]
+    result = what_breaks(
+        {"version": "17.12.1", "storage_driver": "aufs"},
+        "29",
+        host={"os_name": "ubuntu", "os_version": "14.04", "cgroup_version": "1"},
+        workload={**image, "image_digest": "sha256:1"},
+        images=images,
+    )
+    assert certainties(result) == {"EC0282": "will", "EC0406": "will"}
+    # neither a package that is no longer made nor what is deprecated breaks what runs
+    assert set(result.details["notes"]["change"]) == {"EC0137", "EC0439"}
+
+
+def test_nothing_breaks_on_the_way_back_or_on_another_product():
+    aufs = {"version": "29.1.0", "storage_driver": "aufs"}
+    assert certainties(what_breaks(aufs, "28")) == {}
+    assert certainties(what_breaks({**aufs, "version": "20.10.24"}, "podman:5")) == {}
+
+
+@pytest.mark.parametrize("text", ["banana:1", "docker:", ":", "kubernetes:latest", "x"])
+def test_a_target_that_is_none_is_an_error(text):
+    with pytest.raises(PolicyError):
+        goal_of(text)
+    assert goal_of("29") == goal_of("docker:29") == goal_of("Docker:29")
+
+
+def test_a_day_that_is_none_is_an_error():
+    with pytest.raises(PolicyError, match="no day"):
+        what_breaks({"version": "24.0.7"}, by="soon")
+
+
+# ---- the table ----
+
+ROWS = reference.rows("breaks")
+
+
+def test_every_rule_of_the_table_can_be_asked():
+    for row in ROWS:
+        kinds = ASKED[row["table"]]
+        table = pd.DataFrame(
+            {c: pd.Series([None], dtype=DTYPES[k]) for c, k in kinds.items()}
+        )
+        assert evaluate(
+            row["condition"], table, at=pd.Timestamp(0, tz="UTC")
+        ).isna().all() or (row["when_unknown"] == "no")
+        assert row["product"] in (*PRODUCTS, "world"), row
+        assert row["when_true"] in ("will", "may", "note"), row
+        assert row["when_unknown"] in ("may", "no"), row
+        assert row["moment"] in MOMENTS, row
+        assert row["remedy"], row
+        assert bool(row["by"]) == (row["product"] == "world"), row
+
+
+MOMENTS = ("at upgrade", "next start", "next pull", "next build", "by date")
+
+
+def test_every_change_has_a_version_or_a_day_and_a_source():
+    for product in (*PRODUCTS, "world"):
+        for row in changes(product):
+            assert row["source"], row
+            is_of_tables = row["change_id"] in TABLES
+            assert row["version"] or row["by"] or is_of_tables, row
+
+
+TABLES = (
+    "storage_drivers",
+    "engine_kernel",
+)  # asked as a whole: what the target runs at all
