@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Batch, Row
+from assess.sources.crictl.dumps import Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.source import from_cli_container, merge_cli_images
 from assess.sources.dumps import JSON_SUFFIXES, decode_values, read_json, read_yaml
-from assess.sources.engine_dumps import Dump, EngineDumps
 from assess.sources.values import dicts, dig, integer, number, table, text, texts
 
 RUNTIMES = ("cri-o", "containerd", "docker")  # a kubelet may ask Docker the same way
