@@ -12,6 +12,7 @@ DEPENDENCIES = {
     "src_id": ["shop", "cart", "ads", "search"],
     "dst_id": ["cart", "db", "shop", "db"],
     "kind": ["call", "data", "cache", "cache"],
+    "p": [1.0, 1.0, None, None],
     "evidence": "declared",
 }
 

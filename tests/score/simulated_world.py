@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+import assess
+
 FAMILIES = ("alike", "mixed", "callers", "callees", "many", "faults")
 FAULTS = {"crash": 1.5, "latency": 0.3, "cpu": -0.8, "network": 0.0}  # shift of log odds
 NOISE = 0.01  # chance that a service falls without any reason
@@ -79,7 +81,7 @@ def world(seed, family, *, services=40, elements=None, times=6):
     return edges, faults, log_odds
 
 
-def fallen(rng, pairs, p, element, services):
+def fallen(rng, pairs, p, element, services, *, noise=NOISE):
     """Fail one service: who goes down with it."""
     live = pairs[rng.random(len(pairs)) < p]
     down = np.arange(services) == element
@@ -87,4 +89,14 @@ def fallen(rng, pairs, p, element, services):
     while down.sum() != before:
         before = down.sum()
         down[live[down[live[:, 1]], 0]] = True
-    return down | (rng.random(services) < NOISE)
+    return down | (rng.random(services) < noise)
+
+
+def average_precisions(seed, family, *, services, policy=None):
+    """By rule, its average precision for who else went down."""
+    edges, faults, _ = world(seed, family, services=services, times=240 // services)
+    skill = assess.judge_outside(edges, faults, policy or assess.load_policy())["skill"]
+    names = [
+        ", ".join(filter(None, pair)) for pair in skill[["rule", "left_out"]].to_numpy()
+    ]
+    return dict(zip(names, skill["average_precision_others"], strict=True))

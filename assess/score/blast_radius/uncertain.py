@@ -85,8 +85,19 @@ class EdgeSampler:
         if arc not in self.ranks:
             # seeded by the arc's name: another edge of the fleet changes no draw of this one
             rng = np.random.default_rng([self.sampling.seed, int(self.graph.keys[arc])])
-            self.ranks[arc] = rng.permutation(self.sampling.draws).astype(np.int32)
+            least = min(self.sampling.draws_least, self.sampling.draws)
+            self.ranks[arc] = _order(rng, self.sampling.draws, least)
         return self.ranks[arc]
+
+
+def _order(rng: np.random.Generator, draws: int, least: int) -> np.ndarray:
+    """Return the strata of some draws in random order; the first draws alone cover all as well."""
+    ends = np.linspace(0, draws, least + 1).astype(np.int64)
+    first = ends[:-1] + (rng.random(least) * np.diff(ends)).astype(np.int64)
+    is_rest = np.ones(draws, bool)
+    is_rest[first] = False
+    rest = rng.permutation(np.flatnonzero(is_rest))
+    return np.concatenate([rng.permutation(first), rest]).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,8 @@ def _draws(graph: Graph, node: Integers, sampling: Sampling) -> int:
     share = float(graph.weight[node].sum()) / total
     # the standard deviation of a share is at most half of what can be reached
     enough = math.ceil((share / 2 / sampling.se_max) ** 2) + 1
-    return min(sampling.draws, max(enough, sampling.draws_least))
+    is_little = enough <= sampling.draws_least
+    return min(sampling.draws, sampling.draws_least) if is_little else sampling.draws
 
 
 def _losses(

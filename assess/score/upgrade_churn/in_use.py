@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,10 @@ COLUMNS = {
         "image_namespace": "text",
         "program": "text",
         "tag": "text",
+        "tag_version": "number",
         "schema": "text",
         "base": "text",
+        "base_os": "text",
         "restart_policy": "text",
         "log_driver": "text",
         "docker_sock_mounted": "boolean",
@@ -36,6 +39,7 @@ COLUMNS = {
         "is_build": "boolean",
         "runtime": "text",
         "engine": "number",
+        "kubelet": "number",
         "storage_driver": "text",
         "backing_fs": "text",
         "d_type": "boolean",
@@ -139,13 +143,36 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     table = table.assign(
         program=program,
         image_namespace=namespace,
+        tag_version=_versions_of(table["tag"]),
         is_build=table["source_kind"].eq("build"),
-        client_api=client_apis(table, program),
+        base_os=_bases(table),
+        client_api=client_apis(table),
     )
     return table.assign(talks=_talks(table))
 
 
-def client_apis(workloads: pd.DataFrame, program: pd.Series) -> pd.Series:
+def _versions_of(tags: pd.Series) -> list[float]:
+    versions = [reference.tag_version(tag) for tag in _texts(tags)]
+    return [number_of(".".join(map(str, v))) if v else np.nan for v in versions]
+
+
+def _bases(workloads: pd.DataFrame) -> list[str | None]:
+    """Return the system that each image is built on, as far as its base names one."""
+    image = workloads["repository"].astype("string") + ":" + workloads["tag"]
+    # what declares no base but is a system itself is its own base
+    return [_base(text) for text in _texts(workloads["base"].fillna(image))]
+
+
+@lru_cache(maxsize=4096)
+def _base(image: str | None) -> str | None:
+    if image is None:
+        return None
+    name, _, tag = image.split("@")[0].split("/")[-1].replace(" ", ":").partition(":")
+    distro, line = _system(name, tag.replace("-", " "))
+    return f"{distro} {line}" if line else None
+
+
+def client_apis(workloads: pd.DataFrame) -> pd.Series:
     """Return the minor number of the engine API that each client speaks; NaN where unknown.
 
     What the engine saw counts first, else the program and its tag in `engine_clients`.
@@ -154,32 +181,52 @@ def client_apis(workloads: pd.DataFrame, program: pd.Series) -> pd.Series:
         workloads["client_api_version"].astype("string").str.extract(r"(?:1\.)?(\d+)$")[0]
     )
     seen = pd.to_numeric(seen, errors="coerce").astype(float)
-    pairs = list(zip(program, workloads["tag"], strict=True))
+    pairs = list(
+        zip(_texts(workloads["repository"]), _texts(workloads["tag"]), strict=True)
+    )
     known = {pair: _client_api(*pair) for pair in set(pairs)}
     return seen.fillna(
         pd.Series([known[pair] for pair in pairs], workloads.index, dtype=float)
     )
 
 
-def _client_api(program: Any, tag: Any) -> float:
+def _client_api(repository: str | None, tag: str | None) -> float:
     """Return the API of a program at a tag: what all its versions that the tag may mean agree on."""
-    if not isinstance(program, str):
-        return np.nan
-    version = reference.tag_version(tag if isinstance(tag, str) else None)
-    found = {
-        NEGOTIATES if row["api"] == "negotiates" else float(row["api"].partition(".")[2])
-        for row in reference.rows("engine_clients")
-        if row["program"] == program and _may_be(version, row)
-    }
-    return found.pop() if len(found) == 1 else np.nan
+    version = reference.tag_version(tag)
+    found = {row["api"] for row in _client_rows(repository) if _may_be(version, row)}
+    api = found.pop() if len(found) == 1 else "unknown"
+    named = {"negotiates": NEGOTIATES, "unknown": np.nan}
+    return named[api] if api in named else float(api.partition(".")[2])
+
+
+def _client_rows(repository: str | None) -> list[dict[str, str]]:
+    """Return what is known of a program; a fork that is listed with its namespace comes first."""
+    parts = repository.split("/") if repository else []
+    clients = _clients()
+    return clients.get("/".join(parts[-2:])) or clients.get("".join(parts[-1:])) or []
+
+
+@cache
+def _clients() -> dict[str, list[dict[str, str]]]:
+    clients: dict[str, list[dict[str, str]]] = {}
+    for row in reference.rows("engine_clients"):
+        clients.setdefault(row["program"], []).append(row)
+    return clients
 
 
 def _may_be(version: tuple[int, ...] | None, row: dict[str, str]) -> bool:
+    """Return whether a tag may name a release of a row; the tag 3.6 names every 3.6.x."""
     if version is None:
         return True
-    low = reference.parse_version(row["from"]) or ()
+    low = reference.numbers_of(row["from"])
     high = reference.parse_version(row["below"])
-    return low <= version and (high is None or version < high)
+    after = (*version[:-1], version[-1] + 1)
+    starts_before_end = high is None or _padded(version) < _padded(high)
+    return starts_before_end and _padded(low) < _padded(after)
+
+
+def _padded(version: tuple[int, ...]) -> tuple[int, ...]:
+    return (*version, 0, 0, 0, 0)[:4]
 
 
 def _talks(workloads: pd.DataFrame) -> pd.Series:
@@ -188,8 +235,11 @@ def _talks(workloads: pd.DataFrame) -> pd.Series:
     One without the socket does not. Where nobody looked at its mounts, it may if it is a program that
     is made for that.
     """
-    clients = {row["program"] for row in reference.rows("engine_clients")}
-    is_client = workloads["program"].isin(clients)
+    is_client = pd.Series(
+        [bool(_client_rows(path)) for path in _texts(workloads["repository"])],
+        workloads.index,
+        dtype=bool,
+    )
     socket = workloads["docker_sock_mounted"].astype("boolean")
     return socket.mask(socket.isna() & ~is_client, other=False)
 
@@ -197,6 +247,9 @@ def _talks(workloads: pd.DataFrame) -> pd.Series:
 def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
     """Return the engine of each host that a product means, with its version."""
     table = inventory["engines"]
+    table = table.assign(
+        engine_text=table["version"], kubelet_text=table["kubelet_version"]
+    )
     if product == KUBERNETES:
         table = table[table["kubelet_version"].notna()].assign(
             version=table["kubelet_version"]
@@ -210,6 +263,8 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
         "host_id",
         "runtime",
         "version",
+        "engine_text",
+        "kubelet_text",
         "storage_driver",
         "backing_fs",
         "d_type",
@@ -221,7 +276,8 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
     kept = table[columns].astype({"runtime": "string"})
     return kept.assign(
         driver_runs=pd.array(runs, dtype="boolean"),
-        engine=[number_of(v) for v in table["version"]],
+        engine=[number_of(v) for v in kept["engine_text"]],
+        kubelet=[number_of(v) for v in kept["kubelet_text"]],
         docker=docker,
     )
 

@@ -116,6 +116,21 @@ def test_what_hits_and_how_certain_it_is(engine, workload, version, target, expe
         ("traefik@sha256:" + "a" * 64, "may"),
         ("registry.example.com/edge/traefik:v3.1", "will"),
         ("containrrr/watchtower", "will"),
+        ("traefik:v2.11", "may"),  # a tag that moves: fixed or not
+        ("traefik:v3", "may"),
+        ("docker:20", "will"),
+        ("docker:24-cli", "will"),
+        ("docker:25", None),
+        ("nickfedor/watchtower:1.12.0", None),
+        ("mirror.example.com/containrrr/watchtower:1.7.1", "will"),
+        ("tools/watchtower:1.9", "may"),
+        ("google/cadvisor:v0.49.1", "will"),
+        ("google/cadvisor:v0.54.0", None),
+        ("telegraf:1.30", "will"),
+        ("elastic/filebeat:6.2.4", None),  # engine 28 refuses it already
+        ("elastic/filebeat", "may"),
+        ("tecnativa/docker-socket-proxy:0.3.0", None),
+        ("portainer/portainer-ce:2.21", "will"),
         ("portainer/portainer:2.33.4", "will"),
         ("portainer/portainer:2.33.5", None),
         ("shop/own-agent:1.0.0", "may"),
@@ -126,6 +141,131 @@ def test_the_api_of_a_client_comes_from_the_program_and_its_tag(image, expected)
         {"version": "28.0.4"}, "29.0.0", workload={**CLIENT, "image_ref": image}
     )
     assert certainties(result).get("EC0423") == expected
+
+
+@pytest.mark.parametrize(
+    ("declared", "kind", "target", "expected"),
+    [
+        ("batch/v1beta1", "CronJob", "1.24", None),
+        ("batch/v1beta1", "CronJob", "1.25", "will"),
+        ("batch/v1", "CronJob", "1.35", None),
+        ("extensions/v1beta1", "Deployment", "1.15", None),
+        ("extensions/v1beta1", "Deployment", "1.16", "will"),
+        ("apps/v1", "Deployment", "1.35", None),
+    ],
+)
+def test_the_api_that_declares_a_workload(declared, kind, target, expected):
+    engine = {"runtime": "containerd", "version": "1.7.2", "kubelet_version": "v1.14.3"}
+    workload = {"api_version": f"{declared}/{kind}"}
+    found = what_breaks(engine, f"kubernetes:{target}", workload=workload)
+    changes_of = {k: v for k, v in certainties(found).items() if k.endswith(kind)}
+    assert list(changes_of.values()) == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("seen", "applied", "expected"),
+    [
+        ("policy/v1", "policy/v1beta1", "will"),
+        ("policy/v1", "policy/v1", None),
+        ("policy/v1", None, None),
+        # the server shows what it prefers, not what the manifest says
+        ("policy/v1beta1", None, "may"),
+    ],
+)
+def test_the_api_in_which_an_object_was_applied(seen, applied, expected):
+    budget = {
+        "object_id": "b1",
+        "service_id": "shop",
+        "kind": "PodDisruptionBudget",
+        "api_version": seen,
+        "last_applied_api_version": applied,
+    }
+    engine = {"runtime": "containerd", "version": "1.7.2", "kubelet_version": "v1.24.9"}
+    found = what_breaks(engine, "kubernetes:1.25", objects=[budget])
+    assert certainties(found).get("K8S-1.25-PodDisruptionBudget") == expected
+
+
+@pytest.mark.parametrize(
+    ("engine", "host", "target", "expected"),
+    [
+        (("docker", "20.10.24", "v1.23.8"), {}, "kubernetes:1.24", "K8S-dockershim"),
+        (("containerd", "1.6.8", "v1.23.8"), {}, "kubernetes:1.24", None),
+        (("containerd", "1.5.9", "v1.25.1"), {}, "kubernetes:1.26", "K8S-cri-v1"),
+        (("containerd", "1.7.9", "v1.36.1"), {}, "kubernetes:1.37", "K8S-containerd-1"),
+        (("containerd", "2.0.1", "v1.36.1"), {}, "kubernetes:1.37", None),
+        (
+            ("containerd", "2.0.1", "v1.34.1"),
+            {"cgroup_version": "1"},
+            "kubernetes:1.35",
+            "K8S-cgroup-v1",
+        ),
+        (("containerd", "2.0.1", "v1.34.1"), {}, "kubernetes:1.35", None),
+        (("containerd", "1.7.9", "v1.19.2"), {}, "containerd:2.0", "CTD-cri-v1alpha2"),
+        (("containerd", "1.7.9", "v1.28.2"), {}, "containerd:2.0", None),
+        (
+            ("podman", "5.6.0", None),
+            {"cgroup_version": "1"},
+            "podman:6",
+            "PODMAN-cgroup-v1",
+        ),
+        (("podman", "4.9.0", None), {"cgroup_version": "1"}, "podman:5", None),
+    ],
+)
+def test_nodes_and_runtimes(engine, host, target, expected):
+    names = ("runtime", "version", "kubelet_version")
+    found = what_breaks(dict(zip(names, engine, strict=True)), target, host=host)
+    assert certainties(found) == ({expected: "will"} if expected else {})
+
+
+def test_a_node_whose_cgroup_nobody_saw_may_break_where_its_system_starts_in_v1():
+    engine = {"runtime": "containerd", "version": "2.0.1", "kubelet_version": "v1.34.1"}
+    old = {"cgroup_version": None, "os_name": "centos", "os_version": "7"}
+    new = {"cgroup_version": None, "os_name": "ubuntu", "os_version": "24.04"}
+    known = {**old, "cgroup_version": "2"}
+    found = [
+        certainties(what_breaks(engine, "kubernetes:1.35", host=host))
+        for host in (old, new, known)
+    ]
+    assert found == [{"K8S-cgroup-v1": "may"}, {}, {}]
+
+
+@pytest.mark.parametrize(
+    ("image", "by", "expected"),
+    [
+        ("bitnami/kafka:3.5", "2025-08-27", {}),
+        ("bitnami/kafka:3.5", "2025-12-31", {"WORLD-bitnami": "will"}),
+        ("bitnami/kafka:latest", "2025-12-31", {"WORLD-bitnami": "may"}),
+        ("bitnami/kafka", "2025-12-31", {"WORLD-bitnami": "may"}),
+        ("bitnamilegacy/kafka:3.5", "2026-12-31", {}),
+        ("registry.example.com/bitnami/kafka:3.5", "2026-12-31", {}),
+        (
+            "registry.k8s.io/ingress-nginx/controller:v1.11.0",
+            "2026-12-31",
+            {"WORLD-ingress-nginx": "will"},
+        ),
+        ("registry.k8s.io/ingress-nginx/controller:v1.11.0", "2026-01-31", {}),
+        # frozen or limited is a note: it still works
+        ("k8s.gcr.io/pause:3.2", "2026-12-31", {}),
+        ("library/nginx:1.27", "2026-12-31", {}),
+    ],
+)
+def test_what_the_world_announced_is_asked_by_date(image, by, expected):
+    found = what_breaks({"version": "29.1.0"}, by=by, workload={"image_ref": image})
+    assert certainties(found) == expected
+
+
+def test_a_build_breaks_when_the_archive_of_its_base_closes():
+    image = {"image_ref": "library/debian:buster-slim"}
+    build = {**image, "source_kind": "build"}
+    found = [
+        certainties(what_breaks({"version": "29.1.0"}, by=by, workload=workload))
+        for by, workload in (("2026-01-01", build), ("2025-01-01", build))
+    ]
+    assert found == [{"WORLD-debian-10": "will"}, {}]
+    assert (
+        certainties(what_breaks({"version": "29.1.0"}, by="2026-01-01", workload=image))
+        == {}
+    )
 
 
 def test_what_the_engine_saw_counts_before_the_table():
