@@ -12,6 +12,7 @@ from assess.sources.base import Source
 GROUP = "assess.sources"
 _BUILT_IN = {
     "docker": "assess.sources.docker.source:DockerSource",
+    "crictl": "assess.sources.crictl:CrictlSource",
     "compose": "assess.sources.compose.source:ComposeSource",
     "ansible": "assess.sources.hosts.ansible:AnsibleSource",
     "osquery": "assess.sources.hosts.osquery:OsquerySource",

@@ -43,6 +43,15 @@ PLACES = {  # where real systems put secrets: the payload, and the keys that lea
         "HostConfig LogConfig Config",
         "Config Labels",
     ],
+    "crictl/node-1/info.json": ["config registry configs"],
+    "crictl/node-1/inspect.json": [
+        "info runtimeSpec process env",
+        "info runtimeSpec process args",
+        "info config envs",
+        "status annotations example.com/note",
+        "status message",
+    ],
+    "crictl/edge-1/inspect.json": ["Args", "Config Labels"],
     "docker/api/volumes.json": ["Volumes Options o"],
     "docker/api/info.json": ["HttpProxy"],
     "ecs/210987654321-eu-west-1/describe-task-definition-checkout.json": [

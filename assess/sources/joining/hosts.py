@@ -20,6 +20,7 @@ from assess.sources.base import Batch, Batches, Name, Row, type_of
 from assess.sources.joining.identity import ENV_WORDS
 
 _Host = tuple[str, str]  # type of the source, and host_id
+ENGINES = ("docker", "crictl", "podman")  # sources that list the containers of a host
 ID_LENGTH = 12  # as the command line of Docker shows ids
 KNOWN = 0.7  # confidence in the only service of a host [share]
 _DECLARED = ("env", "command", "config")  # texts: traffic is joined where it was seen
@@ -79,7 +80,7 @@ def tell_hosts_apart(batches: Batches) -> Batches:
     this, all but one would be lost. Engines that share containers are one engine, seen twice.
     """
     engines: dict[str, dict[str, set[str]]] = defaultdict(dict)  # containers by source
-    docker = [batch for label, batch in batches if type_of(label) == "docker"]
+    docker = [batch for label, batch in batches if type_of(label) in ENGINES]
     for batch in docker:
         for row in batch.rows.get("engines", ()):
             engines[row["host_id"]].setdefault(row["source_ref"], set())
@@ -109,7 +110,7 @@ def tell_hosts_apart(batches: Batches) -> Batches:
 def _map_engines(batches: Batches, change: Callable[[str, Row], Row]) -> Batches:
     """Change the rows of engines only."""
     return [
-        (label, batch.map(change) if type_of(label) == "docker" else batch)
+        (label, batch.map(change) if type_of(label) in ENGINES else batch)
         for label, batch in batches
     ]
 
@@ -209,7 +210,7 @@ def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
         Name, tuple[Name, ...]
     ] = {}  # names of tasks by those of their containers
     for label, batch in batches:
-        for row in batch.rows.get("workloads", ()) if type_of(label) == "docker" else ():
+        for row in batch.rows.get("workloads", ()) if type_of(label) in ENGINES else ():
             container = row["workload_id"].rpartition("/")[2]
             task = tasks.get(container) or tasks.get(batch.tasks.get(container, ""))
             if task is not None:
@@ -240,7 +241,7 @@ def _tasks(batches: Batches) -> dict[str, Row]:
     """Index the workloads of orchestrators by the ids that a container may be known by."""
     tasks: dict[str, Row] = {}
     for label, batch in batches:
-        if type_of(label) == "docker":
+        if type_of(label) in ENGINES:
             continue
         for row in batch.rows.get("workloads", ()):
             if not row.get("names"):

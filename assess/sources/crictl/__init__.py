@@ -1,0 +1,301 @@
+"""containerd and CRI-O, from dumps of ``crictl`` and of ``nerdctl``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from assess.sources.base import Batch, Row
+from assess.sources.crictl.dumps import Dump, EngineDumps
+from assess.sources.docker.payload import EngineData, Payload, short
+from assess.sources.docker.source import from_cli_container, merge_cli_images
+from assess.sources.dumps import JSON_SUFFIXES, decode_values, read_json, read_yaml
+from assess.sources.values import dicts, dig, integer, number, table, text, texts
+
+RUNTIMES = ("cri-o", "containerd", "docker")  # a kubelet may ask Docker the same way
+_STATES = {
+    "CONTAINER_CREATED": "created",
+    "CONTAINER_RUNNING": "running",
+    "CONTAINER_EXITED": "exited",
+}
+_NODE = 2  # a namespace of the host, in the words of the Container Runtime Interface
+_ANNOTATION = "io.kubernetes.container."
+_CLAIMED = re.compile(r"/pods/[^/]+/volumes/kubernetes\.io~[a-z-]+/([^/]+)")
+# What a kubelet itself writes for a pod ends with it.
+_OF_POD = re.compile(
+    r"/pods/[^/]+/(volumes/kubernetes\.io~(empty-dir|configmap|secret|projected"
+    r"|downward-api)/|etc-hosts$|containers/)"
+)
+# Columns of a workload that follow from a key of an inspection; without it they are unknown.
+_FOLLOWS = {
+    "user_root": ("Config", "User"),
+    "caps_added_n": ("HostConfig", "CapAdd"),
+    "restart_policy": ("HostConfig", "RestartPolicy"),
+    "health": ("State", "Health"),
+}
+_COMMANDS = {
+    "version": "crictl version > version.txt",
+    "info": "crictl info > info.json",
+    "images": "crictl images -o json > images.json",
+    "ps": "crictl ps -a -o json > ps.json",
+    "inspect": "crictl inspect $(crictl ps -a -q) > inspect.json",
+}
+
+
+class CrictlSource(EngineDumps):
+    """Hosts with containerd or CRI-O, each a directory of dumps."""
+
+    type = "crictl"
+    needs = (
+        "root on the host for crictl and nerdctl, which only list and inspect here; the dumps hold "
+        "environments, so they are for your eyes alone"
+    )
+    dump = (
+        "a directory for each host: crictl version > version.txt; crictl info > info.json; "
+        "crictl images -o json > images.json; crictl ps -a -o json > ps.json; "
+        "crictl inspect $(crictl ps -a -q) > inspect.json; or the same of nerdctl, each with "
+        "--format '{{json .}}', and nerdctl inspect $(nerdctl ps -a -q) > inspect.json"
+    )
+    suffixes = (*JSON_SUFFIXES, ".txt")
+    commands = _COMMANDS
+
+    def read(self, file: Path, row: Row) -> list[Any]:
+        """Read the documents of a file; the text of a version is YAML as well."""
+        is_text = file.suffix.lower() == ".txt" and self.call_of(file) == "version"
+        return read_yaml(file, row) if is_text else read_json(file, row)
+
+    def runtime(self, data: EngineData) -> str:
+        """Return the runtime that the version names."""
+        parts = dicts(data.version, "Components")
+        names = {text(part, "Name").lower() for part in parts}
+        return next((name for name in RUNTIMES if name in names), "other")
+
+    def convert(self, name: str, values: list[Any], data: EngineData) -> list[Any]:
+        """Return the answer to a call in the form of Docker's API."""
+        documents = dicts(values)
+        if name == "version":
+            return [_version(document) for document in documents]
+        if name == "info":
+            return [_info(document, data) for document in documents]
+        if name == "inspect":
+            return [_inspected(document, data) for document in documents]
+        if name == "images":
+            listed = [i for d in documents for i in dicts(d, "images")]
+            own = [document for document in documents if "images" not in document]
+            return [*map(_image, listed), *merge_cli_images(own)]
+        listed = [c for d in documents for c in dicts(d, "containers")]
+        own = [document for document in documents if "containers" not in document]
+        return [
+            *(_container(raw, data) for raw in listed),
+            *map(from_cli_container, own),
+        ]
+
+    def settle(self, name: str, values: Iterable[Any], data: EngineData) -> None:
+        """Take back what Docker's form says of an environment and checks that nobody showed."""
+        if name != "inspect":
+            return
+        for value in dicts(values):
+            kept = data.inspected.get(short(value.get("Id")), {})
+            if kept and "Env" not in value["Config"]:
+                kept["Env"] = {}
+            if kept and "Health" not in table(value, "State"):
+                kept["health_checked"] = None
+            kept["unknown"] = [
+                column
+                for column, (part, key) in _FOLLOWS.items()
+                if key not in table(value, part)
+            ]
+
+    def rows(self, data: EngineData, host_id: str, dumps: list[Dump]) -> Batch:
+        """Return the rows of one host, without what its dumps do not tell."""
+
+        def settled(frame: str, row: Row) -> Row:
+            if frame != "workloads":
+                return row
+            identifier = row["workload_id"].rpartition("/")[2]
+            unknown = data.inspected.get(identifier, {}).get("unknown", ())
+            return row | dict.fromkeys(unknown)
+
+        return super().rows(data, host_id, dumps).map(settled)
+
+
+# ---- of the engine ----
+
+
+def _version(raw: Payload) -> Payload:
+    """Read the version that crictl or nerdctl prints of the engine."""
+    lower = {name.lower(): value for name, value in raw.items()}
+    if runtime := lower.get("runtimename"):
+        number_of = str(lower.get("runtimeversion") or "").removeprefix("v")
+        part = {"Name": str(runtime).lower(), "Version": number_of}
+        return {"Version": number_of, "Components": [part]}
+    parts = []
+    for part in dicts(raw, "Server", "Components"):
+        plain = text(part, "Version").removeprefix("v")
+        parts.append({"Name": text(part, "Name"), "Version": plain})
+    own = [part["Version"] for part in parts if part["Name"] == "containerd"]
+    return {"Version": next(iter(own), ""), "Components": parts}
+
+
+def _info(raw: Payload, data: EngineData) -> Payload:
+    """Read the settings that crictl prints of the engine; those of nerdctl are as Docker's."""
+    if "ServerVersion" in raw or "OperatingSystem" in raw:
+        return raw | {"ServerVersion": text(raw, "ServerVersion").removeprefix("v")}
+    engine = table(raw, "config", "containerd")
+    runtimes = table(engine, "runtimes")
+    chosen = table(runtimes, text(engine, "defaultRuntimeName"))
+    is_systemd = dig(chosen, "options", "SystemdCgroup")
+    driver = {True: "systemd", False: "cgroupfs"}
+    info = {
+        "ServerVersion": data.version.get("Version"),
+        "Driver": text(engine, "snapshotter") or text(chosen, "snapshotter") or None,
+    }
+    if isinstance(is_systemd, bool):
+        info["CgroupDriver"] = driver[is_systemd]
+    return info
+
+
+def _image(raw: Payload) -> Payload:
+    """Read an image that crictl lists."""
+    return {
+        "Id": text(raw, "id"),
+        "RepoTags": texts(raw, "repoTags"),
+        "RepoDigests": texts(raw, "repoDigests"),
+        "Size": integer(raw, "size"),
+    }
+
+
+# ---- of containers ----
+
+
+def _container(raw: Payload, data: EngineData) -> Payload:
+    """Read a container that crictl lists."""
+    return {
+        "Id": text(raw, "id"),
+        "Names": [text(raw, "metadata", "name")],
+        "Image": _declared(raw),
+        "ImageID": _image_id(raw, data),
+        "State": _STATES.get(text(raw, "state")),
+        "Created": _time(raw.get("createdAt")),
+        "Labels": table(raw, "labels"),
+    }
+
+
+def _declared(raw: Payload) -> str:
+    """Return the image as it was named when the container was created."""
+    return text(raw, "image", "userSpecifiedImage") or text(raw, "image", "image")
+
+
+def _image_id(raw: Payload, data: EngineData) -> str | None:
+    """Return the id of the image of a container; None where only a name is known."""
+    if known := text(raw, "imageId"):
+        return known
+    named = text(raw, "imageRef")
+    for image in data.images or []:
+        refs = texts(image, "RepoTags") + texts(image, "RepoDigests")
+        if named in refs:
+            return text(image, "Id")
+    return named if re.fullmatch(r"(sha256:)?[0-9a-f]{64}", named) else None
+
+
+def _time(value: Any) -> Any:
+    """Read a time, which is a text or in billionths of a second."""
+    count = number(value)
+    return value if count is None else count / 1e9
+
+
+def _inspected(raw: Payload, data: EngineData) -> Payload:
+    """Read an inspection of crictl; that of nerdctl has Docker's form but for the image."""
+    if isinstance(raw.get("Config"), dict):
+        image = text(raw, "Config", "Image") or text(raw, "Image")
+        known = _image_id({"imageRef": image}, data)
+        return raw | {"Image": known, "Config": raw["Config"] | {"Image": image}}
+    status = table(raw, "status")
+    if not status:
+        return {}
+    restarts = text(status, "annotations", _ANNOTATION + "restartCount")
+    attempt = integer(status, "metadata", "attempt")
+    return {
+        "Id": text(status, "id"),
+        "Name": text(status, "metadata", "name"),
+        "Image": _image_id(status, data),
+        "Created": _time(status.get("createdAt")),
+        "RestartCount": attempt if integer(restarts) is None else integer(restarts),
+        "State": {
+            "Status": _STATES.get(text(status, "state")),
+            "StartedAt": _time(status.get("startedAt")),
+            "FinishedAt": _time(status.get("finishedAt")),
+            "ExitCode": integer(status, "exitCode"),
+            "OOMKilled": text(status, "reason") == "OOMKilled",
+        },
+        "Mounts": [_mount(mount) for mount in dicts(status, "mounts")],
+        "Config": _config(status, table(raw, "info", "runtimeSpec")),
+        "HostConfig": _limits(table(raw, "info")),
+    }
+
+
+def _config(status: Payload, spec: Payload) -> Payload:
+    """Read what a container declares of itself."""
+    config: Payload = {
+        "Image": _declared(status),
+        "Labels": table(status, "labels"),
+    }
+    ports, _ = decode_values(text(status, "annotations", _ANNOTATION + "ports"))
+    exposed: Payload = {}
+    for port in dicts(ports):
+        protocol = text(port, "protocol").lower() or "tcp"
+        exposed[f"{integer(port, 'containerPort')}/{protocol}"] = {}
+    config["ExposedPorts"] = exposed
+    if "process" in spec:
+        config["Env"] = texts(spec, "process", "env")
+        config["Cmd"] = texts(spec, "process", "args")
+    user = integer(spec, "process", "user", "uid")
+    if user is not None:
+        config["User"] = str(user)
+    return config
+
+
+def _limits(info: Payload) -> Payload:
+    """Read limits and rights, from what the engine handed to its runtime and was asked for."""
+    spec = table(info, "runtimeSpec")
+    if not spec:
+        return {}
+    resources = table(spec, "linux", "resources")
+    security = dig(info, "config", "linux", "security_context")
+    limits: Payload = {
+        "Memory": integer(resources, "memory", "limit") or 0,
+        "CpuQuota": integer(resources, "cpu", "quota"),
+        "CpuPeriod": integer(resources, "cpu", "period"),
+        "PidsLimit": integer(resources, "pids", "limit"),
+        "ReadonlyRootfs": dig(spec, "root", "readonly") is True,
+        "Privileged": info.get("privileged"),
+    }
+    spaces = {text(space, "type") for space in dicts(spec, "linux", "namespaces")}
+    is_host = {"NetworkMode": "network" not in spaces, "PidMode": "pid" not in spaces}
+    if isinstance(security, dict):  # what is false or zero is left out of it
+        asked = table(security, "namespace_options")
+        is_host["NetworkMode"] = asked.get("network") == _NODE
+        is_host["PidMode"] = asked.get("pid") == _NODE
+        limits["Privileged"] = security.get("privileged") is True
+        limits["CapAdd"] = texts(security, "capabilities", "add_capabilities")
+    for mode, is_shared in is_host.items():
+        limits[mode] = "host" if is_shared else "pod"
+    return limits
+
+
+def _mount(raw: Payload) -> Payload:
+    """Read a mount; a volume of the cluster has its name in the path on the host."""
+    source = text(raw, "hostPath")
+    mount = {
+        "Type": "bind",
+        "Source": source,
+        "Destination": text(raw, "containerPath"),
+        "RW": raw.get("readonly") is not True,
+    }
+    if _OF_POD.search(source):
+        mount["Type"] = "tmpfs"
+    elif claimed := _CLAIMED.search(source):
+        mount |= {"Type": "volume", "Name": claimed[1]}
+    return mount

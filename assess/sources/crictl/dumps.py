@@ -1,0 +1,152 @@
+"""Dumps of engines beside Docker: a directory for each host, and a file for each command.
+
+What a command prints is turned into the form of Docker's API, so that its rows are made in one
+place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.deadline import Deadline
+from assess.sources.docker.payload import EngineData
+from assess.sources.docker.rows import to_batch
+from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_json
+
+Dump = tuple[
+    str, Path, Call
+]  # the name of the call, its file, and the row that covers it
+FEWER = "it has fewer entries than the engine; dump it again"
+UNNAMED = "a dump is named after its command, such as ps.json or inspect-1.json"
+
+
+class EngineDumps(Source):
+    """Base of the sources that read dumps of engines."""
+
+    options = ("path", "host_id")
+    fills = (
+        "hosts",
+        "engines",
+        "images",
+        "workloads",
+        "mounts",
+        "services",
+        "dependencies",
+    )
+    suffixes: tuple[str, ...] = JSON_SUFFIXES
+    commands: dict[str, str]  # that write a dump of each call, in the order of reading
+
+    def check(self, options: Row) -> list[str]:
+        """List what is wrong with the options."""
+        problems = []
+        if not paths_of(options):
+            problems.append("path names no file")
+        if not isinstance(options.get("host_id", ""), str):
+            problems.append("host_id is a text")
+        return problems
+
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+        """Read the dumps of all hosts."""
+        batch = Batch()
+        hosts: dict[Path, list[Dump]] = {}
+        for file, call in each_dump(options, base, deadline, batch, self.suffixes):
+            dump = (self.call_of(file), file, call)
+            hosts.setdefault(file.parent, []).append(dump)
+        for directory, dumps in hosts.items():
+            scope = str(Path(dumps[0][2].row["scope"]).parent)
+            for _, file, call in dumps:
+                call.note(scope=scope, call=file.stem)
+            data = self._read(dumps)
+            named = options.get("host_id") if len(hosts) == 1 else None
+            host_id = named or data.info.get("Name") or directory.resolve().name
+            found = self.rows(data, str(host_id), dumps)
+            batch.merge(found.map(_from(scope)))
+            if self.commands.keys() & {name for name, _, _ in dumps}:
+                self._cover_absent(dumps, scope, batch)
+        return batch
+
+    def call_of(self, file: Path) -> str:
+        """Return the call whose answer a file holds, by its name; empty where there is none."""
+        stem = file.stem.lower()
+        for name in self.commands:
+            if re.fullmatch(rf"((crictl|nerdctl|podman)[-_])?{name}([-_.].*)?", stem):
+                return name
+        return ""
+
+    def _cover_absent(self, dumps: list[Dump], scope: str, batch: Batch) -> None:
+        """Add a coverage row for each call that has no dump."""
+        present = {name for name, _, _ in dumps}
+        for name, command in self.commands.items():
+            if name not in present:
+                hint = f"no dump of it: {command}"
+                batch.cover(scope, name, "not_configured", hint=hint)
+
+    def _read(self, dumps: list[Dump]) -> EngineData:
+        """Read the answers of one host, each as Docker's API would give it."""
+        data = EngineData()
+        for wanted in self.commands:
+            calls = [(file, call) for name, file, call in dumps if name == wanted]
+            for file, call in calls:
+                with call:
+                    values = self.convert(wanted, self.read(file, call.row), data)
+                    _take(data, wanted, values, call, is_alone=len(calls) == 1)
+                    self.settle(wanted, values, data)
+                if call.outcome == "partial" and "hint" not in call.row:
+                    call.hint(f"{FEWER}: {self.commands[wanted]}")
+        for name, _, call in dumps:
+            if not name:
+                call.status("unsupported", UNNAMED)
+        return data
+
+    def rows(self, data: EngineData, host_id: str, _dumps: list[Dump]) -> Batch:
+        """Return the rows of one host; none where nothing could be read."""
+        is_host = data.version or data.info or data.inspected
+        if not is_host and not data.containers:
+            return Batch()
+        runtime = self.runtime(data)
+        change = {"runtime": runtime}
+
+        def settled(frame: str, row: Row) -> Row:
+            return row | change if frame == "engines" else row
+
+        return to_batch(data, host_id).map(settled)
+
+    def read(self, file: Path, row: Row) -> list[Any]:
+        """Read the documents of a file."""
+        return read_json(file, row)
+
+    def runtime(self, data: EngineData) -> str:
+        """Return the runtime of a host, in the words of the engines frame."""
+        raise NotImplementedError
+
+    def convert(self, name: str, values: list[Any], data: EngineData) -> list[Any]:
+        """Return the answer to a call in the form of Docker's API."""
+        raise NotImplementedError
+
+    def settle(self, name: str, values: Iterable[Any], data: EngineData) -> None:
+        """Take back what Docker's form says of what this engine does not tell."""
+
+
+def _from(scope: str) -> Callable[[str, Row], Row]:
+    """Return a change of rows that adds the scope they come from."""
+    return lambda _, row: row | {"source_ref": scope}
+
+
+def _take(
+    data: EngineData, name: str, values: list[Any], call: Call, *, is_alone: bool
+) -> None:
+    """Keep an answer beside what other files have of it."""
+    kept = "containers" if name == "ps" else name
+    before = dict(data.inspected)
+    listed = getattr(data, kept, None)
+    expected = None
+    if name == "inspect" and is_alone and data.containers is not None:
+        expected = len(data.containers)
+    data.take(kept, values, call, expected)
+    data.inspected = before | data.inspected
+    if isinstance(listed, list):
+        setattr(data, kept, [*listed, *getattr(data, kept)])
