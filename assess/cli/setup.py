@@ -160,7 +160,19 @@ def facts(table: str | None, *, place: str | None, out: Output) -> None:
     today = pd.Timestamp(datetime.datetime.now(datetime.UTC).date())
     age = (today - pd.to_datetime(listed["compiled_on"])).dt.days
     listed.insert(listed.columns.get_loc("compiled_on") + 1, "age_days", age)
+    listed["asked"] = [_asked(name) for name in listed.index]
     out.table(listed)
+
+
+def _asked(table: str) -> int:
+    """Return how many rows of a table of facts a rule asks about what is in use."""
+    from assess import reference
+
+    rules = reference.table("breaks")
+    rows = reference.table(table)
+    if table in set(rules["change_id"]):
+        return len(rows)
+    return int(rows.iloc[:, 0].isin(rules["change_id"]).sum())
 
 
 def _update_facts(place: str | None) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
             _mark(ax, columns.index(cell.target), rows[cell.service_id], cell)
         ax.set_xticks(range(len(columns)), columns, rotation=25, ha="right")
         ax.set_title(TITLE, loc="left")
-        ax.set_xlabel(_legend())
+        ax.set_xlabel(_legend(len(names)))
     return ax
 
 
@@ -96,6 +96,7 @@ def _mark(ax: Axes, x: int, y: int, cell: object) -> None:
     ax.annotate(code, (x - 0.08, y), color=INK, va="center", fontsize=7)
 
 
-def _legend() -> str:
+def _legend(services_n: int) -> str:
     words = [f"{BANDS[band].symbol} {word}" for word, band in BAND_OF.items()]
-    return "   ".join([*words, "hollow: dominated by another target"])
+    beaten = f"(hollow: beaten by another target; n = {services_n} services)"
+    return "   ".join([*words, beaten])

@@ -56,6 +56,10 @@ def test_facts_list_every_table_with_its_age(call):
         "rows"
     ].to_dict()
     assert all(row["age_days"] >= 0 and row["compiled_on"] for row in rows)
+    asked = {row["table"]: row["asked"] for row in rows}
+    assert 0 < asked["engine_changes"] < len(reference.table("engine_changes"))
+    assert asked["storage_drivers"] == len(reference.table("storage_drivers"))
+    assert asked["unasked"] == 0
 
 
 def test_facts_give_one_table(call):

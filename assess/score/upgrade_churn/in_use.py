@@ -165,11 +165,24 @@ def _bases(workloads: pd.DataFrame) -> list[str | None]:
 
 @lru_cache(maxsize=4096)
 def _base(image: str | None) -> str | None:
+    """Return the system of an image: of its name, or of a code name in its tag (node:14-buster)."""
     if image is None:
         return None
     name, _, tag = image.split("@")[0].split("/")[-1].replace(" ", ":").partition(":")
-    distro, line = _system(name, tag.replace("-", " "))
+    words = tag.lower().removeprefix(name).split("-")
+    distro, line = _system(name, " ".join(words))
+    if distro is None:
+        distro, line = _named_system(words)
     return f"{distro} {line}" if line else None
+
+
+def _named_system(words: list[str]) -> tuple[str | None, str | None]:
+    for distro in ("debian", "ubuntu"):
+        lines = [reference.line_of(distro, w) for w in words if w.isalpha()]
+        named = next((line for line in lines if line), None)
+        if named:
+            return distro, named
+    return None, None
 
 
 def client_apis(workloads: pd.DataFrame) -> pd.Series:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 from churn_fleet import fleet, score
@@ -254,6 +256,24 @@ def test_what_the_world_announced_is_asked_by_date(image, by, expected):
     assert certainties(found) == expected
 
 
+@pytest.mark.parametrize(
+    ("base", "broken"),
+    [
+        ("docker.io/library/debian:10", True),
+        ("library/node:14-buster-slim", True),
+        ("library/python:3.9-bookworm", False),
+        ("library/python:3.9", False),
+        ("debian 10", True),
+    ],
+)
+def test_the_system_of_a_base_is_read_from_its_name_or_its_tag(base, broken):
+    image = {"registry": "docker.io", "repository": "shop/app"}
+    rows = [{**image, "digest": "sha256:1", "host_id": "h1", "base_name": base}]
+    workload = {**image, "image_digest": "sha256:1", "source_kind": "build"}
+    found = what_breaks({}, by="2026-01-01", workload=workload, images=rows)
+    assert ("WORLD-debian-10" in certainties(found)) == broken
+
+
 def test_a_build_breaks_when_the_archive_of_its_base_closes():
     image = {"image_ref": "library/debian:buster-slim"}
     build = {**image, "source_kind": "build"}
@@ -389,3 +409,33 @@ TABLES = (
     "storage_drivers",
     "engine_kernel",
 )  # asked as a whole: what the target runs at all
+
+
+def test_every_breaking_or_removed_change_is_asked_or_says_what_hides_it():
+    facts = reference.table("engine_changes")
+    hard = set(facts["change_id"][facts["kind"].isin(["breaking", "removed"])])
+    asked = {row["change_id"] for row in ROWS}
+    hidden = {row["change_id"]: row["word"] for row in reference.rows("unasked")}
+    assert hard <= asked | set(hidden)
+    assert not asked & set(hidden)
+    assert set(hidden) <= hard
+    assert all(word.isidentifier() for word in hidden.values())
+
+
+def test_every_engine_client_is_written_so_that_it_can_be_read():
+    for row in reference.rows("engine_clients"):
+        is_word = row["api"] in ("negotiates", "unknown")
+        assert is_word or re.fullmatch(r"1\.\d+", row["api"]), row
+        assert row["source"], row
+        ends = [row["from"], row["below"]]
+        assert all(not end or reference.parse_version(end) for end in ends), row
+
+
+def test_the_spans_of_an_engine_client_follow_each_other():
+    spans = {}
+    for row in reference.rows("engine_clients"):
+        spans.setdefault(row["program"], []).append((row["from"], row["below"]))
+    for program, ends in spans.items():
+        assert ends[0][0] == "", program
+        assert ends[-1][1] == "", program
+        assert [end for _, end in ends[:-1]] == [start for start, _ in ends[1:]], program

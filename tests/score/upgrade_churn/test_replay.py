@@ -1,0 +1,168 @@
+"""Documented breaks, replayed: what the day before would have foretold.
+
+`cases.csv` names the target, or the day, of each event with its public source; `fleet.csv` the
+workloads of the day before and the changes that broke them, by the record. Those written after the
+code are marked so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from churn_fleet import fleet
+
+from assess import reference
+from assess.score.upgrade_churn.breaking import breaks, goal_of
+
+ROOT = Path(__file__).parents[3]
+CASES, FLEET = (
+    pd.read_csv(ROOT / f"tests/fixtures/replay/{name}.csv", dtype="str").fillna("")
+    for name in ("cases", "fleet")
+)
+KNOWN = ("runtime", "version", "storage_driver")
+SOCKET = {"yes": True, "no": False, "": None}
+COLUMNS = [
+    "broke",
+    "named",
+    "as will",
+    "right cause",
+    "went on",
+    "false will",
+    "false may",
+]
+
+
+def foretold(case):
+    """Return what the tool says of the workloads of a case."""
+    rows = FLEET[FLEET["case"] == case["case"]]
+    inventory = fleet(**tables(rows))
+    goals = [goal_of(case["target"])] if case["target"] else []
+    found = breaks(inventory, goals, by=case["by"])
+    return found[found["certainty"].isin(["will", "may"])]
+
+
+def tables(rows):
+    """Return the frames of some workloads: each has a host and a service of its own."""
+    frames = {name: [] for name in ("services", "hosts", "engines", "workloads")}
+    frames |= {"images": [], "objects": []}
+    for row in rows.to_dict("records"):
+        name = row["workload"]
+        place = {"host_id": name}
+        system, _, line = row["system"].partition(" ")
+        host = {"os_name": system, "os_version": line, "cgroup_version": row["cgroup"]}
+        engine = {column: row[column] for column in KNOWN}
+        engine["kubelet_version"] = row["kubelet"]
+        frames["services"].append({"service_id": name})
+        frames["hosts"].append(place | {k: v or None for k, v in host.items()})
+        frames["engines"].append(place | {k: v or None for k, v in engine.items()})
+        frames["workloads"].append(place | workload(row))
+        if row["schema"]:
+            frames["images"].append(image(row) | place | {"schema": row["schema"]})
+        if row["object"]:
+            frames["objects"].append(an_object(row))
+    return {name: found or None for name, found in frames.items()}
+
+
+def workload(row):
+    own = {
+        "workload_id": row["workload"],
+        "service_id": row["workload"],
+        "state": "running",
+        "image_ref": row["image"],
+        "docker_sock_mounted": SOCKET[row["socket"]],
+        "api_version": row["declared_as"] or None,
+        "source_kind": "build" if row["build"] else "container",
+    }
+    if row["schema"]:
+        known = image(row)
+        own |= {"registry": known["registry"], "repository": known["repository"]}
+        own |= {"image_digest": known["digest"]}
+    return own
+
+
+def image(row):
+    repository = row["image"].partition(":")[0]
+    digest = f"sha256:{row['workload']}"
+    return {"registry": "docker.io", "repository": repository, "digest": digest}
+
+
+def an_object(row):
+    version, _, kind = row["object"].rpartition("/")
+    return {
+        "object_id": row["workload"],
+        "service_id": row["workload"],
+        "kind": kind,
+        "api_version": version,
+        "last_applied_api_version": row["applied_as"] or None,
+    }
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """Every workload with what was said of it."""
+    parts = []
+    for case in CASES.to_dict("records"):
+        said = foretold(case)
+        rows = FLEET[FLEET["case"] == case["case"]].copy()
+        rows["class"] = case["class"]
+        rows["will"] = rows["workload"].isin(
+            said.loc[said["certainty"] == "will", "workload_id"]
+        )
+        rows["may"] = rows["workload"].isin(said["workload_id"]) & ~rows["will"]
+        causes = said.groupby("workload_id")["change"].agg(set)
+        rows["right"] = [
+            bool(set(row.broke.split("|")) & causes.get(row.workload, set()))
+            for row in rows.itertuples()
+        ]
+        parts.append(rows)
+    return pd.concat(parts, ignore_index=True)
+
+
+def counted(rows):
+    broke = rows[rows["broke"] != ""]
+    sound = rows[rows["broke"] == ""]
+    named = broke["will"] | broke["may"]
+    counts = [len(broke), named.sum(), broke["will"].sum(), broke["right"].sum()]
+    counts += [len(sound), sound["will"].sum(), sound["may"].sum()]
+    return dict(zip(COLUMNS, map(int, counts), strict=True))
+
+
+def table_of(judged):
+    """Return the table of the benchmarks: counts by class, and over all."""
+    rows = {name: counted(part) for name, part in judged.groupby("class")}
+    rows["all"] = counted(judged)
+    lines = ["| class | " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * len(COLUMNS)]
+    for name, counts in rows.items():
+        lines.append(f"| {name} | " + " | ".join(map(str, counts.values())) + " |")
+    return "\n".join(lines)
+
+
+def test_what_broke_is_named_for_the_right_cause(judged):
+    broke = judged[judged["broke"] != ""]
+    missed = broke[~broke["right"]]
+    assert len(missed) <= 0.05 * len(broke), missed[["case", "workload"]]
+    assert broke["will"].mean() >= 0.8
+
+
+def test_what_went_on_is_hardly_warned_of(judged):
+    sound = judged[judged["broke"] == ""]
+    wrong = sound[sound["will"] | sound["may"]]
+    assert not sound["will"].any(), wrong[["case", "workload"]]
+    assert sound["may"].mean() <= 0.1, wrong[["case", "workload"]]
+
+
+def test_every_case_names_what_broke_and_its_source(judged):
+    known = set(reference.table("breaks")["change_id"])
+    causes = {cause for cell in FLEET["broke"] for cause in cell.split("|") if cause}
+    assert causes <= known
+    assert set(FLEET["case"]) == set(CASES["case"])
+    assert (CASES["source"] != "").all()
+    assert (CASES["written"] == "after").sum() >= 3
+    assert judged.groupby("case")["broke"].agg(lambda cells: (cells != "").any()).all()
+
+
+def test_the_benchmarks_show_the_table_of_the_replay(judged):
+    text = (ROOT / ".github/BENCHMARKS.md").read_text(encoding="utf-8")
+    assert table_of(judged) in text, table_of(judged)
