@@ -13,6 +13,7 @@ GROUP = "assess.sources"
 _BUILT_IN = {
     "docker": "assess.sources.docker.source:DockerSource",
     "crictl": "assess.sources.crictl:CrictlSource",
+    "podman": "assess.sources.podman:PodmanSource",
     "compose": "assess.sources.compose.source:ComposeSource",
     "ansible": "assess.sources.hosts.ansible:AnsibleSource",
     "osquery": "assess.sources.hosts.osquery:OsquerySource",

@@ -52,6 +52,15 @@ PLACES = {  # where real systems put secrets: the payload, and the keys that lea
         "status message",
     ],
     "crictl/edge-1/inspect.json": ["Args", "Config Labels"],
+    "podman/forge-1/inspect.json": [
+        "Config Env",
+        "Config Cmd",
+        "Config Labels",
+        "Config Healthcheck",
+        "State Health Log",
+        "Args",
+    ],
+    "podman/forge-1/ps.json": ["Command", "Labels"],
     "docker/api/volumes.json": ["Volumes Options o"],
     "docker/api/info.json": ["HttpProxy"],
     "ecs/210987654321-eu-west-1/describe-task-definition-checkout.json": [

@@ -34,8 +34,8 @@ def fleet(day, *images):
 
 BEFORE = fleet(
     "2026-06-30",
-    ("db", "docker.io", "library/postgres", "9.5", None),
-    ("cache", "docker.io", "library/redis", "7.2", None),
+    ("db", "docker.io", "library/postgres", "9.5.25", None),
+    ("cache", "docker.io", "library/redis", "7.2.1", None),
     ("web", "registry.example", "shop/web", "2.0.0", "sha256:" + "a" * 64),
     ("web", "registry.example", "shop/web", "1.9.0", "sha256:" + "b" * 64),
     ("api", "docker.io", "shop/api", "1.4", None),
@@ -43,8 +43,8 @@ BEFORE = fleet(
 )
 AFTER = fleet(
     "2026-09-30",
-    ("db", "docker.io", "library/postgres", "9.6", None),
-    ("cache", "docker.io", "valkey/valkey", "8.0", None),
+    ("db", "docker.io", "library/postgres", "9.6.24", None),
+    ("cache", "docker.io", "valkey/valkey", "8.0.1", None),
     ("web", "registry.example", "shop/web", "2.0.1", "sha256:" + "c" * 64),
     ("web", "registry.example", "shop/web", "2.0.0", "sha256:" + "a" * 64),
     ("api", "docker.io", "shop/api", "1.3", None),

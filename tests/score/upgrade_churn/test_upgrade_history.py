@@ -138,7 +138,7 @@ def test_three_snapshots_of_images_by_hand():
             images={
                 **late,
                 "web": [(*web, "1.0", first)],
-                "db": [(*db, "9.5", None)],
+                "db": [(*db, "9.5.25", None)],
                 "kv": [(*redis, "7.2", None)],
                 "lost": [(*nginx, "1.25", None)],
                 "job": [(*job, "3f2a1bc", None)],
@@ -149,8 +149,8 @@ def test_three_snapshots_of_images_by_hand():
             images={
                 **late,
                 "web": [(*web, "stable", first)],
-                "db": [(*db, "9.6", None)],
-                "kv": [(*valkey, "8.0", None)],
+                "db": [(*db, "9.6.24", None)],
+                "kv": [(*valkey, "8.0.1", None)],
                 "job": [(*job, "99e0d1f", None)],
             },
         ),
@@ -159,8 +159,8 @@ def test_three_snapshots_of_images_by_hand():
             images={
                 **late,
                 "web": [(*web, "stable", second)],
-                "db": [(*db, "9.5", None)],
-                "kv": [(*valkey, "8.0", None)],
+                "db": [(*db, "9.5.25", None)],
+                "kv": [(*valkey, "8.0.1", None)],
                 "lost": [(*nginx, "1.27", None)],
                 "job": [(*job, "99e0d1f", first)],
             },

@@ -1,0 +1,192 @@
+"""Podman hosts, from dumps of ``podman`` and from quadlets; live, one is a `docker` source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from assess.sources.base import Batch, Row
+from assess.sources.crictl.dumps import Dump, EngineDumps
+from assess.sources.docker.payload import EngineData, Payload
+from assess.sources.dumps import JSON_SUFFIXES, read_json, read_text
+from assess.sources.podman.quadlet import SUFFIX, Quadlet, options_of, to_rows
+from assess.sources.unit import unread_note
+from assess.sources.values import dicts, dig, integer, table, text, texts
+
+# A state of Podman, in the words of the workloads frame where they differ.
+_STATES = {"configured": "created", "initialized": "created", "unknown": None}
+_SANDBOX = {"io.kubernetes.docker.type": "podsandbox"}  # it only holds a pod together
+_COMMANDS = {
+    "version": "podman version --format json > version.json",
+    "info": "podman info --format json > info.json",
+    "images": "podman images --all --format json > images.json",
+    "ps": "podman ps --all --format json > ps.json",
+    "inspect": "podman inspect --type container $(podman ps -aq) > inspect.json",
+    "volumes": "podman volume ls --format json > volumes.json",
+}
+
+
+class PodmanSource(EngineDumps):
+    """Hosts with Podman, each a directory of dumps and quadlets."""
+
+    type = "podman"
+    needs = (
+        "the user whose containers they are, and root for those of root, to list and inspect; the "
+        "dumps hold environments, so they are for your eyes alone; live, Podman's socket is the "
+        "endpoint of a docker source"
+    )
+    dump = (
+        "a directory for each host and user: podman version, info, images --all, ps --all and "
+        "volume ls, each with --format json > version.json, info.json, images.json, ps.json, "
+        "volumes.json; podman inspect --type container $(podman ps -aq) > inspect.json; beside "
+        "them the .container files of /etc/containers/systemd"
+    )
+    suffixes = (*JSON_SUFFIXES, SUFFIX)
+    commands = _COMMANDS
+
+    def call_of(self, file: Path) -> str:
+        """Return the call whose answer a file holds, by its name; empty where there is none."""
+        return "quadlet" if file.suffix.lower() == SUFFIX else super().call_of(file)
+
+    def read(self, file: Path, row: Row) -> list[Any]:
+        """Read the documents of a file; a quadlet is one, by section."""
+        if file.suffix.lower() != SUFFIX:
+            return read_json(file, row)
+        read = read_text(file, row)
+        return [] if read is None else [options_of(read)]
+
+    def runtime(self, data: EngineData) -> str:
+        """Return the runtime."""
+        return "podman"
+
+    def convert(self, name: str, values: list[Any], data: EngineData) -> list[Any]:
+        """Return the answer to a call in the form of Docker's API."""
+        if name == "volumes":
+            return values
+        form = _FORMS[name]
+        return [form(value) for value in dicts(values)]
+
+    def rows(self, data: EngineData, host_id: str, dumps: list[Dump]) -> Batch:
+        """Return the rows of one host, with what its quadlets declare and nobody saw run."""
+        batch = super().rows(data, host_id, dumps)
+        seen = {row["name"] for row in batch.rows["workloads"]}
+        known = host_id if batch.rows["hosts"] else None
+        for name, file, call in dumps:
+            if name != "quadlet":
+                continue
+            with call:
+                for options in self.read(file, call.row):
+                    quadlet = Quadlet(file.stem, options)
+                    if not quadlet.container:
+                        call.count(unmapped_n=1)
+                        continue
+                    call.take([quadlet])
+                    call.note(**unread_note([quadlet.unit]))
+                    if quadlet.name not in seen:
+                        batch.merge(to_rows(quadlet, host_id, known))
+        return batch
+
+
+# ---- of the engine ----
+
+
+def _version(raw: Payload) -> Payload:
+    """Read the version; a client that is no remote one is the engine itself."""
+    engine = table(raw, "Server") or table(raw, "Client") or raw
+    number = text(engine, "Version")
+    return {
+        "Version": number,
+        "ApiVersion": text(engine, "APIVersion") or text(engine, "ApiVersion"),
+        "Arch": text(engine, "OsArch").rpartition("/")[2],
+        "Components": [{"Name": "Podman Engine", "Version": number}],
+    }
+
+
+def _info(raw: Payload) -> Payload:
+    """Read the host, its storage and its security."""
+    host = table(raw, "host")
+    store = table(raw, "store")
+    security = table(host, "security")
+    info: Payload = {
+        "Name": text(host, "hostname"),
+        "ServerVersion": text(raw, "version", "Version"),
+        "Driver": text(store, "graphDriverName"),
+        "DriverStatus": [[*pair] for pair in table(store, "graphStatus").items()],
+        "KernelVersion": text(host, "kernel"),
+        "OperatingSystem": text(host, "distribution", "distribution"),
+        "OSVersion": text(host, "distribution", "version"),
+        "OSType": text(host, "os"),
+        "Architecture": text(host, "arch"),
+        "CgroupDriver": text(host, "cgroupManager"),
+        "CgroupVersion": text(host, "cgroupVersion").removeprefix("v"),
+        "LoggingDriver": text(host, "logDriver"),
+        "NCPU": integer(host, "cpus"),
+        "MemTotal": integer(host, "memTotal"),
+        "Containers": integer(store, "containerStore", "number"),
+        "ContainersStopped": integer(store, "containerStore", "stopped"),
+        "Images": integer(store, "imageStore", "number"),
+    }
+    if security:
+        flags = {"seccompEnabled": "name=seccomp", "rootless": "name=rootless"}
+        options = [word for flag, word in flags.items() if security.get(flag) is True]
+        info["SecurityOptions"] = options
+    return {name: value for name, value in info.items() if value not in ("", None)}
+
+
+def _image(raw: Payload) -> Payload:
+    """Read an image; older releases have its names in another list."""
+    names = texts(raw, "RepoTags") or texts(raw, "Names")
+    return raw | {"RepoTags": [name for name in names if "@" not in name]}
+
+
+# ---- of containers ----
+
+
+def _container(raw: Payload) -> Payload:
+    """Read a listed container; its mounts are only paths, so an inspection has to name them."""
+    ports = [
+        {
+            "IP": text(port, "host_ip"),
+            "PrivatePort": integer(port, "container_port"),
+            "PublicPort": integer(port, "host_port"),
+            "Type": text(port, "protocol"),
+        }
+        for port in dicts(raw, "Ports")
+    ]
+    own = {"Ports": ports, "Mounts": None, "State": _state(raw.get("State"))}
+    if raw.get("IsInfra") is True:
+        own["Labels"] = _SANDBOX
+    return raw | own
+
+
+def _inspected(raw: Payload) -> Payload:
+    """Read an inspection: Docker's form, but for a few names."""
+    config = dict(table(raw, "Config"))
+    if not config:
+        return {}
+    config["Image"] = text(config, "Image") or text(raw, "ImageName")
+    if isinstance(config.get("Entrypoint"), str):
+        config["Entrypoint"] = [config["Entrypoint"]]
+    state = dict(table(raw, "State"))
+    state["Status"] = _state(state.get("Status"))
+    state.setdefault("Health", state.get("Healthcheck"))
+    health = dig(state, "Health", "Status")
+    if not health:
+        state["Health"] = None
+    if raw.get("IsInfra") is True:
+        config["Labels"] = _SANDBOX
+    return raw | {"Config": config, "State": state}
+
+
+def _state(state: Any) -> Any:
+    """Return a state in the words of the workloads frame."""
+    return _STATES.get(state, state) if isinstance(state, str) else None
+
+
+_FORMS = {
+    "version": _version,
+    "info": _info,
+    "images": _image,
+    "ps": _container,
+    "inspect": _inspected,
+}

@@ -1,0 +1,217 @@
+"""Quadlets: the ``.container`` files by which systemd starts containers of Podman."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+
+from assess.sources.base import Batch, Name
+from assess.sources.edges.rows import command_line, distinct, needs
+from assess.sources.edges.siblings import Siblings
+from assess.sources.replica import declared_rows
+from assess.sources.unit import Mount, Unit, service_row, share, split_volume
+
+SUFFIX = ".container"
+Options = dict[str, dict[str, list[str]]]  # values by section and key
+
+_CONTINUED = re.compile(r"\\\r?\n")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([bkmg]?)", re.IGNORECASE)
+_POWERS = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3}
+_UNITS = (".image", ".build")  # other quadlets that an image may be of
+_TRUE = ("true", "yes", "on", "1")
+_RESTARTS = {
+    "always": "always",
+    "no": "no",
+    "on-failure": "on-failure",
+    "on-abnormal": "on-failure",
+    "on-abort": "on-failure",
+    "on-watchdog": "on-failure",
+    "on-success": "on-failure",
+}
+
+
+def options_of(text: str) -> Options:
+    """Read a unit file of systemd; an empty value takes back those before it."""
+    sections: Options = {}
+    section: dict[str, list[str]] = {}
+    for raw in _CONTINUED.sub(" ", text).splitlines():
+        line = raw.strip()
+        key, sign, value = line.partition("=")
+        if line.startswith(("#", ";")):
+            continue
+        if line.startswith("[") and line.endswith("]"):
+            section = sections.setdefault(line[1:-1], {})
+        elif sign and value.strip():
+            section.setdefault(key.strip(), []).append(value.strip())
+        elif sign:
+            section.pop(key.strip(), None)
+    return sections
+
+
+class Quadlet:
+    """One quadlet, and what it declares."""
+
+    def __init__(self, stem: str, options: Options) -> None:
+        self.stem = stem
+        self.options = options
+        self.container = options.get("Container", {})
+
+    @property
+    def name(self) -> str:
+        """Name of its container."""
+        return _last(self.options, "ContainerName") or f"systemd-{self.stem}"
+
+    @cached_property
+    def unit(self) -> Unit:
+        """What it declares, with the names of its service."""
+        unit = _to_unit(self.options)
+        labels = dict(_pairs(self.options, "Label"))
+        own = (labels.get("assess.service"), "label", 1.0)
+        found = (own, *unit.inner_names, (self.stem, "quadlet", 0.5))
+        names = [Name(name, rule, trust) for name, rule, trust in found if name]
+        return replace(unit, names=tuple(names))
+
+
+def to_rows(quadlet: Quadlet, place: str, host_id: str | None) -> Batch:
+    """Return the rows of a quadlet; its host is None where nothing else is known of it."""
+    batch = Batch()
+    unit = quadlet.unit
+    shared = {
+        "name": quadlet.name,
+        "source_kind": "quadlet",
+        "host_id": host_id,
+    }
+    workloads, mounts = declared_rows(unit, f"{place}/{quadlet.stem}", 1, shared)
+    share(mounts)
+    batch.add("workloads", *workloads)
+    batch.add("mounts", *mounts)
+    batch.add("services", service_row(unit))
+    found = needs(unit.callee, unit.mentions, Siblings())
+    batch.add("dependencies", *distinct(found))
+    return batch
+
+
+def _to_unit(options: Options) -> Unit:
+    """Read what a quadlet declares, but for its names."""
+    container = options["Container"]
+    flags = _flags(options)
+    memory = _last(options, "Memory") or flags.get("memory") or flags.get("m", "")
+    cpus = flags.get("cpus", "")
+    pids = _last(options, "PidsLimit") or flags.get("pids-limit", "")
+    networks = [*container.get("Network", []), flags.get("network")]
+    image = _last(options, "Image")
+    return Unit(
+        names=(),
+        platform="docker",
+        image="" if image.endswith(_UNITS) else image,
+        environment=tuple(_pairs(options, "Environment")),
+        texts=command_line({"Exec": _words(_last(options, "Exec"))}, "Exec"),
+        unread=tuple(container.get("EnvironmentFile", [])),
+        ports=tuple(_port(port) for port in container.get("PublishPort", [])),
+        user=_last(options, "User"),
+        mounts=tuple(_mounts(options)),
+        memory_limit_bytes=_bytes(memory),
+        memory_unlimited=_is_unlimited(options, memory),
+        cpu_limit=float(cpus) if re.fullmatch(r"\d+(\.\d+)?", cpus) else None,
+        pids_limit=int(pids) if pids.isdecimal() and int(pids) else None,
+        privileged="privileged" in flags,
+        host_network="host" in networks,
+        host_pid=flags.get("pid") == "host",
+        readonly_root=_last(options, "ReadOnly").lower() in _TRUE,
+        caps_added_n=len(_words(" ".join(container.get("AddCapability", [])))),
+        restart_policy=_RESTARTS.get(_last(options, "Restart", "Service") or "no"),
+        log_driver=_last(options, "LogDriver") or None,
+        health_checked=True if _last(options, "HealthCmd") else None,
+    )
+
+
+def _last(options: Options, key: str, section: str = "Container") -> str:
+    """Return the value that counts of a key; empty for none."""
+    values = options.get(section, {}).get(key, [])
+    return values[-1] if values else ""
+
+
+def _words(text: str) -> list[str]:
+    """Split a line as systemd does; one that ends within a quote is split at spaces."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def _pairs(options: Options, key: str) -> Iterator[tuple[str, str]]:
+    """List the ``NAME=value`` words of a key."""
+    for line in options["Container"].get(key, []):
+        for word in _words(line):
+            name, sign, value = word.partition("=")
+            if sign:
+                yield name, value
+
+
+def _flags(options: Options) -> dict[str, str]:
+    """Return the flags that are handed to ``podman run``; one without a value is empty."""
+    flags: dict[str, str] = {}
+    waiting = ""  # for its value
+    for line in options["Container"].get("PodmanArgs", []):
+        for word in _words(line):
+            if not word.startswith("-"):
+                flags |= {waiting: word} if waiting else {}
+                waiting = ""
+                continue
+            waiting, _, value = word.lstrip("-").partition("=")
+            flags[waiting] = value
+    return flags
+
+
+def _bytes(text: str) -> int | None:
+    """Read a size such as ``512m``."""
+    size = _SIZE.fullmatch(text.removesuffix("i"))
+    if not size:
+        return None
+    return round(float(size[1]) * 1024 ** _POWERS[size[2].lower()])
+
+
+def _is_unlimited(options: Options, memory: str) -> bool | None:
+    """Return whether memory has no limit; None where systemd has one, or it cannot be read."""
+    if _last(options, "MemoryMax", "Service"):
+        return None
+    if memory:
+        return None if _bytes(memory) is None else False
+    return True
+
+
+def _port(text: str) -> str:
+    """Write a port as the frames do: ``8080->80/tcp``, or ``80/tcp`` without one outside."""
+    address, _, protocol = text.partition("/")
+    outside, _, inside = address.rpartition(":")
+    inner = f"{inside}/{protocol or 'tcp'}"
+    public = outside.removeprefix("0.0.0.0:").removeprefix("[::]:")
+    return f"{public}->{inner}" if public else inner
+
+
+def _mounts(options: Options) -> Iterator[Mount]:
+    """List the volumes, binds and temporary file systems."""
+    container = options["Container"]
+    for value in container.get("Volume", []):
+        mount = split_volume(value if ":" in value else f":{value}")
+        if mount is None:
+            continue
+        named = (mount.volume or "").removesuffix(".volume")
+        yield replace(mount, volume=named or None)
+    for value in container.get("Tmpfs", []):
+        yield Mount(target=value.partition(":")[0], type="tmpfs")
+    for value in container.get("Mount", []):
+        parts = dict(part.partition("=")[::2] for part in value.split(","))
+        kind = parts.get("type", "volume")
+        source = parts.get("source") or parts.get("src") or ""
+        targets = (parts.get(key) for key in ("destination", "target", "dst"))
+        yield Mount(
+            target=next(filter(None, targets), ""),
+            type=kind,
+            source=source if kind == "bind" else "",
+            volume=source.removesuffix(".volume") or None if kind == "volume" else None,
+            is_writable=not {"ro", "readonly"} & parts.keys(),
+        )
