@@ -140,7 +140,10 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     namespace = (
         path.str.rsplit("/", n=1).str[0].mask(~path.str.contains("/").fillna(value=False))
     )
+    # an image without a tag, or with a digest alone, counts as latest
+    tag = table["tag"].mask(table["tag"].isna() & path.notna(), "latest")
     table = table.assign(
+        tag=tag,
         program=program,
         image_namespace=namespace,
         tag_version=_versions_of(table["tag"]),
