@@ -8,7 +8,7 @@ from typing import Any
 from assess.sources.base import Batch, Row
 from assess.sources.crictl.dumps import Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload
-from assess.sources.dumps import JSON_SUFFIXES, read_json, read_text
+from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_text
 from assess.sources.podman.quadlet import SUFFIX, Quadlet, options_of, to_rows
 from assess.sources.unit import unread_note
 from assess.sources.values import dicts, dig, integer, table, text, texts
@@ -41,7 +41,7 @@ class PodmanSource(EngineDumps):
         "volumes.json; podman inspect --type container $(podman ps -aq) > inspect.json; beside "
         "them the .container files of /etc/containers/systemd"
     )
-    suffixes = (*JSON_SUFFIXES, SUFFIX)
+    suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, SUFFIX)
     commands = _COMMANDS
 
     def call_of(self, file: Path) -> str:
@@ -51,7 +51,7 @@ class PodmanSource(EngineDumps):
     def read(self, file: Path, row: Row) -> list[Any]:
         """Read the documents of a file; a quadlet is one, by section."""
         if file.suffix.lower() != SUFFIX:
-            return read_json(file, row)
+            return super().read(file, row)
         read = read_text(file, row)
         return [] if read is None else [options_of(read)]
 
@@ -111,7 +111,9 @@ def _info(raw: Payload) -> Payload:
         "Name": text(host, "hostname"),
         "ServerVersion": text(raw, "version", "Version"),
         "Driver": text(store, "graphDriverName"),
-        "DriverStatus": [[*pair] for pair in table(store, "graphStatus").items()],
+        "DriverStatus": [
+            [key, str(value)] for key, value in table(store, "graphStatus").items()
+        ],
         "KernelVersion": text(host, "kernel"),
         "OperatingSystem": text(host, "distribution", "distribution"),
         "OSVersion": text(host, "distribution", "version"),
