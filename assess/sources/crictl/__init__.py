@@ -60,10 +60,9 @@ class CrictlSource(EngineDumps):
         "environments, so they are for your eyes alone"
     )
     dump = (
-        "a directory for each host: crictl version > version.txt; crictl info > info.json; "
-        "crictl images -o json > images.json; crictl ps -a -o json > ps.json; "
-        "crictl inspect $(crictl ps -a -q) > inspect.json; or the same of nerdctl, each with "
-        "--format '{{json .}}', and nerdctl inspect $(nerdctl ps -a -q) > inspect.json"
+        "a directory for each host, as `assess sources crictl --script` writes it; or nerdctl's "
+        "version, info, images and ps -a, each with --format '{{json .}}' > version.json, "
+        "info.json, images.json, ps.json; nerdctl inspect $(nerdctl ps -aq) > inspect.json"
     )
     suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, ".txt")
     commands = _COMMANDS

@@ -36,10 +36,8 @@ class PodmanSource(EngineDumps):
         "endpoint of a docker source"
     )
     dump = (
-        "a directory for each host and user: podman version, info, images --all, ps --all and "
-        "volume ls, each with --format json > version.json, info.json, images.json, ps.json, "
-        "volumes.json; podman inspect --type container $(podman ps -aq) > inspect.json; beside "
-        "them the .container files of /etc/containers/systemd"
+        "a directory for each host and user, as `assess sources podman --script` writes it, with "
+        "the .container files of /etc/containers/systemd beside it"
     )
     suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, SUFFIX)
     commands = _COMMANDS
