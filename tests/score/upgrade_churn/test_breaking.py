@@ -351,7 +351,7 @@ def test_of_one_subject_only_the_last_change_counts():
     )
     assert certainties(result) == {"EC0282": "will", "EC0406": "will"}
     # neither a package that is no longer made nor what is deprecated breaks what runs
-    assert set(result.details["notes"]["change"]) == {"EC0137", "EC0439"}
+    assert set(result.details["notes"]["change"]) == {"EC0137", "EC0309", "EC0439"}
 
 
 def test_nothing_breaks_on_the_way_back_or_on_another_product():
