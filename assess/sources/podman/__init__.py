@@ -89,12 +89,14 @@ class PodmanSource(EngineDumps):
 
 
 def _version(raw: Payload) -> Payload:
-    """Read the version; a client that is no remote one is the engine itself."""
+    """Read the version; a client that is no remote one is the engine itself.
+
+    Its API version is that of Podman's own API, which no client of Docker speaks.
+    """
     engine = table(raw, "Server") or table(raw, "Client") or raw
     number = text(engine, "Version")
     return {
         "Version": number,
-        "ApiVersion": text(engine, "APIVersion") or text(engine, "ApiVersion"),
         "Arch": text(engine, "OsArch").rpartition("/")[2],
         "Components": [{"Name": "Podman Engine", "Version": number}],
     }
