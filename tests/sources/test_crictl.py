@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from assess.sources.base import Batch, Name
 from assess.sources.crictl import CrictlSource
@@ -141,6 +142,42 @@ def test_volumes_of_the_cluster_and_of_the_pod(batch):
 def test_an_address_in_the_environment_leads_to_its_service(batch):
     row = one(batch, "dependencies", protocol="postgres")
     assert (row["src"].name, row["dst"].name) == ("checkout", "ledger")
+
+
+def test_what_a_kubelet_announces_is_no_need_of_a_container(tmp_path):
+    shutil.copytree(FIXTURES / "node-1", tmp_path / "node-1")
+    file = tmp_path / "node-1" / "inspect.json"
+    documents = json.loads(file.read_text())
+    documents[0]["info"]["runtimeSpec"]["process"]["env"] += [
+        "CART_SERVICE_HOST=10.96.0.12",
+        "CART_SERVICE_PORT=8080",
+        "CART_PORT=tcp://10.96.0.12:8080",
+        "CART_PORT_8080_TCP_ADDR=10.96.0.12",
+        "MAIL_SERVICE_HOST=mail.example.com",
+        "MAIL_SERVICE_PORT=25",
+    ]
+    file.write_text(json.dumps(documents))
+    batch = collect(tmp_path)
+    needed = {
+        str(getattr(r["dst"], "name", r["dst"])) for r in batch.rows["dependencies"]
+    }
+    assert needed == {"ledger", "ext:mail.example.com"}
+    assert one(batch, "workloads", name="app")["env_names_n"] == 4
+
+
+def test_dumps_in_yaml_are_the_same(tmp_path):
+    (tmp_path / "node-1").mkdir()
+    for file in (FIXTURES / "node-1").iterdir():
+        place = tmp_path / "node-1" / file.name
+        place.write_text(file.read_text())
+    for name in ("inspect", "ps", "info", "images"):
+        place = tmp_path / "node-1" / f"{name}.json"
+        documents = json.loads(place.read_text())
+        place.unlink()
+        place.with_suffix(".yaml").write_text(yaml.safe_dump(documents))
+    read = [row | {"source_ref": ""} for row in collect(tmp_path).rows["workloads"]]
+    whole = [r for r in collect().rows["workloads"] if r["host_id"] == "node-1"]
+    assert read == [row | {"source_ref": ""} for row in whole]
 
 
 def test_pods_carry_the_id_that_joins_them_to_their_cluster(batch):

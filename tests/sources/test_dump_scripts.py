@@ -23,11 +23,13 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 SCRIPTS = (
     "ansible",
     "aws",
+    "crictl",
     "docker",
     "kubernetes",
     "marathon",
     "nomad",
     "osquery",
+    "podman",
     "swarm",
 )
 HEAD = dump_script("kubernetes").partition("set -eu\n")[2].partition("lists=")[0]
@@ -39,11 +41,13 @@ AWS = os.environ.get("ASSESS_TEST_AWS", "")  # path of the real command: it take
 READS = {
     "ansible": r"all --tree \S+ -m (setup -a gather_subset=\S+|service_facts|package_facts)",
     "aws": r"(sts|ec2|ecs|ecr|elb|elbv2|ssm|autoscaling) (describe|list|get)-[a-z-]+( .*)?",
+    "crictl": r"(version|info -o json|images -o json|ps -a (-o json|-q)|inspect -o json .*)",
     "curl": r"--fail --silent --show-error --globoff http://(marathon|mesos)/\S+",
     "docker": r"(version|info|ps|images|volume ls|inspect|image inspect|(node|service) (ls|inspect)"
     r"|service ps)( .*)?",
     "kubectl": r"get [a-z,]+ --all-namespaces -o json",
     "nomad": r"(job inspect|node status|alloc status)( .*)?",
+    "podman": r"(version|info|images|ps|volume ls|inspect)( .*)?",
     "osqueryi": r"--json select [a-z_,*]+ from [a-z0-9_]+",
 }
 
@@ -302,6 +306,45 @@ def test_an_engine_without_containers_is_not_one_that_nobody_could_read(tmp_path
         **dict.fromkeys(("containers", "inspect", "images", "volumes"), "empty"),
     }
     asked(tmp_path / "bin", "docker")
+
+
+def test_crictl(tmp_path):
+    here = FIXTURES / "crictl/node-1"
+    answers = {
+        "version": here / "version.txt",
+        '"info "*': here / "info.json",
+        '"images "*': here / "images.json",
+        '"ps -a -q"': "1 2",
+        '"ps "*': here / "ps.json",
+        '"inspect "*': here / "inspect.json",
+    }
+    stub(tmp_path / "bin", "crictl", cases(answers))
+    done = run("crictl", tmp_path / "bin", str(tmp_path / "node-1"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows("crictl", tmp_path, "node-1") == rows("crictl", FIXTURES, "crictl/node-1")
+    assert "inspect -o json 1 2" in asked(tmp_path / "bin", "crictl")
+
+
+def test_podman(tmp_path):
+    here = FIXTURES / "podman/forge-1"
+    answers = {
+        '"version "*': here / "version.json",
+        '"info "*': here / "info.json",
+        '"images "*': here / "images.json",
+        '"ps -aq"': "1 2",
+        '"ps "*': here / "ps.json",
+        '"volume "*': here / "volumes.json",
+        '"inspect "*': here / "inspect.json",
+    }
+    stub(tmp_path / "bin", "podman", cases(answers))
+    done = run("podman", tmp_path / "bin", str(tmp_path / "forge-1"))
+    assert (done.returncode, done.stderr) == (0, "")
+    for quadlet in here.glob("*.container"):
+        (tmp_path / "forge-1" / quadlet.name).write_text(quadlet.read_text())
+    assert rows("podman", tmp_path, "forge-1") == rows(
+        "podman", FIXTURES, "podman/forge-1"
+    )
+    assert "inspect --type container 1 2" in asked(tmp_path / "bin", "podman")
 
 
 # -- AWS -----------------------------------------------------------------------------------------

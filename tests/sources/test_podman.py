@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from assess.sources.deadline import Deadline
 from assess.sources.docker.engine import to_engine
@@ -39,6 +40,7 @@ def test_the_host_and_its_engine(batch):
         "6.1.0-18-amd64",
     ]
     engine = batch.rows["engines"][0]
+    assert engine["api_version"] is None  # that of Docker, which these do not tell
     told = ("runtime", "version", "rootless", "seccomp", "cgroup_driver", "d_type")
     assert [engine[name] for name in told] == [
         "podman",
@@ -132,6 +134,16 @@ def test_a_remote_client_is_not_the_engine(tmp_path):
     versions["Server"] = versions["Client"] | {"Version": "5.2.1"}
     file.write_text(json.dumps(versions))
     assert collect(tmp_path).rows["engines"][0]["version"] == "5.2.1"
+
+
+def test_the_information_as_podman_prints_it_for_people(tmp_path):
+    shutil.copytree(FIXTURES / "forge-1", tmp_path / "forge-1")
+    file = tmp_path / "forge-1" / "info.json"
+    info = json.loads(file.read_text())
+    file.unlink()
+    file.with_suffix(".yaml").write_text(yaml.safe_dump(info))
+    engine = collect(tmp_path).rows["engines"][0]
+    assert (engine["rootless"], engine["version"]) == (True, "4.9.3")
 
 
 def test_its_api_is_that_of_podman_and_tells_that_it_is_rootless():

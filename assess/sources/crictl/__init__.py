@@ -11,7 +11,12 @@ from assess.sources.base import Batch, Row
 from assess.sources.crictl.dumps import Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.source import from_cli_container, merge_cli_images
-from assess.sources.dumps import JSON_SUFFIXES, decode_values, read_json, read_yaml
+from assess.sources.dumps import (
+    JSON_SUFFIXES,
+    YAML_SUFFIXES,
+    decode_values,
+    read_yaml,
+)
 from assess.sources.values import dicts, dig, integer, number, table, text, texts
 
 RUNTIMES = ("cri-o", "containerd", "docker")  # a kubelet may ask Docker the same way
@@ -22,6 +27,8 @@ _STATES = {
 }
 _NODE = 2  # a namespace of the host, in the words of the Container Runtime Interface
 _ANNOTATION = "io.kubernetes.container."
+# Its value is an address; one that a person wrote names a host.
+_ANNOUNCED = re.compile(r"([A-Z0-9_]+)_SERVICE_HOST=([0-9.]+|[0-9a-f:]+)")
 _CLAIMED = re.compile(r"/pods/[^/]+/volumes/kubernetes\.io~[a-z-]+/([^/]+)")
 # What a kubelet itself writes for a pod ends with it.
 _OF_POD = re.compile(
@@ -53,18 +60,17 @@ class CrictlSource(EngineDumps):
         "environments, so they are for your eyes alone"
     )
     dump = (
-        "a directory for each host: crictl version > version.txt; crictl info > info.json; "
-        "crictl images -o json > images.json; crictl ps -a -o json > ps.json; "
-        "crictl inspect $(crictl ps -a -q) > inspect.json; or the same of nerdctl, each with "
-        "--format '{{json .}}', and nerdctl inspect $(nerdctl ps -a -q) > inspect.json"
+        "a directory for each host, as `assess sources crictl --script` writes it; or nerdctl's "
+        "version, info, images and ps -a, each with --format '{{json .}}' > version.json, "
+        "info.json, images.json, ps.json; nerdctl inspect $(nerdctl ps -aq) > inspect.json"
     )
-    suffixes = (*JSON_SUFFIXES, ".txt")
+    suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, ".txt")
     commands = _COMMANDS
 
     def read(self, file: Path, row: Row) -> list[Any]:
         """Read the documents of a file; the text of a version is YAML as well."""
         is_text = file.suffix.lower() == ".txt" and self.call_of(file) == "version"
-        return read_yaml(file, row) if is_text else read_json(file, row)
+        return read_yaml(file, row) if is_text else super().read(file, row)
 
     def runtime(self, data: EngineData) -> str:
         """Return the runtime that the version names."""
@@ -249,12 +255,21 @@ def _config(status: Payload, spec: Payload) -> Payload:
         exposed[f"{integer(port, 'containerPort')}/{protocol}"] = {}
     config["ExposedPorts"] = exposed
     if "process" in spec:
-        config["Env"] = texts(spec, "process", "env")
+        config["Env"] = _own(texts(spec, "process", "env"))
         config["Cmd"] = texts(spec, "process", "args")
     user = integer(spec, "process", "user", "uid")
     if user is not None:
         config["User"] = str(user)
     return config
+
+
+def _own(environment: list[str]) -> list[str]:
+    """Return the variables without those by which a kubelet announces every service."""
+    announced = []
+    for entry in environment:
+        if found := _ANNOUNCED.fullmatch(entry):
+            announced += [f"{found[1]}_{end}" for end in ("SERVICE_", "PORT_", "PORT=")]
+    return [entry for entry in environment if not entry.startswith(tuple(announced))]
 
 
 def _limits(info: Payload) -> Payload:

@@ -15,7 +15,7 @@ from assess.sources.base import Batch, Call, Row, Source, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.rows import to_batch
-from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_json
+from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_documents
 
 Dump = tuple[
     str, Path, Call
@@ -116,8 +116,13 @@ class EngineDumps(Source):
         return to_batch(data, host_id).map(settled)
 
     def read(self, file: Path, row: Row) -> list[Any]:
-        """Read the documents of a file."""
-        return read_json(file, row)
+        """Read the documents of a file, and those of a list in it."""
+        documents = read_documents(file, row)
+        return [
+            value
+            for document in documents
+            for value in (document if isinstance(document, list) else [document])
+        ]
 
     def runtime(self, data: EngineData) -> str:
         """Return the runtime of a host, in the words of the engines frame."""

@@ -8,7 +8,7 @@ from typing import Any
 from assess.sources.base import Batch, Row
 from assess.sources.crictl.dumps import Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload
-from assess.sources.dumps import JSON_SUFFIXES, read_json, read_text
+from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_text
 from assess.sources.podman.quadlet import SUFFIX, Quadlet, options_of, to_rows
 from assess.sources.unit import unread_note
 from assess.sources.values import dicts, dig, integer, table, text, texts
@@ -36,12 +36,10 @@ class PodmanSource(EngineDumps):
         "endpoint of a docker source"
     )
     dump = (
-        "a directory for each host and user: podman version, info, images --all, ps --all and "
-        "volume ls, each with --format json > version.json, info.json, images.json, ps.json, "
-        "volumes.json; podman inspect --type container $(podman ps -aq) > inspect.json; beside "
-        "them the .container files of /etc/containers/systemd"
+        "a directory for each host and user, as `assess sources podman --script` writes it, with "
+        "the .container files of /etc/containers/systemd beside it"
     )
-    suffixes = (*JSON_SUFFIXES, SUFFIX)
+    suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, SUFFIX)
     commands = _COMMANDS
 
     def call_of(self, file: Path) -> str:
@@ -51,7 +49,7 @@ class PodmanSource(EngineDumps):
     def read(self, file: Path, row: Row) -> list[Any]:
         """Read the documents of a file; a quadlet is one, by section."""
         if file.suffix.lower() != SUFFIX:
-            return read_json(file, row)
+            return super().read(file, row)
         read = read_text(file, row)
         return [] if read is None else [options_of(read)]
 
@@ -91,12 +89,14 @@ class PodmanSource(EngineDumps):
 
 
 def _version(raw: Payload) -> Payload:
-    """Read the version; a client that is no remote one is the engine itself."""
+    """Read the version; a client that is no remote one is the engine itself.
+
+    Its API version is that of Podman's own API, which no client of Docker speaks.
+    """
     engine = table(raw, "Server") or table(raw, "Client") or raw
     number = text(engine, "Version")
     return {
         "Version": number,
-        "ApiVersion": text(engine, "APIVersion") or text(engine, "ApiVersion"),
         "Arch": text(engine, "OsArch").rpartition("/")[2],
         "Components": [{"Name": "Podman Engine", "Version": number}],
     }
@@ -111,7 +111,9 @@ def _info(raw: Payload) -> Payload:
         "Name": text(host, "hostname"),
         "ServerVersion": text(raw, "version", "Version"),
         "Driver": text(store, "graphDriverName"),
-        "DriverStatus": [[*pair] for pair in table(store, "graphStatus").items()],
+        "DriverStatus": [
+            [key, str(value)] for key, value in table(store, "graphStatus").items()
+        ],
         "KernelVersion": text(host, "kernel"),
         "OperatingSystem": text(host, "distribution", "distribution"),
         "OSVersion": text(host, "distribution", "version"),
