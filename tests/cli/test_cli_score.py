@@ -267,7 +267,7 @@ def test_an_unknown_service_names_the_nearest(call, sample):
 def test_record_is_one_page_that_keeps_what_people_wrote(call, sample, earlier, tmp_path):
     args = ("record", sample, "reviews", "--previous", earlier)
     told = call(*args).stdout
-    assert told.startswith("# reviews")
+    assert told.startswith("# Invented sample: reviews")
     result = call(*args, "-o", "decisions/reviews.md")
     file = tmp_path / "decisions" / "reviews.md"
     assert result.stdout == ""

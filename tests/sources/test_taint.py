@@ -147,7 +147,9 @@ def write(source, columns):
 
 
 # of a variable that names the service, or holds an address, the name or the host may pass
-FROM_VARIABLES = re.compile(r"[a-z]+\.names|dependencies\.(src|dst)")
+FROM_VARIABLES = re.compile(
+    r"[a-z]+\.names|workloads\.secret_env_names|dependencies\.(src|dst)"
+)
 VARIABLES = re.compile(
     r"(?i)\.(env|environment|args|command|cmd|entrypoint|password|token|message)(\.|$)"
 )

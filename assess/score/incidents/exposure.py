@@ -202,6 +202,11 @@ def in_containers(platform: pd.Series) -> pd.Series:
     return (side_of(platform).eq(CONTAINER).fillna(value=False) | mixed).astype(bool)
 
 
+def on_docker(platform: pd.Series) -> pd.Series:
+    """Return whether a platform is known to run on Docker's engine."""
+    return platform.isin([ANY_CONTAINER, "swarm"])
+
+
 def is_replica(workloads: pd.DataFrame) -> pd.Series:
     """Return by row whether it is a replica: what runs beside its main container is part of it."""
     return ~workloads["container_role"].isin(BESIDE)

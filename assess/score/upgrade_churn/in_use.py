@@ -12,6 +12,7 @@ import pandas as pd
 from assess import reference
 from assess.inventory import Inventory
 from assess.policy.rules import DTYPES
+from assess.score.incidents.exposure import on_docker
 
 KUBERNETES = "kubernetes"
 WORLD = "world"  # what happens on a day, whatever runs
@@ -326,7 +327,7 @@ def _without_engine(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
     services = inventory["services"].set_index("service_id")["platform"]
     platform = table["service_id"].map(services).astype("string")
     has_engine = table["host_id"].isin(inventory["engines"]["host_id"])
-    is_docker = platform.isin(["docker", "swarm"]) | table["docker_sock_mounted"].eq(True)
+    is_docker = on_docker(platform) | table["docker_sock_mounted"].eq(True)
     return (is_docker & ~has_engine).fillna(value=False).astype(bool)
 
 

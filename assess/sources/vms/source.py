@@ -41,7 +41,7 @@ _TEMPLATES = "templates and placeholders are no machines: they were left out"
 _TAB = "vInfo"
 _TOP = 20  # rows in which the heads are looked for
 _NEEDED = ("name", "power")  # fields without which a row is no head
-_DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>")
+_DECLARATION = re.compile(r"<\?xml[^>]{0,200}\?>")
 _LISTED = re.compile(r"^\s*(?:-|\d+)\s+(\S.{0,200}?)\s{2,}([a-z][a-z ]{2,30})\s*$")
 
 
@@ -225,7 +225,9 @@ def _of_listing(
 
 def _of_libvirt(file: Path, place: str, found: _Found) -> None:
     """Read the domains in a file, which may hold the output of several commands."""
-    raw = _DECLARATION.sub(b"", read_bytes(file, {}, MAX_BYTES))
+    # every byte is a character of Latin-1 and back
+    text = read_bytes(file, {}, MAX_BYTES).decode("latin-1")
+    raw = _DECLARATION.sub("", text).encode("latin-1")
     path: list[str] = []
     domains: list[Row] = []
     attributes: dict[str, str] = {}

@@ -192,9 +192,9 @@ def test_an_incident_counts_for_the_side_that_it_happened_on():
     # b ran in a container once, at an unknown time: its months count for neither side
     assert known.total(side="container") == (3, pytest.approx(MONTHS))
     assert known.total(side="host") == (2, 0.0)
-    none = pd.DataFrame({"observed": [], "predicted": []})
+    none = pd.DataFrame({"observed": [], "predicted": [], "inside": []})
     touched = measures(known, none, seed=1, level=0.9).set_index("measure")["n"]
-    assert touched.tolist() == [0, 3, 2]
+    assert touched.tolist() == [0, 0, 3, 2]
 
 
 def test_clean_months_run_from_the_last_sound_incident_of_lower_tiers():
