@@ -161,11 +161,11 @@ def test_services_and_what_they_need(batches):
         }
         assert edges == {
             ("web", "api", "start_order", "service_healthy"),
-            ("api", "postgres", "start_order", "service_healthy"),
-            ("api", "cache", "start_order", "service_started"),
-            ("api", "postgres", "data", None),
-            ("worker", "cache", "start_order", "service_started"),
-            ("migrate", "postgres", "start_order", "service_healthy"),
+            ("api", "postgres", "data", "service_healthy"),
+            ("api", "cache", "cache", "service_started"),
+            # the one store of a service holds its data
+            ("worker", "cache", "data", "service_started"),
+            ("migrate", "postgres", "data", "service_healthy"),
         }
 
 

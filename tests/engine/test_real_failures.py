@@ -23,6 +23,8 @@ import assess
 
 pytestmark = pytest.mark.engine
 SOFT = [("telemetry", s, d, "") for s, v in SERVICES.items() for d in v.soft]
+# the board knows which calls it cannot do without; without that, each is only likely to matter
+HARD = [("call", s, d, "1") for s, v in SERVICES.items() for d in v.hard]
 EITHER = [("call", s, d, "0") for s, v in SERVICES.items() for d in v.either]
 
 
@@ -63,7 +65,9 @@ def inventory(shop, tmp_path_factory):
     (declared / "services.csv").write_text(
         f"service_id,criticality,min_healthy_pct\n{share}"
     )
-    rows = "".join(f"{s},{d},{kind},board,{p}\n" for kind, s, d, p in [*SOFT, *EITHER])
+    rows = "".join(
+        f"{s},{d},{kind},board,{p}\n" for kind, s, d, p in [*HARD, *SOFT, *EITHER]
+    )
     (declared / "dependencies.csv").write_text(f"src_id,dst_id,kind,evidence,p\n{rows}")
     (declared / "snapshot.toml").write_text('snapshot_at = "2026-10-01T00:00:00Z"\n')
     sources = [
