@@ -155,7 +155,7 @@ BUDGETS = {
     "sources/vms": 540,
     "score": 440,
     "score/backtest": 310,
-    "score/blast_radius": 2400,
+    "score/blast_radius": 2510,
     "score/claims": 800,
     "score/evidence": 790,
     "score/incidents": 600,

@@ -17,7 +17,7 @@ from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
 from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.topology import Graph, Topology
-from assess.score.blast_radius.uncertain import Sampling, fewest_draws
+from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import is_replica
 
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
@@ -276,7 +276,7 @@ def move_deltas(
     In fleets with more services than ``moves_drawn_most`` the bounds alone are computed.
     """
     graphs = {level: topology.graph(level) for level in LEVELS}
-    sampling = replace(Sampling.of(policy), draws=fewest_draws(policy))
+    sampling = Sampling.of(policy)
     services_n = len(topology.services)
     is_small = services_n <= policy["blast_radius"]["moves_drawn_most"]
     drawn = np.full(services_n, is_small)
@@ -300,6 +300,7 @@ def _moved(  # noqa: PLR0913, PLR0917
     every = every.sort_values(PAIR, ignore_index=True)
     moves = move_scenarios(topology, every)
     failing = moves.scenarios(drawn)
+    sampling = replace(sampling, spread=False)  # a move has no interval of one failure
     known: dict[bytes, _Losses] = {}
     levels = {}
     for level in LEVELS:
