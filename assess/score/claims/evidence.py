@@ -28,6 +28,7 @@ from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import CONTAINER, DAY, HOST, Window
 from assess.score.incidents.recovery import self_healing
 from assess.score.upgrade_churn import pace
+from assess.words import UNKNOWN
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
@@ -152,10 +153,11 @@ def troubled_hosts(data: ClaimData) -> Measurement:
                 _shows_deleted_files(driver, d_type),
             ]
             if not reference.is_managed(node):
-                answers.append((driver, _is_troubled(runs)))
-    table = pd.DataFrame(answers, columns=["driver", "trouble"])
+                named = f"{node.runtime or UNKNOWN} {driver or UNKNOWN}"
+                answers.append((named, _is_troubled(runs)))
+    table = pd.DataFrame(answers, columns=["runtime", "trouble"])
     trouble = table["trouble"].astype("boolean")
-    return share(tally(table["driver"], trouble), level=data.level)
+    return share(tally(table["runtime"], trouble), level=data.level)
 
 
 def _text(cell: object) -> str | None:
