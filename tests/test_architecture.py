@@ -48,13 +48,13 @@ LAYERS = {
     "store": {
         "config",
         "errors",
-        "execution",
         "frames",
         "inventory",
         "s3",
         "words",
         "writing",
     },
+    "history": {"errors", "execution", "frames", "inventory", "store"},
     "sample": {"errors", "frames", "inventory", "config", "store"},
     "reference": {"errors", "writing"},
     "image_ref": {"reference"},
@@ -123,7 +123,7 @@ PLOT = ("score/result.py", "assess.figures")
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 1680,
+    "core": 1830,
     "policy": 830,  # targets are checked word by word
     "reference": 1200,
     "sources": 2440,
@@ -166,7 +166,7 @@ BUDGETS = {
     "score/what_next": 1400,
     "figures": 1400,
     "report": 2150,
-    "cli": 2000,
+    "cli": 2070,
     "notebooks": 500,
     "sample": 600,
 }
