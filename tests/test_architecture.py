@@ -130,6 +130,7 @@ BUDGETS = {
     "sources/aws": 495,
     "sources/answers": 1250,
     "sources/backstage": 390,
+    "sources/builds": 420,
     "sources/compose": 820,
     "sources/deploys": 450,
     "sources/docker": 1530,
@@ -161,7 +162,7 @@ BUDGETS = {
     "score/incidents": 600,
     "score/readiness": 540,
     "score/validation": 750,
-    "score/upgrade_churn": 1550,
+    "score/upgrade_churn": 1800,  # builds and flags are asked too
     "score/targets": 750,
     "score/what_next": 1400,
     "figures": 1400,
