@@ -51,7 +51,8 @@ def clocks(
         rows += [(service, *clock) for clock in on_host.get(host, [])]
         if basis != PROSPECTIVE:
             rows += [(service, *clock) for clock in on_engine.get(host, [])]
-    scheduled = {row[0] for row in rows if row[1] == "orchestrator"}
+    # a provider's platform schedules too, by its own calendar
+    scheduled = {row[0] for row in rows if row[1] in ("orchestrator", "managed")}
     for service, platform in cells(inventory["services"], "service_id", "platform"):
         if platform in PLATFORMS and service not in scheduled:
             product = PLATFORMS[platform]
