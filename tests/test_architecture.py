@@ -144,6 +144,7 @@ BUDGETS = {
     "sources/incidents": 1250,
     "sources/joining": 980,
     "sources/kubernetes": 1580,
+    "sources/managed": 1000,
     "sources/marathon": 620,
     "sources/nomad": 600,
     "sources/registry": 705,

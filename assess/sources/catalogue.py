@@ -31,6 +31,8 @@ _BUILT_IN = {
     "traces": "assess.sources.traces:TracesSource",
     "vms": "assess.sources.vms.source:VmsSource",
     "connections": "assess.sources.connections.source:ConnectionsSource",
+    "cloudrun": "assess.sources.managed:CloudRunSource",
+    "containerapps": "assess.sources.managed:ContainerAppsSource",
     "ec2": "assess.sources.ec2.source:Ec2Source",
     "ecs": "assess.sources.ecs.source:EcsSource",
     "ecr": "assess.sources.ecr.source:EcrSource",
