@@ -381,7 +381,7 @@ def _read(
         )
     tables: dict[str, pd.DataFrame] = {}
     problems = []
-    lost = []
+    lost: list[pd.DataFrame] = []
     for file in sorted(directory.iterdir()):
         if file.suffix not in (".csv", ".parquet") or (only and file.stem not in only):
             continue
