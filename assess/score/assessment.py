@@ -70,7 +70,7 @@ class Assessment:
         Labels do not read it: they depend on one snapshot alone, so that a report gives the label
         of a service that `what_next` gives.
         """
-        return exposure(self.inventory, self.policy, self.previous)
+        return exposure(self.inventory.running, self.policy, self.previous)
 
     @cached_property
     def upgrades(self) -> History:
