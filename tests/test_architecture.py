@@ -160,6 +160,7 @@ BUDGETS = {
     "score/blast_radius": 2400,
     "score/claims": 800,
     "score/evidence": 790,
+    "score/experiments": 420,
     "score/incidents": 600,
     "score/readiness": 540,
     "score/validation": 750,
