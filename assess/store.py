@@ -186,7 +186,7 @@ def listing(store: str | Path) -> pd.DataFrame:
 
 
 def _problem(path: Path) -> str:
-    """Say what is wrong with a directory of a store; nothing if it is whole."""
+    """Return what is wrong with a directory of a store; nothing if it is whole."""
     try:
         _moment(path)
         changed = verify(path)
