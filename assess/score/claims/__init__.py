@@ -19,9 +19,13 @@ from pandas.api.types import is_numeric_dtype
 
 from assess.errors import AssessError
 from assess.policy.policy import Policy
-from assess.score.claims.evidence import MEASURES, ClaimData, around_upgrades
+from assess.score.claims.evidence import (
+    MEASURES,
+    ClaimData,
+    around_upgrades,
+    by_platform,
+)
 from assess.score.claims.measure import UNDECIDED, Measurement, rates_by, verdict
-from assess.score.claims.platforms import by_platform
 from assess.score.claims.world import world
 from assess.score.incidents.recovery import time_to_heal
 from assess.score.result import Explanation, Provenance, Result
