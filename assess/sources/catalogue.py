@@ -15,6 +15,7 @@ _BUILT_IN = {
     "crictl": "assess.sources.crictl:CrictlSource",
     "podman": "assess.sources.podman:PodmanSource",
     "compose": "assess.sources.compose.source:ComposeSource",
+    "builds": "assess.sources.builds:BuildsSource",
     "ansible": "assess.sources.hosts.ansible:AnsibleSource",
     "osquery": "assess.sources.hosts.osquery:OsquerySource",
     "answers": "assess.sources.answers.source:AnswersSource",
