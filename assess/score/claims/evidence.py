@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import CONTAINER, DAY, HOST, Window
 from assess.score.incidents.recovery import self_healing
 from assess.score.upgrade_churn import pace
+from assess.words import UNKNOWN
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
@@ -52,7 +53,7 @@ class ClaimData:
 
     def frame(self, name: str) -> pd.DataFrame:
         """Return a frame of the inventory."""
-        return self.assessment.inventory[name]
+        return self.assessment.inventory.running[name]
 
     @property
     def spells(self) -> pd.DataFrame:
@@ -109,7 +110,7 @@ def failed_upgrades(data: ClaimData) -> Measurement:
         tallies["unknown"] = (n, k, most)
     rows = [(line, k, n - most, most - k) for line, (n, k, most) in tallies.items()]
     table = pd.DataFrame(rows, columns=["group", "yes", "no", "unknown"])
-    looked = data.assessment.inventory.has("activities", "incidents")
+    looked = data.assessment.inventory.running.has("activities", "incidents")
     gap = "no upgrade was seen so far: how they go shows once there are some"
     return seen(share(table, level=data.level), gap, looked=looked)
 
@@ -137,7 +138,7 @@ def kept_images(data: ClaimData) -> Measurement:
 
 def troubled_hosts(data: ClaimData) -> Measurement:
     """C5: which hosts have a driver or a kernel that the target does not run with."""
-    inventory = data.assessment.inventory
+    inventory = data.assessment.inventory.running
     target = reference.target_docker(data.assessment.policy["target"])
     rows = inventory["engines"].set_index(["host_id", "runtime"])
     kernels = inventory["hosts"].set_index("host_id")["kernel"]
@@ -152,10 +153,11 @@ def troubled_hosts(data: ClaimData) -> Measurement:
                 _shows_deleted_files(driver, d_type),
             ]
             if not reference.is_managed(node):
-                answers.append((driver, _is_troubled(runs)))
-    table = pd.DataFrame(answers, columns=["driver", "trouble"])
+                named = f"{node.runtime or UNKNOWN} {driver or UNKNOWN}"
+                answers.append((named, _is_troubled(runs)))
+    table = pd.DataFrame(answers, columns=["runtime", "trouble"])
     trouble = table["trouble"].astype("boolean")
-    return share(tally(table["driver"], trouble), level=data.level)
+    return share(tally(table["runtime"], trouble), level=data.level)
 
 
 def _text(cell: object) -> str | None:
@@ -191,7 +193,7 @@ def failed_pulls(data: ClaimData) -> Measurement:
     """C7: how much more often a pull from Docker Hub fails than one from ECR."""
     policy = data.assessment.policy
     table = data.frame("activities")
-    past = table["started_at"] <= data.assessment.inventory.snapshot_at
+    past = table["started_at"] <= data.assessment.inventory.running.snapshot_at
     pulls = table[past & table["kind"].eq("image_pull") & table["registry"].notna()]
     words = "|".join(policy["churn"]["failed_words"])
     status = pulls["status"].astype("string")
@@ -218,7 +220,7 @@ def failed_pulls(data: ClaimData) -> Measurement:
 
 def _own_nodes(data: ClaimData) -> list[reference.Node]:
     """List the runtimes that run containers on hosts that no provider patches."""
-    by_host = nodes(data.assessment.inventory).values()
+    by_host = nodes(data.assessment.inventory.running).values()
     return [n for of_host in by_host for n in of_host if not reference.is_managed(n)]
 
 
@@ -263,7 +265,7 @@ def contained_incidents(data: ClaimData) -> Measurement:
 def replaced_in_time(data: ClaimData) -> Measurement:
     """C11: how many instances an auto-scaling group replaced in time."""
     seconds = float(data.settings["self_heal_seconds"])
-    inventory = data.assessment.inventory
+    inventory = data.assessment.inventory.running
     healed = self_healing(inventory, data.assessment.policy, seconds=seconds)
     return share(healed, level=data.level)
 
@@ -401,3 +403,36 @@ MEASURES = {
     "C15": depends_on_who_asks,
     "C16": held_back,
 }
+# claims whose rows begin with the platform that they are about, and what each row adds to
+BY_ROW: dict[str, Callable[..., Measurement]] = {
+    "C1": mean,
+    "C2": share,
+    "C3": share,
+    "C5": share,
+}
+ORCHESTRATED = "C12"
+
+
+def by_platform(
+    data: ClaimData,
+    tables: Mapping[str, pd.DataFrame],
+) -> Iterator[tuple[str, str, Measurement]]:
+    """Yield claim, platform and what the rows of that platform say of the claim."""
+    for claim, measure in BY_ROW.items():
+        table = tables[claim]
+        whose = table.iloc[:, 0].astype("str").str.split().str[0]
+        for platform, rows in table.groupby(whose, sort=True):
+            yield claim, str(platform), measure(rows, level=data.level)
+    for platform, measured in _orchestrators(data):
+        yield ORCHESTRATED, platform, measured
+
+
+def _orchestrators(data: ClaimData) -> Iterator[tuple[str, Measurement]]:
+    """Yield each orchestrator in use, compared with what runs without any."""
+    spells = data.spells
+    names = data.assessment.policy["evidence"]["orchestrators"]
+    under = spells["platform"].isin(names)
+    for platform in sorted(set(spells.loc[under, "platform"].astype("str"))):
+        is_here = spells["platform"].eq(platform).fillna(value=False).astype(bool)
+        kept = spells[is_here | ~under]
+        yield platform, compared(kept, is_here[is_here | ~under], level=data.level)
