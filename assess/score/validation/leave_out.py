@@ -17,8 +17,7 @@ from assess.score.blast_radius.learning import (
     with_history,
 )
 from assess.score.blast_radius.topology import Graph
-from assess.score.blast_radius.uncertain import Sampling, decide
-from assess.score.blast_radius.undecided import Undecided
+from assess.score.blast_radius.uncertain import Sampling, Undecided, decide
 
 EVENT = "event"
 ELEMENT = "element"
