@@ -78,14 +78,13 @@ def data_uri(svg: str) -> str:
 
 
 def page(values: Mapping[str, Any]) -> str:
-    """Render a self-contained page; its CSP allows only its own scripts, by hash."""
+    """Render a self-contained page; its CSP allows only its own script, by hash."""
     script, style = (
         (TEMPLATES / name).read_text("utf-8") for name in ("page.js", "style.css")
     )
-    scripts = [script]
     place = values.get("explorer", "")
     if place:
-        scripts.append(explorer.script())
+        script += explorer.script()
         style += explorer.style()
     return (
         environment(html=True)
@@ -94,9 +93,9 @@ def page(values: Mapping[str, Any]) -> str:
             {
                 **values,
                 "explorer": place,
-                "scripts": [Markup(text) for text in scripts],
+                "script": Markup(script),
                 "style": Markup(style),
-                "script_hashes": " ".join(map(explorer.hash_of, scripts)),
+                "script_hash": Markup(explorer.hash_of(script)),
             }
         )
     )

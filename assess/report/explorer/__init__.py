@@ -59,11 +59,10 @@ def of_report(scores: Assessment) -> Markup:
 def place(data: Mapping[str, Any], *, start: str = "", mark: str = "") -> Markup:
     """Return the place on a page where the program runs, and its data; hidden without scripts."""
     return Markup(
-        '<section id="explore" class="x" data-start="{}"{} aria-labelledby="explore-title" hidden>'
-        '\n<h2 id="explore-title">Explore</h2>\n'
-        '<script type="text/plain" id="explorer-data">{}</script>\n'
-        "</section>"
-    ).format(start, Markup(mark), pack(data))
+        '<div id="explore" class="x" role="region" data-start="{}" data-packed="{}"{} '
+        'aria-labelledby="explore-title" hidden>\n'
+        '<h2 id="explore-title">Explore</h2>\n</div>'
+    ).format(start, pack(data), Markup(mark))
 
 
 def hash_of(program: str) -> str:

