@@ -48,13 +48,13 @@ LAYERS = {
     "store": {
         "config",
         "errors",
-        "execution",
         "frames",
         "inventory",
         "s3",
         "words",
         "writing",
     },
+    "history": {"errors", "execution", "frames", "inventory", "store"},
     "sample": {"errors", "frames", "inventory", "config", "store"},
     "reference": {"errors", "writing"},
     "image_ref": {"reference"},
@@ -126,13 +126,14 @@ FOR_PEOPLE = {
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 1680,
+    "core": 1830,
     "policy": 830,  # targets are checked word by word
     "reference": 1200,
     "sources": 2440,
     "sources/aws": 495,
     "sources/answers": 1250,
     "sources/backstage": 390,
+    "sources/builds": 420,
     "sources/compose": 820,
     "sources/deploys": 450,
     "sources/docker": 1530,
@@ -146,6 +147,7 @@ BUDGETS = {
     "sources/incidents": 1250,
     "sources/joining": 980,
     "sources/kubernetes": 1580,
+    "sources/managed": 1000,
     "sources/marathon": 620,
     "sources/nomad": 600,
     "sources/registry": 705,
@@ -161,16 +163,17 @@ BUDGETS = {
     "score/blast_radius": 2400,
     "score/claims": 800,
     "score/evidence": 790,
+    "score/experiments": 420,
     "score/incidents": 600,
     "score/readiness": 540,
     "score/validation": 750,
-    "score/upgrade_churn": 1550,
+    "score/upgrade_churn": 1800,  # builds and flags are asked too
     "score/targets": 750,
     "score/what_next": 1400,
     "figures": 1400,
     "report": 2150,
     "report/explorer": 480,
-    "cli": 2000,
+    "cli": 2070,
     "notebooks": 500,
     "sample": 600,
 }

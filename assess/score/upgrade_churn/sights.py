@@ -84,6 +84,14 @@ def live_replicas(inventory: Inventory) -> pd.DataFrame:
     return table[table["state"].eq("running") | table["state"].isna()]
 
 
+def placed_replicas(inventory: Inventory) -> pd.DataFrame:
+    """Return live replicas; of a service without any, those declared for a known host."""
+    live = live_replicas(inventory)
+    table = inventory["workloads"].dropna(subset="host_id")
+    is_alone = ~table["service_id"].isin(live["service_id"])
+    return pd.concat([live, table[is_alone & table["state"].eq("declared")]])
+
+
 def hosts_of(inventory: Inventory) -> Hosts:
     """Return the hosts of every service on which a replica runs, or may."""
     by_service: Hosts = defaultdict(set)
