@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
+
+import pyarrow as pa
 
 from assess import frames
 from assess.frames import EXTERNAL
@@ -15,13 +19,14 @@ from assess.sources.connections.fleet import (
     Tenant,
     is_public,
 )
-from assess.sources.connections.flows import Flows
+from assess.sources.connections.flows import Flows, summed, time_of
 from assess.sources.connections.observed import (
     FLOW,
     SOCKET,
     Observed,
     Sighting,
     Talk,
+    View,
     Views,
     is_whole,
 )
@@ -39,6 +44,7 @@ from assess.sources.hosts.rows import (
 )
 from assess.sources.joining.hosts import service_of
 
+T = TypeVar("T")
 EVIDENCE = "connections"
 PROCESS = "process"
 SURE = 0.9  # a socket of the service itself
@@ -47,7 +53,30 @@ NOBODY = 0.3  # an address that no source knows
 MAX_CANDIDATES = 20  # services of a machine that may be the caller
 _NO_NAME = Name("", PROCESS, 0.0)
 _SYSTEM = Tenant(_NO_NAME, "", "system", "")
+_OF_PAIR = [("calls", "sum"), ("start", "min"), ("end", "max"), ("window_hours", "max")]
 _Key = tuple[Name, Name | str, str]  # caller, callee, kind
+_Callers = tuple[tuple[Name, bool], ...]  # and whether each is only possible
+
+
+@dataclass(frozen=True)
+class Callee:
+    """One end of an edge: a service, the name of an address, or an outside host."""
+
+    name: Name | str
+    confidence: float
+    kind: Kind
+    is_known: bool  # it is a service of the fleet
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How often and when the calls of one edge were seen."""
+
+    calls: int
+    first: datetime | None
+    last: datetime | None
+    window_hours: float
+    bases: frozenset[str]
 
 
 @dataclass
@@ -60,7 +89,7 @@ class Edge:
     is_possible: bool = True
     total: Sighting = field(default_factory=Sighting)
     calls: int = 0
-    window_hours: float | None = None  # in which its places were watched
+    window_hours: float = 0.0  # in which its places were watched
 
 
 class Edges:
@@ -69,13 +98,14 @@ class Edges:
     def __init__(self, fleet: Fleet, observed: Observed, flows: Flows) -> None:
         self.batch = Batch()
         self.unknown: dict[str, None] = {}  # callers at addresses that no source knows
-        self.system_n = 0
         self._fleet = fleet
         self._observed = observed
         self._flows = flows
         self._edges: dict[_Key, Edge] = {}
         self._born: dict[tuple[str, str], Tenant] = {}
-        self._callers_unknown: set[Name] = set()  # callees that somebody unknown called
+        self._callers_unknown: set[Name | str] = (
+            set()
+        )  # callees that somebody unknown called
         self._covered: set[Name] = set()
         self._windows: dict[str, float] = {}
         self._hours = flows.hours()
@@ -88,13 +118,12 @@ class Edges:
             self._add_host(machine)
             for (_, port), process in watch.listening.items():
                 self._tenant_of(machine, watch.owner(process), port)
-        for talk, views in self._flows.talks():
-            if seen := self._observed.talks.get(talk):
-                seen |= views
-            else:
-                self._add_talk(talk, views)
-        for talk, views in self._observed.talks.items():
+        talks = self._observed.talks
+        for talk, views in self._flows.shared(list(talks)):
+            talks[talk] |= views
+        for talk, views in talks.items():
             self._add_talk(talk, views)
+        self._add_flows()
         self._covered = covered_names(self._fleet, self._observed, self._logged())
         self.batch.add("dependencies", *map(self._to_row, self._edges))
         return self.batch
@@ -248,42 +277,79 @@ class Edges:
     # -- edges -------------------------------------------------------------------------------
 
     def _add_talk(self, talk: Talk, views: Views) -> None:
+        callee = self._callee(talk, views)
+        if callee is None:
+            return
+        total = Sighting()
+        for sighting in views.values():
+            total.add(0, sighting.first, sighting.last)
+        seen = Seen(
+            max(sighting.count for sighting in views.values()),
+            total.first,
+            total.last,
+            max(self._window(view.place) for view in views),
+            frozenset(FLOW if view.side == FLOW else SOCKET for view in views),
+        )
+        self._add_edges(self._callers(talk, views), callee, seen)
+
+    def _callee(self, talk: Talk, views: Views) -> Callee | None:
+        """Return the callee of a talk; None where it is the system of a machine."""
         server, sure = self._server(talk, views)
         if server is _SYSTEM:
-            self.system_n += 1
-            return
-        clients = self._clients(talk, views)
-        if isinstance(server, Tenant) and not clients:
-            self._callers_unknown.add(server.name)
-        for client, is_possible in clients:
-            if client is _SYSTEM:
-                self.system_n += 1
-                continue
-            self._add_edge(client, server, talk, views, sure, is_possible=is_possible)
+            return None
+        is_known = isinstance(server, Tenant)
+        name = server.name if is_known else server
+        return Callee(name, sure, _kind(server, talk), is_known)
 
-    def _add_edge(  # noqa: PLR0913
-        self,
-        client: Tenant,
-        server: Tenant | Name | str,
-        talk: Talk,
-        views: Views,
-        sure: float,
-        *,
-        is_possible: bool,
+    def _callers(self, talk: Talk, views: Views) -> _Callers | None:
+        """Return the callers of a talk; None where it is the system of a machine."""
+        clients = self._clients(talk, views)
+        named = tuple((t.name, possible) for t, possible in clients if t is not _SYSTEM)
+        return None if clients and not named else named
+
+    def _add_flows(self) -> None:
+        """Add the talks that only flow logs show: each end is resolved once, not once a talk."""
+        names = self._flows.names
+        views = {View(FLOW, ""): Sighting()}
+
+        def callee(server: int, port: int) -> Callee | None:
+            return self._callee(Talk("", names[server], port), views)
+
+        def callers(client: int) -> _Callers | None:
+            return self._callers(Talk(names[client], "", 0), views)
+
+        table = self._flows.alone(self._observed.talks, self._window)
+        table, callees = _resolved(table, ["server", "port"], "callee", callee)
+        table, all_callers = _resolved(table, ["client"], "callers", callers)
+        pairs = summed(table, ["callers", "callee"], _OF_PAIR)
+        for row in pairs.to_pylist():
+            times = (time_of(row["start"]), time_of(row["end"]))
+            seen = Seen(row["calls"], *times, row["window_hours"], frozenset({FLOW}))
+            self._add_edges(all_callers[row["callers"]], callees[row["callee"]], seen)
+
+    def _add_edges(
+        self, callers: _Callers | None, callee: Callee | None, seen: Seen
     ) -> None:
-        dst = server.name if isinstance(server, Tenant) else server
-        if dst == client.name:
+        if callers is None or callee is None:
             return
-        kind = _kind(server, talk)
-        key = (client.name, dst, kind.kind)
-        edge = self._edges.setdefault(key, Edge(sure, kind.protocol))
+        if callee.is_known and not callers:
+            self._callers_unknown.add(callee.name)
+        for caller, is_possible in callers:
+            if caller != callee.name:
+                self._add_edge(caller, callee, seen, is_possible=is_possible)
+
+    def _add_edge(
+        self, caller: Name, callee: Callee, seen: Seen, *, is_possible: bool
+    ) -> None:
+        kind = callee.kind
+        key = (caller, callee.name, kind.kind)
+        edge = self._edges.setdefault(key, Edge(callee.confidence, kind.protocol))
         edge.is_possible &= is_possible
-        edge.confidence = max(edge.confidence, sure)
-        edge.calls += max(sighting.count for sighting in views.values())
-        for view, sighting in views.items():
-            edge.bases.add(FLOW if view.side == FLOW else SOCKET)
-            edge.total.add(0, sighting.first, sighting.last)
-            edge.window_hours = max(edge.window_hours or 0.0, self._window(view.place))
+        edge.confidence = max(edge.confidence, callee.confidence)
+        edge.calls += seen.calls
+        edge.bases |= seen.bases
+        edge.total.add(0, seen.first, seen.last)
+        edge.window_hours = max(edge.window_hours, seen.window_hours)
 
     def _logged(self) -> set[str]:
         """Return the addresses all of whose flows were logged for long enough."""
@@ -329,6 +395,24 @@ class Edges:
         if is_src and is_dst:
             return "both"
         return "src" if is_src else "dst" if is_dst else None
+
+
+def _resolved(
+    table: pa.Table, keys: list[str], name: str, resolve: Callable[..., T | None]
+) -> tuple[pa.Table, list[T]]:
+    """Resolve every combination of keys, and return the results and their numbers as a column.
+
+    Rows of a combination without a result are left out.
+    """
+    numbers: dict[T, int] = {}
+    ends = summed(table, keys, [])
+    found = [resolve(**row) for row in ends.to_pylist()]
+    column = [
+        None if end is None else numbers.setdefault(end, len(numbers)) for end in found
+    ]
+    ends = ends.append_column(name, pa.array(column, pa.int64()))
+    table = table.join(ends.filter(ends[name].is_valid()), keys, join_type="inner")
+    return table, list(numbers)
 
 
 def covered_names(fleet: Fleet, observed: Observed, logged: set[str]) -> set[Name]:
