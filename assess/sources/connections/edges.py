@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -68,17 +67,6 @@ class Callee:
     is_known: bool  # it is a service of the fleet
 
 
-@dataclass(frozen=True)
-class Seen:
-    """How often and when the calls of one edge were seen."""
-
-    calls: int
-    first: datetime | None
-    last: datetime | None
-    window_hours: float
-    bases: frozenset[str]
-
-
 @dataclass
 class Edge:
     """One dependency, from all talks between two services."""
@@ -87,8 +75,7 @@ class Edge:
     protocol: str
     bases: set[str] = field(default_factory=set)
     is_possible: bool = True
-    total: Sighting = field(default_factory=Sighting)
-    calls: int = 0
+    seen: Sighting = field(default_factory=Sighting)
     window_hours: float = 0.0  # in which its places were watched
 
 
@@ -280,17 +267,12 @@ class Edges:
         callee = self._callee(talk, views)
         if callee is None:
             return
-        total = Sighting()
+        total = Sighting(max(sighting.count for sighting in views.values()))
         for sighting in views.values():
             total.add(0, sighting.first, sighting.last)
-        seen = Seen(
-            max(sighting.count for sighting in views.values()),
-            total.first,
-            total.last,
-            max(self._window(view.place) for view in views),
-            frozenset(FLOW if view.side == FLOW else SOCKET for view in views),
-        )
-        self._add_edges(self._callers(talk, views), callee, seen)
+        window = max(self._window(view.place) for view in views)
+        bases = {FLOW if view.side == FLOW else SOCKET for view in views}
+        self._add_edges(self._callers(talk, views), callee, total, window, bases)
 
     def _callee(self, talk: Talk, views: Views) -> Callee | None:
         """Return the callee of a talk; None where it is the system of a machine."""
@@ -312,44 +294,43 @@ class Edges:
         names = self._flows.names
         views = {View(FLOW, ""): Sighting()}
 
+        @cache
         def callee(server: int, port: int) -> Callee | None:
             return self._callee(Talk("", names[server], port), views)
 
         def callers(client: int) -> _Callers | None:
             return self._callers(Talk(names[client], "", 0), views)
 
-        table = self._flows.alone(self._observed.talks, self._window)
-        table, callees = _resolved(table, ["server", "port"], "callee", callee)
-        table, all_callers = _resolved(table, ["client"], "callers", callers)
-        pairs = summed(table, ["callers", "callee"], _OF_PAIR)
-        for row in pairs.to_pylist():
-            times = (time_of(row["start"]), time_of(row["end"]))
-            seen = Seen(row["calls"], *times, row["window_hours"], frozenset({FLOW}))
-            self._add_edges(all_callers[row["callers"]], callees[row["callee"]], seen)
+        for talks in self._flows.alone(self._observed.talks, self._window):
+            table, callees = _resolved(talks, ["server", "port"], "callee", callee)
+            table, groups = _resolved(table, ["client"], "callers", callers)
+            for row in summed(table, ["callers", "callee"], _OF_PAIR).to_pylist():
+                total = Sighting(row["calls"], time_of(row["start"]), time_of(row["end"]))
+                ends = (groups[row["callers"]], callees[row["callee"]])
+                self._add_edges(*ends, total, row["window_hours"], {FLOW})
 
     def _add_edges(
-        self, callers: _Callers | None, callee: Callee | None, seen: Seen
+        self,
+        callers: _Callers | None,
+        callee: Callee,
+        total: Sighting,
+        window_hours: float,
+        bases: set[str],
     ) -> None:
-        if callers is None or callee is None:
-            return
-        if callee.is_known and not callers:
+        if callee.is_known and callers == ():
             self._callers_unknown.add(callee.name)
-        for caller, is_possible in callers:
-            if caller != callee.name:
-                self._add_edge(caller, callee, seen, is_possible=is_possible)
-
-    def _add_edge(
-        self, caller: Name, callee: Callee, seen: Seen, *, is_possible: bool
-    ) -> None:
-        kind = callee.kind
-        key = (caller, callee.name, kind.kind)
-        edge = self._edges.setdefault(key, Edge(callee.confidence, kind.protocol))
-        edge.is_possible &= is_possible
-        edge.confidence = max(edge.confidence, callee.confidence)
-        edge.calls += seen.calls
-        edge.bases |= seen.bases
-        edge.total.add(0, seen.first, seen.last)
-        edge.window_hours = max(edge.window_hours, seen.window_hours)
+        for caller, is_possible in callers or ():
+            if caller == callee.name:
+                continue
+            key = (caller, callee.name, callee.kind.kind)
+            edge = self._edges.setdefault(
+                key, Edge(callee.confidence, callee.kind.protocol)
+            )
+            edge.is_possible &= is_possible
+            edge.confidence = max(edge.confidence, callee.confidence)
+            edge.bases |= bases
+            edge.seen.add(total.count, total.first, total.last)
+            edge.window_hours = max(edge.window_hours, window_hours)
 
     def _logged(self) -> set[str]:
         """Return the addresses all of whose flows were logged for long enough."""
@@ -370,18 +351,16 @@ class Edges:
     def _to_row(self, key: _Key) -> Row:
         src, dst, kind = key
         edge = self._edges[key]
-        first = edge.total.first
-        last = edge.total.last
         row = frames.row(
             "dependencies",
             kind=kind,
             evidence=EVIDENCE,
             protocol=edge.protocol or None,
-            calls=edge.calls,
+            calls=edge.seen.count,
             window_hours=edge.window_hours,
             confidence=edge.confidence,
-            first_seen_at=first,
-            last_seen_at=last,
+            first_seen_at=edge.seen.first,
+            last_seen_at=edge.seen.last,
             address_basis=SOCKET if SOCKET in edge.bases else FLOW,
             complete=self._complete(src, dst),
             possible=edge.is_possible or None,

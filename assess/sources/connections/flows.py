@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,13 @@ from assess.sources.dumps import DumpError
 BLOCK = 4 << 20  # bytes that are in memory at a time
 _HEAD = 4096
 _PACKED = (".gz", ".parquet")
-_AT_ONCE = 50_000  # rows of Python objects
 _LAST = 1 << 32  # seconds since 1970: the year 2106
 _HOURS = 1 << 24  # hours since 1970 are fewer
 _NO_KEYS = np.empty(0, np.int64)
+_UNSEEN = -1
+_NOT_ONE = -2
 _NONE, _OUTSIDE, _OURS = range(3)  # whose an address is
+_PARTS = 16  # tables by caller, so that one of them is added up at a time
 _GROWTH = 2  # adding up waits until there are so many times the rows that were left
 # version 2, which has no header where CloudWatch exports it
 _DEFAULT = (
@@ -75,7 +78,7 @@ _SYN = 2
 _SYN_ACK = 18
 _TALK = ["client", "server", "port", "protocol"]
 _KEYS = [*_TALK, "interface"]
-_SUMS = [("calls", "sum"), ("lines", "sum"), ("start", "min"), ("end", "max")]
+_SUMS = [("calls", "sum"), ("start", "min"), ("end", "max")]
 # Each interface counts a talk that it sees; the most that one of them saw is the number of calls.
 # As narrow as can be: a log of a day has some millions of them.
 _FLOW = pa.schema(
@@ -86,7 +89,6 @@ _FLOW = pa.schema(
         "protocol": pa.int32(),
         "interface": pa.int32(),
         "calls": pa.uint32(),
-        "lines": pa.uint32(),
         "start": pa.uint32(),
         "end": pa.uint32(),
     }
@@ -170,7 +172,8 @@ class Flows:
         self._ids: dict[str, int] = {}  # of addresses and interfaces
         self._numbers: dict[str, int] = {}  # the same, by how a log writes them
         self._kinds: list[int] = []  # of the names: no service, of the internet, or ours
-        self._parts = [_FLOW.empty_table()]
+        self._parts = [[_FLOW.empty_table()] for _ in range(_PARTS)]
+        self._own = dict.fromkeys(("client", "server"), _NO_KEYS)
         self._rows_n = 0
         self._limit = MAX_TALKS  # rows at which they are added up
         self._gaps: set[str] = set()  # interfaces with flows that a log left out
@@ -186,21 +189,40 @@ class Flows:
             )
         for block in _blocks(file, names, call):
             self._note_hours(block)
-            part = self._folded(_accepted(block))
-            self._parts.append(part)
-            self._rows_n += len(part)
+            self._add(self._folded(_accepted(block)))
             if self._rows_n > self._limit:
                 self._compact()
                 self._limit = max(MAX_TALKS, _GROWTH * self._rows_n)
             call.count(rows=len(block))
             deadline.check()
 
+    def _add(self, flows: pa.Table) -> None:
+        share = flows["client"].to_numpy() % _PARTS
+        for number, part in enumerate(self._parts):
+            part.append(flows.filter(pa.array(share == number)))
+        self._rows_n += len(flows)
+        self._note_own(flows)
+
     def _compact(self) -> None:
-        if len(self._parts) == 1:
-            return
-        flows = pa.concat_tables(self._parts)
-        self._parts = [summed(flows, _KEYS, _SUMS).cast(_FLOW)]
-        self._rows_n = len(self._parts[0])
+        for part in self._parts:
+            if len(part) > 1:
+                flows = pa.concat_tables(part)
+                part[:] = [summed(flows, _KEYS, _SUMS).cast(_FLOW)]
+        self._rows_n = sum(len(table) for (table,) in self._parts)
+
+    def _note_own(self, flows: pa.Table) -> None:
+        """Keep of each interface the ends of its first flow that all of its flows have."""
+        interface = flows["interface"].to_numpy()
+        ends = [flows[end].to_numpy() for end in self._own]
+        seen, first = np.unique(interface, return_index=True)
+        for end, kept in self._own.items():
+            more = len(self._ids) - len(kept)
+            self._own[end] = np.append(kept, np.full(more, _UNSEEN))
+        is_new = self._own["client"][seen] == _UNSEEN
+        for end, kept in self._own.items():
+            kept[seen[is_new]] = flows[end].to_numpy()[first[is_new]]
+            is_other = np.all([kept[interface] != at for at in ends], axis=0)
+            kept[interface[is_other]] = _NOT_ONE
 
     def _note_hours(self, block: pa.Table) -> None:
         """Note the hours in which each interface was logged; also those without a flow."""
@@ -236,7 +258,6 @@ class Flows:
                 "protocol": _array(block, "protocol", 6),
                 "interface": self._codes(_column(block, "interface_id")),
                 "calls": is_forward.astype(np.int64),
-                "lines": np.ones(len(block), np.int64),
                 "start": start,
                 "end": pc.max_element_wise(_times(block, "end"), start),
             }
@@ -266,12 +287,9 @@ class Flows:
     def shared(self, seen: Iterable[Talk]) -> Iterator[tuple[Talk, Views]]:
         """List the talks that sockets show too, as each interface saw them."""
         names = self.names
-        rows = (
-            row
-            for batch in self._joined(seen, "left semi").to_batches(_AT_ONCE)
-            for row in batch.to_pylist()
-        )
-        for row in rows:
+        for row in chain.from_iterable(
+            table.to_pylist() for table in self._joined(seen, "left semi")
+        ):
             talk = Talk(
                 names[row["client"]],
                 names[row["server"]],
@@ -287,18 +305,19 @@ class Flows:
         """Names of addresses and interfaces by their number."""
         return list(self._ids)
 
-    def alone(self, seen: Iterable[Talk], windows: Callable[[str], float]) -> pa.Table:
+    def alone(
+        self, seen: Iterable[Talk], windows: Callable[[str], float]
+    ) -> Iterator[pa.Table]:
         """Return the talks that no socket shows: one row each, numbers instead of names."""
-        table = self._joined(seen, "left anti")
-        hours = np.array([windows(name) for name in self._ids], np.float64)
-        table = table.append_column(
-            "window_hours", pa.array(hours[table["interface"].to_numpy()])
-        )
-        table = summed(table, _TALK, _OF_TALK)
-        calls = pc.max_element_wise(table["calls"], 1)
-        return table.drop(["calls"]).append_column("calls", calls)
+        hours = np.array([windows(name) for name in self._ids], np.float32)
+        for table in self._joined(seen, "left anti"):
+            window = pa.array(hours[table["interface"].to_numpy()])
+            talks = table.append_column("window_hours", window)
+            talks = summed(talks, _TALK, _OF_TALK)
+            calls = pc.max_element_wise(talks["calls"], 1)
+            yield talks.drop(["calls"]).append_column("calls", calls)
 
-    def _joined(self, seen: Iterable[Talk], kind: str) -> pa.Table:
+    def _joined(self, seen: Iterable[Talk], kind: str) -> Iterator[pa.Table]:
         """Return the flows that are, or are not, of some talks."""
         self._compact()
         numbers = {name: number for number, name in _PROTOCOLS.items()}
@@ -314,8 +333,9 @@ class Flows:
         ]
         columns = zip(*keys, strict=True) if keys else ((), (), (), ())
         arrays = [pa.array(column, pa.int32()) for column in columns]
-        table = pa.table(arrays, _TALK)
-        return self._parts[0].join(table, _TALK, join_type=kind)
+        talks = pa.table(arrays, _TALK)
+        for (table,) in self._parts:
+            yield table.join(talks, _TALK, join_type=kind)
 
     def hours(self) -> dict[str, list[datetime]]:
         """Return the hours in which an interface was logged without a gap."""
@@ -329,26 +349,13 @@ class Flows:
 
     def own(self) -> dict[str, str]:
         """Return the address of each interface: the only one that all of its flows have."""
-        self._compact()
-        table = self._parts[0]
         names = self.names
-        ends = [
-            table.select(["interface", side, "lines"]).rename_columns(
-                ["interface", "at", "n"]
-            )
-            for side in ("client", "server")
-        ]
-        by_end = pa.concat_tables(ends).group_by(["interface", "at"])
-        counted = by_end.aggregate([("n", "sum")]).to_pylist()
-        summed = table.group_by("interface").aggregate([("lines", "sum")]).to_pylist()
-        total = {row["interface"]: row["lines_sum"] for row in summed}
-        of_all = [row for row in counted if row["n_sum"] == total[row["interface"]]]
-        often = Counter(row["interface"] for row in of_all)
-        return {
-            names[row["interface"]]: names[row["at"]]
-            for row in of_all
-            if often[row["interface"]] == 1
-        }
+        found = {}
+        for interface, ends in enumerate(zip(*self._own.values(), strict=True)):
+            whole = [end for end in ends if end >= 0]
+            if len(whole) == 1:
+                found[names[interface]] = names[whole[0]]
+        return found
 
 
 def _kind_of(name: str) -> int:
