@@ -45,7 +45,11 @@ class Csr:
     indices: Integers
 
     @classmethod
-    def of(cls, row: Integers, rows: int) -> Csr:
+    def of(
+        cls,
+        row: Integers,
+        rows: int,
+    ) -> Csr:
         """Sort members into ``rows`` rows; ``row`` holds the row of each, whose order stays."""
         indices = np.argsort(row, kind="stable")
         return cls(np.searchsorted(row[indices], np.arange(rows + 1)), indices)
@@ -71,7 +75,11 @@ class Parts:
     heads: list[list[int]]
 
 
-def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
+def condense(
+    nodes: int,
+    tail: Integers,
+    head: Integers,
+) -> Parts:
     """Merge the nodes of each cycle, and sort the parts in reverse postorder."""
     from scipy.sparse.csgraph import connected_components
 
@@ -89,7 +97,11 @@ def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
     return Parts(place[part], _lists(n, pairs // n, pairs % n))
 
 
-def _lists(n: int, key: Integers, value: Integers) -> list[list[int]]:
+def _lists(
+    n: int,
+    key: Integers,
+    value: Integers,
+) -> list[list[int]]:
     """List the values by key; keys come sorted."""
     ends = np.searchsorted(key, np.arange(n + 1)).tolist()
     values = value.tolist()
@@ -119,7 +131,11 @@ def _reverse_postorder(heads: Sequence[Sequence[int]]) -> list[int]:
     return finished[::-1]
 
 
-def flow_depth(nodes: int, tail: Integers, head: Integers) -> Integers:
+def flow_depth(
+    nodes: int,
+    tail: Integers,
+    head: Integers,
+) -> Integers:
     """Return by node the longest way to it, over the arcs that follow the order of flow."""
     order = np.argsort(tail, kind="stable")
     heads = _lists(nodes, tail[order], head[order])
@@ -136,7 +152,10 @@ def flow_depth(nodes: int, tail: Integers, head: Integers) -> Integers:
     return np.array(depth, np.int64)
 
 
-def sweep(parts: Parts, down: dict[int, int]) -> Iterator[tuple[int, int]]:
+def sweep(
+    parts: Parts,
+    down: dict[int, int],
+) -> Iterator[tuple[int, int]]:
     """Spread failures along certain arcs: yield each part that fails, in order, and its bits.
 
     ``down`` holds the scenarios in which a part fails by itself, and is emptied: what was yielded
@@ -159,7 +178,10 @@ def sweep(parts: Parts, down: dict[int, int]) -> Iterator[tuple[int, int]]:
         here = dirty.find(1, here + 1)
 
 
-def unpack(bits: int, width: int) -> Bytes:
+def unpack(
+    bits: int,
+    width: int,
+) -> Bytes:
     """Return the bits of an integer one by one, lowest first."""
     return np.unpackbits(to_bytes([bits], width)[0], count=width, bitorder="little")
 
@@ -169,7 +191,10 @@ def pack(flags: Booleans) -> int:
     return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
 
 
-def to_bytes(rows: Sequence[int], width: int) -> Bytes:
+def to_bytes(
+    rows: Sequence[int],
+    width: int,
+) -> Bytes:
     """Return integers as rows of bytes: bit i is bit ``i % 8`` of column ``i // 8``."""
     size = (width + 7) // 8  # whole bytes
     joined = b"".join(row.to_bytes(size, "little") for row in rows)
@@ -183,7 +208,10 @@ def to_words(flags: Booleans) -> Words:
     return np.pad(octets, [(0, 0), (0, pad)]).view("<u8")
 
 
-def lanes(rows: Words, width: int) -> Bytes:
+def lanes(
+    rows: Words,
+    width: int,
+) -> Bytes:
     """Return the bits of rows of words one by one, lowest first."""
     octets = np.ascontiguousarray(rows).view(np.uint8)
     return np.unpackbits(octets, axis=1, count=width, bitorder="little")
@@ -213,7 +241,11 @@ class Weights:
         ]
 
 
-def lane_sums(rows: Words, weights: Integers, width: int) -> Floats:
+def lane_sums(
+    rows: Words,
+    weights: Integers,
+    width: int,
+) -> Floats:
     """Add up, lane by lane, the weights of the rows whose bit is set [whole numbers]."""
     total = np.zeros(width)
     waiting = rows[:0]
@@ -254,12 +286,20 @@ class BitSums:
         self.digits = weights.digits
         self.planes: list[list[int]] = [[] for _ in range(SUM_BITS)]
 
-    def add(self, node: int, bits: int) -> None:
+    def add(
+        self,
+        node: int,
+        bits: int,
+    ) -> None:
         """Add the weight of a node in the scenarios in which it is down."""
         for digit in self.digits[node]:
             self._carry(digit, bits)
 
-    def _carry(self, digit: int, row: int) -> None:
+    def _carry(
+        self,
+        digit: int,
+        row: int,
+    ) -> None:
         while row:
             plane = self.planes[digit]
             plane.append(row)

@@ -362,7 +362,12 @@ class _Work:
         n = size.totals(width).astype(np.int64)
         return _Down(parts, rows, weight.totals(width), n)
 
-    def _outcomes(self, certain: _Down, possible: _Down, start: int) -> Iterator[_Part]:
+    def _outcomes(
+        self,
+        certain: _Down,
+        possible: _Down,
+        start: int,
+    ) -> Iterator[_Part]:
         """Yield what uncertain arcs decide in the scenarios of a block; some are bounded."""
         undecided = Undecided.of(
             self.graph, certain.by_scenario(), possible.by_scenario()
@@ -402,7 +407,12 @@ class _Part:
         block.se[self.scenario] = outcome.se[self.alike]
         block.exact[self.scenario] = outcome.exact[self.alike]
 
-    def exposed_n(self, times: Integers, exposed_from: float, nodes: int) -> Integers:
+    def exposed_n(
+        self,
+        times: Integers,
+        exposed_from: float,
+        nodes: int,
+    ) -> Integers:
         """Count by node the scenarios, each so many times, that probably take it down."""
         n = np.bincount(self.alike, times[self.scenario], self.undecided.n)
         exposed = self.outcome.p >= exposed_from

@@ -23,7 +23,10 @@ from assess.score.incidents.exposure import is_replica
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
 
 
-def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
+def landing(
+    topology: Topology,
+    target: Mapping[str, Any],
+) -> dict[str, str]:
     """Name, by kind, the shared elements that a moved service stands on.
 
     These are the engine (a line is its newest version in the fleet), the base image where the
@@ -113,7 +116,11 @@ class _Tree:
     the tree is high, and no list of all others.
     """
 
-    def __init__(self, leaves: Integers, first: int) -> None:
+    def __init__(
+        self,
+        leaves: Integers,
+        first: int,
+    ) -> None:
         self.n = len(leaves)
         self.inner = np.arange(1, max(self.n, 1))
         self.node = np.concatenate([[-1], first + self.inner - 1, leaves])  # root: 1
@@ -185,7 +192,10 @@ class MoveScenarios:
         return Scenarios(self.scenario, self.node, self.n, unlisted, simulated)
 
 
-def move_scenarios(topology: Topology, changes: pd.DataFrame) -> MoveScenarios:
+def move_scenarios(
+    topology: Topology,
+    changes: pd.DataFrame,
+) -> MoveScenarios:
     """Build scenarios: each service alone; each changed element with and without the service.
 
     Their size grows with the changes, not with what an element takes down besides.

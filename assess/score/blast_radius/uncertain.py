@@ -97,7 +97,12 @@ class Undecided:
     head: Integers
 
     @classmethod
-    def of(cls, graph: Graph, certain: Booleans, possible: Booleans) -> Undecided:
+    def of(
+        cls,
+        graph: Graph,
+        certain: Booleans,
+        possible: Booleans,
+    ) -> Undecided:
         """Find cells and ways; what fails is of shape (scenarios, nodes)."""
         is_open = possible & ~certain
         scenario, node = np.nonzero(is_open)
@@ -109,7 +114,14 @@ class Undecided:
         cell = np.full(is_open.shape, -1)
         cell[scenario, node] = np.arange(len(node))
         tail = cell[scenario[head], graph.tail[arc]]
-        return cls(len(certain), scenario, node, arc, tail, head)
+        return cls(
+            len(certain),
+            scenario=scenario,
+            node=node,
+            arc=arc,
+            tail=tail,
+            head=head,
+        )
 
     @property
     def cells(self) -> Integers:
@@ -151,7 +163,11 @@ class Undecided:
         place[order] = np.arange(len(order))
         return example[order], place[alike]
 
-    def chunks(self, wanted: Integers, room: int) -> Iterator[Integers]:
+    def chunks(
+        self,
+        wanted: Integers,
+        room: int,
+    ) -> Iterator[Integers]:
         """Yield the wanted scenarios some at a time, of at most ``room`` cells or one scenario."""
         chunk = np.cumsum(self.cells[wanted]) // max(room, 1)
         ends = np.flatnonzero(np.diff(chunk)) + 1
@@ -214,18 +230,30 @@ class Undecided:
             value[cells] = joins(value[cells], joined)
 
 
-def _marks(n: int, seed: int) -> np.ndarray:
+def _marks(
+    n: int,
+    seed: int,
+) -> np.ndarray:
     """Return a random number for each node or arc."""
     return np.random.default_rng(seed).integers(0, 1 << 63, n, dtype=np.uint64)
 
 
-def weight_of(graph: Graph, undecided: Undecided, p: Floats) -> Floats:
+def weight_of(
+    graph: Graph,
+    undecided: Undecided,
+    p: Floats,
+) -> Floats:
     """Return by scenario the weight of its cells, each times ``p``; added up in order."""
     weighed = graph.weight[undecided.node] * p
     return np.asarray(np.bincount(undecided.scenario, weighed, undecided.n), float)
 
 
-def _masks(graph: Graph, arcs: Integers, sampling: Sampling, draws: int) -> Words:
+def _masks(
+    graph: Graph,
+    arcs: Integers,
+    sampling: Sampling,
+    draws: int,
+) -> Words:
     """Sample some arcs (Latin hypercube); draws are nested: raising p removes no failure.
 
     One mask each, shared by all scenarios (common random numbers).
@@ -239,7 +267,11 @@ def _masks(graph: Graph, arcs: Integers, sampling: Sampling, draws: int) -> Word
     return to_words(uniform < graph.p[arcs][:, None])
 
 
-def _rank(sampling: Sampling, key: int, draws: int) -> Integers:
+def _rank(
+    sampling: Sampling,
+    key: int,
+    draws: int,
+) -> Integers:
     """Return the order of the draws of an arc, the same for each of its probabilities."""
     name = (sampling.seed, sampling.draws, key)
     known = sampling.ranks.get(name)
@@ -252,7 +284,12 @@ def _rank(sampling: Sampling, key: int, draws: int) -> Integers:
     return known[:draws]
 
 
-def _order(rng: np.random.Generator, draws: int, least: int, wanted: int) -> Integers:
+def _order(
+    rng: np.random.Generator,
+    draws: int,
+    least: int,
+    wanted: int,
+) -> Integers:
     """Return the strata of some draws in random order; the first draws alone cover all as well."""
     ends = np.linspace(0, draws, least + 1).astype(np.int64)
     first = ends[:-1] + (rng.random(least) * np.diff(ends)).astype(np.int64)
@@ -280,7 +317,11 @@ class Outcome:
     next_hi: Floats
 
     @classmethod
-    def empty(cls, cells: int, scenarios: int) -> Outcome:
+    def empty(
+        cls,
+        cells: int,
+        scenarios: int,
+    ) -> Outcome:
         """Return an outcome in which nothing fails."""
         return cls(
             p=np.zeros(cells),
@@ -291,21 +332,33 @@ class Outcome:
             next_hi=np.zeros(scenarios),
         )
 
-    def put(self, cells: Integers, scenarios: Integers, part: Outcome) -> None:
+    def put(
+        self,
+        cells: Integers,
+        scenarios: Integers,
+        part: Outcome,
+    ) -> None:
         """Enter the outcome of some scenarios."""
         self.p[cells] = part.p
         for name in ("loss", "se", "exact", "next_lo", "next_hi"):
             getattr(self, name)[scenarios] = getattr(part, name)
 
 
-def doubtful_n(graph: Graph, undecided: Undecided) -> Integers:
+def doubtful_n(
+    graph: Graph,
+    undecided: Undecided,
+) -> Integers:
     """Count the uncertain arcs by scenario."""
     scenario = undecided.scenario[undecided.head]
     doubtful = scenario[graph.p[undecided.arc] < 1]
     return np.bincount(doubtful, minlength=undecided.n)
 
 
-def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
+def decide(
+    graph: Graph,
+    undecided: Undecided,
+    sampling: Sampling,
+) -> Outcome:
     """Fail undecided nodes: one bit per outcome of the arcs where they are few, else per draw."""
     found = Outcome.empty(len(undecided.node), undecided.n)
     few = doubtful_n(graph, undecided)
@@ -326,7 +379,11 @@ def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
     return found
 
 
-def _draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
+def _draws(
+    graph: Graph,
+    undecided: Undecided,
+    sampling: Sampling,
+) -> Integers:
     """Return the draws that keep the standard error small: few where little can be reached."""
     total = float(graph.weight.sum()) or 1.0
     share = weight_of(graph, undecided, np.ones(len(undecided.node))) / total
@@ -362,7 +419,11 @@ def _enumerated(
     return found
 
 
-def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integers]:
+def _doubtful(
+    graph: Graph,
+    part: Undecided,
+    digits: int,
+) -> tuple[Floats, Integers]:
     """Return the chances of the uncertain arcs of each scenario, and by way its number.
 
     Certain ways have the number ``digits``; numbers without an arc have no chance.
@@ -379,7 +440,12 @@ def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integ
     return p, row
 
 
-def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Outcome:
+def _drawn(
+    graph: Graph,
+    part: Undecided,
+    draws: int,
+    sampling: Sampling,
+) -> Outcome:
     """Decide by draws of the arcs."""
     arcs, row = np.unique(part.arc, return_inverse=True)
     masks = _masks(graph, arcs, sampling, draws)
@@ -397,14 +463,24 @@ def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Out
     return found
 
 
-def _spread(graph: Graph, part: Undecided, gates: Words, row: Integers) -> Words:
+def _spread(
+    graph: Graph,
+    part: Undecided,
+    gates: Words,
+    row: Integers,
+) -> Words:
     """Return the bits of each cell; the last gate is open in all outcomes."""
     down = np.zeros((len(part.node) + 1, gates.shape[1]), np.uint64)
     down[-1] = gates[-1]
     return part.sweep(graph, down, gates, row, OUTCOMES)
 
 
-def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
+def _losses(
+    graph: Graph,
+    part: Undecided,
+    down: Words,
+    draws: int,
+) -> Floats:
     """Return the weight lost by scenario and draw: nodes that fail in one depend on each other."""
     weights = Weights.of(graph.weight)
     ends = np.cumsum(part.cells)
@@ -415,7 +491,11 @@ def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
     return losses * weights.unit
 
 
-def _middle(losses: Floats, chance: Floats, level: float) -> Floats:
+def _middle(
+    losses: Floats,
+    chance: Floats,
+    level: float,
+) -> Floats:
     """Return by scenario the quantiles of its losses that hold the middle share ``level``."""
     order = np.argsort(losses, axis=1, kind="stable")
     upto = np.cumsum(
@@ -428,7 +508,12 @@ def _middle(losses: Floats, chance: Floats, level: float) -> Floats:
     return np.take_along_axis(losses, np.take_along_axis(order, at, 1), 1).T
 
 
-def bounded(graph: Graph, undecided: Undecided, *, most: bool) -> Outcome:
+def bounded(
+    graph: Graph,
+    undecided: Undecided,
+    *,
+    most: bool,
+) -> Outcome:
     """Bound what uncertain arcs decide: all that can be reached, or the most probable paths.
 
     Along one path of arcs a node fails with the product of their chances; with several, more often.
