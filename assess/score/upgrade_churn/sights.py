@@ -115,8 +115,14 @@ def engine_move(was: Versions, now: Versions) -> tuple[str | None, str] | None:
             continue  # a second runtime was added
         change = reference.engine_change(before, (runtime, version))
         if change not in STILL:
-            return reference.line_of(runtime, version), change
+            return line_name(runtime, version), change
     return None
+
+
+def line_name(product: str | None, version: str | None) -> str | None:
+    """Return a line with its product, since lines of two may bear one number; None if unknown."""
+    line = reference.line_of(product, version)
+    return f"{product} {line}" if line else None
 
 
 def is_read(versions: Versions) -> bool:
