@@ -136,7 +136,7 @@ BUDGETS = {
     "sources/builds": 420,
     "sources/compose": 820,
     "sources/deploys": 450,
-    "sources/docker": 1530,
+    "sources/docker": 1540,
     "sources/edges": 640,
     "sources/ec2": 415,
     "sources/ecr": 620,
@@ -181,7 +181,7 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 58_000
+MAX_PACKAGE_LINES = 60_000
 MAX_FILES = 280
 MAX_TOKENS_A_CODE_LINE = 9.25
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
