@@ -30,11 +30,11 @@ from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import (
     Outcome,
     Sampling,
-    Undecided,
     bounded,
     decide,
     doubtful_n,
 )
+from assess.score.blast_radius.undecided import Undecided
 
 WHAT = "blast radius"
 WIDTH_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache

@@ -17,7 +17,8 @@ from assess.score.blast_radius.learning import (
     with_history,
 )
 from assess.score.blast_radius.topology import Graph
-from assess.score.blast_radius.uncertain import Sampling, Undecided, decide
+from assess.score.blast_radius.uncertain import Sampling, decide
+from assess.score.blast_radius.undecided import Undecided
 
 EVENT = "event"
 ELEMENT = "element"
