@@ -85,11 +85,20 @@ def score_blast_radius(
     lose most are simulated, those that failed, and those ``asked`` for. Of the others ``impact``
     and ``p_down`` are lower bounds, by the most probable way to each service, which rank like the
     simulation; ``impact_hi`` is all that can be reached, and ``exposure_n`` counts at least.
+
+    Of more observed failures than ``failures_most``, so many are drawn by the seed; the verdicts
+    and ``calibration_measures`` say how many.
     """
     settings = policy["blast_radius"]
     inventory = inventory.running
     declared = build_topology(inventory, policy)
-    failures = observed_failures(inventory, declared)
+    most = int(settings["failures_most"])
+    failures, failures_n = observed_failures(
+        inventory,
+        declared,
+        most=most,
+        seed=policy.seed,
+    )
     learned = learned_edges(policy, declared, failures)
     topology = declared
     if len(learned) and settings["learned_edges"] == "use":
@@ -137,6 +146,7 @@ def score_blast_radius(
         affected=affected,
         frame=frame,
         sampling=sampling,
+        failures_n=failures_n,
     )
     return BlastRadius(
         frame.sort_values("impact", ascending=False, kind="stable"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,33 +63,66 @@ class Failure:
     fault: str = UNKNOWN
 
 
-def observed_failures(inventory: Inventory, topology: Topology) -> list[Failure]:
-    """List the failures of elements of the fleet, by event and id.
+def observed_failures(
+    inventory: Inventory,
+    topology: Topology,
+    *,
+    most: int | None = None,
+    seed: int = 0,
+) -> tuple[list[Failure], int]:
+    """List the failures of elements of the fleet, by event and id, and count all that there are.
 
-    What failed itself counts as seen, whoever else had data. Other names of a service are its own.
+    Of more than ``most``, so many are drawn by the seed. What failed itself counts as seen, whoever
+    else had data. Other names of a service are its own.
     """
-    services = topology.services
-    names = _other_names(inventory, services)
-    failures = []
-    for row in events(inventory).itertuples():
-        element = _element(row.element_kind, row.element, names)
-        if element not in topology.elements:
-            continue
-        itself = [element[1]] if element[0] == "service" else []
-        down = services.isin([*ids(row.affected_services, names), *itself])
-        seen = np.ones(len(services), dtype=bool)
-        if not pd.isna(row.observed_services):
-            seen = services.isin([*ids(row.observed_services, names), *itself])
-        failure = Failure(
-            event=str(row.event),
-            event_id=str(row.event_id),
-            element=element,
-            seen=seen,
-            down=down & seen,
-            fault=UNKNOWN if pd.isna(row.fault) else str(row.fault),
-        )
-        failures.append(failure)
-    return failures
+    names = _other_names(inventory, topology.services)
+    table = events(inventory)
+    elements = [
+        _element(kind, name, names)
+        for kind, name in zip(table["element_kind"], table["element"], strict=True)
+    ]
+    known = np.flatnonzero(pd.Index(elements).isin(topology.elements))
+    chosen = known
+    if most is not None and len(known) > most:
+        rng = np.random.default_rng(seed)
+        chosen = np.sort(rng.choice(known, most, replace=False))
+    everybody = np.ones(len(topology.services), bool)
+    failures = [
+        _failure(row, elements[place], topology.services, names, everybody)
+        for place, row in zip(chosen, table.iloc[chosen].itertuples(), strict=True)
+    ]
+    return failures, len(known)
+
+
+def _failure(
+    row: Any,
+    element: Element,
+    services: pd.Index,
+    names: Mapping[str, str],
+    everybody: Booleans,
+) -> Failure:
+    """Return one failure; where nobody says who had data, ``everybody`` had, one array for all."""
+    itself = [element[1]] if element[0] == "service" else []
+    down = _among(services, [*ids(row.affected_services, names), *itself])
+    seen = everybody
+    if not pd.isna(row.observed_services):
+        seen = _among(services, [*ids(row.observed_services, names), *itself])
+    return Failure(
+        event=str(row.event),
+        event_id=str(row.event_id),
+        element=element,
+        seen=seen,
+        down=down & seen,
+        fault=UNKNOWN if pd.isna(row.fault) else str(row.fault),
+    )
+
+
+def _among(services: pd.Index, named: list[str]) -> Booleans:
+    """Mark the services that are named."""
+    place = services.get_indexer(pd.Index(named, dtype="str"))
+    flags = np.zeros(len(services), bool)
+    flags[place[place >= 0]] = True
+    return flags
 
 
 def _element(kind: object, name: object, names: Mapping[str, str]) -> Element:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,16 @@ class Evidence:
     quiet: Booleans
     fell: Booleans
 
+    @cached_property
+    def quiet_n(self) -> Integers:
+        """Count by service the failures in which it was quiet."""
+        return self.quiet.sum(axis=0)
+
+    @cached_property
+    def fell_n(self) -> Integers:
+        """Count by service the failures in which it was quiet and fell."""
+        return self.fell.sum(axis=0)
+
     @classmethod
     def of(cls, topology: Topology, failures: list[Failure]) -> Evidence:
         """Find the trials of all edges, and who was beside them."""
@@ -164,7 +175,7 @@ class Learned:
     By edge: ``p`` at the fleet's mix of faults [0-1], ``tries`` and ``caused`` [count], and
     ``weight``, the strength of its Beta distribution. ``shift`` is the effect of each kind of fault
     on the log odds; ``floor`` by service its chance to go down with what it does not call.
-    ``history`` holds, by element that failed, how often each service had data and went down.
+    ``history`` holds the failures by element.
     """
 
     p: Floats
@@ -173,7 +184,7 @@ class Learned:
     weight: Floats
     shift: dict[str, float]
     floor: Floats
-    history: dict[tuple[str, str], tuple[Integers, Integers]]
+    history: dict[tuple[str, str], list[Failure]]
 
     def interval(self, level: float) -> tuple[Floats, Floats]:
         """Return by edge the ends of the middle share of its Beta distribution."""
@@ -327,8 +338,9 @@ def _weight(p: Floats, strength: Floats, doubt: Floats) -> Floats:
 
 def _floor(evidence: Evidence, kept: Booleans, strength: float) -> Floats:
     """Return by service its chance to go down with what it does not call, shrunk to the fleet's."""
-    n = evidence.quiet[kept].sum(axis=0)
-    k = evidence.fell[kept].sum(axis=0)
+    # what is left out is little: it is taken off, and what is kept is not added up again
+    n = evidence.quiet_n - evidence.quiet[~kept].sum(axis=0)
+    k = evidence.fell_n - evidence.fell[~kept].sum(axis=0)
     fleet = (k.sum() + 0.5) / (n.sum() + 1)
     # nobody had data: a half would be no floor
     fleet = fleet if n.sum() else 0.0
@@ -336,14 +348,14 @@ def _floor(evidence: Evidence, kept: Booleans, strength: float) -> Floats:
 
 
 def _history(
-    evidence: Evidence, kept: Booleans
-) -> dict[tuple[str, str], tuple[Integers, Integers]]:
-    """Count by element that failed how often each service had data, and went down."""
-    history: dict[tuple[str, str], tuple[Integers, Integers]] = {}
-    for position in np.flatnonzero(kept):
+    evidence: Evidence,
+    kept: Booleans,
+) -> dict[tuple[str, str], list[Failure]]:
+    """Return the failures that are kept, by the element that failed."""
+    history: dict[tuple[str, str], list[Failure]] = {}
+    for position in np.flatnonzero(kept).tolist():
         failure = evidence.failures[position]
-        n, k = history.get(failure.element, (0, 0))
-        history[failure.element] = (n + failure.seen, k + failure.down)
+        history.setdefault(failure.element, []).append(failure)
     return history
 
 
@@ -365,7 +377,10 @@ def at_fault(learned: Learned, fault: str) -> Floats:
 
 
 def with_history(
-    learned: Learned, failure: Failure, p: Floats, strength: float
+    learned: Learned,
+    failure: Failure,
+    p: Floats,
+    strength: float,
 ) -> Floats:
     """Add to the chances by edges what falls without them, and the history of the element.
 
@@ -375,7 +390,11 @@ def with_history(
     element in which the service had data, k of which took it down.
     """
     either = 1 - (1 - p) * (1 - learned.floor)
-    n, k = learned.history.get(failure.element, (0, 0))
+    n = np.zeros(len(p), np.int64)
+    k = np.zeros(len(p), np.int64)
+    for earlier in learned.history.get(failure.element, []):
+        n += earlier.seen
+        k += earlier.down
     return np.asarray((k + strength * either) / (n + strength))
 
 

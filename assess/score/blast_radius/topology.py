@@ -184,9 +184,11 @@ class Topology:
         if not elements:
             return down
         failed = self.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
+        known = np.flatnonzero(failed >= 0)
         element, node = self.initial_failures(level)
-        for row, wanted in zip(down, failed, strict=True):
-            row[node[element == wanted]] = True
+        pairs = Csr.of(element, len(self.elements))
+        at, pair = pairs.members(failed[known])
+        down[known[at], node[pair]] = True
         return down
 
 

@@ -244,7 +244,8 @@ def _enumerated(
     if sampling.spread:
         weighed = down * graph.weight[part.node, None]
         starts = np.flatnonzero(np.diff(part.scenario, prepend=-1))
-        losses = np.add.reduceat(weighed, starts)
+        losses = np.zeros((part.n, width))
+        losses[part.scenario[starts]] = np.add.reduceat(weighed, starts)
         found.next_lo[:], found.next_hi[:] = _middle(losses, chance, sampling.level)
     return found
 

@@ -100,7 +100,7 @@ def measure_experiments(assessment: Assessment) -> Experiments:
     blast = assessment.blast_radius
     settings = policy["blast_radius"]
     topology = build_topology(inventory, policy)
-    failures = observed_failures(inventory, topology)
+    failures, _ = observed_failures(inventory, topology)
     every = np.ones(len(failures), bool)
     learned = fit(Evidence.of(topology, failures), every, settings)
     is_open = open_labels(assessment.what_next.frame, topology)

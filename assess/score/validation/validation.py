@@ -24,6 +24,7 @@ BASELINES = ("self", "direct callers", TRANSITIVE)
 SHOWN = "p_down"  # what the result says
 POLICY = "policy"  # what it would say by the policy alone
 IN_SAMPLE = "in sample"
+MEASURE = ["measure", "value", "lo", "hi", "n"]
 RESAMPLES = 1000  # of the events, for intervals
 
 
@@ -36,8 +37,11 @@ def validate(  # noqa: PLR0913
     affected: pd.DataFrame,
     frame: pd.DataFrame,
     sampling: Sampling,
+    failures_n: int,
 ) -> dict[str, pd.DataFrame]:
     """Check predictions (``affected`` and ``frame``) against the failures that were observed.
+
+    ``failures`` are all ``failures_n`` of them, or a sample by the seed. [count]
 
     ``topology`` has the policy's probabilities. The frames are those of the functions below and in
     `skill`, and ``predicted``: what each rule said of each pair.
@@ -59,6 +63,10 @@ def validate(  # noqa: PLR0913
     )
     skills = skill.scores(judged)
     watched = exposure(inventory, policy)
+    measured = measures(watched, calibration, seed=seed, level=level)
+    if len(failures) < failures_n:
+        used = sampled(len(failures), failures_n, seed)
+        measured = pd.concat([measured, used], ignore_index=True)
     return {
         "calibration": calibration,
         "precision": precision(topology, picked, shown, seed=seed, level=level),
@@ -67,9 +75,17 @@ def validate(  # noqa: PLR0913
         "reliability": skill.reliability(judged),
         "comparisons": comparisons,
         "predicted": predicted(topology, picked, judged),
-        "calibration_measures": measures(watched, calibration, seed=seed, level=level),
-        "learned_judged": verdicts(skills, comparisons, len(picked), len(failures)),
+        "calibration_measures": measured,
+        "learned_judged": verdicts(skills, comparisons, len(picked), failures_n),
     }
+
+
+def sampled(used_n: int, failures_n: int, seed: int) -> pd.DataFrame:
+    """Return as a measure which share of the failures was used."""
+    name = f"failures used, drawn by the seed {seed}"
+    share = used_n / failures_n
+    rows = [(name, share, share, share, failures_n)]
+    return pd.DataFrame(rows, columns=MEASURE)
 
 
 def judge(
@@ -209,20 +225,24 @@ def calibrate(
     number ``services_n``, and ``inside``: whether the interval of one failure holds what was
     observed. That interval is of the whole fleet: NA where some services had no data.
     """
-    predicted = predictions(affected, weight.index, {f.element for f in failures})
+    elements = {f.element for f in failures}
+    predicted = _pairs(affected, weight.index, elements)
+    nothing = (np.empty(0, np.int64), np.empty((3, 0)))
     values = weight.to_numpy()
-    ends = frame[["next_lo", "next_hi"]]
+    position = dict(zip(frame.index, range(len(frame)), strict=True))
+    ends = frame[["next_lo", "next_hi"]].to_numpy("float64")
     rows = []
     for failure in failures:
         seen = failure.seen
         total = values[seen].sum()
         if not total:  # nobody who weighs anything had data: there is no share
             continue
-        shares = (values[seen] * predicted[failure.element][:, seen]).sum(axis=1) / total
+        service, p = predicted.get(failure.element, nothing)
+        shares = p @ (values[service] * seen[service]) / total
         observed = values[failure.down].sum() / total
         event = (failure.event, failure.event_id, *failure.element)
         whole = seen | (values == 0)
-        held = ends.loc[failure.element] if whole.all() else [np.nan, np.nan]
+        held = ends[position[failure.element]] if whole.all() else [np.nan, np.nan]
         rows.append((*event, observed, *shares, *held, int(seen.sum())))
     names = ["event", "event_id", "element_kind", "element", "observed"]
     names += ["predicted", "predicted_lo", "predicted_hi", "next_lo", "next_hi"]
@@ -239,14 +259,27 @@ def predictions(
 ) -> dict[Element, Floats]:
     """Return, by element that fails, the chances of every service: rows point, lo, hi."""
     chances = {element: np.zeros((3, len(services))) for element in elements}
+    for element, (service, p) in _pairs(affected, services, elements).items():
+        chances[element][:, service] = p
+    return chances
+
+
+def _pairs(
+    affected: pd.DataFrame,
+    services: pd.Index,
+    elements: set[Element],
+) -> dict[Element, tuple[Integers, Floats]]:
+    """Return, by element, the positions of the services that can fail, and rows point, lo, hi."""
     rows = affected[affected["element"].isin([name for _, name in elements])]
     codes = services.get_indexer(pd.Index(rows["service_id"]))
     p = rows[["p_down", "p_lo", "p_hi"]].to_numpy("float64")
     keys = [rows["element_kind"].astype("str"), rows["element"].astype("str")]
-    for (kind, name), places in rows.groupby(keys).indices.items():
-        if (str(kind), str(name)) in chances:
-            chances[str(kind), str(name)][:, codes[places]] = p[places].T
-    return chances
+    groups = rows.groupby(keys).indices
+    return {
+        (str(kind), str(name)): (codes[places], p[places].T)
+        for (kind, name), places in groups.items()
+        if (str(kind), str(name)) in elements
+    }
 
 
 def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Booleans]:
@@ -393,4 +426,4 @@ def measures(
         on_side = touched[incidents["side"].eq(side).fillna(value=False)]
         share = jeffreys_interval(int((on_side <= 1).sum()), len(on_side), level=level)
         rows.append((f"at most one service touched, {name}", *share, len(on_side)))
-    return pd.DataFrame(rows, columns=["measure", "value", "lo", "hi", "n"])
+    return pd.DataFrame(rows, columns=MEASURE)

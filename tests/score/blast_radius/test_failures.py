@@ -74,7 +74,7 @@ def fleet(inventory):
 
 @pytest.fixture
 def failures(inventory, fleet):
-    return observed.observed_failures(inventory, fleet)
+    return observed.observed_failures(inventory, fleet)[0]
 
 
 def names(fleet, flags):

@@ -73,7 +73,7 @@ def fleet(pairs, *experiments, services=(), **tables):
 
 def parts(inventory):
     topology = build_topology(inventory, POLICY)
-    failures = observed_failures(inventory, topology)
+    failures, _ = observed_failures(inventory, topology)
     every = np.ones(len(failures), bool)
     learned = fit(Evidence.of(topology, failures), every, POLICY["blast_radius"])
     blast = score_blast_radius(inventory, POLICY, detail=False)

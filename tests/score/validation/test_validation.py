@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from failing_fleet import failing_fleet
 
@@ -33,7 +34,7 @@ SAMPLING = replace(Sampling.of(POLICY), draws=500)
 def fleet_and_failures():
     inventory, _ = failing_fleet(3, services=12, times=2)
     fleet = build_topology(inventory, POLICY)
-    return fleet, observed_failures(inventory, fleet)
+    return fleet, observed_failures(inventory, fleet)[0]
 
 
 def predictions(fleet, failures):
@@ -128,6 +129,25 @@ def test_a_sample_of_many_failures_is_named_and_follows_the_seed(fleet_and_failu
     assert picked.tolist() != judged(evidence, other).tolist()
     text = verdict("event left out", (0.1, 0.05, 0.2), 5, len(failures))
     assert "5 of 24 failures, drawn by the seed, were predicted better" in text
+
+
+def test_of_very_many_failures_a_sample_is_used_and_named():
+    inventory, _ = failing_fleet(1, services=10, times=3)
+    whole = score_blast_radius(inventory, POLICY, detail=False).details
+    all_n = len(whole["calibration"])
+    few = POLICY.replace(blast_radius={"failures_most": 12})
+    part = score_blast_radius(inventory, few, detail=False).details
+    again = score_blast_radius(inventory, few, detail=False).details
+    used = part["calibration"]["event_id"]
+    assert len(used) == 12 < all_n
+    assert set(used) < set(whole["calibration"]["event_id"])
+    pd.testing.assert_frame_equal(part["calibration"], again["calibration"])
+    named = part["calibration_measures"].set_index("measure")
+    row = named.loc[f"failures used, drawn by the seed {POLICY.seed}"]
+    assert row["n"] == all_n
+    assert row["value"] == 12 / all_n
+    assert part["learned_judged"]["verdict"].str.contains(f"12 of {all_n} failures").all()
+    assert not whole["calibration_measures"]["measure"].str.contains("used").any()
 
 
 def test_the_verdict_is_honest():
