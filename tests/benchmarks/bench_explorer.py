@@ -1,7 +1,8 @@
 """The explorer's slider in Chromium: from a turn of the knob until the new ranking stands.
 
 `python tests/benchmarks/bench_explorer.py [SERVICES ...]` prints the median of some turns in each
-mode, the processor time of a turn, and the target on two cores that do nothing else. Not a test: times belong to the machine.
+mode, the processor time of a turn, and the target on two cores that do nothing else. Not a test:
+times belong to the machine.
 """
 
 import statistics

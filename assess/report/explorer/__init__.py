@@ -146,9 +146,10 @@ class Explorer:
 
     def _repr_html_(self) -> str:
         first = self.results[0]
+        quoted = escape(str(self.html))
         # a frame keeps styles, names and the address bar of the notebook out of the way
         return (
-            f'<iframe title="Explore" sandbox="allow-scripts" srcdoc="{escape(self.html)}" '
+            f'<iframe title="Explore" sandbox="allow-scripts" srcdoc="{quoted}" '
             f'style="width:100%;height:{HEIGHT}px;border:0"></iframe>'
             f"<details><summary>{escape(repr(self)[1:-1])}: as a table</summary>"
             f"{to_html(first.summary().head(LISTED))}</details>"
