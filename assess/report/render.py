@@ -126,7 +126,14 @@ def summary(values: Mapping[str, Any], claims: Claims, provenance: Provenance) -
         "Full report: index.html, report.md, report.json."
     )
     return document(
-        "summary.md", {**values, "tables": short, "lines": lines, "footer": footer}
+        "summary.md",
+        {
+            **values,
+            "facts": sections["decision"].facts,
+            "tables": short,
+            "lines": lines,
+            "footer": footer,
+        },
     )
 
 
@@ -194,7 +201,10 @@ def table(part: Table, anchors: Collection[str] = ()) -> Markup:
         f'<th scope="col"{NUMBER if column.is_number else ""}>{escape(column.title)}</th>'
         for column in part.columns
     )
-    rows = "\n".join(_row(cells, part.columns, anchors) for cells in part.rows())
+    rows = "\n".join(
+        _row(cells, part.columns, anchors, is_paper=at < part.paper or not part.paper)
+        for at, cells in enumerate(part.rows())
+    )
     count = f'<span class="line">{len(part.frame)} rows</span>'
     whole = (
         f'<table class="data">\n<caption><span>{caption}</span></caption>\n'
@@ -202,21 +212,41 @@ def table(part: Table, anchors: Collection[str] = ()) -> Markup:
     )
     if part.is_folded:
         summary = f"<summary>{caption} {count}</summary>"
-        whole = f'<details class="fold">{summary}\n{whole}</details>'
+        paper = " paper" if part.paper else ""
+        whole = f'<details class="fold{paper}">{summary}\n{whole}</details>'
     return Markup(f'<div class="table" id="{part.id}">\n{whole}</div>')
 
 
 def _notes(part: Table) -> str:
-    return "".join(f'<p class="note">{escape(note)}</p>' for note in part.notes)
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in part.notes)
+    if not 0 < part.paper < len(part.frame):
+        return notes
+    words = f"On paper: the first {part.paper} of {len(part.frame)} rows."
+    return f'{notes}<p class="note paper-note">{words}</p>'
 
 
-def _row(cells: list[Cell], columns: Collection[Column], anchors: Collection[str]) -> str:
+def _row(
+    cells: list[Cell],
+    columns: Collection[Column],
+    anchors: Collection[str],
+    *,
+    is_paper: bool,
+) -> str:
     parts = []
     for cell, column in zip(cells, columns, strict=True):
         sort = "" if cell.sort is None else f' data-sort="{escape(cell.sort)}"'
-        kind = NUMBER if column.is_number else ' class="long"' if cell.is_long else ""
+        kind = _class(cell, column)
         parts.append(f"<td{sort}{kind}>{_cell(cell, column, anchors)}</td>")
-    return f"<tr>{''.join(parts)}</tr>"
+    kind = "" if is_paper else ' class="screen"'
+    return f"<tr{kind}>{''.join(parts)}</tr>"
+
+
+def _class(cell: Cell, column: Column) -> str:
+    if column.is_number:
+        return NUMBER
+    if cell.is_long:
+        return ' class="long"'
+    return ' class="name"' if column.kind == "name" else ""
 
 
 def _cell(cell: Cell, column: Column, anchors: Collection[str]) -> str:
@@ -241,7 +271,7 @@ def card(part: Card) -> Markup:
     name = f"<strong>{isolated(brief(part.name))}</strong>"
     lists = "\n".join(_list(head, items) for head, items in part.lists.items() if items)
     summary = f"<summary>{badge(part.label, part.band)} {name}{lines}</summary>"
-    return Markup(f'<details id="{part.id}">{summary}\n{lists}\n</details>')
+    return Markup(f'<details class="card" id="{part.id}">{summary}\n{lists}\n</details>')
 
 
 def _list(head: str, items: Collection[Item]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.report import background, cards, changes, render, sections
+from assess.report.first_screen import headline
 from assess.report.model import Appendix, Card, Picture, Pictures, Section, Table, slug
 from assess.report.printing import pdf
 from assess.report.record import decision_record, written_before
@@ -119,6 +120,7 @@ class Report:
                     "id": section.id,
                     "title": section.title,
                     "text": plain(section.text),
+                    "facts": [asdict(fact) for fact in section.facts],
                     "warnings": plain(section.warnings),
                     "tables": [table.to_dict() for table in section.of(Table)],
                 }
@@ -399,7 +401,7 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
     tell(WORK, 3, STEPS)
     pictures.compare(scores.readiness, before, claims, tested)
     parts = (
-        sections.decision(scores),
+        sections.decision(scores, earlier),
         changes.changes(scores, earlier, pictures, published=told),
         sections.ranking(scores, pictures),
         sections.blast_radius(scores, pictures),
@@ -413,7 +415,7 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
         background.method(scores),
     )
     tell(WORK, 4, STEPS)
-    return Report(scores, earlier, claims, tested, sections.headline(scores), parts)
+    return Report(scores, earlier, claims, tested, headline(scores), parts)
 
 
 def _backtest(scores: Assessment) -> Backtest | AssessError:
