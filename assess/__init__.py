@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from assess.report import Report as Report
     from assess.report import build_report as build_report
     from assess.score.assessment import judge_claims as judge_claims
+    from assess.score.assessment import score_experiments as score_experiments
     from assess.score.assessment import score_targets as score_targets
     from assess.score.assessment import what_next as what_next
     from assess.score.backtest.backtest import backtest as backtest
@@ -64,6 +65,7 @@ _HOMES = {
     "load_policy": "policy.policy",
     "notebook_style": "figures",
     "score_blast_radius": "score.blast_radius.blast_radius",
+    "score_experiments": "score.assessment",
     "score_readiness": "score.readiness",
     "score_targets": "score.assessment",
     "score_upgrade_churn": "score.upgrade_churn",

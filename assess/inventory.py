@@ -6,6 +6,7 @@ import tomllib
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from assess.reference import moves, os_family
 from assess.words import to_html
 
 MANIFEST = "snapshot.toml"
+BUILD = "build"  # kind of a workload that is only built
 DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]
 
 
@@ -55,6 +57,16 @@ class Inventory:
     present: frozenset[str]
     extras: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     is_invented: bool = False
+
+    @cached_property
+    def running(self) -> Inventory:
+        """The same without its builds: nothing runs them, so they are no replicas."""
+        workloads = self.tables["workloads"]
+        is_build = workloads["source_kind"].eq(BUILD)
+        if not is_build.any():
+            return self
+        kept = workloads[~is_build].reset_index(drop=True)
+        return replace(self, tables={**self.tables, "workloads": kept})
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         """Return a frame by its name."""

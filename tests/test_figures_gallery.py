@@ -44,7 +44,9 @@ def scored(inventory, policy):
         "blast": assess.score_blast_radius(inventory, policy),
         "churn": assess.score_upgrade_churn(inventory, policy),
     }
-    scores["targets"] = assess.score_targets(inventory, policy, **scores)
+    base = dict(scores)
+    scores["targets"] = assess.score_targets(inventory, policy, **base)
+    scores["experiments"] = assess.score_experiments(inventory, policy, **base)
     given = {name: scores[name] for name in ("readiness", "blast", "churn")}
     scores["next"] = assess.what_next(inventory, policy, **given)
     return {**scores, "inventory": inventory}
@@ -91,8 +93,8 @@ def arguments(name, quarters, n):
         return (
             pd.DataFrame({q: of_size(s["next"], n).frame["label"] for q, s in pairs}),
         )
-    if name == "targets":
-        return (now["targets"],)
+    if name in ("targets", "experiments"):
+        return (now[name],)
     if name == "quarter_change":
         return of_size(now["readiness"], n), of_size(before["readiness"], n)
     score = {"readiness": "readiness", "what_next": "next", "acceptability": "next"}.get(

@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 
 # names of `assess.score.assessment`, repeated because help texts must not load pandas
 SCORES = ("readiness", "blast-radius", "upgrade-churn", "what-next")
-FLEET_SCORES = ("claims", "backtest", "targets")  # of the whole fleet, not of a service
+FLEET_SCORES = (
+    "claims",
+    "backtest",
+    "targets",
+    "experiments",
+)  # of the whole fleet, not of a service
 LEARNING = ("upgrade-churn", "what-next", "claims")  # from all snapshots before
 BROKEN = 3  # exit code of a broken limit
 NO_BREAKS = "no-breaks"
@@ -51,6 +56,7 @@ NAMED = 5
         "assess score sample upgrade-churn --by 2026-12-31 --json",
         "assess score data/sample/2026Q3 claims",
         "assess score data/sample/2026Q3 backtest --previous data/sample/2026Q2",
+        "assess score data/sample/2026Q3 experiments",
     ],
 )
 @snapshot
@@ -83,7 +89,8 @@ def score(
     it will or may, when, why, and what to do. With --by it lists what announced events of the world
     break until a day: namespaces and registries that move or close, archives of distributions.
     `claims` tests the argument for and against containers on this fleet. `backtest` compares the
-    predictions of an earlier snapshot with what happened since. All older snapshots in the
+    predictions of an earlier snapshot with what happened since. `experiments` names the failure to
+    try next, what it would decide, what it can reach and where it is safest. All older snapshots in the
     directory of SNAPSHOT, and --previous, show how often engines and images were upgraded.
 
     Text and Markdown show the main columns, CSV all columns of the score, JSON all columns with

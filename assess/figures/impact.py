@@ -374,3 +374,51 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
         threshold=0.0 if is_mixed else None,
         empty="No service of this snapshot can move.",
     )
+
+
+def experiments_data(result: Result) -> pd.DataFrame:
+    """Return the frame behind `experiments`.
+
+    Parameters
+    ----------
+    result : Result
+        An experiments result.
+
+    Returns
+    -------
+    DataFrame
+        ``element_kind, element, label``, ``point``: the share of the uncertainty that a failure is
+        expected to take [percent], ``lo`` and ``hi`` of no width, ``note``: what it can reach; best
+        first.
+    """
+    table = result.frame.reset_index()
+    named = table["element_kind"].astype("str") + " " + table["element"].map(short)
+    point = 100 * table["value"].astype("Float64")
+    reach = [f"reaches {n}" for n in table["reach_n"]]
+    shown = table[["element_kind", "element"]]
+    return shown.assign(label=named, point=point, lo=point, hi=point, note=reach)
+
+
+def experiments(result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw which failure to try next: what each is expected to decide, and what it can reach.
+
+    Parameters
+    ----------
+    result : Result
+        An experiments result.
+    ax : Axes, optional
+        Axes to draw on; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes.
+    """
+    return intervals(
+        experiments_data(result),
+        ax=ax,
+        title="Which failure to try next",
+        xlabel="Expected fall of what is uncertain about labels and ranks (%)",
+        noun="experiments",
+        empty="No experiment would decide anything.",
+    )

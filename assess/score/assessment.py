@@ -22,6 +22,7 @@ from assess.score.backtest.backtest import Backtest, backtest
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.result import BlastRadius
 from assess.score.claims import Claims, measure_claims
+from assess.score.experiments import Experiments, measure_experiments
 from assess.score.incidents.exposure import Exposure, exposure
 from assess.score.readiness import score_readiness
 from assess.score.result import Provenance, Result, records_by
@@ -31,7 +32,7 @@ from assess.score.upgrade_churn.history import History, known_history
 from assess.score.what_next import WhatNext, rank
 
 SCORES = ("readiness", "blast_radius", "upgrade_churn", "what_next")
-FLEET_SCORES = ("claims", "backtest", "targets")
+FLEET_SCORES = ("claims", "backtest", "targets", "experiments")
 OPEN = ("fail", "conflict", "unknown", "partial")  # states of an atom, the worst first
 
 
@@ -69,7 +70,7 @@ class Assessment:
         Labels do not read it: they depend on one snapshot alone, so that a report gives the label
         of a service that `what_next` gives.
         """
-        return exposure(self.inventory, self.policy, self.previous)
+        return exposure(self.inventory.running, self.policy, self.previous)
 
     @cached_property
     def upgrades(self) -> History:
@@ -116,6 +117,11 @@ class Assessment:
     def targets(self) -> Targets:
         """Every service on every target of the policy."""
         return measure_targets(self)
+
+    @cached_property
+    def experiments(self) -> Experiments:
+        """Which failure to try next."""
+        return measure_experiments(self)
 
     @cached_property
     def claims(self) -> Claims:
@@ -263,6 +269,46 @@ def score_targets(
     """
     given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
     return Assessment(inventory, policy, given=given).targets
+
+
+def score_experiments(
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    readiness: Result | None = None,
+    blast: Result | None = None,
+    churn: Result | None = None,
+) -> Experiments:
+    """Rank the failures that could be tried next by what they would decide.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The fleet, with the failures that it has seen.
+    policy : Policy
+        Tables ``edges, blast_radius`` and all that the labels depend on.
+    readiness, blast, churn : Result, optional
+        The three scores of the same inventory; those not handed in are computed.
+
+    Returns
+    -------
+    Experiments
+        ``frame``, index ``element_kind, element``, best first: ``value``, the expected fall of the
+        uncertainty that decides something [share 0-1], half ``label_value`` (labels that are open;
+        NA where none is) and half ``ranking_value`` (the order of blast radii); ``trials_n``
+        [count]; its cost: ``reach_n`` services that can be reached, ``impact, impact_hi, next_hi``
+        [share of the fleet's criticality]; ``edge`` that it teaches most of; ``decides``, the
+        services it is about; ``safest``, the element with the smallest reach that teaches at least
+        half of the same, with ``safest_reach_n``; ``why``. ``details``: ``edges``, and what is
+        ``decided``.
+
+    Notes
+    -----
+    A trial narrows the Beta distribution of an edge; the derivative of each impact by the edge says
+    what that is worth. See `assess.score.experiments.worth`.
+    """
+    given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
+    return Assessment(inventory, policy, given=given).experiments
 
 
 def judge_claims(  # noqa: PLR0913 - what is known already need not be computed again

@@ -119,6 +119,19 @@ PLACES = {  # where real systems put secrets: the payload, and the keys that lea
     "traces/jaeger.json": ["data child"],
     "connections/app-01/process_open_sockets.json": ["cmdline"],
     "connections/app-01/processes.json": ["cmdline"],
+    "cloudrun/services.json": [
+        "spec template spec containers env",
+        "spec template spec containers args",
+        "metadata annotations serving.knative.dev/creator",
+    ],
+    "cloudrun/v2.json": ["services template containers env"],
+    "containerapps/apps.json": [
+        "properties template containers env",
+        "properties template containers command",
+        "properties configuration secrets",
+        "systemData createdBy",
+    ],
+    "containerapps/groups.json": ["containers environmentVariables"],
     "vms/gcloud.json": ["metadata items value"],
     "vms/azure.json": ["osProfile customData"],
 }

@@ -86,6 +86,7 @@ def score_blast_radius(
     simulation; ``impact_hi`` is all that can be reached, and ``exposure_n`` counts at least.
     """
     settings = policy["blast_radius"]
+    inventory = inventory.running
     declared = build_topology(inventory, policy)
     failures = observed_failures(inventory, declared)
     learned = learned_edges(policy, declared, failures)

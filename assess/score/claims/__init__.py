@@ -121,7 +121,7 @@ def measure_claims(assessment: Assessment) -> Claims:
     """Judge every claim on an assessment."""
     data = ClaimData(assessment)
     policy = assessment.policy
-    inventory = assessment.inventory
+    inventory = assessment.inventory.running
     measured = {claim: measure(data) for claim, measure in MEASURES.items()}
     rows = [_row(claim, measurement, policy) for claim, measurement in measured.items()]
     frame = pd.DataFrame(rows).set_index("claim").rename_axis("claim")

@@ -52,7 +52,7 @@ class ClaimData:
 
     def frame(self, name: str) -> pd.DataFrame:
         """Return a frame of the inventory."""
-        return self.assessment.inventory[name]
+        return self.assessment.inventory.running[name]
 
     @property
     def spells(self) -> pd.DataFrame:
@@ -109,7 +109,7 @@ def failed_upgrades(data: ClaimData) -> Measurement:
         tallies["unknown"] = (n, k, most)
     rows = [(line, k, n - most, most - k) for line, (n, k, most) in tallies.items()]
     table = pd.DataFrame(rows, columns=["group", "yes", "no", "unknown"])
-    looked = data.assessment.inventory.has("activities", "incidents")
+    looked = data.assessment.inventory.running.has("activities", "incidents")
     gap = "no upgrade was seen so far: how they go shows once there are some"
     return seen(share(table, level=data.level), gap, looked=looked)
 
@@ -137,7 +137,7 @@ def kept_images(data: ClaimData) -> Measurement:
 
 def troubled_hosts(data: ClaimData) -> Measurement:
     """C5: which hosts have a driver or a kernel that the target does not run with."""
-    inventory = data.assessment.inventory
+    inventory = data.assessment.inventory.running
     target = reference.target_docker(data.assessment.policy["target"])
     rows = inventory["engines"].set_index(["host_id", "runtime"])
     kernels = inventory["hosts"].set_index("host_id")["kernel"]
@@ -191,7 +191,7 @@ def failed_pulls(data: ClaimData) -> Measurement:
     """C7: how much more often a pull from Docker Hub fails than one from ECR."""
     policy = data.assessment.policy
     table = data.frame("activities")
-    past = table["started_at"] <= data.assessment.inventory.snapshot_at
+    past = table["started_at"] <= data.assessment.inventory.running.snapshot_at
     pulls = table[past & table["kind"].eq("image_pull") & table["registry"].notna()]
     words = "|".join(policy["churn"]["failed_words"])
     status = pulls["status"].astype("string")
@@ -218,7 +218,7 @@ def failed_pulls(data: ClaimData) -> Measurement:
 
 def _own_nodes(data: ClaimData) -> list[reference.Node]:
     """List the runtimes that run containers on hosts that no provider patches."""
-    by_host = nodes(data.assessment.inventory).values()
+    by_host = nodes(data.assessment.inventory.running).values()
     return [n for of_host in by_host for n in of_host if not reference.is_managed(n)]
 
 
@@ -263,7 +263,7 @@ def contained_incidents(data: ClaimData) -> Measurement:
 def replaced_in_time(data: ClaimData) -> Measurement:
     """C11: how many instances an auto-scaling group replaced in time."""
     seconds = float(data.settings["self_heal_seconds"])
-    inventory = data.assessment.inventory
+    inventory = data.assessment.inventory.running
     healed = self_healing(inventory, data.assessment.policy, seconds=seconds)
     return share(healed, level=data.level)
 

@@ -226,6 +226,7 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
     known answers make likely, so an added service moves it only where that service answers a
     check that is unknown here.
     """
+    inventory = inventory.running
     evidence = gather(inventory, policy)
     atoms = answer_checks(evidence, inventory, policy)
     atoms = with_rows(atoms, evidence, policy["check"])

@@ -125,7 +125,7 @@ class Targets(Result):
 
 def measure_targets(assessment: Assessment) -> Targets:
     """Compare every target of the policy for every service of an assessment."""
-    inventory = assessment.inventory
+    inventory = assessment.inventory.running
     policy = assessment.policy
     targets = wanted(policy)
     evidence = gather(inventory, policy)
@@ -185,7 +185,7 @@ def _readiness(
 
     Checks and gates that read nothing of what a move replaces stay as they are.
     """
-    inventory = assessment.inventory
+    inventory = assessment.inventory.running
     policy = assessment.policy
     today = assessment.readiness
     names = ["readiness_lo", "readiness", "readiness_hi"]
@@ -220,6 +220,7 @@ def readiness_at(
         raise AssessError(
             f"there is no target {target_id!r}", hint=near or f"targets: {named}"
         )
+    inventory = inventory.running
     evidence = gather(inventory, policy)
     if target_id != STAY:
         evidence = at_target(evidence, targets[target_id], policy)
@@ -432,6 +433,9 @@ def _deltas(
     )
     moved = {row["id"]: as_default(row) for row in targets if row["id"] != STAY}
     found = move_deltas(
-        assessment.inventory, assessment.policy, assessment.blast_radius.topology, moved
+        assessment.inventory.running,
+        assessment.policy,
+        assessment.blast_radius.topology,
+        moved,
     )
     return {STAY: still, **found}

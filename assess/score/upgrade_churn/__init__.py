@@ -160,11 +160,12 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     goals = goals_of(inventory, reference.target_docker(policy["target"]))
     if asked or by:
         goals = [asked] if asked else []
+    found = breaks(inventory, goals, by)
+    inventory = inventory.running
     engines = host_engines(inventory)
     placed = pace.places(inventory, policy, goal)
     bases = base_images(inventory)
     times = clocks(inventory, placed, engines, bases)
-    found = breaks(inventory, goals, by)
     broken = found[found["certainty"] != NOTE]
     hits = broken[broken["certainty"].isin([WILL, MAY])].dropna(subset="service_id")
     past = known_history(inventory, policy, history=history, previous=previous)

@@ -21,6 +21,7 @@ from assess.score.upgrade_churn.in_use import (
     KUBERNETES,
     WORLD,
     objects_of,
+    packages_of,
     workloads_on,
 )
 
@@ -104,10 +105,11 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
         ]
         parts.append(_blind(workloads, goal))
     if by:
-        world = workloads_on(inventory, WORLD, "")
+        workloads = workloads_on(inventory, WORLD, "")
+        world = {"workloads": workloads, "packages": packages_of(workloads)}
         until = _day(by)
         parts += [
-            _hits(world, change, inventory.snapshot_at)
+            _hits(world[change["table"]], change, inventory.snapshot_at)
             for change in changes(WORLD)
             if pd.Timestamp(change["by"]) <= until
         ]

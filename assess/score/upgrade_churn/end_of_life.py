@@ -52,6 +52,9 @@ def clocks(
         if basis != PROSPECTIVE:
             rows += [(service, *clock) for clock in on_engine.get(host, [])]
     scheduled = {row[0] for row in rows if row[1] == "orchestrator"}
+    # there the provider schedules, by its own calendar
+    provided = {host for host, found in runtimes.items() if _is_provided(found)}
+    scheduled |= {service for service, host, *_ in placed if host in provided}
     for service, platform in cells(inventory["services"], "service_id", "platform"):
         if platform in PLATFORMS and service not in scheduled:
             product = PLATFORMS[platform]
@@ -67,6 +70,10 @@ def clocks(
     # each once, in the order of the first
     table = pd.DataFrame(list(dict.fromkeys(rows)), columns=COLUMNS).astype(kinds)
     return table.sort_values(KEY, kind="stable", ignore_index=True)
+
+
+def _is_provided(runtimes: Iterable[reference.Node]) -> bool:
+    return all(map(reference.is_managed, runtimes))
 
 
 def _clock(
@@ -93,6 +100,8 @@ def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterat
         platform = reference.platform_of(node)
         product, version = reference.runtime_line(node)
         component = "engine" if platform is None else platform.kind
+        if reference.is_managed(node):
+            component = "managed"
         end = reference.product_support(product, version, at)
         yield _clock(component, product or reference.MANAGED, version, end)
         if end.extended_date is not None:

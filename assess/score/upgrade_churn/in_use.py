@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from assess import reference
-from assess.inventory import Inventory
+from assess.inventory import BUILD, Inventory
 from assess.policy.rules import DTYPES
 from assess.score.incidents.exposure import on_docker
+from assess.score.upgrade_churn import builds
 
 KUBERNETES = "kubernetes"
 WORLD = "world"  # what happens on a day, whatever runs
@@ -62,6 +63,7 @@ COLUMNS = {
         "is_applied": "boolean",
         "platform": "text",
     },
+    "packages": builds.COLUMNS,
 }
 IDS = ["service_id", "workload_id", "host_id"]
 
@@ -129,6 +131,11 @@ def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     return _typed(pd.concat([own, others], ignore_index=True), "objects")
 
 
+def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
+    """Return the package sources of builds, with the columns of rules."""
+    return _typed(builds.packages_of(workloads), "packages")
+
+
 def _running(inventory: Inventory) -> pd.DataFrame:
     table = inventory["workloads"]
     table = table[~table["state"].isin(_GONE)]
@@ -148,7 +155,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         program=program,
         image_namespace=namespace,
         tag_version=_versions_of(table["tag"]),
-        is_build=table["source_kind"].eq("build"),
+        is_build=table["source_kind"].eq(BUILD),
         base_os=_bases(table),
         client_api=client_apis(table),
     )

@@ -188,7 +188,7 @@ class WhatNext(Result):
 
 def rank(assessment: Assessment) -> WhatNext:
     """Rank the candidates of an assessment, and label every service; see `assess.what_next`."""
-    inventory = assessment.inventory
+    inventory = assessment.inventory.running
     policy = assessment.policy
     readiness = assessment.readiness
     blast = assessment.blast_radius

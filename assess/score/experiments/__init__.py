@@ -1,0 +1,284 @@
+"""Experiments: which failure to try next, what it would decide, and where it is safest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from assess.errors import AssessError, did_you_mean
+from assess.score.blast_radius.bitset import Floats, Integers
+from assess.score.blast_radius.failures import observed_failures
+from assess.score.blast_radius.learning import Evidence, fit
+from assess.score.blast_radius.topology import Topology, build_topology
+from assess.score.result import Explanation, Provenance, Result
+from assess.words import sentence_list
+
+if TYPE_CHECKING:
+    from assess.score.assessment import Assessment
+    from assess.score.experiments.worth import Worth
+
+KEY = ["element_kind", "element"]
+PARTS = ["element_kind", "element", "about", "contribution"]
+RANKED = ("service", "ext")
+NAMED_MOST = 3  # services, and edges, in a sentence
+FEW = 1.0  # trials below which a call counts as hardly tried
+NOTHING = "No experiment would decide anything: no call of this fleet is in doubt."
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Experiments(Result):
+    """Which failure to try next; see `score_experiments`."""
+
+    name: ClassVar[str] = "experiments"
+    summary_columns: ClassVar[tuple[str, ...]] = (
+        "value",
+        "label_value",
+        "ranking_value",
+        "reach_n",
+        "impact",
+        "impact_hi",
+        "safest",
+        "edge",
+    )
+
+    def summary(self) -> pd.DataFrame:
+        """Return the few columns that a meeting needs; shares of a doubt are small."""
+        return self.frame[list(self.summary_columns)].round(3)
+
+    @property
+    def headline(self) -> str:
+        """The failure to try next, in a sentence."""
+        if self.frame.empty:
+            return NOTHING
+        kind, name = self.frame.index[0]
+        return f"Try next: fail {kind} {name}. {self.frame['why'].iloc[0]}"
+
+    def explain(self, service_id: str) -> Explanation:
+        """Explain which experiments would decide something about a service."""
+        known = self.details["decided"]["element"]
+        if service_id not in set(known):
+            raise AssessError(
+                f"there is no service {service_id!r} in this result",
+                hint=did_you_mean(service_id, known) or "see `assess show SNAPSHOT`",
+            )
+        parts = self.contributions
+        own = parts[parts["about"] == service_id]
+        table = own.sort_values("contribution", ascending=False, kind="stable")
+        text = f"No listed experiment would decide anything about {service_id}."
+        if len(table):
+            first = self.frame.loc[tuple(table[KEY].iloc[0])]
+            text = f"{table['element'].iloc[0]} first. {first['why']}"
+        return Explanation(f"{service_id}: experiments", text, table)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dictionary per experiment; ``decides`` is a list."""
+        rows = super().rows()
+        for row in rows:
+            row["decides"] = list(filter(None, row["decides"].split("; ")))
+        return rows
+
+
+class Known(NamedTuple):
+    """What the other scores say: the topology, who is decided, what each failure reaches."""
+
+    topology: Topology
+    trials: Floats
+    services: Integers
+    reach: pd.DataFrame
+
+
+def measure_experiments(assessment: Assessment) -> Experiments:
+    """Rank the failures that could be tried on the fleet of an assessment."""
+    # the arrays of this score need scipy, which no other score loads at once
+    from assess.score.experiments.worth import Doubt, chances, worth
+
+    inventory = assessment.inventory
+    policy = assessment.policy
+    blast = assessment.blast_radius
+    settings = policy["blast_radius"]
+    topology = build_topology(inventory, policy)
+    failures = observed_failures(inventory, topology)
+    every = np.ones(len(failures), bool)
+    learned = fit(Evidence.of(topology, failures), every, settings)
+    is_open = open_labels(assessment.what_next.frame, topology)
+    most = int(settings["decided_most"])
+    services = decided(blast.frame["impact"], is_open, topology, most)
+    down = chances(topology, blast.details["affected"])
+    doubt = Doubt.of(topology, learned)
+    value = worth(topology, down, doubt, services, is_open[services])
+    reach = blast.frame.reindex(topology.elements)
+    known = Known(topology, learned.tries, services, reach)
+    frame = _frame(known, value, settings)
+    parts = _contributions(known, value, frame)
+    named = topology.elements[services].to_frame(index=False)
+    named["label_open"] = is_open[services]
+    used = {"decided": named, "edges": _edges(known, value, doubt.variance)}
+    return Experiments(frame, parts, Provenance.of(inventory, policy), used)
+
+
+def open_labels(ranked: pd.DataFrame, topology: Topology) -> Floats:
+    """Return by element how open its label is: 1 as good as a coin, 0 settled, or no candidate."""
+    tops = ranked[["p_top", "p_top_neutral"]].astype("Float64")
+    coins = (4 * tops * (1 - tops)).max(axis=1)
+    is_open = np.zeros(len(topology.elements))
+    known = coins.reindex(topology.services).fillna(0.0)
+    is_open[: len(known)] = known.to_numpy("float64")  # the services come first
+    return is_open
+
+
+def decided(
+    impact: pd.Series,
+    is_open: Floats,
+    topology: Topology,
+    most: int,
+) -> Integers:
+    """Return the positions of what is decided: open labels first, then what loses most.
+
+    These are services and what lies outside. What services stand on is ranked as they are.
+    """
+    kinds = topology.elements.get_level_values(0)
+    loss = impact.reindex(topology.elements).fillna(0.0).to_numpy("float64")
+    order = np.lexsort((-loss, -is_open))
+    order = order[kinds.isin(RANKED)[order]]
+    return np.sort(order[:most])
+
+
+def _frame(known: Known, value: Worth, settings: Any) -> pd.DataFrame:
+    """Return the experiments that are worth something, best first, as far as they are listed."""
+    from assess.score.experiments.worth import safest
+
+    reach = known.reach
+    kinds = known.topology.elements.get_level_values(0)
+    can_try = kinds.isin(settings["tried_kinds"])
+    worths = np.where(can_try, value.value, 0.0)
+    order = np.lexsort(
+        (
+            np.arange(len(worths)),
+            reach["impact_hi"].to_numpy("float64"),
+            reach["services_down_n"].to_numpy("float64"),
+        )
+    )
+    best = order[np.argsort(-worths[order], kind="stable")]
+    listed = best[worths[best] > 0][: int(settings["experiments_most"])]
+    useful = order[worths[order] > 0]
+    share = float(settings["same_share"])
+    places = [safest(value, row, useful, share) for row in listed]
+    names = known.topology.elements
+    edges = [_edge(known, value, row) for row in listed]
+    decides = [_decides(known, value, row) for row in listed]
+    none = np.full(len(listed), np.nan)
+    labels = none if value.labels is None else value.labels[listed]
+    frame = pd.DataFrame(
+        {
+            "value": worths[listed],
+            "label_value": labels,
+            "ranking_value": value.ranking[listed],
+            "trials_n": np.asarray(value.told[listed].sum(axis=1)).ravel(),
+            "edge": [_arrow(known, edge) for edge in edges],
+            "decides": ["; ".join(each) for each in decides],
+            "safest": [" ".join(names[place]) for place in places],
+            "safest_reach_n": reach["services_down_n"].to_numpy()[places],
+        },
+        index=names[listed],
+    )
+    shown = ["impact", "impact_hi", "next_hi", "services_down_n"]
+    frame = frame.join(reach[shown]).rename(columns={"services_down_n": "reach_n"})
+    is_safer = listed != np.array(places)
+    rows = zip(edges, decides, is_safer, frame.itertuples(), strict=True)
+    told = [_Told(*row) for row in rows]
+    why = [_why(known, row) for row in told]
+    return frame.assign(why=np.array(why, object)).astype({"why": "str"})
+
+
+def _edge(known: Known, value: Worth, row: int) -> int:
+    """Return the edge of which the failure of an element teaches most."""
+    told = value.told[[row]]
+    gained = told.data * value.by_edge[told.indices]
+    return int(told.indices[gained.argmax()])
+
+
+def _decides(known: Known, value: Worth, row: int) -> list[str]:
+    """List the services about which the failure of an element decides most."""
+    shares = np.asarray((value.by_service @ value.told[[row]].T).todense()).ravel()
+    first = np.argsort(-shares, kind="stable")[:NAMED_MOST]
+    first = first[shares[first] > 0]
+    names = known.topology.elements.get_level_values(1)
+    return list(names[known.services[first]])
+
+
+def _arrow(known: Known, edge: int) -> str:
+    row = known.topology.edges.iloc[edge]
+    return f"{row['src']} -> {row['dst']}"
+
+
+def _services(n: int) -> str:
+    return "1 service" if n == 1 else f"{n} services"
+
+
+class _Told(NamedTuple):
+    """What is told of an experiment: its best edge, whom it decides, its row of the frame."""
+
+    edge: int
+    decides: list[str]
+    is_safer: bool
+    row: Any
+
+
+def _why(known: Known, told: _Told) -> str:
+    """Explain what an experiment decides, what it may cost, and where it is safer."""
+    row = told.row
+    edge = known.topology.edges.iloc[told.edge]
+    tries = known.trials[told.edge]
+    before = "nobody has tried yet"
+    if tries >= FEW:
+        before = f"{tries:.0f} failures have tried"
+    whom = sentence_list(told.decides, most=NAMED_MOST)
+    text = [
+        f"It shows whether {edge['src']} goes down with {edge['dst']}, which {before}.",
+        f"It takes {row.value:.1%} of what is uncertain about labels and the order of "
+        f"blast radii, most of it about {whom}.",
+        f"It can reach {_services(row.reach_n)}; {row.impact:.0%} of the fleet's "
+        f"criticality is expected to go down, at most {row.impact_hi:.0%}.",
+    ]
+    if told.is_safer:
+        text.append(
+            f"Safer, with at least half of the lesson: {row.safest}, which can reach "
+            f"{_services(row.safest_reach_n)}."
+        )
+    return " ".join(text)
+
+
+def _contributions(
+    known: Known,
+    value: Worth,
+    frame: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return the share of the doubt that each listed experiment takes, by service."""
+    rows = known.topology.elements.get_indexer(frame.index)
+    shares = (value.told[rows] @ value.by_service.T).tocoo()
+    row, service = shares.coords
+    table = frame.index[row].to_frame(index=False)
+    names = known.topology.elements.get_level_values(1)
+    table["about"] = names[known.services[service]]
+    halves = 1 if value.labels is None else 2
+    table["contribution"] = shares.data / halves
+    return table[PARTS]
+
+
+def _edges(
+    known: Known,
+    value: Worth,
+    variance: Floats,
+) -> pd.DataFrame:
+    """Return by edge the trials so far, its standard deviation, and what one trial more takes."""
+    edges = known.topology.edges[["src", "dst", "kinds"]]
+    halves = 1 if value.labels is None else 2
+    table = edges.assign(
+        tries_n=known.trials,
+        sd=np.sqrt(variance),
+        value=value.by_edge / halves,
+    )
+    return table.sort_values("value", ascending=False, kind="stable", ignore_index=True)

@@ -1,0 +1,224 @@
+"""Builds: what Dockerfiles and Containerfiles build on, and where their packages come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from assess.image_ref import parse_image
+from assess.inventory import BUILD
+from assess.sources.base import Batch, Call, Name, Row, Source, paths_of
+from assess.sources.builds.dockerfile import Build, Stage, expand, read_build
+from assess.sources.builds.packages import sources_of, tools_of
+from assess.sources.csv_records import rows
+from assess.sources.deadline import Deadline
+from assess.sources.dumps import files_below, read_text
+from assess.sources.failure import HINTS, failure
+from assess.sources.redact import is_secret, keep_env, keep_labels, secret_names
+from assess.sources.unit import runs_as_root
+
+UNREAD = "unknown"  # a list of package sources that the build brings as a file
+SCRATCH = "scratch"  # no image: nothing is pulled
+MAX_FILE_BYTES = 1 << 20
+_NAMES = ("dockerfile", "containerfile")
+
+
+class BuildsSource(Source):
+    """Reads Dockerfiles: one file, a list, or all below a directory."""
+
+    type = "builds"
+    options: tuple[str, ...] = ("path",)
+    fills: tuple[str, ...] = ("services", "workloads")
+    needs = "read access to the files; of their arguments and variables no value is kept"
+    dump = (
+        "the files themselves, or a directory that holds them, named after their services"
+    )
+
+    def check(self, options: Row) -> list[str]:
+        """List problems of the options."""
+        return [] if paths_of(options) else ["path names no file"]
+
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+        """Read every file; one that cannot be read costs itself only."""
+        batch = Batch()
+        batch.rows |= {frame: [] for frame in self.fills}
+        for scope, file in _files(options, base, batch):
+            call = batch.call(scope, "read")
+            call.take(())
+            if not deadline.left:
+                call.hint(HINTS["timeout"])
+                continue
+            with call:
+                _read(scope, file, call, batch)
+        return batch
+
+
+def _files(options: Row, base: Path, batch: Batch) -> Iterator[tuple[str, Path]]:
+    """List the files that ``path`` names; of a directory those that are called like builds."""
+    for name in paths_of(options):
+        try:
+            found = files_below(name, base, options, batch, is_build_file)
+        except OSError as error:
+            batch.cover(name, "read", **failure(error))
+            continue
+        if found == []:
+            hint = "it holds no Dockerfile or Containerfile"
+            batch.cover(name, "read", "empty", hint=hint)
+        yield from [(name, base / name)] if found is None else found
+
+
+def is_build_file(file: Path) -> bool:
+    """Return whether a file is called like a build: Dockerfile, Dockerfile.web, web.dockerfile."""
+    name = file.name.lower()
+    if name.endswith((".dockerignore", ".containerignore", ".md", ".bak", ".orig", "~")):
+        return False
+    return name.startswith(_NAMES) or name.endswith(tuple(f".{n}" for n in _NAMES))
+
+
+def _read(scope: str, file: Path, call: Call, batch: Batch) -> None:
+    text = read_text(file, call.row, MAX_FILE_BYTES)
+    if text is None:
+        call.status(call.outcome)
+        return
+    build = read_build(text)
+    if not build.stages:
+        raise ValueError("it has no FROM: it is no Dockerfile")
+    names = service_names(build, file)
+    found = workload_rows(build, scope, names)
+    batch.add("workloads", *call.take(found))
+    batch.add("services", *call.take([service_row(build, names)]))
+    hidden = sum(row["image_ref"] is None for row in found)
+    redacted_n = len(build.settings)
+    call.count(unmapped_n=build.unread_n + hidden, redacted_n=redacted_n)
+    if hidden:
+        hint = f"{hidden} bases hang on an argument without a default: give it one"
+        call.status("partial", hint)
+
+
+def workload_rows(build: Build, scope: str, names: tuple[Name, ...]) -> list[Row]:
+    """Return a row for each image that a build pulls: bases of stages, then what it copies from."""
+    roots = build.roots()
+    shared = {
+        "names": names,
+        "source_kind": BUILD,
+        "state": "declared",
+        "inspect_status": "declared",
+        "secret_like_env_n": sum(is_secret(*pair) for pair in build.settings),
+        "secret_env_names": secret_names(build.settings),
+        "env_names_n": len({name for name, _ in build.settings}),
+    }
+    found = []
+    for root in build.stages:
+        stages = [s for s, of in zip(build.stages, roots, strict=True) if of is root]
+        if not stages or root.base == SCRATCH:
+            continue
+        own = _packages(stages) | {"user_root": _is_root(build, stages)}
+        found.append(shared | _image(root.base) | own | {"name": root.name})
+    found += [shared | _image(image) | {"name": image} for image in _copied(build)]
+    for number, row in enumerate(found):
+        row["workload_id"] = f"build:{scope}#{number}"
+    return found
+
+
+def _image(text: str | None) -> Row:
+    parsed = parse_image(text or "")
+    image = text if parsed.repository else None
+    return {"image_ref": image, **parsed.columns()}
+
+
+def _packages(stages: list[Stage]) -> Row:
+    """Return what the stages on one base install; unknown where they bring lists of their own."""
+    texts = [text for stage in stages for text in stage.texts]
+    is_hidden = any(stage.copies_sources for stage in stages)
+    found = [sources_of(texts)] + [UNREAD] * is_hidden
+    return {
+        "package_tools": tools_of(texts),
+        "package_sources": ";".join(filter(None, found)) or None,
+    }
+
+
+def _is_root(build: Build, stages: list[Stage]) -> bool | None:
+    """Return whether what is built runs as root; a base may name another user."""
+    last = build.stages[-1]
+    if last not in stages:
+        return None
+    user = next((s.user for s in build.chain(last) if s.user is not None), None)
+    return None if user is None else runs_as_root(user)
+
+
+def _copied(build: Build) -> list[str]:
+    """Return the images that stages copy or mount from, those of other stages left out."""
+    own = {name.lower() for stage in build.stages for name in (stage.name,)}
+    own |= {str(number) for number in range(len(build.stages))}
+    found = [image for stage in build.stages for image in stage.copied_from]
+    known = {stage.base for stage in build.stages}
+    images = [i for i in found if i.lower() not in own and i not in known]
+    return [
+        i for i in dict.fromkeys(images) if parse_image(i).repository and i != SCRATCH
+    ]
+
+
+def service_row(build: Build, names: tuple[Name, ...]) -> Row:
+    """Return what a build shows of its service: a health check, and secrets that stay in the image.
+
+    That it has none of them says nothing: what runs the image may bring them.
+    """
+    chain = build.chain(build.stages[-1])
+    checked = next(
+        (s.health_checked for s in chain if s.health_checked is not None), None
+    )
+    has_secret = any(is_secret(*pair) for pair in build.settings)
+    return {
+        "names": names,
+        "health_checked": checked or None,
+        "secrets_in_image": has_secret or None,
+    }
+
+
+def service_names(build: Build, file: Path) -> tuple[Name, ...]:
+    """Return the names of the service that a file builds, best first."""
+    last = build.stages[-1]
+    labels, _ = keep_labels(last.labels)
+    naming = keep_env(last.variables)["naming"]
+    title = expand(last.labels.get("org.opencontainers.image.title", ""), last.variables)
+    found = (
+        (labels.get("assess.service"), "label", 1.0),
+        (naming.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
+        (naming.get("DD_SERVICE"), "telemetry-env", 0.8),
+        (_suffix(file), "build-file", 0.7),
+        (
+            title if title.isprintable() and not is_secret("", title) else "",
+            "label",
+            0.65,
+        ),
+        ("" if _suffix(file) else _directory(file), "build-directory", 0.6),
+    )
+    return tuple(Name(name, rule, trust) for name, rule, trust in found if name)
+
+
+def _suffix(file: Path) -> str:
+    """Return what the name of a file adds to Dockerfile; empty for a variant such as dev."""
+    lower = file.name.lower()
+    for word in _NAMES:
+        if lower.endswith(f".{word}"):
+            name = file.name[: -len(word) - 1]
+            break
+        if lower.startswith(word):
+            name = file.name[len(word) :].strip(".-_")
+            break
+    else:
+        return ""
+    return "" if name.lower() in _words("variant") else name
+
+
+def _directory(file: Path) -> str:
+    """Return the directory that a build is named after: the first one with a name of its own."""
+    parents = [parent.name for parent in file.resolve().parents]
+    named = (name for name in parents if name and name.lower() not in _words("directory"))
+    return next(named, "")
+
+
+@cache
+def _words(kind: str) -> frozenset[str]:
+    return frozenset(r["word"] for r in rows("builds/words") if r["kind"] == kind)

@@ -1,0 +1,223 @@
+"""Apps: what a provider runs for somebody, and the rows that follow from it.
+
+Nobody sees the hosts of a platform. Each replica has one that its provider patches, as a task on
+Fargate has; replicas that are only declared share one, since nothing shows that they are apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from assess import frames
+from assess.frames import EXTERNAL
+from assess.sources.base import Batch, Name, Row
+from assess.sources.edges.rows import dependency_row, distinct, needs
+from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.replica import MAX_DECLARED, declared_rows, replica_rows
+from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
+
+EVIDENCE = "platform-store"
+STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """One revision of an app."""
+
+    version: str
+    at: datetime
+    status: str | None = None
+
+
+@dataclass(frozen=True)
+class App:
+    """One service or job of a platform, in one region."""
+
+    name: str
+    platform: str  # as the reference facts know it
+    provider: str
+    account: str = ""  # project or subscription
+    region: str = ""
+    space: str = ""  # in which its name is an address: an environment
+    unit: Unit = field(default_factory=lambda: Unit((), "kubernetes"))
+    least: int | None = None  # replicas that are always kept
+    most: int | None = None
+    running_n: int = 0  # replicas that something shows
+    is_stopped: bool = False
+    is_job: bool = False
+    is_public: bool | None = None
+    ships_logs: bool | None = None
+    hosts: tuple[str, ...] = ()  # names by which others reach it
+    stores: tuple[str, ...] = ()  # managed ones that it mounts
+    created_at: datetime | None = None
+    deploys: tuple[Deploy, ...] = ()
+    digests: dict[str, str] = field(default_factory=dict)  # by container
+    columns: Row = field(
+        default_factory=dict
+    )  # of its workloads, beside those of the unit
+
+    @property
+    def key(self) -> str:
+        """Where it is, and its name."""
+        parts = filter(None, (self.region, self.space, self.name))
+        return f"{self.platform.replace(' ', '-')}:{'/'.join(parts)}"
+
+
+def to_rows(apps: Iterable[App], rule: str, scope: str) -> Batch:
+    """Return the rows of all apps of a platform; the same name in two regions is one service."""
+    batch = Batch()
+    siblings = Siblings()
+    named = [replace(app, unit=_with_names(app, rule)) for app in apps]
+    services = []
+    for app in named:
+        siblings.add(app.unit.callee, *app.hosts)
+        siblings.add(app.unit.callee, app.name, space=app.space or app.region)
+        services.append(_service(app))
+        _add_replicas(batch, app)
+    batch.add("services", *_merged(services))
+    for app in named:
+        batch.add("dependencies", *_needs(app, siblings))
+        batch.add("activities", *_deploys(app))
+    share(batch.rows["mounts"])
+    if note := unread_note(app.unit for app in named):
+        batch.cover(scope, "references", **note)
+    return batch
+
+
+def _with_names(app: App, rule: str) -> Unit:
+    own = Name(app.name, f"{rule}-name", 0.95, app.account)
+    inner = [Name(name, by, trust) for name, by, trust in app.unit.inner_names if name]
+    return replace(app.unit, names=(*app.unit.names, own, *inner))
+
+
+def _service(app: App) -> Row:
+    """Return the row of the services frame."""
+    row = service_row(app.unit)
+    sizes = frames.row("services", asg_min=app.least, asg_max=app.most)
+    if app.ships_logs is not None:
+        row["logs_exported"] = app.ships_logs
+    if not app.is_job:
+        row |= sizes
+    return row | {"public": app.is_public, "addresses": ";".join(app.hosts) or None}
+
+
+def _merged(services: list[Row]) -> list[Row]:
+    """Merge the rows of an app in several regions: what it keeps there adds up."""
+    merged = merge_services(services)
+    for row in merged:
+        group = [other for other in services if other["names"][0] == row["names"][0]]
+        for column in ("asg_min", "asg_max"):
+            counts = [other.get(column) for other in group]
+            row[column] = None if None in counts else sum(counts)
+        row["addresses"] = ";".join(filter(None, (o["addresses"] for o in group))) or None
+        if any(other["public"] for other in group):
+            row["public"] = True
+    return merged
+
+
+def _add_replicas(batch: Batch, app: App) -> None:
+    """Add replicas that run, else those that are declared, each with the host that it needs."""
+    running_n = min(app.running_n, MAX_DECLARED)
+    for number in range(1, running_n + 1):
+        host = _host(app, str(number))
+        replica = {
+            "names": app.unit.names,
+            "workload_id": f"{app.key}/{number}",
+            "state": "running",
+            "inspect_status": "ok",
+            **_shared(app, host),
+        }
+        _add(batch, app, [host], *replica_rows(app.unit, replica))
+    if not running_n:
+        host = _host(app, "declared")
+        # what is scaled to zero still says of what it is made
+        wanted = max(app.least or 0, 1)
+        rows, mounts = declared_rows(app.unit, app.key, wanted, _shared(app, host))
+        for row in rows:
+            row["inspect_status"] = "ok"  # it is deployed as it is described
+            if app.is_stopped:
+                row["state"] = STOPPED
+        _add(batch, app, [host], rows, mounts)
+
+
+def _add(
+    batch: Batch, app: App, hosts: list[Row], workloads: list[Row], mounts: list[Row]
+) -> None:
+    for row in workloads:
+        digest = app.digests.get(row["name"]) or app.digests.get("")
+        if digest and (row["name"] in app.digests or row["container_role"] != "sidecar"):
+            row["image_digest"] = digest
+    batch.add("hosts", *hosts)
+    batch.add("workloads", *workloads)
+    batch.add("mounts", *mounts)
+
+
+def _shared(app: App, host: Row) -> Row:
+    """Return the columns that all replicas of an app have in common."""
+    return {
+        "host_id": host["host_id"],
+        "cluster": app.space or None,
+        "namespace": app.account or None,
+        "name": app.unit.container or app.name,
+        "source_kind": "task",
+        "created_at": app.created_at,
+        **app.columns,
+    }
+
+
+def _host(app: App, part: str) -> Row:
+    """Return the host of a replica, which its provider patches."""
+    parts = [part for part in app.unit.containers if part.role != "init"]
+    cpus = [part.cpu_limit for part in parts]
+    sizes = [part.memory_limit_bytes for part in parts]
+    cpu = None if None in cpus else sum(filter(None, cpus))
+    memory = None if None in sizes else sum(filter(None, sizes))
+    return frames.row(
+        "hosts",
+        host_id=f"{app.key}/{part}",
+        provider=app.provider,
+        account=app.account or None,
+        region=app.region or None,
+        managed_by="provider",
+        provider_version=app.platform,
+        os_family="linux",
+        vcpus=int(cpu) if cpu and cpu >= 1 else None,
+        memory_bytes=memory or None,
+        state="running" if app.running_n else None,
+    )
+
+
+def _needs(app: App, siblings: Siblings) -> list[Row]:
+    """Return what an app needs: the stores that it mounts, and what its texts name."""
+    caller: Callee = app.unit.callee
+    rows: list[Row] = [
+        dependency_row(app.unit.names[0], f"{EXTERNAL}{store}", "data", EVIDENCE)
+        for store in app.stores
+    ]
+    space = app.space or app.region
+    rows += needs(caller, app.unit.mentions, siblings, space=space)
+    return distinct(rows)
+
+
+def _deploys(app: App) -> list[Row]:
+    """Return the revisions of an app, each a deployment."""
+    ordered = sorted(app.deploys, key=lambda deploy: deploy.at)
+    before: Any = None
+    rows = []
+    for deploy in ordered:
+        row = frames.row(
+            "activities",
+            activity_id=f"{app.key}/{deploy.version}",
+            group=app.space or None,
+            kind="deploy",
+            started_at=deploy.at,
+            status=deploy.status,
+            from_version=before,
+            to_version=deploy.version,
+        )
+        rows.append(row | {"names": app.unit.names})
+        before = deploy.version
+    return rows

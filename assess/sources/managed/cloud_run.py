@@ -1,0 +1,410 @@
+"""Cloud Run: services, jobs and worker pools, as version 1 (Knative's) or 2 of its API has them."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from assess.sources.base import Name, Row
+from assess.sources.dumps import decode_values
+from assess.sources.edges.address import may_be_address
+from assess.sources.edges.rows import command_line
+from assess.sources.kubernetes.pods import quantity
+from assess.sources.listing import Found
+from assess.sources.managed.apps import App, Deploy
+from assess.sources.unit import Mount, Unit
+from assess.sources.values import dicts, dig, integer, moment, table, text, texts
+from assess.sources.volumes import export_id
+
+PLATFORM = "cloud run"
+_RUN = "run.googleapis.com/"
+_KNATIVE = "autoscaling.knative.dev/"
+_LOCATION = "cloud.googleapis.com/location"
+_SERVICE = "serving.knative.dev/service"
+_PATH = re.compile(
+    r"projects/(?P<account>[^/]+)/locations/(?P<region>[^/]+)"
+    r"/(?P<kind>services|jobs|workerPools)/(?P<name>[^/]+)(?:/(?P<below>[a-z]+)/(?P<id>[^/]+))?"
+)
+_KINDS = {  # of version 1
+    "Service": "services",
+    "WorkerPool": "services",
+    "Job": "jobs",
+    "Revision": "revisions",
+    "Execution": "executions",
+    "Task": "executions",
+}
+_GROUPS = ("serving.knative.dev/", _RUN)
+# what the platform gives to a container that asks for nothing
+_CPU = 1.0
+_MEMORY = 512 << 20
+_STOP_S = 10.0  # from SIGTERM to the end
+_INSIDE = ("internal", "INGRESS_TRAFFIC_INTERNAL_ONLY")
+
+
+def kind_of(document: Row) -> str:
+    """Return the list that a description belongs to; empty for anything else."""
+    if document.get("apiVersion"):
+        is_ours = text(document, "apiVersion").startswith(_GROUPS)
+        return _KINDS.get(text(document, "kind"), "") if is_ours else ""
+    path = _PATH.fullmatch(text(document, "name"))
+    if path is None:
+        return ""
+    if path["below"]:
+        return path["below"] if path["below"] in _KINDS.values() else ""
+    return "jobs" if path["kind"] == "jobs" else "services"
+
+
+def identity(item: Row) -> Hashable:
+    """Return where a description is from, and its name."""
+    place = _place(item)
+    return *place.values(), text(item, "kind") or text(item, "name")
+
+
+def _place(item: Row) -> dict[str, str]:
+    """Return project, region and name; of a revision also those of its service."""
+    if path := _PATH.fullmatch(text(item, "name")):
+        return {
+            "account": path["account"],
+            "region": path["region"],
+            "name": path["name"],
+            "id": path["id"] or "",
+        }
+    meta = table(item, "metadata")
+    own = text(meta, "name")
+    service = text(meta, "labels", _SERVICE) if item.get("kind") == "Revision" else own
+    return {
+        "account": text(meta, "namespace"),
+        "region": text(meta, "labels", _LOCATION),
+        "name": service,
+        "id": own if service != own else "",
+    }
+
+
+def to_apps(lists: Found) -> list[App]:
+    """Read all services and jobs, with what their revisions tell of them."""
+    revisions: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for revision in lists.get("revisions", ()):
+        revisions[_where(revision)].append(revision)
+    apps = [
+        _to_app(item, revisions[_where(item)], is_job=kind == "jobs")
+        for kind in ("services", "jobs")
+        for item in lists.get(kind, ())
+    ]
+    return [app for app in apps if app.name]
+
+
+def _where(item: Row) -> tuple[str, ...]:
+    place = _place(item)
+    return place["account"], place["region"], place["name"]
+
+
+def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
+    """Read one service or job."""
+    account, region, name = _where(item)
+    template, notes = _template(item)
+    pod = table(template, "spec") or template
+    if is_job:  # a job has executions, which have tasks
+        inner = table(pod, "template")
+        pod = table(inner, "spec") or inner
+    unit = _with_pod(pod, notes, is_job=is_job)
+    named = text(_labels(item), "assess.service")
+    least, most = _scale(item, notes)
+    latest = _latest(item)
+    is_kept = _is_ready(item) and not is_job
+    return App(
+        name=name,
+        platform=PLATFORM,
+        provider="gcp",
+        account=account,
+        region=region,
+        unit=replace(unit, names=(Name(named, "label", 1.0),) if named else ()),
+        least=least,
+        most=most,
+        # so many are kept warm once the newest revision is ready
+        running_n=least if is_kept else 0,
+        is_job=is_job,
+        is_public=_is_public(item),
+        ships_logs=True,  # of every container, by the platform itself
+        hosts=tuple(_hosts(item)),
+        stores=tuple(_stores(pod, notes)),
+        created_at=moment(item, "createTime")
+        or moment(item, "metadata", "creationTimestamp"),
+        deploys=tuple(_deploys(revisions)),
+        digests=_digests(latest, revisions),
+        columns={"started_at": None},
+    )
+
+
+def _template(item: Row) -> tuple[Row, Row]:
+    """Return what replicas are made from, and its annotations."""
+    template = table(item, "spec", "template") or table(item, "template")
+    notes = table(template, "metadata", "annotations") or table(template, "annotations")
+    return template, notes
+
+
+def _labels(item: Row) -> Row:
+    return table(item, "metadata", "labels") or table(item, "labels")
+
+
+def _notes(item: Row) -> Row:
+    return table(item, "metadata", "annotations") or table(item, "annotations")
+
+
+def _scale(item: Row, notes: Row) -> tuple[int, int | None]:
+    """Return the least and most replicas; nothing is kept unless it is asked for."""
+    own = _notes(item)
+    whole = table(item, "scaling")
+    each = table(item, "template", "scaling")
+    manual = _first_of(
+        integer(own, f"{_RUN}manualInstanceCount"),
+        integer(whole, "manualInstanceCount"),
+    )
+    if manual is not None:
+        return manual, manual
+    least = [
+        integer(own, f"{_RUN}minScale"),
+        integer(notes, f"{_KNATIVE}minScale"),
+        integer(whole, "minInstanceCount"),
+        integer(each, "minInstanceCount"),
+    ]
+    most = _first_of(
+        integer(own, f"{_RUN}maxScale"),
+        integer(notes, f"{_KNATIVE}maxScale"),
+        integer(whole, "maxInstanceCount"),
+        integer(each, "maxInstanceCount"),
+    )
+    return max(filter(None, least), default=0), most
+
+
+def _first_of(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _is_ready(item: Row) -> bool:
+    """Return whether the newest revision is up."""
+    conditions = dicts(item, "status", "conditions")
+    ready = {text(c, "status") for c in conditions if text(c, "type") == "Ready"}
+    return ready == {"True"} or dig(item, "terminalCondition", "state") in (
+        "CONDITION_SUCCEEDED",
+    )
+
+
+def _is_public(item: Row) -> bool | None:
+    """Return whether customers reach it; None where callers may have to identify themselves."""
+    ingress = text(_notes(item), f"{_RUN}ingress") or text(item, "ingress")
+    if ingress in _INSIDE:
+        return False
+    is_open = item.get("invokerIamDisabled") is True
+    is_open |= text(_notes(item), f"{_RUN}invoker-iam-disabled") == "true"
+    return True if is_open and ingress in ("all", "INGRESS_TRAFFIC_ALL") else None
+
+
+def _hosts(item: Row) -> Iterator[str]:
+    """List the names by which others reach a service."""
+    listed, _ = decode_values(text(_notes(item), f"{_RUN}urls") or "[]")
+    own = [text(item, "status", "url"), text(item, "uri")]
+    found = [*own, *texts(item, "urls"), *texts(listed)]
+    hosts = (url.partition("://")[2].partition("/")[0] for url in found)
+    yield from dict.fromkeys(filter(None, hosts))
+
+
+# ---- containers ----
+
+
+def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
+    """Read the containers of a replica; the one with a port takes the requests."""
+    containers = dicts(pod, "containers")
+    with_port = [c for c in containers if dicts(c, "ports")]
+    main = next(iter([*with_port, *containers]), {})
+    volumes = {text(v, "name"): v for v in dicts(pod, "volumes")}
+    beside = [
+        replace(_to_unit(c, volumes), role="sidecar") for c in containers if c is not main
+    ]
+    for number, unit in enumerate(beside, start=2):  # a lone one needs no name
+        beside[number - 2] = replace(unit, container=unit.container or f"c{number}")
+    unit = _to_unit(main, volumes)
+    retries = integer(pod, "maxRetries")
+    restarts = "no" if retries == 0 else "on-failure"
+    checked = any(_is_checked(container) for container in containers)
+    return replace(
+        unit,
+        role="main" if beside else None,
+        beside=tuple(beside),
+        mounts=(*unit.mounts, *_sockets(notes)),
+        restart_policy=restarts if is_job else "always",
+        kind=_kind(main, is_job=is_job),
+        health_checked=None if is_job else checked,
+    )
+
+
+def _kind(main: Row, *, is_job: bool) -> str:
+    if is_job:
+        return "job"
+    return "web" if dicts(main, "ports") else "worker"
+
+
+def _is_checked(container: Row) -> bool:
+    """Return whether something asks for health; the platform's own probe waits for a port only."""
+    startup = table(container, "startupProbe")
+    probes = [container.get("livenessProbe"), container.get("readinessProbe")]
+    return any(probes) or bool(startup.get("httpGet") or startup.get("grpc"))
+
+
+def _to_unit(container: Row, volumes: dict[str, Row]) -> Unit:
+    """Read one container."""
+    limits = table(container, "resources", "limits")
+    cpu = quantity(limits, "cpu") or _CPU
+    memory = integer(quantity(limits, "memory")) or _MEMORY
+    pairs = [(text(e, "name"), e) for e in dicts(container, "env") if text(e, "name")]
+    secret = [name for name, entry in pairs if _source(entry)]
+    ports = [integer(port, "containerPort") for port in dicts(container, "ports")]
+    return Unit(
+        names=(),
+        # its API and its revisions are those of Knative
+        platform="kubernetes",
+        container=text(container, "name"),
+        image=text(container, "image"),
+        environment=tuple((name, text(entry, "value")) for name, entry in pairs),
+        texts=command_line(container, "command", "args"),
+        unread=tuple(f"variable {name}" for name in secret if may_be_address(name)),
+        ports=tuple(f"{port}/tcp" for port in ports if port),
+        mounts=tuple(_mounts(container, volumes)),
+        memory_limit_bytes=memory,
+        memory_request_bytes=memory,
+        memory_unlimited=False,
+        cpu_limit=cpu,
+        cpu_request=cpu,
+        # the platform offers none of these
+        privileged=False,
+        host_network=False,
+        host_pid=False,
+        readonly_root=False,
+        caps_added_n=0,
+        stop_timeout_s=_STOP_S,
+        config_external=True if pairs else None,
+    )
+
+
+def _source(entry: Row) -> Row:
+    """Return what a variable refers to instead of having a value."""
+    return table(entry, "valueFrom") or table(entry, "valueSource")
+
+
+# ---- storage ----
+
+
+def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
+    for entry in dicts(container, "volumeMounts"):
+        target = text(entry, "mountPath")
+        volume = volumes.get(text(entry, "name"), {})
+        is_writable = entry.get("readOnly") is not True
+        yield _with_volume(Mount(target, "", is_writable=is_writable), volume)
+
+
+def _with_volume(mount: Mount, volume: Row) -> Mount:
+    """Add what is behind a mount."""
+    if isinstance(volume.get("secret"), dict):
+        return replace(mount, type="config", source_class="config", is_writable=False)
+    if isinstance(volume.get("cloudSqlInstance"), dict):
+        return replace(mount, type="cloudsql", source_class="socket")
+    if isinstance(volume.get("emptyDir"), dict):  # always in memory
+        return replace(mount, type="tmpfs")
+    nfs = table(volume, "nfs")
+    is_writable = mount.is_writable and nfs.get("readOnly") is not True
+    if nfs:
+        export = export_id(text(nfs, "server"), text(nfs, "path"))
+        name = text(volume, "name")
+        return replace(
+            mount,
+            type="volume",
+            volume=name,
+            driver="nfs",
+            shared_as=export,
+            is_remote=True,
+            is_writable=is_writable,
+        )
+    bucket, is_readonly = _bucket(volume)
+    return replace(
+        mount,
+        type="volume",
+        volume=bucket or text(volume, "name") or None,
+        driver="gcs" if bucket else None,
+        shared_as=f"gcs/{bucket}" if bucket else None,
+        is_remote=True,
+        is_writable=is_writable and not is_readonly,
+    )
+
+
+def _bucket(volume: Row) -> tuple[str, bool]:
+    """Return the bucket behind a volume, and whether it may only be read; empty for none."""
+    csi = table(volume, "csi")
+    named = text(volume, "gcs", "bucket") or text(csi, "volumeAttributes", "bucketName")
+    is_readonly = dig(volume, "gcs", "readOnly") is True or csi.get("readOnly") is True
+    return named, is_readonly
+
+
+def _instances(notes: Row) -> list[str]:
+    """List the Cloud SQL instances that annotations connect."""
+    listed = text(notes, f"{_RUN}cloudsql-instances").split(",")
+    return [name.strip() for name in listed if name.strip()]
+
+
+def _sockets(notes: Row) -> Iterator[Mount]:
+    """Return the directory of sockets that leads to the instances in annotations."""
+    if _instances(notes):
+        yield Mount("/cloudsql", "cloudsql", source_class="socket")
+
+
+def _stores(pod: Row, notes: Row) -> Iterator[str]:
+    """List the managed stores that a replica mounts."""
+    for instance in _instances(notes):
+        yield f"cloudsql/{instance}"
+    for volume in dicts(pod, "volumes"):
+        for instance in texts(volume, "cloudSqlInstance", "instances"):
+            yield f"cloudsql/{instance}"
+        bucket, _ = _bucket(volume)
+        if bucket:
+            yield f"gcs/{bucket}"
+        if server := text(volume, "nfs", "server"):
+            yield server
+
+
+# ---- revisions ----
+
+
+def _latest(item: Row) -> str:
+    """Return the name of the revision that takes the requests."""
+    listed = text(item, "status", "latestReadyRevisionName")
+    return listed or text(item, "latestReadyRevision").rpartition("/")[2]
+
+
+def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
+    for revision in revisions:
+        at = moment(revision, "createTime")
+        at = at or moment(revision, "metadata", "creationTimestamp")
+        version = _place(revision)["id"]
+        if at and version:
+            yield Deploy(version, at, "completed" if _is_ready(revision) else None)
+
+
+def _digests(latest: str, revisions: list[Row]) -> dict[str, str]:
+    """Return the digests that the newest revision runs, by container; ``""`` is a lone one."""
+    found: dict[str, str] = {}
+    for revision in revisions:
+        if _place(revision)["id"] != latest:
+            continue
+        whole = text(revision, "status", "imageDigest").rpartition("@")[2]
+        named = [
+            *dicts(revision, "status", "containerStatuses"),
+            *dicts(revision, "containers"),
+        ]
+        for entry in named:
+            ref = text(entry, "imageDigest") or text(entry, "image")
+            digest = ref.rpartition("@")[2]
+            found[text(entry, "name")] = digest
+        if not named:
+            found[""] = whole
+    return {name: value for name, value in found.items() if value.startswith("sha256:")}

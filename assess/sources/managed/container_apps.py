@@ -1,0 +1,354 @@
+"""Azure: apps and jobs of Container Apps, and groups of Container Instances, as ``az`` lists them."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from assess.sources.base import Name, Row
+from assess.sources.edges.address import may_be_address
+from assess.sources.edges.rows import command_line
+from assess.sources.kubernetes.pods import quantity
+from assess.sources.listing import Found
+from assess.sources.managed.apps import App, Deploy
+from assess.sources.unit import Mount, Unit
+from assess.sources.values import dicts, integer, moment, number, table, text
+
+APPS = "container apps"
+INSTANCES = "container instances"
+_KINDS = {
+    "microsoft.app/containerapps": "apps",
+    "microsoft.app/jobs": "jobs",
+    "microsoft.app/managedenvironments": "environments",
+    "microsoft.app/containerapps/revisions": "revisions",
+    "microsoft.containerinstance/containergroups": "groups",
+}
+_ID = re.compile(r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/(.+)", re.I)
+_GB = 10**9  # Container Instances take decimal ones
+_STOP_S = 30.0  # unless an app says otherwise
+_MOST = 10  # replicas of an app that says nothing of it
+_POLICIES = {"Always": "always", "OnFailure": "on-failure", "Never": "no"}
+_FILES = ("azurefile", "nfsazurefile", "smb")
+_LOGS = {"log-analytics": True, "azure-monitor": True, "none": False}
+
+
+def kind_of(document: Row) -> str:
+    """Return the list that a description belongs to; empty for anything else."""
+    return _KINDS.get(text(document, "type").lower(), "")
+
+
+def identity(item: Row) -> Hashable:
+    """Return the id of a resource, which does not tell capital letters."""
+    return text(item, "id").lower() or id(item)
+
+
+def _own(item: Row) -> Row:
+    """Return what a resource says of itself, which some releases of ``az`` lift up."""
+    return {**item, **table(item, "properties")}
+
+
+def _region(item: Row) -> str:
+    """Return a region by its name, not as people write it: ``West Europe``."""
+    return text(item, "location").lower().replace(" ", "")
+
+
+def to_apps(lists: Found) -> list[App]:
+    """Read all apps, jobs and groups."""
+    environments = {identity(e): _own(e) for e in lists.get("environments", ())}
+    revisions: dict[str, list[Row]] = defaultdict(list)
+    for revision in lists.get("revisions", ()):
+        above = text(revision, "id").lower().partition("/revisions/")[0]
+        revisions[above].append(_own(revision))
+    apps = [
+        _to_app(item, environments, revisions[text(item, "id").lower()], is_job=is_job)
+        for kind, is_job in (("apps", False), ("jobs", True))
+        for item in lists.get(kind, ())
+    ]
+    apps += [_to_group(item) for item in lists.get("groups", ())]
+    return [app for app in apps if app.name]
+
+
+def _place(item: Row) -> Row:
+    """Return the columns of an app that say where it is."""
+    found = _ID.match(text(item, "id"))
+    subscription = found[1] if found else ""
+    named = text(table(item, "tags"), "assess.service")
+    return {
+        "name": text(item, "name"),
+        "provider": "azure",
+        "account": subscription,
+        "region": _region(item),
+        "named": (Name(named, "label", 1.0),) if named else (),
+    }
+
+
+# ---- Container Apps ----
+
+
+def _to_app(
+    item: Row, environments: Mapping[Any, Row], revisions: list[Row], *, is_job: bool
+) -> App:
+    """Read one app or job."""
+    own = _own(item)
+    template = table(own, "template")
+    settings = table(own, "configuration")
+    ingress = table(settings, "ingress")
+    home = text(own, "managedEnvironmentId") or text(own, "environmentId")
+    environment = environments.get(home.lower(), {})
+    place = _place(item)
+    unit = _with_template(template, ingress, settings, is_job=is_job)
+    scale = table(template, "scale")
+    least = integer(scale, "minReplicas") or 0  # nothing is kept unless it is asked for
+    is_stopped = text(own, "runningStatus") == "Stopped"
+    is_kept = text(own, "runningStatus") == "Running" and not is_job
+    running = [integer(r, "replicas") for r in revisions if r.get("active") is True]
+    counted = None if None in running or not running else sum(filter(None, running))
+    fqdn = text(ingress, "fqdn")
+    return App(
+        platform=APPS,
+        unit=replace(unit, names=place.pop("named")),
+        space=home.rpartition("/")[2],
+        least=least,
+        most=_MOST if scale.get("maxReplicas") is None else integer(scale, "maxReplicas"),
+        running_n=counted if counted is not None else least * is_kept,
+        is_stopped=is_stopped,
+        is_job=is_job,
+        is_public=_is_public(ingress, environment),
+        ships_logs=_ships_logs(environment),
+        hosts=(fqdn,) if fqdn else (),
+        stores=tuple(_stores(template)),
+        created_at=moment(item, "systemData", "createdAt"),
+        deploys=tuple(_deploys(revisions)),
+        **place,
+    )
+
+
+def _is_public(ingress: Row, environment: Row) -> bool | None:
+    """Return whether customers reach an app; None where its environment may be a private one."""
+    if ingress.get("external") is not True:
+        return False
+    if not environment:
+        return None
+    return table(environment, "vnetConfiguration").get("internal") is not True
+
+
+def _ships_logs(environment: Row) -> bool | None:
+    """Return whether an environment keeps the logs of its apps elsewhere."""
+    logs = table(environment, "appLogsConfiguration")
+    if not environment:
+        return None
+    return _LOGS.get(text(logs, "destination") or "none")
+
+
+def _with_template(template: Row, ingress: Row, settings: Row, *, is_job: bool) -> Unit:
+    """Read the containers of a replica; the first one is its main one."""
+    volumes = {text(v, "name"): v for v in dicts(template, "volumes")}
+    parts = [(c, "sidecar") for c in dicts(template, "containers")]
+    starts = [(c, "init") for c in dicts(template, "initContainers")]
+    main, *others = parts or [({}, "main")]
+    grace = number(template, "terminationGracePeriodSeconds")
+    units = [
+        replace(_to_unit(c, volumes), role=role, stop_timeout_s=grace or _STOP_S)
+        for c, role in (main, *others, *starts)
+    ]
+    first, *beside = units
+    is_checked = any(dicts(c, "probes") for c, _ in parts)
+    retries = integer(settings, "replicaRetryLimit")
+    restarts = "no" if retries == 0 else "on-failure"
+    return replace(
+        first,
+        role="main" if beside else None,
+        beside=tuple(beside),
+        ports=tuple(_ports(ingress)),
+        restart_policy=restarts if is_job else "always",
+        kind=_kind(ingress, is_job=is_job),
+        health_checked=None if is_job else is_checked,
+    )
+
+
+def _kind(ingress: Row, *, is_job: bool) -> str:
+    if is_job:
+        return "job"
+    return "web" if ingress else "worker"
+
+
+def _ports(ingress: Row) -> Iterator[str]:
+    """List the ports by which an app is reached."""
+    for mapping in (ingress, *dicts(ingress, "additionalPortMappings")):
+        inner = integer(mapping, "targetPort")
+        outer = integer(mapping, "exposedPort")
+        if inner:
+            yield f"{outer}->{inner}/tcp" if outer else f"{inner}/tcp"
+
+
+def _to_unit(container: Row, volumes: Mapping[str, Row]) -> Unit:
+    """Read one container of an app."""
+    asked = table(container, "resources")
+    cpu = number(asked, "cpu")
+    memory = integer(quantity(asked, "memory"))
+    pairs = [(text(e, "name"), e) for e in dicts(container, "env") if text(e, "name")]
+    secret = [name for name, entry in pairs if text(entry, "secretRef")]
+    return Unit(
+        names=(),
+        # what it runs on, and whose probes and roles of containers it has
+        platform="kubernetes",
+        container=text(container, "name"),
+        image=text(container, "image"),
+        environment=tuple((name, text(entry, "value")) for name, entry in pairs),
+        texts=command_line(container, "command", "args"),
+        unread=tuple(f"variable {name}" for name in secret if may_be_address(name)),
+        mounts=tuple(_mounts(container, volumes)),
+        memory_limit_bytes=memory,
+        memory_request_bytes=memory,
+        memory_unlimited=False,
+        cpu_limit=cpu,
+        cpu_request=cpu,
+        # the platform offers none of these
+        privileged=False,
+        host_network=False,
+        host_pid=False,
+        readonly_root=False,
+        caps_added_n=0,
+        config_external=True if pairs else None,
+    )
+
+
+def _mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
+    for entry in dicts(container, "volumeMounts"):
+        volume = volumes.get(text(entry, "volumeName"), {})
+        yield _with_volume(Mount(text(entry, "mountPath"), ""), volume)
+
+
+def _with_volume(mount: Mount, volume: Row) -> Mount:
+    """Add what is behind a mount."""
+    kind = text(volume, "storageType").lower() or "emptydir"
+    if kind == "secret":
+        return replace(mount, type="config", source_class="config", is_writable=False)
+    if kind == "emptydir":
+        return replace(mount, type="empty-dir", source_class="empty-dir")
+    name = text(volume, "storageName") or text(volume, "name")
+    return replace(mount, type="volume", volume=name, driver=kind, is_remote=True)
+
+
+def _stores(template: Row) -> Iterator[str]:
+    """List the managed stores that a replica mounts."""
+    for volume in dicts(template, "volumes"):
+        name = text(volume, "storageName")
+        if name and text(volume, "storageType").lower() in _FILES:
+            yield f"azure-files/{name}"
+
+
+def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
+    for revision in revisions:
+        at = moment(revision, "createdTime")
+        if at and text(revision, "name"):
+            yield Deploy(text(revision, "name"), at)
+
+
+# ---- Container Instances ----
+
+
+def _to_group(item: Row) -> App:
+    """Read a group: containers that run together on a machine of the provider."""
+    own = _own(item)
+    place = _place(item)
+    volumes = {text(v, "name"): v for v in dicts(own, "volumes")}
+    starts = dicts(own, "initContainers")
+    containers = dicts(own, "containers")
+    parts = [_of_group(c, "sidecar", volumes) for c in containers]
+    parts += [_of_group(c, "init", volumes) for c in starts]
+    main, *beside = parts or [Unit((), "unknown")]
+    address = table(own, "ipAddress")
+    ports = [integer(port, "port") for port in dicts(address, "ports")]
+    probed = [
+        table(_own(c), "livenessProbe") or table(_own(c), "readinessProbe")
+        for c in containers
+    ]
+    policy = _POLICIES.get(text(own, "restartPolicy"))
+    unit = replace(
+        main,
+        names=place.pop("named"),
+        role="main" if beside else None,
+        beside=tuple(beside),
+        ports=tuple(f"{port}->{port}/tcp" for port in ports if port),
+        restart_policy=policy,
+        kind="web" if ports else "worker",
+        health_checked=any(probed),
+    )
+    states = [text(_own(c), "instanceView", "currentState", "state") for c in containers]
+    state = text(own, "instanceView", "state")
+    is_running = "Running" in (*states, state)
+    known = [text(address, key) for key in ("fqdn", "ip")]
+    is_public = text(address, "type") == "Public" if address else False
+    return App(
+        platform=INSTANCES,
+        unit=unit,
+        running_n=int(is_running),
+        is_stopped=state == "Stopped",
+        is_public=is_public,
+        hosts=tuple(filter(None, known)),
+        stores=tuple(_shares(own)),
+        **place,
+    )
+
+
+def _of_group(container: Row, role: str, volumes: Mapping[str, Row]) -> Unit:
+    """Read one container of a group."""
+    own = _own(container)
+    asked = table(own, "resources", "requests")
+    limits = table(own, "resources", "limits") or asked
+    pairs = [
+        (text(e, "name"), text(e, "value")) for e in dicts(own, "environmentVariables")
+    ]
+    security = table(own, "securityContext")
+    return Unit(
+        names=(),
+        platform="unknown",
+        container=text(container, "name"),
+        role=role,
+        image=text(own, "image"),
+        environment=tuple(pairs),
+        texts=command_line(own, "command"),
+        mounts=tuple(_group_mounts(own, volumes)),
+        memory_limit_bytes=_gigabytes(limits),
+        memory_request_bytes=_gigabytes(asked),
+        memory_unlimited=False,
+        cpu_limit=number(limits, "cpu"),
+        cpu_request=number(asked, "cpu"),
+        privileged=security.get("privileged") is True,
+        host_network=False,
+        host_pid=False,
+    )
+
+
+def _gigabytes(sizes: Row) -> int | None:
+    """Read a size of memory, which two releases of the API spell in two ways."""
+    amount = number(sizes, "memoryInGb") or number(sizes, "memoryInGB")
+    return round(amount * _GB) if amount else None
+
+
+def _group_mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
+    for entry in dicts(container, "volumeMounts"):
+        volume = volumes.get(text(entry, "name"), {})
+        is_writable = entry.get("readOnly") is not True
+        mount = Mount(text(entry, "mountPath"), "", is_writable=is_writable)
+        share = table(volume, "azureFile")
+        if share:
+            name = text(share, "shareName")
+            yield replace(
+                mount, type="volume", volume=name, driver="azurefile", is_remote=True
+            )
+        elif isinstance(volume.get("emptyDir"), dict):
+            yield replace(mount, type="empty-dir", source_class="empty-dir")
+        else:
+            yield replace(mount, type="config", source_class="config")
+
+
+def _shares(group: Row) -> Iterator[str]:
+    for volume in dicts(group, "volumes"):
+        account = text(volume, "azureFile", "storageAccountName")
+        if account:
+            yield f"{account}.file.core.windows.net"

@@ -1,0 +1,115 @@
+"""Builds: what breaks at the next one, and that nothing runs them."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from assess import collect, load_policy
+from assess.inventory import from_frames
+from assess.score.assessment import Assessment
+from assess.score.upgrade_churn import score_upgrade_churn
+
+CONFIG = '[[source]]\ntype = "builds"\npath = "ops"\n'
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """Collect one Dockerfile of the service `cart`, and return what breaks by a day."""
+
+    def asked(text, by="2026-11-01"):
+        place = tmp_path / "ops/cart"
+        place.mkdir(parents=True)
+        (place / "Dockerfile").write_text(text)
+        (tmp_path / "assess.toml").write_text(CONFIG)
+        inventory = collect(tmp_path / "assess.toml")
+        found = score_upgrade_churn(inventory, load_policy(), by=by)
+        table = found.details["breaking"]
+        assert set(table["service_id"]) <= {"cart"}
+        return dict(zip(table["change"], table["certainty"], strict=True))
+
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FROM debian:10\nRUN apt-get update", {"WORLD-debian-10": "will"}),
+        ("FROM node:14-buster\nRUN apt-get update", {"WORLD-debian-10": "will"}),
+        # nothing is fetched, or not from there
+        ("FROM debian:10\nRUN make", {}),
+        ("FROM debian:12\nRUN apt-get update", {}),
+        (
+            "FROM debian:10\n"
+            "RUN sed -i s/deb.debian.org/archive.debian.org/ /etc/apt/sources.list"
+            " && apt-get update",
+            {},
+        ),
+        # the archive of another distribution does not help
+        (
+            "FROM centos:7\nRUN curl http://archive.debian.org/x; yum -y install make",
+            {"WORLD-centos-7": "will"},
+        ),
+        # lists of one's own may name an archive
+        (
+            "FROM debian:10\nCOPY l /etc/apt/sources.list\nRUN apt-get update",
+            {"WORLD-debian-10": "may"},
+        ),
+        # an ended suite on a sound base
+        (
+            "FROM debian:12\n"
+            "RUN echo 'deb http://deb.debian.org/debian buster main' > /x && apt update",
+            {"WORLD-debian-10": "will"},
+        ),
+        # an ended stage counts as much as the last one
+        (
+            "FROM centos:8 AS make\nRUN dnf -y install gcc\nFROM debian:12\nRUN make",
+            {"WORLD-centos-8": "will"},
+        ),
+        ("FROM bitnami/node:14.1", {"WORLD-bitnami": "will"}),
+    ],
+)
+def test_what_a_dockerfile_shows_of_its_next_build(broken, text, expected):
+    assert broken(text) == expected
+
+
+def test_a_day_before_the_archive_closed_nothing_breaks(broken):
+    assert broken("FROM debian:10\nRUN apt-get update", by="2025-01-01") == {}
+
+
+def test_a_build_is_no_replica():
+    base = {
+        "services": pd.DataFrame({"service_id": ["cart", "pay"]}),
+        "hosts": pd.DataFrame({"host_id": ["h1"]}),
+        "engines": pd.DataFrame(
+            [{"host_id": "h1", "runtime": "docker", "version": "28.5.1"}]
+        ),
+    }
+    running = {
+        "workload_id": "w",
+        "service_id": "cart",
+        "host_id": "h1",
+        "state": "running",
+        "image_ref": "registry.example.com/cart:1",
+        "privileged": False,
+    }
+    build = {
+        "workload_id": "b",
+        "service_id": "cart",
+        "state": "declared",
+        "source_kind": "build",
+        "image_ref": "library/mysql:5",
+        "privileged": True,
+    }
+    policy = load_policy()
+    found = []
+    for rows in ([running], [running, build]):
+        tables = {**base, "workloads": pd.DataFrame(rows)}
+        whole = Assessment(from_frames(tables, snapshot_at="2026-11-01"), policy)
+        found.append(whole)
+    without, beside = found
+    for name in ("readiness", "upgrade_churn", "claims"):
+        pd.testing.assert_frame_equal(without.score(name).frame, beside.score(name).frame)
+    pd.testing.assert_frame_equal(without.blast_radius.frame, beside.blast_radius.frame)
+    assert "b" in set(beside.inventory["workloads"]["workload_id"])
+    assert "b" not in set(beside.inventory.running["workloads"]["workload_id"])

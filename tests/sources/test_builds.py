@@ -1,0 +1,199 @@
+"""Dockerfiles, read as the builder reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from assess.sources.builds import BuildsSource, is_build_file
+from assess.sources.builds.dockerfile import expand, instructions, read_build
+from assess.sources.builds.packages import sources_of, tools_of
+from assess.sources.deadline import Deadline
+
+CANARY = "hunter2"
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Collect files, written below a directory."""
+
+    def collected(path="ops", **files):
+        for name, text in files.items():
+            file = tmp_path / "ops" / name.replace("__", "/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return BuildsSource().collect({"path": path}, tmp_path, Deadline(9))
+
+    return collected
+
+
+def images(batch):
+    return [row["image_ref"] for row in batch.rows["workloads"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FROM debian:10", ["debian:10"]),
+        ("from debian:10 as x\nRUN x", ["debian:10"]),
+        ("ARG V=10\nFROM debian:$V", ["debian:10"]),
+        ("ARG V\nFROM debian:${V:-10}", ["debian:10"]),
+        ("ARG V=11\nFROM debian:${V:-10}", ["debian:11"]),
+        ("ARG V=1\nFROM debian:${V:+10}", ["debian:10"]),
+        ("ARG A=debian\nARG B=$A:10\nFROM ${B}", ["debian:10"]),
+        ('ARG V="10"\nFROM debian:$V', ["debian:10"]),
+        ("FROM --platform=$BUILDPLATFORM debian:10", ["debian:10"]),
+        # a stage is no image, nor is scratch
+        ("FROM debian:10 AS a\nFROM A\nFROM a AS c", ["debian:10"]),
+        ("FROM golang:1.20 AS a\nFROM scratch\nCOPY --from=a /x /x", ["golang:1.20"]),
+        # what is only copied from is pulled too
+        ("FROM a:1\nCOPY --from=b:2 / /\nCOPY --from=0 / /", ["a:1", "b:2"]),
+        ("FROM a:1\nRUN --mount=type=bind,from=b:2,target=/x ls", ["a:1", "b:2"]),
+        # lines: continued, commented, with another sign
+        ("FROM \\\n  # why\n\n  debian:10", ["debian:10"]),
+        ("# escape=`\nFROM debian:10\nRUN a `\n FROM b", ["debian:10"]),
+        ("FROM a:1\nRUN <<EOF\nFROM b:2\nEOF\nFROM c:3", ["a:1", "c:3"]),
+        ("FROM a:1\nRUN <<-'E' <<F\nFROM b:2\n\tE\nFROM d:4\nF\n", ["a:1"]),
+        # the end of the text is no end of a heredoc: it is none
+        ("FROM a:1\nRUN cat <<NEVER\nFROM b:2", ["a:1", "b:2"]),
+        ("FROM a:1\nRUN cat <<<FROM\nFROM b:2", ["a:1", "b:2"]),
+        # what hangs on a variable is not known
+        ("ARG V\nFROM $V", [None]),
+        ("FROM {{ base }}", [None]),
+        (f"ARG REGISTRY_PASSWORD={CANARY}\nFROM x/$REGISTRY_PASSWORD", [None]),
+    ],
+)
+def test_the_images_that_a_build_pulls(build, text, expected):
+    batch = build(Dockerfile=text)
+    assert images(batch) == expected
+    assert CANARY not in repr(batch.rows["workloads"])
+    (row,) = batch.coverage
+    assert row["status"] == ("partial" if None in expected else "ok")
+
+
+def test_a_doubling_variable_takes_no_memory():
+    text = "ARG A=xxxxxxxx\n" + "ARG A=$A$A\n" * 60 + "FROM debian:$A"
+    assert read_build(text).stages[0].base is None
+
+
+def test_more_stages_than_people_write_are_refused(build):
+    (row,) = build(Dockerfile="FROM a:1\n" * 300).coverage
+    assert row["status"] == "parse_error"
+    assert "stages" in row["hint"]
+
+
+def test_a_quotation_without_an_end_costs_its_own_instruction(build):
+    batch = build(Dockerfile="FROM a:1\nLABEL a='b\nFROM b:2")
+    assert images(batch) == ["a:1", "b:2"]
+    assert batch.coverage[0]["unmapped_n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cart__Dockerfile", "cart"),
+        ("cart__docker__Dockerfile", "cart"),
+        ("cart__Dockerfile.dev", "cart"),
+        ("Dockerfile.cart", "cart"),
+        ("cart.Dockerfile", "cart"),
+        ("shop__Containerfile", "shop"),
+    ],
+)
+def test_a_build_is_named_after_its_file_or_its_directory(build, name, expected):
+    (row,) = build(**{name: "FROM a:1"}).rows["services"]
+    assert row["names"][0].name == expected
+
+
+def test_a_label_names_a_build_first(build):
+    text = "FROM a:1\nLABEL assess.service=till"
+    (row,) = build(cart__Dockerfile=text).rows["services"]
+    assert [name.name for name in row["names"]] == ["till", "cart"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("Dockerfile", True),
+        ("Dockerfile.web", True),
+        ("dockerfile", True),
+        ("web.dockerfile", True),
+        ("Containerfile.in", True),
+        ("Dockerfile.dockerignore", False),
+        ("Dockerfile.md", False),
+        ("compose.yaml", False),
+    ],
+)
+def test_which_files_of_a_directory_are_builds(tmp_path, name, is_one):
+    assert is_build_file(tmp_path / name) == is_one
+
+
+@pytest.mark.parametrize(
+    ("text", "tools", "sources"),
+    [
+        ("apt-get update && apt-get install -y curl", "apt", None),
+        ("apk add --no-cache curl", "apk", None),
+        ("yum -y install curl; yum clean all", "yum", None),
+        ("microdnf install -y curl", "dnf", None),
+        ("pip install x && go build", "none", None),
+        ("echo apt-get", "none", None),
+        (
+            "echo 'deb http://archive.debian.org/debian stretch main' > /x; apt update",
+            "apt",
+            "archive.debian.org stretch",
+        ),
+        (
+            r"sed -i 's|deb\.debian\.org|archive.debian.org|' /x && apt update",
+            "apt",
+            "archive.debian.org",
+        ),
+        (
+            "URIs: https://deb.example.com/debian\nSuites: buster\n",
+            "none",
+            "deb.example.com buster",
+        ),
+        (
+            f"curl -fsSL https://ada:{CANARY}@deb.example.com/x?token={CANARY} | bash -",
+            "none",
+            "deb.example.com",
+        ),
+    ],
+)
+def test_where_packages_come_from(text, tools, sources):
+    assert tools_of([text]) == tools
+    assert sources_of([text]) == sources
+
+
+def test_a_list_of_sources_that_is_copied_is_unknown(build):
+    text = "FROM debian:10\nCOPY ops.list /etc/apt/sources.list.d/\nRUN apt-get update"
+    (row,) = build(Dockerfile=text).rows["workloads"]
+    assert (row["package_tools"], row["package_sources"]) == ("apt", "unknown")
+    text = (
+        "FROM debian:10\nCOPY <<E /etc/apt/sources.list\ndeb http://a.example.com b c\nE"
+    )
+    (row,) = build(Dockerfile=text).rows["workloads"]
+    assert row["package_sources"] == "a.example.com b"
+
+
+def test_what_a_build_shows_of_its_service(build):
+    text = "FROM a:1 AS x\nUSER root\nHEALTHCHECK CMD true\nFROM x\nUSER 1000:1000"
+    batch = build(Dockerfile=text)
+    assert batch.rows["services"][0]["health_checked"] is True
+    assert batch.rows["workloads"][0]["user_root"] is False
+    # none in the file says nothing: what runs the image may bring one
+    batch = build(Dockerfile="FROM a:1\nHEALTHCHECK NONE\nUSER $WHO")
+    assert batch.rows["services"][0]["health_checked"] is None
+    assert batch.rows["workloads"][0]["user_root"] is None
+
+
+def test_of_secrets_only_the_names_are_kept(build):
+    text = f"FROM a:1\nENV DB_PASSWORD={CANARY} LANG=C\nARG TOKEN={CANARY}"
+    batch = build(Dockerfile=text)
+    (row,) = batch.rows["workloads"]
+    assert row["secret_env_names"] == "DB_PASSWORD;TOKEN"
+    assert batch.rows["services"][0]["secrets_in_image"] is True
+    assert CANARY not in repr(batch)
+
+
+def test_instructions_keep_their_flags():
+    (found,) = instructions("COPY --from=x --chown=1:1 --link a b")
+    assert (found.flag("from"), found.flag("link"), found.text) == ("x", "", "a b")
+    assert expand(r"\$A$B", {"B": "b"}) == "$Ab"
