@@ -168,7 +168,7 @@ BUDGETS = {
     "score/targets": 750,
     "score/what_next": 1400,
     "figures": 1400,
-    "report": 2150,
+    "report": 2420,  # a first screen, and records as pages
     "cli": 2000,
     "notebooks": 500,
     "sample": 600,

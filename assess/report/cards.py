@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from assess.figures import BANDS, band_of
-from assess.report.model import Card, Column, Item, Pictures, Section, anchor, cell
+from assess.report.model import Card, Column, Item, Part, Pictures, Section, anchor, cell
 from assess.score.assessment import Assessment
 
 READINESS = Column("readiness", "Readiness", "interval")
@@ -52,7 +52,7 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
     deck = (
         f"Cards of {len(made)} services: gates, checks, and what would change the label"
     )
-    parts = [picture, *made]
+    parts: list[Part] = [picture, *made]
     return Section("services", "Readiness by service", [text], parts, deck=deck)
 
 

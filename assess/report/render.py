@@ -19,13 +19,14 @@ from assess.figures import Band, short
 from assess.report.model import Card, Cell, Column, Item, Picture, Section, Table, Track
 from assess.score.claims import Claims
 from assess.score.result import Provenance, Result
-from assess.untrusted import clean, markdown_text
+from assess.untrusted import clean, clean_lines, markdown_text
 from assess.words import UNKNOWN, Grid, to_csv
 from assess.writing import write_beside
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME_LENGTH = 80
 NUMBER = ' class="number"'
+SERVICE = "service-"  # how the anchor of the card of a service begins
 # the tables of the summary, and their columns
 SUMMARY_ROWS = 8
 SUMMARY = {
@@ -51,7 +52,13 @@ def environment(*, html: bool) -> Environment:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    env.filters |= {"md": markdown_text, "clean": clean, "data_uri": data_uri}
+    env.filters |= {
+        "md": markdown_text,
+        "clean": clean,
+        "clean_lines": clean_lines,
+        "brief": brief,
+        "data_uri": data_uri,
+    }
     write_table = table if html else markdown_table
     env.globals |= {"badge": badge, "card": card, "table": write_table}
     env.tests |= {
@@ -79,20 +86,16 @@ def data_uri(svg: str) -> str:
 
 def page(values: Mapping[str, Any]) -> str:
     """Render a self-contained page; its CSP allows only its own script, by hash."""
-    script, style = (
-        (TEMPLATES / name).read_text("utf-8") for name in ("page.js", "style.css")
-    )
+    script = (TEMPLATES / "page.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        environment(html=True)
-        .get_template("page.html")
-        .render(
-            **values,
-            script=Markup(script),
-            style=Markup(style),
-            script_hash=f"sha256-{digest}",
-        )
-    )
+    own = {"script": Markup(script), "script_hash": f"sha256-{digest}"}
+    return render_page("page.html", {**values, **own})
+
+
+def render_page(template: str, values: Mapping[str, Any]) -> str:
+    """Render an HTML template with the style of all pages."""
+    style = Markup((TEMPLATES / "style.css").read_text("utf-8"))
+    return environment(html=True).get_template(template).render(**values, style=style)
 
 
 def document(template: str, values: Mapping[str, Any]) -> str:
@@ -190,8 +193,10 @@ def badge(label: object, band: Band) -> Markup:
     return Markup(f'<span class="badge {band.word}">{isolated(label)}</span>')
 
 
-def table(part: Table, anchors: Collection[str] = ()) -> Markup:
-    """Write a table; names link to their cards, where there are cards."""
+def table(
+    part: Table, anchors: Collection[str] = (), *, is_beside: bool = False
+) -> Markup:
+    """Write a table; names link to their cards, and the table to its file, where these are."""
     caption = escape(part.caption)
     if not len(part.frame):
         body = f'<tbody><tr><td class="empty">{escape(part.empty)}</td></tr></tbody>'
@@ -210,6 +215,9 @@ def table(part: Table, anchors: Collection[str] = ()) -> Markup:
         f'<table class="data">\n<caption><span>{caption}</span></caption>\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>{_notes(part)}"
     )
+    if is_beside:
+        file = f"tables/{part.id}.csv"
+        whole += f'<p class="note beside"><a href="{file}">All rows as CSV</a></p>'
     if part.is_folded:
         summary = f"<summary>{caption} {count}</summary>"
         paper = " paper" if part.paper else ""
@@ -265,12 +273,15 @@ def _track(track: Track) -> str:
     return f'<i class="track" style="--l:{lo};--h:{hi};--p:{point}"></i>'
 
 
-def card(part: Card) -> Markup:
-    """Write a folded card."""
+def card(part: Card, *, is_beside: bool = False) -> Markup:
+    """Write a folded card; a service's links to its decision record, where that is beside it."""
     lines = "".join(f'<span class="line">{isolated(words)}</span>' for words in part.line)
     name = f"<strong>{isolated(brief(part.name))}</strong>"
     lists = "\n".join(_list(head, items) for head, items in part.lists.items() if items)
     summary = f"<summary>{badge(part.label, part.band)} {name}{lines}</summary>"
+    if is_beside and part.id.startswith(SERVICE):
+        file = f"decisions/{part.id.removeprefix(SERVICE)}.html"
+        lists += f'\n<p class="beside"><a href="{file}">Decision record</a></p>'
     return Markup(f'<details class="card" id="{part.id}">{summary}\n{lists}\n</details>')
 
 
