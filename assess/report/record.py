@@ -274,30 +274,29 @@ def _options(row: dict[str, Any], scores: Assessment, most: int) -> list[Option]
         f"Expected outage {pain} minutes per year; {hours} hours of upgrades per year; "
         f"{_end_of_life(row['churn_days_to_eol'])}."
     )
-    prepare = "Resolve the gates and checks below, then decide again."
-    must_change = row["label"] not in _AS_IT_IS
+    first = _first_step(row)
     if not _is_inside(row):
         is_barred = row["label"] == "NEVER"
         moves = [] if is_barred else _moves(row["service_id"], scores, min(most, MOVES))
-        first = [("Prepare first.", prepare)] if must_change else []
-        return [*moves, *first, ("Leave it where it is.", stay)]
+        return [*first, *moves, ("Leave it where it is.", stay)]
     if row["label"] == "PULL BACK":
         forbidden = "A gate forbids containers for it."
-        return [
-            ("Pull it back to hosts.", forbidden),
-            ("Keep it until then.", stay),
-        ]
-    fix = [("Keep it and fix it.", prepare)] if must_change else []
-    return [*fix, ("Keep it in containers as it is.", stay)]
+        return [("Pull it back to hosts.", forbidden), ("Keep it until then.", stay)]
+    return [*first, ("Keep it in containers as it is.", stay)]
 
 
-_AS_IT_IS = (
-    "MOVE NOW",
-    "PILOT",
-    "LATER",
-    "KEEP",
-    "NEVER",
-)  # nothing to prepare or to fix
+def _first_step(row: dict[str, Any]) -> list[Option]:
+    """Return what comes before a decision, if anything does."""
+    if row["label"] in _AS_IT_IS:
+        return []
+    if row["label"] == NOT_DECIDABLE:
+        return [("Find out first.", "Answer the open facts below, then decide again.")]
+    title = "Keep it and fix it." if _is_inside(row) else "Prepare first."
+    return [(title, "Resolve the gates and checks below, then decide again.")]
+
+
+# labels with nothing to prepare or to fix
+_AS_IT_IS = ("MOVE NOW", "PILOT", "LATER", "KEEP", "NEVER")
 
 
 def _moves(service_id: str, scores: Assessment, most: int) -> list[Option]:
