@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from assess.figures import Band, short
+from assess.report import explorer
 from assess.report.model import Card, Cell, Column, Item, Picture, Section, Table, Track
 from assess.score.claims import Claims
 from assess.score.result import Provenance, Result
@@ -87,15 +87,24 @@ def data_uri(svg: str) -> str:
 def page(values: Mapping[str, Any]) -> str:
     """Render a self-contained page; its CSP allows only its own script, by hash."""
     script = (TEMPLATES / "page.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    own = {"script": Markup(script), "script_hash": f"sha256-{digest}"}
-    return render_page("page.html", {**values, **own})
+    style = ""
+    place = values.get("explorer", "")
+    if place:
+        script += explorer.script()
+        style = explorer.style()
+    own = {
+        "explorer": place,
+        "script": Markup(script),
+        "script_hash": Markup(explorer.hash_of(script)),
+    }
+    return render_page("page.html", {**values, **own}, style)
 
 
-def render_page(template: str, values: Mapping[str, Any]) -> str:
-    """Render an HTML template with the style of all pages."""
-    style = Markup((TEMPLATES / "style.css").read_text("utf-8"))
-    return environment(html=True).get_template(template).render(**values, style=style)
+def render_page(template: str, values: Mapping[str, Any], style: str = "") -> str:
+    """Render an HTML template with the style of all pages, and with more of it."""
+    whole = (TEMPLATES / "style.css").read_text("utf-8") + style
+    writer = environment(html=True).get_template(template)
+    return writer.render(**values, style=Markup(whole))
 
 
 def document(template: str, values: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from assess.execution import tell
 from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.report import background, cards, changes, render, sections
+from assess.report import background, cards, changes, explorer, render, sections
 from assess.report.first_screen import headline
 from assess.report.model import (
     Appendix,
@@ -146,7 +146,12 @@ class Report:
         str
             HTML that loads nothing from the network.
         """
-        return render.page(self._values())
+        return self._page({})
+
+    def _page(self, beside: Mapping[str, Any]) -> str:
+        """Write the page; ``beside`` says which files stand beside it."""
+        place = explorer.of_report(self.scores)
+        return render.page({**self._values(), "explorer": place, **beside})
 
     def to_pdf(self, appendix: Sequence[Appendix] = ()) -> bytes:
         """Print the report, with page numbers and contents.
@@ -290,7 +295,7 @@ class Report:
         self.save_markdown(home / "report.md")
         links = [*_TWINS, *_history_of(home)]
         beside = {"is_beside": True, "related": links}
-        write_beside(home / "index.html", render.page({**self._values(), **beside}))
+        write_beside(home / "index.html", self._page(beside))
         tell(WORK, STEPS, STEPS)
 
     def _save_records(self, place: Path) -> None:

@@ -94,7 +94,9 @@ def ranking(scores: Assessment, pictures: Pictures) -> Section:
         "already run in containers do not compete."
     )
     parts: list[Part] = [
-        pictures("what-next", caption),
+        pictures(
+            "what-next", caption, fold=f"How often each candidate is in the top {k}"
+        ),
         Table("ranking-table", "All services, best first", columns, frame, **READ),
         pictures(
             "acceptability",
