@@ -136,7 +136,7 @@ BUDGETS = {
     "sources/builds": 420,
     "sources/compose": 820,
     "sources/deploys": 450,
-    "sources/docker": 1530,
+    "sources/docker": 1540,
     "sources/edges": 640,
     "sources/ec2": 415,
     "sources/ecr": 620,
@@ -145,7 +145,7 @@ BUDGETS = {
     "sources/frames": 126,
     "sources/hosts": 960,
     "sources/incidents": 1250,
-    "sources/joining": 980,
+    "sources/joining": 1050,
     "sources/kubernetes": 1580,
     "sources/managed": 1000,
     "sources/marathon": 620,
@@ -157,10 +157,11 @@ BUDGETS = {
     "sources/crictl": 400,
     "sources/podman": 400,
     "sources/traces": 270,
+    "sources/usage": 400,
     "sources/vms": 540,
     "score": 450,  # results open figures and the explorer
     "score/backtest": 310,
-    "score/blast_radius": 2400,
+    "score/blast_radius": 2680,
     "score/claims": 800,
     "score/evidence": 790,
     "score/experiments": 420,
@@ -180,7 +181,7 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 58_000
+MAX_PACKAGE_LINES = 60_000
 MAX_FILES = 280
 MAX_TOKENS_A_CODE_LINE = 9.25
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
