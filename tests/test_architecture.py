@@ -126,7 +126,7 @@ FOR_PEOPLE = {
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 1830,
+    "core": 1870,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1200,
     "sources": 2440,

@@ -135,7 +135,7 @@ def test_it_fits_a_phone_with_every_column_and_figure_in_sight(browser, address)
     opened.goto(address)
     unfold(opened)
     wide = (
-        "[...document.querySelectorAll('body, td, figure img')]"
+        "[...document.querySelectorAll('body, table.data td, figure img')]"
         ".filter((e) => e.getBoundingClientRect().right > 390).length"
     )
     assert opened.evaluate(wide) == 0
