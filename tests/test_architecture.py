@@ -134,7 +134,7 @@ BUDGETS = {
     "sources/answers": 1250,
     "sources/backstage": 390,
     "sources/builds": 420,
-    "sources/compose": 820,
+    "sources/compose": 850,
     "sources/deploys": 450,
     "sources/docker": 1540,
     "sources/edges": 640,

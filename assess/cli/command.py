@@ -33,7 +33,7 @@ _BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown", ".toml": "toml"
 class Command(click.Command):
     """A command with examples in its help, and with ``-q -v --debug``.
 
-    ``works`` marks a command that scores: it uses ``[work]`` of `assess.toml` and shows progress.
+    ``works`` marks a command with long work: it uses ``[work]`` of `assess.toml` and shows progress.
     """
 
     def __init__(
