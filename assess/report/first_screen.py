@@ -80,7 +80,7 @@ def _listing(names: pd.Index) -> str:
 
 
 def _reasons(scores: Assessment) -> Iterator[str]:
-    """Say why these services come first, and how many may move at a time."""
+    """Yield why these services come first, and how many may move at a time."""
     ranked = scores.what_next
     for row in _first_wave(ranked.frame).head(NAMED).itertuples():
         yield (
@@ -110,7 +110,7 @@ def _most_often_first(scores: Assessment) -> str:
 
 
 def _risks(scores: Assessment) -> Iterator[str]:
-    """Say what a failure, an upgrade and the move itself can cost."""
+    """Yield what a failure, an upgrade and the move itself can cost."""
     first = _first_wave(scores.what_next.frame).head(1)
     rows = scores.services.loc[first.index].reset_index().to_dict("records")
     for row in rows:
@@ -148,7 +148,7 @@ def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
 
 
 def _gaps(scores: Assessment) -> Iterator[str]:
-    """Say which candidates cannot be decided, what to ask first, and what was not read."""
+    """Yield which candidates cannot be decided, what to ask first, and what was not read."""
     frame = scores.what_next.frame
     competing = frame[frame["p_top"].notna()]
     open_n = int((competing["label"] == "NOT DECIDABLE").sum())
