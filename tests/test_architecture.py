@@ -99,6 +99,7 @@ LAYERS = {
         "writing",
     },
     "notebooks": {"errors", "config", "writing"},
+    "mcp_server": {"_version", "errors", "score", "untrusted", "words"},
     "cli": None,
     "__init__": None,
     "__main__": {"cli"},
@@ -117,6 +118,7 @@ ONLY_IN = {
     "nbconvert": {"notebooks"},
     "papermill": {"notebooks"},
     "distributed": {"execution"},
+    "mcp": {"mcp_server"},
 }
 # methods for people: Result.plot and .explore import what they show inside the function
 FOR_PEOPLE = {
@@ -126,7 +128,7 @@ FOR_PEOPLE = {
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 1830,
+    "core": 1980,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1200,
     "sources": 2440,
@@ -172,7 +174,7 @@ BUDGETS = {
     "score/targets": 750,
     "score/what_next": 1400,
     "figures": 1400,
-    "report": 2150,
+    "report": 2420,  # a first screen, and records as pages
     "report/explorer": 480,
     "cli": 2070,
     "notebooks": 500,
