@@ -195,7 +195,7 @@ def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             typed[name] = absent[str(dtype)]
             continue
         cells = raw[name].reset_index(drop=True)
-        typed[name], bad = _cast(cells, column)
+        typed[name], bad = cast_cells(cells, column)
         if bad.any():
             problems.append(_misread(column, cells[bad]))
     if frame == "images":
@@ -203,7 +203,7 @@ def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(typed), join_problems(problems)
 
 
-def _cast(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
+def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
     """Return the cells as their column's type; the mask marks known cells that cannot be read."""
     if cells.dtype == column.pandas_dtype and column.dtype != "float":
         return cells, pd.Series(False, index=cells.index)

@@ -24,6 +24,10 @@ BUILD = "build"  # kind of a workload that is only built
 DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]
 
 
+class BrokenSnapshotWarning(UserWarning):
+    """A snapshot, or a file of it, cannot be read."""
+
+
 class UnknownColumnWarning(UserWarning):
     """A snapshot holds columns that the data dictionary does not know."""
 
@@ -349,18 +353,27 @@ def _named_services(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def load(directory: str | Path, *, only: Collection[str] = ()) -> Inventory:
     """Return the checked frames of a snapshot directory on this machine; see `assess.load`."""
-    inventory, problems = _read(Path(directory), only)
+    inventory, problems, lost = _read(Path(directory), only)
     if len(problems):
         raise DataError(f"{directory} is not a sound snapshot", problems)
+    for _, problem in lost.iterrows():
+        message = (
+            f"{directory}: {problem['value']} {problem['hint']}; it counts as unknown"
+        )
+        warnings.warn(message, BrokenSnapshotWarning, stacklevel=2)
     return inventory
 
 
 def validate(directory: str | Path) -> pd.DataFrame:
     """List everything that is wrong with a snapshot directory; see `assess.validate`."""
-    return _read(Path(directory))[1]
+    _, problems, lost = _read(Path(directory))
+    return frames.join_problems([problems, lost])
 
 
-def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.DataFrame]:
+def _read(
+    directory: Path, only: Collection[str] = ()
+) -> tuple[Inventory, pd.DataFrame, pd.DataFrame]:
+    """Return the frames, what is wrong with them, and the Parquet files that nobody can mend."""
     if not directory.is_dir():
         raise AssessError(
             f"there is no snapshot at {directory}",
@@ -368,6 +381,7 @@ def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.Da
         )
     tables: dict[str, pd.DataFrame] = {}
     problems = []
+    lost: list[pd.DataFrame] = []
     for file in sorted(directory.iterdir()):
         if file.suffix not in (".csv", ".parquet") or (only and file.stem not in only):
             continue
@@ -380,17 +394,40 @@ def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.Da
         except (ValueError, OSError) as error:
             reason = f"cannot be read: {str(error).splitlines()[0]}"
             problem = frames.problem(file.stem, file.name, "a readable file", reason)
-            problems.append(problem)
+            (lost if file.suffix == ".parquet" else problems).append(problem)
+    if not tables:
+        problems += lost
+        lost = []
     if not tables and not problems:
         raise AssessError(
             f"{directory} holds no frames",
             hint="a snapshot holds <frame>.csv or <frame>.parquet",
         )
+    unread = frames.join_problems(lost)
+    if lost:
+        tables["coverage"] = _with_lost(tables.get("coverage"), unread)
     manifest = read_manifest(directory)
     quarter = str(manifest.get("quarter", ""))
     inventory, unsound = _build(tables, manifest.get("snapshot_at"), quarter)
     inventory = replace(inventory, is_invented=manifest.get("invented") is True)
-    return inventory, frames.join_problems([*problems, unsound])
+    return inventory, frames.join_problems([*problems, unsound]), unread
+
+
+def _with_lost(coverage: pd.DataFrame | None, lost: pd.DataFrame) -> pd.DataFrame:
+    """Return the coverage with a row for each file of the snapshot that cannot be read."""
+    rows = [
+        frames.row(
+            "coverage",
+            run_id="snapshot",
+            source="snapshot",
+            scope=problem["value"],
+            call="read",
+            status="parse_error",
+            hint=f"{problem['hint']}; collect again",
+        )
+        for _, problem in lost.iterrows()
+    ]
+    return pd.concat([coverage, pd.DataFrame(rows)], ignore_index=True)
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

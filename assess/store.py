@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -18,12 +18,11 @@ import pandas as pd
 from assess import frames, s3
 from assess import inventory as directories
 from assess.config import sample_path
-from assess.errors import AssessError, DataError
-from assess.execution import each
+from assess.errors import AssessError
 from assess.inventory import (
     MANIFEST,
+    BrokenSnapshotWarning,
     Inventory,
-    derived,
     quarter_of,
     read_manifest,
     utc,
@@ -36,11 +35,6 @@ INVENTED = (
     "invented = true",
 )
 PREVIOUS = "previous"  # in place of a day
-Asked = tuple[str, tuple[str, ...], tuple[str, ...]]  # of `roll_up`: frame, by, values
-
-
-class BrokenSnapshotWarning(UserWarning):
-    """A directory of a store cannot be read as a snapshot."""
 
 
 def write_snapshot(
@@ -171,6 +165,54 @@ def _moment(path: Path) -> tuple[pd.Timestamp, str]:
     return when, str(manifest.get("quarter") or quarter_of(when))
 
 
+def listing(store: str | Path) -> pd.DataFrame:
+    """List what lies in a store: ``snapshot, snapshot_at, quarter, files, bytes, problem``.
+
+    A snapshot without a ``problem`` is as it was written.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BrokenSnapshotWarning)
+        sound = snapshots(store).set_index("path")
+    rows = []
+    for path in sorted(Path(store).iterdir()):
+        if path.is_dir() and not path.name.startswith("."):
+            problem = _problem(path)
+            when, quarter = sound.loc[path] if path in sound.index else (pd.NaT, pd.NA)
+            sizes = [file.stat().st_size for file in path.iterdir() if file.is_file()]
+            rows.append((path.name, when, quarter, len(sizes), sum(sizes), problem))
+    columns = ["snapshot", "snapshot_at", "quarter", "files", "bytes", "problem"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.astype({"snapshot_at": frames.DTYPES["time"]})
+
+
+def _problem(path: Path) -> str:
+    """Return what is wrong with a directory of a store; nothing if it is whole."""
+    try:
+        _moment(path)
+        changed = verify(path)
+    except (AssessError, OSError) as error:
+        return str(error).splitlines()[0]
+    return f"changed since it was written: {', '.join(changed)}" if changed else ""
+
+
+def thinned(store: str | Path, older_than: int) -> list[Path]:
+    """List the snapshots that a thinner store would do without, oldest first.
+
+    They are older than so many days before the newest one, and not the newest of their quarter.
+    """
+    listed = snapshots(store)
+    newest = listed["snapshot_at"].max()
+    is_old = listed["snapshot_at"] < newest - pd.Timedelta(days=older_than)
+    is_kept = ~listed.duplicated("quarter", keep="last")
+    return list(listed.loc[is_old & ~is_kept, "path"])
+
+
+def remove(path: Path) -> None:
+    """Remove a snapshot; it leaves the store whole, before its files go."""
+    with sibling(path, is_directory=True) as aside:
+        path.rename(aside / path.name)
+
+
 def verify(path: str | Path) -> list[str]:
     """List the files of a snapshot that are missing or changed since it was written."""
     directory = Path(path)
@@ -179,6 +221,12 @@ def verify(path: str | Path) -> list[str]:
         for name, value in sorted(read_manifest(directory).get("sha256", {}).items())
         if not (directory / name).is_file() or _sha256(directory / name) != value
     ]
+
+
+def is_as_written(file: Path) -> bool:
+    """Return whether a file of a snapshot is as `write_snapshot` left it, which had checked it."""
+    written = read_manifest(file.parent).get("sha256", {}).get(file.name)
+    return written is not None and written == _sha256(file)
 
 
 def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:
@@ -325,84 +373,3 @@ def earlier(path: str | Path, *more: str | Path) -> list[Path]:
     found |= {_moment(Path(other))[0]: Path(other) for other in more}
     when = _moment(here)[0]
     return [found[moment] for moment in sorted(found) if moment < when]
-
-
-def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
-    """Yield time and rows of one frame of all snapshots, oldest first, one in memory at a time."""
-    for when, file in _files(store, frame):
-        yield when, _sound(frame, file)
-
-
-def _files(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, Path]]:
-    """Yield the files of one frame, oldest snapshot first."""
-    if frame not in frames.names():
-        raise AssessError(
-            f"there is no frame {frame!r}", hint="`assess frames` lists them"
-        )
-    for path, when in snapshots(store)[["path", "snapshot_at"]].itertuples(index=False):
-        files = [path / f"{frame}.{suffix}" for suffix in ("parquet", "csv")]
-        yield from [(when, file) for file in files if file.is_file()][:1]
-
-
-def _sound(frame: str, file: Path) -> pd.DataFrame:
-    """Return a frame of a file; raise if it breaks the data dictionary."""
-    table, problems = frames.conform(frame, frames.read_table(file))
-    problems = frames.join_problems([problems, frames.check(frame, table)])
-    if len(problems):
-        raise DataError(f"{file} is not sound", problems)
-    return derived(frame, table)
-
-
-def roll_up(
-    store: str | Path, frame: str, by: Sequence[str], *, values: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Aggregate one frame of all snapshots, one snapshot at a time.
-
-    Columns ``snapshot_at``, those of ``by`` (NA is a group of its own), ``n`` (rows) and for each of
-    ``values`` its ``_n`` (known cells), ``_sum``, ``_min``, ``_max``, which can be merged further. The
-    workers of `execution.working` read the snapshots; the result does not depend on them.
-    """
-    asked = (frame, tuple(by), tuple(values))
-    unknown = [name for name in (*by, *values) if name not in frames.columns(frame)]
-    if unknown:
-        raise AssessError(
-            f"{frame} has no column {', '.join(unknown)}", hint="see `assess frames`"
-        )
-    known = frames.columns(frame)
-    words = [name for name in values if known[name].dtype not in ("int", "float")]
-    if words:
-        raise AssessError(f"{', '.join(words)} cannot be added up", hint="name numbers")
-    found = list(_files(store, frame))
-    parts = list(each(_rolled, asked, found, what="history"))
-    empty = _rolled_table(frames.empty(frame), asked, pd.Timestamp(0, tz="UTC"))
-    return pd.concat(parts or [empty], ignore_index=True)
-
-
-def _rolled(asked: Asked, found: tuple[pd.Timestamp, Path]) -> pd.DataFrame:
-    when, file = found
-    return _rolled_table(_sound(asked[0], file), asked, when)
-
-
-def _rolled_table(table: pd.DataFrame, asked: Asked, when: pd.Timestamp) -> pd.DataFrame:
-    _, by, values = asked
-    text = {name: "string" for name in by if table[name].dtype == "category"}
-    groups = table.astype(text).groupby(list(by), sort=True, dropna=False)
-    rolled = groups.size().rename("n").to_frame()
-    for name in values:
-        rolled[f"{name}_n"] = groups[name].count()
-        rolled[f"{name}_sum"] = groups[name].sum(min_count=1)
-        rolled[f"{name}_min"] = groups[name].min()
-        rolled[f"{name}_max"] = groups[name].max()
-    return _dated(rolled.reset_index(), when)
-
-
-def _dated(table: pd.DataFrame, when: pd.Timestamp) -> pd.DataFrame:
-    """Return a table with the moment of its snapshot as first column."""
-    dates = pd.Series(when, index=table.index, dtype=frames.DTYPES["time"])
-    return pd.concat([dates.rename("snapshot_at"), table], axis=1)
-
-
-def history(store: str | Path, frame: str) -> pd.DataFrame:
-    """Join one frame of all snapshots, oldest first, with ``snapshot_at``; all in memory at once."""
-    parts = [*walk(store, frame)] or [(pd.NaT, frames.empty(frame))]
-    return pd.concat([_dated(table, when) for when, table in parts], ignore_index=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assess import store
+from assess import history, store
 from assess.errors import AssessError
 from assess.execution import each, working
 from assess.inventory import from_frames
@@ -76,7 +76,7 @@ def test_the_spread_of_failures_is_the_same_everywhere(hands):
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory):
+def years(tmp_path_factory):
     place = tmp_path_factory.mktemp("history") / "store"
     for day in range(1, 4):
         rows = [
@@ -90,10 +90,10 @@ def history(tmp_path_factory):
     return place
 
 
-def test_history_is_rolled_up_to_the_same_parts(history, hands):
-    alone = store.roll_up(history, "hosts", ["az"], values=["vcpus"])
+def test_history_is_rolled_up_to_the_same_parts(years, hands):
+    alone = history.roll_up(years, "hosts", ["az"], values=["vcpus"])
     with working(**hands):
-        shared = store.roll_up(history, "hosts", ["az"], values=["vcpus"])
+        shared = history.roll_up(years, "hosts", ["az"], values=["vcpus"])
     pd.testing.assert_frame_equal(shared, alone, check_exact=True)
     zone = alone[alone["az"] == "z"]
     assert zone["snapshot_at"].dt.day.tolist() == [1, 2, 3]
@@ -106,13 +106,13 @@ def test_history_is_rolled_up_to_the_same_parts(history, hands):
     assert nowhere[["vcpus_sum", "vcpus_min", "vcpus_max"]].isna().all(axis=None)
 
 
-def test_rolling_up_says_what_is_not_there(history, tmp_path):
+def test_rolling_up_says_what_is_not_there(years, tmp_path):
     with pytest.raises(AssessError, match="az cannot be added up"):
-        store.roll_up(history, "hosts", ["arch"], values=["az"])
+        history.roll_up(years, "hosts", ["arch"], values=["az"])
     with pytest.raises(AssessError, match="no column fqdn"):
-        store.roll_up(history, "hosts", ["fqdn"])
+        history.roll_up(years, "hosts", ["fqdn"])
     (tmp_path / "empty").mkdir()
-    empty = store.roll_up(tmp_path / "empty", "hosts", ["az"], values=["vcpus"])
+    empty = history.roll_up(tmp_path / "empty", "hosts", ["az"], values=["vcpus"])
     assert empty.empty
     assert list(empty) == [
         "snapshot_at",

@@ -17,6 +17,7 @@ from assess import frames, store
 from assess.config import data_path
 from assess.errors import AssessError, DataError
 from assess.inventory import (
+    BrokenSnapshotWarning,
     UnknownColumnWarning,
     from_frames,
     load,
@@ -113,14 +114,28 @@ def test_a_csv_that_is_not_text(tmp_path, snapshot):
 
 
 @pytest.mark.parametrize("kept", [0, 4, 200, -1])
-def test_a_parquet_file_that_was_half_written(tmp_path, snapshot, kept):
+def test_a_parquet_file_that_is_corrupt_is_named_and_the_others_are_read(
+    tmp_path, snapshot, kept
+):
     path = snapshot(hosts="host_id\nh1\n")
     pd.DataFrame({"service_id": ["a"] * 50}).to_parquet(tmp_path / "whole")
     (path / "services.parquet").write_bytes((tmp_path / "whole").read_bytes()[:kept])
     (tmp_path / "whole").unlink()
-    with pytest.raises(DataError, match="cannot be read") as caught:
+    with pytest.warns(BrokenSnapshotWarning, match=r"services.parquet cannot be read"):
+        inventory = load(path)
+    assert inventory["hosts"]["host_id"].tolist() == ["h1"]
+    read = inventory["coverage"].set_index("scope").loc["services.parquet"]
+    assert (read["status"], read["call"]) == ("parse_error", "read")
+    assert "collect again" in read["hint"]
+    assert validate(path)["table"].tolist() == ["services"]
+
+
+def test_a_snapshot_without_any_readable_file_is_an_error(snapshot):
+    path = snapshot()
+    (path / "services.parquet").write_bytes(b"PAR1 no longer")
+    (path / "services.csv").unlink(missing_ok=True)
+    with pytest.raises(DataError, match="not a sound snapshot"):
         load(path)
-    assert caught.value.problems["table"].tolist() == ["services"]
 
 
 def test_parquet_with_wrong_types_is_told_cell_by_cell(snapshot):

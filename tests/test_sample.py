@@ -212,3 +212,30 @@ def test_every_label_is_given_to_some_service(sample):
     assert frame.loc["mysql-orders", "label"] == "NEVER"
     assert frame.loc["mongo-carts", "label"] == "PULL BACK"
     assert frame.loc["ghost-exporter", "label"] == "NOT DECIDABLE"
+
+
+def test_every_way_to_run_a_container_shows(sample):
+    for quarter, inventory in sample.items():
+        runtimes = set(inventory["engines"]["runtime"])
+        assert {"docker", "containerd", "cri-o", "podman", "none"} == runtimes
+        platforms = set(inventory["services"]["platform"])
+        assert {"host", "docker", "ecs", "kubernetes", "unknown"} == platforms
+        provided = inventory["hosts"].query("managed_by == 'provider'")
+        assert provided["provider_version"].eq("fargate 1.4.0").all()
+        assert len(provided) == 2
+        assert not provided["host_id"].isin(inventory["engines"]["host_id"]).any()
+        rootless = inventory["engines"].query("rootless == True")
+        assert list(rootless["runtime"]) == ["podman"], quarter
+        assert len(inventory["objects"]) >= 3
+
+
+def test_some_runtimes_are_fine_and_one_has_ended(sample):
+    for inventory in sample.values():
+        gates = assess.score_readiness(inventory, assess.load_policy()).details["gates"]
+        hosts = gates[gates["gate"].eq("G2")].set_index("service_id")
+        for service in ("search-suggest", "size-advisor"):
+            assert hosts.loc[service, "state"] == "fail"
+            assert "cri-o 1.32" in hosts.loc[service, "evidence"]
+        for service in ("delivery-tracking", "label-printer", "voucher-mailer"):
+            assert hosts.loc[service, "state"] == "pass", service
+        assert "managed" in hosts.loc["voucher-mailer", "evidence"]

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 import assess
 from assess import frames, store
 from assess.config import data_path
-from assess.errors import AssessError, DataError
-from assess.inventory import UnknownColumnWarning, from_frames
+from assess.errors import AssessError
+from assess.inventory import BrokenSnapshotWarning, UnknownColumnWarning, from_frames
 from assess.sample import write_sample
 
 SAMPLE = data_path("sample") / "2026Q3"
@@ -196,7 +196,7 @@ def test_snapshots_are_listed_oldest_first_and_broken_ones_reported(small, tmp_p
     (tmp_path / "notes").mkdir()
     (tmp_path / "README").write_text("mine")
     (tmp_path / "m" / "services.parquet").unlink()
-    with pytest.warns(store.BrokenSnapshotWarning) as caught:
+    with pytest.warns(BrokenSnapshotWarning) as caught:
         listed = store.snapshots(tmp_path)
     assert [p.name for p in listed["path"]] == ["z", "b"]
     assert list(listed.columns) == ["path", "snapshot_at", "quarter"]
@@ -319,40 +319,6 @@ def test_the_quarter_before_is_not_the_day_before(tmp_path):
     assert store.previous(tmp_path / "2026-06-30").name == "2026-03-31"
     shutil.rmtree(tmp_path / "2026-03-31")
     assert store.previous(tmp_path / "2026-06-30").name == "2026-06-01"
-
-
-def test_history_puts_a_frame_together(three, small):
-    table = store.history(three, "services")
-    assert len(table) == 6
-    assert table["snapshot_at"].dt.strftime("%m-%d").unique().tolist() == [
-        "03-31",
-        "06-30",
-        "09-30",
-    ]
-    expected = dict(frames.empty("services").dtypes)
-    assert dict(table.drop(columns="snapshot_at").dtypes) == expected
-    assert store.history(three, "hosts").dtypes.equals(
-        pd.concat([table[:0]["snapshot_at"], frames.empty("hosts")], axis=1).dtypes
-    )
-    with pytest.raises(AssessError, match="no frame"):
-        store.history(three, "nonsense")
-
-
-def test_history_refuses_unsound_frames(three):
-    (three / "2026Q2" / "services.parquet").unlink()
-    (three / "2026Q2" / "snapshot.toml").write_text('snapshot_at = "2026-06-30"\n')
-    (three / "2026Q2" / "services.csv").write_text("service_id,tier\na,9\n")
-    with pytest.raises(DataError, match="tier"):
-        store.history(three, "services")
-
-
-def test_history_holds_one_snapshot_at_a_time(three):
-    walk = store.walk(three, "services")
-    first, _ = next(walk)
-    for quarter in ("2026Q2", "2026Q3"):
-        (three / quarter / "services.parquet").unlink()
-    assert first == pd.Timestamp("2026-03-31", tz="UTC")
-    assert list(walk) == []
 
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=12)

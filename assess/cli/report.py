@@ -167,9 +167,10 @@ def _chosen(snapshot: str | None) -> Path:
 def _before(path: Path) -> Path | None:
     """Return the snapshot before this one in the same directory; broken ones are ignored."""
     from assess import store
+    from assess.inventory import BrokenSnapshotWarning
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", store.BrokenSnapshotWarning)
+        warnings.simplefilter("ignore", BrokenSnapshotWarning)
         return store.previous(path)
 
 
@@ -189,13 +190,14 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
     """Gather all quarters up to this one: from their reports if those are comparable, else scored."""
     import assess
     from assess import store
+    from assess.inventory import BrokenSnapshotWarning
     from assess.report.changes import of_report, of_scores
     from assess.score.assessment import Assessment
     from assess.score.upgrade_churn.history import History, upgrade_history
 
     known = {s.provenance.quarter: s for s in (made.earlier, made.scores) if s}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", store.BrokenSnapshotWarning)
+        warnings.simplefilter("ignore", BrokenSnapshotWarning)
         listed = store.snapshots(path.resolve().parent)
     older = listed[listed["snapshot_at"] < made.scores.provenance.snapshot_at]
     past = {}

@@ -35,7 +35,7 @@ UPDATE_SECONDS = 60.0  # time limit of an update of the facts
 )
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--services", type=click.IntRange(min=1), default=40, help="Number of services."
+    "--services", type=click.IntRange(min=1), default=48, help="Number of services."
 )
 @click.option("--seed", default=2026, help="Seed of the random generator.")
 def sample(directory: Path, *, services: int, seed: int) -> None:

@@ -23,6 +23,7 @@ from assess.reference.images import tag_version as tag_version
 from assess.reference.runtimes import MANAGED as MANAGED
 from assess.reference.runtimes import Node as Node
 from assess.reference.runtimes import Platform as Platform
+from assess.reference.runtimes import is_cluster_product as is_cluster_product
 from assess.reference.runtimes import is_managed as is_managed
 from assess.reference.runtimes import is_managed_product as is_managed_product
 from assess.reference.runtimes import lines_behind as lines_behind

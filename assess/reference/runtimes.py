@@ -101,8 +101,17 @@ def is_managed(node: Node) -> bool:
 @cache
 def is_managed_product(product: str | None) -> bool:
     """Return whether a product is a platform whose provider patches hosts and runtime."""
-    known = [row for row in rows("platforms") if row["kind"] == "managed"]
-    return product in {row["product"] for row in known}
+    return product in _products("managed")
+
+
+@cache
+def is_cluster_product(product: str | None) -> bool:
+    """Return whether a product is a cluster of Kubernetes that a provider runs."""
+    return product in _products("cluster")
+
+
+def _products(kind: str) -> set[str]:
+    return {row["product"] for row in rows("platforms") if row["kind"] == kind}
 
 
 @lru_cache(maxsize=4096)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from assess.figures import Band, short
+from assess.report import explorer
 from assess.report.model import Card, Cell, Column, Item, Picture, Section, Table, Track
 from assess.score.claims import Claims
 from assess.score.result import Provenance, Result
@@ -82,15 +82,21 @@ def page(values: Mapping[str, Any]) -> str:
     script, style = (
         (TEMPLATES / name).read_text("utf-8") for name in ("page.js", "style.css")
     )
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    place = values.get("explorer", "")
+    if place:
+        script += explorer.script()
+        style += explorer.style()
     return (
         environment(html=True)
         .get_template("page.html")
         .render(
-            **values,
-            script=Markup(script),
-            style=Markup(style),
-            script_hash=f"sha256-{digest}",
+            {
+                **values,
+                "explorer": place,
+                "script": Markup(script),
+                "style": Markup(style),
+                "script_hash": Markup(explorer.hash_of(script)),
+            }
         )
     )
 

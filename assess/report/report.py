@@ -15,7 +15,7 @@ from assess.execution import tell
 from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.report import background, cards, changes, render, sections
+from assess.report import background, cards, changes, explorer, render, sections
 from assess.report.model import Appendix, Card, Picture, Pictures, Section, Table, slug
 from assess.report.printing import pdf
 from assess.report.record import decision_record, written_before
@@ -135,7 +135,8 @@ class Report:
         str
             HTML that loads nothing from the network.
         """
-        return render.page(self._values())
+        place = explorer.of_report(self.scores)
+        return render.page({**self._values(), "explorer": place})
 
     def to_pdf(self, appendix: Sequence[Appendix] = ()) -> bytes:
         """Print the report, with page numbers and contents.

@@ -57,7 +57,7 @@ def _inventory(scenes: list[Scene]) -> Inventory:
     tables = {}
     for name in frames.names():
         make_rows = getattr(rows, name, None)
-        if make_rows is None:  # the fleet has no cluster with objects
+        if make_rows is None:  # the fleet has nothing of the kind
             continue
         always = world()["always"].get(name, {})
         made = [always | row for scene in scenes for row in make_rows(scene)]

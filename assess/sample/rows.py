@@ -12,8 +12,6 @@ import pandas as pd
 
 from assess.sample.scene import Row, Scene, digest, world
 
-NAMED_BY = {"host": "unit", "docker": "container", "ecs": "task", "unknown": "incident"}
-ALIASES = {"host": "{}.service", "docker": "prod_{}_1", "ecs": "prod-{}"}
 PORTS = {
     "web": "8080/tcp",
     "database": "5432/tcp",
@@ -25,6 +23,13 @@ WEEKS = 12  # of a quarter, so that no event comes after its snapshot
 LISTED = ("state", "inspect_status")  # known from a list of workloads, without inspection
 
 
+def _way(pool: Row) -> Row:
+    """Return how what runs in a pool is seen and named."""
+    ways: Row = world()["ways"]
+    way: Row = ways[pool.get("way") or pool["platform"]]
+    return way
+
+
 def services(scene: Scene) -> Iterator[Row]:
     """Yield the services; little is known of one that runs nowhere."""
     for row in scene.services:
@@ -32,7 +37,7 @@ def services(scene: Scene) -> Iterator[Row]:
         n = len(row["hosts"])
         row |= {
             "platform": pool["platform"],
-            "identity_rule": NAMED_BY[pool["platform"]] + "-name",
+            "identity_rule": _way(pool)["kind"] + "-name",
             "identity_confidence": 0.95 if n else 0.5,
         }
         if n:
@@ -53,10 +58,9 @@ def service_aliases(scene: Scene) -> Iterator[Row]:
     """Yield the names that sources use for the services, one of them doubtful."""
     for row in scene.placed:
         name = row["service_id"]
-        platform = row["pool"]["platform"]
-        source = "ansible" if platform == "host" else platform
-        alias = ALIASES[platform].format(name)
-        yield {"service_id": name, "alias": alias, "alias_source": source}
+        way = _way(row["pool"])
+        alias = way["alias"].format(name)
+        yield {"service_id": name, "alias": alias, "alias_source": way["source"]}
         title = name.replace("-", " ").title()
         yield {"service_id": name, "alias": title, "alias_source": "incidents"}
         if name.startswith("mongo-"):
@@ -74,9 +78,10 @@ def hosts(scene: Scene) -> Iterator[Row]:
         dice = scene.dice("host", host)
         zones = pool["zones"].split()
         age = round(int(pool["facts_age"]) + 20 * dice.random(), 1)
+        is_ours = pool["managed_by"] != "provider"
         yield pool | {
             "host_id": host,
-            "hostname": f"{host}.shop.example",
+            "hostname": f"{host}.shop.example" if is_ours else None,
             "az": zones[pool["hosts"].index(host) % len(zones)],
             "launched_at": scene.day(-(30 + 200 * dice.random())),
             "memory_bytes": int(pool["memory_gib"]) << 30,
@@ -90,8 +95,9 @@ def engines(scene: Scene) -> Iterator[Row]:
     for host, pool, n in scene.hosts:
         engine = pool | {"host_id": host, "source": "ansible"}
         if pool["reachable"] == "true":
-            engine |= {"containers_total_n": n, "source": "docker"}
-        yield engine
+            engine |= {"containers_total_n": n, "source": _way(pool)["seen_by"]}
+        if pool["runtime"]:  # a provider shows none
+            yield engine
 
 
 def workloads(scene: Scene) -> Iterator[Row]:
@@ -100,21 +106,21 @@ def workloads(scene: Scene) -> Iterator[Row]:
     for row in scene.placed:
         pool = row["pool"]
         image = row["image"]
-        platform = pool["platform"]
+        way = _way(pool)
         about = {
             "health": HEALTH.get(row["health_checked"]),
             "ports": PORTS.get(row["kind"]),
-            "log_driver": pool["logging_driver"] or "journald",
+            "log_driver": pool["logging_driver"] or way.get("log_driver"),
             "client_api_version": pool["api_version"],
         }
-        named = ["usual", "limited", "harmless", *row["traits"].split()]
+        named = ["usual", "limited", "harmless", *way["traits"], *row["traits"].split()]
         about = reduce(or_, [traits.get(trait, {}) for trait in named], about)
         if pool["reachable"] == "false":
             about["inspect_status"] = "list"
         if about["inspect_status"] != "ok":
             about = {name: about[name] for name in LISTED}
         if image:
-            pinned = platform == "ecs"
+            pinned = pool["platform"] == "ecs"
             plain = f"{image['registry']}/{image['repository']}"
             about |= image | {
                 "image_ref": f"{plain}@{image['digest']}"
@@ -133,12 +139,27 @@ def workloads(scene: Scene) -> Iterator[Row]:
                 "workload_id": name,
                 "service_id": row["service_id"],
                 "host_id": host,
-                "cluster": scene.name("shop") if platform == "ecs" else None,
+                "cluster": scene.name(pool["cluster"]) if pool["cluster"] else None,
                 "name": name,
-                "source_kind": NAMED_BY[platform],
+                "source_kind": way["kind"],
                 "created_at": started,
                 "started_at": started + pd.Timedelta(seconds=4),
-                "source": "ansible" if platform == "host" else platform,
+                "source": way["source"],
+            }
+
+
+def objects(scene: Scene) -> Iterator[Row]:
+    """Yield the budgets of disruption of services with replicas in a cluster of Kubernetes."""
+    for row in scene.placed:
+        pool = row["pool"]
+        if pool["platform"] == "kubernetes" and row["min_healthy_pct"]:
+            cluster = scene.name(pool["cluster"])
+            name = row["service_id"]
+            yield {
+                "object_id": f"{cluster}/prod/PodDisruptionBudget/{name}",
+                "service_id": name,
+                "cluster": cluster,
+                "name": name,
             }
 
 
@@ -231,12 +252,12 @@ def coverage(scene: Scene) -> Iterator[Row]:
     """Yield the outcome of each call; calls for the whole fleet come from the first cell."""
     run = {"run_id": f"run-{scene.quarter}"}
     for host, pool, n in scene.hosts:
-        bare = pool["platform"] == "host"
+        way = _way(pool)
         seen = pool["reachable"] != "false"
         yield run | {
-            "source": "ansible" if bare else "docker",
+            "source": way["seen_by"],
             "scope": host,
-            "call": "setup" if bare else "containers",
+            "call": way["call"],
             "status": pool["status"],
             "rows": n if seen else 0,
             "expected": n,
@@ -365,7 +386,8 @@ def _upgrades(scene: Scene) -> Iterator[Row]:
             }
             change = {"from_version": was["version"], "to_version": pool["version"]}
             spell = _spell(scene.day(6.3 + 2 * k), 2400)
-            yield about | change | spell | {"kind": "engine_upgrade", "source": "docker"}
+            source = _way(pool)["seen_by"]
+            yield about | change | spell | {"kind": "engine_upgrade", "source": source}
 
 
 def _deploys(scene: Scene) -> Iterator[Row]:
@@ -389,7 +411,11 @@ def _pulls(scene: Scene) -> Iterator[Row]:
         image = row["image"]
         for k in range(4 if image else 0):
             host = row["hosts"][k % len(row["hosts"])]
-            about = {"service_id": row["service_id"], "host_id": host, "source": "docker"}
+            about = {
+                "service_id": row["service_id"],
+                "host_id": host,
+                "source": _way(row["pool"])["seen_by"],
+            }
             odds = 0.12 if image["registry"] == "docker.io" else 0.01
             pull = {
                 "kind": "image_pull",

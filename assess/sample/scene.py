@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 Row = dict[str, Any]
-CELL = 40  # services
+CELL = 48  # services
 _NAMES = ("service_id", "element", "host_id", "affected_services", "observed_services")
 
 

@@ -322,10 +322,11 @@ def join(
         settle_hosts,
     )
     from assess.sources.joining.merge import to_tables
+    from assess.sources.joining.usage import settle_usage
 
     batches, of_hosts = settle_hosts(batches)
     batches, of_replicas = join_replicas(batches)
-    batches = follow_addresses(name_findings(batches))
+    batches = follow_addresses(name_findings(settle_usage(batches)))
     tables, of_names = to_tables(batches, rules)
     of_secrets = mask_tables(tables)
     notes = [*of_hosts, *of_replicas, *of_names, *of_secrets]

@@ -68,7 +68,7 @@ def test_what_the_policy_changed_is_told_apart(report, policy):
     rows["wiki"]["label"] = "NEVER"
     section, tables = parts(report, other, policy)
     assert (
-        "the policy changed. With today's, 1 of its 40 services would" in section.text[1]
+        "the policy changed. With today's, 1 of its 48 services would" in section.text[1]
     )
     assert tables["measure-changes"].frame.to_dict("records") == [
         {"service_id": "wiki", "told": "NEVER", "now": was}

@@ -19,7 +19,12 @@ from pandas.api.types import is_numeric_dtype
 
 from assess.errors import AssessError
 from assess.policy.policy import Policy
-from assess.score.claims.evidence import MEASURES, ClaimData, around_upgrades
+from assess.score.claims.evidence import (
+    MEASURES,
+    ClaimData,
+    around_upgrades,
+    by_platform,
+)
 from assess.score.claims.measure import UNDECIDED, Measurement, rates_by, verdict
 from assess.score.claims.world import world
 from assess.score.incidents.recovery import time_to_heal
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
 NUMBERS = ["value", "lo", "hi", "threshold"]
+PLATFORM_COLUMNS = ["claim", "short", "platform", *NUMBERS, "n", "verdict", "needs"]
 
 
 @cache
@@ -52,7 +58,8 @@ class Claims(Result):
 
     ``contributions``: ``claim, group, part, amount``, the numbers that it is computed from.
     ``details``: the same as tables by claim (``C1`` …), and ``platforms`` (incident rates),
-    ``healing`` (time to heal), ``around_upgrades`` (incidents before and after).
+    ``healing`` (time to heal), ``around_upgrades`` (incidents before and after),
+    ``by_platform`` (the claims on upgrades, hosts and orchestrators, each platform alone).
     """
 
     name: ClassVar[str] = "claims"
@@ -135,10 +142,26 @@ def measure_claims(assessment: Assessment) -> Claims:
         "platforms": rates_by(data.spells, "platform", level=data.level),
         "healing": time_to_heal(inventory, policy),
         "around_upgrades": around_upgrades(data),
+        "by_platform": _by_platform(data, tables, policy),
     }
     parts = [_tidy(claim, table) for claim, table in tables.items()]
     contributions = pd.concat(parts, ignore_index=True)
     return Claims(frame, contributions, Provenance.of(inventory, policy), details)
+
+
+def _by_platform(
+    data: ClaimData,
+    tables: dict[str, pd.DataFrame],
+    policy: Policy,
+) -> pd.DataFrame:
+    """Judge the claims that a platform can decide alone, each against the bound of the fleet."""
+    rows = [
+        {"platform": platform, **_row(claim, measured, policy)}
+        for claim, platform, measured in by_platform(data, tables)
+    ]
+    table = pd.DataFrame(rows, columns=PLATFORM_COLUMNS)
+    numbers = table[NUMBERS].astype(float).replace([np.inf, -np.inf], np.nan)
+    return table.assign(**numbers.astype("Float64"))
 
 
 def _tidy(claim: str, table: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import CONTAINER, DAY, HOST, Window
 from assess.score.incidents.recovery import self_healing
 from assess.score.upgrade_churn import pace
+from assess.words import UNKNOWN
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
@@ -152,10 +153,11 @@ def troubled_hosts(data: ClaimData) -> Measurement:
                 _shows_deleted_files(driver, d_type),
             ]
             if not reference.is_managed(node):
-                answers.append((driver, _is_troubled(runs)))
-    table = pd.DataFrame(answers, columns=["driver", "trouble"])
+                named = f"{node.runtime or UNKNOWN} {driver or UNKNOWN}"
+                answers.append((named, _is_troubled(runs)))
+    table = pd.DataFrame(answers, columns=["runtime", "trouble"])
     trouble = table["trouble"].astype("boolean")
-    return share(tally(table["driver"], trouble), level=data.level)
+    return share(tally(table["runtime"], trouble), level=data.level)
 
 
 def _text(cell: object) -> str | None:
@@ -401,3 +403,36 @@ MEASURES = {
     "C15": depends_on_who_asks,
     "C16": held_back,
 }
+# claims whose rows begin with the platform that they are about, and what each row adds to
+BY_ROW: dict[str, Callable[..., Measurement]] = {
+    "C1": mean,
+    "C2": share,
+    "C3": share,
+    "C5": share,
+}
+ORCHESTRATED = "C12"
+
+
+def by_platform(
+    data: ClaimData,
+    tables: Mapping[str, pd.DataFrame],
+) -> Iterator[tuple[str, str, Measurement]]:
+    """Yield claim, platform and what the rows of that platform say of the claim."""
+    for claim, measure in BY_ROW.items():
+        table = tables[claim]
+        whose = table.iloc[:, 0].astype("str").str.split().str[0]
+        for platform, rows in table.groupby(whose, sort=True):
+            yield claim, str(platform), measure(rows, level=data.level)
+    for platform, measured in _orchestrators(data):
+        yield ORCHESTRATED, platform, measured
+
+
+def _orchestrators(data: ClaimData) -> Iterator[tuple[str, Measurement]]:
+    """Yield each orchestrator in use, compared with what runs without any."""
+    spells = data.spells
+    names = data.assessment.policy["evidence"]["orchestrators"]
+    under = spells["platform"].isin(names)
+    for platform in sorted(set(spells.loc[under, "platform"].astype("str"))):
+        is_here = spells["platform"].eq(platform).fillna(value=False).astype(bool)
+        kept = spells[is_here | ~under]
+        yield platform, compared(kept, is_here[is_here | ~under], level=data.level)

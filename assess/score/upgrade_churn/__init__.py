@@ -37,7 +37,12 @@ from assess.score.upgrade_churn.breaking import (
 from assess.score.upgrade_churn.end_of_life import base_system, clocks
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
 from assess.score.upgrade_churn.pace import ENDS
-from assess.score.upgrade_churn.sights import cells, host_engines, is_third_party
+from assess.score.upgrade_churn.sights import (
+    cells,
+    host_engines,
+    is_third_party,
+    line_name,
+)
 from assess.words import plain
 
 BASES = {  # of a service on several hosts the first counts
@@ -177,7 +182,9 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     by_service = pd.Series(behind, [place.service_id for place in placed], dtype="Int64")
     frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
     frame["versions_behind"] = by_service.groupby(level=0).max()
-    blind = {place.service_id for place in placed if _is_blind(place)}
+    kubelets = inventory["engines"].dropna(subset="kubelet_version")["host_id"]
+    nodes = set(kubelets)
+    blind = {place.service_id for place in placed if _is_blind(place, nodes)}
     frame = frame.join(_breaking(broken, frame.index, blind))
     frame = frame.join(_images(inventory, registries))
     rates = pace.image_rates(past, frame.index, registries, level=level)
@@ -230,18 +237,25 @@ def _paces(
         base = pace.fastest(*(pace.system_rate(*image, since) for image in images))
         of_host = pace.together(engine, system)
         of_service = pace.together(of_host, base)
-        chance = pace.failure_chance(tallies.get(line or pace.POOL, pooled), level)
+        named = line_name(product, version) or pace.POOL
+        chance = pace.failure_chance(tallies.get(named, pooled), level)
         paces.append((of_host, of_service, chance))
     return np.array(paces, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
 
 
-def _is_blind(place: pace.Place) -> bool:
-    """Return whether nobody knows what runs a service at a place: what breaks cannot be said."""
+def _is_blind(place: pace.Place, nodes: set[str]) -> bool:
+    """Return whether nobody knows what runs a service at a place: what breaks cannot be said.
+
+    ``nodes`` are the hosts whose kubelet is known.
+    """
     if place.basis in (pace.PROSPECTIVE, pace.MANAGED) or place.product == "none":
         return False
     if place.product == reference.ENGINE:
         return not reference.is_known(place.version)
     is_asked = place.product in PRODUCTS
+    if reference.is_cluster_product(place.product):
+        # a provider's cluster breaks what Kubernetes of its version breaks
+        is_asked = place.host_id in nodes
     return not is_asked or reference.line_of(place.product, place.version) is None
 
 

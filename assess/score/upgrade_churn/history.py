@@ -36,6 +36,7 @@ from assess.score.upgrade_churn.sights import (
     hosts_of,
     is_pinned,
     is_read,
+    line_name,
     sight_of,
     text_of,
 )
@@ -286,7 +287,7 @@ def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
         for place in places:
             runtime = runtimes.get(place, reference.ENGINE)
             change = reference.engine_change((runtime, was), (runtime, now))
-            line = reference.line_of(runtime, now or was)
+            line = line_name(runtime, now or was)
             yield Move(place, at, at, status or "", line, change)
 
 

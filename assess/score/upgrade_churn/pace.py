@@ -40,7 +40,7 @@ from assess.score.upgrade_churn.history import (
 from assess.score.upgrade_churn.sights import (
     host_engines,
     is_third_party,
-    live_replicas,
+    placed_replicas,
     written,
 )
 
@@ -84,7 +84,7 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     """List which service runs on which host, in order; every service at least once."""
     engines = host_engines(inventory)
     runtimes = nodes(inventory)
-    replicas = live_replicas(inventory)
+    replicas = placed_replicas(inventory)
     is_on_engine = ~replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
     by_place = is_on_engine.groupby([replicas["service_id"], replicas["host_id"]])
     on_engine = by_place.any().to_dict()

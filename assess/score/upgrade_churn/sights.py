@@ -84,6 +84,14 @@ def live_replicas(inventory: Inventory) -> pd.DataFrame:
     return table[table["state"].eq("running") | table["state"].isna()]
 
 
+def placed_replicas(inventory: Inventory) -> pd.DataFrame:
+    """Return live replicas; of a service without any, those declared for a known host."""
+    live = live_replicas(inventory)
+    table = inventory["workloads"].dropna(subset="host_id")
+    is_alone = ~table["service_id"].isin(live["service_id"])
+    return pd.concat([live, table[is_alone & table["state"].eq("declared")]])
+
+
 def hosts_of(inventory: Inventory) -> Hosts:
     """Return the hosts of every service on which a replica runs, or may."""
     by_service: Hosts = defaultdict(set)
@@ -107,8 +115,14 @@ def engine_move(was: Versions, now: Versions) -> tuple[str | None, str] | None:
             continue  # a second runtime was added
         change = reference.engine_change(before, (runtime, version))
         if change not in STILL:
-            return reference.line_of(runtime, version), change
+            return line_name(runtime, version), change
     return None
+
+
+def line_name(product: str | None, version: str | None) -> str | None:
+    """Return a line with its product, since lines of two may bear one number; None if unknown."""
+    line = reference.line_of(product, version)
+    return f"{product} {line}" if line else None
 
 
 def is_read(versions: Versions) -> bool:

@@ -246,7 +246,7 @@ def test_an_upgrade_of_which_nobody_watched_the_week_is_not_judged():
         return snapshot(365, docker(h="20.10.24"), incidents=told, coverage=[asked])
 
     was = snapshot(0, docker(h="20.10.5"))  # without incidents
-    for since, judged in ((90, {}), (0, {"": (1, 0, 1), "20.10": (1, 0, 1)})):
+    for since, judged in ((90, {}), (0, {"": (1, 0, 1), "docker 20.10": (1, 0, 1)})):
         past = upgrade_history([was, now(since)], POLICY)
         assert len(pace.upgrades(past)) == 1
         assert pace.upgrade_failures(past, POLICY) == judged

@@ -1,0 +1,68 @@
+"""`assess store`: nothing goes without being shown first."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from assess import store
+from assess.inventory import from_frames
+
+DAYS = [
+    "2026-03-01",
+    "2026-03-31",
+    "2026-06-15",
+    "2026-06-30",
+    "2026-07-07",
+    "2026-07-14",
+]
+
+
+@pytest.fixture
+def weekly(tmp_path):
+    for day in DAYS:
+        services = pd.DataFrame({"service_id": ["a"]})
+        inventory = from_frames({"services": services}, snapshot_at=day)
+        store.write_snapshot(inventory, tmp_path / "s" / day)
+    return tmp_path / "s"
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_ls_shows_what_is_there_and_what_is_wrong(weekly, call):
+    (weekly / "2026-06-15" / "services.parquet").write_bytes(b"no longer")
+    (weekly / "notes").mkdir()
+    rows = json.loads(call("store", "ls", str(weekly), "--json").stdout)["rows"]
+    assert [row["snapshot"] for row in rows] == [*DAYS, "notes"]
+    wrong = {row["snapshot"]: row["problem"] for row in rows if row["problem"]}
+    assert "changed since it was written: services.parquet" in wrong["2026-06-15"]
+    assert "holds no frames" in wrong["notes"]
+    assert rows[0]["quarter"] == "2026Q1"
+    assert rows[0]["bytes"] > 0
+
+
+def test_verify_exits_with_1_when_a_snapshot_was_changed(weekly, call):
+    call("store", "verify", str(weekly))
+    (weekly / "2026-06-15" / "services.parquet").unlink()
+    done = call("store", "verify", str(weekly), code=1)
+    assert "2026-06-15" in done.stdout
+
+
+def test_prune_shows_and_removes_only_when_told_to(weekly, call):
+    shown = call("store", "prune", str(weekly), "--older-than", "10")
+    assert "2026-03-01" in shown.stdout
+    assert "nothing was removed" in shown.stderr
+    assert names(weekly) == DAYS
+    call("store", "prune", str(weekly), "--older-than", "10", "--yes")
+    # the newest of each quarter stays, and so does what is young
+    assert names(weekly) == ["2026-03-31", "2026-06-30", "2026-07-07", "2026-07-14"]
+    assert "nothing to remove" in call("store", "prune", str(weekly), "--yes").stderr
+
+
+def test_a_store_that_is_not_there(tmp_path, call):
+    done = call("store", "ls", str(tmp_path / "none"), code=1)
+    assert "there is no store" in done.stderr
