@@ -143,7 +143,7 @@ class _Case:
     precision: Floats
 
     def _by_service(self, values: Floats, n: int) -> Floats:
-        return np.bincount(self.service, values, n)
+        return np.asarray(np.bincount(self.service, values, n), float)
 
     def solve(self, start: Opinion, precision: float) -> tuple[Opinion, float]:
         """Return the likeliest answer, and the logarithm of its evidence.
