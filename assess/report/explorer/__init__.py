@@ -29,13 +29,17 @@ HERE = Path(__file__).parent
 PAGE_STYLE = HERE.parent / "templates" / "style.css"
 PLACES = ("what_next", "readiness", "blast_radius", "targets")  # results with a view
 HEIGHT = 680  # of the frame in a notebook [px]
+COMMENTS = ("//", "/**")
 LISTED = 20  # rows of the table beside the frame
 
 
 @cache
 def script() -> str:
-    """Return the program."""
-    return (HERE / "explorer.js").read_text("utf-8")
+    """Return the program, without indents and comments of its own lines."""
+    lines = (HERE / "explorer.js").read_text("utf-8").splitlines()
+    code = [line.strip() for line in lines]
+    kept = [line for line in code if not line.startswith(COMMENTS)]
+    return "\n".join(filter(None, kept))
 
 
 @cache
@@ -112,11 +116,12 @@ class Explorer:
             '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
             "style-src 'unsafe-inline'; script-src {}\">"
             "<title>Explore</title><style>{}</style></head>\n"
-            '<body class="x-frame"><main>{}<noscript>{}</noscript></main>\n'
+            '<body class="x-frame"><main><h1>{}</h1>{}<noscript>{}</noscript></main>\n'
             "<script>{}</script></body></html>"
         ).format(
             Markup(hash_of(program)),
             Markup(PAGE_STYLE.read_text("utf-8") + style()),
+            data["origin"],
             place(data, start=self.start, mark=" data-framed"),
             Markup(table),
             Markup(program),
