@@ -99,6 +99,7 @@ LAYERS = {
         "writing",
     },
     "notebooks": {"errors", "config", "writing"},
+    "mcp_server": {"_version", "errors", "score", "untrusted", "words"},
     "cli": None,
     "__init__": None,
     "__main__": {"cli"},
@@ -117,6 +118,7 @@ ONLY_IN = {
     "nbconvert": {"notebooks"},
     "papermill": {"notebooks"},
     "distributed": {"execution"},
+    "mcp": {"mcp_server"},
 }
 # methods for people: Result.plot and .explore import what they show inside the function
 FOR_PEOPLE = {
@@ -126,7 +128,7 @@ FOR_PEOPLE = {
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 1870,  # tables wrap and fold in a narrow terminal
+    "core": 1980,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1200,
     "sources": 2440,
