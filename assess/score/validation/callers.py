@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
-from assess.score.blast_radius.learning import Evidence, expit, logit
+from assess.score.blast_radius.learning import FAR, Evidence, expit, logit
 from assess.score.blast_radius.topology import Topology
-from assess.score.blast_radius.uncertain import best_paths
+from assess.score.blast_radius.uncertain import bounded
+from assess.score.blast_radius.undecided import Undecided
 
 ROUNDS = 6  # of Newton's method, each from the last answer
 SPREADS = (0.3, 0.6, 1.2, 2.4)  # standard deviations of services: the likeliest is taken
@@ -47,8 +48,12 @@ class Reach:
         failures = evidence.failures
         n = len(topology.services)
         initial = topology.initially_down([f.element for f in failures], "point")
-        p = best_paths(topology.graph("point"), initial.T).T[:, :n]
-        can = (p > 0) & ~initial[:, :n]
+        steps = _steps(topology, initial)
+        graph = topology.graph("point")
+        ways = Undecided.of(graph, initial, steps < FAR)
+        p = initial.astype("float64")
+        p[ways.scenario, ways.node] = bounded(graph, ways, most=False).p
+        can = (steps < FAR)[:, :n] & ~initial[:, :n]
         seen = np.reshape([f.seen for f in failures], can.shape).astype(bool)
         failure, service = np.nonzero(can & seen)
         if len(failure) > PAIRS_MOST:
@@ -56,8 +61,8 @@ class Reach:
             kept = np.sort(rng.choice(len(failure), PAIRS_MOST, replace=False))
             failure = failure[kept]
             service = service[kept]
-        steps = _steps(topology, initial)[:, :n]
-        return cls(evidence, logit(p), steps, can, failure, service)
+        near = np.minimum(steps, STEPS_MOST)[:, :n]
+        return cls(evidence, logit(p[:, :n]), near, can, failure, service)
 
     def terms(self, failure: Integers, service: Integers) -> Floats:
         """Return the terms of the regression by pair, without that of the service."""
@@ -72,12 +77,15 @@ class Reach:
 
 
 def _steps(topology: Topology, initial: Booleans) -> Floats:
-    """Count by failure and node the steps from what failed by itself, up to a most."""
-    calls = topology.matrix()
-    steps = np.where(initial, 0.0, float(STEPS_MOST))
+    """Count by failure and node the steps from what failed by itself, over calls that matter."""
+    matters = (topology.edges["point"] > 0).to_numpy("float64")
+    calls = topology.matrix(matters)
+    steps = np.where(initial, 0.0, float(FAR))
     front = initial
-    for step in range(1, STEPS_MOST):
-        front = (front.astype("float64") @ calls > 0) & (steps == STEPS_MOST)
+    step = 0
+    while front.any():
+        step += 1
+        front = (front.astype("float64") @ calls > 0) & (steps == FAR)
         steps[front] = step
     return steps
 
