@@ -148,7 +148,7 @@ BUDGETS = {
     "sources/hosts": 960,
     "sources/incidents": 1250,
     "sources/joining": 1050,
-    "sources/kubernetes": 1580,
+    "sources/kubernetes": 1680,
     "sources/managed": 1000,
     "sources/marathon": 620,
     "sources/nomad": 600,
