@@ -18,7 +18,7 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans
 from assess.score.blast_radius.edges import LEVELS
-from assess.score.blast_radius.failures import observed_failures
+from assess.score.blast_radius.failures import sampled_failures
 from assess.score.blast_radius.learning import learned_edges, with_learned
 from assess.score.blast_radius.placement import PAIR
 from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
@@ -92,13 +92,7 @@ def score_blast_radius(
     settings = policy["blast_radius"]
     inventory = inventory.running
     declared = build_topology(inventory, policy)
-    most = int(settings["failures_most"])
-    failures, failures_n = observed_failures(
-        inventory,
-        declared,
-        most=most,
-        seed=policy.seed,
-    )
+    failures, failures_n = sampled_failures(inventory, declared, policy)
     learned = learned_edges(policy, declared, failures)
     topology = declared
     if len(learned) and settings["learned_edges"] == "use":

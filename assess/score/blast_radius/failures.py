@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from assess.inventory import Inventory
+from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans
 from assess.score.blast_radius.topology import Topology
 from assess.score.incidents.exposure import counted_incidents
@@ -92,6 +93,16 @@ def observed_failures(
         for place, row in zip(chosen, table.iloc[chosen].itertuples(), strict=True)
     ]
     return failures, len(known)
+
+
+def sampled_failures(
+    inventory: Inventory,
+    topology: Topology,
+    policy: Policy,
+) -> tuple[list[Failure], int]:
+    """Return at most as many failures as the policy allows, and the number of all."""
+    most = int(policy["blast_radius"]["failures_most"])
+    return observed_failures(inventory, topology, most=most, seed=policy.seed)
 
 
 def _failure(
