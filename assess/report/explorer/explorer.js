@@ -49,6 +49,8 @@ const name = (text) => h("bdi", null, short(text));
 
 const BASE = "#explore/";
 const ROWS = 12;
+// columns that need no head on a phone
+const PLAIN = ["#", "Service", "Label", "Element", "Check", "Check or fact", "Gate", "Kind", "Name", "Target"];
 const DRAWN = 14; // services in a layer
 const TABS = [
   ["ranking", "Ranking", "rank"],
@@ -256,7 +258,7 @@ class Explorer {
     // a row may be a function that makes it: only what is shown is made
     const shown = (isAll ? rows : rows.slice(0, most)).map((row) => (typeof row === "function" ? row() : row));
     const body = shown.map((row) => h("tr", row.attributes ?? null, (row.cells ?? row).map((cell, j) =>
-      h("td", columns[j][1] ? { class: "number" } : null, cell))));
+      h("td", { class: columns[j][1] ? "number" : null, "data-head": PLAIN.includes(columns[j][0]) ? null : columns[j][0] }, cell))));
     const rest = rows.length - shown.length;
     const button = rest > 0 && h("button", { type: "button", class: "x-more", onclick: () => {
       this.more.add(id);
@@ -1009,7 +1011,7 @@ class Explorer {
 
 async function unpacked(text) {
   const bytes = Uint8Array.from(atob(text), (x) => x.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return JSON.parse(await new Response(stream).text());
 }
 
