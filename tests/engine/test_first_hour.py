@@ -1,4 +1,7 @@
-"""The first hour: an empty directory, one real engine, and what each step says comes next."""
+"""The first hour: an empty directory, one real engine, and what each step says comes next.
+
+`.ci/run` runs it on the wheel; here: ``uv run pytest tests/engine/test_first_hour.py``.
+"""
 
 import os
 import re
