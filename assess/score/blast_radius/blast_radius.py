@@ -104,9 +104,8 @@ def score_blast_radius(
         topology, graphs["hi"], sampling, int(settings["pairs_max"])
     )
     drawn = wanted | _worst_loss(topology, graphs, sampling, int(settings["drawn_most"]))
-    none = np.zeros(len(drawn), bool)
     is_small = len(drawn) <= settings["drawn_lo_most"]
-    simulated = {"lo": drawn if is_small else none, "point": drawn, "hi": none}
+    simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
     impacts = _impacts(topology, graphs, sampling, listed=listed, drawn=simulated)
     seen = seen_sides(inventory, policy, topology.services)
     worst = _worst(topology, with_unseen(topology, graphs["hi"], seen), sampling)
