@@ -186,6 +186,8 @@ def _shown_values(reason: Mapping[str, Any], evidence: Evidence) -> dict[str, st
     table = evidence.views[reason["table"]].table
     holds = rules.evaluate(reason["rule"], table, at=evidence.at).fillna(value=False)
     rows = table[holds.to_numpy(dtype=bool)]
+    if rows.empty:
+        return {}
     parts: dict[str, list[str]] = {}
     for column in columns:
         words = rows[column].dropna().map(word)

@@ -22,8 +22,8 @@ from assess.score.blast_radius.relocation import move_deltas
 from assess.score.evidence import Evidence, answer_checks
 from assess.score.evidence.tables import gather
 from assess.score.incidents.exposure import HOST
-from assess.score.readiness import Readiness, judged_readiness
-from assess.score.readiness.gates import UnknownGateWarning
+from assess.score.readiness import Readiness, judged_readiness, measure
+from assess.score.readiness.gates import UnknownGateWarning, judge
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.targets import cost, hours
 from assess.score.targets.place import at_target, is_provided, is_replaced
@@ -128,7 +128,7 @@ def measure_targets(assessment: Assessment) -> Targets:
     inventory = assessment.inventory.running
     policy = assessment.policy
     targets = wanted(policy)
-    evidence = gather(inventory, policy)
+    evidence = assessment.evidence
     services = evidence.services
     churn = assessment.upgrade_churn.frame
     deltas = _deltas(assessment, targets)
@@ -198,13 +198,14 @@ def _readiness(
     kept = atoms[~atoms["check"].isin([check["id"] for check in checks])]
     anew = answer_checks(place, inventory, policy.with_tables(check=checks))
     whole = pd.concat([kept, anew], ignore_index=True)
+    there = measure(place, whole, policy)
     with warnings.catch_warnings():
         # waivers of the gates that stay are no mistake
         warnings.simplefilter("ignore", UnknownGateWarning)
         fewer = policy.with_tables(gate=doors)
-        there = judged_readiness(place, whole, inventory, fewer)
+        judged, _ = judge(there.evidence, inventory, fewer)
     same = gates[~gates["gate"].isin([gate["id"] for gate in doors])]
-    return there.frame[names], pd.concat([same, there.details["gates"]])
+    return there.frame[names], pd.concat([same, judged])
 
 
 def readiness_at(

@@ -129,13 +129,14 @@ def _one_row_each(
 ) -> View:
     """Return a view of one row per service, with these facts and nothing else."""
     old = evidence.views[table].table
-    rows = pd.DataFrame({"service_id": evidence.services.astype("string")})
-    for name, dtype in old.dtypes.items():
-        if name in facts:
-            rows[name] = pd.Series(facts[str(name)], rows.index, dtype=dtype)
-        elif name != "service_id":
-            rows[name] = pd.Series(pd.NA, rows.index, dtype=dtype)
-    rows["sure"] = True
+    services = pd.Series(evidence.services.astype("string"))
+    blank = old.iloc[:0].reindex(services.index)
+    known = {name: fact for name, fact in facts.items() if name in blank}
+    columns = {
+        name: pd.Series(fact, blank.index, dtype=blank[name].dtype)
+        for name, fact in known.items()
+    }
+    rows = blank.assign(service_id=services, **columns, sure=True)
     return View.of(evidence.services, rows)
 
 
