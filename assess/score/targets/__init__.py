@@ -26,7 +26,13 @@ from assess.score.readiness import Readiness, judged_readiness, measure
 from assess.score.readiness.gates import UnknownGateWarning, judge
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.targets import cost, hours
-from assess.score.targets.place import at_target, is_provided, is_replaced
+from assess.score.targets.place import (
+    Place,
+    at_place,
+    is_provided,
+    is_replaced,
+    place_of,
+)
 from assess.score.upgrade_churn import base_images
 
 if TYPE_CHECKING:
@@ -140,10 +146,13 @@ def measure_targets(assessment: Assessment) -> Targets:
     running = evidence.views["services"].table.set_index("service_id")["replicas_n"]
     running = running.reindex(services.astype("str")).fillna(1).clip(lower=1)
     parts = []
+    known: dict[Place | None, tuple[pd.DataFrame, pd.DataFrame]] = {}
     for target in targets:
         stays = target["id"] == STAY
-        place = evidence if stays else at_target(evidence, target, policy)
-        readiness, gates = _readiness(assessment, place, stays=stays)
+        place = None if stays else place_of(target, evidence.at, policy)
+        if place not in known:
+            known[place] = _readiness(assessment, place)
+        readiness, gates = known[place]
         blockers = _blockers(assessment, evidence, target, readiness, gates)
         replicas = running if stays else running.clip(lower=target["replicas"])
         priced = cost.cost(target, size, replicas.astype("Float64"))
@@ -179,9 +188,10 @@ def _shown(target: Row) -> dict[str, Any]:
 
 
 def _readiness(
-    assessment: Assessment, place: Evidence, *, stays: bool
+    assessment: Assessment,
+    place: Place | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return ``readiness`` with ends, and the gates, as they would be at a place.
+    """Return ``readiness`` with ends, and the gates, as they would be at a place, or today.
 
     Checks and gates that read nothing of what a move replaces stay as they are.
     """
@@ -191,14 +201,15 @@ def _readiness(
     names = ["readiness_lo", "readiness", "readiness_hi"]
     atoms = today.details["atoms"]
     gates = today.details["gates"]
-    if stays:
+    if place is None:
         return today.frame[names], gates
+    evidence = at_place(assessment.evidence, place)
     checks = [check for check in policy["check"] if _is_check_replaced(check)]
     doors = [gate for gate in policy["gate"] if _is_gate_replaced(gate)]
     kept = atoms[~atoms["check"].isin([check["id"] for check in checks])]
-    anew = answer_checks(place, inventory, policy.with_tables(check=checks))
+    anew = answer_checks(evidence, inventory, policy.with_tables(check=checks))
     whole = pd.concat([kept, anew], ignore_index=True)
-    there = measure(place, whole, policy)
+    there = measure(evidence, whole, policy)
     with warnings.catch_warnings():
         # waivers of the gates that stay are no mistake
         warnings.simplefilter("ignore", UnknownGateWarning)
@@ -224,7 +235,8 @@ def readiness_at(
     inventory = inventory.running
     evidence = gather(inventory, policy)
     if target_id != STAY:
-        evidence = at_target(evidence, targets[target_id], policy)
+        place = place_of(targets[target_id], evidence.at, policy)
+        evidence = at_place(evidence, place)
     atoms = answer_checks(evidence, inventory, policy)
     return judged_readiness(evidence, atoms, inventory, policy)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -30,6 +30,7 @@ WHOLE = ("hosts", "engines")  # tables that it replaces as a whole
 GOOD_DRIVER = "overlay2"  # what new hosts store images with
 
 Row = Mapping[str, Any]
+_LINES = re.compile(r"\b(?:line|provider_version)\b")
 
 
 def calendars(target: Row) -> list[tuple[str, str | None]]:
@@ -94,32 +95,72 @@ def host_facts(
     }
 
 
-def at_target(
-    evidence: Evidence,
+class Place(NamedTuple):
+    """What a target gives every service, by table; targets alike in it are one place."""
+
+    engine: tuple[tuple[str, Any], ...]
+    host: tuple[tuple[str, Any], ...]
+    replicas: int
+    hosts_n: int
+    zones: int
+    self_heal: bool
+    mirrored: bool
+
+
+def place_of(
     target: Row,
+    at: pd.Timestamp,
     policy: Policy,
-) -> Evidence:
-    """Return the evidence of a fleet as if every service had moved to a target."""
-    services = evidence.services
+) -> Place:
+    """Return the place that a target is; its line is left out where nothing could show it."""
     docker = reference.target_docker(policy["target"])
     products = calendars(target)
     line = "; ".join(" ".join(filter(None, product)) for product in products)
     engine = {
-        "engine_supported": is_supported(target, evidence.at),
+        "engine_supported": is_supported(target, at),
         "driver_runs_on_target": True,
         "storage_driver": GOOD_DRIVER,
         "d_type": True,
         "managed": is_provided(target),
-        "line": line,
     }
-    host = {**host_facts(target, evidence.at, docker), "cgroup_version": "2"}
+    host = {**host_facts(target, at, docker), "cgroup_version": "2"}
+    sound = (engine["engine_supported"], host["os_supported"])
+    is_told = sound != (True, True) or not host["kernel_runs_on_target"]
+    if is_told or is_provided(target) or _reads_lines(policy):
+        engine["line"] = line
+        host["provider_version"] = line
+    return Place(
+        tuple(engine.items()),
+        tuple(host.items()),
+        target["replicas"],
+        target["hosts_n"],
+        target["zones"],
+        target["self_heal"],
+        bool(target["mirrored"] or target["registry"]),
+    )
+
+
+def _reads_lines(policy: Policy) -> bool:
+    """Return whether a rule of the policy reads the line of an engine or of a platform."""
+    rules = [f"{check['rule']} {check.get('applies', '')}" for check in policy["check"]]
+    for gate in policy["gate"]:
+        parts = [*gate["reasons"], *gate.get("notes", ())]
+        rules += [part["rule"] for part in parts]
+    return any(_LINES.search(rule) for rule in rules)
+
+
+def at_place(
+    evidence: Evidence,
+    place: Place,
+) -> Evidence:
+    """Return the evidence of a fleet as if every service had moved to a place."""
     views = dict(evidence.views)
-    views["engines"] = _one_row_each(evidence, "engines", engine)
-    views["hosts"] = _one_row_each(evidence, "hosts", {**host, "provider_version": line})
-    views["services"] = _spread(evidence, target)
-    if target["mirrored"] or target["registry"]:
+    views["engines"] = _one_row_each(evidence, "engines", dict(place.engine))
+    views["hosts"] = _one_row_each(evidence, "hosts", dict(place.host))
+    views["services"] = _spread(evidence, place)
+    if place.mirrored:
         views["workloads"] = _with(evidence.views["workloads"], public_unmirrored=False)
-    return Evidence(services, views, evidence.at)
+    return Evidence(evidence.services, views, evidence.at)
 
 
 def _one_row_each(
@@ -142,18 +183,18 @@ def _one_row_each(
 
 def _spread(
     evidence: Evidence,
-    target: Row,
+    place: Place,
 ) -> View:
     """Return the services with the replicas that they would have at a target."""
     table = evidence.views["services"].table
     # a service never moves to fewer replicas than it has
-    replicas = table["replicas_n"].fillna(0).clip(lower=target["replicas"])
+    replicas = table["replicas_n"].fillna(0).clip(lower=place.replicas)
     changed = table.assign(
         replicas_n=replicas,
         redundant=(replicas >= 2).astype("boolean"),
-        heals_itself=pd.Series(target["self_heal"], table.index, dtype="boolean"),
-        hosts_n=pd.Series(float(target["hosts_n"]), table.index, dtype="Float64"),
-        azs_n=pd.Series(float(target["zones"]), table.index, dtype="Float64"),
+        heals_itself=pd.Series(place.self_heal, table.index, dtype="boolean"),
+        hosts_n=pd.Series(float(place.hosts_n), table.index, dtype="Float64"),
+        azs_n=pd.Series(float(place.zones), table.index, dtype="Float64"),
     )
     return View.of(evidence.services, changed)
 
