@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,11 +49,16 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     live = live[is_lasting.fillna(value=True).astype(bool)]
     found = {}
     for name, columns, unit in (("cpu", CPU, 1), ("memory", MEMORY, GIB)):
-        values = live[list(columns)].astype("Float64") / unit
-        first = values.bfill(axis=1).iloc[:, 0]
-        ends = {"": first, "_lo": values.min(axis=1), "_hi": values.max(axis=1)}
+        values = [live[column].astype("Float64") / unit for column in columns]
+        first = reduce(pd.Series.fillna, values)
+        numbers = np.array([cells.to_numpy(float, na_value=np.nan) for cells in values])
+        ends = {
+            "": first,
+            "_lo": np.fmin.reduce(numbers),
+            "_hi": np.fmax.reduce(numbers),
+        }
         for end, cells in ends.items():
-            found[f"{name}{end}"] = cells
+            found[f"{name}{end}"] = pd.Series(cells, live.index, dtype="Float64")
     rows = pd.DataFrame(found).assign(service_id=live["service_id"])
     grouped = rows.groupby("service_id")
     whole = grouped.sum(min_count=1)
