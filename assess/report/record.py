@@ -208,6 +208,7 @@ def _options(row: dict[str, Any], scores: Assessment) -> list[tuple[str, str]]:
         return [
             ("Keep it in containers.", stay),
             ("Keep it and fix it.", prepare),
+            *_moves(row["service_id"], scores),
             ("Pull it back to hosts.", "If a gate forbids containers for it."),
         ]
     return [
@@ -221,10 +222,9 @@ def _moves(service_id: str, scores: Assessment) -> list[tuple[str, str]]:
     """List the targets that no other beats, those that fit first, each with what it would be like."""
     result = scores.targets
     titles = result.details["targets"].set_index("id")["title"]
-    table = result.frame.loc[service_id].drop(index=STAY)
-    open_ones = table[table["verdict"].isin(POSSIBLE) & ~table["dominated"]]
-    order = open_ones.assign(rank=open_ones["verdict"].map(POSSIBLE.index))
-    order = order.sort_values("rank", kind="stable").head(SHOWN)
+    options = result.options()
+    mine = options[options.index.get_level_values("service_id") == service_id]
+    order = mine.droplevel("service_id").drop(index=STAY, errors="ignore")
     found = []
     for target, cells in order.iterrows():
         place = dict(cells)
@@ -252,7 +252,6 @@ _DELTA = Column("blast_delta", "", "interval", 1, 100, is_signed=True)
 _HOURS = Column("hours_per_year", "", "interval", 0)
 _COST = Column("cost_per_month", "", "interval", 0)
 _MOVE = Column("delta", "", "interval", 1, 100, is_signed=True)
-POSSIBLE = ["fits", "after fixes"]
 _MINUTES = Column("blast_expected_minutes_per_year", "", "interval")
 _FAILURES = Column("churn_failures_per_year", "", "interval", 2)
 

@@ -29,6 +29,7 @@ from assess.score.targets import cost, hours
 from assess.score.targets.place import (
     Place,
     at_place,
+    calendars,
     is_provided,
     is_replaced,
     place_of,
@@ -42,6 +43,7 @@ FITS = "fits"
 AFTER_FIXES = "after fixes"
 NO = "no"
 UNKNOWN = "unknown"
+POSSIBLE = (FITS, AFTER_FIXES)
 VERDICTS = (FITS, AFTER_FIXES, UNKNOWN, NO)
 NEVER = "NEVER"
 NOT_DECIDABLE = "NOT DECIDABLE"
@@ -74,6 +76,11 @@ CRITERIA = {
     "effort_hours": False,
 }
 KEY = ["service_id", "target"]
+PRICE_WORDS = {
+    "vcpu_hour": "vCPU-hour",
+    "gib_hour": "GiB-hour",
+    "service_month": "service and month",
+}
 Row = Mapping[str, Any]
 
 
@@ -120,6 +127,21 @@ class Targets(Result):
         text = "\n".join(f"{row.Index}: {row.why}" for row in table.itertuples())
         shown = table[[name for name in COLUMNS if name != "why"]].round(2)
         return Explanation(f"{service_id}: targets", text, shown)
+
+    def options(self) -> pd.DataFrame:
+        """Return the rows to choose from, those that fit first.
+
+        Returns
+        -------
+        DataFrame
+            Rows of ``frame`` whose verdict is fits or after fixes and that no target dominates, by
+            service.
+        """
+        is_open = self.frame["verdict"].isin(POSSIBLE) & ~self.frame["dominated"]
+        found = self.frame[is_open]
+        rank = found["verdict"].map(POSSIBLE.index)
+        order = found.assign(rank=rank).sort_values(["service_id", "rank"], kind="stable")
+        return order.drop(columns="rank")
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per service and target; ``blockers`` is a list."""
@@ -184,7 +206,23 @@ def wanted(policy: Policy) -> list[dict[str, Any]]:
 def _shown(target: Row) -> dict[str, Any]:
     names = ("id", "title", "platform", "patched_by", "self_heal", "replicas", "zones")
     shown = {name: target[name] for name in names}
-    return {**shown, "currency": target["prices"].get("currency", "")}
+    lines = [" ".join(filter(None, product)) for product in calendars(target)]
+    if target["id"] == STAY:
+        lines = ["what it runs on today"]
+    prices = target["prices"]
+    currency = prices.get("currency", "")
+    priced = [
+        f"{prices[key]:g} {currency} per {word}".replace("  ", " ")
+        for key, word in PRICE_WORDS.items()
+        if prices.get(key)
+    ]
+    return {
+        **shown,
+        "currency": currency,
+        "runs_on": ", ".join(lines),
+        "refuses": ", ".join(target["refuses"]),
+        "prices": ", ".join(priced),
+    }
 
 
 def _readiness(
