@@ -42,9 +42,10 @@ def targets_data(result: Result) -> pd.DataFrame:
         ["service_id", "target", "verdict", "blockers", "dominated"]
     ]
     table["band"] = table["verdict"].map(BAND_OF)
-    first = table["blockers"].str.extract(r"^(?:not known: )?([\w-]+)")[0].fillna("")
-    is_code = first.str.match(r"G\d+$") | first.str.contains("-")
-    table["code"] = first.where(is_code & (first.str.len() <= CODE_LENGTH), "")
+    # "G1 it is …" names a gate, "host-network: it uses …" a refusal
+    first = table["blockers"].str.extract(r"^(G\d+(?= )|[\w-]+(?=: ))")[0].fillna("")
+    is_long = first.str.len() > CODE_LENGTH
+    table["code"] = first.mask(is_long, first.str[: CODE_LENGTH - 1] + "…")
     apart = table.groupby("service_id")["verdict"].transform("nunique")
     order = table.assign(same=apart.eq(1), at=range(len(table)))
     order = order.sort_values(["same", "service_id", "at"], kind="stable")
