@@ -99,6 +99,7 @@ LAYERS = {
         "writing",
     },
     "notebooks": {"errors", "config", "writing"},
+    "mcp_server": {"_version", "errors", "score", "untrusted", "words"},
     "cli": None,
     "__init__": None,
     "__main__": {"cli"},
@@ -117,13 +118,17 @@ ONLY_IN = {
     "nbconvert": {"notebooks"},
     "papermill": {"notebooks"},
     "distributed": {"execution"},
+    "mcp": {"mcp_server"},
 }
-# Result.plot, a method for people, imports the figures inside the function
-PLOT = ("score/result.py", "assess.figures")
+# methods for people: Result.plot and .explore import what they show inside the function
+FOR_PEOPLE = {
+    ("score/result.py", "assess.figures"),
+    ("score/result.py", "assess.report.explorer"),
+}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 1830,
+    "core": 1980,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1200,
     "sources": 2440,
@@ -131,9 +136,9 @@ BUDGETS = {
     "sources/answers": 1250,
     "sources/backstage": 390,
     "sources/builds": 420,
-    "sources/compose": 820,
+    "sources/compose": 850,
     "sources/deploys": 450,
-    "sources/docker": 1530,
+    "sources/docker": 1540,
     "sources/edges": 640,
     "sources/ec2": 415,
     "sources/ecr": 620,
@@ -142,22 +147,23 @@ BUDGETS = {
     "sources/frames": 126,
     "sources/hosts": 960,
     "sources/incidents": 1250,
-    "sources/joining": 980,
-    "sources/kubernetes": 1580,
+    "sources/joining": 1050,
+    "sources/kubernetes": 1680,
     "sources/managed": 1000,
     "sources/marathon": 620,
     "sources/nomad": 600,
     "sources/registry": 705,
     "sources/ssm": 135,
     "sources/swarm": 500,
-    "sources/connections": 1320,  # ten forms of dumps, and who is who
+    "sources/connections": 1400,  # ten forms of dumps, and who is who
     "sources/crictl": 400,
     "sources/podman": 400,
     "sources/traces": 270,
+    "sources/usage": 400,
     "sources/vms": 540,
-    "score": 440,
+    "score": 450,  # results open figures and the explorer
     "score/backtest": 310,
-    "score/blast_radius": 2400,
+    "score/blast_radius": 2680,
     "score/claims": 800,
     "score/evidence": 790,
     "score/experiments": 420,
@@ -168,7 +174,8 @@ BUDGETS = {
     "score/targets": 750,
     "score/what_next": 1400,
     "figures": 1400,
-    "report": 2150,
+    "report": 2420,  # a first screen, and records as pages
+    "report/explorer": 480,
     "cli": 2070,
     "notebooks": 500,
     "sample": 600,
@@ -176,8 +183,8 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 58_000
-MAX_FILES = 265
+MAX_PACKAGE_LINES = 60_000
+MAX_FILES = 280
 MAX_TOKENS_A_CODE_LINE = 9.25
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30
@@ -225,7 +232,8 @@ def circles() -> set[frozenset[str]]:
         parents = {other.rpartition(".")[0] for other in imported}
         for other in (imported | parents) & {*names}:
             is_part = other.startswith(f"{name}.")  # a package imports its own modules
-            if not is_part and (path.relative_to(PACKAGE).as_posix(), other) != PLOT:
+            door = (path.relative_to(PACKAGE).as_posix(), other)
+            if not is_part and door not in FOR_PEOPLE:
                 graph[names.index(name), names.index(other)] = True
     _, groups = connected_components(graph.tocsr(), directed=True, connection="strong")
     by_group: dict[int, set[str]] = {}
@@ -243,8 +251,8 @@ def test_a_room_knows_only_the_rooms_below(path):
         top, _, rest = name.partition(".")
         if top == "assess" and rest and allowed is not None:
             known = any(f"{rest}.".startswith(f"{below}.") for below in {room, *allowed})
-            is_plot = (path.relative_to(PACKAGE).as_posix(), name) == PLOT
-            assert known or is_plot, f"{path.name} imports {name}"
+            is_door = (path.relative_to(PACKAGE).as_posix(), name) in FOR_PEOPLE
+            assert known or is_door, f"{path.name} imports {name}"
         if top in ONLY_IN:
             assert room in ONLY_IN[top], f"{path.name} imports {name}"
 
@@ -315,7 +323,8 @@ def budget_of(path: Path) -> str:
     first, *rest = path.relative_to(PACKAGE).parts
     if not rest:
         return "core"
-    return f"{first}/{rest[0]}" if first in ("sources", "score") and rest[1:] else first
+    is_split = first in ("sources", "score", "report") and rest[1:]
+    return f"{first}/{rest[0]}" if is_split else first
 
 
 def test_every_room_keeps_its_budget():

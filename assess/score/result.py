@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from html import escape
 from pathlib import Path
@@ -23,6 +23,8 @@ from assess.writing import write_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from assess.report.explorer import Explorer
 
 JSON_VERSION = 1
 
@@ -169,6 +171,12 @@ class Result:
 
         drawn: Axes = getattr(figures, self.name)(self, ax=ax)
         return drawn
+
+    def _explorer(self, others: Sequence[Result], *steps: str) -> Explorer:
+        # the only import of the report by a score: it is for people, too
+        from assess.report import explorer
+
+        return explorer.Explorer((self, *others), explorer.address(*steps))
 
     def diff(self, earlier: Result) -> pd.DataFrame:
         """Compare with an earlier result.

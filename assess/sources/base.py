@@ -213,6 +213,8 @@ class Batch:
     container_ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
     # What VEX documents state of vulnerabilities, until it is applied to images.
     statements: list[Any] = field(default_factory=list)
+    # Samples of what containers use, until it is known whose they are.
+    usage: list[Any] = field(default_factory=list)
 
     def add(self, frame: str, *rows: Row) -> None:
         """Add rows to a frame."""
@@ -268,6 +270,7 @@ class Batch:
         self.tasks |= other.tasks
         self.container_ids |= other.container_ids
         self.statements += other.statements
+        self.usage += other.usage
 
 
 # By label, such as ``docker#2`` for the second of its type.

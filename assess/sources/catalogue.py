@@ -33,6 +33,7 @@ _BUILT_IN = {
     "connections": "assess.sources.connections.source:ConnectionsSource",
     "cloudrun": "assess.sources.managed:CloudRunSource",
     "containerapps": "assess.sources.managed:ContainerAppsSource",
+    "usage": "assess.sources.usage:UsageSource",
     "ec2": "assess.sources.ec2.source:Ec2Source",
     "ecs": "assess.sources.ecs.source:EcsSource",
     "ecr": "assess.sources.ecr.source:EcrSource",

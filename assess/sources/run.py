@@ -9,7 +9,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -174,7 +176,9 @@ class _Crew:
             task = self.waiting.pop()
             self.running[task.label] = (task, Deadline(task.deadline))
             arguments = (self._work, *self.running[task.label], self._ended)
-            Thread(target=_do, args=arguments, name=task.label, daemon=True).start()
+            run = copy_context().run  # a thread begins without the listener of `tell`
+            work = partial(run, _do, *arguments)
+            Thread(target=work, name=task.label, daemon=True).start()
 
     def wait(self) -> None:
         """Wait until a task ends, or until one has had all of its time."""
@@ -322,10 +326,11 @@ def join(
         settle_hosts,
     )
     from assess.sources.joining.merge import to_tables
+    from assess.sources.joining.usage import settle_usage
 
     batches, of_hosts = settle_hosts(batches)
     batches, of_replicas = join_replicas(batches)
-    batches = follow_addresses(name_findings(batches))
+    batches = follow_addresses(name_findings(settle_usage(batches)))
     tables, of_names = to_tables(batches, rules)
     of_secrets = mask_tables(tables)
     notes = [*of_hosts, *of_replicas, *of_names, *of_secrets]

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from assess.execution import working
 from assess.sources.base import Batch, Name
+from assess.sources.connections import flows
 from assess.sources.connections.flows import is_flow_log
 from assess.sources.connections.observed import is_whole
 from assess.sources.connections.sockets import Process, endpoint, read_text
@@ -432,6 +434,40 @@ def test_a_format_without_ports_is_refused_with_the_field(tmp_path):
     batch = collect(tmp_path, ROWS)
     assert "srcport" in batch.coverage[0]["hint"]
     assert batch.coverage[0]["status"] == "parse_error"
+
+
+def test_a_log_of_many_pairs_is_added_up_in_between(tmp_path, monkeypatch):
+    names = [f"10.0.{n % 3}.{n}" for n in range(1, 101)]
+    hosts = [{"host_id": name, "addresses": name} for name in names]
+    workloads = [container(f"s{n}", at) for n, at in enumerate(names)]
+    pairs = [(one, names[n // 10]) for n, one in enumerate(names[20:])]
+    lines = [flow(*pair, f"{40_000 + n} 5432") for n in range(3) for pair in pairs]
+    (tmp_path / "flows.log").write_text("".join(lines))
+    rows = {"hosts": hosts, "workloads": workloads}
+    at_once = edges(collect(tmp_path, rows), rows)
+    monkeypatch.setattr(flows, "BLOCK", 2_000)
+    monkeypatch.setattr(flows, "MAX_TALKS", 50)
+    told = []
+    with working(tell=lambda *work: told.append(work)):
+        assert edges(collect(tmp_path, rows), rows) == at_once
+    assert len(told) > 5
+    assert {what for what, *_ in told} == {"MiB of flows.log"}
+    assert {(row["calls"], row["kind"]) for row in at_once.values()} == {(3, "data")}
+    assert len(at_once) == len(pairs)
+
+
+def test_a_time_that_cannot_be_costs_that_time_only(tmp_path):
+    lines = TWO_WAYS + flow("10.0.0.1", "10.0.0.2", "40001 5432", at=99_999_999_999_999)
+    (tmp_path / "flows.log").write_text(lines)
+    row = edges(collect(tmp_path, ROWS), ROWS)["shop", "pg"]
+    assert row["calls"] == 2
+    assert row["last_seen_at"].year == 2026
+
+
+def test_an_address_in_two_spellings_is_one(tmp_path):
+    lines = TWO_WAYS + flow("::ffff:10.0.0.1", "::ffff:10.0.0.2", "40001 5432")
+    (tmp_path / "flows.log").write_text(lines)
+    assert edges(collect(tmp_path, ROWS), ROWS)["shop", "pg"]["calls"] == 2
 
 
 def test_other_files_are_no_flow_logs(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ from assess.errors import AssessError
 from assess.score.blast_radius.topology import KINDS, Topology
 from assess.score.result import Explanation, Result, records_by
 from assess.words import number
+
+if TYPE_CHECKING:
+    from assess.report.explorer import Explorer
 
 IMPACTS = ["impact", "impact_lo", "impact_hi"]
 BOUND = "lower bound"
@@ -140,6 +143,36 @@ class BlastRadius(Result):
         ]
         title = f"{element_kind} {element} and {service_id}"
         return Explanation(title, reach_text(steps, pair, service_id), steps)
+
+    def explore(self, element: str = "", *others: Result) -> Explorer:
+        """Return the explorer: what falls with what, by which way and how likely.
+
+        Parameters
+        ----------
+        element : str, default ""
+            Kind and name of an element to begin with, such as ``host:h1``; a name alone is a
+            service.
+        *others : Result
+            The ranking, readiness and targets of the same snapshot, for their views.
+
+        Returns
+        -------
+        Explorer
+            Shows itself in a notebook, also in one that was exported; ``save_html`` writes it.
+
+        Raises
+        ------
+        AssessError
+            Where there is no such element; the hint names the nearest.
+        """
+        if not element:
+            return self._explorer(others, "blast")
+        kind, colon, name = element.partition(":")
+        if not colon or kind not in KINDS:
+            kind = "service"
+            name = element
+        check_element(self.topology, kind, name)
+        return self._explorer(others, "fails", kind, name)
 
     def explain(self, service_id: str) -> Explanation:
         """Explain what a service takes down, what takes it down, how often and for how long.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from assess.score.blast_radius.learning import (
     with_history,
 )
 from assess.score.blast_radius.topology import Graph
-from assess.score.blast_radius.uncertain import EdgeSampler, Sampling, decide
+from assess.score.blast_radius.uncertain import Sampling, decide
+from assess.score.blast_radius.undecided import Undecided
 
 EVENT = "event"
 ELEMENT = "element"
@@ -33,19 +34,14 @@ class Simulator:
 
     graph: Graph
     sampling: Sampling
-    ranks: dict[int, np.ndarray] = field(default_factory=dict)
 
     def chances(self, p: Floats, initially: Booleans) -> Floats:
         """Return by node its chance to be down when some are down."""
         graph = replace(self.graph, p=p)
         reach = self._reach(initially)
-        node = np.flatnonzero(reach & ~initially)
-        way = np.sort(graph.arriving.members(node)[1])
-        way = way[(p[way] > 0) & reach[graph.tail[way]]]
+        undecided = Undecided.of(graph, initially[None], reach[None])
         chances = initially.astype(float)
-        if len(way):
-            sampler = EdgeSampler(graph, self.sampling, ranks=self.ranks)
-            chances[node] = decide(graph, node, way, sampler).p
+        chances[undecided.node] = decide(graph, undecided, self.sampling).p
         return chances
 
     def _reach(self, initially: Booleans) -> Booleans:
@@ -84,7 +80,7 @@ def left_out(
     topology = evidence.topology
     elements = [evidence.failures[position].element for position in judged]
     initial = topology.initially_down(elements, "point")
-    simulator = Simulator(topology.graph("point"), sampling)
+    simulator = Simulator(topology.graph("point"), replace(sampling, spread=False))
     services_n = len(topology.services)
     keys = [(rule, scheme) for rule in (LEARNED, FLAT) for scheme in SCHEMES]
     chances = {key: np.zeros((len(judged), services_n)) for key in keys}

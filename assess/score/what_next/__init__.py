@@ -25,11 +25,14 @@ from assess.score.what_next.waves import cycle_groups, exposure_budget, waves
 from assess.words import share
 
 if TYPE_CHECKING:
+    from assess.report.explorer import Explorer
     from assess.score.assessment import Assessment
 
 NAMED = 3  # deciding facts in an explanation
 ASKED = 5  # facts to find out in an explanation
 LISTED = 8  # facts and boards of a service in its row
+MEETING = "of the meeting"  # name of the board that `under` makes
+MEETING_DRAWS = 2000
 
 READINESS = [
     "readiness",
@@ -129,7 +132,7 @@ class WhatNext(Result):
         order: Sequence[str] = (),
         intervals: Mapping[str, tuple[float, float]] | None = None,
         weights: Mapping[str, float] | None = None,
-        draws: int = 2000,
+        draws: int = MEETING_DRAWS,
     ) -> pd.DataFrame:
         """Rank again by other preferences, fast enough for a meeting.
 
@@ -157,7 +160,7 @@ class WhatNext(Result):
         """
         assert self.provenance.policy is not None
         preferences = {
-            "id": "of the meeting",
+            "id": MEETING,
             "order": list(order),
             "intervals": dict(intervals or {}),
             "weights": dict(weights or {}),
@@ -165,6 +168,22 @@ class WhatNext(Result):
         ranking = Ranking.of(self.frame, self.details["criteria"], self.provenance.policy)
         table = ranking.under(preferences, draws=draws)
         return table.loc[_order(table.join(self.frame["readiness_lo"]))]
+
+    def explore(self, *others: Result) -> Explorer:
+        """Return the explorer: rank by anybody's preferences, without a kernel.
+
+        Parameters
+        ----------
+        *others : Result
+            Readiness, blast radius and targets of the same snapshot, for their views. With
+            readiness, checks can be marked as fixed and facts as found out.
+
+        Returns
+        -------
+        Explorer
+            Shows itself in a notebook, also in one that was exported; ``save_html`` writes it.
+        """
+        return self._explorer(others, "ranking")
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per service, with what is missing, flips, information and boards."""

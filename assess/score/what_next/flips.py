@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, groupby
@@ -266,6 +266,30 @@ class Information(NamedTuple):
     decides: bool
 
 
+def counterfactuals(
+    ranking: Ranking, readiness: Result, policy: Policy
+) -> Iterator[tuple[int, Counterfactual]]:
+    """Lay out every service that has answers: its position in the ranking, and what could change."""
+    details = readiness.details
+    atoms = records_by(details["atoms"][["service_id", *ATOM]], "service_id")
+    reasons = records_by(details["reasons"], "service_id")
+    unknown = records_by(details["unknown"], "service_id")
+    for at, service_id in enumerate(ranking.services):
+        if service_id in atoms:
+            facts = {row["check"]: row["fact"] for row in unknown.get(service_id, [])}
+            yield (
+                at,
+                Counterfactual.of(
+                    atoms[service_id],
+                    reasons.get(service_id, []),
+                    policy["dimensions"],
+                    inside=bool(ranking.inside.iloc[at]),
+                    chances=ranking.chances(at),
+                    questions=facts,
+                ),
+            )
+
+
 def what_ifs(
     ranking: Ranking, readiness: Result, policy: Policy
 ) -> dict[str, pd.DataFrame]:
@@ -274,25 +298,12 @@ def what_ifs(
     ``information`` holds ``service_id`` and the fields of `Information`, what decides first,
     then by gain.
     """
-    details = readiness.details
     settings = policy["what_next"]
-    priors = details["priors"].set_index("check")["prior"].to_dict()
-    atoms = records_by(details["atoms"][["service_id", *ATOM]], "service_id")
-    reasons = records_by(details["reasons"], "service_id")
-    unknown = records_by(details["unknown"], "service_id")
+    priors = readiness.details["priors"].set_index("check")["prior"].to_dict()
     flips = []
     information = []
-    for at, service_id in enumerate(ranking.services):
-        if service_id not in atoms:
-            continue
-        service = Counterfactual.of(
-            atoms[service_id],
-            reasons.get(service_id, []),
-            policy["dimensions"],
-            inside=bool(ranking.inside.iloc[at]),
-            chances=ranking.chances(at),
-            questions={row["check"]: row["fact"] for row in unknown.get(service_id, [])},
-        )
+    for at, service in counterfactuals(ranking, readiness, policy):
+        service_id = ranking.services[at]
         flips += [
             (service_id, list(items), label)
             for items, label in smallest_flips(service, settings)

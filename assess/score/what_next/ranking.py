@@ -252,13 +252,14 @@ class Ranking:
     @cached_property
     def weights(self) -> Floats:
         """Draws of all weightings, shape (draws, c)."""
-        return simplex_weights(self.policy.draws, len(self.criteria), self._rng())
+        return simplex_weights(self.policy.draws, len(self.criteria), self.generator())
 
     @cached_property
     def _cut_off(self) -> CutOff:
         return CutOff.of(self.worst[self.competing], self.weights, self.k)
 
-    def _rng(self, salt: str = "") -> np.random.Generator:
+    def generator(self, salt: str = "") -> np.random.Generator:
+        """Return the draws of one purpose, from their beginning."""
         # a stream of its own for each purpose, so that none moves the draws of another
         seed = [self.policy.seed, zlib.crc32(salt.encode())] if salt else self.policy.seed
         return np.random.default_rng(seed)
@@ -274,7 +275,12 @@ class Ranking:
         values = self.worst[self.competing]
         ranks = min(RANKS, len(services))
         shares = acceptability(
-            values, values, self.weights, k=self.k, rng=self._rng("ranks"), ranks=ranks
+            values,
+            values,
+            self.weights,
+            k=self.k,
+            rng=self.generator("ranks"),
+            ranks=ranks,
         )
         columns = {
             "p_first": shares.p_first,
@@ -299,7 +305,7 @@ class Ranking:
 
         ``draws`` of either run; 0 takes those of the policy.
         """
-        rng = self._rng(str(preferences.get("id", "")) or "board")
+        rng = self.generator(str(preferences.get("id", "")) or "board")
         weights = draw(preferences, self.criteria, draws or self.policy.draws, rng)
         values = self.worst[self.competing]
         shares = acceptability(values, values, weights, k=self.k, rng=rng, ranks=0)
@@ -376,7 +382,7 @@ class Ranking:
         lo = self.worst[self.possible]
         hi = self.best[self.possible]
         shares = acceptability(
-            lo, hi, weights, k=self.k, rng=self._rng("neutral"), ranks=0
+            lo, hi, weights, k=self.k, rng=self.generator("neutral"), ranks=0
         )
         chances = pd.Series(shares.p_top, index=self.services[self.possible])
         return chances.reindex(self.services)
@@ -390,7 +396,7 @@ class Ranking:
         wins = np.zeros(len(central))
         lo = self.worst[self.competing]
         span = self.best[self.competing] - lo
-        rng = self._rng("confidence")
+        rng = self.generator("confidence")
         weights = central[ranked].T
         step = max(1, BLOCK_BYTES // (8 * max(weights.size, lo.size, 1)))
         for start in range(0, CONFIDENCE_DRAWS if len(ranked) else 0, step):

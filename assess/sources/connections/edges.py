@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, TypeVar
+
+import pyarrow as pa
 
 from assess import frames
 from assess.frames import EXTERNAL
@@ -15,13 +18,14 @@ from assess.sources.connections.fleet import (
     Tenant,
     is_public,
 )
-from assess.sources.connections.flows import Flows
+from assess.sources.connections.flows import Flows, summed, time_of
 from assess.sources.connections.observed import (
     FLOW,
     SOCKET,
     Observed,
     Sighting,
     Talk,
+    View,
     Views,
     is_whole,
 )
@@ -39,6 +43,7 @@ from assess.sources.hosts.rows import (
 )
 from assess.sources.joining.hosts import service_of
 
+T = TypeVar("T")
 EVIDENCE = "connections"
 PROCESS = "process"
 SURE = 0.9  # a socket of the service itself
@@ -47,7 +52,19 @@ NOBODY = 0.3  # an address that no source knows
 MAX_CANDIDATES = 20  # services of a machine that may be the caller
 _NO_NAME = Name("", PROCESS, 0.0)
 _SYSTEM = Tenant(_NO_NAME, "", "system", "")
+_OF_PAIR = [("calls", "sum"), ("start", "min"), ("end", "max"), ("window_hours", "max")]
 _Key = tuple[Name, Name | str, str]  # caller, callee, kind
+_Callers = tuple[tuple[Name, bool], ...]  # and whether each is only possible
+
+
+@dataclass(frozen=True)
+class Callee:
+    """One end of an edge: a service, the name of an address, or an outside host."""
+
+    name: Name | str
+    confidence: float
+    kind: Kind
+    is_known: bool  # it is a service of the fleet
 
 
 @dataclass
@@ -58,9 +75,8 @@ class Edge:
     protocol: str
     bases: set[str] = field(default_factory=set)
     is_possible: bool = True
-    total: Sighting = field(default_factory=Sighting)
-    calls: int = 0
-    window_hours: float | None = None  # in which its places were watched
+    seen: Sighting = field(default_factory=Sighting)
+    window_hours: float = 0.0  # in which its places were watched
 
 
 class Edges:
@@ -69,13 +85,14 @@ class Edges:
     def __init__(self, fleet: Fleet, observed: Observed, flows: Flows) -> None:
         self.batch = Batch()
         self.unknown: dict[str, None] = {}  # callers at addresses that no source knows
-        self.system_n = 0
         self._fleet = fleet
         self._observed = observed
         self._flows = flows
         self._edges: dict[_Key, Edge] = {}
         self._born: dict[tuple[str, str], Tenant] = {}
-        self._callers_unknown: set[Name] = set()  # callees that somebody unknown called
+        self._callers_unknown: set[Name | str] = (
+            set()
+        )  # callees that somebody unknown called
         self._covered: set[Name] = set()
         self._windows: dict[str, float] = {}
         self._hours = flows.hours()
@@ -88,13 +105,12 @@ class Edges:
             self._add_host(machine)
             for (_, port), process in watch.listening.items():
                 self._tenant_of(machine, watch.owner(process), port)
-        for talk, views in self._flows.talks():
-            if seen := self._observed.talks.get(talk):
-                seen |= views
-            else:
-                self._add_talk(talk, views)
-        for talk, views in self._observed.talks.items():
+        talks = self._observed.talks
+        for talk, views in self._flows.shared(list(talks)):
+            talks[talk] |= views
+        for talk, views in talks.items():
             self._add_talk(talk, views)
+        self._add_flows()
         self._covered = covered_names(self._fleet, self._observed, self._logged())
         self.batch.add("dependencies", *map(self._to_row, self._edges))
         return self.batch
@@ -248,42 +264,73 @@ class Edges:
     # -- edges -------------------------------------------------------------------------------
 
     def _add_talk(self, talk: Talk, views: Views) -> None:
+        callee = self._callee(talk, views)
+        if callee is None:
+            return
+        total = Sighting(max(sighting.count for sighting in views.values()))
+        for sighting in views.values():
+            total.add(0, sighting.first, sighting.last)
+        window = max(self._window(view.place) for view in views)
+        bases = {FLOW if view.side == FLOW else SOCKET for view in views}
+        self._add_edges(self._callers(talk, views), callee, total, window, bases)
+
+    def _callee(self, talk: Talk, views: Views) -> Callee | None:
+        """Return the callee of a talk; None where it is the system of a machine."""
         server, sure = self._server(talk, views)
         if server is _SYSTEM:
-            self.system_n += 1
-            return
-        clients = self._clients(talk, views)
-        if isinstance(server, Tenant) and not clients:
-            self._callers_unknown.add(server.name)
-        for client, is_possible in clients:
-            if client is _SYSTEM:
-                self.system_n += 1
-                continue
-            self._add_edge(client, server, talk, views, sure, is_possible=is_possible)
+            return None
+        is_known = isinstance(server, Tenant)
+        name = server.name if is_known else server
+        return Callee(name, sure, _kind(server, talk), is_known)
 
-    def _add_edge(  # noqa: PLR0913
+    def _callers(self, talk: Talk, views: Views) -> _Callers | None:
+        """Return the callers of a talk; None where it is the system of a machine."""
+        clients = self._clients(talk, views)
+        named = tuple((t.name, possible) for t, possible in clients if t is not _SYSTEM)
+        return None if clients and not named else named
+
+    def _add_flows(self) -> None:
+        """Add the talks that only flow logs show: each end is resolved once, not once a talk."""
+        names = self._flows.names
+        views = {View(FLOW, ""): Sighting()}
+
+        @cache
+        def callee(server: int, port: int) -> Callee | None:
+            return self._callee(Talk("", names[server], port), views)
+
+        def callers(client: int) -> _Callers | None:
+            return self._callers(Talk(names[client], "", 0), views)
+
+        for talks in self._flows.alone(self._observed.talks, self._window):
+            table, callees = _resolved(talks, ["server", "port"], "callee", callee)
+            table, groups = _resolved(table, ["client"], "callers", callers)
+            for row in summed(table, ["callers", "callee"], _OF_PAIR).to_pylist():
+                total = Sighting(row["calls"], time_of(row["start"]), time_of(row["end"]))
+                ends = (groups[row["callers"]], callees[row["callee"]])
+                self._add_edges(*ends, total, row["window_hours"], {FLOW})
+
+    def _add_edges(
         self,
-        client: Tenant,
-        server: Tenant | Name | str,
-        talk: Talk,
-        views: Views,
-        sure: float,
-        *,
-        is_possible: bool,
+        callers: _Callers | None,
+        callee: Callee,
+        total: Sighting,
+        window_hours: float,
+        bases: set[str],
     ) -> None:
-        dst = server.name if isinstance(server, Tenant) else server
-        if dst == client.name:
-            return
-        kind = _kind(server, talk)
-        key = (client.name, dst, kind.kind)
-        edge = self._edges.setdefault(key, Edge(sure, kind.protocol))
-        edge.is_possible &= is_possible
-        edge.confidence = max(edge.confidence, sure)
-        edge.calls += max(sighting.count for sighting in views.values())
-        for view, sighting in views.items():
-            edge.bases.add(FLOW if view.side == FLOW else SOCKET)
-            edge.total.add(0, sighting.first, sighting.last)
-            edge.window_hours = max(edge.window_hours or 0.0, self._window(view.place))
+        if callee.is_known and callers == ():
+            self._callers_unknown.add(callee.name)
+        for caller, is_possible in callers or ():
+            if caller == callee.name:
+                continue
+            key = (caller, callee.name, callee.kind.kind)
+            edge = self._edges.setdefault(
+                key, Edge(callee.confidence, callee.kind.protocol)
+            )
+            edge.is_possible &= is_possible
+            edge.confidence = max(edge.confidence, callee.confidence)
+            edge.bases |= bases
+            edge.seen.add(total.count, total.first, total.last)
+            edge.window_hours = max(edge.window_hours, window_hours)
 
     def _logged(self) -> set[str]:
         """Return the addresses all of whose flows were logged for long enough."""
@@ -304,18 +351,16 @@ class Edges:
     def _to_row(self, key: _Key) -> Row:
         src, dst, kind = key
         edge = self._edges[key]
-        first = edge.total.first
-        last = edge.total.last
         row = frames.row(
             "dependencies",
             kind=kind,
             evidence=EVIDENCE,
             protocol=edge.protocol or None,
-            calls=edge.calls,
+            calls=edge.seen.count,
             window_hours=edge.window_hours,
             confidence=edge.confidence,
-            first_seen_at=first,
-            last_seen_at=last,
+            first_seen_at=edge.seen.first,
+            last_seen_at=edge.seen.last,
             address_basis=SOCKET if SOCKET in edge.bases else FLOW,
             complete=self._complete(src, dst),
             possible=edge.is_possible or None,
@@ -329,6 +374,24 @@ class Edges:
         if is_src and is_dst:
             return "both"
         return "src" if is_src else "dst" if is_dst else None
+
+
+def _resolved(
+    table: pa.Table, keys: list[str], name: str, resolve: Callable[..., T | None]
+) -> tuple[pa.Table, list[T]]:
+    """Resolve every combination of keys, and return the results and their numbers as a column.
+
+    Rows of a combination without a result are left out.
+    """
+    numbers: dict[T, int] = {}
+    ends = summed(table, keys, [])
+    found = [resolve(**row) for row in ends.to_pylist()]
+    column = [
+        None if end is None else numbers.setdefault(end, len(numbers)) for end in found
+    ]
+    ends = ends.append_column(name, pa.array(column, pa.int64()))
+    table = table.join(ends.filter(ends[name].is_valid()), keys, join_type="inner")
+    return table, list(numbers)
 
 
 def covered_names(fleet: Fleet, observed: Observed, logged: set[str]) -> set[Name]:

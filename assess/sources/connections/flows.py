@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import groupby
-from operator import itemgetter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,14 @@ from assess.sources.dumps import DumpError
 BLOCK = 4 << 20  # bytes that are in memory at a time
 _HEAD = 4096
 _PACKED = (".gz", ".parquet")
-_AT_ONCE = 50_000  # rows of Python objects
+_LAST = 1 << 32  # seconds since 1970: the year 2106
 _HOURS = 1 << 24  # hours since 1970 are fewer
 _NO_KEYS = np.empty(0, np.int64)
+_UNSEEN = -1
+_NOT_ONE = -2
 _NONE, _OUTSIDE, _OURS = range(3)  # whose an address is
+_PARTS = 16  # tables by caller, so that one of them is added up at a time
+_GROWTH = 2  # adding up waits until there are so many times the rows that were left
 # version 2, which has no header where CloudWatch exports it
 _DEFAULT = (
     "version",
@@ -73,8 +76,24 @@ _USED = (
 _PROTOCOLS = {6: "tcp", 17: "udp"}
 _SYN = 2
 _SYN_ACK = 18
-_KEYS = ["client", "server", "port", "protocol", "interface"]
-_SUMS = [("calls", "sum"), ("lines", "sum"), ("start", "min"), ("end", "max")]
+_TALK = ["client", "server", "port", "protocol"]
+_KEYS = [*_TALK, "interface"]
+_SUMS = [("calls", "sum"), ("start", "min"), ("end", "max")]
+# Each interface counts a talk that it sees; the most that one of them saw is the number of calls.
+# As narrow as can be: a log of a day has some millions of them.
+_FLOW = pa.schema(
+    {
+        "client": pa.int32(),
+        "server": pa.int32(),
+        "port": pa.int32(),
+        "protocol": pa.int32(),
+        "interface": pa.int32(),
+        "calls": pa.uint32(),
+        "start": pa.uint32(),
+        "end": pa.uint32(),
+    }
+)
+_OF_TALK = [("calls", "max"), ("start", "min"), ("end", "max"), ("window_hours", "max")]
 
 
 def is_flow_log(file: Path) -> bool:
@@ -108,7 +127,7 @@ def _opened(file: Path) -> tuple[Any, Any]:
 
 def _blocks(file: Path, names: list[str], call: Call) -> Iterator[pa.Table]:
     """Read the columns that are used, block by block, and tell how far the reading is."""
-    size = max(file.stat().st_size, 1)
+    size = file.stat().st_size
     used = [name for name in _USED if name in names]
     if file.suffix == ".parquet":
         parquet = pq.ParquetFile(file)
@@ -116,7 +135,7 @@ def _blocks(file: Path, names: list[str], call: Call) -> Iterator[pa.Table]:
         for number in range(parquet.num_row_groups):
             group = parquet.read_row_group(number, [written[name] for name in used])
             yield group.rename_columns(used)
-            tell(file.name, number + 1, parquet.num_row_groups)
+            tell(f"parts of {file.name}", number + 1, parquet.num_row_groups)
         return
 
     def skip(_: Any) -> str:
@@ -142,7 +161,7 @@ def _blocks(file: Path, names: list[str], call: Call) -> Iterator[pa.Table]:
         )
         for batch in reader:
             yield pa.Table.from_batches([batch])
-            tell(file.name, raw.tell(), size)
+            tell(f"MiB of {file.name}", raw.tell() >> 20, size >> 20)
 
 
 class Flows:
@@ -151,9 +170,12 @@ class Flows:
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks
         self._ids: dict[str, int] = {}  # of addresses and interfaces
+        self._numbers: dict[str, int] = {}  # the same, by how a log writes them
         self._kinds: list[int] = []  # of the names: no service, of the internet, or ours
-        self._parts: list[pa.Table] = []
+        self._parts = [[_FLOW.empty_table()] for _ in range(_PARTS)]
+        self._own = dict.fromkeys(("client", "server"), _NO_KEYS)
         self._rows_n = 0
+        self._limit = MAX_TALKS  # rows at which they are added up
         self._gaps: set[str] = set()  # interfaces with flows that a log left out
         self._hours: list[np.ndarray] = []  # of an interface, in one number
 
@@ -167,24 +189,47 @@ class Flows:
             )
         for block in _blocks(file, names, call):
             self._note_hours(block)
-            part = self._folded(_accepted(block))
-            self._parts.append(part)
-            self._rows_n += len(part)
-            if self._rows_n > MAX_TALKS:
+            self._add(self._folded(_accepted(block)))
+            if self._rows_n > self._limit:
                 self._compact()
+                self._limit = max(MAX_TALKS, _GROWTH * self._rows_n)
             call.count(rows=len(block))
             deadline.check()
 
+    def _add(self, flows: pa.Table) -> None:
+        share = flows["client"].to_numpy() % _PARTS
+        for number, part in enumerate(self._parts):
+            part.append(flows.filter(pa.array(share == number)))
+        self._rows_n += len(flows)
+        self._note_own(flows)
+
     def _compact(self) -> None:
-        self._parts = [_added_up(pa.concat_tables(self._parts))]
-        self._rows_n = len(self._parts[0])
+        for part in self._parts:
+            if len(part) > 1:
+                flows = pa.concat_tables(part)
+                part[:] = [summed(flows, _KEYS, _SUMS).cast(_FLOW)]
+        self._rows_n = sum(len(table) for (table,) in self._parts)
+
+    def _note_own(self, flows: pa.Table) -> None:
+        """Keep of each interface the ends of its first flow that all of its flows have."""
+        interface = flows["interface"].to_numpy()
+        ends = [flows[end].to_numpy() for end in self._own]
+        seen, first = np.unique(interface, return_index=True)
+        for end, kept in self._own.items():
+            more = len(self._ids) - len(kept)
+            self._own[end] = np.append(kept, np.full(more, _UNSEEN))
+        is_new = self._own["client"][seen] == _UNSEEN
+        for end, kept in self._own.items():
+            kept[seen[is_new]] = flows[end].to_numpy()[first[is_new]]
+            is_other = np.all([kept[interface] != at for at in ends], axis=0)
+            kept[interface[is_other]] = _NOT_ONE
 
     def _note_hours(self, block: pa.Table) -> None:
         """Note the hours in which each interface was logged; also those without a flow."""
         interface = self._codes(_column(block, "interface_id"))
         is_gap = pc.fill_null(pc.equal(_column(block, "log_status"), "SKIPDATA"), False)
-        hour = _array(block, "start") // 3600
-        names = list(self._ids)
+        hour = pc.fill_null(_times(block, "start"), 0).to_numpy() // 3600
+        names = self.names
         gaps = interface[is_gap.to_numpy()]
         self._gaps |= {names[code] for code in np.unique(gaps)}
         keys = interface[hour > 0] * _HOURS + hour[hour > 0]
@@ -204,7 +249,7 @@ class Flows:
         is_forward = (is_forward | (flags == _SYN)) & (flags != _SYN_ACK)
         client = np.where(is_forward, source, target)
         server = np.where(is_forward, target, source)
-        start = _array(block, "start")
+        start = _times(block, "start")
         table = pa.table(
             {
                 "client": client,
@@ -213,53 +258,88 @@ class Flows:
                 "protocol": _array(block, "protocol", 6),
                 "interface": self._codes(_column(block, "interface_id")),
                 "calls": is_forward.astype(np.int64),
-                "lines": np.ones(len(block), np.int64),
                 "start": start,
-                "end": np.maximum(_array(block, "end"), start),
+                "end": pc.max_element_wise(_times(block, "end"), start),
             }
         )
         kinds = np.array(self._kinds, np.int8)
         is_between = (kinds[client] == _OURS) & (kinds[server] >= _OUTSIDE)
-        return _added_up(table.filter(pa.array(is_between)))
+        return summed(table.filter(pa.array(is_between)), _KEYS, _SUMS).cast(_FLOW)
 
     def _codes(self, column: pa.ChunkedArray) -> np.ndarray:
         """Return the number of each text of a column, which holds for all logs."""
         encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
         ids = []
         for word in encoded.dictionary.to_pylist():
-            code = self._ids.setdefault(word or "", len(self._ids))
-            if code == len(self._kinds):
-                self._kinds.append(_kind_of(word or ""))
-            ids.append(code)
+            ids.append(self._code(word or ""))
         return np.array(ids, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
 
-    def talks(self) -> Iterator[tuple[Talk, Views]]:
-        """List what was added up, callers of one port together."""
-        if not self._parts:
-            return
+    def _code(self, word: str) -> int:
+        """Return the number of a text; an address that is written in two ways is one."""
+        if word not in self._numbers:
+            name = plain(word) or word
+            code = self._ids.setdefault(name, len(self._ids))
+            if code == len(self._kinds):
+                self._kinds.append(_kind_of(name))
+            self._numbers[word] = code
+        return self._numbers[word]
+
+    def shared(self, seen: Iterable[Talk]) -> Iterator[tuple[Talk, Views]]:
+        """List the talks that sockets show too, as each interface saw them."""
+        names = self.names
+        for row in chain.from_iterable(
+            table.to_pylist() for table in self._joined(seen, "left semi")
+        ):
+            talk = Talk(
+                names[row["client"]],
+                names[row["server"]],
+                row["port"],
+                _PROTOCOLS[row["protocol"]],
+            )
+            view = View(FLOW, names[row["interface"]])
+            first = time_of(row["start"])
+            yield talk, {view: Sighting(max(row["calls"], 1), first, time_of(row["end"]))}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of addresses and interfaces by their number."""
+        return list(self._ids)
+
+    def alone(
+        self, seen: Iterable[Talk], windows: Callable[[str], float]
+    ) -> Iterator[pa.Table]:
+        """Return the talks that no socket shows: one row each, numbers instead of names."""
+        hours = np.array([windows(name) for name in self._ids], np.float32)
+        for table in self._joined(seen, "left anti"):
+            window = pa.array(hours[table["interface"].to_numpy()])
+            talks = table.append_column("window_hours", window)
+            talks = summed(talks, _TALK, _OF_TALK)
+            calls = pc.max_element_wise(talks["calls"], 1)
+            yield talks.drop(["calls"]).append_column("calls", calls)
+
+    def _joined(self, seen: Iterable[Talk], kind: str) -> Iterator[pa.Table]:
+        """Return the flows that are, or are not, of some talks."""
         self._compact()
-        names = list(self._ids)
-        order = [(key, "ascending") for key in _KEYS]
-        rows = (
-            row
-            for batch in self._parts[0].sort_by(order).to_batches(_AT_ONCE)
-            for row in batch.to_pylist()
-        )
-        for key, group in groupby(rows, itemgetter(*_KEYS[:-1])):
-            client, server, port, protocol = key
-            at = str(plain(names[server]))
-            talk = Talk(str(plain(names[client])), at, port, _PROTOCOLS[protocol])
-            views: Views = {}
-            for row in group:
-                seen = Sighting(
-                    max(row["calls"], 1), _time(row["start"]), _time(row["end"])
-                )
-                views[View(FLOW, names[row["interface"]])] = seen
-            yield talk, views
+        numbers = {name: number for number, name in _PROTOCOLS.items()}
+        keys = [
+            (
+                self._ids[talk.client],
+                self._ids[talk.server],
+                talk.port,
+                numbers[talk.protocol],
+            )
+            for talk in seen
+            if talk.client in self._ids and talk.server in self._ids
+        ]
+        columns = zip(*keys, strict=True) if keys else ((), (), (), ())
+        arrays = [pa.array(column, pa.int32()) for column in columns]
+        talks = pa.table(arrays, _TALK)
+        for (table,) in self._parts:
+            yield table.join(talks, _TALK, join_type=kind)
 
     def hours(self) -> dict[str, list[datetime]]:
         """Return the hours in which an interface was logged without a gap."""
-        names = list(self._ids)
+        names = self.names
         found: dict[str, list[datetime]] = defaultdict(list)
         for key in np.unique(np.concatenate(self._hours or [_NO_KEYS])).tolist():
             interface, hour = divmod(key, _HOURS)
@@ -269,28 +349,13 @@ class Flows:
 
     def own(self) -> dict[str, str]:
         """Return the address of each interface: the only one that all of its flows have."""
-        if not self._parts:
-            return {}
-        self._compact()
-        table = self._parts[0]
-        names = list(self._ids)
-        ends = [
-            table.select(["interface", side, "lines"]).rename_columns(
-                ["interface", "at", "n"]
-            )
-            for side in ("client", "server")
-        ]
-        by_end = pa.concat_tables(ends).group_by(["interface", "at"])
-        counted = by_end.aggregate([("n", "sum")]).to_pylist()
-        summed = table.group_by("interface").aggregate([("lines", "sum")]).to_pylist()
-        total = {row["interface"]: row["lines_sum"] for row in summed}
-        of_all = [row for row in counted if row["n_sum"] == total[row["interface"]]]
-        often = Counter(row["interface"] for row in of_all)
-        return {
-            names[row["interface"]]: names[row["at"]]
-            for row in of_all
-            if often[row["interface"]] == 1
-        }
+        names = self.names
+        found = {}
+        for interface, ends in enumerate(zip(*self._own.values(), strict=True)):
+            whole = [end for end in ends if end >= 0]
+            if len(whole) == 1:
+                found[names[interface]] = names[whole[0]]
+        return found
 
 
 def _kind_of(name: str) -> int:
@@ -300,15 +365,16 @@ def _kind_of(name: str) -> int:
     return _OUTSIDE if is_public(str(address)) else _OURS
 
 
-def _time(seconds: int) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
+def time_of(seconds: int | None) -> datetime | None:
+    """Return a moment of a flow log."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def _added_up(table: pa.Table) -> pa.Table:
-    """Add up the flows of one caller, callee, port and interface."""
-    summed = table.group_by(_KEYS).aggregate(_SUMS)
-    plain_names = [name.rpartition("_")[0] or name for name in summed.column_names]
-    return summed.rename_columns(plain_names)
+def summed(table: pa.Table, keys: list[str], sums: list[tuple[str, str]]) -> pa.Table:
+    """Add up the flows of equal keys; columns keep their names."""
+    # Threads would each have their own table of all keys.
+    grouped = table.group_by(keys, use_threads=False).aggregate(sums)
+    return grouped.rename_columns([*keys, *(name for name, _ in sums)])
 
 
 def _accepted(block: pa.Table) -> pa.Table:
@@ -342,6 +408,13 @@ def _numbers(block: pa.Table, name: str) -> pa.ChunkedArray:
     except pa.ArrowInvalid:
         is_number = pc.match_substring_regex(column, "^[0-9]{1,10}$")
         return pc.if_else(is_number, column, None).cast(pa.int64())
+
+
+def _times(block: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return a column of times in seconds; what cannot be one is empty."""
+    seconds = _numbers(block, name)
+    is_time = pc.and_(pc.greater(seconds, 0), pc.less(seconds, _LAST))
+    return pc.if_else(is_time, seconds, None)
 
 
 def _array(block: pa.Table, name: str, default: int = 0) -> np.ndarray:

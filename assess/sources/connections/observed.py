@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -190,8 +191,7 @@ class Ranks:
 
     def __init__(self, served: Iterable[int]) -> None:
         self.table = np.arange(MAX_PORT + 1, dtype=np.float64)
-        known = [port for port in range(1, EPHEMERAL) if _is_known(port)]
-        self.table[known] -= EPHEMERAL
+        self.table[_known_ports()] -= EPHEMERAL
         served = [port for port in served if 0 < port <= MAX_PORT]
         self.table[served] -= 4 * EPHEMERAL
         self._seen = np.zeros(MAX_PORT + 1, np.int64)  # high ports in flows between such
@@ -213,9 +213,11 @@ class Ranks:
         return bool(self.table[one] < self.table[other])
 
 
-def _is_known(port: int) -> bool:
-    """Return whether a port alone tells what listens on it."""
-    return kind_of(Address("-", port)).is_known
+@cache
+def _known_ports() -> list[int]:
+    """List the ports that alone tell what listens on them."""
+    ports = range(1, EPHEMERAL)
+    return [port for port in ports if kind_of(Address("-", port)).is_known]
 
 
 def is_whole(basis: str, times: Iterable[datetime]) -> bool:

@@ -16,11 +16,13 @@ from assess.sources.deadline import Deadline
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.rows import to_batch
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_documents
+from assess.sources.usage import read_samples
 
 Dump = tuple[
     str, Path, Call
 ]  # the name of the call, its file, and the row that covers it
 FEWER = "it has fewer entries than the engine; dump it again"
+USAGE = "stats"  # on request: it is no gap where there is none
 UNNAMED = "a dump is named after its command, such as ps.json or inspect-1.json"
 
 
@@ -65,6 +67,10 @@ class EngineDumps(Source):
             host_id = named or data.info.get("Name") or directory.resolve().name
             found = self.rows(data, str(host_id), dumps)
             batch.merge(found.map(_from(scope)))
+            for name, file, call in dumps:
+                if name == USAGE:
+                    with call:
+                        batch.usage += read_samples(file, call)
             if self.commands.keys() & {name for name, _, _ in dumps}:
                 self._cover_absent(dumps, scope, batch)
         return batch
@@ -72,7 +78,7 @@ class EngineDumps(Source):
     def call_of(self, file: Path) -> str:
         """Return the call whose answer a file holds, by its name; empty where there is none."""
         stem = file.stem.lower()
-        for name in self.commands:
+        for name in (*self.commands, USAGE):
             if re.fullmatch(rf"((crictl|nerdctl|podman)[-_])?{name}([-_.].*)?", stem):
                 return name
         return ""

@@ -30,6 +30,7 @@ from assess.sources.docker.rows import to_batch
 from assess.sources.docker.text import cli_size, info_of, is_text, version_of
 from assess.sources.dumps import broken, decode_values, files_below, read_text
 from assess.sources.redact import strip_credentials
+from assess.sources.usage import read_samples
 from assess.sources.values import dicts, moment
 
 INSPECT = ("all", "none")
@@ -59,6 +60,7 @@ _PATHS = {
     "df": "/system/df",
 }
 
+USAGE = "stats"
 # Names that the files of a call start with, in the order of reading.
 STEMS = {
     "version": ("version", "docker-version"),
@@ -68,8 +70,9 @@ STEMS = {
     "images": ("images", "docker-images", "image-ls"),
     "volumes": ("volumes", "volume", "docker-volumes"),
     "df": ("system-df", "df", "docker-system-df"),
+    USAGE: (USAGE, "docker-stats"),
 }
-OPTIONAL = ("df",)  # no gap where it is absent
+OPTIONAL = ("df", USAGE)  # no gap where it is absent
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
 OLD_CLI = "this command line is older than 23.0: dump with --format '{{json .}}'"
 NO_ENGINE = "the command reached no engine when it was dumped"
@@ -165,7 +168,11 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Engine
     """Read the dumps of one host; what cannot be read becomes a coverage row."""
     payloads = EngineData()
     for name in STEMS:
-        if name in files:
+        if name == USAGE:
+            for file in files.get(name, ()):
+                with batch.call(scope, name) as call:
+                    batch.usage += read_samples(file, call)
+        elif name in files:
             with batch.call(scope, name) as call:
                 _read_call(name, files[name], payloads, call)
         elif name not in OPTIONAL:

@@ -1,0 +1,416 @@
+"""What the explorer shows and computes with: the scores as columns, every text written once."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from assess.figures import BANDS, band_of
+from assess.policy.policy import Policy
+from assess.policy.targets import STAY
+from assess.score.blast_radius.result import BlastRadius
+from assess.score.readiness import FLOOR
+from assess.score.readiness.gates import HARDNESS
+from assess.score.result import Result, records_by
+from assess.score.targets import Targets, wanted
+from assess.score.targets.cost import HOURS
+from assess.score.what_next import MEETING, MEETING_DRAWS, WhatNext
+from assess.score.what_next.flips import Counterfactual, counterfactuals
+from assess.score.what_next.labels import GATED_INSIDE, LABELS
+from assess.score.what_next.ranking import Ranking
+from assess.score.what_next.smaa import GRID, POOL
+from assess.untrusted import clean
+from assess.words import is_unknown, moment
+
+NUMBER_DIGITS = 6  # beyond what is printed
+SEEN_DIGITS = 4
+THRESHOLDS = ("move_p", "pilot_p", "ready_points", "pilot_points")
+RANKED = ["p_first", "p_top", "p_top_neutral", "p_top_cleared"]
+POINTS = ["readiness_lo", "readiness", "readiness_hi"]
+ABOUT = ["owner", "platform", "could_move", "why"]
+TINY = 0.5  # stands for a chance below half a percent that is not 0
+ATOM = ["check", "state", "source", "observed_at", "evidence"]
+CHECK = ("question", "why", "remedy", "source")
+IMPACT = ["impact_lo", "impact", "impact_hi"]
+MINUTES = ["minutes", "expected_minutes_per_year"]
+DELTA = ["delta_lo", "delta", "delta_hi"]
+WHERE = [
+    "readiness_lo",
+    "readiness",
+    "readiness_hi",
+    "hours_per_year_lo",
+    "hours_per_year",
+    "hours_per_year_hi",
+    *DELTA,
+    "cost_per_month_lo",
+    "cost_per_month",
+    "cost_per_month_hi",
+    "effort_hours",
+]
+PLACE = ("id", "title", "platform", "patched_by", "replicas", "currency")
+PRICES = ("vcpu_hour", "gib_hour", "service_month")
+SIZES = ["cpu_lo", "cpu", "cpu_hi", "memory_lo", "memory", "memory_hi", "replicas"]
+SIGNS = {
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+}
+
+
+class Texts:
+    """Texts by number, so that each is written once; -1 is none."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, int] = {}
+
+    def __call__(self, value: Any) -> int:
+        """Return the number of a text, made safe to show."""
+        if is_unknown(value):
+            return -1
+        text = moment(value) if isinstance(value, pd.Timestamp) else clean(value)
+        return self._at.setdefault(text, len(self._at))
+
+    def column(self, values: Iterable[Any]) -> list[int]:
+        """Return the numbers of texts."""
+        return [self(value) for value in values]
+
+    def table(self, frame: pd.DataFrame) -> list[int]:
+        """Return the numbers of a table, row by row."""
+        return [self(value) for row in frame.to_numpy(dtype=object) for value in row]
+
+    @property
+    def all(self) -> list[str]:
+        """The texts, by number."""
+        return list(self._at)
+
+
+def payload(
+    what_next: WhatNext | None = None,
+    readiness: Result | None = None,
+    blast: BlastRadius | None = None,
+    targets: Targets | None = None,
+) -> dict[str, Any]:
+    """Return all that the explorer needs, as plain JSON types; what is not given has no view."""
+    given = [
+        result for result in (what_next, readiness, blast, targets) if result is not None
+    ]
+    names = sorted(set().union(*map(_services, given)))
+    texts = Texts()
+    at = given[0].provenance
+    parts: dict[str, Any] = {}
+    if what_next is not None:
+        parts["rank"] = _ranking(what_next, texts)
+    if readiness is not None and at.policy is not None:
+        parts["facts"] = _facts(readiness, at.policy, names, texts)
+    if what_next is not None and readiness is not None:
+        parts["what_if"] = _what_if(what_next, readiness, names, texts)
+    if blast is not None:
+        parts["blast"] = _blast(blast, names, texts)
+    if targets is not None:
+        parts["targets"] = _targets(targets, names, texts)
+    return {
+        "origin": f"{at.quarter}, policy {at.policy_hash}, assess {at.version}",
+        "names": [clean(name) for name in names],
+        "labels": list(LABELS),
+        "bands": {label: band_of(label).word for label in LABELS},
+        "symbols": {band.word: band.symbol for band in BANDS.values()},
+        **parts,
+        "texts": texts.all,
+    }
+
+
+def _services(result: Result) -> set[str]:
+    """Return the services that a result is about."""
+    if isinstance(result, BlastRadius):
+        return set(result.topology.services.astype("str"))
+    return set(result.frame.index.get_level_values("service_id").astype("str"))
+
+
+def _numbers(values: Any, digits: int = NUMBER_DIGITS) -> list[float | None]:
+    """Return numbers, rounded to what can be seen; NA is None."""
+    cells = pd.array(np.ravel(np.asarray(values, dtype=object)), dtype="Float64")
+    rounded = cells.to_numpy(dtype=float, na_value=np.nan).round(digits)
+    return [None if np.isnan(x) else _whole(x) for x in rounded.tolist()]
+
+
+def _whole(value: float) -> float:
+    """Return a whole number as an integer, which is shorter to write."""
+    return int(value) if value.is_integer() else value
+
+
+def _percents(shares: Any) -> list[float]:
+    """Return shares [0-1] as the percent that `words.share` prints; a tiny one is `TINY`."""
+    values = np.asarray(shares, dtype=float)
+    whole = np.rint(100 * values)
+    tiny = (values > 0) & (values < TINY / 100)
+    return [_whole(x) for x in np.where(tiny, TINY, whole).ravel().tolist()]
+
+
+# ---- the ranking ----
+
+
+def _ranking(result: WhatNext, texts: Texts) -> dict[str, Any]:
+    """Return criteria on the grid, thresholds, boards, and where each stream of draws begins."""
+    policy = result.provenance.policy
+    assert policy is not None
+    ranking = Ranking.of(result.frame, result.details["criteria"], policy)
+    frame = result.frame.reindex(ranking.services)
+    boards = [dict(board) for board in policy["board"]]
+    salts = ["", "neutral", MEETING, *(_salt(board) for board in boards)]
+    return {
+        "criteria": list(ranking.criteria),
+        "lo": _on_grid(ranking.worst),
+        "hi": _on_grid(ranking.best),
+        "gates": texts.column(ranking.gates),
+        "inside": ranking.inside.astype(int).tolist(),
+        "points": _numbers(frame[POINTS].to_numpy(dtype=object)),
+        "label": [LABELS.index(label) for label in frame["label"]],
+        "chances": _numbers(frame[RANKED].to_numpy(dtype=object)),
+        "about": texts.table(frame[ABOUT]),
+        "wave": _numbers(frame["wave"]),
+        "k": ranking.k,
+        "draws": policy.draws,
+        "meeting": {"salt": MEETING, "draws": MEETING_DRAWS},
+        "pool": POOL,
+        "bars": {name: policy["what_next"][name] for name in THRESHOLDS},
+        "gated_inside": GATED_INSIDE,
+        "boards": [{**board, "salt": _salt(board)} for board in boards],
+        "streams": {salt: _stream(ranking, salt) for salt in salts},
+    }
+
+
+def _salt(board: Mapping[str, Any]) -> str:
+    return str(board.get("id", "")) or "board"
+
+
+def _stream(ranking: Ranking, salt: str) -> list[str]:
+    """Return state and increment of a generator, in hexadecimal."""
+    state: Any = ranking.generator(salt).bit_generator.state
+    return [f"{state['state'][name]:032x}" for name in ("state", "inc")]
+
+
+def _on_grid(values: Any) -> list[int]:
+    steps: list[int] = np.rint(np.ravel(values) * GRID).astype(int).tolist()
+    return steps
+
+
+# ---- evidence, and what could be different ----
+
+
+def _facts(
+    readiness: Result, policy: Policy, names: list[str], texts: Texts
+) -> dict[str, Any]:
+    """Return checks and gates of the policy, and by service their answers with the evidence."""
+    checks = [check["id"] for check in policy["check"]]
+    gates = [gate["id"] for gate in policy["gate"]]
+    atoms = records_by(readiness.details["atoms"], "service_id")
+    judged = records_by(readiness.details["gates"], "service_id")
+    return {
+        "checks": [
+            {"id": check["id"], "table": check["table"]}
+            | {name: check.get(name, "") for name in CHECK}
+            for check in policy["check"]
+        ],
+        "gates": [
+            {name: gate.get(name, "") for name in ("id", "title", "label", "remedy")}
+            for gate in policy["gate"]
+        ],
+        "atoms": [
+            [
+                number
+                for atom in atoms.get(name, [])
+                for number in _atom(atom, checks, texts)
+            ]
+            for name in names
+        ],
+        "judged": [
+            [
+                number
+                for gate in judged.get(name, [])
+                for number in _gate(gate, gates, texts)
+            ]
+            for name in names
+        ],
+    }
+
+
+def _atom(atom: Mapping[str, Any], checks: list[str], texts: Texts) -> list[int]:
+    check, *cells = (atom.get(name) for name in ATOM)
+    return [checks.index(str(check)), *texts.column(cells)]
+
+
+def _gate(gate: Mapping[str, Any], gates: list[str], texts: Texts) -> list[int]:
+    cells = [gate["state"], gate["evidence"], gate["fact"]]
+    return [gates.index(gate["gate"]), *texts.column(cells)]
+
+
+def _what_if(
+    what_next: WhatNext, readiness: Result, names: list[str], texts: Texts
+) -> dict[str, Any]:
+    """Return by service what could be different about it, and what every gate needs."""
+    policy = what_next.provenance.policy
+    assert policy is not None
+    ranking = Ranking.of(what_next.frame, what_next.details["criteria"], policy)
+    cases: list[dict[str, Any] | None] = [None] * len(names)
+    place = {name: at for at, name in enumerate(names)}
+    for at, service in counterfactuals(ranking, readiness, policy):
+        cases[place[ranking.services[at]]] = _case(service, texts)
+    return {"floor": FLOOR, "hardness": HARDNESS, "cases": cases}
+
+
+def _case(service: Counterfactual, texts: Texts) -> dict[str, Any]:
+    return {
+        "items": texts.column(service.items),
+        "facts": texts.column(fact or None for fact in service.facts),
+        "fixable": service.fixable.astype(int).tolist(),
+        "gains": _numbers(service.gains),
+        "unknowns": _numbers(service.unknowns),
+        "earned": service.earned.tolist(),
+        "unknown": service.unknown.tolist(),
+        "total": service.total.tolist(),
+        "shares": service.shares.tolist(),
+        "gates": [
+            [
+                HARDNESS[gate.label],
+                gate.fails_when,
+                [
+                    [int(r.holds), r.item, rule_tree(r.rule) if r.rule else None]
+                    for r in gate.reasons
+                ],
+            ]
+            for gate in service.gates
+        ],
+    }
+
+
+def rule_tree(rule: str) -> Any:
+    """Return a rule about coverage as nested lists; None where it has more in it than that."""
+    try:
+        return _tree(ast.parse(rule.strip(), mode="eval").body)
+    except KeyError:
+        return None
+
+
+def _tree(node: ast.expr) -> Any:
+    match node:
+        case ast.BoolOp():
+            word = "and" if isinstance(node.op, ast.And) else "or"
+            return [word, *map(_tree, node.values)]
+        case ast.UnaryOp(op=ast.Not()):
+            return ["not", _tree(node.operand)]
+        case ast.Compare():
+            ends = [_tree(part) for part in (node.left, *node.comparators)]
+            signs = [SIGNS[type(op)] for op in node.ops]
+            pairs = zip(signs, ends[:-1], ends[1:], strict=True)
+            return ["and", *map(list, pairs)]
+        case ast.Name():
+            return node.id
+        case ast.Constant(value=float() | int()):
+            return node.value
+    raise KeyError(type(node).__name__)
+
+
+# ---- blast radius ----
+
+
+def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> dict[str, Any]:
+    """Return elements, what falls with each and how likely, and the edges between services."""
+    topology = blast.topology
+    elements = topology.elements
+    kinds = elements.get_level_values(0)
+    frame = blast.frame.reindex(elements)
+    nodes = list(topology.nodes)
+    edges = topology.edges
+    services = blast.details["services"].reindex(names)
+    return {
+        "kinds": texts.column(kinds),
+        "elements": texts.column(elements.get_level_values(1)),
+        "impact": _numbers(100 * frame[IMPACT].astype("Float64")),
+        "next": _numbers(100 * frame[["next_lo", "next_hi"]].astype("Float64")),
+        "how": texts.column(blast.how.reindex(elements)),
+        "nodes": texts.column(nodes),
+        "affected": _affected(blast),
+        "edges": [topology.callee.tolist(), topology.caller.tolist()],
+        "p": [_numbers(edges[level]) for level in ("point", "hi")],
+        "edge_kinds": texts.column(edges["kinds"]),
+        "direct": [column.tolist() for column in topology.initial_failures("point")],
+        "placed": pd.Index(names).isin(topology.placed).astype(int).tolist(),
+        "frozen": _pairs(blast.details["frozen"], blast),
+        "moves": _moves(blast, texts),
+        "exposure": _numbers(services["exposure_n"]),
+        "minutes": _numbers(services[MINUTES].to_numpy(dtype=object)),
+        "delta": _numbers(100 * services[DELTA].astype("Float64")),
+        "callers_seen": texts.column(services["callers_seen"]),
+    }
+
+
+def _affected(blast: BlastRadius) -> list[list[Any]]:
+    """Return element, service and the three chances in percent, as columns."""
+    table = blast.details["affected"]
+    chances = [_percents(table[name]) for name in ("p_lo", "p_down", "p_hi")]
+    return [*_pairs(table, blast), *chances]
+
+
+def _pairs(table: pd.DataFrame, blast: BlastRadius) -> list[list[int]]:
+    """Return element and service, as columns; -1 is an element that is not there yet."""
+    keys = pd.MultiIndex.from_frame(table[["element_kind", "element"]].astype("str"))
+    element = blast.topology.elements.get_indexer(keys)
+    service = blast.topology.nodes.get_indexer(
+        pd.Index(table["service_id"].astype("str"))
+    )
+    return [element.tolist(), service.tolist()]
+
+
+def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
+    """Return what a move to the target leaves (-1) and joins (1): element, service, sign, words."""
+    table = blast.details["relocation"]
+    words = table["element_kind"].astype("str") + " " + table["element"].astype("str")
+    signs = table["sign"].astype(int).tolist()
+    return [*_pairs(table, blast), signs, texts.column(words.str.replace("_", " "))]
+
+
+# ---- targets ----
+
+
+def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]:
+    """Return the matrix of services and targets, and what a cost is made of."""
+    policy = targets.provenance.policy
+    assert policy is not None
+    places = targets.details["targets"]
+    ids = [str(name) for name in places["id"]]
+    prices = {row["id"]: _prices(row) for row in wanted(policy)}
+    cells = pd.MultiIndex.from_product([names, ids], names=["service_id", "target"])
+    frame = targets.frame.reindex(cells)
+    sizes = targets.details["sizes"].reindex(names)[SIZES]
+    verdicts = sorted(frame["verdict"].dropna().astype("str").unique())
+    return {
+        "places": [
+            {**{name: row[name] for name in PLACE}, "prices": prices[row["id"]]}
+            for row in places.to_dict("records")
+        ],
+        "verdicts": verdicts,
+        "verdict": [
+            -1 if is_unknown(word) else verdicts.index(word) for word in frame["verdict"]
+        ],
+        "blockers": [
+            texts.column(filter(None, str(words).split("; ")))
+            for words in frame["blockers"].fillna("")
+        ],
+        "dominated": frame["dominated"].fillna(value=False).astype(int).tolist(),
+        "columns": WHERE,
+        "numbers": _numbers(frame[WHERE].to_numpy(dtype=object), SEEN_DIGITS),
+        "hours": HOURS,
+        "sizes": _numbers(sizes.to_numpy(dtype=object)),
+        "stay": STAY,
+    }
+
+
+def _prices(target: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(target["prices"].get(name, 0)) for name in PRICES}

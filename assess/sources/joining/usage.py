@@ -1,0 +1,113 @@
+"""Observed use: whose containers the samples are about."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+
+from assess.sources.base import Batch, Batches, Row
+from assess.sources.joining.hosts import ID_LENGTH
+from assess.sources.usage.samples import Key, Sample, columns_of
+
+BESIDE = ("sidecar", "init")
+_UNKNOWN = (
+    "containers that no other source lists: those that have ended, or of another host"
+)
+
+
+class _Index:
+    """Workloads by what a sample may know of them."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.rows: dict[str, Row] = {}
+        self._ids: dict[Key, dict[str, None]] = defaultdict(dict)
+        for _, batch in batches:
+            for row in batch.rows.get("workloads", ()):
+                self.rows.setdefault(row["workload_id"], row)
+                for key in _keys(row, batch):
+                    self._ids[key][row["workload_id"]] = None
+        self._has_beside = {
+            above
+            for workload_id, row in self.rows.items()
+            if row.get("container_role") == "sidecar"
+            and (above := workload_id.rpartition("/")[0]) in self.rows
+        }
+
+    def find(self, about: tuple[Key, ...]) -> str | None:
+        """Return the workload that is known by the first key that fits one only."""
+        for key in about:
+            found = self._ids.get(key[:3], {})
+            if len(found) == 1:
+                return self._container(next(iter(found)), key[3:])
+        return None
+
+    def _container(self, main: str, named: Key) -> str | None:
+        """Return the container of a pod; the whole of a pod with several is nobody's."""
+        container = named[0] if named else ""
+        if f"{main}/{container}" in self.rows:
+            return f"{main}/{container}"
+        is_whole = named == ("",) and main in self._has_beside
+        return None if is_whole else main
+
+
+def _keys(row: Row, batch: Batch) -> Iterator[Key]:
+    workload_id = row["workload_id"]
+    yield "id", workload_id.rpartition("/")[2]
+    for identifier in batch.container_ids.get(workload_id, ()):
+        yield "id", identifier[:ID_LENGTH]
+    name = row.get("name")
+    if name and row.get("container_role") not in BESIDE:
+        yield "name", str(name)
+        yield "pod", str(row.get("namespace") or ""), str(name)
+        yield "pod", "", str(name)  # a list of one namespace does not name it
+
+
+def settle_usage(batches: Batches) -> Batches:
+    """Return batches in which samples became columns of the workloads that they are about."""
+    if not any(batch.usage for _, batch in batches):
+        return batches
+    index = _Index(batches)
+    return [
+        (label, _settled(batch, index) if batch.usage else batch)
+        for label, batch in batches
+    ]
+
+
+def _settled(batch: Batch, index: _Index) -> Batch:
+    by_workload: dict[str, list[Sample]] = defaultdict(list)
+    unknown = set()
+    for sample in batch.usage:
+        workload_id = index.find(sample.about)
+        if workload_id is None:
+            unknown.add(sample.about)
+        else:
+            by_workload[workload_id].append(sample)
+    rows = [
+        {
+            "workload_id": workload_id,
+            "names": index.rows[workload_id].get("names"),
+            **{
+                name: cell
+                for name, cell in columns_of(samples).items()
+                if cell is not None
+            },
+        }
+        for workload_id, samples in sorted(by_workload.items())
+    ]
+    note: Row = {
+        "scope": "workloads",
+        "call": "use belongs to",
+        "status": "partial" if unknown else "ok",
+        "rows": len(rows),
+        "expected": len(rows) + len(unknown),
+    }
+    if unknown:
+        note |= {"unmapped_n": len(unknown), "hint": f"use of {_UNKNOWN}"}
+    workloads = [*batch.rows.get("workloads", ()), *rows]
+    return replace(
+        batch,
+        rows=defaultdict(list, batch.rows | {"workloads": workloads}),
+        coverage=[*batch.coverage, note],
+        usage=[],
+    )

@@ -1,0 +1,71 @@
+"""Observed use of CPU and memory: from what engines, metrics-server and Prometheus print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from assess.sources.base import Batch, Call, Source, paths_of
+from assess.sources.deadline import Deadline
+from assess.sources.dumps import (
+    JSON_SUFFIXES,
+    broken,
+    decode_values,
+    each_dump,
+    read_text,
+)
+from assess.sources.usage.forms import is_top, of_documents, of_top
+from assess.sources.usage.samples import Sample
+
+_SUFFIXES = (*JSON_SUFFIXES, ".txt")
+_NOTHING = (
+    "no use of CPU or memory is in it; `assess sources usage` names the commands, and the file "
+    "of a Prometheus answer says what was asked: memory-7d.json, cpu-p95-7d.json"
+)
+
+
+class UsageSource(Source):
+    """Reads samples of containers that other sources list."""
+
+    type = "usage"
+    options = ("path",)
+    fills = ("workloads",)
+    needs = "read access to the files"
+    dump = (
+        "`docker stats --no-stream --format json` (also of nerdctl, podman and crictl), `kubectl "
+        "top pods --containers -A`, `kubectl get --raw /apis/metrics.k8s.io/v1beta1/pods`, and "
+        "answers of Prometheus for container_memory_working_set_bytes and "
+        "rate(container_cpu_usage_seconds_total[5m]); several samples make a window"
+    )
+
+    def check(self, options: dict[str, Any]) -> list[str]:
+        """List what is wrong with the options."""
+        return [] if paths_of(options) else ["path names no file and no directory"]
+
+    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+        """Read the samples of all files; joining finds whose they are."""
+        batch = Batch()
+        for file, call in each_dump(options, base, deadline, batch, _SUFFIXES):
+            with call:
+                batch.usage += read_samples(file, call)
+        return batch
+
+
+def read_samples(file: Path, call: Call) -> list[Sample]:
+    """Read the samples in a file, and cover them."""
+    text = read_text(file, call.row)
+    if text is None:
+        return []
+    at = file.stat().st_mtime
+    if is_top(text):
+        found, unread_n = of_top(text, at)
+    else:
+        values, rest = decode_values(text)
+        if rest:
+            call.note(**broken(rest, is_some=bool(values)))
+        found, unread_n = of_documents(values, file.stem, at)
+    call.take(found)
+    if unread_n:
+        call.count(unmapped_n=unread_n)
+        call.row.setdefault("hint", _NOTHING)
+    return found

@@ -1,0 +1,248 @@
+"""The forms in which tools print the use of CPU and memory, each as samples."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+from assess.sources.base import Row
+from assess.sources.docker.text import cli_size
+from assess.sources.kubernetes.pods import quantity
+from assess.sources.usage.samples import CPU, MEMORY, P95, PEAK, Key, Sample
+from assess.sources.values import dicts, dig, moment, number, table, text
+
+SHORT = 12  # characters of an id
+_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_PERCENT = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*")
+_SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhdw])")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_WORDS = re.compile(r"[-_. ]")
+_TOP = re.compile(r"^\s*(?:NAMESPACE\s+)?(?:POD|NAME)\s.*CPU\(cores\)", re.MULTILINE)
+_METRICS = {
+    "container_memory_working_set_bytes": MEMORY,
+    "container_memory_usage_bytes": MEMORY,
+    "container_memory_rss": MEMORY,
+    "container_cpu_usage_seconds_total": CPU,
+}
+_NAMED = {"cpu": CPU, "memory": MEMORY, "mem": MEMORY}
+_SUMMARIES = {"p95": P95, "peak": PEAK, "max": PEAK}
+_COUNTER = "container_cpu_usage_seconds_total"
+_PAUSE = ("POD", "pause")  # it only holds a pod together
+_PER_CPU = "cpu"  # label of a series that is one processor of several
+
+Read = tuple[list[Sample], int]  # samples, and how many entries are none
+Point = tuple[float, float]  # time [s], value
+
+
+def is_top(content: str) -> bool:
+    """Return whether a text is what ``kubectl top pods`` prints."""
+    return _TOP.search(content[:2000]) is not None
+
+
+def of_top(content: str, at: float) -> Read:
+    """Read what ``kubectl top pods`` prints, which says of each container what it uses now."""
+    lines = [line.split() for line in content.splitlines() if line.strip()]
+    heads = next(line for line in lines if "CPU(cores)" in line)
+    found: list[Sample] = []
+    unread_n = 0
+    for line in lines:
+        if line == heads:
+            continue
+        cells = dict(zip(heads, line, strict=False))
+        pod = cells.get("POD", "")
+        name = cells.get("NAME", "")
+        # without --containers NAME is that of the pod
+        about = _pod(cells.get("NAMESPACE", ""), pod or name, name if pod else "")
+        sizes = {
+            CPU: quantity(cells.get("CPU(cores)")),
+            MEMORY: quantity(cells.get("MEMORY(bytes)")),
+        }
+        unread_n += None in sizes.values() or not about
+        found += _each(about, sizes, at)
+    return found, unread_n
+
+
+def of_documents(values: list[Any], stem: str, at: float) -> Read:
+    """Read JSON of any form; ``stem`` is the name of its file, ``at`` when it was written."""
+    found: list[Sample] = []
+    unread_n = 0
+    for value in values:
+        samples = next((read for f in _FORMS if (read := f(value, stem, at))), [])
+        found += samples
+        unread_n += not samples and not _is_empty(value)
+    return found, unread_n
+
+
+def _is_empty(value: Any) -> bool:
+    """Return whether an answer of a known form lists nothing."""
+    return dig(value, "items") == [] or dig(value, "data", "result") == []
+
+
+def _each(
+    about: tuple[Key, ...], sizes: dict[str, float | None], at: float
+) -> list[Sample]:
+    if not about:
+        return []
+    return [
+        Sample(about, w, value, at) for w, value in sizes.items() if value is not None
+    ]
+
+
+def _pod(namespace: str, pod: str, container: str) -> tuple[Key, ...]:
+    return (("pod", namespace, pod, container),) if pod else ()
+
+
+def _container(identifier: str, name: str) -> tuple[Key, ...]:
+    """Return what a container is known by: its id, else its name."""
+    keys = [("id", identifier[:SHORT])] if len(identifier) >= SHORT else []
+    return (*keys, *([("name", name)] if name else []))
+
+
+# ---- engines ----
+
+
+def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
+    """Read an entry of ``stats`` of docker, nerdctl or podman; 100 % is one processor."""
+    if not isinstance(value, dict):
+        return []
+    entry = {_WORDS.sub("", name).lower(): cell for name, cell in value.items()}
+    share = text(entry, "cpuperc") or text(entry, "cpupercent")
+    memory = text(entry, "memusage").partition("/")[0].strip()
+    percent = _PERCENT.fullmatch(share)
+    sizes = {
+        CPU: float(percent[1]) / 100 if percent else None,
+        MEMORY: _maybe(cli_size(memory)),
+    }
+    identifier = text(entry, "id") or text(entry, "container")
+    return _each(_container(identifier, text(entry, "name")), sizes, at)
+
+
+def _maybe(value: int | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
+    """Read the list of ``crictl stats -o json``."""
+    found: list[Sample] = []
+    for entry in dicts(value, "stats"):
+        nano = number(entry, "cpu", "usageNanoCores", "value")
+        sizes = {
+            CPU: None if nano is None else nano / 1e9,
+            MEMORY: number(entry, "memory", "workingSetBytes", "value"),
+        }
+        about = _container(text(entry, "attributes", "id"), "")
+        found += _each(about, sizes, at)
+    return found
+
+
+# ---- metrics-server ----
+
+
+def _of_metrics(value: Any, stem: str, at: float) -> list[Sample]:
+    """Read the pods of ``metrics.k8s.io``."""
+    if text(value, "kind") not in ("PodMetricsList", "PodMetrics"):
+        return []
+    found: list[Sample] = []
+    for pod in dicts(value, "items") or [value]:
+        meta = table(pod, "metadata")
+        taken = moment(pod, "timestamp")
+        span = _seconds(text(pod, "window"))
+        for container in dicts(pod, "containers"):
+            name = text(container, "name")
+            about = _pod(text(meta, "namespace"), text(meta, "name"), name)
+            usage = table(container, "usage")
+            sizes = {CPU: quantity(usage, "cpu"), MEMORY: quantity(usage, "memory")}
+            when = taken.timestamp() if taken else at
+            found += [s._replace(span_s=span) for s in _each(about, sizes, when)]
+    return found
+
+
+def _seconds(span: str) -> float:
+    """Read a length of time such as ``30.2s``, ``1m0s`` or ``7d``; 0 for anything else."""
+    parts = _SPAN.findall(span)
+    return sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
+
+
+# ---- Prometheus ----
+
+
+def _of_prometheus(value: Any, stem: str, at: float) -> list[Sample]:
+    """Read an answer of Prometheus: one value for each series, or many.
+
+    What was asked for is in the name of the metric, else in that of the file.
+    """
+    words = _WORDS.split(stem.lower())
+    by_name = next((_NAMED[word] for word in words if word in _NAMED), "")
+    summary = next((_SUMMARIES[word] for word in words if word in _SUMMARIES), "")
+    span = max((_seconds(word) for word in words if _SPAN.fullmatch(word)), default=0.0)
+    series: dict[tuple[tuple[Key, ...], str], list[list[Point]]] = defaultdict(list)
+    parts: dict[tuple[tuple[Key, ...], str], list[list[Point]]] = defaultdict(list)
+    for one in dicts(value, "data", "result"):
+        labels = table(one, "metric")
+        about = _labelled(labels)
+        metric = text(labels, "__name__")
+        what = _METRICS.get(metric) or by_name
+        points = [*_points(one)]
+        if metric == _COUNTER:
+            points = [*_rates(points)]
+        if about and what and points:
+            is_part = text(labels, _PER_CPU).startswith("cpu")
+            (parts if is_part else series)[about, what].append(points)
+    for key, listed in parts.items():
+        if key not in series:
+            series[key] = [_added(listed)]
+    # of a container that several scrapers saw, each sample counts
+    return [
+        Sample(about, what, size, when, span if summary else 0.0, summary)
+        for (about, what), listed in series.items()
+        for points in listed
+        for when, size in points
+    ]
+
+
+def _labelled(labels: Row) -> tuple[Key, ...]:
+    """Return what a series is about; nothing for a pause container or a whole cgroup."""
+    container = text(labels, "container") or text(labels, "container_name")
+    pod = text(labels, "pod") or text(labels, "pod_name")
+    found = _ID.findall(text(labels, "id"))
+    if container in _PAUSE or (pod and not container):
+        return ()
+    keys = _container(found[-1] if found else "", "" if pod else text(labels, "name"))
+    return (*keys, *_pod(text(labels, "namespace"), pod, container))
+
+
+def _points(one: Row) -> Iterator[Point]:
+    """List the values of a series that are numbers of zero or more."""
+    listed = one.get("values")
+    for pair in listed if isinstance(listed, list) else [one.get("value")]:
+        when = number(pair, 0)
+        size = number(pair, 1)
+        if when is not None and size is not None:
+            yield when, size
+
+
+def _rates(points: list[Point]) -> Iterator[Point]:
+    """Return the rates of a counter; where it began anew there is none."""
+    for (start, before), (end, after) in pairwise(points):
+        if end > start and after >= before:
+            yield end, (after - before) / (end - start)
+
+
+def _added(listed: list[list[Point]]) -> list[Point]:
+    """Add up series that are each one processor."""
+    sums: dict[float, float] = defaultdict(float)
+    for points in listed:
+        for when, size in points:
+            sums[when] += size
+    return sorted(sums.items())
+
+
+_FORMS: tuple[Callable[[Any, str, float], list[Sample]], ...] = (
+    _of_stats,
+    _of_crictl,
+    _of_metrics,
+    _of_prometheus,
+)
