@@ -169,7 +169,7 @@ BUDGETS = {
     "score/experiments": 420,
     "score/incidents": 600,
     "score/readiness": 540,
-    "score/validation": 750,
+    "score/validation": 860,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1800,  # builds and flags are asked too
     "score/targets": 750,
     "score/what_next": 1400,

@@ -29,17 +29,18 @@ HERE = Path(__file__).parent
 PAGE_STYLE = HERE.parent / "templates" / "style.css"
 PLACES = ("what_next", "readiness", "blast_radius", "targets")  # results with a view
 HEIGHT = 680  # of the frame in a notebook [px]
+PROGRAM = ("ranking.js", "explorer.js")
 COMMENTS = ("//", "/**")
 LISTED = 20  # rows of the table beside the frame
 
 
 @cache
 def script() -> str:
-    """Return the program, without indents and comments of its own lines."""
-    lines = (HERE / "explorer.js").read_text("utf-8").splitlines()
-    code = [line.strip() for line in lines]
-    kept = [line for line in code if not line.startswith(COMMENTS)]
-    return "\n".join(filter(None, kept))
+    """Return the program in a scope of its own, without indents and lines of comment."""
+    parts = [(HERE / name).read_text("utf-8") for name in PROGRAM]
+    code = [line.strip() for part in parts for line in part.splitlines()]
+    kept = [line for line in code if line and not line.startswith(COMMENTS)]
+    return "\n".join(["(() => {", '"use strict";', *kept, "})();\n"])
 
 
 @cache
@@ -145,9 +146,10 @@ class Explorer:
 
     def _repr_html_(self) -> str:
         first = self.results[0]
+        quoted = escape(str(self.html))
         # a frame keeps styles, names and the address bar of the notebook out of the way
         return (
-            f'<iframe title="Explore" sandbox="allow-scripts" srcdoc="{escape(self.html)}" '
+            f'<iframe title="Explore" sandbox="allow-scripts" srcdoc="{quoted}" '
             f'style="width:100%;height:{HEIGHT}px;border:0"></iframe>'
             f"<details><summary>{escape(repr(self)[1:-1])}: as a table</summary>"
             f"{to_html(first.summary().head(LISTED))}</details>"

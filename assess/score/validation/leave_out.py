@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from assess.score.blast_radius.learning import (
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
+from assess.score.validation.callers import Reach, learn, together, trust
 
 EVENT = "event"
 ELEMENT = "element"
@@ -34,6 +35,14 @@ class Simulator:
 
     graph: Graph
     sampling: Sampling
+    known: dict[bytes, Floats] = field(default_factory=dict)
+
+    def cached(self, p: Floats, initially: Booleans) -> Floats:
+        """Return `chances` that are asked for again and again."""
+        key = p.tobytes() + initially.tobytes()
+        if key not in self.known:
+            self.known[key] = self.chances(p, initially)
+        return self.known[key]
 
     def chances(self, p: Floats, initially: Booleans) -> Floats:
         """Return by node its chance to be down when some are down."""
@@ -84,26 +93,30 @@ def left_out(
     services_n = len(topology.services)
     keys = [(rule, scheme) for rule in (LEARNED, FLAT) for scheme in SCHEMES]
     chances = {key: np.zeros((len(judged), services_n)) for key in keys}
-    flat: dict[tuple[float, bytes], Floats] = {}
+    usual = topology.edges["point"].to_numpy("float64")
+    reach = Reach.of(evidence, policy.seed)
     for scheme in SCHEMES:
         for rows, kept in _folds(evidence, judged, scheme):
             settings = policy["blast_radius"]
             known = fit(evidence, kept, settings)
+            opinion = learn(reach, kept)
+            trusted = trust(evidence, known.tries)
             same = round(flat_p(evidence, kept) * GRID) / GRID
             for row in rows:
                 failure = evidence.failures[judged[row]]
                 p = at_fault(known, failure.fault)
                 by_edges = simulator.chances(p, initial[row])[:services_n]
+                by_policy = simulator.cached(usual, initial[row])[:services_n]
+                voices = (by_policy, by_edges)
+                either = together(reach, opinion, int(judged[row]), voices, trusted)
                 strength = float(settings["pair_strength"])
-                full = with_history(known, failure, by_edges, strength)
+                full = with_history(known, failure, either, strength)
                 # what the failure takes down by itself is no prediction
                 full[initial[row, :services_n]] = 1.0
                 chances[LEARNED, scheme][row] = full
-                key = (same, initial[row].tobytes())
-                if key not in flat:
-                    every = np.full(len(p), same)
-                    flat[key] = simulator.chances(every, initial[row])[:services_n]
-                chances[FLAT, scheme][row] = flat[key]
+                every = np.full(len(p), same)
+                by_flat = simulator.cached(every, initial[row])[:services_n]
+                chances[FLAT, scheme][row] = by_flat
     return chances
 
 
