@@ -111,10 +111,7 @@ class Targets(Result):
         """Return the few columns that a meeting needs, blockers as text."""
         return self.frame[list(self.summary_columns)].round(2)
 
-    def explain(
-        self,
-        service_id: str,
-    ) -> Explanation:
+    def explain(self, service_id: str) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
         known = self.frame.index.get_level_values("service_id")
         if service_id not in known:
@@ -229,8 +226,7 @@ def _shown(target: Row) -> dict[str, Any]:
 
 
 def _readiness(
-    assessment: Assessment,
-    place: Place | None,
+    assessment: Assessment, place: Place | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return ``readiness`` with ends, and the gates, as they would be at a place, or today.
 
@@ -260,11 +256,7 @@ def _readiness(
     return there.frame[names], pd.concat([same, judged])
 
 
-def readiness_at(
-    inventory: Inventory,
-    policy: Policy,
-    target_id: str,
-) -> Readiness:
+def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readiness:
     """Return the readiness of every service as it would be at a target, gates included."""
     targets = {row["id"]: row for row in wanted(policy)}
     if target_id not in targets:
@@ -353,10 +345,7 @@ def _refused(
     return found
 
 
-def _too_large(
-    evidence: Evidence,
-    target: Row,
-) -> list[tuple[str, str, str]]:
+def _too_large(evidence: Evidence, target: Row) -> list[tuple[str, str, str]]:
     """List services that need more memory or CPU than a target gives a replica."""
     limits = {
         "memory_request_bytes": (target["memory_gib_max"] * GIB, "memory"),
@@ -382,10 +371,7 @@ def _from_answers(
     return found + [(n, UNKNOWN, f"not known: {fact}") for n in services[np.isnan(held)]]
 
 
-def _unready(
-    policy: Policy,
-    readiness: pd.DataFrame,
-) -> list[tuple[str, str, str]]:
+def _unready(policy: Policy, readiness: pd.DataFrame) -> list[tuple[str, str, str]]:
     """List services that would not be ready there even if every unknown were good."""
     least = float(policy["what_next"]["pilot_points"])
     low = readiness[readiness["readiness_hi"] < least]
@@ -411,10 +397,7 @@ def _unready(
     ]
 
 
-def _verdicts(
-    blockers: list[tuple[str, str, str]],
-    services: pd.Index,
-) -> pd.DataFrame:
+def _verdicts(blockers: list[tuple[str, str, str]], services: pd.Index) -> pd.DataFrame:
     """Return ``verdict`` and ``blockers`` by service: the worst one decides, the worst stand first."""
     by_service: dict[str, list[tuple[int, str]]] = {name: [] for name in services}
     for service, verdict, words in blockers:
@@ -427,11 +410,7 @@ def _verdicts(
     return pd.DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
 
 
-def _why(
-    part: pd.DataFrame,
-    target: Row,
-    missing: pd.Series,
-) -> pd.Series:
+def _why(part: pd.DataFrame, target: Row, missing: pd.Series) -> pd.Series:
     """Return a sentence on every service at a target."""
     who = "its provider patches" if is_provided(target) else "we patch"
     is_free = part["blockers"].eq("")

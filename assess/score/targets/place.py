@@ -49,10 +49,7 @@ def is_provided(target: Row) -> bool:
     return bool(target["patched_by"] == "provider")
 
 
-def is_supported(
-    target: Row,
-    at: pd.Timestamp,
-) -> bool | None:
+def is_supported(target: Row, at: pd.Timestamp) -> bool | None:
     """Return whether all that runs containers at a target is supported; None where unknown."""
     states = []
     for product, version in calendars(target):
@@ -71,28 +68,16 @@ def system_of(target: Row) -> tuple[str | None, str | None]:
     return name, target["os_version"] or reference.newest_line(name)
 
 
-def host_facts(
-    target: Row,
-    at: pd.Timestamp,
-    docker: str,
-) -> dict[str, bool | None]:
+def host_facts(target: Row, at: pd.Timestamp, docker: str) -> dict[str, bool | None]:
     """Return what the hosts of a target are fit for; a provider's are passed as managed."""
     if is_provided(target):
-        return {
-            "os_supported": True,
-            "kernel_runs_on_target": True,
-            "managed": True,
-        }
+        return {"os_supported": True, "kernel_runs_on_target": True, "managed": True}
     name, version = system_of(target)
     support = reference.os_support(name, version, at)
     supported = {"supported": True, "ended": False}.get(support.state)
     kernel = reference.default_kernel(name, version)
     runs = reference.kernel_runs(kernel, docker)
-    return {
-        "os_supported": supported,
-        "kernel_runs_on_target": runs,
-        "managed": False,
-    }
+    return {"os_supported": supported, "kernel_runs_on_target": runs, "managed": False}
 
 
 class Place(NamedTuple):
@@ -107,11 +92,7 @@ class Place(NamedTuple):
     mirrored: bool
 
 
-def place_of(
-    target: Row,
-    at: pd.Timestamp,
-    policy: Policy,
-) -> Place:
+def place_of(target: Row, at: pd.Timestamp, policy: Policy) -> Place:
     """Return the place that a target is; its line is left out where nothing could show it."""
     docker = reference.target_docker(policy["target"])
     products = calendars(target)
@@ -149,10 +130,7 @@ def _reads_lines(policy: Policy) -> bool:
     return any(_LINES.search(rule) for rule in rules)
 
 
-def at_place(
-    evidence: Evidence,
-    place: Place,
-) -> Evidence:
+def at_place(evidence: Evidence, place: Place) -> Evidence:
     """Return the evidence of a fleet as if every service had moved to a place."""
     views = dict(evidence.views)
     views["engines"] = _one_row_each(evidence, "engines", dict(place.engine))
@@ -163,11 +141,7 @@ def at_place(
     return Evidence(evidence.services, views, evidence.at)
 
 
-def _one_row_each(
-    evidence: Evidence,
-    table: str,
-    facts: Row,
-) -> View:
+def _one_row_each(evidence: Evidence, table: str, facts: Row) -> View:
     """Return a view of one row per service, with these facts and nothing else."""
     old = evidence.views[table].table
     services = pd.Series(evidence.services.astype("string"))
@@ -181,10 +155,7 @@ def _one_row_each(
     return View.of(evidence.services, rows)
 
 
-def _spread(
-    evidence: Evidence,
-    place: Place,
-) -> View:
+def _spread(evidence: Evidence, place: Place) -> View:
     """Return the services with the replicas that they would have at a target."""
     table = evidence.views["services"].table
     # a service never moves to fewer replicas than it has
@@ -199,10 +170,7 @@ def _spread(
     return View.of(evidence.services, changed)
 
 
-def _with(
-    view: View,
-    **columns: Any,
-) -> View:
+def _with(view: View, **columns: Any) -> View:
     """Return a view with other values in some of its columns."""
     table = view.table
     changed = {
@@ -213,10 +181,7 @@ def _with(
     return View(rows, view.codes, view.none, view.na, view.sure, view.whole)
 
 
-def is_replaced(
-    table: str,
-    rule: str,
-) -> bool:
+def is_replaced(table: str, rule: str) -> bool:
     """Return whether a rule over a table reads something that a move replaces."""
     names = REPLACED.get(table, ())
     is_named = any(re.search(rf"\b{name}\b", rule) for name in names)
