@@ -198,6 +198,7 @@ def _siblings(project: Project, units: Mapping[str, Unit]) -> Siblings:
         service = project.services[name]
         callee = unit.callee
         siblings.add(callee, name, space=space)
+        siblings.publish(callee, unit.ports)
         aliases = [service.get("container_name"), service.get("hostname")]
         aliases += [f"{space}-{name}-1", f"{space}_{name}_1", f"{space}_{name}"]
         for network in service.get("networks", {}).values():
