@@ -163,7 +163,7 @@ BUDGETS = {
     "sources/vms": 540,
     "score": 450,  # results open figures and the explorer
     "score/backtest": 310,
-    "score/blast_radius": 2680,
+    "score/blast_radius": 2740,
     "score/claims": 800,
     "score/evidence": 790,
     "score/experiments": 420,

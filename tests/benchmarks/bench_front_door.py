@@ -1,0 +1,140 @@
+"""Load, scores and what_next on sample fleets, as a user calls them: time, memory, growth.
+
+``python tests/benchmarks/bench_front_door.py [SERVICES ...] [--plot FILE]`` prints a table in
+Markdown. Every step runs in a process of its own, which loads the snapshot first. Seconds are of
+the processor; ``MiB`` is the peak of the process. ``growth`` is the exponent between the smallest
+and the largest fleet: 1 is linear. Read it with the load of the machine beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+import assess
+from assess.sample import write_sample
+
+STEPS = {
+    "load": None,
+    "readiness": "score_readiness",
+    "blast radius": "score_blast_radius",
+    "upgrade churn": "score_upgrade_churn",
+    "targets": "score_targets",
+    "claims": "judge_claims",
+    "what next": "what_next",
+    "report": "build_report",
+}
+QUARTERS = ("2026Q2", "2026Q3")
+SIZES = [500, 2000]
+
+
+def one(step: str, snapshot: str) -> dict[str, float]:
+    """Time one step in this process; what is loaded before is not counted, but in memory."""
+    policy = assess.load_policy()
+    start = time.process_time()
+    inventory = assess.load(snapshot)
+    if STEPS[step] is not None:
+        start = time.process_time()
+        getattr(assess, STEPS[step])(inventory, policy)
+    seconds = time.process_time() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "MiB": peak}
+
+
+def apart(step: str, snapshot: Path) -> dict[str, float]:
+    """Run a step in a process of its own; nothing where it fails."""
+    command = [sys.executable, __file__, "--one", step, str(snapshot)]
+    run = subprocess.run(command, capture_output=True, check=False)
+    return json.loads(run.stdout) if run.returncode == 0 else {}
+
+
+def exponent(table: pd.DataFrame, column: str) -> float:
+    """Return how a figure grows from the smallest to the largest fleet."""
+    ends = table.dropna(subset=[column]).sort_values("services").iloc[[0, -1]]
+    sizes = ends["services"]
+    if sizes.nunique() < 2:
+        return math.nan
+    grown = math.log(ends[column].iloc[1] / ends[column].iloc[0])
+    return grown / math.log(sizes.iloc[1] / sizes.iloc[0])
+
+
+def measure(sizes: list[int], steps: list[str]) -> pd.DataFrame:
+    """Time every step on a fleet of every size: ``step, services, seconds, MiB``."""
+    rows = []
+    for services in sizes:
+        with tempfile.TemporaryDirectory() as place:
+            start = time.process_time()
+            snapshots = write_sample(place, services=services, quarters=QUARTERS)
+            made = time.process_time() - start
+            rows.append({"step": "sample", "services": services, "seconds": made})
+            for step in steps:
+                found = apart(step, snapshots[-1])
+                rows.append({"step": step, "services": services, **found})
+                sys.stderr.write(f"{rows[-1]}\n")
+    return pd.DataFrame(rows)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Write a row per step: seconds and MiB by size, and both exponents."""
+    sizes = sorted(table["services"].unique())
+    names = [f"{size:,} services [s, MiB]" for size in sizes]
+    lines = [["step", *names, "growth of time", "growth of memory"]]
+    lines.append(["---", *["---:"] * (len(sizes) + 2)])
+    for step, rows in table.groupby("step", sort=False):
+        cells = rows.set_index("services")[["seconds", "MiB"]].to_dict("index")
+        told = [f"{cells[s]['seconds']:.1f}, {cells[s]['MiB']:.0f}" for s in sizes]
+        growth = [f"{exponent(rows, name):.2f}" for name in ("seconds",)]
+        if rows["MiB"].notna().any():
+            growth.append(f"{exponent(rows, 'MiB'):.2f}")
+        else:
+            growth.append("–")
+        lines.append([str(step), *told, *growth])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines).replace("nan", "–")
+
+
+def plot(table: pd.DataFrame, file: str) -> None:
+    """Draw how time and memory grow."""
+    from matplotlib import pyplot as plt
+
+    from assess.figures import style
+
+    with style():
+        _, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+        for column, axis in zip(("seconds", "MiB"), axes, strict=True):
+            for step, rows in table.dropna(subset=[column]).groupby("step", sort=False):
+                axis.plot(rows["services"], rows[column], marker="o", label=step)
+            axis.set(xscale="log", yscale="log", xlabel="Services (count)")
+            axis.xaxis.set_major_formatter("{x:,.7g}")
+        axes[0].set(ylabel="Time (CPU seconds)", title="Time")
+        axes[1].set(ylabel="Peak memory (MiB)", title="Memory")
+        axes[0].legend(frameon=False)
+        plt.savefig(file, metadata={"Date": None} if file.endswith("svg") else None)
+
+
+def main() -> None:
+    """Print the table, and draw it where asked."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("sizes", nargs="*", type=int, default=SIZES)
+    arguments.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
+    arguments.add_argument("--plot")
+    if sys.argv[1:2] == ["--one"]:
+        print(json.dumps(one(*sys.argv[2:4])))  # noqa: T201
+        return
+    given = arguments.parse_args()
+    table = measure(given.sizes, given.steps)
+    print(markdown(table))  # noqa: T201
+    if given.plot:
+        plot(table, given.plot)
+
+
+if __name__ == "__main__":
+    main()
