@@ -52,6 +52,7 @@ def to_dependencies(lists: Found, owners: Owners, units: Units) -> list[Row]:
         rows += needs(_callee(controller, units), found, siblings, space=home)
     rows += _let_in(lists, units, siblings)
     rows += islice(_allowed(lists, owners, units), _MAX_ALLOWED)
+    rows += islice(_imported(lists, owners, siblings), _MAX_ALLOWED)
     return distinct(rows)
 
 
@@ -181,14 +182,30 @@ def _allowed(lists: Found, owners: Owners, units: Units) -> Iterator[Row]:
             yield _call(src, dst, units)
 
 
+def _imported(lists: Found, owners: Owners, siblings: Siblings) -> Iterator[Row]:
+    """List the calls that a Sidecar of Istio names: possible ones, which nobody saw."""
+    labelled = by_label(owners.controllers.values())
+    for sidecar in lists.get("sidecars", ()):
+        home, _ = place(sidecar)
+        chosen = table(sidecar, "spec", "workloadSelector", "labels")
+        callers = _selected({"matchLabels": chosen}, home, labelled)
+        rules = dicts(sidecar, "spec", "egress")
+        for host in (host for rule in rules for host in texts(rule, "hosts")):
+            _, _, name = host.partition("/")
+            # Manifests may leave out their namespace, and the host never does.
+            short = place_of_host(name, home)[1] if ".svc" in name and not home else name
+            if callee := siblings.find(short, home):
+                for caller in callers:
+                    yield _possible(caller, callee, "istio-sidecar")
+
+
+def _possible(src: Controller, callee: Callee, evidence: str) -> Row:
+    basis = {"possible": True, "address_basis": "config"}
+    return declared_call(src.names[0], callee, evidence, **basis)
+
+
 def _call(src: Controller, dst: Controller, units: Units) -> Row:
-    return declared_call(
-        src.names[0],
-        _callee(dst, units),
-        "network-policy",
-        possible=True,
-        address_basis="config",
-    )
+    return _possible(src, _callee(dst, units), "network-policy")
 
 
 def _peers(
