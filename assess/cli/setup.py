@@ -31,7 +31,7 @@ UPDATE_SECONDS = 60.0  # time limit of an update of the facts
 
 @click.command(
     cls=Command,
-    examples=["assess sample fleet", "assess sample fleet --services 200 --seed 7"],
+    examples=["assess sample fleet", "assess sample large-fleet --services 200 --seed 7"],
 )
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @click.option(

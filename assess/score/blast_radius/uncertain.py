@@ -243,8 +243,10 @@ def _enumerated(
     found.loss[:] = weight_of(graph, part, likely)
     if sampling.spread:
         weighed = down * graph.weight[part.node, None]
+        losses = np.zeros((part.n, width))  # in a scenario without a cell nothing is lost
         starts = np.flatnonzero(np.diff(part.scenario, prepend=-1))
-        losses = np.add.reduceat(weighed, starts)
+        if len(starts):
+            losses[part.scenario[starts]] = np.add.reduceat(weighed, starts)
         found.next_lo[:], found.next_hi[:] = _middle(losses, chance, sampling.level)
     return found
 
