@@ -155,7 +155,7 @@ BUDGETS = {
     "sources/registry": 705,
     "sources/ssm": 135,
     "sources/swarm": 500,
-    "sources/connections": 1400,  # ten forms of dumps, and who is who
+    "sources/connections": 1375,  # ten forms of dumps, and who is who
     "sources/crictl": 400,
     "sources/podman": 400,
     "sources/traces": 270,

@@ -82,16 +82,7 @@ _SUMS = [("calls", "sum"), ("start", "min"), ("end", "max")]
 # Each interface counts a talk that it sees; the most that one of them saw is the number of calls.
 # As narrow as can be: a log of a day has some millions of them.
 _FLOW = pa.schema(
-    {
-        "client": pa.int32(),
-        "server": pa.int32(),
-        "port": pa.int32(),
-        "protocol": pa.int32(),
-        "interface": pa.int32(),
-        "calls": pa.uint32(),
-        "start": pa.uint32(),
-        "end": pa.uint32(),
-    }
+    dict.fromkeys(_KEYS, pa.int32()) | dict.fromkeys(dict(_SUMS), pa.uint32())
 )
 _OF_TALK = [("calls", "max"), ("start", "min"), ("end", "max"), ("window_hours", "max")]
 
@@ -269,9 +260,7 @@ class Flows:
     def _codes(self, column: pa.ChunkedArray) -> np.ndarray:
         """Return the number of each text of a column, which holds for all logs."""
         encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-        ids = []
-        for word in encoded.dictionary.to_pylist():
-            ids.append(self._code(word or ""))
+        ids = [self._code(word or "") for word in encoded.dictionary.to_pylist()]
         return np.array(ids, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
 
     def _code(self, word: str) -> int:
@@ -290,12 +279,8 @@ class Flows:
         for row in chain.from_iterable(
             table.to_pylist() for table in self._joined(seen, "left semi")
         ):
-            talk = Talk(
-                names[row["client"]],
-                names[row["server"]],
-                row["port"],
-                _PROTOCOLS[row["protocol"]],
-            )
+            ends = (names[row["client"]], names[row["server"]])
+            talk = Talk(*ends, row["port"], _PROTOCOLS[row["protocol"]])
             view = View(FLOW, names[row["interface"]])
             first = time_of(row["start"])
             yield talk, {view: Sighting(max(row["calls"], 1), first, time_of(row["end"]))}
@@ -320,20 +305,14 @@ class Flows:
     def _joined(self, seen: Iterable[Talk], kind: str) -> Iterator[pa.Table]:
         """Return the flows that are, or are not, of some talks."""
         self._compact()
-        numbers = {name: number for number, name in _PROTOCOLS.items()}
+        codes = {name: number for number, name in _PROTOCOLS.items()}
+        ids = self._ids
         keys = [
-            (
-                self._ids[talk.client],
-                self._ids[talk.server],
-                talk.port,
-                numbers[talk.protocol],
-            )
-            for talk in seen
-            if talk.client in self._ids and talk.server in self._ids
+            (ids.get(t.client), ids.get(t.server), t.port, codes[t.protocol])
+            for t in seen
         ]
-        columns = zip(*keys, strict=True) if keys else ((), (), (), ())
-        arrays = [pa.array(column, pa.int32()) for column in columns]
-        talks = pa.table(arrays, _TALK)
+        rows = [dict(zip(_TALK, key, strict=True)) for key in keys]
+        talks = pa.Table.from_pylist(rows, schema=pa.schema(list(_FLOW)[: len(_TALK)]))
         for (table,) in self._parts:
             yield table.join(talks, _TALK, join_type=kind)
 
