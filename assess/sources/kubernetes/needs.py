@@ -41,7 +41,11 @@ _INGRESS_IMAGES = re.compile(
 Units = Mapping[Controller, Unit]
 
 
-def to_dependencies(lists: Found, owners: Owners, units: Units) -> list[Row]:
+def to_dependencies(
+    lists: Found,
+    owners: Owners,
+    units: Units,
+) -> list[Row]:
     """Return what services need by the addresses they read, and what policies let them call."""
     siblings = to_siblings(lists, owners, units)
     spaces = {controller.namespace for controller in units}
@@ -74,7 +78,11 @@ def _without_space(mention: Mention, spaces: set[str]) -> Mention:
 # ---- hosts ----
 
 
-def to_siblings(lists: Found, owners: Owners, units: Units) -> Siblings:
+def to_siblings(
+    lists: Found,
+    owners: Owners,
+    units: Units,
+) -> Siblings:
     """Index what the hosts of a cluster lead to."""
     siblings = Siblings()
     first: dict[Selected, Controller] = {}
@@ -141,7 +149,11 @@ def _renamed(lists: Found) -> Iterator[tuple[str, str, str]]:
                     yield home, host, f"{name}.{space}.svc" if space else name
 
 
-def _let_in(lists: Found, units: Units, siblings: Siblings) -> Iterator[Row]:
+def _let_in(
+    lists: Found,
+    units: Units,
+    siblings: Siblings,
+) -> Iterator[Row]:
     """List the calls of the proxies that let the outside in.
 
     Of several proxies nobody can tell which one serves a route.
@@ -170,7 +182,11 @@ def _is_ingress_proxy(controller: Controller, unit: Unit) -> bool:
 # ---- policies ----
 
 
-def _allowed(lists: Found, owners: Owners, units: Units) -> Iterator[Row]:
+def _allowed(
+    lists: Found,
+    owners: Owners,
+    units: Units,
+) -> Iterator[Row]:
     """List the calls that network policies allow: possible ones, which nobody saw."""
     labelled = by_label(owners.controllers.values())
     for policy in lists.get("networkpolicies", ()):
@@ -182,7 +198,11 @@ def _allowed(lists: Found, owners: Owners, units: Units) -> Iterator[Row]:
             yield _call(src, dst, units)
 
 
-def _imported(lists: Found, owners: Owners, siblings: Siblings) -> Iterator[Row]:
+def _imported(
+    lists: Found,
+    owners: Owners,
+    siblings: Siblings,
+) -> Iterator[Row]:
     """List the calls that a Sidecar of Istio names: possible ones, which nobody saw."""
     labelled = by_label(owners.controllers.values())
     for sidecar in lists.get("sidecars", ()):
@@ -199,17 +219,28 @@ def _imported(lists: Found, owners: Owners, siblings: Siblings) -> Iterator[Row]
                     yield _possible(caller, callee, "istio-sidecar")
 
 
-def _possible(src: Controller, callee: Callee, evidence: str) -> Row:
+def _possible(
+    src: Controller,
+    callee: Callee,
+    evidence: str,
+) -> Row:
     basis = {"possible": True, "address_basis": "config"}
     return declared_call(src.names[0], callee, evidence, **basis)
 
 
-def _call(src: Controller, dst: Controller, units: Units) -> Row:
+def _call(
+    src: Controller,
+    dst: Controller,
+    units: Units,
+) -> Row:
     return _possible(src, _callee(dst, units), "network-policy")
 
 
 def _peers(
-    policy: Row, direction: str, end: str, labelled: Labelled
+    policy: Row,
+    direction: str,
+    end: str,
+    labelled: Labelled,
 ) -> Iterator[Controller]:
     """List the controllers that one end of a policy names; what it names as a whole are none."""
     home, _ = place(policy)
@@ -222,7 +253,11 @@ def _peers(
                 yield from _selected(table(peer, "podSelector"), space, labelled)
 
 
-def _selected(asked: Row, space: str, labelled: Labelled) -> list[Controller]:
+def _selected(
+    asked: Row,
+    space: str,
+    labelled: Labelled,
+) -> list[Controller]:
     labels = table(asked, "matchLabels")
     if not labels or asked.get("matchExpressions"):
         return []
