@@ -29,7 +29,7 @@ METRICS = {
     "auc_readiness": "AUC of readiness alone",
 }
 LIMITS = (
-    "Blast radius is an upper bound: not every caller of a failed service fails with it.",
+    "What can be reached is an upper bound: not every caller of a failed service fails with it.",
     "A share of weightings is not a probability of success.",
     "What no source saw is unknown. It widens intervals and never improves a rank.",
     "People set the weights and thresholds in a policy; every result carries its hash.",
