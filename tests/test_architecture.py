@@ -162,7 +162,7 @@ BUDGETS = {
     "sources/usage": 400,
     "sources/vms": 540,
     "score": 450,  # results open figures and the explorer
-    "score/backtest": 310,
+    "score/backtest": 330,
     "score/blast_radius": 2680,
     "score/claims": 800,
     "score/evidence": 790,

@@ -25,6 +25,9 @@ METRICS = {
     "auc": "AUC (0.5 is chance, 1 perfect)",
     "auc_gain": "AUC gained over history alone",
     "brier": "Brier score (0 is perfect)",
+    "brier_gain": "Brier score by which history alone is worse",
+    "log_loss": "Log-loss (0 is perfect)",
+    "log_loss_gain": "Log-loss by which history alone is worse",
     "kendall_tau": "Kendall's tau with incident minutes",
     "auc_readiness": "AUC of readiness alone",
 }

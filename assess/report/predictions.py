@@ -36,7 +36,7 @@ def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
     names = tried["element_kind"].astype("str") + " " + tried["element"].astype("str")
     return [
         Table("predictions-held", "How well the predictions held", _HELD, held),
-        pictures("experiments", "Bar: what the failure is expected to decide."),
+        pictures("experiments", "Point: what the failure is expected to decide."),
         Table(
             "experiments",
             "Which failure to try next",
