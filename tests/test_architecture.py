@@ -174,7 +174,7 @@ BUDGETS = {
     "score/targets": 750,
     "score/what_next": 1400,
     "figures": 1400,
-    "report": 2480,  # a first screen, and records as pages
+    "report": 2540,  # a first screen, records as pages, how predictions held
     "report/explorer": 480,
     "cli": 2070,
     "notebooks": 500,
