@@ -321,8 +321,7 @@ _CHURN = [
 
 def targets(scores: Assessment, pictures: Pictures) -> Section:
     """Return the section on where each service could run."""
-    frame = scores.targets.frame.reset_index()
-    fits = frame[frame["verdict"].eq("fits") & ~frame["dominated"]]
+    result = scores.targets
     text = (
         "Every service on every target of the policy: what the target refuses, the gates as they "
         "would be there, the hours of upgrades that are ours, the change of the blast radius, and "
@@ -335,22 +334,44 @@ def targets(scores: Assessment, pictures: Pictures) -> Section:
             fold="Every service on every target",
         ),
         Table(
+            "targets-what",
+            "What each target is",
+            _WHAT_TARGETS_ARE,
+            result.details["targets"],
+            **FOLDED,
+        ),
+        Table(
             "targets-open",
-            "Targets that fit and that no other target beats",
-            _TARGETS,
-            fits,
+            "Options: targets that no other target beats",
+            _EVERY_TARGET[:-1],
+            result.options().reset_index(),
             note=_TARGETS_NOTE,
             empty="No service fits anywhere yet.",
             **FOLDED,
         ),
-        Table("targets-table", "Every target", _EVERY_TARGET, frame, **FOLDED),
+        Table(
+            "targets-table",
+            "Every target",
+            _EVERY_TARGET,
+            result.frame.reset_index(),
+            **FOLDED,
+        ),
     ]
     return Section("targets", "Where to: targets compared", [text], parts)
 
 
+_WHAT_TARGETS_ARE = [
+    Column("id", "Target"),
+    Column("title", "What it is"),
+    Column("runs_on", "Lines whose support counts"),
+    Column("patched_by", "Who patches its hosts"),
+    Column("self_heal", "Heals itself"),
+    Column("replicas", "Replicas, at least", "number"),
+    Column("zones", "Zones", "number"),
+    Column("refuses", "What it refuses", absent="nothing"),
+    Column("prices", "Your prices"),
+]
 _TARGETS = [
-    NAME,
-    Column("target", "Target"),
     Column("readiness", "Readiness there", "interval", 0),
     Column("hours_per_year", "Upgrade hours per year", "interval", 1),
     Column("delta", "Change by the move (% points)", "interval", 1, 100, is_signed=True),
@@ -366,6 +387,6 @@ _EVERY_TARGET = [
     Column("target", "Target"),
     Column("verdict", "Verdict"),
     Column("blockers", "In the way", absent="nothing"),
-    *_TARGETS[2:],
+    *_TARGETS,
     Column("dominated", "Beaten"),
 ]

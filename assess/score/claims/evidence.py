@@ -418,8 +418,7 @@ ORCHESTRATED = "C12"
 
 
 def by_platform(
-    data: ClaimData,
-    tables: Mapping[str, pd.DataFrame],
+    data: ClaimData, tables: Mapping[str, pd.DataFrame]
 ) -> Iterator[tuple[str, str, Measurement]]:
     """Yield claim, platform and what the rows of that platform say of the claim."""
     for claim, measure in BY_ROW.items():

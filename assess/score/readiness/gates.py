@@ -186,10 +186,15 @@ def _shown_values(reason: Mapping[str, Any], evidence: Evidence) -> dict[str, st
     table = evidence.views[reason["table"]].table
     holds = rules.evaluate(reason["rule"], table, at=evidence.at).fillna(value=False)
     rows = table[holds.to_numpy(dtype=bool)]
+    if rows.empty:
+        return {}
     parts: dict[str, list[str]] = {}
     for column in columns:
         words = rows[column].dropna().map(word)
-        for service, seen in words.groupby(rows["service_id"]).unique().items():
+        by_service: dict[str, set[str]] = {}
+        for service, text in zip(rows["service_id"][words.index], words, strict=True):
+            by_service.setdefault(service, set()).add(text)
+        for service, seen in by_service.items():
             more = " …" if len(seen) > SHOWN_VALUES else ""
             few = ", ".join(sorted(seen)[:SHOWN_VALUES])
             parts.setdefault(service, []).append(f"{column} {few}{more}")

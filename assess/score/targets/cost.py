@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,16 +15,8 @@ HOURS = 730.5  # of a mean month
 GIB = 2**30
 ENDS = ("", "_lo", "_hi")
 # what the size of a replica is read from, the best first; a limit is an upper end
-CPU = (
-    "cpu_p95",
-    "cpu_request",
-    "cpu_limit",
-)
-MEMORY = (
-    "memory_p95_bytes",
-    "memory_request_bytes",
-    "memory_limit_bytes",
-)
+CPU = ("cpu_p95", "cpu_request", "cpu_limit")
+MEMORY = ("memory_p95_bytes", "memory_request_bytes", "memory_limit_bytes")
 FACTS = {
     "cpu": "its CPU (workloads.cpu_request, cpu_p95 or cpu_limit)",
     "memory": "its memory (workloads.memory_request_bytes, memory_p95_bytes or memory_limit_bytes)",
@@ -48,11 +41,12 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     live = live[is_lasting.fillna(value=True).astype(bool)]
     found = {}
     for name, columns, unit in (("cpu", CPU, 1), ("memory", MEMORY, GIB)):
-        values = live[list(columns)].astype("Float64") / unit
-        first = values.bfill(axis=1).iloc[:, 0]
-        ends = {"": first, "_lo": values.min(axis=1), "_hi": values.max(axis=1)}
+        values = [live[column].astype("Float64") / unit for column in columns]
+        first = reduce(pd.Series.fillna, values)
+        numbers = np.array([cells.to_numpy(float, na_value=np.nan) for cells in values])
+        ends = {"": first, "_lo": np.fmin.reduce(numbers), "_hi": np.fmax.reduce(numbers)}
         for end, cells in ends.items():
-            found[f"{name}{end}"] = cells
+            found[f"{name}{end}"] = pd.Series(cells, live.index, dtype="Float64")
     rows = pd.DataFrame(found).assign(service_id=live["service_id"])
     grouped = rows.groupby("service_id")
     whole = grouped.sum(min_count=1)
@@ -68,11 +62,7 @@ def _replicas(live: pd.DataFrame) -> pd.Series:
     return mains.reindex(live["service_id"].unique()).fillna(1).astype(float)
 
 
-def cost(
-    target: Mapping[str, Any],
-    size: pd.DataFrame,
-    replicas: pd.Series,
-) -> Cost:
+def cost(target: Mapping[str, Any], size: pd.DataFrame, replicas: pd.Series) -> Cost:
     """Return the cost a month of every service at a target; NA where a size or price is missing."""
     prices = target["prices"]
     priced = {
