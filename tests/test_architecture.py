@@ -162,7 +162,7 @@ BUDGETS = {
     "sources/usage": 400,
     "sources/vms": 540,
     "score": 450,  # results open figures and the explorer
-    "score/backtest": 310,
+    "score/backtest": 330,
     "score/blast_radius": 2680,
     "score/claims": 800,
     "score/evidence": 790,
@@ -174,7 +174,7 @@ BUDGETS = {
     "score/targets": 750,
     "score/what_next": 1400,
     "figures": 1400,
-    "report": 2480,  # a first screen, and records as pages
+    "report": 2540,  # a first screen, records as pages, how predictions held
     "report/explorer": 480,
     "cli": 2070,
     "notebooks": 500,
