@@ -112,16 +112,15 @@ def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
     share = text(entry, "cpuperc") or text(entry, "cpupercent")
     memory = text(entry, "memusage").partition("/")[0].strip()
     percent = _PERCENT.fullmatch(share)
+    # nothing that runs has no memory: 0 B stands for what could not be counted
+    size = cli_size(memory) or None
+    is_counted = percent and (size or float(percent[1]))
     sizes = {
-        CPU: float(percent[1]) / 100 if percent else None,
-        MEMORY: _maybe(cli_size(memory)),
+        CPU: float(percent[1]) / 100 if percent and is_counted else None,
+        MEMORY: None if size is None else float(size),
     }
     identifier = text(entry, "id") or text(entry, "container")
     return _each(_container(identifier, text(entry, "name")), sizes, at)
-
-
-def _maybe(value: int | None) -> float | None:
-    return None if value is None else float(value)
 
 
 def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
