@@ -24,7 +24,7 @@ REPLACED = {
         "coverage",  # with the checks that read those
         "coverage_lowest",
     ),
-    "workloads": ("public_unmirrored",),
+    "workloads": ("public_unmirrored", "rootless"),
 }
 WHOLE = ("hosts", "engines")  # tables that it replaces as a whole
 GOOD_DRIVER = "overlay2"  # what new hosts store images with
@@ -117,8 +117,10 @@ def at_target(
     views["engines"] = _one_row_each(evidence, "engines", engine)
     views["hosts"] = _one_row_each(evidence, "hosts", {**host, "provider_version": line})
     views["services"] = _spread(evidence, target)
+    changed = {"rootless": False}
     if target["mirrored"] or target["registry"]:
-        views["workloads"] = _with(evidence.views["workloads"], public_unmirrored=False)
+        changed["public_unmirrored"] = False
+    views["workloads"] = _with(evidence.views["workloads"], **changed)
     return Evidence(services, views, evidence.at)
 
 
