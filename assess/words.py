@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
+from itertools import zip_longest
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ ROWS_SHOWN = 20
 DECIMALS = 2
 MOST_DECIMALS = 6
 GAP = "  "
+NARROW = 12  # characters of a column of text that wraps
 STYLE = (
     "<style>.assess td,.assess th{text-align:right;vertical-align:top;max-width:36em}"
     ".assess .t{text-align:left!important}</style>"
@@ -143,20 +146,60 @@ class Grid:
         rows = list(zip(*cells, strict=True))
         return cls(heads, list(map(_is_number, columns)), rows, labels_n)
 
-    def text(self, width: int | None = None) -> tuple[str, int]:
-        """Align the columns as text, and count those that do not fit into the width."""
+    def text(self, width: int | None = None) -> str:
+        """Align the columns as text; where they are too wide, cells wrap, else rows fold."""
+        if not self.heads:
+            return ""
+        widths = self._widths(width)
+        if not widths:
+            return self._folded(width or 0)
+        lines = []
+        for row in (self.heads, *self.rows):
+            cells = [_wrapped(cell, size) for cell, size in zip(row, widths, strict=True)]
+            for line in zip_longest(*cells, fillvalue=""):
+                lines.append(self._aligned(line, widths))
+        return "".join(lines)
+
+    def _widths(self, width: int | None) -> list[int]:
+        """Return the width of each column; none where not even wrapped cells fit."""
         columns = list(zip(self.heads, *self.rows, strict=True))
         widths = [max(map(len, column)) for column in columns]
-        ends = np.cumsum([size + len(GAP) for size in widths]) - len(GAP)
-        fitting = len(columns) if width is None else max(int((ends <= width).sum()), 1)
-        padded = [
-            [cell.rjust(size) if is_number else cell.ljust(size) for cell in column]
-            for column, size, is_number in zip(
-                columns[:fitting], widths, self.numbers, strict=False
-            )
+        if width is None:
+            return widths
+        room = width - len(GAP) * (len(widths) - 1)
+        texts = [at for at, is_number in enumerate(self.numbers) if not is_number]
+        least = {at: max(NARROW, len(self.heads[at])) for at in texts}
+        while sum(widths) > room:
+            wide = [at for at in texts if widths[at] > least[at]]
+            if not wide:
+                return []
+            widths[max(wide, key=widths.__getitem__)] -= 1
+        return widths
+
+    def _aligned(self, cells: Iterable[str], widths: Sequence[int]) -> str:
+        parts = [
+            cell.rjust(size) if is_number else cell.ljust(size)
+            for cell, size, is_number in zip(cells, widths, self.numbers, strict=True)
         ]
-        lines = [GAP.join(cells).rstrip() + "\n" for cells in zip(*padded, strict=True)]
-        return "".join(lines), len(columns) - fitting
+        return GAP.join(parts).rstrip() + "\n"
+
+    def _folded(self, width: int) -> str:
+        """Write a block for each row, with a line for each cell."""
+        longest = max(map(len, self.heads), default=0)
+        beside = longest + len(GAP)
+        indent = beside if width - beside >= NARROW else len(GAP)
+        blocks = []
+        for row in self.rows:
+            lines = []
+            for head, cell in zip(self.heads, row, strict=True):
+                first, *rest = _wrapped(cell, max(width - indent, 1))
+                if indent == beside:
+                    lines.append(f"{head:{indent}}{first}")
+                else:
+                    lines += [head, f"{GAP}{first}"]
+                lines += [" " * indent + more for more in rest]
+            blocks.append("".join(f"{line.rstrip()}\n" for line in lines))
+        return "\n".join(blocks) or f"{GAP.join(self.heads)}\n"
 
     def markdown(self) -> str:
         """Write a Markdown table."""
@@ -202,6 +245,13 @@ def to_csv(table: pd.DataFrame, *, is_spreadsheet: bool = False) -> str:
     write = partial(_csv_cell, is_spreadsheet=is_spreadsheet)
     columns = [[write(cell) for cell in table.iloc[:, i]] for i in range(table.shape[1])]
     return csv_text(map(guarded, map(str, table)), zip(*columns, strict=True))
+
+
+def _wrapped(cell: str, size: int) -> list[str]:
+    """Break a cell into lines, at spaces where there are any."""
+    if len(cell) <= size:
+        return [cell]
+    return wrap(cell, size, break_on_hyphens=False) or [""]
 
 
 def _csv_cell(value: Any, *, is_spreadsheet: bool) -> str:

@@ -99,6 +99,7 @@ LAYERS = {
         "writing",
     },
     "notebooks": {"errors", "config", "writing"},
+    "mcp_server": {"_version", "errors", "score", "untrusted", "words"},
     "cli": None,
     "__init__": None,
     "__main__": {"cli"},
@@ -117,6 +118,7 @@ ONLY_IN = {
     "nbconvert": {"notebooks"},
     "papermill": {"notebooks"},
     "distributed": {"execution"},
+    "mcp": {"mcp_server"},
 }
 # methods for people: Result.plot and .explore import what they show inside the function
 FOR_PEOPLE = {
@@ -126,7 +128,7 @@ FOR_PEOPLE = {
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 1830,
+    "core": 1980,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1200,
     "sources": 2440,
@@ -134,7 +136,7 @@ BUDGETS = {
     "sources/answers": 1250,
     "sources/backstage": 390,
     "sources/builds": 420,
-    "sources/compose": 820,
+    "sources/compose": 850,
     "sources/deploys": 450,
     "sources/docker": 1540,
     "sources/edges": 640,
@@ -146,7 +148,7 @@ BUDGETS = {
     "sources/hosts": 960,
     "sources/incidents": 1250,
     "sources/joining": 1050,
-    "sources/kubernetes": 1580,
+    "sources/kubernetes": 1680,
     "sources/managed": 1000,
     "sources/marathon": 620,
     "sources/nomad": 600,
@@ -161,18 +163,18 @@ BUDGETS = {
     "sources/vms": 540,
     "score": 450,  # results open figures and the explorer
     "score/backtest": 310,
-    "score/blast_radius": 2400,
+    "score/blast_radius": 2680,
     "score/claims": 800,
     "score/evidence": 790,
     "score/experiments": 420,
     "score/incidents": 600,
     "score/readiness": 540,
-    "score/validation": 750,
+    "score/validation": 860,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1800,  # builds and flags are asked too
     "score/targets": 750,
     "score/what_next": 1400,
     "figures": 1400,
-    "report": 2150,
+    "report": 2420,  # a first screen, and records as pages
     "report/explorer": 480,
     "cli": 2070,
     "notebooks": 500,

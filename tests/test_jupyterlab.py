@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from browsers import chromium
+from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -128,6 +129,51 @@ def test_a_notebook_runs_in_jupyterlab(path, lab, page, project):
     widths = [image.evaluate("image => image.naturalWidth") for image in figures.all()]
     assert len(widths) == sum("ax = " in cell.source for cell in run.cells) > 0
     assert all(widths)
+
+
+EXPLORER = """import sys
+sys.path.insert(0, {fleets!r})
+import assess, fleets
+policy = assess.load_policy().replace(simulation={{"draws": 400}})
+inventory = fleets.fleet(["web", "api", "<b>cache</b>"])
+readiness = assess.score_readiness(inventory, policy)
+blast = assess.score_blast_radius(inventory, policy)
+nxt = assess.what_next(inventory, policy, readiness=readiness, blast=blast)
+nxt.explore(readiness, blast)"""
+
+
+def test_the_explorer_answers_in_jupyterlab_and_in_an_export(lab, page, project):
+    cells = [
+        nbformat.v4.new_code_cell(EXPLORER.format(fleets=str(ROOT / "tests" / "report"))),
+        nbformat.v4.new_code_cell('blast.explore("host:h1")'),
+    ]
+    path = project / "notebooks" / "explorer.ipynb"
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    book = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(book, path)
+    page.set_viewport_size(SIZE)
+    page.goto(lab.format(path.name))
+    page.wait_for_function(IDLE)
+    assert page.evaluate(RUN_AND_SAVE)
+    answers(page)
+    keep(page, "explorer")
+    exported, _ = HTMLExporter().from_filename(str(path))
+    file = path.with_suffix(".html")
+    file.write_text(exported, encoding="utf-8")
+    page.goto(file.as_uri())
+    answers(page)
+
+
+def answers(page):
+    """Turn a knob in the first explorer, and read the second."""
+    first = page.frame_locator("iframe[title=Explore]").nth(0)
+    first.get_by_label("My weights").check()
+    first.locator("[data-criterion=low_effort]").fill("100")
+    assert first.locator("tr[data-service]").count() == 3
+    first.get_by_role("link", name="<b>cache</b>").click()
+    first.get_by_role("heading", name="<b>cache</b>").wait_for()
+    second = page.frame_locator("iframe[title=Explore]").nth(1)
+    second.get_by_role("heading", name="When host h1 fails").wait_for()
 
 
 def keep(page, name):

@@ -68,7 +68,7 @@ def test_nothing_shown_steers_a_terminal(name):
     assert controls(clean_lines(name)) == set()
     assert printable(name).count("\n") == name.count("\n")
     assert clean(name).split("\n") == [" ".join(clean(name).split())]
-    text, _ = Grid.of(pd.DataFrame({"name": [name]}, dtype=object)).text()
+    text = Grid.of(pd.DataFrame({"name": [name]}, dtype=object)).text()
     assert controls(text) == set()
     assert len(text.splitlines()) == 2
 

@@ -150,7 +150,7 @@ def test_results_in_a_list_show_themselves_one_below_the_other():
 
 
 def test_text_says_unknown_and_aligns_numbers_right():
-    text, _ = Grid.of(TABLE[["name", "replicas_n", "share", "at"]]).text()
+    text = Grid.of(TABLE[["name", "replicas_n", "share", "at"]]).text()
     assert text.splitlines() == [
         "name        replicas_n    share  at",
         "web                  3      12%  2026-09-30 12:00",
@@ -161,16 +161,37 @@ def test_text_says_unknown_and_aligns_numbers_right():
 
 def test_text_cannot_steer_a_terminal():
     hostile = pd.DataFrame({"name": ["\x1b[2Jgone", "two\nlines", "right\u202eleft"]})
-    text, _ = Grid.of(hostile).text()
+    text = Grid.of(hostile).text()
     assert text.splitlines() == ["name", "[2Jgone", "two lines", "right left"]
 
 
-def test_text_leaves_out_columns_that_do_not_fit():
-    text, hidden_n = Grid.of(TABLE).text(22)
-    assert text.splitlines()[0] == "name        replicas_n"
-    assert hidden_n == 4
-    assert Grid.of(TABLE).text(1)[0].splitlines()[0] == "name"
-    assert Grid.of(TABLE[[]]).text() == ("", 0)
+LONG = pd.DataFrame(
+    {
+        "source": ["docker", "n" * 60],
+        "ratio": [0.5, 1.0],
+        "hint": ["name a cluster in assess.toml if there is one", ""],
+    }
+)
+
+
+@pytest.mark.parametrize("width", [80, 60, 40, 20, 5])
+def test_no_cell_is_lost_in_a_narrow_terminal(width):
+    text = Grid.of(LONG).text(width)
+    letters = re.sub(r"\s", "", text)
+    assert text.count("n") >= 60
+    for part in ("ratio", "1.00", "cluster", "assess.toml"):
+        assert part in letters or width < len(part) + 2
+    assert all(len(line) <= max(width, len("source")) for line in text.splitlines())
+
+
+def test_text_wraps_first_and_folds_rows_where_that_is_not_enough():
+    wrapped = Grid.of(LONG).text(60).splitlines()
+    assert wrapped[0].split() == ["source", "ratio", "hint"]
+    assert len(wrapped) > len(LONG) + 1
+    folded = Grid.of(LONG).text(24).splitlines()
+    assert folded[0] == "source  docker"
+    assert folded[1] == "ratio   0.50"
+    assert Grid.of(TABLE[[]]).text(80) == ""
 
 
 def test_markdown_is_one_row_per_row_whatever_the_cells_hold():

@@ -45,6 +45,7 @@ source_options = together(
         "assess collect --source docker --source ecs --deadline 60",
         "assess collect --strict --min-coverage 1",
     ],
+    works=True,
 )
 @source_options
 @click.option("--strict", is_flag=True, help="Fail if any source fails.")

@@ -33,7 +33,7 @@ _BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown", ".toml": "toml"
 class Command(click.Command):
     """A command with examples in its help, and with ``-q -v --debug``.
 
-    ``works`` marks a command that scores: it uses ``[work]`` of `assess.toml` and shows progress.
+    ``works`` marks a command with long work: it uses ``[work]`` of `assess.toml` and shows progress.
     """
 
     def __init__(
@@ -132,10 +132,7 @@ class Output:
             return Grid.of(table).markdown()
         is_watched = self.file is None and sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if is_watched else None
-        text, hidden_n = Grid.of(table).text(width)
-        if hidden_n:
-            note(f"{hidden_n} columns do not fit; --format csv shows all")
-        return text
+        return Grid.of(table).text(width)
 
     def text(self, text: str) -> None:
         """Write text as it is."""

@@ -102,11 +102,11 @@ def report(
         since=since,
         told=_published(place.parent, earlier) if earlier else None,
     )
-    made.save(place)
-    click.echo(place / "index.html")
     past = _past(path, place.parent, made)
     if len(past) > 1:
-        made.save_history(place, past)
+        made.save_history(place, past)  # first: the page links to it where it is there
+    made.save(place)
+    click.echo(place / "index.html")
     if is_printed:
         parts: list[Appendix] = []
         if appendix != "none":

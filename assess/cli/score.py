@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from assess.cli.command import (
 )
 from assess.cli.messages import note, say
 from assess.errors import AssessError
+from assess.writing import write_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,10 +229,30 @@ def _section(explanation: Explanation, out: Output) -> str:
     return "\n\n".join(filter(None, parts))
 
 
+RECORD_SUFFIXES = (".md", ".html", ".pdf")
+
+
+def check_record_file(
+    context: click.Context, option: click.Parameter, file: Path | None
+) -> Path | None:
+    """Return the file of a record, None for stdout; another suffix is an error."""
+    if file is None or file == Path("-"):
+        return None
+    if file.suffix.lower() not in RECORD_SUFFIXES:
+        allowed = ", ".join(RECORD_SUFFIXES)
+        raise click.BadParameter(f"{file}: a record ends in one of {allowed}.")
+    return file
+
+
 @click.command(
     cls=Command,
     works=True,
-    examples=["assess record data/sample/2026Q3 checkout -o decisions/checkout.md"],
+    examples=[
+        "assess record sample checkout",
+        "assess record sample checkout -o decisions/checkout.md",
+        "assess record sample cart-api -o decisions/cart-api.html",
+        "assess record sample checkout --previous sample:2026Q2 -o decisions/checkout.pdf",
+    ],
 )
 @snapshot
 @click.argument("service")
@@ -242,7 +263,8 @@ def _section(explanation: Explanation, out: Output) -> str:
     "--output",
     "file",
     type=FILE,
-    help="File to write; the default is stdout.",
+    callback=check_record_file,
+    help="File to write, .md, .html or .pdf; by default Markdown to stdout.",
 )
 def record(
     snapshot: str,
@@ -253,12 +275,13 @@ def record(
     target: str | None,
     file: Path | None,
 ) -> None:
-    """Write the one-page decision record of a service, as Markdown.
+    """Write the decision record of a service, on one page.
 
-    One page for an architecture review: gates, label, interval, unknowns, and what would change
-    the label. Text between the keep marks of an existing FILE is kept.
+    For an architecture review: label, gates, options, unknowns, and what would change the label. A
+    Markdown record has keep marks; what people write between them stays when it is written again,
+    and is printed in the HTML and PDF of the same name.
     """
-    from assess.report.record import decision_record, written_before
+    from assess.report import record as one_page
     from assess.score.assessment import Assessment
 
     policy = read_policy(policy_file, target=target)
@@ -266,13 +289,22 @@ def record(
     def scored(name: str, *more: str | None) -> Assessment:
         return Assessment(read(name), policy, read_history(name, policy, *more))
 
-    text = decision_record(
+    write: dict[str, Callable[..., str | bytes]] = {
+        ".html": one_page.record_page,
+        ".pdf": one_page.record_pdf,
+    }
+    suffix = file.suffix.lower() if file else ""
+    content = write.get(suffix, one_page.decision_record)(
         service,
         scored(snapshot, previous),
         earlier=scored(previous) if previous else None,
-        existing=written_before(file) if file else "",
+        existing=one_page.written_before(file.with_suffix(".md")) if file else "",
     )
-    Output("markdown", file).text(text)
+    if file:
+        write_beside(file, content)
+        note(f"wrote {file}")
+    else:
+        Output("markdown", file).text(str(content))
 
 
 @click.command(

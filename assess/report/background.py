@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -61,11 +62,24 @@ def claims(result: Claims, pictures: Pictures) -> Section:
     picture = pictures(
         "claims",
         "Bar: interval. Point: measured value, relative to the bound of the claim.",
+        fold="Each claim, beside its bound",
+        is_printed=False,
     )
     cards = [_card(result, row) for row in frame.to_dict("records")]
-    table = Table("claims-table", "Claims, measured on this fleet", columns, frame)
+    table = Table(
+        "claims-table",
+        "Claims, measured on this fleet",
+        columns,
+        frame,
+        is_folded=True,
+        paper=16,
+    )
     return Section(
-        "claims", "The argument, tested on this fleet", [text], [picture, table, *cards]
+        "claims",
+        "The argument, tested on this fleet",
+        [text],
+        [picture, table, *cards],
+        deck=f"Both sides of {len(cards)} claims, and what is published",
     )
 
 
@@ -88,7 +102,8 @@ def _card(result: Claims, row: dict[str, Any]) -> Card:
     )
 
 
-def unknowns(scores: Assessment) -> Section:
+@lru_cache(maxsize=1)
+def unknown_facts(scores: Assessment) -> pd.DataFrame:
     """List the facts to find out before the meeting, the most decisive first."""
     missing = scores.what_next.details["missing"]
     frame = scores.what_next.frame
@@ -111,11 +126,15 @@ def unknowns(scores: Assessment) -> Section:
         owners=("owner", lambda names: _cell_list(set(names))),
     ).reset_index()
     table["turns_n"] = table["fact"].map(_turning(scores)).fillna(0).astype("Int64")
-    table = table.sort_values(
+    return table.sort_values(
         ["decides_n", "turns_n", "services_n", "fact"],
         ascending=[False, False, False, True],
         kind="stable",
     )
+
+
+def unknowns(scores: Assessment) -> Section:
+    """Return the section with the facts to find out."""
     columns = [
         Column("fact", "Fact to find out"),
         Column("services_n", "Services", "number"),
@@ -128,9 +147,15 @@ def unknowns(scores: Assessment) -> Section:
         "In this order: facts without which a service cannot be decided, facts that can change a "
         "label on their own, facts that most services lack."
     )
-    empty = "Everything is known."
     shown = Table(
-        "unknown-facts", "Facts to find out", columns, table, empty=empty, limit=20
+        "unknown-facts",
+        "Facts to find out",
+        columns,
+        unknown_facts(scores),
+        empty="Everything is known.",
+        limit=20,
+        is_folded=True,
+        paper=12,
     )
     title = "Unknowns: what to find out before the meeting"
     return Section("unknowns", title, [text], [shown])
@@ -150,11 +175,7 @@ def _turning(scores: Assessment) -> pd.Series:
 
 def coverage(scores: Assessment, pictures: Pictures) -> Section:
     """Show the outcome of each call to a source, and the age of the answers."""
-    inventory = scores.inventory
-    calls = inventory["coverage"]
-    gaps = calls[~calls["status"].isin(["ok", "empty"])].sort_values(
-        ["source", "scope", "call"], kind="stable"
-    )
+    gaps = incomplete(scores)
     columns = [
         Column("source", "Source"),
         Column("scope", "Scope"),
@@ -165,12 +186,16 @@ def coverage(scores: Assessment, pictures: Pictures) -> Section:
     ]
     gaps = gaps.assign(hint=gaps["hint"].astype(object).fillna("–"))
     warnings = stale(scores)
-    missing = [name for name in inventory if name not in inventory.present]
+    missing = unsupplied(scores)
     if missing:
         names = ", ".join(missing)
         warnings.insert(0, f"Not supplied at all, and so unknown: {names}.")
     parts: list[Part] = [
-        pictures("coverage", "Denied, timed-out and absent calls are shown too."),
+        pictures(
+            "coverage",
+            "Denied, timed-out and absent calls are shown too.",
+            fold="Outcome of every call",
+        ),
         Table(
             "gaps",
             "Incomplete calls",
@@ -178,10 +203,25 @@ def coverage(scores: Assessment, pictures: Pictures) -> Section:
             gaps,
             limit=40,
             empty="Every recorded call was answered in full.",
+            is_folded=True,
+            paper=20,
         ),
     ]
     text = "A call that failed does not mean that there is nothing. These calls were incomplete."
     return Section("coverage", "Coverage by source", [text], parts, warnings)
+
+
+def incomplete(scores: Assessment) -> pd.DataFrame:
+    """Return the rows of coverage of calls that were not answered in full."""
+    calls = scores.inventory["coverage"]
+    gaps = calls[~calls["status"].isin(["ok", "empty"])]
+    return gaps.sort_values(["source", "scope", "call"], kind="stable")
+
+
+def unsupplied(scores: Assessment) -> list[str]:
+    """Name the frames that no source supplied."""
+    inventory = scores.inventory
+    return [name for name in inventory if name not in inventory.present]
 
 
 def stale(scores: Assessment) -> list[str]:
@@ -229,8 +269,15 @@ def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
         pictures(
             "backtest",
             "Point: share of services with incidents. Bar: interval. Dotted: predicted share.",
+            fold="Predicted and observed incidents",
         ),
-        Table("backtest-table", "Predicted and observed", columns, frame),
+        Table(
+            "backtest-table",
+            "Measures of the back-test",
+            columns,
+            frame,
+            is_folded=True,
+        ),
     ]
     return Section("backtest", title, [result.headline], parts)
 

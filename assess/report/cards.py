@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from assess.figures import BANDS, band_of
-from assess.report.model import Card, Column, Item, Pictures, Section, anchor, cell
+from assess.report.model import Card, Column, Item, Part, Pictures, Section, anchor, cell
 from assess.score.assessment import Assessment
 
 READINESS = Column("readiness", "Readiness", "interval")
@@ -35,6 +35,7 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
         "readiness",
         "Bar: from all unknowns failed to all unknowns passed. Point: unknowns pass as often as in "
         "the rest of the fleet. Dotted: threshold for ready.",
+        fold="Readiness of each service",
     )
     rows = services.to_dict("records")
     made = [card(row, scores, is_full=at < FULL) for at, row in enumerate(rows)]
@@ -48,7 +49,11 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
             f" The first {FULL} services of the ranking have full cards, the others one sentence; "
             "see `assess explain` for any of them."
         )
-    return Section("services", "Readiness by service", [text], [picture, *made])
+    deck = (
+        f"Cards of {len(made)} services: gates, checks, and what would change the label"
+    )
+    parts: list[Part] = [picture, *made]
+    return Section("services", "Readiness by service", [text], parts, deck=deck)
 
 
 def card(row: dict[str, Any], scores: Assessment, *, is_full: bool = True) -> Card:
@@ -136,7 +141,7 @@ def facts(row: dict[str, Any], scores: Assessment) -> list[str]:
         )
     exposed = cell(row, Column("blast_exposure_n", "", "number")).text
     sentences.append(
-        f"A failure takes down {cell(row, IMPACT).text} % of the fleet's criticality; "
+        f"A failure takes down {cell(row, IMPACT).text}% of the fleet's criticality; "
         f"single points of failure of this service: {exposed}."
     )
     sentences.append(f"Upgrades cost {cell(row, HOURS).text} hours per year.")

@@ -12,6 +12,7 @@ import pandas as pd
 from assess import figures
 from assess.report.model import Column, Part, Pictures, Section, Table, picture
 from assess.score.assessment import Assessment
+from assess.score.incidents.exposure import in_containers
 from assess.words import sentence_list
 
 NAME = Column("service_id", "Service", "name")
@@ -65,10 +66,13 @@ def changes(
             "expired). Evidence: an answer became known or unknown. Other candidates: only the "
             "rank among the candidates changed.",
             "Every service kept its label.",
+            is_folded=True,
+            paper=12,
         ),
         pictures(
             "quarter-change",
             "Hollow: before; filled: now. Unchanged services are counted.",
+            fold=f"Readiness in {was} and {now}",
         ),
         Table(
             "check-changes",
@@ -161,20 +165,38 @@ def label_changes(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
     is_gone = ~both.index.isin(now.index)
     both.loc[is_new, "why"] = "new in the inventory; " + both.loc[is_new, "why"]
     both.loc[is_gone, "why"] = "no longer in the inventory"
-    # containers and candidates are labelled differently, so crossing over changes the label
-    inside = [s.what_next.frame["p_top"].isna() for s in (scores, earlier)]
-    is_inside, was_inside = (column.reindex(both.index) for column in inside)
     changed = pd.concat(
         [changed_checks(scores, earlier), _changed(scores, earlier, "gate")]
     )
     causes = changed.groupby("service_id")["kind"].agg(_causes)
     both["because"] = causes.reindex(both.index).fillna("other candidates")
-    is_fleet = is_new | is_gone | (is_inside != was_inside).to_numpy()
+    # containers and candidates are labelled differently, so crossing over changes the label
+    moved = [name for names in crossed(scores, earlier).values() for name in names]
+    is_fleet = is_new | is_gone | both.index.isin(moved)
     both.loc[is_fleet, "because"] = "the fleet"
     relabelled = both[both["before"] != both["after"]].reset_index()
     columns = ["service_id", "before", "after", "because", "why"]
     absent = {"before": "not there", "after": "gone"}
     return relabelled[columns].astype(object).fillna(absent)
+
+
+def crossed(scores: Assessment, earlier: Assessment) -> dict[str, pd.Index]:
+    """Return the services that moved into and out of containers; both sides have to be known."""
+    both = _sides(scores, earlier).dropna().astype(bool)
+    return {
+        "Into": both.index[~both["was"] & both["now"]],
+        "Out of": both.index[both["was"] & ~both["now"]],
+    }
+
+
+def _sides(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
+    """Return whether each service ran in containers, then and now; NA where nobody knows."""
+    sides = {}
+    for name, one in (("was", earlier), ("now", scores)):
+        platform = one.what_next.frame["platform"]
+        is_known = platform.notna() & platform.ne("unknown")
+        sides[name] = in_containers(platform).astype("boolean").where(is_known)
+    return pd.DataFrame(sides)
 
 
 def _causes(kinds: pd.Series) -> str:

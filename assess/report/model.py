@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -77,6 +77,7 @@ class Table:
     empty: str = "Nothing to list."
     limit: int = 200  # rows on the page; CSV and JSON have all
     is_folded: bool = False
+    paper: int = 0  # rows that paper shows while it is folded
 
     @property
     def notes(self) -> list[str]:
@@ -115,6 +116,8 @@ class Picture:
     id: str  # anchor and file name
     caption: str  # how to read it
     drawing: Callable[[], tuple[str, str]]  # returns the SVG and its description
+    fold: str = ""  # heading while it is folded; "" leaves it open
+    is_printed: bool = True  # whether paper shows it while it is folded
 
     @property
     def svg(self) -> str:
@@ -175,6 +178,15 @@ Part: TypeAlias = Table | Picture | Card
 
 
 @dataclass(frozen=True)
+class Fact:
+    """One answer of the first screen."""
+
+    term: str
+    text: str
+    link: str = ""  # section that has the details
+
+
+@dataclass(frozen=True)
 class Section:
     """A section of the report."""
 
@@ -183,6 +195,18 @@ class Section:
     text: Sequence[str] = ()
     parts: Sequence[Part] = ()
     warnings: Sequence[str] = ()  # limits of the evidence, shown first
+    facts: Sequence[Fact] = ()
+    deck: str = ""  # heading of its folded cards
+
+    @property
+    def cards(self) -> list[Card]:
+        """Its cards, which stand together in one fold."""
+        return self.of(Card)
+
+    @property
+    def open_parts(self) -> list[Table | Picture]:
+        """Its tables and figures."""
+        return [part for part in self.parts if not isinstance(part, Card)]
 
     def of(self, kind: type[Any]) -> list[Any]:
         """List the parts of one kind."""
@@ -295,9 +319,12 @@ class Pictures:
         if isinstance(backtest, Result):
             self._axes["backtest"] = partial(figures.backtest, backtest)
 
-    def __call__(self, name: str, caption: str) -> Picture:
-        """Return a figure for a section."""
-        return picture(name, caption, self._axes[name])
+    def __call__(
+        self, name: str, caption: str, *, fold: str = "", is_printed: bool = True
+    ) -> Picture:
+        """Return a figure for a section; ``fold`` is its heading while it is folded."""
+        made = picture(name, caption, self._axes[name])
+        return replace(made, fold=fold, is_printed=is_printed)
 
 
 def picture(name: str, caption: str, axes: Axis) -> Picture:

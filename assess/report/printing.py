@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +31,7 @@ FLAGS = (
     "--generate-pdf-document-outline",
 )
 PATIENCE_SECONDS = 300
+_PAGE = re.compile(rb"^(\d+) 0 obj\s*<</Type /Page\b", re.MULTILINE)
 
 
 def browser() -> str:
@@ -55,8 +56,25 @@ def pdf(write: Callable[[Mapping[str, int]], str], at: datetime) -> bytes:
     with TemporaryDirectory(prefix="assess-") as place:
         once = _printed(program, write({}), Path(place))
         twice = _printed(program, write(starts(once)), Path(place))
+    return _stamped(twice, at)
+
+
+def on_one_page(pages: Iterable[str], at: datetime) -> bytes:
+    """Print the first of several versions of a page that fits on one sheet, else the last one."""
+    program = browser()
+    printed = b""
+    with TemporaryDirectory(prefix="assess-") as place:
+        for html in pages:
+            printed = _printed(program, html, Path(place))
+            if len(_PAGE.findall(printed)) == 1:
+                break
+    return _stamped(printed, at)
+
+
+def _stamped(printed: bytes, at: datetime) -> bytes:
+    """Replace the printing time, so that the same input gives the same bytes."""
     stamp = f"{at:D:%Y%m%d%H%M%S}".encode()
-    return re.sub(rb"(?<=Date \()D:\d{14}", stamp, twice)
+    return re.sub(rb"(?<=Date \()D:\d{14}", stamp, printed)
 
 
 def _printed(program: str, html: str, place: Path) -> bytes:
@@ -96,7 +114,7 @@ _FONTS = f"install one, such as Debian's fonts-dejavu-core, or {_BY_HAND}"
 
 def starts(printed: bytes) -> dict[str, int]:
     """Read the page number of each link target from a PDF of Chromium, counted from 1."""
-    pages = re.findall(rb"^(\d+) 0 obj\s*<</Type /Page\b", printed, re.MULTILINE)
+    pages = _PAGE.findall(printed)
     numbers = {page: number for number, page in enumerate(pages, start=1)}
     targets = re.findall(rb"/([\w.-]+) \[(\d+) 0 R /XYZ", printed)
     return {name.decode(): numbers[page] for name, page in targets if page in numbers}

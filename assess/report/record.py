@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
 from assess import reference
 from assess.errors import AssessError
-from assess.figures import band_of
+from assess.figures import band_of, short
 from assess.policy.targets import STAY
 from assess.report import cards
 from assess.report.changes import changed_checks
 from assess.report.model import Column, Table, cell
-from assess.report.render import document
+from assess.report.printing import on_one_page
+from assess.report.render import document, render_page
 from assess.score.assessment import Assessment
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import records_by
@@ -25,7 +27,11 @@ from assess.words import word
 
 _KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->.*?<!-- end: \1 -->", re.DOTALL)
 _MARK = re.compile(r"<!--\s*(?:keep|end)\s*:", re.IGNORECASE)
+_HINT = "_Write here: "
 SHOWN = 8
+MOVES = 4  # targets of the options
+LINE = 400  # characters of a line
+Links: TypeAlias = Sequence[tuple[str, str]]
 TOP = 100  # points of a dimension without a flaw
 
 
@@ -37,32 +43,89 @@ def decision_record(
     existing: str = "",
 ) -> str:
     """Write the decision record of a service; text that people wrote in the old one is kept."""
+    return keep(document("record.md", _values(service_id, scores, earlier)), existing)
+
+
+def record_page(  # noqa: PLR0913 - what it shows, and how much of it
+    service_id: str,
+    scores: Assessment,
+    *,
+    earlier: Assessment | None = None,
+    existing: str = "",
+    links: Links = (),
+    most: int | None = None,
+) -> str:
+    """Write the record as a page of its own, with what people wrote in the Markdown record.
+
+    ``most`` is the number of lines of each list: less where many gates need the room. ``links``
+    are titles and addresses.
+    """
+    keep("", existing)  # refuses a damaged record
+    gates = scores.rows_of("gates", service_id)
+    open_n = sum(gate["state"] != "pass" for gate in gates)
+    values = _values(service_id, scores, earlier, most or max(SHOWN - open_n // 2, 1))
+    words = {"words": _words(existing), "links": links}
+    return render_page("record.html", {**values, **words})
+
+
+def record_pdf(
+    service_id: str,
+    scores: Assessment,
+    *,
+    earlier: Assessment | None = None,
+    existing: str = "",
+) -> bytes:
+    """Print the record on one page: lists are cut further until it fits."""
+    pages = (
+        record_page(service_id, scores, earlier=earlier, existing=existing, most=most)
+        for most in range(SHOWN, 0, -1)
+    )
+    return on_one_page(pages, scores.provenance.snapshot_at)
+
+
+def _words(existing: str) -> dict[str, str]:
+    """Return what people wrote between the marks of a Markdown record, by the name of the mark."""
+    words: dict[str, str] = {}
+    for match in _KEPT.finditer(existing):
+        text = "\n".join(match[0].splitlines()[1:-1]).strip()
+        if text and not text.startswith(_HINT):
+            words[match[1]] = "\n".join(filter(None, [words.get(match[1]), text]))
+    return words
+
+
+def _values(
+    service_id: str, scores: Assessment, earlier: Assessment | None, most: int = SHOWN
+) -> dict[str, Any]:
+    """Gather the values of the templates; lists have at most so many lines."""
     scores.what_next.row(service_id)
     row = {**scores.services.loc[service_id].to_dict(), "service_id": service_id}
     at = scores.provenance
-    text = document(
-        "record.md",
-        {
-            "service_id": service_id,
-            "is_invented": at.is_invented,
-            "quarter": at.quarter,
-            "origin": f"policy {at.policy_hash}, {_facts(scores)}",
-            "label": row["label"],
-            "band": band_of(row["label"]),
-            "before_waivers": _before_waivers(service_id, scores),
-            "context": _context(row, scores),
-            "drivers": _drivers(row, scores),
-            "tables": _tables(row, scores),
-            "options": _options(row, scores),
-            "why": cards.facts(row, scores)[0],
-            "consequences": _consequences(row, scores),
-            "unknown": _unknown(service_id, scores),
-            "changes": _changes(service_id, scores),
-            "before": earlier.provenance.quarter if earlier else "",
-            "since": _since(service_id, scores, earlier) if earlier else [],
-        },
-    )
-    return keep(text, existing)
+    return {
+        "service_id": service_id,
+        "is_invented": at.is_invented,
+        "quarter": at.quarter,
+        "origin": f"policy {at.policy_hash}, {_facts(scores)}",
+        "label": row["label"],
+        "band": band_of(row["label"]),
+        "before_waivers": _before_waivers(service_id, scores),
+        "context": _context(row, scores),
+        "drivers": _drivers(row, scores),
+        "tables": _tables(row, scores),
+        "options": _options(row, scores, most),
+        "why": cards.facts(row, scores)[0],
+        "consequences": _cut(_consequences(row, scores), most),
+        "unknown": _cut(_unknown(service_id, scores), most),
+        "changes": _cut(_changes(service_id, scores), most),
+        "before": earlier.provenance.quarter if earlier else "",
+        "since": _cut(_since(service_id, scores, earlier), most) if earlier else [],
+    }
+
+
+def _cut(lines: list[str], most: int) -> list[str]:
+    """Return the first lines, each of a readable length, and the number of the others."""
+    rest = len(lines) - most
+    shown = [short(line, LINE) for line in lines[:most]]
+    return [*shown, *([f"and {rest} more"] if rest > 0 else [])]
 
 
 def _facts(scores: Assessment) -> str:
@@ -200,31 +263,52 @@ def _readable(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
     return table.assign(**{column: table[column].astype("str").str.replace("_", " ")})
 
 
-def _options(row: dict[str, Any], scores: Assessment) -> list[tuple[str, str]]:
+Option: TypeAlias = tuple[str, str]
+
+
+def _options(row: dict[str, Any], scores: Assessment, most: int) -> list[Option]:
+    """List the options that are open to the service, the one of its label first."""
     pain = cell(row, _MINUTES).text
-    prepare = "Resolve the gates and checks below, then decide again."
-    stay = f"Expected outage {pain} minutes per year; {_end_of_life(row['churn_days_to_eol'])}."
-    if _is_inside(row):
-        return [
-            ("Keep it in containers.", stay),
-            ("Keep it and fix it.", prepare),
-            ("Pull it back to hosts.", "If a gate forbids containers for it."),
-        ]
-    return [
-        *_moves(row["service_id"], scores),
-        ("Prepare first.", prepare),
-        ("Leave it where it is.", stay),
-    ]
+    hours = cell(row, cards.HOURS).text
+    stay = (
+        f"Expected outage {pain} minutes per year; {hours} hours of upgrades per year; "
+        f"{_end_of_life(row['churn_days_to_eol'])}."
+    )
+    first = _first_step(row)
+    if not _is_inside(row):
+        is_barred = row["label"] == "NEVER"
+        moves = [] if is_barred else _moves(row["service_id"], scores, min(most, MOVES))
+        return [*first, *moves, ("Leave it where it is.", stay)]
+    if row["label"] == "PULL BACK":
+        forbidden = "A gate forbids containers for it."
+        return [("Pull it back to hosts.", forbidden), ("Keep it until then.", stay)]
+    return [*first, ("Keep it in containers as it is.", stay)]
 
 
-def _moves(service_id: str, scores: Assessment) -> list[tuple[str, str]]:
-    """List the targets that no other beats, those that fit first, each with what it would be like."""
+def _first_step(row: dict[str, Any]) -> list[Option]:
+    """Return what comes before a decision, if anything does."""
+    if row["label"] in _AS_IT_IS:
+        return []
+    if row["label"] == NOT_DECIDABLE:
+        return [("Find out first.", "Answer the open facts below, then decide again.")]
+    title = "Keep it and fix it." if _is_inside(row) else "Prepare first."
+    return [(title, "Resolve the gates and checks below, then decide again.")]
+
+
+# labels with nothing to prepare or to fix
+_AS_IT_IS = ("MOVE NOW", "PILOT", "LATER", "KEEP", "NEVER")
+
+
+def _moves(service_id: str, scores: Assessment, most: int) -> list[Option]:
+    """List the targets that no other beats, those that fit first, each with what it would change."""
     result = scores.targets
     titles = result.details["targets"].set_index("id")["title"]
-    table = result.frame.loc[service_id].drop(index=STAY)
+    table_of = result.frame.loc[service_id]
+    table = table_of.drop(index=STAY)
     open_ones = table[table["verdict"].isin(POSSIBLE) & ~table["dominated"]]
     order = open_ones.assign(rank=open_ones["verdict"].map(POSSIBLE.index))
-    order = order.sort_values("rank", kind="stable").head(SHOWN)
+    order = order.sort_values("rank", kind="stable").head(most)
+    today = cell(dict(table_of.loc[STAY]), _HOURS).text if STAY in table_of.index else ""
     found = []
     for target, cells in order.iterrows():
         place = dict(cells)
@@ -232,9 +316,11 @@ def _moves(service_id: str, scores: Assessment) -> list[tuple[str, str]]:
         price = cell(place, _COST).text
         gain = cell(place, _MOVE).text
         way = place["blockers"] or "nothing is in the way"
+        effort = cell(place, _EFFORT).text
         text = (
-            f"{str(place['verdict']).capitalize()}: {way}. {hours} hours of upgrades per year; "
-            f"blast radius {gain} percentage points; cost per month {price}."
+            f"{str(place['verdict']).capitalize()}: {way}. Upgrades {hours} hours per year, here "
+            f"{today}; blast radius {gain} percentage points, minus is better; cost per month "
+            f"{price}; the move takes {effort} hours."
         )
         found.append((f"Move it to {titles[target] or target}.", text))
     return found
@@ -251,6 +337,7 @@ def _end_of_life(days: Any) -> str:
 _DELTA = Column("blast_delta", "", "interval", 1, 100, is_signed=True)
 _HOURS = Column("hours_per_year", "", "interval", 0)
 _COST = Column("cost_per_month", "", "interval", 0)
+_EFFORT = Column("effort_hours", "", "number")
 _MOVE = Column("delta", "", "interval", 1, 100, is_signed=True)
 POSSIBLE = ["fits", "after fixes"]
 _MINUTES = Column("blast_expected_minutes_per_year", "", "interval")
@@ -283,9 +370,7 @@ def _unknown(service_id: str, scores: Assessment) -> list[str]:
     ]
     known = {fact["fact"] for fact in (*decisive, *scores.rows_of("gates", service_id))}
     missing = [fact["fact"] for fact in scores.rows_of("missing", service_id)]
-    lines += [str(fact) for fact in missing if fact not in known]
-    rest = len(lines) - SHOWN
-    return [*lines[:SHOWN], *([f"and {rest} more"] if rest > 0 else [])]
+    return lines + [str(fact) for fact in missing if fact not in known]
 
 
 def _changes(service_id: str, scores: Assessment) -> list[str]:

@@ -19,13 +19,14 @@ from assess.report import explorer
 from assess.report.model import Card, Cell, Column, Item, Picture, Section, Table, Track
 from assess.score.claims import Claims
 from assess.score.result import Provenance, Result
-from assess.untrusted import clean, markdown_text
+from assess.untrusted import clean, clean_lines, markdown_text
 from assess.words import UNKNOWN, Grid, to_csv
 from assess.writing import write_beside
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME_LENGTH = 80
 NUMBER = ' class="number"'
+SERVICE = "service-"  # how the anchor of the card of a service begins
 # the tables of the summary, and their columns
 SUMMARY_ROWS = 8
 SUMMARY = {
@@ -51,7 +52,13 @@ def environment(*, html: bool) -> Environment:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    env.filters |= {"md": markdown_text, "clean": clean, "data_uri": data_uri}
+    env.filters |= {
+        "md": markdown_text,
+        "clean": clean,
+        "clean_lines": clean_lines,
+        "brief": brief,
+        "data_uri": data_uri,
+    }
     write_table = table if html else markdown_table
     env.globals |= {"badge": badge, "card": card, "table": write_table}
     env.tests |= {
@@ -79,26 +86,25 @@ def data_uri(svg: str) -> str:
 
 def page(values: Mapping[str, Any]) -> str:
     """Render a self-contained page; its CSP allows only its own script, by hash."""
-    script, style = (
-        (TEMPLATES / name).read_text("utf-8") for name in ("page.js", "style.css")
-    )
+    script = (TEMPLATES / "page.js").read_text("utf-8")
+    style = ""
     place = values.get("explorer", "")
     if place:
         script += explorer.script()
-        style += explorer.style()
-    return (
-        environment(html=True)
-        .get_template("page.html")
-        .render(
-            {
-                **values,
-                "explorer": place,
-                "script": Markup(script),
-                "style": Markup(style),
-                "script_hash": Markup(explorer.hash_of(script)),
-            }
-        )
-    )
+        style = explorer.style()
+    own = {
+        "explorer": place,
+        "script": Markup(script),
+        "script_hash": Markup(explorer.hash_of(script)),
+    }
+    return render_page("page.html", {**values, **own}, style)
+
+
+def render_page(template: str, values: Mapping[str, Any], style: str = "") -> str:
+    """Render an HTML template with the style of all pages, and with more of it."""
+    whole = (TEMPLATES / "style.css").read_text("utf-8") + style
+    writer = environment(html=True).get_template(template)
+    return writer.render(**values, style=Markup(whole))
 
 
 def document(template: str, values: Mapping[str, Any]) -> str:
@@ -132,7 +138,14 @@ def summary(values: Mapping[str, Any], claims: Claims, provenance: Provenance) -
         "Full report: index.html, report.md, report.json."
     )
     return document(
-        "summary.md", {**values, "tables": short, "lines": lines, "footer": footer}
+        "summary.md",
+        {
+            **values,
+            "facts": sections["decision"].facts,
+            "tables": short,
+            "lines": lines,
+            "footer": footer,
+        },
     )
 
 
@@ -189,8 +202,10 @@ def badge(label: object, band: Band) -> Markup:
     return Markup(f'<span class="badge {band.word}">{isolated(label)}</span>')
 
 
-def table(part: Table, anchors: Collection[str] = ()) -> Markup:
-    """Write a table; names link to their cards, where there are cards."""
+def table(
+    part: Table, anchors: Collection[str] = (), *, is_beside: bool = False
+) -> Markup:
+    """Write a table; names link to their cards, and the table to its file, where these are."""
     caption = escape(part.caption)
     if not len(part.frame):
         body = f'<tbody><tr><td class="empty">{escape(part.empty)}</td></tr></tbody>'
@@ -200,29 +215,55 @@ def table(part: Table, anchors: Collection[str] = ()) -> Markup:
         f'<th scope="col"{NUMBER if column.is_number else ""}>{escape(column.title)}</th>'
         for column in part.columns
     )
-    rows = "\n".join(_row(cells, part.columns, anchors) for cells in part.rows())
+    rows = "\n".join(
+        _row(cells, part.columns, anchors, is_paper=at < part.paper or not part.paper)
+        for at, cells in enumerate(part.rows())
+    )
     count = f'<span class="line">{len(part.frame)} rows</span>'
     whole = (
         f'<table class="data">\n<caption><span>{caption}</span></caption>\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>{_notes(part)}"
     )
+    if is_beside:
+        file = f"tables/{part.id}.csv"
+        whole += f'<p class="note beside"><a href="{file}">All rows as CSV</a></p>'
     if part.is_folded:
         summary = f"<summary>{caption} {count}</summary>"
-        whole = f'<details class="fold">{summary}\n{whole}</details>'
+        paper = " paper" if part.paper else ""
+        whole = f'<details class="fold{paper}">{summary}\n{whole}</details>'
     return Markup(f'<div class="table" id="{part.id}">\n{whole}</div>')
 
 
 def _notes(part: Table) -> str:
-    return "".join(f'<p class="note">{escape(note)}</p>' for note in part.notes)
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in part.notes)
+    if not 0 < part.paper < len(part.frame):
+        return notes
+    words = f"On paper: the first {part.paper} of {len(part.frame)} rows."
+    return f'{notes}<p class="note paper-note">{words}</p>'
 
 
-def _row(cells: list[Cell], columns: Collection[Column], anchors: Collection[str]) -> str:
+def _row(
+    cells: list[Cell],
+    columns: Collection[Column],
+    anchors: Collection[str],
+    *,
+    is_paper: bool,
+) -> str:
     parts = []
     for cell, column in zip(cells, columns, strict=True):
         sort = "" if cell.sort is None else f' data-sort="{escape(cell.sort)}"'
-        kind = NUMBER if column.is_number else ' class="long"' if cell.is_long else ""
+        kind = _class(cell, column)
         parts.append(f"<td{sort}{kind}>{_cell(cell, column, anchors)}</td>")
-    return f"<tr>{''.join(parts)}</tr>"
+    kind = "" if is_paper else ' class="screen"'
+    return f"<tr{kind}>{''.join(parts)}</tr>"
+
+
+def _class(cell: Cell, column: Column) -> str:
+    if column.is_number:
+        return NUMBER
+    if cell.is_long:
+        return ' class="long"'
+    return ' class="name"' if column.kind == "name" else ""
 
 
 def _cell(cell: Cell, column: Column, anchors: Collection[str]) -> str:
@@ -241,13 +282,16 @@ def _track(track: Track) -> str:
     return f'<i class="track" style="--l:{lo};--h:{hi};--p:{point}"></i>'
 
 
-def card(part: Card) -> Markup:
-    """Write a folded card."""
+def card(part: Card, *, is_beside: bool = False) -> Markup:
+    """Write a folded card; a service's links to its decision record, where that is beside it."""
     lines = "".join(f'<span class="line">{isolated(words)}</span>' for words in part.line)
     name = f"<strong>{isolated(brief(part.name))}</strong>"
     lists = "\n".join(_list(head, items) for head, items in part.lists.items() if items)
     summary = f"<summary>{badge(part.label, part.band)} {name}{lines}</summary>"
-    return Markup(f'<details id="{part.id}">{summary}\n{lists}\n</details>')
+    if is_beside and part.id.startswith(SERVICE):
+        file = f"decisions/{part.id.removeprefix(SERVICE)}.html"
+        lists += f'\n<p class="beside"><a href="{file}">Decision record</a></p>'
+    return Markup(f'<details class="card" id="{part.id}">{summary}\n{lists}\n</details>')
 
 
 def _list(head: str, items: Collection[Item]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,19 @@ from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.report import background, cards, changes, explorer, render, sections
-from assess.report.model import Appendix, Card, Picture, Pictures, Section, Table, slug
+from assess.report.first_screen import headline
+from assess.report.model import (
+    Appendix,
+    Card,
+    Picture,
+    Pictures,
+    Section,
+    Table,
+    anchor,
+    slug,
+)
 from assess.report.printing import pdf
-from assess.report.record import decision_record, written_before
+from assess.report.record import Links, decision_record, record_page, written_before
 from assess.score.assessment import Assessment
 from assess.score.backtest.backtest import Backtest
 from assess.score.claims import Claims
@@ -119,6 +129,7 @@ class Report:
                     "id": section.id,
                     "title": section.title,
                     "text": plain(section.text),
+                    "facts": [asdict(fact) for fact in section.facts],
                     "warnings": plain(section.warnings),
                     "tables": [table.to_dict() for table in section.of(Table)],
                 }
@@ -135,8 +146,12 @@ class Report:
         str
             HTML that loads nothing from the network.
         """
+        return self._page({})
+
+    def _page(self, beside: Mapping[str, Any]) -> str:
+        """Write the page; ``beside`` says which files stand beside it."""
         place = explorer.of_report(self.scores)
-        return render.page({**self._values(), "explorer": place})
+        return render.page({**self._values(), "explorer": place, **beside})
 
     def to_pdf(self, appendix: Sequence[Appendix] = ()) -> bytes:
         """Print the report, with page numbers and contents.
@@ -170,7 +185,9 @@ class Report:
         """
         return render.document("page.md", self._values())
 
-    def decision_record(self, service_id: str, *, existing: str = "") -> str:
+    def decision_record(
+        self, service_id: str, *, existing: str = "", links: Links | None = None
+    ) -> str:
         """Write the decision record of a service.
 
         Parameters
@@ -178,27 +195,24 @@ class Report:
         service_id : str
             The service.
         existing : str, default ""
-            The record of an earlier run; text that people wrote in it is kept.
+            The Markdown record of an earlier run; text that people wrote in it is kept.
+        links : sequence of (str, str), optional
+            Titles and addresses of related pages. With them, the record is a page of its own.
 
         Returns
         -------
         str
-            Markdown.
+            Markdown, or HTML with ``links``.
 
         Raises
         ------
         AssessError
             If there is no such service.
         """
-        return decision_record(
-            service_id, self.scores, earlier=self.earlier, existing=existing
-        )
-
-    @property
-    def candidates(self) -> list[str]:
-        """Services that do not run in containers yet, best first."""
-        frame = self.scores.what_next.frame
-        return [str(name) for name in frame.index[frame["p_top"].notna()]]
+        rest: dict[str, Any] = {"earlier": self.earlier, "existing": existing}
+        if links is None:
+            return decision_record(service_id, self.scores, **rest)
+        return record_page(service_id, self.scores, links=links, **rest)
 
     def save_html(self, path: str | Path) -> None:
         """Write the page.
@@ -274,16 +288,31 @@ class Report:
         self.save_csv(home / "tables")
         self.save_summary(home / "summary.md")
         tell(WORK, 5, STEPS)
-        for service_id in self.candidates:
-            file = home / "decisions" / f"{slug(service_id)}.md"
-            existing = written_before(file)
-            write_beside(file, self.decision_record(service_id, existing=existing))
+        self._save_records(home / "decisions")
         tell(WORK, 6, STEPS)
         for picture in self.pictures():
             write_beside(home / "figures" / f"{picture.id}.svg", picture.svg)
         self.save_markdown(home / "report.md")
-        self.save_html(home / "index.html")
+        links = [*_TWINS, *_history_of(home)]
+        beside = {"is_beside": True, "related": links}
+        write_beside(home / "index.html", self._page(beside))
         tell(WORK, STEPS, STEPS)
+
+    def _save_records(self, place: Path) -> None:
+        """Write the record of every service, for those with a full card also as a page."""
+        for at, service_id in enumerate(map(str, self.scores.what_next.frame.index)):
+            name = slug(service_id)
+            file = place / f"{name}.md"
+            text = self.decision_record(service_id, existing=written_before(file))
+            write_beside(file, text)
+            if at < cards.FULL:
+                links = [
+                    ("Report", f"../index.html#{anchor(service_id)}"),
+                    ("Markdown, to write in", f"{name}.md"),
+                    *((title, f"../{link}") for title, link in _history_of(place.parent)),
+                ]
+                page = self.decision_record(service_id, existing=text, links=links)
+                write_beside(place / f"{name}.html", page)
 
     def save_history(
         self, directory: str | Path, past: Mapping[str, pd.DataFrame]
@@ -300,7 +329,9 @@ class Report:
         home = Path(directory)
         section = changes.history(past)
         names = {"title": f"History to {list(past)[-1]}", "headline": section.title}
-        values = {**self._values(), **names, "sections": (section,), "anchors": ()}
+        back = [("Report of this quarter", "index.html")]
+        values = {**self._values(), **names, "sections": (section,), "related": back}
+        values["anchors"] = ()
         write_beside(home / "history.html", render.page(values))
         render.write_csv(render.csv_tables([section], []), home / "tables")
 
@@ -319,6 +350,8 @@ class Report:
                 card.id for section in self.sections for card in section.of(Card)
             },
             "sections": self.sections,
+            "is_beside": False,
+            "related": (),
             "appendix": (),
             "pages": {},
             "origin": self._origin(),
@@ -351,6 +384,19 @@ class Report:
             f"<p>{escape(repr(self.scores.inventory)[1:-1])}. "
             "<code>report.save_html(path)</code> writes the page.</p>"
         )
+
+
+_TWINS = [
+    ("Markdown", "report.md"),
+    ("JSON", "report.json"),
+    ("Summary for a chat", "summary.md"),
+]
+
+
+def _history_of(home: Path) -> list[tuple[str, str]]:
+    """Return the link to the page of all quarters, where there is one."""
+    name = "history.html"
+    return [("All quarters", name)] if (home / name).is_file() else []
 
 
 def build_report(  # noqa: PLR0913 - one for each period that it covers
@@ -400,7 +446,7 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
     tell(WORK, 3, STEPS)
     pictures.compare(scores.readiness, before, claims, tested)
     parts = (
-        sections.decision(scores),
+        sections.decision(scores, earlier),
         changes.changes(scores, earlier, pictures, published=told),
         sections.ranking(scores, pictures),
         sections.blast_radius(scores, pictures),
@@ -414,7 +460,7 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
         background.method(scores),
     )
     tell(WORK, 4, STEPS)
-    return Report(scores, earlier, claims, tested, sections.headline(scores), parts)
+    return Report(scores, earlier, claims, tested, headline(scores), parts)
 
 
 def _backtest(scores: Assessment) -> Backtest | AssessError:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from assess import figures
+from assess.report.first_screen import answers
 from assess.report.model import Column, Part, Pictures, Section, Table, kinds_shown
 from assess.score.assessment import Assessment
-from assess.score.what_next.labels import INSIDE
-from assess.words import sentence_list, share
 
 NAME = Column("service_id", "Service", "name")
 LABEL = Column("label", "Label", "label")
 OWNER = Column("owner", "Owner")
+SHORT = 12  # services of the short list on the page
 FOLDED: dict[str, Any] = {"limit": 60, "is_folded": True}  # for long tables of details
+READ: dict[str, Any] = {"is_folded": True, "paper": 40}  # a fold that paper opens
 IMPACT = Column("impact", "Blast radius (% of criticality)", "interval", 0, 100, 100)
 READINESS = Column("readiness", "Readiness (points)", "interval", top=100)
 
 
-def decision(scores: Assessment) -> Section:
-    """Return the section with the decision: the services that come next."""
+def decision(scores: Assessment, earlier: Assessment | None) -> Section:
+    """Return the first section: the answers of a decision meeting, and the short list."""
     frame = scores.what_next.frame.reset_index()
     k = scores.what_next.k
-    competing = frame[frame["p_top"].notna()]
-    listed = competing[competing["label"].isin(["MOVE NOW", "PILOT", "PREPARE"])]
+    listed = frame[frame["p_top"].notna() & frame["label"].isin(_LISTED)]
     inside = frame[frame["label"].isin(["FIX", "PULL BACK"])]
     columns = [
         LABEL,
@@ -42,12 +40,13 @@ def decision(scores: Assessment) -> Section:
             "The short list, best first",
             columns,
             listed,
-            f"“In the top {k}” is the share of all weightings of the criteria in which the service "
-            f"is among the best {k}. In the worst case every unknown counts against the service "
-            "and an open gate excludes it. The neutral case draws measurements from their "
-            "intervals and ignores gates except NEVER. “Wave” is the order that dependencies and "
-            "the exposure budget allow; – means not scheduled.",
+            f"“In the top {k}”: the share of all weightings of the criteria in which the service "
+            f"is among the best {k}. Worst case: every unknown counts against it, and an open gate "
+            "excludes it. Neutral case: measurements drawn from their intervals; only NEVER is "
+            "excluded. Wave: the order that dependencies and the exposure budget allow; – means "
+            "not scheduled.",
             "No candidate qualifies to move, pilot or prepare; the ranking has the reasons.",
+            limit=SHORT,
         )
     ]
     if len(inside):
@@ -57,73 +56,14 @@ def decision(scores: Assessment) -> Section:
                 "Already in containers, with open problems",
                 [LABEL, NAME, READINESS, OWNER, Column("why", "Why")],
                 inside,
+                **READ,
             )
         )
-    return Section("decision", "Decision", _verdict(scores, competing), tables)
+    facts = answers(scores, earlier)
+    return Section("decision", "Decision", parts=tables, facts=facts)
 
 
-def _verdict(scores: Assessment, competing: pd.DataFrame) -> list[str]:
-    """Write the decision in sentences, with its confidence."""
-    if scores.what_next.frame.empty:
-        return ["The snapshot needs a services frame, or workloads that name services."]
-    settings = scores.policy["what_next"]
-    sentences = [
-        f"{row.service_id} is among the best {scores.what_next.k} in {share(row.p_top)} of all "
-        "weightings of the criteria in the worst case."
-        for row in competing.head(1).itertuples()
-        if row.p_top > 0
-    ]
-    period = f"{settings['appetite']:g} incidents in {settings['months']} months"
-    room = scores.what_next.budget
-    sentences += [
-        scores.what_next.headline,
-        f"Exposure budget: {room} {'service' if room == 1 else 'services'} at a time. It follows "
-        f"from the incidents of services in containers and from the risk appetite, {period}.",
-    ]
-    open_n = int((competing["label"] == "NOT DECIDABLE").sum())
-    if open_n:
-        sentences.append(
-            f"{open_n} of {len(competing)} candidates cannot be decided, because a gate is unknown. "
-            "The section “Unknowns” lists the facts to find out."
-        )
-    return sentences
-
-
-def headline(scores: Assessment) -> str:
-    """Return the decision in one sentence."""
-    frame = scores.what_next.frame
-    if frame.empty:
-        return "Nothing to decide: the snapshot has no services."
-    first = frame[(frame["wave"] == 1).fillna(False)]
-    movers, pilots = (
-        first.index[first["label"] == label] for label in ("MOVE NOW", "PILOT")
-    )
-    waiting = frame.index[frame["label"].isin(["MOVE NOW", "PILOT"])]
-    if len(movers):
-        return f"Move {_listing(movers)} next."
-    if len(pilots):
-        return f"Move nothing yet; pilot {_listing(pilots)}."
-    if len(waiting):
-        return (
-            f"Move nothing yet: the exposure budget has no room for {_listing(waiting)}."
-        )
-    return nothing_moves(frame["label"])
-
-
-def nothing_moves(labels: pd.Series) -> str:
-    """Return why nothing moves: four reasons that ask for different work."""
-    candidates = labels[~labels.isin(INSIDE)]
-    if candidates.empty:
-        return "Nothing is left to move: every service runs in containers."
-    if candidates.eq("NEVER").all():
-        return f"No candidates: none of the {len(candidates)} services outside containers may move."
-    if candidates.isin(["NOT DECIDABLE", "NEVER"]).all():
-        return "Move nothing yet: too little is known about every candidate."
-    return "Move nothing this quarter: gates or low readiness block every candidate."
-
-
-def _listing(names: pd.Index) -> str:
-    return sentence_list(map(figures.short, names), most=3)
+_LISTED = ["MOVE NOW", "PILOT", "PREPARE"]
 
 
 def ranking(scores: Assessment, pictures: Pictures) -> Section:
@@ -154,12 +94,16 @@ def ranking(scores: Assessment, pictures: Pictures) -> Section:
         "already run in containers do not compete."
     )
     parts: list[Part] = [
-        pictures("what-next", caption),
-        Table("ranking-table", "All services, best first", columns, frame),
+        pictures(
+            "what-next", caption, fold=f"How often each candidate is in the top {k}"
+        ),
+        Table("ranking-table", "All services, best first", columns, frame, **READ),
         pictures(
             "acceptability",
-            "How often each candidate has each rank, in the worst case. One dark field in a row: "
-            "the rank does not depend on the weights. A long pale row: it depends on the weights.",
+            "In the worst case. One dark field in a row: the rank does not depend on the weights. "
+            "A long pale row: it depends on the weights.",
+            fold="How often each candidate has each rank",
+            is_printed=False,
         ),
         *_boards(scores),
     ]
@@ -229,9 +173,9 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
     )
     hollow = f"{reading} Hollow: no source observed its dependencies."
     parts: list[Part] = [
-        pictures("blast-elements", reading),
+        pictures("blast-elements", reading, fold="Blast radius of each element"),
         Table("elements", "Elements, worst first", _ELEMENTS, elements, **FOLDED),
-        pictures("blast-services", hollow),
+        pictures("blast-services", hollow, fold="Blast radius of each service"),
         Table(
             "service-blast",
             "Services, worst first",
@@ -278,9 +222,18 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
         "fleet failed within a week, and the hours that both cost."
     )
     parts: list[Part] = [
-        pictures("upgrade-churn", "Bar: interval. Point: expected."),
+        pictures(
+            "upgrade-churn",
+            "Bar: interval. Point: expected.",
+            fold="Hours of upgrades per year, by service",
+            is_printed=False,
+        ),
         Table("churn-table", "Services, most work first", _CHURN, frame, **FOLDED),
-        pictures("clocks", "Hatched: no announced end of support; unknown."),
+        pictures(
+            "clocks",
+            "Hatched: no announced end of support; unknown.",
+            fold="Days to the end of support",
+        ),
         Table(
             "breaking",
             "What the way to the target breaks, and what it may break",
@@ -325,7 +278,11 @@ def targets(scores: Assessment, pictures: Pictures) -> Section:
         "the cost by your own prices. Without a size or a price a cost is unknown."
     )
     parts: list[Part] = [
-        pictures("targets", "Beside a mark: the gate or refusal that comes first."),
+        pictures(
+            "targets",
+            "Beside a mark: the gate or refusal that comes first.",
+            fold="Every service on every target",
+        ),
         Table(
             "targets-open",
             "Targets that fit and that no other target beats",

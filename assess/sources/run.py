@@ -9,7 +9,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -174,7 +176,9 @@ class _Crew:
             task = self.waiting.pop()
             self.running[task.label] = (task, Deadline(task.deadline))
             arguments = (self._work, *self.running[task.label], self._ended)
-            Thread(target=_do, args=arguments, name=task.label, daemon=True).start()
+            run = copy_context().run  # a thread begins without the listener of `tell`
+            work = partial(run, _do, *arguments)
+            Thread(target=work, name=task.label, daemon=True).start()
 
     def wait(self) -> None:
         """Wait until a task ends, or until one has had all of its time."""

@@ -1,9 +1,13 @@
 """The page in a real browser: it runs, asks for nothing, sorts, filters, links and prints."""
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsers import chromium
-from fleets import ROOT, SCRIPT
+from fleets import ROOT, SCRIPT, fleet
+
+import assess
 
 ARTEFACTS = ROOT / ".artefacts" / "report"
 ROWS = "#ranking-table tbody tr"
@@ -39,6 +43,7 @@ def page(browser, address):
     opened = context.new_page()
     opened.watch = Watch(opened)
     opened.goto(address)
+    opened.locator("#ranking-table summary").click()
     yield opened
     context.close()
 
@@ -118,19 +123,53 @@ def test_it_reads_without_scripts(browser, address):
     assert opened.locator("h1").is_visible()
     assert opened.locator(ROWS).count() > 5
     assert opened.locator("input").count() == 0
-    opened.locator("#service-web summary").click()
+    opened.locator("#services .deck > summary").click()
+    opened.locator("#service-web > summary").click()
     assert opened.locator("#service-web li").first.is_visible()
     context.close()
 
 
-def test_it_fits_a_phone(browser, address):
+def test_it_fits_a_phone_with_every_column_and_figure_in_sight(browser, address):
     context = browser.new_context(viewport={"width": 390, "height": 800})
     opened = context.new_page()
     opened.goto(address)
-    overflow = (
-        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    unfold(opened)
+    wide = (
+        "[...document.querySelectorAll('body, table.data td, figure img')]"
+        ".filter((e) => e.getBoundingClientRect().right > 390).length"
     )
-    assert opened.evaluate(overflow) == 0
+    assert opened.evaluate(wide) == 0
+    first = opened.locator(f"{ROWS}:first-child td").first
+    heading = "(cell) => getComputedStyle(cell, '::before').content"
+    assert first.evaluate(heading) == '"Service"'
+    context.close()
+
+
+def test_the_first_screen_answers_a_meeting(page):
+    page.evaluate("scrollTo(0, 0)")
+    terms = page.locator(".facts dt").all_inner_texts()
+    assert terms == [
+        "Why",
+        "What could go wrong",
+        "Changed since 2026Q2",
+        "What nobody knows",
+    ]
+    assert page.locator(".facts").bounding_box()["y"] < 900
+    for link in page.locator(".facts a").all():
+        assert page.locator(link.get_attribute("href")).count() == 1
+
+
+def test_forty_services_take_eight_screens_and_fifteen_pages(browser, tmp_path, policy):
+    file = tmp_path / "index.html"
+    names = [f"service-{n}" for n in range(40)]
+    now = fleet(names)
+    assess.build_report(now, policy, previous=fleet(names, "2026-06-30")).save_html(file)
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    opened.goto(file.as_uri())
+    assert opened.evaluate("document.documentElement.scrollHeight") <= 8 * 800
+    printed = opened.pdf(prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type /Page\b", printed)) <= 15
     context.close()
 
 
@@ -142,12 +181,16 @@ def test_axe_finds_no_fault_with_every_card_and_table_open(browser, address, sch
     opened = context.new_page()
     opened.goto(address)
     keep(opened, scheme)
-    opened.evaluate(
-        "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
-    )
+    unfold(opened)
     found = Axe().run(opened)
     assert found.violations_count == 0, found.generate_report()
     context.close()
+
+
+def unfold(page):
+    page.evaluate(
+        "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+    )
 
 
 def keep(page, name):

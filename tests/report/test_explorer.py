@@ -3,14 +3,21 @@
 import numpy as np
 import pandas as pd
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from browsers import chromium
-from fleets import HOSTILE, SCRIPT
+from fleets import HOSTILE, PLAIN, ROOT, SCRIPT
 
+import assess
 from assess.policy.policy import load_policy
 from assess.report import explorer
+from assess.report.explorer.data import rule_tree
+from assess.score.assessment import Assessment
 from assess.score.result import Provenance
+from assess.score.targets.cost import cost
 from assess.score.what_next import WhatNext
+from assess.score.what_next.flips import counterfactuals
 from assess.score.what_next.labels import LABELS
+from assess.score.what_next.ranking import Ranking
 from assess.words import share
 
 CRITERIA = (
@@ -21,6 +28,7 @@ CRITERIA = (
     "pain_today",
     "low_effort",
 )
+ARTEFACTS = ROOT / ".artefacts" / "explorer"
 CHANCES = ["p_first", "p_top", "p_top_neutral"]
 
 
@@ -65,17 +73,11 @@ def invented(n, seed, names=None):
     )
     at = pd.Timestamp("2026-09-30", tz="UTC")
     origin = Provenance(at, "2026Q3", policy.hash, "2026-09-01", "1", policy.seed, policy)
-    ranking = explorer_ranking(frame, criteria, policy)
+    ranking = Ranking.of(frame, criteria, policy)
     chances, _ = ranking.all_weightings()
     frame = frame.join(chances)
     frame["label"] = ranking.labels(frame["p_top"].reindex(ranking.services))
     return WhatNext(frame, pd.DataFrame(), origin, {"criteria": criteria})
-
-
-def explorer_ranking(frame, criteria, policy):
-    from assess.score.what_next.ranking import Ranking
-
-    return Ranking.of(frame, criteria, policy)
 
 
 def opened(browser, results, tmp_path, view="", **options):
@@ -168,7 +170,7 @@ def test_a_board_of_the_policy_has_the_chances_that_the_policy_gives_it(
 ):
     result = invented(60, 3)
     policy = result.provenance.policy
-    ranking = explorer_ranking(result.frame, result.details["criteria"], policy)
+    ranking = Ranking.of(result.frame, result.details["criteria"], policy)
     page = opened(browser, [result], tmp_path)
     for board in policy["board"]:
         page.get_by_label(board["title"]).check()
@@ -209,3 +211,209 @@ def test_names_are_only_ever_text(browser, tmp_path):
     assert page.complaints == []
     overflow = "document.documentElement.scrollWidth - innerWidth"
     assert page.evaluate(overflow) <= 0
+
+
+# ---- every view of a whole report, whose names are as hostile as they can be ----
+
+
+@pytest.fixture(scope="module")
+def scored(policy):
+    """A small fleet with volumes, gates that fail and gates that are unknown."""
+    names = [*PLAIN, *HOSTILE[:4], HOSTILE[4]]
+    n = len(names)
+    services = pd.DataFrame(
+        {
+            "service_id": names,
+            "owner": [SCRIPT, *["team"] * (n - 1)],
+            "platform": "host",
+            "tier": 3,
+            "stateful": [False, True, None, *[False] * (n - 3)],
+            "secrets_in_image": [True, *[False] * (n - 1)],
+            "health_checked": [None, *[True] * (n - 1)],
+            "move_effort_hours": [float(10 + 20 * i) for i in range(n)],
+        }
+    )
+    workloads = pd.DataFrame(
+        {
+            "workload_id": [f"w{i}" for i in range(n)],
+            "service_id": names,
+            "host_id": ["h1"] * (n - 2) + ["h2"] * 2,
+            "state": "running",
+            "cpu_request": [0.5, None, *[1.0] * (n - 2)],
+            "memory_request_bytes": 2.0**30,
+        }
+    )
+    calls = pd.DataFrame(
+        {"src_id": names[:-1], "dst_id": names[1:], "kind": "call", "evidence": SCRIPT}
+    )
+    hosts = pd.DataFrame({"host_id": ["h1", "h2"], "az": "a", "os_name": "debian"})
+    tables = {
+        "services": services,
+        "hosts": hosts,
+        "workloads": workloads,
+        "dependencies": calls,
+    }
+    inventory = assess.from_frames(tables, snapshot_at="2026-09-30")
+    return Assessment(inventory, policy)
+
+
+@pytest.fixture(scope="module")
+def file(scored, tmp_path_factory):
+    results = [
+        scored.what_next,
+        scored.readiness,
+        scored.blast_radius,
+        scored.targets,
+    ]
+    path = tmp_path_factory.mktemp("explorer") / "index.html"
+    html = explorer.Explorer(results).html.replace(" data-framed", "")
+    path.write_text(html, encoding="utf-8")
+    return path.as_uri()
+
+
+def text_of(page, view):
+    page.evaluate("(hash) => { location.hash = hash; }", view)
+    wait_for(page, view)
+    return page.locator(".x-body").inner_text()
+
+
+def test_a_what_if_has_the_label_that_the_flips_have(browser, file, scored):
+    settings = scored.policy["what_next"]
+    ranking = Ranking.of(
+        scored.what_next.frame, scored.what_next.details["criteria"], scored.policy
+    )
+    page = opened_at(browser, file)
+    cases = {
+        ranking.services[at]: case
+        for at, case in counterfactuals(ranking, scored.readiness, scored.policy)
+    }
+    for service in ("web", "api", "cache"):
+        case = cases[service]
+        for item in np.flatnonzero(case.fixable)[::3]:
+            for word in ("good", "bad") if case.facts[item] else ("good",):
+                marks = np.zeros((2, 1, len(case.items)), dtype=bool)
+                marks[int(word == "bad"), 0, item] = True
+                label, _ = case.outcome(marks[0], settings, marks[1])
+                points = case.readiness(marks[0])[0]
+                view = explorer.address("service", service)
+                told = text_of(page, f"{view}?{word}={service}/{case.items[item]}")
+                said = told.split("Label\n", 1)[1].split("\n", 1)[0]
+                assert said.partition(" was ")[0].strip() == label[0]
+                assert f"Readiness {points:.0f} to " in told
+    assert page.complaints == []
+
+
+def test_coverage_rules_are_read_and_others_are_left_open():
+    tree = ["or", ["and", ["<", "coverage", 0.6]], ["not", "coverage_lowest"]]
+    assert rule_tree("coverage < 0.6 or not coverage_lowest") == tree
+    assert rule_tree("coverage + 1 < 2") is None
+
+
+def test_it_says_who_falls_by_which_way_and_how_likely(browser, file, scored):
+    page = opened_at(browser, file)
+    told = text_of(page, explorer.address("fails", "service", "cache"))
+    affected = scored.blast_radius.details["affected"]
+    rows = affected[
+        (affected["element_kind"] == "service") & (affected["element"] == "cache")
+    ]
+    for row in rows.itertuples():
+        assert f"{row.service_id}\t{share(row.p_down)}\t{share(row.p_lo)}" in told
+    steps = scored.blast_radius.paths("service", "cache", "web")
+    assert list(steps["service_id"]) == ["api", "web"]
+    assert "cache → api" in told
+    assert page.locator("svg .x-node").count() >= 3
+    down = text_of(page, explorer.address("service", "web"))
+    assert "service api" in down
+    assert "host h1" in down
+    after = text_of(page, explorer.address("fails", "host", "h1", "after"))
+    assert "would no longer fall with it directly" in after
+
+
+def test_typed_prices_cost_what_the_policy_would_say(browser, file, scored):
+    sizes = scored.targets.details["sizes"]
+    prices = {"vcpu_hour": 0.05, "gib_hour": 0.01, "service_month": 5.0}
+    replicas = sizes["replicas"].clip(lower=2).astype("Float64")
+    told = cost({"id": "docker", "prices": prices}, sizes, replicas).frame
+    page = opened_at(browser, file)
+    assert "Cost a month\nunknown" in text_of(
+        page, explorer.address("target", "web", "docker")
+    )
+    for at, price in enumerate(prices.values()):
+        page.locator(f'[data-price="1 {at}"]').fill(str(price))
+        page.locator(f'[data-price="1 {at}"]').press("Tab")
+    wait_for(page, "?price=docker:0.05:0.01:5")
+    month = told.loc["web", "cost_per_month"]
+    assert f"Cost a month\n{month:.0f}\n" in page.locator(".x-body").inner_text()
+    # a replica of which no CPU is known has no cost
+    assert pd.isna(told.loc["api", "cost_per_month"])
+    view = explorer.address("target", "api", "docker")
+    assert "Cost a month\nunknown" in text_of(page, f"{view}?price=docker:0.05:0.01:5")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault_with_any_view(browser, file, scheme):
+    page = opened_at(browser, file, color_scheme=scheme)
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    weights = ",".join(f"{name}:50" for name in CRITERIA)
+    views = {
+        "ranking": f"{explorer.address('ranking')}?weights={weights}&give=10",
+        "order": f"{explorer.address('ranking')}?order=low_effort",
+        "find": explorer.address("find"),
+        "service": explorer.address("service", "web"),
+        "check": explorer.address("check", "state.stateless"),
+        "fails": explorer.address("fails", "host", "h1"),
+        "targets": explorer.address("targets"),
+        "target": explorer.address("target", "web", "docker"),
+    }
+    for name, view in views.items():
+        page.evaluate("(hash) => { location.hash = hash; }", view)
+        page.wait_for_timeout(100)
+        page.screenshot(path=ARTEFACTS / f"{name}-{scheme}.png", full_page=True)
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+    assert page.complaints == []
+
+
+def test_every_view_fits_a_phone(browser, file):
+    page = opened_at(browser, file)
+    page.set_viewport_size({"width": 390, "height": 800})
+    for steps in (
+        ("ranking",),
+        ("find",),
+        ("service", HOSTILE[4]),
+        ("fails", "host", "h1"),
+        ("targets",),
+        ("blast",),
+        ("label", "NEVER"),
+    ):
+        text_of(page, explorer.address(*steps))
+        overflow = "document.documentElement.scrollWidth - innerWidth"
+        assert page.evaluate(overflow) <= 0, steps
+
+
+def test_finding_leads_to_the_rows_behind_a_number(browser, file):
+    page = opened_at(browser, file)
+    page.get_by_role("link", name="Find").click()
+    page.get_by_label("Find", exact=True).fill("web")
+    page.get_by_role("link", name="web", exact=True).first.click()
+    page.get_by_role("link", name="config.no_secrets").first.click()
+    told = page.locator(".x-body").inner_text()
+    check = next(
+        check
+        for check in assess.load_policy()["check"]
+        if check["id"] == "config.no_secrets"
+    )
+    for name in ("question", "why", "remedy"):
+        assert check[name] in told
+    page.go_back()
+    assert "Check" in page.locator(".x-body").inner_text()
+
+
+def test_a_view_that_does_not_exist_says_so(browser, file):
+    page = opened_at(
+        browser, f"{file}#explore/service/no%zz such?weights=a&good=x/y&give=9"
+    )
+    assert "Nothing of that name" in page.locator(".x-body").inner_text()
+    for view in ("__proto__", "constructor", "fails/host", "target/web/none"):
+        text_of(page, f"#explore/{view}")
+    assert page.complaints == []

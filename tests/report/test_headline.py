@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from assess.report.sections import nothing_moves
+from assess.report.first_screen import nothing_moves
 
 
 @pytest.mark.parametrize(

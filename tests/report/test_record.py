@@ -1,15 +1,24 @@
 import errno
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from browsers import CHROMIUM
 from fleets import HOSTILE, SCRIPT
 from hypothesis import given
 from hypothesis import strategies as st
 
 import assess
-from assess.report.record import decision_record, keep, written_before
+from assess.errors import AssessError
+from assess.report.record import (
+    decision_record,
+    keep,
+    record_page,
+    record_pdf,
+    written_before,
+)
 from assess.score.assessment import Assessment
 
 HEADINGS = [
@@ -153,13 +162,45 @@ def test_a_record_says_everything_once_on_one_page(hostile):
     )  # else it is no table
 
 
-def test_what_runs_in_containers_is_kept_fixed_or_pulled_back(policy):
-    table = pd.DataFrame(
-        {"service_id": ["in"], "platform": "docker", "min_healthy_pct": 50}
-    )
+def of_one(policy, **answers):
+    table = pd.DataFrame({"service_id": ["in"], **answers})
     inventory = assess.from_frames({"services": table}, snapshot_at="2026-09-30")
-    told = decision_record("in", Assessment(inventory, policy))
-    assert "1. **Keep it in containers.**" in told
-    assert "Pull it back" in told and "Criteria of the ranking" not in told
-    assert "of all candidates" not in told
-    assert "Find out the facts that are missing for the gates above." in told
+    return Assessment(inventory, policy)
+
+
+def test_only_options_that_are_open_are_offered(policy):
+    unknown = decision_record("in", of_one(policy, platform="docker"))
+    assert "1. **Find out first.**" in unknown
+    assert "2. **Keep it in containers as it is.**" in unknown
+    assert "Pull it back" not in unknown and "Criteria of the ranking" not in unknown
+    assert "of all candidates" not in unknown
+    assert "Find out the facts that are missing for the gates above." in unknown
+
+    store = of_one(policy, platform="docker", kind="database", stateful=True)
+    told = decision_record("in", store)
+    assert "PULL BACK" in told
+    assert "1. **Pull it back to hosts.**" in told and "fix it" not in told
+
+    host = decision_record("in", of_one(policy, platform="host", license_bound=True))
+    assert "NEVER" in host
+    assert "1. **Leave it where it is.**" in host and "Move it" not in host
+
+
+def test_the_page_of_a_record_shows_what_people_wrote_in_the_markdown(policy):
+    scores = of_one(policy, platform="docker")
+    hint = "_Write here: accepted, rejected or superseded, by whom, and when._"
+    mine = "Accepted by <b>the board</b>."
+    existing = decision_record("in", scores).replace(hint, mine)
+    page = record_page("in", scores, existing=existing)
+    assert "Accepted by &lt;b&gt;the board&lt;/b&gt;." in page
+    assert "Write here" not in page and "<script" not in page
+    with pytest.raises(AssessError, match="keep mark"):
+        record_page("in", scores, existing="<!-- keep: notes -->")
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="apt-get install -y chromium")
+def test_a_record_is_printed_on_one_page_whatever_its_length(hostile):
+    name = "n" * 300
+    printed = record_pdf(name, hostile.scores, earlier=hostile.earlier)
+    assert len(re.findall(rb"/Type /Page\b", printed)) == 1
+    assert b"CreationDate (D:20260930000000" in printed

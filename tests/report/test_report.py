@@ -165,11 +165,11 @@ def test_json_is_strict_and_holds_every_row_of_every_score(hostile):
     assert sum(told["labels"].values()) == len(names)
 
 
-def test_saving_writes_the_twins_the_figures_and_a_record_per_candidate(
+def test_saving_writes_the_twins_the_figures_and_a_record_of_every_service(
     hostile, tmp_path
 ):
     hostile.save(tmp_path)
-    assert (tmp_path / "index.html").read_text("utf-8") == hostile.to_html()
+    page = Page((tmp_path / "index.html").read_text("utf-8"))
     assert (tmp_path / "report.md").read_text("utf-8") == hostile.to_markdown()
     assert json.loads((tmp_path / "report.json").read_text("utf-8")) == hostile.to_dict()
     figures = {file.stem for file in (tmp_path / "figures").iterdir()}
@@ -177,8 +177,17 @@ def test_saving_writes_the_twins_the_figures_and_a_record_per_candidate(
     named = set(re.findall(r"\(figures/([\w-]+)\.svg\)", hostile.to_markdown()))
     assert named == figures
     records = {file.name for file in (tmp_path / "decisions").iterdir()}
-    assert records == {f"{slug(name)}.md" for name in [*HOSTILE, *PLAIN]}
+    names = [slug(name) for name in [*HOSTILE, *PLAIN]]
+    assert records == {f"{name}{end}" for name in names for end in (".md", ".html")}
     assert not (tmp_path.parent.parent / "etc").exists()
+    links = [link["href"] for link in page.all("a") if not link["href"].startswith("#")]
+    assert {f"decisions/{name}.html" for name in names} <= set(links)
+    assert all((tmp_path / link).is_file() for link in links)
+    record = Page((tmp_path / "decisions" / "web.html").read_text("utf-8"))
+    back = [link["href"].partition("#") for link in record.all("a")]
+    assert all((tmp_path / "decisions" / place).is_file() for place, _, _ in back)
+    ids = {attributes.get("id") for _, attributes in page.elements}
+    assert {anchor for _, _, anchor in back} <= {"", *ids}
 
 
 def test_it_says_how_far_it_is(policy, tmp_path):

@@ -11,7 +11,7 @@ import pandas as pd
 
 import assess
 
-FAMILIES = ("alike", "mixed", "callers", "callees", "many", "faults")
+FAMILIES = ("alike", "mixed", "callers", "callees", "many", "faults", "shown")
 FAULTS = {"crash": 1.5, "latency": 0.3, "cpu": -0.8, "network": 0.0}  # shift of log odds
 NOISE = 0.01  # chance that a service falls without any reason
 
@@ -63,11 +63,15 @@ def world(seed, family, *, services=40, elements=None, times=6):
     log_odds = chance_of(rng, family, pairs, services)
     names = np.array([f"s{i:04}" for i in range(services)])
     failing = rng.permutation(services)[: elements or services // 2]
+    tastes = rng.normal(0, 1.3, services)
     rows = []
     for element in np.repeat(failing, times):
         fault = str(rng.choice(list(FAULTS)))
-        shift = FAULTS[fault] if family == "faults" else 0.0
-        down = fallen(rng, pairs, expit(log_odds + shift), int(element), services)
+        shift = FAULTS[fault] if family in ("faults", "shown") else 0.0
+        if family == "shown":
+            down = showing(rng, pairs, tastes + shift, int(element), services)
+        else:
+            down = fallen(rng, pairs, expit(log_odds + shift), int(element), services)
         rows.append(
             {
                 "element": names[element],
@@ -79,6 +83,19 @@ def world(seed, family, *, services=40, elements=None, times=6):
     faults = pd.DataFrame(rows)
     faults["observed_services"] = ";".join(names)
     return edges, faults, log_odds
+
+
+def showing(rng, pairs, tastes, element, services):
+    """Fail one service: who shows it, by taste and distance, whoever stands between."""
+    steps = np.full(services, np.inf)
+    steps[element] = 0
+    for _ in range(services):
+        near = steps[pairs[:, 1]] + 1
+        np.minimum.at(steps, pairs[:, 0], near)
+    p = expit(0.8 - 0.7 * (np.minimum(steps, 9) - 1) + tastes)
+    down = rng.random(services) < np.where(np.isfinite(steps), p, NOISE)
+    down[element] = True
+    return down
 
 
 def fallen(rng, pairs, p, element, services, *, noise=NOISE):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import optimize, stats
+from scipy import special, stats
 
 import assess
 from assess.errors import AssessError
@@ -394,22 +394,32 @@ def test_the_sample_gives_each_verdict(judged):
 
 
 def ratio_by_hand(a, t1, b, t0, tail):
-    """Mantel and Haenszel's ratio, and the exact conditional interval (mid-P), by other means."""
+    """Mantel and Haenszel's ratio, and Jeffreys' conditional interval, by other means."""
     both = (t1 > 0) & (t0 > 0) & (a + b > 0)
     a, t1, b, t0 = a[both], t1[both], b[both], t0[both]
     value = (a * t0 / (t1 + t0)).sum() / (b * t1 / (t1 + t0)).sum()
+    logs = np.linspace(-45, 45, 400_001)
+    odds = [logs + np.log(x / y) for x, y in zip(t1, t0, strict=True)]
+    m = a + b
+    likely = sum(
+        k * special.log_expit(x) + (n - k) * special.log_expit(-x)
+        for k, n, x in zip(a, m, odds, strict=True)
+    )
+    information = sum(
+        n * special.expit(x) * special.expit(-x) for n, x in zip(m, odds, strict=True)
+    )
+    density = np.exp(likely - likely.max()) * np.sqrt(information)
+    below = np.cumsum(density) / density.sum()
+    outside = 2 * tail * 0.8 if not (a.sum() and b.sum()) else tail
+    lo, hi = np.exp(np.interp([outside, 1 - outside], below, logs))
+    return value, lo if a.sum() else 0.0, hi if b.sum() else math.inf
 
-    def below(log_ratio, share):
-        """Half the chance of as many here, and all of that of fewer, less a share."""
-        chances = np.exp(log_ratio) * t1 / (np.exp(log_ratio) * t1 + t0)
-        pmf = np.ones(1)
-        for n, p in zip(a + b, chances, strict=True):
-            pmf = np.convolve(pmf, stats.binom.pmf(np.arange(n + 1), n, p))
-        return pmf[: int(a.sum())].sum() + pmf[int(a.sum())] / 2 - share
 
-    lo = np.exp(optimize.brentq(below, -25, 25, args=(1 - tail,))) if a.sum() else 0.0
-    hi = np.exp(optimize.brentq(below, -25, 25, args=(tail,))) if b.sum() else math.inf
-    return value, lo, hi
+def share_by_hand(yes, no):
+    """Jeffreys' interval; where one end is the bound, .8 of what is left out is at the other."""
+    outside = 0.025 if yes and no else 0.04
+    lo = stats.beta.ppf(outside, yes + 0.5, no + 0.5) if yes else 0.0
+    return lo, stats.beta.ppf(1 - outside, yes + 0.5, no + 0.5) if no else 1.0
 
 
 def by_hand(table):
@@ -421,8 +431,8 @@ def by_hand(table):
     tail = max(stats.norm.sf(z * np.sqrt(spread)), (1 - LEVEL_MAX) / 2)
     if "yes" in table:
         yes, no, unknown = table[["yes", "no", "unknown"]].sum()
-        lo = stats.beta.ppf(0.025, yes + 0.5, no + unknown + 0.5) if yes else 0.0
-        hi = stats.beta.ppf(0.975, yes + unknown + 0.5, no + 0.5) if no else 1.0
+        lo, _ = share_by_hand(yes, no + unknown)
+        _, hi = share_by_hand(yes + unknown, no)
         return yes / (yes + no), lo, hi
     if "point" in table:
         cells = {c: np.repeat(table[c], table["n"]) for c in ("point", "lo", "hi")}
@@ -460,7 +470,7 @@ def test_every_verdict_can_be_recomputed_from_the_rows_it_shows(judged):
     for claim, row in judged.frame.iterrows():
         found = by_hand(judged.details[claim])
         ends = [row[name] for name in ("value", "lo", "hi")]
-        assert ends == pytest.approx(list(found), rel=1e-6, abs=1e-9), claim
+        assert ends == pytest.approx(list(found), rel=1e-3, abs=1e-9), claim
         made = verdict(Interval(*found), row["threshold"], above=row["above"])
         assert made == row["verdict"], claim
 
@@ -487,7 +497,7 @@ def test_one_loud_service_widens_and_does_not_decide():
         found[len(set(loud))] = result.frame.loc["C14"]
         table = result.details["C14"]
         assert [found[len(set(loud))][n] for n in ("value", "lo", "hi")] == pytest.approx(
-            list(by_hand(table)), rel=1e-6
+            list(by_hand(table)), rel=1e-2
         )
     assert found[1]["value"] == found[3]["value"]
     assert found[3]["verdict"] == "supported"

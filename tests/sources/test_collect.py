@@ -15,6 +15,7 @@ import pytest
 import assess
 from assess.config import Config, SourceConfig
 from assess.errors import CollectError, ConfigError
+from assess.execution import tell
 from assess.sources import catalogue as registry
 from assess.sources import collect, source_types
 from assess.sources.base import Batch, Name, Source
@@ -47,6 +48,8 @@ class Plugin(Source):
     def collect(self, options, base, deadline):
         if options["do"] == "hang":
             self.released.wait(60)
+        if options["do"] == "tell":
+            tell("MiB of a file", 1, 4)
         if options["do"] == "raise":
             raise PermissionError("denied for https://me:hunter2@example.net")
         batch = Batch()
@@ -203,6 +206,13 @@ def test_a_hanging_source_costs_only_its_own_deadline(plugin):
     assert len(inventory["services"]) == 7
     assert [told[1:] for told in done] == [(1, 2), (2, 2)]
     assert {told[0] for told in done} == {"plugin", "compose"}
+
+
+def test_who_listens_is_told_how_far_a_source_is(plugin):
+    told = []
+    with assess.working(tell=lambda *work: told.append(work)):
+        collect(config(("plugin", {"do": "tell"}), SHOP), now=NOW)
+    assert told == [("MiB of a file", 1, 4)]
 
 
 def test_a_source_that_raises_becomes_a_coverage_row(plugin):

@@ -275,6 +275,65 @@ def test_services_know_what_the_file_says_and_no_more(shop):
     assert kinds == [None, "web" if workloads(shop)["web"]["ports"] else None]
 
 
+@pytest.mark.parametrize(
+    ("proxy", "told", "is_public"),
+    [
+        ("traefik:v3.1", "labels: [traefik.enable=true]", True),
+        ("traefik", "labels: {traefik.http.routers.a.rule: Host(`a.example`)}", True),
+        ("traefik:1.7", "labels: ['traefik.frontend.rule=Host:a.example']", True),
+        ("traefik", "deploy: {labels: {traefik.tcp.routers.a.rule: H}}", True),
+        ("lucaslorentz/caddy-docker-proxy:2", "labels: {caddy_1: a.example}", True),
+        ("nginxproxy/nginx-proxy:1", "environment: [VIRTUAL_HOST=a.example]", True),
+        (
+            "traefik",
+            "labels: [traefik.enable=false, traefik.http.routers.a.rule=x]",
+            None,
+        ),
+        ("traefik", "labels: [traefik.docker.network=web]", None),
+        ("nginx", "labels: [traefik.enable=true]", True),
+    ],
+)
+def test_labels_tell_a_proxy_to_open_a_service(tmp_path, proxy, told, is_public):
+    text = f"services: {{a: {{image: acme/a, {told}}}, edge: {{image: {proxy}}}}}"
+    batch = written(tmp_path, text)
+    rows = {row["name"]: row for row in batch.rows["services"]}
+    assert rows["a"]["public"] is is_public
+    called = {("edge", "a", "call", "compose-file")}
+    assert edges(batch) == (called if is_public and proxy != "nginx" else set())
+
+
+@pytest.mark.parametrize(
+    ("address", "callee"),
+    [
+        ("http://host.docker.internal:9201", "search"),
+        ("host.containers.internal:9201", "search"),
+        ("http://gateway.docker.internal:9200", None),  # the port within
+        ("http://host.docker.internal:80", None),  # nobody's
+        ("http://host.docker.internal", None),
+    ],
+)
+def test_behind_the_machine_of_the_containers_is_who_publishes_the_port(
+    tmp_path, address, callee
+):
+    text = f"""
+    services:
+      web: {{image: acme/web, environment: {{A_HOST: '{address}'}}}}
+      search: {{image: elasticsearch, ports: ['127.0.0.1:9201:9200']}}
+    """
+    found = edges(written(tmp_path, text))
+    assert found == ({("web", callee, "data", "environment")} if callee else set())
+
+
+def test_an_address_that_browsers_may_be_told_is_a_possible_call(tmp_path):
+    text = """
+    services:
+      identity: {image: acme/identity, environment: {SpaClient: 'http://host.docker.internal:5104'}}
+      spa: {image: acme/spa, ports: ['5104:80']}
+    """
+    (row,) = written(tmp_path, text).rows["dependencies"]
+    assert (row["dst"].name, row["possible"]) == ("spa", True)
+
+
 def test_mounts(shop):
     found = {(m["workload_id"], m["destination"]): m for m in shop.rows["mounts"]}
     data = found["compose:shop/db/1", "/var/lib/postgresql/data"]

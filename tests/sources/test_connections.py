@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from assess.execution import working
 from assess.sources.base import Batch, Name
 from assess.sources.connections import flows
 from assess.sources.connections.flows import is_flow_log
@@ -446,7 +447,11 @@ def test_a_log_of_many_pairs_is_added_up_in_between(tmp_path, monkeypatch):
     at_once = edges(collect(tmp_path, rows), rows)
     monkeypatch.setattr(flows, "BLOCK", 2_000)
     monkeypatch.setattr(flows, "MAX_TALKS", 50)
-    assert edges(collect(tmp_path, rows), rows) == at_once
+    told = []
+    with working(tell=lambda *work: told.append(work)):
+        assert edges(collect(tmp_path, rows), rows) == at_once
+    assert len(told) > 5
+    assert {what for what, *_ in told} == {"MiB of flows.log"}
     assert {(row["calls"], row["kind"]) for row in at_once.values()} == {(3, "data")}
     assert len(at_once) == len(pairs)
 

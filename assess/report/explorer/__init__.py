@@ -29,13 +29,18 @@ HERE = Path(__file__).parent
 PAGE_STYLE = HERE.parent / "templates" / "style.css"
 PLACES = ("what_next", "readiness", "blast_radius", "targets")  # results with a view
 HEIGHT = 680  # of the frame in a notebook [px]
+PROGRAM = ("ranking.js", "explorer.js")
+COMMENTS = ("//", "/**")
 LISTED = 20  # rows of the table beside the frame
 
 
 @cache
 def script() -> str:
-    """Return the program."""
-    return (HERE / "explorer.js").read_text("utf-8")
+    """Return the program in a scope of its own, without indents and lines of comment."""
+    parts = [(HERE / name).read_text("utf-8") for name in PROGRAM]
+    code = [line.strip() for part in parts for line in part.splitlines()]
+    kept = [line for line in code if line and not line.startswith(COMMENTS)]
+    return "\n".join(["(() => {", '"use strict";', *kept, "})();\n"])
 
 
 @cache
@@ -112,11 +117,12 @@ class Explorer:
             '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
             "style-src 'unsafe-inline'; script-src {}\">"
             "<title>Explore</title><style>{}</style></head>\n"
-            '<body class="x-frame"><main>{}<noscript>{}</noscript></main>\n'
+            '<body class="x-frame"><main><h1>{}</h1>{}<noscript>{}</noscript></main>\n'
             "<script>{}</script></body></html>"
         ).format(
             Markup(hash_of(program)),
             Markup(PAGE_STYLE.read_text("utf-8") + style()),
+            data["origin"],
             place(data, start=self.start, mark=" data-framed"),
             Markup(table),
             Markup(program),
@@ -140,9 +146,10 @@ class Explorer:
 
     def _repr_html_(self) -> str:
         first = self.results[0]
+        quoted = escape(str(self.html))
         # a frame keeps styles, names and the address bar of the notebook out of the way
         return (
-            f'<iframe title="Explore" sandbox="allow-scripts" srcdoc="{escape(self.html)}" '
+            f'<iframe title="Explore" sandbox="allow-scripts" srcdoc="{quoted}" '
             f'style="width:100%;height:{HEIGHT}px;border:0"></iframe>'
             f"<details><summary>{escape(repr(self)[1:-1])}: as a table</summary>"
             f"{to_html(first.summary().head(LISTED))}</details>"

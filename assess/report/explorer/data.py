@@ -11,11 +11,12 @@ import pandas as pd
 
 from assess.figures import BANDS, band_of
 from assess.policy.policy import Policy
+from assess.policy.targets import STAY
 from assess.score.blast_radius.result import BlastRadius
 from assess.score.readiness import FLOOR
 from assess.score.readiness.gates import HARDNESS
 from assess.score.result import Result, records_by
-from assess.score.targets import Targets
+from assess.score.targets import Targets, wanted
 from assess.score.targets.cost import HOURS
 from assess.score.what_next import MEETING, MEETING_DRAWS, WhatNext
 from assess.score.what_next.flips import Counterfactual, counterfactuals
@@ -26,6 +27,7 @@ from assess.untrusted import clean
 from assess.words import is_unknown, moment
 
 NUMBER_DIGITS = 6  # beyond what is printed
+SEEN_DIGITS = 4
 THRESHOLDS = ("move_p", "pilot_p", "ready_points", "pilot_points")
 RANKED = ["p_first", "p_top", "p_top_neutral", "p_top_cleared"]
 POINTS = ["readiness_lo", "readiness", "readiness_hi"]
@@ -50,6 +52,8 @@ WHERE = [
     "effort_hours",
 ]
 PLACE = ("id", "title", "platform", "patched_by", "replicas", "currency")
+PRICES = ("vcpu_hour", "gib_hour", "service_month")
+SIZES = ["cpu_lo", "cpu", "cpu_hi", "memory_lo", "memory", "memory_hi", "replicas"]
 SIGNS = {
     ast.Lt: "<",
     ast.LtE: "<=",
@@ -129,10 +133,10 @@ def _services(result: Result) -> set[str]:
     return set(result.frame.index.get_level_values("service_id").astype("str"))
 
 
-def _numbers(values: Any) -> list[float | None]:
+def _numbers(values: Any, digits: int = NUMBER_DIGITS) -> list[float | None]:
     """Return numbers, rounded to what can be seen; NA is None."""
     cells = pd.array(np.ravel(np.asarray(values, dtype=object)), dtype="Float64")
-    rounded = cells.to_numpy(dtype=float, na_value=np.nan).round(NUMBER_DIGITS)
+    rounded = cells.to_numpy(dtype=float, na_value=np.nan).round(digits)
     return [None if np.isnan(x) else _whole(x) for x in rounded.tolist()]
 
 
@@ -338,7 +342,8 @@ def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> dict[str, Any]
         "edge_kinds": texts.column(edges["kinds"]),
         "direct": [column.tolist() for column in topology.initial_failures("point")],
         "placed": pd.Index(names).isin(topology.placed).astype(int).tolist(),
-        "frozen": _frozen(blast),
+        "frozen": _pairs(blast.details["frozen"], blast),
+        "moves": _moves(blast, texts),
         "exposure": _numbers(services["exposure_n"]),
         "minutes": _numbers(services[MINUTES].to_numpy(dtype=object)),
         "delta": _numbers(100 * services[DELTA].astype("Float64")),
@@ -349,22 +354,26 @@ def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> dict[str, Any]
 def _affected(blast: BlastRadius) -> list[list[Any]]:
     """Return element, service and the three chances in percent, as columns."""
     table = blast.details["affected"]
-    columns = [table["element_kind"].astype("str"), table["element"].astype("str")]
-    element = blast.topology.elements.get_indexer(pd.MultiIndex.from_arrays(columns))
+    chances = [_percents(table[name]) for name in ("p_lo", "p_down", "p_hi")]
+    return [*_pairs(table, blast), *chances]
+
+
+def _pairs(table: pd.DataFrame, blast: BlastRadius) -> list[list[int]]:
+    """Return element and service, as columns; -1 is an element that is not there yet."""
+    keys = pd.MultiIndex.from_frame(table[["element_kind", "element"]].astype("str"))
+    element = blast.topology.elements.get_indexer(keys)
     service = blast.topology.nodes.get_indexer(
         pd.Index(table["service_id"].astype("str"))
     )
-    chances = [_percents(table[name]) for name in ("p_lo", "p_down", "p_hi")]
-    return [element.tolist(), service.tolist(), *chances]
-
-
-def _frozen(blast: BlastRadius) -> list[list[int]]:
-    """Return element and service, as columns."""
-    table = blast.details["frozen"]
-    keys = pd.MultiIndex.from_frame(table[["element_kind", "element"]])
-    element = blast.topology.elements.get_indexer(keys)
-    service = blast.topology.nodes.get_indexer(pd.Index(table["service_id"]))
     return [element.tolist(), service.tolist()]
+
+
+def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
+    """Return what a move to the target leaves (-1) and joins (1): element, service, sign, words."""
+    table = blast.details["relocation"]
+    words = table["element_kind"].astype("str") + " " + table["element"].astype("str")
+    signs = table["sign"].astype(int).tolist()
+    return [*_pairs(table, blast), signs, texts.column(words.str.replace("_", " "))]
 
 
 # ---- targets ----
@@ -372,23 +381,36 @@ def _frozen(blast: BlastRadius) -> list[list[int]]:
 
 def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]:
     """Return the matrix of services and targets, and what a cost is made of."""
+    policy = targets.provenance.policy
+    assert policy is not None
     places = targets.details["targets"]
     ids = [str(name) for name in places["id"]]
+    prices = {row["id"]: _prices(row) for row in wanted(policy)}
     cells = pd.MultiIndex.from_product([names, ids], names=["service_id", "target"])
     frame = targets.frame.reindex(cells)
+    sizes = targets.details["sizes"].reindex(names)[SIZES]
     verdicts = sorted(frame["verdict"].dropna().astype("str").unique())
     return {
         "places": [
-            {name: str(row[name]) for name in PLACE} for row in places.to_dict("records")
+            {**{name: row[name] for name in PLACE}, "prices": prices[row["id"]]}
+            for row in places.to_dict("records")
         ],
         "verdicts": verdicts,
         "verdict": [
             -1 if is_unknown(word) else verdicts.index(word) for word in frame["verdict"]
         ],
-        "blockers": texts.column(frame["blockers"]),
-        "why": texts.column(frame["why"]),
+        "blockers": [
+            texts.column(filter(None, str(words).split("; ")))
+            for words in frame["blockers"].fillna("")
+        ],
         "dominated": frame["dominated"].fillna(value=False).astype(int).tolist(),
         "columns": WHERE,
-        "numbers": _numbers(frame[WHERE].to_numpy(dtype=object)),
+        "numbers": _numbers(frame[WHERE].to_numpy(dtype=object), SEEN_DIGITS),
         "hours": HOURS,
+        "sizes": _numbers(sizes.to_numpy(dtype=object)),
+        "stay": STAY,
     }
+
+
+def _prices(target: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(target["prices"].get(name, 0)) for name in PRICES}

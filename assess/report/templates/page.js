@@ -1,4 +1,5 @@
 "use strict";
+document.documentElement.classList.add("scripted");
 const LONG = 8;
 const HITS = 8;
 
@@ -42,6 +43,10 @@ function addFilter(place, items, what) {
 }
 
 for (const table of document.querySelectorAll("table.data")) {
+  const heads = [...table.tHead.rows[0].cells].map((th) => th.textContent);
+  for (const row of table.tBodies[0].rows) {
+    heads.forEach((head, column) => { row.cells[column].dataset.head = head; });
+  }
   [...table.tHead.rows[0].cells].forEach((th, column) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -54,13 +59,13 @@ for (const table of document.querySelectorAll("table.data")) {
   if (rows.length > LONG) addFilter(table.caption, rows, title);
 }
 
-for (const section of document.querySelectorAll("section")) {
-  const cards = [...section.querySelectorAll(":scope > details")];
+for (const deck of document.querySelectorAll("details.deck")) {
+  const cards = [...deck.querySelectorAll("details.card")];
   if (cards.length > LONG) {
     const place = document.createElement("p");
     place.className = "cards filters";
     cards[0].before(place);
-    addFilter(place, cards, section.querySelector("h2").textContent);
+    addFilter(place, cards, deck.querySelector("summary").textContent);
   }
 }
 
@@ -99,15 +104,19 @@ function addSearch(place, cards) {
   place.append(label, count, input, found);
   place.hidden = false;
 }
-const services = [...document.querySelectorAll("#services > details")];
+const services = [...document.querySelectorAll("#services details.card")];
 if (services.length) addSearch(document.getElementById("find"), services);
 
 function openTarget() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const card = target && (target.closest("details") || target.querySelector("details.fold"));
-  if (!card) return;
-  card.hidden = false;
-  card.open = true;
+  if (!target) return;
+  const inside = target.matches(".table") && target.querySelector("details.fold");
+  let fold = inside || target.closest("details");
+  while (fold) {
+    fold.hidden = false;
+    fold.open = true;
+    fold = fold.parentElement.closest("details");
+  }
   target.scrollIntoView();
 }
 addEventListener("hashchange", openTarget);

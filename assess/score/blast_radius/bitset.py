@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
-Arcs = list[list[tuple[int, int | None]]]
+Words = npt.NDArray[np.uint64]
 
 WEIGHT_BITS = 40  # precision to which weights that are no whole numbers are added up
 SUM_BITS = 128  # of a total: more than weights and nodes together can need
@@ -45,7 +45,11 @@ class Csr:
     indices: Integers
 
     @classmethod
-    def of(cls, row: Integers, rows: int) -> Csr:
+    def of(
+        cls,
+        row: Integers,
+        rows: int,
+    ) -> Csr:
         """Sort members into ``rows`` rows; ``row`` holds the row of each, whose order stays."""
         indices = np.argsort(row, kind="stable")
         return cls(np.searchsorted(row[indices], np.arange(rows + 1)), indices)
@@ -71,7 +75,11 @@ class Parts:
     heads: list[list[int]]
 
 
-def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
+def condense(
+    nodes: int,
+    tail: Integers,
+    head: Integers,
+) -> Parts:
     """Merge the nodes of each cycle, and sort the parts in reverse postorder."""
     from scipy.sparse.csgraph import connected_components
 
@@ -89,7 +97,11 @@ def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
     return Parts(place[part], _lists(n, pairs // n, pairs % n))
 
 
-def _lists(n: int, key: Integers, value: Integers) -> list[list[int]]:
+def _lists(
+    n: int,
+    key: Integers,
+    value: Integers,
+) -> list[list[int]]:
     """List the values by key; keys come sorted."""
     ends = np.searchsorted(key, np.arange(n + 1)).tolist()
     values = value.tolist()
@@ -119,7 +131,31 @@ def _reverse_postorder(heads: Sequence[Sequence[int]]) -> list[int]:
     return finished[::-1]
 
 
-def sweep(parts: Parts, down: dict[int, int]) -> Iterator[tuple[int, int]]:
+def flow_depth(
+    nodes: int,
+    tail: Integers,
+    head: Integers,
+) -> Integers:
+    """Return by node the longest way to it, over the arcs that follow the order of flow."""
+    order = np.argsort(tail, kind="stable")
+    heads = _lists(nodes, tail[order], head[order])
+    flow = _reverse_postorder(heads)
+    place = [0] * nodes
+    for position, node in enumerate(flow):
+        place[node] = position
+    depth = [0] * nodes
+    for node in flow:
+        below = depth[node] + 1
+        for other in heads[node]:
+            if depth[other] < below and place[other] > place[node]:
+                depth[other] = below
+    return np.array(depth, np.int64)
+
+
+def sweep(
+    parts: Parts,
+    down: dict[int, int],
+) -> Iterator[tuple[int, int]]:
     """Spread failures along certain arcs: yield each part that fails, in order, and its bits.
 
     ``down`` holds the scenarios in which a part fails by itself, and is emptied: what was yielded
@@ -142,35 +178,10 @@ def sweep(parts: Parts, down: dict[int, int]) -> Iterator[tuple[int, int]]:
         here = dirty.find(1, here + 1)
 
 
-def fixpoint(down: list[int], arcs: Arcs) -> list[int]:
-    """Spread failures along arcs that are open in some scenarios, until nothing changes.
-
-    ``down`` (by node, the scenarios in which it fails by itself) changes in place and is returned;
-    ``arcs`` lists, by node, the nodes that fail with it, each with the scenarios in which it does
-    (None: in all). The least fixpoint is exact, cycles included.
-    """
-    order = _reverse_postorder([[head for head, _ in heads] for heads in arcs])
-    place = [0] * len(order)
-    for position, node in enumerate(order):
-        place[node] = position
-    # only nodes that changed are visited, in flow order: without cycles, once each
-    dirty = bytearray(bool(down[node]) for node in order)
-    here = dirty.find(1)
-    while here >= 0:
-        dirty[here] = 0
-        bits = down[order[here]]
-        for head, mask in arcs[order[here]]:
-            old = down[head]
-            new = old | (bits if mask is None else bits & mask)
-            if new != old:  # bits are only ever added, so that this ends
-                down[head] = new
-                dirty[place[head]] = 1
-        after = dirty.find(1, here + 1)
-        here = after if after >= 0 else dirty.find(1)
-    return down
-
-
-def unpack(bits: int, width: int) -> Bytes:
+def unpack(
+    bits: int,
+    width: int,
+) -> Bytes:
     """Return the bits of an integer one by one, lowest first."""
     return np.unpackbits(to_bytes([bits], width)[0], count=width, bitorder="little")
 
@@ -180,11 +191,30 @@ def pack(flags: Booleans) -> int:
     return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
 
 
-def to_bytes(rows: Sequence[int], width: int) -> Bytes:
+def to_bytes(
+    rows: Sequence[int],
+    width: int,
+) -> Bytes:
     """Return integers as rows of bytes: bit i is bit ``i % 8`` of column ``i // 8``."""
     size = (width + 7) // 8  # whole bytes
     joined = b"".join(row.to_bytes(size, "little") for row in rows)
     return np.frombuffer(joined, np.uint8).reshape(len(rows), size)
+
+
+def to_words(flags: Booleans) -> Words:
+    """Return rows of flags as rows of words: bit i is bit ``i % 64`` of word ``i // 64``."""
+    octets = np.packbits(flags, axis=1, bitorder="little")
+    pad = -octets.shape[1] % 8
+    return np.pad(octets, [(0, 0), (0, pad)]).view("<u8")
+
+
+def lanes(
+    rows: Words,
+    width: int,
+) -> Bytes:
+    """Return the bits of rows of words one by one, lowest first."""
+    octets = np.ascontiguousarray(rows).view(np.uint8)
+    return np.unpackbits(octets, axis=1, count=width, bitorder="little")
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +241,39 @@ class Weights:
         ]
 
 
+def lane_sums(
+    rows: Words,
+    weights: Integers,
+    width: int,
+) -> Floats:
+    """Add up, lane by lane, the weights of the rows whose bit is set [whole numbers]."""
+    total = np.zeros(width)
+    waiting = rows[:0]
+    digit = 0
+    while weights.any() or len(waiting):
+        plane = np.concatenate([waiting, rows[weights & 1 > 0]])
+        carried = [rows[:0]]
+        # three rows of one digit become one of it and one of the next
+        while len(plane) > 1:
+            third = len(plane) // 3
+            if not third:
+                carried.append(plane[:1] & plane[1:])
+                plane = plane[:1] ^ plane[1:]
+                break
+            one, two, three = (
+                plane[part * third : (part + 1) * third] for part in range(3)
+            )
+            either = one ^ two
+            carried.append((one & two) | (three & either))
+            plane = np.concatenate([either ^ three, plane[3 * third :]])
+        if len(plane):
+            total += math.ldexp(1.0, digit) * lanes(plane, width)[0]
+        waiting = np.concatenate(carried)
+        weights = weights >> 1
+        digit += 1
+    return total
+
+
 class BitSums:
     """Sums of the weights of what is down, scenario by scenario.
 
@@ -223,12 +286,20 @@ class BitSums:
         self.digits = weights.digits
         self.planes: list[list[int]] = [[] for _ in range(SUM_BITS)]
 
-    def add(self, node: int, bits: int) -> None:
+    def add(
+        self,
+        node: int,
+        bits: int,
+    ) -> None:
         """Add the weight of a node in the scenarios in which it is down."""
         for digit in self.digits[node]:
             self._carry(digit, bits)
 
-    def _carry(self, digit: int, row: int) -> None:
+    def _carry(
+        self,
+        digit: int,
+        row: int,
+    ) -> None:
         while row:
             plane = self.planes[digit]
             plane.append(row)

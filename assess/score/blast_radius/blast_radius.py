@@ -20,8 +20,9 @@ from assess.score.blast_radius.bitset import Booleans
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import learned_edges, with_learned
+from assess.score.blast_radius.placement import PAIR
 from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
-from assess.score.blast_radius.relocation import containment
+from assess.score.blast_radius.relocation import containment, element_changes
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
 from assess.score.blast_radius.topology import (
     KINDS,
@@ -111,7 +112,9 @@ def score_blast_radius(
     affected = _affected(topology, reach)
 
     moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
+    relocation = pd.DataFrame(columns=[*PAIR, "sign"])
     if detail:
+        relocation, _ = element_changes(inventory, topology, policy["target"])
         service_drawn = drawn[: len(topology.services)]  # they come first
         moved = containment(
             inventory,
@@ -145,6 +148,7 @@ def score_blast_radius(
             "services": services,
             **checks,
             "learned_edges": learned,
+            "relocation": relocation,
         },
         topology=topology,
     )

@@ -201,21 +201,21 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
     edges = evidence.topology.edges
     trials = evidence.trials.where(kept[evidence.trials.failure])
     edge = trials.edge
-    base = _logit(edges["point"].to_numpy("float64"))
+    base = logit(edges["point"].to_numpy("float64"))
     groups = _Groups.of(evidence, trials)
     tries: Floats = np.bincount(edge, minlength=len(edges)).astype("float64")
     strength = float(settings["edge_strength"])
     pool = float(settings["pool_strength"])
     share: Floats = trials.failed.astype("float64")
     shift: Floats = np.zeros(len(evidence.faults))
-    p = _expit(base)
+    p = expit(base)
     caused: Floats = np.zeros(len(edges))
     strengths: Floats = tries + strength
     for _ in range(ROUNDS):
         m, shift = _pooled(base, edge, groups, share, strength, pool)
         caused = np.asarray(np.bincount(edge, share, len(edges)), float)
         p = (caused + strength * m) / strengths
-        each = _expit(_logit(p[edge]) + shift[groups.fault])
+        each = expit(logit(p[edge]) + shift[groups.fault])
         share = trials.shared(each)
     doubt = np.asarray(np.bincount(edge, share * (1 - share), len(edges)), float)
     weight = _weight(p, strengths, doubt)
@@ -273,7 +273,7 @@ def _pooled(  # noqa: PLR0913, PLR0917
     worth = (strength + 1) / (np.maximum(tries, 1) + strength)
     effect: Floats = np.zeros(groups.faults_n)
     for name, group in groups.by_edge.items():
-        expected = _sums(edge, _expit(trial), n)
+        expected = _sums(edge, expit(trial), n)
         shift = _shift(
             _all_but_own(worth * tries, group),
             _all_but_own(worth * fell, group),
@@ -285,7 +285,7 @@ def _pooled(  # noqa: PLR0913, PLR0917
         if name == "kind":  # a kind of fault is common to all that comes after
             effect = _effect(trial, groups, share, pool)
             trial = trial + effect[groups.fault]
-    return _expit(moved), effect
+    return expit(moved), effect
 
 
 def _effect(trial: Floats, groups: _Groups, share: Floats, pool: float) -> Floats:
@@ -293,7 +293,7 @@ def _effect(trial: Floats, groups: _Groups, share: Floats, pool: float) -> Float
     fault = groups.fault
     n = groups.faults_n
     tries = _sums(fault, np.ones(len(fault)), n)
-    return _shift(tries, _sums(fault, share, n), _sums(fault, _expit(trial), n), pool)
+    return _shift(tries, _sums(fault, share, n), _sums(fault, expit(trial), n), pool)
 
 
 def _sums(group: Integers, part: Floats, n: int) -> Floats:
@@ -312,7 +312,7 @@ def _shift(tries: Floats, fell: Floats, expected: Floats, pool: float) -> Floats
     n = np.where(tried, tries, 1.0)
     mean = np.where(tried, expected / n, 0.5)
     found = (fell + pool * mean) / (n + pool)
-    return np.where(tried, _logit(found) - _logit(mean), 0.0)
+    return np.where(tried, logit(found) - logit(mean), 0.0)
 
 
 def _weight(p: Floats, strength: Floats, doubt: Floats) -> Floats:
@@ -347,11 +347,13 @@ def _history(
     return history
 
 
-def _expit(x: Floats) -> Floats:
+def expit(x: Floats) -> Floats:
+    """Return the chance of log odds."""
     return np.asarray(1 / (1 + np.exp(-x)))
 
 
-def _logit(p: Floats) -> Floats:
+def logit(p: Floats) -> Floats:
+    """Return the log odds of chances, which are kept off 0 and 1."""
     inside = np.clip(p, CERTAIN, 1 - CERTAIN)
     return np.asarray(np.log(inside) - np.log1p(-inside))
 
@@ -361,7 +363,7 @@ def at_fault(learned: Learned, fault: str) -> Floats:
     shift = learned.shift.get(fault, 0.0)
     if fault == UNKNOWN or not shift:
         return learned.p
-    return _expit(_logit(learned.p) + shift)
+    return expit(logit(learned.p) + shift)
 
 
 def with_history(

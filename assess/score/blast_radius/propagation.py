@@ -6,7 +6,6 @@ uncertain, the bits are the outcomes of those arcs: all of them where they are f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +16,6 @@ from assess import execution
 from assess.score.blast_radius.bitset import (
     BitSums,
     Booleans,
-    Bytes,
     Csr,
     Floats,
     Integers,
@@ -30,13 +28,13 @@ from assess.score.blast_radius.bitset import (
 )
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import (
-    EdgeSampler,
     Outcome,
     Sampling,
-    best_paths,
+    bounded,
     decide,
-    undecided,
+    doubtful_n,
 )
+from assess.score.blast_radius.undecided import Undecided
 
 WHAT = "blast radius"
 WIDTH_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
@@ -172,7 +170,7 @@ def propagate(
     """Compute what fails in many scenarios; the size of the blocks changes no number.
 
     ``bound`` says what stands for scenarios with many uncertain arcs that are not drawn: their
-    most probable paths (`uncertain.best_paths`), or all that can be reached.
+    most probable paths (`uncertain.bounded`), or all that can be reached.
     """
     # scenarios that differ in nothing are computed once
     distinct = DistinctScenarios.of(graph.certain, scenarios)
@@ -242,16 +240,12 @@ class _Down:
                 part.append(np.full(len(places), row))
         return np.concatenate(part), np.concatenate(scenario)
 
-    def by_scenario(self) -> Bytes:
-        """Return a row per eight scenarios and a column per node; see `_column`."""
+    def by_scenario(self) -> Booleans:
+        """Return by scenario and node whether it is down."""
         rows = [self.rows.get(part, 0) for part in range(len(self.parts.heads))]
         by_part = to_bytes(rows, len(self.n))
-        return np.ascontiguousarray(by_part[self.parts.part].T)
-
-
-def _column(packed: Bytes, scenario: int) -> Booleans:
-    """Return by node whether it is down in one scenario."""
-    return (packed[scenario >> 3] >> (scenario & 7) & 1).astype(bool)
+        down = np.unpackbits(by_part, axis=1, count=len(self.n), bitorder="little")
+        return np.ascontiguousarray(down.view(bool)[self.parts.part].T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,8 +284,6 @@ class _Work:
     sampling: Sampling
     bound: str
     weights: dict[Parts, tuple[Weights, Weights]]  # of criticality, and of nodes
-    sampler: EdgeSampler
-    outcomes: dict[bytes, Outcome]  # by the undecided nodes and the arcs that decide them
 
     @classmethod
     def of(
@@ -308,8 +300,7 @@ class _Work:
             total = np.bincount(parts.part, graph.weight, n)
             size = np.bincount(parts.part, minlength=n)
             weights[parts] = (Weights.of(total), Weights.of(size))
-        sampler = EdgeSampler(graph, sampling)
-        return cls(graph, scenarios, sampling, bound, weights, sampler, {})
+        return cls(graph, scenarios, sampling, bound, weights)
 
     def spans(self) -> list[tuple[int, int]]:
         """List start and width of each block: as memory allows, and enough for all workers."""
@@ -344,21 +335,13 @@ class _Work:
             return block, exposure_n
         possible = self._sweep(graph.possible, start, width)
         block.reached_n[:] = possible.n
-        doubtful = np.flatnonzero(possible.n > certain.n)
-        if len(doubtful):
-            down = certain.by_scenario()
-            reach = possible.by_scenario()
-            for scenario, outcome in self._outcomes(doubtful, down, reach, start):
-                exposed = outcome.node[outcome.p >= self.sampling.exposed_from]
-                exposure_n[exposed] += times[scenario]
-                block.loss[scenario] += outcome.loss
-                block.next_lo[scenario] += outcome.ends[0]
-                block.next_hi[scenario] += outcome.ends[1]
-                block.se[scenario] = outcome.se
-                block.exact[scenario] = outcome.exact
-                if self.scenarios.listed[start + scenario]:
-                    row = np.full(len(outcome.node), start + scenario)
-                    block.pairs.append((row, outcome.node, outcome.p))
+        listed = self.scenarios.listed[start : start + width]
+        for outcome in self._outcomes(certain, possible, start):
+            outcome.add_to(block)
+            exposed_from = self.sampling.exposed_from
+            exposure_n += outcome.exposed_n(times, exposed_from, graph.nodes)
+            row, node, p = outcome.pairs(listed)
+            block.pairs.append((row + start, node, p))
         return block, exposure_n
 
     def _sweep(
@@ -381,58 +364,67 @@ class _Work:
 
     def _outcomes(
         self,
-        scenarios: Integers,
-        down: Bytes,
-        reach: Bytes,
+        certain: _Down,
+        possible: _Down,
         start: int,
-    ) -> Iterator[tuple[int, Outcome]]:
-        """Yield what uncertain arcs decide in some scenarios; those not drawn are bounded."""
-        bounded = []
-        for scenario in scenarios.tolist():
-            certain = _column(down, scenario)
-            node, way = undecided(self.graph, certain, _column(reach, scenario))
-            doubtful_n = np.count_nonzero(self.graph.p[way] < 1)
-            few = doubtful_n <= self.sampling.enumerate_up_to
-            if few or self.scenarios.drawn[start + scenario]:
-                yield scenario, self._decide(node, way)
-            else:
-                bounded.append(scenario)
-        room = max(int(self.sampling.block_mib * 2**20 / 32 / self.graph.nodes), 1)
-        for at in range(0, len(bounded), room):
-            yield from self._bounds(bounded[at : at + room], down, reach)
+    ) -> Iterator[_Part]:
+        """Yield what uncertain arcs decide in the scenarios of a block; some are bounded."""
+        undecided = Undecided.of(
+            self.graph, certain.by_scenario(), possible.by_scenario()
+        )
+        some = np.flatnonzero(undecided.cells)
+        few = doubtful_n(self.graph, undecided)[some] <= self.sampling.enumerate_up_to
+        decided = few | self.scenarios.drawn[start + some]
+        for chosen, how in ((some[decided], self._decide), (some[~decided], self._bound)):
+            if len(chosen):
+                part, _ = undecided.select(chosen)
+                example, alike = part.distinct(self.graph)
+                distinct, _ = part.select(example)
+                yield _Part(chosen, alike, distinct, how(distinct))
 
-    def _bounds(
-        self,
-        scenarios: list[int],
-        down: Bytes,
-        reach: Bytes,
-    ) -> Iterator[tuple[int, Outcome]]:
-        """Bound what uncertain arcs decide, in some scenarios at once."""
-        certain = np.stack([_column(down, each) for each in scenarios], axis=1)
-        possible = np.stack([_column(reach, each) for each in scenarios], axis=1)
-        is_open = possible & ~certain
-        p = is_open.astype(float)
-        if self.bound == "least":
-            p = np.where(is_open, best_paths(self.graph, certain), 0.0)
-        # added up in order: the size of a block changes no digit
-        losses = np.add.accumulate(p * self.graph.weight[:, None])[-1]
-        for at, scenario in enumerate(scenarios):
-            node = np.flatnonzero(is_open[:, at])
-            loss = float(losses[at])
-            ends = (0.0, float(self.graph.weight[node].sum()))
-            yield scenario, Outcome(node, p[node, at], loss, math.nan, False, ends)
+    def _decide(self, undecided: Undecided) -> Outcome:
+        return decide(self.graph, undecided, self.sampling)
 
-    def _decide(
+    def _bound(self, undecided: Undecided) -> Outcome:
+        return bounded(self.graph, undecided, most=self.bound == "most")
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What uncertain arcs decide in some scenarios of a block, those alike computed once."""
+
+    scenario: Integers
+    alike: Integers
+    undecided: Undecided
+    outcome: Outcome
+
+    def add_to(self, block: _Block) -> None:
+        """Add losses and errors."""
+        outcome = self.outcome
+        block.loss[self.scenario] += outcome.loss[self.alike]
+        block.next_lo[self.scenario] += outcome.next_lo[self.alike]
+        block.next_hi[self.scenario] += outcome.next_hi[self.alike]
+        block.se[self.scenario] = outcome.se[self.alike]
+        block.exact[self.scenario] = outcome.exact[self.alike]
+
+    def exposed_n(
         self,
-        node: Integers,
-        way: Integers,
-    ) -> Outcome:
-        """Decide undecided nodes; outcomes are kept as far as memory goes."""
-        # many scenarios differ in certain failures only, and share what is undecided
-        key = node.tobytes() + b"/" + way.tobytes()
-        kept = len(self.outcomes) * self.graph.nodes * 32  # bytes
-        if kept > self.sampling.block_mib * 2**20:
-            self.outcomes.clear()
-        if key not in self.outcomes:
-            self.outcomes[key] = decide(self.graph, node, way, self.sampler)
-        return self.outcomes[key]
+        times: Integers,
+        exposed_from: float,
+        nodes: int,
+    ) -> Integers:
+        """Count by node the scenarios, each so many times, that probably take it down."""
+        n = np.bincount(self.alike, times[self.scenario], self.undecided.n)
+        exposed = self.outcome.p >= exposed_from
+        node = self.undecided.node[exposed]
+        times_n = n[self.undecided.scenario[exposed]]
+        return np.bincount(node, times_n, nodes).astype(np.int64)
+
+    def pairs(self, listed: Booleans) -> tuple[Integers, Integers, Floats]:
+        """List scenario, node and probability of the listed scenarios."""
+        wanted = np.flatnonzero(listed[self.scenario])
+        ends = np.cumsum(self.undecided.cells)
+        cells = Csr(np.append(0, ends), np.arange(len(self.undecided.node)))
+        at, cell = cells.members(self.alike[wanted])
+        scenario = self.scenario[wanted[at]]
+        return scenario, self.undecided.node[cell], self.outcome.p[cell]

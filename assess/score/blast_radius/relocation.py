@@ -17,13 +17,16 @@ from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
 from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.topology import Graph, Topology
-from assess.score.blast_radius.uncertain import Sampling, fewest_draws
+from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import is_replica
 
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
 
 
-def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
+def landing(
+    topology: Topology,
+    target: Mapping[str, Any],
+) -> dict[str, str]:
     """Name, by kind, the shared elements that a moved service stands on.
 
     These are the engine (a line is its newest version in the fleet), the base image where the
@@ -113,7 +116,11 @@ class _Tree:
     the tree is high, and no list of all others.
     """
 
-    def __init__(self, leaves: Integers, first: int) -> None:
+    def __init__(
+        self,
+        leaves: Integers,
+        first: int,
+    ) -> None:
         self.n = len(leaves)
         self.inner = np.arange(1, max(self.n, 1))
         self.node = np.concatenate([[-1], first + self.inner - 1, leaves])  # root: 1
@@ -185,7 +192,10 @@ class MoveScenarios:
         return Scenarios(self.scenario, self.node, self.n, unlisted, simulated)
 
 
-def move_scenarios(topology: Topology, changes: pd.DataFrame) -> MoveScenarios:
+def move_scenarios(
+    topology: Topology,
+    changes: pd.DataFrame,
+) -> MoveScenarios:
     """Build scenarios: each service alone; each changed element with and without the service.
 
     Their size grows with the changes, not with what an element takes down besides.
@@ -276,7 +286,7 @@ def move_deltas(
     In fleets with more services than ``moves_drawn_most`` the bounds alone are computed.
     """
     graphs = {level: topology.graph(level) for level in LEVELS}
-    sampling = replace(Sampling.of(policy), draws=fewest_draws(policy))
+    sampling = Sampling.of(policy)
     services_n = len(topology.services)
     is_small = services_n <= policy["blast_radius"]["moves_drawn_most"]
     drawn = np.full(services_n, is_small)
@@ -300,6 +310,7 @@ def _moved(  # noqa: PLR0913, PLR0917
     every = every.sort_values(PAIR, ignore_index=True)
     moves = move_scenarios(topology, every)
     failing = moves.scenarios(drawn)
+    sampling = replace(sampling, spread=False)  # a move has no interval of one failure
     known: dict[bytes, _Losses] = {}
     levels = {}
     for level in LEVELS:

@@ -23,6 +23,7 @@ from assess.score.blast_radius.bitset import (
     Parts,
     adjacency,
     condense,
+    flow_depth,
 )
 from assess.score.blast_radius.edges import edges
 from assess.score.blast_radius.placement import PAIR, is_running
@@ -89,6 +90,12 @@ class Graph:
     def leaving(self) -> Csr:
         """Arcs by the node that they come from."""
         return Csr.of(self.tail, self.nodes)
+
+    @cached_property
+    def depth(self) -> Integers:
+        """By node, the longest way to it over possible arcs that follow the order of flow."""
+        possible = self.p > 0
+        return flow_depth(self.nodes, self.tail[possible], self.head[possible])
 
     @property
     def uncertain(self) -> bool:

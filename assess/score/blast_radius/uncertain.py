@@ -1,4 +1,4 @@
-"""What uncertain arcs decide in one scenario: every outcome where they are few, else draws."""
+"""What uncertain arcs decide, in many scenarios at once: every outcome of few arcs, else draws."""
 
 from __future__ import annotations
 
@@ -9,17 +9,27 @@ import numpy as np
 
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import (
-    Arcs,
-    BitSums,
     Booleans,
     Floats,
     Integers,
     Weights,
-    fixpoint,
-    pack,
-    unpack,
+    Words,
+    lane_sums,
+    lanes,
+    to_words,
 )
 from assess.score.blast_radius.topology import Graph
+from assess.score.blast_radius.undecided import Undecided, weight_of
+
+ROOM = 1 << 23  # bytes of outcomes computed together: they stay in the cache
+DIGITS = 12  # of a chance that is a sum
+WORD = 6  # a word holds every outcome of so many arcs
+OUTCOMES = (
+    np.bitwise_and,
+    np.bitwise_or,
+)  # a failure passes an open arc; any of them is enough
+CELLS_A_STEP = 64  # of a sweep, at least: a long chain takes many steps
+CHANCES = (np.multiply, np.maximum)  # along a path, and of the best path
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,8 @@ class Sampling:
     Up to ``enumerate_up_to`` of them are enumerated, more are drawn ``draws`` times. Scenarios are
     computed together as far as ``block_mib`` of memory go [MiB]. A node counts as taken down by a
     scenario from the probability ``exposed_from`` on. ``level`` is the coverage of the interval of
-    one failure.
+    one failure; without ``spread`` neither it nor the standard error is computed. ``ranks`` keeps
+    the order of the draws by seed, draws and arc, for all levels of the edges.
     """
 
     seed: int
@@ -40,6 +51,10 @@ class Sampling:
     level: float = 0.9
     draws_least: int = 600
     se_max: float = 0.01
+    spread: bool = True
+    ranks: dict[tuple[int, ...], Integers] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @classmethod
     def of(cls, policy: Policy) -> Sampling:
@@ -63,194 +78,286 @@ def fewest_draws(policy: Policy) -> int:
     return math.ceil((0.5 / float(policy["blast_radius"]["se_max"])) ** 2) + 1
 
 
-@dataclass
-class EdgeSampler:
-    """Draws of the arcs: one mask each, shared by all scenarios (common random numbers)."""
+def _masks(
+    graph: Graph,
+    arcs: Integers,
+    sampling: Sampling,
+    draws: int,
+) -> Words:
+    """Sample some arcs (Latin hypercube); draws are nested: raising p removes no failure.
 
-    graph: Graph
-    sampling: Sampling
-    masks: dict[int, int] = field(default_factory=dict)
-    ranks: dict[int, np.ndarray] = field(default_factory=dict)  # by arc, of its draws
-
-    def mask(self, arc: int) -> int:
-        """Sample one arc (Latin hypercube); draws are nested: raising p removes no failure."""
-        if arc not in self.masks:
-            # one draw in each of `draws` equal strata: less noise than independent draws
-            uniform = (self._rank(arc) + 0.5) / self.sampling.draws
-            self.masks[arc] = pack(uniform < self.graph.p[arc])
-        return self.masks[arc]
-
-    def _rank(self, arc: int) -> np.ndarray:
-        """Return the order of the draws of an arc, the same for each of its probabilities."""
-        if arc not in self.ranks:
-            # seeded by the arc's name: another edge of the fleet changes no draw of this one
-            rng = np.random.default_rng([self.sampling.seed, int(self.graph.keys[arc])])
-            least = min(self.sampling.draws_least, self.sampling.draws)
-            self.ranks[arc] = _order(rng, self.sampling.draws, least)
-        return self.ranks[arc]
+    One mask each, shared by all scenarios (common random numbers).
+    """
+    ranks = np.zeros((len(arcs), draws), np.int32)
+    doubtful = np.flatnonzero(graph.p[arcs] < 1)
+    for place, key in zip(doubtful.tolist(), graph.keys[arcs[doubtful]], strict=True):
+        ranks[place] = _rank(sampling, int(key), draws)
+    # one draw in each of `draws` equal strata: less noise than independent draws
+    uniform = (ranks + 0.5) / sampling.draws
+    return to_words(uniform < graph.p[arcs][:, None])
 
 
-def _order(rng: np.random.Generator, draws: int, least: int) -> np.ndarray:
+def _rank(
+    sampling: Sampling,
+    key: int,
+    draws: int,
+) -> Integers:
+    """Return the order of the draws of an arc, the same for each of its probabilities."""
+    name = (sampling.seed, sampling.draws, key)
+    known = sampling.ranks.get(name)
+    if known is None or len(known) < draws:
+        # seeded by the arc's name: another edge of the fleet changes no draw of this one
+        rng = np.random.default_rng([sampling.seed, key])
+        least = min(sampling.draws_least, sampling.draws)
+        known = _order(rng, sampling.draws, least, draws)
+        sampling.ranks[name] = known
+    return known[:draws]
+
+
+def _order(
+    rng: np.random.Generator,
+    draws: int,
+    least: int,
+    wanted: int,
+) -> Integers:
     """Return the strata of some draws in random order; the first draws alone cover all as well."""
     ends = np.linspace(0, draws, least + 1).astype(np.int64)
     first = ends[:-1] + (rng.random(least) * np.diff(ends)).astype(np.int64)
     is_rest = np.ones(draws, bool)
     is_rest[first] = False
     rest = rng.permutation(np.flatnonzero(is_rest))
-    return np.concatenate([rng.permutation(first), rest]).astype(np.int32)
+    order = np.concatenate([rng.permutation(first), rest])
+    # a copy, so that what is not wanted is let go
+    return order[: max(wanted, least)].astype(np.int32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outcome:
-    """What uncertain arcs decide in one scenario: probability by node, loss and its error.
+    """What uncertain arcs decide: ``p`` by cell, the rest by scenario.
 
-    ``ends`` hold all but the tails of what one failure loses.
+    ``loss`` is what is expected and ``se`` its standard error, NaN where it is a bound.
+    ``next_lo`` and ``next_hi`` hold all but the tails of what one failure loses.
     """
 
-    node: Integers
     p: Floats
-    loss: float
-    se: float
-    exact: bool
-    ends: tuple[float, float]
+    loss: Floats
+    se: Floats
+    exact: Booleans
+    next_lo: Floats
+    next_hi: Floats
+
+    @classmethod
+    def empty(
+        cls,
+        cells: int,
+        scenarios: int,
+    ) -> Outcome:
+        """Return an outcome in which nothing fails."""
+        return cls(
+            p=np.zeros(cells),
+            loss=np.zeros(scenarios),
+            se=np.zeros(scenarios),
+            exact=np.ones(scenarios, bool),
+            next_lo=np.zeros(scenarios),
+            next_hi=np.zeros(scenarios),
+        )
+
+    def put(
+        self,
+        cells: Integers,
+        scenarios: Integers,
+        part: Outcome,
+    ) -> None:
+        """Enter the outcome of some scenarios."""
+        self.p[cells] = part.p
+        for name in ("loss", "se", "exact", "next_lo", "next_hi"):
+            getattr(self, name)[scenarios] = getattr(part, name)
 
 
-def _enumerate(p: Floats) -> tuple[list[int], Floats]:
-    """List every outcome of some arcs: the outcomes in which each fails, and their chances."""
-    width = 1 << len(p)
-    full = (1 << width) - 1
-    # mask i repeats 2**i zeros and 2**i ones: bit k of it is bit i of k
-    masks = [full // ((1 << (1 << i)) + 1) << (1 << i) for i in range(len(p))]
-    chance = np.ones(1)
-    for each in p:
-        chance = np.concatenate([chance * (1 - each), chance * each])
-    return masks, chance
-
-
-def undecided(
+def doubtful_n(
     graph: Graph,
-    certain: Booleans,
-    possible: Booleans,
-) -> tuple[Integers, Integers]:
-    """List nodes that possibly but not certainly fail, and the arcs that decide it, in order."""
-    node = np.flatnonzero(possible & ~certain)
-    way = np.sort(graph.arriving.members(node)[1])
-    return node, way[(graph.p[way] > 0) & possible[graph.tail[way]]]
+    undecided: Undecided,
+) -> Integers:
+    """Count the uncertain arcs by scenario."""
+    scenario = undecided.scenario[undecided.head]
+    doubtful = scenario[graph.p[undecided.arc] < 1]
+    return np.bincount(doubtful, minlength=undecided.n)
 
 
 def decide(
     graph: Graph,
-    node: Integers,
-    way: Integers,
-    sampler: EdgeSampler,
+    undecided: Undecided,
+    sampling: Sampling,
 ) -> Outcome:
     """Fail undecided nodes: one bit per outcome of the arcs where they are few, else per draw."""
-    doubtful = way[graph.p[way] < 1]
-    exact = len(doubtful) <= sampler.sampling.enumerate_up_to
-    if exact:
-        outcomes, chance = _enumerate(graph.p[doubtful])
-        masks = dict(zip(doubtful.tolist(), outcomes, strict=True))
-    else:
-        draws = _draws(graph, node, sampler.sampling)
-        chance = np.full(draws, 1 / draws)
-        first = (1 << draws) - 1
-        masks = {arc: sampler.mask(arc) & first for arc in doubtful.tolist()}
-    width = len(chance)
-    down = _reach(graph, node, way, masks, width)
-    losses = _losses(graph.weight[node], down, width)
-    ends = _middle(losses, chance, sampler.sampling.level)
-    if exact:
-        p = np.array([unpack(bits, width) @ chance for bits in down])
-        loss = float(graph.weight[node] @ p)
-        return Outcome(node, p, loss, se=0.0, exact=True, ends=ends)
-    p = np.array([bits.bit_count() / width for bits in down])
-    se = float(losses.std(ddof=1) / math.sqrt(width))
-    return Outcome(node, p, float(losses.mean()), se, exact=False, ends=ends)
+    found = Outcome.empty(len(undecided.node), undecided.n)
+    few = doubtful_n(graph, undecided)
+    is_exact = few <= sampling.enumerate_up_to
+    digits = np.maximum(few, WORD)
+    for n in np.unique(digits[is_exact]).tolist():
+        alike = np.flatnonzero(is_exact & (digits == n))
+        for chunk in undecided.chunks(alike, ROOM >> (n + 3)):
+            part, cells = undecided.select(chunk)
+            found.put(cells, chunk, _enumerated(graph, part, n, sampling))
+    draws = _draws(graph, undecided, sampling)
+    for n in np.unique(draws[~is_exact]).tolist():
+        alike = np.flatnonzero(~is_exact & (draws == n))
+        room = max(ROOM // (n // 8 + 1), int(graph.depth.max(initial=0)) * CELLS_A_STEP)
+        for chunk in undecided.chunks(alike, room):
+            part, cells = undecided.select(chunk)
+            found.put(cells, chunk, _drawn(graph, part, n, sampling))
+    return found
 
 
-def _draws(graph: Graph, node: Integers, sampling: Sampling) -> int:
+def _draws(
+    graph: Graph,
+    undecided: Undecided,
+    sampling: Sampling,
+) -> Integers:
     """Return the draws that keep the standard error small: few where little can be reached."""
     total = float(graph.weight.sum()) or 1.0
-    share = float(graph.weight[node].sum()) / total
+    share = weight_of(graph, undecided, np.ones(len(undecided.node))) / total
     # the standard deviation of a share is at most half of what can be reached
-    enough = math.ceil((share / 2 / sampling.se_max) ** 2) + 1
-    is_little = enough <= sampling.draws_least
-    return min(sampling.draws, sampling.draws_least) if is_little else sampling.draws
+    enough = np.ceil((share / 2 / sampling.se_max) ** 2) + 1
+    least = min(sampling.draws, sampling.draws_least)
+    return np.where(enough <= sampling.draws_least, least, sampling.draws)
+
+
+def _enumerated(
+    graph: Graph, part: Undecided, digits: int, sampling: Sampling
+) -> Outcome:
+    """Decide by every outcome of at most ``digits`` arcs in each scenario."""
+    p, row = _doubtful(graph, part, digits)
+    width = 1 << digits
+    # mask i repeats 2**i zeros and 2**i ones: bit k of it is bit i of k; the last is all ones
+    masks = np.arange(width) >> np.arange(digits)[:, None] & 1 > 0
+    gates = to_words(np.vstack([masks, np.ones((1, width), bool)]))
+    chance = np.ones((part.n, 1))
+    for each in p.T[:, :, None]:
+        chance = np.concatenate([chance * (1 - each), chance * each], axis=1)
+    down = lanes(_spread(graph, part, gates, row), width)
+    # sums round: chances that are equal must stay equal, for they are ranked
+    likely = (down * chance[part.scenario]).sum(axis=1).round(DIGITS)
+    found = Outcome.empty(len(likely), part.n)
+    found.p[:] = likely
+    found.loss[:] = weight_of(graph, part, likely)
+    if sampling.spread:
+        weighed = down * graph.weight[part.node, None]
+        losses = np.zeros((part.n, width))  # in a scenario without a cell nothing is lost
+        starts = np.flatnonzero(np.diff(part.scenario, prepend=-1))
+        if len(starts):
+            losses[part.scenario[starts]] = np.add.reduceat(weighed, starts)
+        found.next_lo[:], found.next_hi[:] = _middle(losses, chance, sampling.level)
+    return found
+
+
+def _doubtful(
+    graph: Graph,
+    part: Undecided,
+    digits: int,
+) -> tuple[Floats, Integers]:
+    """Return the chances of the uncertain arcs of each scenario, and by way its number.
+
+    Certain ways have the number ``digits``; numbers without an arc have no chance.
+    """
+    scenario = part.scenario[part.head]
+    ways = np.lexsort([part.arc, scenario])
+    ways = ways[graph.p[part.arc[ways]] < 1]
+    first = np.searchsorted(scenario[ways], np.arange(part.n))
+    number = np.arange(len(ways)) - first[scenario[ways]]
+    row = np.full(len(part.arc), digits)
+    row[ways] = number
+    p = np.zeros((part.n, digits))
+    p[scenario[ways], number] = graph.p[part.arc[ways]]
+    return p, row
+
+
+def _drawn(
+    graph: Graph,
+    part: Undecided,
+    draws: int,
+    sampling: Sampling,
+) -> Outcome:
+    """Decide by draws of the arcs."""
+    arcs, row = np.unique(part.arc, return_inverse=True)
+    masks = _masks(graph, arcs, sampling, draws)
+    full = to_words(np.ones((1, draws), bool))
+    down = _spread(graph, part, np.vstack([masks, full]), row)
+    found = Outcome.empty(len(down), part.n)
+    found.exact[:] = False
+    found.p[:] = np.bitwise_count(down).sum(axis=1) / draws
+    found.loss[:] = weight_of(graph, part, found.p)
+    if sampling.spread:
+        losses = _losses(graph, part, down, draws)
+        found.se[:] = losses.std(axis=1, ddof=1) / math.sqrt(draws)
+        chance = np.full((1, draws), 1 / draws)
+        found.next_lo[:], found.next_hi[:] = _middle(losses, chance, sampling.level)
+    return found
+
+
+def _spread(
+    graph: Graph,
+    part: Undecided,
+    gates: Words,
+    row: Integers,
+) -> Words:
+    """Return the bits of each cell; the last gate is open in all outcomes."""
+    down = np.zeros((len(part.node) + 1, gates.shape[1]), np.uint64)
+    down[-1] = gates[-1]
+    return part.sweep(graph, down, gates, row, OUTCOMES)
 
 
 def _losses(
-    weights: Floats,
-    down: list[int],
-    width: int,
+    graph: Graph,
+    part: Undecided,
+    down: Words,
+    draws: int,
 ) -> Floats:
-    """Return the weight lost in each outcome: nodes that fail in one depend on each other."""
-    sums = BitSums(Weights.of(weights))
-    for each, bits in enumerate(down):
-        sums.add(each, bits)
-    return sums.totals(width)
+    """Return the weight lost by scenario and draw: nodes that fail in one depend on each other."""
+    weights = Weights.of(graph.weight)
+    ends = np.cumsum(part.cells)
+    losses = np.empty((part.n, draws))
+    for scenario, (stop, n) in enumerate(zip(ends, part.cells, strict=True)):
+        own = slice(stop - n, stop)
+        losses[scenario] = lane_sums(down[own], weights.whole[part.node[own]], draws)
+    return losses * weights.unit
 
 
 def _middle(
     losses: Floats,
     chance: Floats,
     level: float,
-) -> tuple[float, float]:
-    """Return the quantiles of the losses between which the middle share ``level`` lies."""
-    order = np.argsort(losses, kind="stable")
-    upto = np.cumsum(chance[order])
-    tails = [(1 - level) / 2, (1 + level) / 2]
+) -> Floats:
+    """Return by scenario the quantiles of its losses that hold the middle share ``level``."""
+    order = np.argsort(losses, axis=1, kind="stable")
+    upto = np.cumsum(
+        np.take_along_axis(np.broadcast_to(chance, losses.shape), order, 1), 1
+    )
+    tails = np.array([(1 - level) / 2, (1 + level) / 2])
     # the chances of many draws add up to 1 but for their rounding
-    at = np.searchsorted(upto, np.array(tails) - 1e-9)
-    lo, hi = losses[order[np.minimum(at, len(losses) - 1)]]
-    return float(lo), float(hi)
+    at = (upto[:, None] < tails[:, None] - 1e-9).sum(axis=2)
+    at = np.minimum(at, losses.shape[1] - 1)
+    return np.take_along_axis(losses, np.take_along_axis(order, at, 1), 1).T
 
 
-def _reach(
+def bounded(
     graph: Graph,
-    node: Integers,
-    way: Integers,
-    masks: dict[int, int],
-    width: int,
-) -> list[int]:
-    """Return the bits of each undecided node; arcs without a mask are certain."""
-    every = (1 << width) - 1
-    place = {each: at for at, each in enumerate(node.tolist())}
-    arcs: Arcs = [[] for _ in place]
-    down = [0] * len(place)
-    tails = graph.tail[way].tolist()
-    heads = graph.head[way].tolist()
-    for arc, tail, head in zip(way.tolist(), tails, heads, strict=True):
-        if tail in place:
-            arcs[place[tail]].append((place[head], masks.get(arc)))
-        else:  # its tail is down for certain
-            down[place[head]] |= masks.get(arc, every)
-    return fixpoint(down, arcs)
+    undecided: Undecided,
+    *,
+    most: bool,
+) -> Outcome:
+    """Bound what uncertain arcs decide: all that can be reached, or the most probable paths.
 
-
-def best_paths(graph: Graph, down: Booleans) -> Floats:
-    """Bound from below how likely each node fails, by its most probable path alone.
-
-    ``down`` is of shape (nodes, scenarios): what fails by itself or for certain. The result has
-    the same shape: the highest product of probabilities along a path. [0-1]
+    Along one path of arcs a node fails with the product of their chances; with several, more often.
     """
-    best = down.astype(np.float64)
-    order = np.argsort(graph.possible.part, kind="stable")
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    # in the order in which failures flow: one pass where there is no cycle. A rounded product
-    # never grows, so that any order gives the same bytes.
-    dirty = bytearray(np.logical_or.reduce(down, axis=1)[order].tobytes())
-    here = dirty.find(1)
-    while here >= 0:
-        dirty[here] = 0
-        arcs = graph.leaving.members(order[here : here + 1])[1]
-        arcs = arcs[graph.p[arcs] > 0]
-        heads = graph.head[arcs]
-        new: Floats = graph.p[arcs, None] * best[order[here]]
-        risen = (new > best[heads]).any(axis=1)
-        best[heads[risen]] = np.maximum(best[heads[risen]], new[risen])
-        for head in place[heads[risen]].tolist():
-            dirty[head] = 1
-        after = dirty.find(1, here + 1)
-        here = after if after >= 0 else dirty.find(1)
-    return best
+    found = Outcome.empty(len(undecided.node), undecided.n)
+    found.exact[:] = False
+    found.se[:] = math.nan
+    found.p[:] = 1.0
+    found.next_hi[:] = weight_of(graph, undecided, found.p)
+    if not most:
+        best = np.zeros(len(undecided.node) + 1)
+        best[-1] = 1.0
+        found.p[:] = undecided.sweep(graph, best, graph.p, undecided.arc, CHANCES)
+    found.loss[:] = weight_of(graph, undecided, found.p)
+    return found

@@ -159,7 +159,10 @@ def measure_targets(assessment: Assessment) -> Targets:
     frame = frame.sort_values("service_id", kind="stable").set_index(KEY)
     frame["dominated"] = dominated(frame)
     frame = frame[list(COLUMNS)]
-    details = {"targets": pd.DataFrame(_shown(target) for target in targets)}
+    details = {
+        "targets": pd.DataFrame(_shown(target) for target in targets),
+        "sizes": size.reindex(services).assign(replicas=running),
+    }
     empty = pd.DataFrame(columns=["service_id"])
     return Targets(frame, empty, Provenance.of(inventory, policy), details)
 

@@ -20,6 +20,8 @@ from assess.score.upgrade_churn.in_use import (
     IDLE,
     KUBERNETES,
     WORLD,
+    flags_of,
+    mounts_of,
     objects_of,
     packages_of,
     workloads_on,
@@ -96,7 +98,12 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
     parts = [_NOTHING]
     for goal in goals:
         workloads = workloads_on(inventory, goal.product, goal.version)
-        tables = {"workloads": workloads, "objects": objects_of(inventory, workloads)}
+        tables = {
+            "workloads": workloads,
+            "objects": objects_of(inventory, workloads),
+            "flags": flags_of(workloads, goal.product, goal.version),
+            "mounts": mounts_of(inventory, workloads),
+        }
         ahead = _Ahead(goal)
         parts += [
             _hits(tables[change["table"]], change, inventory.snapshot_at, ahead)
@@ -167,7 +174,8 @@ class _Ahead:
 
     def of(self, versions: pd.Series, change: Mapping[str, str]) -> pd.Series:
         """Return which versions have a change ahead; NA where a version is unknown."""
-        comes = reference.numbers_of(change["version"]) or self._target
+        # a table that is asked as a whole has no version: the target decides
+        comes = reference.parse_version(change["version"]) or self._target
         known = {text: self._is_below(text, comes) for text in versions.dropna().unique()}
         return versions.map(known).astype("boolean")
 

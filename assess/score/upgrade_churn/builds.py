@@ -13,6 +13,7 @@ UNREAD = "unknown"  # a list of sources that nobody read
 DISTROS = ("debian", "ubuntu")  # whose suites have names
 COLUMNS = {
     "package_host": "text",
+    "package_suite": "text",
     "package_os": "text",
     "reads": "boolean",
     "base_os": "text",
@@ -35,6 +36,7 @@ def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
     entries = [entry.partition(" ") for entry in listed["entry"]]
     listed = listed.assign(
         package_host=[host for host, _, _ in entries],
+        package_suite=[suite for _, _, suite in entries],
         package_os=[_system_of(suite) for _, _, suite in entries],
         reads=True,
     )
@@ -62,7 +64,8 @@ def _lists(sources: pd.Series) -> list[list[str]]:
 
 def _system_of(suite: str) -> str | None:
     """Return the system of a suite, such as buster."""
-    named = ((distro, reference.line_of(distro, suite)) for distro in DISTROS if suite)
+    name = suite.partition("-")[0]  # of buster-backports
+    named = ((distro, reference.line_of(distro, name)) for distro in DISTROS if name)
     return next((f"{distro} {line}" for distro, line in named if line), None)
 
 

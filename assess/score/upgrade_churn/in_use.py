@@ -13,7 +13,7 @@ from assess import reference
 from assess.inventory import BUILD, Inventory
 from assess.policy.rules import DTYPES
 from assess.score.incidents.exposure import on_docker
-from assess.score.upgrade_churn import builds
+from assess.score.upgrade_churn import builds, flags
 
 KUBERNETES = "kubernetes"
 WORLD = "world"  # what happens on a day, whatever runs
@@ -25,6 +25,7 @@ COLUMNS = {
     "workloads": {
         "registry": "text",
         "repository": "text",
+        "registry_domain": "text",
         "image_namespace": "text",
         "program": "text",
         "tag": "text",
@@ -32,16 +33,22 @@ COLUMNS = {
         "schema": "text",
         "base": "text",
         "base_os": "text",
+        "base_distro": "text",
+        "base_version": "number",
         "restart_policy": "text",
         "log_driver": "text",
         "docker_sock_mounted": "boolean",
         "privileged": "boolean",
         "talks": "boolean",
         "client_api": "number",
+        "is_allowed": "boolean",
+        "is_confined": "boolean",
         "is_build": "boolean",
         "runtime": "text",
         "engine": "number",
         "kubelet": "number",
+        "tolerates_cgroup_v1": "boolean",
+        "network_backend": "text",
         "storage_driver": "text",
         "backing_fs": "text",
         "d_type": "boolean",
@@ -55,6 +62,7 @@ COLUMNS = {
         "os_family": "text",
         "kernel": "number",
         "cgroup": "text",
+        "libseccomp": "number",
         "arch": "text",
     },
     "objects": {
@@ -64,16 +72,22 @@ COLUMNS = {
         "platform": "text",
     },
     "packages": builds.COLUMNS,
+    "flags": flags.COLUMNS,
+    "mounts": {"volume_type": "text", "volume_driver": "text"},
 }
 IDS = ["service_id", "workload_id", "host_id"]
 
 
 def number_of(text: Any) -> float:
-    """Return a version as one number that orders like it: 3.10 is 3.010; NaN where it is none."""
+    """Return a version as one number that orders like it; NaN where it is none.
+
+    3.10 is 3.010 and 20.10.9 is 20.010009.
+    """
     parsed = reference.parse_version(text) if isinstance(text, str) else None
     if parsed is None:
         return np.nan
-    return parsed[0] + (parsed[1] / 1000 if len(parsed) > 1 else 0.0)
+    whole, minor, patch = (*parsed, 0, 0)[:3]
+    return round(whole + minor / 1000 + patch / 1_000_000, 6)
 
 
 def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
@@ -98,6 +112,15 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
     table = table.merge(_hosts(inventory), on="host_id", how="left")
     # a container that names no logging driver has that of its engine
     table["log_driver"] = table["log_driver"].fillna(table["logging_driver"])
+    floor = pd.to_numeric(
+        flags.value_of(table["daemon_flags"], "min-api-version").str[2:]
+    )
+    table["is_allowed"] = table["client_api"].ge(floor.astype(float)).astype(bool)
+    table["is_confined"] = ~(table["privileged"].eq(True) | table["seccomp"].eq(False))
+    table["is_confined"] = table["is_confined"].fillna(value=True)
+    table["tolerates_cgroup_v1"] = flags.has_setting(
+        table["kubelet_flags"], "failCgroupV1=false"
+    )
     return _typed(table, "workloads")
 
 
@@ -131,6 +154,21 @@ def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     return _typed(pd.concat([own, others], ignore_index=True), "objects")
 
 
+def flags_of(workloads: pd.DataFrame, product: str, target: str) -> pd.DataFrame:
+    """Return the settings of the engine, or of the kubelet, with the columns of rules."""
+    column = "kubelet_flags" if product == KUBERNETES else "daemon_flags"
+    return _typed(flags.flags_of(workloads, column, target), "flags")
+
+
+def mounts_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
+    """Return the mounts of workloads, with the columns of rules."""
+    mounts = inventory["mounts"][["workload_id", "type", "driver"]]
+    mounts = mounts.rename(columns={"type": "volume_type", "driver": "volume_driver"})
+    found = workloads[[*IDS, "version"]].merge(mounts, on="workload_id")
+    found["volume_driver"] = found["volume_driver"].fillna("")
+    return _typed(found, "mounts")
+
+
 def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
     """Return the package sources of builds, with the columns of rules."""
     return _typed(builds.packages_of(workloads), "packages")
@@ -144,6 +182,8 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     kept = kept.rename(columns={"digest": "image_digest", "base_name": "base"})
     table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
     path = table["repository"].astype("string")
+    domain = table["registry"].astype("string").str.split(".").str[-2:].str.join(".")
+    bases = _bases(table)
     program = path.str.rsplit("/", n=1).str[-1]
     namespace = (
         path.str.rsplit("/", n=1).str[0].mask(~path.str.contains("/").fillna(value=False))
@@ -154,9 +194,14 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         tag=tag,
         program=program,
         image_namespace=namespace,
+        registry_domain=domain,
         tag_version=_versions_of(table["tag"]),
         is_build=table["source_kind"].eq(BUILD),
-        base_os=_bases(table),
+        base_os=bases,
+        base_distro=[base.split(" ")[0] if base else None for base in bases],
+        base_version=[
+            number_of(base.split(" ")[1]) if base else np.nan for base in bases
+        ],
         client_api=client_apis(table),
     )
     return table.assign(talks=_talks(table))
@@ -181,6 +226,9 @@ def _base(image: str | None) -> str | None:
         return None
     name, _, tag = image.split("@")[0].split("/")[-1].replace(" ", ":").partition(":")
     words = tag.lower().removeprefix(name).split("-")
+    if words[0].startswith("stream"):  # as CentOS Stream tags its images
+        name = f"{name} stream"
+        words[0] = words[0].removeprefix("stream")
     distro, line = _system(name, " ".join(words))
     if distro is None:
         distro, line = _named_system(words)
@@ -188,7 +236,11 @@ def _base(image: str | None) -> str | None:
 
 
 def _named_system(words: list[str]) -> tuple[str | None, str | None]:
-    for distro in ("debian", "ubuntu"):
+    for word in words:
+        release = word.removeprefix("alpine")
+        if release != word and reference.parse_version(release):
+            return "alpine-linux", reference.line_of("alpine-linux", release)
+    for distro in builds.DISTROS:
         lines = [reference.line_of(distro, w) for w in words if w.isalpha()]
         named = next((line for line in lines if line), None)
         if named:
@@ -296,6 +348,10 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
         "cgroup_driver",
         "rootless",
         "logging_driver",
+        "seccomp",
+        "daemon_flags",
+        "kubelet_flags",
+        "network_backend",
     ]
     kept = table[columns].astype({"runtime": "string"})
     return kept.assign(
@@ -319,6 +375,7 @@ def _hosts(inventory: Inventory) -> pd.DataFrame:
             "kernel_text": table["kernel"],
             "kernel": [number_of(kernel) for kernel in table["kernel"]],
             "cgroup": table["cgroup_version"].astype("string").str.removeprefix("v"),
+            "libseccomp": [number_of(text) for text in table["libseccomp_version"]],
             "arch": table["arch"],
         }
     )

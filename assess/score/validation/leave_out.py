@@ -17,7 +17,9 @@ from assess.score.blast_radius.learning import (
     with_history,
 )
 from assess.score.blast_radius.topology import Graph
-from assess.score.blast_radius.uncertain import EdgeSampler, Sampling, decide
+from assess.score.blast_radius.uncertain import Sampling, decide
+from assess.score.blast_radius.undecided import Undecided
+from assess.score.validation.callers import Reach, learn, together, trust
 
 EVENT = "event"
 ELEMENT = "element"
@@ -33,19 +35,22 @@ class Simulator:
 
     graph: Graph
     sampling: Sampling
-    ranks: dict[int, np.ndarray] = field(default_factory=dict)
+    known: dict[bytes, Floats] = field(default_factory=dict)
+
+    def cached(self, p: Floats, initially: Booleans) -> Floats:
+        """Return `chances` that are asked for again and again."""
+        key = p.tobytes() + initially.tobytes()
+        if key not in self.known:
+            self.known[key] = self.chances(p, initially)
+        return self.known[key]
 
     def chances(self, p: Floats, initially: Booleans) -> Floats:
         """Return by node its chance to be down when some are down."""
         graph = replace(self.graph, p=p)
         reach = self._reach(initially)
-        node = np.flatnonzero(reach & ~initially)
-        way = np.sort(graph.arriving.members(node)[1])
-        way = way[(p[way] > 0) & reach[graph.tail[way]]]
+        undecided = Undecided.of(graph, initially[None], reach[None])
         chances = initially.astype(float)
-        if len(way):
-            sampler = EdgeSampler(graph, self.sampling, ranks=self.ranks)
-            chances[node] = decide(graph, node, way, sampler).p
+        chances[undecided.node] = decide(graph, undecided, self.sampling).p
         return chances
 
     def _reach(self, initially: Booleans) -> Booleans:
@@ -84,30 +89,34 @@ def left_out(
     topology = evidence.topology
     elements = [evidence.failures[position].element for position in judged]
     initial = topology.initially_down(elements, "point")
-    simulator = Simulator(topology.graph("point"), sampling)
+    simulator = Simulator(topology.graph("point"), replace(sampling, spread=False))
     services_n = len(topology.services)
     keys = [(rule, scheme) for rule in (LEARNED, FLAT) for scheme in SCHEMES]
     chances = {key: np.zeros((len(judged), services_n)) for key in keys}
-    flat: dict[tuple[float, bytes], Floats] = {}
+    usual = topology.edges["point"].to_numpy("float64")
+    reach = Reach.of(evidence, policy.seed)
     for scheme in SCHEMES:
         for rows, kept in _folds(evidence, judged, scheme):
             settings = policy["blast_radius"]
             known = fit(evidence, kept, settings)
+            opinion = learn(reach, kept)
+            trusted = trust(evidence, known.tries)
             same = round(flat_p(evidence, kept) * GRID) / GRID
             for row in rows:
                 failure = evidence.failures[judged[row]]
                 p = at_fault(known, failure.fault)
                 by_edges = simulator.chances(p, initial[row])[:services_n]
+                by_policy = simulator.cached(usual, initial[row])[:services_n]
+                voices = (by_policy, by_edges)
+                either = together(reach, opinion, int(judged[row]), voices, trusted)
                 strength = float(settings["pair_strength"])
-                full = with_history(known, failure, by_edges, strength)
+                full = with_history(known, failure, either, strength)
                 # what the failure takes down by itself is no prediction
                 full[initial[row, :services_n]] = 1.0
                 chances[LEARNED, scheme][row] = full
-                key = (same, initial[row].tobytes())
-                if key not in flat:
-                    every = np.full(len(p), same)
-                    flat[key] = simulator.chances(every, initial[row])[:services_n]
-                chances[FLAT, scheme][row] = flat[key]
+                every = np.full(len(p), same)
+                by_flat = simulator.cached(every, initial[row])[:services_n]
+                chances[FLAT, scheme][row] = by_flat
     return chances
 
 

@@ -14,9 +14,9 @@ MAX_SOURCES = 40  # of one stage
 
 _HOST = r"https?://(?:[^/\s@\"'<>|;]*@)?([A-Za-z0-9.-]+\.[A-Za-z]{2,})"
 _URL = Linear(_HOST)
-_LINE = Linear(rf"\bdeb(?:-src)?\s+(?:\[[^\]\n]*\]\s*)?{_HOST}\S*\s+([a-z]+)")
+_LINE = Linear(rf"\bdeb(?:-src)?\s+(?:\[[^\]\n]*\]\s*)?{_HOST}\S*\s+([a-z][\w.-]*)")
 _URIS = Linear(rf"URIs:\s*{_HOST}")
-_SUITES = Linear(r"Suites:\s*([a-z]+)")
+_SUITES = Linear(r"Suites:\s*([a-z][\w.-]*)")
 _MARK = "\\"  # of a pattern of sed: archive\.debian\.org
 
 

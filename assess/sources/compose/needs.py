@@ -8,7 +8,7 @@ from typing import Any
 
 from assess.frames import EXTERNAL
 from assess.sources.base import Name, Row
-from assess.sources.compose.forms import Service, is_true
+from assess.sources.compose.forms import Service, as_mapping, is_true
 from assess.sources.compose.project import Project
 from assess.sources.docker.names import compose_name
 from assess.sources.edges.address import may_be_address
@@ -22,6 +22,7 @@ from assess.sources.edges.rows import (
     start_order,
 )
 from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.routing import is_router, routers_of
 from assess.sources.unit import CONFIG_PATHS, Unit
 from assess.sources.values import table, text
 
@@ -92,7 +93,30 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
             replace(siblings, links=links),
             space=project.name,
         )
-    return distinct(rows)
+    return distinct([*rows, *_routed(project, units)])
+
+
+def labels_of(service: Service) -> Row:
+    """Return all labels of a service, those of its deployment in a swarm too."""
+    return {
+        **as_mapping(service.get("labels")),
+        **as_mapping(service.get("deploy", {}).get("labels")),
+    }
+
+
+def _routed(project: Project, units: Mapping[str, Unit]) -> Iterator[Row]:
+    """Return the calls of the proxies that labels tell whom to route to."""
+    for name, unit in units.items():
+        for proxy in routers_of(labels_of(project.services[name]), unit):
+            found = [other for other in units.values() if is_router(other, proxy)]
+            for router in found:
+                yield declared_call(
+                    router.names[0],
+                    unit.callee,
+                    EVIDENCE,
+                    possible=len(found) > 1 or None,
+                    address_basis="label",
+                )
 
 
 def _callee(project: Project, name: str, siblings: Siblings) -> Callee:
@@ -174,6 +198,7 @@ def _siblings(project: Project, units: Mapping[str, Unit]) -> Siblings:
         service = project.services[name]
         callee = unit.callee
         siblings.add(callee, name, space=space)
+        siblings.publish(callee, unit.ports)
         aliases = [service.get("container_name"), service.get("hostname")]
         aliases += [f"{space}-{name}-1", f"{space}_{name}_1", f"{space}_{name}"]
         for network in service.get("networks", {}).values():

@@ -10,12 +10,13 @@ from typing import Any
 
 from assess.sources.base import Batch, Row, Source, paths_of
 from assess.sources.compose.forms import Service, is_published, is_true
-from assess.sources.compose.needs import to_dependencies, to_texts, to_unread
+from assess.sources.compose.needs import labels_of, to_dependencies, to_texts, to_unread
 from assess.sources.compose.project import Project, read_project
 from assess.sources.deadline import Deadline
 from assess.sources.docker.names import COMPOSE, container_names
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret_name, keep_labels, scrub
+from assess.sources.routing import routers_of
 from assess.sources.unit import (
     Mount,
     Unit,
@@ -134,7 +135,10 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
             "state": "declared",
             "inspect_status": "declared",
         }
-        batch.add("services", _to_service(name, unit))
+        row = _to_service(name, unit)
+        if routers_of(labels_of(service), unit):
+            row["public"] = True
+        batch.add("services", row)
         replicas = _replicas(project, name)
         rows_n += replicas * (1 + len(unit.mounts))
         _refuse_many(rows_n)

@@ -127,7 +127,7 @@ def _opened(file: Path) -> tuple[Any, Any]:
 
 def _blocks(file: Path, names: list[str], call: Call) -> Iterator[pa.Table]:
     """Read the columns that are used, block by block, and tell how far the reading is."""
-    size = max(file.stat().st_size, 1)
+    size = file.stat().st_size
     used = [name for name in _USED if name in names]
     if file.suffix == ".parquet":
         parquet = pq.ParquetFile(file)
@@ -135,7 +135,7 @@ def _blocks(file: Path, names: list[str], call: Call) -> Iterator[pa.Table]:
         for number in range(parquet.num_row_groups):
             group = parquet.read_row_group(number, [written[name] for name in used])
             yield group.rename_columns(used)
-            tell(file.name, number + 1, parquet.num_row_groups)
+            tell(f"parts of {file.name}", number + 1, parquet.num_row_groups)
         return
 
     def skip(_: Any) -> str:
@@ -161,7 +161,7 @@ def _blocks(file: Path, names: list[str], call: Call) -> Iterator[pa.Table]:
         )
         for batch in reader:
             yield pa.Table.from_batches([batch])
-            tell(file.name, raw.tell(), size)
+            tell(f"MiB of {file.name}", raw.tell() >> 20, size >> 20)
 
 
 class Flows:

@@ -259,6 +259,7 @@ def to_dependencies(replicas: list[Container], units: list[Unit]) -> list[Row]:
         callee = unit.callee
         siblings.add(callee, container.labels.get(COMPOSE + "service", ""), space=space)
         siblings.add(callee, container.name or "", space=space)
+        siblings.publish(callee, unit.ports)
     rows: list[Row] = []
     for container, unit in zip(replicas, units, strict=True):
         space = namespace_of(container.labels)

@@ -57,10 +57,10 @@ _CODE = re.compile(r"[\n(]")  # of a program that a variable carries
 _LIST = re.compile(r"[\s,;|\[\]\"']+")
 
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?")
-_HERE = re.compile(
-    r"localhost|localhost\.localdomain|127\.[\d.]+|0\.0\.0\.0|host\.docker\.internal"
-    r"|gateway\.docker\.internal|\d{1,3}"
-)
+_HERE = re.compile(r"localhost|localhost\.localdomain|127\.[\d.]+|0\.0\.0\.0|\d{1,3}")
+# The machine of the containers, where others publish their ports.
+ENGINE_HOST = "host.docker.internal"
+_ENGINE_HOSTS = (ENGINE_HOST, "gateway.docker.internal", "host.containers.internal")
 _IP = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _DOMAIN = re.compile(r"(?:[a-z0-9_-]+\.)+[a-z][a-z0-9-]*[a-z0-9]")
 # Ends of file names and of package names, which look like domains.
@@ -314,4 +314,7 @@ def _made(
         re.fullmatch(r"[\d.]+", name) and not _IP.fullmatch(name)
     ):
         return None
+    if name in _ENGINE_HOSTS:
+        # Only another one that publishes the port can be behind it.
+        return Address(ENGINE_HOST, int(port), scheme, is_sure=False) if port else None
     return Address(name, int(port) if port else None, scheme, is_sure)

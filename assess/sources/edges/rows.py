@@ -11,6 +11,7 @@ from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.base import Name, Row
 from assess.sources.edges.address import (
+    ENGINE_HOST,
     LISTS,
     Address,
     of_text,
@@ -94,7 +95,7 @@ def needs(
     rows = []
     for mention in found:
         address = mention.address
-        callee = siblings.find(address.host, space)
+        callee = siblings.behind(address, space)
         if callee is None and address.is_sure:
             callee = _stranger(address, space)
         if callee is None or (mention.text.is_possible and _is_stranger(callee)):
@@ -104,6 +105,8 @@ def needs(
         is_stranger = _is_stranger(callee)
         if is_call and is_stranger and is_own(mention.text.name, own):
             continue
+        if is_call and address.host == ENGINE_HOST:  # browsers are told such addresses
+            row["possible"] = True
         if is_call and watches and not is_stranger:
             row["kind"] = "telemetry"
         rows.append(row)

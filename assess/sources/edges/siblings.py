@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from assess.sources.base import Name
+from assess.sources.edges.address import ENGINE_HOST, Address
 
 # Domains that a platform puts behind the name of a service.
 _DOMAIN = re.compile(
@@ -60,6 +62,19 @@ class Siblings:
         for host in hosts:
             if host:
                 index.setdefault((space, host.lower()), {})[callee] = None
+
+    def publish(self, callee: Callee, ports: Iterable[str]) -> None:
+        """Add the ports that a service publishes on the machine of all containers."""
+        for port in ports:
+            outer, mark, _ = port.partition("->")
+            if mark:
+                self.add(callee, f"{ENGINE_HOST}:{outer.rpartition(':')[2]}")
+
+    def behind(self, address: Address, space: str = "") -> Callee | None:
+        """Return the service behind an address."""
+        if address.host == ENGINE_HOST:
+            return self.find(f"{ENGINE_HOST}:{address.port}")
+        return self.find(address.host, space)
 
     def find(self, host: str, space: str = "") -> Callee | None:
         """Return the service behind a host: in its own space, or in the one that the host names.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
 from assess.sources.base import Name, Row
-from assess.sources.kubernetes.kinds import api_version, applied_version
+from assess.sources.kubernetes.kinds import STORES, api_version, applied_version
 from assess.sources.listing import Found, names_of
 from assess.sources.values import dicts, dig, integer, table, text, texts
 
@@ -79,6 +79,8 @@ class Controller:
     selected: list[Selected] = field(default_factory=list)
     budgets: list[Row] = field(default_factory=list)  # specs of disruption budgets
     scaler: Row = field(default_factory=dict)  # spec of its autoscaler
+    made_by: Row = field(default_factory=dict)  # custom resource that an operator reads
+    store: str = ""  # repository of the store that it is
 
     @property
     def is_scaled(self) -> bool:
@@ -90,7 +92,8 @@ class Controller:
         """Number of replicas that it declares; what runs once per node declares one."""
         key = "parallelism" if self.kind in JOBS else "replicas"
         wanted = integer(self.spec.get(key, 1))
-        if wanted is None or not (self.is_scaled or self.kind in JOBS):
+        has_count = self.is_scaled or self.store or self.kind in JOBS
+        if wanted is None or not has_count:
             return 1
         # An autoscaler keeps its least, unless the controller is at rest.
         least = integer(self.scaler, "minReplicas") or 0
@@ -150,10 +153,25 @@ class Owners:
                     self._above[key] = owner
                 elif key not in self.controllers:
                     self.controllers[key] = _controller(key, item)
+        self._add_stores(lists)
         named = (pod for pod in lists.get("pods", ()) if place(pod)[1])
         self.pods = [(pod, self._of(pod)) for pod in named]
         self._drop_doubles()
         _name_all(list(self.controllers.values()))
+
+    def _add_stores(self, lists: Found) -> None:
+        """Add the stores that operators make, but those whose controller is listed itself."""
+        for item in lists.get(STORES, ()):
+            key = (text(item, "kind").lower(), *place(item))
+            is_listed = ("statefulset", *key[1:]) in self.controllers
+            if owner := owner_of(item):
+                self._above[key] = owner
+            elif key[2] and not is_listed:
+                made: Row = {
+                    "metadata": item.get("metadata"),
+                    "pod": {"containers": [{}]},
+                }
+                self.controllers[key] = replace(_controller(key, made), made_by=item)
 
     def _drop_doubles(self) -> None:
         """Drop manifests without a namespace of what is also read with one."""

@@ -14,6 +14,7 @@ from assess.sources.dumps import MAX_BYTES, is_template
 from assess.sources.values import dicts, table, text, texts
 
 OTHERS = "others"  # list of the objects that become no workload, edge or name
+STORES = "stores"  # list of the custom resources that an operator makes a store of
 CHART = "Chart.yaml"
 _CORE = "core"
 _VERSION = re.compile(r"([a-z0-9][a-z0-9.-]*/)?v\d+((alpha|beta)\d+)?")
@@ -29,6 +30,8 @@ _OF_TOOLS = re.compile(
 _LISTS: dict[str, dict[str, str]] = defaultdict(dict)
 for _row in rows("kubernetes/kinds"):
     _LISTS[_row["kind"]] |= dict.fromkeys(_row["groups"].split(), _row["list"])
+for _row in rows("kubernetes/stores"):
+    _LISTS[_row["kind"]] |= dict.fromkeys(_row["group"].split(), STORES)
 
 
 def list_of(item: Row) -> str:

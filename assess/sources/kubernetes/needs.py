@@ -101,6 +101,8 @@ def to_siblings(lists: Found, owners: Owners, units: Units) -> Siblings:
 
 def _callee(controller: Controller, units: Units) -> Callee:
     unit = units.get(controller)
+    if controller.store:
+        return Callee(controller.names[0], controller.store)
     return unit.callee if unit else Callee(controller.names[0])
 
 

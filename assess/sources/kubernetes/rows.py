@@ -33,6 +33,7 @@ from assess.sources.kubernetes.pods import (
     to_life,
     to_unit,
 )
+from assess.sources.kubernetes.stores import complete_store, store_unit, without_pods
 from assess.sources.listing import ENDED, Found
 from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import (
@@ -81,6 +82,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
         batch.add("engines", *to_engines(node, host_id))
     owners = Owners(lists)
     about = attach(owners.controllers, lists)
+    for controller in owners.controllers.values():
+        if controller.made_by:
+            complete_store(controller)
     material = to_material(lists, owners.controllers.values())
     units = {c: _unit_of(c, material) for c in owners.controllers.values() if c.pod}
     _add_workloads(batch, owners, units, Cluster(cluster, hosts, material))
@@ -172,6 +176,8 @@ def _add_declared(
     workloads, mounts = declared_rows(unit, key, max(controller.replicas, 1), shared)
     for workload in workloads:
         workload["state"] = controller.state
+    if controller.store:
+        without_pods(workloads)
     templates = dicts(controller.spec, "volumeClaimTemplates")
     own = {place(template)[1] for template in templates}
     for mount in mounts:
@@ -217,6 +223,8 @@ def _replica_of(mount: Row, states: Mapping[str, Any]) -> str:
 
 def _unit_of(controller: Controller, material: Material) -> Unit:
     """Read what a controller declares for its pods."""
+    if controller.store:
+        return store_unit(controller)
     home = controller.namespace
     templates = dicts(controller.spec, "volumeClaimTemplates")
     made = {(home, place(template)[1]): template for template in templates}
@@ -241,6 +249,8 @@ def to_service(
     """Return the row of the services frame."""
     row = service_row(unit)
     limits = controller.scaler
+    if controller.store:
+        row["secrets_in_image"] = None
     return row | {
         "kind": _kind(controller, unit, stateful=row["stateful"]),
         "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,

@@ -346,6 +346,7 @@ def to_dependencies(services: list[Service]) -> list[Row]:
     for service in services:
         callee = service.unit.callee
         siblings.add(callee, service.name)
+        siblings.publish(callee, service.unit.ports)
         in_stack = service.name.removeprefix(f"{service.stack}_")
         siblings.add(callee, in_stack, space=service.stack)
     rows: list[Row] = []

@@ -409,6 +409,7 @@ def test_every_change_has_a_version_or_a_day_and_a_source():
 TABLES = (
     "storage_drivers",
     "engine_kernel",
+    "K8S-feature-gate",
 )  # asked as a whole: what the target runs at all
 
 

@@ -46,7 +46,7 @@ def foretold(case):
 def tables(rows):
     """Return the frames of some workloads: each has a host and a service of its own."""
     frames = {name: [] for name in ("services", "hosts", "engines", "workloads")}
-    frames |= {"images": [], "objects": []}
+    frames |= {"images": [], "objects": [], "mounts": []}
     for row in rows.to_dict("records"):
         name = row["workload"]
         place = {"host_id": name}
@@ -56,13 +56,30 @@ def tables(rows):
         engine["kubelet_version"] = row["kubelet"]
         frames["services"].append({"service_id": name})
         frames["hosts"].append(place | {k: v or None for k, v in host.items()})
-        frames["engines"].append(place | {k: v or None for k, v in engine.items()})
+        if row["runtime"]:
+            frames["engines"].append(place | {k: v or None for k, v in engine.items()})
         frames["workloads"].append(place | workload(row))
         if row["schema"]:
             frames["images"].append(image(row) | place | {"schema": row["schema"]})
         if row["object"]:
             frames["objects"].append(an_object(row))
+        for frame, found in more(row["more"]).items():
+            if frame == "mounts":
+                found |= {"workload_id": name, "destination": "/data"}
+                frames["mounts"].append(found)
+            else:
+                frames[frame][-1] |= found
     return {name: found or None for name, found in frames.items()}
+
+
+def more(text):
+    """Return what else is known, by frame: ``hosts.kernel=3.10``; a bar parts the words of a list."""
+    found = {}
+    for entry in filter(None, text.split(";")):
+        place, _, value = entry.partition("=")
+        frame, _, column = place.partition(".")
+        found.setdefault(frame, {})[column] = value.replace("|", ";")
+    return found
 
 
 def workload(row):
@@ -160,7 +177,10 @@ def test_every_case_names_what_broke_and_its_source(judged):
     assert set(FLEET["case"]) == set(CASES["case"])
     assert (CASES["source"] != "").all()
     assert (CASES["written"] == "after").sum() >= 3
-    assert judged.groupby("case")["broke"].agg(lambda cells: (cells != "").any()).all()
+    assert (CASES["written"] == "blind").sum() >= 50
+    has_broken = judged.groupby("case")["broke"].agg(lambda cells: (cells != "").any())
+    alarms = CASES.loc[CASES["class"] == "false alarm", "case"]
+    assert has_broken.drop(alarms).all()
 
 
 def test_the_benchmarks_show_the_table_of_the_replay(judged):

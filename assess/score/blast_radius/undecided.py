@@ -1,0 +1,181 @@
+"""Nodes that uncertain arcs decide, in many scenarios at once: a cell per scenario and node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.topology import Graph
+
+NODE_MARK = 0  # seeds of the marks that tell sets apart
+ARC_MARK = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Undecided:
+    """Nodes that possibly but not certainly fail in ``n`` scenarios, and the arcs that decide it.
+
+    By cell, sorted: ``scenario, node``. By way, sorted by its head: ``arc``, and the cells ``tail``
+    and ``head`` that it joins; a tail of -1 is down for certain.
+    """
+
+    n: int
+    scenario: Integers
+    node: Integers
+    arc: Integers
+    tail: Integers
+    head: Integers
+
+    @classmethod
+    def of(
+        cls,
+        graph: Graph,
+        certain: Booleans,
+        possible: Booleans,
+    ) -> Undecided:
+        """Find cells and ways; what fails is of shape (scenarios, nodes)."""
+        is_open = possible & ~certain
+        scenario, node = np.nonzero(is_open)
+        head, arc = graph.arriving.members(node)
+        tail = graph.tail[arc]
+        counts = (graph.p[arc] > 0) & possible[scenario[head], tail]
+        head = head[counts]
+        arc = arc[counts]
+        cell = np.full(is_open.shape, -1)
+        cell[scenario, node] = np.arange(len(node))
+        tail = cell[scenario[head], graph.tail[arc]]
+        return cls(
+            len(certain),
+            scenario=scenario,
+            node=node,
+            arc=arc,
+            tail=tail,
+            head=head,
+        )
+
+    @property
+    def cells(self) -> Integers:
+        """Number of cells by scenario."""
+        return np.bincount(self.scenario, minlength=self.n)
+
+    def select(self, wanted: Integers) -> tuple[Undecided, Integers]:
+        """Return some scenarios, numbered anew in their order, and the positions of their cells."""
+        rank = np.full(self.n, -1)
+        rank[wanted] = np.arange(len(wanted))
+        place = np.flatnonzero(rank[self.scenario] >= 0)
+        # one number more: that of what is down for certain
+        cell = np.full(len(self.node) + 1, -1)
+        cell[place] = np.arange(len(place))
+        ways = cell[self.head] >= 0
+        part = Undecided(
+            n=len(wanted),
+            scenario=rank[self.scenario[place]],
+            node=self.node[place],
+            arc=self.arc[ways],
+            tail=cell[self.tail[ways]],
+            head=cell[self.head[ways]],
+        )
+        return part, place
+
+    def distinct(self, graph: Graph) -> tuple[Integers, Integers]:
+        """Return an example of each scenario that differs, and by scenario its example's position.
+
+        Many scenarios differ in what fails for certain only.
+        """
+        sums = np.zeros(self.n, np.uint64)
+        # sums of random marks wrap around; equal sums are equal sets, without comparing sets
+        np.add.at(sums, self.scenario, _marks(graph.nodes, NODE_MARK)[self.node])
+        ways = self.scenario[self.head]
+        np.add.at(sums, ways, _marks(len(graph.p), ARC_MARK)[self.arc])
+        _, example, alike = np.unique(sums, return_index=True, return_inverse=True)
+        order = np.argsort(example)
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        return example[order], place[alike]
+
+    def chunks(
+        self,
+        wanted: Integers,
+        room: int,
+    ) -> Iterator[Integers]:
+        """Yield the wanted scenarios some at a time, of at most ``room`` cells or one scenario."""
+        chunk = np.cumsum(self.cells[wanted]) // max(room, 1)
+        ends = np.flatnonzero(np.diff(chunk)) + 1
+        yield from (part for part in np.split(wanted, ends) if len(part))
+
+    def sweep(
+        self,
+        graph: Graph,
+        value: np.ndarray,
+        gate: np.ndarray,
+        row: Integers,
+        rule: tuple[np.ufunc, np.ufunc],
+    ) -> np.ndarray:
+        """Raise the values of the cells along the ways, until nothing changes.
+
+        ``value`` is by cell, and its last row that of what is down for certain. ``row`` is by way
+        the row of its ``gate``. The ``rule`` says how a value passes a gate, and how the values
+        that arrive are joined; one that arrives twice counts once. The least fixpoint is exact.
+        """
+        passes, joins = rule
+        depth = graph.depth[self.node]
+        order = np.argsort(depth[self.head], kind="stable")
+        back = depth[self.tail] >= depth[self.head]
+        back &= self.tail >= 0
+        while len(order):
+            self._pass(value, gate, row, (passes, joins), order, depth)
+            # arcs against the order of flow close cycles: again where they raise a value
+            against = order[back[order]]
+            old = value[self.head[against]]
+            new = joins(old, passes(value[self.tail[against]], gate[row[against]]))
+            is_raised = (new != old).any(axis=tuple(range(1, new.ndim)))
+            again = np.zeros(self.n, bool)
+            again[self.scenario[self.head[against[is_raised]]]] = True
+            order = order[again[self.scenario[self.head[order]]]]
+        return value[:-1]
+
+    def _pass(  # noqa: PLR0913, PLR0917
+        self,
+        value: np.ndarray,
+        gate: np.ndarray,
+        row: Integers,
+        rule: tuple[np.ufunc, np.ufunc],
+        order: Integers,
+        depth: Integers,
+    ) -> None:
+        """Follow every way once, level by level in the order of flow."""
+        passes, joins = rule
+        head = self.head[order]
+        tail = self.tail[order]
+        row = row[order]
+        first = np.flatnonzero(np.diff(head, prepend=-1))
+        target = head[first]
+        ends = np.append(first[1:], len(head))
+        level = np.flatnonzero(np.diff(depth[target], prepend=-1, append=-1))
+        for start, stop in zip(level[:-1].tolist(), level[1:].tolist(), strict=True):
+            ways = slice(first[start], ends[stop - 1])
+            arrived = passes(value[tail[ways]], gate[row[ways]])
+            joined = joins.reduceat(arrived, first[start:stop] - first[start])
+            cells = target[start:stop]
+            value[cells] = joins(value[cells], joined)
+
+
+def _marks(
+    n: int,
+    seed: int,
+) -> np.ndarray:
+    """Return a random number for each node or arc."""
+    return np.random.default_rng(seed).integers(0, 1 << 63, n, dtype=np.uint64)
+
+
+def weight_of(
+    graph: Graph,
+    undecided: Undecided,
+    p: Floats,
+) -> Floats:
+    """Return by scenario the weight of its cells, each times ``p``; added up in order."""
+    weighed = graph.weight[undecided.node] * p
+    return np.asarray(np.bincount(undecided.scenario, weighed, undecided.n), float)

@@ -1,0 +1,68 @@
+"""Settings of engines and kubelets, as rules ask for them: one row for each that is set."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pandas as pd
+
+from assess import reference
+
+GATE = "feature-gates."
+COLUMNS = {
+    "component": "text",
+    "flag": "text",
+    "value": "text",
+    "gate_is_known": "boolean",
+    "cloud": "text",
+}
+_KEPT = ["service_id", "workload_id", "host_id", "version"]
+
+
+def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
+    """Return a row for each setting in a column, beside what runs on its host.
+
+    ``gate_is_known`` is whether the target still knows a feature gate, NA for what is none.
+    """
+    component = "kubelet" if column == "kubelet_flags" else "engine"
+    settings = workloads[column].astype("string").str.split(";")
+    table = workloads[_KEPT].assign(setting=settings, component=component)
+    table = table.explode("setting").dropna(subset="setting")
+    pairs = [setting.strip().partition("=") for setting in table["setting"]]
+    table = table.assign(
+        flag=[name for name, _, _ in pairs],
+        value=[value for _, _, value in pairs],
+    )
+    is_cloud = table["flag"] == "cloud-provider"
+    return table.assign(
+        cloud=table["value"].where(is_cloud, ""),
+        gate_is_known=[_is_known(flag, target) for flag in table["flag"]],
+    )
+
+
+def has_setting(settings: pd.Series, setting: str) -> pd.Series:
+    """Return which rows have a setting; a host whose settings nobody read has none that is known."""
+    padded = ";" + settings.astype("string") + ";"
+    found = padded.str.contains(f";{setting};", regex=False)
+    return found.fillna(value=False).astype(bool)
+
+
+def value_of(settings: pd.Series, flag: str) -> pd.Series:
+    """Return the value of a setting by row; NA where nobody read it."""
+    padded = ";" + settings.astype("string") + ";"
+    return padded.str.extract(f";{flag}=([^;]*);")[0]
+
+
+def _is_known(flag: str, target: str) -> bool | None:
+    """Return whether a target knows a feature gate; None for another setting or an unknown gate."""
+    last = _last_known().get(flag.removeprefix(GATE)) if flag.startswith(GATE) else None
+    there = reference.parse_version(target)
+    if last is None or there is None:
+        return None
+    return there[:2] <= reference.numbers_of(last)
+
+
+@cache
+def _last_known() -> dict[str, str]:
+    """Return the last release that knows each feature gate that is gone."""
+    return {row["gate"]: row["last"] for row in reference.rows("feature_gates")}

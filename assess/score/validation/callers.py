@@ -1,0 +1,213 @@
+"""Who goes down more often than edges say, whatever fails: a second opinion beside the edges.
+
+A page in front of all, or a service that retries, shows it with every element that reaches it, and
+so for an element that never failed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.learning import FAR, Evidence, expit, logit
+from assess.score.blast_radius.topology import Topology
+from assess.score.blast_radius.uncertain import bounded
+from assess.score.blast_radius.undecided import Undecided
+
+ROUNDS = 6  # of Newton's method, each from the last answer
+SPREADS = (0.3, 0.6, 1.2, 2.4)  # standard deviations of services: the likeliest is taken
+MEANS = (0.0, 1.0, 0.0)  # level, weight of the policy's log odds, effect of one more step
+SDS = (1.0, 0.5, 0.5)
+FAULT_SD = 1.0
+PAIRS_MOST = 10_000  # pairs of failure and service; of more, a sample by the seed
+STEPS_MOST = 9
+TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twice
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """By failure and service: what the policy expects along the best way, and the steps of it.
+
+    ``failure, service`` are the pairs that teach: who had data and could be reached.
+    """
+
+    evidence: Evidence
+    log_odds: Floats
+    steps: Floats
+    can: Booleans
+    failure: Integers
+    service: Integers
+
+    @classmethod
+    def of(cls, evidence: Evidence, seed: int) -> Reach:
+        """Find the best ways of all failures at once."""
+        topology = evidence.topology
+        failures = evidence.failures
+        n = len(topology.services)
+        initial = topology.initially_down([f.element for f in failures], "point")
+        steps = _steps(topology, initial)
+        graph = topology.graph("point")
+        ways = Undecided.of(graph, initial, steps < FAR)
+        p = initial.astype("float64")
+        p[ways.scenario, ways.node] = bounded(graph, ways, most=False).p
+        can = (steps < FAR)[:, :n] & ~initial[:, :n]
+        seen = np.reshape([f.seen for f in failures], can.shape).astype(bool)
+        failure, service = np.nonzero(can & seen)
+        if len(failure) > PAIRS_MOST:
+            rng = np.random.default_rng(seed)
+            kept = np.sort(rng.choice(len(failure), PAIRS_MOST, replace=False))
+            failure = failure[kept]
+            service = service[kept]
+        near = np.minimum(steps, STEPS_MOST)[:, :n]
+        return cls(evidence, logit(p[:, :n]), near, can, failure, service)
+
+    def terms(self, failure: Integers, service: Integers) -> Floats:
+        """Return the terms of the regression by pair, without that of the service."""
+        faults = np.eye(len(self.evidence.faults))[self.evidence.fault[failure]]
+        columns = [
+            np.ones(len(failure)),
+            self.log_odds[failure, service],
+            self.steps[failure, service] - 1,
+            *faults.T,
+        ]
+        return np.column_stack(columns)
+
+
+def _steps(topology: Topology, initial: Booleans) -> Floats:
+    """Count by failure and node the steps from what failed by itself, over calls that matter."""
+    matters = (topology.edges["point"] > 0).to_numpy("float64")
+    calls = topology.matrix(matters)
+    steps = np.where(initial, 0.0, float(FAR))
+    front = initial
+    step = 0
+    while front.any():
+        step += 1
+        front = (front.astype("float64") @ calls > 0) & (steps == FAR)
+        steps[front] = step
+    return steps
+
+
+@dataclass(frozen=True, eq=False)
+class Opinion:
+    """The answer of the regression: by term, and by service."""
+
+    terms: Floats
+    service: Floats
+
+    def log_odds(self, reach: Reach, failure: int, by_policy: Floats) -> Floats:
+        """Return by service its log odds to go down in a failure that reaches it.
+
+        By all ways, not by the best alone: without a lesson it is what the policy says.
+        """
+        every = np.arange(len(self.service))
+        terms = reach.terms(np.full(len(every), failure), every)
+        terms[:, 1] = by_policy
+        return np.asarray(terms @ self.terms + self.service)
+
+
+def learn(reach: Reach, kept: Booleans) -> Opinion:
+    """Learn from the failures that are kept.
+
+    Notes
+    -----
+    A logistic regression of who went down: level, weight of the policy's log odds, steps, kind of
+    fault, and one term for each service, all with normal priors; at first the policy is right. The
+    spread of the services is the likeliest one (Laplace's approximation of the evidence).
+    """
+    taught = kept[reach.failure]
+    failure = reach.failure[taught]
+    service = reach.service[taught]
+    failures = reach.evidence.failures
+    fell = np.array([failures[f].down[s] for f, s in zip(failure, service, strict=True)])
+    terms = reach.terms(failure, service)
+    faults_n = terms.shape[1] - len(MEANS)
+    start = Opinion(np.append(MEANS, np.zeros(faults_n)), np.zeros(reach.can.shape[1]))
+    if not len(failure):
+        return start
+    sds = np.append(SDS, np.full(faults_n, FAULT_SD))
+    case = _Case(terms, service, fell.astype("float64"), start.terms, sds**-2)
+    best = start
+    best_evidence = -np.inf
+    answer = start
+    for spread in SPREADS:
+        answer, evidence = case.solve(answer, spread**-2)
+        if evidence > best_evidence:
+            best = answer
+            best_evidence = evidence
+    return best
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """Pairs with their terms, who went down, and the priors of the terms."""
+
+    terms: Floats
+    service: Integers
+    fell: Floats
+    mean: Floats
+    precision: Floats
+
+    def _by_service(self, values: Floats, n: int) -> Floats:
+        return np.asarray(np.bincount(self.service, values, n), float)
+
+    def solve(self, start: Opinion, precision: float) -> tuple[Opinion, float]:
+        """Return the likeliest answer, and the logarithm of its evidence.
+
+        Services are a diagonal block of the second derivatives: they are eliminated first.
+        """
+        n = len(start.service)
+        theta = start.terms
+        own = start.service
+        for _ in range(ROUNDS):
+            p = expit(self.terms @ theta + own[self.service])
+            rest = self.fell - p
+            weight = p * (1 - p)
+            weighed = self.terms * weight[:, None]
+            down = self.terms.T @ rest - self.precision * (theta - self.mean)
+            down_own = self._by_service(rest, n) - precision * own
+            square = self.terms.T @ weighed + np.diag(self.precision)
+            cross = np.array([self._by_service(column, n) for column in weighed.T])
+            diagonal = self._by_service(weight, n) + precision
+            left = square - (cross / diagonal) @ cross.T
+            step = np.linalg.solve(left, down - (cross / diagonal) @ down_own)
+            own = own + (down_own - cross.T @ step) / diagonal
+            theta = theta + step
+        p = np.clip(expit(self.terms @ theta + own[self.service]), 1e-9, 1 - 1e-9)
+        likelihood = np.log(np.where(self.fell > 0, p, 1 - p)).sum()
+        penalty = self.precision @ (theta - self.mean) ** 2 + precision * own @ own
+        width = np.linalg.slogdet(left)[1] + np.log(diagonal / precision).sum()
+        return Opinion(theta, own), float(likelihood - (penalty + width) / 2)
+
+
+def trust(evidence: Evidence, tries: Floats) -> Floats:
+    """Return by service how much the learned edges count: more where its edges were tried often."""
+    topology = evidence.topology
+    n = len(topology.services)
+    edges_n = np.maximum(np.bincount(topology.caller, minlength=n)[:n], 1)
+    tried = np.bincount(topology.caller, tries, n)[:n]
+    return np.asarray(1 + tried / edges_n / TRIALS)
+
+
+def together(
+    reach: Reach,
+    opinion: Opinion,
+    failure: int,
+    voices: Sequence[Floats],
+    trusted: Floats,
+) -> Floats:
+    """Return by service its chance to go down: what several opinions say on average.
+
+    Notes
+    -----
+    The mean of the log odds of ``voices``, which are chances by the policy and by learned edges, and
+    of who went down whatever failed. Equal weights are hard to beat by fitted ones (Bates and
+    Granger 1969); each of the three is the best one in some systems. Learned edges count the more
+    the more often they were tried. What cannot be reached stays as they have it.
+    """
+    by_policy, by_edges = map(logit, voices)
+    whatever = opinion.log_odds(reach, failure, by_policy)
+    mean = (by_policy + trusted * by_edges + whatever) / (2 + trusted)
+    return np.where(reach.can[failure], expit(mean), voices[-1])

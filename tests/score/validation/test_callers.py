@@ -1,0 +1,96 @@
+"""Who goes down whatever fails: the regression, and what it adds for elements that never failed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from failing_fleet import failing_fleet
+from scipy.optimize import minimize
+from simulated_world import average_precisions
+
+from assess.policy.policy import load_policy
+from assess.score.blast_radius.failures import observed_failures
+from assess.score.blast_radius.learning import Evidence, expit, logit
+from assess.score.blast_radius.topology import build_topology
+from assess.score.validation import callers
+from assess.score.validation.callers import Reach, learn, together, trust
+
+POLICY = load_policy()
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    inventory, _ = failing_fleet(3, services=12, times=2)
+    fleet = build_topology(inventory, POLICY)
+    return Evidence.of(fleet, observed_failures(inventory, fleet))
+
+
+def test_it_is_the_likeliest_answer(evidence, monkeypatch):
+    monkeypatch.setattr(callers, "SPREADS", (1.2,))
+    monkeypatch.setattr(callers, "ROUNDS", 30)
+    reach = Reach.of(evidence, 1)
+    found = learn(reach, np.ones(len(evidence.failures), bool))
+    terms = reach.terms(reach.failure, reach.service)
+    down = np.array([f.down for f in evidence.failures])[reach.failure, reach.service]
+    k = terms.shape[1]
+    mean = np.append([0.0, 1.0, 0.0], np.zeros(k - 3))
+    sd = np.append([1.0, 0.5, 0.5], np.ones(k - 3))
+
+    def surprise(x):
+        odds = terms @ x[:k] + x[k:][reach.service]
+        prior = (((x[:k] - mean) / sd) ** 2).sum() + (x[k:] ** 2).sum() / 1.2**2
+        return (np.logaddexp(0, odds) - down * odds).sum() + prior / 2
+
+    start = np.append(mean, np.zeros(12))
+    want = minimize(surprise, start, tol=1e-9).x
+    assert found.terms == pytest.approx(want[:k], abs=1e-3)
+    assert found.service == pytest.approx(want[k:], abs=1e-3)
+
+
+def test_without_a_lesson_it_is_what_the_policy_says(evidence):
+    reach = Reach.of(evidence, 1)
+    n = len(evidence.failures)
+    nothing = learn(reach, np.zeros(n, bool))
+    p = np.linspace(0.1, 0.9, 12)
+    trusted = trust(evidence, np.zeros(len(evidence.topology.edges)))
+    assert together(reach, nothing, 0, (p, p), trusted) == pytest.approx(p)
+
+
+def test_edges_count_more_the_more_often_they_were_tried(evidence):
+    edges = evidence.topology.edges
+    tries = np.full(len(edges), 10.0)
+    trusted = trust(evidence, tries)
+    calls = np.bincount(evidence.topology.caller, minlength=12) > 0
+    assert trusted[calls] == pytest.approx(1 + 10 / 5)
+    reach = Reach.of(evidence, 1)
+    nothing = learn(reach, np.zeros(len(evidence.failures), bool))
+    policy = np.full(12, 0.5)
+    edge = np.full(12, 0.9)
+    can = reach.can[0] & calls
+    found = together(reach, nothing, 0, (policy, edge), trusted)[can]
+    assert found == pytest.approx(expit(np.array([3 * logit(edge)[0] / 5]))[0])
+
+
+def test_a_sample_of_many_pairs_follows_the_seed(evidence, monkeypatch):
+    monkeypatch.setattr(callers, "PAIRS_MOST", 20)
+    first, again, other = (Reach.of(evidence, seed).service for seed in (1, 1, 2))
+    assert len(first) == 20
+    assert first.tolist() == again.tolist()
+    assert first.tolist() != other.tolist()
+
+
+def test_who_shows_everything_is_known_for_elements_that_never_failed():
+    found = [
+        average_precisions(seed, "shown", services=n) for seed, n in ((1, 14), (2, 30))
+    ]
+    for left_out in ("event left out", "element left out"):
+        learned, flat, reach = (
+            np.mean([each[name] for each in found])
+            for name in (
+                f"learned, {left_out}",
+                f"flat p, {left_out}",
+                "all transitive callers",
+            )
+        )
+        assert learned > flat + 0.05
+        assert learned > reach + 0.05

@@ -1,0 +1,121 @@
+"""Stores that operators make: a custom resource is a declared store, and its pods are the same."""
+
+import json
+
+import pytest
+from test_kubernetes import collect
+
+from assess.sources.csv_records import rows
+
+STORES = rows("kubernetes/stores")
+KINDS = {"postgres": "data", "kafka": "queue", "rabbitmq": "queue", "etcd": "discovery"}
+
+
+def nested(path: str, value: object) -> dict:
+    name, _, rest = path.partition(".")
+    return {name: nested(rest, value) if rest else value} if name else {}
+
+
+def store(facts: dict, spec: dict) -> dict:
+    group = facts["group"].split()[0]
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": facts["kind"],
+        "metadata": {"name": "main", "namespace": "shop"},
+        "spec": spec,
+    }
+
+
+def caller(host: str) -> dict:
+    container = {
+        "name": "web",
+        "image": "acme/web:1.2.3",
+        "env": [{"name": "SOME_HOST", "value": host}],
+    }
+    template = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [container]},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"template": template},
+    }
+
+
+def collected(place, *items: dict):
+    listed = {"apiVersion": "v1", "kind": "List", "items": items}
+    (place / "all.json").write_text(json.dumps(listed))
+    return collect(path=str(place / "all.json"))
+
+
+@pytest.mark.parametrize("facts", STORES, ids=lambda row: f"{row['kind']}-{row['group']}")
+def test_a_custom_resource_is_a_store_that_is_called(tmp_path, facts):
+    name = facts["services"].split()[-1].format("main")
+    made = store(facts, nested(facts["replicas"], 2))
+    batch = collected(tmp_path, made, caller(f"{name}.shop.svc:{facts['port']}"))
+    workloads = [w for w in batch.rows["workloads"] if w["name"] == "main"]
+    assert len(workloads) == (2 if facts["replicas"] else 1)
+    (service,) = [s for s in batch.rows["services"] if s["names"][0].name == "main"]
+    assert service["stateful"] is True
+    (edge,) = batch.rows["dependencies"]
+    assert (edge["src"].name, edge["dst"].name) == ("web", "main")
+    assert edge["kind"] in ("data", "queue", "discovery")
+    assert edge["kind"] == KINDS.get(facts["store"], edge["kind"])
+
+
+def test_what_the_resource_does_not_say_of_its_pods_is_unknown(tmp_path):
+    (facts,) = [row for row in STORES if row["group"] == "postgresql.cnpg.io"]
+    spec = {
+        "instances": 3,
+        "imageName": "ghcr.io/cloudnative-pg/postgresql:16.4",
+        "resources": {"limits": {"memory": "1Gi"}},
+    }
+    batch = collected(tmp_path, store(facts, spec))
+    row = batch.rows["workloads"][0]
+    assert (row["tag"], row["memory_limit_bytes"], row["state"]) == (
+        "16.4",
+        1 << 30,
+        "declared",
+    )
+    unknown = ("privileged", "host_network", "env_names_n", "memory_unlimited")
+    assert {row[name] for name in unknown} == {None}
+    (service,) = batch.rows["services"]
+    assert service["secrets_in_image"] is None
+    assert service["health_checked"] is None
+
+
+def test_pods_of_a_resource_that_is_listed_too_are_its_replicas(tmp_path):
+    (facts,) = [row for row in STORES if row["group"] == "postgresql.cnpg.io"]
+    owner = {"kind": "Cluster", "name": "main", "controller": True}
+    container = {"name": "postgres", "image": "ghcr.io/cloudnative-pg/postgresql:16.4"}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "main-1",
+            "namespace": "shop",
+            "ownerReferences": [owner],
+        },
+        "spec": {"containers": [container]},
+        "status": {"phase": "Running"},
+    }
+    batch = collected(tmp_path, store(facts, {"instances": 3}), pod)
+    (row,) = batch.rows["workloads"]
+    assert row["name"] == "main-1"
+    assert len(batch.rows["services"]) == 1
+
+
+def test_a_stateful_set_of_the_same_name_stands_for_itself(tmp_path):
+    (facts,) = [row for row in STORES if row["group"] == "acid.zalan.do"]
+    made = caller("x") | {"kind": "StatefulSet"}
+    made["metadata"] = {"name": "main", "namespace": "shop"}
+    batch = collected(tmp_path, store(facts, {"numberOfInstances": 2}), made)
+    assert [row["source_kind"] for row in batch.rows["workloads"]] == ["statefulset"]
+
+
+def test_a_kind_of_another_group_is_no_store(tmp_path):
+    facts = {"kind": "Cluster", "group": "cluster.x-k8s.io"}
+    batch = collected(tmp_path, store(facts, {"instances": 3}))
+    assert batch.rows["workloads"] == []
