@@ -162,7 +162,9 @@ def test_a_size_in_the_units_of_its_platform(case, tmp_path):
     (tmp_path / "dump").mkdir()
     entries = payload if isinstance(payload, list) else [payload]
     for number, entry in enumerate(entries):
-        (tmp_path / f"dump/describe-task-definition-{number}.json").write_text(json.dumps(entry))
+        (tmp_path / f"dump/describe-task-definition-{number}.json").write_text(
+            json.dumps(entry)
+        )
     path = "dump/describe-task-definition-0.json" if source is ComposeSource else "dump"
     batch = source().collect({"path": path}, tmp_path, Deadline(20))
     (row,) = batch.rows["workloads"]

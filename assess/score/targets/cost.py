@@ -24,6 +24,11 @@ MEMORY = (
     "memory_request_bytes",
     "memory_limit_bytes",
 )
+PEAKS = {
+    "cpu_p95": "cpu_peak",
+    "memory_p95_bytes": "memory_peak_bytes",
+}
+FULL_HOURS = 24  # nights and days differ
 FACTS = {
     "cpu": "its CPU (workloads.cpu_request, cpu_p95 or cpu_limit)",
     "memory": "its memory (workloads.memory_request_bytes, memory_p95_bytes or memory_limit_bytes)",
@@ -48,7 +53,7 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     live = live[is_lasting.fillna(value=True).astype(bool)]
     found = {}
     for name, columns, unit in (("cpu", CPU, 1), ("memory", MEMORY, GIB)):
-        values = live[list(columns)].astype("Float64") / unit
+        values = _measures(live, columns) / unit
         first = values.bfill(axis=1).iloc[:, 0]
         ends = {"": first, "_lo": values.min(axis=1), "_hi": values.max(axis=1)}
         for end, cells in ends.items():
@@ -59,6 +64,20 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     unknown = rows.set_index("service_id").isna().groupby(level=0).any()
     replicas = _replicas(live)
     return whole.mask(unknown).div(replicas, axis=0).astype("Float64")
+
+
+def _measures(
+    live: pd.DataFrame,
+    columns: tuple[str, ...],
+) -> pd.DataFrame:
+    """Return what tells a size, the best first; a look of less than a day is worth least."""
+    observed = columns[0]
+    values = live[list(columns)].astype("Float64")
+    is_brief = live["usage_window_hours"].lt(FULL_HOURS).fillna(value=False)
+    brief = values[observed].where(is_brief)
+    values[observed] = values[observed].mask(is_brief)
+    peak = live[PEAKS[observed]].astype("Float64")
+    return values.assign(brief=brief, peak=peak)
 
 
 def _replicas(live: pd.DataFrame) -> pd.Series:
