@@ -37,7 +37,7 @@ ROWS_SHOWN = 20
 DECIMALS = 2
 MOST_DECIMALS = 6
 GAP = "  "
-NARROW = 12  # characters of a column of text that wraps
+NARROW = 8  # characters of a column of text that wraps
 STYLE = (
     "<style>.assess td,.assess th{text-align:right;vertical-align:top;max-width:36em}"
     ".assess .t{text-align:left!important}</style>"

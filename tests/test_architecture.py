@@ -138,7 +138,7 @@ BUDGETS = {
     "sources/builds": 420,
     "sources/compose": 850,
     "sources/deploys": 450,
-    "sources/docker": 1540,
+    "sources/docker": 1560,
     "sources/edges": 640,
     "sources/ec2": 415,
     "sources/ecr": 620,
@@ -148,7 +148,7 @@ BUDGETS = {
     "sources/hosts": 960,
     "sources/incidents": 1250,
     "sources/joining": 1050,
-    "sources/kubernetes": 1680,
+    "sources/kubernetes": 1730,
     "sources/managed": 1000,
     "sources/marathon": 620,
     "sources/nomad": 600,
@@ -174,7 +174,7 @@ BUDGETS = {
     "score/targets": 750,
     "score/what_next": 1400,
     "figures": 1400,
-    "report": 2420,  # a first screen, and records as pages
+    "report": 2480,  # a first screen, and records as pages
     "report/explorer": 480,
     "cli": 2070,
     "notebooks": 500,
@@ -183,8 +183,8 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 60_000
-MAX_FILES = 280
+MAX_PACKAGE_LINES = 61_000
+MAX_FILES = 290
 MAX_TOKENS_A_CODE_LINE = 9.25
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

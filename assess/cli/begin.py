@@ -22,7 +22,7 @@ from assess.cli.command import (
     records,
     snapshot,
 )
-from assess.cli.messages import note
+from assess.cli.messages import next_step, note
 from assess.errors import AssessError
 from assess.writing import write_beside
 
@@ -86,7 +86,7 @@ def init(directory: Path) -> None:
     seen = ", ".join(dict.fromkeys(str(table["type"]) for _, table in tables))
     note(f"found: {seen or 'nothing to read; name your sources in assess.toml'}")
     change = "" if directory == Path() else f"cd {directory} && "
-    note(f"next: {change}assess doctor")
+    next_step(f"{change}assess doctor")
 
 
 def _configuration(tables: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
@@ -234,6 +234,7 @@ def questions(
     out.table(shown, document, empty="nothing that is unknown decides anything")
     if out.file:
         note('fill in `answer`, then name the file: type = "answers", format = "csv"')
+        next_step("assess report")
 
 
 def _blank(table: pd.DataFrame) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assess.cli.command import FILE, Command, Output, output_options, together
-from assess.cli.messages import QUIET, level, note, progress, say
+from assess.cli.messages import QUIET, level, next_step, note, progress, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,8 +140,10 @@ def _save(inventory: Inventory, place: str | None, *, is_replacing: bool) -> Non
     _show_gaps(inventory["coverage"])
     day = f"{inventory.snapshot_at:%Y-%m-%d}"
     target = place or str(SNAPSHOTS / day)
-    click.echo(_write(inventory, target, is_replacing=is_replacing))
+    written = _write(inventory, target, is_replacing=is_replacing)
+    click.echo(written)
     _show_counts(inventory)
+    next_step(f"assess coverage {written}")
 
 
 def _write(inventory: Inventory, place: str, *, is_replacing: bool) -> str:
@@ -208,6 +210,7 @@ def doctor(
     )
     out.table(calls[["source", "scope", "call", "status", "rows", "error_class", "hint"]])
     gaps = calls[~calls["status"].isin(["ok", "empty", "not_configured"])]
+    next_step("assess collect")
     if len(gaps):
         say("warning", f"{len(gaps)} of {len(calls)} calls fail")
         click.get_current_context().exit(UNDER_LIMIT)

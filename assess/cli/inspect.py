@@ -15,6 +15,7 @@ from assess.cli.command import (
     records,
     snapshot,
 )
+from assess.cli.messages import next_step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,10 +38,10 @@ COVERAGE_SHOWN = [
 @click.command(
     cls=Command,
     examples=[
-        "assess show data/sample/2026Q3",
-        "assess show data/sample/2026Q3 engines --columns host_id,version,storage_driver",
-        "assess show data/sample/2026Q3 workloads --where 'restarts_n > 3' --json",
-        "assess show data/sample/2026Q3 cleanup",
+        "assess show sample",
+        "assess show sample engines --columns host_id,version,storage_driver",
+        "assess show sample workloads --where 'restarts_n > 3' --json",
+        "assess show sample cleanup",
     ],
 )
 @snapshot
@@ -151,7 +152,7 @@ def validate(snapshot: str, *, out: Output) -> None:
         raise click.ClickException(f"{snapshot} has {len(problems)} problems")
 
 
-@click.command(cls=Command, examples=["assess coverage data/sample/2026Q3"])
+@click.command(cls=Command, examples=["assess coverage sample"])
 @snapshot
 @output_options
 def coverage(snapshot: str, *, out: Output) -> None:
@@ -166,11 +167,10 @@ def coverage(snapshot: str, *, out: Output) -> None:
     rows = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}
     empty = "this snapshot has no coverage frame"
     out.table(table if full else table[COVERAGE_SHOWN], rows, empty=empty)
+    next_step(f"assess questions {snapshot} -o questions.csv")
 
 
-@click.command(
-    cls=Command, examples=["assess diff data/sample/2026Q2 data/sample/2026Q3"]
-)
+@click.command(cls=Command, examples=["assess diff sample:2026Q2 sample"])
 @click.argument("earlier", type=SNAPSHOT)
 @click.argument("later", type=SNAPSHOT)
 @output_options

@@ -68,6 +68,11 @@ def note(text: str) -> None:
         click.echo(clean(text), err=True)
 
 
+def next_step(command: str) -> None:
+    """Name the command that follows in the first hour."""
+    note(f"next: {command}")
+
+
 def progress(*, patience: float = 0.0) -> Callable[[str, int, int], None] | None:
     """Return a function that draws a progress bar; None if stderr is no terminal.
 

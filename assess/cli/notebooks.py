@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from assess.cli.command import Command, Output, output_options
-from assess.cli.messages import QUIET, level, note, verbosity
+from assess.cli.messages import QUIET, level, next_step, note, verbosity
 
 selection = click.argument("notebook", nargs=-1)
 
@@ -119,7 +119,7 @@ def copy(directory: Path) -> None:
         click.echo(path)
     if kept:
         note(f"{len(kept)} notebooks were there and are kept")
-    note(f"open them with: jupyter lab {directory}")
+    next_step(f"jupyter lab {directory}")
 
 
 @notebooks.command(cls=Command, examples=["assess notebooks check"])

@@ -16,7 +16,7 @@ from assess.cli.command import (
     previous_option,
     read_policy,
 )
-from assess.cli.messages import note
+from assess.cli.messages import next_step, note
 from assess.errors import AssessError
 from assess.writing import write_beside
 
@@ -39,7 +39,7 @@ REPORTS = Path("reports")
     examples=[
         "assess report",
         "assess report data/snapshots/2026Q4 -o reports/2026Q4",
-        "assess report data/sample/2026Q3 --previous data/sample/2026Q2 --target 29",
+        "assess report sample --previous sample:2026Q2 --target 29",
         "assess report --pdf --appendix results",
     ],
 )
@@ -116,6 +116,8 @@ def report(
         file = place / "report.pdf"
         write_beside(file, made.to_pdf(parts))
         click.echo(file)
+    is_there = Path("notebooks").is_dir()
+    next_step("jupyter lab notebooks" if is_there else "assess notebooks copy")
 
 
 def _notebooks(

@@ -50,14 +50,14 @@ NAMED = 5
     cls=Command,
     works=True,
     examples=[
-        "assess score data/sample/2026Q3 what-next",
-        "assess score data/sample/2026Q3 readiness --previous data/sample/2026Q2",
-        "assess score data/sample/2026Q3 blast-radius --json",
+        "assess score sample what-next",
+        "assess score sample readiness --previous sample:2026Q2",
+        "assess score sample blast-radius --json",
         "assess score sample upgrade-churn --target docker:29",
         "assess score sample upgrade-churn --by 2026-12-31 --json",
-        "assess score data/sample/2026Q3 claims",
-        "assess score data/sample/2026Q3 backtest --previous data/sample/2026Q2",
-        "assess score data/sample/2026Q3 experiments",
+        "assess score sample claims",
+        "assess score sample backtest --previous sample:2026Q2",
+        "assess score sample experiments",
     ],
 )
 @snapshot
@@ -144,8 +144,8 @@ def _assessment(
     cls=Command,
     works=True,
     examples=[
-        "assess explain data/sample/2026Q3 checkout",
-        "assess explain data/sample/2026Q3 checkout --element host:app-3",
+        "assess explain sample checkout",
+        "assess explain sample checkout --element host:app-3",
     ],
 )
 @snapshot
@@ -311,10 +311,10 @@ def record(
     cls=Command,
     works=True,
     examples=[
-        "assess check data/sample/2026Q3 --min-readiness 40",
+        "assess check sample --min-readiness 40",
         "assess check data/snapshots@2026-09-30 --min-coverage .6 --max-open-gates 0",
-        "assess check data/sample/2026Q3 --service billing --min-readiness 60",
-        "assess check data/sample/2026Q3 --no-breaks --target docker:29",
+        "assess check sample --service checkout --min-readiness 60",
+        "assess check sample --no-breaks --target docker:29",
     ],
 )
 @snapshot

@@ -21,7 +21,9 @@ def store() -> None:
     """List, verify or thin out the snapshots of a STORE; the default is data/snapshots."""
 
 
-@store.command(cls=Command, examples=["assess store ls", "assess store ls data/sample"])
+@store.command(
+    cls=Command, examples=["assess store ls", "assess store ls data/snapshots"]
+)
 @directory
 @output_options
 def ls(store: Path, *, out: Output) -> None:
@@ -31,7 +33,7 @@ def ls(store: Path, *, out: Output) -> None:
     out.table(stores.listing(store), empty=f"{store} holds no snapshot")
 
 
-@store.command(cls=Command, examples=["assess store verify data/sample"])
+@store.command(cls=Command, examples=["assess store verify data/snapshots"])
 @directory
 @output_options
 def verify(store: Path, *, out: Output) -> None:
@@ -51,7 +53,7 @@ def verify(store: Path, *, out: Output) -> None:
 @store.command(
     cls=Command,
     examples=[
-        "assess store prune data/sample",
+        "assess store prune data/snapshots",
         "assess store prune --older-than 30 --yes",
     ],
 )

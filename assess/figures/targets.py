@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from assess.figures.rows import message, named_rows
-from assess.figures.style import BANDS, INK, ROWS_SHOWN, style
+from assess.figures.style import BANDS, INK, ROWS_SHOWN, Band, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,9 +42,10 @@ def targets_data(result: Result) -> pd.DataFrame:
         ["service_id", "target", "verdict", "blockers", "dominated"]
     ]
     table["band"] = table["verdict"].map(BAND_OF)
-    first = table["blockers"].str.extract(r"^(?:not known: )?([\w-]+)")[0].fillna("")
-    is_code = first.str.match(r"G\d+$") | first.str.contains("-")
-    table["code"] = first.where(is_code & (first.str.len() <= CODE_LENGTH), "")
+    # "G1 it is …" names a gate, "host-network: it uses …" a refusal
+    first = table["blockers"].str.extract(r"^(G\d+(?= )|[\w-]+(?=: ))")[0].fillna("")
+    is_long = first.str.len() > CODE_LENGTH
+    table["code"] = first.mask(is_long, first.str[: CODE_LENGTH - 1] + "…")
     apart = table.groupby("service_id")["verdict"].transform("nunique")
     order = table.assign(same=apart.eq(1), at=range(len(table)))
     order = order.sort_values(["same", "service_id", "at"], kind="stable")
@@ -74,26 +75,32 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
     names = table["service_id"].drop_duplicates()
     shown = names.head(ROWS_SHOWN)
     columns = list(table["target"].drop_duplicates())
-    rows = {name: y for y, name in enumerate(shown)}
+    cells = table[table["service_id"].isin(shown)]
+    marks = cells.assign(
+        x=cells["target"].map(columns.index),
+        y=cells["service_id"].map({name: y for y, name in enumerate(shown)}),
+        # what fits and is beaten by another target is hollow
+        is_hollow=cells["verdict"].eq("fits") & cells["dominated"],
+    )
     with style():
         ax = named_rows(ax, shown.reset_index(drop=True), len(names))
         ax.set_xlim(-0.5, len(columns) - 0.5)
-        for cell in table[table["service_id"].isin(shown)].itertuples():
-            _mark(ax, columns.index(cell.target), rows[cell.service_id], cell)
+        for (name, is_hollow), alike in marks.groupby(["band", "is_hollow"]):
+            _draw_marks(ax, alike, BANDS[name], is_hollow=is_hollow)
+        for cell in marks[marks["code"].ne("")].itertuples():
+            at = (cell.x - 0.08, cell.y)
+            ax.annotate(cell.code, at, color=INK, va="center", fontsize=7)
         ax.set_xticks(range(len(columns)), columns, rotation=25, ha="right")
         ax.set_title(TITLE, loc="left")
         ax.set_xlabel(_legend(len(names)))
     return ax
 
 
-def _mark(ax: Axes, x: int, y: int, cell: object) -> None:
-    """Draw one verdict: a shape and, beside it, a code; hollow where it is dominated."""
-    band = BANDS[cell.band]  # type: ignore[attr-defined]
-    is_beaten = cell.verdict == "fits" and cell.dominated  # type: ignore[attr-defined]
-    face = "none" if is_beaten else band.colour
-    ax.scatter([x - 0.2], [y], marker=band.marker, s=46, c=face, edgecolors=band.ink)
-    code = cell.code  # type: ignore[attr-defined]
-    ax.annotate(code, (x - 0.08, y), color=INK, va="center", fontsize=7)
+def _draw_marks(ax: Axes, cells: pd.DataFrame, band: Band, *, is_hollow: bool) -> None:
+    """Draw all cells of one verdict: a shape of its own, so that it needs no colour."""
+    face = "none" if is_hollow else band.colour
+    place = (cells["x"] - 0.2, cells["y"])
+    ax.scatter(*place, marker=band.marker, s=46, c=face, edgecolors=band.ink)
 
 
 def _legend(services_n: int) -> str:

@@ -14,20 +14,10 @@ Table = Mapping[str, Any]
 
 STAY = "stay"  # where a service is today; always one of the targets
 PRICES = ("vcpu_hour", "gib_hour", "service_month")
-_LANDINGS = (
-    "hosts",
-    "cluster",
-    "auto-scaling-group",
-    "new-hosts",
-)
+_LANDINGS = ("hosts", "cluster", "auto-scaling-group", "new-hosts")
 _PATCHED_BY = ("us", "provider")
 _ARCHS = ("", "amd64", "arm64")
-RUNTIMES = (
-    "docker",
-    "containerd",
-    "cri-o",
-    "podman",
-)
+RUNTIMES = ("docker", "containerd", "cri-o", "podman")
 # an example of a row, and what a row has that leaves something out
 TARGET = {
     "id": "",
@@ -101,10 +91,7 @@ def complete(row: Table) -> dict[str, Any]:
     return {**usual, **named, **row}
 
 
-def default_of(
-    targets: Iterable[Table],
-    wanted: str = "",
-) -> dict[str, Any]:
+def default_of(targets: Iterable[Table], wanted: str = "") -> dict[str, Any]:
     """Return the default target as ``[target]`` has it.
 
     It is the wanted one, else the last that is marked, else the first.
@@ -147,10 +134,7 @@ def target_problems(values: Table) -> Iterator[str]:
     yield from _default_problems(values["target"], values)
 
 
-def _row_problems(
-    row: Table,
-    refusals: list[str],
-) -> Iterator[str]:
+def _row_problems(row: Table, refusals: list[str]) -> Iterator[str]:
     words = {
         "platform": list(platforms()),
         "runtime": ["", "none", *RUNTIMES],
@@ -172,10 +156,7 @@ def _row_problems(
             yield f"{key} is {number}: a number >= 0 is expected"
 
 
-def _default_problems(
-    target: Table,
-    values: Table,
-) -> Iterator[str]:
+def _default_problems(target: Table, values: Table) -> Iterator[str]:
     """List what is wrong with ``[target]``, the default of a move."""
     orchestrators = {own["orchestrator"] for own in platforms().values()}
     orchestrators |= set(values["evidence"]["orchestrators"])
@@ -191,10 +172,7 @@ def _default_problems(
         yield f"target.{problem}"
 
 
-def _word_problems(
-    row: Table,
-    words: Mapping[str, list[str]],
-) -> Iterator[str]:
+def _word_problems(row: Table, words: Mapping[str, list[str]]) -> Iterator[str]:
     for key, known in words.items():
         word = row.get(key, known[0])
         if word not in known:

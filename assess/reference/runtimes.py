@@ -126,10 +126,7 @@ def runtime_line(node: Node) -> tuple[str | None, str | None]:
 
 
 @lru_cache(maxsize=4096)
-def runtime_support(
-    node: Node,
-    at: pd.Timestamp,
-) -> Support:
+def runtime_support(node: Node, at: pd.Timestamp) -> Support:
     """Return how long the runtime of a node is supported; of several calendars the worst counts."""
     platform = platform_of(node)
     product, version = runtime_line(node)
@@ -145,10 +142,7 @@ def runtime_support(
     return _worst(own, _kubelet(node, platform, own.line, at))
 
 
-def _dockershim(
-    node: Node,
-    at: pd.Timestamp,
-) -> Support | None:
+def _dockershim(node: Node, at: pd.Timestamp) -> Support | None:
     """Return the support of a kubelet that reaches docker through its own dockershim."""
     numbers = parse_version(node.kubelet)
     if node.runtime != ENGINE or numbers is None or numbers >= NO_DOCKERSHIM:
@@ -174,19 +168,13 @@ def _kubelet(
     return support._replace(basis=f"{named}: {support.basis}")
 
 
-def worst_node(
-    nodes: Sequence[Node],
-    at: pd.Timestamp,
-) -> Node:
+def worst_node(nodes: Sequence[Node], at: pd.Timestamp) -> Node:
     """Return the node whose runtime is supported worst, or ends first."""
     return min(nodes, key=lambda node: _order(runtime_support(node, at)))
 
 
 @lru_cache(maxsize=4096)
-def lines_behind(
-    product: str | None,
-    version: str | None,
-) -> int | None:
+def lines_behind(product: str | None, version: str | None) -> int | None:
     """Count the lines of a product that are newer than a version's; None where it is unknown."""
     lines = line_names(product)
     line = line_of(product, version)
@@ -195,10 +183,7 @@ def lines_behind(
     return sum(numbers_of(name) > numbers_of(line) for name in lines)
 
 
-def _worst(
-    first: Support,
-    second: Support | None,
-) -> Support:
+def _worst(first: Support, second: Support | None) -> Support:
     """Return the support that is worse, or ends first."""
     if second is None:
         return first
@@ -211,10 +196,7 @@ def _order(support: Support) -> tuple[int, pd.Timestamp]:
 
 
 @lru_cache(maxsize=4096)
-def node_system_support(
-    node: Node,
-    at: pd.Timestamp,
-) -> Support:
+def node_system_support(node: Node, at: pd.Timestamp) -> Support:
     """Return the support of the system of a node, by its own calendar or that of its cluster."""
     if is_managed(node):
         return Support("supported", None, None, None, MANAGED)
@@ -236,11 +218,7 @@ def _followed() -> dict[str, str]:
 
 
 @lru_cache(maxsize=4096)
-def node_driver_runs(
-    node: Node,
-    driver: str | None,
-    target: str,
-) -> bool | None:
+def node_driver_runs(node: Node, driver: str | None, target: str) -> bool | None:
     """Return whether the newest line of its runtime has a node's storage driver.
 
     ``target`` is the version of docker to go to.

@@ -16,15 +16,15 @@ HOURS = Column("churn_hours_per_year", "Hours per year", "interval", 1)
 
 
 FULL = 200  # services with a full card; the cards of the others have only the reason
-WORDS = {
-    "fail": "fails",
-    "unknown": "unknown",
-    "conflict": "disputed",
-    "partial": "in part",
+HEADINGS = {
+    "fail": "Checks that fail",
+    "partial": "Checks that pass in part",
+    "unknown": "Checks that are unknown",
+    "conflict": "Checks that are disputed",
 }
 BAND_OF_STATE = {"fail": "blocked", "partial": "conditional", "waived": "conditional"}
 STOPS = ("fail", "unknown")
-LISTED = 15
+LISTED = 8  # the explorer lists all
 FULL_POINTS = 99.5  # is shown as 100
 
 
@@ -75,7 +75,7 @@ def card(row: dict[str, Any], scores: Assessment, *, is_full: bool = True) -> Ca
             "Readiness by dimension, in points (the others: 100)": _dimensions(
                 service_id, scores
             ),
-            "Checks that fail or are unknown": _checks(service_id, scores),
+            **_checks(service_id, scores),
         }
     return Card(anchor(service_id), service_id, label, band_of(label), line, lists)
 
@@ -109,19 +109,20 @@ def _dimensions(service_id: str, scores: Assessment) -> list[Item]:
 _POINTS = Column("p", "Points", "interval", top=100)
 
 
-def _checks(service_id: str, scores: Assessment) -> list[Item]:
+def _checks(service_id: str, scores: Assessment) -> dict[str, list[Item]]:
+    """List open checks by their state: a heading for each is shorter than a word for each."""
     atoms = scores.rows_of("atoms", service_id)
     text_of = questions(scores)
-    items = []
+    groups: dict[str, list[Item]] = {}
     for atom in atoms[:LISTED]:
         check = atom["check"]
-        state = atom["state"]
-        band = BANDS[BAND_OF_STATE.get(state, "unknown")]
-        items.append(Item(f"{text_of[check]} ({check})", WORDS[state], band))
+        items = groups.setdefault(HEADINGS[atom["state"]], [])
+        items.append(Item(f"{text_of[check]} ({check})"))
     rest = len(atoms) - LISTED
     if rest > 0:
-        items.append(Item(f"and {rest} more: `assess explain` lists all"))
-    return items
+        more = Item(f"and {rest} more: the explorer and `assess explain` list all")
+        groups[list(groups)[-1]].append(more)
+    return groups
 
 
 def facts(row: dict[str, Any], scores: Assessment) -> list[str]:

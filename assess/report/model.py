@@ -10,6 +10,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
+from pandas.api.types import is_bool
 
 from assess import figures
 from assess.errors import AssessError
@@ -17,7 +18,7 @@ from assess.figures import BANDS, Band, band_of
 from assess.score.assessment import Assessment
 from assess.score.result import Result
 from assess.score.what_next.labels import LABELS
-from assess.words import UNKNOWN, is_unknown, number, plain, share
+from assess.words import UNKNOWN, is_unknown, number, plain, share, word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -220,7 +221,7 @@ def cell(row: dict[str, Any], column: Column) -> Cell:
         return _interval(row, column)
     if is_unknown(value):
         return Cell(column.absent, "")
-    text = str(value)
+    text = word(value) if is_bool(value) else str(value)
     if column.kind == "label":
         return _label(text, column)
     if column.kind == "name":

@@ -275,14 +275,14 @@ def _options(row: dict[str, Any], scores: Assessment, most: int) -> list[Option]
         f"{_end_of_life(row['churn_days_to_eol'])}."
     )
     first = _first_step(row)
-    if not _is_inside(row):
-        is_barred = row["label"] == "NEVER"
-        moves = [] if is_barred else _moves(row["service_id"], scores, min(most, MOVES))
-        return [*first, *moves, ("Leave it where it is.", stay)]
     if row["label"] == "PULL BACK":
         forbidden = "A gate forbids containers for it."
         return [("Pull it back to hosts.", forbidden), ("Keep it until then.", stay)]
-    return [*first, ("Keep it in containers as it is.", stay)]
+    is_barred = row["label"] == "NEVER"
+    moves = [] if is_barred else _moves(row["service_id"], scores, min(most, MOVES))
+    if _is_inside(row):
+        return [*first, ("Keep it in containers as it is.", stay), *moves]
+    return [*first, *moves, ("Leave it where it is.", stay)]
 
 
 def _first_step(row: dict[str, Any]) -> list[Option]:
@@ -304,10 +304,9 @@ def _moves(service_id: str, scores: Assessment, most: int) -> list[Option]:
     result = scores.targets
     titles = result.details["targets"].set_index("id")["title"]
     table_of = result.frame.loc[service_id]
-    table = table_of.drop(index=STAY)
-    open_ones = table[table["verdict"].isin(POSSIBLE) & ~table["dominated"]]
-    order = open_ones.assign(rank=open_ones["verdict"].map(POSSIBLE.index))
-    order = order.sort_values("rank", kind="stable").head(most)
+    options = result.options()
+    mine = options[options.index.get_level_values("service_id") == service_id]
+    order = mine.droplevel("service_id").drop(index=STAY, errors="ignore").head(most)
     today = cell(dict(table_of.loc[STAY]), _HOURS).text if STAY in table_of.index else ""
     found = []
     for target, cells in order.iterrows():
@@ -339,7 +338,6 @@ _HOURS = Column("hours_per_year", "", "interval", 0)
 _COST = Column("cost_per_month", "", "interval", 0)
 _EFFORT = Column("effort_hours", "", "number")
 _MOVE = Column("delta", "", "interval", 1, 100, is_signed=True)
-POSSIBLE = ["fits", "after fixes"]
 _MINUTES = Column("blast_expected_minutes_per_year", "", "interval")
 _FAILURES = Column("churn_failures_per_year", "", "interval", 2)
 

@@ -8,6 +8,7 @@ from assess import figures
 from assess.report.first_screen import answers
 from assess.report.model import Column, Part, Pictures, Section, Table, kinds_shown
 from assess.score.assessment import Assessment
+from assess.score.result import Result
 
 NAME = Column("service_id", "Service", "name")
 LABEL = Column("label", "Label", "label")
@@ -235,8 +236,25 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
             fold="Days to the end of support",
         ),
         Table(
+            "calendar",
+            "Announced for the next four quarters",
+            _CALENDAR,
+            churn.details["calendar"],
+            empty="Nothing that is announced for the next four quarters touches this fleet.",
+            **FOLDED,
+        ),
+        Table(
+            "remedies",
+            "What to do before the upgrade, most workloads first",
+            _REMEDIES,
+            churn.details["remedies"],
+            _unknown_breaks(churn),
+            empty="No change up to the target version affects anything seen in use.",
+            **FOLDED,
+        ),
+        Table(
             "breaking",
-            "What the way to the target breaks, and what it may break",
+            "What the way to the target breaks where, and what it may break",
             _BREAKING,
             breaking,
             empty="No change up to the target version affects anything seen in use.",
@@ -246,6 +264,38 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
     return Section("upgrade-churn", "Upgrade churn and clocks", [text], parts)
 
 
+def _unknown_breaks(churn: Result) -> str:
+    """Return how many services may break since a fact is unknown, and how many nobody can judge."""
+    may_n = int(churn.frame["breaking_unknown_n"].gt(0).sum())
+    blind_n = int(churn.frame["breaking_n"].isna().sum())
+    return (
+        f"Nobody knows a fact that decides for {may_n} services: they may break. "
+        f"Of {blind_n} services nobody knows what runs them."
+    )
+
+
+_CALENDAR = [
+    Column("quarter", "Quarter"),
+    Column("day", "Day"),
+    Column("kind", "Kind"),
+    Column("what", "What"),
+    Column("services_n", "Services", "number"),
+    Column("services", "Which"),
+    Column("remedy", "Remedy"),
+    Column("source", "Source"),
+]
+_REMEDIES = [
+    Column("remedy", "Remedy"),
+    Column("certainty", "Breaks"),
+    Column("moment", "When"),
+    Column("what", "What"),
+    Column("workloads_n", "Workloads", "number"),
+    Column("hosts_n", "Hosts", "number"),
+    Column("teams", "Teams"),
+    Column("services", "Services"),
+    Column("change", "Change"),
+    Column("source", "Source"),
+]
 _SHOWN_OF_BREAKS = ["service_id", "host_id", "change", "certainty", "what"]
 _BREAKING = [
     NAME,
@@ -256,6 +306,7 @@ _BREAKING = [
     Column("why", "Why"),
     Column("remedy", "Remedy"),
     Column("change", "Change"),
+    Column("source", "Source"),
 ]
 _CHURN = [
     NAME,
@@ -270,8 +321,7 @@ _CHURN = [
 
 def targets(scores: Assessment, pictures: Pictures) -> Section:
     """Return the section on where each service could run."""
-    frame = scores.targets.frame.reset_index()
-    fits = frame[frame["verdict"].eq("fits") & ~frame["dominated"]]
+    result = scores.targets
     text = (
         "Every service on every target of the policy: what the target refuses, the gates as they "
         "would be there, the hours of upgrades that are ours, the change of the blast radius, and "
@@ -284,22 +334,44 @@ def targets(scores: Assessment, pictures: Pictures) -> Section:
             fold="Every service on every target",
         ),
         Table(
+            "targets-what",
+            "What each target is",
+            _WHAT_TARGETS_ARE,
+            result.details["targets"],
+            **FOLDED,
+        ),
+        Table(
             "targets-open",
-            "Targets that fit and that no other target beats",
-            _TARGETS,
-            fits,
+            "Options: targets that no other target beats",
+            _EVERY_TARGET[:-1],
+            result.options().reset_index(),
             note=_TARGETS_NOTE,
             empty="No service fits anywhere yet.",
             **FOLDED,
         ),
-        Table("targets-table", "Every target", _EVERY_TARGET, frame, **FOLDED),
+        Table(
+            "targets-table",
+            "Every target",
+            _EVERY_TARGET,
+            result.frame.reset_index(),
+            **FOLDED,
+        ),
     ]
     return Section("targets", "Where to: targets compared", [text], parts)
 
 
+_WHAT_TARGETS_ARE = [
+    Column("id", "Target"),
+    Column("title", "What it is"),
+    Column("runs_on", "Lines whose support counts"),
+    Column("patched_by", "Who patches its hosts"),
+    Column("self_heal", "Heals itself"),
+    Column("replicas", "Replicas, at least", "number"),
+    Column("zones", "Zones", "number"),
+    Column("refuses", "What it refuses", absent="nothing"),
+    Column("prices", "Your prices"),
+]
 _TARGETS = [
-    NAME,
-    Column("target", "Target"),
     Column("readiness", "Readiness there", "interval", 0),
     Column("hours_per_year", "Upgrade hours per year", "interval", 1),
     Column("delta", "Change by the move (% points)", "interval", 1, 100, is_signed=True),
@@ -315,6 +387,6 @@ _EVERY_TARGET = [
     Column("target", "Target"),
     Column("verdict", "Verdict"),
     Column("blockers", "In the way", absent="nothing"),
-    *_TARGETS[2:],
+    *_TARGETS,
     Column("dominated", "Beaten"),
 ]

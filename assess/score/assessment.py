@@ -22,9 +22,11 @@ from assess.score.backtest.backtest import Backtest, backtest
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.result import BlastRadius
 from assess.score.claims import Claims, measure_claims
+from assess.score.evidence import Evidence
+from assess.score.evidence.tables import gather
 from assess.score.experiments import Experiments, measure_experiments
 from assess.score.incidents.exposure import Exposure, exposure
-from assess.score.readiness import score_readiness
+from assess.score.readiness import readiness_of
 from assess.score.result import Provenance, Result, records_by
 from assess.score.targets import Targets, measure_targets, readiness_at
 from assess.score.upgrade_churn import score_upgrade_churn
@@ -80,10 +82,15 @@ class Assessment:
         )
 
     @cached_property
+    def evidence(self) -> Evidence:
+        """What is known of every service, as checks and gates read it."""
+        return gather(self.inventory.running, self.policy)
+
+    @cached_property
     def readiness(self) -> Result:
         """Readiness of every service."""
         given = self.given.get("readiness")
-        return given or score_readiness(self.inventory, self.policy)
+        return given or readiness_of(self.evidence, self.inventory.running, self.policy)
 
     @cached_property
     def blast_radius(self) -> BlastRadius:

@@ -183,3 +183,46 @@ def test_a_kernel_of_a_distribution_goes_by_its_calendar(kernel, name, version, 
 )
 def test_families_of_systems(name, kernel, family):
     assert reference.os_family(name, kernel) == family
+
+
+@pytest.mark.parametrize(
+    ("product", "version", "state", "eol", "extended"),
+    [
+        ("amazon-eks", "1.34", "supported", "2026-12-02", "2027-12-02"),
+        # its extended support comes by itself, and costs
+        ("amazon-eks", "1.33", "supported", "2026-07-29", "2027-07-29"),
+        ("amazon-eks", "1.29", "ended", "2025-03-23", "2026-03-23"),
+        ("google-kubernetes-engine", "1.34", "supported", "2026-10-01", None),
+        ("google-kubernetes-engine", "1.32", "ended", "2026-04-11", None),
+        # what has to be bought is not taken for bought
+        ("azure-kubernetes-service", "1.32", "unknown", "2026-03-31", "2027-03-31"),
+        ("azure-kubernetes-service", "1.30", "ended", "2025-08-22", "2026-07-31"),
+        ("red-hat-openshift", "4.21", "supported", "2027-08-03", None),
+        ("red-hat-openshift", "4.18", "unknown", "2026-08-25", "2027-02-25"),
+        ("red-hat-openshift", "4.12", "ended", "2024-07-17", "2025-01-17"),
+    ],
+)
+def test_a_managed_cluster_goes_by_its_providers_calendar(
+    product, version, state, eol, extended
+):
+    found = reference.product_support(product, version, day("2026-09-30"))
+    assert found.state == state
+    assert found.eol_date == day(eol)
+    assert found.extended_date == (day(extended) if extended else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "state"),
+    [
+        ("cos", "117", "ended"),
+        ("cos", "121", "supported"),
+        ("talos", "1.11", "ended"),
+        ("rhcos", "4.12", "ended"),  # lives as long as its cluster
+        ("amazon-linux", "2", "ended"),
+        ("oracle-linux", "9", "supported"),
+        ("windows-server", "2016", "supported"),
+        ("bottlerocket", "1.20", "unknown"),  # follows a cluster that is not named here
+    ],
+)
+def test_a_system_of_nodes_goes_by_its_own_calendar(name, version, state):
+    assert reference.os_support(name, version, day("2026-09-30")).state == state

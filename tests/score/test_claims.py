@@ -28,7 +28,7 @@ from assess.score.claims.measure import (
     verdict,
 )
 from assess.score.claims.world import world
-from assess.score.incidents.rates import LEVEL_MAX, Interval
+from assess.score.incidents.rates import LEVEL_MAX, Interval, jeffreys_interval
 
 POLICY = load_policy()
 AT = "2026-10-01T00:00:00Z"
@@ -631,3 +631,32 @@ def test_rates_of_spells_by_hand():
     row = rates_by(spells, "side", level=0.95).iloc[0]
     assert row[["services", "incidents", "service_months"]].tolist() == [2, 2, 12]
     assert row["rate"] == pytest.approx(2.5)
+
+
+def test_what_breaks_allows_for_the_breaks_that_no_rule_foretells():
+    services = [
+        {"service_id": f"s{n}", "platform": "docker", "tier": 2} for n in range(60)
+    ]
+    workloads = [
+        {
+            "workload_id": f"w{n}",
+            "service_id": f"s{n}",
+            "host_id": "h",
+            "state": "running",
+        }
+        for n in range(60)
+    ]
+    engine = {"host_id": "h", "runtime": "docker", "version": "28.5.1"}
+    frames = {
+        "services": services,
+        "workloads": [row | {"docker_sock_mounted": False} for row in workloads],
+        "hosts": [{"host_id": "h", "kernel": "6.8.0", "cgroup_version": "2"}],
+        "engines": [engine | {"storage_driver": "overlay2"}],
+    }
+    tables = {name: pd.DataFrame(rows) for name, rows in frames.items()}
+    inventory = from_frames(tables, snapshot_at="2026-09-30")
+    policy = load_policy()
+    row = judge_claims(inventory, policy).frame.loc["C2"]
+    high = jeffreys_interval(0, 60, level=0.95).hi
+    assert row["value"] == 0
+    assert row["hi"] == pytest.approx(high / policy["claims"]["breaks_found"])

@@ -49,6 +49,9 @@ const name = (text) => h("bdi", null, short(text));
 
 const BASE = "#explore/";
 const ROWS = 12;
+// columns that need no head on a phone
+const PLAIN = ["#", "Service", "Label", "Element", "Check", "Check or fact", "Gate", "Kind", "Name", "Target"];
+const DRAWN = 14; // services in a layer
 const TABS = [
   ["ranking", "Ranking", "rank"],
   ["find", "Find", "facts"],
@@ -255,7 +258,7 @@ class Explorer {
     // a row may be a function that makes it: only what is shown is made
     const shown = (isAll ? rows : rows.slice(0, most)).map((row) => (typeof row === "function" ? row() : row));
     const body = shown.map((row) => h("tr", row.attributes ?? null, (row.cells ?? row).map((cell, j) =>
-      h("td", columns[j][1] ? { class: "number" } : null, cell))));
+      h("td", { class: columns[j][1] ? "number" : null, "data-head": PLAIN.includes(columns[j][0]) ? null : columns[j][0] }, cell))));
     const rest = rows.length - shown.length;
     const button = rest > 0 && h("button", { type: "button", class: "x-more", onclick: () => {
       this.more.add(id);
@@ -813,7 +816,7 @@ class Explorer {
   layers(e, rows, ways) {
     const { blast } = this.data;
     const [, services, , point] = blast.affected;
-    const shown = rows.filter((at) => ways.has(services[at]) && services[at] !== e).slice(0, 40);
+    const reached = rows.filter((at) => ways.has(services[at]) && services[at] !== e);
     const depth = (node) => {
       let n = 1;
       for (let at = ways.get(node); at; at = ways.get(at.node)) n += 1;
@@ -821,11 +824,12 @@ class Explorer {
     };
     const isService = this.text(blast.kinds[e]) === "service" || this.text(blast.kinds[e]) === "ext";
     const columns = [];
-    for (const at of shown) {
+    for (const at of reached) {
       const layer = depth(services[at]) - (isService ? 1 : 0);
       (columns[layer] ??= []).push(at);
     }
-    const filled = columns.filter(Boolean);
+    const filled = columns.filter(Boolean).map((column) => column.slice(0, DRAWN));
+    const shown = filled.flat();
     if (!filled.length) return null;
     const [wide, high, gap] = [168, 34, 72];
     const most = Math.max(...filled.map((column) => column.length));
@@ -836,7 +840,7 @@ class Explorer {
       return s("g", act ? { class: "x-node", onclick: act } : { class: "x-node x-root" },
         s("rect", { x, y, width: wide, height: high, rx: 5 }),
         known(chance) && s("rect", { class: "x-chance", x, y: y + high - 4, width: wide * Math.min(chance, 100) / 100, height: 4 }),
-        s("text", { x: x + 8, y: y + 19 }, short(text, 15)),
+        s("text", { x: x + 8, y: y + 19 }, short(text, 14)),
         known(chance) && s("text", { x: x + wide - 8, y: y + 19, class: "x-figure" }, wholePercent(chance)),
         s("title", null, text));
     };
@@ -853,10 +857,10 @@ class Explorer {
       const [x1, y1, y2, middle] = [fromX + wide, fromY + high / 2, y + high / 2, (fromX + wide + x) / 2];
       return s("path", { d: `M${x1},${y1}C${middle},${y1} ${middle},${y2} ${x},${y2}` });
     });
-    const more = rows.length - 1 - shown.length;
+    const more = reached.length - shown.length;
     return h("figure", { class: "x-layers" }, h("div", { class: "scroll" },
       s("svg", { viewBox: `-1 -1 ${size[0] + 2} ${size[1] + 2}`, width: size[0] + 2, height: size[1] + 2, "aria-hidden": "true" }, lines, boxes)),
-    h("figcaption", null, `Each column is one step further. The bar is the chance to fall.${more > 0 && shown.length === 40 ? " The 40 most likely are drawn." : ""}`));
+    h("figcaption", null, `Each column is one step further. The bar is the chance to fall.${more > 0 ? ` The ${DRAWN} most likely of each step are drawn, ${more} more are in the table.` : ""}`));
   }
 
   open(view, ...rest) {
@@ -1007,7 +1011,7 @@ class Explorer {
 
 async function unpacked(text) {
   const bytes = Uint8Array.from(atob(text), (x) => x.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return JSON.parse(await new Response(stream).text());
 }
 

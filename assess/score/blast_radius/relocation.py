@@ -214,6 +214,12 @@ def move_scenarios(
         tree = _Tree(leaves, first)
         services = topology.nodes.get_indexer(pd.Index(rows["service_id"]))
         as_is = next_scenario  # everything that the element takes down today
+        if not len(leaves):
+            # who stands on a new element alone fails with it as it does alone
+            empty = np.full(len(services), as_is)
+            terms.append(np.stack([services, services, empty, rows["sign"].to_numpy()]))
+            next_scenario += 1
+            continue
         changed = np.arange(as_is + 1, as_is + 1 + len(services))
         leaving = np.isin(services, leaves)
         position, node = tree.without(np.searchsorted(leaves, services[leaving]))

@@ -19,12 +19,7 @@ from pandas.api.types import is_numeric_dtype
 
 from assess.errors import AssessError
 from assess.policy.policy import Policy
-from assess.score.claims.evidence import (
-    MEASURES,
-    ClaimData,
-    around_upgrades,
-    by_platform,
-)
+from assess.score.claims.evidence import MEASURES, ClaimData, around_upgrades, by_platform
 from assess.score.claims.measure import UNDECIDED, Measurement, rates_by, verdict
 from assess.score.claims.world import world
 from assess.score.incidents.recovery import time_to_heal
@@ -150,9 +145,7 @@ def measure_claims(assessment: Assessment) -> Claims:
 
 
 def _by_platform(
-    data: ClaimData,
-    tables: dict[str, pd.DataFrame],
-    policy: Policy,
+    data: ClaimData, tables: dict[str, pd.DataFrame], policy: Policy
 ) -> pd.DataFrame:
     """Judge the claims that a platform can decide alone, each against the bound of the fleet."""
     rows = [

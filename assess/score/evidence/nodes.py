@@ -40,9 +40,7 @@ def _cells(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _running(
-    rows: list[dict[str, Any]],
-) -> list[dict[str, Any]]:
+def _running(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leave out runtimes that run nothing: none, idle beside another, the backend of docker."""
     engines = [row for row in rows if row["runtime"] != NO_RUNTIME]
     runtimes = {row["runtime"] for row in engines}
@@ -52,16 +50,11 @@ def _running(
     return busy or engines
 
 
-def _is_backend(
-    row: dict[str, Any],
-) -> bool:
+def _is_backend(row: dict[str, Any]) -> bool:
     return row["runtime"] == BACKEND and row["kubelet_version"] is None
 
 
-def _node(
-    engine: dict[str, Any],
-    host: dict[str, Any],
-) -> reference.Node:
+def _node(engine: dict[str, Any], host: dict[str, Any]) -> reference.Node:
     return reference.Node(
         engine.get("runtime"),
         engine.get("version"),

@@ -59,12 +59,7 @@ def jeffreys_interval(successes: float, trials: float, *, level: float = 0.9) ->
     return Interval(yes / (yes + no), lo, hi)
 
 
-def _tails(
-    level: float,
-    *,
-    least: bool,
-    most: bool = False,
-) -> tuple[float, float]:
+def _tails(level: float, *, least: bool, most: bool = False) -> tuple[float, float]:
     """Return what is left out below and above; where one end is the bound, the other has most.
 
     With a half of it there, few observations cover 95 % instead of 90; with all of it 87 %, where

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -227,7 +227,15 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
     check that is unknown here.
     """
     inventory = inventory.running
-    evidence = gather(inventory, policy)
+    return readiness_of(gather(inventory, policy), inventory, policy)
+
+
+def readiness_of(
+    evidence: Evidence,
+    inventory: Inventory,
+    policy: Policy,
+) -> Readiness:
+    """Score the readiness of every service from evidence that is there already."""
     atoms = answer_checks(evidence, inventory, policy)
     atoms = with_rows(atoms, evidence, policy["check"])
     return judged_readiness(evidence, atoms, inventory, policy)
@@ -240,6 +248,47 @@ def judged_readiness(
     policy: Policy,
 ) -> Readiness:
     """Return the readiness that answers to checks add up to, and the gates of this evidence."""
+    measured = measure(evidence, atoms, policy)
+    frame = measured.frame
+    scores = measured.scores
+    judged, reasons = gates.judge(measured.evidence, inventory, policy)
+    frame["label_gates"] = gates.labels(judged)
+    before_waivers = judged.replace({"state": {"waived": "fail"}})
+    frame["label_before_waivers"] = gates.labels(before_waivers)
+    needed = policy["what_next"]["ready_points"]
+    frame["could_move"] = could_move(frame, needed)
+    details = {
+        "atoms": atoms.sort_values("service_id", kind="stable", ignore_index=True),
+        "gates": judged,
+        "reasons": reasons,
+        "dimensions": scores.reset_index(),
+        "unknown": measured.unknown,
+        "priors": priors(atoms).rename("prior").reset_index(),
+    }
+    return Readiness(
+        frame,
+        contributions(scores, measured.weights),
+        Provenance.of(inventory, policy),
+        details,
+    )
+
+
+class Measured(NamedTuple):
+    """What answers to checks add up to: by service, by dimension, what is unknown, for gates."""
+
+    frame: pd.DataFrame
+    scores: pd.DataFrame
+    weights: pd.Series
+    unknown: pd.DataFrame
+    evidence: Evidence
+
+
+def measure(
+    evidence: Evidence,
+    atoms: pd.DataFrame,
+    policy: Policy,
+) -> Measured:
+    """Return what answers to checks add up to, before any gate is asked."""
     sums = weight_sums(atoms)
     scores = dimension_scores(sums)
     weights = dimension_weights(scores, policy["dimensions"])
@@ -251,23 +300,7 @@ def judged_readiness(
     # gates ask for coverage, and name what is missing
     known = _least_known(scores).join(frame["coverage"]).join(_missing(unknown))
     evidence = evidence.with_columns("services", known)
-    judged, reasons = gates.judge(evidence, inventory, policy)
-    frame["label_gates"] = gates.labels(judged)
-    before_waivers = judged.replace({"state": {"waived": "fail"}})
-    frame["label_before_waivers"] = gates.labels(before_waivers)
-    needed = policy["what_next"]["ready_points"]
-    frame["could_move"] = could_move(frame, needed)
-    details = {
-        "atoms": atoms.sort_values("service_id", kind="stable", ignore_index=True),
-        "gates": judged,
-        "reasons": reasons,
-        "dimensions": scores.reset_index(),
-        "unknown": unknown,
-        "priors": priors(atoms).rename("prior").reset_index(),
-    }
-    return Readiness(
-        frame, contributions(scores, weights), Provenance.of(inventory, policy), details
-    )
+    return Measured(frame, scores, weights, unknown, evidence)
 
 
 def could_move(frame: pd.DataFrame, ready_points: float) -> pd.Series:

@@ -197,10 +197,15 @@ def _shown_values(
     # it is open too where a row that holds may not count
     is_shown = holds.fillna(value=is_open)
     rows = table[is_shown.to_numpy(dtype=bool)]
+    if rows.empty:
+        return {}
     parts: dict[str, list[str]] = {}
     for column in columns:
         words = rows[column].dropna().map(word)
-        for service, seen in words.groupby(rows["service_id"]).unique().items():
+        by_service: dict[str, set[str]] = {}
+        for service, text in zip(rows["service_id"][words.index], words, strict=True):
+            by_service.setdefault(service, set()).add(text)
+        for service, seen in by_service.items():
             more = " …" if len(seen) > SHOWN_VALUES else ""
             few = ", ".join(sorted(seen)[:SHOWN_VALUES])
             parts.setdefault(service, []).append(f"{column} {few}{more}")

@@ -22,11 +22,18 @@ from assess.score.blast_radius.relocation import move_deltas
 from assess.score.evidence import Evidence, answer_checks
 from assess.score.evidence.tables import gather
 from assess.score.incidents.exposure import HOST
-from assess.score.readiness import Readiness, judged_readiness
-from assess.score.readiness.gates import UnknownGateWarning
+from assess.score.readiness import Readiness, judged_readiness, measure
+from assess.score.readiness.gates import UnknownGateWarning, judge
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.targets import cost, hours
-from assess.score.targets.place import at_target, is_provided, is_replaced
+from assess.score.targets.place import (
+    Place,
+    at_place,
+    calendars,
+    is_provided,
+    is_replaced,
+    place_of,
+)
 from assess.score.upgrade_churn import base_images
 
 if TYPE_CHECKING:
@@ -36,6 +43,7 @@ FITS = "fits"
 AFTER_FIXES = "after fixes"
 NO = "no"
 UNKNOWN = "unknown"
+POSSIBLE = (FITS, AFTER_FIXES)
 VERDICTS = (FITS, AFTER_FIXES, UNKNOWN, NO)
 NEVER = "NEVER"
 NOT_DECIDABLE = "NOT DECIDABLE"
@@ -68,6 +76,11 @@ CRITERIA = {
     "effort_hours": False,
 }
 KEY = ["service_id", "target"]
+PRICE_WORDS = {
+    "vcpu_hour": "vCPU-hour",
+    "gib_hour": "GiB-hour",
+    "service_month": "service and month",
+}
 Row = Mapping[str, Any]
 
 
@@ -98,10 +111,7 @@ class Targets(Result):
         """Return the few columns that a meeting needs, blockers as text."""
         return self.frame[list(self.summary_columns)].round(2)
 
-    def explain(
-        self,
-        service_id: str,
-    ) -> Explanation:
+    def explain(self, service_id: str) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
         known = self.frame.index.get_level_values("service_id")
         if service_id not in known:
@@ -114,6 +124,21 @@ class Targets(Result):
         text = "\n".join(f"{row.Index}: {row.why}" for row in table.itertuples())
         shown = table[[name for name in COLUMNS if name != "why"]].round(2)
         return Explanation(f"{service_id}: targets", text, shown)
+
+    def options(self) -> pd.DataFrame:
+        """Return the rows to choose from, those that fit first.
+
+        Returns
+        -------
+        DataFrame
+            Rows of ``frame`` whose verdict is fits or after fixes and that no target dominates, by
+            service.
+        """
+        is_open = self.frame["verdict"].isin(POSSIBLE) & ~self.frame["dominated"]
+        found = self.frame[is_open]
+        rank = found["verdict"].map(POSSIBLE.index)
+        order = found.assign(rank=rank).sort_values(["service_id", "rank"], kind="stable")
+        return order.drop(columns="rank")
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per service and target; ``blockers`` is a list."""
@@ -128,7 +153,7 @@ def measure_targets(assessment: Assessment) -> Targets:
     inventory = assessment.inventory.running
     policy = assessment.policy
     targets = wanted(policy)
-    evidence = gather(inventory, policy)
+    evidence = assessment.evidence
     services = evidence.services
     churn = assessment.upgrade_churn.frame
     deltas = _deltas(assessment, targets)
@@ -140,10 +165,13 @@ def measure_targets(assessment: Assessment) -> Targets:
     running = evidence.views["services"].table.set_index("service_id")["replicas_n"]
     running = running.reindex(services.astype("str")).fillna(1).clip(lower=1)
     parts = []
+    known: dict[Place | None, tuple[pd.DataFrame, pd.DataFrame]] = {}
     for target in targets:
         stays = target["id"] == STAY
-        place = evidence if stays else at_target(evidence, target, policy)
-        readiness, gates = _readiness(assessment, place, stays=stays)
+        place = None if stays else place_of(target, evidence.at, policy)
+        if place not in known:
+            known[place] = _readiness(assessment, place)
+        readiness, gates = known[place]
         blockers = _blockers(assessment, evidence, target, readiness, gates)
         replicas = running if stays else running.clip(lower=target["replicas"])
         priced = cost.cost(target, size, replicas.astype("Float64"))
@@ -178,13 +206,29 @@ def wanted(policy: Policy) -> list[dict[str, Any]]:
 def _shown(target: Row) -> dict[str, Any]:
     names = ("id", "title", "platform", "patched_by", "self_heal", "replicas", "zones")
     shown = {name: target[name] for name in names}
-    return {**shown, "currency": target["prices"].get("currency", "")}
+    lines = [" ".join(filter(None, product)) for product in calendars(target)]
+    if target["id"] == STAY:
+        lines = ["what it runs on today"]
+    prices = target["prices"]
+    currency = prices.get("currency", "")
+    priced = [
+        f"{prices[key]:g} {currency} per {word}".replace("  ", " ")
+        for key, word in PRICE_WORDS.items()
+        if prices.get(key)
+    ]
+    return {
+        **shown,
+        "currency": currency,
+        "runs_on": ", ".join(lines),
+        "refuses": ", ".join(target["refuses"]),
+        "prices": ", ".join(priced),
+    }
 
 
 def _readiness(
-    assessment: Assessment, place: Evidence, *, stays: bool
+    assessment: Assessment, place: Place | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return ``readiness`` with ends, and the gates, as they would be at a place.
+    """Return ``readiness`` with ends, and the gates, as they would be at a place, or today.
 
     Checks and gates that read nothing of what a move replaces stay as they are.
     """
@@ -194,27 +238,25 @@ def _readiness(
     names = ["readiness_lo", "readiness", "readiness_hi"]
     atoms = today.details["atoms"]
     gates = today.details["gates"]
-    if stays:
+    if place is None:
         return today.frame[names], gates
+    evidence = at_place(assessment.evidence, place)
     checks = [check for check in policy["check"] if _is_check_replaced(check)]
     doors = [gate for gate in policy["gate"] if _is_gate_replaced(gate)]
     kept = atoms[~atoms["check"].isin([check["id"] for check in checks])]
-    anew = answer_checks(place, inventory, policy.with_tables(check=checks))
+    anew = answer_checks(evidence, inventory, policy.with_tables(check=checks))
     whole = pd.concat([kept, anew], ignore_index=True)
+    there = measure(evidence, whole, policy)
     with warnings.catch_warnings():
         # waivers of the gates that stay are no mistake
         warnings.simplefilter("ignore", UnknownGateWarning)
         fewer = policy.with_tables(gate=doors)
-        there = judged_readiness(place, whole, inventory, fewer)
+        judged, _ = judge(there.evidence, inventory, fewer)
     same = gates[~gates["gate"].isin([gate["id"] for gate in doors])]
-    return there.frame[names], pd.concat([same, there.details["gates"]])
+    return there.frame[names], pd.concat([same, judged])
 
 
-def readiness_at(
-    inventory: Inventory,
-    policy: Policy,
-    target_id: str,
-) -> Readiness:
+def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readiness:
     """Return the readiness of every service as it would be at a target, gates included."""
     targets = {row["id"]: row for row in wanted(policy)}
     if target_id not in targets:
@@ -226,7 +268,8 @@ def readiness_at(
     inventory = inventory.running
     evidence = gather(inventory, policy)
     if target_id != STAY:
-        evidence = at_target(evidence, targets[target_id], policy)
+        place = place_of(targets[target_id], evidence.at, policy)
+        evidence = at_place(evidence, place)
     atoms = answer_checks(evidence, inventory, policy)
     return judged_readiness(evidence, atoms, inventory, policy)
 
@@ -302,10 +345,7 @@ def _refused(
     return found
 
 
-def _too_large(
-    evidence: Evidence,
-    target: Row,
-) -> list[tuple[str, str, str]]:
+def _too_large(evidence: Evidence, target: Row) -> list[tuple[str, str, str]]:
     """List services that need more memory or CPU than a target gives a replica."""
     limits = {
         "memory_request_bytes": (target["memory_gib_max"] * GIB, "memory"),
@@ -331,10 +371,7 @@ def _from_answers(
     return found + [(n, UNKNOWN, f"not known: {fact}") for n in services[np.isnan(held)]]
 
 
-def _unready(
-    policy: Policy,
-    readiness: pd.DataFrame,
-) -> list[tuple[str, str, str]]:
+def _unready(policy: Policy, readiness: pd.DataFrame) -> list[tuple[str, str, str]]:
     """List services that would not be ready there even if every unknown were good."""
     least = float(policy["what_next"]["pilot_points"])
     low = readiness[readiness["readiness_hi"] < least]
@@ -360,10 +397,7 @@ def _unready(
     ]
 
 
-def _verdicts(
-    blockers: list[tuple[str, str, str]],
-    services: pd.Index,
-) -> pd.DataFrame:
+def _verdicts(blockers: list[tuple[str, str, str]], services: pd.Index) -> pd.DataFrame:
     """Return ``verdict`` and ``blockers`` by service: the worst one decides, the worst stand first."""
     by_service: dict[str, list[tuple[int, str]]] = {name: [] for name in services}
     for service, verdict, words in blockers:
@@ -376,11 +410,7 @@ def _verdicts(
     return pd.DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
 
 
-def _why(
-    part: pd.DataFrame,
-    target: Row,
-    missing: pd.Series,
-) -> pd.Series:
+def _why(part: pd.DataFrame, target: Row, missing: pd.Series) -> pd.Series:
     """Return a sentence on every service at a target."""
     who = "its provider patches" if is_provided(target) else "we patch"
     is_free = part["blockers"].eq("")

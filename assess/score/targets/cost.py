@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,16 +15,8 @@ HOURS = 730.5  # of a mean month
 GIB = 2**30
 ENDS = ("", "_lo", "_hi")
 # what the size of a replica is read from, the best first; a limit is an upper end
-CPU = (
-    "cpu_p95",
-    "cpu_request",
-    "cpu_limit",
-)
-MEMORY = (
-    "memory_p95_bytes",
-    "memory_request_bytes",
-    "memory_limit_bytes",
-)
+CPU = ("cpu_p95", "cpu_request", "cpu_limit")
+MEMORY = ("memory_p95_bytes", "memory_request_bytes", "memory_limit_bytes")
 PEAKS = {
     "cpu_p95": "cpu_peak",
     "memory_p95_bytes": "memory_peak_bytes",
@@ -53,11 +46,12 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     live = live[is_lasting.fillna(value=True).astype(bool)]
     found = {}
     for name, columns, unit in (("cpu", CPU, 1), ("memory", MEMORY, GIB)):
-        values = _measures(live, columns) / unit
-        first = values.bfill(axis=1).iloc[:, 0]
-        ends = {"": first, "_lo": values.min(axis=1), "_hi": values.max(axis=1)}
+        values = [cells / unit for cells in _measures(live, columns)]
+        first = reduce(pd.Series.fillna, values)
+        numbers = np.array([cells.to_numpy(float, na_value=np.nan) for cells in values])
+        ends = {"": first, "_lo": np.fmin.reduce(numbers), "_hi": np.fmax.reduce(numbers)}
         for end, cells in ends.items():
-            found[f"{name}{end}"] = cells
+            found[f"{name}{end}"] = pd.Series(cells, live.index, dtype="Float64")
     rows = pd.DataFrame(found).assign(service_id=live["service_id"])
     grouped = rows.groupby("service_id")
     whole = grouped.sum(min_count=1)
@@ -66,18 +60,12 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     return whole.mask(unknown).div(replicas, axis=0).astype("Float64")
 
 
-def _measures(
-    live: pd.DataFrame,
-    columns: tuple[str, ...],
-) -> pd.DataFrame:
+def _measures(live: pd.DataFrame, columns: tuple[str, ...]) -> list[pd.Series]:
     """Return what tells a size, the best first; a look of less than a day is worth least."""
-    observed = columns[0]
-    values = live[list(columns)].astype("Float64")
+    observed, *asked = [live[column].astype("Float64") for column in columns]
     is_brief = live["usage_window_hours"].lt(FULL_HOURS).fillna(value=False)
-    brief = values[observed].where(is_brief)
-    values[observed] = values[observed].mask(is_brief)
-    peak = live[PEAKS[observed]].astype("Float64")
-    return values.assign(brief=brief, peak=peak)
+    peak = live[PEAKS[columns[0]]].astype("Float64")
+    return [observed.mask(is_brief), *asked, observed.where(is_brief), peak]
 
 
 def _replicas(live: pd.DataFrame) -> pd.Series:
@@ -87,11 +75,7 @@ def _replicas(live: pd.DataFrame) -> pd.Series:
     return mains.reindex(live["service_id"].unique()).fillna(1).astype(float)
 
 
-def cost(
-    target: Mapping[str, Any],
-    size: pd.DataFrame,
-    replicas: pd.Series,
-) -> Cost:
+def cost(target: Mapping[str, Any], size: pd.DataFrame, replicas: pd.Series) -> Cost:
     """Return the cost a month of every service at a target; NA where a size or price is missing."""
     prices = target["prices"]
     priced = {

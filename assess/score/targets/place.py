@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -30,6 +30,7 @@ WHOLE = ("hosts", "engines")  # tables that it replaces as a whole
 GOOD_DRIVER = "overlay2"  # what new hosts store images with
 
 Row = Mapping[str, Any]
+_LINES = re.compile(r"\b(?:line|provider_version)\b")
 
 
 def calendars(target: Row) -> list[tuple[str, str | None]]:
@@ -48,10 +49,7 @@ def is_provided(target: Row) -> bool:
     return bool(target["patched_by"] == "provider")
 
 
-def is_supported(
-    target: Row,
-    at: pd.Timestamp,
-) -> bool | None:
+def is_supported(target: Row, at: pd.Timestamp) -> bool | None:
     """Return whether all that runs containers at a target is supported; None where unknown."""
     states = []
     for product, version in calendars(target):
@@ -70,99 +68,114 @@ def system_of(target: Row) -> tuple[str | None, str | None]:
     return name, target["os_version"] or reference.newest_line(name)
 
 
-def host_facts(
-    target: Row,
-    at: pd.Timestamp,
-    docker: str,
-) -> dict[str, bool | None]:
+def host_facts(target: Row, at: pd.Timestamp, docker: str) -> dict[str, bool | None]:
     """Return what the hosts of a target are fit for; a provider's are passed as managed."""
     if is_provided(target):
-        return {
-            "os_supported": True,
-            "kernel_runs_on_target": True,
-            "managed": True,
-        }
+        return {"os_supported": True, "kernel_runs_on_target": True, "managed": True}
     name, version = system_of(target)
     support = reference.os_support(name, version, at)
     supported = {"supported": True, "ended": False}.get(support.state)
     kernel = reference.default_kernel(name, version)
     runs = reference.kernel_runs(kernel, docker)
-    return {
-        "os_supported": supported,
-        "kernel_runs_on_target": runs,
-        "managed": False,
-    }
+    return {"os_supported": supported, "kernel_runs_on_target": runs, "managed": False}
 
 
-def at_target(
-    evidence: Evidence,
-    target: Row,
-    policy: Policy,
-) -> Evidence:
-    """Return the evidence of a fleet as if every service had moved to a target."""
-    services = evidence.services
+class Place(NamedTuple):
+    """What a target gives every service, by table; targets alike in it are one place."""
+
+    engine: tuple[tuple[str, Any], ...]
+    host: tuple[tuple[str, Any], ...]
+    replicas: int
+    hosts_n: int
+    zones: int
+    self_heal: bool
+    mirrored: bool
+
+
+def place_of(target: Row, at: pd.Timestamp, policy: Policy) -> Place:
+    """Return the place that a target is; its line is left out where nothing could show it."""
     docker = reference.target_docker(policy["target"])
     products = calendars(target)
     line = "; ".join(" ".join(filter(None, product)) for product in products)
     engine = {
-        "engine_supported": is_supported(target, evidence.at),
+        "engine_supported": is_supported(target, at),
         "driver_runs_on_target": True,
         "storage_driver": GOOD_DRIVER,
         "d_type": True,
         "managed": is_provided(target),
-        "line": line,
     }
-    host = {**host_facts(target, evidence.at, docker), "cgroup_version": "2"}
+    host = {**host_facts(target, at, docker), "cgroup_version": "2"}
+    sound = (engine["engine_supported"], host["os_supported"])
+    is_told = sound != (True, True) or not host["kernel_runs_on_target"]
+    if is_told or is_provided(target) or _reads_lines(policy):
+        engine["line"] = line
+        host["provider_version"] = line
+    return Place(
+        tuple(engine.items()),
+        tuple(host.items()),
+        target["replicas"],
+        target["hosts_n"],
+        target["zones"],
+        target["self_heal"],
+        bool(target["mirrored"] or target["registry"]),
+    )
+
+
+def _reads_lines(policy: Policy) -> bool:
+    """Return whether a rule of the policy reads the line of an engine or of a platform."""
+    rules = [f"{check['rule']} {check.get('applies', '')}" for check in policy["check"]]
+    for gate in policy["gate"]:
+        parts = [*gate["reasons"], *gate.get("notes", ())]
+        rules += [part["rule"] for part in parts]
+    return any(_LINES.search(rule) for rule in rules)
+
+
+def at_place(evidence: Evidence, place: Place) -> Evidence:
+    """Return the evidence of a fleet as if every service had moved to a place."""
     views = dict(evidence.views)
-    views["engines"] = _one_row_each(evidence, "engines", engine)
-    views["hosts"] = _one_row_each(evidence, "hosts", {**host, "provider_version": line})
-    views["services"] = _spread(evidence, target)
-    changed = {"rootless": False}
-    if target["mirrored"] or target["registry"]:
+    views["engines"] = _one_row_each(evidence, "engines", dict(place.engine))
+    views["hosts"] = _one_row_each(evidence, "hosts", dict(place.host))
+    views["services"] = _spread(evidence, place)
+    changed = {}
+    if place.mirrored:
         changed["public_unmirrored"] = False
-    views["workloads"] = _with(evidence.views["workloads"], **changed)
-    return Evidence(services, views, evidence.at)
+    if views["workloads"].table["rootless"].any():
+        changed["rootless"] = False
+    if changed:
+        views["workloads"] = _with(views["workloads"], **changed)
+    return Evidence(evidence.services, views, evidence.at)
 
 
-def _one_row_each(
-    evidence: Evidence,
-    table: str,
-    facts: Row,
-) -> View:
+def _one_row_each(evidence: Evidence, table: str, facts: Row) -> View:
     """Return a view of one row per service, with these facts and nothing else."""
     old = evidence.views[table].table
-    rows = pd.DataFrame({"service_id": evidence.services.astype("string")})
-    for name, dtype in old.dtypes.items():
-        if name in facts:
-            rows[name] = pd.Series(facts[str(name)], rows.index, dtype=dtype)
-        elif name != "service_id":
-            rows[name] = pd.Series(pd.NA, rows.index, dtype=dtype)
-    rows["sure"] = True
+    services = pd.Series(evidence.services.astype("string"))
+    blank = old.iloc[:0].reindex(services.index)
+    known = {name: fact for name, fact in facts.items() if name in blank}
+    columns = {
+        name: pd.Series(fact, blank.index, dtype=blank[name].dtype)
+        for name, fact in known.items()
+    }
+    rows = blank.assign(service_id=services, **columns, sure=True)
     return View.of(evidence.services, rows)
 
 
-def _spread(
-    evidence: Evidence,
-    target: Row,
-) -> View:
+def _spread(evidence: Evidence, place: Place) -> View:
     """Return the services with the replicas that they would have at a target."""
     table = evidence.views["services"].table
     # a service never moves to fewer replicas than it has
-    replicas = table["replicas_n"].fillna(0).clip(lower=target["replicas"])
+    replicas = table["replicas_n"].fillna(0).clip(lower=place.replicas)
     changed = table.assign(
         replicas_n=replicas,
         redundant=(replicas >= 2).astype("boolean"),
-        heals_itself=pd.Series(target["self_heal"], table.index, dtype="boolean"),
-        hosts_n=pd.Series(float(target["hosts_n"]), table.index, dtype="Float64"),
-        azs_n=pd.Series(float(target["zones"]), table.index, dtype="Float64"),
+        heals_itself=pd.Series(place.self_heal, table.index, dtype="boolean"),
+        hosts_n=pd.Series(float(place.hosts_n), table.index, dtype="Float64"),
+        azs_n=pd.Series(float(place.zones), table.index, dtype="Float64"),
     )
     return View.of(evidence.services, changed)
 
 
-def _with(
-    view: View,
-    **columns: Any,
-) -> View:
+def _with(view: View, **columns: Any) -> View:
     """Return a view with other values in some of its columns."""
     table = view.table
     changed = {
@@ -173,10 +186,7 @@ def _with(
     return View(rows, view.codes, view.none, view.na, view.sure, view.whole)
 
 
-def is_replaced(
-    table: str,
-    rule: str,
-) -> bool:
+def is_replaced(table: str, rule: str) -> bool:
     """Return whether a rule over a table reads something that a move replaces."""
     names = REPLACED.get(table, ())
     is_named = any(re.search(rf"\b{name}\b", rule) for name in names)

@@ -34,6 +34,7 @@ from assess.score.upgrade_churn.breaking import (
     goals_of,
     on_hosts,
 )
+from assess.score.upgrade_churn.calendar import by_remedy, calendar
 from assess.score.upgrade_churn.end_of_life import base_system, clocks
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
 from assess.score.upgrade_churn.pace import ENDS
@@ -73,7 +74,8 @@ class UpgradeChurn(Result):
     ``contributions``: ``service_id, host_id, part`` (upgrade or failure), ``hours`` [per year],
     which add up to ``hours_per_year``. ``details``: ``breaking`` (by service, as `breaks` returns
     it), ``simulation`` (the same by host, what is unknown and hosts without a known service
-    included, as `on_hosts` returns it), ``clocks``; of the history ``image_changes``, ``moves`` and
+    included, as `on_hosts` returns it), ``remedies`` and ``calendar`` (as `by_remedy` and `calendar`
+    return them), ``clocks``; of the history ``image_changes``, ``moves`` and
     ``pace`` (`assess.score.upgrade_churn.pace`).
     """
 
@@ -103,9 +105,10 @@ class UpgradeChurn(Result):
         return rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types, in them ``simulation``: what breaks, host by host."""
-        simulated = self.details["simulation"].to_dict("records")
-        return {**super().to_dict(), "simulation": plain(simulated)}
+        """Return plain JSON types, in them what breaks by host and by remedy, and what is ahead."""
+        names = ("simulation", "remedies", "calendar")
+        tables = {name: self.details[name].to_dict("records") for name in names}
+        return {**super().to_dict(), **{n: plain(rows) for n, rows in tables.items()}}
 
 
 def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
@@ -166,6 +169,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     if asked or by:
         goals = [asked] if asked else []
     found = breaks(inventory, goals, by)
+    everything = inventory  # builds included
     inventory = inventory.running
     engines = host_engines(inventory)
     placed = pace.places(inventory, policy, goal)
@@ -193,6 +197,8 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     details = {
         "breaking": hits.reset_index(drop=True),
         "simulation": on_hosts(broken),
+        "remedies": by_remedy(hits, inventory["services"]),
+        "calendar": calendar(everything, times),
         "notes": on_hosts(found[found["certainty"] == NOTE]),
         "clocks": times,
         "image_changes": pace.image_changes(past, registries),

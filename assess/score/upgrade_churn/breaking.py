@@ -112,14 +112,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
         ]
         parts.append(_blind(workloads, goal))
     if by:
-        workloads = workloads_on(inventory, WORLD, "")
-        world = {"workloads": workloads, "packages": packages_of(workloads)}
-        until = _day(by)
-        parts += [
-            _hits(world[change["table"]], change, inventory.snapshot_at)
-            for change in changes(WORLD)
-            if pd.Timestamp(change["by"]) <= until
-        ]
+        parts.append(of_world(inventory, _day(by)))
     table = pd.concat(parts, ignore_index=True)
     table["certainty_order"] = table["certainty"].map(_CERTAINTY)
     by_weight = ["certainty_order", "order", "change", "workload_id"]
@@ -130,6 +123,21 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
     table = table.replace({"workload_id": IDLE}, pd.NA)
     by_place = ["service_id", "host_id", "workload_id", "change"]
     return table.sort_values(by_place, kind="stable", ignore_index=True)[COLUMNS]
+
+
+def of_world(
+    inventory: Inventory, until: pd.Timestamp, after: pd.Timestamp | None = None
+) -> pd.DataFrame:
+    """List the announced events that hit something in use, up to a day; ``day`` is that of each."""
+    workloads = workloads_on(inventory, WORLD, "")
+    tables = {"workloads": workloads, "packages": packages_of(workloads)}
+    parts = [_NOTHING.assign(day=until)]
+    for change in changes(WORLD):
+        day = _day(change["by"])
+        if day <= until and (after is None or day > after):
+            found = _hits(tables[change["table"]], change, inventory.snapshot_at)
+            parts.append(found.assign(day=day))
+    return pd.concat(parts, ignore_index=True)
 
 
 @cache
@@ -279,7 +287,7 @@ def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
 
 
 def _day(text: str) -> pd.Timestamp:
-    day = pd.to_datetime(text, errors="coerce", format="ISO8601")
+    day = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
     if pd.isna(day):
         raise PolicyError(f"{text!r} is no day", hint="write it as 2026-12-31")
     return day

@@ -153,10 +153,7 @@ def _inventory(edges: pd.DataFrame, faults: pd.DataFrame) -> Inventory:
 
 
 def _completed(
-    name: str,
-    table: pd.DataFrame,
-    needed: list[str],
-    usual: dict[str, Any],
+    name: str, table: pd.DataFrame, needed: list[str], usual: dict[str, Any]
 ) -> pd.DataFrame:
     """Return a table from outside as text, with the usual values where it has none."""
     missing = [column for column in needed if column not in table.columns]

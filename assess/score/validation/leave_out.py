@@ -76,10 +76,7 @@ def judged(evidence: Evidence, policy: Policy) -> Integers:
 
 
 def left_out(
-    evidence: Evidence,
-    policy: Policy,
-    judged: Integers,
-    sampling: Sampling,
+    evidence: Evidence, policy: Policy, judged: Integers, sampling: Sampling
 ) -> dict[tuple[str, str], Floats]:
     """Predict the judged failures by rule and scheme: chances by failure and service.
 
@@ -121,9 +118,7 @@ def left_out(
 
 
 def _folds(
-    evidence: Evidence,
-    judged: Integers,
-    scheme: str,
+    evidence: Evidence, judged: Integers, scheme: str
 ) -> Iterator[tuple[Integers, Booleans]]:
     """Yield rows of the judged failures that are left out together, and the failures kept."""
     n = len(evidence.failures)

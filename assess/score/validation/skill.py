@@ -180,10 +180,7 @@ def compare(
 
 
 def _measures(
-    judged: Judged,
-    rule: tuple[str, str],
-    weights: Floats,
-    goal: Floats,
+    judged: Judged, rule: tuple[str, str], weights: Floats, goal: Floats
 ) -> dict[str, Floats]:
     """Return the measures of a rule by resample, each so that more is better."""
     counts = _Counts.of(judged, rule, weights)

@@ -138,10 +138,7 @@ def predicted(
 
 
 def verdicts(
-    skills: pd.DataFrame,
-    comparisons: pd.DataFrame,
-    judged_n: int,
-    failures_n: int,
+    skills: pd.DataFrame, comparisons: pd.DataFrame, judged_n: int, failures_n: int
 ) -> pd.DataFrame:
     """Return by what was left out the Brier score of both rules, the gain, and a sentence.
 
@@ -167,10 +164,7 @@ def verdicts(
 
 
 def verdict(
-    left_out: str,
-    gain: tuple[float, float, float],
-    judged_n: int,
-    failures_n: int,
+    left_out: str, gain: tuple[float, float, float], judged_n: int, failures_n: int
 ) -> str:
     """Return a sentence on whether learned probabilities predict better than the policy's."""
     if failures_n < 2:
@@ -233,9 +227,7 @@ def calibrate(
 
 
 def predictions(
-    affected: pd.DataFrame,
-    services: pd.Index,
-    elements: set[Element],
+    affected: pd.DataFrame, services: pd.Index, elements: set[Element]
 ) -> dict[Element, Floats]:
     """Return, by element that fails, the chances of every service: rows point, lo, hi."""
     chances = {element: np.zeros((3, len(services))) for element in elements}
@@ -314,10 +306,7 @@ def _observed(failures: list[Failure], services_n: int) -> tuple[Booleans, Boole
 
 
 def _shares(
-    predicted: Booleans,
-    down: Booleans,
-    draws: Integers,
-    level: float,
+    predicted: Booleans, down: Booleans, draws: Integers, level: float
 ) -> dict[str, float]:
     """Return precision with its interval, recall, and the counts of both; shape (failures, services)."""
     right = (predicted & down).sum(axis=1)
@@ -364,11 +353,7 @@ def curve(failures: list[Failure], scores: dict[str, Floats]) -> pd.DataFrame:
 
 
 def measures(
-    exposure: Exposure,
-    calibration: pd.DataFrame,
-    *,
-    seed: int,
-    level: float,
+    exposure: Exposure, calibration: pd.DataFrame, *, seed: int, level: float
 ) -> pd.DataFrame:
     """Return ``measure, value, lo, hi, n``: how well predictions and containment did.
 

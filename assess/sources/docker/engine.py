@@ -20,6 +20,8 @@ from assess.sources.docker.payload import (
 )
 from assess.sources.values import dicts, dig, moment, texts
 
+_MODULES = ("apparmor", "selinux")
+
 # Words of an engine, the name in the reference facts, and the parts of a version they go by.
 DISTRIBUTIONS = (
     ("debian", "debian", 1),
@@ -53,6 +55,7 @@ def to_host(data: EngineData, host_id: str) -> Row:
         "vcpus": info.get("NCPU"),
         "memory_bytes": info.get("MemTotal"),
         "cgroup_version": info.get("CgroupVersion"),
+        "security_modules": _modules(info),
         "state": "running" if data.seen_at else None,
         "last_seen_at": data.now,
     }
@@ -117,8 +120,19 @@ def to_engine(data: EngineData, host_id: str) -> Row:
         **to_waste(data),
         "warnings_n": info.get("warnings_n"),
         "clock_skew_s": data.clock_skew_s,
+        "daemon_flags": data.daemon_flags,
+        "network_backend": info.get("NetworkBackend"),
         "reachable": True,
     }
+
+
+def _modules(info: Row) -> str | None:
+    """Return the security modules that are on; None where the engine does not tell."""
+    if "SecurityOptions" not in info:
+        return None
+    names = " ".join(texts(info["SecurityOptions"]))
+    found = [module for module in _MODULES if f"name={module}" in names]
+    return ";".join(found) or "none"
 
 
 def _has(option: str, security: str | None) -> bool | None:

@@ -12,6 +12,7 @@ from assess.sources.edges.rows import command_line, mentions
 from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
+from assess.sources.settings import settings_of
 from assess.sources.values import dicts, dig, moment, table, texts
 from assess.sources.volumes import nfs_export
 
@@ -36,7 +37,7 @@ _VERSION = _shape(
 )
 _INFO = _shape(
     "Name ServerVersion Driver KernelVersion OperatingSystem OSVersion OSType Architecture "
-    "CgroupDriver CgroupVersion LoggingDriver SystemTime",
+    "CgroupDriver CgroupVersion LoggingDriver NetworkBackend SystemTime",
     "NCPU MemTotal Containers ContainersStopped Images",
     "LiveRestoreEnabled",
     DriverStatus=list,
@@ -92,6 +93,7 @@ class EngineData:
     disk: Payload = field(default_factory=dict)
     inspected: dict[str, Payload] = field(default_factory=dict)  # by short container id
     inspect_status: dict[str, str] = field(default_factory=dict)  # why one was not
+    daemon_flags: str | None = None  # what its configuration sets
     seen_at: datetime | None = None  # when it was asked
     clock_skew_s: float | None = None  # clock of the engine minus ours [s]
 
@@ -115,6 +117,10 @@ class EngineData:
             kept = keep_version(first) if name == "version" else keep_info(first)
             setattr(self, name, kept)
             call.count(rows=int(bool(kept)))
+            return
+        if name == "daemon":
+            self.daemon_flags = settings_of(first)
+            call.count(rows=len(first))
             return
         if name == "df":
             self._take_disk(first, call)

@@ -70,9 +70,10 @@ STEMS = {
     "images": ("images", "docker-images", "image-ls"),
     "volumes": ("volumes", "volume", "docker-volumes"),
     "df": ("system-df", "df", "docker-system-df"),
+    "daemon": ("daemon", "docker-daemon"),
     USAGE: (USAGE, "docker-stats"),
 }
-OPTIONAL = ("df", USAGE)  # no gap where it is absent
+OPTIONAL = ("df", "daemon", USAGE)  # no gap where it is absent
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
 OLD_CLI = "this command line is older than 23.0: dump with --format '{{json .}}'"
 NO_ENGINE = "the command reached no engine when it was dumped"
@@ -84,6 +85,7 @@ COMMANDS = {  # that write a good dump of each call
     "images": "docker images --no-trunc --digests --format '{{json .}}' > images.json",
     "volumes": "docker volume ls --format '{{json .}}' > volumes.json",
     "df": "docker system df --verbose --format '{{json .}}' > system-df.json",
+    "daemon": "cat /etc/docker/daemon.json > daemon.json",
 }
 
 

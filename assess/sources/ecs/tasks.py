@@ -181,8 +181,10 @@ def _shared(
     own = [getattr(part, column) or 0 for part in beside]
     lasting = (n for part, n in zip(beside, own, strict=True) if part.role != "init")
     rest = max(whole - sum(lasting), 0)
-    others = [replace(p, **{column: n}) for p, n in zip(beside, own, strict=True)]
-    return replace(main, **{column: rest}), others
+    changes: list[dict[str, Any]] = [{column: size} for size in (rest, *own)]
+    parts = zip((main, *beside), changes, strict=True)
+    first, *others = [replace(part, **change) for part, change in parts]
+    return first, others
 
 
 def cpu_of(value: Any) -> float | None:

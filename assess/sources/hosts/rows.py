@@ -97,6 +97,9 @@ def to_batch(hosts: list[PlainHost]) -> Batch:
     batch = Batch()
     for host in hosts:
         row = {"host_id": host.host_id, **host.facts, "source_ref": host.place}
+        row["libseccomp_version"] = _engine_parts(host.packages or {}).get(
+            "libseccomp", ("", None)
+        )[1]
         batch.add("hosts", row)
         batch.add("engines", *to_engines(host))
         for unit in host.units or ():

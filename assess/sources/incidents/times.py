@@ -37,9 +37,7 @@ _WEEKDAY = Linear(r"^\s*[^\s\d/.,-]{2,10}\.?,\s*")
 
 
 def read_time(
-    text: str,
-    zone: tzinfo | None = None,
-    order: str | None = None,
+    text: str, zone: tzinfo | None = None, order: str | None = None
 ) -> datetime | None:
     """Parse a time; None for an ambiguous one, and for one in an impossible year."""
     when = parse_time(text, zone, order)
@@ -54,9 +52,7 @@ def is_plausible(when: datetime) -> bool:
 
 
 def parse_time(
-    text: str,
-    zone: tzinfo | None = None,
-    order: str | None = None,
+    text: str, zone: tzinfo | None = None, order: str | None = None
 ) -> datetime | None:
     """Parse a time of any year; None for an ambiguous one.
 

@@ -21,6 +21,7 @@ from assess.sources.kubernetes.controllers import (
     owner_of,
     place,
 )
+from assess.sources.kubernetes.kubelet import kubelet_flags
 from assess.sources.kubernetes.needs import to_dependencies
 from assess.sources.kubernetes.nodes import node_hosts, to_engines, to_host
 from assess.sources.kubernetes.objects import to_objects
@@ -76,10 +77,12 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     batch = Batch()
     nodes = [node for node in lists.get("nodes", ()) if place(node)[1]]
     hosts = node_hosts(nodes, cluster)
+    flags = kubelet_flags(lists)
     for node in nodes:
         host_id = hosts[place(node)[1]]
         batch.add("hosts", to_host(node, host_id))
-        batch.add("engines", *to_engines(node, host_id))
+        engines = to_engines(node, host_id)
+        batch.add("engines", *(row | {"kubelet_flags": flags} for row in engines))
     owners = Owners(lists)
     about = attach(owners.controllers, lists)
     for controller in owners.controllers.values():

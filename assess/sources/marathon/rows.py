@@ -336,17 +336,8 @@ def to_declared(app: App, cluster: str) -> tuple[list[Row], list[Row]]:
     count = number(app.item, "instances")
     if count is None:
         count = number(app.item, "scaling", "instances")
-    place = {
-        "cluster": cluster,
-        "name": app.path,
-        **app.place,
-    }
-    return declared_rows(
-        app.unit,
-        f"{cluster}/{app.path}",
-        count,
-        place,
-    )
+    place = {"cluster": cluster, "name": app.path, **app.place}
+    return declared_rows(app.unit, f"{cluster}/{app.path}", count, place)
 
 
 def _health(task: Row, app: App) -> str | None:

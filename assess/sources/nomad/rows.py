@@ -16,11 +16,7 @@ from assess.sources.linear import Linear
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
 from assess.sources.replica import declared_rows, replica_rows
-from assess.sources.unit import (
-    merge_services,
-    service_row,
-    unread_note,
-)
+from assess.sources.unit import merge_services, service_row, unread_note
 from assess.sources.values import dicts, dig, integer, moment, number, table, text
 
 _KINDS = dict.fromkeys(("exec", "raw_exec", "java", "exec2"), "process") | {"qemu": "vm"}
@@ -236,11 +232,7 @@ def reserve(workloads: list[Row], group: Group, clock: float | None) -> None:
 def to_declared(group: Group, cluster: str) -> tuple[list[Row], list[Row]]:
     """Return the rows of a group that a job declares, and of which no allocation is known."""
     namespace, job, name = group.key
-    place = {
-        "cluster": cluster,
-        "namespace": namespace or None,
-        "name": f"{job}.{name}",
-    }
+    place = {"cluster": cluster, "namespace": namespace or None, "name": f"{job}.{name}"}
     key = "/".join(filter(None, (cluster, *group.key)))
     count = number(group.group, "Count")
     workloads, mounts = declared_rows(group.unit, key, count, place)

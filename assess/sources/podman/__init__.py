@@ -124,6 +124,7 @@ def _info(raw: Payload) -> Payload:
         "CgroupDriver": text(host, "cgroupManager"),
         "CgroupVersion": text(host, "cgroupVersion").removeprefix("v"),
         "LoggingDriver": text(host, "logDriver"),
+        "NetworkBackend": text(host, "networkBackend"),
         "NCPU": integer(host, "cpus"),
         "MemTotal": integer(host, "memTotal"),
         "Containers": integer(store, "containerStore", "number"),
@@ -131,7 +132,12 @@ def _info(raw: Payload) -> Payload:
         "Images": integer(store, "imageStore", "number"),
     }
     if security:
-        flags = {"seccompEnabled": "name=seccomp", "rootless": "name=rootless"}
+        flags = {
+            "seccompEnabled": "name=seccomp",
+            "rootless": "name=rootless",
+            "apparmorEnabled": "name=apparmor",
+            "selinuxEnabled": "name=selinux",
+        }
         options = [word for flag, word in flags.items() if security.get(flag) is True]
         info["SecurityOptions"] = options
     return {name: value for name, value in info.items() if value not in ("", None)}

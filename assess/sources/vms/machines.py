@@ -37,13 +37,7 @@ class Machine:
     is_template: bool = False
 
 
-def machine(
-    name: str,
-    place: str,
-    facts: Row,
-    *,
-    is_template: bool = False,
-) -> Machine:
+def machine(name: str, place: str, facts: Row, *, is_template: bool = False) -> Machine:
     """Return a machine with the facts that are known."""
     host = PlainHost(text_of(name) or "unnamed", place, filled(**facts))
     return Machine(host, is_template)

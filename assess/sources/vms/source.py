@@ -136,24 +136,14 @@ def _read(file: Path, call: Call, found: _Found) -> None:
         machine.host.facts |= written
 
 
-def _of_workbook(
-    file: Path,
-    place: str,
-    call: Call,
-    found: _Found,
-) -> None:
+def _of_workbook(file: Path, place: str, call: Call, found: _Found) -> None:
     """Read the tab of the machines; other tabs of RVTools have rows for disks and so on."""
     tables = dict(read_workbook(file))
     table = tables.get(_TAB) or next(iter(tables.values()), [])
     _of_table(table, place, call, found)
 
 
-def _of_table(
-    table: list[list[str]],
-    place: str,
-    call: Call,
-    found: _Found,
-) -> None:
+def _of_table(table: list[list[str]], place: str, call: Call, found: _Found) -> None:
     """Read rows below their heads, above which merged cells may have titles."""
     tops = [fields_of([header_of(cell) for cell in row]) for row in table[:_TOP]]
     at_top = [n for n, heads in enumerate(tops) if all(key in heads for key in _NEEDED)]
@@ -176,12 +166,7 @@ def _of_table(
     lose(call, lost)
 
 
-def _of_json(
-    file: Path,
-    place: str,
-    call: Call,
-    found: _Found,
-) -> None:
+def _of_json(file: Path, place: str, call: Call, found: _Found) -> None:
     """Read the list of a cloud or of Proxmox."""
     text = read_text(file, call.row)
     if text is None:
@@ -205,12 +190,7 @@ def _of_json(
     lose(call, lost)
 
 
-def _of_listing(
-    file: Path,
-    place: str,
-    call: Call,
-    found: _Found,
-) -> None:
+def _of_listing(file: Path, place: str, call: Call, found: _Found) -> None:
     """Read the output of ``virsh list --all``."""
     text = read_text(file, call.row)
     if text is None:

@@ -1,0 +1,102 @@
+"""What is ahead: announced events that touch a fleet, and what to do, team by team."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from assess.inventory import Inventory
+from assess.score.upgrade_churn.breaking import MAY, WILL, of_world
+
+DAYS = 365  # four quarters
+END = "support ends"
+EVENT = "announced event"
+COLUMNS = [
+    "quarter",
+    "day",
+    "kind",
+    "what",
+    "certainty",
+    "services_n",
+    "services",
+    "remedy",
+    "source",
+]
+_WORK = ["remedy", "certainty", "moment", "change", "what", "source"]
+
+
+def calendar(inventory: Inventory, clocks: pd.DataFrame) -> pd.DataFrame:
+    """List by day what is announced for the next four quarters and touches this fleet.
+
+    Columns `COLUMNS`: lines in use whose support ends, and events of the world.
+    """
+    start = inventory.snapshot_at
+    until = start + pd.Timedelta(days=DAYS)
+    rows = pd.concat([_ends(clocks, start, until), _events(inventory, start, until)])
+    key = [name for name in COLUMNS if not name.startswith(("services", "quarter"))]
+    table = _grouped(rows, key)
+    table = table.sort_values(["day", "kind", "what"], kind="stable", ignore_index=True)
+    days = table["day"].dt.tz_localize(None)
+    table["quarter"] = days.dt.to_period("Q").astype("str")
+    table["day"] = days.dt.strftime("%Y-%m-%d").astype("str")
+    return table[COLUMNS]
+
+
+def by_remedy(breaks: pd.DataFrame, services: pd.DataFrame) -> pd.DataFrame:
+    """Group what breaks by what to do about it, most workloads first.
+
+    Columns ``remedy, certainty, moment, change, what, source, workloads_n, hosts_n, services_n,
+    services, teams``.
+    """
+    owners = services.set_index("service_id")["owner"]
+    rows = breaks.assign(team=breaks["service_id"].map(owners))
+    table = _grouped(rows, _WORK)
+    groups = rows.groupby(_WORK, dropna=False, sort=True)
+    counts = {
+        "workloads_n": groups["workload_id"].nunique(),
+        "hosts_n": groups["host_id"].nunique(),
+        "teams": groups["team"].agg(_joined),
+    }
+    table = table.join(pd.DataFrame(counts), on=_WORK)
+    table["is_open"] = table["certainty"].ne(WILL)
+    order = ["is_open", "workloads_n", *_WORK]
+    ascending = [True, False, *[True] * len(_WORK)]
+    table = table.sort_values(order, ascending=ascending, ignore_index=True)
+    return table.drop(columns="is_open")
+
+
+def _ends(clocks: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
+    """Return the lines in use whose support ends within a time."""
+    found = clocks[clocks["eol_date"].gt(start) & clocks["eol_date"].le(until)]
+    named = found["component"] + " " + found["name"] + " " + found["version"].fillna("")
+    return pd.DataFrame(
+        {
+            "service_id": found["service_id"],
+            "day": found["eol_date"],
+            "kind": END,
+            "what": named.str.strip(),
+            "certainty": WILL,
+            "remedy": "move to a line that is still supported",
+            "source": "support windows of the reference facts",
+        }
+    )
+
+
+def _events(
+    inventory: Inventory, start: pd.Timestamp, until: pd.Timestamp
+) -> pd.DataFrame:
+    """Return the events of the world within a time that hit something in use."""
+    found = of_world(inventory, until, after=start)
+    found = found[found["certainty"].isin([WILL, MAY])]
+    columns = ["service_id", "day", "what", "certainty", "remedy", "source"]
+    return found[columns].assign(kind=EVENT)
+
+
+def _grouped(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Return a row for each key, with the services that it concerns."""
+    groups = rows.groupby(key, dropna=False, sort=True)["service_id"]
+    columns = {"services_n": groups.nunique(), "services": groups.agg(_joined)}
+    return pd.DataFrame(columns).reset_index()
+
+
+def _joined(names: pd.Series) -> str:
+    return "; ".join(sorted(set(names.dropna())))

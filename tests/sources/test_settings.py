@@ -1,0 +1,121 @@
+"""Settings of engines and kubelets, and what of hosts decides over system calls."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
+from assess.sources.settings import common, settings_of
+
+CANARY = "hunter2"
+NODE = {
+    "kind": "Node",
+    "apiVersion": "v1",
+    "metadata": {"name": "n1"},
+    "status": {
+        "nodeInfo": {
+            "containerRuntimeVersion": "containerd://2.0.1",
+            "kubeletVersion": "v1.34.1",
+        }
+    },
+}
+
+
+@pytest.fixture
+def collected(tmp_path):
+    """Collect documents, each in a file of its own."""
+
+    def collect(kind, **files):
+        for name, document in files.items():
+            (tmp_path / f"{name}.json").write_text(json.dumps(document))
+        source = homes()[kind].load()()
+        return source.collect({"path": "."}, tmp_path, Deadline(9))
+
+    return collect
+
+
+def test_switches_and_few_values_are_kept_and_no_secret():
+    config = {
+        "live-restore": True,
+        "min-api-version": "1.24",
+        "log-opts": {"splunk-token": CANARY},
+        "proxies": {"http-proxy": f"http://ada:{CANARY}@proxy"},
+        "storage-opts": ["overlay2.override_kernel_check=true"],
+        "data-root": f"/srv/{CANARY}",
+        f"bad name {CANARY}": 1,
+    }
+    assert settings_of(config) == (
+        "data-root;live-restore=true;log-opts;min-api-version=1.24;proxies;"
+        "storage-opts=overlay2.override_kernel_check"
+    )
+    assert settings_of({}) is None
+
+
+def test_of_several_kubelets_only_what_they_share_counts():
+    one = {"failCgroupV1": False, "featureGates": {"NodeSwap": True}}
+    two = {"failCgroupV1": False}
+    assert common([one, two]) == "failCgroupV1=false"
+    assert common([]) is None
+
+
+def test_the_configuration_of_an_engine_is_a_dump(collected):
+    info = {
+        "Name": "h1",
+        "ServerVersion": "28.5.1",
+        "SecurityOptions": ["name=apparmor", "name=seccomp,profile=builtin"],
+    }
+    daemon = {"min-api-version": "1.24", "oom-score-adjust": -500}
+    batch = collected("docker", info=info, daemon=daemon)
+    (engine,) = batch.rows["engines"]
+    assert engine["daemon_flags"] == "min-api-version=1.24;oom-score-adjust"
+    assert batch.rows["hosts"][0]["security_modules"] == "apparmor"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"kind": "KubeletConfiguration", "failCgroupV1": False, "featureGates": {"X": 1}},
+        {"kubeletconfig": {"failCgroupV1": False, "featureGates": {"X": True}}},
+        {
+            "kind": "ConfigMap",
+            "apiVersion": "v1",
+            "metadata": {"name": "kubelet-config", "namespace": "kube-system"},
+            "data": {"kubelet": "failCgroupV1: false\nfeatureGates:\n  X: true\n"},
+        },
+    ],
+    ids=["file", "configz", "configmap"],
+)
+def test_the_settings_of_kubelets_are_read_wherever_they_are(collected, document):
+    batch = collected("kubernetes", nodes=NODE, kubelet=document)
+    (engine,) = batch.rows["engines"]
+    found = engine["kubelet_flags"].split(";")
+    assert "failCgroupV1=false" in found
+    assert any(flag.startswith("feature-gates.X") for flag in found)
+
+
+def test_without_a_configuration_the_settings_are_unknown(collected):
+    (engine,) = collected("kubernetes", nodes=NODE).rows["engines"]
+    assert engine["kubelet_flags"] is None
+
+
+def test_podman_tells_its_networks_and_security_modules(collected):
+    host = {
+        "hostname": "p1",
+        "networkBackend": "cni",
+        "security": {"seccompEnabled": True, "selinuxEnabled": True},
+    }
+    version = {"Client": {"Version": "4.9.4"}}
+    batch = collected("podman", info={"host": host}, version=version)
+    assert batch.rows["engines"][0]["network_backend"] == "cni"
+    assert batch.rows["hosts"][0]["security_modules"] == "selinux"
+
+
+def test_packages_tell_the_version_of_libseccomp(collected):
+    facts = {"ansible_facts": {"ansible_hostname": "web-1", "ansible_system": "Linux"}}
+    packages = {"libseccomp2": [{"version": "2.4.3-1ubuntu3", "source": "apt"}]}
+    facts["ansible_facts"]["packages"] = packages
+    batch = collected("ansible", **{"web-1": facts})
+    assert batch.rows["hosts"][0]["libseccomp_version"] == "2.4.3"
