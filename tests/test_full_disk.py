@@ -99,7 +99,10 @@ def short(path):
 def disk(request, fleet, tmp_path):
     """A disk with a board's words and an older table, on which nothing more can be written."""
     with mounted(tmp_path / "disk") as place:
-        records = [place / "decisions" / f"{name}.md" for name in fleet[2].candidates]
+        records = [
+            place / "decisions" / f"{name}.md"
+            for name in fleet[2].scores.what_next.frame.index
+        ]
         old = [*records, place / "old.json", place / "n" / "01_short.ipynb"]
         for file in old:
             write_beside(file, OLD)

@@ -62,8 +62,8 @@ REPORTS = Path("reports")
 @click.option(
     "--appendix",
     type=click.Choice(["code", "results", "none"]),
-    default="code",
-    help="What to add to the PDF: notebooks run on the snapshot, with code or results only.",
+    default="none",
+    help="What to add to the PDF: nothing, or notebooks run on the snapshot, with code or results.",
 )
 def report(
     snapshot: str | None,

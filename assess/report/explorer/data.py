@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assess.figures import BANDS, band_of
+from assess.figures import band_of
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
 from assess.score.blast_radius.result import BlastRadius
@@ -27,9 +27,9 @@ from assess.untrusted import clean
 from assess.words import is_unknown, moment
 
 NUMBER_DIGITS = 6  # beyond what is printed
-SEEN_DIGITS = 4
+SEEN_DIGITS = 2  # of points, hours, money and percent
 THRESHOLDS = ("move_p", "pilot_p", "ready_points", "pilot_points")
-RANKED = ["p_first", "p_top", "p_top_neutral", "p_top_cleared"]
+RANKED = ["p_first", "p_top", "p_top_neutral"]
 POINTS = ["readiness_lo", "readiness", "readiness_hi"]
 ABOUT = ["owner", "platform", "could_move", "why"]
 TINY = 0.5  # stands for a chance below half a percent that is not 0
@@ -120,7 +120,6 @@ def payload(
         "names": [clean(name) for name in names],
         "labels": list(LABELS),
         "bands": {label: band_of(label).word for label in LABELS},
-        "symbols": {band.word: band.symbol for band in BANDS.values()},
         **parts,
         "texts": texts.all,
     }
@@ -174,7 +173,6 @@ def _ranking(result: WhatNext, texts: Texts) -> dict[str, Any]:
         "label": [LABELS.index(label) for label in frame["label"]],
         "chances": _numbers(frame[RANKED].to_numpy(dtype=object)),
         "about": texts.table(frame[ABOUT]),
-        "wave": _numbers(frame["wave"]),
         "k": ranking.k,
         "draws": policy.draws,
         "meeting": {"salt": MEETING, "draws": MEETING_DRAWS},
@@ -388,6 +386,7 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]
     prices = {row["id"]: _prices(row) for row in wanted(policy)}
     cells = pd.MultiIndex.from_product([names, ids], names=["service_id", "target"])
     frame = targets.frame.reindex(cells)
+    numbers = frame.assign(**{end: 100 * frame[end] for end in DELTA})
     sizes = targets.details["sizes"].reindex(names)[SIZES]
     verdicts = sorted(frame["verdict"].dropna().astype("str").unique())
     return {
@@ -405,7 +404,7 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]
         ],
         "dominated": frame["dominated"].fillna(value=False).astype(int).tolist(),
         "columns": WHERE,
-        "numbers": _numbers(frame[WHERE].to_numpy(dtype=object), SEEN_DIGITS),
+        "numbers": _numbers(numbers[WHERE].to_numpy(dtype=object), SEEN_DIGITS),
         "hours": HOURS,
         "sizes": _numbers(sizes.to_numpy(dtype=object)),
         "stay": STAY,

@@ -990,7 +990,7 @@ class Explorer {
       ["Verdict", h("span", { class: `badge ${this.verdictBand(verdict)}` }, verdict)],
       ["Readiness there", `${interval(readiness)} of 100`],
       ["Hours of upgrades a year", interval(hours, 1)],
-      ["Change by the move", `${interval(delta.map((x) => (known(x) ? 100 * x : x)), 1, true)} % points`],
+      ["Change by the move", `${interval(delta, 1, true)} % points`],
       ["Cost a month", interval(cost)],
       ["Hours of the move", number(effort)],
       ["Who patches", place.patched_by],

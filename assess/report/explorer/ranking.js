@@ -446,7 +446,7 @@ function ranked(data, wish, marks) {
   } else {
     // over all weightings nothing has to be drawn: these are the chances of the report
     ["first", "top", "neutral"].forEach((name, j) => {
-      chance[name] = data.names.map((_, i) => rank.chances[4 * i + j] ?? 0);
+      chance[name] = data.names.map((_, i) => rank.chances[3 * i + j] ?? 0);
     });
   }
   const label = data.names.map((_, i) =>
