@@ -10,15 +10,14 @@ from typing import Any
 from assess import frames
 from assess.image_ref import parse_image
 from assess.sources.base import Name, Row
+from assess.sources.ecs.sizes import CPU_UNITS, MIB, cpu_of, memory_of
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_env, keep_labels
 from assess.sources.replica import replica_rows
 from assess.sources.unit import Mount, Unit
-from assess.sources.values import dicts, dig, integer, moment, number, table, text, texts
+from assess.sources.values import dicts, dig, integer, moment, table, text, texts
 
-MIB = 2**20
-CPU_UNITS = 1024  # of one vCPU
 _SHARED_FILES = {
     "efsVolumeConfiguration": ("efs", "fileSystemId"),
     "fsxWindowsFileServerVolumeConfiguration": ("fsx", "fileSystemId"),
@@ -47,8 +46,6 @@ _REASONS = (  # words of AWS, before its codes
     (re.compile(r"^scaling activity", re.IGNORECASE), "scale"),
     (re.compile(r"\bspot\b", re.IGNORECASE), "spot"),
 )
-_VCPU = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*vcpus?\s*", re.IGNORECASE)
-_GB = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*gb\s*", re.IGNORECASE)
 _OOM = re.compile(r"OutOfMemory|out of memory", re.IGNORECASE)
 _KILLED = 137  # by SIGKILL, which the kernel also sends where memory runs out
 
@@ -63,9 +60,6 @@ def parts_of(arn: Any) -> dict[str, str]:
 def last_of(arn: Any) -> str:
     """Return the last part of an ARN, which is the name or id itself."""
     return parts_of(arn)["rest"].rpartition("/")[2]
-
-
-# ---- definitions ----
 
 
 @dataclass(frozen=True)
@@ -179,28 +173,12 @@ def _shared(
 ) -> tuple[Unit, list[Unit]]:
     """Share the size of a task among its containers: what the others reserve is not the main's."""
     own = [getattr(part, column) or 0 for part in beside]
-    lasting = (n for part, n in zip(beside, own, strict=True) if part.role != "init")
-    rest = max(whole - sum(lasting), 0)
+    pairs = zip(beside, own, strict=True)
+    rest = max(whole - sum(n for part, n in pairs if part.role != "init"), 0)
     changes: list[dict[str, Any]] = [{column: size} for size in (rest, *own)]
     parts = zip((main, *beside), changes, strict=True)
-    first, *others = [replace(part, **change) for part, change in parts]
+    first, *others = (replace(part, **change) for part, change in parts)
     return first, others
-
-
-def cpu_of(value: Any) -> float | None:
-    """Read the CPU of a task [cores]: in units, or as people register it, ``.5 vCPU``."""
-    amount = _VCPU.fullmatch(value) if isinstance(value, str) else None
-    if amount:
-        return number(amount[1]) or None
-    units = number(value)
-    return units / CPU_UNITS if units else None
-
-
-def memory_of(value: Any) -> int | None:
-    """Read the memory of a task [bytes]: in MiB, or as people register it, ``1 GB``."""
-    amount = _GB.fullmatch(value) if isinstance(value, str) else None
-    mib = (number(amount[1]) or 0) * 1024 if amount else number(value)
-    return round(mib * MIB) if mib else None
 
 
 def _of_container(raw: Row, container: Row) -> Unit:
