@@ -25,11 +25,14 @@ METRICS = {
     "auc": "AUC (0.5 is chance, 1 perfect)",
     "auc_gain": "AUC gained over history alone",
     "brier": "Brier score (0 is perfect)",
+    "brier_gain": "Brier score by which history alone is worse",
+    "log_loss": "Log-loss (0 is perfect)",
+    "log_loss_gain": "Log-loss by which history alone is worse",
     "kendall_tau": "Kendall's tau with incident minutes",
     "auc_readiness": "AUC of readiness alone",
 }
 LIMITS = (
-    "Blast radius is an upper bound: not every caller of a failed service fails with it.",
+    "What can be reached is an upper bound: not every caller of a failed service fails with it.",
     "A share of weightings is not a probability of success.",
     "What no source saw is unknown. It widens intervals and never improves a rank.",
     "People set the weights and thresholds in a policy; every result carries its hash.",

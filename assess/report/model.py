@@ -287,6 +287,11 @@ def _targets(scores: Assessment) -> Axes:
     return figures.targets(scores.targets)
 
 
+def _experiments(scores: Assessment) -> Axes:
+    """Draw the experiments, which are ranked when somebody looks."""
+    return figures.experiments(scores.experiments)
+
+
 class Pictures:
     """The figures of a report, by name; those of one quarter are known from the start."""
 
@@ -302,6 +307,7 @@ class Pictures:
             "upgrade-churn": partial(figures.upgrade_churn, scores.upgrade_churn),
             "clocks": partial(figures.clocks, scores.upgrade_churn),
             "targets": partial(_targets, scores),
+            "experiments": partial(_experiments, scores),
             "readiness": partial(figures.readiness, scores.readiness),
             "coverage": partial(figures.coverage, scores.inventory),
         }

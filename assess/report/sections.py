@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from assess import figures
+from assess.report import predictions
 from assess.report.first_screen import answers
 from assess.report.model import Column, Part, Pictures, Section, Table, kinds_shown
 from assess.score.assessment import Assessment
@@ -185,8 +186,10 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
             _SERVICES_NOTE,
             **FOLDED,
         ),
+        *predictions.parts(scores, pictures),
     ]
-    return Section("blast-radius", "Blast radius", [text], parts, warnings)
+    said = [text, *predictions.judged(scores)]
+    return Section("blast-radius", "Blast radius", said, parts, warnings)
 
 
 _ELEMENTS = [

@@ -29,6 +29,7 @@ Bools = NDArray[np.bool_]
 Ends = tuple[float, float]
 SLOPES = np.linspace(-3, 3, 241)
 LEVEL = 0.95
+SURE = 1e-3  # a probability of 0 or 1 counts as this far from it in a log-loss
 Z = 1.959963984540054
 TAU_MOST = 1000  # services; of more, so many are drawn for the interval of tau
 TAU_DRAWS = 300
@@ -51,8 +52,9 @@ HEADLINES = {
 class Backtest(Result):
     """How well an earlier snapshot predicted which services had incidents.
 
-    ``frame`` (index ``metric``: ``auc``, ``auc_gain`` over history, ``brier``, ``kendall_tau`` of
-    the predicted rank against minutes of incidents, ``auc_readiness`` of readiness alone):
+    ``frame`` (index ``metric``: ``auc``, ``auc_gain`` over history, ``brier`` and ``log_loss`` with
+    their ``_gain``, by how much history does worse on the same services, ``kendall_tau`` of the
+    predicted rank against minutes of incidents, ``auc_readiness`` of readiness alone):
     ``value, lo, hi``, ``baseline_history``, ``baseline_random`` and ``verdict``.
 
     ``details``: ``reliability`` (``foretold, observed, observed_lo, observed_hi`` [share 0-1] and
@@ -284,18 +286,18 @@ def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
         minutes=services["minutes"].to_numpy(float),
     )
     score, history, lack, hit, minutes = forecast
-    metrics = ["auc", "auc_gain", "brier", "kendall_tau", "auc_readiness"]
+    metrics = ["auc", "auc_gain", *(n for name in PROPER for n in (name, f"{name}_gain"))]
+    metrics += ["kendall_tau", "auc_readiness"]
     index = pd.Index(metrics, name="metric")
     columns = ["value", "lo", "hi", "baseline_history", "baseline_random"]
     frame = pd.DataFrame(np.nan, index=index, columns=columns)
     if hit.all() or not hit.any():
         return frame.astype("Float64").assign(verdict=ONE_KIND if len(hit) else TOO_FEW)
-    base = hit.mean()
     by_history = auc(history, hit)
     values = {
         "auc": (auc(score, hit), by_history, 0.5),
         "auc_gain": (auc(score, hit) - by_history, 0.0, np.nan),
-        "brier": (brier(score, hit), brier(history, hit), base * (1 - base)),
+        **_proper(forecast),
         "kendall_tau": (tau(score, minutes), tau(history, minutes), 0.0),
         "auc_readiness": (auc(lack, hit), by_history, 0.5),
     }
@@ -320,6 +322,34 @@ def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     return frame.astype("Float64").assign(verdict=verdicts)
 
 
+def _proper(forecast: Forecast) -> dict[str, tuple[float, float, float]]:
+    """Return by proper score its value, that of history, and that of the share alone; and gains."""
+    share = np.full(len(forecast.hit), forecast.hit.mean())
+    values = {}
+    for name, loss in PROPER.items():
+        own, history, base = (
+            float(loss(p, forecast.hit).mean())
+            for p in (forecast.score, forecast.history, share)
+        )
+        values[name] = (own, history, base)
+        values[f"{name}_gain"] = (history - own, 0.0, history - base)
+    return values
+
+
+def squared_error(chance: Floats, hit: Bools) -> Floats:
+    """Return by service the squared distance of the probability from what happened."""
+    return np.asarray((chance - hit) ** 2)
+
+
+def log_loss(chance: Floats, hit: Bools) -> Floats:
+    """Return by service the surprise in nats; 0 and 1 count as `SURE` away from them."""
+    inside = np.clip(chance, SURE, 1 - SURE)
+    return np.asarray(-np.log(np.where(hit, inside, 1 - inside)))
+
+
+PROPER = {"brier": squared_error, "log_loss": log_loss}
+
+
 def _verdict(than_chance: bool, than_history: bool) -> str:
     if not than_chance:
         return NONE
@@ -333,7 +363,7 @@ def auc(score: Floats, hit: Bools) -> float:
 
 def brier(chance: Floats, hit: Bools) -> float:
     """Return the mean squared distance of the probabilities from what happened."""
-    return float(((chance - hit) ** 2).mean())
+    return float(squared_error(chance, hit).mean())
 
 
 def tau(score: Floats, outcome: Floats) -> float:
@@ -420,9 +450,13 @@ def _drawn(forecast: Forecast, draws: Floats) -> dict[str, tuple[Floats, Floats,
     auc_history = _weighted_auc(history, hit, draws)
     auc_lack = _weighted_auc(lack, hit, draws)
     n = len(hit)
-    brier_score = draws @ (score - hit) ** 2 / n
-    brier_history = draws @ (history - hit) ** 2 / n
-    brier_base = draws @ (hit.mean() - hit) ** 2 / n
+    share = np.full(n, hit.mean())
+    losses = {}
+    for name, loss in PROPER.items():
+        own, before, base = (draws @ loss(p, hit) / n for p in (score, history, share))
+        better = before - own
+        losses[name] = (own, base - own, better)
+        losses[f"{name}_gain"] = (better, base - own, better)
     # tau compares pairs: of a large fleet every k-th service and fewer draws are enough
     places = np.arange(n)[:: max(math.ceil(n / TAU_MOST), 1)]
     rows = draws[:TAU_DRAWS, places] if n > TAU_MOST else draws
@@ -432,7 +466,7 @@ def _drawn(forecast: Forecast, draws: Floats) -> dict[str, tuple[Floats, Floats,
     return {
         "auc": (auc_score, auc_score - 0.5, gain),
         "auc_gain": (gain, auc_score - 0.5, gain),
-        "brier": (brier_score, brier_base - brier_score, brier_history - brier_score),
+        **losses,
         "kendall_tau": (tau_score, tau_score, tau_score - tau_history),
         "auc_readiness": (auc_lack, auc_lack - 0.5, auc_lack - auc_history),
     }

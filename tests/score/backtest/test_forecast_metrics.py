@@ -65,6 +65,29 @@ def test_delong_covers_the_truth(services, shift):
 def test_delong_leaves_room_where_nothing_was_missed():
     hit = np.arange(24) < 8
     lo, hi = metrics.delong(hit.astype(float), hit)
-    assert (lo, hi) == (pytest.approx(stats.beta.ppf(0.025, 8.5, 0.5)), 1.0)
+    assert (lo, hi) == (pytest.approx(stats.beta.ppf(0.04, 8.5, 0.5)), 1.0)
     lo, hi = metrics.delong(-hit.astype(float), hit)
-    assert (lo, hi) == (0.0, pytest.approx(stats.beta.ppf(0.975, 0.5, 8.5)))
+    assert (lo, hi) == (0.0, pytest.approx(stats.beta.ppf(0.96, 0.5, 8.5)))
+
+
+def test_proper_scores_by_hand():
+    hit = np.array([True, False, True])
+    chance = np.array([0.5, 0.0, 1.0])
+    assert metrics.squared_error(chance, hit).tolist() == [0.25, 0, 0]
+    nats = [np.log(2), -np.log(0.999), -np.log(0.999)]
+    assert metrics.log_loss(chance, hit) == pytest.approx(nats)
+
+
+def test_a_gain_is_paired_by_service():
+    """Where history errs by the same on every service, the gain has no spread, unlike the scores."""
+    rng = np.random.default_rng(3)
+    hit = rng.random(60) < 0.4
+    score = np.where(hit, 0.6, 0.3)
+    history = np.where(hit, 1 - np.sqrt(0.16 + 0.05), np.sqrt(0.09 + 0.05))
+    forecast = metrics.Forecast(score, history, -score, hit, hit * 5.0)
+    drawn = metrics._drawn(forecast, metrics.resample(60, 50, 1))
+    gain, _, better = drawn["brier_gain"]
+    assert gain == pytest.approx(np.full(50, 0.05))
+    assert (gain == better).all()
+    assert drawn["brier"][0].std() > 0.003
+    assert (drawn["log_loss_gain"][0] > 0).all()

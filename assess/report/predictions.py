@@ -1,0 +1,48 @@
+"""Parts on predictions: how well they held, and which failure to try next."""
+
+from __future__ import annotations
+
+from assess.report.model import Column, Part, Pictures, Table
+from assess.score.assessment import Assessment
+
+_HELD = [
+    Column("measure", "How well it held"),
+    Column("value", "Observed", "interval", 2),
+    Column("n", "Of", "number"),
+]
+_EXPERIMENTS = [
+    Column("label", "Failure to try"),
+    Column("value", "Takes of what is uncertain (%)", "number", 1, 100),
+    Column("reach_n", "Services that can be reached", "number"),
+    Column("impact", "Expected to go down (%)", "number", 0, 100),
+    Column("impact_hi", "At most (%)", "number", 0, 100),
+    Column("safest", "Safest place"),
+    Column("why", "Why"),
+]
+NO_FAILURE = "No failure was observed yet: nothing shows how well this holds."
+
+
+def judged(scores: Assessment) -> list[str]:
+    """Return in sentences how well predictions held on failures that were left out."""
+    verdicts = scores.blast_radius.details["learned_judged"]["verdict"]
+    return list(dict.fromkeys(verdicts)) or [NO_FAILURE]
+
+
+def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
+    """Return how well predictions held, and the experiments, best first."""
+    held = scores.blast_radius.details["calibration_measures"]
+    held = held.rename(columns={"lo": "value_lo", "hi": "value_hi"})
+    tried = scores.experiments.frame.reset_index()
+    names = tried["element_kind"].astype("str") + " " + tried["element"].astype("str")
+    return [
+        Table("predictions-held", "How well the predictions held", _HELD, held),
+        pictures("experiments", "Point: what the failure is expected to decide."),
+        Table(
+            "experiments",
+            "Which failure to try next",
+            _EXPERIMENTS,
+            tried.assign(label=names),
+            empty="No experiment would decide anything.",
+            is_folded=True,
+        ),
+    ]
