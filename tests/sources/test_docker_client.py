@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from assess.sources.deadline import Deadline
-from assess.sources.docker.client import StatusError, connect, failure
+from assess.sources.docker.client import StatusError, _SshConnection, connect, failure
+from assess.sources.failure import failure as explained
 
 OK = b"HTTP/1.1 200 OK\r\n"
 BODY = b"Content-Length: 2\r\n\r\n{}"
@@ -161,3 +162,12 @@ def test_after_the_deadline_nothing_is_asked():
         with pytest.raises(TimeoutError):
             engine.get("/x")
     assert accepted == [0]
+
+
+def test_ssh_without_its_extra_says_what_to_install(monkeypatch):
+    monkeypatch.delattr("docker.transport.SSHHTTPAdapter")
+    with pytest.raises(ImportError) as caught:
+        _SshConnection("ssh://reader@host", Deadline(1))
+    assert (
+        explained(caught.value)["hint"] == "ssh needs an extra: pip install 'assess[ssh]'"
+    )

@@ -149,6 +149,18 @@ def test_services_by_their_groups_and_what_is_before_them(dumps):
     }
 
 
+def test_the_names_of_load_balancers_are_addresses_of_the_services_behind(dumps):
+    file = dumps / "elbv2-describe-load-balancers.json"
+    listed = json.loads(file.read_text())
+    zone = {"LoadBalancerAddresses": [{"PrivateIPv4Address": "10.0.7.7"}]}
+    for balancer in listed["LoadBalancers"]:
+        balancer |= {"DNSName": "front.elb.example", "AvailabilityZones": [zone]}
+    file.write_text(json.dumps(listed))
+    found = services(collect(dumps))
+    assert found["checkout"]["addresses"] == "front.elb.example;10.0.7.7"
+    assert found["reports"]["addresses"] is None
+
+
 @pytest.mark.parametrize(
     "lost", ["elbv2-describe-load-balancers", "elb-describe-load-balancers"]
 )

@@ -361,6 +361,26 @@ def test_policies_allow_what_nobody_saw(edges):
     assert edges(*fleet, policy(egress=whole)) == {}
 
 
+@pytest.mark.parametrize(
+    ("host", "callees"),
+    [
+        ("./ledger.shop.svc.cluster.local", {"ledger"}),
+        ("shop/ledger.shop.svc.cluster.local", {"ledger"}),
+        ("*/ledger.shop.svc.cluster.local", {"ledger"}),
+        ("./*", set()),
+        ("~/*", set()),
+    ],
+)
+def test_a_sidecar_of_istio_names_whom_its_service_may_call(edges, host, callees):
+    spec = {
+        "workloadSelector": {"labels": {"app": "front"}},
+        "egress": [{"hosts": [host, "istio-system/*"]}],
+    }
+    sidecar = thing("Sidecar", "front", "networking.istio.io/v1", spec=spec)
+    found = edges(*with_services("front", "ledger", "other"), sidecar)
+    assert found == {("front", callee): ("call", True) for callee in callees}
+
+
 RULES = [{"backendRefs": [{"name": "front", "port": 80}]}]
 TO_FRONT = [{"route": [{"destination": {"host": "front"}}]}]
 

@@ -82,7 +82,12 @@ class Edge:
 class Edges:
     """Resolves the ends of all talks."""
 
-    def __init__(self, fleet: Fleet, observed: Observed, flows: Flows) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        observed: Observed,
+        flows: Flows,
+    ) -> None:
         self.batch = Batch()
         self.unknown: dict[str, None] = {}  # callers at addresses that no source knows
         self._fleet = fleet
@@ -131,7 +136,12 @@ class Edges:
 
     # -- ends --------------------------------------------------------------------------------
 
-    def _tenant_of(self, machine: str, process: Process, port: int) -> Tenant | None:
+    def _tenant_of(
+        self,
+        machine: str,
+        process: Process,
+        port: int,
+    ) -> Tenant | None:
         """Return the workload of a process on a machine; one that nobody knew is added."""
         if apart := self._fleet.called(machine):
             return apart
@@ -160,7 +170,13 @@ class Edges:
         own = [t for t in tenants if not stores_of(SystemUnit(t.called, "running"))]
         return own[0] if len(own) == 1 else None
 
-    def _bear(self, machine: str, unit: SystemUnit, *, is_own_unit: bool) -> Tenant:
+    def _bear(
+        self,
+        machine: str,
+        unit: SystemUnit,
+        *,
+        is_own_unit: bool,
+    ) -> Tenant:
         """Add a service that runs on a machine beside what the other sources know."""
         if (machine, unit.name) in self._born:
             return self._born[machine, unit.name]
@@ -377,7 +393,10 @@ class Edges:
 
 
 def _resolved(
-    table: pa.Table, keys: list[str], name: str, resolve: Callable[..., T | None]
+    table: pa.Table,
+    keys: list[str],
+    name: str,
+    resolve: Callable[..., T | None],
 ) -> tuple[pa.Table, list[T]]:
     """Resolve every combination of keys, and return the results and their numbers as a column.
 
@@ -394,7 +413,11 @@ def _resolved(
     return table, list(numbers)
 
 
-def covered_names(fleet: Fleet, observed: Observed, logged: set[str]) -> set[Name]:
+def covered_names(
+    fleet: Fleet,
+    observed: Observed,
+    logged: set[str],
+) -> set[Name]:
     """Return the services of which all sockets of all workloads were watched for long enough."""
     whole = {
         machine

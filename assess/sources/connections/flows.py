@@ -82,16 +82,7 @@ _SUMS = [("calls", "sum"), ("start", "min"), ("end", "max")]
 # Each interface counts a talk that it sees; the most that one of them saw is the number of calls.
 # As narrow as can be: a log of a day has some millions of them.
 _FLOW = pa.schema(
-    {
-        "client": pa.int32(),
-        "server": pa.int32(),
-        "port": pa.int32(),
-        "protocol": pa.int32(),
-        "interface": pa.int32(),
-        "calls": pa.uint32(),
-        "start": pa.uint32(),
-        "end": pa.uint32(),
-    }
+    dict.fromkeys(_KEYS, pa.int32()) | dict.fromkeys(dict(_SUMS), pa.uint32())
 )
 _OF_TALK = [("calls", "max"), ("start", "min"), ("end", "max"), ("window_hours", "max")]
 
@@ -125,7 +116,11 @@ def _opened(file: Path) -> tuple[Any, Any]:
     return raw, pa.CompressedInputStream(raw, "gzip") if is_packed else raw
 
 
-def _blocks(file: Path, names: list[str], call: Call) -> Iterator[pa.Table]:
+def _blocks(
+    file: Path,
+    names: list[str],
+    call: Call,
+) -> Iterator[pa.Table]:
     """Read the columns that are used, block by block, and tell how far the reading is."""
     size = file.stat().st_size
     used = [name for name in _USED if name in names]
@@ -179,7 +174,12 @@ class Flows:
         self._gaps: set[str] = set()  # interfaces with flows that a log left out
         self._hours: list[np.ndarray] = []  # of an interface, in one number
 
-    def read(self, file: Path, deadline: Deadline, call: Call) -> None:
+    def read(
+        self,
+        file: Path,
+        deadline: Deadline,
+        call: Call,
+    ) -> None:
         """Add a file."""
         names = columns_of(file)
         missing = [name for name in _NEEDED if name not in names]
@@ -269,9 +269,7 @@ class Flows:
     def _codes(self, column: pa.ChunkedArray) -> np.ndarray:
         """Return the number of each text of a column, which holds for all logs."""
         encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-        ids = []
-        for word in encoded.dictionary.to_pylist():
-            ids.append(self._code(word or ""))
+        ids = [self._code(word or "") for word in encoded.dictionary.to_pylist()]
         return np.array(ids, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
 
     def _code(self, word: str) -> int:
@@ -290,12 +288,8 @@ class Flows:
         for row in chain.from_iterable(
             table.to_pylist() for table in self._joined(seen, "left semi")
         ):
-            talk = Talk(
-                names[row["client"]],
-                names[row["server"]],
-                row["port"],
-                _PROTOCOLS[row["protocol"]],
-            )
+            ends = (names[row["client"]], names[row["server"]])
+            talk = Talk(*ends, row["port"], _PROTOCOLS[row["protocol"]])
             view = View(FLOW, names[row["interface"]])
             first = time_of(row["start"])
             yield talk, {view: Sighting(max(row["calls"], 1), first, time_of(row["end"]))}
@@ -320,20 +314,14 @@ class Flows:
     def _joined(self, seen: Iterable[Talk], kind: str) -> Iterator[pa.Table]:
         """Return the flows that are, or are not, of some talks."""
         self._compact()
-        numbers = {name: number for number, name in _PROTOCOLS.items()}
+        codes = {name: number for number, name in _PROTOCOLS.items()}
+        ids = self._ids
         keys = [
-            (
-                self._ids[talk.client],
-                self._ids[talk.server],
-                talk.port,
-                numbers[talk.protocol],
-            )
-            for talk in seen
-            if talk.client in self._ids and talk.server in self._ids
+            (ids.get(t.client), ids.get(t.server), t.port, codes[t.protocol])
+            for t in seen
         ]
-        columns = zip(*keys, strict=True) if keys else ((), (), (), ())
-        arrays = [pa.array(column, pa.int32()) for column in columns]
-        talks = pa.table(arrays, _TALK)
+        rows = [dict(zip(_TALK, key, strict=True)) for key in keys]
+        talks = pa.Table.from_pylist(rows, schema=pa.schema(list(_FLOW)[: len(_TALK)]))
         for (table,) in self._parts:
             yield table.join(talks, _TALK, join_type=kind)
 
@@ -370,7 +358,11 @@ def time_of(seconds: int | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def summed(table: pa.Table, keys: list[str], sums: list[tuple[str, str]]) -> pa.Table:
+def summed(
+    table: pa.Table,
+    keys: list[str],
+    sums: list[tuple[str, str]],
+) -> pa.Table:
     """Add up the flows of equal keys; columns keep their names."""
     # Threads would each have their own table of all keys.
     grouped = table.group_by(keys, use_threads=False).aggregate(sums)
@@ -417,6 +409,10 @@ def _times(block: pa.Table, name: str) -> pa.ChunkedArray:
     return pc.if_else(is_time, seconds, None)
 
 
-def _array(block: pa.Table, name: str, default: int = 0) -> np.ndarray:
+def _array(
+    block: pa.Table,
+    name: str,
+    default: int = 0,
+) -> np.ndarray:
     """Return a column as an array of numbers, with a default for what is none."""
     return pc.fill_null(_numbers(block, name), default).to_numpy()

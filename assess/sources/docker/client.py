@@ -275,7 +275,11 @@ class _SshConnection(Connection):
     """A connection through one ssh login of the SDK, with a channel for each request at a time."""
 
     def __init__(self, endpoint: str, deadline: Deadline) -> None:
-        from docker.transport import SSHHTTPAdapter
+        try:
+            from docker.transport import SSHHTTPAdapter
+        except ImportError as error:
+            error.add_note("ssh needs an extra: pip install 'assess[ssh]'")
+            raise
 
         class Adapter(SSHHTTPAdapter):  # type: ignore[misc]
             # The SDK sets no timeouts of the login, and passes no port where none is named.

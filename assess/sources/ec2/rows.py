@@ -249,6 +249,7 @@ def to_service(service: _Service, fronts: Fronts) -> Row:
         "asg_min": _total(service.groups, "MinSize"),
         "asg_max": _total(service.groups, "MaxSize"),
         "health_checked": is_checked or None,
+        "addresses": ";".join(dict.fromkeys(front.addresses)) or None,
         "public": _is_public(front, service.instances, is_complete=fronts.is_complete),
     }
 
@@ -288,6 +289,7 @@ class Behind:
     public: list[bool | None] = field(default_factory=list)  # of each; None where unknown
     serves_http: bool = False
     states: list[str] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)  # names, and those of its zones
 
     @property
     def health(self) -> str | None:
@@ -310,6 +312,7 @@ class Fronts:
                 checked=group.get("HealthCheckEnabled") is not False,
                 public=[_is_facing(balancer) for balancer in balancers],
                 serves_http=any(dig(b, "Type") == "application" for b in balancers),
+                addresses=[a for b in balancers for a in _addresses_of(b)],
             )
         for target in answers.targets or ():
             address = text(target, "Target", "Id")
@@ -317,7 +320,11 @@ class Fronts:
             self._members[address].append(text(target, "TargetGroupArn"))
         for name, balancer in _by(answers.classic, "LoadBalancerName").items():
             checked = isinstance(balancer.get("HealthCheck"), dict)
-            self._fronts[name] = Behind(checked=checked, public=[_is_facing(balancer)])
+            self._fronts[name] = Behind(
+                checked=checked,
+                public=[_is_facing(balancer)],
+                addresses=_addresses_of(balancer),
+            )
             for instance in dicts(balancer, "Instances"):
                 self._members[text(instance, "InstanceId")].append(name)
         for state in answers.states or ():
@@ -342,11 +349,21 @@ class Fronts:
                 behind.checked |= front.checked
                 behind.public += front.public
                 behind.serves_http |= front.serves_http
+                behind.addresses += front.addresses
         return behind
 
     def _note(self, address: str, state: object) -> None:
         if known := _HEALTH.get(text(state).lower()):
             self._states[address].append(known)
+
+
+def _addresses_of(balancer: Row | None) -> list[str]:
+    """List the name of a load balancer, and the addresses that it has in its zones."""
+    found = [text(balancer, "DNSName")]
+    for zone in dicts(balancer, "AvailabilityZones"):
+        for address in dicts(zone, "LoadBalancerAddresses"):
+            found += [text(address, "IpAddress"), text(address, "PrivateIPv4Address")]
+    return list(filter(None, found))
 
 
 def _is_facing(balancer: Row | None) -> bool | None:

@@ -41,7 +41,11 @@ _INGRESS_IMAGES = re.compile(
 Units = Mapping[Controller, Unit]
 
 
-def to_dependencies(lists: Found, owners: Owners, units: Units) -> list[Row]:
+def to_dependencies(
+    lists: Found,
+    owners: Owners,
+    units: Units,
+) -> list[Row]:
     """Return what services need by the addresses they read, and what policies let them call."""
     siblings = to_siblings(lists, owners, units)
     spaces = {controller.namespace for controller in units}
@@ -52,6 +56,7 @@ def to_dependencies(lists: Found, owners: Owners, units: Units) -> list[Row]:
         rows += needs(_callee(controller, units), found, siblings, space=home)
     rows += _let_in(lists, units, siblings)
     rows += islice(_allowed(lists, owners, units), _MAX_ALLOWED)
+    rows += islice(_imported(lists, owners, siblings), _MAX_ALLOWED)
     return distinct(rows)
 
 
@@ -73,7 +78,11 @@ def _without_space(mention: Mention, spaces: set[str]) -> Mention:
 # ---- hosts ----
 
 
-def to_siblings(lists: Found, owners: Owners, units: Units) -> Siblings:
+def to_siblings(
+    lists: Found,
+    owners: Owners,
+    units: Units,
+) -> Siblings:
     """Index what the hosts of a cluster lead to."""
     siblings = Siblings()
     first: dict[Selected, Controller] = {}
@@ -140,7 +149,11 @@ def _renamed(lists: Found) -> Iterator[tuple[str, str, str]]:
                     yield home, host, f"{name}.{space}.svc" if space else name
 
 
-def _let_in(lists: Found, units: Units, siblings: Siblings) -> Iterator[Row]:
+def _let_in(
+    lists: Found,
+    units: Units,
+    siblings: Siblings,
+) -> Iterator[Row]:
     """List the calls of the proxies that let the outside in.
 
     Of several proxies nobody can tell which one serves a route.
@@ -169,7 +182,11 @@ def _is_ingress_proxy(controller: Controller, unit: Unit) -> bool:
 # ---- policies ----
 
 
-def _allowed(lists: Found, owners: Owners, units: Units) -> Iterator[Row]:
+def _allowed(
+    lists: Found,
+    owners: Owners,
+    units: Units,
+) -> Iterator[Row]:
     """List the calls that network policies allow: possible ones, which nobody saw."""
     labelled = by_label(owners.controllers.values())
     for policy in lists.get("networkpolicies", ()):
@@ -181,18 +198,49 @@ def _allowed(lists: Found, owners: Owners, units: Units) -> Iterator[Row]:
             yield _call(src, dst, units)
 
 
-def _call(src: Controller, dst: Controller, units: Units) -> Row:
-    return declared_call(
-        src.names[0],
-        _callee(dst, units),
-        "network-policy",
-        possible=True,
-        address_basis="config",
-    )
+def _imported(
+    lists: Found,
+    owners: Owners,
+    siblings: Siblings,
+) -> Iterator[Row]:
+    """List the calls that a Sidecar of Istio names: possible ones, which nobody saw."""
+    labelled = by_label(owners.controllers.values())
+    for sidecar in lists.get("sidecars", ()):
+        home, _ = place(sidecar)
+        chosen = table(sidecar, "spec", "workloadSelector", "labels")
+        callers = _selected({"matchLabels": chosen}, home, labelled)
+        rules = dicts(sidecar, "spec", "egress")
+        for host in (host for rule in rules for host in texts(rule, "hosts")):
+            _, _, name = host.partition("/")
+            # Manifests may leave out their namespace, and the host never does.
+            short = place_of_host(name, home)[1] if ".svc" in name and not home else name
+            if callee := siblings.find(short, home):
+                for caller in callers:
+                    yield _possible(caller, callee, "istio-sidecar")
+
+
+def _possible(
+    src: Controller,
+    callee: Callee,
+    evidence: str,
+) -> Row:
+    basis = {"possible": True, "address_basis": "config"}
+    return declared_call(src.names[0], callee, evidence, **basis)
+
+
+def _call(
+    src: Controller,
+    dst: Controller,
+    units: Units,
+) -> Row:
+    return _possible(src, _callee(dst, units), "network-policy")
 
 
 def _peers(
-    policy: Row, direction: str, end: str, labelled: Labelled
+    policy: Row,
+    direction: str,
+    end: str,
+    labelled: Labelled,
 ) -> Iterator[Controller]:
     """List the controllers that one end of a policy names; what it names as a whole are none."""
     home, _ = place(policy)
@@ -205,7 +253,11 @@ def _peers(
                 yield from _selected(table(peer, "podSelector"), space, labelled)
 
 
-def _selected(asked: Row, space: str, labelled: Labelled) -> list[Controller]:
+def _selected(
+    asked: Row,
+    space: str,
+    labelled: Labelled,
+) -> list[Controller]:
     labels = table(asked, "matchLabels")
     if not labels or asked.get("matchExpressions"):
         return []

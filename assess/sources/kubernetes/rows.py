@@ -34,7 +34,7 @@ from assess.sources.kubernetes.pods import (
     to_life,
     to_unit,
 )
-from assess.sources.kubernetes.stores import complete_store, store_unit, without_pods
+from assess.sources.kubernetes.stores import UNSEEN, complete_store, store_unit
 from assess.sources.listing import ENDED, Found
 from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import (
@@ -179,8 +179,7 @@ def _add_declared(
     workloads, mounts = declared_rows(unit, key, max(controller.replicas, 1), shared)
     for workload in workloads:
         workload["state"] = controller.state
-    if controller.store:
-        without_pods(workloads)
+        workload.update(UNSEEN if controller.store else {})
     templates = dicts(controller.spec, "volumeClaimTemplates")
     own = {place(template)[1] for template in templates}
     for mount in mounts:

@@ -13,7 +13,7 @@ from assess.sources.unit import Mount, Unit
 from assess.sources.values import integer, table, text
 
 # Columns that only the pods themselves can fill.
-_UNSEEN = dict.fromkeys(("env_names_n", "secret_like_env_n", "docker_sock_mounted"))
+UNSEEN = dict.fromkeys(("env_names_n", "secret_like_env_n", "docker_sock_mounted"))
 
 
 def store_unit(controller: Controller) -> Unit:
@@ -47,12 +47,6 @@ def complete_store(controller: Controller) -> None:
     controller.spec = {"replicas": sum(counts) or 1}
     names = tuple(name.format(controller.name) for name in facts["services"].split())
     controller.selected.append(Selected(controller.namespace, names, is_public=False))
-
-
-def without_pods(workloads: list[Row]) -> None:
-    """Leave open what a custom resource does not say of its pods."""
-    for workload in workloads:
-        workload.update(_UNSEEN)
 
 
 def _facts_of(item: Row) -> dict[str, str]:
