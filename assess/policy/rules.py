@@ -62,6 +62,7 @@ DERIVED: Mapping[str, Mapping[str, str]] = {
         "arch_runs": "boolean",
         "one_version": "boolean",
         "public_unmirrored": "boolean",
+        "rootless": "boolean",
     },
     "mounts": {},
     "hosts": {

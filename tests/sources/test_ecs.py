@@ -507,9 +507,16 @@ def test_the_size_of_a_task_is_that_of_the_replica_and_shares_are_requests():
     sizes = ["cpu_request", "cpu_limit", "memory_request_bytes", "memory_limit_bytes"]
     rows = table(to_batch(Payloads(definitions=[definition(7)])), "workloads")
     app, migrate, agent = rows[sizes].to_dict("records")
-    assert list(app.values()) == [0.5, 0.5, 1024 * 2**20, 512 * 2**20]
-    assert pd.isna(list(migrate.values())).all()
-    assert pd.isna(agent["cpu_request"])  # a part of the size of the task
+    # what the others reserve is a part of the size of the task
+    assert list(app.values()) == [
+        0.5 - 64 / 1024,
+        0.5,
+        (1024 - 64) * 2**20,
+        512 * 2**20,
+    ]
+    assert (migrate["cpu_request"], migrate["memory_request_bytes"]) == (0, 0)
+    assert pd.isna([migrate["cpu_limit"], migrate["memory_limit_bytes"]]).all()
+    assert agent["cpu_request"] == 64 / 1024
     assert agent["memory_request_bytes"] == 64 * 2**20
     assert agent["memory_limit_bytes"] == 128 * 2**20
     alone = definition(7)

@@ -84,7 +84,10 @@ def test_one_look_of_an_engine_is_a_window_of_nothing(used):
     assert told(row, *use) == [0.255, 50855936, 0.255, 0.0]
     assert told(workloads.loc["app-02/aaaaaaaaaaaa"], *use) == [None] * 4
     read = coverage[coverage["call"] == "read"].set_index("source").loc["usage"]
-    assert read["unmapped_n"] == 1  # a container that was starting: -- is no number
+    # -- of one that starts, and 0B of one that never ran, are no numbers
+    assert read["unmapped_n"] == 2
+    rows = coverage[coverage["call"] == "resolve"].set_index("scope")
+    assert rows.loc["workloads", "expected"] == len(workloads)  # each counts once
 
 
 def test_looks_of_a_week_make_percentile_peak_and_window(tmp_path):
@@ -234,8 +237,7 @@ def test_a_file_beside_the_dumps_of_an_engine_is_read_on_request(source, place, 
     assert len(after.rows["workloads"]) == len(before.rows["workloads"])
     assert "stats" in {row["call"] for row in after.coverage}
     [(_, settled)] = settle_usage([(source.type, after)])
-    added = settled.rows["workloads"][-1]
-    assert added["workload_id"] == row["workload_id"]
+    added = settled.rows["workloads"][0]
     assert told(added, "cpu_p95", "memory_p95_bytes") == [0.05, 1 << 20]
 
 

@@ -169,6 +169,10 @@ def _workloads(
     is_mirrored = _among(table["registry"], registries["hub"]) & has_mirror
     public = _among(table["registry"], registries["public"]) & ~is_mirrored
     table["public_unmirrored"] = public.mask(is_unit, other=False)
+    # few engines are: only what all engines of a host say lifts a finding
+    said = engines.groupby("host_id")["rootless"].min(skipna=False)
+    rootless = said.reindex(table["host_id"]).fillna(value=False)
+    table["rootless"] = rootless.astype("boolean").set_axis(table.index)
     return table
 
 

@@ -121,20 +121,24 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
     if "unless" in gate:
         is_lifted = evidence.ask("workloads", gate["unless"]).value == 1
     values = [_shown_values(reason, evidence) for reason in reasons]
+    vague = [_shown_values(reason, evidence, is_open=True) for reason in reasons]
     notes = _notes(gate, evidence)
     missing = evidence.views["services"].table["missing"].fillna("").tolist()
     rows: Rows = []
     open_reasons: Rows = []
     for at, service in enumerate(services):
         facts = []
+        asked = []  # the facts, each with the values of which nothing is known
         evidences = []
-        for reason, shown, answer in zip(reasons, values, holds[:, at], strict=True):
+        answers_here = zip(reasons, values, vague, holds[:, at], strict=True)
+        for reason, shown, seen, answer in answers_here:
             if answer == 0:
                 continue
             if answer == 1:
                 evidences.append(reason["says"] + shown.get(service, ""))
             else:
                 facts.append(reason["fact"])
+                asked.append(reason["fact"] + seen.get(service, ""))
             open_reasons.append(
                 (
                     service,
@@ -156,7 +160,7 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
             words = f"lifted by the policy: {holding}"
         elif np.isnan(failing[at]):
             state = "unknown"
-            words = f"not known: {unknown}"
+            words = f"not known: {'; '.join(asked)}"
             fact = unknown
         elif failing[at]:
             state = "fail"
@@ -178,14 +182,21 @@ def _notes(gate: Mapping[str, Any], evidence: Evidence) -> dict[str, list[str]]:
     return found
 
 
-def _shown_values(reason: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
-    """Return by service the values that show that a reason holds, in brackets."""
+def _shown_values(
+    reason: Mapping[str, Any],
+    evidence: Evidence,
+    *,
+    is_open: bool = False,
+) -> dict[str, str]:
+    """Return by service the values for which a reason holds, or is open, in brackets."""
     columns = reason.get("shows", [])
     if not columns:
         return {}
     table = evidence.views[reason["table"]].table
-    holds = rules.evaluate(reason["rule"], table, at=evidence.at).fillna(value=False)
-    rows = table[holds.to_numpy(dtype=bool)]
+    holds = rules.evaluate(reason["rule"], table, at=evidence.at)
+    # it is open too where a row that holds may not count
+    is_shown = holds.fillna(value=is_open)
+    rows = table[is_shown.to_numpy(dtype=bool)]
     if rows.empty:
         return {}
     parts: dict[str, list[str]] = {}
@@ -198,7 +209,8 @@ def _shown_values(reason: Mapping[str, Any], evidence: Evidence) -> dict[str, st
             more = " …" if len(seen) > SHOWN_VALUES else ""
             few = ", ".join(sorted(seen)[:SHOWN_VALUES])
             parts.setdefault(service, []).append(f"{column} {few}{more}")
-    return {service: f" ({', '.join(seen)})" for service, seen in parts.items()}
+    left, right = ("[", "]") if is_open else ("(", ")")
+    return {s: f" {left}{', '.join(seen)}{right}" for s, seen in parts.items()}
 
 
 # ---- waivers ----

@@ -17,6 +17,11 @@ ENDS = ("", "_lo", "_hi")
 # what the size of a replica is read from, the best first; a limit is an upper end
 CPU = ("cpu_p95", "cpu_request", "cpu_limit")
 MEMORY = ("memory_p95_bytes", "memory_request_bytes", "memory_limit_bytes")
+PEAKS = {
+    "cpu_p95": "cpu_peak",
+    "memory_p95_bytes": "memory_peak_bytes",
+}
+FULL_HOURS = 24  # nights and days differ
 FACTS = {
     "cpu": "its CPU (workloads.cpu_request, cpu_p95 or cpu_limit)",
     "memory": "its memory (workloads.memory_request_bytes, memory_p95_bytes or memory_limit_bytes)",
@@ -41,7 +46,7 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     live = live[is_lasting.fillna(value=True).astype(bool)]
     found = {}
     for name, columns, unit in (("cpu", CPU, 1), ("memory", MEMORY, GIB)):
-        values = [live[column].astype("Float64") / unit for column in columns]
+        values = [cells / unit for cells in _measures(live, columns)]
         first = reduce(pd.Series.fillna, values)
         numbers = np.array([cells.to_numpy(float, na_value=np.nan) for cells in values])
         ends = {"": first, "_lo": np.fmin.reduce(numbers), "_hi": np.fmax.reduce(numbers)}
@@ -53,6 +58,14 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     unknown = rows.set_index("service_id").isna().groupby(level=0).any()
     replicas = _replicas(live)
     return whole.mask(unknown).div(replicas, axis=0).astype("Float64")
+
+
+def _measures(live: pd.DataFrame, columns: tuple[str, ...]) -> list[pd.Series]:
+    """Return what tells a size, the best first; a look of less than a day is worth least."""
+    observed, *asked = [live[column].astype("Float64") for column in columns]
+    is_brief = live["usage_window_hours"].lt(FULL_HOURS).fillna(value=False)
+    peak = live[PEAKS[columns[0]]].astype("Float64")
+    return [observed.mask(is_brief), *asked, observed.where(is_brief), peak]
 
 
 def _replicas(live: pd.DataFrame) -> pd.Series:

@@ -24,7 +24,7 @@ REPLACED = {
         "coverage",  # with the checks that read those
         "coverage_lowest",
     ),
-    "workloads": ("public_unmirrored",),
+    "workloads": ("public_unmirrored", "rootless"),
 }
 WHOLE = ("hosts", "engines")  # tables that it replaces as a whole
 GOOD_DRIVER = "overlay2"  # what new hosts store images with
@@ -136,8 +136,13 @@ def at_place(evidence: Evidence, place: Place) -> Evidence:
     views["engines"] = _one_row_each(evidence, "engines", dict(place.engine))
     views["hosts"] = _one_row_each(evidence, "hosts", dict(place.host))
     views["services"] = _spread(evidence, place)
+    changed = {}
     if place.mirrored:
-        views["workloads"] = _with(evidence.views["workloads"], public_unmirrored=False)
+        changed["public_unmirrored"] = False
+    if views["workloads"].table["rootless"].any():
+        changed["rootless"] = False
+    if changed:
+        views["workloads"] = _with(views["workloads"], **changed)
     return Evidence(evidence.services, views, evidence.at)
 
 

@@ -14,7 +14,7 @@ _MAPPINGS = "environment labels networks deploy logging"
 _LISTS = "links external_links volumes_from cap_add profiles expose secrets"
 _SCALARS = (
     "image container_name hostname restart privileged network_mode pid ipc user read_only "
-    "scale mem_limit mem_reservation cpus pids_limit stop_grace_period"
+    "scale mem_limit mem_reservation cpus cpu_quota cpu_period pids_limit stop_grace_period"
 )
 
 Service = dict[str, Any]

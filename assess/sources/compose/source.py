@@ -37,6 +37,7 @@ DEFAULT_NAMES = (
 )
 MAX_REPLICAS = 1000  # of a service; more than that is a slip of the pen
 MAX_ROWS = 20_000  # of a project: replicas multiply its mounts
+_PERIOD_US = 100_000  # of a quota, unless it is said
 _CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
 # Keys of `deploy` that Swarm alone reads.
 _STACK_ONLY = {"placement", "update_config", "rollback_config", "endpoint_mode"}
@@ -213,7 +214,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         memory_limit_bytes=memory or None,
         memory_unlimited=None if memory is None else memory == 0,
         memory_request_bytes=reserve or None,
-        cpu_limit=number(limits.get("cpus") or service.get("cpus")),
+        cpu_limit=_cpus(limits, service),
         cpu_request=number(reserved, "cpus"),
         pids_limit=pids or None,  # 0 and -1: no limit
         privileged=is_true(service.get("privileged")),
@@ -292,6 +293,14 @@ def _replicas(project: Project, name: str) -> int:
     if wanted is not None and wanted > MAX_REPLICAS:
         project.notes.append(f"service {name} has more than {MAX_REPLICAS:,} replicas")
     return 1 if wanted is None else int(min(wanted, MAX_REPLICAS))
+
+
+def _cpus(limits: Row, service: Service) -> float | None:
+    """Read the CPU limit [cores]: as such, else as a quota of each period; 0 is no limit."""
+    asked = number(limits.get("cpus") or service.get("cpus"))
+    quota = number(service.get("cpu_quota"))
+    period = number(service.get("cpu_period")) or _PERIOD_US
+    return asked or (quota / period if quota else None)
 
 
 def _bytes(value: Any) -> int | None:

@@ -135,8 +135,10 @@ def _version(raw: Payload) -> Payload:
     lower = {name.lower(): value for name, value in raw.items()}
     if runtime := lower.get("runtimename"):
         number_of = str(lower.get("runtimeversion") or "").removeprefix("v")
-        part = {"Name": str(runtime).lower(), "Version": number_of}
-        return {"Version": number_of, "Components": [part]}
+        name = str(runtime).lower()
+        # an engine of another name can be told by its version only
+        said = number_of if name in RUNTIMES else f"{name} {number_of}"
+        return {"Version": said, "Components": [{"Name": name, "Version": number_of}]}
     parts = []
     for part in dicts(raw, "Server", "Components"):
         plain = text(part, "Version").removeprefix("v")

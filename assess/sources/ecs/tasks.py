@@ -10,6 +10,7 @@ from typing import Any
 from assess import frames
 from assess.image_ref import parse_image
 from assess.sources.base import Name, Row
+from assess.sources.ecs.sizes import CPU_UNITS, MIB, cpu_of, memory_of
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_env, keep_labels
@@ -17,8 +18,6 @@ from assess.sources.replica import replica_rows
 from assess.sources.unit import Mount, Unit
 from assess.sources.values import dicts, dig, integer, moment, table, text, texts
 
-MIB = 2**20
-CPU_UNITS = 1024  # of one vCPU
 _SHARED_FILES = {
     "efsVolumeConfiguration": ("efs", "fileSystemId"),
     "fsxWindowsFileServerVolumeConfiguration": ("fsx", "fileSystemId"),
@@ -61,9 +60,6 @@ def parts_of(arn: Any) -> dict[str, str]:
 def last_of(arn: Any) -> str:
     """Return the last part of an ARN, which is the name or id itself."""
     return parts_of(arn)["rest"].rpartition("/")[2]
-
-
-# ---- definitions ----
 
 
 @dataclass(frozen=True)
@@ -155,19 +151,34 @@ def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
         role = "init" if unit.container in ended else "sidecar"
         beside.append(replace(unit, role=role))
     unit = _of_container(raw, main)
-    size = integer(raw, "cpu")  # of a task: it holds for all of its containers together
-    memory = integer(raw, "memory")
+    cpu = cpu_of(raw.get("cpu"))  # of a task: of all of its containers together
+    memory = memory_of(raw.get("memory"))
+    if cpu:
+        unit, beside = _shared(unit, beside, "cpu_request", cpu)
+    if memory:
+        unit, beside = _shared(unit, beside, "memory_request_bytes", memory)
     return replace(
         unit,
         role="main" if others else None,
         beside=tuple(beside),
-        memory_limit_bytes=unit.memory_limit_bytes or (memory * MIB if memory else None),
-        memory_request_bytes=memory * MIB if memory else unit.memory_request_bytes,
-        cpu_limit=size / CPU_UNITS if size else None,
-        cpu_request=size / CPU_UNITS if size else unit.cpu_request,
+        memory_limit_bytes=unit.memory_limit_bytes or memory,
+        cpu_limit=cpu,
         caps_added_n=len({cap for added in caps for cap in texts(added)}),
         health_checked=any(map(_is_checked, containers)),
     )
+
+
+def _shared(
+    main: Unit, beside: list[Unit], column: str, whole: Any
+) -> tuple[Unit, list[Unit]]:
+    """Share the size of a task among its containers: what the others reserve is not the main's."""
+    own = [getattr(part, column) or 0 for part in beside]
+    pairs = zip(beside, own, strict=True)
+    rest = max(whole - sum(n for part, n in pairs if part.role != "init"), 0)
+    changes: list[dict[str, Any]] = [{column: size} for size in (rest, *own)]
+    parts = zip((main, *beside), changes, strict=True)
+    first, *others = (replace(part, **change) for part, change in parts)
+    return first, others
 
 
 def _of_container(raw: Row, container: Row) -> Unit:
@@ -198,8 +209,8 @@ def _of_container(raw: Row, container: Row) -> Unit:
         mounts=tuple(_mounts(container, volumes)),
         memory_limit_bytes=limit * MIB if limit else None,
         memory_request_bytes=reserved * MIB if reserved else None,
-        memory_unlimited=not (limit or integer(raw, "memory")),
-        cpu_request=cpu / CPU_UNITS if cpu and not raw.get("cpu") else None,
+        memory_unlimited=not (limit or memory_of(raw.get("memory"))),
+        cpu_request=cpu / CPU_UNITS if cpu else None,
         privileged=container.get("privileged") is True,
         host_network=raw.get("networkMode") == "host",
         host_pid=raw.get("pidMode") == "host",
@@ -390,13 +401,12 @@ def fargate_host(task: Row) -> Row | None:
         return None
     cluster = last_of(task.get("clusterArn"))
     attributes = {text(a, "name"): text(a, "value") for a in dicts(task, "attributes")}
-    cpu = integer(task, "cpu")
-    memory = integer(task, "memory")
+    cpu = cpu_of(task.get("cpu"))
     return _provided(f"fargate:{cluster}/{last_of(task.get('taskArn'))}", task) | {
         "az": text(task, "availabilityZone") or None,
         "arch": attributes.get("ecs.cpu-architecture") or None,
-        "vcpus": cpu // CPU_UNITS if cpu and cpu >= CPU_UNITS else None,
-        "memory_bytes": memory * MIB if memory else None,
+        "vcpus": int(cpu) if cpu and cpu >= 1 else None,
+        "memory_bytes": memory_of(task.get("memory")),
         "state": "running" if task.get("lastStatus") == "RUNNING" else None,
     }
 

@@ -68,46 +68,39 @@ def settle_usage(batches: Batches) -> Batches:
     if not any(batch.usage for _, batch in batches):
         return batches
     index = _Index(batches)
-    return [
-        (label, _settled(batch, index) if batch.usage else batch)
-        for label, batch in batches
-    ]
-
-
-def _settled(batch: Batch, index: _Index) -> Batch:
     by_workload: dict[str, list[Sample]] = defaultdict(list)
-    unknown = set()
-    for sample in batch.usage:
-        workload_id = index.find(sample.about)
-        if workload_id is None:
-            unknown.add(sample.about)
-        else:
-            by_workload[workload_id].append(sample)
-    rows = [
-        {
-            "workload_id": workload_id,
-            "names": index.rows[workload_id].get("names"),
-            **{
-                name: cell
-                for name, cell in columns_of(samples).items()
-                if cell is not None
-            },
-        }
-        for workload_id, samples in sorted(by_workload.items())
-    ]
+    settled = []
+    for label, batch in batches:
+        own: dict[tuple[Key, ...], str | None] = {}
+        for sample in batch.usage:
+            own[sample.about] = found = index.find(sample.about)
+            if found is not None:
+                by_workload[found].append(sample)
+        covered = [*batch.coverage, *_notes(own)]
+        settled.append((label, replace(batch, coverage=covered, usage=[])))
+    columns = {
+        workload_id: {name: cell for name, cell in row.items() if cell is not None}
+        for workload_id, samples in by_workload.items()
+        for row in [columns_of(samples)]
+    }
+
+    def fill(frame: str, row: Row) -> Row:
+        return row | columns.get(row["workload_id"], {}) if frame == "workloads" else row
+
+    return [(label, batch.map(fill)) for label, batch in settled]
+
+
+def _notes(found: dict[tuple[Key, ...], str | None]) -> Iterator[Row]:
+    """Yield the coverage row about whose samples a source has; none without samples."""
+    unknown_n = sum(workload_id is None for workload_id in found.values())
     note: Row = {
         "scope": "workloads",
         "call": "use belongs to",
-        "status": "partial" if unknown else "ok",
-        "rows": len(rows),
-        "expected": len(rows) + len(unknown),
+        "status": "partial" if unknown_n else "ok",
+        "rows": len(found) - unknown_n,
+        "expected": len(found),
     }
-    if unknown:
-        note |= {"unmapped_n": len(unknown), "hint": f"use of {_UNKNOWN}"}
-    workloads = [*batch.rows.get("workloads", ()), *rows]
-    return replace(
-        batch,
-        rows=defaultdict(list, batch.rows | {"workloads": workloads}),
-        coverage=[*batch.coverage, note],
-        usage=[],
-    )
+    if unknown_n:
+        note |= {"unmapped_n": unknown_n, "hint": f"use of {_UNKNOWN}"}
+    if found:
+        yield note

@@ -148,11 +148,13 @@ def to_engines(node: Row, host_id: str) -> list[Row]:
     runtime, _, version = text(info, "containerRuntimeVersion").partition("://")
     if not runtime:
         return []
+    is_known = runtime in _RUNTIMES
     engine = frames.row(
         "engines",
         host_id=host_id,
-        runtime=runtime if runtime in _RUNTIMES else "other",
-        version=version or None,
+        runtime=runtime if is_known else "other",
+        # only here its name can stand
+        version=(version if is_known else f"{runtime} {version}").strip() or None,
         kubelet_version=text(info, "kubeletVersion").removeprefix("v") or None,
     )
     return [engine]

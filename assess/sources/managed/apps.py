@@ -66,7 +66,11 @@ class App:
         return f"{self.platform.replace(' ', '-')}:{'/'.join(parts)}"
 
 
-def to_rows(apps: Iterable[App], rule: str, scope: str) -> Batch:
+def to_rows(
+    apps: Iterable[App],
+    rule: str,
+    scope: str,
+) -> Batch:
     """Return the rows of all apps of a platform; the same name in two regions is one service."""
     batch = Batch()
     siblings = Siblings()
@@ -87,7 +91,10 @@ def to_rows(apps: Iterable[App], rule: str, scope: str) -> Batch:
     return batch
 
 
-def _with_names(app: App, rule: str) -> Unit:
+def _with_names(
+    app: App,
+    rule: str,
+) -> Unit:
     own = Name(app.name, f"{rule}-name", 0.95, app.account)
     inner = [Name(name, by, trust) for name, by, trust in app.unit.inner_names if name]
     return replace(app.unit, names=(*app.unit.names, own, *inner))
@@ -118,7 +125,10 @@ def _merged(services: list[Row]) -> list[Row]:
     return merged
 
 
-def _add_replicas(batch: Batch, app: App) -> None:
+def _add_replicas(
+    batch: Batch,
+    app: App,
+) -> None:
     """Add replicas that run, else those that are declared, each with the host that it needs."""
     running_n = min(app.running_n, MAX_DECLARED)
     for number in range(1, running_n + 1):
@@ -155,7 +165,10 @@ def _add(
     batch.add("mounts", *mounts)
 
 
-def _shared(app: App, host: Row) -> Row:
+def _shared(
+    app: App,
+    host: Row,
+) -> Row:
     """Return the columns that all replicas of an app have in common."""
     return {
         "host_id": host["host_id"],
@@ -168,7 +181,10 @@ def _shared(app: App, host: Row) -> Row:
     }
 
 
-def _host(app: App, part: str) -> Row:
+def _host(
+    app: App,
+    part: str,
+) -> Row:
     """Return the host of a replica, which its provider patches."""
     parts = [part for part in app.unit.containers if part.role != "init"]
     cpus = [part.cpu_limit for part in parts]
@@ -190,7 +206,10 @@ def _host(app: App, part: str) -> Row:
     )
 
 
-def _needs(app: App, siblings: Siblings) -> list[Row]:
+def _needs(
+    app: App,
+    siblings: Siblings,
+) -> list[Row]:
     """Return what an app needs: the stores that it mounts, and what its texts name."""
     caller: Callee = app.unit.callee
     rows: list[Row] = [

@@ -101,7 +101,12 @@ def _where(item: Row) -> tuple[str, ...]:
     return place["account"], place["region"], place["name"]
 
 
-def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
+def _to_app(
+    item: Row,
+    revisions: list[Row],
+    *,
+    is_job: bool,
+) -> App:
     """Read one service or job."""
     account, region, name = _where(item)
     template, notes = _template(item)
@@ -153,7 +158,10 @@ def _notes(item: Row) -> Row:
     return table(item, "metadata", "annotations") or table(item, "annotations")
 
 
-def _scale(item: Row, notes: Row) -> tuple[int, int | None]:
+def _scale(
+    item: Row,
+    notes: Row,
+) -> tuple[int, int | None]:
     """Return the least and most replicas; nothing is kept unless it is asked for."""
     own = _notes(item)
     whole = table(item, "scaling")
@@ -214,7 +222,12 @@ def _hosts(item: Row) -> Iterator[str]:
 # ---- containers ----
 
 
-def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
+def _with_pod(
+    pod: Row,
+    notes: Row,
+    *,
+    is_job: bool,
+) -> Unit:
     """Read the containers of a replica; the one with a port takes the requests."""
     containers = dicts(pod, "containers")
     with_port = [c for c in containers if dicts(c, "ports")]
@@ -240,7 +253,11 @@ def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
     )
 
 
-def _kind(main: Row, *, is_job: bool) -> str:
+def _kind(
+    main: Row,
+    *,
+    is_job: bool,
+) -> str:
     if is_job:
         return "job"
     return "web" if dicts(main, "ports") else "worker"
@@ -253,7 +270,10 @@ def _is_checked(container: Row) -> bool:
     return any(probes) or bool(startup.get("httpGet") or startup.get("grpc"))
 
 
-def _to_unit(container: Row, volumes: dict[str, Row]) -> Unit:
+def _to_unit(
+    container: Row,
+    volumes: dict[str, Row],
+) -> Unit:
     """Read one container."""
     limits = table(container, "resources", "limits")
     cpu = quantity(limits, "cpu") or _CPU
@@ -296,7 +316,10 @@ def _source(entry: Row) -> Row:
 # ---- storage ----
 
 
-def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
+def _mounts(
+    container: Row,
+    volumes: dict[str, Row],
+) -> Iterator[Mount]:
     for entry in dicts(container, "volumeMounts"):
         target = text(entry, "mountPath")
         volume = volumes.get(text(entry, "name"), {})
@@ -304,7 +327,10 @@ def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
         yield _with_volume(Mount(target, "", is_writable=is_writable), volume)
 
 
-def _with_volume(mount: Mount, volume: Row) -> Mount:
+def _with_volume(
+    mount: Mount,
+    volume: Row,
+) -> Mount:
     """Add what is behind a mount."""
     if isinstance(volume.get("secret"), dict):
         return replace(mount, type="config", source_class="config", is_writable=False)
@@ -358,7 +384,10 @@ def _sockets(notes: Row) -> Iterator[Mount]:
         yield Mount("/cloudsql", "cloudsql", source_class="socket")
 
 
-def _stores(pod: Row, notes: Row) -> Iterator[str]:
+def _stores(
+    pod: Row,
+    notes: Row,
+) -> Iterator[str]:
     """List the managed stores that a replica mounts."""
     for instance in _instances(notes):
         yield f"cloudsql/{instance}"
@@ -390,7 +419,10 @@ def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
             yield Deploy(version, at, "completed" if _is_ready(revision) else None)
 
 
-def _digests(latest: str, revisions: list[Row]) -> dict[str, str]:
+def _digests(
+    latest: str,
+    revisions: list[Row],
+) -> dict[str, str]:
     """Return the digests that the newest revision runs, by container; ``""`` is a lone one."""
     found: dict[str, str] = {}
     for revision in revisions:

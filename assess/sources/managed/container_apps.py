@@ -126,7 +126,10 @@ def _to_app(
     )
 
 
-def _is_public(ingress: Row, environment: Row) -> bool | None:
+def _is_public(
+    ingress: Row,
+    environment: Row,
+) -> bool | None:
     """Return whether customers reach an app; None where its environment may be a private one."""
     if ingress.get("external") is not True:
         return False
@@ -143,7 +146,13 @@ def _ships_logs(environment: Row) -> bool | None:
     return _LOGS.get(text(logs, "destination") or "none")
 
 
-def _with_template(template: Row, ingress: Row, settings: Row, *, is_job: bool) -> Unit:
+def _with_template(
+    template: Row,
+    ingress: Row,
+    settings: Row,
+    *,
+    is_job: bool,
+) -> Unit:
     """Read the containers of a replica; the first one is its main one."""
     volumes = {text(v, "name"): v for v in dicts(template, "volumes")}
     parts = [(c, "sidecar") for c in dicts(template, "containers")]
@@ -169,7 +178,11 @@ def _with_template(template: Row, ingress: Row, settings: Row, *, is_job: bool) 
     )
 
 
-def _kind(ingress: Row, *, is_job: bool) -> str:
+def _kind(
+    ingress: Row,
+    *,
+    is_job: bool,
+) -> str:
     if is_job:
         return "job"
     return "web" if ingress else "worker"
@@ -184,7 +197,10 @@ def _ports(ingress: Row) -> Iterator[str]:
             yield f"{outer}->{inner}/tcp" if outer else f"{inner}/tcp"
 
 
-def _to_unit(container: Row, volumes: Mapping[str, Row]) -> Unit:
+def _to_unit(
+    container: Row,
+    volumes: Mapping[str, Row],
+) -> Unit:
     """Read one container of an app."""
     asked = table(container, "resources")
     cpu = number(asked, "cpu")
@@ -216,13 +232,19 @@ def _to_unit(container: Row, volumes: Mapping[str, Row]) -> Unit:
     )
 
 
-def _mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
+def _mounts(
+    container: Row,
+    volumes: Mapping[str, Row],
+) -> Iterator[Mount]:
     for entry in dicts(container, "volumeMounts"):
         volume = volumes.get(text(entry, "volumeName"), {})
         yield _with_volume(Mount(text(entry, "mountPath"), ""), volume)
 
 
-def _with_volume(mount: Mount, volume: Row) -> Mount:
+def _with_volume(
+    mount: Mount,
+    volume: Row,
+) -> Mount:
     """Add what is behind a mount."""
     kind = text(volume, "storageType").lower() or "emptydir"
     if kind == "secret":
@@ -295,7 +317,11 @@ def _to_group(item: Row) -> App:
     )
 
 
-def _of_group(container: Row, role: str, volumes: Mapping[str, Row]) -> Unit:
+def _of_group(
+    container: Row,
+    role: str,
+    volumes: Mapping[str, Row],
+) -> Unit:
     """Read one container of a group."""
     own = _own(container)
     asked = table(own, "resources", "requests")
@@ -330,7 +356,10 @@ def _gigabytes(sizes: Row) -> int | None:
     return round(amount * _GB) if amount else None
 
 
-def _group_mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
+def _group_mounts(
+    container: Row,
+    volumes: Mapping[str, Row],
+) -> Iterator[Mount]:
     for entry in dicts(container, "volumeMounts"):
         volume = volumes.get(text(entry, "name"), {})
         is_writable = entry.get("readOnly") is not True

@@ -58,6 +58,7 @@ def to_batch(lists: Found, cluster: str) -> Batch:
         key = f"{cluster}/{identifier}"
         replica = {"workload_id": key, "cluster": cluster}
         workloads, mounts = to_workloads(allocation, group, replica, hosts)
+        reserve(workloads, group, clock_of(nodes.get(text(allocation, "NodeID"), {})))
         batch.add("workloads", *workloads)
         batch.add("mounts", *mounts)
         batch.add("activities", *to_healing(key, allocation, group, allocations))
@@ -199,6 +200,33 @@ def to_workloads(
         return [replica | own], []
     workloads, mounts = replica_rows(group.unit, replica, own)
     return _with_kinds(workloads, group), mounts
+
+
+def clock_of(node: Row) -> float | None:
+    """Return how many of the shares that jobs ask for are one core of a node [MHz]."""
+    cpu = table(node, "NodeResources", "Cpu")
+    pairs = (
+        (cpu.get("CpuShares"), cpu.get("TotalCpuCores")),
+        (attribute(node, "cpu.totalcompute"), attribute(node, "cpu.numcores")),
+        (attribute(node, "cpu.frequency"), 1),
+    )
+    for shares, cores in pairs:
+        whole = number(shares)
+        parts = number(cores)
+        if whole and parts:
+            return whole / parts
+    return None
+
+
+def reserve(workloads: list[Row], group: Group, clock: float | None) -> None:
+    """Add the cores that tasks reserve by shares, where the clock of their node is known."""
+    asked = {text(t, "Name"): number(t, "Resources", "CPU") for t in group.tasks}
+    main = text(group.task, "Name")
+    for row in workloads:
+        is_beside = row.get("container_role") in ("sidecar", "init")
+        shares = asked.get(row["name"] if is_beside else main)
+        if clock and shares and row.get("cpu_request") is None:
+            row["cpu_request"] = round(shares / clock, 4)
 
 
 def to_declared(group: Group, cluster: str) -> tuple[list[Row], list[Row]]:

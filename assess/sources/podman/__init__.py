@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from assess.sources.values import dicts, dig, integer, table, text, texts
 # A state of Podman, in the words of the workloads frame where they differ.
 _STATES = {"configured": "created", "initialized": "created", "unknown": None}
 _SANDBOX = {"io.kubernetes.docker.type": "podsandbox"}  # it only holds a pod together
+_HASH = re.compile(r"[0-9a-f]{64}")
 _COMMANDS = {
     "version": "podman version --format json > version.json",
     "info": "podman info --format json > info.json",
@@ -144,7 +146,13 @@ def _info(raw: Payload) -> Payload:
 def _image(raw: Payload) -> Payload:
     """Read an image; older releases have its names in another list."""
     names = texts(raw, "RepoTags") or texts(raw, "Names")
-    return raw | {"RepoTags": [name for name in names if "@" not in name]}
+    tags = [name for name in names if "@" not in name]
+    return raw | {"RepoTags": tags, "Id": _image_id(text(raw, "Id"))}
+
+
+def _image_id(value: str) -> str:
+    """Return the id of an image as all APIs have it: with the name of its hash."""
+    return f"sha256:{value}" if _HASH.fullmatch(value) else value
 
 
 # ---- of containers ----
@@ -162,6 +170,7 @@ def _container(raw: Payload) -> Payload:
         for port in dicts(raw, "Ports")
     ]
     own = {"Ports": ports, "Mounts": None, "State": _state(raw.get("State"))}
+    own["ImageID"] = _image_id(text(raw, "ImageID"))
     if raw.get("IsInfra") is True:
         own["Labels"] = _SANDBOX
     return raw | own
@@ -183,7 +192,8 @@ def _inspected(raw: Payload) -> Payload:
         state["Health"] = None
     if raw.get("IsInfra") is True:
         config["Labels"] = _SANDBOX
-    return raw | {"Config": config, "State": state}
+    image = _image_id(text(raw, "Image"))
+    return raw | {"Config": config, "State": state, "Image": image}
 
 
 def _state(state: Any) -> Any:

@@ -42,7 +42,10 @@ def is_top(content: str) -> bool:
     return _TOP.search(content[:2000]) is not None
 
 
-def of_top(content: str, at: float) -> Read:
+def of_top(
+    content: str,
+    at: float,
+) -> Read:
     """Read what ``kubectl top pods`` prints, which says of each container what it uses now."""
     lines = [line.split() for line in content.splitlines() if line.strip()]
     heads = next(line for line in lines if "CPU(cores)" in line)
@@ -65,7 +68,11 @@ def of_top(content: str, at: float) -> Read:
     return found, unread_n
 
 
-def of_documents(values: list[Any], stem: str, at: float) -> Read:
+def of_documents(
+    values: list[Any],
+    stem: str,
+    at: float,
+) -> Read:
     """Read JSON of any form; ``stem`` is the name of its file, ``at`` when it was written."""
     found: list[Sample] = []
     unread_n = 0
@@ -91,11 +98,18 @@ def _each(
     ]
 
 
-def _pod(namespace: str, pod: str, container: str) -> tuple[Key, ...]:
+def _pod(
+    namespace: str,
+    pod: str,
+    container: str,
+) -> tuple[Key, ...]:
     return (("pod", namespace, pod, container),) if pod else ()
 
 
-def _container(identifier: str, name: str) -> tuple[Key, ...]:
+def _container(
+    identifier: str,
+    name: str,
+) -> tuple[Key, ...]:
     """Return what a container is known by: its id, else its name."""
     keys = [("id", identifier[:SHORT])] if len(identifier) >= SHORT else []
     return (*keys, *([("name", name)] if name else []))
@@ -104,7 +118,11 @@ def _container(identifier: str, name: str) -> tuple[Key, ...]:
 # ---- engines ----
 
 
-def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
+def _of_stats(
+    value: Any,
+    stem: str,
+    at: float,
+) -> list[Sample]:
     """Read an entry of ``stats`` of docker, nerdctl or podman; 100 % is one processor."""
     if not isinstance(value, dict):
         return []
@@ -112,19 +130,22 @@ def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
     share = text(entry, "cpuperc") or text(entry, "cpupercent")
     memory = text(entry, "memusage").partition("/")[0].strip()
     percent = _PERCENT.fullmatch(share)
+    # nothing that runs has no memory: 0 B stands for what could not be counted
+    size = cli_size(memory) or None
+    is_counted = percent and (size or float(percent[1]))
     sizes = {
-        CPU: float(percent[1]) / 100 if percent else None,
-        MEMORY: _maybe(cli_size(memory)),
+        CPU: float(percent[1]) / 100 if percent and is_counted else None,
+        MEMORY: None if size is None else float(size),
     }
     identifier = text(entry, "id") or text(entry, "container")
     return _each(_container(identifier, text(entry, "name")), sizes, at)
 
 
-def _maybe(value: int | None) -> float | None:
-    return None if value is None else float(value)
-
-
-def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
+def _of_crictl(
+    value: Any,
+    stem: str,
+    at: float,
+) -> list[Sample]:
     """Read the list of ``crictl stats -o json``."""
     found: list[Sample] = []
     for entry in dicts(value, "stats"):
@@ -141,7 +162,11 @@ def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
 # ---- metrics-server ----
 
 
-def _of_metrics(value: Any, stem: str, at: float) -> list[Sample]:
+def _of_metrics(
+    value: Any,
+    stem: str,
+    at: float,
+) -> list[Sample]:
     """Read the pods of ``metrics.k8s.io``."""
     if text(value, "kind") not in ("PodMetricsList", "PodMetrics"):
         return []
@@ -169,7 +194,11 @@ def _seconds(span: str) -> float:
 # ---- Prometheus ----
 
 
-def _of_prometheus(value: Any, stem: str, at: float) -> list[Sample]:
+def _of_prometheus(
+    value: Any,
+    stem: str,
+    at: float,
+) -> list[Sample]:
     """Read an answer of Prometheus: one value for each series, or many.
 
     What was asked for is in the name of the metric, else in that of the file.

@@ -1,0 +1,43 @@
+"""The size of a replica: what was observed for long enough, else what is asked for."""
+
+import pandas as pd
+import pytest
+
+from assess.inventory import from_frames
+from assess.score.targets.cost import GIB, sizes
+
+AT = pd.Timestamp("2026-09-30", tz="UTC")
+ASKED = {"cpu_request": 1.0, "memory_request_bytes": 2 * GIB}
+
+
+def size(**columns):
+    row = {"workload_id": "a.1", "service_id": "a", "state": "running", **columns}
+    tables = {
+        "services": pd.DataFrame([{"service_id": "a"}]),
+        "workloads": pd.DataFrame([row]),
+    }
+    return sizes(from_frames(tables, snapshot_at=AT)).loc["a"]
+
+
+def test_a_week_of_use_is_the_size_and_its_peak_an_end():
+    used = {"cpu_p95": 0.25, "cpu_peak": 3.0, "usage_window_hours": 168}
+    found = size(**ASKED, **used)
+    assert found[["cpu", "cpu_lo", "cpu_hi"]].tolist() == [0.25, 0.25, 3.0]
+    assert found["memory"] == 2  # of which nothing was observed
+
+
+@pytest.mark.parametrize("hours", [0.0, 23.9])
+def test_a_brief_look_is_no_size_where_one_is_asked_for(hours):
+    used = {"cpu_p95": 0.01, "cpu_peak": 0.02, "usage_window_hours": hours}
+    found = size(**ASKED, **used)
+    assert found[["cpu", "cpu_lo", "cpu_hi"]].tolist() == [1.0, 0.01, 1.0]
+
+
+def test_a_brief_look_is_better_than_nothing():
+    found = size(cpu_p95=0.5, cpu_peak=0.75, usage_window_hours=0.0)
+    assert found[["cpu", "cpu_hi"]].tolist() == [0.5, 0.75]
+    assert pd.isna(found["memory"])
+
+
+def test_without_a_size_there_is_none():
+    assert size()[["cpu", "memory"]].isna().all()
