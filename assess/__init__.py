@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from assess.policy.policy import load_policy as load_policy
     from assess.report import Report as Report
     from assess.report import build_report as build_report
+    from assess.report.explorer import Explorer as Explorer
     from assess.score.assessment import judge_claims as judge_claims
     from assess.score.assessment import score_experiments as score_experiments
     from assess.score.assessment import score_targets as score_targets
@@ -48,6 +49,7 @@ _HOMES = {
     "CollectError": "errors",
     "ConfigError": "errors",
     "DataError": "errors",
+    "Explorer": "report.explorer",
     "Inventory": "inventory",
     "Policy": "policy.policy",
     "PolicyError": "errors",

@@ -121,10 +121,7 @@ ONLY_IN = {
     "mcp": {"mcp_server"},
 }
 # methods for people: Result.plot and .explore import what they show inside the function
-FOR_PEOPLE = {
-    ("score/result.py", "assess.figures"),
-    ("score/result.py", "assess.report.explorer"),
-}
+FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {

@@ -173,10 +173,10 @@ class Result:
         return drawn
 
     def _explorer(self, others: Sequence[Result], *steps: str) -> Explorer:
-        # the only import of the report by a score: it is for people, too
-        from assess.report import explorer
+        # by its public name: a score imports no room above it
+        import assess
 
-        return explorer.Explorer((self, *others), explorer.address(*steps))
+        return assess.Explorer((self, *others), steps)
 
     def diff(self, earlier: Result) -> pd.DataFrame:
         """Compare with an earlier result.

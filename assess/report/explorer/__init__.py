@@ -96,12 +96,12 @@ class Explorer:
     ----------
     results : sequence of Result
         What it shows: the ranking, readiness, blast radius and targets have views.
-    start : str
-        Address of the first view.
+    steps : sequence of str
+        The first view, such as ``("fails", "host", "h1")``.
     """
 
     results: Sequence[Result]
-    start: str = ""
+    steps: Sequence[str] = ()
 
     @cached_property
     def html(self) -> str:
@@ -122,7 +122,7 @@ class Explorer:
             Markup(hash_of(program)),
             Markup(PAGE_STYLE.read_text("utf-8") + style()),
             data["origin"],
-            place(data, start=self.start, mark=" data-framed"),
+            place(data, start=address(*self.steps), mark=" data-framed"),
             Markup(table),
             Markup(program),
         )
