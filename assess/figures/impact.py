@@ -393,6 +393,7 @@ def experiments_data(result: Result) -> pd.DataFrame:
     """
     table = result.frame.reset_index()
     named = table["element_kind"].astype("str") + " " + table["element"].map(short)
+    named = named.str.removeprefix("ext ")  # the element says `ext:` itself
     point = 100 * table["value"].astype("Float64")
     reach = [f"reaches {n}" for n in table["reach_n"]]
     shown = table[["element_kind", "element"]]

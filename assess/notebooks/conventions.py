@@ -20,7 +20,7 @@ from assess.notebooks.files import (
     tree,
 )
 
-MAX_BYTES = 250_000
+MAX_BYTES = 260_000
 FIRST = ("Question", "What you will decide")
 LAST = ("Limits", "Next")
 GIVEN = ("snapshot", "policy_file")

@@ -34,9 +34,14 @@ def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
     held = held.rename(columns={"lo": "value_lo", "hi": "value_hi"})
     tried = scores.experiments.frame.reset_index()
     names = tried["element_kind"].astype("str") + " " + tried["element"].astype("str")
+    names = names.str.removeprefix("ext ")
     return [
         Table("predictions-held", "How well the predictions held", _HELD, held),
-        pictures("experiments", "Point: what the failure is expected to decide."),
+        pictures(
+            "experiments",
+            "Point: what the failure is expected to decide.",
+            fold="What each failure would decide",
+        ),
         Table(
             "experiments",
             "Which failure to try next",

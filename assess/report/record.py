@@ -304,9 +304,8 @@ def _moves(service_id: str, scores: Assessment, most: int) -> list[Option]:
     result = scores.targets
     titles = result.details["targets"].set_index("id")["title"]
     table_of = result.frame.loc[service_id]
-    options = result.options()
-    mine = options[options.index.get_level_values("service_id") == service_id]
-    order = mine.droplevel("service_id").drop(index=STAY, errors="ignore").head(most)
+    mine = result.options(service_id).droplevel("service_id")
+    order = mine.drop(index=STAY, errors="ignore").head(most)
     today = cell(dict(table_of.loc[STAY]), _HOURS).text if STAY in table_of.index else ""
     found = []
     for target, cells in order.iterrows():

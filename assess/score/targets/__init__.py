@@ -125,8 +125,13 @@ class Targets(Result):
         shown = table[[name for name in COLUMNS if name != "why"]].round(2)
         return Explanation(f"{service_id}: targets", text, shown)
 
-    def options(self) -> pd.DataFrame:
+    def options(self, service_id: str | None = None) -> pd.DataFrame:
         """Return the rows to choose from, those that fit first.
+
+        Parameters
+        ----------
+        service_id : str, optional
+            The only service to return rows of.
 
         Returns
         -------
@@ -134,8 +139,8 @@ class Targets(Result):
             Rows of ``frame`` whose verdict is fits or after fixes and that no target dominates, by
             service.
         """
-        is_open = self.frame["verdict"].isin(POSSIBLE) & ~self.frame["dominated"]
-        found = self.frame[is_open]
+        rows = self.frame if service_id is None else self.frame.loc[[service_id]]
+        found = rows[rows["verdict"].isin(POSSIBLE) & ~rows["dominated"]]
         rank = found["verdict"].map(POSSIBLE.index)
         order = found.assign(rank=rank).sort_values(["service_id", "rank"], kind="stable")
         return order.drop(columns="rank")
