@@ -296,11 +296,18 @@ def _engines(
 
 
 def _line_words(node: reference.Node, at: pd.Timestamp) -> str | None:
-    """Return the runtime or cluster of a node, and why it is supported or not."""
+    """Return the runtime or cluster of a node with its end; without one, what is known of it."""
     product, version = reference.runtime_line(node)
     named = " ".join(filter(None, (product, version)))
-    basis = reference.runtime_support(node, at).basis
-    return f"{named}: {basis}" if named else None
+    if not named:
+        return None
+    support = reference.runtime_support(node, at)
+    if support.eol_date is None:
+        return f"{named}: {support.basis}"
+    tense = "ended" if support.eol_date <= at else "supported until"
+    why = support.basis.rpartition(": ")[0]  # by what else it was judged, if at all
+    parts = [named, f"{tense} {support.eol_date:%Y-%m-%d}", why]
+    return ", ".join(filter(None, parts))
 
 
 def _hosts(

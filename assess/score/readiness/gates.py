@@ -199,18 +199,23 @@ def _shown_values(
     rows = table[is_shown.to_numpy(dtype=bool)]
     if rows.empty:
         return {}
-    parts: dict[str, list[str]] = {}
-    for column in columns:
-        words = rows[column].dropna().map(word)
-        by_service: dict[str, set[str]] = {}
-        for service, text in zip(rows["service_id"][words.index], words, strict=True):
-            by_service.setdefault(service, set()).add(text)
-        for service, seen in by_service.items():
-            more = " …" if len(seen) > SHOWN_VALUES else ""
-            few = ", ".join(sorted(seen)[:SHOWN_VALUES])
-            parts.setdefault(service, []).append(f"{column} {few}{more}")
+    cells = [["" if pd.isna(c) else word(c) for c in rows[name]] for name in columns]
+    texts = [" ".join(filter(None, row)) for row in zip(*cells, strict=True)]
+    seen: dict[str, set[str]] = {}
+    for service, text in zip(rows["service_id"], texts, strict=True):
+        seen.setdefault(service, set()).add(text)
     left, right = ("[", "]") if is_open else ("(", ")")
-    return {s: f" {left}{', '.join(seen)}{right}" for s, seen in parts.items()}
+    return {
+        service: f" {left}{_few(found - {''})}{right}"
+        for service, found in seen.items()
+        if found != {""}
+    }
+
+
+def _few(texts: set[str]) -> str:
+    """Return the first texts, and whether there are more."""
+    more = " …" if len(texts) > SHOWN_VALUES else ""
+    return ", ".join(sorted(texts)[:SHOWN_VALUES]) + more
 
 
 # ---- waivers ----
@@ -263,5 +268,5 @@ def _warn_of_unknown_gates(waivers: pd.DataFrame, gates: Sequence[str]) -> None:
     warnings.warn(
         f"the policy has no such gates, so these waivers have no effect: {', '.join(named)}",
         UnknownGateWarning,
-        stacklevel=6,
+        stacklevel=7,
     )

@@ -209,7 +209,7 @@ def test_evidence_shows_what_was_seen():
         "1.12.6": ("G2", 1),
         "aufs": ("G2", 7),
         "2.6.32-754.el6.x86_64": ("G2", 9),
-        "os_version 16.04": ("G2", 11),
+        "ubuntu 16.04": ("G2", 11),
         "2026-03-01": ("G7", 0),
         "quay.io": ("G10", 6),
         "library/postgres": ("G1", 10),
@@ -427,8 +427,8 @@ def test_the_evidence_shows_at_most_three_values_and_a_failed_gate_asks_nothing(
         ]
         fleets.append(fleet)
     three, four = (table.loc["G1"] for table, _ in many(fleets))
-    assert "destination /a, /b, /c)" in three["evidence"]
-    assert "destination /a, /b, /c …)" in four["evidence"]
+    assert "(/a, /b, /c)" in three["evidence"]
+    assert "(/a, /b, /c …)" in four["evidence"]
     assert three["state"] == "fail"
     assert three["fact"] == ""  # nothing that is missing would change it
 
