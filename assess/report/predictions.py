@@ -36,7 +36,13 @@ def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
     names = tried["element_kind"].astype("str") + " " + tried["element"].astype("str")
     names = names.str.removeprefix("ext ")
     return [
-        Table("predictions-held", "How well the predictions held", _HELD, held),
+        Table(
+            "predictions-held",
+            "How well the predictions held",
+            _HELD,
+            held,
+            is_folded=True,
+        ),
         pictures(
             "experiments",
             "Point: what the failure is expected to decide.",

@@ -201,7 +201,10 @@ def keep_env(env: Mapping[str, str]) -> dict[str, Any]:
         "names": sorted(env),
         "secret_like": sum(is_secret(name, value) for name, value in env.items()),
         "secret_names": secret_names(env.items()),
-        "naming": {
-            n: env[n] for n in NAMING_ENV if n in env and not is_secret("", env[n])
-        },
+        "naming": naming_env(env),
     }
+
+
+def naming_env(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that name the service, where their value is no secret."""
+    return {n: env[n] for n in NAMING_ENV if n in env and not is_secret("", env[n])}

@@ -21,7 +21,7 @@ from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
 from assess.sources.edges.siblings import Callee
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
-from assess.sources.redact import is_secret, keep_env, scrub, secret_names
+from assess.sources.redact import is_secret, naming_env, scrub, secret_names
 from assess.sources.volumes import volume_id
 
 FRAMES = (  # that a platform fills
@@ -113,8 +113,7 @@ class Unit:
     @property
     def naming(self) -> dict[str, str]:
         """Variables that name the service."""
-        naming: dict[str, str] = keep_env(dict(self.environment))["naming"]
-        return naming
+        return naming_env(dict(self.environment))
 
     @property
     def callee(self) -> Callee:

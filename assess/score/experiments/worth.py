@@ -110,7 +110,10 @@ def sensitivity(
     none = np.empty(0, np.int64)
     places = (rows, np.concatenate([none, *columns]))
     shape = (len(services), len(p))
-    return csr_array((np.concatenate([none, *values]), places), shape=shape)
+    moves = np.concatenate(
+        [np.empty(0), *values]
+    )  # of floats, also where there is no service
+    return csr_array((moves, places), shape=shape)
 
 
 def trials(

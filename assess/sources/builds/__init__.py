@@ -15,7 +15,7 @@ from assess.sources.csv_records import rows
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import files_below, read_text
 from assess.sources.failure import HINTS, failure
-from assess.sources.redact import is_secret, keep_env, keep_labels, secret_names
+from assess.sources.redact import is_secret, keep_labels, naming_env, secret_names
 from assess.sources.unit import runs_as_root
 
 UNREAD = "unknown"  # a list of package sources that the build brings as a file
@@ -180,7 +180,7 @@ def service_names(build: Build, file: Path) -> tuple[Name, ...]:
     """Return the names of the service that a file builds, best first."""
     last = build.stages[-1]
     labels, _ = keep_labels(last.labels)
-    naming = keep_env(last.variables)["naming"]
+    naming = naming_env(last.variables)
     title = expand(last.labels.get("org.opencontainers.image.title", ""), last.variables)
     found = (
         (labels.get("assess.service"), "label", 1.0),
