@@ -19,13 +19,14 @@ from assess.sources import collect
 from assess.sources.catalogue import dump_script
 
 pytestmark = pytest.mark.engine
-# What only an API tells, what differs by the moment of asking, and the words of Docker's API.
+# What only an API or only a dump tells, what differs by the moment of asking, and the words of
+# Docker's API, which Podman answers with.
 ONE_SIDED = {
     "hosts": ["state", "last_seen_at"],
     "engines": [
         *("api_version", "min_api_version", "logging_driver", "live_restore", "swarm"),
         *("mirrors_n", "insecure_registries_n", "warnings_n", "clock_skew_s"),
-        "containers_total_n",
+        *("containers_total_n", "network_backend"),
     ],
     "workloads": [
         *("log_driver", "cpu_p95", "cpu_peak", "memory_p95_bytes", "memory_peak_bytes"),
@@ -151,6 +152,13 @@ def test_dumps_say_what_the_api_says(live, dumped, frame):
     dropped = [*ONE_SIDED[frame], "source", "source_ref"]
     one, other = (found[frame].drop(columns=dropped) for found in (live, dumped))
     pd.testing.assert_frame_equal(one, other, check_dtype=False)
+
+
+def test_only_its_own_info_names_the_network_backend(live, dumped):
+    assert dumped["engines"]["network_backend"].isin(["cni", "netavark"]).all()
+    assert (
+        live["engines"]["network_backend"].isna().all()
+    )  # Docker's API has no word for it
 
 
 def test_its_stats_are_use(dumped):

@@ -510,7 +510,7 @@ def test_the_provider_of_a_node_is_named_where_it_is_certain(given, host):
         ("containerd://2.0.1", ("containerd", "2.0.1")),
         ("cri-o://1.29.1", ("cri-o", "1.29.1")),
         ("docker://20.10.24", ("docker", "20.10.24")),
-        ("wasmedge://0.1", ("other", "0.1")),
+        ("wasmedge://0.1", ("other", "wasmedge 0.1")),
     ],
 )
 def test_the_runtime_of_a_node(runtime, engine):

@@ -103,10 +103,12 @@ def test_halves_of_surrogate_pairs_lose_no_collection(kind, options, tmp_path):
     for file in files:
         payload = json.loads(file.read_text(encoding="utf-8"))
         file.write_text(json.dumps(with_halves(payload, random)), encoding="utf-8")
-    tables = joined(kind, collect(kind, options, tmp_path))
+    batch = collect(kind, options, tmp_path)
+    tables = joined(kind, batch)
     for frame, table in tables.items():
         assert HALF not in table.astype(object).to_csv(), frame
-    assert len(tables) > 1
+    # samples of use are of containers that other sources list: alone they make no table
+    assert batch.usage if kind == "usage" else len(tables) > 1
 
 
 def rows_n(batch: Batch) -> Counter:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
-import yaml
+from yaml import YAMLError
 
 from assess.sources.base import Row
 from assess.sources.listing import Found
 from assess.sources.settings import common, settings_of
 from assess.sources.values import table, text
-from assess.sources.yaml_loader import Loader
+from assess.sources.yaml_loader import load_documents
 
 KUBELETS = "kubelets"
 _KIND = "KubeletConfiguration"
@@ -42,7 +41,8 @@ def _mapped(lists: Found) -> Iterator[Row]:
     for item in lists.get("configmaps", ()):
         if not text(item, "metadata", "name").startswith(_MAP):
             continue
-        with suppress(yaml.YAMLError, ValueError):
-            read = yaml.load(text(item, "data", "kubelet"), Loader)
-            if isinstance(read, dict):
-                yield read
+        try:
+            read = load_documents(text(item, "data", "kubelet"))
+        except (YAMLError, ValueError):
+            continue
+        yield from (document for document in read if isinstance(document, dict))

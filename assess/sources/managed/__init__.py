@@ -34,7 +34,7 @@ class ManagedSource(ListSource):
                 for item in dicts(document, wrapper):
                     yield from self.sort(item)
                 return
-        if kind := self.kind_of(document):
+        if kind := self.list_of(document):
             yield kind, [document]
 
     def key(self, kind: str, item: Row) -> Hashable:
@@ -45,7 +45,7 @@ class ManagedSource(ListSource):
         """Turn descriptions into rows."""
         return to_rows(self.apps(lists), self.type, cluster)
 
-    def kind_of(self, document: Row) -> str:
+    def list_of(self, document: Row) -> str:
         """Return the list that a description belongs to; empty for anything else."""
         raise NotImplementedError
 
@@ -72,7 +72,7 @@ class CloudRunSource(ManagedSource):
         *(Listing(kind, (), is_essential=False) for kind in ("jobs", "revisions")),
     )
     wrappers = ("items", "services", "jobs", "workerPools", "revisions")
-    kind_of = staticmethod(cloud_run.kind_of)
+    list_of = staticmethod(cloud_run.list_of)
     identity = staticmethod(cloud_run.identity)
     apps = staticmethod(cloud_run.to_apps)
 
@@ -95,6 +95,6 @@ class ContainerAppsSource(ManagedSource):
         ),
     )
     wrappers = ("value",)
-    kind_of = staticmethod(container_apps.kind_of)
+    list_of = staticmethod(container_apps.list_of)
     identity = staticmethod(container_apps.identity)
     apps = staticmethod(container_apps.to_apps)

@@ -44,7 +44,7 @@ _STOP_S = 10.0  # from SIGTERM to the end
 _INSIDE = ("internal", "INGRESS_TRAFFIC_INTERNAL_ONLY")
 
 
-def kind_of(document: Row) -> str:
+def list_of(document: Row) -> str:
     """Return the list that a description belongs to; empty for anything else."""
     if document.get("apiVersion"):
         is_ours = text(document, "apiVersion").startswith(_GROUPS)

@@ -35,7 +35,7 @@ _FILES = ("azurefile", "nfsazurefile", "smb")
 _LOGS = {"log-analytics": True, "azure-monitor": True, "none": False}
 
 
-def kind_of(document: Row) -> str:
+def list_of(document: Row) -> str:
     """Return the list that a description belongs to; empty for anything else."""
     return _KINDS.get(text(document, "type").lower(), "")
 
