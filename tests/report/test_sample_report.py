@@ -1,5 +1,7 @@
 """The committed report of the sample quarter is what this version writes."""
 
+from shutil import copy
+
 import pytest
 from fleets import ROOT
 
@@ -12,18 +14,19 @@ COMMAND = (
 
 
 @pytest.fixture(scope="module")
-def sample():
+def written(tmp_path_factory):
+    """The folder of the sample's report, whose page links to the files beside it."""
     before, now = (
         assess.load(ROOT / "data" / "sample" / q) for q in ("2026Q2", "2026Q3")
     )
-    return assess.build_report(now, assess.load_policy(), previous=before)
+    made = assess.build_report(now, assess.load_policy(), previous=before)
+    home = tmp_path_factory.mktemp("reports")
+    copy(COMMITTED / "history.html", home)  # another command writes it
+    made.save(home)
+    return home
 
 
-@pytest.mark.parametrize(
-    ("name", "tell"),
-    [("index.html", "to_html"), ("report.md", "to_markdown")],
-)
-def test_the_committed_report_is_rebuilt_byte_for_byte(sample, name, tell):
-    committed = (COMMITTED / name).read_bytes()
-    is_same = getattr(sample, tell)().encode() == committed
+@pytest.mark.parametrize("name", ["index.html", "report.md"])
+def test_the_committed_report_is_rebuilt_byte_for_byte(written, name):
+    is_same = (written / name).read_bytes() == (COMMITTED / name).read_bytes()
     assert is_same, f"rebuild it: {COMMAND}"  # a diff of a megabyte takes minutes
