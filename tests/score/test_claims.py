@@ -433,6 +433,8 @@ def by_hand(table):
         yes, no, unknown = table[["yes", "no", "unknown"]].sum()
         lo, _ = share_by_hand(yes, no + unknown)
         _, hi = share_by_hand(yes + unknown, no)
+        if "found" in table:  # of what breaks, the share that rules foretell
+            hi = min(hi / table["found"].iloc[0], 1)
         return yes / (yes + no), lo, hi
     if "point" in table:
         cells = {c: np.repeat(table[c], table["n"]) for c in ("point", "lo", "hi")}
@@ -656,7 +658,12 @@ def test_what_breaks_allows_for_the_breaks_that_no_rule_foretells():
     tables = {name: pd.DataFrame(rows) for name, rows in frames.items()}
     inventory = from_frames(tables, snapshot_at="2026-09-30")
     policy = load_policy()
-    row = judge_claims(inventory, policy).frame.loc["C2"]
+    claims = judge_claims(inventory, policy)
+    row = claims.frame.loc["C2"]
     high = jeffreys_interval(0, 60, level=0.95).hi
     assert row["value"] == 0
     assert row["hi"] == pytest.approx(high / policy["claims"]["breaks_found"])
+    # a platform alone, and the rows of the fleet, allow for them as well
+    alone = claims.details["by_platform"].set_index(["claim", "platform"])
+    assert alone.loc[("C2", "docker"), "hi"] == row["hi"]
+    assert claims.details["C2"]["found"].tolist() == [policy["claims"]["breaks_found"]]

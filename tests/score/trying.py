@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,9 @@ FOUND = 0.9  # times that it was seen to do so, causes shared
 ORDERS = ("assess", "random", "largest blast first")
 
 
+@cache
 def system(seed, services):
-    """A system whose edges fail by probabilities that only the test knows."""
+    """A system whose edges fail by probabilities that only the test knows; once for all orders."""
     rng = np.random.default_rng(seed)
     pairs = calls(rng, services)
     p = expit(rng.normal(0, 1.5, len(pairs)))
@@ -51,11 +53,17 @@ def found(fleet, failures):
     return fit(Evidence.of(fleet, failures), every, POLICY["blast_radius"])
 
 
+@cache
+def first_down(fleet):
+    """By element what is down when it fails, before anything spreads."""
+    return fleet.initially_down(list(fleet.elements), "point")
+
+
 def down_with(fleet, p):
     """By element and node its chance to go down."""
     simulator = Simulator(fleet.graph("point"), SAMPLING)
-    initial = fleet.initially_down(list(fleet.elements), "point")
-    return csr_array(np.array([simulator.chances(p, row) for row in initial]))
+    rows = [simulator.chances(p, row) for row in first_down(fleet)]
+    return csr_array(np.array(rows))
 
 
 def chosen(fleet, known):

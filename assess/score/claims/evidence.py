@@ -96,11 +96,9 @@ def broken_services(data: ClaimData) -> Measurement:
     vague = churn["breaking_unknown_n"].gt(0) & ~hit.fillna(value=False)
     platform = data.assessment.exposure.platform.reindex(churn.index)
     answer = hit.mask(vague.fillna(value=True))
-    measured = share(tally(platform, answer), level=data.level)
     # no rule knows every break: the upper end allows for those that a replay did not foretell
-    high = measured.interval.hi / float(data.settings["breaks_found"])
-    interval = measured.interval._replace(hi=min(high, 1.0))
-    return measured._replace(interval=interval)
+    table = tally(platform, answer).assign(found=float(data.settings["breaks_found"]))
+    return share(table, level=data.level)
 
 
 def failed_upgrades(data: ClaimData) -> Measurement:

@@ -60,13 +60,16 @@ def share(table: pd.DataFrame, *, level: float) -> Measurement:
     """Measure the share of ``yes`` in a table of ``yes, no, unknown`` [count].
 
     The share is that of the known, in Jeffreys' interval: its lower end counts what is unknown as
-    no, its upper end as yes.
+    no, its upper end as yes. Where a table says which share of the yes is ever ``found``, the upper
+    end is divided by it.
     """
     yes, no, unknown = (int(table[name].sum()) for name in TALLY)
     n = yes + no
     point = yes / n if n else math.nan
     low = jeffreys_interval(yes, n + unknown, level=level).lo
     high = jeffreys_interval(yes + unknown, n + unknown, level=level).hi
+    if "found" in table and len(table):
+        high = min(high / float(table["found"].iloc[0]), 1.0)
     sampled = jeffreys_interval(yes, n, level=level)._replace(point=point)
 
     def more(bound: float) -> float:

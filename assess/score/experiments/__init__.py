@@ -14,7 +14,7 @@ from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import Evidence, fit
 from assess.score.blast_radius.topology import Topology, build_topology
 from assess.score.result import Explanation, Provenance, Result
-from assess.words import sentence_list
+from assess.words import sentence_list, share
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
@@ -164,8 +164,8 @@ def _frame(known: Known, value: Worth, settings: Any) -> pd.DataFrame:
     best = order[np.argsort(-worths[order], kind="stable")]
     listed = best[worths[best] > 0][: int(settings["experiments_most"])]
     useful = order[worths[order] > 0]
-    share = float(settings["same_share"])
-    places = [safest(value, row, useful, share) for row in listed]
+    same = float(settings["same_share"])
+    places = [safest(value, row, useful, same) for row in listed]
     names = known.topology.elements
     edges = [_edge(known, value, row) for row in listed]
     decides = [_decides(known, value, row) for row in listed]
@@ -238,10 +238,10 @@ def _why(known: Known, told: _Told) -> str:
     whom = sentence_list(told.decides, most=NAMED_MOST)
     text = [
         f"It shows whether {edge['src']} goes down with {edge['dst']}, which {before}.",
-        f"It takes {row.value:.1%} of what is uncertain about labels and the order of "
+        f"It takes {share(row.value)} of what is uncertain about labels and the order of "
         f"blast radii, most of it about {whom}.",
-        f"It can reach {_services(row.reach_n)}; {row.impact:.0%} of the fleet's "
-        f"criticality is expected to go down, at most {row.impact_hi:.0%}.",
+        f"It can reach {_services(row.reach_n)}; {share(row.impact)} of the fleet's "
+        f"criticality is expected to go down, at most {share(row.impact_hi)}.",
     ]
     if told.is_safer:
         text.append(

@@ -212,9 +212,10 @@ def _hits(
         is_ahead = ahead.of(table["version"], change)
         is_hit &= is_ahead.fillna(value=True).astype(bool)
         is_open &= is_ahead.fillna(value=False).astype(bool)
-    found = table[is_hit | is_open]
-    if found.empty:
+    is_found = is_hit | is_open
+    if not is_found.any():
         return _NOTHING
+    found = table[is_found]
     certainty = pd.Series(change["when_true"], found.index).mask(
         is_open[found.index], MAY
     )

@@ -344,7 +344,7 @@ def orders_of(records: list[Cells], order: str | None) -> dict[str, str | None]:
     """Return the order of day and month by header: as the option says, else as its cells show."""
     headers = {name for column in _TIMES for name in HEADERS[column]}
     return {
-        header: order or order_of(cells.get(header, "") for cells in records)
+        header: order or order_of({cells[header] for cells in records if header in cells})
         for header in headers
     }
 

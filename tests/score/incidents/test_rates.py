@@ -319,7 +319,7 @@ def test_ratios_cover_the_truth_where_services_of_a_tier_are_unlike(
     years = np.full(n, 0.5)
     group = pd.Series(tier.astype(str) + ours.astype(str))
     covered = []
-    for _ in range(700):
+    for _ in range(250):
         events = rng.poisson(base * years * rng.gamma(shape, 1 / shape, n))
         spread = dispersion(pd.Series(events), pd.Series(years), group)
         strata = [

@@ -319,7 +319,7 @@ def test_two_runtimes_on_a_host_are_no_swap():
     was = snapshot(0, docker(h="24.0.7"))
     now = fleet(day(100), hosts=[{"host_id": "h"}], engines=both, workloads=None)
     (move,) = upgrade_history([was, now], POLICY).moves
-    assert (move.change, move.line) == ("major", "25.0")
+    assert (move.change, move.line) == ("major", "docker 25.0")
 
 
 def test_a_series_of_one_is_the_previous_snapshot():
