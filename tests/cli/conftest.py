@@ -19,6 +19,22 @@ def store(tmp_path_factory):
     return directory
 
 
+@pytest.fixture(scope="session")
+def few(tmp_path_factory):
+    """Half of that fleet, for what does not depend on its size."""
+    directory = tmp_path_factory.mktemp("few")
+    write_sample(directory, services=24)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def dozen(tmp_path_factory):
+    """A quarter of that fleet, for what reads no service at all."""
+    directory = tmp_path_factory.mktemp("dozen")
+    write_sample(directory, services=12)
+    return directory
+
+
 @pytest.fixture
 def sample(store):
     return str(store / "2026Q3")

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import socket
 import tomllib
 
@@ -162,28 +161,16 @@ def test_the_report_never_shows_the_sample_for_a_fleet_that_failed(call, tmp_pat
     assert not (tmp_path / "reports").exists()
 
 
-def test_the_report_of_the_sample_says_so_in_its_first_line(call, tmp_path):
-    result = call("report")
-    assert result.stderr.splitlines()[0].startswith("invented sample")
-    place = tmp_path / "reports/2026Q3"
-    for name in ("report.md", "summary.md", "decisions/reviews.md"):
-        assert "Invented sample" in (place / name).read_text().splitlines()[0]
-    page = (place / "index.html").read_text()
-    header = page[page.index("<header") : page.index("</header")]
-    assert header.index("Invented sample") < header.index("<h1")
-    assert json.loads((place / "report.json").read_text())["is_invented"] is True
-
-
 # ---- questions ----
 
 
-def questions(call, *arguments):
-    text = call("questions", "sample", "--format", "csv", *arguments).stdout
+def questions(call, snapshot, *arguments):
+    text = call("questions", snapshot, "--format", "csv", *arguments).stdout
     return list(csv.DictReader(io.StringIO(text)))
 
 
 def test_questions_list_what_decides_first_one_row_a_fact(call):
-    rows = questions(call)
+    rows = questions(call, "sample")
     assert len({(r["service"], r["question"]) for r in rows}) == len(rows)
     decides = [r["decides"] == "true" for r in rows]
     assert decides == sorted(decides, reverse=True)
@@ -193,37 +180,36 @@ def test_questions_list_what_decides_first_one_row_a_fact(call):
     assert {r["answer"] for r in rows} == {""}
 
 
-def test_questions_about_one_service(call):
-    assert {r["service"] for r in questions(call, "--service", "gift-cards")} == {
-        "gift-cards"
-    }
-    assert (
-        "gift-cards"
-        in call("questions", "sample", "--service", "gift-card", code=1).stderr
-    )
+@pytest.fixture
+def small(few):
+    return str(few / "2026Q3")
 
 
-def test_the_filled_table_is_a_source_that_changes_what_was_unknown(call, tmp_path):
-    call("questions", "sample", "-o", "questions.csv")
+def test_questions_about_one_service(call, small):
+    rows = questions(call, small, "--service", "gift-cards")
+    assert {row["service"] for row in rows} == {"gift-cards"}
+    wrong = call("questions", small, "--service", "gift-card", code=1)
+    assert "gift-cards" in wrong.stderr
+
+
+def test_the_filled_table_is_a_source_that_changes_what_was_unknown(
+    call, small, tmp_path
+):
+    call("questions", small, "-o", "questions.csv")
     table = pd.read_csv(tmp_path / "questions.csv", dtype=str)
-    mine = table["fill"].eq("answer") & table["service"].eq("price-engine")
+    mine = table["fill"].eq("answer") & table["service"].eq("reviews")
     assert mine.any()
     table["answer"] = table["answer"].mask(mine, "yes")
     table["answered_at"] = table["answered_at"].mask(mine, "2026-09-20")
     table.to_csv(tmp_path / "questions.csv", index=False)
     (tmp_path / "assess.toml").write_text(
-        f'[[source]]\ntype = "frames"\npath = "{assess.config.data_path("sample")}/2026Q3"\n'
+        f'[[source]]\ntype = "frames"\npath = "{small}"\n'
         '[[source]]\ntype = "answers"\nformat = "csv"\npath = "questions.csv"\n'
     )
     call("collect", "-o", "snapshot")
     asked = set(table.loc[mine, "question"])
-    left = {
-        row["question"]
-        for row in csv.DictReader(
-            io.StringIO(call("questions", "snapshot", "--format", "csv").stdout)
-        )
-        if row["service"] == "price-engine"
-    }
+    rows = questions(call, "snapshot")
+    left = {row["question"] for row in rows if row["service"] == "reviews"}
     assert not asked & left
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from assess import from_frames
+from assess import config, from_frames
 from assess.store import write_snapshot
 
 
@@ -18,20 +18,20 @@ def fewer(tmp_path):
     return "own.toml"
 
 
-def test_it_writes_everything_and_prints_the_page(call, store, tmp_path, fewer):
-    result = call("report", f"{store}/2026Q3", "--policy", fewer, "-o", "out")
+def test_it_writes_everything_and_prints_the_page(call, dozen, tmp_path, fewer):
+    result = call("report", f"{dozen}/2026Q3", "--policy", fewer, "-o", "out")
     assert result.stdout == "out/index.html\n"
     written = {path.name for path in (tmp_path / "out").iterdir()}
     twins = {"index.html", "report.md", "summary.md", "report.json"}
     assert {*twins, "tables", "decisions", "figures"} <= written
     document = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (document["quarter"], document["previous_quarter"]) == ("2026Q3", "2026Q2")
-    assert f"compared with {store}/2026Q2" in result.stderr
+    assert f"compared with {dozen}/2026Q2" in result.stderr
     assert "2026Q2 to 2026Q3" in (tmp_path / "out" / "history.html").read_text()
 
 
-def test_the_oldest_quarter_has_no_previous_one(call, store, tmp_path, fewer):
-    call("report", f"{store}/2026Q2", "--policy", fewer)
+def test_the_oldest_quarter_has_no_previous_one(call, dozen, tmp_path, fewer):
+    call("report", f"{dozen}/2026Q2", "--policy", fewer)
     document = json.loads((tmp_path / "reports" / "2026Q2" / "report.json").read_text())
     assert document["previous_quarter"] is None
     assert not (tmp_path / "reports" / "2026Q2" / "history.html").exists()
@@ -72,9 +72,9 @@ def test_history_is_read_from_all_that_is_older_in_the_same_place(call, fewer):
 
 
 def test_without_a_snapshot_it_takes_the_newest_of_the_project(
-    call, store, tmp_path, fewer
+    call, dozen, tmp_path, fewer
 ):
-    shutil.copytree(store, tmp_path / "data" / "snapshots")
+    shutil.copytree(dozen, tmp_path / "data" / "snapshots")
     (tmp_path / "data" / "snapshots" / ".hidden").mkdir()
     result = call("report", "--policy", fewer)
     assert result.stdout == "reports/2026Q3/index.html\n"
@@ -83,20 +83,36 @@ def test_without_a_snapshot_it_takes_the_newest_of_the_project(
     )
 
 
-@pytest.mark.parametrize("empty_store", [False, True])
-def test_where_nobody_has_begun_it_shows_the_invented_sample(
-    call, tmp_path, fewer, empty_store
+def test_where_nobody_has_begun_it_shows_the_invented_sample_and_says_so(call, tmp_path):
+    result = call("report")
+    assert result.stdout == "reports/2026Q3/index.html\n"
+    assert result.stderr.splitlines()[0].startswith("invented sample")
+    place = tmp_path / "reports/2026Q3"
+    for name in ("report.md", "summary.md", "decisions/reviews.md"):
+        assert "Invented sample" in (place / name).read_text().splitlines()[0]
+    page = (place / "index.html").read_text()
+    header = page[page.index("<header") : page.index("</header")]
+    assert header.index("Invented sample") < header.index("<h1")
+    assert json.loads((place / "report.json").read_text())["is_invented"] is True
+
+
+def test_a_store_that_is_empty_shows_the_invented_sample(
+    call, dozen, tmp_path, fewer, monkeypatch
 ):
-    if empty_store:
-        (tmp_path / "data" / "snapshots").mkdir(parents=True)
+    shipped = config.data_path
+    monkeypatch.setattr(
+        config, "data_path", lambda name: dozen if name == "sample" else shipped(name)
+    )
+    (tmp_path / "data" / "snapshots").mkdir(parents=True)
     result = call("report", "--policy", fewer)
     assert result.stdout == "reports/2026Q3/index.html\n"
     assert result.stderr.startswith("invented sample")
+    assert f"snapshot {dozen}/2026Q3" in result.stderr
     assert (tmp_path / "reports" / "2026Q3" / "index.html").stat().st_size > 10_000
 
 
-def test_what_else_lies_beside_a_snapshot_does_not_matter(call, store, tmp_path, fewer):
-    shutil.copytree(store / "2026Q3", tmp_path / "mine")
+def test_what_else_lies_beside_a_snapshot_does_not_matter(call, dozen, tmp_path, fewer):
+    shutil.copytree(dozen / "2026Q3", tmp_path / "mine")
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "notes.csv").write_text("a,b\n1,2\n")
     result = call("report", "mine", "--policy", fewer, "-o", "out")
@@ -105,25 +121,25 @@ def test_what_else_lies_beside_a_snapshot_does_not_matter(call, store, tmp_path,
 
 
 def test_the_report_of_the_quarter_before_says_what_the_policy_changed(
-    call, store, tmp_path
+    call, dozen, tmp_path
 ):
     for draws, quarter in ((200, "2026Q2"), (150, "2026Q3")):
         (tmp_path / "own.toml").write_text(f"[simulation]\ndraws = {draws}\n")
-        call("report", f"{store}/{quarter}", "--policy", "own.toml")
+        call("report", f"{dozen}/{quarter}", "--policy", "own.toml")
     page = (tmp_path / "reports" / "2026Q3" / "index.html").read_text()
     assert "Since the report of 2026Q2, the policy changed" in page
     (tmp_path / "reports" / "2026Q2" / "report.json").write_text("{")
-    call("report", f"{store}/2026Q3", "--policy", "own.toml")
+    call("report", f"{dozen}/2026Q3", "--policy", "own.toml")
     assert (
         "Since the report of"
         not in (tmp_path / "reports" / "2026Q3" / "index.html").read_text()
     )
 
 
-def test_without_a_chromium_the_page_is_written_and_the_pdf_explained(call, store, fewer):
+def test_without_a_chromium_the_page_is_written_and_the_pdf_explained(call, dozen, fewer):
     result = call(
         "report",
-        f"{store}/2026Q3",
+        f"{dozen}/2026Q3",
         "--policy",
         fewer,
         "-o",

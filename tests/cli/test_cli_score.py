@@ -73,10 +73,20 @@ KEYS = {
 SERVICES = set(KEYS) - {"claims"}  # scores that a service has
 
 
+@pytest.fixture
+def sample(few):
+    return str(few / "2026Q3")
+
+
+@pytest.fixture
+def earlier(few):
+    return str(few / "2026Q2")
+
+
 @pytest.fixture(scope="module")
-def results(store):
-    inventory, policy = assess.load(store / "2026Q3"), assess.load_policy()
-    history = assess.upgrade_history(assess.earlier(store / "2026Q3"), policy)
+def results(few):
+    inventory, policy = assess.load(few / "2026Q3"), assess.load_policy()
+    history = assess.upgrade_history(assess.earlier(few / "2026Q3"), policy)
     return {
         "readiness": assess.score_readiness(inventory, policy),
         "blast-radius": assess.score_blast_radius(inventory, policy),
@@ -148,8 +158,8 @@ def test_previous_shows_what_changed(call, sample, earlier, results):
     assert len(same.stdout.splitlines()) == 1
 
 
-def test_a_target_lists_what_it_breaks_in_every_form(call, sample):
-    asked = ("score", sample, "upgrade-churn", "--target", "29")
+def test_a_target_lists_what_it_breaks_in_every_form(call, store):
+    asked = ("score", str(store / "2026Q3"), "upgrade-churn", "--target", "29")
     rows = json.loads(call(*asked, "--json").stdout)["simulation"]
     broken = {(row["host_id"], row["change"]): row for row in rows}
     aufs = broken["dock-attic-1", "EC0282"]
@@ -164,7 +174,7 @@ def test_a_target_lists_what_it_breaks_in_every_form(call, sample):
     assert "simulation" not in call(*asked[:3]).stdout
 
 
-def test_history_is_found_beside_the_snapshot_or_named(call, sample, store, tmp_path):
+def test_history_is_found_beside_the_snapshot_or_named(call, sample, earlier, tmp_path):
     alone = tmp_path / "2026Q3"
     shutil.copytree(sample, alone)
     beside, none, named = (
@@ -172,7 +182,7 @@ def test_history_is_found_beside_the_snapshot_or_named(call, sample, store, tmp_
         for path, *more in (
             (sample,),
             (str(alone),),
-            (str(alone), "--previous", str(store / "2026Q2")),
+            (str(alone), "--previous", earlier),
         )
     )
     assert beside == named
@@ -279,10 +289,9 @@ def test_record_is_one_page_that_keeps_what_people_wrote(call, sample, earlier, 
     assert "Accepted by the board.\n" in file.read_text()
 
 
-def test_a_back_test_has_the_keys_of_the_contract(call, sample, store):
-    later, earlier = sample, str(store / "2026Q2")
+def test_a_back_test_has_the_keys_of_the_contract(call, sample, earlier):
     document = json.loads(
-        call("score", later, "backtest", "--previous", earlier, "--json").stdout
+        call("score", sample, "backtest", "--previous", earlier, "--json").stdout
     )
     assert document["score"] == "backtest"
     keys = {
@@ -306,9 +315,14 @@ def test_a_back_test_without_an_earlier_snapshot_is_refused(call, sample):
     assert "not dated before" in same.stderr
 
 
-def test_claims_show_what_changed_since_an_earlier_snapshot(call, sample, store):
+def test_claims_show_what_changed_since_an_earlier_snapshot(call, store):
     told = call(
-        "score", sample, "claims", "--previous", str(store / "2026Q2"), "--json"
+        "score",
+        str(store / "2026Q3"),
+        "claims",
+        "--previous",
+        str(store / "2026Q2"),
+        "--json",
     ).stdout
     changes = {row["claim"]: row for row in json.loads(told)["previous"]["changes"]}
     assert (

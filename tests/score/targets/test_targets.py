@@ -11,6 +11,7 @@ from click.testing import CliRunner
 import assess
 from assess.cli import cli
 from assess.errors import AssessError, PolicyError
+from assess.sample import write_sample
 from assess.score.targets import dominated
 
 ROW = [
@@ -36,10 +37,32 @@ def sample(policy):
     return assess.score_targets(assess.load("data/sample/2026Q3"), policy)
 
 
-def fleet(*, service=None, workload=None, mounts=(), replicas=2):
-    """Return one service of the lowest tier in containers of which all is known to be good."""
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Return a few services of the sample, where what they are does not matter."""
+    directory = tmp_path_factory.mktemp("small")
+    return write_sample(directory, services=12)[-1]
+
+
+HIDDEN = ("privileged", "host_network", "docker_sock_mounted", "inspect_status")
+REFUSED = [  # of a container, with the verdict on fargate; docker takes every one
+    ("plain", {}, "fits"),
+    ("privileged", {"privileged": True}, "no"),
+    ("on-network", {"host_network": True}, "after fixes"),
+    ("with-socket", {"docker_sock_mounted": True}, "no"),
+    ("hidden-privileged", {"privileged": None}, "unknown"),
+    ("large", {"memory_limit_bytes": 200 * GIB}, "no"),
+]
+SIZED = {"cpu_request": 0.5, "memory_request_bytes": GIB, "memory_limit_bytes": 2 * GIB}
+CORE = {"cpu_request": 1.0, "memory_request_bytes": GIB}
+BAD = {"privileged": True, "host_pid": True, "cpu_request": 1.0}
+
+
+def case(name, *, service=None, workload=None, replicas=2):
+    """Return the tables of a service of the lowest tier of which all is known to be good."""
+    hosts = [f"{name}-{n}" for n in range(replicas)]
     service = {
-        "service_id": "a",
+        "service_id": name,
         **{"env": "prod", "tier": 4, "kind": "web", "stateful": False, "public": False},
         **{"platform": "docker", "license_bound": False, "hardware_bound": False},
         **{"health_checked": True, "logs_exported": True, "config_external": True},
@@ -50,41 +73,63 @@ def fleet(*, service=None, workload=None, mounts=(), replicas=2):
     }
     workload = {
         **{"source_kind": "container", "state": "running", "inspect_status": "ok"},
-        **{"registry": "registry.example", "repository": "a", "tag": "1.2.3"},
+        **{"registry": "registry.example", "repository": name, "tag": "1.2.3"},
         **{"privileged": False, "host_network": False, "host_pid": False},
         **{"docker_sock_mounted": False, "ports": "8080/tcp", "readonly_root": True},
-        **{"secret_like_env_n": 0, "user_root": False, "service_id": "a"},
+        **{"secret_like_env_n": 0, "user_root": False, "service_id": name},
         **(workload or {}),
     }
-    rows = [
-        {**workload, "workload_id": f"w{n}", "host_id": f"h{n}"} for n in range(replicas)
-    ]
-    hosts = [
-        {"host_id": f"h{n}", "os_name": "debian", "os_version": "13", "kernel": "6.12.48"}
-        for n in range(replicas)
-    ]
-    engines = [
-        {
-            "host_id": f"h{n}",
-            **{"runtime": "docker", "version": "29.1.0", "storage_driver": "overlay2"},
-            "d_type": True,
-        }
-        for n in range(replicas)
+    system = {"os_name": "debian", "os_version": "13", "kernel": "6.12.48"}
+    engine = {"runtime": "docker", "version": "29.1.0", "storage_driver": "overlay2"}
+    return {
+        "services": [service],
+        "workloads": [{**workload, "workload_id": h, "host_id": h} for h in hosts],
+        "hosts": [{"host_id": h, **system} for h in hosts],
+        "engines": [{"host_id": h, **engine, "d_type": True} for h in hosts],
+    }
+
+
+@pytest.fixture(scope="module")
+def cases():
+    """Return one fleet of a service for each case, on hosts of its own."""
+    told = [
+        *(case(name, workload=workload) for name, workload, _ in REFUSED),
+        *(case(f"hides-{column}", workload={column: None}) for column in HIDDEN),
+        case("bound", service={"license_bound": True}),
+        case("bad", workload=BAD),
+        case("sized", workload=SIZED),
+        case("one", workload=CORE, replicas=1),
+        case("five", workload=CORE, replicas=5),
     ]
     tables = {
-        "services": pd.DataFrame([service]),
-        "workloads": pd.DataFrame(rows),
-        "hosts": pd.DataFrame(hosts),
-        "engines": pd.DataFrame(engines),
-        "mounts": pd.DataFrame(
-            list(mounts), columns=None if mounts else ["workload_id", "destination"]
-        ),
+        name: pd.DataFrame([row for each in told for row in each[name]])
+        for name in told[0]
     }
+    tables["mounts"] = pd.DataFrame(columns=["workload_id", "destination"])
     return assess.from_frames(tables, snapshot_at=AT)
 
 
-def verdicts(result):
-    return result.frame["verdict"].xs("a", level="service_id").to_dict()
+@pytest.fixture(scope="module")
+def judged(cases, policy):
+    return assess.score_targets(cases, policy)
+
+
+@pytest.fixture(scope="module")
+def own(cases, policy):
+    """Return the cases on targets of a reader's own."""
+    every = [row["id"] for row in policy["refusal"]]
+    targets = [
+        {"id": "docker", "version": "20.10"},
+        {"id": "later", "platform": "docker", "version": "99.1"},
+        {"id": "strict", "platform": "fargate", "refuses": every, "cpu_max": 0.001},
+        {"id": "fargate", "prices": EUR},
+        {"id": "nomad", "compared": False},
+    ]
+    return assess.score_targets(cases, policy.replace(target=targets))
+
+
+def verdicts(result, name="plain"):
+    return result.frame["verdict"].xs(name, level="service_id").to_dict()
 
 
 def test_the_rows_are_those_of_the_contract(sample):
@@ -124,77 +169,51 @@ def test_prices_are_never_guessed(sample):
     assert sample.frame["why"].str.contains("no cost without prices of").all()
 
 
-@pytest.mark.parametrize(
-    ("workload", "fargate", "docker"),
-    [
-        ({}, "fits", "fits"),
-        ({"privileged": True}, "no", "fits"),
-        ({"host_network": True}, "after fixes", "fits"),
-        ({"docker_sock_mounted": True}, "no", "fits"),
-        ({"privileged": None}, "unknown", "fits"),
-        ({"memory_limit_bytes": 200 * GIB}, "no", "fits"),
-    ],
-)
-def test_what_a_target_refuses(policy, workload, fargate, docker):
-    found = verdicts(assess.score_targets(fleet(workload=workload), policy))
-    assert (found["fargate"], found["docker"]) == (fargate, docker)
+@pytest.mark.parametrize(("name", "_", "fargate"), REFUSED)
+def test_what_a_target_refuses(judged, name, _, fargate):
+    found = verdicts(judged, name)
+    assert (found["fargate"], found["docker"]) == (fargate, "fits")
 
 
-def test_what_never_may_move_fits_nowhere_else(policy):
-    found = verdicts(assess.score_targets(fleet(service={"license_bound": True}), policy))
+def test_what_never_may_move_fits_nowhere_else(judged):
+    found = verdicts(judged, "bound")
     assert {verdict for name, verdict in found.items() if name != "stay"} == {"no"}
 
 
-def test_a_target_past_its_end_holds(policy):
-    old = policy.replace(target=[{"id": "docker", "version": "20.10"}])
-    result = assess.score_targets(fleet(), old)
-    assert verdicts(result)["docker"] == "after fixes"
-    assert "docker 20.10" in result.frame.loc[("a", "docker"), "blockers"]
-    future = policy.replace(target=[{"id": "docker", "version": "99.1"}])
-    assert verdicts(assess.score_targets(fleet(), future))["docker"] == "unknown"
+def test_a_target_past_its_end_holds(own):
+    assert verdicts(own)["docker"] == "after fixes"
+    assert "docker 20.10" in own.frame.loc[("plain", "docker"), "blockers"]
+    assert verdicts(own)["later"] == "unknown"
 
 
-def test_a_target_that_refuses_everything_takes_nobody(policy):
-    every = [row["id"] for row in policy["refusal"]]
-    strict = {"id": "strict", "platform": "fargate", "refuses": every, "cpu_max": 0.001}
-    bad = fleet(workload={"privileged": True, "host_pid": True, "cpu_request": 1.0})
-    found = assess.score_targets(bad, policy.replace(target=[strict]))
-    assert verdicts(found)["strict"] == "no"
+def test_a_target_that_refuses_everything_takes_nobody(own):
+    assert verdicts(own, "bad")["strict"] == "no"
 
 
-def test_cost_from_sizes_and_the_readers_own_prices(policy):
-    priced = policy.replace(target=[{"id": "fargate", "prices": EUR}])
-    sized = {
-        "cpu_request": 0.5,
-        "memory_request_bytes": GIB,
-        "memory_limit_bytes": 2 * GIB,
-    }
-    row = assess.score_targets(fleet(workload=sized), priced).frame.loc[("a", "fargate")]
+def test_cost_from_sizes_and_the_readers_own_prices(own):
+    row = own.frame.loc[("sized", "fargate")]
     # two replicas: 730.5 h of half a core at .04 and of 1 to 2 GiB at .01
     assert row["cost_per_month"] == pytest.approx(
         2 * 730.5 * (0.5 * 0.04 + 0.01), abs=0.01
     )
     assert row["cost_per_month_hi"] == pytest.approx(2 * 730.5 * (0.02 + 0.02), abs=0.01)
-    unsized = assess.score_targets(fleet(), priced).frame.loc[("a", "fargate")]
+    unsized = own.frame.loc[("plain", "fargate")]
     assert pd.isna(unsized["cost_per_month"])
     assert "workloads.cpu_request" in unsized["why"]
 
 
-def test_more_replicas_than_the_target_asks_for_are_paid(policy):
-    priced = policy.replace(target=[{"id": "fargate", "prices": EUR}])
-    sized = {"cpu_request": 1.0, "memory_request_bytes": GIB}
-    five = assess.score_targets(fleet(workload=sized, replicas=5), priced)
-    one = assess.score_targets(fleet(workload=sized, replicas=1), priced)
-    cost = [r.frame.loc[("a", "fargate"), "cost_per_month"] for r in (five, one)]
-    assert cost[0] == pytest.approx(cost[1] * 5 / 2, rel=1e-3)
+def test_more_replicas_than_the_target_asks_for_are_paid(own):
+    five, one = (
+        own.frame.loc[(name, "fargate"), "cost_per_month"] for name in ("five", "one")
+    )
+    assert five == pytest.approx(one * 5 / 2, rel=1e-3)
 
 
-def test_hiding_evidence_never_improves_a_verdict(policy):
+def test_hiding_evidence_never_improves_a_verdict(judged):
     order = ["no", "unknown", "after fixes", "fits"]
-    whole = verdicts(assess.score_targets(fleet(), policy))
-    for column in ("privileged", "host_network", "docker_sock_mounted", "inspect_status"):
-        hidden = verdicts(assess.score_targets(fleet(workload={column: None}), policy))
-        for name, verdict in hidden.items():
+    whole = verdicts(judged)
+    for column in HIDDEN:
+        for name, verdict in verdicts(judged, f"hides-{column}").items():
             assert order.index(verdict) <= order.index(whole[name]), (column, name)
 
 
@@ -264,8 +283,8 @@ def test_the_default_target_can_be_named_in_every_way(policy, tmp_path):
     assert assess.load_policy(file).hash == policy.hash
 
 
-def test_moves_of_the_blast_radius_land_on_the_default_target(policy):
-    inventory = assess.load("data/sample/2026Q3")
+def test_moves_of_the_blast_radius_land_on_the_default_target(small, policy):
+    inventory = assess.load(small)
     services = [
         assess.score_blast_radius(inventory, chosen).details["services"]["delta_hi"]
         for chosen in (policy, policy.replace(target={"id": "fargate"}))
@@ -273,14 +292,14 @@ def test_moves_of_the_blast_radius_land_on_the_default_target(policy):
     assert not services[0].equals(services[1])
 
 
-def test_a_target_left_out_is_not_compared(policy):
-    fewer = policy.replace(target=[{"id": "nomad", "compared": False}])
-    assert "nomad" not in verdicts(assess.score_targets(fleet(), fewer))
+def test_a_target_left_out_is_not_compared(judged, own):
+    assert "nomad" in verdicts(judged)
+    assert "nomad" not in verdicts(own)
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "markdown", "text"])
-def test_on_the_command_line(form):
-    arguments = ["score", "data/sample/2026Q3", "targets", "--format", form]
+def test_on_the_command_line(small, form):
+    arguments = ["score", str(small), "targets", "--format", form]
     out = CliRunner().invoke(cli, arguments, prog_name="assess")
     assert out.exit_code == 0, out.output
     if form == "json":
