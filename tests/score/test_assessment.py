@@ -39,9 +39,9 @@ def assessment():
 
 def test_every_score_is_computed_once_and_shared(assessment, monkeypatch):
     calls = []
-    score = module.score_readiness
+    score = module.readiness_of
     monkeypatch.setattr(
-        module, "score_readiness", lambda *args: calls.append(1) or score(*args)
+        module, "readiness_of", lambda *args: calls.append(1) or score(*args)
     )
     for name in (*SCORES, *FLEET_SCORES):
         assert assessment.score(name) is assessment.score(name.replace("_", "-"))

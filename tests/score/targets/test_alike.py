@@ -100,7 +100,7 @@ def host_gate(inventory, policy):
     return gates[gates["gate"].eq("G2")].set_index("service_id")["state"]
 
 
-@settings(max_examples=3, deadline=None, derandomize=True)
+@settings(max_examples=2, deadline=None, derandomize=True)
 @given(
     st.lists(st.integers(0, 2), min_size=HOSTS, max_size=HOSTS),
     st.lists(

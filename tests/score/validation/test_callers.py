@@ -22,7 +22,7 @@ POLICY = load_policy()
 def evidence():
     inventory, _ = failing_fleet(3, services=12, times=2)
     fleet = build_topology(inventory, POLICY)
-    return Evidence.of(fleet, observed_failures(inventory, fleet))
+    return Evidence.of(fleet, observed_failures(inventory, fleet)[0])
 
 
 def test_it_is_the_likeliest_answer(evidence, monkeypatch):
