@@ -137,7 +137,7 @@ class Undecided:
             order = order[again[self.scenario[self.head[order]]]]
         return value[:-1]
 
-    def _pass(  # noqa: PLR0913, PLR0917
+    def _pass(  # noqa: PLR0913, PLR0917 - what one sweep reads, as arrays
         self,
         value: np.ndarray,
         gate: np.ndarray,
