@@ -19,7 +19,12 @@ from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import sampled_failures
-from assess.score.blast_radius.learning import learned_edges, with_learned
+from assess.score.blast_radius.learning import (
+    Evidence,
+    learned_edges,
+    unexplained,
+    with_learned,
+)
 from assess.score.blast_radius.placement import PAIR
 from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
 from assess.score.blast_radius.relocation import containment, element_changes
@@ -93,12 +98,14 @@ def score_blast_radius(
     inventory = inventory.running
     declared = build_topology(inventory, policy)
     failures, failures_n = sampled_failures(inventory, declared, policy)
-    learned = learned_edges(policy, declared, failures)
+    evidence = Evidence.of(declared, failures)
+    learned = learned_edges(policy, evidence)
     topology = declared
     if len(learned) and settings["learned_edges"] == "use":
         topology = with_learned(declared, learned)
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
+    besides = unexplained(policy, evidence)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
     listed = wanted | _worst_reach(
         topology, graphs["hi"], sampling, int(settings["pairs_max"])
@@ -106,7 +113,8 @@ def score_blast_radius(
     drawn = wanted | _worst_loss(topology, graphs, sampling, int(settings["drawn_most"]))
     is_small = len(drawn) <= settings["drawn_lo_most"]
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
-    impacts = _impacts(topology, graphs, sampling, listed=listed, drawn=simulated)
+    one_failure = replace(sampling, unexplained=besides)
+    impacts = _impacts(topology, graphs, one_failure, listed=listed, drawn=simulated)
     seen = seen_sides(inventory, policy, topology.services)
     worst = _worst(topology, with_unseen(topology, graphs["hi"], seen), sampling)
     frame = _frame(topology, impacts, worst)
@@ -134,8 +142,7 @@ def score_blast_radius(
     checks = validate(
         inventory,
         policy,
-        declared,
-        failures,
+        evidence,
         affected=affected,
         frame=frame,
         sampling=sampling,
@@ -209,7 +216,11 @@ def _impacts(
     n = len(topology.elements)
     known: dict[bytes, Impact] = {}
     impacts = {}
-    for level in LEVELS:
+    for level in (
+        "point",
+        "lo",
+        "hi",
+    ):  # an equal level takes over the spread of the first
         graph = graphs[level]
         element, node = topology.initial_failures(level)
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
@@ -219,7 +230,8 @@ def _impacts(
             key += bound.encode() + drawn[level].tobytes()
         if key not in known:
             failing = Scenarios(element, node, n, listed, drawn[level])
-            known[key] = propagate(graph, failing, sampling=sampling, bound=bound)
+            how = replace(sampling, spread=level == "point")
+            known[key] = propagate(graph, failing, sampling=how, bound=bound)
         impacts[level] = known[key]
     return impacts
 

@@ -18,6 +18,7 @@ from assess.score.blast_radius.bitset import (
     lanes,
     to_words,
 )
+from assess.score.blast_radius.one_failure import Unexplained, middle
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.undecided import Undecided, weight_of
 
@@ -39,8 +40,9 @@ class Sampling:
     Up to ``enumerate_up_to`` of them are enumerated, more are drawn ``draws`` times. Scenarios are
     computed together as far as ``block_mib`` of memory go [MiB]. A node counts as taken down by a
     scenario from the probability ``exposed_from`` on. ``level`` is the coverage of the interval of
-    one failure; without ``spread`` neither it nor the standard error is computed. ``ranks`` keeps
-    the order of the draws by seed, draws and arc, for all levels of the edges.
+    one failure; without ``spread`` neither it nor the standard error is computed;
+    ``unexplained`` falls besides in one failure. ``ranks`` keeps the order of the draws by seed,
+    draws and arc, for all levels of the edges.
     """
 
     seed: int
@@ -52,6 +54,7 @@ class Sampling:
     draws_least: int = 600
     se_max: float = 0.01
     spread: bool = True
+    unexplained: Unexplained | None = None
     ranks: dict[tuple[int, ...], Integers] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -136,7 +139,7 @@ class Outcome:
     """What uncertain arcs decide: ``p`` by cell, the rest by scenario.
 
     ``loss`` is what is expected and ``se`` its standard error, NaN where it is a bound.
-    ``next_lo`` and ``next_hi`` hold all but the tails of what one failure loses.
+    ``next_lo`` and ``next_hi`` are the ends of what one failure loses (`one_failure.middle`).
     """
 
     p: Floats
@@ -247,7 +250,9 @@ def _enumerated(
         starts = np.flatnonzero(np.diff(part.scenario, prepend=-1))
         if len(starts):
             losses[part.scenario[starts]] = np.add.reduceat(weighed, starts)
-        found.next_lo[:], found.next_hi[:] = _middle(losses, chance, sampling.level)
+        found.next_lo[:], found.next_hi[:] = _middle(
+            graph, part, losses, chance, sampling
+        )
     return found
 
 
@@ -291,7 +296,9 @@ def _drawn(
         losses = _losses(graph, part, down, draws)
         found.se[:] = losses.std(axis=1, ddof=1) / math.sqrt(draws)
         chance = np.full((1, draws), 1 / draws)
-        found.next_lo[:], found.next_hi[:] = _middle(losses, chance, sampling.level)
+        found.next_lo[:], found.next_hi[:] = _middle(
+            graph, part, losses, chance, sampling
+        )
     return found
 
 
@@ -324,20 +331,14 @@ def _losses(
 
 
 def _middle(
-    losses: Floats,
-    chance: Floats,
-    level: float,
-) -> Floats:
-    """Return by scenario the quantiles of its losses that hold the middle share ``level``."""
-    order = np.argsort(losses, axis=1, kind="stable")
-    upto = np.cumsum(
-        np.take_along_axis(np.broadcast_to(chance, losses.shape), order, 1), 1
-    )
-    tails = np.array([(1 - level) / 2, (1 + level) / 2])
-    # the chances of many draws add up to 1 but for their rounding
-    at = (upto[:, None] < tails[:, None] - 1e-9).sum(axis=2)
-    at = np.minimum(at, losses.shape[1] - 1)
-    return np.take_along_axis(losses, np.take_along_axis(order, at, 1), 1).T
+    graph: Graph, part: Undecided, losses: Floats, chance: Floats, sampling: Sampling
+) -> tuple[Floats, Floats]:
+    """Return by scenario the ends of what one failure loses."""
+    besides = sampling.unexplained
+    if besides is None:
+        return middle(losses, chance, sampling.level)
+    reached = weight_of(graph, part, np.ones(len(part.node)))
+    return besides.middle(losses, chance, reached, sampling.level)
 
 
 def bounded(

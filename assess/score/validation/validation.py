@@ -25,14 +25,14 @@ SHOWN = "p_down"  # what the result says
 POLICY = "policy"  # what it would say by the policy alone
 IN_SAMPLE = "in sample"
 MEASURE = ["measure", "value", "lo", "hi", "n"]
+HELD = "observed inside the interval of one failure, floor in sample"
 RESAMPLES = 1000  # of the events, for intervals
 
 
 def validate(  # noqa: PLR0913
     inventory: Inventory,
     policy: Policy,
-    topology: Topology,
-    failures: list[Failure],
+    evidence: Evidence,
     *,
     affected: pd.DataFrame,
     frame: pd.DataFrame,
@@ -41,15 +41,15 @@ def validate(  # noqa: PLR0913
 ) -> dict[str, pd.DataFrame]:
     """Check predictions (``affected`` and ``frame``) against the failures that were observed.
 
-    ``failures`` are all ``failures_n`` of them, or a sample by the seed. [count]
-
-    ``topology`` has the policy's probabilities. The frames are those of the functions below and in
+    ``evidence`` is of all ``failures_n`` of them, or of a sample by the seed [count]; its topology
+    has the policy's probabilities. The frames are those of the functions below and in
     `skill`, and ``predicted``: what each rule said of each pair.
     """
     level = float(policy["simulation"]["level"])
     seed = policy.seed
+    topology = evidence.topology
+    failures = evidence.failures
     calibration = calibrate(failures, affected, topology.service_weight, frame)
-    evidence = Evidence.of(topology, failures)
     rows = leave_out.judged(evidence, policy)
     picked = [failures[row] for row in rows]
     judged = judge(evidence, policy, rows, affected, sampling)
@@ -403,7 +403,7 @@ def measures(
     rows = [("observed to predicted", *ratio, len(both))]
     held = calibration["inside"].dropna().astype(bool)
     share = jeffreys_interval(int(held.sum()), len(held), level=level)
-    rows.append(("observed inside the interval of one failure", *share, len(held)))
+    rows.append((HELD, *share, len(held)))
     incidents = exposure.sound.dropna(subset=["service_id", "affected_services"])
     listed = incidents["affected_services"] + ";" + incidents["service_id"]
     touched = listed.map(lambda text: len(set(ids(text))))
