@@ -105,7 +105,6 @@ def score_blast_radius(
         topology = with_learned(declared, learned)
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
-    besides = unexplained(policy, evidence)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
     listed = wanted | _worst_reach(
         topology, graphs["hi"], sampling, int(settings["pairs_max"])
@@ -113,7 +112,7 @@ def score_blast_radius(
     drawn = wanted | _worst_loss(topology, graphs, sampling, int(settings["drawn_most"]))
     is_small = len(drawn) <= settings["drawn_lo_most"]
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
-    one_failure = replace(sampling, unexplained=besides)
+    one_failure = replace(sampling, unexplained=unexplained(policy, evidence))
     impacts = _impacts(topology, graphs, one_failure, listed=listed, drawn=simulated)
     seen = seen_sides(inventory, policy, topology.services)
     worst = _worst(topology, with_unseen(topology, graphs["hi"], seen), sampling)
@@ -125,14 +124,13 @@ def score_blast_radius(
     relocation = pd.DataFrame(columns=[*PAIR, "sign"])
     if detail:
         relocation, _ = element_changes(inventory, topology, policy["target"])
-        service_drawn = drawn[: len(topology.services)]  # they come first
         moved = containment(
             inventory,
             policy,
             topology,
             graphs=graphs,
             sampling=sampling,
-            drawn=service_drawn,
+            drawn=drawn[: len(topology.services)],  # they come first
         )
     services = _services(frame, topology, impacts["point"], worst)
     services = services.join(_minutes_per_year(inventory, policy)).join(moved)
