@@ -20,6 +20,7 @@ from assess.sources.routing import routers_of
 from assess.sources.unit import (
     Mount,
     Unit,
+    is_checked,
     mount_rows,
     service_row,
     share,
@@ -200,11 +201,12 @@ def _to_unit(project: Project, service: Service) -> Unit:
     exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
     check = service.get("healthcheck", {})
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
-    is_checked = True if check.get("first") else None
+    image = str(service.get("image") or "")
+    declared = True if check.get("first") else None
     return Unit(
         names=(),
         platform="",  # that an engine runs it is not declared
-        image=str(service.get("image") or ""),
+        image=image,
         environment=tuple(_environment(project, service).items()),
         texts=tuple(to_texts(project, service)),
         unread=tuple(to_unread(project, service)),
@@ -225,7 +227,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         restart_policy=_restarts(service),
         log_driver=text(service, "logging", "driver") or None,
         stop_timeout_s=_seconds(service.get("stop_grace_period")),
-        health_checked=False if is_off else is_checked,
+        health_checked=False if is_off else is_checked(image, declared),
         config_external=_has_config(service),
     )
 
