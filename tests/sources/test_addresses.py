@@ -149,7 +149,7 @@ def test_only_where_a_host_must_stand_is_a_bare_name_one_by_itself():
             'seed_hosts: ["find-1", "find-2"]\nroles: [data, ingest]\n',
             {"find-1", "find-2"},
         ),
-        ("wget https://files.example.com/x_${OS}_$(arch).tar.gz && ./x", set()),
+        ("fetch https://files.example.com/x_${OS}_$(arch).tar.gz && ./x", set()),
     ],
 )
 def test_commands_and_configurations(text, expected):

@@ -205,7 +205,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
     declared = True if check.get("first") else None
     return Unit(
         names=(),
-        platform="",  # that an engine runs it is not declared
+        platform="",
         image=image,
         environment=tuple(_environment(project, service).items()),
         texts=tuple(to_texts(project, service)),
@@ -250,17 +250,13 @@ def _has_config(service: Service) -> bool | None:
 def _to_service(name: str, unit: Unit) -> Row:
     """Return the row of the services frame; only an engine tells what a file leaves out."""
     row = service_row(unit)
+    del row["platform"]  # that an engine runs it is not declared
     # A variable that is only set elsewhere leaves open whether its secret is in the file.
     is_open = any(is_secret_name(variable) for variable, _ in unit.environment)
-    return {
-        "names": unit.names,
+    return row | {
         "name": name,
         "kind": "web" if unit.ports and row["stateful"] is False else None,
-        "stateful": row["stateful"],
-        "health_checked": unit.health_checked,
-        "config_external": unit.config_external,
         "public": True if any(map(is_published, unit.ports)) else None,
-        "logs_exported": row["logs_exported"],
         "secrets_in_image": row["secrets_in_image"] or (None if is_open else False),
     }
 
