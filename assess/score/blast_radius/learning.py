@@ -348,10 +348,7 @@ def _floor(evidence: Evidence, kept: Booleans, strength: float) -> Floats:
     return np.asarray((k + strength * fleet) / (n + strength))
 
 
-def _history(
-    evidence: Evidence,
-    kept: Booleans,
-) -> dict[tuple[str, str], list[Failure]]:
+def _history(evidence: Evidence, kept: Booleans) -> dict[tuple[str, str], list[Failure]]:
     """Return the failures that are kept, by the element that failed."""
     history: dict[tuple[str, str], list[Failure]] = {}
     for position in np.flatnonzero(kept).tolist():
@@ -380,10 +377,7 @@ def at_fault(learned: Learned, fault: str) -> Floats:
 
 
 def with_history(
-    learned: Learned,
-    failure: Failure,
-    p: Floats,
-    strength: float,
+    learned: Learned, failure: Failure, p: Floats, strength: float
 ) -> Floats:
     """Add to the chances by edges what falls without them, and the history of the element.
 

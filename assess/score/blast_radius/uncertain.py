@@ -81,12 +81,7 @@ def fewest_draws(policy: Policy) -> int:
     return math.ceil((0.5 / float(policy["blast_radius"]["se_max"])) ** 2) + 1
 
 
-def _masks(
-    graph: Graph,
-    arcs: Integers,
-    sampling: Sampling,
-    draws: int,
-) -> Words:
+def _masks(graph: Graph, arcs: Integers, sampling: Sampling, draws: int) -> Words:
     """Sample some arcs (Latin hypercube); draws are nested: raising p removes no failure.
 
     One mask each, shared by all scenarios (common random numbers).
@@ -100,11 +95,7 @@ def _masks(
     return to_words(uniform < graph.p[arcs][:, None])
 
 
-def _rank(
-    sampling: Sampling,
-    key: int,
-    draws: int,
-) -> Integers:
+def _rank(sampling: Sampling, key: int, draws: int) -> Integers:
     """Return the order of the draws of an arc, the same for each of its probabilities."""
     name = (sampling.seed, sampling.draws, key)
     known = sampling.ranks.get(name)
@@ -117,12 +108,7 @@ def _rank(
     return known[:draws]
 
 
-def _order(
-    rng: np.random.Generator,
-    draws: int,
-    least: int,
-    wanted: int,
-) -> Integers:
+def _order(rng: np.random.Generator, draws: int, least: int, wanted: int) -> Integers:
     """Return the strata of some draws in random order; the first draws alone cover all as well."""
     ends = np.linspace(0, draws, least + 1).astype(np.int64)
     first = ends[:-1] + (rng.random(least) * np.diff(ends)).astype(np.int64)
@@ -150,11 +136,7 @@ class Outcome:
     next_hi: Floats
 
     @classmethod
-    def empty(
-        cls,
-        cells: int,
-        scenarios: int,
-    ) -> Outcome:
+    def empty(cls, cells: int, scenarios: int) -> Outcome:
         """Return an outcome in which nothing fails."""
         return cls(
             p=np.zeros(cells),
@@ -165,33 +147,21 @@ class Outcome:
             next_hi=np.zeros(scenarios),
         )
 
-    def put(
-        self,
-        cells: Integers,
-        scenarios: Integers,
-        part: Outcome,
-    ) -> None:
+    def put(self, cells: Integers, scenarios: Integers, part: Outcome) -> None:
         """Enter the outcome of some scenarios."""
         self.p[cells] = part.p
         for name in ("loss", "se", "exact", "next_lo", "next_hi"):
             getattr(self, name)[scenarios] = getattr(part, name)
 
 
-def doubtful_n(
-    graph: Graph,
-    undecided: Undecided,
-) -> Integers:
+def doubtful_n(graph: Graph, undecided: Undecided) -> Integers:
     """Count the uncertain arcs by scenario."""
     scenario = undecided.scenario[undecided.head]
     doubtful = scenario[graph.p[undecided.arc] < 1]
     return np.bincount(doubtful, minlength=undecided.n)
 
 
-def decide(
-    graph: Graph,
-    undecided: Undecided,
-    sampling: Sampling,
-) -> Outcome:
+def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
     """Fail undecided nodes: one bit per outcome of the arcs where they are few, else per draw."""
     found = Outcome.empty(len(undecided.node), undecided.n)
     few = doubtful_n(graph, undecided)
@@ -212,11 +182,7 @@ def decide(
     return found
 
 
-def _draws(
-    graph: Graph,
-    undecided: Undecided,
-    sampling: Sampling,
-) -> Integers:
+def _draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
     """Return the draws that keep the standard error small: few where little can be reached."""
     total = float(graph.weight.sum()) or 1.0
     share = weight_of(graph, undecided, np.ones(len(undecided.node))) / total
@@ -256,11 +222,7 @@ def _enumerated(
     return found
 
 
-def _doubtful(
-    graph: Graph,
-    part: Undecided,
-    digits: int,
-) -> tuple[Floats, Integers]:
+def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integers]:
     """Return the chances of the uncertain arcs of each scenario, and by way its number.
 
     Certain ways have the number ``digits``; numbers without an arc have no chance.
@@ -277,12 +239,7 @@ def _doubtful(
     return p, row
 
 
-def _drawn(
-    graph: Graph,
-    part: Undecided,
-    draws: int,
-    sampling: Sampling,
-) -> Outcome:
+def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Outcome:
     """Decide by draws of the arcs."""
     arcs, row = np.unique(part.arc, return_inverse=True)
     masks = _masks(graph, arcs, sampling, draws)
@@ -302,24 +259,14 @@ def _drawn(
     return found
 
 
-def _spread(
-    graph: Graph,
-    part: Undecided,
-    gates: Words,
-    row: Integers,
-) -> Words:
+def _spread(graph: Graph, part: Undecided, gates: Words, row: Integers) -> Words:
     """Return the bits of each cell; the last gate is open in all outcomes."""
     down = np.zeros((len(part.node) + 1, gates.shape[1]), np.uint64)
     down[-1] = gates[-1]
     return part.sweep(graph, down, gates, row, OUTCOMES)
 
 
-def _losses(
-    graph: Graph,
-    part: Undecided,
-    down: Words,
-    draws: int,
-) -> Floats:
+def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
     """Return the weight lost by scenario and draw: nodes that fail in one depend on each other."""
     weights = Weights.of(graph.weight)
     ends = np.cumsum(part.cells)
@@ -341,12 +288,7 @@ def _middle(
     return besides.middle(losses, chance, reached, sampling.level)
 
 
-def bounded(
-    graph: Graph,
-    undecided: Undecided,
-    *,
-    most: bool,
-) -> Outcome:
+def bounded(graph: Graph, undecided: Undecided, *, most: bool) -> Outcome:
     """Bound what uncertain arcs decide: all that can be reached, or the most probable paths.
 
     Along one path of arcs a node fails with the product of their chances; with several, more often.
