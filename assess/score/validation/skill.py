@@ -179,9 +179,9 @@ def _weights(judged: Judged, seed: int) -> Floats:
     """Return by resample how often each element counts; the first row is what was observed."""
     n = int(judged.element.max(initial=-1)) + 1
     rng = np.random.default_rng(seed)
-    drawn = np.ones((1, 0))
-    if n:
-        drawn = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    if not n:
+        return np.ones((2, 0))
+    drawn = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
     return np.vstack([np.ones((1, n)), drawn]).astype("float64")
 
 
