@@ -57,8 +57,11 @@ _WITH_DASHES = Linear(
 )
 _SERVER_LINE = Linear(r"(?m)^\s*(?:server|replicaof|slaveof)\s+([A-Za-z][\w.-]*)[;\s]")
 _GROUP = Linear(r"(?m)^\s*(?:upstream|backend)\s+([\w.-]+)")  # of servers, in a proxy
-_COMMENT = Linear(r"(?m)^\s*(?:#|//|;|<!--).*$|\s#\s.*$")
+_COMMENT = Linear(  # and what a script tells people
+    r"(?m)^\s*(?:#|//|;|<!--).*$|\s#\s.*$|^[ \t]*(?:echo|printf)[ \t][^\n|>]*$"
+)
 _CODE = re.compile(r"[\n(]")  # of a program that a variable carries
+_OPEN_PORT = re.compile(r"([\w.-]+):[$%{<].*")
 _LIST = re.compile(r"[\s,;|\[\]\"']+")
 
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?")
@@ -248,7 +251,8 @@ def _of_part(text: str, scheme: str) -> Address | None:
         host = parts.hostname or ""
         port = parts.port
     except ValueError:
-        return None
+        named = _OPEN_PORT.fullmatch(text.strip())  # ${PORT}, which only a start fills
+        return _made(named[1], "", scheme) if named else None
     return _made(host, str(port or ""), scheme)
 
 
