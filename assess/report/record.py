@@ -96,9 +96,25 @@ def _words(existing: str) -> dict[str, str]:
 def _values(
     service_id: str, scores: Assessment, earlier: Assessment | None, most: int = SHOWN
 ) -> dict[str, Any]:
-    """Gather the values of the templates; lists have at most so many lines."""
+    """Return the values of the templates; lists have at most so many lines."""
+    whole = _whole(service_id, scores, earlier)
+    return {
+        **whole,
+        "options": [*whole["first"], *whole["moves"][:most], *whole["last"]],
+        **{name: _cut(whole[name], most) for name in _LISTS},
+    }
+
+
+_LISTS = ("consequences", "unknown", "changes", "since")
+
+
+@lru_cache(maxsize=1)
+def _whole(
+    service_id: str, scores: Assessment, earlier: Assessment | None
+) -> dict[str, Any]:
+    """Gather the values of the templates, once for Markdown, page and paper; nothing is cut."""
     scores.what_next.row(service_id)
-    row = {**scores.services.loc[service_id].to_dict(), "service_id": service_id}
+    row = _rows(scores)[service_id]
     at = scores.provenance
     return {
         "service_id": service_id,
@@ -107,18 +123,28 @@ def _values(
         "origin": f"policy {at.policy_hash}, {_facts(scores)}",
         "label": row["label"],
         "band": band_of(row["label"]),
-        "before_waivers": _before_waivers(service_id, scores),
+        "before_waivers": _before_waivers(row),
         "context": _context(row, scores),
         "drivers": _drivers(row, scores),
         "tables": _tables(row, scores),
-        "options": _options(row, scores, most),
+        **_options(row, scores),
         "why": cards.facts(row, scores)[0],
-        "consequences": _cut(_consequences(row, scores), most),
-        "unknown": _cut(_unknown(service_id, scores), most),
-        "changes": _cut(_changes(service_id, scores), most),
+        "consequences": _consequences(row, scores),
+        "unknown": _unknown(service_id, scores),
+        "changes": _changes(service_id, scores),
         "before": earlier.provenance.quarter if earlier else "",
-        "since": _cut(_since(service_id, scores, earlier), most) if earlier else [],
+        "since": _since(service_id, scores, earlier) if earlier else [],
     }
+
+
+@lru_cache(maxsize=1)
+def _rows(scores: Assessment) -> dict[str, dict[str, Any]]:
+    """Return every service as the inventory and the scores know it."""
+    known = scores.inventory["services"].set_index("service_id")
+    scored = scores.services
+    told = known.drop(columns=scored.columns, errors="ignore")
+    rows = scored.join(told).reset_index().to_dict("records")
+    return {row["service_id"]: row for row in rows}
 
 
 def _cut(lines: list[str], most: int) -> list[str]:
@@ -168,20 +194,17 @@ def keep(text: str, existing: str) -> str:
     return "\n".join([merged, *rest])
 
 
-def _before_waivers(service_id: str, scores: Assessment) -> str:
+def _before_waivers(row: dict[str, Any]) -> str:
     """Write the label without waivers, if it differs."""
-    frame = scores.readiness.frame.loc[service_id]
-    before, after = (frame.get(name) for name in ("label_before_waivers", "label_gates"))
-    if not isinstance(before, str) or before == after:
+    before = row["label_before_waivers"]
+    if not isinstance(before, str) or before == row["label_gates"]:
         return ""
     return f", by a waiver; without it {before}"
 
 
 def _context(row: dict[str, Any], scores: Assessment) -> list[str]:
-    services = scores.inventory["services"]
-    service = services[services["service_id"] == row["service_id"]].iloc[0]
-    words = ("kind", "env", "tier", "platform", "owner", "lifecycle")
-    known = [f"{name} {word(service[name])}" for name in words]
+    names = ("kind", "env", "tier", "platform", "owner", "lifecycle")
+    known = [f"{name} {word(row[name])}" for name in names]
     return [f"Service: {', '.join(known)}.", *cards.facts(row, scores)[1:5]]
 
 
@@ -266,23 +289,24 @@ def _readable(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
 Option: TypeAlias = tuple[str, str]
 
 
-def _options(row: dict[str, Any], scores: Assessment, most: int) -> list[Option]:
-    """List the options that are open to the service, the one of its label first."""
+def _options(row: dict[str, Any], scores: Assessment) -> dict[str, list[Option]]:
+    """List the options that are open to the service: before a move, the moves, and to stay."""
     pain = cell(row, _MINUTES).text
     hours = cell(row, cards.HOURS).text
     stay = (
         f"Expected outage {pain} minutes per year; {hours} hours of upgrades per year; "
         f"{_end_of_life(row['churn_days_to_eol'])}."
     )
-    first = _first_step(row)
     if row["label"] == "PULL BACK":
         forbidden = "A gate forbids containers for it."
-        return [("Pull it back to hosts.", forbidden), ("Keep it until then.", stay)]
-    is_barred = row["label"] == "NEVER"
-    moves = [] if is_barred else _moves(row["service_id"], scores, min(most, MOVES))
+        steps = [("Pull it back to hosts.", forbidden), ("Keep it until then.", stay)]
+        return {"first": steps, "moves": [], "last": []}
+    first = _first_step(row)
+    moves = [] if row["label"] == "NEVER" else _moves(row["service_id"], scores)
     if _is_inside(row):
-        return [*first, ("Keep it in containers as it is.", stay), *moves]
-    return [*first, *moves, ("Leave it where it is.", stay)]
+        kept = [*first, ("Keep it in containers as it is.", stay)]
+        return {"first": kept, "moves": moves, "last": []}
+    return {"first": first, "moves": moves, "last": [("Leave it where it is.", stay)]}
 
 
 def _first_step(row: dict[str, Any]) -> list[Option]:
@@ -299,29 +323,48 @@ def _first_step(row: dict[str, Any]) -> list[Option]:
 _AS_IT_IS = ("MOVE NOW", "PILOT", "LATER", "KEEP", "NEVER")
 
 
-def _moves(service_id: str, scores: Assessment, most: int) -> list[Option]:
+def _moves(service_id: str, scores: Assessment) -> list[Option]:
     """List the targets that no other beats, those that fit first, each with what it would change."""
+    today = _today(scores).get(service_id, "")
+    return [
+        (f"Move it to {place['title']}.", _move(place, today))
+        for place in _places(scores).get(service_id, [])[:MOVES]
+    ]
+
+
+def _move(place: dict[str, Any], today: str) -> str:
+    """Describe what a move would change; ``today`` is the hours that upgrades cost now."""
+    way = place["blockers"] or "nothing is in the way"
+    hours = cell(place, _HOURS).text
+    return " ".join(
+        [
+            f"{str(place['verdict']).capitalize()}: {way}.",
+            f"Upgrades {hours} hours per year, here {today};",
+            f"blast radius {cell(place, _MOVE).text} percentage points, minus is better;",
+            f"cost per month {cell(place, _COST).text};",
+            f"the move takes {cell(place, _EFFORT).text} hours.",
+        ]
+    )
+
+
+@lru_cache(maxsize=1)
+def _places(scores: Assessment) -> dict[str, list[dict[str, Any]]]:
+    """Return the targets to choose from, by service, with their titles."""
     result = scores.targets
     titles = result.details["targets"].set_index("id")["title"]
-    table_of = result.frame.loc[service_id]
-    mine = result.options(service_id).droplevel("service_id")
-    order = mine.drop(index=STAY, errors="ignore").head(most)
-    today = cell(dict(table_of.loc[STAY]), _HOURS).text if STAY in table_of.index else ""
-    found = []
-    for target, cells in order.iterrows():
-        place = dict(cells)
-        hours = cell(place, _HOURS).text
-        price = cell(place, _COST).text
-        gain = cell(place, _MOVE).text
-        way = place["blockers"] or "nothing is in the way"
-        effort = cell(place, _EFFORT).text
-        text = (
-            f"{str(place['verdict']).capitalize()}: {way}. Upgrades {hours} hours per year, here "
-            f"{today}; blast radius {gain} percentage points, minus is better; cost per month "
-            f"{price}; the move takes {effort} hours."
-        )
-        found.append((f"Move it to {titles[target] or target}.", text))
-    return found
+    rows = (
+        result.options().drop(index=STAY, level="target", errors="ignore").reset_index()
+    )
+    named = rows["target"].map(titles)
+    return records_by(rows.assign(title=named.fillna(rows["target"])), "service_id")
+
+
+@lru_cache(maxsize=1)
+def _today(scores: Assessment) -> dict[str, str]:
+    """Return the hours that upgrades cost each service where it is."""
+    frame = scores.targets.frame
+    rows = frame[frame.index.get_level_values("target") == STAY].reset_index()
+    return {row["service_id"]: cell(row, _HOURS).text for row in rows.to_dict("records")}
 
 
 def _end_of_life(days: Any) -> str:
