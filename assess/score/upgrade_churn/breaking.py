@@ -6,7 +6,7 @@ rule holds (it will break, it may, or it is only worth a note) and where its fac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -96,21 +96,19 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
     that is known, ``change`` is `BLIND` where nobody knows the engine.
     """
     parts = [_NOTHING]
+    at = inventory.snapshot_at
     for goal in goals:
         workloads = workloads_on(inventory, goal.product, goal.version)
         ahead = _Ahead(goal)
         asked = [change for change in changes(goal.product) if ahead.reaches(change)]
-        makers: dict[str, Callable[[], pd.DataFrame]] = {
-            "workloads": workloads.copy,
+        makers = {
+            "workloads": partial(workloads.copy),
             "objects": partial(objects_of, inventory, workloads),
             "flags": partial(flags_of, workloads, goal.product, goal.version),
             "mounts": partial(mounts_of, inventory, workloads),
         }
         tables = {name: makers[name]() for name in {change["table"] for change in asked}}
-        parts += [
-            _hits(tables[change["table"]], change, inventory.snapshot_at, ahead)
-            for change in asked
-        ]
+        parts += [_hits(tables[each["table"]], each, at, ahead) for each in asked]
         parts.append(_blind(workloads, goal))
     if by:
         parts.append(of_world(inventory, _day(by)))
