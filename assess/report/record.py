@@ -23,7 +23,7 @@ from assess.report.render import document, render_page
 from assess.score.assessment import Assessment
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import records_by
-from assess.words import word
+from assess.words import is_unknown, sentence_list, word
 
 _KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->.*?<!-- end: \1 -->", re.DOTALL)
 _MARK = re.compile(r"<!--\s*(?:keep|end)\s*:", re.IGNORECASE)
@@ -186,12 +186,19 @@ def keep(text: str, existing: str) -> str:
         )
     blocks: dict[str, list[str]] = {}
     for match in _KEPT.finditer(existing):
-        blocks.setdefault(match[1], []).append(match[0])
+        if not _is_hint(match[0]):
+            blocks.setdefault(match[1], []).append(match[0])
     merged = _KEPT.sub(
         lambda match: blocks[match[1]].pop(0) if blocks.get(match[1]) else match[0], text
     )
     rest = [f"{block}\n" for several in blocks.values() for block in several]
     return "\n".join([merged, *rest])
+
+
+def _is_hint(block: str) -> bool:
+    """Whether nobody wrote anything between two marks yet."""
+    lines = block.splitlines()[1:-1]
+    return len(lines) == 1 and lines[0].startswith(_HINT)
 
 
 def _before_waivers(row: dict[str, Any]) -> str:
@@ -204,8 +211,11 @@ def _before_waivers(row: dict[str, Any]) -> str:
 
 def _context(row: dict[str, Any], scores: Assessment) -> list[str]:
     names = ("kind", "env", "tier", "platform", "owner", "lifecycle")
-    known = [f"{name} {word(row[name])}" for name in names]
-    return [f"Service: {', '.join(known)}.", *cards.facts(row, scores)[1:5]]
+    known = [f"{name} {word(row[name])}" for name in names if not is_unknown(row[name])]
+    missing = [name for name in names if is_unknown(row[name])]
+    parts = [f"Service: {', '.join(known)}."] if known else []
+    parts += [f"Not known of it: {sentence_list(missing)}."] if missing else []
+    return [" ".join(parts), *cards.facts(row, scores)[1:5]]
 
 
 def _drivers(row: dict[str, Any], scores: Assessment) -> list[str]:
@@ -325,46 +335,36 @@ _AS_IT_IS = ("MOVE NOW", "PILOT", "LATER", "KEEP", "NEVER")
 
 def _moves(service_id: str, scores: Assessment) -> list[Option]:
     """List the targets that no other beats, those that fit first, each with what it would change."""
-    today = _today(scores).get(service_id, "")
-    return [
-        (f"Move it to {place['title']}.", _move(place, today))
-        for place in _places(scores).get(service_id, [])[:MOVES]
-    ]
+    places = _places(scores).get(service_id, [])[:MOVES]
+    return [(f"Move it to {place['title']}.", _move(place)) for place in places]
 
 
-def _move(place: dict[str, Any], today: str) -> str:
-    """Describe what a move would change; ``today`` is the hours that upgrades cost now."""
+def _move(place: dict[str, Any]) -> str:
+    """Describe what a move would change; what nobody measured is named last."""
     way = place["blockers"] or "nothing is in the way"
     hours = cell(place, _HOURS).text
-    return " ".join(
-        [
-            f"{str(place['verdict']).capitalize()}: {way}.",
-            f"Upgrades {hours} hours per year, here {today};",
-            f"blast radius {cell(place, _MOVE).text} percentage points, minus is better;",
-            f"cost per month {cell(place, _COST).text};",
-            f"the move takes {cell(place, _EFFORT).text} hours.",
-        ]
-    )
+    today = cell(place, _HERE).text
+    parts = [
+        f"{str(place['verdict']).capitalize()}: {way}. Upgrades {hours} hours per year, here {today}"
+    ]
+    known = [(words, cell(place, column)) for words, column in _OF_A_MOVE.items()]
+    parts += [words.format(shown.text) for words, shown in known if shown.sort]
+    missing = [_MISSING[words] for words, shown in known if not shown.sort]
+    lacks = f" Not known: {sentence_list(missing)}." if missing else ""
+    return f"{'; '.join(parts)}.{lacks}"
 
 
 @lru_cache(maxsize=1)
 def _places(scores: Assessment) -> dict[str, list[dict[str, Any]]]:
-    """Return the targets to choose from, by service, with their titles."""
+    """Return the targets to choose from, by service: title, and ``here_`` for where it is."""
     result = scores.targets
     titles = result.details["targets"].set_index("id")["title"]
+    here = result.frame.xs(STAY, level="target").add_prefix("here_")
     rows = (
         result.options().drop(index=STAY, level="target", errors="ignore").reset_index()
     )
-    named = rows["target"].map(titles)
-    return records_by(rows.assign(title=named.fillna(rows["target"])), "service_id")
-
-
-@lru_cache(maxsize=1)
-def _today(scores: Assessment) -> dict[str, str]:
-    """Return the hours that upgrades cost each service where it is."""
-    frame = scores.targets.frame
-    rows = frame[frame.index.get_level_values("target") == STAY].reset_index()
-    return {row["service_id"]: cell(row, _HOURS).text for row in rows.to_dict("records")}
+    named = rows["target"].map(titles).fillna(rows["target"])
+    return records_by(rows.join(here, on="service_id").assign(title=named), "service_id")
 
 
 def _end_of_life(days: Any) -> str:
@@ -376,10 +376,21 @@ def _end_of_life(days: Any) -> str:
 
 
 _DELTA = Column("blast_delta", "", "interval", 1, 100, is_signed=True)
-_HOURS = Column("hours_per_year", "", "interval", 0)
-_COST = Column("cost_per_month", "", "interval", 0)
-_EFFORT = Column("effort_hours", "", "number")
-_MOVE = Column("delta", "", "interval", 1, 100, is_signed=True)
+_HOURS = Column("hours_per_year", "", "interval", 1)
+_HERE = Column("here_hours_per_year", "", "interval", 1)
+_MOVED = "blast radius {} percentage points, minus is better"
+_PRICED = "{} a month"
+_WORKED = "{} hours of work to move"
+_OF_A_MOVE = {
+    _MOVED: Column("delta", "", "interval", 1, 100, is_signed=True),
+    _PRICED: Column("cost_per_month", "", "interval", 0),
+    _WORKED: Column("effort_hours", "", "number"),
+}
+_MISSING = {
+    _MOVED: "the change of blast radius",
+    _PRICED: "cost (sizes, or prices in the policy)",
+    _WORKED: "effort (services.move_effort_hours)",
+}
 _MINUTES = Column("blast_expected_minutes_per_year", "", "interval")
 _FAILURES = Column("churn_failures_per_year", "", "interval", 2)
 
