@@ -28,6 +28,7 @@ from assess.words import is_unknown, sentence_list, word
 _KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->.*?<!-- end: \1 -->", re.DOTALL)
 _MARK = re.compile(r"<!--\s*(?:keep|end)\s*:", re.IGNORECASE)
 _HINT = "_Write here: "
+_UNTOUCHED = re.compile(rf"-->\n{_HINT}.*\n<!--")
 SHOWN = 8
 MOVES = 4  # targets of the options
 LINE = 400  # characters of a line
@@ -186,19 +187,13 @@ def keep(text: str, existing: str) -> str:
         )
     blocks: dict[str, list[str]] = {}
     for match in _KEPT.finditer(existing):
-        if not _is_hint(match[0]):
+        if not _UNTOUCHED.search(match[0]):
             blocks.setdefault(match[1], []).append(match[0])
     merged = _KEPT.sub(
         lambda match: blocks[match[1]].pop(0) if blocks.get(match[1]) else match[0], text
     )
     rest = [f"{block}\n" for several in blocks.values() for block in several]
     return "\n".join([merged, *rest])
-
-
-def _is_hint(block: str) -> bool:
-    """Whether nobody wrote anything between two marks yet."""
-    lines = block.splitlines()[1:-1]
-    return len(lines) == 1 and lines[0].startswith(_HINT)
 
 
 def _before_waivers(row: dict[str, Any]) -> str:
