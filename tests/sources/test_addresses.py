@@ -44,6 +44,7 @@ def sure(found):
         ("CONSUL_HTTP_ADDR", "c:8500", "c", 8500, "discovery"),
         ("VROOM", "http://vroom:8085", "vroom", 8085, "call"),
         ("API", "http://orders:${ORDERS_PORT}/v1", "orders", None, "call"),
+        ("API", "http://orders:$(ORDERS_PORT)", "orders", None, "call"),
         ("ORDERS", "http://orders:3100", "orders", 3100, "call"),
         (
             "USERS_DB_API_URL",
@@ -66,6 +67,7 @@ def test_addresses(name, value, host, port, kind):
     ("name", "value"),
     [
         ("DATABASE_URL", "sqlite:///data/x.db"),
+        ("DATABASE_URL", "postgres://u:$(cat /x)@db/y"),  # no end of the password is sure
         ("API_URL", "/relative"),
         ("API_HOST", "0.0.0.0"),
         ("API_HOST", "localhost"),

@@ -61,7 +61,8 @@ _COMMENT = Linear(  # and what a script tells people
     r"(?m)^\s*(?:#|//|;|<!--).*$|\s#\s.*$|^[ \t]*(?:echo|printf)[ \t][^\n|>]*$"
 )
 _CODE = re.compile(r"[\n(]")  # of a program that a variable carries
-_OPEN_PORT = re.compile(r"([\w.-]+):[$%{<].*")
+# ${PORT}, $(PORT) and $PORT, which only a start fills.
+_OPEN_PORT = Linear(r"//([\w.-]+):\$(?:\{[\w.:-]+\}|\(\w+\)|\w+)([/?#,\s\"']|$)")
 _LIST = re.compile(r"[\s,;|\[\]\"']+")
 
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?")
@@ -225,7 +226,8 @@ def _urls(text: str) -> Iterator[Address | None]:
     """List the hosts of all URLs in a text; one may name several, with commas."""
     if "//" not in text:
         return
-    parts = _SCHEME.split(text)
+    plain = _OPEN_PORT.sub(lambda found: f"//{found[1]}{found[2]}", text)
+    parts = _SCHEME.split(plain)
     for scheme, rest in zip(parts[1::2], parts[2::2], strict=True):
         protocol = scheme.lower()
         if protocol.rpartition("+")[2] in _NO_SCHEME or protocol in _NO_SCHEME:
@@ -251,8 +253,7 @@ def _of_part(text: str, scheme: str) -> Address | None:
         host = parts.hostname or ""
         port = parts.port
     except ValueError:
-        named = _OPEN_PORT.fullmatch(text.strip())  # ${PORT}, which only a start fills
-        return _made(named[1], "", scheme) if named else None
+        return None
     return _made(host, str(port or ""), scheme)
 
 

@@ -232,7 +232,11 @@ def _peers(
                 yield from _selected(table(peer, "podSelector"), space, labelled)
 
 
-def _selected(asked: Row, space: str, labelled: Labelled) -> list[Controller]:
+def _selected(
+    asked: Row,
+    space: str,
+    labelled: Labelled,
+) -> list[Controller]:
     labels = table(asked, "matchLabels")
     if not labels or asked.get("matchExpressions"):
         return []
