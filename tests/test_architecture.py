@@ -146,7 +146,7 @@ BUDGETS = {
     "sources/incidents": 1250,
     "sources/joining": 1050,
     "sources/kubernetes": 1750,
-    "sources/managed": 1000,
+    "sources/managed": 950,
     "sources/marathon": 620,
     "sources/nomad": 600,
     "sources/registry": 705,
@@ -168,7 +168,7 @@ BUDGETS = {
     "score/readiness": 540,
     "score/validation": 860,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1800,  # builds and flags are asked too
-    "score/targets": 750,
+    "score/targets": 800,
     "score/what_next": 1400,
     "figures": 1400,
     "report": 2540,  # a first screen, records as pages, how predictions held

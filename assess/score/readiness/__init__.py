@@ -238,16 +238,6 @@ def readiness_of(
     """Score the readiness of every service from evidence that is there already."""
     atoms = answer_checks(evidence, inventory, policy)
     atoms = with_rows(atoms, evidence, policy["check"])
-    return judged_readiness(evidence, atoms, inventory, policy)
-
-
-def judged_readiness(
-    evidence: Evidence,
-    atoms: pd.DataFrame,
-    inventory: Inventory,
-    policy: Policy,
-) -> Readiness:
-    """Return the readiness that answers to checks add up to, and the gates of this evidence."""
     measured = measure(evidence, atoms, policy)
     frame = measured.frame
     scores = measured.scores
