@@ -149,7 +149,7 @@ BUDGETS = {
     "sources/incidents": 1250,
     "sources/joining": 1050,
     "sources/kubernetes": 1750,
-    "sources/managed": 950,
+    "sources/managed": 850,
     "sources/marathon": 620,
     "sources/nomad": 600,
     "sources/registry": 705,
@@ -157,7 +157,7 @@ BUDGETS = {
     "sources/swarm": 500,
     "sources/connections": 1430,  # ten forms of dumps, and who is who
     "sources/crictl": 400,
-    "sources/podman": 400,
+    "sources/podman": 500,
     "sources/traces": 270,
     "sources/usage": 400,
     "sources/vms": 540,

@@ -26,13 +26,7 @@ from assess.score.readiness import Readiness, measure, readiness_of
 from assess.score.readiness.gates import UnknownGateWarning, judge
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.targets import cost, hours
-from assess.score.targets.place import (
-    Place,
-    at_place,
-    calendars,
-    is_replaced,
-    place_of,
-)
+from assess.score.targets.place import Place, at_place, calendars, is_replaced, place_of
 from assess.score.targets.refusals import refusal_gates, refusals, with_refusals
 from assess.score.targets.verdicts import AFTER_FIXES, FITS, blockers_at, verdicts, why
 from assess.score.upgrade_churn import base_images

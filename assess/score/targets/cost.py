@@ -17,10 +17,7 @@ ENDS = ("", "_lo", "_hi")
 # what the size of a replica is read from, the best first; a limit is an upper end
 CPU = ("cpu_p95", "cpu_request", "cpu_limit")
 MEMORY = ("memory_p95_bytes", "memory_request_bytes", "memory_limit_bytes")
-PEAKS = {
-    "cpu_p95": "cpu_peak",
-    "memory_p95_bytes": "memory_peak_bytes",
-}
+PEAKS = {"cpu_p95": "cpu_peak", "memory_p95_bytes": "memory_peak_bytes"}
 FULL_HOURS = 24  # nights and days differ
 FACTS = {
     "cpu": "its CPU (workloads.cpu_request, cpu_p95 or cpu_limit)",

@@ -30,10 +30,7 @@ Blocker = tuple[str, str, str]  # service, verdict, words
 
 
 def blockers_at(
-    assessment: Assessment,
-    target: Row,
-    readiness: pd.DataFrame,
-    gates: pd.DataFrame,
+    assessment: Assessment, target: Row, readiness: pd.DataFrame, gates: pd.DataFrame
 ) -> list[Blocker]:
     """List service, verdict and words of everything that is in the way at a target."""
     evidence = assessment.evidence

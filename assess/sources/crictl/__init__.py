@@ -11,12 +11,7 @@ from assess.sources.base import Batch, Row
 from assess.sources.crictl.dumps import Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.source import from_cli_container, merge_cli_images
-from assess.sources.dumps import (
-    JSON_SUFFIXES,
-    YAML_SUFFIXES,
-    decode_values,
-    read_yaml,
-)
+from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, decode_values, read_yaml
 from assess.sources.values import dicts, dig, integer, number, table, text, texts
 
 RUNTIMES = ("cri-o", "containerd", "docker")  # a kubelet may ask Docker the same way
@@ -93,10 +88,7 @@ class CrictlSource(EngineDumps):
             return [*map(_image, listed), *merge_cli_images(own)]
         listed = [c for d in documents for c in dicts(d, "containers")]
         own = [document for document in documents if "containers" not in document]
-        return [
-            *(_container(raw, data) for raw in listed),
-            *map(from_cli_container, own),
-        ]
+        return [*(_container(raw, data) for raw in listed), *map(from_cli_container, own)]
 
     def settle(self, name: str, values: Iterable[Any], data: EngineData) -> None:
         """Take back what Docker's form says of an environment and checks that nobody showed."""
@@ -246,10 +238,7 @@ def _inspected(raw: Payload, data: EngineData) -> Payload:
 
 def _config(status: Payload, spec: Payload) -> Payload:
     """Read what a container declares of itself."""
-    config: Payload = {
-        "Image": _declared(status),
-        "Labels": table(status, "labels"),
-    }
+    config: Payload = {"Image": _declared(status), "Labels": table(status, "labels")}
     ports, _ = decode_values(text(status, "annotations", _ANNOTATION + "ports"))
     exposed: Payload = {}
     for port in dicts(ports):

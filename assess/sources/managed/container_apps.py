@@ -8,12 +8,11 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from assess.sources.base import Name, Row
-from assess.sources.edges.address import may_be_address
+from assess.sources.base import Row
 from assess.sources.edges.rows import command_line
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
-from assess.sources.managed.apps import App, Deploy
+from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Mount, Unit
 from assess.sources.values import dicts, integer, moment, number, table, text
 
@@ -75,13 +74,12 @@ def _place(item: Row) -> Row:
     """Return the columns of an app that say where it is."""
     found = _ID.match(text(item, "id"))
     subscription = found[1] if found else ""
-    named = text(table(item, "tags"), "assess.service")
     return {
         "name": text(item, "name"),
         "provider": "azure",
         "account": subscription,
         "region": _region(item),
-        "named": (Name(named, "label", 1.0),) if named else (),
+        "named": label_names(table(item, "tags")),
     }
 
 
@@ -126,10 +124,7 @@ def _to_app(
     )
 
 
-def _is_public(
-    ingress: Row,
-    environment: Row,
-) -> bool | None:
+def _is_public(ingress: Row, environment: Row) -> bool | None:
     """Return whether customers reach an app; None where its environment may be a private one."""
     if ingress.get("external") is not True:
         return False
@@ -146,13 +141,7 @@ def _ships_logs(environment: Row) -> bool | None:
     return _LOGS.get(text(logs, "destination") or "none")
 
 
-def _with_template(
-    template: Row,
-    ingress: Row,
-    settings: Row,
-    *,
-    is_job: bool,
-) -> Unit:
+def _with_template(template: Row, ingress: Row, settings: Row, *, is_job: bool) -> Unit:
     """Read the containers of a replica; the first one is its main one."""
     volumes = {text(v, "name"): v for v in dicts(template, "volumes")}
     parts = [(c, "sidecar") for c in dicts(template, "containers")]
@@ -165,27 +154,15 @@ def _with_template(
     ]
     first, *beside = units
     is_checked = any(dicts(c, "probes") for c, _ in parts)
-    retries = integer(settings, "replicaRetryLimit")
-    restarts = "no" if retries == 0 else "on-failure"
-    return replace(
+    return to_replica(
         first,
-        role="main" if beside else None,
-        beside=tuple(beside),
+        beside,
+        is_job=is_job,
+        is_web=bool(ingress),
+        retries=integer(settings, "replicaRetryLimit"),
         ports=tuple(_ports(ingress)),
-        restart_policy=restarts if is_job else "always",
-        kind=_kind(ingress, is_job=is_job),
         health_checked=None if is_job else is_checked,
     )
-
-
-def _kind(
-    ingress: Row,
-    *,
-    is_job: bool,
-) -> str:
-    if is_job:
-        return "job"
-    return "web" if ingress else "worker"
 
 
 def _ports(ingress: Row) -> Iterator[str]:
@@ -197,54 +174,26 @@ def _ports(ingress: Row) -> Iterator[str]:
             yield f"{outer}->{inner}/tcp" if outer else f"{inner}/tcp"
 
 
-def _to_unit(
-    container: Row,
-    volumes: Mapping[str, Row],
-) -> Unit:
+def _to_unit(container: Row, volumes: Mapping[str, Row]) -> Unit:
     """Read one container of an app."""
     asked = table(container, "resources")
-    cpu = number(asked, "cpu")
-    memory = integer(quantity(asked, "memory"))
-    pairs = [(text(e, "name"), e) for e in dicts(container, "env") if text(e, "name")]
-    secret = [name for name, entry in pairs if text(entry, "secretRef")]
-    return Unit(
-        names=(),
-        # what it runs on, and whose probes and roles of containers it has
-        platform="kubernetes",
-        container=text(container, "name"),
-        image=text(container, "image"),
-        environment=tuple((name, text(entry, "value")) for name, entry in pairs),
-        texts=command_line(container, "command", "args"),
-        unread=tuple(f"variable {name}" for name in secret if may_be_address(name)),
+    return to_unit(
+        container,
+        "container-apps",
+        ("secretRef",),
+        cpu=number(asked, "cpu"),
+        memory=integer(quantity(asked, "memory")),
         mounts=tuple(_mounts(container, volumes)),
-        memory_limit_bytes=memory,
-        memory_request_bytes=memory,
-        memory_unlimited=False,
-        cpu_limit=cpu,
-        cpu_request=cpu,
-        # the platform offers none of these
-        privileged=False,
-        host_network=False,
-        host_pid=False,
-        readonly_root=False,
-        caps_added_n=0,
-        config_external=True if pairs else None,
     )
 
 
-def _mounts(
-    container: Row,
-    volumes: Mapping[str, Row],
-) -> Iterator[Mount]:
+def _mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
     for entry in dicts(container, "volumeMounts"):
         volume = volumes.get(text(entry, "volumeName"), {})
         yield _with_volume(Mount(text(entry, "mountPath"), ""), volume)
 
 
-def _with_volume(
-    mount: Mount,
-    volume: Row,
-) -> Mount:
+def _with_volume(mount: Mount, volume: Row) -> Mount:
     """Add what is behind a mount."""
     kind = text(volume, "storageType").lower() or "emptydir"
     if kind == "secret":
@@ -282,7 +231,7 @@ def _to_group(item: Row) -> App:
     containers = dicts(own, "containers")
     parts = [_of_group(c, "sidecar", volumes) for c in containers]
     parts += [_of_group(c, "init", volumes) for c in starts]
-    main, *beside = parts or [Unit((), "unknown")]
+    main, *beside = parts or [Unit((), "container-instances")]
     address = table(own, "ipAddress")
     ports = [integer(port, "port") for port in dicts(address, "ports")]
     probed = [
@@ -317,11 +266,7 @@ def _to_group(item: Row) -> App:
     )
 
 
-def _of_group(
-    container: Row,
-    role: str,
-    volumes: Mapping[str, Row],
-) -> Unit:
+def _of_group(container: Row, role: str, volumes: Mapping[str, Row]) -> Unit:
     """Read one container of a group."""
     own = _own(container)
     asked = table(own, "resources", "requests")
@@ -332,7 +277,7 @@ def _of_group(
     security = table(own, "securityContext")
     return Unit(
         names=(),
-        platform="unknown",
+        platform="container-instances",
         container=text(container, "name"),
         role=role,
         image=text(own, "image"),
@@ -356,10 +301,7 @@ def _gigabytes(sizes: Row) -> int | None:
     return round(amount * _GB) if amount else None
 
 
-def _group_mounts(
-    container: Row,
-    volumes: Mapping[str, Row],
-) -> Iterator[Mount]:
+def _group_mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
     for entry in dicts(container, "volumeMounts"):
         volume = volumes.get(text(entry, "name"), {})
         is_writable = entry.get("readOnly") is not True
