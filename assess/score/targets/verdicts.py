@@ -80,27 +80,17 @@ def _from_answers(
 def _unready(policy: Policy, readiness: pd.DataFrame) -> list[Blocker]:
     """List services that would not be ready there even if every unknown were good."""
     least = float(policy["what_next"]["pilot_points"])
-    low = readiness[readiness["readiness_hi"] < least]
-    vague = readiness[
-        (readiness["readiness_lo"] < least) & (readiness["readiness_hi"] >= least)
-    ]
-    found = [
-        (
-            str(row.Index),
-            AFTER_FIXES,
-            f"readiness {row.readiness:.0f} is below {least:.0f}",
-        )
-        for row in low.itertuples()
-    ]
-    return found + [
-        (
-            str(row.Index),
-            UNKNOWN,
-            f"not known: whether readiness reaches {least:.0f} "
-            f"({row.readiness_lo:.0f} to {row.readiness_hi:.0f})",
-        )
-        for row in vague.itertuples()
-    ]
+    found: list[Blocker] = []
+    for row in readiness[readiness["readiness_lo"] < least].itertuples():
+        name = str(row.Index)
+        if row.readiness_hi < least:
+            words = f"readiness {row.readiness:.0f} is below {least:.0f}"
+            found.append((name, AFTER_FIXES, words))
+        else:
+            ends = f"({row.readiness_lo:.0f} to {row.readiness_hi:.0f})"
+            words = f"not known: whether readiness reaches {least:.0f} {ends}"
+            found.append((name, UNKNOWN, words))
+    return found
 
 
 def verdicts(blockers: list[Blocker], services: pd.Index) -> pd.DataFrame:

@@ -183,7 +183,7 @@ def _merged(services: list[Row]) -> list[Row]:
         group = [other for other in services if other["names"][0] == row["names"][0]]
         for column in ("asg_min", "asg_max"):
             counts = [other.get(column) for other in group]
-            row[column] = None if None in counts else sum(counts)
+            row[column] = _sum(counts)
         row["addresses"] = ";".join(filter(None, (o["addresses"] for o in group))) or None
         if any(other["public"] for other in group):
             row["public"] = True
@@ -199,30 +199,34 @@ def _add_replicas(batch: Batch, app: App) -> None:
             "names": app.unit.names,
             "workload_id": f"{app.key}/{number}",
             "state": "running",
-            "inspect_status": "ok",
             **_shared(app, host),
         }
-        _add(batch, app, [host], *replica_rows(app.unit, replica))
+        _add(batch, app, host, replica_rows(app.unit, replica))
     if not running_n:
         host = _host(app, "declared")
         # what is scaled to zero still says of what it is made
         wanted = max(app.least or 0, 1)
-        rows, mounts = declared_rows(app.unit, app.key, wanted, _shared(app, host))
-        for row in rows:
-            row["inspect_status"] = "ok"  # it is deployed as it is described
-            if app.is_stopped:
-                row["state"] = STOPPED
-        _add(batch, app, [host], rows, mounts)
+        found = declared_rows(app.unit, app.key, wanted, _shared(app, host))
+        _add(batch, app, host, found, {"state": STOPPED} if app.is_stopped else {})
 
 
 def _add(
-    batch: Batch, app: App, hosts: list[Row], workloads: list[Row], mounts: list[Row]
+    batch: Batch,
+    app: App,
+    host: Row,
+    replica: tuple[list[Row], list[Row]],
+    own: Row | None = None,
 ) -> None:
+    workloads, mounts = replica
     for row in workloads:
+        row |= {
+            "inspect_status": "ok",
+            **(own or {}),
+        }  # it is deployed as it is described
         digest = app.digests.get(row["name"]) or app.digests.get("")
         if digest and (row["name"] in app.digests or row["container_role"] != "sidecar"):
             row["image_digest"] = digest
-    batch.add("hosts", *hosts)
+    batch.add("hosts", host)
     batch.add("workloads", *workloads)
     batch.add("mounts", *mounts)
 
@@ -243,10 +247,7 @@ def _shared(app: App, host: Row) -> Row:
 def _host(app: App, part: str) -> Row:
     """Return the host of a replica, which its provider patches."""
     parts = [part for part in app.unit.containers if part.role != "init"]
-    cpus = [part.cpu_limit for part in parts]
-    sizes = [part.memory_limit_bytes for part in parts]
-    cpu = None if None in cpus else sum(filter(None, cpus))
-    memory = None if None in sizes else sum(filter(None, sizes))
+    cpu = _sum(part.cpu_limit for part in parts)
     return frames.row(
         "hosts",
         host_id=f"{app.key}/{part}",
@@ -257,9 +258,15 @@ def _host(app: App, part: str) -> Row:
         provider_version=app.platform,
         os_family="linux",
         vcpus=int(cpu) if cpu and cpu >= 1 else None,
-        memory_bytes=memory or None,
+        memory_bytes=_sum(part.memory_limit_bytes for part in parts) or None,
         state="running" if app.running_n else None,
     )
+
+
+def _sum(values: Iterable[Any]) -> Any:
+    """Add up; None where one of the values is unknown."""
+    known = list(values)
+    return None if None in known else sum(known)
 
 
 def _needs(app: App, siblings: Siblings) -> list[Row]:

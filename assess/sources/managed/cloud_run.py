@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from assess.sources.base import Row
 from assess.sources.dumps import decode_values
@@ -55,53 +55,52 @@ def list_of(document: Row) -> str:
     return "jobs" if path["kind"] == "jobs" else "services"
 
 
+class Place(NamedTuple):
+    """Project, region and service of a description; ``id`` of a revision."""
+
+    account: str
+    region: str
+    name: str
+    id: str
+
+    @property
+    def service(self) -> tuple[str, ...]:
+        """Where its service is."""
+        return self[:3]
+
+
 def identity(item: Row) -> Hashable:
     """Return where a description is from, and its name."""
-    place = _place(item)
-    return *place.values(), text(item, "kind") or text(item, "name")
+    return _place(item), text(item, "kind") or text(item, "name")
 
 
-def _place(item: Row) -> dict[str, str]:
-    """Return project, region and name; of a revision also those of its service."""
+def _place(item: Row) -> Place:
+    """Return where a description is from, in either version."""
     if path := _PATH.fullmatch(text(item, "name")):
-        return {
-            "account": path["account"],
-            "region": path["region"],
-            "name": path["name"],
-            "id": path["id"] or "",
-        }
+        return Place(path["account"], path["region"], path["name"], path["id"] or "")
     meta = table(item, "metadata")
     own = text(meta, "name")
     service = text(meta, "labels", _SERVICE) if item.get("kind") == "Revision" else own
-    return {
-        "account": text(meta, "namespace"),
-        "region": text(meta, "labels", _LOCATION),
-        "name": service,
-        "id": own if service != own else "",
-    }
+    region = text(meta, "labels", _LOCATION)
+    return Place(text(meta, "namespace"), region, service, own if service != own else "")
 
 
 def to_apps(lists: Found) -> list[App]:
     """Read all services and jobs, with what their revisions tell of them."""
     revisions: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for revision in lists.get("revisions", ()):
-        revisions[_where(revision)].append(revision)
+        revisions[_place(revision).service].append(revision)
     apps = [
-        _to_app(item, revisions[_where(item)], is_job=kind == "jobs")
+        _to_app(item, revisions[_place(item).service], is_job=kind == "jobs")
         for kind in ("services", "jobs")
         for item in lists.get(kind, ())
     ]
     return [app for app in apps if app.name]
 
 
-def _where(item: Row) -> tuple[str, ...]:
-    place = _place(item)
-    return place["account"], place["region"], place["name"]
-
-
 def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
     """Read one service or job."""
-    account, region, name = _where(item)
+    account, region, name = _place(item).service
     template, notes = _template(item)
     pod = table(template, "spec") or template
     if is_job:  # a job has executions, which have tasks
@@ -349,7 +348,7 @@ def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
     for revision in revisions:
         at = moment(revision, "createTime")
         at = at or moment(revision, "metadata", "creationTimestamp")
-        version = _place(revision)["id"]
+        version = _place(revision).id
         if at and version:
             yield Deploy(version, at, "completed" if _is_ready(revision) else None)
 
@@ -358,7 +357,7 @@ def _digests(latest: str, revisions: list[Row]) -> dict[str, str]:
     """Return the digests that the newest revision runs, by container; ``""`` is a lone one."""
     found: dict[str, str] = {}
     for revision in revisions:
-        if _place(revision)["id"] != latest:
+        if _place(revision).id != latest:
             continue
         whole = text(revision, "status", "imageDigest").rpartition("@")[2]
         named = [

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.edges.rows import command_line
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
@@ -271,27 +270,23 @@ def _of_group(container: Row, role: str, volumes: Mapping[str, Row]) -> Unit:
     own = _own(container)
     asked = table(own, "resources", "requests")
     limits = table(own, "resources", "limits") or asked
-    pairs = [
-        (text(e, "name"), text(e, "value")) for e in dicts(own, "environmentVariables")
-    ]
-    security = table(own, "securityContext")
-    return Unit(
-        names=(),
-        platform="container-instances",
-        container=text(container, "name"),
-        role=role,
-        image=text(own, "image"),
-        environment=tuple(pairs),
-        texts=command_line(own, "command"),
+    unit = to_unit(
+        {**own, "env": own.get("environmentVariables")},
+        "container-instances",
+        (),
+        cpu=number(asked, "cpu"),
+        memory=_gigabytes(asked),
         mounts=tuple(_group_mounts(own, volumes)),
+        role=role,
+    )
+    return replace(
+        unit,
         memory_limit_bytes=_gigabytes(limits),
-        memory_request_bytes=_gigabytes(asked),
-        memory_unlimited=False,
         cpu_limit=number(limits, "cpu"),
-        cpu_request=number(asked, "cpu"),
-        privileged=security.get("privileged") is True,
-        host_network=False,
-        host_pid=False,
+        privileged=table(own, "securityContext").get("privileged") is True,
+        readonly_root=None,
+        caps_added_n=None,
+        config_external=None,
     )
 
 
