@@ -100,14 +100,7 @@ class Targets(Result):
 
     def explain(self, service_id: str) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
-        known = self.frame.index.get_level_values("service_id")
-        if service_id not in known:
-            near = did_you_mean(service_id, known.unique())
-            raise AssessError(
-                f"there is no service {service_id!r} in this result",
-                hint=near or "see `assess show SNAPSHOT`",
-            )
-        table = self.frame.loc[service_id]
+        table: Any = self.row(service_id)
         text = "\n".join(f"{row.Index}: {row.why}" for row in table.itertuples())
         shown = table[[name for name in COLUMNS if name != "why"]].round(2)
         return Explanation(f"{service_id}: targets", text, shown)
@@ -248,7 +241,11 @@ def _readiness(
     return there.frame[names], pd.concat([same, judged])
 
 
-def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readiness:
+def readiness_at(
+    inventory: Inventory,
+    policy: Policy,
+    target_id: str,
+) -> Readiness:
     """Return the readiness of every service as it would be at a target, gates included."""
     targets = {row["id"]: row for row in wanted(policy)}
     if target_id not in targets:
@@ -275,7 +272,7 @@ def _is_check_replaced(check: Row) -> bool:
 
 
 def _is_gate_replaced(gate: Row) -> bool:
-    return any(is_replaced(reason["table"], reason["rule"]) for reason in gate["reasons"])
+    return any(is_replaced(row["table"], row["rule"]) for row in gate["reasons"])
 
 
 # ---- comparison ----
@@ -293,26 +290,19 @@ def dominated(frame: pd.DataFrame) -> pd.Series:
         worst.append(np.where(np.isnan(losses), np.inf, losses))
     losses = np.stack(worst, axis=1)
     fits = frame["verdict"].eq(FITS).to_numpy()
-    answers = np.zeros(len(frame), bool)
-    names = frame.index.get_level_values("service_id")
-    codes, _ = pd.factorize(names)
-    for rows in _groups(codes):
-        here = losses[rows]
-        as_good = (here[:, None, :] <= here[None, :, :]).all(axis=2)
-        better = (here[:, None, :] < here[None, :, :]).any(axis=2)
-        beats = as_good & better & fits[rows][:, None]
-        answers[rows] = beats.any(axis=0)
-    return pd.Series(answers, frame.index, dtype="boolean")
-
-
-def _groups(codes: Any) -> list[Any]:
-    """Return the positions of every code; equal codes stand together."""
-    edges = np.flatnonzero(np.diff(codes)) + 1
-    return np.split(np.arange(len(codes)), edges)
+    targets_n = frame.index.get_level_values("target").nunique()
+    # by service, what stands in a row beats what stands in a column
+    one = losses.reshape(-1, max(targets_n, 1), 1, len(CRITERIA))
+    other = one.swapaxes(1, 2)
+    as_good = (one <= other).all(axis=3)
+    better = (one < other).any(axis=3)
+    beats = as_good & better & fits.reshape(one.shape[:3])
+    return pd.Series(beats.any(axis=1).ravel(), frame.index, dtype="boolean")
 
 
 def _deltas(
-    assessment: Assessment, targets: list[dict[str, Any]]
+    assessment: Assessment,
+    targets: list[dict[str, Any]],
 ) -> dict[str, pd.DataFrame]:
     """Return ``delta`` with ends of a move to every target, by its id; staying changes nothing."""
     services = assessment.blast_radius.details["services"].index

@@ -1,8 +1,4 @@
-"""What a target refuses: who has it, in Kleene's logic, and the gates that follow from it.
-
-The one home of "refuses": the comparison of targets reads it as blockers, and a ranking for one
-target as gates, so that what is refused there never competes.
-"""
+"""What a target refuses: as blockers of the comparison, as gates of a ranking for one target."""
 
 from __future__ import annotations
 
@@ -26,6 +22,7 @@ GATES = (
     ("T3", "PREPARE", True, ""),
 )
 GATE_IDS = tuple(gate for gate, *_ in GATES)
+REFUSED = r"\bT[13]: "  # in the reason of a label
 CLEAR = "has nothing that the target refuses"
 
 
@@ -39,17 +36,14 @@ class Refusal(NamedTuple):
 
 
 class Size(NamedTuple):
-    """How much of something a replica gets at a target, and the columns that tell what it needs.
-
-    What is compressible slows a replica that wants more than it asked for; the rest ends it.
-    """
+    """How much of something a replica gets at a target, and the columns that tell what it needs."""
 
     what: str
     most: str
     unit: int
     columns: tuple[str, ...]
     of_host: str
-    is_compressible: bool
+    is_compressible: bool  # a replica that wants more is slowed, not ended
 
 
 SIZES = (
@@ -58,7 +52,11 @@ SIZES = (
 )
 
 
-def refusals(policy: Policy, evidence: Evidence, target: Row) -> list[Refusal]:
+def refusals(
+    policy: Policy,
+    evidence: Evidence,
+    target: Row,
+) -> list[Refusal]:
     """Return what a target refuses, in the order of the policy, the sizes last."""
     found = []
     for row in policy["refusal"]:
@@ -75,7 +73,11 @@ def refusals(policy: Policy, evidence: Evidence, target: Row) -> list[Refusal]:
     return found
 
 
-def _too_large(evidence: Evidence, size: Size, most: float) -> Floats:
+def _too_large(
+    evidence: Evidence,
+    size: Size,
+    most: float,
+) -> Floats:
     """Return by service 1 where a container needs more, 0 where none can, NaN where unknown.
 
     A limit, the host, or a peak over long enough say what it cannot exceed; a request says so
@@ -130,7 +132,9 @@ def refusal_gates(found: Sequence[Refusal]) -> list[dict[str, Any]]:
 
 
 def with_refusals(
-    evidence: Evidence, found: Sequence[Refusal], inside: pd.Series
+    evidence: Evidence,
+    found: Sequence[Refusal],
+    inside: pd.Series,
 ) -> Evidence:
     """Return evidence whose services say what is refused of them, and what runs in containers."""
     columns: dict[str, Any] = {

@@ -30,7 +30,10 @@ Blocker = tuple[str, str, str]  # service, verdict, words
 
 
 def blockers_at(
-    assessment: Assessment, target: Row, readiness: pd.DataFrame, gates: pd.DataFrame
+    assessment: Assessment,
+    target: Row,
+    readiness: pd.DataFrame,
+    gates: pd.DataFrame,
 ) -> list[Blocker]:
     """List service, verdict and words of everything that is in the way at a target."""
     evidence = assessment.evidence
@@ -70,7 +73,11 @@ def _old_systems(evidence: Evidence) -> list[Blocker]:
 
 
 def _from_answers(
-    evidence: Evidence, held: Any, verdict: str, says: str, fact: str
+    evidence: Evidence,
+    held: Any,
+    verdict: str,
+    says: str,
+    fact: str,
 ) -> list[Blocker]:
     services = evidence.services
     found = [(name, verdict, says) for name in services[held == 1]]
@@ -106,7 +113,11 @@ def verdicts(blockers: list[Blocker], services: pd.Index) -> pd.DataFrame:
     return pd.DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
 
 
-def why(part: pd.DataFrame, target: Row, missing: pd.Series) -> pd.Series:
+def why(
+    part: pd.DataFrame,
+    target: Row,
+    missing: pd.Series,
+) -> pd.Series:
     """Return a sentence on every service at a target."""
     who = "its provider patches" if is_provided(target) else "we patch"
     is_free = part["blockers"].eq("")

@@ -15,10 +15,10 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.incidents.exposure import CONTAINER, exposure
+from assess.score.incidents.exposure import CONTAINER, exposure, in_containers
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import Explanation, Provenance, Result, records_by
-from assess.score.targets.refusals import GATE_IDS
+from assess.score.targets.refusals import REFUSED
 from assess.score.what_next.flips import what_ifs
 from assess.score.what_next.labels import LABELS, reason
 from assess.score.what_next.ranking import Ranking, criteria_table
@@ -66,13 +66,11 @@ class WhatNext(Result):
     """Services, best candidate first, with the label that the evidence supports.
 
     ``budget`` is the number of services that may move at once, by the incidents of what runs in
-    containers; ``k`` is the length of the short list; ``refused_by`` is the target that takes none
-    of the candidates, empty where it takes some.
+    containers; ``k`` is the length of the short list.
     """
 
     budget: int = 0
     k: int = 0
-    refused_by: str = ""
 
     name: ClassVar[str] = "what_next"
     summary_columns: ClassVar[tuple[str, ...]] = (
@@ -94,10 +92,14 @@ class WhatNext(Result):
             first = ranked["p_first"].idxmax()
             chance = share(ranked.loc[first, "p_first"])
             return f"{first} comes first in {chance} of all weightings of the criteria."
-        if self.refused_by:
-            return (
-                f"No service is ranked: {self.refused_by} takes none of the candidates."
-            )
+        rivals = self.frame[~in_containers(self.frame["platform"])]
+        is_refused = rivals["why"].str.contains(REFUSED) & rivals["label"].ne(
+            NOT_DECIDABLE
+        )
+        if len(rivals) and is_refused.all():
+            assert self.provenance.policy is not None
+            target = self.provenance.policy["target"]["id"]
+            return f"No service is ranked: {target} takes none of the candidates."
         candidates = self.frame.loc[self.frame["p_top"].notna(), "label"]
         if len(candidates) and candidates.eq(NOT_DECIDABLE).all():
             return (
@@ -260,20 +262,7 @@ def rank(assessment: Assessment) -> WhatNext:
         details,
         room,
         ranking.k,
-        _refused_by(readiness.details["gates"], ranking, policy),
     )
-
-
-def _refused_by(gates: pd.DataFrame, ranking: Ranking, policy: Policy) -> str:
-    """Return the target of which every candidate has something that it refuses."""
-    is_refusal = gates["gate"].isin(GATE_IDS) & gates["state"].eq("fail")
-    refused = set(gates.loc[is_refusal, "service_id"])
-    candidates = set(ranking.services[~ranking.inside])
-    if not candidates or candidates - refused:
-        return ""
-    named = {row["id"]: row.get("title") for row in policy["targets"]}
-    target = policy["target"]["id"]
-    return str(named.get(target) or target)
 
 
 def _why(

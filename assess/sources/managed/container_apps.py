@@ -86,7 +86,11 @@ def _place(item: Row) -> Row:
 
 
 def _to_app(
-    item: Row, environments: Mapping[Any, Row], revisions: list[Row], *, is_job: bool
+    item: Row,
+    environments: Mapping[Any, Row],
+    revisions: list[Row],
+    *,
+    is_job: bool,
 ) -> App:
     """Read one app or job."""
     own = _own(item)
@@ -140,7 +144,13 @@ def _ships_logs(environment: Row) -> bool | None:
     return _LOGS.get(text(logs, "destination") or "none")
 
 
-def _with_template(template: Row, ingress: Row, settings: Row, *, is_job: bool) -> Unit:
+def _with_template(
+    template: Row,
+    ingress: Row,
+    settings: Row,
+    *,
+    is_job: bool,
+) -> Unit:
     """Read the containers of a replica; the first one is its main one."""
     volumes = {text(v, "name"): v for v in dicts(template, "volumes")}
     parts = [(c, "sidecar") for c in dicts(template, "containers")]
@@ -173,7 +183,10 @@ def _ports(ingress: Row) -> Iterator[str]:
             yield f"{outer}->{inner}/tcp" if outer else f"{inner}/tcp"
 
 
-def _to_unit(container: Row, volumes: Mapping[str, Row]) -> Unit:
+def _to_unit(
+    container: Row,
+    volumes: Mapping[str, Row],
+) -> Unit:
     """Read one container of an app."""
     asked = table(container, "resources")
     return to_unit(
@@ -186,7 +199,10 @@ def _to_unit(container: Row, volumes: Mapping[str, Row]) -> Unit:
     )
 
 
-def _mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
+def _mounts(
+    container: Row,
+    volumes: Mapping[str, Row],
+) -> Iterator[Mount]:
     for entry in dicts(container, "volumeMounts"):
         volume = volumes.get(text(entry, "volumeName"), {})
         yield _with_volume(Mount(text(entry, "mountPath"), ""), volume)
@@ -265,7 +281,11 @@ def _to_group(item: Row) -> App:
     )
 
 
-def _of_group(container: Row, role: str, volumes: Mapping[str, Row]) -> Unit:
+def _of_group(
+    container: Row,
+    role: str,
+    volumes: Mapping[str, Row],
+) -> Unit:
     """Read one container of a group."""
     own = _own(container)
     asked = table(own, "resources", "requests")
@@ -296,7 +316,10 @@ def _gigabytes(sizes: Row) -> int | None:
     return round(amount * _GB) if amount else None
 
 
-def _group_mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
+def _group_mounts(
+    container: Row,
+    volumes: Mapping[str, Row],
+) -> Iterator[Mount]:
     for entry in dicts(container, "volumeMounts"):
         volume = volumes.get(text(entry, "name"), {})
         is_writable = entry.get("readOnly") is not True

@@ -137,7 +137,7 @@ def test_a_target_that_refuses_everything_has_no_candidates(policy):
     ranked = assess.what_next(sized, policy, target="closed")
     assert set(ranked.frame["label"]) == {"NEVER"}
     assert ranked.frame["p_top"].fillna(0).eq(0).all()
-    assert ranked.headline == "No service is ranked: Closed takes none of the candidates."
+    assert ranked.headline == "No service is ranked: closed takes none of the candidates."
     assert "T1: it needs more" in ranked.explain("s0").text
 
 
