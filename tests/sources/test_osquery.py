@@ -113,7 +113,7 @@ def test_an_empty_table_is_not_taken_for_none(fleet):
     row = coverage(fleet)["osquery/db-02", "docker_version"]
     assert (row["status"], row["rows"]) == ("empty", 0)
     assert "root" in row["hint"]
-    assert OsquerySource().check({}) == ["path names no directory"]
+    assert OsquerySource().check({}) == ["path names no file and no directory"]
 
 
 def test_without_packages_nobody_knows_whether_there_is_an_engine(tmp_path):

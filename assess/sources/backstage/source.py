@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from assess.linear import Linear
-from assess.sources.base import Batch, Call, Name, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Name, Row, Source
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -98,21 +98,6 @@ class BackstageSource(Source):
         "'BACKSTAGE/api/catalog/entities?filter=kind=component&filter=kind=api"
         "&filter=kind=resource&filter=kind=system' > entities.json`"
     )
-
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        is_live = "endpoint" in options
-        wrong = {
-            "give a path or an endpoint, not both": is_live and "path" in options,
-            "path names no file": not is_live and not paths_of(options),
-        }
-        for option in ("tier_keys", "criticality_keys"):
-            keys = options.get(option, [])
-            is_list = isinstance(keys, list) and all(isinstance(k, str) for k in keys)
-            wrong[f"{option} is no list of labels or annotations"] = not is_list
-        for option in ("endpoint", "token_file", "ca"):
-            wrong[f"{option} is no text"] = not isinstance(options.get(option, ""), str)
-        return [problem for problem, is_wrong in wrong.items() if is_wrong]
 
     def collect(
         self,

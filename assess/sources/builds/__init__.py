@@ -35,10 +35,6 @@ class BuildsSource(Source):
         "the files themselves, or a directory that holds them, named after their services"
     )
 
-    def check(self, options: Row) -> list[str]:
-        """List problems of the options."""
-        return [] if paths_of(options) else ["path names no file"]
-
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read every file; one that cannot be read costs itself only."""
         batch = Batch()

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Row, Source
 from assess.sources.connections.edges import Edges
 from assess.sources.connections.fleet import Fleet
 from assess.sources.connections.flows import Flows, is_flow_log
@@ -66,13 +66,6 @@ class ConnectionsSource(Source):
         "after the host, `osqueryi --json 'select * from process_open_sockets'`, VPC flow logs"
     )
     follows = True
-
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        problems = [] if paths_of(options) else ["path names no file and no directory"]
-        if not isinstance(options.get("host", ""), str):
-            problems.append("host is no text")
-        return problems
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the files without what other sources know."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from assess.linear import Linear
 from assess.reading import MAX_TABLE_BYTES, refuse_many
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Row, Source, format_problems, paths_of
 from assess.sources.csv_records import Cells, read_records
 from assess.sources.deadline import Deadline
 from assess.sources.deploys.formats import (
@@ -47,16 +47,12 @@ class DeploysSource(Source):
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List the problems of the options."""
-        known = ("devlake", *FORMATS)
-        kind = options.get("format", "devlake")
-        wrong = {
-            f"format {kind!r} is not one of {', '.join(known)}": kind not in known,
-            "path names no file and no directory": not paths_of(options),
-            "workflow is no regular expression": _pattern(options) is None,
-        }
-        for key in ("since", "until"):
-            wrong[f"{key} is not a date"] = key in options and not _day(options[key])
-        return [problem for problem, is_wrong in wrong.items() if is_wrong]
+        problems = super().check(options)
+        problems += format_problems(options, ("devlake", *FORMATS))
+        if _pattern(options) is None:
+            problems.append("workflow is no regular expression")
+        days = [key for key in ("since", "until") if key in options]
+        return problems + [f"{k} is not a date" for k in days if not _day(options[k])]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the deployments of all files; tables of DevLake belong together."""

@@ -22,7 +22,7 @@ from assess.reading import (
     refuse_many,
 )
 from assess.sources.answers.forms import moment_of
-from assess.sources.base import Batch, Call, Name, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Name, Row, Source, format_problems
 from assess.sources.csv_records import Cells, read_records
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
@@ -100,13 +100,7 @@ class ExperimentsSource(Source):
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List what is wrong with the options."""
-        kind = options.get("format", "csv")
-        problems = []
-        if kind not in FORMATS:
-            problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
-        if not paths_of(options):
-            problems.append("path names no file and no directory")
-        return problems
+        return [*super().check(options), *format_problems(options, FORMATS)]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the experiments of all files."""

@@ -73,13 +73,6 @@ class AnsibleSource(Source):
     needs = "read access to the files; they hold environments and local facts, of which nothing is kept"
     dump = "as `assess sources ansible --script` writes it; or what fact_caching = jsonfile wrote"
 
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        problems = [] if paths_of(options) else ["path names no file and no directory"]
-        if not isinstance(options.get("prefix", ""), str):
-            problems.append("prefix is no text, such as that of fact_caching_prefix")
-        return problems
-
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the hosts of all files."""
         batch = Batch()

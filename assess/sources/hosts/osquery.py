@@ -129,10 +129,6 @@ class OsquerySource(Source):
     needs = "read access to the files; osquery ran as root, or Docker's tables are empty"
     dump = "a directory for each host, as `assess sources osquery --script` writes it"
 
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        return [] if paths_of(options) else ["path names no directory"]
-
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the tables of all hosts."""
         batch = Batch()

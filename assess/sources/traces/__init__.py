@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Call, Name, Row, Source, place_problems
+from assess.sources.base import (
+    Batch,
+    Call,
+    Name,
+    Row,
+    Source,
+    format_problems,
+)
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
@@ -57,10 +64,7 @@ class TracesSource(Source):
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List what is wrong with the options."""
-        problems = place_problems(options)
-        kind = options.get("format", "jaeger")
-        if kind not in FORMATS:
-            problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
+        problems = [*super().check(options), *format_problems(options, FORMATS)]
         hours = options.get("window_hours", HOURS)
         is_number = isinstance(hours, int | float) and not isinstance(hours, bool)
         if not is_number or not 0 < hours < 1e5:

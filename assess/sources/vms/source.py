@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.reading import refuse_many
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Row, Source
 from assess.sources.csv_records import header_of, read_records, rows
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
@@ -77,10 +77,6 @@ class VmsSource(Source):
         "json`, `gcloud compute instances list --format json`, `az vm list -d -o json`, "
         "`virsh list --all` and `virsh dumpxml` of each domain"
     )
-
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        return [] if paths_of(options) else ["path names no file and no directory"]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the machines of all files."""
