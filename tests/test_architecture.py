@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2030,  # tables wrap and fold in a narrow terminal
+    "core": 2040,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1200,
     "sources": 2405,
@@ -142,7 +142,7 @@ BUDGETS = {
     "sources/edges": 617,
     "sources/ec2": 415,
     "sources/ecr": 620,
-    "sources/ecs": 1080,
+    "sources/ecs": 1050,
     "sources/experiments": 500,
     "sources/frames": 126,
     "sources/hosts": 960,
@@ -150,7 +150,7 @@ BUDGETS = {
     "sources/joining": 1050,
     "sources/kubernetes": 1750,
     "sources/managed": 1000,
-    "sources/marathon": 620,
+    "sources/marathon": 590,
     "sources/nomad": 600,
     "sources/registry": 705,
     "sources/ssm": 135,
