@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sized
+from collections.abc import Callable, Collection, Iterator, Sized
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -277,6 +277,22 @@ class Batch:
 
 # By label, such as ``docker#2`` for the second of its type.
 Batches = list[tuple[str, Batch]]
+
+
+def rows_of(batches: Batches, *frames: str) -> Iterator[Row]:
+    """Yield the rows of some frames of all batches."""
+    for _, batch in batches:
+        for frame in frames:
+            yield from batch.rows.get(frame, ())
+
+
+def belonging(scope: str, call: str, known_n: int, expected: int, hint: str) -> Row:
+    """Return a coverage row about how many rows of a frame have a known owner."""
+    row: Row = {"scope": scope, "call": call, "status": "ok", "rows": known_n}
+    row["expected"] = expected
+    if known_n < expected:
+        row |= {"status": "partial", "hint": hint, "unmapped_n": expected - known_n}
+    return row
 
 
 def type_of(label: str) -> str:
