@@ -321,7 +321,7 @@ _IS_FORM: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def option_problems(source: Source, options: dict[str, Any]) -> list[str]:
+def option_problems(source: Source, options: Row) -> list[str]:
     """List the options of a table that have not the form that all sources share."""
     forms = {row["option"]: row["form"] for row in csv_records.rows("option_forms")}
     return [
@@ -331,7 +331,7 @@ def option_problems(source: Source, options: dict[str, Any]) -> list[str]:
     ]
 
 
-def format_problems(options: dict[str, Any], formats: Collection[str]) -> list[str]:
+def format_problems(options: Row, formats: Collection[str]) -> list[str]:
     """List what is wrong with the option ``format``."""
     kind = options.get("format")
     if kind is None or kind in formats:
@@ -358,7 +358,7 @@ class Source:
         """Forms of the lists in its payloads whose entries become rows, as `spoiled` takes them."""
         return forms_of(self.type)
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List the problems of a table, before anything is asked."""
         problems = option_problems(self, options)
         if "path" not in self.options:
@@ -366,17 +366,17 @@ class Source:
         is_served = "endpoint" in self.options
         return [*place_problems(options, is_served=is_served), *problems]
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Return all rows that the source has."""
         raise NotImplementedError
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Make a few cheap calls; only their coverage rows are used."""
         return self.collect(options, base, deadline)
 
     def follow(
         self,
-        options: dict[str, Any],
+        options: Row,
         base: Path,
         deadline: Deadline,
         rows: dict[str, list[Row]],
@@ -385,14 +385,14 @@ class Source:
         return self.collect(options, base, deadline)
 
 
-def paths_of(options: dict[str, Any]) -> list[str]:
+def paths_of(options: Row) -> list[str]:
     """Return the paths of a ``[[source]]`` table; an empty list if any is not a text."""
     path = options.get("path")
     paths: list[Any] = path if isinstance(path, list) else [path]
     return paths if all(path and isinstance(path, str) for path in paths) else []
 
 
-def place_problems(options: dict[str, Any], *, is_served: bool) -> list[str]:
+def place_problems(options: Row, *, is_served: bool) -> list[str]:
     """List the problems of a table that names dumps (``path``) or, if served, an ``endpoint``."""
     has_path = "path" in options
     is_live = "endpoint" in options

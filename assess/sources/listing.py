@@ -73,7 +73,7 @@ class ListSource(Source):
     # By the ending of a file that is no dump: the command that makes one of it.
     renders: Mapping[str, str] = {}
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Return what the lists hold, as far as they can be read."""
         batch = Batch()
         options = dict(options)  # a source may learn the name of its cluster
@@ -84,7 +84,7 @@ class ListSource(Source):
             batch.merge(rows.map(lambda _, row: {"source_ref": scope, **row}))
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Ask for one entry of each list, or open each dump."""
         batch = Batch()
         self.read(options, base, deadline, batch, is_probe=True)

@@ -48,7 +48,7 @@ class AnswersSource(Source):
     """Reads answers; totals and grades of other tools are never taken over."""
 
     type = "answers"
-    options: tuple[str, ...] = (
+    options = (
         "path",
         "format",
         "map",
@@ -58,7 +58,7 @@ class AnswersSource(Source):
         "token_file",
         "ca",
     )
-    fills: tuple[str, ...] = ("answers", "services", "images", "engines")
+    fills = ("answers", "services", "images", "engines")
     needs = (
         "read access to the files; of Konveyor's hub a token that may GET /applications, "
         "/archetypes and /assessments"
@@ -69,7 +69,7 @@ class AnswersSource(Source):
         "or a CSV: service,question,answer,risk,answered_at,answered_by_role"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         problems = [*super().check(options), *format_problems(options, FORMATS)]
         is_hub = options.get("format", "konveyor") == "konveyor" and "path" not in options
@@ -80,7 +80,7 @@ class AnswersSource(Source):
             problems.append("answered_at is no date such as 2026-09-01")
         return problems
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the answers of files, or of a hub."""
         kind = options.get("format", "konveyor")
         path = base / options["map"] if options.get("map") else None

@@ -83,7 +83,7 @@ class BackstageSource(Source):
     """Reads catalog files, or the entities of the catalog's API."""
 
     type = "backstage"
-    options: tuple[str, ...] = (
+    options = (
         "path",
         "endpoint",
         "token_file",
@@ -91,7 +91,7 @@ class BackstageSource(Source):
         "tier_keys",
         "criticality_keys",
     )
-    fills: tuple[str, ...] = ("services", "dependencies")
+    fills = ("services", "dependencies")
     needs = "read access to the files, or a token that may read the catalog"
     dump = (
         "the catalog-info.yaml files, or `curl -H 'Authorization: Bearer …' "
@@ -101,7 +101,7 @@ class BackstageSource(Source):
 
     def collect(
         self,
-        options: dict[str, Any],
+        options: Row,
         base: Path,
         deadline: Deadline,
         pages: int = _PAGES_MAX,
@@ -136,7 +136,7 @@ class BackstageSource(Source):
             row["unmapped_n"] = row.get("unmapped_n", 0) + kept.unmapped
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the files, or ask for the first page."""
         return self.collect(options, base, deadline, pages=1)
 

@@ -28,8 +28,8 @@ class BuildsSource(Source):
     """Reads Dockerfiles: one file, a list, or all below a directory."""
 
     type = "builds"
-    options: tuple[str, ...] = ("path",)
-    fills: tuple[str, ...] = ("services", "workloads")
+    options = ("path",)
+    fills = ("services", "workloads")
     needs = "read access to the files; of their arguments and variables no value is kept"
     dump = (
         "the files themselves, or a directory that holds them, named after their services"

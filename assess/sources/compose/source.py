@@ -50,8 +50,8 @@ class ComposeSource(Source):
     """Reads the files of one Compose project."""
 
     type = "compose"
-    options: tuple[str, ...] = ("path", "profiles")
-    fills: tuple[str, ...] = ("services", "workloads", "mounts", "dependencies")
+    options = ("path", "profiles")
+    fills = ("services", "workloads", "mounts", "dependencies")
     needs = "read access to the files; variables come from .env beside the first, nothing else"
     dump = "the files themselves, or `docker compose config > compose.yaml`"
 

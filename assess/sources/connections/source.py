@@ -58,8 +58,8 @@ class ConnectionsSource(Source):
     """Reads who was seen talking to whom; it follows the others, which know the services."""
 
     type = "connections"
-    options: tuple[str, ...] = ("path", "host")
-    fills: tuple[str, ...] = ("hosts", "services", "workloads", "dependencies")
+    options = ("path", "host")
+    fills = ("hosts", "services", "workloads", "dependencies")
     needs = "read access to the files; `ss` ran as root, or the processes are not shown"
     dump = (
         "`ss -tanpe` (or `netstat -tanp`, `lsof -i -n -P`, `netstat -ano`) into a file named "
@@ -67,13 +67,13 @@ class ConnectionsSource(Source):
     )
     follows = True
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the files without what other sources know."""
         return self.follow(options, base, deadline, {})
 
     def follow(
         self,
-        options: dict[str, Any],
+        options: Row,
         base: Path,
         deadline: Deadline,
         rows: dict[str, list[Row]],

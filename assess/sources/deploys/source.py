@@ -35,8 +35,8 @@ class DeploysSource(Source):
     """Reads deployments to production, and when their first commit was made."""
 
     type = "deploys"
-    options: tuple[str, ...] = ("path", "format", "workflow", "since", "until")
-    fills: tuple[str, ...] = ("activities",)
+    options = ("path", "format", "workflow", "since", "until")
+    fills = ("activities",)
     needs = "read access to the files"
     dump = (
         "gh api --paginate repos/OWNER/REPO/deployments > repo.json (or …/actions/runs); "
@@ -45,7 +45,7 @@ class DeploysSource(Source):
         "project_pr_metrics and project_mapping as CSV"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List the problems of the options."""
         problems = super().check(options)
         problems += format_problems(options, ("devlake", *FORMATS))
@@ -54,7 +54,7 @@ class DeploysSource(Source):
         days = [key for key in ("since", "until") if key in options]
         return problems + [f"{k} is not a date" for k in days if not _day(options[k])]
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the deployments of all files; tables of DevLake belong together."""
         batch = Batch()
         tables: list[Cells] = []

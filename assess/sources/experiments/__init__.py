@@ -88,8 +88,8 @@ class ExperimentsSource(Source):
     """Reads the failures that were made on purpose, and what they took down."""
 
     type = "experiments"
-    options: tuple[str, ...] = ("path", "format", "map")
-    fills: tuple[str, ...] = ("experiments",)
+    options = ("path", "format", "map")
+    fills = ("experiments",)
     needs = "read access to the files"
     dump = (
         "chaos run --journal-path journal.json experiment.json; kubectl get chaosresults -A -o "
@@ -98,11 +98,11 @@ class ExperimentsSource(Source):
         "id,element_kind,element,started_at,ended_at,affected_services"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         return [*super().check(options), *format_problems(options, FORMATS)]
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the experiments of all files."""
         batch = Batch()
         kind = options.get("format", "csv")

@@ -68,12 +68,12 @@ class AnsibleSource(Source):
     """Reads fact caches, and what ``ansible --tree`` writes."""
 
     type = "ansible"
-    options: tuple[str, ...] = ("path", "prefix")
-    fills: tuple[str, ...] = ("hosts", "engines", "services", "workloads", "mounts")
+    options = ("path", "prefix")
+    fills = ("hosts", "engines", "services", "workloads", "mounts")
     needs = "read access to the files; they hold environments and local facts, of which nothing is kept"
     dump = "as `assess sources ansible --script` writes it; or what fact_caching = jsonfile wrote"
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the hosts of all files."""
         batch = Batch()
         hosts = _Hosts()

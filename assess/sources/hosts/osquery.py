@@ -116,8 +116,8 @@ class OsquerySource(Source):
     """Reads results of osquery, in a directory per host."""
 
     type = "osquery"
-    options: tuple[str, ...] = ("path",)
-    fills: tuple[str, ...] = (
+    options = ("path",)
+    fills = (
         "hosts",
         "engines",
         "services",
@@ -129,7 +129,7 @@ class OsquerySource(Source):
     needs = "read access to the files; osquery ran as root, or Docker's tables are empty"
     dump = "a directory for each host, as `assess sources osquery --script` writes it"
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the tables of all hosts."""
         batch = Batch()
         hosts: list[PlainHost] = []

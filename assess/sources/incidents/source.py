@@ -76,7 +76,7 @@ class IncidentsSource(Source):
     """Reads incidents. Free text of people never leaves this module."""
 
     type = "incidents"
-    options: tuple[str, ...] = (
+    options = (
         "path",
         "format",
         "endpoint",
@@ -90,7 +90,7 @@ class IncidentsSource(Source):
         "page",
         "jql",
     )
-    fills: tuple[str, ...] = ("incidents", "dependencies", "activities")
+    fills = ("incidents", "dependencies", "activities")
     needs = (
         "read access to the files, or a read-only API token (PagerDuty incidents.read, Opsgenie "
         "Read, Jira browse projects, ServiceNow read on incident, Statuspage)"
@@ -101,7 +101,7 @@ class IncidentsSource(Source):
         "'https://api.pagerduty.com/incidents?since=…&until=…&time_zone=UTC&limit=100&offset=0'`"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List the problems of the options."""
         problems = [*super().check(options), *format_problems(options, FORMATS)]
         times = {key: _moment(options.get(key)) for key in ("since", "until")}
@@ -121,7 +121,7 @@ class IncidentsSource(Source):
 
     def collect(
         self,
-        options: dict[str, Any],
+        options: Row,
         base: Path,
         deadline: Deadline,
         pages: int | None = None,
@@ -144,7 +144,7 @@ class IncidentsSource(Source):
             _read(search)
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the files, or the first page of the API."""
         return self.collect(options, base, deadline, pages=1)
 

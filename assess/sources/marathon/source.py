@@ -40,7 +40,7 @@ class MarathonSource(ListSource):
     lists: tuple[Listing, ...] = (*_MARATHON, *_MESOS)
     to_batch = staticmethod(to_batch)
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List problems of the options."""
         mesos = str(options.get("mesos_endpoint", "http://-"))
         problems = super().check(options)

@@ -43,7 +43,7 @@ class TracesSource(Source):
     """Reads who called whom; a service without traces stays unknown, not free of dependencies."""
 
     type = "traces"
-    options: tuple[str, ...] = (
+    options = (
         "path",
         "format",
         "endpoint",
@@ -51,7 +51,7 @@ class TracesSource(Source):
         "ca",
         "window_hours",
     )
-    fills: tuple[str, ...] = ("dependencies",)
+    fills = ("dependencies",)
     needs = (
         "read access to Jaeger's or Zipkin's query service, or to Prometheus' query API"
     )
@@ -62,7 +62,7 @@ class TracesSource(Source):
         f"{FAILED} into a file with `failed` in its name"
     ).replace("{query}", "sum by (client,server,connection_type)(increase(COUNTER[30d]))")
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         problems = [*super().check(options), *format_problems(options, FORMATS)]
         hours = options.get("window_hours", HOURS)
@@ -71,7 +71,7 @@ class TracesSource(Source):
             problems.append("window_hours is no number of hours")
         return problems
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read files, or ask the endpoint; the shape of an answer tells its format."""
         batch = Batch()
         hours = options.get("window_hours")
@@ -91,7 +91,7 @@ class TracesSource(Source):
         batch.add("dependencies", *edges[:MAX_EDGES])
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Ask about the last hour only, or read the files."""
         return self.collect({**options, "window_hours": 1.0}, base, deadline)
 

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from assess.reading import refuse_many
 from assess.sources.base import Batch, Call, Row, Source
@@ -69,8 +68,8 @@ class VmsSource(Source):
     """Reads lists of machines; which services they run, other sources say."""
 
     type = "vms"
-    options: tuple[str, ...] = ("path",)
-    fills: tuple[str, ...] = ("hosts",)
+    options = ("path",)
+    fills = ("hosts",)
     needs = "read access to the files"
     dump = (
         "RVTools' export (xlsx, or vInfo.csv), `pvesh get /cluster/resources --output-format "
@@ -78,7 +77,7 @@ class VmsSource(Source):
         "`virsh list --all` and `virsh dumpxml` of each domain"
     )
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the machines of all files."""
         batch = Batch()
         found = _Found()
