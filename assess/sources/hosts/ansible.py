@@ -277,7 +277,7 @@ def _cover_parts(path: str, hosts: list[PlainHost], batch: Batch) -> None:
             row["hint"] = f"hosts without it: run {command} --tree on them"
 
 
-def untagged(value: dict[str, Any]) -> Any:
+def untagged(value: Row) -> Any:
     """Take a value out of the wrapping that ansible-core 2.19 writes into its caches."""
     if "__ansible_vault" in value:
         return None
@@ -385,7 +385,7 @@ def to_units(facts: Row, lost: list[str]) -> list[SystemUnit] | None:
     return units
 
 
-def _listed(facts: Row, name: str, lost: list[str]) -> dict[str, Any] | None:
+def _listed(facts: Row, name: str, lost: list[str]) -> Row | None:
     """Return a fact that is a table; None where there is none."""
     listed = fact(facts, name)
     if isinstance(listed, dict):
