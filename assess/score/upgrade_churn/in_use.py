@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,64 +18,15 @@ from assess.score.upgrade_churn import builds, flags
 KUBERNETES = "kubernetes"
 WORLD = "world"  # what happens on a day, whatever runs
 IDLE = ""  # the workload of a host that runs none that is known
-NEGOTIATES = 999.0  # the API of a client that takes whatever the engine offers
 _GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
-# columns that rules may ask for, by table
-COLUMNS = {
-    "workloads": {
-        "registry": "text",
-        "repository": "text",
-        "registry_domain": "text",
-        "image_namespace": "text",
-        "program": "text",
-        "tag": "text",
-        "tag_version": "number",
-        "schema": "text",
-        "base": "text",
-        "base_os": "text",
-        "base_distro": "text",
-        "base_version": "number",
-        "restart_policy": "text",
-        "log_driver": "text",
-        "docker_sock_mounted": "boolean",
-        "privileged": "boolean",
-        "talks": "boolean",
-        "client_api": "number",
-        "is_allowed": "boolean",
-        "is_confined": "boolean",
-        "is_build": "boolean",
-        "runtime": "text",
-        "engine": "number",
-        "kubelet": "number",
-        "tolerates_cgroup_v1": "boolean",
-        "network_backend": "text",
-        "storage_driver": "text",
-        "backing_fs": "text",
-        "d_type": "boolean",
-        "live_restore": "boolean",
-        "cgroup_driver": "text",
-        "rootless": "boolean",
-        "kernel_runs": "boolean",
-        "driver_runs": "boolean",
-        "os": "text",
-        "distro": "text",
-        "os_family": "text",
-        "kernel": "number",
-        "cgroup": "text",
-        "libseccomp": "number",
-        "arch": "text",
-    },
-    "objects": {
-        "api": "text",
-        "kind": "text",
-        "is_applied": "boolean",
-        "platform": "text",
-    },
-    "packages": builds.COLUMNS,
-    "flags": flags.COLUMNS,
-    "mounts": {"volume_type": "text", "volume_driver": "text"},
-}
 IDS = ["service_id", "workload_id", "host_id"]
+
+
+@cache
+def columns_of(table: str) -> dict[str, str]:
+    """Return the columns of a table that rules may ask for, by kind."""
+    known = reference.rows("break_columns")
+    return {row["column"]: row["kind"] for row in known if row["table"] == table}
 
 
 def number_of(text: Any) -> float:
@@ -93,8 +44,8 @@ def number_of(text: Any) -> float:
 def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
     """Return the workloads that an upgrade of a product concerns, with the columns of rules.
 
-    ``service_id, workload_id, host_id, version`` (NA: unknown) and the columns of `COLUMNS`. A host
-    whose engine no workload is known to use has a row of its own.
+    ``service_id, workload_id, host_id, version`` (NA: unknown) and the columns that rules ask for. A
+    host whose engine no workload is known to use has a row of its own.
     """
     engines = _engines(inventory, product, target)
     table = _running(inventory).merge(engines, on="host_id", how="left")
@@ -118,6 +69,9 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
     table["is_allowed"] = table["client_api"].ge(floor.astype(float)).astype(bool)
     table["is_confined"] = ~(table["privileged"].eq(True) | table["seccomp"].eq(False))
     table["is_confined"] = table["is_confined"].fillna(value=True)
+    if product == KUBERNETES:
+        table = table.assign(**_gone_apis(table, target))
+        table["cluster_product"] = _products(table)
     table["tolerates_cgroup_v1"] = flags.has_setting(
         table["kubelet_flags"], "failCgroupV1=false"
     )
@@ -197,11 +151,9 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         registry_domain=domain,
         tag_version=_versions_of(table["tag"]),
         is_build=table["source_kind"].eq(BUILD),
-        base_os=bases,
-        base_distro=[base.split(" ")[0] if base else None for base in bases],
-        base_version=[
-            number_of(base.split(" ")[1]) if base else np.nan for base in bases
-        ],
+        base_os=[" ".join(base) if base else None for base in bases],
+        base_distro=[base[0] if base else None for base in bases],
+        base_version=[number_of(base[1]) if base else np.nan for base in bases],
         client_api=client_apis(table),
     )
     return table.assign(talks=_talks(table))
@@ -212,40 +164,12 @@ def _versions_of(tags: pd.Series) -> list[float]:
     return [number_of(".".join(map(str, v))) if v else np.nan for v in versions]
 
 
-def _bases(workloads: pd.DataFrame) -> list[str | None]:
+def _bases(workloads: pd.DataFrame) -> list[tuple[str, str] | None]:
     """Return the system that each image is built on, as far as its base names one."""
     image = workloads["repository"].astype("string") + ":" + workloads["tag"]
     # what declares no base but is a system itself is its own base
-    return [_base(text) for text in _texts(workloads["base"].fillna(image))]
-
-
-@lru_cache(maxsize=4096)
-def _base(image: str | None) -> str | None:
-    """Return the system of an image: of its name, or of a code name in its tag (node:14-buster)."""
-    if image is None:
-        return None
-    name, _, tag = image.split("@")[0].split("/")[-1].replace(" ", ":").partition(":")
-    words = tag.lower().removeprefix(name).split("-")
-    if words[0].startswith("stream"):  # as CentOS Stream tags its images
-        name = f"{name} stream"
-        words[0] = words[0].removeprefix("stream")
-    distro, line = _system(name, " ".join(words))
-    if distro is None:
-        distro, line = _named_system(words)
-    return f"{distro} {line}" if line else None
-
-
-def _named_system(words: list[str]) -> tuple[str | None, str | None]:
-    for word in words:
-        release = word.removeprefix("alpine")
-        if release != word and reference.parse_version(release):
-            return "alpine-linux", reference.line_of("alpine-linux", release)
-    for distro in builds.DISTROS:
-        lines = [reference.line_of(distro, w) for w in words if w.isalpha()]
-        named = next((line for line in lines if line), None)
-        if named:
-            return distro, named
-    return None, None
+    bases = _texts(workloads["base"].fillna(image))
+    return [reference.base_system(text) for text in bases]
 
 
 def client_apis(workloads: pd.DataFrame) -> pd.Series:
@@ -257,52 +181,36 @@ def client_apis(workloads: pd.DataFrame) -> pd.Series:
         workloads["client_api_version"].astype("string").str.extract(r"(?:1\.)?(\d+)$")[0]
     )
     seen = pd.to_numeric(seen, errors="coerce").astype(float)
-    pairs = list(
-        zip(_texts(workloads["repository"]), _texts(workloads["tag"]), strict=True)
-    )
-    known = {pair: _client_api(*pair) for pair in set(pairs)}
-    return seen.fillna(
-        pd.Series([known[pair] for pair in pairs], workloads.index, dtype=float)
-    )
+    pairs = zip(_texts(workloads["repository"]), _texts(workloads["tag"]), strict=True)
+    known = [reference.engine_api(*pair) for pair in pairs]
+    return seen.fillna(pd.Series(known, workloads.index, dtype=float))
 
 
-def _client_api(repository: str | None, tag: str | None) -> float:
-    """Return the API of a program at a tag: what all its versions that the tag may mean agree on."""
-    version = reference.tag_version(tag)
-    found = {row["api"] for row in _client_rows(repository) if _may_be(version, row)}
-    api = found.pop() if len(found) == 1 else "unknown"
-    named = {"negotiates": NEGOTIATES, "unknown": np.nan}
-    return named[api] if api in named else float(api.partition(".")[2])
+def _gone_apis(workloads: pd.DataFrame, target: str) -> dict[str, list[Any]]:
+    """Return what each client of the cluster asks for that a target no longer serves."""
+    keys = ("repository", "tag", "version")
+    images = zip(*(_texts(workloads[key]) for key in keys), strict=True)
+    found = [reference.gone_api(*image, target) for image in images]
+    return {
+        "asks_gone_api": [
+            (row["sure"] == "yes" or None) if row else False for row in found
+        ],
+        "gone_api": [row["api"] if row else None for row in found],
+        "gone_in": [row["gone"] if row else None for row in found],
+    }
 
 
-def _client_rows(repository: str | None) -> list[dict[str, str]]:
-    """Return what is known of a program; a fork that is listed with its namespace comes first."""
-    parts = repository.split("/") if repository else []
-    clients = _clients()
-    return clients.get("/".join(parts[-2:])) or clients.get("".join(parts[-1:])) or []
-
-
-@cache
-def _clients() -> dict[str, list[dict[str, str]]]:
-    clients: dict[str, list[dict[str, str]]] = {}
-    for row in reference.rows("engine_clients"):
-        clients.setdefault(row["program"], []).append(row)
-    return clients
-
-
-def _may_be(version: tuple[int, ...] | None, row: dict[str, str]) -> bool:
-    """Return whether a tag may name a release of a row; the tag 3.6 names every 3.6.x."""
-    if version is None:
-        return True
-    low = reference.numbers_of(row["from"])
-    high = reference.parse_version(row["below"])
-    after = (*version[:-1], version[-1] + 1)
-    starts_before_end = high is None or _padded(version) < _padded(high)
-    return starts_before_end and _padded(low) < _padded(after)
-
-
-def _padded(version: tuple[int, ...]) -> tuple[int, ...]:
-    return (*version, 0, 0, 0, 0)[:4]
+def _products(workloads: pd.DataFrame) -> list[str | None]:
+    """Return the provider's cluster that each workload runs in, such as amazon-eks."""
+    keys = ("kubelet_text", "provider", "provider_version")
+    nodes = zip(*(_texts(workloads[key]) for key in keys), strict=True)
+    found = [
+        reference.platform_of(
+            reference.Node(kubelet=kubelet, provider=provider, provider_version=version)
+        )
+        for kubelet, provider, version in nodes
+    ]
+    return [platform.product if platform else None for platform in found]
 
 
 def _talks(workloads: pd.DataFrame) -> pd.Series:
@@ -312,7 +220,7 @@ def _talks(workloads: pd.DataFrame) -> pd.Series:
     is made for that.
     """
     is_client = pd.Series(
-        [bool(_client_rows(path)) for path in _texts(workloads["repository"])],
+        [reference.is_engine_client(path) for path in _texts(workloads["repository"])],
         workloads.index,
         dtype=bool,
     )
@@ -376,7 +284,9 @@ def _hosts(inventory: Inventory) -> pd.DataFrame:
             "kernel": [number_of(kernel) for kernel in table["kernel"]],
             "cgroup": table["cgroup_version"].astype("string").str.removeprefix("v"),
             "libseccomp": [number_of(text) for text in table["libseccomp_version"]],
-            "arch": table["arch"],
+            "arch": [reference.arch_of(name) for name in _texts(table["arch"])],
+            "provider": table["provider"],
+            "provider_version": table["provider_version"],
         }
     )
 
@@ -397,7 +307,7 @@ def _without_engine(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
 
 def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return a table with every column of rules, in the types of the rule language."""
-    columns = COLUMNS[name]
+    columns = columns_of(name)
     missing = [column for column in columns if column not in table]
     table = table.assign(**dict.fromkeys(missing, pd.NA)).reset_index(drop=True)
     if "kernel_text" in table:

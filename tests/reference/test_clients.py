@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from assess import reference
+
+
+@pytest.mark.parametrize(
+    ("image", "tag", "running", "target", "sure"),
+    [
+        ("external-dns/external-dns", "v0.8.0", "1.21.4", "1.22", "yes"),
+        ("external-dns/external-dns", "v0.10.1", "1.21.4", "1.22", None),
+        # a tag that may mean either
+        ("library/traefik", "v2", "1.21.4", "1.22", ""),
+        ("library/traefik", "latest", "1.21.4", "1.22", ""),
+        ("library/traefik", "v2.4", "1.21.4", "1.22", "yes"),
+        # the API has gone long ago, or goes later
+        ("library/traefik", "v2.4", "1.22.1", "1.30", None),
+        ("library/traefik", "v2.4", "1.20.1", "1.21", None),
+        # nobody knows what runs
+        ("library/traefik", "v2.4", None, "1.22", "yes"),
+        # a row names the namespace where the program has a common name
+        ("istio/pilot", "1.8.2", "1.21.4", "1.22", "yes"),
+        ("shop/pilot", "1.8.2", "1.21.4", "1.22", None),
+        (None, None, "1.21.4", "1.22", None),
+    ],
+)
+def test_a_client_asks_for_an_api_that_a_target_no_longer_serves(
+    image, tag, running, target, sure
+):
+    row = reference.gone_api(image, tag, running, target)
+    assert (row and row["sure"]) == sure
+
+
+@pytest.mark.parametrize(
+    ("image", "system"),
+    [
+        ("node:14-buster", ("debian", "10")),
+        ("nvidia/cuda:11.4.0-base-ubuntu20.04", ("ubuntu", "20.04")),
+        ("mssql/server:2019-CU12-ubuntu-20.04", ("ubuntu", "20.04")),
+        ("centos/python-36-centos7:latest", ("centos", "7")),
+        ("localhost:5000/base/debian:12", ("debian", "12")),
+        ("python:3.12-alpine3.20", ("alpine-linux", "3.20")),
+        ("debian 12", ("debian", "12")),
+        # a name in the path that is no release of anything
+        ("shop/jammy:1", None),
+        ("shop/cart:3", None),
+        (None, None),
+    ],
+)
+def test_the_name_of_an_image_tells_its_system(image, system):
+    assert reference.base_system(image) == system
+
+
+@pytest.mark.parametrize(
+    ("image", "tag", "lists"),
+    [
+        ("nvidia/cuda", "11.4.0-base-ubuntu20.04", ["developer.download.nvidia.com "]),
+        ("nvidia/cuda", "12.2.0-base-ubuntu22.04", []),
+        ("library/postgres", "11-stretch", ["apt.postgresql.org stretch-pgdg"]),
+        ("library/mysql", "8.0.36-debian", ["repo.mysql.com "]),
+        ("library/mysql", "8.0.36", []),
+        (None, None, []),
+    ],
+)
+def test_an_image_brings_package_lists(image, tag, lists):
+    assert list(reference.base_lists(image, tag)) == lists
+
+
+def test_what_clients_of_a_cluster_ask_for_can_be_read():
+    for row in reference.rows("cluster_clients"):
+        assert re.fullmatch(r"1\.\d+", row["gone"]), row
+        assert row["api"], row
+        ends = [row["from"], row["below"]]
+        assert all(not end or reference.parse_version(end) for end in ends), row
