@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from assess.reference.bases import base_lists as base_lists
 from assess.reference.bases import base_system as base_system
-from assess.reference.bases import named_system as named_system
+from assess.reference.bases import system_in as system_in
 from assess.reference.clients import NEGOTIATES as NEGOTIATES
 from assess.reference.clients import engine_api as engine_api
 from assess.reference.clients import gone_api as gone_api

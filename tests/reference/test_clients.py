@@ -45,9 +45,9 @@ def test_a_client_asks_for_an_api_that_a_target_no_longer_serves(
         ("python:3.12-alpine3.20", ("alpine-linux", "3.20")),
         ("debian 12", ("debian", "12")),
         # a name in the path that is no release of anything
-        ("shop/jammy:1", None),
-        ("shop/cart:3", None),
-        (None, None),
+        ("shop/jammy:1", (None, None)),
+        ("shop/cart:3", (None, None)),
+        (None, (None, None)),
     ],
 )
 def test_the_name_of_an_image_tells_its_system(image, system):

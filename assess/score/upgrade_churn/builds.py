@@ -73,9 +73,9 @@ def _lists(sources: pd.Series) -> list[list[str]]:
 def _system_of(host: str, suite: str) -> str | None:
     """Return the system whose own packages a mirror offers; None for an archive, or another's list."""
     name, _, pocket = suite.partition("-")
-    system = reference.named_system(name)
+    distro, line = reference.system_in(name) or (None, None)
     is_mirror = any(word in host for word in _MIRRORS) and pocket in _POCKETS
-    named = " ".join(system) if system and is_mirror else None
+    named = f"{distro} {line}" if line and is_mirror else None
     return None if _keeps(host, named) else named
 
 

@@ -19,6 +19,8 @@ KUBERNETES = "kubernetes"
 WORLD = "world"  # what happens on a day, whatever runs
 IDLE = ""  # the workload of a host that runs none that is known
 _GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
+_OF_ENGINE = ["host_id", "version", "engine_text", "kubelet_text", "logging_driver"]
+_OF_ENGINE += ["seccomp", "daemon_flags", "kubelet_flags"]
 IDS = ["service_id", "workload_id", "host_id"]
 
 
@@ -151,9 +153,9 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         registry_domain=domain,
         tag_version=_versions_of(table["tag"]),
         is_build=table["source_kind"].eq(BUILD),
-        base_os=[" ".join(base) if base else None for base in bases],
-        base_distro=[base[0] if base else None for base in bases],
-        base_version=[number_of(base[1]) if base else np.nan for base in bases],
+        base_os=[f"{distro} {line}" if line else None for distro, line in bases],
+        base_distro=[distro for distro, _ in bases],
+        base_version=[number_of(line) for _, line in bases],
         client_api=client_apis(table),
     )
     return table.assign(talks=_talks(table))
@@ -164,7 +166,7 @@ def _versions_of(tags: pd.Series) -> list[float]:
     return [number_of(".".join(map(str, v))) if v else np.nan for v in versions]
 
 
-def _bases(workloads: pd.DataFrame) -> list[tuple[str, str] | None]:
+def _bases(workloads: pd.DataFrame) -> list[tuple[str | None, str | None]]:
     """Return the system that each image is built on, as far as its base names one."""
     image = workloads["repository"].astype("string") + ":" + workloads["tag"]
     # what declares no base but is a system itself is its own base
@@ -243,25 +245,8 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
     table = table.drop_duplicates("host_id")
     docker = target if product == reference.ENGINE else None
     runs = [reference.driver_runs(d, docker) for d in _texts(table["storage_driver"])]
-    columns = [
-        "host_id",
-        "runtime",
-        "version",
-        "engine_text",
-        "kubelet_text",
-        "storage_driver",
-        "backing_fs",
-        "d_type",
-        "live_restore",
-        "cgroup_driver",
-        "rootless",
-        "logging_driver",
-        "seccomp",
-        "daemon_flags",
-        "kubelet_flags",
-        "network_backend",
-    ]
-    kept = table[columns].astype({"runtime": "string"})
+    asked = [name for name in columns_of("workloads") if name in table]
+    kept = table[[*asked, *_OF_ENGINE]].astype({"runtime": "string"})
     return kept.assign(
         driver_runs=pd.array(runs, dtype="boolean"),
         engine=[number_of(v) for v in kept["engine_text"]],
@@ -316,11 +301,10 @@ def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _kernel_runs(table: pd.DataFrame) -> pd.Series:
-    pairs = list(zip(_texts(table["kernel_text"]), _texts(table["docker"]), strict=True))
-    known = {
-        pair: reference.kernel_runs(*pair) if pair[1] else None for pair in set(pairs)
-    }
-    return pd.Series([known[pair] for pair in pairs], table.index, dtype="boolean")
+    pairs = zip(_texts(table["kernel_text"]), _texts(table["docker"]), strict=True)
+    known = cache(reference.kernel_runs)
+    runs = [known(*pair) if pair[1] else None for pair in pairs]
+    return pd.Series(runs, table.index, dtype="boolean")
 
 
 def _texts(cells: pd.Series) -> Iterable[str | None]:
