@@ -162,12 +162,12 @@ BUDGETS = {
     "sources/usage": 400,
     "sources/vms": 540,
     "score": 450,  # results open figures and the explorer
-    "score/backtest": 330,
-    "score/blast_radius": 2760,
+    "score/backtest": 325,
+    "score/blast_radius": 2835,
     "score/claims": 800,
     "score/evidence": 790,
-    "score/experiments": 420,
-    "score/incidents": 600,
+    "score/experiments": 405,
+    "score/incidents": 545,
     "score/readiness": 540,
     "score/validation": 860,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1740,  # builds and flags are asked too

@@ -19,6 +19,7 @@ from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure
+from assess.score.blast_radius.one_failure import Unexplained
 from assess.score.blast_radius.topology import Topology
 
 ROUNDS = 6  # of sharing failures among the edges that can have caused them
@@ -347,10 +348,7 @@ def _floor(evidence: Evidence, kept: Booleans, strength: float) -> Floats:
     return np.asarray((k + strength * fleet) / (n + strength))
 
 
-def _history(
-    evidence: Evidence,
-    kept: Booleans,
-) -> dict[tuple[str, str], list[Failure]]:
+def _history(evidence: Evidence, kept: Booleans) -> dict[tuple[str, str], list[Failure]]:
     """Return the failures that are kept, by the element that failed."""
     history: dict[tuple[str, str], list[Failure]] = {}
     for position in np.flatnonzero(kept).tolist():
@@ -379,10 +377,7 @@ def at_fault(learned: Learned, fault: str) -> Floats:
 
 
 def with_history(
-    learned: Learned,
-    failure: Failure,
-    p: Floats,
-    strength: float,
+    learned: Learned, failure: Failure, p: Floats, strength: float
 ) -> Floats:
     """Add to the chances by edges what falls without them, and the history of the element.
 
@@ -419,20 +414,28 @@ def learns(policy: Policy, failures: list[Failure]) -> bool:
     return policy["blast_radius"]["learned_edges"] != "off" and bool(failures)
 
 
-def learned_edges(
-    policy: Policy,
-    topology: Topology,
-    failures: list[Failure],
-) -> pd.DataFrame:
+def unexplained(policy: Policy, evidence: Evidence) -> Unexplained | None:
+    """Return what falls besides in one failure; None where no failure was observed."""
+    if not evidence.failures:
+        return None
+    every = np.ones(len(evidence.failures), bool)
+    strength = float(policy["blast_radius"]["floor_strength"])
+    floor = _floor(evidence, every, strength)
+    weight = evidence.topology.weight[: len(floor)]
+    return Unexplained.of(floor, weight, policy.seed)
+
+
+def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
     """Return by edge what failures teach; without a row where edges are not learned.
 
     Columns ``src, dst, kinds, prior, tries_n, falls_n`` and ``lo, point, hi`` [0-1]. ``falls_n`` is
     the expected number of failures that the edge caused.
     """
-    if not learns(policy, failures):
+    topology = evidence.topology
+    if not learns(policy, evidence.failures):
         return topology.edges.iloc[:0]
-    evidence = Evidence.of(topology, failures)
-    known = fit(evidence, np.ones(len(failures), bool), policy["blast_radius"])
+    every = np.ones(len(evidence.failures), bool)
+    known = fit(evidence, every, policy["blast_radius"])
     lo, hi = known.interval(float(policy["simulation"]["level"]))
     table = topology.edges[["src", "dst", "kinds"]]
     return table.assign(
