@@ -28,13 +28,12 @@ def engine_api(repository: str | None, tag: str | None) -> float | None:
     return None if api == "unknown" else float(api.partition(".")[2])
 
 
-@lru_cache(maxsize=4096)
 def gone_api(
     repository: str | None, tag: str | None, running: str | None, target: str
-) -> Row | None:
-    """Return the first API that a client of the cluster asks for and a target no longer serves.
+) -> tuple[bool | None, str, str]:
+    """Return whether a client of the cluster asks for what a target no longer serves, what and since.
 
-    ``sure`` is empty where the tag may mean a version that asks for another one.
+    None where the tag may mean a version that asks for something else.
     """
     here = numbers_of(running or "")[:2]
     there = numbers_of(target)[:2]
@@ -42,9 +41,9 @@ def gone_api(
     for row in program_rows("cluster_clients", repository):
         is_ahead = here < numbers_of(row["gone"]) <= there
         if is_ahead and _may_be(version, row):
-            sure = "yes" if is_older(version, row["below"]) else ""
-            return row | {"sure": sure}
-    return None
+            is_sure = is_older(version, row["below"]) or None
+            return is_sure, row["api"], row["gone"]
+    return False, "", ""
 
 
 def is_engine_client(repository: str | None) -> bool:

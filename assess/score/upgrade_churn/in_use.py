@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,7 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
     table["is_confined"] = ~(table["privileged"].eq(True) | table["seccomp"].eq(False))
     table["is_confined"] = table["is_confined"].fillna(value=True)
     if product == KUBERNETES:
-        table = table.assign(**_gone_apis(table, target))
-        table["cluster_product"] = _products(table)
+        table = _asking_cluster(table, target)
     table["tolerates_cgroup_v1"] = flags.has_setting(
         table["kubelet_flags"], "failCgroupV1=false"
     )
@@ -139,19 +138,18 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
     path = table["repository"].astype("string")
     domain = table["registry"].astype("string").str.split(".").str[-2:].str.join(".")
-    bases = _bases(table)
-    program = path.str.rsplit("/", n=1).str[-1]
-    namespace = (
-        path.str.rsplit("/", n=1).str[0].mask(~path.str.contains("/").fillna(value=False))
-    )
+    # what declares no base but is a system itself is its own base
+    table["base"] = table["base"].fillna(path + ":" + table["tag"])
+    bases = _each(reference.base_system, table, "base")
+    parts = path.str.rpartition("/")
     # an image without a tag, or with a digest alone, counts as latest
     tag = table["tag"].mask(table["tag"].isna() & path.notna(), "latest")
     table = table.assign(
         tag=tag,
-        program=program,
-        image_namespace=namespace,
+        program=parts[2],
+        image_namespace=parts[0].mask(parts[0] == ""),
         registry_domain=domain,
-        tag_version=_versions_of(table["tag"]),
+        tag_version=_each(_version_in, table, "tag"),
         is_build=table["source_kind"].eq(BUILD),
         base_os=[f"{distro} {line}" if line else None for distro, line in bases],
         base_distro=[distro for distro, _ in bases],
@@ -161,17 +159,9 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     return table.assign(talks=_talks(table))
 
 
-def _versions_of(tags: pd.Series) -> list[float]:
-    versions = [reference.tag_version(tag) for tag in _texts(tags)]
-    return [number_of(".".join(map(str, v))) if v else np.nan for v in versions]
-
-
-def _bases(workloads: pd.DataFrame) -> list[tuple[str | None, str | None]]:
-    """Return the system that each image is built on, as far as its base names one."""
-    image = workloads["repository"].astype("string") + ":" + workloads["tag"]
-    # what declares no base but is a system itself is its own base
-    bases = _texts(workloads["base"].fillna(image))
-    return [reference.base_system(text) for text in bases]
+def _version_in(tag: str | None) -> float:
+    version = reference.tag_version(tag)
+    return number_of(".".join(map(str, version))) if version else np.nan
 
 
 def client_apis(workloads: pd.DataFrame) -> pd.Series:
@@ -179,40 +169,22 @@ def client_apis(workloads: pd.DataFrame) -> pd.Series:
 
     What the engine saw counts first, else the program and its tag in `engine_clients`.
     """
-    seen = (
-        workloads["client_api_version"].astype("string").str.extract(r"(?:1\.)?(\d+)$")[0]
-    )
+    seen = workloads["client_api_version"].astype("string")
+    seen = seen.str.extract(r"(?:1\.)?(\d+)$")[0]
     seen = pd.to_numeric(seen, errors="coerce").astype(float)
-    pairs = zip(_texts(workloads["repository"]), _texts(workloads["tag"]), strict=True)
-    known = [reference.engine_api(*pair) for pair in pairs]
-    return seen.fillna(pd.Series(known, workloads.index, dtype=float))
+    known = _each(reference.engine_api, workloads, "repository", "tag")
+    return seen.fillna(known.astype(float))
 
 
-def _gone_apis(workloads: pd.DataFrame, target: str) -> dict[str, list[Any]]:
-    """Return what each client of the cluster asks for that a target no longer serves."""
-    keys = ("repository", "tag", "version")
-    images = zip(*(_texts(workloads[key]) for key in keys), strict=True)
-    found = [reference.gone_api(*image, target) for image in images]
-    return {
-        "asks_gone_api": [
-            (row["sure"] == "yes" or None) if row else False for row in found
-        ],
-        "gone_api": [row["api"] if row else None for row in found],
-        "gone_in": [row["gone"] if row else None for row in found],
-    }
-
-
-def _products(workloads: pd.DataFrame) -> list[str | None]:
-    """Return the provider's cluster that each workload runs in, such as amazon-eks."""
-    keys = ("kubelet_text", "provider", "provider_version")
-    nodes = zip(*(_texts(workloads[key]) for key in keys), strict=True)
-    found = [
-        reference.platform_of(
-            reference.Node(kubelet=kubelet, provider=provider, provider_version=version)
-        )
-        for kubelet, provider, version in nodes
-    ]
-    return [platform.product if platform else None for platform in found]
+def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
+    """Add what each client of a cluster asks for in vain at a target, and whose cluster it is."""
+    asked = partial(reference.gone_api, target=target)
+    found = _each(asked, workloads, "repository", "tag", "version")
+    columns = ["asks_gone_api", "gone_api", "gone_in"]
+    gone = pd.DataFrame(found.tolist(), workloads.index, columns)
+    place = ["kubelet_text", "provider", "provider_version"]
+    product = _each(reference.cluster_product, workloads, *place)
+    return workloads.join(gone).assign(cluster_product=product)
 
 
 def _talks(workloads: pd.DataFrame) -> pd.Series:
@@ -221,11 +193,7 @@ def _talks(workloads: pd.DataFrame) -> pd.Series:
     One without the socket does not. Where nobody looked at its mounts, it may if it is a program that
     is made for that.
     """
-    is_client = pd.Series(
-        [reference.is_engine_client(path) for path in _texts(workloads["repository"])],
-        workloads.index,
-        dtype=bool,
-    )
+    is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)
     socket = workloads["docker_sock_mounted"].astype("boolean")
     return socket.mask(socket.isna() & ~is_client, other=False)
 
@@ -244,21 +212,22 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
         table = table[table["runtime"].eq(product)]
     table = table.drop_duplicates("host_id")
     docker = target if product == reference.ENGINE else None
-    runs = [reference.driver_runs(d, docker) for d in _texts(table["storage_driver"])]
+    runs = _each(
+        partial(reference.driver_runs, engine_version=docker), table, "storage_driver"
+    )
     asked = [name for name in columns_of("workloads") if name in table]
     kept = table[[*asked, *_OF_ENGINE]].astype({"runtime": "string"})
     return kept.assign(
-        driver_runs=pd.array(runs, dtype="boolean"),
-        engine=[number_of(v) for v in kept["engine_text"]],
-        kubelet=[number_of(v) for v in kept["kubelet_text"]],
+        driver_runs=runs.astype("boolean"),
+        engine=_each(number_of, table, "engine_text"),
+        kubelet=_each(number_of, table, "kubelet_text"),
         docker=docker,
     )
 
 
 def _hosts(inventory: Inventory) -> pd.DataFrame:
     table = inventory["hosts"]
-    pairs = zip(_texts(table["os_name"]), _texts(table["os_version"]), strict=True)
-    systems = [_system(*pair) for pair in pairs]
+    systems = _each(_system, table, "os_name", "os_version")
     return pd.DataFrame(
         {
             "host_id": table["host_id"],
@@ -266,10 +235,10 @@ def _hosts(inventory: Inventory) -> pd.DataFrame:
             "distro": [distro for distro, _ in systems],
             "os_family": table["os_family"],
             "kernel_text": table["kernel"],
-            "kernel": [number_of(kernel) for kernel in table["kernel"]],
+            "kernel": _each(number_of, table, "kernel"),
             "cgroup": table["cgroup_version"].astype("string").str.removeprefix("v"),
-            "libseccomp": [number_of(text) for text in table["libseccomp_version"]],
-            "arch": [reference.arch_of(name) for name in _texts(table["arch"])],
+            "libseccomp": _each(number_of, table, "libseccomp_version"),
+            "arch": _each(reference.arch_of, table, "arch"),
             "provider": table["provider"],
             "provider_version": table["provider_version"],
         }
@@ -296,16 +265,21 @@ def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
     missing = [column for column in columns if column not in table]
     table = table.assign(**dict.fromkeys(missing, pd.NA)).reset_index(drop=True)
     if "kernel_text" in table:
-        table["kernel_runs"] = _kernel_runs(table)
+        table["kernel_runs"] = _each(_kernel_runs, table, "kernel_text", "docker")
     return table.astype({column: DTYPES[kind] for column, kind in columns.items()})
 
 
-def _kernel_runs(table: pd.DataFrame) -> pd.Series:
-    pairs = zip(_texts(table["kernel_text"]), _texts(table["docker"]), strict=True)
-    known = cache(reference.kernel_runs)
-    runs = [known(*pair) if pair[1] else None for pair in pairs]
-    return pd.Series(runs, table.index, dtype="boolean")
+def _kernel_runs(kernel: str | None, engine: str | None) -> bool | None:
+    return reference.kernel_runs(kernel, engine) if engine else None
 
 
-def _texts(cells: pd.Series) -> Iterable[str | None]:
-    return [cell if isinstance(cell, str) else None for cell in cells]
+def _each(function: Callable[..., Any], table: pd.DataFrame, *columns: str) -> pd.Series:
+    """Return what a function says of the texts of each row, each combination asked once."""
+    known = cache(function)
+    texts = [[_text(cell) for cell in table[column]] for column in columns]
+    found = [known(*row) for row in zip(*texts, strict=True)]
+    return pd.Series(found, table.index, dtype=object)
+
+
+def _text(cell: object) -> str | None:
+    return cell if isinstance(cell, str) else None

@@ -28,7 +28,6 @@ from assess.sources.connections.observed import (
     Views,
 )
 from assess.sources.connections.sockets import ANY, MAX_PORT, plain
-from assess.sources.csv_records import rows
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError
 
@@ -44,10 +43,36 @@ _NONE, _OUTSIDE, _OURS = range(3)  # whose an address is
 _PARTS = 16  # tables by caller, so that one of them is added up at a time
 _GROWTH = 2  # adding up waits until there are so many times the rows that were left
 # version 2, which has no header where CloudWatch exports it
-_FIELDS = rows("connections/flow_fields")
-_DEFAULT = [row["field"] for row in _FIELDS if row["default"]]
-_NEEDED = [row["field"] for row in _FIELDS if row["read"] == "needed"]
-_USED = [row["field"] for row in _FIELDS if row["read"]]
+_DEFAULT = (
+    "version",
+    "account_id",
+    "interface_id",
+    "srcaddr",
+    "dstaddr",
+    "srcport",
+    "dstport",
+    "protocol",
+    "packets",
+    "bytes",
+    "start",
+    "end",
+    "action",
+    "log_status",
+)
+_NEEDED = ("srcaddr", "dstaddr", "srcport", "dstport")
+_USED = (
+    *_NEEDED,
+    "interface_id",
+    "protocol",
+    "start",
+    "end",
+    "action",
+    "log_status",
+    "tcp_flags",
+    "flow_direction",
+    "pkt_srcaddr",
+    "pkt_dstaddr",
+)
 _PROTOCOLS = {6: "tcp", 17: "udp"}
 _SYN = 2
 _SYN_ACK = 18
@@ -80,7 +105,7 @@ def columns_of(file: Path) -> list[str]:
             first = stream.read(_HEAD).partition(b"\n")[0]
         names = first.decode("ascii", errors="replace").replace('"', "").split()
         if len(names) == len(_DEFAULT) and names[0] == "2":
-            return _DEFAULT.copy()
+            return list(_DEFAULT)
     return [name.replace("-", "_").lower() for name in names]
 
 

@@ -12,7 +12,6 @@ from assess.sources.connections.fleet import Fleet
 from assess.sources.connections.flows import Flows, is_flow_log
 from assess.sources.connections.observed import Observed, Ranks
 from assess.sources.connections.sockets import Sample, is_listing, read_tables, read_text
-from assess.sources.csv_records import rows
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     DumpError,
@@ -25,9 +24,26 @@ from assess.sources.dumps import read_text as read_dump
 from assess.sources.listing import lose
 from assess.sources.values import dicts, integer, moment, text
 
-_WORDS = rows("connections/file_words")  # of the names of dumps
-_ENDINGS = [row["word"] for row in _WORDS if row["kind"] == "ending"]
-_TOOLS = [row["word"] for row in _WORDS if row["kind"] == "tool"]
+_ENDINGS = (
+    ".txt",
+    ".log",
+    ".out",
+    ".json",
+    ".jsonl",
+    ".ndjson",
+    ".ss",
+    ".netstat",
+    ".lsof",
+)
+_TOOLS = (
+    "process_open_sockets",
+    "listening_ports",
+    "connections",
+    "netstat",
+    "sockets",
+    "lsof",
+    "ss",
+)
 _STAMP = re.compile(
     r"[-_.@]?(20\d\d)-?(\d\d)-?(\d\d)(?:[T_-]?(\d\d)[:-]?(\d\d)(?:[:-]?\d\d)?)?Z?$"
 )
