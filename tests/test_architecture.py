@@ -173,8 +173,8 @@ BUDGETS = {
     "score/upgrade_churn": 1740,  # builds and flags are asked too
     "score/targets": 750,
     "score/what_next": 1400,
-    "figures": 1400,
-    "report": 2540,  # a first screen, records as pages, how predictions held
+    "figures": 1350,
+    "report": 2590,  # a first screen, records as pages, how predictions held
     "report/explorer": 480,
     "cli": 2070,
     "notebooks": 500,

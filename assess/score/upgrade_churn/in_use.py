@@ -129,6 +129,7 @@ def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
     return _typed(builds.packages_of(workloads), "packages")
 
 
+@lru_cache(maxsize=1)  # the same for every product
 def _running(inventory: Inventory) -> pd.DataFrame:
     table = inventory["workloads"]
     table = table[~table["state"].isin(_GONE)]

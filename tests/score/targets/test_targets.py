@@ -329,7 +329,7 @@ def test_the_decision_record_offers_the_targets(policy):
     text = decision_record("legacy-admin", scores)
     assert "Move it to" in text
     assert "hours of upgrades per year" in text
-    assert "cost per month unknown" in text
+    assert "Not known: cost (sizes, or prices in the policy)" in text
 
 
 def test_an_empty_fleet_has_no_rows(policy):
