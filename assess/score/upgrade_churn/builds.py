@@ -14,8 +14,20 @@ NOTHING = "none"  # the build was read, and fetches nothing
 UNREAD = "unknown"  # a list of sources that nobody read
 _MIRRORS = ("debian", "ubuntu", "mirror", "ftp")  # in the names of hosts
 Row = dict[str, Any]
-_FOUND = ("package_host", "package_suite", "package_os", "reads", "from_base")
-_KEPT = ["service_id", "workload_id", "host_id", "base_os", "repository"]
+_FOUND = (
+    "package_host",
+    "package_suite",
+    "package_os",
+    "reads",
+    "from_base",
+)
+_KEPT = [
+    "service_id",
+    "workload_id",
+    "host_id",
+    "base_os",
+    "repository",
+]
 
 
 def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,16 @@ KUBERNETES = "kubernetes"
 WORLD = "world"  # what happens on a day, whatever runs
 IDLE = ""  # the workload of a host that runs none that is known
 _GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
-_OF_ENGINE = ["host_id", "version", "engine_text", "kubelet_text", "logging_driver"]
-_OF_ENGINE += ["seccomp", "daemon_flags", "kubelet_flags"]
+_OF_ENGINE = (  # beside what rules ask for
+    "host_id",
+    "version",
+    "engine_text",
+    "kubelet_text",
+    "logging_driver",
+    "seccomp",
+    "daemon_flags",
+    "kubelet_flags",
+)
 IDS = ["service_id", "workload_id", "host_id"]
 
 
