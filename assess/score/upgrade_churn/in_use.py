@@ -150,13 +150,13 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     # what declares no base but is a system itself is its own base
     table["base"] = table["base"].fillna(path + ":" + table["tag"])
     bases = _each(reference.base_system, table, "base")
-    parts = path.str.rpartition("/")
+    parts = path.str.extract(r"^(?:(.*)/)?([^/]*)$")
     # an image without a tag, or with a digest alone, counts as latest
     tag = table["tag"].mask(table["tag"].isna() & path.notna(), "latest")
     table = table.assign(
         tag=tag,
-        program=parts[2],
-        image_namespace=parts[0].mask(parts[0] == ""),
+        program=parts[1],
+        image_namespace=parts[0],
         registry_domain=domain,
         tag_version=_each(_version_in, table, "tag"),
         is_build=table["source_kind"].eq(BUILD),

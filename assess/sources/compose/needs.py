@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from assess.frames import EXTERNAL
 from assess.sources.base import Name, Row
@@ -157,7 +156,7 @@ def _declared(
     project: Project, src: Name, service: Service, siblings: Siblings
 ) -> Iterator[Row]:
     """Return what a service links to, and whose namespaces it lives in."""
-    basis: dict[str, Any] = {"address_basis": "config"}
+    basis: Row = {"address_basis": "config"}
     for link in service.get("links", []):
         callee = _callee(project, link.partition(":")[0], siblings)
         yield declared_call(src, callee, EVIDENCE, **basis)
