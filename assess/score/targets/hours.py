@@ -27,7 +27,11 @@ class Past(NamedTuple):
     failure: Interval
 
 
-def past_of(inventory: Inventory, policy: Policy, history: History) -> Past:
+def past_of(
+    inventory: Inventory,
+    policy: Policy,
+    history: History,
+) -> Past:
     """Return the past of a fleet; an engine that nobody watched may move as often as any."""
     rates = pace.own_rates(inventory, policy, history)
     fastest = max((rate.hi for rate in rates.values()), default=np.inf)
@@ -37,7 +41,11 @@ def past_of(inventory: Inventory, policy: Policy, history: History) -> Past:
     return Past(Interval(0.0, 0.0, fastest), chance)
 
 
-def host_rate(target: Row, policy: Policy, own: Interval) -> Interval:
+def host_rate(
+    target: Row,
+    policy: Policy,
+    own: Interval,
+) -> Interval:
     """Return how often a year the hosts of a target are upgraded by us."""
     settings = policy["churn"]
     since = str(settings["forced_since"])
