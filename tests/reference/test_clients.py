@@ -79,6 +79,8 @@ def test_what_clients_of_a_cluster_ask_for_can_be_read():
 
 
 def test_feature_gates_that_are_gone_reach_the_newest_lines():
-    last = [reference.parse_version(row["last"]) for row in reference.rows("feature_gates")]
+    last = [
+        reference.parse_version(row["last"]) for row in reference.rows("feature_gates")
+    ]
     assert all(last)
     assert max(last) >= (1, 34)
