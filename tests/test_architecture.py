@@ -130,7 +130,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 BUDGETS = {
     "core": 2040,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
-    "reference": 1200,
+    "reference": 1260,  # programs and bases of images among the look-ups
     "sources": 2460,
     "sources/aws": 495,
     "sources/answers": 1250,
@@ -138,7 +138,7 @@ BUDGETS = {
     "sources/builds": 420,
     "sources/compose": 838,
     "sources/deploys": 450,
-    "sources/docker": 1560,
+    "sources/docker": 1580,
     "sources/edges": 622,
     "sources/ec2": 415,
     "sources/ecr": 620,
@@ -149,7 +149,7 @@ BUDGETS = {
     "sources/incidents": 1250,
     "sources/joining": 1010,
     "sources/kubernetes": 1750,
-    "sources/managed": 900,
+    "sources/managed": 880,
     "sources/marathon": 590,
     "sources/nomad": 600,
     "sources/registry": 705,

@@ -14,7 +14,6 @@ from assess.policy.policy import Policy
 from assess.score.incidents.rates import Interval
 from assess.score.targets.place import calendars, is_provided, system_of
 from assess.score.upgrade_churn import pace
-from assess.score.upgrade_churn.end_of_life import base_system
 from assess.score.upgrade_churn.history import History
 
 ENDS = ("", "_lo", "_hi")
@@ -86,7 +85,7 @@ def upgrade_hours(
     by_system: dict[tuple[Any, ...], np.ndarray] = {}
     rows = []
     for service in services:
-        systems = tuple(base_system(base) for base in bases.get(service, ()))
+        systems = tuple(reference.base_system(base) for base in bases.get(service, ()))
         if systems not in by_system:
             known = systems or ((None, None),)
             rate = pace.fastest(*(pace.system_rate(*system, since) for system in known))
