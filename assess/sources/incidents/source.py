@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from assess.policy.policy import load_policy
 from assess.reading import MAX_TABLE_BYTES, refuse_many
-from assess.sources.base import Batch, Call, Row, Source, format_problems
+from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems
 from assess.sources.csv_records import read_records
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
@@ -52,10 +52,7 @@ WINDOW = timedelta(days=180)  # default window of a live request
 class _Search:
     """The parsed options of a ``[[source]]`` table, and where its incidents go."""
 
-    options: Row
-    base: Path
-    deadline: Deadline
-    batch: Batch
+    asked: Asked
     vocabulary: Vocabulary
     since: datetime | None
     until: datetime | None
@@ -63,7 +60,7 @@ class _Search:
     @property
     def kind(self) -> str:
         """Format of the export: csv, or the name of a tool."""
-        return str(self.options.get("format", "csv"))
+        return str(self.asked.options.get("format", "csv"))
 
     def contains(self, row: Row) -> bool:
         """Return whether an incident opened in the window."""
@@ -127,7 +124,7 @@ class IncidentsSource(Source):
         pages: int | None = None,
     ) -> Batch:
         """Read incidents from files and directories, or so many pages from the API."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
         vocabulary = default_vocabulary()
         if path := options.get("policy"):
             failed = Batch()
@@ -137,12 +134,12 @@ class IncidentsSource(Source):
                 return failed
         since = _moment(options.get("since"))
         until = _moment(options.get("until"))
-        search = _Search(options, base, deadline, batch, vocabulary, since, until)
+        search = _Search(asked, vocabulary, since, until)
         if "endpoint" in options:
             _ask(search, pages)
         else:
             _read(search)
-        return batch
+        return asked.batch
 
     def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the files, or the first page of the API."""
@@ -152,9 +149,7 @@ class IncidentsSource(Source):
 def _read(search: _Search) -> None:
     """Read CSV and JSON files; JSON incidents need the service names of all files first."""
     suffixes = (".csv",) if search.kind == "csv" else (*JSON_SUFFIXES, ".csv")
-    dumps = each_dump(
-        search.options, search.base, search.deadline, search.batch, suffixes
-    )
+    dumps = each_dump(search.asked, suffixes)
     payloads: list[tuple[Call, list[Any]]] = []
     for file, call in dumps:
         with call:
@@ -178,8 +173,10 @@ def _read_csv(search: _Search, file: Path, call: Call) -> None:
     if not {*opened, *HEADERS["changed_at"]} & set(header):
         raise ValueError(f"no column holds the time; {wanted}")
     # Only exports for people have local times.
-    orders = orders_of(cells, search.options.get("date_order"))
-    reader = Reader(search.vocabulary, _zone(search.options.get("timezone")), orders)
+    orders = orders_of(cells, search.asked.options.get("date_order"))
+    reader = Reader(
+        search.vocabulary, _zone(search.asked.options.get("timezone")), orders
+    )
     folded = fold(cells, reader.moment)
     if not set(opened) & set(header) and folded == cells:
         raise ValueError(f"no column holds the time of opening; {wanted}")
@@ -192,24 +189,23 @@ def _ask(search: _Search, pages: int | None) -> None:
     until = search.until or datetime.now(UTC)
     since = search.since or until - WINDOW
     search = replace(search, since=since, until=until)
-    scope = strip_credentials(str(search.options["endpoint"]))
-    where = (search.options, search.base, search.deadline, tool.token)
+    scope = strip_credentials(str(search.asked.options["endpoint"]))
     services: list[Row] = []
     if tool.get_services is not None and pages is None:
         with (
-            search.batch.call(scope, "services") as call,
-            open_web(*where, call=call) as web,
+            search.asked.batch.call(scope, "services") as call,
+            open_web(search.asked, tool.token, call=call) as web,
         ):
             for page in tool.get_services(
-                Request(web, since, until, search.options, call)
+                Request(web, since, until, search.asked.options, call)
             ):
                 services += call.take(page)
     with (
-        search.batch.call(scope, "incidents") as call,
-        open_web(*where, call=call) as web,
+        search.asked.batch.call(scope, "incidents") as call,
+        open_web(search.asked, tool.token, call=call) as web,
     ):
         incidents: list[Row] = []
-        request = Request(web, since, until, search.options, call)
+        request = Request(web, since, until, search.asked.options, call)
         try:
             for page in islice(tool.get(request), pages):
                 incidents += page
@@ -233,8 +229,8 @@ def _take(search: _Search, values: list[Any], names: Names, call: Call) -> None:
     if search.kind == PAGERDUTY:
         edges = to_dependencies(values, names, lost)
         changes = to_activities(values, names, lost)
-        search.batch.add("dependencies", *edges)
-        search.batch.add("activities", *changes)
+        search.asked.batch.add("dependencies", *edges)
+        search.asked.batch.add("activities", *changes)
         others_n += len(edges) + len(changes)
     lose(call, lost)
     is_open = call.is_open
@@ -260,7 +256,7 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
     every = join_rows(incident for incident in made if incident is not None)
     incidents = [incident for incident in every if search.contains(incident)]
     mark_timers(incidents, reader.lags, search.vocabulary.timers)
-    search.batch.add("incidents", *call.take(incidents))
+    search.asked.batch.add("incidents", *call.take(incidents))
     free_text = [cells.get(name) for cells, _ in records for name in HEADERS["free_text"]]
     call.count(
         unmapped_n=reader.unmapped + len(reader.lost),

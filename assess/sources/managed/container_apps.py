@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from assess.sources.base import Name, Row
+from assess.sources.base import Lists, Name, Row
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.kubernetes.pods import quantity
@@ -58,7 +58,7 @@ def _region(item: Row) -> str:
 def to_apps(lists: Found) -> list[App]:
     """Read all apps, jobs and groups."""
     environments = {identity(e): _own(e) for e in lists.get("environments", ())}
-    revisions: dict[str, list[Row]] = defaultdict(list)
+    revisions: Lists = defaultdict(list)
     for revision in lists.get("revisions", ()):
         above = text(revision, "id").lower().partition("/revisions/")[0]
         revisions[above].append(_own(revision))
