@@ -327,7 +327,7 @@ def is_texts(value: Any) -> bool:
 _IS_FORM: dict[str, Callable[[Any], bool]] = {
     "a text": lambda value: isinstance(value, str),
     "a list of texts": is_texts,
-    "a text or a list of texts": lambda value: isinstance(value, str) or is_texts(value),
+    "a text or a list of texts": lambda value: is_texts(value) or is_texts([value]),
     "true or false": lambda value: isinstance(value, bool),
 }
 

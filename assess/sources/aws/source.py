@@ -11,7 +11,7 @@ from threading import Semaphore, Thread
 from typing import Any
 
 from assess.sources.aws.place import DumpPlace, LivePlace, Login, Place, failure_of
-from assess.sources.base import Asked, Batch, Name, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Name, Row, Source, option_problems, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, find_files
 from assess.sources.failure import failure
@@ -70,20 +70,11 @@ class AwsSource(Source):
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         live = [n for n in ("profile", "regions", "endpoint_url") if n in options]
-        problems = []
+        problems = option_problems(self, options)
         if "path" in options and not paths_of(options):
             problems.append("path names no file or directory")
         if "path" in options and live:
             problems.append(f"path and {' and '.join(live)} exclude each other")
-        hints = {
-            "profile": "profile is a name, or a list of names",
-            "regions": "regions is a region, a list of them, or 'all'",
-        }
-        for option, hint in hints.items():
-            words = _words(options.get(option))
-            is_sound = words and all(isinstance(word, str) and word for word in words)
-            if option in options and not is_sound:
-                problems.append(hint)
         if not str(options.get("endpoint_url", "http")).startswith("http"):
             problems.append("endpoint_url is an address")
         return problems

@@ -30,13 +30,6 @@ class EcrSource(AwsSource):
     options = (*OPTIONS, "manifests")
     fills = ("images",)
 
-    def check(self, options: Row) -> list[str]:
-        """List what is wrong with the options."""
-        problems = super().check(options)
-        if not isinstance(options.get("manifests", True), bool):
-            problems.append("manifests is true or false")
-        return problems
-
     def read(self, place: Place) -> None:
         """Read one region of one account."""
         rows, unmapped_n = to_images(get_all(place))

@@ -48,11 +48,10 @@ FORMATS = ("csv", *TOOLS)
 WINDOW = timedelta(days=180)  # default window of a live request
 
 
-@dataclass(frozen=True)
-class _Search:
+@dataclass(kw_only=True)
+class _Search(Asked):
     """The parsed options of a ``[[source]]`` table, and where its incidents go."""
 
-    asked: Asked
     vocabulary: Vocabulary
     since: datetime | None
     until: datetime | None
@@ -60,7 +59,7 @@ class _Search:
     @property
     def kind(self) -> str:
         """Format of the export: csv, or the name of a tool."""
-        return str(self.asked.options.get("format", "csv"))
+        return str(self.options.get("format", "csv"))
 
     def contains(self, row: Row) -> bool:
         """Return whether an incident opened in the window."""
@@ -124,7 +123,6 @@ class IncidentsSource(Source):
         pages: int | None = None,
     ) -> Batch:
         """Read incidents from files and directories, or so many pages from the API."""
-        asked = Asked(options, base, deadline)
         vocabulary = default_vocabulary()
         if path := options.get("policy"):
             failed = Batch()
@@ -132,14 +130,19 @@ class IncidentsSource(Source):
                 vocabulary = vocabulary_of(load_policy(base / path))
             if call.failed:
                 return failed
-        since = _moment(options.get("since"))
-        until = _moment(options.get("until"))
-        search = _Search(asked, vocabulary, since, until)
+        search = _Search(
+            options,
+            base,
+            deadline,
+            vocabulary=vocabulary,
+            since=_moment(options.get("since")),
+            until=_moment(options.get("until")),
+        )
         if "endpoint" in options:
             _ask(search, pages)
         else:
             _read(search)
-        return asked.batch
+        return search.batch
 
     def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the files, or the first page of the API."""
@@ -149,7 +152,7 @@ class IncidentsSource(Source):
 def _read(search: _Search) -> None:
     """Read CSV and JSON files; JSON incidents need the service names of all files first."""
     suffixes = (".csv",) if search.kind == "csv" else (*JSON_SUFFIXES, ".csv")
-    dumps = each_dump(search.asked, suffixes)
+    dumps = each_dump(search, suffixes)
     payloads: list[tuple[Call, list[Any]]] = []
     for file, call in dumps:
         with call:
@@ -173,10 +176,8 @@ def _read_csv(search: _Search, file: Path, call: Call) -> None:
     if not {*opened, *HEADERS["changed_at"]} & set(header):
         raise ValueError(f"no column holds the time; {wanted}")
     # Only exports for people have local times.
-    orders = orders_of(cells, search.asked.options.get("date_order"))
-    reader = Reader(
-        search.vocabulary, _zone(search.asked.options.get("timezone")), orders
-    )
+    orders = orders_of(cells, search.options.get("date_order"))
+    reader = Reader(search.vocabulary, _zone(search.options.get("timezone")), orders)
     folded = fold(cells, reader.moment)
     if not set(opened) & set(header) and folded == cells:
         raise ValueError(f"no column holds the time of opening; {wanted}")
@@ -189,23 +190,23 @@ def _ask(search: _Search, pages: int | None) -> None:
     until = search.until or datetime.now(UTC)
     since = search.since or until - WINDOW
     search = replace(search, since=since, until=until)
-    scope = strip_credentials(str(search.asked.options["endpoint"]))
+    scope = strip_credentials(str(search.options["endpoint"]))
     services: list[Row] = []
     if tool.get_services is not None and pages is None:
         with (
-            search.asked.batch.call(scope, "services") as call,
-            open_web(search.asked, tool.token, call=call) as web,
+            search.batch.call(scope, "services") as call,
+            open_web(search, tool.token, call=call) as web,
         ):
             for page in tool.get_services(
-                Request(web, since, until, search.asked.options, call)
+                Request(web, since, until, search.options, call)
             ):
                 services += call.take(page)
     with (
-        search.asked.batch.call(scope, "incidents") as call,
-        open_web(search.asked, tool.token, call=call) as web,
+        search.batch.call(scope, "incidents") as call,
+        open_web(search, tool.token, call=call) as web,
     ):
         incidents: list[Row] = []
-        request = Request(web, since, until, search.asked.options, call)
+        request = Request(web, since, until, search.options, call)
         try:
             for page in islice(tool.get(request), pages):
                 incidents += page
@@ -229,8 +230,8 @@ def _take(search: _Search, values: list[Any], names: Names, call: Call) -> None:
     if search.kind == PAGERDUTY:
         edges = to_dependencies(values, names, lost)
         changes = to_activities(values, names, lost)
-        search.asked.batch.add("dependencies", *edges)
-        search.asked.batch.add("activities", *changes)
+        search.batch.add("dependencies", *edges)
+        search.batch.add("activities", *changes)
         others_n += len(edges) + len(changes)
     lose(call, lost)
     is_open = call.is_open
@@ -256,7 +257,7 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
     every = join_rows(incident for incident in made if incident is not None)
     incidents = [incident for incident in every if search.contains(incident)]
     mark_timers(incidents, reader.lags, search.vocabulary.timers)
-    search.asked.batch.add("incidents", *call.take(incidents))
+    search.batch.add("incidents", *call.take(incidents))
     free_text = [cells.get(name) for cells, _ in records for name in HEADERS["free_text"]]
     call.count(
         unmapped_n=reader.unmapped + len(reader.lost),
