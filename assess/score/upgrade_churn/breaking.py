@@ -133,7 +133,8 @@ def of_world(
     parts = [_NOTHING.assign(day=until)]
     for change in changes(WORLD):
         day = _day(change["by"])
-        if day <= until and (after is None or day > after):
+        is_over = change["until"] != "" and _day(change["until"]) <= until
+        if day <= until and (after is None or day > after) and not is_over:
             found = _hits(tables[change["table"]], change, inventory.snapshot_at)
             parts.append(found.assign(day=day))
     return pd.concat(parts, ignore_index=True)
