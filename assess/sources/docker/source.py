@@ -14,7 +14,7 @@ from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Row, Source, paths_of
 from assess.sources.deadline import Deadline, in_threads
 from assess.sources.docker.client import (
     TLS,
@@ -31,7 +31,7 @@ from assess.sources.docker.text import cli_size, info_of, is_text, version_of
 from assess.sources.dumps import broken, decode_values, files_below, read_text
 from assess.sources.redact import strip_credentials
 from assess.sources.usage import read_samples
-from assess.sources.values import dicts, moment
+from assess.sources.values import dicts, moment, text
 
 INSPECT = ("all", "none")
 # An engine on this machine answers faster than two threads can read; a remote one is waited for.
@@ -50,6 +50,7 @@ _REFUSED = re.compile(
     r"^\s*(client( version)?:|error:|cannot connect|got permission denied|permission denied)",
     re.IGNORECASE | re.MULTILINE,
 )
+_PODMAN = "Podman Engine"  # among the components of a version
 _VANISHED = (404, 409)  # 409: the engine is removing the container
 _PATHS = {
     "version": "/version",
@@ -121,25 +122,26 @@ class DockerSource(Source):
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read one engine, or the dumps of several."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
         if "path" in options:
-            _read_hosts(options, base, batch)
+            _read_hosts(asked)
         else:
-            _ask_host(options, base, deadline, batch)
-        return batch
+            _ask_host(asked)
+        return asked.batch
 
     def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Make the calls that list things."""
         return self.collect({**options, "inspect": "none"}, base, deadline)
 
 
-def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
+def _read_hosts(asked: Asked) -> None:
     """Read dumps: files, directories of them, or directories with one of them for each host."""
+    batch = asked.batch
     hosts: dict[Path, dict[str, list[Path]]] = {}
     scopes: dict[Path, str] = {}  # directories, as the configuration names them
-    for name in paths_of(options):
-        place = base / name
-        found = files_below(name, base, options, batch, _call_of)
+    for name in paths_of(asked.options):
+        place = asked.base / name
+        found = files_below(name, asked, _call_of)
         if found is None and _call_of(place) and place.exists():
             found = [(name, place)]
         for scope, file in found or ():
@@ -153,7 +155,7 @@ def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
         payloads = read_dumps(dumps, scope, batch)
         is_host = payloads.version or payloads.info or payloads.inspected
         if is_host or payloads.containers is not None:
-            named = options.get("host_id") if len(hosts) == 1 else None
+            named = asked.options.get("host_id") if len(hosts) == 1 else None
             host_id = named or payloads.info.get("Name") or directory.resolve().name
             _add(batch, payloads, str(host_id), scope)
 
@@ -205,15 +207,15 @@ def _read_call(name: str, files: list[Path], payloads: EngineData, call: Call) -
 
 def _read_file(name: str, file: Path, call: Call) -> list[Any]:
     """Return the values of a file; its coverage row says what is wrong with it."""
-    text = read_text(file, call.row)
-    if text is None:
+    content = read_text(file, call.row)
+    if content is None:
         return []
     read = _FROM_TEXT.get(name)
-    if read and is_text(text):
-        found = read(text)
-        if found or _REFUSED.search(text):
+    if read and is_text(content):
+        found = read(content)
+        if found or _REFUSED.search(content):
             return [found]
-    values, rest = decode_values(text)
+    values, rest = decode_values(content)
     if rest:
         call.note(**broken(rest) | {"status": "parse_error"})
         if re.match(r"json\s*(\n|$)", rest):  # it printed the word of `--format json`
@@ -222,13 +224,16 @@ def _read_file(name: str, file: Path, call: Call) -> list[Any]:
     return values
 
 
-def _ask_host(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
+def _ask_host(asked: Asked) -> None:
     """Ask one engine; without a connection there is one coverage row."""
+    options = asked.options
+    batch = asked.batch
     endpoint = endpoint_of(options)
     scope = strip_credentials(endpoint)
     api = None
-    with batch.call(scope, "connect", deadline=deadline, classify=failure) as call:
-        api = connect(options, base, deadline)
+    settings = {"deadline": asked.deadline, "classify": failure}
+    with batch.call(scope, "connect", **settings) as call:
+        api = connect(options, asked.base, asked.deadline)
     if api is None:
         return
     batch.coverage.remove(call.row)  # nothing was asked yet
@@ -283,6 +288,7 @@ class _Engine:
             except ValueError as error:
                 version.note(**failure(error))
         self._ask_info()
+        self._ask_podman()
         if self.api.is_too_old:
             return
         for name in ("containers", "images", "volumes"):
@@ -308,6 +314,21 @@ class _Engine:
         if clock and not is_set:
             skew = clock - (sent + waited / 2)
             self.payloads.clock_skew_s = round(skew.total_seconds(), 3)
+
+    def _ask_podman(self) -> None:
+        """Ask Podman for its networks, of which Docker's API does not tell."""
+        parts = dicts(self.payloads.version, "Components")
+        versions = [text(p, "Version") for p in parts if text(p, "Name") == _PODMAN]
+        if not versions or not _ID.fullmatch(versions[0]):
+            return
+        with self._call("libpod info") as call:
+            call.count(requests=1)
+            path = f"/v{versions[0]}/libpod/info"
+            found = self.api.get(path, is_versioned=False)
+            backend = text(found, "host", "networkBackend")
+            if backend:
+                self.payloads.info["NetworkBackend"] = backend
+            call.count(rows=int(bool(backend)))
 
     def _inspect(self, ids: list[str]) -> None:
         """Inspect containers; one that vanished in the meantime keeps what the list says."""

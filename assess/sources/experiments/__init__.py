@@ -22,7 +22,7 @@ from assess.reading import (
     refuse_many,
 )
 from assess.sources.answers.forms import moment_of
-from assess.sources.base import Batch, Call, Name, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Name, Row, Source, format_problems
 from assess.sources.csv_records import Cells, read_records
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
@@ -88,8 +88,8 @@ class ExperimentsSource(Source):
     """Reads the failures that were made on purpose, and what they took down."""
 
     type = "experiments"
-    options: tuple[str, ...] = ("path", "format", "map")
-    fills: tuple[str, ...] = ("experiments",)
+    options = ("path", "format", "map")
+    fills = ("experiments",)
     needs = "read access to the files"
     dump = (
         "chaos run --journal-path journal.json experiment.json; kubectl get chaosresults -A -o "
@@ -98,19 +98,14 @@ class ExperimentsSource(Source):
         "id,element_kind,element,started_at,ended_at,affected_services"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        kind = options.get("format", "csv")
-        problems = []
-        if kind not in FORMATS:
-            problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
-        if not paths_of(options):
-            problems.append("path names no file and no directory")
-        return problems
+        return [*super().check(options), *format_problems(options, FORMATS)]
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the experiments of all files."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         kind = options.get("format", "csv")
         names: Map = {}
         if file := options.get("map"):
@@ -120,7 +115,7 @@ class ExperimentsSource(Source):
                 return batch
             batch.coverage.remove(call.row)  # only a map that fails is worth a row
         suffixes = (".csv", ".tsv") if kind == "csv" else JSON_SUFFIXES + YAML_SUFFIXES
-        dumps = each_dump(options, base, deadline, batch, suffixes, name=kind)
+        dumps = each_dump(asked, suffixes, name=kind)
         for file, call in dumps:
             scope = call.row["scope"]
             with call:

@@ -19,7 +19,7 @@ from assess.reading import (
     read_limited,
     refuse_costly,
 )
-from assess.sources.base import Batch, Call, Name, Row, Source
+from assess.sources.base import Asked, Batch, Call, Name, Row, Source
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
@@ -38,18 +38,19 @@ class FramesSource(Source):
     """Reads the frames of a snapshot directory; their service ids are exact names."""
 
     type = "frames"
-    options: tuple[str, ...] = ("path",)
-    fills: tuple[str, ...] = frames.names()
+    options = ("path",)
+    fills = frames.names()
     needs = "read access to the directory"
     dump = "files named <frame>.csv or <frame>.parquet, as `assess frames` describes them"
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         return [] if isinstance(options.get("path"), str) else ["path names no directory"]
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the frames, with a coverage row per file."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         scope = options["path"]
         directory = base / scope
         if not directory.is_dir():
@@ -60,7 +61,7 @@ class FramesSource(Source):
         def wanted(file: Path) -> bool:
             return file.parent == directory and file.suffix in (".csv", ".parquet")
 
-        files = files_below(scope, base, options, batch, wanted)
+        files = files_below(scope, asked, wanted)
         for _, file in files or ():
             deadline.check()
             with batch.call(scope, file.name) as call:

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Row, Source, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
+    Files,
     broken,
     cover_hidden,
     decode_values,
@@ -68,27 +69,21 @@ class AnsibleSource(Source):
     """Reads fact caches, and what ``ansible --tree`` writes."""
 
     type = "ansible"
-    options: tuple[str, ...] = ("path", "prefix")
-    fills: tuple[str, ...] = ("hosts", "engines", "services", "workloads", "mounts")
+    options = ("path", "prefix")
+    fills = ("hosts", "engines", "services", "workloads", "mounts")
     needs = "read access to the files; they hold environments and local facts, of which nothing is kept"
     dump = "as `assess sources ansible --script` writes it; or what fact_caching = jsonfile wrote"
 
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        problems = [] if paths_of(options) else ["path names no file and no directory"]
-        if not isinstance(options.get("prefix", ""), str):
-            problems.append("prefix is no text, such as that of fact_caching_prefix")
-        return problems
-
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the hosts of all files."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         hosts = _Hosts()
         for path in paths_of(options):
             failures: list[Row] = []
             with batch.call(path, "read", empty="it holds no files") as call:
                 call.take(())
-                files = find_files(path, base, options, batch)
+                files = find_files(path, asked)
                 call.note(expected=len(files))
                 for scope, file in files:
                     deadline.check()
@@ -115,20 +110,18 @@ class AnsibleSource(Source):
         return batch
 
 
-def find_files(
-    path: str, base: Path, options: Row, batch: Batch
-) -> list[tuple[str, Path]]:
+def find_files(path: str, asked: Asked) -> Files:
     """Find the files of a directory, whose names are those of hosts, with any ending or none.
 
     Each comes with its scope: the path as the configuration has it, and the way from there.
     """
 
     def is_shown(file: Path) -> bool:
-        return not is_hidden(file, base / path)
+        return not is_hidden(file, asked.base / path)
 
-    cover_hidden(path, base, batch, _LOGS)
-    files = files_below(path, base, options, batch, is_shown)
-    return [(path, base / path)] if files is None else files
+    cover_hidden(path, asked, _LOGS)
+    files = files_below(path, asked, is_shown)
+    return [(path, asked.base / path)] if files is None else files
 
 
 def _read_file(file: Path, scope: str, options: Row, hosts: _Hosts, call: Call) -> Row:
@@ -284,7 +277,7 @@ def _cover_parts(path: str, hosts: list[PlainHost], batch: Batch) -> None:
             row["hint"] = f"hosts without it: run {command} --tree on them"
 
 
-def untagged(value: dict[str, Any]) -> Any:
+def untagged(value: Row) -> Any:
     """Take a value out of the wrapping that ansible-core 2.19 writes into its caches."""
     if "__ansible_vault" in value:
         return None
@@ -392,7 +385,7 @@ def to_units(facts: Row, lost: list[str]) -> list[SystemUnit] | None:
     return units
 
 
-def _listed(facts: Row, name: str, lost: list[str]) -> dict[str, Any] | None:
+def _listed(facts: Row, name: str, lost: list[str]) -> Row | None:
     """Return a fact that is a table; None where there is none."""
     listed = fact(facts, name)
     if isinstance(listed, dict):

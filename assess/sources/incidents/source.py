@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from assess.policy.policy import load_policy
 from assess.reading import MAX_TABLE_BYTES, refuse_many
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems
 from assess.sources.csv_records import read_records
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
@@ -48,14 +48,10 @@ FORMATS = ("csv", *TOOLS)
 WINDOW = timedelta(days=180)  # default window of a live request
 
 
-@dataclass(frozen=True)
-class _Search:
+@dataclass(kw_only=True)
+class _Search(Asked):
     """The parsed options of a ``[[source]]`` table, and where its incidents go."""
 
-    options: Row
-    base: Path
-    deadline: Deadline
-    batch: Batch
     vocabulary: Vocabulary
     since: datetime | None
     until: datetime | None
@@ -76,7 +72,7 @@ class IncidentsSource(Source):
     """Reads incidents. Free text of people never leaves this module."""
 
     type = "incidents"
-    options: tuple[str, ...] = (
+    options = (
         "path",
         "format",
         "endpoint",
@@ -90,7 +86,7 @@ class IncidentsSource(Source):
         "page",
         "jql",
     )
-    fills: tuple[str, ...] = ("incidents", "dependencies", "activities")
+    fills = ("incidents", "dependencies", "activities")
     needs = (
         "read access to the files, or a read-only API token (PagerDuty incidents.read, Opsgenie "
         "Read, Jira browse projects, ServiceNow read on incident, Statuspage)"
@@ -101,44 +97,32 @@ class IncidentsSource(Source):
         "'https://api.pagerduty.com/incidents?since=…&until=…&time_zone=UTC&limit=100&offset=0'`"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List the problems of the options."""
-        kind = options.get("format", "csv")
-        is_live = "endpoint" in options
-        is_both = is_live and "path" in options
+        problems = [*super().check(options), *format_problems(options, FORMATS)]
         times = {key: _moment(options.get(key)) for key in ("since", "until")}
         since, until = times.values()
-        is_reversed = since is not None and until is not None and since >= until
+        order = options.get("date_order", ORDERS[0])
         has_zone = "timezone" not in options or _zone(options["timezone"]) is not None
         wrong = {
-            f"format {kind!r} is not one of {', '.join(FORMATS)}": kind not in FORMATS,
-            "name a path or an endpoint, not both": is_both,
-            f"an endpoint needs a format: one of {', '.join(TOOLS)}": is_live
-            and not is_both
-            and kind == "csv",
-            "path names no file": not is_live and not paths_of(options),
+            f"an endpoint needs a format: one of {', '.join(TOOLS)}": "endpoint"
+            in options
+            and options.get("format", "csv") == "csv",
             **{f"{k} is not a date": k in options and not times[k] for k in times},
-            "since is not before until": is_reversed,
-            f"date_order is not one of {', '.join(ORDERS)}": options.get(
-                "date_order", ORDERS[0]
-            )
-            not in ORDERS,
+            "since is not before until": bool(since and until and since >= until),
+            f"date_order is not one of {', '.join(ORDERS)}": order not in ORDERS,
             "timezone is not the name of a time zone, such as Europe/Berlin": not has_zone,
         }
-        texts = ("endpoint", "token_file", "ca", "policy", "page", "jql")
-        for key in texts:
-            wrong[f"{key} is not a text"] = not isinstance(options.get(key, ""), str)
-        return [problem for problem, is_wrong in wrong.items() if is_wrong]
+        return [problem for problem, is_wrong in wrong.items() if is_wrong] + problems
 
     def collect(
         self,
-        options: dict[str, Any],
+        options: Row,
         base: Path,
         deadline: Deadline,
         pages: int | None = None,
     ) -> Batch:
         """Read incidents from files and directories, or so many pages from the API."""
-        batch = Batch()
         vocabulary = default_vocabulary()
         if path := options.get("policy"):
             failed = Batch()
@@ -146,16 +130,21 @@ class IncidentsSource(Source):
                 vocabulary = vocabulary_of(load_policy(base / path))
             if call.failed:
                 return failed
-        since = _moment(options.get("since"))
-        until = _moment(options.get("until"))
-        search = _Search(options, base, deadline, batch, vocabulary, since, until)
+        search = _Search(
+            options,
+            base,
+            deadline,
+            vocabulary=vocabulary,
+            since=_moment(options.get("since")),
+            until=_moment(options.get("until")),
+        )
         if "endpoint" in options:
             _ask(search, pages)
         else:
             _read(search)
-        return batch
+        return search.batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the files, or the first page of the API."""
         return self.collect(options, base, deadline, pages=1)
 
@@ -163,9 +152,7 @@ class IncidentsSource(Source):
 def _read(search: _Search) -> None:
     """Read CSV and JSON files; JSON incidents need the service names of all files first."""
     suffixes = (".csv",) if search.kind == "csv" else (*JSON_SUFFIXES, ".csv")
-    dumps = each_dump(
-        search.options, search.base, search.deadline, search.batch, suffixes
-    )
+    dumps = each_dump(search, suffixes)
     payloads: list[tuple[Call, list[Any]]] = []
     for file, call in dumps:
         with call:
@@ -204,12 +191,11 @@ def _ask(search: _Search, pages: int | None) -> None:
     since = search.since or until - WINDOW
     search = replace(search, since=since, until=until)
     scope = strip_credentials(str(search.options["endpoint"]))
-    where = (search.options, search.base, search.deadline, tool.token)
     services: list[Row] = []
     if tool.get_services is not None and pages is None:
         with (
             search.batch.call(scope, "services") as call,
-            open_web(*where, call=call) as web,
+            open_web(search, tool.token, call=call) as web,
         ):
             for page in tool.get_services(
                 Request(web, since, until, search.options, call)
@@ -217,7 +203,7 @@ def _ask(search: _Search, pages: int | None) -> None:
                 services += call.take(page)
     with (
         search.batch.call(scope, "incidents") as call,
-        open_web(*where, call=call) as web,
+        open_web(search, tool.token, call=call) as web,
     ):
         incidents: list[Row] = []
         request = Request(web, since, until, search.options, call)

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Call, Name, Row, Source, place_problems
+from assess.sources.base import (
+    Asked,
+    Batch,
+    Call,
+    Name,
+    Row,
+    Source,
+    format_problems,
+)
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
@@ -36,7 +44,7 @@ class TracesSource(Source):
     """Reads who called whom; a service without traces stays unknown, not free of dependencies."""
 
     type = "traces"
-    options: tuple[str, ...] = (
+    options = (
         "path",
         "format",
         "endpoint",
@@ -44,7 +52,7 @@ class TracesSource(Source):
         "ca",
         "window_hours",
     )
-    fills: tuple[str, ...] = ("dependencies",)
+    fills = ("dependencies",)
     needs = (
         "read access to Jaeger's or Zipkin's query service, or to Prometheus' query API"
     )
@@ -55,27 +63,25 @@ class TracesSource(Source):
         f"{FAILED} into a file with `failed` in its name"
     ).replace("{query}", "sum by (client,server,connection_type)(increase(COUNTER[30d]))")
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        problems = place_problems(options)
-        kind = options.get("format", "jaeger")
-        if kind not in FORMATS:
-            problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
+        problems = [*super().check(options), *format_problems(options, FORMATS)]
         hours = options.get("window_hours", HOURS)
         is_number = isinstance(hours, int | float) and not isinstance(hours, bool)
         if not is_number or not 0 < hours < 1e5:
             problems.append("window_hours is no number of hours")
         return problems
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read files, or ask the endpoint; the shape of an answer tells its format."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         hours = options.get("window_hours")
         if "endpoint" in options:
             hours = float(hours or HOURS)
-            links = _ask(options, base, deadline, batch, hours)
+            links = _ask(asked, hours)
         else:
-            links = _read(options, base, deadline, batch)
+            links = _read(asked)
         edges = to_dependencies(links, hours)
         if len(edges) > MAX_EDGES:
             counts = {"rows": MAX_EDGES, "expected": len(edges)}
@@ -87,15 +93,15 @@ class TracesSource(Source):
         batch.add("dependencies", *edges[:MAX_EDGES])
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Ask about the last hour only, or read the files."""
         return self.collect({**options, "window_hours": 1.0}, base, deadline)
 
 
-def _read(options: Row, base: Path, deadline: Deadline, batch: Batch) -> list[Row]:
+def _read(asked: Asked) -> list[Row]:
     """Read the links of files; of service graphs, failures are in a file of their own."""
     links: list[Row] = []
-    dumps = each_dump(options, base, deadline, batch, name="graph", empty=_EMPTY)
+    dumps = each_dump(asked, name="graph", empty=_EMPTY)
     for file, call in dumps:
         with call:
             values = read_json(file, call.row)
@@ -108,16 +114,15 @@ def _read(options: Row, base: Path, deadline: Deadline, batch: Batch) -> list[Ro
     return links
 
 
-def _ask(
-    options: Row, base: Path, deadline: Deadline, batch: Batch, hours: float
-) -> list[Row]:
+def _ask(asked: Asked, hours: float) -> list[Row]:
     """Ask the endpoint in the dialect that is named, else in the first that it speaks."""
     until = datetime.now(UTC)
-    formats = [options["format"]] if "format" in options else list(FORMATS)
+    named = asked.options.get("format")
+    formats = [named] if named else list(FORMATS)
     links: list[Row] = []
     with (
-        batch.call(_scope(options), "graph", empty=_EMPTY) as call,
-        open_web(options, base, deadline, call=call) as web,
+        asked.batch.call(_scope(asked.options), "graph", empty=_EMPTY) as call,
+        open_web(asked, call=call) as web,
     ):
         links += call.take(_first_answer(web, formats, until, hours, call))
     call.note(window_start=until - timedelta(hours=hours), window_end=until)
