@@ -146,7 +146,7 @@ BUDGETS = {
     "sources/experiments": 500,
     "sources/frames": 126,
     "sources/hosts": 960,
-    "sources/incidents": 1250,
+    "sources/incidents": 1215,
     "sources/joining": 1010,
     "sources/kubernetes": 1750,
     "sources/managed": 870,
