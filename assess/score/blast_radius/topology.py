@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 STANDS_ON = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
 
+FAR = 1 << 30  # steps to what no failure leads to
+
 
 def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
     """Return by ``service_id`` its own criticality, else its tier's, else the policy's default."""
@@ -190,6 +192,21 @@ class Topology:
         at, pair = pairs.members(failed[known])
         down[known[at], node[pair]] = True
         return down
+
+
+def steps(calls: csr_array, initial: Booleans, within: Booleans) -> Integers:
+    """Count by row and node the steps from what is down initially, over nodes that are ``within``.
+
+    `FAR` is what they do not lead to.
+    """
+    count = np.where(initial, 0, FAR)
+    front = initial
+    step = 0
+    while front.any():
+        step += 1
+        front = (front.astype("float64") @ calls > 0) & within & (count == FAR)
+        count[front] = step
+    return count
 
 
 def build_topology(inventory: Inventory, policy: Policy) -> Topology:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
-from assess.score.blast_radius.learning import FAR, Evidence, expit, logit
-from assess.score.blast_radius.topology import Topology
+from assess.score.blast_radius.learning import CERTAIN, Evidence, expit, logit
+from assess.score.blast_radius.topology import FAR, steps
 from assess.score.blast_radius.uncertain import bounded
 from assess.score.blast_radius.undecided import Undecided
 
@@ -24,6 +24,8 @@ SDS = (1.0, 0.5, 0.5)
 FAULT_SD = 1.0
 PAIRS_MOST = 10_000  # pairs of failure and service; of more, a sample by the seed
 STEPS_MOST = 9
+SLACK = 2.0  # nats: of strengths nearly as likely, the least counts
+STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of what is predicted for a pair
 TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twice
 
 
@@ -31,7 +33,8 @@ TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twic
 class Reach:
     """By failure and service: what the policy expects along the best way, and the steps of it.
 
-    ``failure, service`` are the pairs that teach: who had data and could be reached.
+    ``failure, service`` are the pairs that teach: who had data and could be reached; ``fell`` says
+    who of them went down, and ``pair`` is the same for a service and an element that failed again.
     """
 
     evidence: Evidence
@@ -40,6 +43,8 @@ class Reach:
     can: Booleans
     failure: Integers
     service: Integers
+    fell: Booleans
+    pair: Integers
 
     @classmethod
     def of(cls, evidence: Evidence, seed: int) -> Reach:
@@ -48,12 +53,13 @@ class Reach:
         failures = evidence.failures
         n = len(topology.services)
         initial = topology.initially_down([f.element for f in failures], "point")
-        steps = _steps(topology, initial)
+        matters = (topology.edges["point"] > 0).to_numpy("float64")
+        away = steps(topology.matrix(matters), initial, np.ones_like(initial))
         graph = topology.graph("point")
-        ways = Undecided.of(graph, initial, steps < FAR)
+        ways = Undecided.of(graph, initial, away < FAR)
         p = initial.astype("float64")
         p[ways.scenario, ways.node] = bounded(graph, ways, most=False).p
-        can = (steps < FAR)[:, :n] & ~initial[:, :n]
+        can = (away < FAR)[:, :n] & ~initial[:, :n]
         seen = np.reshape([f.seen for f in failures], can.shape).astype(bool)
         failure, service = np.nonzero(can & seen)
         if len(failure) > PAIRS_MOST:
@@ -61,8 +67,14 @@ class Reach:
             kept = np.sort(rng.choice(len(failure), PAIRS_MOST, replace=False))
             failure = failure[kept]
             service = service[kept]
-        near = np.minimum(steps, STEPS_MOST)[:, :n]
-        return cls(evidence, logit(p[:, :n]), near, can, failure, service)
+        near = np.minimum(away, STEPS_MOST)[:, :n]
+        down = np.reshape([f.down for f in failures], can.shape).astype(bool)
+        names = [f.element for f in failures]
+        order = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        element = np.array([order[name] for name in names], np.int64)
+        _, pair = np.unique(element[failure] * n + service, return_inverse=True)
+        fell = down[failure, service]
+        return cls(evidence, logit(p[:, :n]), near, can, failure, service, fell, pair)
 
     def terms(self, failure: Integers, service: Integers) -> Floats:
         """Return the terms of the regression by pair, without that of the service."""
@@ -74,20 +86,6 @@ class Reach:
             *faults.T,
         ]
         return np.column_stack(columns)
-
-
-def _steps(topology: Topology, initial: Booleans) -> Floats:
-    """Count by failure and node the steps from what failed by itself, over calls that matter."""
-    matters = (topology.edges["point"] > 0).to_numpy("float64")
-    calls = topology.matrix(matters)
-    steps = np.where(initial, 0.0, float(FAR))
-    front = initial
-    step = 0
-    while front.any():
-        step += 1
-        front = (front.astype("float64") @ calls > 0) & (steps == FAR)
-        steps[front] = step
-    return steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +118,7 @@ def learn(reach: Reach, kept: Booleans) -> Opinion:
     taught = kept[reach.failure]
     failure = reach.failure[taught]
     service = reach.service[taught]
-    failures = reach.evidence.failures
-    fell = np.array([failures[f].down[s] for f, s in zip(failure, service, strict=True)])
+    fell = reach.fell[taught]
     terms = reach.terms(failure, service)
     faults_n = terms.shape[1] - len(MEANS)
     start = Opinion(np.append(MEANS, np.zeros(faults_n)), np.zeros(reach.can.shape[1]))
@@ -138,6 +135,35 @@ def learn(reach: Reach, kept: Booleans) -> Opinion:
             best = answer
             best_evidence = evidence
     return best
+
+
+def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) -> float:
+    """Return how many failures of an element the prediction for a pair is worth, at least `least`.
+
+    Notes
+    -----
+    The likeliest of ``STRENGTHS``, where every kept failure is predicted by the other failures of
+    its element, ``(k + s p) / (n + s)``, with p by the opinion. An element that fails the same way
+    each time has few; one whose failures differ, as their severity does, has many.
+    """
+    taught = kept[reach.failure]
+    pair = reach.pair[taught]
+    fell = reach.fell[taught].astype("float64")
+    n = np.bincount(pair)[pair] - 1.0
+    k = np.bincount(pair, fell)[pair] - fell
+    again = n > 0
+    if not again.any():
+        return least
+    failure = reach.failure[taught][again]
+    service = reach.service[taught][again]
+    p = expit(reach.terms(failure, service) @ opinion.terms + opinion.service[service])
+    losses = []
+    for strength in STRENGTHS:
+        said = (k[again] + strength * p) / (n[again] + strength)
+        likely = np.where(fell[again] > 0, said, 1 - said)
+        losses.append(-np.log(np.maximum(likely, CERTAIN)).sum())
+    good = np.array(losses) <= min(losses) + SLACK
+    return max(least, STRENGTHS[int(good.argmax())])
 
 
 @dataclass(frozen=True, eq=False)

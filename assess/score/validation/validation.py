@@ -12,7 +12,7 @@ from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 from assess.score.blast_radius.failures import Element, Failure, ids
 from assess.score.blast_radius.learning import Evidence, learns
-from assess.score.blast_radius.topology import Topology
+from assess.score.blast_radius.topology import FAR, Topology, steps
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
 from assess.score.incidents.rates import jeffreys_interval
@@ -268,16 +268,9 @@ def _pairs(
 
 def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Booleans]:
     """Return, by rule, who fails with each element: shape (elements, services)."""
-    calls = topology.matrix()
     itself = topology.initially_down(elements, "point")
-    direct = itself | (itself @ calls > 0)
-    down = direct
-    # whole rounds of callers at once, until nobody new is reached
-    more = direct @ calls > 0
-    while (more & ~down).any():
-        down = down | more
-        more = down @ calls > 0
-    rules = zip(BASELINES, (itself, direct, down), strict=True)
+    away = steps(topology.matrix(), itself, np.ones_like(itself))
+    rules = zip(BASELINES, (itself, away <= 1, away < FAR), strict=True)
     return {rule: flags[:, : len(topology.services)] for rule, flags in rules}
 
 
