@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from assess.policy.policy import Policy
 from assess.reference import parse_version, target_engine
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 from assess.score.blast_radius.edges import LEVELS
+from assess.score.blast_radius.marginal import Terms, marginal_losses
 from assess.score.blast_radius.placement import PAIR, is_running, needed
 from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.topology import Graph, Topology
@@ -275,9 +277,14 @@ def containment(  # noqa: PLR0913
     on ``hosts_n`` new hosts, the hosts in turn over the fleet's zones. Its own image moves along
     and counts on neither side. A registry takes nothing down. The interval spans the levels of the
     uncertain edges.
+
+    In fleets with more services than ``moves_compared_most`` nothing is drawn: each difference is
+    bounded by what the service reaches alone (`marginal.marginal_losses`).
     """
     target = {"": policy["target"]}
-    moved = _moved(inventory, topology, target, graphs, sampling, drawn)
+    is_small = len(topology.services) <= policy["blast_radius"]["moves_compared_most"]
+    some = drawn if is_small else None
+    moved = _moved(inventory, topology, target, graphs, sampling, some)
     return moved[""]
 
 
@@ -295,7 +302,7 @@ def move_deltas(
     sampling = Sampling.of(policy)
     services_n = len(topology.services)
     is_small = services_n <= policy["blast_radius"]["moves_drawn_most"]
-    drawn = np.full(services_n, is_small)
+    drawn = np.ones(services_n, bool) if is_small else None
     return _moved(inventory, topology, targets, graphs, sampling, drawn)
 
 
@@ -305,31 +312,38 @@ def _moved(  # noqa: PLR0913, PLR0917
     targets: Mapping[str, Mapping[str, Any]],
     graphs: Mapping[str, Graph],
     sampling: Sampling,
-    drawn: Booleans,
+    drawn: Booleans | None,
 ) -> dict[str, pd.DataFrame]:
-    """Return what moves to each target do; a change that several targets share is computed once."""
+    """Return what moves to each target do; a change that several targets share is computed once.
+
+    Without ``drawn`` every change is bounded.
+    """
     changes = {
         name: element_changes(inventory, topology, target)
         for name, target in targets.items()
     }
     every = pd.concat([rows for rows, _ in changes.values()]).drop_duplicates()
     every = every.sort_values(PAIR, ignore_index=True)
-    moves = move_scenarios(topology, every)
-    failing = moves.scenarios(drawn)
+    service = topology.services.get_indexer(pd.Index(every["service_id"]))
+    terms = every[["sign"]].assign(service=service)
     sampling = replace(sampling, spread=False)  # a move has no interval of one failure
+    losses = partial(_bounded_losses, Terms.of(topology, every), sampling)
+    if drawn is not None:
+        moves = move_scenarios(topology, every)
+        losses = partial(_compared_losses, moves, moves.scenarios(drawn), sampling)
     known: dict[bytes, _Losses] = {}
     levels = {}
     for level in LEVELS:
         graph = graphs[level]
         same = graph.p.tobytes()  # levels that do not differ are computed once
         if same not in known:
-            known[same] = _losses(moves.extend(graph), failing, moves, sampling)
+            known[same] = losses(graph)
         levels[level] = known[same]
     found = {}
     places = every.assign(term=every.index)
     for name, (rows, new_hosts) in changes.items():
         own = rows.merge(places, on=[*PAIR, "sign"])["term"].to_numpy()
-        found[name] = _table(topology, levels, moves.terms, np.sort(own), new_hosts)
+        found[name] = _table(topology, levels, terms, np.sort(own), new_hosts)
     return found
 
 
@@ -374,27 +388,51 @@ class _Ends(NamedTuple):
     alone: Floats
 
 
-def _losses(
-    graph: Graph,
-    failing: Scenarios,
-    moves: MoveScenarios,
+def _bounded_losses(
+    terms: Terms,
     sampling: Sampling,
+    graph: Graph,
+) -> _Losses:
+    """Bound the terms at one level of the edges by what each service reaches."""
+    total = float(graph.weight.sum()) or 1.0
+    every = np.arange(terms.services_n)
+    none = np.zeros(terms.services_n, bool)
+    alone = Scenarios(every, every, terms.services_n, none, none)
+    least, most = _ends_of(graph, alone, sampling)
+    little, much = marginal_losses(graph, terms, least, most)
+    return _Losses(little / total, much / total, least / total, most / total)
+
+
+def _compared_losses(
+    moves: MoveScenarios,
+    failing: Scenarios,
+    sampling: Sampling,
+    graph: Graph,
 ) -> _Losses:
     """Compute the terms at one level of the edges; both ends meet where every scenario was drawn."""
-    terms = moves.terms
     total = float(graph.weight.sum()) or 1.0
-    impact = propagate(graph, failing, sampling=sampling)
-    least = impact.loss / total
-    most = least
-    if np.isnan(impact.se).any():
-        bound = propagate(graph, failing, sampling=sampling, bound="most")
-        most = bound.loss / total
+    ends = _ends_of(moves.extend(graph), failing, sampling)
+    least, most = (loss / total for loss in ends)
+    terms = moves.terms
     together = terms["together"]
     without = terms["without"]
     # one service more never saves another: a negative difference is noise of the draws
     little = np.maximum(least[together] - most[without], 0)
     much = np.maximum(most[together] - least[without], 0)
     return _Losses(little, much, least, most)
+
+
+def _ends_of(
+    graph: Graph,
+    failing: Scenarios,
+    sampling: Sampling,
+) -> tuple[Floats, Floats]:
+    """Return what is lost by scenario, at least and at most; the same where nothing is bounded."""
+    impact = propagate(graph, failing, sampling=sampling)
+    if not np.isnan(impact.se).any():
+        return impact.loss, impact.loss
+    bound = propagate(graph, failing, sampling=sampling, bound="most")
+    return impact.loss, bound.loss
 
 
 def _ends(

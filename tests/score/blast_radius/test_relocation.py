@@ -133,6 +133,12 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
             assert row.delta_lo <= row.delta <= row.delta_hi
         else:
             assert pd.isna(row.delta)
+    # in a large fleet a move is bounded by what the service reaches
+    large = POLICY.replace(blast_radius={"moves_compared_most": 0})
+    for row in score_blast_radius(inventory, large).services.itertuples():
+        assert row.delta_lo - 0.02 <= want[row.Index] <= row.delta_hi + 0.02
+        if not pd.isna(row.delta):
+            assert row.delta == pytest.approx(want[row.Index], abs=1e-9)
 
 
 @settings(max_examples=4, deadline=None)
