@@ -240,12 +240,18 @@ class _Down:
                 part.append(np.full(len(places), row))
         return np.concatenate(part), np.concatenate(scenario)
 
-    def by_scenario(self) -> Booleans:
-        """Return by scenario and node whether it is down."""
-        rows = [self.rows.get(part, 0) for part in range(len(self.parts.heads))]
-        by_part = to_bytes(rows, len(self.n))
-        down = np.unpackbits(by_part, axis=1, count=len(self.n), bitorder="little")
-        return np.ascontiguousarray(down.view(bool)[self.parts.part].T)
+    def nodes(self) -> Integers:
+        """List the nodes that are down in any scenario."""
+        is_down = np.zeros(len(self.parts.heads), bool)
+        is_down[list(self.rows)] = True
+        return np.flatnonzero(is_down[self.parts.part])
+
+    def by_scenario(self, nodes: Integers) -> Booleans:
+        """Return by scenario and given node whether it is down."""
+        rows = [self.rows.get(part, 0) for part in self.parts.part[nodes].tolist()]
+        by_node = to_bytes(rows, len(self.n))
+        down = np.unpackbits(by_node, axis=1, count=len(self.n), bitorder="little")
+        return np.ascontiguousarray(down.view(bool).T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,8 +375,12 @@ class _Work:
         start: int,
     ) -> Iterator[_Part]:
         """Yield what uncertain arcs decide in the scenarios of a block; some are bounded."""
+        nodes = possible.nodes()
         undecided = Undecided.of(
-            self.graph, certain.by_scenario(), possible.by_scenario()
+            self.graph,
+            certain.by_scenario(nodes),
+            possible.by_scenario(nodes),
+            nodes,
         )
         some = np.flatnonzero(undecided.cells)
         few = doubtful_n(self.graph, undecided)[some] <= self.sampling.enumerate_up_to

@@ -35,22 +35,30 @@ class Undecided:
         graph: Graph,
         certain: Booleans,
         possible: Booleans,
+        nodes: Integers | None = None,
     ) -> Undecided:
-        """Find cells and ways; what fails is of shape (scenarios, nodes)."""
+        """Find cells and ways; what fails is of shape (scenarios, nodes).
+
+        Where some ``nodes`` are given, nothing else can fail.
+        """
+        every = np.arange(graph.nodes) if nodes is None else nodes
+        column = np.full(graph.nodes, -1)
+        column[every] = np.arange(len(every))
         is_open = possible & ~certain
-        scenario, node = np.nonzero(is_open)
-        head, arc = graph.arriving.members(node)
-        tail = graph.tail[arc]
-        counts = (graph.p[arc] > 0) & possible[scenario[head], tail]
+        scenario, open_column = np.nonzero(is_open)
+        head, arc = graph.arriving.members(every[open_column])
+        tail = column[graph.tail[arc]]
+        counts = (graph.p[arc] > 0) & (tail >= 0)
+        counts &= possible[scenario[head], tail]
         head = head[counts]
         arc = arc[counts]
-        cell = np.full(is_open.shape, -1)
-        cell[scenario, node] = np.arange(len(node))
-        tail = cell[scenario[head], graph.tail[arc]]
+        cell = np.full(is_open.shape, -1, np.int32)
+        cell[scenario, open_column] = np.arange(len(scenario))
+        tail = cell[scenario[head], tail[counts]].astype(np.int64)
         return cls(
             len(certain),
             scenario=scenario,
-            node=node,
+            node=every[open_column],
             arc=arc,
             tail=tail,
             head=head,
