@@ -45,6 +45,12 @@ class ImageRef:
         return False if self.digest else moves(self.tag, self.repository)
 
     @property
+    def is_official(self) -> bool:
+        """Whether Docker's own library publishes it."""
+        is_listed = (self.repository or "").startswith("library/")
+        return is_listed and self.registry == DEFAULT_REGISTRY
+
+    @property
     def pinned(self) -> bool | None:
         """Whether a digest pins the image."""
         is_unknown = self.repository is None or self.is_open

@@ -38,7 +38,8 @@ LAYERS = {
     "frames": {"errors", "reading", "untrusted"},
     "config": {"errors"},
     "execution": {"errors"},
-    "policy": {"errors", "frames", "config"},
+    "policy": {"errors", "frames", "config", "linear"},
+    "linear": set(),
     "s3": {"errors"},
     "words": {"untrusted"},
     "untrusted": set(),
@@ -65,6 +66,7 @@ LAYERS = {
         "inventory",
         "config",
         "execution",
+        "linear",
         "reading",
         "s3",
         "policy",
@@ -76,6 +78,7 @@ LAYERS = {
         "execution",
         "frames",
         "inventory",
+        "linear",
         "policy",
         "reference",
         "config",
@@ -110,7 +113,7 @@ ONLY_IN = {
     "boto3": {"sources", "s3"},
     "botocore": {"sources", "s3"},
     "requests": {"sources"},
-    "re2": {"sources"},
+    "re2": {"linear"},
     "matplotlib": {"figures"},
     "jinja2": {"report"},
     "nbformat": {"notebooks"},
@@ -125,18 +128,18 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 1980,  # tables wrap and fold in a narrow terminal
+    "core": 2030,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1200,
-    "sources": 2440,
+    "sources": 2405,
     "sources/aws": 495,
     "sources/answers": 1250,
     "sources/backstage": 390,
     "sources/builds": 420,
-    "sources/compose": 850,
+    "sources/compose": 858,
     "sources/deploys": 450,
     "sources/docker": 1560,
-    "sources/edges": 640,
+    "sources/edges": 617,
     "sources/ec2": 415,
     "sources/ecr": 620,
     "sources/ecs": 1080,

@@ -11,7 +11,7 @@ from re import _parser as parser
 
 import pytest
 
-from assess.sources.linear import Linear
+from assess.linear import Linear
 
 PACKAGE = Path(__file__).parent.parent / "assess"
 # Text that these rooms search was made by assess itself, or typed by who waits for the answer.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -12,6 +11,7 @@ from typing import Any
 
 from assess import frames
 from assess.errors import did_you_mean
+from assess.linear import Linear
 from assess.policy import rules
 from assess.policy.targets import REFUSAL, TARGET, target_problems
 
@@ -58,6 +58,8 @@ WORDS = {
     "severity": "severity",
     "cause": "cause",
     "cause_text": "cause",
+    "fault": "fault",
+    "fault_text": "fault",
     "platform": "platform_at_time",
 }
 # Above these, a share makes no sense, a time no date, and a count needs more memory than there is.
@@ -89,6 +91,7 @@ _RISING = (
 _PATTERNS = (
     "incidents.container_words",
     "incidents.cause_text",
+    "incidents.fault_text",
     "churn.failed_words",
     "cleanup.exclude",
     "evidence.store_names",
@@ -262,8 +265,8 @@ def _word_problems(values: Table) -> Iterator[str]:
         patterns = _value(values, name)
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             try:
-                re.compile(pattern)
-            except (re.error, RecursionError, OverflowError) as error:
+                Linear(pattern)
+            except ValueError as error:
                 yield f"{name}: {pattern!r} is no regular expression: {error}"
     for name in _DATES:
         try:

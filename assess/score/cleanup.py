@@ -7,15 +7,14 @@ excludes it. Containers that were created and never started stay, and so do thei
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from assess.errors import PolicyError
 from assess.inventory import Inventory
+from assess.linear import Linear
 from assess.policy.policy import Policy
 
 KEY = ["host_id", "image_id"]
@@ -73,11 +72,6 @@ def clean_up(inventory: Inventory, policy: Policy) -> CleanUp:
     -------
     CleanUp
         By image and by host.
-
-    Raises
-    ------
-    PolicyError
-        Where a pattern of ``cleanup.exclude`` is no regular expression.
 
     Notes
     -----
@@ -154,12 +148,7 @@ def _longer(spans: pd.Series, grace: pd.Timedelta) -> pd.Series:
 
 def _excluded(images: pd.DataFrame, patterns: list[str]) -> pd.Series:
     """Return which images a pattern excludes, by one of their names or by the start of their id."""
-    try:
-        excluded = [re.compile(pattern) for pattern in patterns]
-    except re.error as error:
-        raise PolicyError(
-            f"cleanup.exclude: {error.pattern!r} is no pattern: {error}"
-        ) from error
+    excluded = [Linear(pattern) for pattern in patterns]
     short = images["image_id"].str.removeprefix("sha256:").str[:ID_CHARS]
     hits = []
     for names, image in zip(images["names"], short, strict=True):

@@ -8,7 +8,7 @@ import re
 from functools import cache, lru_cache
 from importlib.resources import files
 
-from assess.sources.linear import Linear
+from assess.linear import Linear
 from assess.sources.redact import strip_credentials
 
 _DRIVE = re.compile(r"[a-z]:/?")

@@ -17,7 +17,7 @@ from assess.reading import MAX_MAP_BYTES, read_limited, refuse_costly
 from assess.sources.base import Call, Row
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, broken, decode_values
-from assess.sources.redact import strip_credentials
+from assess.sources.redact import scrub, strip_credentials
 
 if TYPE_CHECKING:
     from requests import Response
@@ -40,6 +40,16 @@ class HttpError(OSError):
         super().__init__(f"the server answered {status_code}")
         self.status_code = status_code
         self.headers = headers
+
+
+class OtherServerError(OSError):
+    """A server that sends its readers to another one, which nobody named."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__("the server sends its readers to another one")
+        parts = urlsplit(address)
+        place = scrub(f"{parts.scheme}://{parts.netloc}")
+        self.add_note(f"it leads to {place}, which is not asked: name that one instead")
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,8 @@ class Web:
     """One server, asked through one pool of connections, by `open_web` or in a ``with``.
 
     User and password in the endpoint become basic authentication. ``headers`` go with every call
-    to this server, such as its token; other servers, to which it may redirect, never see them.
+    to this server, such as its token. Redirects are followed on this server only: its credentials
+    never reach another one, and no server chooses what else is asked from here.
     ``ca`` is a bundle of authorities to trust instead of the system's.
     """
 
@@ -116,18 +127,26 @@ class Web:
         """Send this as ``Authorization`` from now on, to this server only."""
         self._headers["Authorization"] = value
 
-    def get(self, path: str, *, method: str = "GET", **options: Any) -> Answer:
+    def get(
+        self, path: str, *, method: str = "GET", elsewhere: bool = False, **options: Any
+    ) -> Answer:
         """Ask for a path, or an address, with ``params`` and ``headers``; follow redirects.
+
+        With ``elsewhere`` they may lead to another server, which sees no credentials.
 
         Raises
         ------
         HttpError
             Where the answer is no success, after waiting where the server asks for it.
+        OtherServerError
+            Where the address, or a redirect, is of another server.
         TimeoutError
             Where the deadline has passed, or would before the server wants to be asked again.
         """
         address = path if "://" in path else f"{self.scope}/{path.lstrip('/')}"
         for _ in range(MAX_REDIRECTS + 1):
+            if not (elsewhere or self._is_own(address)):
+                raise OtherServerError(address)
             answer = self._patient(method, address, options)
             if answer.status_code not in _REDIRECTS:
                 break

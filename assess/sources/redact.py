@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from assess.linear import Linear
 from assess.sources.csv_records import rows
-from assess.sources.linear import Linear
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +53,14 @@ _ASSIGNED = Linear(
     r"(?:\"[^\"]*(?:\"|$)|'[^']*(?:'|$)|[^\s,;&\"']+)",
     ignore_case=True,
 )
+# An option whose last word means a secret, and a value that is no path and no variable.
+_OPTION = Linear(
+    r"(?:^|[\s\"'])(?:--?)?[\w.-]*(?:passw(?:or)?d|passphrase|requirepass|masterauth|token|api[_-]?key"
+    r"|(?:secret|access|private)[_-]?key|(?:client|app|jwt)[_-]?secret)"
+    r"(?:=|\s+)[\"']?([^\s\"'/$<{-][^\s\"']*)",
+    ignore_case=True,
+)
+_SHELL_VARIABLE = Linear(r"\$\w+")
 _BEARER = Linear(r"\b(bearer|basic)\s+([\w.~+/=-]{6,})", ignore_case=True)
 
 _VARIABLE = Linear(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
@@ -96,6 +104,14 @@ def is_secret(name: str, value: str) -> bool:
         return False
     by_value = any(shape.search(value) for shape in (_PASSWORD, _KNOWN_TOKEN, _PEM))
     return by_value or is_secret_name(name)
+
+
+@lru_cache(_CACHED)
+def tells_secret(command: str) -> bool:
+    """Whether a command line holds a secret: behind an option, or by its shape."""
+    plain = _SHELL_VARIABLE.sub("$", _REFERENCE.sub("$", command))
+    values = [value for value in _OPTION.findall(plain) if not _SWITCH.fullmatch(value)]
+    return bool(values) or is_secret("", plain.replace(":$@", "@"))
 
 
 def strip_credentials(url: str) -> str:

@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 from assess.image_ref import last_part
+from assess.linear import Linear
 from assess.sources.csv_records import rows
-from assess.sources.linear import Linear
 from assess.sources.unit import Unit
 
 _WORDS = re.compile(r"[\W_]+")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from assess.sources.linear import Linear
+from assess.linear import Linear
 from assess.sources.redact import is_secret
 
 _NAME = Linear(r"[A-Za-z][\w.-]{0,60}")

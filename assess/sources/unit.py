@@ -21,7 +21,13 @@ from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
 from assess.sources.edges.siblings import Callee
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
-from assess.sources.redact import is_secret, naming_env, scrub, secret_names
+from assess.sources.redact import (
+    is_secret,
+    naming_env,
+    scrub,
+    secret_names,
+    tells_secret,
+)
 from assess.sources.volumes import volume_id
 
 FRAMES = (  # that a platform fills
@@ -148,6 +154,21 @@ class Unit:
         secrets = (is_secret(name, value) for name, value in self.environment)
         return sum(secrets) + self.config_secrets_n
 
+    @property
+    def has_secrets(self) -> bool:
+        """Whether a variable or a command line holds a secret."""
+        commands = (text.value for text in self.texts if text.basis == "command")
+        return self.secret_like_n > 0 or any(map(tells_secret, commands))
+
+
+def is_checked(image: str, declared: bool | None) -> bool | None:
+    """Return whether an engine checks the health of a container: as declared, else by its image.
+
+    github.com/docker-library/faq: official images define no check; of others only an engine knows.
+    """
+    is_bare = declared is None and parse_image(image).is_official
+    return False if is_bare else declared
+
 
 COLON = re.compile(r"(?<!^[A-Za-z])(?<!:[A-Za-z]):|:(?![\\/])")  # C:\x is one part
 
@@ -220,7 +241,7 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
         health_checked=unit.health_checked,
         logs_exported=ships_logs(unit.log_driver),
         config_external=unit.config_external,
-        secrets_in_image=any(part.secret_like_n for part in unit.containers),
+        secrets_in_image=any(part.has_secrets for part in unit.containers),
     )
     return row | {"names": unit.names}
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from assess.sources.linear import Linear
+from assess.linear import Linear
 from assess.sources.values import text
 
 SHARED = ("named-volume", "host-path")  # classes of sources that others may mount

@@ -12,6 +12,7 @@ from assess.config import data_path
 from assess.errors import PolicyError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
+from assess.policy.problems import _PATTERNS
 from assess.score.readiness import score_readiness
 
 POLICY = load_policy()
@@ -208,6 +209,8 @@ def test_anybody_may_add_words_of_incidents():
             "incidents.cause.gremlins is 'gremlin': one of",
         ),
         ({"platform": {"x": "mainframe"}}, "one of host, docker"),
+        ({"fault": {"gone": "vanished"}}, "incidents.fault.gone is 'vanished': one of"),
+        ({"fault": {"gone": "vanished"}}, "incidents.fault.gone is 'vanished': one of"),
         ({"cause_text": {"(": "host"}}, "'(' is no regular expression"),
         ({"container_words": [3]}, "an item of incidents.container_words is 3: text"),
         ({"severities": {}}, "did you mean 'incidents.severity'?"),
@@ -215,6 +218,17 @@ def test_anybody_may_add_words_of_incidents():
 )
 def test_words_of_incidents_stand_for_something(incidents, part):
     assert part in said(incidents=incidents)
+
+
+@pytest.mark.parametrize("name", _PATTERNS)
+@pytest.mark.parametrize("pattern", ["(?=a)b", r"(a)\1", "(", "a{9999}"])
+def test_a_pattern_that_takes_no_linear_time_is_refused_by_name(name, pattern):
+    table, _, key = name.partition(".")
+    now = POLICY[table][key]
+    wrong = pattern if isinstance(now, str) else [pattern]
+    wrong = {pattern: "host"} if isinstance(now, dict) else wrong
+    message = said(**{table: {key: wrong}})
+    assert f"{name}: {pattern!r} is no regular expression: " in message
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,15 @@ def test_only_where_a_host_must_stand_is_a_bare_name_one_by_itself():
             {"cache"},
         ),
         ("replicaof primary 6379\n", {"primary"}),
+        (
+            "discovery.seed_hosts:\n  - find-1\n  - find-2\nnode.name: x\n",
+            {"find-1", "find-2"},
+        ),
+        (
+            'seed_hosts: ["find-1", "find-2"]\nroles: [data, ingest]\n',
+            {"find-1", "find-2"},
+        ),
+        ("fetch https://files.example.com/x_${OS}_$(arch).tar.gz && ./x", set()),
     ],
 )
 def test_commands_and_configurations(text, expected):

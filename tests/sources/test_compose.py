@@ -266,7 +266,7 @@ def test_services_know_what_the_file_says_and_no_more(shop):
     assert [found[n]["health_checked"] for n in ("api", "bus", "db")] == [
         True,
         False,
-        None,
+        False,  # an official image, which brings no check of its own
     ]
     assert [found[n]["stateful"] for n in ("db", "web")] == [True, False]
     assert [found[n]["secrets_in_image"] for n in ("web", "db")] == [True, False]
@@ -604,3 +604,42 @@ services:
     public = {r["name"]: r["public"] for r in batch.rows["services"]}
     assert public == {"open": True, "near": None}
     assert [m["destination"] for m in batch.rows["mounts"]] == ["/run"]
+
+
+def test_official_images_bring_no_health_check_and_others_may(tmp_path):
+    text = """services:
+  db: {image: "postgres:16.1"}
+  api: {image: "acme/api:1.2"}
+  web: {image: "nginx:1.25", healthcheck: {test: curl localhost}}
+  mirror: {image: "registry.example.com/library/nginx:1.25"}
+"""
+    batch = written(tmp_path, text)
+    found = {row["name"]: row["health_checked"] for row in batch.rows["services"]}
+    assert found == {"db": False, "api": None, "web": True, "mirror": None}
+
+
+def test_secrets_in_command_lines_are_secrets_of_the_service(tmp_path):
+    text = """services:
+  cache: {image: "redis:7.2", command: "redis-server --requirepass ${P:-hunter2}"}
+  safe: {image: "redis:7.2", command: "sh -c 'redis-server --requirepass $$REDIS_PASSWORD'"}
+"""
+    batch = written(tmp_path, text)
+    found = {row["name"]: row["secrets_in_image"] for row in batch.rows["services"]}
+    assert found == {"cache": True, "safe": False}
+    assert "hunter2" not in str(batch.rows)
+
+
+def test_files_of_a_mounted_directory_name_others_and_none_outside_is_read(tmp_path):
+    shop = tmp_path / "shop"
+    inner = shop / "conf.d"
+    inner.mkdir(parents=True)
+    (inner / "a.conf").write_text("location / { proxy_pass http://api:80; }")
+    (inner / "b.conf").write_bytes(b"\xff\xfe")  # no text
+    (tmp_path / "c.conf").write_text("location / { proxy_pass http://db:80; }")
+    text = """services:
+  web: {image: "nginx:1.25", volumes: ["./conf.d:/etc/nginx/conf.d", "..:/etc/nginx/outer.d"]}
+  api: {image: "acme/api:1.2"}
+  db: {image: "acme/db:1.2"}
+"""
+    batch = written(shop, text)
+    assert [row["dst"].name for row in batch.rows["dependencies"]] == ["api"]

@@ -17,8 +17,9 @@ from assess.sources.deadline import Deadline
 from assess.sources.kubernetes.source import KubernetesSource
 
 CORPUS = Path(__file__).parent.parent / "fixtures" / "edges"
-# Rules were made with the first two parts; the third was written after them.
-PARTS = ("first", "second", "third")
+# Rules were made with the first two parts, the third was written after them; the fourth has the
+# shapes of twelve public systems that were read later.
+PARTS = ("first", "second", "third", "fourth")
 
 
 @dataclass

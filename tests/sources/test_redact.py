@@ -339,3 +339,23 @@ def test_a_switch_and_a_reference_are_no_secrets(name, value):
 )
 def test_what_only_looks_like_one_is_a_secret(name, value):
     assert redact.is_secret(name, value)
+
+
+@pytest.mark.parametrize(
+    ("command", "is_told"),
+    [
+        ("redis-server --requirepass hunter2", True),
+        ("app --db.password=hunter2 --port 80", True),
+        ("sh -c 'PGPASSWORD=hunter2 psql -h db'", True),
+        ("migrate -database postgres://u:hunter2@db:5432/x up", True),
+        ("curl -H x https://ghp_0123456789abcdefghijABCDEFGHIJ012345", True),
+        ('redis-server --requirepass "$REDIS_PASSWORD"', False),
+        ("app --db.password=${DB_PASSWORD} --token $(cat /run/token)", False),
+        ("migrate -database postgres://$USER:$PASS@db/x up", False),
+        ("app --password-file=/run/secrets/db --token-ttl=3600", False),
+        ("app --token /var/run/token --enable-token=true", False),
+        ("app --tls-private-key=/certs/tls.key --secret-name=web", False),
+    ],
+)
+def test_command_lines_tell_secrets(command, is_told):
+    assert redact.tells_secret(command) == is_told

@@ -12,6 +12,7 @@ from replay import replaying
 from assess.sources import permissions
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
+from assess.sources.http import OtherServerError, open_web
 
 
 def documented(kind: str) -> set[str]:
@@ -224,3 +225,60 @@ def test_every_live_source_has_its_list():
         if {"endpoint", "endpoint_url"} & {*h.load().options}
     }
     assert live == engines_and_clouds | {*ANSWERS} | {kind for kind, _ in BESIDE}
+
+
+LIVE = [*BESIDE, *((kind, "") for kind in ANSWERS)]
+
+
+def redirected(kind, format_, to, tmp_path):
+    """Collect from a server that sends every reader elsewhere; return its coverage."""
+    (tmp_path / "token").write_text("t-4711")
+    table = {"format": format_.partition("-")[0], "token_file": "token"}
+    table |= {"page": "p1"} if format_.endswith("-page") else {}
+    table |= {"repositories": ["shop/web"]} if kind == "registry" else {}
+    with replaying(lambda path, query: (302, b"", {"Location": to(path)})) as server:
+        given = {key: value for key, value in table.items() if value}
+        batch = (
+            homes()[kind]
+            .load()()
+            .collect(given | {"endpoint": server.url}, tmp_path, Deadline(20))
+        )
+        assert server.asked
+        return batch.coverage
+
+
+@pytest.mark.parametrize(("kind", "format_"), LIVE)
+def test_no_source_follows_a_redirect_to_another_server(kind, format_, tmp_path):
+    with replaying(lambda path, query: {}) as stranger:
+        coverage = redirected(kind, format_, lambda path: stranger.url + path, tmp_path)
+        assert stranger.asked == []
+        hints = [row.get("hint") or "" for row in coverage]
+        assert any(stranger.url in hint and "name that one" in hint for hint in hints)
+        assert not any(row["status"] in ("ok", "empty") for row in coverage)
+        assert not any("t-4711" in hint for hint in hints)
+
+
+def test_a_redirect_on_the_same_server_keeps_the_token(tmp_path):
+    def answer(path, query):
+        moved = (307, b"", {"Location": f"/v2{path}"})
+        return {"items": []} if path.startswith("/v2") else moved
+
+    (tmp_path / "token").write_text("t-4711")
+    with replaying(answer) as server:
+        options = {"endpoint": server.url, "token_file": "token"}
+        with open_web(options, tmp_path, Deadline(20)) as web:
+            assert web.json("list") == {"items": []}
+    sent = [headers.get("Authorization") for _, _, headers in server.asked]
+    assert sent == ["Bearer t-4711"] * 2
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:1/x", "https://{}/x", "//[::1]/x"])
+def test_a_redirect_to_another_port_or_scheme_is_another_server(place, tmp_path):
+    def moved(path, query):
+        return 301, b"", {"Location": place.format(server.url.partition("//")[2])}
+
+    with replaying(moved) as server:
+        web = open_web({"endpoint": server.url}, tmp_path, Deadline(20))
+        with web, pytest.raises(OtherServerError):
+            web.json("list")
+        assert len(server.asked) == 1

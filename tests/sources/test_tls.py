@@ -58,10 +58,17 @@ def certificate(file, signer=None, address="127.0.0.1", start=-1, end=1):
 
 
 @contextmanager
-def serving(directory):
-    """Shake hands with whoever comes; note what anybody says after that."""
+def serving(directory, mutual=None):
+    """Shake hands with whoever comes; note what anybody says after that.
+
+    ``mutual`` is the newest version of TLS of a server that wants a certificate of its clients.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "server.pem", directory / "server.key")
+    if mutual:
+        context.maximum_version = mutual
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(directory / "ca.pem")
     listener = socket.create_server(("127.0.0.1", 0))
     heard = []
 
@@ -109,3 +116,28 @@ def test_a_server_with_a_wrong_certificate_is_told_nothing(server, tmp_path):
     (row,) = batch.coverage
     assert row["status"] == "denied"
     assert "certificate" in row["hint"]
+
+
+# Who signed the certificate of a client, from and until how many days from now, and the hint.
+CLIENTS = {
+    "expired": ("ca", -9, -1, "tls_cert has expired: renew it"),
+    "foreign": ("other", -1, 1, "wants a client certificate that it trusts"),
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_certificate_of_ours_that_an_engine_refuses_is_one_row(
+    client, version, tmp_path
+):
+    signer, start, end, hint = CLIENTS[client]
+    authorities = {name: certificate(tmp_path / name) for name in ("ca", "other")}
+    certificate(tmp_path / "server", authorities["ca"])
+    certificate(tmp_path / "client", authorities[signer], start=start, end=end)
+    options = {"tls_ca": "ca.pem", "tls_cert": "client.pem", "tls_key": "client.key"}
+    with serving(tmp_path, mutual=version) as (place, heard):
+        options |= {"endpoint": f"tcp://{place}"}
+        (row,) = DockerSource().collect(options, tmp_path, Deadline(10)).coverage
+    assert row["status"] == "denied"
+    assert hint in row["hint"]
+    assert not any(heard)

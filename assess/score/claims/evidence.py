@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from assess import reference
+from assess.linear import Linear, any_of
 from assess.score.claims.measure import (
     Measurement,
     added,
@@ -191,17 +192,22 @@ def package_incidents(data: ClaimData) -> Measurement:
     return share(tally(incidents["side"], hit), level=data.level)
 
 
+def _found(pattern: Linear, texts: pd.Series) -> pd.Series:
+    """Return whether a pattern is in each text; unknown where there is none."""
+    hits = [None if pd.isna(text) else bool(pattern.search(text)) for text in texts]
+    return pd.Series(hits, index=texts.index, dtype="boolean")
+
+
 def failed_pulls(data: ClaimData) -> Measurement:
     """C7: how much more often a pull from Docker Hub fails than one from ECR."""
     policy = data.assessment.policy
     table = data.frame("activities")
     past = table["started_at"] <= data.assessment.inventory.running.snapshot_at
     pulls = table[past & table["kind"].eq("image_pull") & table["registry"].notna()]
-    words = "|".join(policy["churn"]["failed_words"])
-    status = pulls["status"].astype("string")
-    failed = status.str.contains(words, case=False, regex=True)
+    words = any_of(policy["churn"]["failed_words"])
+    failed = _found(words, pulls["status"])
     hub = pulls["registry"].isin(policy["registries"]["hub"])
-    ecr = pulls["registry"].str.contains(data.settings["ecr_registries"], regex=True)
+    ecr = _found(Linear(data.settings["ecr_registries"]), pulls["registry"]).astype(bool)
     sides = {"hub": hub, "ecr": ecr & ~hub}
     known = failed.notna()
     failed = failed.fillna(value=False).astype(bool)

@@ -6,7 +6,6 @@ facts stand beside what the sources saw.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ import pandas as pd
 
 from assess import frames, reference
 from assess.inventory import Inventory
+from assess.linear import Linear
 from assess.policy.policy import Policy
 from assess.score.evidence import Evidence, View, any_sign, facts
 from assess.score.evidence.nodes import nodes
@@ -195,7 +195,7 @@ def _with_facts(
 
 def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
     """Return the kind of store of each image, by the reference facts and by its name."""
-    own = [re.compile(pattern) for pattern in patterns]
+    own = [Linear(pattern) for pattern in patterns]
     kinds = {}
     for repository in repositories.dropna().unique():
         kind = reference.stateful_kind(repository)

@@ -6,7 +6,6 @@ An image of a registry that others fill moves by itself, one's own when one depl
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ import pandas as pd
 
 from assess import reference
 from assess.inventory import Inventory
+from assess.linear import any_of
 from assess.policy.policy import Policy
 from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import HOST, exposure
@@ -228,7 +228,7 @@ def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
     that it may have come, is not over or was not watched counts once it has failed.
     """
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
-    words = re.compile("|".join(policy["churn"]["failed_words"]), re.IGNORECASE)
+    words = any_of(policy["churn"]["failed_words"])
     moments = incident_moments(history)
     unplaced = moments.get(NOWHERE, [])
     rollbacks = defaultdict(list)

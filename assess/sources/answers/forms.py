@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from assess import frames
+from assess.linear import Linear
 from assess.reading import (
     MAX_MAP_BYTES,
     read_limited,
@@ -24,7 +25,6 @@ from assess.reading import (
 )
 from assess.sources.base import Call, Name, Row
 from assess.sources.csv_records import read_records, rows
-from assess.sources.linear import Linear
 from assess.sources.redact import scrub
 from assess.sources.values import dicts, dig, moment
 

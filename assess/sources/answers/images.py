@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qs, unquote
 
 from assess.image_ref import ImageRef, parse_image
-from assess.sources.linear import Linear
+from assess.linear import Linear
 
 DIGEST = Linear(r"(?:sha256:)?[0-9a-f]{64}")
 ADDRESS = Linear(r"pkg:(?:oci|docker)/([^@?#]+)(?:@([^?#]+))?(?:\?([^#]*))?")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from assess.linear import Linear
 from assess.sources.base import Batch, Call, Name, Row, Source, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
@@ -23,7 +24,6 @@ from assess.sources.dumps import (
     read_documents,
 )
 from assess.sources.http import Web, open_web
-from assess.sources.linear import Linear
 from assess.sources.listing import lose
 from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, dig

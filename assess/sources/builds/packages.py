@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import cache
 
 from assess import reference
+from assess.linear import Linear
 from assess.sources.csv_records import rows
-from assess.sources.linear import Linear
 
 NOTHING = "none"  # the build was read, and installs nothing of its distribution
 MAX_SOURCES = 40  # of one stage

@@ -38,8 +38,8 @@ def to_texts(project: Project, service: Service) -> Iterator[Text]:
         yield Text(_content(project, name) or "", "config", name)
     for target, volume in service.get("volumes", {}).items():
         if volume["type"] == "bind" and CONFIG_PATHS.search(target):
-            content = _file_content(project, volume["source"])
-            yield Text(content or "", "config", target)
+            content = _mounted(project, volume["source"])
+            yield Text(content, "config", target)
 
 
 def to_unread(project: Project, service: Service) -> Iterator[str]:
@@ -64,6 +64,15 @@ def _content(project: Project, name: str) -> str | None:
     if variable := text(config, "environment"):
         return project.env.get(variable)
     return _file_content(project, text(config, "file"))
+
+
+def _mounted(project: Project, path: str) -> str:
+    """Return the text of a file, or of the files in a directory, that a service mounts."""
+    directory = project.directory / path
+    if not path or not directory.is_dir():
+        return _file_content(project, path) or ""
+    found = (_file_content(project, str(file)) for file in project.limits.list(directory))
+    return "\n".join(filter(None, found))
 
 
 def _file_content(project: Project, path: str) -> str | None:

@@ -25,6 +25,7 @@ from assess.sources.dumps import refuse_outside
 from assess.sources.yaml_loader import Loader, load_documents
 
 MAX_FILES = 200  # of one project; includes of includes double with each level
+MAX_LISTED = 20  # of a directory that a service mounts
 MAX_FILE_BYTES = 4 << 20
 # Aliases, variables and `extends` make much of a small file: 447 bytes of .env became 3 GB.
 MAX_CHARACTERS = 16 << 20
@@ -63,6 +64,15 @@ class Limits:
         if self._characters > MAX_CHARACTERS:
             limit = f"the limit of {MAX_CHARACTERS >> 20} MB"
             raise ValueError(f"its variables and aliases make it larger than {limit}")
+
+    def list(self, directory: Path) -> list[Path]:
+        """Return the first files in a directory; none where it is outside."""
+        try:
+            refuse_outside(directory, self._roots, allow=self._allow_outside)
+            files = sorted(file for file in directory.iterdir() if file.is_file())
+        except (OSError, ValueError):
+            return []
+        return files[:MAX_LISTED]
 
     def read(self, file: Path) -> str:
         """Return the text of a file; raise OSError or ValueError where that is not safe."""

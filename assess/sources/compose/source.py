@@ -20,6 +20,7 @@ from assess.sources.routing import routers_of
 from assess.sources.unit import (
     Mount,
     Unit,
+    is_checked,
     mount_rows,
     service_row,
     share,
@@ -200,11 +201,12 @@ def _to_unit(project: Project, service: Service) -> Unit:
     exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
     check = service.get("healthcheck", {})
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
-    is_checked = True if check.get("first") else None
+    image = str(service.get("image") or "")
+    declared = True if check.get("first") else None
     return Unit(
         names=(),
-        platform="",  # that an engine runs it is not declared
-        image=str(service.get("image") or ""),
+        platform="",
+        image=image,
         environment=tuple(_environment(project, service).items()),
         texts=tuple(to_texts(project, service)),
         unread=tuple(to_unread(project, service)),
@@ -225,7 +227,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         restart_policy=_restarts(service),
         log_driver=text(service, "logging", "driver") or None,
         stop_timeout_s=_seconds(service.get("stop_grace_period")),
-        health_checked=False if is_off else is_checked,
+        health_checked=False if is_off else is_checked(image, declared),
         config_external=_has_config(service),
     )
 
@@ -248,17 +250,13 @@ def _has_config(service: Service) -> bool | None:
 def _to_service(name: str, unit: Unit) -> Row:
     """Return the row of the services frame; only an engine tells what a file leaves out."""
     row = service_row(unit)
+    del row["platform"]  # that an engine runs it is not declared
     # A variable that is only set elsewhere leaves open whether its secret is in the file.
     is_open = any(is_secret_name(variable) for variable, _ in unit.environment)
-    return {
-        "names": unit.names,
+    return row | {
         "name": name,
         "kind": "web" if unit.ports and row["stateful"] is False else None,
-        "stateful": row["stateful"],
-        "health_checked": unit.health_checked,
-        "config_external": unit.config_external,
         "public": True if any(map(is_published, unit.ports)) else None,
-        "logs_exported": row["logs_exported"],
         "secrets_in_image": row["secrets_in_image"] or (None if is_open else False),
     }
 

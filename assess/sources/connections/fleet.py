@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from assess.image_ref import parse_image
+from assess.linear import Linear
 from assess.sources.base import Name, Row
 from assess.sources.connections.sockets import Process
 from assess.sources.joining.hosts import ID_LENGTH, spellings
-from assess.sources.linear import Linear
 
 SEPARATOR = ";"
 # 8080->80/tcp, 10.0.0.5:8080->80/tcp; 80/tcp is not published

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from assess.sources.linear import Linear
+from assess.linear import Linear
 from assess.sources.values import dicts, dig, integer, moment, text
 
 ANY = "*"  # every address of the host

@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess import frames
+from assess.linear import Linear
 from assess.sources.base import Name, Row
 from assess.sources.csv_records import Cells, rows
-from assess.sources.linear import Linear
 from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, dig, moment, number, text
 

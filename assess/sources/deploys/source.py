@@ -6,6 +6,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from assess.linear import Linear
 from assess.reading import MAX_TABLE_BYTES, refuse_many
 from assess.sources.base import Batch, Call, Row, Source, paths_of
 from assess.sources.csv_records import Cells, read_records
@@ -23,7 +24,6 @@ from assess.sources.dumps import (
     read_bytes,
     read_documents,
 )
-from assess.sources.linear import Linear
 from assess.sources.values import moment
 
 _WORKFLOW = r"deploy|release|rollout|publish"

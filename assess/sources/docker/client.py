@@ -39,8 +39,10 @@ _CLIENT_REFUSED = (
     "certificate required|bad certificate|unknown ca|alert (unknown|expired) certificate"
     "|alert certificate (unknown|expired)"
 )
+_CLIENT_EXPIRED = "alert (expired certificate|certificate expired)"
 # What to do, by words of an error's class and message.
 _HINTS = {
+    _CLIENT_EXPIRED: "the client certificate in tls_cert has expired: renew it",
     "tlsparametererror": "tls_ca, tls_cert and tls_key name files that exist",
     _CLIENT_REFUSED: (
         "the engine wants a client certificate that it trusts: set tls_cert and tls_key"

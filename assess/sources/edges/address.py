@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from assess.linear import Linear
 from assess.sources.csv_records import rows
-from assess.sources.linear import Linear
 from assess.sources.redact import is_secret_name, strip_credentials
 
 MAX_TEXT = (
@@ -49,6 +49,11 @@ _BESIDE_PORT = Linear(r"(?:^|[\s\"'])([A-Za-z][\w.-]*)[ \t]+(\d{2,5})(?:[^\w.-]|
 _DEV_TCP = Linear(r"/dev/tcp/([\w.-]+)/(\d{2,5})")
 _ASKED = Linear(
     r"(?:nslookup|ping|dig|getent\s+hosts|host|curl|wget)\s+(?:-\S+\s+(?:\d+\s+)?)*([\w.-]+)"
+)
+# Lists of a configuration: in brackets, or with a dash before each item.
+_IN_LIST = Linear(r"([A-Za-z][\w.-]*)[\"']?[ \t]*[:=][ \t]*\[([^\[\]{}]*)\]")
+_WITH_DASHES = Linear(
+    r"(?m)^[ \t-]*[\"']?([A-Za-z][\w.-]*)[\"']?:[ \t]*\n((?:[ \t]*-[ \t]+\S+[ \t]*(?:\n|$))+)"
 )
 _SERVER_LINE = Linear(r"(?m)^\s*(?:server|replicaof|slaveof)\s+([A-Za-z][\w.-]*)[;\s]")
 _GROUP = Linear(r"(?m)^\s*(?:upstream|backend)\s+([\w.-]+)")  # of servers, in a proxy
@@ -174,7 +179,17 @@ def of_text(text: str) -> tuple[Address, ...]:
         found += _keyed(key, host, port)
     for key, host in _OPTION.findall(text):
         found += _keyed(key, host, "")
+    for key, items in [*_IN_LIST.findall(text), *_WITH_DASHES.findall(text)]:
+        found += _listed(key, items)
     return _distinct(found)
+
+
+def _listed(key: str, items: str) -> Iterator[Address | None]:
+    """List the hosts of a list behind a key, where hosts can stand there."""
+    if position_of(key) in ("host", "near") and not is_secret_name(key):
+        for item in re.split(r"[\s,\"']+", items):
+            if re.fullmatch(r"[A-Za-z0-9][\w.-]*", item):
+                yield _made(item, is_sure=False)
 
 
 def _without_own(found: Any) -> str:
@@ -216,9 +231,11 @@ def _urls(text: str) -> Iterator[Address | None]:
         if protocol == "dns":  # dns:///orders:50051 and dns://resolver/orders:50051
             whole = whole.partition("/")[2]
         authority = re.split(r"[/?#;\\]", whole, maxsplit=1)[0]
-        path = whole.removeprefix(authority).partition("?")[0]
+        # The variables of a shell in a path have braces.
+        word = re.split(r"[\s\"'<>`|]", rest, maxsplit=1)[0]
+        path = word.removeprefix(authority).partition("?")[0]
         is_cut = ":" in authority and "@" in whole and "@" not in authority
-        if is_cut or _FETCHED.search(path.rstrip("/.,;").lower()):
+        if is_cut or _FETCHED.search(path.rstrip("/.,;)]}").lower()):
             continue  # a password with a slash in it, or what an image was built from
         for part in authority.rpartition("@")[2].split(","):
             yield _of_part(part, protocol)

@@ -113,7 +113,7 @@ def kind_of(address: Address, image: str = "", variable: str = "") -> Kind:
     ports = _BY_HTTP_PORT if is_http else _BY_PORT
     if kind := ports.get(str(address.port)):
         return kind
-    if not image and (kind := _of_variable(variable)):
+    if not image and (kind := kind_of_variable(variable)):
         return kind
     told = [protocol for protocol in protocols if protocol not in LISTS["plain"]]
     return Kind(CALL, "".join(told[:1]), is_known=bool(told))
@@ -131,9 +131,9 @@ def _by_host(host: str, *, is_http: bool) -> Kind | None:
     return None if is_vague and is_http else kind
 
 
-def _of_variable(name: str) -> Kind | None:
-    """Return what the words of a variable say, such as ``OTEL`` or ``ELASTICSEARCH``."""
-    words = _SEPARATOR.split(name.lower())
+def kind_of_variable(name: str) -> Kind | None:
+    """Return what the words of a variable say, such as ``OTEL``, ``S3`` or ``ELASTICSEARCH``."""
+    words = [*name.lower().split("_"), *_SEPARATOR.split(name.lower())]
     is_api = "api" in words
     known = (_BY_WORD[word] for word in words if word in _BY_WORD)
     return None if is_api else next(known, None)

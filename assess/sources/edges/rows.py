@@ -18,7 +18,15 @@ from assess.sources.edges.address import (
     of_variable,
     words_of,
 )
-from assess.sources.edges.kinds import CALL, STORES, kind_of, kind_of_image, kind_of_name
+from assess.sources.edges.kinds import (
+    CALL,
+    STORES,
+    Kind,
+    kind_of,
+    kind_of_image,
+    kind_of_name,
+    kind_of_variable,
+)
 from assess.sources.edges.siblings import Callee, Siblings, inner_name
 
 UNRESOLVED = 0.6  # confidence in a name that no service of the platform has [share]
@@ -27,6 +35,7 @@ RULE = "address"
 NOWHERE = "-"
 _EVIDENCE = {"env": "environment", "command": "command", "config": "config-file"}
 START_ORDER = "start_order"
+ENDED = "service_completed_successfully"  # condition of Compose
 WATCHERS = ("telemetry", "log")
 
 
@@ -105,12 +114,26 @@ def needs(
         is_stranger = _is_stranger(callee)
         if is_call and is_stranger and is_own(mention.text.name, own):
             continue
+        if own_kind and _is_for_others(mention.text, row, own_kind):
+            continue
         if is_call and address.host == ENGINE_HOST:  # browsers are told such addresses
             row["possible"] = True
         if is_call and watches and not is_stranger:
             row["kind"] = "telemetry"
         rows.append(row)
     return rows
+
+
+def _is_for_others(text: Text, row: Row, own: Kind) -> bool:
+    """Return whether a store got a variable that only the others of its file read.
+
+    Images of plain stores read variables of their own, and none that leads to another kind.
+    """
+    if text.basis != "env" or own.protocol not in LISTS["alone"]:
+        return False
+    named = kind_of_variable(text.name)
+    is_own_name = named is not None and named.protocol == own.protocol
+    return not is_own_name and row["protocol"] != own.protocol
 
 
 def own_words(caller: Callee) -> set[str]:
@@ -163,12 +186,14 @@ def start_order(
 ) -> Row:
     """Return the row of a service that starts after another one.
 
-    Where its image, or without one its name, is that of a store or a broker, it is used as one.
+    Where its image, or without one its name, is that of a store or a broker, it is used as one;
+    what has to end first is a job, whatever its image is.
     """
     known = kind_of_image(callee.image) or (
         None if callee.image else kind_of_name(service)
     )
-    is_store = known is not None and known.kind in STORES
+    is_job = more.get("condition") == ENDED
+    is_store = known is not None and known.kind in STORES and not is_job
     kind = known.kind if known and is_store else START_ORDER
     protocol = known.protocol if known and is_store else None
     return dependency_row(src, callee.name, kind, evidence, protocol=protocol, **more)

@@ -13,9 +13,9 @@ from functools import cache
 from typing import Any
 
 from assess import frames
+from assess.linear import Linear
 from assess.sources.base import Row
 from assess.sources.csv_records import rows
-from assess.sources.linear import Linear
 from assess.sources.values import dicts, dig, table, text, texts
 
 Map = dict[str, str]

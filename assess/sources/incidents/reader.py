@@ -21,6 +21,7 @@ from typing import Any
 from pandas import Timedelta
 
 from assess import frames
+from assess.linear import Linear, any_of
 from assess.policy.policy import Policy, load_policy
 from assess.sources.base import Name, Row
 from assess.sources.csv_records import Cells, rows
@@ -66,9 +67,9 @@ class Vocabulary:
 
     severities: dict[str, int]
     words: dict[str, dict[str, str]]  # values by word, by column
-    titles: dict[re.Pattern[str], str]  # causes by pattern
-    faults: dict[re.Pattern[str], str]  # faults by pattern
-    containers: re.Pattern[str]
+    titles: dict[Linear, str]  # causes by pattern
+    faults: dict[Linear, str]  # faults by pattern
+    containers: Linear
     timers: Row  # what shows that a timer closes tickets
 
 
@@ -80,19 +81,18 @@ def vocabulary_of(policy: Policy) -> Vocabulary:
     for column, key in _WORDS.items():
         of_policy = {_slug(word): value for word, value in table.get(key, {}).items()}
         words[column] = of_policy | {_slug(v): v for v in columns[column].vocabulary}
-    containers = "|".join(table["container_words"]) or "(?!)"
     return Vocabulary(
         {word.lower(): int(severity) for word, severity in table["severity"].items()},
         words,
         _patterns(table["cause_text"]),
         _patterns(table["fault_text"]),
-        re.compile(rf"\b(?:{containers})\b", re.IGNORECASE),
+        any_of(table["container_words"], around=r"\b"),
         {key: table[key] for key in ("closing_fields", "timer_share", "timer_n")},
     )
 
 
-def _patterns(table: dict[str, str]) -> dict[re.Pattern[str], str]:
-    return {re.compile(text, re.IGNORECASE): value for text, value in table.items()}
+def _patterns(table: dict[str, str]) -> dict[Linear, str]:
+    return {Linear(text, ignore_case=True): value for text, value in table.items()}
 
 
 @cache

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from functools import cache
 from typing import Any
 
+from assess.linear import Linear
 from assess.sources.csv_records import rows
-from assess.sources.linear import Linear
 
 ORDERS = ("dmy", "mdy", "ymd")  # of day, month and year
 _YEARS = (1990, 2100)  # a date outside is a placeholder or a typing error

@@ -18,9 +18,9 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from assess.errors import ConfigError
+from assess.linear import Linear
 from assess.reading import MAX_MAP_BYTES, read_limited
 from assess.sources.base import Name, Row, type_of
-from assess.sources.linear import Linear
 
 SURE = 0.8  # from here on a second name joins services, and a match counts as resolved
 ALONE = 0.5  # up to here a name never joins the rows of two sources ...

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from assess.linear import Linear
 from assess.sources.base import Name, Row
 from assess.sources.edges.rows import Text, command_line
-from assess.sources.linear import Linear
 from assess.sources.listing import names_of
 from assess.sources.unit import Mount, Unit, split_volume
 from assess.sources.values import (

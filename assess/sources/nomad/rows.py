@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from assess import frames
+from assess.linear import Linear
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.engine import to_os
 from assess.sources.edges.rows import declared_call, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
-from assess.sources.linear import Linear
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
 from assess.sources.replica import declared_rows, replica_rows

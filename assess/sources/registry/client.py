@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -99,15 +100,19 @@ class Session(Web):
     def ask(
         self, path: str, method: str = "GET", accept: str = "application/json"
     ) -> Answer:
-        """Ask the registry; where it wants a token, fetch one and ask again."""
+        """Ask the registry; where it wants a token, fetch one and ask again.
+
+        Only blobs may lie elsewhere: registries keep them in the storage of a cloud.
+        """
         headers = {"Accept": accept}
+        get = partial(self.get, path, method=method, elsewhere="/blobs/" in path)
         try:
-            answer = self.get(path, method=method, headers=headers)
+            answer = get(headers=headers)
         except HttpError as error:
             challenge = error.headers.get("WWW-Authenticate") or ""
             if error.status_code != 401 or not self._answer(challenge):
                 raise
-            answer = self.get(path, method=method, headers=headers)
+            answer = get(headers=headers)
         self.registry.note(answer)
         return answer
 

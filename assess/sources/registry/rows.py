@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from assess.image_ref import parse_image
+from assess.linear import Linear
 from assess.sources.base import Row
-from assess.sources.linear import Linear
 from assess.sources.values import dicts, dig, moment, text, texts
 
 DOCKER = "application/vnd.docker.distribution."

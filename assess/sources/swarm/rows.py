@@ -22,6 +22,7 @@ from assess.sources.replica import declared_rows
 from assess.sources.unit import (
     Mount,
     Unit,
+    is_checked,
     merge_services,
     mount_rows,
     service_row,
@@ -102,6 +103,7 @@ def to_unit(service: Service, task: Row) -> Unit:
     condition = text(task, "RestartPolicy", "Condition") or "any"
     values = variables(container.get("Env"))
     checks = texts(container, "Healthcheck", "Test")
+    declared = checks[0] != "NONE" if checks else None
     has_config = container.get("Configs") or container.get("Secrets") or values
     return replace(
         unit,
@@ -124,7 +126,7 @@ def to_unit(service: Service, task: Row) -> Unit:
         restart_policy=_CONDITIONS.get(condition),
         log_driver=text(task, "LogDriver", "Name") or None,
         stop_timeout_s=None if grace is None else grace / _SECOND,
-        health_checked=checks[0] != "NONE" if checks else None,  # its image may have one
+        health_checked=is_checked(unit.image, declared),
         config_external=True if has_config else None,
     )
 

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from assess.errors import ConfigError
+from assess.linear import Linear, any_of
 from assess.sources.base import Name
 from assess.sources.joining.identity import mapped, read_map
-from assess.sources.linear import Linear
 
 
 def test_groups_go_where_a_template_names_them():
@@ -49,3 +49,9 @@ def test_a_pattern_of_the_identity_map_cannot_hold_a_run(tmp_path):
         file.write_text(f"pattern,service_id\n{wrong}\n")
         with pytest.raises(ConfigError, match="line 2"):
             read_map(file)
+
+
+def test_any_of_no_pattern_is_in_no_text():
+    assert any_of([]).search("anything") is None
+    assert any_of(["a", "b+"], around=r"\b").search("x BB")
+    assert any_of(["a", "b+"], around=r"\b").search("xbb") is None

@@ -1,4 +1,4 @@
-"""Regular expressions whose time is linear in the text: for text that strangers wrote.
+"""Regular expressions whose time is linear in the text: for patterns and texts of strangers.
 
 Python's own engine tries one way after the other, which takes hours for some texts of a few
 kilobytes, and nothing can stop it. RE2 knows no lookaround and no backreference for that reason.
@@ -7,12 +7,15 @@ kilobytes, and nothing can stop it. RE2 knows no lookaround and no backreference
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import re2
 
 _REFERENCE = re.compile(r"\\(\d{1,2}|g<\w{1,40}>)")  # to a group, in a template
+
+
+_NOTHING = r"[^\s\S]"  # fits no text
 
 
 class Linear:
@@ -69,6 +72,12 @@ class Linear:
     def findall(self, text: str) -> list[Any]:
         """List all matches, as `re.findall` does."""
         return self._compiled.findall(_encodable(text))
+
+
+def any_of(patterns: Iterable[str], around: str = "") -> Linear:
+    """Return what fits where one of the patterns does, in any case; ``around`` bounds both ends."""
+    joined = "|".join(f"(?:{pattern})" for pattern in patterns)
+    return Linear(f"{around}(?:{joined or _NOTHING}){around}", ignore_case=True)
 
 
 def _group_of(reference: str) -> str:
