@@ -6,7 +6,7 @@ uncertain, the bits are the outcomes of those arcs: all of them where they are f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,7 @@ from assess import execution
 from assess.score.blast_radius.bitset import (
     BitSums,
     Booleans,
+    Bytes,
     Csr,
     Floats,
     Integers,
@@ -38,7 +39,10 @@ from assess.score.blast_radius.undecided import Undecided
 
 WHAT = "blast radius"
 WIDTH_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
-UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios of a block whose arcs are uncertain
+UNCERTAIN_WIDTH = (
+    1 << 12
+)  # scenarios of a block whose arcs are uncertain: progress is seen
+UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios whose arcs are decided together
 SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
 
 
@@ -240,18 +244,10 @@ class _Down:
                 part.append(np.full(len(places), row))
         return np.concatenate(part), np.concatenate(scenario)
 
-    def nodes(self) -> Integers:
-        """List the nodes that are down in any scenario."""
-        is_down = np.zeros(len(self.parts.heads), bool)
-        is_down[list(self.rows)] = True
-        return np.flatnonzero(is_down[self.parts.part])
-
-    def by_scenario(self, nodes: Integers) -> Booleans:
-        """Return by scenario and given node whether it is down."""
-        rows = [self.rows.get(part, 0) for part in self.parts.part[nodes].tolist()]
-        by_node = to_bytes(rows, len(self.n))
-        down = np.unpackbits(by_node, axis=1, count=len(self.n), bitorder="little")
-        return np.ascontiguousarray(down.view(bool).T)
+    def by_node(self) -> Bytes:
+        """Return by node the scenarios in which it is down, as bits."""
+        rows = [self.rows.get(part, 0) for part in range(len(self.parts.heads))]
+        return to_bytes(rows, len(self.n))[self.parts.part]
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,8 +311,7 @@ class _Work:
         workers = execution.current().workers.n
         width = min(WIDTH_MOST, int(self.sampling.block_mib * 2**23 / nodes))
         if self.graph.uncertain:
-            # a scenario may take long: small blocks, so that progress is seen
-            width = min(width, max(UNCERTAIN_CELLS // nodes, 1))
+            width = min(width, UNCERTAIN_WIDTH)
         if workers > 1:
             width = min(width, max(-(-n // (4 * workers)), SHARED_CELLS // nodes))
         width = max(8, width)
@@ -375,28 +370,66 @@ class _Work:
         start: int,
     ) -> Iterator[_Part]:
         """Yield what uncertain arcs decide in the scenarios of a block; some are bounded."""
-        nodes = possible.nodes()
-        undecided = Undecided.of(
-            self.graph,
-            certain.by_scenario(nodes),
-            possible.by_scenario(nodes),
-            nodes,
-        )
+        does = certain.by_node()
+        can = possible.by_node()
+        for first, width, nodes in _spans(can, 0, len(possible.n)):
+            undecided = Undecided.of(
+                self.graph,
+                _by_scenario(does[nodes], first, width),
+                _by_scenario(can[nodes], first, width),
+                nodes,
+            )
+            for chosen, how in self._choices(undecided, start + first):
+                part, _ = undecided.select(chosen)
+                example, alike = part.distinct(self.graph)
+                distinct, _ = part.select(example)
+                yield _Part(first + chosen, alike, distinct, how(distinct))
+
+    def _choices(
+        self,
+        undecided: Undecided,
+        start: int,
+    ) -> Iterator[tuple[Integers, Callable[[Undecided], Outcome]]]:
+        """Yield scenarios with open cells, and how they are decided."""
         some = np.flatnonzero(undecided.cells)
         few = doubtful_n(self.graph, undecided)[some] <= self.sampling.enumerate_up_to
         decided = few | self.scenarios.drawn[start + some]
         for chosen, how in ((some[decided], self._decide), (some[~decided], self._bound)):
             if len(chosen):
-                part, _ = undecided.select(chosen)
-                example, alike = part.distinct(self.graph)
-                distinct, _ = part.select(example)
-                yield _Part(chosen, alike, distinct, how(distinct))
+                yield chosen, how
 
     def _decide(self, undecided: Undecided) -> Outcome:
         return decide(self.graph, undecided, self.sampling)
 
     def _bound(self, undecided: Undecided) -> Outcome:
         return bounded(self.graph, undecided, most=self.bound == "most")
+
+
+def _spans(
+    can: Bytes,
+    first: int,
+    width: int,
+) -> Iterator[tuple[int, int, Integers]]:
+    """Yield parts of a block of scenarios, each with the nodes that can fail in it."""
+    columns = can[:, first // 8 : (first + width + 7) // 8]
+    nodes = np.flatnonzero(columns.any(axis=1))
+    if width <= 8 or len(nodes) * width <= UNCERTAIN_CELLS:
+        yield first, width, nodes
+        return
+    half = (width // 2 + 7) // 8 * 8  # whole bytes
+    yield from _spans(can, first, half)
+    yield from _spans(can, first + half, width - half)
+
+
+def _by_scenario(
+    rows: Bytes,
+    first: int,
+    width: int,
+) -> Booleans:
+    """Return bits by node as flags by scenario and node."""
+    columns = rows[:, first // 8 : (first + width + 7) // 8]
+    flags = np.unpackbits(columns, axis=1, count=width, bitorder="little")
+    return np.ascontiguousarray(flags.view(bool).T)
 
 
 @dataclass(frozen=True, eq=False)

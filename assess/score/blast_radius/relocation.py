@@ -111,77 +111,19 @@ def element_changes(
     return changes, np.array(new_hosts, float)
 
 
-class _Tree:
-    """Some nodes as the leaves of a tree, whose inner nodes are new nodes of the graph.
-
-    An inner node that fails takes down all leaves below it. So "all but one" are as many nodes as
-    the tree is high, and no list of all others.
-    """
-
-    def __init__(
-        self,
-        leaves: Integers,
-        first: int,
-    ) -> None:
-        self.n = len(leaves)
-        self.inner = np.arange(1, max(self.n, 1))
-        self.node = np.concatenate([[-1], first + self.inner - 1, leaves])  # root: 1
-
-    @property
-    def root(self) -> Integers:
-        """The node that takes down all leaves; none where there are no leaves."""
-        return self.node[1:2]
-
-    @property
-    def arcs(self) -> tuple[Integers, Integers]:
-        """Arcs from each inner node to the two below it."""
-        below = np.concatenate([2 * self.inner, 2 * self.inner + 1])
-        return np.tile(self.node[self.inner], 2), self.node[below]
-
-    def without(self, leaf: Integers) -> tuple[Integers, Integers]:
-        """List what takes down all leaves but one: position in ``leaf``, and node."""
-        at = np.arange(len(leaf))
-        place = leaf + self.n
-        position = [at[:0]]
-        node = [at[:0]]
-        while len(at):  # up to the root, beside each node its sibling
-            at = at[place > 1]
-            place = place[place > 1]
-            position.append(at)
-            node.append(self.node[place ^ 1])
-            place = place >> 1
-        return np.concatenate(position), np.concatenate(node)
-
-
 @dataclass(frozen=True, eq=False)
 class MoveScenarios:
     """Scenarios whose losses make up the change of each move.
 
-    ``tail, head`` are certain arcs and ``added`` new nodes of no weight that the graph gets.
     ``scenario, node`` say what fails by itself in each of ``n`` scenarios, the first of which are
     each service alone. ``terms`` holds ``service, together, without`` (the scenarios with and
-    without the service) and ``sign``.
+    without the service).
     """
 
-    tail: Integers
-    head: Integers
-    added: int
     scenario: Integers
     node: Integers
     terms: pd.DataFrame
     n: int
-
-    def extend(self, graph: Graph) -> Graph:
-        """Return a graph with the new nodes and arcs."""
-        arcs = len(self.tail)
-        return Graph(
-            nodes=graph.nodes + self.added,
-            tail=np.append(graph.tail, self.tail),
-            head=np.append(graph.head, self.head),
-            p=np.append(graph.p, np.ones(arcs)),
-            keys=np.append(graph.keys, np.zeros(arcs, np.uint64)),
-            weight=np.append(graph.weight, np.zeros(self.added)),
-        )
 
     def scenarios(self, drawn: Booleans) -> Scenarios:
         """Return the scenarios; those of a service that is not drawn are not drawn either."""
@@ -194,60 +136,26 @@ class MoveScenarios:
         return Scenarios(self.scenario, self.node, self.n, unlisted, simulated)
 
 
-def move_scenarios(
-    topology: Topology,
-    changes: pd.DataFrame,
-) -> MoveScenarios:
-    """Build scenarios: each service alone; each changed element with and without the service.
-
-    Their size grows with the changes, not with what an element takes down besides.
-    """
-    nothing = np.empty(0, np.int64)
-    n = len(topology.services)
-    first = len(topology.nodes)
-    next_scenario = n
-    initial = [(np.arange(n), np.arange(n))]
-    arcs = [(nothing, nothing)]
-    terms = [np.empty((4, 0))]
-    direct = topology.direct["point"].groupby(["element_kind", "element"])["service_id"]
-    members = {key: topology.nodes.get_indexer(pd.Index(ids)) for key, ids in direct}
-    for key, rows in changes.groupby(["element_kind", "element"], sort=True):
-        leaves = np.sort(members.get(key, nothing))
-        tree = _Tree(leaves, first)
-        services = topology.nodes.get_indexer(pd.Index(rows["service_id"]))
-        as_is = next_scenario  # everything that the element takes down today
-        if not len(leaves):
-            # who stands on a new element alone fails with it as it does alone
-            empty = np.full(len(services), as_is)
-            terms.append(np.stack([services, services, empty, rows["sign"].to_numpy()]))
-            next_scenario += 1
-            continue
-        changed = np.arange(as_is + 1, as_is + 1 + len(services))
-        leaving = np.isin(services, leaves)
-        position, node = tree.without(np.searchsorted(leaves, services[leaving]))
-        joining = services[~leaving]
-        initial += [
-            (np.repeat(as_is, len(tree.root)), tree.root),
-            (changed[leaving][position], node),
-            (
-                np.repeat(changed[~leaving], len(tree.root)),
-                np.tile(tree.root, len(joining)),
-            ),
-            (changed[~leaving], joining),
-        ]
-        arcs.append(tree.arcs)
-        together = np.where(leaving, as_is, changed)
-        without = np.where(leaving, changed, as_is)
-        terms.append(np.stack([services, together, without, rows["sign"].to_numpy()]))
-        first += len(tree.inner)
-        next_scenario += len(rows) + 1
-    scenario, node = (np.concatenate(column) for column in zip(*initial, strict=True))
-    tail, head = (np.concatenate(column) for column in zip(*arcs, strict=True))
-    names = ["service", "together", "without", "sign"]
-    table = pd.DataFrame(np.concatenate(terms, axis=1).T, columns=names)
-    table = table.astype(dict.fromkeys(names[:3], "int64"))
-    added = first - len(topology.nodes)
-    return MoveScenarios(tail, head, added, scenario, node, table, next_scenario)
+def move_scenarios(terms: Terms) -> MoveScenarios:
+    """Build scenarios: each service alone; then two a term, with the service and without."""
+    n = terms.services_n
+    alone = np.arange(n)
+    scenario = [alone]
+    node = [alone]
+    for term, (service, element) in enumerate(
+        zip(terms.service, terms.element, strict=True)
+    ):
+        others = np.setdiff1d(terms.members[element], service)
+        together = n + 2 * term
+        node += [np.append(others, service), others]
+        scenario.append(np.full(len(others) + 1, together))
+        scenario.append(np.full(len(others), together + 1))
+    together = n + 2 * np.arange(len(terms.service))
+    columns = {"service": terms.service, "together": together, "without": together + 1}
+    last = n + 2 * len(terms.service)
+    return MoveScenarios(
+        np.concatenate(scenario), np.concatenate(node), pd.DataFrame(columns), last
+    )
 
 
 def containment(  # noqa: PLR0913
@@ -324,12 +232,11 @@ def _moved(  # noqa: PLR0913, PLR0917
     }
     every = pd.concat([rows for rows, _ in changes.values()]).drop_duplicates()
     every = every.sort_values(PAIR, ignore_index=True)
-    service = topology.services.get_indexer(pd.Index(every["service_id"]))
-    terms = every[["sign"]].assign(service=service)
     sampling = replace(sampling, spread=False)  # a move has no interval of one failure
-    losses = partial(_bounded_losses, Terms.of(topology, every), sampling)
+    changed = Terms.of(topology, every)
+    losses = partial(_bounded_losses, changed, sampling)
     if drawn is not None:
-        moves = move_scenarios(topology, every)
+        moves = move_scenarios(changed)
         losses = partial(_compared_losses, moves, moves.scenarios(drawn), sampling)
     known: dict[bytes, _Losses] = {}
     levels = {}
@@ -340,9 +247,9 @@ def _moved(  # noqa: PLR0913, PLR0917
             known[same] = losses(graph)
         levels[level] = known[same]
     found = {}
-    places = every.assign(term=every.index)
+    terms = every.assign(service=changed.service, term=every.index)
     for name, (rows, new_hosts) in changes.items():
-        own = rows.merge(places, on=[*PAIR, "sign"])["term"].to_numpy()
+        own = rows.merge(terms, on=[*PAIR, "sign"])["term"].to_numpy()
         found[name] = _table(topology, levels, terms, np.sort(own), new_hosts)
     return found
 
@@ -411,7 +318,7 @@ def _compared_losses(
 ) -> _Losses:
     """Compute the terms at one level of the edges; both ends meet where every scenario was drawn."""
     total = float(graph.weight.sum()) or 1.0
-    ends = _ends_of(moves.extend(graph), failing, sampling)
+    ends = _ends_of(graph, failing, sampling)
     least, most = (loss / total for loss in ends)
     terms = moves.terms
     together = terms["together"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -93,9 +93,15 @@ class Graph:
 
     @cached_property
     def depth(self) -> Integers:
-        """By node, the longest way to it over possible arcs that follow the order of flow."""
-        possible = self.p > 0
-        return flow_depth(self.nodes, self.tail[possible], self.head[possible])
+        """By node, the longest way to it over arcs that follow the order of flow."""
+        return flow_depth(self.nodes, self.tail, self.head)
+
+    def with_chances(self, p: Floats) -> Graph:
+        """Return the same arcs with other probabilities; what these do not change is kept."""
+        graph = replace(self, p=p)
+        for name in ("arriving", "leaving", "depth"):
+            vars(graph)[name] = getattr(self, name)
+        return graph
 
     @property
     def uncertain(self) -> bool:

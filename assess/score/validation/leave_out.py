@@ -46,7 +46,7 @@ class Simulator:
 
     def chances(self, p: Floats, initially: Booleans) -> Floats:
         """Return by node its chance to be down when some are down."""
-        graph = replace(self.graph, p=p)
+        graph = self.graph.with_chances(p)
         reach = self._reach(initially)
         undecided = Undecided.of(graph, initially[None], reach[None])
         chances = initially.astype(float)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.blast_radius.marginal import Terms
 from assess.score.blast_radius.placement import needed
 from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.relocation import (
@@ -148,17 +149,10 @@ def test_scenarios_fail_everything_but_the_service(seed):
     fleet = build_topology(inventory, POLICY)
     changes, _ = element_changes(inventory, fleet, POLICY["target"])
     assert set(changes["element_kind"]) <= set(LEFT)
-    moves = move_scenarios(fleet, changes)
-    below = {}
-    for tail, head in zip(moves.tail, moves.head, strict=True):
-        below.setdefault(tail, []).append(head)
-
-    def leaves(node):
-        return {node} if node not in below else set().union(*map(leaves, below[node]))
-
+    moves = move_scenarios(Terms.of(fleet, changes))
     failing = {}
     for scenario, node in zip(moves.scenario, moves.node, strict=True):
-        failing.setdefault(scenario, []).extend(leaves(node))
+        failing.setdefault(scenario, []).append(node)
     assert all(max(Counter(nodes).values()) == 1 for nodes in failing.values())
     down = fleet.direct["point"].groupby(PAIR[:2])["service_id"].agg(set).to_dict()
     for term, row in zip(moves.terms.itertuples(), changes.itertuples(), strict=True):
