@@ -24,6 +24,8 @@ Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 
 WEIGHT_BITS = 40  # precision to which weights that are no whole numbers are added up
+FAR = 1 << 30  # steps to what no failure leads to
+BLOCK_CELLS = 1 << 22  # of a table that is looked at some rows at a time
 SUM_BITS = 128  # of a total: more than weights and nodes together can need
 
 
@@ -35,6 +37,41 @@ def adjacency(
 
     cells = np.ones(len(tail)) if value is None else value
     return coo_array((cells, (tail, head)), shape=(nodes, nodes)).tocsr()
+
+
+def steps_to(
+    calls: csr_array,
+    initial: Booleans,
+    within: Booleans | None = None,
+) -> Integers:
+    """Count by scenario and node the steps from what fails by itself, over nodes ``within``."""
+    from scipy.sparse import csr_array
+
+    steps = np.where(initial, 0, FAR)
+    front = csr_array(initial, dtype="float64")
+    step = 0
+    while front.nnz:
+        step += 1
+        scenario, node = (front @ calls).nonzero()
+        is_new = steps[scenario, node] == FAR
+        if within is not None:
+            is_new &= within[scenario, node]
+        scenario = scenario[is_new]
+        node = node[is_new]
+        steps[scenario, node] = step
+        cells = (np.ones(len(node)), (scenario, node))
+        front = csr_array(cells, shape=initial.shape)
+    return steps
+
+
+def blocks(
+    rows: int,
+    columns: int,
+) -> Iterator[slice]:
+    """Yield the rows of a large table some at a time."""
+    size = max(BLOCK_CELLS // max(columns, 1), 1)
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import sampled_failures
-from assess.score.blast_radius.learning import learned_edges, with_learned
+from assess.score.blast_radius.learning import Evidence, learned_edges, with_learned
 from assess.score.blast_radius.placement import PAIR
 from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
 from assess.score.blast_radius.relocation import containment, element_changes
@@ -93,7 +93,8 @@ def score_blast_radius(
     inventory = inventory.running
     declared = build_topology(inventory, policy)
     failures, failures_n = sampled_failures(inventory, declared, policy)
-    learned = learned_edges(policy, declared, failures)
+    evidence = Evidence.of(declared, failures)
+    learned = learned_edges(policy, evidence)
     topology = declared
     if len(learned) and settings["learned_edges"] == "use":
         topology = with_learned(declared, learned)
@@ -134,8 +135,7 @@ def score_blast_radius(
     checks = validate(
         inventory,
         policy,
-        declared,
-        failures,
+        evidence,
         affected=affected,
         frame=frame,
         sampling=sampling,

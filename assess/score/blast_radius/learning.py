@@ -16,14 +16,19 @@ import numpy as np
 import pandas as pd
 
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import (
+    Booleans,
+    Floats,
+    Integers,
+    blocks,
+    steps_to,
+)
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure
 from assess.score.blast_radius.topology import Topology
 
 ROUNDS = 6  # of sharing failures among the edges that can have caused them
 CERTAIN = 1e-4  # a probability that can be learned keeps this far from 0 and 1
-FAR = 1 << 30  # steps to what no failure leads to
 
 
 def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
@@ -35,43 +40,34 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
 
     src = topology.caller
     dst = topology.callee
-    initial = topology.initially_down([f.element for f in failures], "hi")
     calls = topology.matrix()
     _, loop = connected_components(calls, connection="strong")
     on_cycle = loop[src] == loop[dst]
-    columns: dict[str, list[Any]] = {"failure": [], "edge": [], "failed": []}
-    for position, failure in enumerate(failures):
-        initially = initial[position]
-        down = initially.copy()
-        down[: len(topology.services)] |= failure.down
-        live = np.flatnonzero(down[dst] & failure.seen[src] & ~initially[src])
-        failed = failure.down[src[live]]
-        steps = _steps(calls, initially, down)
+    parts = [np.empty((3, 0), np.int64)]
+    for rows in blocks(len(failures), len(topology.nodes) + len(src)):
+        some = failures[rows]
+        initial = topology.initially_down([f.element for f in some], "hi")
+        fell = np.array([f.down for f in some])
+        seen = np.array([f.seen for f in some])
+        down = initial.copy()
+        down[:, : len(topology.services)] |= fell
+        live = down[:, dst] & seen[:, src] & ~initial[:, src]
+        failure, edge = np.nonzero(live)
+        failed = fell[failure, src[edge]]
+        steps = steps_to(calls, initial, down)
         # on a cycle, who was nearer to what failed did not go down because of who is further away
-        is_later = steps[dst[live]] > steps[src[live]]
-        counts = ~(failed & on_cycle[live] & is_later)
-        columns["failure"].append(np.full(counts.sum(), position))
-        columns["edge"].append(live[counts])
-        columns["failed"].append(failed[counts])
-    empty = np.empty(0, np.int64)
-    table = pd.DataFrame({k: np.concatenate([empty, *v]) for k, v in columns.items()})
-    return table.assign(
-        caller=src[table["edge"]],
-        failed=table["failed"].astype(bool),
+        is_later = steps[failure, dst[edge]] > steps[failure, src[edge]]
+        counts = ~(failed & on_cycle[edge] & is_later)
+        parts.append(np.array([failure + rows.start, edge, failed])[:, counts])
+    failure, edge, failed = np.concatenate(parts, axis=1)
+    return pd.DataFrame(
+        {
+            "failure": failure,
+            "edge": edge,
+            "failed": failed.astype(bool),
+            "caller": src[edge],
+        }
     )
-
-
-def _steps(calls: Any, initially: Booleans, down: Booleans) -> Integers:
-    """Count by node the steps from what failed by itself, over nodes that went down."""
-    steps = np.full(len(down), FAR)
-    front = initially
-    step = 0
-    while front.any():
-        steps[front] = step
-        step += 1
-        callers = (front.astype("float64") @ calls) > 0
-        front = callers & down & (steps == FAR)
-    return steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -419,20 +415,17 @@ def learns(policy: Policy, failures: list[Failure]) -> bool:
     return policy["blast_radius"]["learned_edges"] != "off" and bool(failures)
 
 
-def learned_edges(
-    policy: Policy,
-    topology: Topology,
-    failures: list[Failure],
-) -> pd.DataFrame:
+def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
     """Return by edge what failures teach; without a row where edges are not learned.
 
     Columns ``src, dst, kinds, prior, tries_n, falls_n`` and ``lo, point, hi`` [0-1]. ``falls_n`` is
     the expected number of failures that the edge caused.
     """
-    if not learns(policy, failures):
+    topology = evidence.topology
+    if not learns(policy, evidence.failures):
         return topology.edges.iloc[:0]
-    evidence = Evidence.of(topology, failures)
-    known = fit(evidence, np.ones(len(failures), bool), policy["blast_radius"])
+    every = np.ones(len(evidence.failures), bool)
+    known = fit(evidence, every, policy["blast_radius"])
     lo, hi = known.interval(float(policy["simulation"]["level"]))
     table = topology.edges[["src", "dst", "kinds"]]
     return table.assign(

@@ -6,14 +6,21 @@ so for an element that never failed before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
-from assess.score.blast_radius.learning import FAR, Evidence, expit, logit
+from assess.score.blast_radius.bitset import (
+    FAR,
+    Booleans,
+    Floats,
+    Integers,
+    blocks,
+    steps_to,
+)
+from assess.score.blast_radius.learning import Evidence, expit, logit
 from assess.score.blast_radius.topology import Topology
 from assess.score.blast_radius.uncertain import bounded
 from assess.score.blast_radius.undecided import Undecided
@@ -25,7 +32,6 @@ SDS = (1.0, 0.5, 0.5)
 FAULT_SD = 1.0
 PAIRS_MOST = 10_000  # pairs of failure and service; of more, a sample by the seed
 STEPS_MOST = 9
-CELLS = 1 << 22  # failures times nodes that are looked at together
 TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twice
 
 
@@ -53,7 +59,7 @@ class Reach:
         near = np.zeros((len(elements), n), np.int8)
         can = np.zeros((len(elements), n), bool)
         taught = [np.empty((2, 0), np.int64)]
-        for rows in _blocks(len(elements), len(topology.nodes)):
+        for rows in blocks(len(elements), len(topology.nodes)):
             initial = topology.initially_down(elements[rows], "point")
             steps = _steps(topology, initial)
             near[rows] = np.minimum(steps, STEPS_MOST)[:, :n]
@@ -87,13 +93,6 @@ class Reach:
         return np.column_stack(columns)
 
 
-def _blocks(failures_n: int, nodes: int) -> Iterator[slice]:
-    """Yield the failures some at a time."""
-    size = max(CELLS // max(nodes, 1), 1)
-    for start in range(0, failures_n, size):
-        yield slice(start, min(start + size, failures_n))
-
-
 def _expected(
     evidence: Evidence,
     failure: Integers,
@@ -105,7 +104,7 @@ def _expected(
     p = np.zeros(len(failure))
     asked, row = np.unique(failure, return_inverse=True)
     elements = [evidence.failures[each].element for each in asked]
-    for rows in _blocks(len(asked), graph.nodes):
+    for rows in blocks(len(asked), graph.nodes):
         initial = topology.initially_down(elements[rows], "point")
         ways = Undecided.of(graph, initial, _steps(topology, initial) < FAR)
         chances = initial.astype("float64")
@@ -118,23 +117,8 @@ def _expected(
 
 def _steps(topology: Topology, initial: Booleans) -> Integers:
     """Count by failure and node the steps from what failed by itself, over calls that matter."""
-    from scipy.sparse import csr_array
-
     matters = (topology.edges["point"] > 0).to_numpy("float64")
-    calls = topology.matrix(matters)
-    steps = np.where(initial, 0, FAR)
-    front = csr_array(initial, dtype="float64")
-    step = 0
-    while front.nnz:
-        step += 1
-        failure, node = (front @ calls).nonzero()
-        is_new = steps[failure, node] == FAR
-        failure = failure[is_new]
-        node = node[is_new]
-        steps[failure, node] = step
-        cells = (np.ones(len(node)), (failure, node))
-        front = csr_array(cells, shape=initial.shape)
-    return steps
+    return steps_to(topology.matrix(matters), initial)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import (
+    FAR,
+    Booleans,
+    Floats,
+    Integers,
+    steps_to,
+)
 from assess.score.blast_radius.learning import (
     Evidence,
     at_fault,
@@ -20,6 +27,9 @@ from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
 from assess.score.validation.callers import Reach, learn, together, trust
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 EVENT = "event"
 ELEMENT = "element"
@@ -34,6 +44,7 @@ class Simulator:
     """Chances of all services in a failure, for graphs that differ in their probabilities alone."""
 
     graph: Graph
+    calls: csr_array
     sampling: Sampling
     known: dict[bytes, Floats] = field(default_factory=dict)
 
@@ -47,22 +58,11 @@ class Simulator:
     def chances(self, p: Floats, initially: Booleans) -> Floats:
         """Return by node its chance to be down when some are down."""
         graph = self.graph.with_chances(p)
-        reach = self._reach(initially)
-        undecided = Undecided.of(graph, initially[None], reach[None])
+        reach = steps_to(self.calls, initially[None]) < FAR
+        undecided = Undecided.of(graph, initially[None], reach)
         chances = initially.astype(float)
         chances[undecided.node] = decide(graph, undecided, self.sampling).p
         return chances
-
-    def _reach(self, initially: Booleans) -> Booleans:
-        """Mark what can be reached over any edge."""
-        reach = initially.copy()
-        front = np.flatnonzero(initially)
-        while len(front):
-            arcs = self.graph.leaving.members(front)[1]
-            heads = np.unique(self.graph.head[arcs])
-            front = heads[~reach[heads]]
-            reach[front] = True
-        return reach
 
 
 def judged(evidence: Evidence, policy: Policy) -> Integers:
@@ -86,7 +86,8 @@ def left_out(
     topology = evidence.topology
     elements = [evidence.failures[position].element for position in judged]
     initial = topology.initially_down(elements, "point")
-    simulator = Simulator(topology.graph("point"), replace(sampling, spread=False))
+    sampling = replace(sampling, spread=False)
+    simulator = Simulator(topology.graph("point"), topology.matrix(), sampling)
     services_n = len(topology.services)
     keys = [(rule, scheme) for rule in (LEARNED, FLAT) for scheme in SCHEMES]
     chances = {key: np.zeros((len(judged), services_n)) for key in keys}

@@ -9,7 +9,13 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import (
+    FAR,
+    Booleans,
+    Floats,
+    Integers,
+    steps_to,
+)
 from assess.score.blast_radius.failures import Element, Failure, ids
 from assess.score.blast_radius.learning import Evidence, learns
 from assess.score.blast_radius.topology import Topology
@@ -20,7 +26,8 @@ from assess.score.validation import leave_out, skill
 from assess.score.validation.skill import Judged, middle
 
 TRANSITIVE = "all transitive callers"
-BASELINES = ("self", "direct callers", TRANSITIVE)
+# and the steps that each goes
+BASELINES = {"self": 0, "direct callers": 1, TRANSITIVE: FAR - 1}
 SHOWN = "p_down"  # what the result says
 POLICY = "policy"  # what it would say by the policy alone
 IN_SAMPLE = "in sample"
@@ -31,8 +38,7 @@ RESAMPLES = 1000  # of the events, for intervals
 def validate(  # noqa: PLR0913
     inventory: Inventory,
     policy: Policy,
-    topology: Topology,
-    failures: list[Failure],
+    evidence: Evidence,
     *,
     affected: pd.DataFrame,
     frame: pd.DataFrame,
@@ -41,15 +47,16 @@ def validate(  # noqa: PLR0913
 ) -> dict[str, pd.DataFrame]:
     """Check predictions (``affected`` and ``frame``) against the failures that were observed.
 
-    ``failures`` are all ``failures_n`` of them, or a sample by the seed. [count]
+    The failures of the evidence are all ``failures_n`` of them, or a sample by the seed. [count]
 
-    ``topology`` has the policy's probabilities. The frames are those of the functions below and in
+    Its topology has the policy's probabilities. The frames are those of the functions below and in
     `skill`, and ``predicted``: what each rule said of each pair.
     """
     level = float(policy["simulation"]["level"])
     seed = policy.seed
+    topology = evidence.topology
+    failures = evidence.failures
     calibration = calibrate(failures, affected, topology.service_weight, frame)
-    evidence = Evidence.of(topology, failures)
     rows = leave_out.judged(evidence, policy)
     picked = [failures[row] for row in rows]
     judged = judge(evidence, policy, rows, affected, sampling)
@@ -276,17 +283,9 @@ def _pairs(
 
 def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Booleans]:
     """Return, by rule, who fails with each element: shape (elements, services)."""
-    calls = topology.matrix()
     itself = topology.initially_down(elements, "point")
-    direct = itself | (itself @ calls > 0)
-    down = direct
-    # whole rounds of callers at once, until nobody new is reached
-    more = direct @ calls > 0
-    while (more & ~down).any():
-        down = down | more
-        more = down @ calls > 0
-    rules = zip(BASELINES, (itself, direct, down), strict=True)
-    return {rule: flags[:, : len(topology.services)] for rule, flags in rules}
+    steps = steps_to(topology.matrix(), itself)[:, : len(topology.services)]
+    return {rule: steps <= most for rule, most in BASELINES.items()}
 
 
 def precision(

@@ -113,7 +113,7 @@ def test_on_a_cycle_nobody_falls_because_of_whom_it_felled():
 
 
 def learned_of(fleet, failures):
-    return learned_edges(POLICY, fleet, failures).set_index(["src", "dst"])
+    return learned_edges(POLICY, Evidence.of(fleet, failures)).set_index(["src", "dst"])
 
 
 def fitted(fleet, failures, **settings):
@@ -168,7 +168,7 @@ def test_a_group_moves_as_far_as_its_trials_say():
 def test_kinds_that_were_never_tried_keep_the_policys():
     pairs = [("b", "a", "call"), ("c", "a", "cache")]
     fleet, failures = told("abc", pairs, (("service", "a"), "a", "ab"))
-    known = with_learned(fleet, learned_edges(POLICY, fleet, failures)).edges
+    known = with_learned(fleet, learned_edges(POLICY, Evidence.of(fleet, failures))).edges
     call, cache = known.set_index("src").loc["b"], known.set_index("src").loc["c"]
     assert call["lo"] <= call["point"] <= call["hi"] < 1
     assert cache["point"] == POLICY["edges"]["cache"]["p"]
@@ -193,7 +193,7 @@ def test_certainty_that_somebody_gave_is_not_learned_away(p):
         dependencies=[edge],
     )
     assert learned_of(fleet, failures)["point"].tolist() == [p]
-    after = with_learned(fleet, learned_edges(POLICY, fleet, failures)).edges
+    after = with_learned(fleet, learned_edges(POLICY, Evidence.of(fleet, failures))).edges
     assert after[["lo", "point", "hi"]].to_numpy().tolist() == [[p] * 3]
 
 
