@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 
 from assess.score.blast_radius.bitset import (
-    BitSums,
     Booleans,
     Csr,
     Floats,
     Integers,
     Parts,
     Weights,
-    sweep,
-    unpack,
+    Words,
+    lanes,
+    spread_to_nodes,
+    swept,
 )
 from assess.score.blast_radius.placement import PAIR
 from assess.score.blast_radius.topology import Graph, Topology
@@ -128,31 +129,25 @@ def _block(
 ) -> tuple[Floats, Floats, Booleans]:
     """Return the least and the most weight by term, and where the service shares nothing."""
     own, others = terms.initial_failures(start, width)
-    can = _down(graph.possible, own)
-    does = _down(graph.certain, own)
-    others_can = _down(graph.possible, others)
-    others_do = _down(graph.certain, others)
-    low = BitSums(weights)
-    high = BitSums(weights)
-    shared = 0
-    possible = graph.possible.part.tolist()
-    certain = graph.certain.part.tolist()
-    for node, (can_part, part) in enumerate(zip(possible, certain, strict=True)):
-        bits = can.get(can_part, 0)
-        if not bits:
-            continue
-        besides = others_can.get(can_part, 0)
-        shared |= bits & besides
-        high.add(node, bits & ~others_do.get(part, 0))
-        low.add(node, does.get(part, 0) & ~besides)
-    apart = unpack(shared, width) == 0
-    return low.totals(width), high.totals(width), apart
+    can = _down(graph.possible, own, width)
+    does = _down(graph.certain, own, width)
+    others_can = _down(graph.possible, others, width)
+    others_do = _down(graph.certain, others, width)
+    every = np.arange(graph.nodes)
+    low = weights.totals(every, does & ~others_can, width)
+    high = weights.totals(every, can & ~others_do, width)
+    shared = np.bitwise_or.reduce(can & others_can, axis=0, keepdims=True)
+    return low, high, lanes(shared, width)[0] == 0
 
 
-def _down(parts: Parts, initial: dict[int, int]) -> dict[int, int]:
-    """Return by part the terms in which it goes down when some nodes do."""
+def _down(
+    parts: Parts,
+    initial: dict[int, int],
+    width: int,
+) -> Words:
+    """Return by node the terms in which it goes down when some nodes do."""
     by_part: dict[int, int] = {}
     for node, bits in initial.items():
         part = int(parts.part[node])
         by_part[part] = by_part.get(part, 0) | bits
-    return dict(sweep(parts, by_part))
+    return spread_to_nodes(parts, *swept(parts, by_part, width))

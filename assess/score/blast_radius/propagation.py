@@ -14,7 +14,6 @@ import numpy as np
 
 from assess import execution
 from assess.score.blast_radius.bitset import (
-    BitSums,
     Booleans,
     Bytes,
     Csr,
@@ -22,10 +21,13 @@ from assess.score.blast_radius.bitset import (
     Integers,
     Parts,
     Weights,
+    Words,
+    blocks,
+    lanes,
     pack,
-    sweep,
-    to_bytes,
-    unpack,
+    spread_to_nodes,
+    swept,
+    to_words,
 )
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import (
@@ -214,10 +216,14 @@ def propagate(
 
 @dataclass(frozen=True, eq=False)
 class _Down:
-    """What fails along certain arcs in a block: bits by part, weight and nodes by scenario."""
+    """What fails along certain arcs in a block: weight and nodes by scenario.
+
+    ``part`` lists what fails at all, and ``words`` the scenarios in which each does.
+    """
 
     parts: Parts
-    rows: dict[int, int]
+    part: Integers
+    words: Words
     weight: Floats
     n: Integers
 
@@ -226,28 +232,24 @@ class _Down:
         counts = np.zeros(len(self.parts.heads), np.int64)
         # bit by bit of ``times``, so that a population count replaces a loop over scenarios
         for digit in range(int(times.max()).bit_length()):
-            mask = pack((times >> digit & 1).astype(bool))
-            for part, bits in self.rows.items():
-                counts[part] += (bits & mask).bit_count() << digit
+            mask = to_words(times[None] >> digit & 1 > 0)
+            n = np.bitwise_count(self.words & mask).sum(axis=1, dtype=np.int64)
+            counts[self.part] += n << digit
         return counts
 
     def members(self, wanted: Booleans) -> tuple[Integers, Integers]:
         """List pairs of part and scenario, by part, in the scenarios that are wanted."""
-        mask = pack(wanted)
-        part = [np.empty(0, np.int64)]
-        scenario = [np.empty(0, np.int64)]
-        for row, bits in self.rows.items():
-            listed = bits & mask
-            if listed:
-                places = np.flatnonzero(unpack(listed, len(wanted)))
-                scenario.append(places)
-                part.append(np.full(len(places), row))
-        return np.concatenate(part), np.concatenate(scenario)
+        mask = to_words(wanted[None])
+        pairs = [np.empty((2, 0), np.int64)]
+        for rows in blocks(len(self.part), len(wanted)):
+            row, scenario = np.nonzero(lanes(self.words[rows] & mask, len(wanted)))
+            pairs.append(np.array([self.part[rows][row], scenario]))
+        part, scenario = np.concatenate(pairs, axis=1)
+        return part, scenario
 
     def by_node(self) -> Bytes:
         """Return by node the scenarios in which it is down, as bits."""
-        rows = [self.rows.get(part, 0) for part in range(len(self.parts.heads))]
-        return to_bytes(rows, len(self.n))[self.parts.part]
+        return spread_to_nodes(self.parts, self.part, self.words).view(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -351,17 +353,10 @@ class _Work:
         start: int,
         width: int,
     ) -> _Down:
-        weights, sizes = self.weights[parts]
-        weight = BitSums(weights)
-        size = BitSums(sizes)
-        rows = {}
         initial = self.scenarios.initial_failures(parts, start, width)
-        for part, bits in sweep(parts, initial):
-            weight.add(part, bits)
-            size.add(part, bits)
-            rows[part] = bits
-        n = size.totals(width).astype(np.int64)
-        return _Down(parts, rows, weight.totals(width), n)
+        part, words = swept(parts, initial, width)
+        weight, size = (w.totals(part, words, width) for w in self.weights[parts])
+        return _Down(parts, part, words, weight, size.astype(np.int64))
 
     def _outcomes(
         self,
