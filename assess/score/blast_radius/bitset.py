@@ -63,10 +63,7 @@ def steps_to(
     return steps
 
 
-def blocks(
-    rows: int,
-    columns: int,
-) -> Iterator[slice]:
+def blocks(rows: int, columns: int) -> Iterator[slice]:
     """Yield the rows of a large table some at a time."""
     size = max(BLOCK_CELLS // max(columns, 1), 1)
     for start in range(0, rows, size):
@@ -81,11 +78,7 @@ class Csr:
     indices: Integers
 
     @classmethod
-    def of(
-        cls,
-        row: Integers,
-        rows: int,
-    ) -> Csr:
+    def of(cls, row: Integers, rows: int) -> Csr:
         """Sort members into ``rows`` rows; ``row`` holds the row of each, whose order stays."""
         indices = np.argsort(row, kind="stable")
         return cls(np.searchsorted(row[indices], np.arange(rows + 1)), indices)
@@ -111,11 +104,7 @@ class Parts:
     heads: list[list[int]]
 
 
-def condense(
-    nodes: int,
-    tail: Integers,
-    head: Integers,
-) -> Parts:
+def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
     """Merge the nodes of each cycle, and sort the parts in reverse postorder."""
     from scipy.sparse.csgraph import connected_components
 
@@ -133,11 +122,7 @@ def condense(
     return Parts(place[part], _lists(n, pairs // n, pairs % n))
 
 
-def _lists(
-    n: int,
-    key: Integers,
-    value: Integers,
-) -> list[list[int]]:
+def _lists(n: int, key: Integers, value: Integers) -> list[list[int]]:
     """List the values by key; keys come sorted."""
     ends = np.searchsorted(key, np.arange(n + 1)).tolist()
     values = value.tolist()
@@ -167,11 +152,7 @@ def _reverse_postorder(heads: Sequence[Sequence[int]]) -> list[int]:
     return finished[::-1]
 
 
-def flow_depth(
-    nodes: int,
-    tail: Integers,
-    head: Integers,
-) -> Integers:
+def flow_depth(nodes: int, tail: Integers, head: Integers) -> Integers:
     """Return by node the longest way to it, over the arcs that follow the order of flow."""
     order = np.argsort(tail, kind="stable")
     heads = _lists(nodes, tail[order], head[order])
@@ -188,10 +169,7 @@ def flow_depth(
     return np.array(depth, np.int64)
 
 
-def sweep(
-    parts: Parts,
-    down: dict[int, int],
-) -> Iterator[tuple[int, int]]:
+def sweep(parts: Parts, down: dict[int, int]) -> Iterator[tuple[int, int]]:
     """Spread failures along certain arcs: yield each part that fails, in order, and its bits.
 
     ``down`` holds the scenarios in which a part fails by itself, and is emptied: what was yielded
@@ -214,11 +192,7 @@ def sweep(
         here = dirty.find(1, here + 1)
 
 
-def swept(
-    parts: Parts,
-    down: dict[int, int],
-    width: int,
-) -> tuple[Integers, Words]:
+def swept(parts: Parts, down: dict[int, int], width: int) -> tuple[Integers, Words]:
     """Return the parts that fail, in order, and by part the words of their scenarios."""
     size = -(-width // WORD_BITS)
     failed = []
@@ -230,11 +204,7 @@ def swept(
     return np.array(failed, np.int64), words
 
 
-def spread_to_nodes(
-    parts: Parts,
-    part: Integers,
-    words: Words,
-) -> Words:
+def spread_to_nodes(parts: Parts, part: Integers, words: Words) -> Words:
     """Return by node the words of its part; those of a part that is not listed are empty."""
     row = np.full(len(parts.heads), len(part))
     row[part] = np.arange(len(part))
@@ -254,10 +224,7 @@ def to_words(flags: Booleans) -> Words:
     return np.pad(octets, [(0, 0), (0, pad)]).view("<u8")
 
 
-def lanes(
-    rows: Words,
-    width: int,
-) -> Bytes:
+def lanes(rows: Words, width: int) -> Bytes:
     """Return the bits of rows of words one by one, lowest first."""
     octets = np.ascontiguousarray(rows).view(np.uint8)
     return np.unpackbits(octets, axis=1, count=width, bitorder="little")
@@ -291,11 +258,7 @@ class Weights:
         return total * self.unit
 
 
-def lane_sums(
-    rows: Words,
-    weights: Integers,
-    width: int,
-) -> Floats:
+def lane_sums(rows: Words, weights: Integers, width: int) -> Floats:
     """Add up, lane by lane, the weights of the rows whose bit is set [whole numbers]."""
     total = np.zeros(width)
     waiting = rows[:0]

@@ -343,10 +343,7 @@ def _floor(evidence: Evidence, kept: Booleans, strength: float) -> Floats:
     return np.asarray((k + strength * fleet) / (n + strength))
 
 
-def _history(
-    evidence: Evidence,
-    kept: Booleans,
-) -> dict[tuple[str, str], list[Failure]]:
+def _history(evidence: Evidence, kept: Booleans) -> dict[tuple[str, str], list[Failure]]:
     """Return the failures that are kept, by the element that failed."""
     history: dict[tuple[str, str], list[Failure]] = {}
     for position in np.flatnonzero(kept).tolist():

@@ -42,11 +42,7 @@ class Terms:
     members: list[list[int]]
 
     @classmethod
-    def of(
-        cls,
-        topology: Topology,
-        changes: pd.DataFrame,
-    ) -> Terms:
+    def of(cls, topology: Topology, changes: pd.DataFrame) -> Terms:
         """Find the services and elements of the changes."""
         names = pd.MultiIndex.from_frame(changes[PAIR[:2]])
         element, elements = pd.factorize(names)
@@ -140,11 +136,7 @@ def _block(
     return low, high, lanes(shared, width)[0] == 0
 
 
-def _down(
-    parts: Parts,
-    initial: dict[int, int],
-    width: int,
-) -> Words:
+def _down(parts: Parts, initial: dict[int, int], width: int) -> Words:
     """Return by node the terms in which it goes down when some nodes do."""
     by_part: dict[int, int] = {}
     for node, bits in initial.items():

@@ -80,11 +80,7 @@ class DistinctScenarios:
     drawn: Booleans
 
     @classmethod
-    def of(
-        cls,
-        parts: Parts,
-        given: Scenarios,
-    ) -> DistinctScenarios:
+    def of(cls, parts: Parts, given: Scenarios) -> DistinctScenarios:
         """Merge the scenarios in which the same parts fail."""
         n = len(parts.heads)
         pairs, at = np.unique(
@@ -400,11 +396,7 @@ class _Work:
         return bounded(self.graph, undecided, most=self.bound == "most")
 
 
-def _spans(
-    can: Bytes,
-    first: int,
-    width: int,
-) -> Iterator[tuple[int, int, Integers]]:
+def _spans(can: Bytes, first: int, width: int) -> Iterator[tuple[int, int, Integers]]:
     """Yield parts of a block of scenarios, each with the nodes that can fail in it."""
     columns = can[:, first // 8 : (first + width + 7) // 8]
     nodes = np.flatnonzero(columns.any(axis=1))
@@ -416,11 +408,7 @@ def _spans(
     yield from _spans(can, first + half, width - half)
 
 
-def _by_scenario(
-    rows: Bytes,
-    first: int,
-    width: int,
-) -> Booleans:
+def _by_scenario(rows: Bytes, first: int, width: int) -> Booleans:
     """Return bits by node as flags by scenario and node."""
     columns = rows[:, first // 8 : (first + width + 7) // 8]
     flags = np.unpackbits(columns, axis=1, count=width, bitorder="little")

@@ -25,10 +25,7 @@ from assess.score.incidents.exposure import is_replica
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
 
 
-def landing(
-    topology: Topology,
-    target: Mapping[str, Any],
-) -> dict[str, str]:
+def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
     """Name, by kind, the shared elements that a moved service stands on.
 
     These are the engine (a line is its newest version in the fleet), the base image where the
@@ -295,11 +292,7 @@ class _Ends(NamedTuple):
     alone: Floats
 
 
-def _bounded_losses(
-    terms: Terms,
-    sampling: Sampling,
-    graph: Graph,
-) -> _Losses:
+def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
     """Bound the terms at one level of the edges by what each service reaches."""
     total = float(graph.weight.sum()) or 1.0
     every = np.arange(terms.services_n)

@@ -180,11 +180,7 @@ class Topology:
         node = self.nodes.get_indexer(pd.Index(direct["service_id"]))
         return np.append(itself, element), np.append(own_node, node)
 
-    def initially_down(
-        self,
-        elements: Sequence[tuple[str, str]],
-        level: str,
-    ) -> Booleans:
+    def initially_down(self, elements: Sequence[tuple[str, str]], level: str) -> Booleans:
         """Return, by given element and node, whether the element takes it down directly."""
         down = np.zeros((len(elements), len(self.nodes)), bool)
         if not elements:

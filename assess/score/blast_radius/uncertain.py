@@ -97,11 +97,7 @@ def _masks(
     return to_words(uniform < graph.p[arcs][:, None])
 
 
-def _rank(
-    sampling: Sampling,
-    key: int,
-    draws: int,
-) -> Integers:
+def _rank(sampling: Sampling, key: int, draws: int) -> Integers:
     """Return the order of the draws of an arc, the same for each of its probabilities."""
     name = (sampling.seed, sampling.draws, key)
     known = sampling.ranks.get(name)
@@ -147,11 +143,7 @@ class Outcome:
     next_hi: Floats
 
     @classmethod
-    def empty(
-        cls,
-        cells: int,
-        scenarios: int,
-    ) -> Outcome:
+    def empty(cls, cells: int, scenarios: int) -> Outcome:
         """Return an outcome in which nothing fails."""
         return cls(
             p=np.zeros(cells),
@@ -174,21 +166,14 @@ class Outcome:
             getattr(self, name)[scenarios] = getattr(part, name)
 
 
-def doubtful_n(
-    graph: Graph,
-    undecided: Undecided,
-) -> Integers:
+def doubtful_n(graph: Graph, undecided: Undecided) -> Integers:
     """Count the uncertain arcs by scenario."""
     scenario = undecided.scenario[undecided.head]
     doubtful = scenario[graph.p[undecided.arc] < 1]
     return np.bincount(doubtful, minlength=undecided.n)
 
 
-def decide(
-    graph: Graph,
-    undecided: Undecided,
-    sampling: Sampling,
-) -> Outcome:
+def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
     """Fail undecided nodes: one bit per outcome of the arcs where they are few, else per draw."""
     found = Outcome.empty(len(undecided.node), undecided.n)
     few = doubtful_n(graph, undecided)
@@ -209,11 +194,7 @@ def decide(
     return found
 
 
-def _draws(
-    graph: Graph,
-    undecided: Undecided,
-    sampling: Sampling,
-) -> Integers:
+def _draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
     """Return the draws that keep the standard error small: few where little can be reached."""
     total = float(graph.weight.sum()) or 1.0
     share = weight_of(graph, undecided, np.ones(len(undecided.node))) / total
@@ -251,11 +232,7 @@ def _enumerated(
     return found
 
 
-def _doubtful(
-    graph: Graph,
-    part: Undecided,
-    digits: int,
-) -> tuple[Floats, Integers]:
+def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integers]:
     """Return the chances of the uncertain arcs of each scenario, and by way its number.
 
     Certain ways have the number ``digits``; numbers without an arc have no chance.
@@ -323,11 +300,7 @@ def _losses(
     return losses * weights.unit
 
 
-def _middle(
-    losses: Floats,
-    chance: Floats,
-    level: float,
-) -> Floats:
+def _middle(losses: Floats, chance: Floats, level: float) -> Floats:
     """Return by scenario the quantiles of its losses that hold the middle share ``level``."""
     order = np.argsort(losses, axis=1, kind="stable")
     upto = np.cumsum(
@@ -340,12 +313,7 @@ def _middle(
     return np.take_along_axis(losses, np.take_along_axis(order, at, 1), 1).T
 
 
-def bounded(
-    graph: Graph,
-    undecided: Undecided,
-    *,
-    most: bool,
-) -> Outcome:
+def bounded(graph: Graph, undecided: Undecided, *, most: bool) -> Outcome:
     """Bound what uncertain arcs decide: all that can be reached, or the most probable paths.
 
     Along one path of arcs a node fails with the product of their chances; with several, more often.

@@ -104,11 +104,7 @@ class Undecided:
         place[order] = np.arange(len(order))
         return example[order], place[alike]
 
-    def chunks(
-        self,
-        wanted: Integers,
-        room: int,
-    ) -> Iterator[Integers]:
+    def chunks(self, wanted: Integers, room: int) -> Iterator[Integers]:
         """Yield the wanted scenarios some at a time, of at most ``room`` cells or one scenario."""
         chunk = np.cumsum(self.cells[wanted]) // max(room, 1)
         ends = np.flatnonzero(np.diff(chunk)) + 1
@@ -171,19 +167,12 @@ class Undecided:
             value[cells] = joins(value[cells], joined)
 
 
-def _marks(
-    n: int,
-    seed: int,
-) -> np.ndarray:
+def _marks(n: int, seed: int) -> np.ndarray:
     """Return a random number for each node or arc."""
     return np.random.default_rng(seed).integers(0, 1 << 63, n, dtype=np.uint64)
 
 
-def weight_of(
-    graph: Graph,
-    undecided: Undecided,
-    p: Floats,
-) -> Floats:
+def weight_of(graph: Graph, undecided: Undecided, p: Floats) -> Floats:
     """Return by scenario the weight of its cells, each times ``p``; added up in order."""
     weighed = graph.weight[undecided.node] * p
     return np.asarray(np.bincount(undecided.scenario, weighed, undecided.n), float)
