@@ -129,6 +129,20 @@ def columns(frame: str) -> dict[str, Column]:
 
 
 @cache
+def renames() -> pd.DataFrame:
+    """Return ``frame, before, column``: the columns that earlier versions wrote by another name."""
+    with (files("assess") / "renames.csv").open(encoding="utf-8") as handle:
+        return pd.read_csv(handle, dtype=str, keep_default_na=False)
+
+
+def _renamed(frame: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the present names of its columns; one that is there already stays."""
+    rows = renames()[renames()["frame"] == frame]
+    is_new = ~rows["column"].isin(table.columns)
+    return table.rename(columns=dict(rows.loc[is_new, ["before", "column"]].to_numpy()))
+
+
+@cache
 def names() -> tuple[str, ...]:
     """Return the names of all frames."""
     return tuple(dictionary()["frame"].unique())
@@ -150,7 +164,7 @@ def _empty(frame: str) -> pd.DataFrame:
 
 
 def read_table(file: Path, most_rows: int = MOST_ROWS) -> pd.DataFrame:
-    """Read one frame as it is; CSV as text, with empty cells as NA.
+    """Read one frame as it is, by today's names; CSV as text, with empty cells as NA.
 
     A row shorter or longer than the header is an error: a half-written file must not pass for one
     with unknown cells.
@@ -160,7 +174,7 @@ def read_table(file: Path, most_rows: int = MOST_ROWS) -> pd.DataFrame:
 
         rows_n = pq.read_metadata(file).num_rows
         refuse_many(rows_n, most_rows, "rows")  # a footer can promise any number
-        return pd.read_parquet(file)
+        return _renamed(file.stem, pd.read_parquet(file))
     with file.open(newline="", encoding="utf-8-sig") as handle:
         try:
             header, *rows = csv.reader(handle, strict=True)
@@ -176,7 +190,7 @@ def read_table(file: Path, most_rows: int = MOST_ROWS) -> pd.DataFrame:
                 f"row {number} has {len(row)} cells, its header {len(header)}"
             )
     known = [[unguarded(cell) or None for cell in row] for row in rows]
-    return pd.DataFrame(known, columns=header, dtype="str")
+    return _renamed(file.stem, pd.DataFrame(known, columns=header, dtype="str"))
 
 
 def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -328,13 +342,36 @@ def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     problems = [_duplicates(frame, table[key(frame)])]
     for name, column in columns(frame).items():
         cells = table[name]
-        if column.is_required and cells.hasnans:
-            missing = cells[cells.isna()]
-            problems.append(_problems(column, missing, "required", "may not be empty"))
+        if column.is_required:
+            problems += _absent(column, cells)
         if column.bounds:
             outside = ~cells.between(*column.bounds).fillna(value=True).astype(bool)
             problems.append(_problems(column, cells[outside], column.expectation))
     return join_problems(problems)
+
+
+def _absent(column: Column, cells: pd.Series) -> list[pd.DataFrame]:
+    """List required cells that are unknown, and those that hold an empty text.
+
+    A CSV file cannot tell the two apart: what is written as an empty text reads back as unknown.
+    """
+    unknown = cells.isna()
+    empty = is_absent(cells) & ~unknown
+    hints = {
+        "unknown (an empty cell of a CSV file): may not be empty": unknown,
+        "an empty text, which no CSV file tells from unknown: name it": empty,
+    }
+    return [
+        _problems(column, cells[rows], "required", hint)
+        for hint, rows in hints.items()
+        if rows.any()
+    ]
+
+
+def is_absent(cells: pd.Series) -> pd.Series:
+    """Return which cells are unknown, or a text of nothing but spaces."""
+    absent = cells.isna()
+    return absent | (cells.str.strip() == "") if cells.dtype == "str" else absent
 
 
 def _duplicates(frame: str, keys: pd.DataFrame) -> pd.DataFrame:

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess import frames
+from assess import frames, load
 from assess.errors import DataError
+from assess.inventory import from_frames
+from assess.store import write_snapshot
 
 WHEN = "2026-09-30T00:00:00Z"
 
@@ -210,3 +212,22 @@ def test_a_row_refuses_a_misspelt_column_and_names_the_nearest():
 def test_a_row_of_an_unknown_frame_is_refused():
     with pytest.raises(DataError, match="did you mean 'workloads'"):
         frames.row("workload", workload_id="w")
+
+
+@pytest.mark.parametrize(
+    ("cell", "hint"), [(None, "unknown"), ("", "an empty text"), (" \t", "an empty text")]
+)
+def test_an_empty_key_is_told_from_an_unknown_one_by_row_and_column(cell, hint):
+    table, _ = frames.conform("services", pd.DataFrame({"service_id": ["a", cell]}))
+    (problem,) = frames.check("services", table).itertuples()
+    assert (problem.row, problem.column, problem.rule) == (2, "service_id", "required")
+    assert problem.hint.startswith(hint)
+
+
+def test_every_key_that_a_frame_admits_reads_back_from_csv(tmp_path):
+    keys = ["a", "NA", "null", "'", '"', "=1", "0", "a\rb", "-", "nan", ",", "\ufeff"]
+    found = from_frames(
+        {"services": pd.DataFrame({"service_id": keys})}, snapshot_at=WHEN
+    )
+    path = write_snapshot(found, tmp_path / "s", format="csv")
+    assert set(load(path)["services"]["service_id"]) == set(keys)

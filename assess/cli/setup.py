@@ -165,7 +165,13 @@ def facts(table: str | None, *, place: str | None, out: Output) -> None:
 
 
 # tables that columns of rules are read from
-_LOOKED_UP = ("engine_clients", "feature_gates", "package_archives")
+_LOOKED_UP = (
+    "base_lists",
+    "cluster_clients",
+    "engine_clients",
+    "feature_gates",
+    "package_archives",
+)
 
 
 def _asked(table: str) -> int:

@@ -29,17 +29,9 @@ COLUMNS = ["label", "point", "lo", "hi", "band", "note"]
 def claims_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `claims`.
 
-    Parameters
-    ----------
-    result : Result
-        Judged claims.
-
-    Returns
-    -------
-    DataFrame
-        ``label``; ``point, lo, hi`` [doublings of the bound towards the claim's side: 1 is twice
-        the bound where the claim is supported above it, half of it where below; at most 4];
-        ``band``, ``note`` (the verdict).
+    ``label``; ``point, lo, hi`` [doublings of the bound towards the claim's side: 1 is twice
+    the bound where the claim is supported above it, half of it where below; at most 4];
+    ``band``, ``note`` (the verdict).
     """
     frame = result.frame
     cells = {name: frame[name].astype(float).to_numpy() for name in ("value", "lo", "hi")}

@@ -48,16 +48,8 @@ SEEN = {
 def upgrade_churn_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `upgrade_churn`.
 
-    Parameters
-    ----------
-    result : Result
-        An upgrade-churn result.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, label, point, lo, hi`` [hours per year] and ``note``: changes up to the
-        target that break something in use; most work first.
+    ``service_id, label, point, lo, hi`` [hours per year] and ``note``: changes up to the
+    target that break something in use; most work first.
     """
     frame = result.frame.reset_index()
     table = frame[["service_id"]].assign(label=frame["service_id"])
@@ -95,16 +87,8 @@ def upgrade_churn(result: Result, *, ax: Axes | None = None) -> Axes:
 def clocks_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `clocks`.
 
-    Parameters
-    ----------
-    result : Result
-        An upgrade-churn result.
-
-    Returns
-    -------
-    DataFrame
-        ``component, name, version, label, days`` [days to the end of life; below 0: past],
-        ``services_n`` [count]; soonest first, after components without an announced end.
+    ``component, name, version, label, days`` [days to the end of life; below 0: past],
+    ``services_n`` [count]; soonest first, after components without an announced end.
     """
     clocks = result.details["clocks"]
     line = ["component", "name", "version"]
@@ -174,16 +158,8 @@ def clocks(result: Result, *, ax: Axes | None = None) -> Axes:
 def coverage_data(inventory: Inventory) -> pd.DataFrame:
     """Return the frame behind `coverage`.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        The fleet.
-
-    Returns
-    -------
-    DataFrame
-        Index ``source``; calls with a complete answer (``seen``), a partial one (``in part``),
-        none (``not seen``), and calls never made (``not asked``) [count]; worst first.
+    Index ``source``; calls with a complete answer (``seen``), a partial one (``in part``),
+    none (``not seen``), and calls never made (``not asked``) [count]; worst first.
     """
     calls = inventory["coverage"]
     of = {status: seen for seen, statuses in SEEN.items() for status in statuses}
@@ -246,15 +222,7 @@ def _write_counts(
 def history_data(labels: pd.DataFrame) -> pd.DataFrame:
     """Return the frame behind `history`.
 
-    Parameters
-    ----------
-    labels : DataFrame
-        One column per quarter, one row per service; NA where the service is absent.
-
-    Returns
-    -------
-    DataFrame
-        Index quarter; services per band: ready, conditional, blocked, unknown [count].
+    Index quarter; services per band: ready, conditional, blocked, unknown [count].
     """
     bands = labels.map(lambda label: band_of(label).word, na_action="ignore")
     counts = {quarter: bands[quarter].value_counts() for quarter in bands}

@@ -47,16 +47,8 @@ def _scale(table: pd.DataFrame) -> tuple[float, float]:
 def blast_radius_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `blast_radius`.
 
-    Parameters
-    ----------
-    result : Result
-        A blast-radius result.
-
-    Returns
-    -------
-    DataFrame
-        ``element_kind, element, label, point, lo, hi`` [percent of the fleet's criticality],
-        ``note``; worst first.
+    ``element_kind, element, label, point, lo, hi`` [percent of the fleet's criticality],
+    ``note``; worst first.
     """
     frame = result.frame.reset_index()
     kinds = frame["element_kind"].astype("str")
@@ -109,16 +101,8 @@ def blast_radius(
 def blast_services_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `blast_services`.
 
-    Parameters
-    ----------
-    result : Result
-        A blast-radius result.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, label, point, lo, hi`` [percent of the fleet's criticality], ``band`` (unknown
-        where no dependency was observed) and ``note``; worst first.
+    ``service_id, label, point, lo, hi`` [percent of the fleet's criticality], ``band`` (unknown
+    where no dependency was observed) and ``note``; worst first.
     """
     table = _services(result, "impact")
     seen = result.details["services"]["dependencies_observed"].astype("boolean")
@@ -157,16 +141,8 @@ def blast_services(result: Result, *, ax: Axes | None = None) -> Axes:
 def exposure_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `exposure`.
 
-    Parameters
-    ----------
-    result : Result
-        A blast-radius result.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, label, point`` [count of elements whose failure takes the service down],
-        ``hi`` the same; most exposed first, unknown before all.
+    ``service_id, label, point`` [count of elements whose failure takes the service down],
+    ``hi`` the same; most exposed first, unknown before all.
     """
     frame = result.details["services"].rename_axis("service_id").reset_index()
     n = frame["exposure_n"].astype("Float64")
@@ -321,17 +297,9 @@ def _chance(row: pd.Series) -> str:
 def moves_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `moves`.
 
-    Parameters
-    ----------
-    result : Result
-        A blast-radius result.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, label, point, lo, hi``: change of the summed impact of all elements that the
-        service runs on [percent of the fleet's criticality; negative is better], ``note``;
-        largest change first, services without a move left out.
+    ``service_id, label, point, lo, hi``: change of the summed impact of all elements that the
+    service runs on [percent of the fleet's criticality; negative is better], ``note``;
+    largest change first, services without a move left out.
     """
     table = _services(result, "delta")
     table = table[table["point"].notna() | table["hi"].notna()]
@@ -379,17 +347,9 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
 def experiments_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `experiments`.
 
-    Parameters
-    ----------
-    result : Result
-        An experiments result.
-
-    Returns
-    -------
-    DataFrame
-        ``element_kind, element, label``, ``point``: the share of the uncertainty that a failure is
-        expected to take [percent], ``lo`` and ``hi`` of no width, ``note``: what it can reach; best
-        first.
+    ``element_kind, element, label``, ``point``: the share of the uncertainty that a failure is
+    expected to take [percent], ``lo`` and ``hi`` of no width, ``note``: what it can reach; best
+    first.
     """
     table = result.frame.reset_index()
     named = table["element_kind"].astype("str") + " " + table["element"].map(short)

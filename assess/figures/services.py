@@ -34,17 +34,9 @@ LIGHT = "#fefefe"  # not the white of the paper, which turns dark on a dark page
 def readiness_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `readiness`.
 
-    Parameters
-    ----------
-    result : Result
-        A readiness result.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, label, point, lo, hi`` [points 0-100], ``band`` (ready: ``lo`` reaches the
-        threshold of the policy and every gate passes; blocked: HOLD or NEVER; unknown: not
-        decidable; else conditional) and ``note``; best first by ``lo``.
+    ``service_id, label, point, lo, hi`` [points 0-100], ``band`` (ready: ``lo`` reaches the
+    threshold of the policy and every gate passes; blocked: HOLD or NEVER; unknown: not
+    decidable; else conditional) and ``note``; best first by ``lo``.
     """
     frame = result.frame.reset_index()
     gates = frame["label_gates"].astype(object)
@@ -103,16 +95,8 @@ def readiness(
 def what_next_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `what_next`.
 
-    Parameters
-    ----------
-    result : Result
-        A what-next result.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, label, p_top, p_top_neutral`` [share 0-1], ``band``; candidates only, in the
-        order of the result. Services that run in containers already do not compete.
+    ``service_id, label, p_top, p_top_neutral`` [share 0-1], ``band``; candidates only, in the
+    order of the result. Services that run in containers already do not compete.
     """
     frame = result.frame.reset_index()
     competes = frame["p_top"].notna() | frame["p_top_neutral"].notna()
@@ -177,16 +161,8 @@ def _dumbbells(ax: Axes, shown: pd.DataFrame) -> None:
 def acceptability_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `acceptability`.
 
-    Parameters
-    ----------
-    result : Result
-        A what-next result.
-
-    Returns
-    -------
-    DataFrame
-        Index ``service_id``, in the result's own order; one column per rank from 1 on, the share
-        of all weightings in which the service takes it [share 0-1]. Only services that compete.
+    Index ``service_id``, in the result's own order; one column per rank from 1 on, the share
+    of all weightings in which the service takes it [share 0-1]. Only services that compete.
     """
     tidy = result.details["acceptability"]
     table = tidy.pivot(index="service_id", columns="rank", values="probability").astype(

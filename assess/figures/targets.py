@@ -27,16 +27,8 @@ TITLE = "Where each service could run, and the first thing in the way"
 def targets_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `targets`.
 
-    Parameters
-    ----------
-    result : Result
-        A targets result.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, target, verdict, band, code`` (gate or refusal that comes first among what is
-        in the way), ``dominated``; services first for which targets differ, then by name.
+    ``service_id, target, verdict, band, code`` (gate or refusal that comes first among what is
+    in the way), ``dominated``; services first for which targets differ, then by name.
     """
     table = result.frame.reset_index()[
         ["service_id", "target", "verdict", "blockers", "dominated"]

@@ -6,8 +6,13 @@ A version that the facts do not know is unknown: never supported, never fit.
 
 from __future__ import annotations
 
+from assess.reference.bases import base_lists as base_lists
+from assess.reference.bases import base_system as base_system
+from assess.reference.bases import system_in as system_in
+from assess.reference.clients import engine_api as engine_api
+from assess.reference.clients import gone_api as gone_api
+from assess.reference.clients import is_engine_client as is_engine_client
 from assess.reference.engines import api_range as api_range
-from assess.reference.engines import changes_between as changes_between
 from assess.reference.engines import driver_runs as driver_runs
 from assess.reference.engines import drivers_gone as drivers_gone
 from assess.reference.engines import kernel_floor as kernel_floor
@@ -22,7 +27,7 @@ from assess.reference.images import moves as moves
 from assess.reference.images import tag_version as tag_version
 from assess.reference.runtimes import MANAGED as MANAGED
 from assess.reference.runtimes import Node as Node
-from assess.reference.runtimes import Platform as Platform
+from assess.reference.runtimes import cluster_product as cluster_product
 from assess.reference.runtimes import is_cluster_product as is_cluster_product
 from assess.reference.runtimes import is_managed as is_managed
 from assess.reference.runtimes import is_managed_product as is_managed_product
@@ -52,6 +57,7 @@ from assess.reference.support import outages as outages
 from assess.reference.support import product_support as product_support
 from assess.reference.support import support_windows as support_windows
 from assess.reference.systems import LINUX as LINUX
+from assess.reference.systems import arch_of as arch_of
 from assess.reference.systems import arch_runs as arch_runs
 from assess.reference.systems import os_family as os_family
 from assess.reference.tables import STALE_DAYS as STALE_DAYS

@@ -107,21 +107,6 @@ def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
     )
 
 
-@lru_cache(maxsize=256)
-def changes_between(version: str | None, target: str | None) -> list[dict[str, str]]:
-    """List the changes after one engine up to another, oldest first; none for a downgrade."""
-    here = release_of(version)
-    there = release_of(target)
-    if here is None or there is None:
-        return []
-    between = [
-        row
-        for row in rows("engine_changes")
-        if here < numbers_of(row["version"]) <= there
-    ]
-    return sorted(between, key=lambda row: (numbers_of(row["version"]), row["change_id"]))
-
-
 def _holds(driver: Mapping[str, str], engine: Version) -> bool:
     removed = driver["removed_in"]
     is_gone = removed != "" and engine >= numbers_of(removed)

@@ -74,6 +74,15 @@ def platform_of(node: Node) -> Platform | None:
     return None
 
 
+def cluster_product(
+    kubelet: str | None, provider: str | None, version: str | None
+) -> str | None:
+    """Return whose cluster a node is of, such as amazon-eks, by its kubelet and its provider."""
+    node = Node(kubelet=kubelet, provider=provider, provider_version=version)
+    platform = platform_of(node)
+    return platform.product if platform else None
+
+
 def _named(text: str | None) -> dict[str, str] | None:
     """Return the platform whose word stands in a text."""
     if not isinstance(text, str):

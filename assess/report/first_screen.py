@@ -143,8 +143,13 @@ def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
     table = label_changes(scores, earlier)
     new_n = int(table["before"].eq("not there").sum())
     gone_n = int(table["after"].eq("gone").sum())
-    changed_n = len(table) - new_n - gone_n
-    yield f"{changed_n} labels changed, {new_n} services are new, {gone_n} are gone."
+    counts = {
+        "labels changed": len(table) - new_n - gone_n,
+        "services are new": new_n,
+        "are gone": gone_n,
+    }
+    told = [f"{n} {words}" for words, n in counts.items() if n]
+    yield f"{', '.join(told) or 'No label changed'}."
 
 
 def _gaps(scores: Assessment) -> Iterator[str]:

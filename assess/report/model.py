@@ -255,12 +255,14 @@ def _interval(row: dict[str, Any], column: Column) -> Cell:
     texts = [_number(value, column) for value in values]
     point, lo, hi = (None if is_unknown(v) else column.scale * float(v) for v in values)
     is_single = len(set(texts)) == 1 or (lo is None and hi is None)
-    text = texts[0] if is_single else f"{texts[0]} ({texts[1]} to {texts[2]})"
+    between = f"{texts[1]} to {texts[2]}"
+    text = between if point is None else f"{texts[0]} ({between})"
     track = None
     if column.top and lo is not None and hi is not None:
         middle = lo if point is None else point
         track = _percents(lo, hi, middle, top=column.top)
-    return Cell(text, "" if point is None else f"{point:.6g}", track=track)
+    sort = "" if point is None else f"{point:.6g}"
+    return Cell(texts[0] if is_single else text, sort, track=track)
 
 
 def _percents(lo: float, hi: float, point: float, *, top: float) -> Track:

@@ -23,11 +23,12 @@ from assess.report.render import document, render_page
 from assess.score.assessment import Assessment
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import records_by
-from assess.words import word
+from assess.words import is_unknown, sentence_list, word
 
 _KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->.*?<!-- end: \1 -->", re.DOTALL)
 _MARK = re.compile(r"<!--\s*(?:keep|end)\s*:", re.IGNORECASE)
 _HINT = "_Write here: "
+_UNTOUCHED = re.compile(rf"-->\n{_HINT}.*\n<!--")
 SHOWN = 8
 MOVES = 4  # targets of the options
 LINE = 400  # characters of a line
@@ -96,9 +97,25 @@ def _words(existing: str) -> dict[str, str]:
 def _values(
     service_id: str, scores: Assessment, earlier: Assessment | None, most: int = SHOWN
 ) -> dict[str, Any]:
-    """Gather the values of the templates; lists have at most so many lines."""
+    """Return the values of the templates; lists have at most so many lines."""
+    whole = _whole(service_id, scores, earlier)
+    return {
+        **whole,
+        "options": [*whole["first"], *whole["moves"][:most], *whole["last"]],
+        **{name: _cut(whole[name], most) for name in _LISTS},
+    }
+
+
+_LISTS = ("consequences", "unknown", "changes", "since")
+
+
+@lru_cache(maxsize=1)
+def _whole(
+    service_id: str, scores: Assessment, earlier: Assessment | None
+) -> dict[str, Any]:
+    """Gather the values of the templates, once for Markdown, page and paper; nothing is cut."""
     scores.what_next.row(service_id)
-    row = {**scores.services.loc[service_id].to_dict(), "service_id": service_id}
+    row = _rows(scores)[service_id]
     at = scores.provenance
     return {
         "service_id": service_id,
@@ -107,18 +124,28 @@ def _values(
         "origin": f"policy {at.policy_hash}, {_facts(scores)}",
         "label": row["label"],
         "band": band_of(row["label"]),
-        "before_waivers": _before_waivers(service_id, scores),
+        "before_waivers": _before_waivers(row),
         "context": _context(row, scores),
         "drivers": _drivers(row, scores),
         "tables": _tables(row, scores),
-        "options": _options(row, scores, most),
+        **_options(row, scores),
         "why": cards.facts(row, scores)[0],
-        "consequences": _cut(_consequences(row, scores), most),
-        "unknown": _cut(_unknown(service_id, scores), most),
-        "changes": _cut(_changes(service_id, scores), most),
+        "consequences": _consequences(row, scores),
+        "unknown": _unknown(service_id, scores),
+        "changes": _changes(service_id, scores),
         "before": earlier.provenance.quarter if earlier else "",
-        "since": _cut(_since(service_id, scores, earlier), most) if earlier else [],
+        "since": _since(service_id, scores, earlier) if earlier else [],
     }
+
+
+@lru_cache(maxsize=1)
+def _rows(scores: Assessment) -> dict[str, dict[str, Any]]:
+    """Return every service as the inventory and the scores know it."""
+    known = scores.inventory["services"].set_index("service_id")
+    scored = scores.services
+    told = known.drop(columns=scored.columns, errors="ignore")
+    rows = scored.join(told).reset_index().to_dict("records")
+    return {row["service_id"]: row for row in rows}
 
 
 def _cut(lines: list[str], most: int) -> list[str]:
@@ -160,7 +187,8 @@ def keep(text: str, existing: str) -> str:
         )
     blocks: dict[str, list[str]] = {}
     for match in _KEPT.finditer(existing):
-        blocks.setdefault(match[1], []).append(match[0])
+        if not _UNTOUCHED.search(match[0]):
+            blocks.setdefault(match[1], []).append(match[0])
     merged = _KEPT.sub(
         lambda match: blocks[match[1]].pop(0) if blocks.get(match[1]) else match[0], text
     )
@@ -168,21 +196,21 @@ def keep(text: str, existing: str) -> str:
     return "\n".join([merged, *rest])
 
 
-def _before_waivers(service_id: str, scores: Assessment) -> str:
+def _before_waivers(row: dict[str, Any]) -> str:
     """Write the label without waivers, if it differs."""
-    frame = scores.readiness.frame.loc[service_id]
-    before, after = (frame.get(name) for name in ("label_before_waivers", "label_gates"))
-    if not isinstance(before, str) or before == after:
+    before = row["label_before_waivers"]
+    if not isinstance(before, str) or before == row["label_gates"]:
         return ""
     return f", by a waiver; without it {before}"
 
 
 def _context(row: dict[str, Any], scores: Assessment) -> list[str]:
-    services = scores.inventory["services"]
-    service = services[services["service_id"] == row["service_id"]].iloc[0]
-    words = ("kind", "env", "tier", "platform", "owner", "lifecycle")
-    known = [f"{name} {word(service[name])}" for name in words]
-    return [f"Service: {', '.join(known)}.", *cards.facts(row, scores)[1:5]]
+    names = ("kind", "env", "tier", "platform", "owner", "lifecycle")
+    known = [f"{name} {word(row[name])}" for name in names if not is_unknown(row[name])]
+    missing = [name for name in names if is_unknown(row[name])]
+    parts = [f"Service: {', '.join(known)}."] if known else []
+    parts += [f"Not known of it: {sentence_list(missing)}."] if missing else []
+    return [" ".join(parts), *cards.facts(row, scores)[1:5]]
 
 
 def _drivers(row: dict[str, Any], scores: Assessment) -> list[str]:
@@ -266,23 +294,24 @@ def _readable(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
 Option: TypeAlias = tuple[str, str]
 
 
-def _options(row: dict[str, Any], scores: Assessment, most: int) -> list[Option]:
-    """List the options that are open to the service, the one of its label first."""
+def _options(row: dict[str, Any], scores: Assessment) -> dict[str, list[Option]]:
+    """List the options that are open to the service: before a move, the moves, and to stay."""
     pain = cell(row, _MINUTES).text
     hours = cell(row, cards.HOURS).text
     stay = (
         f"Expected outage {pain} minutes per year; {hours} hours of upgrades per year; "
         f"{_end_of_life(row['churn_days_to_eol'])}."
     )
-    first = _first_step(row)
     if row["label"] == "PULL BACK":
         forbidden = "A gate forbids containers for it."
-        return [("Pull it back to hosts.", forbidden), ("Keep it until then.", stay)]
-    is_barred = row["label"] == "NEVER"
-    moves = [] if is_barred else _moves(row["service_id"], scores, min(most, MOVES))
+        steps = [("Pull it back to hosts.", forbidden), ("Keep it until then.", stay)]
+        return {"first": steps, "moves": [], "last": []}
+    first = _first_step(row)
+    moves = [] if row["label"] == "NEVER" else _moves(row["service_id"], scores)
     if _is_inside(row):
-        return [*first, ("Keep it in containers as it is.", stay), *moves]
-    return [*first, *moves, ("Leave it where it is.", stay)]
+        kept = [*first, ("Keep it in containers as it is.", stay)]
+        return {"first": kept, "moves": moves, "last": []}
+    return {"first": first, "moves": moves, "last": [("Leave it where it is.", stay)]}
 
 
 def _first_step(row: dict[str, Any]) -> list[Option]:
@@ -299,29 +328,38 @@ def _first_step(row: dict[str, Any]) -> list[Option]:
 _AS_IT_IS = ("MOVE NOW", "PILOT", "LATER", "KEEP", "NEVER")
 
 
-def _moves(service_id: str, scores: Assessment, most: int) -> list[Option]:
+def _moves(service_id: str, scores: Assessment) -> list[Option]:
     """List the targets that no other beats, those that fit first, each with what it would change."""
+    places = _places(scores).get(service_id, [])[:MOVES]
+    return [(f"Move it to {place['title']}.", _move(place)) for place in places]
+
+
+def _move(place: dict[str, Any]) -> str:
+    """Describe what a move would change; what nobody measured is named last."""
+    way = place["blockers"] or "nothing is in the way"
+    hours = cell(place, _HOURS).text
+    today = cell(place, _HERE).text
+    parts = [
+        f"{str(place['verdict']).capitalize()}: {way}. Upgrades {hours} hours per year, here {today}"
+    ]
+    known = [(words, cell(place, column)) for words, column in _OF_A_MOVE.items()]
+    parts += [words.format(shown.text) for words, shown in known if shown.sort]
+    missing = [_MISSING[words] for words, shown in known if not shown.sort]
+    lacks = f" Not known: {sentence_list(missing)}." if missing else ""
+    return f"{'; '.join(parts)}.{lacks}"
+
+
+@lru_cache(maxsize=1)
+def _places(scores: Assessment) -> dict[str, list[dict[str, Any]]]:
+    """Return the targets to choose from, by service: title, and ``here_`` for where it is."""
     result = scores.targets
     titles = result.details["targets"].set_index("id")["title"]
-    table_of = result.frame.loc[service_id]
-    mine = result.options(service_id).droplevel("service_id")
-    order = mine.drop(index=STAY, errors="ignore").head(most)
-    today = cell(dict(table_of.loc[STAY]), _HOURS).text if STAY in table_of.index else ""
-    found = []
-    for target, cells in order.iterrows():
-        place = dict(cells)
-        hours = cell(place, _HOURS).text
-        price = cell(place, _COST).text
-        gain = cell(place, _MOVE).text
-        way = place["blockers"] or "nothing is in the way"
-        effort = cell(place, _EFFORT).text
-        text = (
-            f"{str(place['verdict']).capitalize()}: {way}. Upgrades {hours} hours per year, here "
-            f"{today}; blast radius {gain} percentage points, minus is better; cost per month "
-            f"{price}; the move takes {effort} hours."
-        )
-        found.append((f"Move it to {titles[target] or target}.", text))
-    return found
+    here = result.frame.xs(STAY, level="target").add_prefix("here_")
+    rows = (
+        result.options().drop(index=STAY, level="target", errors="ignore").reset_index()
+    )
+    named = rows["target"].map(titles).fillna(rows["target"])
+    return records_by(rows.join(here, on="service_id").assign(title=named), "service_id")
 
 
 def _end_of_life(days: Any) -> str:
@@ -333,10 +371,21 @@ def _end_of_life(days: Any) -> str:
 
 
 _DELTA = Column("blast_delta", "", "interval", 1, 100, is_signed=True)
-_HOURS = Column("hours_per_year", "", "interval", 0)
-_COST = Column("cost_per_month", "", "interval", 0)
-_EFFORT = Column("effort_hours", "", "number")
-_MOVE = Column("delta", "", "interval", 1, 100, is_signed=True)
+_HOURS = Column("hours_per_year", "", "interval", 1)
+_HERE = Column("here_hours_per_year", "", "interval", 1)
+_MOVED = "blast radius {} percentage points, minus is better"
+_PRICED = "{} a month"
+_WORKED = "{} hours of work to move"
+_OF_A_MOVE = {
+    _MOVED: Column("delta", "", "interval", 1, 100, is_signed=True),
+    _PRICED: Column("cost_per_month", "", "interval", 0),
+    _WORKED: Column("effort_hours", "", "number"),
+}
+_MISSING = {
+    _MOVED: "the change of blast radius",
+    _PRICED: "cost (sizes, or prices in the policy)",
+    _WORKED: "effort (services.move_effort_hours)",
+}
 _MINUTES = Column("blast_expected_minutes_per_year", "", "interval")
 _FAILURES = Column("churn_failures_per_year", "", "interval", 2)
 

@@ -140,8 +140,9 @@ class Result:
 
     def row(self, service_id: str) -> pd.Series:
         """Return the row of a service; an AssessError names the nearest where there is none."""
-        if service_id not in self.frame.index:
-            near = did_you_mean(service_id, map(str, self.frame.index))
+        known = self.frame.index.get_level_values(0)
+        if service_id not in known:
+            near = did_you_mean(service_id, map(str, known.unique()))
             raise AssessError(
                 f"there is no service {service_id!r} in this result",
                 hint=near or "see `assess show SNAPSHOT`",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Collection, Iterator, Sized
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
+from assess.sources import csv_records
 from assess.sources.deadline import Deadline
 from assess.sources.failure import BUGS, HINTS, failure
 
@@ -277,9 +279,64 @@ class Batch:
 Batches = list[tuple[str, Batch]]
 
 
+def rows_of(batches: Batches, *frames: str) -> Iterator[Row]:
+    """Yield the rows of some frames of all batches."""
+    for _, batch in batches:
+        for frame in frames:
+            yield from batch.rows.get(frame, ())
+
+
+def belonging(scope: str, call: str, known_n: int, expected: int, hint: str) -> Row:
+    """Return a coverage row about how many rows of a frame have a known owner."""
+    row: Row = {"scope": scope, "call": call, "status": "ok", "rows": known_n}
+    row["expected"] = expected
+    if known_n < expected:
+        row |= {"status": "partial", "hint": hint, "unmapped_n": expected - known_n}
+    return row
+
+
 def type_of(label: str) -> str:
     """Return the type of a source."""
     return label.partition("#")[0]
+
+
+@cache
+def forms_of(source: str) -> dict[str, str]:
+    """Return the form of the entries, by the name of each list that a type of source reads."""
+    listed = csv_records.rows("forms")
+    return {row["list"]: row["form"] for row in listed if row["source"] == source}
+
+
+def is_texts(value: Any) -> bool:
+    """Return whether a value is a list of nothing but texts."""
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+# What an option has to be, in words; `option_forms.csv` says which is which.
+_IS_FORM: dict[str, Callable[[Any], bool]] = {
+    "a text": lambda value: isinstance(value, str),
+    "a list of texts": is_texts,
+    "a text or a list of texts": lambda value: isinstance(value, str) or is_texts(value),
+    "true or false": lambda value: isinstance(value, bool),
+}
+
+
+def option_problems(source: Source, options: Row) -> list[str]:
+    """List the options of a table that have not the form that all sources share."""
+    forms = {row["option"]: row["form"] for row in csv_records.rows("option_forms")}
+    return [
+        f"{name} is not {forms[name]}"
+        for name in source.options
+        if name in options and name in forms and not _IS_FORM[forms[name]](options[name])
+    ]
+
+
+def format_problems(options: Row, formats: Collection[str]) -> list[str]:
+    """List what is wrong with the option ``format``."""
+    kind = options.get("format")
+    if kind is None or kind in formats:
+        return []
+    return [f"format {kind!r} is not one of {', '.join(formats)}"]
 
 
 class Source:
@@ -296,21 +353,30 @@ class Source:
     dump: str  # commands whose output it reads from files, in a line
     follows = False  # whether it runs after the others, by `follow`
 
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List the problems of a table, before anything is asked."""
-        return []
+    @property
+    def forms(self) -> dict[str, str]:
+        """Forms of the lists in its payloads whose entries become rows, as `spoiled` takes them."""
+        return forms_of(self.type)
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def check(self, options: Row) -> list[str]:
+        """List the problems of a table, before anything is asked."""
+        problems = option_problems(self, options)
+        if "path" not in self.options:
+            return problems
+        is_served = "endpoint" in self.options
+        return [*place_problems(options, is_served=is_served), *problems]
+
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Return all rows that the source has."""
         raise NotImplementedError
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Make a few cheap calls; only their coverage rows are used."""
         return self.collect(options, base, deadline)
 
     def follow(
         self,
-        options: dict[str, Any],
+        options: Row,
         base: Path,
         deadline: Deadline,
         rows: dict[str, list[Row]],
@@ -319,25 +385,27 @@ class Source:
         return self.collect(options, base, deadline)
 
 
-def paths_of(options: dict[str, Any]) -> list[str]:
+def paths_of(options: Row) -> list[str]:
     """Return the paths of a ``[[source]]`` table; an empty list if any is not a text."""
     path = options.get("path")
     paths: list[Any] = path if isinstance(path, list) else [path]
     return paths if all(path and isinstance(path, str) for path in paths) else []
 
 
-def place_problems(options: dict[str, Any]) -> list[str]:
-    """List the problems of a table that names dumps (``path``) or a server (``endpoint``)."""
+def place_problems(options: Row, *, is_served: bool) -> list[str]:
+    """List the problems of a table that names dumps (``path``) or, if served, an ``endpoint``."""
+    has_path = "path" in options
     is_live = "endpoint" in options
     endpoint = str(options.get("endpoint", "http://"))
     is_address = endpoint.startswith(("http://", "https://"))
-    of_server = [name for name in ("token_file", "ca") if name in options]
-    are_texts = all(isinstance(options[name], str) for name in of_server)
+    has_access = "token_file" in options or "ca" in options
+    is_read = has_path or not is_served
+    is_nowhere = not has_path and not is_live
     wrong = {
-        "give either a path or an endpoint": is_live == ("path" in options),
-        "path names no file": "path" in options and not paths_of(options),
-        "endpoint starts with http:// or https://": not is_address,
-        "token_file and ca go with an endpoint": bool(of_server) and not is_live,
-        "token_file and ca are texts": not are_texts,
+        "give a path or an endpoint, not both": is_served and is_live and has_path,
+        "path names no file: give a path or an endpoint": is_served and is_nowhere,
+        "path names no file and no directory": is_read and not paths_of(options),
+        "endpoint starts with http:// or https://": is_served and not is_address,
+        "token_file and ca go with an endpoint": is_served and has_access and not is_live,
     }
     return [problem for problem, is_wrong in wrong.items() if is_wrong]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Call, Name, Row, Source, paths_of, place_problems
+from assess.sources.base import Batch, Call, Name, Row, Source, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, each_dump, read_documents
 from assess.sources.http import HttpError, Web, open_web
@@ -70,16 +70,10 @@ class ListSource(Source):
     options: tuple[str, ...] = ("path", "endpoint", "token_file", "ca", "cluster")
     token = "Bearer {}"
     lists: tuple[Listing, ...] = ()
-    # Of the lists in a payload whose entries become rows, as `spoiled` takes them.
-    forms: Mapping[str, str] = {}
     # By the ending of a file that is no dump: the command that makes one of it.
     renders: Mapping[str, str] = {}
 
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List the problems of the options."""
-        return place_problems(options)
-
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Return what the lists hold, as far as they can be read."""
         batch = Batch()
         options = dict(options)  # a source may learn the name of its cluster
@@ -90,7 +84,7 @@ class ListSource(Source):
             batch.merge(rows.map(lambda _, row: {"source_ref": scope, **row}))
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Ask for one entry of each list, or open each dump."""
         batch = Batch()
         self.read(options, base, deadline, batch, is_probe=True)

@@ -48,7 +48,7 @@ class Task:
 
     label: str
     source: Source
-    options: dict[str, Any]
+    options: Row
     base: Path
     deadline: float
 
@@ -100,7 +100,7 @@ def _no_type(name: str, known: Iterable[str]) -> str:
     return unknown_key(name, tuple(known)).replace("key", "source type", 1)
 
 
-def _problems(source: Source, options: dict[str, Any]) -> list[str]:
+def _problems(source: Source, options: Row) -> list[str]:
     """List the problems of a table, by its source and by what all sources share."""
     known = (*source.options, "deadline", "allow_outside")
     problems = [unknown_key(key, known) for key in options if key not in known]

@@ -232,6 +232,10 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
         lasting = [part for part in unit.containers if part.role != "init"]
         found = [_keeps_data(part, is_complete=is_complete) for part in lasting]
         stateful = any_of(found, decisive=True)
+        # A name of a store leaves it open, unless its image only speaks to one.
+        is_tool = reference.is_tool(unit.image_ref.repository)
+        is_named = any(reference.is_store_name(name.name) for name in unit.names[:1])
+        stateful = None if not stateful and is_named and not is_tool else stateful
     row = frames.row(
         "services",
         platform=unit.platform,
@@ -406,6 +410,7 @@ def sees_engine_socket(mounts: Iterable[Mount]) -> bool:
 DATA_PATHS = re.compile(
     r"/(data|var/lib/(?!docker|kubelet)[^/]+|bitnami/[^/]+|opt/couchdb/data|var/opt/mssql"
     r"|usr/share/(elasticsearch|opensearch)/data|var/jenkins_home|prometheus)(/|$)"
+    r"|.*/(data|databases?|uploads?|media|storage|attachments|backups?)/?$"  # of an application
 )
 DATA_FILES = re.compile(r"\.(sqlite3?|db3?|duckdb|fdb|rdb)$")  # of embedded databases
 CONFIG_PATHS = re.compile(

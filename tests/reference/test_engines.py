@@ -101,21 +101,6 @@ def test_drivers_that_a_target_no_longer_has():
     assert reference.drivers_gone("master") == {}
 
 
-def test_changes_between_two_versions():
-    there = reference.changes_between("25.0.8", "26.0")
-    assert {row["release_line"] for row in there} == {"25.0", "26.0"}
-    assert "EC0340" in {row["change_id"] for row in there}
-    whole = reference.changes_between("23.0.6", "26.0")
-    parts = (("23.0.6", "24.0"), ("24.0", "25.0"), ("25.0", "26.0"))
-    assert whole == [row for part in parts for row in reference.changes_between(*part)]
-    assert reference.changes_between("26.0", "23.0.6") == []
-    assert (
-        reference.changes_between("master", "29")
-        == reference.changes_between("", "29")
-        == []
-    )
-
-
 def stored(name):
     """Read a table as it is on disk, past the package."""
     with (files("assess.reference") / f"{name}.csv").open(encoding="utf-8") as handle:

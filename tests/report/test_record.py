@@ -139,6 +139,23 @@ def test_a_record_that_cannot_be_read_is_refused_and_left(tmp_path):
         written_before(record)
 
 
+def test_a_hint_that_nobody_touched_is_replaced_by_the_one_of_today():
+    block = "<!-- keep: notes -->\n{}\n<!-- end: notes -->"
+    today = block.format("_Write here: anything else._")
+    assert keep(today, block.format("_Write here: an older hint._")) == today
+    written = block.format("_Write here: an older hint._\nwe decided")
+    assert keep(today, written) == written
+
+
+def test_a_record_names_what_nobody_measured_of_a_move(hostile):
+    names = hostile.scores.what_next.frame.index
+    told = "".join(map(hostile.decision_record, names))
+    assert "Move it to" in told
+    assert "effort (services.move_effort_hours)" in told
+    assert "unknown hours" not in told
+    assert "month unknown" not in told
+
+
 def test_a_part_without_a_place_is_not_lost():
     merged = keep("new\n", "<!-- keep: votes -->\n3 to 1\n<!-- end: votes -->\n")
     assert "3 to 1" in merged

@@ -306,7 +306,7 @@ def test_an_interval_shows_its_ends_unless_they_are_the_same():
     assert (wide.text, wide.track) == ("50 (20 to 90)", (20, 90, 50))
     assert cell({"x": 50.0, "x_lo": 50.0, "x_hi": 50.0}, column).text == "50"
     open_ = cell({"x": pd.NA, "x_lo": 20.0, "x_hi": 90.0}, column)
-    assert (open_.text, open_.sort) == ("unknown (20 to 90)", "")
+    assert (open_.text, open_.sort) == ("20 to 90", "")
     assert cell({"x": pd.NA, "x_lo": pd.NA, "x_hi": pd.NA}, column).text == "unknown"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 import assess
+from assess.inventory import from_frames
 
 FAMILIES = ("alike", "mixed", "callers", "callees", "many", "faults", "shown")
 FAULTS = {"crash": 1.5, "latency": 0.3, "cpu": -0.8, "network": 0.0}  # shift of log odds
@@ -117,3 +118,72 @@ def average_precisions(seed, family, *, services, policy=None):
         ", ".join(filter(None, pair)) for pair in skill[["rule", "left_out"]].to_numpy()
     ]
     return dict(zip(names, skill["average_precision_others"], strict=True))
+
+
+def held_by_intervals(seed, family, *, services, noise=0.0, taught=0, times=40):
+    """By element: how many services it can reach, the share of failures inside, and widths.
+
+    Chances of edges are given. So many failures ``taught`` are in the inventory. ``best`` is the
+    width of the narrowest interval that holds at least as many of the same failures.
+    """
+    rng = np.random.default_rng(seed)
+    names = np.array([f"s{i:03}" for i in range(services)])
+    pairs = calls(rng, services)
+    p = expit(chance_of(rng, family, pairs, services))
+    weight = rng.lognormal(0, 1, services)
+    frames = {
+        "services": pd.DataFrame({"service_id": names, "criticality": weight}),
+        "dependencies": pd.DataFrame(
+            {
+                "src_id": names[pairs[:, 0]],
+                "dst_id": names[pairs[:, 1]],
+                "kind": "call",
+                "evidence": "known",
+                "p": p,
+            }
+        ),
+    }
+    if taught:
+        lessons = []
+        for number, element in enumerate(rng.integers(0, services, taught)):
+            down = fallen(rng, pairs, p, element, services, noise=noise)
+            lessons.append(
+                {
+                    "experiment_id": f"x{number}",
+                    "element_kind": "service",
+                    "element": names[element],
+                    "started_at": "2026-09-01",
+                    "affected_services": ";".join(names[down]),
+                    "observed_services": ";".join(names),
+                }
+            )
+        frames["experiments"] = pd.DataFrame(lessons)
+    inventory = from_frames(frames, snapshot_at="2026-09-30")
+    policy = assess.load_policy().replace(blast_radius={"learned_edges": "off"})
+    frame = assess.score_blast_radius(inventory, policy, detail=False).frame
+    rows = []
+    for element, ends in enumerate(frame.loc["service"].loc[names].itertuples()):
+        shares = np.array(
+            [
+                weight[fallen(rng, pairs, p, element, services, noise=noise)].sum()
+                for _ in range(times)
+            ]
+        )
+        shares = np.sort(shares / weight.sum())
+        inside = (shares >= ends.next_lo - 1e-9) & (shares <= ends.next_hi + 1e-9)
+        rows.append(
+            {
+                "reach": ends.services_down_n,
+                "inside": inside.mean(),
+                "width": ends.next_hi - ends.next_lo,
+                "best": narrowest(shares, int(inside.sum())),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def narrowest(values, n):
+    """Return the width of the narrowest interval that holds ``n`` of the sorted values."""
+    if n < 1:
+        return 0.0
+    return float((values[n - 1 :] - values[: len(values) - n + 1]).min())

@@ -43,6 +43,8 @@ def sure(found):
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel:4317", "otel", 4317, "telemetry"),
         ("CONSUL_HTTP_ADDR", "c:8500", "c", 8500, "discovery"),
         ("VROOM", "http://vroom:8085", "vroom", 8085, "call"),
+        ("API", "http://orders:${ORDERS_PORT}/v1", "orders", None, "call"),
+        ("API", "http://orders:$(ORDERS_PORT)", "orders", None, "call"),
         ("ORDERS", "http://orders:3100", "orders", 3100, "call"),
         (
             "USERS_DB_API_URL",
@@ -65,6 +67,7 @@ def test_addresses(name, value, host, port, kind):
     ("name", "value"),
     [
         ("DATABASE_URL", "sqlite:///data/x.db"),
+        ("DATABASE_URL", "postgres://u:$(cat /x)@db/y"),  # no end of the password is sure
         ("API_URL", "/relative"),
         ("API_HOST", "0.0.0.0"),
         ("API_HOST", "localhost"),
@@ -141,6 +144,8 @@ def test_only_where_a_host_must_stand_is_a_bare_name_one_by_itself():
             {"cache"},
         ),
         ("replicaof primary 6379\n", {"primary"}),
+        ("mkdir x\n  echo 'See: http://docs.example.com/x'\nrun http://api\n", {"api"}),
+        ("echo 'server http://api;' > /etc/nginx/x.conf", {"api"}),
         (
             "discovery.seed_hosts:\n  - find-1\n  - find-2\nnode.name: x\n",
             {"find-1", "find-2"},

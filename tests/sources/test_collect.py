@@ -415,3 +415,12 @@ def test_a_run_is_repeatable():
             pd.testing.assert_frame_equal(inventory[name], again[name])
     assert merge.UNASSIGNED == "__unassigned__"
     assert os.sep not in str(inventory["coverage"]["hint"].dropna().to_list())
+
+
+def test_a_row_without_a_name_in_its_key_is_left_out_and_counted():
+    batch = Batch()
+    batch.add("hosts", {"host_id": "h"}, {"host_id": ""}, {"host_id": " "}, {})
+    tables, notes = to_tables([("ansible", batch)], [])
+    assert tables["hosts"]["host_id"].tolist() == ["h"]
+    (note,) = [note for note in notes if note["call"] == "check:host_id"]
+    assert (note["unmapped_n"], note["hint"]) == (3, "left out, not required")

@@ -518,3 +518,51 @@ def test_the_runtime_of_a_node(runtime, engine):
     (row,) = batch.rows["engines"]
     assert (row["runtime"], row["version"], row["kubelet_version"]) == (*engine, "1.29.4")
     assert pd.notna(row["host_id"])
+
+
+def shared_label(*, of: dict[str, str], fronts: dict[str, dict[str, str]]) -> str:
+    """Return Deployments with one label for all, and the Services before them."""
+    parts = []
+    for name, image in of.items():
+        labels = {"app": "tea", "run": name}
+        parts.append(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": name},
+                "spec": {
+                    "template": {
+                        "metadata": {"labels": labels},
+                        "spec": {"containers": [{"name": "x", "image": image}]},
+                    }
+                },
+            }
+        )
+    for name, selector in fronts.items():
+        meta = {"name": name}
+        spec = {"selector": selector, "ports": [{"port": 80}]}
+        front = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+        parts.append(front)
+    return yaml.safe_dump_all(parts)
+
+
+@pytest.mark.parametrize(
+    ("of", "fronts", "expected"),
+    [
+        (  # one label for a whole system
+            {"tea-web": "acme/web:1", "tea-db": "acme/db:1"},
+            {"tea-web": {"run": "tea-web"}, "tea-db": {"run": "tea-db"}},
+            {"tea-web", "tea-db"},
+        ),
+        ({"tea-web": "acme/web:1", "tea-job": "acme/job:1"}, {}, {"tea-web", "tea-job"}),
+        (  # versions of one service, behind one Service
+            {"tea-v1": "acme/tea-v1:1", "tea-v2": "acme/tea-v2:1"},
+            {"tea": {"app": "tea"}},
+            {"tea"},
+        ),
+        ({"tea": "acme/tea:1", "tea-canary": "acme/tea:2"}, {}, {"tea"}),
+    ],
+)
+def test_a_label_names_a_service_only_where_it_is_one(tmp_path, of, fronts, expected):
+    write(tmp_path, a=shared_label(of=of, fronts=fronts))
+    assert services(collect(tmp_path, path=".", cluster="prod")).keys() == expected

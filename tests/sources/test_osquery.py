@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from assess.sources.deadline import Deadline
 from assess.sources.frames import FramesSource
-from assess.sources.hosts.osquery import TABLES, OsquerySource, to_engine_batch, to_host
+from assess.sources.hosts.osquery import (
+    TABLES,
+    OsquerySource,
+    to_engine_batch,
+    to_host,
+    to_mounted,
+)
 from assess.sources.hosts.rows import to_batch
 from assess.sources.joining.merge import to_tables
 
@@ -107,7 +113,7 @@ def test_an_empty_table_is_not_taken_for_none(fleet):
     row = coverage(fleet)["osquery/db-02", "docker_version"]
     assert (row["status"], row["rows"]) == ("empty", 0)
     assert "root" in row["hint"]
-    assert OsquerySource().check({}) == ["path names no directory"]
+    assert OsquerySource().check({}) == ["path names no file and no directory"]
 
 
 def test_without_packages_nobody_knows_whether_there_is_an_engine(tmp_path):
@@ -203,3 +209,38 @@ def test_a_plain_list_of_hosts_comes_through_frames(tmp_path):
     assert tables["hosts"]["kernel"].isna().tolist() == [False, True]
     assert tables["workloads"].loc[0, "service_id"] == "billing"
     assert json.dumps([note for note in notes if note["status"] != "ok"]) == "[]"
+
+
+def test_what_cannot_be_read_of_mounts_and_containers_is_counted(tmp_path):
+    host = tmp_path / "h"
+    host.mkdir()
+    tables = {
+        "mounts": [
+            {"path": "/", "type": "xfs", "blocks": "many", "flags": "rw,relatime"},
+            {"path": "/srv", "type": "xfs", "blocks": "-1", "blocks_free": [1]},
+            {"path": "/boot", "type": "ext4", "blocks": "", "flags": "ro"},
+            {"type": "xfs"},
+        ],
+        "docker_containers": [{"id": "a1", "name": "/web", "state": "running"}],
+        "docker_container_mounts": [
+            {"id": "a1", "destination": "/data", "type": "bind", "source": "/srv"},
+            {"id": "b2", "destination": "/lost", "type": "bind", "source": "/x"},
+        ],
+    }
+    for name, rows in tables.items():
+        (host / f"{name}.json").write_text(json.dumps(rows))
+    told = coverage(read(".", tmp_path))
+    assert told["h", "mounts"]["unmapped_n"] == 4
+    assert told["h", "mounts"]["status"] == "partial"
+    strays = told["h", "docker_container_mounts"]
+    assert (strays["unmapped_n"], strays["status"]) == (1, "partial")
+    assert "docker_container_mounts[1] is of no listed container" in strays["hint"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_read_only"),
+    [("ro,noatime", True), ("rw", False), ("", None), ("noatime", None), (7, None)],
+)
+def test_a_file_system_without_flags_is_not_taken_for_writable(flags, is_read_only):
+    (mounted,) = to_mounted({"mounts": [{"path": "/x", "type": "xfs", "flags": flags}]})
+    assert mounted["read_only"] is is_read_only

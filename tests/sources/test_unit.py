@@ -519,3 +519,33 @@ def test_what_is_declared_has_as_many_replicas_as_it_says_within_reason():
 def test_a_store_beside_the_application_makes_the_group_stateful(images, stateful):
     main, *others = (Unit(names=(), platform="nomad", image=image) for image in images)
     assert service_row(replace(main, beside=tuple(others)))["stateful"] is stateful
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "stateful"),
+    [
+        ("kafka", "acme/demo:2.0-kafka", None),  # one repository for all images
+        ("orders-db", "acme/shop-images:1", None),
+        ("orders", "acme/shop-images:1", False),
+        ("kafka", "provectuslabs/kafka-ui:1", False),  # only speaks to one
+    ],
+)
+def test_the_name_of_a_store_leaves_open_whether_it_keeps_data(name, image, stateful):
+    unit = Unit(names=(Name(name, "label", 1.0),), platform="swarm", image=image)
+    assert service_row(unit)["stateful"] is stateful
+
+
+@pytest.mark.parametrize(
+    ("target", "is_data"),
+    [
+        ("/app/api/storage", True),
+        ("/usr/src/app/upload/", True),
+        ("/opt/acme/data", True),
+        ("/app/src", None),
+        ("/app/storage-settings", None),
+        ("/etc/acme/storage", False),
+    ],
+)
+def test_directories_of_applications_that_keep_data(target, is_data):
+    (row,) = mount_rows([Mount(target, "bind", "/srv/x")], "w", "h")
+    assert row["data_like"] is is_data

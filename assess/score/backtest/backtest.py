@@ -23,13 +23,14 @@ from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
 from assess.score.incidents.recovery import incident_minutes
 from assess.score.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result
+from assess.score.validation.skill import losses
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ends = tuple[float, float]
+PROPER = ("brier", "log_loss")  # in the order of `losses`
 SLOPES = np.linspace(-3, 3, 241)
 LEVEL = 0.95
-SURE = 1e-3  # a probability of 0 or 1 counts as this far from it in a log-loss
 Z = 1.959963984540054
 TAU_MOST = 1000  # services; of more, so many are drawn for the interval of tau
 TAU_DRAWS = 300
@@ -326,28 +327,14 @@ def _proper(forecast: Forecast) -> dict[str, tuple[float, float, float]]:
     """Return by proper score its value, that of history, and that of the share alone; and gains."""
     share = np.full(len(forecast.hit), forecast.hit.mean())
     values = {}
-    for name, loss in PROPER.items():
+    for place, name in enumerate(PROPER):
         own, history, base = (
-            float(loss(p, forecast.hit).mean())
+            float(losses(p, forecast.hit)[place].mean())
             for p in (forecast.score, forecast.history, share)
         )
         values[name] = (own, history, base)
         values[f"{name}_gain"] = (history - own, 0.0, history - base)
     return values
-
-
-def squared_error(chance: Floats, hit: Bools) -> Floats:
-    """Return by service the squared distance of the probability from what happened."""
-    return np.asarray((chance - hit) ** 2)
-
-
-def log_loss(chance: Floats, hit: Bools) -> Floats:
-    """Return by service the surprise in nats; 0 and 1 count as `SURE` away from them."""
-    inside = np.clip(chance, SURE, 1 - SURE)
-    return np.asarray(-np.log(np.where(hit, inside, 1 - inside)))
-
-
-PROPER = {"brier": squared_error, "log_loss": log_loss}
 
 
 def _verdict(than_chance: bool, than_history: bool) -> str:
@@ -359,11 +346,6 @@ def _verdict(than_chance: bool, than_history: bool) -> str:
 def auc(score: Floats, hit: Bools) -> float:
     """Return the probability that a hit has a higher score than a miss, a tie counting half."""
     return float(_weighted_auc(score, hit, np.ones((1, len(hit))))[0])
-
-
-def brier(chance: Floats, hit: Bools) -> float:
-    """Return the mean squared distance of the probabilities from what happened."""
-    return float(squared_error(chance, hit).mean())
 
 
 def tau(score: Floats, outcome: Floats) -> float:
@@ -451,12 +433,14 @@ def _drawn(forecast: Forecast, draws: Floats) -> dict[str, tuple[Floats, Floats,
     auc_lack = _weighted_auc(lack, hit, draws)
     n = len(hit)
     share = np.full(n, hit.mean())
-    losses = {}
-    for name, loss in PROPER.items():
-        own, before, base = (draws @ loss(p, hit) / n for p in (score, history, share))
+    proper = {}
+    for place, name in enumerate(PROPER):
+        own, before, base = (
+            draws @ losses(p, hit)[place] / n for p in (score, history, share)
+        )
         better = before - own
-        losses[name] = (own, base - own, better)
-        losses[f"{name}_gain"] = (better, base - own, better)
+        proper[name] = (own, base - own, better)
+        proper[f"{name}_gain"] = (better, base - own, better)
     # tau compares pairs: of a large fleet every k-th service and fewer draws are enough
     places = np.arange(n)[:: max(math.ceil(n / TAU_MOST), 1)]
     rows = draws[:TAU_DRAWS, places] if n > TAU_MOST else draws
@@ -466,7 +450,7 @@ def _drawn(forecast: Forecast, draws: Floats) -> dict[str, tuple[Floats, Floats,
     return {
         "auc": (auc_score, auc_score - 0.5, gain),
         "auc_gain": (gain, auc_score - 0.5, gain),
-        **losses,
+        **proper,
         "kendall_tau": (tau_score, tau_score, tau_score - tau_history),
         "auc_readiness": (auc_lack, auc_lack - 0.5, auc_lack - auc_history),
     }

@@ -19,7 +19,12 @@ from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import sampled_failures
-from assess.score.blast_radius.learning import Evidence, learned_edges, with_learned
+from assess.score.blast_radius.learning import (
+    Evidence,
+    learned_edges,
+    unexplained,
+    with_learned,
+)
 from assess.score.blast_radius.placement import PAIR
 from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
 from assess.score.blast_radius.relocation import containment, element_changes
@@ -107,7 +112,8 @@ def score_blast_radius(
     drawn = wanted | _worst_loss(topology, graphs, sampling, int(settings["drawn_most"]))
     is_small = len(drawn) <= settings["drawn_lo_most"]
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
-    impacts = _impacts(topology, graphs, sampling, listed=listed, drawn=simulated)
+    one_failure = replace(sampling, unexplained=unexplained(policy, evidence))
+    impacts = _impacts(topology, graphs, one_failure, listed=listed, drawn=simulated)
     seen = seen_sides(inventory, policy, topology.services)
     worst = _worst(topology, with_unseen(topology, graphs["hi"], seen), sampling)
     frame = _frame(topology, impacts, worst)
@@ -118,14 +124,13 @@ def score_blast_radius(
     relocation = pd.DataFrame(columns=[*PAIR, "sign"])
     if detail:
         relocation, _ = element_changes(inventory, topology, policy["target"])
-        service_drawn = drawn[: len(topology.services)]  # they come first
         moved = containment(
             inventory,
             policy,
             topology,
             graphs=graphs,
             sampling=sampling,
-            drawn=service_drawn,
+            drawn=drawn[: len(topology.services)],  # they come first
         )
     services = _services(frame, topology, impacts["point"], worst)
     services = services.join(_minutes_per_year(inventory, policy)).join(moved)
@@ -209,7 +214,11 @@ def _impacts(
     n = len(topology.elements)
     known: dict[bytes, Impact] = {}
     impacts = {}
-    for level in LEVELS:
+    for level in (
+        "point",
+        "lo",
+        "hi",
+    ):  # an equal level takes over the spread of the first
         graph = graphs[level]
         element, node = topology.initial_failures(level)
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
@@ -219,7 +228,8 @@ def _impacts(
             key += bound.encode() + drawn[level].tobytes()
         if key not in known:
             failing = Scenarios(element, node, n, listed, drawn[level])
-            known[key] = propagate(graph, failing, sampling=sampling, bound=bound)
+            how = replace(sampling, spread=level == "point")
+            known[key] = propagate(graph, failing, sampling=how, bound=bound)
         impacts[level] = known[key]
     return impacts
 

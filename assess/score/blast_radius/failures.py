@@ -65,11 +65,7 @@ class Failure:
 
 
 def observed_failures(
-    inventory: Inventory,
-    topology: Topology,
-    *,
-    most: int | None = None,
-    seed: int = 0,
+    inventory: Inventory, topology: Topology, *, most: int | None = None, seed: int = 0
 ) -> tuple[list[Failure], int]:
     """List the failures of elements of the fleet, by event and id, and count all that there are.
 
@@ -96,9 +92,7 @@ def observed_failures(
 
 
 def sampled_failures(
-    inventory: Inventory,
-    topology: Topology,
-    policy: Policy,
+    inventory: Inventory, topology: Topology, policy: Policy
 ) -> tuple[list[Failure], int]:
     """Return at most as many failures as the policy allows, and the number of all."""
     most = int(policy["blast_radius"]["failures_most"])

@@ -25,6 +25,7 @@ from assess.score.blast_radius.bitset import (
 )
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure
+from assess.score.blast_radius.one_failure import Unexplained
 from assess.score.blast_radius.topology import Topology
 
 ROUNDS = 6  # of sharing failures among the edges that can have caused them
@@ -372,10 +373,7 @@ def at_fault(learned: Learned, fault: str) -> Floats:
 
 
 def with_history(
-    learned: Learned,
-    failure: Failure,
-    p: Floats,
-    strength: float,
+    learned: Learned, failure: Failure, p: Floats, strength: float
 ) -> Floats:
     """Add to the chances by edges what falls without them, and the history of the element.
 
@@ -410,6 +408,17 @@ def flat_p(evidence: Evidence, kept: Booleans) -> float:
 def learns(policy: Policy, failures: list[Failure]) -> bool:
     """Return whether edges are learned: where the policy allows it, and something failed."""
     return policy["blast_radius"]["learned_edges"] != "off" and bool(failures)
+
+
+def unexplained(policy: Policy, evidence: Evidence) -> Unexplained | None:
+    """Return what falls besides in one failure; None where no failure was observed."""
+    if not evidence.failures:
+        return None
+    every = np.ones(len(evidence.failures), bool)
+    strength = float(policy["blast_radius"]["floor_strength"])
+    floor = _floor(evidence, every, strength)
+    weight = evidence.topology.weight[: len(floor)]
+    return Unexplained.of(floor, weight, policy.seed)
 
 
 def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:

@@ -322,8 +322,7 @@ class _Work:
         certain = self._sweep(graph.certain, start, width)
         block = _Block.empty(width)
         block.loss[:] = certain.weight
-        block.next_lo[:] = certain.weight
-        block.next_hi[:] = certain.weight
+        self._one_failure(block)
         block.reached_n[:] = certain.n
         part, row = certain.members(self.scenarios.listed[start : start + width])
         at, node = graph.members.members(part)
@@ -342,6 +341,16 @@ class _Work:
             row, node, p = outcome.pairs(listed)
             block.pairs.append((row + start, node, p))
         return block, exposure_n
+
+    def _one_failure(self, block: _Block) -> None:
+        """Enter what one failure loses where all is certain but what nobody can explain."""
+        block.next_lo[:] = block.loss
+        block.next_hi[:] = block.loss
+        besides = self.sampling.unexplained
+        if besides is not None and self.sampling.spread:
+            lo, hi = besides.ends(block.loss, self.sampling.level)
+            block.next_lo[:] += lo
+            block.next_hi[:] += hi
 
     def _sweep(
         self,
@@ -427,9 +436,10 @@ class _Part:
     def add_to(self, block: _Block) -> None:
         """Add losses and errors."""
         outcome = self.outcome
+        certain = block.loss[self.scenario]
         block.loss[self.scenario] += outcome.loss[self.alike]
-        block.next_lo[self.scenario] += outcome.next_lo[self.alike]
-        block.next_hi[self.scenario] += outcome.next_hi[self.alike]
+        block.next_lo[self.scenario] = certain + outcome.next_lo[self.alike]
+        block.next_hi[self.scenario] = certain + outcome.next_hi[self.alike]
         block.se[self.scenario] = outcome.se[self.alike]
         block.exact[self.scenario] = outcome.exact[self.alike]
 

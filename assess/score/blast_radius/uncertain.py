@@ -18,6 +18,7 @@ from assess.score.blast_radius.bitset import (
     lanes,
     to_words,
 )
+from assess.score.blast_radius.one_failure import Unexplained, middle
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.undecided import Undecided, weight_of
 
@@ -39,8 +40,9 @@ class Sampling:
     Up to ``enumerate_up_to`` of them are enumerated, more are drawn ``draws`` times. Scenarios are
     computed together as far as ``block_mib`` of memory go [MiB]. A node counts as taken down by a
     scenario from the probability ``exposed_from`` on. ``level`` is the coverage of the interval of
-    one failure; without ``spread`` neither it nor the standard error is computed. ``ranks`` keeps
-    the order of the draws by seed, draws and arc, for all levels of the edges.
+    one failure; without ``spread`` neither it nor the standard error is computed;
+    ``unexplained`` falls besides in one failure. ``ranks`` keeps the order of the draws by seed,
+    draws and arc, for all levels of the edges.
     """
 
     seed: int
@@ -52,6 +54,7 @@ class Sampling:
     draws_least: int = 600
     se_max: float = 0.01
     spread: bool = True
+    unexplained: Unexplained | None = None
     ranks: dict[tuple[int, ...], Integers] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -78,12 +81,7 @@ def fewest_draws(policy: Policy) -> int:
     return math.ceil((0.5 / float(policy["blast_radius"]["se_max"])) ** 2) + 1
 
 
-def _masks(
-    graph: Graph,
-    arcs: Integers,
-    sampling: Sampling,
-    draws: int,
-) -> Words:
+def _masks(graph: Graph, arcs: Integers, sampling: Sampling, draws: int) -> Words:
     """Sample some arcs (Latin hypercube); draws are nested: raising p removes no failure.
 
     One mask each, shared by all scenarios (common random numbers).
@@ -110,12 +108,7 @@ def _rank(sampling: Sampling, key: int, draws: int) -> Integers:
     return known[:draws]
 
 
-def _order(
-    rng: np.random.Generator,
-    draws: int,
-    least: int,
-    wanted: int,
-) -> Integers:
+def _order(rng: np.random.Generator, draws: int, least: int, wanted: int) -> Integers:
     """Return the strata of some draws in random order; the first draws alone cover all as well."""
     ends = np.linspace(0, draws, least + 1).astype(np.int64)
     first = ends[:-1] + (rng.random(least) * np.diff(ends)).astype(np.int64)
@@ -132,7 +125,7 @@ class Outcome:
     """What uncertain arcs decide: ``p`` by cell, the rest by scenario.
 
     ``loss`` is what is expected and ``se`` its standard error, NaN where it is a bound.
-    ``next_lo`` and ``next_hi`` hold all but the tails of what one failure loses.
+    ``next_lo`` and ``next_hi`` are the ends of what one failure loses (`one_failure.middle`).
     """
 
     p: Floats
@@ -154,12 +147,7 @@ class Outcome:
             next_hi=np.zeros(scenarios),
         )
 
-    def put(
-        self,
-        cells: Integers,
-        scenarios: Integers,
-        part: Outcome,
-    ) -> None:
+    def put(self, cells: Integers, scenarios: Integers, part: Outcome) -> None:
         """Enter the outcome of some scenarios."""
         self.p[cells] = part.p
         for name in ("loss", "se", "exact", "next_lo", "next_hi"):
@@ -228,7 +216,9 @@ def _enumerated(
         starts = np.flatnonzero(np.diff(part.scenario, prepend=-1))
         if len(starts):
             losses[part.scenario[starts]] = np.add.reduceat(weighed, starts)
-        found.next_lo[:], found.next_hi[:] = _middle(losses, chance, sampling.level)
+        found.next_lo[:], found.next_hi[:] = _middle(
+            graph, part, losses, chance, sampling
+        )
     return found
 
 
@@ -249,12 +239,7 @@ def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integ
     return p, row
 
 
-def _drawn(
-    graph: Graph,
-    part: Undecided,
-    draws: int,
-    sampling: Sampling,
-) -> Outcome:
+def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Outcome:
     """Decide by draws of the arcs."""
     arcs, row = np.unique(part.arc, return_inverse=True)
     masks = _masks(graph, arcs, sampling, draws)
@@ -268,28 +253,20 @@ def _drawn(
         losses = _losses(graph, part, down, draws)
         found.se[:] = losses.std(axis=1, ddof=1) / math.sqrt(draws)
         chance = np.full((1, draws), 1 / draws)
-        found.next_lo[:], found.next_hi[:] = _middle(losses, chance, sampling.level)
+        found.next_lo[:], found.next_hi[:] = _middle(
+            graph, part, losses, chance, sampling
+        )
     return found
 
 
-def _spread(
-    graph: Graph,
-    part: Undecided,
-    gates: Words,
-    row: Integers,
-) -> Words:
+def _spread(graph: Graph, part: Undecided, gates: Words, row: Integers) -> Words:
     """Return the bits of each cell; the last gate is open in all outcomes."""
     down = np.zeros((len(part.node) + 1, gates.shape[1]), np.uint64)
     down[-1] = gates[-1]
     return part.sweep(graph, down, gates, row, OUTCOMES)
 
 
-def _losses(
-    graph: Graph,
-    part: Undecided,
-    down: Words,
-    draws: int,
-) -> Floats:
+def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
     """Return the weight lost by scenario and draw: nodes that fail in one depend on each other."""
     weights = Weights.of(graph.weight)
     ends = np.cumsum(part.cells)
@@ -300,17 +277,15 @@ def _losses(
     return losses * weights.unit
 
 
-def _middle(losses: Floats, chance: Floats, level: float) -> Floats:
-    """Return by scenario the quantiles of its losses that hold the middle share ``level``."""
-    order = np.argsort(losses, axis=1, kind="stable")
-    upto = np.cumsum(
-        np.take_along_axis(np.broadcast_to(chance, losses.shape), order, 1), 1
-    )
-    tails = np.array([(1 - level) / 2, (1 + level) / 2])
-    # the chances of many draws add up to 1 but for their rounding
-    at = (upto[:, None] < tails[:, None] - 1e-9).sum(axis=2)
-    at = np.minimum(at, losses.shape[1] - 1)
-    return np.take_along_axis(losses, np.take_along_axis(order, at, 1), 1).T
+def _middle(
+    graph: Graph, part: Undecided, losses: Floats, chance: Floats, sampling: Sampling
+) -> tuple[Floats, Floats]:
+    """Return by scenario the ends of what one failure loses."""
+    besides = sampling.unexplained
+    if besides is None:
+        return middle(losses, chance, sampling.level)
+    reached = weight_of(graph, part, np.ones(len(part.node)))
+    return besides.middle(losses, chance, reached, sampling.level)
 
 
 def bounded(graph: Graph, undecided: Undecided, *, most: bool) -> Outcome:

@@ -130,10 +130,7 @@ def open_labels(ranked: pd.DataFrame, topology: Topology) -> Floats:
 
 
 def decided(
-    impact: pd.Series,
-    is_open: Floats,
-    topology: Topology,
-    most: int,
+    impact: pd.Series, is_open: Floats, topology: Topology, most: int
 ) -> Integers:
     """Return the positions of what is decided: open labels first, then what loses most.
 
@@ -251,11 +248,7 @@ def _why(known: Known, told: _Told) -> str:
     return " ".join(text)
 
 
-def _contributions(
-    known: Known,
-    value: Worth,
-    frame: pd.DataFrame,
-) -> pd.DataFrame:
+def _contributions(known: Known, value: Worth, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the share of the doubt that each listed experiment takes, by service."""
     rows = known.topology.elements.get_indexer(frame.index)
     shares = (value.told[rows] @ value.by_service.T).tocoo()
@@ -268,11 +261,7 @@ def _contributions(
     return table[PARTS]
 
 
-def _edges(
-    known: Known,
-    value: Worth,
-    variance: Floats,
-) -> pd.DataFrame:
+def _edges(known: Known, value: Worth, variance: Floats) -> pd.DataFrame:
     """Return by edge the trials so far, its standard deviation, and what one trial more takes."""
     edges = known.topology.edges[["src", "dst", "kinds"]]
     halves = 1 if value.labels is None else 2

@@ -32,11 +32,7 @@ class Doubt:
     narrowed: Floats
 
     @classmethod
-    def of(
-        cls,
-        topology: Topology,
-        learned: Learned,
-    ) -> Doubt:
+    def of(cls, topology: Topology, learned: Learned) -> Doubt:
         """Return the doubt that is left after what failures have taught.
 
         Notes
@@ -76,10 +72,7 @@ def chances(topology: Topology, affected: pd.DataFrame) -> csr_array:
 
 
 def sensitivity(
-    topology: Topology,
-    down: csr_array,
-    p: Floats,
-    services: Integers,
+    topology: Topology, down: csr_array, p: Floats, services: Integers
 ) -> csr_array:
     """Return by given service and edge how far the service's impact moves with the edge.
 
@@ -116,12 +109,7 @@ def sensitivity(
     return csr_array((moves, places), shape=shape)
 
 
-def trials(
-    topology: Topology,
-    down: csr_array,
-    p: Floats,
-    edges: Integers,
-) -> csr_array:
+def trials(topology: Topology, down: csr_array, p: Floats, edges: Integers) -> csr_array:
     """Return by element and given edge how much of a trial its failure is.
 
     A trial happens where what is needed goes down. Where the caller goes down by another way too,
@@ -141,9 +129,7 @@ def trials(
 
 
 def ranking_parts(
-    impact: Floats,
-    moved: Floats,
-    variance: Floats,
+    impact: Floats, moved: Floats, variance: Floats
 ) -> tuple[Floats, float]:
     """Return by impact and edge how much the edge blurs the order of impacts, and how much in all.
 
@@ -173,11 +159,7 @@ def ranking_parts(
     return np.maximum(parts, 0.0) / 2, float(loss.sum()) / 2
 
 
-def label_parts(
-    is_open: Floats,
-    moved: Floats,
-    variance: Floats,
-) -> tuple[Floats, float]:
+def label_parts(is_open: Floats, moved: Floats, variance: Floats) -> tuple[Floats, float]:
     """Return by impact and edge how much the edge matters to open labels, and how much in all.
 
     ``is_open`` is 1 for a label as good as a coin, and 0 for one that is settled [0-1]. What
@@ -212,11 +194,7 @@ class Worth:
 
 
 def worth(
-    topology: Topology,
-    down: csr_array,
-    doubt: Doubt,
-    services: Integers,
-    is_open: Floats,
+    topology: Topology, down: csr_array, doubt: Doubt, services: Integers, is_open: Floats
 ) -> Worth:
     """Return what the failure of each element is worth to the services that are to be decided."""
     moved = sensitivity(topology, down, doubt.p, services).toarray()
@@ -243,12 +221,7 @@ def worth(
     )
 
 
-def safest(
-    value: Worth,
-    row: int,
-    order: Integers,
-    share: float,
-) -> int:
+def safest(value: Worth, row: int, order: Integers, share: float) -> int:
     """Return the element, of those in ``order``, that first tries a share of what ``row`` tries."""
     own = value.told[[row]]
     edge = own.indices

@@ -230,24 +230,10 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
     return readiness_of(gather(inventory, policy), inventory, policy)
 
 
-def readiness_of(
-    evidence: Evidence,
-    inventory: Inventory,
-    policy: Policy,
-) -> Readiness:
+def readiness_of(evidence: Evidence, inventory: Inventory, policy: Policy) -> Readiness:
     """Score the readiness of every service from evidence that is there already."""
     atoms = answer_checks(evidence, inventory, policy)
     atoms = with_rows(atoms, evidence, policy["check"])
-    return judged_readiness(evidence, atoms, inventory, policy)
-
-
-def judged_readiness(
-    evidence: Evidence,
-    atoms: pd.DataFrame,
-    inventory: Inventory,
-    policy: Policy,
-) -> Readiness:
-    """Return the readiness that answers to checks add up to, and the gates of this evidence."""
     measured = measure(evidence, atoms, policy)
     frame = measured.frame
     scores = measured.scores
@@ -283,11 +269,7 @@ class Measured(NamedTuple):
     evidence: Evidence
 
 
-def measure(
-    evidence: Evidence,
-    atoms: pd.DataFrame,
-    policy: Policy,
-) -> Measured:
+def measure(evidence: Evidence, atoms: pd.DataFrame, policy: Policy) -> Measured:
     """Return what answers to checks add up to, before any gate is asked."""
     sums = weight_sums(atoms)
     scores = dimension_scores(sums)
@@ -341,9 +323,7 @@ def _unknown_facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     fact = fact.mask(conflict, "sources contradict each other: " + fact)
     unknown = unknown.assign(worth=unknown["weight"] * share, fact=fact)
     ordered = unknown.sort_values(
-        ["service_id", "worth", "check"],
-        ascending=[True, False, True],
-        ignore_index=True,
+        ["service_id", "worth", "check"], ascending=[True, False, True], ignore_index=True
     )
     return ordered[["service_id", "check", "fact"]]
 

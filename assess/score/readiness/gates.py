@@ -183,10 +183,7 @@ def _notes(gate: Mapping[str, Any], evidence: Evidence) -> dict[str, list[str]]:
 
 
 def _shown_values(
-    reason: Mapping[str, Any],
-    evidence: Evidence,
-    *,
-    is_open: bool = False,
+    reason: Mapping[str, Any], evidence: Evidence, *, is_open: bool = False
 ) -> dict[str, str]:
     """Return by service the values for which a reason holds, or is open, in brackets."""
     columns = reason.get("shows", [])

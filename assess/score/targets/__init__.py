@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,35 +19,22 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY, as_default, complete
 from assess.score.blast_radius.relocation import move_deltas
-from assess.score.evidence import Evidence, answer_checks
+from assess.score.evidence import answer_checks
 from assess.score.evidence.tables import gather
-from assess.score.incidents.exposure import HOST
-from assess.score.readiness import Readiness, judged_readiness, measure
+from assess.score.incidents.exposure import exposure, in_containers
+from assess.score.readiness import Readiness, measure, readiness_of
 from assess.score.readiness.gates import UnknownGateWarning, judge
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.targets import cost, hours
-from assess.score.targets.place import (
-    Place,
-    at_place,
-    calendars,
-    is_provided,
-    is_replaced,
-    place_of,
-)
+from assess.score.targets.place import Place, at_place, calendars, is_replaced, place_of
+from assess.score.targets.refusals import refusal_gates, refusals, with_refusals
+from assess.score.targets.verdicts import AFTER_FIXES, FITS, blockers_at, verdicts, why
 from assess.score.upgrade_churn import base_images
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
-FITS = "fits"
-AFTER_FIXES = "after fixes"
-NO = "no"
-UNKNOWN = "unknown"
 POSSIBLE = (FITS, AFTER_FIXES)
-VERDICTS = (FITS, AFTER_FIXES, UNKNOWN, NO)
-NEVER = "NEVER"
-NOT_DECIDABLE = "NOT DECIDABLE"
-GIB = 2**30
 COLUMNS = (
     "verdict",
     "blockers",
@@ -113,14 +100,7 @@ class Targets(Result):
 
     def explain(self, service_id: str) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
-        known = self.frame.index.get_level_values("service_id")
-        if service_id not in known:
-            near = did_you_mean(service_id, known.unique())
-            raise AssessError(
-                f"there is no service {service_id!r} in this result",
-                hint=near or "see `assess show SNAPSHOT`",
-            )
-        table = self.frame.loc[service_id]
+        table: Any = self.row(service_id)
         text = "\n".join(f"{row.Index}: {row.why}" for row in table.itertuples())
         shown = table[[name for name in COLUMNS if name != "why"]].round(2)
         return Explanation(f"{service_id}: targets", text, shown)
@@ -177,7 +157,7 @@ def measure_targets(assessment: Assessment) -> Targets:
         if place not in known:
             known[place] = _readiness(assessment, place)
         readiness, gates = known[place]
-        blockers = _blockers(assessment, evidence, target, readiness, gates)
+        blockers = blockers_at(assessment, target, readiness, gates)
         replicas = running if stays else running.clip(lower=target["replicas"])
         priced = cost.cost(target, size, replicas.astype("Float64"))
         upgrades = hours.upgrade_hours(target, policy, bases, services, past)
@@ -185,8 +165,8 @@ def measure_targets(assessment: Assessment) -> Targets:
         part = readiness.join(churn[names] if stays else upgrades)
         part = part.join(deltas[target["id"]]).join(priced.frame)
         part["effort_hours"] = 0.0 if stays else effort
-        part = part.join(_verdicts(blockers, services))
-        part["why"] = _why(part, target, priced.missing)
+        part = part.join(verdicts(blockers, services))
+        part["why"] = why(part, target, priced.missing)
         parts.append(part.assign(target=target["id"]))
     frame = pd.concat(parts).rename_axis("service_id").reset_index()
     frame = frame.sort_values("service_id", kind="stable").set_index(KEY)
@@ -261,7 +241,11 @@ def _readiness(
     return there.frame[names], pd.concat([same, judged])
 
 
-def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readiness:
+def readiness_at(
+    inventory: Inventory,
+    policy: Policy,
+    target_id: str,
+) -> Readiness:
     """Return the readiness of every service as it would be at a target, gates included."""
     targets = {row["id"]: row for row in wanted(policy)}
     if target_id not in targets:
@@ -272,11 +256,15 @@ def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readin
         )
     inventory = inventory.running
     evidence = gather(inventory, policy)
-    if target_id != STAY:
-        place = place_of(targets[target_id], evidence.at, policy)
-        evidence = at_place(evidence, place)
-    atoms = answer_checks(evidence, inventory, policy)
-    return judged_readiness(evidence, atoms, inventory, policy)
+    if target_id == STAY:
+        return readiness_of(evidence, inventory, policy)
+    target = targets[target_id]
+    refused = refusals(policy, evidence, target)
+    there = at_place(evidence, place_of(target, evidence.at, policy))
+    inside = in_containers(exposure(inventory, policy).platform)
+    whole = policy.with_tables(gate=[*policy["gate"], *refusal_gates(refused)])
+    found = readiness_of(with_refusals(there, refused, inside), inventory, whole)
+    return replace(found, provenance=Provenance.of(inventory, policy))
 
 
 def _is_check_replaced(check: Row) -> bool:
@@ -284,148 +272,7 @@ def _is_check_replaced(check: Row) -> bool:
 
 
 def _is_gate_replaced(gate: Row) -> bool:
-    return any(is_replaced(reason["table"], reason["rule"]) for reason in gate["reasons"])
-
-
-# ---- verdicts ----
-
-
-def _blockers(
-    assessment: Assessment,
-    evidence: Evidence,
-    target: Row,
-    readiness: pd.DataFrame,
-    gates: pd.DataFrame,
-) -> list[tuple[str, str, str]]:
-    """List service, verdict and words of everything that is in the way at a target."""
-    side = assessment.exposure.side
-    on_host = set(side.index[side.eq(HOST).fillna(value=False)])
-    found = _gate_blockers(gates)
-    if target["id"] == STAY:
-        # a service on hosts meets no gate of containers where it is, only the end of its system
-        found = [row for row in found if row[0] not in on_host]
-        return found + [row for row in _old_systems(evidence) if row[0] in on_host]
-    found += _refused(assessment.policy, evidence, target)
-    found += _too_large(evidence, target)
-    found += _unready(assessment.policy, readiness)
-    return found
-
-
-def _gate_blockers(gates: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """List what the gates say: NEVER is no, an open question unknown, the rest can be mended."""
-    verdicts = {NEVER: NO, NOT_DECIDABLE: UNKNOWN}
-    rows = gates[gates["state"].isin(["fail", "unknown"])]
-    found = []
-    for row in rows.itertuples():
-        verdict = verdicts.get(row.label, AFTER_FIXES)
-        if row.state == "unknown":
-            verdict = UNKNOWN
-        found.append((row.service_id, verdict, f"{row.gate} {row.evidence}"))
-    return found
-
-
-def _old_systems(evidence: Evidence) -> list[tuple[str, str, str]]:
-    held = evidence.exists("hosts", "not os_supported")
-    says = "its operating system is past its end of life"
-    fact = "the operating system (hosts.os_name, hosts.os_version)"
-    return _from_answers(evidence, held, AFTER_FIXES, says, fact)
-
-
-def _refused(
-    policy: Policy, evidence: Evidence, target: Row
-) -> list[tuple[str, str, str]]:
-    """List what a target refuses that a service has, or may have."""
-    found = []
-    for refusal in policy["refusal"]:
-        if refusal["id"] in target["refuses"]:
-            held = evidence.exists(refusal["table"], refusal["rule"])
-            verdict = AFTER_FIXES if refusal["fixable"] else NO
-            found += _from_answers(
-                evidence,
-                held,
-                verdict,
-                f"{refusal['id']}: {refusal['says']}",
-                refusal["fact"],
-            )
-    return found
-
-
-def _too_large(evidence: Evidence, target: Row) -> list[tuple[str, str, str]]:
-    """List services that need more memory or CPU than a target gives a replica."""
-    limits = {
-        "memory_request_bytes": (target["memory_gib_max"] * GIB, "memory"),
-        "memory_limit_bytes": (target["memory_gib_max"] * GIB, "memory"),
-        "cpu_request": (target["cpu_max"], "CPU"),
-    }
-    found = []
-    for column, (most, what) in limits.items():
-        if most:
-            held = evidence.exists("workloads", f"{column} > {most}")
-            says = f"it needs more {what} than a replica gets there"
-            # a size that nobody declared is no reason against a target
-            known = np.nan_to_num(held)
-            found += _from_answers(evidence, known, NO, says, "")
-    return found
-
-
-def _from_answers(
-    evidence: Evidence, held: Any, verdict: str, says: str, fact: str
-) -> list[tuple[str, str, str]]:
-    services = evidence.services
-    found = [(name, verdict, says) for name in services[held == 1]]
-    return found + [(n, UNKNOWN, f"not known: {fact}") for n in services[np.isnan(held)]]
-
-
-def _unready(policy: Policy, readiness: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """List services that would not be ready there even if every unknown were good."""
-    least = float(policy["what_next"]["pilot_points"])
-    low = readiness[readiness["readiness_hi"] < least]
-    vague = readiness[
-        (readiness["readiness_lo"] < least) & (readiness["readiness_hi"] >= least)
-    ]
-    found = [
-        (
-            str(row.Index),
-            AFTER_FIXES,
-            f"readiness {row.readiness:.0f} is below {least:.0f}",
-        )
-        for row in low.itertuples()
-    ]
-    return found + [
-        (
-            str(row.Index),
-            UNKNOWN,
-            f"not known: whether readiness reaches {least:.0f} "
-            f"({row.readiness_lo:.0f} to {row.readiness_hi:.0f})",
-        )
-        for row in vague.itertuples()
-    ]
-
-
-def _verdicts(blockers: list[tuple[str, str, str]], services: pd.Index) -> pd.DataFrame:
-    """Return ``verdict`` and ``blockers`` by service: the worst one decides, the worst stand first."""
-    by_service: dict[str, list[tuple[int, str]]] = {name: [] for name in services}
-    for service, verdict, words in blockers:
-        by_service[service].append((VERDICTS.index(verdict), words.replace("; ", ", ")))
-    rows = []
-    for found in by_service.values():
-        found.sort(key=lambda pair: -pair[0])
-        worst = VERDICTS[found[0][0]] if found else FITS
-        rows.append((worst, "; ".join(dict.fromkeys(words for _, words in found))))
-    return pd.DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
-
-
-def _why(part: pd.DataFrame, target: Row, missing: pd.Series) -> pd.Series:
-    """Return a sentence on every service at a target."""
-    who = "its provider patches" if is_provided(target) else "we patch"
-    is_free = part["blockers"].eq("")
-    reason = part["blockers"].mask(is_free, "nothing is in the way")
-    lo = part["hours_per_year_lo"].astype(float).map("{:.0f}".format).astype("str")
-    hi = part["hours_per_year_hi"].astype(float).map("{:.0f}".format).astype("str")
-    work = f"; {who}, " + lo + " to " + hi + " hours a year"
-    no_cost = missing.reindex(part.index)
-    cost_words = ("; no cost without " + no_cost).where(no_cost.ne(""), "")
-    return (part["verdict"] + ": " + reason + work + cost_words).astype("str")
+    return any(is_replaced(row["table"], row["rule"]) for row in gate["reasons"])
 
 
 # ---- comparison ----
@@ -443,26 +290,19 @@ def dominated(frame: pd.DataFrame) -> pd.Series:
         worst.append(np.where(np.isnan(losses), np.inf, losses))
     losses = np.stack(worst, axis=1)
     fits = frame["verdict"].eq(FITS).to_numpy()
-    answers = np.zeros(len(frame), bool)
-    names = frame.index.get_level_values("service_id")
-    codes, _ = pd.factorize(names)
-    for rows in _groups(codes):
-        here = losses[rows]
-        as_good = (here[:, None, :] <= here[None, :, :]).all(axis=2)
-        better = (here[:, None, :] < here[None, :, :]).any(axis=2)
-        beats = as_good & better & fits[rows][:, None]
-        answers[rows] = beats.any(axis=0)
-    return pd.Series(answers, frame.index, dtype="boolean")
-
-
-def _groups(codes: Any) -> list[Any]:
-    """Return the positions of every code; equal codes stand together."""
-    edges = np.flatnonzero(np.diff(codes)) + 1
-    return np.split(np.arange(len(codes)), edges)
+    targets_n = frame.index.get_level_values("target").nunique()
+    # by service, what stands in a row beats what stands in a column
+    one = losses.reshape(-1, max(targets_n, 1), 1, len(CRITERIA))
+    other = one.swapaxes(1, 2)
+    as_good = (one <= other).all(axis=3)
+    better = (one < other).any(axis=3)
+    beats = as_good & better & fits.reshape(one.shape[:3])
+    return pd.Series(beats.any(axis=1).ravel(), frame.index, dtype="boolean")
 
 
 def _deltas(
-    assessment: Assessment, targets: list[dict[str, Any]]
+    assessment: Assessment,
+    targets: list[dict[str, Any]],
 ) -> dict[str, pd.DataFrame]:
     """Return ``delta`` with ends of a move to every target, by its id; staying changes nothing."""
     services = assessment.blast_radius.details["services"].index

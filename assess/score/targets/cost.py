@@ -17,10 +17,7 @@ ENDS = ("", "_lo", "_hi")
 # what the size of a replica is read from, the best first; a limit is an upper end
 CPU = ("cpu_p95", "cpu_request", "cpu_limit")
 MEMORY = ("memory_p95_bytes", "memory_request_bytes", "memory_limit_bytes")
-PEAKS = {
-    "cpu_p95": "cpu_peak",
-    "memory_p95_bytes": "memory_peak_bytes",
-}
+PEAKS = {"cpu_p95": "cpu_peak", "memory_p95_bytes": "memory_peak_bytes"}
 FULL_HOURS = 24  # nights and days differ
 FACTS = {
     "cpu": "its CPU (workloads.cpu_request, cpu_p95 or cpu_limit)",
@@ -60,7 +57,10 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     return whole.mask(unknown).div(replicas, axis=0).astype("Float64")
 
 
-def _measures(live: pd.DataFrame, columns: tuple[str, ...]) -> list[pd.Series]:
+def _measures(
+    live: pd.DataFrame,
+    columns: tuple[str, ...],
+) -> list[pd.Series]:
     """Return what tells a size, the best first; a look of less than a day is worth least."""
     observed, *asked = [live[column].astype("Float64") for column in columns]
     is_brief = live["usage_window_hours"].lt(FULL_HOURS).fillna(value=False)
@@ -75,7 +75,11 @@ def _replicas(live: pd.DataFrame) -> pd.Series:
     return mains.reindex(live["service_id"].unique()).fillna(1).astype(float)
 
 
-def cost(target: Mapping[str, Any], size: pd.DataFrame, replicas: pd.Series) -> Cost:
+def cost(
+    target: Mapping[str, Any],
+    size: pd.DataFrame,
+    replicas: pd.Series,
+) -> Cost:
     """Return the cost a month of every service at a target; NA where a size or price is missing."""
     prices = target["prices"]
     priced = {

@@ -14,7 +14,6 @@ from assess.policy.policy import Policy
 from assess.score.incidents.rates import Interval
 from assess.score.targets.place import calendars, is_provided, system_of
 from assess.score.upgrade_churn import pace
-from assess.score.upgrade_churn.end_of_life import base_system
 from assess.score.upgrade_churn.history import History
 
 ENDS = ("", "_lo", "_hi")
@@ -28,7 +27,11 @@ class Past(NamedTuple):
     failure: Interval
 
 
-def past_of(inventory: Inventory, policy: Policy, history: History) -> Past:
+def past_of(
+    inventory: Inventory,
+    policy: Policy,
+    history: History,
+) -> Past:
     """Return the past of a fleet; an engine that nobody watched may move as often as any."""
     rates = pace.own_rates(inventory, policy, history)
     fastest = max((rate.hi for rate in rates.values()), default=np.inf)
@@ -38,7 +41,11 @@ def past_of(inventory: Inventory, policy: Policy, history: History) -> Past:
     return Past(Interval(0.0, 0.0, fastest), chance)
 
 
-def host_rate(target: Row, policy: Policy, own: Interval) -> Interval:
+def host_rate(
+    target: Row,
+    policy: Policy,
+    own: Interval,
+) -> Interval:
     """Return how often a year the hosts of a target are upgraded by us."""
     settings = policy["churn"]
     since = str(settings["forced_since"])
@@ -78,7 +85,7 @@ def upgrade_hours(
     by_system: dict[tuple[Any, ...], np.ndarray] = {}
     rows = []
     for service in services:
-        systems = tuple(base_system(base) for base in bases.get(service, ()))
+        systems = tuple(reference.base_system(base) for base in bases.get(service, ()))
         if systems not in by_system:
             known = systems or ((None, None),)
             rate = pace.fastest(*(pace.system_rate(*system, since) for system in known))

@@ -35,7 +35,7 @@ from assess.score.upgrade_churn.breaking import (
     on_hosts,
 )
 from assess.score.upgrade_churn.calendar import by_remedy, calendar
-from assess.score.upgrade_churn.end_of_life import base_system, clocks
+from assess.score.upgrade_churn.end_of_life import clocks
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
 from assess.score.upgrade_churn.pace import ENDS
 from assess.score.upgrade_churn.sights import (
@@ -239,7 +239,9 @@ def _paces(
                 product, line, policy["churn"]["managed_per_year_max"]
             )
             system = pace.NO_WORK
-        images = [base_system(base) for base in bases.get(service, [])] or [NO_SYSTEM]
+        images = [reference.base_system(base) for base in bases.get(service, [])] or [
+            NO_SYSTEM
+        ]
         base = pace.fastest(*(pace.system_rate(*image, since) for image in images))
         of_host = pace.together(engine, system)
         of_service = pace.together(of_host, base)

@@ -7,7 +7,7 @@ rule holds (it will break, it may, or it is only worth a note) and where its fac
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -96,20 +96,19 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
     that is known, ``change`` is `BLIND` where nobody knows the engine.
     """
     parts = [_NOTHING]
+    at = inventory.snapshot_at
     for goal in goals:
         workloads = workloads_on(inventory, goal.product, goal.version)
-        tables = {
-            "workloads": workloads,
-            "objects": objects_of(inventory, workloads),
-            "flags": flags_of(workloads, goal.product, goal.version),
-            "mounts": mounts_of(inventory, workloads),
-        }
         ahead = _Ahead(goal)
-        parts += [
-            _hits(tables[change["table"]], change, inventory.snapshot_at, ahead)
-            for change in changes(goal.product)
-            if ahead.reaches(change)
-        ]
+        asked = [change for change in changes(goal.product) if ahead.reaches(change)]
+        makers = {
+            "workloads": partial(workloads.copy),
+            "objects": partial(objects_of, inventory, workloads),
+            "flags": partial(flags_of, workloads, goal.product, goal.version),
+            "mounts": partial(mounts_of, inventory, workloads),
+        }
+        tables = {name: makers[name]() for name in {change["table"] for change in asked}}
+        parts += [_hits(tables[each["table"]], each, at, ahead) for each in asked]
         parts.append(_blind(workloads, goal))
     if by:
         parts.append(of_world(inventory, _day(by)))
@@ -134,7 +133,8 @@ def of_world(
     parts = [_NOTHING.assign(day=until)]
     for change in changes(WORLD):
         day = _day(change["by"])
-        if day <= until and (after is None or day > after):
+        is_over = change["until"] != "" and _day(change["until"]) <= until
+        if day <= until and (after is None or day > after) and not is_over:
             found = _hits(tables[change["table"]], change, inventory.snapshot_at)
             parts.append(found.assign(day=day))
     return pd.concat(parts, ignore_index=True)
@@ -205,13 +205,16 @@ def _hits(
 
     Where the version that runs is unknown, only what is seen in use counts: it will not work there.
     """
-    holds = evaluate(change["condition"], table, at=at)
-    is_hit = holds.fillna(value=False).astype(bool)
-    is_open = holds.isna() & (change["when_unknown"] == MAY)
+    may_be_ahead = is_ahead = pd.Series(data=True, index=table.index)
     if ahead is not None:
-        is_ahead = ahead.of(table["version"], change)
-        is_hit &= is_ahead.fillna(value=True).astype(bool)
-        is_open &= is_ahead.fillna(value=False).astype(bool)
+        known = ahead.of(table["version"], change)
+        may_be_ahead = known.fillna(value=True).astype(bool)
+        is_ahead = known.fillna(value=False).astype(bool)
+    if not may_be_ahead.any():
+        return _NOTHING  # most changes lie behind all that runs
+    holds = evaluate(change["condition"], table, at=at)
+    is_hit = holds.fillna(value=False).astype(bool) & may_be_ahead
+    is_open = holds.isna() & (change["when_unknown"] == MAY) & is_ahead
     is_found = is_hit | is_open
     if not is_found.any():
         return _NOTHING

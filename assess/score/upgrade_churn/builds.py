@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import pandas as pd
 
@@ -10,16 +12,22 @@ from assess import reference
 
 NOTHING = "none"  # the build was read, and fetches nothing
 UNREAD = "unknown"  # a list of sources that nobody read
-DISTROS = ("debian", "ubuntu")  # whose suites have names
-COLUMNS = {
-    "package_host": "text",
-    "package_suite": "text",
-    "package_os": "text",
-    "reads": "boolean",
-    "base_os": "text",
-    "repository": "text",
-}
-_KEPT = ["service_id", "workload_id", "host_id", "base_os", "repository"]
+_MIRRORS = ("debian", "ubuntu", "mirror", "ftp")  # in the names of hosts
+Row = dict[str, Any]
+_FOUND = (
+    "package_host",
+    "package_suite",
+    "package_os",
+    "reads",
+    "from_base",
+)
+_KEPT = [
+    "service_id",
+    "workload_id",
+    "host_id",
+    "base_os",
+    "repository",
+]
 
 
 def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
@@ -28,51 +36,57 @@ def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
     ``package_host`` is NA for the sources that come with the base. ``reads`` is NA where a list
     that nobody read may stand in their place.
     """
-    built = workloads[workloads["is_build"].fillna(value=False).astype(bool)]
-    tools = built["package_tools"].astype("string")
-    sources = built["package_sources"].astype("string").str.split(";")
-    listed = built[_KEPT].assign(entry=sources).explode("entry").dropna(subset="entry")
-    listed = listed[listed["entry"] != UNREAD]
-    entries = [entry.partition(" ") for entry in listed["entry"]]
-    listed = listed.assign(
-        package_host=[host for host, _, _ in entries],
-        package_suite=[suite for _, _, suite in entries],
-        package_os=[_system_of(suite) for _, _, suite in entries],
-        reads=True,
-    )
-    own = built[_KEPT].assign(package_host=pd.NA, package_os=built["base_os"], reads=True)
-    is_archived = [
-        any(_keeps(host, os) for host in found)
-        for found, os in zip(_lists(sources), built["base_os"], strict=True)
-    ]
-    is_hidden = [UNREAD in found for found in _lists(sources)]
-    own["reads"] = pd.array([None if hidden else True for hidden in is_hidden], "boolean")
-    fetches = tools.ne(NOTHING).fillna(value=True).astype(bool)
-    fetches &= ~pd.Series(is_archived, built.index, dtype=bool)
-    table = pd.concat([own[fetches], listed], ignore_index=True)
-    # a base that names no system is none of the ended ones, as far as anybody can see
-    return table.assign(version=pd.NA, package_os=table["package_os"].fillna(""))
+    built = workloads[workloads["is_build"].eq(True)]
+    builds = built[[*_KEPT, "tag", "package_tools", "package_sources"]]
+    builds = builds.astype(object).where(builds.notna(), None)
+    rows = [row for build in builds.to_dict("records") for row in _sources_of(build)]
+    return pd.DataFrame(rows, columns=[*_KEPT, *_FOUND]).assign(version=pd.NA)
 
 
-def _lists(sources: pd.Series) -> list[list[str]]:
-    """Return the hosts of each row."""
-    return [
-        [entry.partition(" ")[0] for entry in found] if isinstance(found, list) else []
-        for found in sources
-    ]
+def _sources_of(build: Row) -> Iterator[Row]:
+    """List what a build fetches from: its base, lists that it names, lists that its base brings."""
+    system = build["base_os"]
+    tools = build["package_tools"]
+    entries = (build["package_sources"] or "").split(";")
+    hosts = [entry.partition(" ")[0] for entry in entries]
+    own = {name: build[name] for name in _KEPT}
+    if tools != NOTHING and not any(_keeps(host, system) for host in hosts):
+        # a base that names no system is none of the ended ones, as far as anybody can see
+        reads = None if UNREAD in entries else True
+        yield own | {"package_os": system or "", "reads": reads}
+    for entry in entries:
+        if entry not in ("", UNREAD):
+            yield own | _entry(entry)
+    # a list of the base is asked by the tool that reads it
+    if tools is None or "apt" in tools:
+        for entry in reference.base_lists(build["repository"], build["tag"]):
+            yield own | _entry(entry) | {"from_base": True}
 
 
-def _system_of(suite: str) -> str | None:
-    """Return the system of a suite, such as buster."""
-    name = suite.partition("-")[0]  # of buster-backports
-    named = ((distro, reference.line_of(distro, name)) for distro in DISTROS if name)
-    return next((f"{distro} {line}" for distro, line in named if line), None)
+def _entry(entry: str) -> Row:
+    """Read one entry of package sources: a host and its suite."""
+    host, _, suite = entry.partition(" ")
+    return {
+        "package_host": host,
+        "package_suite": suite,
+        "package_os": _system_of(host, suite) or "",
+        "reads": True,
+        "from_base": False,
+    }
 
 
-def _keeps(host: str, system: object) -> bool:
+def _system_of(host: str, suite: str) -> str | None:
+    """Return the system whose own packages a mirror offers; None for an archive, or another's list."""
+    distro, line = reference.system_in(suite.partition("-")[0]) or (None, None)
+    is_mirror = any(word in host for word in _MIRRORS)
+    named = f"{distro} {line}" if line and is_mirror else None
+    return None if _keeps(host, named) else named
+
+
+def _keeps(host: str, system: str | None) -> bool:
     """Return whether a host keeps the packages of ended releases of a system."""
     distro = _archives().get(host)
-    return distro is not None and isinstance(system, str) and system.startswith(distro)
+    return distro is not None and system is not None and system.startswith(distro)
 
 
 @cache

@@ -62,7 +62,7 @@ def clocks(
             rows.append((service, *_clock("orchestrator", product, None, end)))
     for service, images in bases.items():
         for base in images:
-            name, version = base_system(base)
+            name, version = reference.base_system(base)
             end = reference.os_support(name, version, at)
             rows.append((service, *_clock("base image", name or base, version, end)))
     kinds = dict.fromkeys(COLUMNS, "str")
@@ -130,20 +130,3 @@ def _of_engine(engine: Any, at: pd.Timestamp) -> Iterator[Clock]:
         if isinstance(version, str):
             end = reference.product_support(product, version, at)
             yield _clock(component, product, version, end)
-
-
-def base_system(base: str) -> tuple[str | None, str | None]:
-    """Read the operating system out of a base image: ``debian``, ``12`` of ``debian:12-slim``.
-
-    Of an image that is no operating system, it is what the tag says (``node:20-bookworm``).
-    """
-    path, _, tag = base.partition("@")[0].rpartition("/")[2].partition(":")
-    if reference.distro_of(path):
-        return path, tag.removesuffix("-slim") or None
-    for part in tag.lower().split("-"):
-        if part.startswith("alpine"):
-            return "alpine", part.removeprefix("alpine") or None
-        for name in ("debian", "ubuntu"):
-            if part.isalpha() and reference.line_of(name, part):
-                return name, part
-    return None, None

@@ -9,13 +9,6 @@ import pandas as pd
 from assess import reference
 
 GATE = "feature-gates."
-COLUMNS = {
-    "component": "text",
-    "flag": "text",
-    "value": "text",
-    "gate_is_known": "boolean",
-    "cloud": "text",
-}
 _KEPT = ["service_id", "workload_id", "host_id", "version"]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache, lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,64 +18,25 @@ from assess.score.upgrade_churn import builds, flags
 KUBERNETES = "kubernetes"
 WORLD = "world"  # what happens on a day, whatever runs
 IDLE = ""  # the workload of a host that runs none that is known
-NEGOTIATES = 999.0  # the API of a client that takes whatever the engine offers
 _GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
-# columns that rules may ask for, by table
-COLUMNS = {
-    "workloads": {
-        "registry": "text",
-        "repository": "text",
-        "registry_domain": "text",
-        "image_namespace": "text",
-        "program": "text",
-        "tag": "text",
-        "tag_version": "number",
-        "schema": "text",
-        "base": "text",
-        "base_os": "text",
-        "base_distro": "text",
-        "base_version": "number",
-        "restart_policy": "text",
-        "log_driver": "text",
-        "docker_sock_mounted": "boolean",
-        "privileged": "boolean",
-        "talks": "boolean",
-        "client_api": "number",
-        "is_allowed": "boolean",
-        "is_confined": "boolean",
-        "is_build": "boolean",
-        "runtime": "text",
-        "engine": "number",
-        "kubelet": "number",
-        "tolerates_cgroup_v1": "boolean",
-        "network_backend": "text",
-        "storage_driver": "text",
-        "backing_fs": "text",
-        "d_type": "boolean",
-        "live_restore": "boolean",
-        "cgroup_driver": "text",
-        "rootless": "boolean",
-        "kernel_runs": "boolean",
-        "driver_runs": "boolean",
-        "os": "text",
-        "distro": "text",
-        "os_family": "text",
-        "kernel": "number",
-        "cgroup": "text",
-        "libseccomp": "number",
-        "arch": "text",
-    },
-    "objects": {
-        "api": "text",
-        "kind": "text",
-        "is_applied": "boolean",
-        "platform": "text",
-    },
-    "packages": builds.COLUMNS,
-    "flags": flags.COLUMNS,
-    "mounts": {"volume_type": "text", "volume_driver": "text"},
-}
+_OF_ENGINE = (  # beside what rules ask for
+    "host_id",
+    "version",
+    "engine_text",
+    "kubelet_text",
+    "logging_driver",
+    "seccomp",
+    "daemon_flags",
+    "kubelet_flags",
+)
 IDS = ["service_id", "workload_id", "host_id"]
+
+
+@cache
+def columns_of(table: str) -> dict[str, str]:
+    """Return the columns of a table that rules may ask for, by kind."""
+    known = reference.rows("break_columns")
+    return {row["column"]: row["kind"] for row in known if row["table"] == table}
 
 
 def number_of(text: Any) -> float:
@@ -93,8 +54,8 @@ def number_of(text: Any) -> float:
 def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
     """Return the workloads that an upgrade of a product concerns, with the columns of rules.
 
-    ``service_id, workload_id, host_id, version`` (NA: unknown) and the columns of `COLUMNS`. A host
-    whose engine no workload is known to use has a row of its own.
+    ``service_id, workload_id, host_id, version`` (NA: unknown) and the columns that rules ask for. A
+    host whose engine no workload is known to use has a row of its own.
     """
     engines = _engines(inventory, product, target)
     table = _running(inventory).merge(engines, on="host_id", how="left")
@@ -118,6 +79,8 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
     table["is_allowed"] = table["client_api"].ge(floor.astype(float)).astype(bool)
     table["is_confined"] = ~(table["privileged"].eq(True) | table["seccomp"].eq(False))
     table["is_confined"] = table["is_confined"].fillna(value=True)
+    if product == KUBERNETES:
+        table = _asking_cluster(table, target)
     table["tolerates_cgroup_v1"] = flags.has_setting(
         table["kubelet_flags"], "failCgroupV1=false"
     )
@@ -174,6 +137,7 @@ def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
     return _typed(builds.packages_of(workloads), "packages")
 
 
+@lru_cache(maxsize=1)  # the same for every product
 def _running(inventory: Inventory) -> pd.DataFrame:
     table = inventory["workloads"]
     table = table[~table["state"].isin(_GONE)]
@@ -183,69 +147,30 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
     path = table["repository"].astype("string")
     domain = table["registry"].astype("string").str.split(".").str[-2:].str.join(".")
-    bases = _bases(table)
-    program = path.str.rsplit("/", n=1).str[-1]
-    namespace = (
-        path.str.rsplit("/", n=1).str[0].mask(~path.str.contains("/").fillna(value=False))
-    )
+    # what declares no base but is a system itself is its own base
+    table["base"] = table["base"].fillna(path + ":" + table["tag"])
+    bases = _each(reference.base_system, table, "base")
+    parts = path.str.extract(r"^(?:(.*)/)?([^/]*)$")
     # an image without a tag, or with a digest alone, counts as latest
     tag = table["tag"].mask(table["tag"].isna() & path.notna(), "latest")
     table = table.assign(
         tag=tag,
-        program=program,
-        image_namespace=namespace,
+        program=parts[1],
+        image_namespace=parts[0],
         registry_domain=domain,
-        tag_version=_versions_of(table["tag"]),
+        tag_version=_each(_version_in, table, "tag"),
         is_build=table["source_kind"].eq(BUILD),
-        base_os=bases,
-        base_distro=[base.split(" ")[0] if base else None for base in bases],
-        base_version=[
-            number_of(base.split(" ")[1]) if base else np.nan for base in bases
-        ],
+        base_os=[f"{distro} {line}" if line else None for distro, line in bases],
+        base_distro=[distro for distro, _ in bases],
+        base_version=[number_of(line) for _, line in bases],
         client_api=client_apis(table),
     )
     return table.assign(talks=_talks(table))
 
 
-def _versions_of(tags: pd.Series) -> list[float]:
-    versions = [reference.tag_version(tag) for tag in _texts(tags)]
-    return [number_of(".".join(map(str, v))) if v else np.nan for v in versions]
-
-
-def _bases(workloads: pd.DataFrame) -> list[str | None]:
-    """Return the system that each image is built on, as far as its base names one."""
-    image = workloads["repository"].astype("string") + ":" + workloads["tag"]
-    # what declares no base but is a system itself is its own base
-    return [_base(text) for text in _texts(workloads["base"].fillna(image))]
-
-
-@lru_cache(maxsize=4096)
-def _base(image: str | None) -> str | None:
-    """Return the system of an image: of its name, or of a code name in its tag (node:14-buster)."""
-    if image is None:
-        return None
-    name, _, tag = image.split("@")[0].split("/")[-1].replace(" ", ":").partition(":")
-    words = tag.lower().removeprefix(name).split("-")
-    if words[0].startswith("stream"):  # as CentOS Stream tags its images
-        name = f"{name} stream"
-        words[0] = words[0].removeprefix("stream")
-    distro, line = _system(name, " ".join(words))
-    if distro is None:
-        distro, line = _named_system(words)
-    return f"{distro} {line}" if line else None
-
-
-def _named_system(words: list[str]) -> tuple[str | None, str | None]:
-    for word in words:
-        release = word.removeprefix("alpine")
-        if release != word and reference.parse_version(release):
-            return "alpine-linux", reference.line_of("alpine-linux", release)
-    for distro in builds.DISTROS:
-        lines = [reference.line_of(distro, w) for w in words if w.isalpha()]
-        named = next((line for line in lines if line), None)
-        if named:
-            return distro, named
-    return None, None
+def _version_in(tag: str | None) -> float:
+    version = reference.tag_version(tag)
+    return number_of(".".join(map(str, version))) if version else np.nan
 
 
 def client_apis(workloads: pd.DataFrame) -> pd.Series:
@@ -253,56 +178,22 @@ def client_apis(workloads: pd.DataFrame) -> pd.Series:
 
     What the engine saw counts first, else the program and its tag in `engine_clients`.
     """
-    seen = (
-        workloads["client_api_version"].astype("string").str.extract(r"(?:1\.)?(\d+)$")[0]
-    )
+    seen = workloads["client_api_version"].astype("string")
+    seen = seen.str.extract(r"(?:1\.)?(\d+)$")[0]
     seen = pd.to_numeric(seen, errors="coerce").astype(float)
-    pairs = list(
-        zip(_texts(workloads["repository"]), _texts(workloads["tag"]), strict=True)
-    )
-    known = {pair: _client_api(*pair) for pair in set(pairs)}
-    return seen.fillna(
-        pd.Series([known[pair] for pair in pairs], workloads.index, dtype=float)
-    )
+    known = _each(reference.engine_api, workloads, "repository", "tag")
+    return seen.fillna(known.astype(float))
 
 
-def _client_api(repository: str | None, tag: str | None) -> float:
-    """Return the API of a program at a tag: what all its versions that the tag may mean agree on."""
-    version = reference.tag_version(tag)
-    found = {row["api"] for row in _client_rows(repository) if _may_be(version, row)}
-    api = found.pop() if len(found) == 1 else "unknown"
-    named = {"negotiates": NEGOTIATES, "unknown": np.nan}
-    return named[api] if api in named else float(api.partition(".")[2])
-
-
-def _client_rows(repository: str | None) -> list[dict[str, str]]:
-    """Return what is known of a program; a fork that is listed with its namespace comes first."""
-    parts = repository.split("/") if repository else []
-    clients = _clients()
-    return clients.get("/".join(parts[-2:])) or clients.get("".join(parts[-1:])) or []
-
-
-@cache
-def _clients() -> dict[str, list[dict[str, str]]]:
-    clients: dict[str, list[dict[str, str]]] = {}
-    for row in reference.rows("engine_clients"):
-        clients.setdefault(row["program"], []).append(row)
-    return clients
-
-
-def _may_be(version: tuple[int, ...] | None, row: dict[str, str]) -> bool:
-    """Return whether a tag may name a release of a row; the tag 3.6 names every 3.6.x."""
-    if version is None:
-        return True
-    low = reference.numbers_of(row["from"])
-    high = reference.parse_version(row["below"])
-    after = (*version[:-1], version[-1] + 1)
-    starts_before_end = high is None or _padded(version) < _padded(high)
-    return starts_before_end and _padded(low) < _padded(after)
-
-
-def _padded(version: tuple[int, ...]) -> tuple[int, ...]:
-    return (*version, 0, 0, 0, 0)[:4]
+def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
+    """Add what each client of a cluster asks for in vain at a target, and whose cluster it is."""
+    asked = partial(reference.gone_api, target=target)
+    found = _each(asked, workloads, "repository", "tag", "version")
+    columns = ["asks_gone_api", "gone_api", "gone_in"]
+    gone = pd.DataFrame(found.tolist(), workloads.index, columns)
+    place = ["kubelet_text", "provider", "provider_version"]
+    product = _each(reference.cluster_product, workloads, *place)
+    return workloads.join(gone).assign(cluster_product=product)
 
 
 def _talks(workloads: pd.DataFrame) -> pd.Series:
@@ -311,11 +202,7 @@ def _talks(workloads: pd.DataFrame) -> pd.Series:
     One without the socket does not. Where nobody looked at its mounts, it may if it is a program that
     is made for that.
     """
-    is_client = pd.Series(
-        [bool(_client_rows(path)) for path in _texts(workloads["repository"])],
-        workloads.index,
-        dtype=bool,
-    )
+    is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)
     socket = workloads["docker_sock_mounted"].astype("boolean")
     return socket.mask(socket.isna() & ~is_client, other=False)
 
@@ -334,38 +221,22 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
         table = table[table["runtime"].eq(product)]
     table = table.drop_duplicates("host_id")
     docker = target if product == reference.ENGINE else None
-    runs = [reference.driver_runs(d, docker) for d in _texts(table["storage_driver"])]
-    columns = [
-        "host_id",
-        "runtime",
-        "version",
-        "engine_text",
-        "kubelet_text",
-        "storage_driver",
-        "backing_fs",
-        "d_type",
-        "live_restore",
-        "cgroup_driver",
-        "rootless",
-        "logging_driver",
-        "seccomp",
-        "daemon_flags",
-        "kubelet_flags",
-        "network_backend",
-    ]
-    kept = table[columns].astype({"runtime": "string"})
+    runs = _each(
+        partial(reference.driver_runs, engine_version=docker), table, "storage_driver"
+    )
+    asked = [name for name in columns_of("workloads") if name in table]
+    kept = table[[*asked, *_OF_ENGINE]].astype({"runtime": "string"})
     return kept.assign(
-        driver_runs=pd.array(runs, dtype="boolean"),
-        engine=[number_of(v) for v in kept["engine_text"]],
-        kubelet=[number_of(v) for v in kept["kubelet_text"]],
+        driver_runs=runs.astype("boolean"),
+        engine=_each(number_of, table, "engine_text"),
+        kubelet=_each(number_of, table, "kubelet_text"),
         docker=docker,
     )
 
 
 def _hosts(inventory: Inventory) -> pd.DataFrame:
     table = inventory["hosts"]
-    pairs = zip(_texts(table["os_name"]), _texts(table["os_version"]), strict=True)
-    systems = [_system(*pair) for pair in pairs]
+    systems = _each(_system, table, "os_name", "os_version")
     return pd.DataFrame(
         {
             "host_id": table["host_id"],
@@ -373,10 +244,12 @@ def _hosts(inventory: Inventory) -> pd.DataFrame:
             "distro": [distro for distro, _ in systems],
             "os_family": table["os_family"],
             "kernel_text": table["kernel"],
-            "kernel": [number_of(kernel) for kernel in table["kernel"]],
+            "kernel": _each(number_of, table, "kernel"),
             "cgroup": table["cgroup_version"].astype("string").str.removeprefix("v"),
-            "libseccomp": [number_of(text) for text in table["libseccomp_version"]],
-            "arch": table["arch"],
+            "libseccomp": _each(number_of, table, "libseccomp_version"),
+            "arch": _each(reference.arch_of, table, "arch"),
+            "provider": table["provider"],
+            "provider_version": table["provider_version"],
         }
     )
 
@@ -397,21 +270,25 @@ def _without_engine(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
 
 def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return a table with every column of rules, in the types of the rule language."""
-    columns = COLUMNS[name]
+    columns = columns_of(name)
     missing = [column for column in columns if column not in table]
     table = table.assign(**dict.fromkeys(missing, pd.NA)).reset_index(drop=True)
     if "kernel_text" in table:
-        table["kernel_runs"] = _kernel_runs(table)
+        table["kernel_runs"] = _each(_kernel_runs, table, "kernel_text", "docker")
     return table.astype({column: DTYPES[kind] for column, kind in columns.items()})
 
 
-def _kernel_runs(table: pd.DataFrame) -> pd.Series:
-    pairs = list(zip(_texts(table["kernel_text"]), _texts(table["docker"]), strict=True))
-    known = {
-        pair: reference.kernel_runs(*pair) if pair[1] else None for pair in set(pairs)
-    }
-    return pd.Series([known[pair] for pair in pairs], table.index, dtype="boolean")
+def _kernel_runs(kernel: str | None, engine: str | None) -> bool | None:
+    return reference.kernel_runs(kernel, engine) if engine else None
 
 
-def _texts(cells: pd.Series) -> Iterable[str | None]:
-    return [cell if isinstance(cell, str) else None for cell in cells]
+def _each(function: Callable[..., Any], table: pd.DataFrame, *columns: str) -> pd.Series:
+    """Return what a function says of the texts of each row, each combination asked once."""
+    known = cache(function)
+    texts = [[_text(cell) for cell in table[column]] for column in columns]
+    found = [known(*row) for row in zip(*texts, strict=True)]
+    return pd.Series(found, table.index, dtype=object)
+
+
+def _text(cell: object) -> str | None:
+    return cell if isinstance(cell, str) else None

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import FAR, Booleans, Floats, Integers
 
+TRANSITIVE = "all transitive callers"
+# and the steps that each goes
+BASELINES = {"self": 0, "direct callers": 1, TRANSITIVE: FAR - 1}
 RESAMPLES = 1000  # of the elements that failed, for intervals
 SURE = 1e-3  # a chance of 0 or 1 counts as this far from it in a log-loss
 BINS = np.array([0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
@@ -157,13 +160,7 @@ def compare(
     ``average_precision``, ``precision`` at the recall of ``reach`` with the threshold chosen anew in
     each resample, ``brier`` and ``log_loss``; a gain is good in each of them.
     """
-    n = int(judged.element.max(initial=-1)) + 1
-    rng = np.random.default_rng(seed)
-    drawn = (
-        rng.multinomial(n, np.full(n, 1 / max(n, 1)), RESAMPLES) if n else np.ones((1, 0))
-    )
-    # the first row is what was observed
-    weights: Floats = np.vstack([np.ones((1, n)), drawn]).astype("float64")
+    weights = _weights(judged, seed)
     goal = _Counts.of(judged, reach, weights).right
     said = judged.rules[reach][judged.pair] > 0
     found = goal[:, 0] if said.any() else np.zeros(len(weights))
@@ -177,6 +174,16 @@ def compare(
             rows.append((*rule, name, measure, gain[0], lo, hi))
     names = ["rule", "left_out", "baseline", "measure", "gain", "gain_lo", "gain_hi"]
     return pd.DataFrame(rows, columns=names)
+
+
+def _weights(judged: Judged, seed: int) -> Floats:
+    """Return by resample how often each element counts; the first row is what was observed."""
+    n = int(judged.element.max(initial=-1)) + 1
+    rng = np.random.default_rng(seed)
+    if not n:
+        return np.ones((2, 0))
+    drawn = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    return np.vstack([np.ones((1, n)), drawn]).astype("float64")
 
 
 def _measures(
@@ -195,6 +202,72 @@ def _measures(
         "brier": -brier / whole,
         "log_loss": -surprise / whole,
     }
+
+
+def precision(
+    judged: Judged, *, reach: tuple[str, str], seed: int, level: float
+) -> pd.DataFrame:
+    """Return precision and recall by rule, at one half and at the recall of the rule ``reach``.
+
+    Columns ``rule, threshold, precision, precision_lo, precision_hi, recall, said_n, fell_n``. The
+    threshold of a rule that says yes or no is NA; the other is the highest one that finds as many.
+    """
+    weights = _weights(judged, seed)
+    p, down = judged.of(reach)
+    goal = int(((p > 0) & down).sum())
+    rows = []
+    for rule in judged.rules:
+        p, down = judged.of(rule)
+        name = named(rule)
+        if rule[0] in BASELINES:
+            rows.append((name, np.nan, *_found(judged, rule, 0.5, weights, level)))
+            continue
+        rows.append((name, 0.5, *_found(judged, rule, 0.5, weights, level)))
+        ranked = np.sort(p[down])[::-1]
+        threshold = float(ranked[goal - 1]) if goal else 0.0
+        if threshold > 0:  # else the rule finds fewer at any threshold
+            same = f"{name}, at the recall of {named(reach)}"
+            rows.append(
+                (same, threshold, *_found(judged, rule, threshold, weights, level))
+            )
+    names = ["rule", "threshold", "precision", "precision_lo", "precision_hi"]
+    return pd.DataFrame(rows, columns=[*names, "recall", "said_n", "fell_n"])
+
+
+def _found(
+    judged: Judged, rule: tuple[str, str], threshold: float, weights: Floats, level: float
+) -> tuple[float, ...]:
+    """Return precision with its interval, recall, and the counts of both, at a threshold."""
+    said = judged.pair & (judged.rules[rule] >= threshold)
+    n = weights.shape[1]
+    parts = (said & judged.down, said)
+    right, every = (
+        weights @ np.bincount(judged.element, part.sum(axis=1), n) for part in parts
+    )
+    shares = right / np.maximum(every, 1)
+    fell_n = int(judged.down.sum())
+    point = shares[0] if every[0] else np.nan
+    lo, hi = middle(shares[1:], level) if n else (np.nan, np.nan)
+    recall = right[0] / fell_n if fell_n else np.nan
+    return point, lo, hi, recall, int(every[0]), fell_n
+
+
+def curve(judged: Judged) -> pd.DataFrame:
+    """Return ``rule, threshold, precision, recall`` at every threshold, highest first."""
+    parts = []
+    for rule in judged.rules:
+        p, down = judged.of(rule)
+        order = np.argsort(-p, kind="stable")
+        right = np.cumsum(down[order])
+        last = np.flatnonzero((np.diff(p[order], append=-1) != 0) & (p[order] > 0))
+        found = {
+            "rule": named(rule),
+            "threshold": p[order][last],
+            "precision": right[last] / (last + 1),
+            "recall": right[last] / max(down.sum(), 1),
+        }
+        parts.append(pd.DataFrame(found))
+    return pd.concat(parts)
 
 
 def middle(values: Floats, level: float) -> Floats:

@@ -9,13 +9,7 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import (
-    FAR,
-    Booleans,
-    Floats,
-    Integers,
-    steps_to,
-)
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers, steps_to
 from assess.score.blast_radius.failures import Element, Failure, ids
 from assess.score.blast_radius.learning import Evidence, learns
 from assess.score.blast_radius.topology import Topology
@@ -23,15 +17,13 @@ from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
 from assess.score.incidents.rates import jeffreys_interval
 from assess.score.validation import leave_out, skill
-from assess.score.validation.skill import Judged, middle
+from assess.score.validation.skill import BASELINES, TRANSITIVE, Judged, middle
 
-TRANSITIVE = "all transitive callers"
-# and the steps that each goes
-BASELINES = {"self": 0, "direct callers": 1, TRANSITIVE: FAR - 1}
 SHOWN = "p_down"  # what the result says
 POLICY = "policy"  # what it would say by the policy alone
 IN_SAMPLE = "in sample"
 MEASURE = ["measure", "value", "lo", "hi", "n"]
+HELD = "observed inside the interval of one failure, floor in sample"
 RESAMPLES = 1000  # of the events, for intervals
 
 
@@ -47,9 +39,8 @@ def validate(  # noqa: PLR0913
 ) -> dict[str, pd.DataFrame]:
     """Check predictions (``affected`` and ``frame``) against the failures that were observed.
 
-    The failures of the evidence are all ``failures_n`` of them, or a sample by the seed. [count]
-
-    Its topology has the policy's probabilities. The frames are those of the functions below and in
+    ``evidence`` is of all ``failures_n`` of them, or of a sample by the seed [count]; its topology
+    has the policy's probabilities. The frames are those of the functions below and in
     `skill`, and ``predicted``: what each rule said of each pair.
     """
     level = float(policy["simulation"]["level"])
@@ -60,13 +51,9 @@ def validate(  # noqa: PLR0913
     rows = leave_out.judged(evidence, policy)
     picked = [failures[row] for row in rows]
     judged = judge(evidence, policy, rows, affected, sampling)
-    shown = {
-        skill.named(rule): p
-        for rule, p in judged.rules.items()
-        if rule[0] not in BASELINES
-    }
+    reach = (TRANSITIVE, "")
     comparisons = skill.compare(
-        judged, contests(judged), reach=(TRANSITIVE, ""), seed=seed, level=level
+        judged, contests(judged), reach=reach, seed=seed, level=level
     )
     skills = skill.scores(judged)
     watched = exposure(inventory, policy)
@@ -76,8 +63,8 @@ def validate(  # noqa: PLR0913
         measured = pd.concat([measured, used], ignore_index=True)
     return {
         "calibration": calibration,
-        "precision": precision(topology, picked, shown, seed=seed, level=level),
-        "precision_curve": curve(picked, shown),
+        "precision": skill.precision(judged, reach=reach, seed=seed, level=level),
+        "precision_curve": skill.curve(judged),
         "skill": skills,
         "reliability": skill.reliability(judged),
         "comparisons": comparisons,
@@ -264,9 +251,7 @@ def predictions(
 
 
 def _pairs(
-    affected: pd.DataFrame,
-    services: pd.Index,
-    elements: set[Element],
+    affected: pd.DataFrame, services: pd.Index, elements: set[Element]
 ) -> dict[Element, tuple[Integers, Floats]]:
     """Return, by element, the positions of the services that can fail, and rows point, lo, hi."""
     rows = affected[affected["element"].isin([name for _, name in elements])]
@@ -288,42 +273,6 @@ def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Bool
     return {rule: steps <= most for rule, most in BASELINES.items()}
 
 
-def precision(
-    topology: Topology,
-    failures: list[Failure],
-    scores: dict[str, Floats],
-    *,
-    seed: int,
-    level: float,
-) -> pd.DataFrame:
-    """Compare predicted with observed failures, by rule, over services that had data.
-
-    ``scores`` holds, by name, the chances of every service in each failure. One row per baseline,
-    then two per score: at one half, and at the highest threshold that finds as many as all
-    transitive callers do. Intervals are a bootstrap over the failures.
-    """
-    seen, down = _observed(failures, len(topology.services))
-    rows = {
-        rule: (np.nan, flags & seen)
-        for rule, flags in baselines(topology, [f.element for f in failures]).items()
-    }
-    goal = int((rows[TRANSITIVE][1] & down).sum())
-    for name, chances in scores.items():
-        p = np.where(seen, np.reshape(chances, seen.shape), 0.0)
-        rows[name] = (0.5, p >= 0.5)
-        ranked = np.sort(p[down])[::-1]
-        threshold = float(ranked[goal - 1]) if goal else 0.0
-        if threshold > 0:  # else the score finds fewer at any threshold
-            same = f"{name}, at the recall of {TRANSITIVE}"
-            rows[same] = (threshold, p >= threshold)
-    draws = resamples(len(failures), seed)
-    table = [
-        {"rule": rule, "threshold": threshold, **_shares(flags, down, draws, level)}
-        for rule, (threshold, flags) in rows.items()
-    ]
-    return pd.DataFrame(table)
-
-
 def resamples(n: int, seed: int) -> Integers:
     """Draw positions of ``n`` events with replacement (bootstrap), one resample a row."""
     return np.random.default_rng(seed).integers(0, max(n, 1), (RESAMPLES, n))
@@ -335,53 +284,6 @@ def _observed(failures: list[Failure], services_n: int) -> tuple[Booleans, Boole
     seen = np.reshape([f.seen for f in failures], shape).astype(bool)
     down = np.reshape([f.down for f in failures], shape).astype(bool)
     return seen, seen & down
-
-
-def _shares(
-    predicted: Booleans, down: Booleans, draws: Integers, level: float
-) -> dict[str, float]:
-    """Return precision with its interval, recall, and the counts of both; shape (failures, services)."""
-    right = (predicted & down).sum(axis=1)
-    predicted_n = predicted.sum(axis=1)
-    ends = np.full(2, np.nan)
-    if len(draws.T):
-        shares = right[draws].sum(axis=1) / np.maximum(predicted_n[draws].sum(axis=1), 1)
-        ends = middle(shares, level)
-    return {
-        "precision": _ratio(right.sum(), predicted_n.sum()),
-        "precision_lo": ends[0],
-        "precision_hi": ends[1],
-        "recall": _ratio(right.sum(), down.sum()),
-        "said_n": predicted_n.sum(),
-        "fell_n": down.sum(),
-    }
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else np.nan
-
-
-def curve(failures: list[Failure], scores: dict[str, Floats]) -> pd.DataFrame:
-    """Return ``rule, threshold, precision, recall`` at every threshold, highest first."""
-    down = np.concatenate([np.empty(0, bool), *(f.down[f.seen] for f in failures)])
-    parts = []
-    for name, chances in scores.items():
-        seen_p = [p[f.seen] for p, f in zip(chances, failures, strict=True)]
-        p = np.concatenate([np.empty(0), *seen_p])
-        order = np.argsort(-p, kind="stable")
-        right = np.cumsum(down[order])
-        predicted_n = np.arange(1, len(p) + 1)
-        last = np.flatnonzero((np.diff(p[order], append=-1) != 0) & (p[order] > 0))
-        part = pd.DataFrame(
-            {
-                "rule": name,
-                "threshold": p[order][last],
-                "precision": right[last] / predicted_n[last],
-                "recall": right[last] / max(down.sum(), 1),
-            }
-        )
-        parts.append(part)
-    return pd.concat(parts)
 
 
 def measures(
@@ -402,7 +304,7 @@ def measures(
     rows = [("observed to predicted", *ratio, len(both))]
     held = calibration["inside"].dropna().astype(bool)
     share = jeffreys_interval(int(held.sum()), len(held), level=level)
-    rows.append(("observed inside the interval of one failure", *share, len(held)))
+    rows.append((HELD, *share, len(held)))
     incidents = exposure.sound.dropna(subset=["service_id", "affected_services"])
     listed = incidents["affected_services"] + ";" + incidents["service_id"]
     touched = listed.map(lambda text: len(set(ids(text))))

@@ -15,9 +15,10 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.incidents.exposure import CONTAINER, exposure
+from assess.score.incidents.exposure import CONTAINER, exposure, in_containers
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import Explanation, Provenance, Result, records_by
+from assess.score.targets.refusals import REFUSED
 from assess.score.what_next.flips import what_ifs
 from assess.score.what_next.labels import LABELS, reason
 from assess.score.what_next.ranking import Ranking, criteria_table
@@ -91,6 +92,14 @@ class WhatNext(Result):
             first = ranked["p_first"].idxmax()
             chance = share(ranked.loc[first, "p_first"])
             return f"{first} comes first in {chance} of all weightings of the criteria."
+        rivals = self.frame[~in_containers(self.frame["platform"])]
+        is_refused = rivals["why"].str.contains(REFUSED) & rivals["label"].ne(
+            NOT_DECIDABLE
+        )
+        if len(rivals) and is_refused.all():
+            assert self.provenance.policy is not None
+            target = self.provenance.policy["target"]["id"]
+            return f"No service is ranked: {target} takes none of the candidates."
         candidates = self.frame.loc[self.frame["p_top"].notna(), "label"]
         if len(candidates) and candidates.eq(NOT_DECIDABLE).all():
             return (

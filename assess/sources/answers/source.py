@@ -8,7 +8,7 @@ from typing import Any
 
 from assess.reading import MAX_TABLE_BYTES
 from assess.sources.answers import forms, kantra, sbom, scanners, vex
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Row, Source, format_problems, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -48,7 +48,7 @@ class AnswersSource(Source):
     """Reads answers; totals and grades of other tools are never taken over."""
 
     type = "answers"
-    options: tuple[str, ...] = (
+    options = (
         "path",
         "format",
         "map",
@@ -58,7 +58,7 @@ class AnswersSource(Source):
         "token_file",
         "ca",
     )
-    fills: tuple[str, ...] = ("answers", "services", "images", "engines")
+    fills = ("answers", "services", "images", "engines")
     needs = (
         "read access to the files; of Konveyor's hub a token that may GET /applications, "
         "/archetypes and /assessments"
@@ -69,22 +69,18 @@ class AnswersSource(Source):
         "or a CSV: service,question,answer,risk,answered_at,answered_by_role"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        kind = options.get("format", "konveyor")
-        is_live = "endpoint" in options
+        problems = [*super().check(options), *format_problems(options, FORMATS)]
+        is_hub = options.get("format", "konveyor") == "konveyor" and "path" not in options
+        if "endpoint" in options and not is_hub:
+            problems.append("endpoint is a Konveyor hub, in place of a path")
         answered_at = options.get("answered_at")
-        wrong = {
-            f"format {kind!r} is not one of {', '.join(FORMATS)}": kind not in FORMATS,
-            "endpoint is a Konveyor hub, in place of a path": is_live
-            and ("path" in options or kind != "konveyor"),
-            "path names no file and no directory": not is_live and not paths_of(options),
-            "answered_at is no date such as 2026-09-01": answered_at
-            and forms.moment_of(answered_at) is None,
-        }
-        return [problem for problem, is_wrong in wrong.items() if is_wrong]
+        if answered_at and forms.moment_of(answered_at) is None:
+            problems.append("answered_at is no date such as 2026-09-01")
+        return problems
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the answers of files, or of a hub."""
         kind = options.get("format", "konveyor")
         path = base / options["map"] if options.get("map") else None

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from assess.image_ref import ImageRef, parse_image
 from assess.sources.answers.images import image_of
-from assess.sources.base import Batch, Batches, Row
+from assess.sources.base import Batch, Batches, Row, belonging, rows_of
 from assess.sources.values import dicts, dig, moment, table, text, texts
 
 FRAME = "vex"  # of what is a statement, and no row of a frame
@@ -23,6 +23,7 @@ SEVERITIES = ("critical", "high", "medium", "low")
 OVER = ("not_affected", "fixed")
 _LINK = "urn:cdx:"  # into another document, by its serial number
 _TRANSIENT = {"image", "findings", "serial"}  # of a row, until its image is found
+_UNLISTED = "documents about images that no other source lists by digest"
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _STATES = {  # of CycloneDX
     "not_affected": "not_affected",
@@ -296,7 +297,7 @@ def settle_images(batches: Batches) -> Batches:
         for statement in batch.statements:
             for identifier in statement.ids:
                 statements[identifier].append(statement)
-    is_any = any("image" in row for _, b in batches for row in b.rows.get("images", ()))
+    is_any = any("image" in row for row in rows_of(batches, "images"))
     if not statements and not is_any:
         return batches
     index = _index_of(batches)
@@ -311,21 +312,20 @@ _Index = dict[Any, dict[Place, None]]
 def _index_of(batches: Batches) -> _Index:
     """Index images by their digest, their id, and each of their references."""
     index: _Index = defaultdict(dict)
-    for _, batch in batches:
-        for row in batch.rows.get("workloads", ()):
-            ref = parse_image(str(row.get("image_ref") or ""))
-            digest = row.get("image_digest") or ref.digest
-            place = (
-                row.get("registry") or ref.registry,
-                row.get("repository") or ref.repository,
-            )
-            tag = row.get("tag") or ref.tag
-            _note(index, place, digest, [tag])
-        for row in batch.rows.get("images", ()):
-            place = (row.get("registry"), row.get("repository"))
-            if "image" not in row:
-                tags = str(row.get("tags") or "").split(";")
-                _note(index, place, row.get("digest"), tags, row.get("image_id"))
+    for row in rows_of(batches, "workloads"):
+        ref = parse_image(str(row.get("image_ref") or ""))
+        digest = row.get("image_digest") or ref.digest
+        place = (
+            row.get("registry") or ref.registry,
+            row.get("repository") or ref.repository,
+        )
+        tag = row.get("tag") or ref.tag
+        _note(index, place, digest, [tag])
+    for row in rows_of(batches, "images"):
+        place = (row.get("registry"), row.get("repository"))
+        if "image" not in row:
+            tags = str(row.get("tags") or "").split(";")
+            _note(index, place, row.get("digest"), tags, row.get("image_id"))
     return index
 
 
@@ -362,29 +362,13 @@ def _settled(batch: Batch, index: _Index, statements: Statements) -> Batch:
         for registry, repository, digest in places:
             where = {"registry": registry, "repository": repository, "digest": digest}
             settled.append(kept | where)
+    named_n = sum("image" in row for row in rows)
+    note = belonging("images", "belongs to", named_n - lost_n, named_n, _UNLISTED)
     return replace(
         batch,
         rows=defaultdict(list, batch.rows | {"images": settled}),
-        coverage=[*batch.coverage, *_notes(rows, lost_n)],
+        coverage=[*batch.coverage, note] if named_n else batch.coverage,
     )
-
-
-def _notes(rows: list[Row], lost_n: int) -> list[Row]:
-    """Return the coverage row about which images the documents meant."""
-    named_n = sum("image" in row for row in rows)
-    if not named_n:
-        return []
-    row = {
-        "scope": "images",
-        "call": "belongs to",
-        "status": "partial" if lost_n else "ok",
-        "rows": named_n - lost_n,
-        "expected": named_n,
-        "unmapped_n": lost_n,
-    }
-    if lost_n:
-        row["hint"] = "documents about images that no other source lists by digest"
-    return [row]
 
 
 def _places(row: Row, index: _Index) -> list[Place]:

@@ -172,7 +172,7 @@ class LivePlace(Place):
         super().__init__(scope, deadline)
         self.region = region
         self._login = login
-        self._clients: dict[str, Any] = {}  # by service
+        self._clients: Row = {}  # by service
 
     def sign_in(self) -> bool:
         """Read the account; False where no other call can succeed."""

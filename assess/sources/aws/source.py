@@ -59,8 +59,6 @@ class AwsSource(Source):
     type = ""
     options: tuple[str, ...] = OPTIONS
     fills: tuple[str, ...] = ()
-    # Of the lists in answers whose entries become rows, as `spoiled` takes them.
-    forms: Mapping[str, str] = {}
     suffixes: tuple[str, ...] = JSON_SUFFIXES  # of its dumps
     needs = NEEDS
     dump = "a directory for each account and region, as `assess sources aws --script` writes it"

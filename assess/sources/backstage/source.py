@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from assess.linear import Linear
-from assess.sources.base import Batch, Call, Name, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Name, Row, Source
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -83,7 +83,7 @@ class BackstageSource(Source):
     """Reads catalog files, or the entities of the catalog's API."""
 
     type = "backstage"
-    options: tuple[str, ...] = (
+    options = (
         "path",
         "endpoint",
         "token_file",
@@ -91,7 +91,7 @@ class BackstageSource(Source):
         "tier_keys",
         "criticality_keys",
     )
-    fills: tuple[str, ...] = ("services", "dependencies")
+    fills = ("services", "dependencies")
     needs = "read access to the files, or a token that may read the catalog"
     dump = (
         "the catalog-info.yaml files, or `curl -H 'Authorization: Bearer …' "
@@ -99,24 +99,9 @@ class BackstageSource(Source):
         "&filter=kind=resource&filter=kind=system' > entities.json`"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        is_live = "endpoint" in options
-        wrong = {
-            "give a path or an endpoint, not both": is_live and "path" in options,
-            "path names no file": not is_live and not paths_of(options),
-        }
-        for option in ("tier_keys", "criticality_keys"):
-            keys = options.get(option, [])
-            is_list = isinstance(keys, list) and all(isinstance(k, str) for k in keys)
-            wrong[f"{option} is no list of labels or annotations"] = not is_list
-        for option in ("endpoint", "token_file", "ca"):
-            wrong[f"{option} is no text"] = not isinstance(options.get(option, ""), str)
-        return [problem for problem, is_wrong in wrong.items() if is_wrong]
-
     def collect(
         self,
-        options: dict[str, Any],
+        options: Row,
         base: Path,
         deadline: Deadline,
         pages: int = _PAGES_MAX,
@@ -151,7 +136,7 @@ class BackstageSource(Source):
             row["unmapped_n"] = row.get("unmapped_n", 0) + kept.unmapped
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the files, or ask for the first page."""
         return self.collect(options, base, deadline, pages=1)
 

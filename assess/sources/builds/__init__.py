@@ -28,16 +28,12 @@ class BuildsSource(Source):
     """Reads Dockerfiles: one file, a list, or all below a directory."""
 
     type = "builds"
-    options: tuple[str, ...] = ("path",)
-    fills: tuple[str, ...] = ("services", "workloads")
+    options = ("path",)
+    fills = ("services", "workloads")
     needs = "read access to the files; of their arguments and variables no value is kept"
     dump = (
         "the files themselves, or a directory that holds them, named after their services"
     )
-
-    def check(self, options: Row) -> list[str]:
-        """List problems of the options."""
-        return [] if paths_of(options) else ["path names no file"]
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read every file; one that cannot be read costs itself only."""

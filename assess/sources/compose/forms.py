@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assess.sources.base import Row
 from assess.sources.unit import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
@@ -17,7 +18,7 @@ _SCALARS = (
     "scale mem_limit mem_reservation cpus cpu_quota cpu_period pids_limit stop_grace_period"
 )
 
-Service = dict[str, Any]
+Service = Row
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,12 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
 TMPFS = {"type": "tmpfs", "source": "", "read_only": False}
 
 
-def _tmpfs(item: Any) -> tuple[str, dict[str, Any]]:
+def _tmpfs(item: Any) -> tuple[str, Row]:
     target, _, _ = str(item).partition(":")  # its options follow
     return target, TMPFS
 
 
-def _dependencies(value: Any) -> dict[str, dict[str, Any]]:
+def _dependencies(value: Any) -> dict[str, Row]:
     return {name: as_mapping(options) for name, options in as_mapping(value).items()}
 
 
@@ -95,7 +96,7 @@ def _env_file(item: Any, directory: Path) -> tuple[Path, bool]:
     return directory / str(options.get("path")), is_required
 
 
-def _healthcheck(value: Any) -> dict[str, Any]:
+def _healthcheck(value: Any) -> Row:
     check = as_mapping(value)
     first = next(iter(as_list(check.get("test"))), None)
     return {"first": first, "disable": check.get("disable")}
@@ -126,7 +127,7 @@ def is_published(port: str) -> bool:
     return bool(arrow) and not outer.startswith(("127.", "localhost:", "::1:"))
 
 
-def mount(item: Any) -> tuple[str, dict[str, Any]]:
+def mount(item: Any) -> tuple[str, Row]:
     """Return the target of ``data:/var/lib/x:ro``, and its type, source, read_only."""
     if isinstance(item, dict):
         target = item.get("target") or item.get("dst") or item.get("destination")
@@ -141,9 +142,9 @@ def mount(item: Any) -> tuple[str, dict[str, Any]]:
     return str(target or ""), {"type": kind, "source": source, "read_only": read_only}
 
 
-def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> Row:
     """Merge as Compose does: mappings key by key, lists one after the other, the rest replaced."""
-    result: dict[str, Any] = dict(under)
+    result: Row = dict(under)
     for key, value in over.items():
         known = result.get(key)
         if isinstance(value, Replaced):
@@ -167,7 +168,7 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def as_mapping(value: Any) -> dict[str, Any]:
+def as_mapping(value: Any) -> Row:
     """Return a mapping as it is, and a list of ``NAME=value`` or of names as a mapping."""
     if isinstance(value, dict):
         return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from assess.frames import EXTERNAL
 from assess.sources.base import Name, Row
@@ -93,15 +92,10 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
     for name, unit in units.items():
         src = unit.names[0]
         service = project.services[name]
+        within = replace(siblings, links=_links(project, service, siblings))
         rows += _ordered(project, src, service, siblings)
-        rows += _declared(project, src, service, siblings)
-        links = _links(project, service, siblings)
-        rows += needs(
-            unit.callee,
-            unit.mentions,
-            replace(siblings, links=links),
-            space=project.name,
-        )
+        rows += _declared(project, src, service, within)
+        rows += needs(unit.callee, unit.mentions, within, space=project.name)
     return distinct([*rows, *_routed(project, units)])
 
 
@@ -157,16 +151,8 @@ def _declared(
     project: Project, src: Name, service: Service, siblings: Siblings
 ) -> Iterator[Row]:
     """Return what a service links to, and whose namespaces it lives in."""
-    basis: dict[str, Any] = {"address_basis": "config"}
-    for link in service.get("links", []):
-        callee = _callee(project, link.partition(":")[0], siblings)
-        yield declared_call(src, callee, EVIDENCE, **basis)
-    for link in service.get("external_links", []):
-        callee = Callee(f"{EXTERNAL}{link.partition(':')[0]}")
-        yield declared_call(src, callee, EVIDENCE, **basis)
-    for host, address in service.get("extra_hosts", {}).items():
-        if extra := _extra(project, host, address, siblings):
-            yield declared_call(src, extra, EVIDENCE, **basis)
+    for callee in dict.fromkeys(siblings.links.values()):
+        yield declared_call(src, callee, EVIDENCE, address_basis="config")
     for key in ("network_mode", "pid", "ipc"):
         kind, _, name = str(service.get(key) or "").partition(":")
         if kind == "service" and name:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from assess.reading import read_limited
+from assess.sources.base import Row
 from assess.sources.compose.forms import (
     Replaced,
     Service,
@@ -92,8 +93,8 @@ class Project:
     limits: Limits = field(default_factory=Limits, compare=False)
     name: str = ""
     services: dict[str, Service] = field(default_factory=dict)  # in canonical form
-    volumes: dict[str, Any] = field(default_factory=dict)
-    configs: dict[str, Any] = field(default_factory=dict)
+    volumes: Row = field(default_factory=dict)
+    configs: Row = field(default_factory=dict)
     directory: Path = Path()
     env: dict[str, str] = field(default_factory=dict)  # variables of its `.env`
     unset: set[str] = field(default_factory=set)  # variables without a value
@@ -255,7 +256,7 @@ _TextLoader.add_multi_constructor("!", _construct_tagged)
 class _Place:
     """A document, its file, and the directory from which its relative paths start."""
 
-    document: dict[str, Any]
+    document: Row
     file: Path
     directory: Path
 
@@ -267,7 +268,7 @@ class _Reader:
         self.project = project
         self.directory = directory
         self.env = env
-        self._documents: dict[Path, list[dict[str, Any]]] = {}
+        self._documents: dict[Path, list[Row]] = {}
 
     def read(self, files: Iterable[Path], trail: tuple[Path, ...]) -> None:
         """Merge files into the project, each over what it includes."""
@@ -285,7 +286,7 @@ class _Reader:
             except (OSError, ValueError) as error:
                 self.project.failed[file.name] = error
 
-    def _read_documents(self, file: Path) -> list[dict[str, Any]]:
+    def _read_documents(self, file: Path) -> list[Row]:
         """Return the documents of a file, interpolated."""
         if file not in self._documents:
             text = self.project.limits.read(file)
@@ -382,7 +383,7 @@ class _Reader:
         return None
 
 
-def _checked(document: Any) -> dict[str, Any]:
+def _checked(document: Any) -> Row:
     """Reject what is no Compose file; wrap files of the first version in ``services``."""
     if not isinstance(document, dict):
         raise ValueError("it is no mapping")

@@ -50,22 +50,10 @@ class ComposeSource(Source):
     """Reads the files of one Compose project."""
 
     type = "compose"
-    options: tuple[str, ...] = ("path", "profiles")
-    fills: tuple[str, ...] = ("services", "workloads", "mounts", "dependencies")
+    options = ("path", "profiles")
+    fills = ("services", "workloads", "mounts", "dependencies")
     needs = "read access to the files; variables come from .env beside the first, nothing else"
     dump = "the files themselves, or `docker compose config > compose.yaml`"
-
-    def check(self, options: Row) -> list[str]:
-        """List problems of the options."""
-        problems = []
-        profiles = options.get("profiles", [])
-        if not paths_of(options):
-            problems.append("path names no file")
-        if not isinstance(profiles, str | list) or not all(
-            isinstance(profile, str) for profile in profiles
-        ):
-            problems.append("profiles is no list of names")
-        return problems
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the project from a file, a directory, or files that are merged in order."""

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Row, Source
 from assess.sources.connections.edges import Edges
 from assess.sources.connections.fleet import Fleet
 from assess.sources.connections.flows import Flows, is_flow_log
@@ -58,8 +58,8 @@ class ConnectionsSource(Source):
     """Reads who was seen talking to whom; it follows the others, which know the services."""
 
     type = "connections"
-    options: tuple[str, ...] = ("path", "host")
-    fills: tuple[str, ...] = ("hosts", "services", "workloads", "dependencies")
+    options = ("path", "host")
+    fills = ("hosts", "services", "workloads", "dependencies")
     needs = "read access to the files; `ss` ran as root, or the processes are not shown"
     dump = (
         "`ss -tanpe` (or `netstat -tanp`, `lsof -i -n -P`, `netstat -ano`) into a file named "
@@ -67,20 +67,13 @@ class ConnectionsSource(Source):
     )
     follows = True
 
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        problems = [] if paths_of(options) else ["path names no file and no directory"]
-        if not isinstance(options.get("host", ""), str):
-            problems.append("host is no text")
-        return problems
-
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the files without what other sources know."""
         return self.follow(options, base, deadline, {})
 
     def follow(
         self,
-        options: dict[str, Any],
+        options: Row,
         base: Path,
         deadline: Deadline,
         rows: dict[str, list[Row]],

@@ -11,12 +11,7 @@ from assess.sources.base import Batch, Row
 from assess.sources.crictl.dumps import Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.source import from_cli_container, merge_cli_images
-from assess.sources.dumps import (
-    JSON_SUFFIXES,
-    YAML_SUFFIXES,
-    decode_values,
-    read_yaml,
-)
+from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, decode_values, read_yaml
 from assess.sources.values import dicts, dig, integer, number, table, text, texts
 
 RUNTIMES = ("cri-o", "containerd", "docker")  # a kubelet may ask Docker the same way
@@ -67,7 +62,11 @@ class CrictlSource(EngineDumps):
     suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, ".txt")
     commands = _COMMANDS
 
-    def read(self, file: Path, row: Row) -> list[Any]:
+    def read(
+        self,
+        file: Path,
+        row: Row,
+    ) -> list[Any]:
         """Read the documents of a file; the text of a version is YAML as well."""
         is_text = file.suffix.lower() == ".txt" and self.call_of(file) == "version"
         return read_yaml(file, row) if is_text else super().read(file, row)
@@ -78,7 +77,12 @@ class CrictlSource(EngineDumps):
         names = {text(part, "Name").lower() for part in parts}
         return next((name for name in RUNTIMES if name in names), "other")
 
-    def convert(self, name: str, values: list[Any], data: EngineData) -> list[Any]:
+    def convert(
+        self,
+        name: str,
+        values: list[Any],
+        data: EngineData,
+    ) -> list[Any]:
         """Return the answer to a call in the form of Docker's API."""
         documents = dicts(values)
         if name == "version":
@@ -93,12 +97,14 @@ class CrictlSource(EngineDumps):
             return [*map(_image, listed), *merge_cli_images(own)]
         listed = [c for d in documents for c in dicts(d, "containers")]
         own = [document for document in documents if "containers" not in document]
-        return [
-            *(_container(raw, data) for raw in listed),
-            *map(from_cli_container, own),
-        ]
+        return [*(_container(raw, data) for raw in listed), *map(from_cli_container, own)]
 
-    def settle(self, name: str, values: Iterable[Any], data: EngineData) -> None:
+    def settle(
+        self,
+        name: str,
+        values: Iterable[Any],
+        data: EngineData,
+    ) -> None:
         """Take back what Docker's form says of an environment and checks that nobody showed."""
         if name != "inspect":
             return
@@ -114,7 +120,12 @@ class CrictlSource(EngineDumps):
                 if key not in table(value, part)
             ]
 
-    def rows(self, data: EngineData, host_id: str, dumps: list[Dump]) -> Batch:
+    def rows(
+        self,
+        data: EngineData,
+        host_id: str,
+        dumps: list[Dump],
+    ) -> Batch:
         """Return the rows of one host, without what its dumps do not tell."""
 
         def settled(frame: str, row: Row) -> Row:
@@ -246,10 +257,7 @@ def _inspected(raw: Payload, data: EngineData) -> Payload:
 
 def _config(status: Payload, spec: Payload) -> Payload:
     """Read what a container declares of itself."""
-    config: Payload = {
-        "Image": _declared(status),
-        "Labels": table(status, "labels"),
-    }
+    config: Payload = {"Image": _declared(status), "Labels": table(status, "labels")}
     ports, _ = decode_values(text(status, "annotations", _ANNOTATION + "ports"))
     exposed: Payload = {}
     for port in dicts(ports):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Row, Source
 from assess.sources.deadline import Deadline
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.rows import to_batch
@@ -41,15 +41,6 @@ class EngineDumps(Source):
     )
     suffixes: tuple[str, ...] = JSON_SUFFIXES
     commands: dict[str, str]  # that write a dump of each call, in the order of reading
-
-    def check(self, options: Row) -> list[str]:
-        """List what is wrong with the options."""
-        problems = []
-        if not paths_of(options):
-            problems.append("path names no file")
-        if not isinstance(options.get("host_id", ""), str):
-            problems.append("host_id is a text")
-        return problems
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the dumps of all hosts."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from assess.linear import Linear
 from assess.reading import MAX_TABLE_BYTES, refuse_many
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Row, Source, format_problems, paths_of
 from assess.sources.csv_records import Cells, read_records
 from assess.sources.deadline import Deadline
 from assess.sources.deploys.formats import (
@@ -35,8 +35,8 @@ class DeploysSource(Source):
     """Reads deployments to production, and when their first commit was made."""
 
     type = "deploys"
-    options: tuple[str, ...] = ("path", "format", "workflow", "since", "until")
-    fills: tuple[str, ...] = ("activities",)
+    options = ("path", "format", "workflow", "since", "until")
+    fills = ("activities",)
     needs = "read access to the files"
     dump = (
         "gh api --paginate repos/OWNER/REPO/deployments > repo.json (or …/actions/runs); "
@@ -45,20 +45,16 @@ class DeploysSource(Source):
         "project_pr_metrics and project_mapping as CSV"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List the problems of the options."""
-        known = ("devlake", *FORMATS)
-        kind = options.get("format", "devlake")
-        wrong = {
-            f"format {kind!r} is not one of {', '.join(known)}": kind not in known,
-            "path names no file and no directory": not paths_of(options),
-            "workflow is no regular expression": _pattern(options) is None,
-        }
-        for key in ("since", "until"):
-            wrong[f"{key} is not a date"] = key in options and not _day(options[key])
-        return [problem for problem, is_wrong in wrong.items() if is_wrong]
+        problems = super().check(options)
+        problems += format_problems(options, ("devlake", *FORMATS))
+        if _pattern(options) is None:
+            problems.append("workflow is no regular expression")
+        days = [key for key in ("since", "until") if key in options]
+        return problems + [f"{k} is not a date" for k in days if not _day(options[k])]
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the deployments of all files; tables of DevLake belong together."""
         batch = Batch()
         tables: list[Cells] = []

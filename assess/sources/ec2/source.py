@@ -13,14 +13,6 @@ from assess.sources.values import dicts, text
 _PAGE = {"PageSize": 1000}
 _IMAGES_AT_ONCE = 200  # values of a filter that AWS takes
 _TYPES_AT_ONCE = 100
-_FORMS = {
-    "Instances": "",
-    "Tags": "",
-    "TrafficSources": "",
-    "LoadBalancerArns": ".+",
-    "TargetGroupARNs": ".+",
-    "LoadBalancerNames": ".+",
-}
 
 
 class Ec2Source(AwsSource):
@@ -28,7 +20,6 @@ class Ec2Source(AwsSource):
 
     type = "ec2"
     fills = ("hosts", "workloads", "services", "activities")
-    forms = _FORMS
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""

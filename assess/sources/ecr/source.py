@@ -21,7 +21,6 @@ PULLS = "reading indexes counts as a pull of them for ECR; manifests = false lea
 _ONE_PAGE = {"MaxItems": 1, "PageSize": 1}  # the counts are in each page
 _NO_DIGEST = "sha256:" + 64 * "0"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FORMS = {"imageTags": ".+", "imageTagMutabilityExclusionFilters": ""}
 
 
 class EcrSource(AwsSource):
@@ -30,7 +29,6 @@ class EcrSource(AwsSource):
     type = "ecr"
     options = (*OPTIONS, "manifests")
     fills = ("images",)
-    forms = _FORMS
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""

@@ -32,28 +32,6 @@ _COUNTS = {
     "describe_tasks": ("runningTasksCount", "pendingTasksCount"),
     "describe_container_instances": ("registeredContainerInstancesCount",),
 }
-_OBJECTS = (  # lists of them become rows
-    "attributes",
-    "registeredResources",
-    "services",
-    "loadBalancers",
-    "deployments",
-    "clientAliases",
-    "containerDefinitions",
-    "secrets",
-    "environment",
-    "volumes",
-    "portMappings",
-    "mountPoints",
-    "tmpfs",
-    "dependsOn",
-    "containers",
-    "networkBindings",
-    "containerOverrides",
-    "tags",
-)
-_TEXTS = ("links", "clusterArns", "serviceArns", "taskArns", "containerInstanceArns")
-_FORMS = dict.fromkeys(_OBJECTS, "") | dict.fromkeys(_TEXTS, ".+")
 
 
 class EcsSource(AwsSource):
@@ -61,7 +39,6 @@ class EcsSource(AwsSource):
 
     type = "ecs"
     fills = FRAMES
-    forms = _FORMS
     suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, ".template")
     dump = f"{AwsSource.dump}; or task definitions and templates of CloudFormation"
 
@@ -125,7 +102,7 @@ def _declared(place: DumpPlace) -> tuple[list[Row], list[Row]]:
             if "status" in reading:
                 raise UnreadError(reading)
             more = declared(documents)
-            lose(call, spoiled([*more], _FORMS))
+            lose(call, spoiled([*more], place.forms))
             call.take([*more[0], *more[1]])
             services += more[0]
             definitions += more[1]

@@ -175,7 +175,7 @@ def _shared(
     own = [getattr(part, column) or 0 for part in beside]
     pairs = zip(beside, own, strict=True)
     rest = max(whole - sum(n for part, n in pairs if part.role != "init"), 0)
-    changes: list[dict[str, Any]] = [{column: size} for size in (rest, *own)]
+    changes: list[Row] = [{column: size} for size in (rest, *own)]
     parts = zip((main, *beside), changes, strict=True)
     first, *others = (replace(part, **change) for part, change in parts)
     return first, others

@@ -63,7 +63,7 @@ class Template:
 
     document: Row
     nodes_n: int = 0
-    names: dict[str, Any] = field(default_factory=dict)  # values of its parameters
+    names: Row = field(default_factory=dict)  # values of its parameters
 
     def __post_init__(self) -> None:
         self.names["AWS::NoValue"] = None

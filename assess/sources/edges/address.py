@@ -57,8 +57,12 @@ _WITH_DASHES = Linear(
 )
 _SERVER_LINE = Linear(r"(?m)^\s*(?:server|replicaof|slaveof)\s+([A-Za-z][\w.-]*)[;\s]")
 _GROUP = Linear(r"(?m)^\s*(?:upstream|backend)\s+([\w.-]+)")  # of servers, in a proxy
-_COMMENT = Linear(r"(?m)^\s*(?:#|//|;|<!--).*$|\s#\s.*$")
+_COMMENT = Linear(  # and what a script tells people
+    r"(?m)^\s*(?:#|//|;|<!--).*$|\s#\s.*$|^[ \t]*(?:echo|printf)[ \t][^\n|>]*$"
+)
 _CODE = re.compile(r"[\n(]")  # of a program that a variable carries
+# ${PORT}, $(PORT) and $PORT, which only a start fills.
+_OPEN_PORT = Linear(r"//([\w.-]+):\$(?:\{[\w.:-]+\}|\(\w+\)|\w+)([/?#,\s\"']|$)")
 _LIST = re.compile(r"[\s,;|\[\]\"']+")
 
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?")
@@ -222,7 +226,8 @@ def _urls(text: str) -> Iterator[Address | None]:
     """List the hosts of all URLs in a text; one may name several, with commas."""
     if "//" not in text:
         return
-    parts = _SCHEME.split(text)
+    plain = _OPEN_PORT.sub(lambda found: f"//{found[1]}{found[2]}", text)
+    parts = _SCHEME.split(plain)
     for scheme, rest in zip(parts[1::2], parts[2::2], strict=True):
         protocol = scheme.lower()
         if protocol.rpartition("+")[2] in _NO_SCHEME or protocol in _NO_SCHEME:

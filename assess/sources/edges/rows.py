@@ -118,8 +118,8 @@ def needs(
             continue
         if is_call and address.host == ENGINE_HOST:  # browsers are told such addresses
             row["possible"] = True
-        if is_call and watches and not is_stranger:
-            row["kind"] = "telemetry"
+        if is_call and own_kind and watches and not is_stranger:
+            row["kind"] = own_kind.kind
         rows.append(row)
     return rows
 

@@ -22,7 +22,7 @@ from assess.reading import (
     refuse_many,
 )
 from assess.sources.answers.forms import moment_of
-from assess.sources.base import Batch, Call, Name, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Name, Row, Source, format_problems
 from assess.sources.csv_records import Cells, read_records
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
@@ -88,8 +88,8 @@ class ExperimentsSource(Source):
     """Reads the failures that were made on purpose, and what they took down."""
 
     type = "experiments"
-    options: tuple[str, ...] = ("path", "format", "map")
-    fills: tuple[str, ...] = ("experiments",)
+    options = ("path", "format", "map")
+    fills = ("experiments",)
     needs = "read access to the files"
     dump = (
         "chaos run --journal-path journal.json experiment.json; kubectl get chaosresults -A -o "
@@ -98,17 +98,11 @@ class ExperimentsSource(Source):
         "id,element_kind,element,started_at,ended_at,affected_services"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        kind = options.get("format", "csv")
-        problems = []
-        if kind not in FORMATS:
-            problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
-        if not paths_of(options):
-            problems.append("path names no file and no directory")
-        return problems
+        return [*super().check(options), *format_problems(options, FORMATS)]
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the experiments of all files."""
         batch = Batch()
         kind = options.get("format", "csv")

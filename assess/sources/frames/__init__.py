@@ -38,16 +38,16 @@ class FramesSource(Source):
     """Reads the frames of a snapshot directory; their service ids are exact names."""
 
     type = "frames"
-    options: tuple[str, ...] = ("path",)
-    fills: tuple[str, ...] = frames.names()
+    options = ("path",)
+    fills = frames.names()
     needs = "read access to the directory"
     dump = "files named <frame>.csv or <frame>.parquet, as `assess frames` describes them"
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         return [] if isinstance(options.get("path"), str) else ["path names no directory"]
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the frames, with a coverage row per file."""
         batch = Batch()
         scope = options["path"]

@@ -68,19 +68,12 @@ class AnsibleSource(Source):
     """Reads fact caches, and what ``ansible --tree`` writes."""
 
     type = "ansible"
-    options: tuple[str, ...] = ("path", "prefix")
-    fills: tuple[str, ...] = ("hosts", "engines", "services", "workloads", "mounts")
+    options = ("path", "prefix")
+    fills = ("hosts", "engines", "services", "workloads", "mounts")
     needs = "read access to the files; they hold environments and local facts, of which nothing is kept"
     dump = "as `assess sources ansible --script` writes it; or what fact_caching = jsonfile wrote"
 
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        problems = [] if paths_of(options) else ["path names no file and no directory"]
-        if not isinstance(options.get("prefix", ""), str):
-            problems.append("prefix is no text, such as that of fact_caching_prefix")
-        return problems
-
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the hosts of all files."""
         batch = Batch()
         hosts = _Hosts()
@@ -284,7 +277,7 @@ def _cover_parts(path: str, hosts: list[PlainHost], batch: Batch) -> None:
             row["hint"] = f"hosts without it: run {command} --tree on them"
 
 
-def untagged(value: dict[str, Any]) -> Any:
+def untagged(value: Row) -> Any:
     """Take a value out of the wrapping that ansible-core 2.19 writes into its caches."""
     if "__ansible_vault" in value:
         return None
@@ -392,7 +385,7 @@ def to_units(facts: Row, lost: list[str]) -> list[SystemUnit] | None:
     return units
 
 
-def _listed(facts: Row, name: str, lost: list[str]) -> dict[str, Any] | None:
+def _listed(facts: Row, name: str, lost: list[str]) -> Row | None:
     """Return a fact that is a table; None where there is none."""
     listed = fact(facts, name)
     if isinstance(listed, dict):

@@ -59,6 +59,14 @@ _NEEDED = {
     "docker_container_ports": ("id", "port"),
     "docker_images": ("id",),
 }
+# Columns whose cells are whole numbers, where they are filled.
+_WHOLE = {
+    "mounts": ("blocks", "blocks_free", "blocks_size"),
+    "docker_containers": ("created",),
+    "docker_container_ports": ("port", "host_port"),
+    "docker_images": ("created", "size_bytes"),
+    "system_info": ("cpu_logical_cores", "physical_memory"),
+}
 WANTED = ("os_version", "kernel_info", "system_info", "systemd_units")
 # never read: commands and environments of containers, proxies
 WITHHELD = ("command", "config_entrypoint", "env_variables", "http_proxy", "https_proxy")
@@ -108,8 +116,8 @@ class OsquerySource(Source):
     """Reads results of osquery, in a directory per host."""
 
     type = "osquery"
-    options: tuple[str, ...] = ("path",)
-    fills: tuple[str, ...] = (
+    options = ("path",)
+    fills = (
         "hosts",
         "engines",
         "services",
@@ -121,11 +129,7 @@ class OsquerySource(Source):
     needs = "read access to the files; osquery ran as root, or Docker's tables are empty"
     dump = "a directory for each host, as `assess sources osquery --script` writes it"
 
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        return [] if paths_of(options) else ["path names no directory"]
-
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the tables of all hosts."""
         batch = Batch()
         hosts: list[PlainHost] = []
@@ -179,8 +183,8 @@ def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float |
             continue
         with batch.call(scope, table, empty=MAY_BE_EMPTY) as call:
             values = read_json(file, call.row)
-            lost = lost_of(table, values)
-            lose(call, lost)
+            lost = lost_of(table, values) + strays_of(table, values, tables)
+            lose(call, lost + misread_of(table, values))
             call.note(expected=len(values))
             rows = call.take(dicts(values))
             call.count(redacted_n=sum(bool(r.get(w)) for r in rows for w in WITHHELD))
@@ -204,6 +208,28 @@ def lost_of(table: str, values: list[Any]) -> list[str]:
         elif missing:
             lost.append(f"{table}[{n}] has no {missing[0]}")
     return lost
+
+
+def strays_of(table: str, values: list[Any], tables: Tables) -> list[str]:
+    """List the rows about a container that the table of containers does not have."""
+    if not table.startswith("docker_container_") or "docker_containers" not in tables:
+        return []
+    listed = {text_of(container.get("id")) for container in tables["docker_containers"]}
+    return [
+        f"{table}[{n}] is of no listed container"
+        for n, row in enumerate(values)
+        if (of := text_of(dig(row, "id"))) and of not in listed
+    ]
+
+
+def misread_of(table: str, values: list[Any]) -> list[str]:
+    """List the cells that should be whole numbers and are not; their rows stay."""
+    return [
+        f"{table}[{n}].{column} is no number"
+        for n, row in enumerate(values)
+        for column in _WHOLE.get(table, ())
+        if dig(row, column) not in (None, "") and count_of(dig(row, column)) is None
+    ]
 
 
 def to_host(tables: Tables, name: str, place: str, written: float | None) -> PlainHost:
@@ -271,11 +297,17 @@ def to_mounted(tables: Tables) -> list[Row]:
             "path": path,
             "type": text_of(disk.get("type")) or None,
             "size": _used(disk),
-            "read_only": "ro" in text_of(disk.get("flags")).split(","),
+            "read_only": _is_read_only(text_of(disk.get("flags"))),
         }
         for disk in tables.get("mounts", [])
         if (path := text_of(disk.get("path"))) and disk.get("type") not in _PSEUDO
     ]
+
+
+def _is_read_only(flags: str) -> bool | None:
+    """Return whether a file system is mounted read-only; None where no flag says it."""
+    named = {"ro", "rw"}.intersection(flags.split(","))
+    return named == {"ro"} if named else None
 
 
 def _used(disk: Row) -> int | None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from assess.policy.policy import load_policy
 from assess.reading import MAX_TABLE_BYTES, refuse_many
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Row, Source, format_problems
 from assess.sources.csv_records import read_records
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
@@ -76,7 +76,7 @@ class IncidentsSource(Source):
     """Reads incidents. Free text of people never leaves this module."""
 
     type = "incidents"
-    options: tuple[str, ...] = (
+    options = (
         "path",
         "format",
         "endpoint",
@@ -90,7 +90,7 @@ class IncidentsSource(Source):
         "page",
         "jql",
     )
-    fills: tuple[str, ...] = ("incidents", "dependencies", "activities")
+    fills = ("incidents", "dependencies", "activities")
     needs = (
         "read access to the files, or a read-only API token (PagerDuty incidents.read, Opsgenie "
         "Read, Jira browse projects, ServiceNow read on incident, Statuspage)"
@@ -101,38 +101,27 @@ class IncidentsSource(Source):
         "'https://api.pagerduty.com/incidents?since=…&until=…&time_zone=UTC&limit=100&offset=0'`"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List the problems of the options."""
-        kind = options.get("format", "csv")
-        is_live = "endpoint" in options
-        is_both = is_live and "path" in options
+        problems = [*super().check(options), *format_problems(options, FORMATS)]
         times = {key: _moment(options.get(key)) for key in ("since", "until")}
         since, until = times.values()
-        is_reversed = since is not None and until is not None and since >= until
+        order = options.get("date_order", ORDERS[0])
         has_zone = "timezone" not in options or _zone(options["timezone"]) is not None
         wrong = {
-            f"format {kind!r} is not one of {', '.join(FORMATS)}": kind not in FORMATS,
-            "name a path or an endpoint, not both": is_both,
-            f"an endpoint needs a format: one of {', '.join(TOOLS)}": is_live
-            and not is_both
-            and kind == "csv",
-            "path names no file": not is_live and not paths_of(options),
+            f"an endpoint needs a format: one of {', '.join(TOOLS)}": "endpoint"
+            in options
+            and options.get("format", "csv") == "csv",
             **{f"{k} is not a date": k in options and not times[k] for k in times},
-            "since is not before until": is_reversed,
-            f"date_order is not one of {', '.join(ORDERS)}": options.get(
-                "date_order", ORDERS[0]
-            )
-            not in ORDERS,
+            "since is not before until": bool(since and until and since >= until),
+            f"date_order is not one of {', '.join(ORDERS)}": order not in ORDERS,
             "timezone is not the name of a time zone, such as Europe/Berlin": not has_zone,
         }
-        texts = ("endpoint", "token_file", "ca", "policy", "page", "jql")
-        for key in texts:
-            wrong[f"{key} is not a text"] = not isinstance(options.get(key, ""), str)
-        return [problem for problem, is_wrong in wrong.items() if is_wrong]
+        return [problem for problem, is_wrong in wrong.items() if is_wrong] + problems
 
     def collect(
         self,
-        options: dict[str, Any],
+        options: Row,
         base: Path,
         deadline: Deadline,
         pages: int | None = None,
@@ -155,7 +144,7 @@ class IncidentsSource(Source):
             _read(search)
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the files, or the first page of the API."""
         return self.collect(options, base, deadline, pages=1)
 

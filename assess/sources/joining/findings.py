@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.sources.answers.vex import settle_images
-from assess.sources.base import Batch, Batches, Name, Row
+from assess.sources.base import Batch, Batches, Name, Row, belonging, rows_of
 from assess.sources.joining.identity import leaf, slug
 
 FRAMES = ("answers", "services")
+_UNLISTED = "findings about images or containers that no other source lists"
 Key = tuple[str, ...]
 Names = tuple[Name, ...]
 _Index = dict[Key, dict[Names, None]]
@@ -23,10 +24,7 @@ def name_findings(batches: Batches) -> Batches:
     out, and counted in a coverage row. Images get their keys first, and what VEX leaves of theirs.
     """
     batches = settle_images(batches)
-    is_any = any(
-        "about" in row for _, b in batches for f in FRAMES for row in b.rows.get(f, ())
-    )
-    if not is_any:
+    if not any("about" in row for row in rows_of(batches, *FRAMES)):
         return batches
     index = _index_of(batches)
     return [(label, _named(batch, index)) for label, batch in batches]
@@ -46,29 +44,14 @@ def _named(batch: Batch, index: _Index) -> Batch:
             names = next((index[key] for key in keys if key in index), {})
             known_n += bool(names)
             named += [row | {"names": each} for each in names]
-        coverage = _coverage(frame, known_n, len(findings))
+        note = belonging(frame, "belongs to", known_n, len(findings), _UNLISTED)
+        note["ratio"] = round(known_n / len(findings), 4)
         batch = replace(
             batch,
             rows=defaultdict(list, batch.rows | {frame: named}),
-            coverage=[*batch.coverage, coverage],
+            coverage=[*batch.coverage, note],
         )
     return batch
-
-
-def _coverage(frame: str, known_n: int, findings_n: int) -> Row:
-    row = {
-        "scope": frame,
-        "call": "belongs to",
-        "status": "ok",
-        "rows": known_n,
-        "expected": findings_n,
-        "ratio": round(known_n / findings_n, 4),
-    }
-    if known_n < findings_n:
-        row["status"] = "partial"
-        row["unmapped_n"] = findings_n - known_n
-        row["hint"] = "findings about images or containers that no other source lists"
-    return row
 
 
 def _plain(key: Key) -> Key:
@@ -78,15 +61,14 @@ def _plain(key: Key) -> Key:
 def _index_of(batches: Batches) -> _Index:
     """Index the names of workloads and services by all that a finding may know of them."""
     index: _Index = defaultdict(dict)
-    for _, batch in batches:
-        for row in [*batch.rows.get("workloads", ()), *batch.rows.get("services", ())]:
-            names = row.get("names")
-            if not names:
-                continue
-            for name in names:
-                index["name", slug(leaf(name))][names] = None
-            for key in _keys(row):
-                index[key][names] = None
+    for row in rows_of(batches, "workloads", "services"):
+        names = row.get("names")
+        if not names:
+            continue
+        for name in names:
+            index["name", slug(leaf(name))][names] = None
+        for key in _keys(row):
+            index[key][names] = None
     return index
 
 

@@ -16,7 +16,7 @@ from itertools import combinations
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Batches, Name, Row, type_of
+from assess.sources.base import Batch, Batches, Name, Row, rows_of, type_of
 from assess.sources.joining.identity import ENV_WORDS
 
 _Host = tuple[str, str]  # type of the source, and host_id
@@ -80,12 +80,10 @@ def tell_hosts_apart(batches: Batches) -> Batches:
     this, all but one would be lost. Engines that share containers are one engine, seen twice.
     """
     engines: dict[str, dict[str, set[str]]] = defaultdict(dict)  # containers by source
-    docker = [batch for label, batch in batches if type_of(label) in ENGINES]
-    for batch in docker:
-        for row in batch.rows.get("engines", ()):
-            engines[row["host_id"]].setdefault(row["source_ref"], set())
-        for row in batch.rows.get("workloads", ()):
-            containers = engines[row["host_id"]].setdefault(row["source_ref"], set())
+    listing = [labelled for labelled in batches if type_of(labelled[0]) in ENGINES]
+    for row in rows_of(listing, "engines", "workloads"):
+        containers = engines[row["host_id"]].setdefault(row["source_ref"], set())
+        if "workload_id" in row:
             containers.add(row["workload_id"].rpartition("/")[2])
     doubled = {
         host
@@ -288,17 +286,15 @@ def _services_at(batches: Batches) -> _Services:
     """Index the services by their addresses, and by the names and addresses of their hosts."""
     at: _Services = defaultdict(dict)
     on: _Services = defaultdict(dict)
-    for _, batch in batches:
-        for row in (*batch.rows.get("workloads", ()), *batch.rows.get("services", ())):
-            names = row.get("names") or ()
-            for address in _addresses(row):
-                at[address] |= dict.fromkeys(names[:1])
-            if host := row.get("host_id"):
-                on[host] |= dict.fromkeys(names[:1])
-    for _, batch in batches:
-        for row in batch.rows.get("hosts", ()):
-            for address in {*spellings(row), *_addresses(row)}:
-                at[address] |= on.get(row["host_id"], {})
+    for row in rows_of(batches, "workloads", "services"):
+        first = dict.fromkeys((row.get("names") or ())[:1])
+        for address in _addresses(row):
+            at[address] |= first
+        if host := row.get("host_id"):
+            on[host] |= first
+    for row in rows_of(batches, "hosts"):
+        for address in {*spellings(row), *_addresses(row)}:
+            at[address] |= on.get(row["host_id"], {})
     return at
 
 

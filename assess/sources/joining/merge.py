@@ -218,9 +218,8 @@ def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
     raw = pd.DataFrame(rows, columns=list(columns), dtype=object)
     table, problems = frames.conform(frame, raw)
     notes = _notes(frame, table, problems)
-    missing = table[
-        [name for name, column in columns.items() if column.is_required]
-    ].isna()
+    required = [name for name, column in columns.items() if column.is_required]
+    missing = pd.DataFrame({name: frames.is_absent(table[name]) for name in required})
     lost = missing.reset_index(names="row").melt("row", var_name="column").query("value")
     notes += _notes(frame, table, lost.assign(row=lost["row"] + 1, rule="required"))
     table = table[~missing.any(axis=1)].reset_index(drop=True)

@@ -6,14 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
-from assess.sources.base import Batch, Batches, Row
+from assess.sources.base import Batch, Batches, Row, belonging
 from assess.sources.joining.hosts import ID_LENGTH
 from assess.sources.usage.samples import Key, Sample, columns_of
 
 BESIDE = ("sidecar", "init")
-_UNKNOWN = (
-    "containers that no other source lists: those that have ended, or of another host"
-)
+_UNKNOWN = "use of containers that no other source lists: they have ended, or are of another host"
 
 
 class _Index:
@@ -76,7 +74,9 @@ def settle_usage(batches: Batches) -> Batches:
             own[sample.about] = found = index.find(sample.about)
             if found is not None:
                 by_workload[found].append(sample)
-        covered = [*batch.coverage, *_notes(own)]
+        known_n = sum(found is not None for found in own.values())
+        note = belonging("workloads", "use belongs to", known_n, len(own), _UNKNOWN)
+        covered = [*batch.coverage, note] if own else batch.coverage
         settled.append((label, replace(batch, coverage=covered, usage=[])))
     columns = {
         workload_id: {name: cell for name, cell in row.items() if cell is not None}
@@ -88,19 +88,3 @@ def settle_usage(batches: Batches) -> Batches:
         return row | columns.get(row["workload_id"], {}) if frame == "workloads" else row
 
     return [(label, batch.map(fill)) for label, batch in settled]
-
-
-def _notes(found: dict[tuple[Key, ...], str | None]) -> Iterator[Row]:
-    """Yield the coverage row about whose samples a source has; none without samples."""
-    unknown_n = sum(workload_id is None for workload_id in found.values())
-    note: Row = {
-        "scope": "workloads",
-        "call": "use belongs to",
-        "status": "partial" if unknown_n else "ok",
-        "rows": len(found) - unknown_n,
-        "expected": len(found),
-    }
-    if unknown_n:
-        note |= {"unmapped_n": unknown_n, "hint": f"use of {_UNKNOWN}"}
-    if found:
-        yield note

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
+from assess.image_ref import parse_image
 from assess.sources.base import Name, Row
 from assess.sources.kubernetes.kinds import STORES, api_version, applied_version
 from assess.sources.listing import Found, names_of
@@ -28,6 +29,7 @@ _MAX_REPLICAS = 1000  # of a controller; more than that is a slip of the pen
 _APP = "app.kubernetes.io/"
 _RUN = re.compile(r"-\d{8,}$")  # of the jobs of a CronJob
 _ROLES = (f"{_APP}component", "component", "tier", "role")
+_SHARED = ("kubernetes-app", "kubernetes-name")  # rules of names that labels give
 _APP_LABELS = ("k8s-app", "app", "run")
 _INTERNAL = {  # annotations of load balancers that no customer reaches, and their values
     "service.beta.kubernetes.io/aws-load-balancer-internal": ("true", "0.0.0.0/0"),
@@ -116,6 +118,13 @@ class Controller:
         """Role, release, and whether it is a job: tells apart controllers that share a label."""
         role = next((self.labels[r] for r in _ROLES if self.labels.get(r)), "")
         return role, self.labels.get(f"{_APP}instance", ""), self.kind in JOBS
+
+    @property
+    def program(self) -> tuple[str, ...]:
+        """What its first container runs: repository and command."""
+        first = next(iter(dicts(self.pod, "containers")), {})
+        image = parse_image(text(first, "image")).repository or ""
+        return image, *texts(first, "command"), *texts(first, "args")
 
     @property
     def candidates(self) -> tuple[Name, ...]:
@@ -316,6 +325,7 @@ def attach(
         addresses = tuple(dict.fromkeys(chain.from_iterable(map(_addresses, services))))
         _select(users, Selected(namespace, names, is_public, addresses))
         called |= dict.fromkeys(((namespace, name) for name in names), users)
+    _part(controllers.values())
     for ingress in lists.get("ingresses", ()):
         for name in backends(ingress):
             users = called.get((place(ingress)[0], name), [])
@@ -334,6 +344,20 @@ def attach(
             scaled.scaler = scaled.scaler or table(scaler, "spec")
             about["horizontalpodautoscalers", *place(scaler)] = [scaled]
     return about
+
+
+def _part(controllers: Iterable[Controller]) -> None:
+    """Take a shared name from controllers that run other programs, and that no Service joins."""
+    sharing: dict[Name, list[Controller]] = defaultdict(list)
+    for controller in controllers:
+        sharing[controller.names[0]].append(controller)
+    for name, sharers in sharing.items():
+        joined = Counter(chain.from_iterable(sharer.selected for sharer in sharers))
+        programs = {sharer.program for sharer in sharers if sharer.program[0]}
+        is_apart = len(programs) > 1 and max(joined.values(), default=1) == 1
+        if name.rule in _SHARED and is_apart:
+            for sharer in sharers:
+                sharer.names = sharer.names[1:] or sharer.names
 
 
 def by_label(controllers: Iterable[Controller]) -> Labelled:

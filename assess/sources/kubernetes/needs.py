@@ -41,11 +41,7 @@ _INGRESS_IMAGES = re.compile(
 Units = Mapping[Controller, Unit]
 
 
-def to_dependencies(
-    lists: Found,
-    owners: Owners,
-    units: Units,
-) -> list[Row]:
+def to_dependencies(lists: Found, owners: Owners, units: Units) -> list[Row]:
     """Return what services need by the addresses they read, and what policies let them call."""
     siblings = to_siblings(lists, owners, units)
     spaces = {controller.namespace for controller in units}
@@ -62,14 +58,9 @@ def to_dependencies(
 
 def _without_space(mention: Mention, spaces: set[str]) -> Mention:
     """Drop the namespace of a host in manifests that leave out theirs."""
-    head, _, tail = mention.address.host.partition(".svc")
+    head, mark, tail = mention.address.host.partition(".svc")
     name, _, space = head.partition(".")
-    is_inside = mention.address.host.endswith(
-        (".svc", ".svc.cluster.local")
-    ) and tail in (
-        "",
-        ".cluster.local",
-    )
+    is_inside = mark and tail in ("", ".cluster.local")
     if not is_inside or space in spaces or "" not in spaces:
         return mention
     return replace(mention, address=replace(mention.address, host=name))
@@ -78,11 +69,7 @@ def _without_space(mention: Mention, spaces: set[str]) -> Mention:
 # ---- hosts ----
 
 
-def to_siblings(
-    lists: Found,
-    owners: Owners,
-    units: Units,
-) -> Siblings:
+def to_siblings(lists: Found, owners: Owners, units: Units) -> Siblings:
     """Index what the hosts of a cluster lead to."""
     siblings = Siblings()
     first: dict[Selected, Controller] = {}
@@ -219,20 +206,12 @@ def _imported(
                     yield _possible(caller, callee, "istio-sidecar")
 
 
-def _possible(
-    src: Controller,
-    callee: Callee,
-    evidence: str,
-) -> Row:
+def _possible(src: Controller, callee: Callee, evidence: str) -> Row:
     basis = {"possible": True, "address_basis": "config"}
     return declared_call(src.names[0], callee, evidence, **basis)
 
 
-def _call(
-    src: Controller,
-    dst: Controller,
-    units: Units,
-) -> Row:
+def _call(src: Controller, dst: Controller, units: Units) -> Row:
     return _possible(src, _callee(dst, units), "network-policy")
 
 

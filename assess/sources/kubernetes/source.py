@@ -38,20 +38,6 @@ RESOURCES = tuple(
     for row in rows("kubernetes/kinds")
     if row["paths"]
 )
-_OBJECTS = (  # lists of them become rows
-    "items",
-    "ownerReferences",
-    "rules",
-    "paths",
-    "conditions",
-    "containers",
-    "env",
-    "ports",
-    "volumes",
-    "volumeMounts",
-    "containerStatuses",
-)
-_FORMS = dict.fromkeys(_OBJECTS, "")
 
 
 class KubernetesSource(ListSource):
@@ -66,7 +52,6 @@ class KubernetesSource(ListSource):
     )
     dump = "as `assess sources kubernetes --script` writes it, or a tree of manifests"
     lists = RESOURCES
-    forms = _FORMS
     to_batch = staticmethod(to_batch)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:

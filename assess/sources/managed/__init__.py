@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from assess.sources.base import Batch, Row, paths_of
+from assess.sources.base import Batch, Row
 from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.managed import cloud_run, container_apps
 from assess.sources.managed.apps import App, to_rows
 from assess.sources.unit import FRAMES
 from assess.sources.values import dicts, dig
-
-_FORMS = dict.fromkeys(("containers", "env", "ports", "volumes", "volumeMounts"), "")
 
 
 class ManagedSource(ListSource):
@@ -20,12 +18,7 @@ class ManagedSource(ListSource):
 
     options = ("path",)
     fills = tuple(frame for frame in FRAMES if frame != "engines")
-    forms = _FORMS
     wrappers: tuple[str, ...]  # keys of an answer that holds a list
-
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        return [] if paths_of(options) else ["path names no file and no directory"]
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
         """Sort the descriptions in a dump: one of them, or the list of an API."""

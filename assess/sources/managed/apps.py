@@ -14,10 +14,12 @@ from typing import Any
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Name, Row
-from assess.sources.edges.rows import dependency_row, distinct, needs
+from assess.sources.edges.address import may_be_address
+from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.replica import MAX_DECLARED, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
+from assess.sources.values import dicts, text
 
 EVIDENCE = "platform-store"
 STOPPED = "stopped"
@@ -42,7 +44,7 @@ class App:
     account: str = ""  # project or subscription
     region: str = ""
     space: str = ""  # in which its name is an address: an environment
-    unit: Unit = field(default_factory=lambda: Unit((), "kubernetes"))
+    unit: Unit = field(default_factory=lambda: Unit((), "unknown"))
     least: int | None = None  # replicas that are always kept
     most: int | None = None
     running_n: int = 0  # replicas that something shows
@@ -64,6 +66,76 @@ class App:
         """Where it is, and its name."""
         parts = filter(None, (self.region, self.space, self.name))
         return f"{self.platform.replace(' ', '-')}:{'/'.join(parts)}"
+
+
+# ---- what the platforms describe in the same words ----
+
+
+def label_names(labels: Row) -> tuple[Name, ...]:
+    """Return the name that a label gives to a service, if any does."""
+    name = text(labels, "assess.service")
+    return (Name(name, "label", 1.0),) if name else ()
+
+
+def to_unit(
+    container: Row,
+    platform: str,
+    refers: tuple[str, ...],
+    *,
+    cpu: Any,
+    memory: Any,
+    **own: Any,
+) -> Unit:
+    """Read one container; an entry of its environment with a key of ``refers`` has no value."""
+    pairs = [(text(e, "name"), e) for e in dicts(container, "env") if text(e, "name")]
+    secret = [name for name, entry in pairs if any(entry.get(key) for key in refers)]
+    return Unit(
+        names=(),
+        platform=platform,
+        container=text(container, "name"),
+        image=text(container, "image"),
+        environment=tuple((name, text(entry, "value")) for name, entry in pairs),
+        texts=command_line(container, "command", "args"),
+        unread=tuple(f"variable {name}" for name in secret if may_be_address(name)),
+        memory_limit_bytes=memory,
+        memory_request_bytes=memory,
+        memory_unlimited=False,
+        cpu_limit=cpu,
+        cpu_request=cpu,
+        # the platforms offer none of these
+        privileged=False,
+        host_network=False,
+        host_pid=False,
+        readonly_root=False,
+        caps_added_n=0,
+        config_external=True if pairs else None,
+        **own,
+    )
+
+
+def to_replica(
+    main: Unit,
+    beside: list[Unit],
+    *,
+    is_job: bool,
+    is_web: bool,
+    retries: int | None,
+    **own: Any,
+) -> Unit:
+    """Return the main container of a replica with those beside it; only a job ever ends."""
+    kind = "web" if is_web else "worker"
+    restarts = "no" if retries == 0 else "on-failure"
+    return replace(
+        main,
+        role="main" if beside else None,
+        beside=tuple(beside),
+        restart_policy=restarts if is_job else "always",
+        kind="job" if is_job else kind,
+        **own,
+    )
+
+
+# ---- rows ----
 
 
 def to_rows(
@@ -91,10 +163,7 @@ def to_rows(
     return batch
 
 
-def _with_names(
-    app: App,
-    rule: str,
-) -> Unit:
+def _with_names(app: App, rule: str) -> Unit:
     own = Name(app.name, f"{rule}-name", 0.95, app.account)
     inner = [Name(name, by, trust) for name, by, trust in app.unit.inner_names if name]
     return replace(app.unit, names=(*app.unit.names, own, *inner))
@@ -118,17 +187,14 @@ def _merged(services: list[Row]) -> list[Row]:
         group = [other for other in services if other["names"][0] == row["names"][0]]
         for column in ("asg_min", "asg_max"):
             counts = [other.get(column) for other in group]
-            row[column] = None if None in counts else sum(counts)
+            row[column] = _sum(counts)
         row["addresses"] = ";".join(filter(None, (o["addresses"] for o in group))) or None
         if any(other["public"] for other in group):
             row["public"] = True
     return merged
 
 
-def _add_replicas(
-    batch: Batch,
-    app: App,
-) -> None:
+def _add_replicas(batch: Batch, app: App) -> None:
     """Add replicas that run, else those that are declared, each with the host that it needs."""
     running_n = min(app.running_n, MAX_DECLARED)
     for number in range(1, running_n + 1):
@@ -137,38 +203,39 @@ def _add_replicas(
             "names": app.unit.names,
             "workload_id": f"{app.key}/{number}",
             "state": "running",
-            "inspect_status": "ok",
             **_shared(app, host),
         }
-        _add(batch, app, [host], *replica_rows(app.unit, replica))
+        _add(batch, app, host, replica_rows(app.unit, replica))
     if not running_n:
         host = _host(app, "declared")
         # what is scaled to zero still says of what it is made
         wanted = max(app.least or 0, 1)
-        rows, mounts = declared_rows(app.unit, app.key, wanted, _shared(app, host))
-        for row in rows:
-            row["inspect_status"] = "ok"  # it is deployed as it is described
-            if app.is_stopped:
-                row["state"] = STOPPED
-        _add(batch, app, [host], rows, mounts)
+        found = declared_rows(app.unit, app.key, wanted, _shared(app, host))
+        _add(batch, app, host, found, {"state": STOPPED} if app.is_stopped else {})
 
 
 def _add(
-    batch: Batch, app: App, hosts: list[Row], workloads: list[Row], mounts: list[Row]
+    batch: Batch,
+    app: App,
+    host: Row,
+    replica: tuple[list[Row], list[Row]],
+    own: Row | None = None,
 ) -> None:
+    workloads, mounts = replica
     for row in workloads:
+        row |= {
+            "inspect_status": "ok",
+            **(own or {}),
+        }  # it is deployed as it is described
         digest = app.digests.get(row["name"]) or app.digests.get("")
         if digest and (row["name"] in app.digests or row["container_role"] != "sidecar"):
             row["image_digest"] = digest
-    batch.add("hosts", *hosts)
+    batch.add("hosts", host)
     batch.add("workloads", *workloads)
     batch.add("mounts", *mounts)
 
 
-def _shared(
-    app: App,
-    host: Row,
-) -> Row:
+def _shared(app: App, host: Row) -> Row:
     """Return the columns that all replicas of an app have in common."""
     return {
         "host_id": host["host_id"],
@@ -181,16 +248,10 @@ def _shared(
     }
 
 
-def _host(
-    app: App,
-    part: str,
-) -> Row:
+def _host(app: App, part: str) -> Row:
     """Return the host of a replica, which its provider patches."""
     parts = [part for part in app.unit.containers if part.role != "init"]
-    cpus = [part.cpu_limit for part in parts]
-    sizes = [part.memory_limit_bytes for part in parts]
-    cpu = None if None in cpus else sum(filter(None, cpus))
-    memory = None if None in sizes else sum(filter(None, sizes))
+    cpu = _sum(part.cpu_limit for part in parts)
     return frames.row(
         "hosts",
         host_id=f"{app.key}/{part}",
@@ -201,15 +262,18 @@ def _host(
         provider_version=app.platform,
         os_family="linux",
         vcpus=int(cpu) if cpu and cpu >= 1 else None,
-        memory_bytes=memory or None,
+        memory_bytes=_sum(part.memory_limit_bytes for part in parts) or None,
         state="running" if app.running_n else None,
     )
 
 
-def _needs(
-    app: App,
-    siblings: Siblings,
-) -> list[Row]:
+def _sum(values: Iterable[Any]) -> Any:
+    """Add up; None where one of the values is unknown."""
+    known = list(values)
+    return None if None in known else sum(known)
+
+
+def _needs(app: App, siblings: Siblings) -> list[Row]:
     """Return what an app needs: the stores that it mounts, and what its texts name."""
     caller: Callee = app.unit.callee
     rows: list[Row] = [

@@ -6,15 +6,13 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from assess.sources.base import Name, Row
+from assess.sources.base import Row
 from assess.sources.dumps import decode_values
-from assess.sources.edges.address import may_be_address
-from assess.sources.edges.rows import command_line
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
-from assess.sources.managed.apps import App, Deploy
+from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Mount, Unit
 from assess.sources.values import dicts, dig, integer, moment, table, text, texts
 from assess.sources.volumes import export_id
@@ -57,65 +55,58 @@ def list_of(document: Row) -> str:
     return "jobs" if path["kind"] == "jobs" else "services"
 
 
+class Place(NamedTuple):
+    """Project, region and service of a description; ``id`` of a revision."""
+
+    account: str
+    region: str
+    name: str
+    id: str
+
+    @property
+    def service(self) -> tuple[str, ...]:
+        """Where its service is."""
+        return self[:3]
+
+
 def identity(item: Row) -> Hashable:
     """Return where a description is from, and its name."""
-    place = _place(item)
-    return *place.values(), text(item, "kind") or text(item, "name")
+    return _place(item), text(item, "kind") or text(item, "name")
 
 
-def _place(item: Row) -> dict[str, str]:
-    """Return project, region and name; of a revision also those of its service."""
+def _place(item: Row) -> Place:
+    """Return where a description is from, in either version."""
     if path := _PATH.fullmatch(text(item, "name")):
-        return {
-            "account": path["account"],
-            "region": path["region"],
-            "name": path["name"],
-            "id": path["id"] or "",
-        }
+        return Place(path["account"], path["region"], path["name"], path["id"] or "")
     meta = table(item, "metadata")
     own = text(meta, "name")
     service = text(meta, "labels", _SERVICE) if item.get("kind") == "Revision" else own
-    return {
-        "account": text(meta, "namespace"),
-        "region": text(meta, "labels", _LOCATION),
-        "name": service,
-        "id": own if service != own else "",
-    }
+    region = text(meta, "labels", _LOCATION)
+    return Place(text(meta, "namespace"), region, service, own if service != own else "")
 
 
 def to_apps(lists: Found) -> list[App]:
     """Read all services and jobs, with what their revisions tell of them."""
     revisions: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for revision in lists.get("revisions", ()):
-        revisions[_where(revision)].append(revision)
+        revisions[_place(revision).service].append(revision)
     apps = [
-        _to_app(item, revisions[_where(item)], is_job=kind == "jobs")
+        _to_app(item, revisions[_place(item).service], is_job=kind == "jobs")
         for kind in ("services", "jobs")
         for item in lists.get(kind, ())
     ]
     return [app for app in apps if app.name]
 
 
-def _where(item: Row) -> tuple[str, ...]:
-    place = _place(item)
-    return place["account"], place["region"], place["name"]
-
-
-def _to_app(
-    item: Row,
-    revisions: list[Row],
-    *,
-    is_job: bool,
-) -> App:
+def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
     """Read one service or job."""
-    account, region, name = _where(item)
+    account, region, name = _place(item).service
     template, notes = _template(item)
     pod = table(template, "spec") or template
     if is_job:  # a job has executions, which have tasks
         inner = table(pod, "template")
         pod = table(inner, "spec") or inner
     unit = _with_pod(pod, notes, is_job=is_job)
-    named = text(_labels(item), "assess.service")
     least, most = _scale(item, notes)
     latest = _latest(item)
     is_kept = _is_ready(item) and not is_job
@@ -125,7 +116,7 @@ def _to_app(
         provider="gcp",
         account=account,
         region=region,
-        unit=replace(unit, names=(Name(named, "label", 1.0),) if named else ()),
+        unit=replace(unit, names=label_names(_labels(item))),
         least=least,
         most=most,
         # so many are kept warm once the newest revision is ready
@@ -158,17 +149,13 @@ def _notes(item: Row) -> Row:
     return table(item, "metadata", "annotations") or table(item, "annotations")
 
 
-def _scale(
-    item: Row,
-    notes: Row,
-) -> tuple[int, int | None]:
+def _scale(item: Row, notes: Row) -> tuple[int, int | None]:
     """Return the least and most replicas; nothing is kept unless it is asked for."""
     own = _notes(item)
     whole = table(item, "scaling")
     each = table(item, "template", "scaling")
     manual = _first_of(
-        integer(own, f"{_RUN}manualInstanceCount"),
-        integer(whole, "manualInstanceCount"),
+        integer(own, f"{_RUN}manualInstanceCount"), integer(whole, "manualInstanceCount")
     )
     if manual is not None:
         return manual, manual
@@ -222,12 +209,7 @@ def _hosts(item: Row) -> Iterator[str]:
 # ---- containers ----
 
 
-def _with_pod(
-    pod: Row,
-    notes: Row,
-    *,
-    is_job: bool,
-) -> Unit:
+def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
     """Read the containers of a replica; the one with a port takes the requests."""
     containers = dicts(pod, "containers")
     with_port = [c for c in containers if dicts(c, "ports")]
@@ -239,28 +221,16 @@ def _with_pod(
     for number, unit in enumerate(beside, start=2):  # a lone one needs no name
         beside[number - 2] = replace(unit, container=unit.container or f"c{number}")
     unit = _to_unit(main, volumes)
-    retries = integer(pod, "maxRetries")
-    restarts = "no" if retries == 0 else "on-failure"
     checked = any(_is_checked(container) for container in containers)
-    return replace(
+    return to_replica(
         unit,
-        role="main" if beside else None,
-        beside=tuple(beside),
+        beside,
+        is_job=is_job,
+        is_web=bool(dicts(main, "ports")),
+        retries=integer(pod, "maxRetries"),
         mounts=(*unit.mounts, *_sockets(notes)),
-        restart_policy=restarts if is_job else "always",
-        kind=_kind(main, is_job=is_job),
         health_checked=None if is_job else checked,
     )
-
-
-def _kind(
-    main: Row,
-    *,
-    is_job: bool,
-) -> str:
-    if is_job:
-        return "job"
-    return "web" if dicts(main, "ports") else "worker"
 
 
 def _is_checked(container: Row) -> bool:
@@ -270,56 +240,26 @@ def _is_checked(container: Row) -> bool:
     return any(probes) or bool(startup.get("httpGet") or startup.get("grpc"))
 
 
-def _to_unit(
-    container: Row,
-    volumes: dict[str, Row],
-) -> Unit:
+def _to_unit(container: Row, volumes: dict[str, Row]) -> Unit:
     """Read one container."""
     limits = table(container, "resources", "limits")
-    cpu = quantity(limits, "cpu") or _CPU
-    memory = integer(quantity(limits, "memory")) or _MEMORY
-    pairs = [(text(e, "name"), e) for e in dicts(container, "env") if text(e, "name")]
-    secret = [name for name, entry in pairs if _source(entry)]
     ports = [integer(port, "containerPort") for port in dicts(container, "ports")]
-    return Unit(
-        names=(),
-        # its API and its revisions are those of Knative
-        platform="kubernetes",
-        container=text(container, "name"),
-        image=text(container, "image"),
-        environment=tuple((name, text(entry, "value")) for name, entry in pairs),
-        texts=command_line(container, "command", "args"),
-        unread=tuple(f"variable {name}" for name in secret if may_be_address(name)),
+    return to_unit(
+        container,
+        "cloud-run",
+        ("valueFrom", "valueSource"),
+        cpu=quantity(limits, "cpu") or _CPU,
+        memory=integer(quantity(limits, "memory")) or _MEMORY,
         ports=tuple(f"{port}/tcp" for port in ports if port),
         mounts=tuple(_mounts(container, volumes)),
-        memory_limit_bytes=memory,
-        memory_request_bytes=memory,
-        memory_unlimited=False,
-        cpu_limit=cpu,
-        cpu_request=cpu,
-        # the platform offers none of these
-        privileged=False,
-        host_network=False,
-        host_pid=False,
-        readonly_root=False,
-        caps_added_n=0,
         stop_timeout_s=_STOP_S,
-        config_external=True if pairs else None,
     )
-
-
-def _source(entry: Row) -> Row:
-    """Return what a variable refers to instead of having a value."""
-    return table(entry, "valueFrom") or table(entry, "valueSource")
 
 
 # ---- storage ----
 
 
-def _mounts(
-    container: Row,
-    volumes: dict[str, Row],
-) -> Iterator[Mount]:
+def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
     for entry in dicts(container, "volumeMounts"):
         target = text(entry, "mountPath")
         volume = volumes.get(text(entry, "name"), {})
@@ -327,10 +267,7 @@ def _mounts(
         yield _with_volume(Mount(target, "", is_writable=is_writable), volume)
 
 
-def _with_volume(
-    mount: Mount,
-    volume: Row,
-) -> Mount:
+def _with_volume(mount: Mount, volume: Row) -> Mount:
     """Add what is behind a mount."""
     if isinstance(volume.get("secret"), dict):
         return replace(mount, type="config", source_class="config", is_writable=False)
@@ -384,10 +321,7 @@ def _sockets(notes: Row) -> Iterator[Mount]:
         yield Mount("/cloudsql", "cloudsql", source_class="socket")
 
 
-def _stores(
-    pod: Row,
-    notes: Row,
-) -> Iterator[str]:
+def _stores(pod: Row, notes: Row) -> Iterator[str]:
     """List the managed stores that a replica mounts."""
     for instance in _instances(notes):
         yield f"cloudsql/{instance}"
@@ -414,19 +348,16 @@ def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
     for revision in revisions:
         at = moment(revision, "createTime")
         at = at or moment(revision, "metadata", "creationTimestamp")
-        version = _place(revision)["id"]
+        version = _place(revision).id
         if at and version:
             yield Deploy(version, at, "completed" if _is_ready(revision) else None)
 
 
-def _digests(
-    latest: str,
-    revisions: list[Row],
-) -> dict[str, str]:
+def _digests(latest: str, revisions: list[Row]) -> dict[str, str]:
     """Return the digests that the newest revision runs, by container; ``""`` is a lone one."""
     found: dict[str, str] = {}
     for revision in revisions:
-        if _place(revision)["id"] != latest:
+        if _place(revision).id != latest:
             continue
         whole = text(revision, "status", "imageDigest").rpartition("@")[2]
         named = [

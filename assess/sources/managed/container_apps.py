@@ -8,12 +8,10 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from assess.sources.base import Name, Row
-from assess.sources.edges.address import may_be_address
-from assess.sources.edges.rows import command_line
+from assess.sources.base import Row
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
-from assess.sources.managed.apps import App, Deploy
+from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Mount, Unit
 from assess.sources.values import dicts, integer, moment, number, table, text
 
@@ -75,13 +73,12 @@ def _place(item: Row) -> Row:
     """Return the columns of an app that say where it is."""
     found = _ID.match(text(item, "id"))
     subscription = found[1] if found else ""
-    named = text(table(item, "tags"), "assess.service")
     return {
         "name": text(item, "name"),
         "provider": "azure",
         "account": subscription,
         "region": _region(item),
-        "named": (Name(named, "label", 1.0),) if named else (),
+        "named": label_names(table(item, "tags")),
     }
 
 
@@ -89,7 +86,11 @@ def _place(item: Row) -> Row:
 
 
 def _to_app(
-    item: Row, environments: Mapping[Any, Row], revisions: list[Row], *, is_job: bool
+    item: Row,
+    environments: Mapping[Any, Row],
+    revisions: list[Row],
+    *,
+    is_job: bool,
 ) -> App:
     """Read one app or job."""
     own = _own(item)
@@ -126,10 +127,7 @@ def _to_app(
     )
 
 
-def _is_public(
-    ingress: Row,
-    environment: Row,
-) -> bool | None:
+def _is_public(ingress: Row, environment: Row) -> bool | None:
     """Return whether customers reach an app; None where its environment may be a private one."""
     if ingress.get("external") is not True:
         return False
@@ -165,27 +163,15 @@ def _with_template(
     ]
     first, *beside = units
     is_checked = any(dicts(c, "probes") for c, _ in parts)
-    retries = integer(settings, "replicaRetryLimit")
-    restarts = "no" if retries == 0 else "on-failure"
-    return replace(
+    return to_replica(
         first,
-        role="main" if beside else None,
-        beside=tuple(beside),
+        beside,
+        is_job=is_job,
+        is_web=bool(ingress),
+        retries=integer(settings, "replicaRetryLimit"),
         ports=tuple(_ports(ingress)),
-        restart_policy=restarts if is_job else "always",
-        kind=_kind(ingress, is_job=is_job),
         health_checked=None if is_job else is_checked,
     )
-
-
-def _kind(
-    ingress: Row,
-    *,
-    is_job: bool,
-) -> str:
-    if is_job:
-        return "job"
-    return "web" if ingress else "worker"
 
 
 def _ports(ingress: Row) -> Iterator[str]:
@@ -203,32 +189,13 @@ def _to_unit(
 ) -> Unit:
     """Read one container of an app."""
     asked = table(container, "resources")
-    cpu = number(asked, "cpu")
-    memory = integer(quantity(asked, "memory"))
-    pairs = [(text(e, "name"), e) for e in dicts(container, "env") if text(e, "name")]
-    secret = [name for name, entry in pairs if text(entry, "secretRef")]
-    return Unit(
-        names=(),
-        # what it runs on, and whose probes and roles of containers it has
-        platform="kubernetes",
-        container=text(container, "name"),
-        image=text(container, "image"),
-        environment=tuple((name, text(entry, "value")) for name, entry in pairs),
-        texts=command_line(container, "command", "args"),
-        unread=tuple(f"variable {name}" for name in secret if may_be_address(name)),
+    return to_unit(
+        container,
+        "container-apps",
+        ("secretRef",),
+        cpu=number(asked, "cpu"),
+        memory=integer(quantity(asked, "memory")),
         mounts=tuple(_mounts(container, volumes)),
-        memory_limit_bytes=memory,
-        memory_request_bytes=memory,
-        memory_unlimited=False,
-        cpu_limit=cpu,
-        cpu_request=cpu,
-        # the platform offers none of these
-        privileged=False,
-        host_network=False,
-        host_pid=False,
-        readonly_root=False,
-        caps_added_n=0,
-        config_external=True if pairs else None,
     )
 
 
@@ -241,10 +208,7 @@ def _mounts(
         yield _with_volume(Mount(text(entry, "mountPath"), ""), volume)
 
 
-def _with_volume(
-    mount: Mount,
-    volume: Row,
-) -> Mount:
+def _with_volume(mount: Mount, volume: Row) -> Mount:
     """Add what is behind a mount."""
     kind = text(volume, "storageType").lower() or "emptydir"
     if kind == "secret":
@@ -282,7 +246,7 @@ def _to_group(item: Row) -> App:
     containers = dicts(own, "containers")
     parts = [_of_group(c, "sidecar", volumes) for c in containers]
     parts += [_of_group(c, "init", volumes) for c in starts]
-    main, *beside = parts or [Unit((), "unknown")]
+    main, *beside = parts or [Unit((), "container-instances")]
     address = table(own, "ipAddress")
     ports = [integer(port, "port") for port in dicts(address, "ports")]
     probed = [
@@ -326,27 +290,23 @@ def _of_group(
     own = _own(container)
     asked = table(own, "resources", "requests")
     limits = table(own, "resources", "limits") or asked
-    pairs = [
-        (text(e, "name"), text(e, "value")) for e in dicts(own, "environmentVariables")
-    ]
-    security = table(own, "securityContext")
-    return Unit(
-        names=(),
-        platform="unknown",
-        container=text(container, "name"),
-        role=role,
-        image=text(own, "image"),
-        environment=tuple(pairs),
-        texts=command_line(own, "command"),
+    unit = to_unit(
+        {**own, "env": own.get("environmentVariables")},
+        "container-instances",
+        (),
+        cpu=number(asked, "cpu"),
+        memory=_gigabytes(asked),
         mounts=tuple(_group_mounts(own, volumes)),
+        role=role,
+    )
+    return replace(
+        unit,
         memory_limit_bytes=_gigabytes(limits),
-        memory_request_bytes=_gigabytes(asked),
-        memory_unlimited=False,
         cpu_limit=number(limits, "cpu"),
-        cpu_request=number(asked, "cpu"),
-        privileged=security.get("privileged") is True,
-        host_network=False,
-        host_pid=False,
+        privileged=table(own, "securityContext").get("privileged") is True,
+        readonly_root=None,
+        caps_added_n=None,
+        config_external=None,
     )
 
 

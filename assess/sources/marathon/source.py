@@ -25,25 +25,7 @@ _MESOS = (
     Listing("slaves", ("master/slaves",), False),
     Listing("tasks", ("master/tasks",), False),
 )
-_OBJECTS = (  # lists of them become rows
-    "apps",
-    "tasks",
-    "slaves",
-    "groups",
-    "parameters",
-    "portMappings",
-    "portDefinitions",
-    "networks",
-    "volumes",
-    "statuses",
-    "healthCheckResults",
-    "pods",
-    "containers",
-    "endpoints",
-    "volumeMounts",
-)
 _GROUPS = ("apps", "groups", "pods")
-_FORMS = dict.fromkeys(_OBJECTS, "") | {"dependencies": ".+", "affectedApps": "/.+"}
 
 
 class MarathonSource(ListSource):
@@ -56,10 +38,9 @@ class MarathonSource(ListSource):
     needs = "GET on /v2/apps, /v2/deployments of Marathon, /master/slaves, /master/tasks of Mesos"
     dump = "as `assess sources marathon --script` writes it; or files of apps, pods and groups"
     lists: tuple[Listing, ...] = (*_MARATHON, *_MESOS)
-    forms = _FORMS
     to_batch = staticmethod(to_batch)
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List problems of the options."""
         mesos = str(options.get("mesos_endpoint", "http://-"))
         problems = super().check(options)

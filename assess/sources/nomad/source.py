@@ -21,20 +21,6 @@ _PARAMS = {
     "v1/nodes": {"resources": "true", "os": "true"},
     "v1/allocations": {"namespace": "*", "task_states": "true"},
 }
-_OBJECTS = (  # lists of them become rows
-    "TaskGroups",
-    "Tasks",
-    "Services",
-    "Upstreams",
-    "Events",
-    "VolumeMounts",
-    "mounts",
-    "mount",
-    "Networks",
-    "ReservedPorts",
-    "DynamicPorts",
-)
-_FORMS = dict.fromkeys(_OBJECTS, "") | {"volumes": r"[^:]+:.+"}
 
 
 class NomadSource(ListSource):
@@ -50,7 +36,6 @@ class NomadSource(ListSource):
     dump = "as `assess sources nomad --script` writes it; or answers of the API; or job files as JSON"
     renders = dict.fromkeys((".hcl", ".nomad"), "nomad job run -output FILE > job.json")
     lists = tuple(Listing(path.removeprefix("v1/"), (path,)) for path in _PARAMS)
-    forms = _FORMS
     to_batch = staticmethod(to_batch)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:

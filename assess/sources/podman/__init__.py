@@ -18,6 +18,25 @@ from assess.sources.values import dicts, dig, integer, table, text, texts
 _STATES = {"configured": "created", "initialized": "created", "unknown": None}
 _SANDBOX = {"io.kubernetes.docker.type": "podsandbox"}  # it only holds a pod together
 _HASH = re.compile(r"[0-9a-f]{64}")
+_INFO = {  # where Podman says what Docker says under another name
+    "Name": "host hostname",
+    "ServerVersion": "version Version",
+    "Driver": "store graphDriverName",
+    "KernelVersion": "host kernel",
+    "OperatingSystem": "host distribution distribution",
+    "OSVersion": "host distribution version",
+    "OSType": "host os",
+    "Architecture": "host arch",
+    "CgroupDriver": "host cgroupManager",
+    "CgroupVersion": "host cgroupVersion",
+    "LoggingDriver": "host logDriver",
+    "NetworkBackend": "host networkBackend",
+    "NCPU": "host cpus",
+    "MemTotal": "host memTotal",
+    "Containers": "store containerStore number",
+    "ContainersStopped": "store containerStore stopped",
+    "Images": "store imageStore number",
+}
 _COMMANDS = {
     "version": "podman version --format json > version.json",
     "info": "podman info --format json > info.json",
@@ -106,31 +125,13 @@ def _version(raw: Payload) -> Payload:
 
 def _info(raw: Payload) -> Payload:
     """Read the host, its storage and its security."""
-    host = table(raw, "host")
-    store = table(raw, "store")
-    security = table(host, "security")
+    status = table(raw, "store", "graphStatus")
+    security = table(raw, "host", "security")
     info: Payload = {
-        "Name": text(host, "hostname"),
-        "ServerVersion": text(raw, "version", "Version"),
-        "Driver": text(store, "graphDriverName"),
-        "DriverStatus": [
-            [key, str(value)] for key, value in table(store, "graphStatus").items()
-        ],
-        "KernelVersion": text(host, "kernel"),
-        "OperatingSystem": text(host, "distribution", "distribution"),
-        "OSVersion": text(host, "distribution", "version"),
-        "OSType": text(host, "os"),
-        "Architecture": text(host, "arch"),
-        "CgroupDriver": text(host, "cgroupManager"),
-        "CgroupVersion": text(host, "cgroupVersion").removeprefix("v"),
-        "LoggingDriver": text(host, "logDriver"),
-        "NetworkBackend": text(host, "networkBackend"),
-        "NCPU": integer(host, "cpus"),
-        "MemTotal": integer(host, "memTotal"),
-        "Containers": integer(store, "containerStore", "number"),
-        "ContainersStopped": integer(store, "containerStore", "stopped"),
-        "Images": integer(store, "imageStore", "number"),
+        **{name: dig(raw, *path.split()) for name, path in _INFO.items()},
+        "DriverStatus": [[key, str(value)] for key, value in status.items()],
     }
+    info["CgroupVersion"] = str(info["CgroupVersion"] or "").removeprefix("v")
     if security:
         flags = {
             "seccompEnabled": "name=seccomp",

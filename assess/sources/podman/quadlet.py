@@ -79,11 +79,7 @@ def to_rows(quadlet: Quadlet, place: str, host_id: str | None) -> Batch:
     """Return the rows of a quadlet; its host is None where nothing else is known of it."""
     batch = Batch()
     unit = quadlet.unit
-    shared = {
-        "name": quadlet.name,
-        "source_kind": "quadlet",
-        "host_id": host_id,
-    }
+    shared = {"name": quadlet.name, "source_kind": "quadlet", "host_id": host_id}
     workloads, mounts = declared_rows(unit, f"{place}/{quadlet.stem}", 1, shared)
     share(mounts)
     batch.add("workloads", *workloads)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Row, Source
 from assess.sources.deadline import Deadline, in_threads
 from assess.sources.dumps import each_dump, find_files, read_json
 from assess.sources.failure import HINTS, failure
@@ -62,16 +62,8 @@ class RegistrySource(Source):
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        is_dump = "path" in options
+        problems = super().check(options)
         names = options.get("repositories", [])
-        endpoint = str(options.get("endpoint"))
-        problems = []
-        if is_dump == ("endpoint" in options):
-            problems.append("name an endpoint, or the path of dumps")
-        if is_dump and not paths_of(options):
-            problems.append("path names a file or a directory, or a list of them")
-        if not is_dump and not endpoint.startswith(("http://", "https://")):
-            problems.append("endpoint starts with http:// or https://")
         if not isinstance(names, list) or not all(map(_is_name, names)):
             problems.append("repositories is a list of names, such as team/app")
         if options.get("tags", "all") not in TAGS:

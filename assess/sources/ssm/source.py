@@ -29,7 +29,6 @@ _IMAGE = re.compile(r"linux-image-(?:unsigned-)?")
 _NO_INVENTORY = (
     "some machines have no inventory: associate AWS-GatherSoftwareInventory with them"
 )
-_FORMS = {"Content": ""}
 
 
 class SsmSource(AwsSource):
@@ -37,7 +36,6 @@ class SsmSource(AwsSource):
 
     type = "ssm"
     fills = ("hosts", "engines")
-    forms = _FORMS
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Call, Name, Row, Source, place_problems
+from assess.sources.base import (
+    Batch,
+    Call,
+    Name,
+    Row,
+    Source,
+    format_problems,
+)
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
@@ -36,7 +43,7 @@ class TracesSource(Source):
     """Reads who called whom; a service without traces stays unknown, not free of dependencies."""
 
     type = "traces"
-    options: tuple[str, ...] = (
+    options = (
         "path",
         "format",
         "endpoint",
@@ -44,7 +51,7 @@ class TracesSource(Source):
         "ca",
         "window_hours",
     )
-    fills: tuple[str, ...] = ("dependencies",)
+    fills = ("dependencies",)
     needs = (
         "read access to Jaeger's or Zipkin's query service, or to Prometheus' query API"
     )
@@ -55,19 +62,16 @@ class TracesSource(Source):
         f"{FAILED} into a file with `failed` in its name"
     ).replace("{query}", "sum by (client,server,connection_type)(increase(COUNTER[30d]))")
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        problems = place_problems(options)
-        kind = options.get("format", "jaeger")
-        if kind not in FORMATS:
-            problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
+        problems = [*super().check(options), *format_problems(options, FORMATS)]
         hours = options.get("window_hours", HOURS)
         is_number = isinstance(hours, int | float) and not isinstance(hours, bool)
         if not is_number or not 0 < hours < 1e5:
             problems.append("window_hours is no number of hours")
         return problems
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read files, or ask the endpoint; the shape of an answer tells its format."""
         batch = Batch()
         hours = options.get("window_hours")
@@ -87,7 +91,7 @@ class TracesSource(Source):
         batch.add("dependencies", *edges[:MAX_EDGES])
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Ask about the last hour only, or read the files."""
         return self.collect({**options, "window_hours": 1.0}, base, deadline)
 

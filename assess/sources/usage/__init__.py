@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Source, paths_of
+from assess.sources.base import Batch, Call, Source
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -37,10 +37,6 @@ class UsageSource(Source):
         "answers of Prometheus for container_memory_working_set_bytes and "
         "rate(container_cpu_usage_seconds_total[5m]); several samples make a window"
     )
-
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        return [] if paths_of(options) else ["path names no file and no directory"]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the samples of all files; joining finds whose they are."""

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from assess.sources.base import Row
 from assess.sources.csv_records import Cells, rows
@@ -214,7 +213,7 @@ def _azure_system(entry: Row) -> Row:
     return known
 
 
-def of_domain(found: dict[str, Any], place: str) -> Machine:
+def of_domain(found: Row, place: str) -> Machine:
     """Read a domain of libvirt."""
     facts = {
         "provider": "libvirt",

@@ -7,10 +7,9 @@ import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from assess.reading import refuse_many
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Row, Source
 from assess.sources.csv_records import header_of, read_records, rows
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
@@ -69,8 +68,8 @@ class VmsSource(Source):
     """Reads lists of machines; which services they run, other sources say."""
 
     type = "vms"
-    options: tuple[str, ...] = ("path",)
-    fills: tuple[str, ...] = ("hosts",)
+    options = ("path",)
+    fills = ("hosts",)
     needs = "read access to the files"
     dump = (
         "RVTools' export (xlsx, or vInfo.csv), `pvesh get /cluster/resources --output-format "
@@ -78,11 +77,7 @@ class VmsSource(Source):
         "`virsh list --all` and `virsh dumpxml` of each domain"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
-        return [] if paths_of(options) else ["path names no file and no directory"]
-
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the machines of all files."""
         batch = Batch()
         found = _Found()

@@ -11,7 +11,8 @@ from assess.policy.policy import load_policy
 from assess.score.blast_radius import failures as observed
 from assess.score.blast_radius.topology import build_topology
 from assess.score.incidents.exposure import exposure
-from assess.score.validation import validation
+from assess.score.validation import skill, validation
+from assess.score.validation.skill import Judged
 
 AT = "2026-09-30"
 INCIDENTS = [
@@ -142,16 +143,36 @@ def test_simpler_rules_follow_edges_whatever_their_chance(fleet):
     }
 
 
+def judged_by(fleet, failures, chances):
+    elements = [f.element for f in failures]
+    rules = {
+        (rule, ""): flags.astype(float)
+        for rule, flags in validation.baselines(fleet, elements).items()
+    }
+    shape = (len(failures), len(fleet.services))
+    rules["p", ""] = np.reshape(chances, shape)
+    return Judged(
+        pair=np.reshape([f.seen for f in failures], shape).astype(bool),
+        down=np.reshape([f.down for f in failures], shape).astype(bool),
+        itself=np.zeros(shape, bool),
+        element=np.arange(len(failures)),
+        rules=rules,
+    )
+
+
+CHANCES = [[1, 1, 0.5, 0], [0, 1, 0.5, 0], [1, 0.9, 0.4, 0.0]]
+REACH = ("all transitive callers", "")
+
+
 def test_precision_and_recall_by_hand(fleet, failures):
-    chances = [np.array(p) for p in ([1, 1, 0.5, 0], [0, 1, 0.5, 0], [1, 0.9, 0.4, 0.0])]
-    table = validation.precision(
-        fleet, failures, {"p": chances}, seed=1, level=0.9
-    ).set_index("rule")
+    judged = judged_by(fleet, failures, CHANCES)
+    table = skill.precision(judged, reach=REACH, seed=1, level=0.9).set_index("rule")
     # fell: ab, bc, ab; said by the closure: abc, bc, abc; by p >= .5: abc, bc, ab
     assert table.loc["self", ["precision", "recall"]].tolist() == pytest.approx(
         [1, 3 / 6]
     )
     closure = table.loc["all transitive callers"]
+    assert np.isnan(closure["threshold"])
     assert closure[["precision", "recall"]].tolist() == pytest.approx([6 / 8, 1])
     assert table.loc["p", ["precision", "recall"]].tolist() == pytest.approx([6 / 7, 1])
     same = table.loc["p, at the recall of all transitive callers"]
@@ -162,9 +183,8 @@ def test_precision_and_recall_by_hand(fleet, failures):
     assert (table["precision"] <= table["precision_hi"]).all()
 
 
-def test_the_curve_falls_threshold_by_threshold(failures):
-    chances = [np.array(p) for p in ([1, 1, 0.5, 0], [0, 1, 0.5, 0], [1, 0.9, 0.4, 0.0])]
-    table = validation.curve(failures, {"p": chances})
+def test_the_curve_falls_threshold_by_threshold(fleet, failures):
+    table = skill.curve(judged_by(fleet, failures, CHANCES)).query("rule == 'p'")
     assert table["threshold"].tolist() == [1.0, 0.9, 0.5, 0.4]
     assert table["recall"].tolist() == pytest.approx([4 / 6, 5 / 6, 1, 1])
     assert table["precision"].tolist() == pytest.approx([1, 1, 6 / 7, 6 / 8])
@@ -183,9 +203,7 @@ def test_ratio_and_how_many_incidents_touch_one(inventory):
 
 def test_no_failure_is_no_number(inventory, fleet):
     assert validation.calibrate([], AFFECTED, pd.Series(1.0, fleet.services), FRAME).empty
-    assert (
-        validation.precision(fleet, [], {"p": []}, seed=1, level=0.9)["precision"]
-        .isna()
-        .all()
-    )
-    assert validation.curve([], {"p": []}).empty
+    none = judged_by(fleet, [], [])
+    table = skill.precision(none, reach=REACH, seed=1, level=0.9)
+    assert table["precision"].isna().all()
+    assert skill.curve(none).empty

@@ -45,13 +45,33 @@ def small(tmp_path_factory):
 
 
 HIDDEN = ("privileged", "host_network", "docker_sock_mounted", "inspect_status")
+ROOMY = {"memory_bytes": 512 * GIB, "vcpus": 64}
+OBSERVED = {
+    "memory_p95_bytes": GIB,
+    "memory_peak_bytes": GIB,
+    "cpu_p95": 1,
+    "cpu_peak": 2,
+}
 REFUSED = [  # of a container, with the verdict on fargate; docker takes every one
     ("plain", {}, "fits"),
     ("privileged", {"privileged": True}, "no"),
     ("on-network", {"host_network": True}, "after fixes"),
     ("with-socket", {"docker_sock_mounted": True}, "no"),
     ("hidden-privileged", {"privileged": None}, "unknown"),
-    ("large", {"memory_limit_bytes": 200 * GIB}, "no"),
+    ("large", {"memory_limit_bytes": 200 * GIB, **ROOMY}, "no"),
+    ("large-asks", {"memory_request_bytes": 200 * GIB, **ROOMY}, "no"),
+    ("without-limit", ROOMY, "unknown"),
+    ("no-size", {"memory_bytes": None, "vcpus": None}, "unknown"),
+    ("limited", {"memory_limit_bytes": GIB, "cpu_limit": 2.0, **ROOMY}, "fits"),
+    # a request of CPU is enough; one of memory is no upper end
+    ("asks", {"memory_limit_bytes": GIB, "cpu_request": 2.0, **ROOMY}, "fits"),
+    (
+        "asks-memory",
+        {"memory_request_bytes": GIB, "cpu_request": 2.0, **ROOMY},
+        "unknown",
+    ),
+    ("observed", {**OBSERVED, "usage_window_hours": 168.0, **ROOMY}, "fits"),
+    ("glimpsed", {**OBSERVED, "usage_window_hours": 1.0, **ROOMY}, "unknown"),
 ]
 SIZED = {"cpu_request": 0.5, "memory_request_bytes": GIB, "memory_limit_bytes": 2 * GIB}
 CORE = {"cpu_request": 1.0, "memory_request_bytes": GIB}
@@ -80,6 +100,8 @@ def case(name, *, service=None, workload=None, replicas=2):
         **(workload or {}),
     }
     system = {"os_name": "debian", "os_version": "13", "kernel": "6.12.48"}
+    sizes = {"memory_bytes": 8 * GIB, "vcpus": 2}
+    system |= {column: workload.pop(column, size) for column, size in sizes.items()}
     engine = {"runtime": "docker", "version": "29.1.0", "storage_driver": "overlay2"}
     return {
         "services": [service],
@@ -329,7 +351,7 @@ def test_the_decision_record_offers_the_targets(policy):
     text = decision_record("legacy-admin", scores)
     assert "Move it to" in text
     assert "hours of upgrades per year" in text
-    assert "cost per month unknown" in text
+    assert "Not known: cost (sizes, or prices in the policy)" in text
 
 
 def test_an_empty_fleet_has_no_rows(policy):

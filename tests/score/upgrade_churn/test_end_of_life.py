@@ -5,7 +5,7 @@ import pytest
 from churn_fleet import fleet, score
 
 import assess
-from assess.score.upgrade_churn.end_of_life import base_system
+from assess import reference
 
 
 @pytest.mark.parametrize(
@@ -15,18 +15,18 @@ from assess.score.upgrade_churn.end_of_life import base_system
         ("debian", ("debian", None)),
         ("docker.io/library/ubuntu:22.04@sha256:ab", ("ubuntu", "22.04")),
         ("localhost:5000/debian:11", ("debian", "11")),
-        ("node:20-bookworm", ("debian", "bookworm")),
-        ("node:20-bookworm-slim", ("debian", "bookworm")),
-        ("node:20-Jammy", ("ubuntu", "jammy")),
-        ("python:3.12-alpine3.20", ("alpine", "3.20")),
-        ("redis:7-alpine", ("alpine", None)),
+        ("node:20-bookworm", ("debian", "12")),
+        ("node:20-bookworm-slim", ("debian", "12")),
+        ("node:20-Jammy", ("ubuntu", "22.04")),
+        ("python:3.12-alpine3.20", ("alpine-linux", "3.20")),
+        ("redis:7-alpine", ("alpine-linux", None)),
         ("node:12-slim", (None, None)),  # 12 is of node, not of Debian
         ("acme/tool:1.0", (None, None)),
         ("acme/tool@sha256:debian", (None, None)),
     ],
 )
 def test_the_system_of_a_base_image(base, system):
-    assert base_system(base) == system
+    assert reference.base_system(base) == system
 
 
 def parts(inventory):

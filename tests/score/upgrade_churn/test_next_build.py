@@ -55,6 +55,23 @@ def broken(tmp_path):
             "FROM debian:10\nCOPY l /etc/apt/sources.list\nRUN apt-get update",
             {"WORLD-debian-10": "may"},
         ),
+        # what the base brings is fetched too, by the tool that reads it
+        (
+            "FROM nvidia/cuda:11.4.0-base-ubuntu20.04\nRUN apt-get update",
+            {"WORLD-nvidia-key": "will"},
+        ),
+        ("FROM nvidia/cuda:11.4.0-base-ubuntu20.04\nRUN make", {}),
+        # a suite of somebody else, and one that was moved to an archive
+        (
+            "FROM debian:12\nRUN echo 'deb https://apt.example.com buster main'"
+            " > /etc/apt/sources.list.d/a.list && apt-get update",
+            {},
+        ),
+        (
+            "FROM debian:12\nRUN echo 'deb http://archive.debian.org/debian buster main'"
+            " > /etc/apt/sources.list.d/a.list && apt-get update",
+            {},
+        ),
         # an ended suite on a sound base
         (
             "FROM debian:12\n"

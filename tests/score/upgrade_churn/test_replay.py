@@ -178,6 +178,7 @@ def test_every_case_names_what_broke_and_its_source(judged):
     assert (CASES["source"] != "").all()
     assert (CASES["written"] == "after").sum() >= 3
     assert (CASES["written"] == "blind").sum() >= 50
+    assert (CASES["written"] == "blind 2").sum() >= 25
     has_broken = judged.groupby("case")["broke"].agg(lambda cells: (cells != "").any())
     alarms = CASES.loc[CASES["class"] == "false alarm", "case"]
     assert has_broken.drop(alarms).all()

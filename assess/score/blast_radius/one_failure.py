@@ -1,0 +1,126 @@
+"""What one failure takes: the interval that holds it as often as it says, as far as steps allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from assess.score.blast_radius.bitset import Floats, Integers
+
+SAME = 1e-9  # losses that differ by less are one step; sums of chances round as well
+POINTS = 1000  # equally likely losses that stand for a distribution
+EQUAL = np.full((1, POINTS), 1 / POINTS)
+ROWS = 1000  # distributions computed together
+SHARES = 100  # steps of the share that nothing unexplained can hit
+
+
+@dataclass(frozen=True, eq=False)
+class Unexplained:
+    """What falls besides in one failure, although no known edge leads to it.
+
+    ``losses`` are equally likely, smallest first; ``total`` is the weight of the fleet.
+    """
+
+    losses: Floats
+    total: float
+
+    @classmethod
+    def of(cls, floor: Floats, weight: Floats, seed: int) -> Unexplained:
+        """Draw who falls besides, each service by its own floor."""
+        rng = np.random.default_rng(seed)
+        falls = rng.random((POINTS, len(floor))) < floor
+        return cls(np.sort(falls @ weight), float(weight.sum()) or 1.0)
+
+    def besides(self, reached: Floats) -> Floats:
+        """Return by row equally likely losses, of services whose weight is not among ``reached``.
+
+        A loss is left out as often as it would have hit what is reached: its steps stay.
+        """
+        hit = np.arange(POINTS) < POINTS * (reached / self.total)[:, None]
+        return np.where(hit[:, _shuffled(1)], 0.0, self.losses)
+
+    def ends(self, reached: Floats, level: float) -> tuple[Floats, Floats]:
+        """Return by row the ends of what falls besides alone."""
+        shares = np.linspace(0, self.total, SHARES + 1)
+        lo, hi = middle(self.besides(shares), EQUAL, level)
+        at = np.minimum((reached / self.total * SHARES).astype(np.int64), SHARES)
+        return lo[at], hi[at]
+
+    def middle(
+        self, losses: Floats, chance: Floats, reached: Floats, level: float
+    ) -> tuple[Floats, Floats]:
+        """Return by row the ends of the losses and what falls besides, together."""
+        every = np.broadcast_to(chance, losses.shape)
+        ends = np.empty((2, len(losses)))
+        for start in range(0, len(losses), ROWS):
+            rows = slice(start, start + ROWS)
+            known = _equally_likely(losses[rows], every[rows])
+            both = known[:, _shuffled(0)] + self.besides(reached[rows])
+            ends[:, rows] = middle(both, EQUAL, level)
+        return ends[0], ends[1]
+
+
+def _shuffled(seed: int) -> Integers:
+    """Return an order of points that is the same each time: what is joined is independent."""
+    return np.random.default_rng(seed).permutation(POINTS)
+
+
+def _equally_likely(losses: Floats, chance: Floats) -> Floats:
+    """Return by row so many losses that are as likely as each other, smallest first."""
+    n, width = losses.shape
+    order = np.argsort(losses, axis=1, kind="stable")
+    upto = np.minimum(np.cumsum(np.take_along_axis(chance, order, 1), axis=1), 1)
+    # rows one after the other, two apart, so that all are searched at once
+    line = 2.0 * np.arange(n)[:, None]
+    points = (np.arange(POINTS) + 0.5) / POINTS
+    at = np.searchsorted((line + upto).ravel(), (line + points).ravel())
+    at = at.reshape(n, POINTS) - width * np.arange(n)[:, None]
+    at = np.minimum(at, width - 1)
+    return np.take_along_axis(losses, np.take_along_axis(order, at, 1), 1)
+
+
+def middle(losses: Floats, chance: Floats, level: float) -> tuple[Floats, Floats]:
+    """Return by row the ends of the middle share ``level`` of its losses.
+
+    Notes
+    -----
+    A loss comes in steps, and a step is inside or outside as a whole. One tail is cut as near to
+    ``(1 - level) / 2`` as steps allow, and the other as near to what is then still to be cut; of
+    both orders the one counts that ends nearer to ``level``. Where steps are fine, these are the
+    quantiles of both tails. Quantiles alone hold 95 % of what starts with a large step.
+    """
+    order = np.argsort(losses, axis=1, kind="stable")
+    value = np.take_along_axis(losses, order, 1)
+    below, above = _tails(value, np.broadcast_to(chance, losses.shape), order)
+    cut = np.full(len(value), 1 - level)
+    row = np.arange(len(value))
+    lo = _nearest(below, cut / 2)
+    hi = _nearest(above, cut - below[row, lo])
+    other_hi = _nearest(above, cut / 2)
+    other_lo = _nearest(below, cut - above[row, other_hi])
+    error = np.abs(below[row, lo] + above[row, hi] - cut)
+    other_error = np.abs(below[row, other_lo] + above[row, other_hi] - cut)
+    is_other = other_error < error - SAME
+    lo = np.where(is_other, other_lo, lo)
+    hi = np.where(is_other, other_hi, hi)
+    return value[row, lo], value[row, np.maximum(hi, lo)]
+
+
+def _tails(value: Floats, chance: Floats, order: Integers) -> tuple[Floats, Floats]:
+    """Return by sorted value the chance of less, and that of more."""
+    each = np.take_along_axis(chance, order, 1)
+    upto = np.cumsum(each, axis=1)
+    step = np.diff(value, axis=1) > SAME
+    edge = np.ones((len(value), 1), bool)
+    starts = np.hstack([edge, step])
+    ends = np.hstack([step, edge])
+    below = np.maximum.accumulate(np.where(starts, upto - each, 0.0), axis=1)
+    through = np.where(ends, upto, np.inf)[:, ::-1]
+    above = 1 - np.minimum.accumulate(through, axis=1)[:, ::-1]
+    return below, above
+
+
+def _nearest(tail: Floats, wanted: Floats) -> Integers:
+    """Return by row where its tail is nearest to what is wanted."""
+    return np.asarray(np.abs(tail - wanted[:, None]).argmin(axis=1))

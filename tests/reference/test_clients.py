@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from assess import reference
+
+
+@pytest.mark.parametrize(
+    ("image", "tag", "running", "target", "sure"),
+    [
+        ("external-dns/external-dns", "v0.8.0", "1.21.4", "1.22", True),
+        ("external-dns/external-dns", "v0.10.1", "1.21.4", "1.22", False),
+        # a tag that may mean either
+        ("library/traefik", "v2", "1.21.4", "1.22", None),
+        ("library/traefik", "latest", "1.21.4", "1.22", None),
+        ("library/traefik", "v2.4", "1.21.4", "1.22", True),
+        # the API has gone long ago, or goes later
+        ("library/traefik", "v2.4", "1.22.1", "1.30", False),
+        ("library/traefik", "v2.4", "1.20.1", "1.21", False),
+        # nobody knows what runs
+        ("library/traefik", "v2.4", None, "1.22", True),
+        # a row names the namespace where the program has a common name
+        ("istio/pilot", "1.8.2", "1.21.4", "1.22", True),
+        ("shop/pilot", "1.8.2", "1.21.4", "1.22", False),
+        (None, None, "1.21.4", "1.22", False),
+    ],
+)
+def test_a_client_asks_for_an_api_that_a_target_no_longer_serves(
+    image, tag, running, target, sure
+):
+    asks, api, gone = reference.gone_api(image, tag, running, target)
+    assert asks is sure
+    assert bool(api) == (gone == "1.22") == (asks is not False)
+
+
+@pytest.mark.parametrize(
+    ("image", "system"),
+    [
+        ("node:14-buster", ("debian", "10")),
+        ("nvidia/cuda:11.4.0-base-ubuntu20.04", ("ubuntu", "20.04")),
+        ("mssql/server:2019-CU12-ubuntu-20.04", ("ubuntu", "20.04")),
+        ("centos/python-36-centos7:latest", ("centos", "7")),
+        ("localhost:5000/base/debian:12", ("debian", "12")),
+        ("python:3.12-alpine3.20", ("alpine-linux", "3.20")),
+        ("debian 12", ("debian", "12")),
+        # a name in the path that is no release of anything
+        ("shop/jammy:1", (None, None)),
+        ("shop/cart:3", (None, None)),
+        (None, (None, None)),
+    ],
+)
+def test_the_name_of_an_image_tells_its_system(image, system):
+    assert reference.base_system(image) == system
+
+
+@pytest.mark.parametrize(
+    ("image", "tag", "lists"),
+    [
+        ("nvidia/cuda", "11.4.0-base-ubuntu20.04", ["developer.download.nvidia.com "]),
+        ("nvidia/cuda", "12.2.0-base-ubuntu22.04", []),
+        ("library/postgres", "11-stretch", ["apt.postgresql.org stretch-pgdg"]),
+        ("library/mysql", "8.0.36-debian", ["repo.mysql.com "]),
+        ("library/mysql", "8.0.36", []),
+        (None, None, []),
+    ],
+)
+def test_an_image_brings_package_lists(image, tag, lists):
+    assert list(reference.base_lists(image, tag)) == lists
+
+
+def test_what_clients_of_a_cluster_ask_for_can_be_read():
+    for row in reference.rows("cluster_clients"):
+        assert re.fullmatch(r"1\.\d+", row["gone"]), row
+        assert row["api"], row
+        ends = [row["from"], row["below"]]
+        assert all(not end or reference.parse_version(end) for end in ends), row
