@@ -96,6 +96,22 @@ def test_the_settings_of_kubelets_are_read_wherever_they_are(collected, document
     assert any(flag.startswith("feature-gates.X") for flag in found)
 
 
+def test_settings_of_kubelets_that_are_no_yaml_are_counted_and_unknown(collected):
+    good = {"kind": "KubeletConfiguration", "failCgroupV1": False}
+    broken = {
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+        "metadata": {"name": "kubelet-config", "namespace": "kube-system"},
+        "data": {"kubelet": "failCgroupV1: [false\n"},
+    }
+    batch = collected("kubernetes", nodes=NODE, kubelet=good, map=broken)
+    (row,) = (row for row in batch.coverage if row["call"] == "kubelet settings")
+    assert (row["status"], row["unmapped_n"]) == ("partial", 1)
+    assert row["unmapped_example"] == "kubelet-config"
+    assert "kubectl get configmap" in row["hint"]
+    assert batch.rows["engines"][0]["kubelet_flags"] is None  # that of others may differ
+
+
 def test_without_a_configuration_the_settings_are_unknown(collected):
     (engine,) = collected("kubernetes", nodes=NODE).rows["engines"]
     assert engine["kubelet_flags"] is None

@@ -31,7 +31,7 @@ from assess.sources.docker.text import cli_size, info_of, is_text, version_of
 from assess.sources.dumps import broken, decode_values, files_below, read_text
 from assess.sources.redact import strip_credentials
 from assess.sources.usage import read_samples
-from assess.sources.values import dicts, moment
+from assess.sources.values import dicts, moment, text
 
 INSPECT = ("all", "none")
 # An engine on this machine answers faster than two threads can read; a remote one is waited for.
@@ -50,6 +50,7 @@ _REFUSED = re.compile(
     r"^\s*(client( version)?:|error:|cannot connect|got permission denied|permission denied)",
     re.IGNORECASE | re.MULTILINE,
 )
+_PODMAN = "Podman Engine"  # among the components of a version
 _VANISHED = (404, 409)  # 409: the engine is removing the container
 _PATHS = {
     "version": "/version",
@@ -205,15 +206,15 @@ def _read_call(name: str, files: list[Path], payloads: EngineData, call: Call) -
 
 def _read_file(name: str, file: Path, call: Call) -> list[Any]:
     """Return the values of a file; its coverage row says what is wrong with it."""
-    text = read_text(file, call.row)
-    if text is None:
+    content = read_text(file, call.row)
+    if content is None:
         return []
     read = _FROM_TEXT.get(name)
-    if read and is_text(text):
-        found = read(text)
-        if found or _REFUSED.search(text):
+    if read and is_text(content):
+        found = read(content)
+        if found or _REFUSED.search(content):
             return [found]
-    values, rest = decode_values(text)
+    values, rest = decode_values(content)
     if rest:
         call.note(**broken(rest) | {"status": "parse_error"})
         if re.match(r"json\s*(\n|$)", rest):  # it printed the word of `--format json`
@@ -283,6 +284,7 @@ class _Engine:
             except ValueError as error:
                 version.note(**failure(error))
         self._ask_info()
+        self._ask_podman()
         if self.api.is_too_old:
             return
         for name in ("containers", "images", "volumes"):
@@ -308,6 +310,21 @@ class _Engine:
         if clock and not is_set:
             skew = clock - (sent + waited / 2)
             self.payloads.clock_skew_s = round(skew.total_seconds(), 3)
+
+    def _ask_podman(self) -> None:
+        """Ask Podman for its networks, of which Docker's API does not tell."""
+        parts = dicts(self.payloads.version, "Components")
+        versions = [text(p, "Version") for p in parts if text(p, "Name") == _PODMAN]
+        if not versions or not _ID.fullmatch(versions[0]):
+            return
+        with self._call("libpod info") as call:
+            call.count(requests=1)
+            path = f"/v{versions[0]}/libpod/info"
+            found = self.api.get(path, is_versioned=False)
+            backend = text(found, "host", "networkBackend")
+            if backend:
+                self.payloads.info["NetworkBackend"] = backend
+            call.count(rows=int(bool(backend)))
 
     def _inspect(self, ids: list[str]) -> None:
         """Inspect containers; one that vanished in the meantime keeps what the list says."""

@@ -30,19 +30,37 @@ def told(document: Any) -> list[Row]:
     return [{"kind": _KIND, "metadata": meta, "config": found}]
 
 
-def kubelet_flags(lists: Found) -> str | None:
-    """Return the settings that all known kubelets of a cluster share."""
+def kubelet_flags(lists: Found) -> tuple[str | None, Row]:
+    """Return the settings that all known kubelets of a cluster share; and what was not read."""
     configs = [item["config"] for item in lists.get(KUBELETS, ())]
-    return common([*configs, *_mapped(lists)])
+    unread: list[str] = []
+    shared = common([*configs, *_mapped(lists, unread)])
+    # what cannot be read may differ, so that nothing is known to be shared
+    return (None, _note(unread)) if unread else (shared, {})
 
 
-def _mapped(lists: Found) -> Iterator[Row]:
-    """Return the configurations in ConfigMaps of kubeadm."""
+def _note(unread: list[str]) -> Row:
+    return {
+        "status": "partial",
+        "unmapped_n": len(unread),
+        "unmapped_example": unread[0][:80],
+        "hint": "no YAML in the settings of kubelets: kubectl get configmap -n kube-system "
+        f"{unread[0]} -o yaml",
+    }
+
+
+def _mapped(lists: Found, unread: list[str]) -> Iterator[Row]:
+    """Return the configurations in ConfigMaps of kubeadm; name those that cannot be read."""
     for item in lists.get("configmaps", ()):
-        if not text(item, "metadata", "name").startswith(_MAP):
+        name = text(item, "metadata", "name")
+        if not name.startswith(_MAP):
             continue
         try:
             read = load_documents(text(item, "data", "kubelet"))
         except (YAMLError, ValueError):
+            unread.append(name)
             continue
-        yield from (document for document in read if isinstance(document, dict))
+        found = [document for document in read if isinstance(document, dict)]
+        if not found:
+            unread.append(name)
+        yield from found

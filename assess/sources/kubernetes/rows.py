@@ -77,7 +77,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     batch = Batch()
     nodes = [node for node in lists.get("nodes", ()) if place(node)[1]]
     hosts = node_hosts(nodes, cluster)
-    flags = kubelet_flags(lists)
+    flags, unread = kubelet_flags(lists)
+    if unread:
+        batch.cover(cluster, "kubelet settings", **unread)
     for node in nodes:
         host_id = hosts[place(node)[1]]
         batch.add("hosts", to_host(node, host_id))
