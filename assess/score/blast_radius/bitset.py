@@ -31,11 +31,21 @@ WORD_BITS = 64
 def adjacency(
     nodes: int, tail: Integers, head: Integers, value: Floats | None = None
 ) -> csr_array:
-    """Build the sparse matrix of some arcs, tail by head: the one builder of this room."""
+    """Build the sparse matrix of some arcs, tail by head."""
+    return _sparse((nodes, nodes), tail, head, value)
+
+
+def _sparse(
+    shape: tuple[int, ...],
+    row: Integers,
+    column: Integers,
+    value: Floats | None = None,
+) -> csr_array:
+    """Build a sparse matrix of some cells: the one builder of this room."""
     from scipy.sparse import coo_array
 
-    cells = np.ones(len(tail)) if value is None else value
-    return coo_array((cells, (tail, head)), shape=(nodes, nodes)).tocsr()
+    cells = np.ones(len(row)) if value is None else value
+    return coo_array((cells, (row, column)), shape=shape).tocsr()
 
 
 def steps_to(
@@ -44,10 +54,8 @@ def steps_to(
     within: Booleans | None = None,
 ) -> Integers:
     """Count by scenario and node the steps from what fails by itself, over nodes ``within``."""
-    from scipy.sparse import csr_array
-
     steps = np.where(initial, 0, FAR)
-    front = csr_array(initial, dtype="float64")
+    front = _sparse(initial.shape, *np.nonzero(initial))
     step = 0
     while front.nnz:
         step += 1
@@ -58,8 +66,7 @@ def steps_to(
         scenario = scenario[is_new]
         node = node[is_new]
         steps[scenario, node] = step
-        cells = (np.ones(len(node)), (scenario, node))
-        front = csr_array(cells, shape=initial.shape)
+        front = _sparse(initial.shape, scenario, node)
     return steps
 
 

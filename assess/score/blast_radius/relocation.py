@@ -139,15 +139,14 @@ def move_scenarios(terms: Terms) -> MoveScenarios:
     alone = np.arange(n)
     scenario = [alone]
     node = [alone]
-    for term, (service, element) in enumerate(
-        zip(terms.service, terms.element, strict=True)
-    ):
-        others = np.setdiff1d(terms.members[element], service)
-        together = n + 2 * term
-        node += [np.append(others, service), others]
-        scenario.append(np.full(len(others) + 1, together))
-        scenario.append(np.full(len(others), together + 1))
     together = n + 2 * np.arange(len(terms.service))
+    rows = zip(terms.service, terms.element, together.tolist(), strict=True)
+    for service, element, number in rows:
+        members = np.array(terms.members[element], np.int64)
+        others = members[members != service]
+        node += [np.append(others, service), others]
+        scenario.append(np.full(len(others) + 1, number))
+        scenario.append(np.full(len(others), number + 1))
     columns = {"service": terms.service, "together": together, "without": together + 1}
     last = n + 2 * len(terms.service)
     return MoveScenarios(
