@@ -306,6 +306,10 @@ _DARK = {
 
 # Digits beyond a hundredth of a point, which nobody can see.
 _INVISIBLE_DIGITS = re.compile(r"(\.\d\d)\d+")
+# Names that nothing refers to, and groups that draw nothing.
+_NAMES = re.compile(r'(?<=<g) id="[a-z0-9_.]+_\d+"(?=/?>)')
+_EMPTY = re.compile(r"<g/>\n")
+_LINES = re.compile(r' ?\n(?=[A-Za-z"][^<>]*>)')  # within the data of a path
 
 
 def _themed(document: str) -> str:
@@ -321,6 +325,7 @@ def _themed(document: str) -> str:
     )
     document = re.sub(r' transform="rotate\(-?0 [^)]*\)"|(?<=\n) +', "", document)
     document = document.replace(" font-family: 'DejaVu Sans';", "")
+    document = _LINES.sub(" ", _EMPTY.sub("", _NAMES.sub("", document)))
     document = re.sub(
         r"<[^>]+>", lambda tag: _INVISIBLE_DIGITS.sub(r"\1", tag[0]), document
     )

@@ -54,6 +54,7 @@ def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
             _EXPERIMENTS,
             tried.assign(label=names),
             empty="No experiment would decide anything.",
+            limit=60,
             is_folded=True,
         ),
     ]

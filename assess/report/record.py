@@ -23,7 +23,7 @@ from assess.report.render import document, render_page
 from assess.score.assessment import Assessment
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import records_by
-from assess.words import is_unknown, sentence_list, word
+from assess.words import UNKNOWN, is_unknown, sentence_list, word
 
 _KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->.*?<!-- end: \1 -->", re.DOTALL)
 _MARK = re.compile(r"<!--\s*(?:keep|end)\s*:", re.IGNORECASE)
@@ -331,10 +331,10 @@ _AS_IT_IS = ("MOVE NOW", "PILOT", "LATER", "KEEP", "NEVER")
 def _moves(service_id: str, scores: Assessment) -> list[Option]:
     """List the targets that no other beats, those that fit first, each with what it would change."""
     places = _places(scores).get(service_id, [])[:MOVES]
-    return [(f"Move it to {place['title']}.", _move(place)) for place in places]
+    return [(f"Move it to {place['title']}.", move_of(place)) for place in places]
 
 
-def _move(place: dict[str, Any]) -> str:
+def move_of(place: dict[str, Any]) -> str:
     """Describe what a move would change; what nobody measured is named last."""
     way = place["blockers"] or "nothing is in the way"
     hours = cell(place, _HOURS).text
@@ -343,8 +343,8 @@ def _move(place: dict[str, Any]) -> str:
         f"{str(place['verdict']).capitalize()}: {way}. Upgrades {hours} hours per year, here {today}"
     ]
     known = [(words, cell(place, column)) for words, column in _OF_A_MOVE.items()]
-    parts += [words.format(shown.text) for words, shown in known if shown.sort]
-    missing = [_MISSING[words] for words, shown in known if not shown.sort]
+    parts += [words.format(c.text) for words, c in known if c.text != UNKNOWN]
+    missing = [_MISSING[words] for words, c in known if c.text == UNKNOWN]
     lacks = f" Not known: {sentence_list(missing)}." if missing else ""
     return f"{'; '.join(parts)}.{lacks}"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -41,6 +41,8 @@ DETAILS = {
     "clocks": "clocks",
 }
 CLOSED = ("pass", "na")
+# what is itself in an address between double quotes
+_PLAIN = " !$'()*+,-./:;<=>?@[]^_`{|}~"
 
 
 @cache
@@ -79,9 +81,11 @@ def _with_symbol(cell: Cell) -> str:
     return f"{cell.band.symbol} {cell.text}" if cell.band else cell.text
 
 
-def data_uri(svg: str) -> str:
-    """Encode a drawing as a ``data:`` address."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+def data_uri(svg: str) -> Markup:
+    """Write a drawing as a ``data:`` address: as text it is a third shorter than in base64."""
+    lines = svg.replace(">\n<", "><")
+    short = re.sub(r"<[^>']+>", lambda tag: tag[0].replace('"', "'"), lines)
+    return Markup(f"data:image/svg+xml,{quote(short, safe=_PLAIN)}")
 
 
 def page(values: Mapping[str, Any]) -> str:
@@ -251,7 +255,8 @@ def _row(
 ) -> str:
     parts = []
     for cell, column in zip(cells, columns, strict=True):
-        sort = "" if cell.sort is None else f' data-sort="{escape(cell.sort)}"'
+        is_told = cell.sort in (None, cell.text)  # the page sorts by the text then
+        sort = "" if is_told else f' data-sort="{escape(cell.sort)}"'
         kind = _class(cell, column)
         parts.append(f"<td{sort}{kind}>{_cell(cell, column, anchors)}</td>")
     kind = "" if is_paper else ' class="screen"'

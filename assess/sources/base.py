@@ -16,6 +16,7 @@ from assess.sources.deadline import Deadline
 from assess.sources.failure import BUGS, HINTS, failure
 
 Row = dict[str, Any]
+Lists = dict[str, list[Row]]  # rows by their frame, or by what else they have in common
 Rows = TypeVar("Rows", bound=Sized)
 
 
@@ -207,7 +208,7 @@ class Batch:
     containers that it is ``about``.
     """
 
-    rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    rows: Lists = field(default_factory=lambda: defaultdict(list))
     coverage: list[Row] = field(default_factory=list)  # without ``run_id`` and ``source``
     # Of an engine: the id of a container's task, as its labels say.
     tasks: dict[str, str] = field(default_factory=dict)
@@ -275,6 +276,16 @@ class Batch:
         self.usage += other.usage
 
 
+@dataclass
+class Asked:
+    """A ``[[source]]`` table that is read: from where, until when, and what was found so far."""
+
+    options: Row
+    base: Path  # of its relative paths
+    deadline: Deadline
+    batch: Batch = field(default_factory=Batch)
+
+
 # By label, such as ``docker#2`` for the second of its type.
 Batches = list[tuple[str, Batch]]
 
@@ -316,7 +327,7 @@ def is_texts(value: Any) -> bool:
 _IS_FORM: dict[str, Callable[[Any], bool]] = {
     "a text": lambda value: isinstance(value, str),
     "a list of texts": is_texts,
-    "a text or a list of texts": lambda value: isinstance(value, str) or is_texts(value),
+    "a text or a list of texts": lambda value: is_texts(value) or is_texts([value]),
     "true or false": lambda value: isinstance(value, bool),
 }
 
@@ -379,7 +390,7 @@ class Source:
         options: Row,
         base: Path,
         deadline: Deadline,
-        rows: dict[str, list[Row]],
+        rows: Lists,
     ) -> Batch:
         """Return all rows of a source that looks up what the others found, by frame."""
         return self.collect(options, base, deadline)

@@ -14,8 +14,7 @@ from typing import Any
 import yaml
 
 from assess.reading import read_limited, refuse_costly
-from assess.sources.base import Batch, Call, Row, paths_of
-from assess.sources.deadline import Deadline
+from assess.sources.base import Asked, Call, Row, paths_of
 from assess.sources.failure import HINTS, failure
 from assess.sources.yaml_loader import Loader, load_documents
 
@@ -30,39 +29,39 @@ TEMPLATE_HINT = "this is a template: render it first, as with `helm template`"
 _TEMPLATE = re.compile(r"\{\{-?\s*[.$\w]")
 _DOCUMENT = re.compile(r"^---(?=\s|$)", re.MULTILINE)  # begins one, even within a text
 
+Files = list[tuple[str, Path]]  # each with its scope
+
 
 class DumpError(ValueError):
     """A file or an answer that cannot be used, and what to do about it."""
 
 
-def find_files(
-    options: Row, base: Path, batch: Batch, suffixes: tuple[str, ...] = JSON_SUFFIXES
-) -> list[tuple[str, Path]]:
+def find_files(asked: Asked, suffixes: tuple[str, ...] = JSON_SUFFIXES) -> Files:
     """Find the files that ``path`` names, each with its scope: itself, or all of a directory.
 
     Without ``suffixes`` every file counts. A path that is not there, or a directory without such
     files, becomes a coverage row.
     """
-    found: list[tuple[str, Path]] = []
+    found: Files = []
+    for name in paths_of(asked.options):
+        place = asked.base / name
 
-    for name in paths_of(options):
-
-        def wanted(file: Path, place: Path = base / name) -> bool:
+        def wanted(file: Path, place: Path = place) -> bool:
             if not suffixes:
                 return not is_hidden(file, place)
             return file.suffix.lower() in suffixes
 
         if not suffixes:
-            cover_hidden(name, base, batch)
+            cover_hidden(name, asked)
         try:
-            files = files_below(name, base, options, batch, wanted)
+            files = files_below(name, asked, wanted)
         except OSError as error:
-            batch.cover(name, "read", **failure(error))
+            asked.batch.cover(name, "read", **failure(error))
             continue
-        found += [(name, base / name)] if files is None else files
+        found += [(name, place)] if files is None else files
         if files == []:
             hint = f"it holds no {' or '.join(suffixes) or 'such'} file"
-            batch.cover(name, "read", "empty", hint=hint)
+            asked.batch.cover(name, "read", "empty", hint=hint)
     return found
 
 
@@ -71,12 +70,12 @@ def is_hidden(file: Path, place: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(place).parts)
 
 
-def cover_hidden(name: str, base: Path, batch: Batch, known: Iterable[str] = ()) -> None:
+def cover_hidden(name: str, asked: Asked, known: Iterable[str] = ()) -> None:
     """Add a coverage row where a directory holds hidden files, which are no dumps by their names.
 
     Those that are ``known`` are left over by our own scripts.
     """
-    place = base / name
+    place = asked.base / name
     found = [
         file.relative_to(place)
         for file in (sorted(place.rglob("*")) if place.is_dir() else ())
@@ -87,14 +86,11 @@ def cover_hidden(name: str, base: Path, batch: Batch, known: Iterable[str] = ())
             f"hidden files were not read, such as {found[0]}: rename those that are dumps"
         )
         counts = {"rows": 0, "expected": len(found)}
-        batch.cover(name, "hidden files", "partial", hint=hint, **counts)
+        asked.batch.cover(name, "hidden files", "partial", hint=hint, **counts)
 
 
-def each_dump(  # noqa: PLR0913
-    options: Row,
-    base: Path,
-    deadline: Deadline,
-    batch: Batch,
+def each_dump(
+    asked: Asked,
     suffixes: tuple[str, ...] = JSON_SUFFIXES,
     *,
     name: str = "read",
@@ -104,18 +100,18 @@ def each_dump(  # noqa: PLR0913
 
     Files for which no time is left are not listed; their calls say so.
     """
-    for scope, file in find_files(options, base, batch, suffixes):
-        call = batch.call(scope, name, empty=empty)
+    for scope, file in find_files(asked, suffixes):
+        call = asked.batch.call(scope, name, empty=empty)
         call.take(())
-        if deadline.left:
+        if asked.deadline.left:
             yield file, call
         else:
             call.hint(HINTS["timeout"])
 
 
 def files_below(
-    name: str, base: Path, options: Row, batch: Batch, wanted: Callable[[Path], object]
-) -> list[tuple[str, Path]] | None:
+    name: str, asked: Asked, wanted: Callable[[Path], object]
+) -> Files | None:
     """List the wanted files of a directory with their scopes; None where it is no directory.
 
     A link that leads out of it becomes a coverage row, unless ``allow_outside`` lets it pass.
@@ -125,11 +121,11 @@ def files_below(
     OSError
         Where it may not be listed: that is not the same as empty.
     """
-    place = base / name
+    place = asked.base / name
     if not place.is_dir():
         return None
     next(place.iterdir(), None)  # `rglob` takes a refusal for an empty directory
-    allow = options.get("allow_outside", False)
+    allow = asked.options.get("allow_outside", False)
     listed = sorted(place.rglob("*"))
     if allow:
         listed += [f for link in listed if link.is_symlink() for f in link.rglob("*")]
@@ -141,7 +137,7 @@ def files_below(
         try:
             refuse_outside(file, (place,), allow=allow or not file.is_symlink())
         except ValueError as error:
-            batch.cover(scope, "read", **failure(error))
+            asked.batch.cover(scope, "read", **failure(error))
         else:
             found += [] if file.is_dir() else [(scope, file)]
     return found

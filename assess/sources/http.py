@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin, urlsplit
 
 from assess.reading import MAX_MAP_BYTES, read_limited, refuse_costly
-from assess.sources.base import Call, Row
+from assess.sources.base import Asked, Call, Row
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, broken, decode_values
 from assess.sources.redact import scrub, strip_credentials
@@ -243,14 +243,7 @@ def _received(response: Response, deadline: Deadline) -> Iterator[bytes]:
         raise ConnectionError("the answer broke off") from error
 
 
-def open_web(
-    options: Row,
-    base: Path,
-    deadline: Deadline,
-    token: str = "Bearer {}",
-    *,
-    call: Call | None = None,
-) -> Web:
+def open_web(asked: Asked, token: str = "Bearer {}", *, call: Call | None = None) -> Web:
     """Open the ``endpoint`` of a ``[[source]]`` table, with its ``token_file`` and ``ca``.
 
     ``token`` is the form of the header ``Authorization``, or ``Name: {}`` for another header. Where
@@ -258,8 +251,9 @@ def open_web(
     counts the requests.
     """
     headers = {}
+    options = asked.options
     if name := options.get("token_file"):
-        secret = _read_secret(base / name)
+        secret = _read_secret(asked.base / name)
         # An error about the header would show it.
         if not secret.isprintable() or " " in secret:
             raise DumpError("the token_file holds more than a token")
@@ -270,8 +264,8 @@ def open_web(
             token = f"Authorization: {token}"
         header, _, form = token.partition(": ")
         headers[header] = form.format(secret)
-    ca = base / options["ca"] if options.get("ca") else None
-    web = Web(str(options["endpoint"]), deadline, headers=headers, ca=ca)
+    ca = asked.base / options["ca"] if options.get("ca") else None
+    web = Web(str(options["endpoint"]), asked.deadline, headers=headers, ca=ca)
     if call is not None:
         call.watch(web)
     return web

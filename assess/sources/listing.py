@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Call, Name, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Lists, Name, Row, Source, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, each_dump, read_documents
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.unit import share
 from assess.sources.values import dicts, spoiled, text
 
-Found = dict[str, list[Row]]  # entries by kind of list; an absent kind is unknown
+Found = Lists  # entries by kind of list; an absent kind is unknown
 ENDED = ("exited", "dead")  # states of workloads
 _GONE = 410
 _NO_PATH = 404
@@ -75,20 +75,20 @@ class ListSource(Source):
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Return what the lists hold, as far as they can be read."""
-        batch = Batch()
-        options = dict(options)  # a source may learn the name of its cluster
-        lists = self.read(options, base, deadline, batch)
+        # a source may learn the name of its cluster
+        asked = Asked(dict(options), base, deadline)
+        lists = self.read(asked)
         if any(lists.values()):
-            rows = self.to_batch(lists, cluster_of(options))
-            scope = batch.coverage[-1]["scope"]
-            batch.merge(rows.map(lambda _, row: {"source_ref": scope, **row}))
-        return batch
+            rows = self.to_batch(lists, cluster_of(asked.options))
+            scope = asked.batch.coverage[-1]["scope"]
+            asked.batch.merge(rows.map(lambda _, row: {"source_ref": scope, **row}))
+        return asked.batch
 
     def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Ask for one entry of each list, or open each dump."""
-        batch = Batch()
-        self.read(options, base, deadline, batch, is_probe=True)
-        return batch
+        asked = Asked(options, base, deadline)
+        self.read(asked, is_probe=True)
+        return asked.batch
 
     def to_batch(self, lists: Found, cluster: str) -> Batch:
         """Turn what was listed into rows."""
@@ -115,28 +115,20 @@ class ListSource(Source):
         """Identify an entry, so that two dumps of it are one."""
         return kind, item.get("ID") or item.get("id") or id(item)
 
-    def read(
-        self,
-        options: Row,
-        base: Path,
-        deadline: Deadline,
-        batch: Batch,
-        *,
-        is_probe: bool = False,
-    ) -> Found:
+    def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
         """Read the lists from dumps, or ask for them."""
-        if "path" in options:
-            return self._read(options, base, deadline, batch)
+        if "path" in asked.options:
+            return self._read(asked)
         try:
-            web = open_web(options, base, deadline, self.token)
+            web = open_web(asked, self.token)
         except (OSError, ValueError) as error:
-            scope = str(options.get("token_file") or "")
-            row = batch.cover(scope, "connect", "not_configured")
+            scope = str(asked.options.get("token_file") or "")
+            row = asked.batch.cover(scope, "connect", "not_configured")
             row |= {"error_class": type(error).__name__}
             row |= {"hint": "token_file cannot be read"}
             return {}
         with web:
-            return self._ask(web, batch, is_probe=is_probe)
+            return self._ask(web, asked.batch, is_probe=is_probe)
 
     def _ask(self, web: Web, batch: Batch, *, is_probe: bool) -> Found:
         """Ask for every list; each leaves a coverage row, also once the server is silent."""
@@ -194,13 +186,13 @@ class ListSource(Source):
                     entries = take_entries(call, best)
         return None if best is None else entries
 
-    def _read(self, options: Row, base: Path, deadline: Deadline, batch: Batch) -> Found:
+    def _read(self, asked: Asked) -> Found:
         """Read dumps; each file leaves a coverage row, and so does each list."""
         lists: Found = {}
         seen: set[Hashable] = set()
         blank = []
         suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, *self.renders)
-        for file, call in each_dump(options, base, deadline, batch, suffixes):
+        for file, call in each_dump(asked, suffixes):
             with call:
                 self.read_one(file, call, lists, seen)
                 if call.is_open and not call.row["rows"]:
@@ -209,9 +201,9 @@ class ListSource(Source):
         # One file of a directory may be of something else; it is a problem if all are.
         for call in () if lists else blank:
             call.status("parse_error", _NOTHING_KNOWN)
-        scope = ", ".join(paths_of(options))
+        scope = ", ".join(paths_of(asked.options))
         for listing in self.lists if lists else ():
-            call = batch.call(scope, listing.kind)
+            call = asked.batch.call(scope, listing.kind)
             with call:
                 if listing.kind in lists:
                     take_entries(call, lists[listing.kind])

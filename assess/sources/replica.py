@@ -5,6 +5,8 @@ from __future__ import annotations
 from assess.sources.base import Row
 from assess.sources.unit import Unit, any_of, mount_rows, workload_row
 
+Replicas = tuple[list[Row], list[Row]]  # rows of workloads, and of their mounts
+
 # What raises the risk of all containers that run together.
 RISKS = ("privileged", "docker_sock_mounted", "host_network", "host_pid")
 
@@ -14,7 +16,7 @@ MAX_DECLARED = 1000  # replicas of a service; more than that is a slip of the pe
 
 def replica_rows(
     unit: Unit, replica: Row, own_of_main: Row | None = None, host: str | None = None
-) -> tuple[list[Row], list[Row]]:
+) -> Replicas:
     """Return the workloads of a replica, one for each container, and their mounts.
 
     ``replica`` has what the containers share; its ``workload_id`` is that of the main one. The
@@ -39,9 +41,7 @@ def replica_rows(
     return workloads, mounts
 
 
-def declared_rows(
-    unit: Unit, key: str, count: float | None, shared: Row
-) -> tuple[list[Row], list[Row]]:
+def declared_rows(unit: Unit, key: str, count: float | None, shared: Row) -> Replicas:
     """Return the workloads and mounts of replicas that are declared, and that nobody saw run.
 
     Without a count it is one replica.

@@ -30,7 +30,7 @@ TOPOLOGIES = ("layered", "power-law", "cycles", "hubs")
 DOMAIN, ACROSS, BACK, DEGREE, LAYERS = 200, 0.08, 0.02, 4, 10
 PATIENCE = {"assess": 900}  # CPU seconds for one measurement; 60 for peers
 TIRED = 0.3  # a peer that took so many is not asked about ten times as many things
-PEERS = ("igraph", "rustworkx", "networkx", "scipy")
+PEERS = ("igraph", "networkit", "rustworkx", "networkx", "scipy")
 ENOUGH = 0.2  # seconds to measure; what takes less is done again
 LARGE = 1_000_000  # here the reach, and the radius without replicas, are left out
 
@@ -165,6 +165,24 @@ def igraph(fleet: Fleet) -> Callable[[], int]:
 
     peer = Peer(n=fleet.things, edges=fleet.plain, directed=True)
     return lambda: sum(peer.neighborhood_size(order=fleet.things, mode="out"))
+
+
+def networkit(fleet: Fleet) -> Callable[[], int]:
+    """Count by NetworKit's ReachableNodes, exactly, on one thread."""
+    import networkit as nk
+
+    nk.setNumberOfThreads(1)
+    rows, columns = np.ascontiguousarray(fleet.plain.T)
+    ones = np.ones(len(rows))
+    peer = nk.GraphFromCoo(
+        (ones, (rows, columns)), n=fleet.things, weighted=False, directed=True
+    )
+
+    def run() -> int:
+        reachable = nk.reachability.ReachableNodes(peer, exact=True).run()
+        return sum(map(reachable.numberOfReachableNodes, range(fleet.things)))
+
+    return run
 
 
 def rustworkx(fleet: Fleet) -> Callable[[], int]:

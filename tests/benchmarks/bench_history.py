@@ -46,16 +46,16 @@ print(json.dumps({"seconds": seconds, "mib": peak, "rows": int(rows)}))
 READERS = {
     "assess.history.roll_up": """
 from assess.history import roll_up
-start = time.perf_counter()
+start = time.process_time()
 found = roll_up(base, "workloads", ["service_id", "state"], values=["restarts_n"])
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 rows = found["n"].sum()
 """,
     "pyarrow": """
 import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
-start = time.perf_counter()
+start = time.process_time()
 rows = 0
 for file in files:
     table = pq.read_table(file, columns=columns)
@@ -65,11 +65,11 @@ for file in files:
     found = table.group_by(["service_id", "state"]).aggregate(measures)
     found = found.sort_by([("service_id", "ascending"), ("state", "ascending")]).to_pandas()
     rows += found["count_all"].sum()
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 """,
     "polars": """
 import polars as pl
-start = time.perf_counter()
+start = time.process_time()
 rows = 0
 for file in files:
     table = pl.scan_parquet(file).select(columns).group_by(["service_id", "state"])
@@ -79,11 +79,11 @@ for file in files:
         restarts.min().alias("a"), restarts.max().alias("z"),
     ).sort(["service_id", "state"]).collect()
     rows += found["n"].sum()
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 """,
     "duckdb": """
 import duckdb
-start = time.perf_counter()
+start = time.process_time()
 rows = 0
 for file in files:
     found = duckdb.sql(
@@ -91,7 +91,7 @@ for file in files:
         f"max(restarts_n) from '{file}' group by all order by all"
     ).fetchall()
     rows += sum(row[2] for row in found)
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 """,
 }
 

@@ -76,3 +76,11 @@ def test_what_clients_of_a_cluster_ask_for_can_be_read():
         assert row["api"], row
         ends = [row["from"], row["below"]]
         assert all(not end or reference.parse_version(end) for end in ends), row
+
+
+def test_feature_gates_that_are_gone_reach_the_newest_lines():
+    last = [
+        reference.parse_version(row["last"]) for row in reference.rows("feature_gates")
+    ]
+    assert all(last)
+    assert max(last) >= (1, 34)

@@ -15,6 +15,7 @@ from assess.errors import AssessError
 from assess.report.record import (
     decision_record,
     keep,
+    move_of,
     record_page,
     record_pdf,
     written_before,
@@ -147,13 +148,15 @@ def test_a_hint_that_nobody_touched_is_replaced_by_the_one_of_today():
     assert keep(today, written) == written
 
 
-def test_a_record_names_what_nobody_measured_of_a_move(hostile):
-    names = hostile.scores.what_next.frame.index
-    told = "".join(map(hostile.decision_record, names))
-    assert "Move it to" in told
+def test_a_record_names_what_nobody_measured_of_a_move():
+    place = dict.fromkeys(["delta", "cost_per_month", "here_hours_per_year"], pd.NA)
+    place |= {"verdict": "fits", "blockers": "", "hours_per_year": 9.0}
+    told = move_of(place | {"effort_hours": pd.NA, "delta_lo": -0.1, "delta_hi": 0.2})
     assert "effort (services.move_effort_hours)" in told
-    assert "unknown hours" not in told
-    assert "month unknown" not in told
+    assert "cost (sizes, or prices in the policy)" in told
+    assert "unknown hours of" not in told
+    assert "blast radius −10 to +20 percentage points" in told
+    assert "4 hours of work to move" in move_of(place | {"effort_hours": 4})
 
 
 def test_a_part_without_a_place_is_not_lost():

@@ -10,7 +10,7 @@ import pytest
 from replay import replaying
 
 from assess.errors import PolicyError
-from assess.sources.base import Batch
+from assess.sources.base import Asked, Batch
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.failure import failure, status_of
@@ -223,7 +223,7 @@ def test_requests_of_a_client_are_counted_for_each_call(tmp_path):
         options = {"endpoint": server.url}
         with (
             batch.call("shop", "one") as call,
-            open_web(options, tmp_path, Deadline(9), call=call) as web,
+            open_web(Asked(options, tmp_path, Deadline(9)), call=call) as web,
         ):
             web.json("x")
             web.json("y")
@@ -242,7 +242,7 @@ def test_a_token_file_that_is_not_there_is_a_failure_of_the_call(tmp_path):
     options = {"endpoint": "http://127.0.0.1:9", "token_file": "none"}
     with (
         batch.call("shop", "one") as call,
-        open_web(options, tmp_path, Deadline(9), call=call),
+        open_web(Asked(options, tmp_path, Deadline(9)), call=call),
     ):
         raise AssertionError("it was opened")
     assert batch.coverage[0]["hint"] == "token_file: there is no such file"
@@ -254,7 +254,9 @@ def test_each_dump_has_a_call_and_a_broken_one_says_so(tmp_path):
     (tmp_path / "c.json").write_text("<html>")
     (tmp_path / "d.json").write_text("[]")
     batch = Batch()
-    for file, call in each_dump({"path": "."}, tmp_path, Deadline(9), batch, empty="no"):
+    for file, call in each_dump(
+        Asked({"path": "."}, tmp_path, Deadline(9), batch), empty="no"
+    ):
         with call:
             call.take(read_json(file, call.row))
     assert [(row["scope"], row["status"], row["rows"]) for row in batch.coverage] == [
@@ -269,7 +271,7 @@ def test_each_dump_has_a_call_and_a_broken_one_says_so(tmp_path):
 def test_dumps_for_which_no_time_is_left_say_so(tmp_path):
     (tmp_path / "a.json").write_text("[]")
     batch = Batch()
-    assert list(each_dump({"path": "."}, tmp_path, Deadline(0), batch)) == []
+    assert list(each_dump(Asked({"path": "."}, tmp_path, Deadline(0), batch))) == []
     assert batch.coverage[0]["status"] == "timeout"
     assert batch.coverage[0]["hint"]
 

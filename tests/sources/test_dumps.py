@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from assess.sources.base import Batch
+from assess.sources.base import Asked, Batch
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import decode_values, each_dump, read_documents
 
@@ -14,9 +14,8 @@ def test_a_file_that_comes_too_late_is_told_and_the_others_are_kept(tmp_path):
         (tmp_path / name).write_text('{"n": 1}')
     deadline, batch, found = Deadline(60), Batch(), []
     suffixes = (".json", ".yaml")
-    for file, call in each_dump(
-        {"path": "."}, tmp_path, deadline, batch, suffixes, name="graph"
-    ):
+    asked = Asked({"path": "."}, tmp_path, deadline, batch)
+    for file, call in each_dump(asked, suffixes, name="graph"):
         with call:
             found += read_documents(file, call.row)
         if file.name == "b.yaml":

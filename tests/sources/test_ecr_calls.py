@@ -202,7 +202,7 @@ def test_the_images_of_tasks_are_found_in_the_registry(dumps):
 
 
 def test_options():
-    assert EcrSource().check({"manifests": "no"}) == ["manifests is true or false"]
+    assert EcrSource().check({"manifests": "no"}) == ["manifests is not true or false"]
     assert EcrSource().check({"manifests": False, "regions": REGION}) == []
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from assess import frames
-from assess.sources.base import Batch
+from assess.sources.base import Asked, Batch
 from assess.sources.deadline import Deadline
 from assess.sources.registry import client
 from assess.sources.registry import source as oci
@@ -439,7 +439,7 @@ def test_docker_hub_tells_dates_and_its_own_api_sees_no_token(server, monkeypatc
 
 @pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io"])
 def test_docker_hub_has_one_name_and_one_address(host):
-    registry = oci.Registry({"endpoint": f"https://{host}"}, Path(), Deadline(1))
+    registry = oci.Registry(Asked({"endpoint": f"https://{host}"}, Path(), Deadline(1)))
     assert (registry.name, registry.endpoint) == (
         "docker.io",
         "https://registry-1.docker.io",

@@ -10,6 +10,7 @@ import yaml
 from replay import replaying
 
 from assess.sources import permissions
+from assess.sources.base import Asked
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
 from assess.sources.http import OtherServerError, open_web
@@ -266,7 +267,7 @@ def test_a_redirect_on_the_same_server_keeps_the_token(tmp_path):
     (tmp_path / "token").write_text("t-4711")
     with replaying(answer) as server:
         options = {"endpoint": server.url, "token_file": "token"}
-        with open_web(options, tmp_path, Deadline(20)) as web:
+        with open_web(Asked(options, tmp_path, Deadline(20))) as web:
             assert web.json("list") == {"items": []}
     sent = [headers.get("Authorization") for _, _, headers in server.asked]
     assert sent == ["Bearer t-4711"] * 2
@@ -278,7 +279,7 @@ def test_a_redirect_to_another_port_or_scheme_is_another_server(place, tmp_path)
         return 301, b"", {"Location": place.format(server.url.partition("//")[2])}
 
     with replaying(moved) as server:
-        web = open_web({"endpoint": server.url}, tmp_path, Deadline(20))
+        web = open_web(Asked({"endpoint": server.url}, tmp_path, Deadline(20)))
         with web, pytest.raises(OtherServerError):
             web.json("list")
         assert len(server.asked) == 1

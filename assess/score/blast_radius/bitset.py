@@ -23,7 +23,6 @@ Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 
 WEIGHT_BITS = 40  # precision to which weights that are no whole numbers are added up
-FAR = 1 << 30  # steps to what no failure leads to
 BLOCK_CELLS = 1 << 22  # of a table that is looked at some rows at a time
 WORD_BITS = 64
 
@@ -32,10 +31,10 @@ def adjacency(
     nodes: int, tail: Integers, head: Integers, value: Floats | None = None
 ) -> csr_array:
     """Build the sparse matrix of some arcs, tail by head."""
-    return _sparse((nodes, nodes), tail, head, value)
+    return sparse((nodes, nodes), tail, head, value)
 
 
-def _sparse(
+def sparse(
     shape: tuple[int, ...],
     row: Integers,
     column: Integers,
@@ -46,28 +45,6 @@ def _sparse(
 
     cells = np.ones(len(row)) if value is None else value
     return coo_array((cells, (row, column)), shape=shape).tocsr()
-
-
-def steps_to(
-    calls: csr_array,
-    initial: Booleans,
-    within: Booleans | None = None,
-) -> Integers:
-    """Count by scenario and node the steps from what fails by itself, over nodes ``within``."""
-    steps = np.where(initial, 0, FAR)
-    front = _sparse(initial.shape, *np.nonzero(initial))
-    step = 0
-    while front.nnz:
-        step += 1
-        scenario, node = (front @ calls).nonzero()
-        is_new = steps[scenario, node] == FAR
-        if within is not None:
-            is_new &= within[scenario, node]
-        scenario = scenario[is_new]
-        node = node[is_new]
-        steps[scenario, node] = step
-        front = _sparse(initial.shape, scenario, node)
-    return steps
 
 
 def blocks(rows: int, columns: int) -> Iterator[slice]:

@@ -24,6 +24,7 @@ from assess.score.blast_radius.bitset import (
     adjacency,
     condense,
     flow_depth,
+    sparse,
 )
 from assess.score.blast_radius.edges import edges
 from assess.score.blast_radius.placement import PAIR, is_running
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 STANDS_ON = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
+
+FAR = 1 << 30  # steps to what no failure leads to
 
 
 def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
@@ -192,6 +195,26 @@ class Topology:
         at, pair = pairs.members(failed[known])
         down[known[at], node[pair]] = True
         return down
+
+
+def steps(calls: csr_array, initial: Booleans, within: Booleans) -> npt.NDArray[np.int32]:
+    """Count by row and node the steps from what is down initially, over nodes that are ``within``.
+
+    `FAR` is what they do not lead to.
+    """
+    count = np.where(initial, np.int32(0), np.int32(FAR))
+    row, node = np.nonzero(initial)
+    front = sparse(initial.shape, row, node)
+    step = 0
+    while front.nnz:
+        step += 1
+        row, node = (front @ calls).nonzero()
+        is_new = within[row, node] & (count[row, node] == FAR)
+        row = row[is_new]
+        node = node[is_new]
+        count[row, node] = step
+        front = sparse(initial.shape, row, node)
+    return count
 
 
 def build_topology(inventory: Inventory, policy: Policy) -> Topology:

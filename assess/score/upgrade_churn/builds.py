@@ -27,6 +27,7 @@ _KEPT = [
     "host_id",
     "base_os",
     "repository",
+    "tag_version",
 ]
 
 

@@ -12,16 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from assess.score.blast_radius.bitset import (
-    FAR,
-    Booleans,
-    Floats,
-    Integers,
-    blocks,
-    steps_to,
-)
-from assess.score.blast_radius.learning import Evidence, expit, logit
-from assess.score.blast_radius.topology import Topology
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers, blocks
+from assess.score.blast_radius.learning import CERTAIN, Evidence, expit, logit
+from assess.score.blast_radius.topology import FAR, Topology, steps
 from assess.score.blast_radius.uncertain import bounded
 from assess.score.blast_radius.undecided import Undecided
 
@@ -32,6 +25,8 @@ SDS = (1.0, 0.5, 0.5)
 FAULT_SD = 1.0
 PAIRS_MOST = 10_000  # pairs of failure and service; of more, a sample by the seed
 STEPS_MOST = 9
+SLACK = 2.0  # nats: of strengths nearly as likely, the least counts
+STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of what is predicted for a pair
 TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twice
 
 
@@ -40,7 +35,8 @@ class Reach:
     """By failure and service: whether it can be reached, and in how many steps at least.
 
     ``failure, service`` are the pairs that teach: who had data and could be reached. ``log_odds``
-    is by pair what the policy expects along the best way.
+    is by pair what the policy expects along the best way; ``fell`` says who of them went down, and
+    ``pair`` is the same for a service and an element that failed again.
     """
 
     evidence: Evidence
@@ -49,6 +45,8 @@ class Reach:
     failure: Integers
     service: Integers
     log_odds: Floats
+    fell: Booleans
+    pair: Integers
 
     @classmethod
     def of(cls, evidence: Evidence, seed: int) -> Reach:
@@ -61,9 +59,9 @@ class Reach:
         taught = [np.empty((2, 0), np.int64)]
         for rows in blocks(len(elements), len(topology.nodes)):
             initial = topology.initially_down(elements[rows], "point")
-            steps = _steps(topology, initial)
-            near[rows] = np.minimum(steps, STEPS_MOST)[:, :n]
-            can[rows] = (steps < FAR)[:, :n] & ~initial[:, :n]
+            away = _steps(topology, initial)
+            near[rows] = np.minimum(away, STEPS_MOST)[:, :n]
+            can[rows] = (away < FAR)[:, :n] & ~initial[:, :n]
             seen = np.array([f.seen for f in evidence.failures[rows]])
             failure, service = np.nonzero(can[rows] & seen)
             taught.append(np.array([failure + rows.start, service]))
@@ -73,8 +71,13 @@ class Reach:
             kept = np.sort(rng.choice(len(failure), PAIRS_MOST, replace=False))
             failure = failure[kept]
             service = service[kept]
+        down = np.array([f.down for f in evidence.failures]).reshape(can.shape)
+        order = {name: number for number, name in enumerate(dict.fromkeys(elements))}
+        element = np.array([order[name] for name in elements], np.int64)
+        _, pair = np.unique(element[failure] * n + service, return_inverse=True)
+        fell = down[failure, service]
         log_odds = _expected(evidence, failure, service)
-        return cls(evidence, near, can, failure, service, log_odds)
+        return cls(evidence, near, can, failure, service, log_odds, fell, pair)
 
     def terms(
         self,
@@ -115,10 +118,10 @@ def _expected(
     return logit(p)
 
 
-def _steps(topology: Topology, initial: Booleans) -> Integers:
+def _steps(topology: Topology, initial: Booleans) -> npt.NDArray[np.int32]:
     """Count by failure and node the steps from what failed by itself, over calls that matter."""
     matters = (topology.edges["point"] > 0).to_numpy("float64")
-    return steps_to(topology.matrix(matters), initial)
+    return steps(topology.matrix(matters), initial, np.ones_like(initial))
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,8 +153,7 @@ def learn(reach: Reach, kept: Booleans) -> Opinion:
     taught = kept[reach.failure]
     failure = reach.failure[taught]
     service = reach.service[taught]
-    failures = reach.evidence.failures
-    fell = np.array([failures[f].down[s] for f, s in zip(failure, service, strict=True)])
+    fell = reach.fell[taught]
     terms = reach.terms(failure, service, reach.log_odds[taught])
     faults_n = terms.shape[1] - len(MEANS)
     start = Opinion(np.append(MEANS, np.zeros(faults_n)), np.zeros(reach.can.shape[1]))
@@ -168,6 +170,36 @@ def learn(reach: Reach, kept: Booleans) -> Opinion:
             best = answer
             best_evidence = evidence
     return best
+
+
+def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) -> float:
+    """Return how many failures of an element the prediction for a pair is worth, at least `least`.
+
+    Notes
+    -----
+    The likeliest of ``STRENGTHS``, where every kept failure is predicted by the other failures of
+    its element, ``(k + s p) / (n + s)``, with p by the opinion. An element that fails the same way
+    each time has few; one whose failures differ, as their severity does, has many.
+    """
+    taught = kept[reach.failure]
+    pair = reach.pair[taught]
+    fell = reach.fell[taught].astype("float64")
+    n = np.bincount(pair)[pair] - 1.0
+    k = np.bincount(pair, fell)[pair] - fell
+    again = n > 0
+    if not again.any():
+        return least
+    failure = reach.failure[taught][again]
+    service = reach.service[taught][again]
+    terms = reach.terms(failure, service, reach.log_odds[taught][again])
+    p = expit(terms @ opinion.terms + opinion.service[service])
+    losses = []
+    for strength in STRENGTHS:
+        said = (k[again] + strength * p) / (n[again] + strength)
+        likely = np.where(fell[again] > 0, said, 1 - said)
+        losses.append(-np.log(np.maximum(likely, CERTAIN)).sum())
+    good = np.array(losses) <= min(losses) + SLACK
+    return max(least, STRENGTHS[int(good.argmax())])
 
 
 @dataclass(frozen=True, eq=False)

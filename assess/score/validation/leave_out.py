@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import (
-    FAR,
-    Booleans,
-    Floats,
-    Integers,
-    steps_to,
-)
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers, adjacency
 from assess.score.blast_radius.learning import (
     Evidence,
     at_fault,
@@ -23,13 +16,10 @@ from assess.score.blast_radius.learning import (
     flat_p,
     with_history,
 )
-from assess.score.blast_radius.topology import Graph
+from assess.score.blast_radius.topology import FAR, Graph, steps
 from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
-from assess.score.validation.callers import Reach, learn, together, trust
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+from assess.score.validation.callers import Reach, learn, pair_strength, together, trust
 
 EVENT = "event"
 ELEMENT = "element"
@@ -44,7 +34,6 @@ class Simulator:
     """Chances of all services in a failure, for graphs that differ in their probabilities alone."""
 
     graph: Graph
-    calls: csr_array
     sampling: Sampling
     known: dict[bytes, Floats] = field(default_factory=dict)
 
@@ -58,8 +47,9 @@ class Simulator:
     def chances(self, p: Floats, initially: Booleans) -> Floats:
         """Return by node its chance to be down when some are down."""
         graph = self.graph.with_chances(p)
-        reach = steps_to(self.calls, initially[None]) < FAR
-        undecided = Undecided.of(graph, initially[None], reach)
+        calls = adjacency(graph.nodes, graph.tail, graph.head)
+        reach = steps(calls, initially[None], np.ones((1, len(initially)), bool))
+        undecided = Undecided.of(graph, initially[None], reach < FAR)
         chances = initially.astype(float)
         chances[undecided.node] = decide(graph, undecided, self.sampling).p
         return chances
@@ -87,27 +77,27 @@ def left_out(
     elements = [evidence.failures[position].element for position in judged]
     initial = topology.initially_down(elements, "point")
     sampling = replace(sampling, spread=False)
-    simulator = Simulator(topology.graph("point"), topology.matrix(), sampling)
+    simulator = Simulator(topology.graph("point"), sampling)
     services_n = len(topology.services)
     keys = [(rule, scheme) for rule in (LEARNED, FLAT) for scheme in SCHEMES]
     chances = {key: np.zeros((len(judged), services_n)) for key in keys}
-    usual = topology.edges["point"].to_numpy("float64")
     reach = Reach.of(evidence, policy.seed)
+    settings = policy["blast_radius"]
+    least = float(settings["pair_strength"])
     for scheme in SCHEMES:
         for rows, kept in _folds(evidence, judged, scheme):
-            settings = policy["blast_radius"]
             known = fit(evidence, kept, settings)
             opinion = learn(reach, kept)
+            strength = pair_strength(reach, opinion, kept, least)
             trusted = trust(evidence, known.tries)
             same = round(flat_p(evidence, kept) * GRID) / GRID
             for row in rows:
                 failure = evidence.failures[judged[row]]
                 p = at_fault(known, failure.fault)
                 by_edges = simulator.chances(p, initial[row])[:services_n]
-                by_policy = simulator.cached(usual, initial[row])[:services_n]
+                by_policy = simulator.cached(known.start, initial[row])[:services_n]
                 voices = (by_policy, by_edges)
                 either = together(reach, opinion, int(judged[row]), voices, trusted)
-                strength = float(settings["pair_strength"])
                 full = with_history(known, failure, either, strength)
                 # what the failure takes down by itself is no prediction
                 full[initial[row, :services_n]] = 1.0

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from assess.score.blast_radius.bitset import FAR, Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 
 TRANSITIVE = "all transitive callers"
-# and the steps that each goes
-BASELINES = {"self": 0, "direct callers": 1, TRANSITIVE: FAR - 1}
+BASELINES = ("self", "direct callers", TRANSITIVE)
 RESAMPLES = 1000  # of the elements that failed, for intervals
 SURE = 1e-3  # a chance of 0 or 1 counts as this far from it in a log-loss
 BINS = np.array([0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])

@@ -9,10 +9,10 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers, steps_to
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 from assess.score.blast_radius.failures import Element, Failure, ids
 from assess.score.blast_radius.learning import Evidence, learns
-from assess.score.blast_radius.topology import Topology
+from assess.score.blast_radius.topology import FAR, Topology, steps
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
 from assess.score.incidents.rates import jeffreys_interval
@@ -269,8 +269,9 @@ def _pairs(
 def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Booleans]:
     """Return, by rule, who fails with each element: shape (elements, services)."""
     itself = topology.initially_down(elements, "point")
-    steps = steps_to(topology.matrix(), itself)[:, : len(topology.services)]
-    return {rule: steps <= most for rule, most in BASELINES.items()}
+    away = steps(topology.matrix(), itself, np.ones_like(itself))
+    rules = zip(BASELINES, (itself, away <= 1, away < FAR), strict=True)
+    return {rule: flags[:, : len(topology.services)] for rule, flags in rules}
 
 
 def resamples(n: int, seed: int) -> Integers:

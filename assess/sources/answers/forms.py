@@ -23,7 +23,7 @@ from assess.reading import (
     read_limited,
     refuse_many,
 )
-from assess.sources.base import Call, Name, Row
+from assess.sources.base import Call, Lists, Name, Row
 from assess.sources.csv_records import read_records, rows
 from assess.sources.redact import scrub
 from assess.sources.values import dicts, dig, moment
@@ -250,7 +250,7 @@ def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
     An archetype's assessment is about its applications, as far as they have none of their own.
     """
     context.redacted += sum(bool(d.get(field)) for d in documents for field in _PEOPLE)
-    by_kind: dict[str, list[Row]] = defaultdict(list)
+    by_kind: Lists = defaultdict(list)
     for document in documents:
         by_kind[_kind(document)].append(document)
     known = {_id(a): str(a["name"]) for a in by_kind["application"] if _id(a)}

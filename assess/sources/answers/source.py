@@ -8,7 +8,7 @@ from typing import Any
 
 from assess.reading import MAX_TABLE_BYTES
 from assess.sources.answers import forms, kantra, sbom, scanners, vex
-from assess.sources.base import Batch, Call, Row, Source, format_problems, paths_of
+from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -89,43 +89,37 @@ class AnswersSource(Source):
             table = forms.checks(kind, path)
         if call.failed:
             return trial
-        batch = Batch()
+        asked = Asked(options, base, deadline)
         context = forms.Context(table, forms.moment_of(options.get("answered_at")))
-        if "endpoint" in options:
-            _ask(options, base, deadline, context, batch)
-        else:
-            read = {"csv": _read_csv, "konveyor": _read_konveyor}.get(kind, _read_scans)
-            read(options, base, deadline, context, batch)
-        return batch
+        readers = {"csv": _read_csv, "konveyor": _read_konveyor}
+        read = _ask if "endpoint" in options else readers.get(kind, _read_scans)
+        read(asked, context)
+        return asked.batch
 
 
-def _read_konveyor(
-    options: Row, base: Path, deadline: Deadline, context: forms.Context, batch: Batch
-) -> None:
+def _read_konveyor(asked: Asked, context: forms.Context) -> None:
     """Read what the hub exports: any of its resources in any file, in JSON or YAML."""
     documents: list[Row] = []
     suffixes = JSON_SUFFIXES + YAML_SUFFIXES
-    for file, call in each_dump(options, base, deadline, batch, suffixes):
+    for file, call in each_dump(asked, suffixes):
         with call:
             resources = call.take(forms.resources(read_documents(file, call.row)))
             _settle(call, len(resources), "no assessment, application or archetype")
             documents += resources
-    _add_konveyor(documents, ", ".join(paths_of(options)), context, batch)
+    _add_konveyor(documents, ", ".join(paths_of(asked.options)), context, asked.batch)
 
 
-def _ask(
-    options: Row, base: Path, deadline: Deadline, context: forms.Context, batch: Batch
-) -> None:
+def _ask(asked: Asked, context: forms.Context) -> None:
     """Ask a hub for its resources."""
     documents: list[Row] = []
-    scope = strip_credentials(str(options["endpoint"])).rstrip("/")
+    scope = strip_credentials(str(asked.options["endpoint"])).rstrip("/")
     for resource in RESOURCES:
         with (
-            batch.call(scope, resource) as call,
-            open_web(options, base, deadline, call=call) as web,
+            asked.batch.call(scope, resource) as call,
+            open_web(asked, call=call) as web,
         ):
             documents += call.take(forms.resources([web.json(resource)]))
-    _add_konveyor(documents, scope, context, batch)
+    _add_konveyor(documents, scope, context, asked.batch)
 
 
 def _add_konveyor(
@@ -144,33 +138,30 @@ def _add_konveyor(
             call.status("ok")  # a questionnaire may be half filled in
 
 
-def _read_csv(
-    options: Row, base: Path, deadline: Deadline, context: forms.Context, batch: Batch
-) -> None:
+def _read_csv(asked: Asked, context: forms.Context) -> None:
     """Read answers that people keep in a table."""
-    for file, call in each_dump(options, base, deadline, batch, (".csv", ".tsv")):
+    for file, call in each_dump(asked, (".csv", ".tsv")):
         with call:
             rows, records_n = forms.of_csv(
                 read_bytes(file, call.row, MAX_TABLE_BYTES), context
             )
             for frame, row in map(forms.placed, call.take(rows)):
-                batch.add(frame, row)
+                asked.batch.add(frame, row)
             _settle(call, records_n, "it has no rows")
             context.count(call)
             if 0 < len(rows) < records_n:
                 call.hint("some rows lack a service, a question or an answer")
 
 
-def _read_scans(
-    options: Row, base: Path, deadline: Deadline, context: forms.Context, batch: Batch
-) -> None:
+def _read_scans(asked: Asked, context: forms.Context) -> None:
     """Read the reports of a scanner."""
-    kind = options["format"]
+    kind = asked.options["format"]
+    batch = asked.batch
     suffixes = _SUFFIXES.get(SCANNERS[kind], JSON_SUFFIXES)
-    for file, call in each_dump(options, base, deadline, batch, suffixes, name=kind):
+    for file, call in each_dump(asked, suffixes, name=kind):
         with call:
             context.file_time = forms.moment_of(file.stat().st_mtime)
-            context.host_id = str(options.get("host_id") or file.stem)
+            context.host_id = str(asked.options.get("host_id") or file.stem)
             for document in _documents(file, kind, call):
                 for frame, row in call.take(SCANNERS[kind](document, context)):
                     if frame == vex.FRAME:

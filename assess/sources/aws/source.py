@@ -11,7 +11,7 @@ from threading import Semaphore, Thread
 from typing import Any
 
 from assess.sources.aws.place import DumpPlace, LivePlace, Login, Place, failure_of
-from assess.sources.base import Batch, Name, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Name, Row, Source, option_problems, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, find_files
 from assess.sources.failure import failure
@@ -70,20 +70,11 @@ class AwsSource(Source):
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         live = [n for n in ("profile", "regions", "endpoint_url") if n in options]
-        problems = []
+        problems = option_problems(self, options)
         if "path" in options and not paths_of(options):
             problems.append("path names no file or directory")
         if "path" in options and live:
             problems.append(f"path and {' and '.join(live)} exclude each other")
-        hints = {
-            "profile": "profile is a name, or a list of names",
-            "regions": "regions is a region, a list of them, or 'all'",
-        }
-        for option, hint in hints.items():
-            words = _words(options.get(option))
-            is_sound = words and all(isinstance(word, str) and word for word in words)
-            if option in options and not is_sound:
-                problems.append(hint)
         if not str(options.get("endpoint_url", "http")).startswith("http"):
             problems.append("endpoint_url is an address")
         return problems
@@ -100,9 +91,10 @@ class AwsSource(Source):
         self, options: Row, base: Path, deadline: Deadline, *, is_probe: bool
     ) -> Batch:
         batch = Batch(rows=defaultdict(list, {frame: [] for frame in self.fills}))
-        places: Iterator[Place] = live_places(options, base, deadline, batch)
+        asked = Asked(options, base, deadline, batch)
+        places: Iterator[Place] = live_places(asked)
         if "path" in options:
-            places = dump_places(options, base, deadline, batch, self.suffixes)
+            places = dump_places(asked, self.suffixes)
         free = Semaphore(PARALLEL)
         threads = {}
         for place in places:
@@ -151,10 +143,10 @@ def _batch_of(place: Place, *, has_ended: bool) -> Batch:
     return batch
 
 
-def live_places(
-    options: Row, base: Path, deadline: Deadline, batch: Batch
-) -> Iterator[LivePlace]:
+def live_places(asked: Asked) -> Iterator[LivePlace]:
     """List every region of every profile; a profile without one leaves a coverage row."""
+    options = asked.options
+    batch = asked.batch
     classify = partial(failure_of, service="sts", call="get_caller_identity")
     for profile in _words(options.get("profile")) or [None]:
         account = profile or "default"
@@ -166,7 +158,9 @@ def live_places(
         batch.coverage.remove(call.row)  # nothing was asked yet
         regions = _words(options.get("regions")) or _words(login.region)
         if regions == [ALL_REGIONS]:
-            first = LivePlace(account, deadline, login, login.region or _FIRST_REGION)
+            first = LivePlace(
+                account, asked.deadline, login, login.region or _FIRST_REGION
+            )
             answer = first.ask("ec2", "describe_regions", "Regions")
             batch.merge(first.batch)
             regions = [str(region.get("RegionName")) for region in answer or ()]
@@ -175,26 +169,22 @@ def live_places(
             row = batch.cover(account, "session", "unreachable", hint=hint)
             row["error_class"] = "NoRegionError"
         for region in dict.fromkeys(regions):
-            yield LivePlace(f"{account}/{region}", deadline, login, region)
+            yield LivePlace(f"{account}/{region}", asked.deadline, login, region)
 
 
 def dump_places(
-    options: Row,
-    base: Path,
-    deadline: Deadline,
-    batch: Batch,
-    suffixes: tuple[str, ...] = JSON_SUFFIXES,
+    asked: Asked, suffixes: tuple[str, ...] = JSON_SUFFIXES
 ) -> Iterator[DumpPlace]:
     """List a place for every directory of dumps: one for each account and region."""
     files: dict[str, list[Path]] = defaultdict(list)
-    for scope, file in find_files(options, base, batch, suffixes):
+    for scope, file in find_files(asked, suffixes):
         if not file.exists():
-            batch.cover(scope, "read", **failure(FileNotFoundError()))
+            asked.batch.cover(scope, "read", **failure(FileNotFoundError()))
             continue
-        is_below = (base / scope).parent != base
+        is_below = (asked.base / scope).parent != asked.base
         files[str(Path(scope).parent) if is_below else scope].append(file)
     for scope, listed in files.items():
-        yield DumpPlace(scope, deadline, listed)
+        yield DumpPlace(scope, asked.deadline, listed)
 
 
 def tags_of(payload: Any) -> dict[str, str]:

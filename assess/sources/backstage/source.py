@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from assess.linear import Linear
-from assess.sources.base import Batch, Call, Name, Row, Source
+from assess.sources.base import Asked, Batch, Call, Name, Row, Source
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -107,20 +107,22 @@ class BackstageSource(Source):
         pages: int = _PAGES_MAX,
     ) -> Batch:
         """Read the entities of files and directories, or ask for so many pages of them."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         entities: dict[str, Entity] = {}
         if "endpoint" in options:
             scope = strip_credentials(str(options["endpoint"]))
             with (
                 batch.call(scope, "entities", empty=_NO_ENTITIES) as call,
-                open_web(options, base, deadline, call=call) as web,
+                open_web(asked, call=call) as web,
             ):
                 call.take(())
                 for page in get_entities(web, pages):
                     _take(page, entities, call)
         else:
-            where = (options, base, deadline, batch, (*YAML_SUFFIXES, *JSON_SUFFIXES))
-            for file, call in each_dump(*where, name="entities", empty=_NO_ENTITIES):
+            suffixes = (*YAML_SUFFIXES, *JSON_SUFFIXES)
+            dumps = each_dump(asked, suffixes, name="entities", empty=_NO_ENTITIES)
+            for file, call in dumps:
                 with call:
                     _take(read_documents(file, call.row), entities, call)
         kept = Kept(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assess.image_ref import parse_image
 from assess.inventory import BUILD
-from assess.sources.base import Batch, Call, Name, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Name, Row, Source, paths_of
 from assess.sources.builds.dockerfile import Build, Stage, expand, read_build
 from assess.sources.builds.packages import sources_of, tools_of
 from assess.sources.csv_records import rows
@@ -37,9 +37,10 @@ class BuildsSource(Source):
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read every file; one that cannot be read costs itself only."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         batch.rows |= {frame: [] for frame in self.fills}
-        for scope, file in _files(options, base, batch):
+        for scope, file in _files(asked):
             call = batch.call(scope, "read")
             call.take(())
             if not deadline.left:
@@ -50,18 +51,18 @@ class BuildsSource(Source):
         return batch
 
 
-def _files(options: Row, base: Path, batch: Batch) -> Iterator[tuple[str, Path]]:
+def _files(asked: Asked) -> Iterator[tuple[str, Path]]:
     """List the files that ``path`` names; of a directory those that are called like builds."""
-    for name in paths_of(options):
+    for name in paths_of(asked.options):
         try:
-            found = files_below(name, base, options, batch, is_build_file)
+            found = files_below(name, asked, is_build_file)
         except OSError as error:
-            batch.cover(name, "read", **failure(error))
+            asked.batch.cover(name, "read", **failure(error))
             continue
         if found == []:
             hint = "it holds no Dockerfile or Containerfile"
-            batch.cover(name, "read", "empty", hint=hint)
-        yield from [(name, base / name)] if found is None else found
+            asked.batch.cover(name, "read", "empty", hint=hint)
+        yield from [(name, asked.base / name)] if found is None else found
 
 
 def is_build_file(file: Path) -> bool:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from assess.image_ref import parse_image
 from assess.linear import Linear
-from assess.sources.base import Name, Row
+from assess.sources.base import Lists, Name, Row
 from assess.sources.connections.sockets import Process
 from assess.sources.joining.hosts import ID_LENGTH, spellings
 
@@ -52,7 +52,7 @@ class Tenant:
 class Fleet:
     """Workloads by machine, address and port; a machine is the first of a host's ids."""
 
-    def __init__(self, rows: dict[str, list[Row]]) -> None:
+    def __init__(self, rows: Lists) -> None:
         self.on: dict[str, list[Tenant]] = defaultdict(list)
         self.published: dict[tuple[str, int], Tenant] = {}
         self.ports: set[int] = set()  # that any workload listens on

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row, Source
+from assess.sources.base import Asked, Batch, Call, Lists, Row, Source
 from assess.sources.connections.edges import Edges
 from assess.sources.connections.fleet import Fleet
 from assess.sources.connections.flows import Flows, is_flow_log
@@ -76,13 +76,14 @@ class ConnectionsSource(Source):
         options: Row,
         base: Path,
         deadline: Deadline,
-        rows: dict[str, list[Row]],
+        rows: Lists,
     ) -> Batch:
         """Read the files, and join addresses and processes to the services of other sources."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         fleet = Fleet(rows)
         observed = Observed()
-        dumps = list(each_dump(options, base, deadline, batch, (), empty=_EMPTY))
+        dumps = list(each_dump(asked, (), empty=_EMPTY))
         logs = [dump for dump in dumps if is_flow_log(dump[0])]
         for file, call in dumps:
             if (file, call) not in logs:

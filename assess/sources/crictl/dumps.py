@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row, Source
+from assess.sources.base import Asked, Batch, Call, Row, Source
 from assess.sources.deadline import Deadline
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.rows import to_batch
@@ -44,9 +44,10 @@ class EngineDumps(Source):
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the dumps of all hosts."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         hosts: dict[Path, list[Dump]] = {}
-        for file, call in each_dump(options, base, deadline, batch, self.suffixes):
+        for file, call in each_dump(asked, self.suffixes):
             dump = (self.call_of(file), file, call)
             hosts.setdefault(file.parent, []).append(dump)
         for directory, dumps in hosts.items():

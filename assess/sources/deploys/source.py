@@ -8,7 +8,7 @@ from typing import Any
 
 from assess.linear import Linear
 from assess.reading import MAX_TABLE_BYTES, refuse_many
-from assess.sources.base import Batch, Call, Row, Source, format_problems, paths_of
+from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems, paths_of
 from assess.sources.csv_records import Cells, read_records
 from assess.sources.deadline import Deadline
 from assess.sources.deploys.formats import (
@@ -56,12 +56,11 @@ class DeploysSource(Source):
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the deployments of all files; tables of DevLake belong together."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         tables: list[Cells] = []
         suffixes = (*_TABLES, *JSON_SUFFIXES, *YAML_SUFFIXES)
-        for file, call in each_dump(
-            options, base, deadline, batch, suffixes, name="deploys"
-        ):
+        for file, call in each_dump(asked, suffixes, name="deploys"):
             with call:
                 if file.suffix.lower() in _TABLES:
                     tables += _read_table(file, call)

@@ -14,7 +14,7 @@ from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Row, Source, paths_of
 from assess.sources.deadline import Deadline, in_threads
 from assess.sources.docker.client import (
     TLS,
@@ -122,25 +122,26 @@ class DockerSource(Source):
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read one engine, or the dumps of several."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
         if "path" in options:
-            _read_hosts(options, base, batch)
+            _read_hosts(asked)
         else:
-            _ask_host(options, base, deadline, batch)
-        return batch
+            _ask_host(asked)
+        return asked.batch
 
     def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Make the calls that list things."""
         return self.collect({**options, "inspect": "none"}, base, deadline)
 
 
-def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
+def _read_hosts(asked: Asked) -> None:
     """Read dumps: files, directories of them, or directories with one of them for each host."""
+    batch = asked.batch
     hosts: dict[Path, dict[str, list[Path]]] = {}
     scopes: dict[Path, str] = {}  # directories, as the configuration names them
-    for name in paths_of(options):
-        place = base / name
-        found = files_below(name, base, options, batch, _call_of)
+    for name in paths_of(asked.options):
+        place = asked.base / name
+        found = files_below(name, asked, _call_of)
         if found is None and _call_of(place) and place.exists():
             found = [(name, place)]
         for scope, file in found or ():
@@ -154,7 +155,7 @@ def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
         payloads = read_dumps(dumps, scope, batch)
         is_host = payloads.version or payloads.info or payloads.inspected
         if is_host or payloads.containers is not None:
-            named = options.get("host_id") if len(hosts) == 1 else None
+            named = asked.options.get("host_id") if len(hosts) == 1 else None
             host_id = named or payloads.info.get("Name") or directory.resolve().name
             _add(batch, payloads, str(host_id), scope)
 
@@ -223,13 +224,16 @@ def _read_file(name: str, file: Path, call: Call) -> list[Any]:
     return values
 
 
-def _ask_host(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
+def _ask_host(asked: Asked) -> None:
     """Ask one engine; without a connection there is one coverage row."""
+    options = asked.options
+    batch = asked.batch
     endpoint = endpoint_of(options)
     scope = strip_credentials(endpoint)
     api = None
-    with batch.call(scope, "connect", deadline=deadline, classify=failure) as call:
-        api = connect(options, base, deadline)
+    settings = {"deadline": asked.deadline, "classify": failure}
+    with batch.call(scope, "connect", **settings) as call:
+        api = connect(options, asked.base, asked.deadline)
     if api is None:
         return
     batch.coverage.remove(call.row)  # nothing was asked yet

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from assess.sources.aws.source import OPTIONS, AwsSource, DumpPlace, Place
-from assess.sources.base import Batch, Row
+from assess.sources.base import Batch, Lists, Row
 from assess.sources.ecr.images import INDEXES, SCANNED, Answers, is_index, to_images
 from assess.sources.values import dig, moment, text
 
@@ -29,13 +29,6 @@ class EcrSource(AwsSource):
     type = "ecr"
     options = (*OPTIONS, "manifests")
     fills = ("images",)
-
-    def check(self, options: Row) -> list[str]:
-        """List what is wrong with the options."""
-        problems = super().check(options)
-        if not isinstance(options.get("manifests", True), bool):
-            problems.append("manifests is true or false")
-        return problems
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""
@@ -152,9 +145,9 @@ def _of_scans_left_out(images: Iterable[Row]) -> Iterator[Row]:
                 yield image
 
 
-def _by_repository(images: Iterable[Row]) -> dict[str, list[Row]]:
+def _by_repository(images: Iterable[Row]) -> Lists:
     """Group images by repository, newest first."""
-    groups: dict[str, list[Row]] = defaultdict(list)
+    groups: Lists = defaultdict(list)
     for image in images:
         if text(image, "imageDigest") and text(image, "repositoryName"):
             groups[image["repositoryName"]].append(image)

@@ -14,7 +14,7 @@ from assess.sources.ecs.sizes import CPU_UNITS, MIB, cpu_of, memory_of
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_env, keep_labels
-from assess.sources.replica import replica_rows
+from assess.sources.replica import Replicas, replica_rows
 from assess.sources.unit import Mount, Unit
 from assess.sources.values import dicts, dig, integer, moment, table, text, texts
 
@@ -294,7 +294,7 @@ def to_workloads(
     names: tuple[Name, ...],
     definition: Definition | None,
     host_id: str | None,
-) -> tuple[list[Row], list[Row]]:
+) -> Replicas:
     """Return the rows of one replica, a task, and those of the mounts of its containers."""
     containers = {text(c, "name"): c for c in dicts(task, "containers")}
     first = next(iter(containers), "")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assess import frames
+from assess import frames, reference
 from assess.frames import EXTERNAL
 from assess.sources.base import Name, Row
 from assess.sources.edges.address import (
@@ -189,9 +189,7 @@ def start_order(
     Where its image, or without one its name, is that of a store or a broker, it is used as one;
     what has to end first is a job, whatever its image is.
     """
-    known = kind_of_image(callee.image) or (
-        None if callee.image else kind_of_name(service)
-    )
+    known = _kind_of(callee, service)
     is_job = more.get("condition") == ENDED
     is_store = known is not None and known.kind in STORES and not is_job
     kind = known.kind if known and is_store else START_ORDER
@@ -199,9 +197,17 @@ def start_order(
     return dependency_row(src, callee.name, kind, evidence, protocol=protocol, **more)
 
 
+def _kind_of(callee: Callee, service: str = "") -> Kind | None:
+    """Return what a service is by its image; else by its name, where that is of a store."""
+    name = callee.name if isinstance(callee.name, str) else callee.name.name
+    is_named = reference.is_store_name(name) and not reference.is_tool(callee.image)
+    by_name = kind_of_name(service or name) if is_named or not callee.image else None
+    return kind_of_image(callee.image) or by_name
+
+
 def declared_call(src: Name, callee: Callee, evidence: str, **more: Any) -> Row:
-    """Return the row of a link to another service, of the kind that its image has."""
-    known = kind_of_image(callee.image)
+    """Return the row of a link to another service, of the kind that it is."""
+    known = _kind_of(callee)
     kind = known.kind if known else CALL
     protocol = known.protocol if known else None
     more = {"protocol": protocol, "_is_known": known is not None, **more}

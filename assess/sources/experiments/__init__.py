@@ -22,7 +22,7 @@ from assess.reading import (
     refuse_many,
 )
 from assess.sources.answers.forms import moment_of
-from assess.sources.base import Batch, Call, Name, Row, Source, format_problems
+from assess.sources.base import Asked, Batch, Call, Name, Row, Source, format_problems
 from assess.sources.csv_records import Cells, read_records
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
@@ -104,7 +104,8 @@ class ExperimentsSource(Source):
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the experiments of all files."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         kind = options.get("format", "csv")
         names: Map = {}
         if file := options.get("map"):
@@ -114,7 +115,7 @@ class ExperimentsSource(Source):
                 return batch
             batch.coverage.remove(call.row)  # only a map that fails is worth a row
         suffixes = (".csv", ".tsv") if kind == "csv" else JSON_SUFFIXES + YAML_SUFFIXES
-        dumps = each_dump(options, base, deadline, batch, suffixes, name=kind)
+        dumps = each_dump(asked, suffixes, name=kind)
         for file, call in dumps:
             scope = call.row["scope"]
             with call:

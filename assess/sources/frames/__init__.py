@@ -19,7 +19,7 @@ from assess.reading import (
     read_limited,
     refuse_costly,
 )
-from assess.sources.base import Batch, Call, Name, Row, Source
+from assess.sources.base import Asked, Batch, Call, Name, Row, Source
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
@@ -49,7 +49,8 @@ class FramesSource(Source):
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the frames, with a coverage row per file."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         scope = options["path"]
         directory = base / scope
         if not directory.is_dir():
@@ -60,7 +61,7 @@ class FramesSource(Source):
         def wanted(file: Path) -> bool:
             return file.parent == directory and file.suffix in (".csv", ".parquet")
 
-        files = files_below(scope, base, options, batch, wanted)
+        files = files_below(scope, asked, wanted)
         for _, file in files or ():
             deadline.check()
             with batch.call(scope, file.name) as call:

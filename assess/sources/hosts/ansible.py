@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Row, Source, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
+    Files,
     broken,
     cover_hidden,
     decode_values,
@@ -75,13 +76,14 @@ class AnsibleSource(Source):
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the hosts of all files."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         hosts = _Hosts()
         for path in paths_of(options):
             failures: list[Row] = []
             with batch.call(path, "read", empty="it holds no files") as call:
                 call.take(())
-                files = find_files(path, base, options, batch)
+                files = find_files(path, asked)
                 call.note(expected=len(files))
                 for scope, file in files:
                     deadline.check()
@@ -108,20 +110,18 @@ class AnsibleSource(Source):
         return batch
 
 
-def find_files(
-    path: str, base: Path, options: Row, batch: Batch
-) -> list[tuple[str, Path]]:
+def find_files(path: str, asked: Asked) -> Files:
     """Find the files of a directory, whose names are those of hosts, with any ending or none.
 
     Each comes with its scope: the path as the configuration has it, and the way from there.
     """
 
     def is_shown(file: Path) -> bool:
-        return not is_hidden(file, base / path)
+        return not is_hidden(file, asked.base / path)
 
-    cover_hidden(path, base, batch, _LOGS)
-    files = files_below(path, base, options, batch, is_shown)
-    return [(path, base / path)] if files is None else files
+    cover_hidden(path, asked, _LOGS)
+    files = files_below(path, asked, is_shown)
+    return [(path, asked.base / path)] if files is None else files
 
 
 def _read_file(file: Path, scope: str, options: Row, hosts: _Hosts, call: Call) -> Row:

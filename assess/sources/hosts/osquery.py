@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Lists, Row, Source, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.payload import short as short_id
@@ -109,7 +109,7 @@ _CONTAINER = {
 }
 _MOUNT = {n.title(): n for n in ("type", "name", "source", "destination", "driver")}
 
-Tables = dict[str, list[Row]]
+Tables = Lists
 
 
 class OsquerySource(Source):
@@ -131,11 +131,12 @@ class OsquerySource(Source):
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the tables of all hosts."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         hosts: list[PlainHost] = []
         tables_of_hosts: list[Tables] = []
         for path in paths_of(options):
-            for directory, files in _directories(path, base, options, batch).items():
+            for directory, files in _directories(path, asked).items():
                 scope = str(Path(path) / directory.relative_to(base / path))
                 if not deadline.left:
                     batch.cover(scope, "read", "timeout", hint=HINTS["timeout"])
@@ -150,19 +151,19 @@ class OsquerySource(Source):
         return batch
 
 
-def _directories(path: str, base: Path, options: Row, batch: Batch) -> dict[Path, Files]:
+def _directories(path: str, asked: Asked) -> dict[Path, Files]:
     """Find the directories of hosts, each with its tables; without any there is a coverage row."""
     trial = Batch()
     directories: dict[Path, Files] = defaultdict(dict)
     hint = "it holds no <table>.json, such as os_version.json"
     with trial.call(path, "read", empty=hint) as call:
-        found = files_below(path, base, options, batch, _is_table) or ()
+        found = files_below(path, asked, _is_table) or ()
         for _, file in call.take(found):
             directories[file.parent][file.stem] = file
-        if not (base / path).exists():
+        if not (asked.base / path).exists():
             call.status("unreachable", "there is no such directory")
     if not directories:
-        batch.merge(trial)
+        asked.batch.merge(trial)
     return directories
 
 
@@ -375,8 +376,8 @@ def to_containers(tables: Tables) -> list[Row]:
     return containers
 
 
-def _by_container(tables: Tables, table: str) -> dict[str, list[Row]]:
-    by_id: dict[str, list[Row]] = defaultdict(list)
+def _by_container(tables: Tables, table: str) -> Lists:
+    by_id: Lists = defaultdict(list)
     for row in tables.get(table, []):
         by_id[text_of(row.get("id"))].append(row)
     return by_id

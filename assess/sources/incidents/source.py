@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from assess.policy.policy import load_policy
 from assess.reading import MAX_TABLE_BYTES, refuse_many
-from assess.sources.base import Batch, Call, Row, Source, format_problems
+from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems
 from assess.sources.csv_records import read_records
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
@@ -48,14 +48,10 @@ FORMATS = ("csv", *TOOLS)
 WINDOW = timedelta(days=180)  # default window of a live request
 
 
-@dataclass(frozen=True)
-class _Search:
+@dataclass(kw_only=True)
+class _Search(Asked):
     """The parsed options of a ``[[source]]`` table, and where its incidents go."""
 
-    options: Row
-    base: Path
-    deadline: Deadline
-    batch: Batch
     vocabulary: Vocabulary
     since: datetime | None
     until: datetime | None
@@ -127,7 +123,6 @@ class IncidentsSource(Source):
         pages: int | None = None,
     ) -> Batch:
         """Read incidents from files and directories, or so many pages from the API."""
-        batch = Batch()
         vocabulary = default_vocabulary()
         if path := options.get("policy"):
             failed = Batch()
@@ -135,14 +130,19 @@ class IncidentsSource(Source):
                 vocabulary = vocabulary_of(load_policy(base / path))
             if call.failed:
                 return failed
-        since = _moment(options.get("since"))
-        until = _moment(options.get("until"))
-        search = _Search(options, base, deadline, batch, vocabulary, since, until)
+        search = _Search(
+            options,
+            base,
+            deadline,
+            vocabulary=vocabulary,
+            since=_moment(options.get("since")),
+            until=_moment(options.get("until")),
+        )
         if "endpoint" in options:
             _ask(search, pages)
         else:
             _read(search)
-        return batch
+        return search.batch
 
     def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the files, or the first page of the API."""
@@ -152,9 +152,7 @@ class IncidentsSource(Source):
 def _read(search: _Search) -> None:
     """Read CSV and JSON files; JSON incidents need the service names of all files first."""
     suffixes = (".csv",) if search.kind == "csv" else (*JSON_SUFFIXES, ".csv")
-    dumps = each_dump(
-        search.options, search.base, search.deadline, search.batch, suffixes
-    )
+    dumps = each_dump(search, suffixes)
     payloads: list[tuple[Call, list[Any]]] = []
     for file, call in dumps:
         with call:
@@ -193,12 +191,11 @@ def _ask(search: _Search, pages: int | None) -> None:
     since = search.since or until - WINDOW
     search = replace(search, since=since, until=until)
     scope = strip_credentials(str(search.options["endpoint"]))
-    where = (search.options, search.base, search.deadline, tool.token)
     services: list[Row] = []
     if tool.get_services is not None and pages is None:
         with (
             search.batch.call(scope, "services") as call,
-            open_web(*where, call=call) as web,
+            open_web(search, tool.token, call=call) as web,
         ):
             for page in tool.get_services(
                 Request(web, since, until, search.options, call)
@@ -206,7 +203,7 @@ def _ask(search: _Search, pages: int | None) -> None:
                 services += call.take(page)
     with (
         search.batch.call(scope, "incidents") as call,
-        open_web(*where, call=call) as web,
+        open_web(search, tool.token, call=call) as web,
     ):
         incidents: list[Row] = []
         request = Request(web, since, until, search.options, call)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.sources.base import Batches, Name, Row, type_of
+from assess.sources.base import Batches, Lists, Name, Row, type_of
 from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 
 UNASSIGNED = "__unassigned__"
@@ -49,7 +49,7 @@ def to_tables(
     names, disagreements and cells that do not fit the data dictionary.
     """
     resolver = _Resolver(_identify(batches, rules))
-    rows: dict[str, list[Row]] = defaultdict(list)
+    rows: Lists = defaultdict(list)
     for label, batch in batches:
         for frame, unresolved in batch.rows.items():
             resolved = (resolver.row(frame, label, row) for row in unresolved)
@@ -66,7 +66,7 @@ def to_tables(
     return tables, notes + _drop_dangling(tables)
 
 
-def _add_services(rows: dict[str, list[Row]], resolver: _Resolver) -> None:
+def _add_services(rows: Lists, resolver: _Resolver) -> None:
     """Add the rows of services and aliases that follow from identity."""
     services = resolver.identity.services
     identified: list[Row] = [

@@ -6,9 +6,8 @@ from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row, paths_of
+from assess.sources.base import Asked, Call, Row, paths_of
 from assess.sources.csv_records import rows
-from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.kubernetes.controllers import is_patch, place
@@ -91,22 +90,14 @@ class KubernetesSource(ListSource):
         """
         return kind, text(item, "kind"), *place(item), is_patch(item)
 
-    def read(
-        self,
-        options: Row,
-        base: Path,
-        deadline: Deadline,
-        batch: Batch,
-        *,
-        is_probe: bool = False,
-    ) -> Found:
+    def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
         """Read the lists; what only a tool in the cluster renders has a coverage row."""
-        lists = super().read(options, base, deadline, batch, is_probe=is_probe)
+        lists = super().read(asked, is_probe=is_probe)
         if charts := lists.get("charts"):
-            scope = ", ".join(paths_of(options))
+            scope = ", ".join(paths_of(asked.options))
             names = sorted({place(chart)[1] for chart in charts})
             hint = f"charts and overlays that are not read, render them: {names[0]}"
-            batch.cover(scope, "charts", "unsupported", rows=len(charts), hint=hint)
+            asked.batch.cover(scope, "charts", "unsupported", rows=len(charts), hint=hint)
         return lists
 
     def read_one(self, file: Path, call: Call, lists: Found, seen: set[Hashable]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from assess.sources.base import Row
+from assess.sources.base import Lists, Row
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
@@ -56,7 +56,7 @@ def _region(item: Row) -> str:
 def to_apps(lists: Found) -> list[App]:
     """Read all apps, jobs and groups."""
     environments = {identity(e): _own(e) for e in lists.get("environments", ())}
-    revisions: dict[str, list[Row]] = defaultdict(list)
+    revisions: Lists = defaultdict(list)
     for revision in lists.get("revisions", ()):
         above = text(revision, "id").lower().partition("/revisions/")[0]
         revisions[above].append(_own(revision))

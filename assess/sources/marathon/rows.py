@@ -12,7 +12,7 @@ from assess.sources.edges.rows import command_line, dependency_row, distinct, ne
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, names_of, share_live
 from assess.sources.marathon.pods import MB, pod_unit, sizes, unread_of
-from assess.sources.replica import declared_rows, replica_rows
+from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.unit import (
     Mount,
     Unit,
@@ -301,7 +301,7 @@ def to_service(app: App) -> Row:
 
 def to_workloads(
     task: Row, app: App | None, hosts: dict[str, str], cluster: str
-) -> tuple[list[Row], list[Row]]:
+) -> Replicas:
     """Return the rows of a task; one without app is that of a framework beside Marathon."""
     identifier = text(task, "id")
     running = "running" if task.get("startedAt") else None
@@ -331,7 +331,7 @@ def to_workloads(
     return [row], []
 
 
-def to_declared(app: App, cluster: str) -> tuple[list[Row], list[Row]]:
+def to_declared(app: App, cluster: str) -> Replicas:
     """Return the rows of the instances that an app wants, and of which no task is known."""
     count = number(app.item, "instances")
     if count is None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from assess.sources.base import Batch, Row
-from assess.sources.deadline import Deadline
+from assess.sources.base import Asked, Row
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.listing import Found, Listing, ListSource
@@ -97,26 +96,19 @@ class MarathonSource(ListSource):
                 if is_probe or len(items) < size or not fresh:
                     return
 
-    def read(
-        self,
-        options: Row,
-        base: Path,
-        deadline: Deadline,
-        batch: Batch,
-        *,
-        is_probe: bool = False,
-    ) -> Found:
+    def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
         """Read the lists from dumps, or ask Marathon and Mesos, each at its own endpoint."""
+        options = asked.options
         if "path" in options:
-            return super().read(options, base, deadline, batch, is_probe=is_probe)
+            return super().read(asked, is_probe=is_probe)
         listed: Found = {}
         for option, lists in (("endpoint", _MARATHON), ("mesos_endpoint", _MESOS)):
             if option in options:
                 part = MarathonSource()
                 part.lists = lists
-                endpoint = options | {"endpoint": options[option]}
+                there = replace(asked, options=options | {"endpoint": options[option]})
                 read = super(MarathonSource, part).read
-                listed |= read(endpoint, base, deadline, batch, is_probe=is_probe)
+                listed |= read(there, is_probe=is_probe)
         return listed
 
 

@@ -15,7 +15,7 @@ from assess.sources.edges.rows import declared_call, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
-from assess.sources.replica import declared_rows, replica_rows
+from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.unit import merge_services, service_row, unread_note
 from assess.sources.values import dicts, dig, integer, moment, number, table, text
 
@@ -185,7 +185,7 @@ def to_engines(node: Row, host_id: str) -> Iterator[Row]:
 
 def to_workloads(
     allocation: Row, group: Group, replica: Row, hosts: dict[str, str]
-) -> tuple[list[Row], list[Row]]:
+) -> Replicas:
     """Return the rows of an allocation and of the mounts of its tasks."""
     life = _life(allocation, group)
     replica |= {
@@ -229,7 +229,7 @@ def reserve(workloads: list[Row], group: Group, clock: float | None) -> None:
             row["cpu_request"] = round(shares / clock, 4)
 
 
-def to_declared(group: Group, cluster: str) -> tuple[list[Row], list[Row]]:
+def to_declared(group: Group, cluster: str) -> Replicas:
     """Return the rows of a group that a job declares, and of which no allocation is known."""
     namespace, job, name = group.key
     place = {"cluster": cluster, "namespace": namespace or None, "name": f"{job}.{name}"}

@@ -6,11 +6,21 @@ import re
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Row
-from assess.sources.crictl.dumps import Dump, EngineDumps
+from assess.sources.base import Batch, Call, Row
+from assess.sources.crictl.dumps import UNNAMED, Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_text
-from assess.sources.podman.quadlet import SUFFIX, Quadlet, options_of, to_rows
+from assess.sources.podman import kube
+from assess.sources.podman.quadlet import (
+    KUBE,
+    SUFFIX,
+    SUFFIXES,
+    Options,
+    Quadlet,
+    options_of,
+    to_rows,
+)
+from assess.sources.redact import scrub
 from assess.sources.unit import unread_note
 from assess.sources.values import dicts, dig, integer, table, text, texts
 
@@ -37,6 +47,9 @@ _INFO = {  # where Podman says what Docker says under another name
     "ContainersStopped": "store containerStore stopped",
     "Images": "store imageStore number",
 }
+QUADLET = "quadlet"
+MANIFEST = "manifest"  # that a quadlet may name
+_SECTIONS = {suffix: suffix[1:].capitalize() for suffix in SUFFIXES}
 _COMMANDS = {
     "version": "podman version --format json > version.json",
     "info": "podman info --format json > info.json",
@@ -58,18 +71,22 @@ class PodmanSource(EngineDumps):
     )
     dump = (
         "a directory for each host and user, as `assess sources podman --script` writes it, with "
-        "the .container files of /etc/containers/systemd beside it"
+        "the files of /etc/containers/systemd beside it"
     )
-    suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, SUFFIX)
+    suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, *SUFFIXES)
     commands = _COMMANDS
 
     def call_of(self, file: Path) -> str:
         """Return the call whose answer a file holds, by its name; empty where there is none."""
-        return "quadlet" if file.suffix.lower() == SUFFIX else super().call_of(file)
+        if file.suffix.lower() in SUFFIXES:
+            return QUADLET
+        call = super().call_of(file)
+        is_yaml = file.suffix.lower() in YAML_SUFFIXES
+        return MANIFEST if is_yaml and not call else call
 
     def read(self, file: Path, row: Row) -> list[Any]:
         """Read the documents of a file; a quadlet is one, by section."""
-        if file.suffix.lower() != SUFFIX:
+        if file.suffix.lower() not in SUFFIXES:
             return super().read(file, row)
         read = read_text(file, row)
         return [] if read is None else [options_of(read)]
@@ -90,19 +107,63 @@ class PodmanSource(EngineDumps):
         batch = super().rows(data, host_id, dumps)
         seen = {row["name"] for row in batch.rows["workloads"]}
         known = host_id if batch.rows["hosts"] else None
+        quadlets: dict[str, Options] = {}
+        calls = {file.name: call for name, file, call in dumps if name == QUADLET}
         for name, file, call in dumps:
-            if name != "quadlet":
-                continue
-            with call:
-                for options in self.read(file, call.row):
-                    quadlet = Quadlet(file.stem, options)
-                    if not quadlet.container:
-                        call.count(unmapped_n=1)
-                        continue
-                    call.take([quadlet])
+            if name == QUADLET:
+                with call:
+                    read = self.read(file, call.row)
+                if read:
+                    quadlets[file.name] = read[0]
+        found = []
+        for name, options in quadlets.items():
+            with calls[name] as call:
+                if _SECTIONS.get(Path(name).suffix) not in options:
+                    call.count(unmapped_n=1)
+                    continue
+                call.take([options])
+                if Path(name).suffix == SUFFIX:
+                    quadlet = Quadlet(Path(name).stem, options, quadlets)
                     call.note(**unread_note([quadlet.unit]))
-                    if quadlet.name not in seen:
-                        batch.merge(to_rows(quadlet, host_id, known))
+                    found.append(quadlet)
+        batch.merge(to_rows(found, seen, host_id, known))
+        batch.merge(self._played(quadlets, calls, dumps, seen, (host_id, known)))
+        return batch
+
+    def _played(
+        self,
+        quadlets: dict[str, Options],
+        calls: dict[str, Call],
+        dumps: list[Dump],
+        seen: set[str],
+        host: tuple[str, str | None],
+    ) -> Batch:
+        """Return the rows of manifests that quadlets name; one that is not there is told."""
+        batch = Batch()
+        files = {
+            file.name: (file, call) for name, file, call in dumps if name == MANIFEST
+        }
+        for name, options in quadlets.items():
+            if Path(name).suffix != KUBE:
+                continue
+            section = options.get("Kube", {})
+            documents: list[Any] = []
+            for wanted in kube.manifests_of(section):
+                file, call = files.pop(Path(wanted).name, (None, calls[name]))
+                if file is None:
+                    hint = f"put the file that it names beside it: {wanted}"
+                    call.count(unmapped_n=1)
+                    call.status("partial", scrub(hint))
+                    continue
+                with call:
+                    documents += call.take(self.read(file, call.row))
+            is_on_host = "host" in section.get("Network", [])
+            place, host_id = host
+            batch.merge(
+                kube.to_rows(documents, seen, host_id, place, is_on_host=is_on_host)
+            )
+        for _, call in files.values():
+            call.status("unsupported", UNNAMED)
         return batch
 
 

@@ -1,26 +1,41 @@
-"""Quadlets: the ``.container`` files by which systemd starts containers of Podman."""
+"""Quadlets: the files by which systemd starts containers, pods and volumes of Podman."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import PurePosixPath
 
 from assess.sources.base import Batch, Name
 from assess.sources.edges.rows import command_line, distinct, needs
 from assess.sources.edges.siblings import Siblings
 from assess.sources.replica import declared_rows
 from assess.sources.unit import Mount, Unit, service_row, share, split_volume
+from assess.sources.volumes import nfs_export
 
 SUFFIX = ".container"
+KUBE = ".kube"
 Options = dict[str, dict[str, list[str]]]  # values by section and key
+Others = Mapping[str, Options]  # the quadlets of a host, by the names of their files
+
+# where a quadlet says the name of what it makes
+_NAMES = {
+    SUFFIX: ("Container", "ContainerName"),
+    ".pod": ("Pod", "PodName"),
+    ".volume": ("Volume", "VolumeName"),
+    ".network": ("Network", "NetworkName"),
+    ".image": ("Image", "Image"),
+    ".build": ("Build", "ImageTag"),
+}
+SUFFIXES = (KUBE, *_NAMES)
+_MADE = (".image", ".build")  # of which no name is usual
 
 _CONTINUED = re.compile(r"\\\r?\n")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([bkmg]?)", re.IGNORECASE)
 _POWERS = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3}
-_UNITS = (".image", ".build")  # other quadlets that an image may be of
 _TRUE = ("true", "yes", "on", "1")
 _RESTARTS = {
     "always": "always",
@@ -51,12 +66,23 @@ def options_of(text: str) -> Options:
     return sections
 
 
-class Quadlet:
-    """One quadlet, and what it declares."""
+def name_of(file: str, others: Others) -> str:
+    """Return the name of what a file makes, else the word itself, which is a name already."""
+    path = PurePosixPath(file)
+    if path.suffix not in _NAMES:
+        return file
+    section, key = _NAMES[path.suffix]
+    usual = "" if path.suffix in _MADE else f"systemd-{path.stem}"
+    return _last(others.get(file, {}), key, section) or usual
 
-    def __init__(self, stem: str, options: Options) -> None:
+
+class Quadlet:
+    """One quadlet of a container, and what it declares with those that it names."""
+
+    def __init__(self, stem: str, options: Options, others: Others | None = None) -> None:
         self.stem = stem
         self.options = options
+        self.others = others or {}
         self.container = options.get("Container", {})
 
     @property
@@ -65,9 +91,32 @@ class Quadlet:
         return _last(self.options, "ContainerName") or f"systemd-{self.stem}"
 
     @cached_property
+    def pod(self) -> dict[str, list[str]]:
+        """What the pod that it joins declares; the containers of a pod share a network."""
+        return self.others.get(_last(self.options, "Pod"), {}).get("Pod", {})
+
+    @property
+    def networks(self) -> list[str]:
+        """Names of the networks that it is in, as Podman knows them."""
+        flags = _flags(
+            [*self.container.get("PodmanArgs", []), *self.pod.get("PodmanArgs", [])]
+        )
+        told = [*self.container.get("Network", []), *self.pod.get("Network", [])]
+        told.append(flags.get("network") or flags.get("net", ""))
+        return [name_of(name.partition(":")[0], self.others) for name in told if name]
+
+    @property
+    def ports(self) -> list[str]:
+        """Ports that it publishes; of those of its pod only where it is alone there."""
+        own = self.container.get("PublishPort", [])
+        pod = _last(self.options, "Pod")
+        mates = [o for o in self.others.values() if _last(o, "Pod") == pod]
+        return [*own, *self.pod.get("PublishPort", [])] if len(mates) == 1 else own
+
+    @cached_property
     def unit(self) -> Unit:
         """What it declares, with the names of its service."""
-        unit = _to_unit(self.options)
+        unit = _to_unit(self)
         labels = dict(_pairs(self.options, "Label"))
         own = (labels.get("assess.service"), "label", 1.0)
         found = (own, *unit.inner_names, (self.stem, "quadlet", 0.5))
@@ -75,46 +124,65 @@ class Quadlet:
         return replace(unit, names=tuple(names))
 
 
-def to_rows(quadlet: Quadlet, place: str, host_id: str | None) -> Batch:
-    """Return the rows of a quadlet; its host is None where nothing else is known of it."""
+def to_rows(
+    quadlets: list[Quadlet], seen: Collection[str], place: str, host_id: str | None
+) -> Batch:
+    """Return the rows of quadlets but for containers that were seen.
+
+    Their host is None where nothing else is known of it.
+    """
     batch = Batch()
-    unit = quadlet.unit
-    shared = {"name": quadlet.name, "source_kind": "quadlet", "host_id": host_id}
-    workloads, mounts = declared_rows(unit, f"{place}/{quadlet.stem}", 1, shared)
-    share(mounts)
-    batch.add("workloads", *workloads)
-    batch.add("mounts", *mounts)
-    batch.add("services", service_row(unit))
-    found = needs(unit.callee, unit.mentions, Siblings())
-    batch.add("dependencies", *distinct(found))
+    siblings = Siblings()
+    for quadlet in quadlets:
+        callee = quadlet.unit.callee
+        aliases = quadlet.container.get("NetworkAlias", [])
+        for network in quadlet.networks:  # in which names lead to containers
+            siblings.add(callee, quadlet.name, *aliases, space=network)
+        siblings.publish(callee, quadlet.unit.ports)
+    for quadlet in quadlets:
+        if quadlet.name in seen:
+            continue
+        unit = quadlet.unit
+        shared = {
+            "name": quadlet.name,
+            "source_kind": "quadlet",
+            "host_id": host_id,
+        }
+        workloads, mounts = declared_rows(unit, f"{place}/{quadlet.stem}", 1, shared)
+        share(mounts)
+        batch.add("workloads", *workloads)
+        batch.add("mounts", *mounts)
+        batch.add("services", service_row(unit))
+        space = next(iter(quadlet.networks), "")
+        found = needs(unit.callee, unit.mentions, siblings, space=space)
+        batch.add("dependencies", *distinct(found))
     return batch
 
 
-def _to_unit(options: Options) -> Unit:
+def _to_unit(quadlet: Quadlet) -> Unit:
     """Read what a quadlet declares, but for its names."""
-    container = options["Container"]
-    flags = _flags(options)
+    options = quadlet.options
+    container = quadlet.container
+    flags = _flags(container.get("PodmanArgs", []))
     memory = _last(options, "Memory") or flags.get("memory") or flags.get("m", "")
     cpus = flags.get("cpus", "")
     pids = _last(options, "PidsLimit") or flags.get("pids-limit", "")
-    networks = [*container.get("Network", []), flags.get("network")]
-    image = _last(options, "Image")
     return Unit(
         names=(),
         platform="docker",
-        image="" if image.endswith(_UNITS) else image,
+        image=name_of(_last(options, "Image"), quadlet.others),
         environment=tuple(_pairs(options, "Environment")),
         texts=command_line({"Exec": _words(_last(options, "Exec"))}, "Exec"),
         unread=tuple(container.get("EnvironmentFile", [])),
-        ports=tuple(_port(port) for port in container.get("PublishPort", [])),
+        ports=tuple(_port(port) for port in quadlet.ports),
         user=_last(options, "User"),
-        mounts=tuple(_mounts(options)),
+        mounts=tuple(_mounts(quadlet)),
         memory_limit_bytes=_bytes(memory),
         memory_unlimited=_is_unlimited(options, memory),
         cpu_limit=float(cpus) if re.fullmatch(r"\d+(\.\d+)?", cpus) else None,
         pids_limit=int(pids) if pids.isdecimal() and int(pids) else None,
         privileged="privileged" in flags,
-        host_network="host" in networks,
+        host_network="host" in quadlet.networks,
         host_pid=flags.get("pid") == "host",
         readonly_root=_last(options, "ReadOnly").lower() in _TRUE,
         caps_added_n=len(_words(" ".join(container.get("AddCapability", [])))),
@@ -147,11 +215,11 @@ def _pairs(options: Options, key: str) -> Iterator[tuple[str, str]]:
                 yield name, value
 
 
-def _flags(options: Options) -> dict[str, str]:
+def _flags(lines: list[str]) -> dict[str, str]:
     """Return the flags that are handed to ``podman run``; one without a value is empty."""
     flags: dict[str, str] = {}
     waiting = ""  # for its value
-    for line in options["Container"].get("PodmanArgs", []):
+    for line in lines:
         for word in _words(line):
             if not word.startswith("-"):
                 flags |= {waiting: word} if waiting else {}
@@ -188,15 +256,13 @@ def _port(text: str) -> str:
     return f"{public}->{inner}" if public else inner
 
 
-def _mounts(options: Options) -> Iterator[Mount]:
-    """List the volumes, binds and temporary file systems."""
-    container = options["Container"]
-    for value in container.get("Volume", []):
+def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
+    """List the volumes, binds and temporary file systems, those of its pod too."""
+    container = quadlet.container
+    for value in [*container.get("Volume", []), *quadlet.pod.get("Volume", [])]:
         mount = split_volume(value if ":" in value else f":{value}")
-        if mount is None:
-            continue
-        named = (mount.volume or "").removesuffix(".volume")
-        yield replace(mount, volume=named or None)
+        if mount is not None:
+            yield _with_volume(mount, quadlet.others)
     for value in container.get("Tmpfs", []):
         yield Mount(target=value.partition(":")[0], type="tmpfs")
     for value in container.get("Mount", []):
@@ -204,10 +270,35 @@ def _mounts(options: Options) -> Iterator[Mount]:
         kind = parts.get("type", "volume")
         source = parts.get("source") or parts.get("src") or ""
         targets = (parts.get(key) for key in ("destination", "target", "dst"))
-        yield Mount(
+        mount = Mount(
             target=next(filter(None, targets), ""),
             type=kind,
             source=source if kind == "bind" else "",
-            volume=source.removesuffix(".volume") or None if kind == "volume" else None,
+            volume=source or None if kind == "volume" else None,
             is_writable=not {"ro", "readonly"} & parts.keys(),
         )
+        yield _with_volume(mount, quadlet.others)
+
+
+def _with_volume(mount: Mount, others: Others) -> Mount:
+    """Add what the quadlet of a volume says is behind it."""
+    file = mount.volume or ""
+    options = others.get(file, {})
+    told = {
+        "type": _last(options, "Type", "Volume"),
+        "device": _last(options, "Device", "Volume"),
+        "o": _last(options, "Options", "Volume"),
+    }
+    named = replace(
+        mount,
+        volume=name_of(file, others) or None,
+        driver=_last(options, "Driver", "Volume") or mount.driver,
+    )
+    if export := nfs_export(told):
+        return replace(named, driver="nfs", shared_as=export, is_remote=True)
+    if told["type"] == "tmpfs":
+        return replace(named, type="tmpfs", volume=None)
+    is_bound = told["type"] in {"bind", "none"} or "bind" in told["o"].split(",")
+    if is_bound and told["device"].startswith("/"):
+        return replace(named, type="bind", source=told["device"], volume=None)
+    return named

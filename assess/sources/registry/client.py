@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import re
 from functools import partial
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from assess.image_ref import DEFAULT_REGISTRY, parse_image
 from assess.reading import MAX_MAP_BYTES, read_limited
-from assess.sources.base import Row
-from assess.sources.deadline import Deadline
+from assess.sources.base import Asked
 from assess.sources.http import Answer, HttpError, Web
 from assess.sources.redact import strip_credentials
 from assess.sources.values import text
@@ -25,7 +23,8 @@ _CHALLENGE = re.compile(r'\b(\w+)="([^"]*)"')
 class Registry:
     """One registry: its name, the credentials, and the limits that its answers carry."""
 
-    def __init__(self, options: Row, base: Path, deadline: Deadline) -> None:
+    def __init__(self, asked: Asked) -> None:
+        options = asked.options
         endpoint = str(options["endpoint"])
         parts = urlsplit(endpoint)
         host = parts.netloc.rpartition("@")[2]
@@ -37,14 +36,14 @@ class Registry:
         is_hub_host = self.is_hub and at_host == DEFAULT_REGISTRY
         self.endpoint = HUB_ENDPOINT if is_hub_host else strip_credentials(endpoint)
         self.scope = strip_credentials(endpoint).rstrip("/")
-        self.deadline = deadline
-        self.ca = base / options["ca"] if options.get("ca") else None
+        self.deadline = asked.deadline
+        self.ca = asked.base / options["ca"] if options.get("ca") else None
         self.token: str | None = None
         login = ""
         if parts.username:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         if file := options.get("token_file"):
-            secret = read_limited(base / file, MAX_MAP_BYTES).decode().strip()
+            secret = read_limited(asked.base / file, MAX_MAP_BYTES).decode().strip()
             if ":" in secret:
                 login = secret
             else:

@@ -12,7 +12,7 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.linear import Linear
-from assess.sources.base import Row
+from assess.sources.base import Lists, Row
 from assess.sources.values import dicts, dig, moment, text, texts
 
 DOCKER = "application/vnd.docker.distribution."
@@ -174,7 +174,7 @@ def to_images(repository: Repository) -> list[Row]:
         if dig(repository.manifests.get(digest), "is_image") is not False:
             rows[digest] = _to_image(repository, digest, sorted(names))
     digests = list(rows)
-    children: dict[str, list[Row]] = {}
+    children: Lists = {}
     for digest in digests:  # which grows: an index may hold indexes
         children[digest] = dig(repository.manifests.get(digest), "children") or []
         for child in children[digest]:
@@ -247,7 +247,7 @@ def keep_hub_tag(raw: Row) -> Row:
     return times | {"digest": _text(raw, "digest")}
 
 
-def used_refs(rows: dict[str, list[Row]], registry: str) -> dict[str, set[str]]:
+def used_refs(rows: Lists, registry: str) -> dict[str, set[str]]:
     """List what the fleet names of a registry: tags and digests by repository."""
     used: dict[str, set[str]] = defaultdict(set)
     for row in (*rows.get("images", ()), *rows.get("workloads", ())):

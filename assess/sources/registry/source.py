@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row, Source
+from assess.sources.base import Asked, Batch, Call, Lists, Row, Source
 from assess.sources.deadline import Deadline, in_threads
 from assess.sources.dumps import each_dump, find_files, read_json
 from assess.sources.failure import HINTS, failure
@@ -74,15 +74,14 @@ class RegistrySource(Source):
         """Read the images of the repositories that the options name, or of dumps."""
         return self.follow(options, base, deadline, {})
 
-    def follow(
-        self, options: Row, base: Path, deadline: Deadline, rows: dict[str, list[Row]]
-    ) -> Batch:
+    def follow(self, options: Row, base: Path, deadline: Deadline, rows: Lists) -> Batch:
         """Read the images of repositories, by default those that the fleet's images name."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         if "path" in options:
-            _read_dumps(options, base, deadline, batch)
+            _read_dumps(asked)
             return batch
-        registry = _open(options, base, deadline, batch)
+        registry = _open(asked)
         if not registry:
             return batch
         used = used_refs(rows, registry.name)
@@ -103,12 +102,13 @@ class RegistrySource(Source):
 
     def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Make one call for each repository that the options name."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         if "path" in options:
-            for name, file in find_files(options, base, batch):
+            for name, file in find_files(asked):
                 with batch.call(name, "read"):
                     file.stat()
-        elif registry := _open(options, base, deadline, batch):
+        elif registry := _open(asked):
             for name in options.get("repositories") or [""]:
                 batch.merge(_Repository(registry, name).probe())
         return batch
@@ -118,13 +118,13 @@ def _is_name(name: Any) -> bool:
     return isinstance(name, str) and _REPOSITORY.fullmatch(name) is not None
 
 
-def _open(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Registry | None:
+def _open(asked: Asked) -> Registry | None:
     """Prepare the registry; a file of credentials that cannot be read leaves a coverage row."""
     try:
-        return Registry(options, base, deadline)
+        return Registry(asked)
     except (OSError, ValueError) as error:
-        scope = strip_credentials(str(options.get("endpoint")))
-        batch.cover(scope, "token_file", **failure(error))
+        scope = strip_credentials(str(asked.options.get("endpoint")))
+        asked.batch.cover(scope, "token_file", **failure(error))
         return None
 
 
@@ -336,9 +336,9 @@ class _Repository:
             following = str(dig(page, "next"))
 
 
-def _read_dumps(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
+def _read_dumps(asked: Asked) -> None:
     """Read dumps of skopeo and of Docker's command line."""
-    for file, call in each_dump(options, base, deadline, batch):
+    for file, call in each_dump(asked):
         with call:
             documents = documents_of(read_json(file, call.row))
             call.note(expected=len(documents))
@@ -346,7 +346,7 @@ def _read_dumps(options: Row, base: Path, deadline: Deadline, batch: Batch) -> N
             for rows in map(to_dumped, documents):
                 is_all &= bool(rows)
                 source = {"source_ref": call.row["scope"]}
-                batch.add("images", *(row | source for row in call.take(rows)))
+                asked.batch.add("images", *(row | source for row in call.take(rows)))
             if call.is_open and not is_all:
                 status = "partial" if call.row["rows"] else "parse_error"
                 call.status(status, HINTS["parse_error"])

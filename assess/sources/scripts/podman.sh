@@ -29,6 +29,6 @@ ask images.json podman images --all --format json
 ask ps.json podman ps --all --format json
 ask volumes.json podman volume ls --format json
 ask inspect.json inspect
-# Quadlets belong beside them: copy the .container files of /etc/containers/systemd and of
-# ~/.config/containers/systemd.
+# Quadlets belong beside them: copy the files of /etc/containers/systemd and of
+# ~/.config/containers/systemd, and the manifests that .kube files name.
 exit "$failed"

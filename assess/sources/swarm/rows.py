@@ -18,7 +18,7 @@ from assess.sources.edges.rows import command_line, distinct, needs
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.redact import keep_labels
-from assess.sources.replica import declared_rows
+from assess.sources.replica import Replicas, declared_rows
 from assess.sources.unit import (
     Mount,
     Unit,
@@ -253,7 +253,7 @@ def to_workload(
     return row
 
 
-def to_declared(service: Service, cluster: str) -> tuple[list[Row], list[Row]]:
+def to_declared(service: Service, cluster: str) -> Replicas:
     """Return the rows of the replicas that a service wants, and of which no task is known."""
     place = {
         "cluster": cluster,

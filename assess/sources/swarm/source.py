@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Row
-from assess.sources.deadline import Deadline
+from assess.sources.base import Asked, Batch, Row
 from assess.sources.docker.client import (
     TLS,
     connect,
@@ -71,25 +69,18 @@ class SwarmSource(ListSource):
         """Identify an entry; a list and an inspection of it are two."""
         return kind, "Version" in item, short_id(item.get("ID")) or id(item)
 
-    def read(
-        self,
-        options: Row,
-        base: Path,
-        deadline: Deadline,
-        batch: Batch,
-        *,
-        is_probe: bool = False,
-    ) -> Found:
+    def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
         """Read the lists from dumps, or ask a manager's engine for them."""
+        options = asked.options
         if "path" in options:
-            return super().read(options, base, deadline, batch, is_probe=is_probe)
+            return super().read(asked, is_probe=is_probe)
         scope = strip_credentials(endpoint_of(options))
-        ask = partial(batch.call, scope, classify=_failure, deadline=deadline)
+        ask = partial(asked.batch.call, scope, classify=_failure, deadline=asked.deadline)
         lists: Found = {}
         with ExitStack() as stack:
             is_manager = False
             with ask("info") as call:
-                api = connect(options, base, deadline)
+                api = connect(options, asked.base, asked.deadline)
                 stack.callback(api.close)
                 call.count(requests=2)
                 version = api.get("/version", is_versioned=False)

@@ -11,6 +11,7 @@ from typing import Any
 
 from assess.frames import EXTERNAL
 from assess.sources.base import (
+    Asked,
     Batch,
     Call,
     Name,
@@ -73,13 +74,14 @@ class TracesSource(Source):
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read files, or ask the endpoint; the shape of an answer tells its format."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         hours = options.get("window_hours")
         if "endpoint" in options:
             hours = float(hours or HOURS)
-            links = _ask(options, base, deadline, batch, hours)
+            links = _ask(asked, hours)
         else:
-            links = _read(options, base, deadline, batch)
+            links = _read(asked)
         edges = to_dependencies(links, hours)
         if len(edges) > MAX_EDGES:
             counts = {"rows": MAX_EDGES, "expected": len(edges)}
@@ -96,10 +98,10 @@ class TracesSource(Source):
         return self.collect({**options, "window_hours": 1.0}, base, deadline)
 
 
-def _read(options: Row, base: Path, deadline: Deadline, batch: Batch) -> list[Row]:
+def _read(asked: Asked) -> list[Row]:
     """Read the links of files; of service graphs, failures are in a file of their own."""
     links: list[Row] = []
-    dumps = each_dump(options, base, deadline, batch, name="graph", empty=_EMPTY)
+    dumps = each_dump(asked, name="graph", empty=_EMPTY)
     for file, call in dumps:
         with call:
             values = read_json(file, call.row)
@@ -112,16 +114,15 @@ def _read(options: Row, base: Path, deadline: Deadline, batch: Batch) -> list[Ro
     return links
 
 
-def _ask(
-    options: Row, base: Path, deadline: Deadline, batch: Batch, hours: float
-) -> list[Row]:
+def _ask(asked: Asked, hours: float) -> list[Row]:
     """Ask the endpoint in the dialect that is named, else in the first that it speaks."""
     until = datetime.now(UTC)
-    formats = [options["format"]] if "format" in options else list(FORMATS)
+    named = asked.options.get("format")
+    formats = [named] if named else list(FORMATS)
     links: list[Row] = []
     with (
-        batch.call(_scope(options), "graph", empty=_EMPTY) as call,
-        open_web(options, base, deadline, call=call) as web,
+        asked.batch.call(_scope(asked.options), "graph", empty=_EMPTY) as call,
+        open_web(asked, call=call) as web,
     ):
         links += call.take(_first_answer(web, formats, until, hours, call))
     call.note(window_start=until - timedelta(hours=hours), window_end=until)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Source
+from assess.sources.base import Asked, Batch, Call, Source
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -40,8 +40,9 @@ class UsageSource(Source):
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the samples of all files; joining finds whose they are."""
-        batch = Batch()
-        for file, call in each_dump(options, base, deadline, batch, _SUFFIXES):
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
+        for file, call in each_dump(asked, _SUFFIXES):
             with call:
                 batch.usage += read_samples(file, call)
         return batch

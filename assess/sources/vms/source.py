@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from assess.reading import refuse_many
-from assess.sources.base import Batch, Call, Row, Source
+from assess.sources.base import Asked, Batch, Call, Row, Source
 from assess.sources.csv_records import header_of, read_records, rows
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
@@ -79,9 +79,10 @@ class VmsSource(Source):
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the machines of all files."""
-        batch = Batch()
+        asked = Asked(options, base, deadline)
+        batch = asked.batch
         found = _Found()
-        for file, call in each_dump(options, base, deadline, batch, (), empty=_EMPTY):
+        for file, call in each_dump(asked, (), empty=_EMPTY):
             with call:
                 deadline.check()
                 before = len(found.machines)

@@ -61,6 +61,8 @@ def broken(tmp_path):
             {"WORLD-nvidia-key": "will"},
         ),
         ("FROM nvidia/cuda:11.4.0-base-ubuntu20.04\nRUN make", {}),
+        ("FROM mongo:4.2.24\nRUN apt-get update", {"WORLD-mongo-key": "will"}),
+        ("FROM mongo:7.0.2\nRUN apt-get update", {}),
         # a suite of somebody else, and one that was moved to an archive
         (
             "FROM debian:12\nRUN echo 'deb https://apt.example.com buster main'"

@@ -1,0 +1,156 @@
+"""Quadlets of pods, manifests, volumes, networks and images beside those of containers."""
+
+from __future__ import annotations
+
+import pytest
+
+from assess.sources.deadline import Deadline
+from assess.sources.podman import PodmanSource
+
+FILES = {
+    "shop.pod": "[Pod]\nPodName=shop\nPublishPort=8080:80\nNetwork=shop.network\n"
+    "Volume=/srv/ca:/ca:ro\n",
+    "front.container": "[Container]\nImage=front.image\nPod=shop.pod\n"
+    "Environment=LEDGER_URL=http://ledger:8000\n",
+    "front.image": "[Image]\nImage=registry.example/shop/front:3\n",
+    "ledger.container": "[Container]\nImage=registry.example/shop/ledger:1\n"
+    "ContainerName=ledger\nNetwork=shop.network\nVolume=books.volume:/books\n"
+    "Mount=type=volume,source=cache.volume,destination=/cache\n",
+    "shop.network": "[Network]\nNetworkName=shopnet\n",
+    "books.volume": "[Volume]\nVolumeName=books\nType=nfs\n"
+    "Device=filer.example:/books\nOptions=addr=filer.example\n",
+    "cache.volume": "[Volume]\n",
+    "built.container": "[Container]\nImage=own.build\nVolume=etc.volume:/etc/own\n"
+    "Volume=mem.volume:/run/own\nNetwork=host\n",
+    "own.build": "[Build]\nImageTag=localhost/own:2\n",
+    "etc.volume": "[Volume]\nType=none\nOptions=bind\nDevice=/etc/own\n",
+    "mem.volume": "[Volume]\nType=tmpfs\nDevice=tmpfs\n",
+}
+MANIFEST = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: mailer}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: mailer}}
+  template:
+    metadata: {labels: {app: mailer}}
+    spec:
+      containers:
+      - name: main
+        image: registry.example/shop/mailer:5
+        resources: {limits: {memory: 128Mi}}
+        envFrom: [{configMapRef: {name: mail}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cron}
+spec:
+  containers: [{name: main, image: registry.example/shop/cron:1}]
+"""
+
+
+def collect(tmp_path, files):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return PodmanSource().collect({"path": "."}, tmp_path, Deadline(20))
+
+
+def by_name(batch):
+    return {row["name"]: row for row in batch.rows["workloads"]}
+
+
+@pytest.fixture
+def batch(tmp_path):
+    return collect(tmp_path, FILES)
+
+
+def test_a_container_has_the_ports_volumes_and_network_of_its_pod(batch):
+    row = by_name(batch)["systemd-front"]
+    assert (row["ports"], row["host_network"]) == ("8080->80/tcp", False)
+    mounts = {(m["workload_id"], m["destination"]): m for m in batch.rows["mounts"]}
+    ca = mounts[row["workload_id"], "/ca"]
+    assert (ca["type"], ca["read_only"]) == ("bind", True)
+
+
+def test_the_ports_of_a_pod_are_nobodys_where_several_containers_share_it(tmp_path):
+    files = FILES | {"side.container": "[Container]\nImage=a\nPod=shop.pod\n"}
+    rows = by_name(collect(tmp_path, files))
+    assert {rows[name]["ports"] for name in ("systemd-front", "systemd-side")} <= {
+        None,
+        "",
+    }
+
+
+def test_an_image_is_that_of_the_quadlet_that_pulls_or_builds_it(batch):
+    rows = by_name(batch)
+    assert rows["systemd-front"]["image_ref"] == "registry.example/shop/front:3"
+    assert rows["systemd-built"]["image_ref"] == "localhost/own:2"
+
+
+def test_a_volume_is_what_its_quadlet_says_is_behind_it(batch):
+    mounts = {m["destination"]: m for m in batch.rows["mounts"]}
+    books = mounts["/books"]
+    assert (books["volume_name"], books["driver"]) == ("books", "nfs")
+    assert books["volume_id"].startswith("nfs:")
+    assert mounts["/cache"]["volume_name"] == "systemd-cache"
+    assert mounts["/etc/own"]["type"] == "bind"
+    assert mounts["/run/own"]["type"] == "tmpfs"
+
+
+def test_names_lead_to_containers_of_the_same_network(batch):
+    (found,) = batch.rows["dependencies"]
+    assert (found["src"].name, found["dst"].name) == ("front", "ledger")
+    assert not found["unresolved"]
+    assert by_name(batch)["systemd-built"]["host_network"] is True
+
+
+def test_every_quadlet_is_covered_and_one_without_its_section_is_told(tmp_path):
+    batch = collect(tmp_path, FILES | {"odd.pod": "[Container]\nImage=a\n"})
+    rows = {row["call"]: row for row in batch.coverage}
+    told = {row["status"] for row in rows.values() if row["call"] != "odd"}
+    assert told == {"ok"}
+    assert rows["odd"]["unmapped_n"] == 1
+
+
+def test_a_manifest_is_played_once_and_on_this_host(tmp_path):
+    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: mail}\ndata: {A: b}\n"
+    kube = "[Kube]\nYaml=mail.yaml\nConfigMap=map.yaml\nNetwork=host\n"
+    files = {"mail.kube": kube, "mail.yaml": MANIFEST, "map.yaml": config}
+    batch = collect(tmp_path, files)
+    mailers = [r for r in batch.rows["workloads"] if "mailer" in r["image_ref"]]
+    (mailer,) = mailers  # Podman makes one replica
+    told = ("state", "memory_limit_bytes", "host_network", "image_ref")
+    assert [mailer[name] for name in told] == [
+        "declared",
+        128 << 20,
+        True,
+        "registry.example/shop/mailer:5",
+    ]
+    assert {row["platform"] for row in batch.rows["services"]} == {"docker"}
+    assert {row["status"] for row in batch.coverage} == {"ok"}
+
+
+def test_a_manifest_that_is_not_there_or_that_nothing_names_is_told(tmp_path):
+    files = {"mail.kube": "[Kube]\nYaml=mail.yaml\n", "other.yaml": MANIFEST}
+    batch = collect(tmp_path, files)
+    assert not batch.rows["workloads"]
+    rows = {row["call"]: row for row in batch.coverage}
+    assert rows["mail"]["status"] == "partial"
+    assert "mail.yaml" in rows["mail"]["hint"]
+    assert rows["other"]["status"] == "unsupported"
+
+
+def test_a_pod_that_was_seen_to_run_is_not_declared_beside_it(tmp_path):
+    running = '[{"Id": "' + "a" * 64 + '", "Names": ["mailer-pod-main"], "Image": "m"}]'
+    files = {
+        "mail.kube": "[Kube]\nYaml=mail.yaml\n",
+        "mail.yaml": MANIFEST,
+        "ps.json": running,
+    }
+    rows = collect(tmp_path, files).rows["workloads"]
+    assert sorted((row["state"] == "declared", row["name"]) for row in rows)[0][1] == (
+        "mailer-pod-main"
+    )
+    assert not any("mailer:5" in str(row["image_ref"]) for row in rows)
+    assert any("cron" in str(row["image_ref"]) for row in rows)
