@@ -413,3 +413,20 @@ def test_what_templates_say_and_what_they_fetch(tmp_path):
     (note,) = [row for row in batch.coverage if row["call"] == "references"]
     assert note["status"] == "partial" and "task api" in note["hint"]
     assert {w["restart_policy"] for w in batch.rows["workloads"]} == {"on-failure"}
+
+
+@pytest.mark.parametrize("labels", [None, {"traefik.enable": "true"}])
+def test_tags_and_labels_tell_a_proxy_to_open_a_service(tmp_path, labels):
+    tags = [] if labels else ["traefik.enable=true", "traefik.http.routers.a.rule=H"]
+    shop = task("shop", "acme/shop:1")
+    if labels:
+        shop["Config"]["labels"] = [labels]
+    groups = [
+        {"Name": "edge", "Tasks": [task("edge", "traefik:v3.1")]},
+        {"Name": "shop", "Tasks": [shop], "Services": [{"Name": "shop", "Tags": tags}]},
+    ]
+    batch = declared(tmp_path, {"ID": "web", "Name": "web", "TaskGroups": groups})
+    public = {row["names"][0].name: row["public"] for row in batch.rows["services"]}
+    assert public == {"web-edge": None, "web-shop": True}
+    calls = [(r["src"].name, r["dst"].name) for r in batch.rows["dependencies"]]
+    assert calls == [("web-edge", "web-shop")]

@@ -50,6 +50,18 @@ class Group:
         self.unit = replace(unit, names=self.names)
 
     @property
+    def labels(self) -> dict[str, str]:
+        """What proxies read: tags of its services, as ``name=value``, and labels of its containers."""
+        tags = [tag for service in self.services for tag in texts(service, "Tags")]
+        pairs = [tag.partition("=") for tag in tags]
+        labels = {name: value for name, _, value in pairs}
+        config = table(self.task, "Config")
+        # a block that may be repeated is a list
+        for block in dicts(config, "labels") or [table(config, "labels")]:
+            labels |= {name: str(value) for name, value in block.items()}
+        return labels
+
+    @property
     def is_declared(self) -> bool:
         """Whether the job wants it to run."""
         return self.is_known and self.job.get("Stop") is not True
