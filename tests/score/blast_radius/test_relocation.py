@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
-from assess.score.blast_radius.marginal import Terms
 from assess.score.blast_radius.placement import needed
 from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.relocation import (
     LEFT,
     PAIR,
+    Terms,
     element_changes,
     move_scenarios,
     spread_replicas,
