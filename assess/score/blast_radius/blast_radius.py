@@ -87,9 +87,11 @@ def score_blast_radius(
     nine of ten cases (``simulation.level``).
 
     Of elements with more uncertain edges on the way than are enumerated, the ``drawn_most`` that
-    lose most are simulated, those that failed, and those ``asked`` for. Of the others ``impact``
+    lose most are simulated, as long as what they reach stays within ``drawn_pairs_max`` pairs, and
+    those that failed or are ``asked`` for. Of the others ``impact``
     and ``p_down`` are lower bounds, by the most probable way to each service, which rank like the
-    simulation; ``impact_hi`` is all that can be reached, and ``exposure_n`` counts at least.
+    simulation (above ``ways_most`` nodes, by what is certain); ``impact_hi`` is all that can be
+    reached, and ``exposure_n`` counts at least.
 
     Of more observed failures than ``failures_most``, so many are drawn by the seed; the verdicts
     and ``calibration_measures`` say how many.
@@ -109,7 +111,8 @@ def score_blast_radius(
     listed = wanted | _worst_reach(
         topology, graphs["hi"], sampling, int(settings["pairs_max"])
     )
-    drawn = wanted | _worst_loss(topology, graphs, sampling, int(settings["drawn_most"]))
+    most = (int(settings["drawn_most"]), int(settings["drawn_pairs_max"]))
+    drawn = wanted | _worst_loss(topology, graphs, sampling, *most)
     is_small = len(drawn) <= settings["drawn_lo_most"]
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
     one_failure = replace(sampling, unexplained=unexplained(policy, evidence))
@@ -186,6 +189,7 @@ def _worst_loss(
     graphs: Mapping[str, Graph],
     sampling: Sampling,
     drawn_most: int,
+    pairs_max: int,
 ) -> Booleans:
     """Mark the elements that lose most, by the lower bound of their loss, as far as draws go."""
     n = len(topology.elements)
@@ -195,7 +199,8 @@ def _worst_loss(
     failing = Scenarios(*topology.initial_failures("point"), n, listed=none, drawn=none)
     impact = propagate(graphs["point"], failing, sampling=sampling)
     drawn = np.zeros(n, bool)
-    drawn[np.argsort(-impact.loss, kind="stable")[:drawn_most]] = True
+    worst = np.argsort(-impact.loss, kind="stable")[:drawn_most]
+    drawn[worst[np.cumsum(impact.reached_n[worst]) <= pairs_max]] = True
     return drawn
 
 
