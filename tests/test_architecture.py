@@ -131,7 +131,7 @@ BUDGETS = {
     "core": 2040,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1260,  # programs and bases of images among the look-ups
-    "sources": 2470,
+    "sources": 2460,
     "sources/aws": 495,
     "sources/answers": 1250,
     "sources/backstage": 390,
@@ -142,7 +142,7 @@ BUDGETS = {
     "sources/edges": 622,
     "sources/ec2": 415,
     "sources/ecr": 620,
-    "sources/ecs": 1050,
+    "sources/ecs": 1062,
     "sources/experiments": 500,
     "sources/frames": 126,
     "sources/hosts": 960,

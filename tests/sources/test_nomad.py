@@ -415,6 +415,30 @@ def test_what_templates_say_and_what_they_fetch(tmp_path):
     assert {w["restart_policy"] for w in batch.rows["workloads"]} == {"on-failure"}
 
 
+def test_names_of_tasks_hosts_and_filled_services_lead_to_their_group(tmp_path):
+    def named(name, **more):
+        one = task(name, f"acme/{name}:1.2.3", **more)
+        one["Services"] = [{"Name": "${TASKGROUP}-${TASK}"}]
+        return one
+
+    env = {
+        "TRACES": "http://zipkin:9411",
+        "PAY": "http://pay.mesh.local",
+        "UI": "http://front-web:80",
+    }
+    groups = [
+        {"Name": "front", "Tasks": [named("web")]},
+        {"Name": "traces", "Tasks": [named("zipkin")]},
+        {"Name": "money", "Tasks": [named("till", Env=env)]},
+        {"Name": "bank", "Tasks": [named("pay")]},
+    ]
+    groups[3]["Tasks"][0]["Config"]["hostname"] = "pay.mesh.local"
+    (tmp_path / "job.json").write_text(json.dumps({"ID": "shop", "TaskGroups": groups}))
+    batch = collect(tmp_path, path="job.json", cluster="c")
+    edges = {(e["src"].name, e["dst"].name) for e in batch.rows["dependencies"]}
+    assert edges == {("shop-money", f"shop-{g}") for g in ("front", "traces", "bank")}
+
+
 @pytest.mark.parametrize("labels", [None, {"traefik.enable": "true"}])
 def test_tags_and_labels_tell_a_proxy_to_open_a_service(tmp_path, labels):
     tags = [] if labels else ["traefik.enable=true", "traefik.http.routers.a.rule=H"]

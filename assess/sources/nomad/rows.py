@@ -295,6 +295,8 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
     siblings = Siblings()
     for name, group in known.items():
         siblings.add(group.unit.callee, name)
+    for group in groups:
+        siblings.add(group.unit.callee, *group.inner_hosts, is_alias=True)
     rows: list[Row] = []
     for group in groups:
         src = group.names[0]
