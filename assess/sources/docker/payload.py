@@ -75,7 +75,11 @@ _INSPECTED = _shape(
     ImageManifestDescriptor=_shape(platform=_shape("architecture")),
 )
 _IMAGE = _shape(
-    "Id ParentId Architecture", "Size", RepoTags=list, RepoDigests=list, Created=(int, float, str)
+    "Id ParentId Architecture",
+    "Size",
+    RepoTags=list,
+    RepoDigests=list,
+    Created=(int, float, str),
 )
 _VOLUME = _shape("Name Driver", UsageData=_shape("", "Size RefCount"))
 _SIZES = _shape("", "Size SharedSize Containers")
