@@ -16,7 +16,12 @@ import numpy as np
 import pandas as pd
 
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import (
+    Booleans,
+    Floats,
+    Integers,
+    blocks,
+)
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure
 from assess.score.blast_radius.one_failure import Unexplained
@@ -38,32 +43,33 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
 
     src = topology.caller
     dst = topology.callee
-    initial = topology.initially_down([f.element for f in failures], "hi")
     calls = topology.matrix()
     _, loop = connected_components(calls, connection="strong")
     on_cycle = loop[src] == loop[dst]
-    every = initial.copy()
-    if failures:
-        every[:, : len(topology.services)] |= np.array([f.down for f in failures])
-    distance = steps(calls, initial, every)
-    columns: dict[str, list[Any]] = {"failure": [], "edge": [], "failed": []}
-    for position, failure in enumerate(failures):
-        initially = initial[position]
-        down = every[position]
-        live = np.flatnonzero(down[dst] & failure.seen[src] & ~initially[src])
-        failed = failure.down[src[live]]
-        away = distance[position]
+    parts = [np.empty((3, 0), np.int64)]
+    for rows in blocks(len(failures), len(topology.nodes) + len(src)):
+        some = failures[rows]
+        initial = topology.initially_down([f.element for f in some], "hi")
+        fell = np.array([f.down for f in some])
+        seen = np.array([f.seen for f in some])
+        down = initial.copy()
+        down[:, : len(topology.services)] |= fell
+        live = down[:, dst] & seen[:, src] & ~initial[:, src]
+        failure, edge = np.nonzero(live)
+        failed = fell[failure, src[edge]]
+        away = steps(calls, initial, down)
         # on a cycle, who was nearer to what failed did not go down because of who is further away
-        is_later = away[dst[live]] > away[src[live]]
-        counts = ~(failed & on_cycle[live] & is_later)
-        columns["failure"].append(np.full(counts.sum(), position))
-        columns["edge"].append(live[counts])
-        columns["failed"].append(failed[counts])
-    empty = np.empty(0, np.int64)
-    table = pd.DataFrame({k: np.concatenate([empty, *v]) for k, v in columns.items()})
-    return table.assign(
-        caller=src[table["edge"]],
-        failed=table["failed"].astype(bool),
+        is_later = away[failure, dst[edge]] > away[failure, src[edge]]
+        counts = ~(failed & on_cycle[edge] & is_later)
+        parts.append(np.array([failure + rows.start, edge, failed])[:, counts])
+    failure, edge, failed = np.concatenate(parts, axis=1)
+    return pd.DataFrame(
+        {
+            "failure": failure,
+            "edge": edge,
+            "failed": failed.astype(bool),
+            "caller": src[edge],
+        }
     )
 
 

@@ -46,7 +46,7 @@ class Simulator:
 
     def chances(self, p: Floats, initially: Booleans) -> Floats:
         """Return by node its chance to be down when some are down."""
-        graph = replace(self.graph, p=p)
+        graph = self.graph.with_chances(p)
         calls = adjacency(graph.nodes, graph.tail, graph.head)
         reach = steps(calls, initially[None], np.ones((1, len(initially)), bool))
         undecided = Undecided.of(graph, initially[None], reach < FAR)
@@ -76,7 +76,8 @@ def left_out(
     topology = evidence.topology
     elements = [evidence.failures[position].element for position in judged]
     initial = topology.initially_down(elements, "point")
-    simulator = Simulator(topology.graph("point"), replace(sampling, spread=False))
+    sampling = replace(sampling, spread=False)
+    simulator = Simulator(topology.graph("point"), sampling)
     services_n = len(topology.services)
     keys = [(rule, scheme) for rule in (LEARNED, FLAT) for scheme in SCHEMES]
     chances = {key: np.zeros((len(judged), services_n)) for key in keys}

@@ -39,7 +39,7 @@ def test_it_is_the_likeliest_answer(evidence, monkeypatch):
     monkeypatch.setattr(callers, "ROUNDS", 30)
     reach = Reach.of(evidence, 1)
     found = learn(reach, np.ones(len(evidence.failures), bool))
-    terms = reach.terms(reach.failure, reach.service)
+    terms = reach.terms(reach.failure, reach.service, reach.log_odds)
     down = np.array([f.down for f in evidence.failures])[reach.failure, reach.service]
     k = terms.shape[1]
     mean = np.append([0.0, 1.0, 0.0], np.zeros(k - 3))
