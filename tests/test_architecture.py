@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2040,  # tables wrap and fold in a narrow terminal
+    "core": 2065,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1260,  # programs and bases of images among the look-ups
     "sources": 2460,
@@ -176,7 +176,7 @@ BUDGETS = {
     "figures": 1350,
     "report": 2590,  # a first screen, records as pages, how predictions held
     "report/explorer": 480,
-    "cli": 2070,
+    "cli": 2045,
     "notebooks": 500,
     "sample": 600,
 }
