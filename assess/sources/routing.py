@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from assess.image_ref import last_part
 from assess.linear import Linear
 from assess.sources.csv_records import rows
+from assess.sources.edges.rows import declared_call
 from assess.sources.unit import Unit
+
+Labels = Mapping[str, Any]
 
 _WORDS = re.compile(r"[\W_]+")
 _NOBODY = ""  # proxy of a row that says that none routes it
 
 
-def routers_of(labels: Mapping[str, Any], unit: Unit) -> set[str]:
+def routers_of(labels: Labels, unit: Unit) -> set[str]:
     """Return the proxies that labels and variables of a service tell to route to it."""
     given = {"label": labels, "variable": dict(unit.environment)}
     found = {
@@ -26,6 +29,23 @@ def routers_of(labels: Mapping[str, Any], unit: Unit) -> set[str]:
         if _fits(row["pattern"], name) and _fits(row["value"], value)
     }
     return set() if _NOBODY in found else found
+
+
+def routed_calls(
+    routed: Sequence[tuple[Unit, Labels]], evidence: str
+) -> Iterator[dict[str, Any]]:
+    """Return the calls of the proxies that labels tell whom to route to."""
+    for unit, labels in routed:
+        for proxy in sorted(routers_of(labels, unit)):
+            found = [other for other, _ in routed if is_router(other, proxy)]
+            for router in found:
+                yield declared_call(
+                    router.names[0],
+                    unit.callee,
+                    evidence,
+                    possible=len(found) > 1 or None,
+                    address_basis="label",
+                )
 
 
 def is_router(unit: Unit, proxy: str) -> bool:

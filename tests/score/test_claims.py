@@ -667,3 +667,28 @@ def test_what_breaks_allows_for_the_breaks_that_no_rule_foretells():
     alone = claims.details["by_platform"].set_index(["claim", "platform"])
     assert alone.loc[("C2", "docker"), "hi"] == row["hi"]
     assert claims.details["C2"]["found"].tolist() == [policy["claims"]["breaks_found"]]
+
+
+@pytest.mark.parametrize("claim", ["C1", "C2", "C3", "C5"])
+def test_each_platform_alone_has_the_rows_that_name_it(judged, claim):
+    alone = judged.details["by_platform"].set_index(["claim", "platform"]).loc[claim]
+    rows = judged.details[claim]
+    named = rows.iloc[:, 0].str.split().str[0]
+    assert set(alone.index) == set(named)
+    assert alone["n"].sum() == judged.frame.loc[claim, "n"]
+    assert alone["threshold"].eq(judged.frame.loc[claim, "threshold"]).all()
+    for platform, row in alone.iterrows():
+        if {"yes", "no"} <= set(rows) and claim != "C2":
+            own = rows[named == platform]
+            share_of = own["yes"].sum() / (own["yes"].sum() + own["no"].sum())
+            assert row["value"] == pytest.approx(share_of)
+        # fewer rows never make the interval narrower than nothing, and the verdict follows from it
+        if row["verdict"] != "undecided":
+            assert not row["lo"] <= row["threshold"] <= row["hi"]
+
+
+def test_an_orchestrator_alone_is_compared_with_what_runs_without_any(judged):
+    alone = judged.details["by_platform"].set_index(["claim", "platform"]).loc["C12"]
+    assert set(alone.index) <= set(POLICY["evidence"]["orchestrators"])
+    assert alone["n"].le(judged.frame.loc["C12", "n"]).all()
+    assert len(alone) >= 2

@@ -643,3 +643,54 @@ def test_files_of_a_mounted_directory_name_others_and_none_outside_is_read(tmp_p
 """
     batch = written(shop, text)
     assert [row["dst"].name for row in batch.rows["dependencies"]] == ["api"]
+
+
+# ---- builds ----
+
+
+def built(batch):
+    """Image and package tools of what the builds of a project pull."""
+    rows = [row for row in batch.rows["workloads"] if row["source_kind"] == "build"]
+    return [(row["image_ref"], row.get("package_tools")) for row in rows]
+
+
+def test_the_dockerfile_beside_a_project_is_read(tmp_path):
+    (tmp_path / "api").mkdir()
+    text = "ARG BASE=node:12\nFROM $BASE AS made\nRUN apt-get update\nFROM alpine:3.20\n"
+    (tmp_path / "api/Dockerfile.prod").write_text(text)
+    batch = written(
+        tmp_path,
+        """
+        services:
+          api:
+            build: {context: ./api, dockerfile: Dockerfile.prod, args: {BASE: 'node:14-buster'}}
+          web: {build: {dockerfile_inline: "FROM nginx:1.27"}}
+          far: {build: 'https://example.com/far.git'}
+          alone: {build: ./nowhere}
+        """,
+    )
+    assert built(batch) == [
+        ("node:14-buster", "apt"),
+        ("alpine:3.20", "none"),
+        ("nginx:1.27", "none"),
+    ]
+    (row,) = [r for r in batch.rows["workloads"] if r["image_ref"] == "nginx:1.27"]
+    assert row["names"][0].name == "web" and row["state"] == "declared"
+    assert batch.coverage[-1]["status"] == "ok"
+
+
+@pytest.mark.parametrize("text", ["FROM", "FROM a\n" * 300, "\0" * 10])
+def test_a_build_that_cannot_be_read_costs_itself(tmp_path, text):
+    (tmp_path / "Dockerfile").write_text(text)
+    batch = written(tmp_path, "services: {a: {image: 'acme/a:1', build: .}}")
+    assert [row["image_ref"] for row in batch.rows["workloads"]] == ["acme/a:1"]
+
+
+def test_a_build_outside_the_project_is_not_read(tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM alpine:3.20")
+    (tmp_path / "deploy").mkdir()
+    text = "services: {a: {image: 'acme/a:1', build: ..}}"
+    batch = written(tmp_path / "deploy", text)
+    assert built(batch) == []
+    assert batch.coverage[-1]["status"] == "partial"
+    assert built(written(tmp_path / "deploy", text, allow_outside=True))

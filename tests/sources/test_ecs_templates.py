@@ -193,3 +193,29 @@ def test_references_cost_what_they_become():
     with pytest.raises(ValueError, match="split it"):
         template.value([{"Fn::Sub": "${P}" * 100}] * MAX_NODES)
     assert declared([{"Resources": {"X": {"Type": 3}}}]) == ([], [])
+
+
+def resources(service: str, family: str, environment: dict[str, str]) -> dict:
+    """Return the resources of one service whose logical id is given."""
+    listed = [{"Name": n, "Value": value} for n, value in environment.items()]
+    container = {"Name": f"{family}-main", "Image": f"acme/{family}:1.2.3"}
+    container["Environment"] = listed
+    task = {"Family": family, "ContainerDefinitions": [container]}
+    of_service = {"Cluster": "shop", "TaskDefinition": {"Ref": f"{service}Task"}}
+    return {
+        f"{service}Task": {"Type": "AWS::ECS::TaskDefinition", "Properties": task},
+        service: {"Type": "AWS::ECS::Service", "Properties": of_service},
+    }
+
+
+def test_logical_ids_that_say_nothing_leave_the_name_to_the_family(tmp_path):
+    web = resources("Service", "web", {"A": "http://orders-main:80", "B": "info"})
+    orders = resources("ECSService", "orders", {"PEER": "http://money"})
+    billing = resources("BillingService", "money", {})
+    (tmp_path / "a.json").write_text(json.dumps({"Resources": web | orders | billing}))
+    batch = EcsSource().collect({"path": "a.json"}, tmp_path, Deadline(20))
+    names = {row["names"][0].name for row in batch.rows["services"]}
+    assert names == {"web", "orders", "Billing"}
+    edges = [(e["src"].name, e["dst"].name) for e in batch.rows["dependencies"]]
+    # by the name of a container, and by the family
+    assert sorted(edges) == [("orders", "Billing"), ("web", "orders")]

@@ -374,3 +374,19 @@ def test_a_value_that_is_elsewhere_may_be_an_address(tmp_path):
     batch = declared(tmp_path, {"id": "a", "instances": 1, "env": env, "cmd": "x"})
     (note,) = [row for row in batch.coverage if row["call"] == "references"]
     assert note["hint"].endswith("variable DATABASE_URL")
+
+
+def test_labels_tell_a_proxy_to_open_a_service(tmp_path):
+    def app(name, image, **labels):
+        docker = {"image": image}
+        return {"id": f"/{name}", "labels": labels, "container": {"docker": docker}}
+
+    rule = {"traefik.frontend.rule": "Host:a.example"}
+    apps = [app("edge", "traefik:1.7"), app("shop", "acme/shop", **rule)]
+    apps.append(app("inner", "acme/inner", HAPROXY_GROUP="internal"))
+    (tmp_path / "apps.json").write_text(json.dumps({"apps": apps}))
+    batch = collect(tmp_path, path=".")
+    public = {row["names"][0].name: row["public"] for row in batch.rows["services"]}
+    assert public == {"edge": None, "shop": True, "inner": None}
+    calls = [(r["src"].name, r["dst"].name) for r in batch.rows["dependencies"]]
+    assert calls == [("edge", "shop")]

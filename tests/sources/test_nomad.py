@@ -413,3 +413,44 @@ def test_what_templates_say_and_what_they_fetch(tmp_path):
     (note,) = [row for row in batch.coverage if row["call"] == "references"]
     assert note["status"] == "partial" and "task api" in note["hint"]
     assert {w["restart_policy"] for w in batch.rows["workloads"]} == {"on-failure"}
+
+
+def test_names_of_tasks_hosts_and_filled_services_lead_to_their_group(tmp_path):
+    def named(name, **more):
+        one = task(name, f"acme/{name}:1.2.3", **more)
+        one["Services"] = [{"Name": "${TASKGROUP}-${TASK}"}]
+        return one
+
+    env = {
+        "TRACES": "http://zipkin:9411",
+        "PAY": "http://pay.mesh.local",
+        "UI": "http://front-web:80",
+    }
+    groups = [
+        {"Name": "front", "Tasks": [named("web")]},
+        {"Name": "traces", "Tasks": [named("zipkin")]},
+        {"Name": "money", "Tasks": [named("till", Env=env)]},
+        {"Name": "bank", "Tasks": [named("pay")]},
+    ]
+    groups[3]["Tasks"][0]["Config"]["hostname"] = "pay.mesh.local"
+    (tmp_path / "job.json").write_text(json.dumps({"ID": "shop", "TaskGroups": groups}))
+    batch = collect(tmp_path, path="job.json", cluster="c")
+    edges = {(e["src"].name, e["dst"].name) for e in batch.rows["dependencies"]}
+    assert edges == {("shop-money", f"shop-{g}") for g in ("front", "traces", "bank")}
+
+
+@pytest.mark.parametrize("labels", [None, {"traefik.enable": "true"}])
+def test_tags_and_labels_tell_a_proxy_to_open_a_service(tmp_path, labels):
+    tags = [] if labels else ["traefik.enable=true", "traefik.http.routers.a.rule=H"]
+    shop = task("shop", "acme/shop:1")
+    if labels:
+        shop["Config"]["labels"] = [labels]
+    groups = [
+        {"Name": "edge", "Tasks": [task("edge", "traefik:v3.1")]},
+        {"Name": "shop", "Tasks": [shop], "Services": [{"Name": "shop", "Tags": tags}]},
+    ]
+    batch = declared(tmp_path, {"ID": "web", "Name": "web", "TaskGroups": groups})
+    public = {row["names"][0].name: row["public"] for row in batch.rows["services"]}
+    assert public == {"web-edge": None, "web-shop": True}
+    calls = [(r["src"].name, r["dst"].name) for r in batch.rows["dependencies"]]
+    assert calls == [("web-edge", "web-shop")]

@@ -200,3 +200,24 @@ def test_services_without_tasks_are_declared(tmp_path):
     sizes = rows.loc[0, ["cpu_request", "cpu_limit", "memory_request_bytes"]].tolist()
     assert sizes == [0.25, 1.0, 64 * 2**20]
     assert [r["public"] for r in batch.rows["services"]] == [True]
+
+
+def test_labels_tell_a_proxy_to_open_a_service(tmp_path):
+    def service(name, image, **labels):
+        task = {"ContainerSpec": {"Image": image}}
+        spec = {"Name": name, "Labels": labels, "TaskTemplate": task}
+        return {"ID": name, "Version": {"Index": 1}, "Spec": spec}
+
+    rule = {"traefik.http.routers.a.rule": "Host(`a.example`)"}
+    off = rule | {"traefik.enable": "false"}
+    services = [
+        service("edge", "traefik:v3.1"),
+        service("shop", "acme/shop:1", **rule),
+        service("off", "acme/off:1", **off),
+    ]
+    (tmp_path / "services.json").write_text(json.dumps(services))
+    batch = collect(tmp_path, path=".")
+    public = {row["names"][0].name: row["public"] for row in batch.rows["services"]}
+    assert public == {"edge": None, "shop": True, "off": None}
+    calls = [(r["src"].name, r["dst"].name) for r in batch.rows["dependencies"]]
+    assert calls == [("edge", "shop")]

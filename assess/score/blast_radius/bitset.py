@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,17 +23,35 @@ Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 
 WEIGHT_BITS = 40  # precision to which weights that are no whole numbers are added up
-SUM_BITS = 128  # of a total: more than weights and nodes together can need
+BLOCK_CELLS = 1 << 22  # of a table that is looked at some rows at a time
+WORD_BITS = 64
 
 
 def adjacency(
     nodes: int, tail: Integers, head: Integers, value: Floats | None = None
 ) -> csr_array:
-    """Build the sparse matrix of some arcs, tail by head: the one builder of this room."""
+    """Build the sparse matrix of some arcs, tail by head."""
+    return sparse((nodes, nodes), tail, head, value)
+
+
+def sparse(
+    shape: tuple[int, ...],
+    row: Integers,
+    column: Integers,
+    value: Floats | None = None,
+) -> csr_array:
+    """Build a sparse matrix of some cells: the one builder of this room."""
     from scipy.sparse import coo_array
 
-    cells = np.ones(len(tail)) if value is None else value
-    return coo_array((cells, (tail, head)), shape=(nodes, nodes)).tocsr()
+    cells = np.ones(len(row)) if value is None else value
+    return coo_array((cells, (row, column)), shape=shape).tocsr()
+
+
+def blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Yield the rows of a large table some at a time."""
+    size = max(BLOCK_CELLS // max(columns, 1), 1)
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +62,7 @@ class Csr:
     indices: Integers
 
     @classmethod
-    def of(
-        cls,
-        row: Integers,
-        rows: int,
-    ) -> Csr:
+    def of(cls, row: Integers, rows: int) -> Csr:
         """Sort members into ``rows`` rows; ``row`` holds the row of each, whose order stays."""
         indices = np.argsort(row, kind="stable")
         return cls(np.searchsorted(row[indices], np.arange(rows + 1)), indices)
@@ -75,11 +88,7 @@ class Parts:
     heads: list[list[int]]
 
 
-def condense(
-    nodes: int,
-    tail: Integers,
-    head: Integers,
-) -> Parts:
+def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
     """Merge the nodes of each cycle, and sort the parts in reverse postorder."""
     from scipy.sparse.csgraph import connected_components
 
@@ -97,11 +106,7 @@ def condense(
     return Parts(place[part], _lists(n, pairs // n, pairs % n))
 
 
-def _lists(
-    n: int,
-    key: Integers,
-    value: Integers,
-) -> list[list[int]]:
+def _lists(n: int, key: Integers, value: Integers) -> list[list[int]]:
     """List the values by key; keys come sorted."""
     ends = np.searchsorted(key, np.arange(n + 1)).tolist()
     values = value.tolist()
@@ -131,11 +136,7 @@ def _reverse_postorder(heads: Sequence[Sequence[int]]) -> list[int]:
     return finished[::-1]
 
 
-def flow_depth(
-    nodes: int,
-    tail: Integers,
-    head: Integers,
-) -> Integers:
+def flow_depth(nodes: int, tail: Integers, head: Integers) -> Integers:
     """Return by node the longest way to it, over the arcs that follow the order of flow."""
     order = np.argsort(tail, kind="stable")
     heads = _lists(nodes, tail[order], head[order])
@@ -152,10 +153,7 @@ def flow_depth(
     return np.array(depth, np.int64)
 
 
-def sweep(
-    parts: Parts,
-    down: dict[int, int],
-) -> Iterator[tuple[int, int]]:
+def sweep(parts: Parts, down: dict[int, int]) -> Iterator[tuple[int, int]]:
     """Spread failures along certain arcs: yield each part that fails, in order, and its bits.
 
     ``down`` holds the scenarios in which a part fails by itself, and is emptied: what was yielded
@@ -178,27 +176,29 @@ def sweep(
         here = dirty.find(1, here + 1)
 
 
-def unpack(
-    bits: int,
-    width: int,
-) -> Bytes:
-    """Return the bits of an integer one by one, lowest first."""
-    return np.unpackbits(to_bytes([bits], width)[0], count=width, bitorder="little")
+def swept(parts: Parts, down: dict[int, int], width: int) -> tuple[Integers, Words]:
+    """Return the parts that fail, in order, and by part the words of their scenarios."""
+    size = -(-width // WORD_BITS)
+    failed = []
+    octets = bytearray()
+    for part, bits in sweep(parts, down):
+        failed.append(part)
+        octets += bits.to_bytes(size * 8, "little")
+    words = np.frombuffer(octets, "<u8").reshape(len(failed), size)
+    return np.array(failed, np.int64), words
+
+
+def spread_to_nodes(parts: Parts, part: Integers, words: Words) -> Words:
+    """Return by node the words of its part; those of a part that is not listed are empty."""
+    row = np.full(len(parts.heads), len(part))
+    row[part] = np.arange(len(part))
+    empty = np.zeros((1, words.shape[1]), np.uint64)
+    return np.concatenate([words, empty])[row[parts.part]]
 
 
 def pack(flags: Booleans) -> int:
     """Return an integer whose bit i is flag i."""
     return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
-
-
-def to_bytes(
-    rows: Sequence[int],
-    width: int,
-) -> Bytes:
-    """Return integers as rows of bytes: bit i is bit ``i % 8`` of column ``i // 8``."""
-    size = (width + 7) // 8  # whole bytes
-    joined = b"".join(row.to_bytes(size, "little") for row in rows)
-    return np.frombuffer(joined, np.uint8).reshape(len(rows), size)
 
 
 def to_words(flags: Booleans) -> Words:
@@ -208,10 +208,7 @@ def to_words(flags: Booleans) -> Words:
     return np.pad(octets, [(0, 0), (0, pad)]).view("<u8")
 
 
-def lanes(
-    rows: Words,
-    width: int,
-) -> Bytes:
+def lanes(rows: Words, width: int) -> Bytes:
     """Return the bits of rows of words one by one, lowest first."""
     octets = np.ascontiguousarray(rows).view(np.uint8)
     return np.unpackbits(octets, axis=1, count=width, bitorder="little")
@@ -232,20 +229,20 @@ class Weights:
         unit = 1.0 if whole else top / 2.0**WEIGHT_BITS
         return cls(np.rint(weights / unit).astype(np.int64), unit)
 
-    @cached_property
-    def digits(self) -> list[list[int]]:
-        """By node, the binary digits of its weight that are one."""
-        return [
-            [digit for digit in range(weight.bit_length()) if weight >> digit & 1]
-            for weight in self.whole.tolist()
-        ]
+    def totals(
+        self,
+        node: Integers,
+        rows: Words,
+        width: int,
+    ) -> Floats:
+        """Add up by scenario the weights of nodes that are down in those of their row."""
+        total = np.zeros(width)
+        for some in blocks(len(node), rows.shape[1]):
+            total += lane_sums(rows[some], self.whole[node[some]], width)
+        return total * self.unit
 
 
-def lane_sums(
-    rows: Words,
-    weights: Integers,
-    width: int,
-) -> Floats:
+def lane_sums(rows: Words, weights: Integers, width: int) -> Floats:
     """Add up, lane by lane, the weights of the rows whose bit is set [whole numbers]."""
     total = np.zeros(width)
     waiting = rows[:0]
@@ -272,56 +269,3 @@ def lane_sums(
         weights = weights >> 1
         digit += 1
     return total
-
-
-class BitSums:
-    """Sums of the weights of what is down, scenario by scenario.
-
-    Three rows of one binary digit become one of it and one of the next (carry-save addition), so
-    that only the digits of the sums are ever unpacked.
-    """
-
-    def __init__(self, weights: Weights) -> None:
-        self.unit = weights.unit
-        self.digits = weights.digits
-        self.planes: list[list[int]] = [[] for _ in range(SUM_BITS)]
-
-    def add(
-        self,
-        node: int,
-        bits: int,
-    ) -> None:
-        """Add the weight of a node in the scenarios in which it is down."""
-        for digit in self.digits[node]:
-            self._carry(digit, bits)
-
-    def _carry(
-        self,
-        digit: int,
-        row: int,
-    ) -> None:
-        while row:
-            plane = self.planes[digit]
-            plane.append(row)
-            if len(plane) < 3:
-                return
-            first, second, third = plane
-            either = first ^ second
-            plane[:] = [either ^ third]
-            row = (first & second) | (third & either)
-            digit += 1
-
-    def totals(self, width: int) -> Floats:
-        """Return the sum of each scenario, and start again from zero."""
-        total = np.zeros(width)
-        for digit, plane in enumerate(self.planes):
-            # at most two rows wait per digit; their carry goes to the next one
-            while len(plane) > 1:
-                first = plane.pop()
-                second = plane.pop()
-                plane.append(first ^ second)
-                self._carry(digit + 1, first & second)
-            if plane and plane[0]:
-                total += math.ldexp(1.0, digit) * unpack(plane[0], width)
-            plane.clear()
-        return total * self.unit

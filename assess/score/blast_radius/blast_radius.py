@@ -234,11 +234,7 @@ def _impacts(
     return impacts
 
 
-def _worst(
-    topology: Topology,
-    graph: Graph,
-    sampling: Sampling,
-) -> Impact:
+def _worst(topology: Topology, graph: Graph, sampling: Sampling) -> Impact:
     """Propagate every failure at its worst, with the calls that nobody would have seen."""
     n = len(topology.elements)
     none = np.zeros(n, bool)

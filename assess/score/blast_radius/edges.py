@@ -44,11 +44,7 @@ def _named(dependencies: pd.DataFrame) -> pd.DataFrame:
     return rows.astype({"possible": "bool"})
 
 
-def _any_of(
-    rows: pd.DataFrame,
-    marked: pd.Series,
-    key: list[str],
-) -> pd.Series:
+def _any_of(rows: pd.DataFrame, marked: pd.Series, key: list[str]) -> pd.Series:
     """Mark the rows of groups in which any row is marked."""
     return marked.groupby([rows[name] for name in key]).transform("any")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans
-from assess.score.blast_radius.topology import Topology
+from assess.score.blast_radius.bitset import Booleans, Integers
+from assess.score.blast_radius.topology import FAR, Topology, steps
 from assess.score.incidents.exposure import counted_incidents
 
 HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
@@ -23,7 +23,7 @@ Element = tuple[str, str]  # kind and name
 def events(inventory: Inventory) -> pd.DataFrame:
     """List incidents and experiments of which it is known what they took down.
 
-    Columns ``event, event_id, element_kind, element, fault, affected_services,
+    Columns ``event, event_id, element_kind, element, fault, started, ended, affected_services,
     observed_services``. An incident by a cause of its host is a failure of that host where the host
     is named, else one of its service, which is affected itself. An experiment that names who had
     data and nobody who was affected took nobody down.
@@ -39,6 +39,8 @@ def events(inventory: Inventory) -> pd.DataFrame:
             "element_kind": np.where(on_host, "host", "service"),
             "element": incidents["host_id"].where(on_host, incidents["service_id"]),
             "fault": incidents["fault"],
+            "started": incidents["opened_at"],
+            "ended": incidents["resolved_at"],
             "affected_services": affected,
             "observed_services": pd.NA,
         }
@@ -46,7 +48,8 @@ def events(inventory: Inventory) -> pd.DataFrame:
     experiments = inventory["experiments"]
     is_known = experiments[["affected_services", "observed_services"]].notna().any(axis=1)
     second = experiments[is_known].fillna({"affected_services": ""})
-    second = second.rename(columns={"experiment_id": "event_id"})
+    names = {"experiment_id": "event_id", "started_at": "started", "ended_at": "ended"}
+    second = second.rename(columns=names)
     second = second.assign(event="experiment")[first.columns]
     table = pd.concat([first, second], ignore_index=True).astype("object")
     return table.sort_values(["event", "event_id"], ignore_index=True)
@@ -54,7 +57,11 @@ def events(inventory: Inventory) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Failure:
-    """One observed failure of an element; by service, whether it had data, and went down."""
+    """One observed failure of an element; by service, whether it had data, and went down.
+
+    ``beside`` names the failures of other elements at the same time, and the same one in other
+    tools.
+    """
 
     event: str
     event_id: str
@@ -62,6 +69,7 @@ class Failure:
     seen: Booleans
     down: Booleans
     fault: str = UNKNOWN
+    beside: tuple[str, ...] = ()
 
 
 def observed_failures(
@@ -70,25 +78,83 @@ def observed_failures(
     """List the failures of elements of the fleet, by event and id, and count all that there are.
 
     Of more than ``most``, so many are drawn by the seed. What failed itself counts as seen, whoever
-    else had data. Other names of a service are its own.
+    else had data. Other names of a service are its own. Incidents of one element that overlap are
+    one. Who went down while something else had failed that reaches it too, has no data: nobody can
+    say which of them it was.
     """
     names = _other_names(inventory, topology.services)
     table = events(inventory)
-    elements = [
+    named = [
         _element(kind, name, names)
         for kind, name in zip(table["element_kind"], table["element"], strict=True)
     ]
-    known = np.flatnonzero(pd.Index(elements).isin(topology.elements))
+    table["key"] = pd.Series(named, index=table.index, dtype="object")
+    table = _once(table[table["key"].isin(topology.elements)])
+    known = np.arange(len(table))
     chosen = known
     if most is not None and len(known) > most:
         rng = np.random.default_rng(seed)
         chosen = np.sort(rng.choice(known, most, replace=False))
     everybody = np.ones(len(topology.services), bool)
     failures = [
-        _failure(row, elements[place], topology.services, names, everybody)
-        for place, row in zip(chosen, table.iloc[chosen].itertuples(), strict=True)
+        _failure(row, row.key, topology.services, names, everybody)
+        for row in table.iloc[chosen].itertuples()
     ]
-    return failures, len(known)
+    return _apart(failures, table, chosen, topology), len(known)
+
+
+def _once(table: pd.DataFrame) -> pd.DataFrame:
+    """Join incidents of one element that overlap: one failure, as several tools tell it."""
+    rows = table.sort_values(["started", "event_id"], kind="stable")
+    is_incident = rows["event"].eq("incident")
+    ended = pd.to_datetime(rows["ended"], utc=True)
+    latest = ended.where(is_incident).groupby(rows["key"]).cummax()
+    before = latest.groupby(rows["key"]).shift()
+    is_same = is_incident & (pd.to_datetime(rows["started"], utc=True) < before)
+    number = (~is_same).groupby(rows["key"]).cumsum()
+    rows = rows.assign(ended=ended, same=rows["event_id"])
+    first = dict.fromkeys(rows.columns.drop(["key", "same"]), "first")
+    joined = {**first, "affected_services": ";".join, "ended": "max", "same": tuple}
+    once = rows.groupby([rows["key"], number], sort=False).agg(joined)
+    once = once.reset_index(level=0)
+    return once.sort_values(["event", "event_id"], ignore_index=True)
+
+
+def _apart(
+    failures: list[Failure],
+    table: pd.DataFrame,
+    chosen: Integers,
+    topology: Topology,
+) -> list[Failure]:
+    """Take from each failure whoever may have gone down with another one at the same time."""
+    start = pd.to_datetime(table["started"], utc=True).to_numpy()
+    end = pd.to_datetime(table["ended"], utc=True).to_numpy()
+    order = {key: number for number, key in enumerate(dict.fromkeys(table["key"]))}
+    element = table["key"].map(order).to_numpy()
+    initial = topology.initially_down(list(order), "hi")
+    reach = None
+    apart = []
+    for place, failure in zip(chosen.tolist(), failures, strict=True):
+        # an end that nobody knows is no time together
+        together = (start < end[place]) & (end > start[place])
+        others = np.flatnonzero(together & (element != element[place]))
+        ids_of = [*table["same"].iloc[place][1:], *table["event_id"].iloc[others]]
+        doubtful = np.zeros_like(failure.down)
+        if len(others):
+            if reach is None:
+                every = np.ones_like(initial)
+                reach = steps(topology.matrix(), initial, every) < FAR
+            doubtful = failure.down & reach[element[others], : len(doubtful)].any(axis=0)
+            doubtful &= topology.services != failure.element[1]
+        apart.append(
+            replace(
+                failure,
+                seen=failure.seen & ~doubtful if doubtful.any() else failure.seen,
+                down=failure.down & ~doubtful,
+                beside=tuple(ids_of),
+            )
+        )
+    return apart
 
 
 def sampled_failures(

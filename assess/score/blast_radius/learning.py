@@ -16,15 +16,22 @@ import numpy as np
 import pandas as pd
 
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import (
+    Booleans,
+    Floats,
+    Integers,
+    blocks,
+)
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure
 from assess.score.blast_radius.one_failure import Unexplained
-from assess.score.blast_radius.topology import Topology
+from assess.score.blast_radius.topology import Topology, steps
 
 ROUNDS = 6  # of sharing failures among the edges that can have caused them
 CERTAIN = 1e-4  # a probability that can be learned keeps this far from 0 and 1
-FAR = 1 << 30  # steps to what no failure leads to
+APART = (1.0, 0.5, 0.0)  # shares of the policy's differences between edges
+SURELY = 2.0  # nats by which a smaller share must be likelier
+MOST = 500.0  # log odds beyond which a chance does not change
 
 
 def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
@@ -36,43 +43,34 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
 
     src = topology.caller
     dst = topology.callee
-    initial = topology.initially_down([f.element for f in failures], "hi")
     calls = topology.matrix()
     _, loop = connected_components(calls, connection="strong")
     on_cycle = loop[src] == loop[dst]
-    columns: dict[str, list[Any]] = {"failure": [], "edge": [], "failed": []}
-    for position, failure in enumerate(failures):
-        initially = initial[position]
-        down = initially.copy()
-        down[: len(topology.services)] |= failure.down
-        live = np.flatnonzero(down[dst] & failure.seen[src] & ~initially[src])
-        failed = failure.down[src[live]]
-        steps = _steps(calls, initially, down)
+    parts = [np.empty((3, 0), np.int64)]
+    for rows in blocks(len(failures), len(topology.nodes) + len(src)):
+        some = failures[rows]
+        initial = topology.initially_down([f.element for f in some], "hi")
+        fell = np.array([f.down for f in some])
+        seen = np.array([f.seen for f in some])
+        down = initial.copy()
+        down[:, : len(topology.services)] |= fell
+        live = down[:, dst] & seen[:, src] & ~initial[:, src]
+        failure, edge = np.nonzero(live)
+        failed = fell[failure, src[edge]]
+        away = steps(calls, initial, down)
         # on a cycle, who was nearer to what failed did not go down because of who is further away
-        is_later = steps[dst[live]] > steps[src[live]]
-        counts = ~(failed & on_cycle[live] & is_later)
-        columns["failure"].append(np.full(counts.sum(), position))
-        columns["edge"].append(live[counts])
-        columns["failed"].append(failed[counts])
-    empty = np.empty(0, np.int64)
-    table = pd.DataFrame({k: np.concatenate([empty, *v]) for k, v in columns.items()})
-    return table.assign(
-        caller=src[table["edge"]],
-        failed=table["failed"].astype(bool),
+        is_later = away[failure, dst[edge]] > away[failure, src[edge]]
+        counts = ~(failed & on_cycle[edge] & is_later)
+        parts.append(np.array([failure + rows.start, edge, failed])[:, counts])
+    failure, edge, failed = np.concatenate(parts, axis=1)
+    return pd.DataFrame(
+        {
+            "failure": failure,
+            "edge": edge,
+            "failed": failed.astype(bool),
+            "caller": src[edge],
+        }
     )
-
-
-def _steps(calls: Any, initially: Booleans, down: Booleans) -> Integers:
-    """Count by node the steps from what failed by itself, over nodes that went down."""
-    steps = np.full(len(down), FAR)
-    front = initially
-    step = 0
-    while front.any():
-        steps[front] = step
-        step += 1
-        callers = (front.astype("float64") @ calls) > 0
-        front = callers & down & (steps == FAR)
-    return steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +105,14 @@ class Trials:
             failed=self.failed[flags],
             case=self.case[flags],
         )
+
+    def log_likelihood(self, p: Floats) -> float:
+        """Return how likely the outcomes of all cases are, when edges have the chances ``p``."""
+        survived = np.bincount(self.case, np.log1p(-p[self.edge]))
+        tried = np.bincount(self.case) > 0
+        fell = np.bincount(self.case, self.failed) > 0
+        some = np.log(np.maximum(1 - np.exp(survived), CERTAIN))
+        return float(np.where(fell, some, survived)[tried].sum())
 
     def shared(self, p: Floats) -> Floats:
         """Return by trial the chance that its edge is a cause, when each has the chance p."""
@@ -173,13 +179,15 @@ class Evidence:
 class Learned:
     """What is learned from some failures.
 
-    By edge: ``p`` at the fleet's mix of faults [0-1], ``tries`` and ``caused`` [count], and
-    ``weight``, the strength of its Beta distribution. ``shift`` is the effect of each kind of fault
+    By edge: ``p`` at the fleet's mix of faults [0-1], ``start``, the policy's as far apart as
+    failures show, ``tries`` and ``caused`` [count], and ``weight``, the strength of its Beta
+    distribution. ``shift`` is the effect of each kind of fault
     on the log odds; ``floor`` by service its chance to go down with what it does not call.
     ``history`` holds the failures by element.
     """
 
     p: Floats
+    start: Floats
     tries: Floats
     caused: Floats
     weight: Floats
@@ -213,7 +221,8 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
     edges = evidence.topology.edges
     trials = evidence.trials.where(kept[evidence.trials.failure])
     edge = trials.edge
-    base = logit(edges["point"].to_numpy("float64"))
+    policy = edges["point"].to_numpy("float64")
+    base = logit(policy)
     groups = _Groups.of(evidence, trials)
     tries: Floats = np.bincount(edge, minlength=len(edges)).astype("float64")
     strength = float(settings["edge_strength"])
@@ -232,9 +241,10 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
     doubt = np.asarray(np.bincount(edge, share * (1 - share), len(edges)), float)
     weight = _weight(p, strengths, doubt)
     given = is_given(edges).to_numpy()
-    p[given] = edges["point"].to_numpy("float64")[given]
+    p[given] = policy[given]
     return Learned(
         p=p,
+        start=np.where(given, policy, expit(_start(base, trials))),
         tries=tries,
         caused=caused,
         weight=weight,
@@ -242,6 +252,23 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
         floor=_floor(evidence, kept, float(settings["floor_strength"])),
         history=_history(evidence, kept),
     )
+
+
+def _start(policy: Floats, trials: Trials) -> Floats:
+    """Return by edge the policy's log odds, as far apart as failures show.
+
+    Notes
+    -----
+    ``mean + w (policy - mean)``, the mean over the edges that were tried, with the likeliest w of
+    ``APART``: at 1 they are the policy's, and at 0 all edges are alike.
+    """
+    if not len(trials.edge):
+        return policy
+    mean = policy[np.unique(trials.edge)].mean()
+    candidates = [mean + w * (policy - mean) for w in APART]
+    likely = np.array([trials.log_likelihood(expit(each)) for each in candidates])
+    likely[0] += SURELY
+    return candidates[int(np.argmax(likely))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -359,7 +386,7 @@ def _history(evidence: Evidence, kept: Booleans) -> dict[tuple[str, str], list[F
 
 def expit(x: Floats) -> Floats:
     """Return the chance of log odds."""
-    return np.asarray(1 / (1 + np.exp(-x)))
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -MOST, MOST))))
 
 
 def logit(p: Floats) -> Floats:

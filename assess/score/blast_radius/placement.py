@@ -170,12 +170,7 @@ def direct_impact(
     wide = pd.concat([known, anywhere.merge(elements, on="element_kind")])
     wide = wide.groupby(PAIR)[counted].sum().reset_index()
 
-    def down(
-        table: pd.DataFrame,
-        *,
-        best: bool,
-        worst: bool,
-    ) -> pd.DataFrame:
+    def down(table: pd.DataFrame, *, best: bool, worst: bool) -> pd.DataFrame:
         service = table["service_id"]
         perhaps = table["perhaps"].to_numpy()
         live = service.map(every["running"]).to_numpy()

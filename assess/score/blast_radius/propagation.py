@@ -6,7 +6,7 @@ uncertain, the bits are the outcomes of those arcs: all of them where they are f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,17 +14,20 @@ import numpy as np
 
 from assess import execution
 from assess.score.blast_radius.bitset import (
-    BitSums,
     Booleans,
+    Bytes,
     Csr,
     Floats,
     Integers,
     Parts,
     Weights,
+    Words,
+    blocks,
+    lanes,
     pack,
-    sweep,
-    to_bytes,
-    unpack,
+    spread_to_nodes,
+    swept,
+    to_words,
 )
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import (
@@ -38,7 +41,10 @@ from assess.score.blast_radius.undecided import Undecided
 
 WHAT = "blast radius"
 WIDTH_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
-UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios of a block whose arcs are uncertain
+UNCERTAIN_WIDTH = (
+    1 << 12
+)  # scenarios of a block whose arcs are uncertain: progress is seen
+UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios whose arcs are decided together
 SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
 
 
@@ -74,11 +80,7 @@ class DistinctScenarios:
     drawn: Booleans
 
     @classmethod
-    def of(
-        cls,
-        parts: Parts,
-        given: Scenarios,
-    ) -> DistinctScenarios:
+    def of(cls, parts: Parts, given: Scenarios) -> DistinctScenarios:
         """Merge the scenarios in which the same parts fail."""
         n = len(parts.heads)
         pairs, at = np.unique(
@@ -210,10 +212,14 @@ def propagate(
 
 @dataclass(frozen=True, eq=False)
 class _Down:
-    """What fails along certain arcs in a block: bits by part, weight and nodes by scenario."""
+    """What fails along certain arcs in a block: weight and nodes by scenario.
+
+    ``part`` lists what fails at all, and ``words`` the scenarios in which each does.
+    """
 
     parts: Parts
-    rows: dict[int, int]
+    part: Integers
+    words: Words
     weight: Floats
     n: Integers
 
@@ -222,30 +228,24 @@ class _Down:
         counts = np.zeros(len(self.parts.heads), np.int64)
         # bit by bit of ``times``, so that a population count replaces a loop over scenarios
         for digit in range(int(times.max()).bit_length()):
-            mask = pack((times >> digit & 1).astype(bool))
-            for part, bits in self.rows.items():
-                counts[part] += (bits & mask).bit_count() << digit
+            mask = to_words(times[None] >> digit & 1 > 0)
+            n = np.bitwise_count(self.words & mask).sum(axis=1, dtype=np.int64)
+            counts[self.part] += n << digit
         return counts
 
     def members(self, wanted: Booleans) -> tuple[Integers, Integers]:
         """List pairs of part and scenario, by part, in the scenarios that are wanted."""
-        mask = pack(wanted)
-        part = [np.empty(0, np.int64)]
-        scenario = [np.empty(0, np.int64)]
-        for row, bits in self.rows.items():
-            listed = bits & mask
-            if listed:
-                places = np.flatnonzero(unpack(listed, len(wanted)))
-                scenario.append(places)
-                part.append(np.full(len(places), row))
-        return np.concatenate(part), np.concatenate(scenario)
+        mask = to_words(wanted[None])
+        pairs = [np.empty((2, 0), np.int64)]
+        for rows in blocks(len(self.part), len(wanted)):
+            row, scenario = np.nonzero(lanes(self.words[rows] & mask, len(wanted)))
+            pairs.append(np.array([self.part[rows][row], scenario]))
+        part, scenario = np.concatenate(pairs, axis=1)
+        return part, scenario
 
-    def by_scenario(self) -> Booleans:
-        """Return by scenario and node whether it is down."""
-        rows = [self.rows.get(part, 0) for part in range(len(self.parts.heads))]
-        by_part = to_bytes(rows, len(self.n))
-        down = np.unpackbits(by_part, axis=1, count=len(self.n), bitorder="little")
-        return np.ascontiguousarray(down.view(bool)[self.parts.part].T)
+    def by_node(self) -> Bytes:
+        """Return by node the scenarios in which it is down, as bits."""
+        return spread_to_nodes(self.parts, self.part, self.words).view(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -309,8 +309,7 @@ class _Work:
         workers = execution.current().workers.n
         width = min(WIDTH_MOST, int(self.sampling.block_mib * 2**23 / nodes))
         if self.graph.uncertain:
-            # a scenario may take long: small blocks, so that progress is seen
-            width = min(width, max(UNCERTAIN_CELLS // nodes, 1))
+            width = min(width, UNCERTAIN_WIDTH)
         if workers > 1:
             width = min(width, max(-(-n // (4 * workers)), SHARED_CELLS // nodes))
         width = max(8, width)
@@ -359,17 +358,10 @@ class _Work:
         start: int,
         width: int,
     ) -> _Down:
-        weights, sizes = self.weights[parts]
-        weight = BitSums(weights)
-        size = BitSums(sizes)
-        rows = {}
         initial = self.scenarios.initial_failures(parts, start, width)
-        for part, bits in sweep(parts, initial):
-            weight.add(part, bits)
-            size.add(part, bits)
-            rows[part] = bits
-        n = size.totals(width).astype(np.int64)
-        return _Down(parts, rows, weight.totals(width), n)
+        part, words = swept(parts, initial, width)
+        weight, size = (w.totals(part, words, width) for w in self.weights[parts])
+        return _Down(parts, part, words, weight, size.astype(np.int64))
 
     def _outcomes(
         self,
@@ -378,24 +370,58 @@ class _Work:
         start: int,
     ) -> Iterator[_Part]:
         """Yield what uncertain arcs decide in the scenarios of a block; some are bounded."""
-        undecided = Undecided.of(
-            self.graph, certain.by_scenario(), possible.by_scenario()
-        )
+        does = certain.by_node()
+        can = possible.by_node()
+        for first, width, nodes in _spans(can, 0, len(possible.n)):
+            undecided = Undecided.of(
+                self.graph,
+                _by_scenario(does[nodes], first, width),
+                _by_scenario(can[nodes], first, width),
+                nodes,
+            )
+            for chosen, how in self._choices(undecided, start + first):
+                part, _ = undecided.select(chosen)
+                example, alike = part.distinct(self.graph)
+                distinct, _ = part.select(example)
+                yield _Part(first + chosen, alike, distinct, how(distinct))
+
+    def _choices(
+        self,
+        undecided: Undecided,
+        start: int,
+    ) -> Iterator[tuple[Integers, Callable[[Undecided], Outcome]]]:
+        """Yield scenarios with open cells, and how they are decided."""
         some = np.flatnonzero(undecided.cells)
         few = doubtful_n(self.graph, undecided)[some] <= self.sampling.enumerate_up_to
         decided = few | self.scenarios.drawn[start + some]
         for chosen, how in ((some[decided], self._decide), (some[~decided], self._bound)):
             if len(chosen):
-                part, _ = undecided.select(chosen)
-                example, alike = part.distinct(self.graph)
-                distinct, _ = part.select(example)
-                yield _Part(chosen, alike, distinct, how(distinct))
+                yield chosen, how
 
     def _decide(self, undecided: Undecided) -> Outcome:
         return decide(self.graph, undecided, self.sampling)
 
     def _bound(self, undecided: Undecided) -> Outcome:
         return bounded(self.graph, undecided, most=self.bound == "most")
+
+
+def _spans(can: Bytes, first: int, width: int) -> Iterator[tuple[int, int, Integers]]:
+    """Yield parts of a block of scenarios, each with the nodes that can fail in it."""
+    columns = can[:, first // 8 : (first + width + 7) // 8]
+    nodes = np.flatnonzero(columns.any(axis=1))
+    if width <= 8 or len(nodes) * width <= UNCERTAIN_CELLS:
+        yield first, width, nodes
+        return
+    half = (width // 2 + 7) // 8 * 8  # whole bytes
+    yield from _spans(can, first, half)
+    yield from _spans(can, first + half, width - half)
+
+
+def _by_scenario(rows: Bytes, first: int, width: int) -> Booleans:
+    """Return bits by node as flags by scenario and node."""
+    columns = rows[:, first // 8 : (first + width + 7) // 8]
+    flags = np.unpackbits(columns, axis=1, count=width, bitorder="little")
+    return np.ascontiguousarray(flags.view(bool).T)
 
 
 @dataclass(frozen=True, eq=False)

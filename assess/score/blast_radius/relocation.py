@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,18 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.reference import parse_version, target_engine
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import (
+    Booleans,
+    Csr,
+    Floats,
+    Integers,
+    Parts,
+    Weights,
+    Words,
+    lanes,
+    spread_to_nodes,
+    swept,
+)
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
 from assess.score.blast_radius.propagation import Scenarios, propagate
@@ -20,13 +32,11 @@ from assess.score.blast_radius.topology import Graph, Topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import is_replica
 
+WIDTH = 1 << 13  # terms of a block: an integer of 1 KiB
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
 
 
-def landing(
-    topology: Topology,
-    target: Mapping[str, Any],
-) -> dict[str, str]:
+def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
     """Name, by kind, the shared elements that a moved service stands on.
 
     These are the engine (a line is its newest version in the fleet), the base image where the
@@ -109,77 +119,74 @@ def element_changes(
     return changes, np.array(new_hosts, float)
 
 
-class _Tree:
-    """Some nodes as the leaves of a tree, whose inner nodes are new nodes of the graph.
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """Services that move to or from elements, sorted by element.
 
-    An inner node that fails takes down all leaves below it. So "all but one" are as many nodes as
-    the tree is high, and no list of all others.
+    By term ``service`` [node] and ``element``; ``members`` holds the nodes that each element takes
+    down today. Services are the first ``services_n`` nodes.
     """
 
-    def __init__(
+    services_n: int
+    service: Integers
+    element: Integers
+    members: list[list[int]]
+
+    @classmethod
+    def of(cls, topology: Topology, changes: pd.DataFrame) -> Terms:
+        """Find the services and elements of the changes."""
+        names = pd.MultiIndex.from_frame(changes[PAIR[:2]])
+        element, elements = pd.factorize(names)
+        direct = topology.direct["point"]
+        row = elements.get_indexer(pd.MultiIndex.from_frame(direct[PAIR[:2]]))
+        node = topology.nodes.get_indexer(pd.Index(direct["service_id"]))
+        known = row >= 0
+        order = Csr.of(row[known], len(elements))
+        lists = np.split(node[known][order.indices], order.indptr[1:-1])
+        service = topology.nodes.get_indexer(pd.Index(changes["service_id"]))
+        return cls(
+            len(topology.services),
+            service,
+            element.astype(np.int64),
+            [part.tolist() for part in lists],
+        )
+
+    def initial_failures(
         self,
-        leaves: Integers,
-        first: int,
-    ) -> None:
-        self.n = len(leaves)
-        self.inner = np.arange(1, max(self.n, 1))
-        self.node = np.concatenate([[-1], first + self.inner - 1, leaves])  # root: 1
-
-    @property
-    def root(self) -> Integers:
-        """The node that takes down all leaves; none where there are no leaves."""
-        return self.node[1:2]
-
-    @property
-    def arcs(self) -> tuple[Integers, Integers]:
-        """Arcs from each inner node to the two below it."""
-        below = np.concatenate([2 * self.inner, 2 * self.inner + 1])
-        return np.tile(self.node[self.inner], 2), self.node[below]
-
-    def without(self, leaf: Integers) -> tuple[Integers, Integers]:
-        """List what takes down all leaves but one: position in ``leaf``, and node."""
-        at = np.arange(len(leaf))
-        place = leaf + self.n
-        position = [at[:0]]
-        node = [at[:0]]
-        while len(at):  # up to the root, beside each node its sibling
-            at = at[place > 1]
-            place = place[place > 1]
-            position.append(at)
-            node.append(self.node[place ^ 1])
-            place = place >> 1
-        return np.concatenate(position), np.concatenate(node)
+        start: int,
+        width: int,
+    ) -> tuple[dict[int, int], dict[int, int]]:
+        """Return by node the terms of a block in which it is the service, or is down besides."""
+        block = slice(start, start + width)
+        own: dict[int, int] = {}
+        for bit, node in enumerate(self.service[block].tolist()):
+            own[node] = own.get(node, 0) | 1 << bit
+        others: dict[int, int] = {}
+        element = self.element[block]
+        first = np.flatnonzero(np.diff(element, prepend=-1))
+        last = np.append(first[1:], len(element))
+        for low, high in zip(first.tolist(), last.tolist(), strict=True):
+            whole = (1 << high) - (1 << low)
+            for node in self.members[element[low]]:
+                others[node] = others.get(node, 0) | whole
+        for node in own.keys() & others.keys():
+            others[node] &= ~own[node]
+        return own, others
 
 
 @dataclass(frozen=True, eq=False)
 class MoveScenarios:
     """Scenarios whose losses make up the change of each move.
 
-    ``tail, head`` are certain arcs and ``added`` new nodes of no weight that the graph gets.
     ``scenario, node`` say what fails by itself in each of ``n`` scenarios, the first of which are
     each service alone. ``terms`` holds ``service, together, without`` (the scenarios with and
-    without the service) and ``sign``.
+    without the service).
     """
 
-    tail: Integers
-    head: Integers
-    added: int
     scenario: Integers
     node: Integers
     terms: pd.DataFrame
     n: int
-
-    def extend(self, graph: Graph) -> Graph:
-        """Return a graph with the new nodes and arcs."""
-        arcs = len(self.tail)
-        return Graph(
-            nodes=graph.nodes + self.added,
-            tail=np.append(graph.tail, self.tail),
-            head=np.append(graph.head, self.head),
-            p=np.append(graph.p, np.ones(arcs)),
-            keys=np.append(graph.keys, np.zeros(arcs, np.uint64)),
-            weight=np.append(graph.weight, np.zeros(self.added)),
-        )
 
     def scenarios(self, drawn: Booleans) -> Scenarios:
         """Return the scenarios; those of a service that is not drawn are not drawn either."""
@@ -192,60 +199,25 @@ class MoveScenarios:
         return Scenarios(self.scenario, self.node, self.n, unlisted, simulated)
 
 
-def move_scenarios(
-    topology: Topology,
-    changes: pd.DataFrame,
-) -> MoveScenarios:
-    """Build scenarios: each service alone; each changed element with and without the service.
-
-    Their size grows with the changes, not with what an element takes down besides.
-    """
-    nothing = np.empty(0, np.int64)
-    n = len(topology.services)
-    first = len(topology.nodes)
-    next_scenario = n
-    initial = [(np.arange(n), np.arange(n))]
-    arcs = [(nothing, nothing)]
-    terms = [np.empty((4, 0))]
-    direct = topology.direct["point"].groupby(["element_kind", "element"])["service_id"]
-    members = {key: topology.nodes.get_indexer(pd.Index(ids)) for key, ids in direct}
-    for key, rows in changes.groupby(["element_kind", "element"], sort=True):
-        leaves = np.sort(members.get(key, nothing))
-        tree = _Tree(leaves, first)
-        services = topology.nodes.get_indexer(pd.Index(rows["service_id"]))
-        as_is = next_scenario  # everything that the element takes down today
-        if not len(leaves):
-            # who stands on a new element alone fails with it as it does alone
-            empty = np.full(len(services), as_is)
-            terms.append(np.stack([services, services, empty, rows["sign"].to_numpy()]))
-            next_scenario += 1
-            continue
-        changed = np.arange(as_is + 1, as_is + 1 + len(services))
-        leaving = np.isin(services, leaves)
-        position, node = tree.without(np.searchsorted(leaves, services[leaving]))
-        joining = services[~leaving]
-        initial += [
-            (np.repeat(as_is, len(tree.root)), tree.root),
-            (changed[leaving][position], node),
-            (
-                np.repeat(changed[~leaving], len(tree.root)),
-                np.tile(tree.root, len(joining)),
-            ),
-            (changed[~leaving], joining),
-        ]
-        arcs.append(tree.arcs)
-        together = np.where(leaving, as_is, changed)
-        without = np.where(leaving, changed, as_is)
-        terms.append(np.stack([services, together, without, rows["sign"].to_numpy()]))
-        first += len(tree.inner)
-        next_scenario += len(rows) + 1
-    scenario, node = (np.concatenate(column) for column in zip(*initial, strict=True))
-    tail, head = (np.concatenate(column) for column in zip(*arcs, strict=True))
-    names = ["service", "together", "without", "sign"]
-    table = pd.DataFrame(np.concatenate(terms, axis=1).T, columns=names)
-    table = table.astype(dict.fromkeys(names[:3], "int64"))
-    added = first - len(topology.nodes)
-    return MoveScenarios(tail, head, added, scenario, node, table, next_scenario)
+def move_scenarios(terms: Terms) -> MoveScenarios:
+    """Build scenarios: each service alone; then two a term, with the service and without."""
+    n = terms.services_n
+    alone = np.arange(n)
+    scenario = [alone]
+    node = [alone]
+    together = n + 2 * np.arange(len(terms.service))
+    rows = zip(terms.service, terms.element, together.tolist(), strict=True)
+    for service, element, number in rows:
+        members = np.array(terms.members[element], np.int64)
+        others = members[members != service]
+        node += [np.append(others, service), others]
+        scenario.append(np.full(len(others) + 1, number))
+        scenario.append(np.full(len(others), number + 1))
+    columns = {"service": terms.service, "together": together, "without": together + 1}
+    last = n + 2 * len(terms.service)
+    return MoveScenarios(
+        np.concatenate(scenario), np.concatenate(node), pd.DataFrame(columns), last
+    )
 
 
 def containment(  # noqa: PLR0913
@@ -275,9 +247,14 @@ def containment(  # noqa: PLR0913
     on ``hosts_n`` new hosts, the hosts in turn over the fleet's zones. Its own image moves along
     and counts on neither side. A registry takes nothing down. The interval spans the levels of the
     uncertain edges.
+
+    In fleets with more services than ``moves_compared_most`` nothing is drawn: each difference is
+    bounded by what the service reaches alone (`marginal_losses`).
     """
     target = {"": policy["target"]}
-    moved = _moved(inventory, topology, target, graphs, sampling, drawn)
+    is_small = len(topology.services) <= policy["blast_radius"]["moves_compared_most"]
+    some = drawn if is_small else None
+    moved = _moved(inventory, topology, target, graphs, sampling, some)
     return moved[""]
 
 
@@ -295,7 +272,7 @@ def move_deltas(
     sampling = Sampling.of(policy)
     services_n = len(topology.services)
     is_small = services_n <= policy["blast_radius"]["moves_drawn_most"]
-    drawn = np.full(services_n, is_small)
+    drawn = np.ones(services_n, bool) if is_small else None
     return _moved(inventory, topology, targets, graphs, sampling, drawn)
 
 
@@ -305,31 +282,37 @@ def _moved(  # noqa: PLR0913, PLR0917
     targets: Mapping[str, Mapping[str, Any]],
     graphs: Mapping[str, Graph],
     sampling: Sampling,
-    drawn: Booleans,
+    drawn: Booleans | None,
 ) -> dict[str, pd.DataFrame]:
-    """Return what moves to each target do; a change that several targets share is computed once."""
+    """Return what moves to each target do; a change that several targets share is computed once.
+
+    Without ``drawn`` every change is bounded.
+    """
     changes = {
         name: element_changes(inventory, topology, target)
         for name, target in targets.items()
     }
     every = pd.concat([rows for rows, _ in changes.values()]).drop_duplicates()
     every = every.sort_values(PAIR, ignore_index=True)
-    moves = move_scenarios(topology, every)
-    failing = moves.scenarios(drawn)
     sampling = replace(sampling, spread=False)  # a move has no interval of one failure
+    changed = Terms.of(topology, every)
+    losses = partial(_bounded_losses, changed, sampling)
+    if drawn is not None:
+        moves = move_scenarios(changed)
+        losses = partial(_compared_losses, moves, moves.scenarios(drawn), sampling)
     known: dict[bytes, _Losses] = {}
     levels = {}
     for level in LEVELS:
         graph = graphs[level]
         same = graph.p.tobytes()  # levels that do not differ are computed once
         if same not in known:
-            known[same] = _losses(moves.extend(graph), failing, moves, sampling)
+            known[same] = losses(graph)
         levels[level] = known[same]
     found = {}
-    places = every.assign(term=every.index)
+    terms = every.assign(service=changed.service, term=every.index)
     for name, (rows, new_hosts) in changes.items():
-        own = rows.merge(places, on=[*PAIR, "sign"])["term"].to_numpy()
-        found[name] = _table(topology, levels, moves.terms, np.sort(own), new_hosts)
+        own = rows.merge(terms, on=[*PAIR, "sign"])["term"].to_numpy()
+        found[name] = _table(topology, levels, terms, np.sort(own), new_hosts)
     return found
 
 
@@ -374,27 +357,47 @@ class _Ends(NamedTuple):
     alone: Floats
 
 
-def _losses(
-    graph: Graph,
-    failing: Scenarios,
+def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
+    """Bound the terms at one level of the edges by what each service reaches."""
+    total = float(graph.weight.sum()) or 1.0
+    every = np.arange(terms.services_n)
+    none = np.zeros(terms.services_n, bool)
+    alone = Scenarios(every, every, terms.services_n, none, none)
+    least, most = _ends_of(graph, alone, sampling)
+    little, much = marginal_losses(graph, terms, least, most)
+    return _Losses(little / total, much / total, least / total, most / total)
+
+
+def _compared_losses(
     moves: MoveScenarios,
+    failing: Scenarios,
     sampling: Sampling,
+    graph: Graph,
 ) -> _Losses:
     """Compute the terms at one level of the edges; both ends meet where every scenario was drawn."""
-    terms = moves.terms
     total = float(graph.weight.sum()) or 1.0
-    impact = propagate(graph, failing, sampling=sampling)
-    least = impact.loss / total
-    most = least
-    if np.isnan(impact.se).any():
-        bound = propagate(graph, failing, sampling=sampling, bound="most")
-        most = bound.loss / total
+    ends = _ends_of(graph, failing, sampling)
+    least, most = (loss / total for loss in ends)
+    terms = moves.terms
     together = terms["together"]
     without = terms["without"]
     # one service more never saves another: a negative difference is noise of the draws
     little = np.maximum(least[together] - most[without], 0)
     much = np.maximum(most[together] - least[without], 0)
     return _Losses(little, much, least, most)
+
+
+def _ends_of(
+    graph: Graph,
+    failing: Scenarios,
+    sampling: Sampling,
+) -> tuple[Floats, Floats]:
+    """Return what is lost by scenario, at least and at most; the same where nothing is bounded."""
+    impact = propagate(graph, failing, sampling=sampling)
+    if not np.isnan(impact.se).any():
+        return impact.loss, impact.loss
+    bound = propagate(graph, failing, sampling=sampling, bound="most")
+    return impact.loss, bound.loss
 
 
 def _ends(
@@ -410,3 +413,65 @@ def _ends(
     least = losses.least_alone[:n]
     most = losses.most_alone[:n]
     return _Ends(low + new_hosts * least, high + new_hosts * most, most)
+
+
+def marginal_losses(
+    graph: Graph,
+    terms: Terms,
+    least: Floats,
+    most: Floats,
+) -> tuple[Floats, Floats]:
+    """Bound by term the expected weight that is lost by the service alone, beside the others.
+
+    ``least`` and ``most`` are what each service loses when nothing else fails.
+
+    Notes
+    -----
+    Expected losses are submodular: one service more never adds more than it loses alone, nor more
+    than it can reach and the others do not certainly take down. It adds at least what it takes
+    down for certain and the others cannot reach; and all that it loses alone, where it reaches
+    nothing that the others reach.
+    """
+    n = len(terms.service)
+    little = np.zeros(n)
+    much = np.zeros(n)
+    apart = np.zeros(n, bool)
+    weights = Weights.of(graph.weight)
+    for start in range(0, n, WIDTH):
+        width = min(WIDTH, n - start)
+        block = slice(start, start + width)
+        bounds = _block(graph, weights, terms, start, width)
+        little[block], much[block], apart[block] = bounds
+    own_least = least[terms.service]
+    own_most = most[terms.service]
+    little = np.where(apart, own_least, np.minimum(little, own_least))
+    return little, np.where(apart, own_most, np.minimum(much, own_most))
+
+
+def _block(
+    graph: Graph,
+    weights: Weights,
+    terms: Terms,
+    start: int,
+    width: int,
+) -> tuple[Floats, Floats, Booleans]:
+    """Return the least and the most weight by term, and where the service shares nothing."""
+    own, others = terms.initial_failures(start, width)
+    can = _down(graph.possible, own, width)
+    does = _down(graph.certain, own, width)
+    others_can = _down(graph.possible, others, width)
+    others_do = _down(graph.certain, others, width)
+    every = np.arange(graph.nodes)
+    low = weights.totals(every, does & ~others_can, width)
+    high = weights.totals(every, can & ~others_do, width)
+    shared = np.bitwise_or.reduce(can & others_can, axis=0, keepdims=True)
+    return low, high, lanes(shared, width)[0] == 0
+
+
+def _down(parts: Parts, initial: dict[int, int], width: int) -> Words:
+    """Return by node the terms in which it goes down when some nodes do."""
+    by_part: dict[int, int] = {}
+    for node, bits in initial.items():
+        part = int(parts.part[node])
+        by_part[part] = by_part.get(part, 0) | bits
+    return spread_to_nodes(parts, *swept(parts, by_part, width))

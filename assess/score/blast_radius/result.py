@@ -255,11 +255,7 @@ def _steps(
     return steps
 
 
-def check_element(
-    topology: Topology,
-    kind: str,
-    name: str,
-) -> None:
+def check_element(topology: Topology, kind: str, name: str) -> None:
     """Raise `AssessError` with the nearest names where the fleet has no such element."""
     if (kind, name) in topology.elements:
         return
@@ -271,11 +267,7 @@ def check_element(
     raise AssessError(f"there is no element {kind}:{name} in this result", hint=hint)
 
 
-def reach_text(
-    steps: pd.DataFrame,
-    pair: pd.DataFrame,
-    service: str,
-) -> str:
+def reach_text(steps: pd.DataFrame, pair: pd.DataFrame, service: str) -> str:
     """Describe how a failure reaches a service; ``pair`` is its row in ``affected``, or empty."""
     if pair.empty:
         return f"No path: {service} stays up, by all that is known."
@@ -293,12 +285,7 @@ def path_text(steps: pd.DataFrame) -> str:
     return " -> ".join([str(steps["because"].iloc[0]), *map(str, steps["service_id"])])
 
 
-def percent(
-    row: pd.Series,
-    name: str,
-    *,
-    sign: str = "",
-) -> str:
+def percent(row: pd.Series, name: str, *, sign: str = "") -> str:
     """Return a share and its interval in percent, such as ``12 (10 to 20)``, or "unknown"."""
     values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
     point, lo, hi = (number(100 * v, signed=bool(sign)) for v in values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from assess.score.blast_radius.bitset import (
     adjacency,
     condense,
     flow_depth,
+    sparse,
 )
 from assess.score.blast_radius.edges import edges
 from assess.score.blast_radius.placement import PAIR, is_running
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 STANDS_ON = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
+
+FAR = 1 << 30  # steps to what no failure leads to
 
 
 def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
@@ -93,9 +96,15 @@ class Graph:
 
     @cached_property
     def depth(self) -> Integers:
-        """By node, the longest way to it over possible arcs that follow the order of flow."""
-        possible = self.p > 0
-        return flow_depth(self.nodes, self.tail[possible], self.head[possible])
+        """By node, the longest way to it over arcs that follow the order of flow."""
+        return flow_depth(self.nodes, self.tail, self.head)
+
+    def with_chances(self, p: Floats) -> Graph:
+        """Return the same arcs with other probabilities; what these do not change is kept."""
+        graph = replace(self, p=p)
+        for name in ("arriving", "leaving", "depth"):
+            vars(graph)[name] = getattr(self, name)
+        return graph
 
     @property
     def uncertain(self) -> bool:
@@ -174,11 +183,7 @@ class Topology:
         node = self.nodes.get_indexer(pd.Index(direct["service_id"]))
         return np.append(itself, element), np.append(own_node, node)
 
-    def initially_down(
-        self,
-        elements: Sequence[tuple[str, str]],
-        level: str,
-    ) -> Booleans:
+    def initially_down(self, elements: Sequence[tuple[str, str]], level: str) -> Booleans:
         """Return, by given element and node, whether the element takes it down directly."""
         down = np.zeros((len(elements), len(self.nodes)), bool)
         if not elements:
@@ -190,6 +195,26 @@ class Topology:
         at, pair = pairs.members(failed[known])
         down[known[at], node[pair]] = True
         return down
+
+
+def steps(calls: csr_array, initial: Booleans, within: Booleans) -> npt.NDArray[np.int32]:
+    """Count by row and node the steps from what is down initially, over nodes that are ``within``.
+
+    `FAR` is what they do not lead to.
+    """
+    count = np.where(initial, np.int32(0), np.int32(FAR))
+    row, node = np.nonzero(initial)
+    front = sparse(initial.shape, row, node)
+    step = 0
+    while front.nnz:
+        step += 1
+        row, node = (front @ calls).nonzero()
+        is_new = within[row, node] & (count[row, node] == FAR)
+        row = row[is_new]
+        node = node[is_new]
+        count[row, node] = step
+        front = sparse(initial.shape, row, node)
+    return count
 
 
 def build_topology(inventory: Inventory, policy: Policy) -> Topology:

@@ -35,22 +35,30 @@ class Undecided:
         graph: Graph,
         certain: Booleans,
         possible: Booleans,
+        nodes: Integers | None = None,
     ) -> Undecided:
-        """Find cells and ways; what fails is of shape (scenarios, nodes)."""
+        """Find cells and ways; what fails is of shape (scenarios, nodes).
+
+        Where some ``nodes`` are given, nothing else can fail.
+        """
+        every = np.arange(graph.nodes) if nodes is None else nodes
+        column = np.full(graph.nodes, -1)
+        column[every] = np.arange(len(every))
         is_open = possible & ~certain
-        scenario, node = np.nonzero(is_open)
-        head, arc = graph.arriving.members(node)
-        tail = graph.tail[arc]
-        counts = (graph.p[arc] > 0) & possible[scenario[head], tail]
+        scenario, open_column = np.nonzero(is_open)
+        head, arc = graph.arriving.members(every[open_column])
+        tail = column[graph.tail[arc]]
+        counts = (graph.p[arc] > 0) & (tail >= 0)
+        counts &= possible[scenario[head], tail]
         head = head[counts]
         arc = arc[counts]
-        cell = np.full(is_open.shape, -1)
-        cell[scenario, node] = np.arange(len(node))
-        tail = cell[scenario[head], graph.tail[arc]]
+        cell = np.full(is_open.shape, -1, np.int32)
+        cell[scenario, open_column] = np.arange(len(scenario))
+        tail = cell[scenario[head], tail[counts]].astype(np.int64)
         return cls(
             len(certain),
             scenario=scenario,
-            node=node,
+            node=every[open_column],
             arc=arc,
             tail=tail,
             head=head,
@@ -96,11 +104,7 @@ class Undecided:
         place[order] = np.arange(len(order))
         return example[order], place[alike]
 
-    def chunks(
-        self,
-        wanted: Integers,
-        room: int,
-    ) -> Iterator[Integers]:
+    def chunks(self, wanted: Integers, room: int) -> Iterator[Integers]:
         """Yield the wanted scenarios some at a time, of at most ``room`` cells or one scenario."""
         chunk = np.cumsum(self.cells[wanted]) // max(room, 1)
         ends = np.flatnonzero(np.diff(chunk)) + 1
@@ -163,19 +167,12 @@ class Undecided:
             value[cells] = joins(value[cells], joined)
 
 
-def _marks(
-    n: int,
-    seed: int,
-) -> np.ndarray:
+def _marks(n: int, seed: int) -> np.ndarray:
     """Return a random number for each node or arc."""
     return np.random.default_rng(seed).integers(0, 1 << 63, n, dtype=np.uint64)
 
 
-def weight_of(
-    graph: Graph,
-    undecided: Undecided,
-    p: Floats,
-) -> Floats:
+def weight_of(graph: Graph, undecided: Undecided, p: Floats) -> Floats:
     """Return by scenario the weight of its cells, each times ``p``; added up in order."""
     weighed = graph.weight[undecided.node] * p
     return np.asarray(np.bincount(undecided.scenario, weighed, undecided.n), float)

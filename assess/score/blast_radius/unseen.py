@@ -21,11 +21,7 @@ WATCHING = ("socket", "flow", "trace")  # where an address was read by watching 
 SIDE = ["service_id", "side"]
 
 
-def seen_sides(
-    inventory: Inventory,
-    policy: Policy,
-    services: pd.Index,
-) -> pd.DataFrame:
+def seen_sides(inventory: Inventory, policy: Policy, services: pd.Index) -> pd.DataFrame:
     """Return by service whether all its calls (``src``) and callers (``dst``) would be seen.
 
     A source is complete where it would have seen every call over ``blast_radius.complete_hours``:
@@ -118,11 +114,7 @@ def _by_answers(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def callers_seen(
-    inventory: Inventory,
-    policy: Policy,
-    seen: pd.DataFrame,
-) -> pd.Series:
+def callers_seen(inventory: Inventory, policy: Policy, seen: pd.DataFrame) -> pd.Series:
     """Return by service whether no call to it can have been missed; NA where nobody looked."""
     silent = ~seen[CALLS].to_numpy(bool)
     # nobody calls itself: the others are what may call it unseen
@@ -136,11 +128,7 @@ def callers_seen(
     return table
 
 
-def with_unseen(
-    topology: Topology,
-    graph: Graph,
-    seen: pd.DataFrame,
-) -> Graph:
+def with_unseen(topology: Topology, graph: Graph, seen: pd.DataFrame) -> Graph:
     """Return a graph with every call that nobody would have seen, at its worst.
 
     Notes
@@ -159,11 +147,7 @@ def with_unseen(
     return _joined(graph, callees, callers)
 
 
-def _joined(
-    graph: Graph,
-    callees: Integers,
-    callers: Integers,
-) -> Graph:
+def _joined(graph: Graph, callees: Integers, callers: Integers) -> Graph:
     """Add a node of no weight that goes down with any callee and takes all callers down."""
     between = graph.nodes
     arcs_n = len(callees) + len(callers)

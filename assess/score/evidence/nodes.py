@@ -12,6 +12,7 @@ from assess.inventory import Inventory
 
 NO_RUNTIME = "none"
 BACKEND = "containerd"  # also what docker itself runs containers with
+_OF_ENGINE = ("runtime", "version", "kubelet_version", "containers_total_n")
 _OF_HOST = ("provider", "provider_version", "managed_by", "os_name", "os_version")
 
 
@@ -20,23 +21,25 @@ def nodes(inventory: Inventory) -> dict[str, list[reference.Node]]:
 
     Where several stand, any of them may run its containers.
     """
-    hosts = {row["host_id"]: row for row in _cells(inventory["hosts"])}
+    hosts = {row["host_id"]: row for row in _cells(inventory["hosts"], _OF_HOST)}
     engines = defaultdict(list)
-    for row in _cells(inventory["engines"].sort_values(["host_id", "runtime"])):
+    rows = inventory["engines"].sort_values(["host_id", "runtime"])
+    for row in _cells(rows, _OF_ENGINE):
         engines[row["host_id"]].append(row)
     found = {}
     for host in sorted(hosts.keys() | engines.keys()):
         whole = hosts.get(host, {})
-        rows = _running(engines[host])
-        if rows:
-            found[host] = [_node(row, whole) for row in rows]
+        running = _running(engines[host])
+        if running:
+            found[host] = [_node(row, whole) for row in running]
         elif not engines[host] and reference.is_managed(_node({}, whole)):
             found[host] = [_node({}, whole)]
     return found
 
 
-def _cells(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return rows with None for NA."""
+def _cells(table: pd.DataFrame, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return some columns by row, with None for NA."""
+    table = table[["host_id", *columns]]
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 

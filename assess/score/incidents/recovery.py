@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,9 +100,12 @@ def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     ended = ended.where(ended <= inventory.snapshot_at)
     table = table.assign(ended=ended, place=table["group"].fillna(table["service_id"]))
     longest = pd.Timedelta(minutes=policy["blast_radius"]["pair_within_minutes"])
+    # sorted in time already; one pass over all rows, for there are as many places as services
+    placed = table.dropna(subset=["place"]).sort_values("place", kind="stable")
+    columns = placed[["place", "kind", "cause", "started_at", "ended"]]
     pairs = [
         (place, down, up)
-        for place, rows in table.dropna(subset=["place"]).groupby("place", sort=True)
+        for place, rows in groupby(columns.itertuples(), attrgetter("place"))
         for down, up in _pair(rows, longest)
     ]
     paired = pd.DataFrame(pairs, columns=["place", "ended_at", "healed_at"])
@@ -109,12 +116,12 @@ def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
 
 
 def _pair(
-    rows: pd.DataFrame, longest: pd.Timedelta
+    rows: Iterator[Any], longest: pd.Timedelta
 ) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
     """Pair terminations for ill health with the first later launch that no other has taken."""
     waiting: deque[pd.Timestamp] = deque()
     pairs = []
-    for row in rows.itertuples():
+    for row in rows:
         heals = pd.isna(row.cause) or row.cause in ("health", "unknown")
         if row.kind == "terminate" and row.cause == "health":
             waiting.append(row.started_at)

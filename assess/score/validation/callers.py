@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
-from assess.score.blast_radius.learning import FAR, Evidence, expit, logit
-from assess.score.blast_radius.topology import Topology
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers, blocks
+from assess.score.blast_radius.learning import CERTAIN, Evidence, expit, logit
+from assess.score.blast_radius.topology import FAR, Topology, steps
 from assess.score.blast_radius.uncertain import bounded
 from assess.score.blast_radius.undecided import Undecided
 
@@ -24,70 +25,103 @@ SDS = (1.0, 0.5, 0.5)
 FAULT_SD = 1.0
 PAIRS_MOST = 10_000  # pairs of failure and service; of more, a sample by the seed
 STEPS_MOST = 9
+SLACK = 2.0  # nats: of strengths nearly as likely, the least counts
+STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of what is predicted for a pair
 TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twice
 
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """By failure and service: what the policy expects along the best way, and the steps of it.
+    """By failure and service: whether it can be reached, and in how many steps at least.
 
-    ``failure, service`` are the pairs that teach: who had data and could be reached.
+    ``failure, service`` are the pairs that teach: who had data and could be reached. ``log_odds``
+    is by pair what the policy expects along the best way; ``fell`` says who of them went down, and
+    ``pair`` is the same for a service and an element that failed again.
     """
 
     evidence: Evidence
-    log_odds: Floats
-    steps: Floats
+    steps: npt.NDArray[np.int8]
     can: Booleans
     failure: Integers
     service: Integers
+    log_odds: Floats
+    fell: Booleans
+    pair: Integers
 
     @classmethod
     def of(cls, evidence: Evidence, seed: int) -> Reach:
-        """Find the best ways of all failures at once."""
+        """Find the best ways of all failures, some failures at a time."""
         topology = evidence.topology
-        failures = evidence.failures
+        elements = [f.element for f in evidence.failures]
         n = len(topology.services)
-        initial = topology.initially_down([f.element for f in failures], "point")
-        steps = _steps(topology, initial)
-        graph = topology.graph("point")
-        ways = Undecided.of(graph, initial, steps < FAR)
-        p = initial.astype("float64")
-        p[ways.scenario, ways.node] = bounded(graph, ways, most=False).p
-        can = (steps < FAR)[:, :n] & ~initial[:, :n]
-        seen = np.reshape([f.seen for f in failures], can.shape).astype(bool)
-        failure, service = np.nonzero(can & seen)
+        near = np.zeros((len(elements), n), np.int8)
+        can = np.zeros((len(elements), n), bool)
+        taught = [np.empty((2, 0), np.int64)]
+        for rows in blocks(len(elements), len(topology.nodes)):
+            initial = topology.initially_down(elements[rows], "point")
+            away = _steps(topology, initial)
+            near[rows] = np.minimum(away, STEPS_MOST)[:, :n]
+            can[rows] = (away < FAR)[:, :n] & ~initial[:, :n]
+            seen = np.array([f.seen for f in evidence.failures[rows]])
+            failure, service = np.nonzero(can[rows] & seen)
+            taught.append(np.array([failure + rows.start, service]))
+        failure, service = np.concatenate(taught, axis=1)
         if len(failure) > PAIRS_MOST:
             rng = np.random.default_rng(seed)
             kept = np.sort(rng.choice(len(failure), PAIRS_MOST, replace=False))
             failure = failure[kept]
             service = service[kept]
-        near = np.minimum(steps, STEPS_MOST)[:, :n]
-        return cls(evidence, logit(p[:, :n]), near, can, failure, service)
+        down = np.array([f.down for f in evidence.failures]).reshape(can.shape)
+        order = {name: number for number, name in enumerate(dict.fromkeys(elements))}
+        element = np.array([order[name] for name in elements], np.int64)
+        _, pair = np.unique(element[failure] * n + service, return_inverse=True)
+        fell = down[failure, service]
+        log_odds = _expected(evidence, failure, service)
+        return cls(evidence, near, can, failure, service, log_odds, fell, pair)
 
-    def terms(self, failure: Integers, service: Integers) -> Floats:
+    def terms(
+        self,
+        failure: Integers,
+        service: Integers,
+        log_odds: Floats,
+    ) -> Floats:
         """Return the terms of the regression by pair, without that of the service."""
         faults = np.eye(len(self.evidence.faults))[self.evidence.fault[failure]]
         columns = [
             np.ones(len(failure)),
-            self.log_odds[failure, service],
-            self.steps[failure, service] - 1,
+            log_odds,
+            self.steps[failure, service] - 1.0,
             *faults.T,
         ]
         return np.column_stack(columns)
 
 
-def _steps(topology: Topology, initial: Booleans) -> Floats:
+def _expected(
+    evidence: Evidence,
+    failure: Integers,
+    service: Integers,
+) -> Floats:
+    """Return by pair the log odds of the best way; pairs come sorted by failure."""
+    topology = evidence.topology
+    graph = topology.graph("point")
+    p = np.zeros(len(failure))
+    asked, row = np.unique(failure, return_inverse=True)
+    elements = [evidence.failures[each].element for each in asked]
+    for rows in blocks(len(asked), graph.nodes):
+        initial = topology.initially_down(elements[rows], "point")
+        ways = Undecided.of(graph, initial, _steps(topology, initial) < FAR)
+        chances = initial.astype("float64")
+        chances[ways.scenario, ways.node] = bounded(graph, ways, most=False).p
+        first, last = np.searchsorted(row, [rows.start, rows.stop])
+        pairs = slice(first, last)
+        p[pairs] = chances[row[pairs] - rows.start, service[pairs]]
+    return logit(p)
+
+
+def _steps(topology: Topology, initial: Booleans) -> npt.NDArray[np.int32]:
     """Count by failure and node the steps from what failed by itself, over calls that matter."""
     matters = (topology.edges["point"] > 0).to_numpy("float64")
-    calls = topology.matrix(matters)
-    steps = np.where(initial, 0.0, float(FAR))
-    front = initial
-    step = 0
-    while front.any():
-        step += 1
-        front = (front.astype("float64") @ calls > 0) & (steps == FAR)
-        steps[front] = step
-    return steps
+    return steps(topology.matrix(matters), initial, np.ones_like(initial))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +137,7 @@ class Opinion:
         By all ways, not by the best alone: without a lesson it is what the policy says.
         """
         every = np.arange(len(self.service))
-        terms = reach.terms(np.full(len(every), failure), every)
-        terms[:, 1] = by_policy
+        terms = reach.terms(np.full(len(every), failure), every, by_policy)
         return np.asarray(terms @ self.terms + self.service)
 
 
@@ -120,9 +153,8 @@ def learn(reach: Reach, kept: Booleans) -> Opinion:
     taught = kept[reach.failure]
     failure = reach.failure[taught]
     service = reach.service[taught]
-    failures = reach.evidence.failures
-    fell = np.array([failures[f].down[s] for f, s in zip(failure, service, strict=True)])
-    terms = reach.terms(failure, service)
+    fell = reach.fell[taught]
+    terms = reach.terms(failure, service, reach.log_odds[taught])
     faults_n = terms.shape[1] - len(MEANS)
     start = Opinion(np.append(MEANS, np.zeros(faults_n)), np.zeros(reach.can.shape[1]))
     if not len(failure):
@@ -138,6 +170,36 @@ def learn(reach: Reach, kept: Booleans) -> Opinion:
             best = answer
             best_evidence = evidence
     return best
+
+
+def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) -> float:
+    """Return how many failures of an element the prediction for a pair is worth, at least `least`.
+
+    Notes
+    -----
+    The likeliest of ``STRENGTHS``, where every kept failure is predicted by the other failures of
+    its element, ``(k + s p) / (n + s)``, with p by the opinion. An element that fails the same way
+    each time has few; one whose failures differ, as their severity does, has many.
+    """
+    taught = kept[reach.failure]
+    pair = reach.pair[taught]
+    fell = reach.fell[taught].astype("float64")
+    n = np.bincount(pair)[pair] - 1.0
+    k = np.bincount(pair, fell)[pair] - fell
+    again = n > 0
+    if not again.any():
+        return least
+    failure = reach.failure[taught][again]
+    service = reach.service[taught][again]
+    terms = reach.terms(failure, service, reach.log_odds[taught][again])
+    p = expit(terms @ opinion.terms + opinion.service[service])
+    losses = []
+    for strength in STRENGTHS:
+        said = (k[again] + strength * p) / (n[again] + strength)
+        likely = np.where(fell[again] > 0, said, 1 - said)
+        losses.append(-np.log(np.maximum(likely, CERTAIN)).sum())
+    good = np.array(losses) <= min(losses) + SLACK
+    return max(least, STRENGTHS[int(good.argmax())])
 
 
 @dataclass(frozen=True, eq=False)

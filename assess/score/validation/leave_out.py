@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers, adjacency
 from assess.score.blast_radius.learning import (
     Evidence,
     at_fault,
@@ -16,10 +16,10 @@ from assess.score.blast_radius.learning import (
     flat_p,
     with_history,
 )
-from assess.score.blast_radius.topology import Graph
+from assess.score.blast_radius.topology import FAR, Graph, steps
 from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
-from assess.score.validation.callers import Reach, learn, together, trust
+from assess.score.validation.callers import Reach, learn, pair_strength, together, trust
 
 EVENT = "event"
 ELEMENT = "element"
@@ -46,23 +46,13 @@ class Simulator:
 
     def chances(self, p: Floats, initially: Booleans) -> Floats:
         """Return by node its chance to be down when some are down."""
-        graph = replace(self.graph, p=p)
-        reach = self._reach(initially)
-        undecided = Undecided.of(graph, initially[None], reach[None])
+        graph = self.graph.with_chances(p)
+        calls = adjacency(graph.nodes, graph.tail, graph.head)
+        reach = steps(calls, initially[None], np.ones((1, len(initially)), bool))
+        undecided = Undecided.of(graph, initially[None], reach < FAR)
         chances = initially.astype(float)
         chances[undecided.node] = decide(graph, undecided, self.sampling).p
         return chances
-
-    def _reach(self, initially: Booleans) -> Booleans:
-        """Mark what can be reached over any edge."""
-        reach = initially.copy()
-        front = np.flatnonzero(initially)
-        while len(front):
-            arcs = self.graph.leaving.members(front)[1]
-            heads = np.unique(self.graph.head[arcs])
-            front = heads[~reach[heads]]
-            reach[front] = True
-        return reach
 
 
 def judged(evidence: Evidence, policy: Policy) -> Integers:
@@ -86,27 +76,28 @@ def left_out(
     topology = evidence.topology
     elements = [evidence.failures[position].element for position in judged]
     initial = topology.initially_down(elements, "point")
-    simulator = Simulator(topology.graph("point"), replace(sampling, spread=False))
+    sampling = replace(sampling, spread=False)
+    simulator = Simulator(topology.graph("point"), sampling)
     services_n = len(topology.services)
     keys = [(rule, scheme) for rule in (LEARNED, FLAT) for scheme in SCHEMES]
     chances = {key: np.zeros((len(judged), services_n)) for key in keys}
-    usual = topology.edges["point"].to_numpy("float64")
     reach = Reach.of(evidence, policy.seed)
+    settings = policy["blast_radius"]
+    least = float(settings["pair_strength"])
     for scheme in SCHEMES:
         for rows, kept in _folds(evidence, judged, scheme):
-            settings = policy["blast_radius"]
             known = fit(evidence, kept, settings)
             opinion = learn(reach, kept)
+            strength = pair_strength(reach, opinion, kept, least)
             trusted = trust(evidence, known.tries)
             same = round(flat_p(evidence, kept) * GRID) / GRID
             for row in rows:
                 failure = evidence.failures[judged[row]]
                 p = at_fault(known, failure.fault)
                 by_edges = simulator.chances(p, initial[row])[:services_n]
-                by_policy = simulator.cached(usual, initial[row])[:services_n]
+                by_policy = simulator.cached(known.start, initial[row])[:services_n]
                 voices = (by_policy, by_edges)
                 either = together(reach, opinion, int(judged[row]), voices, trusted)
-                strength = float(settings["pair_strength"])
                 full = with_history(known, failure, either, strength)
                 # what the failure takes down by itself is no prediction
                 full[initial[row, :services_n]] = 1.0

@@ -12,7 +12,7 @@ from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 from assess.score.blast_radius.failures import Element, Failure, ids
 from assess.score.blast_radius.learning import Evidence, learns
-from assess.score.blast_radius.topology import Topology
+from assess.score.blast_radius.topology import FAR, Topology, steps
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
 from assess.score.incidents.rates import jeffreys_interval
@@ -210,8 +210,9 @@ def calibrate(
 
     ``event, event_id, element_kind, element``, then shares of the criticality of the services that
     had data: ``observed, predicted, predicted_lo, predicted_hi, next_lo, next_hi`` [0-1], their
-    number ``services_n``, and ``inside``: whether the interval of one failure holds what was
-    observed. That interval is of the whole fleet: NA where some services had no data.
+    number ``services_n``, ``beside`` (ids of failures at the same time), and ``inside``: whether the
+    interval of one failure holds what was observed. That interval is of the whole fleet: NA where
+    some services had no data.
     """
     elements = {f.element for f in failures}
     predicted = _pairs(affected, weight.index, elements)
@@ -231,10 +232,12 @@ def calibrate(
         event = (failure.event, failure.event_id, *failure.element)
         whole = seen | (values == 0)
         held = ends[position[failure.element]] if whole.all() else [np.nan, np.nan]
-        rows.append((*event, observed, *shares, *held, int(seen.sum())))
+        rows.append(
+            (*event, observed, *shares, *held, int(seen.sum()), "; ".join(failure.beside))
+        )
     names = ["event", "event_id", "element_kind", "element", "observed"]
     names += ["predicted", "predicted_lo", "predicted_hi", "next_lo", "next_hi"]
-    table = pd.DataFrame(rows, columns=[*names, "services_n"])
+    table = pd.DataFrame(rows, columns=[*names, "services_n", "beside"])
     slack = 1e-9  # sums of shares round
     inside = table["observed"].between(table["next_lo"] - slack, table["next_hi"] + slack)
     return table.assign(inside=inside.astype("boolean").mask(table["next_lo"].isna()))
@@ -268,16 +271,9 @@ def _pairs(
 
 def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Booleans]:
     """Return, by rule, who fails with each element: shape (elements, services)."""
-    calls = topology.matrix()
     itself = topology.initially_down(elements, "point")
-    direct = itself | (itself @ calls > 0)
-    down = direct
-    # whole rounds of callers at once, until nobody new is reached
-    more = direct @ calls > 0
-    while (more & ~down).any():
-        down = down | more
-        more = down @ calls > 0
-    rules = zip(BASELINES, (itself, direct, down), strict=True)
+    away = steps(topology.matrix(), itself, np.ones_like(itself))
+    rules = zip(BASELINES, (itself, away <= 1, away < FAR), strict=True)
     return {rule: flags[:, : len(topology.services)] for rule, flags in rules}
 
 

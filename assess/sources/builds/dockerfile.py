@@ -64,6 +64,7 @@ class Build:
     stages: list[Stage] = field(default_factory=list)
     settings: list[tuple[str, str]] = field(default_factory=list)
     unread_n: int = 0  # instructions that cannot be read
+    given: Variables = field(default_factory=dict)  # arguments that the caller sets
 
     def roots(self) -> list[Stage]:
         """Return by stage the first one of its chain, whose base is an image."""
@@ -83,9 +84,9 @@ class Build:
         return [stage, *(self.chain(parent) if parent else [])]
 
 
-def read_build(text: str) -> Build:
-    """Read a file; what cannot be read costs its own instruction."""
-    build = Build()
+def read_build(text: str, given: Mapping[str, str] | None = None) -> Build:
+    """Read a file with the arguments that are given; what cannot be read costs its own instruction."""
+    build = Build(given=dict(given or {}))
     outside: Variables = {}  # arguments before the first stage
     for found in instructions(text):
         try:
@@ -218,7 +219,9 @@ def _take_arguments(build: Build, outside: Variables, text: str) -> None:
     known = stage.variables if stage else outside
     for word in shlex.split(text, posix=True):
         name, sign, value = word.partition("=")
-        if sign:
+        if name in build.given:
+            known[name] = build.given[name]
+        elif sign:
             build.settings.append((name, value))
             known[name] = expand(value, known)
         elif stage and name in outside:

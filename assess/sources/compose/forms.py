@@ -37,6 +37,7 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
         **dict.fromkeys(_MAPPINGS.split(), as_mapping),
         **dict.fromkeys(_LISTS.split(), lambda value: list(map(str, as_list(value)))),
         **dict.fromkeys(_SCALARS.split(), lambda value: value),
+        "build": lambda value: _build(value, directory),
         "command": _command,
         "entrypoint": _command,
         "extra_hosts": _extra_hosts,
@@ -57,6 +58,20 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
         elif value is not None:
             service[key] = form(value)
     return service
+
+
+def _build(value: Any, directory: Path) -> Row:
+    """Return the file of a build, or its text, and its arguments; a remote context has neither."""
+    declared = value if isinstance(value, dict) else {"context": value}
+    context = str(declared.get("context") or ".")
+    arguments = as_mapping(declared.get("args"))
+    file = directory / context / str(declared.get("dockerfile") or "Dockerfile")
+    is_remote = "://" in context or context.startswith(("git@", "github.com/"))
+    return {
+        "file": None if is_remote else file,
+        "text": str(declared.get("dockerfile_inline") or ""),
+        "args": {n: str(v) for n, v in arguments.items() if v is not None},
+    }
 
 
 TMPFS = {"type": "tmpfs", "source": "", "read_only": False}

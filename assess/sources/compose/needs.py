@@ -21,7 +21,7 @@ from assess.sources.edges.rows import (
     start_order,
 )
 from assess.sources.edges.siblings import Callee, Siblings
-from assess.sources.routing import is_router, routers_of
+from assess.sources.routing import routed_calls
 from assess.sources.unit import CONFIG_PATHS, Unit
 from assess.sources.values import table, text
 
@@ -96,7 +96,8 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
         rows += _ordered(project, src, service, siblings)
         rows += _declared(project, src, service, within)
         rows += needs(unit.callee, unit.mentions, within, space=project.name)
-    return distinct([*rows, *_routed(project, units)])
+    routed = [(unit, labels_of(project.services[name])) for name, unit in units.items()]
+    return distinct([*rows, *routed_calls(routed, EVIDENCE)])
 
 
 def labels_of(service: Service) -> Row:
@@ -105,21 +106,6 @@ def labels_of(service: Service) -> Row:
         **as_mapping(service.get("labels")),
         **as_mapping(service.get("deploy", {}).get("labels")),
     }
-
-
-def _routed(project: Project, units: Mapping[str, Unit]) -> Iterator[Row]:
-    """Return the calls of the proxies that labels tell whom to route to."""
-    for name, unit in units.items():
-        for proxy in routers_of(labels_of(project.services[name]), unit):
-            found = [other for other in units.values() if is_router(other, proxy)]
-            for router in found:
-                yield declared_call(
-                    router.names[0],
-                    unit.callee,
-                    EVIDENCE,
-                    possible=len(found) > 1 or None,
-                    address_basis="label",
-                )
 
 
 def _callee(project: Project, name: str, siblings: Siblings) -> Callee:

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Row, Source, paths_of
+from assess.sources.base import Batch, Name, Row, Source, paths_of
+from assess.sources.builds import workload_rows
+from assess.sources.builds.dockerfile import Build, read_build
 from assess.sources.compose.forms import Service, is_published, is_true
 from assess.sources.compose.needs import labels_of, to_dependencies, to_texts, to_unread
 from assess.sources.compose.project import Project, read_project
@@ -135,9 +137,30 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
             key = f"compose:{project.name}/{name}/{replica}"
             batch.add("workloads", workload | {"workload_id": key})
             batch.add("mounts", *mount_rows(unit.mounts, key, project.name))
+        batch.add("workloads", *_built(project, name, names))
     share(batch.rows["mounts"])
     batch.add("dependencies", *to_dependencies(project, units))
     return redacted, unread_note(units.values())
+
+
+def _built(project: Project, name: str, names: tuple[Name, ...]) -> list[Row]:
+    """Return what the build of a service pulls and fetches from."""
+    declared = project.services[name].get("build") or {}
+    try:
+        build = _read_build(project, declared)
+    except FileNotFoundError:  # a Compose file that was copied alone
+        return []
+    except (OSError, ValueError) as error:
+        project.note(f"the build of {name} cannot be read", error)
+        return []
+    return workload_rows(build, f"{project.name}/{name}", names)
+
+
+def _read_build(project: Project, declared: Row) -> Build:
+    text_ = declared.get("text")
+    if not text_ and declared.get("file"):
+        text_ = project.limits.read(declared["file"])
+    return read_build(text_ or "", declared.get("args"))
 
 
 def _refuse_many(rows_n: int) -> None:

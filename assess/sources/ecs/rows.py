@@ -253,7 +253,17 @@ def _listen(service: Row, first: Name, known: _Known) -> None:
             hosts |= {text(alias, "dnsName") for alias in aliases}
     definition = known.definition(service.get("taskDefinition"))
     repository = definition.unit.image_ref.repository if definition else None
-    known.siblings.add(Callee(first, repository or ""), *sorted(hosts), space=cluster)
+    callee = Callee(first, repository or "")
+    known.siblings.add(callee, *sorted(hosts), space=cluster)
+    if definition:  # a network over all hosts knows containers by their own names
+        inner = {part.container for part in definition.unit.containers}
+        known.siblings.add(
+            callee,
+            definition.family,
+            *sorted(inner),
+            space=cluster,
+            is_alias=True,
+        )
 
 
 def _to_dependencies(service: Row, known: _Known) -> list[Row]:

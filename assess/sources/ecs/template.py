@@ -29,6 +29,7 @@ _STORES = {  # managed, and the domain of their endpoints
 _OUTSIDE = "internet-facing"  # the default of a load balancer
 _MENTION = re.compile(r"\$\{([\w:.]+)\}")
 # Keys of people, which are no words of CloudFormation.
+_SAYS_NOTHING = ("", "ecs", "fargate")  # logical ids of services, without that word
 _VERBATIM = ("DockerLabels", "Options", "DriverOpts", "Labels", "Tags")
 # Words that are more than another capital letter.
 _RENAMED = {
@@ -170,19 +171,24 @@ def _services(template: Template) -> Iterator[Row]:
     discovery = dict(template.of_type("AWS::ServiceDiscovery::Service"))
     balancers = [balancer for _, balancer in template.of_type(_BALANCER)]
     is_public = any(b.get("Scheme", _OUTSIDE) == _OUTSIDE for b in balancers)
+    families = {
+        name: _named(_as_api(properties), "family", "")
+        for name, properties in template.of_type(_DEFINITION)
+    }
     for name, properties in template.of_type(_SERVICE):
         raw = _as_api(properties)
         registries = [
             _mentioned(r, "registryArn") for r in dicts(raw, "serviceRegistries")
         ]
         hosts = [text(discovery.get(registry), "Name") for registry in registries]
+        stem = name.removesuffix("Service")
+        family = families.pop(_mentioned(raw, "taskDefinition"), "")
+        otherwise = family or name if stem.lower() in _SAYS_NOTHING else stem
         connected = [raw.get("serviceConnectConfiguration")]
         connected.append({"services": [{"discoveryName": host} for host in hosts]})
         yield {
             **raw,
-            "serviceName": _named(
-                raw, "serviceName", name.removesuffix("Service") or name
-            ),
+            "serviceName": _named(raw, "serviceName", otherwise),
             "serviceArn": f"${{{name}}}",
             "clusterArn": _mentioned(raw, "cluster") or text(raw, "cluster"),
             "deployments": [{"serviceConnectConfiguration": part} for part in connected],

@@ -13,6 +13,7 @@ from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, names_of, share_live
 from assess.sources.marathon.pods import MB, pod_unit, sizes, unread_of
 from assess.sources.replica import Replicas, declared_rows, replica_rows
+from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import (
     Mount,
     Unit,
@@ -293,6 +294,8 @@ def to_service(app: App) -> Row:
     """Return the row of the services frame."""
     is_published = app.labels.get("HAPROXY_GROUP") == "external"  # by marathon-lb
     is_published |= "slave_public" in texts(app.item, "acceptedResourceRoles")
+    # a group of marathon-lb may be an internal one
+    is_published |= bool(routers_of(app.labels, app.unit) - {"marathon-lb"})
     return service_row(app.unit) | {"public": True if is_published else None}
 
 
@@ -367,7 +370,8 @@ def to_dependencies(apps: dict[str, App]) -> list[Row]:
     for app in apps.values():
         rows += _declared(app, apps)
         rows += needs(app.unit.callee, app.unit.mentions, siblings)
-    return distinct(rows)
+    routed = [(app.unit, app.labels) for app in apps.values()]
+    return distinct([*rows, *routed_calls(routed, "marathon-labels")])
 
 
 def _declared(app: App, apps: dict[str, App]) -> Iterator[Row]:

@@ -40,8 +40,10 @@ class Group:
         self.key = key
         self.tasks = dicts(group, "Tasks")
         self.task = _main_task(self.tasks)
-        self.services = dicts(group, "Services")
-        self.services += [s for task in self.tasks for s in dicts(task, "Services")]
+        self.services = [self._named(s, "") for s in dicts(group, "Services")]
+        for task in self.tasks:
+            of_task = dicts(task, "Services")
+            self.services += [self._named(s, text(task, "Name")) for s in of_task]
         self.templates = [t for task in self.tasks for t in dicts(task, "Templates")]
         self.is_known = bool(self.task)  # whether its declaration was read
         self.is_job = text(job, "Type") in ("batch", "sysbatch")  # ends by itself
@@ -50,9 +52,37 @@ class Group:
         self.unit = replace(unit, names=self.names)
 
     @property
+    def labels(self) -> dict[str, str]:
+        """What proxies read: tags of its services, as ``name=value``, and labels of its containers."""
+        tags = [tag for service in self.services for tag in texts(service, "Tags")]
+        pairs = [tag.partition("=") for tag in tags]
+        labels = {name: value for name, _, value in pairs}
+        config = table(self.task, "Config")
+        # a block that may be repeated is a list
+        for block in dicts(config, "labels") or [table(config, "labels")]:
+            labels |= {name: str(value) for name, value in block.items()}
+        return labels
+
+    @property
     def is_declared(self) -> bool:
         """Whether the job wants it to run."""
         return self.is_known and self.job.get("Stop") is not True
+
+    def _named(self, service: Row, task: str) -> Row:
+        """Return a service with the variables in its name filled, which the job itself tells."""
+        _, job, group = self.key
+        parts = {"JOB": job, "TASKGROUP": group, "TASK": task}
+        parts["BASE"] = "-".join(filter(None, parts.values()))
+        name = text(service, "Name")
+        for variable, value in parts.items():
+            name = name.replace(f"${{{variable}}}", value)
+        return {**service, "Name": name}
+
+    @property
+    def inner_hosts(self) -> list[str]:
+        """Names that a network of containers, or a task of its own, gives it."""
+        hosts = [text(task, "Config", "hostname") for task in self.tasks]
+        return [self.key[2], *(text(task, "Name") for task in self.tasks), *hosts]
 
     def _names(self, unit: Unit, *, is_alone: bool) -> tuple[Name, ...]:
         namespace, job, group = self.key

@@ -16,6 +16,7 @@ from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
 from assess.sources.replica import Replicas, declared_rows, replica_rows
+from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import merge_services, service_row, unread_note
 from assess.sources.values import dicts, dig, integer, moment, number, table, text
 
@@ -284,6 +285,7 @@ def to_service(group: Group) -> Row:
     row = service_row(group.unit)
     if group.templates or not group.is_known:  # which may hold secrets, or bring them
         row["secrets_in_image"] = row["secrets_in_image"] or None
+    row["public"] = True if routers_of(group.labels, group.unit) else None
     return row
 
 
@@ -293,6 +295,8 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
     siblings = Siblings()
     for name, group in known.items():
         siblings.add(group.unit.callee, name)
+    for group in groups:
+        siblings.add(group.unit.callee, *group.inner_hosts, is_alias=True)
     rows: list[Row] = []
     for group in groups:
         src = group.names[0]
@@ -301,7 +305,8 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
             callee = siblings.find(name) or missing
             rows.append(declared_call(src, callee, evidence, address_basis=basis))
         rows += needs(group.unit.callee, group.unit.mentions, siblings)
-    return distinct(rows)
+    routed = [(group.unit, group.labels) for group in groups]
+    return distinct([*rows, *routed_calls(routed, "nomad-tags")])
 
 
 def _upstreams(group: Group) -> Iterator[tuple[str, str, str]]:

@@ -19,6 +19,7 @@ from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.redact import keep_labels
 from assess.sources.replica import Replicas, declared_rows
+from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import (
     Mount,
     Unit,
@@ -61,6 +62,7 @@ class Service:
         # The command line lists services without most of what they declare.
         self.is_listed = not item.get("Version")
         container = table(self.task, "ContainerSpec")
+        self.labels = table(self.spec, "Labels") | table(container, "Labels")
         labels, _ = keep_labels(self.spec.get("Labels"))
         labels |= keep_labels(container.get("Labels"))[0]
         self.stack = labels.get(SWARM_STACK, "")
@@ -327,7 +329,9 @@ def to_service(service: Service) -> Row:
     """Return the row of the services frame."""
     row = service_row(service.unit, is_complete=not service.is_listed)
     # Swarm publishes a port on every node, on all of its addresses.
-    row["public"] = True if any("->" in port for port in service.unit.ports) else None
+    is_published = any("->" in port for port in service.unit.ports)
+    is_routed = bool(routers_of(service.labels, service.unit))
+    row["public"] = True if is_published or is_routed else None
     return row | ({"secrets_in_image": None} if service.is_listed else {})
 
 
@@ -356,7 +360,8 @@ def to_dependencies(services: list[Service]) -> list[Row]:
         rows += needs(
             service.unit.callee, service.unit.mentions, siblings, space=service.stack
         )
-    return distinct(rows)
+    routed = [(service.unit, service.labels) for service in services]
+    return distinct([*rows, *routed_calls(routed, "swarm-labels")])
 
 
 def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:

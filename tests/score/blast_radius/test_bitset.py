@@ -11,14 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.score.blast_radius.bitset import (
-    BitSums,
     Weights,
     condense,
-    lane_sums,
+    lanes,
     pack,
     sweep,
     to_words,
-    unpack,
 )
 from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
 from assess.score.blast_radius.topology import Graph, arc_key
@@ -159,8 +157,8 @@ def test_sweep_is_reachability(case):
     ]
     parts = condense(nodes, tail, head)
     seeds = {}
-    for node, lanes in enumerate(own):
-        seeds[parts.part[node]] = seeds.get(parts.part[node], 0) | lanes
+    for node, bits in enumerate(own):
+        seeds[parts.part[node]] = seeds.get(parts.part[node], 0) | bits
     down = dict(sweep(parts, seeds))
     assert [down[part] for part in parts.part] == want
 
@@ -174,26 +172,21 @@ def test_sweep_is_reachability(case):
     st.sampled_from([1.0, 0.1]),
 )
 def test_weighing_adds_up(width, rows, unit):
-    lanes = [row & ((1 << width) - 1) for row, _ in rows]
+    flags = np.array([[row >> bit & 1 for bit in range(width)] for row, _ in rows])
+    flags = flags.reshape(len(rows), width) > 0
     weights = np.array([weight * unit for _, weight in rows], float)
-    want = sum(
-        (w * unpack(r, width) for r, w in zip(lanes, weights, strict=True)),
-        np.zeros(width),
-    )
-    sums = BitSums(Weights.of(weights))
-    for node, row in enumerate(lanes):
-        sums.add(node, row)
-    np.testing.assert_allclose(sums.totals(width), want, rtol=1e-9, atol=1e-9)
-    assert (sums.totals(width) == 0).all()
-    flags = np.reshape([unpack(row, width) for row in lanes], (len(lanes), width))
-    whole = Weights.of(weights)
-    at_once = lane_sums(to_words(flags > 0), whole.whole, width) * whole.unit
-    np.testing.assert_allclose(at_once, want, rtol=1e-9, atol=1e-9)
+    node = np.arange(len(rows))
+    found = Weights.of(weights).totals(node, to_words(flags), width)
+    np.testing.assert_allclose(found, weights @ flags, rtol=1e-9, atol=1e-9)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_packing_keeps_lanes(flags):
-    assert unpack(pack(np.array(flags)), len(flags)).astype(bool).tolist() == flags
+    bits = pack(np.array(flags))
+    assert [bits >> place & 1 == 1 for place in range(len(flags))] == flags
+    assert (
+        lanes(to_words(np.array([flags])), len(flags))[0].astype(bool).tolist() == flags
+    )
 
 
 @settings(max_examples=25, deadline=None)

@@ -262,3 +262,25 @@ def test_intervals_cover_what_they_say(times):
     assert 0.88 <= np.mean(inside) <= 0.92
     learned, policy = np.mean(errors, axis=0)
     assert learned < policy / 2
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_edges_that_are_alike_lose_the_differences_of_the_policy(alike):
+    rng = np.random.default_rng(2)
+    # a calls one, b calls seven: by the policy its edges are weaker
+    services = "abcdefghi"
+    edges = [("a", "c", "call"), *(("b", each, "call") for each in "cdefghi")]
+    failures = []
+    for number in range(60):
+        element = "c" if number % 2 else "defghi"[number // 2 % 6]
+        p_b = 0.7 if alike else 0.3
+        down = element + "a" * (element == "c" and rng.random() < 0.7)
+        down += "b" * (rng.random() < p_b)
+        failures.append((("service", element), down, None))
+    fleet, observed = told(services, edges, *failures)
+    learned = fit(Evidence.of(fleet, observed), np.ones(60, bool), POLICY["blast_radius"])
+    usual = fleet.edges["point"].to_numpy("float64")
+    if alike:
+        assert np.ptp(learned.start) < np.ptp(usual) * 0.6
+    else:
+        assert learned.start == pytest.approx(usual)

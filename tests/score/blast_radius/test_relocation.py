@@ -18,6 +18,7 @@ from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.relocation import (
     LEFT,
     PAIR,
+    Terms,
     element_changes,
     move_scenarios,
     spread_replicas,
@@ -133,6 +134,12 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
             assert row.delta_lo <= row.delta <= row.delta_hi
         else:
             assert pd.isna(row.delta)
+    # in a large fleet a move is bounded by what the service reaches
+    large = POLICY.replace(blast_radius={"moves_compared_most": 0})
+    for row in score_blast_radius(inventory, large).services.itertuples():
+        assert row.delta_lo - 0.02 <= want[row.Index] <= row.delta_hi + 0.02
+        if not pd.isna(row.delta):
+            assert row.delta == pytest.approx(want[row.Index], abs=1e-9)
 
 
 @settings(max_examples=4, deadline=None)
@@ -142,17 +149,10 @@ def test_scenarios_fail_everything_but_the_service(seed):
     fleet = build_topology(inventory, POLICY)
     changes, _ = element_changes(inventory, fleet, POLICY["target"])
     assert set(changes["element_kind"]) <= set(LEFT)
-    moves = move_scenarios(fleet, changes)
-    below = {}
-    for tail, head in zip(moves.tail, moves.head, strict=True):
-        below.setdefault(tail, []).append(head)
-
-    def leaves(node):
-        return {node} if node not in below else set().union(*map(leaves, below[node]))
-
+    moves = move_scenarios(Terms.of(fleet, changes))
     failing = {}
     for scenario, node in zip(moves.scenario, moves.node, strict=True):
-        failing.setdefault(scenario, []).extend(leaves(node))
+        failing.setdefault(scenario, []).append(node)
     assert all(max(Counter(nodes).values()) == 1 for nodes in failing.values())
     down = fleet.direct["point"].groupby(PAIR[:2])["service_id"].agg(set).to_dict()
     for term, row in zip(moves.terms.itertuples(), changes.itertuples(), strict=True):

@@ -60,6 +60,66 @@ def test_the_same_incident_in_two_tools_counts_once():
     assert len(failures(incidents=twice)) == 1
 
 
+def incident(name, service, opened, resolved, affected):
+    return {
+        "incident_id": name,
+        "service_id": service,
+        "opened_at": f"2026-09-01T{opened}Z",
+        "resolved_at": f"2026-09-01T{resolved}Z" if resolved else None,
+        "affected_services": affected,
+    }
+
+
+def test_the_same_incident_of_two_tools_that_do_not_know_each_other_counts_once():
+    told = [
+        incident("pager-1", "a", "10:00", "11:00", "b"),
+        incident("desk-7", "a", "10:20", "12:00", "c"),
+        incident("desk-8", "a", "12:30", "13:00", "b"),
+    ]
+    later, first = failures(incidents=told)  # by id
+    assert (first.event_id, first.beside) == ("pager-1", ("desk-7",))
+    assert first.down.tolist() == [True, True, True]
+    assert (later.event_id, later.beside) == ("desk-8", ())
+
+
+def test_of_overlapping_failures_none_counts_the_fall_of_the_other():
+    # c may have gone down with a, by way of b, or with b; both are named
+    told = [
+        incident("i1", "a", "10:00", "11:00", "c"),
+        incident("i2", "b", "10:30", "10:40", "c"),
+    ]
+    one, two = failures(incidents=told)
+    assert (one.beside, two.beside) == (("i2",), ("i1",))
+    assert one.down.tolist() == [True, False, False]
+    assert one.seen.tolist() == [True, True, False]  # b did not go down before it failed
+    assert two.down.tolist() == [False, True, False]
+    assert two.seen.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("resolved", ["10:30", None])
+def test_failures_one_after_the_other_stay_as_they_are(resolved):
+    told = [
+        incident("i1", "a", "10:00", resolved, "b"),
+        incident("i2", "b", "10:30", "10:40", "c"),
+    ]
+    one, two = failures(incidents=told)
+    assert one.beside == two.beside == ()
+    assert one.down.tolist() == [True, True, False]
+    assert two.down.tolist() == [False, True, True]
+
+
+def test_who_was_down_and_out_of_reach_of_the_other_still_counts():
+    told = [
+        incident("i1", "c", "10:00", "11:00", ""),
+        incident("i2", "a", "10:30", "10:40", "b"),
+    ]
+    one, two = failures(incidents=told)
+    # nothing calls c: only a can have taken b down
+    assert two.down.tolist() == [True, True, False]
+    assert two.seen.all()
+    assert one.seen.all()
+
+
 def test_without_a_list_of_who_had_data_all_count_and_with_one_only_they():
     every, some = failures(
         [experiment("x"), experiment("y", observed_services="a;b")],
@@ -71,6 +131,16 @@ def test_without_a_list_of_who_had_data_all_count_and_with_one_only_they():
 def test_a_long_experiment_is_one_failure():
     long = experiment("x", started_at="2026-09-01", ended_at="2026-09-04")
     assert len(failures([long])) == 1
+
+
+def test_during_an_experiment_of_days_falls_of_others_are_not_its_own():
+    long = experiment("x", ended_at="2026-09-04", observed_services="a;b;c")
+    within = incident("i1", "b", "10:00", "11:00", "c")
+    found = {f.event_id: f for f in failures([long], [within])}
+    assert found["x"].beside == ("i1",)
+    assert found["x"].down.tolist() == [True, False, False]  # b failed by itself as well
+    assert found["x"].seen.tolist() == [True, False, True]
+    assert found["i1"].seen.tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("p", [0.0, 1.0])

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from failing_fleet import failing_fleet
 from scipy.optimize import minimize
 from simulated_world import average_precisions
 
+from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import Evidence, expit, logit
 from assess.score.blast_radius.topology import build_topology
 from assess.score.validation import callers
-from assess.score.validation.callers import Reach, learn, together, trust
+from assess.score.validation.callers import (
+    Opinion,
+    Reach,
+    learn,
+    pair_strength,
+    together,
+    trust,
+)
 
 POLICY = load_policy()
 
@@ -30,7 +39,7 @@ def test_it_is_the_likeliest_answer(evidence, monkeypatch):
     monkeypatch.setattr(callers, "ROUNDS", 30)
     reach = Reach.of(evidence, 1)
     found = learn(reach, np.ones(len(evidence.failures), bool))
-    terms = reach.terms(reach.failure, reach.service)
+    terms = reach.terms(reach.failure, reach.service, reach.log_odds)
     down = np.array([f.down for f in evidence.failures])[reach.failure, reach.service]
     k = terms.shape[1]
     mean = np.append([0.0, 1.0, 0.0], np.zeros(k - 3))
@@ -94,3 +103,46 @@ def test_who_shows_everything_is_known_for_elements_that_never_failed():
         )
         assert learned > flat + 0.05
         assert learned > reach + 0.05
+
+
+def again(seed, *, same):
+    """Return the opinion's reach of systems whose failures repeat, or do not."""
+    rng = np.random.default_rng(seed)
+    names = [f"s{i:02}" for i in range(20)]
+    edges = pd.DataFrame({"src_id": names[1:], "dst_id": names[0], "kind": "call"})
+    taste = rng.random(19) < 0.5
+    rows = []
+    for number in range(8):
+        down = taste if same else rng.random(19) < 0.5
+        rows.append(
+            {
+                "experiment_id": f"x{number}",
+                "element_kind": "service",
+                "element": names[0],
+                "started_at": "2026-09-01",
+                "affected_services": ";".join(np.array(names[1:])[down]),
+                "observed_services": ";".join(names),
+            }
+        )
+    frames = {
+        "services": pd.DataFrame({"service_id": names}),
+        "dependencies": edges.assign(evidence="e"),
+        "experiments": pd.DataFrame(rows),
+    }
+    inventory = from_frames(frames, snapshot_at="2026-09-30")
+    fleet = build_topology(inventory, POLICY)
+    return Reach.of(Evidence.of(fleet, observed_failures(inventory, fleet)[0]), 1)
+
+
+def test_history_counts_as_much_as_failures_of_one_element_repeat():
+    every = np.ones(8, bool)
+    found = []
+    for same in (True, False):
+        reach = again(1, same=same)
+        flat = Opinion(np.array([0.0, 0, 0, 0]), np.zeros(20))
+        found.append(pair_strength(reach, flat, every, 2.0))
+    assert found[0] == 2.0  # the policy's is the least
+    assert found[1] >= 16
+    reach = again(1, same=False)
+    once = np.arange(8) < 1
+    assert pair_strength(reach, flat, once, 2.0) == 2.0  # nothing failed again
