@@ -142,10 +142,10 @@ BUDGETS = {
     "sources/edges": 622,
     "sources/ec2": 415,
     "sources/ecr": 620,
-    "sources/ecs": 1062,
+    "sources/ecs": 1080,
     "sources/experiments": 500,
     "sources/frames": 126,
-    "sources/hosts": 960,
+    "sources/hosts": 925,
     "sources/incidents": 1215,
     "sources/joining": 1010,
     "sources/kubernetes": 1750,
@@ -183,8 +183,8 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 61_500
-MAX_FILES = 290
+MAX_PACKAGE_LINES = 61_900
+MAX_FILES = 295
 MAX_TOKENS_A_CODE_LINE = 9.4
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30
