@@ -26,12 +26,27 @@ NONE = "-"
 # columns in which an empty cell does not mean that nobody knows
 ABSENT = {
     "label_gates": "clear",
-    "p_first": NONE,
-    "p_top": NONE,
-    "p_top_neutral": NONE,
-    "needs": NONE,
     "error_class": "",
     "hint": "",
+    **dict.fromkeys(
+        [
+            # of a service that does not compete, or has no turn; the label says why
+            "p_first",
+            "p_top",
+            "p_top_neutral",
+            "p_top_cleared",
+            "rank_expected",
+            "rank_equal",
+            "confidence",
+            "wave",
+            "group",
+            # of a measure that has no such baseline
+            "baseline_history",
+            "baseline_random",
+            "needs",
+        ],
+        NONE,
+    ),
 }
 ROWS_SHOWN = 20
 DECIMALS = 2

@@ -1,13 +1,14 @@
 """Files and directories that appear whole or not at all.
 
 Content goes to a hidden sibling, is synced to disk and is renamed in one step, so a full disk or a
-killed process leaves the old file. The next write of the same name removes what such a process left.
+killed process leaves the old file. The next write in the directory removes what such a process left.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from assess.errors import AssessError
 
 SUFFIX = ".partial"
 PREFIX_LENGTH = 40  # the sibling of a long name must not exceed the limit of 255 bytes
+_LEFT = re.compile(r"\..{0,40}\.[0-9a-f]{8}\.partial", re.DOTALL)  # the name of a sibling
+# directories by the time at which this process was the last to change them: to list the names
+# before each of ten thousand files would take minutes
+_TIDY: dict[Path, int] = {}
 
 
 def write_beside(path: str | Path, data: str | bytes) -> None:
@@ -60,16 +65,19 @@ def sibling(target: Path, *, is_directory: bool = False) -> Iterator[Path]:
 
     It is locked while it is in use: unlocked ones were left by processes that were killed.
     """
-    prefix = f".{target.name[:PREFIX_LENGTH]}."
-    for path in target.parent.iterdir():
-        if path.name.startswith(prefix) and path.name.endswith(SUFFIX):
-            _remove_unlocked(path)
-    partial, handle = _locked(target.parent / prefix, is_directory)
+    home = target.parent
+    if _TIDY.get(home) != home.stat().st_mtime_ns:
+        for path in home.iterdir():
+            if _LEFT.fullmatch(path.name):
+                _remove_unlocked(path)
+    partial, handle = _locked(home / f".{target.name[:PREFIX_LENGTH]}.", is_directory)
     try:
         yield partial
     finally:
         os.close(handle)
         _remove(partial)
+        with suppress(OSError):
+            _TIDY[home] = home.stat().st_mtime_ns
 
 
 def _locked(start: Path, is_directory: bool) -> tuple[Path, int]:

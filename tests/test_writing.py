@@ -77,10 +77,23 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path, kind):
         write_beside(file, "beside a writer that lives")
         assert partial.exists()
         writer.send_signal(signal.SIGKILL)
+    stranger = tmp_path / ".film.partial"
+    stranger.write_text("of another program")
     write_beside(tmp_path / "other.csv", "another file")
-    assert partial.exists()
+    assert not partial.exists()
+    assert stranger.exists()
     write_beside(file, "after it was killed")
-    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", "other.csv"}
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"table.csv", "other.csv", stranger.name}
+
+
+def test_many_files_list_their_directory_once(tmp_path, monkeypatch):
+    listed = []
+    names = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: listed.append(path) or names(path))
+    for at in range(20):
+        write_beside(tmp_path / f"{at}.md", "record")
+    assert listed == [tmp_path]
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o777])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from assess.figures.rows import message, named_rows
-from assess.figures.style import BANDS, INK, ROWS_SHOWN, Band, style
+from assess.figures.style import BANDS, INK, ROWS_SHOWN, Band, short, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,10 @@ BAND_OF = {
     "no": "blocked",
     "unknown": "unknown",
 }
-CODE_LENGTH = 12
+SYMBOLS = {"fits": "●", "after fixes": "■", "no": "✖", "unknown": "◆"}
+LEFT = 0.2  # of a mark from the middle of its cell, so that the code has room
+NAME_LENGTH = 28  # of a service, where a count of others stands behind it
+NO_ROOM = 10  # letters of a code; a longer one takes two lines
 TITLE = "Where each service could run, and the first thing in the way"
 
 
@@ -36,10 +39,11 @@ def targets_data(result: Result) -> pd.DataFrame:
     table["band"] = table["verdict"].map(BAND_OF)
     # "G1 it is …" names a gate, "host-network: it uses …" a refusal
     first = table["blockers"].str.extract(r"^(G\d+(?= )|[\w-]+(?=: ))")[0].fillna("")
-    is_long = first.str.len() > CODE_LENGTH
-    table["code"] = first.mask(is_long, first.str[: CODE_LENGTH - 1] + "…")
-    apart = table.groupby("service_id")["verdict"].transform("nunique")
-    order = table.assign(same=apart.eq(1), at=range(len(table)))
+    table["code"] = first
+    away = table["target"].ne("stay")
+    looks = table["verdict"] + table["code"]
+    apart = looks.where(away).groupby(table["service_id"]).transform("nunique")
+    order = table.assign(same=apart.le(1), at=range(len(table)))
     order = order.sort_values(["same", "service_id", "at"], kind="stable")
     return order.drop(columns=["same", "at", "blockers"]).reset_index(drop=True)
 
@@ -47,7 +51,8 @@ def targets_data(result: Result) -> pd.DataFrame:
 def targets(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw services by targets: the verdict as a mark of its own shape, and what is in the way.
 
-    A mark that is not filled fits, but another target is at least as good on every count.
+    A mark that is not filled fits, but another target is at least as good on every count. Where
+    there are more services than rows, those with the same marks share one.
 
     Parameters
     ----------
@@ -65,37 +70,61 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
     if table.empty:
         return message(ax, TITLE, "This snapshot holds no service.")
     names = table["service_id"].drop_duplicates()
-    shown = names.head(ROWS_SHOWN)
+    alike = pd.DataFrame({"service_id": names, "label": names})
+    if len(names) > ROWS_SHOWN:
+        alike = _alike(table)
+    shown = alike.head(ROWS_SHOWN)
     columns = list(table["target"].drop_duplicates())
-    cells = table[table["service_id"].isin(shown)]
+    cells = table.merge(shown.assign(y=range(len(shown))), on="service_id")
     marks = cells.assign(
         x=cells["target"].map(columns.index),
-        y=cells["service_id"].map({name: y for y, name in enumerate(shown)}),
         # what fits and is beaten by another target is hollow
         is_hollow=cells["verdict"].eq("fits") & cells["dominated"],
     )
     with style():
-        ax = named_rows(ax, shown.reset_index(drop=True), len(names))
+        ax = named_rows(ax, shown["label"], len(alike))
         ax.set_xlim(-0.5, len(columns) - 0.5)
-        for (name, is_hollow), alike in marks.groupby(["band", "is_hollow"]):
-            _draw_marks(ax, alike, BANDS[name], is_hollow=is_hollow)
+        for (name, is_hollow), same in marks.groupby(["band", "is_hollow"]):
+            _draw_marks(ax, same, BANDS[name], is_hollow=is_hollow)
         for cell in marks[marks["code"].ne("")].itertuples():
-            at = (cell.x - 0.08, cell.y)
-            ax.annotate(cell.code, at, color=INK, va="center", fontsize=7)
-        ax.set_xticks(range(len(columns)), columns, rotation=25, ha="right")
+            at = (cell.x - LEFT + 0.12, cell.y)
+            ax.annotate(_folded(cell.code), at, color=INK, va="center", fontsize=6.5)
+        ticks = [x - LEFT for x in range(len(columns))]
+        ax.set_xticks(ticks, columns, rotation=25, ha="right")
         ax.set_title(TITLE, loc="left")
         ax.set_xlabel(_legend(len(names)))
     return ax
 
 
+def _alike(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the first of all services with the same marks, and a label that counts the others."""
+    looks = (
+        table["verdict"] + " " + table["code"] + " " + table["dominated"].astype("str")
+    )
+    services = table["service_id"]
+    pattern = looks.groupby(services, sort=False).agg("|".join).rename("pattern")
+    groups = pattern.reset_index().groupby("pattern", sort=False)["service_id"]
+    found = groups.agg(["first", "size"]).rename(columns={"first": "service_id"})
+    more = found["size"].sub(1).map(" and {} more".format).mask(found["size"].eq(1), "")
+    names = found["service_id"].map(lambda name: short(name, NAME_LENGTH))
+    return found.assign(label=names + more).reset_index(drop=True)
+
+
+def _folded(code: str) -> str:
+    """Return a code in two lines where it is long."""
+    return code.replace("-", "-\n", 1) if len(code) > NO_ROOM else code
+
+
 def _draw_marks(ax: Axes, cells: pd.DataFrame, band: Band, *, is_hollow: bool) -> None:
     """Draw all cells of one verdict: a shape of its own, so that it needs no colour."""
     face = "none" if is_hollow else band.colour
-    place = (cells["x"] - 0.2, cells["y"])
+    place = (cells["x"] - LEFT, cells["y"])
     ax.scatter(*place, marker=band.marker, s=46, c=face, edgecolors=band.ink)
 
 
 def _legend(services_n: int) -> str:
-    words = [f"{BANDS[band].symbol} {word}" for word, band in BAND_OF.items()]
-    beaten = f"(hollow: beaten by another target; n = {services_n} services)"
+    words = [f"{symbol} {word}" for word, symbol in SYMBOLS.items()]
+    beaten = (
+        f"(○ fits, but another target is at least as good; n = {services_n} services)"
+    )
     return "   ".join([*words, beaten])

@@ -285,10 +285,10 @@ def _with_task(gate: dict[str, Any]) -> dict[str, Any]:
 
 def _readable(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
     """Name the bounds of intervals after their point, and replace underscores in names."""
-    if not rows:
-        return pd.DataFrame()
-    table = pd.DataFrame(rows).rename(columns={"lo": "point_lo", "hi": "point_hi"})
-    return table.assign(**{column: table[column].astype("str").str.replace("_", " ")})
+    named = {"lo": "point_lo", "hi": "point_hi"}
+    renamed = [{named.get(key, key): cell for key, cell in row.items()} for row in rows]
+    names = [str(row[column]).replace("_", " ") for row in rows]
+    return pd.DataFrame(renamed).assign(**{column: names}) if rows else pd.DataFrame()
 
 
 Option: TypeAlias = tuple[str, str]

@@ -67,7 +67,7 @@ def refusals(
     for size in SIZES:
         if target[size.most]:
             held = _too_large(evidence, size, target[size.most] * size.unit)
-            says = f"it needs more {size.what} than a replica gets there"
+            says = f"{size.what}: it needs more than a replica gets there"
             fact = f"how much {size.what} it needs (workloads.{size.columns[-1]})"
             found.append(Refusal(says, fact, is_fixable=False, held=held))
     return found

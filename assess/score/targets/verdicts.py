@@ -67,7 +67,7 @@ def _gate_blockers(gates: pd.DataFrame) -> list[Blocker]:
 
 def _old_systems(evidence: Evidence) -> list[Blocker]:
     held = evidence.exists("hosts", "not os_supported")
-    says = "its operating system is past its end of life"
+    says = "system: its operating system is past its end of life"
     fact = "the operating system (hosts.os_name, hosts.os_version)"
     return _from_answers(evidence, held, AFTER_FIXES, says, fact)
 
@@ -91,7 +91,7 @@ def _unready(policy: Policy, readiness: pd.DataFrame) -> list[Blocker]:
     for row in readiness[readiness["readiness_lo"] < least].itertuples():
         name = str(row.Index)
         if row.readiness_hi < least:
-            words = f"readiness {row.readiness:.0f} is below {least:.0f}"
+            words = f"readiness: {row.readiness:.0f} is below {least:.0f}"
             found.append((name, AFTER_FIXES, words))
         else:
             ends = f"({row.readiness_lo:.0f} to {row.readiness_hi:.0f})"

@@ -138,7 +138,7 @@ def test_a_target_that_refuses_everything_has_no_candidates(policy):
     assert set(ranked.frame["label"]) == {"NEVER"}
     assert ranked.frame["p_top"].fillna(0).eq(0).all()
     assert ranked.headline == "No service is ranked: closed takes none of the candidates."
-    assert "T1: it needs more" in ranked.explain("s0").text
+    assert "T1: memory: it needs more" in ranked.explain("s0").text
 
 
 def test_what_runs_in_containers_is_not_called_back_for_a_target(policy):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -340,7 +341,23 @@ def test_the_figure_tells_verdicts_apart_without_colour(sample):
     shapes = {c.get_paths()[0].vertices.shape for c in axes.collections}
     assert len(shapes) > 2
     assert "fargate" in {text.get_text() for text in axes.get_xticklabels()}
-    assert "G1" in {text.get_text() for text in axes.texts}
+    assert {"G1", "system", "engine-\nsocket"} <= {t.get_text() for t in axes.texts}
+    # each mark stands on the line of its target
+    at = {x for marks in axes.collections for x, _ in marks.get_offsets()}
+    assert at == set(axes.get_xticks())
+
+
+def test_services_with_the_same_marks_share_a_row_where_there_are_many(sample):
+    from assess import figures
+
+    labels = [text.get_text() for text in sample.plot().get_yticklabels()]
+    counted = [label.partition(" and ")[2].removesuffix(" more") for label in labels]
+    services = sample.frame.index.unique("service_id")
+    assert sum(int(count or 0) + 1 for count in counted) == len(services)
+    assert labels[0].startswith("log-shipper")  # for which the targets differ
+    few = sample.frame.loc[services[:20].tolist()]
+    alone = figures.targets(replace(sample, frame=few))
+    assert len(alone.get_yticklabels()) == 20
 
 
 def test_the_decision_record_offers_the_targets(policy):
