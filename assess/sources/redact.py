@@ -54,10 +54,13 @@ _ASSIGNED = Linear(
     ignore_case=True,
 )
 # An option whose last word means a secret, and a value that is no path and no variable.
-_OPTION = Linear(
-    r"(?:^|[\s\"'])(?:--?)?[\w.-]*(?:passw(?:or)?d|passphrase|requirepass|masterauth|token|api[_-]?key"
+_SECRET_OPTION = (
+    r"[\w.-]*(?:passw(?:or)?d|passphrase|requirepass|masterauth|token|api[_-]?key"
     r"|(?:secret|access|private)[_-]?key|(?:client|app|jwt)[_-]?secret)"
-    r"(?:=|\s+)[\"']?([^\s\"'/$<{-][^\s\"']*)",
+)
+_OPTION = Linear(
+    rf"(?:^|[\s\"'])(?:--?{_SECRET_OPTION}(?:=|\s+)|{_SECRET_OPTION}=)"
+    r"[\"']?([^\s\"'/$<{-][^\s\"']*)",
     ignore_case=True,
 )
 _SHELL_VARIABLE = Linear(r"\$\w+")

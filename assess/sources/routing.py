@@ -11,7 +11,7 @@ from assess.image_ref import last_part
 from assess.linear import Linear
 from assess.sources.csv_records import rows
 from assess.sources.edges.rows import declared_call
-from assess.sources.unit import Unit
+from assess.sources.unit import Unit, sees_engine_socket
 
 Labels = Mapping[str, Any]
 
@@ -49,7 +49,9 @@ def routed_calls(
 
 
 def is_router(unit: Unit, proxy: str) -> bool:
-    """Return whether an image is that of a proxy."""
+    """Return whether an image is that of a proxy; one that is built here asks the engine."""
+    if not unit.image:
+        return bool(unit.ports) and sees_engine_socket(unit.mounts)
     name = last_part(unit.image_ref.repository)
     return name == proxy or proxy in _WORDS.split(name)
 

@@ -694,3 +694,14 @@ def test_a_build_outside_the_project_is_not_read(tmp_path):
     assert built(batch) == []
     assert batch.coverage[-1]["status"] == "partial"
     assert built(written(tmp_path / "deploy", text, allow_outside=True))
+
+
+def test_a_proxy_that_is_built_here_is_told_by_the_socket_and_its_ports(tmp_path):
+    text = """services:
+  proxy: {build: ./proxy, ports: ["80:80"], volumes: ["/var/run/docker.sock:/tmp/docker.sock:ro"]}
+  tool: {build: ./tool, volumes: ["/var/run/docker.sock:/tmp/docker.sock:ro"]}
+  web: {image: "nginx:1.25", environment: [VIRTUAL_HOST=shop.example.com]}
+"""
+    batch = written(tmp_path, text)
+    calls = [(r["src"].name, r["dst"].name) for r in batch.rows["dependencies"]]
+    assert calls == [("proxy", "web")]

@@ -353,6 +353,7 @@ def test_what_only_looks_like_one_is_a_secret(name, value):
         ("app --db.password=${DB_PASSWORD} --token $(cat /run/token)", False),
         ("migrate -database postgres://$USER:$PASS@db/x up", False),
         ("app --password-file=/run/secrets/db --token-ttl=3600", False),
+        ("sh -c 'kubectl create token web; echo password changed'", False),
         ("app --token /var/run/token --enable-token=true", False),
         ("app --tls-private-key=/certs/tls.key --secret-name=web", False),
     ],
