@@ -138,7 +138,7 @@ BUDGETS = {
     "sources/builds": 420,
     "sources/compose": 858,  # the builds beside it are read too
     "sources/deploys": 450,
-    "sources/docker": 1580,
+    "sources/docker": 1605,
     "sources/edges": 622,
     "sources/ec2": 415,
     "sources/ecr": 620,
@@ -170,7 +170,7 @@ BUDGETS = {
     "score/incidents": 545,
     "score/readiness": 540,
     "score/validation": 860,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1755,  # builds and flags are asked too
+    "score/upgrade_churn": 1730,  # builds and flags are asked too
     "score/targets": 800,
     "score/what_next": 1400,
     "figures": 1350,
