@@ -68,7 +68,7 @@ STEMS = {
     "info": ("info", "docker-info", "system-info"),
     "containers": ("ps", "containers", "docker-ps"),
     "inspect": ("inspect", "docker-inspect", "container-inspect"),
-    "images": ("images", "docker-images", "image-ls"),
+    "images": ("images", "docker-images", "image-ls", "image-inspect"),
     "volumes": ("volumes", "volume", "docker-volumes"),
     "df": ("system-df", "df", "docker-system-df"),
     "daemon": ("daemon", "docker-daemon"),
@@ -452,7 +452,13 @@ def merge_cli_images(raw: list[Any]) -> list[Any]:
         image["RepoTags"].append(f"{line.get('Repository')}:{line.get('Tag')}")
         if line.get("Digest"):
             image["RepoDigests"].append(f"{line.get('Repository')}@{line['Digest']}")
-    return [*images.values(), *others]
+    whole: dict[str, Payload] = {}
+    for image in [*images.values(), *dicts(others)]:  # a list, and what inspections add
+        key = short(image.get("Id"))
+        known = {name: value for name, value in image.items() if value}
+        whole[key] = whole.get(key, {}) | known
+    broken_n = len(others) - len(dicts(others))
+    return [*whole.values(), *[None] * broken_n]
 
 
 _FROM_TEXT = {"info": info_of, "version": version_of}
