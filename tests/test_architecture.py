@@ -138,14 +138,14 @@ BUDGETS = {
     "sources/builds": 420,
     "sources/compose": 858,  # the builds beside it are read too
     "sources/deploys": 450,
-    "sources/docker": 1580,
+    "sources/docker": 1605,
     "sources/edges": 622,
     "sources/ec2": 415,
     "sources/ecr": 620,
-    "sources/ecs": 1062,
+    "sources/ecs": 1080,
     "sources/experiments": 500,
     "sources/frames": 126,
-    "sources/hosts": 960,
+    "sources/hosts": 925,
     "sources/incidents": 1215,
     "sources/joining": 1010,
     "sources/kubernetes": 1750,
@@ -166,11 +166,11 @@ BUDGETS = {
     "score/blast_radius": 2835,
     "score/claims": 800,
     "score/evidence": 790,
-    "score/experiments": 405,
+    "score/experiments": 375,
     "score/incidents": 545,
     "score/readiness": 540,
-    "score/validation": 860,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1755,  # builds and flags are asked too
+    "score/validation": 890,  # what beats the edges alone for elements that never failed
+    "score/upgrade_churn": 1730,  # builds and flags are asked too
     "score/targets": 800,
     "score/what_next": 1400,
     "figures": 1350,
@@ -183,8 +183,8 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 61_500
-MAX_FILES = 290
+MAX_PACKAGE_LINES = 61_900
+MAX_FILES = 295
 MAX_TOKENS_A_CODE_LINE = 9.4
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

@@ -70,7 +70,7 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
     if table.empty:
         return message(ax, TITLE, "This snapshot holds no service.")
     names = table["service_id"].drop_duplicates()
-    alike = pd.DataFrame({"service_id": names, "label": names})
+    alike = pd.DataFrame({"service_id": names, "label": names, "size": 1})
     if len(names) > ROWS_SHOWN:
         alike = _alike(table)
     shown = alike.head(ROWS_SHOWN)
@@ -82,7 +82,8 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
         is_hollow=cells["verdict"].eq("fits") & cells["dominated"],
     )
     with style():
-        ax = named_rows(ax, shown["label"], len(alike))
+        rest = alike["size"].iloc[len(shown) :].sum()
+        ax = named_rows(ax, shown["label"], len(shown) + rest)
         ax.set_xlim(-0.5, len(columns) - 0.5)
         for (name, is_hollow), same in marks.groupby(["band", "is_hollow"]):
             _draw_marks(ax, same, BANDS[name], is_hollow=is_hollow)
@@ -127,4 +128,4 @@ def _legend(services_n: int) -> str:
     beaten = (
         f"(○ fits, but another target is at least as good; n = {services_n} services)"
     )
-    return "   ".join([*words, beaten])
+    return "   ".join(words) + "\n" + beaten

@@ -9,7 +9,7 @@ from assess.reference.images import tag_version
 from assess.reference.tables import rows
 from assess.reference.versions import Version, numbers_of, parse_version
 
-NEGOTIATES = 999.0  # the API of a client that takes whatever the engine offers
+NEGOTIATES = 999.0  # of a client that takes whatever the engine offers
 Row = dict[str, str]
 
 

@@ -16,6 +16,7 @@ HOURS = Column("churn_hours_per_year", "Hours per year", "interval", 1)
 
 
 FULL = 200  # services with a full card; the cards of the others have only the reason
+MOST = 1000  # services with a card; a browser would open ten thousand slowly
 HEADINGS = {
     "fail": "Checks that fail",
     "partial": "Checks that pass in part",
@@ -37,7 +38,7 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
         "the rest of the fleet. Dotted: threshold for ready.",
         fold="Readiness of each service",
     )
-    rows = services.to_dict("records")
+    rows = services.head(MOST).to_dict("records")
     made = [card(row, scores, is_full=at < FULL) for at, row in enumerate(rows)]
     bar = scores.policy["what_next"]["ready_points"]
     text = (
@@ -48,6 +49,11 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
         text += (
             f" The first {FULL} services of the ranking have full cards, the others one sentence; "
             "see `assess explain` for any of them."
+        )
+    if len(services) > MOST:
+        text += (
+            f" The page has cards of the first {MOST} of {len(services)} services; the explorer "
+            "finds every service, and tables/ranking-table.csv lists them all."
         )
     deck = (
         f"Cards of {len(made)} services: gates, checks, and what would change the label"

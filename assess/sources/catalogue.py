@@ -8,38 +8,10 @@ from importlib.resources import files
 
 from assess.errors import ConfigError
 from assess.sources.base import Source
+from assess.sources.csv_records import rows
 
 GROUP = "assess.sources"
-_BUILT_IN = {
-    "docker": "assess.sources.docker.source:DockerSource",
-    "crictl": "assess.sources.crictl:CrictlSource",
-    "podman": "assess.sources.podman:PodmanSource",
-    "compose": "assess.sources.compose.source:ComposeSource",
-    "builds": "assess.sources.builds:BuildsSource",
-    "ansible": "assess.sources.hosts.ansible:AnsibleSource",
-    "osquery": "assess.sources.hosts.osquery:OsquerySource",
-    "answers": "assess.sources.answers.source:AnswersSource",
-    "incidents": "assess.sources.incidents.source:IncidentsSource",
-    "experiments": "assess.sources.experiments:ExperimentsSource",
-    "deploys": "assess.sources.deploys.source:DeploysSource",
-    "registry": "assess.sources.registry.source:RegistrySource",
-    "kubernetes": "assess.sources.kubernetes.source:KubernetesSource",
-    "swarm": "assess.sources.swarm.source:SwarmSource",
-    "nomad": "assess.sources.nomad.source:NomadSource",
-    "marathon": "assess.sources.marathon.source:MarathonSource",
-    "backstage": "assess.sources.backstage.source:BackstageSource",
-    "traces": "assess.sources.traces:TracesSource",
-    "vms": "assess.sources.vms.source:VmsSource",
-    "connections": "assess.sources.connections.source:ConnectionsSource",
-    "cloudrun": "assess.sources.managed:CloudRunSource",
-    "containerapps": "assess.sources.managed:ContainerAppsSource",
-    "usage": "assess.sources.usage:UsageSource",
-    "ec2": "assess.sources.ec2.source:Ec2Source",
-    "ecs": "assess.sources.ecs.source:EcsSource",
-    "ecr": "assess.sources.ecr.source:EcrSource",
-    "ssm": "assess.sources.ssm.source:SsmSource",
-    "frames": "assess.sources.frames:FramesSource",
-}
+_BUILT_IN = {row["type"]: f"{GROUP}.{row['home']}" for row in rows("types")}
 
 
 @dataclass(frozen=True)

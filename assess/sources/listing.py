@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from assess.sources import csv_records
 from assess.sources.base import Asked, Batch, Call, Lists, Name, Row, Source, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, each_dump, read_documents
@@ -31,27 +32,7 @@ _NOTHING_KNOWN = (
 _LOCAL = ("localhost", "minikube", "docker-desktop", "kind-control-plane")
 _MANY = (*_LOCAL, "node", "unknown")
 # Keys whose values no row takes over.
-_WITHHELD = frozenset(
-    [
-        "env",
-        "Env",
-        "environment",
-        "args",
-        "Args",
-        "command",
-        "Command",
-        "cmd",
-        "annotations",
-        "Templates",
-        "Options",
-        "parameters",
-        "Labels",
-        "labels",
-        "Config",
-        "message",
-        "Meta",
-    ]
-)
+_WITHHELD = frozenset(row["key"] for row in csv_records.rows("withheld"))
 
 
 @dataclass(frozen=True)

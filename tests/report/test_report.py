@@ -13,7 +13,10 @@ from fleets import HOSTILE, PLAIN, ROOT, SCRIPT, fleet
 
 import assess
 from assess.figures import BANDS
-from assess.report.model import Column, Picture, Table, cell, slug
+from assess.report import cards
+from assess.report.explorer.data import payload
+from assess.report.model import Column, Picture, Pictures, Table, anchor, cell, slug
+from assess.store import write_snapshot
 from assess.untrusted import markdown_text
 
 SECTIONS = [
@@ -260,6 +263,32 @@ def test_a_service_nobody_knows_is_not_decidable_and_never_zero(policy):
     assert report.scores.what_next.frame.loc["alone", "label"] == "NOT DECIDABLE"
     assert "Move nothing" in report.headline
     assert "1 of 1 candidates cannot be decided" in report.to_html()
+
+
+def test_names_that_look_like_nothing_are_names_everywhere(policy, tmp_path):
+    names = ["NA", "NaN", "null"]
+    write_snapshot(fleet(names), tmp_path / "2026Q3")
+    report = assess.build_report(assess.load(tmp_path / "2026Q3"), policy)
+    report.save(tmp_path / "out")
+    stored = json.loads((tmp_path / "out/report.json").read_text("utf-8"))
+    rows = stored["scores"]["what-next"]
+    assert sorted(row["service_id"] for row in rows) == names
+    listed = (tmp_path / "out/tables/ranking-table.csv").read_text("utf-8")
+    shown = Page((tmp_path / "out/index.html").read_text("utf-8"))
+    made = {tag["id"] for tag in shown.all("details") if tag.get("class") == "card"}
+    explored = payload(report.scores.what_next, report.scores.readiness)
+    assert sorted(explored["names"]) == names
+    for name in names:
+        assert f"\n{name}," in listed
+        assert anchor(name) in made
+        assert (tmp_path / "out/decisions" / f"{slug(name)}.md").is_file()
+
+
+def test_a_page_of_many_services_says_where_the_others_are(hostile, monkeypatch):
+    monkeypatch.setattr(cards, "MOST", 3)
+    section = cards.cards(hostile.scores, Pictures(hostile.scores))
+    assert len(section.cards) == 3
+    assert "tables/ranking-table.csv lists them all" in section.text[0]
 
 
 def test_old_facts_are_said_to_be_old(policy):

@@ -218,3 +218,32 @@ def test_no_payload_stops_the_rest(tmp_path_factory, seed):
     assert {row["status"] for row in batch.coverage} <= set(STATUSES)
     if batch.rows:
         frames.conform("workloads", pd.DataFrame(batch.rows["workloads"]))
+
+
+def test_inspections_of_images_tell_their_architecture(dumps):
+    def images(batch):
+        keys = ("registry", "repository", "digest", "tags", "size_bytes")
+        return [tuple(row.get(key) for key in keys) for row in batch.rows["images"]]
+
+    before = collect(dumps, path=".")
+    assert not any(row["arch"] for row in before.rows["images"])
+    seen = before.rows["images"][0]["image_id"]
+    found = [{"Id": seen, "Architecture": "arm64", "Config": {"Labels": {"a": "b"}}}]
+    (dumps / "image-inspect.json").write_text(json.dumps(found))
+    after = collect(dumps, path=".")
+    assert images(after) == images(before)
+    archs = {row["image_id"]: row["arch"] for row in after.rows["images"]}
+    assert archs.pop(seen) == "arm64"
+    assert set(archs.values()) == {None}
+    assert coverage(after)["images"]["status"] == coverage(before)["images"]["status"]
+
+
+def test_a_container_tells_the_architecture_of_its_image(dumps):
+    file = dumps / "inspect.json"
+    inspected = json.loads(file.read_text())
+    platform = {"architecture": "arm64", "os": "linux"}
+    inspected[0]["ImageManifestDescriptor"] = {"platform": platform}
+    file.write_text(json.dumps(inspected))
+    rows = collect(dumps, path=".").rows["images"]
+    (told,) = {row["image_id"] for row in rows if row["arch"]}
+    assert told == inspected[0]["Image"]

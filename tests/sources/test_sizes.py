@@ -6,7 +6,7 @@ import pytest
 
 from assess.sources.compose.source import ComposeSource
 from assess.sources.deadline import Deadline
-from assess.sources.ecs.sizes import cpu_of, memory_of
+from assess.sources.ecs.definitions import cpu_of, memory_of
 from assess.sources.ecs.source import EcsSource
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.kubernetes.source import KubernetesSource

@@ -93,6 +93,14 @@ function addSearch(place, cards) {
       item.append(link);
       return item;
     }));
+    if (wanted && !hits.length && document.getElementById("explore")) {
+      const item = document.createElement("li");
+      const link = document.createElement("a");
+      link.href = `#explore/find/${encodeURIComponent(input.value.trim())}`;
+      link.textContent = "Look in the explorer, which has every service";
+      item.append(link);
+      found.append(item);
+    }
     count.value = wanted ? `${hits.length} of ${names.length}` : "";
   };
   input.addEventListener("input", show);

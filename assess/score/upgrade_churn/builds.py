@@ -14,21 +14,9 @@ NOTHING = "none"  # the build was read, and fetches nothing
 UNREAD = "unknown"  # a list of sources that nobody read
 _MIRRORS = ("debian", "ubuntu", "mirror", "ftp")  # in the names of hosts
 Row = dict[str, Any]
-_FOUND = (
-    "package_host",
-    "package_suite",
-    "package_os",
-    "reads",
-    "from_base",
-)
-_KEPT = [
-    "service_id",
-    "workload_id",
-    "host_id",
-    "base_os",
-    "repository",
-    "tag_version",
-]
+_FOUND = ("package_host", "package_suite", "package_os", "reads", "from_base")
+_IDS = ["service_id", "workload_id", "host_id"]
+_KEPT = [*_IDS, "base_os", "repository", "tag_version"]
 
 
 def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:

@@ -19,16 +19,8 @@ KUBERNETES = "kubernetes"
 WORLD = "world"  # what happens on a day, whatever runs
 IDLE = ""  # the workload of a host that runs none that is known
 _GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
-_OF_ENGINE = (  # beside what rules ask for
-    "host_id",
-    "version",
-    "engine_text",
-    "kubelet_text",
-    "logging_driver",
-    "seccomp",
-    "daemon_flags",
-    "kubelet_flags",
-)
+_TEXTS = ["version", "engine_text", "kubelet_text"]
+_SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
 IDS = ["service_id", "workload_id", "host_id"]
 
 
@@ -225,7 +217,7 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
         partial(reference.driver_runs, engine_version=docker), table, "storage_driver"
     )
     asked = [name for name in columns_of("workloads") if name in table]
-    kept = table[[*asked, *_OF_ENGINE]].astype({"runtime": "string"})
+    kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]].astype({"runtime": "string"})
     return kept.assign(
         driver_runs=runs.astype("boolean"),
         engine=_each(number_of, table, "engine_text"),

@@ -18,7 +18,7 @@ from assess.sources.docker.payload import (
     containers_of,
     short,
 )
-from assess.sources.values import dicts, dig, moment, texts
+from assess.sources.values import dicts, dig, moment, table, text, texts
 
 _MODULES = ("apparmor", "selinux")
 
@@ -239,8 +239,11 @@ def to_images(data: EngineData, containers: list[Container], host_id: str) -> li
     is_known = data.containers is not None and None not in used
     now = data.now
     needed: dict[str | None, list[datetime | None]] = defaultdict(list)
+    archs: dict[str | None, str | None] = {}
     for identifier, container in zip(used, containers, strict=True):
         needed[identifier].append(needed_at(container, now))
+        platform = table(container.inspected, "ImageManifestDescriptor", "platform")
+        archs[identifier] = text(platform, "architecture") or None
     rows = []
     for image in images:
         identifier = short(image.get("Id"))
@@ -256,6 +259,7 @@ def to_images(data: EngineData, containers: list[Container], host_id: str) -> li
             "host_id": host_id,
             "image_id": image.get("Id"),
             "location": "host",
+            "arch": image.get("Architecture") or archs.get(identifier),
             "size_bytes": sizes.get("Size", image.get("Size")),
             "shared_bytes": sizes.get("SharedSize"),
             "created_at": created,

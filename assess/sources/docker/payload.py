@@ -72,9 +72,14 @@ _INSPECTED = _shape(
         CapAdd=list,
     ),
     NetworkSettings=_shape("IPAddress", Ports=dict, Networks=dict),
+    ImageManifestDescriptor=_shape(platform=_shape("architecture")),
 )
 _IMAGE = _shape(
-    "Id ParentId", "Size", RepoTags=list, RepoDigests=list, Created=(int, float, str)
+    "Id ParentId Architecture",
+    "Size",
+    RepoTags=list,
+    RepoDigests=list,
+    Created=(int, float, str),
 )
 _VOLUME = _shape("Name Driver", UsageData=_shape("", "Size RefCount"))
 _SIZES = _shape("", "Size SharedSize Containers")
@@ -296,8 +301,8 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
 
 
 def keep_image(raw: Payload) -> tuple[Payload, int]:
-    """Keep what is wanted of a listed image, and count the labels left out."""
-    labels, dropped = keep_labels(raw.get("Labels"))
+    """Keep what is wanted of a listed or inspected image, and count the labels left out."""
+    labels, dropped = keep_labels(raw.get("Labels") or dig(raw, "Config", "Labels"))
     return _pick(raw, _IMAGE) | {"Labels": labels}, dropped
 
 

@@ -14,7 +14,7 @@ from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Asked, Batch, Call, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Row, Source, option_problems, paths_of
 from assess.sources.deadline import Deadline, in_threads
 from assess.sources.docker.client import (
     TLS,
@@ -68,7 +68,7 @@ STEMS = {
     "info": ("info", "docker-info", "system-info"),
     "containers": ("ps", "containers", "docker-ps"),
     "inspect": ("inspect", "docker-inspect", "container-inspect"),
-    "images": ("images", "docker-images", "image-ls"),
+    "images": ("images", "docker-images", "image-ls", "image-inspect"),
     "volumes": ("volumes", "volume", "docker-volumes"),
     "df": ("system-df", "df", "docker-system-df"),
     "daemon": ("daemon", "docker-daemon"),
@@ -113,11 +113,9 @@ class DockerSource(Source):
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        problems = problems_of(options)
+        problems = [*problems_of(options), *option_problems(self, options)]
         if options.get("inspect", "all") not in INSPECT:
             problems.append(f"inspect is one of {', '.join(INSPECT)}")
-        if not isinstance(options.get("disk", False), bool):
-            problems.append("disk is true or false")
         return problems
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
@@ -454,7 +452,13 @@ def merge_cli_images(raw: list[Any]) -> list[Any]:
         image["RepoTags"].append(f"{line.get('Repository')}:{line.get('Tag')}")
         if line.get("Digest"):
             image["RepoDigests"].append(f"{line.get('Repository')}@{line['Digest']}")
-    return [*images.values(), *others]
+    whole: dict[str, Payload] = {}
+    for image in [*images.values(), *dicts(others)]:  # a list, and what inspections add
+        key = short(image.get("Id"))
+        known = {name: value for name, value in image.items() if value}
+        whole[key] = whole.get(key, {}) | known
+    broken_n = len(others) - len(dicts(others))
+    return [*whole.values(), *[None] * broken_n]
 
 
 _FROM_TEXT = {"info": info_of, "version": version_of}

@@ -12,19 +12,21 @@ from assess.frames import EXTERNAL
 from assess.sources.aws.source import GROUP_TAG, env_of, names_of, tags_of
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.names import ECS, container_names
-from assess.sources.ecs.tasks import (
+from assess.sources.ecs.definitions import (
     Definition,
+    last_of,
+    parts_of,
+    to_definition,
+    withheld_of_overrides,
+)
+from assess.sources.ecs.tasks import (
     fargate_host,
     is_fargate,
     known_as,
-    last_of,
-    parts_of,
     span_of,
-    to_definition,
     to_task_activities,
     to_workloads,
     wanted_host,
-    withheld_of_overrides,
 )
 from assess.sources.edges.rows import dependency_row, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings

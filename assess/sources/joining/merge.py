@@ -9,6 +9,7 @@ import pandas as pd
 
 from assess import frames
 from assess.frames import EXTERNAL
+from assess.sources import csv_records
 from assess.sources.base import Batches, Lists, Name, Row, type_of
 from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 
@@ -20,24 +21,7 @@ _COUNTS = ("expected", "rows", "ambiguous_n", "unmapped_n")
 _UNSURE = "name services in the identity map, or label them assess.service"
 # Columns in which two sources may differ without one of them being wrong, such as the start of
 # a task and of its container.
-_EXPECTED_TO_DIFFER = {
-    "source",
-    "source_ref",
-    "last_seen_at",
-    "facts_age_hours",
-    "name",
-    "confidence",
-    "rule",
-    "alias_source",
-    "first_seen_at",
-    "unresolved",
-    "platform",
-    "source_kind",
-    "created_at",
-    "started_at",
-    "finished_at",
-    "addresses",
-}
+_EXPECTED_TO_DIFFER = [row["column"] for row in csv_records.rows("joining/may_differ")]
 
 
 def to_tables(

@@ -27,7 +27,7 @@ images() {
 }
 json='{{json .}}'
 image='{"Id":{{json .Id}},"RepoTags":{{json .RepoTags}},"RepoDigests":{{json .RepoDigests}}'
-image="$image"',"Created":{{json .Created}},"Size":{{json .Size}}'
+image="$image"',"Created":{{json .Created}},"Size":{{json .Size}},"Architecture":{{json .Architecture}}'
 image="$image"'{{with .Config}},"Labels":{{json .Labels}}{{end}}}'
 ask version.json docker version --format "$json"
 ask info.json docker info --format "$json"

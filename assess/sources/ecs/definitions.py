@@ -1,0 +1,277 @@
+"""Task definitions of ECS, without any value that may be secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from assess.sources.base import Row
+from assess.sources.edges.address import may_be_address
+from assess.sources.edges.rows import command_line
+from assess.sources.redact import keep_env, keep_labels
+from assess.sources.unit import Mount, Unit
+from assess.sources.values import dicts, dig, integer, number, table, text, texts
+
+MIB = 2**20
+CPU_UNITS = 1024  # of one vCPU
+_VCPU = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*vcpus?\s*", re.IGNORECASE)
+_GB = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*gb\s*", re.IGNORECASE)
+_SHARED_FILES = {
+    "efsVolumeConfiguration": ("efs", "fileSystemId"),
+    "fsxWindowsFileServerVolumeConfiguration": ("fsx", "fileSystemId"),
+    "s3filesVolumeConfiguration": ("s3files", "fileSystemArn"),
+}
+_ARN = re.compile(r"arn:[\w-]*:[\w-]*:(?P<region>[\w-]*):(?P<account>\d*):(?P<rest>.+)")
+
+
+# ---- sizes: as the API has them, and as people register them ----
+
+
+def cpu_of(value: Any) -> float | None:
+    """Read the CPU of a task [cores]: in units, or as people register it, ``.5 vCPU``."""
+    amount = _VCPU.fullmatch(value) if isinstance(value, str) else None
+    if amount:
+        return number(amount[1]) or None
+    units = number(value)
+    return units / CPU_UNITS if units else None
+
+
+def memory_of(value: Any) -> int | None:
+    """Read the memory of a task [bytes]: in MiB, or as people register it, ``1 GB``."""
+    amount = _GB.fullmatch(value) if isinstance(value, str) else None
+    mib = (number(amount[1]) or 0) * 1024 if amount else number(value)
+    return round(mib * MIB) if mib else None
+
+
+# ---- definitions ----
+
+
+def parts_of(arn: Any) -> dict[str, str]:
+    """Split an ARN into region, account and rest; where it is none, all of it is the rest."""
+    if parts := _ARN.fullmatch(text(arn)):
+        return parts.groupdict()
+    return {"region": "", "account": "", "rest": text(arn)}
+
+
+def last_of(arn: Any) -> str:
+    """Return the last part of an ARN, which is the name or id itself."""
+    return parts_of(arn)["rest"].rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One task definition, redacted."""
+
+    family: str
+    version: str  # ``family:revision``
+    main: str  # name of the first essential container, for which the others are there
+    unit: Unit  # without names
+    labels: dict[str, str]  # of the main container, those that may pass
+    needs: tuple[tuple[str, str, str], ...]  # container, evidence, condition
+    revision: int
+    is_active: bool
+    is_fargate: bool  # whether it can run nowhere else
+    redacted_n: int
+
+
+def to_definition(raw: Row) -> Definition:
+    """Read a task definition; of secrets only names pass, of addresses only hosts and ports."""
+    containers = dicts(raw, "containerDefinitions")
+    essential = [c for c in containers if c.get("essential") is not False]
+    main = next(iter(essential or containers), {})
+    kept = keep_env(environment_of(main))
+    family = text(raw, "family")
+    revision = integer(raw, "revision")
+    return Definition(
+        family=family,
+        version=family if revision is None else f"{family}:{revision}",
+        main=text(main, "name"),
+        unit=_to_unit(raw, containers, main),
+        labels=keep_labels(main.get("dockerLabels"))[0],
+        needs=tuple(_needs(containers, text(main, "name"))),
+        revision=revision or 0,
+        is_active=text(raw, "status") in ("", "ACTIVE"),
+        is_fargate=texts(raw, "requiresCompatibilities") == ["FARGATE"],
+        redacted_n=sum(map(_withheld_n, containers)) - len(kept["naming"]),
+    )
+
+
+def environment_of(container: Row) -> dict[str, str]:
+    """Return names and values of an environment, for use inside the source only."""
+    pairs = dicts(container, "environment")
+    values = {text(pair, "name"): text(pair, "value") for pair in pairs}
+    values.pop("", None)
+    return values
+
+
+def withheld_of_overrides(task: Row) -> int:
+    """Count the values that the overrides of a task hold: variables and arguments."""
+    overrides = dicts(task, "overrides", "containerOverrides")
+    return sum(
+        len(environment_of(o)) + len(texts(o, "command")) + _len(o, "environmentFiles")
+        for o in overrides
+    )
+
+
+def _len(payload: Row, *path: str) -> int:
+    value = dig(payload, *path)
+    return len(value) if isinstance(value, list | dict) else 0
+
+
+def _withheld_n(container: Row) -> int:
+    """Count what of a container does not pass."""
+    lists = ("command", "entryPoint", "environmentFiles", "secrets")
+    withheld_n = sum(_len(container, key) for key in lists)
+    withheld_n += _len(container, "logConfiguration", "options")
+    withheld_n += _len(container, "logConfiguration", "secretOptions")
+    # The first word of a check is CMD, CMD-SHELL or NONE.
+    withheld_n += max(0, _len(container, "healthCheck", "command") - 1)
+    withheld_n += bool(container.get("repositoryCredentials"))
+    withheld_n += keep_labels(container.get("dockerLabels"))[1]
+    return withheld_n + len(environment_of(container))
+
+
+def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
+    """Read what a definition declares: its main container, and the others beside it."""
+    others = [container for container in containers if container is not main]
+    caps = (dig(c, "linuxParameters", "capabilities", "add") for c in containers)
+    ended = {
+        text(need, "containerName")
+        for container in containers
+        for need in dicts(container, "dependsOn")
+        if text(need, "condition") in ("COMPLETE", "SUCCESS")
+    }
+    beside = []
+    for container in others:
+        unit = _of_container(raw, container)
+        role = "init" if unit.container in ended else "sidecar"
+        beside.append(replace(unit, role=role))
+    unit = _of_container(raw, main)
+    cpu = cpu_of(raw.get("cpu"))  # of a task: of all of its containers together
+    memory = memory_of(raw.get("memory"))
+    if cpu:
+        unit, beside = _shared(unit, beside, "cpu_request", cpu)
+    if memory:
+        unit, beside = _shared(unit, beside, "memory_request_bytes", memory)
+    return replace(
+        unit,
+        role="main" if others else None,
+        beside=tuple(beside),
+        memory_limit_bytes=unit.memory_limit_bytes or memory,
+        cpu_limit=cpu,
+        caps_added_n=len({cap for added in caps for cap in texts(added)}),
+        health_checked=any(map(_is_checked, containers)),
+    )
+
+
+def _shared(
+    main: Unit, beside: list[Unit], column: str, whole: Any
+) -> tuple[Unit, list[Unit]]:
+    """Share the size of a task among its containers: what the others reserve is not the main's."""
+    own = [getattr(part, column) or 0 for part in beside]
+    pairs = zip(beside, own, strict=True)
+    rest = max(whole - sum(n for part, n in pairs if part.role != "init"), 0)
+    changes: list[Row] = [{column: size} for size in (rest, *own)]
+    parts = zip((main, *beside), changes, strict=True)
+    first, *others = (replace(part, **change) for part, change in parts)
+    return first, others
+
+
+def _of_container(raw: Row, container: Row) -> Unit:
+    """Read what a definition declares of one container."""
+    limit = integer(container, "memory")
+    reserved = integer(container, "memoryReservation") or limit
+    cpu = integer(container, "cpu")  # a share, which is no limit
+    volumes = {text(v, "name"): v for v in dicts(raw, "volumes")}
+    added = texts(container, "linuxParameters", "capabilities", "add")
+    restarts = dig(container, "restartPolicy", "enabled")
+    policies = {True: "always", False: "no"}
+    # A reference to a secret counts as a variable without a value.
+    secrets = {text(secret, "name"): "" for secret in dicts(container, "secrets")}
+    secrets.pop("", None)
+    return Unit(
+        names=(),
+        platform="ecs",
+        container=text(container, "name"),
+        image=text(container, "image"),
+        environment=tuple({**secrets, **environment_of(container)}.items()),
+        texts=command_line(container, "entryPoint", "command"),
+        unread=(
+            *(f"variable {secret}" for secret in secrets if may_be_address(secret)),
+            *["environment files"] * bool(_len(container, "environmentFiles")),
+        ),
+        ports=tuple(ports_of(dicts(container, "portMappings"))),
+        user=text(container, "user"),
+        mounts=tuple(_mounts(container, volumes)),
+        memory_limit_bytes=limit * MIB if limit else None,
+        memory_request_bytes=reserved * MIB if reserved else None,
+        memory_unlimited=not (limit or memory_of(raw.get("memory"))),
+        cpu_request=cpu / CPU_UNITS if cpu else None,
+        privileged=container.get("privileged") is True,
+        host_network=raw.get("networkMode") == "host",
+        host_pid=raw.get("pidMode") == "host",
+        readonly_root=container.get("readonlyRootFilesystem") is True,
+        caps_added_n=len(set(added)),
+        restart_policy=policies[restarts] if isinstance(restarts, bool) else None,
+        log_driver=text(container, "logConfiguration", "logDriver") or None,
+        stop_timeout_s=integer(container, "stopTimeout"),
+    )
+
+
+def _is_checked(container: Row) -> bool:
+    command = texts(container, "healthCheck", "command")
+    return bool(command) and command[0] != "NONE"
+
+
+def ports_of(bindings: Iterable[Row]) -> Iterator[str]:
+    """List ``8080->80/tcp`` for ports of the host, and ``80/tcp`` for others."""
+    for binding in bindings:
+        inner = integer(binding, "containerPort")
+        outer = integer(binding, "hostPort")
+        if inner:
+            published = f"{outer}->" if outer else ""
+            yield f"{published}{inner}/{text(binding, 'protocol') or 'tcp'}"
+
+
+def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
+    for point in dicts(container, "mountPoints"):
+        volume = volumes.get(text(point, "sourceVolume"), {})
+        yield replace(
+            _source(volume),
+            target=text(point, "containerPath"),
+            is_writable=point.get("readOnly") is not True,
+        )
+    for tmpfs in dicts(container, "linuxParameters", "tmpfs"):
+        yield Mount(target=text(tmpfs, "containerPath"), type="tmpfs")
+
+
+def _source(volume: Row) -> Mount:
+    """Read what is behind a volume; it has a name only where it outlives the task."""
+    name = text(volume, "name")
+    for key, (driver, identity) in _SHARED_FILES.items():
+        if isinstance(volume.get(key), dict):
+            system = last_of(dig(volume, key, identity)) or name
+            return Mount("", "volume", volume=system, driver=driver, is_remote=True)
+    if volume.get("configuredAtLaunch") is True:
+        return Mount("", "volume", volume=name, driver="ebs")
+    if path := text(volume, "host", "sourcePath"):
+        return Mount("", "bind", source=path)
+    docker = table(volume, "dockerVolumeConfiguration")
+    shared = name if docker.get("scope") == "shared" else None
+    driver = text(docker, "driver")
+    return Mount("", "volume", volume=shared or None, driver=driver or None)
+
+
+def _needs(containers: list[Row], main: str) -> Iterator[tuple[str, str, str]]:
+    """List the containers that start before others, by ``dependsOn`` and ``links``."""
+    for container in containers:
+        for need in dicts(container, "dependsOn"):
+            name = text(need, "containerName")
+            if name not in ("", main):
+                yield name, "ecs-depends-on", text(need, "condition")
+        for link in texts(container, "links"):
+            name = link.partition(":")[0]
+            if name not in ("", main):
+                yield name, "ecs-link", ""
