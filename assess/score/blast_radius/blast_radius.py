@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -111,8 +111,7 @@ def score_blast_radius(
     listed = wanted | _worst_reach(
         topology, graphs["hi"], sampling, int(settings["pairs_max"])
     )
-    most = (int(settings["drawn_most"]), int(settings["drawn_pairs_max"]))
-    drawn = wanted | _worst_loss(topology, graphs, sampling, *most)
+    drawn = wanted | _worst_loss(topology, graphs, sampling, settings)
     is_small = len(drawn) <= settings["drawn_lo_most"]
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
     one_failure = replace(sampling, unexplained=unexplained(policy, evidence))
@@ -188,19 +187,20 @@ def _worst_loss(
     topology: Topology,
     graphs: Mapping[str, Graph],
     sampling: Sampling,
-    drawn_most: int,
-    pairs_max: int,
+    settings: Mapping[str, Any],
 ) -> Booleans:
     """Mark the elements that lose most, by the lower bound of their loss, as far as draws go."""
     n = len(topology.elements)
-    if n <= drawn_most or not any(graph.uncertain for graph in graphs.values()):
+    most = int(settings["drawn_most"])
+    if n <= most or not any(graph.uncertain for graph in graphs.values()):
         return np.ones(n, bool)
     none = np.zeros(n, bool)
     failing = Scenarios(*topology.initial_failures("point"), n, listed=none, drawn=none)
     impact = propagate(graphs["point"], failing, sampling=sampling)
     drawn = np.zeros(n, bool)
-    worst = np.argsort(-impact.loss, kind="stable")[:drawn_most]
-    drawn[worst[np.cumsum(impact.reached_n[worst]) <= pairs_max]] = True
+    worst = np.argsort(-impact.loss, kind="stable")[:most]
+    pairs_n = np.cumsum(impact.reached_n[worst])
+    drawn[worst[pairs_n <= settings["drawn_pairs_max"]]] = True
     return drawn
 
 
