@@ -149,7 +149,7 @@ BUDGETS = {
     "sources/incidents": 1215,
     "sources/joining": 1010,
     "sources/kubernetes": 1750,
-    "sources/managed": 870,
+    "sources/managed": 850,
     "sources/marathon": 590,
     "sources/nomad": 600,
     "sources/registry": 705,
