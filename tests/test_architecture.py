@@ -166,10 +166,10 @@ BUDGETS = {
     "score/blast_radius": 2835,
     "score/claims": 800,
     "score/evidence": 790,
-    "score/experiments": 405,
+    "score/experiments": 375,
     "score/incidents": 545,
     "score/readiness": 540,
-    "score/validation": 860,  # what beats the edges alone for elements that never failed
+    "score/validation": 890,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1730,  # builds and flags are asked too
     "score/targets": 800,
     "score/what_next": 1400,

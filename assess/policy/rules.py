@@ -51,6 +51,7 @@ DERIVED: Mapping[str, Mapping[str, str]] = {
         "coverage_lowest": "number",
         "dimension_lowest": "text",
         "missing": "text",
+        "secret_names": "text",
     },
     "workloads": {
         "contained": "boolean",

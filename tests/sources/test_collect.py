@@ -17,7 +17,7 @@ from assess.config import Config, SourceConfig
 from assess.errors import CollectError, ConfigError
 from assess.execution import tell
 from assess.sources import catalogue as registry
-from assess.sources import collect, source_types
+from assess.sources import collect, csv_records, source_types
 from assess.sources.base import Batch, Name, Source
 from assess.sources.joining import merge
 from assess.sources.joining.merge import coverage_table, to_tables
@@ -424,3 +424,31 @@ def test_a_row_without_a_name_in_its_key_is_left_out_and_counted():
     assert tables["hosts"]["host_id"].tolist() == ["h"]
     (note,) = [note for note in notes if note["call"] == "check:host_id"]
     assert (note["unmapped_n"], note["hint"]) == (3, "left out, not required")
+
+
+FORMS = {row["option"]: row["form"] for row in csv_records.rows("option_forms")}
+OPTIONS = [
+    (kind, option)
+    for kind, source in source_types().items()
+    for option in source.options
+    if option in FORMS
+]
+
+
+def test_every_form_is_that_of_an_option():
+    assert {option for _, option in OPTIONS} == FORMS.keys()
+
+
+@pytest.mark.parametrize(("kind", "option"), OPTIONS)
+def test_an_option_of_another_form_is_named(kind, option):
+    source = registry.make(registry.homes()[kind])
+    problems = source.check({"path": "x", option: 3})
+    assert f"{option} is not {FORMS[option]}" in problems
+
+
+@pytest.mark.parametrize(
+    "kind", [k for k, s in source_types().items() if "path" in s.options]
+)
+def test_a_path_is_a_text_or_a_list_of_texts(kind):
+    source = registry.make(registry.homes()[kind])
+    assert any("path names" in problem for problem in source.check({"path": [3]}))

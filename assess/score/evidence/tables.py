@@ -383,6 +383,8 @@ def _services(
     table["logs_found"] = any_sign(
         table["logs_exported"], _seen(live, exported.mask(~exported))
     )
+    named = workloads.groupby("service_id")["secret_env_names"].first()
+    table["secret_names"] = services["service_id"].map(named).astype("string")
     months = exposed.clean_months(side=CONTAINER, tiers=LOWER_TIERS)
     table["lower_tier_months"] = pd.array([months] * len(table), dtype="Float64")
     return table

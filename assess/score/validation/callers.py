@@ -36,7 +36,8 @@ class Reach:
 
     ``failure, service`` are the pairs that teach: who had data and could be reached. ``log_odds``
     is by pair what the policy expects along the best way; ``fell`` says who of them went down, and
-    ``pair`` is the same for a service and an element that failed again.
+    ``pair`` is the same for a service and an element that failed again. Of ``pairs_n``, these are
+    all or a sample by the seed.
     """
 
     evidence: Evidence
@@ -47,6 +48,7 @@ class Reach:
     log_odds: Floats
     fell: Booleans
     pair: Integers
+    pairs_n: int
 
     @classmethod
     def of(cls, evidence: Evidence, seed: int) -> Reach:
@@ -66,9 +68,10 @@ class Reach:
             failure, service = np.nonzero(can[rows] & seen)
             taught.append(np.array([failure + rows.start, service]))
         failure, service = np.concatenate(taught, axis=1)
-        if len(failure) > PAIRS_MOST:
+        pairs_n = len(failure)
+        if pairs_n > PAIRS_MOST:
             rng = np.random.default_rng(seed)
-            kept = np.sort(rng.choice(len(failure), PAIRS_MOST, replace=False))
+            kept = np.sort(rng.choice(pairs_n, PAIRS_MOST, replace=False))
             failure = failure[kept]
             service = service[kept]
         down = np.array([f.down for f in evidence.failures]).reshape(can.shape)
@@ -77,7 +80,8 @@ class Reach:
         _, pair = np.unique(element[failure] * n + service, return_inverse=True)
         fell = down[failure, service]
         log_odds = _expected(evidence, failure, service)
-        return cls(evidence, near, can, failure, service, log_odds, fell, pair)
+        pairs = (failure, service, log_odds, fell, pair)
+        return cls(evidence, near, can, *pairs, pairs_n=pairs_n)
 
     def terms(
         self,

@@ -22,6 +22,7 @@ TABLES = (
     "precision",
     "precision_curve",
     "learned_judged",
+    "calibration_measures",
 )
 EDGE = ["src_id", "dst_id", "kind", "evidence"]
 NAMES = ("element", "affected_services", "observed_services")
@@ -70,7 +71,8 @@ def judge_outside(
         ``skill``: average precision, Brier score and log-loss by rule, with and without what failed
         itself; ``comparisons``: paired differences with intervals; ``reliability``; ``predicted``:
         what each rule said of each pair; ``precision``, ``precision_curve``; ``learned_judged``
-        with its verdict; ``used``: how many rows of each table were used. All services weigh the
+        with its verdict; ``calibration_measures``, which names what was drawn of what is too
+        many; ``used``: how many rows of each table were used. All services weigh the
         same. What is learned is judged with each failure left out, and with each element.
 
     Raises

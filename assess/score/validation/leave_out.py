@@ -67,11 +67,12 @@ def judged(evidence: Evidence, policy: Policy) -> Integers:
 
 def left_out(
     evidence: Evidence, policy: Policy, judged: Integers, sampling: Sampling
-) -> dict[tuple[str, str], Floats]:
+) -> tuple[dict[tuple[str, str], Floats], Reach]:
     """Predict the judged failures by rule and scheme: chances by failure and service.
 
     Rules are what is learned from the rest, and one flat probability of all edges fitted on the
-    rest. A scheme leaves out the failure alone, or every failure of its element.
+    rest. A scheme leaves out the failure alone, or every failure of its element. Beside it stands
+    what taught who goes down whatever fails.
     """
     topology = evidence.topology
     elements = [evidence.failures[position].element for position in judged]
@@ -105,7 +106,7 @@ def left_out(
                 every = np.full(len(p), same)
                 by_flat = simulator.cached(every, initial[row])[:services_n]
                 chances[FLAT, scheme][row] = by_flat
-    return chances
+    return chances, reach
 
 
 def _folds(

@@ -24,6 +24,7 @@ class Judged:
 
     ``pair`` marks who had data, ``down`` who went down, and ``itself`` what the failure took down
     by itself. ``element`` numbers what failed. ``rules`` are by name and by what was left out.
+    ``taught`` counts the pairs that were learned from, and all that there are.
     """
 
     pair: Booleans
@@ -31,6 +32,7 @@ class Judged:
     itself: Booleans
     element: Integers
     rules: Mapping[tuple[str, str], Floats]
+    taught: tuple[int, int] = (0, 0)
 
     def others(self) -> Judged:
         """Return the same without what failed itself, which is no prediction."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from assess.score.validation.skill import BASELINES, TRANSITIVE, Judged, middle
 SHOWN = "p_down"  # what the result says
 POLICY = "policy"  # what it would say by the policy alone
 IN_SAMPLE = "in sample"
+TAUGHT = "pairs of failure and service"
 MEASURE = ["measure", "value", "lo", "hi", "n"]
 HELD = "observed inside the interval of one failure, floor in sample"
 RESAMPLES = 1000  # of the events, for intervals
@@ -58,9 +59,12 @@ def validate(  # noqa: PLR0913
     skills = skill.scores(judged)
     watched = exposure(inventory, policy)
     measured = measures(watched, calibration, seed=seed, level=level)
-    if len(failures) < failures_n:
-        used = sampled(len(failures), failures_n, seed)
-        measured = pd.concat([measured, used], ignore_index=True)
+    samples = {
+        "failures": (len(failures), failures_n),
+        "failures left out": (len(rows), len(failures)),
+        TAUGHT: judged.taught,
+    }
+    measured = pd.concat([measured, sampled(samples, seed)], ignore_index=True)
     return {
         "calibration": calibration,
         "precision": skill.precision(judged, reach=reach, seed=seed, level=level),
@@ -74,11 +78,13 @@ def validate(  # noqa: PLR0913
     }
 
 
-def sampled(used_n: int, failures_n: int, seed: int) -> pd.DataFrame:
-    """Return as a measure which share of the failures was used."""
-    name = f"failures used, drawn by the seed {seed}"
-    share = used_n / failures_n
-    rows = [(name, share, share, share, failures_n)]
+def sampled(samples: Mapping[str, tuple[int, int]], seed: int) -> pd.DataFrame:
+    """Return as measures which share was used of what is too many, with the number of all."""
+    rows = [
+        (f"{what} used, drawn by the seed {seed}", used_n / n, used_n / n, used_n / n, n)
+        for what, (used_n, n) in samples.items()
+        if used_n < n
+    ]
     return pd.DataFrame(rows, columns=MEASURE)
 
 
@@ -103,14 +109,16 @@ def judge(
     fitted = policy["blast_radius"]["learned_edges"] == "use"
     said = np.reshape([known[element][0] for element in elements], seen.shape)
     rules[SHOWN, IN_SAMPLE if fitted else ""] = said
+    taught = (0, 0)
     if learns(policy, evidence.failures):
-        left_out = leave_out.left_out(evidence, policy, rows, sampling)
+        left_out, reach = leave_out.left_out(evidence, policy, rows, sampling)
+        taught = (len(reach.failure), reach.pairs_n)
         rules |= {
             (rule, f"{scheme} left out"): p for (rule, scheme), p in left_out.items()
         }
     itself = topology.initially_down(elements, "point")[:, :services_n]
     element = pd.factorize(pd.Series(elements, dtype="object"))[0]
-    return Judged(seen, down, itself, element, rules)
+    return Judged(seen, down, itself, element, rules, taught)
 
 
 def contests(judged: Judged) -> list[tuple[tuple[str, str], tuple[str, str]]]:

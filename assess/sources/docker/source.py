@@ -14,7 +14,7 @@ from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Asked, Batch, Call, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Row, Source, option_problems, paths_of
 from assess.sources.deadline import Deadline, in_threads
 from assess.sources.docker.client import (
     TLS,
@@ -113,11 +113,9 @@ class DockerSource(Source):
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        problems = problems_of(options)
+        problems = [*problems_of(options), *option_problems(self, options)]
         if options.get("inspect", "all") not in INSPECT:
             problems.append(f"inspect is one of {', '.join(INSPECT)}")
-        if not isinstance(options.get("disk", False), bool):
-            problems.append("disk is true or false")
         return problems
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from assess.sources.base import Asked, Batch, Row
+from assess.sources.base import Asked, Batch, Row, option_problems
 from assess.sources.docker.client import (
     TLS,
     connect,
@@ -46,7 +46,7 @@ class SwarmSource(ListSource):
 
     def check(self, options: Row) -> list[str]:
         """List problems of the options."""
-        return problems_of(options)
+        return [*problems_of(options), *option_problems(self, options)]
 
     def to_batch(self, found: Found, cluster: str) -> Batch:
         """Turn the lists of the swarm into rows."""

@@ -204,6 +204,15 @@ def test_a_sound_service_passes_every_gate_in_the_order_of_the_policy():
         assert pd.isna(row["label_gates"])
 
 
+def test_a_baked_secret_is_named():
+    fleet = shop(secrets_in_image=True)
+    named = fleet.change("workloads", secret_env_names="DB_PASSWORD; API_KEY")
+    table, _ = many([named])[0]
+    assert "DB_PASSWORD; API_KEY" in table.loc["G6", "evidence"]
+    table, _ = many([shop(secrets_in_image=True)])[0]
+    assert "(" not in table.loc["G6", "evidence"]
+
+
 def test_evidence_shows_what_was_seen():
     seen = {
         "1.12.6": ("G2", 1),

@@ -15,6 +15,7 @@ from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import Evidence
 from assess.score.blast_radius.topology import build_topology
 from assess.score.blast_radius.uncertain import Sampling
+from assess.score.validation import callers
 from assess.score.validation.leave_out import (
     ELEMENT,
     EVENT,
@@ -39,7 +40,7 @@ def fleet_and_failures():
 
 def predictions(fleet, failures):
     every = np.arange(len(failures))
-    return left_out(Evidence.of(fleet, failures), POLICY, every, SAMPLING)
+    return left_out(Evidence.of(fleet, failures), POLICY, every, SAMPLING)[0]
 
 
 def test_what_is_left_out_does_not_teach(fleet_and_failures):
@@ -131,11 +132,12 @@ def test_a_sample_of_many_failures_is_named_and_follows_the_seed(fleet_and_failu
     assert "5 of 24 failures, drawn by the seed, were predicted better" in text
 
 
-def test_of_very_many_failures_a_sample_is_used_and_named():
+def test_of_very_many_failures_a_sample_is_used_and_named(monkeypatch):
     inventory, _ = failing_fleet(1, services=10, times=3)
     whole = score_blast_radius(inventory, POLICY, detail=False).details
     all_n = len(whole["calibration"])
     few = POLICY.replace(blast_radius={"failures_most": 12})
+    monkeypatch.setattr(callers, "PAIRS_MOST", 10)
     part = score_blast_radius(inventory, few, detail=False).details
     again = score_blast_radius(inventory, few, detail=False).details
     used = part["calibration"]["event_id"]
@@ -147,7 +149,13 @@ def test_of_very_many_failures_a_sample_is_used_and_named():
     assert row["n"] == all_n
     assert row["value"] == 12 / all_n
     assert part["learned_judged"]["verdict"].str.contains(f"12 of {all_n} failures").all()
-    assert not whole["calibration_measures"]["measure"].str.contains("used").any()
+    pairs = named.loc[
+        f"pairs of failure and service used, drawn by the seed {POLICY.seed}"
+    ]
+    assert pairs["n"] > 10
+    assert pairs["value"] * pairs["n"] == pytest.approx(10)
+    # nothing was drawn of the whole
+    assert not whole["calibration_measures"]["measure"].str.contains("drawn").any()
 
 
 def test_the_verdict_is_honest():
