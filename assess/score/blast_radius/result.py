@@ -289,7 +289,7 @@ def percent(row: pd.Series, name: str, *, sign: str = "") -> str:
     """Return a share and its interval in percent, such as ``12 (10 to 20)``, or "unknown"."""
     values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
     point, lo, hi = (number(100 * v, signed=bool(sign)) for v in values)
-    return f"{point} ({lo} to {hi})"
+    return point if point == lo == hi else f"{point} ({lo} to {hi})"
 
 
 def sentences(
