@@ -1,10 +1,10 @@
 """Collection, load, scores and what_next on sample fleets, as users call them: time and memory.
 
 ``python tests/benchmarks/bench_front_door.py [SERVICES ...] [--plot FILE]`` prints a table in
-Markdown. Every step runs in a process of its own, which loads the snapshot first; ``collect`` reads it
-as a source of frames, and joins it anew. Seconds are of
-the processor; ``MiB`` is the peak of the process. ``growth`` is the exponent between the smallest
-and the largest fleet: 1 is linear. Read it with the load of the machine beside it.
+Markdown. Every step runs in a process of its own, which loads the snapshot first; ``collect``
+reads it as a source of frames, and joins it anew. Seconds are of the processor; ``MiB`` is the
+peak of the process. ``growth`` is the exponent between the smallest and the largest fleet: 1 is
+linear. Read it with the load of the machine beside it.
 """
 
 from __future__ import annotations
