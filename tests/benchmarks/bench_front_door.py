@@ -1,7 +1,8 @@
-"""Load, scores and what_next on sample fleets, as a user calls them: time, memory, growth.
+"""Collection, load, scores and what_next on sample fleets, as users call them: time and memory.
 
 ``python tests/benchmarks/bench_front_door.py [SERVICES ...] [--plot FILE]`` prints a table in
-Markdown. Every step runs in a process of its own, which loads the snapshot first. Seconds are of
+Markdown. Every step runs in a process of its own, which loads the snapshot first; ``collect`` reads it
+as a source of frames, and joins it anew. Seconds are of
 the processor; ``MiB`` is the peak of the process. ``growth`` is the exponent between the smallest
 and the largest fleet: 1 is linear. Read it with the load of the machine beside it.
 """
@@ -24,6 +25,7 @@ import assess
 from assess.sample import write_sample
 
 STEPS = {
+    "collect": None,
     "load": None,
     "readiness": "score_readiness",
     "blast radius": "score_blast_radius",
@@ -41,7 +43,13 @@ def one(step: str, snapshot: str) -> dict[str, float]:
     """Time one step in this process; what is loaded before is not counted, but in memory."""
     policy = assess.load_policy()
     start = time.process_time()
-    inventory = assess.load(snapshot)
+    if step == "collect":
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
+            config.write(f'[[source]]\ntype = "frames"\npath = "{snapshot}"\n')
+            config.flush()
+            assess.collect(config.name)
+    else:
+        inventory = assess.load(snapshot)
     if STEPS[step] is not None:
         start = time.process_time()
         getattr(assess, STEPS[step])(inventory, policy)

@@ -1,7 +1,8 @@
 """Average precision of predictions on simulated systems of several families, in one run.
 
 ``python tests/benchmarks/bench_predictions.py [SEEDS]`` prints a row per family: what each rule
-finds of who else went down, for failures left out and for elements left out.
+finds of who else went down, for failures left out and for elements left out. Then how often the
+interval of one failure holds it, by how many services can be reached.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "score"))
 
-from simulated_world import FAMILIES, average_precisions
+from simulated_world import FAMILIES, average_precisions, held_by_intervals
+
+REACHES = [0, 1, 2, 4, 8, 16, 32, 1000]
 
 
 def main() -> None:
@@ -29,9 +32,29 @@ def main() -> None:
     }
     table = pd.DataFrame(rows).T
     table.loc["mean"] = table.mean()
-    lines = [["family", *table.columns], ["---", *["---:"] * len(table.columns)]]
-    lines += [[name, *(f"{v:.2f}" for v in row)] for name, row in table.iterrows()]
-    print("\n".join(f"| {' | '.join(line)} |" for line in lines))  # noqa: T201
+    show("family", table, 2)
+    for noise, taught in ((0.0, 0), (0.01, 150)):
+        show(f"can be reached, {noise:.0%} besides", intervals(seeds, noise, taught), 3)
+
+
+def intervals(seeds: int, noise: float, taught: int) -> pd.DataFrame:
+    """Return by reach the share inside, the width, and that of the narrowest as good interval."""
+    table = pd.concat(
+        held_by_intervals(seed, family, services=n, noise=noise, taught=taught)
+        for seed in range(20, 20 + seeds)
+        for family in ("mixed", "callers", "many")
+        for n in (12, 40, 100)
+    )
+    classes = pd.cut(table["reach"].astype(float), REACHES)
+    return table.groupby(classes, observed=True)[["inside", "width", "best"]].mean()
+
+
+def show(name: str, table: pd.DataFrame, digits: int) -> None:
+    """Print a table in Markdown."""
+    lines = [[name, *table.columns], ["---", *["---:"] * len(table.columns)]]
+    for row in table.itertuples():
+        lines.append([str(row[0]), *(f"{value:.{digits}f}" for value in row[1:])])
+    print("\n".join(f"| {' | '.join(line)} |" for line in lines), end="\n\n")  # noqa: T201
 
 
 if __name__ == "__main__":

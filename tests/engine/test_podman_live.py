@@ -51,13 +51,15 @@ runroot = "{base}/run"
 graphroot = "{base}/data"
 """
 IMAGE = "localhost/idle:1"
+USER = 4242
 
 
 class Podman:
     """A Podman with files of its own."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, *before: str) -> None:
         self.base = base
+        self.before = before  # what starts it, as another user
         self.socket = base / "podman.sock"
         self.env = dict(os.environ)
         for name, text in (("CONTAINERS", CONTAINERS_CONF), ("STORAGE", STORAGE_CONF)):
@@ -67,7 +69,7 @@ class Podman:
         self.env["CONTAINERS_STORAGE_CONF"] = str(base / "storage.conf")
 
     def __call__(self, *arguments: str, stdin: bytes | None = None) -> str:
-        command = ["podman", *arguments]
+        command = [*self.before, "podman", *arguments]
         done = subprocess.run(
             command, env=self.env, input=stdin, capture_output=True, check=False
         )
@@ -76,7 +78,8 @@ class Podman:
 
     def serve(self) -> subprocess.Popen[bytes]:
         """Start its API, and wait until it answers."""
-        command = ["podman", "system", "service", "-t", "0", f"unix://{self.socket}"]
+        service = ["podman", "system", "service", "-t", "0", f"unix://{self.socket}"]
+        command = [*self.before, *service]
         served = subprocess.Popen(command, env=self.env, stderr=subprocess.DEVNULL)
         for _ in range(200):
             with socket.socket(socket.AF_UNIX) as client:
@@ -111,6 +114,30 @@ def podman() -> Iterator[Podman]:
     served.terminate()
     served.wait(10)
     podman("rm", "--all", "--force", "--time", "0")
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def rootless(podman) -> Iterator[Podman]:
+    """Podman of a user without root's rights, with a container that was never started."""
+    base = Path(tempfile.mkdtemp(prefix="assess-rootless-"))
+    as_user = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups")
+    own = Podman(base, *as_user)
+    own.env |= {"HOME": str(base), "XDG_RUNTIME_DIR": str(base / "run")}
+    with (base / "storage.conf").open("a") as conf:
+        # there is one user in its namespace, who owns all files
+        conf.write('[storage.options.vfs]\nignore_chown_errors = "true"\n')
+    (base / "run").mkdir(mode=0o700)
+    for path in (base, *base.rglob("*")):
+        os.chown(path, USER, USER)
+    saved = podman("save", IMAGE, "--output", str(podman.base / "idle.tar"))
+    assert saved is not None
+    own("load", stdin=(podman.base / "idle.tar").read_bytes())
+    own("create", "--name", "notes", IMAGE)
+    served = own.serve()
+    yield own
+    served.terminate()
+    served.wait(10)
     shutil.rmtree(base, ignore_errors=True)
 
 
@@ -176,3 +203,12 @@ def test_a_host_with_podman_gets_the_verdict_of_its_own_line(live):
     assert support.line in version
     assert gate["state"] == "fail" or support.state != "ended"
     assert gate["state"] != "pass" or support.state == "supported"
+
+
+def test_a_podman_without_rights_of_root_says_so(rootless, tmp_path):
+    endpoint = f'type = "docker"\nendpoint = "unix://{rootless.socket}"'
+    live = inventory_of(tmp_path, endpoint)
+    assert live["engines"]["rootless"].tolist() == [True]
+    assert live["engines"]["network_backend"].isin(["cni", "netavark"]).all()
+    notes = live["workloads"].set_index("name").loc["notes"]
+    assert notes["state"] == "created"

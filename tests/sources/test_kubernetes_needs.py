@@ -485,3 +485,32 @@ def changed(seed):
         for kind, listed in source.sort(mutated(document, seed + n)):
             found.setdefault(kind, []).extend(i for i in listed if isinstance(i, dict))
     return source.to_batch(found, "c")
+
+
+@pytest.mark.parametrize(
+    ("space", "host", "callee"),
+    [
+        ("a", "db", "a"),  # the own namespace comes first
+        ("b", "db", "b"),
+        ("b", "db.a", "a"),
+        ("c", "db.b.svc.cluster.local", "b"),
+        ("c", "db", None),  # nobody can say which
+    ],
+)
+def test_a_sibling_name_in_two_namespaces(tmp_path, space, host, callee):
+    env = [{"name": "DB_URL", "value": f"postgres://{host}:5432/shop"}]
+    objects = [
+        *with_services("db", namespace="a"),
+        *with_services("db", namespace="b"),
+        deployment("web", pod("web", env=env), namespace=space),
+    ]
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(objects))
+    batch = collect(tmp_path, path="all.yaml")
+    known = {n for row in batch.rows["services"] for n in row["names"]}
+    found = [row["dst"].namespace for row in batch.rows["dependencies"]]
+    is_known = [row["dst"] in known for row in batch.rows["dependencies"]]
+    if callee is None:
+        assert not any(is_known)
+    else:
+        assert found == [callee]
+        assert all(is_known)

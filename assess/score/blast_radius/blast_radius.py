@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -87,9 +87,11 @@ def score_blast_radius(
     nine of ten cases (``simulation.level``).
 
     Of elements with more uncertain edges on the way than are enumerated, the ``drawn_most`` that
-    lose most are simulated, those that failed, and those ``asked`` for. Of the others ``impact``
+    lose most are simulated, as long as what they reach stays within ``drawn_pairs_max`` pairs, and
+    those that failed or are ``asked`` for. Of the others ``impact``
     and ``p_down`` are lower bounds, by the most probable way to each service, which rank like the
-    simulation; ``impact_hi`` is all that can be reached, and ``exposure_n`` counts at least.
+    simulation (above ``ways_most`` nodes, by what is certain); ``impact_hi`` is all that can be
+    reached, and ``exposure_n`` counts at least.
 
     Of more observed failures than ``failures_most``, so many are drawn by the seed; the verdicts
     and ``calibration_measures`` say how many.
@@ -109,7 +111,7 @@ def score_blast_radius(
     listed = wanted | _worst_reach(
         topology, graphs["hi"], sampling, int(settings["pairs_max"])
     )
-    drawn = wanted | _worst_loss(topology, graphs, sampling, int(settings["drawn_most"]))
+    drawn = wanted | _worst_loss(topology, graphs, sampling, settings)
     is_small = len(drawn) <= settings["drawn_lo_most"]
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
     one_failure = replace(sampling, unexplained=unexplained(policy, evidence))
@@ -185,17 +187,20 @@ def _worst_loss(
     topology: Topology,
     graphs: Mapping[str, Graph],
     sampling: Sampling,
-    drawn_most: int,
+    settings: Mapping[str, Any],
 ) -> Booleans:
     """Mark the elements that lose most, by the lower bound of their loss, as far as draws go."""
     n = len(topology.elements)
-    if n <= drawn_most or not any(graph.uncertain for graph in graphs.values()):
+    most = int(settings["drawn_most"])
+    if n <= most or not any(graph.uncertain for graph in graphs.values()):
         return np.ones(n, bool)
     none = np.zeros(n, bool)
     failing = Scenarios(*topology.initial_failures("point"), n, listed=none, drawn=none)
     impact = propagate(graphs["point"], failing, sampling=sampling)
     drawn = np.zeros(n, bool)
-    drawn[np.argsort(-impact.loss, kind="stable")[:drawn_most]] = True
+    worst = np.argsort(-impact.loss, kind="stable")[:most]
+    pairs_n = np.cumsum(impact.reached_n[worst])
+    drawn[worst[pairs_n <= settings["drawn_pairs_max"]]] = True
     return drawn
 
 

@@ -144,8 +144,11 @@ def _apart(
             if reach is None:
                 every = np.ones_like(initial)
                 reach = steps(topology.matrix(), initial, every) < FAR
-            doubtful = failure.down & reach[element[others], : len(doubtful)].any(axis=0)
-            doubtful &= topology.services != failure.element[1]
+            # few go down: nobody else is looked at
+            down = np.flatnonzero(failure.down)
+            is_hit = reach[np.ix_(element[others], down)].any(axis=0)
+            is_hit &= topology.services[down] != failure.element[1]
+            doubtful[down[is_hit]] = True
         apart.append(
             replace(
                 failure,

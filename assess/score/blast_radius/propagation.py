@@ -333,8 +333,16 @@ class _Work:
             return block, exposure_n
         possible = self._sweep(graph.possible, start, width)
         block.reached_n[:] = possible.n
+        wide = self._wide(certain, possible, start)
+        block.exact[wide] = False
+        block.se[wide] = np.nan
+        block.next_hi[wide] = possible.weight[wide]
+        if self.bound == "most":
+            block.loss[wide] = possible.weight[wide]
+            exposure_n += possible.count(times * wide)[graph.possible.part]
+            exposure_n -= certain.count(times * wide)[graph.certain.part]
         listed = self.scenarios.listed[start : start + width]
-        for outcome in self._outcomes(certain, possible, start):
+        for outcome in self._outcomes(certain, possible, start, wide):
             outcome.add_to(block)
             exposed_from = self.sampling.exposed_from
             exposure_n += outcome.exposed_n(times, exposed_from, graph.nodes)
@@ -368,10 +376,11 @@ class _Work:
         certain: _Down,
         possible: _Down,
         start: int,
+        wide: Booleans,
     ) -> Iterator[_Part]:
         """Yield what uncertain arcs decide in the scenarios of a block; some are bounded."""
         does = certain.by_node()
-        can = possible.by_node()
+        can = possible.by_node() & to_words(~wide[None]).view(np.uint8)
         for first, width, nodes in _spans(can, 0, len(possible.n)):
             undecided = Undecided.of(
                 self.graph,
@@ -384,6 +393,20 @@ class _Work:
                 example, alike = part.distinct(self.graph)
                 distinct, _ = part.select(example)
                 yield _Part(first + chosen, alike, distinct, how(distinct))
+
+    def _wide(
+        self,
+        certain: _Down,
+        possible: _Down,
+        start: int,
+    ) -> Booleans:
+        """Mark scenarios that leave so much open that they are bounded without any way.
+
+        At least what certainly fails is lost, at most what can be reached.
+        """
+        block = slice(start, start + len(possible.n))
+        is_asked = self.scenarios.drawn[block] | self.scenarios.listed[block]
+        return (possible.n - certain.n > self.sampling.ways_most) & ~is_asked
 
     def _choices(
         self,

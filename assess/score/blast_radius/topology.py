@@ -172,8 +172,20 @@ class Topology:
         n = len(self.nodes)
         return Graph(n, self.callee, self.caller, p, self._keys, self.weight)
 
+    @cached_property
+    def _initial(self) -> dict[str, tuple[Integers, Integers]]:
+        return {level: self._initial_of(level) for level in self.direct}
+
+    @cached_property
+    def _initial_by_element(self) -> dict[str, Csr]:
+        n = len(self.elements)
+        return {level: Csr.of(pairs[0], n) for level, pairs in self._initial.items()}
+
     def initial_failures(self, level: str) -> tuple[Integers, Integers]:
         """List pairs of element and node that it takes down directly."""
+        return self._initial[level]
+
+    def _initial_of(self, level: str) -> tuple[Integers, Integers]:
         kinds = self.elements.get_level_values(0)
         itself = np.flatnonzero(kinds.isin(["service", "ext"]))
         own_node = self.nodes.get_indexer(self.elements.get_level_values(1)[itself])
@@ -190,9 +202,8 @@ class Topology:
             return down
         failed = self.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
         known = np.flatnonzero(failed >= 0)
-        element, node = self.initial_failures(level)
-        pairs = Csr.of(element, len(self.elements))
-        at, pair = pairs.members(failed[known])
+        node = self.initial_failures(level)[1]
+        at, pair = self._initial_by_element[level].members(failed[known])
         down[known[at], node[pair]] = True
         return down
 

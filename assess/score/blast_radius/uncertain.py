@@ -40,7 +40,8 @@ class Sampling:
     Up to ``enumerate_up_to`` of them are enumerated, more are drawn ``draws`` times. Scenarios are
     computed together as far as ``block_mib`` of memory go [MiB]. A node counts as taken down by a
     scenario from the probability ``exposed_from`` on. ``level`` is the coverage of the interval of
-    one failure; without ``spread`` neither it nor the standard error is computed;
+    one failure; without ``spread`` neither it nor the standard error is computed; a scenario that
+    leaves more than ``ways_most`` nodes open, neither drawn nor listed, is bounded without its ways;
     ``unexplained`` falls besides in one failure. ``ranks`` keeps the order of the draws by seed,
     draws and arc, for all levels of the edges.
     """
@@ -53,6 +54,7 @@ class Sampling:
     level: float = 0.9
     draws_least: int = 600
     se_max: float = 0.01
+    ways_most: int = 5000
     spread: bool = True
     unexplained: Unexplained | None = None
     ranks: dict[tuple[int, ...], Integers] = field(
@@ -71,6 +73,7 @@ class Sampling:
             enumerate_up_to=settings["enumerate_up_to"],
             block_mib=settings["block_mib"],
             exposed_from=settings["exposed_from"],
+            ways_most=int(settings["ways_most"]),
             level=float(policy["simulation"]["level"]),
         )
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import Booleans, Csr, Floats, Integers
 from assess.score.blast_radius.topology import Graph
 
 NODE_MARK = 0  # seeds of the marks that tell sets apart
 ARC_MARK = 1
+DEEP = 256  # levels: longer ways are followed from what was raised
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +127,8 @@ class Undecided:
         """
         passes, joins = rule
         depth = graph.depth[self.node]
+        if depth.max(initial=0) > DEEP:
+            return self._flood(value, gate, row, rule)
         order = np.argsort(depth[self.head], kind="stable")
         back = depth[self.tail] >= depth[self.head]
         back &= self.tail >= 0
@@ -139,6 +142,34 @@ class Undecided:
             again = np.zeros(self.n, bool)
             again[self.scenario[self.head[against[is_raised]]]] = True
             order = order[again[self.scenario[self.head[order]]]]
+        return value[:-1]
+
+    def _flood(
+        self,
+        value: np.ndarray,
+        gate: np.ndarray,
+        row: Integers,
+        rule: tuple[np.ufunc, np.ufunc],
+    ) -> np.ndarray:
+        """Raise the values of the cells step by step, from those that were raised before.
+
+        On a long way most levels have a cell or two, and few draws get far.
+        """
+        passes, joins = rule
+        certain = len(self.node)
+        leaving = Csr.of(np.where(self.tail < 0, certain, self.tail), certain + 1)
+        front = np.array([certain])
+        while len(front):
+            way = leaving.members(front)[1]
+            way = way[np.argsort(self.head[way], kind="stable")]
+            first = np.flatnonzero(np.diff(self.head[way], prepend=-1))
+            front = self.head[way[first]]
+            if len(front):
+                arrived = passes(value[self.tail[way]], gate[row[way]])
+                new = joins(value[front], joins.reduceat(arrived, first))
+                is_raised = (new != value[front]).any(axis=tuple(range(1, new.ndim)))
+                value[front] = new
+                front = front[is_raised]
         return value[:-1]
 
     def _pass(  # noqa: PLR0913, PLR0917 - what one sweep reads, as arrays

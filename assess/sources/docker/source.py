@@ -31,7 +31,7 @@ from assess.sources.docker.text import cli_size, info_of, is_text, version_of
 from assess.sources.dumps import broken, decode_values, files_below, read_text
 from assess.sources.redact import strip_credentials
 from assess.sources.usage import read_samples
-from assess.sources.values import dicts, moment, text
+from assess.sources.values import dicts, dig, moment, text, texts
 
 INSPECT = ("all", "none")
 # An engine on this machine answers faster than two threads can read; a remote one is waited for.
@@ -314,7 +314,7 @@ class _Engine:
             self.payloads.clock_skew_s = round(skew.total_seconds(), 3)
 
     def _ask_podman(self) -> None:
-        """Ask Podman for its networks, of which Docker's API does not tell."""
+        """Ask Podman for its networks, and whether it is rootless, which Docker's API hides."""
         parts = dicts(self.payloads.version, "Components")
         versions = [text(p, "Version") for p in parts if text(p, "Name") == _PODMAN]
         if not versions or not _ID.fullmatch(versions[0]):
@@ -324,8 +324,15 @@ class _Engine:
             path = f"/v{versions[0]}/libpod/info"
             found = self.api.get(path, is_versioned=False)
             backend = text(found, "host", "networkBackend")
+            info = self.payloads.info
             if backend:
-                self.payloads.info["NetworkBackend"] = backend
+                info["NetworkBackend"] = backend
+            if dig(found, "host", "security", "rootless") is True:
+                # the API of 4.3 leaves it out of its options
+                info["SecurityOptions"] = [
+                    *texts(info, "SecurityOptions"),
+                    "name=rootless",
+                ]
             call.count(rows=int(bool(backend)))
 
     def _inspect(self, ids: list[str]) -> None:

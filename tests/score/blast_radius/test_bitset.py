@@ -247,6 +247,47 @@ def test_the_bound_is_the_most_probable_way():
 
 
 @settings(max_examples=30, deadline=None)
+@given(graphs(p=(0.0, 0.3, 0.5, 1.0), most=9), st.booleans())
+def test_long_ways_are_followed_to_the_same_end(case, is_drawn):
+    nodes, arcs = case
+    graph = graph_of(nodes, arcs, np.arange(1.0, nodes + 1))
+    every = np.arange(nodes)
+    failing = Scenarios(every, every, nodes, drawn=np.full(nodes, is_drawn))
+    few = Sampling(seed=1, draws=100, enumerate_up_to=1, block_mib=64)
+    by_level = propagate(graph, failing, sampling=few)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("assess.score.blast_radius.undecided.DEEP", -1)
+        by_step = propagate(graph, failing, sampling=few)
+    for each in fields(Impact):
+        assert (
+            getattr(by_level, each.name).tobytes()
+            == getattr(by_step, each.name).tobytes()
+        )
+
+
+@settings(max_examples=30, deadline=None)
+@given(graphs(p=(0.0, 0.3, 0.5, 1.0), most=9))
+def test_many_open_nodes_are_bounded_without_their_ways(case):
+    nodes, arcs = case
+    graph = graph_of(nodes, arcs, np.arange(1.0, nodes + 1))
+    every = np.arange(nodes)
+    none = np.zeros(nodes, bool)
+    failing = Scenarios(every, every, nodes, listed=none, drawn=none)
+    wide = Sampling(seed=1, draws=50, enumerate_up_to=1, block_mib=64, ways_most=0)
+    least = propagate(graph, failing, sampling=wide)
+    most = propagate(graph, failing, sampling=wide, bound="most")
+    want = [brute_force(nodes, arcs, [start]) @ graph.weight for start in every]
+    assert (least.loss <= np.array(want) + 1e-9).all()
+    assert (most.loss >= np.array(want) - 1e-9).all()
+    assert (least.next_hi >= most.loss).all()
+    np.testing.assert_array_equal(np.isnan(least.se), least.loss < most.loss)
+    can = {arc for arc, p in arcs.items() if p > 0}
+    reach = [[end in reached(can, [start]) for end in every] for start in every]
+    np.testing.assert_array_equal(most.reached_n, np.sum(reach, axis=1))
+    np.testing.assert_array_equal(most.exposure_n, np.sum(reach, axis=0))
+
+
+@settings(max_examples=30, deadline=None)
 @given(graphs(p=(0.3, 0.5, 1.0), most=9), st.sampled_from([EXACT, DRAWN]))
 def test_scenarios_computed_together_are_those_computed_alone(case, sampling):
     """Cycles included: what one scenario still has to settle changes no other."""

@@ -83,3 +83,10 @@ def test_people_are_told_of_the_bound(bounded):
     own = pairs[(pairs["element"] == name) & (pairs["service_id"] != name)]
     assert ((own["p_lo"] <= own["p_down"]) & (own["p_down"] <= own["p_hi"])).all()
     assert (own["p_lo"] > 0).all()
+
+
+def test_what_reaches_too_much_is_not_drawn(inventory):
+    policy = POLICY.replace(blast_radius={"drawn_most": 3, "drawn_pairs_max": 0})
+    result = score_blast_radius(inventory, policy, detail=False)
+    assert not (result.how == "draws").any()
+    assert (result.frame["impact"] <= result.frame["impact_hi"]).all()
