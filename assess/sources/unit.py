@@ -124,7 +124,8 @@ class Unit:
     @property
     def callee(self) -> Callee:
         """What an address of it leads to."""
-        return Callee(self.names[0], self.image_ref.repository or "")
+        image = self.image_ref.repository or ""
+        return Callee(self.names[0], image, on_host=self.host_network is True)
 
     @property
     def mentions(self) -> list[Mention]:

@@ -71,7 +71,6 @@ def test_addresses(name, value, host, port, kind):
         ("API_URL", "/relative"),
         ("API_HOST", "0.0.0.0"),
         ("API_HOST", "localhost"),
-        ("API_HOST", "127.0.0.1:80"),
         ("API_HOST", ""),
         ("API_HOST", "true"),
         ("API_HOST", "8080"),

@@ -705,3 +705,30 @@ def test_a_proxy_that_is_built_here_is_told_by_the_socket_and_its_ports(tmp_path
     batch = written(tmp_path, text)
     calls = [(r["src"].name, r["dst"].name) for r in batch.rows["dependencies"]]
     assert calls == [("proxy", "web")]
+
+
+@pytest.mark.parametrize(
+    ("network", "address", "callee"),
+    [
+        ("host", "http://localhost:9200", "search"),  # published
+        ("host", "127.0.0.1:6380", "cache"),  # on the machine too
+        ("host", "http://localhost:9300", None),  # nobody's
+        ("host", "http://localhost:8080", None),  # its own
+        ("bridge", "http://localhost:9200", None),  # that of the container
+    ],
+)
+def test_the_own_host_is_the_machine_where_a_service_has_its_network(
+    tmp_path, network, address, callee
+):
+    text = f"""
+    services:
+      web:
+        image: acme/web
+        network_mode: {network}
+        expose: ['8080']
+        environment: {{A_URL: '{address}'}}
+      search: {{image: elasticsearch, ports: ['9200:9200']}}
+      cache: {{image: redis, network_mode: host, expose: ['6380']}}
+    """
+    found = {dst for src, dst, *_ in edges(written(tmp_path, text)) if src == "web"}
+    assert found == ({callee} if callee else set())

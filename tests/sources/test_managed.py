@@ -51,6 +51,12 @@ def edges(batch, name):
     }
 
 
+def test_services_have_the_platform_that_runs_them(run, azure):
+    assert {row["platform"] for row in run.rows["services"]} == {"cloud-run"}
+    platforms = {row["platform"] for row in azure.rows["services"]}
+    assert platforms == {"container-apps", "container-instances"}
+
+
 def test_what_is_kept_warm_runs_and_the_rest_is_declared(run):
     basket = of(run, "workloads", "basket")
     mains = [row for row in basket if row["container_role"] == "main"]

@@ -67,6 +67,8 @@ _LIST = re.compile(r"[\s,;|\[\]\"']+")
 
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?")
 _HERE = re.compile(r"localhost|localhost\.localdomain|127\.[\d.]+|0\.0\.0\.0|\d{1,3}")
+OWN_HOST = "localhost"  # that of the machine, where a container has no network of its own
+_OWN = re.compile(r"localhost|localhost\.localdomain|127\.[\d.]+")
 # The machine of the containers, where others publish their ports.
 ENGINE_HOST = "host.docker.internal"
 _ENGINE_HOSTS = (ENGINE_HOST, "gateway.docker.internal", "host.containers.internal")
@@ -330,6 +332,8 @@ def _made(
 ) -> Address | None:
     """Make an address; None for the own host, a wildcard, and what cannot be a host."""
     name = host.lower().strip(".")
+    if port and _OWN.fullmatch(name):
+        return Address(OWN_HOST, int(port), scheme, is_sure=False)
     if not _HOST.fullmatch(name) or _HERE.fullmatch(name) or name in _NO_HOST:
         return None
     if _VOCABULARY.fullmatch(name) or (

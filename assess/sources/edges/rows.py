@@ -13,6 +13,7 @@ from assess.sources.base import Name, Row
 from assess.sources.edges.address import (
     ENGINE_HOST,
     LISTS,
+    OWN_HOST,
     Address,
     of_text,
     of_variable,
@@ -104,6 +105,8 @@ def needs(
     rows = []
     for mention in found:
         address = mention.address
+        if address.host == OWN_HOST and not caller.on_host:
+            continue
         callee = siblings.behind(address, space)
         if callee is None and address.is_sure:
             callee = _stranger(address, space)

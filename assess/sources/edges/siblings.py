@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from assess.sources.base import Name
-from assess.sources.edges.address import ENGINE_HOST, Address
+from assess.sources.edges.address import ENGINE_HOST, OWN_HOST, Address
 
 # Domains that a platform puts behind the name of a service.
 _DOMAIN = re.compile(
@@ -38,6 +38,7 @@ class Callee:
 
     name: Name | str
     image: str = ""  # repository
+    on_host: bool = False  # whether it has the network of its machine
 
 
 _TAIL = re.compile(r"\.(?:svc|service|connect|virtual|query|ingress)(?:\.|$)")
@@ -64,15 +65,16 @@ class Siblings:
                 index.setdefault((space, host.lower()), {})[callee] = None
 
     def publish(self, callee: Callee, ports: Iterable[str]) -> None:
-        """Add the ports that a service publishes on the machine of all containers."""
+        """Add the ports that a service publishes, or opens itself, on the machine of all containers."""
         for port in ports:
             outer, mark, _ = port.partition("->")
-            if mark:
-                self.add(callee, f"{ENGINE_HOST}:{outer.rpartition(':')[2]}")
+            if mark or callee.on_host:
+                number = outer.rpartition(":")[2].partition("/")[0]
+                self.add(callee, f"{ENGINE_HOST}:{number}")
 
     def behind(self, address: Address, space: str = "") -> Callee | None:
         """Return the service behind an address."""
-        if address.host == ENGINE_HOST:
+        if address.host in (ENGINE_HOST, OWN_HOST):
             return self.find(f"{ENGINE_HOST}:{address.port}")
         return self.find(address.host, space)
 
