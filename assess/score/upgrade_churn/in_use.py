@@ -134,8 +134,10 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     table = inventory["workloads"]
     table = table[~table["state"].isin(_GONE)]
     images = inventory["images"].drop_duplicates(["registry", "repository", "digest"])
-    kept = images[["registry", "repository", "digest", "schema", "base_name"]]
+    table = table.assign(image_digest=_digests(table, images))
+    kept = images[["registry", "repository", "digest", "base_name"]]
     kept = kept.rename(columns={"digest": "image_digest", "base_name": "base"})
+    kept = kept.assign(schema=_schemas(images))
     table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
     path = table["repository"].astype("string")
     domain = table["registry"].astype("string").str.split(".").str[-2:].str.join(".")
@@ -148,7 +150,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     table = table.assign(
         tag=tag,
         program=parts[1],
-        image_owner=path.str.partition("/")[0],
+        image_owner=path.str.split("/").str[0],
         image_namespace=parts[0],
         registry_domain=domain,
         tag_version=_each(_version_in, table, "tag"),
@@ -159,6 +161,22 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         client_api=client_apis(table),
     )
     return table.assign(talks=_talks(table))
+
+
+def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
+    """Return the digest of each image, by its tag where only one image that is known bears it."""
+    place = ["registry", "repository", "tag"]
+    tagged = images.assign(tag=images["tags"].str.split(";")).explode("tag")
+    tagged = tagged.dropna(subset="tag").drop_duplicates(place, keep=False)
+    found = table[place].merge(tagged[[*place, "digest"]], on=place, how="left")
+    return table["image_digest"].fillna(found["digest"].set_axis(table.index))
+
+
+def _schemas(images: pd.DataFrame) -> pd.Series:
+    """Return the schema of each image, by its media type where nothing else tells it."""
+    is_first = images["media_type"].str.contains("distribution.manifest.v1+", regex=False)
+    schema = images["schema"].astype("string")
+    return schema.mask(schema.isna() & is_first.fillna(value=False).astype(bool), "1")
 
 
 def _version_in(tag: str | None) -> float:

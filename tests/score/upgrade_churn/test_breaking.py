@@ -61,6 +61,9 @@ def certainties(engine=None, target="", by="", **more):
 CLIENT = {"docker_sock_mounted": True}
 
 
+MANIFEST = "application/vnd.docker.distribution.manifest"
+
+
 @pytest.mark.parametrize(
     ("engine", "workload", "version", "target", "expected"),
     [
@@ -462,3 +465,28 @@ def test_the_spans_of_an_engine_client_follow_each_other():
         assert ends[0][0] == "", program
         assert ends[-1][1] == "", program
         assert [end for _, end in ends[:-1]] == [start for start, _ in ends[1:]], program
+
+
+@pytest.mark.parametrize(
+    ("digest", "known", "expected"),
+    [
+        ("sha256:a", {"schema": "1"}, ["EC0406"]),
+        ("sha256:a", {"media_type": f"{MANIFEST}.v1+prettyjws"}, ["EC0406"]),
+        ("sha256:a", {"media_type": f"{MANIFEST}.v2+json"}, []),
+        (None, {"schema": "1", "tags": "1;2"}, ["EC0406"]),
+        (None, {"schema": "1", "tags": "2"}, []),
+        (None, {"schema": "1"}, []),
+    ],
+)
+def test_an_image_is_found_by_its_digest_or_its_tag(digest, known, expected):
+    name = "registry.example.com/old/app"
+    image = {"registry": "registry.example.com", "repository": "old/app"}
+    workload = {"workload_id": "w", "service_id": "shop", "host_id": "h1"}
+    workload |= {"image_ref": f"{name}:1", "image_digest": digest, "state": "running"}
+    inventory = fleet(
+        workloads=[workload],
+        images=[image | {"digest": "sha256:a"} | known],
+        engines=[{"host_id": "h1", "runtime": "docker", "version": "27.5"}],
+    )
+    found = breaks(inventory, [goal_of("docker:28.2.0")])
+    assert list(found.loc[found["certainty"] == "will", "change"]) == expected

@@ -19,7 +19,7 @@ def ahead():
             "workload_id": "b",
             "service_id": "admin",
             "source_kind": "build",
-            "image_ref": "ubuntu:23.10",
+            "image_ref": "ubuntu:25.04",
         },
     ]
     services = [
@@ -39,7 +39,7 @@ def test_the_calendar_holds_ends_of_support_and_events_in_order(ahead):
     assert set(table["quarter"]) <= {"2026Q2", "2026Q3", "2026Q4", "2027Q1", "2027Q2"}
     event = table[table["kind"] == "announced event"].iloc[0]
     assert (event["day"], event["services"]) == ("2026-07-31", "admin")
-    assert event["what"] == "build on ubuntu 23.10"
+    assert event["what"] == "build on ubuntu 25.04"
     end = table[table["what"] == "os ubuntu 25.10"].iloc[0]
     assert (end["kind"], end["services_n"]) == ("support ends", 2)
     assert table[["remedy", "source"]].ne("").all(axis=None)
