@@ -351,12 +351,13 @@ def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _absent(column: Column, cells: pd.Series) -> list[pd.DataFrame]:
-    """List required cells that are unknown, and those that hold an empty text.
+    """List required cells that are unknown, and keys that are an empty text.
 
     A CSV file cannot tell the two apart: what is written as an empty text reads back as unknown.
+    Other empty texts are left to who reads them: a waiver without an owner is one that does not count.
     """
     unknown = cells.isna()
-    empty = is_absent(cells) & ~unknown
+    empty = is_absent(cells) & ~unknown & column.is_key
     hints = {
         "unknown (an empty cell of a CSV file): may not be empty": unknown,
         "an empty text, which no CSV file tells from unknown: name it": empty,

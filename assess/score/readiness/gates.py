@@ -265,5 +265,5 @@ def _warn_of_unknown_gates(waivers: pd.DataFrame, gates: Sequence[str]) -> None:
     warnings.warn(
         f"the policy has no such gates, so these waivers have no effect: {', '.join(named)}",
         UnknownGateWarning,
-        stacklevel=7,
+        stacklevel=6,
     )

@@ -88,7 +88,7 @@ def reason(row: Any, settings: Mapping[str, Any], k: int, candidates_n: int) -> 
         return f"All gates clear, but {_shortfall(row, needed)}."
     chance = f"in the top {k} in {share(row.p_top)} of weightings"
     if candidates_n <= k:
-        chance = f"on the short list, which has room for all {candidates_n} candidates"
+        chance = "on the short list, which has room for every candidate"
     if row.label == "MOVE NOW":
         return f"All gates clear; ready even in the worst case, and {chance}."
     if row.label == "PILOT":

@@ -94,7 +94,7 @@ def test_the_reason_of_a_label_names_what_decides(told, p_top, lo, hi, words):
     row = SimpleNamespace(label=told, p_top=p_top, readiness_lo=lo, readiness_hi=hi)
     assert words in reason(row, SETTINGS, 5, 9)
     if p_top:
-        assert "room for all 4 candidates" in reason(row, SETTINGS, 5, 4)
+        assert "room for every candidate" in reason(row, SETTINGS, 5, 4)
 
 
 def the_reason(told, p_top, lo, hi, candidates_n=9):
@@ -113,7 +113,7 @@ def test_the_reason_at_a_threshold_is_that_of_what_reaches_it():
     assert "ready even" in the_reason("PILOT", 0.9, 60, 60)
     assert "readiness is below 60" in the_reason("FIX", None, 40, 59.9)
     assert "readiness may be below 60" in the_reason("FIX", None, 40, 60)
-    assert "room for all 5 candidates" in the_reason("MOVE NOW", 1.0, 60, 90, 5)
+    assert "room for every candidate" in the_reason("MOVE NOW", 1.0, 60, 90, 5)
     assert "in the top 5 in 100%" in the_reason("MOVE NOW", 1.0, 60, 90, 6)
 
 

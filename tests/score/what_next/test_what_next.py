@@ -272,7 +272,7 @@ def test_a_short_list_longer_than_the_fleet_is_said_to_be_the_fleet():
     ]
     found = what_next(together(fleets), QUICK.replace(what_next={"k": 40}))
     assert (found.frame["p_top"] == 1).all()
-    assert found.frame["why"].str.contains("room for all 2 candidates").all()
+    assert found.frame["why"].str.contains("room for every candidate").all()
 
 
 def test_answers_about_services_that_are_not_there_are_refused_by_name():
