@@ -325,7 +325,7 @@ def _are_few(
     failing: Scenarios,
     sampling: Sampling,
 ) -> bool:
-    """Say whether the moves can be drawn: in one large cycle each reaches the whole fleet."""
+    """Return whether the moves can be drawn: in one large cycle each reaches the whole fleet."""
     if not any(graph.uncertain for graph in graphs.values()):
         return True
     impact = reached(graphs["hi"], failing, sampling)
