@@ -56,6 +56,7 @@ from assess.reference.support import os_support as os_support
 from assess.reference.support import outages as outages
 from assess.reference.support import product_support as product_support
 from assess.reference.support import support_windows as support_windows
+from assess.reference.support import system_of as system_of
 from assess.reference.systems import LINUX as LINUX
 from assess.reference.systems import arch_of as arch_of
 from assess.reference.systems import arch_runs as arch_runs

@@ -148,6 +148,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     table = table.assign(
         tag=tag,
         program=parts[1],
+        image_owner=path.str.partition("/")[0],
         image_namespace=parts[0],
         registry_domain=domain,
         tag_version=_each(_version_in, table, "tag"),
@@ -203,7 +204,9 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
     """Return the engine of each host that a product means, with its version."""
     table = inventory["engines"]
     table = table.assign(
-        engine_text=table["version"], kubelet_text=table["kubelet_version"]
+        engine_text=table["version"],
+        kubelet_text=table["kubelet_version"],
+        storage_driver=_each(_driver_name, table, "storage_driver"),
     )
     if product == KUBERNETES:
         table = table[table["kubelet_version"].notna()].assign(
@@ -226,6 +229,12 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
     )
 
 
+def _driver_name(text: str | None) -> str | None:
+    """Return a storage driver as the facts name it, without a remark such as (direct-lvm)."""
+    words = (text or "").lower().replace("device mapper", "devicemapper").split()
+    return words[0] if words else None
+
+
 def _hosts(inventory: Inventory) -> pd.DataFrame:
     table = inventory["hosts"]
     systems = _each(_system, table, "os_name", "os_version")
@@ -237,7 +246,7 @@ def _hosts(inventory: Inventory) -> pd.DataFrame:
             "os_family": table["os_family"],
             "kernel_text": table["kernel"],
             "kernel": _each(number_of, table, "kernel"),
-            "cgroup": table["cgroup_version"].astype("string").str.removeprefix("v"),
+            "cgroup": table["cgroup_version"].astype("string").str.extract("([12])")[0],
             "libseccomp": _each(number_of, table, "libseccomp_version"),
             "arch": _each(reference.arch_of, table, "arch"),
             "provider": table["provider"],
@@ -247,8 +256,9 @@ def _hosts(inventory: Inventory) -> pd.DataFrame:
 
 
 def _system(name: str | None, version: str | None) -> tuple[str | None, str | None]:
-    distro = reference.distro_of(name)
-    return distro, reference.line_of(distro, version)
+    """Return distribution and line of a host; a name may hold both, such as CentOS Linux 7."""
+    distro, rest = reference.system_of(name)
+    return distro, reference.line_of(distro, version or rest or None)
 
 
 def _without_engine(inventory: Inventory, table: pd.DataFrame) -> pd.Series:

@@ -7,6 +7,7 @@ code are marked so.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,15 @@ CASES, FLEET = (
 )
 KNOWN = ("runtime", "version", "storage_driver")
 SOCKET = {"yes": True, "no": False, "": None}
+KEYS = {
+    "services": "service_id",
+    "hosts": "host_id",
+    "engines": "host_id",
+    "workloads": "workload_id",
+    "images": "host_id",
+    "objects": "service_id",
+    "mounts": "workload_id",
+}
 COLUMNS = [
     "broke",
     "named",
@@ -34,20 +44,30 @@ COLUMNS = [
 ]
 
 
-def foretold(case):
+def foretold(everything, case):
     """Return what the tool says of the workloads of a case."""
-    rows = FLEET[FLEET["case"] == case["case"]]
-    inventory = fleet(**tables(rows))
+    inventory = only(everything, case["case"])
     goals = [goal_of(case["target"])] if case["target"] else []
     found = breaks(inventory, goals, by=case["by"])
+    found["workload_id"] = found["workload_id"].str.replace("^[^/]*/", "", regex=True)
     return found[found["certainty"].isin(["will", "may"])]
+
+
+def only(everything, case):
+    """Return the part of an inventory that a case made: to check each anew takes longer than to ask."""
+    parts = {}
+    for frame, key in KEYS.items():
+        table = everything[frame]
+        is_own = table[key].str.startswith(f"{case}/").fillna(value=False).astype(bool)
+        parts[frame] = table[is_own].reset_index(drop=True)
+    return replace(everything, tables={**everything.tables, **parts})
 
 
 def tables(rows):
     """Return the frames of some workloads: each has a host and a service of its own."""
-    frames = {name: [] for name in ("services", "hosts", "engines", "workloads")}
-    frames |= {"images": [], "objects": [], "mounts": []}
+    frames = {name: [] for name in KEYS}
     for row in rows.to_dict("records"):
+        row["workload"] = f"{row['case']}/{row['workload']}"
         name = row["workload"]
         place = {"host_id": name}
         system, _, line = row["system"].partition(" ")
@@ -119,9 +139,10 @@ def an_object(row):
 @pytest.fixture(scope="module")
 def judged():
     """Every workload with what was said of it."""
+    everything = fleet(**tables(FLEET))
     parts = []
     for case in CASES.to_dict("records"):
-        said = foretold(case)
+        said = foretold(everything, case)
         rows = FLEET[FLEET["case"] == case["case"]].copy()
         rows["class"] = case["class"]
         rows["will"] = rows["workload"].isin(
@@ -179,6 +200,7 @@ def test_every_case_names_what_broke_and_its_source(judged):
     assert (CASES["written"] == "after").sum() >= 3
     assert (CASES["written"] == "blind").sum() >= 50
     assert (CASES["written"] == "blind 2").sum() >= 25
+    assert (CASES["written"] == "blind 3").sum() >= 30
     has_broken = judged.groupby("case")["broke"].agg(lambda cells: (cells != "").any())
     alarms = CASES.loc[CASES["class"] == "false alarm", "case"]
     assert has_broken.drop(alarms).all()
