@@ -26,7 +26,7 @@ from assess.score.blast_radius.learning import (
     with_learned,
 )
 from assess.score.blast_radius.placement import PAIR
-from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
+from assess.score.blast_radius.propagation import Impact, Scenarios, propagate, reached
 from assess.score.blast_radius.relocation import containment, element_changes
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
 from assess.score.blast_radius.topology import (
@@ -173,9 +173,7 @@ def _worst_reach(
     """Mark the elements that can reach the most, as long as the pairs stay few enough."""
     element, node = topology.initial_failures("hi")
     n = len(topology.elements)
-    reachable = replace(graph, p=(graph.p > 0).astype("float64"))
-    failing = Scenarios(element, node, n, listed=np.zeros(n, bool))
-    impact = propagate(reachable, failing, sampling=sampling)
+    impact = reached(graph, Scenarios(element, node, n), sampling)
     # by weight, not by number: what is listed is what a meeting asks about
     worst = np.argsort(-impact.loss, kind="stable")
     listed = np.zeros(n, bool)
@@ -200,7 +198,7 @@ def _worst_loss(
     drawn = np.zeros(n, bool)
     worst = np.argsort(-impact.loss, kind="stable")[:most]
     pairs_n = np.cumsum(impact.reached_n[worst])
-    drawn[worst[pairs_n <= settings["drawn_pairs_max"]]] = True
+    drawn[worst[pairs_n <= sampling.pairs_most]] = True
     return drawn
 
 

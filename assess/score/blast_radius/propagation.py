@@ -7,7 +7,7 @@ uncertain, the bits are the outcomes of those arcs: all of them where they are f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -208,6 +208,14 @@ def propagate(
         node[at][order],
         p[at][order],
     )
+
+
+def reached(graph: Graph, scenarios: Scenarios, sampling: Sampling) -> Impact:
+    """Compute what can fail at all, which takes one pass and no draws; no pairs are listed."""
+    reachable = replace(graph, p=(graph.p > 0).astype("float64"))
+    unlisted = np.zeros(scenarios.n, bool)
+    failing = replace(scenarios, listed=unlisted)
+    return propagate(reachable, failing, sampling=sampling)
 
 
 @dataclass(frozen=True, eq=False)

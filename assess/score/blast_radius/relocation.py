@@ -27,7 +27,7 @@ from assess.score.blast_radius.bitset import (
 )
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
-from assess.score.blast_radius.propagation import Scenarios, propagate
+from assess.score.blast_radius.propagation import Scenarios, propagate, reached
 from assess.score.blast_radius.topology import Graph, Topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import is_replica
@@ -248,8 +248,9 @@ def containment(  # noqa: PLR0913
     and counts on neither side. A registry takes nothing down. The interval spans the levels of the
     uncertain edges.
 
-    In fleets with more services than ``moves_compared_most`` nothing is drawn: each difference is
-    bounded by what the service reaches alone (`marginal_losses`).
+    In fleets with more services than ``moves_compared_most``, or where the moves reach more than
+    ``drawn_pairs_max`` pairs, nothing is drawn: each difference is bounded by what the service
+    reaches alone (`marginal_losses`).
     """
     target = {"": policy["target"]}
     is_small = len(topology.services) <= policy["blast_radius"]["moves_compared_most"]
@@ -266,7 +267,8 @@ def move_deltas(
 ) -> dict[str, pd.DataFrame]:
     """Return ``delta, delta_lo, delta_hi`` of a move of every service to each target, by its name.
 
-    In fleets with more services than ``moves_drawn_most`` the bounds alone are computed.
+    In fleets with more services than ``moves_drawn_most``, or of more pairs than are drawn, the
+    bounds alone are computed.
     """
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
@@ -299,7 +301,9 @@ def _moved(  # noqa: PLR0913, PLR0917
     losses = partial(_bounded_losses, changed, sampling)
     if drawn is not None:
         moves = move_scenarios(changed)
-        losses = partial(_compared_losses, moves, moves.scenarios(drawn), sampling)
+        failing = moves.scenarios(drawn)
+        if _are_few(graphs, failing, sampling):
+            losses = partial(_compared_losses, moves, failing, sampling)
     known: dict[bytes, _Losses] = {}
     levels = {}
     for level in LEVELS:
@@ -314,6 +318,18 @@ def _moved(  # noqa: PLR0913, PLR0917
         own = rows.merge(terms, on=[*PAIR, "sign"])["term"].to_numpy()
         found[name] = _table(topology, levels, terms, np.sort(own), new_hosts)
     return found
+
+
+def _are_few(
+    graphs: Mapping[str, Graph],
+    failing: Scenarios,
+    sampling: Sampling,
+) -> bool:
+    """Return whether the moves can be drawn: in one large cycle each reaches the whole fleet."""
+    if not any(graph.uncertain for graph in graphs.values()):
+        return True
+    impact = reached(graphs["hi"], failing, sampling)
+    return bool(impact.reached_n.sum() <= sampling.pairs_most)
 
 
 def _table(

@@ -14,6 +14,7 @@ from assess.score.blast_radius.bitset import (
     Integers,
     Weights,
     Words,
+    blocks,
     lane_sums,
     lanes,
     to_words,
@@ -42,6 +43,7 @@ class Sampling:
     scenario from the probability ``exposed_from`` on. ``level`` is the coverage of the interval of
     one failure; without ``spread`` neither it nor the standard error is computed; a scenario that
     leaves more than ``ways_most`` nodes open, neither drawn nor listed, is bounded without its ways;
+    what reaches more than ``pairs_most`` pairs of scenario and node is not drawn at all;
     ``unexplained`` falls besides in one failure. ``ranks`` keeps the order of the draws by seed,
     draws and arc, for all levels of the edges.
     """
@@ -55,6 +57,7 @@ class Sampling:
     draws_least: int = 600
     se_max: float = 0.01
     ways_most: int = 5000
+    pairs_most: int = 8_000_000
     spread: bool = True
     unexplained: Unexplained | None = None
     ranks: dict[tuple[int, ...], Integers] = field(
@@ -74,6 +77,7 @@ class Sampling:
             block_mib=settings["block_mib"],
             exposed_from=settings["exposed_from"],
             ways_most=int(settings["ways_most"]),
+            pairs_most=int(settings["drawn_pairs_max"]),
             level=float(policy["simulation"]["level"]),
         )
 
@@ -89,13 +93,17 @@ def _masks(graph: Graph, arcs: Integers, sampling: Sampling, draws: int) -> Word
 
     One mask each, shared by all scenarios (common random numbers).
     """
-    ranks = np.zeros((len(arcs), draws), np.int32)
-    doubtful = np.flatnonzero(graph.p[arcs] < 1)
-    for place, key in zip(doubtful.tolist(), graph.keys[arcs[doubtful]], strict=True):
-        ranks[place] = _rank(sampling, int(key), draws)
-    # one draw in each of `draws` equal strata: less noise than independent draws
-    uniform = (ranks + 0.5) / sampling.draws
-    return to_words(uniform < graph.p[arcs][:, None])
+    masks = []
+    for rows in blocks(len(arcs), draws):
+        some = arcs[rows]
+        ranks = np.zeros((len(some), draws), np.int32)
+        doubtful = np.flatnonzero(graph.p[some] < 1)
+        for place, key in zip(doubtful.tolist(), graph.keys[some[doubtful]], strict=True):
+            ranks[place] = _rank(sampling, int(key), draws)
+        # one draw in each of `draws` equal strata: less noise than independent draws
+        uniform = (ranks + 0.5) / sampling.draws
+        masks.append(to_words(uniform < graph.p[some][:, None]))
+    return np.concatenate(masks)
 
 
 def _rank(sampling: Sampling, key: int, draws: int) -> Integers:

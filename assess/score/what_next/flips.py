@@ -11,7 +11,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, Self
@@ -35,7 +35,8 @@ Flip = tuple[tuple[str, ...], str]  # items, and the label that they lead to
 MAX_FIXES = 3  # checks in a set
 SHOWN = 3  # sets
 ATOM = ("check", "dimension", "state", "value", "weight")
-COVERAGE = {"coverage", "coverage_lowest"}
+COVERAGE = ("coverage", "coverage_lowest")
+ANSWERS_KEPT = 4096  # rules and tables of coverage
 _COLUMN = re.compile(r"\b\w+\.\w+")
 _ANY_TIME = pd.Timestamp(0, tz="UTC")  # rules about coverage look at no clock
 
@@ -56,11 +57,10 @@ class Reason:
         """The answer as things are: 1 where it holds, NaN where it is unknown."""
         return 1.0 if self.holds else np.nan
 
-    def answers(self, good: Sets, bad: Sets, coverage: pd.DataFrame) -> Floats:
+    def answers(self, good: Sets, bad: Sets, coverage: Floats) -> Floats:
         """Return the answer by set of items: 1, 0, or NaN where unknown."""
         if self.rule:
-            answers = rules.evaluate(self.rule, coverage, at=_ANY_TIME)
-            return answers.to_numpy(dtype=float, na_value=np.nan)
+            return _by_coverage(self.rule, coverage.tobytes())
         # an item that is neither passed nor failed leaves the answer as it is
         confirmed = np.where(bad[:, self.item], 1.0, self.now)
         return np.where(good[:, self.item], 0.0, confirmed)
@@ -80,9 +80,7 @@ class Gate:
         now = np.array([[reason.now] for reason in self.reasons])
         return int(self._hardness(now)[0])
 
-    def hardness(
-        self, good: Sets, bad: Sets, coverage: pd.DataFrame
-    ) -> NDArray[np.int64]:
+    def hardness(self, good: Sets, bad: Sets, coverage: Floats) -> NDArray[np.int64]:
         """Return by set of items how hard the gate stands in the way."""
         answers = [reason.answers(good, bad, coverage) for reason in self.reasons]
         return self._hardness(np.array(answers))
@@ -196,19 +194,24 @@ class Counterfactual:
         lower = readiness.points(self.earned + good @ self.gains, self.total)
         return readiness.geometric_mean(lower, self.shares)
 
-    def _coverage(self, known: Sets) -> pd.DataFrame:
-        """Return coverage by set of items that are found out, as rules read it."""
+    def _coverage(self, known: Sets) -> Floats:
+        """Return by set of items that are found out the columns of `COVERAGE`."""
         if not any(reason.rule for gate in self.gates for reason in gate.reasons):
-            return pd.DataFrame()  # no gate asks for it
+            return np.empty((0, len(COVERAGE)))  # no gate asks for it
         unknown = self.unknown - known @ self.unknowns
         by_dimension = readiness.coverage(unknown, self.total)
-        columns = {
-            "coverage": readiness.coverage(unknown.sum(axis=1), self.total.sum()),
-            "coverage_lowest": by_dimension.min(axis=1),
-        }
+        whole = readiness.coverage(unknown.sum(axis=1), self.total.sum())
         # sums in another order may fall just short of a threshold
-        rounded = {name: v.round(readiness.DIGITS) for name, v in columns.items()}
-        return pd.DataFrame({name: pd.array(v, "Float64") for name, v in rounded.items()})
+        return np.stack([whole, by_dimension.min(axis=1)], axis=1).round(readiness.DIGITS)
+
+
+@lru_cache(maxsize=ANSWERS_KEPT)
+def _by_coverage(rule: str, coverage: bytes) -> Floats:
+    """Return the answers of a rule about coverage; many services have the same."""
+    cells = np.frombuffer(coverage).reshape(-1, len(COVERAGE))
+    table = pd.DataFrame(cells, columns=COVERAGE).astype("Float64")
+    answers = rules.evaluate(rule, table, at=_ANY_TIME)
+    return answers.to_numpy(dtype=float, na_value=np.nan)
 
 
 @cache
@@ -216,7 +219,7 @@ def _is_coverage(rule: str) -> bool:
     """Return whether a rule is about nothing but how much is known."""
     tree = ast.parse(rule.strip(), mode="eval")
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return bool(names) and names <= COVERAGE
+    return bool(names) and names <= set(COVERAGE)
 
 
 def _open_gates(

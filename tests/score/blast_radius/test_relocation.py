@@ -177,3 +177,28 @@ def test_what_is_not_drawn_has_no_point_and_a_wide_interval():
     pd.testing.assert_series_equal(bounded.loc[kept, "delta"], drawn.loc[kept, "delta"])
     assert (bounded["delta_lo"] <= drawn["delta_lo"] + 0.05).all()
     assert (bounded["delta_hi"] >= drawn["delta_hi"] - 0.05).all()
+
+
+@pytest.mark.parametrize("p", [0.8, 1.0])
+def test_moves_in_a_large_cycle_are_bounded_where_edges_are_uncertain(p):
+    n = 40
+    names = [f"s{i:02}" for i in range(n)]
+    pairs = {"src_id": names, "dst_id": names[1:] + names[:1], "kind": "call"}
+    replicas = {"workload_id": names, "service_id": names, "host_id": "h"}
+    frames = {
+        "services": pd.DataFrame({"service_id": names}),
+        "hosts": pd.DataFrame({"host_id": ["h"], "az": "a"}),
+        "workloads": pd.DataFrame(replicas).assign(state="running"),
+        "dependencies": pd.DataFrame(pairs).assign(evidence="traces"),
+    }
+    inventory = from_frames(frames, snapshot_at="2026-09-30")
+    call = {"lo": p, "p": p, "hi": 1.0}
+    policy = POLICY.replace(edges={"call": call}, blast_radius={"enumerate_up_to": 2})
+    drawn = score_blast_radius(inventory, policy).services
+    few = policy.replace(blast_radius={"drawn_pairs_max": n * n})
+    bounded = score_blast_radius(inventory, few).services
+    assert drawn["delta"].notna().all()
+    # a point needs draws, but only where an edge is in doubt
+    assert bounded["delta"].isna().all() == (p < 1)
+    assert (bounded["delta_lo"] <= drawn["delta"] + 0.02).all()
+    assert (drawn["delta"] - 0.02 <= bounded["delta_hi"]).all()

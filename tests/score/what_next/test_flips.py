@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.policy.policy import load_policy
+from assess.score.what_next import flips
 from assess.score.what_next.flips import (
     MAX_FIXES,
     SHOWN,
@@ -129,11 +130,33 @@ def test_to_find_out_what_is_asked_lifts_a_gate_of_coverage():
         atoms, [why("G8", label="NOT DECIDABLE", rule=rule)], inside=True
     )
     assert shop.items == ("a.2", "a.3", "b.2")  # it names no item of its own
-    flips = smallest_flips(shop, SETTINGS)
-    assert flips and all(len(fixes) == 1 for fixes, _ in flips)
+    found = smallest_flips(shop, SETTINGS)
+    assert found and all(len(fixes) == 1 for fixes, _ in found)
     facts = value_of_information(shop, {"a.2": 0.25}, SETTINGS)
     assert [f.chance for f in facts] == [0.25, 0.5, 0.5]
     assert all(f.label_else != "NOT DECIDABLE" for f in facts)  # a bad answer is one, too
+
+
+def test_services_that_are_alike_ask_a_rule_about_coverage_once(monkeypatch):
+    asked = []
+    evaluate = flips.rules.evaluate
+
+    def counted(rule, table, *, at):
+        asked.append(rule)
+        return evaluate(rule, table, at=at)
+
+    monkeypatch.setattr(flips.rules, "evaluate", counted)
+    rule = "coverage < 0.61 or coverage_lowest < 0.1"
+    reasons = [why("G8", label="NOT DECIDABLE", rule=rule)]
+    atoms = [*SOUND, atom("a.2", None), atom("b.2", None)]
+    first = smallest_flips(counterfactual(atoms, reasons), SETTINGS)
+    asked_n = len(asked)
+    assert asked_n > 0
+    assert smallest_flips(counterfactual(atoms, reasons), SETTINGS) == first
+    assert len(asked) == asked_n
+    fewer = counterfactual([*atoms, atom("b.3", None)], reasons)
+    smallest_flips(fewer, SETTINGS)
+    assert len(asked) > asked_n  # another coverage is another question
 
 
 def test_the_gain_of_a_fact_is_the_expected_change_of_the_chance():
@@ -228,12 +251,12 @@ def test_the_smallest_sets_are_those_of_a_search_through_all(shop):
                 expected.append((SEVERITY[label], -chance, chosen, label))
         if expected:
             break
-    flips = smallest_flips(shop, SETTINGS)
+    found = smallest_flips(shop, SETTINGS)
     best = [
         (tuple(shop.items[i] for i in c), label)
         for _, _, c, label in sorted(expected)[:SHOWN]
     ]
-    assert sorted(flips) == sorted(best)
+    assert sorted(found) == sorted(best)
 
 
 @settings(max_examples=60, deadline=None)
