@@ -19,8 +19,9 @@ from assess.sources.swarm.source import SwarmSource
 pytestmark = pytest.mark.engine
 __all__ = ["batch", "batches", "swarm"]  # fixtures
 # Where from; the clock of an engine, which a dump has not; of what runs, when it was asked;
-# and `docker service inspect` writes the defaults of an update, which the list leaves out.
-UNLIKE = ["source_ref", "clock_skew_s", "used_at", "min_healthy_pct"]
+# `docker service inspect` writes the defaults of an update, which the list leaves out; an older
+# engine tells what an image is built for only in its inspection, which no list needs.
+UNLIKE = ["source_ref", "clock_skew_s", "used_at", "min_healthy_pct", "arch"]
 PRECISE = ["created_at"]  # of an image: to the second in a list, finer in an inspection
 
 

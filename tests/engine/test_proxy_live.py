@@ -113,5 +113,5 @@ def test_a_body_does_not_pass_and_lists_of_a_swarm_only_where_they_are_wanted(do
 
 def test_every_path_is_written_whole():
     patterns = re.findall(r'"~(.*?)" 1;', permissions("docker"))
-    assert len(patterns) == 4
+    assert len(patterns) == 5
     assert all(p.startswith("^GET ") and p.endswith("$") for p in patterns)

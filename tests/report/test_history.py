@@ -50,7 +50,9 @@ def test_its_page_is_as_safe_as_the_report(past, hostile, tmp_path):
     told = (tmp_path / "history.html").read_text("utf-8")
     assert told.count("<script") == 1
     assert SCRIPT not in told
-    assert "http" not in told.replace("http-equiv", "")
+    for harmless in ("http-equiv", "http://www.w3.org/"):  # a drawing names its language
+        told = told.replace(harmless, "")
+    assert "http" not in told
     assert (tmp_path / "tables" / "labels-by-quarter.csv").is_file()
 
 

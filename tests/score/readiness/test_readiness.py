@@ -249,13 +249,14 @@ def sample_score():
 
 
 def columns_of(inventory):
-    """Every column with a known cell that may be empty."""
+    """Every column with a known cell that may be empty, keys apart: without one, rows are twins."""
     return [
         (name, column.name)
         # a contradiction by people ends where their answer does, so answers are left alone
         for name in sorted(inventory.present - {"answers"})
         for column in frames.columns(name).values()
-        if not column.is_required and inventory[name][column.name].notna().any()
+        if not (column.is_required or column.is_key)
+        and inventory[name][column.name].notna().any()
     ]
 
 
