@@ -168,7 +168,14 @@ def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
     place = ["registry", "repository", "tag"]
     tagged = images.assign(tag=images["tags"].str.split(";")).explode("tag")
     tagged = tagged.dropna(subset="tag").drop_duplicates(place, keep=False)
-    found = table[place].merge(tagged[[*place, "digest"]], on=place, how="left")
+    tagged = tagged.astype(
+        {"tag": "str"}
+    )  # without any tag, pandas takes the column for numbers
+    found = (
+        table[place]
+        .astype({"tag": "str"})
+        .merge(tagged[[*place, "digest"]], on=place, how="left")
+    )
     return table["image_digest"].fillna(found["digest"].set_axis(table.index))
 
 
