@@ -67,6 +67,10 @@ class Csr:
         indices = np.argsort(row, kind="stable")
         return cls(np.searchsorted(row[indices], np.arange(rows + 1)), indices)
 
+    def row(self, row: int) -> Integers:
+        """List the members of one row."""
+        return self.indices[self.indptr[row] : self.indptr[row + 1]]
+
     def members(self, wanted: Integers) -> tuple[Integers, Integers]:
         """List the members of some rows: position in ``wanted``, and member."""
         starts = self.indptr[wanted]
@@ -194,6 +198,14 @@ def spread_to_nodes(parts: Parts, part: Integers, words: Words) -> Words:
     row[part] = np.arange(len(part))
     empty = np.zeros((1, words.shape[1]), np.uint64)
     return np.concatenate([words, empty])[row[parts.part]]
+
+
+def down_by_node(parts: Parts, row: Integers, node: Integers, width: int) -> Words:
+    """Return by node the words of the scenarios that take it down; each ``row`` fails a ``node``."""
+    initial: dict[int, int] = {}
+    for part, bit in zip(parts.part[node].tolist(), row.tolist(), strict=True):
+        initial[part] = initial.get(part, 0) | 1 << bit
+    return spread_to_nodes(parts, *swept(parts, initial, width))
 
 
 def pack(flags: Booleans) -> int:
