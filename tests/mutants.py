@@ -10,39 +10,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-# fmt: skip
 VALUES = [
-    "",
-    "x",
-    "(",
-    "a.b",
-    "2026-13-45",
-    -1,
-    0,
-    1,
-    3,
-    0.5,
-    10**30,
-    1e308,
-    float("inf"),
-    float("nan"),
-    True,
-    False,
-    [],
-    [1],
-    ["x"],
-    ["("],
-    [[]],
-    [{}],
-    [{"id": 1}],
-    [{"id": ["x"]}],
-    {},
-    {"a": 1},
-    {"id": "x"},
-    datetime.date(2020, 1, 1),
-    datetime.datetime(2020, 1, 1),
-    datetime.time(1),
-]
+    "", "x", "(", "a.b", "2026-13-45", -1, 0, 1, 3, 0.5, 10**30, 1e308, float("inf"), float("nan"),
+    True, False, [], [1], ["x"], ["("], [[]], [{}], [{"id": 1}], [{"id": ["x"]}], {}, {"a": 1},
+    {"id": "x"}, datetime.date(2020, 1, 1), datetime.datetime(2020, 1, 1), datetime.time(1),
+]  # fmt: skip
 
 
 def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
