@@ -220,6 +220,13 @@ def to_words(flags: Booleans) -> Words:
     return np.pad(octets, [(0, 0), (0, pad)]).view("<u8")
 
 
+def set_bits(rows: Words) -> tuple[Integers, Integers]:
+    """List row and number of the bits that are set; most words are empty."""
+    row, word = np.nonzero(rows)
+    at, bit = np.nonzero(lanes(rows[row, word][:, None], WORD_BITS))
+    return row[at], word[at] * WORD_BITS + bit
+
+
 def lanes(rows: Words, width: int) -> Bytes:
     """Return the bits of rows of words one by one, lowest first."""
     octets = np.ascontiguousarray(rows).view(np.uint8)
@@ -241,12 +248,7 @@ class Weights:
         unit = 1.0 if whole else top / 2.0**WEIGHT_BITS
         return cls(np.rint(weights / unit).astype(np.int64), unit)
 
-    def totals(
-        self,
-        node: Integers,
-        rows: Words,
-        width: int,
-    ) -> Floats:
+    def totals(self, node: Integers, rows: Words, width: int) -> Floats:
         """Add up by scenario the weights of nodes that are down in those of their row."""
         total = np.zeros(width)
         for some in blocks(len(node), rows.shape[1]):

@@ -12,12 +12,11 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Csr, Integers
-from assess.score.blast_radius.topology import Topology
+from assess.score.blast_radius.topology import Element, Topology
 from assess.score.incidents.exposure import counted_incidents
 
 HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
 UNKNOWN = "unknown"  # kind of fault
-Element = tuple[str, str]  # kind and name
 
 
 def events(inventory: Inventory) -> pd.DataFrame:
@@ -96,8 +95,9 @@ def observed_failures(
         rng = np.random.default_rng(seed)
         chosen = np.sort(rng.choice(known, most, replace=False))
     everybody = np.ones(len(topology.services), bool)
+    place = {name: at for at, name in enumerate(topology.services)}
     failures = [
-        _failure(row, row.key, topology.services, names, everybody)
+        _failure(row, row.key, place, names, everybody)
         for row in table.iloc[chosen].itertuples()
     ]
     return _apart(failures, table, chosen, topology), len(known)
@@ -208,16 +208,16 @@ def sampled_failures(
 def _failure(
     row: Any,
     element: Element,
-    services: pd.Index,
+    place: Mapping[str, int],
     names: Mapping[str, str],
     everybody: Booleans,
 ) -> Failure:
     """Return one failure; where nobody says who had data, ``everybody`` had, one array for all."""
     itself = [element[1]] if element[0] == "service" else []
-    down = _among(services, [*ids(row.affected_services, names), *itself])
+    down = _among(place, [*ids(row.affected_services, names), *itself])
     seen = everybody
     if not pd.isna(row.observed_services):
-        seen = _among(services, [*ids(row.observed_services, names), *itself])
+        seen = _among(place, [*ids(row.observed_services, names), *itself])
     return Failure(
         event=str(row.event),
         event_id=str(row.event_id),
@@ -228,11 +228,10 @@ def _failure(
     )
 
 
-def _among(services: pd.Index, named: list[str]) -> Booleans:
-    """Mark the services that are named."""
-    place = services.get_indexer(pd.Index(named, dtype="str"))
-    flags = np.zeros(len(services), bool)
-    flags[place[place >= 0]] = True
+def _among(place: Mapping[str, int], named: list[str]) -> Booleans:
+    """Mark the services that are named; ``place`` is by service."""
+    flags = np.zeros(len(place), bool)
+    flags[[place[name] for name in named if name in place]] = True
     return flags
 
 
