@@ -100,10 +100,8 @@ def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterat
         platform = reference.platform_of(node)
         product, version = reference.runtime_line(node)
         component = "engine" if platform is None else platform.kind
-        if platform is None and reference.is_managed(node):
-            component = "managed"
         end = reference.product_support(product, version, at)
-        yield _clock(component, product or reference.MANAGED, version, end)
+        yield _clock(component, product, version, end)
         if end.extended_date is not None:
             days = (end.extended_date - at.normalize()).days
             basis = "extended support, which costs extra"
