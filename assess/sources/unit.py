@@ -81,8 +81,10 @@ class Unit:
     privileged: bool | None = None
     host_network: bool | None = None
     host_pid: bool | None = None
+    host_ipc: bool | None = None
     readonly_root: bool | None = None
-    caps_added_n: int | None = None
+    caps_added: tuple[str, ...] | None = None
+    devices_n: int | None = None  # of the host
     restart_policy: str | None = None
     log_driver: str | None = None
     stop_timeout_s: float | None = None
@@ -171,6 +173,7 @@ def is_checked(image: str, declared: bool | None) -> bool | None:
     return False if is_bare else declared
 
 
+_CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 COLON = re.compile(r"(?<!^[A-Za-z])(?<!:[A-Za-z]):|:(?![\\/])")  # C:\x is one part
 
 
@@ -206,11 +209,13 @@ def workload_row(unit: Unit) -> Row:
         privileged=unit.privileged,
         host_network=unit.host_network,
         host_pid=unit.host_pid,
+        host_ipc=unit.host_ipc,
         # A process sees all of its host.
         docker_sock_mounted=None if unit.is_process else sees_engine_socket(unit.mounts),
         readonly_root=unit.readonly_root,
         user_root=runs_as_root(unit.user),
-        caps_added_n=unit.caps_added_n,
+        **_capabilities(unit.caps_added),
+        devices_n=unit.devices_n,
         memory_limit_bytes=unit.memory_limit_bytes,
         memory_unlimited=unit.memory_unlimited,
         cpu_limit=unit.cpu_limit,
@@ -224,6 +229,16 @@ def workload_row(unit: Unit) -> Row:
         secret_like_env_n=unit.secret_like_n,
         secret_env_names=secret_names(unit.environment),
     )
+
+
+def _capabilities(added: tuple[str, ...] | None) -> Row:
+    """Return how many capabilities are added, and their names as the kernel has them."""
+    if added is None:
+        return {"caps_added_n": None, "caps_added": None}
+    names = sorted({name.upper().removeprefix("CAP_") for name in added})
+    is_read = all(map(_CAPABILITY.fullmatch, names))
+    joined = ";".join(names) or "none"
+    return {"caps_added_n": len(names), "caps_added": joined if is_read else None}
 
 
 def service_row(unit: Unit, *, is_complete: bool = True) -> Row:

@@ -115,8 +115,10 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
         pids_limit=pids if pids and pids > 0 else None,  # -1 and 0: no limit
         privileged=host.get("Privileged"),
         host_pid=_is_host(host.get("PidMode")),
+        host_ipc=_is_host(host.get("IpcMode")),
         readonly_root=host.get("ReadonlyRootfs"),
-        caps_added_n=len(texts(host, "CapAdd")),
+        caps_added=tuple(texts(host, "CapAdd")),
+        devices_n=len(host.get("Devices") or []),
         restart_policy=dig(host, "RestartPolicy", "Name") or "no",
         log_driver=dig(host, "LogConfig", "Type"),
         stop_timeout_s=config.get("StopTimeout"),

@@ -305,7 +305,8 @@ def _of_group(
         cpu_limit=number(limits, "cpu"),
         privileged=table(own, "securityContext").get("privileged") is True,
         readonly_root=None,
-        caps_added_n=None,
+        caps_added=None,
+        devices_n=None,
         config_external=None,
     )
 

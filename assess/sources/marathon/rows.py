@@ -232,9 +232,16 @@ def _to_unit(app: App) -> Unit:
         privileged=app.docker.get("privileged") is True,
         host_network=_is_on_host(app),
         host_pid=app.options.get("pid") == "host",
+        host_ipc=app.options.get("ipc") == "host",
         readonly_root=app.options.get("read-only") == "true",
-        caps_added_n=sum(p.get("key") == "cap-add" for p in app.parameters),
+        caps_added=_added(app, "cap-add"),
+        devices_n=len(_added(app, "device")),
     )
+
+
+def _added(app: App, key: str) -> tuple[str, ...]:
+    """Return the values of a parameter that may stand several times."""
+    return tuple(text(p, "value") for p in app.parameters if p.get("key") == key)
 
 
 def _is_on_host(app: App) -> bool | None:

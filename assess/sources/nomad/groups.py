@@ -186,8 +186,10 @@ def _of_task(group: Group, task: Row) -> Unit:
         privileged=config.get("privileged") is True,
         host_network=config.get("network_mode") == "host",
         host_pid=config.get("pid_mode") == "host",
+        host_ipc=config.get("ipc_mode") == "host",
         readonly_root=config.get("readonly_rootfs") is True,
-        caps_added_n=len(texts(config, "cap_add")),
+        caps_added=tuple(texts(config, "cap_add")),
+        devices_n=len(dicts(config, "devices")),
     )
 
 
