@@ -120,7 +120,7 @@ def has_strong_capability(
     workloads: pd.DataFrame, harmless: Collection[str]
 ) -> pd.Series:
     """Return by workload whether it adds a capability that is not harmless; NA where not known."""
-    answers = []
+    answers: list[bool | None] = []
     for count, names in _cells(workloads[["caps_added_n", "caps_added"]]).to_numpy():
         if names is not None:
             added = set(names.split(";")) - {"none"}

@@ -99,6 +99,8 @@ def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterat
     for node in runtimes:
         platform = reference.platform_of(node)
         product, version = reference.runtime_line(node)
+        if product is None:
+            continue
         component = "engine" if platform is None else platform.kind
         end = reference.product_support(product, version, at)
         yield _clock(component, product, version, end)

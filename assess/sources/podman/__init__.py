@@ -114,7 +114,7 @@ class PodmanSource(EngineDumps):
         known = host_id if batch.rows["hosts"] else None
         calls = {file.name: call for name, file, call in dumps if name == QUADLET}
         texts = {file.name: text for file, text in _texts(dumps, QUADLET)}
-        added = dict(_texts(dumps, ADDITION))
+        added: dict[PurePath, str] = dict(_texts(dumps, ADDITION))
         quadlets = {
             name: options_of(text, *drop_ins(name, added)) for name, text in texts.items()
         }
