@@ -28,7 +28,7 @@ from assess.sources.redact import (
     secret_names,
     tells_secret,
 )
-from assess.sources.volumes import volume_id
+from assess.sources.volumes import Mount, volume_id
 
 FRAMES = (  # that a platform fills
     "services",
@@ -39,22 +39,6 @@ FRAMES = (  # that a platform fills
     "dependencies",
     "activities",
 )
-
-
-@dataclass(frozen=True)
-class Mount:
-    """One mount of a container."""
-
-    target: str  # path in the container
-    type: str  # bind, volume, tmpfs, npipe …
-    source: str = ""  # path on the host, of a bind
-    volume: str | None = None  # name of a volume that outlives the container
-    driver: str | None = None
-    is_writable: bool | None = True
-    source_class: str | None = None  # where the platform says more than type and paths
-    is_remote: bool = False  # whether all hosts see the same storage
-    shared_as: str | None = None  # where its name does not identify it; empty: not known
-    size_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -174,27 +158,6 @@ def is_checked(image: str, declared: bool | None) -> bool | None:
 
 
 _CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
-COLON = re.compile(r"(?<!^[A-Za-z])(?<!:[A-Za-z]):|:(?![\\/])")  # C:\x is one part
-
-
-def split_volume(text: str) -> Mount | None:
-    """Read ``source:target:options`` of ``docker run --volume``; None without a target.
-
-    A source with a slash is a path of the host, any other one is the name of a volume.
-    """
-    source, target, options = (*COLON.split(text), "", "")[:3]
-    if not target:
-        return None
-    is_path = re.search(r"[/\\]", source) is not None
-    return Mount(
-        target=target,
-        type="bind" if is_path else "volume",
-        source=source if is_path else "",
-        volume=None if is_path else source or None,
-        is_writable="ro" not in options.split(","),
-    )
-
-
 # ---- rows ----
 
 

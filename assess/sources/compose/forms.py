@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.unit import COLON
+from assess.sources.volumes import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
 _LISTS = "links external_links volumes_from cap_add devices profiles expose secrets"

@@ -20,7 +20,6 @@ from assess.sources.failure import failure
 from assess.sources.redact import is_secret_name, keep_labels, scrub
 from assess.sources.routing import routers_of
 from assess.sources.unit import (
-    Mount,
     Unit,
     is_checked,
     mount_rows,
@@ -30,7 +29,7 @@ from assess.sources.unit import (
     workload_row,
 )
 from assess.sources.values import integer, number, table, text
-from assess.sources.volumes import nfs_export
+from assess.sources.volumes import Mount, nfs_export
 
 DEFAULT_NAMES = (
     "compose.yaml",

@@ -22,7 +22,6 @@ from assess.sources.docker.payload import Container, EngineData, Payload, contai
 from assess.sources.edges.rows import distinct, needs, start_order
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.unit import (
-    Mount,
     Unit,
     merge_services,
     mount_rows,
@@ -31,6 +30,7 @@ from assess.sources.unit import (
     workload_row,
 )
 from assess.sources.values import dicts, dig, moment, table, text, texts
+from assess.sources.volumes import Mount
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
 ENDED = ("exited", "dead")

@@ -11,8 +11,9 @@ from assess.sources.base import Row
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_env, keep_labels
-from assess.sources.unit import Mount, Unit
+from assess.sources.unit import Unit
 from assess.sources.values import dicts, dig, integer, number, table, text, texts
+from assess.sources.volumes import Mount
 
 MIB = 2**20
 CPU_UNITS = 1024  # of one vCPU

@@ -13,9 +13,9 @@ from assess.sources.edges.rows import command_line
 from assess.sources.host_paths import is_engine_socket
 from assess.sources.kubernetes.config import Material, config_texts, expanded, secrets_n
 from assess.sources.kubernetes.kinds import is_placeholder
-from assess.sources.unit import Mount, Unit
+from assess.sources.unit import Unit
 from assess.sources.values import dicts, dig, integer, moment, number, table, text, texts
-from assess.sources.volumes import export_id
+from assess.sources.volumes import Mount, export_id
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _SIDECARS = re.compile(

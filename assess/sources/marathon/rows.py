@@ -14,14 +14,7 @@ from assess.sources.listing import Found, host_ids, names_of, share_live
 from assess.sources.marathon.pods import MB, pod_unit, sizes, unread_of
 from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
-from assess.sources.unit import (
-    Mount,
-    Unit,
-    merge_services,
-    service_row,
-    split_volume,
-    unread_note,
-)
+from assess.sources.unit import Unit, merge_services, service_row, unread_note
 from assess.sources.values import (
     dicts,
     dig,
@@ -34,6 +27,7 @@ from assess.sources.values import (
     text,
     texts,
 )
+from assess.sources.volumes import Mount, split_volume
 
 MARATHON = "marathon-app"
 _STATES = {  # of tasks, and what Mesos calls them

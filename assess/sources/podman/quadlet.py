@@ -13,8 +13,8 @@ from assess.sources.base import Batch, Name
 from assess.sources.edges.rows import command_line, distinct, needs
 from assess.sources.edges.siblings import Siblings
 from assess.sources.replica import declared_rows
-from assess.sources.unit import Mount, Unit, service_row, share, split_volume
-from assess.sources.volumes import nfs_export
+from assess.sources.unit import Unit, service_row, share
+from assess.sources.volumes import Mount, nfs_export, split_volume
 
 SUFFIX = ".container"
 KUBE = ".kube"

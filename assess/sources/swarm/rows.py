@@ -21,7 +21,6 @@ from assess.sources.redact import keep_labels
 from assess.sources.replica import Replicas, declared_rows
 from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import (
-    Mount,
     Unit,
     is_checked,
     merge_services,
@@ -42,6 +41,7 @@ from assess.sources.values import (
     text,
     texts,
 )
+from assess.sources.volumes import Mount
 
 _ENDED = ("complete", "shutdown", "failed", "rejected", "remove")
 _FAILED = ("failed", "orphaned")
