@@ -157,9 +157,9 @@ BUDGETS = {
     "sources/swarm": 500,
     "sources/connections": 1430,  # ten forms of dumps, and who is who
     "sources/crictl": 400,
-    "sources/podman": 510,
+    "sources/podman": 555,
     "sources/traces": 270,
-    "sources/usage": 400,
+    "sources/usage": 355,
     "sources/vms": 540,
     "score": 450,  # results open figures and the explorer
     "score/backtest": 325,
