@@ -14,6 +14,7 @@ from html import escape
 from itertools import zip_longest
 from textwrap import wrap
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from assess.untrusted import clean, csv_text, guarded, markdown_text
 
 UNKNOWN = "unknown"
 NONE = "-"
+FILLER = "\0"  # no cell holds it
 # columns in which an empty cell does not mean that nobody knows
 ABSENT = {
     "label_gates": "clear",
@@ -165,6 +167,11 @@ class Grid:
         """Align the columns as text; where they are too wide, cells wrap, else rows fold."""
         if not self.heads:
             return ""
+        heads, *rows = [list(map(_spread, row)) for row in (self.heads, *self.rows)]
+        wide = Grid(heads, self.numbers, rows)
+        return wide._text(width).replace(FILLER, "")
+
+    def _text(self, width: int | None) -> str:
         widths = self._widths(width)
         if not widths:
             return self._folded(width or 0)
@@ -214,7 +221,9 @@ class Grid:
                     lines += [head, f"{GAP}{first}"]
                 lines += [" " * indent + more for more in rest]
             blocks.append("".join(f"{line.rstrip()}\n" for line in lines))
-        return "\n".join(blocks) or f"{GAP.join(self.heads)}\n"
+        if not blocks:
+            return "\n".join([*_wrapped(GAP.join(self.heads), width), ""])
+        return "\n".join(blocks)
 
     def markdown(self) -> str:
         """Write a Markdown table."""
@@ -262,11 +271,19 @@ def to_csv(table: pd.DataFrame, *, is_spreadsheet: bool = False) -> str:
     return csv_text(map(guarded, map(str, table)), zip(*columns, strict=True))
 
 
+def _spread(text: str) -> str:
+    """Fill up letters that take two columns of a terminal, so that lengths are columns."""
+    if text.isascii():
+        return text
+    return "".join(x + FILLER * (east_asian_width(x) in "WF") for x in text)
+
+
 def _wrapped(cell: str, size: int) -> list[str]:
     """Break a cell into lines, at spaces where there are any."""
     if len(cell) <= size:
         return [cell]
-    return wrap(cell, size, break_on_hyphens=False) or [""]
+    most = max(size - (FILLER in cell), 1)  # a break may part a letter from its filler
+    return wrap(cell, most, break_on_hyphens=False) or [""]
 
 
 def _csv_cell(value: Any, *, is_spreadsheet: bool) -> str:

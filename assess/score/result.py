@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from html import escape
 from pathlib import Path
@@ -245,6 +245,38 @@ class Result:
         title = f"<p><b>{escape(repr(self)[1:-1])}</b></p>"
         headline = f"<p>{escape(self.headline)}</p>" if self.headline else ""
         return title + headline + to_html(self.summary())
+
+
+class Tables(Mapping[str, pd.DataFrame]):
+    """Tables by name; those of ``later`` are made together when one of them is first read."""
+
+    def __init__(
+        self,
+        ready: Mapping[str, pd.DataFrame],
+        later: Sequence[str],
+        make: Callable[[], Mapping[str, pd.DataFrame]],
+    ) -> None:
+        self._names = (*ready, *later)
+        self._tables = dict(ready)
+        self._make = make
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """Return a table."""
+        if name in self._names and name not in self._tables:
+            self._tables |= self._make()
+        return self._tables[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is such a table, without making it."""
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names, without making a table."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Return the number of tables."""
+        return len(self._names)
 
 
 def _objects(table: pd.DataFrame) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -44,8 +45,8 @@ from assess.score.blast_radius.unseen import (
 )
 from assess.score.incidents.exposure import incident_rates
 from assess.score.incidents.recovery import heal_times
-from assess.score.result import Provenance
-from assess.score.validation.validation import validate
+from assess.score.result import Provenance, Tables
+from assess.score.validation.validation import CHECKS, validate
 
 
 def score_blast_radius(
@@ -108,9 +109,7 @@ def score_blast_radius(
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
-    listed = wanted | _worst_reach(
-        topology, graphs["hi"], sampling, int(settings["pairs_max"])
-    )
+    listed = wanted | _worst_reach(topology, graphs["hi"], sampling, settings)
     drawn = wanted | _worst_loss(topology, graphs, sampling, settings)
     is_small = len(drawn) <= settings["drawn_lo_most"]
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
@@ -139,7 +138,8 @@ def score_blast_radius(
     observed = dependencies_observed(inventory, policy, topology)
     services["dependencies_observed"] = observed.astype("boolean")
     services["callers_seen"] = callers_seen(inventory, policy, seen)
-    checks = validate(
+    checks = partial(
+        validate,
         inventory,
         policy,
         evidence,
@@ -148,18 +148,18 @@ def score_blast_radius(
         sampling=sampling,
         failures_n=failures_n,
     )
+    tables = {
+        "affected": affected,
+        "frozen": topology.frozen,
+        "services": services,
+        "learned_edges": learned,
+        "relocation": relocation,
+    }
     return BlastRadius(
         frame.sort_values("impact", ascending=False, kind="stable"),
         _contributions(topology, reach, affected),
         Provenance.of(inventory, policy),
-        {
-            "affected": affected,
-            "frozen": topology.frozen,
-            "services": services,
-            **checks,
-            "learned_edges": learned,
-            "relocation": relocation,
-        },
+        Tables(tables, CHECKS, checks),
         topology=topology,
     )
 
@@ -168,7 +168,7 @@ def _worst_reach(
     topology: Topology,
     graph: Graph,
     sampling: Sampling,
-    pairs_max: int,
+    settings: Mapping[str, Any],
 ) -> Booleans:
     """Mark the elements that can reach the most, as long as the pairs stay few enough."""
     element, node = topology.initial_failures("hi")
@@ -177,7 +177,8 @@ def _worst_reach(
     # by weight, not by number: what is listed is what a meeting asks about
     worst = np.argsort(-impact.loss, kind="stable")
     listed = np.zeros(n, bool)
-    listed[worst[np.cumsum(impact.reached_n[worst]) <= pairs_max]] = True
+    pairs_n = np.cumsum(impact.reached_n[worst])
+    listed[worst[pairs_n <= int(settings["pairs_max"])]] = True
     return listed
 
 

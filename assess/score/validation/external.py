@@ -13,17 +13,8 @@ from assess.inventory import Inventory, from_frames
 from assess.policy.policy import Policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import ids
+from assess.score.validation.validation import CHECKS
 
-TABLES = (
-    "skill",
-    "comparisons",
-    "reliability",
-    "predicted",
-    "precision",
-    "precision_curve",
-    "learned_judged",
-    "calibration_measures",
-)
 EDGE = ["src_id", "dst_id", "kind", "evidence"]
 NAMES = ("element", "affected_services", "observed_services")
 # How published fault injections name the kinds of fault.
@@ -85,7 +76,7 @@ def judge_outside(
     faults = _faults(experiments, known)
     inventory = _inventory(edges, faults)
     result = score_blast_radius(inventory, policy, detail=False)
-    tables = {name: result.details[name] for name in TABLES}
+    tables = {name: result.details[name] for name in CHECKS if name != "calibration"}
     used = [
         (
             "dependencies",

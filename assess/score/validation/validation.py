@@ -23,6 +23,17 @@ SHOWN = "p_down"  # what the result says
 POLICY = "policy"  # what it would say by the policy alone
 IN_SAMPLE = "in sample"
 TAUGHT = "pairs of failure and service"
+CHECKS = (  # the tables of `validate`
+    "calibration",
+    "precision",
+    "precision_curve",
+    "skill",
+    "reliability",
+    "comparisons",
+    "predicted",
+    "calibration_measures",
+    "learned_judged",
+)
 MEASURE = ["measure", "value", "lo", "hi", "n"]
 HELD = "observed inside the interval of one failure, floor in sample"
 RESAMPLES = 1000  # of the events, for intervals
