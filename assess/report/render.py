@@ -83,7 +83,7 @@ def _with_symbol(cell: Cell) -> str:
 
 def data_uri(svg: str) -> Markup:
     """Write a drawing as a ``data:`` address: as text it is a third shorter than in base64."""
-    lines = svg.replace(">\n<", "><")
+    lines = re.sub(r"^<\?xml.*?\?>|(?<=>)\n+", "", svg.strip())
     short = re.sub(r"<[^>']+>", lambda tag: tag[0].replace('"', "'"), lines)
     return Markup(f"data:image/svg+xml,{quote(short, safe=_PLAIN)}")
 
@@ -253,12 +253,12 @@ def _row(
     *,
     is_paper: bool,
 ) -> str:
-    parts = []
+    parts = []  # the ends of cells and items may be left out, and a page has thousands
     for cell, column in zip(cells, columns, strict=True):
         is_told = cell.sort in (None, cell.text)  # the page sorts by the text then
         sort = "" if is_told else f' data-sort="{escape(cell.sort)}"'
         kind = _class(cell, column)
-        parts.append(f"<td{sort}{kind}>{_cell(cell, column, anchors)}</td>")
+        parts.append(f"<td{sort}{kind}>{_cell(cell, column, anchors)}")
     kind = "" if is_paper else ' class="screen"'
     return f"<tr{kind}>{''.join(parts)}</tr>"
 
@@ -302,7 +302,7 @@ def card(part: Card, *, is_beside: bool = False) -> Markup:
 def _list(head: str, items: Collection[Item]) -> str:
     drawn = any(item.track for item in items)
     title = f"<h3>{escape(head)}</h3>" if head else ""
-    rows = "".join(f"<li>{_item(item)}</li>" for item in items)
+    rows = "".join(f"<li>{_item(item)}" for item in items)
     return f"{title}<ul{' class=tracks' if drawn else ''}>{rows}</ul>"
 
 
