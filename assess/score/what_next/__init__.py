@@ -123,8 +123,10 @@ class WhatNext(Result):
             facts = self._of("missing", service_id)
         if len(facts):
             lines.append("To find out: " + "; ".join(facts["fact"].head(ASKED)) + ".")
+        if len(deciding):
+            lines.append("Each of these answers alone decides the label:")
         lines += [
-            f"{f.unknown} decides: {f.label_if} if the answer is good, else {f.label_else}."
+            f"{f.label_if} if the answer is good, else {f.label_else}: {f.fact}."
             for f in deciding.itertuples()
         ]
         flips = self._of("flips", service_id)
