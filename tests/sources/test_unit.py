@@ -424,10 +424,8 @@ RULES = {
     "secrets": r"keep_env\([^)]*\)\[\"secret_like\"\]",
 }
 OTHERS = {  # who may name them for another reason
-    "root": (
-        "host_paths.py",
-        "crictl/__init__.py",
-    ),  # the class of a path; a part of OCI's config
+    # the class of a path; a part of OCI's config
+    "root": ("host_paths.py", "crictl/__init__.py"),
     "sockets of engines": (
         "host_paths.py",
         "docker/client.py",

@@ -41,9 +41,8 @@ from assess.score.blast_radius.undecided import Undecided
 
 WHAT = "blast radius"
 WIDTH_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
-UNCERTAIN_WIDTH = (
-    1 << 12
-)  # scenarios of a block whose arcs are uncertain: progress is seen
+# scenarios of a block whose arcs are uncertain: progress is seen
+UNCERTAIN_WIDTH = 1 << 12
 UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios whose arcs are decided together
 SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
 

@@ -18,9 +18,8 @@ from assess.sources.docker.rows import to_batch
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_documents
 from assess.sources.usage import read_samples
 
-Dump = tuple[
-    str, Path, Call
-]  # the name of the call, its file, and the row that covers it
+# the name of the call, its file, and the row that covers it
+Dump = tuple[str, Path, Call]
 FEWER = "it has fewer entries than the engine; dump it again"
 USAGE = "stats"  # on request: it is no gap where there is none
 UNNAMED = "a dump is named after its command, such as ps.json or inspect-1.json"

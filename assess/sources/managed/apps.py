@@ -57,9 +57,8 @@ class App:
     created_at: datetime | None = None
     deploys: tuple[Deploy, ...] = ()
     digests: dict[str, str] = field(default_factory=dict)  # by container
-    columns: Row = field(
-        default_factory=dict
-    )  # of its workloads, beside those of the unit
+    # of its workloads, beside those of the unit
+    columns: Row = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -223,10 +222,8 @@ def _add(
 ) -> None:
     workloads, mounts = replica
     for row in workloads:
-        row |= {
-            "inspect_status": "ok",
-            **(own or {}),
-        }  # it is deployed as it is described
+        # it is deployed as it is described
+        row |= {"inspect_status": "ok", **(own or {})}
         digest = app.digests.get(row["name"]) or app.digests.get("")
         if digest and (row["name"] in app.digests or row["container_role"] != "sidecar"):
             row["image_digest"] = digest

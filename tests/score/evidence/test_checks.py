@@ -243,9 +243,8 @@ def test_faults_of_the_whole():
         "self_healing.spare",
         "coupling.fan_out",
     }
-    assert (
-        states["observability.healthy"] == "na"
-    )  # nothing checks it, so nothing can be unwell
+    # nothing checks it, so nothing can be unwell
+    assert states["observability.healthy"] == "na"
 
 
 def without_group():

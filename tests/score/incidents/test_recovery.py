@@ -27,11 +27,8 @@ AT = "2026-10-01T00:00:00Z"
         ([10, 20, 30, 40], [1, 1, 1, 1], (20, 40)),
         ([10, 20, 30, 40], [1, 0, 1, 1], (30, 40)),
         ([10, 20, 30, 40], [0, 1, 0, 1], (40, 40)),  # dropping the open ones would say 20
-        (
-            [40, 10, 20, 30],
-            [0, 0, 1, 0],
-            (40, 40),
-        ),  # two thirds still open after 20 minutes
+        # two thirds still open after 20 minutes
+        ([40, 10, 20, 30], [0, 0, 1, 0], (40, 40)),
         ([5], [1], (5, 5)),
     ],
 )
@@ -108,9 +105,8 @@ def test_replacements_in_time_too_late_never_and_not_over_yet():
         activity(4, "launch", "06-01T10:01", 300, cause="health"),  # 360 s
         activity(5, "terminate", "07-01T10:00", cause="health"),  # nothing came
         activity(6, "terminate", "08-01T10:00", cause="scale"),  # nobody was ill
-        activity(
-            7, "terminate", "09-30T23:58", cause="health"
-        ),  # two minutes before the snapshot
+        # two minutes before the snapshot
+        activity(7, "terminate", "09-30T23:58", cause="health"),
         {
             **activity(8, "terminate", "09-30T10:00", cause="health"),
             "started_at": "2027-05-01",

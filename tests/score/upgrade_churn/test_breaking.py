@@ -429,12 +429,8 @@ def test_every_change_has_a_version_or_a_day_and_a_source():
             assert row["version"] or row["by"] or is_of_tables, row
 
 
-TABLES = (
-    "storage_drivers",
-    "engine_kernel",
-    "K8S-feature-gate",
-    "K8S-client",
-)  # asked as a whole: what the target runs at all
+# asked as a whole: what the target runs at all
+TABLES = ("storage_drivers", "engine_kernel", "K8S-feature-gate", "K8S-client")
 
 
 def test_every_breaking_or_removed_change_is_asked_or_says_what_hides_it():
