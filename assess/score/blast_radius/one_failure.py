@@ -24,20 +24,15 @@ class Besides:
     fell: Booleans
 
     @cached_property
-    def had_n(self) -> Integers:
-        """Count by service the failures in which it had data and no cause."""
-        return self.had.sum(axis=0)
-
-    @cached_property
-    def fell_n(self) -> Integers:
-        """Count by service those of them in which it fell."""
-        return self.fell.sum(axis=0)
+    def n(self) -> tuple[Integers, Integers]:
+        """Count by service the failures of either."""
+        return self.had.sum(axis=0), self.fell.sum(axis=0)
 
     def floor(self, kept: Booleans, strength: float) -> Floats:
         """Return by service its chance to fall, shrunk to the fleet's."""
         # what is left out is little: it is taken off, and what is kept is not added up again
-        n = self.had_n - self.had[~kept].sum(axis=0)
-        k = self.fell_n - self.fell[~kept].sum(axis=0)
+        n = self.n[0] - self.had[~kept].sum(axis=0)
+        k = self.n[1] - self.fell[~kept].sum(axis=0)
         fleet = (k.sum() + 0.5) / (n.sum() + 1)
         # nobody had data: a half would be no floor
         fleet = fleet if n.sum() else 0.0

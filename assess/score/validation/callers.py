@@ -21,7 +21,6 @@ from assess.score.blast_radius.undecided import Undecided
 ROUNDS = 6  # of Newton's method, each from the last answer
 SPREADS = (0.05, 0.15, 0.3, 0.6, 1.2)  # standard deviations of services: the likeliest
 MEANS = (0.0, 1.0, 0.0)  # level, weight of the policy's log odds, effect of one more step
-# What few failures say of a level differs between those that are left out: little is believed.
 SDS = (0.3, 0.2, 0.2)
 FAULT_SD = 0.3
 PAIRS_MOST = 10_000  # pairs of failure and service; of more, a sample by the seed
@@ -94,12 +93,7 @@ class Reach:
         pairs = (failure, service, log_odds, fell, pair)
         return cls(evidence, near, can, *pairs, pairs_n=pairs_n)
 
-    def terms(
-        self,
-        failure: Integers,
-        service: Integers,
-        log_odds: Floats,
-    ) -> Floats:
+    def terms(self, failure: Integers, service: Integers, log_odds: Floats) -> Floats:
         """Return the terms of the regression by pair, without that of the service."""
         faults = np.eye(len(self.evidence.faults))[self.evidence.fault[failure]]
         columns = [
@@ -111,11 +105,7 @@ class Reach:
         return np.column_stack(columns)
 
 
-def _expected(
-    evidence: Evidence,
-    failure: Integers,
-    service: Integers,
-) -> Floats:
+def _expected(evidence: Evidence, failure: Integers, service: Integers) -> Floats:
     """Return by pair the log odds of the best way; pairs come sorted by failure."""
     topology = evidence.topology
     graph = topology.graph("point")
@@ -193,10 +183,9 @@ def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) 
     Notes
     -----
     The likeliest of ``STRENGTHS``, where every kept failure is predicted by the other failures of
-    its element, ``(k + s p) / (n + s)``, with p by the opinion. An element that fails the same way
-    each time has few; one whose failures differ, as their severity does, has many. A history that
-    is not shown to help is worth little: where nothing repeats, whoever fell in one failure fell
-    less often in the others, and a short history would rank the wrong way round.
+    its element, ``(k + s p) / (n + s)``, with p by the opinion. A history that is not shown to help
+    is worth little: where nothing repeats, whoever fell in one failure fell less often in the
+    others, and a short history would rank the wrong way round.
     """
     taught = kept[reach.failure]
     pair = reach.pair[taught]
