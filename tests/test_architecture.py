@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2065,  # tables wrap and fold in a narrow terminal
+    "core": 2070,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1240,  # programs and bases of images among the look-ups
     "sources": 2495,
@@ -173,10 +173,10 @@ BUDGETS = {
     "score/upgrade_churn": 1695,  # builds and flags are asked too
     "score/targets": 790,
     "score/what_next": 1400,
-    "figures": 1350,
+    "figures": 1356,
     "report": 2590,  # a first screen, records as pages, how predictions held
     "report/explorer": 480,
-    "cli": 2030,
+    "cli": 2019,
     "notebooks": 500,
     "sample": 550,
 }
