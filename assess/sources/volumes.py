@@ -1,4 +1,4 @@
-"""Volumes: storage that several containers may mount, and the name it has as an element."""
+"""Volumes: storage that several containers may mount, and its name as an element."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NFS_SERVER = Linear(r"(?:^|,)\s*addr=([^,\s]+)")
 
 
 def short_path(path: str) -> str:
-    """Return the first two parts of a path, and a mark that is the same for the same path."""
+    """Return the first two parts of a path, and a hash of the whole path."""
     plain = posixpath.normpath(path.replace("\\", "/"))
     parts = plain.split("/")
     shown = "/".join(parts[: _SHOWN_PARTS + plain.startswith("/")])
@@ -34,7 +34,7 @@ def short_path(path: str) -> str:
 
 
 def nfs_export(options: Mapping[str, Any] | None) -> str:
-    """Return the export behind the options of a local volume; empty where it is none."""
+    """Return the NFS export behind the options of a local volume; empty if there is none."""
     device = text(options, "device")
     if not text(options, "type").startswith("nfs") or not device:
         return ""
@@ -55,7 +55,7 @@ def volume_id(
     path: str,
     place: str | None,
 ) -> str | None:
-    """Return the name of what is mounted, as an element that others may mount too.
+    """Return the element name of mounted storage that others may mount too.
 
     ``place`` is the host, project or cluster that the name belongs to; None where it is unknown,
     empty where the name needs none. None for what nobody else can mount.

@@ -1,4 +1,4 @@
-"""The one reader of YAML: plain values, and merge keys as the YAML merge rule defines them."""
+"""The only YAML reader: plain values, and merge keys as the YAML merge rule defines them."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Loader(_BaseLoader):
         if not merged:
             return
         pairs: dict[Hashable, _Pair] = {}
+        # later updates win, so the first mapping has to come last
         for mapping in reversed(merged):
             self.flatten_mapping(mapping)
             pairs |= _by_key(mapping.value)

@@ -1,4 +1,4 @@
-"""Siblings: the services of one platform, by the hosts that others reach them by."""
+"""Siblings: the services of one platform, by the host names that reach them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _split(host: str) -> tuple[str, str]:
 
 
 def inner_name(host: str) -> tuple[str, str] | None:
-    """Return name and namespace of a host in the domain of a platform; None for any other."""
+    """Return name and namespace of a host in a platform's domain; None for other hosts."""
     plain, tail = _split(host)
     if not tail:
         return None
