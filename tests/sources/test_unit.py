@@ -26,7 +26,6 @@ from assess.sources.nomad.rows import to_batch as nomad
 from assess.sources.replica import MAX_DECLARED, declared_rows, replica_rows
 from assess.sources.swarm.rows import to_batch as swarm
 from assess.sources.unit import (
-    Mount,
     Unit,
     merge_services,
     mount_rows,
@@ -35,9 +34,9 @@ from assess.sources.unit import (
     service_row,
     share,
     ships_logs,
-    split_volume,
     workload_row,
 )
+from assess.sources.volumes import Mount, split_volume
 
 IMAGE = "registry.example.com/shop/api:1"
 STORE = "postgres:16"

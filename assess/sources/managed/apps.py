@@ -105,8 +105,10 @@ def to_unit(
         privileged=False,
         host_network=False,
         host_pid=False,
+        host_ipc=False,
         readonly_root=False,
-        caps_added_n=0,
+        caps_added=(),
+        devices_n=0,
         config_external=True if pairs else None,
         **own,
     )
