@@ -108,12 +108,15 @@ def score_blast_radius(
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
+    # pairs can be as many as elements times services: only the largest are listed
     listed = wanted | _worst_reach(
         topology, graphs["hi"], sampling, int(settings["pairs_max"])
     )
     drawn = wanted | _worst_loss(topology, graphs, sampling, settings)
     is_small = len(drawn) <= settings["drawn_lo_most"]
+    # what can be reached ("hi") needs no draws
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
+    # only the interval of one failure includes falls that no edge explains
     one_failure = replace(sampling, unexplained=unexplained(policy, evidence))
     impacts = _impacts(topology, graphs, one_failure, listed=listed, drawn=simulated)
     seen = seen_sides(inventory, policy, topology.services)
@@ -170,7 +173,7 @@ def _worst_reach(
     sampling: Sampling,
     pairs_max: int,
 ) -> Booleans:
-    """Mark the elements that can reach the most, as long as the pairs stay few enough."""
+    """Mark the elements that can reach most, while their pairs stay within ``pairs_max``."""
     element, node = topology.initial_failures("hi")
     n = len(topology.elements)
     impact = reached(graph, Scenarios(element, node, n), sampling)
@@ -187,7 +190,7 @@ def _worst_loss(
     sampling: Sampling,
     settings: Mapping[str, Any],
 ) -> Booleans:
-    """Mark the elements that lose most, by the lower bound of their loss, as far as draws go."""
+    """Mark the elements with the largest lower bound of loss, within the limits for draws."""
     n = len(topology.elements)
     most = int(settings["drawn_most"])
     if n <= most or not any(graph.uncertain for graph in graphs.values()):
@@ -210,10 +213,8 @@ def _impacts(
     listed: Booleans,
     drawn: Mapping[str, Booleans],
 ) -> dict[str, Impact]:
-    """Propagate the failure of every element; levels that do not differ are computed once.
-
-    What can be reached needs no draws, and the lower end of a large fleet is bounded.
-    """
+    """Propagate the failure of every element; equal levels are computed once."""
+    # The upper level needs no draws; the lower level of a large fleet is a bound.
     n = len(topology.elements)
     known: dict[bytes, Impact] = {}
     impacts = {}
@@ -235,7 +236,7 @@ def _impacts(
 
 
 def _worst(topology: Topology, graph: Graph, sampling: Sampling) -> Impact:
-    """Propagate every failure at its worst, with the calls that nobody would have seen."""
+    """Propagate every failure in the worst case, including calls that may exist unseen."""
     n = len(topology.elements)
     none = np.zeros(n, bool)
     failing = Scenarios(*topology.initial_failures("hi"), n, none, none)
@@ -243,7 +244,7 @@ def _worst(topology: Topology, graph: Graph, sampling: Sampling) -> Impact:
 
 
 def _reach(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
-    """List what can fail with what, by position: what can at some level can at the highest."""
+    """List pairs of element and service that can fail together, by position."""
     n = max(len(topology.services), 1)
     every = np.empty(0, np.int64)
     p = {}
@@ -251,6 +252,7 @@ def _reach(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
         impact = impacts[level]
         inside = impact.node < len(topology.services)
         keys = impact.scenario[inside] * n + impact.node[inside]
+        # "hi" comes first: its pairs contain those of the other levels
         if level == "hi":
             every = keys
         p[level] = np.zeros(len(every))
@@ -267,7 +269,7 @@ def _reach(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
 
 
 def _affected(topology: Topology, reach: pd.DataFrame) -> pd.DataFrame:
-    """Name the elements and services of what can fail with what."""
+    """Return the pairs of `_reach` with names of elements and services."""
     kinds = pd.Categorical(topology.elements.get_level_values(0), categories=KINDS)
     names = pd.Categorical(topology.elements.get_level_values(1))
     at = reach["element"].to_numpy()
@@ -288,6 +290,7 @@ def _contributions(
 ) -> pd.DataFrame:
     """Return the share of criticality that each service adds to the impact of each element."""
     weight = topology.service_weight.to_numpy()
+    # criticality times probability; a fleet without any weight loses nothing
     lost = weight[reach["node"]] * reach["p_down"] / (weight.sum() or 1.0)
     return affected[["element_kind", "element", "service_id"]].assign(contribution=lost)
 
@@ -319,6 +322,7 @@ def _frame(
             "impact_hi": np.maximum(impact["hi"], impact["point"]),
             "se": point.se / total,
             "exact": point.exact,
+            # the element itself counts where it is a service
             "services_down_n": pd.array(point.reached_n - outside, "Int64"),
             "frozen_n": pd.array(frozen_n, "Int64"),
             "next_lo": impact["next_lo"],
@@ -334,7 +338,7 @@ def _services(
     point: Impact,
     worst: Impact,
 ) -> pd.DataFrame:
-    """Return impact and exposure by service; unknown exposure where it runs nowhere known."""
+    """Return impact and exposure by service; exposure is unknown without a known place."""
     n = len(topology.services)  # the first elements are the services
     table = frame.iloc[:n].droplevel(0)[IMPACTS].rename_axis("service_id")
     exposure_n = pd.array(point.exposure_n[:n] - 1, dtype="Int64")  # without itself
@@ -344,7 +348,7 @@ def _services(
 
 
 def _minutes_per_year(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Return rate, time to heal, and their product: typical, with both low, with both high."""
+    """Return incident rate, recovery time, and their product at the point, low and high ends."""
     table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
     return table.assign(
         expected_minutes_per_year=table["rate_per_year"] * table["minutes"],

@@ -26,7 +26,7 @@ NAMED_MOST = 8  # names in a sentence; the rest is a number
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BlastRadius(Result):
-    """What fails when an element fails, on a topology; see `score_blast_radius`."""
+    """The impact of the failure of each element; see `score_blast_radius`."""
 
     topology: Topology = field(kw_only=True)
 
