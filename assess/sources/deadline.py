@@ -43,10 +43,9 @@ class Deadline:
             wake()
 
     def run(self, work: Callable[[], T]) -> T:
-        """Return what ``work`` returns; at the deadline, abandon it on its thread and raise.
-
-        Timeouts of sockets do not end a DNS lookup, a proxy or a TLS handshake that takes for ever.
-        """
+        """Return what ``work`` returns; at the deadline, abandon it on its thread and raise."""
+        # Timeouts of sockets do not end a DNS lookup, a proxy or a TLS handshake that
+        # takes for ever.
         self.check()
         future = Future[T]()
         thread = Thread(target=_settle, args=(future, work), daemon=True)
@@ -64,10 +63,9 @@ class Deadline:
 
 
 def in_threads(function: Callable[[A], T], items: Iterable[A], threads: int) -> list[T]:
-    """Return the results of a function in the order of the items.
-
-    Not `ThreadPoolExecutor`: its threads keep the process alive while one of them hangs.
-    """
+    """Return the results of a function in the order of the items."""
+    # Not `ThreadPoolExecutor`: its threads keep the process alive while one of them
+    # hangs.
     waiting = [(Future[T](), item) for item in items]
     futures = [future for future, _ in waiting]
     # `pop` takes from the end, so that the first item is started first

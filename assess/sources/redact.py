@@ -98,10 +98,9 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a variable holds a secret, by its name or by its value.
-
-    A switch is not a secret, such as `MYSQL_ALLOW_EMPTY_PASSWORD=true`; nor is a reference.
-    """
+    """Whether a variable holds a secret, by its name or by its value."""
+    # A switch is not a secret, such as `MYSQL_ALLOW_EMPTY_PASSWORD=true`; nor is a
+    # reference.
     value = _REFERENCE.sub("", value)
     if _SWITCH.fullmatch(value):
         return False
@@ -152,10 +151,8 @@ def _without_credential(found: Any) -> str:
 
 
 def mask_tables(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    """Mask secrets of known shapes in all texts, and return a coverage row per column with one.
-
-    This is a second net: what may be secret is not taken into a row in the first place.
-    """
+    """Mask secrets of known shapes in all texts, and return a coverage row per column with one."""
+    # This is a second net: what may be secret is not taken into a row in the first place.
     notes = []
     for frame, table in tables.items():
         for column in table.select_dtypes(["object", "string"]):

@@ -42,10 +42,8 @@ def replica_rows(
 
 
 def declared_rows(unit: Unit, key: str, count: float | None, shared: Row) -> Replicas:
-    """Return the workloads and mounts of replicas that are declared and were not seen running.
-
-    Without a count, one replica is assumed.
-    """
+    """Return the workloads and mounts of replicas that are declared and were not seen running."""
+    # Without a count, one replica is assumed.
     wanted = 1 if count is None else int(min(count, MAX_DECLARED))
     workloads: list[Row] = []
     mounts: list[Row] = []

@@ -149,10 +149,9 @@ class Unit:
 
 
 def is_checked(image: str, declared: bool | None) -> bool | None:
-    """Return whether the health of a container is checked: as declared, else by its image.
-
-    github.com/docker-library/faq: official images define no check; of others only an engine knows.
-    """
+    """Return whether the health of a container is checked: as declared, else by its image."""
+    # github.com/docker-library/faq: official images define no check; of others only an
+    # engine knows.
     is_bare = declared is None and parse_image(image).is_official
     return False if is_bare else declared
 
@@ -242,10 +241,8 @@ def mount_rows(
     host: str | None = "",
     cluster: str | None = None,
 ) -> list[Row]:
-    """Return rows of the mounts frame; `share` removes ``_source``, which finds shared ones.
-
-    Local storage is qualified by its host, shared storage by its cluster.
-    """
+    """Return rows of the mounts frame; `share` removes ``_source``, which finds shared ones."""
+    # Local storage is qualified by its host, shared storage by its cluster.
     rows: dict[str, Row] = {}
     for mount in mounts:
         if not mount.target:
@@ -377,10 +374,9 @@ def runs_as_root(user: str) -> bool | None:
 
 
 def sees_engine_socket(mounts: Iterable[Mount]) -> bool:
-    """Return whether a mount leads to the socket of a container engine.
-
-    A read-only mount counts, too: the socket still takes requests. A named volume never counts.
-    """
+    """Return whether a mount leads to the socket of a container engine."""
+    # A read-only mount counts, too: the socket still takes requests. A named volume never
+    # counts.
     binds = (m for m in mounts if not m.volume and m.source_class not in _EPHEMERAL)
     return any(is_engine_socket(mount.source) for mount in binds)
 
@@ -437,10 +433,8 @@ def keeps_data(
     *,
     is_complete: bool = True,
 ) -> bool | None:
-    """Return whether a container keeps data of record.
-
-    False only if all mounts are known, and no mount, image or port belongs to a store.
-    """
+    """Return whether a container keeps data of record."""
+    # False only if all mounts are known, and no mount, image or port belongs to a store.
     data = {mount["data_like"] for mount in mounts}
     kept = reference.holds_record(reference.stateful_kind(repository))
     if True in data or kept:

@@ -43,10 +43,8 @@ COLON = re.compile(r"(?<!^[A-Za-z])(?<!:[A-Za-z]):|:(?![\\/])")  # C:\x is one p
 
 
 def split_volume(text: str) -> Mount | None:
-    """Read ``source:target:options`` of ``docker run --volume``; None without a target.
-
-    A source with a slash is a path of the host, any other one is the name of a volume.
-    """
+    """Read ``source:target:options`` of ``docker run --volume``; None without a target."""
+    # A source with a slash is a path of the host, any other one is the name of a volume.
     source, target, options = (*COLON.split(text), "", "")[:3]
     if not target:
         return None

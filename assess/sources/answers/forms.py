@@ -172,11 +172,9 @@ def of_csv(data: bytes, context: Context) -> tuple[list[Row], int]:
 
 
 def _of_cells(cells: dict[str, str], context: Context) -> Row:
-    """Return an answer; empty without a service, a question or an answer.
-
-    A question is the id of a check, or any text; yes and no are green and red where it is an id
-    and no risk is given.
-    """
+    """Return an answer; empty without a service, a question or an answer."""
+    # A question is the id of a check, or any text; yes and no are green and red where it
+    # is an id and no risk is given.
     given = {
         column: next((cells[h] for h in headers if cells.get(h)), "")
         for column, headers in _COLUMNS.items()
@@ -245,10 +243,9 @@ def _kind(value: Any) -> str:
 
 
 def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
-    """Return the answers about every application, and the number of questions.
-
-    An archetype's assessment is about its applications, as far as they have none of their own.
-    """
+    """Return the answers about every application, and the number of questions."""
+    # An archetype's assessment is about its applications, as far as they have none of
+    # their own.
     context.redacted += sum(bool(d.get(field)) for d in documents for field in _PEOPLE)
     by_kind: Lists = defaultdict(list)
     for document in documents:

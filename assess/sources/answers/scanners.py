@@ -43,10 +43,8 @@ def _kept(answers: Iterable[Row], **shared: Any) -> list[FrameRow]:
 
 
 def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
-    """Return the findings of the benchmark of one host, on its engine and its containers.
-
-    The report does not name its host: the file does, or ``host_id``.
-    """
+    """Return the findings of the benchmark of one host, on its engine and its containers."""
+    # The report does not name its host: the file does, or ``host_id``.
     if "dockerbenchsecurity" not in report:
         return []
     engine: Row = {}

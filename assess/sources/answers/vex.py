@@ -288,10 +288,9 @@ def _csaf_names(product: Row) -> list[str]:
 
 
 def settle_images(batches: Batches) -> Batches:
-    """Return batches in which rows about an image have its key, and its findings passed VEX.
-
-    Images are found by digest, then by reference. A row that fits none is left out and counted.
-    """
+    """Return batches in which rows about an image have its key, and its findings passed VEX."""
+    # Images are found by digest, then by reference. A row that fits none is left out and
+    # counted.
     statements: dict[str, list[Statement]] = defaultdict(list)
     for _, batch in batches:
         for statement in batch.statements:

@@ -290,10 +290,8 @@ class DumpPlace(Place):
         return self._contents[file]
 
     def _read(self, file: Path, name: str, key: str) -> tuple[list[Row], Row] | None:
-        """Read the answers to a call in a file; None for a file of another call.
-
-        The name of the file tells the call, else the keys in it.
-        """
+        """Read the answers to a call in a file; None for a file of another call."""
+        # The name of the file tells the call, else the keys in it.
         named = _CALL_NAME.search(file.stem.lower().replace("_", "-"))
         if named and named[0] != name and not named[0].startswith(f"{name}-"):
             return None

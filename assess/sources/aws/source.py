@@ -200,10 +200,9 @@ def tags_of(payload: Any) -> dict[str, str]:
 
 
 def names_of(tags: Mapping[str, str]) -> tuple[Name, ...]:
-    """List the names that tags give a service, best first; none for a node of a cluster.
-
-    A number at the end of the tag ``Name`` is left out: ``web-01`` and ``web-02`` are one.
-    """
+    """List the names that tags give a service, best first; none for a node of a cluster."""
+    # A number at the end of the tag ``Name`` is left out: ``web-01`` and ``web-02`` are
+    # one.
     if is_cluster_node(tags):
         return ()
     names = []

@@ -144,10 +144,9 @@ class BackstageSource(Source):
 
 
 def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:
-    """Follow the pages of the catalog: by its links, else by offset while they bring new ones.
-
-    Of a link only the cursor counts: catalogs write its path without what they are mounted at.
-    """
+    """Follow the pages of the catalog: by its links, else by offset while they bring new ones."""
+    # Of a link only the cursor counts: catalogs write its path without what they are
+    # mounted at.
     path = "entities" if web.scope.endswith("/api/catalog") else "api/catalog/entities"
     params: Row = {"filter": [f"kind={kind}" for kind in KINDS], "limit": _PAGE}
     offset = 0
@@ -245,10 +244,9 @@ class Entity:
         return cls(kind, namespace, name, {}).name
 
     def related(self, relation: str, key: str, kind: str) -> list[str]:
-        """List the references of a relation, as the API has it, else as the file declares it.
-
-        References without a kind are of ``kind``; those without a namespace are of its own.
-        """
+        """List the references of a relation, as the API has it, else as the file declares it."""
+        # References without a kind are of ``kind``; those without a namespace are of its
+        # own.
         if relations := dicts(self.raw.get("relations")):
             texts = [_target(r) for r in relations if r.get("type") == relation]
         else:
@@ -407,10 +405,8 @@ def _team(notes: dict[str, str]) -> str | None:
 
 
 def _has_runbook(entity: Entity, notes: dict[str, str]) -> bool:
-    """Return whether a link or an annotation is a runbook; documentation alone need not be one.
-
-    That none is linked does not say that there is none.
-    """
+    """Return whether a link or an annotation is a runbook; documentation alone need not be one."""
+    # That none is linked does not say that there is none.
     links = dicts(entity.raw, "metadata", "links")
     words = [str(link.get(key)) for link in links for key in ("type", "title", "url")]
     words += [key for key, value in notes.items() if value.strip()]

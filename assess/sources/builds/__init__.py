@@ -157,10 +157,8 @@ def _copied(build: Build) -> list[str]:
 
 
 def service_row(build: Build, names: tuple[Name, ...]) -> Row:
-    """Return what a build shows of its service: a health check, and secrets that stay in the image.
-
-    That it has none of them says nothing: what runs the image may bring them.
-    """
+    """Return what a build shows of its service: a health check, and secrets that stay in the image."""
+    # That it has none of them says nothing: what runs the image may bring them.
     chain = build.chain(build.stages[-1])
     checked = next(
         (s.health_checked for s in chain if s.health_checked is not None), None

@@ -34,10 +34,8 @@ def tools_of(texts: Iterable[str]) -> str:
 
 
 def sources_of(texts: Iterable[str]) -> str | None:
-    """Return the hosts that a build fetches from, a suite behind each that a list names.
-
-    Of an address only the host is kept: what else it holds may be secret.
-    """
+    """Return the hosts that a build fetches from, a suite behind each that a list names."""
+    # Of an address only the host is kept: what else it holds may be secret.
     found: set[str] = set()
     for text in texts:
         plain = text.replace(_MARK, "")

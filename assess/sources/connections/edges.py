@@ -263,11 +263,10 @@ class Edges:
         return [(tenant, len(names) > 1) for tenant in names]
 
     def _candidates(self, machine: str, *, is_seen: bool) -> list[Tenant]:
-        """List the workloads of a machine that may be the caller: one of each service.
-
-        Where the machine's own dump has the socket, it is none in a network of its own; where a
-        dump lacks it, it is one of those first, as the machine's address stands for theirs.
-        """
+        """List the workloads of a machine that may be the caller: one of each service."""
+        # Where the machine's own dump has the socket, it is none in a network of its own;
+        # where a dump lacks it, it is one of those first, as the machine's address stands
+        # for theirs.
         tenants = self._fleet.on.get(machine, [])
         apart = [tenant for tenant in tenants if tenant.is_apart]
         if is_seen:
@@ -397,10 +396,8 @@ def _resolved(
     name: str,
     resolve: Callable[..., T | None],
 ) -> tuple[pa.Table, list[T]]:
-    """Resolve every combination of keys, and return the results and their numbers as a column.
-
-    Rows of a combination without a result are left out.
-    """
+    """Resolve every combination of keys, and return the results and their numbers as a column."""
+    # Rows of a combination without a result are left out.
     numbers: dict[T, int] = {}
     ends = summed(table, keys, [])
     found = [resolve(**row) for row in ends.to_pylist()]

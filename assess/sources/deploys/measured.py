@@ -102,10 +102,8 @@ def _rates(
     windows: dict[tuple[str, str], tuple[datetime, datetime]],
     moment: pd.Timestamp,
 ) -> dict[str, _Rate]:
-    """Return the rate of each service: of a watched window before others, then of the longest.
-
-    The deployment that opens a window is its start, and does not count within it.
-    """
+    """Return the rate of each service: of a watched window before others, then of the longest."""
+    # The deployment that opens a window is its start, and does not count within it.
     found: dict[str, list[_Rate]] = {}
     keys = ["service_id", "source", "source_ref"]
     for (service, source, scope), rows in deploys.groupby(keys, dropna=False):

@@ -276,11 +276,9 @@ def keep_container(raw: Payload) -> tuple[Payload, int]:
 
 
 def keep_inspected(raw: Payload) -> tuple[Payload, int]:
-    """Keep what is wanted of an inspected container, and count the values left out.
-
-    Of its environment only names, hosts and the values that name the service; no arguments, health
-    output or log options.
-    """
+    """Keep what is wanted of an inspected container, and count the values left out."""
+    # Of its environment only names, hosts and the values that name the service; no
+    # arguments, health output or log options.
     if not isinstance(raw.get("Config"), dict):
         return {}, 0
     labels, dropped = keep_labels(raw["Config"].get("Labels"))

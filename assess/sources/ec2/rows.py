@@ -413,11 +413,9 @@ def to_activities(
 
 
 def cause_of(reason: object) -> str:
-    """Classify why an instance came or went; the text itself, which may name people, is not kept.
-
-    ``At 2026-07-01T10:00:00Z an instance was taken out of service in response to an ELB system
-    health check failure.`` is of health.
-    """
+    """Classify why an instance came or went; the text itself, which may name people, is not kept."""
+    # ``At 2026-07-01T10:00:00Z an instance was taken out of service in response to an ELB
+    # system health check failure.`` is of health.
     words = text(reason).lower()
     causes = (cause for cause, pattern in _CAUSES if re.search(pattern, words))
     return next(causes, "unknown")

@@ -88,11 +88,9 @@ class Rule:
         )
 
     def split(self, images: Sequence[Image], now: datetime) -> tuple[set[str], set[str]]:
-        """Return the digests that the rule alone would act on, and those that stay open.
-
-        Open are images without the time that the rule reads, and images of the same second on
-        both sides of a count: ECR knows their order, and does not publish it.
-        """
+        """Return the digests that the rule alone would act on, and those that stay open."""
+        # Open are images without the time that the rule reads, and images of the same
+        # second on both sides of a count: ECR knows their order, and does not publish it.
         since = {image.digest: self._since(image) for image in images}
         known = {digest: at for digest, at in since.items() if at}
         undated = set(since) - set(known)
@@ -201,10 +199,8 @@ def _read_patterns(
 
 
 def is_like(tag: str, parts: Sequence[str]) -> bool:
-    """Return whether a tag fits a pattern, given as the parts between its stars.
-
-    No regular expression: tags and patterns come from others, and could make one slow.
-    """
+    """Return whether a tag fits a pattern, given as the parts between its stars."""
+    # No regular expression: tags and patterns come from others, and could make one slow.
     if len(parts) == 1:
         return tag == parts[0]
     first, *between, last = parts

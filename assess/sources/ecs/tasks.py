@@ -216,10 +216,8 @@ def span_of(payload: Row, start: str, end: str) -> Row:
 
 
 def to_task_activities(task: Row, workload: Row) -> Iterator[Row]:
-    """Return what happened to a task: pull of its images, start, end.
-
-    They have no group: a task does not replace one of another service.
-    """
+    """Return what happened to a task: pull of its images, start, end."""
+    # They have no group: a task does not replace one of another service.
     is_up = moment(task, "startedAt") is not None
     pulled = "failed" if workload["state"] == "stopped" else "pending"
     if is_up or moment(task, "pullStoppedAt"):
@@ -251,11 +249,9 @@ def _first_sign(task: Row) -> str:
 
 
 def _cause(task: Row) -> str:
-    """Return why a task ended: by words of its reason, else by its code.
-
-    A task of no service is mostly a job, which ends in good health; and a task that never
-    started leaves nothing to replace.
-    """
+    """Return why a task ended: by words of its reason, else by its code."""
+    # A task of no service is mostly a job, which ends in good health; and a task that
+    # never started leaves nothing to replace.
     code = text(task, "stopCode")
     is_replica = text(task, "group").startswith("service:")
     has_ended_well = code == "EssentialContainerExited" and not is_replica

@@ -61,10 +61,8 @@ _SEPARATOR = re.compile(r"[\W_\d]+")
 
 @lru_cache(10_000)
 def kind_of_image(repository: str) -> Kind | None:
-    """Return the kind of dependency on an image; None for a program that is only called.
-
-    A store wins over telemetry: ``zipkin-mysql`` keeps data. ``kafka-ui`` is called.
-    """
+    """Return the kind of dependency on an image; None for a program that is only called."""
+    # A store wins over telemetry: ``zipkin-mysql`` keeps data. ``kafka-ui`` is called.
     path = repository.lower().split("/")
     words = [word for word in _SEPARATOR.split(path[-1]) if word]
     known = [_BY_WORD[word] for word in words if word in _BY_WORD]
@@ -96,11 +94,9 @@ def kind_of_name(name: str) -> Kind | None:
 
 
 def kind_of(address: Address, image: str = "", variable: str = "") -> Kind:
-    """Return the kind of dependency behind an address.
-
-    The protocol decides, then the image, then names, then the port: it never makes a call over
-    HTTP one for logs, telemetry or flags.
-    """
+    """Return the kind of dependency behind an address."""
+    # The protocol decides, then the image, then names, then the port: it never makes a
+    # call over HTTP one for logs, telemetry or flags.
     protocols = [part for part in re.split(r"[+.-]", address.scheme) if part]
     spoken = next((_BY_WORD[p] for p in protocols if p in _BY_WORD), None)
     if spoken:

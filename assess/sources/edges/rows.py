@@ -128,10 +128,8 @@ def needs(
 
 
 def _is_for_others(text: Text, row: Row, own: Kind) -> bool:
-    """Return whether a variable of a store is meant for other services of its shared env file.
-
-    Images of plain stores read only variables of their own product.
-    """
+    """Return whether a variable of a store is meant for other services of its shared env file."""
+    # Images of plain stores read only variables of their own product.
     if text.basis != "env" or own.protocol not in LISTS["alone"]:
         return False
     named = kind_of_variable(text.name)
@@ -187,11 +185,9 @@ def _row(src: Name | str, callee: Callee, mention: Mention) -> Row:
 def start_order(
     src: Name, callee: Callee, evidence: str, *, service: str = "", **more: Any
 ) -> Row:
-    """Return the row of a service that is started after another one.
-
-    Where its image, or without one its name, is that of a store or a broker, it is used as one;
-    what has to end first is a job, whatever its image is.
-    """
+    """Return the row of a service that is started after another one."""
+    # Where its image, or without one its name, is that of a store or a broker, it is used
+    # as one; what has to end first is a job, whatever its image is.
     known = _kind_of(callee, service)
     is_job = more.get("condition") == ENDED
     is_store = known is not None and known.kind in STORES and not is_job
@@ -231,11 +227,9 @@ _RANKS = ("data", "queue", "cache", "discovery", "declared", "flags", "telemetry
 
 
 def distinct(rows: Iterable[Row]) -> list[Row]:
-    """Return one row for each pair of services, without those of a service on itself.
-
-    A start order is dropped where the pair has another kind, but its condition is kept. A
-    Redis that is the only store of its caller counts as data, not as a cache.
-    """
+    """Return one row for each pair of services, without those of a service on itself."""
+    # A start order is dropped where the pair has another kind, but its condition is kept.
+    # A Redis that is the only store of its caller counts as data, not as a cache.
     pairs: dict[tuple[Name | str, Name | str], list[Row]] = defaultdict(list)
     for row in rows:
         src = _without_rule(row["src"])

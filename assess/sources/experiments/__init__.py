@@ -274,10 +274,8 @@ FORMATS = ("csv", *_TOOLS)
 
 
 def _row(name: str, targets: set[Any], start: Any, end: Any) -> Row | None:
-    """Return the row of an experiment; None without a time, or where not one thing was failed.
-
-    Several targets at once say nothing of any of them.
-    """
+    """Return the row of an experiment; None without a time, or where not one thing was failed."""
+    # Several targets at once say nothing of any of them.
     began = moment_of(start)
     if len(targets) != 1 or began is None:
         return None

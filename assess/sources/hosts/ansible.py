@@ -356,10 +356,8 @@ def withheld_n(facts: Row) -> int:
 
 
 def to_units(facts: Row, lost: list[str]) -> list[SystemUnit] | None:
-    """Return the units that run or failed; None where ``service_facts`` was not asked.
-
-    What systemd lists is not repeated as of sysv.
-    """
+    """Return the units that run or failed; None where ``service_facts`` was not asked."""
+    # What systemd lists is not repeated as of sysv.
     listed = _listed(facts, "services", lost)
     if listed is None:
         return None

@@ -111,10 +111,8 @@ def to_batch(hosts: list[PlainHost]) -> Batch:
 
 
 def tell_apart(hosts: list[PlainHost]) -> None:
-    """Set the id of every host: that of its cloud, its name, or its name and where it was read.
-
-    Seven hosts called ``localhost`` stay seven.
-    """
+    """Set the id of every host: that of its cloud, its name, or its name and where it was read."""
+    # Seven hosts called ``localhost`` stay seven.
     often = Counter(host.name for host in hosts)
     taken: Counter[str] = Counter()
     for host in hosts:
@@ -267,10 +265,8 @@ def system_of(name: Any, version: Any, release: Any = None) -> Row:
 
 
 def seen(gathered_at: Any, file_time: float | None, now: datetime) -> Row:
-    """Return when the facts were gathered, and their age: by themselves, else by their file.
-
-    Both may be wrong: a time in 1628 or in the future is ignored.
-    """
+    """Return when the facts were gathered, and their age: by themselves, else by their file."""
+    # Both may be wrong: a time in 1628 or in the future is ignored.
     if isinstance(gathered_at, str) and re.fullmatch(r"\d{9,11}", gathered_at):
         gathered_at = int(gathered_at)
     for value in (gathered_at, file_time):

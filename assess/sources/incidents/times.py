@@ -74,10 +74,8 @@ def parse_time(
 
 
 def order_of(texts: Iterable[str]) -> str | None:
-    """Return the order of day and month that a column shows for certain; None where it does not.
-
-    A part above 12 is a day. Where cells contradict each other nothing is certain.
-    """
+    """Return the order of day and month that a column shows for certain; None where it does not."""
+    # A part above 12 is a day. Where cells contradict each other nothing is certain.
     shown: set[str] = set()
     for text in texts:
         readings = _readings(text)

@@ -74,11 +74,10 @@ def _joined(frame: str, count: int, hint: str) -> list[Row]:
 
 
 def tell_hosts_apart(batches: Batches) -> Batches:
-    """Return batches in which different hosts of the same name get different names.
-
-    Cloned machines and engines in one machine's network namespaces have the same name; without
-    this, all but one would be lost. Engines that share containers are one engine, seen twice.
-    """
+    """Return batches in which different hosts of the same name get different names."""
+    # Cloned machines and engines in one machine's network namespaces have the same name;
+    # without this, all but one would be lost. Engines that share containers are one
+    # engine, seen twice.
     engines: dict[str, dict[str, set[str]]] = defaultdict(dict)  # containers by source
     listing = [labelled for labelled in batches if type_of(labelled[0]) in ENGINES]
     for row in rows_of(listing, "engines", "workloads"):
@@ -119,11 +118,9 @@ def is_local(name: str) -> bool:
 
 
 def service_of(hostname: str) -> str:
-    """Return the service in a host name such as ``prod-checkout-api-03.example.com``.
-
-    Here, checkout-api; empty if there is none. ``redis6`` becomes ``redis``, too, which may be
-    another service than ``redis``: a name of a host never joins services.
-    """
+    """Return the service in a host name such as ``prod-checkout-api-03.example.com``."""
+    # Here, checkout-api; empty if there is none. ``redis6`` becomes ``redis``, too, which
+    # may be another service than ``redis``: a name of a host never joins services.
     name = hostname.strip().lower()
     if is_local(name) or _ADDRESS.match(name):
         return ""
@@ -257,10 +254,8 @@ def _tasks(batches: Batches) -> dict[str, Row]:
 
 
 def follow_addresses(batches: Batches) -> Batches:
-    """Return batches in which declared addresses lead to the service that is there.
-
-    The address of a host leads to a service only if no other service runs on the host.
-    """
+    """Return batches in which declared addresses lead to the service that is there."""
+    # The address of a host leads to a service only if no other service runs on the host.
     services = _services_at(batches)
 
     def follow(_: str, row: Row) -> Row:

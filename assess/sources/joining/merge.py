@@ -177,10 +177,9 @@ class _Resolver:
 
 
 def _unknown(frame: str, rows: list[Row]) -> list[Row]:
-    """Return coverage rows about columns and frames that the data dictionary lacks.
-
-    Sources of other packages misspell them; without a row, the values would vanish in silence.
-    """
+    """Return coverage rows about columns and frames that the data dictionary lacks."""
+    # Sources of other packages misspell them; without a row, the values would vanish in
+    # silence.
     if frame in frames.names():
         known = frames.columns(frame).keys()
         counts = Counter((r["source"], name) for r in rows for name in r.keys() - known)

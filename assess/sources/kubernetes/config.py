@@ -65,11 +65,9 @@ class Material:
         return bare if own not in self.values and bare in self.values else own
 
     def possible_n(self, kept: Kept, key: str) -> int:
-        """Return how many needs a value makes possible; 0 where it is certain who uses it.
-
-        Who takes over a whole that names one host wants that host; of several hosts nobody can
-        tell which of several readers uses which.
-        """
+        """Return how many needs a value makes possible; 0 where it is certain who uses it."""
+        # Who takes over a whole that names one host wants that host; of several hosts
+        # nobody can tell which of several readers uses which.
         whole = self.readers.get((kept, ""), set())
         readers = whole | self.readers.get((kept, key), set())
         is_vague = len(readers) > 1 and self.hosts_n(kept) > 1
@@ -173,10 +171,8 @@ def _files(source: Row, path: str) -> Iterator[Reference]:
 def config_texts(
     pod: Row, container: Row, namespace: str, material: Material
 ) -> tuple[list[Text], list[str]]:
-    """Return the texts that a container reads, and what it refers to and nobody read.
-
-    A value that several services get as part of a whole is possible only.
-    """
+    """Return the texts that a container reads, and what it refers to and nobody read."""
+    # A value that several services get as part of a whole is possible only.
     texts: list[Text] = []
     unread: list[str] = []
     for reference in references(pod, container):

@@ -279,11 +279,9 @@ def _strings(value: Any) -> dict[str, str]:
 
 
 def _name_all(controllers: list[Controller]) -> None:
-    """Name controllers; a label that several unlike ones share names none of them.
-
-    Two Deployments that differ neither in role nor in release, such as a canary, are one service;
-    a job never takes the name of what it works for.
-    """
+    """Name controllers; a label that several unlike ones share names none of them."""
+    # Two Deployments that differ neither in role nor in release, such as a canary, are
+    # one service; a job never takes the name of what it works for.
     claims: dict[Place, set[tuple[str, str, bool]]] = defaultdict(set)
     for controller in controllers:
         for name in controller.candidates:

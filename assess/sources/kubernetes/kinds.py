@@ -49,10 +49,8 @@ def list_of(item: Row) -> str:
 
 
 def generated(item: Row) -> list[Row]:
-    """Return the ConfigMaps whose values an overlay of Kustomize lists itself.
-
-    What it takes from files is left out: half a ConfigMap would pass for a whole one.
-    """
+    """Return the ConfigMaps whose values an overlay of Kustomize lists itself."""
+    # What it takes from files is left out: half a ConfigMap would pass for a whole one.
     made = []
     for generator in dicts(item, "configMapGenerator"):
         pairs = [pair.partition("=") for pair in texts(generator, "literals")]

@@ -141,10 +141,8 @@ def _let_in(
     units: Units,
     siblings: Siblings,
 ) -> Iterator[Row]:
-    """List the calls of the proxies that let the outside in.
-
-    Of several proxies nobody can tell which one serves a route.
-    """
+    """List the calls of the proxies that let the outside in."""
+    # Of several proxies nobody can tell which one serves a route.
     proxies = [c for c, unit in units.items() if _is_ingress_proxy(c, unit)]
     are_many = len({proxy.names[0] for proxy in proxies}) > 1
     reached = sorted(set(outer_backends(lists))) if proxies else []

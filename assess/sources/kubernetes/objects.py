@@ -15,10 +15,8 @@ About = Mapping[tuple[str, str, str], list[Controller]]  # by list, namespace an
 
 
 def to_objects(lists: Found, owners: Owners, about: About, cluster: str) -> Iterator[Row]:
-    """List the objects of API groups, but those that a controller made.
-
-    The core of the API has had one version from the start.
-    """
+    """List the objects of API groups, but those that a controller made."""
+    # The core of the API has had one version from the start.
     for listed, items in sorted(lists.items()):
         for item in items:
             served = api_version(item)

@@ -61,11 +61,9 @@ def quantity(value: Any, *path: str) -> float | None:
 
 
 def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
-    """Return the container that does the work of a pod; sidecars do not.
-
-    It is the one that an annotation names, else one of the controller's name, else the first that
-    is no known sidecar.
-    """
+    """Return the container that does the work of a pod; sidecars do not."""
+    # It is the one that an annotation names, else one of the controller's name, else the
+    # first that is no known sidecar.
     containers = dicts(spec, "containers")
     for wanted in (text(annotations, DEFAULT_CONTAINER), name):
         named = (c for c in containers if wanted and text(c, "name") == wanted)
@@ -78,10 +76,8 @@ def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
 
 
 def containers_of(spec: Row, annotations: Row, name: str = "") -> list[Part]:
-    """List the containers of a pod with their roles, the main one first.
-
-    Of those that start the pod up, one that is always restarted runs beside the others.
-    """
+    """List the containers of a pod with their roles, the main one first."""
+    # Of those that start the pod up, one that is always restarted runs beside the others.
     main = main_container(spec, annotations, name)
     beside = [c for c in dicts(spec, "containers") if c is not main]
     parts = [(main, "main"), *((container, "sidecar") for container in beside)]
@@ -166,10 +162,8 @@ def _user(security: Row) -> str:
 
 
 def sees_engine_socket(spec: Row) -> bool:
-    """Return whether a volume of a pod leads to the socket of an engine; any container counts.
-
-    A container that starts the pod up may mount it, which no mount of the others shows.
-    """
+    """Return whether a volume of a pod leads to the socket of an engine; any container counts."""
+    # A container that starts the pod up may mount it, which no mount of the others shows.
     volumes = dicts(spec, "volumes")
     return any(is_engine_socket(text(v, "hostPath", "path")) for v in volumes)
 
@@ -252,10 +246,8 @@ def _health(status: Row, main: Row) -> str | None:
 
 
 def docker_id(pod: Row, container: Row) -> str:
-    """Return the short id of a container where a Docker engine runs it, else nothing.
-
-    The docker source lists the same container on that engine, so both rows become one.
-    """
+    """Return the short id of a container where a Docker engine runs it, else nothing."""
+    # The docker source lists the same container on that engine, so both rows become one.
     container_id = text(_status_of(container, pod).get("containerID"))
     scheme, _, identifier = container_id.partition("://")
     return identifier[:SHORT_ID] if scheme == "docker" else ""

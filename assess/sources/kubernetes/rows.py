@@ -308,10 +308,8 @@ def _is_shipper(container: Row) -> bool:
 
 
 def min_healthy(controller: Controller) -> float | None:
-    """Return the share of replicas that it needs [percent]: its disruption budget, else its rollout.
-
-    Without either, and for what runs once per node, nothing is declared.
-    """
+    """Return the share of replicas that it needs [percent]: its disruption budget, else its rollout."""
+    # Without either, and for what runs once per node, nothing is declared.
     spec = controller.spec
     if not controller.is_scaled or not spec:
         return None
@@ -339,10 +337,8 @@ def _part(value: Any, replicas: float | None) -> float | None:
 
 
 def is_public(controller: Controller, *, has_services: bool) -> bool | None:
-    """Return whether customers reach it by a load balancer or an ingress.
-
-    False only where no Service selects it and it opens no port of its node.
-    """
+    """Return whether customers reach it by a load balancer or an ingress."""
+    # False only where no Service selects it and it opens no port of its node.
     if any(selected.is_public for selected in controller.selected):
         return True
     containers = dicts(controller.pod, "containers")

@@ -84,10 +84,8 @@ class KubernetesSource(ListSource):
         ]
 
     def key(self, kind: str, item: Row) -> Hashable:
-        """Identify an object by its kind, namespace and name.
-
-        A patch has the name of what it changes, and no image: it is kept apart.
-        """
+        """Identify an object by its kind, namespace and name."""
+        # A patch has the name of what it changes, and no image: it is kept apart.
         return kind, text(item, "kind"), *place(item), is_patch(item)
 
     def read(self, asked: Asked, *, is_probe: bool = False) -> Found:

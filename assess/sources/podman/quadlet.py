@@ -57,10 +57,9 @@ def is_drop_in(file: PurePath) -> bool:
 
 
 def drop_ins(file: str, found: Mapping[PurePath, str]) -> list[str]:
-    """Return the texts that add to a quadlet, in order.
-
-    podman-systemd.unit(5): of files of the same name, that in the most specific directory counts.
-    """
+    """Return the texts that add to a quadlet, in order."""
+    # podman-systemd.unit(5): of files of the same name, that in the most specific
+    # directory counts.
     stem, dot, kind = file.rpartition(".")
     words = stem.split("-")
     starts = ["-".join(words[:n]) + "-" for n in range(1, len(words))]

@@ -255,10 +255,9 @@ class _Repository:
         return digest
 
     def _read_manifest(self, digest: str, call: Call) -> bool:
-        """Read a manifest and the configuration of its image; False to save the last pulls.
-
-        An image that an index names and that is not there is no failure: mirrors hold only some.
-        """
+        """Read a manifest and the configuration of its image; False to save the last pulls."""
+        # An image that an index names and that is not there is no failure: mirrors hold
+        # only some.
         if self.registry.is_spent:
             return False
         if answer := self._ask(f"manifests/{digest}"):

@@ -293,10 +293,9 @@ def _count(value: Any) -> int | None:
 
 
 def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:
-    """Add links up to one edge for each pair and kind, with its share of failed calls.
-
-    The counter of failed calls begins with the first: where other pairs have one, none is 0.
-    """
+    """Add links up to one edge for each pair and kind, with its share of failed calls."""
+    # The counter of failed calls begins with the first: where other pairs have one, none
+    # is 0.
     total: dict[tuple[str, str, str, bool], int | None] = {}
     failed: dict[tuple[str, str, str, bool], int] = {}
     for link in links:

@@ -199,10 +199,8 @@ def _of_prometheus(
     stem: str,
     at: float,
 ) -> list[Sample]:
-    """Read an answer of Prometheus: one value for each series, or many.
-
-    What was asked for is in the name of the metric, else in that of the file.
-    """
+    """Read an answer of Prometheus: one value for each series, or many."""
+    # What was asked for is in the name of the metric, else in that of the file.
     words = _WORDS.split(stem.lower())
     by_name = next((_NAMED[word] for word in words if word in _NAMED), "")
     summary = next((_SUMMARIES[word] for word in words if word in _SUMMARIES), "")
