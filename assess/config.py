@@ -141,10 +141,9 @@ def _find() -> Path:
 
 
 def _nearest() -> Path | None:
-    """Return the file named by the environment, or the nearest one upwards from here.
-
-    Above, as in /tmp, anybody may have put one: it counts only if it is the user's own or root's.
-    """
+    """Return the file named by the environment, or the nearest one upwards from here."""
+    # Above, as in /tmp, anybody may have put one: it counts only if it is the user's own
+    # or root's.
     named = os.environ.get("ASSESS_CONFIG")
     if named:
         return Path(named)

@@ -363,11 +363,10 @@ def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _absent(column: Column, cells: pd.Series) -> list[pd.DataFrame]:
-    """List required cells that are unknown, and keys that are an empty text.
-
-    A CSV file cannot tell the two apart: an empty text is read back as unknown.
-    The reader of any other column decides about empty texts: a waiver without an owner does not count.
-    """
+    """List required cells that are unknown, and keys that are an empty text."""
+    # A CSV file cannot tell the two apart: an empty text is read back as unknown. The
+    # reader of any other column decides about empty texts: a waiver without an owner does
+    # not count.
     unknown = cells.isna()
     empty = is_absent(cells) & ~unknown & column.is_key
     hints = {

@@ -126,10 +126,8 @@ def _within(found: list[Found], between: tuple[str, str] | None) -> list[Found]:
 
 
 def _sound(frame: str, file: Path) -> pd.DataFrame | None:
-    """Return a frame of a file; None, with a warning, where the file cannot be read.
-
-    A file that can be read and breaks the data dictionary is an error.
-    """
+    """Return a frame of a file; None, with a warning, where the file cannot be read."""
+    # A file that can be read and breaks the data dictionary is an error.
     try:
         raw = frames.read_table(file)
     except (ValueError, OSError) as error:
@@ -164,11 +162,9 @@ def _of_file(asked: Asked, found: Found) -> pa.Table | None:
 
 
 def _can_be_pruned(asked: Asked, file: Path) -> bool:
-    """Return whether the asked columns may be read alone.
-
-    `write_snapshot` checked an unchanged file as a whole, with all its columns. A file of an
-    earlier version may lack columns that are derived from others.
-    """
+    """Return whether the asked columns may be read alone."""
+    # `write_snapshot` checked an unchanged file as a whole, with all its columns. A file
+    # of an earlier version may lack columns that are derived from others.
     if file.suffix != ".parquet" or not is_as_written(file):
         return False
     return set(asked.columns) <= set(pq.read_schema(file).names)

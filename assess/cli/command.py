@@ -256,10 +256,8 @@ def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
 
 
 def _write(text: str) -> None:
-    """Write to stdout, to a terminal without control characters.
-
-    A reader that stops early, such as `head`, is no error.
-    """
+    """Write to stdout, to a terminal without control characters."""
+    # A reader that stops early, such as `head`, is no error.
     if sys.stdout.isatty():
         text = printable(text)
     try:

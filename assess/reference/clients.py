@@ -15,10 +15,8 @@ Row = dict[str, str]
 
 @lru_cache(maxsize=4096)
 def engine_api(repository: str | None, tag: str | None) -> float | None:
-    """Return the minor version of the engine's API that a program requests; None if unknown.
-
-    Where a tag may mean several versions, they have to agree.
-    """
+    """Return the minor version of the engine's API that a program requests; None if unknown."""
+    # Where a tag may mean several versions, they have to agree.
     version = tag_version(tag)
     known = program_rows("engine_clients", repository)
     found = {row["api"] for row in known if _may_be(version, row)}

@@ -97,10 +97,8 @@ def kernel_floor(engine_version: str | None) -> str | None:
 
 @lru_cache(maxsize=4096)
 def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
-    """Return whether an engine runs on a kernel; None if either version is unknown.
-
-    Distributions back-port features that a driver needs to older kernels.
-    """
+    """Return whether an engine runs on a kernel; None if either version is unknown."""
+    # Distributions back-port features that a driver needs to older kernels.
     numbers = parse_version(kernel)
     floor = kernel_floor(engine_version)
     if numbers is None or kernel is None or floor is None:
@@ -119,10 +117,9 @@ def _holds(driver: Mapping[str, str], engine: Version) -> bool:
 
 @lru_cache(maxsize=4096)
 def api_range(version: str | None) -> tuple[str | None, str | None]:
-    """Return the oldest and newest API version that an engine answers by default.
-
-    If the release itself is not on record, the last release before it in its line counts.
-    """
+    """Return the oldest and newest API version that an engine answers by default."""
+    # If the release itself is not on record, the last release before it in its line
+    # counts.
     release = release_of(version)
     line = engine_line(version)
     if release is None or not is_known(version):

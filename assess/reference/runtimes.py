@@ -103,11 +103,9 @@ def _number(text: str | None) -> str | None:
 
 @lru_cache(maxsize=4096)
 def is_managed(node: Node) -> bool:
-    """Return whether a provider is known to patch the host of a node.
-
-    A provider alone is not enough: on a platform that the facts do not know, nobody can look up
-    what it patches, and until when.
-    """
+    """Return whether a provider is known to patch the host of a node."""
+    # A provider alone is not enough: on a platform that the facts do not know, nobody can
+    # look up what it patches, and until when.
     platform = platform_of(node)
     if platform is None:
         return False

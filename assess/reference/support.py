@@ -96,10 +96,8 @@ def engine_support(version: str | None, at: pd.Timestamp) -> Support:
 
 @lru_cache(maxsize=4096)
 def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) -> Support:
-    """Return the general support of an operating system, under any usual name.
-
-    A version older than all known lines has ended if the oldest known line has ended.
-    """
+    """Return the general support of an operating system, under any usual name."""
+    # A version older than all known lines has ended if the oldest known line has ended.
     distro, rest = system_of(os_name)
     support = product_support(distro, os_version or rest or None, at)
     numbers = parse_version(support.line)
@@ -175,10 +173,8 @@ def distro_of(os_name: str | None) -> str | None:
 
 @cache
 def system_of(os_name: str | None) -> tuple[str | None, str]:
-    """Return the name of a system in the facts, and the rest of the text after that name.
-
-    The longest name counts: RHEL CoreOS is not RHEL.
-    """
+    """Return the name of a system in the facts, and the rest of the text after that name."""
+    # The longest name counts: RHEL CoreOS is not RHEL.
     words = os_name.strip().lower().split() if isinstance(os_name, str) else []
     names = {row["name"]: row["distro"] for row in rows("os_names")}
     known = {*_codenames(), *names.values()}
@@ -192,10 +188,9 @@ def system_of(os_name: str | None) -> tuple[str | None, str]:
 
 @lru_cache(maxsize=4096)
 def line_of(product: str | None, version: str | None) -> str | None:
-    """Return the line of a version: by its code name, else the longest line that it starts with.
-
-    A product that the facts know only as a whole, such as a retired project, is its own line.
-    """
+    """Return the line of a version: by its code name, else the longest line that it starts with."""
+    # A product that the facts know only as a whole, such as a retired project, is its own
+    # line.
     if product == ENGINE:
         return engine_line(version)
     lines = {parse_version(name): name for name in _lines().get(product or "", {})}

@@ -18,10 +18,8 @@ _WINDOWS_RELEASE = re.compile(r"10\.0[. ]\d{5}")
 
 @lru_cache(maxsize=4096)
 def os_family(os_name: str | None, kernel: str | None = None) -> str | None:
-    """Return the family of a system (linux, windows, bsd, sunos, other); None where unknown.
-
-    Its name decides before its kernel.
-    """
+    """Return the family of a system (linux, windows, bsd, sunos, other); None where unknown."""
+    # Its name decides before its kernel.
     if named := _named(os_name):
         return named
     text = kernel.strip().lower() if isinstance(kernel, str) else ""
@@ -72,10 +70,9 @@ def arch_of(name: str | None) -> str | None:
 
 @lru_cache(maxsize=4096)
 def arch_runs(images: str | None, host: str | None) -> bool | None:
-    """Return whether one of the architectures of an image (``amd64;arm64``) runs on a host.
-
-    An amd64 host runs 386 programs; whether an arm64 host runs arm ones depends on its processor.
-    """
+    """Return whether one of the architectures of an image (``amd64;arm64``) runs on a host."""
+    # An amd64 host runs 386 programs; whether an arm64 host runs arm ones depends on its
+    # processor.
     here = arch_of(host)
     if here is None or not isinstance(images, str):
         return None

@@ -46,10 +46,8 @@ def newest_releases() -> dict[str, Version]:
 
 @lru_cache(maxsize=4096)
 def engine_line(version: str | None) -> str | None:
-    """Return the release line of an engine version or line: ``20.10``, ``28``.
-
-    A line newer or older than the facts is named like its neighbours.
-    """
+    """Return the release line of an engine version or line: ``20.10``, ``28``."""
+    # A line newer or older than the facts is named like its neighbours.
     numbers = parse_version(version)
     if version is None or numbers is None:
         return None

@@ -176,10 +176,8 @@ def written_before(file: Path) -> str:
 
 
 def keep(text: str, existing: str) -> str:
-    """Carry over text of people from an earlier record; blocks without a place come last.
-
-    A damaged mark would lose what it marks, so such a record is refused.
-    """
+    """Carry over text of people from an earlier record; blocks without a place come last."""
+    # A damaged mark would lose what it marks, so such a record is refused.
     if _MARK.search(_KEPT.sub("", existing)):
         raise AssessError(
             "a record has a keep mark without its end, or an end without its keep",

@@ -126,6 +126,7 @@ def _decided(
     is_kept = _excluded(images, rules["exclude"])
     is_newest = _newest(images, int(rules["keep_n"]))
     own = images["reclaimable"].astype("boolean")
+    # where the rules cannot decide, the engine's own word counts
     reclaimable = (is_old & is_idle & ~is_kept & ~is_newest).fillna(own)
     # the first that holds is the reason
     reasons = {
@@ -191,6 +192,7 @@ def _by_host(images: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
     sums = pd.DataFrame(parts).groupby(by).sum(skipna=False)
     hosts = pd.DataFrame(counts).join(sums).join(engines, how="outer")
     hosts = hosts.astype(dict.fromkeys(counts, "Int64"))
+    # layers are shared: what all kept images hold alone is surely not freed
     at_most = (hosts["layers_bytes"] - hosts["_kept"]).clip(lower=0)
     hosts.insert(4, "bytes_hi", at_most.fillna(hosts["_whole"]).astype("Int64"))
     return hosts.drop(columns=["_whole", "_kept", "layers_bytes"])

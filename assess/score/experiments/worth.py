@@ -109,11 +109,9 @@ def sensitivity(
 
 
 def trials(topology: Topology, down: csr_array, p: Floats, edges: Integers) -> csr_array:
-    """Return by element and given edge how much of a trial its failure is.
-
-    A trial happens where what is needed goes down. Where the caller goes down by another way too,
-    nobody can say which it was, and the trial says as much less.
-    """
+    """Return by element and given edge how much of a trial its failure is."""
+    # A trial happens where what is needed goes down. Where the caller goes down by
+    # another way too, nobody can say which it was, and the trial says as much less.
     caller = topology.caller[edges]
     tried = down[:, topology.callee[edges]].tocoo()
     if not tried.nnz:

@@ -213,10 +213,8 @@ def _shown(target: Row) -> dict[str, Any]:
 def _readiness(
     assessment: Assessment, place: Place | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return ``readiness`` with ends, and the gates, as they would be at a place, or today.
-
-    Checks and gates that read nothing of what a move replaces stay as they are.
-    """
+    """Return ``readiness`` with ends, and the gates, as they would be at a place, or today."""
+    # Checks and gates that read nothing of what a move replaces stay as they are.
     inventory = assessment.inventory.running
     policy = assessment.policy
     today = assessment.readiness
@@ -279,10 +277,8 @@ def _is_gate_replaced(gate: Row) -> bool:
 
 
 def dominated(frame: pd.DataFrame) -> pd.Series:
-    """Mark a target where another that fits is at least as good on every criterion, better on one.
-
-    Each criterion counts at its worst; what is unknown is worse than all that is known.
-    """
+    """Mark a target where another that fits is at least as good on every criterion, better on one."""
+    # Each criterion counts at its worst; what is unknown is worse than all that is known.
     worst = []
     for name, is_high_good in CRITERIA.items():
         cells = frame[name].astype("Float64").to_numpy(dtype=float, na_value=np.nan)

@@ -33,10 +33,8 @@ class Cost(NamedTuple):
 
 
 def sizes(inventory: Inventory) -> pd.DataFrame:
-    """Return by service the size of one replica: ``cpu`` [cores], ``memory`` [GiB], with ends.
-
-    Containers of one replica add up. NA where a container has none of the sizes.
-    """
+    """Return by service the size of one replica: ``cpu`` [cores], ``memory`` [GiB], with ends."""
+    # Containers of one replica add up. NA where a container has none of the sizes.
     table = inventory["workloads"]
     live = table[table["state"].isin(["running", "declared"]) | table["state"].isna()]
     is_lasting = live["container_role"].astype("object").ne("init")

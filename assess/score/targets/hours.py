@@ -74,10 +74,9 @@ def upgrade_hours(
     services: pd.Index,
     past: Past,
 ) -> pd.DataFrame:
-    """Return ``hours_per_year`` with ends, by service [hours].
-
-    Its base image moves along. A host may be shared by nobody (point, ``hi``), or by all (``lo``).
-    """
+    """Return ``hours_per_year`` with ends, by service [hours]."""
+    # Its base image moves along. A host may be shared by nobody (point, ``hi``), or by
+    # all (``lo``).
     settings = policy["churn"]
     since = str(settings["forced_since"])
     host = np.array(host_rate(target, policy, past.own)) * int(target["hosts_n"])

@@ -78,11 +78,9 @@ def _too_large(
     size: Size,
     most: float,
 ) -> Floats:
-    """Return by service 1 where a container needs more, 0 where none can, NaN where unknown.
-
-    A limit, the host, or a peak over long enough say what it cannot exceed; a request says so
-    only of what is compressible.
-    """
+    """Return by service 1 where a container needs more, 0 where none can, NaN where unknown."""
+    # A limit, the host, or a peak over long enough say what it cannot exceed; a request
+    # says so only of what is compressible.
     view = evidence.views["workloads"]
     table = view.table
     usual, request, limit = (_numbers(table[name]) for name in size.columns)

@@ -375,12 +375,10 @@ def _sets_of(
 def _needed(
     service: Counterfactual, fixable: NDArray[np.int64]
 ) -> tuple[int, ...] | None:
-    """Return the items that every set needs; None where they are too many, or cannot change.
-
-    The hardest open gates have to pass. Where one reason is enough to fail such a gate, all
-    reasons that hold have to go (or, where none holds, all that are unknown). This keeps the
-    search small: most services behind a gate have few sets left to try.
-    """
+    """Return the items that every set needs; None where they are too many, or cannot change."""
+    # The hardest open gates have to pass. Where one reason is enough to fail such a gate,
+    # all reasons that hold have to go (or, where none holds, all that are unknown). This
+    # keeps the search small: most services behind a gate have few sets left to try.
     hardest = max((gate.rank for gate in service.gates), default=0)
     needed: set[int] = set()
     for gate in service.gates:

@@ -58,10 +58,8 @@ def questions(result: WhatNext, inventory: Inventory) -> pd.DataFrame:
 
 
 def _by_column(facts: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
-    """Split facts into the columns that would tell them, those of the service if it has any.
-
-    A gate reads columns, not the answer to a check: who fills the column answers both.
-    """
+    """Split facts into the columns that would tell them, those of the service if it has any."""
+    # A gate reads columns, not the answer to a check: who fills the column answers both.
     columns = facts["fact"].str.extract(COLUMNS_OF_FACT)[0].str.split(", ")
     is_name = facts["unknown"].str.contains(".", regex=False)
     rows = facts.assign(question=columns).explode("question")

@@ -154,11 +154,9 @@ class ShortList:
         return float(np.mean(gap > 0) + 0.5 * np.mean(gap == 0))
 
     def chances(self, criterion: int) -> Chances:
-        """Return the chance [0-1] as a function of one criterion [0-1]; a tie counts half.
-
-        Each draw has a least value with which the service beats the cut-off. They are sorted
-        once, so that many values cost little more than one.
-        """
+        """Return the chance [0-1] as a function of one criterion [0-1]; a tie counts half."""
+        # Each draw has a least value with which the service beats the cut-off. They are
+        # sorted once, so that many values cost little more than one.
         weight = on_grid(self.weights[:, criterion])
         gap = self.cut_off - (self.total - weight * on_grid(self.values[criterion]))
         always_ties = (weight == 0) & (gap == 0)
@@ -388,10 +386,8 @@ class Ranking:
         return chances.reindex(self.services)
 
     def _confidence(self, central: Floats) -> Floats:
-        """Return how often each is first by its own central weights, by draws of measurements.
-
-        The confidence factor of Lahdelma and Salminen (2001), see `smaa`.
-        """
+        """Return how often each is first by its own central weights, by draws of measurements."""
+        # The confidence factor of Lahdelma and Salminen (2001), see `smaa`.
         ranked = np.flatnonzero(~np.isnan(central[:, 0]))
         wins = np.zeros(len(central))
         lo = self.worst[self.competing]

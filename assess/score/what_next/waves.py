@@ -176,10 +176,8 @@ def _best_wave(
 def _first_ones(
     plan: pd.DataFrame, waits: list[tuple[int, int]], budget: int, capacity_hours: float
 ) -> np.ndarray | None:
-    """Return the best that the budget has room for, where no other limit binds; else None.
-
-    No program has to be solved then, and scipy's solver, slow to load, is not loaded.
-    """
+    """Return the best that the budget has room for, where no other limit binds; else None."""
+    # No program has to be solved then, and scipy's solver, slow to load, is not loaded.
     sizes = plan["services_n"].to_numpy()
     hours = plan["hours"].to_numpy()
     taken: np.ndarray = sizes.cumsum() <= budget
