@@ -1,4 +1,4 @@
-"""What next: which services to move to containers first, over all weightings of the criteria.
+"""What next: services ranked for a move to containers, over all weightings of the criteria.
 
 Needs the scores of readiness, blast radius and upgrade churn, and effort and lead time of
 services; what is absent widens intervals. Steps: `criteria` to one scale, `ranking` over
@@ -109,7 +109,7 @@ class WhatNext(Result):
         return "No service is ranked yet: no candidate passes its gates."
 
     def explain(self, service_id: str) -> Explanation:
-        """Explain the label of a service, and what is missing; the table holds its criteria."""
+        """Explain the label of a service and its missing facts; the table holds its criteria."""
         row = self.row(service_id)
         lines = [f"Label: {row['label']}. {row['why']}"]
         boards = self._of("boards", service_id)
@@ -195,7 +195,7 @@ class WhatNext(Result):
         return self._explorer(others, "ranking")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per service, with what is missing, flips, information and boards."""
+        """Return one dictionary per service, with missing facts, flips, information and boards."""
         missing = self.details["missing"].groupby("service_id")["fact"].agg(list)
         flips = self.details["flips"].groupby("service_id")["checks"].agg(list)
         first = {
@@ -268,7 +268,7 @@ def rank(assessment: Assessment) -> WhatNext:
 def _why(
     frame: pd.DataFrame, gates: pd.DataFrame, ranking: Ranking, settings: dict[str, Any]
 ) -> pd.Series:
-    """Return why each service has its label: the evidence of its gates, or a sentence."""
+    """Return the reason for each label: the evidence of the gates, or a sentence."""
     label = gates["service_id"].map(frame["label_gates"])
     failed = gates["state"].eq("fail") & label.notna()
     # an unknown gate is the reason only where no failed gate decides instead
@@ -278,6 +278,7 @@ def _why(
     why = texts.groupby(stops["service_id"]).agg("; ".join).reindex(frame.index)
     clear = frame["label_gates"].isna()
     competing_n = int(ranking.competing.sum())
+    # a clear gate has no evidence to quote: the reason is a sentence
     why[clear] = [
         reason(row, settings, ranking.k, competing_n) for row in frame[clear].itertuples()
     ]
@@ -313,7 +314,7 @@ def _order(frame: pd.DataFrame) -> pd.Index:
 
 
 def _missing(readiness: Result) -> pd.DataFrame:
-    """List facts to find out, those of the gates first."""
+    """List the facts to find out; facts for gates come first."""
     gates = readiness.details["gates"]
     asked = gates.loc[gates["state"].eq("unknown"), ["service_id", "fact"]]
     both = pd.concat([asked, readiness.details["unknown"][["service_id", "fact"]]])
