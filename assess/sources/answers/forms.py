@@ -67,7 +67,7 @@ _PEOPLE = (
 
 @dataclass(frozen=True)
 class Rule:
-    """One row of `answer_checks.csv`: which result of a tool is about what of ours."""
+    """One row of `answer_checks.csv`: maps a result of a tool to a check or a column."""
 
     match: Linear
     target: str  # id of a check, or a column such as ``engines.live_restore``
@@ -87,7 +87,7 @@ class Rule:
 
 @dataclass
 class Context:
-    """What reading a form needs beside it, and what it counts."""
+    """Rules, times and host for reading a form, and its counts."""
 
     rules: list[Rule]
     answered_at: datetime | None = None  # for answers without a date
@@ -150,7 +150,7 @@ def words_of(text: Any) -> str | None:
 
 
 def worst(answers: Iterable[Row]) -> list[Row]:
-    """Keep the riskiest answer where several of one questionnaire are about one check."""
+    """Keep the riskiest of several answers of one questionnaire to the same check."""
     kept: dict[tuple[Any, ...], Row] = {}
     for row in answers:
         about = tuple(row.get("about", ()))

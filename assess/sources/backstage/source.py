@@ -1,4 +1,4 @@
-"""Backstage: what the software catalog declares, from its files or from its API.
+"""Backstage: services and owners in the software catalog, from its files or its API.
 
 A catalog says what somebody wrote down. It fills owners, stages, tiers and other names of services,
 and edges that traces may not have seen; that something runs, it cannot tell.
@@ -188,7 +188,7 @@ def _take(values: list[Any], entities: dict[str, Entity], call: Call) -> None:
 
 @dataclass
 class Kept:
-    """Which keys may tell the tier and the criticality, and what was left out."""
+    """Keys that may hold the tier and the criticality, and the entities that were left out."""
 
     tier_keys: tuple[str, ...]
     criticality_keys: tuple[str, ...] = ()
@@ -274,7 +274,7 @@ def to_ref(text: Any, kind: str, namespace: str = "default") -> str:
 
 
 def entities_in(values: Iterable[Any]) -> tuple[list[Entity], list[str]]:
-    """Find the entities of documents and of pages, and list what is none or has no proper name."""
+    """Return the entities of documents and pages, and the entries that are not usable."""
     entities: list[Entity] = []
     lost: list[str] = []
     for value in values:
@@ -312,7 +312,7 @@ def _lost_refs(raw: Row) -> list[str]:
 
 
 def to_service(entity: Entity, kept: Kept) -> Row:
-    """Make a row of services of a component; what it does not say, the row leaves out."""
+    """Convert a component to a row of services; missing facts stay unknown."""
     notes = _notes(entity)
     stage = dig(entity.raw, "spec", "lifecycle")
     row = {
@@ -415,7 +415,7 @@ def _has_runbook(entity: Entity, notes: dict[str, str]) -> bool:
 
 
 def to_dependencies(entities: dict[str, Entity]) -> list[Row]:
-    """Make edges of what components declare to need; a library is part of what it is built into."""
+    """Convert declared needs to edges; a library counts as part of the services that use it."""
     edges = dict.fromkeys([*_needs(entities.values()), *_calls(entities.values())])
     rows = []
     for src, dst, declared in edges:
@@ -441,7 +441,7 @@ def to_dependencies(entities: dict[str, Entity]) -> list[Row]:
 
 
 def _needs(entities: Iterable[Entity]) -> Iterator[Edge]:
-    """List what entities declare to need, or to be needed by; a part of one has an unknown kind."""
+    """List declared needs in either direction; the kind of a subcomponent is unknown."""
     for entity in entities:
         for ref in entity.related("dependsOn", "dependsOn", "component"):
             yield entity.ref, ref, "declared"
@@ -454,7 +454,7 @@ def _needs(entities: Iterable[Entity]) -> Iterator[Edge]:
 
 
 def _calls(entities: Iterable[Entity]) -> Iterator[Edge]:
-    """Join who consumes an interface with who provides it; without one, it is needed by name."""
+    """Join consumers of an interface with its providers; without one, by the interface's name."""
     providers: dict[str, list[str]] = {}
     consumers: list[tuple[str, str]] = []
     for entity in entities:

@@ -1,4 +1,4 @@
-"""Package sources of a build: which tools it installs with, and which hosts they ask."""
+"""Package sources of a build: the tools that install, and the hosts that they fetch from."""
 
 from __future__ import annotations
 

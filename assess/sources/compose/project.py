@@ -49,7 +49,7 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$$"}
 
 
 class Limits:
-    """What the files of one project may cost, and where they may be."""
+    """Limits on the size of the files of one project, and on their place."""
 
     def __init__(
         self, roots: Iterable[Path] = (), *, allow_outside: bool = False
@@ -60,7 +60,7 @@ class Limits:
         self._characters = 0
 
     def spend(self, characters: int) -> None:
-        """Count what a project has become; too much raises ValueError."""
+        """Count the size of a project so far; too much raises ValueError."""
         self._characters += characters
         if self._characters > MAX_CHARACTERS:
             limit = f"the limit of {MAX_CHARACTERS >> 20} MB"
@@ -384,7 +384,7 @@ class _Reader:
 
 
 def _checked(document: Any) -> Row:
-    """Reject what is no Compose file; wrap files of the first version in ``services``."""
+    """Reject a file that is not Compose; wrap files of the first version in ``services``."""
     if not isinstance(document, dict):
         raise ValueError("it is no mapping")
     bodies = [body for key, body in document.items() if not key.startswith("x-")]

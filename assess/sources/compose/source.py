@@ -1,4 +1,4 @@
-"""Compose files: what a project declares; only an engine knows what of it runs."""
+"""Compose files: declarations of a project; only an engine knows which of them run."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
 
 
 def _built(project: Project, name: str, names: tuple[Name, ...]) -> list[Row]:
-    """Return what the build of a service pulls and fetches from."""
+    """Return the rows of the images and package sources of a service's build."""
     declared = project.services[name].get("build") or {}
     try:
         build = _read_build(project, declared)
@@ -169,7 +169,7 @@ def _refuse_many(rows_n: int) -> None:
 
 
 def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
-    """Return the columns of the coverage row that say what is not known."""
+    """Return the columns of the coverage row about unknown parts."""
     known = {name.name for row in batch.rows["services"] for name in row["names"]}
     needed = {
         e["dst"].name for e in batch.rows["dependencies"] if not isinstance(e["dst"], str)

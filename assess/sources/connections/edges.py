@@ -1,4 +1,4 @@
-"""From what was seen to rows: which services the two ends are, and the processes nobody knew."""
+"""Convert observed talks to rows: the services at both ends, and unknown processes."""
 
 from __future__ import annotations
 
@@ -352,7 +352,7 @@ class Edges:
         return {address for at, address in self._flows.own().items() if at in whole}
 
     def _window(self, place: str) -> float:
-        """Return for how long a machine or an interface was watched [hours]."""
+        """Return the watched time of a machine or an interface [hours]."""
         if place not in self._windows:
             watch = self._observed.watches.get(place)
             times = watch.times if watch else self._hours.get(place, [])
@@ -382,7 +382,7 @@ class Edges:
         return row | {"src": src, "dst": dst}
 
     def _complete(self, src: Name, dst: Name | str) -> str | None:
-        """Return of whom every call was seen."""
+        """Return the services and sides of which every call was observed."""
         is_src = src in self._covered
         is_dst = dst in self._covered and dst not in self._callers_unknown
         if is_src and is_dst:

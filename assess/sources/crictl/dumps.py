@@ -1,7 +1,6 @@
 """Dumps of engines beside Docker: a directory for each host, and a file for each command.
 
-What a command prints is turned into the form of Docker's API, so that its rows are made in one
-place.
+What a command prints is turned into the form of Docker's API, so that its rows are made in one place.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ class EngineDumps(Source):
         raise NotImplementedError
 
     def settle(self, name: str, values: Iterable[Any], data: EngineData) -> None:
-        """Take back what Docker's form says of what this engine does not tell."""
+        """Set to unknown what Docker's form states and this engine does not report."""
 
 
 def _from(scope: str) -> Callable[[str, Row], Row]:

@@ -149,7 +149,7 @@ def is_on_loopback(driver: str | None, status: Row) -> bool | None:
 
 
 def to_waste(data: EngineData) -> Row:
-    """Count what a clean-up would look at: stopped containers, and volumes without a mount."""
+    """Count the objects of a clean-up: stopped containers, and volumes without a mount."""
     row: Row = dict.fromkeys(
         ("stopped_n", "never_started_n", "dangling_volumes_n", "dangling_volumes_bytes")
     )
@@ -290,7 +290,7 @@ def _last_use(times: list[datetime | None], now: datetime | None) -> datetime | 
 
 
 def needed_at(container: Container, now: datetime | None) -> datetime | None:
-    """Return when a container last needed its image: now, while it runs or may run."""
+    """Return when a container last needed its image; now, if it runs or may run."""
     # One that was created and never started still waits to run. docker-gc takes it for
     # one that ended in the year 1, and removes it at once.
     if container.state in ("exited", "dead"):

@@ -1,4 +1,4 @@
-"""Answers of one Docker engine, cut down to what may be kept."""
+"""Answers of one Docker engine, reduced to what may be kept."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ _SIZES = _shape("", "Size SharedSize Containers")
 
 @dataclass
 class EngineData:
-    """Answers of one engine, redacted; None is what it did not answer."""
+    """Answers of one engine, redacted; None for calls without an answer."""
 
     version: Payload = field(default_factory=dict)
     info: Payload = field(default_factory=dict)

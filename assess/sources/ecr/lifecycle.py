@@ -44,7 +44,7 @@ Children = Mapping[str, frozenset[str] | None]  # by index; None where nobody re
 
 @dataclass(frozen=True)
 class Image:
-    """What a lifecycle policy reads of one image of a repository."""
+    """The facts of one image that a lifecycle policy reads."""
 
     digest: str
     tags: tuple[str, ...] = ()
@@ -216,7 +216,7 @@ def is_like(tag: str, parts: Sequence[str]) -> bool:
 def would_expire(
     rules: Sequence[Rule], images: Sequence[Image], children: Children, now: datetime
 ) -> Fates:
-    """Return for each image whether the policy would expire it; None where that is open."""
+    """Return by image whether the policy would expire it; None if undecided."""
     fates = _apply(rules, images, now)
     if None in children.values():  # an unread index may refer to any untagged image
         for image in images:
@@ -256,7 +256,7 @@ def _apply(rules: Sequence[Rule], images: Sequence[Image], now: datetime) -> Fat
 
 
 def _keep_children(fates: Fates, children: Children) -> None:
-    """Keep what an index refers to as long as the index stays; fates only become safer."""
+    """Keep the children of an index as long as the index stays; this only saves images."""
     waiting = [digest for digest in children if digest in fates]
     while waiting:
         index = waiting.pop()

@@ -69,7 +69,7 @@ class Payloads:
 
 @dataclass
 class _Known:
-    """What the rows of one account and region refer to."""
+    """Entities of one account and region that rows refer to."""
 
     definitions: dict[str, Definition]  # by ARN, else by family
     hosts: dict[str, str] = field(default_factory=dict)  # by ARN of the instance
@@ -267,7 +267,7 @@ def _listen(service: Row, first: Name, known: _Known) -> None:
 
 
 def _to_dependencies(service: Row, known: _Known) -> list[Row]:
-    """Return what a service needs: start orders, addresses that it calls, its load balancers."""
+    """Return the dependencies of a service: start orders, called addresses, load balancers."""
     cluster, _ = key = _key(service)
     src = known.services[key][0]
     rows: list[Row] = []

@@ -81,7 +81,7 @@ class Template:
                 yield name, table(self.value(dig(resource, "Properties")))
 
     def value(self, raw: Any) -> Any:
-        """Return what a value stands for; None where only a deployment decides it."""
+        """Return the resolved value; None if only a deployment decides it."""
         self.nodes_n += 1
         if self.nodes_n > MAX_NODES:
             limit = f"the limit of {MAX_NODES:,} values"
@@ -197,7 +197,7 @@ def _services(template: Template) -> Iterator[Row]:
 
 
 def _named(raw: Row, key: str, otherwise: str) -> str:
-    """Return a name without what only a deployment knows of it."""
+    """Return a name without parts that only a deployment knows."""
     return _MENTION.sub("", text(raw, key)).strip("-_./ ") or otherwise
 
 

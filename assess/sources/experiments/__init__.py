@@ -85,7 +85,7 @@ _NO_ELEMENT = (
 
 
 class ExperimentsSource(Source):
-    """Reads the failures that were made on purpose, and what they took down."""
+    """Reads experiments: failures made on purpose, and the affected services."""
 
     type = "experiments"
     options = ("path", "format", "map")
@@ -134,7 +134,7 @@ class ExperimentsSource(Source):
 
 
 def _read_map(file: Path) -> Map:
-    """Read which service a probe, an action or a target stands for: ``name,service``."""
+    """Read the map from probes, actions and targets to services: ``name,service``."""
     header, records = read_records(read_limited(file, MAX_TABLE_BYTES))
     if not {"name", "service"} <= set(header):
         raise ValueError("the map needs the columns name and service")
@@ -251,7 +251,7 @@ def of_litmus(result: Row, names: Map) -> Row | None:
 def _attacked(
     read: Callable[[Row, Map], Attack | None],
 ) -> Callable[[Row, Map], Row | None]:
-    """Return a reader of rows for a tool that watches nothing: who else fell stays unknown."""
+    """Return a reader for a tool that observes nothing: other affected services stay unknown."""
 
     def row_of(record: Row, names: Map) -> Row | None:
         attack = read(record, names)

@@ -1,4 +1,4 @@
-"""What Chaos Mesh, Gremlin and AWS FIS record of a failure: what was failed, when, and how.
+"""Records of Chaos Mesh, Gremlin and AWS FIS: failed element, time and kind of fault.
 
 They watch no services, so nobody knows what else fell. `faults.csv` has the kinds of fault by the
 words of actions; the first pattern that fits counts.
@@ -192,7 +192,7 @@ def of_fis(answer: Row, names: Map) -> Attack | None:
 
 
 def _fis_targets(entry: Row) -> set[Target]:
-    """Return what a target of an experiment is: a pod's service, a resource, or a whole zone."""
+    """Return the element of an experiment's target: a pod's service, a resource, or a zone."""
     kind = text(entry, "resourceType")
     parameters = table(entry, "parameters")
     if kind == "aws:eks:pod":

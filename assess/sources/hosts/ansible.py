@@ -1,4 +1,4 @@
-"""Ansible: what its fact cache, or its ``setup`` module, knows of plain hosts."""
+"""Ansible: facts of plain hosts, from its fact cache or its ``setup`` module."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _of_plays(value: Row) -> Iterator[tuple[str, Row]]:
 
 
 def _facts_of(result: Row) -> Row:
-    """Return the facts of a module's result, and what it says beside them."""
+    """Return the facts in a module's result, and its other keys."""
     inner = result.get("ansible_facts")
     if not isinstance(inner, dict):
         return result
@@ -301,7 +301,7 @@ def fact(facts: Row, name: str) -> Any:
 def to_host(
     facts: Row, name: str, place: str, file_time: float | None, now: datetime
 ) -> tuple[PlainHost, list[str]]:
-    """Return one host, and what of its facts cannot be read."""
+    """Return one host, and its unreadable facts."""
     get = partial(fact, facts)
     clock = dig(get("date_time"), "epoch") or dig(get("date_time"), "iso8601")
     memory = count_of(get("memtotal_mb"))

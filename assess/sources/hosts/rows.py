@@ -77,7 +77,7 @@ class Package:
 
 @dataclass
 class PlainHost:
-    """What is known of one host; None is what nobody listed."""
+    """Facts of one host; None for tables that were not listed."""
 
     name: str  # as the inventory, or the directory, has it
     place: str  # where it was read, to tell hosts of one name apart
@@ -111,7 +111,7 @@ def to_batch(hosts: list[PlainHost]) -> Batch:
 
 
 def tell_apart(hosts: list[PlainHost]) -> None:
-    """Set the id of every host: that of its cloud, its name, or its name and where it was read."""
+    """Set the id of every host: its cloud id, its name, or its name with the place of reading."""
     # Seven hosts called ``localhost`` stay seven.
     often = Counter(host.name for host in hosts)
     taken: Counter[str] = Counter()

@@ -74,7 +74,7 @@ def parse_time(
 
 
 def order_of(texts: Iterable[str]) -> str | None:
-    """Return the order of day and month that a column shows for certain; None where it does not."""
+    """Return the order of day and month that a column proves; None if it proves none."""
     # A part above 12 is a day. Where cells contradict each other nothing is certain.
     shown: set[str] = set()
     for text in texts:

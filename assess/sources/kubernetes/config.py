@@ -1,4 +1,4 @@
-"""Configuration of the same material: what containers read of ConfigMaps and Secrets."""
+"""Configuration in the same material: ConfigMaps and Secrets that containers read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Kept = tuple[str, str, str]  # list, namespace and name
 
 @dataclass(frozen=True)
 class Reference:
-    """What a container reads of a ConfigMap or a Secret."""
+    """A reference of a container to a ConfigMap or a Secret."""
 
     listed: str
     name: str
@@ -49,7 +49,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Material:
-    """What pods refer to: claims and configuration, and who reads the latter."""
+    """Claims and configuration that pods refer to, and the readers of the configuration."""
 
     claims: Mapping[Place, Row] = field(default_factory=dict)
     values: Mapping[Kept, Values] = field(default_factory=dict)
@@ -171,7 +171,7 @@ def _files(source: Row, path: str) -> Iterator[Reference]:
 def config_texts(
     pod: Row, container: Row, namespace: str, material: Material
 ) -> tuple[list[Text], list[str]]:
-    """Return the texts that a container reads, and what it refers to and nobody read."""
+    """Return the texts that a container reads, and its unread references."""
     # A value that several services get as part of a whole is possible only.
     texts: list[Text] = []
     unread: list[str] = []

@@ -1,4 +1,4 @@
-"""Controllers: what owns a pod in the end, the names of its service, and who selects its pods."""
+"""Controllers: root owners of pods, names of their services, and Services that select them."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def _name_all(controllers: list[Controller]) -> None:
 def attach(
     controllers: Mapping[Key, Controller], lists: Found
 ) -> dict[Key, list[Controller]]:
-    """Note on controllers what selects or scales their pods; a Service of one names it.
+    """Record on controllers the objects that select or scale their pods; a sole Service names it.
 
     Returns the controllers that an object is about, by its list, namespace and name.
 
@@ -345,7 +345,7 @@ def attach(
 
 
 def _part(controllers: Iterable[Controller]) -> None:
-    """Take a shared name from controllers that run other programs, and that no Service joins."""
+    """Remove a shared name from controllers with other programs that no Service joins."""
     sharing: dict[Name, list[Controller]] = defaultdict(list)
     for controller in controllers:
         sharing[controller.names[0]].append(controller)

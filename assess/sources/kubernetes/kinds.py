@@ -1,4 +1,4 @@
-"""Kinds of the API: which list an object belongs to, and what of a tree has to be rendered."""
+"""Kinds of the API: the list of an object, and the files that have to be rendered first."""
 
 from __future__ import annotations
 

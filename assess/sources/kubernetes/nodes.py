@@ -114,7 +114,7 @@ def _openshift(image: str, kubelet: str) -> str | None:
 
 
 def _managed(node: Row, os_name: str | None, os_version: str | None) -> Row:
-    """Return whose platform a node belongs to, and who patches it, where that is certain."""
+    """Return the provider of a node's platform, and who patches it, if certain."""
     labels = table(node, "metadata", "labels")
     kubelet = text(node, "status", "nodeInfo", "kubeletVersion").removeprefix("v")
     for row in rows("kubernetes/platforms"):

@@ -95,20 +95,20 @@ def to_unit(
     material: Material,
     annotations: Iterable[str] = (),
 ) -> Unit:
-    """Read what a pod, or its template, declares."""
+    """Read the declaration of a pod or its template."""
     main, *beside = [_to_unit(spec, part, namespace, material) for part in parts]
     return replace(main, beside=tuple(beside), asks=_asks(spec, annotations))
 
 
 def _asks(spec: Row, annotations: Iterable[str]) -> tuple[str, ...]:
-    """Return what a pod asks of its cluster by keys that the cluster reads."""
+    """Return the requests of a pod to its cluster, by keys that the cluster reads."""
     # without a key all taints are tolerated
     taints = [text(entry, "key") for entry in dicts(spec, "tolerations")]
     return tuple(of_pod(annotations, table(spec, "nodeSelector"), taints))
 
 
 def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
-    """Read what a pod declares for one of its containers."""
+    """Read the declaration of one container of a pod."""
     container, role = part
     limits = table(container, "resources", "limits")
     requests = table(container, "resources", "requests")
@@ -241,7 +241,7 @@ def to_life(pod: Row, main: Row) -> Row:
 
 
 def _status_of(container: Row, pod: Row) -> Row:
-    """Return what the kubelet says of a container."""
+    """Return the kubelet's status of a container."""
     status = table(pod, "status")
     lists = ("containerStatuses", "initContainerStatuses")
     statuses = (s for name in lists for s in dicts(status, name))

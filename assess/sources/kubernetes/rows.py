@@ -65,7 +65,7 @@ _REVISION = "deployment.kubernetes.io/revision"
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the rows of a pod need to know of its cluster."""
+    """Facts of a cluster that the rows of its pods need."""
 
     name: str
     hosts: dict[str, str]  # host_id by name of the node
@@ -274,7 +274,7 @@ def _has_shipper(pod: Row) -> bool | None:
 
 
 def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str | None:
-    """Return what a controller is for, where that can be known of something without state."""
+    """Return the kind of service of a controller without state, where it is known."""
     if controller.namespace == "kube-system":
         return "infra"
     if controller.kind in JOBS:

@@ -258,7 +258,7 @@ def _mounts(group: Group, task: Row) -> Iterator[Mount]:
 
 
 def _within_allocation(mount: Mount) -> Mount:
-    """Mark a bind with a relative source: it is in the allocation's directory, and goes with it."""
+    """Mark a bind with a relative source: it is removed with the allocation's directory."""
     is_absolute = re.match(r"[/\\]|[A-Za-z]:", mount.source)
     if mount.type == "bind" and not is_absolute:
         return replace(mount, source_class="alloc-dir")

@@ -1,4 +1,4 @@
-"""Quadlets of manifests: what ``podman kube play`` makes of objects of Kubernetes."""
+"""Quadlets of manifests: Kubernetes objects that ``podman kube play`` runs."""
 
 from __future__ import annotations
 

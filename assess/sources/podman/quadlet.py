@@ -75,7 +75,7 @@ def drop_ins(file: str, found: Mapping[PurePath, str]) -> list[str]:
 
 
 def options_of(*texts: str) -> Options:
-    """Read a unit file of systemd, and what adds to it; an empty value takes back those before."""
+    """Read a unit file of systemd and its drop-ins; an empty value resets earlier ones."""
     sections: Options = {}
     for text in texts:
         _read_into(sections, text)
@@ -98,7 +98,7 @@ def _read_into(sections: Options, text: str) -> None:
 
 
 def name_of(file: str, others: Others) -> str:
-    """Return the name of what a file makes, else the word itself, which is a name already."""
+    """Return the name of the object of a file; a word that is not a file is a name already."""
     path = PurePosixPath(file)
     if path.suffix not in _NAMES:
         return file
@@ -108,7 +108,7 @@ def name_of(file: str, others: Others) -> str:
 
 
 class Quadlet:
-    """One quadlet of a container, and what it declares with those that it names."""
+    """One quadlet of a container, with the quadlets that it refers to."""
 
     def __init__(self, stem: str, options: Options, others: Others | None = None) -> None:
         self.stem = stem

@@ -191,7 +191,7 @@ def to_images(repository: Repository) -> list[Row]:
 
 
 def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
-    """Return the row of one manifest, as far as it was read."""
+    """Return the row of one manifest, with the parts that were read."""
     manifest = repository.manifests.get(digest, {})
     config = repository.configs.get(digest, {})
     # A digest without a tag is dangling only where all tags are known.
@@ -244,7 +244,7 @@ def keep_hub_tag(raw: Row) -> Row:
 
 
 def used_refs(rows: Lists, registry: str) -> dict[str, set[str]]:
-    """List what the fleet names of a registry: tags and digests by repository."""
+    """List the tags and digests that the fleet uses of a registry, by repository."""
     used: dict[str, set[str]] = defaultdict(set)
     for row in (*rows.get("images", ()), *rows.get("workloads", ())):
         name = row.get("repository")

@@ -48,7 +48,7 @@ _UNKNOWN_CALL = (404, *_UNKNOWN_METHOD)
 
 
 class RegistrySource(Source):
-    """Registry of images, live or from dumps; it runs after the sources that tell what is used."""
+    """Registry of images, live or from dumps; runs after the sources that list used images."""
 
     type = "registry"
     options = ("endpoint", "path", "name", "repositories", "tags", "token_file", "ca")
@@ -203,7 +203,7 @@ class _Repository:
         return list(tags), call.outcome in ("ok", "partial")
 
     def _read_manifests(self, refs: list[str]) -> None:
-        """Read what references stand for: digests by HEAD, then each manifest once."""
+        """Resolve references: digests by HEAD, then each manifest once."""
         is_read: list[bool] = []
         with self._call("manifests") as call:
             call.note(expected=len(refs))

@@ -1,4 +1,4 @@
-"""Traces: who called whom, as Jaeger, Zipkin and service-graph counters in Prometheus have it."""
+"""Traces: calls between services, from Jaeger, Zipkin and service graphs in Prometheus."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _EMPTY = "no calls: that says nothing of the services (sampling, or no job that 
 
 
 class TracesSource(Source):
-    """Reads who called whom; a service without traces stays unknown, not free of dependencies."""
+    """Reads calls between services; a service without traces has unknown dependencies, not none."""
 
     type = "traces"
     options = (

@@ -110,7 +110,7 @@ def _container(
     identifier: str,
     name: str,
 ) -> tuple[Key, ...]:
-    """Return what a container is known by: its id, else its name."""
+    """Return the key of a container: its id, else its name."""
     keys = [("id", identifier[:SHORT])] if len(identifier) >= SHORT else []
     return (*keys, *([("name", name)] if name else []))
 
@@ -231,7 +231,7 @@ def _of_prometheus(
 
 
 def _labelled(labels: Row) -> tuple[Key, ...]:
-    """Return what a series is about; nothing for a pause container or a whole cgroup."""
+    """Return the container of a series; nothing for a pause container or a whole cgroup."""
     container = text(labels, "container") or text(labels, "container_name")
     pod = text(labels, "pod") or text(labels, "pod_name")
     found = _ID.findall(text(labels, "id"))

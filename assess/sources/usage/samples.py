@@ -1,4 +1,4 @@
-"""Samples: how much CPU or memory a container had in use, and what many of them say."""
+"""Samples of the CPU and memory use of containers, and their summary."""
 
 from __future__ import annotations
 
