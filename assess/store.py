@@ -373,8 +373,7 @@ def previous(path: str | Path) -> Path | None:
 def earlier(path: str | Path, *more: str | Path) -> list[Path]:
     """List the snapshots of the same store that are older than this one, oldest first.
 
-    ``more`` names snapshots elsewhere. Broken snapshots of the store are left out without a
-    warning.
+    ``more`` names snapshots elsewhere. Broken snapshots of the store are left out without a warning.
     """
     here = Path(path)
     with warnings.catch_warnings():

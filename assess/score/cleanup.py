@@ -75,12 +75,11 @@ def clean_up(inventory: Inventory, policy: Policy) -> CleanUp:
 
     Notes
     -----
-    Images share layers, and a list of images does not show which. Removing a set of images frees
-    at least the sum of ``size - shared``, the layers that only one image has. It frees at most all
-    layers minus the unshared layers of the images that stay; ``docker system df`` calls this
-    RECLAIMABLE. This upper bound is too high where images that stay share layers with each other.
-    If the engine did not measure its disk, the upper bound is the sum of whole sizes, and the lower
-    bound is unknown.
+    Images share layers, and a list of images does not show which. Removing a set of images frees at
+    least the sum of ``size - shared``, the layers that only one image has. It frees at most all layers
+    minus the unshared layers of the images that stay; ``docker system df`` calls this RECLAIMABLE.
+    This upper bound is too high where images that stay share layers with each other. If the engine did
+    not measure its disk, the upper bound is the sum of whole sizes, and the lower bound is unknown.
     """
     images = _decided(_on_hosts(inventory), inventory, policy["cleanup"])
     return CleanUp(images, _by_host(images, inventory))

@@ -86,12 +86,11 @@ def score_blast_radius(
     ``impact`` is what is expected, and ``next_lo, next_hi`` hold what one failure will take, in
     nine of ten cases (``simulation.level``).
 
-    Of elements with more uncertain edges on the way than are enumerated, the ``drawn_most`` that
-    lose most are simulated, as long as what they reach stays within ``drawn_pairs_max`` pairs, and
-    those that failed or are ``asked`` for. Of the others ``impact``
-    and ``p_down`` are lower bounds, by the most probable way to each service, which rank like the
-    simulation (above ``ways_most`` nodes, by what is certain); ``impact_hi`` is all that can be
-    reached, and ``exposure_n`` counts at least.
+    Of elements with more uncertain edges on the way than are enumerated, the ``drawn_most`` that lose
+    most are simulated, as long as what they reach stays within ``drawn_pairs_max`` pairs, and those
+    that failed or are ``asked`` for. Of the others ``impact`` and ``p_down`` are lower bounds, by the
+    most probable way to each service, which rank like the simulation (above ``ways_most`` nodes, by
+    what is certain); ``impact_hi`` is all that can be reached, and ``exposure_n`` counts at least.
 
     Of more observed failures than ``failures_most``, so many are drawn by the seed; the verdicts
     and ``calibration_measures`` say how many.

@@ -58,8 +58,7 @@ def events(inventory: Inventory) -> pd.DataFrame:
 class Failure:
     """One observed failure of an element; by service, whether it was observed and went down.
 
-    ``beside`` names the failures of other elements at the same time, and the same one in other
-    tools.
+    ``beside`` names the failures of other elements at the same time, and the same one in other tools.
     """
 
     event: str

@@ -1,8 +1,7 @@
 """Learn from failures: how often callers go down with callees, and who falls without a call.
 
-Needs experiments or incidents with known affected services. An edge is tried whenever its callee
-was down and its caller was observed; a caller that the failure took down directly shows
-nothing.
+Needs experiments or incidents with known affected services. An edge is tried whenever its callee was
+down and its caller was observed; a caller that the failure took down directly shows nothing.
 """
 
 from __future__ import annotations

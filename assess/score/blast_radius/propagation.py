@@ -137,11 +137,10 @@ class DistinctScenarios:
 class Impact:
     """What fails in each scenario.
 
-    By scenario: ``loss`` (expected weight lost, or a bound of it), ``se`` (its standard error; 0
-    where exact, NaN for a bound), ``exact``, ``reached_n`` (nodes that can fail), ``next_lo,
-    next_hi`` (what one failure loses, all but the tails). By node:
-    ``exposure_n``, the scenarios that take it down; see `Sampling`. By pair, sorted: ``scenario,
-    node, p`` [probability, 0-1].
+    By scenario: ``loss`` (expected weight lost, or a bound of it), ``se`` (its standard error; 0 where
+    exact, NaN for a bound), ``exact``, ``reached_n`` (nodes that can fail), ``next_lo, next_hi`` (what
+    one failure loses, all but the tails). By node: ``exposure_n``, the scenarios that take it down;
+    see `Sampling`. By pair, sorted: ``scenario, node, p`` [probability, 0-1].
     """
 
     loss: Floats

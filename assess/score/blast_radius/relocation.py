@@ -238,15 +238,14 @@ def containment(  # noqa: PLR0913
 
     Notes
     -----
-    ``delta = sum over x of impact after - impact before``, over hosts, zones, engines, base images
-    and clusters, each failing once: negative is containment gained. Only the elements that take
-    the service down before or after the move differ, and each by what the service adds to what
-    fails anyway: ``impact({service} + others) - impact(others)``, where others is what x takes
-    down besides. So leaving a host helps nothing while a dependency stays on it, and joining an
-    engine costs less where that engine takes the service down already. Replicas are laid in turn
-    on ``hosts_n`` new hosts, the hosts in turn over the fleet's zones. Its own image moves along
-    and counts on neither side. A registry takes nothing down. The interval spans the levels of the
-    uncertain edges.
+    ``delta = sum over x of impact after - impact before``, over hosts, zones, engines, base images and
+    clusters, each failing once: negative is containment gained. Only the elements that take the
+    service down before or after the move differ, and each by what the service adds to what fails
+    anyway: ``impact({service} + others) - impact(others)``, where others is what x takes down besides.
+    So leaving a host helps nothing while a dependency stays on it, and joining an engine costs less
+    where that engine takes the service down already. Replicas are laid in turn on ``hosts_n`` new
+    hosts, the hosts in turn over the fleet's zones. Its own image moves along and counts on neither
+    side. A registry takes nothing down. The interval spans the levels of the uncertain edges.
 
     In fleets with more services than ``moves_compared_most``, or where the moves reach more than
     ``drawn_pairs_max`` pairs, nothing is drawn: each difference is bounded by what the service

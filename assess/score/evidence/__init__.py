@@ -48,11 +48,10 @@ class Answers(NamedTuple):
 class View:
     """Rows of one frame by service.
 
-    ``table`` has ``service_id`` and the columns of `rules.columns`; a row of NA stands for what
-    could not be looked at. ``codes`` is the position of the service of each row. By service,
-    ``none``: was looked at and has no such row; ``na``: such rows do not apply; ``whole``: every
-    replica has a row. By row, ``sure``: it counts; the others rest on replicas that have ended
-    or may have.
+    ``table`` has ``service_id`` and the columns of `rules.columns`; a row of NA stands for what could
+    not be looked at. ``codes`` is the position of the service of each row. By service, ``none``: was
+    looked at and has no such row; ``na``: such rows do not apply; ``whole``: every replica has a row.
+    By row, ``sure``: it counts; the others rest on replicas that have ended or may have.
     """
 
     table: pd.DataFrame

@@ -87,8 +87,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
 def nullable(table: pd.DataFrame, frame: str) -> pd.DataFrame:
     """Return a frame in which a comparison with an unknown cell is unknown.
 
-    Text and vocabularies become `string`; empty text and the word "unknown" of a vocabulary
-    are NA.
+    Text and vocabularies become `string`; empty text and the word "unknown" of a vocabulary are NA.
     """
     changed = {}
     for name, column in frames.columns(frame).items():

@@ -218,10 +218,9 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
 
     Notes
     -----
-    Gates, labels, bounds and coverage of a service depend on its own evidence alone; gate
-    G4 also on what lower tiers have shown. The point fills the unknown with what the fleet's
-    known answers make likely, so an added service moves it only where that service answers a
-    check that is unknown here.
+    Gates, labels, bounds and coverage of a service depend on its own evidence alone; gate G4 also on
+    what lower tiers have shown. The point fills the unknown with what the fleet's known answers make
+    likely, so an added service moves it only where that service answers a check that is unknown here.
     """
     inventory = inventory.running
     return readiness_of(gather(inventory, policy), inventory, policy)

@@ -85,11 +85,10 @@ def judge(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Evaluate every gate for every service; return the gates, and the reasons of open gates.
 
-    Gates have ``service_id, gate, state`` (pass, fail, unknown or waived), ``label`` where it
-    does not pass, ``evidence`` in words and the ``fact`` to find out, by service and in the order
-    of the policy. Reasons that are not refuted have ``service_id, gate, label, fails_when,
-    state`` (holds or unknown), ``rule, fact`` and the ``check`` that it is about, empty where
-    there is none.
+    Gates have ``service_id, gate, state`` (pass, fail, unknown or waived), ``label`` where it does not
+    pass, ``evidence`` in words and the ``fact`` to find out, by service and in the order of the
+    policy. Reasons that are not refuted have ``service_id, gate, label, fails_when, state`` (holds or
+    unknown), ``rule, fact`` and the ``check`` that it is about, empty where there is none.
     """
     gate_rows = []
     reason_rows = []

@@ -1,9 +1,8 @@
 """Konveyor's risk and confidence, from the same answers, beside readiness.
 
 The formulas are those of konveyor/tackle2-hub, ``assessment/assessment.go`` (``Risk`` and
-``Confidence``, the latter "a reimplementation of the calculation done by Pathfinder"), kept
-as they are: an unanswered question earns 70 of 100, and every red answer halves what all
-others earn.
+``Confidence``, the latter "a reimplementation of the calculation done by Pathfinder"), kept as they
+are: an unanswered question earns 70 of 100, and every red answer halves what all others earn.
 """
 
 from __future__ import annotations

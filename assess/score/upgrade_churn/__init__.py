@@ -153,11 +153,10 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
 
     Notes
     -----
-    ``events = max(forced, own)``; ``failures = events * P_fail``;
-    ``hours = events * hours_upgrade + failures * hours_fix``;
-    ``score = 100 * (1 - exp(-failures / x0))``. Lower ends multiply with lower ends and upper with
-    upper, so intervals are wide rather than narrow. Several clocks of one host (engine, system,
-    base image) may be served by one upgrade (point, ``lo``) or by one each (``hi``).
+    ``events = max(forced, own)``; ``failures = events * P_fail``; ``hours = events * hours_upgrade +
+    failures * hours_fix``; ``score = 100 * (1 - exp(-failures / x0))``. Lower ends multiply with lower
+    ends and upper with upper, so intervals are wide rather than narrow. Several clocks of one host
+    (engine, system, base image) may be served by one upgrade (point, ``lo``) or by one each (``hi``).
     """
     registries = policy["registries"]
     level = float(policy["simulation"]["level"])
