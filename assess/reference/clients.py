@@ -29,10 +29,8 @@ def engine_api(repository: str | None, tag: str | None) -> float | None:
 def gone_api(
     repository: str | None, tag: str | None, running: str | None, target: str
 ) -> tuple[bool | None, str, str]:
-    """Return whether a client requests an API that the target lacks, the API, and since when.
-
-    The first is None where the tag may also mean a version that does not request it.
-    """
+    """Return whether a client requests an API that the target lacks, the API, and since when."""
+    # The first is None where the tag may also mean a version that does not request it.
     here = numbers_of(running or "")[:2]
     there = numbers_of(target)[:2]
     version = tag_version(tag)

@@ -45,10 +45,8 @@ def target_docker(target: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=4096)
 def driver_runs(driver: str | None, engine_version: str | None) -> bool | None:
-    """Return whether an engine supports a storage driver; None if either is unknown.
-
-    A line counts as its newest release. A removed driver stays removed.
-    """
+    """Return whether an engine supports a storage driver; None if either is unknown."""
+    # A line counts as its newest release. A removed driver stays removed.
     engine = release_of(engine_version)
     known = [row for row in rows("storage_drivers") if row["driver"] == driver]
     if engine is None or not known:

@@ -39,11 +39,9 @@ def tag_version(tag: str | None) -> Version | None:
 
 @lru_cache(maxsize=4096)
 def moves(tag: str | None, repository: str | None = None) -> bool | None:
-    """Return whether a tag can move to another image; None if its words are unknown.
-
-    A tag moves if it is absent, names only a channel or a flavour, or no more than a major
-    version, as its product counts versions (PostgreSQL 9.6 is a major one).
-    """
+    """Return whether a tag can move to another image; None if its words are unknown."""
+    # A tag moves if it is absent, names only a channel or a flavour, or no more than a
+    # major version, as its product counts versions (PostgreSQL 9.6 is a major one).
     text = tag.strip().lower() if isinstance(tag, str) else "latest"
     words = [word for word in _TAG_SEPARATOR.split(text) if word]
     meanings = {_meaning(word) for word in words}
@@ -106,13 +104,11 @@ def image_change(
     before: tuple[str | None, str | None, str | None],
     after: tuple[str | None, str | None, str | None],
 ) -> Change:
-    """Classify the change between two images, each its repository, tag and digest.
-
-    Another product is a ``swap``, whatever the versions. A lower version is a ``rollback``. The same
-    tag with another digest is a ``rebuild``. If a tag is no version (``latest``, a commit) and the
-    images differ or may differ, the change is ``unknown``. The repository has no registry; None is
-    unknown.
-    """
+    """Classify the change between two images, each its repository, tag and digest."""
+    # Another product is a ``swap``, whatever the versions. A lower version is a
+    # ``rollback``. The same tag with another digest is a ``rebuild``. If a tag is no
+    # version (``latest``, a commit) and the images differ or may differ, the change is
+    # ``unknown``. The repository has no registry; None is unknown.
     product = product_of(before[0])
     successor = product_of(after[0])
     if product != successor:
@@ -135,10 +131,9 @@ def image_change(
 def engine_change(
     before: tuple[str | None, str | None], after: tuple[str | None, str | None]
 ) -> Change:
-    """Classify the change between two engines, each its product and version (None if unknown).
-
-    Another release line is ``major``; another package of the same version is a ``rebuild``.
-    """
+    """Classify the change between two engines, each its product and version (None if unknown)."""
+    # Another release line is ``major``; another package of the same version is a
+    # ``rebuild``.
     if before == after:
         return "same"
     if before[0] != after[0]:

@@ -60,11 +60,9 @@ class _Line(NamedTuple):
 def product_support(
     product: str | None, version: str | None, at: pd.Timestamp
 ) -> Support:
-    """Return the support of a version of an engine, runtime, orchestrator, kernel or system.
-
-    A line without an announced end is supported if it is the newest, or had a release within 180
-    days. An engine newer than the facts is unknown until its line has ended.
-    """
+    """Return the support of a version of an engine, runtime, orchestrator, kernel or system."""
+    # A line without an announced end is supported if it is the newest, or had a release
+    # within 180 days. An engine newer than the facts is unknown until its line has ended.
     product = ENGINE if product == "swarm-mode" else product
     line = line_of(product, version)
     lines = _lines().get(product or "", {})

@@ -125,7 +125,7 @@ def _decided(
     is_kept = _excluded(images, rules["exclude"])
     is_newest = _newest(images, int(rules["keep_n"]))
     own = images["reclaimable"].astype("boolean")
-    # where the rules cannot decide, the engine's own word counts
+    # where the rules cannot decide, the answer of the source counts
     reclaimable = (is_old & is_idle & ~is_kept & ~is_newest).fillna(own)
     # the first that holds is the reason
     reasons = {

@@ -137,11 +137,10 @@ class Interrupted(KeyboardInterrupt):
 def side_by_side(
     tasks: list[Task], work: Work, progress: Progress | None = None
 ) -> Batches:
-    """Do the work of every task, side by side, and return the batches in the order of the tasks.
-
-    A source that hangs is left behind on its thread, once its deadline has passed. An interrupt
-    ends all deadlines: sources hand over what they have, and `Interrupted` carries it.
-    """
+    """Do the work of every task, side by side, and return the batches in the order of the tasks."""
+    # A source that hangs is left behind on its thread, once its deadline has passed. An
+    # interrupt ends all deadlines: sources hand over what they have, and `Interrupted`
+    # carries it.
     crew = _Crew(tasks, work, progress)
     try:
         while crew.waiting or crew.running:
@@ -250,10 +249,8 @@ def _finished(task: Task, outcome: Batch | BaseException) -> Batch:
 
 
 def local(task: Task) -> Task:
-    """Return a task whose files are on this machine; files in S3 are copied.
-
-    Copies keep their address without ``s3://`` as path, below a temporary directory.
-    """
+    """Return a task whose files are on this machine; files in S3 are copied."""
+    # Copies keep their address without ``s3://`` as path, below a temporary directory.
     paths = task.options.get("path")
     listed = [str(path) for path in (paths if isinstance(paths, list) else [paths or ""])]
     if not any(map(s3.is_s3, listed)):

@@ -328,11 +328,10 @@ def unread_note(units: Iterable[Unit]) -> Row:
 
 
 def merge_services(rows: list[Row]) -> list[Row]:
-    """Merge the rows of containers that name the same service.
-
-    The service is stateful, has secrets, exports logs or serves the web where any container does,
-    and is health-checked where all that declare it are; else one unknown makes it unknown.
-    """
+    """Merge the rows of containers that name the same service."""
+    # The service is stateful, has secrets, exports logs or serves the web where any
+    # container does, and is health-checked where all that declare it are; else one
+    # unknown makes it unknown.
     groups: dict[Name, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["names"][0], []).append(row)

@@ -161,11 +161,9 @@ def flow_depth(nodes: int, tail: Integers, head: Integers) -> Integers:
 
 
 def sweep(parts: Parts, down: dict[int, int]) -> Iterator[tuple[int, int]]:
-    """Spread failures along certain arcs: yield each part that fails, in order, and its bits.
-
-    ``down`` holds the scenarios in which a part fails by itself, and is emptied: bits are freed
-    once they are yielded, so memory holds only the front of the sweep.
-    """
+    """Spread failures along certain arcs: yield each part that fails, in order, and its bits."""
+    # ``down`` holds the scenarios in which a part fails by itself, and is emptied: bits
+    # are freed once they are yielded, so memory holds only the front of the sweep.
     heads = parts.heads
     dirty = bytearray(len(heads))
     for part in down:

@@ -73,13 +73,11 @@ class Failure:
 def observed_failures(
     inventory: Inventory, topology: Topology, *, most: int | None = None, seed: int = 0
 ) -> tuple[list[Failure], int]:
-    """Return the failures of the fleet's elements, by event and id, and the count of all.
-
-    Of more than ``most``, a sample is drawn with the seed. The failed service counts as observed,
-    whatever others were. Aliases count as the service. Overlapping incidents of one element are
-    one failure. A service counts as unobserved if another failure at the same time reaches it, too:
-    the cause is unclear.
-    """
+    """Return the failures of the fleet's elements, by event and id, and the count of all."""
+    # Of more than ``most``, a sample is drawn with the seed. The failed service counts as
+    # observed, whatever others were. Aliases count as the service. Overlapping incidents
+    # of one element are one failure. A service counts as unobserved if another failure at
+    # the same time reaches it, too: the cause is unclear.
     names = _other_names(inventory, topology.services)
     table = events(inventory)
     named = [

@@ -113,11 +113,10 @@ def on_volumes(inventory: Inventory, replicas: pd.DataFrame) -> pd.DataFrame:
 
 
 def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """List services that a registry freezes: ``element_kind, element, service_id``.
-
-    Frozen services cannot be deployed or rescheduled without it. A service with a mirror on every
-    engine that holds its images is left out; an unknown mirror counts as none.
-    """
+    """List services that a registry freezes: ``element_kind, element, service_id``."""
+    # Frozen services cannot be deployed or rescheduled without it. A service with a
+    # mirror on every engine that holds its images is left out; an unknown mirror counts
+    # as none.
     replicas = inventory["workloads"].dropna(subset=["registry"])
     engines = running_engines(inventory)[["host_id", "runtime", "mirrors_n"]]
     seen = replicas[["service_id", "registry", "host_id"]]

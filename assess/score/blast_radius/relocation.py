@@ -264,11 +264,9 @@ def move_deltas(
     topology: Topology,
     targets: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, pd.DataFrame]:
-    """Return ``delta, delta_lo, delta_hi`` of a move of every service to each target, by its name.
-
-    In fleets with more services than ``moves_drawn_most``, or of more pairs than are drawn, the
-    bounds alone are computed.
-    """
+    """Return ``delta, delta_lo, delta_hi`` of a move of every service to each target, by its name."""
+    # In fleets with more services than ``moves_drawn_most``, or of more pairs than are
+    # drawn, the bounds alone are computed.
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
     services_n = len(topology.services)

@@ -21,12 +21,10 @@ SIDE = ["service_id", "side"]
 
 
 def seen_sides(inventory: Inventory, policy: Policy, services: pd.Index) -> pd.DataFrame:
-    """Return by service whether all its calls (``src``) and callers (``dst``) are known.
-
-    A source is complete where it would have seen every call over ``blast_radius.complete_hours``:
-    a row of ``dependencies`` says so, traces were read over such a window, or a person said that
-    the list is complete.
-    """
+    """Return by service whether all its calls (``src``) and callers (``dst``) are known."""
+    # A source is complete where it would have seen every call over
+    # ``blast_radius.complete_hours``: a row of ``dependencies`` says so, traces were read
+    # over such a window, or a person said that the list is complete.
     parts = [
         _by_rows(inventory, policy),
         _by_coverage(inventory, policy, services),
@@ -149,11 +147,9 @@ def dependencies_observed(
     policy: Policy,
     topology: Topology,
 ) -> pd.Series:
-    """Return by ``service_id`` whether its dependencies were observed.
-
-    They were if one dependency is known, or if one of ``blast_radius.observing_calls``
-    succeeded in full for it or for everything.
-    """
+    """Return by ``service_id`` whether its dependencies were observed."""
+    # They were if one dependency is known, or if one of ``blast_radius.observing_calls``
+    # succeeded in full for it or for everything.
     asked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
     everything = bool((~asked.isin(topology.services)).any())
     links = inventory["dependencies"].query("src_id != dst_id")

@@ -265,12 +265,10 @@ def sound_incidents(inventory: Inventory) -> pd.DataFrame:
 
 
 def closed_by_timer(table: pd.DataFrame, policy: Policy) -> pd.Series:
-    """Return which incidents were closed by a field that a timer may set days after the repair.
-
-    Either the basis of the end says so, or most closings of a source come the same number of days
-    after the opening (``[incidents]`` of the policy). All closings of such a source count: those
-    that came early alone would make repairs look short.
-    """
+    """Return which incidents were closed by a field that a timer may set days after the repair."""
+    # Either the basis of the end says so, or most closings of a source come the same
+    # number of days after the opening (``[incidents]`` of the policy). All closings of
+    # such a source count: those that came early alone would make repairs look short.
     settings = policy["incidents"]
     basis = table["resolved_basis"].fillna("")
     is_closing = basis.isin(settings["closing_fields"])

@@ -96,11 +96,10 @@ class Dispersion(NamedTuple):
 
 
 def dispersion(events: pd.Series, exposure: pd.Series, group: pd.Series) -> Dispersion:
-    """Return how much more the members of groups scatter than by chance alone.
-
-    Variance of the members' counts over that of Poisson's, each summed, so that a group weighs as
-    much as it does in a sum; groups without an event are left out, and members without a group.
-    """
+    """Return how much more the members of groups scatter than by chance alone."""
+    # Variance of the members' counts over that of Poisson's, each summed, so that a group
+    # weighs as much as it does in a sum; groups without an event are left out, and
+    # members without a group.
     rows = pd.DataFrame({"n": events, "t": exposure, "group": group})
     rows = rows.dropna().query("t > 0")
     sums = rows.groupby("group")[["n", "t"]].transform("sum")

@@ -58,10 +58,8 @@ def fails(holds: Floats, fails_when: str) -> Floats:
 
 
 def hardness(failing: Floats, rank: Any) -> NDArray[np.int64]:
-    """Return `rank` (the `HARDNESS` of its label) where a gate fails, 0 where it passes.
-
-    Unknown ranks as NOT DECIDABLE.
-    """
+    """Return `rank` (the `HARDNESS` of its label) where a gate fails, 0 where it passes."""
+    # Unknown ranks as NOT DECIDABLE.
     conditions = [failing == 1, np.isnan(failing)]
     return np.select(conditions, [rank, HARDNESS[NOT_DECIDABLE]], 0)
 

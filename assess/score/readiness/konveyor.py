@@ -22,10 +22,8 @@ COLOURS = {"pass": "green", "partial": "yellow", "fail": "red"}
 
 
 def risk(counts: Mapping[str, int], thresholds: Mapping[str, float] = THRESHOLDS) -> str:
-    """Return the first of red, yellow and unknown whose share reaches its threshold [percent].
-
-    ``counts`` are questions by colour; it is green where no threshold is reached.
-    """
+    """Return the first of red, yellow and unknown whose share reaches its threshold [percent]."""
+    # ``counts`` are questions by colour; it is green where no threshold is reached.
     total = sum(counts.values())
     if total == 0:
         return "unknown"

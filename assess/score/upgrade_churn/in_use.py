@@ -78,11 +78,10 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
 
 
 def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
-    """Return the API objects in use, including those that declare workloads.
-
-    ``is_applied`` is whether ``api`` is the version in which it was applied: a live cluster shows an
-    object in the version it prefers. An object of a service has a row for each of its workloads.
-    """
+    """Return the API objects in use, including those that declare workloads."""
+    # ``is_applied`` is whether ``api`` is the version in which it was applied: a live
+    # cluster shows an object in the version it prefers. An object of a service has a row
+    # for each of its workloads.
     declared = workloads[[*IDS, "version", "api_version"]].dropna(subset="api_version")
     # the declared version is the applied one
     own = declared.assign(

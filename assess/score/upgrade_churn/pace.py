@@ -126,11 +126,10 @@ def together(first: Interval, second: Interval) -> Interval:
 
 @cache
 def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
-    """Return the forced upgrades per year by the end of a line: ``365 / support window``.
-
-    Where the end is unknown: median and whole range over the lines that came out since a day, of
-    the product, else of the engine; without a product, of all operating systems.
-    """
+    """Return the forced upgrades per year by the end of a line: ``365 / support window``."""
+    # Where the end is unknown: median and whole range over the lines that came out since
+    # a day, of the product, else of the engine; without a product, of all operating
+    # systems.
     products = (product,) if product else ()
     known = reference.support_windows(*products).dropna()
     if line is not None and known.get(line, 0) > 0:
@@ -216,13 +215,12 @@ def own_rates(
 
 
 def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
-    """Count upgrades and failed upgrades, by line and over the fleet.
-
-    One failed if its status says so, or if an incident or rollback on its host followed. Where
-    the host of the incident is unknown, or the moments are too vague to be surely within
-    the window, the upgrade only may have failed. An upgrade whose window, from its earliest
-    moment, is not over or was not watched counts only if it failed.
-    """
+    """Count upgrades and failed upgrades, by line and over the fleet."""
+    # One failed if its status says so, or if an incident or rollback on its host
+    # followed. Where the host of the incident is unknown, or the moments are too vague to
+    # be surely within the window, the upgrade only may have failed. An upgrade whose
+    # window, from its earliest moment, is not over or was not watched counts only if it
+    # failed.
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     words = any_of(policy["churn"]["failed_words"])
     moments = incident_moments(history)

@@ -131,12 +131,10 @@ def is_read(versions: Versions) -> bool:
 
 
 def changed_images(was: set[Image], now: set[Image]) -> list[tuple[Image, Image, str]]:
-    """List pairs of old and new images of a service, with the kind of change.
-
-    The kind is that of `assess.reference.image_change`. Images are paired by repository, the
-    most advanced of each; where exactly one was replaced by exactly one of another repository,
-    those two are a pair.
-    """
+    """List pairs of old and new images of a service, with the kind of change."""
+    # The kind is that of `assess.reference.image_change`. Images are paired by
+    # repository, the most advanced of each; where exactly one was replaced by exactly one
+    # of another repository, those two are a pair.
     old = _by_repository(was)
     new = _by_repository(now)
     pairs = [(old[name], new[name]) for name in sorted(old.keys() & new.keys())]

@@ -327,11 +327,9 @@ def what_ifs(
 
 
 def smallest_flips(service: Counterfactual, settings: Mapping[str, Any]) -> list[Flip]:
-    """Return the smallest sets of at most `MAX_FIXES` items that change the label.
-
-    All sets have the smallest size that works; the best label is first, and at most `SHOWN`
-    are returned. A known fact that no check is about cannot be fixed.
-    """
+    """Return the smallest sets of at most `MAX_FIXES` items that change the label."""
+    # All sets have the smallest size that works; the best label is first, and at most
+    # `SHOWN` are returned. A known fact that no check is about cannot be fixed.
     fixable = np.flatnonzero(service.fixable)
     none = np.zeros((1, len(service.items)), dtype=bool)
     every = none.copy()

@@ -42,10 +42,8 @@ def exposure_budget(
 
 
 def cycle_groups(services: pd.Index, dependencies: pd.DataFrame) -> pd.Series:
-    """Return the group of each service: services that depend on each other move together.
-
-    A group is named by its smallest id; ``dependencies`` has ``src_id, dst_id``.
-    """
+    """Return the group of each service: services that depend on each other move together."""
+    # A group is named by its smallest id; ``dependencies`` has ``src_id, dst_id``.
     ids = services.sort_values()
     source, target = (ids.get_indexer(dependencies[c]) for c in ("src_id", "dst_id"))
     known = (source >= 0) & (target >= 0)

@@ -80,12 +80,10 @@ class Place:
     def ask(
         self, service: str, call: str, key: str, *, absent: str = "", **params: Any
     ) -> list[Row] | None:
-        """List the objects under ``key`` in all pages of an answer; the pages for an empty key.
-
-        None where nothing is known, as after a denial; what came before an error is kept. The
-        error code ``absent`` stands for one empty object. Dumps answer once, whatever the
-        parameters are, and with nothing after that.
-        """
+        """List the objects under ``key`` in all pages of an answer; the pages for an empty key."""
+        # None where nothing is known, as after a denial; what came before an error is
+        # kept. The error code ``absent`` stands for one empty object. Dumps answer once,
+        # whatever the parameters are, and with nothing after that.
         raise NotImplementedError
 
     def ask_each(  # noqa: PLR0913
@@ -100,11 +98,10 @@ class Place:
         absent: str = "",
         **params: Any,
     ) -> list[Row] | None:
-        """Ask a call for many values of the parameter ``name``, ``size`` at a time, as a list.
-
-        Without a size it asks for one value at a time. The objects then carry the parameter,
-        and where AWS answers with the error code ``absent``, they hold nothing else.
-        """
+        """Ask a call for many values of the parameter ``name``, ``size`` at a time, as a list."""
+        # Without a size it asks for one value at a time. The objects then carry the
+        # parameter, and where AWS answers with the error code ``absent``, they hold
+        # nothing else.
         unique = list(dict.fromkeys(values))
         step = size or 1
         groups = [unique[start : start + step] for start in range(0, len(unique), step)]

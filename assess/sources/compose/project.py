@@ -122,11 +122,9 @@ class Project:
 
 
 def read_project(files: list[Path], *, allow_outside: bool = False) -> Project:
-    """Read the files of a project, in order; a later one overrides an earlier one.
-
-    Variables come from `.env` beside the first, never from our own environment. Unless
-    ``allow_outside``, what the files name is read only below their directories.
-    """
+    """Read the files of a project, in order; a later one overrides an earlier one."""
+    # Variables come from `.env` beside the first, never from our own environment. Unless
+    # ``allow_outside``, what the files name is read only below their directories.
     directory = files[0].parent
     limits = Limits({file.parent for file in files}, allow_outside=allow_outside)
     project = Project(limits, directory=directory)

@@ -94,11 +94,9 @@ def needs(
     *,
     space: str = "",
 ) -> list[Row]:
-    """Return rows for the dependencies of a service, from the addresses in its texts.
-
-    A host outside is ``ext:<host>``. A name without a sibling is a name that the joining may
-    resolve. A caller whose image watches others does not depend on them.
-    """
+    """Return rows for the dependencies of a service, from the addresses in its texts."""
+    # A host outside is ``ext:<host>``. A name without a sibling is a name that the
+    # joining may resolve. A caller whose image watches others does not depend on them.
     own_kind = kind_of_image(caller.image)
     own = own_words(caller)
     watches = own_kind is not None and own_kind.kind in WATCHERS

@@ -111,10 +111,9 @@ class AnsibleSource(Source):
 
 
 def find_files(path: str, asked: Asked) -> Files:
-    """Find the files of a directory, whose names are those of hosts, with any ending or none.
-
-    Each comes with its scope: the path as the configuration has it, and the way from there.
-    """
+    """Find the files of a directory, whose names are those of hosts, with any ending or none."""
+    # Each comes with its scope: the path as the configuration has it, and the way from
+    # there.
 
     def is_shown(file: Path) -> bool:
         return not is_hidden(file, asked.base / path)
@@ -213,11 +212,10 @@ class _Hosts:
         self._by_name: dict[str, list[PlainHost]] = {}
 
     def add(self, host: PlainHost) -> None:
-        """Add a host, or its facts to those that are here already.
-
-        It is a host of that name whose marks do not differ. A name that every machine has needs
-        a mark in common, or a directory beside the other's with other facts in it.
-        """
+        """Add a host, or its facts to those that are here already."""
+        # It is a host of that name whose marks do not differ. A name that every machine
+        # has needs a mark in common, or a directory beside the other's with other facts
+        # in it.
         namesakes = self._by_name.setdefault(host.name, [])
         for other in namesakes:
             if _is_same(other, host):

@@ -18,11 +18,10 @@ _Index = dict[Key, dict[Names, None]]
 
 
 def name_findings(batches: Batches) -> Batches:
-    """Return batches in which rows ``about`` an image or container name the services that run it.
-
-    A row about several services becomes several rows. One that fits nothing in the fleet is left
-    out, and counted in a coverage row. Images get their keys first, then VEX is applied.
-    """
+    """Return batches in which rows ``about`` an image or container name the services that run it."""
+    # A row about several services becomes several rows. One that fits nothing in the
+    # fleet is left out, and counted in a coverage row. Images get their keys first, then
+    # VEX is applied.
     batches = settle_images(batches)
     if not any("about" in row for row in rows_of(batches, *FRAMES)):
         return batches

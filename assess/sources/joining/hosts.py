@@ -195,12 +195,11 @@ def _plain(value: object) -> str:
 
 
 def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
-    """Return batches in which containers have the workload_id of their task, and a coverage row.
-
-    A container belongs to the task that lists its id (`Batch.container_ids`), whose own id ends in
-    it, or that its labels name (`Batch.tasks`). Its row keeps what only the engine knows, and is
-    merged into that of the task; so are the rows of the other containers of a pod.
-    """
+    """Return batches in which containers have the workload_id of their task, and a coverage row."""
+    # A container belongs to the task that lists its id (`Batch.container_ids`), whose own
+    # id ends in it, or that its labels name (`Batch.tasks`). Its row keeps what only the
+    # engine knows, and is merged into that of the task; so are the rows of the other
+    # containers of a pod.
     tasks = _tasks(batches)
     joined: dict[str, Row] = {}  # task by workload_id of its container
     named: dict[

@@ -216,10 +216,8 @@ def _problem(value: Any) -> str | None:
 
 
 def to_links(values: list[Any], *, is_failed: bool = False) -> tuple[list[Row], int]:
-    """Read who called whom in answers of any format, and count entries that cannot be read.
-
-    A link is ``src, dst, kind, is_outside`` and ``calls`` or ``failed``.
-    """
+    """Read who called whom in answers of any format, and count entries that cannot be read."""
+    # A link is ``src, dst, kind, is_outside`` and ``calls`` or ``failed``.
     read = [_link_of(entry, is_failed) for entry in _entries(values)]
     links = [link for link in read if link is not None]
     if any(link.get("failed") is not None for link in links):
