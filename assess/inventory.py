@@ -441,7 +441,7 @@ def _with_lost(coverage: pd.DataFrame | None, lost: pd.DataFrame) -> pd.DataFram
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Read the `snapshot.toml` of a snapshot; empty where there is none."""
+    """Read the `snapshot.toml` of a snapshot; empty without one."""
     file = directory / MANIFEST
     if not file.exists():
         return {}

@@ -108,7 +108,7 @@ class Policy:
 
 
 def load_policy(path: str | Path | None = None) -> Policy:
-    """Read a policy; what it leaves out keeps its default.
+    """Read a policy; missing values keep their defaults.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ _VERSION_BEHIND = re.compile(r"(?<=[a-z])\d+[a-z]?$")  # mysql8, oracle19c
 
 @lru_cache(maxsize=4096)
 def stateful_kind(repository: str | None) -> str | None:
-    """Return the kind of state a repository holds (``database``, ``queue``, ...); None for none."""
+    """Return the kind of state in an image (``database``, ``queue``, ...); None for no state."""
     # The path may be that of any mirror: the last element decides, or the one before
     # where the last names only a variant. A word before the store is its owner; a word
     # behind it that is no variant makes the kind ``unknown``, or None for tools that only

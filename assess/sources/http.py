@@ -62,7 +62,7 @@ class Answer:
     url: str
 
     def json(self) -> Any:
-        """Decode the body; an error says what it is instead."""
+        """Decode the body; an error names its real form."""
         refuse_costly(self.body)
         text = self.body.decode("utf-8-sig", errors="replace").replace("\0", "")
         try:

@@ -55,7 +55,7 @@ class ListSource(Source):
     renders: Mapping[str, str] = {}
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Return what the lists hold, as far as they can be read."""
+        """Return the rows of all readable lists."""
         # a source may learn the name of its cluster
         asked = Asked(dict(options), base, deadline)
         lists = self.read(asked)

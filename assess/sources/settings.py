@@ -60,7 +60,7 @@ def of_command(line: str, image: str = "") -> str | None:
 
 
 def setting_text(commands: list[str], image: str, asks: Iterable[str]) -> str | None:
-    """Return what a container sets and what it asks of its platform, joined by semicolons."""
+    """Return settings of a container and its requests to the platform, joined by semicolons."""
     found = [of_command(" ".join(commands), image), *asks]
     return ";".join(filter(None, found)) or None
 

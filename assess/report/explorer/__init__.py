@@ -90,7 +90,7 @@ def address(*steps: str) -> str:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explorer:
-    """The explorer of one result or several, for a notebook: one self-contained output.
+    """The explorer of one or several results, for a notebook: one self-contained output.
 
     Attributes
     ----------

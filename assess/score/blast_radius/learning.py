@@ -184,7 +184,7 @@ class Learned:
     By edge: ``p`` at the fleet's mix of faults [0-1], ``start``, the policy's as far apart as
     failures show, ``tries`` and ``caused`` [count], and ``weight``, the strength of its Beta
     distribution. ``shift`` is the effect of each kind of fault
-    on the log odds; ``floor`` by service its chance to go down with what it does not call.
+    on the log odds; ``floor`` is by service the chance to go down without a failed callee.
     """
 
     p: Floats

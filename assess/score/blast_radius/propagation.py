@@ -64,7 +64,7 @@ class Scenarios:
 
 @dataclass(frozen=True, eq=False)
 class DistinctScenarios:
-    """Scenarios that differ, sorted by their first part: near ones share much of what fails.
+    """Distinct scenarios, sorted by their first part: neighbours share many failed nodes.
 
     ``position`` leads from a given scenario to its distinct one; ``scenario, node`` are the pairs
     of what fails by itself, sorted by scenario; ``times`` counts the scenarios that each stands

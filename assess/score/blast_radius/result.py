@@ -63,7 +63,7 @@ class BlastRadius(Result):
         return Result.row(replace(self, frame=self.services), service_id)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per element: its columns, what it can reach, and what it freezes.
+        """Return one dictionary per element: its columns, affected services and frozen services.
 
         A service also has its columns in `services`.
         """
@@ -209,7 +209,7 @@ def most_probable_path(
 ) -> pd.DataFrame:
     """Return the path from an element to a service: ``service_id, because, kinds, p`` by step.
 
-    It is found over the edges' point, else over what is possible; empty where there is none.
+    It uses the edges' point, else their upper end; empty without a path.
     """
     for level in ("point", "hi"):
         steps = _steps(topology, element, service, level)

@@ -119,7 +119,7 @@ class Undecided:
     ) -> np.ndarray:
         """Raise the values of the cells along the arcs until nothing changes.
 
-        ``value`` is by cell, and its last row that of what is down for certain. ``row`` is by way
+        ``value`` is by cell; its last row is that of certainly failed nodes. ``row`` is by arc
         the row of its ``gate``. The ``rule`` says how a value passes a gate, and how the values
         that arrive are joined; one that arrives twice counts once. The least fixpoint is exact.
         """

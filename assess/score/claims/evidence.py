@@ -195,7 +195,7 @@ def package_incidents(data: ClaimData) -> Measurement:
 
 
 def _found(pattern: Linear, texts: pd.Series) -> pd.Series:
-    """Return whether a pattern is in each text; unknown where there is none."""
+    """Return whether a pattern occurs in each text; unknown without a text."""
     hits = [None if pd.isna(text) else bool(pattern.search(text)) for text in texts]
     return pd.Series(hits, index=texts.index, dtype="boolean")
 

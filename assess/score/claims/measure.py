@@ -29,7 +29,7 @@ NOTHING = Interval(math.nan, 0.0, math.inf)
 class Measurement(NamedTuple):
     """The measurement of a claim.
 
-    ``interval`` leaves open what nobody knows and ``sampled`` takes it to be like the rest;
+    ``interval`` allows for all unknown cases and ``sampled`` takes them to be like the rest;
     ``n`` counts what was seen and ``unknown_n`` what was there and not seen; ``table`` is what the
     numbers are computed from; ``more`` returns how many more of the same would decide against a
     bound, and ``gap`` names what is missing where numbers would not help.

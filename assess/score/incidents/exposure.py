@@ -149,7 +149,7 @@ class Exposure:
 def _rows_of(
     table: pd.DataFrame, side: str | None, tiers: Collection[int] | None
 ) -> pd.DataFrame:
-    """Return the rows of a side and of tiers; of all where these are None."""
+    """Return the rows of a side and of tiers; None selects all."""
     if side is not None:
         table = table[table["side"].eq(side).fillna(value=False)]
     if tiers is not None:

@@ -214,7 +214,7 @@ def _shown(target: Row) -> dict[str, Any]:
 def _readiness(
     assessment: Assessment, place: Place | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return ``readiness`` with ends, and the gates, at a place, or today for None."""
+    """Return ``readiness`` with ends, and the gates, at a place; None means today."""
     # Checks and gates that read nothing of what a move replaces stay as they are.
     inventory = assessment.inventory.running
     policy = assessment.policy

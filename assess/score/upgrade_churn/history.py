@@ -60,7 +60,7 @@ Spans = tuple[Span, ...]  # in order, and apart
 
 
 class UnsoundSnapshotWarning(UserWarning):
-    """A snapshot of a series cannot be read: nobody saw the fleet then."""
+    """A snapshot of a series cannot be read: the fleet is unknown at that time."""
 
 
 class Move(NamedTuple):
@@ -246,7 +246,7 @@ def joined(parts: Iterable[History | None]) -> History:
 
 
 def _part(policy: Policy, snapshot: Inventory | str | Path) -> History | str:
-    """Return the history of one snapshot, a function of its frames alone, or why there is none."""
+    """Return the history of one snapshot, from its frames alone, or the reason why not."""
     if isinstance(snapshot, Inventory):
         return History.of(snapshot, policy)
     try:
@@ -371,7 +371,7 @@ def _engines_between(
 def _images_between(
     was: Images, now: Images, span: Span
 ) -> tuple[tuple[ImageMove, ...], dict[str, Spans]]:
-    """Compare the images of two snapshots; where one may move unseen, nobody watched."""
+    """Compare the images of two snapshots; images that may move unseen are not watched."""
     both = sorted(was.keys() & now.keys())
     moves = tuple(
         ImageMove(service, *span, before, after, change)

@@ -93,7 +93,7 @@ def scores(judged: Judged) -> pd.DataFrame:
 
 
 def reliability(judged: Judged) -> pd.DataFrame:
-    """Return ``rule, left_out, lo, hi, predicted, observed, n`` by bin of what was predicted."""
+    """Return ``rule, left_out, lo, hi, predicted, observed, n`` by bin of the predictions."""
     parts = []
     for rule in judged.rules:
         p, down = judged.others().of(rule)

@@ -65,7 +65,7 @@ COLUMNS = [
 class WhatNext(Result):
     """Services, best candidate first, with the label that the evidence supports.
 
-    ``budget`` is the number of services that may move at once, by the incidents of what runs in
+    ``budget`` is the number of services that may move at once, by the incidents of services in
     containers; ``k`` is the length of the short list.
     """
 

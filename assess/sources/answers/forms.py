@@ -231,7 +231,7 @@ def resources(values: Iterable[Any]) -> list[Row]:
 
 
 def _kind(value: Any) -> str:
-    """Return the kind of a resource; empty for none."""
+    """Return the kind of a resource; empty without one."""
     if not isinstance(value, dict):
         return ""
     if isinstance(value.get("sections"), list):

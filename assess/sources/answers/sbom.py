@@ -209,7 +209,7 @@ def _of_spdx3(entry: Row) -> Row:
 
 
 def of_signature(report: Row, context: Context) -> list[FrameRow]:
-    """Return a signed image: of ``cosign verify``, or of an attestation with what it wraps."""
+    """Return a signed image, from ``cosign verify`` or from an attestation and its payload."""
     # Nobody verifies here: the row says that somebody signed, and not that the key is a
     # good one.
     digest = text(report, "critical", "image", "docker-manifest-digest")

@@ -156,7 +156,7 @@ def of_cyclonedx(report: Row, product: str) -> list[tuple[str, Row]]:
 
 
 def findings_of_cyclonedx(report: Row) -> list[Finding]:
-    """List the vulnerabilities of the packages of a document; none where nobody looked for any."""
+    """List the vulnerabilities of the packages of a document; empty if none were looked for."""
     packages = _by_ref(report)
     found = []
     for entry in dicts(report, "vulnerabilities"):

@@ -94,7 +94,7 @@ def _read(scope: str, file: Path, call: Call, batch: Batch) -> None:
 
 
 def workload_rows(build: Build, scope: str, names: tuple[Name, ...]) -> list[Row]:
-    """Return a row for each image that a build pulls: bases of stages, then what it copies from."""
+    """Return a row for each image that a build pulls: bases of stages, then sources of copies."""
     roots = build.roots()
     shared = {
         "names": names,

@@ -269,7 +269,7 @@ class _Reader:
         self._documents: dict[Path, list[Row]] = {}
 
     def read(self, files: Iterable[Path], trail: tuple[Path, ...]) -> None:
-        """Merge files into the project, each over what it includes."""
+        """Merge files into the project, each over its includes."""
         for file in files:
             step = Path(os.path.realpath(file))
             if step in trail:
@@ -346,7 +346,7 @@ class _Reader:
     def _service(
         self, name: str, place: _Place, trail: tuple[tuple[Path, str], ...] = ()
     ) -> Service:
-        """Return a service in canonical form, merged over what it extends."""
+        """Return a service in canonical form, merged over the service that it extends."""
         body = place.document["services"][name] or {}
         service = canonical(body, place.directory)
         entries = [len(v) for v in service.values() if isinstance(v, dict | list)]

@@ -102,7 +102,7 @@ def _files(path: Path) -> list[Path]:
 def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]:
     """Add the rows of all enabled services.
 
-    Returns the number of values left out, and what the services refer to and nobody read.
+    Returns the number of withheld values, and the unread references of the services.
     """
     units: dict[str, Unit] = {}
     redacted = 0
@@ -260,7 +260,7 @@ def _has_config(service: Service) -> bool | None:
 
 
 def _to_service(name: str, unit: Unit) -> Row:
-    """Return the row of the services frame; only an engine tells what a file leaves out."""
+    """Return the row of the services frame; facts that the file lacks are unknown."""
     row = service_row(unit)
     del row["platform"]  # that an engine runs it is not declared
     # A variable that is only set elsewhere leaves open whether its secret is in the file.

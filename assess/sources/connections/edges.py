@@ -141,7 +141,7 @@ class Edges:
         process: Process,
         port: int,
     ) -> Tenant | None:
-        """Return the workload of a process on a machine; one that nobody knew is added."""
+        """Return the workload of a process on a machine; an unknown one is added."""
         if apart := self._fleet.called(machine):
             return apart
         role = role_of(process.name)

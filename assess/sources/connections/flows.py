@@ -381,7 +381,7 @@ def _accepted(block: pa.Table) -> pa.Table:
 
 
 def _column(block: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column as text; one that the log has not is empty."""
+    """Return a column as text; empty if the log lacks it."""
     if name in block.column_names:
         return block[name].cast(pa.string())
     return pa.chunked_array([pa.nulls(len(block), pa.string())])
@@ -393,7 +393,7 @@ def _first(block: pa.Table, *names: str) -> pa.ChunkedArray:
 
 
 def _numbers(block: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column as numbers; what is none is empty."""
+    """Return a column as numbers; other text becomes empty."""
     column = _column(block, name)
     try:
         return column.cast(pa.int64())
@@ -403,7 +403,7 @@ def _numbers(block: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def _times(block: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column of times in seconds; what cannot be one is empty."""
+    """Return a column of times in seconds; impossible times become empty."""
     seconds = _numbers(block, name)
     is_time = pc.and_(pc.greater(seconds, 0), pc.less(seconds, _LAST))
     return pc.if_else(is_time, seconds, None)
@@ -414,5 +414,5 @@ def _array(
     name: str,
     default: int = 0,
 ) -> np.ndarray:
-    """Return a column as an array of numbers, with a default for what is none."""
+    """Return a column as an array of numbers, with a default for other text."""
     return pc.fill_null(_numbers(block, name), default).to_numpy()

@@ -176,7 +176,7 @@ def _cover(
     found: Batch,
     batch: Batch,
 ) -> None:
-    """Count the edges, and the callers that nobody knows."""
+    """Count the edges, and the unknown callers."""
     scope = batch.coverage[0]["scope"]
     unknown_n = len(edges.unknown)
     row = batch.cover(scope, "edges", "ok", rows=len(found.rows["dependencies"]))

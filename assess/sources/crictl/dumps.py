@@ -70,7 +70,7 @@ class EngineDumps(Source):
         return file.parent
 
     def call_of(self, file: Path) -> str:
-        """Return the call whose answer a file holds, by its name; empty where there is none."""
+        """Return the call whose answer a file holds, by its name; empty for another file."""
         stem = file.stem.lower()
         for name in (*self.commands, USAGE):
             if re.fullmatch(rf"((crictl|nerdctl|podman)[-_])?{name}([-_.].*)?", stem):

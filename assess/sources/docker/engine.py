@@ -203,7 +203,7 @@ class ImageIndex:
         )
 
     def named(self, identifier: str) -> str:
-        """Return the first name of an image that a container names by its id; empty for none."""
+        """Return the first name of an image that a container names by its id; empty without one."""
         image = self._by_id.get(short(identifier), {})
         refs = _refs(image, "RepoTags") or _refs(image, "RepoDigests")
         return refs[0] if refs else ""

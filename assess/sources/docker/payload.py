@@ -181,7 +181,7 @@ def _expect(call: Call, expected: Any) -> None:
 
 @dataclass(slots=True)
 class Container:
-    """One container, as far as it was listed and inspected."""
+    """One container, from the list and from its inspection."""
 
     identifier: str  # short
     listing: Payload  # empty where it was not listed

@@ -159,7 +159,7 @@ def _read_hosts(asked: Asked) -> None:
 
 
 def _call_of(file: Path) -> str:
-    """Return the call whose answer a file holds, by its name; empty where there is none."""
+    """Return the call whose answer a file holds, by its name; empty for another file."""
     # Several commands fill several files: inspect-1.json, inspect-2.json
     stem = re.sub(r"(?:[-_.]|(?<!\d))\d+$", "", file.stem.lower()).replace("_", "-")
     calls = [call for call, stems in STEMS.items() if stem in stems]

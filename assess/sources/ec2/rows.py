@@ -55,7 +55,7 @@ Names = tuple[Name, ...]
 
 @dataclass
 class Answers:
-    """Objects that the calls of one region list; None where nobody may know."""
+    """Objects from the calls of one region; None for calls without an answer."""
 
     instances: list[Row] = field(default_factory=list)  # with the account that owns each
     images: list[Row] = field(default_factory=list)
@@ -237,7 +237,7 @@ def to_workload(instance: Row, names: Names, front: Behind) -> Row:
 
 
 def to_service(service: _Service, fronts: Fronts) -> Row:
-    """Return the row of a service, as far as its groups and load balancers describe it."""
+    """Return the row of a service, from its groups and load balancers."""
     front = fronts.of(service.instances, service.groups)
     checks = [text(group, "HealthCheckType").upper() for group in service.groups]
     is_checked = front.checked or any("ELB" in check for check in checks)

@@ -51,7 +51,7 @@ class Index:
 
 @dataclass
 class Answers:
-    """Objects that the calls of one place list; None where nobody may know."""
+    """Objects from the calls of one place; None for calls without an answer."""
 
     repositories: list[Row] = field(default_factory=list)
     images: list[Row] = field(default_factory=list)

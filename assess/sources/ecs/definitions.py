@@ -50,7 +50,7 @@ def memory_of(value: Any) -> int | None:
 
 
 def parts_of(arn: Any) -> dict[str, str]:
-    """Split an ARN into region, account and rest; where it is none, all of it is the rest."""
+    """Split an ARN into region, account and rest; any other text is all rest."""
     if parts := _ARN.fullmatch(text(arn)):
         return parts.groupdict()
     return {"region": "", "account": "", "rest": text(arn)}

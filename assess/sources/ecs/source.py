@@ -74,7 +74,7 @@ def _since(place: Place, payloads: Payloads) -> datetime | None:
 
 
 def dumped(place: DumpPlace) -> Payloads:
-    """Read the dumps of a place, and what its templates and lone definitions declare."""
+    """Read the dumps of a place, with its templates and unregistered definitions."""
     services, definitions = _declared(place)
     is_all = place.used and place.used == set(place.files)
     payloads = Payloads() if is_all else _dumped(place)

@@ -1,4 +1,4 @@
-"""Templates of CloudFormation, and definitions that nobody registered, in the form of the API."""
+"""Templates of CloudFormation, and unregistered definitions, in the form of the API."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ TemplateLoader.add_multi_constructor("!", _function)
 
 @dataclass
 class Template:
-    """One template: its resources with what its functions give, as far as it says itself."""
+    """One template: its resources, with functions resolved as far as the template allows."""
 
     document: Row
     nodes_n: int = 0
@@ -127,7 +127,7 @@ class Template:
         return filled
 
     def _attribute(self, path: str) -> str:
-        """Return an attribute of a resource: of a managed store, a host that stands for its own."""
+        """Return an attribute of a resource; for a managed store, a placeholder of its host."""
         name, _, attribute = path.partition(".")
         kind = text(self.document, "Resources", name, "Type")
         domain = next((d for k, d in _STORES.items() if kind.startswith(k)), "")

@@ -142,7 +142,7 @@ def _read_map(file: Path) -> Map:
 
 
 def _read(kind: str, file: Path, call: Call, names: Map) -> Iterator[Row | None]:
-    """Read one file; None stands for an experiment that cannot be used."""
+    """Read one file; None in the list is an experiment that cannot be used."""
     if kind == "csv":
         yield from of_csv(read_bytes(file, call.row, MAX_TABLE_BYTES))
         return
@@ -165,7 +165,7 @@ def _named_apart(rows: list[Row], scope: str) -> list[Row]:
 
 
 def of_csv(data: bytes) -> Iterator[Row | None]:
-    """Read experiments that people keep in a table; None for a row that lacks what it needs."""
+    """Read experiments from a table; None for a row without a required value."""
     header, records = read_records(data)
     if not set(header) & set(_COLUMNS["element"]):
         raise ValueError(

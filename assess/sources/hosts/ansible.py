@@ -382,7 +382,7 @@ def to_units(facts: Row, lost: list[str]) -> list[SystemUnit] | None:
 
 
 def _listed(facts: Row, name: str, lost: list[str]) -> Row | None:
-    """Return a fact that is a table; None where there is none."""
+    """Return a fact that is a table; None without one."""
     listed = fact(facts, name)
     if isinstance(listed, dict):
         return listed

@@ -1,4 +1,4 @@
-"""Hosts without an orchestrator: their systems, packages and units, whoever listed them.
+"""Hosts without an orchestrator: their systems, packages and units, from any tool.
 
 A running unit that does not belong to the distribution is a replica of a service that no container
 holds yet. Which units and packages these are is data: `distribution_units.csv`,
@@ -332,5 +332,5 @@ def _by_pattern(name: str, column: str) -> list[tuple[dict[str, str], re.Pattern
 
 
 def any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    """Compile patterns of a shell into one expression; ``*`` stands for anything."""
+    """Compile shell patterns into one expression; ``*`` matches anything."""
     return re.compile("|".join(map(translate, patterns)), re.IGNORECASE)

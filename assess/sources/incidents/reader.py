@@ -119,7 +119,7 @@ class BadTimes:
         return dropped + self.impossible
 
     def add(self, column: str, text: str) -> None:
-        """Count a cell by what it lacks."""
+        """Count a cell by its missing part."""
         if not text:
             self.empty[column] += 1
         elif is_ambiguous(text):

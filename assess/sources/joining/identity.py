@@ -70,7 +70,7 @@ def leaf(name: Name) -> str:
 
 
 def space(name: Name) -> str:
-    """Return the slug of a name's namespace; empty for none and for ``default``."""
+    """Return the slug of a name's namespace; empty without one and for ``default``."""
     written = name.namespace or name.name.rpartition("/")[0]
     return "" if written in ("", "default") else slug(written)
 
@@ -95,7 +95,7 @@ class Service:
 
     @property
     def root(self) -> Service:
-        """The service itself, or what it turned out to be."""
+        """The service itself, or the service that it was joined to."""
         service = self
         while service.joined:
             service = service.joined
@@ -253,7 +253,7 @@ _Index = dict[tuple[str | None, str], dict[Service, None]]
 
 
 def _index(services: list[Service]) -> _Index:
-    """Services by namespace and spelling; namespace None stands for any."""
+    """Index services by namespace and spelling; namespace None means any."""
     index: _Index = defaultdict(dict)
     for service in services:
         for _, name in service.names:

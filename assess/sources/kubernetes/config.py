@@ -59,7 +59,7 @@ class Material:
     counts: dict[Kept, int] = field(default_factory=dict)
 
     def find(self, reference: Reference, namespace: str) -> Kept:
-        """Return the key of what is referred to; a manifest may leave out its namespace."""
+        """Return the key of the referenced object; a manifest may omit its namespace."""
         own = (reference.listed, namespace, reference.name)
         bare = (reference.listed, "", reference.name)
         return bare if own not in self.values and bare in self.values else own

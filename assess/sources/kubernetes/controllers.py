@@ -103,7 +103,7 @@ class Controller:
 
     @property
     def state(self) -> str:
-        """State of a replica that nobody saw run."""
+        """State of a replica that was not seen running."""
         conditions = dicts(self.status, "conditions")
         has_ended = any(
             text(c, "type") in ("Complete", "Failed") and text(c, "status") == "True"
@@ -115,13 +115,13 @@ class Controller:
 
     @property
     def signature(self) -> tuple[str, str, bool]:
-        """Role, release, and whether it is a job: tells apart controllers that share a label."""
+        """Role, release, and whether it is a job: distinguishes controllers that share a label."""
         role = next((self.labels[r] for r in _ROLES if self.labels.get(r)), "")
         return role, self.labels.get(f"{_APP}instance", ""), self.kind in JOBS
 
     @property
     def program(self) -> tuple[str, ...]:
-        """What its first container runs: repository and command."""
+        """Repository and command of its first container."""
         first = next(iter(dicts(self.pod, "containers")), {})
         image = parse_image(text(first, "image")).repository or ""
         return image, *texts(first, "command"), *texts(first, "args")
@@ -183,7 +183,7 @@ class Owners:
                 self.controllers[key] = replace(_controller(key, made), made_by=item)
 
     def _drop_doubles(self) -> None:
-        """Drop manifests without a namespace of what is also read with one."""
+        """Drop manifests without a namespace if the same object was read with one."""
         placed = {(kind, name) for kind, namespace, name in self.controllers if namespace}
         for key in list(self.controllers):
             if not key[1] and (key[0], key[2]) in placed:

@@ -40,7 +40,7 @@ for _row in rows("kubernetes/stores"):
 
 
 def list_of(item: Row) -> str:
-    """Return the list that an object belongs to; empty where it is none of the API."""
+    """Return the list that an object belongs to; empty for anything else."""
     kind = text(item, "kind")
     version = text(item, "apiVersion")
     listed = _LISTS.get(kind, {})
@@ -67,7 +67,7 @@ def generated(item: Row) -> list[Row]:
 
 
 def is_placeholder(value: str) -> bool:
-    """Return whether a text stands for another one, which a tool would fill in."""
+    """Return whether a text is a placeholder that a tool would replace."""
     return _PLACEHOLDER.search(value) is not None
 
 

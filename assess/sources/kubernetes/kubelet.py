@@ -1,4 +1,4 @@
-"""Settings of kubelets: configurations in files, in a ConfigMap, or as a kubelet tells its own."""
+"""Settings of kubelets: configurations in files, in a ConfigMap, or from the kubelet's API."""
 
 from __future__ import annotations
 

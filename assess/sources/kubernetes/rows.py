@@ -220,7 +220,7 @@ def _share(batch: Batch) -> None:
 
 
 def _replica_of(mount: Row, states: Mapping[str, Any]) -> str:
-    """Return the workload that stands for the pod of a mount."""
+    """Return the main workload of the pod of a mount."""
     workload_id: str = mount["workload_id"]
     above = workload_id.rpartition("/")[0]
     return above if above in states else workload_id

@@ -70,7 +70,7 @@ class Group:
         return self.is_known and self.job.get("Stop") is not True
 
     def _named(self, service: Row, task: str) -> Row:
-        """Return a service with the variables in its name filled, which the job itself tells."""
+        """Return a service with the variables in its name filled from the job."""
         _, job, group = self.key
         parts = {"JOB": job, "TASKGROUP": group, "TASK": task}
         parts["BASE"] = "-".join(filter(None, parts.values()))

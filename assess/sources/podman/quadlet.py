@@ -146,7 +146,7 @@ class Quadlet:
 
     @cached_property
     def unit(self) -> Unit:
-        """What it declares, with the names of its service."""
+        """Its declaration, with the names of its service."""
         unit = _to_unit(self)
         labels = dict(_pairs(self.options, "Label"))
         own = (labels.get("assess.service"), "label", 1.0)
@@ -226,7 +226,7 @@ def _to_unit(quadlet: Quadlet) -> Unit:
 
 
 def _last(options: Options, key: str, section: str = "Container") -> str:
-    """Return the value that counts of a key; empty for none."""
+    """Return the last value of a key; empty without one."""
     values = options.get(section, {}).get(key, [])
     return values[-1] if values else ""
 

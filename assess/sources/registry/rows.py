@@ -39,7 +39,7 @@ _PREDICATE = "dev.sigstore.bundle.predicateType"
 
 @dataclass
 class Repository:
-    """Content of one repository, as far as it was asked for and is kept."""
+    """Kept content of one repository."""
 
     registry: str  # as references to images name it
     name: str
@@ -133,7 +133,7 @@ def _keep_image(raw: Any) -> Row:
 
 
 def _child(raw: Row) -> Row | None:
-    """Keep of an entry of an index what tells an image; None for what is no image."""
+    """Keep the identity of an image in an entry of an index; None for anything else."""
     digest = _digest(raw, "digest")
     is_attestation = dig(raw, "annotations", ATTESTATION)
     if not digest or is_attestation or dig(raw, "platform", "os") == "unknown":
@@ -332,7 +332,7 @@ def _known(**columns: Any) -> Row:
 
 
 def _sum(sizes: list[int | None]) -> int | None:
-    """Add up sizes; None where one is unknown, or there is none."""
+    """Sum sizes; None if one is unknown, or without any."""
     known = [size for size in sizes if size is not None]
     return sum(known) if known and len(known) == len(sizes) else None
 

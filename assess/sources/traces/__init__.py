@@ -73,7 +73,7 @@ class TracesSource(Source):
         return problems
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read files, or ask the endpoint; the shape of an answer tells its format."""
+        """Read files, or ask the endpoint; the format is recognised by the shape of an answer."""
         asked = Asked(options, base, deadline)
         batch = asked.batch
         hours = options.get("window_hours")
@@ -272,7 +272,7 @@ def _pair(caller: Any, callee: Any) -> Row | None:
 
 
 def _named(value: Any) -> str:
-    """Read the name of a service, of an address only the host; empty where it is none."""
+    """Read the name of a service; of an address only the host; empty for other values."""
     if not isinstance(value, str) or len(value) > _LONGEST:
         return ""
     text = strip_credentials(value).replace("\0", "").strip()

@@ -46,7 +46,7 @@ def of_top(
     content: str,
     at: float,
 ) -> Read:
-    """Read what ``kubectl top pods`` prints, which says of each container what it uses now."""
+    """Read the output of ``kubectl top pods``: the present use of each container."""
     lines = [line.split() for line in content.splitlines() if line.strip()]
     heads = next(line for line in lines if "CPU(cores)" in line)
     found: list[Sample] = []
@@ -252,7 +252,7 @@ def _points(one: Row) -> Iterator[Point]:
 
 
 def _rates(points: list[Point]) -> Iterator[Point]:
-    """Return the rates of a counter; where it began anew there is none."""
+    """Return the rates of a counter; a reset gives no rate."""
     for (start, before), (end, after) in pairwise(points):
         if end > start and after >= before:
             yield end, (after - before) / (end - start)

@@ -199,7 +199,7 @@ def of_azure(entry: Row, place: str) -> Machine:
 
 
 def _azure_system(entry: Row) -> Row:
-    """Name the system by the image; where it is one of one's own, only its family is known."""
+    """Name the system by the image; for a custom image, only its family is known."""
     family = text(entry, "storageProfile", "osDisk", "osType").lower()
     known = {"os_family": family} if family in ("linux", "windows") else {}
     image = "storageProfile", "imageReference"
