@@ -62,7 +62,7 @@ def not_written(path: str | Path, error: OSError) -> AssessError:
 @contextmanager
 def sibling(target: Path, *, is_directory: bool = False) -> Iterator[Path]:
     """Yield a new hidden file, or private directory, beside a path; afterwards it is gone."""
-    # It is locked while it is in use: unlocked ones were left by processes that were
+    # The sibling is locked while in use: unlocked ones were left by processes that were
     # killed.
     home = target.parent
     if _TIDY.get(home) != home.stat().st_mtime_ns:

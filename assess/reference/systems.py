@@ -19,7 +19,7 @@ _WINDOWS_RELEASE = re.compile(r"10\.0[. ]\d{5}")
 @lru_cache(maxsize=4096)
 def os_family(os_name: str | None, kernel: str | None = None) -> str | None:
     """Return the family of a system (linux, windows, bsd, sunos, other); None where unknown."""
-    # Its name decides before its kernel.
+    # The name of a system decides before its kernel.
     if named := _named(os_name):
         return named
     text = kernel.strip().lower() if isinstance(kernel, str) else ""

@@ -81,7 +81,7 @@ def percent(part: float | None, of: float | None) -> float | None:
 
 def healthy(lost: float | None) -> float | None:
     """Return the share that must stay healthy, from the share that may be lost [percent]."""
-    # It is rounded down: rounded up, two of three replicas would be three.
+    # Rounded down: rounded up, two of three replicas would be three.
     return None if lost is None else math.floor((100 - lost) * 100 + 1e-6) / 100
 
 

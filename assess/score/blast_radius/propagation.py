@@ -392,7 +392,7 @@ class _Work:
 
     def _wide(self, certain: _Down, possible: _Down, start: int) -> Booleans:
         """Mark scenarios with so many undecided nodes that even paths are not followed."""
-        # Their loss is between that of certain failures and that of all reachable nodes.
+        # The loss lies between that of certain failures and that of all reachable nodes.
         block = slice(start, start + len(possible.n))
         is_asked = self.scenarios.drawn[block] | self.scenarios.listed[block]
         return (possible.n - certain.n > self.sampling.ways_most) & ~is_asked

@@ -88,7 +88,7 @@ def fewest_draws(policy: Policy) -> int:
 
 def _masks(graph: Graph, arcs: Integers, sampling: Sampling, draws: int) -> Words:
     """Sample some arcs (Latin hypercube); draws are nested: raising p removes no failure."""
-    # One mask each, shared by all scenarios (common random numbers).
+    # One mask per arc, shared by all scenarios (common random numbers).
     masks = []
     for rows in blocks(len(arcs), draws):
         some = arcs[rows]

@@ -148,7 +148,7 @@ def dependencies_observed(
     topology: Topology,
 ) -> pd.Series:
     """Return by ``service_id`` whether its dependencies were observed."""
-    # They were if one dependency is known, or if one of ``blast_radius.observing_calls``
+    # Observed means: one dependency is known, or one of ``blast_radius.observing_calls``
     # succeeded in full for it or for everything.
     asked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
     everything = bool((~asked.isin(topology.services)).any())

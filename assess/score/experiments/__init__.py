@@ -134,7 +134,7 @@ def decided(
     impact: pd.Series, is_open: Floats, topology: Topology, most: int
 ) -> Integers:
     """Return the positions of the elements to decide: open labels first, then largest losses."""
-    # These are services and what lies outside. What services stand on is ranked as they
+    # Only services and outside elements are decided; infrastructure is ranked as they
     # are.
     kinds = topology.elements.get_level_values(0)
     loss = impact.reindex(topology.elements).fillna(0.0).to_numpy("float64")

@@ -75,7 +75,7 @@ def upgrade_hours(
     past: Past,
 ) -> pd.DataFrame:
     """Return ``hours_per_year`` with ends, by service [hours]."""
-    # Its base image moves along. A host may be shared by nobody (point, ``hi``), or by
+    # A service's base image moves along. A host is shared by nobody (point, ``hi``) or by
     # all (``lo``).
     settings = policy["churn"]
     since = str(settings["forced_since"])

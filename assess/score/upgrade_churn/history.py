@@ -357,7 +357,7 @@ def _engines_between(
     was: Mapping[str, Versions], now: Mapping[str, Versions], span: Span
 ) -> tuple[tuple[Move, ...], dict[str, Spans]]:
     """Compare the engines of two snapshots; a host missing in one of them was not watched."""
-    # Nor was a host with an unreadable version.
+    # A host with an unreadable version was not watched either.
     both = sorted(was.keys() & now.keys())
     moves = []
     for host in both:

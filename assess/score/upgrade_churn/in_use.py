@@ -211,7 +211,7 @@ def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
 
 def _talks(workloads: pd.DataFrame) -> pd.Series:
     """Return whether a workload talks to the engine."""
-    # One without the socket does not. If its mounts are unknown, it may if it is a
+    # A workload without the socket does not. If mounts are unknown, it may if it is a
     # program that is made for that: NA.
     is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)
     socket = workloads["docker_sock_mounted"].astype("boolean")

@@ -216,7 +216,7 @@ def own_rates(
 
 def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
     """Count upgrades and failed upgrades, by line and over the fleet."""
-    # One failed if its status says so, or if an incident or rollback on its host
+    # An upgrade failed if its status says so, or an incident or rollback on its host
     # followed. Where the host of the incident is unknown, or the moments are too vague to
     # be surely within the window, the upgrade only may have failed. An upgrade whose
     # window, from its earliest moment, is not over or was not watched counts only if it

@@ -287,7 +287,7 @@ def _why(
 
 def budget(inventory: Inventory, policy: Policy) -> int:
     """Return the number of services that may move at once, by the fleet's own incidents."""
-    # It is 0 without experience with containers, and where coverage has no watched time:
+    # The budget is 0 without experience with containers, or without watched time:
     # a window that starts at the first incident would grow with an older one.
     watched = exposure(inventory, policy)
     if not watched.is_covered:

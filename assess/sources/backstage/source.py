@@ -406,7 +406,7 @@ def _team(notes: dict[str, str]) -> str | None:
 
 def _has_runbook(entity: Entity, notes: dict[str, str]) -> bool:
     """Return whether a link or an annotation is a runbook; documentation alone need not be one."""
-    # That none is linked does not say that there is none.
+    # A runbook may exist without a link: unknown, not False.
     links = dicts(entity.raw, "metadata", "links")
     words = [str(link.get(key)) for link in links for key in ("type", "title", "url")]
     words += [key for key, value in notes.items() if value.strip()]

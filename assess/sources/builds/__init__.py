@@ -158,7 +158,7 @@ def _copied(build: Build) -> list[str]:
 
 def service_row(build: Build, names: tuple[Name, ...]) -> Row:
     """Return facts of the service in its build: a health check, and secrets left in the image."""
-    # That it has none of them says nothing: what runs the image may bring them.
+    # Without them the answer is unknown: the platform that runs the image may add them.
     chain = build.chain(build.stages[-1])
     checked = next(
         (s.health_checked for s in chain if s.health_checked is not None), None

@@ -210,7 +210,7 @@ class Ranks:
 
     def of_flows(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Return the ranks, with ports that callers share by far too often to be ephemeral."""
-        # Those of callers are spread over some 28,000 numbers.
+        # Ports of callers are spread over some 28,000 numbers.
         both = (one >= EPHEMERAL) & (other >= EPHEMERAL)
         for ports in (one[both], other[both]):
             self._seen += np.bincount(ports, minlength=MAX_PORT + 1)

@@ -291,7 +291,7 @@ def _last_use(times: list[datetime | None], now: datetime | None) -> datetime | 
 
 def needed_at(container: Container, now: datetime | None) -> datetime | None:
     """Return when a container last needed its image; now, if it runs or may run."""
-    # One that was created and never started still waits to run. docker-gc takes it for
+    # A container that was created and never started may still run. docker-gc takes it for
     # one that ended in the year 1, and removes it at once.
     if container.state in ("exited", "dead"):
         return moment(container.inspected, "State", "FinishedAt")

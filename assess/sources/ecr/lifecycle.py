@@ -89,7 +89,7 @@ class Rule:
 
     def split(self, images: Sequence[Image], now: datetime) -> tuple[set[str], set[str]]:
         """Return the digests that the rule alone would act on, and those that stay open."""
-        # Open are images without the time that the rule reads, and images of the same
+        # Undecided: images without the time that the rule reads, and images of the same
         # second on both sides of a count: ECR knows their order, and does not publish it.
         since = {image.digest: self._since(image) for image in images}
         known = {digest: at for digest, at in since.items() if at}

@@ -186,7 +186,7 @@ def _to_service(
 ) -> Row:
     """Return the row of a service, whether or not any task of it runs."""
     kept = integer(service, "deploymentConfiguration", "minimumHealthyPercent")
-    # That no task may be missing while it deploys is the default, and tells nothing of its needs.
+    # 100 % while deploying is the default, and shows nothing of the service's needs.
     if kept is not None and kept >= _MIN_HEALTHY_DEFAULT:
         kept = None
     is_balanced = bool(dicts(service, "loadBalancers"))
@@ -288,7 +288,7 @@ def _declared_needs(
     """Read start orders and addresses out of a definition."""
     rows: list[Row] = []
     for container, evidence, condition in definition.needs:
-        # It starts within the same task, so it is no service, whoever else is called so.
+        # A container of the same task is no service, even if a service has its name.
         dst = f"{EXTERNAL}{src.name}/{container}"
         row = dependency_row(src, dst, "start_order", evidence)
         rows.append(row | {"condition": condition or None})

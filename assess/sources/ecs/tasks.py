@@ -217,7 +217,7 @@ def span_of(payload: Row, start: str, end: str) -> Row:
 
 def to_task_activities(task: Row, workload: Row) -> Iterator[Row]:
     """Return the activities of a task: pull of its images, start, end."""
-    # They have no group: a task does not replace one of another service.
+    # Activities of tasks have no group: a task never replaces one of another service.
     is_up = moment(task, "startedAt") is not None
     pulled = "failed" if workload["state"] == "stopped" else "pending"
     if is_up or moment(task, "pullStoppedAt"):

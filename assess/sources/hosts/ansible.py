@@ -213,7 +213,7 @@ class _Hosts:
 
     def add(self, host: PlainHost) -> None:
         """Add a host, or its facts to those that are here already."""
-        # It is a host of that name whose marks do not differ. A name that every machine
+        # The same host: equal name, and no mark that differs. A name that every machine
         # has needs a mark in common, or a directory beside the other's with other facts
         # in it.
         namesakes = self._by_name.setdefault(host.name, [])

@@ -266,7 +266,7 @@ def system_of(name: Any, version: Any, release: Any = None) -> Row:
 
 def seen(gathered_at: Any, file_time: float | None, now: datetime) -> Row:
     """Return when the facts were gathered, and their age: by themselves, else by their file."""
-    # Both may be wrong: a time in 1628 or in the future is ignored.
+    # Clocks may be wrong: a time in 1628 or in the future is ignored.
     if isinstance(gathered_at, str) and re.fullmatch(r"\d{9,11}", gathered_at):
         gathered_at = int(gathered_at)
     for value in (gathered_at, file_time):

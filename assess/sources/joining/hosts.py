@@ -119,7 +119,7 @@ def is_local(name: str) -> bool:
 
 def service_of(hostname: str) -> str:
     """Return the service in a host name such as ``prod-checkout-api-03.example.com``."""
-    # Here, checkout-api; empty if there is none. ``redis6`` becomes ``redis``, too, which
+    # For example checkout-api; empty without one. ``redis6`` becomes ``redis``, which
     # may be another service than ``redis``: a name of a host never joins services.
     name = hostname.strip().lower()
     if is_local(name) or _ADDRESS.match(name):

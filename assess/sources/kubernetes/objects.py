@@ -31,7 +31,7 @@ def to_objects(lists: Found, owners: Owners, about: About, cluster: str) -> Iter
 def _to_object(item: Row, served: str | None, applied: str | None, cluster: str) -> Row:
     namespace, name = place(item)
     kind = text(item, "kind")
-    # One group may have a kind of the name that another one has.
+    # Two API groups may have kinds of the same name.
     group = (served or applied or "").partition("/")[0]
     return frames.row(
         "objects",

@@ -63,7 +63,7 @@ def quantity(value: Any, *path: str) -> float | None:
 
 def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
     """Return the container that does the work of a pod; sidecars do not."""
-    # It is the one that an annotation names, else one of the controller's name, else the
+    # The main one is named by an annotation, or like the controller, else it is the
     # first that is no known sidecar.
     containers = dicts(spec, "containers")
     for wanted in (text(annotations, DEFAULT_CONTAINER), name):

@@ -120,7 +120,7 @@ class KubernetesSource(ListSource):
             items = dig(answer, "items")
             if not isinstance(items, list) and dig(answer, "kind") in (None, "Status"):
                 raise DumpError("this is no list of Kubernetes: check the endpoint")
-            # It is null where a list is empty; only the list as a whole says its version.
+            # ``items`` is null in an empty list; only the list as a whole has a version.
             page = [
                 _typed(answer) | item if isinstance(item, dict) and item else item
                 for item in (items if isinstance(items, list) else ())

@@ -144,7 +144,7 @@ def _child(raw: Row) -> Row | None:
 
 def keep_config(raw: Any) -> tuple[Row, int]:
     """Keep what is wanted of the configuration of an image, and count what is left out."""
-    # Its environment, arguments, labels and the commands of its history may hold secrets.
+    # Environment, arguments, labels and commands of the history may hold secrets.
     config = dig(raw, "config")
     withheld = [dig(config, key) for key in ("Env", "Cmd", "Entrypoint", "Labels")]
     withheld.append(dig(raw, "history"))
@@ -210,7 +210,7 @@ def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
 
 def _to_index(children: list[Row]) -> Row:
     """Return the columns of an index where all its images have them."""
-    # Its date is that of the latest, its size that of the largest, which a host pulls.
+    # The index has the date of its latest and the size of its largest image.
     row: Row = {}
     for column in ("arch", "size_bytes", "created_at"):
         values: list[Any] = [child.get(column) for child in children]

@@ -247,7 +247,7 @@ class _Repository:
             return None
         digest = answer.headers.get("Docker-Content-Digest") or ref
         if ":" not in digest or not is_ref(digest):
-            # It names none: the digest is the hash of the text.
+            # Without a digest in the headers: it is the hash of the text.
             whole = answer if answer.body else self._ask(path)
             body = whole.body if whole else b""
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
