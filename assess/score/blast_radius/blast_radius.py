@@ -107,15 +107,12 @@ def score_blast_radius(
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
-    # pairs can be as many as elements times services: only the largest are listed
     listed = wanted | _worst_reach(
         topology, graphs["hi"], sampling, int(settings["pairs_max"])
     )
     drawn = wanted | _worst_loss(topology, graphs, sampling, settings)
     is_small = len(drawn) <= settings["drawn_lo_most"]
-    # what can be reached ("hi") needs no draws
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
-    # only the interval of one failure includes falls that no edge explains
     one_failure = replace(sampling, unexplained=unexplained(policy, evidence))
     impacts = _impacts(topology, graphs, one_failure, listed=listed, drawn=simulated)
     seen = seen_sides(inventory, policy, topology.services)
