@@ -261,7 +261,7 @@ def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:
     DataError
         Where a file cannot be read or a frame breaks the data dictionary.
     AssessError
-        Where there is no such snapshot, or nothing in it says when it was taken.
+        If there is no such snapshot, or if its time is unknown.
     """
     return directories.load(resolve(path), only=only)
 

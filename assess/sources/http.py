@@ -137,7 +137,7 @@ class Web:
         Raises
         ------
         HttpError
-            Where the answer is no success, after waiting where the server asks for it.
+            If the answer is not a success, after the waits that the server asks for.
         OtherServerError
             Where the address, or a redirect, is of another server.
         TimeoutError

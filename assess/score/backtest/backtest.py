@@ -124,7 +124,7 @@ def backtest(
     previous : Inventory
         The earlier snapshot: the forecasts use nothing that is later.
     readiness : Result, optional
-        Readiness of the earlier snapshot, where it is at hand.
+        Readiness of the earlier snapshot, if already computed.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def backtest(
     Raises
     ------
     AssessError
-        Without an earlier snapshot, and where nobody watched for incidents after it.
+        Without an earlier snapshot, or without watched incidents after it.
     """
     hint = "name one with --previous, dated before the time to be foretold"
     if previous is None:
@@ -184,7 +184,7 @@ def forecasts(
     Rates are log-linear in readiness; the slope has a normal prior and is fitted to how the earlier
     incidents are spread over the services (multinomial, so that their number does not matter), with
     less weight where they crowd more than chance would have them. Each service's own past is then
-    shrunk to what its readiness lets expect (`rates.shrunk_rates` over the exposure times the
+    shrunk to the expectation from its readiness (`rates.shrunk_rates` over the exposure times the
     multiplier), and ``foretold = 1 - exp(-rate * years)``.
     """
     ids = sorted(earlier["services"]["service_id"])

@@ -71,8 +71,8 @@ def _usual(rows: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
     Notes
     -----
-    ``point = p / d**a``, with d the number of distinct hard dependencies of the caller: who needs
-    many services leans less on each of them. Hard are kinds with a > 0.
+    ``point = p / d**a``, with d the number of distinct hard dependencies of the caller: a caller of
+    many services depends less on each of them. Kinds with a > 0 are hard.
     """
     table = pd.DataFrame(policy["edges"]).T.astype("float64")
     usual = table.reindex(rows["kind"]).reset_index(drop=True)

@@ -125,7 +125,7 @@ class BlastRadius(Result):
         Raises
         ------
         AssessError
-            Where there is no such element or service; the hint names the nearest.
+            If there is no such element or service; the hint names the nearest.
         """
         self.row(service_id)
         check_element(self.topology, element_kind, element)
@@ -140,7 +140,7 @@ class BlastRadius(Result):
         return Explanation(title, reach_text(steps, pair, service_id), steps)
 
     def explore(self, element: str = "", *others: Result) -> Explorer:
-        """Return the explorer: what falls with what, by which way and how likely.
+        """Return the explorer: services that fail with an element, the paths and probabilities.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class BlastRadius(Result):
         Raises
         ------
         AssessError
-            Where there is no such element; the hint names the nearest.
+            If there is no such element; the hint names the nearest.
         """
         if not element:
             return self._explorer(others, "blast")

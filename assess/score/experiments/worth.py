@@ -39,7 +39,7 @@ class Doubt:
         -----
         A Beta distribution of mean m and strength s has the variance ``m (1 - m) / (s + 1)``, and
         one more trial takes ``1 / (s + 1)`` of it on average. An edge that nobody tried keeps the
-        doubt of the policy's interval. What somebody gave is not in doubt.
+        doubt of the policy's interval. Given probabilities are not in doubt.
         """
         edges = topology.edges
         strength = learned.weight

@@ -56,8 +56,8 @@ class Exposure:
     """Watched time and sound incidents per service, by side.
 
     ``services`` holds ``tier, kind`` by ``service_id``; ``platform``, likewise, where it runs: as
-    declared, else by its replicas, ``mixed`` where these differ, NA where nobody knows.
-    ``window`` is the watched time, up to the snapshot at most, None where nobody watched;
+    declared, else by its replicas; ``mixed`` where these differ, NA if unknown.
+    ``window`` is the watched time, up to the snapshot at most, None without any;
     ``is_covered`` says whether it comes from coverage, and not from the incidents themselves.
     ``sound`` holds the incidents that happened, once each, with ``platform`` and ``side`` at that
     time, else now. ``earlier`` shows where services ran up to ``earlier_until``.

@@ -205,9 +205,9 @@ def shrunk_rates(
 ) -> pd.DataFrame:
     """Return the rate of each service, shrunk towards the fleet's where it has little exposure.
 
-    ``events`` [count] and ``exposure_years`` [years] by service; NA or 0 where nobody watched. Index
-    of ``events``; ``rate, rate_lo, rate_hi`` [per year]. A service that nobody watched has the
-    spread of the fleet; a fleet that nobody watched has (NaN, 0, inf).
+    ``events`` [count] and ``exposure_years`` [years] by service; NA or 0 if not watched. Index
+    of ``events``; ``rate, rate_lo, rate_hi`` [per year]. An unwatched service has the
+    spread of the fleet; an unwatched fleet has (NaN, 0, inf).
 
     Notes
     -----

@@ -150,7 +150,7 @@ def learn(reach: Reach, kept: Booleans) -> Opinion:
 
     Notes
     -----
-    A logistic regression of who went down: level, weight of the policy's log odds, steps, kind of
+    A logistic regression of failed services: level, weight of the policy's log odds, steps, kind of
     fault, and one term for each service, all with normal priors; at first the policy is right. The
     spread of the services is the likeliest one (Laplace's approximation of the evidence).
     """
@@ -271,7 +271,7 @@ def together(
     Notes
     -----
     The mean of the log odds of ``voices``, which are chances by the policy and by learned edges, and
-    of who went down whatever failed. Equal weights are hard to beat by fitted ones (Bates and
+    of the regression. Equal weights are hard to beat by fitted ones (Bates and
     Granger 1969); each of the three is the best one in some systems. Learned edges count the more
     the more often they were tried. What cannot be reached stays as they have it.
     """

@@ -219,7 +219,7 @@ def calibrate(
     ``event, event_id, element_kind, element``, then shares of the criticality of the services that
     had data: ``observed, predicted, predicted_lo, predicted_hi, next_lo, next_hi`` [0-1], their
     number ``services_n``, ``beside`` (ids of failures at the same time), and ``inside``: whether the
-    interval of one failure holds what was observed. That interval is of the whole fleet: NA where
+    interval of one failure holds the observed share. That interval is of the whole fleet: NA where
     some services had no data.
     """
     elements = {f.element for f in failures}
