@@ -119,10 +119,7 @@ def _once(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _apart(
-    failures: list[Failure],
-    table: pd.DataFrame,
-    chosen: Integers,
-    topology: Topology,
+    failures: list[Failure], table: pd.DataFrame, chosen: Integers, topology: Topology
 ) -> list[Failure]:
     """Mark services unobserved in a failure if another one at the same time may have hit them."""
     order = {key: number for number, key in enumerate(dict.fromkeys(table["key"]))}
