@@ -183,7 +183,7 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 61_900
+MAX_PACKAGE_LINES = 62_300
 MAX_FILES = 295
 MAX_TOKENS_A_CODE_LINE = 9.4
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
