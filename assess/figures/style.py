@@ -72,7 +72,7 @@ NOTEBOOK_DPI = 88
 
 @dataclass(frozen=True)
 class Band:
-    """The look of a band of verdicts: never colour alone.
+    """The look of a band of verdicts, never by colour alone.
 
     Attributes
     ----------
@@ -175,7 +175,7 @@ def notebook_style() -> None:
 
 
 def _print_table(table: object, printer: Any, _: bool) -> None:
-    """Print as pandas does; names of the fleet send nothing to the terminal."""
+    """Print as pandas does, without control characters from names of the fleet."""
     for number, line in enumerate(printable(repr(table)).split("\n")):
         if number:
             printer.break_()

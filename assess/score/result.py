@@ -139,7 +139,7 @@ class Result:
         return Explanation(f"{service_id}: {self.name}", "", table)
 
     def row(self, service_id: str) -> pd.Series:
-        """Return the row of a service; an AssessError names the nearest where there is none."""
+        """Return the row of a service; AssessError names the nearest if it is unknown."""
         known = self.frame.index.get_level_values(0)
         if service_id not in known:
             near = did_you_mean(service_id, map(str, known.unique()))
@@ -150,7 +150,7 @@ class Result:
         return self.frame.loc[service_id]
 
     def _of(self, detail: str, service_id: str) -> pd.DataFrame:
-        """Return the rows of a detail that are about a service."""
+        """Return the rows of a service in a detail table."""
         table = self.details[detail]
         return table[table["service_id"] == service_id]
 
@@ -287,10 +287,8 @@ def _objects(table: pd.DataFrame) -> np.ndarray:
 def records_by(
     table: pd.DataFrame, key: str | list[str]
 ) -> dict[Any, list[dict[str, Any]]]:
-    """Return the rows of a table as dictionaries, by one key column or several, in order.
-
-    Not with ``groupby``: that costs a thousand times as much per group.
-    """
+    """Return the rows of a table as dictionaries, by one key column or several, in order."""
+    # Not with ``groupby``: that costs a thousand times as much per group.
     names = table[key]
     if isinstance(key, list):
         names = zip(*(table[name] for name in key), strict=True)
