@@ -111,10 +111,15 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     groups = _by(answers.groups, "AutoScalingGroupName")
     members = _members(answers, groups)
     nodes = {member.group for member in members if member.is_node}
+    shared = _shared_tags(members)
     services: dict[Name, _Service] = {}
     names: dict[str, Names] = {}  # by group
     for group_name, group in groups.items():
-        tags = tags_of(group.get("Tags")) | {GROUP_TAG: group_name}
+        tags = (
+            shared.get(group_name, {})
+            | tags_of(group.get("Tags"))
+            | {GROUP_TAG: group_name}
+        )
         names[group_name] = () if group_name in nodes else names_of(tags)
         for first in names[group_name][:1]:
             service = services.setdefault(first, _Service(names[group_name], tags))
@@ -133,6 +138,18 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     activities, others_n = to_activities(answers.activities, names)
     batch.add("activities", *activities)
     return batch, others_n
+
+
+def _shared_tags(members: list[_Member]) -> dict[str, dict[str, str]]:
+    """Return by group the tags on which all its instances agree.
+
+    A launch template tags instances, and leaves their group without tags.
+    """
+    shared: dict[str, dict[str, str]] = {}
+    for member in members:
+        tags = shared.setdefault(member.group, member.tags)
+        shared[member.group] = dict(tags.items() & member.tags.items())
+    return shared
 
 
 def _by(rows: Iterable[Row] | None, key: str) -> dict[str, Row]:
