@@ -30,9 +30,8 @@ class AssessError(Exception):
         super().__init__(printable(message))
         self.hint = printable(hint)
         if hint:
-            self.add_note(
-                f"hint: {self.hint}"
-            )  # a traceback, and a notebook, show it too
+            # a traceback, and a notebook, show it too
+            self.add_note(f"hint: {self.hint}")
 
 
 class ConfigError(AssessError):

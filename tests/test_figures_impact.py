@@ -53,9 +53,8 @@ def test_the_drawing_says_the_same(blast):
     assert list(steps) == list(table["step"])
     assert list(rows) == [0, 1, 2, 3]
     dotted = [line for line in ax.lines if line.get_linestyle() == ":"]
-    assert (
-        len(dotted) == 3
-    )  # to ads from shop, a corner of two, and to search from the failure
+    # to ads from shop, a corner of two, and to search from the failure
+    assert len(dotted) == 3
     assert "n = 4 of 4" in ax.get_xlabel()
     plt.close(ax.figure)
 

@@ -24,9 +24,8 @@ SIZE = {"width": 1280, "height": 900}
 TALLEST = 16_000  # of a screenshot [pixels]
 KINDS = ("CONFIG", "DATA", "RUNTIME")
 SETTINGS = {
-    "notebook-extension/tracker": {
-        "windowingMode": "none"
-    },  # cells out of sight are there, too
+    # cells out of sight are there, too
+    "notebook-extension/tracker": {"windowingMode": "none"},
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 IDLE = "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.kernelDisplayStatus === 'idle'"

@@ -137,10 +137,8 @@ def test_spells_end_after_they_start(sample):
 
 def test_every_kind_of_evidence_and_of_its_absence_is_there(sample):
     early, late = (set(sample[q]["coverage"]["status"]) for q in QUARTERS)
-    assert late - early == {
-        "stale",
-        "timeout",
-    }  # hosts that could be read a quarter before
+    # hosts that could be read a quarter before
+    assert late - early == {"stale", "timeout"}
     assert late > {
         "ok",
         "denied",

@@ -34,12 +34,8 @@ if TYPE_CHECKING:
 
 # names of `assess.score.assessment`, repeated because help texts must not load pandas
 SCORES = ("readiness", "blast-radius", "upgrade-churn", "what-next")
-FLEET_SCORES = (
-    "claims",
-    "backtest",
-    "targets",
-    "experiments",
-)  # of the whole fleet, not of a service
+# of the whole fleet, not of a service
+FLEET_SCORES = ("claims", "backtest", "targets", "experiments")
 LEARNING = ("upgrade-churn", "what-next", "claims")  # from all snapshots before
 BROKEN = 3  # exit code of a broken limit
 NO_BREAKS = "no-breaks"

@@ -132,9 +132,8 @@ def _execute(
     import papermill
 
     with TemporaryDirectory(prefix="kernel-") as work:
-        executed = (
-            Path(work) / path.name
-        )  # papermill writes it after every cell, in place
+        # papermill writes it after every cell, in place
+        executed = Path(work) / path.name
         try:
             return papermill.execute_notebook(
                 str(path.resolve()),

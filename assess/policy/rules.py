@@ -64,6 +64,7 @@ DERIVED: Mapping[str, Mapping[str, str]] = {
         "one_version": "boolean",
         "public_unmirrored": "boolean",
         "rootless": "boolean",
+        "strong_capability": "boolean",
     },
     "mounts": {},
     "hosts": {

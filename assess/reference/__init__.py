@@ -22,7 +22,6 @@ from assess.reference.engines import target_engine as target_engine
 from assess.reference.images import engine_change as engine_change
 from assess.reference.images import image_change as image_change
 from assess.reference.images import is_fixed as is_fixed
-from assess.reference.images import is_fork as is_fork
 from assess.reference.images import moves as moves
 from assess.reference.images import tag_version as tag_version
 from assess.reference.runtimes import MANAGED as MANAGED

@@ -100,13 +100,6 @@ def major_parts(product: str, version: Version) -> int:
 
 
 @lru_cache(maxsize=4096)
-def is_fork(product: str, successor: str) -> bool:
-    """Return whether one product is the successor of the other, either way."""
-    known = {(row["product"], row["successor"]) for row in rows("image_forks")}
-    return (product, successor) in known or (successor, product) in known
-
-
-@lru_cache(maxsize=4096)
 def image_change(
     before: tuple[str | None, str | None, str | None],
     after: tuple[str | None, str | None, str | None],

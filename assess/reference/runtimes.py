@@ -30,6 +30,7 @@ from assess.reference.versions import numbers_of, parse_version
 MANAGED = "managed: its provider patches hosts and runtime"
 PROVIDER = "provider"
 NO_DOCKERSHIM = (1, 24)  # from here on a kubelet has no way of its own to docker
+OPENSHIFT = "red-hat-openshift"  # it numbers its clusters by itself
 EKS = "amazon-eks"
 _BADNESS = ("ended", "unknown", "supported")
 _FIRST_NUMBER = re.compile(r"\d++(?:\.\d++)*+")
@@ -62,7 +63,7 @@ def platform_of(node: Node) -> Platform | None:
     distro, rest = system_of(node.os_name)
     if distro == "rhcos":
         line = line_of(distro, node.os_version or rest or None)
-        return Platform("red-hat-openshift", line, "cluster")
+        return Platform(OPENSHIFT, line, "cluster")
     for text in (node.provider_version, node.kubelet, node.provider):
         found = _named(text)
         if found:
@@ -101,10 +102,15 @@ def _number(text: str | None) -> str | None:
 
 @lru_cache(maxsize=4096)
 def is_managed(node: Node) -> bool:
-    """Return whether a provider is known to patch the host of a node."""
+    """Return whether a provider is known to patch the host of a node.
+
+    A provider alone is not enough: on a platform that the facts do not know, nobody can look up
+    what it patches, and until when.
+    """
     platform = platform_of(node)
-    is_platform = platform is not None and platform.kind == "managed"
-    return is_platform or node.managed_by == PROVIDER
+    if platform is None:
+        return False
+    return platform.kind == "managed" or node.managed_by == PROVIDER
 
 
 @cache
@@ -141,9 +147,7 @@ def runtime_support(node: Node, at: pd.Timestamp) -> Support:
     product, version = runtime_line(node)
     own = product_support(product, version, at)
     if platform is None:
-        if node.managed_by == PROVIDER:
-            return Support("supported", None, None, None, MANAGED)
-        return _worst(own, _dockershim(node, at))
+        return _worst(own, _own_kubelet(node, at))
     if platform.kind == "managed":
         if newest_line(platform.product) is None:
             return Support("supported", None, None, None, f"{MANAGED}, without a version")
@@ -151,15 +155,15 @@ def runtime_support(node: Node, at: pd.Timestamp) -> Support:
     return _worst(own, _kubelet(node, platform, own.line, at))
 
 
-def _dockershim(node: Node, at: pd.Timestamp) -> Support | None:
-    """Return the support of a kubelet that reaches docker through its own dockershim."""
+def _own_kubelet(node: Node, at: pd.Timestamp) -> Support | None:
+    """Return the support of the Kubernetes of a cluster of one's own; None where there is none."""
     numbers = parse_version(node.kubelet)
-    if node.runtime != ENGINE or numbers is None or numbers >= NO_DOCKERSHIM:
+    if numbers is None:
         return None
     support = product_support("kubelet", node.kubelet, at)
-    return support._replace(
-        basis=f"dockershim of kubelet {node.kubelet}: {support.basis}"
-    )
+    has_shim = node.runtime == ENGINE and numbers < NO_DOCKERSHIM
+    part = "dockershim of kubelet" if has_shim else "kubelet"
+    return support._replace(basis=f"{part} {node.kubelet}: {support.basis}")
 
 
 def _kubelet(
@@ -167,8 +171,7 @@ def _kubelet(
 ) -> Support | None:
     """Return the support of a node whose version is not that of its cluster."""
     numbers = parse_version(node.kubelet)
-    # OpenShift numbers its clusters by itself
-    if numbers is None or platform.product == "red-hat-openshift":
+    if numbers is None or platform.product == OPENSHIFT:
         return None
     support = product_support(platform.product, node.kubelet, at)
     if support.line == line:

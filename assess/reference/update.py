@@ -40,9 +40,8 @@ _COLUMNS = {
     "latest_date": ("latestReleaseDate",),
 }
 
-_MILESTONE = re.compile(
-    r"^cos-"
-)  # Container-Optimized OS writes its name before the number
+# Container-Optimized OS writes its name before the number
+_MILESTONE = re.compile(r"^cos-")
 
 Cycle = dict[str, str]  # line of a product in our columns; an empty text is unknown
 _Changes = Iterator[tuple[int, Cycle]]  # place of a row, old or new, and its new cells

@@ -28,7 +28,8 @@ from assess.sources.redact import (
     secret_names,
     tells_secret,
 )
-from assess.sources.volumes import volume_id
+from assess.sources.settings import setting_text
+from assess.sources.volumes import Mount, volume_id
 
 FRAMES = (  # that a platform fills
     "services",
@@ -39,22 +40,6 @@ FRAMES = (  # that a platform fills
     "dependencies",
     "activities",
 )
-
-
-@dataclass(frozen=True)
-class Mount:
-    """One mount of a container."""
-
-    target: str  # path in the container
-    type: str  # bind, volume, tmpfs, npipe …
-    source: str = ""  # path on the host, of a bind
-    volume: str | None = None  # name of a volume that outlives the container
-    driver: str | None = None
-    is_writable: bool | None = True
-    source_class: str | None = None  # where the platform says more than type and paths
-    is_remote: bool = False  # whether all hosts see the same storage
-    shared_as: str | None = None  # where its name does not identify it; empty: not known
-    size_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +66,10 @@ class Unit:
     privileged: bool | None = None
     host_network: bool | None = None
     host_pid: bool | None = None
+    host_ipc: bool | None = None
     readonly_root: bool | None = None
-    caps_added_n: int | None = None
+    caps_added: tuple[str, ...] | None = None
+    devices_n: int | None = None  # of the host
     restart_policy: str | None = None
     log_driver: str | None = None
     stop_timeout_s: float | None = None
@@ -94,6 +81,7 @@ class Unit:
     container: str = ""  # its name within the pod, task or group
     role: str | None = None  # main, sidecar or init; None where it is alone
     is_process: bool = False  # of its host, in no container
+    asks: tuple[str, ...] = ()  # settings of its platform that it asks for
     beside: tuple[Unit, ...] = ()  # the other containers of the same replica
 
     @property
@@ -149,6 +137,11 @@ class Unit:
             (self.image_name, "image-repository", 0.6),
         )
 
+    @property
+    def commands(self) -> list[str]:
+        """Its command lines."""
+        return [text.value for text in self.texts if text.basis == "command"]
+
     @cached_property
     def secret_like_n(self) -> int:
         """Number of variables that hold a secret."""
@@ -158,8 +151,7 @@ class Unit:
     @property
     def has_secrets(self) -> bool:
         """Whether a variable or a command line holds a secret."""
-        commands = (text.value for text in self.texts if text.basis == "command")
-        return self.secret_like_n > 0 or any(map(tells_secret, commands))
+        return self.secret_like_n > 0 or any(map(tells_secret, self.commands))
 
 
 def is_checked(image: str, declared: bool | None) -> bool | None:
@@ -171,27 +163,7 @@ def is_checked(image: str, declared: bool | None) -> bool | None:
     return False if is_bare else declared
 
 
-COLON = re.compile(r"(?<!^[A-Za-z])(?<!:[A-Za-z]):|:(?![\\/])")  # C:\x is one part
-
-
-def split_volume(text: str) -> Mount | None:
-    """Read ``source:target:options`` of ``docker run --volume``; None without a target.
-
-    A source with a slash is a path of the host, any other one is the name of a volume.
-    """
-    source, target, options = (*COLON.split(text), "", "")[:3]
-    if not target:
-        return None
-    is_path = re.search(r"[/\\]", source) is not None
-    return Mount(
-        target=target,
-        type="bind" if is_path else "volume",
-        source=source if is_path else "",
-        volume=None if is_path else source or None,
-        is_writable="ro" not in options.split(","),
-    )
-
-
+_CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 # ---- rows ----
 
 
@@ -206,11 +178,13 @@ def workload_row(unit: Unit) -> Row:
         privileged=unit.privileged,
         host_network=unit.host_network,
         host_pid=unit.host_pid,
+        host_ipc=unit.host_ipc,
         # A process sees all of its host.
         docker_sock_mounted=None if unit.is_process else sees_engine_socket(unit.mounts),
         readonly_root=unit.readonly_root,
         user_root=runs_as_root(unit.user),
-        caps_added_n=unit.caps_added_n,
+        **_capabilities(unit.caps_added),
+        devices_n=unit.devices_n,
         memory_limit_bytes=unit.memory_limit_bytes,
         memory_unlimited=unit.memory_unlimited,
         cpu_limit=unit.cpu_limit,
@@ -220,10 +194,21 @@ def workload_row(unit: Unit) -> Row:
         log_driver=unit.log_driver,
         stop_timeout_s=unit.stop_timeout_s,
         ports=unit.ports_text,
+        settings=setting_text(unit.commands, unit.image_name, unit.asks),
         env_names_n=len(unit.environment),
         secret_like_env_n=unit.secret_like_n,
         secret_env_names=secret_names(unit.environment),
     )
+
+
+def _capabilities(added: tuple[str, ...] | None) -> Row:
+    """Return how many capabilities are added, and their names as the kernel has them."""
+    if added is None:
+        return {"caps_added_n": None, "caps_added": None}
+    names = sorted({name.upper().removeprefix("CAP_") for name in added})
+    is_read = all(map(_CAPABILITY.fullmatch, names))
+    joined = ";".join(names) or "none"
+    return {"caps_added_n": len(names), "caps_added": joined if is_read else None}
 
 
 def service_row(unit: Unit, *, is_complete: bool = True) -> Row:

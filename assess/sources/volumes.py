@@ -6,6 +6,7 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from assess.linear import Linear
@@ -20,6 +21,43 @@ _OF_HOST = re.compile(
     r"|/var/(run|log|lib/(docker|containerd|kubelet|containers|rancher))(/.*)?"
 )
 _NFS_SERVER = Linear(r"(?:^|,)\s*addr=([^,\s]+)")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One mount of a container."""
+
+    target: str  # path in the container
+    type: str  # bind, volume, tmpfs, npipe …
+    source: str = ""  # path on the host, of a bind
+    volume: str | None = None  # name of a volume that outlives the container
+    driver: str | None = None
+    is_writable: bool | None = True
+    source_class: str | None = None  # where the platform says more than type and paths
+    is_remote: bool = False  # whether all hosts see the same storage
+    shared_as: str | None = None  # where its name does not identify it; empty: not known
+    size_bytes: int | None = None
+
+
+COLON = re.compile(r"(?<!^[A-Za-z])(?<!:[A-Za-z]):|:(?![\\/])")  # C:\x is one part
+
+
+def split_volume(text: str) -> Mount | None:
+    """Read ``source:target:options`` of ``docker run --volume``; None without a target.
+
+    A source with a slash is a path of the host, any other one is the name of a volume.
+    """
+    source, target, options = (*COLON.split(text), "", "")[:3]
+    if not target:
+        return None
+    is_path = re.search(r"[/\\]", source) is not None
+    return Mount(
+        target=target,
+        type="bind" if is_path else "volume",
+        source=source if is_path else "",
+        volume=None if is_path else source or None,
+        is_writable="ro" not in options.split(","),
+    )
 
 
 def short_path(path: str) -> str:

@@ -303,9 +303,8 @@ def plot(table: pd.DataFrame, file: str) -> None:
         for axis in (left.xaxis, left.yaxis, right.xaxis):
             axis.set_major_formatter("{x:,.7g}")
             axis.set_minor_locator(NullLocator())
-        right.legend(
-            *left.get_legend_handles_labels(), frameon=False
-        )  # where there is room
+        # where there is room
+        right.legend(*left.get_legend_handles_labels(), frameon=False)
         plt.savefig(file, metadata={"Date": None} if file.endswith("svg") else None)
 
 

@@ -227,9 +227,8 @@ def test_an_interrupt_exits_with_130(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    with pipe.open(
-        "w"
-    ):  # opens once assess reads at the other end, and waits for what never comes
+    # opens once assess reads at the other end, and waits for what never comes
+    with pipe.open("w"):
         started.send_signal(signal.SIGINT)
         out, error = started.communicate(timeout=30)
     assert (started.returncode, out) == (130, "")

@@ -58,9 +58,8 @@ def test_a_terminal_sees_it_go_on(work, tmp_path, how):
     assert found == "435"
     steps = told.replace("\n", "").split("\r")
     assert "[####################] 30/30 blast radius" in told
-    assert (
-        len([step for step in steps if "blast radius" in step]) < 30
-    )  # not from the first moment
+    # not from the first moment
+    assert len([step for step in steps if "blast radius" in step]) < 30
 
 
 def test_a_file_and_the_quiet_see_nothing(work):

@@ -325,6 +325,5 @@ def test_claims_show_what_changed_since_an_earlier_snapshot(call, store):
         "--json",
     ).stdout
     changes = {row["claim"]: row for row in json.loads(told)["previous"]["changes"]}
-    assert (
-        changes["C1"]["change"] == "changed"
-    )  # five hosts went to a line without an end
+    # five hosts went to a line without an end
+    assert changes["C1"]["change"] == "changed"

@@ -38,9 +38,8 @@ def engines() -> Iterator[list[real.Engine]]:
     with STARTED as stack:
         try:
             directories = real.engine_directories()
-            base = Path(
-                tempfile.mkdtemp(prefix="assess-")
-            )  # short: a socket path has 107 bytes
+            # short: a socket path has 107 bytes
+            base = Path(tempfile.mkdtemp(prefix="assess-"))
             stack.callback(shutil.rmtree, base, ignore_errors=True)
             started = []
             for number, directory in enumerate(directories):

@@ -47,9 +47,8 @@ def _fill(api: docker.APIClient) -> None:
     application.load_images(api, ["shop/base:1", "shop/alone:1"])
     for name, kilobytes in (("web", 300), ("api", 200), ("job", 100), ("worker", 50)):
         _commit(api, "shop/base:1", f"shop/{name}", kilobytes)
-    _commit(
-        api, "shop/job:1", "shop/job", 10
-    )  # the one before lost its name, and is its parent
+    # the one before lost its name, and is its parent
+    _commit(api, "shop/job:1", "shop/job", 10)
     _commit(api, "shop/worker:1", None, 20)
     host = api.create_host_config(network_mode="none", init=True)
     ended = api.create_container("shop/web:1", ["true"], host_config=host)["Id"]

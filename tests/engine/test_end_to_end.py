@@ -90,9 +90,8 @@ def test_labels_are_those_worked_by_hand(inventory, policy):
     labels = assess.what_next(inventory, policy).frame["label"]
     others = set(labels.index) - set(LABELS)
     assert labels[list(LABELS)].to_dict() == LABELS
-    assert set(labels[list(others)]) == {
-        "NOT DECIDABLE"
-    }  # nobody declared licence or tier
+    # nobody declared licence or tier
+    assert set(labels[list(others)]) == {"NOT DECIDABLE"}
 
 
 def test_gates_say_what_was_put_there(inventory, policy):
@@ -105,12 +104,10 @@ def test_gates_say_what_was_put_there(inventory, policy):
     assert states.loc["cache", "G5"] == "unknown"
     assert states.loc["worker", "G3"] == "unknown"
     assert states.loc[["worker", "checkout", "backup"], "G1"].eq("pass").all()  # measured
-    assert (
-        states.loc["scratch", "G1"] == "unknown"
-    )  # it writes to a volume of no usual path
-    assert (
-        states.loc["proxy", "G10"] == "pass"
-    )  # from Docker Hub, through the engines' mirror
+    # it writes to a volume of no usual path
+    assert states.loc["scratch", "G1"] == "unknown"
+    # from Docker Hub, through the engines' mirror
+    assert states.loc["proxy", "G10"] == "pass"
     evidence = gates.query("service_id == 'postgres' and gate == 'G1'")["evidence"].item()
     assert "library/postgres" in evidence
     assert "/var/lib/postgresql/data" in evidence

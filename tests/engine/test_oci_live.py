@@ -102,9 +102,8 @@ def test_what_an_image_says_of_itself(by_tag, registry):
     assert by_tag["shop/old:0.9"]["arch"] == "amd64"
     assert by_tag["shop/old:0.9"]["created_at"] == plain["created_at"]
     assert pd.isna(by_tag["shop/old:0.9"]["size_bytes"])  # schema 1 does not tell sizes
-    assert pd.isna(
-        by_tag["shop/epoch:1"]["created_at"]
-    )  # 1970 is what reproducible builds write
+    # 1970 is what reproducible builds write
+    assert pd.isna(by_tag["shop/epoch:1"]["created_at"])
     # 2.8.2 has no referrers API: a signature without a cosign tag is unknown, not absent
     assert all(pd.isna(row["signed"]) for row in by_tag.values())
 

@@ -211,9 +211,8 @@ def test_a_broken_registry_freezes_and_takes_nothing_down(shop, inventory, capsy
     frozen = blast.details["frozen"].query("element == @registry.host")["service_id"]
     assert set(frozen) == {"search", "mailer"}
     assert blast.frame.loc[("registry", registry.host), "impact"] == 0
-    api = storefront.client(
-        1
-    )  # none of the two runs here: this is where it would be rescheduled
+    # none of the two runs here: this is where it would be rescheduled
+    api = storefront.client(1)
     try:
         api.pull(storefront.image("mailer"))
         registry.stop()

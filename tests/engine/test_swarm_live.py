@@ -257,7 +257,6 @@ def test_a_killed_container_is_healed_and_a_deployment_is_told(swarm):
     assert (deploy.status, deploy.to_version) == ("completed", "1.4.2")
     assert deploy.ended_at >= deploy.started_at
     old = [row for row in found.rows["workloads"] if row["state"] == "exited"]
-    assert len(old) >= 3 and all(
-        row["finished_at"] for row in old
-    )  # one killed, two replaced
+    # one killed, two replaced
+    assert len(old) >= 3 and all(row["finished_at"] for row in old)
     assert application.CANARY not in json.dumps(found.rows, default=str)

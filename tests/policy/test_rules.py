@@ -48,10 +48,8 @@ def truth(rule, table=TABLE):
         ("word not in ['a', 'c']", [False, True, None]),
         ("n in (1, 2)", [True, False, None]),
         ("flag == False", [False, True, None]),
-        (
-            "days_since(when) <= 30",
-            [True, None, None],
-        ),  # a date after the snapshot tells nothing
+        # a date after the snapshot tells nothing
+        ("days_since(when) <= 30", [True, None, None]),
         ("days_since(when) == 10", [True, None, None]),
     ],
 )

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from assess.reference.images import (
     image_change,
-    is_fork,
     major_parts,
     moves,
     product_of,
@@ -79,11 +78,8 @@ def test_digests_decide_where_tags_do_not():
     assert image_change(("shop/api", "1.0", one), ("shop/api", "stable", one)) == "same"
 
 
-def test_products_and_who_took_over():
+def test_products_and_their_major_versions():
     assert product_of("bitnami/postgresql") == "postgres"
-    assert is_fork("redis", "valkey")
-    assert is_fork("valkey", "redis")
-    assert not is_fork("redis", "postgres")
     assert major_parts("postgres", (9, 6)) == 2
     assert major_parts("postgres", (16, 1)) == 1
 

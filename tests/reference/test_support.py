@@ -18,20 +18,12 @@ def day(text):
         ("20.10.24", "2026-09-30", "ended", "2023-12-10"),
         ("20.10.24", "2023-12-10", "supported", "2023-12-10"),  # its last day
         ("20.10.24", "2023-12-11", "ended", "2023-12-10"),
-        (
-            "17.06.2-ce",
-            "2017-10-10",
-            "supported",
-            "2017-10-19",
-        ),  # the stated window counts
+        # the stated window counts
+        ("17.06.2-ce", "2017-10-10", "supported", "2017-10-19"),
         ("25.0.8", "2026-09-30", "supported", "2026-12-04"),
         ("25.0.99", "2026-09-30", "unknown", "2026-12-04"),  # newer than the facts
-        (
-            "20.10.99",
-            "2026-09-30",
-            "ended",
-            "2023-12-10",
-        ),  # whatever its number, its line ended
+        # whatever its number, its line ended
+        ("20.10.99", "2026-09-30", "ended", "2023-12-10"),
         ("29.1.0", "2026-09-30", "supported", None),  # no end announced; the newest line
         ("29.99.0", "2026-09-30", "unknown", None),
         ("29.1.0", "2028-01-01", "unknown", None),  # the facts are too old to say

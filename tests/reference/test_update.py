@@ -191,9 +191,8 @@ def test_the_network_is_asked_product_by_product(tmp_path):
     }
     assert "supported" in support("14", facts)
     before = {file.name: file.read_bytes() for file in facts.iterdir()}
-    gone = call(
-        "facts", "update", "--from", place, facts=facts
-    )  # the server is down by now
+    # the server is down by now
+    gone = call("facts", "update", "--from", place, facts=facts)
     assert gone.returncode == 1
     assert "nothing was updated" in gone.stderr
     assert gone.stderr.count("keeps its old facts") == 1

@@ -177,9 +177,8 @@ def test_a_record_says_everything_once_on_one_page(hostile):
     assert passed.startswith("- ")
     head = lines.index("| Gate | State | Label | Evidence |")
     assert lines[head - 1] == "Gates that do not pass:"
-    assert told.split("Gates that do not pass:")[1].startswith(
-        "\n\n|"
-    )  # else it is no table
+    # else it is no table
+    assert told.split("Gates that do not pass:")[1].startswith("\n\n|")
 
 
 def of_one(policy, **answers):

@@ -610,9 +610,8 @@ def test_days_before_an_upgrade_are_compared_with_the_days_after():
     )
     row = upgrades_of(known).iloc[0]
     assert row[["after", "before"]].tolist() == [2, 1]
-    assert row["days_after"] == pytest.approx(
-        7 + 4
-    )  # the second window was cut by the snapshot
+    # the second window was cut by the snapshot
+    assert row["days_after"] == pytest.approx(7 + 4)
     assert row["days_before"] == pytest.approx(14)
     ratio = ratio_of(upgrades_of(known), level=0.95)
     assert ratio.point == pytest.approx((2 / 11) / (1 / 14))

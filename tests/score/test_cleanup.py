@@ -152,13 +152,10 @@ def test_the_rules_are_the_policys():
         "5",
         "6",
     }
-    assert (
-        judged(found, exclude=["shop/web"])["3"][0] is True
-    )  # a whole name:tag, or none
-    assert judged(found, exclude=["redis:7"])["7"] == (
-        False,
-        "excluded",
-    )  # as docker writes it
+    # a whole name:tag, or none
+    assert judged(found, exclude=["shop/web"])["3"][0] is True
+    # as docker writes it
+    assert judged(found, exclude=["redis:7"])["7"] == (False, "excluded")
     with pytest.raises(PolicyError, match=r"cleanup\.exclude"):
         clean_up(found, POLICY.replace(cleanup={"exclude": ["("]}))
 

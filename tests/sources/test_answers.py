@@ -132,9 +132,8 @@ def test_selected_answers_carry_the_risk_of_the_questionnaire(hub):
 def test_an_archetype_answers_for_its_applications_unless_they_have_their_own(hub):
     found = answers(hub)
     assert found["invoicing", "state.stateless"]["risk"] == "red"
-    assert (
-        found["cart", "observability.health"]["risk"] == "green"
-    )  # its own, not the archetype's
+    # its own, not the archetype's
+    assert found["cart", "observability.health"]["risk"] == "green"
 
 
 def test_totals_people_and_comments_are_not_taken(hub):
@@ -233,9 +232,8 @@ def test_a_table_of_answers():
     assert found["cart", "team.runbook"]["risk"] == "green"  # yes, to a check
     assert found["checkout", "state.restore_tested"]["risk"] == "red"
     assert found["billing", "team.deploys"]["risk"] == "unknown"  # purple is no risk
-    assert (
-        found["invoicing", "Which libraries does it need?"]["answered_at"] is None
-    )  # in 1628
+    # in 1628
+    assert found["invoicing", "Which libraries does it need?"]["answered_at"] is None
     [row] = batch.coverage
     assert (row["status"], row["rows"], row["expected"], row["unmapped_n"]) == (
         "partial",

@@ -300,9 +300,8 @@ def test_the_example_configuration_is_valid_with_every_table(tmp_path, monkeypat
     )
     with pytest.raises(CollectError):
         collect(tmp_path / "assess.toml")
-    assert set(asked) == set(
-        source_types()
-    )  # every type has an example that its options allow
+    # every type has an example that its options allow
+    assert set(asked) == set(source_types())
 
 
 # ---- rows to frames ----

@@ -229,11 +229,8 @@ def test_images_pulled_tagged_dangling_and_layers():
     assert (by_id["1"]["repository"], by_id["1"]["digest"]) == ("library/nginx", digest)
     assert by_id["1"]["tags"] == "1.27;latest" and by_id["1"]["created_at"] is None
     assert by_id["3"]["dangling"] and by_id["3"]["repository"] == "<none>"
-    assert [by_id[i]["reclaimable"] for i in "134"] == [
-        None,
-        True,
-        False,
-    ]  # how old is the first?
+    # how old is the first?
+    assert [by_id[i]["reclaimable"] for i in "134"] == [None, True, False]
     assert index.digest("sha256:" + "1" * 64, parse_image("nginx")) == digest
     unknown = to_images(EngineData(images=images), [], "h")
     assert {row["containers_n"] for row in unknown} == {None}

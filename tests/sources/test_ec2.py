@@ -72,14 +72,8 @@ def test_every_frame_fits_the_data_dictionary(dumps):
 
 def test_hosts_and_the_age_of_their_images(dumps):
     hosts = by(collect(dumps), "hosts", "host_id")
-    assert set(hosts) == {
-        CHECKOUT_1,
-        CHECKOUT_2,
-        BILLING_1,
-        BILLING_2,
-        NODE,
-        BARE,
-    }  # GONE is gone
+    # GONE is gone
+    assert set(hosts) == {CHECKOUT_1, CHECKOUT_2, BILLING_1, BILLING_2, NODE, BARE}
     host = hosts[CHECKOUT_1]
     assert host["image_created_at"] == datetime(2024, 3, 1, 20, 15, 41, tzinfo=UTC)
     assert (host["launched_at"] - host["image_created_at"]).days == 884
@@ -122,30 +116,12 @@ def test_services_by_their_groups_and_what_is_before_them(dumps):
     found = services(collect(dumps))
     columns = ("env", "kind", "asg_min", "asg_max", "health_checked", "public")
     assert {name: tuple(row[c] for c in columns) for name, row in found.items()} == {
-        "checkout": (
-            "prod",
-            "web",
-            2,
-            6,
-            True,
-            True,
-        ),  # behind an application load balancer
-        "reports": (
-            "stage",
-            None,
-            0,
-            3,
-            None,
-            None,
-        ),  # scaled to nothing, and still a service
-        "billing": (
-            None,
-            None,
-            None,
-            None,
-            True,
-            False,
-        ),  # behind an internal classic one
+        # behind an application load balancer
+        "checkout": ("prod", "web", 2, 6, True, True),
+        # scaled to nothing, and still a service
+        "reports": ("stage", None, 0, 3, None, None),
+        # behind an internal classic one
+        "billing": (None, None, None, None, True, False),
     }
 
 
@@ -214,9 +190,8 @@ def test_activities_of_groups(dumps):
         ("terminate", "Successful", "refresh", 60),
         ("launch", "InProgress", "unknown", None),
     ]
-    assert (
-        coverage(batch)["describe-scaling-activities"]["unmapped_n"] == 1
-    )  # out of standby
+    # out of standby
+    assert coverage(batch)["describe-scaling-activities"]["unmapped_n"] == 1
 
 
 def test_self_heal_pairs_a_termination_with_the_launch_that_succeeded(dumps):
@@ -309,9 +284,8 @@ def changed(place, seed):
         found = mutated(json.loads(file.read_text()), seed + number)
         (place / file.name).write_text(json.dumps(found))
     batch = collect(place)
-    assert "read" not in coverage(
-        batch
-    )  # where a failure that nobody thought of is noted
+    # where a failure that nobody thought of is noted
+    assert "read" not in coverage(batch)
     return batch
 
 

@@ -194,9 +194,8 @@ def test_what_the_policies_would_expire(dumps):
         "checkout-1.3-notation",
         "checkout-lost",
     ]
-    assert (
-        expires["checkout-0.9"] is False
-    )  # it is in the archive, which no rule is about
+    # it is in the archive, which no rule is about
+    assert expires["checkout-0.9"] is False
     assert expires["orders-1"] is False  # there is no policy
     assert "legacy-7" not in expires  # nobody knows what its policy means
     row = coverage(batch)["get-lifecycle-policy"]

@@ -242,10 +242,8 @@ def test_hosts_and_engines(recorded):
     assert hosts["az"].tolist() == ["eu-west-1a", "eu-west-1b"]
     assert set(hosts["account"]) == {ACCOUNT}
     assert set(hosts["asg_name"]) == {"shop-ecs"}
-    assert hosts["state"].fillna("?").tolist() == [
-        "running",
-        "?",
-    ]  # the other agent is gone
+    # the other agent is gone
+    assert hosts["state"].fillna("?").tolist() == ["running", "?"]
     engines = table(recorded, "engines")
     assert engines["version"].tolist() == ["20.10.25", "19.03.13-ce"]
     assert set(engines["ecs_agent_version"]) == {"1.79.2"}

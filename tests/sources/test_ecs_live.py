@@ -75,9 +75,8 @@ def test_live(moto, fleet):
     assert CANARY not in repr(batch)
     found = coverage(batch)
     assert {row["status"] for row in found.values()} == {"ok"}
-    assert (
-        found["describe-task-definition"]["requests"] == 1
-    )  # though two services have it
+    # though two services have it
+    assert found["describe-task-definition"]["requests"] == 1
     assert found["list-clusters"]["rows"] == 2
     window = found["list-tasks"]
     assert (window["window_end"] - window["window_start"]).total_seconds() >= 3600

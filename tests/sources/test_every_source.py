@@ -305,10 +305,8 @@ def test_what_may_not_be_read_is_denied_and_not_empty(kind, options, copied, tmp
     collect(kind, options)  # imports
     for file in copied(options):
         file.chmod(0)
-    for place in (
-        tmp_path,
-        *tmp_path.parents,
-    ):  # the way there is open to all, and stays so
+    # the way there is open to all, and stays so
+    for place in (tmp_path, *tmp_path.parents):
         if place.stat().st_mode & 0o077 == 0:
             place.chmod(0o755)
     os.seteuid(65534)
@@ -386,10 +384,8 @@ def test_an_answer_that_is_none_is_told(kind, options, body, ask):
     ids=["broken", "missing", "throttled"],
 )
 @pytest.mark.parametrize(
-    (
-        "kind",
-        "options",
-    ),  # the SDK of AWS asks again for minutes: test_ec2.py writes its answers
+    # the SDK of AWS asks again for minutes: test_ec2.py writes its answers
+    ("kind", "options"),
     [
         (kind, options)
         for kind, listed in LIVE.items()

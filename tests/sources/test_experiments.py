@@ -50,23 +50,18 @@ def test_a_table_of_game_days():
         "worker-2",
         "errors",
     )
-    assert (
-        "affected" not in third
-    )  # an empty cell is unknown: nobody says that nothing fell
-    assert (
-        batch.coverage[0]["status"] == "partial"
-    )  # the fourth does not say what was failed
+    # an empty cell is unknown: nobody says that nothing fell
+    assert "affected" not in third
+    # the fourth does not say what was failed
+    assert batch.coverage[0]["status"] == "partial"
     assert (batch.coverage[0]["rows"], batch.coverage[0]["expected"]) == (3, 4)
 
 
 def test_a_journal_of_chaos_toolkit():
     row = rows_of(read("journal.json", format="chaostoolkit", map="probes.csv"))[0]
     assert (row["element_kind"], row["element"]) == ("service", "stock")
-    assert row["affected"] == (
-        "stock",
-        "checkout",
-        "cart",
-    )  # the map says whom the probe asks
+    # the map says whom the probe asks
+    assert row["affected"] == ("stock", "checkout", "cart")
     assert row["observed"] == ("stock", "checkout", "catalog", "cart")
     assert row["started_at"].isoformat() == "2026-09-14T09:30:02.412331+00:00"
     assert row["ended_at"] > row["started_at"]

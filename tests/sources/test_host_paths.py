@@ -3,7 +3,8 @@
 import pytest
 
 from assess.sources.host_paths import host_path_class, shown_path
-from assess.sources.unit import Mount, mount_rows
+from assess.sources.unit import mount_rows
+from assess.sources.volumes import Mount
 
 
 @pytest.mark.parametrize(

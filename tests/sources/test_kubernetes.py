@@ -105,10 +105,8 @@ def test_owners_are_found_by_their_names_where_they_may_not_be_listed():
 
 def test_a_workload_is_told_by_its_main_container(shop):
     web = workloads(shop)["web-6d5f7c9b8f-x7k2p"]
-    assert (web["repository"], web["tag"]) == (
-        "shop/web",
-        "1.4.2",
-    )  # the sidecar is listed first
+    # the sidecar is listed first
+    assert (web["repository"], web["tag"]) == ("shop/web", "1.4.2")
     assert web["image_digest"] == "sha256:" + "a" * 64
     assert (web["memory_limit_bytes"], web["cpu_limit"]) == (256 * 2**20, 0.5)
     assert (web["user_root"], web["readonly_root"], web["caps_added_n"]) == (
@@ -168,13 +166,8 @@ def test_services_say_what_they_need(shop):
     found = services(shop)
     columns = ("kind", "stateful", "min_healthy_pct", "public", "health_checked")
     assert {name: tuple(row[c] for c in columns) for name, row in found.items()} == {
-        "storefront": (
-            "web",
-            False,
-            50.0,
-            True,
-            True,
-        ),  # a budget, a load balancer, a probe
+        # a budget, a load balancer, a probe
+        "storefront": ("web", False, 50.0, True, True),
         "mailer": (None, False, 75.0, None, False),  # a rollout; the network of its node
         "ledger": ("web", False, 66.66, True, True),  # two of three; an ingress
         "postgres": (None, True, None, None, True),
@@ -187,9 +180,8 @@ def test_services_say_what_they_need(shop):
         found["storefront"]["secrets_in_image"]
         and not found["ledger"]["secrets_in_image"]
     )
-    assert {row["logs_exported"] for row in found.values()} == {
-        True
-    }  # a shipper on every node
+    # a shipper on every node
+    assert {row["logs_exported"] for row in found.values()} == {True}
 
 
 def test_mounts_tell_data_from_scratch(shop):

@@ -290,9 +290,8 @@ def test_their_hosts_pass_as_managed_without_the_version_of_an_engine(tmp_path):
     assert {gate["state"] for gate in engine} == {"pass"}
     churn = assess.score_upgrade_churn(inventory, policy)
     assert churn.frame["hours_per_year_lo"].notna().all()
-    assert "orchestrator" not in set(
-        churn.details["clocks"]["component"]
-    )  # it is the provider's
+    # it is the provider's
+    assert "orchestrator" not in set(churn.details["clocks"]["component"])
 
 
 @pytest.mark.parametrize("kind", SOURCES)

@@ -36,9 +36,8 @@ def test_dumps(tmp_path):
     )
     assert inspected["size_bytes"] == 3000 and inspected["layers_n"] == 2
     assert str(inspected["created_at"]) == "2026-03-01 10:00:00+00:00"
-    assert pd.isna(
-        inspected["tags"]
-    )  # skopeo lists all tags, not the one that was asked for
+    # skopeo lists all tags, not the one that was asked for
+    assert pd.isna(inspected["tags"])
     nested = images[images["repository"] == "library/redis"]
     assert sorted(nested["arch"]) == ["amd64", "arm64"] and not nested["dangling"].any()
     assert nested["schema"].tolist() == ["oci", "oci"]

@@ -35,6 +35,10 @@ STORES = {  # image, port, where its data is, scheme of its address
 }
 PRIVILEGED = "log-shipper"
 UNPINNED = ("ci-runner", "wiki")
+CAPABILITIES = {"ci-runner": ["SYS_ADMIN", "NET_ADMIN"], "wiki": ["NET_BIND_SERVICE"]}
+READ_ONLY = ("wiki", "checkout")
+USERS = {"wiki": 1000, "checkout": 0}
+GRACE_S = 45
 
 
 class Described:
@@ -51,6 +55,9 @@ class Described:
         self.memory_mib = 1024
         self.cpus = 1
         self.is_privileged = name == PRIVILEGED
+        self.capabilities = CAPABILITIES.get(name, [])
+        self.is_read_only = name in READ_ONLY
+        self.user = USERS.get(name)
         self.env = {"API_TOKEN": "hunter2"} if name == "checkout" else {}
         for need in needs:
             variable = need.removeprefix("ext:").replace("-", "_").replace(".", "_")
@@ -99,6 +106,10 @@ def compose(place: Path, *, is_stack: bool = False) -> dict:
         if s.data:
             volumes[s.name] = {}
             body["volumes"] = [f"{s.name}:{s.data}"]
+        body |= {"cap_add": s.capabilities, "read_only": s.is_read_only}
+        body |= {"stop_grace_period": f"{GRACE_S}s"}
+        if s.user is not None:
+            body["user"] = str(s.user)
         if s.is_privileged:
             body["privileged"] = True
             body["volumes"] = ["/var/run/docker.sock:/var/run/docker.sock"]
@@ -122,9 +133,14 @@ def kubernetes(place: Path) -> dict:
             "ports": [{"containerPort": s.port}],
             "readinessProbe": {"exec": {"command": ["true"]}},
             "resources": {"limits": {"cpu": s.cpus, "memory": f"{s.memory_mib}Mi"}},
-            "securityContext": {"privileged": s.is_privileged},
+            "securityContext": {
+                "privileged": s.is_privileged,
+                "capabilities": {"add": s.capabilities},
+                "readOnlyRootFilesystem": s.is_read_only,
+                "runAsUser": s.user,
+            },
         }
-        pod: dict = {"containers": [container]}
+        pod: dict = {"containers": [container], "terminationGracePeriodSeconds": GRACE_S}
         if s.data:
             claim = {"claimName": s.name}
             container["volumeMounts"] = [{"name": "data", "mountPath": s.data}]
@@ -160,8 +176,15 @@ def kubernetes(place: Path) -> dict:
 def nomad(place: Path) -> dict:
     for s in system("{}.service.consul".format):
         check = {"Type": "script", "Command": "true"}
-        config = {"image": s.image, "privileged": s.is_privileged}
+        config = {
+            "image": s.image,
+            "privileged": s.is_privileged,
+            "cap_add": s.capabilities,
+            "readonly_rootfs": s.is_read_only,
+        }
         task = {
+            "User": "" if s.user is None else str(s.user),
+            "KillTimeout": GRACE_S * 10**9,
             "Name": s.name,
             "Driver": "docker",
             "Config": config,
@@ -202,8 +225,14 @@ def marathon(place: Path) -> dict:
             "image": s.image,
             "privileged": s.is_privileged,
             "portMappings": [{"containerPort": s.port}],
+            "parameters": [
+                *({"key": "cap-add", "value": name} for name in s.capabilities),
+                {"key": "read-only", "value": str(s.is_read_only).lower()},
+                *([] if s.user is None else [{"key": "user", "value": str(s.user)}]),
+            ],
         }
         app = {
+            "taskKillGracePeriodSeconds": GRACE_S,
             "id": f"/{s.name}",
             "instances": s.replicas,
             "mem": s.memory_mib,
@@ -234,6 +263,10 @@ def ecs(place: Path) -> dict:
             "portMappings": [{"containerPort": s.port}],
             "healthCheck": {"command": ["CMD", "true"]},
             "restartPolicy": {"enabled": True},
+            "linuxParameters": {"capabilities": {"add": s.capabilities}},
+            "readonlyRootFilesystem": s.is_read_only,
+            "user": "" if s.user is None else str(s.user),
+            "stopTimeout": GRACE_S,
         }
         definition = {
             "family": s.name,
@@ -333,6 +366,38 @@ def test_mounts_and_edges_are_the_same(inventories, platform):
     sample = assess.load(str(DATA))["dependencies"]
     pairs = set(zip(sample["src_id"], sample["dst_id"], strict=True))
     assert {(src, dst) for src, dst, _ in here} == pairs
+
+
+# Columns that the words of a platform fill in another way, or not at all, and why.
+OPEN_COLUMNS = {
+    **dict.fromkeys(["workload_id", "cluster", "namespace", "name"], "names of a place"),
+    **dict.fromkeys(["source_kind", "api_version", "host_id"], "what it is called there"),
+    **dict.fromkeys(["source", "source_ref"], "where it was read"),
+    **dict.fromkeys(
+        ["cpu_request", "memory_request_bytes"], "some reserve what they limit"
+    ),
+    "container_role": "a pod has a main container even where it has only that",
+    "health": "a check is a column of the service",
+    "log_driver": "nothing is declared: the default differs",
+    "pids_limit": "nothing is declared: the default differs",
+}
+
+
+@names
+def test_every_other_column_of_a_container_is_the_same(inventories, platform):
+    def columns(inventory):
+        table = inventory["workloads"].drop_duplicates("service_id")
+        table = table.set_index("service_id").sort_index()
+        return table.drop(columns=[c for c in OPEN_COLUMNS if c in table]).astype(object)
+
+    here = columns(inventories[platform])
+    first = columns(inventories["compose"])[here.columns]
+    same = here.eq(first) | (here.isna() & first.isna())
+    assert same.all(axis=None), here.columns[~same.all()]
+    described = {s.name: ";".join(sorted(s.capabilities)) or "none" for s in system()}
+    assert here["caps_added"].to_dict() == described
+    assert here["user_root"].dropna().to_dict() == {n: not u for n, u in USERS.items()}
+    assert set(here.index[here["readonly_root"].astype(bool)]) == set(READ_ONLY)
 
 
 def edges(inventory: Inventory) -> set[tuple[str, str, str]]:

@@ -52,7 +52,9 @@ spec:
 
 def collect(tmp_path, files):
     for name, text in files.items():
-        (tmp_path / name).write_text(text)
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
     return PodmanSource().collect({"path": "."}, tmp_path, Deadline(20))
 
 
@@ -153,3 +155,36 @@ def test_a_pod_that_was_seen_to_run_is_not_declared_beside_it(tmp_path):
     )
     assert not any("mailer:5" in str(row["image_ref"]) for row in rows)
     assert any("cron" in str(row["image_ref"]) for row in rows)
+
+
+def test_drop_ins_add_to_a_quadlet_and_the_most_specific_counts(tmp_path):
+    files = {
+        "shop-web.container": "[Container]\nImage=registry.example/web:1\n"
+        "AddCapability=NET_ADMIN\nVolume=/srv/a:/a\n[Service]\nRestart=always\n",
+        "plain.container": "[Container]\nImage=registry.example/plain:1\n",
+        "container.d/10-base.conf": "[Container]\nReadOnly=true\nMemory=64m\n",
+        "shop-.container.d/10-base.conf": "[Container]\nMemory=128m\n",
+        "shop-web.container.d/20-own.conf": "[Container]\nAddCapability=\n"
+        "Volume=/srv/b:/b\nImage=registry.example/web:2\n[Service]\nRestart=no\n",
+        "pod.d/10.conf": "[Pod]\nPodName=nobody\n",
+        "storage.conf": "[storage]\ndriver = overlay\n",
+    }
+    batch = collect(tmp_path, files)
+    rows = by_name(batch)
+    web = rows["systemd-shop-web"]
+    assert (web["tag"], web["restart_policy"]) == ("2", "no")
+    assert web["memory_limit_bytes"] == 128 << 20
+    # of files of the same name only the most specific one is read
+    assert not web["readonly_root"]
+    assert web["caps_added"] == "none"
+    mounted = {
+        row["destination"]
+        for row in batch.rows["mounts"]
+        if row["workload_id"] == web["workload_id"]
+    }
+    assert mounted == {"/a", "/b"}
+    plain = rows["systemd-plain"]
+    assert (plain["readonly_root"], plain["memory_limit_bytes"]) == (True, 64 << 20)
+    status = {row["call"]: row["status"] for row in batch.coverage}
+    assert status["20-own"] == "ok"
+    assert status["storage"] == "unsupported"

@@ -212,14 +212,8 @@ def test_a_failure_of_a_service_leads_to_no_other_path(
 
 
 def test_every_live_source_has_its_list():
-    engines_and_clouds = {
-        "docker",
-        "swarm",
-        "ec2",
-        "ecs",
-        "ecr",
-        "ssm",
-    }  # tests/engine, permissions
+    # tests/engine, permissions
+    engines_and_clouds = {"docker", "swarm", "ec2", "ecs", "ecr", "ssm"}
     live = {
         k
         for k, h in homes().items()

@@ -7,9 +7,8 @@ from assess.sources.kubernetes.controllers import Owners, attach
 
 NAMESPACES, NAMES = ("shop", "edge"), tuple("abcdef")
 LABELS = st.dictionaries(st.sampled_from("xyz"), st.sampled_from("12"), max_size=3)
-SELECTORS = LABELS | st.fixed_dictionaries(
-    {"x": st.just(["1"])}
-)  # one that is no text takes none
+# one that is no text takes none
+SELECTORS = LABELS | st.fixed_dictionaries({"x": st.just(["1"])})
 
 
 def meta(name: str) -> st.SearchStrategy:

@@ -67,13 +67,8 @@ def test_every_frame_fits_the_data_dictionary(dumps):
 def test_engines_of_machines_whose_socket_nobody_can_reach(dumps):
     assert engines(collect(dumps)) == {
         SHOP: ("docker", "20.10.24", "docker-ce", "1.6.21", None),
-        DEBIAN: (
-            "none",
-            None,
-            None,
-            None,
-            None,
-        ),  # Debian's package docker is a tray for windows
+        # Debian's package docker is a tray for windows
+        DEBIAN: ("none", None, None, None, None),
         NODE: ("docker", "20.10.25", "docker", "1.7.2", "1.75.0"),
         PODMAN: ("podman", "4.2.0", "podman", None, None),
         LEFT: ("docker", "20.10.21", "docker.io", None, None),
@@ -84,20 +79,14 @@ def test_hosts_systems_and_kernels(dumps):
     hosts = {row["host_id"]: row for row in collect(dumps).rows["hosts"]}
     told = {h: (r["os_name"], r["os_version"], r.get("kernel")) for h, r in hosts.items()}
     assert told == {
-        SHOP: (
-            "ubuntu",
-            "22.04",
-            None,
-        ),  # two are installed, and nobody says which one runs
+        # two are installed, and nobody says which one runs
+        SHOP: ("ubuntu", "22.04", None),
         DEBIAN: ("debian", "12", "6.1.0-18-cloud-amd64"),
         NODE: ("amazon-linux", "2", "4.14.322-246.539.amzn2.x86_64"),
         OWN: ("rhel", "7.9", None),
         PODMAN: ("rhel", "8.6", None),
-        LEFT: (
-            "ubuntu",
-            "18.04",
-            None,
-        ),  # of its last inventory: no agent reports any more
+        # of its last inventory: no agent reports any more
+        LEFT: ("ubuntu", "18.04", None),
     }
     assert GONE not in hosts  # it was terminated
     assert hosts[NODE]["vcpus"] == 4
@@ -188,9 +177,8 @@ def changed(place, seed):
         found = mutated(json.loads(file.read_text()), seed + number)
         (place / file.name).write_text(json.dumps(found))
     batch = collect(place)
-    assert "read" not in coverage(
-        batch
-    )  # where a failure that nobody thought of is noted
+    # where a failure that nobody thought of is noted
+    assert "read" not in coverage(batch)
     return batch
 
 

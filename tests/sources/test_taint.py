@@ -28,9 +28,8 @@ TABLES = load_config(FIXTURES / "every_source.toml").sources
 IDS = [f"{table.type}-{table.options.get('format', 'dump')}" for table in TABLES]
 GROUP = 8  # keys marked together; a marked discriminator hides what else is in its entry
 ROUNDS = 3  # each key in other company each time
-ASSIGNED = re.compile(
-    r"(?:[A-Za-z_][\w.-]*=)?"
-)  # NAME= of a variable stays before the marker
+# NAME= of a variable stays before the marker
+ASSIGNED = re.compile(r"(?:[A-Za-z_][\w.-]*=)?")
 MARKER = re.compile(r"taint(\d{4})x")
 
 

@@ -60,9 +60,8 @@ def test_the_example_of_the_guide_works_as_written(tmp_path):
 
     (tmp_path / "assess.toml").write_text("".join(tables))
     done = run("collect", "-o", "both", where=tmp_path)
-    assert (
-        done.returncode == 4
-    )  # its exception is a row, and costs the other table nothing
+    # its exception is a row, and costs the other table nothing
+    assert done.returncode == 4
     statuses = assess.load(tmp_path / "both")["coverage"].query("source == 'lines'")[
         "status"
     ]

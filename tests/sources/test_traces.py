@@ -97,10 +97,8 @@ def test_service_graph():
     assert (edge["calls"], edge["error_rate"]) == (1200, 0.01)
     assert found["checkout", "mailer", "queue"]["error_rate"] == 0.0
     assert found["search", "index", "call"]["calls"] is None
-    assert [row["unmapped_n"] for row in batch.coverage] == [
-        1,
-        0,
-    ]  # a client that is no service
+    # a client that is no service
+    assert [row["unmapped_n"] for row in batch.coverage] == [1, 0]
 
 
 def test_without_the_counter_of_failures_no_rate_is_told():

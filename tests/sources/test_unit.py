@@ -26,7 +26,6 @@ from assess.sources.nomad.rows import to_batch as nomad
 from assess.sources.replica import MAX_DECLARED, declared_rows, replica_rows
 from assess.sources.swarm.rows import to_batch as swarm
 from assess.sources.unit import (
-    Mount,
     Unit,
     merge_services,
     mount_rows,
@@ -35,9 +34,9 @@ from assess.sources.unit import (
     service_row,
     share,
     ships_logs,
-    split_volume,
     workload_row,
 )
+from assess.sources.volumes import Mount, split_volume
 
 IMAGE = "registry.example.com/shop/api:1"
 STORE = "postgres:16"
@@ -424,10 +423,8 @@ RULES = {
     "secrets": r"keep_env\([^)]*\)\[\"secret_like\"\]",
 }
 OTHERS = {  # who may name them for another reason
-    "root": (
-        "host_paths.py",
-        "crictl/__init__.py",
-    ),  # the class of a path; a part of OCI's config
+    # the class of a path; a part of OCI's config
+    "root": ("host_paths.py", "crictl/__init__.py"),
     "sockets of engines": (
         "host_paths.py",
         "docker/client.py",

@@ -9,8 +9,8 @@ from assess.sources.deadline import Deadline
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.rows import to_batch
 from assess.sources.kubernetes.rows import to_batch as kubernetes
-from assess.sources.unit import Mount, mount_rows
-from assess.sources.volumes import nfs_export, short_path, volume_id
+from assess.sources.unit import mount_rows
+from assess.sources.volumes import Mount, nfs_export, short_path, volume_id
 
 
 def ids(mounts, host="h", cluster=None):

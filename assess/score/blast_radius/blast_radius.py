@@ -217,11 +217,8 @@ def _impacts(
     n = len(topology.elements)
     known: dict[bytes, Impact] = {}
     impacts = {}
-    for level in (
-        "point",
-        "lo",
-        "hi",
-    ):  # an equal level takes over the spread of the first
+    # an equal level takes over the spread of the first
+    for level in ("point", "lo", "hi"):
         graph = graphs[level]
         element, node = topology.initial_failures(level)
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"

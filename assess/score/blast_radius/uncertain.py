@@ -26,10 +26,8 @@ from assess.score.blast_radius.undecided import Undecided, weight_of
 ROOM = 1 << 23  # bytes of outcomes computed together: they stay in the cache
 DIGITS = 12  # of a chance that is a sum
 WORD = 6  # a word holds every outcome of so many arcs
-OUTCOMES = (
-    np.bitwise_and,
-    np.bitwise_or,
-)  # a failure passes an open arc; any of them is enough
+# a failure passes an open arc; any of them is enough
+OUTCOMES = (np.bitwise_and, np.bitwise_or)
 CELLS_A_STEP = 64  # of a sweep, at least: a long chain takes many steps
 CHANCES = (np.multiply, np.maximum)  # along a path, and of the best path
 

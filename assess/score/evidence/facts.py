@@ -116,6 +116,20 @@ def runs_on_arch(
     return _nullable(answers, workloads.index)
 
 
+def has_strong_capability(
+    workloads: pd.DataFrame, harmless: Collection[str]
+) -> pd.Series:
+    """Return by workload whether it adds a capability that is not harmless; NA where not known."""
+    answers: list[bool | None] = []
+    for count, names in _cells(workloads[["caps_added_n", "caps_added"]]).to_numpy():
+        if names is not None:
+            added = set(names.split(";")) - {"none"}
+            answers.append(not added <= set(harmless))
+        else:
+            answers.append(False if count == 0 else None)
+    return _nullable(answers, workloads.index)
+
+
 def one_version(inventory: Inventory, workloads: pd.DataFrame) -> pd.Series:
     """Return by workload whether its service has one version wherever it is declared or runs.
 

@@ -190,6 +190,9 @@ def _with_facts(
         ),
         arch_runs=facts.runs_on_arch(workloads, images, hosts, arch),
         one_version=facts.one_version(inventory, workloads),
+        strong_capability=facts.has_strong_capability(
+            workloads, policy["evidence"]["harmless_capabilities"]
+        ),
     )
 
 

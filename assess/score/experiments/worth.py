@@ -103,9 +103,8 @@ def sensitivity(
     none = np.empty(0, np.int64)
     places = (rows, np.concatenate([none, *columns]))
     shape = (len(services), len(p))
-    moves = np.concatenate(
-        [np.empty(0), *values]
-    )  # of floats, also where there is no service
+    # of floats, also where there is no service
+    moves = np.concatenate([np.empty(0), *values])
     return csr_array((moves, places), shape=shape)
 
 

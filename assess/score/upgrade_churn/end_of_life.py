@@ -99,11 +99,11 @@ def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterat
     for node in runtimes:
         platform = reference.platform_of(node)
         product, version = reference.runtime_line(node)
+        if product is None:
+            continue
         component = "engine" if platform is None else platform.kind
-        if platform is None and reference.is_managed(node):
-            component = "managed"
         end = reference.product_support(product, version, at)
-        yield _clock(component, product or reference.MANAGED, version, end)
+        yield _clock(component, product, version, end)
         if end.extended_date is not None:
             days = (end.extended_date - at.normalize()).days
             basis = "extended support, which costs extra"

@@ -168,9 +168,8 @@ def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
     place = ["registry", "repository", "tag"]
     tagged = images.assign(tag=images["tags"].str.split(";")).explode("tag")
     tagged = tagged.dropna(subset="tag").drop_duplicates(place, keep=False)
-    tagged = tagged.astype(
-        {"tag": "str"}
-    )  # without any tag, pandas takes the column for numbers
+    # without any tag, pandas takes the column for numbers
+    tagged = tagged.astype({"tag": "str"})
     found = (
         table[place]
         .astype({"tag": "str"})

@@ -47,9 +47,8 @@ class Stage:
     name: str
     platform: str = ""
     copied_from: list[str] = field(default_factory=list)
-    texts: list[str] = field(
-        default_factory=list
-    )  # what runs, and files written in place
+    # what runs, and files written in place
+    texts: list[str] = field(default_factory=list)
     variables: Variables = field(default_factory=dict)
     labels: Variables = field(default_factory=dict)
     user: str | None = None

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.unit import COLON
+from assess.sources.volumes import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
-_LISTS = "links external_links volumes_from cap_add profiles expose secrets"
+_LISTS = "links external_links volumes_from cap_add devices profiles expose secrets"
 _SCALARS = (
     "image container_name hostname restart privileged network_mode pid ipc user read_only "
     "scale mem_limit mem_reservation cpus cpu_quota cpu_period pids_limit stop_grace_period"

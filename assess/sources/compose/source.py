@@ -20,7 +20,6 @@ from assess.sources.failure import failure
 from assess.sources.redact import is_secret_name, keep_labels, scrub
 from assess.sources.routing import routers_of
 from assess.sources.unit import (
-    Mount,
     Unit,
     is_checked,
     mount_rows,
@@ -30,7 +29,7 @@ from assess.sources.unit import (
     workload_row,
 )
 from assess.sources.values import integer, number, table, text
-from assess.sources.volumes import nfs_export
+from assess.sources.volumes import Mount, nfs_export
 
 DEFAULT_NAMES = (
     "compose.yaml",
@@ -233,8 +232,10 @@ def _to_unit(project: Project, service: Service) -> Unit:
         privileged=is_true(service.get("privileged")),
         host_network=service.get("network_mode") == "host",
         host_pid=service.get("pid") == "host",
+        host_ipc=service.get("ipc") == "host",
         readonly_root=is_true(service.get("read_only")),
-        caps_added_n=len(service.get("cap_add", [])),
+        caps_added=tuple(service.get("cap_add", [])),
+        devices_n=len(service.get("devices", [])),
         restart_policy=_restarts(service),
         log_driver=text(service, "logging", "driver") or None,
         stop_timeout_s=_seconds(service.get("stop_grace_period")),

@@ -95,9 +95,8 @@ class Edges:
         self._flows = flows
         self._edges: dict[_Key, Edge] = {}
         self._born: dict[tuple[str, str], Tenant] = {}
-        self._callers_unknown: set[Name | str] = (
-            set()
-        )  # callees that somebody unknown called
+        # callees that somebody unknown called
+        self._callers_unknown: set[Name | str] = set()
         self._covered: set[Name] = set()
         self._windows: dict[str, float] = {}
         self._hours = flows.hours()

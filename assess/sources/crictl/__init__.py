@@ -34,6 +34,8 @@ _OF_POD = re.compile(
 _FOLLOWS = {
     "user_root": ("Config", "User"),
     "caps_added_n": ("HostConfig", "CapAdd"),
+    "caps_added": ("HostConfig", "CapAdd"),
+    "devices_n": ("HostConfig", "Devices"),
     "restart_policy": ("HostConfig", "RestartPolicy"),
     "health": ("State", "Health"),
 }
@@ -298,11 +300,12 @@ def _limits(info: Payload) -> Payload:
         "Privileged": info.get("privileged"),
     }
     spaces = {text(space, "type") for space in dicts(spec, "linux", "namespaces")}
-    is_host = {"NetworkMode": "network" not in spaces, "PidMode": "pid" not in spaces}
+    modes = {"NetworkMode": "network", "PidMode": "pid", "IpcMode": "ipc"}
+    is_host = {mode: space not in spaces for mode, space in modes.items()}
     if isinstance(security, dict):  # what is false or zero is left out of it
         asked = table(security, "namespace_options")
-        is_host["NetworkMode"] = asked.get("network") == _NODE
-        is_host["PidMode"] = asked.get("pid") == _NODE
+        is_host = {mode: asked.get(space) == _NODE for mode, space in modes.items()}
+        limits["Devices"] = dicts(info, "config", "devices")
         limits["Privileged"] = security.get("privileged") is True
         limits["CapAdd"] = texts(security, "capabilities", "add_capabilities")
     for mode, is_shared in is_host.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from assess.sources.base import Asked, Batch, Call, Row, Source
@@ -18,9 +18,8 @@ from assess.sources.docker.rows import to_batch
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_documents
 from assess.sources.usage import read_samples
 
-Dump = tuple[
-    str, Path, Call
-]  # the name of the call, its file, and the row that covers it
+# the name of the call, its file, and the row that covers it
+Dump = tuple[str, Path, Call]
 FEWER = "it has fewer entries than the engine; dump it again"
 USAGE = "stats"  # on request: it is no gap where there is none
 UNNAMED = "a dump is named after its command, such as ps.json or inspect-1.json"
@@ -46,17 +45,17 @@ class EngineDumps(Source):
         """Read the dumps of all hosts."""
         asked = Asked(options, base, deadline)
         batch = asked.batch
-        hosts: dict[Path, list[Dump]] = {}
+        hosts: dict[PurePath, list[Dump]] = {}
         for file, call in each_dump(asked, self.suffixes):
             dump = (self.call_of(file), file, call)
-            hosts.setdefault(file.parent, []).append(dump)
+            hosts.setdefault(self.home_of(file), []).append(dump)
         for directory, dumps in hosts.items():
-            scope = str(Path(dumps[0][2].row["scope"]).parent)
+            scope = str(self.home_of(Path(dumps[0][2].row["scope"])))
             for _, file, call in dumps:
                 call.note(scope=scope, call=file.stem)
             data = self._read(dumps)
             named = options.get("host_id") if len(hosts) == 1 else None
-            host_id = named or data.info.get("Name") or directory.resolve().name
+            host_id = named or data.info.get("Name") or Path(directory).resolve().name
             found = self.rows(data, str(host_id), dumps)
             batch.merge(found.map(_from(scope)))
             for name, file, call in dumps:
@@ -66,6 +65,10 @@ class EngineDumps(Source):
             if self.commands.keys() & {name for name, _, _ in dumps}:
                 self._cover_absent(dumps, scope, batch)
         return batch
+
+    def home_of(self, file: PurePath) -> PurePath:
+        """Return the directory of the host that a file is about."""
+        return file.parent
 
     def call_of(self, file: Path) -> str:
         """Return the call whose answer a file holds, by its name; empty where there is none."""

@@ -70,9 +70,8 @@ def container_names(
         (name, "container-name", 0.3),
     )
     return tuple(
-        Name(
-            text, rule, trust, "" if rule == "label" else namespace
-        )  # a label says it all
+        # a label says it all
+        Name(text, rule, trust, "" if rule == "label" else namespace)
         for text, rule, trust in candidates
         if text
     )

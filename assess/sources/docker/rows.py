@@ -22,7 +22,6 @@ from assess.sources.docker.payload import Container, EngineData, Payload, contai
 from assess.sources.edges.rows import distinct, needs, start_order
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.unit import (
-    Mount,
     Unit,
     merge_services,
     mount_rows,
@@ -31,6 +30,7 @@ from assess.sources.unit import (
     workload_row,
 )
 from assess.sources.values import dicts, dig, moment, table, text, texts
+from assess.sources.volumes import Mount
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
 ENDED = ("exited", "dead")
@@ -115,11 +115,14 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
         pids_limit=pids if pids and pids > 0 else None,  # -1 and 0: no limit
         privileged=host.get("Privileged"),
         host_pid=_is_host(host.get("PidMode")),
+        host_ipc=_is_host(host.get("IpcMode")),
         readonly_root=host.get("ReadonlyRootfs"),
-        caps_added_n=len(texts(host, "CapAdd")),
+        caps_added=tuple(texts(host, "CapAdd")),
+        devices_n=len(host.get("Devices") or []),
         restart_policy=dig(host, "RestartPolicy", "Name") or "no",
         log_driver=dig(host, "LogConfig", "Type"),
         stop_timeout_s=config.get("StopTimeout"),
+        asks=tuple(filter(None, [inspected["settings"]])),
     )
 
 

@@ -11,8 +11,9 @@ from assess.sources.base import Row
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_env, keep_labels
-from assess.sources.unit import Mount, Unit
+from assess.sources.unit import Unit
 from assess.sources.values import dicts, dig, integer, number, table, text, texts
+from assess.sources.volumes import Mount
 
 MIB = 2**20
 CPU_UNITS = 1024  # of one vCPU
@@ -136,7 +137,6 @@ def _withheld_n(container: Row) -> int:
 def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
     """Read what a definition declares: its main container, and the others beside it."""
     others = [container for container in containers if container is not main]
-    caps = (dig(c, "linuxParameters", "capabilities", "add") for c in containers)
     ended = {
         text(need, "containerName")
         for container in containers
@@ -161,7 +161,9 @@ def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
         beside=tuple(beside),
         memory_limit_bytes=unit.memory_limit_bytes or memory,
         cpu_limit=cpu,
-        caps_added_n=len({cap for added in caps for cap in texts(added)}),
+        caps_added=tuple(
+            {cap for part in (unit, *beside) for cap in part.caps_added or ()}
+        ),
         health_checked=any(map(_is_checked, containers)),
     )
 
@@ -185,7 +187,7 @@ def _of_container(raw: Row, container: Row) -> Unit:
     reserved = integer(container, "memoryReservation") or limit
     cpu = integer(container, "cpu")  # a share, which is no limit
     volumes = {text(v, "name"): v for v in dicts(raw, "volumes")}
-    added = texts(container, "linuxParameters", "capabilities", "add")
+    linux = table(container, "linuxParameters")
     restarts = dig(container, "restartPolicy", "enabled")
     policies = {True: "always", False: "no"}
     # A reference to a secret counts as a variable without a value.
@@ -212,8 +214,10 @@ def _of_container(raw: Row, container: Row) -> Unit:
         privileged=container.get("privileged") is True,
         host_network=raw.get("networkMode") == "host",
         host_pid=raw.get("pidMode") == "host",
+        host_ipc=raw.get("ipcMode") == "host",
         readonly_root=container.get("readonlyRootFilesystem") is True,
-        caps_added_n=len(set(added)),
+        caps_added=tuple(texts(linux, "capabilities", "add")),
+        devices_n=len(dicts(linux, "devices")),
         restart_policy=policies[restarts] if isinstance(restarts, bool) else None,
         log_driver=text(container, "logConfiguration", "logDriver") or None,
         stop_timeout_s=integer(container, "stopTimeout"),

@@ -13,9 +13,8 @@ from assess.linear import Linear
 from assess.sources.csv_records import rows
 from assess.sources.redact import is_secret_name, strip_credentials
 
-MAX_TEXT = (
-    256 << 10
-)  # characters of one text that are read; no address stands behind them
+# characters of one text that are read; no address stands behind them
+MAX_TEXT = 256 << 10
 _CACHED = 20_000  # values of variables; the replicas of a fleet repeat them
 
 # Words by what they are.

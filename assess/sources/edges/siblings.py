@@ -97,9 +97,8 @@ class Siblings:
         labels = plain.split(".")
         readings = [(space, host), (space, plain), ("", host), ("", plain)]
         if len(labels) > 1 and (tail or len(labels) == 2):
-            readings.append(
-                (labels[-1], labels[-2])
-            )  # service.namespace, pod.service.namespace
+            # service.namespace, pod.service.namespace
+            readings.append((labels[-1], labels[-2]))
         is_pod = len(labels) > 1 and labels[0].startswith(f"{labels[1]}-")
         if is_pod:  # kafka-0.kafka
             readings.append((space, labels[1]))

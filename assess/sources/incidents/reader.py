@@ -107,9 +107,8 @@ class BadTimes:
 
     empty: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
-    ambiguous: Counter[str] = field(
-        default_factory=Counter
-    )  # without an order of its parts
+    # without an order of its parts
+    ambiguous: Counter[str] = field(default_factory=Counter)
     local: Counter[str] = field(default_factory=Counter)  # without a time zone
     impossible: Counter[str] = field(default_factory=Counter)  # in a year that cannot be
 

@@ -17,9 +17,8 @@ from assess.sources.csv_records import rows
 
 ORDERS = ("dmy", "mdy", "ymd")  # of day, month and year
 _YEARS = (1990, 2100)  # a date outside is a placeholder or a typing error
-_EXCEL_ZERO = datetime(
-    1899, 12, 30
-)  # day 0 of the date system that Excel uses by default
+# day 0 of the date system that Excel uses by default
+_EXCEL_ZERO = datetime(1899, 12, 30)
 _EXCEL_DAYS = (20_000, 80_000)  # 1954 to 2119
 _FIRST_YEAR = 1970  # that two digits can mean
 _NUMBERS = Linear(r"(\d{1,4})([/.-])(\d{1,2})([/.-])(\d{1,4})\b\.?(.*)")

@@ -9,8 +9,9 @@ from assess.sources.base import Row
 from assess.sources.csv_records import rows
 from assess.sources.kubernetes.controllers import Controller, Selected
 from assess.sources.kubernetes.pods import quantity
-from assess.sources.unit import Mount, Unit
+from assess.sources.unit import Unit
 from assess.sources.values import integer, table, text
+from assess.sources.volumes import Mount
 
 # Columns that only the pods themselves can fill.
 UNSEEN = dict.fromkeys(("env_names_n", "secret_like_env_n", "docker_sock_mounted"))

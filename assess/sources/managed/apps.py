@@ -57,9 +57,8 @@ class App:
     created_at: datetime | None = None
     deploys: tuple[Deploy, ...] = ()
     digests: dict[str, str] = field(default_factory=dict)  # by container
-    columns: Row = field(
-        default_factory=dict
-    )  # of its workloads, beside those of the unit
+    # of its workloads, beside those of the unit
+    columns: Row = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -106,8 +105,10 @@ def to_unit(
         privileged=False,
         host_network=False,
         host_pid=False,
+        host_ipc=False,
         readonly_root=False,
-        caps_added_n=0,
+        caps_added=(),
+        devices_n=0,
         config_external=True if pairs else None,
         **own,
     )
@@ -223,10 +224,8 @@ def _add(
 ) -> None:
     workloads, mounts = replica
     for row in workloads:
-        row |= {
-            "inspect_status": "ok",
-            **(own or {}),
-        }  # it is deployed as it is described
+        # it is deployed as it is described
+        row |= {"inspect_status": "ok", **(own or {})}
         digest = app.digests.get(row["name"]) or app.digests.get("")
         if digest and (row["name"] in app.digests or row["container_role"] != "sidecar"):
             row["image_digest"] = digest

@@ -13,9 +13,9 @@ from assess.sources.dumps import decode_values
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
-from assess.sources.unit import Mount, Unit
+from assess.sources.unit import Unit
 from assess.sources.values import dicts, dig, integer, moment, table, text, texts
-from assess.sources.volumes import export_id
+from assess.sources.volumes import Mount, export_id
 
 PLATFORM = "cloud run"
 _RUN = "run.googleapis.com/"

@@ -12,8 +12,9 @@ from assess.sources.base import Lists, Row
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
-from assess.sources.unit import Mount, Unit
+from assess.sources.unit import Unit
 from assess.sources.values import dicts, integer, moment, number, table, text
+from assess.sources.volumes import Mount
 
 APPS = "container apps"
 INSTANCES = "container instances"
@@ -305,7 +306,8 @@ def _of_group(
         cpu_limit=number(limits, "cpu"),
         privileged=table(own, "securityContext").get("privileged") is True,
         readonly_root=None,
-        caps_added_n=None,
+        caps_added=None,
+        devices_n=None,
         config_external=None,
     )
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from assess.sources.base import Row
 from assess.sources.edges.address import may_be_address
-from assess.sources.unit import Mount, Unit
+from assess.sources.unit import Unit
 from assess.sources.values import dicts, healthy, integer, number, percent, table, text
+from assess.sources.volumes import Mount
 
 MB = 2**20
 _STATES = {

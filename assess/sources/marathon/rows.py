@@ -14,14 +14,7 @@ from assess.sources.listing import Found, host_ids, names_of, share_live
 from assess.sources.marathon.pods import MB, pod_unit, sizes, unread_of
 from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
-from assess.sources.unit import (
-    Mount,
-    Unit,
-    merge_services,
-    service_row,
-    split_volume,
-    unread_note,
-)
+from assess.sources.unit import Unit, merge_services, service_row, unread_note
 from assess.sources.values import (
     dicts,
     dig,
@@ -34,6 +27,7 @@ from assess.sources.values import (
     text,
     texts,
 )
+from assess.sources.volumes import Mount, split_volume
 
 MARATHON = "marathon-app"
 _STATES = {  # of tasks, and what Mesos calls them
@@ -232,9 +226,16 @@ def _to_unit(app: App) -> Unit:
         privileged=app.docker.get("privileged") is True,
         host_network=_is_on_host(app),
         host_pid=app.options.get("pid") == "host",
+        host_ipc=app.options.get("ipc") == "host",
         readonly_root=app.options.get("read-only") == "true",
-        caps_added_n=sum(p.get("key") == "cap-add" for p in app.parameters),
+        caps_added=_added(app, "cap-add"),
+        devices_n=len(_added(app, "device")),
     )
+
+
+def _added(app: App, key: str) -> tuple[str, ...]:
+    """Return the values of a parameter that may stand several times."""
+    return tuple(text(p, "value") for p in app.parameters if p.get("key") == key)
 
 
 def _is_on_host(app: App) -> bool | None:

@@ -10,7 +10,7 @@ from assess.linear import Linear
 from assess.sources.base import Name, Row
 from assess.sources.edges.rows import Text, command_line
 from assess.sources.listing import names_of
-from assess.sources.unit import Mount, Unit, split_volume
+from assess.sources.unit import Unit
 from assess.sources.values import (
     dicts,
     dig,
@@ -22,6 +22,7 @@ from assess.sources.values import (
     text,
     texts,
 )
+from assess.sources.volumes import Mount, split_volume
 
 SECOND = 1e9  # [ns]
 MB = 2**20
@@ -186,8 +187,10 @@ def _of_task(group: Group, task: Row) -> Unit:
         privileged=config.get("privileged") is True,
         host_network=config.get("network_mode") == "host",
         host_pid=config.get("pid_mode") == "host",
+        host_ipc=config.get("ipc_mode") == "host",
         readonly_root=config.get("readonly_rootfs") is True,
-        caps_added_n=len(texts(config, "cap_add")),
+        caps_added=tuple(texts(config, "cap_add")),
+        devices_n=len(dicts(config, "devices")),
     )
 
 

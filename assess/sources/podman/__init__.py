@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePath
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row
+from assess.sources.base import Batch, Call
 from assess.sources.crictl.dumps import UNNAMED, Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_text
 from assess.sources.podman import kube
 from assess.sources.podman.quadlet import (
+    DROP_IN,
     KUBE,
     SUFFIX,
     SUFFIXES,
     Options,
     Quadlet,
+    drop_ins,
+    is_drop_in,
     options_of,
     to_rows,
 )
@@ -49,6 +53,7 @@ _INFO = {  # where Podman says what Docker says under another name
 }
 QUADLET = "quadlet"
 MANIFEST = "manifest"  # that a quadlet may name
+ADDITION = "drop-in"  # to a quadlet
 _SECTIONS = {suffix: suffix[1:].capitalize() for suffix in SUFFIXES}
 _COMMANDS = {
     "version": "podman version --format json > version.json",
@@ -73,23 +78,23 @@ class PodmanSource(EngineDumps):
         "a directory for each host and user, as `assess sources podman --script` writes it, with "
         "the files of /etc/containers/systemd beside it"
     )
-    suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, *SUFFIXES)
+    suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, *SUFFIXES, DROP_IN)
     commands = _COMMANDS
 
     def call_of(self, file: Path) -> str:
         """Return the call whose answer a file holds, by its name; empty where there is none."""
         if file.suffix.lower() in SUFFIXES:
             return QUADLET
+        if is_drop_in(file):
+            return ADDITION
         call = super().call_of(file)
         is_yaml = file.suffix.lower() in YAML_SUFFIXES
         return MANIFEST if is_yaml and not call else call
 
-    def read(self, file: Path, row: Row) -> list[Any]:
-        """Read the documents of a file; a quadlet is one, by section."""
-        if file.suffix.lower() not in SUFFIXES:
-            return super().read(file, row)
-        read = read_text(file, row)
-        return [] if read is None else [options_of(read)]
+    def home_of(self, file: PurePath) -> PurePath:
+        """Return the directory of the host of a file; that of a drop-in is one level up."""
+        home = super().home_of(file)
+        return home.parent if is_drop_in(file) else home
 
     def runtime(self, data: EngineData) -> str:
         """Return the runtime."""
@@ -107,14 +112,12 @@ class PodmanSource(EngineDumps):
         batch = super().rows(data, host_id, dumps)
         seen = {row["name"] for row in batch.rows["workloads"]}
         known = host_id if batch.rows["hosts"] else None
-        quadlets: dict[str, Options] = {}
         calls = {file.name: call for name, file, call in dumps if name == QUADLET}
-        for name, file, call in dumps:
-            if name == QUADLET:
-                with call:
-                    read = self.read(file, call.row)
-                if read:
-                    quadlets[file.name] = read[0]
+        texts = {file.name: text for file, text in _texts(dumps, QUADLET)}
+        added: dict[PurePath, str] = dict(_texts(dumps, ADDITION))
+        quadlets = {
+            name: options_of(text, *drop_ins(name, added)) for name, text in texts.items()
+        }
         found = []
         for name, options in quadlets.items():
             with calls[name] as call:
@@ -165,6 +168,19 @@ class PodmanSource(EngineDumps):
         for _, call in files.values():
             call.status("unsupported", UNNAMED)
         return batch
+
+
+def _texts(dumps: list[Dump], wanted: str) -> Iterator[tuple[Path, str]]:
+    """List the files of one kind that can be read, with their texts."""
+    for name, file, call in dumps:
+        if name != wanted:
+            continue
+        with call:
+            text = read_text(file, call.row)
+            if wanted == ADDITION and text:
+                call.take([text])
+        if text is not None:
+            yield file, text
 
 
 # ---- of the engine ----

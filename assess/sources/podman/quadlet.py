@@ -7,14 +7,14 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 
 from assess.sources.base import Batch, Name
 from assess.sources.edges.rows import command_line, distinct, needs
 from assess.sources.edges.siblings import Siblings
 from assess.sources.replica import declared_rows
-from assess.sources.unit import Mount, Unit, service_row, share, split_volume
-from assess.sources.volumes import nfs_export
+from assess.sources.unit import Unit, service_row, share
+from assess.sources.volumes import Mount, nfs_export, split_volume
 
 SUFFIX = ".container"
 KUBE = ".kube"
@@ -31,6 +31,7 @@ _NAMES = {
     ".build": ("Build", "ImageTag"),
 }
 SUFFIXES = (KUBE, *_NAMES)
+DROP_IN = ".conf"  # in a directory named after what it adds to
 _MADE = (".image", ".build")  # of which no name is usual
 
 _CONTINUED = re.compile(r"\\\r?\n")
@@ -48,9 +49,41 @@ _RESTARTS = {
 }
 
 
-def options_of(text: str) -> Options:
-    """Read a unit file of systemd; an empty value takes back those before it."""
+def is_drop_in(file: PurePath) -> bool:
+    """Return whether a file adds to quadlets: ``web.container.d/10-memory.conf``."""
+    directory = file.parent.name
+    kind = PurePath(f"x.{directory.removesuffix('.d')}").suffix
+    return file.suffix == DROP_IN and directory.endswith(".d") and kind in SUFFIXES
+
+
+def drop_ins(file: str, found: Mapping[PurePath, str]) -> list[str]:
+    """Return the texts that add to a quadlet, in order.
+
+    podman-systemd.unit(5): of files of the same name, that in the most specific directory counts.
+    """
+    stem, dot, kind = file.rpartition(".")
+    words = stem.split("-")
+    starts = ["-".join(words[:n]) + "-" for n in range(1, len(words))]
+    template, at, _ = stem.partition("@")
+    starts += [template + at] if at else []
+    directories = [kind, *(start + dot + kind for start in starts), file]
+    texts: dict[str, str] = {}
+    for directory in directories:
+        for path, text in found.items():
+            if path.parent.name == f"{directory}.d":
+                texts[path.name] = text
+    return [texts[name] for name in sorted(texts)]
+
+
+def options_of(*texts: str) -> Options:
+    """Read a unit file of systemd, and what adds to it; an empty value takes back those before."""
     sections: Options = {}
+    for text in texts:
+        _read_into(sections, text)
+    return sections
+
+
+def _read_into(sections: Options, text: str) -> None:
     section: dict[str, list[str]] = {}
     for raw in _CONTINUED.sub(" ", text).splitlines():
         line = raw.strip()
@@ -63,7 +96,6 @@ def options_of(text: str) -> Options:
             section.setdefault(key.strip(), []).append(value.strip())
         elif sign:
             section.pop(key.strip(), None)
-    return sections
 
 
 def name_of(file: str, others: Others) -> str:
@@ -184,8 +216,10 @@ def _to_unit(quadlet: Quadlet) -> Unit:
         privileged="privileged" in flags,
         host_network="host" in quadlet.networks,
         host_pid=flags.get("pid") == "host",
+        host_ipc=flags.get("ipc") == "host",
         readonly_root=_last(options, "ReadOnly").lower() in _TRUE,
-        caps_added_n=len(_words(" ".join(container.get("AddCapability", [])))),
+        caps_added=_listed(container, "AddCapability", "cap-add"),
+        devices_n=len(_listed(container, "AddDevice", "device")),
         restart_policy=_RESTARTS.get(_last(options, "Restart", "Service") or "no"),
         log_driver=_last(options, "LogDriver") or None,
         health_checked=True if _last(options, "HealthCmd") else None,
@@ -215,18 +249,26 @@ def _pairs(options: Options, key: str) -> Iterator[tuple[str, str]]:
                 yield name, value
 
 
+def _listed(container: dict[str, list[str]], key: str, flag: str) -> tuple[str, ...]:
+    """Return the words of a key, and the values of a flag that may stand several times."""
+    words = _words(" ".join(container.get(key, [])))
+    handed = _flag_list(container.get("PodmanArgs", []))
+    return (*words, *(value for name, value in handed if name == flag))
+
+
 def _flags(lines: list[str]) -> dict[str, str]:
     """Return the flags that are handed to ``podman run``; one without a value is empty."""
-    flags: dict[str, str] = {}
-    waiting = ""  # for its value
-    for line in lines:
-        for word in _words(line):
-            if not word.startswith("-"):
-                flags |= {waiting: word} if waiting else {}
-                waiting = ""
-                continue
-            waiting, _, value = word.lstrip("-").partition("=")
-            flags[waiting] = value
+    return dict(_flag_list(lines))
+
+
+def _flag_list(lines: list[str]) -> list[tuple[str, str]]:
+    flags: list[tuple[str, str]] = []
+    for word in _words(" ".join(lines)):
+        if word.startswith("-"):
+            name, _, value = word.lstrip("-").partition("=")
+            flags.append((name, value))
+        elif flags and not flags[-1][1]:
+            flags[-1] = (flags[-1][0], word)
     return flags
 
 

@@ -21,7 +21,6 @@ from assess.sources.redact import keep_labels
 from assess.sources.replica import Replicas, declared_rows
 from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import (
-    Mount,
     Unit,
     is_checked,
     merge_services,
@@ -42,6 +41,7 @@ from assess.sources.values import (
     text,
     texts,
 )
+from assess.sources.volumes import Mount
 
 _ENDED = ("complete", "shutdown", "failed", "rejected", "remove")
 _FAILED = ("failed", "orphaned")
@@ -123,8 +123,13 @@ def to_unit(service: Service, task: Row) -> Unit:
         cpu_limit=cpus / _SECOND if cpus else None,
         cpu_request=shares / _SECOND if shares else None,
         pids_limit=integer(limits, "Pids") or None,
+        # A service of Swarm cannot ask for these; a stack's file may, which is ignored.
+        privileged=False,
+        host_pid=False,
+        host_ipc=False,
+        devices_n=0,
         readonly_root=container.get("ReadOnly") is True,
-        caps_added_n=len(texts(container, "CapabilityAdd")),
+        caps_added=tuple(texts(container, "CapabilityAdd")),
         restart_policy=_CONDITIONS.get(condition),
         log_driver=text(task, "LogDriver", "Name") or None,
         stop_timeout_s=None if grace is None else grace / _SECOND,

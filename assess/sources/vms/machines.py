@@ -17,9 +17,8 @@ _GROUPED = re.compile(r"\d{1,3}(?:[.,'’\s]\d{3})+")  # 16.384 of an export in 
 _WHOLE = re.compile(r"(\d{1,12})(?:[.,]0+)?")
 _TRUE = ("true", "wahr", "vrai", "1", "yes")
 _BITS = re.compile(r"\((?:32|64)[- ]?bit\)", re.IGNORECASE)
-_RANGE = re.compile(
-    r"(?<!\d)\d++(?:/\d++)++| or later.*| \(.*"
-)  # CentOS 4/5/6/7: which is unknown
+# CentOS 4/5/6/7: which is unknown
+_RANGE = re.compile(r"(?<!\d)\d++(?:/\d++)++| or later.*| \(.*")
 _IN_LICENCE = re.compile(r"([a-z][a-z-]*?)-(?:server-)?(\d+)(?:-|$)")
 _CUSTOM = re.compile(r"(?:^|-)custom-(\d+)-(\d+)")
 _STANDARD = re.compile(r"-(?:standard|highmem|highcpu|ultramem|megamem)-(\d+)")

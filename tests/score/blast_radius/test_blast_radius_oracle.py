@@ -163,12 +163,13 @@ def falls_itself(tables, kind, element):
         own = [w for w in tables["workloads"] if w["service_id"] == name]
         running = {w["workload_id"] for w in own if w["state"] == "running"}
         perhaps = [w["workload_id"] for w in own if w["state"] is None]
+        # the first is that of those that are known to run
         falls = [
             len(live - gone) < max(1, math.ceil(share * len(live) / 100))
             for n in range(len(perhaps) + 1)
             for some in itertools.combinations(perhaps, n)
             if (live := running | set(some))
-        ]  # the first is that of those that are known to run
+        ]
         if not running:
             worst.add(name)
             continue
@@ -234,9 +235,8 @@ def test_every_kind_of_element_loses_what_the_oracle_says(seeds):
         own.setdefault(element[1].split("@")[0].rpartition("-")[2], []).append(element)
     for tables, seed in zip(islands, seeds, strict=True):
         for element, want in oracle(tables, own.pop(str(seed))).items():
-            upper = (
-                2 if element[0] in INFRASTRUCTURE else 3
-            )  # hi holds what other islands place
+            # hi holds what other islands place
+            upper = 2 if element[0] in INFRASTRUCTURE else 3
             assert np.abs(got[element][:upper] - want[:upper]).max() < 1e-6, (
                 element,
                 want,

@@ -24,11 +24,8 @@ INCIDENTS = [
         "cause": "kernel",
         "host_id": "h",
     },
-    {
-        "incident_id": "i3",
-        "service_id": "a",
-        "cause": "app",
-    },  # nobody says what it touched
+    # nobody says what it touched
+    {"incident_id": "i3", "service_id": "a", "cause": "app"},
 ]
 TRIALS = [
     {
@@ -92,9 +89,8 @@ def test_a_failure_is_of_the_host_where_its_cause_is(inventory):
 def test_trials_are_failures_of_elements_of_the_fleet(fleet, failures):
     assert [t.event_id for t in failures] == ["e1", "i1", "i2"]  # the host "gone" is none
     first = failures[0]
-    assert (
-        names(fleet, first.seen) == "abc"
-    )  # what failed was seen, whoever else had data
+    # what failed was seen, whoever else had data
+    assert names(fleet, first.seen) == "abc"
     assert [names(fleet, t.down) for t in failures] == ["ab", "bc", "ab"]
 
 

@@ -86,6 +86,10 @@ FAULTS = [
     ("workloads", {"docker_sock_mounted": True}, {"coupling.no_socket"}),
     ("workloads", {"privileged": True}, {"coupling.unprivileged"}),
     ("workloads", {"host_pid": True}, {"coupling.unprivileged"}),
+    ("workloads", {"host_ipc": True}, {"coupling.no_capabilities"}),
+    ("workloads", {"devices_n": 2}, {"coupling.no_capabilities"}),
+    ("workloads", {"caps_added": "CHOWN;NET_ADMIN"}, {"coupling.no_capabilities"}),
+    ("workloads", {"caps_added": "ALL"}, {"coupling.no_capabilities"}),
     ("mounts", {"host_path_class": "system"}, {"coupling.no_host_path"}),
     ("mounts", {"host_path_class": "root"}, {"coupling.no_host_path"}),
     ("engines", {"stopped_n": 3}, {"fit.tidy"}),
@@ -243,9 +247,8 @@ def test_faults_of_the_whole():
         "self_healing.spare",
         "coupling.fan_out",
     }
-    assert (
-        states["observability.healthy"] == "na"
-    )  # nothing checks it, so nothing can be unwell
+    # nothing checks it, so nothing can be unwell
+    assert states["observability.healthy"] == "na"
 
 
 def without_group():

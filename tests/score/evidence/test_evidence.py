@@ -58,12 +58,8 @@ def test_every_view_has_the_columns_and_kinds_that_rules_may_name():
     for fleet in (Fleet(), Fleet().on_plain_host()):
         views = look(fleet).views
         assert set(views) == set(rules.TABLES)
-        late = {
-            "coverage",
-            "coverage_lowest",
-            "dimension_lowest",
-            "missing",
-        }  # from the score
+        # from the score
+        late = {"coverage", "coverage_lowest", "dimension_lowest", "missing"}
         for name, view in views.items():
             for column, kind in rules.columns(name).items():
                 if column not in late:
@@ -142,9 +138,8 @@ def test_rows_out_of_date_are_unknown():
         value(seen.first("hosts", last_seen_at=old), "hosts", "os_supported", fresh=fresh)
         is None
     )
-    assert (
-        value(Fleet(), "hosts", "os_supported", fresh=fresh) is None
-    )  # no date is no proof
+    # no date is no proof
+    assert value(Fleet(), "hosts", "os_supported", fresh=fresh) is None
 
 
 def test_what_ended_counts_only_where_nothing_runs():
@@ -197,9 +192,8 @@ def test_health_and_logs_are_found_by_any_source():
     fleet = Fleet().change("services", health_checked=None, logs_exported=None)
     assert row(fleet)[["health_found", "logs_found"]].tolist() == [True, True]
     quiet = row(fleet.change("workloads", health="none", log_driver="json-file"))
-    assert not quiet["health_found"] and pd.isna(
-        quiet["logs_found"]
-    )  # an agent may ship the file
+    # an agent may ship the file
+    assert not quiet["health_found"] and pd.isna(quiet["logs_found"])
     declared = row(fleet.change("services", logs_exported=False))
     assert not declared["logs_found"]
 

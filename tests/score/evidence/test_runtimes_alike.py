@@ -79,7 +79,8 @@ def on_fargate(fleet):
     }
     hosts = fleet["hosts"].copy()
     is_moved = hosts["host_id"].isin(docker["host_id"])
-    hosts["provider_version"] = hosts["host_id"].map(versions).astype("str")
+    moved = hosts["host_id"].map(versions)
+    hosts["provider_version"] = moved.fillna(hosts["provider_version"]).astype("str")
     hosts["managed_by"] = hosts["managed_by"].astype("object").mask(is_moved, "provider")
     hidden = ["os_name", "os_version", "kernel", "cgroup_version"]
     hosts[hidden] = hosts[hidden].mask(is_moved)
@@ -143,6 +144,8 @@ def small(runtimes, **host):
 
 ALIVE = {"runtime": "docker", "version": "29.1.0"}
 DEAD = {"runtime": "podman", "version": "4.3.1"}
+CTD = {"runtime": "containerd", "version": "2.3.1", "storage_driver": "overlayfs"}
+BARE = {"os_name": None, "os_version": None, "kernel": None}
 
 
 @pytest.mark.parametrize(
@@ -192,6 +195,17 @@ DEAD = {"runtime": "podman", "version": "4.3.1"}
         ([], {"provider_version": "Fargate 1.4.0"}, "pass"),
         ([], {"provider_version": "Fargate 9.9"}, "unknown"),
         ([], {"provider_version": "Cloud Run"}, "pass"),
+        # a provider alone does not say which platform it patches, and until when
+        ([], {**BARE, "managed_by": "provider"}, "unknown"),
+        ([], {**BARE, "managed_by": "provider", "provider": "acme"}, "unknown"),
+        ([ALIVE], {**BARE, "managed_by": "provider"}, "unknown"),
+        ([CTD], {"managed_by": "provider"}, "pass"),
+        ([], {**BARE, "managed_by": "provider", "provider_version": "Fargate"}, "pass"),
+        # of a cluster of one's own the worse of runtime and kubelet counts
+        ([{**CTD, "kubelet_version": "v1.36.1+k3s1"}], {}, "pass"),
+        ([{**CTD, "kubelet_version": "v1.24.3"}], {}, "fail"),
+        ([{**CTD, "kubelet_version": "v1.99.1"}], {}, "unknown"),
+        ([{**CTD, "version": "1.6.20", "kubelet_version": "v1.36.1"}], {}, "fail"),
         ([], {}, "unknown"),
         ([ALIVE], {"os_family": "bsd", "os_name": "freebsd", "os_version": "14"}, "fail"),
         ([ALIVE], {"os_name": "Bottlerocket OS", "os_version": "1.20"}, "unknown"),

@@ -72,9 +72,8 @@ def test_a_fleet_of_equals_is_pooled_and_a_loud_service_stands_out():
 
 def test_the_rate_of_one_service_is_as_uncertain_as_by_jeffreys_prior():
     (found,) = shrunk_rates(pd.Series([4]), pd.Series([1.0])).itertuples()
-    alone = jeffreys_rate(
-        4, 1.0
-    )  # the same prior of the mean, and no fleet to learn from
+    # the same prior of the mean, and no fleet to learn from
+    alone = jeffreys_rate(4, 1.0)
     assert found.rate_lo == pytest.approx(alone.lo, rel=0.08)
     assert found.rate_hi == pytest.approx(alone.hi, rel=0.08)
 

@@ -10,7 +10,7 @@ from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.incidents.exposure import counted_incidents, exposure
 from assess.score.incidents.recovery import (
-    heal_quantiles,
+    heal_table,
     heal_times,
     incident_minutes,
     self_healing,
@@ -21,22 +21,29 @@ POLICY = load_policy()
 AT = "2026-10-01T00:00:00Z"
 
 
+def healed(minutes, closed):
+    """Return median and 95th percentile of one group, another group beside it."""
+    rows = pd.DataFrame({"minutes": minutes, "closed": closed}).astype(float)
+    rows = pd.concat([rows, rows.assign(minutes=rows["minutes"] * 2)], ignore_index=True)
+    key = pd.Series(["one", "two"]).repeat(len(rows) // 2).reset_index(drop=True)
+    table = heal_table(rows, key)[["median", "p95"]]
+    assert tuple(table.loc["two"] / 2) == tuple(table.loc["one"])
+    return tuple(table.loc["one"])
+
+
 @pytest.mark.parametrize(
     ("minutes", "closed", "want"),
     [
         ([10, 20, 30, 40], [1, 1, 1, 1], (20, 40)),
         ([10, 20, 30, 40], [1, 0, 1, 1], (30, 40)),
         ([10, 20, 30, 40], [0, 1, 0, 1], (40, 40)),  # dropping the open ones would say 20
-        (
-            [40, 10, 20, 30],
-            [0, 0, 1, 0],
-            (40, 40),
-        ),  # two thirds still open after 20 minutes
+        # two thirds still open after 20 minutes
+        ([40, 10, 20, 30], [0, 0, 1, 0], (40, 40)),
         ([5], [1], (5, 5)),
     ],
 )
 def test_open_incidents_are_censored(minutes, closed, want):
-    assert heal_quantiles(np.array(minutes, float), np.array(closed, bool)) == want
+    assert healed(minutes, closed) == want
 
 
 def test_what_is_still_open_does_not_shorten_the_median():
@@ -46,7 +53,7 @@ def test_what_is_still_open_does_not_shorten_the_median():
     for _ in range(400):
         minutes, cut = rng.exponential(60, 60), rng.exponential(120, 60)
         closed = minutes <= cut
-        kept.append(heal_quantiles(np.minimum(minutes, cut), closed)[0])
+        kept.append(healed(np.minimum(minutes, cut), closed)[0])
         dropped.append(np.median(minutes[closed]))
     truth = 60 * np.log(2)
     assert np.mean(kept) == pytest.approx(truth, rel=0.05)
@@ -108,9 +115,8 @@ def test_replacements_in_time_too_late_never_and_not_over_yet():
         activity(4, "launch", "06-01T10:01", 300, cause="health"),  # 360 s
         activity(5, "terminate", "07-01T10:00", cause="health"),  # nothing came
         activity(6, "terminate", "08-01T10:00", cause="scale"),  # nobody was ill
-        activity(
-            7, "terminate", "09-30T23:58", cause="health"
-        ),  # two minutes before the snapshot
+        # two minutes before the snapshot
+        activity(7, "terminate", "09-30T23:58", cause="health"),
         {
             **activity(8, "terminate", "09-30T10:00", cause="health"),
             "started_at": "2027-05-01",

@@ -302,9 +302,8 @@ FILE = {
 )
 def test_g1_flags_what_keeps_data_and_nothing_that_only_speaks_to_it(fleet, state):
     table = score_readiness(fleet.inventory(), POLICY).details["gates"]
-    assert set(table["service_id"]) == {
-        "shop"
-    }  # what lies outside the fleet is not judged
+    # what lies outside the fleet is not judged
+    assert set(table["service_id"]) == {"shop"}
     assert table.set_index("gate").loc["G1", "state"] == state
 
 

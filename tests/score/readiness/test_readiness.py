@@ -141,9 +141,8 @@ def assert_not_better(after, before, fleets):
 
 
 @settings(max_examples=4, deadline=None)
-@example(
-    seed=4_294_967_295
-)  # a unit, and a container of which nobody knows whether it runs
+# a unit, and a container of which nobody knows whether it runs
+@example(seed=4_294_967_295)
 @given(seed=st.integers(0, 2**32))
 def test_hiding_evidence_never_raises_bound_coverage_or_label(seed):
     draw = random.Random(seed)
@@ -312,9 +311,8 @@ def test_an_unrelated_service_leaves_the_others_as_they_are(fleets, result):
     more = score_readiness(together([*fleets, blank]), POLICY).frame.loc[
         result.frame.index
     ]
-    pd.testing.assert_frame_equal(
-        more, result.frame
-    )  # nothing is known of it: not even the point
+    # nothing is known of it: not even the point
+    pd.testing.assert_frame_equal(more, result.frame)
     known = score_readiness(together([*fleets, Fleet()]), POLICY).frame.loc[
         result.frame.index
     ]

@@ -34,6 +34,7 @@ RUNNING = {
     **{"source_kind": "container", "state": "running", "inspect_status": "ok"},
     **{"registry": "registry.example", "repository": "a", "tag": "1.2.3"},
     **{"host_network": False, "host_pid": False, "docker_sock_mounted": False},
+    **{"host_ipc": False, "caps_added": "none", "devices_n": 0},
     **{"readonly_root": True, "secret_like_env_n": 0, "user_root": False},
     **{"restart_policy": "always", "ports": "8080/tcp"},
 }

@@ -256,11 +256,8 @@ def test_dominated_by_hand():
         },
         index,
     )
-    assert dominated(frame).tolist() == [
-        False,
-        True,
-        False,
-    ]  # what does not fit beats nobody
+    # what does not fit beats nobody
+    assert dominated(frame).tolist() == [False, True, False]
     frame["cost_per_month_hi"] = [None, 10.0, None]  # unknown is worse than any cost
     assert dominated(frame).tolist() == [False, False, False]
 

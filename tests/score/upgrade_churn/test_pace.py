@@ -25,10 +25,8 @@ from assess.score.upgrade_churn.history import History, known_history
 @pytest.mark.parametrize(
     ("found", "failed"),
     [
-        (
-            {"opened_at": "2025-03-08T00:00:00Z", "host_id": "h1"},
-            1,
-        ),  # to the second, day 7
+        # to the second, day 7
+        ({"opened_at": "2025-03-08T00:00:00Z", "host_id": "h1"}, 1),
         ({"opened_at": "2025-03-08T00:00:01Z", "host_id": "h1"}, 0),
         ({"opened_at": "2025-02-28T23:59:59Z", "host_id": "h1"}, 0),
         ({"service_id": "shop"}, 1),  # runs on that host

@@ -181,13 +181,10 @@ def test_three_snapshots_of_images_by_hand():
     rates = image_rates(past, index, POLICY["registries"], level=LEVEL)
     third, ours = rates["third_party_changes_n"], rates["first_party_changes_n"]
     assert third[["db", "kv"]].tolist() == [2, 1]
-    assert ours[["web", "job"]].tolist() == [
-        1,
-        1,
-    ]  # a commit that differs is another image
-    assert (
-        rates.loc[["late", "lost"]].isna().all(axis=None)
-    )  # nobody could see whether they moved
+    # a commit that differs is another image
+    assert ours[["web", "job"]].tolist() == [1, 1]
+    # nobody could see whether they moved
+    assert rates.loc[["late", "lost"]].isna().all(axis=None)
     per_year = rates["third_party_changes_per_year"]
     assert per_year["db"] == pytest.approx(2 / (200 / 365.25))
     assert rates["first_party_changes_per_year"]["job"] == pytest.approx(
@@ -416,9 +413,8 @@ def test_another_identical_snapshot_changes_no_rate(series, at, share):
         assert {k: v for k, v in more.items() if k not in lost} == pytest.approx(
             {k: v for k, v in watched.items() if k not in lost}
         )
-        assert all(
-            more[k] >= watched.get(k, 0) for k in more
-        )  # gone later, and seen once more
+        # gone later, and seen once more
+        assert all(more[k] >= watched.get(k, 0) for k in more)
 
 
 @settings(max_examples=60, deadline=None)

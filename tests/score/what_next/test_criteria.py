@@ -8,9 +8,8 @@ import pytest
 from assess.policy.policy import load_policy
 from assess.score.what_next.ranking import NEEDS, criteria_table
 
-POLICY = (
-    load_policy()
-)  # 600 minutes, 400 hours, 30 days and 10 points of containment are full
+# 600 minutes, 400 hours, 30 days and 10 points of containment are full
+POLICY = load_policy()
 BLAST = ["impact", "delta", "expected_minutes_per_year"]
 
 
@@ -50,9 +49,8 @@ def test_criteria_by_hand():
     assert found["containment"] == pytest.approx((0.75, 0.5, 1.0))  # half is no change
     assert found["low_blast_radius"] == pytest.approx((0.8, 0.7, 0.9))
     assert found["low_churn"] == pytest.approx((0.7, 0.6, 0.8))
-    assert found["pain_today"] == pytest.approx(
-        (0.5, 0.3, 0.75)
-    )  # 300 of 600, 15 of 30; mean
+    # 300 of 600, 15 of 30; mean
+    assert found["pain_today"] == pytest.approx((0.5, 0.3, 0.75))
     assert found["low_effort"] == pytest.approx((0.75, 0.75, 0.75))
 
 

@@ -167,9 +167,8 @@ def test_the_gain_of_a_fact_is_the_expected_change_of_the_chance():
     good = shop.outcome(np.array([[True, False]]), SETTINGS)[1][0]
     [fact] = value_of_information(shop, {"a.2": 0.8}, SETTINGS)
     assert 0 < now < good
-    assert fact.gain == pytest.approx(
-        0.8 * (good - now)
-    )  # a bad answer is what is assumed now
+    # a bad answer is what is assumed now
+    assert fact.gain == pytest.approx(0.8 * (good - now))
     options = [Option("low_effort", "hours", 0.95, 0.5)]
     measured = value_of_information(shop, {}, SETTINGS, options)[-1]
     assert measured.p_top_if == 0.95 and measured.gain == pytest.approx(0.5 - now)
