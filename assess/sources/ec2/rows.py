@@ -111,7 +111,12 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     groups = _by(answers.groups, "AutoScalingGroupName")
     members = _members(answers, groups)
     nodes = {member.group for member in members if member.is_node}
-    shared = _shared_tags(members)
+    shared: dict[
+        str, dict[str, str]
+    ] = {}  # by group; a launch template tags instances only
+    for member in members:
+        tags = shared.get(member.group, member.tags)
+        shared[member.group] = dict(tags.items() & member.tags.items())
     services: dict[Name, _Service] = {}
     names: dict[str, Names] = {}  # by group
     for group_name, group in groups.items():
@@ -138,18 +143,6 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     activities, others_n = to_activities(answers.activities, names)
     batch.add("activities", *activities)
     return batch, others_n
-
-
-def _shared_tags(members: list[_Member]) -> dict[str, dict[str, str]]:
-    """Return by group the tags on which all its instances agree.
-
-    A launch template tags instances, and leaves their group without tags.
-    """
-    shared: dict[str, dict[str, str]] = {}
-    for member in members:
-        tags = shared.setdefault(member.group, member.tags)
-        shared[member.group] = dict(tags.items() & member.tags.items())
-    return shared
 
 
 def _by(rows: Iterable[Row] | None, key: str) -> dict[str, Row]:
