@@ -377,6 +377,19 @@ def test_images_that_nothing_uses_by_who_would_take_them():
     assert table.loc["registry (lifecycle policy)"].tolist() == [0, 1, 1]
 
 
+@pytest.mark.parametrize(
+    "run", [None, {"workload_id": ["w"], "registry": ["r"], "repository": ["app"]}]
+)
+def test_an_image_that_an_unread_workload_may_run_is_not_unused(run):
+    images = {"registry": "r", "repository": "app", "digest": ["d1", "d2"]}
+    images |= {"host_id": "", "would_expire": False}
+    frames = {"services": {"service_id": ["a"]}, "images": images}
+    if run:
+        frames["workloads"] = run | {"service_id": ["a"]}
+    row = judge_claims(inventory(**frames), POLICY).frame.loc["C4"]
+    assert (row["verdict"], row["unknown_n"]) == ("undecided", 2)
+
+
 @pytest.fixture(scope="module")
 def sample():
     return assess.load("data/sample/2026Q3")

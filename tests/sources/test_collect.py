@@ -323,6 +323,18 @@ def test_platforms_of_a_service_that_runs_on_two_are_mixed():
     assert [note["call"] for note in notes if note["source"] == "merge"] == ["owner"]
 
 
+def test_a_source_that_does_not_know_the_platform_contradicts_nobody():
+    batches = []
+    for label, platform in (("traces", "unknown"), ("ecs", "ecs")):
+        batch = Batch()
+        batch.add("services", {"names": web(), "platform": platform})
+        batches.append((label, batch))
+    tables, _ = to_tables(batches, [])
+    assert tables["services"]["platform"].tolist() == ["ecs"]
+    tables, _ = to_tables(batches[:1] * 2, [])
+    assert tables["services"]["platform"].tolist() == ["unknown"]
+
+
 def test_rows_that_do_not_fit_are_left_out_and_counted():
     batch = Batch()
     batch.add(

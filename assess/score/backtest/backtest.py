@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.incidents.exposure import DAY, YEAR, Window, exposure
+from assess.score.incidents.exposure import YEAR, exposure
 from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
 from assess.score.incidents.recovery import incident_minutes
+from assess.score.incidents.spans import DAY, Spans, are_inside, clipped, days_in
 from assess.score.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.validation.skill import losses
@@ -144,12 +145,13 @@ def backtest(
         raise AssessError(
             f"the earlier snapshot, of {at}, is not dated before the later one", hint=hint
         )
-    start, end = _watched(inventory, policy, previous.snapshot_at)
-    years = (end - start) / YEAR
+    watched = _watched(inventory, policy, previous.snapshot_at)
+    days = days_in(watched)
+    years = days * DAY / YEAR
     services = forecasts(previous, policy, years=years, readiness=readiness)
-    services = services.join(_happened(inventory, policy, (start, end), services.index))
+    services = services.join(_happened(inventory, policy, watched, services.index))
     frame = _judged(services, policy)
-    spell = {"start": start, "end": end, "days": (end - start) / DAY}
+    spell = {"start": watched[0][0], "end": watched[-1][1], "days": days}
     details = {
         "services": services,
         "reliability": reliability(services, int(policy["backtest"]["bins"])),
@@ -159,15 +161,15 @@ def backtest(
     return Backtest(frame, parts, Provenance.of(inventory, policy), details)
 
 
-def _watched(inventory: Inventory, policy: Policy, after: pd.Timestamp) -> Window:
+def _watched(inventory: Inventory, policy: Policy, after: pd.Timestamp) -> Spans:
     """Return the time after the earlier snapshot in which incidents were watched."""
-    window = exposure(inventory, policy).window
-    if window is None or window[1] <= after:
+    watched = clipped(exposure(inventory, policy).watched, after, inventory.snapshot_at)
+    if not watched:
         raise AssessError(
             f"nobody watched for incidents after {after:%Y-%m-%d}",
             hint="connect a source of incidents, and collect the later snapshot again",
         )
-    return max(window[0], after), window[1]
+    return watched
 
 
 def forecasts(
@@ -193,8 +195,8 @@ def forecasts(
     before = known.incidents["service_id"].value_counts()
     counts = before.reindex(names, fill_value=0).astype(float)
     watched = pd.Series(np.nan, index=names)
-    if known.window is not None:
-        watched[:] = (known.window[1] - known.window[0]) / YEAR
+    if known.watched:
+        watched[:] = known.years
     ready = readiness or score_readiness(earlier, policy)
     points = ready.frame["readiness"].reindex(names).astype(float)
     lack = -((points - points.mean()) / (points.std(ddof=0) or 1.0)).fillna(0.0)
@@ -233,12 +235,14 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
 
 
 def _happened(
-    inventory: Inventory, policy: Policy, span: Window, names: pd.Index
+    inventory: Inventory, policy: Policy, watched: Spans, names: pd.Index
 ) -> pd.DataFrame:
-    """Return which services had an incident in a span, and the total minutes."""
+    """Return which services had an incident in the watched time, and the total minutes."""
     table = incident_minutes(inventory, policy)
     opened = inventory["incidents"].loc[table.index, "opened_at"]
-    table = table[opened.between(*span, inclusive="right")]
+    # an incident at the moment of the earlier snapshot was known to it
+    is_later = opened > watched[0][0]
+    table = table[is_later & are_inside(watched, opened)]
     sums = table.groupby("service_id")["minutes"].sum().reindex(names)
     return pd.DataFrame({"incident": sums.notna(), "minutes": sums.fillna(0.0)})
 

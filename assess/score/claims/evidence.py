@@ -26,8 +26,9 @@ from assess.score.claims.measure import (
     widened,
 )
 from assess.score.evidence.nodes import nodes
-from assess.score.incidents.exposure import CONTAINER, DAY, HOST, Window
+from assess.score.incidents.exposure import CONTAINER, HOST
 from assess.score.incidents.recovery import self_healing
+from assess.score.incidents.spans import DAY, Spans, clipped, days_in
 from assess.score.upgrade_churn import pace
 from assess.words import UNKNOWN
 
@@ -124,14 +125,11 @@ def kept_images(data: ClaimData) -> Measurement:
     images = data.frame("images")
     on_host = images["host_id"].notna() & images["host_id"].ne("")
     place = on_host.map({True: "hosts (docker-gc)", False: "registry (lifecycle policy)"})
-    workloads = data.frame("workloads")
-    run = workloads[["registry", "repository", "image_digest"]].dropna()
-    keys = pd.MultiIndex.from_frame(images[["registry", "repository", "digest"]])
-    used = pd.Series(keys.isin(pd.MultiIndex.from_frame(run)), images.index)
+    used = _is_run(images, data)
     containers = images["containers_n"]
     in_use = containers.gt(0).astype("boolean").mask(containers.isna())
     # a registry does not see containers: an image that no workload runs is unused
-    in_use = in_use.where(on_host, used.astype("boolean"))
+    in_use = in_use.where(on_host, used)
     taken = images["reclaimable"].where(on_host, images["would_expire"]).astype("boolean")
     unused = ~in_use.fillna(value=False)
     # an image that is perhaps in use is perhaps not a matter of clean-up
@@ -139,6 +137,22 @@ def kept_images(data: ClaimData) -> Measurement:
     measured = share(tally(place[unused], stays[unused]), level=data.level)
     gap = "no image was seen that nothing uses: keep looking"
     return seen(measured, gap, looked=len(images) > 0)
+
+
+def _is_run(images: pd.DataFrame, data: ClaimData) -> pd.Series:
+    """Return whether a workload runs each image; NA where nobody knows."""
+    place = ["registry", "repository"]
+    workloads = data.frame("workloads").dropna(subset=place)
+    known = workloads.dropna(subset="image_digest")[[*place, "image_digest"]]
+    keys = pd.MultiIndex.from_frame(images[[*place, "digest"]])
+    is_run = keys.isin(pd.MultiIndex.from_frame(known))
+    # a workload of the repository whose digest is unknown may run any image of it
+    vague = workloads.loc[workloads["image_digest"].isna(), place]
+    may_run = keys.droplevel("digest").isin(pd.MultiIndex.from_frame(vague))
+    if not data.assessment.inventory.has("workloads"):
+        may_run[:] = True
+    used = pd.Series(is_run, images.index, dtype="boolean")
+    return used.mask(may_run & ~is_run)
 
 
 def troubled_hosts(data: ClaimData) -> Measurement:
@@ -268,7 +282,7 @@ def contained_incidents(data: ClaimData) -> Measurement:
     alone = pd.Series(touched, table.index, dtype="boolean")
     measured = share(tally(table["platform"], alone), level=data.level)
     gap = "no incident in containers was seen so far: keep counting"
-    looked = exposure.window is not None and len(data.contained) > 0
+    looked = len(exposure.watched) > 0 and len(data.contained) > 0
     return seen(measured, gap, looked=looked)
 
 
@@ -361,18 +375,16 @@ def around_upgrades(data: ClaimData) -> pd.DataFrame:
     # watched], and the ``ratio`` of the two rates with ``ratio_lo, ratio_hi`` (NaN where
     # there is no upper end).
     past = data.assessment.upgrades
-    window = data.assessment.exposure.window
+    watched = data.assessment.exposure.watched
     moments = pace.incident_moments(past)
     span = data.assessment.policy["churn"]["failure_window_days"] * DAY
     sums = np.zeros(4)
     for upgrade in pace.recorded_upgrades(past):
-        if window is None:
-            break
         incidents = moments.get(upgrade.host_id, [])
         at = upgrade.after
         sums += [
-            *_within(incidents, at, at + span, window),
-            *_within(incidents, at - span, at, window),
+            *_within(incidents, at, at + span, watched),
+            *_within(incidents, at - span, at, watched),
         ]
     after, days_after, before, days_before = sums
     columns = ["tier", "after", "days_after", "before", "days_before"]
@@ -387,13 +399,12 @@ def _within(
     moments: Sequence[pd.Timestamp],
     start: pd.Timestamp,
     end: pd.Timestamp,
-    window: Window,
+    watched: Spans,
 ) -> tuple[int, float]:
     """Count the moments and the days of the watched part of a span."""
-    start = max(start, window[0])
-    end = min(end, window[1])
-    days = max((end - start) / DAY, 0.0)
-    return sum(start < moment <= end for moment in moments), days
+    spans = clipped(watched, start, end)
+    n = sum(first < moment <= last for moment in moments for first, last in spans)
+    return n, days_in(spans)
 
 
 MEASURES = {

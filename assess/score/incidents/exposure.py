@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,6 +14,16 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.rates import shrunk_rates
+from assess.score.incidents.spans import (
+    DAY,
+    Span,
+    Spans,
+    are_inside,
+    clipped,
+    days_in,
+    days_until,
+    united,
+)
 
 HOST = "host"
 CONTAINER = "container"
@@ -22,9 +32,9 @@ MIXED = "mixed"
 UNCLEAR = ("unknown", MIXED)  # of neither side: nobody knows, or it runs on both
 BESIDE = ("sidecar", "init")  # roles of containers that are part of a replica
 LOOKED = ("ok", "empty")  # a call that could look: "found none" is an answer
-DAY = pd.Timedelta(days=1)
 YEAR = 365.25 * DAY
 MONTH = YEAR / 12
+MONTH_DAYS = MONTH / DAY
 FIRST = pd.Timestamp("1900-01-01", tz="UTC")  # what opened before is a typing error
 BY_TIMER = "by timer"  # ends the basis of an end that a timer set
 SPELL = [
@@ -32,7 +42,6 @@ SPELL = [
     *("months", "incidents", "clean_months"),
 ]
 
-Window: TypeAlias = tuple[pd.Timestamp, pd.Timestamp]
 T = TypeVar("T")
 
 
@@ -57,15 +66,15 @@ class Exposure:
 
     ``services`` holds ``tier, kind`` by ``service_id``; ``platform``, likewise, where it runs: as
     declared, else by its replicas; ``mixed`` where these differ, NA if unknown.
-    ``window`` is the watched time, up to the snapshot at most, None without any;
-    ``is_covered`` says whether it comes from coverage, and not from the incidents themselves.
+    ``watched`` are the spans in which incidents were watched, up to the snapshot at most;
+    ``is_covered`` says whether they come from coverage, and not from the incidents themselves.
     ``sound`` holds the incidents that happened, once each, with ``platform`` and ``side`` at that
     time, else now. ``earlier`` shows where services ran up to ``earlier_until``.
     """
 
     services: pd.DataFrame
     platform: pd.Series
-    window: Window | None
+    watched: Spans
     is_covered: bool
     sound: pd.DataFrame
     earlier: Exposure | None = None
@@ -76,16 +85,24 @@ class Exposure:
         """Side of each service, index ``service_id``: container, host, or NA where unknown."""
         return side_of(self.platform)
 
+    @property
+    def window(self) -> Span | None:
+        """Start and end of the watched time, which may have gaps; None without any."""
+        return (self.watched[0][0], self.watched[-1][1]) if self.watched else None
+
+    @property
+    def years(self) -> float:
+        """Watched time [years]."""
+        return days_in(self.watched) * DAY / YEAR
+
     @cached_property
     def incidents(self) -> pd.DataFrame:
-        """Rows of ``sound`` within the window, including those without a known service."""
-        if self.window is None:
-            return self.sound.iloc[:0]
-        return self.sound[self.sound["opened_at"].between(*self.window)]
+        """Rows of ``sound`` in the watched time, including those without a known service."""
+        return self.sound[are_inside(self.watched, self.sound["opened_at"])]
 
     @cached_property
     def spells(self) -> pd.DataFrame:
-        """Spells of services on one platform, within the window.
+        """Spells of services on one platform, in the watched time.
 
         ``service_id, tier, kind, side, platform, months`` [service-months], ``incidents`` [count]
         and ``clean_months`` [months since the last of these incidents]. Platform and side are NA
@@ -101,8 +118,12 @@ class Exposure:
         by_spell = opened.groupby("spell")["opened_at"]
         last = by_spell.max().reindex(spells.index).fillna(spells["start"])
         spells["incidents"] = by_spell.size().reindex(spells.index, fill_value=0)
-        spells["months"] = ((spells["end"] - spells["start"]) / MONTH).astype(float)
-        spells["clean_months"] = ((spells["end"] - last) / MONTH).astype(float)
+        start, last, end = (
+            days_until(self.watched, moments)
+            for moments in (spells["start"], last, spells["end"])
+        )
+        spells["months"] = (end - start) / MONTH_DAYS
+        spells["clean_months"] = (end - last) / MONTH_DAYS
         spells["side"] = side_of(spells["platform"])
         spells = spells.join(self.services, on="service_id")
         order = ["service_id", "platform"]
@@ -180,12 +201,12 @@ def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
     at_time = sound["platform_at_time"].astype("object")
     at_time = at_time.mask(at_time.eq("unknown"))
     at_time = at_time.fillna(sound["service_id"].map(platform))
-    window, is_covered = _window(inventory, policy)
+    watched = watched_spans(inventory, policy)
     return Exposure(
         services=services,
         platform=platform,
-        window=window,
-        is_covered=is_covered,
+        watched=_since_first_incident(inventory) if watched is None else watched,
+        is_covered=watched is not None,
         sound=sound.assign(platform=at_time, side=side_of(at_time)),
     )
 
@@ -237,20 +258,23 @@ def _platforms(inventory: Inventory, policy: Policy) -> pd.Series:
     return platform.astype("string").sort_index().rename("platform")
 
 
-def _window(inventory: Inventory, policy: Policy) -> tuple[Window | None, bool]:
-    """Return the window in which incidents were watched, and whether coverage states it."""
+def watched_spans(inventory: Inventory, policy: Policy) -> Spans | None:
+    """Return the spans in which sources of incidents looked; None where no coverage says."""
     asked = coverage_of(inventory, policy["blast_radius"]["incident_calls"])
     asked = asked.dropna(subset=["window_start", "window_end"])
+    if not len(asked):
+        return None
+    spans = united(*zip(asked["window_start"], asked["window_end"], strict=True))
+    # nothing is known of the time after the snapshot, whatever a window says
+    return clipped(spans, spans[0][0], inventory.snapshot_at)
+
+
+def _since_first_incident(inventory: Inventory) -> Spans:
+    """Return the time from the first incident on, where no coverage says who watched."""
+    # nobody knows that the time before the first incident was watched
+    start = sound_incidents(inventory)["opened_at"].min()
     end = inventory.snapshot_at
-    if len(asked):
-        start = asked["window_start"].min()
-        # nothing is known of the time after the snapshot, whatever the window says
-        end = min(asked["window_end"].max(), end)
-    else:
-        # without coverage nobody knows that the time before the first incident was watched
-        start = sound_incidents(inventory)["opened_at"].min()
-    is_known = pd.notna(start) and start < end
-    return ((start, end) if is_known else None), len(asked) > 0
+    return ((start, end),) if pd.notna(start) and start < end else ()
 
 
 @per_inventory
@@ -309,9 +333,8 @@ def incident_rates(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     index = pd.Index(sorted(known.services.index), name="service_id", dtype="str")
     if known.window is None or not len(index):
         return pd.DataFrame(np.nan, index=index, columns=names).astype("Float64")
-    start, end = known.window
     counts = known.incidents["service_id"].value_counts()
     events = counts.reindex(index, fill_value=0).astype("float64")
-    years = pd.Series((end - start) / YEAR, index=index)
+    years = pd.Series(known.years, index=index)
     rates = shrunk_rates(events, years, level=float(policy["simulation"]["level"]))
     return rates[["rate", "rate_lo", "rate_hi"]].set_axis(names, axis=1).astype("Float64")

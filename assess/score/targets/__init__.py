@@ -147,8 +147,7 @@ def measure_targets(assessment: Assessment) -> Targets:
     size = cost.sizes(inventory)
     effort = inventory["services"].set_index("service_id")["move_effort_hours"]
     effort = effort.reindex(services).astype("Float64")
-    running = evidence.views["services"].table.set_index("service_id")["replicas_n"]
-    running = running.reindex(services.astype("str")).fillna(1).clip(lower=1)
+    running = cost.replicas_of(inventory, services)
     parts = []
     known: dict[Place | None, tuple[pd.DataFrame, pd.DataFrame]] = {}
     for target in targets:
@@ -160,7 +159,7 @@ def measure_targets(assessment: Assessment) -> Targets:
         readiness, gates = known[place]
         blockers = blockers_at(assessment, target, readiness, gates)
         replicas = running if stays else running.clip(lower=target["replicas"])
-        priced = cost.cost(target, size, replicas.astype("Float64"))
+        priced = cost.cost(target, size, replicas)
         upgrades = hours.upgrade_hours(target, policy, bases, services, past)
         names = [f"hours_per_year{end}" for end in hours.ENDS]
         part = readiness.join(churn[names] if stays else upgrades)
@@ -175,7 +174,7 @@ def measure_targets(assessment: Assessment) -> Targets:
     frame = frame[list(COLUMNS)]
     details = {
         "targets": pd.DataFrame(_shown(target) for target in targets),
-        "sizes": size.reindex(services).assign(replicas=running),
+        "sizes": size.reindex(services).join(running),
     }
     empty = pd.DataFrame(columns=["service_id"])
     return Targets(frame, empty, Provenance.of(inventory, policy), details)

@@ -35,10 +35,7 @@ class Cost(NamedTuple):
 def sizes(inventory: Inventory) -> pd.DataFrame:
     """Return by service the size of one replica: ``cpu`` [cores], ``memory`` [GiB], with ends."""
     # Containers of one replica add up. NA where a container has none of the sizes.
-    table = inventory["workloads"]
-    live = table[table["state"].isin(["running", "declared"]) | table["state"].isna()]
-    is_lasting = live["container_role"].astype("object").ne("init")
-    live = live[is_lasting.fillna(value=True).astype(bool)]
+    live = _live(inventory)
     found = {}
     for name, columns, unit in (("cpu", CPU, 1), ("memory", MEMORY, GIB)):
         values = [cells / unit for cells in _measures(live, columns)]
@@ -54,6 +51,24 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     unknown = rows.set_index("service_id").isna().groupby(level=0).any()
     replicas = _replicas(live)
     return whole.mask(unknown).div(replicas, axis=0).astype("Float64")
+
+
+def replicas_of(inventory: Inventory, services: pd.Index) -> pd.DataFrame:
+    """Return the number of replicas by service: ``replicas``, with ends; at least one."""
+    live = _live(inventory)
+    most = _replicas(live)
+    least = _replicas(live[live["state"].eq("running").fillna(value=False).astype(bool)])
+    # one that is only declared, or whose state nobody saw, may or may not run
+    ends = {"replicas": most, "replicas_lo": least, "replicas_hi": most}
+    return pd.DataFrame(ends).reindex(services).fillna(1).clip(lower=1).astype("Float64")
+
+
+def _live(inventory: Inventory) -> pd.DataFrame:
+    """Return the containers that run or may run, without those that only start others."""
+    table = inventory["workloads"]
+    live = table[table["state"].isin(["running", "declared"]) | table["state"].isna()]
+    is_lasting = live["container_role"].astype("object").ne("init")
+    return live[is_lasting.fillna(value=True).astype(bool)]
 
 
 def _measures(
@@ -77,7 +92,7 @@ def _replicas(live: pd.DataFrame) -> pd.Series:
 def cost(
     target: Mapping[str, Any],
     size: pd.DataFrame,
-    replicas: pd.Series,
+    replicas: pd.DataFrame,
 ) -> Cost:
     """Return the cost per month of every service at a target; NA if a size or price is missing."""
     prices = target["prices"]
@@ -99,7 +114,9 @@ def cost(
         for name, price in priced.items():
             if price:
                 each = each + size[f"{name}{end}"].reindex(replicas.index) * price
-        frame[f"cost_per_month{end}"] = (each * replicas + fixed).round(2)
+        frame[f"cost_per_month{end}"] = (each * replicas[f"replicas{end}"] + fixed).round(
+            2
+        )
     for name, price in priced.items():
         if price:
             is_missing = size[name].reindex(replicas.index).isna()

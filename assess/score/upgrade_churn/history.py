@@ -22,7 +22,8 @@ from assess.execution import each
 from assess.inventory import Inventory, UnknownColumnWarning, load
 from assess.policy.policy import Policy
 from assess.score.evidence.nodes import NO_RUNTIME
-from assess.score.incidents.exposure import coverage_of, sound_incidents
+from assess.score.incidents.exposure import sound_incidents, watched_spans
+from assess.score.incidents.spans import Span, Spans, united
 from assess.score.upgrade_churn.sights import (
     Hosts,
     Image,
@@ -53,10 +54,6 @@ FRAMES = (
 )
 LONG_AGO = pd.Timestamp.min.tz_localize("UTC")
 ROLLBACK = "rollback"
-DAY = pd.Timedelta(days=1)
-
-Span = tuple[pd.Timestamp, pd.Timestamp]
-Spans = tuple[Span, ...]  # in order, and apart
 
 
 class UnsoundSnapshotWarning(UserWarning):
@@ -342,12 +339,7 @@ def _looked(inventory: Inventory, policy: Policy) -> Spans:
     """Return the time in which incidents were recorded; without a known window, all time."""
     if not inventory.has("incidents"):
         return ()
-    at = inventory.snapshot_at
-    asked = coverage_of(inventory, policy["blast_radius"]["incident_calls"])
-    columns = ["window_start", "window_end"]
-    windows = cells(asked.dropna(subset=columns), *columns)
-    looked = united(*((start, min(end, at)) for start, end in windows))
-    return looked or ((LONG_AGO, at),)
+    return watched_spans(inventory, policy) or ((LONG_AGO, inventory.snapshot_at),)
 
 
 # ---- between two snapshots ----
@@ -392,25 +384,3 @@ def _merged(*parts: Mapping[str, Spans]) -> dict[str, Spans]:
         for name, spans in part.items():
             by_name[name] = united(*by_name.get(name, ()), *spans)
     return by_name
-
-
-def united(*spans: Span) -> Spans:
-    """Unite spans of time: those that touch are one."""
-    merged: list[Span] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            first, last = merged[-1]
-            merged[-1] = (first, max(last, end))
-        else:
-            merged.append((start, end))
-    return tuple(merged)
-
-
-def holds(spans: Spans, inner: Span) -> bool:
-    """Return whether one of these spans covers another."""
-    return any(start <= inner[0] and inner[1] <= end for start, end in spans)
-
-
-def days_in(spans: Spans) -> float:
-    """Add up spans of time [days]."""
-    return float(sum((end - start) / DAY for start, end in spans))

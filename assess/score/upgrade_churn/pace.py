@@ -26,16 +26,13 @@ from assess.score.incidents.rates import (
     jeffreys_rate,
     shrunk_rates,
 )
+from assess.score.incidents.spans import Span, Spans, days_in, holds
 from assess.score.upgrade_churn.history import (
     NOWHERE,
     ROLLBACK,
     History,
     ImageMove,
     Move,
-    Span,
-    Spans,
-    days_in,
-    holds,
 )
 from assess.score.upgrade_churn.sights import (
     host_engines,

@@ -15,6 +15,7 @@ from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 
 UNASSIGNED = "__unassigned__"
 BEARING = ("services", "workloads", "answers", "waivers")
+UNKNOWN = "unknown"
 NONE = ";"  # a list that is known to be empty; an empty cell is unknown
 _EXAMPLE_CHARS = 160
 _COUNTS = ("expected", "rows", "ambiguous_n", "unmapped_n")
@@ -218,17 +219,23 @@ def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
 def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row]]:
     """Merge rows of the same key: in each column the first known value wins."""
     key = frames.key(frame)
+    columns = frames.columns(frame)
     doubled = table.duplicated(key, keep=False)
     notes: list[Row] = []
     if doubled.any():
-        groups = table[doubled].groupby(key, sort=False, dropna=False)
-        merged = groups.first().reset_index()
+        rows = table[doubled]
+        said = rows.groupby(key, sort=False, dropna=False).first()
+        # a source that writes "unknown" contradicts nobody
+        words = rows.columns[[UNKNOWN in columns[c].vocabulary for c in rows.columns]]
+        known = rows.assign(**rows[words.difference(key)].replace(UNKNOWN, pd.NA))
+        groups = known.groupby(key, sort=False, dropna=False)
+        merged = groups.first().fillna(said).reset_index()
         sources = groups["source"].agg(lambda cells: ";".join(cells.dropna().unique()))
         merged["source"] = sources.replace("", None).to_numpy()
         if frame == "services":
             platforms_n = groups["platform"].nunique().to_numpy()
             merged.loc[platforms_n > 1, "platform"] = "mixed"
-        notes = _disagreements(frame, table[doubled], key)
+        notes = _disagreements(frame, known, key)
         merged = merged[table.columns].astype(table.dtypes)
         table = pd.concat([table[~doubled], merged], ignore_index=True)
     return table.sort_values(key, kind="stable", ignore_index=True), notes

@@ -124,6 +124,35 @@ def test_platform_is_read_off_the_replicas_where_nobody_declared_it():
     assert sides.dropna().to_dict() == {"a": "container", "b": "host"}
 
 
+def test_a_gap_between_two_windows_was_not_watched():
+    days = [("01", "02"), ("08", "09")]
+    watched = [
+        {
+            **WATCHED,
+            "scope": first,
+            "window_start": f"2026-{first}-01T00:00:00Z",
+            "window_end": f"2026-{last}-01T00:00:00Z",
+        }
+        for first, last in days
+    ]
+    services = [service("a", "docker"), service("b", "docker")]
+    opened = [incident(1, "a", "01-11"), incident(2, "a", "05-01")]
+    inventory = fleet(services, opened, coverage=watched)
+    found = exposure(inventory, POLICY)
+    month = 365.25 / 12
+    # one incident is in the gap: it does not count, and neither does the time around it
+    assert found.total() == (1, pytest.approx(2 * (31 + 31) / month))
+    clean = found.spells.set_index("service_id")["clean_months"]
+    assert clean.tolist() == pytest.approx([(21 + 31) / month, (31 + 31) / month])
+    assert found.window == (
+        pd.Timestamp("2026-01-01", tz="UTC"),
+        pd.Timestamp("2026-09-01", tz="UTC"),
+    )
+    rate = incident_rates(inventory, POLICY).loc["b"]
+    whole = incident_rates(fleet(services, opened, coverage=[YEAR]), POLICY).loc["b"]
+    assert rate["rate_per_year_hi"] > whole["rate_per_year_hi"]
+
+
 def test_nobody_watched_is_no_record():
     inventory = from_frames(
         {"services": pd.DataFrame([service("a", "host")])}, snapshot_at=AT

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from assess.inventory import from_frames
-from assess.score.targets.cost import GIB, sizes
+from assess.score.targets.cost import GIB, replicas_of, sizes
 
 AT = pd.Timestamp("2026-09-30", tz="UTC")
 ASKED = {"cpu_request": 1.0, "memory_request_bytes": 2 * GIB}
@@ -41,3 +41,20 @@ def test_a_brief_look_is_better_than_nothing():
 
 def test_without_a_size_there_is_none():
     assert size()[["cpu", "memory"]].isna().all()
+
+
+def test_replicas_of_unknown_state_may_all_run_or_not():
+    states = {"a": [None] * 5, "b": ["running", "running", "declared"], "c": ["exited"]}
+    rows = [
+        {"workload_id": f"{name}{n}", "service_id": name, "state": state}
+        for name, cells in states.items()
+        for n, state in enumerate(cells)
+    ]
+    tables = {
+        "services": pd.DataFrame({"service_id": ["a", "b", "c", "d"]}),
+        "workloads": pd.DataFrame(rows),
+    }
+    inventory = from_frames(tables, snapshot_at=AT)
+    table = replicas_of(inventory, pd.Index(["a", "b", "c", "d"]))
+    assert table["replicas_lo"].tolist() == [1, 2, 1, 1]
+    assert table["replicas_hi"].tolist() == table["replicas"].tolist() == [5, 3, 1, 1]

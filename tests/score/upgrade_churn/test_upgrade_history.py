@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 import assess
 from assess import store
 from assess.errors import AssessError
+from assess.score.incidents.spans import days_in, united
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.history import (
     History,
     Sight,
     UnsoundSnapshotWarning,
-    days_in,
     known_history,
-    united,
     upgrade_history,
 )
 from assess.score.upgrade_churn.pace import fleet_pace, image_rates
