@@ -446,20 +446,16 @@ def value_of_information(
     for good, i in enumerate(asked, start=2):
         bad = good + len(asked)
         chance = priors.get(service.items[i], 0.5)
-        p_good = chances[good]
-        p_bad = chances[bad]
-        label_if = names[good]
-        label_else = names[bad]
         information.append(
             Information(
                 unknown=service.items[i],
                 fact=service.facts[i],
                 chance=chance,
-                p_top_if=p_good,
-                label_if=label_if,
-                label_else=label_else,
-                gain=chance * p_good + (1 - chance) * p_bad - p_now,
-                decides=label_if != now or label_else != now,
+                p_top_if=chances[good],
+                label_if=names[good],
+                label_else=names[bad],
+                gain=chance * chances[good] + (1 - chance) * chances[bad] - p_now,
+                decides={names[good], names[bad]} != {now},
             )
         )
     ready = service.readiness(np.zeros((1, len(service.items)), dtype=bool))

@@ -212,7 +212,7 @@ class CutOff(NamedTuple):
         """Find the cut-off among competing alternatives, shape (n, c), over (draws, c)."""
         n = len(values)
         cut_off = cls(*np.full((2, len(weights)), -np.inf))
-        if not len(weights) or not n:
+        if not len(weights) or n < k:
             return cut_off
         rng = np.random.default_rng(0)  # of no effect: nothing is left to draw
         field = _Field.of(values, values, weights, min(k + 1, n), rng)
