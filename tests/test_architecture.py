@@ -130,8 +130,8 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 BUDGETS = {
     "core": 2065,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
-    "reference": 1260,  # programs and bases of images among the look-ups
-    "sources": 2470,
+    "reference": 1240,  # programs and bases of images among the look-ups
+    "sources": 2495,
     "sources/aws": 495,
     "sources/answers": 1250,
     "sources/backstage": 390,
@@ -148,7 +148,7 @@ BUDGETS = {
     "sources/hosts": 925,
     "sources/incidents": 1215,
     "sources/joining": 1010,
-    "sources/kubernetes": 1750,
+    "sources/kubernetes": 1765,
     "sources/managed": 860,
     "sources/marathon": 590,
     "sources/nomad": 600,
@@ -162,15 +162,15 @@ BUDGETS = {
     "sources/usage": 355,
     "sources/vms": 540,
     "score": 450,  # results open figures and the explorer
-    "score/backtest": 325,
-    "score/blast_radius": 2909,
+    "score/backtest": 318,
+    "score/blast_radius": 2922,
     "score/claims": 800,
     "score/evidence": 790,
-    "score/experiments": 375,
-    "score/incidents": 540,
+    "score/experiments": 360,
+    "score/incidents": 543,
     "score/readiness": 540,
-    "score/validation": 866,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1715,  # builds and flags are asked too
+    "score/validation": 877,  # what beats the edges alone for elements that never failed
+    "score/upgrade_churn": 1695,  # builds and flags are asked too
     "score/targets": 790,
     "score/what_next": 1415,
     "figures": 1350,
@@ -178,12 +178,12 @@ BUDGETS = {
     "report/explorer": 480,
     "cli": 2045,
     "notebooks": 500,
-    "sample": 540,
+    "sample": 550,
 }
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 61_900
+MAX_PACKAGE_LINES = 62_300
 MAX_FILES = 295
 MAX_TOKENS_A_CODE_LINE = 9.4
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
