@@ -477,6 +477,22 @@ def test_every_verdict_can_be_recomputed_from_the_rows_it_shows(judged):
         assert made == row["verdict"], claim
 
 
+def test_who_may_run_outside_of_containers_is_unknown_among_those_held_back():
+    found = {}
+    for platform in ("docker", "host", "unknown"):
+        services = {
+            "service_id": ["a", "b", "c"],
+            "platform": ["docker", "host", platform],
+            "license_bound": [False, False, True],
+        }
+        judged = judge_claims(inventory(services=services), POLICY)
+        found[platform] = judged.frame.loc["C16"]
+    hidden = found.pop("unknown")
+    assert hidden["unknown_n"] == found["docker"]["unknown_n"] + 1
+    assert hidden["lo"] <= min(row["lo"] for row in found.values())
+    assert hidden["hi"] >= max(row["hi"] for row in found.values())
+
+
 def test_one_loud_service_widens_and_does_not_decide():
     """Nine incidents in three containers against none in three hosts: of one service, or of all."""
     names = ["a", "b", "c", "d", "e", "f"]
