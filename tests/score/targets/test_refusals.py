@@ -130,12 +130,19 @@ def test_the_gates_name_what_is_refused_and_the_fact_that_is_missing(policy):
 
 def test_a_target_that_refuses_everything_has_no_candidates(policy):
     asked = {"cpu_limit": 1.0, "cpu_request": 1.0, "memory_limit_bytes": GIB}
-    inventory = fleet([("none", "small"), ("bound", "large"), ("data", "small")])
+    cases = [("none", "small"), ("bound", "large"), ("data", "small"), ("none", "small")]
+    inventory = fleet(cases)
     frames = {name: inventory[name] for name in inventory.present}
     frames["workloads"] = frames["workloads"].assign(**asked)
+    # what runs in containers is no candidate, and says nothing of them
+    inside = frames["services"]["service_id"].eq("s3")
+    frames["services"] = frames["services"].assign(
+        platform=frames["services"]["platform"].mask(inside, "docker")
+    )
     sized = assess.from_frames(frames, snapshot_at=AT)
     ranked = assess.what_next(sized, policy, target="closed")
-    assert set(ranked.frame["label"]) == {"NEVER"}
+    assert set(ranked.frame["label"].drop("s3")) == {"NEVER"}
+    assert ranked.frame["label"]["s3"] != "NEVER"
     assert ranked.frame["p_top"].fillna(0).eq(0).all()
     assert ranked.headline == "No service is ranked: closed takes none of the candidates."
     assert "T1: memory: it needs more" in ranked.explain("s0").text
