@@ -271,6 +271,10 @@ def test_the_sample_is_judged_with_both_baselines():
     assert found.frame.loc["auc", ["baseline_history", "baseline_random"]].notna().all()
     services = found.details["services"]
     assert len(services) == len(earlier["services"])
+    gain = found.frame.loc["brier_gain", ["value", "baseline_random"]]
+    brier = found.frame.loc["brier", ["value", "baseline_history", "baseline_random"]]
+    own, history, share = brier
+    assert gain.tolist() == pytest.approx([history - own, history - share])
     # below 100 services the interval is DeLong's
     assert found.frame.loc[["auc", "auc_readiness"], "baseline_random"].eq(0.5).all()
     hit = services["incident"].to_numpy(bool)

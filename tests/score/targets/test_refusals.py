@@ -128,6 +128,23 @@ def test_the_gates_name_what_is_refused_and_the_fact_that_is_missing(policy):
     assert not set(today["gate"]) & set(GATE_IDS)
 
 
+def test_a_move_brings_what_the_place_has(policy):
+    inventory = fleet([("none", "small")])
+    targets = policy.replace(
+        target=[
+            {"id": "two", "platform": "docker", "replicas": 2},
+            {"id": "one", "platform": "docker", "replicas": 1},
+        ]
+    )
+    state = {}
+    for place in ("two", "one"):
+        atoms = readiness_at(inventory, targets, place).details["atoms"]
+        state[place] = atoms.set_index("check")["state"]
+    brought = ["fit.d_type", "self_healing.replicas"]
+    assert state["two"][brought].tolist() == ["pass", "pass"]
+    assert state["one"][brought].tolist() == ["pass", "fail"]
+
+
 def test_a_target_that_refuses_everything_has_no_candidates(policy):
     asked = {"cpu_limit": 1.0, "cpu_request": 1.0, "memory_limit_bytes": GIB}
     cases = [("none", "small"), ("bound", "large"), ("data", "small"), ("none", "small")]
