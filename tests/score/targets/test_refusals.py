@@ -128,6 +128,23 @@ def test_the_gates_name_what_is_refused_and_the_fact_that_is_missing(policy):
     assert not set(today["gate"]) & set(GATE_IDS)
 
 
+def test_a_request_bounds_what_is_slowed_and_not_what_is_ended(policy):
+    """A process may take more memory than it asked for, and is ended; of CPU it gets no more."""
+    inventory = fleet([("none", "large")])
+    frames = {name: inventory[name] for name in inventory.present}
+    frames["workloads"] = frames["workloads"].assign(
+        memory_request_bytes=GIB, cpu_request=0.5
+    )
+    frames["hosts"] = frames["hosts"].assign(vcpus=512)
+    asked = assess.from_frames(frames, snapshot_at=AT)
+    gates = readiness_at(asked, policy, "fargate").details["gates"].set_index("gate")
+    assert gates.loc["T1", "state"] == "unknown"
+    assert (
+        gates.loc["T1", "fact"]
+        == "how much memory it needs (workloads.memory_limit_bytes)"
+    )
+
+
 def test_a_move_brings_what_the_place_has(policy):
     inventory = fleet([("none", "small")])
     targets = policy.replace(
