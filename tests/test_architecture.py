@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2070,  # tables wrap and fold in a narrow terminal
+    "core": 2071,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1253,  # programs and bases of images among the look-ups
     "sources": 2495,
