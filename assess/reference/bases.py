@@ -1,4 +1,4 @@
-"""What an image is built on: the system that its name tells, and the package lists that it brings."""
+"""Base systems of images, by their names, and the package lists that images add."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from functools import lru_cache
 from assess.reference.clients import is_older, program_rows
 from assess.reference.images import tag_version
 from assess.reference.support import distro_of, line_of
+from assess.reference.versions import numbers_of, parse_version
 
 NAMED = ("debian", "ubuntu")  # whose releases and suites have names
 _NUMBERED = re.compile(r"([a-z]++)(\d[\d.]*+)?")  # ubuntu20.04, centos7, alpine
+_OTHERS = ("alpine", "windowsservercore", "nanoserver", "ubi", "oracle", "oraclelinux")
+_OFFICIAL = ("", "library", "docker.io", "docker.io/library", "amd64", "docker.io/amd64")
+_LAST = (10**6,) * 3
+_NEVER = (10**7,)
 System = tuple[str | None, str | None]
 UNKNOWN: System = (None, None)
 
 
 @lru_cache(maxsize=4096)
 def base_system(image: str | None) -> System:
-    """Return distribution and line of an image: of its name, else of a word beside it."""
+    """Return distribution and line of an image, from its name or else from its tag and path."""
     path, tag = _split(image or "")
     name = path.split("/")[-1]
     words = tag.lower().removeprefix(name).split("-")
@@ -27,16 +32,36 @@ def base_system(image: str | None) -> System:
     distro = distro_of(name)
     if distro:
         return distro, line_of(distro, " ".join(words))
+    if usual := _usual_base(path, tag):
+        return base_system(usual)
     told = [system_in(word) for word in _joined(words)]
     parts = re.split(r"[-_/]", path.lower())
     told += [_numbered(part) for part in parts if part[-1:].isdigit()]
     return max(
-        filter(None, told), key=lambda system: system[1] is not None, default=UNKNOWN
+        # a word with a line ("bookworm") tells more than one without ("alpine")
+        filter(None, told),
+        key=lambda system: system[1] is not None,
+        default=UNKNOWN,
     )
 
 
+def _usual_base(path: str, tag: str) -> str:
+    """Return what an image is built on where its tag names no system; empty where nobody knows."""
+    known = program_rows("image_bases", path)
+    is_official = path.rpartition("/")[0] in _OFFICIAL
+    is_named = any(system_in(word) or word in _OTHERS for word in tag.lower().split("-"))
+    if is_named or not known or not (is_official or "/" in known[0]["program"]):
+        return ""
+    # a moving tag such as 3.6 is the last of its line
+    newest = (*(tag_version(tag) or ()), *_LAST)[:3]
+    for row in known:
+        if numbers_of(row["from"]) <= newest < (parse_version(row["below"]) or _NEVER):
+            return row["base"]
+    return ""
+
+
 def _split(image: str) -> tuple[str, str]:
-    """Split an image into path and tag; ``debian 12`` is one too, a port is no tag."""
+    """Split an image into path and tag; ``debian 12`` counts too, and a port is not a tag."""
     text = image.split("@", maxsplit=1)[0].replace(" ", ":")
     place, slash, last = text.rpartition("/")
     name, _, tag = last.partition(":")
@@ -44,7 +69,7 @@ def _split(image: str) -> tuple[str, str]:
 
 
 def _joined(words: list[str]) -> list[str]:
-    """Put a number behind the word before it: ubuntu-20.04 is ubuntu20.04."""
+    """Join each number to the word before it: ubuntu-20.04 becomes ubuntu20.04."""
     pairs = zip(words, [*words[1:], ""], strict=True)
     return [word + after if after[:1].isdigit() else word for word, after in pairs]
 
@@ -56,7 +81,7 @@ def _numbered(word: str) -> System | None:
 
 
 def system_in(word: str) -> System | None:
-    """Return the system that a word tells: buster, alpine3.20, alpine."""
+    """Return the system that a word names: buster, alpine3.20, alpine."""
     lines = ((distro, line_of(distro, word)) for distro in NAMED if word.isalpha())
     named = next((system for system in lines if system[1]), None)
     return named or _numbered(word)
@@ -64,7 +89,7 @@ def system_in(word: str) -> System | None:
 
 @lru_cache(maxsize=4096)
 def base_lists(repository: str | None, tag: str | None) -> tuple[str, ...]:
-    """Return the package sources that an image brings beside those of its system: host and suite."""
+    """Return package sources that an image adds to those of its system: ``host suite``."""
     words = (tag or "").lower().split("-")
     version = tag_version(tag)
     code = next((word for word in words if system_in(word)), "")

@@ -1,12 +1,13 @@
-"""What one failure takes: the interval that holds it as often as it says, as far as steps allow."""
+"""Loss of one failure: an interval with the stated coverage, as far as discrete losses allow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from assess.score.blast_radius.bitset import Floats, Integers
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 
 SAME = 1e-9  # losses that differ by less are one step; sums of chances round as well
 POINTS = 1000  # equally likely losses that stand for a distribution
@@ -16,8 +17,31 @@ SHARES = 100  # steps of the share that nothing unexplained can hit
 
 
 @dataclass(frozen=True, eq=False)
+class Besides:
+    """By failure and service: who had data and no cause that is known, and ``fell`` nevertheless."""
+
+    had: Booleans
+    fell: Booleans
+
+    @cached_property
+    def n(self) -> tuple[Integers, Integers]:
+        """Count by service the failures of either."""
+        return self.had.sum(axis=0), self.fell.sum(axis=0)
+
+    def floor(self, kept: Booleans, strength: float) -> Floats:
+        """Return by service its chance to fall, shrunk to the fleet's."""
+        # what is left out is little: it is taken off, and what is kept is not added up again
+        n = self.n[0] - self.had[~kept].sum(axis=0)
+        k = self.n[1] - self.fell[~kept].sum(axis=0)
+        fleet = (k.sum() + 0.5) / (n.sum() + 1)
+        # nobody had data: a half would be no floor
+        fleet = fleet if n.sum() else 0.0
+        return np.asarray((k + strength * fleet) / (n + strength))
+
+
+@dataclass(frozen=True, eq=False)
 class Unexplained:
-    """What falls besides in one failure, although no known edge leads to it.
+    """Losses in one failure that no known edge explains.
 
     ``losses`` are equally likely, smallest first; ``total`` is the weight of the fleet.
     """
@@ -27,21 +51,21 @@ class Unexplained:
 
     @classmethod
     def of(cls, floor: Floats, weight: Floats, seed: int) -> Unexplained:
-        """Draw who falls besides, each service by its own floor."""
+        """Draw unexplained falls, each service with the probability of its own floor."""
         rng = np.random.default_rng(seed)
         falls = rng.random((POINTS, len(floor))) < floor
         return cls(np.sort(falls @ weight), float(weight.sum()) or 1.0)
 
     def besides(self, reached: Floats) -> Floats:
-        """Return by row equally likely losses, of services whose weight is not among ``reached``.
+        """Return by row equally likely losses of services outside the ``reached`` weight.
 
-        A loss is left out as often as it would have hit what is reached: its steps stay.
+        A whole loss is dropped with the chance of hitting what is reached; sizes stay as they are.
         """
         hit = np.arange(POINTS) < POINTS * (reached / self.total)[:, None]
         return np.where(hit[:, _shuffled(1)], 0.0, self.losses)
 
     def ends(self, reached: Floats, level: float) -> tuple[Floats, Floats]:
-        """Return by row the ends of what falls besides alone."""
+        """Return by row the interval of the unexplained losses alone."""
         shares = np.linspace(0, self.total, SHARES + 1)
         lo, hi = middle(self.besides(shares), EQUAL, level)
         at = np.minimum((reached / self.total * SHARES).astype(np.int64), SHARES)
@@ -50,7 +74,7 @@ class Unexplained:
     def middle(
         self, losses: Floats, chance: Floats, reached: Floats, level: float
     ) -> tuple[Floats, Floats]:
-        """Return by row the ends of the losses and what falls besides, together."""
+        """Return by row the interval of explained and unexplained losses together."""
         every = np.broadcast_to(chance, losses.shape)
         ends = np.empty((2, len(losses)))
         for start in range(0, len(losses), ROWS):
@@ -62,12 +86,12 @@ class Unexplained:
 
 
 def _shuffled(seed: int) -> Integers:
-    """Return an order of points that is the same each time: what is joined is independent."""
+    """Return a fixed random order of points, so that joined distributions are independent."""
     return np.random.default_rng(seed).permutation(POINTS)
 
 
 def _equally_likely(losses: Floats, chance: Floats) -> Floats:
-    """Return by row so many losses that are as likely as each other, smallest first."""
+    """Return by row `POINTS` equally likely losses, smallest first."""
     n, width = losses.shape
     order = np.argsort(losses, axis=1, kind="stable")
     upto = np.minimum(np.cumsum(np.take_along_axis(chance, order, 1), axis=1), 1)
@@ -101,6 +125,7 @@ def middle(losses: Floats, chance: Floats, level: float) -> tuple[Floats, Floats
     other_lo = _nearest(below, cut - above[row, other_hi])
     error = np.abs(below[row, lo] + above[row, hi] - cut)
     other_error = np.abs(below[row, other_lo] + above[row, other_hi] - cut)
+    # discrete losses rarely meet the level exactly: the nearer of two intervals is taken
     is_other = other_error < error - SAME
     lo = np.where(is_other, other_lo, lo)
     hi = np.where(is_other, other_hi, hi)
@@ -108,7 +133,7 @@ def middle(losses: Floats, chance: Floats, level: float) -> tuple[Floats, Floats
 
 
 def _tails(value: Floats, chance: Floats, order: Integers) -> tuple[Floats, Floats]:
-    """Return by sorted value the chance of less, and that of more."""
+    """Return by sorted value the probability of less, and of more."""
     each = np.take_along_axis(chance, order, 1)
     upto = np.cumsum(each, axis=1)
     step = np.diff(value, axis=1) > SAME
@@ -122,5 +147,5 @@ def _tails(value: Floats, chance: Floats, order: Integers) -> tuple[Floats, Floa
 
 
 def _nearest(tail: Floats, wanted: Floats) -> Integers:
-    """Return by row where its tail is nearest to what is wanted."""
+    """Return by row the position where its tail is nearest to ``wanted``."""
     return np.asarray(np.abs(tail - wanted[:, None]).argmin(axis=1))

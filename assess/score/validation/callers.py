@@ -1,6 +1,6 @@
-"""Who goes down more often than edges say, whatever fails: a second opinion beside the edges.
+"""A regression on services that go down more often than edges predict, whatever fails.
 
-A page in front of all, or a service that retries, shows it with every element that reaches it, and
+A front page, or a service that retries, shows this with every element that reaches it, and
 so for an element that never failed before.
 """
 
@@ -19,23 +19,33 @@ from assess.score.blast_radius.uncertain import bounded
 from assess.score.blast_radius.undecided import Undecided
 
 ROUNDS = 6  # of Newton's method, each from the last answer
-SPREADS = (0.3, 0.6, 1.2, 2.4)  # standard deviations of services: the likeliest is taken
+SPREADS = (0.05, 0.15, 0.3, 0.6, 1.2)  # standard deviations of services: the likeliest
 MEANS = (0.0, 1.0, 0.0)  # level, weight of the policy's log odds, effect of one more step
-SDS = (1.0, 0.5, 0.5)
-FAULT_SD = 1.0
+SDS = (0.3, 0.2, 0.2)
+FAULT_SD = 0.3
 PAIRS_MOST = 10_000  # pairs of failure and service; of more, a sample by the seed
 STEPS_MOST = 9
-SLACK = 2.0  # nats: of strengths nearly as likely, the least counts
-STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of what is predicted for a pair
+SLACK = 2.0  # nats: of strengths nearly as likely, the greatest counts
+STRENGTHS = (
+    1.0,
+    2.0,
+    4.0,
+    8.0,
+    16.0,
+    32.0,
+    64.0,
+    1024.0,
+)  # of what is predicted for a pair
+POLICY = 2.0  # what the policy says counts twice: it is the same whatever is left out
 TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twice
 
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """By failure and service: whether it can be reached, and in how many steps at least.
+    """By failure and service: whether it can be reached, and in how few steps.
 
-    ``failure, service`` are the pairs that teach: who had data and could be reached. ``log_odds``
-    is by pair what the policy expects along the best way; ``fell`` says who of them went down, and
+    ``failure, service`` are the pairs to learn from: observed and reachable. ``log_odds``
+    is by pair the policy's expectation along the best path; ``fell`` says which went down, and
     ``pair`` is the same for a service and an element that failed again. Of ``pairs_n``, these are
     all or a sample by the seed.
     """
@@ -52,7 +62,7 @@ class Reach:
 
     @classmethod
     def of(cls, evidence: Evidence, seed: int) -> Reach:
-        """Find the best ways of all failures, some failures at a time."""
+        """Find the best paths of all failures, some failures at a time."""
         topology = evidence.topology
         elements = [f.element for f in evidence.failures]
         n = len(topology.services)
@@ -83,12 +93,7 @@ class Reach:
         pairs = (failure, service, log_odds, fell, pair)
         return cls(evidence, near, can, *pairs, pairs_n=pairs_n)
 
-    def terms(
-        self,
-        failure: Integers,
-        service: Integers,
-        log_odds: Floats,
-    ) -> Floats:
+    def terms(self, failure: Integers, service: Integers, log_odds: Floats) -> Floats:
         """Return the terms of the regression by pair, without that of the service."""
         faults = np.eye(len(self.evidence.faults))[self.evidence.fault[failure]]
         columns = [
@@ -100,11 +105,7 @@ class Reach:
         return np.column_stack(columns)
 
 
-def _expected(
-    evidence: Evidence,
-    failure: Integers,
-    service: Integers,
-) -> Floats:
+def _expected(evidence: Evidence, failure: Integers, service: Integers) -> Floats:
     """Return by pair the log odds of the best way; pairs come sorted by failure."""
     topology = evidence.topology
     graph = topology.graph("point")
@@ -130,7 +131,7 @@ def _steps(topology: Topology, initial: Booleans) -> npt.NDArray[np.int32]:
 
 @dataclass(frozen=True, eq=False)
 class Opinion:
-    """The answer of the regression: by term, and by service."""
+    """The fitted regression: coefficients by term, and effects by service."""
 
     terms: Floats
     service: Floats
@@ -138,7 +139,7 @@ class Opinion:
     def log_odds(self, reach: Reach, failure: int, by_policy: Floats) -> Floats:
         """Return by service its log odds to go down in a failure that reaches it.
 
-        By all ways, not by the best alone: without a lesson it is what the policy says.
+        ``by_policy`` counts all paths, not just the best; untrained, the result is the policy's.
         """
         every = np.arange(len(self.service))
         terms = reach.terms(np.full(len(every), failure), every, by_policy)
@@ -146,11 +147,11 @@ class Opinion:
 
 
 def learn(reach: Reach, kept: Booleans) -> Opinion:
-    """Learn from the failures that are kept.
+    """Learn from the kept failures.
 
     Notes
     -----
-    A logistic regression of who went down: level, weight of the policy's log odds, steps, kind of
+    A logistic regression of failed services: level, weight of the policy's log odds, steps, kind of
     fault, and one term for each service, all with normal priors; at first the policy is right. The
     spread of the services is the likeliest one (Laplace's approximation of the evidence).
     """
@@ -177,17 +178,19 @@ def learn(reach: Reach, kept: Booleans) -> Opinion:
 
 
 def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) -> float:
-    """Return how many failures of an element the prediction for a pair is worth, at least `least`.
+    """Return the weight of a pair's prediction, in failures of its element, at least `least`.
 
     Notes
     -----
     The likeliest of ``STRENGTHS``, where every kept failure is predicted by the other failures of
-    its element, ``(k + s p) / (n + s)``, with p by the opinion. An element that fails the same way
-    each time has few; one whose failures differ, as their severity does, has many.
+    its element, ``(k + s p) / (n + s)``, with p by the opinion. A history that is not shown to help
+    is worth little: where nothing repeats, whoever fell in one failure fell less often in the
+    others, and a short history would rank the wrong way round.
     """
     taught = kept[reach.failure]
     pair = reach.pair[taught]
     fell = reach.fell[taught].astype("float64")
+    # without the failure itself: each is predicted from the others of its pair
     n = np.bincount(pair)[pair] - 1.0
     k = np.bincount(pair, fell)[pair] - fell
     again = n > 0
@@ -203,12 +206,12 @@ def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) 
         likely = np.where(fell[again] > 0, said, 1 - said)
         losses.append(-np.log(np.maximum(likely, CERTAIN)).sum())
     good = np.array(losses) <= min(losses) + SLACK
-    return max(least, STRENGTHS[int(good.argmax())])
+    return max(least, STRENGTHS[int(np.flatnonzero(good)[-1])])
 
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """Pairs with their terms, who went down, and the priors of the terms."""
+    """Pairs with their terms, outcomes, and the priors of the terms."""
 
     terms: Floats
     service: Integers
@@ -220,10 +223,9 @@ class _Case:
         return np.asarray(np.bincount(self.service, values, n), float)
 
     def solve(self, start: Opinion, precision: float) -> tuple[Opinion, float]:
-        """Return the likeliest answer, and the logarithm of its evidence.
-
-        Services are a diagonal block of the second derivatives: they are eliminated first.
-        """
+        """Return the most probable answer, and its log evidence."""
+        # Services are a diagonal block of the second derivatives: they are eliminated
+        # first.
         n = len(start.service)
         theta = start.terms
         own = start.service
@@ -237,6 +239,7 @@ class _Case:
             square = self.terms.T @ weighed + np.diag(self.precision)
             cross = np.array([self._by_service(column, n) for column in weighed.T])
             diagonal = self._by_service(weight, n) + precision
+            # Schur complement: terms are few, services are many
             left = square - (cross / diagonal) @ cross.T
             step = np.linalg.solve(left, down - (cross / diagonal) @ down_own)
             own = own + (down_own - cross.T @ step) / diagonal
@@ -244,12 +247,13 @@ class _Case:
         p = np.clip(expit(self.terms @ theta + own[self.service]), 1e-9, 1 - 1e-9)
         likelihood = np.log(np.where(self.fell > 0, p, 1 - p)).sum()
         penalty = self.precision @ (theta - self.mean) ** 2 + precision * own @ own
+        # Laplace's approximation of the evidence, by the width of the posterior
         width = np.linalg.slogdet(left)[1] + np.log(diagonal / precision).sum()
         return Opinion(theta, own), float(likelihood - (penalty + width) / 2)
 
 
 def trust(evidence: Evidence, tries: Floats) -> Floats:
-    """Return by service how much the learned edges count: more where its edges were tried often."""
+    """Return by service the weight of the learned edges: more where its edges were tried often."""
     topology = evidence.topology
     n = len(topology.services)
     edges_n = np.maximum(np.bincount(topology.caller, minlength=n)[:n], 1)
@@ -264,16 +268,17 @@ def together(
     voices: Sequence[Floats],
     trusted: Floats,
 ) -> Floats:
-    """Return by service its chance to go down: what several opinions say on average.
+    """Return by service its chance to go down: the average of several predictions in log odds.
 
     Notes
     -----
     The mean of the log odds of ``voices``, which are chances by the policy and by learned edges, and
-    of who went down whatever failed. Equal weights are hard to beat by fitted ones (Bates and
+    of who went down whatever failed. Fixed weights are hard to beat by fitted ones (Bates and
     Granger 1969); each of the three is the best one in some systems. Learned edges count the more
     the more often they were tried. What cannot be reached stays as they have it.
     """
     by_policy, by_edges = map(logit, voices)
     whatever = opinion.log_odds(reach, failure, by_policy)
-    mean = (by_policy + trusted * by_edges + whatever) / (2 + trusted)
+    total = POLICY * by_policy + trusted * by_edges + whatever
+    mean = total / (POLICY + trusted + 1)
     return np.where(reach.can[failure], expit(mean), voices[-1])

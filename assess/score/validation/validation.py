@@ -1,4 +1,4 @@
-"""Whether predictions deserve trust: they are checked against failures they were not fitted on."""
+"""Validate predictions against failures that they were not fitted on."""
 
 from __future__ import annotations
 
@@ -23,9 +23,19 @@ SHOWN = "p_down"  # what the result says
 POLICY = "policy"  # what it would say by the policy alone
 IN_SAMPLE = "in sample"
 TAUGHT = "pairs of failure and service"
+CHECKS = (  # the tables of `validate`
+    "calibration",
+    "precision",
+    "precision_curve",
+    "skill",
+    "reliability",
+    "comparisons",
+    "predicted",
+    "calibration_measures",
+    "learned_judged",
+)
 MEASURE = ["measure", "value", "lo", "hi", "n"]
 HELD = "observed inside the interval of one failure, floor in sample"
-RESAMPLES = 1000  # of the events, for intervals
 
 
 def validate(  # noqa: PLR0913
@@ -38,11 +48,11 @@ def validate(  # noqa: PLR0913
     sampling: Sampling,
     failures_n: int,
 ) -> dict[str, pd.DataFrame]:
-    """Check predictions (``affected`` and ``frame``) against the failures that were observed.
+    """Check predictions (``affected`` and ``frame``) against observed failures.
 
     ``evidence`` is of all ``failures_n`` of them, or of a sample by the seed [count]; its topology
     has the policy's probabilities. The frames are those of the functions below and in
-    `skill`, and ``predicted``: what each rule said of each pair.
+    `skill`, and ``predicted``: the prediction of each rule for each pair.
     """
     level = float(policy["simulation"]["level"])
     seed = policy.seed
@@ -79,7 +89,7 @@ def validate(  # noqa: PLR0913
 
 
 def sampled(samples: Mapping[str, tuple[int, int]], seed: int) -> pd.DataFrame:
-    """Return as measures which share was used of what is too many, with the number of all."""
+    """Return as measures the used share of each sample, with the number of all."""
     rows = [
         (f"{what} used, drawn by the seed {seed}", used_n / n, used_n / n, used_n / n, n)
         for what, (used_n, n) in samples.items()
@@ -95,19 +105,25 @@ def judge(
     affected: pd.DataFrame,
     sampling: Sampling,
 ) -> Judged:
-    """Return what every rule says of the failures that are judged."""
+    """Return the predictions of every rule for the judged failures."""
     topology = evidence.topology
     failures = [evidence.failures[row] for row in rows]
     elements = [f.element for f in failures]
     services_n = len(topology.services)
-    seen, down = _observed(failures, services_n)
-    known = predictions(affected, topology.services, set(elements))
+    shape = (len(failures), services_n)
+    seen = np.reshape([f.seen for f in failures], shape).astype(bool)
+    down = seen & np.reshape([f.down for f in failures], shape).astype(bool)
+    known = _pairs(affected, topology.services, set(elements))
+    said = np.zeros(shape)
+    for row, name in enumerate(elements):
+        if name in known:
+            service, p = known[name]
+            said[row, service] = p[0]
     rules: dict[tuple[str, str], Floats] = {
         (rule, ""): flags.astype(float)
         for rule, flags in baselines(topology, elements).items()
     }
     fitted = policy["blast_radius"]["learned_edges"] == "use"
-    said = np.reshape([known[element][0] for element in elements], seen.shape)
     rules[SHOWN, IN_SAMPLE if fitted else ""] = said
     taught = (0, 0)
     if learns(policy, evidence.failures):
@@ -122,7 +138,7 @@ def judge(
 
 
 def contests(judged: Judged) -> list[tuple[tuple[str, str], tuple[str, str]]]:
-    """List which rules are compared with which: what is learned with all that is simpler."""
+    """List the pairs of rules to compare: each learned rule with all simpler ones."""
     pairs = []
     for rule in judged.rules:
         if rule[0] not in (leave_out.LEARNED, SHOWN):
@@ -137,7 +153,7 @@ def contests(judged: Judged) -> list[tuple[tuple[str, str], tuple[str, str]]]:
 def predicted(
     topology: Topology, failures: list[Failure], judged: Judged
 ) -> pd.DataFrame:
-    """List by failure and service with data whether it went down, and what each rule said.
+    """List by failure and observed service the outcome, and the prediction of each rule.
 
     Columns ``event_id, element_kind, element, service_id, itself, down``, then one per rule.
     """
@@ -158,7 +174,7 @@ def predicted(
 def verdicts(
     skills: pd.DataFrame, comparisons: pd.DataFrame, judged_n: int, failures_n: int
 ) -> pd.DataFrame:
-    """Return by what was left out the Brier score of both rules, the gain, and a sentence.
+    """Return by left-out part the Brier score of both rules, the gain, and a sentence.
 
     Columns ``rule`` (policy, learned), ``left_out``, ``brier``, ``gain`` with ``gain_lo, gain_hi``
     over what the policy says, ``verdict``.
@@ -214,12 +230,12 @@ def calibrate(
     weight: pd.Series,
     frame: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Compare what failures took down with the prediction for the element that failed.
+    """Compare the observed losses of failures with the prediction for the failed element.
 
     ``event, event_id, element_kind, element``, then shares of the criticality of the services that
     had data: ``observed, predicted, predicted_lo, predicted_hi, next_lo, next_hi`` [0-1], their
     number ``services_n``, ``beside`` (ids of failures at the same time), and ``inside``: whether the
-    interval of one failure holds what was observed. That interval is of the whole fleet: NA where
+    interval of one failure holds the observed share. That interval is of the whole fleet: NA where
     some services had no data.
     """
     elements = {f.element for f in failures}
@@ -238,6 +254,7 @@ def calibrate(
         shares = p @ (values[service] * seen[service]) / total
         observed = values[failure.down].sum() / total
         event = (failure.event, failure.event_id, *failure.element)
+        # the interval is of the whole fleet: it cannot be compared with a part of it
         whole = seen | (values == 0)
         held = ends[position[failure.element]] if whole.all() else [np.nan, np.nan]
         rows.append(
@@ -249,16 +266,6 @@ def calibrate(
     slack = 1e-9  # sums of shares round
     inside = table["observed"].between(table["next_lo"] - slack, table["next_hi"] + slack)
     return table.assign(inside=inside.astype("boolean").mask(table["next_lo"].isna()))
-
-
-def predictions(
-    affected: pd.DataFrame, services: pd.Index, elements: set[Element]
-) -> dict[Element, Floats]:
-    """Return, by element that fails, the chances of every service: rows point, lo, hi."""
-    chances = {element: np.zeros((3, len(services))) for element in elements}
-    for element, (service, p) in _pairs(affected, services, elements).items():
-        chances[element][:, service] = p
-    return chances
 
 
 def _pairs(
@@ -278,38 +285,27 @@ def _pairs(
 
 
 def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Booleans]:
-    """Return, by rule, who fails with each element: shape (elements, services)."""
+    """Return by rule the services that fail with each element: shape (elements, services)."""
     itself = topology.initially_down(elements, "point")
     away = steps(topology.matrix(), itself, np.ones_like(itself))
     rules = zip(BASELINES, (itself, away <= 1, away < FAR), strict=True)
     return {rule: flags[:, : len(topology.services)] for rule, flags in rules}
 
 
-def resamples(n: int, seed: int) -> Integers:
-    """Draw positions of ``n`` events with replacement (bootstrap), one resample a row."""
-    return np.random.default_rng(seed).integers(0, max(n, 1), (RESAMPLES, n))
-
-
-def _observed(failures: list[Failure], services_n: int) -> tuple[Booleans, Booleans]:
-    """Return, by failure and service, whether it had data, and whether it was seen to go down."""
-    shape = (len(failures), services_n)
-    seen = np.reshape([f.seen for f in failures], shape).astype(bool)
-    down = np.reshape([f.down for f in failures], shape).astype(bool)
-    return seen, seen & down
-
-
 def measures(
     exposure: Exposure, calibration: pd.DataFrame, *, seed: int, level: float
 ) -> pd.DataFrame:
-    """Return ``measure, value, lo, hi, n``: how well predictions and containment did.
+    """Return measures of predictions and containment: ``measure, value, lo, hi, n``.
 
-    These are the ratio of observed to predicted shares, with a bootstrap interval over the events,
+    They are the ratio of observed to predicted shares, with a bootstrap interval over the events,
     and the chance that an incident touches at most one service, on containers and on hosts.
     """
     both = calibration[["observed", "predicted"]].to_numpy("float64")
     ratio = (np.nan, np.nan, np.nan)
     if both[:, 1].sum():
-        observed, predicted = both[resamples(len(both), seed)].sum(axis=1).T
+        shape = (skill.RESAMPLES, len(both))
+        drawn = np.random.default_rng(seed).integers(0, len(both), shape)
+        observed, predicted = both[drawn].sum(axis=1).T
         shares = observed[predicted > 0] / predicted[predicted > 0]
         point = both[:, 0].sum() / both[:, 1].sum()
         ratio = (point, *middle(shares, level))

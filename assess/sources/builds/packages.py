@@ -1,4 +1,4 @@
-"""Package sources of a build: which tools it installs with, and which hosts they ask."""
+"""Package sources of a build: the tools that install, and the hosts that they fetch from."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ MAX_SOURCES = 40  # of one stage
 
 _HOST = r"https?://(?:[^/\s@\"'<>|;]*@)?([A-Za-z0-9.-]+\.[A-Za-z]{2,})"
 _URL = Linear(_HOST)
+_KEYS = Linear(r"--keyserver[ =]\"?(?:hkps?://)?([A-Za-z0-9.-]+\.[A-Za-z]{2,})")
 _LINE = Linear(rf"\bdeb(?:-src)?\s+(?:\[[^\]\n]*\]\s*)?{_HOST}\S*\s+([a-z][\w.-]*)")
 _URIS = Linear(rf"URIs:\s*{_HOST}")
 _SUITES = Linear(r"Suites:\s*([a-z][\w.-]*)")
@@ -34,10 +35,8 @@ def tools_of(texts: Iterable[str]) -> str:
 
 
 def sources_of(texts: Iterable[str]) -> str | None:
-    """Return the hosts that a build fetches from, a suite behind each that a list names.
-
-    Of an address only the host is kept: what else it holds may be secret.
-    """
+    """Return the hosts that a build fetches from, a suite behind each that a list names."""
+    # Of an address only the host is kept: what else it holds may be secret.
     found: set[str] = set()
     for text in texts:
         plain = text.replace(_MARK, "")
@@ -49,6 +48,7 @@ def sources_of(texts: Iterable[str]) -> str | None:
         }
         named = {entry.partition(" ")[0] for entry in suites | deb822}
         hosts = {host.lower().rstrip(".") for host in _URL.findall(plain)}
+        hosts |= {host.lower() for host in _KEYS.findall(plain)}
         hosts |= {host for host in _archives() if host in plain}
         found |= suites | deb822 | (hosts - named)
     return ";".join(sorted(found)[:MAX_SOURCES]) or None

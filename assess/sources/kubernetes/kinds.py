@@ -1,4 +1,4 @@
-"""Kinds of the API: which list an object belongs to, and what of a tree has to be rendered."""
+"""Kinds of the API: the list of an object, and the files that have to be rendered first."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ _CORE = "core"
 _VERSION = re.compile(r"([a-z0-9][a-z0-9.-]*/)?v\d+((alpha|beta)\d+)?")
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _APPLIED = re.compile(r'\{\s*"apiVersion"\s*:\s*"([^"]+)"')  # kubectl sorts the keys
+# Tools by which people apply objects; controllers write in the version that they know.
+_APPLIERS = re.compile(
+    r"(kubectl|oc|helm|terraform|pulumi|argocd|argo-cd|kustomize-controller|helm-controller"
+    r"|flux|ansible|kapp|tanka|skaffold|rancher|OpenAPI-Generator|HashiCorp)\b"
+)
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(|^\$\w|<[\w -]+>|@\w+@")
 _KUSTOMIZATION = ("kustomization.yaml", "kustomization.yml")
 # Groups of files that tools read, in the form of objects that no cluster has.
@@ -35,7 +40,7 @@ for _row in rows("kubernetes/stores"):
 
 
 def list_of(item: Row) -> str:
-    """Return the list that an object belongs to; empty where it is none of the API."""
+    """Return the list that an object belongs to; empty for anything else."""
     kind = text(item, "kind")
     version = text(item, "apiVersion")
     listed = _LISTS.get(kind, {})
@@ -49,10 +54,8 @@ def list_of(item: Row) -> str:
 
 
 def generated(item: Row) -> list[Row]:
-    """Return the ConfigMaps whose values an overlay of Kustomize lists itself.
-
-    What it takes from files is left out: half a ConfigMap would pass for a whole one.
-    """
+    """Return the ConfigMaps whose values an overlay of Kustomize lists itself."""
+    # What it takes from files is left out: half a ConfigMap would pass for a whole one.
     made = []
     for generator in dicts(item, "configMapGenerator"):
         pairs = [pair.partition("=") for pair in texts(generator, "literals")]
@@ -64,7 +67,7 @@ def generated(item: Row) -> list[Row]:
 
 
 def is_placeholder(value: str) -> bool:
-    """Return whether a text stands for another one, which a tool would fill in."""
+    """Return whether a text is a placeholder that a tool would replace."""
     return _PLACEHOLDER.search(value) is not None
 
 
@@ -75,10 +78,22 @@ def api_version(item: Row) -> str | None:
 
 
 def applied_version(item: Row) -> str | None:
-    """Return the version of the API in which a person applied an object last."""
+    """Return the version of the API in which an object was applied last, by kubectl or another tool."""
     notes = table(item, "metadata", "annotations")
     found = _APPLIED.match(text(notes, _LAST_APPLIED))
-    return found[1] if found and _VERSION.fullmatch(found[1]) else None
+    version = found[1] if found else _managed_version(item)
+    return version if _VERSION.fullmatch(version) else None
+
+
+def _managed_version(item: Row) -> str:
+    """Return the version that the last tool of people wrote, as the cluster recorded it."""
+    entries = [
+        entry
+        for entry in dicts(item, "metadata", "managedFields")
+        if _APPLIERS.match(text(entry, "manager")) and not text(entry, "subresource")
+    ]
+    last = max(entries, key=lambda entry: text(entry, "time"), default={})
+    return text(last, "apiVersion")
 
 
 def render_command(file: Path, scope: str, *, is_whole: bool) -> str:
