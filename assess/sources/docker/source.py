@@ -159,7 +159,7 @@ def _read_hosts(asked: Asked) -> None:
 
 
 def _call_of(file: Path) -> str:
-    """Return the call whose answer a file holds, by its name; empty where there is none."""
+    """Return the call whose answer a file holds, by its name; empty for another file."""
     # Several commands fill several files: inspect-1.json, inspect-2.json
     stem = re.sub(r"(?:[-_.]|(?<!\d))\d+$", "", file.stem.lower()).replace("_", "-")
     calls = [call for call, stems in STEMS.items() if stem in stems]
@@ -297,10 +297,8 @@ class _Engine:
             self._inspect([c["Id"] for c in self.payloads.containers])
 
     def _ask_info(self) -> None:
-        """Ask for the host, and compare its clock with ours at the middle of the call.
-
-        Where ours was set while we waited, nothing is known about the other.
-        """
+        """Ask for the host, and compare its clock with ours at the middle of the call."""
+        # Where ours was set while we waited, nothing is known about the other.
         sent = datetime.now(UTC)
         start = time.monotonic()
         self._ask("info")
@@ -387,10 +385,8 @@ class _Engine:
 
 
 def from_cli_container(raw: Any) -> Any:
-    """Convert a line of ``docker ps`` to the form of the API.
-
-    Mounts are left out: the command line cuts their names off.
-    """
+    """Convert a line of ``docker ps`` to the form of the API."""
+    # Mounts are left out: the command line cuts their names off.
     if not isinstance(raw, dict) or "Id" in raw:
         return raw
     same = ("Image", "Ports", "State", "Status", "Command")

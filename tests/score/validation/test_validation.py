@@ -11,13 +11,14 @@ from failing_fleet import failing_fleet
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
+from assess.score.assessment import what_next
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import Evidence
 from assess.score.blast_radius.topology import build_topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import exposure
-from assess.score.validation import callers
+from assess.score.validation import callers, validation
 from assess.score.validation.leave_out import (
     ELEMENT,
     EVENT,
@@ -198,3 +199,16 @@ def test_the_interval_of_one_failure_is_judged_by_kind_of_element():
     assert found.loc[HELD, "n"] == 3
     assert found.loc[f"{HELD}: host", ["value", "n"]].tolist() == [0.5, 2]
     assert found.loc[f"{HELD}: service", "n"] == 1
+
+
+def test_labels_wait_for_no_check_of_predictions(monkeypatch):
+    inventory, _ = failing_fleet(3, services=12, times=2)
+    blast = score_blast_radius(inventory, POLICY)
+    with monkeypatch.context() as no_skill:
+        no_skill.setattr(validation, "calibrate", None)
+        what_next(inventory, POLICY, blast=blast)
+        with pytest.raises(TypeError):
+            blast.details["calibration"]
+    made = validation.CHECKS
+    assert set(made) <= set(blast.details)
+    assert [name for name in made if blast.details[name] is None] == []
