@@ -25,7 +25,7 @@ from assess.sources.docker.client import (
     failure,
     problems_of,
 )
-from assess.sources.docker.payload import EngineData, Payload, short
+from assess.sources.docker.payload import EngineData, Payload, containers_of, short
 from assess.sources.docker.rows import to_batch
 from assess.sources.docker.text import cli_size, info_of, is_text, version_of
 from assess.sources.dumps import broken, decode_values, files_below, read_text
@@ -295,6 +295,7 @@ class _Engine:
             self._ask("df")
         if is_inspected and self.payloads.containers:
             self._inspect([c["Id"] for c in self.payloads.containers])
+            self._ask_images()
 
     def _ask_info(self) -> None:
         """Ask for the host, and compare its clock with ours at the middle of the call.
@@ -337,23 +338,8 @@ class _Engine:
 
     def _inspect(self, ids: list[str]) -> None:
         """Inspect containers; one that vanished in the meantime keeps what the list says."""
-        inspected: list[Any] = []
-        errors: dict[str, Exception] = {}
-
-        def work(part: list[str]) -> None:
-            for identifier in part:
-                try:
-                    if not _ID.fullmatch(identifier):
-                        raise ValueError("the engine lists something that is no id")
-                    inspected.append(self.api.get(f"/containers/{identifier}/json"))
-                except Exception as error:
-                    errors[identifier] = error
-
-        wanted = LOCAL_THREADS if self._scope.startswith("unix://") else REMOTE_THREADS
         with self._call("inspect") as call:
-            call.count(requests=len(ids))
-            with _threads(wanted) as count:
-                in_threads(work, [ids[start::count] for start in range(count)], count)
+            inspected, errors = self._get_each("containers", ids, call)
             vanished_n = 0
             for identifier in filter(errors.__contains__, ids):
                 error = errors[identifier]
@@ -362,6 +348,54 @@ class _Engine:
                 status = "vanished" if is_gone else call.fail(error)
                 self.payloads.inspect_status[short(identifier)] = status
             self.payloads.take("inspect", inspected, call, len(ids) - vanished_n)
+
+    def _ask_images(self) -> None:
+        """Ask for the processor of images in use; the lists of older engines do not have it."""
+        containers = containers_of(self.payloads)
+        used = {short(c.image_id) for c in containers}
+        told = {
+            short(c.image_id)
+            for c in containers
+            if c.inspected.get("ImageManifestDescriptor")
+        }
+        images = {
+            str(image["Id"]).removeprefix("sha256:"): image
+            for image in self.payloads.images or []
+            if "Architecture" not in image and short(image["Id"]) in used - told
+        }
+        if not images:
+            return
+        with self._call("image inspect") as call:
+            found, errors = self._get_each("images", list(images), call)
+            for answer in call.take(dicts(found)):
+                identifier = text(answer, "Id").removeprefix("sha256:")
+                image = images.get(identifier, {})
+                image["Architecture"] = text(answer, "Architecture")
+            for error in errors.values():
+                if getattr(error, "status_code", None) not in _VANISHED:
+                    call.fail(error)
+
+    def _get_each(
+        self, kind: str, ids: list[str], call: Call
+    ) -> tuple[list[Any], dict[str, Exception]]:
+        """Ask for things by their ids, in threads; return the answers, and errors by id."""
+        found: list[Any] = []
+        errors: dict[str, Exception] = {}
+
+        def work(part: list[str]) -> None:
+            for identifier in part:
+                try:
+                    if not _ID.fullmatch(identifier):
+                        raise ValueError("the engine lists something that is no id")
+                    found.append(self.api.get(f"/{kind}/{identifier}/json"))
+                except Exception as error:
+                    errors[identifier] = error
+
+        wanted = LOCAL_THREADS if self._scope.startswith("unix://") else REMOTE_THREADS
+        call.count(requests=len(ids))
+        with _threads(wanted) as count:
+            in_threads(work, [ids[start::count] for start in range(count)], count)
+        return found, errors
 
     def _ask(self, name: str) -> Call:
         """Make one call and keep its answer."""
