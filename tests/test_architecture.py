@@ -142,7 +142,7 @@ BUDGETS = {
     "sources/edges": 635,
     "sources/ec2": 415,
     "sources/ecr": 620,
-    "sources/ecs": 1080,
+    "sources/ecs": 1100,
     "sources/experiments": 460,
     "sources/frames": 126,
     "sources/hosts": 925,
@@ -160,7 +160,7 @@ BUDGETS = {
     "sources/podman": 555,
     "sources/traces": 270,
     "sources/usage": 355,
-    "sources/vms": 540,
+    "sources/vms": 520,
     "score": 450,  # results open figures and the explorer
     "score/backtest": 325,
     "score/blast_radius": 2905,
