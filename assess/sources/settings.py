@@ -1,19 +1,42 @@
-"""Settings of engines and kubelets: their names, and the values that are no secret."""
+"""Settings of engines, kubelets and other programs: their names, and the values that are no secret."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from assess.linear import Linear
+from assess.sources.csv_records import rows
 from assess.sources.redact import is_secret
 
 _NAME = Linear(r"[A-Za-z][\w.-]{0,60}")
 _VALUE = Linear(r"[\w.-]{1,40}")
-_SHOWN = ("min-api-version", "default-runtime", "cgroupDriver")  # with their value
+_SHOWN = (  # with their value
+    "min-api-version",
+    "default-runtime",
+    "cgroupDriver",
+    "cloud-provider",
+    "container-runtime",
+    "insecure-port",
+    "proxy-mode",
+)
 _OPTIONS = ("storage-opts", "exec-opts")  # lists of name=value
 _GATES = "featureGates"
+_LISTS = {  # options of a command line that list what is on, and the name of each
+    "feature-gates": "feature-gates",
+    "enable-admission-plugins": "admission-plugin",
+    "admission-control": "admission-plugin",
+    "runtime-config": "runtime-config",
+}
+_ASKED = Linear(r"[\w.-]*kubernetes\.io/[\w./-]{1,80}")  # keys that a cluster reads
+_EARLY = Linear(r"[\w.-]*(alpha|beta)\.kubernetes\.io/[\w./-]{1,80}")  # those that end
+_WRAPPER = (
+    "hyperkube"  # one file for all programs of a cluster: the next word names which
+)
 MAX_SETTINGS = 200
+MAX_WORDS = 2000
 
 
 def settings_of(config: Mapping[str, Any]) -> str | None:
@@ -23,6 +46,63 @@ def settings_of(config: Mapping[str, Any]) -> str | None:
     """
     found = [_shown(name, value) for name, value in _flat(config)]
     return ";".join(sorted(set(filter(None, found)))[:MAX_SETTINGS]) or None
+
+
+def of_command(line: str, image: str = "") -> str | None:
+    """Return what the command line of a known program sets, its name in front; None for another."""
+    words = line.split()[:MAX_WORDS]
+    program = _program(words, image)
+    if not program:
+        return None
+    found = [_shown(name, value) for name, value in _options(words)]
+    listed = sorted(set(filter(None, found)))[:MAX_SETTINGS]
+    return ";".join([f"program={program}", *listed])
+
+
+def setting_text(commands: list[str], image: str, asks: Iterable[str]) -> str | None:
+    """Return what a container sets and what it asks of its platform, joined by semicolons."""
+    found = [of_command(" ".join(commands), image), *asks]
+    return ";".join(filter(None, found)) or None
+
+
+def _program(words: list[str], image: str) -> str:
+    """Return the program that a command line starts, else the one that an image is called after."""
+    starts = [word.rpartition("/")[2] for word in words[:2]]
+    first = starts[0] if starts else ""
+    if first == _WRAPPER:
+        first = starts[-1]
+        first = first if first in _programs() else f"kube-{first}"
+    return _programs().get(first, "") or _programs().get(image, "")
+
+
+@cache
+def _programs() -> dict[str, str]:
+    return {row["word"]: row["program"] for row in rows("programs")}
+
+
+def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
+    """List the options of a command line; an entry of a list is one, as is each feature gate."""
+    for word, after in pairwise([*words, ""]):
+        if not word.startswith("-"):
+            continue
+        name, _, value = word.lstrip("-").partition("=")
+        value = value or ("" if after.startswith("-") else after)
+        if name not in _LISTS:
+            yield name, value
+            continue
+        for entry in value.split(","):
+            part, _, state = entry.partition("=")
+            yield f"{_LISTS[name]}.{part}", state != "false"
+
+
+def of_pod(
+    annotations: Iterable[str], labels: Iterable[str], taints: Iterable[str]
+) -> list[str]:
+    """Return what a pod asks of its cluster: early annotations, labels and taints of nodes."""
+    found = [f"annotation.{key}" for key in annotations if _EARLY.fullmatch(key)]
+    found += [f"node-label.{key}" for key in labels if _ASKED.fullmatch(key)]
+    found += [f"toleration.{key}" for key in taints if _ASKED.fullmatch(key)]
+    return sorted(set(found))[:MAX_SETTINGS]
 
 
 def common(configs: Iterable[Mapping[str, Any]]) -> str | None:

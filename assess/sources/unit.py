@@ -28,6 +28,7 @@ from assess.sources.redact import (
     secret_names,
     tells_secret,
 )
+from assess.sources.settings import setting_text
 from assess.sources.volumes import Mount, volume_id
 
 FRAMES = (  # that a platform fills
@@ -80,6 +81,7 @@ class Unit:
     container: str = ""  # its name within the pod, task or group
     role: str | None = None  # main, sidecar or init; None where it is alone
     is_process: bool = False  # of its host, in no container
+    asks: tuple[str, ...] = ()  # settings of its platform that it asks for
     beside: tuple[Unit, ...] = ()  # the other containers of the same replica
 
     @property
@@ -135,6 +137,11 @@ class Unit:
             (self.image_name, "image-repository", 0.6),
         )
 
+    @property
+    def commands(self) -> list[str]:
+        """Its command lines."""
+        return [text.value for text in self.texts if text.basis == "command"]
+
     @cached_property
     def secret_like_n(self) -> int:
         """Number of variables that hold a secret."""
@@ -144,8 +151,7 @@ class Unit:
     @property
     def has_secrets(self) -> bool:
         """Whether a variable or a command line holds a secret."""
-        commands = (text.value for text in self.texts if text.basis == "command")
-        return self.secret_like_n > 0 or any(map(tells_secret, commands))
+        return self.secret_like_n > 0 or any(map(tells_secret, self.commands))
 
 
 def is_checked(image: str, declared: bool | None) -> bool | None:
@@ -188,6 +194,7 @@ def workload_row(unit: Unit) -> Row:
         log_driver=unit.log_driver,
         stop_timeout_s=unit.stop_timeout_s,
         ports=unit.ports_text,
+        settings=setting_text(unit.commands, unit.image_name, unit.asks),
         env_names_n=len(unit.environment),
         secret_like_env_n=unit.secret_like_n,
         secret_env_names=secret_names(unit.environment),

@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import assess
 from assess import image_ref
 from assess.config import load_config
 from assess.errors import AssessError
+from assess.sources.base import Batch
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
 from assess.sources.joining.findings import name_findings
@@ -29,7 +31,8 @@ class Target:
     name: str
     seeds: tuple[Path, ...]  # relative to ``home``
     home: Path
-    read: Callable[[Path], None]  # reads the copy of ``home``; raises for a defect
+    read: Callable[[Path], Any]  # reads the copy of ``home``; raises for a defect
+    join: Callable[[Any], None] = lambda _: None  # makes frames of what was read
 
 
 def targets() -> dict[str, Target]:
@@ -62,20 +65,28 @@ def _sources() -> list[Target]:
         name = f"{number:02}-{table.type}-{table.options.get('format', 'dump')}"
         # what a Compose file includes is read too
         names = [path.partition("/")[0] if "." in path else path for path in paths]
+        seeds = _below(FIXTURES, *names)
         read = _reader(table.type, table.options)
-        found.append(Target(name, _below(FIXTURES, *names), FIXTURES, read))
+        found.append(Target(name, seeds, FIXTURES, read, _joiner(table.type)))
     return found
 
 
-def _reader(kind: str, options: dict) -> Callable[[Path], None]:
-    def read(place: Path) -> None:
+def _reader(kind: str, options: dict) -> Callable[[Path], Batch]:
+    def read(place: Path) -> Batch:
         batch = homes()[kind].load()().collect(options, place, Deadline(SECONDS))
         assert batch.coverage, "nothing says what was read"
         assert CANARY not in repr(batch.rows), "a secret reached a row"
+        return batch
+
+    return read
+
+
+def _joiner(kind: str) -> Callable[[Batch], None]:
+    def join(batch: Batch) -> None:
         tables, _ = to_tables(name_findings([(kind, batch)]), [])
         _quietly(lambda: assess.from_frames(tables, snapshot_at="2026-09-30"))
 
-    return read
+    return join
 
 
 def _quietly(act: Callable[[], object]) -> None:

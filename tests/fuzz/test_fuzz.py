@@ -4,7 +4,7 @@ import pytest
 from fuzzing import fuzz
 from targets import targets
 
-INPUTS = 4  # a target: the first seeds, so that a failure stays one
+INPUTS = 10  # a target: the first seeds, so that a failure stays one
 
 
 @pytest.mark.parametrize("name", targets())

@@ -344,6 +344,47 @@ def test_the_version_last_applied_beats_the_one_served():
     )
 
 
+@pytest.mark.parametrize(
+    ("manager", "expected"),
+    [
+        ("helm", "networking.k8s.io/v1beta1"),
+        ("kubectl-client-side-apply", "networking.k8s.io/v1beta1"),
+        ("nginx-ingress-controller", None),  # writes in the version that it knows
+    ],
+)
+def test_who_applied_an_object_is_recorded_by_the_cluster(manager, expected):
+    written = {"manager": manager, "apiVersion": "networking.k8s.io/v1beta1"}
+    status = {"manager": "helm", "apiVersion": "networking.k8s.io/v1"}
+    fields = [written | {"time": "2024"}, status | {"subresource": "status"}]
+    meta = {"name": "web", "namespace": "n", "managedFields": fields}
+    item = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": meta}
+    (row,) = to_batch({"ingresses": [item]}, "c").rows["objects"]
+    assert row["last_applied_api_version"] == expected
+
+
+def test_a_pod_shows_what_it_sets_and_asks_of_its_cluster():
+    early = "seccomp.security.alpha.kubernetes.io/pod"
+    meta = {"name": "p", "namespace": "n", "annotations": {early: "x", "a.io/b": "y"}}
+    spec = {
+        "nodeName": "n1",
+        "nodeSelector": {"node-role.kubernetes.io/master": "", "disk": "ssd"},
+        "tolerations": [
+            {"key": "node-role.kubernetes.io/master"},
+            {"operator": "Exists"},
+        ],
+        "containers": [{"name": "c", "command": ["kube-scheduler", "--port=0"]}],
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+    (row,) = to_batch({"pods": [pod]}, "c").rows["workloads"]
+    assert row["settings"].split(";") == [
+        "program=kube-scheduler",
+        "port",
+        f"annotation.{early}",
+        "node-label.node-role.kubernetes.io/master",
+        "toleration.node-role.kubernetes.io/master",
+    ]
+
+
 def test_pods_win_over_what_declares_them(tmp_path):
     (tmp_path / "dump.json").write_text(json.dumps(SHOP))
     bare = CART.replace("cart", "web")

@@ -8,7 +8,7 @@ import pytest
 
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
-from assess.sources.settings import common, settings_of
+from assess.sources.settings import common, of_command, settings_of
 
 CANARY = "hunter2"
 NODE = {
@@ -52,6 +52,36 @@ def test_switches_and_few_values_are_kept_and_no_secret():
         "storage-opts=overlay2.override_kernel_check"
     )
     assert settings_of({}) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "image", "expected"),
+    [
+        (
+            "kube-apiserver --feature-gates=A=true,B=false --insecure-port=0"
+            " --enable-admission-plugins NodeRestriction,PodSecurityPolicy",
+            "",
+            "kube-apiserver;admission-plugin.NodeRestriction=true;"
+            "admission-plugin.PodSecurityPolicy=true;feature-gates.A=true;"
+            "feature-gates.B=false;insecure-port=0",
+        ),
+        (
+            f"/hyperkube apiserver --etcd-servers=https://ada:{CANARY}@db",
+            "",
+            "kube-apiserver;etcd-servers",
+        ),
+        (
+            "--proxy-mode=userspace --v 2",
+            "kube-proxy",
+            "kube-proxy;proxy-mode=userspace;v",
+        ),
+        ("nginx -g daemon", "nginx", None),
+        ("scheduler --now", "ours", None),
+        ("", "", None),
+    ],
+)
+def test_a_command_line_of_a_part_of_a_cluster_shows_its_settings(line, image, expected):
+    assert of_command(line, image) == (expected and f"program={expected}")
 
 
 def test_of_several_kubelets_only_what_they_share_counts():

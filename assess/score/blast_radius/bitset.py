@@ -67,6 +67,10 @@ class Csr:
         indices = np.argsort(row, kind="stable")
         return cls(np.searchsorted(row[indices], np.arange(rows + 1)), indices)
 
+    def row(self, row: int) -> Integers:
+        """List the members of one row."""
+        return self.indices[self.indptr[row] : self.indptr[row + 1]]
+
     def members(self, wanted: Integers) -> tuple[Integers, Integers]:
         """List the members of some rows: position in ``wanted``, and member."""
         starts = self.indptr[wanted]
@@ -196,6 +200,14 @@ def spread_to_nodes(parts: Parts, part: Integers, words: Words) -> Words:
     return np.concatenate([words, empty])[row[parts.part]]
 
 
+def down_by_node(parts: Parts, row: Integers, node: Integers, width: int) -> Words:
+    """Return by node the words of the scenarios that take it down; each ``row`` fails a ``node``."""
+    initial: dict[int, int] = {}
+    for part, bit in zip(parts.part[node].tolist(), row.tolist(), strict=True):
+        initial[part] = initial.get(part, 0) | 1 << bit
+    return spread_to_nodes(parts, *swept(parts, initial, width))
+
+
 def pack(flags: Booleans) -> int:
     """Return an integer whose bit i is flag i."""
     return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
@@ -206,6 +218,13 @@ def to_words(flags: Booleans) -> Words:
     octets = np.packbits(flags, axis=1, bitorder="little")
     pad = -octets.shape[1] % 8
     return np.pad(octets, [(0, 0), (0, pad)]).view("<u8")
+
+
+def set_bits(rows: Words) -> tuple[Integers, Integers]:
+    """List row and number of the bits that are set; most words are empty."""
+    row, word = np.nonzero(rows)
+    at, bit = np.nonzero(lanes(rows[row, word][:, None], WORD_BITS))
+    return row[at], word[at] * WORD_BITS + bit
 
 
 def lanes(rows: Words, width: int) -> Bytes:
@@ -229,12 +248,7 @@ class Weights:
         unit = 1.0 if whole else top / 2.0**WEIGHT_BITS
         return cls(np.rint(weights / unit).astype(np.int64), unit)
 
-    def totals(
-        self,
-        node: Integers,
-        rows: Words,
-        width: int,
-    ) -> Floats:
+    def totals(self, node: Integers, rows: Words, width: int) -> Floats:
         """Add up by scenario the weights of nodes that are down in those of their row."""
         total = np.zeros(width)
         for some in blocks(len(node), rows.shape[1]):

@@ -11,13 +11,12 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Integers
-from assess.score.blast_radius.topology import FAR, Topology, steps
+from assess.score.blast_radius.bitset import Booleans, Csr, Integers
+from assess.score.blast_radius.topology import Element, Topology
 from assess.score.incidents.exposure import counted_incidents
 
 HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
 UNKNOWN = "unknown"  # kind of fault
-Element = tuple[str, str]  # kind and name
 
 
 def events(inventory: Inventory) -> pd.DataFrame:
@@ -96,8 +95,9 @@ def observed_failures(
         rng = np.random.default_rng(seed)
         chosen = np.sort(rng.choice(known, most, replace=False))
     everybody = np.ones(len(topology.services), bool)
+    place = {name: at for at, name in enumerate(topology.services)}
     failures = [
-        _failure(row, row.key, topology.services, names, everybody)
+        _failure(row, row.key, place, names, everybody)
         for row in table.iloc[chosen].itertuples()
     ]
     return _apart(failures, table, chosen, topology), len(known)
@@ -127,37 +127,74 @@ def _apart(
     topology: Topology,
 ) -> list[Failure]:
     """Take from each failure whoever may have gone down with another one at the same time."""
-    start = pd.to_datetime(table["started"], utc=True).to_numpy()
-    end = pd.to_datetime(table["ended"], utc=True).to_numpy()
     order = {key: number for number, key in enumerate(dict.fromkeys(table["key"]))}
-    element = table["key"].map(order).to_numpy()
-    initial = topology.initially_down(list(order), "hi")
-    reach = None
+    element = table["key"].map(order).to_numpy("int64")
+    failure, other = _together(table, chosen, element)
+    hit, service = _hit_by_others(
+        failures, failure, element[other], topology, list(order)
+    )
+    others = Csr.of(failure, len(failures))
+    hits = Csr.of(hit, len(failures))
     apart = []
-    for place, failure in zip(chosen.tolist(), failures, strict=True):
-        # an end that nobody knows is no time together
-        together = (start < end[place]) & (end > start[place])
-        others = np.flatnonzero(together & (element != element[place]))
-        ids_of = [*table["same"].iloc[place][1:], *table["event_id"].iloc[others]]
-        doubtful = np.zeros_like(failure.down)
-        if len(others):
-            if reach is None:
-                every = np.ones_like(initial)
-                reach = steps(topology.matrix(), initial, every) < FAR
-            # few go down: nobody else is looked at
-            down = np.flatnonzero(failure.down)
-            is_hit = reach[np.ix_(element[others], down)].any(axis=0)
-            is_hit &= topology.services[down] != failure.element[1]
-            doubtful[down[is_hit]] = True
+    for at, found in enumerate(failures):
+        place = chosen[at]
+        beside = table["event_id"].to_numpy()[other[others.row(at)]]
+        doubtful = np.zeros_like(found.down)
+        doubtful[service[hits.row(at)]] = True
         apart.append(
             replace(
-                failure,
-                seen=failure.seen & ~doubtful if doubtful.any() else failure.seen,
-                down=failure.down & ~doubtful,
-                beside=tuple(ids_of),
+                found,
+                seen=found.seen & ~doubtful if doubtful.any() else found.seen,
+                down=found.down & ~doubtful,
+                beside=(*table["same"].iloc[place][1:], *beside),
             )
         )
     return apart
+
+
+def _together(
+    table: pd.DataFrame, chosen: Integers, element: Integers
+) -> tuple[Integers, Integers]:
+    """List pairs of a chosen failure and one of another element at the same time, by position."""
+    start, end = (
+        pd.to_datetime(table[name], utc=True).dt.tz_convert(None).to_numpy()
+        for name in ("started", "ended")
+    )
+    # an end that nobody knows is no time together
+    timed = np.flatnonzero(~np.isnat(start) & ~np.isnat(end))
+    timed = timed[np.argsort(start[timed], kind="stable")]
+    # what began before this one ends, from the first on that had not ended when it began
+    latest = np.maximum.accumulate(end[timed])
+    last = np.searchsorted(start[timed], end[chosen])
+    first = np.searchsorted(latest, start[chosen], side="right")
+    n = np.where(np.isin(chosen, timed), np.maximum(last - first, 0), 0)
+    ends = np.cumsum(n)
+    at = np.repeat(np.arange(len(chosen)), n)
+    other = timed[np.arange(len(at)) - np.repeat(ends - n - first, n)]
+    place = chosen[at]
+    kept = (end[other] > start[place]) & (element[other] != element[place])
+    order = np.lexsort((other[kept], at[kept]))
+    return at[kept][order], other[kept][order]
+
+
+def _hit_by_others(
+    failures: list[Failure],
+    failure: Integers,
+    element: Integers,
+    topology: Topology,
+    elements: list[Element],
+) -> tuple[Integers, Integers]:
+    """List pairs of failure and service that is down in it and reached by an element beside it."""
+    # few go down: nobody else is looked at
+    down = [np.flatnonzero(found.down) for found in failures]
+    row = np.repeat(np.arange(len(down)), [len(each) for each in down])
+    fell = np.concatenate([*down, np.empty(0, np.int64)])
+    itself = topology.services.get_indexer([found.element[1] for found in failures])
+    pair, at = Csr.of(row, len(down)).members(failure)
+    service = fell[at]
+    hit = topology.reaches(elements, element[pair], service)
+    hit &= service != itself[failure[pair]]
+    return failure[pair[hit]], service[hit]
 
 
 def sampled_failures(
@@ -171,16 +208,16 @@ def sampled_failures(
 def _failure(
     row: Any,
     element: Element,
-    services: pd.Index,
+    place: Mapping[str, int],
     names: Mapping[str, str],
     everybody: Booleans,
 ) -> Failure:
     """Return one failure; where nobody says who had data, ``everybody`` had, one array for all."""
     itself = [element[1]] if element[0] == "service" else []
-    down = _among(services, [*ids(row.affected_services, names), *itself])
+    down = _among(place, [*ids(row.affected_services, names), *itself])
     seen = everybody
     if not pd.isna(row.observed_services):
-        seen = _among(services, [*ids(row.observed_services, names), *itself])
+        seen = _among(place, [*ids(row.observed_services, names), *itself])
     return Failure(
         event=str(row.event),
         event_id=str(row.event_id),
@@ -191,11 +228,10 @@ def _failure(
     )
 
 
-def _among(services: pd.Index, named: list[str]) -> Booleans:
-    """Mark the services that are named."""
-    place = services.get_indexer(pd.Index(named, dtype="str"))
-    flags = np.zeros(len(services), bool)
-    flags[place[place >= 0]] = True
+def _among(place: Mapping[str, int], named: list[str]) -> Booleans:
+    """Mark the services that are named; ``place`` is by service."""
+    flags = np.zeros(len(place), bool)
+    flags[[place[name] for name in named if name in place]] = True
     return flags
 
 

@@ -16,16 +16,11 @@ import numpy as np
 import pandas as pd
 
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import (
-    Booleans,
-    Floats,
-    Integers,
-    blocks,
-)
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers, blocks
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure
 from assess.score.blast_radius.one_failure import Unexplained
-from assess.score.blast_radius.topology import Topology, steps
+from assess.score.blast_radius.topology import Element, Topology, steps
 
 ROUNDS = 6  # of sharing failures among the edges that can have caused them
 CERTAIN = 1e-4  # a probability that can be learned keeps this far from 0 and 1
@@ -149,6 +144,14 @@ class Evidence:
         """Count by service the failures in which it was quiet and fell."""
         return self.fell.sum(axis=0)
 
+    @cached_property
+    def by_element(self) -> dict[Element, list[int]]:
+        """Positions of the failures by the element that failed."""
+        found: dict[Element, list[int]] = {}
+        for position, failure in enumerate(self.failures):
+            found.setdefault(failure.element, []).append(position)
+        return found
+
     @classmethod
     def of(cls, topology: Topology, failures: list[Failure]) -> Evidence:
         """Find the trials of all edges, and who was beside them."""
@@ -183,7 +186,6 @@ class Learned:
     failures show, ``tries`` and ``caused`` [count], and ``weight``, the strength of its Beta
     distribution. ``shift`` is the effect of each kind of fault
     on the log odds; ``floor`` by service its chance to go down with what it does not call.
-    ``history`` holds the failures by element.
     """
 
     p: Floats
@@ -193,7 +195,6 @@ class Learned:
     weight: Floats
     shift: dict[str, float]
     floor: Floats
-    history: dict[tuple[str, str], list[Failure]]
 
     def interval(self, level: float) -> tuple[Floats, Floats]:
         """Return by edge the ends of the middle share of its Beta distribution."""
@@ -250,7 +251,6 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
         weight=weight,
         shift=dict(zip(evidence.faults, shift.tolist(), strict=True)),
         floor=_floor(evidence, kept, float(settings["floor_strength"])),
-        history=_history(evidence, kept),
     )
 
 
@@ -375,15 +375,6 @@ def _floor(evidence: Evidence, kept: Booleans, strength: float) -> Floats:
     return np.asarray((k + strength * fleet) / (n + strength))
 
 
-def _history(evidence: Evidence, kept: Booleans) -> dict[tuple[str, str], list[Failure]]:
-    """Return the failures that are kept, by the element that failed."""
-    history: dict[tuple[str, str], list[Failure]] = {}
-    for position in np.flatnonzero(kept).tolist():
-        failure = evidence.failures[position]
-        history.setdefault(failure.element, []).append(failure)
-    return history
-
-
 def expit(x: Floats) -> Floats:
     """Return the chance of log odds."""
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -MOST, MOST))))
@@ -404,22 +395,22 @@ def at_fault(learned: Learned, fault: str) -> Floats:
 
 
 def with_history(
-    learned: Learned, failure: Failure, p: Floats, strength: float
+    evidence: Evidence, kept: Booleans, element: Element, p: Floats, strength: float
 ) -> Floats:
-    """Add to the chances by edges what falls without them, and the history of the element.
+    """Shrink the chances in a failure to the history of the element.
 
     Notes
     -----
-    ``(k + 2 P) / (n + 2)`` with ``P = 1 - (1 - p) (1 - floor)``, over the n earlier failures of the
-    element in which the service had data, k of which took it down.
+    ``(k + 2 p) / (n + 2)`` over the n failures of the element that are kept and in which the
+    service had data, k of which took it down.
     """
-    either = 1 - (1 - p) * (1 - learned.floor)
     n = np.zeros(len(p), np.int64)
     k = np.zeros(len(p), np.int64)
-    for earlier in learned.history.get(failure.element, []):
-        n += earlier.seen
-        k += earlier.down
-    return np.asarray((k + strength * either) / (n + strength))
+    for position in evidence.by_element.get(element, []):
+        if kept[position]:
+            n += evidence.failures[position].seen
+            k += evidence.failures[position].down
+    return np.asarray((k + strength * p) / (n + strength))
 
 
 def flat_p(evidence: Evidence, kept: Booleans) -> float:

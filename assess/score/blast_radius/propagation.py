@@ -23,8 +23,8 @@ from assess.score.blast_radius.bitset import (
     Weights,
     Words,
     blocks,
-    lanes,
     pack,
+    set_bits,
     spread_to_nodes,
     swept,
     to_words,
@@ -116,12 +116,7 @@ class DistinctScenarios:
             drawn=any_of(given.drawn),
         )
 
-    def initial_failures(
-        self,
-        parts: Parts,
-        start: int,
-        width: int,
-    ) -> dict[int, int]:
+    def initial_failures(self, parts: Parts, start: int, width: int) -> dict[int, int]:
         """Return, by part, the scenarios of a block in which it fails by itself, as bits."""
         first, last = np.searchsorted(self.scenario, [start, start + width])
         part = parts.part[self.node[first:last]]
@@ -245,7 +240,7 @@ class _Down:
         mask = to_words(wanted[None])
         pairs = [np.empty((2, 0), np.int64)]
         for rows in blocks(len(self.part), len(wanted)):
-            row, scenario = np.nonzero(lanes(self.words[rows] & mask, len(wanted)))
+            row, scenario = set_bits(self.words[rows] & mask)
             pairs.append(np.array([self.part[rows][row], scenario]))
         part, scenario = np.concatenate(pairs, axis=1)
         return part, scenario
@@ -367,12 +362,7 @@ class _Work:
             block.next_lo[:] += lo
             block.next_hi[:] += hi
 
-    def _sweep(
-        self,
-        parts: Parts,
-        start: int,
-        width: int,
-    ) -> _Down:
+    def _sweep(self, parts: Parts, start: int, width: int) -> _Down:
         initial = self.scenarios.initial_failures(parts, start, width)
         part, words = swept(parts, initial, width)
         weight, size = (w.totals(part, words, width) for w in self.weights[parts])
@@ -401,12 +391,7 @@ class _Work:
                 distinct, _ = part.select(example)
                 yield _Part(first + chosen, alike, distinct, how(distinct))
 
-    def _wide(
-        self,
-        certain: _Down,
-        possible: _Down,
-        start: int,
-    ) -> Booleans:
+    def _wide(self, certain: _Down, possible: _Down, start: int) -> Booleans:
         """Mark scenarios that leave so much open that they are bounded without any way.
 
         At least what certainly fails is lost, at most what can be reached.
@@ -473,12 +458,7 @@ class _Part:
         block.se[self.scenario] = outcome.se[self.alike]
         block.exact[self.scenario] = outcome.exact[self.alike]
 
-    def exposed_n(
-        self,
-        times: Integers,
-        exposed_from: float,
-        nodes: int,
-    ) -> Integers:
+    def exposed_n(self, times: Integers, exposed_from: float, nodes: int) -> Integers:
         """Count by node the scenarios, each so many times, that probably take it down."""
         n = np.bincount(self.alike, times[self.scenario], self.undecided.n)
         exposed = self.outcome.p >= exposed_from

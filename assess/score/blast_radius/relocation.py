@@ -320,11 +320,7 @@ def _moved(  # noqa: PLR0913, PLR0917
     return found
 
 
-def _are_few(
-    graphs: Mapping[str, Graph],
-    failing: Scenarios,
-    sampling: Sampling,
-) -> bool:
+def _are_few(graphs: Mapping[str, Graph], failing: Scenarios, sampling: Sampling) -> bool:
     """Return whether the moves can be drawn: in one large cycle each reaches the whole fleet."""
     if not any(graph.uncertain for graph in graphs.values()):
         return True

@@ -83,12 +83,7 @@ class BlastRadius(Result):
             rows.append(row)
         return rows
 
-    def paths(
-        self,
-        element_kind: str,
-        element: str,
-        service: str,
-    ) -> pd.DataFrame:
+    def paths(self, element_kind: str, element: str, service: str) -> pd.DataFrame:
         """Return the most probable path from an element that fails to a service.
 
         Parameters

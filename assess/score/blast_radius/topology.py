@@ -16,6 +16,7 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius import placement as places
 from assess.score.blast_radius.bitset import (
+    WORD_BITS,
     Booleans,
     Csr,
     Floats,
@@ -23,6 +24,7 @@ from assess.score.blast_radius.bitset import (
     Parts,
     adjacency,
     condense,
+    down_by_node,
     flow_depth,
     sparse,
 )
@@ -36,6 +38,8 @@ STANDS_ON = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
 
 FAR = 1 << 30  # steps to what no failure leads to
+WIDTH = 1 << 12  # elements whose reach is looked up together
+Element = tuple[str, str]  # kind and name
 
 
 def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
@@ -106,6 +110,18 @@ class Graph:
             vars(graph)[name] = getattr(self, name)
         return graph
 
+    def joined(self, tails: Integers, heads: Integers) -> Graph:
+        """Add a node of no weight that fails with any of the tails and takes all heads along."""
+        arcs_n = len(tails) + len(heads)
+        return Graph(
+            nodes=self.nodes + 1,
+            tail=np.concatenate([self.tail, tails, np.full(len(heads), self.nodes)]),
+            head=np.concatenate([self.head, np.full(len(tails), self.nodes), heads]),
+            p=np.append(self.p, np.ones(arcs_n)),
+            keys=np.append(self.keys, np.zeros(arcs_n, np.uint64)),
+            weight=np.append(self.weight, 0.0),
+        )
+
     @property
     def uncertain(self) -> bool:
         """Whether an arc is neither certain nor impossible."""
@@ -166,11 +182,22 @@ class Topology:
         pairs = zip(self.edges["dst"], self.edges["src"], strict=True)
         return np.array([arc_key(dst, src) for dst, src in pairs], dtype=np.uint64)
 
+    @cached_property
+    def placeless(self) -> Integers:
+        """Services, by node, of which no running replica is known: they may be anywhere."""
+        return np.flatnonzero(~self.services.isin(self.placed))
+
     def graph(self, level: str) -> Graph:
-        """Return who fails with whom at a level (lo, point, hi)."""
+        """Return who fails with whom at a level (lo, point, hi).
+
+        At worst one node more takes down what may be anywhere: a pair each would be too many.
+        """
         p = self.edges[level].to_numpy("float64")
         n = len(self.nodes)
-        return Graph(n, self.callee, self.caller, p, self._keys, self.weight)
+        graph = Graph(n, self.callee, self.caller, p, self._keys, self.weight)
+        if level == "hi" and len(self.placeless):
+            return graph.joined(np.empty(0, np.int64), self.placeless)
+        return graph
 
     @cached_property
     def _initial(self) -> dict[str, tuple[Integers, Integers]]:
@@ -182,7 +209,7 @@ class Topology:
         return {level: Csr.of(pairs[0], n) for level, pairs in self._initial.items()}
 
     def initial_failures(self, level: str) -> tuple[Integers, Integers]:
-        """List pairs of element and node that it takes down directly."""
+        """List pairs of element and node of `graph` that it takes down directly."""
         return self._initial[level]
 
     def _initial_of(self, level: str) -> tuple[Integers, Integers]:
@@ -193,19 +220,50 @@ class Topology:
         pairs = pd.MultiIndex.from_frame(direct[["element_kind", "element"]])
         element = self.elements.get_indexer(pairs)
         node = self.nodes.get_indexer(pd.Index(direct["service_id"]))
+        if level == "hi" and len(self.placeless):
+            # unknown is never safe: every element of infrastructure may be their place
+            anywhere = np.flatnonzero(kinds.isin(STANDS_ON))
+            element = np.append(element, anywhere)
+            node = np.append(node, np.full(len(anywhere), len(self.nodes)))
         return np.append(itself, element), np.append(own_node, node)
 
-    def initially_down(self, elements: Sequence[tuple[str, str]], level: str) -> Booleans:
-        """Return, by given element and node, whether the element takes it down directly."""
-        down = np.zeros((len(elements), len(self.nodes)), bool)
-        if not elements:
-            return down
+    def initial_nodes(
+        self, elements: Sequence[Element], level: str
+    ) -> tuple[Integers, Integers]:
+        """List pairs of given element, by position, and node that it takes down directly."""
         failed = self.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
         known = np.flatnonzero(failed >= 0)
         node = self.initial_failures(level)[1]
         at, pair = self._initial_by_element[level].members(failed[known])
-        down[known[at], node[pair]] = True
-        return down
+        return known[at], node[pair]
+
+    def initially_down(self, elements: Sequence[Element], level: str) -> Booleans:
+        """Return, by given element and node, whether the element takes it down directly."""
+        down = np.zeros((len(elements), len(self.nodes) + 1), bool)
+        if elements:
+            down[self.initial_nodes(elements, level)] = True
+        down[:, self.placeless] |= down[:, -1:]
+        return down[:, :-1]
+
+    def reaches(
+        self, elements: Sequence[Element], element: Integers, node: Integers
+    ) -> Booleans:
+        """Return by pair whether the failure of an element, by position, can reach a node."""
+        found = np.zeros(len(element), bool)
+        if not len(element):
+            return found
+        parts = self.graph("hi").possible
+        first, initial = self.initial_nodes(elements, "hi")
+        some = Csr.of(first, len(elements))
+        pairs = Csr.of(element, len(elements))
+        for start in range(0, len(elements), WIDTH):
+            block = np.arange(start, min(start + WIDTH, len(elements)))
+            bit, at = some.members(block)
+            down = down_by_node(parts, bit, initial[at], len(block))
+            bit, pair = pairs.members(block)
+            word = down[node[pair], bit // WORD_BITS]
+            found[pair] = word >> (bit % WORD_BITS).astype(np.uint64) & np.uint64(1) > 0
+        return found
 
 
 def steps(calls: csr_array, initial: Booleans, within: Booleans) -> npt.NDArray[np.int32]:
@@ -276,15 +334,10 @@ def _direct(
     placed: pd.DataFrame,
     elements: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
-    """Add to the direct impact, at worst, that a service without a known place is anywhere."""
+    """Return the direct impact in the order of its columns; what may be anywhere is not in it."""
     infrastructure = elements[elements["element_kind"].isin(STANDS_ON)]
     share = services.set_index("service_id")["min_healthy_pct"]
     levels = places.direct_impact(placed, share, infrastructure)
-    # unknown is never safe: every element of infrastructure may be its place
-    running = placed[is_running(placed)]
-    is_placed = services["service_id"].isin(running["service_id"])
-    placeless = services.loc[~is_placed, ["service_id"]]
-    levels["hi"] = pd.concat([levels["hi"], infrastructure.merge(placeless, how="cross")])
     return {
         level: table[PAIR].sort_values(PAIR, ignore_index=True)
         for level, table in levels.items()

@@ -7,7 +7,6 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Integers
 from assess.score.blast_radius.edges import OBSERVING
 from assess.score.blast_radius.topology import Graph, Topology
 from assess.score.incidents.exposure import coverage_of
@@ -138,29 +137,14 @@ def with_unseen(topology: Topology, graph: Graph, seen: pd.DataFrame) -> Graph:
     """
     services_n = len(topology.services)
     # what lies outside the fleet never has all its callers seen
-    is_open = np.ones(graph.nodes, bool)
+    is_open = np.ones(len(topology.nodes), bool)
     is_open[:services_n] = ~seen[CALLERS].to_numpy(bool)
     callees = np.flatnonzero(is_open)
     callers = np.flatnonzero(~seen[CALLS].to_numpy(bool))
     if not len(callers):
         return graph
-    return _joined(graph, callees, callers)
-
-
-def _joined(graph: Graph, callees: Integers, callers: Integers) -> Graph:
-    """Add a node of no weight that goes down with any callee and takes all callers down."""
-    between = graph.nodes
-    arcs_n = len(callees) + len(callers)
-    to_between = np.full(len(callees), between)
-    from_between = np.full(len(callers), between)
-    return Graph(
-        nodes=graph.nodes + 1,
-        tail=np.concatenate([graph.tail, callees, from_between]),
-        head=np.concatenate([graph.head, to_between, callers]),
-        p=np.append(graph.p, np.ones(arcs_n)),
-        keys=np.append(graph.keys, np.zeros(arcs_n, np.uint64)),
-        weight=np.append(graph.weight, 0.0),
-    )
+    # one node between the two sides holds all pairs
+    return graph.joined(callees, callers)
 
 
 def dependencies_observed(

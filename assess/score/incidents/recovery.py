@@ -21,37 +21,32 @@ NEVER_UP = ("failed", "cancelled")  # launches that replace nothing
 TIES = 1e-12
 
 
-def heal_quantiles(minutes: Floats, closed: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the median and 95th percentile of times to heal [minutes], by Kaplan and Meier.
+def heal_table(rows: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
+    """Return, by key, ``median, p95`` [minutes], ``n`` and ``open_n`` [incidents; open: censored].
 
-    Where the curve does not come down that far, it is the longest time seen, which is too short.
+    Times to heal are estimated by Kaplan and Meier. Where the curve does not come down that far, it
+    is the longest time seen, which is too short.
 
     Notes
     -----
     Kaplan and Meier 1958, doi:10.1080/01621459.1958.10501452: what is still open is censored, not
     dropped, or the median would come out a fifth to a third too short.
     """
-    order = np.lexsort((~closed, minutes))
-    times = minutes[order]
-    at_risk = np.arange(len(minutes), 0, -1)
-    still_open = np.cumprod(1 - closed[order] / at_risk)
-
-    def quantile(share: float) -> float:
-        reached = np.flatnonzero(still_open <= 1 - share + TIES)
-        return float(times[reached[0]] if len(reached) else times[-1])
-
-    return quantile(0.5), quantile(0.95)
-
-
-def _heal_table(rows: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
-    """Return, by key, ``median, p95`` [minutes], ``n`` and ``open_n`` [incidents; open: censored]."""
-    records = {}
-    for name, group in rows.groupby(key, sort=True):
-        closed = group["closed"].to_numpy(bool)
-        quantiles = heal_quantiles(group["minutes"].to_numpy(float), closed)
-        records[name] = (*quantiles, len(group), int((~closed).sum()))
-    columns = ["median", "p95", "n", "open_n"]
-    return pd.DataFrame.from_dict(records, orient="index", columns=columns)
+    table = (
+        rows[["minutes"]].astype(float).assign(key=key, open=~rows["closed"].astype(bool))
+    )
+    table = table.dropna(subset="key").sort_values(["minutes", "open"], kind="stable")
+    groups = table.groupby("key", sort=True)
+    at_risk = groups["open"].transform("size") - groups.cumcount()
+    still_open = (1 - ~table["open"] / at_risk).groupby(table["key"]).cumprod()
+    longest = groups["minutes"].last()
+    quantiles = {}
+    for name, share in (("median", 0.5), ("p95", 0.95)):
+        reached = table[still_open <= 1 - share + TIES]
+        found = reached.groupby("key")["minutes"].first()
+        quantiles[name] = found.reindex(longest.index).fillna(longest)
+    counts = groups["open"].agg(n="size", open_n="sum")
+    return pd.DataFrame(quantiles).join(counts)
 
 
 def incident_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
@@ -72,10 +67,10 @@ def incident_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
 
 
 def time_to_heal(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Return the time from the opening of an incident to its end by ``side``; see `_heal_table`."""
+    """Return the time from the opening of an incident to its end by ``side``; see `heal_table`."""
     minutes = incident_minutes(inventory, policy).dropna(subset=["minutes"])
     side = exposure(inventory, policy).sound["side"].reindex(minutes.index)
-    return _heal_table(minutes, side).rename_axis("side").reset_index()
+    return heal_table(minutes, side).rename_axis("side").reset_index()
 
 
 def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
@@ -178,7 +173,7 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     }
     # the last basis that knows a service wins
     for basis, rows in bases.items():
-        measured = _heal_table(rows, rows["service_id"])[["median", "p95"]]
+        measured = heal_table(rows, rows["service_id"])[["median", "p95"]]
         table.update(measured.set_axis(["minutes", "minutes_p95"], axis=1))
         table.loc[table.index.isin(measured.index), "minutes_basis"] = basis
     types = {"minutes": "Float64", "minutes_p95": "Float64", "minutes_basis": "str"}

@@ -9,17 +9,24 @@ import pandas as pd
 from assess import reference
 
 GATE = "feature-gates."
+POD = "pod"  # whose settings are those that it asks of its cluster
 _KEPT = ["service_id", "workload_id", "host_id", "version"]
 
 
 def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
     """Return a row for each setting in a column, beside what runs on its host.
 
-    ``gate_is_known`` is whether the target still knows a feature gate, NA for what is none.
+    What a workload sets by its own command line is named after its program, what it asks of its
+    cluster `POD`. ``gate_is_known`` is whether the target still knows a feature gate, NA for what
+    is none.
     """
     component = "kubelet" if column == "kubelet_flags" else "engine"
-    settings = workloads[column].astype("string").str.split(";")
-    table = workloads[_KEPT].assign(setting=settings, component=component)
+    of_host = workloads[_KEPT].assign(component=component, setting=workloads[column])
+    own = workloads["settings"].astype("string")
+    program = value_of(own, "program").fillna(POD)
+    of_workload = workloads[_KEPT].assign(component=program, setting=own)
+    table = pd.concat([of_host, of_workload], ignore_index=True)
+    table["setting"] = table["setting"].astype("string").str.split(";")
     table = table.explode("setting").dropna(subset="setting")
     pairs = [setting.strip().partition("=") for setting in table["setting"]]
     table = table.assign(

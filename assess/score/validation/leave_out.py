@@ -99,7 +99,9 @@ def left_out(
                 by_policy = simulator.cached(known.start, initial[row])[:services_n]
                 voices = (by_policy, by_edges)
                 either = together(reach, opinion, int(judged[row]), voices, trusted)
-                full = with_history(known, failure, either, strength)
+                beside = 1 - (1 - either) * (1 - known.floor)
+                element = failure.element
+                full = with_history(evidence, kept, element, beside, strength)
                 # what the failure takes down by itself is no prediction
                 full[initial[row, :services_n]] = 1.0
                 chances[LEARNED, scheme][row] = full

@@ -10,9 +10,9 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
-from assess.score.blast_radius.failures import Element, Failure, ids
+from assess.score.blast_radius.failures import Failure, ids
 from assess.score.blast_radius.learning import Evidence, learns
-from assess.score.blast_radius.topology import FAR, Topology, steps
+from assess.score.blast_radius.topology import FAR, Element, Topology, steps
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
 from assess.score.incidents.rates import jeffreys_interval

@@ -14,6 +14,7 @@ MAX_SOURCES = 40  # of one stage
 
 _HOST = r"https?://(?:[^/\s@\"'<>|;]*@)?([A-Za-z0-9.-]+\.[A-Za-z]{2,})"
 _URL = Linear(_HOST)
+_KEYS = Linear(r"--keyserver[ =]\"?(?:hkps?://)?([A-Za-z0-9.-]+\.[A-Za-z]{2,})")
 _LINE = Linear(rf"\bdeb(?:-src)?\s+(?:\[[^\]\n]*\]\s*)?{_HOST}\S*\s+([a-z][\w.-]*)")
 _URIS = Linear(rf"URIs:\s*{_HOST}")
 _SUITES = Linear(r"Suites:\s*([a-z][\w.-]*)")
@@ -49,6 +50,7 @@ def sources_of(texts: Iterable[str]) -> str | None:
         }
         named = {entry.partition(" ")[0] for entry in suites | deb822}
         hosts = {host.lower().rstrip(".") for host in _URL.findall(plain)}
+        hosts |= {host.lower() for host in _KEYS.findall(plain)}
         hosts |= {host for host in _archives() if host in plain}
         found |= suites | deb822 | (hosts - named)
     return ";".join(sorted(found)[:MAX_SOURCES]) or None

@@ -12,7 +12,7 @@ from assess.sources.edges.rows import command_line, mentions
 from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
-from assess.sources.settings import settings_of
+from assess.sources.settings import of_command, settings_of
 from assess.sources.values import dicts, dig, moment, table, texts
 from assess.sources.volumes import nfs_export
 
@@ -292,6 +292,7 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
         "Labels": labels,
         "Env": env,
         "mentions": mentions([*texts_of(values), *command]),
+        "settings": of_command(" ".join(text.value for text in command)),
         "health_checked": bool(tests) and tests[0] != "NONE",
     }
     options = dig(raw, "HostConfig", "LogConfig", "Config")

@@ -122,6 +122,7 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
         restart_policy=dig(host, "RestartPolicy", "Name") or "no",
         log_driver=dig(host, "LogConfig", "Type"),
         stop_timeout_s=config.get("StopTimeout"),
+        asks=tuple(filter(None, [inspected["settings"]])),
     )
 
 

@@ -20,6 +20,11 @@ _CORE = "core"
 _VERSION = re.compile(r"([a-z0-9][a-z0-9.-]*/)?v\d+((alpha|beta)\d+)?")
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _APPLIED = re.compile(r'\{\s*"apiVersion"\s*:\s*"([^"]+)"')  # kubectl sorts the keys
+# Tools by which people apply objects; controllers write in the version that they know.
+_APPLIERS = re.compile(
+    r"(kubectl|oc|helm|terraform|pulumi|argocd|argo-cd|kustomize-controller|helm-controller"
+    r"|flux|ansible|kapp|tanka|skaffold|rancher|OpenAPI-Generator|HashiCorp)\b"
+)
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(|^\$\w|<[\w -]+>|@\w+@")
 _KUSTOMIZATION = ("kustomization.yaml", "kustomization.yml")
 # Groups of files that tools read, in the form of objects that no cluster has.
@@ -75,10 +80,22 @@ def api_version(item: Row) -> str | None:
 
 
 def applied_version(item: Row) -> str | None:
-    """Return the version of the API in which a person applied an object last."""
+    """Return the version of the API in which an object was applied last, by kubectl or another tool."""
     notes = table(item, "metadata", "annotations")
     found = _APPLIED.match(text(notes, _LAST_APPLIED))
-    return found[1] if found and _VERSION.fullmatch(found[1]) else None
+    version = found[1] if found else _managed_version(item)
+    return version if _VERSION.fullmatch(version) else None
+
+
+def _managed_version(item: Row) -> str:
+    """Return the version that the last tool of people wrote, as the cluster recorded it."""
+    entries = [
+        entry
+        for entry in dicts(item, "metadata", "managedFields")
+        if _APPLIERS.match(text(entry, "manager")) and not text(entry, "subresource")
+    ]
+    last = max(entries, key=lambda entry: text(entry, "time"), default={})
+    return text(last, "apiVersion")
 
 
 def render_command(file: Path, scope: str, *, is_whole: bool) -> str:

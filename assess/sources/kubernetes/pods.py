@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from assess.sources.edges.rows import command_line
 from assess.sources.host_paths import is_engine_socket
 from assess.sources.kubernetes.config import Material, config_texts, expanded, secrets_n
 from assess.sources.kubernetes.kinds import is_placeholder
+from assess.sources.settings import of_pod
 from assess.sources.unit import Unit
 from assess.sources.values import dicts, dig, integer, moment, number, table, text, texts
 from assess.sources.volumes import Mount, export_id
@@ -91,10 +92,23 @@ def containers_of(spec: Row, annotations: Row, name: str = "") -> list[Part]:
     return parts
 
 
-def to_unit(spec: Row, parts: list[Part], namespace: str, material: Material) -> Unit:
+def to_unit(
+    spec: Row,
+    parts: list[Part],
+    namespace: str,
+    material: Material,
+    annotations: Iterable[str] = (),
+) -> Unit:
     """Read what a pod, or its template, declares."""
     main, *beside = [_to_unit(spec, part, namespace, material) for part in parts]
-    return replace(main, beside=tuple(beside))
+    return replace(main, beside=tuple(beside), asks=_asks(spec, annotations))
+
+
+def _asks(spec: Row, annotations: Iterable[str]) -> tuple[str, ...]:
+    """Return what a pod asks of its cluster by keys that the cluster reads."""
+    # without a key all taints are tolerated
+    taints = [text(entry, "key") for entry in dicts(spec, "tolerations")]
+    return tuple(of_pod(annotations, table(spec, "nodeSelector"), taints))
 
 
 def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:

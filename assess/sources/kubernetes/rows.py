@@ -147,7 +147,8 @@ def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -
     spec = table(pod, "spec")
     node = text(spec, "nodeName")
     parts = containers_of(spec, controller.annotations, controller.name)
-    unit = to_unit(spec, parts, namespace, cluster.material)
+    noted = table(pod, "metadata", "annotations")
+    unit = to_unit(spec, parts, namespace, cluster.material, noted)
     main, _ = parts[0]
     workload_id = f"{cluster.name}/{namespace}/{name}"
     if container_id := docker_id(pod, main):
@@ -235,7 +236,8 @@ def _unit_of(controller: Controller, material: Material) -> Unit:
     pod = controller.pod
     parts = containers_of(pod, controller.annotations, controller.name)
     claims = ChainMap(made, dict(material.claims)) if made else material.claims
-    unit = to_unit(pod, parts, home, replace(material, claims=claims))
+    own = replace(material, claims=claims)
+    unit = to_unit(pod, parts, home, own, controller.annotations)
     is_job = controller.kind in JOBS
     return replace(
         unit,

@@ -215,12 +215,13 @@ def test_a_pair_shrinks_to_its_own_history():
         *[(("service", "a"), "ab", None)] * 3,
         (("service", "a"), "a", "a"),
     )
-    known = fitted(fleet, failures)
-    p = with_history(known, failures[0], np.array([1.0, 0.5]), 2.0)
-    either = 1 - 0.5 * (1 - known.floor[1])
-    assert p[1] == pytest.approx((3 + 2 * either) / (3 + 2))
-    other = with_history(known, replace(failures[0], element=("service", "b")), p, 2.0)
-    assert other == pytest.approx(1 - (1 - p) * (1 - known.floor))
+    evidence = Evidence.of(fleet, failures)
+    kept = np.array([False, True, True, True])
+    before = np.array([1.0, 0.5])
+    p = with_history(evidence, kept, ("service", "a"), before, 2.0)
+    assert p[1] == pytest.approx((2 + 2 * 0.5) / (2 + 2))  # one of the three was left out
+    other = with_history(evidence, kept, ("service", "b"), before, 2.0)
+    assert other == pytest.approx(before)
 
 
 def test_kinds_of_fault_differ_and_the_mix_stands_where_none_is_known():

@@ -353,8 +353,10 @@ def test_what_takes_a_service_down_directly():
         ("base_image", "debian:12", "a"),
         ("cluster", "c", "a"),
     }
-    hi = fleet.direct["hi"]
-    assert set(hi.loc[hi["service_id"] == "b", "element_kind"]) == {
+    at_worst = fleet.initially_down(list(fleet.elements), "hi")
+    itself = fleet.elements[at_worst[:, fleet.services.get_loc("b")]]
+    assert set(itself.get_level_values(0)) == {
+        "service",
         "host",
         "az",
         "engine",

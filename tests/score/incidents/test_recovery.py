@@ -10,7 +10,7 @@ from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.incidents.exposure import counted_incidents, exposure
 from assess.score.incidents.recovery import (
-    heal_quantiles,
+    heal_table,
     heal_times,
     incident_minutes,
     self_healing,
@@ -19,6 +19,16 @@ from assess.score.incidents.recovery import (
 
 POLICY = load_policy()
 AT = "2026-10-01T00:00:00Z"
+
+
+def healed(minutes, closed):
+    """Return median and 95th percentile of one group, another group beside it."""
+    rows = pd.DataFrame({"minutes": minutes, "closed": closed}).astype(float)
+    rows = pd.concat([rows, rows.assign(minutes=rows["minutes"] * 2)], ignore_index=True)
+    key = pd.Series(["one", "two"]).repeat(len(rows) // 2).reset_index(drop=True)
+    table = heal_table(rows, key)[["median", "p95"]]
+    assert tuple(table.loc["two"] / 2) == tuple(table.loc["one"])
+    return tuple(table.loc["one"])
 
 
 @pytest.mark.parametrize(
@@ -33,7 +43,7 @@ AT = "2026-10-01T00:00:00Z"
     ],
 )
 def test_open_incidents_are_censored(minutes, closed, want):
-    assert heal_quantiles(np.array(minutes, float), np.array(closed, bool)) == want
+    assert healed(minutes, closed) == want
 
 
 def test_what_is_still_open_does_not_shorten_the_median():
@@ -43,7 +53,7 @@ def test_what_is_still_open_does_not_shorten_the_median():
     for _ in range(400):
         minutes, cut = rng.exponential(60, 60), rng.exponential(120, 60)
         closed = minutes <= cut
-        kept.append(heal_quantiles(np.minimum(minutes, cut), closed)[0])
+        kept.append(healed(np.minimum(minutes, cut), closed)[0])
         dropped.append(np.median(minutes[closed]))
     truth = 60 * np.log(2)
     assert np.mean(kept) == pytest.approx(truth, rel=0.05)

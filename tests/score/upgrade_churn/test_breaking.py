@@ -486,3 +486,37 @@ def test_an_image_is_found_by_its_digest_or_its_tag(digest, known, expected):
     )
     found = breaks(inventory, [goal_of("docker:28.2.0")])
     assert list(found.loc[found["certainty"] == "will", "change"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "target", "expected"),
+    [
+        ("program=kube-apiserver;insecure-port=0", "1.23", {}),
+        (
+            "program=kube-apiserver;insecure-port=0",
+            "1.24",
+            {"K8S-1.24-apiserver": "will"},
+        ),
+        (
+            "program=kube-apiserver;insecure-port=80",
+            "1.20",
+            {"K8S-1.20-apiserver": "will"},
+        ),
+        ("program=kube-scheduler;logtostderr", "1.26", {"K8S-1.26-klog": "will"}),
+        ("program=cart;logtostderr", "1.26", {}),
+        (
+            "program=kube-apiserver;feature-gates.AppArmor=true",
+            "1.33",
+            {"K8S-feature-gate": "will"},
+        ),
+        (
+            "node-label.node-role.kubernetes.io/master",
+            "1.24",
+            {"K8S-1.24-master-label": "may"},
+        ),
+    ],
+)
+def test_what_runs_a_cluster_and_what_asks_of_it(settings, target, expected):
+    node = {"runtime": "containerd", "version": "1.7.2", "kubelet_version": "1.19.1"}
+    found = certainties(node, f"kubernetes:{target}", workload={"settings": settings})
+    assert found == expected

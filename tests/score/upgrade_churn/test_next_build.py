@@ -58,9 +58,9 @@ def broken(tmp_path):
         # what the base brings is fetched too, by the tool that reads it
         (
             "FROM nvidia/cuda:11.4.0-base-ubuntu20.04\nRUN apt-get update",
-            {"WORLD-nvidia-key": "will"},
+            {"WORLD-nvidia-key": "will", "WORLD-cuda": "will"},
         ),
-        ("FROM nvidia/cuda:11.4.0-base-ubuntu20.04\nRUN make", {}),
+        ("FROM nvidia/cuda:11.4.3-base-ubuntu20.04\nRUN make", {}),
         ("FROM mongo:4.2.24\nRUN apt-get update", {"WORLD-mongo-key": "will"}),
         ("FROM mongo:7.0.2\nRUN apt-get update", {}),
         # a suite of somebody else, and one that was moved to an archive
@@ -86,6 +86,14 @@ def broken(tmp_path):
             {"WORLD-centos-8": "will"},
         ),
         ("FROM bitnami/node:14.1", {"WORLD-bitnami": "will"}),
+        (
+            "FROM alpine:3.20\nRUN gpg --keyserver ha.pool.sks-keyservers.net --recv 1",
+            {"WORLD-sks": "will"},
+        ),
+        (
+            "FROM alpine:3.20\nRUN gpg --keyserver hkps://keyserver.ubuntu.com --recv 1",
+            {},
+        ),
     ],
 )
 def test_what_a_dockerfile_shows_of_its_next_build(broken, text, expected):
