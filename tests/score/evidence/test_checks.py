@@ -133,6 +133,14 @@ VOLUME = {"type": "volume", "source_class": "named-volume", "data_like": True}
         ({"source_class": "anonymous-volume", "read_only": False}, "fail"),
         ({"source_class": "tmpfs", "read_only": False}, "fail"),
         ({"source_class": "host-path", "read_only": False}, "pass"),
+        (
+            {
+                "source_class": "host-path",
+                "read_only": False,
+                "destination": "/docker-entrypoint-initdb.d",
+            },
+            "fail",
+        ),
         ({"source_class": None, "read_only": False}, "unknown"),
         ({"source_class": "named-volume", "read_only": None}, "unknown"),
     ],
