@@ -162,14 +162,14 @@ BUDGETS = {
     "sources/usage": 355,
     "sources/vms": 520,
     "score": 450,  # results open figures and the explorer
-    "score/backtest": 325,
-    "score/blast_radius": 2909,
+    "score/backtest": 318,
+    "score/blast_radius": 2922,
     "score/claims": 800,
     "score/evidence": 790,
-    "score/experiments": 375,
-    "score/incidents": 545,
+    "score/experiments": 360,
+    "score/incidents": 543,
     "score/readiness": 540,
-    "score/validation": 866,  # what beats the edges alone for elements that never failed
+    "score/validation": 877,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1695,  # builds and flags are asked too
     "score/targets": 790,
     "score/what_next": 1400,

@@ -121,10 +121,7 @@ def _once(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _apart(
-    failures: list[Failure],
-    table: pd.DataFrame,
-    chosen: Integers,
-    topology: Topology,
+    failures: list[Failure], table: pd.DataFrame, chosen: Integers, topology: Topology
 ) -> list[Failure]:
     """Take from each failure whoever may have gone down with another one at the same time."""
     order = {key: number for number, key in enumerate(dict.fromkeys(table["key"]))}

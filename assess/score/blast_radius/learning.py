@@ -19,8 +19,8 @@ from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers, blocks
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure
-from assess.score.blast_radius.one_failure import Unexplained
-from assess.score.blast_radius.topology import Element, Topology, steps
+from assess.score.blast_radius.one_failure import Besides, Unexplained
+from assess.score.blast_radius.topology import FAR, Element, Topology, steps
 
 ROUNDS = 6  # of sharing failures among the edges that can have caused them
 CERTAIN = 1e-4  # a probability that can be learned keeps this far from 0 and 1
@@ -122,8 +122,7 @@ class Trials:
 class Evidence:
     """All that failures show, so that any of them can be left out.
 
-    ``fault`` is by failure; ``quiet`` marks, by failure and service, who had data and called
-    nothing that was down, and ``fell`` who of them went down nevertheless.
+    ``fault`` is by failure; ``quiet`` is of those who called nothing that was down.
     """
 
     topology: Topology
@@ -131,18 +130,23 @@ class Evidence:
     trials: Trials
     fault: Integers
     faults: pd.Index
-    quiet: Booleans
-    fell: Booleans
+    quiet: Besides
 
     @cached_property
-    def quiet_n(self) -> Integers:
-        """Count by service the failures in which it was quiet."""
-        return self.quiet.sum(axis=0)
+    def outside(self) -> Besides:
+        """Return those of the quiet that no call leads to.
 
-    @cached_property
-    def fell_n(self) -> Integers:
-        """Count by service the failures in which it was quiet and fell."""
-        return self.fell.sum(axis=0)
+        The others may have been reached through services whose fall nobody noticed.
+        """
+        topology = self.topology
+        calls = topology.matrix()
+        elements = [f.element for f in self.failures]
+        beyond = np.zeros_like(self.quiet.had)
+        for rows in blocks(len(elements), len(topology.nodes)):
+            initial = topology.initially_down(elements[rows], "hi")
+            away = steps(calls, initial, np.ones_like(initial))
+            beyond[rows] = away[:, : beyond.shape[1]] == FAR
+        return Besides(self.quiet.had & beyond, self.quiet.fell & beyond)
 
     @cached_property
     def by_element(self) -> dict[Element, list[int]]:
@@ -173,8 +177,7 @@ class Evidence:
             trials=trials,
             fault=fault,
             faults=pd.Index(faults),
-            quiet=quiet,
-            fell=quiet & down,
+            quiet=Besides(quiet, quiet & down),
         )
 
 
@@ -185,7 +188,7 @@ class Learned:
     By edge: ``p`` at the fleet's mix of faults [0-1], ``start``, the policy's as far apart as
     failures show, ``tries`` and ``caused`` [count], and ``weight``, the strength of its Beta
     distribution. ``shift`` is the effect of each kind of fault
-    on the log odds; ``floor`` by service its chance to go down with what it does not call.
+    on the log odds; ``floor`` by service its chance to go down where no call leads.
     """
 
     p: Floats
@@ -250,7 +253,7 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
         caused=caused,
         weight=weight,
         shift=dict(zip(evidence.faults, shift.tolist(), strict=True)),
-        floor=_floor(evidence, kept, float(settings["floor_strength"])),
+        floor=evidence.outside.floor(kept, float(settings["floor_strength"])),
     )
 
 
@@ -364,17 +367,6 @@ def _weight(p: Floats, strength: Floats, doubt: Floats) -> Floats:
     return np.maximum(strength - doubt / variance, np.minimum(strength, 2.0))
 
 
-def _floor(evidence: Evidence, kept: Booleans, strength: float) -> Floats:
-    """Return by service its chance to go down with what it does not call, shrunk to the fleet's."""
-    # what is left out is little: it is taken off, and what is kept is not added up again
-    n = evidence.quiet_n - evidence.quiet[~kept].sum(axis=0)
-    k = evidence.fell_n - evidence.fell[~kept].sum(axis=0)
-    fleet = (k.sum() + 0.5) / (n.sum() + 1)
-    # nobody had data: a half would be no floor
-    fleet = fleet if n.sum() else 0.0
-    return np.asarray((k + strength * fleet) / (n + strength))
-
-
 def expit(x: Floats) -> Floats:
     """Return the chance of log odds."""
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -MOST, MOST))))
@@ -438,7 +430,7 @@ def unexplained(policy: Policy, evidence: Evidence) -> Unexplained | None:
         return None
     every = np.ones(len(evidence.failures), bool)
     strength = float(policy["blast_radius"]["floor_strength"])
-    floor = _floor(evidence, every, strength)
+    floor = evidence.quiet.floor(every, strength)
     weight = evidence.topology.weight[: len(floor)]
     return Unexplained.of(floor, weight, policy.seed)
 

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from assess.score.blast_radius.bitset import Floats, Integers
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 
 SAME = 1e-9  # losses that differ by less are one step; sums of chances round as well
 POINTS = 1000  # equally likely losses that stand for a distribution
 EQUAL = np.full((1, POINTS), 1 / POINTS)
 ROWS = 1000  # distributions computed together
 SHARES = 100  # steps of the share that nothing unexplained can hit
+
+
+@dataclass(frozen=True, eq=False)
+class Besides:
+    """By failure and service: who had data and no cause that is known, and ``fell`` nevertheless."""
+
+    had: Booleans
+    fell: Booleans
+
+    @cached_property
+    def n(self) -> tuple[Integers, Integers]:
+        """Count by service the failures of either."""
+        return self.had.sum(axis=0), self.fell.sum(axis=0)
+
+    def floor(self, kept: Booleans, strength: float) -> Floats:
+        """Return by service its chance to fall, shrunk to the fleet's."""
+        # what is left out is little: it is taken off, and what is kept is not added up again
+        n = self.n[0] - self.had[~kept].sum(axis=0)
+        k = self.n[1] - self.fell[~kept].sum(axis=0)
+        fleet = (k.sum() + 0.5) / (n.sum() + 1)
+        # nobody had data: a half would be no floor
+        fleet = fleet if n.sum() else 0.0
+        return np.asarray((k + strength * fleet) / (n + strength))
 
 
 @dataclass(frozen=True, eq=False)

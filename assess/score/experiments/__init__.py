@@ -266,8 +266,6 @@ def _edges(known: Known, value: Worth, variance: Floats) -> pd.DataFrame:
     edges = known.topology.edges[["src", "dst", "kinds"]]
     halves = 1 if value.labels is None else 2
     table = edges.assign(
-        tries_n=known.trials,
-        sd=np.sqrt(variance),
-        value=value.by_edge / halves,
+        tries_n=known.trials, sd=np.sqrt(variance), value=value.by_edge / halves
     )
     return table.sort_values("value", ascending=False, kind="stable", ignore_index=True)

@@ -19,14 +19,24 @@ from assess.score.blast_radius.uncertain import bounded
 from assess.score.blast_radius.undecided import Undecided
 
 ROUNDS = 6  # of Newton's method, each from the last answer
-SPREADS = (0.3, 0.6, 1.2, 2.4)  # standard deviations of services: the likeliest is taken
+SPREADS = (0.05, 0.15, 0.3, 0.6, 1.2)  # standard deviations of services: the likeliest
 MEANS = (0.0, 1.0, 0.0)  # level, weight of the policy's log odds, effect of one more step
-SDS = (1.0, 0.5, 0.5)
-FAULT_SD = 1.0
+SDS = (0.3, 0.2, 0.2)
+FAULT_SD = 0.3
 PAIRS_MOST = 10_000  # pairs of failure and service; of more, a sample by the seed
 STEPS_MOST = 9
-SLACK = 2.0  # nats: of strengths nearly as likely, the least counts
-STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of what is predicted for a pair
+SLACK = 2.0  # nats: of strengths nearly as likely, the greatest counts
+STRENGTHS = (
+    1.0,
+    2.0,
+    4.0,
+    8.0,
+    16.0,
+    32.0,
+    64.0,
+    1024.0,
+)  # of what is predicted for a pair
+POLICY = 2.0  # what the policy says counts twice: it is the same whatever is left out
 TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twice
 
 
@@ -83,12 +93,7 @@ class Reach:
         pairs = (failure, service, log_odds, fell, pair)
         return cls(evidence, near, can, *pairs, pairs_n=pairs_n)
 
-    def terms(
-        self,
-        failure: Integers,
-        service: Integers,
-        log_odds: Floats,
-    ) -> Floats:
+    def terms(self, failure: Integers, service: Integers, log_odds: Floats) -> Floats:
         """Return the terms of the regression by pair, without that of the service."""
         faults = np.eye(len(self.evidence.faults))[self.evidence.fault[failure]]
         columns = [
@@ -100,11 +105,7 @@ class Reach:
         return np.column_stack(columns)
 
 
-def _expected(
-    evidence: Evidence,
-    failure: Integers,
-    service: Integers,
-) -> Floats:
+def _expected(evidence: Evidence, failure: Integers, service: Integers) -> Floats:
     """Return by pair the log odds of the best way; pairs come sorted by failure."""
     topology = evidence.topology
     graph = topology.graph("point")
@@ -182,8 +183,9 @@ def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) 
     Notes
     -----
     The likeliest of ``STRENGTHS``, where every kept failure is predicted by the other failures of
-    its element, ``(k + s p) / (n + s)``, with p by the opinion. An element that fails the same way
-    each time has few; one whose failures differ, as their severity does, has many.
+    its element, ``(k + s p) / (n + s)``, with p by the opinion. A history that is not shown to help
+    is worth little: where nothing repeats, whoever fell in one failure fell less often in the
+    others, and a short history would rank the wrong way round.
     """
     taught = kept[reach.failure]
     pair = reach.pair[taught]
@@ -203,7 +205,7 @@ def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) 
         likely = np.where(fell[again] > 0, said, 1 - said)
         losses.append(-np.log(np.maximum(likely, CERTAIN)).sum())
     good = np.array(losses) <= min(losses) + SLACK
-    return max(least, STRENGTHS[int(good.argmax())])
+    return max(least, STRENGTHS[int(np.flatnonzero(good)[-1])])
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,11 +271,12 @@ def together(
     Notes
     -----
     The mean of the log odds of ``voices``, which are chances by the policy and by learned edges, and
-    of who went down whatever failed. Equal weights are hard to beat by fitted ones (Bates and
+    of who went down whatever failed. Fixed weights are hard to beat by fitted ones (Bates and
     Granger 1969); each of the three is the best one in some systems. Learned edges count the more
     the more often they were tried. What cannot be reached stays as they have it.
     """
     by_policy, by_edges = map(logit, voices)
     whatever = opinion.log_odds(reach, failure, by_policy)
-    mean = (by_policy + trusted * by_edges + whatever) / (2 + trusted)
+    total = POLICY * by_policy + trusted * by_edges + whatever
+    mean = total / (POLICY + trusted + 1)
     return np.where(reach.can[failure], expit(mean), voices[-1])

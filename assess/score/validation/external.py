@@ -71,9 +71,9 @@ def judge_outside(
         ``skill``: average precision, Brier score and log-loss by rule, with and without what failed
         itself; ``comparisons``: paired differences with intervals; ``reliability``; ``predicted``:
         what each rule said of each pair; ``precision``, ``precision_curve``; ``learned_judged``
-        with its verdict; ``calibration_measures``, which names what was drawn of what is too
-        many; ``used``: how many rows of each table were used. All services weigh the
-        same. What is learned is judged with each failure left out, and with each element.
+        with its verdict; ``calibration_measures``, which names samples; ``used``: how many rows of
+        each table were used. All services weigh the same. What is learned is judged with each
+        failure left out, and with each element.
 
     Raises
     ------
@@ -86,18 +86,13 @@ def judge_outside(
     inventory = _inventory(edges, faults)
     result = score_blast_radius(inventory, policy, detail=False)
     tables = {name: result.details[name] for name in TABLES}
+    edges_n = int(edges["src_id"].ne(edges["dst_id"]).sum())
+    judged_n = tables["predicted"]["event_id"].nunique()
+    n = len(experiments)
     used = [
-        (
-            "dependencies",
-            len(dependencies),
-            int(edges["src_id"].ne(edges["dst_id"]).sum()),
-        ),
-        ("experiments", len(experiments), len(result.details["calibration"])),
-        (
-            "experiments judged",
-            len(experiments),
-            tables["predicted"]["event_id"].nunique(),
-        ),
+        ("dependencies", len(dependencies), edges_n),
+        ("experiments", n, len(result.details["calibration"])),
+        ("experiments judged", n, judged_n),
     ]
     tables["used"] = pd.DataFrame(used, columns=["table", "given_n", "used_n"])
     return tables

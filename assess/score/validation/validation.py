@@ -25,7 +25,6 @@ IN_SAMPLE = "in sample"
 TAUGHT = "pairs of failure and service"
 MEASURE = ["measure", "value", "lo", "hi", "n"]
 HELD = "observed inside the interval of one failure, floor in sample"
-RESAMPLES = 1000  # of the events, for intervals
 
 
 def validate(  # noqa: PLR0913
@@ -100,14 +99,20 @@ def judge(
     failures = [evidence.failures[row] for row in rows]
     elements = [f.element for f in failures]
     services_n = len(topology.services)
-    seen, down = _observed(failures, services_n)
-    known = predictions(affected, topology.services, set(elements))
+    shape = (len(failures), services_n)
+    seen = np.reshape([f.seen for f in failures], shape).astype(bool)
+    down = seen & np.reshape([f.down for f in failures], shape).astype(bool)
+    known = _pairs(affected, topology.services, set(elements))
+    said = np.zeros(shape)
+    for row, name in enumerate(elements):
+        if name in known:
+            service, p = known[name]
+            said[row, service] = p[0]
     rules: dict[tuple[str, str], Floats] = {
         (rule, ""): flags.astype(float)
         for rule, flags in baselines(topology, elements).items()
     }
     fitted = policy["blast_radius"]["learned_edges"] == "use"
-    said = np.reshape([known[element][0] for element in elements], seen.shape)
     rules[SHOWN, IN_SAMPLE if fitted else ""] = said
     taught = (0, 0)
     if learns(policy, evidence.failures):
@@ -251,16 +256,6 @@ def calibrate(
     return table.assign(inside=inside.astype("boolean").mask(table["next_lo"].isna()))
 
 
-def predictions(
-    affected: pd.DataFrame, services: pd.Index, elements: set[Element]
-) -> dict[Element, Floats]:
-    """Return, by element that fails, the chances of every service: rows point, lo, hi."""
-    chances = {element: np.zeros((3, len(services))) for element in elements}
-    for element, (service, p) in _pairs(affected, services, elements).items():
-        chances[element][:, service] = p
-    return chances
-
-
 def _pairs(
     affected: pd.DataFrame, services: pd.Index, elements: set[Element]
 ) -> dict[Element, tuple[Integers, Floats]]:
@@ -285,19 +280,6 @@ def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Bool
     return {rule: flags[:, : len(topology.services)] for rule, flags in rules}
 
 
-def resamples(n: int, seed: int) -> Integers:
-    """Draw positions of ``n`` events with replacement (bootstrap), one resample a row."""
-    return np.random.default_rng(seed).integers(0, max(n, 1), (RESAMPLES, n))
-
-
-def _observed(failures: list[Failure], services_n: int) -> tuple[Booleans, Booleans]:
-    """Return, by failure and service, whether it had data, and whether it was seen to go down."""
-    shape = (len(failures), services_n)
-    seen = np.reshape([f.seen for f in failures], shape).astype(bool)
-    down = np.reshape([f.down for f in failures], shape).astype(bool)
-    return seen, seen & down
-
-
 def measures(
     exposure: Exposure, calibration: pd.DataFrame, *, seed: int, level: float
 ) -> pd.DataFrame:
@@ -309,7 +291,9 @@ def measures(
     both = calibration[["observed", "predicted"]].to_numpy("float64")
     ratio = (np.nan, np.nan, np.nan)
     if both[:, 1].sum():
-        observed, predicted = both[resamples(len(both), seed)].sum(axis=1).T
+        shape = (skill.RESAMPLES, len(both))
+        drawn = np.random.default_rng(seed).integers(0, len(both), shape)
+        observed, predicted = both[drawn].sum(axis=1).T
         shares = observed[predicted > 0] / predicted[predicted > 0]
         point = both[:, 0].sum() / both[:, 1].sum()
         ratio = (point, *middle(shares, level))

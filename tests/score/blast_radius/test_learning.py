@@ -208,6 +208,16 @@ def test_who_calls_nothing_that_failed_has_a_floor():
     assert by_service["b"] == pytest.approx(fleet_rate)  # it was never beside a failure
 
 
+def test_who_falls_behind_a_fall_that_nobody_noticed_is_not_outside():
+    calls = [("b", "a", "call"), ("c", "b", "call")]
+    fleet, failures = told("abcd", calls, *[(("service", "a"), "ac", None)] * 4)
+    known = fitted(fleet, failures)
+    # c is reached by way of b, which nobody saw go down; d alone is outside
+    fleet_rate = 0.5 / (4 + 1)
+    assert known.floor[3] == pytest.approx(10 * fleet_rate / (4 + 10))
+    assert known.floor[2] == pytest.approx(fleet_rate)
+
+
 def test_a_pair_shrinks_to_its_own_history():
     fleet, failures = told(
         "ab",

@@ -43,7 +43,7 @@ def test_it_is_the_likeliest_answer(evidence, monkeypatch):
     down = np.array([f.down for f in evidence.failures])[reach.failure, reach.service]
     k = terms.shape[1]
     mean = np.append([0.0, 1.0, 0.0], np.zeros(k - 3))
-    sd = np.append([1.0, 0.5, 0.5], np.ones(k - 3))
+    sd = np.append(callers.SDS, np.full(k - 3, callers.FAULT_SD))
 
     def surprise(x):
         odds = terms @ x[:k] + x[k:][reach.service]
@@ -77,7 +77,7 @@ def test_edges_count_more_the_more_often_they_were_tried(evidence):
     edge = np.full(12, 0.9)
     can = reach.can[0] & calls
     found = together(reach, nothing, 0, (policy, edge), trusted)[can]
-    assert found == pytest.approx(expit(np.array([3 * logit(edge)[0] / 5]))[0])
+    assert found == pytest.approx(expit(np.array([3 * logit(edge)[0] / 6]))[0])
 
 
 def test_a_sample_of_many_pairs_follows_the_seed(evidence, monkeypatch):
