@@ -20,7 +20,7 @@ _WORK = {"processes": int, "scheduler": str}  # see `execution.working`
 
 
 def data_path(name: str) -> Path:
-    """Return the path of what comes with assess, installed or in a checkout: data or notebooks."""
+    """Return the path of packaged data or notebooks, in an installation or a checkout."""
     installed = PACKAGE / "_data" / name
     if installed.exists():
         return installed
@@ -29,7 +29,7 @@ def data_path(name: str) -> Path:
 
 
 def sample_path(reference: str | Path) -> Path | None:
-    """Return the quarter of the invented fleet that ``sample`` or ``sample:2026Q2`` means.
+    """Return the path that ``sample`` or ``sample:2026Q2`` means: a quarter of the invented fleet.
 
     None for any other reference, and where the user has a directory of that name.
     """
@@ -105,6 +105,7 @@ def load_config(path: str | Path | None = None) -> Config:
 def _work_problems(work: dict[str, Any]) -> list[str]:
     problems = [unknown_key(key, tuple(_WORK)) for key in work if key not in _WORK]
     for key, value in work.items():
+        # isinstance would take true for the number 1
         if key in _WORK and type(value) is not _WORK[key]:
             problems.append(f"work.{key} is {value!r}")
     processes = work.get("processes", 1)
@@ -120,7 +121,7 @@ def work_options() -> dict[str, Any]:
 
 
 def is_configured() -> bool:
-    """Return whether an `assess.toml` is named, here or above."""
+    """Return whether an `assess.toml` is named by the environment, or exists here or above."""
     return _nearest() is not None
 
 
@@ -140,10 +141,9 @@ def _find() -> Path:
 
 
 def _nearest() -> Path | None:
-    """Return the file named by the environment, or the nearest one upwards from here.
-
-    Above, as in /tmp, anybody may have put one: it counts only if it is the user's own or root's.
-    """
+    """Return the file named by the environment, or the nearest one upwards from here."""
+    # Above, as in /tmp, anybody may have put one: it counts only if it is the user's own
+    # or root's.
     named = os.environ.get("ASSESS_CONFIG")
     if named:
         return Path(named)

@@ -35,14 +35,14 @@ class Workers(Protocol):
 
 @dataclass(frozen=True)
 class Processes:
-    """Processes of this machine; shared data is sent once to each. One process is this one."""
+    """Processes of this machine; shared data is sent once to each. One process means this one."""
 
     n: int = 1
 
     def map(
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
     ) -> Iterable[R]:
-        """Yield the result of every item, in order."""
+        """Yield the result of every item, in order of the items."""
         if self.n == 1:
             yield from (function(shared, item) for item in items)
             return
@@ -81,6 +81,7 @@ class Cluster:
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
     ) -> Iterable[R]:
         """Yield the result of every item, in order; shared data is sent once."""
+        # a key of its own: data of an equal hash may be released by another call
         sent = self.client.scatter(shared, broadcast=True, hash=False)
         futures = self.client.map(function, [sent] * len(items), list(items), pure=False)
         for future in futures:
@@ -99,7 +100,7 @@ _EXECUTION: ContextVar[Execution] = ContextVar("execution")
 
 
 def current() -> Execution:
-    """Return what `working` chose; this process, without a listener, outside of it."""
+    """Return what `working` chose; outside of it, this process without a listener."""
     return _EXECUTION.get(Execution())
 
 
@@ -110,7 +111,7 @@ def working(
     scheduler: str = "",
     tell: Tell | None = None,
 ) -> Iterator[None]:
-    """Choose how long work is done within the ``with`` block.
+    """Choose the workers for long work within the ``with`` block.
 
     Parameters
     ----------
@@ -174,9 +175,10 @@ def each(
 ) -> Iterator[R]:
     """Yield ``function(shared, item)`` of every item, in order, by the workers of `working`.
 
-    The function is pure and of module level, and what is shared can be pickled. A single item is
+    The function is pure and at module level, and ``shared`` can be pickled. A single item is
     done here. ``what`` names the work for people.
     """
+    # starting workers for one item costs more than the item
     workers = current().workers if len(items) > 1 else Processes()
     for done, result in enumerate(workers.map(function, shared, items), start=1):
         if len(items) > 1:

@@ -63,6 +63,7 @@ class Column:
     @property
     def is_required(self) -> bool:
         """Whether the column may never be NA."""
+        # of an image that no host holds, host_id is the empty text
         return self.role != "" and (self.frame, self.name) != ("images", "host_id")
 
     @cached_property
@@ -136,7 +137,7 @@ def renames() -> pd.DataFrame:
 
 
 def _renamed(frame: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the present names of its columns; one that is there already stays."""
+    """Rename old columns; where the new name is present too, the old column keeps its name."""
     rows = renames()[renames()["frame"] == frame]
     is_new = ~rows["column"].isin(table.columns)
     return table.rename(columns=dict(rows.loc[is_new, ["before", "column"]].to_numpy()))
@@ -175,6 +176,7 @@ def read_table(file: Path, most_rows: int = MOST_ROWS) -> pd.DataFrame:
         rows_n = pq.read_metadata(file).num_rows
         refuse_many(rows_n, most_rows, "rows")  # a footer can promise any number
         return _renamed(file.stem, pd.read_parquet(file))
+    # spreadsheets write a byte-order mark before UTF-8
     with file.open(newline="", encoding="utf-8-sig") as handle:
         try:
             header, *rows = csv.reader(handle, strict=True)
@@ -182,6 +184,7 @@ def read_table(file: Path, most_rows: int = MOST_ROWS) -> pd.DataFrame:
             raise ValueError(str(error)) from error
     if len(set(header)) < len(header):
         raise ValueError("a column occurs twice")
+    # the reader of csv returns an empty list for a blank line
     rows = [row for row in rows if row]
     refuse_many(len(rows), most_rows, "rows")
     for number, row in enumerate(rows, start=1):
@@ -189,6 +192,7 @@ def read_table(file: Path, most_rows: int = MOST_ROWS) -> pd.DataFrame:
             raise ValueError(
                 f"row {number} has {len(row)} cells, its header {len(header)}"
             )
+    # `to_csv` puts an apostrophe before a formula; here it is taken off again
     known = [[unguarded(cell) or None for cell in row] for row in rows]
     return _renamed(file.stem, pd.DataFrame(known, columns=header, dtype="str"))
 
@@ -204,6 +208,7 @@ def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     for name, column in columns(frame).items():
         if name not in raw:
             dtype = column.pandas_dtype
+            # one column of NA per type is shared: wide frames have many absent columns
             if str(dtype) not in absent or column.dtype == "category":
                 absent[str(dtype)] = pd.Series(pd.NA, index=range(len(raw)), dtype=dtype)
             typed[name] = absent[str(dtype)]
@@ -213,16 +218,19 @@ def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         if bad.any():
             problems.append(_misread(column, cells[bad]))
     if frame == "images":
+        # the column is part of the key, and a key is never NA
         typed["host_id"] = typed["host_id"].fillna("")
     return pd.DataFrame(typed), join_problems(problems)
 
 
 def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
     """Return the cells as their column's type; the mask marks known cells that cannot be read."""
+    # floats are cast again: NaN and infinity have to become NA
     if cells.dtype == column.pandas_dtype and column.dtype != "float":
         return cells, pd.Series(False, index=cells.index)
     known = cells.notna()
     if column.dtype == "category":
+        # a word outside the vocabulary has code -1, which is NA
         codes = pd.Index(column.vocabulary).get_indexer(_text(cells))
         values = pd.Categorical.from_codes(codes, dtype=column.pandas_dtype)
         cast = pd.Series(values, index=cells.index)
@@ -234,6 +242,7 @@ def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
     elif column.dtype == "time":
         if not isinstance(cells.dtype, pd.DatetimeTZDtype):
             text = _text(cells)
+            # a text that is no ISO time becomes NA, so `known & cast.isna()` finds it
             text = text.where(text.str.fullmatch(_ISO_TIME.pattern))
             # without an offset they are UTC
             cells = pd.to_datetime(text, utc=True, format="ISO8601", errors="coerce")
@@ -247,8 +256,10 @@ def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
             )
         values = cells.to_numpy("float64", na_value=np.nan)
         unread = ~np.isfinite(values)
+        # the remainder below must not see NaN or infinity
         values = np.where(unread, 0.0, values)
         if column.dtype == "int":
+            # 2**63 is the first float that does not fit into int64
             unread |= (values % 1 != 0) | (np.abs(values) >= 2**63)
             whole = np.where(unread, 0, values).astype("int64")
             cast = pd.Series(pd.arrays.IntegerArray(whole, unread), index=cells.index)
@@ -261,7 +272,7 @@ Row = dict[str, Any]
 
 
 def row(frame: str, /, **values: Any) -> Row:
-    """Return a row of a frame; raise DataError where a name is no column of it."""
+    """Return a row of a frame; raise DataError for a name that is not a column of the frame."""
     if frame not in names() or not values.keys() <= columns(frame).keys():
         problems = unknown_columns(frame, values)
         raise DataError("a row has columns that its frame does not have", problems)
@@ -269,7 +280,7 @@ def row(frame: str, /, **values: Any) -> Row:
 
 
 def unknown_columns(frame: str, given: Iterable[str]) -> pd.DataFrame:
-    """List the names that are no columns of a frame, each with the nearest column."""
+    """List the names that are not columns of a frame, each with the nearest column."""
     if frame not in names():
         rule = f"one of {', '.join(names())}"
         return problem(frame, frame, rule, did_you_mean(frame, names()))
@@ -286,7 +297,7 @@ def unknown_columns(frame: str, given: Iterable[str]) -> pd.DataFrame:
 def problem(
     table: str, value: str, rule: str, hint: str = "", *, column: str = ""
 ) -> pd.DataFrame:
-    """Return a problem of a whole table or column, in the columns of every list of problems."""
+    """Return one problem of a whole table or column, with the columns of `PROBLEM_COLUMNS`."""
     cells = [table, pd.NA, column, value, rule, hint]
     return pd.DataFrame([cells], columns=PROBLEM_COLUMNS)
 
@@ -302,7 +313,7 @@ def _text(cells: pd.Series) -> pd.Series:
 
 
 def _without_surrogates(cell: Any) -> str:
-    """Return a text without halves of surrogate pairs, which JSON may have and no file can."""
+    """Replace lone surrogates, which JSON may hold and UTF-8 cannot encode."""
     return str(cell).encode("utf-8", errors="replace").decode("utf-8")
 
 
@@ -321,7 +332,7 @@ def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.D
 
 
 def _misread(column: Column, bad: pd.Series) -> pd.DataFrame:
-    """List cells that cannot be read; a word has the nearest word of its vocabulary as hint."""
+    """List cells that cannot be read, each with the nearest word of its vocabulary as hint."""
     hints = [did_you_mean(str(cell), column.vocabulary) for cell in bad]
     return _problems(column, bad, column.expectation).assign(hint=hints)
 
@@ -345,17 +356,17 @@ def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
         if column.is_required:
             problems += _absent(column, cells)
         if column.bounds:
+            # an unknown cell breaks no range
             outside = ~cells.between(*column.bounds).fillna(value=True).astype(bool)
             problems.append(_problems(column, cells[outside], column.expectation))
     return join_problems(problems)
 
 
 def _absent(column: Column, cells: pd.Series) -> list[pd.DataFrame]:
-    """List required cells that are unknown, and keys that are an empty text.
-
-    A CSV file cannot tell the two apart: what is written as an empty text reads back as unknown.
-    Other empty texts are left to who reads them: a waiver without an owner is one that does not count.
-    """
+    """List required cells that are unknown, and keys that are an empty text."""
+    # A CSV file cannot tell the two apart: an empty text is read back as unknown. The
+    # reader of any other column decides about empty texts: a waiver without an owner does
+    # not count.
     unknown = cells.isna()
     empty = is_absent(cells) & ~unknown & column.is_key
     hints = {
@@ -398,6 +409,7 @@ def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 is_dangling &= values != ""  # as good as unknown
             dangling = values[is_dangling]
             if (frame, name) == ("dependencies", "dst_id"):
+                # a dependency may end outside the fleet, at a name with this prefix
                 dangling = dangling[~dangling.str.startswith(EXTERNAL)]
             hint = "dangling reference"
             problems.append(_problems(column, dangling, column.expectation, hint))

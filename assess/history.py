@@ -1,4 +1,4 @@
-"""A history: one frame of all snapshots of a store, oldest first, joined or added up.
+"""A history: one frame of all snapshots of a store, oldest first, joined or summed.
 
 Adding up reads only the columns that are asked for, a part of a file at a time.
 """
@@ -108,11 +108,12 @@ def _refuse_no_frame(frame: str) -> None:
 
 
 def _found(store: str | Path, frame: str) -> list[Found]:
-    """List the files of one frame, oldest snapshot first."""
+    """List the files of one frame, oldest snapshot first; Parquet before CSV."""
     _refuse_no_frame(frame)
     found = []
     for path, when in snapshots(store)[["path", "snapshot_at"]].itertuples(index=False):
         files = [path / f"{frame}.{suffix}" for suffix in ("parquet", "csv")]
+        # a snapshot has one file per frame; `validate` reports a second one
         found += [Found(when, file) for file in files if file.is_file()][:1]
     return found
 
@@ -125,10 +126,8 @@ def _within(found: list[Found], between: tuple[str, str] | None) -> list[Found]:
 
 
 def _sound(frame: str, file: Path) -> pd.DataFrame | None:
-    """Return a frame of a file; None, with a warning, where the file cannot be read.
-
-    A file that can be read and breaks the data dictionary is an error.
-    """
+    """Return a frame of a file; None, with a warning, where the file cannot be read."""
+    # A file that can be read and breaks the data dictionary is an error.
     try:
         raw = frames.read_table(file)
     except (ValueError, OSError) as error:
@@ -163,11 +162,9 @@ def _of_file(asked: Asked, found: Found) -> pa.Table | None:
 
 
 def _can_be_pruned(asked: Asked, file: Path) -> bool:
-    """Return whether the asked columns may be read alone.
-
-    A file that is as `write_snapshot` left it was checked then, whole, and has all columns; one that
-    an earlier version wrote may lack some that follow from others.
-    """
+    """Return whether the asked columns may be read alone."""
+    # `write_snapshot` checked an unchanged file as a whole, with all its columns. A file
+    # of an earlier version may lack columns that are derived from others.
     if file.suffix != ".parquet" or not is_as_written(file):
         return False
     return set(asked.columns) <= set(pq.read_schema(file).names)
@@ -186,7 +183,7 @@ def _part(table: pd.DataFrame, asked: Asked) -> pa.Table:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Return a table whose words are text: two dictionaries cannot be grouped together."""
+    """Convert dictionary columns to text: Arrow cannot group parts with different dictionaries."""
     for place, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             words = table.column(place).cast(pa.string())
@@ -202,6 +199,7 @@ def _added_up(parts: Iterable[pa.Table], asked: Asked, when: pd.Timestamp) -> pa
     grouped = [_grouped(part, asked, counted, names) for part in parts]
     whole = grouped[0]
     if len(grouped) > 1:
+        # name is "<column>_<measure>": the measure says how parts are merged
         merging = [(name, MERGED[name.rpartition("_")[2]]) for name in names]
         whole = _grouped(pa.concat_tables(grouped), asked, merging, names)
     whole = whole.sort_by([(name, "ascending") for name in asked.by])
@@ -212,7 +210,7 @@ def _added_up(parts: Iterable[pa.Table], asked: Asked, when: pd.Timestamp) -> pa
 def _grouped(
     table: pa.Table, asked: Asked, sums: list[Any], names: list[str]
 ) -> pa.Table:
-    """Group by what is asked; threads would add floats up in any order."""
+    """Group the rows; without threads, because they would add floats in any order."""
     grouped = table.group_by(list(asked.by), use_threads=False).aggregate(sums)
     return grouped.rename_columns([*asked.by, *names])
 
@@ -220,6 +218,7 @@ def _grouped(
 def _shown(sums: list[pa.Table], asked: Asked) -> pd.DataFrame:
     """Return the sums of all snapshots in the types of the data dictionary."""
     if not sums:
+        # an empty result has the same columns and types as any other
         nothing = _part(frames.empty(asked.frame), asked)
         sums = [_added_up([nothing], asked, pd.Timestamp(0, tz="UTC"))]
     # a column that nothing is known of has no type in some files

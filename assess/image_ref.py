@@ -39,14 +39,14 @@ class ImageRef:
 
     @property
     def floating(self) -> bool | None:
-        """Whether the tag moves, and no digest holds the image; None where nobody knows."""
+        """Whether the tag moves and no digest pins the image; None if unknown."""
         if self.repository is None or self.is_open:
             return None
         return False if self.digest else moves(self.tag, self.repository)
 
     @property
     def is_official(self) -> bool:
-        """Whether Docker's own library publishes it."""
+        """Whether it is one of Docker's official images (``library/`` on Docker Hub)."""
         is_listed = (self.repository or "").startswith("library/")
         return is_listed and self.registry == DEFAULT_REGISTRY
 
@@ -70,24 +70,28 @@ class ImageRef:
 
 @lru_cache(4096)  # replicas share their images
 def parse_image(ref: str) -> ImageRef:
-    """Parse ``host:5000/team/app:1.2`` as the engine does; empty where it is no reference.
+    """Parse ``host:5000/team/app:1.2`` as the engine does; without parts if it is not a reference.
 
-    Of ``${HOST}/team/app:${TAG}`` the repository is known.
+    For ``${HOST}/team/app:${TAG}``, only the repository is known.
     """
     text = _VARIABLE.sub(_OPEN, ref.strip())
     name, colon, tag = text.rpartition(":")
+    # a colon before a slash is that of a port; "app:" is what an unset variable leaves
     is_open = bool(colon) and "/" not in tag and (not tag or _OPEN in tag)
     if is_open and "@" not in tag and name.count(":") < 2:
         return replace(parse_image(name), tag=None, is_open=True)
     host, slash, rest = text.partition("/")
     if slash and _OPEN in host and _OPEN not in rest:
         inner = parse_image(rest)
+        # `library/` holds for Docker Hub only, and the host is unknown
         repository = (inner.repository or "").removeprefix("library/")
         return replace(inner, registry=None, repository=repository or None)
     match = _REFERENCE.fullmatch(text)
+    # engines also show an image by its id, which looks like a name
     if not match or _IMAGE_ID.fullmatch(text):
         return ImageRef()
     first, slash, rest = match["name"].partition("/")
+    # the engine's own rule: a first part without "." or ":" is a namespace
     if slash and ("." in first or ":" in first or first == "localhost"):
         registry = first.lower()
         repository = rest
@@ -103,5 +107,5 @@ def parse_image(ref: str) -> ImageRef:
 
 
 def last_part(path: str | None) -> str:
-    """Return the last part of a path, such as that of a repository; empty for none."""
+    """Return the last part of a path, such as a repository's; empty without a path."""
     return (path or "").rstrip("/").rpartition("/")[2].removesuffix(".git")

@@ -64,7 +64,7 @@ class Inventory:
 
     @cached_property
     def running(self) -> Inventory:
-        """The same without its builds: nothing runs them, so they are no replicas."""
+        """The inventory without workloads that are only built: what does not run is no replica."""
         workloads = self.tables["workloads"]
         is_build = workloads["source_kind"].eq(BUILD)
         if not is_build.any():
@@ -155,6 +155,7 @@ class Inventory:
             Columns ``frame, key, change, column, before, after``; ``change`` is added, removed or
             changed. Only frames that both supplied are compared.
         """
+        # coverage differs in every run: its rows are calls, not facts of the fleet
         both = self.present & earlier.present - {"coverage"}
         parts = [_diff(name, earlier[name], self[name]) for name in self if name in both]
         none = pd.DataFrame(columns=DIFFERENCE, dtype=object)
@@ -182,9 +183,11 @@ def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         pd.DataFrame({"key": old.index.difference(new.index), "change": "removed"}),
     ]
     shared = old.index.intersection(new.index)
+    # another source for the same fact is not a change
     names = new.columns.difference(list(frames.SHARED_COLUMNS), sort=False)
     was = _cells(old[names]).take(old.index.get_indexer(shared), 0)
     now = _cells(new[names]).take(new.index.get_indexer(shared), 0)
+    # transposed, so that changes come out column by column
     column, row = np.nonzero((was != now).T)
     about = {"key": shared[row], "change": "changed", "column": names[column]}
     values = {"before": was[row, column], "after": now[row, column]}
@@ -215,7 +218,7 @@ def from_frames(
     snapshot_at: str | pd.Timestamp,
     quarter: str = "",
 ) -> Inventory:
-    """Make an inventory from tables, and check it.
+    """Make an inventory from tables and check it.
 
     Parameters
     ----------
@@ -247,7 +250,7 @@ def _build(
     snapshot_at: str | pd.Timestamp | None,
     quarter: str,
 ) -> tuple[Inventory, pd.DataFrame]:
-    """Type and check tables; without a moment, the newest time in them is that of the snapshot."""
+    """Type and check tables; without ``snapshot_at``, the newest time in them is used."""
     typed: dict[str, pd.DataFrame] = {}
     extras: dict[str, pd.DataFrame] = {}
     problems = []
@@ -268,6 +271,7 @@ def _build(
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
         problems += [unreadable, frames.check(name, typed[name])]
     when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
+    # a user's CSV of workloads alone is a fleet, too
     if "services" not in typed and typed:
         typed["services"] = _named_services(typed)
     problems.append(frames.check_references(typed))
@@ -282,7 +286,7 @@ def _build(
 
 
 def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Fill the unknown cells that follow from others of the same row; known cells stay."""
+    """Fill unknown cells from other cells of the same row; known cells stay."""
     if frame == "hosts":
         return _filled(table, _of_systems(table))
     if frame != "workloads":
@@ -292,6 +296,7 @@ def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     table = _filled(table, parts)
     tagged = table.loc[table["repository"].notna() & table["tag"].notna()]
     floating = [
+        # `moves` may be None: `None and …` keeps an unknown tag unknown
         moves(tag, repository) and not is_pinned
         for repository, tag, is_pinned in zip(
             tagged["repository"],
@@ -305,7 +310,7 @@ def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_systems(hosts: pd.DataFrame) -> pd.DataFrame:
-    """Return the family of the operating system of each host, by its name or its kernel."""
+    """Return ``os_family`` of each host, from the name of its system or else from its kernel."""
     pairs = hosts[["os_name", "kernel"]].astype(object).where(hosts.notna(), None)
     families = [os_family(name, kernel) for name, kernel in pairs.to_numpy()]
     return pd.DataFrame({"os_family": families}, index=hosts.index)
@@ -323,6 +328,7 @@ def _filled(table: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
 def utc(moment: str | pd.Timestamp) -> pd.Timestamp:
     """Return a moment in UTC; one without an offset is UTC."""
     try:
+        # pandas would read a number as nanoseconds since 1970
         when = pd.NaT if isinstance(moment, int | float) else pd.Timestamp(moment)
     except (ValueError, TypeError):
         when = pd.NaT
@@ -339,7 +345,7 @@ def quarter_of(when: pd.Timestamp) -> str:
 
 
 def _named_services(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the services that other frames name, for a snapshot without that frame."""
+    """Return the services that other frames name, for a snapshot without a services frame."""
     columns = [
         ("workloads", "service_id"),
         ("dependencies", "src_id"),
@@ -373,7 +379,7 @@ def validate(directory: str | Path) -> pd.DataFrame:
 def _read(
     directory: Path, only: Collection[str] = ()
 ) -> tuple[Inventory, pd.DataFrame, pd.DataFrame]:
-    """Return the frames, what is wrong with them, and the Parquet files that nobody can mend."""
+    """Return the inventory, its problems, and the Parquet files that cannot be read."""
     if not directory.is_dir():
         raise AssessError(
             f"there is no snapshot at {directory}",
@@ -385,6 +391,7 @@ def _read(
     for file in sorted(directory.iterdir()):
         if file.suffix not in (".csv", ".parquet") or (only and file.stem not in only):
             continue
+        # hosts.csv beside hosts.parquet: nothing says which of them counts
         if file.stem in tables:
             problem = frames.problem(file.stem, file.name, "one file per frame")
             problems.append(problem)
@@ -394,7 +401,9 @@ def _read(
         except (ValueError, OSError) as error:
             reason = f"cannot be read: {str(error).splitlines()[0]}"
             problem = frames.problem(file.stem, file.name, "a readable file", reason)
+            # a person can mend a CSV file by hand, so it stays an error
             (lost if file.suffix == ".parquet" else problems).append(problem)
+    # with nothing readable at all there is no fleet to assess
     if not tables:
         problems += lost
         lost = []
@@ -405,6 +414,7 @@ def _read(
         )
     unread = frames.join_problems(lost)
     if lost:
+        # a lost file is a call that failed: its frame is unknown, not empty
         tables["coverage"] = _with_lost(tables.get("coverage"), unread)
     manifest = read_manifest(directory)
     quarter = str(manifest.get("quarter", ""))
@@ -431,7 +441,7 @@ def _with_lost(coverage: pd.DataFrame | None, lost: pd.DataFrame) -> pd.DataFram
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Read the `snapshot.toml` of a snapshot; empty where there is none."""
+    """Read the `snapshot.toml` of a snapshot; empty without one."""
     file = directory / MANIFEST
     if not file.exists():
         return {}
@@ -455,7 +465,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def _newest_time(tables: Mapping[str, pd.DataFrame]) -> pd.Timestamp:
-    """Return the newest moment that any source recorded; when a waiver expires is none."""
+    """Return the newest time that a source recorded; ``expires_at`` lies in the future."""
     times = [
         cells.max()
         for table in tables.values()

@@ -1,4 +1,4 @@
-"""Regular expressions whose time is linear in the text: for patterns and texts of strangers.
+"""Regular expressions in time linear in the text, for untrusted patterns and texts.
 
 Python's own engine tries one way after the other, which takes hours for some texts of a few
 kilobytes, and nothing can stop it. RE2 knows no lookaround and no backreference for that reason.
@@ -19,19 +19,21 @@ _NOTHING = r"[^\s\S]"  # fits no text
 
 
 class Linear:
-    """A pattern of RE2, whose classes of characters know ASCII only.
+    """An RE2 pattern; its character classes match ASCII only.
 
     Raises ValueError for what RE2 refuses.
     """
 
     def __init__(self, pattern: str, *, ignore_case: bool = False) -> None:
         options = re2.Options()
+        # RE2 would write its errors to stderr itself
         options.log_errors = False
         options.case_sensitive = not ignore_case
         self.pattern = pattern
         try:
             self._compiled = re2.compile(pattern, options)
         except re2.error as error:
+            # RE2 may pass its message as bytes
             reason = error.args[0] if error.args else b""
             text = reason.decode() if isinstance(reason, bytes) else str(reason)
             raise ValueError(text) from error
@@ -46,18 +48,19 @@ class Linear:
 
     def sub(self, replace: str | Callable[[Any], str], text: str) -> str:
         """Replace every match by a text, as it is, or by what a function makes of the match."""
+        # a function, because RE2 would expand ``\1`` in a replacement text
         make = replace if callable(replace) else lambda _: replace
         return self._compiled.sub(make, _encodable(text))
 
     def check_template(self, template: str) -> None:
-        r"""Raise ValueError where ``\1`` or ``\g<name>`` is a group that is not there."""
+        r"""Raise ValueError where ``\1`` or ``\g<name>`` names a group that the pattern lacks."""
         groups = {*map(str, range(self._compiled.groups + 1)), *self._compiled.groupindex}
         for reference in _REFERENCE.findall(template):
             if _group_of(reference) not in groups:
                 raise ValueError(f"it has no group {reference}")
 
     def expand(self, template: str, found: Any) -> str:
-        """Return a template with the groups of a match in place of the references to them."""
+        """Replace the references in a template by the groups of a match."""
 
         def group(reference: re.Match[str]) -> str:
             name = _group_of(reference[1])
@@ -75,7 +78,7 @@ class Linear:
 
 
 def any_of(patterns: Iterable[str], around: str = "") -> Linear:
-    """Return what fits where one of the patterns does, in any case; ``around`` bounds both ends."""
+    """Return a pattern for any of these, ignoring case; ``around`` is put at both ends."""
     joined = "|".join(f"(?:{pattern})" for pattern in patterns)
     return Linear(f"{around}(?:{joined or _NOTHING}){around}", ignore_case=True)
 

@@ -1,4 +1,4 @@
-"""One assessment as tools of the Model Context Protocol: what is asked in a meeting, read only.
+"""Serve one assessment over the Model Context Protocol: read-only tools for a decision meeting.
 
 The extra `mcp` brings the SDK. `assess mcp SNAPSHOT` serves the tools over stdin and stdout; they
 read the snapshot that it was started with, and nothing else.
@@ -55,7 +55,7 @@ def server(assessment: Assessment) -> MCPServer[Any]:
 
 
 def _for_people(tool: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Return the tool with its errors as the message and the hint that people get."""
+    """Wrap a tool so that its errors carry the message and the hint."""
 
     @wraps(tool)
     def answering(*args: Any, **kwargs: Any) -> Answer:
@@ -130,6 +130,7 @@ class Tools:
         churn = self.assessment.heading(target, by).upgrade_churn
         breaking = churn.details["breaking"]
         if service:
+            # raises for an unknown service, which would else look like "nothing breaks"
             churn.row(service)
             breaking = breaking[breaking["service_id"] == service]
         return self._rows(breaking)

@@ -1,4 +1,4 @@
-"""Files of strangers, read within limits: none costs more than 1 GiB of memory."""
+"""Read untrusted files within limits: no file costs more than 1 GiB of memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CELL_COST = 300  # of a table, and of each of its rows
 
 
 def read_limited(file: Path, limit: int) -> bytes:
-    """Read a regular file, of which no more than the limit is ever in memory."""
+    """Read a regular file; never hold more of it in memory than the limit."""
     found = file.stat()
     if not stat.S_ISREG(found.st_mode):  # a pipe never ends, nor does /dev/zero
         raise ValueError("it is no regular file, and only such are read")
@@ -29,7 +29,8 @@ def read_limited(file: Path, limit: int) -> bytes:
 
 
 def refuse_costly(raw: bytes, signs: bytes = b",[{", cost: int = VALUE_COST) -> None:
-    """Raise ValueError where the text and the values of it would take too much memory."""
+    """Raise ValueError where a text, and the values parsed from it, would take too much memory."""
+    # bytes a character of Python's text: 1 if ASCII, 4 if any needs four bytes of UTF-8
     width = 1 if raw.isascii() else 4 if re.search(rb"[\xf0-\xff]", raw) else 2
     values_n = sum(raw.count(sign) for sign in signs)
     if len(raw) * (1 + width) + values_n * cost > MAX_MEMORY:

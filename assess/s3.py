@@ -40,6 +40,7 @@ def fetch(address: str) -> Path:
         for key in _keys(client, bucket, prefix):
             inside = PurePosixPath(key).relative_to(prefix or ".")
             file = target / inside
+            # a key is any text: it must not write outside the temporary directory
             is_outside = ".." in inside.parts or not file.is_relative_to(target)
             if key.endswith("/") or is_outside:
                 continue
@@ -61,6 +62,7 @@ def push(directory: Path, address: str) -> str:
     refuse_taken(address)
     client = _client()
     try:
+        # False sorts before True: the manifest goes last
         for file in sorted(directory.iterdir(), key=lambda file: file.name == MANIFEST):
             key = str(PurePosixPath(prefix) / file.name)
             # of two writers, only one may complete a snapshot
@@ -87,7 +89,7 @@ def refuse_taken(address: str) -> None:
 
 
 def _keys(client: Any, bucket: str, prefix: str) -> list[str]:
-    """List the object of that name and all below it, but no other name with the same start."""
+    """List the object of that name and all below it, but not other names with the same prefix."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = [str(entry["Key"]) for page in pages for entry in page.get("Contents", ())]
     return [

@@ -1,6 +1,6 @@
 """A store: dated snapshots side by side, written completely or not at all, never overwritten.
 
-A store is a directory of snapshot directories (``data/snapshots/2026Q3`` …), which only their owner
+A store is a directory of snapshot directories (``data/snapshots/2026Q3`` …) that only their owner
 may read.
 """
 
@@ -54,6 +54,7 @@ def write_snapshot(
     refuse_taken(target, is_replacing=is_replacing)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # a sibling is on the same file system, so the rename is atomic
         with sibling(target, is_directory=True) as partial:
             _fill(partial, inventory, format)
             refuse_taken(target, is_replacing=is_replacing)
@@ -61,6 +62,7 @@ def write_snapshot(
                 _take_place(partial, target)
             else:
                 partial.rename(target)
+        # without this, a power cut may undo the rename
         sync(target.parent)
     except OSError as error:
         raise not_written(target, error) from error
@@ -68,7 +70,7 @@ def write_snapshot(
 
 
 def refuse_taken(target: Path, *, is_replacing: bool = False) -> None:
-    """Raise if a snapshot would be overwritten, or anything that is none would be replaced."""
+    """Raise if a snapshot would be overwritten, or anything but a snapshot replaced."""
     if is_replacing and target.is_dir() and _has_frames(target):
         return
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
@@ -81,6 +83,7 @@ def refuse_taken(target: Path, *, is_replacing: bool = False) -> None:
 def _take_place(new: Path, target: Path) -> None:
     """Move the old snapshot aside, the new one into its place, and remove the old one."""
     with sibling(target, is_directory=True) as aside:
+        # no system renames a directory over one that has files: two steps are needed
         target.rename(aside / target.name)
         new.rename(target)
 
@@ -97,9 +100,12 @@ def _fill(directory: Path, inventory: Inventory, format: str) -> None:
     for name in sorted(inventory.present):
         file = directory / f"{name}.{format}"
         _write_table(
-            file, inventory[name].join(inventory.extras.get(name, pd.DataFrame()))
+            # columns that this version does not know survive being written again
+            file,
+            inventory[name].join(inventory.extras.get(name, pd.DataFrame())),
         )
         lines.append(f'"{file.name}" = "{_sha256(file)}"')
+    # last: `resolve` refuses a copy from S3 without it as half written
     (directory / MANIFEST).write_text(
         "\n".join(lines) + "\n", encoding="utf-8", newline="\n"
     )
@@ -120,6 +126,7 @@ def _write_table(file: Path, table: pd.DataFrame) -> None:
         table.to_parquet(file, engine="pyarrow", compression="zstd", index=False)
         return
     keys = frames.key(file.stem)
+    # keys stay even when empty: without them the file has no header
     known = [name for name in table if name in keys or table[name].notna().any()]
     times = table[known].select_dtypes("datetimetz")
     # exact to the microsecond, where a listing shows seconds
@@ -186,7 +193,7 @@ def listing(store: str | Path) -> pd.DataFrame:
 
 
 def _problem(path: Path) -> str:
-    """Return what is wrong with a directory of a store; nothing if it is whole."""
+    """Return what is wrong with a directory of a store; empty if nothing is."""
     try:
         _moment(path)
         changed = verify(path)
@@ -196,9 +203,9 @@ def _problem(path: Path) -> str:
 
 
 def thinned(store: str | Path, older_than: int) -> list[Path]:
-    """List the snapshots that a thinner store would do without, oldest first.
+    """List the snapshots that thinning would remove, oldest first.
 
-    They are older than so many days before the newest one, and not the newest of their quarter.
+    They are ``older_than`` days older than the newest one, and not the newest of their quarter.
     """
     listed = snapshots(store)
     newest = listed["snapshot_at"].max()
@@ -208,7 +215,7 @@ def thinned(store: str | Path, older_than: int) -> list[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a snapshot; it leaves the store whole, before its files go."""
+    """Remove a snapshot: move it out of the store in one step, then delete its files."""
     with sibling(path, is_directory=True) as aside:
         path.rename(aside / path.name)
 
@@ -224,7 +231,7 @@ def verify(path: str | Path) -> list[str]:
 
 
 def is_as_written(file: Path) -> bool:
-    """Return whether a file of a snapshot is as `write_snapshot` left it, which had checked it."""
+    """Return whether a file is unchanged since `write_snapshot` checked and wrote it."""
     written = read_manifest(file.parent).get("sha256", {}).get(file.name)
     return written is not None and written == _sha256(file)
 
@@ -254,7 +261,7 @@ def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:
     DataError
         Where a file cannot be read or a frame breaks the data dictionary.
     AssessError
-        Where there is no such snapshot, or nothing in it says when it was taken.
+        If there is no such snapshot, or if its time is unknown.
     """
     return directories.load(resolve(path), only=only)
 
@@ -280,6 +287,7 @@ def resolve(reference: str | Path) -> Path:
     if sample := sample_path(reference):
         return sample
     if s3.is_s3(reference):
+        # without "@", all of the reference is in the third part
         address, at, moment = str(reference).rpartition("@")
         local = s3.fetch(address or str(reference))
         _refuse_half(local, reference)
@@ -294,12 +302,14 @@ def resolve(reference: str | Path) -> Path:
             hint="make one with `assess collect`, or take the invented `sample`",
         )
     if moment == PREVIOUS:
+        # a store with one quarter has no earlier one: its newest is the answer
         newest = latest(store)
         return previous(newest) or newest
     listed = snapshots(store)
     if re.fullmatch(r"\d{4}Q[1-4]", moment):
         fitting = listed[listed["quarter"] == moment]
     else:
+        # the newest snapshot up to and including the day
         fitting = listed[listed["snapshot_at"] < _just_after(moment)]
     if fitting.empty:
         days = ", ".join(f"{when:%Y-%m-%d}" for when in listed["snapshot_at"])
@@ -348,12 +358,13 @@ def latest(store: str | Path) -> Path:
 def previous(path: str | Path) -> Path | None:
     """Return the newest snapshot of an earlier quarter in the same store.
 
-    If all older ones are of the same quarter, the one before; None if there is none.
+    If all older ones are of the same quarter, return the one before; None without an older one.
     """
     here = Path(path)
     listed = snapshots(here.parent if here.name else here.resolve().parent)
     when, quarter = _moment(here)
     older = listed[listed["snapshot_at"] < when]
+    # quarters are compared, not weekly runs of the same quarter
     if older["quarter"].ne(quarter).any():
         older = older[older["quarter"] != quarter]
     return None if older.empty else Path(older["path"].iloc[-1])
@@ -362,8 +373,7 @@ def previous(path: str | Path) -> Path | None:
 def earlier(path: str | Path, *more: str | Path) -> list[Path]:
     """List the snapshots of the same store that are older than this one, oldest first.
 
-    More of them may lie elsewhere. What else lies in the store is no part of it, and nobody is
-    warned of it.
+    ``more`` names snapshots elsewhere. Broken snapshots of the store are left out without a warning.
     """
     here = Path(path)
     with warnings.catch_warnings():

@@ -1,6 +1,6 @@
-"""Text of the fleet made safe to show: names are not ours and may hold anything.
+"""Make text of the fleet safe to show: its names are untrusted and may hold anything.
 
-Nothing of it moves the cursor of a terminal, runs in a spreadsheet or becomes a link in Markdown.
+Safe text cannot move a terminal's cursor, run in a spreadsheet or become a link in Markdown.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def printable(text: str) -> str:
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
     return "".join(
+        # category C: control, format (also right-to-left marks), surrogate, unassigned
         " " if unicodedata.category(char)[0] == "C" and char != "\n" else char
         for char in text
     )
@@ -58,6 +59,7 @@ def clean_lines(text: str) -> str:
 def markdown_text(text: object) -> str:
     """Escape any text for one line of Markdown, also within a table; nothing becomes a link."""
     escaped = _MARKS.sub(r"\\\g<0>", clean(text))
+    # ampersands first, or they would escape the entities of < and >
     escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # a backslash does not stop GitHub from linking mail and mentions; an invisible joiner does
     return _ADDRESS.sub(r"\\", _MENTION.sub("@&#8288;", escaped))

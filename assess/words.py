@@ -14,6 +14,7 @@ from html import escape
 from itertools import zip_longest
 from textwrap import wrap
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from assess.untrusted import clean, csv_text, guarded, markdown_text
 
 UNKNOWN = "unknown"
 NONE = "-"
+FILLER = "\0"  # no cell holds it
 # columns in which an empty cell does not mean that nobody knows
 ABSENT = {
     "label_gates": "clear",
@@ -71,6 +73,7 @@ def share(value: Any) -> str:
     """Write a share [0-1] as percent; a small share is never written as zero."""
     if is_unknown(value):
         return UNKNOWN
+    # below 0.5 % the format would print 0%, which reads as "never"
     return "< 1%" if 0 < value < 0.005 else f"{value:.0%}"
 
 
@@ -82,6 +85,7 @@ def number(value: Any, digits: int = 0, *, signed: bool = False) -> str:
     if digits == 0 and isinstance(value, int | np.integer):
         # formatted as a float, a large identifier would become another one
         return f"{int(value):{sign},}"
+    # adding 0.0 turns -0.0 into 0.0
     return f"{round(value, digits) + 0.0:{sign},.{digits}f}"
 
 
@@ -112,6 +116,7 @@ def sentence_list(
 ) -> str:
     """Write a list as in a sentence: ``a, b and c``, or ``a, b and 3 more``."""
     listed = list(map(str, names))
+    # with most=None the slice keeps all names
     shown = listed[:most]
     if len(shown) < len(listed):
         return f"{', '.join(shown)} and {len(listed) - len(shown)} more"
@@ -162,9 +167,14 @@ class Grid:
         return cls(heads, list(map(_is_number, columns)), rows, labels_n)
 
     def text(self, width: int | None = None) -> str:
-        """Align the columns as text; where they are too wide, cells wrap, else rows fold."""
+        """Align the columns as text; wrap cells of wide tables, or else print rows as blocks."""
         if not self.heads:
             return ""
+        heads, *rows = [list(map(_spread, row)) for row in (self.heads, *self.rows)]
+        wide = Grid(heads, self.numbers, rows)
+        return wide._text(width).replace(FILLER, "")
+
+    def _text(self, width: int | None) -> str:
         widths = self._widths(width)
         if not widths:
             return self._folded(width or 0)
@@ -176,18 +186,20 @@ class Grid:
         return "".join(lines)
 
     def _widths(self, width: int | None) -> list[int]:
-        """Return the width of each column; none where not even wrapped cells fit."""
+        """Return the width of each column; an empty list where even wrapped cells do not fit."""
         columns = list(zip(self.heads, *self.rows, strict=True))
         widths = [max(map(len, column)) for column in columns]
         if width is None:
             return widths
         room = width - len(GAP) * (len(widths) - 1)
         texts = [at for at, is_number in enumerate(self.numbers) if not is_number]
+        # numbers never wrap: half a number is another number
         least = {at: max(NARROW, len(self.heads[at])) for at in texts}
         while sum(widths) > room:
             wide = [at for at in texts if widths[at] > least[at]]
             if not wide:
                 return []
+            # take from the widest text column: it loses the least to wrapping
             widths[max(wide, key=widths.__getitem__)] -= 1
         return widths
 
@@ -214,7 +226,9 @@ class Grid:
                     lines += [head, f"{GAP}{first}"]
                 lines += [" " * indent + more for more in rest]
             blocks.append("".join(f"{line.rstrip()}\n" for line in lines))
-        return "\n".join(blocks) or f"{GAP.join(self.heads)}\n"
+        if not blocks:
+            return "\n".join([*_wrapped(GAP.join(self.heads), width), ""])
+        return "\n".join(blocks)
 
     def markdown(self) -> str:
         """Write a Markdown table."""
@@ -246,7 +260,7 @@ def to_html(table: pd.DataFrame, *, rows: int = ROWS_SHOWN) -> str:
 
 
 def together(items: Sequence[Any]) -> str | None:
-    """Join the HTML of things that have one; None where any of them has none."""
+    """Join the HTML of several objects; None if one of them has no HTML."""
     if not items or not all(hasattr(item, "_repr_html_") for item in items):
         return None
     return "\n".join(item._repr_html_() for item in items)
@@ -262,11 +276,19 @@ def to_csv(table: pd.DataFrame, *, is_spreadsheet: bool = False) -> str:
     return csv_text(map(guarded, map(str, table)), zip(*columns, strict=True))
 
 
+def _spread(text: str) -> str:
+    """Fill up letters that take two columns of a terminal, so that lengths are columns."""
+    if text.isascii():
+        return text
+    return "".join(x + FILLER * (east_asian_width(x) in "WF") for x in text)
+
+
 def _wrapped(cell: str, size: int) -> list[str]:
     """Break a cell into lines, at spaces where there are any."""
     if len(cell) <= size:
         return [cell]
-    return wrap(cell, size, break_on_hyphens=False) or [""]
+    most = max(size - (FILLER in cell), 1)  # a break may part a letter from its filler
+    return wrap(cell, most, break_on_hyphens=False) or [""]
 
 
 def _csv_cell(value: Any, *, is_spreadsheet: bool) -> str:
@@ -285,6 +307,7 @@ def _csv_cell(value: Any, *, is_spreadsheet: bool) -> str:
 def _flat(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """Turn an index that carries information into columns, and count them."""
     names = list(table.index.names)
+    # an unnamed integer index only counts the rows
     if names == [None] and types.is_integer_dtype(table.index.dtype):
         return table, 0
     flat = table.reset_index(names=[name or "" for name in names], allow_duplicates=True)
@@ -314,7 +337,8 @@ def _writer(column: pd.Series, head: str) -> Callable[[Any], str]:
 
 
 def _digits(values: Iterable[Any]) -> int:
-    """Count the decimals that show the smallest value with one digit; none for whole numbers."""
+    """Count the decimals that show the smallest fraction with one digit; 0 for whole numbers."""
+    # whole numbers need no decimals
     sizes = [abs(value) for value in values if math.isfinite(value) and value % 1]
     if not sizes:
         return 0

@@ -1,4 +1,4 @@
-"""Files and directories that appear whole or not at all.
+"""Write files and directories so that they appear complete or not at all.
 
 Content goes to a hidden sibling, is synced to disk and is renamed in one step, so a full disk or a
 killed process leaves the old file. The next write in the directory removes what such a process left.
@@ -61,10 +61,9 @@ def not_written(path: str | Path, error: OSError) -> AssessError:
 
 @contextmanager
 def sibling(target: Path, *, is_directory: bool = False) -> Iterator[Path]:
-    """Yield a new hidden file, or private directory, beside a path; afterwards it is gone.
-
-    It is locked while it is in use: unlocked ones were left by processes that were killed.
-    """
+    """Yield a new hidden file, or private directory, beside a path; afterwards it is gone."""
+    # The sibling is locked while in use: unlocked ones were left by processes that were
+    # killed.
     home = target.parent
     if _TIDY.get(home) != home.stat().st_mtime_ns:
         for path in home.iterdir():
@@ -81,7 +80,7 @@ def sibling(target: Path, *, is_directory: bool = False) -> Iterator[Path]:
 
 
 def _locked(start: Path, is_directory: bool) -> tuple[Path, int]:
-    """Make a file or directory and lock it, as often as another writer removes it in between."""
+    """Make and lock a file or directory; try again if another writer removes it in between."""
     while True:
         partial = start.with_name(f"{start.name}{secrets.token_hex(4)}{SUFFIX}")
         if is_directory:
@@ -93,6 +92,7 @@ def _locked(start: Path, is_directory: bool) -> tuple[Path, int]:
                 partial.chmod(0o700)  # whatever the umask
             handle = os.open(partial, os.O_RDONLY)
             fcntl.flock(handle, fcntl.LOCK_EX)
+            # another writer may have removed it between its creation and the lock
             if partial.exists():
                 return partial, handle
             os.close(handle)

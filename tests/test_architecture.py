@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2065,  # tables wrap and fold in a narrow terminal
+    "core": 2070,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1240,  # programs and bases of images among the look-ups
     "sources": 2495,
@@ -147,8 +147,8 @@ BUDGETS = {
     "sources/frames": 126,
     "sources/hosts": 925,
     "sources/incidents": 1215,
-    "sources/joining": 1010,
-    "sources/kubernetes": 1765,
+    "sources/joining": 1000,
+    "sources/kubernetes": 1775,
     "sources/managed": 860,
     "sources/marathon": 590,
     "sources/nomad": 600,
@@ -161,34 +161,34 @@ BUDGETS = {
     "sources/traces": 270,
     "sources/usage": 355,
     "sources/vms": 520,
-    "score": 450,  # results open figures and the explorer
+    "score": 465,  # results open figures and the explorer
     "score/backtest": 318,
     "score/blast_radius": 2922,
     "score/claims": 800,
-    "score/evidence": 790,
+    "score/evidence": 806,
     "score/experiments": 360,
     "score/incidents": 543,
-    "score/readiness": 540,
+    "score/readiness": 524,
     "score/validation": 877,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1695,  # builds and flags are asked too
     "score/targets": 790,
     "score/what_next": 1400,
-    "figures": 1350,
+    "figures": 1356,
     "report": 2590,  # a first screen, records as pages, how predictions held
     "report/explorer": 480,
-    "cli": 2045,
+    "cli": 2019,
     "notebooks": 500,
     "sample": 550,
 }
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 61_900
+MAX_PACKAGE_LINES = 62_300
 MAX_FILES = 295
 MAX_TOKENS_A_CODE_LINE = 9.4
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30
-MIN_COMMENTS = 0.024  # comments by lines
+MIN_COMMENTS = 0.03  # comments by lines
 MAX_GIVE_SAY_TELL = 0  # docstrings that open so
 
 

@@ -1,4 +1,4 @@
-"""Begin: lay out a project on a machine, and write the questions that are worth asking."""
+"""Begin: set up a project on a machine, and write the questions that are worth asking."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _configuration(tables: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 
 
 def _found(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """List the sources of this machine: why, and the table that reads them."""
+    """Yield the sources of this machine: the reason, and the ``[[source]]`` table."""
     yield from _engines()
     yield from _compose_projects(directory)
     yield from _aws()
@@ -159,6 +159,7 @@ def _aws() -> Iterator[tuple[str, dict[str, Any]]]:
             os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
         ).expanduser(),
     ):
+        # no interpolation: "%" is legal in settings of AWS
         parser = configparser.ConfigParser(interpolation=None, default_section="\0")
         try:
             parser.read(file, encoding="utf-8")
@@ -238,5 +239,5 @@ def questions(
 
 
 def _blank(table: pd.DataFrame) -> list[str]:
-    """List the columns that a person is to fill in."""
+    """List the columns that a person fills in."""
     return [name for name in table if name.startswith("answer")]

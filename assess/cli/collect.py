@@ -101,6 +101,7 @@ def collect(
     from assess.sources import collect as collect_all
 
     if place and s3.is_s3(place):
+        # before the collection: minutes of work must not end in a refusal
         s3.refuse_taken(place)
     elif place:
         store.refuse_taken(Path(place), is_replacing=force)
@@ -126,7 +127,7 @@ def collect(
 
 
 def _config(file: Path | None) -> Config:
-    """Read the configuration; say which file it is where one above was taken."""
+    """Read the configuration; print its path if it is in a directory above."""
     from assess.config import load_config
 
     config = load_config(file)
@@ -157,7 +158,7 @@ def _write(inventory: Inventory, place: str, *, is_replacing: bool) -> str:
 
 
 def _earlier(reference: str | None, place: str | None) -> Inventory | None:
-    """Load the snapshot to carry forward; None if there is none yet."""
+    """Load the snapshot to carry forward; None without one."""
     from assess import s3, store
     from assess.inventory import load
 
@@ -172,6 +173,7 @@ def _earlier(reference: str | None, place: str | None) -> Inventory | None:
         # broken snapshots in the directory do not matter here
         warnings.simplefilter("ignore")
         paths = [Path(path) for path in store.snapshots(beside)["path"]]
+    # a snapshot without coverage was not collected, and has no scopes to carry
     collected = [path for path in paths if any(path.glob("coverage.*"))]
     return load(collected[-1]) if collected else None
 
@@ -230,6 +232,7 @@ def seen_share(coverage: pd.DataFrame) -> float:
     status = asked["status"]
     ratio = asked["ratio"].clip(0, 1).fillna(0.0)
     seen = status.isin(["ok", "empty"]).astype("Float64")
+    # a partial answer without a ratio counts as nothing
     seen = seen.mask(status.eq("partial"), ratio)
     return float(
         seen.groupby([asked["source"], asked["scope"]], sort=False).mean().mean()

@@ -1,4 +1,4 @@
-"""Shared by the commands: help with examples, common options, and the one output grammar."""
+"""Shared by all commands: help with examples, common options, and output formats."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class SnapshotType(click.ParamType[str]):
 
 @dataclass(frozen=True)
 class Output:
-    """Where a listing goes, and in which format; ``file`` is None for stdout."""
+    """Target and format of a listing; ``file`` is None for stdout."""
 
     format: str
     file: Path | None
@@ -144,9 +144,10 @@ class Output:
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return one decorator that adds several options, the first of them first in the help."""
+    """Return one decorator that adds several options, in their order in the help."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        # decorators apply from the inside out, so the last one comes first in the help
         for option in reversed(options):
             command = option(command)
         return command
@@ -240,7 +241,7 @@ def read_history(text: str | Path, policy: Policy, *more: str | None) -> History
 
 
 def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
-    """Load the policy, with the target of the command line."""
+    """Load the policy, with the target from the command line."""
     from assess.policy.policy import load_policy
 
     policy = load_policy(file)
@@ -256,10 +257,8 @@ def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
 
 
 def _write(text: str) -> None:
-    """Write to stdout, to a terminal without control characters.
-
-    A reader that stops early, such as `head`, is no error.
-    """
+    """Write to stdout, to a terminal without control characters."""
+    # A reader that stops early, such as `head`, is no error.
     if sys.stdout.isatty():
         text = printable(text)
     try:

@@ -119,6 +119,7 @@ def _askable(table: pd.DataFrame) -> pd.DataFrame:
         elif not types.is_datetime64_any_dtype(cells.dtype):
             cells = cells.astype("string")
         columns[name] = cells
+    # lets a rule ask whether a cell is known: comparing with an unknown cell is unknown
     known = {
         f"{name}_known": cells.notna().astype("boolean")
         for name, cells in columns.items()

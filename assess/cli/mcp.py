@@ -1,4 +1,4 @@
-"""Answer the tools of an assistant that speaks the Model Context Protocol."""
+"""Serve the tools of one snapshot over the Model Context Protocol."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
 
 class Failure(click.ClickException):
-    """An error for people, with a hint what to do."""
+    """An error message for people, with a hint."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -69,7 +69,7 @@ def note(text: str) -> None:
 
 
 def next_step(command: str) -> None:
-    """Name the command that follows in the first hour."""
+    """Name the next command for a new user."""
     note(f"next: {command}")
 
 

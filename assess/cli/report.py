@@ -146,10 +146,9 @@ def _notebooks(
 
 
 def _chosen(snapshot: str | None) -> Path:
-    """Return the named snapshot, else the newest of the project.
-
-    The sample stands in only where nobody has begun: it must not pass for a fleet of theirs.
-    """
+    """Return the named snapshot, else the newest of the project."""
+    # The sample stands in only where nobody has begun: it must not pass for a fleet of
+    # theirs.
     from assess import store
     from assess.config import is_configured
 

@@ -124,7 +124,7 @@ def score(
 def _assessment(
     snapshot: str, previous: str | None, policy: Policy, *, is_learning: bool
 ) -> Assessment:
-    """Read a snapshot and the one before, each with the history that its score learns from."""
+    """Read a snapshot and the earlier one, each with the history for its score."""
     from assess.score.assessment import Assessment
 
     inventory = read(snapshot)
@@ -394,7 +394,7 @@ def check(
 def _breaking(
     assessment: Assessment, services: Sequence[str]
 ) -> Iterator[tuple[Any, ...]]:
-    """List by service what an upgrade breaks, or may break; an unknown engine may break all."""
+    """Yield by service the breaking changes of an upgrade; an unknown engine counts as one."""
     churn = assessment.upgrade_churn
     hits = churn.details["breaking"].drop_duplicates(["service_id", "change", "what"])
     for name in services:

@@ -136,11 +136,10 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
 def facts(table: str | None, *, place: str | None, out: Output) -> None:
     """List the reference facts and their age, show one TABLE, or update the dates.
 
-    `update` downloads support dates and new release lines from endoflife.date, and shows what
-    changed. A product that cannot be fetched keeps its old facts. The new tables are written to
-    the directory ASSESS_FACTS (by default in your user data) and every command uses them from then
-    on. An empty ASSESS_FACTS uses only the bundled facts. No other command uses the network for
-    facts.
+    `update` downloads support dates and new release lines from endoflife.date, and shows what changed.
+    A product that cannot be fetched keeps its old facts. The new tables are written to the directory
+    ASSESS_FACTS (by default in your user data) and every command uses them from then on. An empty
+    ASSESS_FACTS uses only the bundled facts. No other command uses the network for facts.
     """
     import datetime
 
@@ -175,7 +174,7 @@ _LOOKED_UP = (
 
 
 def _asked(table: str) -> int:
-    """Return how many rows of a table of facts a rule asks about what is in use."""
+    """Return how many rows of a table of facts are used by rules about things in use."""
     from assess import reference
 
     rules = reference.table("breaks")

@@ -1,4 +1,4 @@
-"""Look after a store: list its snapshots, verify them, thin out old ones."""
+"""Manage a store: list its snapshots, verify them, thin out old ones."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def verify(store: Path, *, out: Output) -> None:
 @click.option("--yes", "is_sure", is_flag=True, help="Remove them.")
 @output_options
 def prune(store: Path, *, older_than: int, is_sure: bool, out: Output) -> None:
-    """Show what a thinner store would do without.
+    """List the old snapshots that can be removed.
 
-    Of what is old, the newest snapshot of each quarter stays. --yes removes the others.
+    The newest snapshot of each quarter stays. --yes removes the others.
     """
     from assess import store as stores
 

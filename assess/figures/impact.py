@@ -348,8 +348,7 @@ def experiments_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `experiments`.
 
     ``element_kind, element, label``, ``point``: the share of the uncertainty that a failure is
-    expected to take [percent], ``lo`` and ``hi`` of no width, ``note``: what it can reach; best
-    first.
+    expected to take [percent], ``lo`` and ``hi`` of no width, ``note``: what it can reach; best first.
     """
     table = result.frame.reset_index()
     named = table["element_kind"].astype("str") + " " + table["element"].map(short)

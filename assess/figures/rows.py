@@ -79,7 +79,7 @@ def canvas(ax: Axes | None, rows: int) -> Axes:
 
 
 def message(ax: Axes | None, title: str, text: str) -> Axes:
-    """Write why there is nothing to draw."""
+    """Write the reason why there is nothing to draw."""
     with style():
         ax = canvas(ax, 2)
         ax.set_title(title, loc="left")

@@ -146,7 +146,7 @@ def what_next(result: Result, *, ax: Axes | None = None) -> Axes:
 
 
 def _dumbbells(ax: Axes, shown: pd.DataFrame) -> None:
-    """Draw both cases and the line between them, which better evidence would close."""
+    """Draw both cases and the line between them, which better evidence would shorten."""
     y = np.arange(len(shown))
     worst, neutral = (
         100 * shown[name].to_numpy(dtype=float, na_value=np.nan)

@@ -72,7 +72,7 @@ NOTEBOOK_DPI = 88
 
 @dataclass(frozen=True)
 class Band:
-    """The look of a band of verdicts: never colour alone.
+    """The look of a band of verdicts, never by colour alone.
 
     Attributes
     ----------
@@ -175,7 +175,7 @@ def notebook_style() -> None:
 
 
 def _print_table(table: object, printer: Any, _: bool) -> None:
-    """Print as pandas does; names of the fleet send nothing to the terminal."""
+    """Print as pandas does, without control characters from names of the fleet."""
     for number, line in enumerate(printable(repr(table)).split("\n")):
         if number:
             printer.break_()
@@ -309,25 +309,54 @@ _INVISIBLE_DIGITS = re.compile(r"(\.\d\d)\d+")
 # Names that nothing refers to, and groups that draw nothing.
 _NAMES = re.compile(r'(?<=<g) id="[a-z0-9_.]+_\d+"(?=/?>)')
 _EMPTY = re.compile(r"<g/>\n")
+_GROUP = re.compile(r"(<g\b[^>]*(?<!/)>|</g>)\n?")
+_STYLE = re.compile(r' style="([^"]*)"')
 _LINES = re.compile(r' ?\n(?=[A-Za-z"][^<>]*>)')  # within the data of a path
 
 
 def _themed(document: str) -> str:
     """Add the fonts and dark colours of the page to an SVG, and drop needless markup."""
-    rules = "".join(
-        f'[style*="{kind}: {light}"]{{{kind}:{dark}!important}}'
-        for light, dark in _DARK.items()
-        for kind in ("fill", "stroke")
-    )
-    sheet = f"<style>text{{font-family:{_FONTS}!important}}@media (prefers-color-scheme:dark){{"
     document = re.sub(
         r"<metadata>.*?</metadata>|<!DOCTYPE[^>]*>", "", document, flags=re.DOTALL
     )
     document = re.sub(r' transform="rotate\(-?0 [^)]*\)"|(?<=\n) +', "", document)
     document = document.replace(" font-family: 'DejaVu Sans';", "")
-    document = _LINES.sub(" ", _EMPTY.sub("", _NAMES.sub("", document)))
+    document = _ungrouped(_EMPTY.sub("", _NAMES.sub("", document)))
     document = re.sub(
-        r"<[^>]+>", lambda tag: _INVISIBLE_DIGITS.sub(r"\1", tag[0]), document
+        r"<[^>]+>",
+        lambda tag: _INVISIBLE_DIGITS.sub(r"\1", tag[0]),
+        _LINES.sub(" ", document),
     )
-    head, mark, rest = document.partition("<defs>")
-    return f"{head}{sheet}{rules}}}</style>{mark}{rest}"
+    names: dict[str, str] = {}
+    document = _STYLE.sub(lambda style: _named(style[1], names), document)
+    rules = "".join(f".{name}{{{style}}}" for style, name in names.items())
+    shades = {name: _in_the_dark(style) for style, name in names.items()}
+    dark = "".join(f".{name}{{{shade}}}" for name, shade in shades.items() if shade)
+    sheet = f"text{{font-family:{_FONTS}!important}}{rules}@media (prefers-color-scheme:dark){{{dark}}}"
+    head, mark, rest = document.partition("</style>")
+    return f"{head}{sheet}{mark}{rest}"
+
+
+def _ungrouped(document: str) -> str:
+    """Drop groups that say nothing."""
+    kept = []
+
+    def shown(tag: re.Match[str]) -> str:
+        if tag[1] != "</g>":
+            kept.append(tag[1] != "<g>")
+            return tag[0] if kept[-1] else ""
+        return tag[0] if kept.pop() else ""
+
+    return _GROUP.sub(shown, document)
+
+
+def _named(style: str, names: dict[str, str]) -> str:
+    """Return a class instead of a style, which a figure repeats hundreds of times."""
+    short = style.replace(": ", ":").replace("; ", ";")
+    return f' class="{names.setdefault(short, f"s{len(names)}")}"'
+
+
+def _in_the_dark(style: str) -> str:
+    """Return the declarations of a style that have another colour on a dark page."""
+    parts = [part.split(":") for part in style.split(";") if ":" in part]
+    return ";".join(f"{kind}:{_DARK[value]}" for kind, value in parts if value in _DARK)

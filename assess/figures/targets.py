@@ -1,4 +1,4 @@
-"""Figure of the targets: which service could run where, and what is in the way."""
+"""Figure of the targets: where each service could run, and the blockers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def targets_data(result: Result) -> pd.DataFrame:
 
 
 def targets(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw services by targets: the verdict as a mark of its own shape, and what is in the way.
+    """Draw services by targets: the verdict as a shape, and the first blocker.
 
     A mark that is not filled fits, but another target is at least as good on every count. Where
     there are more services than rows, those with the same marks share one.

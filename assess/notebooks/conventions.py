@@ -39,14 +39,14 @@ class Deviation:
 
 
 class Rules:
-    """Rules of one notebook, or of one of its cells; those that do not hold are deviations."""
+    """Rules of one notebook or cell, and the deviations from them."""
 
     def __init__(self, notebook: str, cell: str = "") -> None:
         self.place = (notebook, cell)
         self.broken: list[Deviation] = []
 
     def require(self, rule: str, holds: object, found: object) -> None:
-        """Note a deviation, with what was found instead, where a rule does not hold."""
+        """Record a deviation, with the value found, if a rule does not hold."""
         if not holds:
             self.broken.append(Deviation(*self.place, rule, str(found)))
 

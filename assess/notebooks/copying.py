@@ -59,7 +59,7 @@ def _emptied(node: Any, values: Mapping[str, Any], name: str) -> Any:
 
 
 def _assigned(source: str, values: Mapping[str, Any]) -> str:
-    """Return the code of a cell with other values for the names that it assigns on one line."""
+    """Return the code of a cell with new values for the names that it assigns on one line."""
     lines = source.splitlines()
     for statement in ast.parse(source).body:
         is_name = isinstance(statement, ast.Assign) and isinstance(

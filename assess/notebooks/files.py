@@ -1,4 +1,4 @@
-"""Notebook files: found, read, written in a form that every run keeps, and as pieces of a page."""
+"""Notebook files: find, read and write them, and convert them to parts of a page."""
 
 from __future__ import annotations
 
@@ -159,6 +159,7 @@ def fragment(path: Path, *, has_code: bool = True) -> tuple[str, str]:
     body = html.replace(title[0], "", 1) if title else html
     body = re.sub(r' id="[^"]*"', "", body)
     body = re.sub(r'href="(?:[^"#]*/)?(\d\d)_[^"]*\.ipynb"', r'href="#notebook-\1"', body)
+    # deepest first, or a level would be shifted twice
     for level in (3, 2):
         body = re.sub(rf"(</?h){level}\b", rf"\g<1>{level + 1}", body)
     return (title[1] if title else path.stem), body

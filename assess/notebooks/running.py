@@ -158,10 +158,9 @@ def _execute(
 
 
 def _kernel_config(sockets: str) -> Any:
-    """Configure the kernel to use Unix sockets in a directory, not ports.
-
-    By default Jupyter creates them beside the notebook, and a killed run leaves them there.
-    """
+    """Configure the kernel to use Unix sockets in a directory, not ports."""
+    # By default Jupyter creates them beside the notebook, and a killed run leaves them
+    # there.
     from traitlets.config import Config
 
     by_file = {"KernelManager": {"transport": "ipc", "ip": f"{sockets}/socket"}}

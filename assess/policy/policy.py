@@ -43,6 +43,7 @@ class Policy:
     @property
     def hash(self) -> str:
         """Hash of the content; independent of the layout of the file."""
+        # sorted keys: the order of the file must not change the hash
         canonical = json.dumps(self.values, sort_keys=True, default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()[:HASH_LENGTH]
 
@@ -87,7 +88,7 @@ class Policy:
         )
 
     def with_tables(self, **tables: Any) -> Policy:
-        """Return a policy with whole tables in place of its own, as they are: nothing is checked.
+        """Return a policy with whole tables replaced; nothing is merged or checked.
 
         Parameters
         ----------
@@ -107,7 +108,7 @@ class Policy:
 
 
 def load_policy(path: str | Path | None = None) -> Policy:
-    """Read a policy; what it leaves out keeps its default.
+    """Read a policy; missing values keep their defaults.
 
     Parameters
     ----------
@@ -159,22 +160,24 @@ def _parse(path: Path) -> dict[str, Any]:
 def _overridden(
     below: Mapping[str, Any], above: Mapping[str, Any], origin: str
 ) -> Policy:
-    """Override a complete policy by a user's values; values of the wrong type are problems."""
+    """Override a complete policy by a user's values; report values of the wrong type."""
     example = {**below, **{name: [row] for name, row in ROWS.items()}}
     words = below["incidents"]
+    # anybody may add words for incidents: a new key has the type of the others
     open_tables = {
         name: {ANY: next(iter(words[name].values())), **words[name]} for name in WORDS
     }
     example["incidents"] = {**words, **open_tables}
     values, problems = fitting(_named_apart(above), example)
     merged = _merged(below, values)
+    # only then may the default target be another row, with other defaults
     if "targets" in values or "id" in values.get("target", {}):
         merged = _with_default_target(merged, values.get("target", {}))
     return _checked(merged, origin, problems)
 
 
 def _named_apart(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return tables in which ``[[target]]``, the targets, stands apart from ``[target]``."""
+    """Rename ``[[target]]``, the list, to ``targets``; ``[target]``, the table, keeps its name."""
     named = dict(values)
     if isinstance(named.get("target"), list):
         named["targets"] = named.pop("target")
@@ -184,7 +187,7 @@ def _named_apart(values: Mapping[str, Any]) -> dict[str, Any]:
 def _with_default_target(
     values: Mapping[str, Any], own: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """Return tables whose ``target`` is the default one of the targets, with values of its own."""
+    """Return tables whose ``target`` is the default target, overridden by ``own`` values."""
     chosen = default_of(values["targets"], own.get("id", ""))
     return {**values, "target": {**chosen, **own}}
 

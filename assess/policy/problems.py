@@ -109,7 +109,7 @@ SLACK = 1e-9  # of sums that should be 1
 
 
 def fitting(value: Any, example: Any, name: str = "") -> tuple[Any, list[str]]:
-    """Return what of a value has the types of an example, and the problems of the rest."""
+    """Return the part of a value that has the types of an example, and problems of the rest."""
     if _type(value) != _type(example):
         what = f"{name} is" if name else "it is"
         return None, [f"{what} {value!r}: {_type(example)} is expected"]
@@ -155,6 +155,7 @@ def _fitting_list(items: list[Any], example: Any, name: str) -> tuple[Any, list[
 def _type(value: object) -> str:
     """Return the type of a value, in the words of TOML."""
     match value:
+        # before int: in Python, a bool is an int as well
         case bool():
             return "true or false"
         case int() | float():
@@ -187,6 +188,7 @@ def problems_of(values: Table) -> Iterator[str]:
     for check in values["check"]:
         whose = f"check {check.get('id', '?')}"
         missing = _missing(check, _CHECK, whose)
+        # the other rules read keys that have to be there
         yield from missing or _check_problems(whose, check, values)
     for gate in values["gate"]:
         whose = f"gate {gate.get('id', '?')}"
@@ -232,7 +234,7 @@ def _number_problems(values: Table) -> Iterator[str]:
 
 
 def _sum_problems(values: Table, numbers: Mapping[str, float]) -> Iterator[str]:
-    """Yield numbers that do not fit each other."""
+    """Yield numbers that contradict each other."""
     for low, high in _RISING:
         if numbers[low] > numbers[high]:
             yield f"{low} is {numbers[low]}: at most {high}, which is {numbers[high]}"
@@ -254,8 +256,9 @@ def _numbers(table: Table, at: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _word_problems(values: Table) -> Iterator[str]:
-    """Yield words outside the data dictionary, patterns that are none, and days that are none."""
+    """Yield unknown words, invalid patterns and invalid days."""
     for table, column in WORDS.items():
+        # severity has no vocabulary: it is a number from 1 to 5
         meant = frames.columns("incidents")[column].vocabulary or range(1, 6)
         listed = ", ".join(map(str, meant))
         for word, value in values["incidents"][table].items():
@@ -281,7 +284,7 @@ def _value(values: Table, name: str) -> Any:
 
 
 def _shown_problems(whose: str, row: Table) -> Iterator[str]:
-    """List the columns that a check or a reason would show and its table does not have."""
+    """List the columns in ``shows`` of a check or a reason that its table does not have."""
     table = row["table"]
     known = rules.columns(table) if table in rules.TABLES else {}
     for column in row.get("shows", ()):
@@ -303,6 +306,7 @@ def _check_problems(whose: str, check: Table, values: Table) -> Iterator[str]:
         yield f"{whose}: ttl_days is a number from 0 to {_DAYS}"
     asked = {"rule": check["rule"], "applies": check.get("applies", "")}
     if "dated_by" in check:
+        # a rule that fits only a column of times
         asked["dated_by"] = f"days_since({check['dated_by']}) <= 1"
     yield from _rule_problems(whose, check["table"], asked)
     yield from _shown_problems(whose, check)
@@ -372,6 +376,7 @@ def _interval_problems(
     if wrong or not intervals:
         return
     low = sum(pair[0] for pair in intervals.values())
+    # a criterion without an interval may have any weight
     high = sum(intervals.get(name, (0, 1))[1] for name in criteria)
     if low > 1 + SLACK or high < 1 - SLACK:
         yield (

@@ -1,8 +1,8 @@
-"""The rule language of the policy: what a check or a gate asks of each row of a table.
+"""The rule language of the policy: conditions of checks and gates on each row of a table.
 
 A rule is an expression over the columns of a table: ``and``, ``or``, ``not``, comparisons, ``in``
 a list, ``+ - *``, numbers, text, ``True``, ``False`` and ``days_since(column)``. Its logic is
-Kleene's three-valued one: what depends on a cell that nobody knows is NA, neither true nor false.
+Kleene's three-valued logic: what depends on an unknown cell is NA, neither true nor false.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def columns(table: str) -> dict[str, str]:
 
 @cache
 def problem(rule: str, table: str) -> str:
-    """Return what is wrong with a rule, found by trying it on an empty table; empty if nothing is."""
+    """Return the error of a rule on an empty table; empty text if the rule is valid."""
     try:
         evaluate(rule, _empty(table), at=pd.Timestamp(0, tz="UTC"))
     except RuleError as error:
@@ -135,7 +135,7 @@ def _empty(table: str) -> pd.DataFrame:
 
 
 def evaluate(rule: str, table: pd.DataFrame, *, at: pd.Timestamp) -> pd.Series:
-    """Evaluate a rule on every row: nullable booleans, NA where a row does not decide it.
+    """Evaluate a rule on every row; return nullable booleans, NA where a needed cell is unknown.
 
     The columns are string, boolean, Int64 or Float64, or UTC times; ``days_since`` counts up to
     ``at``. A rule that cannot be read, names an unknown column or compares unlike kinds raises
@@ -157,6 +157,7 @@ def _parsed(rule: str) -> ast.expr:
 def _value(node: ast.expr, table: pd.DataFrame, at: pd.Timestamp) -> Any:
     """Return the value of a part of a rule: a column, a constant or a list of constants."""
     match node:
+        # an allow-list: whatever is not matched below raises, so a policy cannot run code
         case ast.Constant(value=bool() | int() | float() | str() as constant):
             if not isinstance(constant, str) and abs(constant) > _LARGEST:
                 raise RuleError(f"a number is at most {_LARGEST:g}")
@@ -177,6 +178,7 @@ def _value(node: ast.expr, table: pd.DataFrame, at: pd.Timestamp) -> Any:
             return _ARITHMETIC[type(op)](*pair)
         case ast.Compare(left=left, ops=ops, comparators=rest):
             values = [_value(part, table, at) for part in (left, *rest)]
+            # 0 <= a < b is (0 <= a) and (a < b)
             steps = zip(ops, pairwise(values), strict=True)
             return reduce(operator.and_, (_compare(op, a, b) for op, (a, b) in steps))
         case ast.Call(
@@ -194,7 +196,7 @@ def _column(name: str, table: pd.DataFrame) -> pd.Series:
 
 
 def _days_since(times: pd.Series, at: pd.Timestamp) -> pd.Series:
-    """Return ages in days; a time after the snapshot is unknown."""
+    """Return ages [days]; the age of a time after the snapshot is unknown."""
     if _kind(times) != "time":
         raise RuleError(f"days_since({times.name}) needs a time")
     days = (at - times).dt.total_seconds() / 86400
@@ -212,6 +214,7 @@ def _compare(op: ast.cmpop, left: Any, right: Any) -> pd.Series:
     compare = _EQUAL.get(type(op))
     if kinds in ({"number"}, {"time"}):
         compare = compare or _ORDER.get(type(op))
+    # text and booleans have no order; unlike kinds would compare as never equal
     if compare is None or len(kinds) > 1 or "list" in kinds:
         raise RuleError(f"cannot compare {' with '.join(sorted(kinds))} this way")
     if not (_is_column(left) or _is_column(right)):
@@ -241,7 +244,7 @@ def _moment(value: Any) -> Any:
 
 
 def _membership(left: Any, right: Any, *, wanted: bool) -> pd.Series:
-    """Return membership; unknown where the cell is, although `isin` of pandas says False there."""
+    """Return membership; NA for an unknown cell, where `isin` of pandas would return False."""
     items = right if isinstance(right, list) else []
     kinds = {_kind(item) for item in items}
     if not _is_column(left) or kinds != {_kind(left)} or any(map(_is_column, items)):

@@ -1,4 +1,4 @@
-"""Targets of a move: what a row of the policy leaves out, which one is the default, what is wrong."""
+"""Targets of a move: fill what a row leaves out, choose the default, list problems."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ DEFAULT = {
 
 @cache
 def platforms() -> dict[str, dict[str, Any]]:
-    """Return what every platform is by itself: orchestrator, runtime, who patches, what it refuses."""
+    """Return the facts of every platform: orchestrator, runtime, who patches, what it refuses."""
     text = files("assess.policy").joinpath("platforms.csv").read_text(encoding="utf-8")
     found: dict[str, dict[str, Any]] = {}
     for row in csv.DictReader(text.splitlines()):
@@ -84,7 +84,7 @@ def platforms() -> dict[str, dict[str, Any]]:
 
 
 def complete(row: Table) -> dict[str, Any]:
-    """Return a row of ``[[target]]`` with what its platform, or an empty value, says by default."""
+    """Return a row of ``[[target]]``; cells that it lacks come from its platform or are empty."""
     usual = {**TARGET, "refuses": [], "prices": {}}
     own = platforms().get(row.get("platform", ""), {})
     named = {name: cell for name, cell in own.items() if name in usual}
@@ -92,11 +92,12 @@ def complete(row: Table) -> dict[str, Any]:
 
 
 def default_of(targets: Iterable[Table], wanted: str = "") -> dict[str, Any]:
-    """Return the default target as ``[target]`` has it.
+    """Return the default target in the form of ``[target]``.
 
-    It is the wanted one, else the last that is marked, else the first.
+    Choose the wanted one, else the last with ``default = true``, else the first.
     """
     rows = [complete(row) for row in targets if row.get("id") != STAY]
+    # a user's rows follow the packaged ones, so the user's mark wins
     marked = [row for row in reversed(rows) if row["default"]]
     named = [row for row in rows if row["id"] == wanted]
     chosen = next(iter([*named, *marked, *rows]), None)
@@ -104,9 +105,10 @@ def default_of(targets: Iterable[Table], wanted: str = "") -> dict[str, Any]:
 
 
 def as_default(row: Table) -> dict[str, Any]:
-    """Return a complete row of ``[[target]]`` as ``[target]`` has it."""
+    """Convert a complete row of ``[[target]]`` to the form of ``[target]``."""
     own = platforms().get(row["platform"], {})
     calendar = next(iter(own.get("calendars", [])), "docker")
+    # a managed platform has a calendar of its own, not that of a runtime
     is_runtime = calendar in RUNTIMES
     return {
         **{name: row.get(name, usual) for name, usual in DEFAULT.items()},

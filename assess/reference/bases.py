@@ -1,4 +1,4 @@
-"""What an image is built on: the system that its name tells, and the package lists that it brings."""
+"""Base systems of images, by their names, and the package lists that images add."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNKNOWN: System = (None, None)
 
 @lru_cache(maxsize=4096)
 def base_system(image: str | None) -> System:
-    """Return distribution and line of an image: of its name, else of a word beside it."""
+    """Return distribution and line of an image, from its name or else from its tag and path."""
     path, tag = _split(image or "")
     name = path.split("/")[-1]
     words = tag.lower().removeprefix(name).split("-")
@@ -31,12 +31,15 @@ def base_system(image: str | None) -> System:
     parts = re.split(r"[-_/]", path.lower())
     told += [_numbered(part) for part in parts if part[-1:].isdigit()]
     return max(
-        filter(None, told), key=lambda system: system[1] is not None, default=UNKNOWN
+        # a word with a line ("bookworm") tells more than one without ("alpine")
+        filter(None, told),
+        key=lambda system: system[1] is not None,
+        default=UNKNOWN,
     )
 
 
 def _split(image: str) -> tuple[str, str]:
-    """Split an image into path and tag; ``debian 12`` is one too, a port is no tag."""
+    """Split an image into path and tag; ``debian 12`` counts too, and a port is not a tag."""
     text = image.split("@", maxsplit=1)[0].replace(" ", ":")
     place, slash, last = text.rpartition("/")
     name, _, tag = last.partition(":")
@@ -44,7 +47,7 @@ def _split(image: str) -> tuple[str, str]:
 
 
 def _joined(words: list[str]) -> list[str]:
-    """Put a number behind the word before it: ubuntu-20.04 is ubuntu20.04."""
+    """Join each number to the word before it: ubuntu-20.04 becomes ubuntu20.04."""
     pairs = zip(words, [*words[1:], ""], strict=True)
     return [word + after if after[:1].isdigit() else word for word, after in pairs]
 
@@ -56,7 +59,7 @@ def _numbered(word: str) -> System | None:
 
 
 def system_in(word: str) -> System | None:
-    """Return the system that a word tells: buster, alpine3.20, alpine."""
+    """Return the system that a word names: buster, alpine3.20, alpine."""
     lines = ((distro, line_of(distro, word)) for distro in NAMED if word.isalpha())
     named = next((system for system in lines if system[1]), None)
     return named or _numbered(word)
@@ -64,7 +67,7 @@ def system_in(word: str) -> System | None:
 
 @lru_cache(maxsize=4096)
 def base_lists(repository: str | None, tag: str | None) -> tuple[str, ...]:
-    """Return the package sources that an image brings beside those of its system: host and suite."""
+    """Return package sources that an image adds to those of its system: ``host suite``."""
     words = (tag or "").lower().split("-")
     version = tag_version(tag)
     code = next((word for word in words if system_in(word)), "")

@@ -1,4 +1,4 @@
-"""Programs that talk to an engine or to a cluster, and the API that each version asks for."""
+"""Programs that call an engine or a cluster, and the API version that each release requests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ Row = dict[str, str]
 
 @lru_cache(maxsize=4096)
 def engine_api(repository: str | None, tag: str | None) -> float | None:
-    """Return the API of the engine that a program speaks, as its minor number; None if unknown.
-
-    A tag may mean several versions: they have to agree.
-    """
+    """Return the minor version of the engine's API that a program requests; None if unknown."""
+    # Where a tag may mean several versions, they have to agree.
     version = tag_version(tag)
     known = program_rows("engine_clients", repository)
     found = {row["api"] for row in known if _may_be(version, row)}
@@ -31,14 +29,13 @@ def engine_api(repository: str | None, tag: str | None) -> float | None:
 def gone_api(
     repository: str | None, tag: str | None, running: str | None, target: str
 ) -> tuple[bool | None, str, str]:
-    """Return whether a client of the cluster asks for what a target no longer serves, what and since.
-
-    None where the tag may mean a version that asks for something else.
-    """
+    """Return whether a client requests an API that the target lacks, the API, and since when."""
+    # The first is None where the tag may also mean a version that does not request it.
     here = numbers_of(running or "")[:2]
     there = numbers_of(target)[:2]
     version = tag_version(tag)
     for row in program_rows("cluster_clients", repository):
+        # what was gone before this upgrade cannot break in it
         is_ahead = here < numbers_of(row["gone"]) <= there
         if is_ahead and _may_be(version, row):
             is_sure = is_older(version, row["below"]) or None
@@ -52,7 +49,7 @@ def is_engine_client(repository: str | None) -> bool:
 
 
 def program_rows(table: str, repository: str | None) -> list[Row]:
-    """Return what a table knows of a program; rows that name its namespace come first."""
+    """Return the rows of a table for a program; rows with its namespace take precedence."""
     parts = repository.split("/") if repository else [""]
     known = _programs(table)
     return known.get("/".join(parts[-2:])) or known.get(parts[-1], [])
@@ -67,7 +64,7 @@ def _programs(table: str) -> dict[str, list[Row]]:
 
 
 def _may_be(version: Version | None, row: Row) -> bool:
-    """Return whether a tag may name a release of a row; the tag 3.6 names every 3.6.x."""
+    """Return whether a tag may name a release in the range of a row; tag 3.6 names every 3.6.x."""
     if version is None:
         return True
     low = numbers_of(row["from"])
@@ -77,7 +74,7 @@ def _may_be(version: Version | None, row: Row) -> bool:
 
 
 def is_older(version: Version | None, end: str) -> bool:
-    """Return whether all that a tag may name is older than a version; an empty one never comes."""
+    """Return whether all versions that a tag may name are older than ``end``; empty: no end."""
     high = parse_version(end)
     if high is None:
         return True
@@ -85,8 +82,10 @@ def is_older(version: Version | None, end: str) -> bool:
 
 
 def _next(version: Version) -> Version:
+    # 3.6 -> 3.7: the end of all versions that the tag may name
     return (*version[:-1], version[-1] + 1)
 
 
 def _padded(version: Version) -> Version:
+    # tuples of different lengths compare wrongly: (3, 6) < (3, 6, 0)
     return (*version, 0, 0, 0, 0)[:4]

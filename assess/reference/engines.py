@@ -1,4 +1,4 @@
-"""What an engine runs with: drivers, kernels, API versions."""
+"""Storage drivers, kernels and API versions of each engine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BACKPORT_BUILD = 514
 
 
 def target_engine(target: Mapping[str, Any]) -> str:
-    """Return the engine of the policy's ``[target]``; the newest line of its runtime by default.
+    """Return the engine version of the policy's ``[target]``; default: the runtime's newest line.
 
     Empty for a platform without versions.
     """
@@ -38,23 +38,23 @@ def target_engine(target: Mapping[str, Any]) -> str:
 
 
 def target_docker(target: Mapping[str, Any]) -> str:
-    """Return the docker that drivers and kernels are held against: the target's, else the newest."""
+    """Return the docker version to check drivers and kernels against: the target's or the newest."""
     is_docker = target.get("runtime", ENGINE) == ENGINE
     return target_engine(target if is_docker else {})
 
 
 @lru_cache(maxsize=4096)
 def driver_runs(driver: str | None, engine_version: str | None) -> bool | None:
-    """Return whether an engine has a storage driver; None if either is unknown.
-
-    A line means its newest release. A driver that was removed stays removed.
-    """
+    """Return whether an engine supports a storage driver; None if either is unknown."""
+    # A line counts as its newest release. A removed driver stays removed.
     engine = release_of(engine_version)
     known = [row for row in rows("storage_drivers") if row["driver"] == driver]
     if engine is None or not known:
         return None
+    # False also for a newer engine: removed drivers do not come back
     if not any(_holds(row, engine) for row in known):
         return False
+    # a release after the facts may have removed the driver
     return True if is_known(engine_version) else None
 
 
@@ -85,18 +85,18 @@ def kernel_floor(engine_version: str | None) -> str | None:
         row["kernel_min"]
         for row in rows("storage_drivers")
         if (row["default_from"] or row["recommended_from"])
+        # a driver of Windows has no kernel of Linux
         and "Windows" not in row["backing_fs"]
         and _holds(row, engine)
     ]
+    # every fatal requirement must hold, but one usable driver is enough
     return max([*starts, min(usual, key=numbers_of, default="")], key=numbers_of)
 
 
 @lru_cache(maxsize=4096)
 def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
-    """Return whether an engine runs on a kernel; None if either version is unknown.
-
-    Distributions back-port features that a driver needs to older kernels.
-    """
+    """Return whether an engine runs on a kernel; None if either version is unknown."""
+    # Distributions back-port features that a driver needs to older kernels.
     numbers = parse_version(kernel)
     floor = kernel_floor(engine_version)
     if numbers is None or kernel is None or floor is None:
@@ -115,10 +115,9 @@ def _holds(driver: Mapping[str, str], engine: Version) -> bool:
 
 @lru_cache(maxsize=4096)
 def api_range(version: str | None) -> tuple[str | None, str | None]:
-    """Return the oldest and newest API version that an engine answers by default.
-
-    If the release itself is not on record, the last release before it in its line counts.
-    """
+    """Return the oldest and newest API version that an engine answers by default."""
+    # If the release itself is not on record, the last release before it in its line
+    # counts.
     release = release_of(version)
     line = engine_line(version)
     if release is None or not is_known(version):

@@ -39,14 +39,13 @@ def tag_version(tag: str | None) -> Version | None:
 
 @lru_cache(maxsize=4096)
 def moves(tag: str | None, repository: str | None = None) -> bool | None:
-    """Return whether a tag moves on to other images; None for words that nobody knows.
-
-    A tag moves where it is absent, names a channel or a flavour alone, or no more than a major
-    version, as its product counts versions.
-    """
+    """Return whether a tag can move to another image; None if its words are unknown."""
+    # A tag moves if it is absent, names only a channel or a flavour, or no more than a
+    # major version, as its product counts versions (PostgreSQL 9.6 is a major one).
     text = tag.strip().lower() if isinstance(tag, str) else "latest"
     words = [word for word in _TAG_SEPARATOR.split(text) if word]
     meanings = {_meaning(word) for word in words}
+    # a channel beats a number beside it: "1.2-nightly" moves
     if "moves" in meanings:
         return True
     if _DAY_INSIDE.search(text) or any(map(_is_commit, words)):
@@ -59,24 +58,25 @@ def moves(tag: str | None, repository: str | None = None) -> bool | None:
 
 @lru_cache(maxsize=4096)
 def is_fixed(tag: str | None) -> bool:
-    """Return whether a tag names a version, commit or day, so that another version shows in it."""
+    """Return whether a tag names a version, commit or day, and so changes with the image."""
     text = tag.strip().lower() if isinstance(tag, str) else ""
     named = tag_version(tag) or _COMMIT.fullmatch(text) or _DAY.match(text)
     return bool(named)
 
 
 def _is_whole(version: Version, repository: str | None) -> bool:
-    """Return whether a version is more than a major one; a large number counts builds."""
+    """Return whether a version is more precise than a major version; a large number is a build."""
     is_build = len(version) == 1 and version[0] >= _BUILDS_FROM
     return is_build or len(version) > major_parts(product_of(repository), version)
 
 
 def _is_commit(word: str) -> bool:
+    # "deadbeef" is a word and "20240131" a number until the other kind of sign is in it
     return bool(_COMMIT.fullmatch(word)) and not word.isdigit() and not word.isalpha()
 
 
 def _meaning(word: str) -> str:
-    """Return what a word of a tag means; empty where nobody knows it."""
+    """Return the meaning of a word of a tag; empty if unknown."""
     known = {row["word"]: row["meaning"] for row in rows("tag_words")}
     return known.get(word) or known.get(word.rstrip(".0123456789"), "")
 
@@ -104,17 +104,16 @@ def image_change(
     before: tuple[str | None, str | None, str | None],
     after: tuple[str | None, str | None, str | None],
 ) -> Change:
-    """Classify the change between two images, each its repository, tag and digest.
-
-    Another product is a ``swap``, whatever the versions. A lower version is a ``rollback``. The same
-    tag with another digest is a ``rebuild``. If a tag is no version (``latest``, a commit) and the
-    images differ or may differ, the change is ``unknown``. The repository has no registry; None is
-    unknown.
-    """
+    """Classify the change between two images, each its repository, tag and digest."""
+    # Another product is a ``swap``, whatever the versions. A lower version is a
+    # ``rollback``. The same tag with another digest is a ``rebuild``. If a tag is no
+    # version (``latest``, a commit) and the images differ or may differ, the change is
+    # ``unknown``. The repository has no registry; None is unknown.
     product = product_of(before[0])
     successor = product_of(after[0])
     if product != successor:
         return "swap" if product and successor else "unknown"
+    # the digest decides before the tag: two tags may name one image
     if before[2] and before[2] == after[2]:
         return "same"
     was = tag_version(before[1])
@@ -132,10 +131,9 @@ def image_change(
 def engine_change(
     before: tuple[str | None, str | None], after: tuple[str | None, str | None]
 ) -> Change:
-    """Classify the change between two engines, each its product and version (None if unknown).
-
-    Another release line is ``major``; another package of the same version is a ``rebuild``.
-    """
+    """Classify the change between two engines, each its product and version (None if unknown)."""
+    # Another release line is ``major``; another package of the same version is a
+    # ``rebuild``.
     if before == after:
         return "same"
     if before[0] != after[0]:
@@ -156,6 +154,7 @@ def _compared(was: Version, now: Version, was_parts: int, now_parts: int) -> Cha
         return "rebuild"  # another flavour of the same version
     if other < padded:
         return "rollback"
+    # the major version of PostgreSQL is two numbers up to 9.6, and one from 10 on
     if was[:was_parts] != now[:now_parts]:
         return "major"
     return "minor" if padded[:2] != other[:2] else "patch"

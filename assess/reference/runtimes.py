@@ -1,7 +1,7 @@
-"""What runs the containers of a host, and whose calendar says how long it is supported.
+"""Runtimes of hosts, and the support calendar that applies to each.
 
-Every runtime counts by its own lines. On a managed cluster the provider's calendar of that cluster
-decides. Where the provider patches hosts and runtime, the host is passed as managed.
+Every runtime has its own release lines. On a managed cluster, the provider's calendar
+decides. Where the provider patches hosts and runtime, the host counts as managed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FIRST_NUMBER = re.compile(r"\d++(?:\.\d++)*+")
 
 
 class Node(NamedTuple):
-    """What a source knows of a runtime and the host beneath it; None is unknown."""
+    """Facts of a runtime and its host, as a source read them; None is unknown."""
 
     runtime: str | None = None
     version: str | None = None
@@ -50,7 +50,7 @@ class Node(NamedTuple):
 
 
 class Platform(NamedTuple):
-    """A cluster or platform that a provider runs: product, its version, cluster or managed."""
+    """A cluster or platform that a provider runs; ``kind`` is ``cluster`` or ``managed``."""
 
     product: str
     version: str | None
@@ -59,7 +59,7 @@ class Platform(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def platform_of(node: Node) -> Platform | None:
-    """Return the provider's cluster or platform beneath a node; None where there is none known."""
+    """Return the provider's cluster or platform of a node; None if none is known."""
     distro, rest = system_of(node.os_name)
     if distro == "rhcos":
         line = line_of(distro, node.os_version or rest or None)
@@ -78,16 +78,17 @@ def platform_of(node: Node) -> Platform | None:
 def cluster_product(
     kubelet: str | None, provider: str | None, version: str | None
 ) -> str | None:
-    """Return whose cluster a node is of, such as amazon-eks, by its kubelet and its provider."""
+    """Return the provider's cluster product of a node, such as amazon-eks."""
     node = Node(kubelet=kubelet, provider=provider, provider_version=version)
     platform = platform_of(node)
     return platform.product if platform else None
 
 
 def _named(text: str | None) -> dict[str, str] | None:
-    """Return the platform whose word stands in a text."""
+    """Return the first platform whose word occurs in a text."""
     if not isinstance(text, str):
         return None
+    # whole words only: "gke" must not be found in a longer name
     words = f" {' '.join(re.split(r'[^a-z0-9]+', text.lower()))} "
     for row in rows("platforms"):
         if f" {row['word']} " in words:
@@ -102,11 +103,9 @@ def _number(text: str | None) -> str | None:
 
 @lru_cache(maxsize=4096)
 def is_managed(node: Node) -> bool:
-    """Return whether a provider is known to patch the host of a node.
-
-    A provider alone is not enough: on a platform that the facts do not know, nobody can look up
-    what it patches, and until when.
-    """
+    """Return whether a provider is known to patch the host of a node."""
+    # A provider alone is not enough: on a platform that the facts do not know, nobody can
+    # look up what it patches, and until when.
     platform = platform_of(node)
     if platform is None:
         return False
@@ -131,10 +130,11 @@ def _products(kind: str) -> set[str]:
 
 @lru_cache(maxsize=4096)
 def runtime_line(node: Node) -> tuple[str | None, str | None]:
-    """Return product and version whose calendar says how long a node's runtime is supported."""
+    """Return the product and version whose calendar applies to a node's runtime."""
     platform = platform_of(node)
     if platform is None:
         return node.runtime, node.version
+    # the provider moves an unversioned platform to its newest line itself
     if platform.kind == "managed" and platform.version is None:
         return platform.product, newest_line(platform.product)
     return platform.product, platform.version
@@ -142,13 +142,14 @@ def runtime_line(node: Node) -> tuple[str | None, str | None]:
 
 @lru_cache(maxsize=4096)
 def runtime_support(node: Node, at: pd.Timestamp) -> Support:
-    """Return how long the runtime of a node is supported; of several calendars the worst counts."""
+    """Return the support of a node's runtime; of several calendars, the worst counts."""
     platform = platform_of(node)
     product, version = runtime_line(node)
     own = product_support(product, version, at)
     if platform is None:
         return _worst(own, _own_kubelet(node, at))
     if platform.kind == "managed":
+        # a serverless platform has no lines that could end
         if newest_line(platform.product) is None:
             return Support("supported", None, None, None, f"{MANAGED}, without a version")
         return own._replace(basis=f"{MANAGED}; {own.basis}")
@@ -156,7 +157,7 @@ def runtime_support(node: Node, at: pd.Timestamp) -> Support:
 
 
 def _own_kubelet(node: Node, at: pd.Timestamp) -> Support | None:
-    """Return the support of the Kubernetes of a cluster of one's own; None where there is none."""
+    """Return the support of a self-managed cluster's Kubernetes; None without a kubelet."""
     numbers = parse_version(node.kubelet)
     if numbers is None:
         return None
@@ -169,7 +170,7 @@ def _own_kubelet(node: Node, at: pd.Timestamp) -> Support | None:
 def _kubelet(
     node: Node, platform: Platform, line: str | None, at: pd.Timestamp
 ) -> Support | None:
-    """Return the support of a node whose version is not that of its cluster."""
+    """Return the support of a node by its kubelet, if its line differs from its cluster's line."""
     numbers = parse_version(node.kubelet)
     if numbers is None or platform.product == OPENSHIFT:
         return None
@@ -181,13 +182,13 @@ def _kubelet(
 
 
 def worst_node(nodes: Sequence[Node], at: pd.Timestamp) -> Node:
-    """Return the node whose runtime is supported worst, or ends first."""
+    """Return the node with the worst support of its runtime, or the earliest end."""
     return min(nodes, key=lambda node: _order(runtime_support(node, at)))
 
 
 @lru_cache(maxsize=4096)
 def lines_behind(product: str | None, version: str | None) -> int | None:
-    """Count the lines of a product that are newer than a version's; None where it is unknown."""
+    """Count the lines of a product that are newer than the line of a version; None if unknown."""
     lines = line_names(product)
     line = line_of(product, version)
     if line not in lines:
@@ -196,13 +197,14 @@ def lines_behind(product: str | None, version: str | None) -> int | None:
 
 
 def _worst(first: Support, second: Support | None) -> Support:
-    """Return the support that is worse, or ends first."""
+    """Return the worse support; of equal ones, the one that ends first."""
     if second is None:
         return first
     return min(first, second, key=_order)
 
 
 def _order(support: Support) -> tuple[int, pd.Timestamp]:
+    # no announced end sorts after every announced one
     never = pd.Timestamp.max.tz_localize("UTC")
     return _BADNESS.index(support.state), support.eol_date or never
 
@@ -231,9 +233,9 @@ def _followed() -> dict[str, str]:
 
 @lru_cache(maxsize=4096)
 def node_driver_runs(node: Node, driver: str | None, target: str) -> bool | None:
-    """Return whether the newest line of its runtime has a node's storage driver.
+    """Return whether the newest line of a node's runtime still has its storage driver.
 
-    ``target`` is the version of docker to go to.
+    ``target`` is the docker version after the move.
     """
     if is_managed(node):
         return True

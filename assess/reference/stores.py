@@ -1,4 +1,4 @@
-"""Which images are data stores, by the words of their names."""
+"""Data stores among images, by the words of their names."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ _VERSION_BEHIND = re.compile(r"(?<=[a-z])\d+[a-z]?$")  # mysql8, oracle19c
 
 @lru_cache(maxsize=4096)
 def stateful_kind(repository: str | None) -> str | None:
-    """Return the kind of state a repository holds (``database``, ``queue``, ...); None for none.
-
-    The path may be that of any mirror: the last element decides, or the one before where the last
-    names only a variant. A word before the store is its owner; a word behind it that is no
-    variant makes the kind ``unknown``, or none for tools that only speak to a store.
-    """
+    """Return the kind of state in an image (``database``, ``queue``, ...); None for no state."""
+    # The path may be that of any mirror: the last element decides, or the one before
+    # where the last names only a variant. A word before the store is its owner; a word
+    # behind it that is no variant makes the kind ``unknown``, or None for tools that only
+    # talk to a store.
     if not isinstance(repository, str):
         return None
     path = repository.strip("/").lower()
@@ -51,7 +50,7 @@ def holds_record(kind: str | None) -> bool | None:
 
 
 def is_store_name(name: str | None) -> bool:
-    """Return whether a service bears the name of a store of record; short words may mean others."""
+    """Return whether a service is named like a store of record; ambiguous words do not count."""
     words = _words_of((name or "").rpartition("/")[2])
     row, *_ = _last_store(words)
     is_telling = row is not None and row["match"] != "whole"
@@ -59,7 +58,7 @@ def is_store_name(name: str | None) -> bool:
 
 
 def is_tool(repository: str | None) -> bool:
-    """Return whether a name is that of a tool of a store: an exporter, client, proxy, backup."""
+    """Return whether a repository is a tool for a store: an exporter, client, proxy or backup."""
     if not isinstance(repository, str) or stateful_kind(repository):
         return False
     words = _words_of(repository.rpartition("/")[2])
@@ -71,7 +70,7 @@ def _words_of(name: str) -> list[str]:
 
 
 def _kind_of(words: Sequence[str]) -> str | None:
-    """Return the kind that the words of a name tell."""
+    """Return the kind of store that the words of a name mean."""
     row, start, end = _last_store(words)
     if row is None:
         return None
@@ -88,24 +87,26 @@ def _kind_of(words: Sequence[str]) -> str | None:
 
 
 def _last_store(words: Sequence[str]) -> tuple[Row | None, int, int]:
-    """Find the last words that name a store; those that only say that it is one, where none does."""
+    """Find the last words that name a store, or else generic words for one (``match`` weak)."""
     weak: tuple[Row | None, int, int] = (None, 0, 0)
     for end in range(len(words), 0, -1):
         for start in range(max(end - _WORDS_MAX, 0), end):
             row = _named(words[start:end])
             if row and row["match"] != "weak":
                 return row, start, end
+            # a "db" counts only where no word names a product
             if row and weak[0] is None:
                 weak = row, start, end
     return weak
 
 
 def _named(words: Sequence[str]) -> Row | None:
-    """Return the row of a store that these words name, with or without a version behind them."""
+    """Return the row of the store that these words name; a version after the name is ignored."""
     name = "-".join(words)
     known = _rows()
     if row := known.get(name) or known.get(_VERSION_BEHIND.sub("", name)):
         return row
+    # "???": at least three letters have to stand before a glob such as "*db"
     return next((known[p] for p in _globs() if fnmatchcase(name, f"???{p}")), None)
 
 
@@ -114,7 +115,7 @@ def _are_all(words: Sequence[str], role: str) -> bool:
 
 
 def _role(word: str) -> str:
-    """Return what a word means beside the name of a store; empty where nobody knows it."""
+    """Return the role of a word beside the name of a store; empty if unknown."""
     if _NUMBER.fullmatch(word):
         return "qualifier"
     return _words().get(word, "")

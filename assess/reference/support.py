@@ -36,7 +36,7 @@ State = Literal["supported", "ended", "unknown"]
 
 
 class Support(NamedTuple):
-    """Whether something is supported at a moment: state, line, its end [UTC], days left, why.
+    """Support of a product at a moment: state, line, its end [UTC], days left, reason.
 
     ``extended_date`` is the end of support that costs extra [UTC].
     """
@@ -60,11 +60,9 @@ class _Line(NamedTuple):
 def product_support(
     product: str | None, version: str | None, at: pd.Timestamp
 ) -> Support:
-    """Return the support of a version of an engine, runtime, orchestrator, kernel or system.
-
-    A line without an announced end is supported if it is the newest, or had a release within 180
-    days. An engine newer than the facts is unknown until its line has ended.
-    """
+    """Return the support of a version of an engine, runtime, orchestrator, kernel or system."""
+    # A line without an announced end is supported if it is the newest, or had a release
+    # within 180 days. An engine newer than the facts is unknown until its line has ended.
     product = ENGINE if product == "swarm-mode" else product
     line = line_of(product, version)
     lines = _lines().get(product or "", {})
@@ -96,10 +94,8 @@ def engine_support(version: str | None, at: pd.Timestamp) -> Support:
 
 @lru_cache(maxsize=4096)
 def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) -> Support:
-    """Return the general support of an operating system, under any usual name.
-
-    A version before all that the facts know has ended where the oldest of these has.
-    """
+    """Return the general support of an operating system, under any usual name."""
+    # A version older than all known lines has ended if the oldest known line has ended.
     distro, rest = system_of(os_name)
     support = product_support(distro, os_version or rest or None, at)
     numbers = parse_version(support.line)
@@ -120,10 +116,11 @@ def kernel_support(
     os_name: str | None = None,
     os_version: str | None = None,
 ) -> Support:
-    """Return the support of a kernel; one of a distribution is supported as long as that."""
+    """Return the support of a kernel; a distribution's kernel has the distribution's support."""
     own = product_support("kernel", kernel, at)
     whole = os_support(os_name, os_version, at)
     if vendor := kernel_vendor(kernel):
+        # "el8" in a kernel's release names the system where its host does not
         if whole.state == "unknown" and vendor[1]:
             whole = os_support(*vendor, at)
         if whole.state != "unknown":
@@ -131,6 +128,7 @@ def kernel_support(
             return whole._replace(line=own.line, basis=basis)
     numbers = parse_version(kernel)
     distro = distro_of(os_name)
+    # a kernel without a vendor's mark may still be the one that its system ships
     for row in rows("distro_releases") if numbers else []:
         shipped = parse_version(row["default_kernel"])
         is_own = (row["distro"], row["version"]) == (distro, whole.line)
@@ -152,7 +150,7 @@ def default_kernel(distro: str | None, version: str | None) -> str | None:
 
 @cache
 def support_windows(*products: str, since: str = "") -> pd.Series:
-    """Return how long lines are supported [days; NA: no announced end], by line.
+    """Return the support window of each line [days; NA: no announced end].
 
     Only lines released on or after the day ``since``; without products, operating systems.
     """
@@ -167,16 +165,14 @@ def support_windows(*products: str, since: str = "") -> pd.Series:
 
 @cache
 def distro_of(os_name: str | None) -> str | None:
-    """Return the name that the facts use for an operating system; None if they do not know it."""
+    """Return the name of an operating system in the facts; None if unknown."""
     return system_of(os_name)[0]
 
 
 @cache
 def system_of(os_name: str | None) -> tuple[str | None, str]:
-    """Return the name that the facts use for a system, and what its text says after that name.
-
-    The longest name counts: RHEL CoreOS is no RHEL.
-    """
+    """Return the name of a system in the facts, and the rest of the text after that name."""
+    # The longest name counts: RHEL CoreOS is not RHEL.
     words = os_name.strip().lower().split() if isinstance(os_name, str) else []
     names = {row["name"]: row["distro"] for row in rows("os_names")}
     known = {*_codenames(), *names.values()}
@@ -190,10 +186,9 @@ def system_of(os_name: str | None) -> tuple[str | None, str]:
 
 @lru_cache(maxsize=4096)
 def line_of(product: str | None, version: str | None) -> str | None:
-    """Return the line of a version: by its code name, else the longest line that it starts with.
-
-    A product that the facts know only as a whole, such as a retired project, is its own line.
-    """
+    """Return the line of a version: by its code name, else the longest line that it starts with."""
+    # A product that the facts know only as a whole, such as a retired project, is its own
+    # line.
     if product == ENGINE:
         return engine_line(version)
     lines = {parse_version(name): name for name in _lines().get(product or "", {})}
@@ -201,13 +196,16 @@ def line_of(product: str | None, version: str | None) -> str | None:
         return lines[None]
     if not isinstance(version, str):
         return None
+    # SUSE writes service packs as "15-SP5" and "15 SP5"
     text = version.strip("() \t").lower().replace("-sp", ".").replace(" sp", ".")
     text = text.removeprefix(f"{product}-")
     named = _codenames().get(product or "", {}).get(text.partition(" ")[0])
     numbers = _numbers(product, text)
     if named or numbers is None or product is None:
         return named
+    # a line has one to three numbers: debian 12, ubuntu 22.04
     starts = (lines[numbers[:n]] for n in (3, 2, 1) if numbers[:n] in lines)
+    # an unknown line is named by two numbers, so that "unknown" can say which
     return next(starts, ".".join(map(str, numbers[:2])))
 
 
@@ -255,8 +253,8 @@ def engine_lines() -> pd.DataFrame:
 def outages(kind: str | None = None, *, service: str | None = None) -> pd.DataFrame:
     """List the outages on record, of one kind (``registry``, ``api`` …) or service.
 
-    As the table ``outages`` has them, ``duration_minutes`` as a number (NA: unknown). A list of
-    outages is no census.
+    Columns of the table ``outages``; ``duration_minutes`` is a number (NA: unknown). The list
+    is not complete.
     """
     listed = table("outages")
     listed["duration_minutes"] = pd.to_numeric(listed["duration_minutes"])
@@ -270,6 +268,7 @@ def _numbers(product: str | None, text: str) -> Version | None:
     """Read the numbers of a version; RHCOS writes OpenShift 4.14 as ``414.92``."""
     numbers = parse_version(text)
     if product == "rhcos" and numbers and numbers[0] >= RHCOS_FROM:
+        # 414 -> (4, 14)
         return divmod(numbers[0], 100)
     return numbers
 
@@ -279,6 +278,7 @@ def _with_end(
 ) -> tuple[State, str]:
     """Return the state of a line whose end is announced, and why."""
     today = at.normalize()
+    # the last day itself is still supported
     if today <= eol:
         return "supported", line.basis
     extended = _extended().get(product or "")
@@ -296,7 +296,7 @@ def _with_end(
 
 @cache
 def _extended() -> dict[str, str]:
-    """How extended support begins, by product: automatic, or asked for."""
+    """How extended support starts, by product: ``automatic``, or on request."""
     found = {row["product"]: row["extended"] for row in rows("platforms")}
     for row in rows("calendars"):
         found[row["product"]] = found.get(row["follows"], "")
@@ -308,6 +308,7 @@ def _without_end(
 ) -> tuple[State, str]:
     """Return the state of a line whose end is not announced, and why."""
     compiled = compiled_on(*DATED)
+    # old facts cannot know of a newer line, or of an end announced since
     if (at - _day(compiled)).days > STALE_DAYS:
         return "unknown", f"no announced end, and the facts of {compiled} are too old"
     if line == max(lines, key=numbers_of):
@@ -324,7 +325,7 @@ def _day(text: str) -> pd.Timestamp:
 
 @cache
 def _lines() -> dict[str, dict[str, _Line]]:
-    """Lines by product; those of a product that follows another are the other's."""
+    """Lines by product; a product that follows another has the lines of the other."""
     found: dict[str, dict[str, _Line]] = {}
     for product, name, end, basis, *days in _dated():
         line = _Line([], _day(end) if end else None, basis, None)
@@ -346,7 +347,7 @@ def _lines() -> dict[str, dict[str, _Line]]:
 
 
 def _dated() -> Iterator[tuple[str, ...]]:
-    """Product, line, end of support, its basis, and days of release; of an engine, by release."""
+    """Yield product, line, end of support, its basis, release days; one per engine release."""
     for row in rows("engine_releases"):
         stated = row["policy_eol_date"]
         end = stated or row["line_eol_date"]

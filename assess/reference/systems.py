@@ -18,10 +18,8 @@ _WINDOWS_RELEASE = re.compile(r"10\.0[. ]\d{5}")
 
 @lru_cache(maxsize=4096)
 def os_family(os_name: str | None, kernel: str | None = None) -> str | None:
-    """Return the family of a system (linux, windows, bsd, sunos, other); None where unknown.
-
-    Its name decides before its kernel.
-    """
+    """Return the family of a system (linux, windows, bsd, sunos, other); None where unknown."""
+    # The name of a system decides before its kernel.
     if named := _named(os_name):
         return named
     text = kernel.strip().lower() if isinstance(kernel, str) else ""
@@ -32,7 +30,7 @@ def os_family(os_name: str | None, kernel: str | None = None) -> str | None:
 
 @lru_cache(maxsize=4096)
 def kernel_vendor(kernel: str | None) -> tuple[str, str] | None:
-    """Return the distribution that maintains a kernel and, where its release tells it, the version."""
+    """Return the distribution that maintains a kernel, and its version if the release names it."""
     words = _PART.split(kernel.lower()) if isinstance(kernel, str) else []
     for word in words:
         mark = _MINOR.sub("", word)  # el8_6 is el8
@@ -47,7 +45,7 @@ def _vendors() -> dict[str, dict[str, str]]:
 
 
 def _named(text: str | None) -> str | None:
-    """Return the family that the first telling word names; a Linux under Windows is one."""
+    """Return the family of the first known word; linux wins (Linux under Windows)."""
     words = _WORD.findall(text.lower()) if isinstance(text, str) else []
     families = [family for word in words if (family := _family(word))]
     return LINUX if LINUX in families else next(iter(families), None)
@@ -65,17 +63,16 @@ def _words() -> dict[str, str]:
 
 @lru_cache(maxsize=4096)
 def arch_of(name: str | None) -> str | None:
-    """Return the name that images use for a processor architecture; None for one nobody knows."""
+    """Return the name that images use for a processor architecture; None if unknown."""
     known = {row["name"]: row["arch"] for row in rows("architectures")}
     return known.get(name.strip().lower()) if isinstance(name, str) else None
 
 
 @lru_cache(maxsize=4096)
 def arch_runs(images: str | None, host: str | None) -> bool | None:
-    """Return whether one of the architectures of an image (``amd64;arm64``) runs on a host.
-
-    A 64-bit PC runs 32-bit programs; that an arm64 host runs those of arm depends on its processor.
-    """
+    """Return whether one of the architectures of an image (``amd64;arm64``) runs on a host."""
+    # An amd64 host runs 386 programs; whether an arm64 host runs arm ones depends on its
+    # processor.
     here = arch_of(host)
     if here is None or not isinstance(images, str):
         return None

@@ -1,4 +1,4 @@
-"""The tables of facts, as they are on disk: those that came along, and newer ones over them."""
+"""Read the tables of facts: the packaged ones, overridden by newer ones on disk."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ def _csv(home: Traversable | Path, name: str) -> pd.DataFrame:
 
 @cache
 def _days() -> dict[str, str]:
-    """Days of the newer tables; one that is no newer than what came along does not count."""
+    """Return the days of updated tables that are newer than the packaged ones."""
     if not (newer() / f"{INDEX}.csv").is_file():
         return {}
     homes = (newer(), _packaged())
     days, own = (
         _csv(h, INDEX).set_index("table")["compiled_on"].to_dict() for h in homes
     )
+    # "9999": a table that did not come along is never read
     return {table: day for table, day in days.items() if day > own.get(table, "9999")}
 
 
@@ -84,7 +85,7 @@ def rows(name: str) -> list[dict[str, str]]:
 
 @cache
 def compiled_on(*names: str) -> str:
-    """Return the day on which the oldest of some tables, or of all, was compiled (``YYYY-MM-DD``)."""
+    """Return the day when the oldest of these tables, or of all, was compiled (``YYYY-MM-DD``)."""
     index = read(INDEX)
     days = index[index["table"].isin(names)] if names else index
     return str(days["compiled_on"].min())

@@ -1,8 +1,8 @@
-"""Newer dates of support, as endoflife.date publishes them, beside the facts that came along.
+"""Update the packaged facts with newer support dates from endoflife.date.
 
-Only dates and new lines are taken over. A date that is known is never replaced by none, and of the
-engine's lines only those change whose end was not announced: for the others the facts rest on what
-the vendors stated.
+Only dates and new lines are taken over. A known date is never replaced by an unknown one. Of the
+engine's lines, only lines without an announced end change: the facts of the others are
+the vendor's own statements.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _Changes = Iterator[tuple[int, Cycle]]  # place of a row, old or new, and its ne
 
 
 def products() -> dict[str, tuple[str, str]]:
-    """Return table and product of everything that is published, by the publisher's name."""
+    """Return table and product of each published product, by the publisher's name."""
     return {row["slug"]: (row["table"], row["product"]) for row in rows("published")}
 
 
 def to_cycles(payload: Any) -> list[Cycle]:
-    """Read the answer for one product, of API v1 or the older one; raise if it lists no line."""
+    """Read the answer for one product, from API v1 or the older API; raise if it lists no line."""
     result = payload.get("result", payload) if isinstance(payload, Mapping) else payload
     listed = result.get("releases") if isinstance(result, Mapping) else result
     entries = (
@@ -99,7 +99,7 @@ def _day(value: Any) -> str:
 def refreshed(
     answers: Mapping[str, list[Cycle]], today: date
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """Take published lines, by the publisher's name of their product, over into the tables.
+    """Merge published lines into the tables of facts.
 
     Returns the tables that were looked through, whole, and what changed in them: ``table, product,
     line, column, before, after``.
@@ -109,6 +109,7 @@ def refreshed(
     for slug, (name, product) in products().items():
         if slug not in answers:
             continue
+        # several products share one table: each adds to what the last one made
         facts = made[name] if name in made else table(name).astype(object)
         work = _engine_changes if name == "engine_releases" else _line_changes
         for place, values in work(facts, name, product, answers[slug]):
@@ -149,7 +150,7 @@ def _basis(facts: pd.DataFrame) -> dict[str, str]:
 def _engine_changes(
     facts: pd.DataFrame, _name: str, _product: str, cycles: list[Cycle]
 ) -> _Changes:
-    """Newest releases that the facts do not have, and ends where none was announced."""
+    """Yield newest releases that the facts lack, and newly announced ends of lines."""
     known = {numbers_of(version) for version in facts["version"]}
     for cycle in cycles:
         line = cycle["line"]
@@ -183,7 +184,7 @@ def _write(
 
 
 def write(directory: Path, made: Mapping[str, pd.DataFrame], today: date) -> None:
-    """Write tables into a directory of facts; the index, which says which ones count, comes last."""
+    """Write tables into a directory; the index comes last, because it says which tables count."""
     index = read(INDEX).set_index("table")
     index.loc[list(made), "compiled_on"] = today.isoformat()
     for name, facts in {**made, INDEX: index.reset_index()}.items():

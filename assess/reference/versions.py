@@ -1,4 +1,4 @@
-"""Version texts, as engines, packages and kernels write them."""
+"""Parse version texts of engines, packages and kernels."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _VERSION = re.compile(
 
 
 def parse_version(text: str | None) -> Version | None:
-    """Read the numbers of a version, in order of release; None where there is none (``master``)."""
+    """Return the numbers of a version as a sortable tuple; None without a version (``master``)."""
     found = _VERSION.match(text.strip()) if isinstance(text, str) else None
     return tuple(int(part) for part in found[1].split(".")) if found else None
 
 
 def numbers_of(cell: str) -> Version:
-    """Read the numbers of a version that the facts name; an empty cell is before them all."""
+    """Return the numbers of a version in the facts; an empty cell sorts before all others."""
     return parse_version(cell) or (0,)
 
 
@@ -39,20 +39,20 @@ def releases() -> dict[Version, str]:
 @cache
 def newest_releases() -> dict[str, Version]:
     """Return the newest release of every line, oldest line first."""
+    # releases are in order, so the last one of a line stays
     newest = {line: release for release, line in releases().items()}
     return dict(sorted(newest.items(), key=lambda item: numbers_of(item[0])))
 
 
 @lru_cache(maxsize=4096)
 def engine_line(version: str | None) -> str | None:
-    """Return the release line of an engine version or line: ``20.10``, ``28``.
-
-    A line newer or older than the facts is named like its neighbours.
-    """
+    """Return the release line of an engine version or line: ``20.10``, ``28``."""
+    # A line newer or older than the facts is named like its neighbours.
     numbers = parse_version(version)
     if version is None or numbers is None:
         return None
     lines = {numbers_of(name): name for name in newest_releases()}
+    # lines are named by two numbers up to 26.1, by one from 27 on
     for length in (2, 1):
         if numbers[:length] in lines:
             return lines[numbers[:length]]
@@ -68,6 +68,7 @@ def engine_line(version: str | None) -> str | None:
 def release_of(version: str | None) -> Version | None:
     """Return the release that a version means: ``29`` is the newest release of that line."""
     numbers = parse_version(version)
+    # three numbers name a release, fewer a line
     if numbers is None or len(numbers) > 2:
         return numbers
     return max((r for r in releases() if r[: len(numbers)] == numbers), default=numbers)

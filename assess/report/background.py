@@ -40,7 +40,7 @@ LIMITS = (
 
 
 def claims(result: Claims, pictures: Pictures) -> Section:
-    """List each claim of the argument, and whether this fleet supports it."""
+    """Return the section on the claims: each claim, and whether this fleet supports it."""
     frame = result.frame.reset_index()
     frame["measured"] = [_measured(row) for row in frame.to_dict("records")]
     frame["needs"] = frame["needs"].replace("", "–")
@@ -165,12 +165,12 @@ def unknowns(scores: Assessment) -> Section:
 
 
 def _cell_list(names: Iterable[str]) -> str:
-    """Write the first names for a cell, where commas are enough."""
+    """Write the first names for a table cell, separated by commas."""
     return sentence_list(sorted(names), most=NAMED, last=", ")
 
 
 def _turning(scores: Assessment) -> pd.Series:
-    """Count by fact the services whose label it can change on its own."""
+    """Count by fact the services whose label that fact alone can change."""
     worth = scores.what_next.details["information"]
     turns = worth[worth["decides"].astype("boolean").fillna(False)]
     return turns.groupby("fact")["service_id"].nunique()
@@ -251,7 +251,7 @@ def stale(scores: Assessment) -> list[str]:
 
 
 def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
-    """Compare predictions of the quarter before with what happened, or say why not."""
+    """Return the section on the back-test, or the reason why there is none."""
     title = "Back-test: does the score predict anything here?"
     if isinstance(result, AssessError):
         why = f"There is no back-test: {result}."

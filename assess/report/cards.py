@@ -116,7 +116,7 @@ _POINTS = Column("p", "Points", "interval", top=100)
 
 
 def _checks(service_id: str, scores: Assessment) -> dict[str, list[Item]]:
-    """List open checks by their state: a heading for each is shorter than a word for each."""
+    """List open checks by state: one heading per state instead of a word per check."""
     atoms = scores.rows_of("atoms", service_id)
     text_of = questions(scores)
     groups: dict[str, list[Item]] = {}

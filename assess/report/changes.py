@@ -181,7 +181,7 @@ def label_changes(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
 
 
 def crossed(scores: Assessment, earlier: Assessment) -> dict[str, pd.Index]:
-    """Return the services that moved into and out of containers; both sides have to be known."""
+    """Return the services that moved into and out of containers; both sides must be known."""
     both = _sides(scores, earlier).dropna().astype(bool)
     return {
         "Into": both.index[~both["was"] & both["now"]],
@@ -190,7 +190,7 @@ def crossed(scores: Assessment, earlier: Assessment) -> dict[str, pd.Index]:
 
 
 def _sides(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
-    """Return whether each service ran in containers, then and now; NA where nobody knows."""
+    """Return whether each service ran in containers, then and now; NA if unknown."""
     sides = {}
     for name, one in (("was", earlier), ("now", scores)):
         platform = one.what_next.frame["platform"]

@@ -1,4 +1,4 @@
-"""The first screen: what moves, why, what could go wrong, what changed, and what nobody knows."""
+"""The first screen: moves, reasons, risks, changes, and unknown facts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def headline(scores: Assessment) -> str:
 
 
 def nothing_moves(labels: pd.Series) -> str:
-    """Return why nothing moves: four reasons that ask for different work."""
+    """Return the reason why nothing moves: one of four, each with other work to do."""
     candidates = labels[~labels.isin(INSIDE)]
     if candidates.empty:
         return "Nothing is left to move: every service runs in containers."
@@ -98,7 +98,7 @@ def _reasons(scores: Assessment) -> Iterator[str]:
 
 
 def _most_often_first(scores: Assessment) -> str:
-    """Name the service that most weightings put first, and its wave where that is a later one."""
+    """Name the service that most weightings rank first, and its wave if that is a later one."""
     ranked = scores.what_next
     frame = ranked.frame[ranked.frame["p_first"] > 0]
     if frame.empty:
@@ -110,7 +110,7 @@ def _most_often_first(scores: Assessment) -> str:
 
 
 def _risks(scores: Assessment) -> Iterator[str]:
-    """Yield what a failure, an upgrade and the move itself can cost."""
+    """Yield the risks of a failure, of an upgrade and of the move itself."""
     first = _first_wave(scores.what_next.frame).head(1)
     rows = scores.services.loc[first.index].reset_index().to_dict("records")
     for row in rows:
@@ -153,7 +153,7 @@ def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
 
 
 def _gaps(scores: Assessment) -> Iterator[str]:
-    """Yield which candidates cannot be decided, what to ask first, and what was not read."""
+    """Yield undecidable candidates, the first question, and unread sources."""
     frame = scores.what_next.frame
     competing = frame[frame["p_top"].notna()]
     open_n = int((competing["label"] == "NOT DECIDABLE").sum())

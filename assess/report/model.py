@@ -1,4 +1,4 @@
-"""The parts of a report, which HTML, Markdown and JSON all write from, and its figures."""
+"""The parts of a report and its figures, common to HTML, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Cell:
 
     @property
     def is_long(self) -> bool:
-        """Whether a word is so long that it may be broken anywhere."""
+        """Whether it has a word so long that it may be broken anywhere."""
         return any(len(word) > LONG_WORD for word in self.text.split())
 
 
@@ -285,12 +285,12 @@ def anchor(service_id: str) -> str:
 
 
 def _targets(scores: Assessment) -> Axes:
-    """Draw the targets, which are compared when somebody looks."""
+    """Draw the targets; they are compared only when the figure is asked for."""
     return figures.targets(scores.targets)
 
 
 def _experiments(scores: Assessment) -> Axes:
-    """Draw the experiments, which are ranked when somebody looks."""
+    """Draw the experiments; they are ranked only when the figure is asked for."""
     return figures.experiments(scores.experiments)
 
 

@@ -1,4 +1,4 @@
-"""Parts on predictions: how well they held, and which failure to try next."""
+"""Parts on predictions: their validation, and the experiments to try next."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NO_FAILURE = "No failure was observed yet: nothing shows how well this holds."
 
 
 def judged(scores: Assessment) -> list[str]:
-    """Return in sentences how well predictions held on failures that were left out."""
+    """Return sentences on the validation of predictions with left-out failures."""
     verdicts = scores.blast_radius.details["learned_judged"]["verdict"]
     return list(dict.fromkeys(verdicts)) or [NO_FAILURE]
 
 
 def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
-    """Return how well predictions held, and the experiments, best first."""
+    """Return the parts on validation, and on experiments, best first."""
     held = scores.blast_radius.details["calibration_measures"]
     held = held.rename(columns={"lo": "value_lo", "hi": "value_hi"})
     tried = scores.experiments.frame.reset_index()

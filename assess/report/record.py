@@ -56,7 +56,7 @@ def record_page(  # noqa: PLR0913 - what it shows, and how much of it
     links: Links = (),
     most: int | None = None,
 ) -> str:
-    """Write the record as a page of its own, with what people wrote in the Markdown record.
+    """Write the record as an HTML page, with the text of people in the Markdown record.
 
     ``most`` is the number of lines of each list: less where many gates need the room. ``links``
     are titles and addresses.
@@ -85,7 +85,7 @@ def record_pdf(
 
 
 def _words(existing: str) -> dict[str, str]:
-    """Return what people wrote between the marks of a Markdown record, by the name of the mark."""
+    """Return the text of people between the marks of a Markdown record, by mark."""
     words: dict[str, str] = {}
     for match in _KEPT.finditer(existing):
         text = "\n".join(match[0].splitlines()[1:-1]).strip()
@@ -163,7 +163,7 @@ def _facts(scores: Assessment) -> str:
 
 
 def written_before(file: Path) -> str:
-    """Return the text of a record that is there already, which a board may have edited."""
+    """Return the text of an existing record, which a board may have edited."""
     if not file.is_file():
         return ""
     try:
@@ -176,10 +176,8 @@ def written_before(file: Path) -> str:
 
 
 def keep(text: str, existing: str) -> str:
-    """Carry over text of people from an earlier record; blocks without a place come last.
-
-    A damaged mark would lose what it marks, so such a record is refused.
-    """
+    """Carry over text of people from an earlier record; blocks without a place come last."""
+    # A damaged mark would lose what it marks, so such a record is refused.
     if _MARK.search(_KEPT.sub("", existing)):
         raise AssessError(
             "a record has a keep mark without its end, or an end without its keep",
@@ -235,7 +233,7 @@ def _drivers(row: dict[str, Any], scores: Assessment) -> list[str]:
 
 
 def _is_inside(row: dict[str, Any]) -> bool:
-    """Whether it runs in containers already, and so does not compete for a move."""
+    """Return whether it runs in containers already, and so does not compete for a move."""
     return bool(pd.isna(row["p_top"]))
 
 
@@ -295,7 +293,7 @@ Option: TypeAlias = tuple[str, str]
 
 
 def _options(row: dict[str, Any], scores: Assessment) -> dict[str, list[Option]]:
-    """List the options that are open to the service: before a move, the moves, and to stay."""
+    """List the options of the service: work before a move, the moves, and to stay."""
     pain = cell(row, _MINUTES).text
     hours = cell(row, cards.HOURS).text
     stay = (
@@ -315,7 +313,7 @@ def _options(row: dict[str, Any], scores: Assessment) -> dict[str, list[Option]]
 
 
 def _first_step(row: dict[str, Any]) -> list[Option]:
-    """Return what comes before a decision, if anything does."""
+    """Return the step before a decision, if there is one."""
     if row["label"] in _AS_IT_IS:
         return []
     if row["label"] == NOT_DECIDABLE:
@@ -329,13 +327,13 @@ _AS_IT_IS = ("MOVE NOW", "PILOT", "LATER", "KEEP", "NEVER")
 
 
 def _moves(service_id: str, scores: Assessment) -> list[Option]:
-    """List the targets that no other beats, those that fit first, each with what it would change."""
+    """List the targets that are not dominated, fitting ones first, each with its changes."""
     places = _places(scores).get(service_id, [])[:MOVES]
     return [(f"Move it to {place['title']}.", move_of(place)) for place in places]
 
 
 def move_of(place: dict[str, Any]) -> str:
-    """Describe what a move would change; what nobody measured is named last."""
+    """Describe the changes by a move; unmeasured ones come last."""
     way = place["blockers"] or "nothing is in the way"
     hours = cell(place, _HOURS).text
     today = cell(place, _HERE).text
@@ -407,7 +405,7 @@ def _consequences(row: dict[str, Any], scores: Assessment) -> list[str]:
 
 
 def _unknown(service_id: str, scores: Assessment) -> list[str]:
-    """List the facts to find out, first those that decide the label."""
+    """List the facts to find out; facts that decide the label come first."""
     facts = scores.rows_of("information", service_id)
     decisive = [fact for fact in facts if fact["decides"]]
     lines = [

@@ -82,8 +82,8 @@ def _with_symbol(cell: Cell) -> str:
 
 
 def data_uri(svg: str) -> Markup:
-    """Write a drawing as a ``data:`` address: as text it is a third shorter than in base64."""
-    lines = svg.replace(">\n<", "><")
+    """Write a drawing as a ``data:`` URI, as text: a third shorter than base64."""
+    lines = re.sub(r"^<\?xml.*?\?>|(?<=>)\n+", "", svg.strip())
     short = re.sub(r"<[^>']+>", lambda tag: tag[0].replace('"', "'"), lines)
     return Markup(f"data:image/svg+xml,{quote(short, safe=_PLAIN)}")
 
@@ -105,7 +105,7 @@ def page(values: Mapping[str, Any]) -> str:
 
 
 def render_page(template: str, values: Mapping[str, Any], style: str = "") -> str:
-    """Render an HTML template with the style of all pages, and with more of it."""
+    """Render an HTML template with the common style and additional styles."""
     whole = (TEMPLATES / "style.css").read_text("utf-8") + style
     writer = environment(html=True).get_template(template)
     return writer.render(**values, style=Markup(whole))
@@ -209,7 +209,7 @@ def badge(label: object, band: Band) -> Markup:
 def table(
     part: Table, anchors: Collection[str] = (), *, is_beside: bool = False
 ) -> Markup:
-    """Write a table; names link to their cards, and the table to its file, where these are."""
+    """Write a table; names link to their cards, the table to its file, if present."""
     caption = escape(part.caption)
     if not len(part.frame):
         body = f'<tbody><tr><td class="empty">{escape(part.empty)}</td></tr></tbody>'
@@ -253,12 +253,12 @@ def _row(
     *,
     is_paper: bool,
 ) -> str:
-    parts = []
+    parts = []  # the ends of cells and items may be left out, and a page has thousands
     for cell, column in zip(cells, columns, strict=True):
         is_told = cell.sort in (None, cell.text)  # the page sorts by the text then
         sort = "" if is_told else f' data-sort="{escape(cell.sort)}"'
         kind = _class(cell, column)
-        parts.append(f"<td{sort}{kind}>{_cell(cell, column, anchors)}</td>")
+        parts.append(f"<td{sort}{kind}>{_cell(cell, column, anchors)}")
     kind = "" if is_paper else ' class="screen"'
     return f"<tr{kind}>{''.join(parts)}</tr>"
 
@@ -288,7 +288,7 @@ def _track(track: Track) -> str:
 
 
 def card(part: Card, *, is_beside: bool = False) -> Markup:
-    """Write a folded card; a service's links to its decision record, where that is beside it."""
+    """Write a folded card; the card of a service links to its decision record, if present."""
     lines = "".join(f'<span class="line">{isolated(words)}</span>' for words in part.line)
     name = f"<strong>{isolated(brief(part.name))}</strong>"
     lists = "\n".join(_list(head, items) for head, items in part.lists.items() if items)
@@ -302,7 +302,7 @@ def card(part: Card, *, is_beside: bool = False) -> Markup:
 def _list(head: str, items: Collection[Item]) -> str:
     drawn = any(item.track for item in items)
     title = f"<h3>{escape(head)}</h3>" if head else ""
-    rows = "".join(f"<li>{_item(item)}</li>" for item in items)
+    rows = "".join(f"<li>{_item(item)}" for item in items)
     return f"{title}<ul{' class=tracks' if drawn else ''}>{rows}</ul>"
 
 

@@ -358,7 +358,7 @@ class Report:
         }
 
     def _origin(self) -> list[tuple[str, str]]:
-        """List all that is needed to rebuild the same bytes."""
+        """List everything that is needed to rebuild the same bytes."""
         at = self.scores.provenance
         command = f"assess report <snapshot of {at.snapshot_at:%Y-%m-%d}>"
         if self.earlier:
@@ -394,7 +394,7 @@ _TWINS = [
 
 
 def _history_of(home: Path) -> list[tuple[str, str]]:
-    """Return the link to the page of all quarters, where there is one."""
+    """Return the link to the page of all quarters, if it exists."""
     name = "history.html"
     return [("All quarters", name)] if (home / name).is_file() else []
 

@@ -268,7 +268,7 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
 
 
 def _unknown_breaks(churn: Result) -> str:
-    """Return how many services may break since a fact is unknown, and how many nobody can judge."""
+    """Return the number of services that may break, for unknown facts, and of those not judged."""
     may_n = int(churn.frame["breaking_unknown_n"].gt(0).sum())
     blind_n = int(churn.frame["breaking_n"].isna().sum())
     return (

@@ -51,11 +51,9 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/{self.token}/"
 
     def is_addressed_by(self, hosts: list[str]) -> bool:
-        """Whether a request names this server.
-
-        A page elsewhere can point a name of its own at this machine (DNS rebinding), but its
-        browser then sends that name.
-        """
+        """Whether a request names this server."""
+        # A page elsewhere can point a name of its own at this machine (DNS rebinding),
+        # but its browser then sends that name.
         names = {f"{name}:{self.server_port}" for name in LOOPBACK}
         return len(hosts) == 1 and hosts[0].strip().lower() in names
 

@@ -24,14 +24,14 @@ LISTED = ("state", "inspect_status")  # known from a list of workloads, without 
 
 
 def _way(pool: Row) -> Row:
-    """Return how what runs in a pool is seen and named."""
+    """Return how workloads of a pool are observed and named."""
     ways: Row = world()["ways"]
     way: Row = ways[pool.get("way") or pool["platform"]]
     return way
 
 
 def services(scene: Scene) -> Iterator[Row]:
-    """Yield the services; little is known of one that runs nowhere."""
+    """Yield the services; a service without replicas has few known facts."""
     for row in scene.services:
         pool = row["pool"]
         n = len(row["hosts"])

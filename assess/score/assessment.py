@@ -67,23 +67,23 @@ class Assessment:
 
     @cached_property
     def exposure(self) -> Exposure:
-        """Where services ran, and what was watched of them, since the earlier snapshot too.
+        """Where services ran and how long they were watched, including since the earlier snapshot.
 
-        Labels do not read it: they depend on one snapshot alone, so that a report gives the label
-        of a service that `what_next` gives.
+        Labels do not use it: they depend on one snapshot alone, so that a report has the same label
+        as `what_next`.
         """
         return exposure(self.inventory.running, self.policy, self.previous)
 
     @cached_property
     def upgrades(self) -> History:
-        """Upgrades up to this snapshot, those that it shows itself included."""
+        """Upgrades up to and including this snapshot."""
         return known_history(
             self.inventory, self.policy, history=self.history, previous=self.previous
         )
 
     @cached_property
     def evidence(self) -> Evidence:
-        """What is known of every service, as checks and gates read it."""
+        """Evidence of every service, for checks and gates."""
         return gather(self.inventory.running, self.policy)
 
     @cached_property
@@ -107,7 +107,7 @@ class Assessment:
         )
 
     def heading(self, target: str = "", by: str = "") -> Assessment:
-        """Return the same assessment with the churn up to a target, or a day, of one's own."""
+        """Return the same assessment with upgrade churn up to another target or day."""
         if not target and not by:
             return self
         churn = score_upgrade_churn(
@@ -127,7 +127,7 @@ class Assessment:
 
     @cached_property
     def experiments(self) -> Experiments:
-        """Which failure to try next."""
+        """Ranking of the failures to try next."""
         return measure_experiments(self)
 
     @cached_property
@@ -163,15 +163,15 @@ class Assessment:
 
     @cached_property
     def services(self) -> pd.DataFrame:
-        """The ranking, index ``service_id``, best first, with the other scores beside it."""
+        """The ranking, best first, joined with the other scores; index ``service_id``."""
         blast = self.blast_radius.details["services"].add_prefix("blast_")
         churn = self.upgrade_churn.frame.add_prefix("churn_")
         return self.what_next.frame.join(blast).join(churn).rename_axis("service_id")
 
     def rows_of(self, table: str, service_id: str) -> list[dict[str, Any]]:
-        """Return the rows that a detail of any of the scores holds of one service.
+        """Return the rows of one service in a detail table of any score.
 
-        Of ``atoms``, those that are open, worst first; ``dimensions`` have their ``weight`` and
+        From ``atoms``, only open ones, worst first; ``dimensions`` have their ``weight`` and
         ``contribution``.
         """
         return self._rows[table].get(service_id, [])

@@ -75,12 +75,11 @@ def clean_up(inventory: Inventory, policy: Policy) -> CleanUp:
 
     Notes
     -----
-    Images share layers, and a list of images does not show which. Removing a set of images frees
-    at least the sum of ``size - shared``, the layers that only one image has. It frees at most all
-    layers minus the unshared layers of the images that stay; ``docker system df`` calls this
-    RECLAIMABLE. This upper bound is too high where images that stay share layers with each other.
-    If the engine did not measure its disk, the upper bound is the sum of whole sizes, and the lower
-    bound is unknown.
+    Images share layers, and a list of images does not show which. Removing a set of images frees at
+    least the sum of ``size - shared``, the layers that only one image has. It frees at most all layers
+    minus the unshared layers of the images that stay; ``docker system df`` calls this RECLAIMABLE.
+    This upper bound is too high where images that stay share layers with each other. If the engine did
+    not measure its disk, the upper bound is the sum of whole sizes, and the lower bound is unknown.
     """
     images = _decided(_on_hosts(inventory), inventory, policy["cleanup"])
     return CleanUp(images, _by_host(images, inventory))
@@ -126,6 +125,7 @@ def _decided(
     is_kept = _excluded(images, rules["exclude"])
     is_newest = _newest(images, int(rules["keep_n"]))
     own = images["reclaimable"].astype("boolean")
+    # where the rules cannot decide, the answer of the source counts
     reclaimable = (is_old & is_idle & ~is_kept & ~is_newest).fillna(own)
     # the first that holds is the reason
     reasons = {
@@ -191,6 +191,7 @@ def _by_host(images: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
     sums = pd.DataFrame(parts).groupby(by).sum(skipna=False)
     hosts = pd.DataFrame(counts).join(sums).join(engines, how="outer")
     hosts = hosts.astype(dict.fromkeys(counts, "Int64"))
+    # layers are shared: what all kept images hold alone is surely not freed
     at_most = (hosts["layers_bytes"] - hosts["_kept"]).clip(lower=0)
     hosts.insert(4, "bytes_hi", at_most.fillna(hosts["_whole"]).astype("Int64"))
     return hosts.drop(columns=["_whole", "_kept", "layers_bytes"])

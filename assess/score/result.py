@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from html import escape
 from pathlib import Path
@@ -139,7 +139,7 @@ class Result:
         return Explanation(f"{service_id}: {self.name}", "", table)
 
     def row(self, service_id: str) -> pd.Series:
-        """Return the row of a service; an AssessError names the nearest where there is none."""
+        """Return the row of a service; AssessError names the nearest if it is unknown."""
         known = self.frame.index.get_level_values(0)
         if service_id not in known:
             near = did_you_mean(service_id, map(str, known.unique()))
@@ -150,7 +150,7 @@ class Result:
         return self.frame.loc[service_id]
 
     def _of(self, detail: str, service_id: str) -> pd.DataFrame:
-        """Return the rows of a detail that are about a service."""
+        """Return the rows of a service in a detail table."""
         table = self.details[detail]
         return table[table["service_id"] == service_id]
 
@@ -247,6 +247,38 @@ class Result:
         return title + headline + to_html(self.summary())
 
 
+class Tables(Mapping[str, pd.DataFrame]):
+    """Tables by name; those of ``later`` are made together when one of them is first read."""
+
+    def __init__(
+        self,
+        ready: Mapping[str, pd.DataFrame],
+        later: Sequence[str],
+        make: Callable[[], Mapping[str, pd.DataFrame]],
+    ) -> None:
+        self._names = (*ready, *later)
+        self._tables = dict(ready)
+        self._make = make
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """Return a table."""
+        if name in self._names and name not in self._tables:
+            self._tables |= self._make()
+        return self._tables[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is such a table, without making it."""
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names, without making a table."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Return the number of tables."""
+        return len(self._names)
+
+
 def _objects(table: pd.DataFrame) -> np.ndarray:
     """Return cells as objects; None equals None, NA does not equal NA."""
     return table.astype(object).where(table.notna(), None).to_numpy()
@@ -255,10 +287,8 @@ def _objects(table: pd.DataFrame) -> np.ndarray:
 def records_by(
     table: pd.DataFrame, key: str | list[str]
 ) -> dict[Any, list[dict[str, Any]]]:
-    """Return the rows of a table as dictionaries, by one key column or several, in order.
-
-    Not with ``groupby``: that costs a thousand times as much per group.
-    """
+    """Return the rows of a table as dictionaries, by one key column or several, in order."""
+    # Not with ``groupby``: that costs a thousand times as much per group.
     names = table[key]
     if isinstance(key, list):
         names = zip(*(table[name] for name in key), strict=True)

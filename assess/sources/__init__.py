@@ -87,6 +87,7 @@ def collect(  # noqa: PLR0913
     except Interrupted as error:
         interrupt = error
         batches = error.batches
+    # after an interrupt, too: an unfinished scope keeps its earlier rows, marked stale
     if previous is not None:
         batches = [*batches, *carry_forward(previous, batches, moment)]
     tables, answers, notes = join(batches, rules)
@@ -149,7 +150,7 @@ def _loaded(config: str | Path | Config) -> Config:
 
 
 def _insist(answers: list[Row], *, strict: bool, is_any: bool) -> None:
-    """Raise where nothing was collected, or, when strict, where anything is missing."""
+    """Raise if nothing was collected or, if strict, if anything is missing."""
     failed = [row for row in answers if row["status"] not in ("ok", "empty")]
     if is_any and not (strict and failed):
         return

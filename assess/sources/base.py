@@ -1,4 +1,4 @@
-"""What all sources share: their protocol, rows, names, and calls with coverage."""
+"""Shared by all sources: their protocol, rows, names, and calls with coverage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Rows = TypeVar("Rows", bound=Sized)
 
 @dataclass(frozen=True)
 class Name:
-    """A name that a source has for a service, before identity decides."""
+    """A name that a source uses for a service, before identity resolves it."""
 
     name: str  # as the source writes it
     rule: str  # that found it, such as ``compose-service``
@@ -31,7 +31,7 @@ class Name:
 
 
 class Requests(Protocol):
-    """A client that counts its requests, and how many of them were repeats."""
+    """A client that counts its requests and its retries."""
 
     requests_n: int
     retries_n: int
@@ -77,7 +77,7 @@ class Call:
 
     @property
     def is_open(self) -> bool:
-        """Whether neither an end nor the answer itself has settled the status yet."""
+        """Whether the status is still undecided: the call has not ended and no status was set."""
         return not self._is_settled and self.outcome == "timeout"
 
     @property
@@ -87,7 +87,7 @@ class Call:
 
     @property
     def failed(self) -> str | None:
-        """Status that the latest part failed with; None where it did not."""
+        """Status of the failure of the latest part; None if it succeeded."""
         has_failed = len(self._failures) > self._before.get("failures", 0)
         return str(self._failures[-1]["status"]) if has_failed else None
 
@@ -106,7 +106,7 @@ class Call:
         self.row |= values
 
     def status(self, status: str, hint: str | None = None) -> None:
-        """Settle the call by what the answer itself says, such as ``unsupported``."""
+        """Set the status from the answer itself, such as ``unsupported``."""
         self._is_settled = True
         self.row["status"] = status
         if hint is not None:
@@ -117,14 +117,15 @@ class Call:
         self.row["hint"] = text
 
     def fail(self, error: Exception) -> str:
-        """Record an error that does not end the call, and return the status that it stands for."""
+        """Record an error that does not end the call, and return its coverage status."""
+        # an error after the deadline is most often its effect, such as a closed socket
         if self._deadline is not None and not self._deadline.left:
             error = TimeoutError("no answer in time")
         self._failures.append(self._classify(error))
         return str(self._failures[-1]["status"])
 
     def watch(self, client: Requests) -> None:
-        """Count the requests of a client that was opened within the call."""
+        """Count the requests of a client that was opened inside the call."""
         self._client = client
         self._before |= {"requests": client.requests_n, "retries": client.retries_n}
 
@@ -154,9 +155,11 @@ class Call:
                 retries=self._client.retries_n - self._before["retries"],
             )
         if error is not None:
+            # our own bugs, and Ctrl-C, must not hide in a coverage row
             if isinstance(error, BUGS) or not isinstance(error, Exception):
                 return False
             self.fail(error)
+        # a part that failed after some rows still counts as an answer
         is_sound = len(self._failures) == self._before["failures"]
         self._sound_n += is_sound or self.row.get("rows", 0) > self._before["rows"]
         self._settle()
@@ -170,11 +173,13 @@ class Call:
         if expected and rows is not None:
             row["ratio"] = round(rows / expected, 4)
         if self._failures:
+            # the first failure explains the later ones
             row |= self._failures[0]
             if self._sound_n:
                 row["status"] = "partial"
         elif not self.is_open:
             pass
+        # something was there and none of it could be read: not "empty"
         elif rows == 0 and row.get("unmapped_n"):
             self._derive("parse_error", HINTS["parse_error"])
         elif expected and rows is not None and rows < expected:
@@ -185,7 +190,7 @@ class Call:
             row["status"] = "ok"
 
     def _derive(self, status: str, hint: str | None) -> None:
-        """Write a status that follows from counts; its hint goes when another part comes."""
+        """Write a status derived from counts; its hint is removed when another part is read."""
         self.row["status"] = status
         if hint and "hint" not in self.row:
             self.row["hint"] = hint
@@ -260,7 +265,7 @@ class Batch:
         return Call(row, **settings)
 
     def cover(self, scope: str, call: str, status: str, **values: Any) -> Row:
-        """Add a coverage row about something that was not asked, or that is no call."""
+        """Add a coverage row about something that was not asked, or is not a call."""
         row = {"scope": scope, "call": call, "status": status, **values}
         self.coverage.append(row)
         return row
@@ -278,7 +283,7 @@ class Batch:
 
 @dataclass
 class Asked:
-    """A ``[[source]]`` table that is read: from where, until when, and what was found so far."""
+    """A ``[[source]]`` table while it is read: options, base path, deadline, rows so far."""
 
     options: Row
     base: Path  # of its relative paths
@@ -313,7 +318,7 @@ def type_of(label: str) -> str:
 
 @cache
 def forms_of(source: str) -> dict[str, str]:
-    """Return the form of the entries, by the name of each list that a type of source reads."""
+    """Return the form of the entries of each list that a type of source reads, by list name."""
     listed = csv_records.rows("forms")
     return {row["list"]: row["form"] for row in listed if row["source"] == source}
 
@@ -333,7 +338,7 @@ _IS_FORM: dict[str, Callable[[Any], bool]] = {
 
 
 def option_problems(source: Source, options: Row) -> list[str]:
-    """List the options of a table that have not the form that all sources share."""
+    """List the options of a table whose values do not have the expected form."""
     forms = {row["option"]: row["form"] for row in csv_records.rows("option_forms")}
     return [
         f"{name} is not {forms[name]}"
@@ -392,7 +397,7 @@ class Source:
         deadline: Deadline,
         rows: Lists,
     ) -> Batch:
-        """Return all rows of a source that looks up what the others found, by frame."""
+        """Return all rows of a source that runs after the others; ``rows`` are theirs, by frame."""
         return self.collect(options, base, deadline)
 
 

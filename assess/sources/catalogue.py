@@ -1,4 +1,4 @@
-"""Which types of sources there are: those that come with assess, and those of other packages."""
+"""Types of sources: those of assess, and those of other packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BUILT_IN = {row["type"]: f"{GROUP}.{row['home']}" for row in rows("types")}
 
 @dataclass(frozen=True)
 class SourceType:
-    """Description of a type of source, as `Source` has it."""
+    """Description of a type of source, from its `Source` class."""
 
     type: str
     fills: tuple[str, ...]
@@ -76,5 +76,6 @@ def source_types() -> dict[str, SourceType]:
             )
         except Exception as error:
             needs = f"cannot be loaded: {type(error).__name__}: {error}"
+            # one broken plug-in must not hide the list of all others
             described[name] = SourceType(name, (), needs, "", (), origin)
     return described

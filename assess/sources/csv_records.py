@@ -1,4 +1,4 @@
-"""CSV files: exports of any separator, header and encoding; vocabularies of this package."""
+"""Read CSV files: exports with any separator, header and encoding; vocabularies of this package."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
     """Read a file: its headers, in lower case with underscores, and its cells by header.
 
-    Of a header that occurs twice, the first cell that is filled counts; what else its cells say
-    is under the header with ``.1``, ``.2`` and so on.
+    If a header occurs twice, its first non-empty cell counts; other values of its cells
+    are stored under the header with ``.1``, ``.2`` and so on.
     """
     refuse_costly(data, b",;\t\n\r", CELL_COST)
     text = _decoded(data).replace("\0", "")
     first = text.lstrip("\ufeff\r\n")[:MAX_FIELD].partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     csv.field_size_limit(MAX_FIELD)
+    # `splitlines` would also cut at form feeds and U+2028 inside a cell
     lines = (line[0] for line in _LINE.finditer(text))
     rows = filter(None, csv.reader(lines, delimiter=delimiter))
     header = [header_of(name) for name in next(rows, [])]
@@ -54,7 +55,7 @@ def _cells(row: list[str], places: dict[str, list[int]]) -> Cells:
 
 
 def _decoded(data: bytes) -> str:
-    """Text in UTF-8, in UTF-16 with its mark, or in what Excel writes in the west."""
+    """Decode text: UTF-16 with a byte-order mark, UTF-8, or else cp1252 as Excel writes it."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16")
     try:
@@ -64,7 +65,7 @@ def _decoded(data: bytes) -> str:
 
 
 def header_of(name: str) -> str:
-    """Return a head in lower case with underscores."""
+    """Return a header in lower case with underscores."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
 

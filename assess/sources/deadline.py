@@ -1,4 +1,4 @@
-"""Deadlines that hold whatever a server does, and work on threads that nothing waits for."""
+"""Deadlines that hold whatever a server does; work runs on threads that can be abandoned."""
 
 from __future__ import annotations
 
@@ -43,10 +43,9 @@ class Deadline:
             wake()
 
     def run(self, work: Callable[[], T]) -> T:
-        """Return what ``work`` returns; it is left behind on its thread where no time is left.
-
-        Nothing less ends a name server, a proxy, a handshake or a header that takes for ever.
-        """
+        """Return what ``work`` returns; at the deadline, abandon it on its thread and raise."""
+        # Timeouts of sockets do not end a DNS lookup, a proxy or a TLS handshake that
+        # takes for ever.
         self.check()
         future = Future[T]()
         thread = Thread(target=_settle, args=(future, work), daemon=True)
@@ -59,16 +58,17 @@ class Deadline:
     def join(self, thread: Thread, grace: float = 0.0) -> None:
         """Wait for a thread, but not longer than ``grace`` seconds after the end."""
         while thread.is_alive() and time.monotonic() < self._end + grace:
+            # in short steps, because `cut` may move the end while this waits
             thread.join(min(_POLL_S, self.left + grace))
 
 
 def in_threads(function: Callable[[A], T], items: Iterable[A], threads: int) -> list[T]:
-    """Return the results of a function in the order of the items.
-
-    The threads of an executor would keep the process from ending while one of them hangs.
-    """
+    """Return the results of a function in the order of the items."""
+    # Not `ThreadPoolExecutor`: its threads keep the process alive while one of them
+    # hangs.
     waiting = [(Future[T](), item) for item in items]
     futures = [future for future, _ in waiting]
+    # `pop` takes from the end, so that the first item is started first
     waiting.reverse()
 
     def take() -> None:

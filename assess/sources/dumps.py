@@ -1,4 +1,4 @@
-"""Files that people hand over: found, read within bounds, and decoded as far as they are whole."""
+"""Dumps from people: find the files, read them within limits, decode what is intact."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ Files = list[tuple[str, Path]]  # each with its scope
 
 
 class DumpError(ValueError):
-    """A file or an answer that cannot be used, and what to do about it."""
+    """A file or an answer that cannot be used; the message says what to do."""
 
 
 def find_files(asked: Asked, suffixes: tuple[str, ...] = JSON_SUFFIXES) -> Files:
-    """Find the files that ``path`` names, each with its scope: itself, or all of a directory.
+    """Find the files that ``path`` names, each with its scope: the file, or all of a directory.
 
     Without ``suffixes`` every file counts. A path that is not there, or a directory without such
     files, becomes a coverage row.
@@ -71,9 +71,9 @@ def is_hidden(file: Path, place: Path) -> bool:
 
 
 def cover_hidden(name: str, asked: Asked, known: Iterable[str] = ()) -> None:
-    """Add a coverage row where a directory holds hidden files, which are no dumps by their names.
+    """Add a coverage row where a directory holds hidden files, which are not read.
 
-    Those that are ``known`` are left over by our own scripts.
+    ``known`` names files that our own scripts leave behind.
     """
     place = asked.base / name
     found = [
@@ -96,7 +96,7 @@ def each_dump(
     name: str = "read",
     empty: str | None = None,
 ) -> Iterator[tuple[Path, Call]]:
-    """List each file of `find_files` with the call that covers it, to be entered by the reader.
+    """Yield each file of `find_files` with its call, which the reader enters.
 
     Files for which no time is left are not listed; their calls say so.
     """
@@ -112,7 +112,7 @@ def each_dump(
 def files_below(
     name: str, asked: Asked, wanted: Callable[[Path], object]
 ) -> Files | None:
-    """List the wanted files of a directory with their scopes; None where it is no directory.
+    """List the wanted files of a directory with their scopes; None if it is not a directory.
 
     A link that leads out of it becomes a coverage row, unless ``allow_outside`` lets it pass.
 
@@ -127,6 +127,7 @@ def files_below(
     next(place.iterdir(), None)  # `rglob` takes a refusal for an empty directory
     allow = asked.options.get("allow_outside", False)
     listed = sorted(place.rglob("*"))
+    # `rglob` does not follow links to directories
     if allow:
         listed += [f for link in listed if link.is_symlink() for f in link.rglob("*")]
     found = []
@@ -144,7 +145,7 @@ def files_below(
 
 
 def refuse_outside(file: Path, roots: Iterable[Path], *, allow: bool) -> None:
-    """Raise ValueError where a file, or what it links to, is in none of the directories."""
+    """Raise ValueError if a file, or the target of a link, is outside all directories."""
     real = Path(os.path.realpath(file))  # `resolve` raises for links in a circle
     if not allow and not any(real.is_relative_to(root.resolve()) for root in roots):
         raise ValueError("it is outside of the directory: set allow_outside = true")
@@ -216,7 +217,7 @@ def _broken_yaml(error: Exception, text: str) -> Row:
 
 
 def _whole_documents(text: str) -> list[Any]:
-    """Read the documents of a text that can be read; a broken one costs itself only."""
+    """Read the documents of a text that can be read; a broken one is skipped."""
     parts = _DOCUMENT.split(text)
     documents: list[Any] = []
     for part in parts if len(parts) > 1 else ():
@@ -226,7 +227,7 @@ def _whole_documents(text: str) -> list[Any]:
 
 
 def is_template(text: str) -> bool:
-    """Return whether a text is to be rendered before it says anything."""
+    """Return whether a text is a template that has to be rendered first."""
     return _TEMPLATE.search(text) is not None
 
 
@@ -244,11 +245,12 @@ def broken(rest: str, *, is_some: bool = False) -> Row:
 
 
 def decode_values(text: str) -> tuple[list[Any], str]:
-    """Read JSON values that follow each other, on lines or in an array, as far as they are whole.
+    """Read JSON values that follow each other, on lines or in an array, up to damaged ones.
 
-    Also gives the start of what could not be read; empty where all was.
+    Also returns the start of the unread text; empty if everything was read.
     """
     try:
+        # most files are sound, and this path is far faster
         whole = json.loads(text)
         return (whole if isinstance(whole, list) else [whole]), ""
     except (ValueError, RecursionError):
@@ -284,7 +286,7 @@ def decode_values(text: str) -> tuple[list[Any], str]:
 
 
 def _decode_piece(piece: str) -> tuple[list[Any], int]:
-    """Read JSON values up to the first that is not whole, and say where that is."""
+    """Read JSON values up to the first incomplete one; return them and its position."""
     values: list[Any] = []
     at = 0
     try:

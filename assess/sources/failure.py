@@ -1,4 +1,4 @@
-"""What an error of a system means: its status in coverage, and what to do about it."""
+"""Classify errors of systems: their status in coverage, and what to do about them."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ def status_of(error: BaseException) -> str:
     """Classify an error as a coverage status, by its HTTP code, else by its causes and words."""
     codes = [getattr(link, "status_code", None) for link in chain_of(error)]
     code = next(filter(None, codes), None)
+    # the code is exact, where words of a message are a guess
     if isinstance(code, int):
         return STATUS_OF_CODE.get(code, "unreachable")
     if isinstance(error, _UNREADABLE):  # "position 403" in its message is no code
@@ -77,6 +78,7 @@ def status_of(error: BaseException) -> str:
         if re.search(words, text):
             return status
     system = [link for link in chain_of(error) if isinstance(link, OSError)]
+    # a missing file is a wrong path, not an unreachable server
     if any(not isinstance(link, FileNotFoundError) for link in system):
         return "unreachable"
     is_shape = isinstance(error, ValueError | KeyError | TypeError)
@@ -84,7 +86,7 @@ def status_of(error: BaseException) -> str:
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """Return the columns of a coverage row that explain an error, without any secret.
+    """Return the columns of a coverage row that explain an error, without secrets.
 
     A note of the error (`BaseException.add_note`) is its hint.
     """

@@ -1,4 +1,4 @@
-"""Paths of a host that containers mount: their class, and how much of them may be shown."""
+"""Host paths that containers mount: their class, and the part that may be shown."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def host_path_class(source: str) -> str | None:
 
 
 def _of_ancestors(path: str) -> str | None:
-    """Return the class of the nearest directory that is on record."""
+    """Return the class of the nearest known parent directory."""
     trees = _classes("tree")
     while path not in ("", "/", "."):
         if path in trees:
@@ -59,7 +59,7 @@ def _of_ancestors(path: str) -> str | None:
 
 
 def shown_path(source: str) -> str | None:
-    """Return the first two parts of a path, without the name of a person."""
+    """Return the first two parts of a path, without a user's name."""
     path = strip_credentials(source.replace("\\", "/"))
     root = "/" if path.startswith("/") else ""
     parts = [part for part in path.split("/") if part][:_SHOWN]
@@ -87,7 +87,7 @@ def is_engine_socket(source: str) -> bool:
 
 
 def _normal(source: str) -> str:
-    """Return a path with slashes, without steps back; that of Windows in lower case."""
+    """Normalise a path: forward slashes, no ``..``; Windows paths in lower case."""
     path = source.replace("\\", "/")
     if path.startswith("~"):
         path = "/home/~" + path[1:]

@@ -1,4 +1,4 @@
-"""Reading JSON over HTTP: GET and HEAD only, within a deadline, polite where a server says wait."""
+"""Read JSON over HTTP: GET and HEAD only, within a deadline; retry when a server asks to wait."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _GZIP = 31  # of zlib: with the header of gzip
 
 
 class HttpError(OSError):
-    """An answer that is no success; it says neither the address nor the body."""
+    """An unsuccessful answer; its message contains neither the address nor the body."""
 
     def __init__(self, status_code: int, headers: Mapping[str, str]) -> None:
         super().__init__(f"the server answered {status_code}")
@@ -43,7 +43,7 @@ class HttpError(OSError):
 
 
 class OtherServerError(OSError):
-    """A server that sends its readers to another one, which nobody named."""
+    """A redirect to a server that is not configured."""
 
     def __init__(self, address: str) -> None:
         super().__init__("the server sends its readers to another one")
@@ -54,7 +54,7 @@ class OtherServerError(OSError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server said."""
+    """The answer of a server."""
 
     status_code: int
     headers: Mapping[str, str]  # names in any case
@@ -62,7 +62,7 @@ class Answer:
     url: str
 
     def json(self) -> Any:
-        """Decode the body; an error says what it is instead."""
+        """Decode the body; an error names its real form."""
         refuse_costly(self.body)
         text = self.body.decode("utf-8-sig", errors="replace").replace("\0", "")
         try:
@@ -130,14 +130,14 @@ class Web:
     def get(
         self, path: str, *, method: str = "GET", elsewhere: bool = False, **options: Any
     ) -> Answer:
-        """Ask for a path, or an address, with ``params`` and ``headers``; follow redirects.
+        """Request a path, or an address, with ``params`` and ``headers``; follow redirects.
 
         With ``elsewhere`` they may lead to another server, which sees no credentials.
 
         Raises
         ------
         HttpError
-            Where the answer is no success, after waiting where the server asks for it.
+            If the answer is not a success, after the waits that the server asks for.
         OtherServerError
             Where the address, or a redirect, is of another server.
         TimeoutError
@@ -151,6 +151,7 @@ class Web:
             if answer.status_code not in _REDIRECTS:
                 break
             address = urljoin(address, answer.headers.get("Location", ""))
+            # the address of a redirect has its own query
             options.pop("params", None)
         if not 200 <= answer.status_code < 300:
             raise HttpError(answer.status_code, answer.headers)
@@ -166,6 +167,7 @@ class Web:
             if answer.status_code not in _BUSY or attempt == MAX_RETRIES:
                 break
             wait = _wait_of(answer, attempt)
+            # waiting past the deadline would lose the answer's real status
             if wait >= self._deadline.left:
                 break
             self.retries_n += 1
@@ -173,7 +175,7 @@ class Web:
         return answer
 
     def _once(self, method: str, address: str, options: Row) -> Answer:
-        """Ask once; at the deadline the request is left behind, even one that never answers."""
+        """Send one request; at the deadline it is abandoned, even if it never answers."""
         self.requests_n += 1
         return self._deadline.run(partial(self._exchange, method, address, options))
 
@@ -189,6 +191,7 @@ class Web:
             auth=self._auth if is_own else None,
             verify=self._verify,
             timeout=(min(CONNECT_SECONDS, left), min(CALL_SECONDS, left)),
+            # `get` follows them itself, to keep credentials on this server
             allow_redirects=False,
             stream=True,
         ) as response:
@@ -201,14 +204,14 @@ class Web:
             return Answer(response.status_code, response.headers, bytes(body), address)
 
     def _is_own(self, address: str) -> bool:
-        """Whether an address is of this server; no other server sees its credentials."""
+        """Whether an address belongs to this server; others never receive its credentials."""
         mine = urlsplit(self.scope)
         asked = urlsplit(address)
         return (mine.scheme, mine.netloc) == (asked.scheme, asked.netloc)
 
 
 def _uncompressed(response: Response, deadline: Deadline) -> Iterator[bytes]:
-    """Read a body piece by piece, none much larger than what came over the network."""
+    """Yield a body piece by piece; pieces are bounded, so a zip bomb cannot fill the memory."""
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise DumpError("the answer is compressed in a way that was not asked for")
@@ -230,7 +233,7 @@ def _uncompressed(response: Response, deadline: Deadline) -> Iterator[bytes]:
 
 
 def _received(response: Response, deadline: Deadline) -> Iterator[bytes]:
-    """Read a body as it comes: a server that drips is left between two of its bytes."""
+    """Yield a body as it arrives; the deadline is checked after every chunk, even of one byte."""
     from urllib3.exceptions import HTTPError, ReadTimeoutError
 
     try:
@@ -258,6 +261,7 @@ def open_web(asked: Asked, token: str = "Bearer {}", *, call: Call | None = None
         if not secret.isprintable() or " " in secret:
             raise DumpError("the token_file holds more than a token")
         if ":" in secret and token == "Bearer {}":
+            # "user:password" is the form of basic authentication
             secret = base64.b64encode(secret.encode()).decode()
             token = "Basic {}"
         if ": " not in token:
@@ -281,7 +285,7 @@ def _read_secret(file: Path) -> str:
 
 
 def _wait_of(answer: Answer, attempt: int) -> float:
-    """Seconds to wait: as the server says, else ever longer [s]."""
+    """Return the seconds to wait: ``Retry-After``, else exponential backoff [s]."""
     try:
         return max(0.0, float(answer.headers.get("Retry-After", "")))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Systems that list what they run: over HTTP, page by page, or from dumps of the same lists."""
+"""Systems with lists of what they run: read over HTTP page by page, or from dumps."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Listing:
 
 
 class ListSource(Source):
-    """Base of the sources that read lists: what is left to each is what its lists look like."""
+    """Base of the sources that read lists; each source defines only the form of its lists."""
 
     type = ""
     options: tuple[str, ...] = ("path", "endpoint", "token_file", "ca", "cluster")
@@ -55,7 +55,7 @@ class ListSource(Source):
     renders: Mapping[str, str] = {}
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Return what the lists hold, as far as they can be read."""
+        """Return the rows of all readable lists."""
         # a source may learn the name of its cluster
         asked = Asked(dict(options), base, deadline)
         lists = self.read(asked)
@@ -72,7 +72,7 @@ class ListSource(Source):
         return asked.batch
 
     def to_batch(self, lists: Found, cluster: str) -> Batch:
-        """Turn what was listed into rows."""
+        """Convert the entries of the lists to rows."""
         raise NotImplementedError
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
@@ -86,14 +86,14 @@ class ListSource(Source):
         raise NotImplementedError
 
     def get_details(self, web: Web, lists: Found, batch: Batch) -> None:
-        """Ask for what the lists leave out."""
+        """Request details that the lists leave out."""
 
     def checked(self, documents: list[Any]) -> list[Any]:
         """Return the documents of a dump whose lists have the forms of the source."""
         return documents
 
     def key(self, kind: str, item: Row) -> Hashable:
-        """Identify an entry, so that two dumps of it are one."""
+        """Return the key of an entry, so that an entry in two dumps counts once."""
         return kind, item.get("ID") or item.get("id") or id(item)
 
     def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
@@ -112,7 +112,7 @@ class ListSource(Source):
             return self._ask(web, asked.batch, is_probe=is_probe)
 
     def _ask(self, web: Web, batch: Batch, *, is_probe: bool) -> Found:
-        """Ask for every list; each leaves a coverage row, also once the server is silent."""
+        """Request every list; each gets a coverage row, even after the server stops answering."""
         lists: Found = {}
         silent: Row = {}
         for listing in self.lists:
@@ -123,6 +123,7 @@ class ListSource(Source):
             entries = self._ask_one(web, listing, call, is_probe=is_probe)
             if entries is not None:
                 lists[listing.kind] = entries
+            # a 504 is "unreachable", too, and yet the server can answer the next list
             is_answer = call.row.get("error_class") == HttpError.__name__
             if call.outcome in _SILENT and not is_answer:
                 silent = {key: call.row.get(key) for key in _FAILURE}
@@ -133,7 +134,7 @@ class ListSource(Source):
     def _ask_one(
         self, web: Web, listing: Listing, call: Call, *, is_probe: bool
     ) -> list[Row] | None:
-        """Return the entries of a list, as far as they came; None where there is no answer."""
+        """Return the entries of a list that arrived; None without any answer."""
         best: list[Any] | None = None
         entries: list[Row] = []
         # Each path twice: a list whose pages expired while they were read is begun anew, once.
@@ -148,6 +149,7 @@ class ListSource(Source):
                             web, path, call.row, is_probe=is_probe
                         ):
                             items += page
+                            # a second try may end earlier than the first
                             best = items if len(items) >= len(best or ()) else best
                         best = items
                         break
@@ -168,7 +170,7 @@ class ListSource(Source):
         return None if best is None else entries
 
     def _read(self, asked: Asked) -> Found:
-        """Read dumps; each file leaves a coverage row, and so does each list."""
+        """Read dumps; each file and each list gets a coverage row."""
         lists: Found = {}
         seen: set[Hashable] = set()
         blank = []
@@ -195,7 +197,7 @@ class ListSource(Source):
         return lists
 
     def read_one(self, file: Path, call: Call, lists: Found, seen: set[Hashable]) -> None:
-        """Read one dump; what another one held already is not taken twice."""
+        """Read one dump; entries of an earlier dump are skipped."""
         if command := self.renders.get(file.suffix.lower()):
             call.status("unsupported", f"it is no dump; make one: {command}")
             return
@@ -218,21 +220,21 @@ class ListSource(Source):
 
 
 def lose(call: Call, entries: list[str]) -> None:
-    """Count entries that cannot be read, each told by its place; the hint has the first."""
+    """Count entries that cannot be read; the hint names the place of the first."""
     if entries:
         call.count(unmapped_n=len(entries))
         call.row.setdefault("hint", f"left out what cannot be read: {entries[0]}")
 
 
 def take_entries(call: Call, items: list[Any]) -> list[Row]:
-    """Count the entries of a list, and what is withheld of them, and return them."""
+    """Return the entries of a list; count them and their withheld values."""
     entries = call.take(dicts(items))
     call.count(redacted_n=sum(map(withheld, entries)))
     return entries
 
 
 def withheld(payload: Any) -> int:
-    """Count the values of a payload that no row takes over: environments, arguments, notes."""
+    """Count the values of a payload that never enter a row: environments, arguments, notes."""
     waiting = [(payload, False)]
     count = 0
     while waiting:
@@ -247,7 +249,7 @@ def withheld(payload: Any) -> int:
 
 
 def cluster_of(options: Row) -> str:
-    """Name the cluster: as the configuration does, else by its address, else by its dump."""
+    """Return the name of the cluster: from the configuration, its address, or its dump."""
     if named := options.get("cluster"):
         return str(named)
     if "endpoint" in options:
@@ -260,11 +262,12 @@ def cluster_of(options: Row) -> str:
 
 
 def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> dict[str, str]:
-    """Map ids of hosts to host_id: the name where it is unique, else with id or cluster."""
+    """Map ids of hosts to host_id: the name if it is unique, else the name with id or cluster."""
     pairs = [(own, name or own) for own, name in nodes if own or name]
     uses = Counter(name for _, name in pairs)
     return {
         own: f"{name}@{own if uses[name] > 1 else cluster}"
+        # "localhost" and "node" are names in every cluster
         if uses[name] > 1 or name.lower().partition(".")[0] in _MANY
         else name
         for own, name in pairs
@@ -272,7 +275,7 @@ def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> dict[str, str]:
 
 
 def share_live(batch: Batch) -> None:
-    """Count who shares the source of a mount; what has ended shares nothing with what runs."""
+    """Count the sharers of each mount's source; ended and running workloads are counted apart."""
     ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
     mounts = batch.rows["mounts"]
     share([mount for mount in mounts if mount["workload_id"] not in ended])
@@ -282,7 +285,7 @@ def share_live(batch: Batch) -> None:
 def names_of(
     *candidates: tuple[Any, str, float], namespace: str = ""
 ) -> tuple[Name, ...]:
-    """Make names of those candidates that are texts; what people wrote needs no namespace."""
+    """Make names of the candidates that are texts; names from labels get no namespace."""
     return tuple(
         Name(text(name), rule, trust, "" if rule == "label" else namespace)
         for name, rule, trust in candidates

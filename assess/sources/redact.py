@@ -1,6 +1,6 @@
-"""Redaction at the border: names and counts pass, values that may be secret do not.
+"""Redaction at the border: names and counts pass, possibly secret values do not.
 
-All patterns are of an engine with linear time, since anybody who names a container writes the text.
+All patterns run in linear time, since anybody who names a container writes the text.
 """
 
 from __future__ import annotations
@@ -98,10 +98,9 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a variable holds a secret, by its name or by its value.
-
-    A switch is none, such as `MYSQL_ALLOW_EMPTY_PASSWORD=true`; nor is a reference to one.
-    """
+    """Whether a variable holds a secret, by its name or by its value."""
+    # A switch is not a secret, such as `MYSQL_ALLOW_EMPTY_PASSWORD=true`; nor is a
+    # reference.
     value = _REFERENCE.sub("", value)
     if _SWITCH.fullmatch(value):
         return False
@@ -127,7 +126,7 @@ def strip_credentials(url: str) -> str:
 
 
 def mask(text: str) -> str:
-    """Replace what is a secret by its shape alone: tokens, keys, and passwords in addresses."""
+    """Replace secrets of known shapes: tokens, keys, and passwords in addresses."""
     text = _PEM.sub(REDACTED, strip_credentials(text))
     return _KNOWN_TOKEN.sub(lambda found: found[1] + REDACTED, text)
 
@@ -152,10 +151,8 @@ def _without_credential(found: Any) -> str:
 
 
 def mask_tables(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    """Mask secrets of known shapes in all texts, and return a coverage row per column with one.
-
-    This is a second net: what may be secret is not taken into a row in the first place.
-    """
+    """Mask secrets of known shapes in all texts, and return a coverage row per column with one."""
+    # This is a second net: what may be secret is not taken into a row in the first place.
     notes = []
     for frame, table in tables.items():
         for column in table.select_dtypes(["object", "string"]):
@@ -198,12 +195,13 @@ def _is_allowed(name: str) -> bool:
         return False
     compose = name.removeprefix("com.docker.compose.")
     if compose != name:
+        # others of Compose hold paths of the machine and of its user
         return compose in _ALLOWED_COMPOSE
     return name.startswith(_ALLOWED_LABELS) and not name.startswith(_REFUSED_LABELS)
 
 
 def secret_names(env: Iterable[tuple[str, str]]) -> str | None:
-    """Return the first names of variables that hold a secret; what may be a value is left out."""
+    """Return the first names of variables that hold a secret; possible values are left out."""
     names = sorted({name for name, value in env if is_secret(name, value)})
     plain = [name for name in names if _VARIABLE.fullmatch(name)]
     shown = [name for name in plain if not is_secret("", name)]
@@ -211,7 +209,7 @@ def secret_names(env: Iterable[tuple[str, str]]) -> str | None:
 
 
 def keep_env(env: Mapping[str, str]) -> dict[str, Any]:
-    """Keep of an environment what is no secret.
+    """Return the parts of an environment that are not secret.
 
     These are ``names`` (sorted), ``secret_like`` (how many hold a secret), ``secret_names`` (the
     first of these) and ``naming`` (values of the variables that name the service).

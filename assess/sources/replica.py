@@ -1,4 +1,4 @@
-"""Replica: the containers that are placed, start and end together, as rows."""
+"""Rows of a replica: the containers that are placed, started and ended together."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def replica_rows(
 ) -> Replicas:
     """Return the workloads of a replica, one for each container, and their mounts.
 
-    ``replica`` has what the containers share; its ``workload_id`` is that of the main one. The
-    row of the main one stands for the replica: it has the risks of all, and what is its own.
+    ``replica`` has what the containers share; its ``workload_id`` is the main container's. The
+    row of the main one stands for the replica: it has the risks of all containers.
     ``host`` names its host where it has no ``host_id``.
     """
     key = replica["workload_id"]
@@ -42,10 +42,8 @@ def replica_rows(
 
 
 def declared_rows(unit: Unit, key: str, count: float | None, shared: Row) -> Replicas:
-    """Return the workloads and mounts of replicas that are declared, and that nobody saw run.
-
-    Without a count it is one replica.
-    """
+    """Return the workloads and mounts of replicas that are declared and were not seen running."""
+    # Without a count, one replica is assumed.
     wanted = 1 if count is None else int(min(count, MAX_DECLARED))
     workloads: list[Row] = []
     mounts: list[Row] = []

@@ -1,4 +1,4 @@
-"""Routing: which services a proxy opens to the outside because their labels tell it to."""
+"""Routing: services that a proxy opens to the outside because of their labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOBODY = ""  # proxy of a row that says that none routes it
 
 
 def routers_of(labels: Labels, unit: Unit) -> set[str]:
-    """Return the proxies that labels and variables of a service tell to route to it."""
+    """Return the proxies that route to a service, by its labels and variables."""
     given = {"label": labels, "variable": dict(unit.environment)}
     found = {
         row["proxy"]
@@ -34,7 +34,7 @@ def routers_of(labels: Labels, unit: Unit) -> set[str]:
 def routed_calls(
     routed: Sequence[tuple[Unit, Labels]], evidence: str
 ) -> Iterator[dict[str, Any]]:
-    """Return the calls of the proxies that labels tell whom to route to."""
+    """Yield the calls from proxies to the services whose labels ask for routing."""
     for unit, labels in routed:
         for proxy in sorted(routers_of(labels, unit)):
             found = [other for other, _ in routed if is_router(other, proxy)]
@@ -43,13 +43,14 @@ def routed_calls(
                     router.names[0],
                     unit.callee,
                     evidence,
+                    # with two proxies of a kind, nothing says which of them routes it
                     possible=len(found) > 1 or None,
                     address_basis="label",
                 )
 
 
 def is_router(unit: Unit, proxy: str) -> bool:
-    """Return whether an image is that of a proxy; one that is built here asks the engine."""
+    """Return whether a unit is this proxy; a locally built one has ports and engine socket."""
     if not unit.image:
         return bool(unit.ports) and sees_engine_socket(unit.mounts)
     name = last_part(unit.image_ref.repository)

@@ -54,7 +54,7 @@ class Task:
 
     @property
     def scope(self) -> str:
-        """What it was asked about, for a source that cannot say it itself."""
+        """Scope for the coverage row of a source that wrote none."""
         asked = self.options.get("path", self.options.get("endpoint", self.source.type))
         parts = asked if isinstance(asked, list) else [asked]
         return scrub(", ".join(map(str, parts)))
@@ -66,7 +66,7 @@ Work = Callable[[Task, Deadline], Batch]
 def prepare(
     config: Config, sources: Iterable[str] | None, deadline: float
 ) -> tuple[list[Task], Rules]:
-    """Check all of the configuration before any source is asked."""
+    """Check the whole configuration before any source is read."""
     types = homes()
     wanted = tuple(types) if sources is None else tuple(sources)
     problems = [_no_type(name, types) for name in wanted if name not in types]
@@ -79,6 +79,7 @@ def prepare(
             continue
         source = make(types[table.type])
         problems += [where + text for text in _problems(source, table.options)]
+        # counted also when not wanted: docker#2 is the same table in every run
         used[table.type] += 1
         if table.type in wanted:
             n = used[table.type]
@@ -101,7 +102,7 @@ def _no_type(name: str, known: Iterable[str]) -> str:
 
 
 def _problems(source: Source, options: Row) -> list[str]:
-    """List the problems of a table, by its source and by what all sources share."""
+    """List the problems of a table: of options that all sources share, and of the source's own."""
     known = (*source.options, "deadline", "allow_outside")
     problems = [unknown_key(key, known) for key in options if key not in known]
     seconds = options.get("deadline", 1)
@@ -136,11 +137,10 @@ class Interrupted(KeyboardInterrupt):
 def side_by_side(
     tasks: list[Task], work: Work, progress: Progress | None = None
 ) -> Batches:
-    """Do the work of every task, side by side, and return the batches in the order of the tasks.
-
-    A source that hangs is left behind on its thread, once its deadline has passed. An interrupt
-    ends all deadlines: sources hand over what they have, and `Interrupted` carries it.
-    """
+    """Do the work of every task, side by side, and return the batches in the order of the tasks."""
+    # A source that hangs is left behind on its thread, once its deadline has passed. An
+    # interrupt ends all deadlines: sources hand over what they have, and `Interrupted`
+    # carries it.
     crew = _Crew(tasks, work, progress)
     try:
         while crew.waiting or crew.running:
@@ -153,7 +153,7 @@ def side_by_side(
 
 
 class _Crew:
-    """Tasks at work, each on a thread that nothing waits for."""
+    """Running tasks, each on a daemon thread that can be abandoned."""
 
     def __init__(self, tasks: list[Task], work: Work, progress: Progress | None) -> None:
         self.waiting = list(reversed(tasks))
@@ -171,7 +171,7 @@ class _Crew:
         return [(label, self._batches[label]) for label in labels]
 
     def start(self) -> None:
-        """Start what there is room for."""
+        """Start waiting tasks, up to `PARALLEL` at a time."""
         while self.waiting and len(self.running) < PARALLEL:
             task = self.waiting.pop()
             self.running[task.label] = (task, Deadline(task.deadline))
@@ -192,7 +192,7 @@ class _Crew:
                 self._take(task.label, error)
 
     def cut(self) -> None:
-        """Take what running tasks hand over in a moment, and say of each that it did not end."""
+        """Collect what running tasks hand over at once, and cover each as unfinished."""
         interrupted = [task for task, _ in self.running.values()]
         for _, deadline in self.running.values():
             deadline.cut()
@@ -241,6 +241,7 @@ def _finished(task: Task, outcome: Batch | BaseException) -> Batch:
         status = "ok" if rows else "empty"
         outcome.cover(task.scope, "collect", status, rows=len(rows))
     scopes = {row["scope"] for row in outcome.coverage}
+    # with several scopes, only the source knows which row is from which
     if len(scopes) == 1:
         for row in rows:
             row.setdefault("source_ref", *scopes)
@@ -248,10 +249,8 @@ def _finished(task: Task, outcome: Batch | BaseException) -> Batch:
 
 
 def local(task: Task) -> Task:
-    """Return a task whose files are on this machine: those in S3 are copied.
-
-    They go by their address without ``s3://``, below a directory of their own.
-    """
+    """Return a task whose files are on this machine; files in S3 are copied."""
+    # Copies keep their address without ``s3://`` as path, below a temporary directory.
     paths = task.options.get("path")
     listed = [str(path) for path in (paths if isinstance(paths, list) else [paths or ""])]
     if not any(map(s3.is_s3, listed)):
@@ -272,20 +271,20 @@ def local(task: Task) -> Task:
 
 
 def collecting(task: Task, deadline: Deadline) -> Batch:
-    """Ask a source for all that it has."""
+    """Collect everything that a source has."""
     task = local(task)
     return task.source.collect(task.options, task.base, deadline)
 
 
 def probing(task: Task, deadline: Deadline) -> Batch:
-    """Ask a source what it would see."""
+    """Probe a source; return only its coverage."""
     task = local(task)
     batch = task.source.probe(task.options, task.base, deadline)
     return Batch(coverage=batch.coverage)
 
 
 def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> Batches:
-    """Collect from all sources, then from those that follow what the others found."""
+    """Collect from all sources, then from those that look up what the others found."""
     first = [task for task in tasks if not task.source.follows]
     second = [task for task in tasks if task.source.follows]
     rows = Batch()
@@ -315,7 +314,7 @@ def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> Batche
 def join(
     batches: Batches, rules: Rules
 ) -> tuple[dict[str, pd.DataFrame], list[Row], list[Row]]:
-    """Join what the sources found to tables by frame; no step changes the rows before it.
+    """Join the batches of all sources to one table per frame; input rows are never changed.
 
     Also returns the coverage rows of the sources, and those of the joining.
     """
@@ -328,6 +327,7 @@ def join(
     from assess.sources.joining.merge import to_tables
     from assess.sources.joining.usage import settle_usage
 
+    # hosts first: ids of workloads contain the host_id
     batches, of_hosts = settle_hosts(batches)
     batches, of_replicas = join_replicas(batches)
     batches = follow_addresses(name_findings(settle_usage(batches)))

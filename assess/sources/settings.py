@@ -1,4 +1,4 @@
-"""Settings of engines, kubelets and other programs: their names, and the values that are no secret."""
+"""Settings of engines, kubelets and other programs: names, and values that cannot be secret."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ MAX_WORDS = 2000
 
 
 def settings_of(config: Mapping[str, Any]) -> str | None:
-    """Return what a configuration sets, joined by semicolons; None for nothing.
+    """Return the settings of a configuration, joined by semicolons; None without any.
 
-    Of switches and of few others the value is kept, of lists of options the names.
+    Switches and a few other settings keep their value; lists of options keep the names.
     """
     found = [_shown(name, value) for name, value in _flat(config)]
     return ";".join(sorted(set(filter(None, found)))[:MAX_SETTINGS]) or None
@@ -60,7 +60,7 @@ def of_command(line: str, image: str = "") -> str | None:
 
 
 def setting_text(commands: list[str], image: str, asks: Iterable[str]) -> str | None:
-    """Return what a container sets and what it asks of its platform, joined by semicolons."""
+    """Return settings of a container and its requests to the platform, joined by semicolons."""
     found = [of_command(" ".join(commands), image), *asks]
     return ";".join(filter(None, found)) or None
 
@@ -106,7 +106,7 @@ def of_pod(
 
 
 def common(configs: Iterable[Mapping[str, Any]]) -> str | None:
-    """Return the settings that all of some configurations share."""
+    """Return the settings that all configurations have in common."""
     sets = [set((settings_of(config) or "").split(";")) for config in configs]
     shared = set.intersection(*sets) if sets else set()
     return ";".join(sorted(filter(None, shared))) or None

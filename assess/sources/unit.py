@@ -1,4 +1,4 @@
-"""Unit: what a platform declares of a service, and the rows that follow from it.
+"""Unit: a platform's declaration of a service, and the rows that follow from it.
 
 Each reader of a platform fills a `Unit`; what its fields mean for the frames is decided here, so
 the same declaration has the same answer on every platform.
@@ -44,7 +44,7 @@ FRAMES = (  # that a platform fills
 
 @dataclass(frozen=True)
 class Unit:
-    """What a platform declares of a service; None where it declares nothing."""
+    """A platform's declaration of a service; None where it declares nothing."""
 
     names: tuple[Name, ...]  # best first
     platform: str
@@ -111,7 +111,7 @@ class Unit:
 
     @property
     def callee(self) -> Callee:
-        """What an address of it leads to."""
+        """The callee that addresses of this unit lead to."""
         image = self.image_ref.repository or ""
         return Callee(self.names[0], image, on_host=self.host_network is True)
 
@@ -122,7 +122,7 @@ class Unit:
 
     @property
     def all_texts(self) -> list[Text]:
-        """Texts of this container; those of one that only prepares the others are waits."""
+        """Texts of this container; texts of an init container count as waits."""
         texts = [*variables(dict(self.environment)), *self.texts]
         is_wait = self.role == "init"
         return [replace(text, is_wait=True) for text in texts] if is_wait else texts
@@ -155,10 +155,9 @@ class Unit:
 
 
 def is_checked(image: str, declared: bool | None) -> bool | None:
-    """Return whether an engine checks the health of a container: as declared, else by its image.
-
-    github.com/docker-library/faq: official images define no check; of others only an engine knows.
-    """
+    """Return whether the health of a container is checked: as declared, else by its image."""
+    # github.com/docker-library/faq: official images define no check; of others only an
+    # engine knows.
     is_bare = declared is None and parse_image(image).is_official
     return False if is_bare else declared
 
@@ -212,7 +211,7 @@ def _capabilities(added: tuple[str, ...] | None) -> Row:
 
 
 def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
-    """Return the row of the services frame; ``is_complete`` tells that all mounts are known."""
+    """Return the row of the services frame; ``is_complete`` means that all mounts are known."""
     stateful = unit.stateful
     if stateful is None:
         lasting = [part for part in unit.containers if part.role != "init"]
@@ -249,10 +248,8 @@ def mount_rows(
     host: str | None = "",
     cluster: str | None = None,
 ) -> list[Row]:
-    """Return rows of the mounts frame; `share` removes ``_source``, which finds shared ones.
-
-    What is on a host is named after it, what all hosts of a cluster see after the cluster.
-    """
+    """Return rows of the mounts frame; `share` removes ``_source``, which finds shared ones."""
+    # Local storage is qualified by its host, shared storage by its cluster.
     rows: dict[str, Row] = {}
     for mount in mounts:
         if not mount.target:
@@ -285,12 +282,13 @@ def mount_rows(
                 place=(cluster or "") if mount.is_remote else host,
             ),
         )
+        # one row per target: the key of the frame
         rows.setdefault(mount.target, row | {"_source": source})
     return list(rows.values())
 
 
 def _host_path(mount: Mount) -> Row:
-    """Return what may be told of the path on the host; nothing for a volume."""
+    """Return the columns of the host path that may be shown; none for a volume."""
     is_path = mount.source and not mount.volume and mount.type not in ("volume", "tmpfs")
     if not is_path or mount.source_class in _EPHEMERAL:
         return {}
@@ -301,7 +299,7 @@ def _host_path(mount: Mount) -> Row:
 
 
 def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
-    """Count who shares a source, and add what the engine's list of volumes says."""
+    """Count the sharers of each source, and add columns from the engine's list of volumes."""
     by_name = {volume.get("Name"): volume for volume in volumes or []}
     users = Counter(mount["_source"] for mount in mounts)
     for mount in mounts:
@@ -319,7 +317,7 @@ def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
 
 
 def unread_note(units: Iterable[Unit]) -> Row:
-    """Return columns of a coverage row about what services refer to and nobody read."""
+    """Return columns of a coverage row about references that were not read."""
     unread = sorted(
         {w for unit in units for part in unit.containers for w in part.unread}
     )
@@ -330,11 +328,10 @@ def unread_note(units: Iterable[Unit]) -> Row:
 
 
 def merge_services(rows: list[Row]) -> list[Row]:
-    """Merge the rows of containers that name the same service.
-
-    The service is stateful, has secrets, exports logs or serves the web where any container does,
-    and is health-checked where all that declare it are; else one unknown makes it unknown.
-    """
+    """Merge the rows of containers that name the same service."""
+    # The service is stateful, has secrets, exports logs or serves the web where any
+    # container does, and is health-checked where all that declare it are; else one
+    # unknown makes it unknown.
     groups: dict[Name, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["names"][0], []).append(row)
@@ -349,12 +346,13 @@ def _merged(group: list[Row]) -> Row:
     row["health_checked"] = all(checked) if checked else None
     platforms = {member["platform"] for member in group}
     row["platform"] = platforms.pop() if len(platforms) == 1 else "mixed"
+    # ports make the kind "web", and a store has ports, too
     row["kind"] = row["kind"] if row["stateful"] is False else None
     return row
 
 
 def any_of(values: list[Any], decisive: Any) -> Any:
-    """Return the decisive value where one has it; None where one that may have it is unknown."""
+    """Return the decisive value if any value is; else None if any is unknown."""
     if decisive in values:
         return decisive
     return None if None in values else values[0]
@@ -382,10 +380,9 @@ def runs_as_root(user: str) -> bool | None:
 
 
 def sees_engine_socket(mounts: Iterable[Mount]) -> bool:
-    """Return whether a mount leads to the socket of a container engine.
-
-    It may be read-only: a socket takes requests all the same. A named volume never counts.
-    """
+    """Return whether a mount leads to the socket of a container engine."""
+    # A read-only mount counts, too: the socket still takes requests. A named volume never
+    # counts.
     binds = (m for m in mounts if not m.volume and m.source_class not in _EPHEMERAL)
     return any(is_engine_socket(mount.source) for mount in binds)
 
@@ -442,10 +439,8 @@ def keeps_data(
     *,
     is_complete: bool = True,
 ) -> bool | None:
-    """Return whether there is data of record.
-
-    False only where all mounts are known, and neither they nor image nor ports are a store's.
-    """
+    """Return whether a container keeps data of record."""
+    # False only if all mounts are known, and no mount, image or port belongs to a store.
     data = {mount["data_like"] for mount in mounts}
     kept = reference.holds_record(reference.stateful_kind(repository))
     if True in data or kept:
@@ -457,7 +452,7 @@ def keeps_data(
 
 
 def has_store_port(ports: str | None) -> bool:
-    """Return whether a container listens on a port that stores listen on."""
+    """Return whether a container listens on a usual port of a store."""
     inner = re.findall(r"(?<!\d)(\d+)(?=[/;]|$)", ports or "")
     return any(kind_of(Address("", int(port))).kind in STORES for port in inner)
 
@@ -473,5 +468,5 @@ _LOG_SHIPPERS = re.compile(
 
 
 def ships_logs(driver: str | None) -> bool | None:
-    """Return whether a log driver exports logs; None where something else may do it."""
+    """Return whether a log driver exports logs; None where a sidecar or agent may do it."""
     return True if _LOG_SHIPPERS.fullmatch(driver or "") else None

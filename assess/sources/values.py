@@ -1,6 +1,6 @@
-"""Values of payloads: each reader returns what it was asked for, or nothing, whatever it finds.
+"""Read values of payloads: each reader returns its type or nothing, and never raises.
 
-All of them follow keys and positions first: ``text(pod, "metadata", "name")``.
+All readers follow keys and positions first: ``text(pod, "metadata", "name")``.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def table(value: Any, *path: str | int) -> dict[str, Any]:
 def number(value: Any, *path: str | int) -> float | None:
     """Read a number of zero or more, also from a text; None for any other value."""
     value = dig(value, *path)
+    # True is an int in Python, and would be read as 1
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -79,10 +80,8 @@ def percent(part: float | None, of: float | None) -> float | None:
 
 
 def healthy(lost: float | None) -> float | None:
-    """Return the share that must stay healthy where this one may be lost [percent].
-
-    It is rounded down: rounded up, two of three replicas would be three.
-    """
+    """Return the share that must stay healthy, from the share that may be lost [percent]."""
+    # Rounded down: rounded up, two of three replicas would be three.
     return None if lost is None else math.floor((100 - lost) * 100 + 1e-6) / 100
 
 
@@ -114,7 +113,7 @@ def _has_form(entry: Any, form: str) -> bool:
 
 
 def _form_of(value: Any) -> str:
-    """Name the kind of a value, which itself may be a secret."""
+    """Name the kind of a value; the value itself may be a secret."""
     if value is None:
         return "null"
     kinds = {
@@ -127,7 +126,7 @@ def _form_of(value: Any) -> str:
 
 
 def moment(value: Any, *path: str | int) -> datetime | None:
-    """Read a time of an engine, its command line or an SDK; None for one that never was.
+    """Read a time of an engine, its command line or an SDK; None for a zero time.
 
     It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
     """

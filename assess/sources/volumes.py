@@ -1,4 +1,4 @@
-"""Volumes: storage that several containers may mount, and the name it has as an element."""
+"""Volumes: storage that several containers may mount, and its name as an element."""
 
 from __future__ import annotations
 
@@ -43,10 +43,8 @@ COLON = re.compile(r"(?<!^[A-Za-z])(?<!:[A-Za-z]):|:(?![\\/])")  # C:\x is one p
 
 
 def split_volume(text: str) -> Mount | None:
-    """Read ``source:target:options`` of ``docker run --volume``; None without a target.
-
-    A source with a slash is a path of the host, any other one is the name of a volume.
-    """
+    """Read ``source:target:options`` of ``docker run --volume``; None without a target."""
+    # A source with a slash is a path of the host, any other one is the name of a volume.
     source, target, options = (*COLON.split(text), "", "")[:3]
     if not target:
         return None
@@ -61,7 +59,7 @@ def split_volume(text: str) -> Mount | None:
 
 
 def short_path(path: str) -> str:
-    """Return the first two parts of a path, and a mark that is the same for the same path."""
+    """Return the first two parts of a path, and a hash of the whole path."""
     plain = posixpath.normpath(path.replace("\\", "/"))
     parts = plain.split("/")
     shown = "/".join(parts[: _SHOWN_PARTS + plain.startswith("/")])
@@ -72,7 +70,7 @@ def short_path(path: str) -> str:
 
 
 def nfs_export(options: Mapping[str, Any] | None) -> str:
-    """Return the export behind the options of a local volume; empty where it is none."""
+    """Return the NFS export behind the options of a local volume; empty if there is none."""
     device = text(options, "device")
     if not text(options, "type").startswith("nfs") or not device:
         return ""
@@ -93,7 +91,7 @@ def volume_id(
     path: str,
     place: str | None,
 ) -> str | None:
-    """Return the name of what is mounted, as an element that others may mount too.
+    """Return the element name of mounted storage that others may mount too.
 
     ``place`` is the host, project or cluster that the name belongs to; None where it is unknown,
     empty where the name needs none. None for what nobody else can mount.

@@ -1,4 +1,4 @@
-"""The one reader of YAML: plain values, and merge keys as the YAML merge rule defines them."""
+"""The only YAML reader: plain values, and merge keys as the YAML merge rule defines them."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Loader(_BaseLoader):
         if not merged:
             return
         pairs: dict[Hashable, _Pair] = {}
+        # later updates win, so the first mapping has to come last
         for mapping in reversed(merged):
             self.flatten_mapping(mapping)
             pairs |= _by_key(mapping.value)
@@ -98,10 +99,8 @@ def _merged_mappings(value: yaml.Node, node: yaml.MappingNode) -> list[yaml.Mapp
 
 
 def _by_key(pairs: Iterable[_Pair]) -> dict[Hashable, _Pair]:
-    """Index pairs by their key, so that merges of merges never hold a key twice.
-
-    Without this, ten lists of ten merges each would make a small file a huge one.
-    """
+    """Index pairs by their key, so that merges of merges never hold a key twice."""
+    # Without this, ten lists of ten merges each would make a small file a huge one.
     return {_identity(key): (key, value) for key, value in pairs}
 
 

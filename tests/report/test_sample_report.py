@@ -1,5 +1,6 @@
 """The committed report of the sample quarter is what this version writes."""
 
+import re
 from shutil import copy
 
 import pytest
@@ -8,6 +9,7 @@ from fleets import ROOT
 import assess
 
 COMMITTED = ROOT / "reports" / "2026Q3"
+SMALL_PAGE = 1_100_000  # of the 1.2 MB that it may have [bytes]
 COMMAND = (
     "assess report data/sample/2026Q3 --previous data/sample/2026Q2 -o reports/2026Q3"
 )
@@ -30,3 +32,16 @@ def written(tmp_path_factory):
 def test_the_committed_report_is_rebuilt_byte_for_byte(written, name):
     is_same = (written / name).read_bytes() == (COMMITTED / name).read_bytes()
     assert is_same, f"rebuild it: {COMMAND}"  # a diff of a megabyte takes minutes
+
+
+def test_the_page_of_200_services_stays_small(written):
+    page = (written / "index.html").read_text()
+    cards = re.findall(
+        r'<details class="card" id="service-.*?</details>', page, re.DOTALL
+    )
+    (ranking,) = re.findall(r'id="ranking-table">.*?</table>', page, re.DOTALL)
+    (packed,) = re.findall(r'data-packed="[^"]*"', page)
+    growing = sum(len(part.encode()) for part in (*cards, ranking, packed))
+    rest = len(page.encode()) - growing
+    # of 200 services themselves it is 3 % less: names and evidence repeat
+    assert rest + growing * 200 / len(cards) < SMALL_PAGE

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from assess.errors import AssessError
-from assess.score.result import Explanation, Provenance, Result
+from assess.score.result import Explanation, Provenance, Result, Tables
 from assess.words import plain
 
 
@@ -80,3 +80,20 @@ def test_reprs_have_no_address_and_escape_names():
 )
 def test_plain_types(value, expected):
     assert plain(value) == expected
+
+
+def test_tables_of_later_are_made_together_and_once():
+    made = []
+
+    def make():
+        made.append(1)
+        return {name: pd.DataFrame({"x": [1]}) for name in ("b", "c")}
+
+    tables = Tables({"a": pd.DataFrame()}, ("b", "c"), make)
+    assert list(tables) == ["a", "b", "c"]
+    assert "b" in tables
+    assert "d" not in tables
+    assert not made
+    assert len(tables["b"]) == len({**tables}["c"]) == len(made) == 1
+    with pytest.raises(KeyError):
+        tables["d"]

@@ -1,4 +1,4 @@
-"""The explorer: a small program on the page that answers questions over the scores it carries.
+"""The explorer: a small program on the page that answers questions about its scores.
 
 It ranks by anybody's preferences with the draws of `WhatNext.under`, shows what falls with what,
 compares targets, and keeps the rows behind every number at hand.
@@ -62,7 +62,7 @@ def of_report(scores: Assessment) -> Markup:
 
 
 def place(data: Mapping[str, Any], *, start: str = "", mark: str = "") -> Markup:
-    """Return the place on a page where the program runs, and its data; hidden without scripts."""
+    """Return the element for the program and its data; hidden if scripts are off."""
     return Markup(
         '<div id="explore" class="x" role="region" data-start="{}" data-packed="{}"{} '
         'aria-labelledby="explore-title" hidden>\n'
@@ -77,7 +77,7 @@ def hash_of(program: str) -> str:
 
 
 def pack(data: Mapping[str, Any]) -> str:
-    """Return data as compressed JSON in letters that mean nothing to HTML."""
+    """Return data as compressed JSON in characters without meaning in HTML."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     packed = zlib.compress(text.encode(), level=9)
     return base64.b64encode(packed).decode()
@@ -90,7 +90,7 @@ def address(*steps: str) -> str:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explorer:
-    """The explorer of one result or several, for a notebook: one self-contained output.
+    """The explorer of one or several results, for a notebook: one self-contained output.
 
     Attributes
     ----------

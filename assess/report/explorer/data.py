@@ -1,4 +1,4 @@
-"""What the explorer shows and computes with: the scores as columns, every text written once."""
+"""Data of the explorer: scores as columns, every text stored once."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def payload(
     blast: BlastRadius | None = None,
     targets: Targets | None = None,
 ) -> dict[str, Any]:
-    """Return all that the explorer needs, as plain JSON types; what is not given has no view."""
+    """Return the data of the explorer as plain JSON types; a missing score has no view."""
     given = [
         result for result in (what_next, readiness, blast, targets) if result is not None
     ]
@@ -133,7 +133,7 @@ def _services(result: Result) -> set[str]:
 
 
 def _numbers(values: Any, digits: int = NUMBER_DIGITS) -> list[float | None]:
-    """Return numbers, rounded to what can be seen; NA is None."""
+    """Return numbers, rounded to visible precision; NA is None."""
     cells = pd.array(np.ravel(np.asarray(values, dtype=object)), dtype="Float64")
     rounded = cells.to_numpy(dtype=float, na_value=np.nan).round(digits)
     return [None if np.isnan(x) else _whole(x) for x in rounded.tolist()]
@@ -252,7 +252,7 @@ def _gate(gate: Mapping[str, Any], gates: list[str], texts: Texts) -> list[int]:
 def _what_if(
     what_next: WhatNext, readiness: Result, names: list[str], texts: Texts
 ) -> dict[str, Any]:
-    """Return by service what could be different about it, and what every gate needs."""
+    """Return by service its possible changes, and the needs of every gate."""
     policy = what_next.provenance.policy
     assert policy is not None
     ranking = Ranking.of(what_next.frame, what_next.details["criteria"], policy)
@@ -289,7 +289,7 @@ def _case(service: Counterfactual, texts: Texts) -> dict[str, Any]:
 
 
 def rule_tree(rule: str) -> Any:
-    """Return a rule about coverage as nested lists; None where it has more in it than that."""
+    """Return a rule about coverage as nested lists; None for any other rule."""
     try:
         return _tree(ast.parse(rule.strip(), mode="eval").body)
     except KeyError:
@@ -319,7 +319,7 @@ def _tree(node: ast.expr) -> Any:
 
 
 def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> dict[str, Any]:
-    """Return elements, what falls with each and how likely, and the edges between services."""
+    """Return elements, the services that each can take down, and the edges between services."""
     topology = blast.topology
     elements = topology.elements
     kinds = elements.get_level_values(0)
@@ -367,7 +367,7 @@ def _pairs(table: pd.DataFrame, blast: BlastRadius) -> list[list[int]]:
 
 
 def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
-    """Return what a move to the target leaves (-1) and joins (1): element, service, sign, words."""
+    """Return the elements that a move leaves (-1) and joins (1): element, service, sign, words."""
     table = blast.details["relocation"]
     words = table["element_kind"].astype("str") + " " + table["element"].astype("str")
     signs = table["sign"].astype(int).tolist()
@@ -378,7 +378,7 @@ def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
 
 
 def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]:
-    """Return the matrix of services and targets, and what a cost is made of."""
+    """Return the matrix of services and targets, and the parts of the costs."""
     policy = targets.provenance.policy
     assert policy is not None
     places = targets.details["targets"]

@@ -1,7 +1,7 @@
-"""Back-test: forecasts of incidents by an earlier snapshot, checked against what then happened.
+"""Back-test: forecasts of incidents from an earlier snapshot, checked against later incidents.
 
 Needs two snapshots and a source of incidents that watched the time between them. The population is
-the services of the earlier one, those without any incident included: judged over the services that
+the services of the earlier one, including those without incidents: judged only over services that
 had incidents alone, a good score looks like a bad one.
 """
 
@@ -100,7 +100,7 @@ class Backtest(Result):
         return self.frame.loc[metric]
 
     def explain(self, metric: str = "auc") -> Explanation:
-        """Explain a metric; the table is that of reliability."""
+        """Explain a metric; the table shows the reliability."""
         row = self.row(metric)
         text = f"{self.headline}\n{metric}: {row['verdict']}."
         return Explanation(f"Back-test: {metric}", text, self.details["reliability"])
@@ -113,7 +113,7 @@ def backtest(
     previous: Inventory | None = None,
     readiness: Result | None = None,
 ) -> Backtest:
-    """Check the forecasts of an earlier snapshot against what happened until the later one.
+    """Check the forecasts of an earlier snapshot against the incidents up to the later one.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def backtest(
     previous : Inventory
         The earlier snapshot: the forecasts use nothing that is later.
     readiness : Result, optional
-        Readiness of the earlier snapshot, where it is at hand.
+        Readiness of the earlier snapshot, if already computed.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def backtest(
     Raises
     ------
     AssessError
-        Without an earlier snapshot, and where nobody watched for incidents after it.
+        Without an earlier snapshot, or without watched incidents after it.
     """
     hint = "name one with --previous, dated before the time to be foretold"
     if previous is None:
@@ -160,7 +160,7 @@ def backtest(
 
 
 def _watched(inventory: Inventory, policy: Policy, after: pd.Timestamp) -> Window:
-    """Return the time after the earlier snapshot over which incidents were watched."""
+    """Return the time after the earlier snapshot in which incidents were watched."""
     window = exposure(inventory, policy).window
     if window is None or window[1] <= after:
         raise AssessError(
@@ -184,7 +184,7 @@ def forecasts(
     Rates are log-linear in readiness; the slope has a normal prior and is fitted to how the earlier
     incidents are spread over the services (multinomial, so that their number does not matter), with
     less weight where they crowd more than chance would have them. Each service's own past is then
-    shrunk to what its readiness lets expect (`rates.shrunk_rates` over the exposure times the
+    shrunk to the expectation from its readiness (`rates.shrunk_rates` over the exposure times the
     multiplier), and ``foretold = 1 - exp(-rate * years)``.
     """
     ids = sorted(earlier["services"]["service_id"])
@@ -224,6 +224,7 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
         return float(settings["slope"])
     prior = -(((SLOPES - settings["slope"]) / max(settings["slope_sd"], 1e-6)) ** 2) / 2
     expected = total / len(counts)
+    # overdispersion: incidents of a service come in clusters, and teach less each
     crowding = ((counts - expected) ** 2 / expected).sum() / max(len(counts) - 1, 1)
     spread = np.log(np.exp(np.multiply.outer(SLOPES, lack)).sum(axis=1))
     likelihood = (SLOPES * (counts @ lack) - total * spread) / max(crowding, 1.0)
@@ -234,7 +235,7 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
 def _happened(
     inventory: Inventory, policy: Policy, span: Window, names: pd.Index
 ) -> pd.DataFrame:
-    """Return which services had an incident in a span, and for how many minutes in all."""
+    """Return which services had an incident in a span, and the total minutes."""
     table = incident_minutes(inventory, policy)
     opened = inventory["incidents"].loc[table.index, "opened_at"]
     table = table[opened.between(*span, inclusive="right")]
@@ -243,7 +244,7 @@ def _happened(
 
 
 def reliability(services: pd.DataFrame, bins: int) -> pd.DataFrame:
-    """Compare forecasts with what happened, by groups of similar forecasts of about one size.
+    """Compare forecasts with outcomes, in groups of similar forecasts and about equal size.
 
     ``foretold`` (mean), ``observed, observed_lo, observed_hi`` [share 0-1; 95 % Jeffreys], ``n``
     [services].
@@ -262,7 +263,7 @@ def reliability(services: pd.DataFrame, bins: int) -> pd.DataFrame:
 
 
 class Forecast(NamedTuple):
-    """Predictions and what happened, by service.
+    """Predictions and outcomes by service.
 
     ``score`` and ``history`` are probabilities by the score and by history alone, ``lack`` is the
     lack of readiness [points below 0], ``hit`` says whether it had an incident, ``minutes`` how long.
@@ -324,7 +325,8 @@ def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 
 def _proper(forecast: Forecast) -> dict[str, tuple[float, float, float]]:
-    """Return by proper score its value, that of history, and that of the share alone; and gains."""
+    """Return each proper score of the forecast, of history and of the base rate; and the gains."""
+    # the base rate: the same probability for every service
     share = np.full(len(forecast.hit), forecast.hit.mean())
     values = {}
     for place, name in enumerate(PROPER):
@@ -358,7 +360,7 @@ def tau(score: Floats, outcome: Floats) -> float:
 
 
 def resample(n: int, draws: int, seed: int) -> Floats:
-    """Draw with replacement: how often each of ``n`` is in each draw, one draw a row."""
+    """Draw with replacement: return the count of each of ``n`` by draw, one draw per row."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
 
@@ -389,7 +391,7 @@ def _spread(means: Floats) -> float:
 
 
 def _weighted_auc(score: Floats, hit: Bools, draws: Floats) -> Floats:
-    """Return the AUC in each draw; NaN where a draw holds one kind only."""
+    """Return the AUC of each draw; NaN if a draw has only hits or only misses."""
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
     values = np.empty(len(draws))
@@ -420,13 +422,13 @@ def _weighted_tau(score: Floats, outcome: Floats, draws: Floats) -> Floats:
 
 
 def ends_of(values: Floats) -> Ends:
-    """Return the middle 95 % of the draws."""
+    """Return the central 95 % interval of the draws."""
     lo, hi = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(lo), float(hi)
 
 
 def _drawn(forecast: Forecast, draws: Floats) -> dict[str, tuple[Floats, Floats, Floats]]:
-    """Return, by metric, its value, its gain over chance, and over history, in the same draws."""
+    """Return by metric its value, its gain over chance, and its gain over history, by draw."""
     score, history, lack, hit, minutes = forecast
     auc_score = _weighted_auc(score, hit, draws)
     auc_history = _weighted_auc(history, hit, draws)

@@ -30,7 +30,7 @@ WORD_BITS = 64
 def adjacency(
     nodes: int, tail: Integers, head: Integers, value: Floats | None = None
 ) -> csr_array:
-    """Build the sparse matrix of some arcs, tail by head."""
+    """Return the sparse matrix of some arcs, with tails as rows and heads as columns."""
     return sparse((nodes, nodes), tail, head, value)
 
 
@@ -40,7 +40,7 @@ def sparse(
     column: Integers,
     value: Floats | None = None,
 ) -> csr_array:
-    """Build a sparse matrix of some cells: the one builder of this room."""
+    """Return a sparse matrix of some cells; every sparse matrix of this room is built here."""
     from scipy.sparse import coo_array
 
     cells = np.ones(len(row)) if value is None else value
@@ -48,7 +48,7 @@ def sparse(
 
 
 def blocks(rows: int, columns: int) -> Iterator[slice]:
-    """Yield the rows of a large table some at a time."""
+    """Yield slices over the rows of a large table, of at most `BLOCK_CELLS` cells each."""
     size = max(BLOCK_CELLS // max(columns, 1), 1)
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
@@ -63,7 +63,7 @@ class Csr:
 
     @classmethod
     def of(cls, row: Integers, rows: int) -> Csr:
-        """Sort members into ``rows`` rows; ``row`` holds the row of each, whose order stays."""
+        """Sort members into ``rows`` rows; ``row`` holds the row of each; the sort is stable."""
         indices = np.argsort(row, kind="stable")
         return cls(np.searchsorted(row[indices], np.arange(rows + 1)), indices)
 
@@ -76,6 +76,7 @@ class Csr:
         starts = self.indptr[wanted]
         n = self.indptr[wanted + 1] - starts
         at = np.repeat(np.arange(len(wanted)), n)
+        # 0, 1, 2 … anew in every row: the position within its row
         within = np.arange(len(at)) - np.repeat(np.cumsum(n) - n, n)
         return at, self.indices[starts[at] + within]
 
@@ -102,6 +103,7 @@ def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
     first = part[tail]
     second = part[head]
     across = first != second
+    # a pair (i, j) as the one number i * n + j, so that one sort finds the distinct pairs
     pairs = np.unique(first[across] * n + second[across])
     place = np.empty(n, np.int64)
     # an order of flow, not of scipy: each part comes before all that fail with it
@@ -141,7 +143,7 @@ def _reverse_postorder(heads: Sequence[Sequence[int]]) -> list[int]:
 
 
 def flow_depth(nodes: int, tail: Integers, head: Integers) -> Integers:
-    """Return by node the longest way to it, over the arcs that follow the order of flow."""
+    """Return by node the length of the longest path to it, over arcs that follow the flow."""
     order = np.argsort(tail, kind="stable")
     heads = _lists(nodes, tail[order], head[order])
     flow = _reverse_postorder(heads)
@@ -152,21 +154,21 @@ def flow_depth(nodes: int, tail: Integers, head: Integers) -> Integers:
     for node in flow:
         below = depth[node] + 1
         for other in heads[node]:
+            # arcs that close a cycle point backwards, and have no longest path
             if depth[other] < below and place[other] > place[node]:
                 depth[other] = below
     return np.array(depth, np.int64)
 
 
 def sweep(parts: Parts, down: dict[int, int]) -> Iterator[tuple[int, int]]:
-    """Spread failures along certain arcs: yield each part that fails, in order, and its bits.
-
-    ``down`` holds the scenarios in which a part fails by itself, and is emptied: what was yielded
-    is let go, so that memory is that of the front of the sweep.
-    """
+    """Spread failures along certain arcs: yield each part that fails, in order, and its bits."""
+    # ``down`` holds the scenarios in which a part fails by itself, and is emptied: bits
+    # are freed once they are yielded, so memory holds only the front of the sweep.
     heads = parts.heads
     dirty = bytearray(len(heads))
     for part in down:
         dirty[part] = 1
+    # parts come in the order of flow, so one pass from left to right is enough
     here = dirty.find(1)
     while here >= 0:
         bits = down.pop(here)
@@ -193,7 +195,8 @@ def swept(parts: Parts, down: dict[int, int], width: int) -> tuple[Integers, Wor
 
 
 def spread_to_nodes(parts: Parts, part: Integers, words: Words) -> Words:
-    """Return by node the words of its part; those of a part that is not listed are empty."""
+    """Return by node the words of its part; zeros for a part that is not listed."""
+    # parts that are not listed point to one row of zeros behind the others
     row = np.full(len(parts.heads), len(part))
     row[part] = np.arange(len(part))
     empty = np.zeros((1, words.shape[1]), np.uint64)
@@ -221,7 +224,7 @@ def to_words(flags: Booleans) -> Words:
 
 
 def set_bits(rows: Words) -> tuple[Integers, Integers]:
-    """List row and number of the bits that are set; most words are empty."""
+    """List row and number of the set bits; zero words, which are most, are skipped."""
     row, word = np.nonzero(rows)
     at, bit = np.nonzero(lanes(rows[row, word][:, None], WORD_BITS))
     return row[at], word[at] * WORD_BITS + bit
@@ -242,14 +245,14 @@ class Weights:
 
     @classmethod
     def of(cls, weights: Floats | Integers) -> Weights:
-        """Keep whole numbers as they are; round others to `WEIGHT_BITS` bits of the largest."""
+        """Keep whole numbers; round others to `WEIGHT_BITS` bits of the largest weight."""
         top = float(weights.max(initial=0.0))
         whole = bool((weights == np.floor(weights)).all()) and top < 2.0**WEIGHT_BITS
         unit = 1.0 if whole else top / 2.0**WEIGHT_BITS
         return cls(np.rint(weights / unit).astype(np.int64), unit)
 
     def totals(self, node: Integers, rows: Words, width: int) -> Floats:
-        """Add up by scenario the weights of nodes that are down in those of their row."""
+        """Sum by scenario the weights of the nodes that are down in it."""
         total = np.zeros(width)
         for some in blocks(len(node), rows.shape[1]):
             total += lane_sums(rows[some], self.whole[node[some]], width)
@@ -257,11 +260,12 @@ class Weights:
 
 
 def lane_sums(rows: Words, weights: Integers, width: int) -> Floats:
-    """Add up, lane by lane, the weights of the rows whose bit is set [whole numbers]."""
+    """Sum by lane (bit position) the weights of the rows whose bit is set [whole numbers]."""
     total = np.zeros(width)
     waiting = rows[:0]
     digit = 0
     while weights.any() or len(waiting):
+        # one binary digit at a time: rows whose weight has it, and earlier carries
         plane = np.concatenate([waiting, rows[weights & 1 > 0]])
         carried = [rows[:0]]
         # three rows of one digit become one of it and one of the next
@@ -274,6 +278,7 @@ def lane_sums(rows: Words, weights: Integers, width: int) -> Floats:
             one, two, three = (
                 plane[part * third : (part + 1) * third] for part in range(3)
             )
+            # a full adder: the sum is one ^ two ^ three, the carry their majority
             either = one ^ two
             carried.append((one & two) | (three & either))
             plane = np.concatenate([either ^ three, plane[3 * third :]])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -44,8 +45,8 @@ from assess.score.blast_radius.unseen import (
 )
 from assess.score.incidents.exposure import incident_rates
 from assess.score.incidents.recovery import heal_times
-from assess.score.result import Provenance
-from assess.score.validation.validation import validate
+from assess.score.result import Provenance, Tables
+from assess.score.validation.validation import CHECKS, validate
 
 
 def score_blast_radius(
@@ -86,12 +87,11 @@ def score_blast_radius(
     ``impact`` is what is expected, and ``next_lo, next_hi`` hold what one failure will take, in
     nine of ten cases (``simulation.level``).
 
-    Of elements with more uncertain edges on the way than are enumerated, the ``drawn_most`` that
-    lose most are simulated, as long as what they reach stays within ``drawn_pairs_max`` pairs, and
-    those that failed or are ``asked`` for. Of the others ``impact``
-    and ``p_down`` are lower bounds, by the most probable way to each service, which rank like the
-    simulation (above ``ways_most`` nodes, by what is certain); ``impact_hi`` is all that can be
-    reached, and ``exposure_n`` counts at least.
+    Of elements with more uncertain edges on the way than are enumerated, the ``drawn_most`` that lose
+    most are simulated, as long as what they reach stays within ``drawn_pairs_max`` pairs, and those
+    that failed or are ``asked`` for. Of the others ``impact`` and ``p_down`` are lower bounds, by the
+    most probable way to each service, which rank like the simulation (above ``ways_most`` nodes, by
+    what is certain); ``impact_hi`` is all that can be reached, and ``exposure_n`` counts at least.
 
     Of more observed failures than ``failures_most``, so many are drawn by the seed; the verdicts
     and ``calibration_measures`` say how many.
@@ -108,9 +108,7 @@ def score_blast_radius(
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
-    listed = wanted | _worst_reach(
-        topology, graphs["hi"], sampling, int(settings["pairs_max"])
-    )
+    listed = wanted | _worst_reach(topology, graphs["hi"], sampling, settings)
     drawn = wanted | _worst_loss(topology, graphs, sampling, settings)
     is_small = len(drawn) <= settings["drawn_lo_most"]
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
@@ -139,7 +137,8 @@ def score_blast_radius(
     observed = dependencies_observed(inventory, policy, topology)
     services["dependencies_observed"] = observed.astype("boolean")
     services["callers_seen"] = callers_seen(inventory, policy, seen)
-    checks = validate(
+    checks = partial(
+        validate,
         inventory,
         policy,
         evidence,
@@ -148,18 +147,18 @@ def score_blast_radius(
         sampling=sampling,
         failures_n=failures_n,
     )
+    tables = {
+        "affected": affected,
+        "frozen": topology.frozen,
+        "services": services,
+        "learned_edges": learned,
+        "relocation": relocation,
+    }
     return BlastRadius(
         frame.sort_values("impact", ascending=False, kind="stable"),
         _contributions(topology, reach, affected),
         Provenance.of(inventory, policy),
-        {
-            "affected": affected,
-            "frozen": topology.frozen,
-            "services": services,
-            **checks,
-            "learned_edges": learned,
-            "relocation": relocation,
-        },
+        Tables(tables, CHECKS, checks),
         topology=topology,
     )
 
@@ -168,16 +167,17 @@ def _worst_reach(
     topology: Topology,
     graph: Graph,
     sampling: Sampling,
-    pairs_max: int,
+    settings: Mapping[str, Any],
 ) -> Booleans:
-    """Mark the elements that can reach the most, as long as the pairs stay few enough."""
+    """Mark the elements that can reach most, while their pairs stay within ``pairs_max``."""
     element, node = topology.initial_failures("hi")
     n = len(topology.elements)
     impact = reached(graph, Scenarios(element, node, n), sampling)
     # by weight, not by number: what is listed is what a meeting asks about
     worst = np.argsort(-impact.loss, kind="stable")
     listed = np.zeros(n, bool)
-    listed[worst[np.cumsum(impact.reached_n[worst]) <= pairs_max]] = True
+    pairs_n = np.cumsum(impact.reached_n[worst])
+    listed[worst[pairs_n <= int(settings["pairs_max"])]] = True
     return listed
 
 
@@ -187,7 +187,7 @@ def _worst_loss(
     sampling: Sampling,
     settings: Mapping[str, Any],
 ) -> Booleans:
-    """Mark the elements that lose most, by the lower bound of their loss, as far as draws go."""
+    """Mark the elements with the largest lower bound of loss, within the limits for draws."""
     n = len(topology.elements)
     most = int(settings["drawn_most"])
     if n <= most or not any(graph.uncertain for graph in graphs.values()):
@@ -210,10 +210,8 @@ def _impacts(
     listed: Booleans,
     drawn: Mapping[str, Booleans],
 ) -> dict[str, Impact]:
-    """Propagate the failure of every element; levels that do not differ are computed once.
-
-    What can be reached needs no draws, and the lower end of a large fleet is bounded.
-    """
+    """Propagate the failure of every element; equal levels are computed once."""
+    # The upper level needs no draws; the lower level of a large fleet is a bound.
     n = len(topology.elements)
     known: dict[bytes, Impact] = {}
     impacts = {}
@@ -235,7 +233,7 @@ def _impacts(
 
 
 def _worst(topology: Topology, graph: Graph, sampling: Sampling) -> Impact:
-    """Propagate every failure at its worst, with the calls that nobody would have seen."""
+    """Propagate every failure in the worst case, including calls that may exist unseen."""
     n = len(topology.elements)
     none = np.zeros(n, bool)
     failing = Scenarios(*topology.initial_failures("hi"), n, none, none)
@@ -243,7 +241,7 @@ def _worst(topology: Topology, graph: Graph, sampling: Sampling) -> Impact:
 
 
 def _reach(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
-    """List what can fail with what, by position: what can at some level can at the highest."""
+    """List pairs of element and service that can fail together, by position."""
     n = max(len(topology.services), 1)
     every = np.empty(0, np.int64)
     p = {}
@@ -251,6 +249,7 @@ def _reach(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
         impact = impacts[level]
         inside = impact.node < len(topology.services)
         keys = impact.scenario[inside] * n + impact.node[inside]
+        # "hi" comes first: its pairs contain those of the other levels
         if level == "hi":
             every = keys
         p[level] = np.zeros(len(every))
@@ -267,7 +266,7 @@ def _reach(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
 
 
 def _affected(topology: Topology, reach: pd.DataFrame) -> pd.DataFrame:
-    """Name the elements and services of what can fail with what."""
+    """Return the pairs of `_reach` with names of elements and services."""
     kinds = pd.Categorical(topology.elements.get_level_values(0), categories=KINDS)
     names = pd.Categorical(topology.elements.get_level_values(1))
     at = reach["element"].to_numpy()
@@ -288,6 +287,7 @@ def _contributions(
 ) -> pd.DataFrame:
     """Return the share of criticality that each service adds to the impact of each element."""
     weight = topology.service_weight.to_numpy()
+    # criticality times probability; a fleet without any weight loses nothing
     lost = weight[reach["node"]] * reach["p_down"] / (weight.sum() or 1.0)
     return affected[["element_kind", "element", "service_id"]].assign(contribution=lost)
 
@@ -319,6 +319,7 @@ def _frame(
             "impact_hi": np.maximum(impact["hi"], impact["point"]),
             "se": point.se / total,
             "exact": point.exact,
+            # the element itself counts where it is a service
             "services_down_n": pd.array(point.reached_n - outside, "Int64"),
             "frozen_n": pd.array(frozen_n, "Int64"),
             "next_lo": impact["next_lo"],
@@ -334,7 +335,7 @@ def _services(
     point: Impact,
     worst: Impact,
 ) -> pd.DataFrame:
-    """Return impact and exposure by service; unknown exposure where it runs nowhere known."""
+    """Return impact and exposure by service; exposure is unknown without a known place."""
     n = len(topology.services)  # the first elements are the services
     table = frame.iloc[:n].droplevel(0)[IMPACTS].rename_axis("service_id")
     exposure_n = pd.array(point.exposure_n[:n] - 1, dtype="Int64")  # without itself
@@ -344,7 +345,7 @@ def _services(
 
 
 def _minutes_per_year(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Return rate, time to heal, and their product: typical, with both low, with both high."""
+    """Return incident rate, recovery time, and their product at the point, low and high ends."""
     table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
     return table.assign(
         expected_minutes_per_year=table["rate_per_year"] * table["minutes"],

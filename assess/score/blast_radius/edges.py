@@ -1,4 +1,4 @@
-"""Edges of a fleet: how likely a caller goes down with what it needs."""
+"""Edges of a fleet: the probability that a caller goes down with its dependency."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     given = rows["given"].astype("float64")
     for level in LEVELS:
         rows[level] = given.fillna(rows[level])
+    # it may not exist at all, so that only the upper level has it
     rows.loc[rows["possible"], ["lo", "point"]] = 0.0
     rows = rows.sort_values([*KEY, *LEVELS], kind="stable")
     return _by_pair(rows)
@@ -52,6 +53,7 @@ def _any_of(rows: pd.DataFrame, marked: pd.Series, key: list[str]) -> pd.Series:
 def _distinct(rows: pd.DataFrame) -> pd.DataFrame:
     """Drop rows that another row of their pair covers."""
     is_known = ~rows["possible"]
+    # a known edge covers a possible one of the same pair and kind
     rows = rows[is_known | ~_any_of(rows, is_known, KEY)]
     # a probability that somebody gave or learned overrides the policy's for that kind
     is_given = rows["given"].notna()
@@ -69,8 +71,8 @@ def _usual(rows: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
     Notes
     -----
-    ``point = p / d**a``, with d the number of distinct hard dependencies of the caller: who needs
-    many services leans less on each of them. Hard are kinds with a > 0.
+    ``point = p / d**a``, with d the number of distinct hard dependencies of the caller: a caller of
+    many services depends less on each of them. Kinds with a > 0 are hard.
     """
     table = pd.DataFrame(policy["edges"]).T.astype("float64")
     usual = table.reindex(rows["kind"]).reset_index(drop=True)
@@ -84,9 +86,10 @@ def _usual(rows: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 
 def _by_pair(rows: pd.DataFrame) -> pd.DataFrame:
-    """Join the edges of each pair, which are independent."""
+    """Join the edges of each pair, taken as independent."""
     levels = list(LEVELS)
     pairs = rows.groupby(PAIR, sort=True)
+    # the caller survives only if it survives each of its edges
     survive = 1 - rows[levels]
     joint = 1 - survive.groupby([rows["src"], rows["dst"]], sort=True).prod()
     single = pairs.size() == 1  # where there is nothing to round
@@ -100,7 +103,7 @@ def _by_pair(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def edge_evidence(inventory: Inventory) -> pd.DataFrame:
-    """List how each edge is known, and which services no trace has seen.
+    """List the evidence of each edge, and the services that no trace has seen.
 
     Parameters
     ----------
@@ -132,6 +135,7 @@ def edge_evidence(inventory: Inventory) -> pd.DataFrame:
     by_source = specific.drop_duplicates([*pair, "kind", "evidence"])
     sources_n = by_source.groupby(pair)["evidence"].nunique()
     agreeing_n = by_source.groupby([*pair, "kind"])["evidence"].nunique()
+    # no kind is named by all sources that name one
     conflict = agreeing_n.groupby(pair).max() < sources_n
 
     def joined(words: pd.Series) -> str:

@@ -1,4 +1,4 @@
-"""Failures that were observed: which element failed, who had data, and who went down."""
+"""Observed failures: the element that failed, services with data, services that went down."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ UNKNOWN = "unknown"  # kind of fault
 
 
 def events(inventory: Inventory) -> pd.DataFrame:
-    """List incidents and experiments of which it is known what they took down.
+    """List incidents and experiments whose affected services are known.
 
     Columns ``event, event_id, element_kind, element, fault, started, ended, affected_services,
     observed_services``. An incident by a cause of its host is a failure of that host where the host
-    is named, else one of its service, which is affected itself. An experiment that names who had
-    data and nobody who was affected took nobody down.
+    is named, else of its service, which counts as affected. An experiment that names observed
+    services but no affected ones took no service down.
     """
     incidents = counted_incidents(inventory).dropna(subset=["affected_services"])
     # a host that fails takes all its services down: the service that reported it is no cause
@@ -56,10 +56,9 @@ def events(inventory: Inventory) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Failure:
-    """One observed failure of an element; by service, whether it had data, and went down.
+    """One observed failure of an element; by service, whether it was observed and went down.
 
-    ``beside`` names the failures of other elements at the same time, and the same one in other
-    tools.
+    ``beside`` names the failures of other elements at the same time, and the same one in other tools.
     """
 
     event: str
@@ -74,13 +73,11 @@ class Failure:
 def observed_failures(
     inventory: Inventory, topology: Topology, *, most: int | None = None, seed: int = 0
 ) -> tuple[list[Failure], int]:
-    """List the failures of elements of the fleet, by event and id, and count all that there are.
-
-    Of more than ``most``, so many are drawn by the seed. What failed itself counts as seen, whoever
-    else had data. Other names of a service are its own. Incidents of one element that overlap are
-    one. Who went down while something else had failed that reaches it too, has no data: nobody can
-    say which of them it was.
-    """
+    """Return the failures of the fleet's elements, by event and id, and the count of all."""
+    # Of more than ``most``, a sample is drawn with the seed. The failed service counts as
+    # observed, whatever others were. Aliases count as the service. Overlapping incidents
+    # of one element are one failure. A service counts as unobserved if another failure at
+    # the same time reaches it, too: the cause is unclear.
     names = _other_names(inventory, topology.services)
     table = events(inventory)
     named = [
@@ -104,10 +101,11 @@ def observed_failures(
 
 
 def _once(table: pd.DataFrame) -> pd.DataFrame:
-    """Join incidents of one element that overlap: one failure, as several tools tell it."""
+    """Join overlapping incidents of one element: one failure that several tools report."""
     rows = table.sort_values(["started", "event_id"], kind="stable")
     is_incident = rows["event"].eq("incident")
     ended = pd.to_datetime(rows["ended"], utc=True)
+    # the latest end so far, not the last one: a long incident may hold short ones
     latest = ended.where(is_incident).groupby(rows["key"]).cummax()
     before = latest.groupby(rows["key"]).shift()
     is_same = is_incident & (pd.to_datetime(rows["started"], utc=True) < before)
@@ -123,7 +121,7 @@ def _once(table: pd.DataFrame) -> pd.DataFrame:
 def _apart(
     failures: list[Failure], table: pd.DataFrame, chosen: Integers, topology: Topology
 ) -> list[Failure]:
-    """Take from each failure whoever may have gone down with another one at the same time."""
+    """Mark services unobserved in a failure if another one at the same time may have hit them."""
     order = {key: number for number, key in enumerate(dict.fromkeys(table["key"]))}
     element = table["key"].map(order).to_numpy("int64")
     failure, other = _together(table, chosen, element)
@@ -152,7 +150,7 @@ def _apart(
 def _together(
     table: pd.DataFrame, chosen: Integers, element: Integers
 ) -> tuple[Integers, Integers]:
-    """List pairs of a chosen failure and one of another element at the same time, by position."""
+    """List pairs of a chosen failure and a simultaneous one of another element, by position."""
     start, end = (
         pd.to_datetime(table[name], utc=True).dt.tz_convert(None).to_numpy()
         for name in ("started", "ended")
@@ -181,7 +179,7 @@ def _hit_by_others(
     topology: Topology,
     elements: list[Element],
 ) -> tuple[Integers, Integers]:
-    """List pairs of failure and service that is down in it and reached by an element beside it."""
+    """List pairs of a failure and a service down in it that a simultaneous failure reaches."""
     # few go down: nobody else is looked at
     down = [np.flatnonzero(found.down) for found in failures]
     row = np.repeat(np.arange(len(down)), [len(each) for each in down])
@@ -197,7 +195,7 @@ def _hit_by_others(
 def sampled_failures(
     inventory: Inventory, topology: Topology, policy: Policy
 ) -> tuple[list[Failure], int]:
-    """Return at most as many failures as the policy allows, and the number of all."""
+    """Return the failures, at most ``failures_most`` of the policy, and the number of all."""
     most = int(policy["blast_radius"]["failures_most"])
     return observed_failures(inventory, topology, most=most, seed=policy.seed)
 
@@ -209,7 +207,7 @@ def _failure(
     names: Mapping[str, str],
     everybody: Booleans,
 ) -> Failure:
-    """Return one failure; where nobody says who had data, ``everybody`` had, one array for all."""
+    """Return one failure; without a list of observed services, ``everybody`` was observed."""
     itself = [element[1]] if element[0] == "service" else []
     down = _among(place, [*ids(row.affected_services, names), *itself])
     seen = everybody
@@ -233,14 +231,14 @@ def _among(place: Mapping[str, int], named: list[str]) -> Booleans:
 
 
 def _element(kind: object, name: object, names: Mapping[str, str]) -> Element:
-    """Return an element by its kind and name; that of a service may be another of its names."""
+    """Return an element by its kind and name; aliases of services become their id."""
     if kind == "service":
         return "service", names.get(str(name), str(name))
     return str(kind), str(name)
 
 
 def _other_names(inventory: Inventory, services: pd.Index) -> dict[str, str]:
-    """Return services by their other names, those that several services share left out."""
+    """Return services by alias; aliases that several services share are left out."""
     aliases = inventory["service_aliases"]
     pairs = aliases[["alias", "service_id"]].drop_duplicates()
     # a service's own name is nobody else's

@@ -1,8 +1,7 @@
-"""What failures teach: how often a caller went down with what it calls, and who falls besides.
+"""Learn from failures: how often callers go down with callees, and who falls without a call.
 
-Needs experiments (or incidents) of which it is known who went down. An edge is tried whenever what
-is needed was down and the caller had data; a caller that the failure took down by itself shows
-nothing.
+Needs experiments or incidents with known affected services. An edge is tried whenever its callee was
+down and its caller was observed; a caller that the failure took down directly shows nothing.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ class Trials:
         )
 
     def log_likelihood(self, p: Floats) -> float:
-        """Return how likely the outcomes of all cases are, when edges have the chances ``p``."""
+        """Return the log-likelihood of the outcomes of all cases, for edge probabilities ``p``."""
         survived = np.bincount(self.case, np.log1p(-p[self.edge]))
         tried = np.bincount(self.case) > 0
         fell = np.bincount(self.case, self.failed) > 0
@@ -110,7 +109,7 @@ class Trials:
         return float(np.where(fell, some, survived)[tried].sum())
 
     def shared(self, p: Floats) -> Floats:
-        """Return by trial the chance that its edge is a cause, when each has the chance p."""
+        """Return by trial the probability that its edge is a cause, for probabilities ``p``."""
         if not len(p):
             return p
         survived = np.bincount(self.case, np.log1p(-p))[self.case]
@@ -120,7 +119,7 @@ class Trials:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """All that failures show, so that any of them can be left out.
+    """The evidence of all failures, stored so that any failure can be left out.
 
     ``fault`` is by failure; ``quiet`` is of those who called nothing that was down.
     """
@@ -183,7 +182,7 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """What is learned from some failures.
+    """Edge probabilities and other effects learned from some failures.
 
     By edge: ``p`` at the fleet's mix of faults [0-1], ``start``, the policy's as far apart as
     failures show, ``tries`` and ``caused`` [count], and ``weight``, the strength of its Beta
@@ -200,7 +199,7 @@ class Learned:
     floor: Floats
 
     def interval(self, level: float) -> tuple[Floats, Floats]:
-        """Return by edge the ends of the middle share of its Beta distribution."""
+        """Return by edge the central interval of its Beta distribution."""
         from scipy.special import betaincinv
 
         inside = np.clip(self.p, CERTAIN, 1 - CERTAIN)
@@ -211,7 +210,7 @@ class Learned:
 
 
 def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Learned:
-    """Learn from the failures that are kept.
+    """Learn from the kept failures.
 
     Notes
     -----
@@ -258,7 +257,7 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
 
 
 def _start(policy: Floats, trials: Trials) -> Floats:
-    """Return by edge the policy's log odds, as far apart as failures show.
+    """Return by edge the policy's log odds, shrunk to their mean as far as failures demand.
 
     Notes
     -----
@@ -302,10 +301,9 @@ def _pooled(  # noqa: PLR0913, PLR0917
     strength: float,
     pool: float,
 ) -> tuple[Floats, Floats]:
-    """Return by edge the probability moved by its groups, and by fault its effect.
-
-    The trials of an edge do not move it by way of its groups: they count once, as its own.
-    """
+    """Return by edge the probability moved by its groups, and by fault its effect."""
+    # An edge's own trials are left out of its groups' effects, so that they count only
+    # once.
     n = len(base)
     trial = base[edge]
     moved = base.copy()
@@ -331,7 +329,7 @@ def _pooled(  # noqa: PLR0913, PLR0917
 
 
 def _effect(trial: Floats, groups: _Groups, share: Floats, pool: float) -> Floats:
-    """Return by kind of fault how far its trials move the log odds."""
+    """Return by kind of fault the shift of the log odds by its trials."""
     fault = groups.fault
     n = groups.faults_n
     tries = _sums(fault, np.ones(len(fault)), n)
@@ -349,7 +347,7 @@ def _all_but_own(part: Floats, group: Integers) -> Floats:
 
 
 def _shift(tries: Floats, fell: Floats, expected: Floats, pool: float) -> Floats:
-    """Return how far trials move the log odds of what was expected; 0 without trials."""
+    """Return the shift of the expected log odds by trials; 0 without trials."""
     tried = tries > 0.5  # differences of sums round
     n = np.where(tried, tries, 1.0)
     mean = np.where(tried, expected / n, 0.5)
@@ -358,7 +356,7 @@ def _shift(tries: Floats, fell: Floats, expected: Floats, pool: float) -> Floats
 
 
 def _weight(p: Floats, strength: Floats, doubt: Floats) -> Floats:
-    """Return the strength of each Beta distribution, less what doubt about causes takes away.
+    """Return the strength of each Beta distribution, reduced by doubt about causes.
 
     ``doubt`` is the variance of the failures that the edge caused; information is lost with it
     (Louis, Finding the Observed Information Matrix when Using the EM Algorithm, JRSS B 44, 1982).
@@ -379,7 +377,7 @@ def logit(p: Floats) -> Floats:
 
 
 def at_fault(learned: Learned, fault: str) -> Floats:
-    """Return by edge its probability at a kind of fault; at the fleet's mix where unknown."""
+    """Return by edge its probability for a kind of fault; for the fleet's mix if unknown."""
     shift = learned.shift.get(fault, 0.0)
     if fault == UNKNOWN or not shift:
         return learned.p
@@ -389,7 +387,7 @@ def at_fault(learned: Learned, fault: str) -> Floats:
 def with_history(
     evidence: Evidence, kept: Booleans, element: Element, p: Floats, strength: float
 ) -> Floats:
-    """Shrink the chances in a failure to the history of the element.
+    """Update probabilities in a failure with the history of the failed element.
 
     Notes
     -----
@@ -406,7 +404,7 @@ def with_history(
 
 
 def flat_p(evidence: Evidence, kept: Booleans) -> float:
-    """Return the one probability of all edges that the failures kept show, causes shared.
+    """Return the single probability of all edges that fits the kept failures.
 
     Without a trial it is one half.
     """
@@ -420,12 +418,12 @@ def flat_p(evidence: Evidence, kept: Booleans) -> float:
 
 
 def learns(policy: Policy, failures: list[Failure]) -> bool:
-    """Return whether edges are learned: where the policy allows it, and something failed."""
+    """Return whether edges are learned: the policy allows it, and there are failures."""
     return policy["blast_radius"]["learned_edges"] != "off" and bool(failures)
 
 
 def unexplained(policy: Policy, evidence: Evidence) -> Unexplained | None:
-    """Return what falls besides in one failure; None where no failure was observed."""
+    """Return the unexplained losses of one failure; None without observed failures."""
     if not evidence.failures:
         return None
     every = np.ones(len(evidence.failures), bool)
@@ -436,7 +434,7 @@ def unexplained(policy: Policy, evidence: Evidence) -> Unexplained | None:
 
 
 def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
-    """Return by edge what failures teach; without a row where edges are not learned.
+    """Return the learned edges; no rows where edges are not learned.
 
     Columns ``src, dst, kinds, prior, tries_n, falls_n`` and ``lo, point, hi`` [0-1]. ``falls_n`` is
     the expected number of failures that the edge caused.
@@ -459,7 +457,7 @@ def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
 
 
 def is_given(edges: pd.DataFrame) -> pd.Series:
-    """Mark edges that somebody called impossible or certain: failures do not change them."""
+    """Mark edges declared impossible or certain: failures do not change them."""
     return edges["lo"].eq(edges["hi"]) & edges["point"].isin([0.0, 1.0])
 
 

@@ -1,4 +1,4 @@
-"""What one failure takes: the interval that holds it as often as it says, as far as steps allow."""
+"""Loss of one failure: an interval with the stated coverage, as far as discrete losses allow."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Besides:
 
 @dataclass(frozen=True, eq=False)
 class Unexplained:
-    """What falls besides in one failure, although no known edge leads to it.
+    """Losses in one failure that no known edge explains.
 
     ``losses`` are equally likely, smallest first; ``total`` is the weight of the fleet.
     """
@@ -51,21 +51,21 @@ class Unexplained:
 
     @classmethod
     def of(cls, floor: Floats, weight: Floats, seed: int) -> Unexplained:
-        """Draw who falls besides, each service by its own floor."""
+        """Draw unexplained falls, each service with the probability of its own floor."""
         rng = np.random.default_rng(seed)
         falls = rng.random((POINTS, len(floor))) < floor
         return cls(np.sort(falls @ weight), float(weight.sum()) or 1.0)
 
     def besides(self, reached: Floats) -> Floats:
-        """Return by row equally likely losses, of services whose weight is not among ``reached``.
+        """Return by row equally likely losses of services outside the ``reached`` weight.
 
-        A loss is left out as often as it would have hit what is reached: its steps stay.
+        A whole loss is dropped with the chance of hitting what is reached; sizes stay as they are.
         """
         hit = np.arange(POINTS) < POINTS * (reached / self.total)[:, None]
         return np.where(hit[:, _shuffled(1)], 0.0, self.losses)
 
     def ends(self, reached: Floats, level: float) -> tuple[Floats, Floats]:
-        """Return by row the ends of what falls besides alone."""
+        """Return by row the interval of the unexplained losses alone."""
         shares = np.linspace(0, self.total, SHARES + 1)
         lo, hi = middle(self.besides(shares), EQUAL, level)
         at = np.minimum((reached / self.total * SHARES).astype(np.int64), SHARES)
@@ -74,7 +74,7 @@ class Unexplained:
     def middle(
         self, losses: Floats, chance: Floats, reached: Floats, level: float
     ) -> tuple[Floats, Floats]:
-        """Return by row the ends of the losses and what falls besides, together."""
+        """Return by row the interval of explained and unexplained losses together."""
         every = np.broadcast_to(chance, losses.shape)
         ends = np.empty((2, len(losses)))
         for start in range(0, len(losses), ROWS):
@@ -86,12 +86,12 @@ class Unexplained:
 
 
 def _shuffled(seed: int) -> Integers:
-    """Return an order of points that is the same each time: what is joined is independent."""
+    """Return a fixed random order of points, so that joined distributions are independent."""
     return np.random.default_rng(seed).permutation(POINTS)
 
 
 def _equally_likely(losses: Floats, chance: Floats) -> Floats:
-    """Return by row so many losses that are as likely as each other, smallest first."""
+    """Return by row `POINTS` equally likely losses, smallest first."""
     n, width = losses.shape
     order = np.argsort(losses, axis=1, kind="stable")
     upto = np.minimum(np.cumsum(np.take_along_axis(chance, order, 1), axis=1), 1)
@@ -125,6 +125,7 @@ def middle(losses: Floats, chance: Floats, level: float) -> tuple[Floats, Floats
     other_lo = _nearest(below, cut - above[row, other_hi])
     error = np.abs(below[row, lo] + above[row, hi] - cut)
     other_error = np.abs(below[row, other_lo] + above[row, other_hi] - cut)
+    # discrete losses rarely meet the level exactly: the nearer of two intervals is taken
     is_other = other_error < error - SAME
     lo = np.where(is_other, other_lo, lo)
     hi = np.where(is_other, other_hi, hi)
@@ -132,7 +133,7 @@ def middle(losses: Floats, chance: Floats, level: float) -> tuple[Floats, Floats
 
 
 def _tails(value: Floats, chance: Floats, order: Integers) -> tuple[Floats, Floats]:
-    """Return by sorted value the chance of less, and that of more."""
+    """Return by sorted value the probability of less, and of more."""
     each = np.take_along_axis(chance, order, 1)
     upto = np.cumsum(each, axis=1)
     step = np.diff(value, axis=1) > SAME
@@ -146,5 +147,5 @@ def _tails(value: Floats, chance: Floats, order: Integers) -> tuple[Floats, Floa
 
 
 def _nearest(tail: Floats, wanted: Floats) -> Integers:
-    """Return by row where its tail is nearest to what is wanted."""
+    """Return by row the position where its tail is nearest to ``wanted``."""
     return np.asarray(np.abs(tail - wanted[:, None]).argmin(axis=1))

@@ -1,4 +1,4 @@
-"""What replicas stand on, what each element takes down directly, and what a registry freezes."""
+"""Elements under each replica, direct impact of each element, services frozen by a registry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """List what every replica stands on: ``workload_id, service_id, state, element_kind, element``.
 
     A replica whose host, zone or engine version is unknown has a row of that kind with ``element``
-    NA: it may stand on any. An image, base image or cluster without a name counts as none.
+    NA: it may run on any. An image, base image or cluster without a name is left out.
     """
     workloads = inventory["workloads"]
     replicas = workloads[is_replica(workloads)]
@@ -43,11 +43,9 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
 
 
 def running_engines(inventory: Inventory) -> pd.DataFrame:
-    """Return the rows of ``engines`` that are engines: a host may have none.
-
-    A host that its provider runs stands on the platform of its provider: a version of that which
-    ends takes all of it along.
-    """
+    """Return the rows of ``engines`` with a real engine, plus provider platforms as engines."""
+    # A provider's host runs on the provider's platform: the failure of one platform
+    # version takes all its hosts down.
     engines = inventory["engines"]
     engines = engines[engines["runtime"].astype("str") != "none"]
     provided = []
@@ -66,7 +64,7 @@ def _on_engines(
     replicas: pd.DataFrame,
     policy: Policy,
 ) -> pd.DataFrame:
-    """List replicas by the engines of their host, as ``element``."""
+    """List replicas with the engines of their host as ``element``."""
     off = replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
     engines = running_engines(inventory)
     engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]
@@ -88,10 +86,8 @@ def image_names(replicas: pd.DataFrame) -> pd.Series:
 
 
 def on_bases(inventory: Inventory) -> pd.DataFrame:
-    """List rows of ``workloads`` by the base images (``element``) of their image.
-
-    A digest is matched with the image of that digest; a replica without one by its tag.
-    """
+    """List rows of ``workloads`` by the base images (``element``) of their image."""
+    # A digest is matched with the image of that digest; a replica without one by its tag.
     replicas = inventory["workloads"]
     images = inventory["images"]
     images = images.assign(element=images["base_name"].fillna(images["base_digest"]))
@@ -117,11 +113,10 @@ def on_volumes(inventory: Inventory, replicas: pd.DataFrame) -> pd.DataFrame:
 
 
 def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """List ``element_kind, element, service_id`` that a registry freezes, running or not.
-
-    Frozen services cannot be deployed or rescheduled without it. A service with a mirror on every
-    engine that holds its images is left out; a mirror that nobody saw counts as none.
-    """
+    """List services that a registry freezes: ``element_kind, element, service_id``."""
+    # Frozen services cannot be deployed or rescheduled without it. A service with a
+    # mirror on every engine that holds its images is left out; an unknown mirror counts
+    # as none.
     replicas = inventory["workloads"].dropna(subset=["registry"])
     engines = running_engines(inventory)[["host_id", "runtime", "mirrors_n"]]
     seen = replicas[["service_id", "registry", "host_id"]]
@@ -175,6 +170,7 @@ def direct_impact(
         perhaps = table["perhaps"].to_numpy()
         live = service.map(every["running"]).to_numpy()
         runs_any = live > 0
+        # at best, replicas of unknown state live, all of them away from the element
         if best:
             live = live + service.map(every["perhaps"]).to_numpy() - perhaps
         share = service.map(min_healthy_pct).to_numpy("float64", na_value=np.nan)

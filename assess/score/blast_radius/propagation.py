@@ -1,4 +1,4 @@
-"""What fails when something fails: exact where every arc on the way is certain, or they are few.
+"""Propagate failures: exact if all arcs on the way are certain, or few are uncertain.
 
 Scenarios without an uncertain arc on the way are bits of one computation. Where arcs are
 uncertain, the bits are the outcomes of those arcs: all of them where they are few, else draws.
@@ -64,7 +64,7 @@ class Scenarios:
 
 @dataclass(frozen=True, eq=False)
 class DistinctScenarios:
-    """Scenarios that differ, sorted by their first part: near ones share much of what fails.
+    """Distinct scenarios, sorted by their first part: neighbours share many failed nodes.
 
     ``position`` leads from a given scenario to its distinct one; ``scenario, node`` are the pairs
     of what fails by itself, sorted by scenario; ``times`` counts the scenarios that each stands
@@ -137,11 +137,10 @@ class DistinctScenarios:
 class Impact:
     """What fails in each scenario.
 
-    By scenario: ``loss`` (expected weight lost, or a bound of it), ``se`` (its standard error; 0
-    where exact, NaN for a bound), ``exact``, ``reached_n`` (nodes that can fail), ``next_lo,
-    next_hi`` (what one failure loses, all but the tails). By node:
-    ``exposure_n``, the scenarios that take it down; see `Sampling`. By pair, sorted: ``scenario,
-    node, p`` [probability, 0-1].
+    By scenario: ``loss`` (expected weight lost, or a bound of it), ``se`` (its standard error; 0 where
+    exact, NaN for a bound), ``exact``, ``reached_n`` (nodes that can fail), ``next_lo, next_hi`` (what
+    one failure loses, all but the tails). By node: ``exposure_n``, the scenarios that take it down;
+    see `Sampling`. By pair, sorted: ``scenario, node, p`` [probability, 0-1].
     """
 
     loss: Floats
@@ -205,7 +204,7 @@ def propagate(
 
 
 def reached(graph: Graph, scenarios: Scenarios, sampling: Sampling) -> Impact:
-    """Compute what can fail at all, which takes one pass and no draws; no pairs are listed."""
+    """Compute everything that can fail: one pass, no draws, and no list of pairs."""
     reachable = replace(graph, p=(graph.p > 0).astype("float64"))
     unlisted = np.zeros(scenarios.n, bool)
     failing = replace(scenarios, listed=unlisted)
@@ -279,7 +278,7 @@ class _Block:
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """What all blocks share, and how one of them is computed."""
+    """The input that all blocks share, and the computation of one block."""
 
     graph: Graph
     scenarios: DistinctScenarios
@@ -305,7 +304,7 @@ class _Work:
         return cls(graph, scenarios, sampling, bound, weights)
 
     def spans(self) -> list[tuple[int, int]]:
-        """List start and width of each block: as memory allows, and enough for all workers."""
+        """List start and width of each block, within memory and enough blocks for all workers."""
         n = len(self.scenarios.times)
         nodes = max(self.graph.nodes, 1)
         workers = execution.current().workers.n
@@ -318,7 +317,7 @@ class _Work:
         return [(start, min(width, n - start)) for start in range(0, n, width)]
 
     def block(self, span: tuple[int, int]) -> tuple[_Block, Integers]:
-        """Return the impact of some scenarios, and by node how many of them take it down."""
+        """Return the impact of some scenarios, and by node the count of those that take it down."""
         graph = self.graph
         start, width = span
         certain = self._sweep(graph.certain, start, width)
@@ -353,7 +352,7 @@ class _Work:
         return block, exposure_n
 
     def _one_failure(self, block: _Block) -> None:
-        """Enter what one failure loses where all is certain but what nobody can explain."""
+        """Set the interval of one failure where only unexplained losses are uncertain."""
         block.next_lo[:] = block.loss
         block.next_hi[:] = block.loss
         besides = self.sampling.unexplained
@@ -375,7 +374,7 @@ class _Work:
         start: int,
         wide: Booleans,
     ) -> Iterator[_Part]:
-        """Yield what uncertain arcs decide in the scenarios of a block; some are bounded."""
+        """Yield the outcomes of uncertain arcs in a block; some scenarios are only bounded."""
         does = certain.by_node()
         can = possible.by_node() & to_words(~wide[None]).view(np.uint8)
         for first, width, nodes in _spans(can, 0, len(possible.n)):
@@ -392,10 +391,8 @@ class _Work:
                 yield _Part(first + chosen, alike, distinct, how(distinct))
 
     def _wide(self, certain: _Down, possible: _Down, start: int) -> Booleans:
-        """Mark scenarios that leave so much open that they are bounded without any way.
-
-        At least what certainly fails is lost, at most what can be reached.
-        """
+        """Mark scenarios with so many undecided nodes that even paths are not followed."""
+        # The loss lies between that of certain failures and that of all reachable nodes.
         block = slice(start, start + len(possible.n))
         is_asked = self.scenarios.drawn[block] | self.scenarios.listed[block]
         return (possible.n - certain.n > self.sampling.ways_most) & ~is_asked
@@ -405,7 +402,7 @@ class _Work:
         undecided: Undecided,
         start: int,
     ) -> Iterator[tuple[Integers, Callable[[Undecided], Outcome]]]:
-        """Yield scenarios with open cells, and how they are decided."""
+        """Yield scenarios with undecided cells, and the function that decides them."""
         some = np.flatnonzero(undecided.cells)
         few = doubtful_n(self.graph, undecided)[some] <= self.sampling.enumerate_up_to
         decided = few | self.scenarios.drawn[start + some]
@@ -441,7 +438,7 @@ def _by_scenario(rows: Bytes, first: int, width: int) -> Booleans:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """What uncertain arcs decide in some scenarios of a block, those alike computed once."""
+    """Outcomes of uncertain arcs in some scenarios; equal scenarios are computed once."""
 
     scenario: Integers
     alike: Integers
@@ -459,7 +456,7 @@ class _Part:
         block.exact[self.scenario] = outcome.exact[self.alike]
 
     def exposed_n(self, times: Integers, exposed_from: float, nodes: int) -> Integers:
-        """Count by node the scenarios, each so many times, that probably take it down."""
+        """Count by node the scenarios, weighted by ``times``, that probably take it down."""
         n = np.bincount(self.alike, times[self.scenario], self.undecided.n)
         exposed = self.outcome.p >= exposed_from
         node = self.undecided.node[exposed]

@@ -1,4 +1,4 @@
-"""What a move to the policy's target does to containment, for every service at once."""
+"""Effect of a move to a target on containment, for every service at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves 
 
 
 def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
-    """Name, by kind, the shared elements that a moved service stands on.
+    """Return the shared elements under a moved service, by kind.
 
     These are the engine (a line is its newest version in the fleet), the base image where the
     target names one, and the fleet's largest cluster where it lands on a cluster.
@@ -64,9 +64,9 @@ def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
 def spread_replicas(
     replicas: int, min_healthy_pct: float, hosts_n: int, zones: list[str]
 ) -> tuple[int, list[str]]:
-    """Lay replicas on new hosts in turn, and the hosts over zones in turn.
+    """Distribute replicas over new hosts in turn, and hosts over zones in turn.
 
-    Return how many of the hosts, and which zones, take the service down when they fail.
+    Return how many hosts, and which zones, take the service down when they fail.
     """
     spare = replicas - needed(np.array([float(replicas)]), np.array([min_healthy_pct]))[0]
     hosts = np.arange(replicas) % hosts_n
@@ -80,7 +80,7 @@ def spread_replicas(
 def element_changes(
     inventory: Inventory, topology: Topology, target: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, Floats]:
-    """List the elements that a move adds to those that take a service down, or removes from them.
+    """List the fatal elements that a move adds to or removes from each service.
 
     Columns ``element_kind, element, service_id, sign`` (1 added, -1 removed); beside it, by
     service, the new hosts whose failure alone takes it down. [count]
@@ -156,7 +156,7 @@ class Terms:
         start: int,
         width: int,
     ) -> tuple[dict[int, int], dict[int, int]]:
-        """Return by node the terms of a block in which it is the service, or is down besides."""
+        """Return by node the terms in which it is the moved service, or fails beside it."""
         block = slice(start, start + width)
         own: dict[int, int] = {}
         for bit, node in enumerate(self.service[block].tolist()):
@@ -229,7 +229,7 @@ def containment(  # noqa: PLR0913
     sampling: Sampling,
     drawn: Booleans,
 ) -> pd.DataFrame:
-    """Compute what the move of each service, by itself, does to containment.
+    """Compute the change of containment by the move of each service alone.
 
     Columns ``delta, delta_lo, delta_hi`` by ``service_id`` [shares of the fleet's criticality].
     ``graphs`` are those of the levels; ``drawn`` marks services whose uncertain edges are drawn
@@ -238,15 +238,14 @@ def containment(  # noqa: PLR0913
 
     Notes
     -----
-    ``delta = sum over x of impact after - impact before``, over hosts, zones, engines, base images
-    and clusters, each failing once: negative is containment gained. Only the elements that take
-    the service down before or after the move differ, and each by what the service adds to what
-    fails anyway: ``impact({service} + others) - impact(others)``, where others is what x takes
-    down besides. So leaving a host helps nothing while a dependency stays on it, and joining an
-    engine costs less where that engine takes the service down already. Replicas are laid in turn
-    on ``hosts_n`` new hosts, the hosts in turn over the fleet's zones. Its own image moves along
-    and counts on neither side. A registry takes nothing down. The interval spans the levels of the
-    uncertain edges.
+    ``delta = sum over x of impact after - impact before``, over hosts, zones, engines, base images and
+    clusters, each failing once: negative is containment gained. Only the elements that take the
+    service down before or after the move differ, and each by what the service adds to what fails
+    anyway: ``impact({service} + others) - impact(others)``, where others is what x takes down besides.
+    So leaving a host helps nothing while a dependency stays on it, and joining an engine costs less
+    where that engine takes the service down already. Replicas are laid in turn on ``hosts_n`` new
+    hosts, the hosts in turn over the fleet's zones. Its own image moves along and counts on neither
+    side. A registry takes nothing down. The interval spans the levels of the uncertain edges.
 
     In fleets with more services than ``moves_compared_most``, or where the moves reach more than
     ``drawn_pairs_max`` pairs, nothing is drawn: each difference is bounded by what the service
@@ -265,11 +264,9 @@ def move_deltas(
     topology: Topology,
     targets: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, pd.DataFrame]:
-    """Return ``delta, delta_lo, delta_hi`` of a move of every service to each target, by its name.
-
-    In fleets with more services than ``moves_drawn_most``, or of more pairs than are drawn, the
-    bounds alone are computed.
-    """
+    """Return ``delta, delta_lo, delta_hi`` of a move of every service to each target, by its name."""
+    # In fleets with more services than ``moves_drawn_most``, or of more pairs than are
+    # drawn, the bounds alone are computed.
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
     services_n = len(topology.services)
@@ -286,10 +283,8 @@ def _moved(  # noqa: PLR0913, PLR0917
     sampling: Sampling,
     drawn: Booleans | None,
 ) -> dict[str, pd.DataFrame]:
-    """Return what moves to each target do; a change that several targets share is computed once.
-
-    Without ``drawn`` every change is bounded.
-    """
+    """Return the change by moves to each target; changes shared by targets are computed once."""
+    # Without ``drawn`` every change is bounded.
     changes = {
         name: element_changes(inventory, topology, target)
         for name, target in targets.items()
@@ -353,7 +348,7 @@ def _table(
 
 
 class _Losses(NamedTuple):
-    """By term of a move, what it loses at least and at most; by service, what it loses alone."""
+    """Least and most loss by term of a move, and by service alone."""
 
     little: Floats
     much: Floats
@@ -362,7 +357,7 @@ class _Losses(NamedTuple):
 
 
 class _Ends(NamedTuple):
-    """By service: the least and the most that its move adds, and the most it loses alone."""
+    """By service: least and most change by its move, and the most it loses alone."""
 
     low: Floats
     high: Floats
@@ -404,7 +399,7 @@ def _ends_of(
     failing: Scenarios,
     sampling: Sampling,
 ) -> tuple[Floats, Floats]:
-    """Return what is lost by scenario, at least and at most; the same where nothing is bounded."""
+    """Return the least and most loss by scenario; equal where nothing is bounded."""
     impact = propagate(graph, failing, sampling=sampling)
     if not np.isnan(impact.se).any():
         return impact.loss, impact.loss
@@ -433,7 +428,7 @@ def marginal_losses(
     least: Floats,
     most: Floats,
 ) -> tuple[Floats, Floats]:
-    """Bound by term the expected weight that is lost by the service alone, beside the others.
+    """Bound by term the expected weight that the service loses in addition to the others.
 
     ``least`` and ``most`` are what each service loses when nothing else fails.
 
@@ -481,7 +476,7 @@ def _block(
 
 
 def _down(parts: Parts, initial: dict[int, int], width: int) -> Words:
-    """Return by node the terms in which it goes down when some nodes do."""
+    """Return by node the terms in which it goes down, from initial failures."""
     by_part: dict[int, int] = {}
     for node, bits in initial.items():
         part = int(parts.part[node])

@@ -26,7 +26,7 @@ NAMED_MOST = 8  # names in a sentence; the rest is a number
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BlastRadius(Result):
-    """What fails when an element fails, on a topology; see `score_blast_radius`."""
+    """The impact of the failure of each element; see `score_blast_radius`."""
 
     topology: Topology = field(kw_only=True)
 
@@ -63,7 +63,7 @@ class BlastRadius(Result):
         return Result.row(replace(self, frame=self.services), service_id)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per element: its columns, what it can reach, and what it freezes.
+        """Return one dictionary per element: its columns, affected services and frozen services.
 
         A service also has its columns in `services`.
         """
@@ -125,7 +125,7 @@ class BlastRadius(Result):
         Raises
         ------
         AssessError
-            Where there is no such element or service; the hint names the nearest.
+            If there is no such element or service; the hint names the nearest.
         """
         self.row(service_id)
         check_element(self.topology, element_kind, element)
@@ -140,7 +140,7 @@ class BlastRadius(Result):
         return Explanation(title, reach_text(steps, pair, service_id), steps)
 
     def explore(self, element: str = "", *others: Result) -> Explorer:
-        """Return the explorer: what falls with what, by which way and how likely.
+        """Return the explorer: services that fail with an element, the paths and probabilities.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class BlastRadius(Result):
         Raises
         ------
         AssessError
-            Where there is no such element; the hint names the nearest.
+            If there is no such element; the hint names the nearest.
         """
         if not element:
             return self._explorer(others, "blast")
@@ -209,7 +209,7 @@ def most_probable_path(
 ) -> pd.DataFrame:
     """Return the path from an element to a service: ``service_id, because, kinds, p`` by step.
 
-    It is found over the edges' point, else over what is possible; empty where there is none.
+    It uses the edges' point, else their upper end; empty without a path.
     """
     for level in ("point", "hi"):
         steps = _steps(topology, element, service, level)

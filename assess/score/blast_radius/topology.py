@@ -1,4 +1,4 @@
-"""The topology of a fleet: elements that can fail, where services run, and what each needs."""
+"""The topology of a fleet: elements that can fail, placement of services, dependencies."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Who fails with whom: ``head`` fails when ``tail`` fails, with probability ``p``.
+    """Arcs between nodes: ``head`` fails when ``tail`` fails, with probability ``p``.
 
     No two arcs join the same pair. ``keys`` seed the draws of the arcs, the same in any graph;
     ``weight`` is by node. [>= 0]
@@ -73,12 +73,12 @@ class Graph:
 
     @cached_property
     def certain(self) -> Parts:
-        """What certainly fails with what."""
+        """Components and arcs over certain arcs only."""
         return condense(self.nodes, self.tail[self.p >= 1], self.head[self.p >= 1])
 
     @cached_property
     def possible(self) -> Parts:
-        """What possibly fails with what."""
+        """Components and arcs over all possible arcs."""
         if not self.uncertain:  # one condensation serves both
             return self.certain
         return condense(self.nodes, self.tail[self.p > 0], self.head[self.p > 0])
@@ -100,18 +100,18 @@ class Graph:
 
     @cached_property
     def depth(self) -> Integers:
-        """By node, the longest way to it over arcs that follow the order of flow."""
+        """By node, the longest path to it over arcs that follow the order of flow."""
         return flow_depth(self.nodes, self.tail, self.head)
 
     def with_chances(self, p: Floats) -> Graph:
-        """Return the same arcs with other probabilities; what these do not change is kept."""
+        """Return the same arcs with other probabilities; cached indexes are kept."""
         graph = replace(self, p=p)
         for name in ("arriving", "leaving", "depth"):
             vars(graph)[name] = getattr(self, name)
         return graph
 
     def joined(self, tails: Integers, heads: Integers) -> Graph:
-        """Add a node of no weight that fails with any of the tails and takes all heads along."""
+        """Add a node without weight that fails with any of the tails and takes all heads down."""
         arcs_n = len(tails) + len(heads)
         return Graph(
             nodes=self.nodes + 1,
@@ -188,10 +188,9 @@ class Topology:
         return np.flatnonzero(~self.services.isin(self.placed))
 
     def graph(self, level: str) -> Graph:
-        """Return who fails with whom at a level (lo, point, hi).
-
-        At worst one node more takes down what may be anywhere: a pair each would be too many.
-        """
+        """Return the arcs between nodes at a level (lo, point, hi)."""
+        # At ``hi``, one extra node stands for services of unknown place: pairs would be
+        # too many.
         p = self.edges[level].to_numpy("float64")
         n = len(self.nodes)
         graph = Graph(n, self.callee, self.caller, p, self._keys, self.weight)
@@ -242,6 +241,7 @@ class Topology:
         down = np.zeros((len(elements), len(self.nodes) + 1), bool)
         if elements:
             down[self.initial_nodes(elements, level)] = True
+        # the last column is the extra node of `graph`
         down[:, self.placeless] |= down[:, -1:]
         return down[:, :-1]
 
@@ -312,7 +312,7 @@ def _elements(
     outside: pd.Index,
     placed: pd.DataFrame,
 ) -> pd.MultiIndex:
-    """List what can fail, by kind in the order of `KINDS`, whether anything stands on it or not."""
+    """List all elements that can fail, in the order of `KINDS`, used or not."""
     named = {
         "service": services.to_series(),
         "ext": outside.to_series(),
@@ -334,7 +334,7 @@ def _direct(
     placed: pd.DataFrame,
     elements: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
-    """Return the direct impact in the order of its columns; what may be anywhere is not in it."""
+    """Return the direct impact, sorted; services of unknown place are left out."""
     infrastructure = elements[elements["element_kind"].isin(STANDS_ON)]
     share = services.set_index("service_id")["min_healthy_pct"]
     levels = places.direct_impact(placed, share, infrastructure)

@@ -1,4 +1,4 @@
-"""What uncertain arcs decide, in many scenarios at once: every outcome of few arcs, else draws."""
+"""Decide uncertain arcs in many scenarios at once: by all outcomes of few arcs, else draws."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHANCES = (np.multiply, np.maximum)  # along a path, and of the best path
 
 @dataclass(frozen=True)
 class Sampling:
-    """How uncertain arcs are dealt with.
+    """Settings for uncertain arcs.
 
     Up to ``enumerate_up_to`` of them are enumerated, more are drawn ``draws`` times. Scenarios are
     computed together as far as ``block_mib`` of memory go [MiB]. A node counts as taken down by a
@@ -87,10 +87,8 @@ def fewest_draws(policy: Policy) -> int:
 
 
 def _masks(graph: Graph, arcs: Integers, sampling: Sampling, draws: int) -> Words:
-    """Sample some arcs (Latin hypercube); draws are nested: raising p removes no failure.
-
-    One mask each, shared by all scenarios (common random numbers).
-    """
+    """Sample some arcs (Latin hypercube); draws are nested: raising p removes no failure."""
+    # One mask per arc, shared by all scenarios (common random numbers).
     masks = []
     for rows in blocks(len(arcs), draws):
         some = arcs[rows]
@@ -105,7 +103,7 @@ def _masks(graph: Graph, arcs: Integers, sampling: Sampling, draws: int) -> Word
 
 
 def _rank(sampling: Sampling, key: int, draws: int) -> Integers:
-    """Return the order of the draws of an arc, the same for each of its probabilities."""
+    """Return the order of the strata of an arc, which does not depend on its probability."""
     name = (sampling.seed, sampling.draws, key)
     known = sampling.ranks.get(name)
     if known is None or len(known) < draws:
@@ -118,7 +116,7 @@ def _rank(sampling: Sampling, key: int, draws: int) -> Integers:
 
 
 def _order(rng: np.random.Generator, draws: int, least: int, wanted: int) -> Integers:
-    """Return the strata of some draws in random order; the first draws alone cover all as well."""
+    """Return strata in random order; the first ``least`` of them alone also cover [0, 1] evenly."""
     ends = np.linspace(0, draws, least + 1).astype(np.int64)
     first = ends[:-1] + (rng.random(least) * np.diff(ends)).astype(np.int64)
     is_rest = np.ones(draws, bool)
@@ -131,7 +129,7 @@ def _order(rng: np.random.Generator, draws: int, least: int, wanted: int) -> Int
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What uncertain arcs decide: ``p`` by cell, the rest by scenario.
+    """The result of uncertain arcs: ``p`` by cell, the rest by scenario.
 
     ``loss`` is what is expected and ``se`` its standard error, NaN where it is a bound.
     ``next_lo`` and ``next_hi`` are the ends of what one failure loses (`one_failure.middle`).
@@ -171,7 +169,7 @@ def doubtful_n(graph: Graph, undecided: Undecided) -> Integers:
 
 
 def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
-    """Fail undecided nodes: one bit per outcome of the arcs where they are few, else per draw."""
+    """Decide undecided nodes: one bit per outcome if uncertain arcs are few, else per draw."""
     found = Outcome.empty(len(undecided.node), undecided.n)
     few = doubtful_n(graph, undecided)
     is_exact = few <= sampling.enumerate_up_to
@@ -192,7 +190,7 @@ def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
 
 
 def _draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
-    """Return the draws that keep the standard error small: few where little can be reached."""
+    """Return the draws needed for a small standard error: few where little can be reached."""
     total = float(graph.weight.sum()) or 1.0
     share = weight_of(graph, undecided, np.ones(len(undecided.node))) / total
     # the standard deviation of a share is at most half of what can be reached
@@ -276,7 +274,7 @@ def _spread(graph: Graph, part: Undecided, gates: Words, row: Integers) -> Words
 
 
 def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
-    """Return the weight lost by scenario and draw: nodes that fail in one depend on each other."""
+    """Return the weight lost by scenario and draw; nodes within one draw are not independent."""
     weights = Weights.of(graph.weight)
     ends = np.cumsum(part.cells)
     losses = np.empty((part.n, draws))
@@ -289,7 +287,7 @@ def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
 def _middle(
     graph: Graph, part: Undecided, losses: Floats, chance: Floats, sampling: Sampling
 ) -> tuple[Floats, Floats]:
-    """Return by scenario the ends of what one failure loses."""
+    """Return by scenario the interval of the loss of one failure."""
     besides = sampling.unexplained
     if besides is None:
         return middle(losses, chance, sampling.level)
@@ -298,10 +296,9 @@ def _middle(
 
 
 def bounded(graph: Graph, undecided: Undecided, *, most: bool) -> Outcome:
-    """Bound what uncertain arcs decide: all that can be reached, or the most probable paths.
-
-    Along one path of arcs a node fails with the product of their chances; with several, more often.
-    """
+    """Bound the loss by uncertain arcs: by all reachable nodes, or by the most probable paths."""
+    # Along one path of arcs a node fails with the product of their chances; with several,
+    # more often.
     found = Outcome.empty(len(undecided.node), undecided.n)
     found.exact[:] = False
     found.se[:] = math.nan

@@ -1,4 +1,4 @@
-"""Nodes that uncertain arcs decide, in many scenarios at once: a cell per scenario and node."""
+"""Undecided nodes in many scenarios at once: a cell per scenario and node."""
 
 from __future__ import annotations
 
@@ -90,10 +90,8 @@ class Undecided:
         return part, place
 
     def distinct(self, graph: Graph) -> tuple[Integers, Integers]:
-        """Return an example of each scenario that differs, and by scenario its example's position.
-
-        Many scenarios differ in what fails for certain only.
-        """
+        """Return an example of each scenario that differs, and by scenario its example's position."""
+        # Many scenarios differ in what fails for certain only.
         sums = np.zeros(self.n, np.uint64)
         # sums of random marks wrap around; equal sums are equal sets, without comparing sets
         np.add.at(sums, self.scenario, _marks(graph.nodes, NODE_MARK)[self.node])
@@ -119,9 +117,9 @@ class Undecided:
         row: Integers,
         rule: tuple[np.ufunc, np.ufunc],
     ) -> np.ndarray:
-        """Raise the values of the cells along the ways, until nothing changes.
+        """Raise the values of the cells along the arcs until nothing changes.
 
-        ``value`` is by cell, and its last row that of what is down for certain. ``row`` is by way
+        ``value`` is by cell; its last row is that of certainly failed nodes. ``row`` is by arc
         the row of its ``gate``. The ``rule`` says how a value passes a gate, and how the values
         that arrive are joined; one that arrives twice counts once. The least fixpoint is exact.
         """
@@ -151,10 +149,8 @@ class Undecided:
         row: Integers,
         rule: tuple[np.ufunc, np.ufunc],
     ) -> np.ndarray:
-        """Raise the values of the cells step by step, from those that were raised before.
-
-        On a long way most levels have a cell or two, and few draws get far.
-        """
+        """Raise the values of the cells step by step, only from cells raised in the last step."""
+        # On a long way most levels have a cell or two, and few draws get far.
         passes, joins = rule
         certain = len(self.node)
         leaving = Csr.of(np.where(self.tail < 0, certain, self.tail), certain + 1)
@@ -181,7 +177,7 @@ class Undecided:
         order: Integers,
         depth: Integers,
     ) -> None:
-        """Follow every way once, level by level in the order of flow."""
+        """Follow every arc once, level by level in the order of flow."""
         passes, joins = rule
         head = self.head[order]
         tail = self.tail[order]

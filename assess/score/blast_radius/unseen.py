@@ -1,4 +1,4 @@
-"""Calls that nobody would have seen: whose callers are known, and what the others may lose."""
+"""Unseen calls: services whose calls or callers are fully known, and losses by other calls."""
 
 from __future__ import annotations
 
@@ -21,12 +21,10 @@ SIDE = ["service_id", "side"]
 
 
 def seen_sides(inventory: Inventory, policy: Policy, services: pd.Index) -> pd.DataFrame:
-    """Return by service whether all its calls (``src``) and callers (``dst``) would be seen.
-
-    A source is complete where it would have seen every call over ``blast_radius.complete_hours``:
-    a row of ``dependencies`` says so, traces were read over such a window, or a person said that
-    the list is complete.
-    """
+    """Return by service whether all its calls (``src``) and callers (``dst``) are known."""
+    # A source is complete where it would have seen every call over
+    # ``blast_radius.complete_hours``: a row of ``dependencies`` says so, traces were read
+    # over such a window, or a person said that the list is complete.
     parts = [
         _by_rows(inventory, policy),
         _by_coverage(inventory, policy, services),
@@ -39,17 +37,15 @@ def seen_sides(inventory: Inventory, policy: Policy, services: pd.Index) -> pd.D
 
 
 def _every_side(services: pd.Series | pd.Index) -> pd.DataFrame:
-    """List some services with both sides."""
+    """Return both sides of some services."""
     names = pd.Index(services).unique()
     return pd.MultiIndex.from_product([names, BOTH], names=SIDE).to_frame(index=False)
 
 
 def _by_rows(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """List the sides that rows of dependencies call complete.
-
-    Who watches a service sees its calls and its callers; a list that a person calls complete is of
-    one side.
-    """
+    """List the sides that rows of dependencies declare complete."""
+    # Watching a service shows its calls and its callers; a complete list from a person
+    # covers one side.
     settings = policy["blast_radius"]
     rows = inventory["dependencies"]
     is_long = _holds(rows["window_hours"].ge(float(settings["complete_hours"])))
@@ -78,10 +74,9 @@ def _by_coverage(
     policy: Policy,
     services: pd.Index,
 ) -> pd.DataFrame:
-    """List the sides that a source read over a whole window: of a service, or of the fleet.
-
-    A scope that is neither is a file or an address: it shows the services that its traces name.
-    """
+    """List the sides that a source watched over a whole window: of a service, or of the fleet."""
+    # Any other scope is a file or an address: it covers the services that its traces
+    # name.
     settings = policy["blast_radius"]
     asked = coverage_of(inventory, settings["observing_sources"])
     window = asked["window_end"] - asked["window_start"]
@@ -99,7 +94,7 @@ def _by_coverage(
 
 
 def _by_answers(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """List the sides that a person called complete, as long as the answer is fresh."""
+    """List the sides that a person declared complete; old answers do not count."""
     answers = inventory["answers"]
     ttl = pd.Timedelta(days=float(policy["evidence"]["answer_ttl_days"]))
     is_fresh = answers["answered_at"].ge(inventory.snapshot_at - ttl)
@@ -114,7 +109,7 @@ def _by_answers(inventory: Inventory, policy: Policy) -> pd.DataFrame:
 
 
 def callers_seen(inventory: Inventory, policy: Policy, seen: pd.DataFrame) -> pd.Series:
-    """Return by service whether no call to it can have been missed; NA where nobody looked."""
+    """Return by service whether all calls to it are known; NA if nothing was observed."""
     silent = ~seen[CALLS].to_numpy(bool)
     # nobody calls itself: the others are what may call it unseen
     others_n = silent.sum() - silent
@@ -128,7 +123,7 @@ def callers_seen(inventory: Inventory, policy: Policy, seen: pd.DataFrame) -> pd
 
 
 def with_unseen(topology: Topology, graph: Graph, seen: pd.DataFrame) -> Graph:
-    """Return a graph with every call that nobody would have seen, at its worst.
+    """Return a graph with every call that may exist unseen: the worst case.
 
     Notes
     -----
@@ -152,11 +147,9 @@ def dependencies_observed(
     policy: Policy,
     topology: Topology,
 ) -> pd.Series:
-    """Return by ``service_id`` whether somebody observed what it depends on.
-
-    So it is where a dependency of it is known, or where one of ``blast_radius.observing_calls``
-    came through in full for it or for everything.
-    """
+    """Return by ``service_id`` whether its dependencies were observed."""
+    # Observed means: one dependency is known, or one of ``blast_radius.observing_calls``
+    # succeeded in full for it or for everything.
     asked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
     everything = bool((~asked.isin(topology.services)).any())
     links = inventory["dependencies"].query("src_id != dst_id")

@@ -77,7 +77,7 @@ class Claims(Result):
         return self.frame.loc[name]
 
     def explain(self, claim: str) -> Explanation:
-        """Explain a claim: both sides, the measure, the verdict, what would decide it, the world.
+        """Explain a claim: both sides, measure, verdict, what would decide it, published facts.
 
         Parameters
         ----------
@@ -111,7 +111,7 @@ class Claims(Result):
 
 
 def _in_words(row: pd.Series, policy: Policy | None) -> str:
-    """Word a measurement."""
+    """Describe a measurement in words."""
     level = f"{share(policy['claims']['level'])} interval " if policy else ""
     value = UNKNOWN if pd.isna(row["value"]) else f"{row['value']:.3g}"
     hi = "no upper end" if pd.isna(row["hi"]) else f"{row['hi']:.3g}"
@@ -147,7 +147,7 @@ def measure_claims(assessment: Assessment) -> Claims:
 def _by_platform(
     data: ClaimData, tables: dict[str, pd.DataFrame], policy: Policy
 ) -> pd.DataFrame:
-    """Judge the claims that a platform can decide alone, each against the bound of the fleet."""
+    """Judge claims per platform, each against the bound of the fleet."""
     rows = [
         {"platform": platform, **_row(claim, measured, policy)}
         for claim, platform, measured in by_platform(data, tables)
@@ -158,7 +158,7 @@ def _by_platform(
 
 
 def _tidy(claim: str, table: pd.DataFrame) -> pd.DataFrame:
-    """List the numbers of a table one by one, under the names of their rows."""
+    """Return the numbers of a table in long form, under the names of their rows."""
     words = [
         name for name in table if name == "tier" or not is_numeric_dtype(table[name])
     ]
@@ -176,6 +176,7 @@ def _row(claim: str, measured: Measurement, policy: Policy) -> dict[str, Any]:
     bounds = {**policy["claims"]["bounds"], "C13": policy["what_next"]["appetite"]}
     bound = float(bounds[claim])
     above = bool(text["above"])
+    # an interval of nothing but the unknown decides nothing
     decided = verdict(measured.interval, bound, above=above) if measured.n else UNDECIDED
     needs = _needs(text, measured, bound, above=above) if decided == UNDECIDED else ""
     return {
@@ -201,7 +202,7 @@ def _row(claim: str, measured: Measurement, policy: Policy) -> dict[str, Any]:
 def _needs(
     text: dict[str, Any], measured: Measurement, bound: float, *, above: bool
 ) -> str:
-    """Name what would decide a claim: a source, facts to find out, or more of the same."""
+    """Return what would decide a claim: a source, facts to find out, or more observations."""
     find = ""
     if measured.unknown_n:
         find = f"find out about {text['find']} ({measured.unknown_n})"
@@ -209,6 +210,7 @@ def _needs(
         return measured.gap or "; ".join(filter(None, [text["connect"], find]))
     if measured.gap:
         return measured.gap
+    # with the unknown like the rest it would be decided: only facts are missing
     if verdict(measured.sampled, bound, above=above) != UNDECIDED:
         return find
     needed = measured.more(bound)

@@ -1,4 +1,4 @@
-"""The claims C1 to C16: what each measures on an assessment."""
+"""The measurements of the claims C1 to C16 on an assessment."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ClaimData:
 
 
 def forced_upgrades(data: ClaimData) -> Measurement:
-    """C1: how often a year the end of its line forces an upgrade of a runtime or cluster."""
+    """C1: upgrades per year of a runtime or cluster that the end of its line forces."""
     pairs = [reference.runtime_line(node) for node in _own_nodes(data)]
     rows = [(product, reference.line_of(product, version)) for product, version in pairs]
     table = pd.DataFrame(rows, columns=["engine", "line"], dtype="object")
@@ -91,8 +91,9 @@ def forced_upgrades(data: ClaimData) -> Measurement:
 
 
 def broken_services(data: ClaimData) -> Measurement:
-    """C2: which services in containers the way to the target breaks."""
+    """C2: services in containers that an upgrade to the target breaks."""
     churn = data.assessment.upgrade_churn.frame.reindex(data.contained)
+    # a count is at least this much; an unknown count may be zero or not
     hit = churn["breaking_n"].gt(0).astype("boolean").mask(churn["breaking_n"].isna())
     vague = churn["breaking_unknown_n"].gt(0) & ~hit.fillna(value=False)
     platform = data.assessment.exposure.platform.reindex(churn.index)
@@ -103,7 +104,7 @@ def broken_services(data: ClaimData) -> Measurement:
 
 
 def failed_upgrades(data: ClaimData) -> Measurement:
-    """C3: how many upgrades of an engine an incident followed."""
+    """C3: upgrades of an engine that an incident followed."""
     past = data.assessment.upgrades
     tallies = pace.upgrade_failures(past, data.assessment.policy)
     whole = tallies.pop(pace.POOL, (0, 0, 0))
@@ -119,7 +120,7 @@ def failed_upgrades(data: ClaimData) -> Measurement:
 
 
 def kept_images(data: ClaimData) -> Measurement:
-    """C4: how many unused images no rule of a clean-up would take."""
+    """C4: unused images that no clean-up rule would remove."""
     images = data.frame("images")
     on_host = images["host_id"].notna() & images["host_id"].ne("")
     place = on_host.map({True: "hosts (docker-gc)", False: "registry (lifecycle policy)"})
@@ -129,6 +130,7 @@ def kept_images(data: ClaimData) -> Measurement:
     used = pd.Series(keys.isin(pd.MultiIndex.from_frame(run)), images.index)
     containers = images["containers_n"]
     in_use = containers.gt(0).astype("boolean").mask(containers.isna())
+    # a registry does not see containers: an image that no workload runs is unused
     in_use = in_use.where(on_host, used.astype("boolean"))
     taken = images["reclaimable"].where(on_host, images["would_expire"]).astype("boolean")
     unused = ~in_use.fillna(value=False)
@@ -140,7 +142,7 @@ def kept_images(data: ClaimData) -> Measurement:
 
 
 def troubled_hosts(data: ClaimData) -> Measurement:
-    """C5: which hosts have a driver or a kernel that the target does not run with."""
+    """C5: hosts with a driver or a kernel that the target does not support."""
     inventory = data.assessment.inventory.running
     target = reference.target_docker(data.assessment.policy["target"])
     rows = inventory["engines"].set_index(["host_id", "runtime"])
@@ -168,7 +170,7 @@ def _text(cell: object) -> str | None:
 
 
 def _shows_deleted_files(driver: str | None, d_type: object) -> bool | None:
-    """Return whether overlay can show deleted files of lower layers as gone: d_type says so."""
+    """Return whether a driver shows deleted files of lower layers as gone: overlay needs d_type."""
     if driver is None:
         return None
     if not driver.startswith("overlay"):
@@ -184,7 +186,7 @@ def _is_troubled(runs: list[bool | None]) -> bool | None:
 
 
 def package_incidents(data: ClaimData) -> Measurement:
-    """C6: how many incidents came from a package repository."""
+    """C6: share of incidents caused by a package repository."""
     incidents = data.assessment.exposure.incidents
     cause = incidents["cause"].astype("object")
     named = cause.notna() & cause.ne("unknown")
@@ -193,7 +195,7 @@ def package_incidents(data: ClaimData) -> Measurement:
 
 
 def _found(pattern: Linear, texts: pd.Series) -> pd.Series:
-    """Return whether a pattern is in each text; unknown where there is none."""
+    """Return whether a pattern occurs in each text; unknown without a text."""
     hits = [None if pd.isna(text) else bool(pattern.search(text)) for text in texts]
     return pd.Series(hits, index=texts.index, dtype="boolean")
 
@@ -227,13 +229,13 @@ def failed_pulls(data: ClaimData) -> Measurement:
 
 
 def _own_nodes(data: ClaimData) -> list[reference.Node]:
-    """List the runtimes that run containers on hosts that no provider patches."""
+    """List the runtimes on hosts that no provider patches."""
     by_host = nodes(data.assessment.inventory.running).values()
     return [n for of_host in by_host for n in of_host if not reference.is_managed(n)]
 
 
 def core_in_containers(data: ClaimData) -> Measurement:
-    """C8: how much of the core runs in containers."""
+    """C8: share of core services that run in containers."""
     services = data.frame("services")
     core = services[services["tier"].eq(1).fillna(value=False)]
     side = core["service_id"].map(data.side)
@@ -254,7 +256,7 @@ def stores_in_containers(data: ClaimData) -> Measurement:
 
 
 def contained_incidents(data: ClaimData) -> Measurement:
-    """C10: how many incidents in containers stayed within one service."""
+    """C10: share of incidents in containers that stayed within one service."""
     exposure = data.assessment.exposure
     table = exposure.incidents.dropna(subset=["service_id"])
     table = table[table["side"].eq(CONTAINER).fillna(value=False)]
@@ -271,7 +273,7 @@ def contained_incidents(data: ClaimData) -> Measurement:
 
 
 def replaced_in_time(data: ClaimData) -> Measurement:
-    """C11: how many instances an auto-scaling group replaced in time."""
+    """C11: share of instances that an auto-scaling group replaced in time."""
     seconds = float(data.settings["self_heal_seconds"])
     inventory = data.assessment.inventory.running
     healed = self_healing(inventory, data.assessment.policy, seconds=seconds)
@@ -286,7 +288,7 @@ def orchestrated(data: ClaimData) -> Measurement:
 
 
 def many_at_once(data: ClaimData) -> Measurement:
-    """C13: how many incidents to expect where many services moved at once."""
+    """C13: expected incidents if many services move at once."""
     spells = data.spells
     inside = spells["side"].eq(CONTAINER).fillna(value=False)
     vague = spells["side"].isna()
@@ -314,12 +316,13 @@ def less_stable(data: ClaimData) -> Measurement:
 
 
 def depends_on_who_asks(data: ClaimData) -> Measurement:
-    """C15: for how many services the weighting decides whether they are ready."""
+    """C15: share of services whose readiness depends on the weighting."""
     bar = data.assessment.policy["what_next"]["ready_points"]
     groups = data.assessment.readiness.details["dimensions"].groupby("service_id")
     ends = groups[["lo", "hi"]].agg(["min", "max"])
     lows = ends["lo"]
     highs = ends["hi"]
+    # one dimension is surely below the bar, another surely above it
     divided = (highs["min"] < bar) & (lows["max"] >= bar)
     agreed = (lows["min"] >= bar) | (highs["max"] < bar)
     answer = divided.astype("boolean").mask(~divided & ~agreed)
@@ -329,7 +332,7 @@ def depends_on_who_asks(data: ClaimData) -> Measurement:
 
 
 def held_back(data: ClaimData) -> Measurement:
-    """C16: how many services outside of containers a gate holds back."""
+    """C16: share of services outside of containers that a gate holds back."""
     gates = data.assessment.readiness.details["gates"]
     outside = data.side.index[data.side.ne(CONTAINER).fillna(value=True)]
     stuck = gates["state"].eq("fail") & gates["label"].ne("NOT DECIDABLE")
@@ -337,6 +340,7 @@ def held_back(data: ClaimData) -> Measurement:
     stopped = set(gates.loc[stuck, "service_id"])
     unclear = set(gates.loc[vague, "service_id"])
     answer = pd.Series(outside.isin(stopped), outside, dtype="boolean")
+    # a failed gate decides; an unknown one only where no gate failed
     answer = answer.mask(outside.isin(unclear) & ~answer)
     tier = data.frame("services").set_index("service_id")["tier"].reindex(outside)
     on_host = data.side[outside].eq(HOST).fillna(value=False)
@@ -351,12 +355,11 @@ def _ids(names: str) -> list[str]:
 
 
 def around_upgrades(data: ClaimData) -> pd.DataFrame:
-    """Count the incidents on hosts within some days before and after their engine was upgraded.
-
-    One row: ``tier`` (0, so that `ratio_of` takes it), ``after`` [incidents], ``days_after``,
-    ``before`` [incidents], ``days_before`` [host-days that were watched], and the ``ratio`` of the
-    two rates with ``ratio_lo, ratio_hi`` (NaN where there is no upper end).
-    """
+    """Count the incidents on hosts within some days before and after an engine upgrade."""
+    # One row: ``tier`` (0, so that `ratio_of` takes it), ``after`` [incidents],
+    # ``days_after``, ``before`` [incidents], ``days_before`` [host-days that were
+    # watched], and the ``ratio`` of the two rates with ``ratio_lo, ratio_hi`` (NaN where
+    # there is no upper end).
     past = data.assessment.upgrades
     window = data.assessment.exposure.window
     moments = pace.incident_moments(past)
@@ -386,7 +389,7 @@ def _within(
     end: pd.Timestamp,
     window: Window,
 ) -> tuple[int, float]:
-    """Count the moments of a span that was watched, and its days."""
+    """Count the moments and the days of the watched part of a span."""
     start = max(start, window[0])
     end = min(end, window[1])
     days = max((end - start) / DAY, 0.0)
@@ -424,7 +427,7 @@ ORCHESTRATED = "C12"
 def by_platform(
     data: ClaimData, tables: Mapping[str, pd.DataFrame]
 ) -> Iterator[tuple[str, str, Measurement]]:
-    """Yield claim, platform and what the rows of that platform say of the claim."""
+    """Yield claim, platform and the measurement over the rows of that platform."""
     for claim, measure in BY_ROW.items():
         table = tables[claim]
         whose = table.iloc[:, 0].astype("str").str.split().str[0]
@@ -435,7 +438,7 @@ def by_platform(
 
 
 def _orchestrators(data: ClaimData) -> Iterator[tuple[str, Measurement]]:
-    """Yield each orchestrator in use, compared with what runs without any."""
+    """Yield each orchestrator in use, compared with services without one."""
     spells = data.spells
     names = data.assessment.policy["evidence"]["orchestrators"]
     under = spells["platform"].isin(names)

@@ -1,4 +1,4 @@
-"""The shapes that a measured claim can have: a share, a ratio, a mean, an amount."""
+"""The kinds of measurements of a claim: a share, a ratio, a mean, an amount."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ NOTHING = Interval(math.nan, 0.0, math.inf)
 
 
 class Measurement(NamedTuple):
-    """What was measured for a claim.
+    """The measurement of a claim.
 
-    ``interval`` leaves open what nobody knows and ``sampled`` takes it to be like the rest;
+    ``interval`` allows for all unknown cases and ``sampled`` takes them to be like the rest;
     ``n`` counts what was seen and ``unknown_n`` what was there and not seen; ``table`` is what the
     numbers are computed from; ``more`` returns how many more of the same would decide against a
     bound, and ``gap`` names what is missing where numbers would not help.
@@ -66,6 +66,7 @@ def share(table: pd.DataFrame, *, level: float) -> Measurement:
     yes, no, unknown = (int(table[name].sum()) for name in TALLY)
     n = yes + no
     point = yes / n if n else math.nan
+    # unknown is never zero: all no for the lower end, all yes for the upper
     low = jeffreys_interval(yes, n + unknown, level=level).lo
     high = jeffreys_interval(yes + unknown, n + unknown, level=level).hi
     if "found" in table and len(table):
@@ -191,13 +192,13 @@ def amount(
 
 
 def seen(measured: Measurement, gap: str, *, looked: bool) -> Measurement:
-    """Name as the gap that none was found, where a source looked, instead of what to connect."""
+    """Set the gap to "none found so far" if a source looked and found nothing."""
     is_none = looked and not measured.n and not measured.unknown_n
     return measured._replace(gap=gap) if is_none else measured
 
 
 def added(table: pd.DataFrame, more: Mapping[str, str]) -> pd.DataFrame:
-    """Add to columns, by name, other columns."""
+    """Add other columns to columns, by name."""
     return table.assign(
         **{name: table[name] + table[other] for name, other in more.items()}
     )
@@ -210,7 +211,8 @@ def _hull(first: Interval, *others: Interval) -> Interval:
 
 
 def _smallest(decides: Callable[[float], bool]) -> float:
-    """Return the smallest whole number that decides; infinite where none within reason does."""
+    """Return the smallest whole number that decides; infinite above `MOST`."""
+    # double until it decides, then halve the range: O(log n) intervals
     high = 1.0
     while not decides(high):
         high *= 2
@@ -269,7 +271,7 @@ def ratio_of(table: pd.DataFrame, *, level: float) -> Interval:
 
 
 def compared(spells: pd.DataFrame, first: pd.Series, *, level: float) -> Measurement:
-    """Compare the incident rates of two groups of spells; what has no side may be on either.
+    """Compare the incident rates of two groups of spells; spells without a side may be in either.
 
     ``first`` is whether a spell is of the one group. The interval is wider where services of one
     side and tier differ by more than chance (``spread, freedom``).
@@ -279,6 +281,7 @@ def compared(spells: pd.DataFrame, first: pd.Series, *, level: float) -> Measure
         spells, first, first.fillna(True), first.fillna(False), level=level
     )
     table = compare(spells, first).assign(**spread)
+    # all unplaced on the one side, then all on the other: the truth lies between
     either = [
         added(
             table,
@@ -293,7 +296,7 @@ def compared(spells: pd.DataFrame, first: pd.Series, *, level: float) -> Measure
 def widened(
     spells: pd.DataFrame, *sides: pd.Series, level: float
 ) -> tuple[float, dict[str, float]]:
-    """Return the level that makes up for services of one side and tier that differ much.
+    """Return a wider level that allows for overdispersion within side and tier.
 
     ``sides`` holds the side of each spell, in every way that it may be; the widest level counts.
     Its ``spread`` and ``freedom`` come from `rates.dispersion`.

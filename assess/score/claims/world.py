@@ -12,7 +12,7 @@ from assess import reference
 
 @cache
 def world(since: str) -> dict[str, Any]:
-    """Return the numbers that stand in braces in `claims.toml`, by name.
+    """Return the numbers for the placeholders in `claims.toml`, by name.
 
     ``since`` [YYYY-MM-DD] is the day from which lines, releases and changes are counted.
     """

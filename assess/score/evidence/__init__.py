@@ -1,7 +1,7 @@
-"""Evidence by service, the rules evaluated on it, and the checks of the policy answered from it.
+"""Evidence by service, rules evaluated on it, and answers to the checks of the policy.
 
 Rows of several workloads are combined in Kleene's logic: what the known rows do not settle is
-unknown. A source that looked and found nothing differs from one that could not look.
+unknown. "Looked and found nothing" differs from "could not look".
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MEASURED = "measured"  # source of an answer that says how a fact was measured
 
 
 class Answers(NamedTuple):
-    """By service: the combined ``value`` 0-1 (NaN if unknown or ``na``), and what does not apply."""
+    """By service: combined ``value`` [0-1; NaN if unknown or ``na``], and ``na``: does not apply."""
 
     value: Floats
     na: NDArray[np.bool_]
@@ -48,11 +48,10 @@ class Answers(NamedTuple):
 class View:
     """Rows of one frame by service.
 
-    ``table`` has ``service_id`` and the columns of `rules.columns`; a row of NA stands for what
-    could not be looked at. ``codes`` is the position of the service of each row. By service,
-    ``none``: was looked at and has no such row; ``na``: such rows do not apply; ``whole``: every
-    replica has a row. By row, ``sure``: it counts; the others rest on replicas that have ended
-    or may have.
+    ``table`` has ``service_id`` and the columns of `rules.columns`; a row of NA stands for what could
+    not be looked at. ``codes`` is the position of the service of each row. By service, ``none``: was
+    looked at and has no such row; ``na``: such rows do not apply; ``whole``: every replica has a row.
+    By row, ``sure``: it counts; the others rest on replicas that have ended or may have.
     """
 
     table: pd.DataFrame
@@ -72,7 +71,7 @@ class View:
         na: Ids = (),
         partly: Ids = (),
     ) -> Self:
-        """Return rows by service; ``partly`` names services of which some replica has no row.
+        """Return rows by service; ``partly`` names services with a replica that has no row.
 
         Without a column ``sure`` all rows count.
         """
@@ -93,10 +92,8 @@ class View:
         return np.bincount(self.codes[rows], minlength=len(self.none))
 
     def certain(self, holds: Floats, kept: np.ndarray) -> Floats:
-        """Return the answers of rows, NaN where they depend on rows that are not sure.
-
-        They stay where all kept rows of the service agree, whichever of them count.
-        """
+        """Return the answers of rows; NaN where they depend on rows that may not count."""
+        # An answer stays if all kept rows of the service agree, whichever of them count.
         if self.sure.all():
             return holds
         rows = self.count(kept)
@@ -140,17 +137,19 @@ class Evidence:
             holds = np.where(is_fresh, holds, np.nan)
         if applies:
             asked = self._holds(applies, table)
+            # whether the row counts is unknown, so its answer is, too
             holds = np.where(asked == 1, holds, np.nan)
             kept = asked != 0
             na |= (view.count(kept) == 0) & (view.count(~kept) > 0)
         certain = view.certain(holds, kept)[kept]
         value = combine(view.codes[kept], certain, n=len(self.services), how=how)
+        # of no rows at all, "any" is false and "all" is true; the source did look
         value[view.none] = 0.0 if how == "any" else 1.0
         value[na] = np.nan
         return Answers(value, na)
 
     def exists(self, table: str, rule: str) -> Floats:
-        """Return by service 1 where any row holds; NaN where none holds and some are unknown."""
+        """Return by service 1 if any row holds, NaN if none holds and some are unknown, else 0."""
         value, na = self.ask(table, rule, how="any")
         return np.where(na, 0.0, value)
 
@@ -172,7 +171,7 @@ class Evidence:
 def combine(codes: np.ndarray, holds: Floats, *, n: int, how: How) -> Floats:
     """Combine the answers of rows (1, 0, NaN) by group in Kleene's logic, 0 to 1.
 
-    NaN where the known rows do not settle it, and where there is no row.
+    NaN where the known rows do not decide it, and where there is no row.
     """
     rows = np.bincount(codes, minlength=n)
     unknown = np.bincount(codes[np.isnan(holds)], minlength=n)
@@ -182,19 +181,19 @@ def combine(codes: np.ndarray, holds: Floats, *, n: int, how: How) -> Floats:
     if how == "all":
         # one known no settles it, whatever the unknown rows are
         undecided &= yes + unknown == rows
+        # "all": a share below 1 is a no
         value = np.floor(value)
     elif how == "any":
         undecided &= yes == 0
+        # "any": a share above 0 is a yes
         value = np.ceil(value)
     value[undecided | (rows == 0)] = np.nan
     return value
 
 
 def any_sign(*signs: pd.Series) -> pd.Series:
-    """Return True where any source saw a good sign, False where those that looked did not, else NA.
-
-    Losing a source can only remove evidence, never add it.
-    """
+    """Return True if any source saw a good sign, False if all that looked did not, else NA."""
+    # Losing a source can only remove evidence, never add it.
     seen = pd.concat([sign.astype("boolean") for sign in signs], axis=1)
     nobody_looked = seen.isna().all(axis=1)
     return seen.any(axis=1, skipna=True).astype("boolean").mask(nobody_looked)
@@ -221,6 +220,7 @@ def answer_checks(
     measured = []
     for check in policy["check"]:
         dimension = check["id"].partition(".")[0]
+        # a check without weight would only add unknown facts
         if check["weight"] * policy["dimensions"][dimension] == 0:
             continue
         value, na = _measure(check, evidence)
@@ -262,7 +262,7 @@ def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
 
 
 def _is_measured(answers: pd.DataFrame) -> pd.Series:
-    """Return which answers are about a fact of a service that a collection has measured."""
+    """Return which answers concern a fact of a service that a collection has measured."""
     about = pd.MultiIndex.from_frame(answers[["check", "service_id"]])
     measured = about[answers["source"].eq(MEASURED).fillna(value=False).to_numpy(bool)]
     return pd.Series(about.isin(measured), answers.index)
@@ -282,7 +282,7 @@ def _measure(check: Mapping[str, Any], evidence: Evidence) -> Answers:
 
 
 def _observed(check: Mapping[str, Any], evidence: Evidence) -> pd.Series:
-    """Return by service when a check saw its rows; the oldest, if they have a date of their own."""
+    """Return by service when a check's rows were observed: the oldest date, else the snapshot."""
     if "dated_by" not in check:
         return pd.Series(evidence.at, index=evidence.services)
     rows = evidence.views[check["table"]].table
@@ -293,8 +293,10 @@ def _with_opinions(atoms: pd.DataFrame) -> pd.DataFrame:
     """Compare the answers of people with what was measured; na stays na."""
     stated = atoms[["value", "low", "high"]]
     spread = (stated.max(axis=1) - stated.min(axis=1)).fillna(0.0)
+    # people are heard on questions for them, and where a measurement can be compared
     heard = ~atoms["na"] & (atoms["asked"] | atoms["value"].notna())
     conflict = heard & (spread > DISAGREEMENT)
+    # of several answers within tolerance, the lowest stands in
     stands_in = heard & ~conflict & atoms["value"].isna() & atoms["low"].notna()
     value = atoms["value"].mask(stands_in, atoms["low"]).mask(conflict)
     number = value.to_numpy(dtype=float, na_value=np.nan)

@@ -1,4 +1,4 @@
-"""Which rows decided a check: the mount, the image, the host, by their names."""
+"""Rows that decided a check, by their names: mounts, images, hosts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AGAINST = ("fail", "partial")
 def with_rows(
     atoms: pd.DataFrame, evidence: Evidence, checks: list[Mapping[str, Any]]
 ) -> pd.DataFrame:
-    """Return atoms with a column ``evidence``: what decided those that fail; empty for the others."""
+    """Return atoms with a column ``evidence``: the rows that made a check fail, else empty."""
     words: dict[tuple[str, str], str] = {}
     for check in checks:
         for service, text in _against(check, evidence).items():
@@ -59,20 +59,21 @@ def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
     cells = rows.sort_values(columns, kind="stable")
     services = cells["service_id"].tolist()
     for service, row in zip(services, cells[columns].to_dict("records"), strict=True):
+        # one more than is shown tells `_listed` that there are more
         if len(found[service]) <= SHOWN_ROWS:
             found[service].append(_row(row, label, shown))
     return {service: _listed(words) for service, words in found.items()}
 
 
 def _listed(words: list[str]) -> str:
-    """Return the first rows, once each."""
+    """Return the first distinct rows in one text."""
     text = "; ".join(dict.fromkeys(words[:SHOWN_ROWS]))
     is_cut = len(words) > SHOWN_ROWS
     return f"{text} …" if is_cut else text
 
 
 def _row(row: Mapping[str, Any], label: str, shown: list[str]) -> str:
-    """Return a row as people know it, with the values that decide."""
+    """Return the usual name of a row, with the deciding values."""
     values = [f"{name} {word(row[name])}" for name in shown if pd.notna(row[name])]
     inside = ", ".join(values)
     if not label or pd.isna(row[label]):

@@ -1,4 +1,4 @@
-"""Facts that follow from several frames: where a store writes, what an image runs on, what differs."""
+"""Facts from several frames: lasting storage, processor architectures, versions that differ."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class _Image(NamedTuple):
 
     @property
     def is_named(self) -> bool:
-        """Whether its version can be told from another."""
+        """Whether its version can be compared with another."""
         has_version = self.tag is not None or self.image_digest is not None
         return has_version and self.repository is not None
 
     @property
     def is_held(self) -> bool:
-        """Whether it is the same image whenever it is pulled."""
+        """Whether every pull returns the same image."""
         if self.image_digest is not None:
             return True
         return reference.moves(self.tag, self.repository) is False
@@ -64,10 +64,14 @@ def keeps_on_volume(
     *,
     is_listed: bool,
 ) -> pd.Series:
+<<<<<<< HEAD
     """Return by workload whether it writes to something that outlives it; NA where nobody looked.
 
     Directories of ``settings`` do not count: no store keeps its data there.
     """
+=======
+    """Return by workload whether it writes to lasting storage; NA if its mounts are unknown."""
+>>>>>>> main
     found: dict[str, set[bool | None]] = defaultdict(set)
     columns = ["workload_id", "source_class", "read_only", "destination"]
     for workload, source, read_only, path in _cells(mounts[columns]).to_numpy():
@@ -85,7 +89,7 @@ def keeps_on_volume(
 
 
 def _outlives(source: str | None, read_only: bool | None) -> bool | None:
-    """Return whether a mount takes data that outlive the container."""
+    """Return whether data in a mount outlives the container."""
     if read_only or (source is not None and source not in LASTING):
         return False
     if source is None or read_only is None:
@@ -127,7 +131,7 @@ def runs_on_arch(
 def has_strong_capability(
     workloads: pd.DataFrame, harmless: Collection[str]
 ) -> pd.Series:
-    """Return by workload whether it adds a capability that is not harmless; NA where not known."""
+    """Return by workload whether it adds a capability that is not harmless; NA if unknown."""
     answers: list[bool | None] = []
     for count, names in _cells(workloads[["caps_added_n", "caps_added"]]).to_numpy():
         if names is not None:
@@ -139,10 +143,9 @@ def has_strong_capability(
 
 
 def one_version(inventory: Inventory, workloads: pd.DataFrame) -> pd.Series:
-    """Return by workload whether its service has one version wherever it is declared or runs.
-
-    Replicas that are declared, and those of every source, count; those that have ended do not.
-    """
+    """Return by workload whether its service has the same version in all places."""
+    # Replicas that are declared, and those of every source, count; those that have ended
+    # do not.
     table = inventory["workloads"]
     live = table[~table["state"].isin(ENDED)]
     columns = ["service_id", *_Image._fields]
@@ -158,7 +161,7 @@ def one_version(inventory: Inventory, workloads: pd.DataFrame) -> pd.Series:
 
 
 def _is_one_version(images: list[_Image]) -> bool | None:
-    """Return whether images that are of one product are of one version."""
+    """Return whether all images of a product have the same version."""
     known = [image for image in images if image.is_named]
     answers = {_is_same(*pair) for pair in combinations(known, 2)}
     if False in answers:
@@ -185,10 +188,8 @@ def _is_same(one: _Image, other: _Image) -> bool | None:
 
 
 def undeclared(calls: pd.DataFrame, live: View, words: dict[str, Any]) -> pd.Series:
-    """Count by service what it was seen to call and does not declare.
-
-    NA where nobody watched it, or nothing that declares was read.
-    """
+    """Count by service the observed calls that it does not declare."""
+    # NA if it was not watched, or if none of its declarations was read.
     seen: dict[str, set[str]] = defaultdict(set)
     declared: dict[str, set[str]] = defaultdict(set)
     columns = [

@@ -1,4 +1,4 @@
-"""Nodes: which runtimes may run the containers of each host, and who patches it."""
+"""Nodes: the runtimes that may run the containers of each host, and who patches it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ _OF_HOST = ("provider", "provider_version", "managed_by", "os_name", "os_version
 
 
 def nodes(inventory: Inventory) -> dict[str, list[reference.Node]]:
-    """Return by host its runtimes, each a node; a host whose provider patches it has at least one.
-
-    Where several stand, any of them may run its containers.
-    """
+    """Return the runtimes of each host as nodes; a host managed by its provider has at least one."""
+    # If a host has several, any of them may run its containers.
     hosts = {row["host_id"]: row for row in _cells(inventory["hosts"], _OF_HOST)}
     engines = defaultdict(list)
     rows = inventory["engines"].sort_values(["host_id", "runtime"])
@@ -44,7 +42,7 @@ def _cells(table: pd.DataFrame, columns: tuple[str, ...]) -> list[dict[str, Any]
 
 
 def _running(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out runtimes that run nothing: none, idle beside another, the backend of docker."""
+    """Leave out runtimes without containers of their own: none, idle, the backend of docker."""
     engines = [row for row in rows if row["runtime"] != NO_RUNTIME]
     runtimes = {row["runtime"] for row in engines}
     if reference.ENGINE in runtimes:

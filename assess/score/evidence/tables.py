@@ -1,7 +1,7 @@
 """Evidence tables: one per frame, by service, in three-valued types.
 
-Text and vocabularies become nullable (`string`), the word "unknown" becomes NA, and the reference
-facts stand beside what the sources saw.
+Text and vocabularies become nullable (`string`), the word "unknown" becomes NA, and reference
+facts are joined to the observed rows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PORT = r"(?<![\d.])(?:{})(?:/\w+)?\s*(?:[;,]|$)"
 
 
 def gather(inventory: Inventory, policy: Policy) -> Evidence:
-    """Return what is known of every service, with the views of `rules.TABLES`."""
+    """Return the evidence of every service, with one view per table of `rules.TABLES`."""
     at = inventory.snapshot_at
     target = reference.target_docker(policy["target"])
     on_host = nodes(inventory)
@@ -87,8 +87,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
 def nullable(table: pd.DataFrame, frame: str) -> pd.DataFrame:
     """Return a frame in which a comparison with an unknown cell is unknown.
 
-    Text and vocabularies become `string`; empty text and the word "unknown" of a vocabulary
-    are NA.
+    Text and vocabularies become `string`; empty text and the word "unknown" of a vocabulary are NA.
     """
     changed = {}
     for name, column in frames.columns(frame).items():
@@ -105,7 +104,7 @@ def is_known(cells: pd.Series, *, value: object) -> pd.Series:
 
 
 def _among(cells: pd.Series, words: Sequence[str]) -> pd.Series:
-    """Return whether cells are among the words; unknown where the cell is."""
+    """Return whether cells are among the words; NA for an unknown cell."""
     return cells.isin(words).astype("boolean").mask(cells.isna())
 
 
@@ -115,7 +114,7 @@ def _only(these: pd.DataFrame, others: pd.DataFrame) -> set[str]:
 
 
 def _distinct(workloads: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """Return the distinct keys of the workloads of each service; sure where any of them is."""
+    """Return the distinct keys of each service's workloads; ``sure`` if any workload is."""
     by = ["service_id", *key]
     return workloads.groupby(by, as_index=False, sort=False, dropna=False)["sure"].max()
 
@@ -130,10 +129,9 @@ def _workloads(
     policy: Policy,
     exposed: Exposure,
 ) -> pd.DataFrame:
-    """Live workloads: what has ended counts only where nothing of the service runs.
-
-    What may have ended, or may be all that is left, stays as a row that is not ``sure``.
-    """
+    """Return live workloads; ended ones count only if nothing of the service runs."""
+    # A workload that may have ended, or may be the last one, stays as a row that is not
+    # ``sure``.
     words = policy["evidence"]
     registries = policy["registries"]
     table = nullable(inventory["workloads"], "workloads")
@@ -162,6 +160,7 @@ def _workloads(
     kinds = _image_kind(table["repository"], words["store_names"])
     # an image of a store that only prepares the others keeps nothing
     table["image_kind"] = kinds.mask(is_unit | is_init, other="none")
+    # one engine without a mirror is enough; one unknown engine leaves it unknown
     mirrors = engines.groupby("host_id")["mirrors_n"].min(skipna=False)
     mirrors = mirrors.reindex(table["host_id"])
     has_mirror = (mirrors > 0).set_axis(table.index)
@@ -179,7 +178,7 @@ def _workloads(
 def _with_facts(
     workloads: pd.DataFrame, inventory: Inventory, policy: Policy
 ) -> pd.DataFrame:
-    """Return workloads with what follows from their mounts, images and hosts."""
+    """Return workloads with columns derived from their mounts, images and hosts."""
     mounts = nullable(inventory["mounts"], "mounts")
     images = nullable(inventory["images"], "images")
     hosts = nullable(inventory["hosts"], "hosts")
@@ -200,7 +199,7 @@ def _with_facts(
 
 
 def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
-    """Return the kind of store of each image, by the reference facts and by its name."""
+    """Return the kind of store of each image, by reference facts or the policy's patterns."""
     own = [Linear(pattern) for pattern in patterns]
     kinds = {}
     for repository in repositories.dropna().unique():
@@ -213,14 +212,14 @@ def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
 
 
 def _is_tool(table: pd.DataFrame) -> pd.Series:
-    """Return whether an image only speaks to a store, on whose port it may listen."""
+    """Return whether an image is a tool for a store, which may listen on the store's port."""
     repositories = table["repository"]
     tools = {name: reference.is_tool(name) for name in repositories.dropna().unique()}
     return repositories.map(tools).eq(True).fillna(value=False).astype(bool)
 
 
 def _bare(exposed: Exposure, workloads: pd.DataFrame) -> set[str]:
-    """Return the services on plain hosts without workloads: there is no container to look at."""
+    """Return the services on plain hosts without workloads, which have no container to check."""
     on_host = exposed.side.index[is_known(exposed.side, value=HOST)]
     return set(on_host) - set(workloads["service_id"])
 
@@ -228,11 +227,9 @@ def _bare(exposed: Exposure, workloads: pd.DataFrame) -> set[str]:
 def _mounts(
     inventory: Inventory, workloads: pd.DataFrame, bare: set[str]
 ) -> tuple[pd.DataFrame, set[str], set[str]]:
-    """Return mounts of live workloads, services without any, and those that mounts do not apply to.
-
-    A row of NA stands for a workload whose mounts were not seen. A unit on a plain host without
-    mounts on record has none.
-    """
+    """Return mounts of live workloads, services without mounts, and services for which they are na."""
+    # A row of NA stands for a workload with unknown mounts. A unit on a plain host
+    # without mounts on record has none.
     table = nullable(inventory["mounts"], "mounts")
     key = ["workload_id", "service_id", "sure"]
     mounted = workloads[key].merge(table, on="workload_id")
@@ -251,7 +248,7 @@ def _mounts(
 
 
 def _images(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
-    """Return the images that live containers run, with the first known fact of any copy."""
+    """Return the images of live containers, with the first known fact of any copy."""
     key = ["registry", "repository", "digest"]
     table = nullable(inventory["images"], "images").sort_values([*key, "host_id"])
     known = table.groupby(key, sort=False).first().reset_index()
@@ -268,7 +265,7 @@ def _engines(
     at: pd.Timestamp,
     target: str,
 ) -> pd.DataFrame:
-    """Return the engines that may run containers, with the reference facts about them.
+    """Return the engines that may run containers, joined with reference facts.
 
     ``only`` is False where a host has several.
     """
@@ -302,7 +299,7 @@ def _engines(
 
 
 def _line_words(node: reference.Node, at: pd.Timestamp) -> str | None:
-    """Return the runtime or cluster of a node with its end; without one, what is known of it."""
+    """Return the runtime or cluster of a node with its end of support, or else the basis."""
     product, version = reference.runtime_line(node)
     named = " ".join(filter(None, (product, version)))
     if not named:
@@ -322,7 +319,7 @@ def _hosts(
     at: pd.Timestamp,
     target: str,
 ) -> pd.DataFrame:
-    """Return the hosts, with the reference facts about their kernel and operating system."""
+    """Return the hosts, joined with reference facts about their kernel and operating system."""
     columns = ["host_id", "os_name", "os_version", "os_family", "kernel"]
     answers = []
     for host, *cells in zip(*(table[name] for name in columns), strict=True):
@@ -341,6 +338,7 @@ def _hosts(
 
 
 def _is_supported(support: reference.Support) -> bool | None:
+    # "unknown" is neither: None
     return {"supported": True, "ended": False}.get(support.state)
 
 
@@ -353,7 +351,7 @@ def _services(
     exposed: Exposure,
     policy: Policy,
 ) -> pd.DataFrame:
-    """Services, with what their rows elsewhere add up to."""
+    """Return services with columns summed from their rows in other tables."""
     words = policy["evidence"]
     live = views["workloads"]
     workloads = live.table
@@ -397,13 +395,14 @@ def _services(
 
 
 def _running_n(live: View, values: pd.Series) -> pd.Series:
-    """Count distinct values among the running workloads of each service; NA where not certain."""
+    """Count distinct values among the running workloads of each service; NA if uncertain."""
     state = live.table["state"]
     running = state.eq("running").mask(state.eq("declared"))  # nobody saw it
     running = running.where(is_replica(live.table), other=False)
     may_run = running.fillna(value=True).to_numpy(dtype=bool)
     codes, _ = pd.factorize(values)
     is_unknown = codes < 0
+    # one replica of unknown state or place makes the whole count unknown
     vague = running.isna().to_numpy(dtype=bool) | (may_run & is_unknown)
     pairs = pd.DataFrame({"service": live.codes, "value": codes})
     is_first = ~pairs[may_run & ~is_unknown].duplicated()
@@ -413,10 +412,8 @@ def _running_n(live: View, values: pd.Series) -> pd.Series:
 
 
 def _seen(live: View, signs: pd.Series) -> pd.Series:
-    """Return by service whether any live workload shows a good sign; NA where none could.
-
-    A workload that may have ended counts against the sign only if all others do too.
-    """
+    """Return by service whether any live workload shows a good sign; NA if none is known."""
+    # A workload that may have ended counts against the sign only if all others do too.
     shown = signs.to_numpy(dtype=float, na_value=np.nan)
     all_bad = live.count(shown == 0) == live.count(slice(None))
     counts = live.sure | all_bad[live.codes]

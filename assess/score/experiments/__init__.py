@@ -1,4 +1,4 @@
-"""Experiments: which failure to try next, what it would decide, and where it is safest."""
+"""Experiments: failures to try next, what each would decide, and where it is safest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOTHING = "No experiment would decide anything: no call of this fleet is in doub
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Experiments(Result):
-    """Which failure to try next; see `score_experiments`."""
+    """Ranking of failures to try next; see `score_experiments`."""
 
     name: ClassVar[str] = "experiments"
     summary_columns: ClassVar[tuple[str, ...]] = (
@@ -57,7 +57,7 @@ class Experiments(Result):
         return f"Try next: fail {kind} {name}. {self.frame['why'].iloc[0]}"
 
     def explain(self, service_id: str) -> Explanation:
-        """Explain which experiments would decide something about a service."""
+        """Explain the experiments that would decide something about a service."""
         known = self.details["decided"]["element"]
         if service_id not in set(known):
             raise AssessError(
@@ -82,7 +82,7 @@ class Experiments(Result):
 
 
 class Known(NamedTuple):
-    """What the other scores say: the topology, who is decided, what each failure reaches."""
+    """Input from other scores: topology, decided services, reach of each failure."""
 
     topology: Topology
     trials: Floats
@@ -120,8 +120,9 @@ def measure_experiments(assessment: Assessment) -> Experiments:
 
 
 def open_labels(ranked: pd.DataFrame, topology: Topology) -> Floats:
-    """Return by element how open its label is: 1 as good as a coin, 0 settled, or no candidate."""
+    """Return by element the openness of its label: 1 is a coin toss, 0 settled or no candidate."""
     tops = ranked[["p_top", "p_top_neutral"]].astype("Float64")
+    # variance of a coin p (1 - p), scaled to 1 at p = 1/2
     coins = (4 * tops * (1 - tops)).max(axis=1)
     is_open = np.zeros(len(topology.elements))
     known = coins.reindex(topology.services).fillna(0.0)
@@ -132,10 +133,9 @@ def open_labels(ranked: pd.DataFrame, topology: Topology) -> Floats:
 def decided(
     impact: pd.Series, is_open: Floats, topology: Topology, most: int
 ) -> Integers:
-    """Return the positions of what is decided: open labels first, then what loses most.
-
-    These are services and what lies outside. What services stand on is ranked as they are.
-    """
+    """Return the positions of the elements to decide: open labels first, then largest losses."""
+    # Only services and outside elements are decided; infrastructure is ranked as they
+    # are.
     kinds = topology.elements.get_level_values(0)
     loss = impact.reindex(topology.elements).fillna(0.0).to_numpy("float64")
     order = np.lexsort((-loss, -is_open))
@@ -144,7 +144,7 @@ def decided(
 
 
 def _frame(known: Known, value: Worth, settings: Any) -> pd.DataFrame:
-    """Return the experiments that are worth something, best first, as far as they are listed."""
+    """Return the experiments with a positive value, best first, up to the listed number."""
     from assess.score.experiments.worth import safest
 
     reach = known.reach
@@ -191,14 +191,14 @@ def _frame(known: Known, value: Worth, settings: Any) -> pd.DataFrame:
 
 
 def _edge(known: Known, value: Worth, row: int) -> int:
-    """Return the edge of which the failure of an element teaches most."""
+    """Return the edge about which the failure of an element shows most."""
     told = value.told[[row]]
     gained = told.data * value.by_edge[told.indices]
     return int(told.indices[gained.argmax()])
 
 
 def _decides(known: Known, value: Worth, row: int) -> list[str]:
-    """List the services about which the failure of an element decides most."""
+    """List the services about which the failure of an element shows most."""
     shares = np.asarray((value.by_service @ value.told[[row]].T).todense()).ravel()
     first = np.argsort(-shares, kind="stable")[:NAMED_MOST]
     first = first[shares[first] > 0]
@@ -216,7 +216,7 @@ def _services(n: int) -> str:
 
 
 class _Told(NamedTuple):
-    """What is told of an experiment: its best edge, whom it decides, its row of the frame."""
+    """The parts of an explanation: best edge, decided services, row of the frame."""
 
     edge: int
     decides: list[str]
@@ -225,7 +225,7 @@ class _Told(NamedTuple):
 
 
 def _why(known: Known, told: _Told) -> str:
-    """Explain what an experiment decides, what it may cost, and where it is safer."""
+    """Explain the value of an experiment, its possible cost, and a safer alternative."""
     row = told.row
     edge = known.topology.edges.iloc[told.edge]
     tries = known.trials[told.edge]
@@ -249,7 +249,7 @@ def _why(known: Known, told: _Told) -> str:
 
 
 def _contributions(known: Known, value: Worth, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of the doubt that each listed experiment takes, by service."""
+    """Return the share of uncertainty that each listed experiment removes, by service."""
     rows = known.topology.elements.get_indexer(frame.index)
     shares = (value.told[rows] @ value.by_service.T).tocoo()
     row, service = shares.coords
@@ -262,7 +262,7 @@ def _contributions(known: Known, value: Worth, frame: pd.DataFrame) -> pd.DataFr
 
 
 def _edges(known: Known, value: Worth, variance: Floats) -> pd.DataFrame:
-    """Return by edge the trials so far, its standard deviation, and what one trial more takes."""
+    """Return by edge its trials, its standard deviation, and the effect of one more trial."""
     edges = known.topology.edges[["src", "dst", "kinds"]]
     halves = 1 if value.labels is None else 2
     table = edges.assign(

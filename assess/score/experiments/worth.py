@@ -1,6 +1,6 @@
-"""What an experiment is worth: how far it narrows doubts that decide a label or a ranking.
+"""Value of an experiment: how much it narrows uncertainty that decides a label or a ranking.
 
-Doubt about an edge becomes doubt about the impact of every service whose failure runs along it.
+Uncertainty of an edge becomes uncertainty of the impact of every service that fails along it.
 A failure tries the edges to what goes down, and each trial narrows its edge.
 """
 
@@ -39,7 +39,7 @@ class Doubt:
         -----
         A Beta distribution of mean m and strength s has the variance ``m (1 - m) / (s + 1)``, and
         one more trial takes ``1 / (s + 1)`` of it on average. An edge that nobody tried keeps the
-        doubt of the policy's interval. What somebody gave is not in doubt.
+        doubt of the policy's interval. Given probabilities are not in doubt.
         """
         edges = topology.edges
         strength = learned.weight
@@ -48,12 +48,13 @@ class Doubt:
         hi = edges["hi"].to_numpy("float64")
         declared = ((hi - lo) / SPREADS) ** 2
         variance = np.where(learned.tries > 0, variance, np.maximum(variance, declared))
+        # an edge without width is given, not measured: no trial changes it
         variance = np.where(lo == hi, 0.0, variance)
         return cls(learned.p, variance, variance / (strength + 1))
 
 
 def chances(topology: Topology, affected: pd.DataFrame) -> csr_array:
-    """Return by element and node the chance to go down, as far as it is listed."""
+    """Return by element and node the probability that it goes down, where listed."""
     pairs = affected[["element_kind", "element"]].astype("str")
     row = topology.elements.get_indexer(pd.MultiIndex.from_frame(pairs))
     node = topology.nodes.get_indexer(pd.Index(affected["service_id"].astype("str")))
@@ -74,7 +75,7 @@ def chances(topology: Topology, affected: pd.DataFrame) -> csr_array:
 def sensitivity(
     topology: Topology, down: csr_array, p: Floats, services: Integers
 ) -> csr_array:
-    """Return by given service and edge how far the service's impact moves with the edge.
+    """Return by given service and edge the derivative of the service's impact by the edge.
 
     Notes
     -----
@@ -94,6 +95,7 @@ def sensitivity(
         way, node = ways.coords
         arrives = own[callee[edge]]
         alone = 1 - (arrives * p[edge])[way] * ways.data
+        # chance that no other way takes the node down
         kept = (1 - own[node]) / np.maximum(alone, LEAST)
         gained = topology.weight[node] * ways.data * np.minimum(kept, 1.0)
         lost = np.bincount(way, gained, len(edge))
@@ -109,11 +111,9 @@ def sensitivity(
 
 
 def trials(topology: Topology, down: csr_array, p: Floats, edges: Integers) -> csr_array:
-    """Return by element and given edge how much of a trial its failure is.
-
-    A trial happens where what is needed goes down. Where the caller goes down by another way too,
-    nobody can say which it was, and the trial says as much less.
-    """
+    """Return by element and given edge the expected number of trials in its failure."""
+    # A trial happens where what is needed goes down. Where the caller goes down by
+    # another way too, nobody can say which it was, and the trial says as much less.
     caller = topology.caller[edges]
     tried = down[:, topology.callee[edges]].tocoo()
     if not tried.nnz:
@@ -130,7 +130,7 @@ def trials(topology: Topology, down: csr_array, p: Floats, edges: Integers) -> c
 def ranking_parts(
     impact: Floats, moved: Floats, variance: Floats
 ) -> tuple[Floats, float]:
-    """Return by impact and edge how much the edge blurs the order of impacts, and how much in all.
+    """Return by impact and edge the uncertainty of the ranking due to the edge, and the total.
 
     ``moved`` is by impact and edge. A part times the fall of the edge's variance is the fall of the
     whole.
@@ -144,12 +144,14 @@ def ranking_parts(
     """
     shared = (moved * variance) @ moved.T
     own = np.diag(shared)
+    # variance of each difference of two impacts
     together = np.maximum(own[:, None] + own[None, :] - 2 * shared, 0.0)
     s = np.sqrt(together)
     apart = s > LEAST
     s = np.where(apart, s, 1.0)
     z = np.abs(impact[:, None] - impact[None, :]) / s
     density = np.where(apart, np.exp(-(z**2) / 2) / ROOT_TAU, 0.0)
+    # expected loss by a wrong order: the unit normal loss integral
     loss = s * (density - apart * z * ndtr(-z))
     slope = density / (2 * s)
     # sum over the others of slope (m - other)^2, written out
@@ -159,7 +161,7 @@ def ranking_parts(
 
 
 def label_parts(is_open: Floats, moved: Floats, variance: Floats) -> tuple[Floats, float]:
-    """Return by impact and edge how much the edge matters to open labels, and how much in all.
+    """Return by impact and edge the uncertainty of open labels due to the edge, and the total.
 
     ``is_open`` is 1 for a label as good as a coin, and 0 for one that is settled [0-1]. What
     matters is the standard deviation of the impact. No label is settled for good.
@@ -172,7 +174,7 @@ def label_parts(is_open: Floats, moved: Floats, variance: Floats) -> tuple[Float
 
 @dataclass(frozen=True, eq=False)
 class Worth:
-    """By element, the share of the doubt that its failure is expected to take.
+    """By element, the share of uncertainty that its failure is expected to remove.
 
     ``labels`` and ``ranking`` [0-1; ``labels`` None where no label is open], ``told`` by element
     and edge, ``by_edge`` the doubt that one trial takes, ``by_service`` that by service and edge.
@@ -186,7 +188,7 @@ class Worth:
 
     @property
     def value(self) -> Floats:
-        """Both shares, which count the same."""
+        """Mean of both shares."""
         if self.labels is None:
             return self.ranking
         return np.asarray((self.labels + self.ranking) / 2)
@@ -195,7 +197,7 @@ class Worth:
 def worth(
     topology: Topology, down: csr_array, doubt: Doubt, services: Integers, is_open: Floats
 ) -> Worth:
-    """Return what the failure of each element is worth to the services that are to be decided."""
+    """Return the value of the failure of each element for the services to decide."""
     moved = sensitivity(topology, down, doubt.p, services).toarray()
     impact = np.asarray(down[services] @ topology.weight)
     impact = impact / (float(topology.weight.sum()) or 1.0)
@@ -221,7 +223,7 @@ def worth(
 
 
 def safest(value: Worth, row: int, order: Integers, share: float) -> int:
-    """Return the element, of those in ``order``, that first tries a share of what ``row`` tries."""
+    """Return the first element in ``order`` that tries enough of the edges that ``row`` tries."""
     own = value.told[[row]]
     edge = own.indices
     whole = float(own.data @ value.by_edge[edge])

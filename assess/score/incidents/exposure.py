@@ -1,4 +1,4 @@
-"""Exposure: where each service runs, how long incidents were watched, which of them count."""
+"""Exposure: where each service runs, the watched time, and the incidents that count."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def per_inventory(function: Callable[..., T]) -> Callable[..., T]:
 
     @wraps(function)
     def remembered(inventory: Inventory, *args: Any) -> T:
+        # weak: the cache ends with the inventory
         known = results.setdefault(inventory, {})
         if args not in known:
             known[args] = function(inventory, *args)
@@ -55,8 +56,8 @@ class Exposure:
     """Watched time and sound incidents per service, by side.
 
     ``services`` holds ``tier, kind`` by ``service_id``; ``platform``, likewise, where it runs: as
-    declared, else by its replicas, ``mixed`` where these differ, NA where nobody knows.
-    ``window`` is the watched time, up to the snapshot at most, None where nobody watched;
+    declared, else by its replicas; ``mixed`` where these differ, NA if unknown.
+    ``window`` is the watched time, up to the snapshot at most, None without any;
     ``is_covered`` says whether it comes from coverage, and not from the incidents themselves.
     ``sound`` holds the incidents that happened, once each, with ``platform`` and ``side`` at that
     time, else now. ``earlier`` shows where services ran up to ``earlier_until``.
@@ -77,14 +78,14 @@ class Exposure:
 
     @cached_property
     def incidents(self) -> pd.DataFrame:
-        """Rows of ``sound`` within the window; those of no known service are among them."""
+        """Rows of ``sound`` within the window, including those without a known service."""
         if self.window is None:
             return self.sound.iloc[:0]
         return self.sound[self.sound["opened_at"].between(*self.window)]
 
     @cached_property
     def spells(self) -> pd.DataFrame:
-        """Spells that services spent on one platform, within the window.
+        """Spells of services on one platform, within the window.
 
         ``service_id, tier, kind, side, platform, months`` [service-months], ``incidents`` [count]
         and ``clean_months`` [months since the last of these incidents]. Platform and side are NA
@@ -108,7 +109,7 @@ class Exposure:
         return spells[SPELL].sort_values(order, ignore_index=True)
 
     def _spans(self, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
-        """List ``service_id, platform, start, end`` of what each service spent on a platform."""
+        """List the time of each service on a platform: ``service_id, platform, start, end``."""
         at_time = side_of(self.incidents["platform_at_time"].astype("object"))
         now = self.incidents["service_id"].map(self.side)
         elsewhere = (at_time.notna() & at_time.ne(now)).fillna(value=False)
@@ -128,10 +129,10 @@ class Exposure:
     def total(
         self, *, side: str | None = None, tiers: Collection[int] | None = None
     ) -> tuple[int, float]:
-        """Count incidents, those of no known service included, and service-months, of a side and tiers.
+        """Count incidents and service-months of a side and tiers; a service may be unknown.
 
-        An incident counts for the side that it happened on, a month for the side of its spell. So
-        an incident that shows that a service has moved takes months away, and never an incident.
+        An incident counts for the side on which it happened, a month for the side of its spell. So
+        an incident that shows a move removes months, and never an incident.
         """
         tier = self.incidents["service_id"].map(self.services["tier"])
         incidents = _rows_of(self.incidents.assign(tier=tier), side, tiers)
@@ -139,7 +140,7 @@ class Exposure:
         return len(incidents), float(spells["months"].sum())
 
     def clean_months(self, *, side: str, tiers: Collection[int]) -> float | None:
-        """Add up the months since the last incident of each service; None where nobody watched."""
+        """Sum the months since the last incident of each service; None if nobody watched."""
         if self.window is None:
             return None
         return float(_rows_of(self.spells, side, tiers)["clean_months"].sum())
@@ -148,7 +149,7 @@ class Exposure:
 def _rows_of(
     table: pd.DataFrame, side: str | None, tiers: Collection[int] | None
 ) -> pd.DataFrame:
-    """Return the rows of a side and of tiers; of all where these are None."""
+    """Return the rows of a side and of tiers; None selects all."""
     if side is not None:
         table = table[table["side"].eq(side).fillna(value=False)]
     if tiers is not None:
@@ -159,9 +160,9 @@ def _rows_of(
 def exposure(
     inventory: Inventory, policy: Policy, previous: Inventory | None = None
 ) -> Exposure:
-    """Find where services run, and what was watched of them; computed once per inventory and policy.
+    """Return where services run and their watched time; computed once per inventory and policy.
 
-    By an earlier inventory, a service that has moved since counts for its old platform up to then.
+    With ``previous``, a service that has moved since counts for its old platform up to then.
     """
     present = _exposure(inventory, policy)
     if previous is None:
@@ -197,7 +198,7 @@ def side_of(platform: pd.Series) -> pd.Series:
 
 
 def in_containers(platform: pd.Series) -> pd.Series:
-    """Return whether a platform is known to run containers: a mixed one does so in part."""
+    """Return whether a platform is known to run containers, at least in part."""
     mixed = platform.eq(MIXED).fillna(value=False)
     return (side_of(platform).eq(CONTAINER).fillna(value=False) | mixed).astype(bool)
 
@@ -208,12 +209,12 @@ def on_docker(platform: pd.Series) -> pd.Series:
 
 
 def is_replica(workloads: pd.DataFrame) -> pd.Series:
-    """Return by row whether it is a replica: what runs beside its main container is part of it."""
+    """Return by row whether it is a replica; sidecars and init containers belong to another row."""
     return ~workloads["container_role"].isin(BESIDE)
 
 
 def replicas_in_containers(workloads: pd.DataFrame, policy: Policy) -> pd.Series:
-    """Return whether each replica is a container: by its kind, else by its image, else NA."""
+    """Return whether each replica is a container, by its kind or else by its image; else NA."""
     kind = workloads["source_kind"].str.lower()
     by_kind = ~kind.isin(policy["evidence"]["host_kinds"]).astype("boolean")
     has_image = workloads["image_ref"].notna() | workloads["repository"].notna()
@@ -222,7 +223,7 @@ def replicas_in_containers(workloads: pd.DataFrame, policy: Policy) -> pd.Series
 
 
 def _platforms(inventory: Inventory, policy: Policy) -> pd.Series:
-    """Return the platform of each service: as declared, else as all of its replicas show."""
+    """Return the platform of each service: as declared, else from all its replicas."""
     declared = inventory["services"].set_index("service_id")["platform"].astype("object")
     workloads = inventory["workloads"]
     contained = replicas_in_containers(workloads, policy).dropna().astype(bool)
@@ -237,12 +238,13 @@ def _platforms(inventory: Inventory, policy: Policy) -> pd.Series:
 
 
 def _window(inventory: Inventory, policy: Policy) -> tuple[Window | None, bool]:
-    """Return the window over which incidents were watched, and whether coverage says so."""
+    """Return the window in which incidents were watched, and whether coverage states it."""
     asked = coverage_of(inventory, policy["blast_radius"]["incident_calls"])
     asked = asked.dropna(subset=["window_start", "window_end"])
     end = inventory.snapshot_at
     if len(asked):
         start = asked["window_start"].min()
+        # nothing is known of the time after the snapshot, whatever the window says
         end = min(asked["window_end"].max(), end)
     else:
         # without coverage nobody knows that the time before the first incident was watched
@@ -253,7 +255,7 @@ def _window(inventory: Inventory, policy: Policy) -> tuple[Window | None, bool]:
 
 @per_inventory
 def sound_incidents(inventory: Inventory) -> pd.DataFrame:
-    """Return the incidents that happened up to the snapshot: once each, with sound times."""
+    """Return the incidents up to the snapshot, without duplicates and with plausible times."""
     table = inventory["incidents"]
     bad = table["bad_time"].fillna(value=False).astype(bool)
     bad |= table["resolved_at"] < table["opened_at"]
@@ -263,12 +265,10 @@ def sound_incidents(inventory: Inventory) -> pd.DataFrame:
 
 
 def closed_by_timer(table: pd.DataFrame, policy: Policy) -> pd.Series:
-    """Return which incidents end with a closing that a timer may have set days after the repair.
-
-    Either the basis of the end says so, or most closings of a source come the same number of days
-    after the opening (``[incidents]`` of the policy). All closings of such a source count: those
-    that came early alone would make repairs look short.
-    """
+    """Return which incidents were closed by a field that a timer may set days after the repair."""
+    # Either the basis of the end says so, or most closings of a source come the same
+    # number of days after the opening (``[incidents]`` of the policy). All closings of
+    # such a source count: those that came early alone would make repairs look short.
     settings = policy["incidents"]
     basis = table["resolved_basis"].fillna("")
     is_closing = basis.isin(settings["closing_fields"])
@@ -284,12 +284,12 @@ def closed_by_timer(table: pd.DataFrame, policy: Policy) -> pd.Series:
 
 
 def counted_incidents(inventory: Inventory) -> pd.DataFrame:
-    """Return the sound incidents that a service is known to have had."""
+    """Return the sound incidents with a known service."""
     return sound_incidents(inventory).dropna(subset=["service_id"])
 
 
 def coverage_of(inventory: Inventory, words: list[str]) -> pd.DataFrame:
-    """Return the coverage of calls that could look; a word is in their name or their source's."""
+    """Return the coverage of successful calls whose name or source contains one of the words."""
     table = inventory["coverage"]
     text = (table["source"] + " " + table["call"]).str.lower()
     named = pd.Series(False, index=table.index)

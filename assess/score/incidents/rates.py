@@ -60,11 +60,9 @@ def jeffreys_interval(successes: float, trials: float, *, level: float = 0.9) ->
 
 
 def _tails(level: float, *, least: bool, most: bool = False) -> tuple[float, float]:
-    """Return what is left out below and above; where one end is the bound, the other has most.
-
-    With a half of it there, few observations cover 95 % instead of 90; with all of it 87 %, where
-    every proportion is as likely. See `AT_BOUND`.
-    """
+    """Return the tail probabilities below and above; if one end is a bound, the other has most."""
+    # With a half of it there, few observations cover 95 % instead of 90; with all of it
+    # 87 %, where every proportion is as likely. See `AT_BOUND`.
     if least or most:
         return AT_BOUND * (1 - level), AT_BOUND * (1 - level)
     tail = (1 - level) / 2
@@ -91,18 +89,17 @@ def jeffreys_rate(events: float, exposure: float, *, level: float = 0.9) -> Inte
 
 
 class Dispersion(NamedTuple):
-    """How much more counts scatter than Poisson counts, at least 1, and degrees of freedom."""
+    """Variance of counts relative to Poisson counts, at least 1, and degrees of freedom."""
 
     spread: float
     freedom: int
 
 
 def dispersion(events: pd.Series, exposure: pd.Series, group: pd.Series) -> Dispersion:
-    """Return how much more members of groups scatter than if they differed by chance alone.
-
-    Variance of the members' counts over that of Poisson's, each summed, so that a group weighs as
-    much as it does in a sum; groups without an event are left out, and members without a group.
-    """
+    """Return how much more the members of groups scatter than by chance alone."""
+    # Variance of the members' counts over that of Poisson's, each summed, so that a group
+    # weighs as much as it does in a sum; groups without an event are left out, and
+    # members without a group.
     rows = pd.DataFrame({"n": events, "t": exposure, "group": group})
     rows = rows.dropna().query("t > 0")
     sums = rows.groupby("group")[["n", "t"]].transform("sum")
@@ -119,7 +116,7 @@ def dispersion(events: pd.Series, exposure: pd.Series, group: pd.Series) -> Disp
 
 
 def wider_level(level: float, scatter: Dispersion) -> float:
-    """Return the level at which a normal interval is as wide as counts that scatter more need.
+    """Return the level at which a normal interval is wide enough for overdispersed counts.
 
     By the square root of the spread, and Student's quantile, since the spread is itself estimated
     (quasi-likelihood; McCullagh and Nelder, Generalized Linear Models, section 9.2).
@@ -179,11 +176,12 @@ def rate_ratio(
 
 
 def _log_ratio(at: float, m: Floats, odds: Floats) -> tuple[Floats, Floats]:
-    """Return logarithms of a ratio, and how likely it is below each, when ``at`` of m were here."""
+    """Return log ratios, and the probability of less than each, given ``at`` of ``m`` events."""
     from scipy.integrate import cumulative_simpson
     from scipy.optimize import brentq
     from scipy.special import expit
 
+    # all events on one side would put the maximum at infinity
     goal = np.clip(at, 0.5, m.sum() - 0.5)
     log_odds = np.log(odds)
 
@@ -205,11 +203,11 @@ def _log_ratio(at: float, m: Floats, odds: Floats) -> tuple[Floats, Floats]:
 def shrunk_rates(
     events: pd.Series, exposure_years: pd.Series, *, level: float = 0.9
 ) -> pd.DataFrame:
-    """Return the rate of each service, shrunk towards the fleet where it has shown little itself.
+    """Return the rate of each service, shrunk towards the fleet's where it has little exposure.
 
-    ``events`` [count] and ``exposure_years`` [years] by service; NA or 0 where nobody watched. Index
-    of ``events``; ``rate, rate_lo, rate_hi`` [per year]. A service that nobody watched has the
-    spread of the fleet; a fleet that nobody watched has (NaN, 0, inf).
+    ``events`` [count] and ``exposure_years`` [years] by service; NA or 0 if not watched. Index
+    of ``events``; ``rate, rate_lo, rate_hi`` [per year]. An unwatched service has the
+    spread of the fleet; an unwatched fleet has (NaN, 0, inf).
 
     Notes
     -----
@@ -227,13 +225,14 @@ def shrunk_rates(
     rates = pd.DataFrame(unknown, index=counts.index)
     if is_seen.any():
         prior = _fleet_prior(n[is_seen], t[is_seen])
+        # services of equal counts and years have equal rates: computed once
         alike, which = np.unique(np.column_stack([n, t]), axis=0, return_inverse=True)
         rates[:] = _posterior(alike[:, 0], alike[:, 1], prior, level)[which]
     return rates.reindex(events.index)
 
 
 def _posterior(n: Floats, t: Floats, prior: Prior, level: float) -> Floats:
-    """Return mean, lower and upper end of the rates behind counts: a mixture of Gammas."""
+    """Return mean, lower and upper end of the posterior rates: a mixture of Gammas."""
     from scipy.special import gammainc
 
     means, shapes, weights = prior
@@ -243,6 +242,7 @@ def _posterior(n: Floats, t: Floats, prior: Prior, level: float) -> Floats:
     columns = [mean]
     for share in ((1 - level) / 2, (1 + level) / 2):
         # a mixture of Gammas has no quantile in closed form: bisection of its logarithm
+        # from e^-14 to e^4 times the mean: see `HALVINGS`
         low = np.log(mean) - 14
         high = np.log(mean) + 4
         for _ in range(HALVINGS):
@@ -256,9 +256,10 @@ def _posterior(n: Floats, t: Floats, prior: Prior, level: float) -> Floats:
 
 
 def _fleet_prior(n: Floats, t: Floats) -> Prior:
-    """Return how rates are spread over the fleet: Gammas by mean and shape, with weights."""
+    """Return the fleet's distribution of rates: a mixture of Gammas by mean and shape."""
     total = n.sum()
     crude = (total + 0.5) / t.sum()
+    # variance between services beyond Poisson's own
     excess = (t * (n / t - crude) ** 2).sum() / t.sum() - crude * len(t) / t.sum()
     shape = np.clip(crude**2 / max(excess, 1e-12), *SHAPES)
     spread = 4 * np.sqrt(1 / (total + 0.5) + 1 / (len(n) * shape))
@@ -266,6 +267,7 @@ def _fleet_prior(n: Floats, t: Floats) -> Prior:
     low, high = np.log(SHAPES)
     shapes = np.exp(np.linspace(low, high, GRID))
     log_weights = _log_evidence(n, t, np.exp(log_means)[:, None], shapes)
+    # prior of the mean: its square root, as Jeffreys' for a Poisson rate on a log scale
     log_weights += log_means[:, None] / 2
     weights = np.exp(log_weights - log_weights.max())
     by_shape = weights.sum(axis=0) / weights.sum()

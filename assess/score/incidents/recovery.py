@@ -1,4 +1,4 @@
-"""Recovery: how long incidents last, and how long a replacement of an instance takes."""
+"""Recovery: durations of incidents, and of replacements of instances."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIES = 1e-12
 
 
 def heal_table(rows: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
-    """Return, by key, ``median, p95`` [minutes], ``n`` and ``open_n`` [incidents; open: censored].
+    """Return by key ``median, p95`` [minutes], ``n`` and ``open_n`` [incidents; open is censored].
 
     Times to heal are estimated by Kaplan and Meier. Where the curve does not come down that far, it
     is the longest time seen, which is too short.
@@ -37,6 +37,7 @@ def heal_table(rows: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
     )
     table = table.dropna(subset="key").sort_values(["minutes", "open"], kind="stable")
     groups = table.groupby("key", sort=True)
+    # Kaplan-Meier: incidents that had not ended before this one
     at_risk = groups["open"].transform("size") - groups.cumcount()
     still_open = (1 - ~table["open"] / at_risk).groupby(table["key"]).cumprod()
     longest = groups["minutes"].last()
@@ -44,17 +45,16 @@ def heal_table(rows: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
     for name, share in (("median", 0.5), ("p95", 0.95)):
         reached = table[still_open <= 1 - share + TIES]
         found = reached.groupby("key")["minutes"].first()
+        # a curve that never falls so far is censored: the longest time is a lower bound
         quantiles[name] = found.reindex(longest.index).fillna(longest)
     counts = groups["open"].agg(n="size", open_n="sum")
     return pd.DataFrame(quantiles).join(counts)
 
 
 def incident_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Return ``service_id, minutes, closed`` of each counted incident, by its row in the inventory.
-
-    An incident that is still open has lasted up to the snapshot. Of one that a timer closed nobody
-    knows how long it lasted: its minutes are NaN.
-    """
+    """Return ``service_id, minutes, closed`` of each counted incident, by its row in the inventory."""
+    # An open incident has lasted up to the snapshot. If a timer closed it, its true
+    # duration is unknown: NaN minutes.
     table = counted_incidents(inventory)
     recorded = table["ttr_s"].astype("float64") / 60
     lasted = (table["resolved_at"] - table["opened_at"]).dt.total_seconds() / 60
@@ -121,6 +121,7 @@ def _pair(
         if row.kind == "terminate" and row.cause == "health":
             waiting.append(row.started_at)
         elif row.kind == "launch" and heals:
+            # a launch much later replaces something else
             while waiting and row.started_at - waiting[0] > longest:
                 pairs.append((waiting.popleft(), pd.NaT))
             if waiting:

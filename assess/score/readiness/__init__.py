@@ -1,4 +1,4 @@
-"""Readiness, 0 to 100: how much of what a service needs to run in containers is there.
+"""Readiness, 0 to 100: the share of the needs for running in containers that a service meets.
 
 Needs any of the frames; what is absent widens the interval. Checks and gates are data in the
 policy. The score and the counterfactuals of what-next use one formula: `points`, `coverage` and
@@ -46,18 +46,16 @@ def coverage(unknown: Any, total: Any) -> Any:
 
 
 def geometric_mean(scores: Floats, weights: Floats) -> Floats:
-    """Return ``prod max(x, 1)^w`` over the last axis [points 0-100].
-
-    A strong dimension cannot cover for a weak one, as it does in the arithmetic mean. Weights
-    sum to 1; a dimension that does not apply has the weight 0.
-    """
+    """Return ``prod max(x, 1)^w`` over the last axis [points 0-100]."""
+    # A strong dimension cannot cover for a weak one, as it does in the arithmetic mean.
+    # Weights sum to 1; a dimension that does not apply has the weight 0.
     logs = np.log(np.maximum(scores, FLOOR))
     mean: Floats = np.exp((logs * weights).sum(axis=-1))
     return np.minimum(mean, 100)
 
 
 def priors(atoms: pd.DataFrame) -> pd.Series:
-    """Estimate by check how likely it passes where it is unknown.
+    """Estimate by check the probability that an unknown answer passes.
 
     Notes
     -----
@@ -70,7 +68,7 @@ def priors(atoms: pd.DataFrame) -> pd.Series:
 def weight_sums(atoms: pd.DataFrame) -> pd.DataFrame:
     """Sum weights by service and dimension: ``total, earned, likely, unknown``.
 
-    Checks that do not apply are left out; ``likely`` is what the unknown earns at its prior.
+    Checks that do not apply are left out; ``likely`` is the unknown weight times its prior.
     """
     asked = atoms[atoms["state"] != "na"]
     weight = asked["weight"]
@@ -107,10 +105,8 @@ def dimension_scores(sums: pd.DataFrame) -> pd.DataFrame:
 
 
 def dimension_weights(scores: pd.DataFrame, weights: Mapping[str, float]) -> pd.Series:
-    """Return weights by service and dimension, summing to 1 over what applies to a service.
-
-    A dimension that is unknown applies; one whose checks are all na does not.
-    """
+    """Return weights by service and dimension; those of a service sum to 1."""
+    # A dimension that is unknown applies; one whose checks are all na does not.
     names = scores.index.get_level_values("dimension")
     raw = pd.Series([weights[name] for name in names], index=scores.index, dtype=float)
     return raw / raw.groupby("service_id").transform("sum")
@@ -125,6 +121,7 @@ def overall(scores: pd.DataFrame, weights: pd.Series) -> pd.DataFrame:
     wide = weights.unstack("dimension", fill_value=0.0)
     frame = pd.DataFrame(index=wide.index)
     for name, end in BOUNDS.items():
+        # a dimension that does not apply has weight 0, so its filler does not count
         by_dimension = scores[end].unstack("dimension", fill_value=FLOOR)
         frame[name] = geometric_mean(by_dimension.to_numpy(), wide.to_numpy())
     frame["arithmetic"] = (scores["point"] * weights).groupby("service_id").sum()
@@ -147,7 +144,7 @@ def contributions(scores: pd.DataFrame, weights: pd.Series) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Readiness(Result):
-    """How ready each service is, behind which gates, and what is unknown of it."""
+    """Readiness of each service, its gates, and its unknown facts."""
 
     name: ClassVar[str] = "readiness"
     summary_columns: ClassVar[tuple[str, ...]] = (
@@ -221,17 +218,16 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
 
     Notes
     -----
-    Gates, labels, bounds and coverage of a service depend on its own evidence alone; gate
-    G4 also on what lower tiers have shown. The point fills the unknown with what the fleet's
-    known answers make likely, so an added service moves it only where that service answers a
-    check that is unknown here.
+    Gates, labels, bounds and coverage of a service depend on its own evidence alone; gate G4 also on
+    what lower tiers have shown. The point fills the unknown with what the fleet's known answers make
+    likely, so an added service moves it only where that service answers a check that is unknown here.
     """
     inventory = inventory.running
     return readiness_of(gather(inventory, policy), inventory, policy)
 
 
 def readiness_of(evidence: Evidence, inventory: Inventory, policy: Policy) -> Readiness:
-    """Score the readiness of every service from evidence that is there already."""
+    """Score the readiness of every service from given evidence."""
     atoms = answer_checks(evidence, inventory, policy)
     atoms = with_rows(atoms, evidence, policy["check"])
     measured = measure(evidence, atoms, policy)
@@ -239,6 +235,7 @@ def readiness_of(evidence: Evidence, inventory: Inventory, policy: Policy) -> Re
     scores = measured.scores
     judged, reasons = gates.judge(measured.evidence, inventory, policy)
     frame["label_gates"] = gates.labels(judged)
+    # the report shows the label that no exception hides
     before_waivers = judged.replace({"state": {"waived": "fail"}})
     frame["label_before_waivers"] = gates.labels(before_waivers)
     needed = policy["what_next"]["ready_points"]
@@ -260,7 +257,7 @@ def readiness_of(evidence: Evidence, inventory: Inventory, policy: Policy) -> Re
 
 
 class Measured(NamedTuple):
-    """What answers to checks add up to: by service, by dimension, what is unknown, for gates."""
+    """Sums of the answers to checks, by service and dimension, and what gates need."""
 
     frame: pd.DataFrame
     scores: pd.DataFrame
@@ -270,7 +267,7 @@ class Measured(NamedTuple):
 
 
 def measure(evidence: Evidence, atoms: pd.DataFrame, policy: Policy) -> Measured:
-    """Return what answers to checks add up to, before any gate is asked."""
+    """Return the sums of the answers to checks, before any gate is evaluated."""
     sums = weight_sums(atoms)
     scores = dimension_scores(sums)
     weights = dimension_weights(scores, policy["dimensions"])
@@ -286,7 +283,7 @@ def measure(evidence: Evidence, atoms: pd.DataFrame, policy: Policy) -> Measured
 
 
 def could_move(frame: pd.DataFrame, ready_points: float) -> pd.Series:
-    """Return whether a service could move, whatever the others do.
+    """Return whether a service could move, independent of the other services.
 
     ``frame`` has ``label_gates`` and ``readiness_lo, readiness_hi`` [points]. NEVER is no, an unknown
     gate unknown, another open gate after fixes; with clear gates the lower bound of readiness has to
@@ -311,7 +308,7 @@ def _least_known(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _unknown_facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
-    """List ``service_id, check, fact`` to find out, those of most weight first."""
+    """List unknown facts, heaviest first: ``service_id, check, fact``."""
     texts = {}
     for check in policy["check"]:
         needs = ", ".join(check["needs"])

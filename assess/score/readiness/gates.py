@@ -1,4 +1,4 @@
-"""Gates: hard questions asked before any score; a good average does not open them."""
+"""Gates: hard conditions checked before any score; a good average cannot pass them."""
 
 from __future__ import annotations
 
@@ -58,19 +58,15 @@ def fails(holds: Floats, fails_when: str) -> Floats:
 
 
 def hardness(failing: Floats, rank: Any) -> NDArray[np.int64]:
-    """Return `rank` (the `HARDNESS` of its label) where a gate fails, 0 where it passes.
-
-    Unknown ranks as NOT DECIDABLE.
-    """
+    """Return `rank` (the `HARDNESS` of its label) where a gate fails, 0 where it passes."""
+    # Unknown ranks as NOT DECIDABLE.
     conditions = [failing == 1, np.isnan(failing)]
     return np.select(conditions, [rank, HARDNESS[NOT_DECIDABLE]], 0)
 
 
 def labels(gates: pd.DataFrame) -> pd.Series:
-    """Return the hardest label that the gates of each service give; NA where all pass.
-
-    A waived gate passes. A gate that is unknown gives NOT DECIDABLE.
-    """
+    """Return the hardest label of the gates of each service; NA if all pass."""
+    # A waived gate passes. An unknown gate means NOT DECIDABLE.
     is_failed = gates["state"].eq("fail")
     is_unknown = gates["state"].eq("unknown")
     failing = np.select([is_failed, is_unknown], [1.0, np.nan], 0.0)
@@ -85,13 +81,12 @@ def labels(gates: pd.DataFrame) -> pd.Series:
 def judge(
     evidence: Evidence, inventory: Inventory, policy: Policy
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Ask every gate about every service: a table of gates, and one of the reasons of open gates.
+    """Evaluate every gate for every service; return the gates, and the reasons of open gates.
 
-    Gates have ``service_id, gate, state`` (pass, fail, unknown or waived), ``label`` where it
-    does not pass, ``evidence`` in words and the ``fact`` to find out, by service and in the order
-    of the policy. Reasons that are not refuted have ``service_id, gate, label, fails_when,
-    state`` (holds or unknown), ``rule, fact`` and the ``check`` that it is about, empty where
-    there is none.
+    Gates have ``service_id, gate, state`` (pass, fail, unknown or waived), ``label`` where it does not
+    pass, ``evidence`` in words and the ``fact`` to find out, by service and in the order of the
+    policy. Reasons that are not refuted have ``service_id, gate, label, fails_when, state`` (holds or
+    unknown), ``rule, fact`` and the ``check`` that it is about, empty where there is none.
     """
     gate_rows = []
     reason_rows = []
@@ -111,7 +106,7 @@ def judge(
 
 
 def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows]:
-    """Return the rows of one gate by service, and of its reasons that are not refuted."""
+    """Return the rows of one gate by service, and of its reasons that hold or are unknown."""
     reasons = gate["reasons"]
     services = evidence.services
     answers = [evidence.exists(reason["table"], reason["rule"]) for reason in reasons]
@@ -132,6 +127,7 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
         evidences = []
         answers_here = zip(reasons, values, vague, holds[:, at], strict=True)
         for reason, shown, seen, answer in answers_here:
+            # a refuted reason says nothing of an open gate
             if answer == 0:
                 continue
             if answer == 1:
@@ -172,7 +168,7 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
 
 
 def _notes(gate: Mapping[str, Any], evidence: Evidence) -> dict[str, list[str]]:
-    """Return by service why a gate that passes does so, where its notes hold."""
+    """Return by service the notes that explain why a gate passes."""
     found: dict[str, list[str]] = {}
     for note in gate.get("notes", ()):
         shown = _shown_values(note, evidence)
@@ -185,7 +181,7 @@ def _notes(gate: Mapping[str, Any], evidence: Evidence) -> dict[str, list[str]]:
 def _shown_values(
     reason: Mapping[str, Any], evidence: Evidence, *, is_open: bool = False
 ) -> dict[str, str]:
-    """Return by service the values for which a reason holds, or is open, in brackets."""
+    """Return by service, in brackets, the values for which a reason holds or is unknown."""
     columns = reason.get("shows", [])
     if not columns:
         return {}
@@ -210,7 +206,7 @@ def _shown_values(
 
 
 def _few(texts: set[str]) -> str:
-    """Return the first texts, and whether there are more."""
+    """Return the first texts, and "…" if there are more."""
     more = " …" if len(texts) > SHOWN_VALUES else ""
     return ", ".join(sorted(texts)[:SHOWN_VALUES]) + more
 
@@ -221,10 +217,8 @@ def _few(texts: set[str]) -> str:
 def _waive(
     gates: pd.DataFrame, inventory: Inventory, names: Sequence[str]
 ) -> pd.DataFrame:
-    """Mark failed gates with a valid waiver; an unknown is found out, never waived.
-
-    A waiver that does not count stays visible beside the evidence, with the reason.
-    """
+    """Mark failed gates with a valid waiver; an unknown gate cannot be waived."""
+    # An invalid waiver stays visible in the evidence, with the reason.
     at = inventory.snapshot_at
     waivers = inventory["waivers"]
     _warn_of_unknown_gates(waivers, names)
@@ -253,7 +247,7 @@ def _waive(
 
 
 def _warn_of_unknown_gates(waivers: pd.DataFrame, gates: Sequence[str]) -> None:
-    """Warn of waivers whose gate the policy does not have: a typing error waives nothing."""
+    """Warn of waivers for gates that the policy does not have, such as misspelt ones."""
     unknown = waivers[~waivers["gate"].isin(gates)].sort_values(["service_id", "gate"])
     if unknown.empty:
         return

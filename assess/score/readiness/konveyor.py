@@ -1,9 +1,8 @@
 """Konveyor's risk and confidence, from the same answers, beside readiness.
 
 The formulas are those of konveyor/tackle2-hub, ``assessment/assessment.go`` (``Risk`` and
-``Confidence``, the latter "a reimplementation of the calculation done by Pathfinder"), kept
-as they are: an unanswered question earns 70 of 100, and every red answer halves what all
-others earn.
+``Confidence``, the latter "a reimplementation of the calculation done by Pathfinder"), kept as they
+are: an unanswered question earns 70 of 100, and every red answer halves what all others earn.
 """
 
 from __future__ import annotations
@@ -23,10 +22,8 @@ COLOURS = {"pass": "green", "partial": "yellow", "fail": "red"}
 
 
 def risk(counts: Mapping[str, int], thresholds: Mapping[str, float] = THRESHOLDS) -> str:
-    """Return the first of red, yellow and unknown whose share reaches its threshold [percent].
-
-    ``counts`` are questions by colour; it is green where no threshold is reached.
-    """
+    """Return the first of red, yellow and unknown whose share reaches its threshold [percent]."""
+    # ``counts`` are questions by colour; it is green where no threshold is reached.
     total = sum(counts.values())
     if total == 0:
         return "unknown"

@@ -1,7 +1,7 @@
-"""Targets: where to, compared. Every service on every target of the policy.
+"""Targets: a comparison of every service on every target of the policy.
 
-A verdict comes from what the target refuses and from the gates as they would be there; only what a
-move replaces is computed anew. Beside it stand readiness, upgrades, containment, cost and effort.
+A verdict comes from the target's refusals and from the gates as they would be there; only facts
+that a move replaces are computed anew. Criteria stand beside it: readiness, upgrades, cost, effort.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Targets(Result):
-    """Every service on every target: verdict, blockers, and what it would be like there."""
+    """Every service on every target: verdict, blockers, and the criteria there."""
 
     name: ClassVar[str] = "targets"
     summary_columns: ClassVar[tuple[str, ...]] = (
@@ -154,6 +154,7 @@ def measure_targets(assessment: Assessment) -> Targets:
     for target in targets:
         stays = target["id"] == STAY
         place = None if stays else place_of(target, evidence.at, policy)
+        # targets of the same place share their readiness
         if place not in known:
             known[place] = _readiness(assessment, place)
         readiness, gates = known[place]
@@ -213,10 +214,8 @@ def _shown(target: Row) -> dict[str, Any]:
 def _readiness(
     assessment: Assessment, place: Place | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return ``readiness`` with ends, and the gates, as they would be at a place, or today.
-
-    Checks and gates that read nothing of what a move replaces stay as they are.
-    """
+    """Return ``readiness`` with ends, and the gates, at a place; None means today."""
+    # Checks and gates that read nothing of what a move replaces stay as they are.
     inventory = assessment.inventory.running
     policy = assessment.policy
     today = assessment.readiness
@@ -279,10 +278,8 @@ def _is_gate_replaced(gate: Row) -> bool:
 
 
 def dominated(frame: pd.DataFrame) -> pd.Series:
-    """Mark a target where another that fits is at least as good on every criterion, better on one.
-
-    Each criterion counts at its worst; what is unknown is worse than all that is known.
-    """
+    """Mark a target if another fitting one is as good on every criterion and better on one."""
+    # Each criterion counts at its worst; what is unknown is worse than all that is known.
     worst = []
     for name, is_high_good in CRITERIA.items():
         cells = frame[name].astype("Float64").to_numpy(dtype=float, na_value=np.nan)

@@ -1,4 +1,4 @@
-"""What a service would cost a month at a target: its sizes, times the reader's own prices."""
+"""Cost of a service per month at a target: its sizes times the policy's prices."""
 
 from __future__ import annotations
 
@@ -26,17 +26,15 @@ FACTS = {
 
 
 class Cost(NamedTuple):
-    """Cost a month with its ends, in the currency of the prices; and what is missing for it."""
+    """Cost per month with ends, in the currency of the prices; and the missing facts."""
 
     frame: pd.DataFrame
     missing: pd.Series
 
 
 def sizes(inventory: Inventory) -> pd.DataFrame:
-    """Return by service the size of one replica: ``cpu`` [cores], ``memory`` [GiB], with ends.
-
-    Containers of one replica add up. NA where a container has none of the sizes.
-    """
+    """Return by service the size of one replica: ``cpu`` [cores], ``memory`` [GiB], with ends."""
+    # Containers of one replica add up. NA where a container has none of the sizes.
     table = inventory["workloads"]
     live = table[table["state"].isin(["running", "declared"]) | table["state"].isna()]
     is_lasting = live["container_role"].astype("object").ne("init")
@@ -51,6 +49,7 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
             found[f"{name}{end}"] = pd.Series(cells, live.index, dtype="Float64")
     rows = pd.DataFrame(found).assign(service_id=live["service_id"])
     grouped = rows.groupby("service_id")
+    # one unknown container makes the size of the replica unknown
     whole = grouped.sum(min_count=1)
     unknown = rows.set_index("service_id").isna().groupby(level=0).any()
     replicas = _replicas(live)
@@ -61,7 +60,7 @@ def _measures(
     live: pd.DataFrame,
     columns: tuple[str, ...],
 ) -> list[pd.Series]:
-    """Return what tells a size, the best first; a look of less than a day is worth least."""
+    """Return the measurements of a size, best first; observations below a day come last."""
     observed, *asked = [live[column].astype("Float64") for column in columns]
     is_brief = live["usage_window_hours"].lt(FULL_HOURS).fillna(value=False)
     peak = live[PEAKS[columns[0]]].astype("Float64")
@@ -69,7 +68,7 @@ def _measures(
 
 
 def _replicas(live: pd.DataFrame) -> pd.Series:
-    """Count the replicas of each service: containers beside the main one are no replicas."""
+    """Count the replicas of each service; sidecars do not count."""
     is_beside = live["container_role"].astype("object").eq("sidecar").fillna(value=False)
     mains = live[~is_beside.astype(bool)].groupby("service_id").size()
     return mains.reindex(live["service_id"].unique()).fillna(1).astype(float)
@@ -80,7 +79,7 @@ def cost(
     size: pd.DataFrame,
     replicas: pd.Series,
 ) -> Cost:
-    """Return the cost a month of every service at a target; NA where a size or price is missing."""
+    """Return the cost per month of every service at a target; NA if a size or price is missing."""
     prices = target["prices"]
     priced = {
         "cpu": prices.get("vcpu_hour", 0) * HOURS,

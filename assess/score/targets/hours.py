@@ -1,4 +1,4 @@
-"""Hours a year that upgrades of a target cost a service: who patches decides."""
+"""Hours of upgrade work per year at a target, depending on who patches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 
 
 class Past(NamedTuple):
-    """What the fleet's own history says: how often engines were upgraded, how often that failed."""
+    """The fleet's own history: rate of engine upgrades, and chance that one fails."""
 
     own: Interval
     failure: Interval
@@ -32,7 +32,7 @@ def past_of(
     policy: Policy,
     history: History,
 ) -> Past:
-    """Return the past of a fleet; an engine that nobody watched may move as often as any."""
+    """Return the history of a fleet; an unwatched engine may move as often as the fastest."""
     rates = pace.own_rates(inventory, policy, history)
     fastest = max((rate.hi for rate in rates.values()), default=np.inf)
     tallies = pace.upgrade_failures(history, policy)
@@ -46,7 +46,7 @@ def host_rate(
     policy: Policy,
     own: Interval,
 ) -> Interval:
-    """Return how often a year the hosts of a target are upgraded by us."""
+    """Return our upgrades per year of the hosts of a target."""
     settings = policy["churn"]
     since = str(settings["forced_since"])
     most = float(settings["managed_per_year_max"])
@@ -74,10 +74,9 @@ def upgrade_hours(
     services: pd.Index,
     past: Past,
 ) -> pd.DataFrame:
-    """Return ``hours_per_year`` with ends, by service [hours].
-
-    Its base image moves along. A host may be shared by nobody (point, ``hi``), or by all (``lo``).
-    """
+    """Return ``hours_per_year`` with ends, by service [hours]."""
+    # A service's base image moves along. A host is shared by nobody (point, ``hi``) or by
+    # all (``lo``).
     settings = policy["churn"]
     since = str(settings["forced_since"])
     host = np.array(host_rate(target, policy, past.own)) * int(target["hosts_n"])

@@ -1,4 +1,4 @@
-"""What a service would stand on at a target: the evidence of today, with what the move replaces."""
+"""Evidence of a service at a target: today's evidence, with the facts that the move replaces."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LINES = re.compile(r"\b(?:line|provider_version)\b")
 
 
 def calendars(target: Row) -> list[tuple[str, str | None]]:
-    """Return product and version of everything at a target whose support ends."""
+    """Return product and version of every component at a target with a support calendar."""
     own = platforms()[target["platform"]]["calendars"]
     found = []
     for product in own:
@@ -50,7 +50,7 @@ def is_provided(target: Row) -> bool:
 
 
 def is_supported(target: Row, at: pd.Timestamp) -> bool | None:
-    """Return whether all that runs containers at a target is supported; None where unknown."""
+    """Return whether all runtimes and clusters of a target are supported; None if unknown."""
     states = []
     for product, version in calendars(target):
         if is_provided(target) and reference.newest_line(product) is None:
@@ -69,7 +69,7 @@ def system_of(target: Row) -> tuple[str | None, str | None]:
 
 
 def host_facts(target: Row, at: pd.Timestamp, docker: str) -> dict[str, bool | None]:
-    """Return what the hosts of a target are fit for; a provider's are passed as managed."""
+    """Return facts of the hosts of a target; a provider's hosts count as managed."""
     if is_provided(target):
         return {"os_supported": True, "kernel_runs_on_target": True, "managed": True}
     name, version = system_of(target)
@@ -81,7 +81,7 @@ def host_facts(target: Row, at: pd.Timestamp, docker: str) -> dict[str, bool | N
 
 
 class Place(NamedTuple):
-    """What a target gives every service, by table; targets alike in it are one place."""
+    """The facts that a target gives every service; targets with equal facts are one place."""
 
     engine: tuple[tuple[str, Any], ...]
     host: tuple[tuple[str, Any], ...]
@@ -93,7 +93,7 @@ class Place(NamedTuple):
 
 
 def place_of(target: Row, at: pd.Timestamp, policy: Policy) -> Place:
-    """Return the place that a target is; its line is left out where nothing could show it."""
+    """Return the place of a target; its line is left out if no result can show it."""
     docker = reference.target_docker(policy["target"])
     products = calendars(target)
     line = "; ".join(" ".join(filter(None, product)) for product in products)
@@ -161,7 +161,7 @@ def _one_row_each(evidence: Evidence, table: str, facts: Row) -> View:
 
 
 def _spread(evidence: Evidence, place: Place) -> View:
-    """Return the services with the replicas that they would have at a target."""
+    """Return the view of services with the replicas at a target."""
     table = evidence.views["services"].table
     # a service never moves to fewer replicas than it has
     replicas = table["replicas_n"].fillna(0).clip(lower=place.replicas)
@@ -187,7 +187,7 @@ def _with(view: View, **columns: Any) -> View:
 
 
 def is_replaced(table: str, rule: str) -> bool:
-    """Return whether a rule over a table reads something that a move replaces."""
+    """Return whether a rule over a table reads a column that a move replaces."""
     names = REPLACED.get(table, ())
     is_named = any(re.search(rf"\b{name}\b", rule) for name in names)
     return table in WHOLE or is_named

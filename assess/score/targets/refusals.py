@@ -1,4 +1,4 @@
-"""What a target refuses: as blockers of the comparison, as gates of a ranking for one target."""
+"""Refusals of a target: blockers in the comparison, gates in a ranking for one target."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLEAR = "has nothing that the target refuses"
 
 
 class Refusal(NamedTuple):
-    """Something that a target refuses; ``held`` by service: 1 has it, 0 has not, NaN is unknown."""
+    """A property that a target refuses; ``held`` by service: 1 has it, 0 has not, NaN unknown."""
 
     says: str
     fact: str
@@ -36,7 +36,7 @@ class Refusal(NamedTuple):
 
 
 class Size(NamedTuple):
-    """How much of something a replica gets at a target, and the columns that tell what it needs."""
+    """The limit of a resource per replica at a target, and the columns with the need for it."""
 
     what: str
     most: str
@@ -57,7 +57,7 @@ def refusals(
     evidence: Evidence,
     target: Row,
 ) -> list[Refusal]:
-    """Return what a target refuses, in the order of the policy, the sizes last."""
+    """Return the refusals of a target, in the order of the policy, sizes last."""
     found = []
     for row in policy["refusal"]:
         if row["id"] in target["refuses"]:
@@ -78,11 +78,9 @@ def _too_large(
     size: Size,
     most: float,
 ) -> Floats:
-    """Return by service 1 where a container needs more, 0 where none can, NaN where unknown.
-
-    A limit, the host, or a peak over long enough say what it cannot exceed; a request says so
-    only of what is compressible.
-    """
+    """Return by service 1 where a container needs more, 0 where none can, NaN where unknown."""
+    # A limit, the host, or a peak over long enough say what it cannot exceed; a request
+    # says so only of what is compressible.
     view = evidence.views["workloads"]
     table = view.table
     usual, request, limit = (_numbers(table[name]) for name in size.columns)
@@ -90,6 +88,7 @@ def _too_large(
     hours = _numbers(table["usage_window_hours"])
     is_long = hours >= FULL_HOURS
     host = _of_host(evidence, size.of_host)
+    # a proof that it fits comes before a sign that it does not
     can_be_no_more = (limit <= most) | (host <= most) | (is_long & (peak <= most))
     can_be_no_more |= (request <= most) & size.is_compressible
     is_more = (request > most) | (limit > most) | (is_long & (usual > most))
@@ -99,7 +98,7 @@ def _too_large(
 
 
 def _of_host(evidence: Evidence, column: str) -> Floats:
-    """Return by workload how much its host has of something."""
+    """Return by workload the amount of a resource on its host."""
     hosts = evidence.views["hosts"].table.dropna(subset="host_id")
     by_host = hosts.groupby("host_id")[column].max()
     return _numbers(evidence.views["workloads"].table["host_id"].map(by_host))
@@ -113,7 +112,7 @@ def _numbers(cells: pd.Series) -> Floats:
 
 
 def refusal_gates(found: Sequence[Refusal]) -> list[dict[str, Any]]:
-    """Return the gates that refusals are, over the columns of `with_refusals`."""
+    """Return refusals as gates, over the columns of `with_refusals`."""
     gates = []
     for gate, label, is_fixable, where in GATES:
         reasons = [
@@ -136,7 +135,7 @@ def with_refusals(
     found: Sequence[Refusal],
     inside: pd.Series,
 ) -> Evidence:
-    """Return evidence whose services say what is refused of them, and what runs in containers."""
+    """Return evidence with columns of services for refusals, and for running in containers."""
     columns: dict[str, Any] = {
         f"refused_{at}": pd.array(refusal.held, dtype="Float64").astype("boolean")
         for at, refusal in enumerate(found)

@@ -1,4 +1,4 @@
-"""What is in the way of a service at a target, and the verdict that follows from the worst of it."""
+"""Blockers of a service at a target, and the verdict from the worst of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def blockers_at(
     readiness: pd.DataFrame,
     gates: pd.DataFrame,
 ) -> list[Blocker]:
-    """List service, verdict and words of everything that is in the way at a target."""
+    """List service, verdict and words of all blockers at a target."""
     evidence = assessment.evidence
     side = assessment.exposure.side
     on_host = set(side.index[side.eq(HOST).fillna(value=False)])
@@ -53,7 +53,7 @@ def blockers_at(
 
 
 def _gate_blockers(gates: pd.DataFrame) -> list[Blocker]:
-    """List what the gates say: NEVER is no, an open question unknown, the rest can be mended."""
+    """List blockers from gates: NEVER means no, unknown stays unknown, the rest can be fixed."""
     verdicts = {NEVER: NO, NOT_DECIDABLE: UNKNOWN}
     rows = gates[gates["state"].isin(["fail", "unknown"])]
     found = []
@@ -85,7 +85,7 @@ def _from_answers(
 
 
 def _unready(policy: Policy, readiness: pd.DataFrame) -> list[Blocker]:
-    """List services that would not be ready there even if every unknown were good."""
+    """List services whose readiness there is, or may be, too low."""
     least = float(policy["what_next"]["pilot_points"])
     found: list[Blocker] = []
     for row in readiness[readiness["readiness_lo"] < least].itertuples():
@@ -101,7 +101,7 @@ def _unready(policy: Policy, readiness: pd.DataFrame) -> list[Blocker]:
 
 
 def verdicts(blockers: list[Blocker], services: pd.Index) -> pd.DataFrame:
-    """Return ``verdict`` and ``blockers`` by service: the worst one decides, the worst stand first."""
+    """Return ``verdict`` and ``blockers`` by service; the worst blocker decides and comes first."""
     by_service: dict[str, list[tuple[int, str]]] = {name: [] for name in services}
     for service, verdict, words in blockers:
         by_service[service].append((VERDICTS.index(verdict), words.replace("; ", ", ")))

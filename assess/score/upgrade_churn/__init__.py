@@ -1,8 +1,8 @@
-"""Upgrade churn: how often upgrades come, how often they fail, and what both cost, per service.
+"""Upgrade churn per service: rate of upgrades, rate of failures, and hours of work for both.
 
-The pace of a host is the faster of what the end of its lines forces and what its own history shows.
-A service has the mean pace of the hosts beneath it. One that runs beside any engine has none of
-that yet: its figures are those of the target engine, prospective.
+The pace of a host is the faster of the pace forced by the ends of its lines and its own past pace.
+A service has the mean pace of its hosts. A service without an engine has no pace of its own
+yet: its figures are those of the target engine, prospective.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class UpgradeChurn(Result):
         return Explanation(f"{service_id}: upgrade churn", text, table)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per service, in it ``breaking``: one workload and one change each."""
+        """Return one dictionary per service; ``breaking`` has one entry per workload and change."""
         breaking: dict[str, list[dict[str, Any]]] = {}
         for hit in plain(self.details["breaking"][COLUMNS].to_dict("records")):
             breaking.setdefault(hit["service_id"], []).append(hit)
@@ -105,7 +105,7 @@ class UpgradeChurn(Result):
         return rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types, in them what breaks by host and by remedy, and what is ahead."""
+        """Return plain JSON types, with breaking changes by host and remedy, and the calendar."""
         names = ("simulation", "remedies", "calendar")
         tables = {name: self.details[name].to_dict("records") for name in names}
         return {**super().to_dict(), **{n: plain(rows) for n, rows in tables.items()}}
@@ -149,15 +149,14 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     Raises
     ------
     PolicyError
-        Where the target is no version of a known product, or the day is none.
+        If the target is not a version of a known product, or the day is not a date.
 
     Notes
     -----
-    ``events = max(forced, own)``; ``failures = events * P_fail``;
-    ``hours = events * hours_upgrade + failures * hours_fix``;
-    ``score = 100 * (1 - exp(-failures / x0))``. Lower ends multiply with lower ends and upper with
-    upper, so intervals are wide rather than narrow. Several clocks of one host (engine, system,
-    base image) may be served by one upgrade (point, ``lo``) or by one each (``hi``).
+    ``events = max(forced, own)``; ``failures = events * P_fail``; ``hours = events * hours_upgrade +
+    failures * hours_fix``; ``score = 100 * (1 - exp(-failures / x0))``. Lower ends multiply with lower
+    ends and upper with upper, so intervals are wide rather than narrow. Several clocks of one host
+    (engine, system, base image) may be served by one upgrade (point, ``lo``) or by one each (``hi``).
     """
     registries = policy["registries"]
     level = float(policy["simulation"]["level"])
@@ -215,7 +214,7 @@ def _paces(
     bases: dict[str, list[str]],
     past: History,
 ) -> Floats:
-    """Return pace of the host, pace with the base image [per year], and chance of failure, by place."""
+    """Return by place: host's pace, pace with base image [per year], chance of failure."""
     since = str(policy["churn"]["forced_since"])
     level = float(policy["simulation"]["level"])
     own_rates = pace.own_rates(inventory, policy, past)
@@ -252,7 +251,7 @@ def _paces(
 
 
 def _is_blind(place: pace.Place, nodes: set[str]) -> bool:
-    """Return whether nobody knows what runs a service at a place: what breaks cannot be said.
+    """Return whether the engine of a service at a place is unknown, and so what breaks there.
 
     ``nodes`` are the hosts whose kubelet is known.
     """
@@ -268,7 +267,7 @@ def _is_blind(place: pace.Place, nodes: set[str]) -> bool:
 
 
 def _breaking(broken: pd.DataFrame, services: pd.Index, blind: set[str]) -> pd.DataFrame:
-    """Count by service what breaks (NA where its engine is unknown), and what nobody knows."""
+    """Count by service the breaking changes (NA if its engine is unknown) and the unknown ones."""
     named = broken.dropna(subset="service_id")
     will = named[named["certainty"] == WILL]
     others = named[named["certainty"] != WILL]
@@ -278,15 +277,17 @@ def _breaking(broken: pd.DataFrame, services: pd.Index, blind: set[str]) -> pd.D
     }
     counted = pd.DataFrame(counts).reindex(services).fillna(0).astype("Int64")
     is_blind = services.isin(blind)
+    # a known break stays a count: a lower bound is more than nothing
     counted.loc[is_blind & counted["breaking_n"].eq(0), "breaking_n"] = pd.NA
     return counted
 
 
 def _tenants(placed: list[pace.Place]) -> Floats:
-    """Count the services that share a host; an unknown one may be shared by the most there are."""
+    """Count the services on each host; an unknown host may have as many as the fullest one."""
     counts = Counter(place.host_id for place in placed)
     counts.pop(NOWHERE, None)
     tenants = {host: (n, n, n) for host, n in counts.items()}
+    # ends are crossed: the more tenants, the smaller the share of each
     tenants[NOWHERE] = (1, max(counts.values(), default=1), 1)
     rows = [tenants[place.host_id] for place in placed]
     return np.array(rows, dtype=float).reshape(-1, 3)
@@ -299,7 +300,7 @@ def _per_service(
     share: Floats,
     settings: Mapping[str, float],
 ) -> pd.DataFrame:
-    """Mean pace over the hosts of a service, and the hours of all of them."""
+    """Return the mean pace over the hosts of a service, and the sum of their hours."""
     cost = settings["hours_upgrade"] + chance * settings["hours_fix"]
     parts = {
         "events_per_year": events,
@@ -336,7 +337,7 @@ def _lines_behind(place: pace.Place, goal: str) -> int | None:
 def _contributions(
     placed: list[pace.Place], share: Floats, chance: Floats, settings: Mapping[str, float]
 ) -> pd.DataFrame:
-    """Hours of every host, by what they go into."""
+    """Return the hours of every host, split into upgrades and failures."""
     key = ["service_id", "host_id"]
     table = pd.DataFrame([place[:2] for place in placed], columns=key, dtype="str")
     table["failure"] = (share * chance)[:, 0] * settings["hours_fix"]
@@ -353,7 +354,7 @@ def base_images(inventory: Inventory) -> dict[str, list[str]]:
 
 
 def _images(inventory: Inventory, registries: Mapping[str, Any]) -> pd.DataFrame:
-    """Count the images of a service by who makes them: the third-party ones move by themselves."""
+    """Count the images of a service by maker: third-party images change without the owner."""
     columns = ["service_id", "registry", "repository"]
     images = inventory["workloads"][columns].drop_duplicates()
     named = images.dropna()

@@ -1,4 +1,4 @@
-"""Breaking changes: which changes up to a target, or up to a day, hit something in use here.
+"""Breaking changes: changes up to a target, or a day, that affect something in use.
 
 A change is a row of the reference table `breaks`: a rule over what is in use, what it means where the
 rule holds (it will break, it may, or it is only worth a note) and where its facts are unknown.
@@ -50,7 +50,7 @@ _NOTHING = pd.DataFrame(columns=list(_TYPES)).astype(_TYPES)
 
 
 class Goal(NamedTuple):
-    """Where an upgrade leads: a product and its version."""
+    """The goal of an upgrade: a product and its version."""
 
     product: str
     version: str
@@ -74,10 +74,8 @@ def goal_of(text: str) -> Goal:
 
 
 def goals_of(inventory: Inventory, engine: str) -> list[Goal]:
-    """Return where every product of a fleet leads if nobody names a target: its newest line.
-
-    The engine of the policy's target stands for docker.
-    """
+    """Return the default goal of every product of a fleet: its newest line."""
+    # The engine of the policy's target stands for docker.
     engines = inventory["engines"]
     runtimes = set(engines["runtime"].dropna())
     products = [reference.ENGINE, *(name for name in PRODUCTS if name in runtimes)]
@@ -89,11 +87,11 @@ def goals_of(inventory: Inventory, engine: str) -> list[Goal]:
 
 
 def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.DataFrame:
-    """List what breaks on the way to targets, and until a day: one workload and one change a row.
+    """List breaking changes up to targets and up to a day: one row per workload and change.
 
     Columns `COLUMNS`; ``certainty`` is will, may or note. Of one subject, such as the storage driver,
-    only the last change counts: the one to live with. ``workload_id`` is NA on a host that runs none
-    that is known, ``change`` is `BLIND` where nobody knows the engine.
+    only the last change counts. ``workload_id`` is NA on a host without known
+    workloads, ``change`` is `BLIND` where the engine is unknown.
     """
     parts = [_NOTHING]
     at = inventory.snapshot_at
@@ -118,6 +116,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
     table = table.sort_values(
         by_weight, ascending=[True, False, True, True], kind="stable"
     )
+    # sorted by weight: of each subject, the gravest and latest change stays
     table = table.drop_duplicates(["workload_id", "host_id", "service_id", "subject"])
     table = table.replace({"workload_id": IDLE}, pd.NA)
     by_place = ["service_id", "host_id", "workload_id", "change"]
@@ -127,7 +126,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
 def of_world(
     inventory: Inventory, until: pd.Timestamp, after: pd.Timestamp | None = None
 ) -> pd.DataFrame:
-    """List the announced events that hit something in use, up to a day; ``day`` is that of each."""
+    """List the announced events up to a day that affect something in use, each with its ``day``."""
     workloads = workloads_on(inventory, WORLD, "")
     tables = {"workloads": workloads, "packages": packages_of(workloads)}
     parts = [_NOTHING.assign(day=until)]
@@ -142,7 +141,7 @@ def of_world(
 
 @cache
 def changes(product: str) -> list[dict[str, str]]:
-    """Return the changes of a product that can be asked, oldest first, with version and source."""
+    """Return the changes of a product that have a rule, oldest first, with version and source."""
     known = {row["change_id"]: row for row in reference.rows("engine_changes")}
     listed = []
     for row in reference.rows("breaks"):
@@ -158,7 +157,7 @@ def changes(product: str) -> list[dict[str, str]]:
 
 
 class _Ahead:
-    """Which changes lie between what runs and a target."""
+    """The changes between the running version and a target."""
 
     def __init__(self, goal: Goal) -> None:
         self._is_engine = goal.product == reference.ENGINE
@@ -174,14 +173,14 @@ class _Ahead:
         return parsed if len(parsed) > 2 else (*parsed, 10**6)
 
     def reaches(self, change: Mapping[str, str]) -> bool:
-        """Return whether a change has come by the target, and was not taken back by it."""
+        """Return whether a change is in the target: introduced by then, and not withdrawn."""
         has_come = reference.numbers_of(change["version"]) <= self._target
         until = reference.numbers_of(change["until"])
         is_back = change["until"] != "" and self._target >= until
         return has_come and not is_back
 
     def of(self, versions: pd.Series, change: Mapping[str, str]) -> pd.Series:
-        """Return which versions have a change ahead; NA where a version is unknown."""
+        """Return which versions are older than a change; NA where a version is unknown."""
         # a table that is asked as a whole has no version: the target decides
         comes = reference.parse_version(change["version"]) or self._target
         known = {text: self._is_below(text, comes) for text in versions.dropna().unique()}
@@ -201,10 +200,9 @@ def _hits(
     at: pd.Timestamp,
     ahead: _Ahead | None = None,
 ) -> pd.DataFrame:
-    """Return the rows that one change hits, or may hit.
-
-    Where the version that runs is unknown, only what is seen in use counts: it will not work there.
-    """
+    """Return the rows that one change affects, or may affect."""
+    # Where the running version is unknown, only what is known to be in use counts: it
+    # breaks anyway.
     may_be_ahead = is_ahead = pd.Series(data=True, index=table.index)
     if ahead is not None:
         known = ahead.of(table["version"], change)
@@ -241,13 +239,13 @@ def _hits(
 
 
 def _order(change: Mapping[str, str]) -> float:
-    """Return a number that is larger for a later change."""
+    """Return a sort key that is larger for a later change."""
     numbers = (*reference.numbers_of(change["version"]), 0, 0, 0)
     return float(numbers[0] * 1e8 + numbers[1] * 1e4 + numbers[2])
 
 
 def _told(rows: pd.DataFrame, template: str) -> pd.Series:
-    """Fill a text with the cells of each row; what is unknown is left as a question mark."""
+    """Fill a text with the cells of each row; an unknown cell becomes a question mark."""
     if "{" not in template:
         return pd.Series(template, rows.index)
     names = [name for name in rows.columns if f"{{{name}}}" in template]
@@ -266,7 +264,7 @@ def _shown(cell: object) -> str:
 
 
 def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
-    """Return the workloads whose version nobody knows."""
+    """Return the workloads whose version is unknown."""
     is_engine = goal.product == reference.ENGINE
     known = {
         text
@@ -298,7 +296,7 @@ def _day(text: str) -> pd.Timestamp:
 
 
 def on_hosts(table: pd.DataFrame) -> pd.DataFrame:
-    """Group what breaks by host and change, each with the services and workloads that it hits."""
+    """Group breaking changes by host and change, with the affected services and workloads."""
     key = [name for name in COLUMNS if name not in ("service_id", "workload_id")]
     groups = table.groupby(key, dropna=False, sort=True)
     services = groups["service_id"].agg(

@@ -1,4 +1,4 @@
-"""Package sources of builds: what each build would fetch its packages from."""
+"""Package sources of builds: the servers that each build fetches its packages from."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sources_of(build: Row) -> Iterator[Row]:
-    """List what a build fetches from: its base, lists that it names, lists that its base brings."""
+    """Yield the package sources of a build: of its base system, its own, and its base image's."""
     system = build["base_os"]
     tools = build["package_tools"]
     entries = (build["package_sources"] or "").split(";")
@@ -65,7 +65,7 @@ def _entry(entry: str) -> Row:
 
 
 def _system_of(host: str, suite: str) -> str | None:
-    """Return the system whose own packages a mirror offers; None for an archive, or another's list."""
+    """Return the system whose packages a mirror serves; None for an archive or a third party."""
     distro, line = reference.system_in(suite.partition("-")[0]) or (None, None)
     is_mirror = any(word in host for word in _MIRRORS)
     named = f"{distro} {line}" if line and is_mirror else None

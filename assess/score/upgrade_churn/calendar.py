@@ -1,4 +1,4 @@
-"""What is ahead: announced events that touch a fleet, and what to do, team by team."""
+"""The calendar: announced events that affect a fleet, and the work, by team."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WORK = ["remedy", "certainty", "moment", "change", "what", "source"]
 
 
 def calendar(inventory: Inventory, clocks: pd.DataFrame) -> pd.DataFrame:
-    """List by day what is announced for the next four quarters and touches this fleet.
+    """List by day the announced events of the next four quarters that affect this fleet.
 
     Columns `COLUMNS`: lines in use whose support ends, and events of the world.
     """
@@ -42,7 +42,7 @@ def calendar(inventory: Inventory, clocks: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_remedy(breaks: pd.DataFrame, services: pd.DataFrame) -> pd.DataFrame:
-    """Group what breaks by what to do about it, most workloads first.
+    """Group breaking changes by remedy, most workloads first.
 
     Columns ``remedy, certainty, moment, change, what, source, workloads_n, hosts_n, services_n,
     services, teams``.
@@ -65,7 +65,7 @@ def by_remedy(breaks: pd.DataFrame, services: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ends(clocks: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
-    """Return the lines in use whose support ends within a time."""
+    """Return the lines in use whose support ends between two moments."""
     found = clocks[clocks["eol_date"].gt(start) & clocks["eol_date"].le(until)]
     named = found["component"] + " " + found["name"] + " " + found["version"].fillna("")
     return pd.DataFrame(
@@ -84,7 +84,7 @@ def _ends(clocks: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> pd.
 def _events(
     inventory: Inventory, start: pd.Timestamp, until: pd.Timestamp
 ) -> pd.DataFrame:
-    """Return the events of the world within a time that hit something in use."""
+    """Return the events between two moments that affect something in use."""
     found = of_world(inventory, until, after=start)
     found = found[found["certainty"].isin([WILL, MAY])]
     columns = ["service_id", "day", "what", "certainty", "remedy", "source"]

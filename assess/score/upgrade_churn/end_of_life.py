@@ -1,4 +1,4 @@
-"""When the support of what a service stands on ends."""
+"""Ends of support of the components under each service."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _of_host(host: Any, node: reference.Node, at: pd.Timestamp) -> Iterator[Cloc
 
 
 def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterator[Clock]:
-    """Yield the clocks of the runtimes of a host, or of the cluster that decides over them."""
+    """Yield the clocks of the runtimes of a host, or of the cluster that decides instead."""
     for node in runtimes:
         platform = reference.platform_of(node)
         product, version = reference.runtime_line(node)
@@ -118,7 +118,7 @@ def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterat
 
 
 def _of_engine(engine: Any, at: pd.Timestamp) -> Iterator[Clock]:
-    """Yield the clocks of what stands beneath and above an engine."""
+    """Yield the clocks of the components below and above an engine."""
     if engine is None:
         return
     parts = [

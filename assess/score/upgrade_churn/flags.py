@@ -1,4 +1,4 @@
-"""Settings of engines and kubelets, as rules ask for them: one row for each that is set."""
+"""Settings of engines and kubelets for the rules: one row per setting."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
 
 
 def has_setting(settings: pd.Series, setting: str) -> pd.Series:
-    """Return which rows have a setting; a host whose settings nobody read has none that is known."""
+    """Return which rows have a setting; False where the settings of the host are unknown."""
     padded = ";" + settings.astype("string") + ";"
     found = padded.str.contains(f";{setting};", regex=False)
     return found.fillna(value=False).astype(bool)
 
 
 def value_of(settings: pd.Series, flag: str) -> pd.Series:
-    """Return the value of a setting by row; NA where nobody read it."""
+    """Return the value of a setting by row; NA if unknown."""
     padded = ";" + settings.astype("string") + ";"
     return padded.str.extract(f";{flag}=([^;]*);")[0]
 

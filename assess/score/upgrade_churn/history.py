@@ -1,8 +1,8 @@
-"""Upgrade history: what snapshots show of the past, and over which time it would have been seen.
+"""Upgrade history: past changes in snapshots, and the time over which they would be visible.
 
 A snapshot is a history by itself, and histories of snapshots that follow each other add up: the
-last snapshot of the one is compared with the first of the other. So a series may be walked with one
-inventory in memory at a time, or read by many; both come to the same.
+last snapshot of one is compared with the first of the other. So a series may be read with one
+inventory in memory at a time, or in parallel, with the same result.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ Spans = tuple[Span, ...]  # in order, and apart
 
 
 class UnsoundSnapshotWarning(UserWarning):
-    """A snapshot of a series cannot be read: nobody saw the fleet then."""
+    """A snapshot of a series cannot be read: the fleet is unknown at that time."""
 
 
 class Move(NamedTuple):
-    """A change of an engine: between when it came, and the line gone to, else from."""
+    """A change of an engine: the time span in which it came, and the new line or else the old."""
 
     host_id: str
     after: pd.Timestamp
@@ -80,7 +80,7 @@ class Move(NamedTuple):
 
 
 class ImageMove(NamedTuple):
-    """An image of a service that another one followed, or may have, between two snapshots."""
+    """A change, or possible change, of a service's image between two snapshots."""
 
     service_id: str
     after: pd.Timestamp
@@ -97,7 +97,7 @@ class ImageMove(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class History:
-    """What happened over some snapshots, and over which time it would have been seen.
+    """Changes over some snapshots, and the time over which they would be visible.
 
     ``first, last``: what the first and the last of them saw. ``recorded``: changes of engines that
     a source recorded, by host and moment; ``seen``: those between two snapshots that follow each
@@ -118,7 +118,7 @@ class History:
 
     @classmethod
     def of(cls, inventory: Inventory, policy: Policy) -> Self:
-        """Read what one snapshot shows by itself: what sources recorded up to then."""
+        """Read the history in one snapshot: the changes that sources recorded up to then."""
         sight = sight_of(inventory)
         hosts = hosts_of(inventory)
         recorded = {
@@ -161,7 +161,7 @@ class History:
 
     @property
     def moves(self) -> list[Move]:
-        """Changes of engines, each once: as recorded, else as seen between two snapshots."""
+        """Changes of engines, each once: recorded ones, then those seen between two snapshots."""
         recorded = defaultdict(list)
         for host, moment in self.recorded:
             recorded[host].append(moment)
@@ -183,7 +183,7 @@ class History:
 def upgrade_history(
     snapshots: Iterable[Inventory | str | Path], policy: Policy
 ) -> History:
-    """Read what a series of snapshots shows of upgrades.
+    """Read the upgrades in a series of snapshots.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def known_history(
 ) -> History:
     """Append a snapshot to the history before it.
 
-    ``history`` is that of the snapshots before, perhaps up to this one; ``previous`` one more
+    ``history`` covers earlier snapshots, perhaps up to this one; ``previous`` is one more
     snapshot behind those. What is not later than the part before it adds nothing, nor does what
     is later than the snapshot.
     """
@@ -237,7 +237,7 @@ def known_history(
 
 
 def joined(parts: Iterable[History | None]) -> History:
-    """Add up histories, without what does not come after those before it."""
+    """Add up histories; skip those that are not later than the one before."""
     whole = History()
     for part in parts:
         if part and part.first and (whole.last is None or part.first.at > whole.last.at):
@@ -246,7 +246,7 @@ def joined(parts: Iterable[History | None]) -> History:
 
 
 def _part(policy: Policy, snapshot: Inventory | str | Path) -> History | str:
-    """Return the history of one snapshot, a function of its frames alone, or why there is none."""
+    """Return the history of one snapshot, from its frames alone, or the reason why not."""
     if isinstance(snapshot, Inventory):
         return History.of(snapshot, policy)
     try:
@@ -268,7 +268,7 @@ def _sound(part: History | str) -> History | None:
 
 
 def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
-    """List every recorded change of an engine; one without a host is of all of its service."""
+    """Yield every recorded change of an engine; without a host, of all hosts of the service."""
     table = inventory["activities"]
     is_past = table["started_at"] <= inventory.snapshot_at
     table = table[is_past & table["kind"].eq("engine_upgrade")]
@@ -294,11 +294,9 @@ def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
 def _watched_hosts(
     inventory: Inventory, recorded: Iterable[tuple[str, pd.Timestamp]]
 ) -> dict[str, Spans]:
-    """Return when each host was watched by what records upgrades: since its launch, if younger.
-
-    A launch that an upgrade precedes is that of a later machine of the same name. Hosts of which
-    no source of history was looked at are left out.
-    """
+    """Return the time in which upgrades of each host were recorded: since its launch, if younger."""
+    # A launch after an upgrade belongs to a later machine of the same name. Hosts without
+    # any source of history are left out.
     begun = _history_start(inventory)
     if pd.isna(begun):
         return {}
@@ -316,7 +314,7 @@ def _watched_hosts(
 
 
 def _history_start(inventory: Inventory) -> pd.Timestamp:
-    """Return when the record of upgrades begins; NaT where no source has ever recorded one."""
+    """Return the start of the record of upgrades; NaT if no source has ever recorded one."""
     table = inventory["activities"]
     coverage = inventory["coverage"]
     # a source that lists deployments may not see upgrades
@@ -341,7 +339,7 @@ def _incidents(inventory: Inventory, hosts: Hosts) -> Iterator[tuple[str, pd.Tim
 
 
 def _looked(inventory: Inventory, policy: Policy) -> Spans:
-    """Return when incidents were looked for; always up to the snapshot, without a known window."""
+    """Return the time in which incidents were recorded; without a known window, all time."""
     if not inventory.has("incidents"):
         return ()
     at = inventory.snapshot_at
@@ -358,10 +356,8 @@ def _looked(inventory: Inventory, policy: Policy) -> Spans:
 def _engines_between(
     was: Mapping[str, Versions], now: Mapping[str, Versions], span: Span
 ) -> tuple[tuple[Move, ...], dict[str, Spans]]:
-    """Compare the engines of two snapshots; a host that either did not see was not watched.
-
-    Nor was one whose version cannot be read.
-    """
+    """Compare the engines of two snapshots; a host missing in one of them was not watched."""
+    # A host with an unreadable version was not watched either.
     both = sorted(was.keys() & now.keys())
     moves = []
     for host in both:
@@ -375,7 +371,7 @@ def _engines_between(
 def _images_between(
     was: Images, now: Images, span: Span
 ) -> tuple[tuple[ImageMove, ...], dict[str, Spans]]:
-    """Compare the images of two snapshots; where one may move unseen, nobody watched."""
+    """Compare the images of two snapshots; images that may move unseen are not watched."""
     both = sorted(was.keys() & now.keys())
     moves = tuple(
         ImageMove(service, *span, before, after, change)

@@ -1,4 +1,4 @@
-"""What is in use: every workload beside its image, its engine and its host, as rules ask for it."""
+"""Workloads in use, joined with image, engine and host, as tables for the rules."""
 
 from __future__ import annotations
 
@@ -32,10 +32,8 @@ def columns_of(table: str) -> dict[str, str]:
 
 
 def number_of(text: Any) -> float:
-    """Return a version as one number that orders like it; NaN where it is none.
-
-    3.10 is 3.010 and 20.10.9 is 20.010009.
-    """
+    """Return a version as one number with the same order; NaN if it is not a version."""
+    # 3.10 is 3.010 and 20.10.9 is 20.010009.
     parsed = reference.parse_version(text) if isinstance(text, str) else None
     if parsed is None:
         return np.nan
@@ -44,7 +42,7 @@ def number_of(text: Any) -> float:
 
 
 def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
-    """Return the workloads that an upgrade of a product concerns, with the columns of rules.
+    """Return the workloads that an upgrade of a product affects, with the columns for rules.
 
     ``service_id, workload_id, host_id, version`` (NA: unknown) and the columns that rules ask for. A
     host whose engine no workload is known to use has a row of its own.
@@ -80,11 +78,10 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
 
 
 def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
-    """Return the API objects in use, those that declare workloads among them.
-
-    ``is_applied`` is whether ``api`` is the version in which it was applied: a live cluster shows an
-    object in the version it prefers. An object of a service has a row for each of its workloads.
-    """
+    """Return the API objects in use, including those that declare workloads."""
+    # ``is_applied`` is whether ``api`` is the version in which it was applied: a live
+    # cluster shows an object in the version it prefers. An object of a service has a row
+    # for each of its workloads.
     declared = workloads[[*IDS, "version", "api_version"]].dropna(subset="api_version")
     # the declared version is the applied one
     own = declared.assign(
@@ -164,7 +161,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
 
 
 def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
-    """Return the digest of each image, by its tag where only one image that is known bears it."""
+    """Return the digest of each image; without one, by its tag if one known image has that tag."""
     place = ["registry", "repository", "tag"]
     tagged = images.assign(tag=images["tags"].str.split(";")).explode("tag")
     tagged = tagged.dropna(subset="tag").drop_duplicates(place, keep=False)
@@ -179,7 +176,7 @@ def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
 
 
 def _schemas(images: pd.DataFrame) -> pd.Series:
-    """Return the schema of each image, by its media type where nothing else tells it."""
+    """Return the manifest schema of each image, by its media type if it is not stated."""
     is_first = images["media_type"].str.contains("distribution.manifest.v1+", regex=False)
     schema = images["schema"].astype("string")
     return schema.mask(schema.isna() & is_first.fillna(value=False).astype(bool), "1")
@@ -191,10 +188,9 @@ def _version_in(tag: str | None) -> float:
 
 
 def client_apis(workloads: pd.DataFrame) -> pd.Series:
-    """Return the minor number of the engine API that each client speaks; NaN where unknown.
-
-    What the engine saw counts first, else the program and its tag in `engine_clients`.
-    """
+    """Return the minor version of the engine API that each client requests; NaN if unknown."""
+    # The version seen by the engine counts first, else program and tag in
+    # `engine_clients`.
     seen = workloads["client_api_version"].astype("string")
     seen = seen.str.extract(r"(?:1\.)?(\d+)$")[0]
     seen = pd.to_numeric(seen, errors="coerce").astype(float)
@@ -203,7 +199,7 @@ def client_apis(workloads: pd.DataFrame) -> pd.Series:
 
 
 def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
-    """Add what each client of a cluster asks for in vain at a target, and whose cluster it is."""
+    """Add the API that each client requests and the target lacks, and the cluster's product."""
     asked = partial(reference.gone_api, target=target)
     found = _each(asked, workloads, "repository", "tag", "version")
     columns = ["asks_gone_api", "gone_api", "gone_in"]
@@ -214,18 +210,16 @@ def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
 
 
 def _talks(workloads: pd.DataFrame) -> pd.Series:
-    """Return whether a workload talks to the engine.
-
-    One without the socket does not. Where nobody looked at its mounts, it may if it is a program that
-    is made for that.
-    """
+    """Return whether a workload talks to the engine."""
+    # A workload without the socket does not. If mounts are unknown, it may if it is a
+    # program that is made for that: NA.
     is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)
     socket = workloads["docker_sock_mounted"].astype("boolean")
     return socket.mask(socket.isna() & ~is_client, other=False)
 
 
 def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
-    """Return the engine of each host that a product means, with its version."""
+    """Return the engine of each host for a product, with its version."""
     table = inventory["engines"]
     table = table.assign(
         engine_text=table["version"],
@@ -254,7 +248,7 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
 
 
 def _driver_name(text: str | None) -> str | None:
-    """Return a storage driver as the facts name it, without a remark such as (direct-lvm)."""
+    """Return a storage driver by its name in the facts, without a remark such as (direct-lvm)."""
     words = (text or "").lower().replace("device mapper", "devicemapper").split()
     return words[0] if words else None
 
@@ -286,7 +280,7 @@ def _system(name: str | None, version: str | None) -> tuple[str | None, str | No
 
 
 def _without_engine(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
-    """Return which workloads run on docker though nothing is known of their engine."""
+    """Return which workloads run on docker on hosts whose engine is unknown."""
     services = inventory["services"].set_index("service_id")["platform"]
     platform = table["service_id"].map(services).astype("string")
     has_engine = table["host_id"].isin(inventory["engines"]["host_id"])
@@ -309,7 +303,7 @@ def _kernel_runs(kernel: str | None, engine: str | None) -> bool | None:
 
 
 def _each(function: Callable[..., Any], table: pd.DataFrame, *columns: str) -> pd.Series:
-    """Return what a function says of the texts of each row, each combination asked once."""
+    """Return the result of a function for the texts of each row; equal rows are computed once."""
     known = cache(function)
     texts = [[_text(cell) for cell in table[column]] for column in columns]
     found = [known(*row) for row in zip(*texts, strict=True)]

@@ -1,6 +1,6 @@
-"""Pace: how often engines and images change and upgrades fail, by support windows and history.
+"""Pace: rates of changes of engines and images, and of failed upgrades.
 
-An image of a registry that others fill moves by itself, one's own when one deploys.
+Sources are support windows and history. Third-party images change by themselves.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ AnyMove = TypeVar("AnyMove", Move, ImageMove)
 
 
 class Place(NamedTuple):
-    """A service on a host, or nowhere known, and the engine there or the target's."""
+    """A service on a host, known or not, and the engine there or the target's."""
 
     service_id: str
     host_id: str
@@ -81,7 +81,7 @@ class Place(NamedTuple):
 
 
 def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
-    """List which service runs on which host, in order; every service at least once."""
+    """List services by host, in order; every service occurs at least once."""
     engines = host_engines(inventory)
     runtimes = nodes(inventory)
     replicas = placed_replicas(inventory)
@@ -115,22 +115,21 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
 
 
 def fastest(*rates: Interval) -> Interval:
-    """Return the fastest of some rates, end by end."""
+    """Return the maximum of some rates: of points, lower ends and upper ends."""
     return Interval(*map(max, zip(*rates, strict=True)))
 
 
 def together(first: Interval, second: Interval) -> Interval:
-    """Combine two clocks: one upgrade may serve both (point, lo), or one each (hi)."""
+    """Combine two clocks: one upgrade may serve both (point, lo), or each needs its own (hi)."""
     return fastest(first, second)._replace(hi=first.hi + second.hi)
 
 
 @cache
 def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
-    """Return how often a year the end of a line forces an upgrade: ``365 / support window``.
-
-    Where the end is unknown: median and whole range over the lines that came out since a day, of
-    the product, else of the engine; without a product, of all operating systems.
-    """
+    """Return the forced upgrades per year by the end of a line: ``365 / support window``."""
+    # Where the end is unknown: median and whole range over the lines that came out since
+    # a day, of the product, else of the engine; without a product, of all operating
+    # systems.
     products = (product,) if product else ()
     known = reference.support_windows(*products).dropna()
     if line is not None and known.get(line, 0) > 0:
@@ -146,7 +145,7 @@ def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
 
 @cache
 def system_rate(name: str | None, version: str | None, since: str) -> Interval:
-    """Return how often an operating system ends; one whose end is unknown counts only above."""
+    """Return the forced upgrades per year of a system; an unknown end counts only in ``hi``."""
     distro = reference.distro_of(name)
     rate = forced_rate(distro, reference.line_of(distro, version), since)
     return rate if rate.lo == rate.hi else Interval(0.0, 0.0, rate.hi)
@@ -154,7 +153,7 @@ def system_rate(name: str | None, version: str | None, since: str) -> Interval:
 
 @cache
 def releases_per_year(product: str, line: str | None, since: str) -> float:
-    """Return how often a line of the engine is released; the fastest where unknown."""
+    """Return the releases per year of a line of the engine; the fastest line's if unknown."""
     lines = reference.engine_lines()
     paces = lines["releases_per_year"]
     if product == reference.ENGINE and paces.get(line or "", 0) > 0:
@@ -164,10 +163,8 @@ def releases_per_year(product: str, line: str | None, since: str) -> float:
 
 
 def managed_rate(product: str, line: str | None, most: float) -> Interval:
-    """Return how often a platform that its provider patches forces work; ``most`` is the upper end.
-
-    Where its lines have an end, the end of one counts.
-    """
+    """Return the forced upgrades per year of a managed platform; ``most`` is the upper end."""
+    # If its lines have an end, the support window of the line counts.
     windows = reference.support_windows(product).dropna()
     if windows.empty:
         return Interval(0.0, 0.0, most)
@@ -184,23 +181,21 @@ def engine_rate(product: str, line: str | None, own: Interval, since: str) -> In
 
 
 def upgrades(history: History) -> list[Move]:
-    """List the engine upgrades of the past; a rollback is none."""
+    """List the engine upgrades of the past, without rollbacks."""
     return [move for move in history.moves if move.change != ROLLBACK]
 
 
 def recorded_upgrades(history: History) -> list[Move]:
-    """List the upgrades whose moment a source recorded."""
+    """List the upgrades with a recorded moment."""
     return [move for move in history.recorded.values() if move.change != ROLLBACK]
 
 
 def own_rates(
     inventory: Inventory, policy: Policy, history: History
 ) -> dict[str, Interval]:
-    """Return how often a year the engine of each host was upgraded, its ends shrunk to the fleet.
-
-    Hosts that neither a source of history nor two snapshots that follow each other saw are left
-    out, and so is what changed while nobody could have seen it stand.
-    """
+    """Return the upgrades per year of each host's engine, with ends shrunk to the fleet's."""
+    # Hosts that are neither in a source of history nor in two consecutive snapshots are
+    # left out, and so are changes outside the watched time.
     spans = history.hosts
     counts = Counter(m.host_id for m in _watched(upgrades(history), spans))
     here = set(inventory["engines"]["host_id"])
@@ -220,13 +215,12 @@ def own_rates(
 
 
 def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
-    """Count by line, and over the fleet, which upgrades failed.
-
-    One failed that says so, or that an incident or a rollback on the same host followed. Where
-    nobody placed the incident, or nobody saw the moments well enough to say that it came within
-    the window, the upgrade only may have failed. One of which the window, from the first moment
-    that it may have come, is not over or was not watched counts once it has failed.
-    """
+    """Count upgrades and failed upgrades, by line and over the fleet."""
+    # An upgrade failed if its status says so, or an incident or rollback on its host
+    # followed. Where the host of the incident is unknown, or the moments are too vague to
+    # be surely within the window, the upgrade only may have failed. An upgrade whose
+    # window, from its earliest moment, is not over or was not watched counts only if it
+    # failed.
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     words = any_of(policy["churn"]["failed_words"])
     moments = incident_moments(history)
@@ -288,7 +282,7 @@ def failure_chance(tally: Tally, level: float) -> Interval:
 
 
 def image_changes(history: History, registries: Registries) -> pd.DataFrame:
-    """List the images of every service that changed over a history, each change once.
+    """List the distinct changes of images by service over a history.
 
     ``service_id, before, after`` (references as written), ``change`` as
     `assess.reference.image_change` has it, ``third_party``. A service that only one of two
@@ -307,7 +301,7 @@ def image_changes(history: History, registries: Registries) -> pd.DataFrame:
 def image_rates(
     history: History, services: pd.Index, registries: Registries, *, level: float
 ) -> pd.DataFrame:
-    """Return how often a year the images of every service changed, by who makes them.
+    """Return the changes per year of every service's images, by maker.
 
     Index ``services``; ``third_party_changes_n`` and ``first_party_changes_n`` [count], and
     ``…_changes_per_year`` with ``_lo, _hi`` [per year]: changes over the time between snapshots
@@ -332,7 +326,7 @@ def image_rates(
 
 
 def observed_rate(count: int, *spans: Spans, level: float) -> Interval | None:
-    """Return the rate as counted, in Jeffreys' interval [per year]; None where nobody watched."""
+    """Return the observed rate with Jeffreys' interval [per year]; None without watched time."""
     # exact, so that the order of the spans does not matter
     years = math.fsum(map(days_in, spans)) / MEAN_YEAR_DAYS
     if not years:
@@ -359,7 +353,7 @@ def moves(history: History, registries: Registries) -> pd.DataFrame:
 
 
 def fleet_pace(history: History, registries: Registries, *, level: float) -> pd.DataFrame:
-    """Return how often a year engines and images of the whole fleet changed.
+    """Return the changes per year of engines and images over the whole fleet.
 
     A row per component as `moves` names them: ``changes_n`` without and ``rollbacks_n`` [count],
     ``watched_years`` [host-years of engines, service-years of images], ``per_year`` with ``_lo,
@@ -382,7 +376,7 @@ def fleet_pace(history: History, registries: Registries, *, level: float) -> pd.
 
 
 def _watched(moves: Iterable[AnyMove], spans: Mapping[str, Spans]) -> list[AnyMove]:
-    """Keep what changed while its host, or all images of its service, were watched."""
+    """Keep the changes within the watched time of their host or service."""
     return [move for move in moves if holds(spans.get(move[0], ()), move.span)]
 
 

@@ -1,4 +1,4 @@
-"""Sights: engines and images as one snapshot saw them, and what changed from one to the next."""
+"""Sights: engines and images in one snapshot, and the changes between two."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Hosts = dict[str, set[str]]  # by service
 
 
 class Sight(NamedTuple):
-    """The fleet as one snapshot saw it, without what was carried forward to it."""
+    """The fleet in one snapshot, without rows carried forward to it."""
 
     at: pd.Timestamp
     engines: dict[str, Versions]  # by host, where known
@@ -47,7 +47,7 @@ def sight_of(inventory: Inventory) -> Sight:
 
 
 def observed(inventory: Inventory, frame: str) -> pd.DataFrame:
-    """Leave out the rows that were carried forward: an earlier snapshot saw them, not this one."""
+    """Leave out the rows that were carried forward from an earlier snapshot."""
     table = inventory[frame]
     coverage = inventory["coverage"]
     is_carried = coverage["call"].eq(f"carried:{frame}") & coverage["status"].eq("stale")
@@ -63,7 +63,7 @@ def observed(inventory: Inventory, frame: str) -> pd.DataFrame:
 
 
 def cells(table: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
-    """Go through the rows of some columns; quicker than a frame of them for a small table."""
+    """Iterate over the rows of some columns; faster than a sub-frame for small tables."""
     return zip(*(table[name].tolist() for name in columns), strict=True)
 
 
@@ -79,7 +79,7 @@ def host_engines(inventory: Inventory) -> Engines:
 
 
 def live_replicas(inventory: Inventory) -> pd.DataFrame:
-    """Return the workloads on a known host that run, or may."""
+    """Return the workloads on a known host that run, or whose state is unknown."""
     table = inventory["workloads"].dropna(subset="host_id")
     return table[table["state"].eq("running") | table["state"].isna()]
 
@@ -93,7 +93,7 @@ def placed_replicas(inventory: Inventory) -> pd.DataFrame:
 
 
 def hosts_of(inventory: Inventory) -> Hosts:
-    """Return the hosts of every service on which a replica runs, or may."""
+    """Return the hosts of every service with live replicas."""
     by_service: Hosts = defaultdict(set)
     for service, host in cells(live_replicas(inventory), "service_id", "host_id"):
         by_service[service].add(host)
@@ -104,7 +104,7 @@ def hosts_of(inventory: Inventory) -> Hosts:
 
 
 def engine_move(was: Versions, now: Versions) -> tuple[str | None, str] | None:
-    """Return line and kind of the first change of a runtime, or of the runtime itself."""
+    """Return line and kind of the first changed or replaced runtime; None without a change."""
     if was == now:
         return None
     for runtime, version in now.items():
@@ -120,23 +120,21 @@ def engine_move(was: Versions, now: Versions) -> tuple[str | None, str] | None:
 
 
 def line_name(product: str | None, version: str | None) -> str | None:
-    """Return a line with its product, since lines of two may bear one number; None if unknown."""
+    """Return a line with its product, since products share numbers; None if unknown."""
     line = reference.line_of(product, version)
     return f"{product} {line}" if line else None
 
 
 def is_read(versions: Versions) -> bool:
-    """Return whether all versions can be read: a ``master`` may move unseen."""
+    """Return whether all versions can be parsed: ``master`` may move unseen."""
     return all(reference.parse_version(version) for version in versions.values())
 
 
 def changed_images(was: set[Image], now: set[Image]) -> list[tuple[Image, Image, str]]:
-    """List which images of a service became which, and the kind of change.
-
-    The kind is that of `assess.reference.image_change`. Images are paired by repository, the
-    most advanced of each; where exactly one was replaced by exactly one of another repository,
-    those two are a pair.
-    """
+    """List pairs of old and new images of a service, with the kind of change."""
+    # The kind is that of `assess.reference.image_change`. Images are paired by
+    # repository, the most advanced of each; where exactly one was replaced by exactly one
+    # of another repository, those two are a pair.
     old = _by_repository(was)
     new = _by_repository(now)
     pairs = [(old[name], new[name]) for name in sorted(old.keys() & new.keys())]
@@ -162,12 +160,12 @@ def _age(image: Image) -> tuple[tuple[int, ...], str]:
 
 
 def is_pinned(image: Image) -> bool:
-    """Return whether a move of an image would show: by its digest, or by a fixed tag."""
+    """Return whether a change of an image would be visible: it has a digest or a fixed tag."""
     return image[3] is not None or reference.is_fixed(image[2])
 
 
 def is_third_party(image: Image, registries: Mapping[str, Any]) -> bool:
-    """Return whether others make an image: public registry, and no namespace of one's own."""
+    """Return whether an image is from a public registry and not in an own namespace."""
     registry, repository = image[:2]
     namespace = (repository or "").partition("/")[0]
     is_own = namespace in registries["own_namespaces"]

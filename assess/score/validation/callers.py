@@ -1,6 +1,6 @@
-"""Who goes down more often than edges say, whatever fails: a second opinion beside the edges.
+"""A regression on services that go down more often than edges predict, whatever fails.
 
-A page in front of all, or a service that retries, shows it with every element that reaches it, and
+A front page, or a service that retries, shows this with every element that reaches it, and
 so for an element that never failed before.
 """
 
@@ -42,10 +42,10 @@ TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twic
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """By failure and service: whether it can be reached, and in how many steps at least.
+    """By failure and service: whether it can be reached, and in how few steps.
 
-    ``failure, service`` are the pairs that teach: who had data and could be reached. ``log_odds``
-    is by pair what the policy expects along the best way; ``fell`` says who of them went down, and
+    ``failure, service`` are the pairs to learn from: observed and reachable. ``log_odds``
+    is by pair the policy's expectation along the best path; ``fell`` says which went down, and
     ``pair`` is the same for a service and an element that failed again. Of ``pairs_n``, these are
     all or a sample by the seed.
     """
@@ -62,7 +62,7 @@ class Reach:
 
     @classmethod
     def of(cls, evidence: Evidence, seed: int) -> Reach:
-        """Find the best ways of all failures, some failures at a time."""
+        """Find the best paths of all failures, some failures at a time."""
         topology = evidence.topology
         elements = [f.element for f in evidence.failures]
         n = len(topology.services)
@@ -131,7 +131,7 @@ def _steps(topology: Topology, initial: Booleans) -> npt.NDArray[np.int32]:
 
 @dataclass(frozen=True, eq=False)
 class Opinion:
-    """The answer of the regression: by term, and by service."""
+    """The fitted regression: coefficients by term, and effects by service."""
 
     terms: Floats
     service: Floats
@@ -139,7 +139,7 @@ class Opinion:
     def log_odds(self, reach: Reach, failure: int, by_policy: Floats) -> Floats:
         """Return by service its log odds to go down in a failure that reaches it.
 
-        By all ways, not by the best alone: without a lesson it is what the policy says.
+        ``by_policy`` counts all paths, not just the best; untrained, the result is the policy's.
         """
         every = np.arange(len(self.service))
         terms = reach.terms(np.full(len(every), failure), every, by_policy)
@@ -147,11 +147,11 @@ class Opinion:
 
 
 def learn(reach: Reach, kept: Booleans) -> Opinion:
-    """Learn from the failures that are kept.
+    """Learn from the kept failures.
 
     Notes
     -----
-    A logistic regression of who went down: level, weight of the policy's log odds, steps, kind of
+    A logistic regression of failed services: level, weight of the policy's log odds, steps, kind of
     fault, and one term for each service, all with normal priors; at first the policy is right. The
     spread of the services is the likeliest one (Laplace's approximation of the evidence).
     """
@@ -178,7 +178,7 @@ def learn(reach: Reach, kept: Booleans) -> Opinion:
 
 
 def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) -> float:
-    """Return how many failures of an element the prediction for a pair is worth, at least `least`.
+    """Return the weight of a pair's prediction, in failures of its element, at least `least`.
 
     Notes
     -----
@@ -190,6 +190,7 @@ def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) 
     taught = kept[reach.failure]
     pair = reach.pair[taught]
     fell = reach.fell[taught].astype("float64")
+    # without the failure itself: each is predicted from the others of its pair
     n = np.bincount(pair)[pair] - 1.0
     k = np.bincount(pair, fell)[pair] - fell
     again = n > 0
@@ -210,7 +211,7 @@ def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) 
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """Pairs with their terms, who went down, and the priors of the terms."""
+    """Pairs with their terms, outcomes, and the priors of the terms."""
 
     terms: Floats
     service: Integers
@@ -222,10 +223,9 @@ class _Case:
         return np.asarray(np.bincount(self.service, values, n), float)
 
     def solve(self, start: Opinion, precision: float) -> tuple[Opinion, float]:
-        """Return the likeliest answer, and the logarithm of its evidence.
-
-        Services are a diagonal block of the second derivatives: they are eliminated first.
-        """
+        """Return the most probable answer, and its log evidence."""
+        # Services are a diagonal block of the second derivatives: they are eliminated
+        # first.
         n = len(start.service)
         theta = start.terms
         own = start.service
@@ -239,6 +239,7 @@ class _Case:
             square = self.terms.T @ weighed + np.diag(self.precision)
             cross = np.array([self._by_service(column, n) for column in weighed.T])
             diagonal = self._by_service(weight, n) + precision
+            # Schur complement: terms are few, services are many
             left = square - (cross / diagonal) @ cross.T
             step = np.linalg.solve(left, down - (cross / diagonal) @ down_own)
             own = own + (down_own - cross.T @ step) / diagonal
@@ -246,12 +247,13 @@ class _Case:
         p = np.clip(expit(self.terms @ theta + own[self.service]), 1e-9, 1 - 1e-9)
         likelihood = np.log(np.where(self.fell > 0, p, 1 - p)).sum()
         penalty = self.precision @ (theta - self.mean) ** 2 + precision * own @ own
+        # Laplace's approximation of the evidence, by the width of the posterior
         width = np.linalg.slogdet(left)[1] + np.log(diagonal / precision).sum()
         return Opinion(theta, own), float(likelihood - (penalty + width) / 2)
 
 
 def trust(evidence: Evidence, tries: Floats) -> Floats:
-    """Return by service how much the learned edges count: more where its edges were tried often."""
+    """Return by service the weight of the learned edges: more where its edges were tried often."""
     topology = evidence.topology
     n = len(topology.services)
     edges_n = np.maximum(np.bincount(topology.caller, minlength=n)[:n], 1)
@@ -266,7 +268,7 @@ def together(
     voices: Sequence[Floats],
     trusted: Floats,
 ) -> Floats:
-    """Return by service its chance to go down: what several opinions say on average.
+    """Return by service its chance to go down: the average of several predictions in log odds.
 
     Notes
     -----

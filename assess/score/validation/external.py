@@ -1,4 +1,4 @@
-"""Predictions judged on data from outside: a table of dependencies and one of failures."""
+"""Judge predictions on external data: a table of dependencies and one of failures."""
 
 from __future__ import annotations
 
@@ -13,17 +13,8 @@ from assess.inventory import Inventory, from_frames
 from assess.policy.policy import Policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import ids
+from assess.score.validation.validation import CHECKS
 
-TABLES = (
-    "skill",
-    "comparisons",
-    "reliability",
-    "predicted",
-    "precision",
-    "precision_curve",
-    "learned_judged",
-    "calibration_measures",
-)
 EDGE = ["src_id", "dst_id", "kind", "evidence"]
 NAMES = ("element", "affected_services", "observed_services")
 # How published fault injections name the kinds of fault.
@@ -50,7 +41,7 @@ def judge_outside(
     *,
     aliases: Mapping[str, str] | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Compare predictions with simpler rules on data from outside.
+    """Compare predictions with simpler rules on external data.
 
     Parameters
     ----------
@@ -85,7 +76,7 @@ def judge_outside(
     faults = _faults(experiments, known)
     inventory = _inventory(edges, faults)
     result = score_blast_radius(inventory, policy, detail=False)
-    tables = {name: result.details[name] for name in TABLES}
+    tables = {name: result.details[name] for name in CHECKS if name != "calibration"}
     edges_n = int(edges["src_id"].ne(edges["dst_id"]).sum())
     judged_n = tables["predicted"]["event_id"].nunique()
     n = len(experiments)
@@ -99,7 +90,7 @@ def judge_outside(
 
 
 def _edges(dependencies: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFrame:
-    """Return the dependencies with their usual values, each once."""
+    """Return the distinct dependencies, with defaults for missing columns."""
     usual = {"kind": "call", "evidence": "outside"}
     edges = _completed("dependencies", dependencies, ["src_id", "dst_id"], usual)
     edges = edges.dropna(subset=["src_id", "dst_id"])
@@ -109,7 +100,7 @@ def _edges(dependencies: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFra
 
 
 def _faults(experiments: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFrame:
-    """Return the experiments with their usual values, those without an element left out."""
+    """Return the experiments with an element, with defaults for missing columns."""
     usual = {
         "experiment_id": [f"x{number:06}" for number in range(len(experiments))],
         "element_kind": "service",
@@ -135,7 +126,7 @@ def _faults(experiments: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFra
 
 
 def _inventory(edges: pd.DataFrame, faults: pd.DataFrame) -> Inventory:
-    """Return an inventory of all services that the tables name."""
+    """Return an inventory of all services in the tables."""
     lists = pd.concat([faults["affected_services"], faults["observed_services"]])
     named = lists.dropna().map(ids).explode()
     services = pd.concat([edges["src_id"], edges["dst_id"], faults["element"], named])
@@ -152,7 +143,7 @@ def _inventory(edges: pd.DataFrame, faults: pd.DataFrame) -> Inventory:
 def _completed(
     name: str, table: pd.DataFrame, needed: list[str], usual: dict[str, Any]
 ) -> pd.DataFrame:
-    """Return a table from outside as text, with the usual values where it has none."""
+    """Return an external table as text, with defaults for missing values."""
     missing = [column for column in needed if column not in table.columns]
     if missing:
         hint = f"it needs {' and '.join(needed)}"

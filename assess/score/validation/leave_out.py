@@ -1,4 +1,4 @@
-"""Predictions of failures that were left out: what the other failures teach is all that is known."""
+"""Predict left-out failures from the other failures alone."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ GRID = 50  # flat probabilities are rounded to this part, so that many share the
 
 @dataclass(eq=False)
 class Simulator:
-    """Chances of all services in a failure, for graphs that differ in their probabilities alone."""
+    """Probabilities of all services in a failure, for graphs that differ only in arc chances."""
 
     graph: Graph
     sampling: Sampling
     known: dict[bytes, Floats] = field(default_factory=dict)
 
     def cached(self, p: Floats, initially: Booleans) -> Floats:
-        """Return `chances` that are asked for again and again."""
+        """Return `chances` from a cache."""
         key = p.tobytes() + initially.tobytes()
         if key not in self.known:
             self.known[key] = self.chances(p, initially)
         return self.known[key]
 
     def chances(self, p: Floats, initially: Booleans) -> Floats:
-        """Return by node its chance to be down when some are down."""
+        """Return by node the probability that it is down, given the initially failed nodes."""
         graph = self.graph.with_chances(p)
         calls = adjacency(graph.nodes, graph.tail, graph.head)
         reach = steps(calls, initially[None], np.ones((1, len(initially)), bool))
@@ -56,7 +56,7 @@ class Simulator:
 
 
 def judged(evidence: Evidence, policy: Policy) -> Integers:
-    """Return the positions of the failures that are predicted: all, or a sample by the seed."""
+    """Return the positions of the failures to predict: all, or a sample drawn with the seed."""
     n = len(evidence.failures)
     most = int(policy["blast_radius"]["judged_most"])
     if n <= most:
@@ -71,8 +71,8 @@ def left_out(
     """Predict the judged failures by rule and scheme: chances by failure and service.
 
     Rules are what is learned from the rest, and one flat probability of all edges fitted on the
-    rest. A scheme leaves out the failure alone, or every failure of its element. Beside it stands
-    what taught who goes down whatever fails.
+    rest. A scheme leaves out the failure alone, or every failure of its element. Also returns
+    the pairs that the regression learned from.
     """
     topology = evidence.topology
     elements = [evidence.failures[position].element for position in judged]
@@ -99,6 +99,7 @@ def left_out(
                 by_policy = simulator.cached(known.start, initial[row])[:services_n]
                 voices = (by_policy, by_edges)
                 either = together(reach, opinion, int(judged[row]), voices, trusted)
+                # a service also falls by what no edge explains: independent causes
                 beside = 1 - (1 - either) * (1 - known.floor)
                 element = failure.element
                 full = with_history(evidence, kept, element, beside, strength)

@@ -1,4 +1,4 @@
-"""How well rules predict who goes down: proper scores, and paired differences between rules."""
+"""Skill of rules that predict who goes down: proper scores, and paired differences."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ STEPS_MOST = 400  # thresholds of a resample; of more, these are close enough
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Failures that are predicted, by failure and service, and what each rule says of them.
+    """Predicted failures, by failure and service, with the prediction of each rule.
 
-    ``pair`` marks who had data, ``down`` who went down, and ``itself`` what the failure took down
-    by itself. ``element`` numbers what failed. ``rules`` are by name and by what was left out.
-    ``taught`` counts the pairs that were learned from, and all that there are.
+    ``pair`` marks observed services, ``down`` who went down, and ``itself`` what failed
+    directly. ``element`` numbers the failed elements. ``rules`` are by name and left-out part.
+    ``taught`` counts the pairs used for learning, and all pairs.
     """
 
     pair: Booleans
@@ -35,17 +35,17 @@ class Judged:
     taught: tuple[int, int] = (0, 0)
 
     def others(self) -> Judged:
-        """Return the same without what failed itself, which is no prediction."""
+        """Return the same without directly failed services, which need no prediction."""
         pair = self.pair & ~self.itself
         return Judged(pair, self.down & pair, self.itself, self.element, self.rules)
 
     def of(self, rule: tuple[str, str]) -> tuple[Floats, Booleans]:
-        """Return what a rule says of each pair, and who went down."""
+        """Return the prediction of a rule for each pair, and the outcome."""
         return self.rules[rule][self.pair], self.down[self.pair]
 
 
 def named(rule: tuple[str, str]) -> str:
-    """Return the name of a rule with what was left out."""
+    """Return the name of a rule with its left-out part."""
     return ", ".join(part for part in rule if part)
 
 
@@ -60,6 +60,7 @@ def average_precision(p: Floats, down: Booleans) -> float:
         return np.nan
     order = np.argsort(-p, kind="stable")
     right = np.cumsum(down[order])
+    # the last pair of each run of equal values: ties are cut together
     last = np.flatnonzero(np.diff(p[order], append=-np.inf) != 0)
     precision = right[last] / (last + 1)
     recall = right[last] / right[-1]
@@ -74,7 +75,7 @@ def losses(p: Floats, down: Booleans) -> tuple[Floats, Floats]:
 
 
 def scores(judged: Judged) -> pd.DataFrame:
-    """Return by rule ``average_precision, brier, log_loss``, and the same without what failed.
+    """Return by rule ``average_precision, brier, log_loss``, and the same without failed elements.
 
     Columns ``rule, left_out`` and the three, then ``_others`` after each name.
     """
@@ -92,7 +93,7 @@ def scores(judged: Judged) -> pd.DataFrame:
 
 
 def reliability(judged: Judged) -> pd.DataFrame:
-    """Return ``rule, left_out, lo, hi, predicted, observed, n`` by bin of what was predicted."""
+    """Return ``rule, left_out, lo, hi, predicted, observed, n`` by bin of the predictions."""
     parts = []
     for rule in judged.rules:
         p, down = judged.others().of(rule)
@@ -108,7 +109,7 @@ def reliability(judged: Judged) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class _Counts:
-    """Pairs said and pairs right at each threshold, from above, by resample."""
+    """Predicted and correct pairs at each threshold, from the highest, by resample."""
 
     said: Floats
     right: Floats
@@ -178,11 +179,12 @@ def compare(
 
 
 def _weights(judged: Judged, seed: int) -> Floats:
-    """Return by resample how often each element counts; the first row is what was observed."""
+    """Return the weight of each element by resample; the first row is the original sample."""
     n = int(judged.element.max(initial=-1)) + 1
     rng = np.random.default_rng(seed)
     if not n:
         return np.ones((2, 0))
+    # elements are drawn, not pairs: pairs of one element are not independent
     drawn = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
     return np.vstack([np.ones((1, n)), drawn]).astype("float64")
 
@@ -190,7 +192,7 @@ def _weights(judged: Judged, seed: int) -> Floats:
 def _measures(
     judged: Judged, rule: tuple[str, str], weights: Floats, goal: Floats
 ) -> dict[str, Floats]:
-    """Return the measures of a rule by resample, each so that more is better."""
+    """Return the measures of a rule by resample, with signs such that larger is better."""
     counts = _Counts.of(judged, rule, weights)
     p, down = judged.of(rule)
     row = np.broadcast_to(judged.element[:, None], judged.pair.shape)[judged.pair]
@@ -272,7 +274,7 @@ def curve(judged: Judged) -> pd.DataFrame:
 
 
 def middle(values: Floats, level: float) -> Floats:
-    """Return the ends of the middle share ``level`` of values."""
+    """Return the ends of the central interval of values at ``level``."""
     if not len(values):
         return np.full(2, np.nan)
     tail = (1 - level) / 2

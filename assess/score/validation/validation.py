@@ -1,4 +1,4 @@
-"""Whether predictions deserve trust: they are checked against failures they were not fitted on."""
+"""Validate predictions against failures that they were not fitted on."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ SHOWN = "p_down"  # what the result says
 POLICY = "policy"  # what it would say by the policy alone
 IN_SAMPLE = "in sample"
 TAUGHT = "pairs of failure and service"
+CHECKS = (  # the tables of `validate`
+    "calibration",
+    "precision",
+    "precision_curve",
+    "skill",
+    "reliability",
+    "comparisons",
+    "predicted",
+    "calibration_measures",
+    "learned_judged",
+)
 MEASURE = ["measure", "value", "lo", "hi", "n"]
 HELD = "observed inside the interval of one failure, floor in sample"
 
@@ -37,11 +48,11 @@ def validate(  # noqa: PLR0913
     sampling: Sampling,
     failures_n: int,
 ) -> dict[str, pd.DataFrame]:
-    """Check predictions (``affected`` and ``frame``) against the failures that were observed.
+    """Check predictions (``affected`` and ``frame``) against observed failures.
 
     ``evidence`` is of all ``failures_n`` of them, or of a sample by the seed [count]; its topology
     has the policy's probabilities. The frames are those of the functions below and in
-    `skill`, and ``predicted``: what each rule said of each pair.
+    `skill`, and ``predicted``: the prediction of each rule for each pair.
     """
     level = float(policy["simulation"]["level"])
     seed = policy.seed
@@ -78,7 +89,7 @@ def validate(  # noqa: PLR0913
 
 
 def sampled(samples: Mapping[str, tuple[int, int]], seed: int) -> pd.DataFrame:
-    """Return as measures which share was used of what is too many, with the number of all."""
+    """Return as measures the used share of each sample, with the number of all."""
     rows = [
         (f"{what} used, drawn by the seed {seed}", used_n / n, used_n / n, used_n / n, n)
         for what, (used_n, n) in samples.items()
@@ -94,7 +105,7 @@ def judge(
     affected: pd.DataFrame,
     sampling: Sampling,
 ) -> Judged:
-    """Return what every rule says of the failures that are judged."""
+    """Return the predictions of every rule for the judged failures."""
     topology = evidence.topology
     failures = [evidence.failures[row] for row in rows]
     elements = [f.element for f in failures]
@@ -127,7 +138,7 @@ def judge(
 
 
 def contests(judged: Judged) -> list[tuple[tuple[str, str], tuple[str, str]]]:
-    """List which rules are compared with which: what is learned with all that is simpler."""
+    """List the pairs of rules to compare: each learned rule with all simpler ones."""
     pairs = []
     for rule in judged.rules:
         if rule[0] not in (leave_out.LEARNED, SHOWN):
@@ -142,7 +153,7 @@ def contests(judged: Judged) -> list[tuple[tuple[str, str], tuple[str, str]]]:
 def predicted(
     topology: Topology, failures: list[Failure], judged: Judged
 ) -> pd.DataFrame:
-    """List by failure and service with data whether it went down, and what each rule said.
+    """List by failure and observed service the outcome, and the prediction of each rule.
 
     Columns ``event_id, element_kind, element, service_id, itself, down``, then one per rule.
     """
@@ -163,7 +174,7 @@ def predicted(
 def verdicts(
     skills: pd.DataFrame, comparisons: pd.DataFrame, judged_n: int, failures_n: int
 ) -> pd.DataFrame:
-    """Return by what was left out the Brier score of both rules, the gain, and a sentence.
+    """Return by left-out part the Brier score of both rules, the gain, and a sentence.
 
     Columns ``rule`` (policy, learned), ``left_out``, ``brier``, ``gain`` with ``gain_lo, gain_hi``
     over what the policy says, ``verdict``.
@@ -219,12 +230,12 @@ def calibrate(
     weight: pd.Series,
     frame: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Compare what failures took down with the prediction for the element that failed.
+    """Compare the observed losses of failures with the prediction for the failed element.
 
     ``event, event_id, element_kind, element``, then shares of the criticality of the services that
     had data: ``observed, predicted, predicted_lo, predicted_hi, next_lo, next_hi`` [0-1], their
     number ``services_n``, ``beside`` (ids of failures at the same time), and ``inside``: whether the
-    interval of one failure holds what was observed. That interval is of the whole fleet: NA where
+    interval of one failure holds the observed share. That interval is of the whole fleet: NA where
     some services had no data.
     """
     elements = {f.element for f in failures}
@@ -243,6 +254,7 @@ def calibrate(
         shares = p @ (values[service] * seen[service]) / total
         observed = values[failure.down].sum() / total
         event = (failure.event, failure.event_id, *failure.element)
+        # the interval is of the whole fleet: it cannot be compared with a part of it
         whole = seen | (values == 0)
         held = ends[position[failure.element]] if whole.all() else [np.nan, np.nan]
         rows.append(
@@ -273,7 +285,7 @@ def _pairs(
 
 
 def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Booleans]:
-    """Return, by rule, who fails with each element: shape (elements, services)."""
+    """Return by rule the services that fail with each element: shape (elements, services)."""
     itself = topology.initially_down(elements, "point")
     away = steps(topology.matrix(), itself, np.ones_like(itself))
     rules = zip(BASELINES, (itself, away <= 1, away < FAR), strict=True)
@@ -283,9 +295,9 @@ def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Bool
 def measures(
     exposure: Exposure, calibration: pd.DataFrame, *, seed: int, level: float
 ) -> pd.DataFrame:
-    """Return ``measure, value, lo, hi, n``: how well predictions and containment did.
+    """Return measures of predictions and containment: ``measure, value, lo, hi, n``.
 
-    These are the ratio of observed to predicted shares, with a bootstrap interval over the events,
+    They are the ratio of observed to predicted shares, with a bootstrap interval over the events,
     and the chance that an incident touches at most one service, on containers and on hosts.
     """
     both = calibration[["observed", "predicted"]].to_numpy("float64")

@@ -1,4 +1,4 @@
-"""What next: which services to move to containers first, over all weightings of the criteria.
+"""What next: services ranked for a move to containers, over all weightings of the criteria.
 
 Needs the scores of readiness, blast radius and upgrade churn, and effort and lead time of
 services; what is absent widens intervals. Steps: `criteria` to one scale, `ranking` over
@@ -65,7 +65,7 @@ COLUMNS = [
 class WhatNext(Result):
     """Services, best candidate first, with the label that the evidence supports.
 
-    ``budget`` is the number of services that may move at once, by the incidents of what runs in
+    ``budget`` is the number of services that may move at once, by the incidents of services in
     containers; ``k`` is the length of the short list.
     """
 
@@ -109,7 +109,7 @@ class WhatNext(Result):
         return "No service is ranked yet: no candidate passes its gates."
 
     def explain(self, service_id: str) -> Explanation:
-        """Explain the label of a service, and what is missing; the table holds its criteria."""
+        """Explain the label of a service and its missing facts; the table holds its criteria."""
         row = self.row(service_id)
         lines = [f"Label: {row['label']}. {row['why']}"]
         boards = self._of("boards", service_id)
@@ -123,8 +123,10 @@ class WhatNext(Result):
             facts = self._of("missing", service_id)
         if len(facts):
             lines.append("To find out: " + "; ".join(facts["fact"].head(ASKED)) + ".")
+        if len(deciding):
+            lines.append("Each of these answers alone decides the label:")
         lines += [
-            f"{f.unknown} decides: {f.label_if} if the answer is good, else {f.label_else}."
+            f"{f.label_if} if the answer is good, else {f.label_else}: {f.fact}."
             for f in deciding.itertuples()
         ]
         flips = self._of("flips", service_id)
@@ -195,7 +197,7 @@ class WhatNext(Result):
         return self._explorer(others, "ranking")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per service, with what is missing, flips, information and boards."""
+        """Return one dictionary per service, with missing facts, flips, information and boards."""
         missing = self.details["missing"].groupby("service_id")["fact"].agg(list)
         flips = self.details["flips"].groupby("service_id")["checks"].agg(list)
         first = {
@@ -268,7 +270,7 @@ def rank(assessment: Assessment) -> WhatNext:
 def _why(
     frame: pd.DataFrame, gates: pd.DataFrame, ranking: Ranking, settings: dict[str, Any]
 ) -> pd.Series:
-    """Return why each service has its label: the evidence of its gates, or a sentence."""
+    """Return the reason for each label: the evidence of the gates, or a sentence."""
     label = gates["service_id"].map(frame["label_gates"])
     failed = gates["state"].eq("fail") & label.notna()
     # an unknown gate is the reason only where no failed gate decides instead
@@ -278,6 +280,7 @@ def _why(
     why = texts.groupby(stops["service_id"]).agg("; ".join).reindex(frame.index)
     clear = frame["label_gates"].isna()
     competing_n = int(ranking.competing.sum())
+    # a clear gate has no evidence to quote: the reason is a sentence
     why[clear] = [
         reason(row, settings, ranking.k, competing_n) for row in frame[clear].itertuples()
     ]
@@ -285,11 +288,9 @@ def _why(
 
 
 def budget(inventory: Inventory, policy: Policy) -> int:
-    """Return the number of services that may move at once, by the fleet's own incidents.
-
-    It is 0 without experience with containers, and where coverage has no watched time:
-    a window that starts at the first incident would grow with an older one.
-    """
+    """Return the number of services that may move at once, by the fleet's own incidents."""
+    # The budget is 0 without experience with containers, or without watched time:
+    # a window that starts at the first incident would grow with an older one.
     watched = exposure(inventory, policy)
     if not watched.is_covered:
         return 0
@@ -315,7 +316,7 @@ def _order(frame: pd.DataFrame) -> pd.Index:
 
 
 def _missing(readiness: Result) -> pd.DataFrame:
-    """List facts to find out, those of the gates first."""
+    """List the facts to find out; facts for gates come first."""
     gates = readiness.details["gates"]
     asked = gates.loc[gates["state"].eq("unknown"), ["service_id", "fact"]]
     both = pd.concat([asked, readiness.details["unknown"][["service_id", "fact"]]])

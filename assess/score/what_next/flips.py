@@ -46,7 +46,7 @@ _ANY_TIME = pd.Timestamp(0, tz="UTC")  # rules about coverage look at no clock
 
 @dataclass(frozen=True)
 class Reason:
-    """A reason of an open gate: it holds or is unknown; an item may settle it, or coverage."""
+    """A reason of an open gate: it holds or is unknown, and depends on an item or on coverage."""
 
     holds: bool
     item: int
@@ -54,7 +54,7 @@ class Reason:
 
     @property
     def now(self) -> float:
-        """The answer as things are: 1 where it holds, NaN where it is unknown."""
+        """The current answer: 1 if it holds, NaN if it is unknown."""
         return 1.0 if self.holds else np.nan
 
     def answers(self, good: Sets, bad: Sets, coverage: Floats) -> Floats:
@@ -76,12 +76,12 @@ class Gate:
 
     @property
     def rank(self) -> int:
-        """How hard it stands in the way as things are."""
+        """Current hardness of the gate."""
         now = np.array([[reason.now] for reason in self.reasons])
         return int(self._hardness(now)[0])
 
     def hardness(self, good: Sets, bad: Sets, coverage: Floats) -> NDArray[np.int64]:
-        """Return by set of items how hard the gate stands in the way."""
+        """Return the hardness of the gate by set of items."""
         answers = [reason.answers(good, bad, coverage) for reason in self.reasons]
         return self._hardness(np.array(answers))
 
@@ -92,7 +92,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """One service, and what could be different about it.
+    """One service, and the items about it that could change.
 
     ``items`` are ids of the checks that do not pass, then the columns of the facts that gates lack;
     ``facts`` what to find out, in words, empty for what is known to fail. By item and dimension,
@@ -125,7 +125,7 @@ class Counterfactual:
         chances: Chances | None,
         questions: Mapping[str, str],
     ) -> Self:
-        """Lay out one service from its atoms and the reasons of its open gates."""
+        """Build the counterfactual of a service from its atoms and open gates."""
         asked = [atom for atom in atoms if atom["state"] != "na"]
         names = list(dict.fromkeys(atom["dimension"] for atom in asked))
         weight = np.array([atom["weight"] for atom in asked], dtype=float)
@@ -133,6 +133,7 @@ class Counterfactual:
         is_unknown = values.isna()
         value = values.to_numpy(dtype=float, na_value=0.0)
         dimension = [names.index(atom["dimension"]) for atom in asked]
+        # one row a check, 1 in the column of its dimension
         by_dimension = np.eye(len(names))[dimension].reshape(len(asked), len(names))
         # a check in part still earns the rest of its weight
         open_checks = np.flatnonzero((value < 1) & (weight > 0))
@@ -179,6 +180,7 @@ class Counterfactual:
         ready = self.readiness(good)
         coverage = self._coverage(good | bad)
         hardness = np.zeros(len(good), dtype=np.int64)
+        # the hardest gate decides the label
         for gate in self.gates:
             hardness = np.maximum(hardness, gate.hardness(good, bad, coverage))
         gate_labels = [gates.LABEL_OF.get(rank) for rank in hardness.tolist()]
@@ -195,7 +197,7 @@ class Counterfactual:
         return readiness.geometric_mean(lower, self.shares)
 
     def _coverage(self, known: Sets) -> Floats:
-        """Return by set of items that are found out the columns of `COVERAGE`."""
+        """Return the columns of `COVERAGE` by set of items that become known."""
         if not any(reason.rule for gate in self.gates for reason in gate.reasons):
             return np.empty((0, len(COVERAGE)))  # no gate asks for it
         unknown = self.unknown - known @ self.unknowns
@@ -216,7 +218,7 @@ def _by_coverage(rule: str, coverage: bytes) -> Floats:
 
 @cache
 def _is_coverage(rule: str) -> bool:
-    """Return whether a rule is about nothing but how much is known."""
+    """Return whether a rule reads only columns of coverage."""
     tree = ast.parse(rule.strip(), mode="eval")
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return bool(names) and names <= set(COVERAGE)
@@ -225,7 +227,7 @@ def _is_coverage(rule: str) -> bool:
 def _open_gates(
     reasons: Sequence[Row], items: list[str], facts: list[str]
 ) -> tuple[Gate, ...]:
-    """Gather the open gates; a reason that no open check settles adds an item of its own."""
+    """Gather the open gates; a reason that no open check decides adds an item of its own."""
     open_gates = []
     for name, group in groupby(reasons, key=itemgetter("gate")):
         rows = list(group)
@@ -251,7 +253,7 @@ def _open_gates(
 
 
 class Information(NamedTuple):
-    """What finding out one fact could change.
+    """The possible effect of finding out one fact.
 
     ``unknown, fact``: the check, column or criterion, and what to find out, in words. ``chance``
     [0-1]: how likely the answer is good. ``p_top_if`` [0-1]: pessimistic chance of the short list if
@@ -272,7 +274,7 @@ class Information(NamedTuple):
 def counterfactuals(
     ranking: Ranking, readiness: Result, policy: Policy
 ) -> Iterator[tuple[int, Counterfactual]]:
-    """Lay out every service that has answers: its position in the ranking, and what could change."""
+    """Yield every service with answers: its position in the ranking, and its counterfactual."""
     details = readiness.details
     atoms = records_by(details["atoms"][["service_id", *ATOM]], "service_id")
     reasons = records_by(details["reasons"], "service_id")
@@ -325,11 +327,9 @@ def what_ifs(
 
 
 def smallest_flips(service: Counterfactual, settings: Mapping[str, Any]) -> list[Flip]:
-    """Find the smallest sets of at most `MAX_FIXES` items that lead to another label.
-
-    All sets have the smallest size that works; the best label is first, and at most `SHOWN`
-    are returned. A known fact that no check is about cannot be fixed.
-    """
+    """Return the smallest sets of at most `MAX_FIXES` items that change the label."""
+    # All sets have the smallest size that works; the best label is first, and at most
+    # `SHOWN` are returned. A known fact that no check is about cannot be fixed.
     fixable = np.flatnonzero(service.fixable)
     none = np.zeros((1, len(service.items)), dtype=bool)
     every = none.copy()
@@ -344,6 +344,7 @@ def smallest_flips(service: Counterfactual, settings: Mapping[str, Any]) -> list
     # by size: the first size that works is the smallest
     for size in range(max(1, len(needed)), MAX_FIXES + 1):
         sets = _sets_of(size, needed, fixable, len(service.items))
+        # all sets of a size at once, as rows: one evaluation instead of one a set
         after, chances = service.outcome(sets, settings)
         # no worse: a label of the same severity is an answer, too
         better = np.flatnonzero(
@@ -362,7 +363,7 @@ def smallest_flips(service: Counterfactual, settings: Mapping[str, Any]) -> list
 def _sets_of(
     size: int, needed: tuple[int, ...], fixable: NDArray[np.int64], items_n: int
 ) -> NDArray[np.bool_]:
-    """List every set of a size that holds the needed items, shape (sets, items)."""
+    """Return every set of a size with the needed items, shape (sets, items)."""
     free = [i for i in fixable if i not in needed]
     chosen = list(combinations(free, size - len(needed)))
     sets = np.zeros((len(chosen), items_n), dtype=bool)
@@ -375,12 +376,10 @@ def _sets_of(
 def _needed(
     service: Counterfactual, fixable: NDArray[np.int64]
 ) -> tuple[int, ...] | None:
-    """Return the items that every set needs; None where they are too many, or cannot change.
-
-    The hardest open gates have to pass. Where one reason is enough to fail such a gate, all
-    reasons that hold have to go (or, where none holds, all that are unknown). This keeps the
-    search small: most services behind a gate have few sets left to try.
-    """
+    """Return the items that every set needs; None where they are too many, or cannot change."""
+    # The hardest open gates have to pass. Where one reason is enough to fail such a gate,
+    # all reasons that hold have to go (or, where none holds, all that are unknown). This
+    # keeps the search small: most services behind a gate have few sets left to try.
     hardest = max((gate.rank for gate in service.gates), default=0)
     needed: set[int] = set()
     for gate in service.gates:
@@ -399,7 +398,7 @@ def value_of_information(
     settings: Mapping[str, Any],
     options: Iterable[Option] = (),
 ) -> list[Information]:
-    """Return what finding out each unknown could change.
+    """Return the possible effect of finding out each unknown fact.
 
     ``priors``: how likely each check passes where it is unknown [0-1]; 1/2 for other facts.
     ``options``: measurements that are not known.
@@ -427,6 +426,7 @@ def value_of_information(
                 p_top_if=p_good,
                 label_if=label_if,
                 label_else=label_else,
+                # expected value after the answer, minus the value now
                 gain=chance * p_good + (1 - chance) * p_bad - p_now,
                 decides=label_if != now or label_else != now,
             )

@@ -64,6 +64,7 @@ def labels(
     is_likely = chance >= settings["pilot_p"]
     is_ready = ready >= settings["ready_points"]
     result = np.full(len(gate_labels), "PREPARE", dtype=object)
+    # weakest label first: a later line overrides an earlier one
     result[is_ready] = "LATER"
     result[is_likely & (ready >= settings["pilot_points"])] = "PILOT"
     result[(chance >= settings["move_p"]) & is_ready] = "MOVE NOW"
@@ -75,7 +76,7 @@ def labels(
 
 
 def reason(row: Any, settings: Mapping[str, Any], k: int, candidates_n: int) -> str:
-    """Return a sentence on why a service whose gates pass has its label.
+    """Return a sentence with the reason for the label of a service whose gates pass.
 
     ``row`` has ``label, p_top, readiness_lo, readiness_hi``; ``candidates_n`` services compete for
     ``k`` places.

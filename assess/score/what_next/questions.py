@@ -58,10 +58,8 @@ def questions(result: WhatNext, inventory: Inventory) -> pd.DataFrame:
 
 
 def _by_column(facts: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
-    """Split facts into the columns that would tell them, those of the service if it has any.
-
-    A gate reads columns, not the answer to a check: who fills the column answers both.
-    """
+    """Split facts into the columns that hold them; columns of services take precedence."""
+    # A gate reads columns, not the answer to a check: who fills the column answers both.
     columns = facts["fact"].str.extract(COLUMNS_OF_FACT)[0].str.split(", ")
     is_name = facts["unknown"].str.contains(".", regex=False)
     rows = facts.assign(question=columns).explode("question")
@@ -71,7 +69,7 @@ def _by_column(facts: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
     has_own = (is_own & ~is_known).groupby(level=0).transform("any")
     own = rows[is_own & ~is_known]
     own = own.assign(fact=own["question"].map(_asked()))
-    # of what no column of the service tells, a check is asked as it is, a criterion by column
+    # without a column of services, a check is asked by its id, a criterion by its column
     others = rows[~has_own & ~is_known]
     is_check = is_name.loc[others.index]
     asked = others["question"].mask(is_check, others["unknown"])
@@ -80,7 +78,7 @@ def _by_column(facts: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
 
 
 def _asked() -> dict[str, str]:
-    """Return what each column of services is, and how to answer."""
+    """Return the meaning of each column of services, and how to answer."""
     how = {"bool": "yes or no", "time": "a date such as 2026-09-30"}
     return {
         f"services.{name}": f"{column.doc} ({how.get(column.dtype) or column.rule or 'text'})"
@@ -89,7 +87,7 @@ def _asked() -> dict[str, str]:
 
 
 def _known(rows: pd.DataFrame, inventory: Inventory) -> pd.Series:
-    """Return whether the question is a column of the service that is known already."""
+    """Return whether the question is a column of the service that is already known."""
     services = inventory["services"].set_index("service_id")
     known = services.notna().rename(columns="services.{}".format)
     known = known.rename_axis("service_id").reset_index()

@@ -62,9 +62,8 @@ def criteria_table(
 ) -> pd.DataFrame:
     """Return ``service_id, criterion, point, lo, hi`` [share 0-1].
 
-    ``services`` has the index service_id and columns ``move_effort_hours`` [h] and
-    ``lead_time_days`` [days]. ``[what_next]`` of the policy says what counts as full pain,
-    effort and containment.
+    ``services`` has the index service_id and columns ``move_effort_hours`` [h] and ``lead_time_days``
+    [days]. ``[what_next]`` of the policy says what counts as full pain, effort and containment.
     """
     settings = policy["what_next"]
     radius = blast.details["services"].reindex(services.index)
@@ -92,6 +91,7 @@ def criteria_table(
     }
     typed = {name: table.astype("Float64") for name, table in bounds.items()}
     table = pd.concat(typed, names=["criterion", "service_id"])
+    # an unknown criterion is the whole scale, never 0
     table = table.fillna({"point": 0.5, "lo": 0.0, "hi": 1.0}).clip(0, 1).astype(float)
     # service by service, each with its criteria in the order of `bounds`
     order = np.arange(len(table)).reshape(len(bounds), -1).T.ravel()
@@ -105,7 +105,7 @@ def _bounds(frame: pd.DataFrame, column: str, scale: float) -> pd.DataFrame:
 
 
 def _flip(bounds: pd.DataFrame, around: float = 1.0) -> pd.DataFrame:
-    """Turn low-is-good into high-is-good: the ends change places."""
+    """Turn low-is-good into high-is-good; lower and upper ends swap."""
     return pd.DataFrame(
         {
             "point": around - bounds["point"],
@@ -124,7 +124,7 @@ def _share(values: pd.Series, most: float) -> pd.Series:
 
 @dataclass(frozen=True)
 class ShortList:
-    """What it takes one service to be among the first k.
+    """The total that one service needs to be among the first k, by draw.
 
     ``values`` (c) are its criteria [0-1], ``weights`` (draws, c) one row per draw, ``total`` and
     ``cut_off`` (draws) its total and the total that it has to beat.
@@ -139,7 +139,7 @@ class ShortList:
     def of(
         cls, values: Floats, weights: Floats, cut_off: CutOff, *, competes: bool
     ) -> Self:
-        """Compare a service with the others; one that competes is among the cut-off's."""
+        """Compare a service with the others; a competing service is itself part of the cut-off."""
         total = totals(values, weights)
         to_beat = cut_off.kth
         if competes:
@@ -148,21 +148,21 @@ class ShortList:
         return cls(values, weights, total, to_beat)
 
     def chance(self, criterion: int, value: float) -> float:
-        """Return the chance of the short list if one criterion were different [0-1]."""
+        """Return the probability of the short list if one criterion had another value [0-1]."""
         changed = on_grid(np.array(value)) - on_grid(self.values[criterion])
+        # only one term of the sum changes
         gap = self.total + on_grid(self.weights[:, criterion]) * changed - self.cut_off
         return float(np.mean(gap > 0) + 0.5 * np.mean(gap == 0))
 
     def chances(self, criterion: int) -> Chances:
-        """Return the chance [0-1] as a function of one criterion [0-1]; a tie counts half.
-
-        Each draw has a least value with which the service beats the cut-off. They are sorted
-        once, so that many values cost little more than one.
-        """
+        """Return the chance [0-1] as a function of one criterion [0-1]; a tie counts half."""
+        # Each draw has a least value with which the service beats the cut-off. They are
+        # sorted once, so that many values cost little more than one.
         weight = on_grid(self.weights[:, criterion])
         gap = self.cut_off - (self.total - weight * on_grid(self.values[criterion]))
         always_ties = (weight == 0) & (gap == 0)
         with np.errstate(divide="ignore", invalid="ignore"):
+            # without weight the criterion changes nothing: -inf always wins, inf never
             needed = np.where(weight > 0, gap / weight, np.sign(gap) * np.inf)
         needed = np.sort(np.where(always_ties, np.inf, needed))
         extra_ties = always_ties.sum()
@@ -181,7 +181,7 @@ class ShortList:
 
 
 class Option(NamedTuple):
-    """An unknown measurement of a service, and the chance of the short list with it known."""
+    """An unknown measurement of a service, and the chance of the short list if it were known."""
 
     criterion: str
     fact: str
@@ -191,7 +191,7 @@ class Option(NamedTuple):
 
 @dataclass(frozen=True)
 class Ranking:
-    """What a ranking needs, whatever the weights: sorted services, and bounds of their criteria.
+    """The input of every ranking: sorted services, and bounds of their criteria.
 
     ``worst, best``, shape (services, criteria), are shares 0-1; ``gates`` the label of the gates of
     each service, NA where every gate passes; ``inside`` whether it runs in containers already.
@@ -208,7 +208,7 @@ class Ranking:
 
     @classmethod
     def of(cls, frame: pd.DataFrame, criteria: pd.DataFrame, policy: Policy) -> Self:
-        """Lay out ``label_gates, readiness_lo, platform`` and a table of criteria."""
+        """Build from ``label_gates, readiness_lo, platform`` and a table of criteria."""
         # sorted, so that the order of rows and columns never moves a draw
         frame = frame.sort_index()
         names = [str(name) for name in policy["criteria"]]
@@ -239,13 +239,13 @@ class Ranking:
 
     @cached_property
     def competing(self) -> Mask:
-        """Who competes in the pessimistic run: clear gates, and not in containers yet."""
+        """Services that compete in the pessimistic run: clear gates, not yet in containers."""
         mask: Mask = (self.gates.isna() & ~self.inside).to_numpy(dtype=bool)
         return mask
 
     @cached_property
     def possible(self) -> Mask:
-        """Who competes in the neutral run: gates are ignored, but for NEVER."""
+        """Services that compete in the neutral run: all gates but NEVER are ignored."""
         mask: Mask = (self.gates.ne("NEVER") & ~self.inside).to_numpy(dtype=bool)
         return mask
 
@@ -259,7 +259,7 @@ class Ranking:
         return CutOff.of(self.worst[self.competing], self.weights, self.k)
 
     def generator(self, salt: str = "") -> np.random.Generator:
-        """Return the draws of one purpose, from their beginning."""
+        """Return a new generator for one purpose, always with the same draws."""
         # a stream of its own for each purpose, so that none moves the draws of another
         seed = [self.policy.seed, zlib.crc32(salt.encode())] if salt else self.policy.seed
         return np.random.default_rng(seed)
@@ -267,9 +267,8 @@ class Ranking:
     def all_weightings(self) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
         """Rank over all weightings: a frame by service_id, and details.
 
-        Frame: ``p_first, p_top, p_top_neutral, p_top_cleared, rank_expected, confidence,
-        rank_equal``; details:
-        ``acceptability`` of the first `RANKS` ranks, and ``central_weights``.
+        Frame: ``p_first, p_top, p_top_neutral, p_top_cleared, rank_expected, confidence, rank_equal``;
+        details: ``acceptability`` of the first `RANKS` ranks, and ``central_weights``.
         """
         services = self.services[self.competing]
         values = self.worst[self.competing]
@@ -332,23 +331,21 @@ class Ranking:
         return pd.concat(parts[1:] or parts, ignore_index=True)
 
     def short_list(self, at: int) -> ShortList:
-        """Return what the service at a position has to beat."""
+        """Return the short list as the service at a position sees it."""
         competes = bool(self.competing[at])
         return ShortList.of(
             self.worst[at], self.weights, self._cut_off, competes=competes
         )
 
     def chances(self, at: int) -> Chances | None:
-        """Return the chance of a service by its readiness; None for what is in containers."""
+        """Return the chance of a service as a function of readiness; None if in containers."""
         if self.inside.iloc[at]:
             return None
         return self.short_list(at).chances(self.criteria.index("readiness"))
 
     def options(self, at: int) -> list[Option]:
-        """List unknown measurements of a service that competes, with what they could change.
-
-        At its worst nothing changes, since the worst is what counts now.
-        """
+        """List unknown measurements of a competing service, with their possible effect."""
+        # At its worst nothing changes, since the worst is what counts now.
         if not self.competing[at]:
             return []
         short_list = self.short_list(at)
@@ -363,7 +360,7 @@ class Ranking:
         return options
 
     def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Fill chances: 0 for what does not compete, NA for what is in containers."""
+        """Fill chances: 0 for services that do not compete, NA for those in containers."""
         chances = frame[CHANCES].fillna(0.0).mask(self.inside)
         frame[CHANCES] = chances.astype("Float64")
         return frame
@@ -388,10 +385,8 @@ class Ranking:
         return chances.reindex(self.services)
 
     def _confidence(self, central: Floats) -> Floats:
-        """Return how often each is first by its own central weights, by draws of measurements.
-
-        The confidence factor of Lahdelma and Salminen (2001), see `smaa`.
-        """
+        """Return how often each is first under its own central weights, over drawn measurements."""
+        # The confidence factor of Lahdelma and Salminen (2001), see `smaa`.
         ranked = np.flatnonzero(~np.isnan(central[:, 0]))
         wins = np.zeros(len(central))
         lo = self.worst[self.competing]
@@ -407,7 +402,7 @@ class Ranking:
         return wins / CONFIDENCE_DRAWS
 
     def _rank_equal(self, values: Floats) -> NDArray[np.int64]:
-        """Return the rank by the one set of weights of the policy, for contrast."""
+        """Return the rank under the policy's fixed weights, for comparison."""
         fixed = np.array([self.policy["criteria"][c] for c in self.criteria], dtype=float)
         sums = values @ (fixed / fixed.sum())
         not_better = np.searchsorted(np.sort(sums), sums + EQUAL, side="right")

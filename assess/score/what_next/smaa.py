@@ -3,9 +3,8 @@
 Lahdelma, R. and Salminen, P. (2001). SMAA-2: Stochastic multicriteria acceptability analysis
 for group decision making. Operations Research 49(3), 444-454.
 
-Values and weights are rounded to a grid on which their sums are exact: the result has the
-same bytes whatever the order of adding, the size of a block or the machine, and equals are
-exactly equal.
+Values and weights are rounded to a grid on which their sums are exact: the result has the same bytes
+whatever the order of adding, the size of a block or the machine, and equals are exactly equal.
 """
 
 from __future__ import annotations
@@ -67,6 +66,7 @@ def ordered_weights(
     the centroid of the order (rank-order centroid).
     """
     falling = -np.sort(-simplex_weights(draws, criteria_n, rng), axis=1)
+    # criteria that are not ordered share the smaller weights at random
     others = [c for c in range(criteria_n) if c not in set(order)]
     weights = np.empty_like(falling)
     weights[:, list(order)] = falling[:, : len(order)]
@@ -99,6 +99,7 @@ def interval_weights(
     missing = draws
     for _ in range(ROUNDS):
         share = simplex_weights(max(draws, 1), len(lo), rng)
+        # the smaller simplex around the region: fewer draws are rejected
         drawn = lo + room_up * share if room_up <= room_down else hi - room_down * share
         fits = ((drawn >= lo - SLACK) & (drawn <= hi + SLACK)).all(axis=1)
         accepted = drawn[fits][:missing]
@@ -146,7 +147,7 @@ def draw(
 
 @dataclass(frozen=True)
 class Acceptability:
-    """What the draws showed of n alternatives and c criteria.
+    """Result of the draws for n alternatives and c criteria.
 
     ``p_first, p_top`` (n): share of the draws in which the alternative is first, and among the
     first k. ``rank_expected`` (n): mean rank, 1 is best, NaN where no ranks were counted.
@@ -202,7 +203,7 @@ def acceptability(  # noqa: PLR0913
 
 
 class CutOff(NamedTuple):
-    """The k-th best total and the one after it, by draw; -inf where so few compete."""
+    """The k-th best total and the next one, by draw; -inf where fewer compete."""
 
     kth: Floats
     after: Floats
@@ -232,7 +233,7 @@ def totals(values: Floats, weights: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class _Field:
-    """Alternatives in tiles; those that are strong on average are in the first tile.
+    """Alternatives in tiles; alternatives with a high average are in the first tile.
 
     ``lo, span``, shape (tiles, c, width): lower bounds of the measurements and their widths; padding
     is below everything. ``order`` (n): the alternative at each place. ``weights``, shape (draws, c).
@@ -256,6 +257,7 @@ class _Field:
         hi = on_grid(hi)
         weights = on_grid(weights)
         n, c = lo.shape
+        # the k-th best of a strong first tile excludes nearly all of the others
         order = np.argsort(-((lo + hi) @ on_grid(weights.mean(axis=0))), kind="stable")
         width = min(n, max(k, PRODUCTS // (ROWS * c)))
         width = -(-n // (n // width))  # tiles of one size
@@ -283,7 +285,7 @@ class _Field:
 
     @cached_property
     def wide(self) -> Ints:
-        """Criteria in which a measurement is uncertain."""
+        """Criteria with uncertain measurements."""
         return np.flatnonzero(self.span.any(axis=(0, 2)))
 
     def blocks(self) -> Iterator[slice]:
@@ -311,7 +313,7 @@ class _Field:
 
 
 def _leaders(field: _Field) -> tuple[Floats, Floats, Floats]:
-    """Count who is first and who is among the first k; sum the weights of the first."""
+    """Count first places and places among the first k; sum the weights of the winners."""
     n = len(field.order)
     first = np.zeros(n)
     top = np.zeros(n)
@@ -328,7 +330,7 @@ def _leaders(field: _Field) -> tuple[Floats, Floats, Floats]:
 
 
 def _best(field: _Field, rows: slice) -> tuple[Ints, Ints, Floats, Ints]:
-    """Return draw, place and total of what reaches the k-th best of the first tile.
+    """Return draw, place and total of alternatives that reach the first tile's k-th best.
 
     They are sorted by draw, the best first; the fourth array is where each draw starts.
     """
@@ -364,11 +366,9 @@ def _shares(draw: Ints, total: Floats, bar: Floats, k: int) -> tuple[Ints, Float
 def _ranks(
     field: _Field, counted: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Return the mean rank, and the share of the draws at each of the first ranks.
-
-    A total, random bits for the order among equals and the place are packed into one
-    integer: sorting such keys is several times faster than `argsort`.
-    """
+    """Return the mean rank, and the share of the draws at each of the first ranks."""
+    # A total, random bits for the order among equals and the place are packed into one
+    # integer: sorting such keys is several times faster than `argsort`.
     n = len(field.order)
     draws = len(field.weights)
     place = np.arange(n)

@@ -1,4 +1,4 @@
-"""Waves: which services move in which quarter.
+"""Waves: the plan of moves, quarter by quarter.
 
 Three limits: an exposure budget from the fleet's own incidents, dependency cycles that move
 together, and the hours of a quarter.
@@ -35,16 +35,15 @@ def exposure_budget(
     """
     if service_months <= 0:
         return 0
+    # upper end of the rate: Jeffreys' prior, 95 %
     upper = float(gammaincinv(incidents_n + 0.5, 0.95)) / service_months
     # a whole number that floating point puts just below itself counts
     return math.floor(appetite / (upper * months) + 1e-9)
 
 
 def cycle_groups(services: pd.Index, dependencies: pd.DataFrame) -> pd.Series:
-    """Return the group of each service: services that need each other move together.
-
-    A group is named by its smallest id; ``dependencies`` has ``src_id, dst_id``.
-    """
+    """Return the group of each service: services that depend on each other move together."""
+    # A group is named by its smallest id; ``dependencies`` has ``src_id, dst_id``.
     ids = services.sort_values()
     source, target = (ids.get_indexer(dependencies[c]) for c in ("src_id", "dst_id"))
     known = (source >= 0) & (target >= 0)
@@ -95,9 +94,10 @@ def waves(  # noqa: PLR0913
 
 
 def _groups(frame: pd.DataFrame, hours_unknown: float) -> pd.DataFrame:
-    """Sum up the groups with a service to move or to pilot, the highest chance first."""
+    """Sum up the groups with a service to move or pilot, highest chance first."""
     movable = frame["label"].isin(MOVABLE)
     members = frame[frame["group"].isin(frame.loc[movable, "group"])]
+    # unknown effort counts as the largest, not as none
     hours = members["hours"].astype("Float64").fillna(hours_unknown)
     groups = members.assign(movable=movable, hours=hours).groupby("group")
     plan = groups.agg(
@@ -112,7 +112,7 @@ def _groups(frame: pd.DataFrame, hours_unknown: float) -> pd.DataFrame:
 
 
 def _obstacle(row: Any, budget: int, capacity_hours: float) -> str:
-    """Return why no wave at all can take a group; empty where one can."""
+    """Return why no wave can take a group; empty if one can."""
     if not row.all_move:
         return "moves together with a service that may not move"
     if row.services_n > budget:
@@ -138,7 +138,7 @@ def _needs(
 def _best_wave(
     plan: pd.DataFrame, needs: list[tuple[Any, Any]], budget: int, capacity_hours: float
 ) -> np.ndarray:
-    """Choose the groups of one wave; `plan` holds those that are left, best first."""
+    """Choose the groups of one wave; `plan` holds the remaining groups, best first."""
     places = {name: place for place, name in enumerate(plan.index)}
     waits = [(places[a], places[b]) for a, b in needs if a in places and b in places]
     first = _first_ones(plan, waits, budget, capacity_hours)
@@ -176,10 +176,8 @@ def _best_wave(
 def _first_ones(
     plan: pd.DataFrame, waits: list[tuple[int, int]], budget: int, capacity_hours: float
 ) -> np.ndarray | None:
-    """Return the best that the budget has room for, where no other limit binds; else None.
-
-    No program has to be solved then, and scipy's solver, slow to load, is not loaded.
-    """
+    """Return the best groups within the budget if no other limit binds; else None."""
+    # No program has to be solved then, and scipy's solver, slow to load, is not loaded.
     sizes = plan["services_n"].to_numpy()
     hours = plan["hours"].to_numpy()
     taken: np.ndarray = sizes.cumsum() <= budget

@@ -67,7 +67,7 @@ _PEOPLE = (
 
 @dataclass(frozen=True)
 class Rule:
-    """One row of `answer_checks.csv`: which result of a tool is about what of ours."""
+    """One row of `answer_checks.csv`: maps a result of a tool to a check or a column."""
 
     match: Linear
     target: str  # id of a check, or a column such as ``engines.live_restore``
@@ -87,7 +87,7 @@ class Rule:
 
 @dataclass
 class Context:
-    """What reading a form needs beside it, and what it counts."""
+    """Rules, times and host for reading a form, and its counts."""
 
     rules: list[Rule]
     answered_at: datetime | None = None  # for answers without a date
@@ -150,7 +150,7 @@ def words_of(text: Any) -> str | None:
 
 
 def worst(answers: Iterable[Row]) -> list[Row]:
-    """Keep the riskiest answer where several of one questionnaire are about one check."""
+    """Keep the riskiest of several answers of one questionnaire to the same check."""
     kept: dict[tuple[Any, ...], Row] = {}
     for row in answers:
         about = tuple(row.get("about", ()))
@@ -172,11 +172,9 @@ def of_csv(data: bytes, context: Context) -> tuple[list[Row], int]:
 
 
 def _of_cells(cells: dict[str, str], context: Context) -> Row:
-    """Return an answer; empty without a service, a question or an answer.
-
-    A question is the id of a check, or any text; yes and no are green and red where it is an id
-    and no risk is given.
-    """
+    """Return an answer; empty without a service, a question or an answer."""
+    # A question is the id of a check, or any text; yes and no are green and red where it
+    # is an id and no risk is given.
     given = {
         column: next((cells[h] for h in headers if cells.get(h)), "")
         for column, headers in _COLUMNS.items()
@@ -233,7 +231,7 @@ def resources(values: Iterable[Any]) -> list[Row]:
 
 
 def _kind(value: Any) -> str:
-    """Return the kind of a resource; empty for none."""
+    """Return the kind of a resource; empty without one."""
     if not isinstance(value, dict):
         return ""
     if isinstance(value.get("sections"), list):
@@ -245,10 +243,9 @@ def _kind(value: Any) -> str:
 
 
 def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
-    """Return the answers about every application, and the number of questions.
-
-    An archetype's assessment is about its applications, as far as they have none of their own.
-    """
+    """Return the answers about every application, and the number of questions."""
+    # An archetype's assessment is about its applications, as far as they have none of
+    # their own.
     context.redacted += sum(bool(d.get(field)) for d in documents for field in _PEOPLE)
     by_kind: Lists = defaultdict(list)
     for document in documents:

@@ -1,4 +1,4 @@
-"""Which image a document means: references, package addresses and digests."""
+"""Images that documents name: by references, package addresses and digests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ADDRESS = Linear(r"pkg:(?:oci|docker)/([^@?#]+)(?:@([^?#]+))?(?:\?([^#]*))?")
 
 
 def image_of(*candidates: str) -> ImageRef:
-    """Return the image that texts name together: references, package addresses and digests."""
+    """Return the image that several texts name: references, package addresses and digests."""
     parts = [_image_in(candidate) for candidate in candidates if candidate]
     repository = next((part for part in parts if part.repository), ImageRef())
     digest = next((part.digest for part in parts if part.digest), None)

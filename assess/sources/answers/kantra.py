@@ -1,4 +1,4 @@
-"""Kantra: what the static code analysis of Konveyor asks to change before a move.
+"""Kantra: changes before a move that Konveyor's static code analysis demands.
 
 Only counts and the ids of rules are kept, never code. Rules that failed to run leave the counts
 open: what they would have found is unknown.
@@ -32,7 +32,7 @@ def documents_of(values: list[Any], file: Path) -> list[Row]:
 
 
 def of_kantra(report: Row, context: Context) -> list[FrameRow]:
-    """Return the changes that the rules ask for, and what must change, by the ids of the rules."""
+    """Return the demanded changes, and the mandatory ones, by the ids of the rules."""
     rulesets = [entry for entry in dicts(report, "rulesets") if _is_ruleset(entry)]
     if not rulesets:
         return []

@@ -30,10 +30,8 @@ _SYSTEM = ("operating-system", "operatingsystem")
 
 
 def read_xml(data: bytes) -> Row:
-    """Return a document of CycloneDX in the shape of its JSON; raise ValueError for any other.
-
-    Types and entities of a document can grow without bound, and CycloneDX has none.
-    """
+    """Return a document of CycloneDX in the shape of its JSON; raise ValueError for any other."""
+    # Types and entities of a document can grow without bound, and CycloneDX has none.
     if _DOCTYPE in data.upper():
         raise ValueError("an XML file with a document type is not read")
     try:
@@ -211,10 +209,9 @@ def _of_spdx3(entry: Row) -> Row:
 
 
 def of_signature(report: Row, context: Context) -> list[FrameRow]:
-    """Return a signed image: of ``cosign verify``, or of an attestation with what it wraps.
-
-    Nobody verifies here: the row says that somebody signed, and not that the key is a good one.
-    """
+    """Return a signed image, from ``cosign verify`` or from an attestation and its payload."""
+    # Nobody verifies here: the row says that somebody signed, and not that the key is a
+    # good one.
     digest = text(report, "critical", "image", "docker-manifest-digest")
     if DIGEST.fullmatch(digest):
         place = text(report, "critical", "identity", "docker-reference")

@@ -1,4 +1,4 @@
-"""Reports of scanners as evidence of the checks that they are about; never their totals.
+"""Reports of scanners as evidence for checks; their totals are never used.
 
 What a finding is about is data, in `answer_checks.csv`. A finding about an image, or about a
 container that the report only names, carries ``about``: whom it concerns, other sources tell.
@@ -43,10 +43,8 @@ def _kept(answers: Iterable[Row], **shared: Any) -> list[FrameRow]:
 
 
 def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
-    """Return the findings of the benchmark of one host, on its engine and its containers.
-
-    The report does not name its host: the file does, or ``host_id``.
-    """
+    """Return the findings of the benchmark of one host, on its engine and its containers."""
+    # The report does not name its host: the file does, or ``host_id``.
     if "dockerbenchsecurity" not in report:
         return []
     engine: Row = {}
@@ -75,7 +73,7 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
 
 
 def _about_item(item: str, host_id: str) -> About:
-    """Return what an item names: an image in brackets, or a container."""
+    """Return the image in brackets, or the container, that an item names."""
     if image := re.fullmatch(r"\[(.+)\]", item.strip()):
         return _image_keys(parse_image(image[1]))
     return (("container", host_id, item.strip()),)
@@ -157,7 +155,7 @@ def _finding(entry: Row) -> Finding:
 
 
 def _findings(result: Row, context: Context) -> Iterable[tuple[Rule, str, str]]:
-    """Return the findings of checks; of secrets only the number, never the place or text."""
+    """Return the findings of checks; for secrets only their number, never place or text."""
     for finding in dicts(result.get("Misconfigurations")):
         identifier = text_of(finding.get("ID")) or text_of(finding.get("AVDID"))
         rule = context.rule(identifier.removeprefix("AVD-"))

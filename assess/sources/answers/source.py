@@ -185,7 +185,7 @@ def _documents(file: Path, kind: str, call: Call) -> list[Row]:
 
 
 def _settle(call: Call, expected: int, hint: str) -> None:
-    """Compare the rows of a file with its records; a file without any is not what it should be."""
+    """Compare the rows of a file with its records; a file without records is of another kind."""
     call.note(expected=expected)
     if not call.row["rows"] and call.outcome == "timeout":
         call.status("empty" if expected == 0 else "parse_error", hint)

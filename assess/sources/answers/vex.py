@@ -1,4 +1,4 @@
-"""VEX: which findings do not apply to an image, as its supplier states.
+"""VEX: statements of suppliers on findings that do not apply to an image.
 
 CycloneDX, OpenVEX and CSAF. A statement counts where it names the finding, and the image or the
 package; the latest one decides. What is not affected or fixed leaves the counts of the image.
@@ -57,7 +57,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Statement:
-    """What a document states of a vulnerability in a product, or in a part of it."""
+    """A statement of a document on a vulnerability in a product, or in a part of it."""
 
     ids: frozenset[str]
     status: str
@@ -84,7 +84,7 @@ def _is_of_packages(product: str) -> bool:
 
 
 def _is_package(address: str, finding: Finding) -> bool:
-    """Return whether an address means the package of a finding; without a version, any of it."""
+    """Return whether an address means the package of a finding; without a version, any version."""
     if not address.startswith("pkg:"):
         return address == finding.ref
     wanted, version = _parts(address)
@@ -156,7 +156,7 @@ def of_cyclonedx(report: Row, product: str) -> list[tuple[str, Row]]:
 
 
 def findings_of_cyclonedx(report: Row) -> list[Finding]:
-    """List the vulnerabilities of the packages of a document; none where nobody looked for any."""
+    """List the vulnerabilities of the packages of a document; empty if none were looked for."""
     packages = _by_ref(report)
     found = []
     for entry in dicts(report, "vulnerabilities"):
@@ -288,10 +288,9 @@ def _csaf_names(product: Row) -> list[str]:
 
 
 def settle_images(batches: Batches) -> Batches:
-    """Return batches in which rows about an image have its key, and its findings passed VEX.
-
-    Images are found by digest, then by reference. A row that fits none is left out and counted.
-    """
+    """Return batches in which rows about images have their key, and VEX is applied to findings."""
+    # Images are found by digest, then by reference. A row that fits none is left out and
+    # counted.
     statements: dict[str, list[Statement]] = defaultdict(list)
     for _, batch in batches:
         for statement in batch.statements:
@@ -372,7 +371,7 @@ def _settled(batch: Batch, index: _Index, statements: Statements) -> Batch:
 
 
 def _places(row: Row, index: _Index) -> list[Place]:
-    """List the images that a row means: by digest, else by reference where it has no digest."""
+    """List the images of a row: by digest, else by reference if it has no digest."""
     image: ImageRef = row["image"]
     if image.digest:
         known = index.get(image.digest)
@@ -385,7 +384,7 @@ def _places(row: Row, index: _Index) -> list[Place]:
 
 
 def _judged(row: Row, statements: Statements) -> Row:
-    """Return a row with the findings counted that no statement removes."""
+    """Return a row with the count of findings that no statement removes."""
     findings: list[Finding] | None = row.get("findings")
     if not findings:
         return row

@@ -52,7 +52,7 @@ _NOT_AWS = "the answer is not that of AWS: look for a login page or a proxy in b
 
 
 class ForeignAnswerError(ValueError):
-    """An answer without what it should list, such as a web page; its text is a hint."""
+    """An answer without the expected list, such as a web page; its text is a hint."""
 
 
 class UnreadError(ValueError):
@@ -80,12 +80,10 @@ class Place:
     def ask(
         self, service: str, call: str, key: str, *, absent: str = "", **params: Any
     ) -> list[Row] | None:
-        """List the objects under ``key`` in all pages of an answer; the pages for an empty key.
-
-        None where nothing is known, as after a denial; what came before an error is kept. The
-        error code ``absent`` stands for one empty object. Dumps answer once, whatever the
-        parameters are, and with nothing after that.
-        """
+        """List the objects under ``key`` in all pages of an answer; the pages for an empty key."""
+        # None where nothing is known, as after a denial; what came before an error is
+        # kept. The error code ``absent`` stands for one empty object. Dumps answer once,
+        # whatever the parameters are, and with nothing after that.
         raise NotImplementedError
 
     def ask_each(  # noqa: PLR0913
@@ -100,11 +98,10 @@ class Place:
         absent: str = "",
         **params: Any,
     ) -> list[Row] | None:
-        """Ask a call for many values of the parameter ``name``, ``size`` at a time, as a list.
-
-        Without a size it asks for one value at a time. The objects then carry the parameter,
-        and where AWS answers with the error code ``absent``, they hold nothing else.
-        """
+        """Ask a call for many values of the parameter ``name``, ``size`` at a time, as a list."""
+        # Without a size it asks for one value at a time. The objects then carry the
+        # parameter, and where AWS answers with the error code ``absent``, they hold
+        # nothing else.
         unique = list(dict.fromkeys(values))
         step = size or 1
         groups = [unique[start : start + step] for start in range(0, len(unique), step)]
@@ -234,7 +231,7 @@ class LivePlace(Place):
 
 
 class DumpPlace(Place):
-    """A place of which people handed over what ``aws SERVICE CALL`` printed."""
+    """A place that is read from dumps of ``aws SERVICE CALL``."""
 
     def __init__(self, scope: str, deadline: Deadline, files: list[Path]) -> None:
         super().__init__(scope, deadline)
@@ -247,7 +244,7 @@ class DumpPlace(Place):
         self.region = next(reversed(_REGION.findall(scope)), "")
 
     def ask(self, service: str, call: str, key: str, **_: Any) -> list[Row] | None:
-        """List what the files of a call hold, once."""
+        """List the objects in the files of a call; only the first time."""
         is_again = self.has_asked(service, call)
         asked = self.call(service, call)
         if is_again:
@@ -278,7 +275,7 @@ class DumpPlace(Place):
     def ask_each(
         self, service: str, call: str, key: str, *_: Any, **__: Any
     ) -> list[Row] | None:
-        """List what the files of a call hold, whatever it was asked with, once."""
+        """List the objects in the files of a call, for any parameters; only the first time."""
         return self.ask(service, call, key)
 
     def contents(self, file: Path) -> tuple[list[Row], Row]:
@@ -290,10 +287,8 @@ class DumpPlace(Place):
         return self._contents[file]
 
     def _read(self, file: Path, name: str, key: str) -> tuple[list[Row], Row] | None:
-        """Read the answers to a call in a file; None for a file of another call.
-
-        The name of the file tells the call, else the keys in it.
-        """
+        """Read the answers to a call in a file; None for a file of another call."""
+        # The name of the file tells the call, else the keys in it.
         named = _CALL_NAME.search(file.stem.lower().replace("_", "-"))
         if named and named[0] != name and not named[0].startswith(f"{name}-"):
             return None
@@ -314,7 +309,7 @@ def written_call(service: str, call: str) -> str:
 
 
 def _count(call: Call, answer: Row) -> None:
-    """Count a request and the SDK's repeats of it; an error without a response is none."""
+    """Count a request and the SDK's retries; an error without a response does not count."""
     if not answer:
         return
     retries = dig(answer, "ResponseMetadata", "RetryAttempts") or 0
@@ -324,7 +319,7 @@ def _count(call: Call, answer: Row) -> None:
 
 
 def expect(call: Call, expected: int, hint: str) -> None:
-    """Compare the rows of a call with the number that there should be."""
+    """Compare the rows of a call with the expected number."""
     rows = call.row["rows"]
     call.note(expected=expected, ratio=round(rows / expected, 4) if expected else 1.0)
     if call.outcome == "ok" and rows < expected:
@@ -381,7 +376,7 @@ def _classify(error: Exception, service: str, call: str) -> tuple[str, str | Non
 
 
 def _denial(error: Exception, action: str) -> str:
-    """Return what to do about a denial; the account cannot lift one of its organisation."""
+    """Return the hint for a denial; the account cannot lift a denial of its organisation."""
     if _SCP.search(str(dig(response_of(error), "Error", "Message"))):
         return f"a service control policy of the organisation denies {action}"
     if _REFUSED.fullmatch(code_of(error)):

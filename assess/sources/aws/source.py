@@ -81,7 +81,7 @@ class AwsSource(Source):
         return problems
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read all places; a failure of one of them costs the others nothing."""
+        """Read all places; the failure of one does not affect the others."""
         return self._run(options, base, deadline, is_probe=False)
 
     def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
@@ -127,7 +127,7 @@ def _words(value: Any) -> list[Any]:
 
 
 def _batch_of(place: Place, *, has_ended: bool) -> Batch:
-    """Return what a place has; one that hangs is left behind with what it has so far."""
+    """Return the rows of a place; a place that hangs is abandoned with its rows so far."""
     batch = Batch()
     if isinstance(place, DumpPlace) and has_ended and not place.used:
         hint = "no file there is named as `assess sources` says, such as describe-instances.json"
@@ -201,10 +201,9 @@ def tags_of(payload: Any) -> dict[str, str]:
 
 
 def names_of(tags: Mapping[str, str]) -> tuple[Name, ...]:
-    """List the names that tags give a service, best first; none for a node of a cluster.
-
-    A number at the end of the tag ``Name`` is left out: ``web-01`` and ``web-02`` are one.
-    """
+    """List the names that tags give a service, best first; none for a node of a cluster."""
+    # A number at the end of the tag ``Name`` is left out: ``web-01`` and ``web-02`` are
+    # one.
     if is_cluster_node(tags):
         return ()
     names = []

@@ -1,4 +1,4 @@
-"""Backstage: what the software catalog declares, from its files or from its API.
+"""Backstage: services and owners in the software catalog, from its files or its API.
 
 A catalog says what somebody wrote down. It fills owners, stages, tiers and other names of services,
 and edges that traces may not have seen; that something runs, it cannot tell.
@@ -144,10 +144,9 @@ class BackstageSource(Source):
 
 
 def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:
-    """Follow the pages of the catalog: by its links, else by offset while they bring new ones.
-
-    Of a link only the cursor counts: catalogs write its path without what they are mounted at.
-    """
+    """Follow the pages of the catalog: by its links, else by offset while they bring new ones."""
+    # Of a link only the cursor counts: catalogs write its path without what they are
+    # mounted at.
     path = "entities" if web.scope.endswith("/api/catalog") else "api/catalog/entities"
     params: Row = {"filter": [f"kind={kind}" for kind in KINDS], "limit": _PAGE}
     offset = 0
@@ -189,7 +188,7 @@ def _take(values: list[Any], entities: dict[str, Entity], call: Call) -> None:
 
 @dataclass
 class Kept:
-    """Which keys may tell the tier and the criticality, and what was left out."""
+    """Keys that may hold the tier and the criticality, and the entities that were left out."""
 
     tier_keys: tuple[str, ...]
     criticality_keys: tuple[str, ...] = ()
@@ -245,10 +244,9 @@ class Entity:
         return cls(kind, namespace, name, {}).name
 
     def related(self, relation: str, key: str, kind: str) -> list[str]:
-        """List the references of a relation, as the API has it, else as the file declares it.
-
-        References without a kind are of ``kind``; those without a namespace are of its own.
-        """
+        """List the references of a relation, as the API has it, else as the file declares it."""
+        # References without a kind are of ``kind``; those without a namespace are of its
+        # own.
         if relations := dicts(self.raw.get("relations")):
             texts = [_target(r) for r in relations if r.get("type") == relation]
         else:
@@ -276,7 +274,7 @@ def to_ref(text: Any, kind: str, namespace: str = "default") -> str:
 
 
 def entities_in(values: Iterable[Any]) -> tuple[list[Entity], list[str]]:
-    """Find the entities of documents and of pages, and list what is none or has no proper name."""
+    """Return the entities of documents and pages, and the entries that are not usable."""
     entities: list[Entity] = []
     lost: list[str] = []
     for value in values:
@@ -314,7 +312,7 @@ def _lost_refs(raw: Row) -> list[str]:
 
 
 def to_service(entity: Entity, kept: Kept) -> Row:
-    """Make a row of services of a component; what it does not say, the row leaves out."""
+    """Convert a component to a row of services; missing facts stay unknown."""
     notes = _notes(entity)
     stage = dig(entity.raw, "spec", "lifecycle")
     row = {
@@ -407,10 +405,8 @@ def _team(notes: dict[str, str]) -> str | None:
 
 
 def _has_runbook(entity: Entity, notes: dict[str, str]) -> bool:
-    """Return whether a link or an annotation is a runbook; documentation alone need not be one.
-
-    That none is linked does not say that there is none.
-    """
+    """Return whether a link or an annotation is a runbook; documentation alone need not be one."""
+    # A runbook may exist without a link: unknown, not False.
     links = dicts(entity.raw, "metadata", "links")
     words = [str(link.get(key)) for link in links for key in ("type", "title", "url")]
     words += [key for key, value in notes.items() if value.strip()]
@@ -419,7 +415,7 @@ def _has_runbook(entity: Entity, notes: dict[str, str]) -> bool:
 
 
 def to_dependencies(entities: dict[str, Entity]) -> list[Row]:
-    """Make edges of what components declare to need; a library is part of what it is built into."""
+    """Convert declared needs to edges; a library counts as part of the services that use it."""
     edges = dict.fromkeys([*_needs(entities.values()), *_calls(entities.values())])
     rows = []
     for src, dst, declared in edges:
@@ -445,7 +441,7 @@ def to_dependencies(entities: dict[str, Entity]) -> list[Row]:
 
 
 def _needs(entities: Iterable[Entity]) -> Iterator[Edge]:
-    """List what entities declare to need, or to be needed by; a part of one has an unknown kind."""
+    """List declared needs in either direction; the kind of a subcomponent is unknown."""
     for entity in entities:
         for ref in entity.related("dependsOn", "dependsOn", "component"):
             yield entity.ref, ref, "declared"
@@ -458,7 +454,7 @@ def _needs(entities: Iterable[Entity]) -> Iterator[Edge]:
 
 
 def _calls(entities: Iterable[Entity]) -> Iterator[Edge]:
-    """Join who consumes an interface with who provides it; without one, it is needed by name."""
+    """Join consumers of an interface with its providers; without one, by the interface's name."""
     providers: dict[str, list[str]] = {}
     consumers: list[tuple[str, str]] = []
     for entity in entities:

@@ -1,4 +1,4 @@
-"""Builds: what Dockerfiles and Containerfiles build on, and where their packages come from."""
+"""Builds: base images and package sources of Dockerfiles and Containerfiles."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class BuildsSource(Source):
     )
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read every file; one that cannot be read costs itself only."""
+        """Read every file; an unreadable file does not affect the others."""
         asked = Asked(options, base, deadline)
         batch = asked.batch
         batch.rows |= {frame: [] for frame in self.fills}
@@ -94,7 +94,7 @@ def _read(scope: str, file: Path, call: Call, batch: Batch) -> None:
 
 
 def workload_rows(build: Build, scope: str, names: tuple[Name, ...]) -> list[Row]:
-    """Return a row for each image that a build pulls: bases of stages, then what it copies from."""
+    """Return a row for each image that a build pulls: bases of stages, then sources of copies."""
     roots = build.roots()
     shared = {
         "names": names,
@@ -125,7 +125,7 @@ def _image(text: str | None) -> Row:
 
 
 def _packages(stages: list[Stage]) -> Row:
-    """Return what the stages on one base install; unknown where they bring lists of their own."""
+    """Return the package sources of the stages on one base; unknown if they add own lists."""
     texts = [text for stage in stages for text in stage.texts]
     is_hidden = any(stage.copies_sources for stage in stages)
     found = [sources_of(texts)] + [UNREAD] * is_hidden
@@ -136,7 +136,7 @@ def _packages(stages: list[Stage]) -> Row:
 
 
 def _is_root(build: Build, stages: list[Stage]) -> bool | None:
-    """Return whether what is built runs as root; a base may name another user."""
+    """Return whether the built image runs as root; a base image may set another user."""
     last = build.stages[-1]
     if last not in stages:
         return None
@@ -157,10 +157,8 @@ def _copied(build: Build) -> list[str]:
 
 
 def service_row(build: Build, names: tuple[Name, ...]) -> Row:
-    """Return what a build shows of its service: a health check, and secrets that stay in the image.
-
-    That it has none of them says nothing: what runs the image may bring them.
-    """
+    """Return facts of the service in its build: a health check, and secrets left in the image."""
+    # Without them the answer is unknown: the platform that runs the image may add them.
     chain = build.chain(build.stages[-1])
     checked = next(
         (s.health_checked for s in chain if s.health_checked is not None), None
@@ -195,7 +193,7 @@ def service_names(build: Build, file: Path) -> tuple[Name, ...]:
 
 
 def _suffix(file: Path) -> str:
-    """Return what the name of a file adds to Dockerfile; empty for a variant such as dev."""
+    """Return the suffix of the name Dockerfile; empty for a variant such as dev."""
     lower = file.name.lower()
     for word in _NAMES:
         if lower.endswith(f".{word}"):

@@ -35,7 +35,7 @@ class Instruction:
     flags: tuple[tuple[str, str], ...] = ()
 
     def flag(self, name: str) -> str:
-        """Return the value of a flag; empty for none."""
+        """Return the value of a flag; empty without one."""
         return dict(self.flags).get(name, "")
 
 
@@ -133,7 +133,7 @@ def _continues(line: str) -> bool:
 
 
 def _bodies(head: str, lines: Iterator[str], ends: set[str]) -> str:
-    """Return the bodies of the heredocs that an instruction opens; one without an end is none."""
+    """Return the bodies of the heredocs of an instruction; one without an end is ignored."""
     body = []
     for dash, _, word in _HEREDOC.findall(head):
         for line in lines if word in ends else ():

@@ -1,4 +1,4 @@
-"""Package sources of a build: which tools it installs with, and which hosts they ask."""
+"""Package sources of a build: the tools that install, and the hosts that they fetch from."""
 
 from __future__ import annotations
 
@@ -35,10 +35,8 @@ def tools_of(texts: Iterable[str]) -> str:
 
 
 def sources_of(texts: Iterable[str]) -> str | None:
-    """Return the hosts that a build fetches from, a suite behind each that a list names.
-
-    Of an address only the host is kept: what else it holds may be secret.
-    """
+    """Return the hosts that a build fetches from, a suite behind each that a list names."""
+    # Of an address only the host is kept: what else it holds may be secret.
     found: set[str] = set()
     for text in texts:
         plain = text.replace(_MARK, "")

@@ -23,7 +23,7 @@ Service = Row
 
 @dataclass(frozen=True)
 class Replaced:
-    """Value tagged ``!override`` or ``!reset``: it takes the place of what was there."""
+    """Value tagged ``!override`` or ``!reset``: it replaces the earlier value."""
 
     value: Any
 

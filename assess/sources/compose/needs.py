@@ -1,4 +1,4 @@
-"""What the services of a Compose project need: by order, link, address and configuration."""
+"""Dependencies of services in a Compose project: order, links, addresses, configuration."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def to_texts(project: Project, service: Service) -> Iterator[Text]:
 
 
 def to_unread(project: Project, service: Service) -> Iterator[str]:
-    """List what a service refers to and nobody could read."""
+    """List the references of a service that could not be read."""
     for name in service.get("configs", []):
         if _content(project, name) is None:
             yield f"config {name}"
@@ -86,7 +86,7 @@ def _file_content(project: Project, path: str) -> str | None:
 
 
 def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
-    """Return what the named services need, with ``src`` and ``dst`` in place of ids."""
+    """Return the dependencies of the named services, with ``src`` and ``dst`` in place of ids."""
     siblings = _siblings(project, units)
     rows: list[Row] = []
     for name, unit in units.items():
@@ -149,7 +149,7 @@ def _declared(
 def _extra(
     project: Project, host: str, address: str, siblings: Siblings
 ) -> Callee | None:
-    """Return whom a line of ``extra_hosts`` leads to; None for the host of the containers."""
+    """Return the callee of a line of ``extra_hosts``; None for the containers' own host."""
     if address == "host-gateway" or address.startswith("127.") or address == "::1":
         return None
     known = siblings.find(address, project.name)

@@ -49,7 +49,7 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$$"}
 
 
 class Limits:
-    """What the files of one project may cost, and where they may be."""
+    """Limits on the size of the files of one project, and on their place."""
 
     def __init__(
         self, roots: Iterable[Path] = (), *, allow_outside: bool = False
@@ -60,7 +60,7 @@ class Limits:
         self._characters = 0
 
     def spend(self, characters: int) -> None:
-        """Count what a project has become; too much raises ValueError."""
+        """Count the size of a project so far; too much raises ValueError."""
         self._characters += characters
         if self._characters > MAX_CHARACTERS:
             limit = f"the limit of {MAX_CHARACTERS >> 20} MB"
@@ -122,11 +122,9 @@ class Project:
 
 
 def read_project(files: list[Path], *, allow_outside: bool = False) -> Project:
-    """Read the files of a project, in order; a later one overrides an earlier one.
-
-    Variables come from `.env` beside the first, never from our own environment. Unless
-    ``allow_outside``, what the files name is read only below their directories.
-    """
+    """Read the files of a project, in order; a later one overrides an earlier one."""
+    # Variables come from `.env` beside the first, never from our own environment. Unless
+    # ``allow_outside``, what the files name is read only below their directories.
     directory = files[0].parent
     limits = Limits({file.parent for file in files}, allow_outside=allow_outside)
     project = Project(limits, directory=directory)
@@ -271,7 +269,7 @@ class _Reader:
         self._documents: dict[Path, list[Row]] = {}
 
     def read(self, files: Iterable[Path], trail: tuple[Path, ...]) -> None:
-        """Merge files into the project, each over what it includes."""
+        """Merge files into the project, each over its includes."""
         for file in files:
             step = Path(os.path.realpath(file))
             if step in trail:
@@ -348,7 +346,7 @@ class _Reader:
     def _service(
         self, name: str, place: _Place, trail: tuple[tuple[Path, str], ...] = ()
     ) -> Service:
-        """Return a service in canonical form, merged over what it extends."""
+        """Return a service in canonical form, merged over the service that it extends."""
         body = place.document["services"][name] or {}
         service = canonical(body, place.directory)
         entries = [len(v) for v in service.values() if isinstance(v, dict | list)]
@@ -384,7 +382,7 @@ class _Reader:
 
 
 def _checked(document: Any) -> Row:
-    """Reject what is no Compose file; wrap files of the first version in ``services``."""
+    """Reject a file that is not Compose; wrap files of the first version in ``services``."""
     if not isinstance(document, dict):
         raise ValueError("it is no mapping")
     bodies = [body for key, body in document.items() if not key.startswith("x-")]

@@ -1,4 +1,4 @@
-"""Compose files: what a project declares; only an engine knows what of it runs."""
+"""Compose files: declarations of a project; only an engine knows which of them run."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _files(path: Path) -> list[Path]:
 def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]:
     """Add the rows of all enabled services.
 
-    Returns the number of values left out, and what the services refer to and nobody read.
+    Returns the number of withheld values, and the unread references of the services.
     """
     units: dict[str, Unit] = {}
     redacted = 0
@@ -143,7 +143,7 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
 
 
 def _built(project: Project, name: str, names: tuple[Name, ...]) -> list[Row]:
-    """Return what the build of a service pulls and fetches from."""
+    """Return the rows of the images and package sources of a service's build."""
     declared = project.services[name].get("build") or {}
     try:
         build = _read_build(project, declared)
@@ -169,7 +169,7 @@ def _refuse_many(rows_n: int) -> None:
 
 
 def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
-    """Return the columns of the coverage row that say what is not known."""
+    """Return the columns of the coverage row about unknown parts."""
     known = {name.name for row in batch.rows["services"] for name in row["names"]}
     needed = {
         e["dst"].name for e in batch.rows["dependencies"] if not isinstance(e["dst"], str)
@@ -260,7 +260,7 @@ def _has_config(service: Service) -> bool | None:
 
 
 def _to_service(name: str, unit: Unit) -> Row:
-    """Return the row of the services frame; only an engine tells what a file leaves out."""
+    """Return the row of the services frame; facts that the file lacks are unknown."""
     row = service_row(unit)
     del row["platform"]  # that an engine runs it is not declared
     # A variable that is only set elsewhere leaves open whether its secret is in the file.

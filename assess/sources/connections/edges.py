@@ -1,4 +1,4 @@
-"""From what was seen to rows: which services the two ends are, and the processes nobody knew."""
+"""Convert observed talks to rows: the services at both ends, and unknown processes."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Edges:
         process: Process,
         port: int,
     ) -> Tenant | None:
-        """Return the workload of a process on a machine; one that nobody knew is added."""
+        """Return the workload of a process on a machine; an unknown one is added."""
         if apart := self._fleet.called(machine):
             return apart
         role = role_of(process.name)
@@ -265,11 +265,10 @@ class Edges:
         return [(tenant, len(names) > 1) for tenant in names]
 
     def _candidates(self, machine: str, *, is_seen: bool) -> list[Tenant]:
-        """List the workloads of a machine that may be the caller: one of each service.
-
-        Where the machine's own dump has the socket, it is none in a network of its own; where a
-        dump lacks it, it is one of those first, as the machine's address stands for theirs.
-        """
+        """List the workloads of a machine that may be the caller: one of each service."""
+        # Where the machine's own dump has the socket, it is none in a network of its own;
+        # where a dump lacks it, it is one of those first, as the machine's address stands
+        # for theirs.
         tenants = self._fleet.on.get(machine, [])
         apart = [tenant for tenant in tenants if tenant.is_apart]
         if is_seen:
@@ -355,7 +354,7 @@ class Edges:
         return {address for at, address in self._flows.own().items() if at in whole}
 
     def _window(self, place: str) -> float:
-        """Return for how long a machine or an interface was watched [hours]."""
+        """Return the watched time of a machine or an interface [hours]."""
         if place not in self._windows:
             watch = self._observed.watches.get(place)
             times = watch.times if watch else self._hours.get(place, [])
@@ -385,7 +384,7 @@ class Edges:
         return row | {"src": src, "dst": dst}
 
     def _complete(self, src: Name, dst: Name | str) -> str | None:
-        """Return of whom every call was seen."""
+        """Return the services and sides of which every call was observed."""
         is_src = src in self._covered
         is_dst = dst in self._covered and dst not in self._callers_unknown
         if is_src and is_dst:
@@ -399,10 +398,15 @@ def _resolved(
     name: str,
     resolve: Callable[..., T | None],
 ) -> tuple[pa.Table, list[T]]:
+<<<<<<< HEAD
     """Resolve every combination of keys, and return the results and their numbers as a column.
 
     The second key is a port. Rows of a combination without a result are left out.
     """
+=======
+    """Resolve every combination of keys, and return the results and their numbers as a column."""
+    # Rows of a combination without a result are left out.
+>>>>>>> main
     numbers: dict[T, int] = {}
     code = np.zeros(len(table), np.int64)
     for key in keys:

@@ -1,4 +1,4 @@
-"""What the other sources know of addresses: which service is where."""
+"""Addresses of services and machines, as other sources know them."""
 
 from __future__ import annotations
 

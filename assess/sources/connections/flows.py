@@ -1,4 +1,4 @@
-"""VPC flow logs: streamed, and added up as they go, since one has millions of lines a day."""
+"""VPC flow logs, summed while they are streamed: a log has millions of lines a day."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _blocks(
     names: list[str],
     call: Call,
 ) -> Iterator[pa.Table]:
-    """Read the columns that are used, block by block, and tell how far the reading is."""
+    """Yield the used columns block by block, and report progress."""
     size = file.stat().st_size
     used = [name for name in _USED if name in names]
     if file.suffix == ".parquet":
@@ -214,7 +214,7 @@ class Flows:
         pa.default_memory_pool().release_unused()
 
     def _note_own(self, flows: pa.Table) -> None:
-        """Keep of each interface the ends of its first flow that all of its flows have."""
+        """Keep by interface the ends of its first flow that occur in all its flows."""
         interface = flows["interface"].to_numpy()
         ends = [flows[end].to_numpy() for end in self._own]
         seen, first = np.unique(interface, return_index=True)
@@ -276,7 +276,7 @@ class Flows:
         return np.array(ids, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
 
     def _code(self, word: str) -> int:
-        """Return the number of a text; an address that is written in two ways is one."""
+        """Return the number of a text; two spellings of an address get the same number."""
         if word not in self._numbers:
             name = plain(word) or word
             code = self._ids.setdefault(name, len(self._ids))
@@ -387,7 +387,7 @@ def _accepted(block: pa.Table) -> pa.Table:
 
 
 def _column(block: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column as text; one that the log has not is empty."""
+    """Return a column as text; empty if the log lacks it."""
     if name in block.column_names:
         return block[name].cast(pa.string())
     return pa.chunked_array([pa.nulls(len(block), pa.string())])
@@ -399,7 +399,7 @@ def _first(block: pa.Table, *names: str) -> pa.ChunkedArray:
 
 
 def _numbers(block: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column as numbers; what is none is empty."""
+    """Return a column as numbers; other text becomes empty."""
     column = _column(block, name)
     try:
         return column.cast(pa.int64())
@@ -409,7 +409,7 @@ def _numbers(block: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def _times(block: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column of times in seconds; what cannot be one is empty."""
+    """Return a column of times in seconds; impossible times become empty."""
     seconds = _numbers(block, name)
     is_time = pc.and_(pc.greater(seconds, 0), pc.less(seconds, _LAST))
     return pc.if_else(is_time, seconds, None)
@@ -420,5 +420,5 @@ def _array(
     name: str,
     default: int = 0,
 ) -> np.ndarray:
-    """Return a column as an array of numbers, with a default for what is none."""
+    """Return a column as an array of numbers, with a default for other text."""
     return pc.fill_null(_numbers(block, name), default).to_numpy()

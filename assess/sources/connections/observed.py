@@ -1,4 +1,4 @@
-"""What was seen: listeners, and who called whom, with ephemeral ports folded."""
+"""Observed sockets and flows: listeners and calls, with ephemeral ports folded."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Talk:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """From where a talk was seen: the caller's machine, the callee's, or an interface."""
+    """The point of observation of a talk: the caller's machine, the callee's, or an interface."""
 
     side: str  # client, server or flow
     place: str  # machine, or network interface
@@ -96,10 +96,9 @@ class Watch:
         return self.listening.get(at) or self.listening.get((ANY, at[1]))
 
     def owner(self, process: Process) -> Process:
-        """Return a process with its port in place of its number, which is another one tomorrow.
-
-        A worker that a listener started has the port of that listener, where there is only one.
-        """
+        """Return a process with its port in place of its pid, which changes with every start."""
+        # A worker that a listener started has the port of that listener, where there is
+        # only one.
         ports = self._ports.get(process.pid, set()) if process.pid else set()
         alike = self._ports.get(process.name, set()) if process.name else set()
         if not ports and len(alike) == 1:
@@ -200,7 +199,7 @@ class Observed:
 
 
 class Ranks:
-    """Which of two ports is the callee's: the one of lower rank."""
+    """Ranks of ports: of two ports, the one of lower rank is the callee's."""
 
     def __init__(self, served: Iterable[int]) -> None:
         self.table = np.arange(MAX_PORT + 1, dtype=np.float64)
@@ -210,10 +209,8 @@ class Ranks:
         self._seen = np.zeros(MAX_PORT + 1, np.int64)  # high ports in flows between such
 
     def of_flows(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Return the ranks, with ports that callers share by far too often to be ephemeral.
-
-        Those of callers are spread over some 28,000 numbers.
-        """
+        """Return the ranks, with ports that callers share by far too often to be ephemeral."""
+        # Ports of callers are spread over some 28,000 numbers.
         both = (one >= EPHEMERAL) & (other >= EPHEMERAL)
         for ports in (one[both], other[both]):
             self._seen += np.bincount(ports, minlength=MAX_PORT + 1)

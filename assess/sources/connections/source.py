@@ -55,7 +55,7 @@ _PROCESSES = "processes"  # of osquery: names by process id
 
 
 class ConnectionsSource(Source):
-    """Reads who was seen talking to whom; it follows the others, which know the services."""
+    """Reads observed connections; runs after the other sources, which know the services."""
 
     type = "connections"
     options = ("path", "host")
@@ -68,7 +68,7 @@ class ConnectionsSource(Source):
     follows = True
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read the files without what other sources know."""
+        """Read the files without the rows of other sources."""
         return self.follow(options, base, deadline, {})
 
     def follow(
@@ -176,7 +176,7 @@ def _cover(
     found: Batch,
     batch: Batch,
 ) -> None:
-    """Count the edges, and the callers that nobody knows."""
+    """Count the edges, and the unknown callers."""
     scope = batch.coverage[0]["scope"]
     unknown_n = len(edges.unknown)
     row = batch.cover(scope, "edges", "ok", rows=len(found.rows["dependencies"]))

@@ -107,7 +107,7 @@ class CrictlSource(EngineDumps):
         values: Iterable[Any],
         data: EngineData,
     ) -> None:
-        """Take back what Docker's form says of an environment and checks that nobody showed."""
+        """Set to unknown the environments and checks that the dumps do not show."""
         if name != "inspect":
             return
         for value in dicts(values):
@@ -128,7 +128,7 @@ class CrictlSource(EngineDumps):
         host_id: str,
         dumps: list[Dump],
     ) -> Batch:
-        """Return the rows of one host, without what its dumps do not tell."""
+        """Return the rows of one host; facts that its dumps lack are unknown."""
 
         def settled(frame: str, row: Row) -> Row:
             if frame != "workloads":
@@ -258,7 +258,7 @@ def _inspected(raw: Payload, data: EngineData) -> Payload:
 
 
 def _config(status: Payload, spec: Payload) -> Payload:
-    """Read what a container declares of itself."""
+    """Read the declared configuration of a container."""
     config: Payload = {"Image": _declared(status), "Labels": table(status, "labels")}
     ports, _ = decode_values(text(status, "annotations", _ANNOTATION + "ports"))
     exposed: Payload = {}

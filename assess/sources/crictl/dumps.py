@@ -1,7 +1,6 @@
 """Dumps of engines beside Docker: a directory for each host, and a file for each command.
 
-What a command prints is turned into the form of Docker's API, so that its rows are made in one
-place.
+What a command prints is turned into the form of Docker's API, so that its rows are made in one place.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ class EngineDumps(Source):
         return file.parent
 
     def call_of(self, file: Path) -> str:
-        """Return the call whose answer a file holds, by its name; empty where there is none."""
+        """Return the call whose answer a file holds, by its name; empty for another file."""
         stem = file.stem.lower()
         for name in (*self.commands, USAGE):
             if re.fullmatch(rf"((crictl|nerdctl|podman)[-_])?{name}([-_.].*)?", stem):
@@ -134,7 +133,7 @@ class EngineDumps(Source):
         raise NotImplementedError
 
     def settle(self, name: str, values: Iterable[Any], data: EngineData) -> None:
-        """Take back what Docker's form says of what this engine does not tell."""
+        """Set to unknown what Docker's form states and this engine does not report."""
 
 
 def _from(scope: str) -> Callable[[str, Row], Row]:

@@ -1,1 +1,1 @@
-"""Deployments: exports of what delivers software to production."""
+"""Deployments: exports of delivery tools."""

@@ -245,7 +245,7 @@ def records_in(values: Iterable[Any]) -> list[Row]:
 
 
 def format_of(record: Row) -> str:
-    """Return the format that a record shows; empty for none."""
+    """Return the format of a record; empty if unknown."""
     if isinstance(dig(record, "status", "history"), list):
         return "argocd"
     if isinstance(record.get("environment"), dict) or "deployable" in record:

@@ -1,4 +1,4 @@
-"""What follows from deployments: how often each service is deployed, how long a commit takes.
+"""Measures from deployments: deployments per year and lead time of commits, by service.
 
 It is derived after a collection and not at the inventory's door: only a collection can tell what
 was measured from what somebody said. Measured beats asked, and what was asked stays an answer.
@@ -102,10 +102,8 @@ def _rates(
     windows: dict[tuple[str, str], tuple[datetime, datetime]],
     moment: pd.Timestamp,
 ) -> dict[str, _Rate]:
-    """Return the rate of each service: of a watched window before others, then of the longest.
-
-    The deployment that opens a window is its start, and does not count within it.
-    """
+    """Return the rate of each service: of a watched window before others, then of the longest."""
+    # The deployment that opens a window is its start, and does not count within it.
     found: dict[str, list[_Rate]] = {}
     keys = ["service_id", "source", "source_ref"]
     for (service, source, scope), rows in deploys.groupby(keys, dropna=False):
@@ -131,7 +129,7 @@ def _lead_times(deploys: pd.DataFrame) -> dict[str, float]:
 
 
 def _write(tables: Tables, column: str, values: dict[str, float]) -> list[Row]:
-    """Write a column of services, and return what somebody said in its place."""
+    """Write a column of services, and return the answers of people that it replaces."""
     services = tables["services"]
     stated = services[column]
     measured = services["service_id"].map(values).astype(stated.dtype)
@@ -144,7 +142,7 @@ def _write(tables: Tables, column: str, values: dict[str, float]) -> list[Row]:
 
 
 def _answer(service: str, column: str, source: str, text: str) -> Row:
-    """Return the row of an answer that judges nothing: the column does."""
+    """Return the row of an answer without a risk, since the column holds the value."""
     return frames.row(
         "answers",
         service_id=service,
@@ -168,7 +166,7 @@ def _add_answers(tables: Tables, answers: list[Row], moment: datetime) -> None:
 
 
 def _note(rates: dict[str, _Rate], deploys: pd.DataFrame) -> Row:
-    """Return the coverage row of the measurement: over which time, and of how many services."""
+    """Return the coverage row of the measurement, with its window and number of services."""
     services_n = deploys["service_id"].nunique()
     row: Row = {
         "source": MEASURED,

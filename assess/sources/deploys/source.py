@@ -1,4 +1,4 @@
-"""Deploys: how often each service is deployed, from exports of what delivers it."""
+"""Deploys: deployments of each service, from exports of delivery tools."""
 
 from __future__ import annotations
 

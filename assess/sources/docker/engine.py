@@ -62,10 +62,9 @@ def to_host(data: EngineData, host_id: str) -> Row:
 
 
 def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str | None]:
-    """Name an operating system and its version as the reference facts do.
-
-    An engine says ``Debian GNU/Linux 12 (bookworm)``; another system keeps its own words.
-    """
+    """Name an operating system and its version as the reference facts do."""
+    # An engine says ``Debian GNU/Linux 12 (bookworm)``; another system keeps its own
+    # words.
     if not text:
         return None, None
     if not version:
@@ -150,7 +149,7 @@ def is_on_loopback(driver: str | None, status: Row) -> bool | None:
 
 
 def to_waste(data: EngineData) -> Row:
-    """Count what a clean-up would look at: stopped containers, and volumes without a mount."""
+    """Count the objects of a clean-up: stopped containers, and volumes without a mount."""
     row: Row = dict.fromkeys(
         ("stopped_n", "never_started_n", "dangling_volumes_n", "dangling_volumes_bytes")
     )
@@ -204,7 +203,7 @@ class ImageIndex:
         )
 
     def named(self, identifier: str) -> str:
-        """Return the first name of an image that a container names by its id; empty for none."""
+        """Return the first name of an image that a container names by its id; empty without one."""
         image = self._by_id.get(short(identifier), {})
         refs = _refs(image, "RepoTags") or _refs(image, "RepoDigests")
         return refs[0] if refs else ""
@@ -227,11 +226,9 @@ def _is_beside(ref: ImageRef, other: ImageRef) -> bool:
 
 
 def to_images(data: EngineData, containers: list[Container], host_id: str) -> list[Row]:
-    """Return the rows of the images frame of a host, one per repository and digest.
-
-    An image that was never pulled or pushed has its id as digest; one without a name has
-    ``<none>`` as registry and repository.
-    """
+    """Return the rows of the images frame of a host, one per repository and digest."""
+    # An image that was never pulled or pushed has its id as digest; one without a name
+    # has ``<none>`` as registry and repository.
     images = data.images or []
     parents = {short(image.get("ParentId")) for image in images if image.get("ParentId")}
     index = ImageIndex(images)
@@ -293,11 +290,9 @@ def _last_use(times: list[datetime | None], now: datetime | None) -> datetime | 
 
 
 def needed_at(container: Container, now: datetime | None) -> datetime | None:
-    """Return when a container last needed its image: now, while it runs or may run.
-
-    One that was created and never started still waits to run. docker-gc takes it for one that
-    ended in the year 1, and removes it at once.
-    """
+    """Return when a container last needed its image; now, if it runs or may run."""
+    # A container that was created and never started may still run. docker-gc takes it for
+    # one that ended in the year 1, and removes it at once.
     if container.state in ("exited", "dead"):
         return moment(container.inspected, "State", "FinishedAt")
     return now

@@ -1,4 +1,4 @@
-"""Answers of one Docker engine, cut down to what may be kept."""
+"""Answers of one Docker engine, reduced to what may be kept."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ _SIZES = _shape("", "Size SharedSize Containers")
 
 @dataclass
 class EngineData:
-    """Answers of one engine, redacted; None is what it did not answer."""
+    """Answers of one engine, redacted; None for calls without an answer."""
 
     version: Payload = field(default_factory=dict)
     info: Payload = field(default_factory=dict)
@@ -181,7 +181,7 @@ def _expect(call: Call, expected: Any) -> None:
 
 @dataclass(slots=True)
 class Container:
-    """One container, as far as it was listed and inspected."""
+    """One container, from the list and from its inspection."""
 
     identifier: str  # short
     listing: Payload  # empty where it was not listed
@@ -276,11 +276,9 @@ def keep_container(raw: Payload) -> tuple[Payload, int]:
 
 
 def keep_inspected(raw: Payload) -> tuple[Payload, int]:
-    """Keep what is wanted of an inspected container, and count the values left out.
-
-    Of its environment only names, hosts and the values that name the service; no arguments, health
-    output or log options.
-    """
+    """Keep what is wanted of an inspected container, and count the values left out."""
+    # Of its environment only names, hosts and the values that name the service; no
+    # arguments, health output or log options.
     if not isinstance(raw.get("Config"), dict):
         return {}, 0
     labels, dropped = keep_labels(raw["Config"].get("Labels"))

@@ -67,7 +67,7 @@ def to_batch(payloads: EngineData, host_id: str) -> Batch:
 
 
 def to_unit(container: Container, index: ImageIndex) -> Unit:
-    """Read what a container declares; its environment stays behind, see `payload`."""
+    """Read the declaration of a container, without its environment; see `payload`."""
     inspected = container.inspected
     labels = container.labels
     config = inspected.get("Config", {})
@@ -244,7 +244,7 @@ def _port(ip: object, public: object, inner: str) -> str:
 
 
 def to_service(container: Container, unit: Unit) -> Row:
-    """Return the row of the service of one container; what it does not show is unknown."""
+    """Return the row of the service of one container; facts that it does not show are unknown."""
     is_complete = bool(container.inspected) and container.mounts is not None
     row = service_row(unit, is_complete=is_complete)
     secrets_n = dig(container.inspected, "Env", "secret_like")

@@ -166,7 +166,7 @@ def _read_hosts(asked: Asked) -> None:
 
 
 def _call_of(file: Path) -> str:
-    """Return the call whose answer a file holds, by its name; empty where there is none."""
+    """Return the call whose answer a file holds, by its name; empty for another file."""
     # Several commands fill several files: inspect-1.json, inspect-2.json
     stem = re.sub(r"(?:[-_.]|(?<!\d))\d+$", "", file.stem.lower()).replace("_", "-")
     calls = [call for call, stems in STEMS.items() if stem in stems]
@@ -305,10 +305,8 @@ class _Engine:
             self._ask_images()
 
     def _ask_info(self) -> None:
-        """Ask for the host, and compare its clock with ours at the middle of the call.
-
-        Where ours was set while we waited, nothing is known about the other.
-        """
+        """Ask for the host, and compare its clock with ours at the middle of the call."""
+        # Where ours was set while we waited, nothing is known about the other.
         sent = datetime.now(UTC)
         start = time.monotonic()
         self._ask("info")
@@ -424,5 +422,91 @@ class _Engine:
         return self._answer(name, call)
 
 
+<<<<<<< HEAD
+=======
+# ---- what the command line prints, in the form of the API ----
+
+
+def from_cli_container(raw: Any) -> Any:
+    """Convert a line of ``docker ps`` to the form of the API."""
+    # Mounts are left out: the command line cuts their names off.
+    if not isinstance(raw, dict) or "Id" in raw:
+        return raw
+    same = ("Image", "Ports", "State", "Status", "Command")
+    return {name: raw.get(name) for name in same} | {
+        "Id": raw.get("ID"),
+        "Names": [n for n in str(raw.get("Names") or "").split(",") if "/" not in n],
+        "Created": raw.get("CreatedAt"),
+        "Labels": cli_labels(raw.get("Labels")),
+    }
+
+
+def cli_labels(text: Any) -> dict[str, str]:
+    """Split ``name=value,name=value``; a piece without ``=`` belongs to the value before."""
+    labels: dict[str, str] = {}
+    last = None
+    for piece in str(text or "").split(","):
+        name, sign, value = piece.partition("=")
+        if sign:
+            last = name
+            labels[name] = value
+        elif last is not None:
+            labels[last] += f",{piece}"
+    return labels
+
+
+def from_cli_disk(raw: Any) -> Any:
+    """Convert ``docker system df -v`` to the form of the API; it has no sum of the layers."""
+    if not isinstance(raw, dict) or "LayersSize" in raw or "Images" not in raw:
+        return raw
+    images: list[Payload] = []
+    for image in dicts(raw["Images"]):
+        # Each number is rounded: the sum of the parts is closer than the size of the whole.
+        shared = cli_size(image.get("SharedSize"))
+        unique = cli_size(image.get("UniqueSize"))
+        whole = None if shared is None or unique is None else shared + unique
+        images.append({"Id": image.get("ID"), "SharedSize": shared, "Size": whole})
+    volumes = [
+        {
+            "Name": v.get("Name"),
+            "Driver": v.get("Driver"),
+            "UsageData": {"Size": cli_size(v.get("Size"))},
+        }
+        for v in dicts(raw, "Volumes")
+    ]
+    return {"Images": images, "Volumes": volumes}
+
+
+def merge_cli_images(raw: list[Any]) -> list[Any]:
+    """Convert lines of ``docker images``, one per tag, to the form of the API, one per image."""
+    images: dict[str, Payload] = {}
+    others = []
+    for line in raw:
+        if not isinstance(line, dict) or "Id" in line:
+            others.append(line)
+            continue
+        image = images.setdefault(
+            str(line.get("ID")),
+            {
+                "Id": line.get("ID"),
+                "Created": line.get("CreatedAt"),
+                "Size": cli_size(line.get("Size")),
+                "RepoTags": [],
+                "RepoDigests": [],
+            },
+        )
+        image["RepoTags"].append(f"{line.get('Repository')}:{line.get('Tag')}")
+        if line.get("Digest"):
+            image["RepoDigests"].append(f"{line.get('Repository')}@{line['Digest']}")
+    whole: dict[str, Payload] = {}
+    for image in [*images.values(), *dicts(others)]:  # a list, and what inspections add
+        key = short(image.get("Id"))
+        known = {name: value for name, value in image.items() if value}
+        whole[key] = whole.get(key, {}) | known
+    broken_n = len(others) - len(dicts(others))
+    return [*whole.values(), *[None] * broken_n]
+
+
+>>>>>>> main
 _FROM_TEXT = {"info": info_of, "version": version_of}
 _FROM_CLI = {"containers": from_cli_container, "df": from_cli_disk}

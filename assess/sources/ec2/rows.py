@@ -55,7 +55,7 @@ Names = tuple[Name, ...]
 
 @dataclass
 class Answers:
-    """Objects that the calls of one region list; None where nobody may know."""
+    """Objects from the calls of one region; None for calls without an answer."""
 
     instances: list[Row] = field(default_factory=list)  # with the account that owns each
     images: list[Row] = field(default_factory=list)
@@ -167,7 +167,7 @@ def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
 
 
 def to_host(instance: Row, image: Row, kind: Row, answers: Answers) -> Row:
-    """Return the row of the hosts frame; the place knows what the instance does not say."""
+    """Return the row of the hosts frame; the place adds facts that the instance lacks."""
     az = text(instance, "Placement", "AvailabilityZone")
     state = text(instance, "State", "Name")
     cores = integer(instance, "CpuOptions", "CoreCount")
@@ -237,7 +237,7 @@ def to_workload(instance: Row, names: Names, front: Behind) -> Row:
 
 
 def to_service(service: _Service, fronts: Fronts) -> Row:
-    """Return the row of a service, as far as its groups and load balancers describe it."""
+    """Return the row of a service, from its groups and load balancers."""
     front = fronts.of(service.instances, service.groups)
     checks = [text(group, "HealthCheckType").upper() for group in service.groups]
     is_checked = front.checked or any("ELB" in check for check in checks)
@@ -255,7 +255,7 @@ def to_service(service: _Service, fronts: Fronts) -> Row:
 
 
 def _total(groups: list[Row], key: str) -> int | None:
-    """Add up a size over the groups of a service; None where one does not have it."""
+    """Sum a size over the groups of a service; None if one group lacks it."""
     sizes = [integer(group, key) for group in groups]
     known = [size for size in sizes if size is not None]
     return sum(known) if known and len(known) == len(sizes) else None
@@ -413,11 +413,9 @@ def to_activities(
 
 
 def cause_of(reason: object) -> str:
-    """Classify why an instance came or went; the text itself, which may name people, is not kept.
-
-    ``At 2026-07-01T10:00:00Z an instance was taken out of service in response to an ELB system
-    health check failure.`` is of health.
-    """
+    """Classify the cause of a launch or termination; the text may name people and is not kept."""
+    # ``At 2026-07-01T10:00:00Z an instance was taken out of service in response to an ELB
+    # system health check failure.`` is of health.
     words = text(reason).lower()
     causes = (cause for cause, pattern in _CAUSES if re.search(pattern, words))
     return next(causes, "unknown")

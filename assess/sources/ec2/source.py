@@ -16,7 +16,7 @@ _TYPES_AT_ONCE = 100
 
 
 class Ec2Source(AwsSource):
-    """Reads the machines of an account, and what keeps them alive."""
+    """Reads the machines of an account, their auto-scaling groups and load balancers."""
 
     type = "ec2"
     fills = ("hosts", "workloads", "services", "activities")

@@ -51,7 +51,7 @@ class Index:
 
 @dataclass
 class Answers:
-    """Objects that the calls of one place list; None where nobody may know."""
+    """Objects from the calls of one place; None for calls without an answer."""
 
     repositories: list[Row] = field(default_factory=list)
     images: list[Row] = field(default_factory=list)
@@ -199,7 +199,7 @@ def _findings(image: Row, scan: Row | None) -> Row:
 
 
 def _annotated(repository: Repository, digest: str) -> Row:
-    """Return the columns that an index tells: of itself, or in its descriptor of a child."""
+    """Return the columns in the annotations of an index, or in its descriptor of a child."""
     descriptor = repository.descriptors.get(digest, {})
     index = repository.indexes.get(digest)
     notes = index.annotations if index else descriptor.get("annotations")
@@ -239,7 +239,7 @@ def _is_immutable(repository: Row, image: Row) -> bool | None:
 
 
 def _fates(repository: Repository, answers: Answers) -> Mapping[str, bool | None] | None:
-    """Return what the policy would expire, by digest; None where its form is unknown."""
+    """Return by digest whether the policy would expire an image; None if its form is unknown."""
     if repository.policy is None:
         return {}
     if not repository.has_policy:

@@ -44,7 +44,7 @@ Children = Mapping[str, frozenset[str] | None]  # by index; None where nobody re
 
 @dataclass(frozen=True)
 class Image:
-    """What a lifecycle policy reads of one image of a repository."""
+    """The facts of one image that a lifecycle policy reads."""
 
     digest: str
     tags: tuple[str, ...] = ()
@@ -88,11 +88,9 @@ class Rule:
         )
 
     def split(self, images: Sequence[Image], now: datetime) -> tuple[set[str], set[str]]:
-        """Return the digests that the rule alone would act on, and those that stay open.
-
-        Open are images without the time that the rule reads, and images of the same second on
-        both sides of a count: ECR knows their order, and does not publish it.
-        """
+        """Return the digests that the rule alone would act on, and those that stay open."""
+        # Undecided: images without the time that the rule reads, and images of the same
+        # second on both sides of a count: ECR knows their order, and does not publish it.
         since = {image.digest: self._since(image) for image in images}
         known = {digest: at for digest, at in since.items() if at}
         undated = set(since) - set(known)
@@ -201,10 +199,8 @@ def _read_patterns(
 
 
 def is_like(tag: str, parts: Sequence[str]) -> bool:
-    """Return whether a tag fits a pattern, given as the parts between its stars.
-
-    No regular expression: tags and patterns come from others, and could make one slow.
-    """
+    """Return whether a tag fits a pattern, given as the parts between its stars."""
+    # No regular expression: tags and patterns come from others, and could make one slow.
     if len(parts) == 1:
         return tag == parts[0]
     first, *between, last = parts
@@ -220,7 +216,7 @@ def is_like(tag: str, parts: Sequence[str]) -> bool:
 def would_expire(
     rules: Sequence[Rule], images: Sequence[Image], children: Children, now: datetime
 ) -> Fates:
-    """Return for each image whether the policy would expire it; None where that is open."""
+    """Return by image whether the policy would expire it; None if undecided."""
     fates = _apply(rules, images, now)
     if None in children.values():  # an unread index may refer to any untagged image
         for image in images:
@@ -260,7 +256,7 @@ def _apply(rules: Sequence[Rule], images: Sequence[Image], now: datetime) -> Fat
 
 
 def _keep_children(fates: Fates, children: Children) -> None:
-    """Keep what an index refers to as long as the index stays; fates only become safer."""
+    """Keep the children of an index as long as the index stays; this only saves images."""
     waiting = [digest for digest in children if digest in fates]
     while waiting:
         index = waiting.pop()

@@ -72,11 +72,9 @@ def get_all(place: Place) -> Answers:
 
 
 def get_manifests(place: Place, images: list[Row]) -> Iterator[Row]:
-    """Read the indexes of repositories with untagged images: only they tell what those are for.
-
-    Elsewhere no answer depends on them, and for ECR to read one is to pull it, which its
-    policies may count.
-    """
+    """Read the indexes of repositories with untagged images: only they tell what those are for."""
+    # Elsewhere no answer depends on them, and for ECR to read one is to pull it, which
+    # its policies may count.
     if isinstance(place, DumpPlace):
         if any(map(is_index, images)) and any(map(_may_be_child, images)):
             yield from place.ask("ecr", "batch_get_image", "images") or ()

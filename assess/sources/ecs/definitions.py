@@ -50,7 +50,7 @@ def memory_of(value: Any) -> int | None:
 
 
 def parts_of(arn: Any) -> dict[str, str]:
-    """Split an ARN into region, account and rest; where it is none, all of it is the rest."""
+    """Split an ARN into region, account and rest; any other text is all rest."""
     if parts := _ARN.fullmatch(text(arn)):
         return parts.groupdict()
     return {"region": "", "account": "", "rest": text(arn)}
@@ -122,7 +122,7 @@ def _len(payload: Row, *path: str) -> int:
 
 
 def _withheld_n(container: Row) -> int:
-    """Count what of a container does not pass."""
+    """Count the values of a container that are withheld."""
     lists = ("command", "entryPoint", "environmentFiles", "secrets")
     withheld_n = sum(_len(container, key) for key in lists)
     withheld_n += _len(container, "logConfiguration", "options")
@@ -135,7 +135,7 @@ def _withheld_n(container: Row) -> int:
 
 
 def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
-    """Read what a definition declares: its main container, and the others beside it."""
+    """Read a definition: its main container, and the others beside it."""
     others = [container for container in containers if container is not main]
     ended = {
         text(need, "containerName")

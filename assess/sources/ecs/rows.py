@@ -70,7 +70,7 @@ class Payloads:
 
 @dataclass
 class _Known:
-    """What the rows of one account and region refer to."""
+    """Entities of one account and region that rows refer to."""
 
     definitions: dict[str, Definition]  # by ARN, else by family
     hosts: dict[str, str] = field(default_factory=dict)  # by ARN of the instance
@@ -191,7 +191,7 @@ def _to_service(
 ) -> Row:
     """Return the row of a service, whether or not any task of it runs."""
     kept = integer(service, "deploymentConfiguration", "minimumHealthyPercent")
-    # That no task may be missing while it deploys is the default, and tells nothing of its needs.
+    # 100 % while deploying is the default, and shows nothing of the service's needs.
     if kept is not None and kept >= _MIN_HEALTHY_DEFAULT:
         kept = None
     is_balanced = bool(dicts(service, "loadBalancers"))
@@ -272,7 +272,7 @@ def _listen(service: Row, first: Name, known: _Known) -> None:
 
 
 def _to_dependencies(service: Row, known: _Known) -> list[Row]:
-    """Return what a service needs: start orders, addresses that it calls, its load balancers."""
+    """Return the dependencies of a service: start orders, called addresses, load balancers."""
     cluster, _ = key = _key(service)
     src = known.services[key][0]
     rows: list[Row] = []
@@ -293,7 +293,7 @@ def _declared_needs(
     """Read start orders and addresses out of a definition."""
     rows: list[Row] = []
     for container, evidence, condition in definition.needs:
-        # It starts within the same task, so it is no service, whoever else is called so.
+        # A container of the same task is no service, even if a service has its name.
         dst = f"{EXTERNAL}{src.name}/{container}"
         row = dependency_row(src, dst, "start_order", evidence)
         rows.append(row | {"condition": condition or None})

@@ -35,7 +35,7 @@ _COUNTS = {
 
 
 class EcsSource(AwsSource):
-    """Reads what ECS runs, and what it would run."""
+    """Reads running and declared services and tasks of ECS."""
 
     type = "ecs"
     fills = FRAMES
@@ -58,7 +58,7 @@ class EcsSource(AwsSource):
 
 
 def _since(place: Place, payloads: Payloads) -> datetime | None:
-    """Return since when stopped tasks are known, and note it; None where none could be seen."""
+    """Return and note the time from which stopped tasks are known; None without any."""
     is_dump = isinstance(place, DumpPlace)
     name = "describe_tasks" if is_dump else "list_tasks"
     stops = [at for task in payloads.tasks if (at := moment(task, "stoppedAt"))]
@@ -74,7 +74,7 @@ def _since(place: Place, payloads: Payloads) -> datetime | None:
 
 
 def dumped(place: DumpPlace) -> Payloads:
-    """Read the dumps of a place, and what its templates and lone definitions declare."""
+    """Read the dumps of a place, with its templates and unregistered definitions."""
     services, definitions = _declared(place)
     is_all = place.used and place.used == set(place.files)
     payloads = Payloads() if is_all else _dumped(place)
@@ -84,7 +84,7 @@ def dumped(place: DumpPlace) -> Payloads:
 
 
 def _declared(place: DumpPlace) -> tuple[list[Row], list[Row]]:
-    """Read the services and definitions of files that nothing of AWS printed."""
+    """Read the services and definitions in files that are not output of AWS tools."""
     services: list[Row] = []
     definitions: list[Row] = []
     for file in place.files:

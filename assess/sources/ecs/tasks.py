@@ -102,7 +102,7 @@ def _digest(containers: Row, name: Any) -> Row:
 
 
 def _as_it_runs(unit: Unit, task: Row, containers: Row, main: str) -> Unit:
-    """Return what is declared, with the images and variables of a task in their places."""
+    """Return the declaration with the images and variables of a task."""
     overrides = dicts(task, "overrides", "containerOverrides")
     changed = {text(o, "name"): environment_of(o) for o in overrides}
 
@@ -179,7 +179,7 @@ def fargate_host(task: Row) -> Row | None:
 
 
 def wanted_host(cluster: str, service: Row) -> Row:
-    """Return the host that stands for those which Fargate would provide for a service."""
+    """Return one host that stands for the hosts that Fargate would provide for a service."""
     name = text(service, "serviceName") or last_of(service.get("serviceArn"))
     return _provided(f"fargate:{cluster}/service/{name}", service)
 
@@ -216,10 +216,8 @@ def span_of(payload: Row, start: str, end: str) -> Row:
 
 
 def to_task_activities(task: Row, workload: Row) -> Iterator[Row]:
-    """Return what happened to a task: pull of its images, start, end.
-
-    They have no group: a task does not replace one of another service.
-    """
+    """Return the activities of a task: pull of its images, start, end."""
+    # Activities of tasks have no group: a task never replaces one of another service.
     is_up = moment(task, "startedAt") is not None
     pulled = "failed" if workload["state"] == "stopped" else "pending"
     if is_up or moment(task, "pullStoppedAt"):
@@ -251,11 +249,9 @@ def _first_sign(task: Row) -> str:
 
 
 def _cause(task: Row) -> str:
-    """Return why a task ended: by words of its reason, else by its code.
-
-    A task of no service is mostly a job, which ends in good health; and a task that never
-    started leaves nothing to replace.
-    """
+    """Return why a task ended: by words of its reason, else by its code."""
+    # A task of no service is mostly a job, which ends in good health; and a task that
+    # never started leaves nothing to replace.
     code = text(task, "stopCode")
     is_replica = text(task, "group").startswith("service:")
     has_ended_well = code == "EssentialContainerExited" and not is_replica

@@ -1,4 +1,4 @@
-"""Templates of CloudFormation, and definitions that nobody registered, in the form of the API."""
+"""Templates of CloudFormation, and unregistered definitions, in the form of the API."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ TemplateLoader.add_multi_constructor("!", _function)
 
 @dataclass
 class Template:
-    """One template: its resources with what its functions give, as far as it says itself."""
+    """One template: its resources, with functions resolved as far as the template allows."""
 
     document: Row
     nodes_n: int = 0
@@ -82,7 +82,7 @@ class Template:
                 yield name, table(self.value(dig(resource, "Properties")))
 
     def value(self, raw: Any) -> Any:
-        """Return what a value stands for; None where only a deployment decides it."""
+        """Return the resolved value; None if only a deployment decides it."""
         self.nodes_n += 1
         if self.nodes_n > MAX_NODES:
             limit = f"the limit of {MAX_NODES:,} values"
@@ -128,7 +128,7 @@ class Template:
         return filled
 
     def _attribute(self, path: str) -> str:
-        """Return an attribute of a resource: of a managed store, a host that stands for its own."""
+        """Return an attribute of a resource; for a managed store, a placeholder of its host."""
         name, _, attribute = path.partition(".")
         kind = text(self.document, "Resources", name, "Type")
         domain = next((d for k, d in _STORES.items() if kind.startswith(k)), "")
@@ -207,7 +207,7 @@ def stem_of(logical_id: str, *kinds: str) -> str:
 
 
 def _named(raw: Row, key: str, otherwise: str) -> str:
-    """Return a name without what only a deployment knows of it."""
+    """Return a name without parts that only a deployment knows."""
     return _MENTION.sub("", text(raw, key)).strip("-_./ ") or otherwise
 
 

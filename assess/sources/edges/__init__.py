@@ -1,1 +1,1 @@
-"""Edges: which services the texts of a service name, and in what way it needs them."""
+"""Edges: services that the texts of a service name, and the kind of each dependency."""

@@ -1,4 +1,4 @@
-"""Addresses: hosts that a text names, recognised by the value and without anything secret."""
+"""Addresses: hosts in texts, recognised by the value and stored without secrets."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Address:
 
     @property
     def is_outside(self) -> bool:
-        """Whether it is an address of the network, and no name of one platform."""
+        """Whether it is a domain or IP address, not a name inside one platform."""
         last = self.host.rpartition(".")[2]
         is_domain = bool(_DOMAIN.fullmatch(self.host)) and last not in _NO_DOMAIN
         return is_domain or _IP.fullmatch(self.host) is not None
@@ -117,9 +117,9 @@ def may_be_address(name: str) -> bool:
 
 
 def position_of(name: str) -> str:
-    """Return what may stand behind a name: host, near, weak, own, none; empty for unknown.
+    """Return the role of a variable's value: host, near, weak, own, none; empty for unknown.
 
-    The last word that says something decides; ``own`` counts anywhere.
+    The last known word decides; ``own`` counts at any place.
     """
     words = words_of(name)
     joined = "".join(words)
@@ -190,7 +190,7 @@ def of_text(text: str) -> tuple[Address, ...]:
 
 
 def _listed(key: str, items: str) -> Iterator[Address | None]:
-    """List the hosts of a list behind a key, where hosts can stand there."""
+    """Yield the hosts in a list, if its key may hold hosts."""
     if position_of(key) in ("host", "near") and not is_secret_name(key):
         for item in re.split(r"[\s,\"']+", items):
             if re.fullmatch(r"[A-Za-z0-9][\w.-]*", item):
@@ -198,12 +198,12 @@ def _listed(key: str, items: str) -> Iterator[Address | None]:
 
 
 def _without_own(found: Any) -> str:
-    """Drop the address that a key of a configuration gives as the service's own."""
+    """Drop an address whose key says that it is the service's own."""
     return " " if position_of(found[1]) == "own" else str(found[0])
 
 
 def _distinct(found: list[Address | None]) -> tuple[Address, ...]:
-    """Keep each host once for each port; a scheme and certainty win over none."""
+    """Keep each host and port once; an address with a scheme, then a sure one, wins."""
     best: dict[tuple[str, int | None], Address] = {}
     ranked = sorted(
         (address for address in found if address),
@@ -224,7 +224,7 @@ def _unsure(address: Address | None) -> Address | None:
 
 
 def _urls(text: str) -> Iterator[Address | None]:
-    """List the hosts of all URLs in a text; one may name several, with commas."""
+    """Yield the hosts of all URLs in a text; one URL may list several, with commas."""
     if "//" not in text:
         return
     plain = _OPEN_PORT.sub(lambda found: f"//{found[1]}{found[2]}", text)
@@ -280,7 +280,7 @@ def _with_ports(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _keyed(key: str, host: str, port: str) -> Iterator[Address | None]:
-    """Return the host behind a key of a configuration, where one can stand there."""
+    """Yield the host of a configuration entry, if its key may hold a host."""
     position = "host" if key.lower() in _DSN_KEYS else position_of(key)
     if position in ("host", "near") and not is_secret_name(key):
         address = _made(host, port, is_sure=False)
@@ -294,7 +294,7 @@ _DSN_KEYS = LISTS["dsn"] | {"data source", "network address"}
 
 
 def _bare(name: str, text: str, position: str) -> Iterator[Address | None]:
-    """List the names of hosts in a value that is one, or a list of them."""
+    """Yield host names from a value that is one host name, or a list of them."""
     parts = [part for part in _LIST.split(text) if part]
     head = text.partition(",")[0].strip()
     if "=" in text and re.fullmatch(r"[\w.-]+", head):
@@ -312,12 +312,12 @@ def _bare(name: str, text: str, position: str) -> Iterator[Address | None]:
 
 
 def _may_be_outside(name: str, position: str) -> bool:
-    """Whether a domain behind a name is a host for sure: ``SMTP_SERVER``, no ``BACKEND``."""
+    """Return whether a domain in a variable is surely a host: ``SMTP_SERVER``, not ``BACKEND``."""
     return position == "host" or not LISTS["outer"].isdisjoint(words_of(name)[-1:])
 
 
 def _is_like(name: str, host: str) -> bool:
-    """Whether a variable is named like a host: ``PAYMENT_SVC=payment``."""
+    """Return whether a variable is named like the host in its value: ``PAYMENT_SVC=payment``."""
     of_name = {*words_of(name)} - _GENERIC
     of_host = {*words_of(host)} - _GENERIC
     return bool(of_name and of_host) and (of_name <= of_host or of_host <= of_name)
@@ -329,7 +329,7 @@ _GENERIC = LISTS["generic"]
 def _made(
     host: str, port: str = "", scheme: str = "", *, is_sure: bool = True
 ) -> Address | None:
-    """Make an address; None for the own host, a wildcard, and what cannot be a host."""
+    """Make an address; None for the own host, a wildcard, and impossible hosts."""
     name = host.lower().strip(".")
     if port and _OWN.fullmatch(name):
         return Address(OWN_HOST, int(port), scheme, is_sure=False)

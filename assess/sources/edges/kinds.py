@@ -1,4 +1,4 @@
-"""Kinds: what sort of dependency leads to a host, by protocol, image, names and port."""
+"""Kinds of dependencies, by protocol, image, names and port of the callee."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STORES = ("data", "cache", "queue", "discovery")  # whose hosts keep state
 
 @dataclass(frozen=True)
 class Kind:
-    """Kind of a dependency, its protocol, and whether something says so."""
+    """Kind of a dependency, its protocol, and whether there is evidence for it."""
 
     kind: str = CALL
     protocol: str = ""
@@ -61,10 +61,8 @@ _SEPARATOR = re.compile(r"[\W_\d]+")
 
 @lru_cache(10_000)
 def kind_of_image(repository: str) -> Kind | None:
-    """Return what an image is to who calls it; None for a program that is only called.
-
-    A store wins over telemetry: ``zipkin-mysql`` keeps data. ``kafka-ui`` is called.
-    """
+    """Return the kind of dependency on an image; None for a program that is only called."""
+    # A store wins over telemetry: ``zipkin-mysql`` keeps data. ``kafka-ui`` is called.
     path = repository.lower().split("/")
     words = [word for word in _SEPARATOR.split(path[-1]) if word]
     known = [_BY_WORD[word] for word in words if word in _BY_WORD]
@@ -87,7 +85,7 @@ def _is_soft(kind: Kind) -> bool:
 
 
 def kind_of_name(name: str) -> Kind | None:
-    """Return what the name of a host or a service says."""
+    """Return the kind that the name of a host or a service implies."""
     if kind := kind_of_image(name):
         return kind
     words = [word for word in _SEPARATOR.split(name.lower()) if word]
@@ -96,11 +94,9 @@ def kind_of_name(name: str) -> Kind | None:
 
 
 def kind_of(address: Address, image: str = "", variable: str = "") -> Kind:
-    """Return the kind of dependency behind an address.
-
-    The protocol decides, then the image, then names, then the port: it never makes a call over
-    HTTP one for logs, telemetry or flags.
-    """
+    """Return the kind of dependency behind an address."""
+    # The protocol decides, then the image, then names, then the port: it never makes a
+    # call over HTTP one for logs, telemetry or flags.
     protocols = [part for part in re.split(r"[+.-]", address.scheme) if part]
     spoken = next((_BY_WORD[p] for p in protocols if p in _BY_WORD), None)
     if spoken:
@@ -120,19 +116,21 @@ def kind_of(address: Address, image: str = "", variable: str = "") -> Kind:
 
 
 def _by_host(host: str, *, is_http: bool) -> Kind | None:
-    """Return what a host is: a service of a provider, or a name that says it."""
+    """Return the kind of a host: by a provider's domain, or by its first label."""
     # Regions stand within the names of the large providers: x.rds.eu-west-1.amazonaws.com.
     labels = [label for label in host.split(".") if not _REGION.fullmatch(label)]
+    # the longest known suffix wins
     for n in range(1, len(labels)):
         if kind := _BY_SUFFIX.get(".".join(labels[n:])):
             return kind
     kind = kind_of_name(labels[0])
     is_vague = kind is not None and not kind.protocol
+    # over HTTP, a name without a protocol, such as "cache", does not show a store
     return None if is_vague and is_http else kind
 
 
 def kind_of_variable(name: str) -> Kind | None:
-    """Return what the words of a variable say, such as ``OTEL``, ``S3`` or ``ELASTICSEARCH``."""
+    """Return the kind that the words of a variable mean, such as ``OTEL`` or ``ELASTICSEARCH``."""
     words = [*name.lower().split("_"), *_SEPARATOR.split(name.lower())]
     is_api = "api" in words
     known = (_BY_WORD[word] for word in words if word in _BY_WORD)

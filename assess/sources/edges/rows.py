@@ -1,4 +1,4 @@
-"""Rows of the dependencies frame: from texts to needs, one for each pair of services."""
+"""Rows of the dependencies frame, from texts: one for each pair of services."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Mention:
-    """An address in a text, whose value stays behind."""
+    """An address found in a text; the text's value is not kept."""
 
     address: Address
     text: Text
@@ -94,11 +94,9 @@ def needs(
     *,
     space: str = "",
 ) -> list[Row]:
-    """Return the rows of what a service needs by the addresses in its texts.
-
-    A host outside is ``ext:<host>``. A name that no sibling has is a name that the joining may
-    know, else unresolved. A caller whose image watches others does not need them.
-    """
+    """Return rows for the dependencies of a service, from the addresses in its texts."""
+    # A host outside is ``ext:<host>``. A name without a sibling is a name that the
+    # joining may resolve. A caller whose image watches others does not depend on them.
     own_kind = kind_of_image(caller.image)
     own = own_words(caller)
     watches = own_kind is not None and own_kind.kind in WATCHERS
@@ -128,10 +126,8 @@ def needs(
 
 
 def _is_for_others(text: Text, row: Row, own: Kind) -> bool:
-    """Return whether a store got a variable that only the others of its file read.
-
-    Images of plain stores read variables of their own, and none that leads to another kind.
-    """
+    """Return whether a variable of a store is meant for other services of its shared env file."""
+    # Images of plain stores read only variables of their own product.
     if text.basis != "env" or own.protocol not in LISTS["alone"]:
         return False
     named = kind_of_variable(text.name)
@@ -152,7 +148,7 @@ def is_own(variable: str, own: set[str]) -> bool:
 
 
 def _stranger(address: Address, space: str) -> Callee:
-    """Return a host that is no sibling."""
+    """Return the callee for a host that is not a sibling."""
     host = address.host
     if inside := inner_name(host):
         name, space = inside
@@ -187,11 +183,9 @@ def _row(src: Name | str, callee: Callee, mention: Mention) -> Row:
 def start_order(
     src: Name, callee: Callee, evidence: str, *, service: str = "", **more: Any
 ) -> Row:
-    """Return the row of a service that starts after another one.
-
-    Where its image, or without one its name, is that of a store or a broker, it is used as one;
-    what has to end first is a job, whatever its image is.
-    """
+    """Return the row of a service that is started after another one."""
+    # Where its image, or without one its name, is that of a store or a broker, it is used
+    # as one; what has to end first is a job, whatever its image is.
     known = _kind_of(callee, service)
     is_job = more.get("condition") == ENDED
     is_store = known is not None and known.kind in STORES and not is_job
@@ -201,7 +195,7 @@ def start_order(
 
 
 def _kind_of(callee: Callee, service: str = "") -> Kind | None:
-    """Return what a service is by its image; else by its name, where that is of a store."""
+    """Return the kind of a service by its image, else by its name if a store is named so."""
     name = callee.name if isinstance(callee.name, str) else callee.name.name
     is_named = reference.is_store_name(name) and not reference.is_tool(callee.image)
     by_name = kind_of_name(service or name) if is_named or not callee.image else None
@@ -209,7 +203,7 @@ def _kind_of(callee: Callee, service: str = "") -> Kind | None:
 
 
 def declared_call(src: Name, callee: Callee, evidence: str, **more: Any) -> Row:
-    """Return the row of a link to another service, of the kind that it is."""
+    """Return the row of a declared link to another service, with the kind of the callee."""
     known = _kind_of(callee)
     kind = known.kind if known else CALL
     protocol = known.protocol if known else None
@@ -231,11 +225,9 @@ _RANKS = ("data", "queue", "cache", "discovery", "declared", "flags", "telemetry
 
 
 def distinct(rows: Iterable[Row]) -> list[Row]:
-    """Return one row for each pair of services, without those of a service on itself.
-
-    A start order tells nothing where the pair has another kind, but its condition is kept. A
-    store that is the only one of its caller is no mere cache.
-    """
+    """Return one row for each pair of services, without those of a service on itself."""
+    # A start order is dropped where the pair has another kind, but its condition is kept.
+    # A Redis that is the only store of its caller counts as data, not as a cache.
     pairs: dict[tuple[Name | str, Name | str], list[Row]] = defaultdict(list)
     for row in rows:
         src = _without_rule(row["src"])
@@ -249,7 +241,7 @@ def distinct(rows: Iterable[Row]) -> list[Row]:
 
 
 def _joined(group: list[Row]) -> Row:
-    """Return the row of a pair that says most."""
+    """Return the strongest row of a pair."""
     best = min(group, key=_weakness)
     conditions = [row["condition"] for row in group if row.get("condition")]
     return best | ({"condition": conditions[0]} if conditions else {})
@@ -270,7 +262,7 @@ def _weakness(row: Row) -> tuple[bool, bool, bool, int, bool]:
 
 
 def _promoted(rows: list[Row]) -> Iterator[Row]:
-    """Make Redis the data of callers that have no other store."""
+    """Turn the kind of Redis from cache to data for callers without another store."""
     stores: dict[Name, set[str]] = defaultdict(set)
     for row in rows:
         stores[row["src"]].add(row["kind"])

@@ -1,4 +1,4 @@
-"""Siblings: the services of one platform, by the hosts that others reach them by."""
+"""Siblings: the services of one platform, by the host names that reach them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _split(host: str) -> tuple[str, str]:
 
 
 def inner_name(host: str) -> tuple[str, str] | None:
-    """Return name and namespace of a host in the domain of a platform; None for any other."""
+    """Return name and namespace of a host in a platform's domain; None for other hosts."""
     plain, tail = _split(host)
     if not tail:
         return None
@@ -81,7 +81,7 @@ class Siblings:
     def find(self, host: str, space: str = "") -> Callee | None:
         """Return the service behind a host: in its own space, or in the one that the host names.
 
-        None for a host that nobody has, and for one that several have.
+        None for an unknown host, and for one that several services have.
         """
         if own := self.links.get(host.lower()):
             return own
@@ -92,7 +92,7 @@ class Siblings:
         return None
 
     def _readings(self, host: str, space: str) -> list[tuple[str, str]]:
-        """List the spaces and names that a host may stand for, the most exact first."""
+        """List the spaces and names that a host may mean, the most exact first."""
         plain, tail = _split(host)
         labels = plain.split(".")
         readings = [(space, host), (space, plain), ("", host), ("", plain)]

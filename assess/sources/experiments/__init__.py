@@ -85,7 +85,7 @@ _NO_ELEMENT = (
 
 
 class ExperimentsSource(Source):
-    """Reads the failures that were made on purpose, and what they took down."""
+    """Reads experiments: failures made on purpose, and the affected services."""
 
     type = "experiments"
     options = ("path", "format", "map")
@@ -134,7 +134,7 @@ class ExperimentsSource(Source):
 
 
 def _read_map(file: Path) -> Map:
-    """Read which service a probe, an action or a target stands for: ``name,service``."""
+    """Read the map from probes, actions and targets to services: ``name,service``."""
     header, records = read_records(read_limited(file, MAX_TABLE_BYTES))
     if not {"name", "service"} <= set(header):
         raise ValueError("the map needs the columns name and service")
@@ -142,7 +142,7 @@ def _read_map(file: Path) -> Map:
 
 
 def _read(kind: str, file: Path, call: Call, names: Map) -> Iterator[Row | None]:
-    """Read one file; None stands for an experiment that cannot be used."""
+    """Read one file; None in the list is an experiment that cannot be used."""
     if kind == "csv":
         yield from of_csv(read_bytes(file, call.row, MAX_TABLE_BYTES))
         return
@@ -165,7 +165,7 @@ def _named_apart(rows: list[Row], scope: str) -> list[Row]:
 
 
 def of_csv(data: bytes) -> Iterator[Row | None]:
-    """Read experiments that people keep in a table; None for a row that lacks what it needs."""
+    """Read experiments from a table; None for a row without a required value."""
     header, records = read_records(data)
     if not set(header) & set(_COLUMNS["element"]):
         raise ValueError(
@@ -251,7 +251,7 @@ def of_litmus(result: Row, names: Map) -> Row | None:
 def _attacked(
     read: Callable[[Row, Map], Attack | None],
 ) -> Callable[[Row, Map], Row | None]:
-    """Return a reader of rows for a tool that watches nothing: who else fell stays unknown."""
+    """Return a reader for a tool that observes nothing: other affected services stay unknown."""
 
     def row_of(record: Row, names: Map) -> Row | None:
         attack = read(record, names)
@@ -274,10 +274,8 @@ FORMATS = ("csv", *_TOOLS)
 
 
 def _row(name: str, targets: set[Any], start: Any, end: Any) -> Row | None:
-    """Return the row of an experiment; None without a time, or where not one thing was failed.
-
-    Several targets at once say nothing of any of them.
-    """
+    """Return the row of an experiment; None without a time, or where not one thing was failed."""
+    # Several targets at once say nothing of any of them.
     began = moment_of(start)
     if len(targets) != 1 or began is None:
         return None

@@ -1,6 +1,6 @@
-"""What Chaos Mesh, Gremlin and AWS FIS record of a failure: what was failed, when, and how.
+"""Records of Chaos Mesh, Gremlin and AWS FIS: failed element, time and kind of fault.
 
-They watch no services, so nobody knows what else fell. `faults.csv` has the kinds of fault by the
+They observe no services: what else fell is unknown. `faults.csv` has the kinds of fault by the
 words of actions; the first pattern that fits counts.
 """
 
@@ -67,7 +67,7 @@ def _faults() -> list[tuple[Linear, str]]:
 
 
 def of_pod(name: str) -> str:
-    """Return the name of a pod's service: without what its controller adds."""
+    """Return the name of a pod's service: without the suffixes of its controller."""
     return _POD.sub("", name)
 
 
@@ -78,7 +78,7 @@ def of_selector(selector: str) -> str:
 
 
 def _of_labels(labels: Row) -> str:
-    """Return the service that labels name; empty for none, or for several."""
+    """Return the service that labels name; empty if they name none or several."""
     for key in APP_LABELS:
         values = labels.get(key)
         listed = values if isinstance(values, list) else [values]
@@ -192,7 +192,7 @@ def of_fis(answer: Row, names: Map) -> Attack | None:
 
 
 def _fis_targets(entry: Row) -> set[Target]:
-    """Return what a target of an experiment is: a pod's service, a resource, or a whole zone."""
+    """Return the element of an experiment's target: a pod's service, a resource, or a zone."""
     kind = text(entry, "resourceType")
     parameters = table(entry, "parameters")
     if kind == "aws:eks:pod":

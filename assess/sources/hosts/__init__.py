@@ -1,1 +1,1 @@
-"""Plain hosts: what Ansible and osquery know of them."""
+"""Plain hosts, from Ansible and osquery."""

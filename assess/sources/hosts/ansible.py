@@ -1,4 +1,4 @@
-"""Ansible: what its fact cache, or its ``setup`` module, knows of plain hosts."""
+"""Ansible: facts of plain hosts, from its fact cache or its ``setup`` module."""
 
 from __future__ import annotations
 
@@ -111,10 +111,9 @@ class AnsibleSource(Source):
 
 
 def find_files(path: str, asked: Asked) -> Files:
-    """Find the files of a directory, whose names are those of hosts, with any ending or none.
-
-    Each comes with its scope: the path as the configuration has it, and the way from there.
-    """
+    """Find the files of a directory, whose names are those of hosts, with any ending or none."""
+    # Each comes with its scope: the path as the configuration has it, and the way from
+    # there.
 
     def is_shown(file: Path) -> bool:
         return not is_hidden(file, asked.base / path)
@@ -186,7 +185,7 @@ def _of_plays(value: Row) -> Iterator[tuple[str, Row]]:
 
 
 def _facts_of(result: Row) -> Row:
-    """Return the facts of a module's result, and what it says beside them."""
+    """Return the facts in a module's result, and its other keys."""
     inner = result.get("ansible_facts")
     if not isinstance(inner, dict):
         return result
@@ -213,11 +212,10 @@ class _Hosts:
         self._by_name: dict[str, list[PlainHost]] = {}
 
     def add(self, host: PlainHost) -> None:
-        """Add a host, or its facts to those that are here already.
-
-        It is a host of that name whose marks do not differ. A name that every machine has needs
-        a mark in common, or a directory beside the other's with other facts in it.
-        """
+        """Add a host, or its facts to those that are here already."""
+        # The same host: equal name, and no mark that differs. A name that every machine
+        # has needs a mark in common, or a directory beside the other's with other facts
+        # in it.
         namesakes = self._by_name.setdefault(host.name, [])
         for other in namesakes:
             if _is_same(other, host):
@@ -301,7 +299,7 @@ def fact(facts: Row, name: str) -> Any:
 def to_host(
     facts: Row, name: str, place: str, file_time: float | None, now: datetime
 ) -> tuple[PlainHost, list[str]]:
-    """Return one host, and what of its facts cannot be read."""
+    """Return one host, and its unreadable facts."""
     get = partial(fact, facts)
     clock = dig(get("date_time"), "epoch") or dig(get("date_time"), "iso8601")
     memory = count_of(get("memtotal_mb"))
@@ -356,10 +354,8 @@ def withheld_n(facts: Row) -> int:
 
 
 def to_units(facts: Row, lost: list[str]) -> list[SystemUnit] | None:
-    """Return the units that run or failed; None where ``service_facts`` was not asked.
-
-    What systemd lists is not repeated as of sysv.
-    """
+    """Return the units that run or failed; None where ``service_facts`` was not asked."""
+    # What systemd lists is not repeated as of sysv.
     listed = _listed(facts, "services", lost)
     if listed is None:
         return None
@@ -386,7 +382,7 @@ def to_units(facts: Row, lost: list[str]) -> list[SystemUnit] | None:
 
 
 def _listed(facts: Row, name: str, lost: list[str]) -> Row | None:
-    """Return a fact that is a table; None where there is none."""
+    """Return a fact that is a table; None without one."""
     listed = fact(facts, name)
     if isinstance(listed, dict):
         return listed

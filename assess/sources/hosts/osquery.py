@@ -199,7 +199,7 @@ def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float |
 
 
 def lost_of(table: str, values: list[Any]) -> list[str]:
-    """List the rows of a table that are no object, or lack what makes them of use."""
+    """List the rows of a table that are not objects, or lack a needed value."""
     keys = _NEEDED.get(table, ())
     lost = []
     for n, row in enumerate(values):

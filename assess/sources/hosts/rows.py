@@ -1,4 +1,4 @@
-"""Hosts without an orchestrator: their systems, packages and units, whoever listed them.
+"""Hosts without an orchestrator: their systems, packages and units, from any tool.
 
 A running unit that does not belong to the distribution is a replica of a service that no container
 holds yet. Which units and packages these are is data: `distribution_units.csv`,
@@ -77,7 +77,7 @@ class Package:
 
 @dataclass
 class PlainHost:
-    """What is known of one host; None is what nobody listed."""
+    """Facts of one host; None for tables that were not listed."""
 
     name: str  # as the inventory, or the directory, has it
     place: str  # where it was read, to tell hosts of one name apart
@@ -111,10 +111,8 @@ def to_batch(hosts: list[PlainHost]) -> Batch:
 
 
 def tell_apart(hosts: list[PlainHost]) -> None:
-    """Set the id of every host: that of its cloud, its name, or its name and where it was read.
-
-    Seven hosts called ``localhost`` stay seven.
-    """
+    """Set the id of every host: its cloud id, its name, or its name with the place of reading."""
+    # Seven hosts called ``localhost`` stay seven.
     often = Counter(host.name for host in hosts)
     taken: Counter[str] = Counter()
     for host in hosts:
@@ -267,10 +265,8 @@ def system_of(name: Any, version: Any, release: Any = None) -> Row:
 
 
 def seen(gathered_at: Any, file_time: float | None, now: datetime) -> Row:
-    """Return when the facts were gathered, and their age: by themselves, else by their file.
-
-    Both may be wrong: a time in 1628 or in the future is ignored.
-    """
+    """Return when the facts were gathered, and their age: by themselves, else by their file."""
+    # Clocks may be wrong: a time in 1628 or in the future is ignored.
     if isinstance(gathered_at, str) and re.fullmatch(r"\d{9,11}", gathered_at):
         gathered_at = int(gathered_at)
     for value in (gathered_at, file_time):
@@ -336,5 +332,5 @@ def _by_pattern(name: str, column: str) -> list[tuple[dict[str, str], re.Pattern
 
 
 def any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    """Compile patterns of a shell into one expression; ``*`` stands for anything."""
+    """Compile shell patterns into one expression; ``*`` matches anything."""
     return re.compile("|".join(map(translate, patterns)), re.IGNORECASE)

@@ -37,7 +37,7 @@ _SERVICENOW_FIELDS = (
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of an API: the incidents of a window; ``call`` counts them."""
+    """A request to an API for the incidents of a window; ``call`` counts them."""
 
     web: Web
     since: datetime

@@ -35,7 +35,7 @@ def fold(records: list[Cells], moment: Moment) -> list[Cells]:
 
 
 def _is_log(group: list[Cells]) -> bool:
-    """Return whether rows of one incident are its changes, and not the services that it hit."""
+    """Return whether rows of one incident are state changes, not the affected services."""
     for column in _CHANGES:
         for header in HEADERS[column]:
             different = {cells.get(header) for cells in group}

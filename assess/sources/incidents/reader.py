@@ -119,7 +119,7 @@ class BadTimes:
         return dropped + self.impossible
 
     def add(self, column: str, text: str) -> None:
-        """Count a cell by what it lacks."""
+        """Count a cell by its missing part."""
         if not text:
             self.empty[column] += 1
         elif is_ambiguous(text):
@@ -349,11 +349,9 @@ def orders_of(records: list[Cells], order: str | None) -> dict[str, str | None]:
 
 
 def mark_timers(incidents: Iterable[Row], lags: list[float], timers: Row) -> None:
-    """Mark incidents whose only end is a closing that trails the resolution by a timer.
-
-    Where most tickets of an export close the same number of days after their resolution, a
-    closing alone says nothing of the time to repair.
-    """
+    """Mark incidents whose only end is a closing that trails the resolution by a timer."""
+    # Where most tickets of an export close the same number of days after their
+    # resolution, a closing alone says nothing of the time to repair.
     days = Counter(round(lag) for lag in lags)
     common, common_n = max(days.items(), key=itemgetter(1), default=(0, 0))
     is_timer = common >= 1 and common_n >= timers["timer_share"] * len(lags)

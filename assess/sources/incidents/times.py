@@ -53,11 +53,9 @@ def is_plausible(when: datetime) -> bool:
 def parse_time(
     text: str, zone: tzinfo | None = None, order: str | None = None
 ) -> datetime | None:
-    """Parse a time of any year; None for an ambiguous one.
-
-    A time without an offset is in the zone, or in UTC without a zone. A month in letters, such
-    as ``23/Nov/26 9:04 PM``, needs a zone.
-    """
+    """Parse a time of any year; None for an ambiguous one."""
+    # A time without an offset is in the zone, or in UTC without a zone. A month in
+    # letters, such as ``23/Nov/26 9:04 PM``, needs a zone.
     text = re.sub(r"(?<!\s)\s*(?:UTC|GMT)$", "Z", text.strip())
     try:
         when = _of_number(text) or _of_iso(text)
@@ -74,10 +72,8 @@ def parse_time(
 
 
 def order_of(texts: Iterable[str]) -> str | None:
-    """Return the order of day and month that a column shows for certain; None where it does not.
-
-    A part above 12 is a day. Where cells contradict each other nothing is certain.
-    """
+    """Return the order of day and month that a column proves; None if it proves none."""
+    # A part above 12 is a day. Where cells contradict each other nothing is certain.
     shown: set[str] = set()
     for text in texts:
         readings = _readings(text)

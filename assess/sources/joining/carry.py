@@ -1,4 +1,4 @@
-"""Rows of an earlier snapshot about what this run could not see, carried forward as stale."""
+"""Carry forward rows of an earlier snapshot, as stale, for scopes that this run could not read."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ Scope = tuple[str, str]  # type of the source, and what it was asked about
 
 
 def carry_forward(previous: Inventory, batches: Batches, moment: datetime) -> Batches:
-    """Return batches with the rows of an earlier snapshot about the scopes that this run lost.
-
-    A scope that did not answer at all is carried whole. Of one that answered in part, a frame is
-    carried of which it now has no row, unless one of its calls was empty: then nobody can tell
-    what is gone from what was not seen, and what is gone must not come back. A source of which no
-    scope answered is carried whole.
-    """
+    """Return batches with rows of an earlier snapshot for the scopes that this run lost."""
+    # A scope that did not answer at all is carried whole. If it answered in part, a frame
+    # is carried if it now has no row of it, unless one of its calls was empty: then it is
+    # unclear what is gone and what was not seen, and what is gone must not come back. A
+    # source of which no scope answered is carried whole.
     statuses: dict[Scope, set[str]] = defaultdict(set)
     frames_now: dict[Scope, set[str]] = defaultdict(set)
     for label, batch in batches:
@@ -64,6 +62,7 @@ def _rows_of(
     rows = {}
     for frame in previous.present - _NEVER:
         table = previous[frame]
+        # a merged row names all its sources; the first one won
         is_of_scope = table["source"].str.split(";").str[0].eq(source)
         if scope is not None:
             is_of_scope &= table["source_ref"].eq(scope)
@@ -90,7 +89,7 @@ def _batch(
 
 
 def _age(previous: Inventory, source: str, scope: str, moment: datetime) -> float:
-    """Return the hours since the scope was seen; what was stale in the snapshot is older [h]."""
+    """Return the hours since the scope was read; rows already stale then are older [h]."""
     hours = (pd.Timestamp(moment) - previous.snapshot_at).total_seconds() / 3600
     coverage = previous["coverage"]
     is_stale = coverage["status"].eq("stale")

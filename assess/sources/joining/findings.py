@@ -1,4 +1,4 @@
-"""Findings about images and containers: the workloads of other sources name their services."""
+"""Assign findings about images and containers to the services that run them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ _Index = dict[Key, dict[Names, None]]
 
 
 def name_findings(batches: Batches) -> Batches:
-    """Return batches in which rows ``about`` an image or container name the services that run it.
-
-    A row about several services becomes several rows. One that fits nothing in the fleet is left
-    out, and counted in a coverage row. Images get their keys first, and what VEX leaves of theirs.
-    """
+    """Return batches in which rows ``about`` an image or container name the services that run it."""
+    # A row about several services becomes several rows. One that fits nothing in the
+    # fleet is left out, and counted in a coverage row. Images get their keys first, then
+    # VEX is applied.
     batches = settle_images(batches)
     if not any("about" in row for row in rows_of(batches, *FRAMES)):
         return batches
@@ -59,7 +58,7 @@ def _plain(key: Key) -> Key:
 
 
 def _index_of(batches: Batches) -> _Index:
-    """Index the names of workloads and services by all that a finding may know of them."""
+    """Index the names of workloads and services by every key that a finding may use."""
     index: _Index = defaultdict(dict)
     for row in rows_of(batches, "workloads", "services"):
         names = row.get("names")

@@ -68,17 +68,16 @@ def settle_hosts(batches: Batches) -> tuple[Batches, list[Row]]:
 
 
 def _joined(frame: str, count: int, hint: str) -> list[Row]:
-    """Make the coverage row about what was joined; none for nothing."""
+    """Return the coverage row about joined rows; an empty list if none were joined."""
     note = {"source": "identity", "scope": frame, "call": "join", "status": "ok"}
     return [note | {"rows": count, "hint": f"{count} {hint}"}] if count else []
 
 
 def tell_hosts_apart(batches: Batches) -> Batches:
-    """Return batches in which hosts that several engines call alike have names of their own.
-
-    Cloned machines and engines in one machine's network namespaces have the same name; without
-    this, all but one would be lost. Engines that share containers are one engine, seen twice.
-    """
+    """Return batches in which different hosts of the same name get different names."""
+    # Cloned machines and engines in one machine's network namespaces have the same name;
+    # without this, all but one would be lost. Engines that share containers are one
+    # engine, seen twice.
     engines: dict[str, dict[str, set[str]]] = defaultdict(dict)  # containers by source
     listing = [labelled for labelled in batches if type_of(labelled[0]) in ENGINES]
     for row in rows_of(listing, "engines", "workloads"):
@@ -114,16 +113,14 @@ def _map_engines(batches: Batches, change: Callable[[str, Row], Row]) -> Batches
 
 
 def is_local(name: str) -> bool:
-    """Whether a name is one that every machine has for itself."""
+    """Return whether a name means the local machine, such as ``localhost``."""
     return not name or _LOCAL.fullmatch(name.lower()) is not None
 
 
 def service_of(hostname: str) -> str:
-    """Return what a host name such as ``prod-checkout-api-03.example.com`` says of its service.
-
-    Here, checkout-api; empty for nothing. It makes ``redis`` of ``redis6`` too, which may be
-    another service than ``redis``: a name of a host never joins services.
-    """
+    """Return the service in a host name such as ``prod-checkout-api-03.example.com``."""
+    # For example checkout-api; empty without one. ``redis6`` becomes ``redis``, which
+    # may be another service than ``redis``: a name of a host never joins services.
     name = hostname.strip().lower()
     if is_local(name) or _ADDRESS.match(name):
         return ""
@@ -133,7 +130,7 @@ def service_of(hostname: str) -> str:
 
 
 def spellings(row: Row) -> Iterator[str]:
-    """List the names of a host that may be its alone: as written, then without the domain."""
+    """Yield names of a host that may be unique to it: as written, then without the domain."""
     written = [row[column] for column in ("host_id", "hostname") if row.get(column)]
     names = [str(name).lower().rstrip(".") for name in written]
     yield from (name for name in names if not is_local(name))
@@ -145,7 +142,7 @@ def spellings(row: Row) -> Iterator[str]:
 
 
 def _known_hosts(batches: Batches) -> tuple[dict[_Host, Row], _Owners]:
-    """Collect what is known of every host, and the hosts that have a name."""
+    """Return the known facts of every host, and the hosts by name."""
     facts: dict[_Host, Row] = defaultdict(dict)
     owners: _Owners = defaultdict(dict)
     for label, batch in batches:
@@ -176,8 +173,10 @@ def _same_machines(facts: dict[_Host, Row], owners: _Owners) -> dict[_Host, str]
             there = root(other)
             if here == there or _contradict(facts[here], facts[there]):
                 continue
+            # the id of the cloud is unique, where a name may be reused
             if "cloud_id" in facts[there] and "cloud_id" not in facts[here]:
                 here, there = there, here
+            # joined facts, so that a third source is compared with both
             facts[here] = {**facts[there], **facts[here]}
             head[there] = here
     ids = {host: root(host)[1] for host in head}
@@ -185,7 +184,7 @@ def _same_machines(facts: dict[_Host, Row], owners: _Owners) -> dict[_Host, str]
 
 
 def _contradict(one: Row, other: Row) -> bool:
-    """Whether two hosts differ in what a machine has only once."""
+    """Return whether two hosts differ in a fact of which a machine has only one."""
     both = [column for column in _COMPARED if column in one and column in other]
     return any(_plain(one[column]) != _plain(other[column]) for column in both)
 
@@ -196,12 +195,11 @@ def _plain(value: object) -> str:
 
 
 def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
-    """Return batches in which containers have the workload_id of their task, and a coverage row.
-
-    A container belongs to the task that lists its id (`Batch.container_ids`), whose own id ends in
-    it, or that its labels name (`Batch.tasks`). Its row keeps what only the engine knows, and is
-    merged into that of the task; so are the rows of the other containers of a pod.
-    """
+    """Return batches in which containers have the workload_id of their task, and a coverage row."""
+    # A container belongs to the task that lists its id (`Batch.container_ids`), whose own
+    # id ends in it, or that its labels name (`Batch.tasks`). Its row keeps what only the
+    # engine knows, and is merged into that of the task; so are the rows of the other
+    # containers of a pod.
     tasks = _tasks(batches)
     joined: dict[str, Row] = {}  # task by workload_id of its container
     named: dict[
@@ -236,7 +234,7 @@ def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
 
 
 def _tasks(batches: Batches) -> dict[str, Row]:
-    """Index the workloads of orchestrators by the ids that a container may be known by."""
+    """Index the workloads of orchestrators by every id that a container may have."""
     tasks: dict[str, Row] = {}
     for label, batch in batches:
         if type_of(label) in ENGINES:
@@ -255,10 +253,8 @@ def _tasks(batches: Batches) -> dict[str, Row]:
 
 
 def follow_addresses(batches: Batches) -> Batches:
-    """Return batches in which declared addresses lead to the service that is there.
-
-    An address of a host leads to a service only where it is the only one there.
-    """
+    """Return batches in which declared addresses lead to the service that is there."""
+    # The address of a host leads to a service only if no other service runs on the host.
     services = _services_at(batches)
 
     def follow(_: str, row: Row) -> Row:
@@ -276,7 +272,7 @@ def follow_addresses(batches: Batches) -> Batches:
 
 
 def _host_of(dst: Name | str) -> str:
-    """Return the address that no service of its own platform has; empty for a service."""
+    """Return the address of a callee outside its platform; empty for a known service."""
     if isinstance(dst, str):
         return dst.removeprefix(EXTERNAL).lower()
     return dst.name.lower() if dst.rule == "address" else ""

@@ -1,8 +1,8 @@
-"""Identity: which of the names that the sources use mean the same service.
+"""Identity: find out which names of the sources mean the same service.
 
-A service is born from a row of services, workloads, answers or waivers; dependencies, incidents and
+A row of services, workloads, answers or waivers creates a service; dependencies, incidents and
 activities only refer to one. Names join where they are equal, written alike, or equal without
-environment and ``-service``, as long as no source holds two of them apart. Names that are merely
+environment and ``-service``, unless one source uses two of them. Names that are merely
 similar are suggested in service_aliases, never merged.
 """
 
@@ -70,14 +70,14 @@ def leaf(name: Name) -> str:
 
 
 def space(name: Name) -> str:
-    """Return the slug of a name's namespace; empty for none and for ``default``."""
+    """Return the slug of a name's namespace; empty without one and for ``default``."""
     written = name.namespace or name.name.rpartition("/")[0]
     return "" if written in ("", "default") else slug(written)
 
 
 @dataclass(frozen=True)
 class Match:
-    """Whose name it is: no service_id where no service, or more than one, has it."""
+    """The service of a name; ``service_id`` is None if no service, or several, have the name."""
 
     service_id: str | None = None
     confidence: float = 0.0  # the smaller of the name's and the service's [share, 0-1]
@@ -86,7 +86,7 @@ class Match:
 
 @dataclass(eq=False)
 class Service:
-    """A service, and the names that the sources have for it."""
+    """A service, and its names in all sources."""
 
     # by source and name: whether rows of that source bear the service by it
     names: dict[tuple[str, Name], bool] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Service:
 
     @property
     def root(self) -> Service:
-        """The service itself, or what it turned out to be."""
+        """The service itself, or the service that it was joined to."""
         service = self
         while service.joined:
             service = service.joined
@@ -108,7 +108,7 @@ class Service:
 
     @cached_property
     def best(self) -> Name:
-        """Most trusted name that bears it, once all are known; the earlier source wins."""
+        """Most trusted name that creates it, once all are known; the earlier source wins ties."""
         bearing = [name for (_, name), bears in self.names.items() if bears]
         return max(bearing, key=lambda name: name.confidence)
 
@@ -120,7 +120,7 @@ class Service:
 
 
 class Identity:
-    """Services, found from the names that every row that bears one has for it."""
+    """Services, found from the names in every row that creates one."""
 
     def __init__(self, born: Iterable[Claim], *, rules: Rules | None = None) -> None:
         self._rules = rules or []
@@ -141,14 +141,14 @@ class Identity:
         _give_ids(self.services)
 
     def bearer(self, source: str, names: tuple[Name, ...]) -> Match:
-        """Return the service that a row bears; none where no name is sure enough."""
+        """Return the service that a row creates; an empty match if no name is trusted enough."""
         if not (usable := self._usable(names)):
             return Match()
         service = self._bearers[source, usable[0]].root
         return Match(service.service_id, service.best.confidence)
 
     def match(self, names: tuple[Name, ...]) -> Match:
-        """Return the service that a row refers to: by the first name that exactly one service has."""
+        """Return the service that a row refers to, by its first name that fits only one."""
         if names not in self._matches:
             found = [self._match_one(name) for name in self._decided(names)]
             self._matches[names] = next(
@@ -158,7 +158,7 @@ class Identity:
         return self._matches[names]
 
     def aliases(self) -> list[Row]:
-        """List the other names of every service, the audit trail of the joins."""
+        """List the other names of every service: the audit trail of the joins."""
         return [
             _alias(service, name.name, source, name.rule, name.confidence)
             for service in self.services
@@ -188,18 +188,18 @@ class Identity:
         ]
 
     def _decided(self, names: tuple[Name, ...]) -> tuple[Name, ...]:
-        """Put the name that people decided first."""
+        """Put the name from the identity map first, if there is one."""
         name = mapped(names, self._rules)
         return (name, *names) if name else names
 
     def _usable(self, names: tuple[Name, ...]) -> tuple[Name, ...]:
-        """Name that may bear a service, and further ones, sure enough to join it with others."""
+        """Return the name that creates a service, then further names trusted enough to join it."""
         decided = self._decided(names)
         strong = [n for n in decided if n.confidence >= WEAK and not _is_nameless(n)]
         return (*strong[:1], *(name for name in strong[1:] if name.confidence >= SURE))
 
     def _bear(self, claims: list[Claim]) -> None:
-        """Make services of the first names, as far as no source holds them apart."""
+        """Make services of the first names; join spellings unless one source uses two of them."""
         alike: dict[str, list[tuple[str, Name]]] = defaultdict(list)
         for source, names in claims:
             alike[SPELLINGS[-1](leaf(names[0]))].append((source, names[0]))
@@ -221,7 +221,7 @@ class Identity:
                 self._bearers[source, names[0]].names.setdefault((source, name), False)
 
     def _join_second_names(self) -> None:
-        """Join services where another source bears one by a second name of the other."""
+        """Join two services where a second name of one is the first name of the other."""
         services = list(dict.fromkeys(self._bearers.values()))
         index = _index(services)
         for service in services:
@@ -232,6 +232,7 @@ class Identity:
                 if len(owners) != 1:
                     continue
                 (other,) = owners
+                # two services of one source are two, whatever else calls them alike
                 if other.bears(name) and not other.sources & here.sources:
                     here.names = {**other.names, **here.names}
                     other.joined = here
@@ -252,7 +253,7 @@ _Index = dict[tuple[str | None, str], dict[Service, None]]
 
 
 def _index(services: list[Service]) -> _Index:
-    """Services by namespace and spelling; namespace None stands for any."""
+    """Index services by namespace and spelling; namespace None means any."""
     index: _Index = defaultdict(dict)
     for service in services:
         for _, name in service.names:
@@ -265,6 +266,7 @@ def _index(services: list[Service]) -> _Index:
 def _owners(index: _Index, name: Name, spellings: tuple[Spelling, ...]) -> list[Service]:
     """Services that have a name, by the most exact spelling that any has."""
     where = space(name)
+    # the exact spelling first: a looser one must not take over an exact match
     for spell in spellings:
         for namespace in (where, "") if where else ("", None):
             if owners := index.get((namespace, spell(leaf(name)))):
@@ -273,7 +275,7 @@ def _owners(index: _Index, name: Name, spellings: tuple[Spelling, ...]) -> list[
 
 
 def _held_apart(firsts: list[tuple[str, Name]], spell: Spelling) -> bool:
-    """Whether one source has two names that a spelling makes equal."""
+    """Return whether one source has two names that a spelling makes equal."""
     seen: dict[tuple[str, str, str], str] = {}
     for source, name in firsts:
         written = leaf(name)
@@ -283,7 +285,7 @@ def _held_apart(firsts: list[tuple[str, Name]], spell: Spelling) -> bool:
 
 
 def _give_ids(services: list[Service]) -> None:
-    """Name services as written; with the namespace only where two would be named alike."""
+    """Name services as written; add the namespace only where two would get the same name."""
     alike: dict[str, list[Service]] = defaultdict(list)
     for service in services:
         alike[service.best.name].append(service)
@@ -314,7 +316,7 @@ def _qualified(service: Service) -> str:
 
 
 def _is_nameless(name: Name) -> bool:
-    """Whether a name identifies nothing; names that people chose always count."""
+    """Return whether a name identifies nothing; names that people chose always count."""
     return not name.name or (name.confidence < 1 and slug(leaf(name)) in _NAMELESS)
 
 

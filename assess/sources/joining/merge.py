@@ -72,7 +72,7 @@ def _add_services(rows: Lists, resolver: _Resolver) -> None:
 
 
 def _identify(batches: Batches, rules: Rules) -> Identity:
-    """Identify the services; a caller that nobody else knows is one too."""
+    """Identify the services; a caller that no other row knows becomes one, too."""
     born: list[Claim] = [
         (label, tuple(row["names"]))
         for frame in BEARING
@@ -91,7 +91,7 @@ def _identify(batches: Batches, rules: Rules) -> Identity:
 
 
 class _Resolver:
-    """Puts ids of services in place of names, and counts how sure they are."""
+    """Replaces names by ids of services, and counts how certain the matches are."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -99,7 +99,7 @@ class _Resolver:
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
 
     def row(self, frame: str, label: str, unresolved: Row) -> Row | None:
-        """Resolve one row; None where it says nothing, such as that a service needs itself."""
+        """Resolve one row; None for a row without information: a service that needs itself."""
         row: Row = {
             column: value.replace("\0", "") if isinstance(value, str) else value
             for column, value in unresolved.items()
@@ -153,6 +153,7 @@ class _Resolver:
     ) -> None:
         self._counts[frame] += Counter(
             expected=1,
+            # an edge is certain only if both its ends are
             rows=all(match.confidence >= SURE for match in matches.values()),
             ambiguous_n=any(match.ambiguous for match in matches.values()),
             unmapped_n=any(match.service_id is None for match in matches.values()),
@@ -162,7 +163,7 @@ class _Resolver:
                 self.unresolved[label, names[0]] = None
 
     def coverage(self) -> list[Row]:
-        """Make coverage rows that count the rows whose service is sure."""
+        """Return coverage rows with the share of rows whose service is certain."""
         rows: list[Row] = []
         for frame in ("workloads", "dependencies", "incidents"):
             if counts := self._counts.get(frame):
@@ -176,10 +177,9 @@ class _Resolver:
 
 
 def _unknown(frame: str, rows: list[Row]) -> list[Row]:
-    """Make coverage rows about columns that a frame has not, and frames that do not exist.
-
-    Sources of other packages misspell them; without a row, the values would vanish in silence.
-    """
+    """Return coverage rows about columns and frames that the data dictionary lacks."""
+    # Sources of other packages misspell them; without a row, the values would vanish in
+    # silence.
     if frame in frames.names():
         known = frames.columns(frame).keys()
         counts = Counter((r["source"], name) for r in rows for name in r.keys() - known)
@@ -197,7 +197,7 @@ def _unknown(frame: str, rows: list[Row]) -> list[Row]:
 
 
 def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
-    """Type, mend and merge the rows of a frame."""
+    """Type, clean and merge the rows of a frame."""
     columns = frames.columns(frame)
     raw = pd.DataFrame(rows, columns=list(columns), dtype=object)
     table, problems = frames.conform(frame, raw)
@@ -210,12 +210,13 @@ def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
     table, disagreements = _merge_keys(frame, table)
     outside = frames.check(frame, table)
     for column, bad in outside.groupby("column"):
+        # rows of problems count from 1
         table.loc[bad["row"].astype(int) - 1, column] = pd.NA
     return table, [*notes, *disagreements, *_notes(frame, table, outside)]
 
 
 def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row]]:
-    """Make one row of all rows with one key: column by column, the first that knows wins."""
+    """Merge rows of the same key: in each column the first known value wins."""
     key = frames.key(frame)
     doubled = table.duplicated(key, keep=False)
     notes: list[Row] = []
@@ -234,7 +235,7 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
 
 
 def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Row]:
-    """Make coverage rows for what two sources know differently."""
+    """Return coverage rows for columns in which two sources disagree."""
     notes: list[Row] = []
     keys = doubled[key].astype(object).agg(lambda row: "/".join(map(str, row)), axis=1)
     for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
@@ -258,7 +259,7 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Ro
 
 
 def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
-    """Take out references that lead nowhere: the cell, or the row where it is required."""
+    """Remove dangling references: the cell, or the whole row if the cell is required."""
     notes: list[Row] = []
     problems = frames.check_references(tables)
     for (frame, column), bad in problems.groupby(["table", "column"], sort=False):
@@ -274,7 +275,7 @@ def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
 
 
 def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> list[Row]:
-    """Make coverage rows for cells that do not fit the data dictionary; they become NA."""
+    """Return coverage rows for cells that do not fit the data dictionary and become NA."""
     sources = table["source"].reindex(problems["row"].astype(int) - 1).fillna("")
     problems = problems.assign(source=sources.to_numpy())
     return [

@@ -1,4 +1,4 @@
-"""Observed use: whose containers the samples are about."""
+"""Observed use: assign samples to the containers that they measure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNKNOWN = "use of containers that no other source lists: they have ended, or ar
 
 
 class _Index:
-    """Workloads by what a sample may know of them."""
+    """Workloads by every key that a sample may use."""
 
     def __init__(self, batches: Batches) -> None:
         self.rows: dict[str, Row] = {}
@@ -33,7 +33,7 @@ class _Index:
         }
 
     def find(self, about: tuple[Key, ...]) -> str | None:
-        """Return the workload that is known by the first key that fits one only."""
+        """Return the workload of the first key that fits exactly one."""
         for key in about:
             found = self._ids.get(key[:3], {})
             if len(found) == 1:
@@ -41,7 +41,7 @@ class _Index:
         return None
 
     def _container(self, main: str, named: Key) -> str | None:
-        """Return the container of a pod; the whole of a pod with several is nobody's."""
+        """Return the container of a pod; None for the total of a pod with several containers."""
         container = named[0] if named else ""
         if f"{main}/{container}" in self.rows:
             return f"{main}/{container}"
@@ -62,7 +62,7 @@ def _keys(row: Row, batch: Batch) -> Iterator[Key]:
 
 
 def settle_usage(batches: Batches) -> Batches:
-    """Return batches in which samples became columns of the workloads that they are about."""
+    """Return batches in which samples are columns of the workloads that they measure."""
     if not any(batch.usage for _, batch in batches):
         return batches
     index = _Index(batches)

@@ -1,4 +1,4 @@
-"""Configuration of the same material: what containers read of ConfigMaps and Secrets."""
+"""Configuration in the same material: ConfigMaps and Secrets that containers read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Kept = tuple[str, str, str]  # list, namespace and name
 
 @dataclass(frozen=True)
 class Reference:
-    """What a container reads of a ConfigMap or a Secret."""
+    """A reference of a container to a ConfigMap or a Secret."""
 
     listed: str
     name: str
@@ -49,7 +49,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Material:
-    """What pods refer to: claims and configuration, and who reads the latter."""
+    """Claims and configuration that pods refer to, and the readers of the configuration."""
 
     claims: Mapping[Place, Row] = field(default_factory=dict)
     values: Mapping[Kept, Values] = field(default_factory=dict)
@@ -59,17 +59,15 @@ class Material:
     counts: dict[Kept, int] = field(default_factory=dict)
 
     def find(self, reference: Reference, namespace: str) -> Kept:
-        """Return the key of what is referred to; a manifest may leave out its namespace."""
+        """Return the key of the referenced object; a manifest may omit its namespace."""
         own = (reference.listed, namespace, reference.name)
         bare = (reference.listed, "", reference.name)
         return bare if own not in self.values and bare in self.values else own
 
     def possible_n(self, kept: Kept, key: str) -> int:
-        """Return how many needs a value makes possible; 0 where it is certain who uses it.
-
-        Who takes over a whole that names one host wants that host; of several hosts nobody can
-        tell which of several readers uses which.
-        """
+        """Return how many needs a value makes possible; 0 where it is certain who uses it."""
+        # Who takes over a whole that names one host wants that host; of several hosts
+        # nobody can tell which of several readers uses which.
         whole = self.readers.get((kept, ""), set())
         readers = whole | self.readers.get((kept, key), set())
         is_vague = len(readers) > 1 and self.hosts_n(kept) > 1
@@ -173,10 +171,8 @@ def _files(source: Row, path: str) -> Iterator[Reference]:
 def config_texts(
     pod: Row, container: Row, namespace: str, material: Material
 ) -> tuple[list[Text], list[str]]:
-    """Return the texts that a container reads, and what it refers to and nobody read.
-
-    A value that several services get as part of a whole is possible only.
-    """
+    """Return the texts that a container reads, and its unread references."""
+    # A value that several services get as part of a whole is possible only.
     texts: list[Text] = []
     unread: list[str] = []
     for reference in references(pod, container):

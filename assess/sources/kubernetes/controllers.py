@@ -1,4 +1,4 @@
-"""Controllers: what owns a pod in the end, the names of its service, and who selects its pods."""
+"""Controllers: root owners of pods, names of their services, and Services that select them."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Controller:
 
     @property
     def state(self) -> str:
-        """State of a replica that nobody saw run."""
+        """State of a replica that was not seen running."""
         conditions = dicts(self.status, "conditions")
         has_ended = any(
             text(c, "type") in ("Complete", "Failed") and text(c, "status") == "True"
@@ -115,13 +115,13 @@ class Controller:
 
     @property
     def signature(self) -> tuple[str, str, bool]:
-        """Role, release, and whether it is a job: tells apart controllers that share a label."""
+        """Role, release, and whether it is a job: distinguishes controllers that share a label."""
         role = next((self.labels[r] for r in _ROLES if self.labels.get(r)), "")
         return role, self.labels.get(f"{_APP}instance", ""), self.kind in JOBS
 
     @property
     def program(self) -> tuple[str, ...]:
-        """What its first container runs: repository and command."""
+        """Repository and command of its first container."""
         first = next(iter(dicts(self.pod, "containers")), {})
         image = parse_image(text(first, "image")).repository or ""
         return image, *texts(first, "command"), *texts(first, "args")
@@ -183,7 +183,7 @@ class Owners:
                 self.controllers[key] = replace(_controller(key, made), made_by=item)
 
     def _drop_doubles(self) -> None:
-        """Drop manifests without a namespace of what is also read with one."""
+        """Drop manifests without a namespace if the same object was read with one."""
         placed = {(kind, name) for kind, namespace, name in self.controllers if namespace}
         for key in list(self.controllers):
             if not key[1] and (key[0], key[2]) in placed:
@@ -279,11 +279,9 @@ def _strings(value: Any) -> dict[str, str]:
 
 
 def _name_all(controllers: list[Controller]) -> None:
-    """Name controllers; a label that several unlike ones share names none of them.
-
-    Two Deployments that differ neither in role nor in release, such as a canary, are one service;
-    a job never takes the name of what it works for.
-    """
+    """Name controllers; a label that several unlike ones share names none of them."""
+    # Two Deployments that differ neither in role nor in release, such as a canary, are
+    # one service; a job never takes the name of what it works for.
     claims: dict[Place, set[tuple[str, str, bool]]] = defaultdict(set)
     for controller in controllers:
         for name in controller.candidates:
@@ -306,7 +304,7 @@ def _name_all(controllers: list[Controller]) -> None:
 def attach(
     controllers: Mapping[Key, Controller], lists: Found
 ) -> dict[Key, list[Controller]]:
-    """Note on controllers what selects or scales their pods; a Service of one names it.
+    """Record on controllers the objects that select or scale their pods; a sole Service names it.
 
     Returns the controllers that an object is about, by its list, namespace and name.
 
@@ -347,7 +345,7 @@ def attach(
 
 
 def _part(controllers: Iterable[Controller]) -> None:
-    """Take a shared name from controllers that run other programs, and that no Service joins."""
+    """Remove a shared name from controllers with other programs that no Service joins."""
     sharing: dict[Name, list[Controller]] = defaultdict(list)
     for controller in controllers:
         sharing[controller.names[0]].append(controller)

@@ -1,4 +1,4 @@
-"""Kinds of the API: which list an object belongs to, and what of a tree has to be rendered."""
+"""Kinds of the API: the list of an object, and the files that have to be rendered first."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ for _row in rows("kubernetes/stores"):
 
 
 def list_of(item: Row) -> str:
-    """Return the list that an object belongs to; empty where it is none of the API."""
+    """Return the list that an object belongs to; empty for anything else."""
     kind = text(item, "kind")
     version = text(item, "apiVersion")
     listed = _LISTS.get(kind, {})
@@ -54,10 +54,8 @@ def list_of(item: Row) -> str:
 
 
 def generated(item: Row) -> list[Row]:
-    """Return the ConfigMaps whose values an overlay of Kustomize lists itself.
-
-    What it takes from files is left out: half a ConfigMap would pass for a whole one.
-    """
+    """Return the ConfigMaps whose values an overlay of Kustomize lists itself."""
+    # What it takes from files is left out: half a ConfigMap would pass for a whole one.
     made = []
     for generator in dicts(item, "configMapGenerator"):
         pairs = [pair.partition("=") for pair in texts(generator, "literals")]
@@ -69,7 +67,7 @@ def generated(item: Row) -> list[Row]:
 
 
 def is_placeholder(value: str) -> bool:
-    """Return whether a text stands for another one, which a tool would fill in."""
+    """Return whether a text is a placeholder that a tool would replace."""
     return _PLACEHOLDER.search(value) is not None
 
 

@@ -1,4 +1,4 @@
-"""Settings of kubelets: configurations in files, in a ConfigMap, or as a kubelet tells its own."""
+"""Settings of kubelets: configurations in files, in a ConfigMap, or from the kubelet's API."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def told(document: Any) -> list[Row]:
 
 
 def kubelet_flags(lists: Found) -> tuple[str | None, Row]:
-    """Return the settings that all known kubelets of a cluster share; and what was not read."""
+    """Return the settings that all known kubelets of a cluster share, and unread configurations."""
     configs = [item["config"] for item in lists.get(KUBELETS, ())]
     unread: list[str] = []
     shared = common([*configs, *_mapped(lists, unread)])

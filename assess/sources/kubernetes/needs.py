@@ -1,4 +1,4 @@
-"""Needs: whom the services of a cluster call, by addresses, names of a mesh, and policies."""
+"""Needs: calls between services of a cluster, by addresses, mesh names and policies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Units = Mapping[Controller, Unit]
 
 
 def to_dependencies(lists: Found, owners: Owners, units: Units) -> list[Row]:
-    """Return what services need by the addresses they read, and what policies let them call."""
+    """Return the dependencies of services, by addresses that they read and by policies."""
     siblings = to_siblings(lists, owners, units)
     spaces = {controller.namespace for controller in units}
     rows: list[Row] = []
@@ -141,10 +141,8 @@ def _let_in(
     units: Units,
     siblings: Siblings,
 ) -> Iterator[Row]:
-    """List the calls of the proxies that let the outside in.
-
-    Of several proxies nobody can tell which one serves a route.
-    """
+    """List the calls of the proxies that let the outside in."""
+    # Of several proxies nobody can tell which one serves a route.
     proxies = [c for c, unit in units.items() if _is_ingress_proxy(c, unit)]
     are_many = len({proxy.names[0] for proxy in proxies}) > 1
     reached = sorted(set(outer_backends(lists))) if proxies else []
@@ -174,7 +172,7 @@ def _allowed(
     owners: Owners,
     units: Units,
 ) -> Iterator[Row]:
-    """List the calls that network policies allow: possible ones, which nobody saw."""
+    """List the calls that network policies allow: possible, not observed."""
     labelled = by_label(owners.controllers.values())
     for policy in lists.get("networkpolicies", ()):
         home, _ = place(policy)
@@ -190,7 +188,7 @@ def _imported(
     owners: Owners,
     siblings: Siblings,
 ) -> Iterator[Row]:
-    """List the calls that a Sidecar of Istio names: possible ones, which nobody saw."""
+    """List the calls that a Sidecar of Istio names: possible, not observed."""
     labelled = by_label(owners.controllers.values())
     for sidecar in lists.get("sidecars", ()):
         home, _ = place(sidecar)
@@ -221,7 +219,7 @@ def _peers(
     end: str,
     labelled: Labelled,
 ) -> Iterator[Controller]:
-    """List the controllers that one end of a policy names; what it names as a whole are none."""
+    """List the controllers that one end of a policy names; "all pods" names none."""
     home, _ = place(policy)
     for rule in dicts(policy, "spec", direction):
         for peer in dicts(rule, end):

@@ -88,11 +88,9 @@ def to_host(node: Row, host_id: str) -> Row:
 
 
 def system_of(image: str, kubelet: str = "") -> tuple[str | None, str | None]:
-    """Return the name and the version of a node's system.
-
-    Systems that only run containers bear names of their own; those of others are read as an
-    engine's.
-    """
+    """Return the name and the version of a node's system."""
+    # Systems that only run containers bear names of their own; those of others are read
+    # as an engine's.
     for row in rows("kubernetes/node_systems"):
         if not image.lower().startswith(row["starts"]):
             continue
@@ -106,10 +104,8 @@ def system_of(image: str, kubelet: str = "") -> tuple[str | None, str | None]:
 
 
 def _openshift(image: str, kubelet: str) -> str | None:
-    """Return the version of OpenShift that a release of RHCOS belongs to.
-
-    Releases of 4.19 and later bear the version of RHEL, so that only the kubelet tells.
-    """
+    """Return the version of OpenShift that a release of RHCOS belongs to."""
+    # Releases of 4.19 and later bear the version of RHEL, so that only the kubelet tells.
     if named := _OPENSHIFT.search(image):
         return f"{named[1]}.{named[2]}"
     minor = re.match(r"v?1\.(\d+)\.", kubelet)
@@ -118,7 +114,7 @@ def _openshift(image: str, kubelet: str) -> str | None:
 
 
 def _managed(node: Row, os_name: str | None, os_version: str | None) -> Row:
-    """Return whose platform a node belongs to, and who patches it, where that is certain."""
+    """Return the provider of a node's platform, and who patches it, if certain."""
     labels = table(node, "metadata", "labels")
     kubelet = text(node, "status", "nodeInfo", "kubeletVersion").removeprefix("v")
     for row in rows("kubernetes/platforms"):

@@ -15,10 +15,8 @@ About = Mapping[tuple[str, str, str], list[Controller]]  # by list, namespace an
 
 
 def to_objects(lists: Found, owners: Owners, about: About, cluster: str) -> Iterator[Row]:
-    """List the objects of API groups, but those that a controller made.
-
-    The core of the API has had one version from the start.
-    """
+    """List the objects of API groups, but those that a controller made."""
+    # The core of the API has had one version from the start.
     for listed, items in sorted(lists.items()):
         for item in items:
             served = api_version(item)
@@ -33,7 +31,7 @@ def to_objects(lists: Found, owners: Owners, about: About, cluster: str) -> Iter
 def _to_object(item: Row, served: str | None, applied: str | None, cluster: str) -> Row:
     namespace, name = place(item)
     kind = text(item, "kind")
-    # One group may have a kind of the name that another one has.
+    # Two API groups may have kinds of the same name.
     group = (served or applied or "").partition("/")[0]
     return frames.row(
         "objects",

@@ -62,11 +62,9 @@ def quantity(value: Any, *path: str) -> float | None:
 
 
 def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
-    """Return the container that does the work of a pod; sidecars do not.
-
-    It is the one that an annotation names, else one of the controller's name, else the first that
-    is no known sidecar.
-    """
+    """Return the container that does the work of a pod; sidecars do not."""
+    # The main one is named by an annotation, or like the controller, else it is the
+    # first that is no known sidecar.
     containers = dicts(spec, "containers")
     for wanted in (text(annotations, DEFAULT_CONTAINER), name):
         named = (c for c in containers if wanted and text(c, "name") == wanted)
@@ -79,10 +77,8 @@ def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
 
 
 def containers_of(spec: Row, annotations: Row, name: str = "") -> list[Part]:
-    """List the containers of a pod with their roles, the main one first.
-
-    Of those that start the pod up, one that is always restarted runs beside the others.
-    """
+    """List the containers of a pod with their roles, the main one first."""
+    # Of those that start the pod up, one that is always restarted runs beside the others.
     main = main_container(spec, annotations, name)
     beside = [c for c in dicts(spec, "containers") if c is not main]
     parts = [(main, "main"), *((container, "sidecar") for container in beside)]
@@ -99,20 +95,20 @@ def to_unit(
     material: Material,
     annotations: Iterable[str] = (),
 ) -> Unit:
-    """Read what a pod, or its template, declares."""
+    """Read the declaration of a pod or its template."""
     main, *beside = [_to_unit(spec, part, namespace, material) for part in parts]
     return replace(main, beside=tuple(beside), asks=_asks(spec, annotations))
 
 
 def _asks(spec: Row, annotations: Iterable[str]) -> tuple[str, ...]:
-    """Return what a pod asks of its cluster by keys that the cluster reads."""
+    """Return the requests of a pod to its cluster, by keys that the cluster reads."""
     # without a key all taints are tolerated
     taints = [text(entry, "key") for entry in dicts(spec, "tolerations")]
     return tuple(of_pod(annotations, table(spec, "nodeSelector"), taints))
 
 
 def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
-    """Read what a pod declares for one of its containers."""
+    """Read the declaration of one container of a pod."""
     container, role = part
     limits = table(container, "resources", "limits")
     requests = table(container, "resources", "requests")
@@ -180,10 +176,8 @@ def _user(security: Row) -> str:
 
 
 def sees_engine_socket(spec: Row) -> bool:
-    """Return whether a volume of a pod leads to the socket of an engine; any container counts.
-
-    A container that starts the pod up may mount it, which no mount of the others shows.
-    """
+    """Return whether a volume of a pod leads to the socket of an engine; any container counts."""
+    # A container that starts the pod up may mount it, which no mount of the others shows.
     volumes = dicts(spec, "volumes")
     return any(is_engine_socket(text(v, "hostPath", "path")) for v in volumes)
 
@@ -247,7 +241,7 @@ def to_life(pod: Row, main: Row) -> Row:
 
 
 def _status_of(container: Row, pod: Row) -> Row:
-    """Return what the kubelet says of a container."""
+    """Return the kubelet's status of a container."""
     status = table(pod, "status")
     lists = ("containerStatuses", "initContainerStatuses")
     statuses = (s for name in lists for s in dicts(status, name))
@@ -266,10 +260,8 @@ def _health(status: Row, main: Row) -> str | None:
 
 
 def docker_id(pod: Row, container: Row) -> str:
-    """Return the short id of a container where a Docker engine runs it, else nothing.
-
-    The docker source lists the same container on that engine, so both rows become one.
-    """
+    """Return the short id of a container where a Docker engine runs it, else nothing."""
+    # The docker source lists the same container on that engine, so both rows become one.
     container_id = text(_status_of(container, pod).get("containerID"))
     scheme, _, identifier = container_id.partition("://")
     return identifier[:SHORT_ID] if scheme == "docker" else ""

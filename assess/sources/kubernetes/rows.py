@@ -65,7 +65,7 @@ _REVISION = "deployment.kubernetes.io/revision"
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the rows of a pod need to know of its cluster."""
+    """Facts of a cluster that the rows of its pods need."""
 
     name: str
     hosts: dict[str, str]  # host_id by name of the node
@@ -220,7 +220,7 @@ def _share(batch: Batch) -> None:
 
 
 def _replica_of(mount: Row, states: Mapping[str, Any]) -> str:
-    """Return the workload that stands for the pod of a mount."""
+    """Return the main workload of the pod of a mount."""
     workload_id: str = mount["workload_id"]
     above = workload_id.rpartition("/")[0]
     return above if above in states else workload_id
@@ -274,7 +274,7 @@ def _has_shipper(pod: Row) -> bool | None:
 
 
 def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str | None:
-    """Return what a controller is for, where that can be known of something without state."""
+    """Return the kind of service of a controller without state, where it is known."""
     if controller.namespace == "kube-system":
         return "infra"
     if controller.kind in JOBS:
@@ -310,10 +310,8 @@ def _is_shipper(container: Row) -> bool:
 
 
 def min_healthy(controller: Controller) -> float | None:
-    """Return the share of replicas that it needs [percent]: its disruption budget, else its rollout.
-
-    Without either, and for what runs once per node, nothing is declared.
-    """
+    """Return the share of replicas that it needs [percent]: its disruption budget, else its rollout."""
+    # Without either, and for what runs once per node, nothing is declared.
     spec = controller.spec
     if not controller.is_scaled or not spec:
         return None
@@ -341,10 +339,8 @@ def _part(value: Any, replicas: float | None) -> float | None:
 
 
 def is_public(controller: Controller, *, has_services: bool) -> bool | None:
-    """Return whether customers reach it by a load balancer or an ingress.
-
-    False only where no Service selects it and it opens no port of its node.
-    """
+    """Return whether customers reach it by a load balancer or an ingress."""
+    # False only where no Service selects it and it opens no port of its node.
     if any(selected.is_public for selected in controller.selected):
         return True
     containers = dicts(controller.pod, "containers")

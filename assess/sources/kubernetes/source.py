@@ -84,10 +84,8 @@ class KubernetesSource(ListSource):
         ]
 
     def key(self, kind: str, item: Row) -> Hashable:
-        """Identify an object by its kind, namespace and name.
-
-        A patch has the name of what it changes, and no image: it is kept apart.
-        """
+        """Identify an object by its kind, namespace and name."""
+        # A patch has the name of what it changes, and no image: it is kept apart.
         return kind, text(item, "kind"), *place(item), is_patch(item)
 
     def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
@@ -122,7 +120,7 @@ class KubernetesSource(ListSource):
             items = dig(answer, "items")
             if not isinstance(items, list) and dig(answer, "kind") in (None, "Status"):
                 raise DumpError("this is no list of Kubernetes: check the endpoint")
-            # It is null where a list is empty; only the list as a whole says its version.
+            # ``items`` is null in an empty list; only the list as a whole has a version.
             page = [
                 _typed(answer) | item if isinstance(item, dict) and item else item
                 for item in (items if isinstance(items, list) else ())

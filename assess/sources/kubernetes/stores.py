@@ -18,7 +18,7 @@ UNSEEN = dict.fromkeys(("env_names_n", "secret_like_env_n", "docker_sock_mounted
 
 
 def store_unit(controller: Controller) -> Unit:
-    """Read what a custom resource says of the store that its operator makes."""
+    """Read the declaration of a store in a custom resource of its operator."""
     facts = _facts_of(controller.made_by)
     spec = table(controller.made_by, "spec")
     images = [image for image in _at(spec, facts["image"]) if isinstance(image, str)]

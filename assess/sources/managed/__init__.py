@@ -14,7 +14,7 @@ from assess.sources.values import dicts, dig
 
 
 class ManagedSource(ListSource):
-    """Base of the sources of platforms whose hosts nobody of ours sees."""
+    """Base of the sources of platforms whose hosts are not accessible."""
 
     options = ("path",)
     fills = tuple(frame for frame in FRAMES if frame != "engines")
@@ -43,7 +43,7 @@ class ManagedSource(ListSource):
         raise NotImplementedError
 
     def identity(self, item: Row) -> Hashable:
-        """Return what tells a description from all others."""
+        """Return the identity of a description."""
         raise NotImplementedError
 
     def apps(self, lists: Found) -> list[App]:

@@ -1,4 +1,4 @@
-"""Apps: what a provider runs for somebody, and the rows that follow from it.
+"""Apps on a provider's platform, and the rows that follow from them.
 
 Nobody sees the hosts of a platform. Each replica has one that its provider patches, as a task on
 Fargate has; replicas that are only declared share one, since nothing shows that they are apart.
@@ -182,7 +182,7 @@ def _service(app: App) -> Row:
 
 
 def _merged(services: list[Row]) -> list[Row]:
-    """Merge the rows of an app in several regions: what it keeps there adds up."""
+    """Merge the rows of an app in several regions; numbers of replicas add up."""
     merged = merge_services(services)
     for row in merged:
         group = [other for other in services if other["names"][0] == row["names"][0]]
@@ -273,7 +273,7 @@ def _sum(values: Iterable[Any]) -> Any:
 
 
 def _needs(app: App, siblings: Siblings) -> list[Row]:
-    """Return what an app needs: the stores that it mounts, and what its texts name."""
+    """Return the dependencies of an app: mounted stores, and addresses in its texts."""
     caller: Callee = app.unit.callee
     rows: list[Row] = [
         dependency_row(app.unit.names[0], f"{EXTERNAL}{store}", "data", EVIDENCE)

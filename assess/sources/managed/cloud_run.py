@@ -86,7 +86,7 @@ def _place(item: Row) -> Place:
 
 
 def to_apps(lists: Found) -> list[App]:
-    """Read all services and jobs, with what their revisions tell of them."""
+    """Read all services and jobs, with facts from their revisions."""
     revisions: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for revision in lists.get("revisions", ()):
         revisions[_place(revision).service].append(revision)
@@ -135,7 +135,7 @@ def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
 
 
 def _template(item: Row) -> tuple[Row, Row]:
-    """Return what replicas are made from, and its annotations."""
+    """Return the template of replicas, and its annotations."""
     template = table(item, "spec", "template") or table(item, "template")
     notes = table(template, "metadata", "annotations") or table(template, "annotations")
     return template, notes
@@ -234,7 +234,7 @@ def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
 
 
 def _is_checked(container: Row) -> bool:
-    """Return whether something asks for health; the platform's own probe waits for a port only."""
+    """Return whether a health check is declared; the platform's own probe only waits for a port."""
     startup = table(container, "startupProbe")
     probes = [container.get("livenessProbe"), container.get("readinessProbe")]
     return any(probes) or bool(startup.get("httpGet") or startup.get("grpc"))

@@ -40,12 +40,12 @@ def list_of(document: Row) -> str:
 
 
 def identity(item: Row) -> Hashable:
-    """Return the id of a resource, which does not tell capital letters."""
+    """Return the id of a resource in lower case: Azure ignores the case of ids."""
     return text(item, "id").lower() or id(item)
 
 
 def _own(item: Row) -> Row:
-    """Return what a resource says of itself, which some releases of ``az`` lift up."""
+    """Return the properties of a resource, which some releases of ``az`` put at the top level."""
     return {**item, **table(item, "properties")}
 
 

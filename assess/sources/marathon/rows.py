@@ -1,4 +1,4 @@
-"""From the apps of Marathon, and what Mesos says of its agents and tasks, to rows."""
+"""Convert apps of Marathon, and agents and tasks of Mesos, to rows."""
 
 from __future__ import annotations
 
@@ -357,7 +357,7 @@ def _health(task: Row, app: App) -> str | None:
 
 
 def to_dependencies(apps: dict[str, App]) -> list[Row]:
-    """Return what apps say that they need, and the apps that their environment names."""
+    """Return the declared dependencies of apps, and the apps in their environment."""
     by_host: dict[str, App] = {}
     for app in apps.values():
         parts = app.path.lower().split("/")[::-1]

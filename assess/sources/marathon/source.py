@@ -113,7 +113,7 @@ class MarathonSource(ListSource):
 
 
 def _of_group(group: Row, base: str, needs: tuple[str, ...]) -> Iterator[Any]:
-    """List the apps and pods of a group, with whole paths; what it needs, they all need."""
+    """List the apps and pods of a group, with whole paths and the group's dependencies."""
     base = absolute(text(group, "id"), base)
     needs = (*needs, *(absolute(path, base) for path in texts(group, "dependencies")))
     for item in (*_listed(group, "apps"), *_listed(group, "pods")):

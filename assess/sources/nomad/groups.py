@@ -70,7 +70,7 @@ class Group:
         return self.is_known and self.job.get("Stop") is not True
 
     def _named(self, service: Row, task: str) -> Row:
-        """Return a service with the variables in its name filled, which the job itself tells."""
+        """Return a service with the variables in its name filled from the job."""
         _, job, group = self.key
         parts = {"JOB": job, "TASKGROUP": group, "TASK": task}
         parts["BASE"] = "-".join(filter(None, parts.values()))
@@ -258,7 +258,7 @@ def _mounts(group: Group, task: Row) -> Iterator[Mount]:
 
 
 def _within_allocation(mount: Mount) -> Mount:
-    """Mark a bind with a relative source: it is in the allocation's directory, and goes with it."""
+    """Mark a bind with a relative source: it is removed with the allocation's directory."""
     is_absolute = re.match(r"[/\\]|[A-Za-z]:", mount.source)
     if mount.type == "bind" and not is_absolute:
         return replace(mount, source_class="alloc-dir")

@@ -77,7 +77,7 @@ class NomadSource(ListSource):
             params["next_token"] = following
 
     def get_details(self, web: Web, lists: Found, batch: Batch) -> None:
-        """Ask for every job and node: the lists leave out what they run and what they run on."""
+        """Request every job and node: the lists lack their groups, attributes and drivers."""
         for kind, (call, path) in _DETAILS.items():
             if kind not in lists:
                 continue

@@ -82,7 +82,7 @@ class PodmanSource(EngineDumps):
     commands = _COMMANDS
 
     def call_of(self, file: Path) -> str:
-        """Return the call whose answer a file holds, by its name; empty where there is none."""
+        """Return the call whose answer a file holds, by its name; empty for another file."""
         if file.suffix.lower() in SUFFIXES:
             return QUADLET
         if is_drop_in(file):
@@ -108,7 +108,7 @@ class PodmanSource(EngineDumps):
         return [form(value) for value in dicts(values)]
 
     def rows(self, data: EngineData, host_id: str, dumps: list[Dump]) -> Batch:
-        """Return the rows of one host, with what its quadlets declare and nobody saw run."""
+        """Return the rows of one host, with quadlets that were not seen running."""
         batch = super().rows(data, host_id, dumps)
         seen = {row["name"] for row in batch.rows["workloads"]}
         known = host_id if batch.rows["hosts"] else None
@@ -141,7 +141,7 @@ class PodmanSource(EngineDumps):
         seen: set[str],
         host: tuple[str, str | None],
     ) -> Batch:
-        """Return the rows of manifests that quadlets name; one that is not there is told."""
+        """Return the rows of manifests that quadlets name; a missing one gets a coverage row."""
         batch = Batch()
         files = {
             file.name: (file, call) for name, file, call in dumps if name == MANIFEST
@@ -187,10 +187,8 @@ def _texts(dumps: list[Dump], wanted: str) -> Iterator[tuple[Path, str]]:
 
 
 def _version(raw: Payload) -> Payload:
-    """Read the version; a client that is no remote one is the engine itself.
-
-    Its API version is that of Podman's own API, which no client of Docker speaks.
-    """
+    """Read the version; a client that is no remote one is the engine itself."""
+    # Podman reports the version of its own API, which no client of Docker speaks.
     engine = table(raw, "Server") or table(raw, "Client") or raw
     number = text(engine, "Version")
     return {

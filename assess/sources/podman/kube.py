@@ -1,4 +1,4 @@
-"""Quadlets of manifests: what ``podman kube play`` makes of objects of Kubernetes."""
+"""Quadlets of manifests: Kubernetes objects that ``podman kube play`` runs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _alone(item: Row) -> Row:
 
 
 def _is_seen(document: Any, seen: Collection[str]) -> bool:
-    """Return whether a container runs that bears the name of the pod of an object."""
+    """Return whether a running container has the name of the pod of an object."""
     name = text(document, "metadata", "name")
     pods = (
         (f"{name}-pod-", f"{name}-")

@@ -57,10 +57,9 @@ def is_drop_in(file: PurePath) -> bool:
 
 
 def drop_ins(file: str, found: Mapping[PurePath, str]) -> list[str]:
-    """Return the texts that add to a quadlet, in order.
-
-    podman-systemd.unit(5): of files of the same name, that in the most specific directory counts.
-    """
+    """Return the texts that add to a quadlet, in order."""
+    # podman-systemd.unit(5): of files of the same name, that in the most specific
+    # directory counts.
     stem, dot, kind = file.rpartition(".")
     words = stem.split("-")
     starts = ["-".join(words[:n]) + "-" for n in range(1, len(words))]
@@ -76,7 +75,7 @@ def drop_ins(file: str, found: Mapping[PurePath, str]) -> list[str]:
 
 
 def options_of(*texts: str) -> Options:
-    """Read a unit file of systemd, and what adds to it; an empty value takes back those before."""
+    """Read a unit file of systemd and its drop-ins; an empty value resets earlier ones."""
     sections: Options = {}
     for text in texts:
         _read_into(sections, text)
@@ -99,7 +98,7 @@ def _read_into(sections: Options, text: str) -> None:
 
 
 def name_of(file: str, others: Others) -> str:
-    """Return the name of what a file makes, else the word itself, which is a name already."""
+    """Return the name of the object of a file; a word that is not a file is a name already."""
     path = PurePosixPath(file)
     if path.suffix not in _NAMES:
         return file
@@ -109,7 +108,7 @@ def name_of(file: str, others: Others) -> str:
 
 
 class Quadlet:
-    """One quadlet of a container, and what it declares with those that it names."""
+    """One quadlet of a container, with the quadlets that it refers to."""
 
     def __init__(self, stem: str, options: Options, others: Others | None = None) -> None:
         self.stem = stem
@@ -147,7 +146,7 @@ class Quadlet:
 
     @cached_property
     def unit(self) -> Unit:
-        """What it declares, with the names of its service."""
+        """Its declaration, with the names of its service."""
         unit = _to_unit(self)
         labels = dict(_pairs(self.options, "Label"))
         own = (labels.get("assess.service"), "label", 1.0)
@@ -227,7 +226,7 @@ def _to_unit(quadlet: Quadlet) -> Unit:
 
 
 def _last(options: Options, key: str, section: str = "Container") -> str:
-    """Return the value that counts of a key; empty for none."""
+    """Return the last value of a key; empty without one."""
     values = options.get(section, {}).get(key, [])
     return values[-1] if values else ""
 

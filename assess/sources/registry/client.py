@@ -99,10 +99,8 @@ class Session(Web):
     def ask(
         self, path: str, method: str = "GET", accept: str = "application/json"
     ) -> Answer:
-        """Ask the registry; where it wants a token, fetch one and ask again.
-
-        Only blobs may lie elsewhere: registries keep them in the storage of a cloud.
-        """
+        """Ask the registry; where it wants a token, fetch one and ask again."""
+        # Only blobs may lie elsewhere: registries keep them in the storage of a cloud.
         headers = {"Accept": accept}
         get = partial(self.get, path, method=method, elsewhere="/blobs/" in path)
         try:

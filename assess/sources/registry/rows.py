@@ -39,7 +39,7 @@ _PREDICATE = "dev.sigstore.bundle.predicateType"
 
 @dataclass
 class Repository:
-    """Content of one repository, as far as it was asked for and is kept."""
+    """Kept content of one repository."""
 
     registry: str  # as references to images name it
     name: str
@@ -133,7 +133,7 @@ def _keep_image(raw: Any) -> Row:
 
 
 def _child(raw: Row) -> Row | None:
-    """Keep of an entry of an index what tells an image; None for what is no image."""
+    """Keep the identity of an image in an entry of an index; None for anything else."""
     digest = _digest(raw, "digest")
     is_attestation = dig(raw, "annotations", ATTESTATION)
     if not digest or is_attestation or dig(raw, "platform", "os") == "unknown":
@@ -143,10 +143,8 @@ def _child(raw: Row) -> Row | None:
 
 
 def keep_config(raw: Any) -> tuple[Row, int]:
-    """Keep what is wanted of the configuration of an image, and count what is left out.
-
-    Its environment, arguments, labels and the commands of its history may hold secrets.
-    """
+    """Keep what is wanted of the configuration of an image, and count what is left out."""
+    # Environment, arguments, labels and commands of the history may hold secrets.
     config = dig(raw, "config")
     withheld = [dig(config, key) for key in ("Env", "Cmd", "Entrypoint", "Labels")]
     withheld.append(dig(raw, "history"))
@@ -193,7 +191,7 @@ def to_images(repository: Repository) -> list[Row]:
 
 
 def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
-    """Return the row of one manifest, as far as it was read."""
+    """Return the row of one manifest, with the parts that were read."""
     manifest = repository.manifests.get(digest, {})
     config = repository.configs.get(digest, {})
     # A digest without a tag is dangling only where all tags are known.
@@ -211,10 +209,8 @@ def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
 
 
 def _to_index(children: list[Row]) -> Row:
-    """Return the columns of an index where all its images have them.
-
-    Its date is that of the latest, its size that of the largest, which a host pulls.
-    """
+    """Return the columns of an index where all its images have them."""
+    # The index has the date of its latest and the size of its largest image.
     row: Row = {}
     for column in ("arch", "size_bytes", "created_at"):
         values: list[Any] = [child.get(column) for child in children]
@@ -248,7 +244,7 @@ def keep_hub_tag(raw: Row) -> Row:
 
 
 def used_refs(rows: Lists, registry: str) -> dict[str, set[str]]:
-    """List what the fleet names of a registry: tags and digests by repository."""
+    """List the tags and digests that the fleet uses of a registry, by repository."""
     used: dict[str, set[str]] = defaultdict(set)
     for row in (*rows.get("images", ()), *rows.get("workloads", ())):
         name = row.get("repository")
@@ -336,7 +332,7 @@ def _known(**columns: Any) -> Row:
 
 
 def _sum(sizes: list[int | None]) -> int | None:
-    """Add up sizes; None where one is unknown, or there is none."""
+    """Sum sizes; None if one is unknown, or without any."""
     known = [size for size in sizes if size is not None]
     return sum(known) if known and len(known) == len(sizes) else None
 

@@ -48,7 +48,7 @@ _UNKNOWN_CALL = (404, *_UNKNOWN_METHOD)
 
 
 class RegistrySource(Source):
-    """Registry of images, live or from dumps; it runs after the sources that tell what is used."""
+    """Registry of images, live or from dumps; runs after the sources that list used images."""
 
     type = "registry"
     options = ("endpoint", "path", "name", "repositories", "tags", "token_file", "ca")
@@ -203,7 +203,7 @@ class _Repository:
         return list(tags), call.outcome in ("ok", "partial")
 
     def _read_manifests(self, refs: list[str]) -> None:
-        """Read what references stand for: digests by HEAD, then each manifest once."""
+        """Resolve references: digests by HEAD, then each manifest once."""
         is_read: list[bool] = []
         with self._call("manifests") as call:
             call.note(expected=len(refs))
@@ -247,7 +247,7 @@ class _Repository:
             return None
         digest = answer.headers.get("Docker-Content-Digest") or ref
         if ":" not in digest or not is_ref(digest):
-            # It names none: the digest is the hash of the text.
+            # Without a digest in the headers: it is the hash of the text.
             whole = answer if answer.body else self._ask(path)
             body = whole.body if whole else b""
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
@@ -255,10 +255,9 @@ class _Repository:
         return digest
 
     def _read_manifest(self, digest: str, call: Call) -> bool:
-        """Read a manifest and the configuration of its image; False to save the last pulls.
-
-        An image that an index names and that is not there is no failure: mirrors hold only some.
-        """
+        """Read a manifest and the configuration of its image; False to save the last pulls."""
+        # An image that an index names and that is not there is no failure: mirrors hold
+        # only some.
         if self.registry.is_spent:
             return False
         if answer := self._ask(f"manifests/{digest}"):

@@ -1,4 +1,4 @@
-"""Systems Manager: engines, systems and kernels of machines whose socket nobody can reach."""
+"""Systems Manager: engines, systems and kernels of machines without a reachable socket."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _unlisted(entity: Row, place: Place) -> PlainHost | None:
 
 
 def _facts(node: Row, place: Place) -> Row:
-    """Columns of the hosts frame that an agent tells."""
+    """Return the columns of the hosts frame from an agent's report."""
     identifier = text(node, "InstanceId")
     ping = moment(node, "LastPingDateTime")
     is_online = text(node, "PingStatus") == "Online"

@@ -1,4 +1,4 @@
-"""Traces: who called whom, as Jaeger, Zipkin and service-graph counters in Prometheus have it."""
+"""Traces: calls between services, from Jaeger, Zipkin and service graphs in Prometheus."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _EMPTY = "no calls: that says nothing of the services (sampling, or no job that 
 
 
 class TracesSource(Source):
-    """Reads who called whom; a service without traces stays unknown, not free of dependencies."""
+    """Reads calls between services; a service without traces has unknown dependencies, not none."""
 
     type = "traces"
     options = (
@@ -73,7 +73,7 @@ class TracesSource(Source):
         return problems
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read files, or ask the endpoint; the shape of an answer tells its format."""
+        """Read files, or ask the endpoint; the format is recognised by the shape of an answer."""
         asked = Asked(options, base, deadline)
         batch = asked.batch
         hours = options.get("window_hours")
@@ -216,10 +216,8 @@ def _problem(value: Any) -> str | None:
 
 
 def to_links(values: list[Any], *, is_failed: bool = False) -> tuple[list[Row], int]:
-    """Read who called whom in answers of any format, and count entries that cannot be read.
-
-    A link is ``src, dst, kind, is_outside`` and ``calls`` or ``failed``.
-    """
+    """Read who called whom in answers of any format, and count entries that cannot be read."""
+    # A link is ``src, dst, kind, is_outside`` and ``calls`` or ``failed``.
     read = [_link_of(entry, is_failed) for entry in _entries(values)]
     links = [link for link in read if link is not None]
     if any(link.get("failed") is not None for link in links):
@@ -274,7 +272,7 @@ def _pair(caller: Any, callee: Any) -> Row | None:
 
 
 def _named(value: Any) -> str:
-    """Read the name of a service, of an address only the host; empty where it is none."""
+    """Read the name of a service; of an address only the host; empty for other values."""
     if not isinstance(value, str) or len(value) > _LONGEST:
         return ""
     text = strip_credentials(value).replace("\0", "").strip()
@@ -293,10 +291,9 @@ def _count(value: Any) -> int | None:
 
 
 def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:
-    """Add links up to one edge for each pair and kind, with its share of failed calls.
-
-    The counter of failed calls begins with the first: where other pairs have one, none is 0.
-    """
+    """Add links up to one edge for each pair and kind, with its share of failed calls."""
+    # The counter of failed calls begins with the first: where other pairs have one, none
+    # is 0.
     total: dict[tuple[str, str, str, bool], int | None] = {}
     failed: dict[tuple[str, str, str, bool], int] = {}
     for link in links:

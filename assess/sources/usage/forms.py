@@ -46,7 +46,7 @@ def of_top(
     content: str,
     at: float,
 ) -> Read:
-    """Read what ``kubectl top pods`` prints, which says of each container what it uses now."""
+    """Read the output of ``kubectl top pods``: the present use of each container."""
     lines = [line.split() for line in content.splitlines() if line.strip()]
     heads = next(line for line in lines if "CPU(cores)" in line)
     found: list[Sample] = []
@@ -110,7 +110,7 @@ def _container(
     identifier: str,
     name: str,
 ) -> tuple[Key, ...]:
-    """Return what a container is known by: its id, else its name."""
+    """Return the key of a container: its id, else its name."""
     keys = [("id", identifier[:SHORT])] if len(identifier) >= SHORT else []
     return (*keys, *([("name", name)] if name else []))
 
@@ -199,10 +199,8 @@ def _of_prometheus(
     stem: str,
     at: float,
 ) -> list[Sample]:
-    """Read an answer of Prometheus: one value for each series, or many.
-
-    What was asked for is in the name of the metric, else in that of the file.
-    """
+    """Read an answer of Prometheus: one value for each series, or many."""
+    # What was asked for is in the name of the metric, else in that of the file.
     words = _WORDS.split(stem.lower())
     by_name = next((_NAMED[word] for word in words if word in _NAMED), "")
     summary = next((_SUMMARIES[word] for word in words if word in _SUMMARIES), "")
@@ -233,7 +231,7 @@ def _of_prometheus(
 
 
 def _labelled(labels: Row) -> tuple[Key, ...]:
-    """Return what a series is about; nothing for a pause container or a whole cgroup."""
+    """Return the container of a series; nothing for a pause container or a whole cgroup."""
     container = text(labels, "container") or text(labels, "container_name")
     pod = text(labels, "pod") or text(labels, "pod_name")
     found = _ID.findall(text(labels, "id"))
@@ -254,7 +252,7 @@ def _points(one: Row) -> Iterator[Point]:
 
 
 def _rates(points: list[Point]) -> Iterator[Point]:
-    """Return the rates of a counter; where it began anew there is none."""
+    """Return the rates of a counter; a reset gives no rate."""
     for (start, before), (end, after) in pairwise(points):
         if end > start and after >= before:
             yield end, (after - before) / (end - start)

@@ -1,4 +1,4 @@
-"""Samples: how much CPU or memory a container had in use, and what many of them say."""
+"""Samples of the CPU and memory use of containers, and their summary."""
 
 from __future__ import annotations
 
@@ -33,10 +33,8 @@ class Sample(NamedTuple):
 
 
 def columns_of(samples: Iterable[Sample]) -> Row:
-    """Return the columns of the workloads frame that the samples of one container fill.
-
-    Of CPU and memory the shorter window counts.
-    """
+    """Return the columns of the workloads frame that the samples of one container fill."""
+    # Of CPU and memory the shorter window counts.
     by_kind: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_kind[sample.what].append(sample)

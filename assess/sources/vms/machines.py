@@ -155,7 +155,7 @@ def of_gcloud(entry: Row, place: str) -> Machine:
 
 
 def _gcloud_size(kind: str) -> Row:
-    """Return what the name of a machine type says of its size."""
+    """Return the size that the name of a machine type states."""
     if custom := _CUSTOM.search(kind):
         return {"vcpus": int(custom[1]), "memory_bytes": int(custom[2]) * MIB}
     standard = _STANDARD.search(kind)
@@ -199,7 +199,7 @@ def of_azure(entry: Row, place: str) -> Machine:
 
 
 def _azure_system(entry: Row) -> Row:
-    """Name the system by the image; where it is one of one's own, only its family is known."""
+    """Name the system by the image; for a custom image, only its family is known."""
     family = text(entry, "storageProfile", "osDisk", "osType").lower()
     known = {"os_family": family} if family in ("linux", "windows") else {}
     image = "storageProfile", "imageReference"
@@ -237,5 +237,5 @@ READERS: list[tuple[str, Reader]] = [
 
 
 def reader_of(entry: Row) -> Reader | None:
-    """Return what reads an entry, by a key that only one tool writes."""
+    """Return the reader of an entry, by a key that only one tool writes."""
     return next((read for key, read in READERS if key in entry), None)

@@ -20,10 +20,9 @@ End = Callable[[str, str], None]
 
 
 def read_xml(stream: IO[bytes], start: Start, end: End) -> None:
-    """Call a function at the start of each element, and one with its text at its end.
-
-    A document type is refused: entities can make gigabytes of some lines, or read other files.
-    """
+    """Call a function at the start of each element, and one with its text at its end."""
+    # A document type is refused: entities can make gigabytes of some lines, or read other
+    # files.
     parser = expat.ParserCreate(namespace_separator=" ")
     texts: list[str] = []
 

@@ -10,12 +10,13 @@ import pytest
 from failing_fleet import failing_fleet
 
 from assess.policy.policy import load_policy
+from assess.score.assessment import what_next
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import Evidence
 from assess.score.blast_radius.topology import build_topology
 from assess.score.blast_radius.uncertain import Sampling
-from assess.score.validation import callers
+from assess.score.validation import callers, validation
 from assess.score.validation.leave_out import (
     ELEMENT,
     EVENT,
@@ -178,3 +179,16 @@ def test_what_is_in_sample_says_so():
         skill = score_blast_radius(inventory, policy, detail=False).details["skill"]
         own = skill[skill["rule"] == "p_down"]
         assert own["left_out"].tolist() == [named]
+
+
+def test_labels_wait_for_no_check_of_predictions(monkeypatch):
+    inventory, _ = failing_fleet(3, services=12, times=2)
+    blast = score_blast_radius(inventory, POLICY)
+    with monkeypatch.context() as no_skill:
+        no_skill.setattr(validation, "calibrate", None)
+        what_next(inventory, POLICY, blast=blast)
+        with pytest.raises(TypeError):
+            blast.details["calibration"]
+    made = validation.CHECKS
+    assert set(made) <= set(blast.details)
+    assert [name for name in made if blast.details[name] is None] == []
