@@ -64,14 +64,10 @@ def keeps_on_volume(
     *,
     is_listed: bool,
 ) -> pd.Series:
-<<<<<<< HEAD
     """Return by workload whether it writes to something that outlives it; NA where nobody looked.
 
     Directories of ``settings`` do not count: no store keeps its data there.
     """
-=======
-    """Return by workload whether it writes to lasting storage; NA if its mounts are unknown."""
->>>>>>> main
     found: dict[str, set[bool | None]] = defaultdict(set)
     columns = ["workload_id", "source_class", "read_only", "destination"]
     for workload, source, read_only, path in _cells(mounts[columns]).to_numpy():

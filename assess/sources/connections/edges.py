@@ -398,15 +398,10 @@ def _resolved(
     name: str,
     resolve: Callable[..., T | None],
 ) -> tuple[pa.Table, list[T]]:
-<<<<<<< HEAD
     """Resolve every combination of keys, and return the results and their numbers as a column.
 
     The second key is a port. Rows of a combination without a result are left out.
     """
-=======
-    """Resolve every combination of keys, and return the results and their numbers as a column."""
-    # Rows of a combination without a result are left out.
->>>>>>> main
     numbers: dict[T, int] = {}
     code = np.zeros(len(table), np.int64)
     for key in keys:

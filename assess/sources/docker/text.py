@@ -185,10 +185,8 @@ def _address(line: _Line) -> str:
 
 
 def from_cli_container(raw: Any) -> Any:
-    """Convert a line of ``docker ps`` to the form of the API.
-
-    Mounts are left out: the command line cuts their names off.
-    """
+    """Convert a line of ``docker ps`` to the form of the API."""
+    # Mounts are left out: the command line cuts their names off.
     if not isinstance(raw, dict) or "Id" in raw:
         return raw
     same = ("Image", "Ports", "State", "Status", "Command")
