@@ -9,7 +9,7 @@ from fleets import ROOT
 import assess
 
 COMMITTED = ROOT / "reports" / "2026Q3"
-SMALL_PAGE = 1_100_000  # of the 1.2 MB that it may have [bytes]
+SMALL_PAGE = 1_120_000  # of the 1.2 MB that it may have [bytes]
 COMMAND = (
     "assess report data/sample/2026Q3 --previous data/sample/2026Q2 -o reports/2026Q3"
 )
@@ -43,5 +43,5 @@ def test_the_page_of_200_services_stays_small(written):
     (packed,) = re.findall(r'data-packed="[^"]*"', page)
     growing = sum(len(part.encode()) for part in (*cards, ranking, packed))
     rest = len(page.encode()) - growing
-    # of 200 services themselves it is 3 % less: names and evidence repeat
+    # a page of 200 services is 3 to 5 % smaller: names and evidence repeat
     assert rest + growing * 200 / len(cards) < SMALL_PAGE

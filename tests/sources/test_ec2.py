@@ -125,6 +125,35 @@ def test_services_by_their_groups_and_what_is_before_them(dumps):
     }
 
 
+@pytest.mark.parametrize(
+    ("other", "named"), [("checkout", {"checkout"}), ("cart", {"g", "checkout", "cart"})]
+)
+def test_a_group_without_tags_is_the_service_that_all_its_instances_are_tagged_as(
+    tmp_path, other, named
+):
+    instances = [
+        {"InstanceId": f"i-{n}", "Tags": [{"Key": "service", "Value": name}]}
+        for n, name in enumerate(["checkout", other])
+    ]
+    members = [{"InstanceId": instance["InstanceId"]} for instance in instances]
+    group = {
+        "AutoScalingGroupName": "g",
+        "MinSize": 2,
+        "MaxSize": 3,
+        "Instances": members,
+    }
+    answers = {
+        "describe-instances": {"Reservations": [{"Instances": instances}]},
+        "describe-auto-scaling-groups": {"AutoScalingGroups": [group]},
+    }
+    for call, answer in answers.items():
+        (tmp_path / f"{call}.json").write_text(json.dumps(answer))
+    found = services(collect(tmp_path))
+    assert set(found) == named
+    owner = "checkout" if other == "checkout" else "g"
+    assert (found[owner]["asg_min"], found[owner]["asg_max"]) == (2, 3)
+
+
 def test_the_names_of_load_balancers_are_addresses_of_the_services_behind(dumps):
     file = dumps / "elbv2-describe-load-balancers.json"
     listed = json.loads(file.read_text())

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 STANDS_ON = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
 
+EXPONENT_MAX = 300  # of two
 FAR = 1 << 30  # steps to what no failure leads to
 WIDTH = 1 << 12  # elements whose reach is looked up together
 Element = tuple[str, str]  # kind and name
@@ -53,7 +54,10 @@ def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
     # nullable floats: an unknown criticality must stay NA until its tier is asked
     own = services.set_index("service_id")["criticality"].astype("Float64")
     tier = services.set_index("service_id")["tier"].map(by_tier).astype("Float64")
-    return own.fillna(tier).fillna(weights["unknown"]).astype("float64")
+    weight = own.fillna(tier).fillna(weights["unknown"]).astype("float64")
+    # any unit will do, and only ratios count: far from 1, sums would end in infinity or 0
+    exponent = np.frexp(weight.max())[1] if len(weight) else 0
+    return np.ldexp(weight, -exponent) if abs(exponent) > EXPONENT_MAX else weight
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,10 +111,20 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     groups = _by(answers.groups, "AutoScalingGroupName")
     members = _members(answers, groups)
     nodes = {member.group for member in members if member.is_node}
+    shared: dict[
+        str, dict[str, str]
+    ] = {}  # by group; a launch template tags instances only
+    for member in members:
+        tags = shared.get(member.group, member.tags)
+        shared[member.group] = dict(tags.items() & member.tags.items())
     services: dict[Name, _Service] = {}
     names: dict[str, Names] = {}  # by group
     for group_name, group in groups.items():
-        tags = tags_of(group.get("Tags")) | {GROUP_TAG: group_name}
+        tags = (
+            shared.get(group_name, {})
+            | tags_of(group.get("Tags"))
+            | {GROUP_TAG: group_name}
+        )
         names[group_name] = () if group_name in nodes else names_of(tags)
         for first in names[group_name][:1]:
             service = services.setdefault(first, _Service(names[group_name], tags))

@@ -10,15 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import (
-    Asked,
-    Batch,
-    Call,
-    Name,
-    Row,
-    Source,
-    format_problems,
-)
+from assess.sources.base import Asked, Batch, Call, Name, Row, Source, format_problems
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
@@ -44,14 +36,7 @@ class TracesSource(Source):
     """Reads calls between services; a service without traces has unknown dependencies, not none."""
 
     type = "traces"
-    options = (
-        "path",
-        "format",
-        "endpoint",
-        "token_file",
-        "ca",
-        "window_hours",
-    )
+    options = ("path", "format", "endpoint", "token_file", "ca", "window_hours")
     fills = ("dependencies",)
     needs = (
         "read access to Jaeger's or Zipkin's query service, or to Prometheus' query API"

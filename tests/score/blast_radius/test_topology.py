@@ -12,6 +12,7 @@ import pytest
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius import topology
+from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.edges import edge_evidence, edges
 from assess.score.blast_radius.placement import frozen, image_names, needed
 from assess.score.blast_radius.topology import build_topology, criticality
@@ -90,6 +91,20 @@ def test_criticality_is_its_own_then_its_tiers_then_the_policys():
 
 
 ENDS = ["lo", "point", "hi"]
+
+
+@pytest.mark.parametrize("unit", [1e308, 1e-320])
+def test_the_unit_of_criticality_is_free(unit):
+    services = pd.DataFrame({"service_id": ["a", "b"], "criticality": [unit, unit]})
+    calls = pd.DataFrame(
+        [{"src_id": "a", "dst_id": "b", "kind": "call", "evidence": "user"}]
+    )
+    tables = {"services": services, "dependencies": calls}
+    inventory = from_frames(tables, snapshot_at="2026-09-30")
+    frame = score_blast_radius(inventory, POLICY).frame
+    assert frame.loc[("service", "b"), ["impact", "impact_hi"]].tolist() == pytest.approx(
+        [0.9, 1]
+    )
 
 
 def test_kinds_have_the_policys_probabilities():
