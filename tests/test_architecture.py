@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2070,  # tables wrap and fold in a narrow terminal
+    "core": 2072,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
     "reference": 1240,  # programs and bases of images among the look-ups
     "sources": 2495,
@@ -159,7 +159,7 @@ BUDGETS = {
     "sources/crictl": 400,
     "sources/podman": 555,
     "sources/traces": 270,
-    "sources/usage": 355,
+    "sources/usage": 353,
     "sources/vms": 520,
     "score": 465,  # results open figures and the explorer
     "score/backtest": 318,
