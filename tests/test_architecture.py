@@ -128,14 +128,14 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2072,  # tables wrap and fold in a narrow terminal
+    "core": 2071,  # tables wrap and fold in a narrow terminal
     "policy": 830,  # targets are checked word by word
-    "reference": 1240,  # programs and bases of images among the look-ups
+    "reference": 1253,  # programs and bases of images among the look-ups
     "sources": 2495,
     "sources/aws": 495,
     "sources/answers": 1250,
     "sources/backstage": 390,
-    "sources/builds": 420,
+    "sources/builds": 410,
     "sources/compose": 858,  # the builds beside it are read too
     "sources/deploys": 450,
     "sources/docker": 1645,
@@ -147,8 +147,8 @@ BUDGETS = {
     "sources/frames": 126,
     "sources/hosts": 925,
     "sources/incidents": 1215,
-    "sources/joining": 1000,
-    "sources/kubernetes": 1775,
+    "sources/joining": 1002,
+    "sources/kubernetes": 1770,
     "sources/managed": 860,
     "sources/marathon": 590,
     "sources/nomad": 600,
@@ -170,7 +170,7 @@ BUDGETS = {
     "score/incidents": 543,
     "score/readiness": 524,
     "score/validation": 877,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1695,  # builds and flags are asked too
+    "score/upgrade_churn": 1701,  # builds and flags are asked too
     "score/targets": 790,
     "score/what_next": 1400,
     "figures": 1356,

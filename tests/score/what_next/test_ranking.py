@@ -117,14 +117,14 @@ def test_a_list_longer_than_the_fleet_takes_everybody():
 
 
 def test_what_a_measurement_is_worth_is_the_chance_with_it():
-    unsure = ranking({"a": {"readiness": 0.6}, "b": {"low_effort": (0.0, 1.0)}})
+    unsure = ranking({"a": {"readiness": 0.6}, "b": {"low_effort": (0.2, 1.0)}})
     assert unsure.options(0) == []
     [(name, _, best, middle)] = unsure.options(1)
-    # readiness at .6 against effort at 1 and at a half: P(w2 > .6 w1) = 1 / 1.6, P(.5 w2 > .6 w1)
+    # readiness at .6 against effort at 1 and halfway, at .6: P(w2 > .6 w1) = 1 / 1.6, P(w2 > w1)
     assert (name, best, middle) == (
         "low_effort",
         pytest.approx(1 / 1.6, abs=SOME),
-        pytest.approx(0.5 / 1.1, abs=SOME),
+        pytest.approx(1 / 2, abs=SOME),
     )
 
 
