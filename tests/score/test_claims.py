@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import math
+from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -164,6 +166,20 @@ def test_every_claim_has_its_words_its_bound_and_its_function():
         assert "None" not in filled and "nan" not in filled, filled
         tables = assess.reference.tables().index
         assert all(name in tables for name in said["source"].split(", ") if name)
+
+
+def test_the_world_is_counted_from_its_tables():
+    home = resources.files("assess.reference")
+    changes, stores = (
+        list(csv.DictReader(home.joinpath(f"{name}.csv").read_text("utf-8").split("\n")))
+        for name in ("engine_changes", "database_images")
+    )
+    recent = [row for row in changes if row["release_date"] >= "2019-01-01"]
+    breaking = [row["area"] for row in recent if row["kind"] == "breaking"]
+    said = world("2019-01-01")
+    assert said["breaking_n"] == len(breaking)
+    assert said["breaking_api_n"] == breaking.count("api")
+    assert said["stores_official_n"] == [row["official"] for row in stores].count("True")
 
 
 @pytest.mark.parametrize(
@@ -475,6 +491,22 @@ def test_every_verdict_can_be_recomputed_from_the_rows_it_shows(judged):
         assert ends == pytest.approx(list(found), rel=1e-3, abs=1e-9), claim
         made = verdict(Interval(*found), row["threshold"], above=row["above"])
         assert made == row["verdict"], claim
+
+
+def test_who_may_run_outside_of_containers_is_unknown_among_those_held_back():
+    found = {}
+    for platform in ("docker", "host", "unknown"):
+        services = {
+            "service_id": ["a", "b", "c"],
+            "platform": ["docker", "host", platform],
+            "license_bound": [False, False, True],
+        }
+        judged = judge_claims(inventory(services=services), POLICY)
+        found[platform] = judged.frame.loc["C16"]
+    hidden = found.pop("unknown")
+    assert hidden["unknown_n"] == found["docker"]["unknown_n"] + 1
+    assert hidden["lo"] <= min(row["lo"] for row in found.values())
+    assert hidden["hi"] >= max(row["hi"] for row in found.values())
 
 
 def test_one_loud_service_widens_and_does_not_decide():

@@ -64,10 +64,17 @@ def test_bounds_hold_what_the_simulation_says(simulated, bounded):
     pd.testing.assert_frame_equal(bounded.frame.loc[same], full.loc[same])
 
 
-def test_what_loses_most_and_what_is_asked_for_is_simulated(simulated, bounded):
+def test_what_loses_most_and_what_is_asked_for_is_simulated(
+    inventory, simulated, bounded
+):
     assert bounded.how[("service", "s05")] != "lower bound"
     assert bounded.how[bounded.frame["impact"].idxmax()] != "lower bound"
     assert (bounded.how == "draws").sum() <= 4
+    policy = POLICY.replace(blast_radius={"drawn_most": 0})
+    least = score_blast_radius(inventory, policy, detail=False).frame["impact"]
+    drawn = {*bounded.how.index[bounded.how == "draws"]} - {("service", "s05")}
+    assert drawn
+    assert drawn <= {*least.nlargest(3).index}
     order = simulated.frame.index
     both = (
         simulated.frame["impact"].rank().corr(bounded.frame["impact"].loc[order].rank())
@@ -90,3 +97,18 @@ def test_what_reaches_too_much_is_not_drawn(inventory):
     result = score_blast_radius(inventory, policy, detail=False)
     assert not (result.how == "draws").any()
     assert (result.frame["impact"] <= result.frame["impact_hi"]).all()
+
+
+def test_the_lower_end_is_drawn_in_a_fleet_that_is_just_small_enough(
+    inventory, simulated
+):
+    elements_n = len(simulated.frame)
+    small, large = (
+        score_blast_radius(
+            inventory, POLICY.replace(blast_radius={"drawn_lo_most": most}), detail=False
+        ).frame
+        for most in (elements_n, elements_n - 1)
+    )
+    pd.testing.assert_frame_equal(small, simulated.frame)
+    assert (large["impact_lo"] <= small["impact_lo"]).all()
+    assert (large["impact_lo"] < small["impact_lo"]).any()

@@ -60,6 +60,14 @@ def test_every_label_can_be_argued_from_the_evidence_beside_it(sample):
             assert (label == "LATER") == (is_unlikely and is_ready)
         if label == "NOT DECIDABLE":
             assert "To find out:" in told
+        # what is worth most comes first; where nothing is worth anything, what is missing
+        worth, missing = (
+            table.loc[table["service_id"].eq(service), "fact"]
+            for table in (sample.details["information"], sample.details["missing"])
+        )
+        asked = missing if worth.empty else worth
+        assert ("To find out: " in told) == (len(asked) > 0)
+        assert f"To find out: {'; '.join(asked.head(2))}" in told or asked.empty
 
 
 def test_the_headline_says_how_often_the_first_is_first(sample):
