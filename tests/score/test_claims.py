@@ -21,6 +21,7 @@ from assess.score.assessment import judge_claims
 from assess.score.claims import texts
 from assess.score.claims.evidence import MEASURES
 from assess.score.claims.measure import (
+    added,
     amount,
     mean,
     rates_by,
@@ -85,6 +86,11 @@ def test_mean_by_hand():
     assert found.interval.hi == pytest.approx(8 / 3 + t * np.std([1, 1, 6], ddof=1))
     assert found.interval.lo == max(0.0, 4 / 3 - t * np.std([1, 1, 2], ddof=1))
     assert found.unknown_n == 1
+
+
+def test_counts_are_added_row_by_row():
+    table = pd.DataFrame({"yes": [3, 1], "no": [2, 0]})
+    assert added(table, {"yes": "no"}).to_numpy().tolist() == [[5, 2], [1, 0]]
 
 
 def test_amount_by_hand():
