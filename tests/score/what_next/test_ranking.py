@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from assess.policy.policy import load_policy
 from assess.score.what_next.ranking import CutOff, Ranking, ShortList
-from assess.score.what_next.smaa import acceptability, simplex_weights
+from assess.score.what_next.smaa import acceptability, on_grid, simplex_weights
 
 POLICY = load_policy().replace(simulation={"draws": 20_000}, what_next={"k": 1})
 CRITERIA = list(POLICY["criteria"])
@@ -188,7 +188,7 @@ def test_the_chance_is_that_of_the_draws(values, weights, readiness, k, data):
 def test_the_chance_of_another_value_is_that_of_the_ranking_with_it():
     rng = np.random.default_rng(8)
     values = rng.random((12, 4))
-    weights = simplex_weights(2000, 4, rng)
+    weights = on_grid(simplex_weights(2000, 4, rng))
     cut_off = CutOff.of(values, weights, 3)
     for i in range(12):
         other = values.copy()
