@@ -21,6 +21,7 @@ from assess.score.assessment import judge_claims
 from assess.score.claims import texts
 from assess.score.claims.evidence import MEASURES
 from assess.score.claims.measure import (
+    added,
     amount,
     mean,
     rates_by,
@@ -85,6 +86,11 @@ def test_mean_by_hand():
     assert found.interval.hi == pytest.approx(8 / 3 + t * np.std([1, 1, 6], ddof=1))
     assert found.interval.lo == max(0.0, 4 / 3 - t * np.std([1, 1, 2], ddof=1))
     assert found.unknown_n == 1
+
+
+def test_counts_are_added_row_by_row():
+    table = pd.DataFrame({"yes": [3, 1], "no": [2, 0]})
+    assert added(table, {"yes": "no"}).to_numpy().tolist() == [[5, 2], [1, 0]]
 
 
 def test_amount_by_hand():
@@ -504,7 +510,8 @@ def test_who_may_run_outside_of_containers_is_unknown_among_those_held_back():
         judged = judge_claims(inventory(services=services), POLICY)
         found[platform] = judged.frame.loc["C16"]
     hidden = found.pop("unknown")
-    assert hidden["unknown_n"] == found["docker"]["unknown_n"] + 1
+    assert found["docker"]["unknown_n"] == 1  # b, of which no gate could be judged
+    assert hidden["unknown_n"] == 2
     assert hidden["lo"] <= min(row["lo"] for row in found.values())
     assert hidden["hi"] >= max(row["hi"] for row in found.values())
 

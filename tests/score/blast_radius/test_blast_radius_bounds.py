@@ -112,3 +112,20 @@ def test_the_lower_end_is_drawn_in_a_fleet_that_is_just_small_enough(
     pd.testing.assert_frame_equal(small, simulated.frame)
     assert (large["impact_lo"] <= small["impact_lo"]).all()
     assert (large["impact_lo"] < small["impact_lo"]).any()
+
+
+def test_what_a_draw_can_reach_is_reached_in_full():
+    names = list("abcde")
+    pairs = [("b", "a"), ("c", "a"), ("d", "b"), ("d", "c"), ("e", "d")]
+    edges = pd.DataFrame(pairs, columns=["src_id", "dst_id"])
+    frames = {
+        "services": pd.DataFrame({"service_id": names, "criticality": 1.0}),
+        "dependencies": edges.assign(kind="call", evidence="traces", p=0.5),
+    }
+    fleet = from_frames(frames, snapshot_at="2026-09-30")
+    result = score_blast_radius(fleet, POLICY, detail=False)
+    row = result.frame.loc[("service", "a")]
+    assert result.how[("service", "a")] == "draws"
+    # a, each of b and c at 1/2, d at 1 - (3/4)**2, e at half of that: of five
+    assert row["impact"] == pytest.approx((1 + 1 + 7 / 16 + 7 / 32) / 5, abs=0.02)
+    assert row["impact_hi"] == 1

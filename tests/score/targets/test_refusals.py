@@ -147,19 +147,24 @@ def test_a_request_bounds_what_is_slowed_and_not_what_is_ended(policy):
 
 def test_a_move_brings_what_the_place_has(policy):
     inventory = fleet([("none", "small")])
+    frames = {name: inventory[name] for name in inventory.present}
+    frames["hosts"] = frames["hosts"].assign(os_version="8", kernel="3.16.0")
+    old = assess.from_frames(frames, snapshot_at=AT)
     targets = policy.replace(
         target=[
-            {"id": "two", "platform": "docker", "replicas": 2},
-            {"id": "one", "platform": "docker", "replicas": 1},
+            {"id": "two", "platform": "docker", "os": "debian", "replicas": 2},
+            {"id": "one", "platform": "docker", "os": "debian", "replicas": 1},
         ]
     )
     state = {}
-    for place in ("two", "one"):
-        atoms = readiness_at(inventory, targets, place).details["atoms"]
+    for place in ("two", "one", "stay"):
+        atoms = readiness_at(old, targets, place).details["atoms"]
         state[place] = atoms.set_index("check")["state"]
-    brought = ["fit.d_type", "self_healing.replicas"]
-    assert state["two"][brought].tolist() == ["pass", "pass"]
-    assert state["one"][brought].tolist() == ["pass", "fail"]
+    hosts = ["fit.kernel", "fit.os"]
+    brought = ["fit.d_type", *hosts, "self_healing.replicas"]
+    assert state["two"][brought].tolist() == ["pass", "pass", "pass", "pass"]
+    assert state["one"][brought].tolist() == ["pass", "pass", "pass", "fail"]
+    assert state["stay"][hosts].tolist() == ["fail", "fail"]
 
 
 def test_a_target_that_refuses_everything_has_no_candidates(policy):
