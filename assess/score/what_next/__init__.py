@@ -124,9 +124,9 @@ class WhatNext(Result):
         if len(facts):
             lines.append("To find out: " + "; ".join(facts["fact"].head(ASKED)) + ".")
         if len(deciding):
-            lines.append("Each of these answers alone decides the label:")
+            lines.append("One of these answers alone can change the label:")
         lines += [
-            f"{f.label_if} if the answer is good, else {f.label_else}: {f.fact}."
+            f"{f.fact}: {f.label_if} if the answer is good, else {f.label_else}."
             for f in deciding.itertuples()
         ]
         flips = self._of("flips", service_id)

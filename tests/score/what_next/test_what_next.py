@@ -68,6 +68,11 @@ def test_every_label_can_be_argued_from_the_evidence_beside_it(sample):
         asked = missing if worth.empty else worth
         assert ("To find out: " in told) == (len(asked) > 0)
         assert f"To find out: {'; '.join(asked.head(2))}" in told or asked.empty
+        rows = sample.details["information"]
+        deciding = rows[rows["service_id"].eq(service) & rows["decides"].astype(bool)]
+        for f in deciding.head(1).itertuples():
+            ends = f"{f.label_if} if the answer is good, else {f.label_else}."
+            assert f"\n{f.fact}: {ends}" in told
 
 
 def test_the_headline_says_how_often_the_first_is_first(sample):
