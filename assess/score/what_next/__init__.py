@@ -295,6 +295,8 @@ def budget(inventory: Inventory, policy: Policy) -> int:
     if not watched.is_covered:
         return 0
     incidents_n, service_months = watched.total(side=CONTAINER)
+    # an incident that nobody assigned may have been in a container
+    incidents_n += int(watched.incidents["side"].isna().sum())
     settings = policy["what_next"]
     return exposure_budget(
         incidents_n,

@@ -325,3 +325,8 @@ def test_the_budget_comes_from_the_watched_window_and_an_older_incident_adds_not
     assert months == 132 and budget(fleet.inventory(), POLICY) == 11  # .5 a quarter
     fleet.add("incidents", incident_id="2", opened_at="2020-01-01", **event)
     assert budget(fleet.inventory(), POLICY) == 11
+    # whoever hides where an incident was gains nothing by it
+    hidden, told = copy.deepcopy(fleet), fleet
+    hidden.add("incidents", incident_id="3", opened_at="2026-01-01")
+    told.add("incidents", incident_id="3", opened_at="2026-01-01", service_id="s0")
+    assert budget(hidden.inventory(), POLICY) == budget(told.inventory(), POLICY) == 5
