@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from assess import execution
 from assess.policy import rules
 from assess.policy.policy import Policy
 from assess.score import readiness
@@ -37,6 +38,8 @@ SHOWN = 3  # sets
 ATOM = ("check", "dimension", "state", "value", "weight")
 COVERAGE = ("coverage", "coverage_lowest")
 BLOCK = 2000  # services whose rows are laid out at the same time
+TOLD_EVERY = 100  # services: a terminal shows how many are left
+WHAT = "what would change a label"
 ANSWERS_KEPT = 4096  # rules and tables of coverage
 _COLUMN = re.compile(r"\b\w+\.\w+")
 _ANY_TIME = pd.Timestamp(0, tz="UTC")  # rules about coverage look at no clock
@@ -307,13 +310,16 @@ def counterfactuals(
         details["reasons"],
         details["unknown"],
     )
-    for start in range(0, len(ranking.services), BLOCK):
+    n = len(ranking.services)
+    for start in range(0, n, BLOCK):
         some = ranking.services[start : start + BLOCK]
         atoms, reasons, unknown = (
             records_by(table[table["service_id"].isin(some)], "service_id")
             for table in tables
         )
         for at, service_id in enumerate(some, start=start):
+            if at % TOLD_EVERY == 0:
+                execution.tell(WHAT, at, n)
             if service_id in atoms:
                 facts = {row["check"]: row["fact"] for row in unknown.get(service_id, [])}
                 service = Counterfactual.of(
@@ -325,6 +331,7 @@ def counterfactuals(
                     questions=facts,
                 )
                 yield at, service
+    execution.tell(WHAT, n, n)
 
 
 def what_ifs(

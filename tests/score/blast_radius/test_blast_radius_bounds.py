@@ -123,9 +123,11 @@ def test_what_a_draw_can_reach_is_reached_in_full():
         "dependencies": edges.assign(kind="call", evidence="traces", p=0.5),
     }
     fleet = from_frames(frames, snapshot_at="2026-09-30")
-    result = score_blast_radius(fleet, POLICY, detail=False)
+    result = score_blast_radius(fleet, POLICY)
     row = result.frame.loc[("service", "a")]
     assert result.how[("service", "a")] == "draws"
     # a, each of b and c at 1/2, d at 1 - (3/4)**2, e at half of that: of five
     assert row["impact"] == pytest.approx((1 + 1 + 7 / 16 + 7 / 32) / 5, abs=0.02)
     assert row["impact_hi"] == 1
+    pairs = result.details["affected"].query("element == 'a'")
+    assert pairs["p_hi"].eq(1).all()

@@ -167,15 +167,17 @@ def of_clients():
 
 
 @pytest.mark.parametrize(
-    ("image", "is_hit"),
+    ("image", "change", "is_hit"),
     [
-        ("gcr.io/tekton-releases/pipeline/controller:v0.50.0", True),
-        ("gcr.io/shop/tekton-releases:v0.50.0", False),
+        ("gcr.io/tekton-releases/pipeline/controller:v0.50.0", "WORLD-tekton", True),
+        ("gcr.io/shop/tekton-releases:v0.50.0", "WORLD-tekton", False),
+        ("bitnami/redis:7.4.2", "WORLD-bitnami", True),
+        ("shop/bitnami:7.4.2", "WORLD-bitnami", False),
     ],
 )
-def test_who_owns_an_image_decides_where_a_registry_is_left(image, is_hit):
+def test_who_owns_an_image_decides_where_a_registry_is_left(image, change, is_hit):
     found = certainties(workload={"image_ref": image}, by="2026-12-31")
-    assert ("WORLD-tekton" in found) is is_hit
+    assert (change in found) is is_hit
 
 
 def test_what_may_break_is_named_by_the_fact_that_decides():
