@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -237,3 +238,19 @@ def test_some_runtimes_are_fine_and_one_has_ended(sample):
         for service in ("delivery-tracking", "label-printer", "voucher-mailer"):
             assert hosts.loc[service, "state"] == "pass", service
         assert "managed" in hosts.loc["voucher-mailer", "evidence"]
+
+
+def test_dumps_of_platforms_show_the_fleet_that_the_sample_writes(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent / "benchmarks")
+    from dumping import write_dumps
+
+    [snapshot] = write_sample(tmp_path, services=48, quarters=("2026Q3",))
+    fleet = assess.load(snapshot)
+    read = assess.collect(write_dumps(snapshot, tmp_path / "dumps"))
+    kinds = fleet["workloads"].dropna(subset=["host_id"])
+    engines = fleet["engines"]["host_id"]
+    is_dumped = kinds["source_kind"].eq("unit") | kinds["host_id"].isin(engines)
+    assert len(read["workloads"]) == is_dumped.sum()
+    assert not read["coverage"]["status"].isin(["parse_error", "unreachable"]).any()
+    names = set(kinds.loc[is_dumped, "service_id"])
+    assert len(names - set(read["services"]["service_id"])) <= len(names) / 10

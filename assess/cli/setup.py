@@ -166,6 +166,7 @@ def facts(table: str | None, *, place: str | None, out: Output) -> None:
 # tables that columns of rules are read from
 _LOOKED_UP = (
     "base_lists",
+    "image_bases",
     "cluster_clients",
     "engine_clients",
     "feature_gates",

@@ -8,9 +8,14 @@ from functools import lru_cache
 from assess.reference.clients import is_older, program_rows
 from assess.reference.images import tag_version
 from assess.reference.support import distro_of, line_of
+from assess.reference.versions import numbers_of, parse_version
 
 NAMED = ("debian", "ubuntu")  # whose releases and suites have names
 _NUMBERED = re.compile(r"([a-z]++)(\d[\d.]*+)?")  # ubuntu20.04, centos7, alpine
+_OTHERS = ("alpine", "windowsservercore", "nanoserver", "ubi", "oracle", "oraclelinux")
+_OFFICIAL = ("", "library", "docker.io", "docker.io/library", "amd64", "docker.io/amd64")
+_LAST = (10**6,) * 3
+_NEVER = (10**7,)
 System = tuple[str | None, str | None]
 UNKNOWN: System = (None, None)
 
@@ -27,6 +32,8 @@ def base_system(image: str | None) -> System:
     distro = distro_of(name)
     if distro:
         return distro, line_of(distro, " ".join(words))
+    if usual := _usual_base(path, tag):
+        return base_system(usual)
     told = [system_in(word) for word in _joined(words)]
     parts = re.split(r"[-_/]", path.lower())
     told += [_numbered(part) for part in parts if part[-1:].isdigit()]
@@ -36,6 +43,21 @@ def base_system(image: str | None) -> System:
         key=lambda system: system[1] is not None,
         default=UNKNOWN,
     )
+
+
+def _usual_base(path: str, tag: str) -> str:
+    """Return what an image is built on where its tag names no system; empty where nobody knows."""
+    known = program_rows("image_bases", path)
+    is_official = path.rpartition("/")[0] in _OFFICIAL
+    is_named = any(system_in(word) or word in _OTHERS for word in tag.lower().split("-"))
+    if is_named or not known or not (is_official or "/" in known[0]["program"]):
+        return ""
+    # a moving tag such as 3.6 is the last of its line
+    newest = (*(tag_version(tag) or ()), *_LAST)[:3]
+    for row in known:
+        if numbers_of(row["from"]) <= newest < (parse_version(row["below"]) or _NEVER):
+            return row["base"]
+    return ""
 
 
 def _split(image: str) -> tuple[str, str]:

@@ -292,7 +292,9 @@ def records_by(
     names = table[key]
     if isinstance(key, list):
         names = zip(*(table[name] for name in key), strict=True)
-    records = table.drop(columns=key).to_dict("records")
+    # text cell by cell out of Arrow's arrays takes most of the time
+    texts = dict.fromkeys(table.select_dtypes("str"), "object")
+    records = table.astype(texts).drop(columns=key).to_dict("records")
     by_key: dict[Any, list[dict[str, Any]]] = {}
     for name, record in zip(names, records, strict=True):
         by_key.setdefault(name, []).append(record)

@@ -2,9 +2,9 @@
 
 ``python tests/benchmarks/bench_front_door.py [SERVICES ...] [--plot FILE]`` prints a table in
 Markdown. Every step runs in a process of its own, which loads the snapshot first; ``collect``
-reads it as a source of frames, and joins it anew. Seconds are of the processor; ``MiB`` is the
-peak of the process. ``growth`` is the exponent between the smallest and the largest fleet: 1 is
-linear. Read it with the load of the machine beside it.
+reads dumps of docker, ansible and kubectl that show the same fleet. Seconds are of the processor;
+``MiB`` is the peak of the process. ``growth`` is the exponent between the smallest and the largest
+fleet: 1 is linear. Read it with the load of the machine beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from dumping import write_dumps
 
 import assess
 from assess.sample import write_sample
@@ -44,10 +45,7 @@ def one(step: str, snapshot: str) -> dict[str, float]:
     policy = assess.load_policy()
     start = time.process_time()
     if step == "collect":
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
-            config.write(f'[[source]]\ntype = "frames"\npath = "{snapshot}"\n')
-            config.flush()
-            assess.collect(config.name)
+        assess.collect(snapshot)
     else:
         inventory = assess.load(snapshot)
     if STEPS[step] is not None:
@@ -84,8 +82,9 @@ def measure(sizes: list[int], steps: list[str]) -> pd.DataFrame:
             snapshots = write_sample(place, services=services, quarters=QUARTERS)
             made = time.process_time() - start
             rows.append({"step": "sample", "services": services, "seconds": made})
+            config = write_dumps(snapshots[-1], Path(place) / "dumps")
             for step in steps:
-                found = apart(step, snapshots[-1])
+                found = apart(step, config if step == "collect" else snapshots[-1])
                 rows.append({"step": step, "services": services, **found})
                 sys.stderr.write(f"{rows[-1]}\n")
     return pd.DataFrame(rows)

@@ -54,13 +54,13 @@ def held_out() -> pd.DataFrame:
             gain = learned - table[name]
             rng = np.random.default_rng(1)
             means = rng.choice(gain, (RESAMPLES, len(gain))).mean(axis=1)
-            rows[f"learned over {name}, {scheme} left out"] = {
+            rows[f"{scheme} left out: over {name.split(',')[0]}"] = {
                 "learned": learned.mean(),
                 "other": table[name].mean(),
                 "gain": gain.mean(),
                 "gain_lo": np.quantile(means, 0.05),
                 "gain_hi": np.quantile(means, 0.95),
-                "below by .01": (gain < -0.01).sum(),
+                "below by .01 [share]": (gain < -0.01).mean(),
             }
     return pd.DataFrame(rows).T
 

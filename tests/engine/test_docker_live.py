@@ -101,6 +101,8 @@ def test_workloads_are_told_as_they_were_made(batches):
         assert pd.isna(workloads.loc["shop-migrate-1", "exit_code"])
         agent = workloads.loc["agent"]
         assert agent["privileged"] and agent["host_pid"] and agent["caps_added_n"] == 1
+        assert agent["caps_added"] == "NET_ADMIN" and not agent["host_ipc"]
+        assert workloads["devices_n"].eq(0).all()
         proxy = workloads.loc["edge-proxy-1"]
         assert (
             proxy["docker_sock_mounted"]
@@ -109,6 +111,14 @@ def test_workloads_are_told_as_they_were_made(batches):
         )
         assert workloads["docker_sock_mounted"].sum() == 1
         assert workloads.loc["shipper", "log_driver"] == "splunk"
+
+
+def test_images_in_use_are_asked_for_their_processor(batches):
+    for batch in batches:
+        images = table(batch, "images")
+        used = images[images["containers_n"].gt(0).fillna(value=False)]
+        assert len(used) and used["arch"].eq("amd64").all()
+        assert statuses(batch).get("image inspect", "ok") == "ok"
 
 
 def test_what_never_happened_has_no_time(batches):

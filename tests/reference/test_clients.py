@@ -45,6 +45,16 @@ def test_a_client_asks_for_an_api_that_a_target_no_longer_serves(
         ("localhost:5000/base/debian:12", ("debian", "12")),
         ("python:3.12-alpine3.20", ("alpine-linux", "3.20")),
         ("debian 12", ("debian", "12")),
+        # a tag that names no system has that of its line; a moving tag is the last of it
+        ("node:10", ("debian", "9")),
+        ("node:10.1.0", (None, None)),
+        ("docker.io/library/golang:1.13.4", ("debian", "10")),
+        ("python:2.7-slim", ("debian", "10")),
+        ("python:2.7-windowsservercore", (None, None)),
+        ("node:14-alpine", ("alpine-linux", None)),
+        ("node:lts", (None, None)),
+        ("shop/python:2.7", (None, None)),
+        ("quay.io/pypa/manylinux2014_x86_64", ("centos", "7")),
         # a name in the path that is no release of anything
         ("shop/jammy:1", (None, None)),
         ("shop/cart:3", (None, None)),

@@ -211,3 +211,6 @@ def test_it_prints(page):
     )
     assert not page.locator(".find").is_visible()
     assert not page.locator(".filter").first.is_visible()
+    # the explorer is not on paper, so the contents do not name it
+    assert not page.locator("#explore").is_visible()
+    assert not page.locator("#explore-link").is_visible()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import math
+from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from assess.score.assessment import judge_claims
 from assess.score.claims import texts
 from assess.score.claims.evidence import MEASURES
 from assess.score.claims.measure import (
+    added,
     amount,
     mean,
     rates_by,
@@ -83,6 +86,11 @@ def test_mean_by_hand():
     assert found.interval.hi == pytest.approx(8 / 3 + t * np.std([1, 1, 6], ddof=1))
     assert found.interval.lo == max(0.0, 4 / 3 - t * np.std([1, 1, 2], ddof=1))
     assert found.unknown_n == 1
+
+
+def test_counts_are_added_row_by_row():
+    table = pd.DataFrame({"yes": [3, 1], "no": [2, 0]})
+    assert added(table, {"yes": "no"}).to_numpy().tolist() == [[5, 2], [1, 0]]
 
 
 def test_amount_by_hand():
@@ -164,6 +172,20 @@ def test_every_claim_has_its_words_its_bound_and_its_function():
         assert "None" not in filled and "nan" not in filled, filled
         tables = assess.reference.tables().index
         assert all(name in tables for name in said["source"].split(", ") if name)
+
+
+def test_the_world_is_counted_from_its_tables():
+    home = resources.files("assess.reference")
+    changes, stores = (
+        list(csv.DictReader(home.joinpath(f"{name}.csv").read_text("utf-8").split("\n")))
+        for name in ("engine_changes", "database_images")
+    )
+    recent = [row for row in changes if row["release_date"] >= "2019-01-01"]
+    breaking = [row["area"] for row in recent if row["kind"] == "breaking"]
+    said = world("2019-01-01")
+    assert said["breaking_n"] == len(breaking)
+    assert said["breaking_api_n"] == breaking.count("api")
+    assert said["stores_official_n"] == [row["official"] for row in stores].count("True")
 
 
 @pytest.mark.parametrize(
@@ -488,6 +510,23 @@ def test_every_verdict_can_be_recomputed_from_the_rows_it_shows(judged):
         assert ends == pytest.approx(list(found), rel=1e-3, abs=1e-9), claim
         made = verdict(Interval(*found), row["threshold"], above=row["above"])
         assert made == row["verdict"], claim
+
+
+def test_who_may_run_outside_of_containers_is_unknown_among_those_held_back():
+    found = {}
+    for platform in ("docker", "host", "unknown"):
+        services = {
+            "service_id": ["a", "b", "c"],
+            "platform": ["docker", "host", platform],
+            "license_bound": [False, False, True],
+        }
+        judged = judge_claims(inventory(services=services), POLICY)
+        found[platform] = judged.frame.loc["C16"]
+    hidden = found.pop("unknown")
+    assert found["docker"]["unknown_n"] == 1  # b, of which no gate could be judged
+    assert hidden["unknown_n"] == 2
+    assert hidden["lo"] <= min(row["lo"] for row in found.values())
+    assert hidden["hi"] >= max(row["hi"] for row in found.values())
 
 
 def test_one_loud_service_widens_and_does_not_decide():

@@ -31,6 +31,7 @@ def test_json_has_the_agreed_keys_and_no_nan(tmp_path):
     file = tmp_path / "demo.json"
     demo({"a": 1.5, "b": None}).save_json(file)
     found = json.loads(file.read_text())
+    assert found["schema_version"] == 1
     assert found["score"] == "demo-score"
     assert found["snapshot_at"] == "2026-09-30T00:00:00Z"
     assert found["rows"][1] == {"service_id": "b", "points": None, "label": "x"}

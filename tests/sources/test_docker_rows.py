@@ -16,7 +16,7 @@ from assess.sources.docker.payload import (
     keep_version,
 )
 from assess.sources.docker.rows import to_batch, to_mounts, to_ports
-from assess.sources.docker.source import cli_labels
+from assess.sources.docker.text import cli_labels
 from assess.sources.unit import is_data, merge_services, source_class
 from assess.sources.values import moment
 

@@ -219,3 +219,46 @@ def test_logical_ids_that_say_nothing_leave_the_name_to_the_family(tmp_path):
     edges = [(e["src"].name, e["dst"].name) for e in batch.rows["dependencies"]]
     # by the name of a container, and by the family
     assert sorted(edges) == [("orders", "Billing"), ("web", "orders")]
+
+
+def test_a_service_has_one_name_in_its_template_and_where_it_runs(tmp_path):
+    definition = "arn:aws:ecs:eu-west-1:123456789012:task-definition/shop-mail:3"
+    ids = {"WebServiceE2A7B1C9": "web", "ServiceD69D759B": "mail"}
+    resources = {}
+    running = []
+    for logical, family in ids.items():
+        resources[f"{logical}Def"] = {
+            "Type": "AWS::ECS::TaskDefinition",
+            "Properties": {"Family": family, "ContainerDefinitions": [{"Name": "main"}]},
+        }
+        resources[logical] = {
+            "Type": "AWS::ECS::Service",
+            "Properties": {"TaskDefinition": {"Ref": f"{logical}Def"}},
+        }
+        name = f"shop-{logical}-x7Kq20pZr1aB"
+        running.append(
+            {
+                "serviceArn": f"arn:aws:ecs:eu-west-1:123456789012:service/main/{name}",
+                "serviceName": name,
+                "clusterArn": "arn:aws:ecs:eu-west-1:123456789012:cluster/main",
+                "status": "ACTIVE",
+                "desiredCount": 1,
+                "taskDefinition": definition if family == "mail" else "gone",
+                "tags": [{"key": "aws:cloudformation:logical-id", "value": logical}],
+            }
+        )
+    described = {
+        "taskDefinitionArn": definition,
+        "family": "mail",
+        "containerDefinitions": [{"name": "main"}],
+    }
+    declared_batch = collect(tmp_path, stack_json=json.dumps({"Resources": resources}))
+    place = tmp_path / "running"
+    place.mkdir()
+    running_batch = collect(
+        place,
+        services_json=json.dumps({"services": running}),
+        definition_json=json.dumps(described),
+    )
+    for batch in (declared_batch, running_batch):
+        assert [r["names"][0].name for r in batch.rows["services"]] == ["Web", "mail"]

@@ -52,8 +52,8 @@ def collected(place, *items: dict):
 
 @pytest.mark.parametrize("facts", STORES, ids=lambda row: f"{row['kind']}-{row['group']}")
 def test_a_custom_resource_is_a_store_that_is_called(tmp_path, facts):
-    name = facts["services"].split()[-1].format("main")
-    made = store(facts, nested(facts["replicas"], 2))
+    name = facts["services"].split()[-1].format("main", clusterName="big")
+    made = store(facts, {**nested(facts["replicas"], 2), "clusterName": "Big"})
     batch = collected(tmp_path, made, caller(f"{name}.shop.svc:{facts['port']}"))
     workloads = [w for w in batch.rows["workloads"] if w["name"] == "main"]
     assert len(workloads) == (2 if facts["replicas"] else 1)
@@ -84,6 +84,34 @@ def test_what_the_resource_does_not_say_of_its_pods_is_unknown(tmp_path):
     (service,) = batch.rows["services"]
     assert service["secrets_in_image"] is None
     assert service["health_checked"] is None
+
+
+@pytest.mark.parametrize(
+    ("group", "spec"),
+    [
+        ("pingcap.com", {"tikv": {"replicas": 3, "limits": {"memory": "8Gi"}}}),
+        (
+            "kubedb.com",
+            {
+                "podTemplate": {
+                    "spec": {"containers": [{"resources": {"limits": {"memory": "8Gi"}}}]}
+                }
+            },
+        ),
+        (
+            "mysql.oracle.com",
+            {"podSpec": {"containers": [{"resources": {"limits": {"memory": "8Gi"}}}]}},
+        ),
+    ],
+)
+def test_sizes_stand_where_the_definition_of_the_resource_has_them(tmp_path, group, spec):
+    facts = next(row for row in STORES if row["group"] == group)
+    batch = collected(tmp_path, store(facts, spec))
+    assert {row["memory_limit_bytes"] for row in batch.rows["workloads"]} == {8 << 30}
+
+
+def test_every_resource_names_the_file_that_defines_it():
+    assert all(":" in row["reference"] and "/" in row["reference"] for row in STORES)
 
 
 def test_pods_of_a_resource_that_is_listed_too_are_its_replicas(tmp_path):

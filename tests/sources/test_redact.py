@@ -217,6 +217,14 @@ def test_a_token_of_a_known_shape_survives_nowhere(token, form):
     assert secret not in kept["assess.service"]
 
 
+@pytest.mark.parametrize("form", ["{}", "dial {}: refused", "dsn={}", "mysql://{}"])
+@pytest.mark.parametrize("network", ["tcp(orders-db:3306)", "unix(/run/mysqld.sock)"])
+def test_the_password_of_an_address_without_a_scheme_is_masked(form, network):
+    text = form.format(f"app:hunter2@{network}/orders")
+    assert "hunter2" not in redact.mask(text)
+    assert "hunter2" not in redact.scrub(text)
+
+
 @pytest.mark.parametrize(
     "name",
     [

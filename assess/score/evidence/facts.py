@@ -58,13 +58,21 @@ def any_of(answers: Collection[bool | None]) -> bool | None:
 
 
 def keeps_on_volume(
-    workloads: pd.DataFrame, mounts: pd.DataFrame, *, is_listed: bool
+    workloads: pd.DataFrame,
+    mounts: pd.DataFrame,
+    settings: frozenset[str],
+    *,
+    is_listed: bool,
 ) -> pd.Series:
-    """Return by workload whether it writes to lasting storage; NA if its mounts are unknown."""
+    """Return by workload whether it writes to something that outlives it; NA where nobody looked.
+
+    Directories of ``settings`` do not count: no store keeps its data there.
+    """
     found: dict[str, set[bool | None]] = defaultdict(set)
-    columns = ["workload_id", "source_class", "read_only"]
-    for workload, source, read_only in _cells(mounts[columns]).to_numpy():
-        found[workload].add(_outlives(source, read_only))
+    columns = ["workload_id", "source_class", "read_only", "destination"]
+    for workload, source, read_only, path in _cells(mounts[columns]).to_numpy():
+        is_settings = not settings.isdisjoint(str(path).strip("/").split("/"))
+        found[workload].add(_outlives(source, read_only) and not is_settings)
     answers = []
     columns = ["workload_id", "inspect_status"]
     for workload, status in _cells(workloads[columns]).to_numpy():

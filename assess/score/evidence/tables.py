@@ -185,7 +185,10 @@ def _with_facts(
     arch = policy["target"].get("arch", "")
     return workloads.assign(
         data_volume=facts.keeps_on_volume(
-            workloads, mounts, is_listed=inventory.has("mounts")
+            workloads,
+            mounts,
+            frozenset(policy["evidence"]["settings_directories"]),
+            is_listed=inventory.has("mounts"),
         ),
         arch_runs=facts.runs_on_arch(workloads, images, hosts, arch),
         one_version=facts.one_version(inventory, workloads),

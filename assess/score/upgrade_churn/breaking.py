@@ -7,7 +7,7 @@ rule holds (it will break, it may, or it is only worth a note) and where its fac
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -109,7 +109,8 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
         parts += [_hits(tables[each["table"]], each, at, ahead) for each in asked]
         parts.append(_blind(workloads, goal))
     if by:
-        parts.append(of_world(inventory, _day(by)))
+        found = of_world(inventory, _day(by))
+        parts.append(found.drop(columns=["day", "end"]))
     table = pd.concat(parts, ignore_index=True)
     table["certainty_order"] = table["certainty"].map(_CERTAINTY)
     by_weight = ["certainty_order", "order", "change", "workload_id"]
@@ -127,16 +128,27 @@ def of_world(
     inventory: Inventory, until: pd.Timestamp, after: pd.Timestamp | None = None
 ) -> pd.DataFrame:
     """List the announced events up to a day that affect something in use, each with its ``day``."""
+    found = _world_hits(inventory)
+    is_due = found["day"].le(until) & ~found["end"].le(until)
+    if after is not None:
+        is_due &= found["day"].gt(after)
+    return found[is_due]
+
+
+@lru_cache(maxsize=1)  # asked for a day, and for the calendar
+def _world_hits(inventory: Inventory) -> pd.DataFrame:
+    """List what the events of the world affect, each from its ``day`` until its ``end``."""
     workloads = workloads_on(inventory, WORLD, "")
     tables = {"workloads": workloads, "packages": packages_of(workloads)}
-    parts = [_NOTHING.assign(day=until)]
+    whenever = pd.Series(pd.NaT, index=[], dtype="datetime64[us, UTC]")
+    parts = [_NOTHING.assign(day=whenever, end=whenever)]
     for change in changes(WORLD):
-        day = _day(change["by"])
-        is_over = change["until"] != "" and _day(change["until"]) <= until
-        if day <= until and (after is None or day > after) and not is_over:
-            found = _hits(tables[change["table"]], change, inventory.snapshot_at)
-            parts.append(found.assign(day=day))
-    return pd.concat(parts, ignore_index=True)
+        end = _day(change["until"]) if change["until"] else pd.NaT
+        found = _hits(tables[change["table"]], change, inventory.snapshot_at)
+        if len(found):
+            parts.append(found.assign(day=_day(change["by"]), end=end))
+    found = pd.concat(parts, ignore_index=True)
+    return found.astype({"day": whenever.dtype, "end": whenever.dtype})
 
 
 @cache

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from assess.execution import tell
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers, adjacency
 from assess.score.blast_radius.learning import (
@@ -21,6 +22,7 @@ from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
 from assess.score.validation.callers import Reach, learn, pair_strength, together, trust
 
+WHAT = "checks against observed failures"
 EVENT = "event"
 ELEMENT = "element"
 SCHEMES = (EVENT, ELEMENT)
@@ -85,8 +87,12 @@ def left_out(
     reach = Reach.of(evidence, policy.seed)
     settings = policy["blast_radius"]
     least = float(settings["pair_strength"])
+    total = len(SCHEMES) * len(judged)
+    done = 0
     for scheme in SCHEMES:
         for rows, kept in _folds(evidence, judged, scheme):
+            done += len(rows)
+            tell(WHAT, done, total)
             known = fit(evidence, kept, settings)
             opinion = learn(reach, kept)
             strength = pair_strength(reach, opinion, kept, least)

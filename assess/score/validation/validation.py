@@ -298,7 +298,8 @@ def measures(
     """Return measures of predictions and containment: ``measure, value, lo, hi, n``.
 
     They are the ratio of observed to predicted shares, with a bootstrap interval over the events,
-    and the chance that an incident touches at most one service, on containers and on hosts.
+    how often the interval of one failure held, by kind of element too, and the chance that an
+    incident touches at most one service, on containers and on hosts.
     """
     both = calibration[["observed", "predicted"]].to_numpy("float64")
     ratio = (np.nan, np.nan, np.nan)
@@ -313,6 +314,9 @@ def measures(
     held = calibration["inside"].dropna().astype(bool)
     share = jeffreys_interval(int(held.sum()), len(held), level=level)
     rows.append((HELD, *share, len(held)))
+    for kind, part in held.groupby(calibration["element_kind"]):
+        share = jeffreys_interval(int(part.sum()), len(part), level=level)
+        rows.append((f"{HELD}: {kind}", *share, len(part)))
     incidents = exposure.sound.dropna(subset=["service_id", "affected_services"])
     listed = incidents["affected_services"] + ";" + incidents["service_id"]
     touched = listed.map(lambda text: len(set(ids(text))))

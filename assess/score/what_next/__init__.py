@@ -124,9 +124,9 @@ class WhatNext(Result):
         if len(facts):
             lines.append("To find out: " + "; ".join(facts["fact"].head(ASKED)) + ".")
         if len(deciding):
-            lines.append("Each of these answers alone decides the label:")
+            lines.append("One of these answers alone can change the label:")
         lines += [
-            f"{f.label_if} if the answer is good, else {f.label_else}: {f.fact}."
+            f"{f.fact}: {f.label_if} if the answer is good, else {f.label_else}."
             for f in deciding.itertuples()
         ]
         flips = self._of("flips", service_id)
@@ -295,6 +295,8 @@ def budget(inventory: Inventory, policy: Policy) -> int:
     if not watched.is_covered:
         return 0
     incidents_n, service_months = watched.total(side=CONTAINER)
+    # an incident that nobody assigned may have been in a container
+    incidents_n += int(watched.incidents["side"].isna().sum())
     settings = policy["what_next"]
     return exposure_budget(
         incidents_n,

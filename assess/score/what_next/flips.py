@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from assess import execution
 from assess.policy import rules
 from assess.policy.policy import Policy
 from assess.score import readiness
@@ -36,12 +37,26 @@ MAX_FIXES = 3  # checks in a set
 SHOWN = 3  # sets
 ATOM = ("check", "dimension", "state", "value", "weight")
 COVERAGE = ("coverage", "coverage_lowest")
+BLOCK = 2000  # services whose rows are laid out at the same time
+TOLD_EVERY = 100  # services: a terminal shows how many are left
+WHAT = "what would change a label"
 ANSWERS_KEPT = 4096  # rules and tables of coverage
 _COLUMN = re.compile(r"\b\w+\.\w+")
 _ANY_TIME = pd.Timestamp(0, tz="UTC")  # rules about coverage look at no clock
 
 
 # ---- one service, and what could be different about it ----
+
+
+class Singles(NamedTuple):
+    """Labels and chances [0-1] as things are, with all fixed, then with the ``asked`` items, one by one.
+
+    First each of these turns out to pass, then each to fail.
+    """
+
+    asked: list[int]
+    labels: list[str]
+    chances: list[float]
 
 
 @dataclass(frozen=True)
@@ -129,9 +144,10 @@ class Counterfactual:
         asked = [atom for atom in atoms if atom["state"] != "na"]
         names = list(dict.fromkeys(atom["dimension"] for atom in asked))
         weight = np.array([atom["weight"] for atom in asked], dtype=float)
-        values = pd.array([atom["value"] for atom in asked], dtype="Float64")
-        is_unknown = values.isna()
-        value = values.to_numpy(dtype=float, na_value=0.0)
+        known = [atom["value"] for atom in asked]
+        values = np.array([None if v is pd.NA else v for v in known], dtype=float)
+        is_unknown = np.isnan(values)
+        value = np.where(is_unknown, 0.0, values)
         dimension = [names.index(atom["dimension"]) for atom in asked]
         # one row a check, 1 in the column of its dimension
         by_dimension = np.eye(len(names))[dimension].reshape(len(asked), len(names))
@@ -144,15 +160,15 @@ class Counterfactual:
         ]
         open_gates = _open_gates(reasons, items, facts)
         # facts that gates ask for and no check is about earn nothing
-        padding = ((0, len(items) - len(open_checks)), (0, 0))
+        rest = np.zeros((len(items) - len(open_checks), len(names)))
         gains = by_dimension * (weight * (1 - value))[:, None]
         unknowns = by_dimension * (weight * is_unknown)[:, None]
         shares = np.array([weights[name] for name in names], dtype=float)
         return cls(
             items=tuple(items),
             facts=tuple(facts),
-            gains=np.pad(gains[open_checks], padding),
-            unknowns=np.pad(unknowns[open_checks], padding),
+            gains=np.concatenate([gains[open_checks], rest]),
+            unknowns=np.concatenate([unknowns[open_checks], rest]),
             earned=(weight * value) @ by_dimension,
             unknown=unknowns.sum(axis=0),
             total=weight @ by_dimension,
@@ -187,9 +203,22 @@ class Counterfactual:
         is_clear = hardness == 0
         chances = np.zeros(len(good))
         if self.chances is not None and is_clear.any():
-            chances = np.where(is_clear, self.chances(ready / 100), 0.0)
+            chances[is_clear] = self.chances(ready[is_clear] / 100)
         inside = [self.inside] * len(good)
         return labels(gate_labels, chances, ready, inside, settings), chances
+
+    def singles(self, settings: Mapping[str, Any]) -> Singles:
+        """Return the outcome as things are, with all fixed, and with each unknown found out."""
+        asked = [i for i, fact in enumerate(self.facts) if fact]
+        n = len(asked)
+        good = np.zeros((2 + 2 * n, len(self.items)), dtype=bool)
+        bad = np.zeros_like(good)
+        good[1, self.fixable] = True
+        good[np.arange(2, 2 + n), asked] = True
+        bad[np.arange(2 + n, 2 + 2 * n), asked] = True
+        # all at once: there are as many calls as services
+        names, chances = self.outcome(good, settings, bad)
+        return Singles(asked, names.astype(str).tolist(), chances.tolist())
 
     def readiness(self, good: Sets) -> Floats:
         """Return the lower bound of readiness by set of items that pass [points]."""
@@ -276,23 +305,33 @@ def counterfactuals(
 ) -> Iterator[tuple[int, Counterfactual]]:
     """Yield every service with answers: its position in the ranking, and its counterfactual."""
     details = readiness.details
-    atoms = records_by(details["atoms"][["service_id", *ATOM]], "service_id")
-    reasons = records_by(details["reasons"], "service_id")
-    unknown = records_by(details["unknown"], "service_id")
-    for at, service_id in enumerate(ranking.services):
-        if service_id in atoms:
-            facts = {row["check"]: row["fact"] for row in unknown.get(service_id, [])}
-            yield (
-                at,
-                Counterfactual.of(
+    tables = (
+        details["atoms"][["service_id", *ATOM]],
+        details["reasons"],
+        details["unknown"],
+    )
+    n = len(ranking.services)
+    for start in range(0, n, BLOCK):
+        some = ranking.services[start : start + BLOCK]
+        atoms, reasons, unknown = (
+            records_by(table[table["service_id"].isin(some)], "service_id")
+            for table in tables
+        )
+        for at, service_id in enumerate(some, start=start):
+            if at % TOLD_EVERY == 0:
+                execution.tell(WHAT, at, n)
+            if service_id in atoms:
+                facts = {row["check"]: row["fact"] for row in unknown.get(service_id, [])}
+                service = Counterfactual.of(
                     atoms[service_id],
                     reasons.get(service_id, []),
                     policy["dimensions"],
                     inside=bool(ranking.inside.iloc[at]),
                     chances=ranking.chances(at),
                     questions=facts,
-                ),
-            )
+                )
+                yield at, service
+    execution.tell(WHAT, n, n)
 
 
 def what_ifs(
@@ -309,11 +348,13 @@ def what_ifs(
     information = []
     for at, service in counterfactuals(ranking, readiness, policy):
         service_id = ranking.services[at]
+        singles = service.singles(settings)
         flips += [
             (service_id, list(items), label)
-            for items, label in smallest_flips(service, settings)
+            for items, label in smallest_flips(service, settings, singles)
         ]
-        facts = value_of_information(service, priors, settings, ranking.options(at))
+        options = ranking.options(at)
+        facts = value_of_information(service, priors, settings, options, singles)
         facts.sort(
             key=lambda fact: (not fact.decides, -round(fact.gain, 6), fact.unknown)
         )
@@ -326,17 +367,17 @@ def what_ifs(
     }
 
 
-def smallest_flips(service: Counterfactual, settings: Mapping[str, Any]) -> list[Flip]:
+def smallest_flips(
+    service: Counterfactual, settings: Mapping[str, Any], singles: Singles | None = None
+) -> list[Flip]:
     """Return the smallest sets of at most `MAX_FIXES` items that change the label."""
     # All sets have the smallest size that works; the best label is first, and at most
     # `SHOWN` are returned. A known fact that no check is about cannot be fixed.
     fixable = np.flatnonzero(service.fixable)
-    none = np.zeros((1, len(service.items)), dtype=bool)
-    every = none.copy()
-    every[:, fixable] = True
-    now = service.outcome(none, settings)[0][0]
+    singles = singles or service.singles(settings)
+    now, with_all, *_ = singles.labels
     # fixing everything does not help: no smaller set is worth trying
-    if not len(fixable) or service.outcome(every, settings)[0][0] == now:
+    if not len(fixable) or with_all == now:
         return []
     needed = _needed(service, fixable)
     if needed is None:
@@ -397,41 +438,34 @@ def value_of_information(
     priors: Mapping[str, float],
     settings: Mapping[str, Any],
     options: Iterable[Option] = (),
+    singles: Singles | None = None,
 ) -> list[Information]:
     """Return the possible effect of finding out each unknown fact.
 
     ``priors``: how likely each check passes where it is unknown [0-1]; 1/2 for other facts.
     ``options``: measurements that are not known.
     """
-    asked = [i for i, fact in enumerate(service.facts) if fact]
-    # one set per fact, and the empty set last: the service as it is
-    sets = np.zeros((len(asked) + 1, len(service.items)), dtype=bool)
-    sets[np.arange(len(asked)), asked] = True
-    good_labels, good_chances = service.outcome(sets, settings)
-    bad_labels, bad_chances = service.outcome(np.zeros_like(sets), settings, bad=sets)
-    now = str(good_labels[-1])
-    p_now = float(good_chances[-1])
+    asked, names, chances = singles or service.singles(settings)
+    now = names[0]
+    p_now = chances[0]
     information = []
-    for at, i in enumerate(asked):
+    for good, i in enumerate(asked, start=2):
+        bad = good + len(asked)
         chance = priors.get(service.items[i], 0.5)
-        p_good = float(good_chances[at])
-        p_bad = float(bad_chances[at])
-        label_if = str(good_labels[at])
-        label_else = str(bad_labels[at])
         information.append(
             Information(
                 unknown=service.items[i],
                 fact=service.facts[i],
                 chance=chance,
-                p_top_if=p_good,
-                label_if=label_if,
-                label_else=label_else,
+                p_top_if=chances[good],
+                label_if=names[good],
+                label_else=names[bad],
                 # expected value after the answer, minus the value now
-                gain=chance * p_good + (1 - chance) * p_bad - p_now,
-                decides=label_if != now or label_else != now,
+                gain=chance * chances[good] + (1 - chance) * chances[bad] - p_now,
+                decides={names[good], names[bad]} != {now},
             )
         )
-    ready = service.readiness(sets[-1:])
+    ready = service.readiness(np.zeros((1, len(service.items)), dtype=bool))
     for option in options:
         label = str(labels([None], [option.best], ready, [False], settings)[0])
         information.append(

@@ -40,6 +40,7 @@ CONFIDENCE_DRAWS = 1000
 EQUAL = 1e-9  # totals closer than this are equal
 CHANCES = ["p_first", "p_top", "p_top_neutral"]
 # what to find out where a measurement is not known; readiness names its own facts
+FEW_VALUES = 16  # are compared one by one, without sorting
 NEEDS = {
     "containment": "what moves, and with what it falls (workloads.host_id, dependencies.dst_id)",
     "low_blast_radius": "who calls it (dependencies.src_id)",
@@ -126,8 +127,8 @@ def _share(values: pd.Series, most: float) -> pd.Series:
 class ShortList:
     """The total that one service needs to be among the first k, by draw.
 
-    ``values`` (c) are its criteria [0-1], ``weights`` (draws, c) one row per draw, ``total`` and
-    ``cut_off`` (draws) its total and the total that it has to beat.
+    ``values`` (c) are its criteria [0-1], ``weights`` (draws, c) one row per draw, on the grid of
+    `on_grid`, ``total`` and ``cut_off`` (draws) its total and the total that it has to beat.
     """
 
     values: Floats
@@ -151,28 +152,33 @@ class ShortList:
         """Return the probability of the short list if one criterion had another value [0-1]."""
         changed = on_grid(np.array(value)) - on_grid(self.values[criterion])
         # only one term of the sum changes
-        gap = self.total + on_grid(self.weights[:, criterion]) * changed - self.cut_off
+        gap = self.total + self.weights[:, criterion] * changed - self.cut_off
         return float(np.mean(gap > 0) + 0.5 * np.mean(gap == 0))
 
     def chances(self, criterion: int) -> Chances:
         """Return the chance [0-1] as a function of one criterion [0-1]; a tie counts half."""
         # Each draw has a least value with which the service beats the cut-off. They are
-        # sorted once, so that many values cost little more than one.
-        weight = on_grid(self.weights[:, criterion])
+        # sorted where many values are asked for.
+        weight = self.weights[:, criterion]
         gap = self.cut_off - (self.total - weight * on_grid(self.values[criterion]))
         always_ties = (weight == 0) & (gap == 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             # without weight the criterion changes nothing: -inf always wins, inf never
             needed = np.where(weight > 0, gap / weight, np.sign(gap) * np.inf)
-        needed = np.sort(np.where(always_ties, np.inf, needed))
-        extra_ties = always_ties.sum()
+        needed = np.where(always_ties, np.inf, needed)
+        extra_ties = np.count_nonzero(always_ties)
 
         def chances(values: Floats) -> Floats:
-            value = on_grid(np.clip(values, 0, 1))
-            wins = np.searchsorted(needed, value, side="left")
-            ties = np.searchsorted(needed, value, side="right") - wins
+            value, back = np.unique(on_grid(np.clip(values, 0, 1)), return_inverse=True)
+            if len(value) <= FEW_VALUES:
+                wins = np.array([np.count_nonzero(needed < each) for each in value])
+                ties = np.array([np.count_nonzero(needed == each) for each in value])
+            else:
+                ordered = np.sort(needed)
+                wins = np.searchsorted(ordered, value, side="left")
+                ties = np.searchsorted(ordered, value, side="right") - wins
             shares: Floats = (wins + (ties + extra_ties) / 2) / len(needed)
-            return shares
+            return shares[back]
 
         return chances
 
@@ -252,7 +258,8 @@ class Ranking:
     @cached_property
     def weights(self) -> Floats:
         """Draws of all weightings, shape (draws, c)."""
-        return simplex_weights(self.policy.draws, len(self.criteria), self.generator())
+        n = len(self.criteria)
+        return on_grid(simplex_weights(self.policy.draws, n, self.generator()))
 
     @cached_property
     def _cut_off(self) -> CutOff:

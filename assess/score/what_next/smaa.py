@@ -213,21 +213,22 @@ class CutOff(NamedTuple):
         """Find the cut-off among competing alternatives, shape (n, c), over (draws, c)."""
         n = len(values)
         cut_off = cls(*np.full((2, len(weights)), -np.inf))
-        if not len(weights) or not n:
+        if not len(weights) or n < k:
             return cut_off
         rng = np.random.default_rng(0)  # of no effect: nothing is left to draw
         field = _Field.of(values, values, weights, min(k + 1, n), rng)
         for rows in field.blocks():
-            _, _, total, start = _best(field, rows)
-            for place, totals_there in enumerate(cut_off, start=k):
-                if place <= n:
-                    totals_there[rows] = total[start + place - 1]
+            draw, _, total = _best(field, rows)
+            places = [place for place in (k, k + 1) if place <= n]
+            found = _nth_best(draw, total, places)
+            for totals_there, best in zip(cut_off, found, strict=False):
+                totals_there[rows] = best
         return cut_off
 
 
 def totals(values: Floats, weights: Floats) -> Floats:
-    """Sum the values of one alternative, shape (c,), by draw; exact on the grid."""
-    summed: Floats = np.einsum("dc,c->d", on_grid(weights), on_grid(values))
+    """Sum the values of one alternative, shape (c,), by draw; weights are on the grid: exact."""
+    summed: Floats = np.einsum("dc,c->d", weights, on_grid(values))
     return summed
 
 
@@ -319,21 +320,31 @@ def _leaders(field: _Field) -> tuple[Floats, Floats, Floats]:
     top = np.zeros(n)
     weight_sums = np.zeros((n, field.weights.shape[1]))
     for rows in field.blocks():
-        draw, place, total, start = _best(field, rows)
-        at, share = _shares(draw, total, total[start + field.k - 1], field.k)
+        draw, place, total = _best(field, rows)
+        best, kth = _nth_best(draw, total, [1, field.k])
+        at, share = _shares(draw, total, kth, field.k)
         top += np.bincount(place[at], share, minlength=n)
-        at, share = _shares(draw, total, total[start], 1)
+        at, share = _shares(draw, total, best, 1)
         first += np.bincount(place[at], share, minlength=n)
         np.add.at(weight_sums, place[at], field.weights[rows][draw[at]] * share[:, None])
     back = np.argsort(field.order)
     return first[back], top[back], weight_sums[back]
 
 
-def _best(field: _Field, rows: slice) -> tuple[Ints, Ints, Floats, Ints]:
-    """Return draw, place and total of alternatives that reach the first tile's k-th best.
+def _nth_best(draw: Ints, total: Floats, places: list[int]) -> Floats:
+    """Return the totals at some places, the best is 1, by draw; draws have enough of them."""
+    n = np.bincount(draw)
+    order = np.argsort(draw, kind="stable")
+    draw = draw[order]
+    column = np.arange(len(draw)) - (np.cumsum(n) - n)[draw]
+    table = np.full((len(n), n.max()), -np.inf)
+    table[draw, column] = total[order]
+    at = [table.shape[1] - place for place in places]
+    return np.partition(table, at, axis=1)[:, at].T
 
-    They are sorted by draw, the best first; the fourth array is where each draw starts.
-    """
+
+def _best(field: _Field, rows: slice) -> tuple[Ints, Ints, Floats]:
+    """Return draw, place and total of what reaches the k-th best of the first tile, in any order."""
     tiles, _, width = field.lo.shape
     totals = field.totals(rows, slice(1))
     bar = np.partition(totals, width - field.k, axis=2)[:, :, width - field.k, None]
@@ -347,10 +358,7 @@ def _best(field: _Field, rows: slice) -> tuple[Ints, Ints, Floats, Ints]:
         on, draw = np.divmod(strip, totals.shape[1])
         parts.append((draw, (tile + on) * width + place, totals.ravel()[at]))
     draws, places, reached = map(np.concatenate, zip(*parts, strict=True))
-    falling = np.argsort(2 * draws - reached)  # exact, as a total is at most about 1
-    draws = draws[falling]
-    start = np.searchsorted(draws, np.arange(totals.shape[1]))
-    return draws, places[falling], reached[falling], start
+    return draws, places, reached
 
 
 def _shares(draw: Ints, total: Floats, bar: Floats, k: int) -> tuple[Ints, Floats]:

@@ -29,6 +29,7 @@ _JOIN_S = 0.3  # time for a place to hand over what it has once the deadline has
 
 GROUP_TAG = "aws:autoscaling:groupName"
 _APPLICATION_TAGS = ("app", "application", "Application", "role", "component")
+LOGICAL_TAG = "aws:cloudformation:logical-id"
 _STACK_TAGS = ("aws:cloudformation:stack-name", "elasticbeanstalk:environment-name")
 _NAMING_TAGS = (  # tags, rule, confidence; the first tag that is there
     (("assess.service",), "label", 1.0),
@@ -225,7 +226,7 @@ def is_cluster_node(tags: Mapping[str, str]) -> bool:
 def is_naming(tag: str) -> bool:
     """Return whether a tag names a service, a cluster or an environment; no other is kept."""
     naming = {key for keys, _, _ in _NAMING_TAGS for key in keys} | {*_ENV_TAGS}
-    return tag in naming or tag.startswith(_CLUSTER_TAGS)
+    return tag in {*naming, LOGICAL_TAG} or tag.startswith(_CLUSTER_TAGS)
 
 
 def env_of(tags: Mapping[str, str]) -> str | None:

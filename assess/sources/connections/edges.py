@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from assess import frames
@@ -29,7 +30,7 @@ from assess.sources.connections.observed import (
     Views,
     is_whole,
 )
-from assess.sources.connections.sockets import Process
+from assess.sources.connections.sockets import MAX_PORT, Process
 from assess.sources.csv_records import rows
 from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import Kind, kind_of
@@ -50,6 +51,7 @@ SURE = 0.9  # a socket of the service itself
 LIKELY = 0.6  # the only service of a machine
 NOBODY = 0.3  # an address that no source knows
 MAX_CANDIDATES = 20  # services of a machine that may be the caller
+_NO_END = -1
 _NO_NAME = Name("", PROCESS, 0.0)
 _SYSTEM = Tenant(_NO_NAME, "", "system", "")
 _OF_PAIR = [("calls", "sum"), ("start", "min"), ("end", "max"), ("window_hours", "max")]
@@ -67,13 +69,13 @@ class Callee:
     is_known: bool  # it is a service of the fleet
 
 
-@dataclass
+@dataclass(slots=True)
 class Edge:
     """One dependency, from all talks between two services."""
 
     confidence: float
     protocol: str
-    bases: set[str] = field(default_factory=set)
+    is_of_socket: bool = False
     is_possible: bool = True
     seen: Sighting = field(default_factory=Sighting)
     window_hours: float = 0.0  # in which its places were watched
@@ -116,7 +118,7 @@ class Edges:
             self._add_talk(talk, views)
         self._add_flows()
         self._covered = covered_names(self._fleet, self._observed, self._logged())
-        self.batch.add("dependencies", *map(self._to_row, self._edges))
+        self.batch.add("dependencies", *map(self._to_row, list(self._edges)))
         return self.batch
 
     def _add_host(self, machine: str) -> None:
@@ -285,8 +287,8 @@ class Edges:
         for sighting in views.values():
             total.add(0, sighting.first, sighting.last)
         window = max(self._window(view.place) for view in views)
-        bases = {FLOW if view.side == FLOW else SOCKET for view in views}
-        self._add_edges(self._callers(talk, views), callee, total, window, bases)
+        is_of_socket = any(view.side != FLOW for view in views)
+        self._add_edges(self._callers(talk, views), callee, total, window, is_of_socket)
 
     def _callee(self, talk: Talk, views: Views) -> Callee | None:
         """Return the callee of a talk; None where it is the system of a machine."""
@@ -321,7 +323,7 @@ class Edges:
             for row in summed(table, ["callers", "callee"], _OF_PAIR).to_pylist():
                 total = Sighting(row["calls"], time_of(row["start"]), time_of(row["end"]))
                 ends = (groups[row["callers"]], callees[row["callee"]])
-                self._add_edges(*ends, total, row["window_hours"], {FLOW})
+                self._add_edges(*ends, total, row["window_hours"], is_of_socket=False)
 
     def _add_edges(
         self,
@@ -329,7 +331,7 @@ class Edges:
         callee: Callee,
         total: Sighting,
         window_hours: float,
-        bases: set[str],
+        is_of_socket: bool,
     ) -> None:
         if callee.is_known and callers == ():
             self._callers_unknown.add(callee.name)
@@ -342,7 +344,7 @@ class Edges:
             )
             edge.is_possible &= is_possible
             edge.confidence = max(edge.confidence, callee.confidence)
-            edge.bases |= bases
+            edge.is_of_socket |= is_of_socket
             edge.seen.add(total.count, total.first, total.last)
             edge.window_hours = max(edge.window_hours, window_hours)
 
@@ -364,7 +366,7 @@ class Edges:
 
     def _to_row(self, key: _Key) -> Row:
         src, dst, kind = key
-        edge = self._edges[key]
+        edge = self._edges.pop(key)  # a row takes its place: there may be a million
         row = frames.row(
             "dependencies",
             kind=kind,
@@ -375,7 +377,7 @@ class Edges:
             confidence=edge.confidence,
             first_seen_at=edge.seen.first,
             last_seen_at=edge.seen.last,
-            address_basis=SOCKET if SOCKET in edge.bases else FLOW,
+            address_basis=SOCKET if edge.is_of_socket else FLOW,
             complete=self._complete(src, dst),
             possible=edge.is_possible or None,
         )
@@ -396,17 +398,22 @@ def _resolved(
     name: str,
     resolve: Callable[..., T | None],
 ) -> tuple[pa.Table, list[T]]:
-    """Resolve every combination of keys, and return the results and their numbers as a column."""
-    # Rows of a combination without a result are left out.
+    """Resolve every combination of keys, and return the results and their numbers as a column.
+
+    The second key is a port. Rows of a combination without a result are left out.
+    """
     numbers: dict[T, int] = {}
-    ends = summed(table, keys, [])
-    found = [resolve(**row) for row in ends.to_pylist()]
-    column = [
-        None if end is None else numbers.setdefault(end, len(numbers)) for end in found
-    ]
-    ends = ends.append_column(name, pa.array(column, pa.int64()))
-    table = table.join(ends.filter(ends[name].is_valid()), keys, join_type="inner")
-    return table, list(numbers)
+    code = np.zeros(len(table), np.int64)
+    for key in keys:
+        code = code * (MAX_PORT + 1) + table[key].to_numpy()
+    distinct, inverse = np.unique(code, return_inverse=True)
+    found = []
+    for value in distinct.tolist():
+        end = resolve(*(divmod(value, MAX_PORT + 1) if len(keys) > 1 else (value,)))
+        found.append(_NO_END if end is None else numbers.setdefault(end, len(numbers)))
+    column = np.array(found, np.int64)[inverse]
+    table = table.append_column(name, pa.array(column))
+    return table.filter(pa.array(column != _NO_END)), list(numbers)
 
 
 def covered_names(

@@ -41,7 +41,8 @@ _UNSEEN = -1
 _NOT_ONE = -2
 _NONE, _OUTSIDE, _OURS = range(3)  # whose an address is
 _PARTS = 16  # tables by caller, so that one of them is added up at a time
-_GROWTH = 2  # adding up waits until there are so many times the rows that were left
+# Adding up waits until there are as many new rows as were left, or so many, of 32 bytes each.
+_MORE = 4_000_000
 # version 2, which has no header where CloudWatch exports it
 _DEFAULT = (
     "version",
@@ -192,7 +193,8 @@ class Flows:
             self._add(self._folded(_accepted(block)))
             if self._rows_n > self._limit:
                 self._compact()
-                self._limit = max(MAX_TALKS, _GROWTH * self._rows_n)
+                more = min(self._rows_n, _MORE)
+                self._limit = max(MAX_TALKS, self._rows_n + more)
             call.count(rows=len(block))
             deadline.check()
 
@@ -209,6 +211,7 @@ class Flows:
                 flows = pa.concat_tables(part)
                 part[:] = [summed(flows, _KEYS, _SUMS).cast(_FLOW)]
         self._rows_n = sum(len(table) for (table,) in self._parts)
+        pa.default_memory_pool().release_unused()
 
     def _note_own(self, flows: pa.Table) -> None:
         """Keep by interface the ends of its first flow that occur in all its flows."""
@@ -320,6 +323,9 @@ class Flows:
             (ids.get(t.client), ids.get(t.server), t.port, codes[t.protocol])
             for t in seen
         ]
+        if not keys:
+            yield from (table for (table,) in self._parts if kind == "left anti")
+            return
         rows = [dict(zip(_TALK, key, strict=True)) for key in keys]
         talks = pa.Table.from_pylist(rows, schema=pa.schema(list(_FLOW)[: len(_TALK)]))
         for (table,) in self._parts:

@@ -52,7 +52,7 @@ class View:
     process: Process = NOBODY
 
 
-@dataclass
+@dataclass(slots=True)
 class Sighting:
     """How often a talk was seen from one place, and when."""
 

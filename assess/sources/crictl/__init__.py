@@ -10,7 +10,7 @@ from typing import Any
 from assess.sources.base import Batch, Row
 from assess.sources.crictl.dumps import Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload, short
-from assess.sources.docker.source import from_cli_container, merge_cli_images
+from assess.sources.docker.text import from_cli_container, merge_cli_images
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, decode_values, read_yaml
 from assess.sources.values import dicts, dig, integer, number, table, text, texts
 

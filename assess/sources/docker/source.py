@@ -25,9 +25,16 @@ from assess.sources.docker.client import (
     failure,
     problems_of,
 )
-from assess.sources.docker.payload import EngineData, Payload, short
+from assess.sources.docker.payload import EngineData, containers_of, short
 from assess.sources.docker.rows import to_batch
-from assess.sources.docker.text import cli_size, info_of, is_text, version_of
+from assess.sources.docker.text import (
+    from_cli_container,
+    from_cli_disk,
+    info_of,
+    is_text,
+    merge_cli_images,
+    version_of,
+)
 from assess.sources.dumps import broken, decode_values, files_below, read_text
 from assess.sources.redact import strip_credentials
 from assess.sources.usage import read_samples
@@ -295,6 +302,7 @@ class _Engine:
             self._ask("df")
         if is_inspected and self.payloads.containers:
             self._inspect([c["Id"] for c in self.payloads.containers])
+            self._ask_images()
 
     def _ask_info(self) -> None:
         """Ask for the host, and compare its clock with ours at the middle of the call."""
@@ -335,23 +343,8 @@ class _Engine:
 
     def _inspect(self, ids: list[str]) -> None:
         """Inspect containers; one that vanished in the meantime keeps what the list says."""
-        inspected: list[Any] = []
-        errors: dict[str, Exception] = {}
-
-        def work(part: list[str]) -> None:
-            for identifier in part:
-                try:
-                    if not _ID.fullmatch(identifier):
-                        raise ValueError("the engine lists something that is no id")
-                    inspected.append(self.api.get(f"/containers/{identifier}/json"))
-                except Exception as error:
-                    errors[identifier] = error
-
-        wanted = LOCAL_THREADS if self._scope.startswith("unix://") else REMOTE_THREADS
         with self._call("inspect") as call:
-            call.count(requests=len(ids))
-            with _threads(wanted) as count:
-                in_threads(work, [ids[start::count] for start in range(count)], count)
+            inspected, errors = self._get_each("containers", ids, call)
             vanished_n = 0
             for identifier in filter(errors.__contains__, ids):
                 error = errors[identifier]
@@ -360,6 +353,54 @@ class _Engine:
                 status = "vanished" if is_gone else call.fail(error)
                 self.payloads.inspect_status[short(identifier)] = status
             self.payloads.take("inspect", inspected, call, len(ids) - vanished_n)
+
+    def _ask_images(self) -> None:
+        """Ask for the processor of images in use; the lists of older engines do not have it."""
+        containers = containers_of(self.payloads)
+        used = {short(c.image_id) for c in containers}
+        told = {
+            short(c.image_id)
+            for c in containers
+            if c.inspected.get("ImageManifestDescriptor")
+        }
+        images = {
+            str(image["Id"]).removeprefix("sha256:"): image
+            for image in self.payloads.images or []
+            if "Architecture" not in image and short(image["Id"]) in used - told
+        }
+        if not images:
+            return
+        with self._call("image inspect") as call:
+            found, errors = self._get_each("images", list(images), call)
+            for answer in call.take(dicts(found)):
+                identifier = text(answer, "Id").removeprefix("sha256:")
+                image = images.get(identifier, {})
+                image["Architecture"] = text(answer, "Architecture")
+            for error in errors.values():
+                if getattr(error, "status_code", None) not in _VANISHED:
+                    call.fail(error)
+
+    def _get_each(
+        self, kind: str, ids: list[str], call: Call
+    ) -> tuple[list[Any], dict[str, Exception]]:
+        """Ask for things by their ids, in threads; return the answers, and errors by id."""
+        found: list[Any] = []
+        errors: dict[str, Exception] = {}
+
+        def work(part: list[str]) -> None:
+            for identifier in part:
+                try:
+                    if not _ID.fullmatch(identifier):
+                        raise ValueError("the engine lists something that is no id")
+                    found.append(self.api.get(f"/{kind}/{identifier}/json"))
+                except Exception as error:
+                    errors[identifier] = error
+
+        wanted = LOCAL_THREADS if self._scope.startswith("unix://") else REMOTE_THREADS
+        call.count(requests=len(ids))
+        with _threads(wanted) as count:
+            in_threads(work, [ids[start::count] for start in range(count)], count)
+        return found, errors
 
     def _ask(self, name: str) -> Call:
         """Make one call and keep its answer."""
@@ -379,89 +420,6 @@ class _Engine:
         call.count(retries=1)
         self.api.negotiate(wanted[1])
         return self._answer(name, call)
-
-
-# ---- what the command line prints, in the form of the API ----
-
-
-def from_cli_container(raw: Any) -> Any:
-    """Convert a line of ``docker ps`` to the form of the API."""
-    # Mounts are left out: the command line cuts their names off.
-    if not isinstance(raw, dict) or "Id" in raw:
-        return raw
-    same = ("Image", "Ports", "State", "Status", "Command")
-    return {name: raw.get(name) for name in same} | {
-        "Id": raw.get("ID"),
-        "Names": [n for n in str(raw.get("Names") or "").split(",") if "/" not in n],
-        "Created": raw.get("CreatedAt"),
-        "Labels": cli_labels(raw.get("Labels")),
-    }
-
-
-def cli_labels(text: Any) -> dict[str, str]:
-    """Split ``name=value,name=value``; a piece without ``=`` belongs to the value before."""
-    labels: dict[str, str] = {}
-    last = None
-    for piece in str(text or "").split(","):
-        name, sign, value = piece.partition("=")
-        if sign:
-            last = name
-            labels[name] = value
-        elif last is not None:
-            labels[last] += f",{piece}"
-    return labels
-
-
-def from_cli_disk(raw: Any) -> Any:
-    """Convert ``docker system df -v`` to the form of the API; it has no sum of the layers."""
-    if not isinstance(raw, dict) or "LayersSize" in raw or "Images" not in raw:
-        return raw
-    images: list[Payload] = []
-    for image in dicts(raw["Images"]):
-        # Each number is rounded: the sum of the parts is closer than the size of the whole.
-        shared = cli_size(image.get("SharedSize"))
-        unique = cli_size(image.get("UniqueSize"))
-        whole = None if shared is None or unique is None else shared + unique
-        images.append({"Id": image.get("ID"), "SharedSize": shared, "Size": whole})
-    volumes = [
-        {
-            "Name": v.get("Name"),
-            "Driver": v.get("Driver"),
-            "UsageData": {"Size": cli_size(v.get("Size"))},
-        }
-        for v in dicts(raw, "Volumes")
-    ]
-    return {"Images": images, "Volumes": volumes}
-
-
-def merge_cli_images(raw: list[Any]) -> list[Any]:
-    """Convert lines of ``docker images``, one per tag, to the form of the API, one per image."""
-    images: dict[str, Payload] = {}
-    others = []
-    for line in raw:
-        if not isinstance(line, dict) or "Id" in line:
-            others.append(line)
-            continue
-        image = images.setdefault(
-            str(line.get("ID")),
-            {
-                "Id": line.get("ID"),
-                "Created": line.get("CreatedAt"),
-                "Size": cli_size(line.get("Size")),
-                "RepoTags": [],
-                "RepoDigests": [],
-            },
-        )
-        image["RepoTags"].append(f"{line.get('Repository')}:{line.get('Tag')}")
-        if line.get("Digest"):
-            image["RepoDigests"].append(f"{line.get('Repository')}@{line['Digest']}")
-    whole: dict[str, Payload] = {}
-    for image in [*images.values(), *dicts(others)]:  # a list, and what inspections add
-        key = short(image.get("Id"))
-        known = {name: value for name, value in image.items() if value}
-        whole[key] = whole.get(key, {}) | known
-    broken_n = len(others) - len(dicts(others))
-    return [*whole.values(), *[None] * broken_n]
 
 
 _FROM_TEXT = {"info": info_of, "version": version_of}

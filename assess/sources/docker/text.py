@@ -1,4 +1,4 @@
-"""What ``docker info`` and ``docker version`` print for people, in the form of the API.
+"""What the command line prints, for people or as JSON, in the form of the API.
 
 The layout changed with the years: 1.12 indents nothing, 19.03 put all under ``Server:``, and who
 pastes it loses the indentation. So a line counts by its label; a line that is absent is unknown.
@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
+
+from assess.sources.docker.payload import short
+from assess.sources.values import dicts
 
 Payload = dict[str, Any]
 _LINE = re.compile(r"( *)([^:\s][^:\n]{0,60}?): *(.*)")
@@ -176,3 +179,86 @@ def _registries(lines: list[_Line], values: dict[str, str]) -> Payload:
 def _address(line: _Line) -> str:
     """Return an address of a list: its colon made it look like a label and a value."""
     return f"{line.label}:{line.value}" if line.label else line.value
+
+
+# ---- what the command line prints, in the form of the API ----
+
+
+def from_cli_container(raw: Any) -> Any:
+    """Convert a line of ``docker ps`` to the form of the API."""
+    # Mounts are left out: the command line cuts their names off.
+    if not isinstance(raw, dict) or "Id" in raw:
+        return raw
+    same = ("Image", "Ports", "State", "Status", "Command")
+    return {name: raw.get(name) for name in same} | {
+        "Id": raw.get("ID"),
+        "Names": [n for n in str(raw.get("Names") or "").split(",") if "/" not in n],
+        "Created": raw.get("CreatedAt"),
+        "Labels": cli_labels(raw.get("Labels")),
+    }
+
+
+def cli_labels(text: Any) -> dict[str, str]:
+    """Split ``name=value,name=value``; a piece without ``=`` belongs to the value before."""
+    labels: dict[str, str] = {}
+    last = None
+    for piece in str(text or "").split(","):
+        name, sign, value = piece.partition("=")
+        if sign:
+            last = name
+            labels[name] = value
+        elif last is not None:
+            labels[last] += f",{piece}"
+    return labels
+
+
+def from_cli_disk(raw: Any) -> Any:
+    """Convert ``docker system df -v`` to the form of the API; it has no sum of the layers."""
+    if not isinstance(raw, dict) or "LayersSize" in raw or "Images" not in raw:
+        return raw
+    images: list[Payload] = []
+    for image in dicts(raw["Images"]):
+        # Each number is rounded: the sum of the parts is closer than the size of the whole.
+        shared = cli_size(image.get("SharedSize"))
+        unique = cli_size(image.get("UniqueSize"))
+        whole = None if shared is None or unique is None else shared + unique
+        images.append({"Id": image.get("ID"), "SharedSize": shared, "Size": whole})
+    volumes = [
+        {
+            "Name": v.get("Name"),
+            "Driver": v.get("Driver"),
+            "UsageData": {"Size": cli_size(v.get("Size"))},
+        }
+        for v in dicts(raw, "Volumes")
+    ]
+    return {"Images": images, "Volumes": volumes}
+
+
+def merge_cli_images(raw: list[Any]) -> list[Any]:
+    """Convert lines of ``docker images``, one per tag, to the form of the API, one per image."""
+    images: dict[str, Payload] = {}
+    others = []
+    for line in raw:
+        if not isinstance(line, dict) or "Id" in line:
+            others.append(line)
+            continue
+        image = images.setdefault(
+            str(line.get("ID")),
+            {
+                "Id": line.get("ID"),
+                "Created": line.get("CreatedAt"),
+                "Size": cli_size(line.get("Size")),
+                "RepoTags": [],
+                "RepoDigests": [],
+            },
+        )
+        image["RepoTags"].append(f"{line.get('Repository')}:{line.get('Tag')}")
+        if line.get("Digest"):
+            image["RepoDigests"].append(f"{line.get('Repository')}@{line['Digest']}")
+    whole: dict[str, Payload] = {}
+    for image in [*images.values(), *dicts(others)]:  # a list, and what inspections add
+        key = short(image.get("Id"))
+        known = {name: value for name, value in image.items() if value}
+        whole[key] = whole.get(key, {}) | known
+    broken_n = len(others) - len(dicts(others))
+    return [*whole.values(), *[None] * broken_n]

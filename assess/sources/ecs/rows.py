@@ -9,7 +9,7 @@ from datetime import datetime
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.sources.aws.source import GROUP_TAG, env_of, names_of, tags_of
+from assess.sources.aws.source import GROUP_TAG, LOGICAL_TAG, env_of, names_of, tags_of
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.names import ECS, container_names
 from assess.sources.ecs.definitions import (
@@ -28,6 +28,7 @@ from assess.sources.ecs.tasks import (
     to_workloads,
     wanted_host,
 )
+from assess.sources.ecs.template import stem_of
 from assess.sources.edges.rows import dependency_row, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.replica import declared_rows
@@ -171,6 +172,10 @@ def _names(
 ) -> tuple[Name, ...]:
     """List the names of what runs a definition, best first; the key may lack a service."""
     cluster, service = key
+    logical = tags.get(LOGICAL_TAG, "")
+    if logical and f"-{logical}-" in service:  # a name that CloudFormation made up
+        family = definition.family if definition else ""
+        service = stem_of(logical, "Service") or family or service
     names = [Name(service, RULE, CONFIDENCE, cluster)] if service else []
     names += names_of({tag: tags[tag] for tag in _NAMING_TAGS if tag in tags})
     if definition:

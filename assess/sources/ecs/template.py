@@ -29,6 +29,7 @@ _STORES = {  # managed, and the domain of their endpoints
 _OUTSIDE = "internet-facing"  # the default of a load balancer
 _MENTION = re.compile(r"\$\{([\w:.]+)\}")
 # Keys of people, which are no words of CloudFormation.
+_HASH = re.compile(r"(?<=[a-z])[0-9A-F]{8}$")  # that CDK puts behind a logical id
 _SAYS_NOTHING = ("", "ecs", "fargate")  # logical ids of services, without that word
 _VERBATIM = ("DockerLabels", "Options", "DriverOpts", "Labels", "Tags")
 # Words that are more than another capital letter.
@@ -160,9 +161,10 @@ def is_template(document: Row) -> bool:
 def _definitions(template: Template) -> Iterator[Row]:
     for name, properties in template.of_type(_DEFINITION):
         raw = _as_api(properties)
+        family = stem_of(name, "TaskDefinition", "TaskDef")
         yield {
             **raw,
-            "family": _named(raw, "family", name.removesuffix("TaskDefinition") or name),
+            "family": _named(raw, "family", family or name),
             "taskDefinitionArn": f"${{{name}}}",
         }
 
@@ -181,7 +183,7 @@ def _services(template: Template) -> Iterator[Row]:
             _mentioned(r, "registryArn") for r in dicts(raw, "serviceRegistries")
         ]
         hosts = [text(discovery.get(registry), "Name") for registry in registries]
-        stem = name.removesuffix("Service")
+        stem = stem_of(name, "Service")
         family = families.pop(_mentioned(raw, "taskDefinition"), "")
         otherwise = family or name if stem.lower() in _SAYS_NOTHING else stem
         connected = [raw.get("serviceConnectConfiguration")]
@@ -194,6 +196,14 @@ def _services(template: Template) -> Iterator[Row]:
             "deployments": [{"serviceConnectConfiguration": part} for part in connected],
             "public": is_public and bool(dicts(raw, "loadBalancers")),
         }
+
+
+def stem_of(logical_id: str, *kinds: str) -> str:
+    """Return what a logical id says beside the kind of its resource; it may be nothing."""
+    plain = _HASH.sub("", logical_id)
+    for kind in kinds:
+        plain = plain.removesuffix(kind)
+    return plain
 
 
 def _named(raw: Row, key: str, otherwise: str) -> str:

@@ -22,7 +22,9 @@ def store_unit(controller: Controller) -> Unit:
     facts = _facts_of(controller.made_by)
     spec = table(controller.made_by, "spec")
     images = [image for image in _at(spec, facts["image"]) if isinstance(image, str)]
-    resources: Row = next((r for r in _at(spec, facts["resources"]) if r), {})
+    paths = facts["resources"].split()  # of the versions of its API, the newest first
+    found = (r for path in paths for r in _at(spec, path) if isinstance(r, dict) and r)
+    resources: Row = next(found, {})
     limits = table(resources, "limits")
     requests = table(resources, "requests")
     return Unit(
@@ -46,7 +48,9 @@ def complete_store(controller: Controller) -> None:
     counts = [integer(count) or 0 for count in _at(spec, facts["replicas"])]
     controller.store = facts["store"]
     controller.spec = {"replicas": sum(counts) or 1}
-    names = tuple(name.format(controller.name) for name in facts["services"].split())
+    cluster = text(spec, "clusterName").lower()
+    made = facts["services"].split()
+    names = tuple(name.format(controller.name, clusterName=cluster) for name in made)
     controller.selected.append(Selected(controller.namespace, names, is_public=False))
 
 

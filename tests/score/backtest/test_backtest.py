@@ -16,6 +16,7 @@ from assess.score.backtest.backtest import (
     ONE_KIND,
     TOO_FEW,
     backtest,
+    delong,
     forecasts,
     reliability,
 )
@@ -268,4 +269,18 @@ def test_the_sample_is_judged_with_both_baselines():
     found = assess.backtest(now, POLICY, previous=earlier)
     assert found.frame["verdict"].notna().all()
     assert found.frame.loc["auc", ["baseline_history", "baseline_random"]].notna().all()
-    assert len(found.details["services"]) == len(earlier["services"])
+    services = found.details["services"]
+    assert len(services) == len(earlier["services"])
+    gain = found.frame.loc["brier_gain", ["value", "baseline_random"]]
+    brier = found.frame.loc["brier", ["value", "baseline_history", "baseline_random"]]
+    own, history, share = brier
+    assert gain.tolist() == pytest.approx([history - own, history - share])
+    # below 100 services the interval is DeLong's
+    assert found.frame.loc[["auc", "auc_readiness"], "baseline_random"].eq(0.5).all()
+    hit = services["incident"].to_numpy(bool)
+    for metric, score in (
+        ("auc", services["foretold"]),
+        ("auc_readiness", -services["readiness"]),
+    ):
+        ends = found.frame.loc[metric, ["lo", "hi"]].tolist()
+        assert ends == pytest.approx(delong(score.to_numpy(float), hit))

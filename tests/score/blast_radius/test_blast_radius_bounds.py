@@ -64,10 +64,17 @@ def test_bounds_hold_what_the_simulation_says(simulated, bounded):
     pd.testing.assert_frame_equal(bounded.frame.loc[same], full.loc[same])
 
 
-def test_what_loses_most_and_what_is_asked_for_is_simulated(simulated, bounded):
+def test_what_loses_most_and_what_is_asked_for_is_simulated(
+    inventory, simulated, bounded
+):
     assert bounded.how[("service", "s05")] != "lower bound"
     assert bounded.how[bounded.frame["impact"].idxmax()] != "lower bound"
     assert (bounded.how == "draws").sum() <= 4
+    policy = POLICY.replace(blast_radius={"drawn_most": 0})
+    least = score_blast_radius(inventory, policy, detail=False).frame["impact"]
+    drawn = {*bounded.how.index[bounded.how == "draws"]} - {("service", "s05")}
+    assert drawn
+    assert drawn <= {*least.nlargest(3).index}
     order = simulated.frame.index
     both = (
         simulated.frame["impact"].rank().corr(bounded.frame["impact"].loc[order].rank())
@@ -90,3 +97,37 @@ def test_what_reaches_too_much_is_not_drawn(inventory):
     result = score_blast_radius(inventory, policy, detail=False)
     assert not (result.how == "draws").any()
     assert (result.frame["impact"] <= result.frame["impact_hi"]).all()
+
+
+def test_the_lower_end_is_drawn_in_a_fleet_that_is_just_small_enough(
+    inventory, simulated
+):
+    elements_n = len(simulated.frame)
+    small, large = (
+        score_blast_radius(
+            inventory, POLICY.replace(blast_radius={"drawn_lo_most": most}), detail=False
+        ).frame
+        for most in (elements_n, elements_n - 1)
+    )
+    pd.testing.assert_frame_equal(small, simulated.frame)
+    assert (large["impact_lo"] <= small["impact_lo"]).all()
+    assert (large["impact_lo"] < small["impact_lo"]).any()
+
+
+def test_what_a_draw_can_reach_is_reached_in_full():
+    names = list("abcde")
+    pairs = [("b", "a"), ("c", "a"), ("d", "b"), ("d", "c"), ("e", "d")]
+    edges = pd.DataFrame(pairs, columns=["src_id", "dst_id"])
+    frames = {
+        "services": pd.DataFrame({"service_id": names, "criticality": 1.0}),
+        "dependencies": edges.assign(kind="call", evidence="traces", p=0.5),
+    }
+    fleet = from_frames(frames, snapshot_at="2026-09-30")
+    result = score_blast_radius(fleet, POLICY)
+    row = result.frame.loc[("service", "a")]
+    assert result.how[("service", "a")] == "draws"
+    # a, each of b and c at 1/2, d at 1 - (3/4)**2, e at half of that: of five
+    assert row["impact"] == pytest.approx((1 + 1 + 7 / 16 + 7 / 32) / 5, abs=0.02)
+    assert row["impact_hi"] == 1
+    pairs = result.details["affected"].query("element == 'a'")
+    assert pairs["p_hi"].eq(1).all()

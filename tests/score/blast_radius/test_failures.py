@@ -189,12 +189,13 @@ def test_the_curve_falls_threshold_by_threshold(fleet, failures):
 def test_ratio_and_how_many_incidents_touch_one(inventory):
     both = pd.DataFrame({"observed": [0.1, 0.3], "predicted": [0.2, 0.2]})
     both["inside"] = pd.array([True, pd.NA], "boolean")
+    both["element_kind"] = ["host", "az"]
     known = exposure(inventory, load_policy())
     table = validation.measures(known, both, seed=1, level=0.9).set_index("measure")
     ratio = table.loc["observed to predicted"]
     assert ratio["value"] == pytest.approx(1)
     assert [ratio["lo"], ratio["hi"]] == pytest.approx([0.5, 1.5])
-    assert table["n"].tolist()[1:] == [1, 0, 0]  # nobody says on which platform it was
+    assert table["n"].tolist()[1:] == [1, 1, 0, 0]  # nobody says on which platform it was
 
 
 def test_no_failure_is_no_number(inventory, fleet):
@@ -203,3 +204,25 @@ def test_no_failure_is_no_number(inventory, fleet):
     table = skill.precision(none, reach=REACH, seed=1, level=0.9)
     assert table["precision"].isna().all()
     assert skill.curve(none).empty
+
+
+def test_failures_at_the_same_time_are_those_of_a_comparison_with_all():
+    rng = np.random.default_rng(6)
+    n = 300
+    start = pd.Timestamp(AT) + pd.to_timedelta(rng.integers(0, 500, n), unit="h")
+    lasted = pd.to_timedelta(rng.integers(0, 30, n), unit="h")
+    ended = pd.Series(start + lasted).mask(rng.random(n) < 0.1)
+    started = pd.Series(start).mask(rng.random(n) < 0.1)
+    element = rng.integers(0, 20, n)
+    table = pd.DataFrame({"started": started, "ended": ended})
+    chosen = np.sort(rng.choice(n, 100, replace=False))
+    at, other = observed._together(table, chosen, element)
+    want = [
+        (row, each)
+        for row, place in enumerate(chosen)
+        for each in range(n)
+        if started[place] < ended[each]
+        and started[each] < ended[place]
+        and element[each] != element[place]
+    ]
+    assert want and list(zip(at, other, strict=True)) == want

@@ -423,3 +423,18 @@ def test_a_registry_freezes_what_no_mirror_serves(mirrors, ids):
     table = frozen(small_fleet(engines), POLICY)
     assert table.loc[table["element"] == "docker.io", "service_id"].tolist() == ids
     assert table.loc[table["element"] == "quay.io", "service_id"].tolist() == ["b"]
+
+
+def test_what_may_be_anywhere_costs_one_pair_an_element():
+    hosts = [{"host_id": f"h{n}"} for n in range(40)]
+    services = {"service_id": [f"s{n:02}" for n in range(30)]}
+    inventory = fleet_of(services=services, hosts=hosts)
+    fleet = build_topology(inventory, POLICY)
+    assert fleet.direct["hi"].empty
+    element, _ = fleet.initial_failures("hi")
+    assert len(element) == 30 + 40  # each service itself, and one pair for each host
+    down = fleet.initially_down([("host", "h7"), ("service", "s03")], "hi")
+    assert down.sum(axis=1).tolist() == [30, 1]
+    elements = [("host", "h7"), ("service", "s03")]
+    asked = fleet.reaches(elements, np.array([0, 1, 1]), np.array([29, 3, 4]))
+    assert asked.tolist() == [True, True, False]

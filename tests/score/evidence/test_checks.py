@@ -121,7 +121,8 @@ def state_of(fleet, check):
 
 
 STORE = {"image_ref": None, "repository": "acme/orders-postgres"}
-VOLUME = {"type": "volume", "source_class": "named-volume", "data_like": True}
+DATA = {"destination": "/var/lib/postgresql/data"}
+VOLUME = {**DATA, "type": "volume", "source_class": "named-volume", "data_like": True}
 
 
 @pytest.mark.parametrize(
@@ -130,11 +131,19 @@ VOLUME = {"type": "volume", "source_class": "named-volume", "data_like": True}
         (VOLUME | {"read_only": False}, "pass"),
         (VOLUME | {"read_only": True}, "fail"),
         (VOLUME | {"read_only": False, "source_class": "anonymous-volume"}, "fail"),
-        ({"source_class": "anonymous-volume", "read_only": False}, "fail"),
-        ({"source_class": "tmpfs", "read_only": False}, "fail"),
-        ({"source_class": "host-path", "read_only": False}, "pass"),
-        ({"source_class": None, "read_only": False}, "unknown"),
-        ({"source_class": "named-volume", "read_only": None}, "unknown"),
+        (DATA | {"source_class": "anonymous-volume", "read_only": False}, "fail"),
+        (DATA | {"source_class": "tmpfs", "read_only": False}, "fail"),
+        (DATA | {"source_class": "host-path", "read_only": False}, "pass"),
+        (
+            {
+                "source_class": "host-path",
+                "read_only": False,
+                "destination": "/docker-entrypoint-initdb.d",
+            },
+            "fail",
+        ),
+        (DATA | {"source_class": None, "read_only": False}, "unknown"),
+        (DATA | {"source_class": "named-volume", "read_only": None}, "unknown"),
     ],
 )
 def test_a_store_needs_a_volume_that_outlives_it(mount, state):

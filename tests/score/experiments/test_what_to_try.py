@@ -125,6 +125,11 @@ def test_a_trial_is_worth_less_where_another_cause_is_possible():
     assert told.loc["b", "ba"] == 0
     # with a, b is down in .6 of the cases; c took d down with .3 * .2 of its own
     assert told.loc["a", "db"] == pytest.approx(0.6 * (1 - 0.3 * 0.2))
+    # where draws had d down less often than its edge alone does, a trial is still one trial
+    drawn = down.toarray()
+    drawn[1, 3] = 0.8
+    told = trials(topology, csr_array(drawn), p, np.arange(4)).toarray()
+    assert told[1, names.index("db")] == pytest.approx(1)
 
 
 def test_doubt_falls_with_trials_and_what_somebody_gave_is_not_in_doubt():

@@ -128,14 +128,60 @@ def test_the_gates_name_what_is_refused_and_the_fact_that_is_missing(policy):
     assert not set(today["gate"]) & set(GATE_IDS)
 
 
+def test_a_request_bounds_what_is_slowed_and_not_what_is_ended(policy):
+    """A process may take more memory than it asked for, and is ended; of CPU it gets no more."""
+    inventory = fleet([("none", "large")])
+    frames = {name: inventory[name] for name in inventory.present}
+    frames["workloads"] = frames["workloads"].assign(
+        memory_request_bytes=GIB, cpu_request=0.5
+    )
+    frames["hosts"] = frames["hosts"].assign(vcpus=512)
+    asked = assess.from_frames(frames, snapshot_at=AT)
+    gates = readiness_at(asked, policy, "fargate").details["gates"].set_index("gate")
+    assert gates.loc["T1", "state"] == "unknown"
+    assert (
+        gates.loc["T1", "fact"]
+        == "how much memory it needs (workloads.memory_limit_bytes)"
+    )
+
+
+def test_a_move_brings_what_the_place_has(policy):
+    inventory = fleet([("none", "small")])
+    frames = {name: inventory[name] for name in inventory.present}
+    frames["hosts"] = frames["hosts"].assign(os_version="8", kernel="3.16.0")
+    old = assess.from_frames(frames, snapshot_at=AT)
+    targets = policy.replace(
+        target=[
+            {"id": "two", "platform": "docker", "os": "debian", "replicas": 2},
+            {"id": "one", "platform": "docker", "os": "debian", "replicas": 1},
+        ]
+    )
+    state = {}
+    for place in ("two", "one", "stay"):
+        atoms = readiness_at(old, targets, place).details["atoms"]
+        state[place] = atoms.set_index("check")["state"]
+    hosts = ["fit.kernel", "fit.os"]
+    brought = ["fit.d_type", *hosts, "self_healing.replicas"]
+    assert state["two"][brought].tolist() == ["pass", "pass", "pass", "pass"]
+    assert state["one"][brought].tolist() == ["pass", "pass", "pass", "fail"]
+    assert state["stay"][hosts].tolist() == ["fail", "fail"]
+
+
 def test_a_target_that_refuses_everything_has_no_candidates(policy):
     asked = {"cpu_limit": 1.0, "cpu_request": 1.0, "memory_limit_bytes": GIB}
-    inventory = fleet([("none", "small"), ("bound", "large"), ("data", "small")])
+    cases = [("none", "small"), ("bound", "large"), ("data", "small"), ("none", "small")]
+    inventory = fleet(cases)
     frames = {name: inventory[name] for name in inventory.present}
     frames["workloads"] = frames["workloads"].assign(**asked)
+    # what runs in containers is no candidate, and says nothing of them
+    inside = frames["services"]["service_id"].eq("s3")
+    frames["services"] = frames["services"].assign(
+        platform=frames["services"]["platform"].mask(inside, "docker")
+    )
     sized = assess.from_frames(frames, snapshot_at=AT)
     ranked = assess.what_next(sized, policy, target="closed")
-    assert set(ranked.frame["label"]) == {"NEVER"}
+    assert set(ranked.frame["label"].drop("s3")) == {"NEVER"}
+    assert ranked.frame["label"]["s3"] != "NEVER"
     assert ranked.frame["p_top"].fillna(0).eq(0).all()
     assert ranked.headline == "No service is ranked: closed takes none of the candidates."
     assert "T1: memory: it needs more" in ranked.explain("s0").text

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from churn_fleet import fleet
 
-from assess.score.upgrade_churn.breaking import BLIND, breaks, goal_of
+from assess import reference
+from assess.score.upgrade_churn.breaking import BLIND, breaks, goal_of, goals_of
 
 
 def certainties(target, engine=None, **workload):
@@ -77,3 +78,14 @@ def test_a_feature_gate_is_asked_of_the_target_and_not_of_the_way():
     }
     assert certainties("kubernetes:1.26", node) == {"K8S-feature-gate": "will"}
     assert certainties("kubernetes:1.25", node) == {}
+
+
+def test_docker_goes_to_the_target_and_other_runtimes_to_their_newest_line():
+    engines = [
+        {"host_id": "h1", "runtime": "docker", "version": "20.10.24"},
+        {"host_id": "h2", "runtime": "containerd", "version": "1.6.20"},
+    ]
+    two = fleet(hosts=[{"host_id": "h1"}, {"host_id": "h2"}], engines=engines)
+    goals = dict(goals_of(two, "27.5"))
+    assert goals == {"docker": "27.5", "containerd": reference.newest_line("containerd")}
+    assert goals["docker"] != reference.newest_line("docker")

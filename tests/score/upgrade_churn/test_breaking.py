@@ -166,6 +166,29 @@ def of_clients():
     return dict(zip(hits["workload_id"], hits["certainty"], strict=True))
 
 
+@pytest.mark.parametrize(
+    ("image", "change", "is_hit"),
+    [
+        ("gcr.io/tekton-releases/pipeline/controller:v0.50.0", "WORLD-tekton", True),
+        ("gcr.io/shop/tekton-releases:v0.50.0", "WORLD-tekton", False),
+        ("bitnami/redis:7.4.2", "WORLD-bitnami", True),
+        ("shop/bitnami:7.4.2", "WORLD-bitnami", False),
+    ],
+)
+def test_who_owns_an_image_decides_where_a_registry_is_left(image, change, is_hit):
+    found = certainties(workload={"image_ref": image}, by="2026-12-31")
+    assert (change in found) is is_hit
+
+
+def test_what_may_break_is_named_by_the_fact_that_decides():
+    asks = {**CLIENT, "image_ref": "shop/own-agent:1.0.0"}
+    known = one_workload({"version": "28.0.4"}, workload=asks)
+    table = breaks(known, [goal_of("29.0.0")]).set_index("change")
+    row = table.loc["EC0423"]
+    assert row["what"]
+    assert row["why"] == f"nobody knows its {row['what']}: it may break"
+
+
 @pytest.mark.parametrize("image", CLIENTS)
 def test_the_api_of_a_client_comes_from_the_program_and_its_tag(image, of_clients):
     assert of_clients.get(image) == CLIENTS[image]

@@ -20,7 +20,7 @@ from assess import reference
         ("node:20-Jammy", ("ubuntu", "22.04")),
         ("python:3.12-alpine3.20", ("alpine-linux", "3.20")),
         ("redis:7-alpine", ("alpine-linux", None)),
-        ("node:12-slim", (None, None)),  # 12 is of node, not of Debian
+        ("node:12-slim", ("debian", "9")),  # 12 is of node, not of Debian
         ("acme/tool:1.0", (None, None)),
         ("acme/tool@sha256:debian", (None, None)),
     ],

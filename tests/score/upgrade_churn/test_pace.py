@@ -18,6 +18,7 @@ from churn_fleet import (
     upgrade,
 )
 
+from assess import reference
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.history import History, known_history
 
@@ -116,3 +117,18 @@ def test_watched_years_are_the_same_in_any_order_of_hosts():
         table = pace.fleet_pace(history, POLICY["registries"], level=level)
         years.add(table.set_index("component").loc["engine", "watched_years"])
     assert len(years) == 1
+
+
+def test_an_engine_of_an_unknown_line_counts_as_the_fastest_of_the_recent_ones():
+    lines = reference.engine_lines()
+    paces = lines["releases_per_year"].dropna()
+    since = "2025-01-01"
+    recent = [
+        paces[line]
+        for line, first in lines["first_release"][paces.index].items()
+        if first.year >= 2025
+    ]
+    assert pace.releases_per_year("docker", "0.1", since) == max(recent)
+    assert max(recent) < paces.max()  # an older line was faster
+    known = paces[paces > 0].index[0]
+    assert pace.releases_per_year("docker", known, since) == paces[known]

@@ -150,6 +150,8 @@ def test_clocks_name_the_nearest_end():
     assert row["versions_behind"] == 8
     assert set(result.details["clocks"]["component"]) == {"engine", "os", "kernel"}
     assert "engine docker 20.10.24 ended 1025 days ago" in result.explain("shop").text
+    today = score(fleet(at="2023-12-10T00:00:00Z"))
+    assert "engine docker 20.10.24 ends in 0 days" in today.explain("shop").text
 
 
 def test_what_schedules_a_service_ticks_too():

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from failing_fleet import failing_fleet
 
+from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.assessment import what_next
 from assess.score.blast_radius.blast_radius import score_blast_radius
@@ -16,6 +17,7 @@ from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import Evidence
 from assess.score.blast_radius.topology import build_topology
 from assess.score.blast_radius.uncertain import Sampling
+from assess.score.incidents.exposure import exposure
 from assess.score.validation import callers, validation
 from assess.score.validation.leave_out import (
     ELEMENT,
@@ -26,7 +28,7 @@ from assess.score.validation.leave_out import (
     judged,
     left_out,
 )
-from assess.score.validation.validation import verdict
+from assess.score.validation.validation import HELD, measures, verdict
 
 POLICY = load_policy()
 SAMPLING = replace(Sampling.of(POLICY), draws=500)
@@ -179,6 +181,24 @@ def test_what_is_in_sample_says_so():
         skill = score_blast_radius(inventory, policy, detail=False).details["skill"]
         own = skill[skill["rule"] == "p_down"]
         assert own["left_out"].tolist() == [named]
+
+
+def test_the_interval_of_one_failure_is_judged_by_kind_of_element():
+    services = pd.DataFrame({"service_id": ["a"]})
+    inventory = from_frames({"services": services}, snapshot_at="2026-09-30")
+    events = pd.DataFrame(
+        {
+            "element_kind": ["host", "host", "service", "service"],
+            "observed": [0.5, 0.1, 0.2, 0.3],
+            "predicted": [0.1, 0.1, 0.2, 0.2],
+            "inside": pd.array([False, True, True, None], "boolean"),
+        }
+    )
+    watched = exposure(inventory, POLICY)
+    found = measures(watched, events, seed=1, level=0.9).set_index("measure")
+    assert found.loc[HELD, "n"] == 3
+    assert found.loc[f"{HELD}: host", ["value", "n"]].tolist() == [0.5, 2]
+    assert found.loc[f"{HELD}: service", "n"] == 1
 
 
 def test_labels_wait_for_no_check_of_predictions(monkeypatch):

@@ -68,6 +68,8 @@ def test_what_is_unknown_spans_all_that_is_possible():
 
 def test_one_end_alone_leaves_the_other_open():
     assert table(lead=[pd.NA])["pain_today"] == pytest.approx((0.5, 0.05, 1.0))
+    halves = table(lead=[pd.NA], blast=(0.2, 0.1, 0.3, -0.05, -0.1, 0.0, 300, 60, 360))
+    assert halves["pain_today"] == pytest.approx((0.5, 0.05, (0.6 + 1) / 2))
 
 
 def test_what_is_beyond_the_scale_counts_as_its_end():

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assess.config import data_path
+from assess.execution import working
+from assess.inventory import load
 from assess.policy.policy import load_policy
+from assess.score.assessment import Assessment
+from assess.score.validation import leave_out
 from assess.score.what_next import flips
 from assess.score.what_next.flips import (
     MAX_FIXES,
@@ -266,3 +271,15 @@ def test_to_learn_a_good_fact_never_harms(shop):
         assert SEVERITY[fact.label_if] <= SEVERITY[str(now[0])]
         assert fact.p_top_if >= chance[0] - 1e-12
         assert fact.decides == ({fact.label_if, fact.label_else} != {str(now[0])})
+
+
+def test_a_listener_hears_how_much_is_left():
+    told = []
+    assessment = Assessment(load(data_path("sample/2026Q3")), load_policy())
+    with working(tell=lambda *part: told.append(part)):
+        n = len(assessment.what_next.frame)
+        assert len(assessment.blast_radius.details["calibration"])
+    assert [part[1:] for part in told if part[0] == flips.WHAT] == [(0, n), (n, n)]
+    checks = [part[1:] for part in told if part[0] == leave_out.WHAT]
+    total = checks[0][1]
+    assert checks == sorted(checks) and checks[-1] == (total, total)

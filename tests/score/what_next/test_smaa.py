@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from assess.score.what_next.smaa import acceptability, simplex_weights, totals
+from assess.score.what_next.smaa import acceptability, on_grid, simplex_weights, totals
 
 DRAWS = 4000
 
@@ -93,7 +93,7 @@ def test_the_size_of_a_block_changes_nothing_but_the_memory(monkeypatch, width):
 
 def test_sums_on_the_grid_are_exact_in_any_order():
     rng = np.random.default_rng(2)
-    own, weights = rng.random(20), simplex_weights(300, 20, rng)
+    own, weights = rng.random(20), on_grid(simplex_weights(300, 20, rng))
     turned = rng.permutation(20)
     once, again = totals(own, weights), totals(own[turned], weights[:, turned])
     np.testing.assert_array_equal(once, again)

@@ -77,6 +77,13 @@ def test_hours_are_a_limit_and_what_nobody_estimated_counts_in_full():
     assert found.loc["b", "hours"] == 60
 
 
+def test_half_an_hour_too_much_is_too_much():
+    rows = [("a", "PILOT", 0.9, "a", 60), ("b", "PILOT", 0.8, "b", 40.5)]
+    assert plan(rows, budget=9)["wave"].to_dict() == {"a": 1, "b": 2}
+    exact = plan(rows, budget=9, capacity_hours=100.5)
+    assert exact["wave"].to_dict() == {"a": 1, "b": 1}
+
+
 def test_the_best_wave_is_no_greedy_one():
     rows = [
         ("a", "PILOT", 0.6, "a", 100),

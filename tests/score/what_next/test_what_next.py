@@ -60,6 +60,19 @@ def test_every_label_can_be_argued_from_the_evidence_beside_it(sample):
             assert (label == "LATER") == (is_unlikely and is_ready)
         if label == "NOT DECIDABLE":
             assert "To find out:" in told
+        # what is worth most comes first; where nothing is worth anything, what is missing
+        worth, missing = (
+            table.loc[table["service_id"].eq(service), "fact"]
+            for table in (sample.details["information"], sample.details["missing"])
+        )
+        asked = missing if worth.empty else worth
+        assert ("To find out: " in told) == (len(asked) > 0)
+        assert f"To find out: {'; '.join(asked.head(2))}" in told or asked.empty
+        rows = sample.details["information"]
+        deciding = rows[rows["service_id"].eq(service) & rows["decides"].astype(bool)]
+        for f in deciding.head(1).itertuples():
+            ends = f"{f.label_if} if the answer is good, else {f.label_else}."
+            assert f"\n{f.fact}: {ends}" in told
 
 
 def test_the_headline_says_how_often_the_first_is_first(sample):
@@ -312,3 +325,8 @@ def test_the_budget_comes_from_the_watched_window_and_an_older_incident_adds_not
     assert months == 132 and budget(fleet.inventory(), POLICY) == 11  # .5 a quarter
     fleet.add("incidents", incident_id="2", opened_at="2020-01-01", **event)
     assert budget(fleet.inventory(), POLICY) == 11
+    # whoever hides where an incident was gains nothing by it
+    hidden, told = copy.deepcopy(fleet), fleet
+    hidden.add("incidents", incident_id="3", opened_at="2026-01-01")
+    told.add("incidents", incident_id="3", opened_at="2026-01-01", service_id="s0")
+    assert budget(hidden.inventory(), POLICY) == budget(told.inventory(), POLICY) == 5
