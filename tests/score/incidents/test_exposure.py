@@ -341,8 +341,10 @@ def test_repeats_bad_times_and_what_lies_outside_the_window_do_not_count():
 def test_one_report_cleans_the_incidents_once(monkeypatch):
     inventory = fleet([service("a", "docker")], [incident(1, "a", "05-01")])
     calls = []
-    window = module._window
-    monkeypatch.setattr(module, "_window", lambda *args: calls.append(1) or window(*args))
+    spans = module.watched_spans
+    monkeypatch.setattr(
+        module, "watched_spans", lambda *args: calls.append(1) or spans(*args)
+    )
     assess.score_readiness(inventory, POLICY)
     assess.score_blast_radius(inventory, POLICY)
     judge_claims(inventory, POLICY)
