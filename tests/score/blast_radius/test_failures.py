@@ -189,12 +189,13 @@ def test_the_curve_falls_threshold_by_threshold(fleet, failures):
 def test_ratio_and_how_many_incidents_touch_one(inventory):
     both = pd.DataFrame({"observed": [0.1, 0.3], "predicted": [0.2, 0.2]})
     both["inside"] = pd.array([True, pd.NA], "boolean")
+    both["element_kind"] = ["host", "az"]
     known = exposure(inventory, load_policy())
     table = validation.measures(known, both, seed=1, level=0.9).set_index("measure")
     ratio = table.loc["observed to predicted"]
     assert ratio["value"] == pytest.approx(1)
     assert [ratio["lo"], ratio["hi"]] == pytest.approx([0.5, 1.5])
-    assert table["n"].tolist()[1:] == [1, 0, 0]  # nobody says on which platform it was
+    assert table["n"].tolist()[1:] == [1, 1, 0, 0]  # nobody says on which platform it was
 
 
 def test_no_failure_is_no_number(inventory, fleet):
