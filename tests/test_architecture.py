@@ -178,7 +178,7 @@ BUDGETS = {
     "report/explorer": 480,
     "cli": 2019,
     "notebooks": 500,
-    "sample": 541,
+    "sample": 540,
 }
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,

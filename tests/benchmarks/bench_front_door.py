@@ -117,10 +117,20 @@ def plot(table: pd.DataFrame, file: str) -> None:
     with style():
         _, axes = plt.subplots(1, 2, figsize=(9, 3.6))
         for column, axis in zip(("seconds", "MiB"), axes, strict=True):
-            for step, rows in table.dropna(subset=[column]).groupby("step", sort=False):
-                axis.plot(rows["services"], rows[column], marker="o", label=step)
+            for number, (step, rows) in enumerate(table.groupby("step", sort=False)):
+                axis.plot(
+                    rows["services"],
+                    rows[column],
+                    marker="o",
+                    label=step,
+                    color=f"C{number}",
+                )
             axis.set(xscale="log", yscale="log", xlabel="Services (count)")
-            axis.xaxis.set_major_formatter("{x:,.7g}")
+            for side in (axis.xaxis, axis.yaxis):
+                side.set_major_formatter("{x:,.7g}")
+                side.set_minor_formatter("")
+            sizes = sorted(table["services"].unique())
+            axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes[0].set(ylabel="Time (CPU seconds)", title="Time")
         axes[1].set(ylabel="Peak memory (MiB)", title="Memory")
         axes[0].legend(frameon=False)
