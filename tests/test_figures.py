@@ -415,6 +415,7 @@ def test_more_than_25_rows_are_counted(readiness):
     assert len(labels) == 26
     assert labels[0] == "s39"
     assert "n = 40 services" in ax.get_xlabel()
+    assert ": 25 rows, s39 to s15, and 15 more; " in figures.describe(ax)
 
 
 def test_svg_is_the_same_twice_and_carries_hostile_names_as_text(readiness):

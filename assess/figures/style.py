@@ -65,6 +65,7 @@ RC: dict[Any, Any] = {
 }
 LABEL_LENGTH = 40
 ROWS_SHOWN = 25
+REST = re.compile(r"and \d+ more")  # the last row where not all have one
 # A figure in a notebook stays legible with 48 colours, at a quarter of the bytes.
 COLOURS = 48
 NOTEBOOK_DPI = 88
@@ -238,6 +239,8 @@ def describe(ax: Axes) -> str:
     if not rows:
         return f"{title}: {' '.join(t.get_text() for t in ax.texts) or 'nothing to show'}"
     measured = ax.get_xlabel().replace("\n", "; ")
+    # the row that counts what has no row of its own is no end of the span
+    rest = f", {rows.pop()}" if len(rows) > 1 and REST.fullmatch(rows[-1]) else ""
     span = rows[0] if len(rows) == 1 else f"{rows[0]} to {rows[-1]}"
     marks = [np.asarray(m.get_offsets())[:, 0] for m in ax.collections if _is_point(m)]
     drawn = np.concatenate([*marks, np.empty(0)])
@@ -245,7 +248,7 @@ def describe(ax: Axes) -> str:
     between = (
         f", points from {drawn.min():.3g} to {drawn.max():.3g}" if len(drawn) else ""
     )
-    return f"{title}: {len(rows)} rows, {span}; {measured}{between}."
+    return f"{title}: {len(rows)} rows, {span}{rest}; {measured}{between}."
 
 
 def _is_point(marks: object) -> bool:
