@@ -212,6 +212,7 @@ def test_coverage_counts_what_the_engine_says_that_it_has(batches, engines):
             "images",
             "volumes",
             "inspect",
+            "image inspect",
         ]
         assert set(statuses(batch).values()) == {"ok"}
         containers = len(application.CONTAINERS)

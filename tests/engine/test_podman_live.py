@@ -32,7 +32,7 @@ ONE_SIDED = {
         *("log_driver", "cpu_p95", "cpu_peak", "memory_p95_bytes", "memory_peak_bytes"),
         "usage_window_hours",
     ],
-    "images": ["used_at", "reclaimable"],
+    "images": ["arch", "used_at", "reclaimable"],
     "services": [],
 }
 CONTAINERS_CONF = """

@@ -90,6 +90,7 @@ REFUSED = [
     "GET /v1.41/configs",
     "GET /v1.41/events",
     "GET /v1.41/images/x/get",
+    "GET /v1.41/images/{id}/history",
     "GET /v1.41/swarm/unlockkey",
     "GET /swarm",
     "GET /",

@@ -333,7 +333,7 @@ def test_it_says_who_falls_by_which_way_and_how_likely(browser, file, scored):
 def test_typed_prices_cost_what_the_policy_would_say(browser, file, scored):
     sizes = scored.targets.details["sizes"]
     prices = {"vcpu_hour": 0.05, "gib_hour": 0.01, "service_month": 5.0}
-    replicas = sizes["replicas"].clip(lower=2).astype("Float64")
+    replicas = sizes.filter(like="replicas").clip(lower=2)
     told = cost({"id": "docker", "prices": prices}, sizes, replicas).frame
     page = opened_at(browser, file)
     assert "Cost a month\nunknown" in text_of(

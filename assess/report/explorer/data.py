@@ -53,7 +53,9 @@ WHERE = [
 ]
 PLACE = ("id", "title", "platform", "patched_by", "replicas", "currency")
 PRICES = ("vcpu_hour", "gib_hour", "service_month")
-SIZES = ["cpu_lo", "cpu", "cpu_hi", "memory_lo", "memory", "memory_hi", "replicas"]
+SIZES = [
+    f"{name}{end}" for name in ("cpu", "memory", "replicas") for end in ("_lo", "", "_hi")
+]
 SIGNS = {
     ast.Lt: "<",
     ast.LtE: "<=",

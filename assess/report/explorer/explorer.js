@@ -890,14 +890,14 @@ class Explorer {
     const { targets } = this.data;
     const place = targets.places[j];
     const [cpuPrice, memoryPrice, fixed] = this.prices.get(j);
-    const size = targets.sizes.slice(7 * i, 7 * i + 7);
-    const replicas = place.id === targets.stay ? size[6] : Math.max(size[6] ?? 1, place.replicas);
+    const size = targets.sizes.slice(9 * i, 9 * i + 9);
+    const least = place.id === targets.stay ? 1 : place.replicas;
     if (!cpuPrice && !memoryPrice && !fixed) return [null, null, null];
     return [0, 1, 2].map((end) => {
       const parts = [[size[end], cpuPrice], [size[3 + end], memoryPrice]].filter(([, price]) => price);
       if (parts.some(([amount]) => !known(amount))) return null;
       const each = parts.reduce((sum, [amount, price]) => sum + amount * price * targets.hours, 0);
-      return Math.round((each * replicas + fixed) * 100) / 100;
+      return Math.round((each * Math.max(size[6 + end], least) + fixed) * 100) / 100;
     });
   }
 

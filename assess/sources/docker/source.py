@@ -302,7 +302,9 @@ class _Engine:
             self._ask("df")
         if is_inspected and self.payloads.containers:
             self._inspect([c["Id"] for c in self.payloads.containers])
-            self._ask_images()
+            # an engine that has gone is not asked for more
+            if {*self.payloads.inspect_status.values()} <= {"vanished"}:
+                self._ask_images()
 
     def _ask_info(self) -> None:
         """Ask for the host, and compare its clock with ours at the middle of the call."""
