@@ -166,8 +166,8 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
         )
     text = (
         "Share of the fleet's criticality that goes down with a failing element: what is "
-        "expected, and up to what can be reached. Callers often survive a failure; how likely "
-        "they do not is the policy's, or learned from failures."
+        "expected, and up to what can be reached. Callers often survive a failure: the "
+        "probability that one goes down comes from the policy, or is learned from failures."
     )
     reading = (
         "Point: what is expected. Bar: from the least that is expected to all that can be "

@@ -206,21 +206,21 @@ def verdict(
             "Too few failures are recorded to judge learned probabilities: "
             "at least two are needed."
         )
-    what = "one by one" if leave_out.EVENT in left_out else "with all of their element"
+    others = "all others" if leave_out.EVENT in left_out else "those of other elements"
     many = f"{failures_n} failures"
     if judged_n < failures_n:
         many = f"{judged_n} of {failures_n} failures, drawn by the seed,"
-    better = "not shown to be better"
+    better = "are not shown to be better"
     end = " They do not help on this fleet yet."
     if gain[1] > 0:
-        better = "better"
+        better = "did better"
         end = ""
     elif gain[2] < 0:
-        better = "worse"
+        better = "did worse"
     shown = f"{gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})"
     return (
-        f"Left out {what}, {many} were predicted {better} with learned "
-        f"probabilities than with the policy's: squared error lower by {shown}.{end}"
+        f"Each of {many} was predicted from {others}. Learned probabilities {better} "
+        f"than the policy's: squared error lower by {shown}.{end}"
     )
 
 

@@ -110,9 +110,10 @@ def test_learning_beats_simpler_rules_on_failures_and_elements_left_out():
         assert gains["learned", scheme, f"flat p, {scheme}"] > 0
         assert gains["learned", scheme, "all transitive callers"] > 0
     texts = details["learned_judged"]["verdict"]
-    assert texts.str.contains("predicted better").all()
-    assert texts.str.contains("Left out one by one, 50 of 90 failures").any()
-    assert texts.str.contains("Left out with all of their element, 50 of 90").any()
+    assert texts.str.contains("probabilities did better").all()
+    assert texts.str.contains("Each of 50 of 90 failures").all()
+    assert texts.str.contains("predicted from all others").any()
+    assert texts.str.contains("predicted from those of other elements").any()
 
 
 def test_where_the_policy_is_right_learning_does_not_help():
@@ -132,7 +133,7 @@ def test_a_sample_of_many_failures_is_named_and_follows_the_seed(fleet_and_failu
     other = few.replace(simulation={"seed": 1})
     assert picked.tolist() != judged(evidence, other).tolist()
     text = verdict("event left out", (0.1, 0.05, 0.2), 5, len(failures))
-    assert "5 of 24 failures, drawn by the seed, were predicted better" in text
+    assert "Each of 5 of 24 failures, drawn by the seed, was predicted" in text
 
 
 def test_of_very_many_failures_a_sample_is_used_and_named(monkeypatch):
@@ -166,11 +167,11 @@ def test_the_verdict_is_honest():
         return verdict("event left out", gain, 9, 9)
 
     assert "Too few failures" in verdict("event left out", (1, 1, 1), 1, 1)
-    assert "predicted better" in said(0.03, 0.01, 0.05)
+    assert "did better" in said(0.03, 0.01, 0.05)
     unsure = said(0.03, -0.01, 0.05)
     worse = said(-0.03, -0.05, -0.01)
     assert "not shown to be better" in unsure
-    assert "predicted worse" in worse
+    assert "did worse" in worse
     assert all("They do not help on this fleet yet." in text for text in (unsure, worse))
 
 
