@@ -88,6 +88,18 @@ def restart(engine):
 
 def freeze(engine):
     engine.process.send_signal(signal.SIGSTOP)
+    tasks = Path(f"/proc/{engine.process.pid}/task")
+    end = time.monotonic() + 5
+    # the signal comes to each thread by itself: until then some of them still answer
+    while time.monotonic() < end and not all(map(is_stopped, tasks.iterdir())):
+        time.sleep(0.005)
+
+
+def is_stopped(task):
+    try:
+        return (task / "stat").read_text().rpartition(") ")[2].startswith("T")
+    except OSError:  # the thread has ended
+        return True
 
 
 @contextmanager
