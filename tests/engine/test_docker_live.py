@@ -118,7 +118,7 @@ def test_images_in_use_are_asked_for_their_processor(batches):
         images = table(batch, "images")
         used = images[images["containers_n"].gt(0).fillna(value=False)]
         assert len(used) and used["arch"].eq("amd64").all()
-        assert statuses(batch).get("image inspect", "ok") == "ok"
+        assert statuses(batch)["image inspect"] == "ok"
 
 
 def test_what_never_happened_has_no_time(batches):

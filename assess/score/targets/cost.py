@@ -114,9 +114,8 @@ def cost(
         for name, price in priced.items():
             if price:
                 each = each + size[f"{name}{end}"].reindex(replicas.index) * price
-        frame[f"cost_per_month{end}"] = (each * replicas[f"replicas{end}"] + fixed).round(
-            2
-        )
+        month = each * replicas[f"replicas{end}"] + fixed
+        frame[f"cost_per_month{end}"] = month.round(2)
     for name, price in priced.items():
         if price:
             is_missing = size[name].reindex(replicas.index).isna()

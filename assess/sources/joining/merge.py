@@ -224,18 +224,21 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
     notes: list[Row] = []
     if doubled.any():
         rows = table[doubled]
-        said = rows.groupby(key, sort=False, dropna=False).first()
         # a source that writes "unknown" contradicts nobody
-        words = rows.columns[[UNKNOWN in columns[c].vocabulary for c in rows.columns]]
-        known = rows.assign(**rows[words.difference(key)].replace(UNKNOWN, pd.NA))
+        words = [name for name, column in columns.items() if UNKNOWN in column.vocabulary]
+        words = [name for name in words if name not in key]
+        known = rows.assign(**rows[words].replace(UNKNOWN, pd.NA))
         groups = known.groupby(key, sort=False, dropna=False)
-        merged = groups.first().fillna(said).reset_index()
+        merged = groups.first().reset_index()
         sources = groups["source"].agg(lambda cells: ";".join(cells.dropna().unique()))
         merged["source"] = sources.replace("", None).to_numpy()
         if frame == "services":
             platforms_n = groups["platform"].nunique().to_numpy()
             merged.loc[platforms_n > 1, "platform"] = "mixed"
         notes = _disagreements(frame, known, key)
+        if words:
+            said = rows.groupby(key, sort=False, dropna=False)[words].first()
+            merged[words] = merged[words].fillna(said.reset_index()[words])
         merged = merged[table.columns].astype(table.dtypes)
         table = pd.concat([table[~doubled], merged], ignore_index=True)
     return table.sort_values(key, kind="stable", ignore_index=True), notes
