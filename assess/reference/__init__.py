@@ -62,6 +62,7 @@ from assess.reference.systems import arch_runs as arch_runs
 from assess.reference.systems import os_family as os_family
 from assess.reference.tables import STALE_DAYS as STALE_DAYS
 from assess.reference.tables import compiled_on as compiled_on
+from assess.reference.tables import lookup as lookup
 from assess.reference.tables import outdated as outdated
 from assess.reference.tables import rows as rows
 from assess.reference.tables import table as table

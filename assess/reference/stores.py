@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 
-from assess.reference.tables import rows
+from assess.reference.tables import lookup, rows
 
 Row = dict[str, str]
 
@@ -117,12 +117,7 @@ def _role(word: str) -> str:
     """Return the role of a word beside the name of a store; empty if unknown."""
     if _NUMBER.fullmatch(word):
         return "qualifier"
-    return _words().get(word, "")
-
-
-@cache
-def _words() -> dict[str, str]:
-    return {row["word"]: row["role"] for row in rows("image_words")}
+    return lookup("image_words", "word", "role").get(word, "")
 
 
 @cache

@@ -84,6 +84,12 @@ def rows(name: str) -> list[dict[str, str]]:
 
 
 @cache
+def lookup(name: str, key: str, value: str) -> dict[str, str]:
+    """Return one column of a table by the cells of another."""
+    return {row[key]: row[value] for row in rows(name)}
+
+
+@cache
 def compiled_on(*names: str) -> str:
     """Return the day when the oldest of these tables, or of all, was compiled (``YYYY-MM-DD``)."""
     index = read(INDEX)

@@ -74,3 +74,9 @@ def rows(name: str) -> list[dict[str, str]]:
     """Read the rows of a vocabulary, a CSV file beside this one."""
     with (files("assess.sources") / f"{name}.csv").open(encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
+
+
+@cache
+def lookup(name: str, key: str, value: str) -> dict[str, str]:
+    """Return one column of a vocabulary by the cells of another."""
+    return {row[key]: row[value] for row in rows(name)}

@@ -48,15 +48,11 @@ def sources_of(texts: Iterable[str]) -> str | None:
         named = {entry.partition(" ")[0] for entry in suites | deb822}
         hosts = {host.lower().rstrip(".") for host in _URL.findall(plain)}
         hosts |= {host.lower() for host in _KEYS.findall(plain)}
-        hosts |= {host for host in _archives() if host in plain}
+        archives = reference.lookup("package_archives", "host", "distro")
+        hosts |= {host for host in archives if host in plain}
         found |= suites | deb822 | (hosts - named)
     return ";".join(sorted(found)[:MAX_SOURCES]) or None
 
 
 def _entry(host: str, suite: str) -> str:
     return f"{host.lower()} {suite}"
-
-
-@cache
-def _archives() -> list[str]:
-    return [row["host"] for row in reference.rows("package_archives")]

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
-from functools import cache
 from typing import Any
 
 from assess.linear import Linear
-from assess.sources.csv_records import rows
+from assess.sources.csv_records import lookup
 
 ORDERS = ("dmy", "mdy", "ymd")  # of day, month and year
 _YEARS = (1990, 2100)  # a date outside is a placeholder or a typing error
@@ -145,16 +144,11 @@ def _of_words(text: str) -> datetime | None:
         word, day, year, rest = match.groups()
     else:
         return None
-    month = _months().get(word.casefold())
+    month = lookup("incidents/months", "word", "month").get(word.casefold())
     if month is None:
         return None
     date = _date([day, month, year], "dmy")
     return _at(date, rest)
-
-
-@cache
-def _months() -> dict[str, str]:
-    return {row["word"]: row["month"] for row in rows("incidents/months")}
 
 
 def _date(parts: list[str], order: str) -> datetime | None:
