@@ -3,8 +3,6 @@
 Adding up reads only the columns that are asked for, a part of a file at a time.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

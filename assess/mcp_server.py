@@ -4,8 +4,6 @@ The extra `mcp` brings the SDK. `assess mcp SNAPSHOT` serves the tools over stdi
 read the snapshot that it was started with, and nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from typing import Any

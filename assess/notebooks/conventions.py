@@ -1,7 +1,5 @@
 """The conventions of every notebook, as rules that list each deviation."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Run notebooks with other parameters, or in place to refresh their stored outputs."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor

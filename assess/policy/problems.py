@@ -1,7 +1,5 @@
 """What is wrong with the values of a policy: types, numbers, words, rules and boards."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

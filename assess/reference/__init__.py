@@ -4,8 +4,6 @@ The facts are the CSV tables beside this file; its README says what they are and
 A version that the facts do not know is unknown: never supported, never fit.
 """
 
-from __future__ import annotations
-
 from assess.reference.bases import base_lists as base_lists
 from assess.reference.bases import base_system as base_system
 from assess.reference.bases import system_in as system_in

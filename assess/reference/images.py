@@ -1,7 +1,5 @@
 """Classify a change of an image or an engine by versions, products and forks."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from typing import Literal

@@ -1,7 +1,5 @@
 """Data stores among images, by the words of their names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase

@@ -1,7 +1,5 @@
 """End of support: what is still supported, and until when."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Literal, NamedTuple

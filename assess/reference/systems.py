@@ -1,7 +1,5 @@
 """Families of operating systems, and who maintains a kernel."""
 
-from __future__ import annotations
-
 import re
 from functools import cache, lru_cache
 

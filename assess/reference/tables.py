@@ -1,7 +1,5 @@
 """Read the tables of facts: the packaged ones, overridden by newer ones on disk."""
 
-from __future__ import annotations
-
 import os
 from functools import cache
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """Sections behind the decision: claims, unknowns, coverage, back-test, method."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any

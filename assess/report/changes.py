@@ -1,7 +1,5 @@
 """Changes between two quarters by cause, and the labels of all quarters."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any

@@ -1,7 +1,5 @@
 """The first screen: moves, reasons, risks, changes, and unknown facts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The decision record of one service: one page for an architecture review meeting."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

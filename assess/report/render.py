@@ -1,7 +1,5 @@
 """Render a report as HTML, Markdown, a summary and CSV: the only module that uses templates."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace

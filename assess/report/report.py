@@ -1,7 +1,5 @@
 """The report of a quarter: the same parts as a page, as Markdown and as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape

@@ -1,7 +1,5 @@
 """Serve a directory over HTTP: on loopback, behind a token, read-only."""
 
-from __future__ import annotations
-
 import hmac
 import os
 import secrets

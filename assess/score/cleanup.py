@@ -5,8 +5,6 @@ use are older than the grace period, if its repository has enough newer images, 
 excludes it. Containers that were created and never started stay, and so do their images.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Read CSV files: exports with any separator, header and encoding; vocabularies of this package."""
 
-from __future__ import annotations
-
 import csv
 import re
 from functools import cache

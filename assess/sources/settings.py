@@ -1,7 +1,5 @@
 """Settings of engines, kubelets and other programs: names, and values that cannot be secret."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any

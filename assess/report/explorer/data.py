@@ -1,7 +1,5 @@
 """Data of the explorer: scores as columns, every text stored once."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterable, Mapping
 from typing import Any

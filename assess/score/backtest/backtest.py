@@ -5,8 +5,6 @@ the services of the earlier one, including those without incidents: judged only 
 had incidents alone, a good score looks like a bad one.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple

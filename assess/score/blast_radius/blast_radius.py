@@ -5,8 +5,6 @@ is missing is unknown and widens the interval. An element takes replicas away; a
 live replicas than it needs is down; then its callers, edge by edge.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """Rows that decided a check, by their names: mounts, images, hosts."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any

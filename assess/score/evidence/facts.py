@@ -1,7 +1,5 @@
 """Facts from several frames: lasting storage, processor architectures, versions that differ."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from itertools import combinations

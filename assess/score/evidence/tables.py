@@ -4,8 +4,6 @@ Text and vocabularies become nullable (`string`), the word "unknown" becomes NA,
 facts are joined to the observed rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

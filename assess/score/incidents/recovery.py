@@ -1,7 +1,5 @@
 """Recovery: durations of incidents, and of replacements of instances."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 from itertools import groupby

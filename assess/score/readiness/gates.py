@@ -1,7 +1,5 @@
 """Gates: hard conditions checked before any score; a good average cannot pass them."""
 
-from __future__ import annotations
-
 import difflib
 import warnings
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,6 @@ A service has the mean pace of its hosts. A service without an engine has no pac
 yet: its figures are those of the target engine, prospective.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A change is a row of the reference table `breaks`: a rule over what is in use, w
 rule holds (it will break, it may, or it is only worth a note) and where its facts are unknown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache, partial
 from typing import NamedTuple

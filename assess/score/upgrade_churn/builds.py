@@ -1,7 +1,5 @@
 """Package sources of builds: the servers that each build fetches its packages from."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

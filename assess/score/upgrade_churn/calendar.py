@@ -1,7 +1,5 @@
 """The calendar: announced events that affect a fleet, and the work, by team."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from assess.inventory import Inventory

@@ -1,7 +1,5 @@
 """Ends of support of the components under each service."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Settings of engines and kubelets for the rules: one row per setting."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from assess import reference

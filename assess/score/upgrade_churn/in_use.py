@@ -1,7 +1,5 @@
 """Workloads in use, joined with image, engine and host, as tables for the rules."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache, lru_cache, partial
 from typing import Any

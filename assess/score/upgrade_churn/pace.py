@@ -3,8 +3,6 @@
 Sources are support windows and history. Third-party images change by themselves.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """Sights: engines and images in one snapshot, and the changes between two."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple

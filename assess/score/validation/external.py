@@ -1,7 +1,5 @@
 """Judge predictions on external data: a table of dependencies and one of failures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ gates compete; it decides labels. In the neutral one measurements are drawn from
 intervals. The difference is what better evidence could change.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ Three limits: an exposure budget from the fleet's own incidents, dependency cycl
 together, and the hours of a quarter.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -5,8 +5,6 @@ brings its answers, each with the risk that the questionnaire gives it; only the
 count. The hub's own totals (risk, confidence) are not taken over.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections import defaultdict

@@ -4,8 +4,6 @@ Only counts and the ids of rules are kept, never code. Rules that failed to run 
 open: what they would have found is unknown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

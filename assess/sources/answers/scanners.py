@@ -4,8 +4,6 @@ What a finding is about is data, in `answer_checks.csv`. A finding about an imag
 container that the report only names, carries ``about``: whom it concerns, other sources tell.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Answers: questionnaires that people filled in, and reports of scanners, as evidence."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

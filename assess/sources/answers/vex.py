@@ -4,8 +4,6 @@ CycloneDX, OpenVEX and CSAF. A statement counts where it names the finding, and 
 package; the latest one decides. What is not affected or fixed leaves the counts of the image.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """A place is one region of one account: it answers calls of AWS, live or from dumps."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial

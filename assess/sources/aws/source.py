@@ -1,7 +1,5 @@
 """Parts of all AWS sources: options, places asked side by side, and tags."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping

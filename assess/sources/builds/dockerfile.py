@@ -1,7 +1,5 @@
 """Dockerfiles and Containerfiles, read as the builder reads them."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Package sources of a build: the tools that install, and the hosts that they fetch from."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cache
 

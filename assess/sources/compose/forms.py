@@ -1,7 +1,5 @@
 """Services of Compose files in canonical form, and how two of them are merged."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Dependencies of services in a Compose project: order, links, addresses, configuration."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 

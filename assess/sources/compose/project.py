@@ -1,7 +1,5 @@
 """Compose files: read within limits, interpolated, extended, included and merged into a project."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import ChainMap

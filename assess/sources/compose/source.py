@@ -1,7 +1,5 @@
 """Compose files: declarations of a project; only an engine knows which of them run."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Convert observed talks to rows: the services at both ends, and unknown processes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache

@@ -1,7 +1,5 @@
 """VPC flow logs, summed while they are streamed: a log has millions of lines a day."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Sockets, as ``ss``, ``netstat``, ``lsof`` and osquery list them."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Connections, from dumps of sockets and from flow logs."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """containerd and CRI-O, from dumps of ``crictl`` and of ``nerdctl``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

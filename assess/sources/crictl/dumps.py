@@ -3,8 +3,6 @@
 What a command prints is turned into the form of Docker's API, so that its rows are made in one place.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath

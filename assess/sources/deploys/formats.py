@@ -4,8 +4,6 @@ A record without an environment may be of production, and counts. One of a test 
 not. A failed or an open deployment keeps its status.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta

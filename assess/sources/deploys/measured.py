@@ -4,8 +4,6 @@ It is derived after a collection and not at the inventory's door: only a collect
 was measured from what somebody said. Measured beats asked, and what was asked stays an answer.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Deploys: deployments of each service, from exports of delivery tools."""
 
-from __future__ import annotations
-
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any

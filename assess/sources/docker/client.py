@@ -1,7 +1,5 @@
 """A read-only connection to the API of one Docker engine."""
 
-from __future__ import annotations
-
 import json
 import re
 import socket

@@ -1,7 +1,5 @@
 """From the payloads of a Docker engine to rows of the hosts, engines and images frames."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Docker engines: live through their API, or from dumps of the same payloads."""
 
-from __future__ import annotations
-
 import platform
 import re
 import time

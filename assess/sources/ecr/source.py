@@ -1,7 +1,5 @@
 """ECR: repositories, their images, indexes, lifecycle policies and findings of scans."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta

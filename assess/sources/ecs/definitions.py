@@ -1,7 +1,5 @@
 """Task definitions of ECS, without any value that may be secret."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """From payloads of ECS to rows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """ECS: clusters, services with and without tasks, tasks, task definitions, container instances."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Tasks of ECS, their states, and what happened to them; Fargate provides a machine for each."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

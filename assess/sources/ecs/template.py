@@ -1,7 +1,5 @@
 """Templates of CloudFormation, and unregistered definitions, in the form of the API."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

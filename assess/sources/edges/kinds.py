@@ -1,7 +1,5 @@
 """Kinds of dependencies, by protocol, image, names and port of the callee."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Tables of plain hosts and of their Docker engines, as ``osqueryi --json`` writes them."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ holds yet. Which units and packages these are is data: `distribution_units.csv`,
 `store_units.csv` and `engine_packages.csv`.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable

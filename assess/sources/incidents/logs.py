@@ -4,8 +4,6 @@ The first row opens it. The last known cell of every other column counts, so the
 final one. An incident that was opened again is open until it is resolved again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import takewhile

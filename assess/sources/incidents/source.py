@@ -1,7 +1,5 @@
 """Incidents from exports of paging and ticket tools, or from the APIs of these tools."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice

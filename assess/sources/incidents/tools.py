@@ -4,8 +4,6 @@
 ``path[]`` is a list of texts, and ``over_at`` the end of an incident that has no other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache

@@ -7,8 +7,6 @@ An orchestrator sees its task, an engine the container of the task. Counted twic
 make its service look twice as safe as it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator

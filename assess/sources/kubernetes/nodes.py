@@ -1,7 +1,5 @@
 """Nodes of a cluster: hosts, their systems and runtimes, and the provider that runs them."""
 
-from __future__ import annotations
-
 import re
 
 from assess import frames

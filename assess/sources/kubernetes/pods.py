@@ -1,7 +1,5 @@
 """Pods, and the templates of pods in controllers: to units, and rows of workloads."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

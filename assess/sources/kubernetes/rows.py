@@ -1,7 +1,5 @@
 """From the lists of one Kubernetes cluster to rows."""
 
-from __future__ import annotations
-
 import re
 from collections import ChainMap, defaultdict
 from collections.abc import Mapping

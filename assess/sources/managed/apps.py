@@ -4,8 +4,6 @@ Nobody sees the hosts of a platform. Each replica has one that its provider patc
 Fargate has; replicas that are only declared share one, since nothing shows that they are apart.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime

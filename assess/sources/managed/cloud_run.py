@@ -1,7 +1,5 @@
 """Cloud Run: services, jobs and worker pools, as version 1 (Knative's) or 2 of its API has them."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator

@@ -1,7 +1,5 @@
 """Azure: apps and jobs of Container Apps, and groups of Container Instances, as ``az`` lists them."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping

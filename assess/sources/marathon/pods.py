@@ -1,7 +1,5 @@
 """Pods of Marathon: what they declare, and their instances in the form of tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Convert apps of Marathon, and agents and tasks of Mesos, to rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

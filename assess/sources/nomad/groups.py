@@ -1,7 +1,5 @@
 """Task groups of Nomad jobs: what they declare, and the names of their services."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import replace

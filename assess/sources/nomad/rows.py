@@ -1,7 +1,5 @@
 """From the lists of one Nomad cluster to rows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Podman hosts, from dumps of ``podman`` and from quadlets; live, one is a `docker` source."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath

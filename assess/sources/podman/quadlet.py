@@ -1,7 +1,5 @@
 """Quadlets: the files by which systemd starts containers, pods and volumes of Podman."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping

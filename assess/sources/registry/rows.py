@@ -1,7 +1,5 @@
 """From the answers of a registry about one repository to rows of the images frame."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import defaultdict

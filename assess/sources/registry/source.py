@@ -1,7 +1,5 @@
 """Registries of images: the distribution API, the dialect of Docker Hub, and dumps."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterator

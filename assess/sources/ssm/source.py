@@ -1,7 +1,5 @@
 """Systems Manager: engines, systems and kernels of machines without a reachable socket."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Docker Swarm: live through the engine of a manager, or from dumps of its lists."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterator
 from contextlib import ExitStack
 from functools import partial

@@ -1,7 +1,5 @@
 """Machines, in the words of each tool."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

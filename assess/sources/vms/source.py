@@ -1,7 +1,5 @@
 """Virtual machines from exports of VMware, Proxmox, libvirt, Google and Azure."""
 
-from __future__ import annotations
-
 import io
 import re
 from dataclasses import dataclass, field
