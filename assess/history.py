@@ -235,6 +235,5 @@ def _shown(sums: list[pa.Table], asked: Asked) -> pd.DataFrame:
 
 
 def _dated(table: pd.DataFrame, when: pd.Timestamp) -> pd.DataFrame:
-    """Return a table with the moment of its snapshot as first column."""
     dates = pd.Series(when, index=table.index, dtype=frames.DTYPES["time"])
     return pd.concat([dates.rename(SNAPSHOT_AT), table], axis=1)

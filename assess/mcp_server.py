@@ -161,7 +161,6 @@ class Tools:
 
 
 def _of(table: pd.DataFrame, service: str) -> list[Answer]:
-    """Return the rows of one service."""
     own = table[table["service_id"] == service].drop(columns="service_id")
     rows: list[Answer] = plain(own.head(MOST_ROWS).to_dict("records"))
     return rows

@@ -96,7 +96,6 @@ def _side_by_side(work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> l
 
 
 def _literals(path: Path) -> dict[str, Any]:
-    """Return the parameters of a notebook and their values."""
     values: dict[str, Any] = {}
     for cell in read(path).cells:
         if PARAMETERS in cell.metadata.get("tags", []):

@@ -153,7 +153,6 @@ def _fitting_list(items: list[Any], example: Any, name: str) -> tuple[Any, list[
 
 
 def _type(value: object) -> str:
-    """Return the type of a value, in the words of TOML."""
     match value:
         # before int: in Python, a bool is an int as well
         case bool():
@@ -247,7 +246,6 @@ def _sum_problems(values: Table, numbers: Mapping[str, float]) -> Iterator[str]:
 
 
 def _numbers(table: Table, at: str = "") -> Iterator[tuple[str, float]]:
-    """Yield every number of the tables, by its dotted name."""
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{at}{key}.")

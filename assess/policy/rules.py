@@ -269,7 +269,6 @@ def _number(value: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    """Return the kind of a column or a constant."""
     if isinstance(value, list):
         return "list"
     if not _is_column(value):

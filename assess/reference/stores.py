@@ -70,7 +70,6 @@ def _words_of(name: str) -> list[str]:
 
 
 def _kind_of(words: Sequence[str]) -> str | None:
-    """Return the kind of store that the words of a name mean."""
     row, start, end = _last_store(words)
     if row is None:
         return None

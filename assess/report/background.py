@@ -165,7 +165,6 @@ def unknowns(scores: Assessment) -> Section:
 
 
 def _cell_list(names: Iterable[str]) -> str:
-    """Write the first names for a table cell, separated by commas."""
     return sentence_list(sorted(names), most=NAMED, last=", ")
 
 

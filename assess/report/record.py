@@ -327,7 +327,6 @@ _AS_IT_IS = ("MOVE NOW", "PILOT", "LATER", "KEEP", "NEVER")
 
 
 def _moves(service_id: str, scores: Assessment) -> list[Option]:
-    """List the targets that are not dominated, fitting ones first, each with its changes."""
     places = _places(scores).get(service_id, [])[:MOVES]
     return [(f"Move it to {place['title']}.", move_of(place)) for place in places]
 

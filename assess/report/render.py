@@ -176,7 +176,6 @@ def csv_tables(
 
 
 def _open(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out rows that pass or do not apply."""
     return table[~table["state"].isin(CLOSED)] if "state" in table else table
 
 

@@ -336,7 +336,6 @@ class Report:
         render.write_csv(render.csv_tables([section], []), home / "tables")
 
     def _values(self) -> dict[str, Any]:
-        """Gather the values of the templates."""
         at = self.scores.provenance
         kind = "Invented sample: quarterly" if at.is_invented else "Quarterly"
         return {

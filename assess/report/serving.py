@@ -40,7 +40,6 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, directory: str | Path, port: int = 0) -> None:
-        """Listen on the loopback address."""
         self.root = Path(directory).resolve(strict=True)
         self.token = secrets.token_urlsafe(24)
         super().__init__(("127.0.0.1", port), Handler)

@@ -43,7 +43,6 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
 
 
 def _cells(row: list[str], places: dict[str, list[int]]) -> Cells:
-    """Map headers to the cells of a row."""
     cells: Cells = {}
     for name, columns in places.items():
         texts = [row[column].strip() for column in columns if column < len(row)]

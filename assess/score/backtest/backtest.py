@@ -412,7 +412,6 @@ def _weighted_auc(score: Floats, hit: Bools, draws: Floats) -> Floats:
 
 
 def _weighted_tau(score: Floats, outcome: Floats, draws: Floats) -> Floats:
-    """Return Kendall's tau-b in each draw."""
     first = np.sign(np.subtract.outer(score, score))
     second = np.sign(np.subtract.outer(outcome, outcome))
 

@@ -285,7 +285,6 @@ def _contributions(
     reach: pd.DataFrame,
     affected: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Return the share of criticality that each service adds to the impact of each element."""
     weight = topology.service_weight.to_numpy()
     # criticality times probability; a fleet without any weight loses nothing
     lost = weight[reach["node"]] * reach["p_down"] / (weight.sum() or 1.0)
@@ -297,7 +296,6 @@ def _frame(
     impacts: Mapping[str, Impact],
     worst: Impact,
 ) -> pd.DataFrame:
-    """Return the frame of the result, in the order of the elements."""
     total = float(topology.weight.sum()) or 1.0
     point = impacts["point"]
     losses = {

@@ -157,7 +157,6 @@ def one_version(inventory: Inventory, workloads: pd.DataFrame) -> pd.Series:
 
 
 def _is_one_version(images: list[_Image]) -> bool | None:
-    """Return whether all images of a product have the same version."""
     known = [image for image in images if image.is_named]
     answers = {_is_same(*pair) for pair in combinations(known, 2)}
     if False in answers:

@@ -199,7 +199,6 @@ def _with_facts(
 
 
 def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
-    """Return the kind of store of each image, by reference facts or the policy's patterns."""
     own = [Linear(pattern) for pattern in patterns]
     kinds = {}
     for repository in repositories.dropna().unique():
@@ -248,7 +247,6 @@ def _mounts(
 
 
 def _images(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
-    """Return the images of live containers, with the first known fact of any copy."""
     key = ["registry", "repository", "digest"]
     table = nullable(inventory["images"], "images").sort_values([*key, "host_id"])
     known = table.groupby(key, sort=False).first().reset_index()
@@ -319,7 +317,6 @@ def _hosts(
     at: pd.Timestamp,
     target: str,
 ) -> pd.DataFrame:
-    """Return the hosts, joined with reference facts about their kernel and operating system."""
     columns = ["host_id", "os_name", "os_version", "os_family", "kernel"]
     answers = []
     for host, *cells in zip(*(table[name] for name in columns), strict=True):
@@ -351,7 +348,6 @@ def _services(
     exposed: Exposure,
     policy: Policy,
 ) -> pd.DataFrame:
-    """Return services with columns summed from their rows in other tables."""
     words = policy["evidence"]
     live = views["workloads"]
     workloads = live.table

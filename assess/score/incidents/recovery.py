@@ -182,7 +182,6 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
 
 
 def _activity_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Return the minutes from the end of an unhealthy instance to its replacement, by service."""
     healed = replacements(inventory, policy).dropna(subset=["healed_at"])
     minutes = (healed["healed_at"] - healed["ended_at"]).dt.total_seconds() / 60
     rows = healed.assign(minutes=minutes, closed=True)

@@ -168,7 +168,6 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
 
 
 def _notes(gate: Mapping[str, Any], evidence: Evidence) -> dict[str, list[str]]:
-    """Return by service the notes that explain why a gate passes."""
     found: dict[str, list[str]] = {}
     for note in gate.get("notes", ()):
         shown = _shown_values(note, evidence)

@@ -337,7 +337,6 @@ def _lines_behind(place: pace.Place, goal: str) -> int | None:
 def _contributions(
     placed: list[pace.Place], share: Floats, chance: Floats, settings: Mapping[str, float]
 ) -> pd.DataFrame:
-    """Return the hours of every host, split into upgrades and failures."""
     key = ["service_id", "host_id"]
     table = pd.DataFrame([place[:2] for place in placed], columns=key, dtype="str")
     table["failure"] = (share * chance)[:, 0] * settings["hours_fix"]

@@ -235,7 +235,6 @@ def _hits(
     at: pd.Timestamp,
     ahead: _Ahead | None = None,
 ) -> pd.DataFrame:
-    """Return the rows that one change affects, or may affect."""
     # Where the running version is unknown, only what is known to be in use counts: it
     # breaks anyway.
     may_be_ahead = is_ahead = pd.Series(data=True, index=table.index)

@@ -118,7 +118,6 @@ def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterat
 
 
 def _of_engine(engine: Any, at: pd.Timestamp) -> Iterator[Clock]:
-    """Yield the clocks of the components below and above an engine."""
     if engine is None:
         return
     parts = [

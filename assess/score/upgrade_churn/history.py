@@ -379,7 +379,6 @@ def _images_between(
 
 
 def _merged(*parts: Mapping[str, Spans]) -> dict[str, Spans]:
-    """Unite the spans of each name."""
     by_name: dict[str, Spans] = {}
     for part in parts:
         for name, spans in part.items():

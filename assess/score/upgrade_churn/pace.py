@@ -376,7 +376,6 @@ def fleet_pace(history: History, registries: Registries, *, level: float) -> pd.
 
 
 def _watched(moves: Iterable[AnyMove], spans: Mapping[str, Spans]) -> list[AnyMove]:
-    """Keep the changes within the watched time of their host or service."""
     return [move for move in moves if holds(spans.get(move[0], ()), move.span)]
 
 

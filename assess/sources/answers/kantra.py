@@ -66,7 +66,6 @@ def _is_ruleset(entry: Row) -> bool:
 
 
 def _violations(ruleset: Row) -> Iterator[tuple[str, str, int, float]]:
-    """List the rule, category, places and story points a place of each violation."""
     for rule, violation in table(ruleset, "violations").items():
         places_n = max(len(dicts(violation, "incidents")), 1)
         category = text(violation, "category").lower()

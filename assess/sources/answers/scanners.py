@@ -232,7 +232,6 @@ def _image_of(digests: list[str], tags: list[str]) -> ImageRef:
 
 
 def _image_keys(image: ImageRef, identifier: str = "") -> About:
-    """List the keys by which workloads that run an image are found."""
     place = (str(image.registry), str(image.repository))
     keys = (
         ("digest", image.digest or ""),

@@ -208,7 +208,6 @@ def of_openvex(report: Row, images: Iterable[ImageRef] = ()) -> list[tuple[str, 
 
 
 def _products(entry: Row) -> Iterator[tuple[str, list[str]]]:
-    """List the products of a statement, each name of them with its parts."""
     products = entry.get("products")
     for product in products if isinstance(products, list) else []:
         parts = _addresses(dig(product, "subcomponents"))

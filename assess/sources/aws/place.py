@@ -348,7 +348,6 @@ def failure_of(error: Exception, service: str, call: str) -> Row:
 
 
 def _classify(error: Exception, service: str, call: str) -> tuple[str, str | None]:
-    """Return the status of an error, and what to do about it."""
     code = code_of(error)
     http = dig(response_of(error), "ResponseMetadata", "HTTPStatusCode")
     if _EXPIRED.fullmatch(code):

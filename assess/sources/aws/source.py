@@ -110,7 +110,6 @@ class AwsSource(Source):
         return batch
 
     def _read(self, place: Place, free: Semaphore) -> None:
-        """Read one place in its thread."""
         with free:
             try:
                 if not isinstance(place, LivePlace) or place.sign_in():

@@ -144,7 +144,6 @@ def _bodies(head: str, lines: Iterator[str], ends: set[str]) -> str:
 
 
 def _split(word: str, text: str) -> Instruction:
-    """Split the flags off the text of an instruction."""
     flags = []
     found = _FLAG.match(text)
     while found:

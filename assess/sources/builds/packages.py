@@ -23,7 +23,6 @@ _MARK = "\\"  # of a pattern of sed: archive\.debian\.org
 
 @cache
 def _tools() -> list[tuple[str, Linear]]:
-    """Return the tools and the pattern of a command that fetches packages with each."""
     return [(row["tool"], Linear(row["pattern"])) for row in rows("builds/tools")]
 
 
@@ -60,5 +59,4 @@ def _entry(host: str, suite: str) -> str:
 
 @cache
 def _archives() -> list[str]:
-    """Return the hosts that keep the packages of ended releases."""
     return [row["host"] for row in reference.rows("package_archives")]

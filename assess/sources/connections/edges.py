@@ -233,7 +233,6 @@ class Edges:
         return Name(talk.server, "address", NOBODY), NOBODY
 
     def _listener(self, machine: str, talk: Talk) -> Tenant | None:
-        """Return the workload that listens at an endpoint of a machine."""
         watch = self._observed.watches.get(machine)
         process = watch.listener((talk.server, talk.port)) if watch else None
         if watch and process:

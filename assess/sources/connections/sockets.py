@@ -117,7 +117,6 @@ def is_listing(text: str) -> bool:
 
 
 def _name_last(sample: Sample, name: str) -> None:
-    """Name the process of the last socket."""
     if sample.sockets:
         last = sample.sockets[-1]
         process = Process(name.removesuffix(".exe"), last.process.pid)

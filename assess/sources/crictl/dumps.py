@@ -78,7 +78,6 @@ class EngineDumps(Source):
         return ""
 
     def _cover_absent(self, dumps: list[Dump], scope: str, batch: Batch) -> None:
-        """Add a coverage row for each call that has no dump."""
         present = {name for name, _, _ in dumps}
         for name, command in self.commands.items():
             if name not in present:

@@ -129,7 +129,6 @@ def _lead_times(deploys: pd.DataFrame) -> dict[str, float]:
 
 
 def _write(tables: Tables, column: str, values: dict[str, float]) -> list[Row]:
-    """Write a column of services, and return the answers of people that it replaces."""
     services = tables["services"]
     stated = services[column]
     measured = services["service_id"].map(values).astype(stated.dtype)

@@ -154,7 +154,6 @@ class Connection:
             connection.close()
 
     def _exchange(self, connection: HTTPConnection, path: str) -> tuple[int, bytes]:
-        """Send a request, and return the status and the body of its answer."""
         is_reused = connection.sock is not None
         try:
             return self._send(connection, path)

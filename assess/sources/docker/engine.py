@@ -272,7 +272,6 @@ def to_images(data: EngineData, containers: list[Container], host_id: str) -> li
 
 
 def _places(refs: list[ImageRef], image_id: str) -> Iterator[Row]:
-    """List the repositories and digests under which an image is known."""
     nameless = ImageRef(NONE, NONE)
     places = {(str(ref.registry), str(ref.repository)): ref for ref in refs or [nameless]}
     for (registry, repository), place in sorted(places.items()):

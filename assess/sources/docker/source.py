@@ -195,7 +195,6 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Engine
 
 
 def _read_call(name: str, files: list[Path], payloads: EngineData, call: Call) -> None:
-    """Keep the answers to a call in its files, as the API would give them."""
     values = [value for file in files for value in _read_file(name, file, call)]
     expected = None
     if name == "images":

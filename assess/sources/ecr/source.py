@@ -144,7 +144,6 @@ def _of_scans_left_out(images: Iterable[Row]) -> Iterator[Row]:
 
 
 def _by_repository(images: Iterable[Row]) -> Lists:
-    """Group images by repository, newest first."""
     groups: Lists = defaultdict(list)
     for image in images:
         if text(image, "imageDigest") and text(image, "repositoryName"):

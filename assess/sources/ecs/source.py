@@ -201,5 +201,4 @@ def _listed(place: Place, name: str, key: str, pages: list[Row]) -> dict[str, li
 
 
 def _definitions(answers: list[Row] | None) -> list[Row]:
-    """Take the definitions out of answers, one each."""
     return dicts([dig(answer, "taskDefinition") for answer in answers or ()])

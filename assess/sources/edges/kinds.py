@@ -27,7 +27,6 @@ _ROWS = rows("address_kinds")
 
 
 def _index(column: str) -> dict[str, Kind]:
-    """Index the kinds by the words of a column."""
     found: dict[str, Kind] = {}
     for row in _ROWS:
         kind = Kind(row["kind"], row["protocol"])

@@ -344,5 +344,4 @@ def _probed(activity: Row, names: Map) -> str:
 
 
 def _listed(value: Any) -> list[Row]:
-    """List the objects of a list, or the one that stands in place of a list."""
     return dicts(value if isinstance(value, list) else [value])

@@ -232,7 +232,6 @@ def to_engines(host: PlainHost) -> list[Row]:
 
 
 def _engine_parts(packages: dict[str, Package]) -> dict[str, tuple[str, str | None]]:
-    """Return package and version of the installed parts of engines."""
     parts: dict[str, tuple[str, str | None]] = {}
     for known, pattern in _by_pattern("hosts/engine_packages", "package"):
         for name, package in packages.items():
@@ -327,7 +326,6 @@ def _of_distribution() -> re.Pattern[str]:
 
 @cache
 def _by_pattern(name: str, column: str) -> list[tuple[dict[str, str], re.Pattern[str]]]:
-    """Return the rows of a vocabulary, each with the pattern of a column."""
     return [(row, any_of([row[column]])) for row in rows(name)]
 
 

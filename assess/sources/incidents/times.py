@@ -138,7 +138,6 @@ def _of_numbers(text: str, order: str | None) -> datetime | None:
 
 
 def _of_words(text: str) -> datetime | None:
-    """Read a date whose month is a word of a language."""
     text = _WEEKDAY.sub("", text)
     if match := _DAY_FIRST.fullmatch(text):
         day, word, year, rest = match.groups()

@@ -76,7 +76,6 @@ def _fields(tool: str) -> dict[str, list[str]]:
 
 
 def _first(raw: Row, paths: list[str]) -> tuple[str, str]:
-    """Return the first filled text, and the name of its field."""
     for path in paths:
         if text := _text(raw, path):
             return text, path.rpartition(".")[2]
@@ -93,7 +92,6 @@ def _text(raw: Row, path: str) -> str:
 
 
 def _listed(raw: Row, path: str) -> list[str]:
-    """Return the texts of a list, or the names of its objects."""
     values = dig(raw, *path.split("."))
     entries = values if isinstance(values, list) else []
     texts = [as_text(dig(entry, "name")) or as_text(entry) for entry in entries]

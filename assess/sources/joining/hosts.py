@@ -142,7 +142,6 @@ def spellings(row: Row) -> Iterator[str]:
 
 
 def _known_hosts(batches: Batches) -> tuple[dict[_Host, Row], _Owners]:
-    """Return the known facts of every host, and the hosts by name."""
     facts: dict[_Host, Row] = defaultdict(dict)
     owners: _Owners = defaultdict(dict)
     for label, batch in batches:
@@ -234,7 +233,6 @@ def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
 
 
 def _tasks(batches: Batches) -> dict[str, Row]:
-    """Index the workloads of orchestrators by every id that a container may have."""
     tasks: dict[str, Row] = {}
     for label, batch in batches:
         if type_of(label) in ENGINES:

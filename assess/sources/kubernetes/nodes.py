@@ -46,7 +46,6 @@ def node_hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
 
 
 def _addresses(status: Row) -> str | None:
-    """Return the addresses of a node."""
     listed = dicts(status, "addresses")
     found = [text(a, "address") for a in listed if text(a, "type").endswith("IP")]
     return ";".join(filter(None, found)) or None

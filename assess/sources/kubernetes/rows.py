@@ -227,7 +227,6 @@ def _replica_of(mount: Row, states: Mapping[str, Any]) -> str:
 
 
 def _unit_of(controller: Controller, material: Material) -> Unit:
-    """Read what a controller declares for its pods."""
     if controller.store:
         return store_unit(controller)
     home = controller.namespace

@@ -171,7 +171,6 @@ def _with_names(app: App, rule: str) -> Unit:
 
 
 def _service(app: App) -> Row:
-    """Return the row of the services frame."""
     row = service_row(app.unit)
     sizes = frames.row("services", asg_min=app.least, asg_max=app.most)
     if app.ships_logs is not None:
@@ -235,7 +234,6 @@ def _add(
 
 
 def _shared(app: App, host: Row) -> Row:
-    """Return the columns that all replicas of an app have in common."""
     return {
         "host_id": host["host_id"],
         "cluster": app.space or None,
@@ -248,7 +246,6 @@ def _shared(app: App, host: Row) -> Row:
 
 
 def _host(app: App, part: str) -> Row:
-    """Return the host of a replica, which its provider patches."""
     parts = [part for part in app.unit.containers if part.role != "init"]
     cpu = _sum(part.cpu_limit for part in parts)
     return frames.row(
@@ -285,7 +282,6 @@ def _needs(app: App, siblings: Siblings) -> list[Row]:
 
 
 def _deploys(app: App) -> list[Row]:
-    """Return the revisions of an app, each a deployment."""
     ordered = sorted(app.deploys, key=lambda deploy: deploy.at)
     before: Any = None
     rows = []

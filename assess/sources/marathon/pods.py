@@ -58,7 +58,6 @@ def pod_unit(pod: Row, ports: tuple[str, ...]) -> Unit:
 
 
 def _to_unit(pod: Row, container: Row) -> Unit:
-    """Read the declaration of one container."""
     env = table(pod, "environment") | table(container, "environment")
     image = text(container, "image", "id")
     modes = {text(network, "mode") for network in dicts(pod, "networks")}

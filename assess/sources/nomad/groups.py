@@ -143,7 +143,6 @@ def _to_unit(group: Group) -> Unit:
 
 
 def _of_task(group: Group, task: Row) -> Unit:
-    """Read the declaration of one task."""
     name = text(task, "Name")
     config = table(task, "Config")
     templates = dicts(task, "Templates")

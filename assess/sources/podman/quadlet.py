@@ -191,7 +191,6 @@ def to_rows(
 
 
 def _to_unit(quadlet: Quadlet) -> Unit:
-    """Read what a quadlet declares, but for its names."""
     options = quadlet.options
     container = quadlet.container
     flags = _flags(container.get("PodmanArgs", []))
@@ -298,7 +297,6 @@ def _port(text: str) -> str:
 
 
 def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
-    """List the volumes, binds and temporary file systems, those of its pod too."""
     container = quadlet.container
     for value in [*container.get("Volume", []), *quadlet.pod.get("Volume", [])]:
         mount = split_volume(value if ":" in value else f":{value}")
@@ -322,7 +320,6 @@ def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
 
 
 def _with_volume(mount: Mount, others: Others) -> Mount:
-    """Add what the quadlet of a volume says is behind it."""
     file = mount.volume or ""
     options = others.get(file, {})
     told = {

@@ -129,7 +129,6 @@ def _open(asked: Asked) -> Registry | None:
 
 
 def _failure(error: Exception) -> Row:
-    """Explain an error in the terms of a registry."""
     code = getattr(error, "status_code", None)
     row = failure(error)
     if code == 401:
@@ -336,7 +335,6 @@ class _Repository:
 
 
 def _read_dumps(asked: Asked) -> None:
-    """Read dumps of skopeo and of Docker's command line."""
     for file, call in each_dump(asked):
         with call:
             documents = documents_of(read_json(file, call.row))

@@ -109,7 +109,6 @@ def _unlisted(entity: Row, place: Place) -> PlainHost | None:
 
 
 def _facts(node: Row, place: Place) -> Row:
-    """Return the columns of the hosts frame from an agent's report."""
     identifier = text(node, "InstanceId")
     ping = moment(node, "LastPingDateTime")
     is_online = text(node, "PingStatus") == "Online"

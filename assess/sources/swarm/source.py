@@ -105,7 +105,6 @@ class SwarmSource(ListSource):
 
 
 def _failure(error: Exception) -> Row:
-    """Return the columns of a coverage row that describe an error of an engine."""
     row = failure(error)
     if getattr(error, "status_code", None) in _NO_MANAGER:
         row |= {"status": "unsupported", "hint": _no_manager("")}

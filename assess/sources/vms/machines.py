@@ -155,7 +155,6 @@ def of_gcloud(entry: Row, place: str) -> Machine:
 
 
 def _gcloud_size(kind: str) -> Row:
-    """Return the size that the name of a machine type states."""
     if custom := _CUSTOM.search(kind):
         return {"vcpus": int(custom[1]), "memory_bytes": int(custom[2]) * MIB}
     standard = _STANDARD.search(kind)

@@ -60,7 +60,6 @@ class _Found:
 
 @cache
 def _units() -> dict[str, int]:
-    """Return the bytes of each unit of libvirt."""
     return {row["unit"]: int(row["bytes"]) for row in rows("vms/units")}
 
 
