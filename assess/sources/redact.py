@@ -229,7 +229,6 @@ def keep_labels(labels: Mapping[str, Any] | None) -> tuple[dict[str, str], int]:
 
 @lru_cache(_CACHED)
 def _is_allowed(name: str) -> bool:
-    """Whether the value of a label may enter a frame."""
     if is_secret_name(name):
         return False
     compose = name.removeprefix("com.docker.compose.")
