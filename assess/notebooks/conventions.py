@@ -1,7 +1,5 @@
 """The conventions of every notebook, as rules that list each deviation."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator, Sequence
@@ -75,7 +73,6 @@ def _check(path: Path) -> list[Deviation]:
 
 
 def _check_file(rules: Rules, node: Any, path: Path) -> None:
-    """Check name, size and metadata of a notebook."""
     text = path.read_bytes().decode("utf-8")
     size = len(text.encode())
     ids = [cell.get("id") for cell in node.cells]
@@ -97,7 +94,6 @@ def _check_file(rules: Rules, node: Any, path: Path) -> None:
 
 
 def _check_code(rules: Rules, code: Sequence[Any]) -> None:
-    """Check all code cells together."""
     lines = sum(map(_code_lines, code))
     counts = [cell.execution_count for cell in code]
     tagged = [cell for cell in code if _is_tagged(cell)]

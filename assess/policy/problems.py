@@ -1,7 +1,5 @@
 """What is wrong with the values of a policy: types, numbers, words, rules and boards."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -153,7 +151,6 @@ def _fitting_list(items: list[Any], example: Any, name: str) -> tuple[Any, list[
 
 
 def _type(value: object) -> str:
-    """Return the type of a value, in the words of TOML."""
     match value:
         # before int: in Python, a bool is an int as well
         case bool():
@@ -247,7 +244,6 @@ def _sum_problems(values: Table, numbers: Mapping[str, float]) -> Iterator[str]:
 
 
 def _numbers(table: Table, at: str = "") -> Iterator[tuple[str, float]]:
-    """Yield every number of the tables, by its dotted name."""
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{at}{key}.")

@@ -5,8 +5,6 @@ a list, ``+ - *``, numbers, text, ``True``, ``False`` and ``days_since(column)``
 Kleene's three-valued logic: what depends on an unknown cell is NA, neither true nor false.
 """
 
-from __future__ import annotations
-
 import ast
 import operator
 from collections.abc import Callable, Mapping
@@ -269,7 +267,6 @@ def _number(value: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    """Return the kind of a column or a constant."""
     if isinstance(value, list):
         return "list"
     if not _is_column(value):

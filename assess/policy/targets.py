@@ -1,7 +1,5 @@
 """Targets of a move: fill what a row leaves out, choose the default, list problems."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache

@@ -1,7 +1,5 @@
 """Base systems of images, by their names, and the package lists that images add."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

@@ -1,13 +1,11 @@
 """Data stores among images, by the words of their names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 
-from assess.reference.tables import rows
+from assess.reference.tables import lookup, rows
 
 Row = dict[str, str]
 
@@ -70,7 +68,6 @@ def _words_of(name: str) -> list[str]:
 
 
 def _kind_of(words: Sequence[str]) -> str | None:
-    """Return the kind of store that the words of a name mean."""
     row, start, end = _last_store(words)
     if row is None:
         return None
@@ -118,12 +115,7 @@ def _role(word: str) -> str:
     """Return the role of a word beside the name of a store; empty if unknown."""
     if _NUMBER.fullmatch(word):
         return "qualifier"
-    return _words().get(word, "")
-
-
-@cache
-def _words() -> dict[str, str]:
-    return {row["word"]: row["role"] for row in rows("image_words")}
+    return lookup("image_words", "word", "role").get(word, "")
 
 
 @cache

@@ -1,11 +1,9 @@
 """Families of operating systems, and who maintains a kernel."""
 
-from __future__ import annotations
-
 import re
 from functools import cache, lru_cache
 
-from assess.reference.tables import rows
+from assess.reference.tables import lookup, rows
 
 LINUX = "linux"
 _WORD = re.compile(r"[a-z][a-z0-9-]*")
@@ -52,19 +50,14 @@ def _named(text: str | None) -> str | None:
 
 
 def _family(word: str) -> str | None:
-    known = _words()
+    known = lookup("os_families", "word", "family")
     return known.get(word) or known.get(word.partition("-")[0])
-
-
-@cache
-def _words() -> dict[str, str]:
-    return {row["word"]: row["family"] for row in rows("os_families")}
 
 
 @lru_cache(maxsize=4096)
 def arch_of(name: str | None) -> str | None:
     """Return the name that images use for a processor architecture; None if unknown."""
-    known = {row["name"]: row["arch"] for row in rows("architectures")}
+    known = lookup("architectures", "name", "arch")
     return known.get(name.strip().lower()) if isinstance(name, str) else None
 
 

@@ -1,7 +1,5 @@
 """Parse version texts of engines, packages and kernels."""
 
-from __future__ import annotations
-
 import re
 from functools import cache, lru_cache
 

@@ -1,7 +1,5 @@
 """Render a report as HTML, Markdown, a summary and CSV: the only module that uses templates."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -176,7 +174,6 @@ def csv_tables(
 
 
 def _open(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out rows that pass or do not apply."""
     return table[~table["state"].isin(CLOSED)] if "state" in table else table
 
 

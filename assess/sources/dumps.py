@@ -1,7 +1,5 @@
 """Dumps from people: find the files, read them within limits, decode what is intact."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

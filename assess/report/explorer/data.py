@@ -1,7 +1,5 @@
 """Data of the explorer: scores as columns, every text stored once."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -128,7 +126,6 @@ def payload(
 
 
 def _services(result: Result) -> set[str]:
-    """Return the services that a result is about."""
     if isinstance(result, BlastRadius):
         return set(result.topology.services.astype("str"))
     return set(result.frame.index.get_level_values("service_id").astype("str"))
@@ -191,7 +188,6 @@ def _salt(board: Mapping[str, Any]) -> str:
 
 
 def _stream(ranking: Ranking, salt: str) -> list[str]:
-    """Return state and increment of a generator, in hexadecimal."""
     state: Any = ranking.generator(salt).bit_generator.state
     return [f"{state['state'][name]:032x}" for name in ("state", "inc")]
 
@@ -380,7 +376,6 @@ def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
 
 
 def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]:
-    """Return the matrix of services and targets, and the parts of the costs."""
     policy = targets.provenance.policy
     assert policy is not None
     places = targets.details["targets"]

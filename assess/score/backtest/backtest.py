@@ -5,8 +5,6 @@ the services of the earlier one, including those without incidents: judged only 
 had incidents alone, a good score looks like a bad one.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -412,7 +410,6 @@ def _weighted_auc(score: Floats, hit: Bools, draws: Floats) -> Floats:
 
 
 def _weighted_tau(score: Floats, outcome: Floats, draws: Floats) -> Floats:
-    """Return Kendall's tau-b in each draw."""
     first = np.sign(np.subtract.outer(score, score))
     second = np.sign(np.subtract.outer(outcome, outcome))
 

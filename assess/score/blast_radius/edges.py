@@ -1,7 +1,5 @@
 """Edges of a fleet: the probability that a caller goes down with its dependency."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -337,7 +337,6 @@ def _effect(trial: Floats, groups: _Groups, share: Floats, pool: float) -> Float
 
 
 def _sums(group: Integers, part: Floats, n: int) -> Floats:
-    """Add up by group."""
     return np.bincount(group, part, n).astype("float64")
 
 

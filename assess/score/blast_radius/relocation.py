@@ -410,7 +410,6 @@ def _ends_of(
 def _ends(
     losses: _Losses, terms: pd.DataFrame, own: Integers, new_hosts: Floats
 ) -> _Ends:
-    """Add up what a move adds and removes, by service."""
     n = len(new_hosts)
     added = terms["sign"].to_numpy() > 0
     little = losses.little[own]

@@ -1,7 +1,5 @@
 """Unseen calls: services whose calls or callers are fully known, and losses by other calls."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

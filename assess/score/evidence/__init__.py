@@ -262,7 +262,6 @@ def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
 
 
 def _is_measured(answers: pd.DataFrame) -> pd.Series:
-    """Return which answers concern a fact of a service that a collection has measured."""
     about = pd.MultiIndex.from_frame(answers[["check", "service_id"]])
     measured = about[answers["source"].eq(MEASURED).fillna(value=False).to_numpy(bool)]
     return pd.Series(about.isin(measured), answers.index)

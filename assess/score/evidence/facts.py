@@ -1,7 +1,5 @@
 """Facts from several frames: lasting storage, processor architectures, versions that differ."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from itertools import combinations
@@ -157,7 +155,6 @@ def one_version(inventory: Inventory, workloads: pd.DataFrame) -> pd.Series:
 
 
 def _is_one_version(images: list[_Image]) -> bool | None:
-    """Return whether all images of a product have the same version."""
     known = [image for image in images if image.is_named]
     answers = {_is_same(*pair) for pair in combinations(known, 2)}
     if False in answers:

@@ -1,7 +1,5 @@
 """Rates and proportions from few observations, with honest intervals."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

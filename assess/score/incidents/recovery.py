@@ -1,7 +1,5 @@
 """Recovery: durations of incidents, and of replacements of instances."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 from itertools import groupby
@@ -182,7 +180,6 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
 
 
 def _activity_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Return the minutes from the end of an unhealthy instance to its replacement, by service."""
     healed = replacements(inventory, policy).dropna(subset=["healed_at"])
     minutes = (healed["healed_at"] - healed["ended_at"]).dt.total_seconds() / 60
     rows = healed.assign(minutes=minutes, closed=True)

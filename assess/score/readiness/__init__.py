@@ -5,8 +5,6 @@ policy. The score and the counterfactuals of what-next use one formula: `points`
 `geometric_mean`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple

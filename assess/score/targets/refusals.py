@@ -1,7 +1,5 @@
 """Refusals of a target: blockers in the comparison, gates in a ranking for one target."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Ends of support of the components under each service."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -118,7 +116,6 @@ def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterat
 
 
 def _of_engine(engine: Any, at: pd.Timestamp) -> Iterator[Clock]:
-    """Yield the clocks of the components below and above an engine."""
     if engine is None:
         return
     parts = [

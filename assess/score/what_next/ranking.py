@@ -5,8 +5,6 @@ gates compete; it decides labels. In the neutral one measurements are drawn from
 intervals. The difference is what better evidence could change.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -418,7 +416,6 @@ class Ranking:
 
 
 def _tidy(table: pd.DataFrame, name: str, value: str) -> pd.DataFrame:
-    """Melt a table of services into one row per service and known column, in their order."""
     table = table.rename_axis("service_id").reset_index()
     rows = table.melt("service_id", var_name=name, value_name=value).dropna()
     return rows.sort_values("service_id", kind="stable", ignore_index=True)

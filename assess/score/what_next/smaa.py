@@ -374,7 +374,6 @@ def _shares(draw: Ints, total: Floats, bar: Floats, k: int) -> tuple[Ints, Float
 def _ranks(
     field: _Field, counted: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Return the mean rank, and the share of the draws at each of the first ranks."""
     # A total, random bits for the order among equals and the place are packed into one
     # integer: sorting such keys is several times faster than `argsort`.
     n = len(field.order)

@@ -4,8 +4,6 @@ Three limits: an exposure budget from the fleet's own incidents, dependency cycl
 together, and the hours of a quarter.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -94,7 +92,6 @@ def waves(  # noqa: PLR0913
 
 
 def _groups(frame: pd.DataFrame, hours_unknown: float) -> pd.DataFrame:
-    """Sum up the groups with a service to move or pilot, highest chance first."""
     movable = frame["label"].isin(MOVABLE)
     members = frame[frame["group"].isin(frame.loc[movable, "group"])]
     # unknown effort counts as the largest, not as none

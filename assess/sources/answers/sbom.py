@@ -4,8 +4,6 @@ CycloneDX (JSON and XML), SPDX 2 and 3 (JSON), what ``cosign`` prints of a signa
 attestations that wrap any of these. A row says by ``image`` which image it means.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Iterable, Iterator

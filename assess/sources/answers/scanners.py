@@ -4,8 +4,6 @@ What a finding is about is data, in `answer_checks.csv`. A finding about an imag
 container that the report only names, carries ``about``: whom it concerns, other sources tell.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -232,7 +230,6 @@ def _image_of(digests: list[str], tags: list[str]) -> ImageRef:
 
 
 def _image_keys(image: ImageRef, identifier: str = "") -> About:
-    """List the keys by which workloads that run an image are found."""
     place = (str(image.registry), str(image.repository))
     keys = (
         ("digest", image.digest or ""),

@@ -1,7 +1,5 @@
 """A place is one region of one account: it answers calls of AWS, live or from dumps."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -348,7 +346,6 @@ def failure_of(error: Exception, service: str, call: str) -> Row:
 
 
 def _classify(error: Exception, service: str, call: str) -> tuple[str, str | None]:
-    """Return the status of an error, and what to do about it."""
     code = code_of(error)
     http = dig(response_of(error), "ResponseMetadata", "HTTPStatusCode")
     if _EXPIRED.fullmatch(code):

@@ -1,7 +1,5 @@
 """Convert observed talks to rows: the services at both ends, and unknown processes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
@@ -204,7 +202,6 @@ class Edges:
         return Name(talk.server, "address", NOBODY), NOBODY
 
     def _listener(self, machine: str, talk: Talk) -> Tenant | None:
-        """Return the workload that listens at an endpoint of a machine."""
         watch = self._observed.watches.get(machine)
         process = watch.listener((talk.server, talk.port)) if watch else None
         if watch and process:

@@ -1,7 +1,5 @@
 """VPC flow logs, summed while they are streamed: a log has millions of lines a day."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -270,7 +268,6 @@ class Flows:
         return summed(table.filter(pa.array(is_between)), _KEYS, _SUMS).cast(_FLOW)
 
     def _codes(self, column: pa.ChunkedArray) -> np.ndarray:
-        """Return the number of each text of a column, which holds for all logs."""
         encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
         ids = [self._code(word or "") for word in encoded.dictionary.to_pylist()]
         return np.array(ids, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
@@ -379,7 +376,6 @@ def summed(
 
 
 def _accepted(block: pa.Table) -> pa.Table:
-    """Return the lines of connections that were let through, with ports."""
     keep = pc.fill_null(pc.not_equal(_column(block, "action"), "REJECT"), True)
     for name in ("srcport", "dstport"):
         port = _numbers(block, name)
@@ -423,5 +419,4 @@ def _array(
     name: str,
     default: int = 0,
 ) -> np.ndarray:
-    """Return a column as an array of numbers, with a default for other text."""
     return pc.fill_null(_numbers(block, name), default).to_numpy()

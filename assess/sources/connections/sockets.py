@@ -1,7 +1,5 @@
 """Sockets, as ``ss``, ``netstat``, ``lsof`` and osquery list them."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -117,7 +115,6 @@ def is_listing(text: str) -> bool:
 
 
 def _name_last(sample: Sample, name: str) -> None:
-    """Name the process of the last socket."""
     if sample.sockets:
         last = sample.sockets[-1]
         process = Process(name.removesuffix(".exe"), last.process.pid)

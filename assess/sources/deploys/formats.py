@@ -4,12 +4,9 @@ A record without an environment may be of production, and counts. One of a test 
 not. A failed or an open deployment keeps its status.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from functools import cache
 from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +14,7 @@ from urllib.parse import urlsplit
 from assess import frames
 from assess.linear import Linear
 from assess.sources.base import Name, Row
-from assess.sources.csv_records import Cells, rows
+from assess.sources.csv_records import Cells, lookup, rows
 from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, dig, moment, number, text
 
@@ -34,14 +31,9 @@ def is_production(environment: str) -> bool:
     return words.isdisjoint(parts.split())
 
 
-@cache
-def _meanings() -> dict[str, str]:
-    return {row["word"]: row["meaning"] for row in rows("deploys/statuses")}
-
-
 def status_of(word: str) -> str | None:
     """Return done, failed or open; None for a word that says none of them."""
-    return _meanings().get(word.strip().lower())
+    return lookup("deploys/statuses", "word", "meaning").get(word.strip().lower())
 
 
 def leaf_of(address: str) -> str:

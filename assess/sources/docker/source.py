@@ -1,7 +1,5 @@
 """Docker engines: live through their API, or from dumps of the same payloads."""
 
-from __future__ import annotations
-
 import platform
 import re
 import time
@@ -195,7 +193,6 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Engine
 
 
 def _read_call(name: str, files: list[Path], payloads: EngineData, call: Call) -> None:
-    """Keep the answers to a call in its files, as the API would give them."""
     values = [value for file in files for value in _read_file(name, file, call)]
     expected = None
     if name == "images":

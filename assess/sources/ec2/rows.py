@@ -210,7 +210,6 @@ def to_host(instance: Row, image: Row, kind: Row, answers: Answers) -> Row:
 
 
 def _addresses(instance: Row) -> str | None:
-    """Return the addresses of an instance, inside first."""
     found = [text(instance, "PrivateIpAddress"), text(instance, "PublicIpAddress")]
     for interface in dicts(instance, "NetworkInterfaces"):
         inside = dicts(interface, "PrivateIpAddresses")

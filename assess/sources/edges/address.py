@@ -1,7 +1,5 @@
 """Addresses: hosts in texts, recognised by the value and stored without secrets."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

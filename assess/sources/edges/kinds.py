@@ -1,7 +1,5 @@
 """Kinds of dependencies, by protocol, image, names and port of the callee."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +25,6 @@ _ROWS = rows("address_kinds")
 
 
 def _index(column: str) -> dict[str, Kind]:
-    """Index the kinds by the words of a column."""
     found: dict[str, Kind] = {}
     for row in _ROWS:
         kind = Kind(row["kind"], row["protocol"])

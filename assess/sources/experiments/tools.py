@@ -4,8 +4,6 @@ They observe no services: what else fell is unknown. `faults.csv` has the kinds 
 words of actions; the first pattern that fits counts.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -178,7 +178,6 @@ class _Resolver:
 
 
 def _unknown(frame: str, rows: list[Row]) -> list[Row]:
-    """Return coverage rows about columns and frames that the data dictionary lacks."""
     # Sources of other packages misspell them; without a row, the values would vanish in
     # silence.
     if frame in frames.names():
@@ -198,7 +197,6 @@ def _unknown(frame: str, rows: list[Row]) -> list[Row]:
 
 
 def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
-    """Type, clean and merge the rows of a frame."""
     columns = frames.columns(frame)
     raw = pd.DataFrame(rows, columns=list(columns), dtype=object)
     table, problems = frames.conform(frame, raw)

@@ -1,7 +1,5 @@
 """Configuration in the same material: ConfigMaps and Secrets that containers read."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Controllers: root owners of pods, names of their services, and Services that select them."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping

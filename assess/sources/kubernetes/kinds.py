@@ -1,7 +1,5 @@
 """Kinds of the API: the list of an object, and the files that have to be rendered first."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from contextlib import suppress

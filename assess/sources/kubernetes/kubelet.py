@@ -1,7 +1,5 @@
 """Settings of kubelets: configurations in files, in a ConfigMap, or from the kubelet's API."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

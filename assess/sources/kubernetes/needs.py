@@ -1,7 +1,5 @@
 """Needs: calls between services of a cluster, by addresses, mesh names and policies."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

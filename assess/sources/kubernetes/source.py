@@ -1,7 +1,5 @@
 """Kubernetes: the lists of one cluster, from its API or from dumps of ``kubectl get -o json``."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any

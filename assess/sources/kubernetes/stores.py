@@ -1,7 +1,5 @@
 """Stores that an operator runs: a custom resource stands for the pods that it makes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

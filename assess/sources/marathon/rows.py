@@ -1,7 +1,5 @@
 """Convert apps of Marathon, and agents and tasks of Mesos, to rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -185,7 +183,6 @@ def to_host(slave: Row, host_id: str, name: str) -> Row:
 
 
 def _to_unit(app: App) -> Unit:
-    """Read the declaration of an app."""
     item = app.item
     env = table(item, "env")
     # A reference to a secret is a table; it counts as a variable without a value.
@@ -442,7 +439,6 @@ def to_activities(app: App, cluster: str) -> Iterator[Row]:
 
 
 def _deployments(lists: Found, apps: dict[str, App], cluster: str) -> Iterator[Row]:
-    """Return the deployments that are under way."""
     for item in lists.get("deployments", ()):
         started = moment(item, "version")
         for path in texts(item, "affectedApps") if started else ():

@@ -1,7 +1,5 @@
 """From the lists of one Nomad cluster to rows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -310,7 +308,6 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
 
 
 def _upstreams(group: Group) -> Iterator[tuple[str, str, str]]:
-    """List the services that the sidecars of Connect lead to, with evidence and basis."""
     for service in group.services:
         proxy = dig(service, "Connect", "SidecarService", "Proxy")
         for upstream in dicts(proxy, "Upstreams"):
@@ -319,7 +316,6 @@ def _upstreams(group: Group) -> Iterator[tuple[str, str, str]]:
 
 
 def _templates(group: Group) -> Iterator[tuple[str, str, str]]:
-    """List the services that templates look up, with evidence and basis."""
     for template in group.templates:
         for found in _LOOKUP.findall(text(template, "EmbeddedTmpl")):
             name, _, _ = found.partition("@")  # a data centre follows

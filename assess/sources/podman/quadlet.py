@@ -1,7 +1,5 @@
 """Quadlets: the files by which systemd starts containers, pods and volumes of Podman."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping
@@ -191,7 +189,6 @@ def to_rows(
 
 
 def _to_unit(quadlet: Quadlet) -> Unit:
-    """Read what a quadlet declares, but for its names."""
     options = quadlet.options
     container = quadlet.container
     flags = _flags(container.get("PodmanArgs", []))
@@ -298,7 +295,6 @@ def _port(text: str) -> str:
 
 
 def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
-    """List the volumes, binds and temporary file systems, those of its pod too."""
     container = quadlet.container
     for value in [*container.get("Volume", []), *quadlet.pod.get("Volume", [])]:
         mount = split_volume(value if ":" in value else f":{value}")
@@ -322,7 +318,6 @@ def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
 
 
 def _with_volume(mount: Mount, others: Others) -> Mount:
-    """Add what the quadlet of a volume says is behind it."""
     file = mount.volume or ""
     options = others.get(file, {})
     told = {

@@ -1,7 +1,5 @@
 """Traces: calls between services, from Jaeger, Zipkin and service graphs in Prometheus."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterator

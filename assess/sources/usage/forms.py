@@ -1,7 +1,5 @@
 """The forms in which tools print the use of CPU and memory, each as samples."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
