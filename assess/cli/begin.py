@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -25,9 +25,6 @@ from assess.cli.command import (
 from assess.cli.messages import next_step, note
 from assess.errors import AssessError
 from assess.writing import write_beside
-
-if TYPE_CHECKING:
-    pass
 
 COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 AWS_TYPES = ("ec2", "ecs", "ecr", "ssm")
