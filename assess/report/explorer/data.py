@@ -151,9 +151,6 @@ def _percents(shares: Any) -> list[float]:
     return [_whole(x) for x in np.where(tiny, TINY, whole).ravel().tolist()]
 
 
-# ---- the ranking ----
-
-
 def _ranking(result: WhatNext, texts: Texts) -> dict[str, Any]:
     """Return criteria on the grid, thresholds, boards, and where each stream of draws begins."""
     policy = result.provenance.policy
@@ -195,9 +192,6 @@ def _stream(ranking: Ranking, salt: str) -> list[str]:
 def _on_grid(values: Any) -> list[int]:
     steps: list[int] = np.rint(np.ravel(values) * GRID).astype(int).tolist()
     return steps
-
-
-# ---- evidence, and what could be different ----
 
 
 def _facts(
@@ -313,9 +307,6 @@ def _tree(node: ast.expr) -> Any:
     raise KeyError(type(node).__name__)
 
 
-# ---- blast radius ----
-
-
 def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> dict[str, Any]:
     """Return elements, the services that each can take down, and the edges between services."""
     topology = blast.topology
@@ -370,9 +361,6 @@ def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
     words = table["element_kind"].astype("str") + " " + table["element"].astype("str")
     signs = table["sign"].astype(int).tolist()
     return [*_pairs(table, blast), signs, texts.column(words.str.replace("_", " "))]
-
-
-# ---- targets ----
 
 
 def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]:

@@ -199,9 +199,6 @@ def any_sign(*signs: pd.Series) -> pd.Series:
     return seen.any(axis=1, skipna=True).astype("boolean").mask(nobody_looked)
 
 
-# ---- the checks of the policy ----
-
-
 def answer_checks(
     evidence: Evidence, inventory: Inventory, policy: Policy
 ) -> pd.DataFrame:

@@ -106,9 +106,6 @@ def _numbers(cells: pd.Series) -> Floats:
     return cells.astype("Float64").to_numpy(float, na_value=np.nan)
 
 
-# ---- as gates of the readiness at a target ----
-
-
 def refusal_gates(found: Sequence[Refusal]) -> list[dict[str, Any]]:
     """Return refusals as gates, over the columns of `with_refusals`."""
     gates = []
