@@ -380,7 +380,10 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]
     assert policy is not None
     places = targets.details["targets"]
     ids = [str(name) for name in places["id"]]
-    prices = {row["id"]: _prices(row) for row in wanted(policy)}
+    prices = {
+        row["id"]: {name: float(row["prices"].get(name, 0)) for name in PRICES}
+        for row in wanted(policy)
+    }
     cells = pd.MultiIndex.from_product([names, ids], names=["service_id", "target"])
     frame = targets.frame.reindex(cells)
     numbers = frame.assign(**{end: 100 * frame[end] for end in DELTA})
@@ -406,7 +409,3 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]
         "sizes": _numbers(sizes.to_numpy(dtype=object)),
         "stay": STAY,
     }
-
-
-def _prices(target: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(target["prices"].get(name, 0)) for name in PRICES}

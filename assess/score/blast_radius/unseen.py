@@ -123,8 +123,6 @@ def callers_seen(inventory: Inventory, policy: Policy, seen: pd.DataFrame) -> pd
 def with_unseen(topology: Topology, graph: Graph, seen: pd.DataFrame) -> Graph:
     """Return a graph with every call that may exist unseen: the worst case.
 
-    Notes
-    -----
     A call i -> j may exist where neither the calls of i nor the callers of j are all seen. So each
     such j takes down each such i: a node between the two sides holds all these pairs.
     """

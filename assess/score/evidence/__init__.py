@@ -210,8 +210,6 @@ def answer_checks(
     Columns ``service_id, check, dimension, state`` (pass, partial, fail, unknown, conflict, na),
     ``value`` (0-1, NA if unknown), ``weight, source, observed_at``.
 
-    Notes
-    -----
     Answers of people are a second opinion. If they contradict a measurement, the state is
     ``conflict``. Without a measurement they count only for a check that is ``asked``: a lost
     measurement is not replaced by somebody's word.

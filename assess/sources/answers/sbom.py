@@ -6,7 +6,7 @@ attestations that wrap any of these. A row says by ``image`` which image it mean
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 from xml.etree import ElementTree
 
@@ -229,11 +229,8 @@ def of_signature(report: Row, context: Context) -> list[FrameRow]:
         for image in images
         if image.digest
     ]
-    return [*found, *vex.of_openvex(predicate, images), *_statements(wrapped)]
-
-
-def _statements(rows: list[FrameRow]) -> Iterator[FrameRow]:
-    return (row for row in rows if row[0] == vex.FRAME)
+    statements = [row for row in wrapped if row[0] == vex.FRAME]
+    return [*found, *vex.of_openvex(predicate, images), *statements]
 
 
 def _payload(envelope: Row) -> Row:

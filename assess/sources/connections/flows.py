@@ -305,6 +305,7 @@ class Flows:
         """Return the talks that no socket shows: one row each, numbers instead of names."""
         hours = np.array([windows(name) for name in self._ids], np.float32)
         for table in self._joined(seen, "left anti"):
+            pa.default_memory_pool().release_unused()
             window = pa.array(hours[table["interface"].to_numpy()])
             talks = table.append_column("window_hours", window)
             talks = summed(talks, _TALK, _OF_TALK)
@@ -320,13 +321,15 @@ class Flows:
             (ids.get(t.client), ids.get(t.server), t.port, codes[t.protocol])
             for t in seen
         ]
-        if not keys:
-            yield from (table for (table,) in self._parts if kind == "left anti")
-            return
         rows = [dict(zip(_TALK, key, strict=True)) for key in keys]
         talks = pa.Table.from_pylist(rows, schema=pa.schema(list(_FLOW)[: len(_TALK)]))
-        for (table,) in self._parts:
-            yield table.join(talks, _TALK, join_type=kind)
+        for part in self._parts:
+            if keys:
+                yield part[0].join(talks, _TALK, join_type=kind)
+            elif kind == "left anti":
+                yield part[0]
+            if kind == "left anti":  # handed over
+                part[:] = [_FLOW.empty_table()]
 
     def hours(self) -> dict[str, list[datetime]]:
         """Return the hours in which an interface was logged without a gap."""
