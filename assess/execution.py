@@ -4,8 +4,6 @@ Work is a pure function of shared data and one item, so none of this changes a n
 chooses the workers; `each` does the work.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager

@@ -73,7 +73,6 @@ class Inventory:
         return replace(self, tables={**self.tables, "workloads": kept})
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """Return a frame by its name."""
         try:
             return self.tables[name]
         except KeyError:
@@ -86,7 +85,6 @@ class Inventory:
         return list(self)
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the names of the frames."""
         return iter(self.tables)
 
     def has(self, *names: str) -> bool:
@@ -174,7 +172,6 @@ class Inventory:
 
 
 def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows added, removed and changed in one frame."""
     key = frames.key(name)
     old = _by_key(before, key)
     new = _by_key(after, key)

@@ -3,8 +3,6 @@
 Safe text cannot move a terminal's cursor, run in a spreadsheet or become a link in Markdown.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 import unicodedata

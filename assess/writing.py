@@ -4,8 +4,6 @@ Content goes to a hidden sibling, is synced to disk and is renamed in one step, 
 killed process leaves the old file. The next write in the directory removes what such a process left.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import re

@@ -1,7 +1,5 @@
 """The command line: one file per group of commands, imported when one of them is called."""
 
-from __future__ import annotations
-
 import difflib
 import gc
 import importlib

@@ -137,7 +137,6 @@ def _config(file: Path | None) -> Config:
 
 
 def _save(inventory: Inventory, place: str | None, *, is_replacing: bool) -> None:
-    """Write a snapshot, and print its path, its gaps and its counts."""
     _show_gaps(inventory["coverage"])
     day = f"{inventory.snapshot_at:%Y-%m-%d}"
     target = place or str(SNAPSHOTS / day)
@@ -148,7 +147,6 @@ def _save(inventory: Inventory, place: str | None, *, is_replacing: bool) -> Non
 
 
 def _write(inventory: Inventory, place: str, *, is_replacing: bool) -> str:
-    """Write a snapshot to a directory or to S3, and return its address."""
     from assess import s3, store
 
     if not s3.is_s3(place):

@@ -1,7 +1,5 @@
 """Messages on stderr: notes, warnings, errors with hints, logs. stdout is for data only."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -341,7 +341,6 @@ def _themed(document: str) -> str:
 
 
 def _ungrouped(document: str) -> str:
-    """Drop groups that say nothing."""
     kept = []
 
     def shown(tag: re.Match[str]) -> str:

@@ -1,7 +1,5 @@
 """Storage drivers, kernels and API versions of each engine."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import lru_cache

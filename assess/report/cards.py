@@ -1,7 +1,5 @@
 """One card per service: its label, the reason, the unknowns, and what would change it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

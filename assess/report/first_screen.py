@@ -1,7 +1,5 @@
 """The first screen: moves, reasons, risks, changes, and unknown facts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pandas as pd
@@ -70,7 +68,6 @@ def answers(scores: Assessment, earlier: Assessment | None) -> list[Fact]:
 
 
 def _first_wave(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the services that move or are tried first."""
     in_wave = (frame["wave"] == 1).fillna(value=False)
     return frame[in_wave & frame["label"].isin(MOVES)]
 
@@ -110,7 +107,6 @@ def _most_often_first(scores: Assessment) -> str:
 
 
 def _risks(scores: Assessment) -> Iterator[str]:
-    """Yield the risks of a failure, of an upgrade and of the move itself."""
     first = _first_wave(scores.what_next.frame).head(1)
     rows = scores.services.loc[first.index].reset_index().to_dict("records")
     for row in rows:
@@ -133,7 +129,6 @@ def _risks(scores: Assessment) -> Iterator[str]:
 
 
 def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
-    """Name the services that moved, and count the labels that changed."""
     if earlier is None:
         yield "There is only one snapshot. Add --previous to see what changed."
         return
@@ -153,7 +148,6 @@ def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
 
 
 def _gaps(scores: Assessment) -> Iterator[str]:
-    """Yield undecidable candidates, the first question, and unread sources."""
     frame = scores.what_next.frame
     competing = frame[frame["p_top"].notna()]
     open_n = int((competing["label"] == "NOT DECIDABLE").sum())

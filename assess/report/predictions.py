@@ -1,7 +1,5 @@
 """Parts on predictions: their validation, and the experiments to try next."""
 
-from __future__ import annotations
-
 from assess.report.model import Column, Part, Pictures, Table
 from assess.score.assessment import Assessment
 

@@ -1,7 +1,5 @@
 """The decision record of one service: one page for an architecture review meeting."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -327,7 +325,6 @@ _AS_IT_IS = ("MOVE NOW", "PILOT", "LATER", "KEEP", "NEVER")
 
 
 def _moves(service_id: str, scores: Assessment) -> list[Option]:
-    """List the targets that are not dominated, fitting ones first, each with its changes."""
     places = _places(scores).get(service_id, [])[:MOVES]
     return [(f"Move it to {place['title']}.", move_of(place)) for place in places]
 

@@ -1,7 +1,5 @@
 """Render a report as HTML, Markdown, a summary and CSV: the only module that uses templates."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -171,13 +169,11 @@ def csv_tables(
         tables[f"score-{result.name.replace('_', '-')}"] = result.frame.reset_index()
         for name, word in DETAILS.items():
             if name in result.details:
-                tables[f"service-{word}"] = _open(result.details[name])
+                detail = result.details[name]
+                if "state" in detail:
+                    detail = detail[~detail["state"].isin(CLOSED)]
+                tables[f"service-{word}"] = detail
     return tables
-
-
-def _open(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out rows that pass or do not apply."""
-    return table[~table["state"].isin(CLOSED)] if "state" in table else table
 
 
 def write_csv(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:

@@ -1,7 +1,5 @@
 """The report of a quarter: the same parts as a page, as Markdown and as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -336,7 +334,6 @@ class Report:
         render.write_csv(render.csv_tables([section], []), home / "tables")
 
     def _values(self) -> dict[str, Any]:
-        """Gather the values of the templates."""
         at = self.scores.provenance
         kind = "Invented sample: quarterly" if at.is_invented else "Quarterly"
         return {

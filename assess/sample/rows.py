@@ -1,7 +1,5 @@
 """Parts and events of the sample fleet: one function per frame."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from functools import reduce

@@ -150,7 +150,6 @@ class Result:
         return self.frame.loc[service_id]
 
     def _of(self, detail: str, service_id: str) -> pd.DataFrame:
-        """Return the rows of a service in a detail table."""
         table = self.details[detail]
         return table[table["service_id"] == service_id]
 
@@ -261,7 +260,6 @@ class Tables(Mapping[str, pd.DataFrame]):
         self._make = make
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """Return a table."""
         if name in self._names and name not in self._tables:
             self._tables |= self._make()
         return self._tables[name]
@@ -275,7 +273,6 @@ class Tables(Mapping[str, pd.DataFrame]):
         return iter(self._names)
 
     def __len__(self) -> int:
-        """Return the number of tables."""
         return len(self._names)
 
 

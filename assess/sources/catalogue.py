@@ -1,7 +1,5 @@
 """Types of sources: those of assess, and those of other packages."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files

@@ -218,7 +218,6 @@ class _Crew:
 
 
 def _do(work: Work, task: Task, deadline: Deadline, ended: SimpleQueue[Any]) -> None:
-    """Do the work of a task on its thread."""
     try:
         ended.put((task.label, work(task, deadline)))
     except BaseException as error:  # a plug-in may raise anything

@@ -3,8 +3,6 @@
 All readers follow keys and positions first: ``text(pod, "metadata", "name")``.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Data of the explorer: scores as columns, every text stored once."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -128,7 +126,6 @@ def payload(
 
 
 def _services(result: Result) -> set[str]:
-    """Return the services that a result is about."""
     if isinstance(result, BlastRadius):
         return set(result.topology.services.astype("str"))
     return set(result.frame.index.get_level_values("service_id").astype("str"))
@@ -152,9 +149,6 @@ def _percents(shares: Any) -> list[float]:
     whole = np.rint(100 * values)
     tiny = (values > 0) & (values < TINY / 100)
     return [_whole(x) for x in np.where(tiny, TINY, whole).ravel().tolist()]
-
-
-# ---- the ranking ----
 
 
 def _ranking(result: WhatNext, texts: Texts) -> dict[str, Any]:
@@ -191,7 +185,6 @@ def _salt(board: Mapping[str, Any]) -> str:
 
 
 def _stream(ranking: Ranking, salt: str) -> list[str]:
-    """Return state and increment of a generator, in hexadecimal."""
     state: Any = ranking.generator(salt).bit_generator.state
     return [f"{state['state'][name]:032x}" for name in ("state", "inc")]
 
@@ -199,9 +192,6 @@ def _stream(ranking: Ranking, salt: str) -> list[str]:
 def _on_grid(values: Any) -> list[int]:
     steps: list[int] = np.rint(np.ravel(values) * GRID).astype(int).tolist()
     return steps
-
-
-# ---- evidence, and what could be different ----
 
 
 def _facts(
@@ -317,9 +307,6 @@ def _tree(node: ast.expr) -> Any:
     raise KeyError(type(node).__name__)
 
 
-# ---- blast radius ----
-
-
 def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> dict[str, Any]:
     """Return elements, the services that each can take down, and the edges between services."""
     topology = blast.topology
@@ -376,16 +363,15 @@ def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
     return [*_pairs(table, blast), signs, texts.column(words.str.replace("_", " "))]
 
 
-# ---- targets ----
-
-
 def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]:
-    """Return the matrix of services and targets, and the parts of the costs."""
     policy = targets.provenance.policy
     assert policy is not None
     places = targets.details["targets"]
     ids = [str(name) for name in places["id"]]
-    prices = {row["id"]: _prices(row) for row in wanted(policy)}
+    prices = {
+        row["id"]: {name: float(row["prices"].get(name, 0)) for name in PRICES}
+        for row in wanted(policy)
+    }
     cells = pd.MultiIndex.from_product([names, ids], names=["service_id", "target"])
     frame = targets.frame.reindex(cells)
     numbers = frame.assign(**{end: 100 * frame[end] for end in DELTA})
@@ -411,7 +397,3 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]
         "sizes": _numbers(sizes.to_numpy(dtype=object)),
         "stay": STAY,
     }
-
-
-def _prices(target: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(target["prices"].get(name, 0)) for name in PRICES}

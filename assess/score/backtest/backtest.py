@@ -5,8 +5,6 @@ the services of the earlier one, including those without incidents: judged only 
 had incidents alone, a good score looks like a bad one.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -181,8 +179,6 @@ def forecasts(
     the fleet's rate], ``rate`` [per year], ``foretold`` and ``foretold_by_history`` [probability of
     an incident].
 
-    Notes
-    -----
     Rates are log-linear in readiness; the slope has a normal prior and is fitted to how the earlier
     incidents are spread over the services (multinomial, so that their number does not matter), with
     less weight where they crowd more than chance would have them. Each service's own past is then
@@ -412,7 +408,6 @@ def _weighted_auc(score: Floats, hit: Bools, draws: Floats) -> Floats:
 
 
 def _weighted_tau(score: Floats, outcome: Floats, draws: Floats) -> Floats:
-    """Return Kendall's tau-b in each draw."""
     first = np.sign(np.subtract.outer(score, score))
     second = np.sign(np.subtract.outer(outcome, outcome))
 

@@ -1,7 +1,5 @@
 """Observed failures: the element that failed, services with data, services that went down."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any

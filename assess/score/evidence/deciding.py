@@ -1,7 +1,5 @@
 """Rows that decided a check, by their names: mounts, images, hosts."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -66,14 +64,12 @@ def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
 
 
 def _listed(words: list[str]) -> str:
-    """Return the first distinct rows in one text."""
     text = "; ".join(dict.fromkeys(words[:SHOWN_ROWS]))
     is_cut = len(words) > SHOWN_ROWS
     return f"{text} …" if is_cut else text
 
 
 def _row(row: Mapping[str, Any], label: str, shown: list[str]) -> str:
-    """Return the usual name of a row, with the deciding values."""
     values = [f"{name} {word(row[name])}" for name in shown if pd.notna(row[name])]
     inside = ", ".join(values)
     if not label or pd.isna(row[label]):

@@ -5,8 +5,6 @@ policy. The score and the counterfactuals of what-next use one formula: `points`
 `geometric_mean`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -57,8 +55,6 @@ def geometric_mean(scores: Floats, weights: Floats) -> Floats:
 def priors(atoms: pd.DataFrame) -> pd.Series:
     """Estimate by check the probability that an unknown answer passes.
 
-    Notes
-    -----
     Laplace's rule of succession: ``(k + 1) / (n + 2)``, k the sum of the fleet's n known values.
     """
     known = atoms.groupby("check", sort=False)["value"].agg(["sum", "count"])

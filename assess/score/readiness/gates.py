@@ -1,7 +1,5 @@
 """Gates: hard conditions checked before any score; a good average cannot pass them."""
 
-from __future__ import annotations
-
 import difflib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -168,7 +166,6 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
 
 
 def _notes(gate: Mapping[str, Any], evidence: Evidence) -> dict[str, list[str]]:
-    """Return by service the notes that explain why a gate passes."""
     found: dict[str, list[str]] = {}
     for note in gate.get("notes", ()):
         shown = _shown_values(note, evidence)
@@ -209,9 +206,6 @@ def _few(texts: set[str]) -> str:
     """Return the first texts, and "…" if there are more."""
     more = " …" if len(texts) > SHOWN_VALUES else ""
     return ", ".join(sorted(texts)[:SHOWN_VALUES]) + more
-
-
-# ---- waivers ----
 
 
 def _waive(

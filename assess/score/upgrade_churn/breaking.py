@@ -4,9 +4,8 @@ A change is a row of the reference table `breaks`: a rule over what is in use, w
 rule holds (it will break, it may, or it is only worth a note) and where its facts are unknown.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from assess import reference
 from assess.errors import RequestError, did_you_mean
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
+from assess.score.upgrade_churn.history import Move
 from assess.score.upgrade_churn.in_use import (
     IDLE,
     KUBERNETES,
@@ -43,6 +43,7 @@ PRODUCTS = (reference.ENGINE, "containerd", "cri-o", "podman", KUBERNETES)
 WILL = "will"
 MAY = "may"
 NOTE = "note"
+_AT_ONCE = ("at upgrade", "next start")  # an upgrade starts what it stopped
 BLIND = "version"  # the change of a row whose engine nobody knows
 _CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, BLIND: 3}  # the gravest first
 _TYPES = {**dict.fromkeys([*COLUMNS, "subject"], "str"), "order": "float64"}
@@ -135,6 +136,26 @@ def of_world(
     return found[is_due]
 
 
+def broken_by(inventory: Inventory, upgrades: Iterable[Move]) -> set[Move]:
+    """Return the upgrades of the past that broke something that is still in use."""
+    by_goal = defaultdict(list)
+    for move in upgrades:
+        if move.step.was and move.step.now:
+            by_goal[Goal(move.step.product, move.step.now)].append(move)
+    engines = inventory["engines"]
+    broken = set()
+    for goal, moves in by_goal.items():
+        # what is in use now, asked on the engine of before
+        earlier = {move.host_id: move.step.was for move in moves}
+        then = engines.assign(version=engines["host_id"].map(earlier))
+        is_moved = then["version"].notna() & then["runtime"].eq(goal.product)
+        found = breaks(inventory.replace(engines=then[is_moved]), [goal])
+        is_hit = found["certainty"].eq(WILL) & found["moment"].isin(_AT_ONCE)
+        hosts = set(found.loc[is_hit, "host_id"])
+        broken |= {move for move in moves if move.host_id in hosts}
+    return broken
+
+
 @lru_cache(maxsize=1)  # asked for a day, and for the calendar
 def _world_hits(inventory: Inventory) -> pd.DataFrame:
     """List what the events of the world affect, each from its ``day`` until its ``end``."""
@@ -212,7 +233,6 @@ def _hits(
     at: pd.Timestamp,
     ahead: _Ahead | None = None,
 ) -> pd.DataFrame:
-    """Return the rows that one change affects, or may affect."""
     # Where the running version is unknown, only what is known to be in use counts: it
     # breaks anyway.
     may_be_ahead = is_ahead = pd.Series(data=True, index=table.index)

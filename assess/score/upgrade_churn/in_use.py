@@ -1,7 +1,5 @@
 """Workloads in use, joined with image, engine and host, as tables for the rules."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -210,7 +208,6 @@ def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
 
 
 def _talks(workloads: pd.DataFrame) -> pd.Series:
-    """Return whether a workload talks to the engine."""
     # A workload without the socket does not. If mounts are unknown, it may if it is a
     # program that is made for that: NA.
     is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)

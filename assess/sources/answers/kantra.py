@@ -4,8 +4,6 @@ Only counts and the ids of rules are kept, never code. Rules that failed to run 
 open: what they would have found is unknown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,7 +64,6 @@ def _is_ruleset(entry: Row) -> bool:
 
 
 def _violations(ruleset: Row) -> Iterator[tuple[str, str, int, float]]:
-    """List the rule, category, places and story points a place of each violation."""
     for rule, violation in table(ruleset, "violations").items():
         places_n = max(len(dicts(violation, "incidents")), 1)
         category = text(violation, "category").lower()

@@ -1,7 +1,5 @@
 """Parts of all AWS sources: options, places asked side by side, and tags."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -110,7 +108,6 @@ class AwsSource(Source):
         return batch
 
     def _read(self, place: Place, free: Semaphore) -> None:
-        """Read one place in its thread."""
         with free:
             try:
                 if not isinstance(place, LivePlace) or place.sign_in():

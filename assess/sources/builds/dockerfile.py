@@ -1,7 +1,5 @@
 """Dockerfiles and Containerfiles, read as the builder reads them."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -144,7 +142,6 @@ def _bodies(head: str, lines: Iterator[str], ends: set[str]) -> str:
 
 
 def _split(word: str, text: str) -> Instruction:
-    """Split the flags off the text of an instruction."""
     flags = []
     found = _FLAG.match(text)
     while found:

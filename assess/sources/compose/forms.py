@@ -1,7 +1,5 @@
 """Services of Compose files in canonical form, and how two of them are merged."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -100,12 +98,10 @@ def _extra_hosts(value: Any) -> dict[str, str]:
 
 
 def _config(item: Any) -> str:
-    """Return the name of a configuration that a service mounts."""
     return str(item.get("source") if isinstance(item, dict) else item)
 
 
 def _env_file(item: Any, directory: Path) -> tuple[Path, bool]:
-    """Return a file of variables, and whether it has to exist."""
     options = item if isinstance(item, dict) else {"path": item}
     is_required = is_true(options.get("required", "true"))
     return directory / str(options.get("path")), is_required

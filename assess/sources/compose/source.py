@@ -1,7 +1,5 @@
 """Compose files: declarations of a project; only an engine knows which of them run."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -143,7 +141,6 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
 
 
 def _built(project: Project, name: str, names: tuple[Name, ...]) -> list[Row]:
-    """Return the rows of the images and package sources of a service's build."""
     declared = project.services[name].get("build") or {}
     try:
         build = _read_build(project, declared)
@@ -163,7 +160,6 @@ def _read_build(project: Project, declared: Row) -> Build:
 
 
 def _refuse_many(rows_n: int) -> None:
-    """Raise ValueError where a project would make more rows than any real one has."""
     if rows_n > MAX_ROWS:
         raise ValueError(f"it makes more than {MAX_ROWS:,} replicas and mounts")
 

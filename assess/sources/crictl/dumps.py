@@ -3,8 +3,6 @@
 What a command prints is turned into the form of Docker's API, so that its rows are made in one place.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
@@ -78,7 +76,6 @@ class EngineDumps(Source):
         return ""
 
     def _cover_absent(self, dumps: list[Dump], scope: str, batch: Batch) -> None:
-        """Add a coverage row for each call that has no dump."""
         present = {name for name, _, _ in dumps}
         for name, command in self.commands.items():
             if name not in present:

@@ -210,7 +210,6 @@ def to_host(instance: Row, image: Row, kind: Row, answers: Answers) -> Row:
 
 
 def _addresses(instance: Row) -> str | None:
-    """Return the addresses of an instance, inside first."""
     found = [text(instance, "PrivateIpAddress"), text(instance, "PublicIpAddress")]
     for interface in dicts(instance, "NetworkInterfaces"):
         inside = dicts(interface, "PrivateIpAddresses")
@@ -286,9 +285,6 @@ def withheld_n(answers: Answers) -> int:
     things = answers.instances + answers.groups
     tags = [tag for thing in things for tag in tags_of(thing.get("Tags"))]
     return sum(not is_naming(tag) for tag in tags)
-
-
-# ---- load balancers ----
 
 
 @dataclass
@@ -379,9 +375,6 @@ def _addresses_of(balancer: Row | None) -> list[str]:
 def _is_facing(balancer: Row | None) -> bool | None:
     scheme = text(balancer, "Scheme")
     return scheme == "internet-facing" if scheme else None
-
-
-# ---- what auto-scaling groups did ----
 
 
 def to_activities(

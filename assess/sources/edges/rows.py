@@ -1,7 +1,5 @@
 """Rows of the dependencies frame, from texts: one for each pair of services."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace

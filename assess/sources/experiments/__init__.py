@@ -4,8 +4,6 @@ Chaos tools record what was broken and which probes of theirs failed, not which 
 stands for the service that the ``map`` names, else for the one that is called as it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -344,5 +342,4 @@ def _probed(activity: Row, names: Map) -> str:
 
 
 def _listed(value: Any) -> list[Row]:
-    """List the objects of a list, or the one that stands in place of a list."""
     return dicts(value if isinstance(value, list) else [value])

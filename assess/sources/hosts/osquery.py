@@ -1,7 +1,5 @@
 """Tables of plain hosts and of their Docker engines, as ``osqueryi --json`` writes them."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -263,7 +261,6 @@ def to_host(tables: Tables, name: str, place: str, written: float | None) -> Pla
 
 
 def _only(tables: Tables, table: str) -> Row:
-    """Return the row of a table that has one per host."""
     return next(iter(tables.get(table, [])), {})
 
 
@@ -312,7 +309,6 @@ def _is_read_only(flags: str) -> bool | None:
 
 
 def _used(disk: Row) -> int | None:
-    """Return the bytes in use on a file system."""
     blocks = count_of(disk.get("blocks"))
     free = count_of(disk.get("blocks_free"))
     size = count_of(disk.get("blocks_size"))

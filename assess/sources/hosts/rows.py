@@ -5,8 +5,6 @@ holds yet. Which units and packages these are is data: `distribution_units.csv`,
 `store_units.csv` and `engine_packages.csv`.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -232,7 +230,6 @@ def to_engines(host: PlainHost) -> list[Row]:
 
 
 def _engine_parts(packages: dict[str, Package]) -> dict[str, tuple[str, str | None]]:
-    """Return package and version of the installed parts of engines."""
     parts: dict[str, tuple[str, str | None]] = {}
     for known, pattern in _by_pattern("hosts/engine_packages", "package"):
         for name, package in packages.items():
@@ -327,7 +324,6 @@ def _of_distribution() -> re.Pattern[str]:
 
 @cache
 def _by_pattern(name: str, column: str) -> list[tuple[dict[str, str], re.Pattern[str]]]:
-    """Return the rows of a vocabulary, each with the pattern of a column."""
     return [(row, any_of([row[column]])) for row in rows(name)]
 
 

@@ -4,8 +4,6 @@
 counts. The policy defines what severities, causes and platforms are called.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import re

@@ -7,8 +7,6 @@ An orchestrator sees its task, an engine the container of the task. Counted twic
 make its service look twice as safe as it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -142,7 +140,6 @@ def spellings(row: Row) -> Iterator[str]:
 
 
 def _known_hosts(batches: Batches) -> tuple[dict[_Host, Row], _Owners]:
-    """Return the known facts of every host, and the hosts by name."""
     facts: dict[_Host, Row] = defaultdict(dict)
     owners: _Owners = defaultdict(dict)
     for label, batch in batches:
@@ -234,7 +231,6 @@ def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
 
 
 def _tasks(batches: Batches) -> dict[str, Row]:
-    """Index the workloads of orchestrators by every id that a container may have."""
     tasks: dict[str, Row] = {}
     for label, batch in batches:
         if type_of(label) in ENGINES:
@@ -247,9 +243,6 @@ def _tasks(batches: Batches) -> dict[str, Row]:
                 tasks[identifier] = row
                 tasks[identifier[:ID_LENGTH]] = row
     return tasks
-
-
-# ---- declared addresses ----
 
 
 def follow_addresses(batches: Batches) -> Batches:

@@ -178,7 +178,6 @@ class _Resolver:
 
 
 def _unknown(frame: str, rows: list[Row]) -> list[Row]:
-    """Return coverage rows about columns and frames that the data dictionary lacks."""
     # Sources of other packages misspell them; without a row, the values would vanish in
     # silence.
     if frame in frames.names():
@@ -198,7 +197,6 @@ def _unknown(frame: str, rows: list[Row]) -> list[Row]:
 
 
 def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
-    """Type, clean and merge the rows of a frame."""
     columns = frames.columns(frame)
     raw = pd.DataFrame(rows, columns=list(columns), dtype=object)
     table, problems = frames.conform(frame, raw)
@@ -237,8 +235,8 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
             merged.loc[platforms_n > 1, "platform"] = "mixed"
         notes = _disagreements(frame, known, key)
         if words:
-            said = rows.groupby(key, sort=False, dropna=False)[words].first()
-            merged[words] = merged[words].fillna(said.reset_index()[words])
+            known = rows.groupby(key, sort=False, dropna=False)[words].first()
+            merged[words] = merged[words].fillna(known.reset_index()[words])
         merged = merged[table.columns].astype(table.dtypes)
         table = pd.concat([table[~doubled], merged], ignore_index=True)
     return table.sort_values(key, kind="stable", ignore_index=True), notes

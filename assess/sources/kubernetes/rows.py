@@ -1,7 +1,5 @@
 """From the lists of one Kubernetes cluster to rows."""
 
-from __future__ import annotations
-
 import re
 from collections import ChainMap, defaultdict
 from collections.abc import Mapping
@@ -227,7 +225,6 @@ def _replica_of(mount: Row, states: Mapping[str, Any]) -> str:
 
 
 def _unit_of(controller: Controller, material: Material) -> Unit:
-    """Read what a controller declares for its pods."""
     if controller.store:
         return store_unit(controller)
     home = controller.namespace

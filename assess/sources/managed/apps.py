@@ -4,8 +4,6 @@ Nobody sees the hosts of a platform. Each replica has one that its provider patc
 Fargate has; replicas that are only declared share one, since nothing shows that they are apart.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -171,7 +169,6 @@ def _with_names(app: App, rule: str) -> Unit:
 
 
 def _service(app: App) -> Row:
-    """Return the row of the services frame."""
     row = service_row(app.unit)
     sizes = frames.row("services", asg_min=app.least, asg_max=app.most)
     if app.ships_logs is not None:
@@ -235,7 +232,6 @@ def _add(
 
 
 def _shared(app: App, host: Row) -> Row:
-    """Return the columns that all replicas of an app have in common."""
     return {
         "host_id": host["host_id"],
         "cluster": app.space or None,
@@ -248,7 +244,6 @@ def _shared(app: App, host: Row) -> Row:
 
 
 def _host(app: App, part: str) -> Row:
-    """Return the host of a replica, which its provider patches."""
     parts = [part for part in app.unit.containers if part.role != "init"]
     cpu = _sum(part.cpu_limit for part in parts)
     return frames.row(
@@ -285,7 +280,6 @@ def _needs(app: App, siblings: Siblings) -> list[Row]:
 
 
 def _deploys(app: App) -> list[Row]:
-    """Return the revisions of an app, each a deployment."""
     ordered = sorted(app.deploys, key=lambda deploy: deploy.at)
     before: Any = None
     rows = []

@@ -1,7 +1,5 @@
 """Task groups of Nomad jobs: what they declare, and the names of their services."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -143,7 +141,6 @@ def _to_unit(group: Group) -> Unit:
 
 
 def _of_task(group: Group, task: Row) -> Unit:
-    """Read the declaration of one task."""
     name = text(task, "Name")
     config = table(task, "Config")
     templates = dicts(task, "Templates")

@@ -1,7 +1,5 @@
 """Quadlets of manifests: Kubernetes objects that ``podman kube play`` runs."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 

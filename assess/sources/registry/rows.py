@@ -1,7 +1,5 @@
 """From the answers of a registry about one repository to rows of the images frame."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import defaultdict
@@ -191,7 +189,6 @@ def to_images(repository: Repository) -> list[Row]:
 
 
 def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
-    """Return the row of one manifest, with the parts that were read."""
     manifest = repository.manifests.get(digest, {})
     config = repository.configs.get(digest, {})
     # A digest without a tag is dangling only where all tags are known.
@@ -222,7 +219,6 @@ def _to_index(children: list[Row]) -> Row:
 
 
 def _of_hub(repository: Repository, digest: str, tags: list[str]) -> Row:
-    """Return the times that Docker Hub gives to the tags of a digest."""
     listed = [repository.hub[tag] for tag in tags if tag in repository.hub]
     # A tag that moved between the calls has the times of another digest.
     same = [tag for tag in listed if tag.get("digest") in (digest, None)]

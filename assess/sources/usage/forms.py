@@ -1,7 +1,5 @@
 """The forms in which tools print the use of CPU and memory, each as samples."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -115,9 +113,6 @@ def _container(
     return (*keys, *([("name", name)] if name else []))
 
 
-# ---- engines ----
-
-
 def _of_stats(
     value: Any,
     stem: str,
@@ -159,9 +154,6 @@ def _of_crictl(
     return found
 
 
-# ---- metrics-server ----
-
-
 def _of_metrics(
     value: Any,
     stem: str,
@@ -189,9 +181,6 @@ def _seconds(span: str) -> float:
     """Read a length of time such as ``30.2s``, ``1m0s`` or ``7d``; 0 for anything else."""
     parts = _SPAN.findall(span)
     return sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
-
-
-# ---- Prometheus ----
 
 
 def _of_prometheus(
