@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
-from itertools import zip_longest
+from itertools import repeat, zip_longest
 from textwrap import wrap
 from typing import Any
 from unicodedata import east_asian_width
@@ -50,6 +50,8 @@ ABSENT = {
         NONE,
     ),
 }
+# columns with no value in rows where another column has this word, which is the reason
+ABSENT_WHERE = {"versions_behind": ("basis", "prospective from target")}
 ROWS_SHOWN = 20
 DECIMALS = 2
 MOST_DECIMALS = 6
@@ -167,7 +169,8 @@ class Grid:
         columns = [flat.iloc[:, i] for i in range(flat.shape[1])]
         heads = [_head(name) for name in flat]
         cells = [
-            _cells(column, head) for column, head in zip(columns, heads, strict=True)
+            _cells(column, head, _absent(head, flat))
+            for column, head in zip(columns, heads, strict=True)
         ]
         rows = list(zip(*cells, strict=True))
         return cls(heads, list(map(_is_number, columns)), rows, labels_n)
@@ -341,10 +344,19 @@ def _head(name: Any) -> str:
     return " · ".join(map(clean, name)) if isinstance(name, tuple) else clean(name)
 
 
-def _cells(column: pd.Series, head: str) -> list[str]:
-    absent = ABSENT.get(head, UNKNOWN)
+def _absent(head: str, table: pd.DataFrame) -> Iterable[str]:
+    """Return by row what an empty cell of a column means."""
+    word = ABSENT.get(head, UNKNOWN)
+    other, reason = ABSENT_WHERE.get(head, ("", ""))
+    if other not in table:
+        return repeat(word, len(table))
+    return [NONE if value == reason else word for value in table[other]]
+
+
+def _cells(column: pd.Series, head: str, absent: Iterable[str]) -> list[str]:
     write = _writer(column, head)
-    return [absent if is_unknown(value) else write(value) for value in column]
+    pairs = zip(column, absent, strict=True)
+    return [none if is_unknown(value) else write(value) for value, none in pairs]
 
 
 def _writer(column: pd.Series, head: str) -> Callable[[Any], str]:

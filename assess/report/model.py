@@ -286,16 +286,6 @@ def anchor(service_id: str) -> str:
     return f"service-{slug(service_id)}"
 
 
-def _targets(scores: Assessment) -> Axes:
-    """Draw the targets; they are compared only when the figure is asked for."""
-    return figures.targets(scores.targets)
-
-
-def _experiments(scores: Assessment) -> Axes:
-    """Draw the experiments; they are ranked only when the figure is asked for."""
-    return figures.experiments(scores.experiments)
-
-
 class Pictures:
     """The figures of a report, by name; those of one quarter are known from the start."""
 
@@ -310,8 +300,9 @@ class Pictures:
             "blast-services": partial(figures.blast_services, scores.blast_radius),
             "upgrade-churn": partial(figures.upgrade_churn, scores.upgrade_churn),
             "clocks": partial(figures.clocks, scores.upgrade_churn),
-            "targets": partial(_targets, scores),
-            "experiments": partial(_experiments, scores),
+            # compared and ranked only when the figure is asked for
+            "targets": lambda: figures.targets(scores.targets),
+            "experiments": lambda: figures.experiments(scores.experiments),
             "readiness": partial(figures.readiness, scores.readiness),
             "coverage": partial(figures.coverage, scores.inventory),
         }

@@ -169,12 +169,11 @@ def csv_tables(
         tables[f"score-{result.name.replace('_', '-')}"] = result.frame.reset_index()
         for name, word in DETAILS.items():
             if name in result.details:
-                tables[f"service-{word}"] = _open(result.details[name])
+                detail = result.details[name]
+                if "state" in detail:
+                    detail = detail[~detail["state"].isin(CLOSED)]
+                tables[f"service-{word}"] = detail
     return tables
-
-
-def _open(table: pd.DataFrame) -> pd.DataFrame:
-    return table[~table["state"].isin(CLOSED)] if "state" in table else table
 
 
 def write_csv(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:

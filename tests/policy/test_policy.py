@@ -12,7 +12,7 @@ from assess.config import data_path
 from assess.errors import PolicyError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.policy.problems import _PATTERNS
+from assess.policy.problems import VALUES
 from assess.score.readiness import score_readiness
 
 POLICY = load_policy()
@@ -220,7 +220,7 @@ def test_words_of_incidents_stand_for_something(incidents, part):
     assert part in said(incidents=incidents)
 
 
-@pytest.mark.parametrize("name", _PATTERNS)
+@pytest.mark.parametrize("name", VALUES["patterns"])
 @pytest.mark.parametrize("pattern", ["(?=a)b", r"(a)\1", "(", "a{9999}"])
 def test_a_pattern_that_takes_no_linear_time_is_refused_by_name(name, pattern):
     table, _, key = name.partition(".")

@@ -158,9 +158,6 @@ def _percents(shares: Any) -> list[float]:
     return [_whole(x) for x in np.where(tiny, TINY, whole).ravel().tolist()]
 
 
-# ---- the ranking ----
-
-
 def _ranking(result: WhatNext, texts: Texts) -> dict[str, Any]:
     """Return criteria on the grid, thresholds, boards, and where each stream of draws begins."""
     policy = result.provenance.policy
@@ -202,9 +199,6 @@ def _stream(ranking: Ranking, salt: str) -> list[str]:
 def _on_grid(values: Any) -> list[int]:
     steps: list[int] = np.rint(np.ravel(values) * GRID).astype(int).tolist()
     return steps
-
-
-# ---- evidence, and what could be different ----
 
 
 def _facts(
@@ -314,9 +308,6 @@ def _tree(node: ast.expr) -> Any:
     raise KeyError(type(node).__name__)
 
 
-# ---- blast radius ----
-
-
 def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> dict[str, Any]:
     """Return elements, the services that each can take down, and the edges between services."""
     topology = blast.topology
@@ -373,15 +364,15 @@ def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
     return [*_pairs(table, blast), signs, texts.column(words.str.replace("_", " "))]
 
 
-# ---- targets ----
-
-
 def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]:
     policy = targets.provenance.policy
     assert policy is not None
     places = targets.details["targets"]
     ids = [str(name) for name in places["id"]]
-    prices = {row["id"]: _prices(row) for row in wanted(policy)}
+    prices = {
+        row["id"]: {name: float(row["prices"].get(name, 0)) for name in PRICES}
+        for row in wanted(policy)
+    }
     cells = pd.MultiIndex.from_product([names, ids], names=["service_id", "target"])
     frame = targets.frame.reindex(cells)
     numbers = frame.assign(**{end: 100 * frame[end] for end in DELTA})
@@ -407,7 +398,3 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]
         "sizes": _numbers(sizes.to_numpy(dtype=object)),
         "stay": STAY,
     }
-
-
-def _prices(target: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(target["prices"].get(name, 0)) for name in PRICES}
