@@ -10,13 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import assess
 from assess import history, store
 from assess.errors import AssessError
 from assess.execution import each, working
 from assess.inventory import from_frames
+from assess.score import evidence
+from assess.score.assessment import Assessment
 from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import Sampling
+from assess.score.upgrade_churn import breaking
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +135,35 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
         working(scheduler="tcp://127.0.0.1:9"),
     ):
         raise AssertionError("nobody can work there")
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    inventory = assess.load("sample")
+    return Assessment(inventory, assess.load_policy())
+
+
+def test_scores_by_blocks_of_services_are_the_same_everywhere(fleet, hands, monkeypatch):
+    names = ("readiness", "upgrade_churn", "targets")
+    given = {"blast_radius": fleet.blast_radius}
+    alone = [getattr(fleet, name) for name in names]
+    monkeypatch.setattr(evidence, "BLOCK", 15)
+    monkeypatch.setattr(breaking, "BLOCK", 20)
+    told = set()
+    again = Assessment(fleet.inventory, fleet.policy, given=given)
+    with working(**hands, tell=lambda what, done, total: told.add((what, done, total))):
+        shared = [getattr(again, name) for name in names]
+    for one, other in zip(alone, shared, strict=True):
+        assert_same(one.frame, other.frame)
+        for name in one.details:
+            assert_same(one.details[name], other.details[name])
+    blocks = len(again.evidence.blocks())
+    assert blocks > 2
+    for what in ("answers to checks", "rows behind answers", "gates"):
+        assert (what, blocks, blocks) in told
+    assert any(what == "changes of docker" and total > 1 for what, _, total in told)
+    assert ("targets", len(again.targets.details["targets"]), 9) in told
+
+
+def assert_same(one, other):
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
