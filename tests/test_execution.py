@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from datetime import UTC, datetime
 
 import distributed
 import numpy as np
@@ -21,6 +22,8 @@ from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.upgrade_churn import breaking
+from assess.sources import run
+from assess.sources.base import Batch, Source
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +170,47 @@ def test_scores_by_blocks_of_services_are_the_same_everywhere(fleet, hands, monk
 
 def assert_same(one, other):
     pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+class Where(Source):
+    """Says which process it was read in."""
+
+    type = "where"
+    options = ("path",)
+
+    def collect(self, options, base, deadline):
+        batch = Batch()
+        assert 0 < deadline.left <= 20
+        batch.add("hosts", {"host_id": str(os.getpid())})
+        return batch
+
+
+def test_files_are_collected_by_the_cluster_and_sockets_here(cluster, tmp_path):
+    given = {"file": {"path": "a.json"}, "socket": {}}
+    tasks = [run.Task(n, Where(), o, tmp_path, 20.0) for n, o in given.items()]
+    with working(scheduler=cluster):
+        batches = dict(run.side_by_side(tasks, run.collecting))
+    (of_file,) = batches["file"].rows["hosts"]
+    (of_socket,) = batches["socket"].rows["hosts"]
+    assert of_file["host_id"] != str(os.getpid()) == of_socket["host_id"]
+
+
+def test_a_collection_by_a_cluster_gives_the_same_rows(cluster, tmp_path):
+    config = ""
+    for name in ("shop", "pay", "gone"):
+        services = f"services:\n  {name}:\n    image: {name}:1.2\n    depends_on: [db]\n"
+        (tmp_path / f"{name}.yml").write_text(
+            f"{services}  db:\n    image: postgres:16\n"
+        )
+        config += f'[[source]]\ntype = "compose"\npath = "{name}.yml"\n'
+    (tmp_path / "gone.yml").unlink()
+    (tmp_path / "assess.toml").write_text(config)
+    now = datetime(2026, 9, 30, tzinfo=UTC)
+    alone = assess.collect(tmp_path / "assess.toml", now=now)
+    with working(scheduler=cluster):
+        shared = assess.collect(tmp_path / "assess.toml", now=now)
+    assert len(alone["workloads"]) == 3
+    assert "gone" in " ".join(alone["coverage"]["scope"])
+    for name in alone.tables:
+        kept = [column for column in alone[name] if column != "seconds"]
+        assert_same(alone[name][kept], shared[name][kept])
