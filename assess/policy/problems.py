@@ -279,9 +279,6 @@ def _rule_problems(whose: str, table: str, asked: Mapping[str, str]) -> Iterator
             yield f"{whose}, {key}: {problem}"
 
 
-# Boards
-
-
 def board_problems(board: Table, criteria: Sequence[str]) -> Iterator[str]:
     """List what is wrong with the ``order``, ``intervals`` or ``weights`` of a board."""
     given = [kind for kind in _BOARD_KINDS if board.get(kind)]

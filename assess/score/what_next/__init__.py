@@ -278,6 +278,10 @@ def _why(
     stops = gates[failed | undecided]
     texts = stops["gate"] + ": " + stops["evidence"]
     why = texts.groupby(stops["service_id"]).agg("; ".join).reindex(frame.index)
+    # beside an unknown gate, a failed one of another label stands already
+    certain = gates[failed & label.eq(NOT_DECIDABLE) & gates["label"].ne(NOT_DECIDABLE)]
+    for service_id, names in certain.groupby("service_id")["gate"]:
+        why[service_id] += f"; failed already, whatever is found out: {', '.join(names)}"
     clear = frame["label_gates"].isna()
     competing_n = int(ranking.competing.sum())
     # a clear gate has no evidence to quote: the reason is a sentence
