@@ -18,7 +18,6 @@ from assess.cli.command import (
     read,
     read_history,
     read_policy,
-    readable,
     records,
     snapshot,
 )
@@ -63,7 +62,6 @@ NAMED = 5
 @previous_option
 @click.option(
     "--by",
-    callback=readable("day_of"),
     metavar="DATE",
     help="With upgrade-churn: also what announced events of the world break until this day.",
 )
@@ -330,7 +328,6 @@ def record(
 )
 @click.option(
     "--by",
-    callback=readable("day_of"),
     metavar="DATE",
     help="With --no-breaks: events until this day.",
 )

@@ -110,7 +110,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
         parts += [_hits(tables[each["table"]], each, at, ahead) for each in asked]
         parts.append(_blind(workloads, goal))
     if by:
-        found = of_world(inventory, day_of(by))
+        found = of_world(inventory, _day(by))
         parts.append(found.drop(columns=["day", "end"]))
     table = pd.concat(parts, ignore_index=True)
     table["certainty_order"] = table["certainty"].map(_CERTAINTY)
@@ -164,10 +164,10 @@ def _world_hits(inventory: Inventory) -> pd.DataFrame:
     whenever = pd.Series(pd.NaT, index=[], dtype="datetime64[us, UTC]")
     parts = [_NOTHING.assign(day=whenever, end=whenever)]
     for change in changes(WORLD):
-        end = day_of(change["until"]) if change["until"] else pd.NaT
+        end = _day(change["until"]) if change["until"] else pd.NaT
         found = _hits(tables[change["table"]], change, inventory.snapshot_at)
         if len(found):
-            parts.append(found.assign(day=day_of(change["by"]), end=end))
+            parts.append(found.assign(day=_day(change["by"]), end=end))
     found = pd.concat(parts, ignore_index=True)
     return found.astype({"day": whenever.dtype, "end": whenever.dtype})
 
@@ -320,8 +320,7 @@ def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
     )
 
 
-def day_of(text: str) -> pd.Timestamp:
-    """Read a day such as ``2026-12-31``."""
+def _day(text: str) -> pd.Timestamp:
     day = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
     if pd.isna(day):
         raise RequestError(f"{text!r} is no day", hint="write it as 2026-12-31")
