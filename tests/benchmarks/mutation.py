@@ -156,11 +156,11 @@ def _is_text(node: ast.AST) -> bool:
 
 def _code(node: ast.AST) -> Iterator[ast.AST]:
     """Walk a tree, but for annotations, formats of texts and imports for types."""
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        return
     yield node
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "format_spec", "decorator_list"):
-            continue
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             continue
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
