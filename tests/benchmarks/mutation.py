@@ -373,7 +373,8 @@ def _lines(path: str, line: int) -> range:
 
 def choose(found: Reach, mutant: Draw, most: float) -> list[str]:
     """List the tests that reach a line, the likeliest to fail first; the room's own at the end."""
-    room = f"tests/score/{Path(mutant.path).parts[2].removesuffix('.py')}"
+    name = Path(mutant.path).parts[2].removesuffix(".py")
+    room = (f"tests/score/{name}/", f"tests/score/test_{name}.py")
     stem = Path(mutant.path).stem
     lines = _lines(mutant.path, mutant.line)
     reached = set().union(*(found.tests.get((mutant.path, at), set()) for at in lines))
