@@ -18,6 +18,7 @@ from assess.cli.command import (
     read,
     read_history,
     read_policy,
+    readable,
     records,
     snapshot,
 )
@@ -62,6 +63,7 @@ NAMED = 5
 @previous_option
 @click.option(
     "--by",
+    callback=readable("day_of"),
     metavar="DATE",
     help="With upgrade-churn: also what announced events of the world break until this day.",
 )
@@ -326,7 +328,12 @@ def record(
     is_flag=True,
     help="Nothing that the way to --target, or events --by a day, will or may break.",
 )
-@click.option("--by", metavar="DATE", help="With --no-breaks: events until this day.")
+@click.option(
+    "--by",
+    callback=readable("day_of"),
+    metavar="DATE",
+    help="With --no-breaks: events until this day.",
+)
 @click.option(
     "--service", "services", multiple=True, help="Check only this service; repeatable."
 )

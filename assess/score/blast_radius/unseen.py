@@ -55,9 +55,11 @@ def _by_rows(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     complete = rows["complete"].astype("str").mask(is_trace, "both")
     parts = []
     for side in BOTH:
-        said = rows[(is_long | is_user) & complete.isin([side, "both"])]
-        parts.append(pd.DataFrame({"service_id": said[f"{side}_id"], "side": side}))
-        watched = said.loc[is_watched[said.index] & is_long[said.index], f"{side}_id"]
+        declared = rows[(is_long | is_user) & complete.isin([side, "both"])]
+        parts.append(pd.DataFrame({"service_id": declared[f"{side}_id"], "side": side}))
+        watched = declared.loc[
+            is_watched[declared.index] & is_long[declared.index], f"{side}_id"
+        ]
         parts.append(_every_side(watched))
     return pd.concat(parts)
 
@@ -101,8 +103,8 @@ def _by_answers(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     parts = []
     for side in BOTH:
         asked = answers["question"].isin(policy["blast_radius"][f"complete_{side}"])
-        said = answers.loc[holds & asked, "service_id"]
-        parts.append(pd.DataFrame({"service_id": said, "side": side}))
+        declared = answers.loc[holds & asked, "service_id"]
+        parts.append(pd.DataFrame({"service_id": declared, "side": side}))
     return pd.concat(parts)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from assess import reference
-from assess.errors import PolicyError, did_you_mean
+from assess.errors import RequestError, did_you_mean
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
 from assess.score.upgrade_churn.history import Move
@@ -63,12 +63,12 @@ def goal_of(text: str) -> Goal:
     product = product.strip().lower() or reference.ENGINE
     if product not in PRODUCTS:
         near = did_you_mean(product, PRODUCTS)
-        raise PolicyError(
+        raise RequestError(
             f"{product!r} is no product to upgrade" + (f", {near}" if near else ""),
             hint=f"{', '.join(PRODUCTS)}; such as kubernetes:1.35",
         )
     if reference.parse_version(version) is None:
-        raise PolicyError(
+        raise RequestError(
             f"{text!r} names no version", hint="a version or a line, such as docker:29"
         )
     return Goal(product, version.strip())
@@ -110,7 +110,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
         parts += [_hits(tables[each["table"]], each, at, ahead) for each in asked]
         parts.append(_blind(workloads, goal))
     if by:
-        found = of_world(inventory, _day(by))
+        found = of_world(inventory, day_of(by))
         parts.append(found.drop(columns=["day", "end"]))
     table = pd.concat(parts, ignore_index=True)
     table["certainty_order"] = table["certainty"].map(_CERTAINTY)
@@ -164,10 +164,10 @@ def _world_hits(inventory: Inventory) -> pd.DataFrame:
     whenever = pd.Series(pd.NaT, index=[], dtype="datetime64[us, UTC]")
     parts = [_NOTHING.assign(day=whenever, end=whenever)]
     for change in changes(WORLD):
-        end = _day(change["until"]) if change["until"] else pd.NaT
+        end = day_of(change["until"]) if change["until"] else pd.NaT
         found = _hits(tables[change["table"]], change, inventory.snapshot_at)
         if len(found):
-            parts.append(found.assign(day=_day(change["by"]), end=end))
+            parts.append(found.assign(day=day_of(change["by"]), end=end))
     found = pd.concat(parts, ignore_index=True)
     return found.astype({"day": whenever.dtype, "end": whenever.dtype})
 
@@ -320,10 +320,11 @@ def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
     )
 
 
-def _day(text: str) -> pd.Timestamp:
+def day_of(text: str) -> pd.Timestamp:
+    """Read a day such as ``2026-12-31``."""
     day = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
     if pd.isna(day):
-        raise PolicyError(f"{text!r} is no day", hint="write it as 2026-12-31")
+        raise RequestError(f"{text!r} is no day", hint="write it as 2026-12-31")
     return day
 
 

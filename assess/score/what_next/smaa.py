@@ -136,9 +136,6 @@ def draw(
     return simplex_weights(draws, n, rng)
 
 
-# ---- acceptability ----
-
-
 @dataclass(frozen=True)
 class Acceptability:
     """Result of the draws for n alternatives and c criteria.

@@ -78,9 +78,6 @@ def _system(name: str, version: str) -> str | None:
     return f"{name}:{version}".lower()
 
 
-# ---- CycloneDX ----
-
-
 def of_cyclonedx(report: Row, context: Context) -> list[FrameRow]:
     """Return the image that a document of CycloneDX is about, and its statements."""
     if report.get("bomFormat") != "CycloneDX":
@@ -135,9 +132,6 @@ def _system_of(components: list[Row]) -> str | None:
         if text(component, "type") in _SYSTEM:
             return _system(text(component, "name"), text(component, "version"))
     return None
-
-
-# ---- SPDX ----
 
 
 def of_spdx(report: Row, context: Context) -> list[FrameRow]:
@@ -201,9 +195,6 @@ def _of_spdx3(entry: Row) -> Row:
             if text(entry_hash, "algorithm") == "sha256"
         ],
     }
-
-
-# ---- signatures and attestations ----
 
 
 def of_signature(report: Row, context: Context) -> list[FrameRow]:

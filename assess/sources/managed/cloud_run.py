@@ -321,9 +321,6 @@ def _stores(pod: Row, notes: Row) -> Iterator[str]:
             yield server
 
 
-# ---- revisions ----
-
-
 def _latest(item: Row) -> str:
     listed = text(item, "status", "latestReadyRevisionName")
     return listed or text(item, "latestReadyRevision").rpartition("/")[2]

@@ -77,9 +77,6 @@ def _place(item: Row) -> Row:
     }
 
 
-# ---- Container Apps ----
-
-
 def _to_app(
     item: Row,
     environments: Mapping[Any, Row],
@@ -221,9 +218,6 @@ def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
         at = moment(revision, "createdTime")
         if at and text(revision, "name"):
             yield Deploy(text(revision, "name"), at)
-
-
-# ---- Container Instances ----
 
 
 def _to_group(item: Row) -> App:
