@@ -77,7 +77,11 @@ def prepare(
         if table.type not in types:
             problems.append(where + _no_type(table.type, types))
             continue
-        source = make(types[table.type])
+        try:
+            source = make(types[table.type])
+        except ConfigError as error:
+            problems.append(where + str(error))
+            continue
         problems += [where + text for text in _problems(source, table.options)]
         # counted also when not wanted: docker#2 is the same table in every run
         used[table.type] += 1
