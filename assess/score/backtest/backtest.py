@@ -179,8 +179,6 @@ def forecasts(
     the fleet's rate], ``rate`` [per year], ``foretold`` and ``foretold_by_history`` [probability of
     an incident].
 
-    Notes
-    -----
     Rates are log-linear in readiness; the slope has a normal prior and is fitted to how the earlier
     incidents are spread over the services (multinomial, so that their number does not matter), with
     less weight where they crowd more than chance would have them. Each service's own past is then

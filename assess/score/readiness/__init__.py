@@ -55,8 +55,6 @@ def geometric_mean(scores: Floats, weights: Floats) -> Floats:
 def priors(atoms: pd.DataFrame) -> pd.Series:
     """Estimate by check the probability that an unknown answer passes.
 
-    Notes
-    -----
     Laplace's rule of succession: ``(k + 1) / (n + 2)``, k the sum of the fleet's n known values.
     """
     known = atoms.groupby("check", sort=False)["value"].agg(["sum", "count"])

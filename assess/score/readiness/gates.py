@@ -208,9 +208,6 @@ def _few(texts: set[str]) -> str:
     return ", ".join(sorted(texts)[:SHOWN_VALUES]) + more
 
 
-# ---- waivers ----
-
-
 def _waive(
     gates: pd.DataFrame, inventory: Inventory, names: Sequence[str]
 ) -> pd.DataFrame:

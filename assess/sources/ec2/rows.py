@@ -287,9 +287,6 @@ def withheld_n(answers: Answers) -> int:
     return sum(not is_naming(tag) for tag in tags)
 
 
-# ---- load balancers ----
-
-
 @dataclass
 class Behind:
     """The load balancers before an instance, or before a group."""
@@ -378,9 +375,6 @@ def _addresses_of(balancer: Row | None) -> list[str]:
 def _is_facing(balancer: Row | None) -> bool | None:
     scheme = text(balancer, "Scheme")
     return scheme == "internet-facing" if scheme else None
-
-
-# ---- what auto-scaling groups did ----
 
 
 def to_activities(

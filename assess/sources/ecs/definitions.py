@@ -44,9 +44,6 @@ def memory_of(value: Any) -> int | None:
     return round(mib * MIB) if mib else None
 
 
-# ---- definitions ----
-
-
 def parts_of(arn: Any) -> dict[str, str]:
     """Split an ARN into region, account and rest; any other text is all rest."""
     if parts := _ARN.fullmatch(text(arn)):

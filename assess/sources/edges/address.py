@@ -299,7 +299,8 @@ def _bare(name: str, text: str, position: str) -> Iterator[Address | None]:
         parts = [head]  # redis,abortConnect=false
     if position in ("none", "weak") or not parts or len(text) > 2000:
         return
-    is_outer = _may_be_outside(name, position)
+    # a domain is surely a host in SMTP_SERVER, and may be a name of its own in BACKEND
+    is_outer = position == "host" or not LISTS["outer"].isdisjoint(words_of(name)[-1:])
     for part in parts:
         host = part.rpartition("@")[2]
         if re.fullmatch(r"[A-Za-z0-9][\w.-]*", host) and ":" not in host:
@@ -307,11 +308,6 @@ def _bare(name: str, text: str, position: str) -> Iterator[Address | None]:
             is_host = position == "host" or ("." in host and is_outer)
             address = _made(host, is_sure=is_host and host == text)
             yield address if is_like else None
-
-
-def _may_be_outside(name: str, position: str) -> bool:
-    """Return whether a domain in a variable is surely a host: ``SMTP_SERVER``, not ``BACKEND``."""
-    return position == "host" or not LISTS["outer"].isdisjoint(words_of(name)[-1:])
 
 
 def _is_like(name: str, host: str) -> bool:

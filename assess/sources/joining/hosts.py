@@ -245,9 +245,6 @@ def _tasks(batches: Batches) -> dict[str, Row]:
     return tasks
 
 
-# ---- declared addresses ----
-
-
 def follow_addresses(batches: Batches) -> Batches:
     """Return batches in which declared addresses lead to the service that is there."""
     # The address of a host leads to a service only if no other service runs on the host.

@@ -47,11 +47,6 @@ def _own(item: Row) -> Row:
     return {**item, **table(item, "properties")}
 
 
-def _region(item: Row) -> str:
-    """Return a region by its name, not as people write it: ``West Europe``."""
-    return text(item, "location").lower().replace(" ", "")
-
-
 def to_apps(lists: Found) -> list[App]:
     """Read all apps, jobs and groups."""
     environments = {identity(e): _own(e) for e in lists.get("environments", ())}
@@ -76,12 +71,10 @@ def _place(item: Row) -> Row:
         "name": text(item, "name"),
         "provider": "azure",
         "account": subscription,
-        "region": _region(item),
+        # some commands write the region as people do: West Europe
+        "region": text(item, "location").lower().replace(" ", ""),
         "named": label_names(table(item, "tags")),
     }
-
-
-# ---- Container Apps ----
 
 
 def _to_app(
@@ -225,9 +218,6 @@ def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
         at = moment(revision, "createdTime")
         if at and text(revision, "name"):
             yield Deploy(text(revision, "name"), at)
-
-
-# ---- Container Instances ----
 
 
 def _to_group(item: Row) -> App:

@@ -113,9 +113,6 @@ def _container(
     return (*keys, *([("name", name)] if name else []))
 
 
-# ---- engines ----
-
-
 def _of_stats(
     value: Any,
     stem: str,
@@ -157,9 +154,6 @@ def _of_crictl(
     return found
 
 
-# ---- metrics-server ----
-
-
 def _of_metrics(
     value: Any,
     stem: str,
@@ -187,9 +181,6 @@ def _seconds(span: str) -> float:
     """Read a length of time such as ``30.2s``, ``1m0s`` or ``7d``; 0 for anything else."""
     parts = _SPAN.findall(span)
     return sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
-
-
-# ---- Prometheus ----
 
 
 def _of_prometheus(
