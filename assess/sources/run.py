@@ -114,7 +114,6 @@ def _problems(source: Source, options: Row) -> list[str]:
 
 
 def _identity(config: Config) -> tuple[Rules, list[str]]:
-    """Read the identity map, and list the problems of ``[identity]``."""
     unknown = [key for key in config.identity if key != "map"]
     problems = [f"[identity] {unknown_key(key, ('map',))}" for key in unknown]
     name = config.identity.get("map")

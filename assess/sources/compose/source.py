@@ -80,7 +80,6 @@ class ComposeSource(Source):
 
 
 def _enabled(project: Project, profiles: set[str]) -> list[str]:
-    """List the services without a profile, and those of the wanted profiles."""
     declared = {name: s.get("profiles") for name, s in project.services.items()}
     return sorted(
         n for n, listed in declared.items() if not listed or {"*", *listed} & profiles
@@ -165,7 +164,6 @@ def _refuse_many(rows_n: int) -> None:
 
 
 def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
-    """Return the columns of the coverage row about unknown parts."""
     known = {name.name for row in batch.rows["services"] for name in row["names"]}
     needed = {
         e["dst"].name for e in batch.rows["dependencies"] if not isinstance(e["dst"], str)
@@ -196,7 +194,6 @@ def _environment(project: Project, service: Service) -> dict[str, str]:
 
 
 def _to_unit(project: Project, service: Service) -> Unit:
-    """Read the declaration of a service, without its names."""
     deploy = service.get("deploy", {})
     limits = table(deploy, "resources", "limits")
     limit = limits.get("memory") or service.get("mem_limit")
@@ -317,6 +314,5 @@ def _bytes(value: Any) -> int | None:
 
 
 def _seconds(value: Any) -> float | None:
-    """Read a duration such as ``1m30s``."""
     parts = re.findall(r"(?<![\d.])(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
     return number(sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None)

@@ -141,7 +141,6 @@ def _of_crictl(
     stem: str,
     at: float,
 ) -> list[Sample]:
-    """Read the list of ``crictl stats -o json``."""
     found: list[Sample] = []
     for entry in dicts(value, "stats"):
         nano = number(entry, "cpu", "usageNanoCores", "value")
@@ -159,7 +158,6 @@ def _of_metrics(
     stem: str,
     at: float,
 ) -> list[Sample]:
-    """Read the pods of ``metrics.k8s.io``."""
     if text(value, "kind") not in ("PodMetricsList", "PodMetrics"):
         return []
     found: list[Sample] = []
