@@ -133,13 +133,13 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
             key = f"compose:{project.name}/{name}/{replica}"
             batch.add("workloads", workload | {"workload_id": key})
             batch.add("mounts", *mount_rows(unit.mounts, key, project.name))
-        batch.add("workloads", *_built(project, name, names))
+        batch.add("workloads", *_build_rows(project, name, names))
     share(batch.rows["mounts"])
     batch.add("dependencies", *to_dependencies(project, units))
     return redacted, unread_note(units.values())
 
 
-def _built(project: Project, name: str, names: tuple[Name, ...]) -> list[Row]:
+def _build_rows(project: Project, name: str, names: tuple[Name, ...]) -> list[Row]:
     declared = project.services[name].get("build") or {}
     try:
         build = _read_build(project, declared)

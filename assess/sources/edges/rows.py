@@ -103,7 +103,7 @@ def needs(
             continue
         callee = siblings.behind(address, space)
         if callee is None and address.is_sure:
-            callee = _stranger(address, space)
+            callee = _outside_callee(address, space)
         if callee is None or (mention.text.is_possible and _is_stranger(callee)):
             continue
         row = _row(caller.name, callee, mention)
@@ -143,7 +143,7 @@ def is_own(variable: str, own: set[str]) -> bool:
     return bool(subject) and subject <= own | LISTS["site"]
 
 
-def _stranger(address: Address, space: str) -> Callee:
+def _outside_callee(address: Address, space: str) -> Callee:
     """Return the callee for a host that is not a sibling."""
     host = address.host
     if inside := inner_name(host):

@@ -207,7 +207,7 @@ def _of_prometheus(
             (parts if is_part else series)[about, what].append(points)
     for key, listed in parts.items():
         if key not in series:
-            series[key] = [_added(listed)]
+            series[key] = [_summed(listed)]
     # of a container that several scrapers saw, each sample counts
     return [
         Sample(about, what, size, when, span if summary else 0.0, summary)
@@ -245,7 +245,7 @@ def _rates(points: list[Point]) -> Iterator[Point]:
             yield end, (after - before) / (end - start)
 
 
-def _added(listed: list[list[Point]]) -> list[Point]:
+def _summed(listed: list[list[Point]]) -> list[Point]:
     """Add up series that are each one processor."""
     sums: dict[float, float] = defaultdict(float)
     for points in listed:
