@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from assess import frames
-from assess.errors import AssessError, DataError
+from assess.errors import AssessError, DataError, RequestError
 from assess.image_ref import parse_image
 from assess.reference import moves, os_family
 from assess.words import to_html
@@ -76,7 +76,7 @@ class Inventory:
         try:
             return self.tables[name]
         except KeyError:
-            raise AssessError(
+            raise RequestError(
                 f"there is no frame {name!r}", hint=f"frames: {', '.join(frames.names())}"
             ) from None
 

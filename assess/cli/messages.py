@@ -25,9 +25,10 @@ _COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 class Failure(click.ClickException):
     """An error message for people, with a hint."""
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", code: int = 1) -> None:
         super().__init__(message)
         self.hint = hint
+        self.exit_code = code
 
 
 def show(error: click.ClickException) -> None:

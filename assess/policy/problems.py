@@ -196,6 +196,10 @@ def _word_problems(values: Table) -> Iterator[str]:
         for word, value in values["incidents"][table].items():
             if value not in meant:
                 yield f"incidents.{table}.{word} is {value!r}: one of {listed} is expected"
+    for name, known in VALUES["words"].items():
+        word = _value(values, name)
+        if word not in known:
+            yield f"{name} is {word!r}: one of {', '.join(known)} is expected"
     for name in VALUES["patterns"]:
         patterns = _value(values, name)
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
