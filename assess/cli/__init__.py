@@ -11,8 +11,17 @@ from typing import Any
 import click
 
 import assess
-from assess.cli.messages import DEBUG, Failure, level, listening, say, show, verbosity
-from assess.errors import AssessError
+from assess.cli.messages import (
+    DEBUG,
+    Failure,
+    Misuse,
+    level,
+    listening,
+    say,
+    show,
+    verbosity,
+)
+from assess.errors import AssessError, RequestError
 from assess.untrusted import printable
 
 INTERRUPTED = 130
@@ -141,6 +150,8 @@ class Verbs(click.Group):
 
 
 def _failure(error: Exception) -> Failure:
+    if isinstance(error, RequestError):
+        return Misuse(str(error), hint=error.hint)
     if isinstance(error, AssessError):
         return Failure(str(error), hint=error.hint)
     if isinstance(error, OSError) and error.strerror:

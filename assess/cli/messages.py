@@ -30,6 +30,12 @@ class Failure(click.ClickException):
         self.hint = hint
 
 
+class Misuse(Failure):
+    """An error of what the command was given: a target, a day or a frame that is not there."""
+
+    exit_code = 2
+
+
 def show(error: click.ClickException) -> None:
     """Write an error and its hint to stderr; errors of click look like all others."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):

@@ -35,12 +35,12 @@ def base_system(image: str | None) -> System:
         return base_system(usual)
     if distro:
         return distro, None
-    told = [system_in(word) for word in _joined(words)]
+    systems = [system_in(word) for word in _joined(words)]
     parts = re.split(r"[-_/]", path.lower())
-    told += [_numbered(part) for part in parts if part[-1:].isdigit()]
+    systems += [_numbered(part) for part in parts if part[-1:].isdigit()]
     return max(
         # a word with a line ("bookworm") tells more than one without ("alpine")
-        filter(None, told),
+        filter(None, systems),
         key=lambda system: system[1] is not None,
         default=UNKNOWN,
     )

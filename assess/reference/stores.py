@@ -104,7 +104,8 @@ def _named(words: Sequence[str]) -> Row | None:
     if row := known.get(name) or known.get(_VERSION_BEHIND.sub("", name)):
         return row
     # "???": at least three letters have to stand before a glob such as "*db"
-    return next((known[p] for p in _globs() if fnmatchcase(name, f"???{p}")), None)
+    globs = (glob for glob in known if "*" in glob)
+    return next((known[glob] for glob in globs if fnmatchcase(name, f"???{glob}")), None)
 
 
 def _are_all(words: Sequence[str], role: str) -> bool:
@@ -121,8 +122,3 @@ def _role(word: str) -> str:
 @cache
 def _rows() -> dict[str, Row]:
     return {row["name"]: row for row in rows("database_images")}
-
-
-@cache
-def _globs() -> tuple[str, ...]:
-    return tuple(name for name in _rows() if "*" in name)

@@ -113,11 +113,7 @@ def files_below(
     """List the wanted files of a directory with their scopes; None if it is not a directory.
 
     A link that leads out of it becomes a coverage row, unless ``allow_outside`` lets it pass.
-
-    Raises
-    ------
-    OSError
-        Where it may not be listed: that is not the same as empty.
+    Raises OSError where it may not be listed: that is not the same as empty.
     """
     place = asked.base / name
     if not place.is_dir():

@@ -455,9 +455,6 @@ def has_store_port(ports: str | None) -> bool:
     return any(kind_of(Address("", int(port))).kind in STORES for port in inner)
 
 
-# ---- logs ----
-
-
 # Drivers of an engine that send logs to another host; awsfirelens is that of ECS. The driver
 # syslog is none: without an address it writes to the host's own.
 _LOG_SHIPPERS = re.compile(

@@ -212,8 +212,6 @@ class Learned:
 def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Learned:
     """Learn from the kept failures.
 
-    Notes
-    -----
     An edge starts at the policy's ``m = q / d**a``. Kinds of dependency, kinds of fault and
     services that call each move the log odds of m as far as their trials say:
     a group of n trials with k failures, where m expected the mean M, moves to
@@ -259,8 +257,6 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
 def _start(policy: Floats, trials: Trials) -> Floats:
     """Return by edge the policy's log odds, shrunk to their mean as far as failures demand.
 
-    Notes
-    -----
     ``mean + w (policy - mean)``, the mean over the edges that were tried, with the likeliest w of
     ``APART``: at 1 they are the policy's, and at 0 all edges are alike.
     """
@@ -388,8 +384,6 @@ def with_history(
 ) -> Floats:
     """Update probabilities in a failure with the history of the failed element.
 
-    Notes
-    -----
     ``(k + 2 p) / (n + 2)`` over the n failures of the element that are kept and in which the
     service had data, k of which took it down.
     """

@@ -199,9 +199,6 @@ def any_sign(*signs: pd.Series) -> pd.Series:
     return seen.any(axis=1, skipna=True).astype("boolean").mask(nobody_looked)
 
 
-# ---- the checks of the policy ----
-
-
 def answer_checks(
     evidence: Evidence, inventory: Inventory, policy: Policy
 ) -> pd.DataFrame:
@@ -210,8 +207,6 @@ def answer_checks(
     Columns ``service_id, check, dimension, state`` (pass, partial, fail, unknown, conflict, na),
     ``value`` (0-1, NA if unknown), ``weight, source, observed_at``.
 
-    Notes
-    -----
     Answers of people are a second opinion. If they contradict a measurement, the state is
     ``conflict``. Without a measurement they count only for a check that is ``asked``: a lost
     measurement is not replaced by somebody's word.
@@ -292,11 +287,11 @@ def _with_opinions(atoms: pd.DataFrame) -> pd.DataFrame:
     """Compare the answers of people with what was measured; na stays na."""
     stated = atoms[["value", "low", "high"]]
     spread = (stated.max(axis=1) - stated.min(axis=1)).fillna(0.0)
-    # people are heard on questions for them, and where a measurement can be compared
-    heard = ~atoms["na"] & (atoms["asked"] | atoms["value"].notna())
-    conflict = heard & (spread > DISAGREEMENT)
+    # answers count on questions for people, and where a measurement can be compared
+    counts = ~atoms["na"] & (atoms["asked"] | atoms["value"].notna())
+    conflict = counts & (spread > DISAGREEMENT)
     # of several answers within tolerance, the lowest stands in
-    stands_in = heard & ~conflict & atoms["value"].isna() & atoms["low"].notna()
+    stands_in = counts & ~conflict & atoms["value"].isna() & atoms["low"].notna()
     value = atoms["value"].mask(stands_in, atoms["low"]).mask(conflict)
     number = value.to_numpy(dtype=float, na_value=np.nan)
     conditions = [atoms["na"], conflict, np.isnan(number), number == 1, number == 0]

@@ -52,9 +52,6 @@ def any_of(answers: Collection[bool | None]) -> bool | None:
     return None if None in answers else False
 
 
-# ---- workloads ----
-
-
 def keeps_on_volume(
     workloads: pd.DataFrame,
     mounts: pd.DataFrame,
@@ -175,9 +172,6 @@ def _is_same(one: _Image, other: _Image) -> bool | None:
     if "major" in (change, back):
         return False
     return False if one.is_held and other.is_held else None
-
-
-# ---- services ----
 
 
 def undeclared(calls: pd.DataFrame, live: View, words: dict[str, Any]) -> pd.Series:

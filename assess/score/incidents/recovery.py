@@ -25,8 +25,6 @@ def heal_table(rows: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
     Times to heal are estimated by Kaplan and Meier. Where the curve does not come down that far, it
     is the longest time seen, which is too short.
 
-    Notes
-    -----
     Kaplan and Meier 1958, doi:10.1080/01621459.1958.10501452: what is still open is censored, not
     dropped, or the median would come out a fifth to a third too short.
     """

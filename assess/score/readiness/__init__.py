@@ -55,8 +55,6 @@ def geometric_mean(scores: Floats, weights: Floats) -> Floats:
 def priors(atoms: pd.DataFrame) -> pd.Series:
     """Estimate by check the probability that an unknown answer passes.
 
-    Notes
-    -----
     Laplace's rule of succession: ``(k + 1) / (n + 2)``, k the sum of the fleet's n known values.
     """
     known = atoms.groupby("check", sort=False)["value"].agg(["sum", "count"])
@@ -298,7 +296,6 @@ def could_move(frame: pd.DataFrame, ready_points: float) -> pd.Series:
 
 
 def _least_known(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return ``coverage_lowest`` and ``dimension_lowest`` by service."""
     ranked = scores.reset_index().sort_values(["service_id", "coverage", "dimension"])
     first = ranked.groupby("service_id").first()
     names = {"coverage": "coverage_lowest", "dimension": "dimension_lowest"}
@@ -324,7 +321,6 @@ def _unknown_facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 
 def _missing(unknown: pd.DataFrame) -> pd.Series:
-    """Return the first unknown facts of each service, in one text."""
     first = unknown.groupby("service_id").head(NAMED)
     return first.groupby("service_id")["fact"].agg("; ".join).rename("missing")
 

@@ -273,9 +273,6 @@ def _is_gate_replaced(gate: Row) -> bool:
     return any(is_replaced(row["table"], row["rule"]) for row in gate["reasons"])
 
 
-# ---- comparison ----
-
-
 def dominated(frame: pd.DataFrame) -> pd.Series:
     """Mark a target if another fitting one is as good on every criterion and better on one."""
     # Each criterion counts at its worst; what is unknown is worse than all that is known.

@@ -146,7 +146,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
 
     Raises
     ------
-    PolicyError
+    RequestError
         If the target is not a version of a known product, or the day is not a date.
 
     Notes

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from assess import reference
-from assess.errors import PolicyError, did_you_mean
+from assess.errors import RequestError, did_you_mean
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
 from assess.score.upgrade_churn.history import Move
@@ -63,12 +63,12 @@ def goal_of(text: str) -> Goal:
     product = product.strip().lower() or reference.ENGINE
     if product not in PRODUCTS:
         near = did_you_mean(product, PRODUCTS)
-        raise PolicyError(
+        raise RequestError(
             f"{product!r} is no product to upgrade" + (f", {near}" if near else ""),
             hint=f"{', '.join(PRODUCTS)}; such as kubernetes:1.35",
         )
     if reference.parse_version(version) is None:
-        raise PolicyError(
+        raise RequestError(
             f"{text!r} names no version", hint="a version or a line, such as docker:29"
         )
     return Goal(product, version.strip())
@@ -296,7 +296,6 @@ def _shown(cell: object) -> str:
 
 
 def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
-    """Return the workloads whose version is unknown."""
     is_engine = goal.product == reference.ENGINE
     known = {
         text
@@ -323,7 +322,7 @@ def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
 def _day(text: str) -> pd.Timestamp:
     day = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
     if pd.isna(day):
-        raise PolicyError(f"{text!r} is no day", hint="write it as 2026-12-31")
+        raise RequestError(f"{text!r} is no day", hint="write it as 2026-12-31")
     return day
 
 

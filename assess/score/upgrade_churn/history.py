@@ -375,9 +375,6 @@ def _images_between(
     return moves, dict.fromkeys(watched, (span,))
 
 
-# ---- spans of time ----
-
-
 def _merged(*parts: Mapping[str, Spans]) -> dict[str, Spans]:
     by_name: dict[str, Spans] = {}
     for part in parts:

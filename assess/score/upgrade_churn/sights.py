@@ -98,9 +98,6 @@ def hosts_of(inventory: Inventory) -> Hosts:
     return by_service
 
 
-# ---- from one snapshot to the next ----
-
-
 class Step(NamedTuple):
     """What changed: the new line or else the old, and the versions of one product."""
 

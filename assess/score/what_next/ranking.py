@@ -118,9 +118,6 @@ def _share(values: pd.Series, most: float) -> pd.Series:
     return (values.astype("Float64") / most).clip(0, 1)
 
 
-# ---- the short list ----
-
-
 @dataclass(frozen=True)
 class ShortList:
     """The total that one service needs to be among the first k, by draw.
@@ -179,9 +176,6 @@ class ShortList:
             return shares[back]
 
         return chances
-
-
-# ---- the ranking ----
 
 
 class Option(NamedTuple):

@@ -37,9 +37,6 @@ def _kept(answers: Iterable[Row], **shared: Any) -> list[FrameRow]:
     return [("answers", row) for row in worst(answer | shared for answer in answers)]
 
 
-# ---- docker-bench-security ----
-
-
 def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
     """Return the findings of the benchmark of one host, on its engine and its containers."""
     # The report does not name its host: the file does, or ``host_id``.
@@ -79,9 +76,6 @@ def _about_item(item: str, host_id: str) -> About:
 
 def _cell(text: str) -> Any:
     return {"true": True, "false": False}.get(text, int(text) if text.isdigit() else text)
-
-
-# ---- Trivy ----
 
 
 def of_trivy(report: Row, context: Context) -> list[FrameRow]:
@@ -171,9 +165,6 @@ def _secrets_n(result: Row) -> int:
     return len(dicts(result.get("Secrets")))
 
 
-# ---- OpenSSF Scorecard ----
-
-
 def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
     """Return the results of the checks of a repository; -1 is Scorecard's unknown."""
     name = text_of(dig(report, "repo", "name"))
@@ -192,9 +183,6 @@ def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
         answers.append(_answer(rule, risk or "unknown", about, f"{title}: {score} of 10"))
     when = moment_of(report.get("date")) or context.file_time
     return _kept(answers, answered_at=when, source="scorecard", source_ref=name)
-
-
-# ---- xeol ----
 
 
 def of_xeol(report: Row, context: Context) -> list[FrameRow]:

@@ -324,9 +324,6 @@ def expect(call: Call, expected: int, hint: str) -> None:
         call.status("partial", call.row.get("hint", hint))
 
 
-# ---- errors ----
-
-
 def response_of(error: Exception) -> Row:
     """Return the answer of AWS that an error carries; an empty one where it never answered."""
     return table(getattr(error, "response", None))

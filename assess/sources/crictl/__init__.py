@@ -147,8 +147,8 @@ def _version(raw: Payload) -> Payload:
         number_of = str(lower.get("runtimeversion") or "").removeprefix("v")
         name = str(runtime).lower()
         # an engine of another name can be told by its version only
-        said = number_of if name in RUNTIMES else f"{name} {number_of}"
-        return {"Version": said, "Components": [{"Name": name, "Version": number_of}]}
+        release = number_of if name in RUNTIMES else f"{name} {number_of}"
+        return {"Version": release, "Components": [{"Name": name, "Version": number_of}]}
     parts = []
     for part in dicts(raw, "Server", "Components"):
         plain = text(part, "Version").removeprefix("v")

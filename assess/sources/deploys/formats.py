@@ -63,9 +63,6 @@ def _deployment(key: str, names: tuple[Name, ...], **values: Any) -> Row | None:
     return row | {"names": names}
 
 
-# ---- GitHub ----
-
-
 def of_github(record: Row, _: str, workflow: Linear) -> Iterator[Row | None]:
     """Return a deployment, or a finished run of a workflow that deploys."""
     if "environment" in record and "sha" in record:
@@ -113,9 +110,6 @@ def _github_run(record: Row) -> Row | None:
     )
 
 
-# ---- GitLab ----
-
-
 def of_gitlab(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
     """Return a deployment of a project; its address is that of its job, else the file names it."""
     environment = text(record, "environment", "name")
@@ -138,9 +132,6 @@ def of_gitlab(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
     )
 
 
-# ---- Argo CD ----
-
-
 def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
     """Return the deployments that the history of an application keeps: ten by default."""
     name = text(application, "metadata", "name")
@@ -161,9 +152,6 @@ def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
             status="done",
             version=text(entry, "revision"),
         )
-
-
-# ---- DevLake ----
 
 
 def of_devlake(tables: Iterable[Cells]) -> Iterator[Row | None]:

@@ -173,9 +173,6 @@ def to_waste(data: EngineData) -> Row:
     return row
 
 
-# ---- images ----
-
-
 class ImageIndex:
     """Images of one host by id and by tag."""
 

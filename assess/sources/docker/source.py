@@ -357,7 +357,7 @@ class _Engine:
         """Ask for the processor of images in use; the lists of older engines do not have it."""
         containers = containers_of(self.payloads)
         used = {short(c.image_id) for c in containers}
-        told = {
+        inspected = {
             short(c.image_id)
             for c in containers
             if c.inspected.get("ImageManifestDescriptor")
@@ -365,7 +365,7 @@ class _Engine:
         images = {
             str(image["Id"]).removeprefix("sha256:"): image
             for image in self.payloads.images or []
-            if "Architecture" not in image and short(image["Id"]) in used - told
+            if "Architecture" not in image and short(image["Id"]) in used - inspected
         }
         if not images:
             return

@@ -44,9 +44,6 @@ def memory_of(value: Any) -> int | None:
     return round(mib * MIB) if mib else None
 
 
-# ---- definitions ----
-
-
 def parts_of(arn: Any) -> dict[str, str]:
     """Split an ARN into region, account and rest; any other text is all rest."""
     if parts := _ARN.fullmatch(text(arn)):
@@ -265,7 +262,6 @@ def _source(volume: Row) -> Mount:
 
 
 def _needs(containers: list[Row], main: str) -> Iterator[tuple[str, str, str]]:
-    """List the containers that start before others, by ``dependsOn`` and ``links``."""
     for container in containers:
         for need in dicts(container, "dependsOn"):
             name = text(need, "containerName")

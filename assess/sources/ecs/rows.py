@@ -297,9 +297,6 @@ def _declared_needs(
     return rows + needs(caller, definition.unit.mentions, known.siblings, space=cluster)
 
 
-# ---- tasks ----
-
-
 def _add_tasks(
     batch: Batch, tasks: list[Row], known: _Known, since: datetime | None
 ) -> set[ServiceKey]:

@@ -108,8 +108,8 @@ def kind_of(address: Address, image: str = "", variable: str = "") -> Kind:
         return kind
     if not image and (kind := kind_of_variable(variable)):
         return kind
-    told = [protocol for protocol in protocols if protocol not in LISTS["plain"]]
-    return Kind(CALL, "".join(told[:1]), is_known=bool(told))
+    named = [protocol for protocol in protocols if protocol not in LISTS["plain"]]
+    return Kind(CALL, "".join(named[:1]), is_known=bool(named))
 
 
 def _by_host(host: str, *, is_http: bool) -> Kind | None:

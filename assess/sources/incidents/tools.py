@@ -234,14 +234,13 @@ def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> list[
         if None in services:
             lost.append(f"change event {n} has a service without a name")
         known = [service for service in dict.fromkeys(services) if service]
-        activities += [deployment | _of_service(key, name) for name in known]
+        activities += [
+            deployment | {"activity_id": f"{key}/{name.name}", "names": (name,)}
+            for name in known
+        ]
         if not known:
             activities.append(deployment)
     return activities
-
-
-def _of_service(key: str, name: Name) -> Row:
-    return {"activity_id": f"{key}/{name.name}", "names": (name,)}
 
 
 def _each(values: Iterable[Any], *keys: str) -> Iterator[Row]:

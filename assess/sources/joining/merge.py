@@ -235,8 +235,8 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
             merged.loc[platforms_n > 1, "platform"] = "mixed"
         notes = _disagreements(frame, known, key)
         if words:
-            said = rows.groupby(key, sort=False, dropna=False)[words].first()
-            merged[words] = merged[words].fillna(said.reset_index()[words])
+            known = rows.groupby(key, sort=False, dropna=False)[words].first()
+            merged[words] = merged[words].fillna(known.reset_index()[words])
         merged = merged[table.columns].astype(table.dtypes)
         table = pd.concat([table[~doubled], merged], ignore_index=True)
     return table.sort_values(key, kind="stable", ignore_index=True), notes

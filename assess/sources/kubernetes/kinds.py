@@ -51,6 +51,14 @@ def list_of(item: Row) -> str:
     return OTHERS if is_object and not _OF_TOOLS.fullmatch(group) else ""
 
 
+def store_facts(item: Row) -> dict[str, str]:
+    """Return where the operator of a custom resource reads what it makes of it."""
+    kind = text(item, "kind")
+    group = text(item, "apiVersion").partition("/")[0]
+    found = (row for row in rows("kubernetes/stores") if row["kind"] == kind)
+    return next(row for row in found if group in row["group"].split())
+
+
 def generated(item: Row) -> list[Row]:
     """Return the ConfigMaps whose values an overlay of Kustomize lists itself."""
     # What it takes from files is left out: half a ConfigMap would pass for a whole one.

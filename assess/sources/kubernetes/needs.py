@@ -64,9 +64,6 @@ def _without_space(mention: Mention, spaces: set[str]) -> Mention:
     return replace(mention, address=replace(mention.address, host=name))
 
 
-# ---- hosts ----
-
-
 def to_siblings(lists: Found, owners: Owners, units: Units) -> Siblings:
     """Index what the hosts of a cluster lead to."""
     siblings = Siblings()
@@ -160,9 +157,6 @@ def _is_ingress_proxy(controller: Controller, unit: Unit) -> bool:
     image = _INGRESS_IMAGES.search(unit.image_ref.repository or "")
     is_gateway = controller.name.endswith("ingressgateway")
     return controller.kind not in JOBS and (is_gateway or image is not None)
-
-
-# ---- policies ----
 
 
 def _allowed(

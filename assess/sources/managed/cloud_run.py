@@ -106,6 +106,7 @@ def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
     unit = _with_pod(pod, notes, is_job=is_job)
     least, most = _scale(item, notes)
     latest = _latest(item)
+    labels = table(item, "metadata", "labels") or table(item, "labels")
     is_kept = _is_ready(item) and not is_job
     return App(
         name=name,
@@ -113,7 +114,7 @@ def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
         provider="gcp",
         account=account,
         region=region,
-        unit=replace(unit, names=label_names(_labels(item))),
+        unit=replace(unit, names=label_names(labels)),
         least=least,
         most=most,
         # so many are kept warm once the newest revision is ready
@@ -135,10 +136,6 @@ def _template(item: Row) -> tuple[Row, Row]:
     template = table(item, "spec", "template") or table(item, "template")
     notes = table(template, "metadata", "annotations") or table(template, "annotations")
     return template, notes
-
-
-def _labels(item: Row) -> Row:
-    return table(item, "metadata", "labels") or table(item, "labels")
 
 
 def _notes(item: Row) -> Row:
@@ -322,9 +319,6 @@ def _stores(pod: Row, notes: Row) -> Iterator[str]:
             yield f"gcs/{bucket}"
         if server := text(volume, "nfs", "server"):
             yield server
-
-
-# ---- revisions ----
 
 
 def _latest(item: Row) -> str:

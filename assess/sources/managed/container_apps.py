@@ -11,7 +11,7 @@ from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Unit
-from assess.sources.values import dicts, integer, moment, number, table, text
+from assess.sources.values import dicts, integer, moment, number, table, text, total
 from assess.sources.volumes import Mount
 
 APPS = "container apps"
@@ -47,11 +47,6 @@ def _own(item: Row) -> Row:
     return {**item, **table(item, "properties")}
 
 
-def _region(item: Row) -> str:
-    """Return a region by its name, not as people write it: ``West Europe``."""
-    return text(item, "location").lower().replace(" ", "")
-
-
 def to_apps(lists: Found) -> list[App]:
     """Read all apps, jobs and groups."""
     environments = {identity(e): _own(e) for e in lists.get("environments", ())}
@@ -76,12 +71,10 @@ def _place(item: Row) -> Row:
         "name": text(item, "name"),
         "provider": "azure",
         "account": subscription,
-        "region": _region(item),
+        # some commands write the region as people do: West Europe
+        "region": text(item, "location").lower().replace(" ", ""),
         "named": label_names(table(item, "tags")),
     }
-
-
-# ---- Container Apps ----
 
 
 def _to_app(
@@ -104,7 +97,7 @@ def _to_app(
     is_stopped = text(own, "runningStatus") == "Stopped"
     is_kept = text(own, "runningStatus") == "Running" and not is_job
     running = [integer(r, "replicas") for r in revisions if r.get("active") is True]
-    counted = None if None in running or not running else sum(filter(None, running))
+    counted = total(running)
     fqdn = text(ingress, "fqdn")
     return App(
         platform=APPS,
@@ -225,9 +218,6 @@ def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
         at = moment(revision, "createdTime")
         if at and text(revision, "name"):
             yield Deploy(text(revision, "name"), at)
-
-
-# ---- Container Instances ----
 
 
 def _to_group(item: Row) -> App:

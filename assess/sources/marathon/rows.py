@@ -140,9 +140,6 @@ def _path_of(task: Row) -> str:
     return "/".join(reversed(text(task, "name").split(".")))
 
 
-# ---- agents ----
-
-
 def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> dict[str, str]:
     """Index host names by agent; a task may name an agent that no list has."""
     names = {text(s, "id"): text(s, "hostname") for s in lists.get("slaves", ())}
@@ -177,9 +174,6 @@ def to_host(slave: Row, host_id: str, name: str) -> Row:
         state=states[active] if isinstance(active, bool) else None,
         last_seen_at=moment(registered),
     )
-
-
-# ---- what an app declares ----
 
 
 def _to_unit(app: App) -> Unit:
@@ -401,9 +395,6 @@ def absolute(path: str, base: str) -> str:
         elif part != ".":
             parts = [*parts, part]
     return "/".join(filter(None, parts))
-
-
-# ---- what happened ----
 
 
 def to_activities(app: App, cluster: str) -> Iterator[Row]:

@@ -275,9 +275,6 @@ def _at(nanoseconds: Any) -> datetime | None:
     return moment(count / SECOND) if count else None
 
 
-# ---- services ----
-
-
 def to_service(group: Group) -> Row:
     """Return the row of the services frame."""
     row = service_row(group.unit)
@@ -320,9 +317,6 @@ def _templates(group: Group) -> Iterator[tuple[str, str, str]]:
         for found in _LOOKUP.findall(text(template, "EmbeddedTmpl")):
             name, _, _ = found.partition("@")  # a data centre follows
             yield name.rpartition(".")[2], "nomad-template", "config"  # a tag precedes
-
-
-# ---- what happened ----
 
 
 def to_deployment(group: Group, cluster: str) -> Iterator[Row]:

@@ -102,18 +102,15 @@ def _ask(asked: Asked, hours: float) -> list[Row]:
     until = datetime.now(UTC)
     named = asked.options.get("format")
     formats = [named] if named else list(FORMATS)
+    endpoint = strip_credentials(str(asked.options["endpoint"]))
     links: list[Row] = []
     with (
-        asked.batch.call(_scope(asked.options), "graph", empty=_EMPTY) as call,
+        asked.batch.call(endpoint, "graph", empty=_EMPTY) as call,
         open_web(asked, call=call) as web,
     ):
         links += call.take(_first_answer(web, formats, until, hours, call))
     call.note(window_start=until - timedelta(hours=hours), window_end=until)
     return links
-
-
-def _scope(options: Row) -> str:
-    return strip_credentials(str(options["endpoint"]))
 
 
 def _first_answer(
