@@ -298,7 +298,7 @@ def test_the_example_configuration_is_valid_with_every_table(tmp_path, monkeypat
     (tmp_path / "assess.toml").write_text(everything)
     asked = []
     monkeypatch.setattr(
-        "assess.sources.run._do",
+        "assess.sources.run._run_task",
         lambda work, task, deadline, ended: (
             asked.append(task.source.type) or ended.put((task.label, Batch()))
         ),
