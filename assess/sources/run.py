@@ -78,7 +78,11 @@ def prepare(
         if table.type not in types:
             problems.append(where + _no_type(table.type, types))
             continue
-        source = make(types[table.type])
+        try:
+            source = make(types[table.type])
+        except ConfigError as error:
+            problems.append(where + str(error))
+            continue
         problems += [where + text for text in _problems(source, table.options)]
         # counted also when not wanted: docker#2 is the same table in every run
         used[table.type] += 1
@@ -115,7 +119,6 @@ def _problems(source: Source, options: Row) -> list[str]:
 
 
 def _identity(config: Config) -> tuple[Rules, list[str]]:
-    """Read the identity map, and list the problems of ``[identity]``."""
     unknown = [key for key in config.identity if key != "map"]
     problems = [f"[identity] {unknown_key(key, ('map',))}" for key in unknown]
     name = config.identity.get("map")
@@ -142,18 +145,18 @@ def side_by_side(
     # A source that hangs is left behind on its thread, once its deadline has passed. An
     # interrupt ends all deadlines: sources hand over what they have, and `Interrupted`
     # carries it.
-    crew = _Crew(tasks, work, progress)
+    threads = _TaskThreads(tasks, work, progress)
     try:
-        while crew.waiting or crew.running:
-            crew.start()
-            crew.wait()
+        while threads.waiting or threads.running:
+            threads.start()
+            threads.wait()
     except KeyboardInterrupt:
-        crew.cut()
-        raise Interrupted(crew.batches) from None
-    return crew.batches
+        threads.cut()
+        raise Interrupted(threads.batches) from None
+    return threads.batches
 
 
-class _Crew:
+class _TaskThreads:
     """Running tasks, each on a daemon thread that can be abandoned."""
 
     def __init__(self, tasks: list[Task], work: Work, progress: Progress | None) -> None:
@@ -178,7 +181,7 @@ class _Crew:
             self.running[task.label] = (task, Deadline(task.deadline))
             arguments = (self._work, *self.running[task.label], self._ended)
             run = copy_context().run  # a thread begins without the listener of `tell`
-            work = partial(run, _do, *arguments)
+            work = partial(run, _run_task, *arguments)
             Thread(target=work, name=task.label, daemon=True).start()
 
     def wait(self) -> None:
@@ -218,7 +221,9 @@ class _Crew:
             self._progress(label, len(self._batches), len(self._tasks))
 
 
-def _do(work: Work, task: Task, deadline: Deadline, ended: SimpleQueue[Any]) -> None:
+def _run_task(
+    work: Work, task: Task, deadline: Deadline, ended: SimpleQueue[Any]
+) -> None:
     try:
         ended.put((task.label, work(task, deadline)))
     except BaseException as error:  # a plug-in may raise anything
@@ -314,9 +319,11 @@ def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> Batche
         batches |= side_by_side(second, following, report)
     except Interrupted as interrupt:
         batches |= interrupt.batches
-        crew = _Crew([t for t in tasks if t.label not in batches], collecting, None)
-        crew.cut()
-        raise Interrupted([*batches.items(), *crew.batches]) from None
+        threads = _TaskThreads(
+            [t for t in tasks if t.label not in batches], collecting, None
+        )
+        threads.cut()
+        raise Interrupted([*batches.items(), *threads.batches]) from None
     return [(task.label, batches[task.label]) for task in tasks]
 
 

@@ -296,7 +296,6 @@ def could_move(frame: pd.DataFrame, ready_points: float) -> pd.Series:
 
 
 def _least_known(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return ``coverage_lowest`` and ``dimension_lowest`` by service."""
     ranked = scores.reset_index().sort_values(["service_id", "coverage", "dimension"])
     first = ranked.groupby("service_id").first()
     names = {"coverage": "coverage_lowest", "dimension": "dimension_lowest"}
@@ -322,7 +321,6 @@ def _unknown_facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 
 def _missing(unknown: pd.DataFrame) -> pd.Series:
-    """Return the first unknown facts of each service, in one text."""
     first = unknown.groupby("service_id").head(NAMED)
     facts: dict[str, list[str]] = {}
     for service, fact in zip(first["service_id"], first["fact"], strict=True):

@@ -221,7 +221,6 @@ def _shown_values(
 
 
 def _few(texts: set[str]) -> str:
-    """Return the first texts, and "…" if there are more."""
     more = " …" if len(texts) > SHOWN_VALUES else ""
     return ", ".join(sorted(texts)[:SHOWN_VALUES]) + more
 

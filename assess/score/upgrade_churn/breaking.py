@@ -312,7 +312,6 @@ def _shown(cell: object) -> str:
 
 
 def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
-    """Return the workloads whose version is unknown."""
     is_engine = goal.product == reference.ENGINE
     known = {
         text
