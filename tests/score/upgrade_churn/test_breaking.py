@@ -9,7 +9,7 @@ import pytest
 from churn_fleet import fleet, score
 
 from assess import reference
-from assess.errors import PolicyError
+from assess.errors import RequestError
 from assess.policy.rules import DTYPES, evaluate
 from assess.score.upgrade_churn.breaking import (
     COLUMNS,
@@ -411,13 +411,13 @@ def test_nothing_breaks_on_the_way_back_or_on_another_product():
 
 @pytest.mark.parametrize("text", ["banana:1", "docker:", ":", "kubernetes:latest", "x"])
 def test_a_target_that_is_none_is_an_error(text):
-    with pytest.raises(PolicyError):
+    with pytest.raises(RequestError):
         goal_of(text)
     assert goal_of("29") == goal_of("docker:29") == goal_of("Docker:29")
 
 
 def test_a_day_that_is_none_is_an_error():
-    with pytest.raises(PolicyError, match="no day"):
+    with pytest.raises(RequestError, match="no day"):
         what_breaks({"version": "24.0.7"}, by="soon")
 
 
