@@ -14,7 +14,7 @@ import assess
 from assess.cli.messages import (
     DEBUG,
     Failure,
-    UsageFailure,
+    Misuse,
     level,
     listening,
     say,
@@ -151,7 +151,7 @@ class Verbs(click.Group):
 
 def _failure(error: Exception) -> Failure:
     if isinstance(error, RequestError):
-        return UsageFailure(str(error), hint=error.hint)
+        return Misuse(str(error), hint=error.hint)
     if isinstance(error, AssessError):
         return Failure(str(error), hint=error.hint)
     if isinstance(error, OSError) and error.strerror:

@@ -30,8 +30,8 @@ class Failure(click.ClickException):
         self.hint = hint
 
 
-class UsageFailure(Failure):
-    """A failure to understand what was asked for."""
+class Misuse(Failure):
+    """An error of what the command was given: a target, a day or a frame that is not there."""
 
     exit_code = 2
 

@@ -18,7 +18,7 @@ from assess.report.model import Card, Cell, Column, Item, Picture, Section, Tabl
 from assess.score.claims import Claims
 from assess.score.result import Provenance, Result
 from assess.untrusted import clean, clean_lines, markdown_text
-from assess.words import UNKNOWN, Grid, to_csv
+from assess.words import UNKNOWN, Grid, csv_of
 from assess.writing import write_beside
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -179,7 +179,7 @@ def csv_tables(
 def write_csv(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:
     """Write tables as CSV files by name; an empty cell is unknown."""
     for name, table in tables.items():
-        write_beside(directory / f"{name}.csv", to_csv(table, is_spreadsheet=True))
+        write_beside(directory / f"{name}.csv", csv_of(table, is_spreadsheet=True))
 
 
 # ---- tables and cards of the page: so many that templates would be slow ----

@@ -60,7 +60,7 @@ class Assessment:
         """The earlier inventory."""
         return self.earlier.inventory if self.earlier else None
 
-    @property
+    @cached_property
     def provenance(self) -> Provenance:
         """Origin of every score."""
         return Provenance.of(self.inventory, self.policy)

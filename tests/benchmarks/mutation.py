@@ -156,11 +156,11 @@ def _is_text(node: ast.AST) -> bool:
 
 def _code(node: ast.AST) -> Iterator[ast.AST]:
     """Walk a tree, but for annotations, formats of texts and imports for types."""
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        return
     yield node
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "format_spec", "decorator_list"):
-            continue
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             continue
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
@@ -373,7 +373,8 @@ def _lines(path: str, line: int) -> range:
 
 def choose(found: Reach, mutant: Draw, most: float) -> list[str]:
     """List the tests that reach a line, the likeliest to fail first; the room's own at the end."""
-    room = f"tests/score/{Path(mutant.path).parts[2].removesuffix('.py')}"
+    name = Path(mutant.path).parts[2].removesuffix(".py")
+    room = (f"tests/score/{name}/", f"tests/score/test_{name}.py")
     stem = Path(mutant.path).stem
     lines = _lines(mutant.path, mutant.line)
     reached = set().union(*(found.tests.get((mutant.path, at), set()) for at in lines))

@@ -164,6 +164,16 @@ def test_what_a_check_lacks_is_named():
         ),
         ({"simulation": {"draws": 0}}, "simulation.draws has to be above 0"),
         ({"simulation": {"level": 1.5}}, "simulation.level is 1.5: at most 1"),
+        ({"what_next": {"months": 0}}, "what_next.months has to be above 0"),
+        ({"schema_version": 2}, "schema_version is 2: at most 1"),
+        (
+            {"what_next": {"ready_points": 160}},
+            "what_next.ready_points is 160: at most 100",
+        ),
+        (
+            {"blast_radius": {"learned_edges": "maybe"}},
+            "one of off, judge, use is expected",
+        ),
         ({"edges": {"call": {"p": 2.0}}}, "edges.call: needs 0 <= lo <= p <= hi <= 1"),
         ({"edges": 3}, "edges is 3: a table is expected"),
         (

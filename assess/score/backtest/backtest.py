@@ -147,7 +147,7 @@ def backtest(
     days = days_in(watched)
     years = days * DAY / YEAR
     services = forecasts(previous, policy, years=years, readiness=readiness)
-    services = services.join(_happened(inventory, policy, watched, services.index))
+    services = services.join(_outcomes(inventory, policy, watched, services.index))
     frame = _judged(services, policy)
     spell = {"start": watched[0][0], "end": watched[-1][1], "days": days}
     details = {
@@ -230,7 +230,7 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
     return float(SLOPES @ weights / weights.sum())
 
 
-def _happened(
+def _outcomes(
     inventory: Inventory, policy: Policy, watched: Spans, names: pd.Index
 ) -> pd.DataFrame:
     """Return which services had an incident in the watched time, and the total minutes."""

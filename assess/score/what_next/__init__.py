@@ -293,8 +293,7 @@ def _why(
 
 def budget(inventory: Inventory, policy: Policy) -> int:
     """Return the number of services that may move at once, by the fleet's own incidents."""
-    # The budget is 0 without experience with containers, or without watched time:
-    # a window that starts at the first incident would grow with an older one.
+    # The budget is 0 without experience with containers, or where nobody says who watched.
     watched = exposure(inventory, policy)
     if not watched.is_covered:
         return 0

@@ -242,6 +242,19 @@ def test_clean_months_run_from_the_last_sound_incident_of_lower_tiers():
     assert exposure(unwatched, POLICY).clean_months(side="host", tiers=(1,)) is None
 
 
+def test_hiding_who_watched_never_clears_the_core():
+    names = [service("core", "host", 1), *(service(f"s{n}", "docker") for n in range(4))]
+    core = fleet(names, [{**incident(1, "s0", "01-01T00:00"), "opened_at": "2024-01-01"}])
+    watched = {**WATCHED, "window_start": "2026-09-01T00:00:00Z"}
+    months = []
+    for rows in ([watched], []):
+        views = gather(core.replace(coverage=pd.DataFrame(rows)), POLICY).views
+        months.append(views["services"].table["lower_tier_months"])
+    assert months[0].tolist() == pytest.approx([4 * 30 / (365.25 / 12)] * 5)
+    # an incident of two years ago does not say that anybody watched since
+    assert months[1].isna().all()
+
+
 @pytest.mark.parametrize(("months", "services"), [(12, 1), (60, 5), (120, 10)], ids=str)
 def test_the_budget_reads_the_watched_window_though_no_incident_fell_into_it(
     months, services
