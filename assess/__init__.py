@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from assess.errors import ConfigError as ConfigError
     from assess.errors import DataError as DataError
     from assess.errors import PolicyError as PolicyError
+    from assess.errors import RequestError as RequestError
     from assess.execution import working as working
     from assess.figures import notebook_style as notebook_style
     from assess.inventory import Inventory as Inventory
@@ -54,6 +55,7 @@ _HOMES = {
     "Policy": "policy.policy",
     "PolicyError": "errors",
     "Report": "report",
+    "RequestError": "errors",
     "backtest": "score.backtest.backtest",
     "build_report": "report",
     "clean_up": "score.cleanup",

@@ -1,7 +1,5 @@
 """Locations, and the contents of `assess.toml`."""
 
-from __future__ import annotations
-
 import os
 import tomllib
 from dataclasses import dataclass, field

@@ -42,6 +42,10 @@ class PolicyError(AssessError):
     """`policy.toml` cannot be used."""
 
 
+class RequestError(AssessError):
+    """A name or a value that was asked for does not exist, or cannot be read."""
+
+
 class CollectError(AssessError):
     """A source gave nothing, and the run was asked to be strict."""
 

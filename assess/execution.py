@@ -4,8 +4,6 @@ Work is a pure function of shared data and one item, so none of this changes a n
 chooses the workers; `each` does the work.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -86,6 +84,11 @@ class Cluster:
         futures = self.client.map(function, [sent] * len(items), list(items), pure=False)
         for future in futures:
             yield future.result()
+
+    def call(self, function: Callable[..., R], *arguments: Any) -> R:
+        """Return what the function returns to one of the workers."""
+        result: R = self.client.submit(function, *arguments, pure=False).result()
+        return result
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ The data dictionary is `frames.csv`, beside this file. Its `rule` is a vocabular
 a range (``0..1``, ``>=0``) or a reference to a key (``->hosts.host_id``).
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterable

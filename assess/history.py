@@ -3,8 +3,6 @@
 Adding up reads only the columns that are asked for, a part of a file at a time.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -235,6 +233,5 @@ def _shown(sums: list[pa.Table], asked: Asked) -> pd.DataFrame:
 
 
 def _dated(table: pd.DataFrame, when: pd.Timestamp) -> pd.DataFrame:
-    """Return a table with the moment of its snapshot as first column."""
     dates = pd.Series(when, index=table.index, dtype=frames.DTYPES["time"])
     return pd.concat([dates.rename(SNAPSHOT_AT), table], axis=1)

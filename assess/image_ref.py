@@ -1,7 +1,5 @@
 """References to images: registry, repository, tag and digest."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache

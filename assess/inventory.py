@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from assess import frames
-from assess.errors import AssessError, DataError
+from assess.errors import AssessError, DataError, RequestError
 from assess.image_ref import parse_image
 from assess.reference import moves, os_family
 from assess.words import to_html
@@ -73,11 +73,10 @@ class Inventory:
         return replace(self, tables={**self.tables, "workloads": kept})
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """Return a frame by its name."""
         try:
             return self.tables[name]
         except KeyError:
-            raise AssessError(
+            raise RequestError(
                 f"there is no frame {name!r}", hint=f"frames: {', '.join(frames.names())}"
             ) from None
 
@@ -86,7 +85,6 @@ class Inventory:
         return list(self)
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the names of the frames."""
         return iter(self.tables)
 
     def has(self, *names: str) -> bool:
@@ -174,7 +172,6 @@ class Inventory:
 
 
 def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows added, removed and changed in one frame."""
     key = frames.key(name)
     old = _by_key(before, key)
     new = _by_key(after, key)
@@ -288,7 +285,7 @@ def _build(
 def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     """Fill unknown cells from other cells of the same row; known cells stay."""
     if frame == "hosts":
-        return _filled(table, _of_systems(table))
+        return _filled(table, _os_families(table))
     if frame != "workloads":
         return table
     refs = table["image_ref"].dropna()
@@ -309,7 +306,7 @@ def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     return _filled(table, tags.to_frame("tag_floating"))
 
 
-def _of_systems(hosts: pd.DataFrame) -> pd.DataFrame:
+def _os_families(hosts: pd.DataFrame) -> pd.DataFrame:
     """Return ``os_family`` of each host, from the name of its system or else from its kernel."""
     pairs = hosts[["os_name", "kernel"]].astype(object).where(hosts.notna(), None)
     families = [os_family(name, kernel) for name, kernel in pairs.to_numpy()]

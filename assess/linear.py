@@ -4,8 +4,6 @@ Python's own engine tries one way after the other, which takes hours for some te
 kilobytes, and nothing can stop it. RE2 knows no lookaround and no backreference for that reason.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -4,8 +4,6 @@ The extra `mcp` brings the SDK. `assess mcp SNAPSHOT` serves the tools over stdi
 read the snapshot that it was started with, and nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -161,7 +159,6 @@ class Tools:
 
 
 def _of(table: pd.DataFrame, service: str) -> list[Answer]:
-    """Return the rows of one service."""
     own = table[table["service_id"] == service].drop(columns="service_id")
     rows: list[Answer] = plain(own.head(MOST_ROWS).to_dict("records"))
     return rows

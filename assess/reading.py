@@ -1,7 +1,5 @@
 """Read untrusted files within limits: no file costs more than 1 GiB of memory."""
 
-from __future__ import annotations
-
 import re
 import stat
 from pathlib import Path

@@ -4,8 +4,6 @@ Objects are copied to a temporary directory and read there. Credentials come fro
 chain; ``AWS_ENDPOINT_URL_S3`` names another S3-compatible store.
 """
 
-from __future__ import annotations
-
 import atexit
 import shutil
 import tempfile

@@ -4,8 +4,6 @@ A store is a directory of snapshot directories (``data/snapshots/2026Q3`` …) t
 may read.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import warnings

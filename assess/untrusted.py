@@ -3,12 +3,11 @@
 Safe text cannot move a terminal's cursor, run in a spreadsheet or become a link in Markdown.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from types import SimpleNamespace
 
 # the beginnings of a formula in Excel, LibreOffice and Google Sheets, full-width forms included
@@ -75,13 +74,13 @@ def unguarded(text: str) -> str:
     return _GUARDED.sub(r"\1", text)
 
 
-def csv_text(header: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write CSV whose rows read back as they are; the caller guards formulas."""
+def csv_lines(header: Iterable[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield lines of CSV that read back as they are; the caller guards formulas."""
     lines: list[str] = []
     # the library quotes a lone CR only where lines end with one
     write = csv.writer(
         SimpleNamespace(write=lines.append), lineterminator="\r\n"
     ).writerow
-    for row in (header, *rows):
+    for row in chain([header], rows):
         write(row)
-    return "".join(f"{line[:-2]}\n" for line in lines)
+        yield f"{lines.pop()[:-2]}\n"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
-from itertools import zip_longest
+from itertools import repeat, zip_longest
 from textwrap import wrap
 from typing import Any
 from unicodedata import east_asian_width
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from assess.untrusted import clean, csv_text, guarded, markdown_text
+from assess.untrusted import clean, csv_lines, guarded, markdown_text
 
 UNKNOWN = "unknown"
 NONE = "-"
@@ -42,6 +42,9 @@ ABSENT = {
             "confidence",
             "wave",
             "group",
+            # of a call that nobody said a number for, and that was answered just now
+            "expected",
+            "age_hours",
             # of a measure that has no such baseline
             "baseline_history",
             "baseline_random",
@@ -50,6 +53,8 @@ ABSENT = {
         NONE,
     ),
 }
+# columns with no value in rows where another column has this word, which is the reason
+ABSENT_WHERE = {"versions_behind": ("basis", "prospective from target")}
 ROWS_SHOWN = 20
 DECIMALS = 2
 MOST_DECIMALS = 6
@@ -123,8 +128,14 @@ def sentence_list(
     return last.join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
 
 
+# most cells are one of these, and a tree of them has millions
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
 def plain(value: Any) -> Any:
     """Convert a value, nested or not, to plain JSON types; NA is None, times are ISO-8601 with Z."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
@@ -161,7 +172,8 @@ class Grid:
         columns = [flat.iloc[:, i] for i in range(flat.shape[1])]
         heads = [_head(name) for name in flat]
         cells = [
-            _cells(column, head) for column, head in zip(columns, heads, strict=True)
+            _cells(column, head, _absent(head, flat))
+            for column, head in zip(columns, heads, strict=True)
         ]
         rows = list(zip(*cells, strict=True))
         return cls(heads, list(map(_is_number, columns)), rows, labels_n)
@@ -267,13 +279,18 @@ def together(items: Sequence[Any]) -> str | None:
 
 
 def to_csv(table: pd.DataFrame, *, is_spreadsheet: bool = False) -> str:
-    """Write a table as CSV: NA is empty, times are ISO-8601 with Z, formulas are guarded.
+    """Return a table as CSV; see `csv_of`."""
+    return "".join(csv_of(table, is_spreadsheet=is_spreadsheet))
+
+
+def csv_of(table: pd.DataFrame, *, is_spreadsheet: bool = False) -> Iterator[str]:
+    """Yield a table as lines of CSV: NA is empty, times are ISO-8601 with Z, formulas are guarded.
 
     Lists are words in a file for people (``is_spreadsheet``), else JSON.
     """
     write = partial(_csv_cell, is_spreadsheet=is_spreadsheet)
-    columns = [[write(cell) for cell in table.iloc[:, i]] for i in range(table.shape[1])]
-    return csv_text(map(guarded, map(str, table)), zip(*columns, strict=True))
+    columns = [_csv_column(table.iloc[:, i], write) for i in range(table.shape[1])]
+    return csv_lines(map(guarded, map(str, table)), zip(*columns, strict=True))
 
 
 def _spread(text: str) -> str:
@@ -289,6 +306,15 @@ def _wrapped(cell: str, size: int) -> list[str]:
         return [cell]
     most = max(size - (FILLER in cell), 1)  # a break may part a letter from its filler
     return wrap(cell, most, break_on_hyphens=False) or [""]
+
+
+def _csv_column(column: pd.Series, write: Callable[[Any], str]) -> list[str]:
+    if not isinstance(column.dtype, pd.StringDtype):
+        return [write(cell) for cell in column.tolist()]
+    # a text that stands in many rows is written once
+    codes, texts = pd.factorize(column)
+    cells = [*map(write, texts), write(None)]
+    return [cells[code] for code in codes.tolist()]
 
 
 def _csv_cell(value: Any, *, is_spreadsheet: bool) -> str:
@@ -321,10 +347,19 @@ def _head(name: Any) -> str:
     return " · ".join(map(clean, name)) if isinstance(name, tuple) else clean(name)
 
 
-def _cells(column: pd.Series, head: str) -> list[str]:
-    absent = ABSENT.get(head, UNKNOWN)
+def _absent(head: str, table: pd.DataFrame) -> Iterable[str]:
+    """Return by row what an empty cell of a column means."""
+    word = ABSENT.get(head, UNKNOWN)
+    other, reason = ABSENT_WHERE.get(head, ("", ""))
+    if other not in table:
+        return repeat(word, len(table))
+    return [NONE if value == reason else word for value in table[other]]
+
+
+def _cells(column: pd.Series, head: str, absent: Iterable[str]) -> list[str]:
     write = _writer(column, head)
-    return [absent if is_unknown(value) else write(value) for value in column]
+    pairs = zip(column, absent, strict=True)
+    return [none if is_unknown(value) else write(value) for value, none in pairs]
 
 
 def _writer(column: pd.Series, head: str) -> Callable[[Any], str]:

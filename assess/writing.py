@@ -4,14 +4,12 @@ Content goes to a hidden sibling, is synced to disk and is renamed in one step, 
 killed process leaves the old file. The next write in the directory removes what such a process left.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,17 +23,17 @@ _LEFT = re.compile(r"\..{0,40}\.[0-9a-f]{8}\.partial", re.DOTALL)  # the name of
 _TIDY: dict[Path, int] = {}
 
 
-def write_beside(path: str | Path, data: str | bytes) -> None:
+def write_beside(path: str | Path, data: str | bytes | Iterable[str]) -> None:
     """Replace a file by text (UTF-8) or bytes; raise AssessError and keep the old one on failure.
 
+    Parts of a text are written as they come.
     A new file has the usual permissions, a replaced one keeps its own. Devices and pipes are
     written to directly.
     """
-    content = data.encode(errors="replace") if isinstance(data, str) else data
     file = Path(path)
     try:
         if file.is_relative_to("/dev") or (file.exists() and not file.is_file()):
-            file.write_bytes(content)
+            _fill(file, data)
             return
         file = file.resolve()  # a link stays a link
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -43,11 +41,19 @@ def write_beside(path: str | Path, data: str | bytes) -> None:
             if file.exists():
                 file.open("ab").close()  # a rename would replace a read-only file, too
                 shutil.copymode(file, partial)
-            partial.write_bytes(content)
+            _fill(partial, data)
             sync(partial)
             partial.replace(file)
     except OSError as error:
         raise not_written(path, error) from error
+
+
+def _fill(file: Path, data: str | bytes | Iterable[str]) -> None:
+    parts = [data] if isinstance(data, str | bytes) else data
+    with file.open("wb") as stream:
+        for part in parts:
+            content = part.encode(errors="replace") if isinstance(part, str) else part
+            stream.write(content)
 
 
 def not_written(path: str | Path, error: OSError) -> AssessError:

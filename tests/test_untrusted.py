@@ -14,7 +14,7 @@ from assess.frames import read_table
 from assess.untrusted import (
     clean,
     clean_lines,
-    csv_text,
+    csv_lines,
     guarded,
     markdown_text,
     printable,
@@ -93,7 +93,7 @@ def cells(text):
 
 @given(st.lists(st.lists(names, min_size=3, max_size=3), max_size=4))
 def test_csv_reads_back_row_by_row(rows):
-    text = csv_text(["a", "b", "c"], rows)
+    text = "".join(csv_lines(["a", "b", "c"], rows))
     assert list(csv.reader(io.StringIO(text, newline=""), strict=True))[1:] == rows
     assert text.endswith("\n")
 

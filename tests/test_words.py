@@ -100,6 +100,12 @@ def test_shares_are_percent_and_an_empty_cell_may_mean_something_else():
     assert shown(table)[1:] == [["26%", "clear"], ["unknown", "HOLD"], ["< 1%", "HOLD"]]
 
 
+def test_a_service_without_an_engine_is_not_behind_a_version():
+    basis = ["prospective from target", "measured on hosts", "unknown"]
+    table = pd.DataFrame({"versions_behind": [None, 2, None], "basis": basis})
+    assert [row[0] for row in shown(table)[1:]] == ["-", "2", "unknown"]
+
+
 def test_an_index_that_only_counts_is_left_out():
     table = pd.DataFrame({"x": [1, 2, 3]})
     assert shown(table[table["x"] > 1]) == [["x"], ["2"], ["3"]]

@@ -31,6 +31,21 @@ def test_what_is_written_is_what_was_given(tmp_path_factory, old, new, name):
     assert list(directory.iterdir()) == [file]
 
 
+def test_parts_are_written_as_they_come_and_a_failure_leaves_the_old_file(tmp_path):
+    file = tmp_path / "parts"
+    write_beside(file, iter(["a", "é", "\udcff"]))
+    assert file.read_text() == "aé?"
+
+    def broken():
+        yield "new"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_beside(file, broken())
+    assert file.read_text() == "aé?"
+    assert list(tmp_path.iterdir()) == [file]
+
+
 FULL = """
 import resource, sys
 from assess.writing import write_beside

@@ -1,7 +1,5 @@
 """The command line: one file per group of commands, imported when one of them is called."""
 
-from __future__ import annotations
-
 import difflib
 import gc
 import importlib
@@ -13,8 +11,17 @@ from typing import Any
 import click
 
 import assess
-from assess.cli.messages import DEBUG, Failure, level, listening, say, show, verbosity
-from assess.errors import AssessError
+from assess.cli.messages import (
+    DEBUG,
+    Failure,
+    Misuse,
+    level,
+    listening,
+    say,
+    show,
+    verbosity,
+)
+from assess.errors import AssessError, RequestError
 from assess.untrusted import printable
 
 INTERRUPTED = 130
@@ -143,6 +150,8 @@ class Verbs(click.Group):
 
 
 def _failure(error: Exception) -> Failure:
+    if isinstance(error, RequestError):
+        return Misuse(str(error), hint=error.hint)
     if isinstance(error, AssessError):
         return Failure(str(error), hint=error.hint)
     if isinstance(error, OSError) and error.strerror:

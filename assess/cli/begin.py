@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -25,9 +25,6 @@ from assess.cli.command import (
 from assess.cli.messages import next_step, note
 from assess.errors import AssessError
 from assess.writing import write_beside
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 AWS_TYPES = ("ec2", "ecs", "ecr", "ssm")
@@ -215,8 +212,9 @@ def questions(
 ) -> None:
     """List the unknown facts that decide something, the most valuable first, one row a fact.
 
-    Fill in `answer` (yes, no, or the value of the column) and `answered_at`, and name the file in
-    assess.toml: type = "answers", format = "csv". Rows that name no person's column need a source.
+    Fill in the column `answer` (yes, no, or the value) and `answered_at`, and add the file to
+    assess.toml as a source: type = "answers", format = "csv". Then collect again. No person can
+    answer a row without a column to fill: it needs a source that reads it.
     """
     import assess
     from assess.score.what_next.questions import questions as ask
@@ -231,13 +229,19 @@ def questions(
     if service:
         table = table[table["service"] == service]
     document = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}
-    shown = table if out.format == "csv" else table.drop(columns=_blank(table))
+    blank = [name for name in table if name.startswith("answer")]  # for people to fill in
+    shown = table if out.format == "csv" else table.drop(columns=blank)
     out.table(shown, document, empty="nothing that is unknown decides anything")
     if out.file:
-        note('fill in `answer`, then name the file: type = "answers", format = "csv"')
+        note(
+            "fill in the column `answer`, add these lines to assess.toml, collect again:"
+        )
+        path = json.dumps(str(out.file))
+        for line in (
+            "[[source]]",
+            'type = "answers"',
+            'format = "csv"',
+            f"path = {path}",
+        ):
+            note(f"  {line}")
         next_step("assess report")
-
-
-def _blank(table: pd.DataFrame) -> list[str]:
-    """List the columns that a person fills in."""
-    return [name for name in table if name.startswith("answer")]

@@ -137,7 +137,6 @@ def _config(file: Path | None) -> Config:
 
 
 def _save(inventory: Inventory, place: str | None, *, is_replacing: bool) -> None:
-    """Write a snapshot, and print its path, its gaps and its counts."""
     _show_gaps(inventory["coverage"])
     day = f"{inventory.snapshot_at:%Y-%m-%d}"
     target = place or str(SNAPSHOTS / day)
@@ -148,7 +147,6 @@ def _save(inventory: Inventory, place: str | None, *, is_replacing: bool) -> Non
 
 
 def _write(inventory: Inventory, place: str, *, is_replacing: bool) -> str:
-    """Write a snapshot to a directory or to S3, and return its address."""
     from assess import s3, store
 
     if not s3.is_s3(place):
@@ -249,7 +247,9 @@ def _show_gaps(coverage: pd.DataFrame) -> None:
 
 
 def _show_counts(inventory: Inventory) -> None:
-    counts = [f"{len(inventory[n])} {n}" for n in inventory if len(inventory[n])]
+    counts = [
+        f"{name} {len(table)}" for name, table in inventory.tables.items() if len(table)
+    ]
     note(", ".join(counts))
 
 

@@ -157,6 +157,8 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 SNAPSHOT = SnapshotType()
 FILE = click.Path(dir_okay=False, path_type=Path)
+
+
 snapshot = click.argument("snapshot", type=SNAPSHOT)
 previous_option = click.option(
     "--previous", type=SNAPSHOT, help="Earlier snapshot to compare with."

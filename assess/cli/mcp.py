@@ -1,7 +1,5 @@
 """Serve the tools of one snapshot over the Model Context Protocol."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """Messages on stderr: notes, warnings, errors with hints, logs. stdout is for data only."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys
@@ -30,6 +28,12 @@ class Failure(click.ClickException):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class Misuse(Failure):
+    """An error of what the command was given: a target, a day or a frame that is not there."""
+
+    exit_code = 2
 
 
 def show(error: click.ClickException) -> None:

@@ -1,7 +1,5 @@
 """Copy, run, refresh and check the notebooks."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import asdict, fields

@@ -1,7 +1,5 @@
 """Manage a store: list its snapshots, verify them, thin out old ones."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

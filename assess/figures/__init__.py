@@ -1,7 +1,5 @@
 """Figures: one function per figure returns its Axes; ``<name>_data`` is the frame behind it."""
 
-from __future__ import annotations
-
 from assess.figures.claims import backtest, claim, claim_data, claims, claims_data
 from assess.figures.fleet import (
     clocks,

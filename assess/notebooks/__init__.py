@@ -1,7 +1,5 @@
 """Notebooks: run them with other parameters, refresh their outputs, check their conventions."""
 
-from __future__ import annotations
-
 from assess.notebooks.conventions import Deviation, check
 from assess.notebooks.copying import copy
 from assess.notebooks.files import KERNELSPEC, LANGUAGE_INFO, find, fragment, tidy

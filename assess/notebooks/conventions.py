@@ -1,7 +1,5 @@
 """The conventions of every notebook, as rules that list each deviation."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator, Sequence
@@ -75,7 +73,6 @@ def _check(path: Path) -> list[Deviation]:
 
 
 def _check_file(rules: Rules, node: Any, path: Path) -> None:
-    """Check name, size and metadata of a notebook."""
     text = path.read_bytes().decode("utf-8")
     size = len(text.encode())
     ids = [cell.get("id") for cell in node.cells]
@@ -97,7 +94,6 @@ def _check_file(rules: Rules, node: Any, path: Path) -> None:
 
 
 def _check_code(rules: Rules, code: Sequence[Any]) -> None:
-    """Check all code cells together."""
     lines = sum(map(_code_lines, code))
     counts = [cell.execution_count for cell in code]
     tagged = [cell for cell in code if _is_tagged(cell)]
@@ -114,7 +110,8 @@ def _check_lesson(rules: Rules, node: Any, path: Path) -> None:
     """Check the narrative of a notebook: question, limits, links to its neighbours."""
     prose = [cell.source for cell in node.cells if cell.cell_type == "markdown"]
     code_n = len(node.cells) - len(prose)
-    text = "\n".join(map(_without_fences, prose))
+    fence = re.compile(r"^```.*?^```", re.M | re.S)
+    text = "\n".join(fence.sub("", part) for part in prose)
     first = (prose or [""])[0]
     last = (prose or [""])[-1]
     titles = re.findall(r"^# ", text, re.M)
@@ -180,10 +177,6 @@ def _check_cell(rules: Rules, cell: Any, number: str) -> None:
     rules.require("no error in the outputs", "error" not in outputs, "an error")
     rules.require("nothing on stderr in the outputs", "stderr" not in streams, "stderr")
     rules.require("no address in the outputs", not addresses, addresses)
-
-
-def _without_fences(source: str) -> str:
-    return re.sub(r"^```.*?^```", "", source, flags=re.M | re.S)
 
 
 def _code_lines(cell: Any) -> int:

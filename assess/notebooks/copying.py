@@ -1,7 +1,5 @@
 """Copy the notebooks to a project, set to read its own snapshots and policy."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Mapping
 from pathlib import Path

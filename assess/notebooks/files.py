@@ -1,7 +1,5 @@
 """Notebook files: find, read and write them, and convert them to parts of a page."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Run notebooks with other parameters, or in place to refresh their stored outputs."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -96,7 +94,6 @@ def _side_by_side(work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> l
 
 
 def _literals(path: Path) -> dict[str, Any]:
-    """Return the parameters of a notebook and their values."""
     values: dict[str, Any] = {}
     for cell in read(path).cells:
         if PARAMETERS in cell.metadata.get("tags", []):

@@ -1,1 +1,9 @@
 """The policy: weights, gates, checks and their rules."""
+
+import tomllib
+from importlib.resources import files
+from typing import Any
+
+SHAPES: dict[str, Any] = tomllib.loads(
+    files("assess.policy").joinpath("shapes.toml").read_text(encoding="utf-8")
+)

@@ -37,7 +37,6 @@ class Policy:
     origin: str
 
     def __getitem__(self, table: str) -> Any:
-        """Return a table of the policy by its name."""
         return self.values[table]
 
     @property

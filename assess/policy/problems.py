@@ -1,7 +1,5 @@
 """What is wrong with the values of a policy: types, numbers, words, rules and boards."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,92 +10,28 @@ from typing import Any
 from assess import frames
 from assess.errors import did_you_mean
 from assess.linear import Linear
-from assess.policy import rules
-from assess.policy.targets import REFUSAL, TARGET, target_problems
+from assess.policy import SHAPES, rules
+from assess.policy.targets import target_problems
 
 Table = Mapping[str, Any]
 
 ANY = "*"  # in an example: keys that anybody may add
-# Examples of the rows of lists of tables. Rows have all keys, but for those of a second example.
-_CHECK = {
-    **dict.fromkeys(("id", "question", "table", "rule", "why", "remedy", "source"), ""),
-    "weight": 1.0,
-    "needs": [""],
-}
-_CHECK_MAY = {
-    **dict.fromkeys(("applies", "combine", "dated_by"), ""),
-    "asked": True,
-    "ttl_days": 1.0,
-    "shows": [""],
-}
-_REASON = dict.fromkeys(("table", "rule", "says", "fact"), "")
-_REASON_MAY = {"shows": [""], "check": ""}
-_GATE = {
-    **dict.fromkeys(("id", "title", "label", "fails_when", "clear", "remedy"), ""),
-    "reasons": [_REASON | _REASON_MAY],
-}
-_NOTE = dict.fromkeys(("table", "rule", "says"), "")
-_NOTE_MAY = {"shows": [""]}
-_GATE_MAY = {"unless": "", "notes": [_NOTE | _NOTE_MAY]}
-_BOARD = {"id": ""}
-_BOARD_MAY = {
-    "title": "",
-    "order": [""],
-    "intervals": {ANY: [0.0]},
-    "weights": {ANY: 0.0},
+_MAY = SHAPES["may"]
+_GATE_LISTS = {
+    "reasons": [SHAPES["reason"] | _MAY["reason"]],
+    "notes": [SHAPES["note"] | _MAY["note"]],
 }
 ROWS = {
-    "check": _CHECK | _CHECK_MAY,
-    "gate": _GATE | _GATE_MAY,
-    "board": _BOARD | _BOARD_MAY,
-    "targets": TARGET,
-    "refusal": REFUSAL,
+    "check": SHAPES["check"] | _MAY["check"],
+    "gate": SHAPES["gate"] | _MAY["gate"] | _GATE_LISTS,
+    "board": SHAPES["board"] | _MAY["board"],
+    "targets": SHAPES["target"],
+    "refusal": SHAPES["refusal"],
 }
-# Tables of words, to which anybody may add; the columns of incidents that the words stand for.
-WORDS = {
-    "severity": "severity",
-    "cause": "cause",
-    "cause_text": "cause",
-    "fault": "fault",
-    "fault_text": "fault",
-    "platform": "platform_at_time",
-}
-# Above these, a share makes no sense, a time no date, and a count needs more memory than there is.
+WORDS = SHAPES["words"]
+VALUES = SHAPES["values"]
 _DAYS = 36_500
-_AT_MOST = {
-    "simulation.level": 1,
-    "what_next.k_share": 1,
-    "what_next.move_p": 1,
-    "what_next.pilot_p": 1,
-    "simulation.draws": 10**7,
-    "blast_radius.block_mib": 10**6,
-    "what_next.waves_max": 1000,
-    "backtest.bootstrap": 10**6,
-    "backtest.bins": 1000,
-    "churn.failure_window_days": _DAYS,
-    "churn.history_days_min": _DAYS,
-    "evidence.answer_ttl_days": _DAYS,
-    "blast_radius.pair_within_minutes": _DAYS * 1440,
-    "cleanup.grace_s": _DAYS * 86400,
-    "claims.self_heal_seconds": _DAYS * 86400,
-}
 _LARGEST = 1e15
-_POSITIVE = ("simulation.draws", "blast_radius.block_mib", "churn.x0", "what_next.k")
-_WHOLE = ("simulation.draws", "simulation.seed", "what_next.k", "what_next.waves_max")
-_RISING = (
-    ("what_next.pilot_p", "what_next.move_p"),
-    ("what_next.pilot_points", "what_next.ready_points"),
-)
-_PATTERNS = (
-    "incidents.container_words",
-    "incidents.cause_text",
-    "incidents.fault_text",
-    "churn.failed_words",
-    "cleanup.exclude",
-    "evidence.store_names",
-    "claims.ecr_registries",
-)
-_DATES = ("churn.forced_since", "claims.since")
 _COMBINE = ("all", "any", "share")
 _FAILS_WHEN = ("any", "all")
 _LABELS = ("NEVER", "HOLD", "PREPARE", "NOT DECIDABLE")
@@ -148,12 +82,11 @@ def _fitting_list(items: list[Any], example: Any, name: str) -> tuple[Any, list[
             kept.append(fits)
         problems += wrong
     if isinstance(example, dict) and "id" in example:
-        problems += _twice(name, kept)
+        problems += _duplicates(name, kept)
     return kept, problems
 
 
 def _type(value: object) -> str:
-    """Return the type of a value, in the words of TOML."""
     match value:
         # before int: in Python, a bool is an int as well
         case bool():
@@ -173,7 +106,7 @@ def _unknown(key: str, known: Iterable[str], what: str = "key") -> str:
     return ", ".join(filter(None, [f"unknown {what} {key}", did_you_mean(key, known)]))
 
 
-def _twice(what: str, rows: list[dict[str, Any]]) -> list[str]:
+def _duplicates(what: str, rows: list[dict[str, Any]]) -> list[str]:
     counts = Counter(row["id"] for row in rows if "id" in row)
     return [f"{what} {name} is there {n} times" for name, n in counts.items() if n > 1]
 
@@ -187,26 +120,26 @@ def problems_of(values: Table) -> Iterator[str]:
     yield from _word_problems(values)
     for check in values["check"]:
         whose = f"check {check.get('id', '?')}"
-        missing = _missing(check, _CHECK, whose)
+        missing = _missing(check, SHAPES["check"], whose)
         # the other rules read keys that have to be there
         yield from missing or _check_problems(whose, check, values)
     for gate in values["gate"]:
         whose = f"gate {gate.get('id', '?')}"
-        missing = _missing(gate, _GATE, whose)
+        missing = _missing(gate, SHAPES["gate"], whose)
         for reason in gate.get("reasons", ()):
-            missing += _missing(reason, _REASON, f"{whose}, a reason")
+            missing += _missing(reason, SHAPES["reason"], f"{whose}, a reason")
         for note in gate.get("notes", ()):
-            missing += _missing(note, _NOTE, f"{whose}, a note")
+            missing += _missing(note, SHAPES["note"], f"{whose}, a note")
         yield from missing or _gate_problems(whose, gate, values)
     for row in values["refusal"]:
         whose = f"refusal {row.get('id', '?')}"
-        missing = _missing(row, REFUSAL, whose)
+        missing = _missing(row, SHAPES["refusal"], whose)
         asked = {} if missing else {"rule": row["rule"]}
         yield from missing or _rule_problems(whose, row["table"], asked)
     yield from target_problems(values)
     for board in values["board"]:
         whose = f"board {board.get('id', '?')}"
-        wrong = _missing(board, _BOARD, whose)
+        wrong = _missing(board, SHAPES["board"], whose)
         wrong += [
             f"{whose}, {p}" for p in board_problems(board, list(values["criteria"]))
         ]
@@ -222,12 +155,12 @@ def _number_problems(values: Table) -> Iterator[str]:
     for name, number in numbers.items():
         if not 0 <= number < math.inf:
             yield f"{name} is {number}: a number >= 0 is expected"
-        elif number > _AT_MOST.get(name, _LARGEST):
-            yield f"{name} is {number}: at most {_AT_MOST.get(name, _LARGEST):g}"
-    for name in _POSITIVE:
+        elif number > (most := SHAPES["at_most"].get(name, _LARGEST)):
+            yield f"{name} is {number}: at most {most:g}"
+    for name in VALUES["positive"]:
         if numbers[name] == 0:
             yield f"{name} has to be above 0"
-    for name in _WHOLE:
+    for name in VALUES["whole"]:
         if numbers[name] % 1:
             yield f"{name} has to be a whole number"
     yield from _sum_problems(values, numbers)
@@ -235,7 +168,7 @@ def _number_problems(values: Table) -> Iterator[str]:
 
 def _sum_problems(values: Table, numbers: Mapping[str, float]) -> Iterator[str]:
     """Yield numbers that contradict each other."""
-    for low, high in _RISING:
+    for low, high in VALUES["rising"]:
         if numbers[low] > numbers[high]:
             yield f"{low} is {numbers[low]}: at most {high}, which is {numbers[high]}"
     for table in ("dimensions", "criteria"):
@@ -247,7 +180,6 @@ def _sum_problems(values: Table, numbers: Mapping[str, float]) -> Iterator[str]:
 
 
 def _numbers(table: Table, at: str = "") -> Iterator[tuple[str, float]]:
-    """Yield every number of the tables, by its dotted name."""
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{at}{key}.")
@@ -264,14 +196,18 @@ def _word_problems(values: Table) -> Iterator[str]:
         for word, value in values["incidents"][table].items():
             if value not in meant:
                 yield f"incidents.{table}.{word} is {value!r}: one of {listed} is expected"
-    for name in _PATTERNS:
+    for name, known in VALUES["words"].items():
+        word = _value(values, name)
+        if word not in known:
+            yield f"{name} is {word!r}: one of {', '.join(known)} is expected"
+    for name in VALUES["patterns"]:
         patterns = _value(values, name)
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             try:
                 Linear(pattern)
             except ValueError as error:
                 yield f"{name}: {pattern!r} is no regular expression: {error}"
-    for name in _DATES:
+    for name in VALUES["dates"]:
         try:
             date.fromisoformat(_value(values, name))
         except ValueError:
@@ -341,9 +277,6 @@ def _rule_problems(whose: str, table: str, asked: Mapping[str, str]) -> Iterator
         problem = rules.problem(rule, table) if rule or key == "rule" else ""
         if problem:
             yield f"{whose}, {key}: {problem}"
-
-
-# Boards
 
 
 def board_problems(board: Table, criteria: Sequence[str]) -> Iterator[str]:

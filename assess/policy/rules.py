@@ -5,8 +5,6 @@ a list, ``+ - *``, numbers, text, ``True``, ``False`` and ``days_since(column)``
 Kleene's three-valued logic: what depends on an unknown cell is NA, neither true nor false.
 """
 
-from __future__ import annotations
-
 import ast
 import operator
 from collections.abc import Callable, Mapping
@@ -19,6 +17,7 @@ import pandas as pd
 
 from assess import frames
 from assess.errors import did_you_mean
+from assess.policy import SHAPES
 
 DTYPES = {
     "text": "string",
@@ -35,53 +34,7 @@ _KINDS = {
     "time": "time",
 }
 # Columns that the evidence adds to the frames (see `assess.score.evidence`).
-DERIVED: Mapping[str, Mapping[str, str]] = {
-    "services": {
-        "replicas_n": "number",
-        "hosts_n": "number",
-        "azs_n": "number",
-        "dependencies_n": "number",
-        "undeclared_n": "number",
-        "redundant": "boolean",
-        "heals_itself": "boolean",
-        "health_found": "boolean",
-        "logs_found": "boolean",
-        "lower_tier_months": "number",
-        "coverage": "number",
-        "coverage_lowest": "number",
-        "dimension_lowest": "text",
-        "missing": "text",
-        "secret_names": "text",
-    },
-    "workloads": {
-        "contained": "boolean",
-        "image_kind": "text",
-        "store_port": "boolean",
-        "store_name": "boolean",
-        "stateful_set": "boolean",
-        "data_volume": "boolean",
-        "arch_runs": "boolean",
-        "one_version": "boolean",
-        "public_unmirrored": "boolean",
-        "rootless": "boolean",
-        "strong_capability": "boolean",
-    },
-    "mounts": {},
-    "hosts": {
-        "os_supported": "boolean",
-        "kernel_runs_on_target": "boolean",
-        "managed": "boolean",
-    },
-    "engines": {
-        "engine_supported": "boolean",
-        "driver_runs_on_target": "boolean",
-        "managed": "boolean",
-        "only": "boolean",
-        "line": "text",
-    },
-    "images": {},
-    "dependencies": {},
-}
+DERIVED: Mapping[str, Mapping[str, str]] = SHAPES["derived"]
 TABLES = tuple(DERIVED)
 
 _LONGEST = 500
@@ -269,7 +222,6 @@ def _number(value: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    """Return the kind of a column or a constant."""
     if isinstance(value, list):
         return "list"
     if not _is_column(value):

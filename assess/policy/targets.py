@@ -1,7 +1,5 @@
 """Targets of a move: fill what a row leaves out, choose the default, list problems."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -9,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from assess.errors import did_you_mean
+from assess.policy import SHAPES
 
 Table = Mapping[str, Any]
 
@@ -18,56 +17,6 @@ _LANDINGS = ("hosts", "cluster", "auto-scaling-group", "new-hosts")
 _PATCHED_BY = ("us", "provider")
 _ARCHS = ("", "amd64", "arm64")
 RUNTIMES = ("docker", "containerd", "cri-o", "podman")
-# an example of a row, and what a row has that leaves something out
-TARGET = {
-    "id": "",
-    "title": "",
-    "platform": "",
-    "runtime": "",
-    "version": "",
-    "cluster_version": "",
-    "os": "",
-    "os_version": "",
-    "arch": "",
-    "patched_by": "",
-    "landing": "",
-    "base_image": "",
-    "registry": "",
-    "replicas": 1,
-    "hosts_n": 1,
-    "zones": 1,
-    "memory_gib_max": 0.0,
-    "cpu_max": 0.0,
-    "self_heal": False,
-    "mirrored": False,
-    "default": False,
-    "compared": True,
-    "refuses": [""],
-    "prices": {"currency": "", **dict.fromkeys(PRICES, 0.0)},
-}
-REFUSAL = {
-    "id": "",
-    "table": "",
-    "rule": "",
-    "says": "",
-    "fact": "",
-    "remedy": "",
-    "fixable": True,
-}
-# the default target, as the scores of a move read it
-DEFAULT = {
-    "id": "",
-    "arch": "",
-    "runtime": "",
-    "engine": "",
-    "orchestrator": "",
-    "landing": "",
-    "replicas": 1,
-    "hosts_n": 1,
-    "base_image": "",
-    "registry": "",
-    "mirrored": False,
-}
 
 
 @cache
@@ -85,7 +34,7 @@ def platforms() -> dict[str, dict[str, Any]]:
 
 def complete(row: Table) -> dict[str, Any]:
     """Return a row of ``[[target]]``; cells that it lacks come from its platform or are empty."""
-    usual = {**TARGET, "refuses": [], "prices": {}}
+    usual = {**SHAPES["target"], "refuses": [], "prices": {}}
     own = platforms().get(row.get("platform", ""), {})
     named = {name: cell for name, cell in own.items() if name in usual}
     return {**usual, **named, **row}
@@ -101,7 +50,7 @@ def default_of(targets: Iterable[Table], wanted: str = "") -> dict[str, Any]:
     marked = [row for row in reversed(rows) if row["default"]]
     named = [row for row in rows if row["id"] == wanted]
     chosen = next(iter([*named, *marked, *rows]), None)
-    return as_default(chosen) if chosen else dict(DEFAULT)
+    return as_default(chosen) if chosen else dict(SHAPES["default"])
 
 
 def as_default(row: Table) -> dict[str, Any]:
@@ -111,7 +60,7 @@ def as_default(row: Table) -> dict[str, Any]:
     # a managed platform has a calendar of its own, not that of a runtime
     is_runtime = calendar in RUNTIMES
     return {
-        **{name: row.get(name, usual) for name, usual in DEFAULT.items()},
+        **{name: row.get(name, usual) for name, usual in SHAPES["default"].items()},
         "runtime": row["runtime"] if is_runtime and row["runtime"] else calendar,
         "engine": row["version"] if is_runtime else row["cluster_version"],
         "orchestrator": own.get("orchestrator", ""),
@@ -159,7 +108,6 @@ def _row_problems(row: Table, refusals: list[str]) -> Iterator[str]:
 
 
 def _default_problems(target: Table, values: Table) -> Iterator[str]:
-    """List what is wrong with ``[target]``, the default of a move."""
     orchestrators = {own["orchestrator"] for own in platforms().values()}
     orchestrators |= set(values["evidence"]["orchestrators"])
     calendars = {name for own in platforms().values() for name in own["calendars"]}

@@ -4,8 +4,6 @@ The facts are the CSV tables beside this file; its README says what they are and
 A version that the facts do not know is unknown: never supported, never fit.
 """
 
-from __future__ import annotations
-
 from assess.reference.bases import base_lists as base_lists
 from assess.reference.bases import base_system as base_system
 from assess.reference.bases import system_in as system_in
@@ -62,6 +60,7 @@ from assess.reference.systems import arch_runs as arch_runs
 from assess.reference.systems import os_family as os_family
 from assess.reference.tables import STALE_DAYS as STALE_DAYS
 from assess.reference.tables import compiled_on as compiled_on
+from assess.reference.tables import lookup as lookup
 from assess.reference.tables import outdated as outdated
 from assess.reference.tables import rows as rows
 from assess.reference.tables import table as table

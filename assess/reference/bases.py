@@ -1,7 +1,5 @@
 """Base systems of images, by their names, and the package lists that images add."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 
@@ -30,16 +28,19 @@ def base_system(image: str | None) -> System:
         name = f"{name} stream"
         words[0] = words[0].removeprefix("stream")
     distro = distro_of(name)
-    if distro:
-        return distro, line_of(distro, " ".join(words))
+    line = line_of(distro, " ".join(words)) if distro else None
+    if line:
+        return distro, line
     if usual := _usual_base(path, tag):
         return base_system(usual)
-    told = [system_in(word) for word in _joined(words)]
+    if distro:
+        return distro, None
+    systems = [system_in(word) for word in _joined(words)]
     parts = re.split(r"[-_/]", path.lower())
-    told += [_numbered(part) for part in parts if part[-1:].isdigit()]
+    systems += [_numbered(part) for part in parts if part[-1:].isdigit()]
     return max(
         # a word with a line ("bookworm") tells more than one without ("alpine")
-        filter(None, told),
+        filter(None, systems),
         key=lambda system: system[1] is not None,
         default=UNKNOWN,
     )

@@ -1,7 +1,5 @@
 """Programs that call an engine or a cluster, and the API version that each release requests."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from functools import cache, lru_cache
 

@@ -1,13 +1,11 @@
 """Classify a change of an image or an engine by versions, products and forks."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from typing import Literal
 
 from assess.reference.support import line_of
-from assess.reference.tables import rows
+from assess.reference.tables import lookup, rows
 from assess.reference.versions import Version, numbers_of, parse_version
 
 Change = Literal[
@@ -77,7 +75,7 @@ def _is_commit(word: str) -> bool:
 
 def _meaning(word: str) -> str:
     """Return the meaning of a word of a tag; empty if unknown."""
-    known = {row["word"]: row["meaning"] for row in rows("tag_words")}
+    known = lookup("tag_words", "word", "meaning")
     return known.get(word) or known.get(word.rstrip(".0123456789"), "")
 
 

@@ -4,8 +4,6 @@ Every runtime has its own release lines. On a managed cluster, the provider's ca
 decides. Where the provider patches hosts and runtime, the host counts as managed.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import cache, lru_cache

@@ -1,13 +1,11 @@
 """Data stores among images, by the words of their names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 
-from assess.reference.tables import rows
+from assess.reference.tables import lookup, rows
 
 Row = dict[str, str]
 
@@ -70,7 +68,6 @@ def _words_of(name: str) -> list[str]:
 
 
 def _kind_of(words: Sequence[str]) -> str | None:
-    """Return the kind of store that the words of a name mean."""
     row, start, end = _last_store(words)
     if row is None:
         return None
@@ -107,7 +104,8 @@ def _named(words: Sequence[str]) -> Row | None:
     if row := known.get(name) or known.get(_VERSION_BEHIND.sub("", name)):
         return row
     # "???": at least three letters have to stand before a glob such as "*db"
-    return next((known[p] for p in _globs() if fnmatchcase(name, f"???{p}")), None)
+    globs = (glob for glob in known if "*" in glob)
+    return next((known[glob] for glob in globs if fnmatchcase(name, f"???{glob}")), None)
 
 
 def _are_all(words: Sequence[str], role: str) -> bool:
@@ -118,19 +116,9 @@ def _role(word: str) -> str:
     """Return the role of a word beside the name of a store; empty if unknown."""
     if _NUMBER.fullmatch(word):
         return "qualifier"
-    return _words().get(word, "")
-
-
-@cache
-def _words() -> dict[str, str]:
-    return {row["word"]: row["role"] for row in rows("image_words")}
+    return lookup("image_words", "word", "role").get(word, "")
 
 
 @cache
 def _rows() -> dict[str, Row]:
     return {row["name"]: row for row in rows("database_images")}
-
-
-@cache
-def _globs() -> tuple[str, ...]:
-    return tuple(name for name in _rows() if "*" in name)

@@ -1,7 +1,5 @@
 """End of support: what is still supported, and until when."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Literal, NamedTuple
@@ -9,7 +7,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from assess.reference.systems import kernel_vendor
-from assess.reference.tables import STALE_DAYS, compiled_on, rows, table
+from assess.reference.tables import STALE_DAYS, compiled_on, lookup, rows, table
 from assess.reference.versions import (
     Version,
     engine_line,
@@ -174,7 +172,7 @@ def system_of(os_name: str | None) -> tuple[str | None, str]:
     """Return the name of a system in the facts, and the rest of the text after that name."""
     # The longest name counts: RHEL CoreOS is not RHEL.
     words = os_name.strip().lower().split() if isinstance(os_name, str) else []
-    names = {row["name"]: row["distro"] for row in rows("os_names")}
+    names = lookup("os_names", "name", "distro")
     known = {*_codenames(), *names.values()}
     for n in range(len(words), 0, -1):
         named = " ".join(words[:n])

@@ -1,11 +1,9 @@
 """Families of operating systems, and who maintains a kernel."""
 
-from __future__ import annotations
-
 import re
-from functools import cache, lru_cache
+from functools import lru_cache
 
-from assess.reference.tables import rows
+from assess.reference.tables import lookup, rows
 
 LINUX = "linux"
 _WORD = re.compile(r"[a-z][a-z0-9-]*")
@@ -32,39 +30,27 @@ def os_family(os_name: str | None, kernel: str | None = None) -> str | None:
 def kernel_vendor(kernel: str | None) -> tuple[str, str] | None:
     """Return the distribution that maintains a kernel, and its version if the release names it."""
     words = _PART.split(kernel.lower()) if isinstance(kernel, str) else []
+    vendors = {row["mark"]: row for row in rows("kernel_vendors")}
     for word in words:
         mark = _MINOR.sub("", word)  # el8_6 is el8
-        if row := _vendors().get(mark):
+        if row := vendors.get(mark):
             return row["distro"], row["version"]
     return None
 
 
-@cache
-def _vendors() -> dict[str, dict[str, str]]:
-    return {row["mark"]: row for row in rows("kernel_vendors")}
-
-
 def _named(text: str | None) -> str | None:
     """Return the family of the first known word; linux wins (Linux under Windows)."""
+    known = lookup("os_families", "word", "family")
     words = _WORD.findall(text.lower()) if isinstance(text, str) else []
-    families = [family for word in words if (family := _family(word))]
+    found = (known.get(word) or known.get(word.partition("-")[0]) for word in words)
+    families = list(filter(None, found))
     return LINUX if LINUX in families else next(iter(families), None)
-
-
-def _family(word: str) -> str | None:
-    known = _words()
-    return known.get(word) or known.get(word.partition("-")[0])
-
-
-@cache
-def _words() -> dict[str, str]:
-    return {row["word"]: row["family"] for row in rows("os_families")}
 
 
 @lru_cache(maxsize=4096)
 def arch_of(name: str | None) -> str | None:
     """Return the name that images use for a processor architecture; None if unknown."""
-    known = {row["name"]: row["arch"] for row in rows("architectures")}
+    known = lookup("architectures", "name", "arch")
     return known.get(name.strip().lower()) if isinstance(name, str) else None
 
 

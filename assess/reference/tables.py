@@ -1,7 +1,5 @@
 """Read the tables of facts: the packaged ones, overridden by newer ones on disk."""
 
-from __future__ import annotations
-
 import os
 from functools import cache
 from importlib.resources import files
@@ -81,6 +79,12 @@ def table(name: str) -> pd.DataFrame:
 def rows(name: str) -> list[dict[str, str]]:
     """Return the rows of one table; an empty cell is empty text."""
     return [dict(row) for row in read(name).fillna("").to_dict("records")]
+
+
+@cache
+def lookup(name: str, key: str, value: str) -> dict[str, str]:
+    """Return one column of a table by the cells of another."""
+    return {row[key]: row[value] for row in rows(name)}
 
 
 @cache

@@ -5,8 +5,6 @@ engine's lines, only lines without an announced end change: the facts of the oth
 the vendor's own statements.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date

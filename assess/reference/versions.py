@@ -1,7 +1,5 @@
 """Parse version texts of engines, packages and kernels."""
 
-from __future__ import annotations
-
 import re
 from functools import cache, lru_cache
 
@@ -56,9 +54,9 @@ def engine_line(version: str | None) -> str | None:
     for length in (2, 1):
         if numbers[:length] in lines:
             return lines[numbers[:length]]
-    held = [line for line in lines if line[: len(numbers)] == numbers]
-    if held:
-        return lines[max(held)]
+    matching = [line for line in lines if line[: len(numbers)] == numbers]
+    if matching:
+        return lines[max(matching)]
     newest = max(lines)
     parts = _VERSION.match(version.strip())[1].split(".")  # type: ignore[index]  # as text: 17.03
     return ".".join(parts[: len(newest) if numbers > newest else 2])

@@ -1,7 +1,5 @@
 """The report of a quarter, and the decision record of a service."""
 
-from __future__ import annotations
-
 from assess.report.model import Appendix
 from assess.report.record import decision_record
 from assess.report.report import Report, build_report

@@ -1,7 +1,5 @@
 """Sections behind the decision: claims, unknowns, coverage, back-test, method."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -165,7 +163,6 @@ def unknowns(scores: Assessment) -> Section:
 
 
 def _cell_list(names: Iterable[str]) -> str:
-    """Write the first names for a table cell, separated by commas."""
     return sentence_list(sorted(names), most=NAMED, last=", ")
 
 

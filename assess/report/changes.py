@@ -1,7 +1,5 @@
 """Changes between two quarters by cause, and the labels of all quarters."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any
@@ -112,7 +110,6 @@ def _rows(scores: Assessment, earlier: Assessment) -> Table:
 
 
 def _comparison(earlier: Assessment, published: Mapping[str, Any]) -> str:
-    """Compare policy, facts and version of the published report with those of today."""
     now = earlier.provenance.to_dict()
     other = [words for key, words in MEASURES.items() if published.get(key) != now[key]]
     changed_n = len(_relabelled(earlier, published))
@@ -213,7 +210,6 @@ def changed_checks(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
 
 
 def _changed(scores: Assessment, earlier: Assessment, what: str) -> pd.DataFrame:
-    """List the gates or checks whose state changed."""
     key = ["service_id", what]
     detail = "atoms" if what == "check" else "gates"
     now, was = (

@@ -1,13 +1,12 @@
 """The first screen: moves, reasons, risks, changes, and unknown facts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pandas as pd
 
 from assess import figures
 from assess.errors import AssessError
+from assess.figures.rows import element_labels
 from assess.report import cards
 from assess.report.background import incomplete, unknown_facts, unsupplied
 from assess.report.changes import crossed, label_changes
@@ -70,7 +69,6 @@ def answers(scores: Assessment, earlier: Assessment | None) -> list[Fact]:
 
 
 def _first_wave(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the services that move or are tried first."""
     in_wave = (frame["wave"] == 1).fillna(value=False)
     return frame[in_wave & frame["label"].isin(MOVES)]
 
@@ -110,7 +108,6 @@ def _most_often_first(scores: Assessment) -> str:
 
 
 def _risks(scores: Assessment) -> Iterator[str]:
-    """Yield the risks of a failure, of an upgrade and of the move itself."""
     first = _first_wave(scores.what_next.frame).head(1)
     rows = scores.services.loc[first.index].reset_index().to_dict("records")
     for row in rows:
@@ -126,14 +123,14 @@ def _risks(scores: Assessment) -> Iterator[str]:
     kinds = kinds_shown(scores)
     elements = scores.blast_radius.frame.loc[kinds] if kinds else pd.DataFrame()
     if len(elements):
-        worst = elements.sort_values("impact", ascending=False, kind="stable").iloc[0]
-        kind, element = worst.name
-        lost = cell(worst.to_dict(), _LOST).text
-        yield f"The largest single failure: {kind} {figures.short(element)}, {lost}%."
+        worst = elements.sort_values("impact", ascending=False, kind="stable").head(1)
+        row = worst.reset_index()
+        (name,) = element_labels(row["element_kind"], row["element"])
+        lost = cell(row.iloc[0].to_dict(), _LOST).text
+        yield f"The largest single failure: {figures.short(name)}, {lost}%."
 
 
 def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
-    """Name the services that moved, and count the labels that changed."""
     if earlier is None:
         yield "There is only one snapshot. Add --previous to see what changed."
         return
@@ -153,7 +150,6 @@ def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
 
 
 def _gaps(scores: Assessment) -> Iterator[str]:
-    """Yield undecidable candidates, the first question, and unread sources."""
     frame = scores.what_next.frame
     competing = frame[frame["p_top"].notna()]
     open_n = int((competing["label"] == "NOT DECIDABLE").sum())

@@ -68,12 +68,12 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A frame with headings."""
+    """A frame, or records, with headings."""
 
     id: str
     caption: str
     columns: Sequence[Column]
-    frame: pd.DataFrame  # unrounded
+    frame: pd.DataFrame | list[dict[str, Any]]  # unrounded
     note: str = ""
     empty: str = "Nothing to list."
     limit: int = 200  # rows on the page; CSV and JSON have all
@@ -89,7 +89,8 @@ class Table:
 
     def rows(self) -> Iterator[list[Cell]]:
         """Write the cells, row by row."""
-        for row in self.frame.head(self.limit).to_dict("records"):
+        first = self.frame[: self.limit]
+        for row in first if isinstance(first, list) else first.to_dict("records"):
             yield [cell(row, column) for column in self.columns]
 
     @property
@@ -102,7 +103,8 @@ class Table:
             for end in ENDS
         ]
         keys = dict.fromkeys([*(column.key for column in self.columns), *bounds])
-        return self.frame[[key for key in keys if key in self.frame]]
+        frame = pd.DataFrame(self.frame)
+        return frame[[key for key in keys if key in frame]]
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the table to plain JSON types."""
@@ -284,16 +286,6 @@ def anchor(service_id: str) -> str:
     return f"service-{slug(service_id)}"
 
 
-def _targets(scores: Assessment) -> Axes:
-    """Draw the targets; they are compared only when the figure is asked for."""
-    return figures.targets(scores.targets)
-
-
-def _experiments(scores: Assessment) -> Axes:
-    """Draw the experiments; they are ranked only when the figure is asked for."""
-    return figures.experiments(scores.experiments)
-
-
 class Pictures:
     """The figures of a report, by name; those of one quarter are known from the start."""
 
@@ -308,8 +300,9 @@ class Pictures:
             "blast-services": partial(figures.blast_services, scores.blast_radius),
             "upgrade-churn": partial(figures.upgrade_churn, scores.upgrade_churn),
             "clocks": partial(figures.clocks, scores.upgrade_churn),
-            "targets": partial(_targets, scores),
-            "experiments": partial(_experiments, scores),
+            # compared and ranked only when the figure is asked for
+            "targets": lambda: figures.targets(scores.targets),
+            "experiments": lambda: figures.experiments(scores.experiments),
             "readiness": partial(figures.readiness, scores.readiness),
             "coverage": partial(figures.coverage, scores.inventory),
         }

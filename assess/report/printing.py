@@ -1,7 +1,5 @@
 """Print a page to PDF with the Chromium of this machine, with page numbers and contents."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

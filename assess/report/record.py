@@ -1,7 +1,5 @@
 """The decision record of one service: one page for an architecture review meeting."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -253,7 +251,7 @@ def _tables(row: dict[str, Any], scores: Assessment) -> list[Table]:
         Column(key, key.capitalize()) for key in ("gate", "state", "label", "evidence")
     ]
     return [
-        Table("gates", "Gates that do not pass", columns, pd.DataFrame(gates)),
+        Table("gates", "Gates that do not pass", columns, gates),
         Table(
             "criteria",
             "Criteria of the ranking, 0 to 100; higher means earlier",
@@ -281,19 +279,20 @@ def _with_task(gate: dict[str, Any]) -> dict[str, Any]:
     return {**gate, "label": NOT_DECIDABLE, "evidence": f"find out {gate['fact']}"}
 
 
-def _readable(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
+def _readable(rows: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
     """Name the bounds of intervals after their point, and replace underscores in names."""
-    named = {"lo": "point_lo", "hi": "point_hi"}
-    renamed = [{named.get(key, key): cell for key, cell in row.items()} for row in rows]
-    names = [str(row[column]).replace("_", " ") for row in rows]
-    return pd.DataFrame(renamed).assign(**{column: names}) if rows else pd.DataFrame()
+    readable = []
+    for row in rows:
+        name = str(row[column]).replace("_", " ")
+        ends = {"point_lo": row["lo"], "point_hi": row["hi"]}
+        readable.append({**row, **ends, column: name})
+    return readable
 
 
 Option: TypeAlias = tuple[str, str]
 
 
 def _options(row: dict[str, Any], scores: Assessment) -> dict[str, list[Option]]:
-    """List the options of the service: work before a move, the moves, and to stay."""
     pain = cell(row, _MINUTES).text
     hours = cell(row, cards.HOURS).text
     stay = (
@@ -313,7 +312,6 @@ def _options(row: dict[str, Any], scores: Assessment) -> dict[str, list[Option]]
 
 
 def _first_step(row: dict[str, Any]) -> list[Option]:
-    """Return the step before a decision, if there is one."""
     if row["label"] in _AS_IT_IS:
         return []
     if row["label"] == NOT_DECIDABLE:
@@ -327,7 +325,6 @@ _AS_IT_IS = ("MOVE NOW", "PILOT", "LATER", "KEEP", "NEVER")
 
 
 def _moves(service_id: str, scores: Assessment) -> list[Option]:
-    """List the targets that are not dominated, fitting ones first, each with its changes."""
     places = _places(scores).get(service_id, [])[:MOVES]
     return [(f"Move it to {place['title']}.", move_of(place)) for place in places]
 

@@ -1,7 +1,5 @@
 """Render a report as HTML, Markdown, a summary and CSV: the only module that uses templates."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +18,7 @@ from assess.report.model import Card, Cell, Column, Item, Picture, Section, Tabl
 from assess.score.claims import Claims
 from assess.score.result import Provenance, Result
 from assess.untrusted import clean, clean_lines, markdown_text
-from assess.words import UNKNOWN, Grid, to_csv
+from assess.words import UNKNOWN, Grid, csv_of
 from assess.writing import write_beside
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -171,19 +169,17 @@ def csv_tables(
         tables[f"score-{result.name.replace('_', '-')}"] = result.frame.reset_index()
         for name, word in DETAILS.items():
             if name in result.details:
-                tables[f"service-{word}"] = _open(result.details[name])
+                detail = result.details[name]
+                if "state" in detail:
+                    detail = detail[~detail["state"].isin(CLOSED)]
+                tables[f"service-{word}"] = detail
     return tables
-
-
-def _open(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out rows that pass or do not apply."""
-    return table[~table["state"].isin(CLOSED)] if "state" in table else table
 
 
 def write_csv(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:
     """Write tables as CSV files by name; an empty cell is unknown."""
     for name, table in tables.items():
-        write_beside(directory / f"{name}.csv", to_csv(table, is_spreadsheet=True))
+        write_beside(directory / f"{name}.csv", csv_of(table, is_spreadsheet=True))
 
 
 # ---- tables and cards of the page: so many that templates would be slow ----

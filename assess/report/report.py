@@ -1,10 +1,9 @@
 """The report of a quarter: the same parts as a page, as Markdown and as JSON."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from assess.report.record import Links, decision_record, record_page, written_be
 from assess.score.assessment import Assessment
 from assess.score.backtest.backtest import Backtest
 from assess.score.claims import Claims
-from assess.score.result import Result, encode
+from assess.score.result import Result, encoded
 from assess.score.upgrade_churn.history import History, joined
 from assess.words import plain
 from assess.writing import write_beside
@@ -118,6 +117,10 @@ class Report:
         dict
             Origin, headline, sections with their tables, and every score.
         """
+        return self._document(list)
+
+    def _document(self, rows_by: Callable[[Iterator[Any]], Any]) -> dict[str, Any]:
+        """Return the report as plain JSON types; ``rows_by`` gathers the rows of a score."""
         return {
             "schema_version": JSON_VERSION,
             **self.scores.provenance.to_dict(),
@@ -135,7 +138,10 @@ class Report:
                 }
                 for section in self.sections
             ],
-            "scores": {r.name.replace("_", "-"): plain(r.rows()) for r in self.results},
+            "scores": {
+                result.name.replace("_", "-"): rows_by(_plain_rows(result))
+                for result in self.results
+            },
         }
 
     def to_html(self) -> str:
@@ -242,7 +248,7 @@ class Report:
         path : str or Path
             The file.
         """
-        write_beside(path, encode(self.to_dict()) + "\n")
+        write_beside(path, chain(encoded(self._document(iter)), "\n"))
 
     def to_summary(self) -> str:
         """Write a summary that fits into a comment on a pull request, or into a chat.
@@ -336,7 +342,6 @@ class Report:
         render.write_csv(render.csv_tables([section], []), home / "tables")
 
     def _values(self) -> dict[str, Any]:
-        """Gather the values of the templates."""
         at = self.scores.provenance
         kind = "Invented sample: quarterly" if at.is_invented else "Quarterly"
         return {
@@ -386,6 +391,11 @@ class Report:
         )
 
 
+def _plain_rows(result: Result) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a score, which are made when the first is asked for."""
+    yield from map(plain, result.rows())
+
+
 _TWINS = [
     ("Markdown", "report.md"),
     ("JSON", "report.json"),
@@ -394,7 +404,6 @@ _TWINS = [
 
 
 def _history_of(home: Path) -> list[tuple[str, str]]:
-    """Return the link to the page of all quarters, if it exists."""
     name = "history.html"
     return [("All quarters", name)] if (home / name).is_file() else []
 

@@ -1,7 +1,5 @@
 """The main sections of the report: decision, ranking, blast radius, upgrade churn."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from assess import figures

@@ -1,7 +1,5 @@
 """Serve a directory over HTTP: on loopback, behind a token, read-only."""
 
-from __future__ import annotations
-
 import hmac
 import os
 import secrets
@@ -40,7 +38,6 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, directory: str | Path, port: int = 0) -> None:
-        """Listen on the loopback address."""
         self.root = Path(directory).resolve(strict=True)
         self.token = secrets.token_urlsafe(24)
         super().__init__(("127.0.0.1", port), Handler)

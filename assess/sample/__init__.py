@@ -5,8 +5,6 @@ random numbers come from `random.random`, whose sequence Python keeps, so the by
 on every machine.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from assess.errors import AssessError
+from assess.errors import RequestError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
@@ -60,7 +60,7 @@ class Assessment:
         """The earlier inventory."""
         return self.earlier.inventory if self.earlier else None
 
-    @property
+    @cached_property
     def provenance(self) -> Provenance:
         """Origin of every score."""
         return Provenance.of(self.inventory, self.policy)
@@ -151,7 +151,7 @@ class Assessment:
         prop = name.replace("-", "_")
         if prop not in names:
             hint = ", ".join(names).replace("_", "-")
-            raise AssessError(f"there is no score {name!r}", hint=f"scores: {hint}")
+            raise RequestError(f"there is no score {name!r}", hint=f"scores: {hint}")
         result: Result = getattr(self, prop)
         return result
 

@@ -5,8 +5,6 @@ use are older than the grace period, if its repository has enough newer images, 
 excludes it. Containers that were created and never started stay, and so do their images.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,7 +145,6 @@ def _longer(spans: pd.Series, grace: pd.Timedelta) -> pd.Series:
 
 
 def _excluded(images: pd.DataFrame, patterns: list[str]) -> pd.Series:
-    """Return which images a pattern excludes, by one of their names or by the start of their id."""
     excluded = [Linear(pattern) for pattern in patterns]
     short = images["image_id"].str.removeprefix("sha256:").str[:ID_CHARS]
     hits = []
@@ -168,7 +165,6 @@ def _newest(images: pd.DataFrame, keep_n: int) -> pd.Series:
 
 
 def _by_host(images: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
-    """Sum the images and the bytes of each host."""
     engines = inventory["engines"].groupby("host_id")[ENGINE_SUMS].sum(min_count=1)
     groups = images.groupby("host_id")
     goes = images["reclaimable"].fillna(value=False)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from html import escape
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -150,7 +151,6 @@ class Result:
         return self.frame.loc[service_id]
 
     def _of(self, detail: str, service_id: str) -> pd.DataFrame:
-        """Return the rows of a service in a detail table."""
         table = self.details[detail]
         return table[table["service_id"] == service_id]
 
@@ -233,7 +233,7 @@ class Result:
         path : str or Path
             The file.
         """
-        write_beside(path, encode(self.to_dict()) + "\n")
+        write_beside(path, chain(encoded(self.to_dict()), "\n"))
 
     def __repr__(self) -> str:
         """Return a line without address or clock."""
@@ -261,7 +261,6 @@ class Tables(Mapping[str, pd.DataFrame]):
         self._make = make
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """Return a table."""
         if name in self._names and name not in self._tables:
             self._tables |= self._make()
         return self._tables[name]
@@ -271,11 +270,9 @@ class Tables(Mapping[str, pd.DataFrame]):
         return name in self._names
 
     def __iter__(self) -> Iterator[str]:
-        """Return the names, without making a table."""
         return iter(self._names)
 
     def __len__(self) -> int:
-        """Return the number of tables."""
         return len(self._names)
 
 
@@ -302,5 +299,38 @@ def records_by(
 
 
 def encode(value: Any) -> str:
-    """Return plain JSON types as indented JSON; a number that is not finite is a ValueError."""
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    """Return plain JSON types as JSON; a number that is not finite is a ValueError."""
+    return "".join(encoded(value))
+
+
+def encoded(value: Any, margin: str = "\n") -> Iterator[str]:
+    """Yield JSON part by part: a line for each entry, down to what holds no list or mapping.
+
+    An iterator is written as the list of what it yields.
+    """
+    if not isinstance(value, _NESTED) or _is_flat(value):
+        # without an indent the encoder is the one in C
+        yield json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return
+    inside = f"{margin} "
+    comma = ""
+    named = value.items() if isinstance(value, dict) else (("", item) for item in value)
+    yield "{" if isinstance(value, dict) else "["
+    for name, item in named:
+        yield f"{comma}{inside}"
+        if isinstance(value, dict):
+            yield f"{json.dumps(str(name), ensure_ascii=False)}: "
+        yield from encoded(item, inside)
+        comma = ","
+    yield margin
+    yield "}" if isinstance(value, dict) else "]"
+
+
+_NESTED = (dict, list, Iterator)
+
+
+def _is_flat(value: Any) -> bool:
+    if isinstance(value, Iterator):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return not any(isinstance(item, _NESTED) for item in items)

@@ -1,7 +1,5 @@
 """Read CSV files: exports with any separator, header and encoding; vocabularies of this package."""
 
-from __future__ import annotations
-
 import csv
 import re
 from functools import cache
@@ -43,7 +41,6 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
 
 
 def _cells(row: list[str], places: dict[str, list[int]]) -> Cells:
-    """Map headers to the cells of a row."""
     cells: Cells = {}
     for name, columns in places.items():
         texts = [row[column].strip() for column in columns if column < len(row)]
@@ -75,3 +72,9 @@ def rows(name: str) -> list[dict[str, str]]:
     """Read the rows of a vocabulary, a CSV file beside this one."""
     with (files("assess.sources") / f"{name}.csv").open(encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
+
+
+@cache
+def lookup(name: str, key: str, value: str) -> dict[str, str]:
+    """Return one column of a vocabulary by the cells of another."""
+    return {row[key]: row[value] for row in rows(name)}

@@ -1,7 +1,5 @@
 """Deadlines that hold whatever a server does; work runs on threads that can be abandoned."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future

@@ -1,7 +1,5 @@
 """Dumps from people: find the files, read them within limits, decode what is intact."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -115,11 +113,7 @@ def files_below(
     """List the wanted files of a directory with their scopes; None if it is not a directory.
 
     A link that leads out of it becomes a coverage row, unless ``allow_outside`` lets it pass.
-
-    Raises
-    ------
-    OSError
-        Where it may not be listed: that is not the same as empty.
+    Raises OSError where it may not be listed: that is not the same as empty.
     """
     place = asked.base / name
     if not place.is_dir():

@@ -1,7 +1,5 @@
 """Classify errors of systems: their status in coverage, and what to do about them."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

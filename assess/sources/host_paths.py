@@ -1,7 +1,5 @@
 """Host paths that containers mount: their class, and the part that may be shown."""
 
-from __future__ import annotations
-
 import csv
 import posixpath
 import re

@@ -132,16 +132,9 @@ class Web:
     ) -> Answer:
         """Request a path, or an address, with ``params`` and ``headers``; follow redirects.
 
-        With ``elsewhere`` they may lead to another server, which sees no credentials.
-
-        Raises
-        ------
-        HttpError
-            If the answer is not a success, after the waits that the server asks for.
-        OtherServerError
-            Where the address, or a redirect, is of another server.
-        TimeoutError
-            Where the deadline has passed, or would before the server wants to be asked again.
+        With ``elsewhere`` they may lead to another server, which sees no credentials; else
+        that raises OtherServerError. Raises HttpError if the answer is no success after the
+        waits that the server asks for, TimeoutError where the deadline ends before them.
         """
         address = path if "://" in path else f"{self.scope}/{path.lstrip('/')}"
         for _ in range(MAX_REDIRECTS + 1):

@@ -1,7 +1,5 @@
 """Systems with lists of what they run: read over HTTP page by page, or from dumps."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress

@@ -37,6 +37,24 @@ _REFERENCE = Linear(r"\$\{[^{}]*\}|\$\([^()]*\)|\{\{[^{}]*\}\}")
 _PASSWORD = Linear(r"://[^/\s@:]*:(?:[^/\s@]+|\d*[^\d/\s@][^\s@]*)@")
 # A password may hold a slash; after a colon, digits and a slash are a port and a path.
 _USERINFO = Linear(r"://(?:[^/\s'\"<>]*|[^/\s'\"<>@:]*:\d*[^\d/\s'\"<>@][^\s'\"<>@]*)@")
+# The same without a scheme, as drivers take it; also as a query writes it.
+_BARE_USERINFO = Linear(
+    r"(^|[^\w.@+%~:-])([\w.+%~-]*:(?:[^/\s'\"<>@]+|\d*[^\d/\s'\"<>@)][^\s'\"<>@]*)"
+    r"(?:@[^\s'\"<>@,;/]*)*)(@)(sha\d+:|\d{4,5}\b)?"
+)
+_QUOTED_USERINFO = Linear(
+    r"(^|[^\w.@+~:-])([\w.+~-]*%(?:25)?3A"
+    r"(?:%(?:25)?(?:2[0-9A-E]|[013-9A-F][0-9A-F])|[^\s'\"<>@/&=:%])[^\s'\"<>@/&=:]*)"
+    r"(%(?:25)?40)()",
+    ignore_case=True,
+)
+_NO_USER = Linear(
+    r"(?:mailto|sips?|xmpp|acct|e-?mail|maintainer)(?::|%(?:25)?3A)[^:%]*"
+    r"|(?:arn|urn|pkg|npm|github|gitlab):.*|jdbc:oracle:\w+:",
+    ignore_case=True,
+)
+_PORT = Linear(r"[\w.-]*:\d{1,5}")
+_ADDRESS = Linear(r"\w://[^\s'\"<>]*")
 _IN_QUERY = Linear(
     rf"([?&;][\w.-]*(?:{_SECRET_WORDS}|sig|signature|auth|key|session)[\w.-]*=)[^&;\s'\"<>#]+",
     ignore_case=True,
@@ -105,7 +123,9 @@ def is_secret(name: str, value: str) -> bool:
     if _SWITCH.fullmatch(value):
         return False
     by_value = any(shape.search(value) for shape in (_PASSWORD, _KNOWN_TOKEN, _PEM))
-    return by_value or is_secret_name(name)
+    # the path of an address may hold an at sign
+    bare = _ADDRESS.sub("", value)
+    return by_value or _mask_userinfo(bare) != bare or is_secret_name(name)
 
 
 @lru_cache(_CACHED)
@@ -125,9 +145,28 @@ def strip_credentials(url: str) -> str:
     return url
 
 
+def _mask_userinfo(text: str) -> str:
+    """Mask ``user:password@`` where no scheme says that an address follows."""
+    if "@" in text:
+        text = _BARE_USERINFO.sub(_without_user, text)
+    if "%" in text:
+        text = _QUOTED_USERINFO.sub(_without_user, text)
+    return text
+
+
+def _without_user(found: Any) -> str:
+    # "image:tag@sha256:…" is a digest, and a node of Redis is "host:port@port"
+    user = found[2]
+    after = found[4] or ""
+    is_node = after.isdigit() and _PORT.fullmatch(user)
+    if after.startswith("sha") or is_node or _NO_USER.fullmatch(user):
+        return found[0]
+    return f"{found[1]}{REDACTED}{found[3]}{after}"
+
+
 def mask(text: str) -> str:
     """Replace secrets of known shapes: tokens, keys, and passwords in addresses."""
-    text = _PEM.sub(REDACTED, strip_credentials(text))
+    text = _PEM.sub(REDACTED, _mask_userinfo(strip_credentials(text)))
     return _KNOWN_TOKEN.sub(lambda found: found[1] + REDACTED, text)
 
 
@@ -190,7 +229,6 @@ def keep_labels(labels: Mapping[str, Any] | None) -> tuple[dict[str, str], int]:
 
 @lru_cache(_CACHED)
 def _is_allowed(name: str) -> bool:
-    """Whether the value of a label may enter a frame."""
     if is_secret_name(name):
         return False
     compose = name.removeprefix("com.docker.compose.")

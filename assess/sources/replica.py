@@ -1,7 +1,5 @@
 """Rows of a replica: the containers that are placed, started and ended together."""
 
-from __future__ import annotations
-
 from assess.sources.base import Row
 from assess.sources.unit import Unit, any_of, mount_rows, workload_row
 

@@ -1,7 +1,5 @@
 """Routing: services that a proxy opens to the outside because of their labels."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache

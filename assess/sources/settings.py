@@ -1,14 +1,11 @@
 """Settings of engines, kubelets and other programs: names, and values that cannot be secret."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
 from assess.linear import Linear
-from assess.sources.csv_records import rows
+from assess.sources.csv_records import lookup
 from assess.sources.redact import is_secret
 
 _NAME = Linear(r"[A-Za-z][\w.-]{0,60}")
@@ -22,7 +19,7 @@ _SHOWN = (  # with their value
     "insecure-port",
     "proxy-mode",
 )
-_OPTIONS = ("storage-opts", "exec-opts")  # lists of name=value
+_OPTIONS = ("storage-opts", "exec-opts", "log-opts")  # of which the names are kept
 _GATES = "featureGates"
 _LISTS = {  # options of a command line that list what is on, and the name of each
     "feature-gates": "feature-gates",
@@ -67,17 +64,13 @@ def setting_text(commands: list[str], image: str, asks: Iterable[str]) -> str | 
 
 def _program(words: list[str], image: str) -> str:
     """Return the program that a command line starts, else the one that an image is called after."""
+    known = lookup("programs", "word", "program")
     starts = [word.rpartition("/")[2] for word in words[:2]]
     first = starts[0] if starts else ""
     if first == _WRAPPER:
         first = starts[-1]
-        first = first if first in _programs() else f"kube-{first}"
-    return _programs().get(first, "") or _programs().get(image, "")
-
-
-@cache
-def _programs() -> dict[str, str]:
-    return {row["word"]: row["program"] for row in rows("programs")}
+        first = first if first in known else f"kube-{first}"
+    return known.get(first, "") or known.get(image, "")
 
 
 def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
@@ -117,7 +110,7 @@ def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in config.items():
         if name == _GATES and isinstance(value, Mapping):
             yield from ((f"feature-gates.{gate}", on) for gate, on in value.items())
-        elif name in _OPTIONS and isinstance(value, list):
+        elif name in _OPTIONS and isinstance(value, list | Mapping):
             yield from ((name, str(option).partition("=")[0]) for option in value)
         else:
             yield str(name), value

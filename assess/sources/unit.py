@@ -201,7 +201,6 @@ def workload_row(unit: Unit) -> Row:
 
 
 def _capabilities(added: tuple[str, ...] | None) -> Row:
-    """Return how many capabilities are added, and their names as the kernel has them."""
     if added is None:
         return {"caps_added_n": None, "caps_added": None}
     names = sorted({name.upper().removeprefix("CAP_") for name in added})
@@ -236,7 +235,6 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
 
 
 def _keeps_data(unit: Unit, *, is_complete: bool) -> bool | None:
-    """Return whether a container keeps data of record."""
     rows = mount_rows(unit.mounts)
     repository = unit.image_ref.repository
     return keeps_data(rows, repository, unit.ports_text, is_complete=is_complete)
@@ -455,9 +453,6 @@ def has_store_port(ports: str | None) -> bool:
     """Return whether a container listens on a usual port of a store."""
     inner = re.findall(r"(?<!\d)(\d+)(?=[/;]|$)", ports or "")
     return any(kind_of(Address("", int(port))).kind in STORES for port in inner)
-
-
-# ---- logs ----
 
 
 # Drivers of an engine that send logs to another host; awsfirelens is that of ECS. The driver

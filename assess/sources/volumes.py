@@ -1,7 +1,5 @@
 """Volumes: storage that several containers may mount, and its name as an element."""
 
-from __future__ import annotations
-
 import hashlib
 import posixpath
 import re

@@ -1,7 +1,5 @@
 """The only YAML reader: plain values, and merge keys as the YAML merge rule defines them."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 

@@ -1,7 +1,8 @@
 # ruff: noqa: T201
 """A flow log of ten million lines, streamed: seconds and the most memory at any time.
 
-``python tests/benchmarks/bench_connections.py [LINES]``; the aim is 60 s and 1 GiB.
+``python tests/benchmarks/bench_connections.py [LINES] [NEIGHBOURS]``; the aim is 60 s and 1 GiB.
+With 40 neighbours calls repeat; with 2,000 nearly every line is a talk of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from assess.sources.connections.source import ConnectionsSource
 from assess.sources.deadline import Deadline
 
 LINES = 10_000_000
+NEIGHBOURS = 40
 HOSTS = 2_000
 BLOCK = 500_000
 MOST_S = 60
@@ -33,11 +35,11 @@ HEADER = (
 PORTS = np.array([80, 443, 5432, 6379, 8080, 9092, 50051])
 
 
-def block(random: np.random.Generator, lines_n: int) -> pa.Table:
-    """Return lines of a log: every host calls seven ports of its forty neighbours."""
+def block(random: np.random.Generator, lines_n: int, neighbours_n: int) -> pa.Table:
+    """Return lines of a log: every host calls seven ports of its neighbours."""
     addresses = np.array([f"10.0.{n // 250}.{n % 250}" for n in range(HOSTS)])
     caller = random.integers(0, HOSTS, lines_n)
-    callee = (caller + random.integers(1, 40, lines_n)) % HOSTS
+    callee = (caller + random.integers(1, neighbours_n, lines_n)) % HOSTS
     port = PORTS[random.integers(0, len(PORTS), lines_n)]
     other = random.integers(32_768, 61_000, lines_n)
     is_forward = random.random(lines_n) < 0.5
@@ -58,9 +60,9 @@ def block(random: np.random.Generator, lines_n: int) -> pa.Table:
     return pa.table(columns).select(HEADER.split())
 
 
-def write(file: Path, lines_n: int) -> None:
+def write(file: Path, lines_n: int, neighbours_n: int) -> None:
     random = np.random.default_rng(1)
-    schema = block(random, 1).schema
+    schema = block(random, 1, neighbours_n).schema
     options = pacsv.WriteOptions(
         include_header=False, delimiter=" ", quoting_style="none"
     )
@@ -68,7 +70,8 @@ def write(file: Path, lines_n: int) -> None:
         stream.write(f"{HEADER}\n".encode())
         writer = pacsv.CSVWriter(stream, schema, write_options=options)
         for done in range(0, lines_n, BLOCK):
-            writer.write(block(random, min(BLOCK, lines_n - done)))
+            lines = block(random, min(BLOCK, lines_n - done), neighbours_n)
+            writer.write(lines)
         writer.close()
 
 
@@ -91,11 +94,12 @@ def fleet() -> dict[str, list[dict]]:
     return {"hosts": hosts, "workloads": workloads}
 
 
-def main(lines_n: int = LINES) -> int:
+def main(lines_n: int = LINES, neighbours_n: int = NEIGHBOURS) -> int:
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "flows.log"
         # In a process of its own, whose memory is not that of the reader.
-        writer = get_context("spawn").Process(target=write, args=(file, lines_n))
+        of = (file, lines_n, neighbours_n)
+        writer = get_context("spawn").Process(target=write, args=of)
         writer.start()
         writer.join()
         size = file.stat().st_size / 2**20

@@ -102,6 +102,10 @@ def test_only_the_chosen_service_counts(call, sample, readiness):
 
 def test_no_limit_is_a_usage_error(call, sample):
     assert "no limit given" in call("check", sample, code=2).stderr
+    # a limit that no service can keep, or every service keeps
+    for odd in (("coverage", "60"), ("coverage", "-.1"), ("readiness", "101")):
+        asked = ("check", sample, f"--min-{odd[0]}", odd[1])
+        assert "not in the range" in call(*asked, code=2).stderr
 
 
 def test_a_pipeline_stops_before_an_upgrade_that_breaks_something(call, sample):
@@ -116,4 +120,7 @@ def test_a_pipeline_stops_before_an_upgrade_that_breaks_something(call, sample):
     # one service alone, which nothing hits
     quiet = call(*asked, "docker:29", "--service", "search-api")
     assert "all limits hold for 1 services" in quiet.stderr
-    assert "kubernets" in call(*asked, "kubernets:1.3", code=1).stderr
+    # a word that nobody can read is a usage error
+    assert "kubernets" in call(*asked, "kubernets:1.3", code=2).stderr
+    assert "no version" in call(*asked, "docker:new", code=2).stderr
+    assert "no day" in call("check", sample, "--no-breaks", "--by", "soon", code=2).stderr

@@ -131,7 +131,7 @@ def test_columns_are_chosen_in_order(call, sample):
 
 
 def test_an_unknown_frame_names_those_there_are(call, sample):
-    assert "services, " in call("show", sample, "ghosts", code=1).stderr
+    assert "services, " in call("show", sample, "ghosts", code=2).stderr
 
 
 def test_validate_lists_every_problem_and_exits_with_1(call, tmp_path):

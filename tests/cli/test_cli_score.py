@@ -274,6 +274,24 @@ def test_an_unknown_service_names_the_nearest(call, sample):
         assert "did you mean 'reviews'" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("verb", "arguments", "message"),
+    [
+        ("score", ("upgrade-churn", "--target", "dokcer:29"), "did you mean 'docker'?"),
+        ("score", ("upgrade-churn", "--target", "docker:new"), "names no version"),
+        ("score", ("upgrade-churn", "--by", "soon"), "'soon' is no day"),
+        ("check", ("--no-breaks", "--by", "2026-13-01"), "'2026-13-01' is no day"),
+        ("explain", ("reviews", "--target", "podmann:5"), "did you mean 'podman'?"),
+    ],
+)
+def test_a_value_of_an_option_that_cannot_be_read_is_a_usage_error(
+    call, few, verb, arguments, message
+):
+    result = call(verb, str(few / "2026Q3"), *arguments, code=2)
+    assert message in result.stderr
+    assert "hint: " in result.stderr
+
+
 def test_record_is_one_page_that_keeps_what_people_wrote(call, sample, earlier, tmp_path):
     args = ("record", sample, "reviews", "--previous", earlier)
     told = call(*args).stdout

@@ -12,7 +12,7 @@ from assess.config import data_path
 from assess.errors import PolicyError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.policy.problems import _PATTERNS
+from assess.policy.problems import VALUES
 from assess.score.readiness import score_readiness
 
 POLICY = load_policy()
@@ -164,6 +164,16 @@ def test_what_a_check_lacks_is_named():
         ),
         ({"simulation": {"draws": 0}}, "simulation.draws has to be above 0"),
         ({"simulation": {"level": 1.5}}, "simulation.level is 1.5: at most 1"),
+        ({"what_next": {"months": 0}}, "what_next.months has to be above 0"),
+        ({"schema_version": 2}, "schema_version is 2: at most 1"),
+        (
+            {"what_next": {"ready_points": 160}},
+            "what_next.ready_points is 160: at most 100",
+        ),
+        (
+            {"blast_radius": {"learned_edges": "maybe"}},
+            "one of off, judge, use is expected",
+        ),
         ({"edges": {"call": {"p": 2.0}}}, "edges.call: needs 0 <= lo <= p <= hi <= 1"),
         ({"edges": 3}, "edges is 3: a table is expected"),
         (
@@ -220,7 +230,7 @@ def test_words_of_incidents_stand_for_something(incidents, part):
     assert part in said(incidents=incidents)
 
 
-@pytest.mark.parametrize("name", _PATTERNS)
+@pytest.mark.parametrize("name", VALUES["patterns"])
 @pytest.mark.parametrize("pattern", ["(?=a)b", r"(a)\1", "(", "a{9999}"])
 def test_a_pattern_that_takes_no_linear_time_is_refused_by_name(name, pattern):
     table, _, key = name.partition(".")

@@ -1,7 +1,6 @@
 import errno
 import os
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -115,7 +114,7 @@ def test_a_damaged_mark_is_refused_before_words_are_lost(damaged):
         keep("<!-- keep: notes -->\n_hint_\n<!-- end: notes -->\n", damaged)
 
 
-@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+@pytest.mark.parametrize("step", ["assess.writing.sync", "pathlib.Path.replace"])
 def test_a_full_disk_leaves_the_words_of_a_board(hostile, tmp_path, monkeypatch, step):
     place = tmp_path / "decisions"
     place.mkdir()
@@ -126,7 +125,7 @@ def test_a_full_disk_leaves_the_words_of_a_board(hostile, tmp_path, monkeypatch,
     def full(self, *_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, step, full)
+    monkeypatch.setattr(step, full)
     with pytest.raises(assess.AssessError, match="cannot be written"):
         hostile.save(tmp_path)
     assert file.read_text() == mine

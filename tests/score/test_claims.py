@@ -17,9 +17,9 @@ import assess
 from assess.errors import AssessError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.assessment import judge_claims
+from assess.score.assessment import Assessment, judge_claims
 from assess.score.claims import texts
-from assess.score.claims.evidence import MEASURES
+from assess.score.claims.evidence import MEASURES, ClaimData
 from assess.score.claims.measure import (
     added,
     amount,
@@ -718,6 +718,43 @@ def test_what_breaks_allows_for_the_breaks_that_no_rule_foretells():
     alone = claims.details["by_platform"].set_index(["claim", "platform"])
     assert alone.loc[("C2", "docker"), "hi"] == row["hi"]
     assert claims.details["C2"]["found"].tolist() == [policy["claims"]["breaks_found"]]
+
+
+@pytest.mark.parametrize(
+    ("was", "image", "broke"),
+    [
+        ("28.5.1", "traefik:v2.9", 1),  # speaks an API that 29 refuses
+        ("28.5.1", "traefik:v3.6.1", 0),
+        ("29.0.0", "traefik:v2.9", 0),  # it was broken before this upgrade
+        (None, "traefik:v2.9", 0),
+    ],
+)
+def test_an_upgrade_that_broke_what_is_still_in_use_counts_without_an_incident(
+    was, image, broke
+):
+    workload = {"workload_id": "w", "service_id": "s", "host_id": "h"}
+    workload |= {"state": "running", "image_ref": image, "docker_sock_mounted": True}
+    engine = {"host_id": "h", "runtime": "docker", "version": "29.0.1"}
+    upgraded = {"activity_id": "a", "host_id": "h", "kind": "engine_upgrade"}
+    upgraded |= {"started_at": "2026-08-01", "to_version": "29.0.1", "status": "ok"}
+    frames = {
+        "services": [{"service_id": "s", "platform": "docker"}],
+        "hosts": [{"host_id": "h"}],
+        "engines": [engine],
+        "workloads": [workload],
+        "activities": [upgraded | {"from_version": was}],
+        "incidents": [{"incident_id": "i", "opened_at": "2026-02-01", "host_id": "x"}],
+    }
+    tables = {name: pd.DataFrame(rows) for name, rows in frames.items()}
+    known = from_frames(tables, snapshot_at="2026-09-30")
+    measured = MEASURES["C3"](ClaimData(Assessment(known, POLICY)))
+    assert measured.table["yes"].sum() == broke
+    assert measured.table["no"].sum() == 1 - broke
+    # and no rule knows every break
+    assert measured.table["found"].tolist() == [POLICY["claims"]["breaks_found"]]
+    high = jeffreys_interval(broke, 1, level=0.95).hi
+    found = POLICY["claims"]["breaks_found"]
+    assert measured.interval.hi == min(high / found, 1)
 
 
 @pytest.mark.parametrize("claim", ["C1", "C2", "C3", "C5"])

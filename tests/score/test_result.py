@@ -6,9 +6,11 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assess.errors import AssessError
-from assess.score.result import Explanation, Provenance, Result, Tables
+from assess.score.result import Explanation, Provenance, Result, Tables, encode, encoded
 from assess.words import plain
 
 
@@ -98,3 +100,25 @@ def test_tables_of_later_are_made_together_and_once():
     assert len(tables["b"]) == len({**tables}["c"]) == len(made) == 1
     with pytest.raises(KeyError):
         tables["d"]
+
+
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@settings(max_examples=80)
+@given(TREES.filter(lambda tree: "Infinity" not in json.dumps(tree)))
+def test_json_that_is_written_in_parts_reads_back(tree):
+    assert json.loads(encode(tree)) == tree
+    rows = [tree, {"inner": [tree]}]
+    assert json.loads("".join(encoded({"rows": iter(rows)}))) == {"rows": rows}
+
+
+def test_json_has_a_line_for_each_row_and_refuses_what_is_no_number():
+    rows = [{"a": 1, "b": "é"}, {"a": None, "b": "x"}]
+    lines = encode({"n": 2, "rows": rows}).splitlines()
+    assert lines[3:5] == ['  {"a": 1, "b": "é"},', '  {"a": null, "b": "x"}']
+    with pytest.raises(ValueError, match="JSON compliant"):
+        encode({"rows": [{"a": float("nan")}]})

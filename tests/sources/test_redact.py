@@ -2,10 +2,11 @@
 
 import re
 import time
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from assess.sources import redact
@@ -217,12 +218,86 @@ def test_a_token_of_a_known_shape_survives_nowhere(token, form):
     assert secret not in kept["assess.service"]
 
 
-@pytest.mark.parametrize("form", ["{}", "dial {}: refused", "dsn={}", "mysql://{}"])
-@pytest.mark.parametrize("network", ["tcp(orders-db:3306)", "unix(/run/mysqld.sock)"])
-def test_the_password_of_an_address_without_a_scheme_is_masked(form, network):
-    text = form.format(f"app:hunter2@{network}/orders")
-    assert "hunter2" not in redact.mask(text)
-    assert "hunter2" not in redact.scrub(text)
+# where a user and a password stand without a scheme, and what may be around them
+AROUND = [
+    "{}",
+    "/{}",
+    "dial {}: refused",
+    "dsn={}",
+    "mysql://{}",
+    "--db {} --mail bob@example.com",
+    '{{"url": "{}"}}',
+    "['{}']",
+    "({})",
+    "a:first@h0,{}",
+    "{},b:last@h2",
+    "registry:5000/app:1@sha256:0a0b {}",
+]
+WORD = "aZ09_.~!$%&*+=?|^-"
+PLACES = ["db", "db:3306/shop", "10.0.0.7:6379", "tcp(db:3306)/x", "unix(/run/x.sock)"]
+
+
+@given(
+    user=st.text("aZ09_.+-", max_size=9),
+    # an at sign before a separator looks like the end, and so like a list
+    password=st.one_of(
+        st.text(WORD + ":@", max_size=9), st.text(WORD + ",/;:", max_size=9)
+    ),
+    place=st.sampled_from(PLACES),
+    around=st.sampled_from(AROUND),
+    times=st.integers(0, 2),
+)
+@example("app", "@b:c@", "db", "{}", 0)
+@example("app", ",b;", "db", "/{}", 0)
+@example("", "%2Fx%40", "db", "dsn={}", 1)
+@settings(max_examples=200)
+def test_no_password_without_a_scheme_survives(user, password, place, around, times):
+    address = f"{user}:Zq7{password}jX5@{place}"
+    for _ in range(times):
+        address = quote(address, safe="")
+    text = around.format(address)
+    for shown in (redact.mask(text), redact.scrub(text)):
+        assert "Zq7" not in shown and "jX5" not in shown
+        assert "first" not in shown and "last" not in shown
+        assert "bob@example.com" in shown or "bob" not in text
+        assert "app:1@sha256:0a0b" in shown or "sha256" not in text
+    masked = redact.mask(text)
+    assert times or place.partition(":")[0] in masked
+    assert redact.mask(masked) == masked
+    if "://" not in text:
+        assert redact.is_secret("X", address)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bob@example.com",
+        "Bob <bob@example.com>, ann@example.com",
+        "mailto:bob@example.com",
+        "mailto%3Abob%40example.com",
+        "email:bob@example.com",
+        "registry:5000/team/app@sha256:" + "0a" * 32,
+        "registry.example.com:5000/team/app:1.2@sha256:" + "0a" * 32,
+        "git@github.com:acme/app.git",
+        "git@github.com:acme/app.git@main",
+        "ssh://deploy@bastion:22",
+        "ssh -L 8080:localhost:80 deploy@bastion",
+        "rabbit@mq-1,rabbit@mq-2",
+        "10.0.0.1:6379@16379 myself,master",
+        "jdbc:oracle:thin:@db.example.com:1521:orders",
+        "pkg:npm/%40acme/app@1.2.3",
+        "arn:aws:sts::123456789012:assumed-role/Reader/bob@example.com",
+        "http://web:8080/mail@example",
+        "web:8080/mail@example",
+        "unix:@/containerd-shim/a",
+        "2026-11-29T10:15:00 bob@example.com",
+        '{"owner":"bob@example.com"}',
+        "svc:a @b",
+    ],
+)
+def test_an_at_sign_alone_is_no_password(text):
+    assert redact.mask(text) == text.replace("deploy@bastion:22", "bastion:22")
+    assert not redact.is_secret("X", text)
 
 
 @pytest.mark.parametrize(
@@ -290,6 +365,10 @@ def test_a_message_that_is_cut_shows_no_half_of_a_secret():
         ("", " "),
         ("", "password '"),
         ("", "\ud800"),
+        ("", "a:b@"),
+        ("", ",a:b@c"),
+        ("", "a%3Ab%40"),
+        ("a:b", "@"),
     ],
 )
 def test_time_is_in_proportion_to_length(function, start, pump):

@@ -4,8 +4,6 @@ It ranks by anybody's preferences with the draws of `WhatNext.under`, shows what
 compares targets, and keeps the rows behind every number at hand.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

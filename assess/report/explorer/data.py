@@ -1,7 +1,5 @@
 """Data of the explorer: scores as columns, every text stored once."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,7 +13,7 @@ from assess.policy.targets import STAY
 from assess.score.blast_radius.result import BlastRadius
 from assess.score.readiness import FLOOR
 from assess.score.readiness.gates import HARDNESS
-from assess.score.result import Result, records_by
+from assess.score.result import Result
 from assess.score.targets import Targets, wanted
 from assess.score.targets.cost import HOURS
 from assess.score.what_next import MEETING, MEETING_DRAWS, WhatNext
@@ -34,6 +32,7 @@ POINTS = ["readiness_lo", "readiness", "readiness_hi"]
 ABOUT = ["owner", "platform", "could_move", "why"]
 TINY = 0.5  # stands for a chance below half a percent that is not 0
 ATOM = ["check", "state", "source", "observed_at", "evidence"]
+GATE = ["gate", "state", "evidence", "fact"]
 CHECK = ("question", "why", "remedy", "source")
 IMPACT = ["impact_lo", "impact", "impact_hi"]
 MINUTES = ["minutes", "expected_minutes_per_year"]
@@ -81,7 +80,10 @@ class Texts:
 
     def column(self, values: Iterable[Any]) -> list[int]:
         """Return the numbers of texts."""
-        return [self(value) for value in values]
+        cells = list(values)
+        # a text that stands in many rows is looked at once
+        numbers = {cell: self(cell) for cell in dict.fromkeys(cells)}
+        return [numbers[cell] for cell in cells]
 
     def table(self, frame: pd.DataFrame) -> list[int]:
         """Return the numbers of a table, row by row."""
@@ -128,7 +130,6 @@ def payload(
 
 
 def _services(result: Result) -> set[str]:
-    """Return the services that a result is about."""
     if isinstance(result, BlastRadius):
         return set(result.topology.services.astype("str"))
     return set(result.frame.index.get_level_values("service_id").astype("str"))
@@ -136,8 +137,11 @@ def _services(result: Result) -> set[str]:
 
 def _numbers(values: Any, digits: int = NUMBER_DIGITS) -> list[float | None]:
     """Return numbers, rounded to visible precision; NA is None."""
-    cells = pd.array(np.ravel(np.asarray(values, dtype=object)), dtype="Float64")
-    rounded = cells.to_numpy(dtype=float, na_value=np.nan).round(digits)
+    cells = np.ravel(values)
+    if cells.dtype != float:
+        nullable = pd.array(cells.astype(object), dtype="Float64")
+        cells = nullable.to_numpy(dtype=float, na_value=np.nan)
+    rounded = cells.round(digits)
     return [None if np.isnan(x) else _whole(x) for x in rounded.tolist()]
 
 
@@ -152,9 +156,6 @@ def _percents(shares: Any) -> list[float]:
     whole = np.rint(100 * values)
     tiny = (values > 0) & (values < TINY / 100)
     return [_whole(x) for x in np.where(tiny, TINY, whole).ravel().tolist()]
-
-
-# ---- the ranking ----
 
 
 def _ranking(result: WhatNext, texts: Texts) -> dict[str, Any]:
@@ -191,7 +192,6 @@ def _salt(board: Mapping[str, Any]) -> str:
 
 
 def _stream(ranking: Ranking, salt: str) -> list[str]:
-    """Return state and increment of a generator, in hexadecimal."""
     state: Any = ranking.generator(salt).bit_generator.state
     return [f"{state['state'][name]:032x}" for name in ("state", "inc")]
 
@@ -201,17 +201,14 @@ def _on_grid(values: Any) -> list[int]:
     return steps
 
 
-# ---- evidence, and what could be different ----
-
-
 def _facts(
     readiness: Result, policy: Policy, names: list[str], texts: Texts
 ) -> dict[str, Any]:
     """Return checks and gates of the policy, and by service their answers with the evidence."""
     checks = [check["id"] for check in policy["check"]]
     gates = [gate["id"] for gate in policy["gate"]]
-    atoms = records_by(readiness.details["atoms"], "service_id")
-    judged = records_by(readiness.details["gates"], "service_id")
+    atoms = readiness.details["atoms"].reindex(columns=["service_id", *ATOM])
+    judged = readiness.details["gates"]
     return {
         "checks": [
             {"id": check["id"], "table": check["table"]}
@@ -222,33 +219,27 @@ def _facts(
             {name: gate.get(name, "") for name in ("id", "title", "label", "remedy")}
             for gate in policy["gate"]
         ],
-        "atoms": [
-            [
-                number
-                for atom in atoms.get(name, [])
-                for number in _atom(atom, checks, texts)
-            ]
-            for name in names
-        ],
-        "judged": [
-            [
-                number
-                for gate in judged.get(name, [])
-                for number in _gate(gate, gates, texts)
-            ]
-            for name in names
-        ],
+        "atoms": _by_service(atoms, names, ATOM, checks, texts),
+        "judged": _by_service(judged, names, GATE, gates, texts),
     }
 
 
-def _atom(atom: Mapping[str, Any], checks: list[str], texts: Texts) -> list[int]:
-    check, *cells = (atom.get(name) for name in ATOM)
-    return [checks.index(str(check)), *texts.column(cells)]
-
-
-def _gate(gate: Mapping[str, Any], gates: list[str], texts: Texts) -> list[int]:
-    cells = [gate["state"], gate["evidence"], gate["fact"]]
-    return [gates.index(gate["gate"]), *texts.column(cells)]
+def _by_service(
+    table: pd.DataFrame,
+    names: list[str],
+    columns: list[str],
+    ids: list[str],
+    texts: Texts,
+) -> list[list[int]]:
+    """Return by service its rows, one after the other: the place of the id, then texts."""
+    id_column, *others = columns
+    numbers = [pd.Index(ids).get_indexer(table[id_column].astype("str"))]
+    numbers += [np.array(texts.column(table[name].tolist())) for name in others]
+    services = table["service_id"].astype("str").tolist()
+    rows: dict[str, list[int]] = {name: [] for name in names}
+    for service, row in zip(services, np.column_stack(numbers).tolist(), strict=True):
+        rows[service] += row
+    return list(rows.values())
 
 
 def _what_if(
@@ -317,9 +308,6 @@ def _tree(node: ast.expr) -> Any:
     raise KeyError(type(node).__name__)
 
 
-# ---- blast radius ----
-
-
 def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> dict[str, Any]:
     """Return elements, the services that each can take down, and the edges between services."""
     topology = blast.topology
@@ -376,16 +364,15 @@ def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
     return [*_pairs(table, blast), signs, texts.column(words.str.replace("_", " "))]
 
 
-# ---- targets ----
-
-
 def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]:
-    """Return the matrix of services and targets, and the parts of the costs."""
     policy = targets.provenance.policy
     assert policy is not None
     places = targets.details["targets"]
     ids = [str(name) for name in places["id"]]
-    prices = {row["id"]: _prices(row) for row in wanted(policy)}
+    prices = {
+        row["id"]: {name: float(row["prices"].get(name, 0)) for name in PRICES}
+        for row in wanted(policy)
+    }
     cells = pd.MultiIndex.from_product([names, ids], names=["service_id", "target"])
     frame = targets.frame.reindex(cells)
     numbers = frame.assign(**{end: 100 * frame[end] for end in DELTA})
@@ -411,7 +398,3 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]
         "sizes": _numbers(sizes.to_numpy(dtype=object)),
         "stay": STAY,
     }
-
-
-def _prices(target: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(target["prices"].get(name, 0)) for name in PRICES}

@@ -17,7 +17,8 @@ function fill(node, attributes, children) {
 const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
-const words = (name) => name.replaceAll("_", " ");
+const KINDS = { az: "zone", ext: "outside" };
+const words = (name) => KINDS[name] ?? name.replaceAll("_", " ");
 const short = (text, most = 80) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 const known = (x) => x !== null && x !== undefined;
@@ -45,10 +46,48 @@ function interval([lo, point, hi], digits = 0, signed = false) {
 
 const name = (text) => h("bdi", null, short(text));
 
+/** A binary heap: the cheapest comes first, of equal ones the earliest. */
+class Heap {
+  constructor() {
+    this.items = [];
+    this.n = 0;
+  }
+
+  isBefore(a, b) {
+    const [x, y] = [this.items[a], this.items[b]];
+    return x[0] < y[0] || (x[0] === y[0] && x[2] < y[2]);
+  }
+
+  swap(a, b) {
+    [this.items[a], this.items[b]] = [this.items[b], this.items[a]];
+  }
+
+  push(cost, value) {
+    let at = this.items.push([cost, value, this.n]) - 1;
+    this.n += 1;
+    for (let up = at - 1 >> 1; at > 0 && this.isBefore(at, up); up = at - 1 >> 1) {
+      this.swap(at, up);
+      at = up;
+    }
+  }
+
+  pop() {
+    this.swap(0, this.items.length - 1);
+    const first = this.items.pop();
+    const least = (at) => [2 * at + 1, 2 * at + 2].reduce((a, b) => (b < this.items.length && this.isBefore(b, a) ? b : a), at);
+    for (let at = 0, down = least(0); this.items.length && down !== at; down = least(at)) {
+      this.swap(at, down);
+      at = down;
+    }
+    return first;
+  }
+}
+
 // ---- the explorer ----
 
 const BASE = "#explore/";
 const ROWS = 12;
+const STEP = 200; // rows that a table grows by: a browser lays out ten thousand slowly
 // columns that need no head on a phone
 const PLAIN = ["#", "Service", "Label", "Element", "Check", "Check or fact", "Gate", "Kind", "Name", "Target"];
 const DRAWN = 14; // services in a layer
@@ -69,7 +108,7 @@ class Explorer {
     this.wish = { kind: "all" };
     this.marks = new Map();
     this.prices = new Map();
-    this.more = new Set();
+    this.more = new Map(); // rows beyond the first, by table
     this.tabs = TABS.filter(([, , part]) => data[part]);
     this.body = h("div", { class: "x-body" });
     this.status = h("p", { class: "x-status", role: "status" });
@@ -254,16 +293,16 @@ class Explorer {
 
   /** A table; cells are nodes or texts, a column is [title, isNumber]. */
   table(id, caption, columns, rows, { most = ROWS, empty = "Nothing to list." } = {}) {
-    const isAll = this.more.has(id) || rows.length <= most + 1;
+    const wanted = most + (this.more.get(id) ?? 1); // a button would be as high as one row more
     // a row may be a function that makes it: only what is shown is made
-    const shown = (isAll ? rows : rows.slice(0, most)).map((row) => (typeof row === "function" ? row() : row));
+    const shown = rows.slice(0, rows.length <= wanted ? wanted : wanted - 1).map((row) => (typeof row === "function" ? row() : row));
     const body = shown.map((row) => h("tr", row.attributes ?? null, (row.cells ?? row).map((cell, j) =>
       h("td", { class: columns[j][1] ? "number" : null, "data-head": PLAIN.includes(columns[j][0]) ? null : columns[j][0] }, cell))));
     const rest = rows.length - shown.length;
     const button = rest > 0 && h("button", { type: "button", class: "x-more", onclick: () => {
-      this.more.add(id);
+      this.more.set(id, (this.more.get(id) ?? 1) + STEP);
       this.refresh();
-    } }, `Show ${rest} more`);
+    } }, `Show ${Math.min(rest, STEP)} more${rest > STEP ? ` of ${rest}` : ""}`);
     if (!rows.length) return h("p", { class: "note" }, `${caption}: ${empty}`);
     return h("div", { class: "x-table" },
       h("div", { class: "x-scroll", tabindex: 0, role: "region", "aria-label": caption }, h("table", null,
@@ -473,7 +512,7 @@ class Explorer {
       const hits = things.filter(({ text }) => text.toLowerCase().includes(lower));
       const starts = (thing) => !thing.text.toLowerCase().startsWith(lower);
       if (lower) hits.sort((a, b) => starts(a) - starts(b));
-      const rows = hits.map(({ kind, text, href, note }) => () => [kind, h("a", { href }, name(text)), note]);
+      const rows = hits.map(({ kind, text, href, note }) => () => [kind, h("a", { href }, name(text)), typeof note === "function" ? note() : note]);
       found.replaceChildren(this.table("find", "What there is to look at", [["Kind"], ["Name"], ["About"]], rows, { most: 20, empty: "Nothing has that in its name." }));
       this.say(lower ? `${hits.length} found.` : "");
     };
@@ -491,7 +530,7 @@ class Explorer {
   /** Everything with a view of its own. */
   things() {
     const { names, facts, rank, blast, labels } = this.data;
-    const things = names.map((text, i) => ({ kind: "service", text, href: this.link("service", text), note: rank ? this.badge(this.labelNow(i)) : "" }));
+    const things = names.map((text, i) => ({ kind: "service", text, href: this.link("service", text), note: () => (rank ? this.badge(this.labelNow(i)) : "") }));
     const groups = (kind, values) => {
       const counts = new Map();
       for (const text of values) if (text) counts.set(text, (counts.get(text) ?? 0) + 1);
@@ -540,7 +579,7 @@ class Explorer {
     if (kind === "gate" || kind === "check") {
       const worst = ["fail", "conflict", "unknown", "partial", "waived", "pass"];
       members.sort((a, b) => worst.indexOf(states.get(a).state) - worst.indexOf(states.get(b).state));
-      const rows = members.map((i) => {
+      const rows = members.map((i) => () => {
         const { state, evidence, fact } = states.get(i);
         return [this.serviceLink(i), rank ? this.badge(this.labelNow(i)) : "", this.state(state), evidence || (fact && `to find out: ${fact}`), this.team(i)];
       });
@@ -549,7 +588,7 @@ class Explorer {
     }
     return [...head, this.marked(), this.table(kind, "Services, best first",
       [["Service"], ["Label"], ["Readiness", true], ["Team"], ["Runs on"]],
-      members.map((i) => [this.serviceLink(i), this.badge(this.labelNow(i)), interval(rank.points.slice(3 * i, 3 * i + 3)), this.team(i), this.about(i, 1)]), { most: 20 })];
+      members.map((i) => () => [this.serviceLink(i), this.badge(this.labelNow(i)), interval(rank.points.slice(3 * i, 3 * i + 3)), this.team(i), this.about(i, 1)]), { most: 20 })];
   }
 
   /** What a check or gate asks, why, what mends it, and where that comes from. */
@@ -690,7 +729,7 @@ class Explorer {
     return [h("h4", null, "What takes it down"), h("p", null, lines.join(" ")),
       h("p", null, h("a", { href: this.link("fails", "service", this.data.names[i]) }, "What falls with it")),
       this.table(`taken ${i}`, "Elements that can take it down, most likely first", [["Element"], ["Chance", true], ["At least", true], ["At most", true]],
-        rows.map((at) => [this.elementLink(elements[at]), wholePercent(point[at]), wholePercent(lo[at]), wholePercent(hi[at])]), { most: 8, empty: "none is known. That is unknown, not safe." })];
+        rows.map((at) => () => [this.elementLink(elements[at]), wholePercent(point[at]), wholePercent(lo[at]), wholePercent(hi[at])]), { most: 8, empty: "none is known. That is unknown, not safe." })];
   }
 
   /** What a move to the target leaves and joins. */
@@ -711,7 +750,7 @@ class Explorer {
       h("a", { href: kind ? this.link("blast", kind) : this.link("blast"), "aria-current": kind === only ? "true" : null }, title)));
     return [this.title("What falls with what"), filter,
       this.table(`blast ${only}`, "Elements, worst first", [["Element"], ["Share of criticality (%)", true], ["One failure takes (%)", true], ["Computed"]],
-        chosen.map((e) => [this.elementLink(e), interval(blast.impact.slice(3 * e, 3 * e + 3)),
+        chosen.map((e) => () => [this.elementLink(e), interval(blast.impact.slice(3 * e, 3 * e + 3)),
           known(blast.next[2 * e]) ? `${number(blast.next[2 * e])} to ${number(blast.next[2 * e + 1])}` : "–", this.text(blast.how[e])]), { most: 15 })];
   }
 
@@ -725,15 +764,17 @@ class Explorer {
     for (const p of blast.p) {
       const arcs = new Map();
       callee.forEach((from, at) => {
-        if (p[at] > 0) arcs.set(from, [...(arcs.get(from) ?? []), at]);
+        if (!(p[at] > 0)) return;
+        if (arcs.has(from)) arcs.get(from).push(at);
+        else arcs.set(from, [at]);
       });
       const cost = new Map(starts.map((node) => [node, 0]));
       const before = new Map();
-      const open = new Set(starts);
-      while (open.size) {
-        let node = -1;
-        for (const other of open) if (node < 0 || cost.get(other) < cost.get(node)) node = other;
-        open.delete(node);
+      const open = new Heap();
+      for (const node of starts) open.push(0, node);
+      while (open.items.length) {
+        const [sumHere, node] = open.pop();
+        if (sumHere > cost.get(node)) continue; // a cheaper way came later
         for (const at of arcs.get(node) ?? []) {
           const to = caller[at];
           // the small cost of a step makes the shortest of equal ways win
@@ -741,7 +782,7 @@ class Explorer {
           if (!cost.has(to) || sum < cost.get(to)) {
             cost.set(to, sum);
             before.set(to, { node, edge: at });
-            open.add(to);
+            open.push(sum, to);
           }
         }
       }
@@ -774,9 +815,9 @@ class Explorer {
       return steps;
     };
     const frozen = blast.frozen[1].filter((_, at) => blast.frozen[0][at] === e);
-    const head = `It takes ${interval(blast.impact.slice(3 * e, 3 * e + 3))} % of the fleet's criticality down: what is expected, and from the least to all that can be reached (${this.text(blast.how[e])}).`;
+    const head = `It takes down ${interval(blast.impact.slice(3 * e, 3 * e + 3))} % of the fleet's criticality: the expected share and, where they differ, the least and the most that can be reached (${this.text(blast.how[e])}).`;
     const isPlaced = kind !== "registry";
-    const cells = rows.map((at) => {
+    const cells = rows.map((at) => () => {
       const node = services[at];
       const steps = path(node);
       const way = ways.has(node) ? steps.join(" → ") || "directly" : "by calls or places that nobody has seen";

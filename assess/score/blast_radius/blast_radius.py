@@ -5,8 +5,6 @@ is missing is unknown and widens the interval. An element takes replicas away; a
 live replicas than it needs is down; then its callers, edge by edge.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -293,7 +291,6 @@ def _contributions(
     reach: pd.DataFrame,
     affected: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Return the share of criticality that each service adds to the impact of each element."""
     weight = topology.service_weight.to_numpy()
     # criticality times probability; a fleet without any weight loses nothing
     lost = weight[reach["node"]] * reach["p_down"] / (weight.sum() or 1.0)
@@ -305,7 +302,6 @@ def _frame(
     impacts: Mapping[str, Impact],
     worst: Impact,
 ) -> pd.DataFrame:
-    """Return the frame of the result, in the order of the elements."""
     total = float(topology.weight.sum()) or 1.0
     point = impacts["point"]
     losses = {

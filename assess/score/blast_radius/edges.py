@@ -1,7 +1,5 @@
 """Edges of a fleet: the probability that a caller goes down with its dependency."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 
@@ -69,8 +67,6 @@ def _distinct(rows: pd.DataFrame) -> pd.DataFrame:
 def _usual(rows: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """Return the policy's ``lo, point, hi`` by row.
 
-    Notes
-    -----
     ``point = p / d**a``, with d the number of distinct hard dependencies of the caller: a caller of
     many services depends less on each of them. Kinds with a > 0 are hard.
     """

@@ -214,8 +214,6 @@ class Learned:
 def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Learned:
     """Learn from the kept failures.
 
-    Notes
-    -----
     An edge starts at the policy's ``q / d**a``. Its log odds are moved to ``m`` by effects of its
     kind, of who calls and of who is called, which all failures teach together (`_Effects`). The
     edge itself is then the Beta posterior with mean ``(k + 2 m) / (n + 2)`` over its n trials. A
@@ -259,8 +257,6 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
 def _start(policy: Floats, trials: Trials) -> Floats:
     """Return by edge the policy's log odds, shrunk to their mean as far as failures demand.
 
-    Notes
-    -----
     ``mean + w (policy - mean)``, the mean over the edges that were tried, with the likeliest w of
     ``APART``: at 1 they are the policy's, and at 0 all edges are alike.
     """
@@ -312,8 +308,6 @@ class _Effects:
     def learn(self, base: Floats, share: Floats) -> None:
         """Move the effects, group by group, to what explains the ``share`` of trials that failed.
 
-        Notes
-        -----
         A logistic regression with normal priors. Each step takes the largest curvature that there
         can be, so that none goes too far (Böhning and Lindsay, Monotonicity of Quadratic
         Approximation Algorithms, AISM 40, 1988).
@@ -337,8 +331,6 @@ class _Effects:
     def by_edge(self, base: Floats, share: Floats) -> Floats:
         """Return by edge the effects of its groups, as the other edges of a group teach them.
 
-        Notes
-        -----
         Where effects are the likeliest, each is the sum of what its trials leave unexplained, times
         the variance of its prior. The edge's own part is taken off, so that it counts only once.
         """
@@ -389,8 +381,6 @@ def with_history(
 ) -> Floats:
     """Update probabilities in a failure with the history of the failed element.
 
-    Notes
-    -----
     ``(k + 2 p) / (n + 2)`` over the n failures of the element that are kept and in which the
     service had data, k of which took it down.
     """

@@ -109,8 +109,6 @@ def _equally_likely(losses: Floats, chance: Floats) -> Floats:
 def middle(losses: Floats, chance: Floats, level: float) -> tuple[Floats, Floats]:
     """Return by row the ends of the middle share ``level`` of its losses.
 
-    Notes
-    -----
     A loss comes in steps, and a step is inside or outside as a whole. One tail is cut as near to
     ``(1 - level) / 2`` as steps allow, and the other as near to what is then still to be cut; of
     both orders the one counts that ends nearer to ``level``. Where steps are fine, these are the

@@ -1,7 +1,5 @@
 """Elements under each replica, direct impact of each element, services frozen by a registry."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -430,7 +430,6 @@ def _spans(can: Bytes, first: int, width: int) -> Iterator[tuple[int, int, Integ
 
 
 def _by_scenario(rows: Bytes, first: int, width: int) -> Booleans:
-    """Return bits by node as flags by scenario and node."""
     columns = rows[:, first // 8 : (first + width + 7) // 8]
     flags = np.unpackbits(columns, axis=1, count=width, bitorder="little")
     return np.ascontiguousarray(flags.view(bool).T)

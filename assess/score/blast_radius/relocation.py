@@ -236,8 +236,6 @@ def containment(  # noqa: PLR0913
     where they are many. A service that runs nowhere known has no point, and every kind of element
     in its interval; nor has one that was not drawn: its interval holds all it can be.
 
-    Notes
-    -----
     ``delta = sum over x of impact after - impact before``, over hosts, zones, engines, base images and
     clusters, each failing once: negative is containment gained. Only the elements that take the
     service down before or after the move differ, and each by what the service adds to what fails
@@ -410,7 +408,6 @@ def _ends_of(
 def _ends(
     losses: _Losses, terms: pd.DataFrame, own: Integers, new_hosts: Floats
 ) -> _Ends:
-    """Add up what a move adds and removes, by service."""
     n = len(new_hosts)
     added = terms["sign"].to_numpy() > 0
     little = losses.little[own]
@@ -432,8 +429,6 @@ def marginal_losses(
 
     ``least`` and ``most`` are what each service loses when nothing else fails.
 
-    Notes
-    -----
     Expected losses are submodular: one service more never adds more than it loses alone, nor more
     than it can reach and the others do not certainly take down. It adds at least what it takes
     down for certain and the others cannot reach; and all that it loses alone, where it reaches

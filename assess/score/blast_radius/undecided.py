@@ -195,7 +195,6 @@ class Undecided:
 
 
 def _marks(n: int, seed: int) -> np.ndarray:
-    """Return a random number for each node or arc."""
     return np.random.default_rng(seed).integers(0, 1 << 63, n, dtype=np.uint64)
 
 

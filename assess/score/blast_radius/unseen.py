@@ -1,7 +1,5 @@
 """Unseen calls: services whose calls or callers are fully known, and losses by other calls."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 
@@ -57,9 +55,11 @@ def _by_rows(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     complete = rows["complete"].astype("str").mask(is_trace, "both")
     parts = []
     for side in BOTH:
-        said = rows[(is_long | is_user) & complete.isin([side, "both"])]
-        parts.append(pd.DataFrame({"service_id": said[f"{side}_id"], "side": side}))
-        watched = said.loc[is_watched[said.index] & is_long[said.index], f"{side}_id"]
+        declared = rows[(is_long | is_user) & complete.isin([side, "both"])]
+        parts.append(pd.DataFrame({"service_id": declared[f"{side}_id"], "side": side}))
+        watched = declared.loc[
+            is_watched[declared.index] & is_long[declared.index], f"{side}_id"
+        ]
         parts.append(_every_side(watched))
     return pd.concat(parts)
 
@@ -103,8 +103,8 @@ def _by_answers(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     parts = []
     for side in BOTH:
         asked = answers["question"].isin(policy["blast_radius"][f"complete_{side}"])
-        said = answers.loc[holds & asked, "service_id"]
-        parts.append(pd.DataFrame({"service_id": said, "side": side}))
+        declared = answers.loc[holds & asked, "service_id"]
+        parts.append(pd.DataFrame({"service_id": declared, "side": side}))
     return pd.concat(parts)
 
 
@@ -125,8 +125,6 @@ def callers_seen(inventory: Inventory, policy: Policy, seen: pd.DataFrame) -> pd
 def with_unseen(topology: Topology, graph: Graph, seen: pd.DataFrame) -> Graph:
     """Return a graph with every call that may exist unseen: the worst case.
 
-    Notes
-    -----
     A call i -> j may exist where neither the calls of i nor the callers of j are all seen. So each
     such j takes down each such i: a node between the two sides holds all these pairs.
     """

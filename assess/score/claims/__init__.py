@@ -111,7 +111,6 @@ class Claims(Result):
 
 
 def _in_words(row: pd.Series, policy: Policy | None) -> str:
-    """Describe a measurement in words."""
     level = f"{share(policy['claims']['level'])} interval " if policy else ""
     value = UNKNOWN if pd.isna(row["value"]) else f"{row['value']:.3g}"
     hi = "no upper end" if pd.isna(row["hi"]) else f"{row['hi']:.3g}"
@@ -147,7 +146,6 @@ def measure_claims(assessment: Assessment) -> Claims:
 def _by_platform(
     data: ClaimData, tables: dict[str, pd.DataFrame], policy: Policy
 ) -> pd.DataFrame:
-    """Judge claims per platform, each against the bound of the fleet."""
     rows = [
         {"platform": platform, **_row(claim, measured, policy)}
         for claim, platform, measured in by_platform(data, tables)

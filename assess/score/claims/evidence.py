@@ -30,6 +30,7 @@ from assess.score.incidents.exposure import CONTAINER, HOST
 from assess.score.incidents.recovery import self_healing
 from assess.score.incidents.spans import DAY, Spans, clipped, days_in
 from assess.score.upgrade_churn import pace
+from assess.score.upgrade_churn.breaking import broken_by
 from assess.words import UNKNOWN
 
 if TYPE_CHECKING:
@@ -105,9 +106,10 @@ def broken_services(data: ClaimData) -> Measurement:
 
 
 def failed_upgrades(data: ClaimData) -> Measurement:
-    """C3: upgrades of an engine that an incident followed."""
+    """C3: upgrades of an engine that an incident followed, or that broke what is still in use."""
     past = data.assessment.upgrades
-    tallies = pace.upgrade_failures(past, data.assessment.policy)
+    broke = broken_by(data.assessment.inventory.running, pace.upgrades(past))
+    tallies = pace.upgrade_failures(past, data.assessment.policy, broke)
     whole = tallies.pop(pace.POOL, (0, 0, 0))
     tallies = dict(sorted(tallies.items()))
     n, k, most = (whole[i] - sum(t[i] for t in tallies.values()) for i in range(3))
@@ -115,6 +117,7 @@ def failed_upgrades(data: ClaimData) -> Measurement:
         tallies["unknown"] = (n, k, most)
     rows = [(line, k, n - most, most - k) for line, (n, k, most) in tallies.items()]
     table = pd.DataFrame(rows, columns=["group", "yes", "no", "unknown"])
+    table = table.assign(found=float(data.settings["breaks_found"]))
     looked = data.assessment.inventory.running.has("activities", "incidents")
     gap = "no upgrade was seen so far: how they go shows once there are some"
     return seen(share(table, level=data.level), gap, looked=looked)

@@ -1,7 +1,5 @@
 """The kinds of measurements of a claim: a share, a ratio, a mean, an amount."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

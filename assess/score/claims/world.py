@@ -1,7 +1,5 @@
 """Numbers of the reference facts that the texts of the claims name."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

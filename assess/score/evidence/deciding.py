@@ -1,13 +1,12 @@
 """Rows that decided a check, by their names: mounts, images, hosts."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from assess.execution import each
 from assess.policy import rules
 from assess.score.evidence import Evidence
 
@@ -28,9 +27,8 @@ def with_rows(
 ) -> pd.DataFrame:
     """Return atoms with a column ``evidence``: the rows that made a check fail, else empty."""
     words: dict[tuple[str, str], str] = {}
-    for check in checks:
-        for service, text in _against(check, evidence).items():
-            words[check["id"], service] = text
+    for found in each(_words, checks, evidence.blocks(), what="rows behind answers"):
+        words |= found
     texts = []
     columns = ["check", "service_id", "state"]
     for check_id, service, state in atoms[columns].to_numpy():
@@ -39,6 +37,17 @@ def with_rows(
         texts.append(text if is_against else "")
     column = pd.Series(texts, index=atoms.index, dtype="str")
     return atoms.assign(evidence=column)
+
+
+def _words(
+    checks: list[Mapping[str, Any]], evidence: Evidence
+) -> dict[tuple[str, str], str]:
+    """Return by check and service the rows against it, in words, for a block of services."""
+    return {
+        (check["id"], service): text
+        for check in checks
+        for service, text in _against(check, evidence).items()
+    }
 
 
 def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
@@ -66,14 +75,12 @@ def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
 
 
 def _listed(words: list[str]) -> str:
-    """Return the first distinct rows in one text."""
     text = "; ".join(dict.fromkeys(words[:SHOWN_ROWS]))
     is_cut = len(words) > SHOWN_ROWS
     return f"{text} …" if is_cut else text
 
 
 def _row(row: Mapping[str, Any], label: str, shown: list[str]) -> str:
-    """Return the usual name of a row, with the deciding values."""
     values = [f"{name} {word(row[name])}" for name in shown if pd.notna(row[name])]
     inside = ", ".join(values)
     if not label or pd.isna(row[label]):

@@ -1,7 +1,5 @@
 """Facts from several frames: lasting storage, processor architectures, versions that differ."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from itertools import combinations
@@ -52,9 +50,6 @@ def any_of(answers: Collection[bool | None]) -> bool | None:
     if True in answers:
         return True
     return None if None in answers else False
-
-
-# ---- workloads ----
 
 
 def keeps_on_volume(
@@ -157,7 +152,6 @@ def one_version(inventory: Inventory, workloads: pd.DataFrame) -> pd.Series:
 
 
 def _is_one_version(images: list[_Image]) -> bool | None:
-    """Return whether all images of a product have the same version."""
     known = [image for image in images if image.is_named]
     answers = {_is_same(*pair) for pair in combinations(known, 2)}
     if False in answers:
@@ -178,9 +172,6 @@ def _is_same(one: _Image, other: _Image) -> bool | None:
     if "major" in (change, back):
         return False
     return False if one.is_held and other.is_held else None
-
-
-# ---- services ----
 
 
 def undeclared(calls: pd.DataFrame, live: View, words: dict[str, Any]) -> pd.Series:

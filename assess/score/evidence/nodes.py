@@ -1,7 +1,5 @@
 """Nodes: the runtimes that may run the containers of each host, and who patches it."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from typing import Any
 

@@ -4,8 +4,6 @@ Text and vocabularies become nullable (`string`), the word "unknown" becomes NA,
 facts are joined to the observed rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -199,7 +197,6 @@ def _with_facts(
 
 
 def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
-    """Return the kind of store of each image, by reference facts or the policy's patterns."""
     own = [Linear(pattern) for pattern in patterns]
     kinds = {}
     for repository in repositories.dropna().unique():
@@ -248,7 +245,6 @@ def _mounts(
 
 
 def _images(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
-    """Return the images of live containers, with the first known fact of any copy."""
     key = ["registry", "repository", "digest"]
     table = nullable(inventory["images"], "images").sort_values([*key, "host_id"])
     known = table.groupby(key, sort=False).first().reset_index()
@@ -319,7 +315,6 @@ def _hosts(
     at: pd.Timestamp,
     target: str,
 ) -> pd.DataFrame:
-    """Return the hosts, joined with reference facts about their kernel and operating system."""
     columns = ["host_id", "os_name", "os_version", "os_family", "kernel"]
     answers = []
     for host, *cells in zip(*(table[name] for name in columns), strict=True):
@@ -351,7 +346,6 @@ def _services(
     exposed: Exposure,
     policy: Policy,
 ) -> pd.DataFrame:
-    """Return services with columns summed from their rows in other tables."""
     words = policy["evidence"]
     live = views["workloads"]
     workloads = live.table

@@ -144,7 +144,6 @@ def decided(
 
 
 def _frame(known: Known, value: Worth, settings: Any) -> pd.DataFrame:
-    """Return the experiments with a positive value, best first, up to the listed number."""
     from assess.score.experiments.worth import safest
 
     reach = known.reach
@@ -198,7 +197,6 @@ def _edge(known: Known, value: Worth, row: int) -> int:
 
 
 def _decides(known: Known, value: Worth, row: int) -> list[str]:
-    """List the services about which the failure of an element shows most."""
     shares = np.asarray((value.by_service @ value.told[[row]].T).todense()).ravel()
     first = np.argsort(-shares, kind="stable")[:NAMED_MOST]
     first = first[shares[first] > 0]

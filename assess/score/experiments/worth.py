@@ -35,8 +35,6 @@ class Doubt:
     def of(cls, topology: Topology, learned: Learned) -> Doubt:
         """Return the doubt that is left after what failures have taught.
 
-        Notes
-        -----
         A Beta distribution of mean m and strength s has the variance ``m (1 - m) / (s + 1)``, and
         one more trial takes ``1 / (s + 1)`` of it on average. An edge that nobody tried keeps the
         doubt of the policy's interval. Given probabilities are not in doubt.
@@ -77,8 +75,6 @@ def sensitivity(
 ) -> csr_array:
     """Return by given service and edge the derivative of the service's impact by the edge.
 
-    Notes
-    -----
     The derivative of ``sum_j c_j P(j down | i failed)`` by the edge from s to d, with ways to j
     that do not share an edge taken as independent: ``P(d | i) sum_j c_j P(j | s) (1 - P(j | i)) /
     (1 - P(d | i) p P(j | s))``. Exact on a tree, and on ways that are apart.
@@ -135,8 +131,6 @@ def ranking_parts(
     ``moved`` is by impact and edge. A part times the fall of the edge's variance is the fall of the
     whole.
 
-    Notes
-    -----
     The expected loss of calling the larger of two the larger is ``s (phi(z) - z Phi(-z))`` with
     ``z = d / s``, d their distance and s the standard deviation of their difference; its derivative
     by the variance is ``phi(z) / (2 s)`` (the linear loss of Raiffa and Schlaifer 1961). Each of

@@ -161,8 +161,9 @@ class Exposure:
         return len(incidents), float(spells["months"].sum())
 
     def clean_months(self, *, side: str, tiers: Collection[int]) -> float | None:
-        """Sum the months since the last incident of each service; None if nobody watched."""
-        if self.window is None:
+        """Sum the months since the last incident of each service; None if nobody says who watched."""
+        # A window that starts at the first incident would grow with an older one.
+        if not self.is_covered or self.window is None:
             return None
         return float(_rows_of(self.spells, side, tiers)["clean_months"].sum())
 

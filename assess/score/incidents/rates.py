@@ -1,7 +1,5 @@
 """Rates and proportions from few observations, with honest intervals."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -144,8 +142,6 @@ def rate_ratio(
     without an event here, ``hi`` infinite without one there, and all is unknown, (NaN, 0, inf),
     where no stratum has both exposures and an event.
 
-    Notes
-    -----
     Point: Mantel and Haenszel's, ``sum(a * t0 / t) / sum(b * t1 / t)`` (Rothman and Greenland,
     Modern Epidemiology, chapter 15). Interval: conditional on the events of each stratum, of which
     those here are binomial with chance ``r * t1 / (r * t1 + t0)``, by Jeffreys' prior of r: of one
@@ -209,8 +205,6 @@ def shrunk_rates(
     of ``events``; ``rate, rate_lo, rate_hi`` [per year]. An unwatched service has the
     spread of the fleet; an unwatched fleet has (NaN, 0, inf).
 
-    Notes
-    -----
     Counts are Poisson and rates of services Gamma with the fleet's mean and shape, so that a
     service's posterior is Gamma(shape + n, shape / mean + exposure). Mean and shape are integrated
     over a grid around their moments estimate (Marshall 1991, doi:10.2307/2347593): plugging the

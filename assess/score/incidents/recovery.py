@@ -1,7 +1,5 @@
 """Recovery: durations of incidents, and of replacements of instances."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 from itertools import groupby
@@ -27,8 +25,6 @@ def heal_table(rows: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
     Times to heal are estimated by Kaplan and Meier. Where the curve does not come down that far, it
     is the longest time seen, which is too short.
 
-    Notes
-    -----
     Kaplan and Meier 1958, doi:10.1080/01621459.1958.10501452: what is still open is censored, not
     dropped, or the median would come out a fifth to a third too short.
     """
@@ -182,7 +178,6 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
 
 
 def _activity_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Return the minutes from the end of an unhealthy instance to its replacement, by service."""
     healed = replacements(inventory, policy).dropna(subset=["healed_at"])
     minutes = (healed["healed_at"] - healed["ended_at"]).dt.total_seconds() / 60
     rows = healed.assign(minutes=minutes, closed=True)

@@ -1,7 +1,5 @@
 """Spans of time that was watched: gaps between them count for nothing."""
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import numpy as np

@@ -5,8 +5,6 @@ The formulas are those of konveyor/tackle2-hub, ``assessment/assessment.go`` (``
 are: an unanswered question earns 70 of 100, and every red answer halves what all others earn.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

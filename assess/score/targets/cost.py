@@ -1,7 +1,5 @@
 """Cost of a service per month at a target: its sizes times the policy's prices."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import reduce
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Hours of upgrade work per year at a target, depending on who patches."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Evidence of a service at a target: today's evidence, with the facts that the move replaces."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Refusals of a target: blockers in the comparison, gates in a ranking for one target."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -27,12 +25,12 @@ CLEAR = "has nothing that the target refuses"
 
 
 class Refusal(NamedTuple):
-    """A property that a target refuses; ``held`` by service: 1 has it, 0 has not, NaN unknown."""
+    """A property that a target refuses; ``holds`` by service: 1 has it, 0 has not, NaN unknown."""
 
     says: str
     fact: str
     is_fixable: bool
-    held: Floats
+    holds: Floats
 
 
 class Size(NamedTuple):
@@ -61,15 +59,15 @@ def refusals(
     found = []
     for row in policy["refusal"]:
         if row["id"] in target["refuses"]:
-            held = evidence.exists(row["table"], row["rule"])
+            holds = evidence.exists(row["table"], row["rule"])
             says = f"{row['id']}: {row['says']}"
-            found.append(Refusal(says, row["fact"], row["fixable"], held))
+            found.append(Refusal(says, row["fact"], row["fixable"], holds))
     for size in SIZES:
         if target[size.most]:
-            held = _too_large(evidence, size, target[size.most] * size.unit)
+            holds = _too_large(evidence, size, target[size.most] * size.unit)
             says = f"{size.what}: it needs more than a replica gets there"
             fact = f"how much {size.what} it needs (workloads.{size.columns[-1]})"
-            found.append(Refusal(says, fact, is_fixable=False, held=held))
+            found.append(Refusal(says, fact, is_fixable=False, holds=holds))
     return found
 
 
@@ -108,9 +106,6 @@ def _numbers(cells: pd.Series) -> Floats:
     return cells.astype("Float64").to_numpy(float, na_value=np.nan)
 
 
-# ---- as gates of the readiness at a target ----
-
-
 def refusal_gates(found: Sequence[Refusal]) -> list[dict[str, Any]]:
     """Return refusals as gates, over the columns of `with_refusals`."""
     gates = []
@@ -137,7 +132,7 @@ def with_refusals(
 ) -> Evidence:
     """Return evidence with columns of services for refusals, and for running in containers."""
     columns: dict[str, Any] = {
-        f"refused_{at}": pd.array(refusal.held, dtype="Float64").astype("boolean")
+        f"refused_{at}": pd.array(refusal.holds, dtype="Float64").astype("boolean")
         for at, refusal in enumerate(found)
     }
     columns["inside"] = inside.reindex(evidence.services).astype("boolean")

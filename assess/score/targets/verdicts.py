@@ -46,8 +46,8 @@ def blockers_at(
         return found + [row for row in _old_systems(evidence) if row[0] in on_host]
     for refusal in refusals(assessment.policy, evidence, target):
         verdict = AFTER_FIXES if refusal.is_fixable else NO
-        held = refusal.held
-        found += _from_answers(evidence, held, verdict, refusal.says, refusal.fact)
+        holds = refusal.holds
+        found += _from_answers(evidence, holds, verdict, refusal.says, refusal.fact)
     found += _unready(assessment.policy, readiness)
     return found
 
@@ -66,22 +66,22 @@ def _gate_blockers(gates: pd.DataFrame) -> list[Blocker]:
 
 
 def _old_systems(evidence: Evidence) -> list[Blocker]:
-    held = evidence.exists("hosts", "not os_supported")
+    holds = evidence.exists("hosts", "not os_supported")
     says = "system: its operating system is past its end of life"
     fact = "the operating system (hosts.os_name, hosts.os_version)"
-    return _from_answers(evidence, held, AFTER_FIXES, says, fact)
+    return _from_answers(evidence, holds, AFTER_FIXES, says, fact)
 
 
 def _from_answers(
     evidence: Evidence,
-    held: Any,
+    holds: Any,
     verdict: str,
     says: str,
     fact: str,
 ) -> list[Blocker]:
     services = evidence.services
-    found = [(name, verdict, says) for name in services[held == 1]]
-    return found + [(n, UNKNOWN, f"not known: {fact}") for n in services[np.isnan(held)]]
+    found = [(name, verdict, says) for name in services[holds == 1]]
+    return found + [(n, UNKNOWN, f"not known: {fact}") for n in services[np.isnan(holds)]]
 
 
 def _unready(policy: Policy, readiness: pd.DataFrame) -> list[Blocker]:

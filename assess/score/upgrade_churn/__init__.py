@@ -5,8 +5,6 @@ A service has the mean pace of its hosts. A service without an engine has no pac
 yet: its figures are those of the target engine, prospective.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -148,7 +146,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
 
     Raises
     ------
-    PolicyError
+    RequestError
         If the target is not a version of a known product, or the day is not a date.
 
     Notes
@@ -337,7 +335,6 @@ def _lines_behind(place: pace.Place, goal: str) -> int | None:
 def _contributions(
     placed: list[pace.Place], share: Floats, chance: Floats, settings: Mapping[str, float]
 ) -> pd.DataFrame:
-    """Return the hours of every host, split into upgrades and failures."""
     key = ["service_id", "host_id"]
     table = pd.DataFrame([place[:2] for place in placed], columns=key, dtype="str")
     table["failure"] = (share * chance)[:, 0] * settings["hours_fix"]

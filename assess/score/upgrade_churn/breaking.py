@@ -4,18 +4,19 @@ A change is a row of the reference table `breaks`: a rule over what is in use, w
 rule holds (it will break, it may, or it is only worth a note) and where its facts are unknown.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
 import pandas as pd
 
 from assess import reference
-from assess.errors import PolicyError, did_you_mean
+from assess.errors import RequestError, did_you_mean
+from assess.execution import each
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
+from assess.score.upgrade_churn.history import Move
 from assess.score.upgrade_churn.in_use import (
     IDLE,
     KUBERNETES,
@@ -43,6 +44,8 @@ PRODUCTS = (reference.ENGINE, "containerd", "cri-o", "podman", KUBERNETES)
 WILL = "will"
 MAY = "may"
 NOTE = "note"
+BLOCK = 20_000  # rows of a table that one worker looks at
+_AT_ONCE = ("at upgrade", "next start")  # an upgrade starts what it stopped
 BLIND = "version"  # the change of a row whose engine nobody knows
 _CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, BLIND: 3}  # the gravest first
 _TYPES = {**dict.fromkeys([*COLUMNS, "subject"], "str"), "order": "float64"}
@@ -62,12 +65,12 @@ def goal_of(text: str) -> Goal:
     product = product.strip().lower() or reference.ENGINE
     if product not in PRODUCTS:
         near = did_you_mean(product, PRODUCTS)
-        raise PolicyError(
+        raise RequestError(
             f"{product!r} is no product to upgrade" + (f", {near}" if near else ""),
             hint=f"{', '.join(PRODUCTS)}; such as kubernetes:1.35",
         )
     if reference.parse_version(version) is None:
-        raise PolicyError(
+        raise RequestError(
             f"{text!r} names no version", hint="a version or a line, such as docker:29"
         )
     return Goal(product, version.strip())
@@ -106,7 +109,12 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
             "mounts": partial(mounts_of, inventory, workloads),
         }
         tables = {name: makers[name]() for name in {change["table"] for change in asked}}
-        parts += [_hits(tables[each["table"]], each, at, ahead) for each in asked]
+        rows = max(map(len, tables.values()), default=0)
+        blocks = [slice(first, first + BLOCK) for first in range(0, rows, BLOCK)]
+        items = [{name: tables[name][block] for name in tables} for block in blocks]
+        work = (asked, at, ahead)
+        for found in each(_hits_of, work, items, what=f"changes of {goal.product}"):
+            parts += found
         parts.append(_blind(workloads, goal))
     if by:
         found = of_world(inventory, _day(by))
@@ -133,6 +141,26 @@ def of_world(
     if after is not None:
         is_due &= found["day"].gt(after)
     return found[is_due]
+
+
+def broken_by(inventory: Inventory, upgrades: Iterable[Move]) -> set[Move]:
+    """Return the upgrades of the past that broke something that is still in use."""
+    by_goal = defaultdict(list)
+    for move in upgrades:
+        if move.step.was and move.step.now:
+            by_goal[Goal(move.step.product, move.step.now)].append(move)
+    engines = inventory["engines"]
+    broken = set()
+    for goal, moves in by_goal.items():
+        # what is in use now, asked on the engine of before
+        earlier = {move.host_id: move.step.was for move in moves}
+        then = engines.assign(version=engines["host_id"].map(earlier))
+        is_moved = then["version"].notna() & then["runtime"].eq(goal.product)
+        found = breaks(inventory.replace(engines=then[is_moved]), [goal])
+        is_hit = found["certainty"].eq(WILL) & found["moment"].isin(_AT_ONCE)
+        hosts = set(found.loc[is_hit, "host_id"])
+        broken |= {move for move in moves if move.host_id in hosts}
+    return broken
 
 
 @lru_cache(maxsize=1)  # asked for a day, and for the calendar
@@ -206,13 +234,21 @@ class _Ahead:
         return None if parsed is None else parsed < comes
 
 
+def _hits_of(
+    work: tuple[list[dict[str, str]], pd.Timestamp, _Ahead],
+    tables: Mapping[str, pd.DataFrame],
+) -> list[pd.DataFrame]:
+    """List what changes break in a block of each table."""
+    asked, at, ahead = work
+    return [_hits(tables[change["table"]], change, at, ahead) for change in asked]
+
+
 def _hits(
     table: pd.DataFrame,
     change: Mapping[str, str],
     at: pd.Timestamp,
     ahead: _Ahead | None = None,
 ) -> pd.DataFrame:
-    """Return the rows that one change affects, or may affect."""
     # Where the running version is unknown, only what is known to be in use counts: it
     # breaks anyway.
     may_be_ahead = is_ahead = pd.Series(data=True, index=table.index)
@@ -276,7 +312,6 @@ def _shown(cell: object) -> str:
 
 
 def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
-    """Return the workloads whose version is unknown."""
     is_engine = goal.product == reference.ENGINE
     known = {
         text
@@ -303,7 +338,7 @@ def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
 def _day(text: str) -> pd.Timestamp:
     day = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
     if pd.isna(day):
-        raise PolicyError(f"{text!r} is no day", hint="write it as 2026-12-31")
+        raise RequestError(f"{text!r} is no day", hint="write it as 2026-12-31")
     return day
 
 

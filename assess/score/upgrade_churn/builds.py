@@ -1,9 +1,6 @@
 """Package sources of builds: the servers that each build fetches its packages from."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -74,10 +71,5 @@ def _system_of(host: str, suite: str) -> str | None:
 
 def _keeps(host: str, system: str | None) -> bool:
     """Return whether a host keeps the packages of ended releases of a system."""
-    distro = _archives().get(host)
+    distro = reference.lookup("package_archives", "host", "distro").get(host)
     return distro is not None and system is not None and system.startswith(distro)
-
-
-@cache
-def _archives() -> dict[str, str]:
-    return {row["host"]: row["distro"] for row in reference.rows("package_archives")}

@@ -1,7 +1,5 @@
 """The calendar: announced events that affect a fleet, and the work, by team."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from assess.inventory import Inventory
@@ -65,7 +63,6 @@ def by_remedy(breaks: pd.DataFrame, services: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ends(clocks: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
-    """Return the lines in use whose support ends between two moments."""
     found = clocks[clocks["eol_date"].gt(start) & clocks["eol_date"].le(until)]
     named = found["component"] + " " + found["name"] + " " + found["version"].fillna("")
     return pd.DataFrame(
@@ -84,7 +81,6 @@ def _ends(clocks: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> pd.
 def _events(
     inventory: Inventory, start: pd.Timestamp, until: pd.Timestamp
 ) -> pd.DataFrame:
-    """Return the events between two moments that affect something in use."""
     found = of_world(inventory, until, after=start)
     found = found[found["certainty"].isin([WILL, MAY])]
     columns = ["service_id", "day", "what", "certainty", "remedy", "source"]
@@ -92,7 +88,6 @@ def _events(
 
 
 def _grouped(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """Return a row for each key, with the services that it concerns."""
     groups = rows.groupby(key, dropna=False, sort=True)["service_id"]
     columns = {"services_n": groups.nunique(), "services": groups.agg(_joined)}
     return pd.DataFrame(columns).reset_index()

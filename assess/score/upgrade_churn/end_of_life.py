@@ -1,7 +1,5 @@
 """Ends of support of the components under each service."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -53,7 +51,9 @@ def clocks(
             rows += [(service, *clock) for clock in on_engine.get(host, [])]
     scheduled = {row[0] for row in rows if row[1] == "orchestrator"}
     # there the provider schedules, by its own calendar
-    provided = {host for host, found in runtimes.items() if _is_provided(found)}
+    provided = {
+        host for host, found in runtimes.items() if all(map(reference.is_managed, found))
+    }
     scheduled |= {service for service, host, *_ in placed if host in provided}
     for service, platform in cells(inventory["services"], "service_id", "platform"):
         if platform in PLATFORMS and service not in scheduled:
@@ -70,10 +70,6 @@ def clocks(
     # each once, in the order of the first
     table = pd.DataFrame(list(dict.fromkeys(rows)), columns=COLUMNS).astype(kinds)
     return table.sort_values(KEY, kind="stable", ignore_index=True)
-
-
-def _is_provided(runtimes: Iterable[reference.Node]) -> bool:
-    return all(map(reference.is_managed, runtimes))
 
 
 def _clock(
@@ -118,7 +114,6 @@ def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterat
 
 
 def _of_engine(engine: Any, at: pd.Timestamp) -> Iterator[Clock]:
-    """Yield the clocks of the components below and above an engine."""
     if engine is None:
         return
     parts = [

@@ -1,14 +1,11 @@
 """Settings of engines and kubelets for the rules: one row per setting."""
 
-from __future__ import annotations
-
-from functools import cache
-
 import pandas as pd
 
 from assess import reference
 
 GATE = "feature-gates."
+_KEEPS_CLOUD = GATE + "DisableCloudProviders=false"
 POD = "pod"  # whose settings are those that it asks of its cluster
 _KEPT = ["service_id", "workload_id", "host_id", "version"]
 
@@ -26,6 +23,7 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
     program = value_of(own, "program").fillna(POD)
     of_workload = workloads[_KEPT].assign(component=program, setting=own)
     table = pd.concat([of_host, of_workload], ignore_index=True)
+    table["keeps_cloud"] = has_setting(table["setting"], _KEEPS_CLOUD)
     table["setting"] = table["setting"].astype("string").str.split(";")
     table = table.explode("setting").dropna(subset="setting")
     pairs = [setting.strip().partition("=") for setting in table["setting"]]
@@ -55,14 +53,11 @@ def value_of(settings: pd.Series, flag: str) -> pd.Series:
 
 def _is_known(flag: str, target: str) -> bool | None:
     """Return whether a target knows a feature gate; None for another setting or an unknown gate."""
-    last = _last_known().get(flag.removeprefix(GATE)) if flag.startswith(GATE) else None
+    known = reference.lookup(
+        "feature_gates", "gate", "last"
+    )  # of the gates that are gone
+    last = known.get(flag.removeprefix(GATE)) if flag.startswith(GATE) else None
     there = reference.parse_version(target)
     if last is None or there is None:
         return None
     return there[:2] <= reference.numbers_of(last)
-
-
-@cache
-def _last_known() -> dict[str, str]:
-    """Return the last release that knows each feature gate that is gone."""
-    return {row["gate"]: row["last"] for row in reference.rows("feature_gates")}

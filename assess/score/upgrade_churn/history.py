@@ -29,6 +29,7 @@ from assess.score.upgrade_churn.sights import (
     Image,
     Images,
     Sight,
+    Step,
     Versions,
     cells,
     changed_images,
@@ -61,14 +62,13 @@ class UnsoundSnapshotWarning(UserWarning):
 
 
 class Move(NamedTuple):
-    """A change of an engine: the time span in which it came, and the new line or else the old."""
+    """A change of an engine, and the time span in which it came."""
 
     host_id: str
     after: pd.Timestamp
     before: pd.Timestamp  # the same moment where it was recorded
     status: str
-    line: str | None
-    change: str  # as `assess.reference.engine_change` has it
+    step: Step
 
     @property
     def span(self) -> Span:
@@ -285,7 +285,8 @@ def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
             runtime = runtimes.get(place, reference.ENGINE)
             change = reference.engine_change((runtime, was), (runtime, now))
             line = line_name(runtime, now or was)
-            yield Move(place, at, at, status or "", line, change)
+            step = Step(line, change, runtime, was, now)
+            yield Move(place, at, at, status or "", step)
 
 
 def _watched_hosts(
@@ -353,9 +354,9 @@ def _engines_between(
     both = sorted(was.keys() & now.keys())
     moves = []
     for host in both:
-        move = engine_move(was[host], now[host])
-        if move:
-            moves.append(Move(host, *span, "", *move))
+        step = engine_move(was[host], now[host])
+        if step:
+            moves.append(Move(host, *span, "", step))
     watched = [host for host in both if is_read(was[host]) and is_read(now[host])]
     return tuple(moves), dict.fromkeys(watched, (span,))
 
@@ -374,11 +375,7 @@ def _images_between(
     return moves, dict.fromkeys(watched, (span,))
 
 
-# ---- spans of time ----
-
-
 def _merged(*parts: Mapping[str, Spans]) -> dict[str, Spans]:
-    """Unite the spans of each name."""
     by_name: dict[str, Spans] = {}
     for part in parts:
         for name, spans in part.items():

@@ -1,7 +1,5 @@
 """Workloads in use, joined with image, engine and host, as tables for the rules."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -131,7 +129,11 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     table = inventory["workloads"]
     table = table[~table["state"].isin(_GONE)]
     images = inventory["images"].drop_duplicates(["registry", "repository", "digest"])
-    table = table.assign(image_digest=_digests(table, images))
+    is_plain = table["tag"].isna() & table["image_digest"].isna()
+    table = table.assign(
+        image_digest=_digests(table, images),
+        named=table["tag"].mask(is_plain, "latest"),  # a digest alone may be any tag
+    )
     kept = images[["registry", "repository", "digest", "base_name"]]
     kept = kept.rename(columns={"digest": "image_digest", "base_name": "base"})
     kept = kept.assign(schema=_schemas(images))
@@ -139,7 +141,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     path = table["repository"].astype("string")
     domain = table["registry"].astype("string").str.split(".").str[-2:].str.join(".")
     # what declares no base but is a system itself is its own base
-    table["base"] = table["base"].fillna(path + ":" + table["tag"])
+    table["base"] = table["base"].fillna(path + ":" + table["named"])
     bases = _each(reference.base_system, table, "base")
     parts = path.str.extract(r"^(?:(.*)/)?([^/]*)$")
     # an image without a tag, or with a digest alone, counts as latest
@@ -210,7 +212,6 @@ def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
 
 
 def _talks(workloads: pd.DataFrame) -> pd.Series:
-    """Return whether a workload talks to the engine."""
     # A workload without the socket does not. If mounts are unknown, it may if it is a
     # program that is made for that: NA.
     is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)

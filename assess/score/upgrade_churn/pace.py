@@ -3,12 +3,10 @@
 Sources are support windows and history. Third-party images change by themselves.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -179,12 +177,12 @@ def engine_rate(product: str, line: str | None, own: Interval, since: str) -> In
 
 def upgrades(history: History) -> list[Move]:
     """List the engine upgrades of the past, without rollbacks."""
-    return [move for move in history.moves if move.change != ROLLBACK]
+    return [move for move in history.moves if move.step.change != ROLLBACK]
 
 
 def recorded_upgrades(history: History) -> list[Move]:
     """List the upgrades with a recorded moment."""
-    return [move for move in history.recorded.values() if move.change != ROLLBACK]
+    return [move for move in history.recorded.values() if move.step.change != ROLLBACK]
 
 
 def own_rates(
@@ -211,8 +209,10 @@ def own_rates(
     return rates
 
 
-def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
-    """Count upgrades and failed upgrades, by line and over the fleet."""
+def upgrade_failures(
+    history: History, policy: Policy, broke: Set[Move] = frozenset()
+) -> dict[str, Tally]:
+    """Count upgrades and failed upgrades, by line and over the fleet; those in ``broke`` failed."""
     # An upgrade failed if its status says so, or an incident or rollback on its host
     # followed. Where the host of the incident is unknown, or the moments are too vague to
     # be surely within the window, the upgrade only may have failed. An upgrade whose
@@ -224,7 +224,7 @@ def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
     unplaced = moments.get(NOWHERE, [])
     rollbacks = defaultdict(list)
     for move in history.moves:
-        if move.change == ROLLBACK:
+        if move.step.change == ROLLBACK:
             rollbacks[move.host_id].append(move.span)
     tallies: dict[str, Tally] = {}
     for move in upgrades(history):
@@ -233,7 +233,8 @@ def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
         surely = (move.before, move.after + window)
         perhaps = (move.after, move.before + window)
         failed = (
-            bool(words.search(move.status))
+            move in broke
+            or bool(words.search(move.status))
             or _any_in(incidents, surely)
             or any(holds((surely,), back) for back in backs)
         )
@@ -244,7 +245,7 @@ def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
             or any(_touch(perhaps, back) for back in backs)
         )
         if failed or holds(history.looked, (move.after, move.after + window)):
-            for line in {POOL, move.line or POOL}:
+            for line in {POOL, move.step.line or POOL}:
                 n, k, most = tallies.get(line, (0, 0, 0))
                 tallies[line] = (n + 1, k + failed, most + may_have_failed)
     return tallies
@@ -338,7 +339,7 @@ def moves(history: History, registries: Registries) -> pd.DataFrame:
     ``component`` (engine, third-party image, first-party image), ``name`` (host or service),
     ``change``, ``after_at, before_at`` [UTC; the same where the moment was recorded].
     """
-    rows = [("engine", m.host_id, m.change, *m.span) for m in history.moves]
+    rows = [("engine", m.host_id, m.step.change, *m.span) for m in history.moves]
     for move in history.moved:
         component = _component(move, registries)
         rows.append((component, move.service_id, move.change, *move.span))
@@ -357,7 +358,7 @@ def fleet_pace(history: History, registries: Registries, *, level: float) -> pd.
     _hi`` [changes per host or service and year; NaN where nobody watched].
     """
     engines = _watched(history.moves, history.hosts)
-    counts = Counter(("engine", move.change == ROLLBACK) for move in engines)
+    counts = Counter(("engine", move.step.change == ROLLBACK) for move in engines)
     for move in _watched(history.moved, history.services):
         counts[_component(move, registries), move.change == ROLLBACK] += 1
     watched = {"engine": history.hosts}
@@ -373,7 +374,6 @@ def fleet_pace(history: History, registries: Registries, *, level: float) -> pd.
 
 
 def _watched(moves: Iterable[AnyMove], spans: Mapping[str, Spans]) -> list[AnyMove]:
-    """Keep the changes within the watched time of their host or service."""
     return [move for move in moves if holds(spans.get(move[0], ()), move.span)]
 
 

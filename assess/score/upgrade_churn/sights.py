@@ -1,7 +1,5 @@
 """Sights: engines and images in one snapshot, and the changes between two."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -100,11 +98,18 @@ def hosts_of(inventory: Inventory) -> Hosts:
     return by_service
 
 
-# ---- from one snapshot to the next ----
+class Step(NamedTuple):
+    """What changed: the new line or else the old, and the versions of one product."""
+
+    line: str | None
+    change: str  # as `assess.reference.engine_change` has it
+    product: str
+    was: str | None
+    now: str | None
 
 
-def engine_move(was: Versions, now: Versions) -> tuple[str | None, str] | None:
-    """Return line and kind of the first changed or replaced runtime; None without a change."""
+def engine_move(was: Versions, now: Versions) -> Step | None:
+    """Return the first changed or replaced runtime; None without a change."""
     if was == now:
         return None
     for runtime, version in now.items():
@@ -115,7 +120,9 @@ def engine_move(was: Versions, now: Versions) -> tuple[str | None, str] | None:
             continue  # a second runtime was added
         change = reference.engine_change(before, (runtime, version))
         if change not in STILL:
-            return line_name(runtime, version), change
+            return Step(
+                line_name(runtime, version), change, runtime, was.get(runtime), version
+            )
     return None
 
 

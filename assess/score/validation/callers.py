@@ -149,8 +149,6 @@ class Opinion:
 def learn(reach: Reach, kept: Booleans) -> Opinion:
     """Learn from the kept failures.
 
-    Notes
-    -----
     A logistic regression of failed services: level, weight of the policy's log odds, steps, kind of
     fault, and one term for each service, all with normal priors; at first the policy is right. The
     spread of the services is the likeliest one (Laplace's approximation of the evidence).
@@ -180,8 +178,6 @@ def learn(reach: Reach, kept: Booleans) -> Opinion:
 def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) -> float:
     """Return the weight of a pair's prediction, in failures of its element, at least `least`.
 
-    Notes
-    -----
     The likeliest of ``STRENGTHS``, where every kept failure is predicted by the other failures of
     its element, ``(k + s p) / (n + s)``, with p by the opinion. A history that is not shown to help
     is worth little: where nothing repeats, whoever fell in one failure fell less often in the
@@ -270,8 +266,6 @@ def together(
 ) -> Floats:
     """Return by service its chance to go down: the average of several predictions in log odds.
 
-    Notes
-    -----
     The mean of the log odds of ``voices``, which are chances by the policy and by learned edges, and
     of who went down whatever failed. Fixed weights are hard to beat by fitted ones (Bates and
     Granger 1969); each of the three is the best one in some systems. Learned edges count the more

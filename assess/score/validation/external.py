@@ -1,7 +1,5 @@
 """Judge predictions on external data: a table of dependencies and one of failures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,7 +98,6 @@ def _edges(dependencies: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFra
 
 
 def _faults(experiments: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFrame:
-    """Return the experiments with an element, with defaults for missing columns."""
     usual = {
         "experiment_id": [f"x{number:06}" for number in range(len(experiments))],
         "element_kind": "service",
@@ -126,7 +123,6 @@ def _faults(experiments: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFra
 
 
 def _inventory(edges: pd.DataFrame, faults: pd.DataFrame) -> Inventory:
-    """Return an inventory of all services in the tables."""
     lists = pd.concat([faults["affected_services"], faults["observed_services"]])
     named = lists.dropna().map(ids).explode()
     services = pd.concat([edges["src_id"], edges["dst_id"], faults["element"], named])

@@ -1,7 +1,5 @@
 """Predict left-out failures from the other failures alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 

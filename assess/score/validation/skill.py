@@ -52,8 +52,6 @@ def named(rule: tuple[str, str]) -> str:
 def average_precision(p: Floats, down: Booleans) -> float:
     """Return the mean precision over the thresholds at which recall rises; ties are one threshold.
 
-    Notes
-    -----
     ``sum over k of (R_k - R_(k-1)) P_k``, over the distinct values of p from above.
     """
     if not down.any():

@@ -1,7 +1,5 @@
 """Validate predictions against failures that they were not fitted on."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

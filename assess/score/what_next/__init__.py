@@ -278,6 +278,10 @@ def _why(
     stops = gates[failed | undecided]
     texts = stops["gate"] + ": " + stops["evidence"]
     why = texts.groupby(stops["service_id"]).agg("; ".join).reindex(frame.index)
+    # beside an unknown gate, a failed one of another label stands already
+    certain = gates[failed & label.eq(NOT_DECIDABLE) & gates["label"].ne(NOT_DECIDABLE)]
+    for service_id, names in certain.groupby("service_id")["gate"]:
+        why[service_id] += f"; failed already, whatever is found out: {', '.join(names)}"
     clear = frame["label_gates"].isna()
     competing_n = int(ranking.competing.sum())
     # a clear gate has no evidence to quote: the reason is a sentence
@@ -289,8 +293,7 @@ def _why(
 
 def budget(inventory: Inventory, policy: Policy) -> int:
     """Return the number of services that may move at once, by the fleet's own incidents."""
-    # The budget is 0 without experience with containers, or without watched time:
-    # a window that starts at the first incident would grow with an older one.
+    # The budget is 0 without experience with containers, or where nobody says who watched.
     watched = exposure(inventory, policy)
     if not watched.is_covered:
         return 0

@@ -5,8 +5,6 @@ facts found out. Gates, coverage, readiness and the chance of the short list are
 for every set of items, with the formulas of the readiness score.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

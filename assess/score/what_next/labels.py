@@ -3,8 +3,6 @@
 No label depends on a point or on an upper bound: these rise when failing evidence is hidden.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Questions: the unknown facts that could change a label or a chance, as a table to fill in."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from assess import frames

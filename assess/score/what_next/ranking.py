@@ -5,8 +5,6 @@ gates compete; it decides labels. In the neutral one measurements are drawn from
 intervals. The difference is what better evidence could change.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -120,9 +118,6 @@ def _share(values: pd.Series, most: float) -> pd.Series:
     return (values.astype("Float64") / most).clip(0, 1)
 
 
-# ---- the short list ----
-
-
 @dataclass(frozen=True)
 class ShortList:
     """The total that one service needs to be among the first k, by draw.
@@ -181,9 +176,6 @@ class ShortList:
             return shares[back]
 
         return chances
-
-
-# ---- the ranking ----
 
 
 class Option(NamedTuple):
@@ -418,7 +410,6 @@ class Ranking:
 
 
 def _tidy(table: pd.DataFrame, name: str, value: str) -> pd.DataFrame:
-    """Melt a table of services into one row per service and known column, in their order."""
     table = table.rename_axis("service_id").reset_index()
     rows = table.melt("service_id", var_name=name, value_name=value).dropna()
     return rows.sort_values("service_id", kind="stable", ignore_index=True)

@@ -41,8 +41,6 @@ ROUNDS = 500  # of rejection; beyond, the intervals leave next to no room
 def simplex_weights(draws: int, criteria_n: int, rng: np.random.Generator) -> Floats:
     """Draw weights uniformly from the simplex, shape (draws, criteria_n) [share 0-1].
 
-    Notes
-    -----
     Exponential variables divided by their sum are uniform on the simplex: Rubinstein, R.
     (1982). Generating random vectors uniformly distributed inside and on the surface of
     different regions. European Journal of Operational Research 10(2), 205-209.
@@ -60,8 +58,6 @@ def ordered_weights(
 
     Criteria left out weigh no more than the last of the order.
 
-    Notes
-    -----
     A uniform point is sorted, and its smallest parts go to the others at random. The mean is
     the centroid of the order (rank-order centroid).
     """
@@ -81,8 +77,6 @@ def interval_weights(
 
     Raises PolicyError where no weights, or next to none, lie between them.
 
-    Notes
-    -----
     What lies above the lower ends is a smaller simplex, and so is what lies below the upper
     ends. The smaller of the two is drawn from, and what breaks the other ends is rejected.
     """
@@ -140,9 +134,6 @@ def draw(
         fixed = np.array([board["weights"].get(c, 0.0) for c in criteria], dtype=float)
         return np.tile(fixed / fixed.sum(), (draws, 1))
     return simplex_weights(draws, n, rng)
-
-
-# ---- acceptability ----
 
 
 @dataclass(frozen=True)
@@ -374,7 +365,6 @@ def _shares(draw: Ints, total: Floats, bar: Floats, k: int) -> tuple[Ints, Float
 def _ranks(
     field: _Field, counted: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Return the mean rank, and the share of the draws at each of the first ranks."""
     # A total, random bits for the order among equals and the place are packed into one
     # integer: sorting such keys is several times faster than `argsort`.
     n = len(field.order)

@@ -4,8 +4,6 @@ Three limits: an exposure budget from the fleet's own incidents, dependency cycl
 together, and the hours of a quarter.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -27,8 +25,6 @@ def exposure_budget(
 
     ``appetite`` is the number of incidents that the organisation would accept in ``months``.
 
-    Notes
-    -----
     The largest K with ``K * upper95 * months <= appetite``. ``upper95`` is the 95 % quantile
     of Gamma(incidents + 1/2, service_months), the posterior of the rate per container
     service-month under Jeffreys' prior.
@@ -71,8 +67,6 @@ def waves(  # noqa: PLR0913
     both move. Returns by group with a service to move or to pilot: ``wave`` (from 1, NA for what
     fits into none), ``services_n``, ``hours`` and ``why``.
 
-    Notes
-    -----
     Each wave is the best that fits once those before it are settled: a mixed-integer program
     that takes the highest sum of chances that the limits and the dependencies allow, equals
     by name. The next quarter is never made worse for the sake of a later one.
@@ -94,7 +88,6 @@ def waves(  # noqa: PLR0913
 
 
 def _groups(frame: pd.DataFrame, hours_unknown: float) -> pd.DataFrame:
-    """Sum up the groups with a service to move or pilot, highest chance first."""
     movable = frame["label"].isin(MOVABLE)
     members = frame[frame["group"].isin(frame.loc[movable, "group"])]
     # unknown effort counts as the largest, not as none

@@ -5,8 +5,6 @@ brings its answers, each with the risk that the questionnaire gives it; only the
 count. The hub's own totals (risk, confidence) are not taken over.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections import defaultdict
@@ -231,7 +229,6 @@ def resources(values: Iterable[Any]) -> list[Row]:
 
 
 def _kind(value: Any) -> str:
-    """Return the kind of a resource; empty without one."""
     if not isinstance(value, dict):
         return ""
     if isinstance(value.get("sections"), list):
@@ -300,7 +297,6 @@ def _answered(
 
 
 def _source_of(assessment: Row) -> str:
-    """Return the questionnaire, and from where the answers of similar applications were copied."""
     source = f"konveyor: {_form(assessment) or 'assessment'}"
     archetype = assessment.get("archetype")
     if _id(archetype):
@@ -316,7 +312,6 @@ def _texts_of(entries: Any, key: str) -> str | None:
 
 
 def _questions(assessment: Row) -> Iterator[tuple[Row, str]]:
-    """List all questions that have a text."""
     for section in dicts(assessment.get("sections")):
         for question in dicts(section.get("questions")):
             if isinstance(text := question.get("text"), str) and text.strip():
@@ -342,12 +337,10 @@ def _id(value: Any) -> str:
 
 
 def _name(assessment: Row, known: dict[str, str]) -> str:
-    """Name the application that an assessment is about."""
     application = assessment.get("application")
     name = dig(application, "name") or known.get(_id(application))
     return name if isinstance(name, str) else ""
 
 
 def _form(assessment: Row) -> str:
-    """Name the questionnaire."""
     return words_of(dig(assessment.get("questionnaire"), "name")) or ""

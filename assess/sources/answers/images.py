@@ -1,7 +1,5 @@
 """Images that documents name: by references, package addresses and digests."""
 
-from __future__ import annotations
-
 from urllib.parse import parse_qs, unquote
 
 from assess.image_ref import ImageRef, parse_image

@@ -4,15 +4,13 @@ Only counts and the ids of rules are kept, never code. Rules that failed to run 
 open: what they would have found is unknown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from assess.sources.answers.forms import Context, FrameRow, words_of
 from assess.sources.base import Row
-from assess.sources.values import dicts, number, table, text
+from assess.sources.values import as_list, dicts, number, table, text
 
 MANDATORY = "mandatory"
 _STEMS = ("output", "analysis", "results")  # names of files that name no application
@@ -23,7 +21,7 @@ def documents_of(values: list[Any], file: Path) -> list[Row]:
     """Return the analysis that a file holds, with the application that its path names."""
     rulesets: list[Row] = []
     for value in values:
-        rulesets += dicts(value if isinstance(value, list) else [value])
+        rulesets += dicts(as_list(value))
     if not rulesets:
         raise ValueError("it holds no rulesets: name the output.yaml of kantra")
     stem = file.stem
@@ -66,7 +64,6 @@ def _is_ruleset(entry: Row) -> bool:
 
 
 def _violations(ruleset: Row) -> Iterator[tuple[str, str, int, float]]:
-    """List the rule, category, places and story points a place of each violation."""
     for rule, violation in table(ruleset, "violations").items():
         places_n = max(len(dicts(violation, "incidents")), 1)
         category = text(violation, "category").lower()

@@ -4,11 +4,9 @@ CycloneDX (JSON and XML), SPDX 2 and 3 (JSON), what ``cosign`` prints of a signa
 attestations that wrap any of these. A row says by ``image`` which image it means.
 """
 
-from __future__ import annotations
-
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 from xml.etree import ElementTree
 
@@ -80,9 +78,6 @@ def _system(name: str, version: str) -> str | None:
     return f"{name}:{version}".lower()
 
 
-# ---- CycloneDX ----
-
-
 def of_cyclonedx(report: Row, context: Context) -> list[FrameRow]:
     """Return the image that a document of CycloneDX is about, and its statements."""
     if report.get("bomFormat") != "CycloneDX":
@@ -137,9 +132,6 @@ def _system_of(components: list[Row]) -> str | None:
         if text(component, "type") in _SYSTEM:
             return _system(text(component, "name"), text(component, "version"))
     return None
-
-
-# ---- SPDX ----
 
 
 def of_spdx(report: Row, context: Context) -> list[FrameRow]:
@@ -205,9 +197,6 @@ def _of_spdx3(entry: Row) -> Row:
     }
 
 
-# ---- signatures and attestations ----
-
-
 def of_signature(report: Row, context: Context) -> list[FrameRow]:
     """Return a signed image, from ``cosign verify`` or from an attestation and its payload."""
     # Nobody verifies here: the row says that somebody signed, and not that the key is a
@@ -231,11 +220,8 @@ def of_signature(report: Row, context: Context) -> list[FrameRow]:
         for image in images
         if image.digest
     ]
-    return [*found, *vex.of_openvex(predicate, images), *_statements(wrapped)]
-
-
-def _statements(rows: list[FrameRow]) -> Iterator[FrameRow]:
-    return (row for row in rows if row[0] == vex.FRAME)
+    statements = [row for row in wrapped if row[0] == vex.FRAME]
+    return [*found, *vex.of_openvex(predicate, images), *statements]
 
 
 def _payload(envelope: Row) -> Row:

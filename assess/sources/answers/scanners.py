@@ -4,8 +4,6 @@ What a finding is about is data, in `answer_checks.csv`. A finding about an imag
 container that the report only names, carries ``about``: whom it concerns, other sources tell.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -37,9 +35,6 @@ def _answer(rule: Rule, risk: str, about: About, answer: str | None) -> Row:
 def _kept(answers: Iterable[Row], **shared: Any) -> list[FrameRow]:
     """Keep the riskiest answers, each with the columns that a report's answers share."""
     return [("answers", row) for row in worst(answer | shared for answer in answers)]
-
-
-# ---- docker-bench-security ----
 
 
 def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
@@ -81,9 +76,6 @@ def _about_item(item: str, host_id: str) -> About:
 
 def _cell(text: str) -> Any:
     return {"true": True, "false": False}.get(text, int(text) if text.isdigit() else text)
-
-
-# ---- Trivy ----
 
 
 def of_trivy(report: Row, context: Context) -> list[FrameRow]:
@@ -173,9 +165,6 @@ def _secrets_n(result: Row) -> int:
     return len(dicts(result.get("Secrets")))
 
 
-# ---- OpenSSF Scorecard ----
-
-
 def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
     """Return the results of the checks of a repository; -1 is Scorecard's unknown."""
     name = text_of(dig(report, "repo", "name"))
@@ -194,9 +183,6 @@ def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
         answers.append(_answer(rule, risk or "unknown", about, f"{title}: {score} of 10"))
     when = moment_of(report.get("date")) or context.file_time
     return _kept(answers, answered_at=when, source="scorecard", source_ref=name)
-
-
-# ---- xeol ----
 
 
 def of_xeol(report: Row, context: Context) -> list[FrameRow]:
@@ -232,7 +218,6 @@ def _image_of(digests: list[str], tags: list[str]) -> ImageRef:
 
 
 def _image_keys(image: ImageRef, identifier: str = "") -> About:
-    """List the keys by which workloads that run an image are found."""
     place = (str(image.registry), str(image.repository))
     keys = (
         ("digest", image.digest or ""),

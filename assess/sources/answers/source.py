@@ -1,7 +1,5 @@
 """Answers: questionnaires that people filled in, and reports of scanners, as evidence."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,7 +108,6 @@ def _read_konveyor(asked: Asked, context: forms.Context) -> None:
 
 
 def _ask(asked: Asked, context: forms.Context) -> None:
-    """Ask a hub for its resources."""
     documents: list[Row] = []
     scope = strip_credentials(str(asked.options["endpoint"])).rstrip("/")
     for resource in RESOURCES:
@@ -154,7 +151,6 @@ def _read_csv(asked: Asked, context: forms.Context) -> None:
 
 
 def _read_scans(asked: Asked, context: forms.Context) -> None:
-    """Read the reports of a scanner."""
     kind = asked.options["format"]
     batch = asked.batch
     suffixes = _SUFFIXES.get(SCANNERS[kind], JSON_SUFFIXES)

@@ -4,8 +4,6 @@ CycloneDX, OpenVEX and CSAF. A statement counts where it names the finding, and 
 package; the latest one decides. What is not affected or fixed leaves the counts of the image.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -208,7 +206,6 @@ def of_openvex(report: Row, images: Iterable[ImageRef] = ()) -> list[tuple[str, 
 
 
 def _products(entry: Row) -> Iterator[tuple[str, list[str]]]:
-    """List the products of a statement, each name of them with its parts."""
     products = entry.get("products")
     for product in products if isinstance(products, list) else []:
         parts = _addresses(dig(product, "subcomponents"))

@@ -1,7 +1,5 @@
 """A place is one region of one account: it answers calls of AWS, live or from dumps."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -326,9 +324,6 @@ def expect(call: Call, expected: int, hint: str) -> None:
         call.status("partial", call.row.get("hint", hint))
 
 
-# ---- errors ----
-
-
 def response_of(error: Exception) -> Row:
     """Return the answer of AWS that an error carries; an empty one where it never answered."""
     return table(getattr(error, "response", None))
@@ -348,7 +343,6 @@ def failure_of(error: Exception, service: str, call: str) -> Row:
 
 
 def _classify(error: Exception, service: str, call: str) -> tuple[str, str | None]:
-    """Return the status of an error, and what to do about it."""
     code = code_of(error)
     http = dig(response_of(error), "ResponseMetadata", "HTTPStatusCode")
     if _EXPIRED.fullmatch(code):

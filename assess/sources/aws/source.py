@@ -1,7 +1,5 @@
 """Parts of all AWS sources: options, places asked side by side, and tags."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -16,7 +14,7 @@ from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, find_files
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret, scrub
-from assess.sources.values import dicts
+from assess.sources.values import as_list, dicts
 
 __all__ = ["DumpPlace", "LivePlace", "Place"]  # beside what is defined here
 
@@ -110,20 +108,12 @@ class AwsSource(Source):
         return batch
 
     def _read(self, place: Place, free: Semaphore) -> None:
-        """Read one place in its thread."""
         with free:
             try:
                 if not isinstance(place, LivePlace) or place.sign_in():
                     self.read(place)
             except Exception as error:  # the deadline, or a payload of a new form
                 place.batch.cover(place.scope, "read", **failure(error))
-
-
-def _words(value: Any) -> list[Any]:
-    """List the words of an option: one, several, or none."""
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 def _batch_of(place: Place, *, has_ended: bool) -> Batch:
@@ -149,7 +139,7 @@ def live_places(asked: Asked) -> Iterator[LivePlace]:
     options = asked.options
     batch = asked.batch
     classify = partial(failure_of, service="sts", call="get_caller_identity")
-    for profile in _words(options.get("profile")) or [None]:
+    for profile in as_list(options.get("profile")) or [None]:
         account = profile or "default"
         login = None
         with batch.call(account, "session", classify=classify) as call:
@@ -157,7 +147,7 @@ def live_places(asked: Asked) -> Iterator[LivePlace]:
         if login is None:
             continue
         batch.coverage.remove(call.row)  # nothing was asked yet
-        regions = _words(options.get("regions")) or _words(login.region)
+        regions = as_list(options.get("regions")) or as_list(login.region)
         if regions == [ALL_REGIONS]:
             first = LivePlace(
                 account, asked.deadline, login, login.region or _FIRST_REGION

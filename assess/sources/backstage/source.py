@@ -377,7 +377,6 @@ def _notes(entity: Entity) -> dict[str, str]:
 
 
 def _aliases(entity: Entity, notes: dict[str, str]) -> list[Name]:
-    """List the other names that people and other systems use."""
     title = dig(entity.raw, "metadata", "title")
     written = [title] if isinstance(title, str) and _WORDS.fullmatch(title) else []
     paths = [notes.get(key, "").rstrip("/").rpartition("/")[2] for key in ALIASES]

@@ -1,7 +1,5 @@
 """Builds: base images and package sources of Dockerfiles and Containerfiles."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path

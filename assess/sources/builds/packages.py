@@ -1,7 +1,5 @@
 """Package sources of a build: the tools that install, and the hosts that they fetch from."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cache
 
@@ -23,7 +21,6 @@ _MARK = "\\"  # of a pattern of sed: archive\.debian\.org
 
 @cache
 def _tools() -> list[tuple[str, Linear]]:
-    """Return the tools and the pattern of a command that fetches packages with each."""
     return [(row["tool"], Linear(row["pattern"])) for row in rows("builds/tools")]
 
 
@@ -49,16 +46,11 @@ def sources_of(texts: Iterable[str]) -> str | None:
         named = {entry.partition(" ")[0] for entry in suites | deb822}
         hosts = {host.lower().rstrip(".") for host in _URL.findall(plain)}
         hosts |= {host.lower() for host in _KEYS.findall(plain)}
-        hosts |= {host for host in _archives() if host in plain}
+        archives = reference.lookup("package_archives", "host", "distro")
+        hosts |= {host for host in archives if host in plain}
         found |= suites | deb822 | (hosts - named)
     return ";".join(sorted(found)[:MAX_SOURCES]) or None
 
 
 def _entry(host: str, suite: str) -> str:
     return f"{host.lower()} {suite}"
-
-
-@cache
-def _archives() -> list[str]:
-    """Return the hosts that keep the packages of ended releases."""
-    return [row["host"] for row in reference.rows("package_archives")]

@@ -1,7 +1,5 @@
 """Services of Compose files in canonical form, and how two of them are merged."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
+from assess.sources.values import as_list
 from assess.sources.volumes import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
@@ -100,12 +99,10 @@ def _extra_hosts(value: Any) -> dict[str, str]:
 
 
 def _config(item: Any) -> str:
-    """Return the name of a configuration that a service mounts."""
     return str(item.get("source") if isinstance(item, dict) else item)
 
 
 def _env_file(item: Any, directory: Path) -> tuple[Path, bool]:
-    """Return a file of variables, and whether it has to exist."""
     options = item if isinstance(item, dict) else {"path": item}
     is_required = is_true(options.get("required", "true"))
     return directory / str(options.get("path")), is_required
@@ -174,13 +171,6 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> Row:
         elif value is not None or key not in result:
             result[key] = value
     return result
-
-
-def as_list(value: Any) -> list[Any]:
-    """Return a list as it is, None as an empty list, and anything else as a list of itself."""
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 def as_mapping(value: Any) -> Row:

@@ -1,7 +1,5 @@
 """Dependencies of services in a Compose project: order, links, addresses, configuration."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -66,7 +64,6 @@ def _content(project: Project, name: str) -> str | None:
 
 
 def _mounted(project: Project, path: str) -> str:
-    """Return the text of a file, or of the files in a directory, that a service mounts."""
     directory = project.directory / path
     if not path or not directory.is_dir():
         return _file_content(project, path) or ""
@@ -109,7 +106,6 @@ def labels_of(service: Service) -> Row:
 
 
 def _callee(project: Project, name: str, siblings: Siblings) -> Callee:
-    """Return a service of the project, whether it is declared or not."""
     known = siblings.find(name, project.name)
     return known or Callee(compose_name(name, project.name))
 
@@ -117,7 +113,6 @@ def _callee(project: Project, name: str, siblings: Siblings) -> Callee:
 def _ordered(
     project: Project, src: Name, service: Service, siblings: Siblings
 ) -> Iterator[Row]:
-    """Return the services that start before one."""
     for needed, options in service.get("depends_on", {}).items():
         is_required = is_true(options.get("required") or "true")
         if siblings.find(needed, project.name) or is_required:

@@ -1,7 +1,5 @@
 """Compose files: read within limits, interpolated, extended, included and merged into a project."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import ChainMap
@@ -14,15 +12,9 @@ import yaml
 
 from assess.reading import read_limited
 from assess.sources.base import Row
-from assess.sources.compose.forms import (
-    Replaced,
-    Service,
-    as_list,
-    as_mapping,
-    canonical,
-    merged,
-)
+from assess.sources.compose.forms import Replaced, Service, as_mapping, canonical, merged
 from assess.sources.dumps import refuse_outside
+from assess.sources.values import as_list
 from assess.sources.yaml_loader import Loader, load_documents
 
 MAX_FILES = 200  # of one project; includes of includes double with each level
@@ -285,7 +277,6 @@ class _Reader:
                 self.project.failed[file.name] = error
 
     def _read_documents(self, file: Path) -> list[Row]:
-        """Return the documents of a file, interpolated."""
         if file not in self._documents:
             text = self.project.limits.read(file)
             try:
@@ -346,7 +337,6 @@ class _Reader:
     def _service(
         self, name: str, place: _Place, trail: tuple[tuple[Path, str], ...] = ()
     ) -> Service:
-        """Return a service in canonical form, merged over the service that it extends."""
         body = place.document["services"][name] or {}
         service = canonical(body, place.directory)
         entries = [len(v) for v in service.values() if isinstance(v, dict | list)]

@@ -1,14 +1,8 @@
 """Convert observed talks to rows: the services at both ends, and unknown processes."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import cache, lru_cache
-from typing import Any, TypeVar
-
-import numpy as np
-import pyarrow as pa
+from typing import Any
 
 from assess import frames
 from assess.frames import EXTERNAL
@@ -19,7 +13,7 @@ from assess.sources.connections.fleet import (
     Tenant,
     is_public,
 )
-from assess.sources.connections.flows import Flows, summed, time_of
+from assess.sources.connections.flows import Flows
 from assess.sources.connections.observed import (
     FLOW,
     SOCKET,
@@ -30,7 +24,8 @@ from assess.sources.connections.observed import (
     Views,
     is_whole,
 )
-from assess.sources.connections.sockets import MAX_PORT, Process
+from assess.sources.connections.pairs import Callee, Callers, Edge, Key, Pairs
+from assess.sources.connections.sockets import Process
 from assess.sources.csv_records import rows
 from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import Kind, kind_of
@@ -44,41 +39,14 @@ from assess.sources.hosts.rows import (
 )
 from assess.sources.joining.hosts import service_of
 
-T = TypeVar("T")
 EVIDENCE = "connections"
 PROCESS = "process"
 SURE = 0.9  # a socket of the service itself
 LIKELY = 0.6  # the only service of a machine
 NOBODY = 0.3  # an address that no source knows
 MAX_CANDIDATES = 20  # services of a machine that may be the caller
-_NO_END = -1
 _NO_NAME = Name("", PROCESS, 0.0)
 _SYSTEM = Tenant(_NO_NAME, "", "system", "")
-_OF_PAIR = [("calls", "sum"), ("start", "min"), ("end", "max"), ("window_hours", "max")]
-_Key = tuple[Name, Name | str, str]  # caller, callee, kind
-_Callers = tuple[tuple[Name, bool], ...]  # and whether each is only possible
-
-
-@dataclass(frozen=True)
-class Callee:
-    """One end of an edge: a service, the name of an address, or an outside host."""
-
-    name: Name | str
-    confidence: float
-    kind: Kind
-    is_known: bool  # it is a service of the fleet
-
-
-@dataclass(slots=True)
-class Edge:
-    """One dependency, from all talks between two services."""
-
-    confidence: float
-    protocol: str
-    is_of_socket: bool = False
-    is_possible: bool = True
-    seen: Sighting = field(default_factory=Sighting)
-    window_hours: float = 0.0  # in which its places were watched
 
 
 class Edges:
@@ -95,7 +63,8 @@ class Edges:
         self._fleet = fleet
         self._observed = observed
         self._flows = flows
-        self._edges: dict[_Key, Edge] = {}
+        self._edges: dict[Key, Edge] = {}
+        self._pairs = Pairs()  # by flow logs alone
         self._born: dict[tuple[str, str], Tenant] = {}
         # callees that somebody unknown called
         self._callers_unknown: set[Name | str] = set()
@@ -118,7 +87,7 @@ class Edges:
             self._add_talk(talk, views)
         self._add_flows()
         self._covered = covered_names(self._fleet, self._observed, self._logged())
-        self.batch.add("dependencies", *map(self._to_row, list(self._edges)))
+        self.batch.add("dependencies", *self._rows())
         return self.batch
 
     def _add_host(self, machine: str) -> None:
@@ -163,7 +132,7 @@ class Edges:
             unit = SystemUnit(label, "running")
         elif not is_own_unit:
             unit = SystemUnit(process.name, "running")
-        return self._bear(machine, unit, is_own_unit=is_own_unit)
+        return self._add_service(machine, unit, is_own_unit=is_own_unit)
 
     def _only_unit(self, machine: str) -> Tenant | None:
         """Return the only unit of a machine that is no store: its name says more than java."""
@@ -171,7 +140,7 @@ class Edges:
         own = [t for t in tenants if not stores_of(SystemUnit(t.called, "running"))]
         return own[0] if len(own) == 1 else None
 
-    def _bear(
+    def _add_service(
         self,
         machine: str,
         unit: SystemUnit,
@@ -205,7 +174,7 @@ class Edges:
         self.batch.add("services", service | {"names": (name,)})
         return tenant
 
-    def _at(self, address: str, near: str) -> tuple[Tenant | None, str | None]:
+    def _workload_at(self, address: str, near: str) -> tuple[Tenant | None, str | None]:
         """Return the workload at an address, or else the machine."""
         tenant = self._fleet.tenant_at(address, near)
         return tenant, None if tenant else self._fleet.machine_at(address, near)
@@ -218,7 +187,7 @@ class Edges:
                 if tenant:
                     return tenant, SURE
         near = talk.near or next((v.place for v in views if v.side == "client"), "")
-        tenant, machine = self._at(talk.server, near)
+        tenant, machine = self._workload_at(talk.server, near)
         if machine is not None:
             tenant = self._listener(machine, talk)
         if tenant:
@@ -233,7 +202,6 @@ class Edges:
         return Name(talk.server, "address", NOBODY), NOBODY
 
     def _listener(self, machine: str, talk: Talk) -> Tenant | None:
-        """Return the workload that listens at an endpoint of a machine."""
         watch = self._observed.watches.get(machine)
         process = watch.listener((talk.server, talk.port)) if watch else None
         if watch and process:
@@ -251,7 +219,7 @@ class Edges:
         if found:
             return [(tenant, False) for tenant in found.values()]
         near = talk.near or next((v.place for v in views if v.side == "server"), "")
-        tenant, machine = self._at(talk.client, near)
+        tenant, machine = self._workload_at(talk.client, near)
         if tenant:
             return [(tenant, False)]
         if machine is None:
@@ -287,8 +255,7 @@ class Edges:
         for sighting in views.values():
             total.add(0, sighting.first, sighting.last)
         window = max(self._window(view.place) for view in views)
-        is_of_socket = any(view.side != FLOW for view in views)
-        self._add_edges(self._callers(talk, views), callee, total, window, is_of_socket)
+        self._add_edges(self._callers(talk, views), callee, total, window)
 
     def _callee(self, talk: Talk, views: Views) -> Callee | None:
         """Return the callee of a talk; None where it is the system of a machine."""
@@ -299,7 +266,7 @@ class Edges:
         name = server.name if is_known else server
         return Callee(name, sure, _kind(server, talk), is_known)
 
-    def _callers(self, talk: Talk, views: Views) -> _Callers | None:
+    def _callers(self, talk: Talk, views: Views) -> Callers | None:
         """Return the callers of a talk; None where it is the system of a machine."""
         clients = self._clients(talk, views)
         named = tuple((t.name, possible) for t, possible in clients if t is not _SYSTEM)
@@ -314,39 +281,38 @@ class Edges:
         def callee(server: int, port: int) -> Callee | None:
             return self._callee(Talk("", names[server], port), views)
 
-        def callers(client: int) -> _Callers | None:
+        def callers(client: int) -> Callers | None:
             return self._callers(Talk(names[client], "", 0), views)
 
         for talks in self._flows.alone(self._observed.talks, self._window):
-            table, callees = _resolved(talks, ["server", "port"], "callee", callee)
-            table, groups = _resolved(table, ["client"], "callers", callers)
-            for row in summed(table, ["callers", "callee"], _OF_PAIR).to_pylist():
-                total = Sighting(row["calls"], time_of(row["start"]), time_of(row["end"]))
-                ends = (groups[row["callers"]], callees[row["callee"]])
-                self._add_edges(*ends, total, row["window_hours"], is_of_socket=False)
+            self._pairs.add(talks, callee, callers)
+        self._callers_unknown |= self._pairs.called_by_unknown()
 
     def _add_edges(
         self,
-        callers: _Callers | None,
+        callers: Callers | None,
         callee: Callee,
         total: Sighting,
         window_hours: float,
-        is_of_socket: bool,
     ) -> None:
         if callee.is_known and callers == ():
             self._callers_unknown.add(callee.name)
         for caller, is_possible in callers or ():
-            if caller == callee.name:
-                continue
             key = (caller, callee.name, callee.kind.kind)
-            edge = self._edges.setdefault(
-                key, Edge(callee.confidence, callee.kind.protocol)
-            )
-            edge.is_possible &= is_possible
-            edge.confidence = max(edge.confidence, callee.confidence)
-            edge.is_of_socket |= is_of_socket
-            edge.seen.add(total.count, total.first, total.last)
-            edge.window_hours = max(edge.window_hours, window_hours)
+            protocol = callee.kind.protocol
+            edge = Edge(callee.confidence, protocol, is_possible, total, window_hours)
+            first = Edge(callee.confidence, protocol)
+            self._edges.setdefault(key, first).add(edge)
+
+    def _rows(self) -> Iterator[Row]:
+        """Yield the rows of all edges; what flow logs show of an edge of sockets adds to it."""
+        for key, edge in self._pairs.edges():
+            if key in self._edges:
+                self._edges[key].add(edge)
+            else:
+                yield from self._to_rows(key, edge)
+        for key, edge in self._edges.items():
+            yield from self._to_rows(key, edge)
 
     def _logged(self) -> set[str]:
         """Return the addresses all of whose flows were logged for long enough."""
@@ -364,24 +330,25 @@ class Edges:
             self._windows[place] = window / 3600
         return self._windows[place]
 
-    def _to_row(self, key: _Key) -> Row:
+    def _to_rows(self, key: Key, edge: Edge) -> Iterator[Row]:
+        """Yield the row of an edge; none where a service calls itself."""
         src, dst, kind = key
-        edge = self._edges.pop(key)  # a row takes its place: there may be a million
-        row = frames.row(
-            "dependencies",
-            kind=kind,
-            evidence=EVIDENCE,
-            protocol=edge.protocol or None,
-            calls=edge.seen.count,
-            window_hours=edge.window_hours,
-            confidence=edge.confidence,
-            first_seen_at=edge.seen.first,
-            last_seen_at=edge.seen.last,
-            address_basis=SOCKET if edge.is_of_socket else FLOW,
-            complete=self._complete(src, dst),
-            possible=edge.is_possible or None,
-        )
-        return row | {"src": src, "dst": dst}
+        if src != dst:
+            row = frames.row(
+                "dependencies",
+                kind=kind,
+                evidence=EVIDENCE,
+                protocol=edge.protocol or None,
+                calls=edge.seen.count,
+                window_hours=edge.window_hours,
+                confidence=edge.confidence,
+                first_seen_at=edge.seen.first,
+                last_seen_at=edge.seen.last,
+                address_basis=edge.basis,
+                complete=self._complete(src, dst),
+                possible=edge.is_possible or None,
+            )
+            yield row | {"src": src, "dst": dst}
 
     def _complete(self, src: Name, dst: Name | str) -> str | None:
         """Return the services and sides of which every call was observed."""
@@ -390,30 +357,6 @@ class Edges:
         if is_src and is_dst:
             return "both"
         return "src" if is_src else "dst" if is_dst else None
-
-
-def _resolved(
-    table: pa.Table,
-    keys: list[str],
-    name: str,
-    resolve: Callable[..., T | None],
-) -> tuple[pa.Table, list[T]]:
-    """Resolve every combination of keys, and return the results and their numbers as a column.
-
-    The second key is a port. Rows of a combination without a result are left out.
-    """
-    numbers: dict[T, int] = {}
-    code = np.zeros(len(table), np.int64)
-    for key in keys:
-        code = code * (MAX_PORT + 1) + table[key].to_numpy()
-    distinct, inverse = np.unique(code, return_inverse=True)
-    found = []
-    for value in distinct.tolist():
-        end = resolve(*(divmod(value, MAX_PORT + 1) if len(keys) > 1 else (value,)))
-        found.append(_NO_END if end is None else numbers.setdefault(end, len(numbers)))
-    column = np.array(found, np.int64)[inverse]
-    table = table.append_column(name, pa.array(column))
-    return table.filter(pa.array(column != _NO_END)), list(numbers)
 
 
 def covered_names(

@@ -1,7 +1,5 @@
 """Addresses of services and machines, as other sources know them."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """VPC flow logs, summed while they are streamed: a log has millions of lines a day."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -270,7 +268,6 @@ class Flows:
         return summed(table.filter(pa.array(is_between)), _KEYS, _SUMS).cast(_FLOW)
 
     def _codes(self, column: pa.ChunkedArray) -> np.ndarray:
-        """Return the number of each text of a column, which holds for all logs."""
         encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
         ids = [self._code(word or "") for word in encoded.dictionary.to_pylist()]
         return np.array(ids, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
@@ -308,6 +305,7 @@ class Flows:
         """Return the talks that no socket shows: one row each, numbers instead of names."""
         hours = np.array([windows(name) for name in self._ids], np.float32)
         for table in self._joined(seen, "left anti"):
+            pa.default_memory_pool().release_unused()
             window = pa.array(hours[table["interface"].to_numpy()])
             talks = table.append_column("window_hours", window)
             talks = summed(talks, _TALK, _OF_TALK)
@@ -323,13 +321,15 @@ class Flows:
             (ids.get(t.client), ids.get(t.server), t.port, codes[t.protocol])
             for t in seen
         ]
-        if not keys:
-            yield from (table for (table,) in self._parts if kind == "left anti")
-            return
         rows = [dict(zip(_TALK, key, strict=True)) for key in keys]
         talks = pa.Table.from_pylist(rows, schema=pa.schema(list(_FLOW)[: len(_TALK)]))
-        for (table,) in self._parts:
-            yield table.join(talks, _TALK, join_type=kind)
+        for part in self._parts:
+            if keys:
+                yield part[0].join(talks, _TALK, join_type=kind)
+            elif kind == "left anti":
+                yield part[0]
+            if kind == "left anti":  # handed over
+                part[:] = [_FLOW.empty_table()]
 
     def hours(self) -> dict[str, list[datetime]]:
         """Return the hours in which an interface was logged without a gap."""
@@ -376,7 +376,6 @@ def summed(
 
 
 def _accepted(block: pa.Table) -> pa.Table:
-    """Return the lines of connections that were let through, with ports."""
     keep = pc.fill_null(pc.not_equal(_column(block, "action"), "REJECT"), True)
     for name in ("srcport", "dstport"):
         port = _numbers(block, name)
@@ -420,5 +419,4 @@ def _array(
     name: str,
     default: int = 0,
 ) -> np.ndarray:
-    """Return a column as an array of numbers, with a default for other text."""
     return pc.fill_null(_numbers(block, name), default).to_numpy()

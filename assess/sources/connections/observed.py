@@ -185,7 +185,6 @@ class Observed:
         ranks: Ranks,
         owners: dict[str, str],
     ) -> bool:
-        """Whether the local side of a socket is the callee."""
         local = socket.local
         peer = socket.peer or local
         if local[1] == 0 or peer[1] == 0:

@@ -1,7 +1,5 @@
 """Sockets, as ``ss``, ``netstat``, ``lsof`` and osquery list them."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -86,16 +84,16 @@ def read_text(text: str, lost: list[str]) -> Iterator[Sample]:
 
 def _whole_lines(text: str) -> Iterator[str]:
     """Join the lines that old versions of ``ss`` break."""
-    held = ""
+    whole = ""
     for line in text.splitlines():
         is_rest = line.startswith("\t") or line.lstrip().startswith("users:((")
-        if held and is_rest:
-            held = f"{held} {line.strip()}"
+        if whole and is_rest:
+            whole = f"{whole} {line.strip()}"
             continue
-        if held:
-            yield held
-        held = line
-    yield held
+        if whole:
+            yield whole
+        whole = line
+    yield whole
 
 
 def _may_be_socket(line: str) -> bool:
@@ -117,7 +115,6 @@ def is_listing(text: str) -> bool:
 
 
 def _name_last(sample: Sample, name: str) -> None:
-    """Name the process of the last socket."""
     if sample.sockets:
         last = sample.sockets[-1]
         process = Process(name.removesuffix(".exe"), last.process.pid)

@@ -1,7 +1,5 @@
 """Connections, from dumps of sockets and from flow logs."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any
@@ -112,7 +110,6 @@ def _read(
     observed: Observed,
     call: Call,
 ) -> None:
-    """Read one file, in whatever form it is."""
     text_ = read_dump(file, call.row)
     if text_ is None:
         return
@@ -156,7 +153,6 @@ def _of_json(
 
 
 def _named(file: Path, options: Row) -> tuple[str, Any]:
-    """Return the host and the time in the name of a file, or of its directory."""
     stem = file.name
     for ending in _ENDINGS:
         stem = stem.removesuffix(ending)

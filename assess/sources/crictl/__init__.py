@@ -1,7 +1,5 @@
 """containerd and CRI-O, from dumps of ``crictl`` and of ``nerdctl``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -144,14 +142,13 @@ class CrictlSource(EngineDumps):
 
 
 def _version(raw: Payload) -> Payload:
-    """Read the version that crictl or nerdctl prints of the engine."""
     lower = {name.lower(): value for name, value in raw.items()}
     if runtime := lower.get("runtimename"):
         number_of = str(lower.get("runtimeversion") or "").removeprefix("v")
         name = str(runtime).lower()
         # an engine of another name can be told by its version only
-        said = number_of if name in RUNTIMES else f"{name} {number_of}"
-        return {"Version": said, "Components": [{"Name": name, "Version": number_of}]}
+        release = number_of if name in RUNTIMES else f"{name} {number_of}"
+        return {"Version": release, "Components": [{"Name": name, "Version": number_of}]}
     parts = []
     for part in dicts(raw, "Server", "Components"):
         plain = text(part, "Version").removeprefix("v")
@@ -179,7 +176,6 @@ def _info(raw: Payload, data: EngineData) -> Payload:
 
 
 def _image(raw: Payload) -> Payload:
-    """Read an image that crictl lists."""
     return {
         "Id": text(raw, "id"),
         "RepoTags": texts(raw, "repoTags"),
@@ -192,7 +188,6 @@ def _image(raw: Payload) -> Payload:
 
 
 def _container(raw: Payload, data: EngineData) -> Payload:
-    """Read a container that crictl lists."""
     return {
         "Id": text(raw, "id"),
         "Names": [text(raw, "metadata", "name")],
@@ -205,7 +200,6 @@ def _container(raw: Payload, data: EngineData) -> Payload:
 
 
 def _declared(raw: Payload) -> str:
-    """Return the image as it was named when the container was created."""
     return text(raw, "image", "userSpecifiedImage") or text(raw, "image", "image")
 
 
@@ -222,7 +216,6 @@ def _image_id(raw: Payload, data: EngineData) -> str | None:
 
 
 def _time(value: Any) -> Any:
-    """Read a time, which is a text or in billionths of a second."""
     count = number(value)
     return value if count is None else count / 1e9
 

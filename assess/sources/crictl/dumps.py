@@ -3,8 +3,6 @@
 What a command prints is turned into the form of Docker's API, so that its rows are made in one place.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
@@ -56,7 +54,7 @@ class EngineDumps(Source):
             named = options.get("host_id") if len(hosts) == 1 else None
             host_id = named or data.info.get("Name") or Path(directory).resolve().name
             found = self.rows(data, str(host_id), dumps)
-            batch.merge(found.map(_from(scope)))
+            batch.merge(found.map(_adding_scope(scope)))
             for name, file, call in dumps:
                 if name == USAGE:
                     with call:
@@ -78,7 +76,6 @@ class EngineDumps(Source):
         return ""
 
     def _cover_absent(self, dumps: list[Dump], scope: str, batch: Batch) -> None:
-        """Add a coverage row for each call that has no dump."""
         present = {name for name, _, _ in dumps}
         for name, command in self.commands.items():
             if name not in present:
@@ -136,7 +133,7 @@ class EngineDumps(Source):
         """Set to unknown what Docker's form states and this engine does not report."""
 
 
-def _from(scope: str) -> Callable[[str, Row], Row]:
+def _adding_scope(scope: str) -> Callable[[str, Row], Row]:
     """Return a change of rows that adds the scope they come from."""
     return lambda _, row: row | {"source_ref": scope}
 

@@ -4,12 +4,9 @@ A record without an environment may be of production, and counts. One of a test 
 not. A failed or an open deployment keeps its status.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from functools import cache
 from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +14,7 @@ from urllib.parse import urlsplit
 from assess import frames
 from assess.linear import Linear
 from assess.sources.base import Name, Row
-from assess.sources.csv_records import Cells, rows
+from assess.sources.csv_records import Cells, lookup, rows
 from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, dig, moment, number, text
 
@@ -34,14 +31,9 @@ def is_production(environment: str) -> bool:
     return words.isdisjoint(parts.split())
 
 
-@cache
-def _meanings() -> dict[str, str]:
-    return {row["word"]: row["meaning"] for row in rows("deploys/statuses")}
-
-
 def status_of(word: str) -> str | None:
     """Return done, failed or open; None for a word that says none of them."""
-    return _meanings().get(word.strip().lower())
+    return lookup("deploys/statuses", "word", "meaning").get(word.strip().lower())
 
 
 def leaf_of(address: str) -> str:
@@ -69,9 +61,6 @@ def _deployment(key: str, names: tuple[Name, ...], **values: Any) -> Row | None:
         **values,
     )
     return row | {"names": names}
-
-
-# ---- GitHub ----
 
 
 def of_github(record: Row, _: str, workflow: Linear) -> Iterator[Row | None]:
@@ -121,9 +110,6 @@ def _github_run(record: Row) -> Row | None:
     )
 
 
-# ---- GitLab ----
-
-
 def of_gitlab(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
     """Return a deployment of a project; its address is that of its job, else the file names it."""
     environment = text(record, "environment", "name")
@@ -146,9 +132,6 @@ def of_gitlab(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
     )
 
 
-# ---- Argo CD ----
-
-
 def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
     """Return the deployments that the history of an application keeps: ten by default."""
     name = text(application, "metadata", "name")
@@ -169,9 +152,6 @@ def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
             status="done",
             version=text(entry, "revision"),
         )
-
-
-# ---- DevLake ----
 
 
 def of_devlake(tables: Iterable[Cells]) -> Iterator[Row | None]:

@@ -4,8 +4,6 @@ It is derived after a collection and not at the inventory's door: only a collect
 was measured from what somebody said. Measured beats asked, and what was asked stays an answer.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -121,7 +119,6 @@ def _rates(
 
 
 def _lead_times(deploys: pd.DataFrame) -> dict[str, float]:
-    """Return the median time from the first commit of a deployment to its end [days]."""
     ended = deploys["ended_at"].fillna(deploys["started_at"])
     days = (ended - deploys["committed_at"]) / _DAY
     days = days[days >= 0]
@@ -129,7 +126,6 @@ def _lead_times(deploys: pd.DataFrame) -> dict[str, float]:
 
 
 def _write(tables: Tables, column: str, values: dict[str, float]) -> list[Row]:
-    """Write a column of services, and return the answers of people that it replaces."""
     services = tables["services"]
     stated = services[column]
     measured = services["service_id"].map(values).astype(stated.dtype)

@@ -1,7 +1,5 @@
 """Deploys: deployments of each service, from exports of delivery tools."""
 
-from __future__ import annotations
-
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -100,7 +98,6 @@ def _of_json(file: Path, call: Call, options: Row) -> list[Row | None]:
 
 
 def _add(batch: Batch, call: Call, found: list[Row | None], options: Row) -> None:
-    """Add deployments of the window, and record the window that they were listed over."""
     since = _day(options.get("since"))
     until = _day(options.get("until"))
     known = [row for row in found if row is not None]

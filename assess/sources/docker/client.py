@@ -1,7 +1,5 @@
 """A read-only connection to the API of one Docker engine."""
 
-from __future__ import annotations
-
 import json
 import re
 import socket
@@ -154,7 +152,6 @@ class Connection:
             connection.close()
 
     def _exchange(self, connection: HTTPConnection, path: str) -> tuple[int, bytes]:
-        """Send a request, and return the status and the body of its answer."""
         is_reused = connection.sock is not None
         try:
             return self._send(connection, path)

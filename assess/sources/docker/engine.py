@@ -1,7 +1,5 @@
 """From the payloads of a Docker engine to rows of the hosts, engines and images frames."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -175,9 +173,6 @@ def to_waste(data: EngineData) -> Row:
     return row
 
 
-# ---- images ----
-
-
 class ImageIndex:
     """Images of one host by id and by tag."""
 
@@ -272,7 +267,6 @@ def to_images(data: EngineData, containers: list[Container], host_id: str) -> li
 
 
 def _places(refs: list[ImageRef], image_id: str) -> Iterator[Row]:
-    """List the repositories and digests under which an image is known."""
     nameless = ImageRef(NONE, NONE)
     places = {(str(ref.registry), str(ref.repository)): ref for ref in refs or [nameless]}
     for (registry, repository), place in sorted(places.items()):

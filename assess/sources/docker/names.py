@@ -1,7 +1,5 @@
 """Names that a container has for its service, and other facts in its labels."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

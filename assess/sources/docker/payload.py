@@ -1,7 +1,5 @@
 """Answers of one Docker engine, reduced to what may be kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,7 +1,5 @@
 """From the payloads of one Docker engine to rows: workloads, services, dependencies."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

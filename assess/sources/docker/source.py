@@ -1,7 +1,5 @@
 """Docker engines: live through their API, or from dumps of the same payloads."""
 
-from __future__ import annotations
-
 import platform
 import re
 import time
@@ -195,7 +193,6 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Engine
 
 
 def _read_call(name: str, files: list[Path], payloads: EngineData, call: Call) -> None:
-    """Keep the answers to a call in its files, as the API would give them."""
     values = [value for file in files for value in _read_file(name, file, call)]
     expected = None
     if name == "images":
@@ -360,7 +357,7 @@ class _Engine:
         """Ask for the processor of images in use; the lists of older engines do not have it."""
         containers = containers_of(self.payloads)
         used = {short(c.image_id) for c in containers}
-        told = {
+        inspected = {
             short(c.image_id)
             for c in containers
             if c.inspected.get("ImageManifestDescriptor")
@@ -368,7 +365,7 @@ class _Engine:
         images = {
             str(image["Id"]).removeprefix("sha256:"): image
             for image in self.payloads.images or []
-            if "Architecture" not in image and short(image["Id"]) in used - told
+            if "Architecture" not in image and short(image["Id"]) in used - inspected
         }
         if not images:
             return

@@ -4,8 +4,6 @@ The layout changed with the years: 1.12 indents nothing, 19.03 put all under ``S
 pastes it loses the indentation. So a line counts by its label; a line that is absent is unknown.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterator

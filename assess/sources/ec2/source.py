@@ -1,7 +1,5 @@
 """EC2: instances and their images, auto-scaling groups and what they did, load balancers."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from assess.sources.aws.source import AwsSource, LivePlace, Place

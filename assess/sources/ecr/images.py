@@ -1,7 +1,5 @@
 """From payloads of ECR to rows of the images frame."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import defaultdict

@@ -10,8 +10,6 @@ References
 https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +106,6 @@ class Rule:
         return older, tied if times[self.count] == last_kept else set()
 
     def _since(self, image: Image) -> datetime | None:
-        """Return the time from which the rule counts the days of an image."""
         if self.count_type == "sinceImageTransitioned":
             return image.archived_at
         if self.count_type == "sinceImagePulled":

@@ -1,7 +1,5 @@
 """ECR: repositories, their images, indexes, lifecycle policies and findings of scans."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -144,7 +142,6 @@ def _of_scans_left_out(images: Iterable[Row]) -> Iterator[Row]:
 
 
 def _by_repository(images: Iterable[Row]) -> Lists:
-    """Group images by repository, newest first."""
     groups: Lists = defaultdict(list)
     for image in images:
         if text(image, "imageDigest") and text(image, "repositoryName"):

@@ -1,7 +1,5 @@
 """Task definitions of ECS, without any value that may be secret."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -44,9 +42,6 @@ def memory_of(value: Any) -> int | None:
     amount = _GB.fullmatch(value) if isinstance(value, str) else None
     mib = (number(amount[1]) or 0) * 1024 if amount else number(value)
     return round(mib * MIB) if mib else None
-
-
-# ---- definitions ----
 
 
 def parts_of(arn: Any) -> dict[str, str]:
@@ -122,7 +117,6 @@ def _len(payload: Row, *path: str) -> int:
 
 
 def _withheld_n(container: Row) -> int:
-    """Count the values of a container that are withheld."""
     lists = ("command", "entryPoint", "environmentFiles", "secrets")
     withheld_n = sum(_len(container, key) for key in lists)
     withheld_n += _len(container, "logConfiguration", "options")
@@ -182,7 +176,6 @@ def _shared(
 
 
 def _of_container(raw: Row, container: Row) -> Unit:
-    """Read what a definition declares of one container."""
     limit = integer(container, "memory")
     reserved = integer(container, "memoryReservation") or limit
     cpu = integer(container, "cpu")  # a share, which is no limit
@@ -269,7 +262,6 @@ def _source(volume: Row) -> Mount:
 
 
 def _needs(containers: list[Row], main: str) -> Iterator[tuple[str, str, str]]:
-    """List the containers that start before others, by ``dependsOn`` and ``links``."""
     for container in containers:
         for need in dicts(container, "dependsOn"):
             name = text(need, "containerName")

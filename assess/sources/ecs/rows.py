@@ -1,7 +1,5 @@
 """From payloads of ECS to rows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -189,7 +187,6 @@ def _names(
 def _to_service(
     service: Row, names: tuple[Name, ...], definition: Definition | None
 ) -> Row:
-    """Return the row of a service, whether or not any task of it runs."""
     kept = integer(service, "deploymentConfiguration", "minimumHealthyPercent")
     # 100 % while deploying is the default, and shows nothing of the service's needs.
     if kept is not None and kept >= _MIN_HEALTHY_DEFAULT:
@@ -290,7 +287,6 @@ def _to_dependencies(service: Row, known: _Known) -> list[Row]:
 def _declared_needs(
     src: Name, cluster: str, definition: Definition, known: _Known
 ) -> list[Row]:
-    """Read start orders and addresses out of a definition."""
     rows: list[Row] = []
     for container, evidence, condition in definition.needs:
         # A container of the same task is no service, even if a service has its name.
@@ -299,9 +295,6 @@ def _declared_needs(
         rows.append(row | {"condition": condition or None})
     caller = Callee(src, definition.unit.image_ref.repository or "")
     return rows + needs(caller, definition.unit.mentions, known.siblings, space=cluster)
-
-
-# ---- tasks ----
 
 
 def _add_tasks(

@@ -1,7 +1,5 @@
 """ECS: clusters, services with and without tasks, tasks, task definitions, container instances."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -201,5 +199,4 @@ def _listed(place: Place, name: str, key: str, pages: list[Row]) -> dict[str, li
 
 
 def _definitions(answers: list[Row] | None) -> list[Row]:
-    """Take the definitions out of answers, one each."""
     return dicts([dig(answer, "taskDefinition") for answer in answers or ()])

@@ -1,7 +1,5 @@
 """Tasks of ECS, their states, and what happened to them; Fargate provides a machine for each."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -50,7 +48,6 @@ _KILLED = 137  # by SIGKILL, which the kernel also sends where memory runs out
 
 
 def _addresses(containers: Iterable[Row]) -> str | None:
-    """Return the addresses of a task on a network of its own (awsvpc)."""
     interfaces = [i for c in containers for i in dicts(c, "networkInterfaces")]
     found = {text(interface, "privateIpv4Address") for interface in interfaces}
     return ";".join(sorted(found - {""})) or None
@@ -96,7 +93,6 @@ def to_workloads(
 
 
 def _digest(containers: Row, name: Any) -> Row:
-    """Return the digest that a container runs, where its task says so."""
     digest = text(containers, name, "imageDigest")
     return {"image_digest": digest} if digest else {}
 
@@ -126,7 +122,6 @@ def known_as(task: Row) -> tuple[str, ...]:
 def _life(
     task: Row, containers: list[Row], main: Row, definition: Definition | None
 ) -> Row:
-    """Return state, exit code, health and times of a task."""
     state = _STATES.get(text(task, "lastStatus"))
     code = main.get("exitCode")
     if not isinstance(code, int) or isinstance(code, bool):
@@ -242,7 +237,6 @@ def to_task_activities(task: Row, workload: Row) -> Iterator[Row]:
 
 
 def _first_sign(task: Row) -> str:
-    """Return the field with the earliest sign that a task ends."""
     fields = ("executionStoppedAt", "stoppingAt", "stoppedAt")
     times = {field: at for field in fields if (at := moment(task, field))}
     return min(times, key=lambda field: times[field], default="")

@@ -1,7 +1,5 @@
 """Templates of CloudFormation, and unregistered definitions, in the form of the API."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -99,7 +97,6 @@ class Template:
         return {str(key): self.value(item) for key, item in raw.items()}
 
     def _call(self, name: str, raw: Any) -> Any:
-        """Return the value of a function."""
         given = self.value(raw)
         if name == "Ref":
             return self.names.get(text(given), f"${{{given}}}")
@@ -236,5 +233,4 @@ def _renamed(name: str) -> str:
 
 
 def _as_text(value: Any) -> str:
-    """Return a value of YAML as the text that a container gets."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,7 +1,5 @@
 """Kinds of dependencies, by protocol, image, names and port of the callee."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +25,6 @@ _ROWS = rows("address_kinds")
 
 
 def _index(column: str) -> dict[str, Kind]:
-    """Index the kinds by the words of a column."""
     found: dict[str, Kind] = {}
     for row in _ROWS:
         kind = Kind(row["kind"], row["protocol"])
@@ -111,8 +108,8 @@ def kind_of(address: Address, image: str = "", variable: str = "") -> Kind:
         return kind
     if not image and (kind := kind_of_variable(variable)):
         return kind
-    told = [protocol for protocol in protocols if protocol not in LISTS["plain"]]
-    return Kind(CALL, "".join(told[:1]), is_known=bool(told))
+    named = [protocol for protocol in protocols if protocol not in LISTS["plain"]]
+    return Kind(CALL, "".join(named[:1]), is_known=bool(named))
 
 
 def _by_host(host: str, *, is_http: bool) -> Kind | None:

@@ -1,7 +1,5 @@
 """Siblings: the services of one platform, by the host names that reach them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Chaos tools record what was broken and which probes of theirs failed, not which 
 stands for the service that the ``map`` names, else for the one that is called as it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -44,7 +42,7 @@ from assess.sources.experiments.tools import (
     of_selector,
 )
 from assess.sources.redact import scrub
-from assess.sources.values import dicts, dig, table, text
+from assess.sources.values import as_list, dicts, dig, table, text
 
 _COLUMNS = {
     "experiment_id": ("experiment_id", "id", "experiment", "name"),
@@ -147,7 +145,7 @@ def _read(kind: str, file: Path, call: Call, names: Map) -> Iterator[Row | None]
         yield from of_csv(read_bytes(file, call.row, MAX_TABLE_BYTES))
         return
     for value in read_documents(file, call.row):
-        for document in value if isinstance(value, list) else [value]:
+        for document in as_list(value):
             items = dig(document, "items")
             for entry in items if isinstance(items, list) else [document]:
                 yield _TOOLS[kind](entry, names) if isinstance(entry, dict) else None
@@ -344,5 +342,4 @@ def _probed(activity: Row, names: Map) -> str:
 
 
 def _listed(value: Any) -> list[Row]:
-    """List the objects of a list, or the one that stands in place of a list."""
-    return dicts(value if isinstance(value, list) else [value])
+    return dicts(as_list(value))

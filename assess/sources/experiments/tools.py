@@ -4,8 +4,6 @@ They observe no services: what else fell is unknown. `faults.csv` has the kinds 
 words of actions; the first pattern that fits counts.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -87,9 +85,6 @@ def _of_labels(labels: Row) -> str:
     return ""
 
 
-# ---- Chaos Mesh ----
-
-
 def of_chaosmesh(item: Row, names: Map) -> Attack | None:
     """Read one object, such as a PodChaos; None where nothing was injected."""
     spec = table(item.get("spec"))
@@ -130,9 +125,6 @@ def _mapped(element: str) -> Target:
     return kind or "service", name
 
 
-# ---- Gremlin ----
-
-
 def of_gremlin(attack: Row, names: Map) -> Attack | None:
     """Read one attack; None where it did not run."""
     stage = text(attack, "stage") or text(attack, "stageLifecycle")
@@ -155,9 +147,6 @@ def of_gremlin(attack: Row, names: Map) -> Attack | None:
     kind = kind or text(attack, "kind") or text(dig(attack, "args", "cliArgs", 0))
     start = attack.get("startTime") or attack.get("createTime")
     return Attack(text(attack, "guid"), targets, start, attack.get("endTime"), kind)
-
-
-# ---- AWS FIS ----
 
 
 def of_fis(answer: Row, names: Map) -> Attack | None:

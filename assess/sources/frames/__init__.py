@@ -1,7 +1,5 @@
 """Frames that people bring themselves: a snapshot directory of CSV or Parquet files."""
 
-from __future__ import annotations
-
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path

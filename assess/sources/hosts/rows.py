@@ -5,8 +5,6 @@ holds yet. Which units and packages these are is data: `distribution_units.csv`,
 `store_units.csv` and `engine_packages.csv`.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -83,6 +81,7 @@ class PlainHost:
     place: str  # where it was read, to tell hosts of one name apart
     facts: Row = field(default_factory=dict)  # columns of the hosts frame
     cloud_id: str = ""  # id of the instance
+    settings: Row = field(default_factory=dict)  # columns of the engines frame
     marks: tuple[str, ...] = ()  # machine id, serial, address; empty where unknown
     units: list[SystemUnit] | None = None
     packages: dict[str, Package] | None = None  # those `is_of_interest`
@@ -213,6 +212,7 @@ def to_engines(host: PlainHost) -> list[Row]:
         f"{part.replace('-', '_')}_version": parts.get(part, ("", None))[1]
         for part in ("containerd", "runc", "kubelet", "ecs-agent")
     }
+    beneath["kubelet_flags"] = host.settings.get("kubelet_flags")
     runtimes: list[str] = [p for p in ("docker", "podman", "cri-o") if p in parts]
     if not runtimes and "containerd" in parts:
         runtimes = ["containerd"]
@@ -228,11 +228,13 @@ def to_engines(host: PlainHost) -> list[Row]:
     if not engines and host.packages is not None:
         engines = [{"runtime": "none"}]
     where = {"host_id": host.host_id, "source_ref": host.place}
+    for engine in engines:
+        if engine["runtime"] == "docker":
+            engine["daemon_flags"] = host.settings.get("daemon_flags")
     return [engine | where for engine in engines]
 
 
 def _engine_parts(packages: dict[str, Package]) -> dict[str, tuple[str, str | None]]:
-    """Return package and version of the installed parts of engines."""
     parts: dict[str, tuple[str, str | None]] = {}
     for known, pattern in _by_pattern("hosts/engine_packages", "package"):
         for name, package in packages.items():
@@ -327,7 +329,6 @@ def _of_distribution() -> re.Pattern[str]:
 
 @cache
 def _by_pattern(name: str, column: str) -> list[tuple[dict[str, str], re.Pattern[str]]]:
-    """Return the rows of a vocabulary, each with the pattern of a column."""
     return [(row, any_of([row[column]])) for row in rows(name)]
 
 

@@ -1,7 +1,5 @@
 """Incidents from the APIs of paging and ticket tools, page by page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

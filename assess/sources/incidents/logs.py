@@ -4,14 +4,11 @@ The first row opens it. The last known cell of every other column counts, so the
 final one. An incident that was opened again is open until it is resolved again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
 from itertools import takewhile
 
-from assess.sources.csv_records import Cells, rows
+from assess.sources.csv_records import Cells, lookup
 from assess.sources.incidents.reader import HEADERS, first, is_missing
 
 Moment = Callable[[str, str], datetime | None]  # of a header and its cell
@@ -94,9 +91,4 @@ def _changed(cells: Cells, moment: Moment) -> str:
 def _phase(cells: Cells) -> str:
     state = first(cells, "state")[0]
     word = state.strip().lower()
-    return _phases().get(word, "")
-
-
-@cache
-def _phases() -> dict[str, str]:
-    return {row["word"]: row["phase"] for row in rows("incidents/states")}
+    return lookup("incidents/states", "word", "phase").get(word, "")

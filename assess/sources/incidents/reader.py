@@ -4,8 +4,6 @@
 counts. The policy defines what severities, causes and platforms are called.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import re
@@ -422,7 +420,6 @@ def _slug(text: str) -> str:
 
 
 def _number(text: str) -> float | None:
-    """Parse a number; None for any other text."""
     try:
         number = float(text)
     except ValueError:

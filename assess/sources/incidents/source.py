@@ -1,7 +1,5 @@
 """Incidents from exports of paging and ticket tools, or from the APIs of these tools."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
@@ -221,7 +219,6 @@ def _ask(search: _Search, pages: int | None) -> None:
 
 
 def _take(search: _Search, values: list[Any], names: Names, call: Call) -> None:
-    """Turn the JSON of a tool into rows."""
     tool = TOOLS[search.kind]
     incidents = incidents_in(tool, values)
     lost = lost_in(tool, values)
@@ -246,7 +243,6 @@ def _take(search: _Search, values: list[Any], names: Names, call: Call) -> None:
 
 
 def _has_list(values: list[Any]) -> bool:
-    """Return whether the values hold a list of a tool, even an empty one."""
     known = {key for tool in TOOLS.values() for key in tool.lists}
     return any(isinstance(dig(value, key), list) for value in values for key in known)
 

@@ -4,16 +4,13 @@
 of its column; it is never guessed.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
-from functools import cache
 from typing import Any
 
 from assess.linear import Linear
-from assess.sources.csv_records import rows
+from assess.sources.csv_records import lookup
 
 ORDERS = ("dmy", "mdy", "ymd")  # of day, month and year
 _YEARS = (1990, 2100)  # a date outside is a placeholder or a typing error
@@ -138,7 +135,6 @@ def _of_numbers(text: str, order: str | None) -> datetime | None:
 
 
 def _of_words(text: str) -> datetime | None:
-    """Read a date whose month is a word of a language."""
     text = _WEEKDAY.sub("", text)
     if match := _DAY_FIRST.fullmatch(text):
         day, word, year, rest = match.groups()
@@ -146,16 +142,11 @@ def _of_words(text: str) -> datetime | None:
         word, day, year, rest = match.groups()
     else:
         return None
-    month = _months().get(word.casefold())
+    month = lookup("incidents/months", "word", "month").get(word.casefold())
     if month is None:
         return None
     date = _date([day, month, year], "dmy")
     return _at(date, rest)
-
-
-@cache
-def _months() -> dict[str, str]:
-    return {row["word"]: row["month"] for row in rows("incidents/months")}
 
 
 def _date(parts: list[str], order: str) -> datetime | None:

@@ -4,8 +4,6 @@
 ``path[]`` is a list of texts, and ``over_at`` the end of an incident that has no other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -76,7 +74,6 @@ def _fields(tool: str) -> dict[str, list[str]]:
 
 
 def _first(raw: Row, paths: list[str]) -> tuple[str, str]:
-    """Return the first filled text, and the name of its field."""
     for path in paths:
         if text := _text(raw, path):
             return text, path.rpartition(".")[2]
@@ -93,7 +90,6 @@ def _text(raw: Row, path: str) -> str:
 
 
 def _listed(raw: Row, path: str) -> list[str]:
-    """Return the texts of a list, or the names of its objects."""
     values = dig(raw, *path.split("."))
     entries = values if isinstance(values, list) else []
     texts = [as_text(dig(entry, "name")) or as_text(entry) for entry in entries]
@@ -238,14 +234,13 @@ def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> list[
         if None in services:
             lost.append(f"change event {n} has a service without a name")
         known = [service for service in dict.fromkeys(services) if service]
-        activities += [deployment | _of_service(key, name) for name in known]
+        activities += [
+            deployment | {"activity_id": f"{key}/{name.name}", "names": (name,)}
+            for name in known
+        ]
         if not known:
             activities.append(deployment)
     return activities
-
-
-def _of_service(key: str, name: Name) -> Row:
-    return {"activity_id": f"{key}/{name.name}", "names": (name,)}
 
 
 def _each(values: Iterable[Any], *keys: str) -> Iterator[Row]:

@@ -1,7 +1,5 @@
 """Assign findings about images and containers to the services that run them."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace

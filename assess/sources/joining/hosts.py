@@ -7,8 +7,6 @@ An orchestrator sees its task, an engine the container of the task. Counted twic
 make its service look twice as safe as it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -105,7 +103,6 @@ def tell_hosts_apart(batches: Batches) -> Batches:
 
 
 def _map_engines(batches: Batches, change: Callable[[str, Row], Row]) -> Batches:
-    """Change the rows of engines only."""
     return [
         (label, batch.map(change) if type_of(label) in ENGINES else batch)
         for label, batch in batches
@@ -142,7 +139,6 @@ def spellings(row: Row) -> Iterator[str]:
 
 
 def _known_hosts(batches: Batches) -> tuple[dict[_Host, Row], _Owners]:
-    """Return the known facts of every host, and the hosts by name."""
     facts: dict[_Host, Row] = defaultdict(dict)
     owners: _Owners = defaultdict(dict)
     for label, batch in batches:
@@ -234,7 +230,6 @@ def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
 
 
 def _tasks(batches: Batches) -> dict[str, Row]:
-    """Index the workloads of orchestrators by every id that a container may have."""
     tasks: dict[str, Row] = {}
     for label, batch in batches:
         if type_of(label) in ENGINES:
@@ -247,9 +242,6 @@ def _tasks(batches: Batches) -> dict[str, Row]:
                 tasks[identifier] = row
                 tasks[identifier[:ID_LENGTH]] = row
     return tasks
-
-
-# ---- declared addresses ----
 
 
 def follow_addresses(batches: Batches) -> Batches:

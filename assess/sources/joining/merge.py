@@ -10,7 +10,7 @@ import pandas as pd
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources import csv_records
-from assess.sources.base import Batches, Lists, Name, Row, type_of
+from assess.sources.base import TRACED, Batches, Lists, Name, Row, type_of
 from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 
 UNASSIGNED = "__unassigned__"
@@ -73,7 +73,7 @@ def _add_services(rows: Lists, resolver: _Resolver) -> None:
 
 
 def _identify(batches: Batches, rules: Rules) -> Identity:
-    """Identify the services; a caller that no other row knows becomes one, too."""
+    """Identify the services; who calls, or has spans of its own, becomes one, too."""
     born: list[Claim] = [
         (label, tuple(row["names"]))
         for frame in BEARING
@@ -82,12 +82,14 @@ def _identify(batches: Batches, rules: Rules) -> Identity:
         if row.get("names")
     ]
     identity = Identity(born, rules=rules)
-    callers: dict[Claim, None] = {
-        (label, (row["src"],)): None
+    seen: dict[Claim, None] = {
+        (label, (row[end],)): None
         for label, batch in batches
         for row in batch.rows.get("dependencies", ())
+        for end in ("src", "dst")
+        if end == "src" or getattr(row[end], "rule", "") == TRACED
     }
-    unknown = [claim for claim in callers if identity.match(claim[1]) == Match()]
+    unknown = [claim for claim in seen if identity.match(claim[1]) == Match()]
     return Identity([*born, *unknown], rules=rules) if unknown else identity
 
 
@@ -178,7 +180,6 @@ class _Resolver:
 
 
 def _unknown(frame: str, rows: list[Row]) -> list[Row]:
-    """Return coverage rows about columns and frames that the data dictionary lacks."""
     # Sources of other packages misspell them; without a row, the values would vanish in
     # silence.
     if frame in frames.names():
@@ -198,7 +199,6 @@ def _unknown(frame: str, rows: list[Row]) -> list[Row]:
 
 
 def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
-    """Type, clean and merge the rows of a frame."""
     columns = frames.columns(frame)
     raw = pd.DataFrame(rows, columns=list(columns), dtype=object)
     table, problems = frames.conform(frame, raw)
@@ -237,8 +237,8 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
             merged.loc[platforms_n > 1, "platform"] = "mixed"
         notes = _disagreements(frame, known, key)
         if words:
-            said = rows.groupby(key, sort=False, dropna=False)[words].first()
-            merged[words] = merged[words].fillna(said.reset_index()[words])
+            known = rows.groupby(key, sort=False, dropna=False)[words].first()
+            merged[words] = merged[words].fillna(known.reset_index()[words])
         merged = merged[table.columns].astype(table.dtypes)
         table = pd.concat([table[~doubled], merged], ignore_index=True)
     return table.sort_values(key, kind="stable", ignore_index=True), notes

@@ -1,7 +1,5 @@
 """Observed use: assign samples to the containers that they measure."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace

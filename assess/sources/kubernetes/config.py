@@ -1,7 +1,5 @@
 """Configuration in the same material: ConfigMaps and Secrets that containers read."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections import defaultdict
@@ -103,15 +101,12 @@ def to_material(lists: Found, controllers: Collection[Controller]) -> Material:
     names = frozenset(named.union(controller.name for controller in controllers))
     material = Material(claims, values, readers, names)
     for controller in controllers:
-        for container in _containers(controller.pod):
-            for reference in references(controller.pod, container):
+        pod = controller.pod
+        for container in dicts(pod, "containers") + dicts(pod, "initContainers"):
+            for reference in references(pod, container):
                 kept = material.find(reference, controller.namespace)
                 readers[kept, reference.key].add(controller.names[0].name)
     return material
-
-
-def _containers(pod: Row) -> list[Row]:
-    return dicts(pod, "containers") + dicts(pod, "initContainers")
 
 
 def _values(item: Row) -> Values:

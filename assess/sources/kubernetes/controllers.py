@@ -1,7 +1,5 @@
 """Controllers: root owners of pods, names of their services, and Services that select them."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +9,12 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.sources.base import Name, Row
-from assess.sources.kubernetes.kinds import STORES, api_version, applied_version
+from assess.sources.kubernetes.kinds import (
+    STORES,
+    api_version,
+    applied_version,
+    store_facts,
+)
 from assess.sources.listing import Found, names_of
 from assess.sources.values import dicts, dig, integer, table, text, texts
 
@@ -82,6 +85,7 @@ class Controller:
     budgets: list[Row] = field(default_factory=list)  # specs of disruption budgets
     scaler: Row = field(default_factory=dict)  # spec of its autoscaler
     made_by: Row = field(default_factory=dict)  # custom resource that an operator reads
+    parts: list[Row] = field(default_factory=list)  # specs of further resources for it
     store: str = ""  # repository of the store that it is
 
     @property
@@ -164,23 +168,32 @@ class Owners:
                     self.controllers[key] = _controller(key, item)
         self._add_stores(lists)
         named = (pod for pod in lists.get("pods", ()) if place(pod)[1])
-        self.pods = [(pod, self._of(pod)) for pod in named]
+        self.pods = [(pod, self._controller_of(pod)) for pod in named]
         self._drop_doubles()
         _name_all(list(self.controllers.values()))
 
     def _add_stores(self, lists: Found) -> None:
         """Add the stores that operators make, but those whose controller is listed itself."""
-        for item in lists.get(STORES, ()):
+        facts = [(store_facts(item), item) for item in lists.get(STORES, ())]
+        wholes: dict[tuple[str, ...], Controller] = {}
+        for fact, item in sorted(facts, key=lambda pair: bool(pair[0]["part_of"])):
             key = (text(item, "kind").lower(), *place(item))
             is_listed = ("statefulset", *key[1:]) in self.controllers
+            named = text(item, "metadata", "labels", fact["part_of"])
+            whole = wholes.get((fact["store"], key[1], named))
             if owner := owner_of(item):
                 self._above[key] = owner
+            elif whole:
+                self._above[key] = (whole.kind, whole.namespace, whole.name)
+                whole.parts.append(table(item, "spec"))
             elif key[2] and not is_listed:
                 made: Row = {
                     "metadata": item.get("metadata"),
                     "pod": {"containers": [{}]},
                 }
                 self.controllers[key] = replace(_controller(key, made), made_by=item)
+                if not fact["part_of"]:
+                    wholes[fact["store"], *key[1:]] = self.controllers[key]
 
     def _drop_doubles(self) -> None:
         """Drop manifests without a namespace if the same object was read with one."""
@@ -191,7 +204,7 @@ class Owners:
         kept = set(self.controllers.values())
         self.pods = [(pod, owner) for pod, owner in self.pods if owner in kept]
 
-    def _of(self, pod: Row) -> Controller:
+    def _controller_of(self, pod: Row) -> Controller:
         """Find the controller of a pod; where no list has it, make it from the pod."""
         meta = table(pod, "metadata")
         key = owner_of(pod) or ("pod", *place(pod))
@@ -323,7 +336,7 @@ def attach(
         addresses = tuple(dict.fromkeys(chain.from_iterable(map(_addresses, services))))
         _select(users, Selected(namespace, names, is_public, addresses))
         called |= dict.fromkeys(((namespace, name) for name in names), users)
-    _part(controllers.values())
+    _drop_shared_names(controllers.values())
     for ingress in lists.get("ingresses", ()):
         for name in backends(ingress):
             users = called.get((place(ingress)[0], name), [])
@@ -344,7 +357,7 @@ def attach(
     return about
 
 
-def _part(controllers: Iterable[Controller]) -> None:
+def _drop_shared_names(controllers: Iterable[Controller]) -> None:
     """Remove a shared name from controllers with other programs that no Service joins."""
     sharing: dict[Name, list[Controller]] = defaultdict(list)
     for controller in controllers:

@@ -1,7 +1,5 @@
 """Kinds of the API: the list of an object, and the files that have to be rendered first."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from contextlib import suppress
@@ -51,6 +49,14 @@ def list_of(item: Row) -> str:
         return listed[group]
     is_object = kind and isinstance(item.get("metadata"), dict)
     return OTHERS if is_object and not _OF_TOOLS.fullmatch(group) else ""
+
+
+def store_facts(item: Row) -> dict[str, str]:
+    """Return where the operator of a custom resource reads what it makes of it."""
+    kind = text(item, "kind")
+    group = text(item, "apiVersion").partition("/")[0]
+    found = (row for row in rows("kubernetes/stores") if row["kind"] == kind)
+    return next(row for row in found if group in row["group"].split())
 
 
 def generated(item: Row) -> list[Row]:

@@ -1,7 +1,5 @@
 """Settings of kubelets: configurations in files, in a ConfigMap, or from the kubelet's API."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +17,7 @@ _TOLD = "kubeletconfig"  # what a kubelet answers at /configz
 _MAP = "kubelet-config"  # of kubeadm; up to 1.23 with a version behind it
 
 
-def told(document: Any) -> list[Row]:
+def configurations_in(document: Any) -> list[Row]:
     """Return the configuration in a document; one that differs has a name of its own."""
     found = table(document, _TOLD)
     if text(document, "kind") == _KIND:

@@ -1,7 +1,5 @@
 """Needs: calls between services of a cluster, by addresses, mesh names and policies."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -64,9 +62,6 @@ def _without_space(mention: Mention, spaces: set[str]) -> Mention:
     if not is_inside or space in spaces or "" not in spaces:
         return mention
     return replace(mention, address=replace(mention.address, host=name))
-
-
-# ---- hosts ----
 
 
 def to_siblings(lists: Found, owners: Owners, units: Units) -> Siblings:
@@ -162,9 +157,6 @@ def _is_ingress_proxy(controller: Controller, unit: Unit) -> bool:
     image = _INGRESS_IMAGES.search(unit.image_ref.repository or "")
     is_gateway = controller.name.endswith("ingressgateway")
     return controller.kind not in JOBS and (is_gateway or image is not None)
-
-
-# ---- policies ----
 
 
 def _allowed(

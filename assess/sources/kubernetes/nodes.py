@@ -1,7 +1,5 @@
 """Nodes of a cluster: hosts, their systems and runtimes, and the provider that runs them."""
 
-from __future__ import annotations
-
 import re
 
 from assess import frames
@@ -46,7 +44,6 @@ def node_hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
 
 
 def _addresses(status: Row) -> str | None:
-    """Return the addresses of a node."""
     listed = dicts(status, "addresses")
     found = [text(a, "address") for a in listed if text(a, "type").endswith("IP")]
     return ";".join(filter(None, found)) or None

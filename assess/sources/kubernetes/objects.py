@@ -1,7 +1,5 @@
 """Objects of a cluster's API that are no pods: in which version each was applied."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 from assess import frames

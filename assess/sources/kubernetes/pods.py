@@ -1,7 +1,5 @@
 """Pods, and the templates of pods in controllers: to units, and rows of workloads."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -108,7 +106,6 @@ def _asks(spec: Row, annotations: Iterable[str]) -> tuple[str, ...]:
 
 
 def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
-    """Read the declaration of one container of a pod."""
     container, role = part
     limits = table(container, "resources", "limits")
     requests = table(container, "resources", "requests")
@@ -241,7 +238,6 @@ def to_life(pod: Row, main: Row) -> Row:
 
 
 def _status_of(container: Row, pod: Row) -> Row:
-    """Return the kubelet's status of a container."""
     status = table(pod, "status")
     lists = ("containerStatuses", "initContainerStatuses")
     statuses = (s for name in lists for s in dicts(status, name))
@@ -291,7 +287,6 @@ def _mounts(
 
 
 def _with_volume(mount: Mount, volume: Row, namespace: str, material: Material) -> Mount:
-    """Add what is behind a mount."""
     kind = next((name for name in volume if name != "name"), "persistentVolumeClaim")
     source = table(volume, kind)
     driver = text(source, "driver")

@@ -1,7 +1,5 @@
 """From the lists of one Kubernetes cluster to rows."""
 
-from __future__ import annotations
-
 import re
 from collections import ChainMap, defaultdict
 from collections.abc import Mapping
@@ -227,7 +225,6 @@ def _replica_of(mount: Row, states: Mapping[str, Any]) -> str:
 
 
 def _unit_of(controller: Controller, material: Material) -> Unit:
-    """Read what a controller declares for its pods."""
     if controller.store:
         return store_unit(controller)
     home = controller.namespace
@@ -318,17 +315,17 @@ def min_healthy(controller: Controller) -> float | None:
     replicas = number(spec.get("replicas", 1))  # the default of Kubernetes
     for budget in controller.budgets:
         if "minAvailable" in budget:
-            kept = _part(budget["minAvailable"], replicas)
+            kept = _percent(budget["minAvailable"], replicas)
             return None if kept is None else healthy(100 - kept)
-        if (lost := _part(budget.get("maxUnavailable"), replicas)) is not None:
+        if (lost := _percent(budget.get("maxUnavailable"), replicas)) is not None:
             return healthy(lost)
     strategy = table(spec, "strategy")
     if controller.kind != "deployment" or text(strategy, "type") != "RollingUpdate":
         return None
-    return healthy(_part(dig(strategy, "rollingUpdate", "maxUnavailable"), replicas))
+    return healthy(_percent(dig(strategy, "rollingUpdate", "maxUnavailable"), replicas))
 
 
-def _part(value: Any, replicas: float | None) -> float | None:
+def _percent(value: Any, replicas: float | None) -> float | None:
     """Read ``50%``, or a number of replicas, as percent."""
     if isinstance(value, str) and value.endswith("%"):
         return percent(number(value[:-1]), 100)

@@ -1,7 +1,5 @@
 """Kubernetes: the lists of one cluster, from its API or from dumps of ``kubectl get -o json``."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from assess.sources.kubernetes.kinds import (
     list_of,
     render_command,
 )
-from assess.sources.kubernetes.kubelet import KUBELETS, told
+from assess.sources.kubernetes.kubelet import KUBELETS, configurations_in
 from assess.sources.kubernetes.rows import to_batch
 from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.unit import FRAMES
@@ -57,7 +55,7 @@ class KubernetesSource(ListSource):
         """Sort the objects of a dump by kind: it is a list of one kind, of many, or one object."""
         kind = text(document, "kind")
         items = dig(document, "items")
-        yield from ((KUBELETS, [found]) for found in told(document))
+        yield from ((KUBELETS, [found]) for found in configurations_in(document))
         if not kind.endswith("List") or isinstance(dig(document, "spec"), dict):
             listed = list_of(document)
             if listed and not is_placeholder(place(document)[1]):

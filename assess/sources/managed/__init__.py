@@ -1,7 +1,5 @@
 """Cloud Run and Container Apps: services whose hosts and runtime a provider runs, from dumps."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterator
 from typing import Any
 

@@ -4,8 +4,6 @@ Nobody sees the hosts of a platform. Each replica has one that its provider patc
 Fargate has; replicas that are only declared share one, since nothing shows that they are apart.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,7 +17,7 @@ from assess.sources.edges.rows import command_line, dependency_row, distinct, ne
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.replica import MAX_DECLARED, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
-from assess.sources.values import dicts, text
+from assess.sources.values import dicts, text, total
 
 EVIDENCE = "platform-store"
 STOPPED = "stopped"
@@ -171,7 +169,6 @@ def _with_names(app: App, rule: str) -> Unit:
 
 
 def _service(app: App) -> Row:
-    """Return the row of the services frame."""
     row = service_row(app.unit)
     sizes = frames.row("services", asg_min=app.least, asg_max=app.most)
     if app.ships_logs is not None:
@@ -188,7 +185,7 @@ def _merged(services: list[Row]) -> list[Row]:
         group = [other for other in services if other["names"][0] == row["names"][0]]
         for column in ("asg_min", "asg_max"):
             counts = [other.get(column) for other in group]
-            row[column] = _sum(counts)
+            row[column] = total(counts)
         row["addresses"] = ";".join(filter(None, (o["addresses"] for o in group))) or None
         if any(other["public"] for other in group):
             row["public"] = True
@@ -235,7 +232,6 @@ def _add(
 
 
 def _shared(app: App, host: Row) -> Row:
-    """Return the columns that all replicas of an app have in common."""
     return {
         "host_id": host["host_id"],
         "cluster": app.space or None,
@@ -248,9 +244,8 @@ def _shared(app: App, host: Row) -> Row:
 
 
 def _host(app: App, part: str) -> Row:
-    """Return the host of a replica, which its provider patches."""
     parts = [part for part in app.unit.containers if part.role != "init"]
-    cpu = _sum(part.cpu_limit for part in parts)
+    cpu = total(part.cpu_limit for part in parts)
     return frames.row(
         "hosts",
         host_id=f"{app.key}/{part}",
@@ -261,19 +256,12 @@ def _host(app: App, part: str) -> Row:
         provider_version=app.platform,
         os_family="linux",
         vcpus=int(cpu) if cpu and cpu >= 1 else None,
-        memory_bytes=_sum(part.memory_limit_bytes for part in parts) or None,
+        memory_bytes=total(part.memory_limit_bytes for part in parts) or None,
         state="running" if app.running_n else None,
     )
 
 
-def _sum(values: Iterable[Any]) -> Any:
-    """Add up; None where one of the values is unknown."""
-    known = list(values)
-    return None if None in known else sum(known)
-
-
 def _needs(app: App, siblings: Siblings) -> list[Row]:
-    """Return the dependencies of an app: mounted stores, and addresses in its texts."""
     caller: Callee = app.unit.callee
     rows: list[Row] = [
         dependency_row(app.unit.names[0], f"{EXTERNAL}{store}", "data", EVIDENCE)
@@ -285,7 +273,6 @@ def _needs(app: App, siblings: Siblings) -> list[Row]:
 
 
 def _deploys(app: App) -> list[Row]:
-    """Return the revisions of an app, each a deployment."""
     ordered = sorted(app.deploys, key=lambda deploy: deploy.at)
     before: Any = None
     rows = []

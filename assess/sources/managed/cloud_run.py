@@ -1,7 +1,5 @@
 """Cloud Run: services, jobs and worker pools, as version 1 (Knative's) or 2 of its API has them."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
@@ -99,7 +97,6 @@ def to_apps(lists: Found) -> list[App]:
 
 
 def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
-    """Read one service or job."""
     account, region, name = _place(item).service
     template, notes = _template(item)
     pod = table(template, "spec") or template
@@ -109,6 +106,7 @@ def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
     unit = _with_pod(pod, notes, is_job=is_job)
     least, most = _scale(item, notes)
     latest = _latest(item)
+    labels = table(item, "metadata", "labels") or table(item, "labels")
     is_kept = _is_ready(item) and not is_job
     return App(
         name=name,
@@ -116,7 +114,7 @@ def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
         provider="gcp",
         account=account,
         region=region,
-        unit=replace(unit, names=label_names(_labels(item))),
+        unit=replace(unit, names=label_names(labels)),
         least=least,
         most=most,
         # so many are kept warm once the newest revision is ready
@@ -135,14 +133,9 @@ def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
 
 
 def _template(item: Row) -> tuple[Row, Row]:
-    """Return the template of replicas, and its annotations."""
     template = table(item, "spec", "template") or table(item, "template")
     notes = table(template, "metadata", "annotations") or table(template, "annotations")
     return template, notes
-
-
-def _labels(item: Row) -> Row:
-    return table(item, "metadata", "labels") or table(item, "labels")
 
 
 def _notes(item: Row) -> Row:
@@ -179,7 +172,6 @@ def _first_of(*values: Any) -> Any:
 
 
 def _is_ready(item: Row) -> bool:
-    """Return whether the newest revision is up."""
     conditions = dicts(item, "status", "conditions")
     ready = {text(c, "status") for c in conditions if text(c, "type") == "Ready"}
     return ready == {"True"} or dig(item, "terminalCondition", "state") in (
@@ -198,7 +190,6 @@ def _is_public(item: Row) -> bool | None:
 
 
 def _hosts(item: Row) -> Iterator[str]:
-    """List the names by which others reach a service."""
     listed, _ = decode_values(text(_notes(item), f"{_RUN}urls") or "[]")
     own = [text(item, "status", "url"), text(item, "uri")]
     found = [*own, *texts(item, "urls"), *texts(listed)]
@@ -241,7 +232,6 @@ def _is_checked(container: Row) -> bool:
 
 
 def _to_unit(container: Row, volumes: dict[str, Row]) -> Unit:
-    """Read one container."""
     limits = table(container, "resources", "limits")
     ports = [integer(port, "containerPort") for port in dicts(container, "ports")]
     return to_unit(
@@ -268,7 +258,6 @@ def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
 
 
 def _with_volume(mount: Mount, volume: Row) -> Mount:
-    """Add what is behind a mount."""
     if isinstance(volume.get("secret"), dict):
         return replace(mount, type="config", source_class="config", is_writable=False)
     if isinstance(volume.get("cloudSqlInstance"), dict):
@@ -310,19 +299,16 @@ def _bucket(volume: Row) -> tuple[str, bool]:
 
 
 def _instances(notes: Row) -> list[str]:
-    """List the Cloud SQL instances that annotations connect."""
     listed = text(notes, f"{_RUN}cloudsql-instances").split(",")
     return [name.strip() for name in listed if name.strip()]
 
 
 def _sockets(notes: Row) -> Iterator[Mount]:
-    """Return the directory of sockets that leads to the instances in annotations."""
     if _instances(notes):
         yield Mount("/cloudsql", "cloudsql", source_class="socket")
 
 
 def _stores(pod: Row, notes: Row) -> Iterator[str]:
-    """List the managed stores that a replica mounts."""
     for instance in _instances(notes):
         yield f"cloudsql/{instance}"
     for volume in dicts(pod, "volumes"):
@@ -335,11 +321,7 @@ def _stores(pod: Row, notes: Row) -> Iterator[str]:
             yield server
 
 
-# ---- revisions ----
-
-
 def _latest(item: Row) -> str:
-    """Return the name of the revision that takes the requests."""
     listed = text(item, "status", "latestReadyRevisionName")
     return listed or text(item, "latestReadyRevision").rpartition("/")[2]
 

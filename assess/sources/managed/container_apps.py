@@ -1,7 +1,5 @@
 """Azure: apps and jobs of Container Apps, and groups of Container Instances, as ``az`` lists them."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping
@@ -13,7 +11,7 @@ from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Unit
-from assess.sources.values import dicts, integer, moment, number, table, text
+from assess.sources.values import dicts, integer, moment, number, table, text, total
 from assess.sources.volumes import Mount
 
 APPS = "container apps"
@@ -49,11 +47,6 @@ def _own(item: Row) -> Row:
     return {**item, **table(item, "properties")}
 
 
-def _region(item: Row) -> str:
-    """Return a region by its name, not as people write it: ``West Europe``."""
-    return text(item, "location").lower().replace(" ", "")
-
-
 def to_apps(lists: Found) -> list[App]:
     """Read all apps, jobs and groups."""
     environments = {identity(e): _own(e) for e in lists.get("environments", ())}
@@ -78,12 +71,10 @@ def _place(item: Row) -> Row:
         "name": text(item, "name"),
         "provider": "azure",
         "account": subscription,
-        "region": _region(item),
+        # some commands write the region as people do: West Europe
+        "region": text(item, "location").lower().replace(" ", ""),
         "named": label_names(table(item, "tags")),
     }
-
-
-# ---- Container Apps ----
 
 
 def _to_app(
@@ -93,7 +84,6 @@ def _to_app(
     *,
     is_job: bool,
 ) -> App:
-    """Read one app or job."""
     own = _own(item)
     template = table(own, "template")
     settings = table(own, "configuration")
@@ -107,7 +97,7 @@ def _to_app(
     is_stopped = text(own, "runningStatus") == "Stopped"
     is_kept = text(own, "runningStatus") == "Running" and not is_job
     running = [integer(r, "replicas") for r in revisions if r.get("active") is True]
-    counted = None if None in running or not running else sum(filter(None, running))
+    counted = total(running)
     fqdn = text(ingress, "fqdn")
     return App(
         platform=APPS,
@@ -138,7 +128,6 @@ def _is_public(ingress: Row, environment: Row) -> bool | None:
 
 
 def _ships_logs(environment: Row) -> bool | None:
-    """Return whether an environment keeps the logs of its apps elsewhere."""
     logs = table(environment, "appLogsConfiguration")
     if not environment:
         return None
@@ -176,7 +165,6 @@ def _with_template(
 
 
 def _ports(ingress: Row) -> Iterator[str]:
-    """List the ports by which an app is reached."""
     for mapping in (ingress, *dicts(ingress, "additionalPortMappings")):
         inner = integer(mapping, "targetPort")
         outer = integer(mapping, "exposedPort")
@@ -188,7 +176,6 @@ def _to_unit(
     container: Row,
     volumes: Mapping[str, Row],
 ) -> Unit:
-    """Read one container of an app."""
     asked = table(container, "resources")
     return to_unit(
         container,
@@ -210,7 +197,6 @@ def _mounts(
 
 
 def _with_volume(mount: Mount, volume: Row) -> Mount:
-    """Add what is behind a mount."""
     kind = text(volume, "storageType").lower() or "emptydir"
     if kind == "secret":
         return replace(mount, type="config", source_class="config", is_writable=False)
@@ -221,7 +207,6 @@ def _with_volume(mount: Mount, volume: Row) -> Mount:
 
 
 def _stores(template: Row) -> Iterator[str]:
-    """List the managed stores that a replica mounts."""
     for volume in dicts(template, "volumes"):
         name = text(volume, "storageName")
         if name and text(volume, "storageType").lower() in _FILES:
@@ -233,9 +218,6 @@ def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
         at = moment(revision, "createdTime")
         if at and text(revision, "name"):
             yield Deploy(text(revision, "name"), at)
-
-
-# ---- Container Instances ----
 
 
 def _to_group(item: Row) -> App:
@@ -287,7 +269,6 @@ def _of_group(
     role: str,
     volumes: Mapping[str, Row],
 ) -> Unit:
-    """Read one container of a group."""
     own = _own(container)
     asked = table(own, "resources", "requests")
     limits = table(own, "resources", "limits") or asked

@@ -1,7 +1,5 @@
 """Pods of Marathon: what they declare, and their instances in the form of tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -58,7 +56,6 @@ def pod_unit(pod: Row, ports: tuple[str, ...]) -> Unit:
 
 
 def _to_unit(pod: Row, container: Row) -> Unit:
-    """Read the declaration of one container."""
     env = table(pod, "environment") | table(container, "environment")
     image = text(container, "image", "id")
     modes = {text(network, "mode") for network in dicts(pod, "networks")}

@@ -1,7 +1,5 @@
 """Convert apps of Marathon, and agents and tasks of Mesos, to rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -142,9 +140,6 @@ def _path_of(task: Row) -> str:
     return "/".join(reversed(text(task, "name").split(".")))
 
 
-# ---- agents ----
-
-
 def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> dict[str, str]:
     """Index host names by agent; a task may name an agent that no list has."""
     names = {text(s, "id"): text(s, "hostname") for s in lists.get("slaves", ())}
@@ -181,11 +176,7 @@ def to_host(slave: Row, host_id: str, name: str) -> Row:
     )
 
 
-# ---- what an app declares ----
-
-
 def _to_unit(app: App) -> Unit:
-    """Read the declaration of an app."""
     item = app.item
     env = table(item, "env")
     # A reference to a secret is a table; it counts as a variable without a value.
@@ -406,9 +397,6 @@ def absolute(path: str, base: str) -> str:
     return "/".join(filter(None, parts))
 
 
-# ---- what happened ----
-
-
 def to_activities(app: App, cluster: str) -> Iterator[Row]:
     """Return the last change of an app and the last task of it that failed."""
     place = f"{cluster}/{app.path}"
@@ -442,7 +430,6 @@ def to_activities(app: App, cluster: str) -> Iterator[Row]:
 
 
 def _deployments(lists: Found, apps: dict[str, App], cluster: str) -> Iterator[Row]:
-    """Return the deployments that are under way."""
     for item in lists.get("deployments", ()):
         started = moment(item, "version")
         for path in texts(item, "affectedApps") if started else ():

@@ -1,7 +1,5 @@
 """Marathon and Mesos: apps, their tasks and agents, from the APIs or from dumps of them."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Task groups of Nomad jobs: what they declare, and the names of their services."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -122,7 +120,6 @@ def _role(task: Row) -> str:
 
 
 def _to_unit(group: Group) -> Unit:
-    """Read the declaration of a group, without its names."""
     others = [task for task in group.tasks if task is not group.task]
     ports = tuple(_ports(group))
     is_checked = any(service.get("Checks") for service in group.services)
@@ -143,7 +140,6 @@ def _to_unit(group: Group) -> Unit:
 
 
 def _of_task(group: Group, task: Row) -> Unit:
-    """Read the declaration of one task."""
     name = text(task, "Name")
     config = table(task, "Config")
     templates = dicts(task, "Templates")

@@ -1,7 +1,5 @@
 """From the lists of one Nomad cluster to rows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -277,9 +275,6 @@ def _at(nanoseconds: Any) -> datetime | None:
     return moment(count / SECOND) if count else None
 
 
-# ---- services ----
-
-
 def to_service(group: Group) -> Row:
     """Return the row of the services frame."""
     row = service_row(group.unit)
@@ -310,7 +305,6 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
 
 
 def _upstreams(group: Group) -> Iterator[tuple[str, str, str]]:
-    """List the services that the sidecars of Connect lead to, with evidence and basis."""
     for service in group.services:
         proxy = dig(service, "Connect", "SidecarService", "Proxy")
         for upstream in dicts(proxy, "Upstreams"):
@@ -319,14 +313,10 @@ def _upstreams(group: Group) -> Iterator[tuple[str, str, str]]:
 
 
 def _templates(group: Group) -> Iterator[tuple[str, str, str]]:
-    """List the services that templates look up, with evidence and basis."""
     for template in group.templates:
         for found in _LOOKUP.findall(text(template, "EmbeddedTmpl")):
             name, _, _ = found.partition("@")  # a data centre follows
             yield name.rpartition(".")[2], "nomad-template", "config"  # a tag precedes
-
-
-# ---- what happened ----
 
 
 def to_deployment(group: Group, cluster: str) -> Iterator[Row]:

@@ -1,7 +1,5 @@
 """Nomad: jobs, nodes and allocations of one cluster, from its API or from dumps of it."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterator
 from typing import Any
 from urllib.parse import quote

@@ -1,7 +1,5 @@
 """Podman hosts, from dumps of ``podman`` and from quadlets; live, one is a `docker` source."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath
@@ -171,7 +169,6 @@ class PodmanSource(EngineDumps):
 
 
 def _texts(dumps: list[Dump], wanted: str) -> Iterator[tuple[Path, str]]:
-    """List the files of one kind that can be read, with their texts."""
     for name, file, call in dumps:
         if name != wanted:
             continue
@@ -199,7 +196,6 @@ def _version(raw: Payload) -> Payload:
 
 
 def _info(raw: Payload) -> Payload:
-    """Read the host, its storage and its security."""
     status = table(raw, "store", "graphStatus")
     security = table(raw, "host", "security")
     info: Payload = {
@@ -273,7 +269,6 @@ def _inspected(raw: Payload) -> Payload:
 
 
 def _state(state: Any) -> Any:
-    """Return a state in the words of the workloads frame."""
     return _STATES.get(state, state) if isinstance(state, str) else None
 
 

@@ -1,7 +1,5 @@
 """Quadlets: the files by which systemd starts containers, pods and volumes of Podman."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping
@@ -132,9 +130,9 @@ class Quadlet:
         flags = _flags(
             [*self.container.get("PodmanArgs", []), *self.pod.get("PodmanArgs", [])]
         )
-        told = [*self.container.get("Network", []), *self.pod.get("Network", [])]
-        told.append(flags.get("network") or flags.get("net", ""))
-        return [name_of(name.partition(":")[0], self.others) for name in told if name]
+        networks = [*self.container.get("Network", []), *self.pod.get("Network", [])]
+        networks.append(flags.get("network") or flags.get("net", ""))
+        return [name_of(name.partition(":")[0], self.others) for name in networks if name]
 
     @property
     def ports(self) -> list[str]:
@@ -191,7 +189,6 @@ def to_rows(
 
 
 def _to_unit(quadlet: Quadlet) -> Unit:
-    """Read what a quadlet declares, but for its names."""
     options = quadlet.options
     container = quadlet.container
     flags = _flags(container.get("PodmanArgs", []))
@@ -226,7 +223,6 @@ def _to_unit(quadlet: Quadlet) -> Unit:
 
 
 def _last(options: Options, key: str, section: str = "Container") -> str:
-    """Return the last value of a key; empty without one."""
     values = options.get(section, {}).get(key, [])
     return values[-1] if values else ""
 
@@ -240,7 +236,6 @@ def _words(text: str) -> list[str]:
 
 
 def _pairs(options: Options, key: str) -> Iterator[tuple[str, str]]:
-    """List the ``NAME=value`` words of a key."""
     for line in options["Container"].get(key, []):
         for word in _words(line):
             name, sign, value = word.partition("=")
@@ -272,7 +267,6 @@ def _flag_list(lines: list[str]) -> list[tuple[str, str]]:
 
 
 def _bytes(text: str) -> int | None:
-    """Read a size such as ``512m``."""
     size = _SIZE.fullmatch(text.removesuffix("i"))
     if not size:
         return None
@@ -298,7 +292,6 @@ def _port(text: str) -> str:
 
 
 def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
-    """List the volumes, binds and temporary file systems, those of its pod too."""
     container = quadlet.container
     for value in [*container.get("Volume", []), *quadlet.pod.get("Volume", [])]:
         mount = split_volume(value if ":" in value else f":{value}")
@@ -322,10 +315,9 @@ def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
 
 
 def _with_volume(mount: Mount, others: Others) -> Mount:
-    """Add what the quadlet of a volume says is behind it."""
     file = mount.volume or ""
     options = others.get(file, {})
-    told = {
+    declared = {
         "type": _last(options, "Type", "Volume"),
         "device": _last(options, "Device", "Volume"),
         "o": _last(options, "Options", "Volume"),
@@ -335,11 +327,11 @@ def _with_volume(mount: Mount, others: Others) -> Mount:
         volume=name_of(file, others) or None,
         driver=_last(options, "Driver", "Volume") or mount.driver,
     )
-    if export := nfs_export(told):
+    if export := nfs_export(declared):
         return replace(named, driver="nfs", shared_as=export, is_remote=True)
-    if told["type"] == "tmpfs":
+    if declared["type"] == "tmpfs":
         return replace(named, type="tmpfs", volume=None)
-    is_bound = told["type"] in {"bind", "none"} or "bind" in told["o"].split(",")
-    if is_bound and told["device"].startswith("/"):
-        return replace(named, type="bind", source=told["device"], volume=None)
+    is_bound = declared["type"] in {"bind", "none"} or "bind" in declared["o"].split(",")
+    if is_bound and declared["device"].startswith("/"):
+        return replace(named, type="bind", source=declared["device"], volume=None)
     return named

@@ -1,7 +1,5 @@
 """A registry: its name and address, tokens and passwords, and its limit of pulls."""
 
-from __future__ import annotations
-
 import base64
 import re
 from functools import partial

@@ -1,7 +1,5 @@
 """From the answers of a registry about one repository to rows of the images frame."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import defaultdict
@@ -13,7 +11,7 @@ from typing import Any
 from assess.image_ref import parse_image
 from assess.linear import Linear
 from assess.sources.base import Lists, Row
-from assess.sources.values import dicts, dig, moment, text, texts
+from assess.sources.values import dicts, dig, moment, text, texts, total
 
 DOCKER = "application/vnd.docker.distribution."
 OCI = "application/vnd.oci.image."
@@ -128,7 +126,7 @@ def _keep_image(raw: Any) -> Row:
     if isinstance(layers, list):
         sizes = [config_bytes, *(_count(layer, "size") for layer in dicts(layers))]
         kept["layers_n"] = len(sizes) - 1
-        kept["size_bytes"] = _sum(sizes)
+        kept["size_bytes"] = total(sizes)
     return kept
 
 
@@ -191,7 +189,6 @@ def to_images(repository: Repository) -> list[Row]:
 
 
 def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
-    """Return the row of one manifest, with the parts that were read."""
     manifest = repository.manifests.get(digest, {})
     config = repository.configs.get(digest, {})
     # A digest without a tag is dangling only where all tags are known.
@@ -222,7 +219,6 @@ def _to_index(children: list[Row]) -> Row:
 
 
 def _of_hub(repository: Repository, digest: str, tags: list[str]) -> Row:
-    """Return the times that Docker Hub gives to the tags of a digest."""
     listed = [repository.hub[tag] for tag in tags if tag in repository.hub]
     # A tag that moved between the calls has the times of another digest.
     same = [tag for tag in listed if tag.get("digest") in (digest, None)]
@@ -277,7 +273,7 @@ def to_dumped(value: Any) -> list[Row]:
         "arch": _text(value, "Architecture"),
         "created_at": _date(value, "Created"),
         "layers_n": len(texts(value, "Layers")) or None,
-        "size_bytes": _sum([_count(layer, "Size") for layer in layers]),
+        "size_bytes": total(_count(layer, "Size") for layer in layers),
         "schema": kinds.pop() if len(kinds) == 1 else None,
         **keep_base(dig(value, "Labels")),
     }
@@ -329,12 +325,6 @@ def _schema(media_type: str) -> str | None:
 
 def _known(**columns: Any) -> Row:
     return {name: value for name, value in columns.items() if value is not None}
-
-
-def _sum(sizes: list[int | None]) -> int | None:
-    """Sum sizes; None if one is unknown, or without any."""
-    known = [size for size in sizes if size is not None]
-    return sum(known) if known and len(known) == len(sizes) else None
 
 
 def _text(value: Any, *path: str) -> str | None:

@@ -1,7 +1,5 @@
 """Registries of images: the distribution API, the dialect of Docker Hub, and dumps."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterator
@@ -129,7 +127,6 @@ def _open(asked: Asked) -> Registry | None:
 
 
 def _failure(error: Exception) -> Row:
-    """Explain an error in the terms of a registry."""
     code = getattr(error, "status_code", None)
     row = failure(error)
     if code == 401:
@@ -336,7 +333,6 @@ class _Repository:
 
 
 def _read_dumps(asked: Asked) -> None:
-    """Read dumps of skopeo and of Docker's command line."""
     for file, call in each_dump(asked):
         with call:
             documents = documents_of(read_json(file, call.row))

@@ -1,7 +1,5 @@
 """Systems Manager: engines, systems and kernels of machines without a reachable socket."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -109,7 +107,6 @@ def _unlisted(entity: Row, place: Place) -> PlainHost | None:
 
 
 def _facts(node: Row, place: Place) -> Row:
-    """Return the columns of the hosts frame from an agent's report."""
     identifier = text(node, "InstanceId")
     ping = moment(node, "LastPingDateTime")
     is_online = text(node, "PingStatus") == "Online"

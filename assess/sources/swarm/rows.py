@@ -1,7 +1,5 @@
 """From the lists of one Docker Swarm to rows."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Docker Swarm: live through the engine of a manager, or from dumps of its lists."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -105,7 +103,6 @@ class SwarmSource(ListSource):
 
 
 def _failure(error: Exception) -> Row:
-    """Return the columns of a coverage row that describe an error of an engine."""
     row = failure(error)
     if getattr(error, "status_code", None) in _NO_MANAGER:
         row |= {"status": "unsupported", "hint": _no_manager("")}

@@ -1,7 +1,5 @@
 """Observed use of CPU and memory: from what engines, metrics-server and Prometheus print."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

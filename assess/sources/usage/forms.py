@@ -1,7 +1,5 @@
 """The forms in which tools print the use of CPU and memory, each as samples."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -115,9 +113,6 @@ def _container(
     return (*keys, *([("name", name)] if name else []))
 
 
-# ---- engines ----
-
-
 def _of_stats(
     value: Any,
     stem: str,
@@ -146,7 +141,6 @@ def _of_crictl(
     stem: str,
     at: float,
 ) -> list[Sample]:
-    """Read the list of ``crictl stats -o json``."""
     found: list[Sample] = []
     for entry in dicts(value, "stats"):
         nano = number(entry, "cpu", "usageNanoCores", "value")
@@ -159,15 +153,11 @@ def _of_crictl(
     return found
 
 
-# ---- metrics-server ----
-
-
 def _of_metrics(
     value: Any,
     stem: str,
     at: float,
 ) -> list[Sample]:
-    """Read the pods of ``metrics.k8s.io``."""
     if text(value, "kind") not in ("PodMetricsList", "PodMetrics"):
         return []
     found: list[Sample] = []
@@ -189,9 +179,6 @@ def _seconds(span: str) -> float:
     """Read a length of time such as ``30.2s``, ``1m0s`` or ``7d``; 0 for anything else."""
     parts = _SPAN.findall(span)
     return sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
-
-
-# ---- Prometheus ----
 
 
 def _of_prometheus(
@@ -220,7 +207,7 @@ def _of_prometheus(
             (parts if is_part else series)[about, what].append(points)
     for key, listed in parts.items():
         if key not in series:
-            series[key] = [_added(listed)]
+            series[key] = [_summed(listed)]
     # of a container that several scrapers saw, each sample counts
     return [
         Sample(about, what, size, when, span if summary else 0.0, summary)
@@ -258,7 +245,7 @@ def _rates(points: list[Point]) -> Iterator[Point]:
             yield end, (after - before) / (end - start)
 
 
-def _added(listed: list[list[Point]]) -> list[Point]:
+def _summed(listed: list[list[Point]]) -> list[Point]:
     """Add up series that are each one processor."""
     sums: dict[float, float] = defaultdict(float)
     for points in listed:

@@ -1,7 +1,5 @@
 """Samples of the CPU and memory use of containers, and their summary."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple

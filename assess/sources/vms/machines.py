@@ -1,7 +1,5 @@
 """Machines, in the words of each tool."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -155,7 +153,6 @@ def of_gcloud(entry: Row, place: str) -> Machine:
 
 
 def _gcloud_size(kind: str) -> Row:
-    """Return the size that the name of a machine type states."""
     if custom := _CUSTOM.search(kind):
         return {"vcpus": int(custom[1]), "memory_bytes": int(custom[2]) * MIB}
     standard = _STANDARD.search(kind)

@@ -1,16 +1,13 @@
 """Virtual machines from exports of VMware, Proxmox, libvirt, Google and Azure."""
 
-from __future__ import annotations
-
 import io
 import re
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 from assess.reading import refuse_many
 from assess.sources.base import Asked, Batch, Call, Row, Source
-from assess.sources.csv_records import header_of, read_records, rows
+from assess.sources.csv_records import header_of, lookup, read_records
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     MAX_BYTES,
@@ -56,12 +53,6 @@ class _Found:
     def entries_n(self) -> int:
         """Number of entries that were read."""
         return len(self.machines) + len(self.domains) + len(self.states)
-
-
-@cache
-def _units() -> dict[str, int]:
-    """Return the bytes of each unit of libvirt."""
-    return {row["unit"]: int(row["bytes"]) for row in rows("vms/units")}
 
 
 class VmsSource(Source):
@@ -226,7 +217,8 @@ def _of_libvirt(file: Path, place: str, found: _Found) -> None:
             domains[-1]["vcpus"] = whole(text)
         elif path[1:] == ["domain", "memory"]:
             size = whole(text)
-            unit = _units().get(attributes.get("unit", "KiB").lower())
+            units = lookup("vms/units", "unit", "bytes")
+            unit = int(units.get(attributes.get("unit", "KiB").lower(), 0))
             domains[-1]["memory"] = size * unit if size and unit else None
         path.pop()
 

@@ -1,7 +1,5 @@
 """XML and workbooks of strangers: read as a stream, without entities, within limits."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path

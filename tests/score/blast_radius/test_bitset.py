@@ -21,6 +21,7 @@ from assess.score.blast_radius.bitset import (
 from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
 from assess.score.blast_radius.topology import Graph, arc_key
 from assess.score.blast_radius.uncertain import Sampling
+from assess.score.blast_radius.undecided import Undecided
 
 EXACT = Sampling(seed=1, draws=4000, enumerate_up_to=12, block_mib=64)
 DRAWN = Sampling(seed=1, draws=4000, enumerate_up_to=0, block_mib=64)
@@ -263,6 +264,34 @@ def test_long_ways_are_followed_to_the_same_end(case, is_drawn):
             getattr(by_level, each.name).tobytes()
             == getattr(by_step, each.name).tobytes()
         )
+
+
+@settings(max_examples=30, deadline=None)
+@given(graphs(p=(0.0, 0.3, 1.0), most=6), st.data())
+def test_where_some_nodes_are_given_nothing_else_can_fail(case, data):
+    nodes, arcs = case
+    graph = graph_of(nodes, arcs)
+    some = data.draw(st.lists(st.integers(0, nodes - 1), unique=True)) if nodes else []
+    chosen = np.sort(np.array(some, dtype=int))
+    cells = st.lists(st.booleans(), min_size=2 * nodes, max_size=2 * nodes)
+    possible = np.array(data.draw(cells), dtype=bool).reshape(2, nodes)
+    possible[:, ~np.isin(np.arange(nodes), chosen)] = False
+    certain = possible & np.array(data.draw(cells), dtype=bool).reshape(2, nodes)
+    whole = Undecided.of(graph, certain, possible)
+    part = Undecided.of(graph, certain[:, chosen], possible[:, chosen], chosen)
+    for each in fields(Undecided):
+        np.testing.assert_array_equal(getattr(part, each.name), getattr(whole, each.name))
+    # by hand: a way leads to a cell from what can fail in its scenario, else from no cell
+    ways = {
+        (s, arc)
+        for s in range(2)
+        for arc, (tail, head) in enumerate(zip(graph.tail, graph.head, strict=True))
+        if graph.p[arc] > 0 and possible[s, tail] and possible[s, head]
+        if not certain[s, head]
+    }
+    assert set(zip(whole.scenario[whole.head], whole.arc, strict=True)) == ways
+    at_once = certain[whole.scenario[whole.head], graph.tail[whole.arc]]
+    np.testing.assert_array_equal(whole.tail < 0, at_once)
 
 
 @settings(max_examples=30, deadline=None)

@@ -79,6 +79,29 @@ def names(fleet, flags):
     return "".join(fleet.services[flags])
 
 
+@pytest.mark.parametrize(
+    ("cause", "host", "element"),
+    [
+        ("kernel", "h", ("host", "h")),
+        ("kernel", None, ("service", "a")),
+        ("app", "h", ("service", "a")),
+        (None, "h", ("service", "a")),
+    ],
+)
+def test_an_incident_is_of_a_host_that_is_named_and_at_fault(cause, host, element):
+    row = {"incident_id": "i", "service_id": "a", "opened_at": AT, "cause": cause}
+    row |= {"host_id": host, "affected_services": "a;b"}
+    frames = {
+        "services": [{"service_id": name} for name in "ab"],
+        "incidents": [row],
+        "hosts": [{"host_id": "h"}],
+    }
+    made = {name: pd.DataFrame(rows) for name, rows in frames.items()}
+    (event,) = observed.events(from_frames(made, snapshot_at=AT)).itertuples()
+    assert (event.element_kind, event.element) == element
+    assert event.affected_services == "a;b;a"
+
+
 def test_a_failure_is_of_the_host_where_its_cause_is(inventory):
     table = observed.events(inventory).set_index("event_id")
     assert table.loc["i1", ["element_kind", "element"]].tolist() == ["service", "b"]
@@ -216,7 +239,7 @@ def test_failures_at_the_same_time_are_those_of_a_comparison_with_all():
     element = rng.integers(0, 20, n)
     table = pd.DataFrame({"started": started, "ended": ended})
     chosen = np.sort(rng.choice(n, 100, replace=False))
-    at, other = observed._together(table, chosen, element)
+    at, other = observed._simultaneous(table, chosen, element)
     want = [
         (row, each)
         for row, place in enumerate(chosen)

@@ -307,6 +307,11 @@ def test_months_of_lower_tiers_are_clean_since_their_last_incident():
         "incidents", incident_id="i", service_id="shop", opened_at="2026-03-31T00:00:00Z"
     )
     fleet.add("services", service_id="other", tier=3, platform="ecs")
+    # nobody says who watched since
+    assert pd.isna(row(fleet)["lower_tier_months"])
+    asked = {"run_id": "r", "source": "incidents", "scope": "all", "call": "read"}
+    window = {"window_start": "2026-03-31T00:00:00Z", "window_end": AT}
+    fleet.add("coverage", **asked, status="ok", **window)
     # shop is clean since its incident, other for the whole window: 183 days each
     assert row(fleet)["lower_tier_months"] == pytest.approx(2 * 183 / (365.25 / 12))
 

@@ -242,6 +242,19 @@ def test_clean_months_run_from_the_last_sound_incident_of_lower_tiers():
     assert exposure(unwatched, POLICY).clean_months(side="host", tiers=(1,)) is None
 
 
+def test_hiding_who_watched_never_clears_the_core():
+    names = [service("core", "host", 1), *(service(f"s{n}", "docker") for n in range(4))]
+    core = fleet(names, [{**incident(1, "s0", "01-01T00:00"), "opened_at": "2024-01-01"}])
+    watched = {**WATCHED, "window_start": "2026-09-01T00:00:00Z"}
+    months = []
+    for rows in ([watched], []):
+        views = gather(core.replace(coverage=pd.DataFrame(rows)), POLICY).views
+        months.append(views["services"].table["lower_tier_months"])
+    assert months[0].tolist() == pytest.approx([4 * 30 / (365.25 / 12)] * 5)
+    # an incident of two years ago does not say that anybody watched since
+    assert months[1].isna().all()
+
+
 @pytest.mark.parametrize(("months", "services"), [(12, 1), (60, 5), (120, 10)], ids=str)
 def test_the_budget_reads_the_watched_window_though_no_incident_fell_into_it(
     months, services
@@ -349,6 +362,97 @@ def test_one_report_cleans_the_incidents_once(monkeypatch):
     assess.score_blast_radius(inventory, POLICY)
     judge_claims(inventory, POLICY)
     assert len(calls) == 1
+
+
+def test_the_ends_of_what_was_watched_and_of_what_can_be_true_count():
+    """On its first and its last moment a window was watched; a moment beyond it was not."""
+    a_moment = pd.Timedelta("1us")
+    start, end = (pd.Timestamp(WATCHED[f"window_{at}"]) for at in ("start", "end"))
+    opened = [start - a_moment, start, end, end + a_moment]
+    rows = [incident(n, "a", "05-01") | {"opened_at": at} for n, at in enumerate(opened)]
+    at_once = incident(9, "a", "05-01", resolved_at="2026-05-01")
+    known = exposure(fleet([service("a", "docker")], [*rows, at_once]), POLICY)
+    assert known.sound["incident_id"].tolist() == ["i0", "i1", "i2", "i9"]
+    assert known.incidents["incident_id"].tolist() == ["i1", "i2", "i9"]
+    (spell,) = known.spells.itertuples()
+    assert (spell.incidents, spell.clean_months) == (3, 0)
+    assert known.years == pytest.approx(183 / 365.25)
+
+
+def test_what_opened_in_1900_may_be_true():
+    days = ["1899-12-31T23:59:59Z", "1900-01-01T00:00:00Z"]
+    rows = [incident(n, "a", "05-01") | {"opened_at": at} for n, at in enumerate(days)]
+    found = module.sound_incidents(fleet([service("a")], rows))
+    assert found["incident_id"].tolist() == ["i1"]
+
+
+def test_a_window_without_length_was_not_watched():
+    nothing = {**WATCHED, "window_end": WATCHED["window_start"]}
+    rows = [incident(1, "a", "04-01")]
+    inventory = fleet([service("a", "docker")], rows, coverage=[nothing])
+    known = exposure(inventory, POLICY)
+    assert known.is_covered and known.window is None
+    assert known.years == 0 and known.incidents.empty
+    assert known.total() == (0, 0.0)
+    assert known.clean_months(side="container", tiers=(2,)) is None
+    assert incident_rates(inventory, POLICY).isna().all(axis=None)
+
+
+def test_who_moved_after_the_snapshot_before_counts_up_to_its_end():
+    """A service on a new platform counts for the old one; one that stayed, for all the time."""
+    now = fleet([service(name, "docker") for name in "abc"])
+    earlier = [service("a", "host"), service("b", "docker"), service("c", "mixed")]
+    was = fleet(earlier, at="2026-12-01T00:00:00Z")
+    found = exposure(now, POLICY, was).spells.set_index("service_id")
+    assert found["side"].tolist() == ["host", "container", "container"]
+    # no spell outlasts the window, and of who ran where nobody knows counts what is known
+    assert found["months"].tolist() == pytest.approx([MONTHS] * 3)
+
+
+TIMER = POLICY["incidents"]
+
+
+def closings(*days, source="incidents", basis="closed_at"):
+    opened = pd.Timestamp("2026-05-01", tz="UTC")
+    rows = {
+        "source": source,
+        "resolved_basis": basis,
+        "opened_at": opened,
+        "resolved_at": [opened + pd.Timedelta(days=d) for d in days],
+    }
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("days", "is_timer"),
+    [
+        ([3.1] * TIMER["timer_n"], True),
+        ([3.1] * (TIMER["timer_n"] - 1), False),
+        ([1.0] * TIMER["timer_n"], True),  # a day is the least that a timer waits
+        ([0.9] * TIMER["timer_n"], False),
+        ([3.1] * 5 + [9.1, 8.1, 7.1, 6.1, 5.1], True),  # half of them
+        ([3.1] * 5 + [9.1, 8.1, 7.1, 6.1, 5.1, 4.1], False),
+    ],
+)
+def test_a_timer_is_what_closes_most_after_the_same_number_of_days(days, is_timer):
+    rows = closings(*days)
+    assert module.closed_by_timer(rows, POLICY).tolist() == [is_timer] * len(rows)
+
+
+def test_only_closings_of_the_source_with_the_timer_are_doubted():
+    n = TIMER["timer_n"]
+    rows = pd.concat(
+        [
+            closings(*[3.1] * n),
+            closings(*[3.1] * n, basis="resolved_at"),
+            closings(*[0.1] * n, source="pagerduty"),
+            closings(0.1, source=None, basis="closed_at by timer"),
+            closings(0.1, source=None, basis=None),
+        ],
+        ignore_index=True,
+    )
+    found = module.closed_by_timer(rows, POLICY).tolist()
+    assert found == [True] * n + [False] * 2 * n + [True, False]
 
 
 WORDS = {"host", "docker", "swarm", "ecs", "kubernetes", "nomad", "marathon", "mixed"}

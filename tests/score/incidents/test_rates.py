@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from assess.score.incidents.rates import (
+    SHAPES,
     Dispersion,
     dispersion,
     jeffreys_interval,
@@ -334,3 +335,44 @@ def test_ratios_cover_the_truth_where_services_of_a_tier_are_unlike(
     alike, wider = np.mean(covered, axis=0)
     assert alike < 0.93  # as if they were alike
     assert 0.92 <= wider <= 0.97
+
+
+def integrated(events, years, level, steps=60):
+    """The same posterior by brute force: both unknowns of the fleet on a wide, fine grid."""
+    from scipy.optimize import brentq
+
+    crude = np.log((sum(events) + 0.5) / sum(years))
+    shapes = np.exp(np.linspace(*np.log(SHAPES), steps))[:, None]
+    means = np.exp(np.linspace(crude - 6, crude + 6, 3 * steps))[None, :]
+    logs = np.log(means) / 2 + 0 * shapes
+    for n, t in zip(events, years, strict=True):
+        chance = shapes / means / (shapes / means + t)
+        logs = logs + stats.nbinom.logpmf(n, shapes, chance)
+    weights = np.exp(logs - logs.max())
+    weights /= weights.sum()
+    for n, t in zip(events, years, strict=True):
+        rates = stats.gamma(shapes + n, scale=1 / (shapes / means + t))
+
+        def beyond(log, share, rates=rates):
+            return (weights * rates.cdf(np.exp(log))).sum() - share
+
+        tails = ((1 - level) / 2, (1 + level) / 2)
+        ends = [brentq(beyond, -40, 9, args=(share,)) for share in tails]
+        yield (
+            (weights * rates.mean()).sum(),
+            np.exp(ends[0]) if n else 0.0,
+            np.exp(ends[1]),
+        )
+
+
+@pytest.mark.parametrize(
+    ("events", "years", "level"),
+    [
+        ([20, 0, 0, 0, 0], [1.0, 2.0, 0.5, 1.0, 1.0], 0.9),
+        ([9, 2, 14, 6, 30, 11, 4, 8], [1.0, 0.5, 1.0, 2.0, 2.0, 1.0, 1.0, 1.0], 0.95),
+    ],
+)
+def test_rates_are_what_both_unknowns_of_the_fleet_leave(events, years, level):
+    found = shrunk_rates(pd.Series(events), pd.Series(years), level=level)
+    wanted = list(integrated(events, years, level))
+    np.testing.assert_allclose(found.to_numpy(), wanted, rtol=0.015)

@@ -13,6 +13,7 @@ from assess.score.incidents.recovery import (
     heal_table,
     heal_times,
     incident_minutes,
+    replacements,
     self_healing,
     time_to_heal,
 )
@@ -125,6 +126,137 @@ def test_replacements_in_time_too_late_never_and_not_over_yet():
     inventory = fleet([service("a", "docker")], activities=pairs)
     table = self_healing(inventory, POLICY, seconds=300)
     assert table[["yes", "no", "unknown"]].iloc[0].tolist() == [1, 2, 1]
+
+
+LONGEST = pd.Timedelta(minutes=POLICY["blast_radius"]["pair_within_minutes"])
+DOWN = pd.Timestamp("2026-05-01T10:00:00Z")
+
+
+def replaced(*launches, **lost):
+    """Return the seconds until the one lost instance was replaced; None if it was not."""
+    rows = [activity(0, "terminate", "05-01T10:00", **{"cause": "health", **lost})]
+    for n, launch in enumerate(launches, start=1):
+        begun = DOWN + launch.pop("after")
+        made = {"started_at": begun, "ended_at": begun, "cause": "health", **launch}
+        rows.append(activity(n, "launch", "05-01T10:00") | made)
+    (pair,) = replacements(fleet([service("a")], activities=rows), POLICY).itertuples()
+    assert pair.ended_at == DOWN and pair.place == "asg"
+    took = pair.healed_at - pair.ended_at
+    return None if pd.isna(took) else took.total_seconds()
+
+
+MINUTE = pd.Timedelta(minutes=1)
+A_MOMENT = pd.Timedelta("1us")
+
+
+@pytest.mark.parametrize(
+    ("launch", "seconds"),
+    [
+        ({}, 60),
+        ({"after": LONGEST}, LONGEST.total_seconds()),
+        ({"after": LONGEST + A_MOMENT}, None),  # it replaces something else
+        ({"cause": None}, 60),
+        ({"cause": "unknown"}, 60),
+        ({"cause": "scale"}, None),
+        ({"status": "Failed"}, None),
+        ({"status": "CANCELLED"}, None),
+        ({"status": "Successful"}, 60),
+        ({"status": None}, 60),
+        ({"ended_at": None, "duration_s": 90.0}, 150),
+        ({"ended_at": None}, 60),
+        ({"ended_at": DOWN}, 60),  # what ended before it began ended at once
+        ({"ended_at": pd.Timestamp(AT)}, (pd.Timestamp(AT) - DOWN).total_seconds()),
+        ({"ended_at": pd.Timestamp(AT) + A_MOMENT}, None),
+        ({"group": "other"}, None),
+        ({"group": None, "service_id": "asg"}, 60),
+        ({"kind": "deploy"}, None),
+    ],
+)
+def test_what_replaces_an_instance(launch, seconds):
+    assert replaced({"after": MINUTE, **launch}) == seconds
+
+
+def test_each_launch_replaces_one_and_the_oldest_first():
+    rows = [
+        activity(0, "terminate", "05-01T10:00", cause="health"),
+        activity(1, "terminate", "05-01T10:01", cause="health"),
+        activity(2, "launch", "05-01T10:02", cause="health"),
+        activity(3, "launch", "05-01T10:05", cause="health"),
+        activity(4, "launch", "05-01T10:06", cause="health"),
+    ]
+    pairs = replacements(fleet([service("a")], activities=rows), POLICY)
+    took = (pairs["healed_at"] - pairs["ended_at"]).dt.total_seconds()
+    assert took.tolist() == [120, 240]
+
+
+@pytest.mark.parametrize(
+    ("before_snapshot", "seconds", "counts"),
+    [
+        (600, 300, [0, 1, 0]),
+        (300, 300, [0, 1, 0]),  # all of its time has passed
+        (299, 300, [0, 0, 1]),
+    ],
+)
+def test_who_was_not_replaced_has_its_time(before_snapshot, seconds, counts):
+    begun = pd.Timestamp(AT) - pd.Timedelta(seconds=before_snapshot)
+    lost = activity(0, "terminate", "05-01", cause="health") | {"started_at": begun}
+    inventory = fleet([service("a")], activities=[lost])
+    table = self_healing(inventory, POLICY, seconds=seconds)
+    assert table[["yes", "no", "unknown"]].iloc[0].tolist() == counts
+    assert pd.isna(table["median_s"].iloc[0])
+
+
+@pytest.mark.parametrize(("took", "counts"), [(300, [1, 0, 0]), (301, [0, 1, 0])])
+def test_in_time_is_up_to_the_last_second(took, counts):
+    pair = [
+        activity(0, "terminate", "05-01T10:00", cause="health"),
+        activity(1, "launch", "05-01T10:00", took, cause="health"),
+    ]
+    table = self_healing(fleet([service("a")], activities=pair), POLICY, seconds=300)
+    assert table[["yes", "no", "unknown"]].iloc[0].tolist() == counts
+    assert table[["median_s", "longest_s"]].iloc[0].tolist() == [took, took]
+
+
+def test_the_last_basis_that_knows_a_service_wins():
+    """Its group's replacements, else its incidents, else the policy."""
+    pair = [
+        activity(0, "terminate", "05-01T10:00", cause="health"),
+        activity(1, "launch", "05-01T10:02", 60, cause="health"),
+    ]
+    told = [incident(n, name, "05-02", ttr_s=600) for n, name in enumerate("abc")]
+    inventory = fleet(
+        [service(name) for name in "abcd"],
+        told,
+        activities=pair,
+        hosts=[{"host_id": "h", "asg_name": "asg"}],
+        workloads=[
+            {"workload_id": "1", "service_id": "a", "host_id": "h"},
+            {"workload_id": "2", "service_id": "b", "cluster": "asg"},
+        ],
+    )
+    found = heal_times(inventory, POLICY)
+    policy = POLICY["blast_radius"]
+    assert found["minutes"].tolist() == [3, 3, 10, policy["heal_minutes"]]
+    assert found["minutes_p95"].tolist() == [3, 3, 10, policy["heal_minutes_p95"]]
+    wanted = ["activities", "activities", "incidents", "policy"]
+    assert found["minutes_basis"].tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("more", "minutes", "is_closed"),
+    [
+        ({"ttr_s": 90.0, "resolved_at": "2026-09-30T12:00:00Z"}, 1.5, True),
+        ({"resolved_at": "2026-09-30T12:00:00Z"}, 720, True),
+        ({"resolved_at": AT}, 1440, True),  # up to the snapshot
+        ({"resolved_at": "2026-10-01T00:00:01Z"}, 1440, False),
+        ({"ttr_s": 86401.0}, 1440, False),
+        ({}, 1440, False),
+    ],
+)
+def test_an_open_incident_has_lasted_up_to_the_snapshot(more, minutes, is_closed):
+    inventory = fleet([service("a")], [incident(1, "a", "09-30", **more)])
+    found = incident_minutes(inventory, POLICY)
+    assert found[["minutes", "closed"]].iloc[0].tolist() == [minutes, is_closed]
 
 
 def closed(number, days, **more):

@@ -233,7 +233,9 @@ def test_evidence_shows_what_was_seen():
 def with_months(opened, **services):
     """Let another service of a lower tier run in containers, watched since `opened`."""
     fleet = shop(**services).add("services", service_id="other", tier=3, platform="ecs")
-    return fleet.add("incidents", incident_id="i", opened_at=opened)
+    asked = {"run_id": "r", "source": "incidents", "scope": "all", "call": "read"}
+    window = {"window_start": opened, "window_end": "2026-09-30T00:00:00Z"}
+    return fleet.add("coverage", **asked, status="ok", **window)
 
 
 @pytest.mark.parametrize(

@@ -477,3 +477,80 @@ def test_could_move_depends_on_the_service_alone(gate, lo, hi, answer):
         {"label_gates": [gate], "readiness_lo": [lo], "readiness_hi": [hi]}
     )
     assert could_move(row, 60).tolist() == [answer]
+
+
+def told_of(n):
+    """What an explanation says of a service with so many unknown facts and failed checks."""
+    facts = [f"fact {k}" for k in range(n)]
+    unknown = pd.DataFrame({"fact": facts}, dtype="str")
+    atoms = pd.DataFrame(
+        [(f"c.{k}", "fail", "why" * (k % 2)) for k in range(n)]
+        + [("c.p", "partial", "half"), ("c.u", "unknown", "")],
+        columns=["check", "state", "evidence"],
+    )
+    return readiness._fact_sentences(unknown), readiness._failure_sentences(atoms)
+
+
+def test_an_explanation_names_five_facts_and_counts_the_others():
+    assert told_of(0) == ([], [])
+    assert told_of(1) == (["To find out: fact 0."], ["It fails 1 check: c.0."])
+    (five,), (failed,) = told_of(5)
+    assert five == "To find out: fact 0; fact 1; fact 2; fact 3; fact 4."
+    assert failed == "It fails 5 checks: c.0, c.1 [why], c.2, c.3 [why], c.4."
+    (six,), _ = told_of(6)
+    assert six == five.removesuffix(".") + " and 1 more."
+
+
+def test_a_score_is_said_with_its_interval_its_coverage_and_its_weakest_part():
+    table = pd.DataFrame(
+        {
+            "dimension": ["build", "state"],
+            "point": [80.0, 40.0],
+            "contribution": [-0.1, -0.6],
+        }
+    )
+    row = pd.Series(
+        {
+            "readiness": 55.4,
+            "readiness_lo": 30.0,
+            "readiness_hi": 71.0,
+            "coverage": 0.75,
+            "compensation_gap": 4.6,
+        }
+    )
+    assert readiness._score_sentences(row, table) == [
+        "Readiness is between 30 and 71 of 100; 75% of the evidence is known. It is 55 if "
+        "the unknown checks pass as often as in the rest of the fleet.",
+        "Weakest: state (40). A plain average would hide 5 points.",
+    ]
+    # ends that read alike are one number
+    close = row.replace({30.0: 55.0, 71.0: 55.4})
+    assert readiness._score_sentences(close, table)[0] == (
+        "Readiness is 55 of 100; 75% of the evidence is known."
+    )
+    sound = table.assign(point=100.0)
+    assert len(readiness._score_sentences(row, sound)) == 1
+
+
+def test_the_dimension_of_which_least_is_known_is_named_the_first_of_equals():
+    places = [("s", "b", 0.5), ("s", "a", 0.5), ("s", "c", 0.9), ("t", "c", 0.2)]
+    table = pd.DataFrame(places, columns=["service_id", "dimension", "coverage"])
+    found = readiness._least_known(table.set_index(["service_id", "dimension"]))
+    assert found["coverage_lowest"].to_dict() == {"s": 0.5, "t": 0.2}
+    assert found["dimension_lowest"].to_dict() == {"s": "a", "t": "c"}
+
+
+def test_gates_that_are_open_are_said_each_and_else_that_all_pass():
+    rows = [
+        ("G1", "fail", "NEVER", "a store"),
+        ("G2", "unknown", "HOLD", "not known: the kernel"),
+        ("G3", "waived", "PREPARE", "a secret"),
+        ("G4", "pass", "HOLD", "fine"),
+    ]
+    table = pd.DataFrame(rows, columns=["gate", "state", "label", "evidence"])
+    assert readiness._gate_sentences(table) == [
+        "Gate G1 (NEVER) fails: a store.",
+        "Gate G2 (HOLD) is unknown: not known: the kernel.",
+        "Gate G3 (PREPARE) is waived: a secret.",
+    ]
+    assert readiness._gate_sentences(table[3:]) == ["Every gate passes."]

@@ -103,7 +103,7 @@ FOUR = [
 
 def test_four_snapshots_by_hand():
     past = upgrade_history(FOUR, POLICY)
-    assert {(m.host_id, (m.after - START).days): m.change for m in past.moves} == {
+    assert {(m.host_id, (m.after - START).days): m.step.change for m in past.moves} == {
         ("up", 0): "patch",
         ("up", 200): "major",
         ("back", 0): "major",
@@ -315,7 +315,7 @@ def test_two_runtimes_on_a_host_are_no_swap():
     was = snapshot(0, docker(h="24.0.7"))
     now = fleet(day(100), hosts=[{"host_id": "h"}], engines=both, workloads=None)
     (move,) = upgrade_history([was, now], POLICY).moves
-    assert (move.change, move.line) == ("major", "docker 25.0")
+    assert (move.step.change, move.step.line) == ("major", "docker 25.0")
 
 
 def test_a_series_of_one_is_the_previous_snapshot():
@@ -384,7 +384,7 @@ def told(past):
     }
     days = {name: days_in(spans) for name, spans in held.items()}
     images = sorted((m.service_id, str(m.now)) for m in past.moved if m.was != m.now)
-    return days, sorted((m.host_id, m.change) for m in past.moves), images
+    return days, sorted((m.host_id, m.step.change) for m in past.moves), images
 
 
 def summed(parts):

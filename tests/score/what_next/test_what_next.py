@@ -37,6 +37,16 @@ def test_the_sample_has_every_label(sample):
     assert set(sample.frame["label"]) == set(LABELS)
 
 
+def test_an_undecidable_service_names_the_gates_that_failed_already(sample):
+    why = sample.frame["why"]
+    failed = "; failed already, whatever is found out: "
+    assert why["tax-calc"].endswith(f"{failed}G2, G9")
+    assert why["ci-runner"].endswith(f"{failed}G2")
+    # nothing but G8, which asks for evidence, failed
+    assert failed not in why["ghost-exporter"]
+    assert failed not in why["wiki"]  # NEVER: the failed gate decides
+
+
 def test_every_label_can_be_argued_from_the_evidence_beside_it(sample):
     bars = POLICY["what_next"]
     for service, row in sample.frame.iterrows():
