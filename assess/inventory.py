@@ -285,7 +285,7 @@ def _build(
 def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     """Fill unknown cells from other cells of the same row; known cells stay."""
     if frame == "hosts":
-        return _filled(table, _of_systems(table))
+        return _filled(table, _os_families(table))
     if frame != "workloads":
         return table
     refs = table["image_ref"].dropna()
@@ -306,7 +306,7 @@ def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     return _filled(table, tags.to_frame("tag_floating"))
 
 
-def _of_systems(hosts: pd.DataFrame) -> pd.DataFrame:
+def _os_families(hosts: pd.DataFrame) -> pd.DataFrame:
     """Return ``os_family`` of each host, from the name of its system or else from its kernel."""
     pairs = hosts[["os_name", "kernel"]].astype(object).where(hosts.notna(), None)
     families = [os_family(name, kernel) for name, kernel in pairs.to_numpy()]

@@ -11,11 +11,19 @@ from typing import Any
 import click
 
 import assess
-from assess.cli.messages import DEBUG, Failure, level, listening, say, show, verbosity
+from assess.cli.messages import (
+    DEBUG,
+    Failure,
+    Misuse,
+    level,
+    listening,
+    say,
+    show,
+    verbosity,
+)
 from assess.errors import AssessError, RequestError
 from assess.untrusted import printable
 
-USAGE = 2
 INTERRUPTED = 130
 EPILOG = """\b
 Your own fleet, in a directory of its own (`assess report sample` shows an invented one):
@@ -143,7 +151,7 @@ class Verbs(click.Group):
 
 def _failure(error: Exception) -> Failure:
     if isinstance(error, RequestError):
-        return Failure(str(error), hint=error.hint, code=USAGE)
+        return Misuse(str(error), hint=error.hint)
     if isinstance(error, AssessError):
         return Failure(str(error), hint=error.hint)
     if isinstance(error, OSError) and error.strerror:

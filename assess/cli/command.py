@@ -159,27 +159,6 @@ SNAPSHOT = SnapshotType()
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def readable(reader: str) -> Callable[[click.Context, click.Parameter, str | None], Any]:
-    """Return a callback that refuses what a function of `breaking` cannot read."""
-
-    def callback(
-        _: click.Context, option: click.Parameter, text: str | None
-    ) -> str | None:
-        if text:
-            from assess.errors import PolicyError
-            from assess.score.upgrade_churn import breaking
-
-            try:
-                getattr(breaking, reader)(text)
-            except PolicyError as error:
-                raise click.BadParameter(
-                    f"{error}: {error.hint}", param=option
-                ) from error
-        return text
-
-    return callback
-
-
 snapshot = click.argument("snapshot", type=SNAPSHOT)
 previous_option = click.option(
     "--previous", type=SNAPSHOT, help="Earlier snapshot to compare with."
@@ -195,7 +174,6 @@ policy_options = together(
     ),
     click.option(
         "--target",
-        callback=readable("goal_of"),
         metavar="[PRODUCT:]VERSION",
         help="What to upgrade or move to: 29 or docker:29, containerd:2.1, kubernetes:1.35.",
     ),

@@ -25,10 +25,15 @@ _COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 class Failure(click.ClickException):
     """An error message for people, with a hint."""
 
-    def __init__(self, message: str, *, hint: str = "", code: int = 1) -> None:
+    def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
-        self.exit_code = code
+
+
+class Misuse(Failure):
+    """An error of what the command was given: a target, a day or a frame that is not there."""
+
+    exit_code = 2
 
 
 def show(error: click.ClickException) -> None:

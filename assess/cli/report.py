@@ -223,7 +223,6 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
 
 
 def _published(reports: Path, earlier: Inventory) -> dict[str, Any] | None:
-    """Read the report of the earlier quarter from the directory of reports, if it is there."""
     file = reports / earlier.quarter / "report.json"
     try:
         report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

@@ -18,7 +18,6 @@ from assess.cli.command import (
     read,
     read_history,
     read_policy,
-    readable,
     records,
     snapshot,
 )
@@ -63,7 +62,6 @@ NAMED = 5
 @previous_option
 @click.option(
     "--by",
-    callback=readable("day_of"),
     metavar="DATE",
     help="With upgrade-churn: also what announced events of the world break until this day.",
 )
@@ -317,12 +315,20 @@ def record(
 )
 @snapshot
 @click.option(
-    "--min-readiness", type=float, help="Lowest readiness of any service. [points 0-100]"
+    "--min-readiness",
+    type=click.FloatRange(0, 100),
+    help="Lowest readiness of any service. [points]",
 )
 @click.option(
-    "--min-coverage", type=float, help="Lowest coverage of any service. [share 0-1]"
+    "--min-coverage",
+    type=click.FloatRange(0, 1),
+    help="Lowest coverage of any service. [share]",
 )
-@click.option("--max-open-gates", type=int, help="Most open gates in total. [count]")
+@click.option(
+    "--max-open-gates",
+    type=click.IntRange(0),
+    help="Most open gates in total. [count]",
+)
 @click.option(
     "--no-breaks",
     is_flag=True,
@@ -330,7 +336,6 @@ def record(
 )
 @click.option(
     "--by",
-    callback=readable("day_of"),
     metavar="DATE",
     help="With --no-breaks: events until this day.",
 )

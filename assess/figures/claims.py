@@ -85,10 +85,10 @@ def claims(result: Result, *, ax: Axes | None = None) -> Axes:
     ax.axvline(0, color=INK, linestyle=":", linewidth=1.2, zorder=1)
     at = ("data", "axes fraction")
     ax.annotate("bound", (0, 1.005), xycoords=at, ha="center", va="bottom", fontsize=9)
-    return _raised(ax)
+    return _raise_title(ax)
 
 
-def _raised(ax: Axes) -> Axes:
+def _raise_title(ax: Axes) -> Axes:
     """Raise the title above the number of a bound."""
     with style():
         ax.set_title(ax.get_title(loc="left"), loc="left", pad=ROOM)
@@ -240,7 +240,7 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
         limits=limits,
         threshold=bound,
     )
-    return _raised(ax)
+    return _raise_title(ax)
 
 
 def _number(value: Any) -> str:

@@ -333,7 +333,7 @@ def _themed(document: str) -> str:
     names: dict[str, str] = {}
     document = _STYLE.sub(lambda style: _named(style[1], names), document)
     rules = "".join(f".{name}{{{style}}}" for style, name in names.items())
-    shades = {name: _in_the_dark(style) for style, name in names.items()}
+    shades = {name: _dark_style(style) for style, name in names.items()}
     dark = "".join(f".{name}{{{shade}}}" for name, shade in shades.items() if shade)
     sheet = f"text{{font-family:{_FONTS}!important}}{rules}@media (prefers-color-scheme:dark){{{dark}}}"
     head, mark, rest = document.partition("</style>")
@@ -358,7 +358,7 @@ def _named(style: str, names: dict[str, str]) -> str:
     return f' class="{names.setdefault(short, f"s{len(names)}")}"'
 
 
-def _in_the_dark(style: str) -> str:
+def _dark_style(style: str) -> str:
     """Return the declarations of a style that have another colour on a dark page."""
     parts = [part.split(":") for part in style.split(";") if ":" in part]
     return ";".join(f"{kind}:{_DARK[value]}" for kind, value in parts if value in _DARK)

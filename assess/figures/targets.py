@@ -72,7 +72,7 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
     names = table["service_id"].drop_duplicates()
     alike = pd.DataFrame({"service_id": names, "label": names, "size": 1})
     if len(names) > ROWS_SHOWN:
-        alike = _alike(table)
+        alike = _services_with_same_marks(table)
     shown = alike.head(ROWS_SHOWN)
     columns = list(table["target"].drop_duplicates())
     cells = table.merge(shown.assign(y=range(len(shown))), on="service_id")
@@ -97,7 +97,7 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _alike(table: pd.DataFrame) -> pd.DataFrame:
+def _services_with_same_marks(table: pd.DataFrame) -> pd.DataFrame:
     """Return the first of all services with the same marks, and a label that counts the others."""
     looks = (
         table["verdict"] + " " + table["code"] + " " + table["dominated"].astype("str")

@@ -82,7 +82,7 @@ def _fitting_list(items: list[Any], example: Any, name: str) -> tuple[Any, list[
             kept.append(fits)
         problems += wrong
     if isinstance(example, dict) and "id" in example:
-        problems += _twice(name, kept)
+        problems += _duplicates(name, kept)
     return kept, problems
 
 
@@ -106,7 +106,7 @@ def _unknown(key: str, known: Iterable[str], what: str = "key") -> str:
     return ", ".join(filter(None, [f"unknown {what} {key}", did_you_mean(key, known)]))
 
 
-def _twice(what: str, rows: list[dict[str, Any]]) -> list[str]:
+def _duplicates(what: str, rows: list[dict[str, Any]]) -> list[str]:
     counts = Counter(row["id"] for row in rows if "id" in row)
     return [f"{what} {name} is there {n} times" for name, n in counts.items() if n > 1]
 

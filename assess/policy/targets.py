@@ -108,7 +108,6 @@ def _row_problems(row: Table, refusals: list[str]) -> Iterator[str]:
 
 
 def _default_problems(target: Table, values: Table) -> Iterator[str]:
-    """List what is wrong with ``[target]``, the default of a move."""
     orchestrators = {own["orchestrator"] for own in platforms().values()}
     orchestrators |= set(values["evidence"]["orchestrators"])
     calendars = {name for own in platforms().values() for name in own["calendars"]}

@@ -28,10 +28,13 @@ def base_system(image: str | None) -> System:
         name = f"{name} stream"
         words[0] = words[0].removeprefix("stream")
     distro = distro_of(name)
-    if distro:
-        return distro, line_of(distro, " ".join(words))
+    line = line_of(distro, " ".join(words)) if distro else None
+    if line:
+        return distro, line
     if usual := _usual_base(path, tag):
         return base_system(usual)
+    if distro:
+        return distro, None
     systems = [system_in(word) for word in _joined(words)]
     parts = re.split(r"[-_/]", path.lower())
     systems += [_numbered(part) for part in parts if part[-1:].isdigit()]

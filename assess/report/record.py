@@ -293,7 +293,6 @@ Option: TypeAlias = tuple[str, str]
 
 
 def _options(row: dict[str, Any], scores: Assessment) -> dict[str, list[Option]]:
-    """List the options of the service: work before a move, the moves, and to stay."""
     pain = cell(row, _MINUTES).text
     hours = cell(row, cards.HOURS).text
     stay = (
@@ -313,7 +312,6 @@ def _options(row: dict[str, Any], scores: Assessment) -> dict[str, list[Option]]
 
 
 def _first_step(row: dict[str, Any]) -> list[Option]:
-    """Return the step before a decision, if there is one."""
     if row["label"] in _AS_IT_IS:
         return []
     if row["label"] == NOT_DECIDABLE:

@@ -404,7 +404,6 @@ _TWINS = [
 
 
 def _history_of(home: Path) -> list[tuple[str, str]]:
-    """Return the link to the page of all quarters, if it exists."""
     name = "history.html"
     return [("All quarters", name)] if (home / name).is_file() else []
 

@@ -21,7 +21,7 @@ WEEKS = 12  # of a quarter, so that no event comes after its snapshot
 LISTED = ("state", "inspect_status")  # known from a list of workloads, without inspection
 
 
-def _way(pool: Row) -> Row:
+def _observation(pool: Row) -> Row:
     """Return how workloads of a pool are observed and named."""
     ways: Row = world()["ways"]
     way: Row = ways[pool.get("way") or pool["platform"]]
@@ -35,7 +35,7 @@ def services(scene: Scene) -> Iterator[Row]:
         n = len(row["hosts"])
         row |= {
             "platform": pool["platform"],
-            "identity_rule": _way(pool)["kind"] + "-name",
+            "identity_rule": _observation(pool)["kind"] + "-name",
             "identity_confidence": 0.95 if n else 0.5,
         }
         if n:
@@ -56,7 +56,7 @@ def service_aliases(scene: Scene) -> Iterator[Row]:
     """Yield the names that sources use for the services, one of them doubtful."""
     for row in scene.placed:
         name = row["service_id"]
-        way = _way(row["pool"])
+        way = _observation(row["pool"])
         alias = way["alias"].format(name)
         yield {"service_id": name, "alias": alias, "alias_source": way["source"]}
         title = name.replace("-", " ").title()
@@ -93,7 +93,7 @@ def engines(scene: Scene) -> Iterator[Row]:
     for host, pool, n in scene.hosts:
         engine = pool | {"host_id": host, "source": "ansible"}
         if pool["reachable"] == "true":
-            engine |= {"containers_total_n": n, "source": _way(pool)["seen_by"]}
+            engine |= {"containers_total_n": n, "source": _observation(pool)["seen_by"]}
         if pool["runtime"]:  # a provider shows none
             yield engine
 
@@ -104,7 +104,7 @@ def workloads(scene: Scene) -> Iterator[Row]:
     for row in scene.placed:
         pool = row["pool"]
         image = row["image"]
-        way = _way(pool)
+        way = _observation(pool)
         about = {
             "health": HEALTH.get(row["health_checked"]),
             "ports": PORTS.get(row["kind"]),
@@ -250,7 +250,7 @@ def coverage(scene: Scene) -> Iterator[Row]:
     """Yield the outcome of each call; calls for the whole fleet come from the first cell."""
     run = {"run_id": f"run-{scene.quarter}"}
     for host, pool, n in scene.hosts:
-        way = _way(pool)
+        way = _observation(pool)
         seen = pool["reachable"] != "false"
         yield run | {
             "source": way["seen_by"],
@@ -384,7 +384,7 @@ def _upgrades(scene: Scene) -> Iterator[Row]:
             }
             change = {"from_version": was["version"], "to_version": pool["version"]}
             spell = _spell(scene.day(6.3 + 2 * k), 2400)
-            source = _way(pool)["seen_by"]
+            source = _observation(pool)["seen_by"]
             yield about | change | spell | {"kind": "engine_upgrade", "source": source}
 
 
@@ -412,7 +412,7 @@ def _pulls(scene: Scene) -> Iterator[Row]:
             about = {
                 "service_id": row["service_id"],
                 "host_id": host,
-                "source": _way(row["pool"])["seen_by"],
+                "source": _observation(row["pool"])["seen_by"],
             }
             odds = 0.12 if image["registry"] == "docker.io" else 0.01
             pull = {

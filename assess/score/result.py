@@ -270,7 +270,6 @@ class Tables(Mapping[str, pd.DataFrame]):
         return name in self._names
 
     def __iter__(self) -> Iterator[str]:
-        """Return the names, without making a table."""
         return iter(self._names)
 
     def __len__(self) -> int:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from assess import s3
 from assess.config import Config, unknown_key
 from assess.errors import ConfigError
+from assess.execution import Cluster, current
 from assess.sources.base import Batch, Batches, Row, Source, type_of
 from assess.sources.catalogue import homes, make
 from assess.sources.deadline import Deadline
@@ -77,7 +78,11 @@ def prepare(
         if table.type not in types:
             problems.append(where + _no_type(table.type, types))
             continue
-        source = make(types[table.type])
+        try:
+            source = make(types[table.type])
+        except ConfigError as error:
+            problems.append(where + str(error))
+            continue
         problems += [where + text for text in _problems(source, table.options)]
         # counted also when not wanted: docker#2 is the same table in every run
         used[table.type] += 1
@@ -114,7 +119,6 @@ def _problems(source: Source, options: Row) -> list[str]:
 
 
 def _identity(config: Config) -> tuple[Rules, list[str]]:
-    """Read the identity map, and list the problems of ``[identity]``."""
     unknown = [key for key in config.identity if key != "map"]
     problems = [f"[identity] {unknown_key(key, ('map',))}" for key in unknown]
     name = config.identity.get("map")
@@ -141,18 +145,18 @@ def side_by_side(
     # A source that hangs is left behind on its thread, once its deadline has passed. An
     # interrupt ends all deadlines: sources hand over what they have, and `Interrupted`
     # carries it.
-    crew = _Crew(tasks, work, progress)
+    threads = _TaskThreads(tasks, work, progress)
     try:
-        while crew.waiting or crew.running:
-            crew.start()
-            crew.wait()
+        while threads.waiting or threads.running:
+            threads.start()
+            threads.wait()
     except KeyboardInterrupt:
-        crew.cut()
-        raise Interrupted(crew.batches) from None
-    return crew.batches
+        threads.cut()
+        raise Interrupted(threads.batches) from None
+    return threads.batches
 
 
-class _Crew:
+class _TaskThreads:
     """Running tasks, each on a daemon thread that can be abandoned."""
 
     def __init__(self, tasks: list[Task], work: Work, progress: Progress | None) -> None:
@@ -177,7 +181,7 @@ class _Crew:
             self.running[task.label] = (task, Deadline(task.deadline))
             arguments = (self._work, *self.running[task.label], self._ended)
             run = copy_context().run  # a thread begins without the listener of `tell`
-            work = partial(run, _do, *arguments)
+            work = partial(run, _run_task, *arguments)
             Thread(target=work, name=task.label, daemon=True).start()
 
     def wait(self) -> None:
@@ -217,7 +221,9 @@ class _Crew:
             self._progress(label, len(self._batches), len(self._tasks))
 
 
-def _do(work: Work, task: Task, deadline: Deadline, ended: SimpleQueue[Any]) -> None:
+def _run_task(
+    work: Work, task: Task, deadline: Deadline, ended: SimpleQueue[Any]
+) -> None:
     try:
         ended.put((task.label, work(task, deadline)))
     except BaseException as error:  # a plug-in may raise anything
@@ -270,7 +276,16 @@ def local(task: Task) -> Task:
 
 
 def collecting(task: Task, deadline: Deadline) -> Batch:
-    """Collect everything that a source has."""
+    """Collect everything that a source has; the workers of a cluster read files."""
+    workers = current().workers
+    # only files: the socket of an engine is another engine on another machine
+    if isinstance(workers, Cluster) and task.options.get("path"):
+        return workers.call(_collected, task, deadline.left)
+    return _collected(task, deadline)
+
+
+def _collected(task: Task, limit: Deadline | float) -> Batch:
+    deadline = limit if isinstance(limit, Deadline) else Deadline(limit)
     task = local(task)
     return task.source.collect(task.options, task.base, deadline)
 
@@ -304,9 +319,11 @@ def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> Batche
         batches |= side_by_side(second, following, report)
     except Interrupted as interrupt:
         batches |= interrupt.batches
-        crew = _Crew([t for t in tasks if t.label not in batches], collecting, None)
-        crew.cut()
-        raise Interrupted([*batches.items(), *crew.batches]) from None
+        threads = _TaskThreads(
+            [t for t in tasks if t.label not in batches], collecting, None
+        )
+        threads.cut()
+        raise Interrupted([*batches.items(), *threads.batches]) from None
     return [(task.label, batches[task.label]) for task in tasks]
 
 

@@ -19,7 +19,7 @@ _SHOWN = (  # with their value
     "insecure-port",
     "proxy-mode",
 )
-_OPTIONS = ("storage-opts", "exec-opts")  # lists of name=value
+_OPTIONS = ("storage-opts", "exec-opts", "log-opts")  # of which the names are kept
 _GATES = "featureGates"
 _LISTS = {  # options of a command line that list what is on, and the name of each
     "feature-gates": "feature-gates",
@@ -110,7 +110,7 @@ def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in config.items():
         if name == _GATES and isinstance(value, Mapping):
             yield from ((f"feature-gates.{gate}", on) for gate, on in value.items())
-        elif name in _OPTIONS and isinstance(value, list):
+        elif name in _OPTIONS and isinstance(value, list | Mapping):
             yield from ((name, str(option).partition("=")[0]) for option in value)
         else:
             yield str(name), value

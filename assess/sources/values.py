@@ -5,7 +5,7 @@ All readers follow keys and positions first: ``text(pod, "metadata", "name")``.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -75,6 +75,19 @@ def integer(value: Any, *path: str | int) -> int | None:
 def percent(part: float | None, of: float | None) -> float | None:
     """Return a share [percent]; None where the whole is zero or unknown."""
     return None if part is None or not of else min(max(100 * part / of, 0.0), 100.0)
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list as it is, None as an empty list, and anything else as a list of itself."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def total(sizes: Iterable[Any]) -> Any:
+    """Add up sizes; None where one of them is unknown, or without any."""
+    known = list(sizes)
+    return sum(known) if known and None not in known else None
 
 
 def healthy(lost: float | None) -> float | None:

@@ -16,6 +16,8 @@ import yaml
 
 import assess
 from assess.inventory import Inventory
+from assess.policy.policy import load_policy
+from assess.score.blast_radius.unseen import seen_sides
 
 MIB = 2**20
 GIB = 2**30
@@ -421,3 +423,19 @@ def test_findings_are_the_same(inventories):
     differs = table[table.ne(table["compose"], axis=0).any(axis=1)]
     differs = differs[~differs.index.get_level_values("check").isin(OPEN)]
     assert differs.empty, differs.to_string()
+
+
+@names
+def test_what_is_declared_claims_to_have_seen_nobody(inventories, platform):
+    inventory = inventories[platform]
+    services = pd.Index(inventory["services"]["service_id"])
+    seen = seen_sides(inventory, load_policy(), services)
+    assert not seen.to_numpy().any()
+
+
+def test_on_declared_needs_alone_no_service_claims_a_narrow_blast_radius(inventories):
+    result = assess.score_blast_radius(
+        inventories["compose"], load_policy(), detail=False
+    )
+    assert result.services["impact_hi"].min() > 0.99
+    assert not result.services["callers_seen"].any()

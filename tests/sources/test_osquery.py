@@ -116,6 +116,36 @@ def test_an_empty_table_is_not_taken_for_none(fleet):
     assert OsquerySource().check({}) == ["path names no file and no directory"]
 
 
+def test_settings_of_engine_and_kubelet_are_on_their_command_lines(tmp_path):
+    tables = {
+        "os_version": [{"name": "Debian", "version": "11"}],
+        "deb_packages": [
+            {"name": "docker-ce", "version": "5:18.09.9~3-0~debian-stretch"},
+            {"name": "kubelet", "version": "1.23.4-00"},
+        ],
+        "daemons": [
+            {"cmdline": "/usr/bin/dockerd -H fd:// --cluster-store=consul://u:hunter2@c"},
+            # an engine in a container: what both set counts
+            {"cmdline": "dockerd --cluster-store consul://c --debug"},
+            {
+                "cmdline": "/usr/bin/kubelet --network-plugin=cni --container-runtime=remote"
+            },
+            {"cmdline": "kubelet-exporter --port 1"},
+            {"cmdline": ""},
+        ],
+    }
+    (tmp_path / "web-1").mkdir()
+    for name, rows in tables.items():
+        (tmp_path / "web-1" / f"{name}.json").write_text(json.dumps(rows))
+    batch = read(".", tmp_path)
+    engine = next(row for row in batch.rows["engines"] if row["runtime"] == "docker")
+    assert engine["daemon_flags"] == "cluster-store"
+    assert engine["kubelet_flags"] == "container-runtime=remote;network-plugin"
+    assert "hunter2" not in str(batch.rows)
+    read_call = next(row for row in batch.coverage if row["call"] == "daemons")
+    assert read_call["unmapped_n"] == 1
+
+
 def test_without_packages_nobody_knows_whether_there_is_an_engine(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "deb_packages.json").write_text("[]")

@@ -147,7 +147,7 @@ def backtest(
     days = days_in(watched)
     years = days * DAY / YEAR
     services = forecasts(previous, policy, years=years, readiness=readiness)
-    services = services.join(_happened(inventory, policy, watched, services.index))
+    services = services.join(_outcomes(inventory, policy, watched, services.index))
     frame = _judged(services, policy)
     spell = {"start": watched[0][0], "end": watched[-1][1], "days": days}
     details = {
@@ -230,7 +230,7 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
     return float(SLOPES @ weights / weights.sum())
 
 
-def _happened(
+def _outcomes(
     inventory: Inventory, policy: Policy, watched: Spans, names: pd.Index
 ) -> pd.DataFrame:
     """Return which services had an incident in the watched time, and the total minutes."""
@@ -354,6 +354,9 @@ def tau(score: Floats, outcome: Floats) -> float:
     """Return Kendall's tau-b of two rankings; 0 where one of them ranks nothing."""
     if len(set(score)) < 2 or len(set(outcome)) < 2:
         return 0.0
+    # all pairs at once are counted sooner than SciPy's tests are imported
+    if len(score) <= TAU_MOST:
+        return float(_weighted_tau(score, outcome, np.ones((1, len(score))))[0])
     from scipy.stats import kendalltau
 
     return float(kendalltau(score, outcome).statistic)

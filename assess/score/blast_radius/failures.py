@@ -83,7 +83,7 @@ def observed_failures(
         for kind, name in zip(table["element_kind"], table["element"], strict=True)
     ]
     table["key"] = pd.Series(named, index=table.index, dtype="object")
-    table = _once(table[table["key"].isin(topology.elements)])
+    table = _merge_overlapping(table[table["key"].isin(topology.elements)])
     known = np.arange(len(table))
     chosen = known
     if most is not None and len(known) > most:
@@ -95,10 +95,10 @@ def observed_failures(
         _failure(row, row.key, place, names, everybody)
         for row in table.iloc[chosen].itertuples()
     ]
-    return _apart(failures, table, chosen, topology), len(known)
+    return _mark_ambiguous(failures, table, chosen, topology), len(known)
 
 
-def _once(table: pd.DataFrame) -> pd.DataFrame:
+def _merge_overlapping(table: pd.DataFrame) -> pd.DataFrame:
     """Join overlapping incidents of one element: one failure that several tools report."""
     rows = table.sort_values(["started", "event_id"], kind="stable")
     is_incident = rows["event"].eq("incident")
@@ -116,13 +116,13 @@ def _once(table: pd.DataFrame) -> pd.DataFrame:
     return once.sort_values(["event", "event_id"], ignore_index=True)
 
 
-def _apart(
+def _mark_ambiguous(
     failures: list[Failure], table: pd.DataFrame, chosen: Integers, topology: Topology
 ) -> list[Failure]:
     """Mark services unobserved in a failure if another one at the same time may have hit them."""
     order = {key: number for number, key in enumerate(dict.fromkeys(table["key"]))}
     element = table["key"].map(order).to_numpy("int64")
-    failure, other = _together(table, chosen, element)
+    failure, other = _simultaneous(table, chosen, element)
     hit, service = _hit_by_others(
         failures, failure, element[other], topology, list(order)
     )
@@ -145,7 +145,7 @@ def _apart(
     return apart
 
 
-def _together(
+def _simultaneous(
     table: pd.DataFrame, chosen: Integers, element: Integers
 ) -> tuple[Integers, Integers]:
     """List pairs of a chosen failure and a simultaneous one of another element, by position."""

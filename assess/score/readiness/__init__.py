@@ -296,7 +296,6 @@ def could_move(frame: pd.DataFrame, ready_points: float) -> pd.Series:
 
 
 def _least_known(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return ``coverage_lowest`` and ``dimension_lowest`` by service."""
     ranked = scores.reset_index().sort_values(["service_id", "coverage", "dimension"])
     first = ranked.groupby("service_id").first()
     names = {"coverage": "coverage_lowest", "dimension": "dimension_lowest"}
@@ -322,9 +321,12 @@ def _unknown_facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 
 def _missing(unknown: pd.DataFrame) -> pd.Series:
-    """Return the first unknown facts of each service, in one text."""
     first = unknown.groupby("service_id").head(NAMED)
-    return first.groupby("service_id")["fact"].agg("; ".join).rename("missing")
+    facts: dict[str, list[str]] = {}
+    for service, fact in zip(first["service_id"], first["fact"], strict=True):
+        facts.setdefault(service, []).append(fact)
+    texts = ["; ".join(listed) for listed in facts.values()]
+    return pd.Series(texts, list(facts), name="missing", dtype="str")
 
 
 # ---- the explanation in words ----

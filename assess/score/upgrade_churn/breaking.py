@@ -13,6 +13,7 @@ import pandas as pd
 
 from assess import reference
 from assess.errors import RequestError, did_you_mean
+from assess.execution import each
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
 from assess.score.upgrade_churn.history import Move
@@ -43,6 +44,7 @@ PRODUCTS = (reference.ENGINE, "containerd", "cri-o", "podman", KUBERNETES)
 WILL = "will"
 MAY = "may"
 NOTE = "note"
+BLOCK = 20_000  # rows of a table that one worker looks at
 _AT_ONCE = ("at upgrade", "next start")  # an upgrade starts what it stopped
 BLIND = "version"  # the change of a row whose engine nobody knows
 _CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, BLIND: 3}  # the gravest first
@@ -107,10 +109,15 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
             "mounts": partial(mounts_of, inventory, workloads),
         }
         tables = {name: makers[name]() for name in {change["table"] for change in asked}}
-        parts += [_hits(tables[each["table"]], each, at, ahead) for each in asked]
+        rows = max(map(len, tables.values()), default=0)
+        blocks = [slice(first, first + BLOCK) for first in range(0, rows, BLOCK)]
+        items = [{name: tables[name][block] for name in tables} for block in blocks]
+        work = (asked, at, ahead)
+        for found in each(_hits_of, work, items, what=f"changes of {goal.product}"):
+            parts += found
         parts.append(_blind(workloads, goal))
     if by:
-        found = of_world(inventory, day_of(by))
+        found = of_world(inventory, _day(by))
         parts.append(found.drop(columns=["day", "end"]))
     table = pd.concat(parts, ignore_index=True)
     table["certainty_order"] = table["certainty"].map(_CERTAINTY)
@@ -164,10 +171,10 @@ def _world_hits(inventory: Inventory) -> pd.DataFrame:
     whenever = pd.Series(pd.NaT, index=[], dtype="datetime64[us, UTC]")
     parts = [_NOTHING.assign(day=whenever, end=whenever)]
     for change in changes(WORLD):
-        end = day_of(change["until"]) if change["until"] else pd.NaT
+        end = _day(change["until"]) if change["until"] else pd.NaT
         found = _hits(tables[change["table"]], change, inventory.snapshot_at)
         if len(found):
-            parts.append(found.assign(day=day_of(change["by"]), end=end))
+            parts.append(found.assign(day=_day(change["by"]), end=end))
     found = pd.concat(parts, ignore_index=True)
     return found.astype({"day": whenever.dtype, "end": whenever.dtype})
 
@@ -225,6 +232,15 @@ class _Ahead:
         parsed = reference.release_of(text) if self._is_engine else None
         parsed = parsed or reference.parse_version(text)
         return None if parsed is None else parsed < comes
+
+
+def _hits_of(
+    work: tuple[list[dict[str, str]], pd.Timestamp, _Ahead],
+    tables: Mapping[str, pd.DataFrame],
+) -> list[pd.DataFrame]:
+    """List what changes break in a block of each table."""
+    asked, at, ahead = work
+    return [_hits(tables[change["table"]], change, at, ahead) for change in asked]
 
 
 def _hits(
@@ -296,7 +312,6 @@ def _shown(cell: object) -> str:
 
 
 def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
-    """Return the workloads whose version is unknown."""
     is_engine = goal.product == reference.ENGINE
     known = {
         text
@@ -320,8 +335,7 @@ def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
     )
 
 
-def day_of(text: str) -> pd.Timestamp:
-    """Read a day such as ``2026-12-31``."""
+def _day(text: str) -> pd.Timestamp:
     day = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
     if pd.isna(day):
         raise RequestError(f"{text!r} is no day", hint="write it as 2026-12-31")

@@ -129,7 +129,11 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     table = inventory["workloads"]
     table = table[~table["state"].isin(_GONE)]
     images = inventory["images"].drop_duplicates(["registry", "repository", "digest"])
-    table = table.assign(image_digest=_digests(table, images))
+    is_plain = table["tag"].isna() & table["image_digest"].isna()
+    table = table.assign(
+        image_digest=_digests(table, images),
+        named=table["tag"].mask(is_plain, "latest"),  # a digest alone may be any tag
+    )
     kept = images[["registry", "repository", "digest", "base_name"]]
     kept = kept.rename(columns={"digest": "image_digest", "base_name": "base"})
     kept = kept.assign(schema=_schemas(images))
@@ -137,7 +141,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     path = table["repository"].astype("string")
     domain = table["registry"].astype("string").str.split(".").str[-2:].str.join(".")
     # what declares no base but is a system itself is its own base
-    table["base"] = table["base"].fillna(path + ":" + table["tag"])
+    table["base"] = table["base"].fillna(path + ":" + table["named"])
     bases = _each(reference.base_system, table, "base")
     parts = path.str.extract(r"^(?:(.*)/)?([^/]*)$")
     # an image without a tag, or with a digest alone, counts as latest

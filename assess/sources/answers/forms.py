@@ -229,7 +229,6 @@ def resources(values: Iterable[Any]) -> list[Row]:
 
 
 def _kind(value: Any) -> str:
-    """Return the kind of a resource; empty without one."""
     if not isinstance(value, dict):
         return ""
     if isinstance(value.get("sections"), list):

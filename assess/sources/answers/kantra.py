@@ -10,7 +10,7 @@ from typing import Any
 
 from assess.sources.answers.forms import Context, FrameRow, words_of
 from assess.sources.base import Row
-from assess.sources.values import dicts, number, table, text
+from assess.sources.values import as_list, dicts, number, table, text
 
 MANDATORY = "mandatory"
 _STEMS = ("output", "analysis", "results")  # names of files that name no application
@@ -21,7 +21,7 @@ def documents_of(values: list[Any], file: Path) -> list[Row]:
     """Return the analysis that a file holds, with the application that its path names."""
     rulesets: list[Row] = []
     for value in values:
-        rulesets += dicts(value if isinstance(value, list) else [value])
+        rulesets += dicts(as_list(value))
     if not rulesets:
         raise ValueError("it holds no rulesets: name the output.yaml of kantra")
     stem = file.stem

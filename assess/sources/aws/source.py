@@ -14,7 +14,7 @@ from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, find_files
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret, scrub
-from assess.sources.values import dicts
+from assess.sources.values import as_list, dicts
 
 __all__ = ["DumpPlace", "LivePlace", "Place"]  # beside what is defined here
 
@@ -116,13 +116,6 @@ class AwsSource(Source):
                 place.batch.cover(place.scope, "read", **failure(error))
 
 
-def _words(value: Any) -> list[Any]:
-    """List the words of an option: one, several, or none."""
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
-
-
 def _batch_of(place: Place, *, has_ended: bool) -> Batch:
     """Return the rows of a place; a place that hangs is abandoned with its rows so far."""
     batch = Batch()
@@ -146,7 +139,7 @@ def live_places(asked: Asked) -> Iterator[LivePlace]:
     options = asked.options
     batch = asked.batch
     classify = partial(failure_of, service="sts", call="get_caller_identity")
-    for profile in _words(options.get("profile")) or [None]:
+    for profile in as_list(options.get("profile")) or [None]:
         account = profile or "default"
         login = None
         with batch.call(account, "session", classify=classify) as call:
@@ -154,7 +147,7 @@ def live_places(asked: Asked) -> Iterator[LivePlace]:
         if login is None:
             continue
         batch.coverage.remove(call.row)  # nothing was asked yet
-        regions = _words(options.get("regions")) or _words(login.region)
+        regions = as_list(options.get("regions")) or as_list(login.region)
         if regions == [ALL_REGIONS]:
             first = LivePlace(
                 account, asked.deadline, login, login.region or _FIRST_REGION

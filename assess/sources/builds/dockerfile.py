@@ -87,7 +87,7 @@ def read_build(text: str, given: Mapping[str, str] | None = None) -> Build:
     outside: Variables = {}  # arguments before the first stage
     for found in instructions(text):
         try:
-            _take(build, outside, found)
+            _read_instruction(build, outside, found)
         except TooManyStagesError:
             raise
         except ValueError:  # a quotation without an end
@@ -151,7 +151,7 @@ def _split(word: str, text: str) -> Instruction:
     return Instruction(word, text, tuple(flags))
 
 
-def _take(build: Build, outside: Variables, found: Instruction) -> None:
+def _read_instruction(build: Build, outside: Variables, found: Instruction) -> None:
     """Add what an instruction says."""
     if found.word == "FROM":
         build.stages.append(_stage(build, outside, found))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
+from assess.sources.values import as_list
 from assess.sources.volumes import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
@@ -170,13 +171,6 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> Row:
         elif value is not None or key not in result:
             result[key] = value
     return result
-
-
-def as_list(value: Any) -> list[Any]:
-    """Return a list as it is, None as an empty list, and anything else as a list of itself."""
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 def as_mapping(value: Any) -> Row:

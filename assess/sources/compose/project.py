@@ -12,15 +12,9 @@ import yaml
 
 from assess.reading import read_limited
 from assess.sources.base import Row
-from assess.sources.compose.forms import (
-    Replaced,
-    Service,
-    as_list,
-    as_mapping,
-    canonical,
-    merged,
-)
+from assess.sources.compose.forms import Replaced, Service, as_mapping, canonical, merged
 from assess.sources.dumps import refuse_outside
+from assess.sources.values import as_list
 from assess.sources.yaml_loader import Loader, load_documents
 
 MAX_FILES = 200  # of one project; includes of includes double with each level

@@ -80,7 +80,6 @@ class ComposeSource(Source):
 
 
 def _enabled(project: Project, profiles: set[str]) -> list[str]:
-    """List the services without a profile, and those of the wanted profiles."""
     declared = {name: s.get("profiles") for name, s in project.services.items()}
     return sorted(
         n for n, listed in declared.items() if not listed or {"*", *listed} & profiles
@@ -134,13 +133,13 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
             key = f"compose:{project.name}/{name}/{replica}"
             batch.add("workloads", workload | {"workload_id": key})
             batch.add("mounts", *mount_rows(unit.mounts, key, project.name))
-        batch.add("workloads", *_built(project, name, names))
+        batch.add("workloads", *_build_rows(project, name, names))
     share(batch.rows["mounts"])
     batch.add("dependencies", *to_dependencies(project, units))
     return redacted, unread_note(units.values())
 
 
-def _built(project: Project, name: str, names: tuple[Name, ...]) -> list[Row]:
+def _build_rows(project: Project, name: str, names: tuple[Name, ...]) -> list[Row]:
     declared = project.services[name].get("build") or {}
     try:
         build = _read_build(project, declared)
@@ -165,7 +164,6 @@ def _refuse_many(rows_n: int) -> None:
 
 
 def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
-    """Return the columns of the coverage row about unknown parts."""
     known = {name.name for row in batch.rows["services"] for name in row["names"]}
     needed = {
         e["dst"].name for e in batch.rows["dependencies"] if not isinstance(e["dst"], str)
@@ -196,7 +194,6 @@ def _environment(project: Project, service: Service) -> dict[str, str]:
 
 
 def _to_unit(project: Project, service: Service) -> Unit:
-    """Read the declaration of a service, without its names."""
     deploy = service.get("deploy", {})
     limits = table(deploy, "resources", "limits")
     limit = limits.get("memory") or service.get("mem_limit")
@@ -317,6 +314,5 @@ def _bytes(value: Any) -> int | None:
 
 
 def _seconds(value: Any) -> float | None:
-    """Read a duration such as ``1m30s``."""
     parts = re.findall(r"(?<![\d.])(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
     return number(sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None)

@@ -132,7 +132,7 @@ class Edges:
             unit = SystemUnit(label, "running")
         elif not is_own_unit:
             unit = SystemUnit(process.name, "running")
-        return self._bear(machine, unit, is_own_unit=is_own_unit)
+        return self._add_service(machine, unit, is_own_unit=is_own_unit)
 
     def _only_unit(self, machine: str) -> Tenant | None:
         """Return the only unit of a machine that is no store: its name says more than java."""
@@ -140,7 +140,7 @@ class Edges:
         own = [t for t in tenants if not stores_of(SystemUnit(t.called, "running"))]
         return own[0] if len(own) == 1 else None
 
-    def _bear(
+    def _add_service(
         self,
         machine: str,
         unit: SystemUnit,
@@ -174,7 +174,7 @@ class Edges:
         self.batch.add("services", service | {"names": (name,)})
         return tenant
 
-    def _at(self, address: str, near: str) -> tuple[Tenant | None, str | None]:
+    def _workload_at(self, address: str, near: str) -> tuple[Tenant | None, str | None]:
         """Return the workload at an address, or else the machine."""
         tenant = self._fleet.tenant_at(address, near)
         return tenant, None if tenant else self._fleet.machine_at(address, near)
@@ -187,7 +187,7 @@ class Edges:
                 if tenant:
                     return tenant, SURE
         near = talk.near or next((v.place for v in views if v.side == "client"), "")
-        tenant, machine = self._at(talk.server, near)
+        tenant, machine = self._workload_at(talk.server, near)
         if machine is not None:
             tenant = self._listener(machine, talk)
         if tenant:
@@ -219,7 +219,7 @@ class Edges:
         if found:
             return [(tenant, False) for tenant in found.values()]
         near = talk.near or next((v.place for v in views if v.side == "server"), "")
-        tenant, machine = self._at(talk.client, near)
+        tenant, machine = self._workload_at(talk.client, near)
         if tenant:
             return [(tenant, False)]
         if machine is None:

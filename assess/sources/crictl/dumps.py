@@ -54,7 +54,7 @@ class EngineDumps(Source):
             named = options.get("host_id") if len(hosts) == 1 else None
             host_id = named or data.info.get("Name") or Path(directory).resolve().name
             found = self.rows(data, str(host_id), dumps)
-            batch.merge(found.map(_from(scope)))
+            batch.merge(found.map(_adding_scope(scope)))
             for name, file, call in dumps:
                 if name == USAGE:
                     with call:
@@ -133,7 +133,7 @@ class EngineDumps(Source):
         """Set to unknown what Docker's form states and this engine does not report."""
 
 
-def _from(scope: str) -> Callable[[str, Row], Row]:
+def _adding_scope(scope: str) -> Callable[[str, Row], Row]:
     """Return a change of rows that adds the scope they come from."""
     return lambda _, row: row | {"source_ref": scope}
 

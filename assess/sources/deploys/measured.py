@@ -119,7 +119,6 @@ def _rates(
 
 
 def _lead_times(deploys: pd.DataFrame) -> dict[str, float]:
-    """Return the median time from the first commit of a deployment to its end [days]."""
     ended = deploys["ended_at"].fillna(deploys["started_at"])
     days = (ended - deploys["committed_at"]) / _DAY
     days = days[days >= 0]

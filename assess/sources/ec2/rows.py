@@ -19,7 +19,7 @@ from assess.sources.aws.source import (
 )
 from assess.sources.base import Batch, Name, Row
 from assess.sources.hosts.rows import system_of
-from assess.sources.values import dicts, dig, integer, moment, text, texts
+from assess.sources.values import dicts, dig, integer, moment, text, texts, total
 
 KEPT = timedelta(weeks=6)  # for so long AWS keeps activities of auto-scaling groups
 _GONE = ("terminated", "shutting-down")
@@ -255,19 +255,12 @@ def to_service(service: _Service, fronts: Fronts) -> Row:
         "platform": "host",
         "env": env_of(service.tags),
         "kind": "web" if front.serves_http else None,
-        "asg_min": _total(service.groups, "MinSize"),
-        "asg_max": _total(service.groups, "MaxSize"),
+        "asg_min": total(integer(group, "MinSize") for group in service.groups),
+        "asg_max": total(integer(group, "MaxSize") for group in service.groups),
         "health_checked": is_checked or None,
         "addresses": ";".join(dict.fromkeys(front.addresses)) or None,
         "public": _is_public(front, service.instances, is_complete=fronts.is_complete),
     }
-
-
-def _total(groups: list[Row], key: str) -> int | None:
-    """Sum a size over the groups of a service; None if one group lacks it."""
-    sizes = [integer(group, key) for group in groups]
-    known = [size for size in sizes if size is not None]
-    return sum(known) if known and len(known) == len(sizes) else None
 
 
 def _is_public(front: Behind, instances: list[Row], *, is_complete: bool) -> bool | None:

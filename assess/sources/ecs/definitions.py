@@ -262,7 +262,6 @@ def _source(volume: Row) -> Mount:
 
 
 def _needs(containers: list[Row], main: str) -> Iterator[tuple[str, str, str]]:
-    """List the containers that start before others, by ``dependsOn`` and ``links``."""
     for container in containers:
         for need in dicts(container, "dependsOn"):
             name = text(need, "containerName")

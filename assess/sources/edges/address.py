@@ -151,11 +151,11 @@ def of_variable(name: str, value: str) -> tuple[Address, ...]:
     is_secret = is_secret_name(name)
     may_be_sure = position not in ("none", "weak") and not is_secret
     for host, port in _with_ports(text):
-        address = _made(host, port)
+        address = _address(host, port)
         is_sure = may_be_sure and address and (position == "host" or address.is_outside)
         found.append(address if is_sure else _unsure(address))
     if not is_secret:
-        found += _bare(name, text, position)
+        found += _bare_hosts(name, text, position)
     return _distinct(found)
 
 
@@ -173,11 +173,11 @@ def of_text(text: str) -> tuple[Address, ...]:
         *_BEFORE_PORT.findall(text.translate(_APART)),
         *_DEV_TCP.findall(text),
     ]:
-        found.append(_made(host, port, is_sure=False))
+        found.append(_address(host, port, is_sure=False))
     for host, port in _BESIDE_PORT.findall(text):
-        found.append(_made(host, port, is_sure=False))
+        found.append(_address(host, port, is_sure=False))
     for host in [*_ASKED.findall(text), *_SERVER_LINE.findall(text)]:
-        found.append(_made(host, is_sure=False))
+        found.append(_address(host, is_sure=False))
     for key, host, port in _KEYED.findall(text):
         found += _keyed(key, host, port)
     for key, host in _OPTION.findall(text):
@@ -192,7 +192,7 @@ def _listed(key: str, items: str) -> Iterator[Address | None]:
     if position_of(key) in ("host", "near") and not is_secret_name(key):
         for item in re.split(r"[\s,\"']+", items):
             if re.fullmatch(r"[A-Za-z0-9][\w.-]*", item):
-                yield _made(item, is_sure=False)
+                yield _address(item, is_sure=False)
 
 
 def _without_own(found: Any) -> str:
@@ -253,7 +253,7 @@ def _of_part(text: str, scheme: str) -> Address | None:
         port = parts.port
     except ValueError:
         return None
-    return _made(host, str(port or ""), scheme)
+    return _address(host, str(port or ""), scheme)
 
 
 def _dsn(text: str) -> Iterator[Address | None]:
@@ -263,7 +263,7 @@ def _dsn(text: str) -> Iterator[Address | None]:
             yield _of_part(inner, scheme)
     if "jdbc:oracle" in text:
         for host, port in _ORACLE.findall(text):
-            yield _made(host, port, "oracle")
+            yield _address(host, port, "oracle")
     if "=" in text:
         for key, host, port in _KEYED.findall(text):
             yield from _keyed(key, host, port)
@@ -281,17 +281,17 @@ def _keyed(key: str, host: str, port: str) -> Iterator[Address | None]:
     """Yield the host of a configuration entry, if its key may hold a host."""
     position = "host" if key.lower() in _DSN_KEYS else position_of(key)
     if position in ("host", "near") and not is_secret_name(key):
-        address = _made(host, port, is_sure=False)
+        address = _address(host, port, is_sure=False)
         is_named = position == "host" and key.lower() not in _OWN_KEYS
         is_sure = is_named and address is not None and address.is_outside
-        yield _made(host, port) if is_sure else address
+        yield _address(host, port) if is_sure else address
 
 
 _OWN_KEYS = ("hostname", "servername", "server_name")  # mostly of the service itself
 _DSN_KEYS = LISTS["dsn"] | {"data source", "network address"}
 
 
-def _bare(name: str, text: str, position: str) -> Iterator[Address | None]:
+def _bare_hosts(name: str, text: str, position: str) -> Iterator[Address | None]:
     """Yield host names from a value that is one host name, or a list of them."""
     parts = [part for part in _LIST.split(text) if part]
     head = text.partition(",")[0].strip()
@@ -306,7 +306,7 @@ def _bare(name: str, text: str, position: str) -> Iterator[Address | None]:
         if re.fullmatch(r"[A-Za-z0-9][\w.-]*", host) and ":" not in host:
             is_like = bool(position) or _is_like(name, host)
             is_host = position == "host" or ("." in host and is_outer)
-            address = _made(host, is_sure=is_host and host == text)
+            address = _address(host, is_sure=is_host and host == text)
             yield address if is_like else None
 
 
@@ -320,7 +320,7 @@ def _is_like(name: str, host: str) -> bool:
 _GENERIC = LISTS["generic"]
 
 
-def _made(
+def _address(
     host: str, port: str = "", scheme: str = "", *, is_sure: bool = True
 ) -> Address | None:
     """Make an address; None for the own host, a wildcard, and impossible hosts."""

@@ -27,6 +27,7 @@ from assess.sources.edges.kinds import (
     kind_of_variable,
 )
 from assess.sources.edges.siblings import Callee, Siblings, inner_name
+from assess.sources.values import as_list
 
 UNRESOLVED = 0.6  # confidence in a name that no service of the platform has [share]
 RULE = "address"
@@ -64,11 +65,8 @@ def variables(environment: Mapping[str, str]) -> list[Text]:
 
 def command_line(item: Row, *keys: str) -> tuple[Text, ...]:
     """Return the command line of a container, from the keys that make it up."""
-    words: list[str] = []
-    for key in keys:
-        value = item.get(key)
-        parts = value if isinstance(value, list) else [value]
-        words += [part for part in parts if isinstance(part, str)]
+    parts = [part for key in keys for part in as_list(item.get(key))]
+    words = [part for part in parts if isinstance(part, str)]
     return (Text(" ".join(words), "command"),) if words else ()
 
 
@@ -105,7 +103,7 @@ def needs(
             continue
         callee = siblings.behind(address, space)
         if callee is None and address.is_sure:
-            callee = _stranger(address, space)
+            callee = _outside_callee(address, space)
         if callee is None or (mention.text.is_possible and _is_stranger(callee)):
             continue
         row = _row(caller.name, callee, mention)
@@ -145,7 +143,7 @@ def is_own(variable: str, own: set[str]) -> bool:
     return bool(subject) and subject <= own | LISTS["site"]
 
 
-def _stranger(address: Address, space: str) -> Callee:
+def _outside_callee(address: Address, space: str) -> Callee:
     """Return the callee for a host that is not a sibling."""
     host = address.host
     if inside := inner_name(host):

@@ -42,7 +42,7 @@ from assess.sources.experiments.tools import (
     of_selector,
 )
 from assess.sources.redact import scrub
-from assess.sources.values import dicts, dig, table, text
+from assess.sources.values import as_list, dicts, dig, table, text
 
 _COLUMNS = {
     "experiment_id": ("experiment_id", "id", "experiment", "name"),
@@ -145,7 +145,7 @@ def _read(kind: str, file: Path, call: Call, names: Map) -> Iterator[Row | None]
         yield from of_csv(read_bytes(file, call.row, MAX_TABLE_BYTES))
         return
     for value in read_documents(file, call.row):
-        for document in value if isinstance(value, list) else [value]:
+        for document in as_list(value):
             items = dig(document, "items")
             for entry in items if isinstance(items, list) else [document]:
                 yield _TOOLS[kind](entry, names) if isinstance(entry, dict) else None
@@ -342,4 +342,4 @@ def _probed(activity: Row, names: Map) -> str:
 
 
 def _listed(value: Any) -> list[Row]:
-    return dicts(value if isinstance(value, list) else [value])
+    return dicts(as_list(value))

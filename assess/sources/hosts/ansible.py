@@ -254,7 +254,6 @@ def _is_same(one: PlainHost, other: PlainHost) -> bool:
 
 
 def _parts(host: PlainHost) -> set[str]:
-    """List which of the `PARTS` were gathered."""
     known = {
         "setup": not host.facts.keys() <= {"last_seen_at", "facts_age_hours"},
         "services": host.units is not None,

@@ -25,7 +25,8 @@ from assess.sources.hosts.rows import (
     to_batch,
 )
 from assess.sources.listing import lose
-from assess.sources.values import dicts, dig
+from assess.sources.settings import of_command
+from assess.sources.values import dicts, dig, text
 
 Files = dict[str, Path]  # of a host, by table
 TABLES = (
@@ -35,6 +36,7 @@ TABLES = (
     "deb_packages",
     "rpm_packages",
     "systemd_units",
+    "daemons",
     "mounts",
     "ec2_instance_metadata",
     "docker_version",
@@ -50,6 +52,7 @@ _NEEDED = {
     "deb_packages": ("name",),
     "rpm_packages": ("name",),
     "systemd_units": ("id", "active_state", "sub_state"),
+    "daemons": ("cmdline",),
     "mounts": ("path",),
     "docker_containers": ("id",),
     "docker_container_labels": ("id", "key"),
@@ -106,6 +109,9 @@ _CONTAINER = {
     "Status": "status",
 }
 _MOUNT = {n.title(): n for n in ("type", "name", "source", "destination", "driver")}
+
+# Columns of engines, by the program on whose command line their settings stand.
+_SETTINGS = {"dockerd": "daemon_flags", "kubelet": "kubelet_flags"}
 
 Tables = Lists
 
@@ -254,6 +260,7 @@ def to_host(tables: Tables, name: str, place: str, written: float | None) -> Pla
             **seen(None, written, now_utc()),
         ),
         cloud_id=text_of(cloud.get("instance_id")),
+        settings=to_settings(tables),
         units=to_units(tables),
         packages=to_packages(tables),
         mounted=to_mounted(tables),
@@ -262,6 +269,18 @@ def to_host(tables: Tables, name: str, place: str, written: float | None) -> Pla
 
 def _only(tables: Tables, table: str) -> Row:
     return next(iter(tables.get(table, [])), {})
+
+
+def to_settings(tables: Tables) -> Row:
+    """Return the settings on the command lines of the engine and the kubelet, by column."""
+    # A host shows the processes in its containers too: of two engines, what both set counts.
+    found: dict[str, set[str]] = {}
+    for row in tables.get("daemons", ()):
+        program, *names = (of_command(text(row, "cmdline")) or "=").split(";")
+        column = _SETTINGS.get(program.partition("=")[2])
+        if column:
+            found[column] = found.get(column, set(names)) & set(names)
+    return {column: ";".join(sorted(names)) or None for column, names in found.items()}
 
 
 def to_units(tables: Tables) -> list[SystemUnit] | None:

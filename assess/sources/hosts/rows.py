@@ -81,6 +81,7 @@ class PlainHost:
     place: str  # where it was read, to tell hosts of one name apart
     facts: Row = field(default_factory=dict)  # columns of the hosts frame
     cloud_id: str = ""  # id of the instance
+    settings: Row = field(default_factory=dict)  # columns of the engines frame
     marks: tuple[str, ...] = ()  # machine id, serial, address; empty where unknown
     units: list[SystemUnit] | None = None
     packages: dict[str, Package] | None = None  # those `is_of_interest`
@@ -211,6 +212,7 @@ def to_engines(host: PlainHost) -> list[Row]:
         f"{part.replace('-', '_')}_version": parts.get(part, ("", None))[1]
         for part in ("containerd", "runc", "kubelet", "ecs-agent")
     }
+    beneath["kubelet_flags"] = host.settings.get("kubelet_flags")
     runtimes: list[str] = [p for p in ("docker", "podman", "cri-o") if p in parts]
     if not runtimes and "containerd" in parts:
         runtimes = ["containerd"]
@@ -226,6 +228,9 @@ def to_engines(host: PlainHost) -> list[Row]:
     if not engines and host.packages is not None:
         engines = [{"runtime": "none"}]
     where = {"host_id": host.host_id, "source_ref": host.place}
+    for engine in engines:
+        if engine["runtime"] == "docker":
+            engine["daemon_flags"] = host.settings.get("daemon_flags")
     return [engine | where for engine in engines]
 
 

@@ -420,7 +420,6 @@ def _slug(text: str) -> str:
 
 
 def _number(text: str) -> float | None:
-    """Parse a number; None for any other text."""
     try:
         number = float(text)
     except ValueError:

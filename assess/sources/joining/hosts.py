@@ -103,7 +103,6 @@ def tell_hosts_apart(batches: Batches) -> Batches:
 
 
 def _map_engines(batches: Batches, change: Callable[[str, Row], Row]) -> Batches:
-    """Change the rows of engines only."""
     return [
         (label, batch.map(change) if type_of(label) in ENGINES else batch)
         for label, batch in batches

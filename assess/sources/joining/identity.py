@@ -132,7 +132,7 @@ class Identity:
             order.setdefault(source, len(order))
             if usable := self._usable(names):
                 claims[source, usable] = None
-        self._bear(
+        self._create_services(
             sorted(claims, key=lambda c: (order[c[0]], [_sort_key(n) for n in c[1]]))
         )
         self._join_second_names()
@@ -198,14 +198,15 @@ class Identity:
         strong = [n for n in decided if n.confidence >= WEAK and not _is_nameless(n)]
         return (*strong[:1], *(name for name in strong[1:] if name.confidence >= SURE))
 
-    def _bear(self, claims: list[Claim]) -> None:
+    def _create_services(self, claims: list[Claim]) -> None:
         """Make services of the first names; join spellings unless one source uses two of them."""
         alike: dict[str, list[tuple[str, Name]]] = defaultdict(list)
         for source, names in claims:
             alike[SPELLINGS[-1](leaf(names[0]))].append((source, names[0]))
         for firsts in alike.values():
             spell = next(
-                (s for s in SPELLINGS[::-1] if not _held_apart(firsts, s)), SPELLINGS[0]
+                (s for s in SPELLINGS[::-1] if not _has_two_names_of(firsts, s)),
+                SPELLINGS[0],
             )
             spaces = {space(name) for _, name in firsts if name.confidence > ALONE} - {""}
             only = min(spaces) if len(spaces) == 1 else ""
@@ -274,7 +275,7 @@ def _owners(index: _Index, name: Name, spellings: tuple[Spelling, ...]) -> list[
     return []
 
 
-def _held_apart(firsts: list[tuple[str, Name]], spell: Spelling) -> bool:
+def _has_two_names_of(firsts: list[tuple[str, Name]], spell: Spelling) -> bool:
     """Return whether one source has two names that a spelling makes equal."""
     seen: dict[tuple[str, str, str], str] = {}
     for source, name in firsts:

@@ -168,7 +168,7 @@ class Owners:
                     self.controllers[key] = _controller(key, item)
         self._add_stores(lists)
         named = (pod for pod in lists.get("pods", ()) if place(pod)[1])
-        self.pods = [(pod, self._of(pod)) for pod in named]
+        self.pods = [(pod, self._controller_of(pod)) for pod in named]
         self._drop_doubles()
         _name_all(list(self.controllers.values()))
 
@@ -204,7 +204,7 @@ class Owners:
         kept = set(self.controllers.values())
         self.pods = [(pod, owner) for pod, owner in self.pods if owner in kept]
 
-    def _of(self, pod: Row) -> Controller:
+    def _controller_of(self, pod: Row) -> Controller:
         """Find the controller of a pod; where no list has it, make it from the pod."""
         meta = table(pod, "metadata")
         key = owner_of(pod) or ("pod", *place(pod))
@@ -336,7 +336,7 @@ def attach(
         addresses = tuple(dict.fromkeys(chain.from_iterable(map(_addresses, services))))
         _select(users, Selected(namespace, names, is_public, addresses))
         called |= dict.fromkeys(((namespace, name) for name in names), users)
-    _part(controllers.values())
+    _drop_shared_names(controllers.values())
     for ingress in lists.get("ingresses", ()):
         for name in backends(ingress):
             users = called.get((place(ingress)[0], name), [])
@@ -357,7 +357,7 @@ def attach(
     return about
 
 
-def _part(controllers: Iterable[Controller]) -> None:
+def _drop_shared_names(controllers: Iterable[Controller]) -> None:
     """Remove a shared name from controllers with other programs that no Service joins."""
     sharing: dict[Name, list[Controller]] = defaultdict(list)
     for controller in controllers:

@@ -315,17 +315,17 @@ def min_healthy(controller: Controller) -> float | None:
     replicas = number(spec.get("replicas", 1))  # the default of Kubernetes
     for budget in controller.budgets:
         if "minAvailable" in budget:
-            kept = _part(budget["minAvailable"], replicas)
+            kept = _percent(budget["minAvailable"], replicas)
             return None if kept is None else healthy(100 - kept)
-        if (lost := _part(budget.get("maxUnavailable"), replicas)) is not None:
+        if (lost := _percent(budget.get("maxUnavailable"), replicas)) is not None:
             return healthy(lost)
     strategy = table(spec, "strategy")
     if controller.kind != "deployment" or text(strategy, "type") != "RollingUpdate":
         return None
-    return healthy(_part(dig(strategy, "rollingUpdate", "maxUnavailable"), replicas))
+    return healthy(_percent(dig(strategy, "rollingUpdate", "maxUnavailable"), replicas))
 
 
-def _part(value: Any, replicas: float | None) -> float | None:
+def _percent(value: Any, replicas: float | None) -> float | None:
     """Read ``50%``, or a number of replicas, as percent."""
     if isinstance(value, str) and value.endswith("%"):
         return percent(number(value[:-1]), 100)

@@ -17,7 +17,7 @@ from assess.sources.edges.rows import command_line, dependency_row, distinct, ne
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.replica import MAX_DECLARED, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
-from assess.sources.values import dicts, text
+from assess.sources.values import dicts, text, total
 
 EVIDENCE = "platform-store"
 STOPPED = "stopped"
@@ -185,7 +185,7 @@ def _merged(services: list[Row]) -> list[Row]:
         group = [other for other in services if other["names"][0] == row["names"][0]]
         for column in ("asg_min", "asg_max"):
             counts = [other.get(column) for other in group]
-            row[column] = _sum(counts)
+            row[column] = total(counts)
         row["addresses"] = ";".join(filter(None, (o["addresses"] for o in group))) or None
         if any(other["public"] for other in group):
             row["public"] = True
@@ -245,7 +245,7 @@ def _shared(app: App, host: Row) -> Row:
 
 def _host(app: App, part: str) -> Row:
     parts = [part for part in app.unit.containers if part.role != "init"]
-    cpu = _sum(part.cpu_limit for part in parts)
+    cpu = total(part.cpu_limit for part in parts)
     return frames.row(
         "hosts",
         host_id=f"{app.key}/{part}",
@@ -256,19 +256,12 @@ def _host(app: App, part: str) -> Row:
         provider_version=app.platform,
         os_family="linux",
         vcpus=int(cpu) if cpu and cpu >= 1 else None,
-        memory_bytes=_sum(part.memory_limit_bytes for part in parts) or None,
+        memory_bytes=total(part.memory_limit_bytes for part in parts) or None,
         state="running" if app.running_n else None,
     )
 
 
-def _sum(values: Iterable[Any]) -> Any:
-    """Add up; None where one of the values is unknown."""
-    known = list(values)
-    return None if None in known else sum(known)
-
-
 def _needs(app: App, siblings: Siblings) -> list[Row]:
-    """Return the dependencies of an app: mounted stores, and addresses in its texts."""
     caller: Callee = app.unit.callee
     rows: list[Row] = [
         dependency_row(app.unit.names[0], f"{EXTERNAL}{store}", "data", EVIDENCE)

@@ -11,7 +11,7 @@ from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Unit
-from assess.sources.values import dicts, integer, moment, number, table, text
+from assess.sources.values import dicts, integer, moment, number, table, text, total
 from assess.sources.volumes import Mount
 
 APPS = "container apps"
@@ -97,7 +97,7 @@ def _to_app(
     is_stopped = text(own, "runningStatus") == "Stopped"
     is_kept = text(own, "runningStatus") == "Running" and not is_job
     running = [integer(r, "replicas") for r in revisions if r.get("active") is True]
-    counted = None if None in running or not running else sum(filter(None, running))
+    counted = total(running)
     fqdn = text(ingress, "fqdn")
     return App(
         platform=APPS,

@@ -120,7 +120,6 @@ def _role(task: Row) -> str:
 
 
 def _to_unit(group: Group) -> Unit:
-    """Read the declaration of a group, without its names."""
     others = [task for task in group.tasks if task is not group.task]
     ports = tuple(_ports(group))
     is_checked = any(service.get("Checks") for service in group.services)

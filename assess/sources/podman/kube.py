@@ -30,7 +30,7 @@ def to_rows(
         if _is_seen(document, seen):
             continue
         for kind, items in source.sort(document):
-            lists.setdefault(kind, []).extend(map(_alone, items))
+            lists.setdefault(kind, []).extend(map(_with_one_replica, items))
 
     def settled(frame: str, row: Row) -> Row:
         if frame == "services":
@@ -48,7 +48,7 @@ def to_rows(
     return batch
 
 
-def _alone(item: Row) -> Row:
+def _with_one_replica(item: Row) -> Row:
     """Return an object with one replica: Podman makes no more of any."""
     spec = table(item, "spec")
     return item | {"spec": spec | {"replicas": 1}} if "replicas" in spec else item

@@ -223,7 +223,6 @@ def _to_unit(quadlet: Quadlet) -> Unit:
 
 
 def _last(options: Options, key: str, section: str = "Container") -> str:
-    """Return the last value of a key; empty without one."""
     values = options.get(section, {}).get(key, [])
     return values[-1] if values else ""
 
@@ -237,7 +236,6 @@ def _words(text: str) -> list[str]:
 
 
 def _pairs(options: Options, key: str) -> Iterator[tuple[str, str]]:
-    """List the ``NAME=value`` words of a key."""
     for line in options["Container"].get(key, []):
         for word in _words(line):
             name, sign, value = word.partition("=")
@@ -269,7 +267,6 @@ def _flag_list(lines: list[str]) -> list[tuple[str, str]]:
 
 
 def _bytes(text: str) -> int | None:
-    """Read a size such as ``512m``."""
     size = _SIZE.fullmatch(text.removesuffix("i"))
     if not size:
         return None

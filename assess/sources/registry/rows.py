@@ -11,7 +11,7 @@ from typing import Any
 from assess.image_ref import parse_image
 from assess.linear import Linear
 from assess.sources.base import Lists, Row
-from assess.sources.values import dicts, dig, moment, text, texts
+from assess.sources.values import dicts, dig, moment, text, texts, total
 
 DOCKER = "application/vnd.docker.distribution."
 OCI = "application/vnd.oci.image."
@@ -126,7 +126,7 @@ def _keep_image(raw: Any) -> Row:
     if isinstance(layers, list):
         sizes = [config_bytes, *(_count(layer, "size") for layer in dicts(layers))]
         kept["layers_n"] = len(sizes) - 1
-        kept["size_bytes"] = _sum(sizes)
+        kept["size_bytes"] = total(sizes)
     return kept
 
 
@@ -273,7 +273,7 @@ def to_dumped(value: Any) -> list[Row]:
         "arch": _text(value, "Architecture"),
         "created_at": _date(value, "Created"),
         "layers_n": len(texts(value, "Layers")) or None,
-        "size_bytes": _sum([_count(layer, "Size") for layer in layers]),
+        "size_bytes": total(_count(layer, "Size") for layer in layers),
         "schema": kinds.pop() if len(kinds) == 1 else None,
         **keep_base(dig(value, "Labels")),
     }
@@ -325,12 +325,6 @@ def _schema(media_type: str) -> str | None:
 
 def _known(**columns: Any) -> Row:
     return {name: value for name, value in columns.items() if value is not None}
-
-
-def _sum(sizes: list[int | None]) -> int | None:
-    """Sum sizes; None if one is unknown, or without any."""
-    known = [size for size in sizes if size is not None]
-    return sum(known) if known and len(known) == len(sizes) else None
 
 
 def _text(value: Any, *path: str) -> str | None:

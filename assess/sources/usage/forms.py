@@ -141,7 +141,6 @@ def _of_crictl(
     stem: str,
     at: float,
 ) -> list[Sample]:
-    """Read the list of ``crictl stats -o json``."""
     found: list[Sample] = []
     for entry in dicts(value, "stats"):
         nano = number(entry, "cpu", "usageNanoCores", "value")
@@ -159,7 +158,6 @@ def _of_metrics(
     stem: str,
     at: float,
 ) -> list[Sample]:
-    """Read the pods of ``metrics.k8s.io``."""
     if text(value, "kind") not in ("PodMetricsList", "PodMetrics"):
         return []
     found: list[Sample] = []
@@ -209,7 +207,7 @@ def _of_prometheus(
             (parts if is_part else series)[about, what].append(points)
     for key, listed in parts.items():
         if key not in series:
-            series[key] = [_added(listed)]
+            series[key] = [_summed(listed)]
     # of a container that several scrapers saw, each sample counts
     return [
         Sample(about, what, size, when, span if summary else 0.0, summary)
@@ -247,7 +245,7 @@ def _rates(points: list[Point]) -> Iterator[Point]:
             yield end, (after - before) / (end - start)
 
 
-def _added(listed: list[list[Point]]) -> list[Point]:
+def _summed(listed: list[list[Point]]) -> list[Point]:
     """Add up series that are each one processor."""
     sums: dict[float, float] = defaultdict(float)
     for points in listed:

@@ -239,7 +239,7 @@ def test_failures_at_the_same_time_are_those_of_a_comparison_with_all():
     element = rng.integers(0, 20, n)
     table = pd.DataFrame({"started": started, "ended": ended})
     chosen = np.sort(rng.choice(n, 100, replace=False))
-    at, other = observed._together(table, chosen, element)
+    at, other = observed._simultaneous(table, chosen, element)
     want = [
         (row, each)
         for row, place in enumerate(chosen)
