@@ -85,6 +85,11 @@ class Cluster:
         for future in futures:
             yield future.result()
 
+    def call(self, function: Callable[..., R], *arguments: Any) -> R:
+        """Return what the function returns to one of the workers."""
+        result: R = self.client.submit(function, *arguments, pure=False).result()
+        return result
+
 
 @dataclass(frozen=True)
 class Execution:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import pickle
+from datetime import UTC, datetime
 
 import distributed
 import numpy as np
 import pandas as pd
 import pytest
 
+import assess
 from assess import history, store
 from assess.errors import AssessError
 from assess.execution import each, working
 from assess.inventory import from_frames
+from assess.score import evidence
+from assess.score.assessment import Assessment
 from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import Sampling
+from assess.score.upgrade_churn import breaking
+from assess.sources import run
+from assess.sources.base import Batch, Source
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +138,79 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
         working(scheduler="tcp://127.0.0.1:9"),
     ):
         raise AssertionError("nobody can work there")
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    inventory = assess.load("sample")
+    return Assessment(inventory, assess.load_policy())
+
+
+def test_scores_by_blocks_of_services_are_the_same_everywhere(fleet, hands, monkeypatch):
+    names = ("readiness", "upgrade_churn", "targets")
+    given = {"blast_radius": fleet.blast_radius}
+    alone = [getattr(fleet, name) for name in names]
+    monkeypatch.setattr(evidence, "BLOCK", 15)
+    monkeypatch.setattr(breaking, "BLOCK", 20)
+    told = set()
+    again = Assessment(fleet.inventory, fleet.policy, given=given)
+    with working(**hands, tell=lambda what, done, total: told.add((what, done, total))):
+        shared = [getattr(again, name) for name in names]
+    for one, other in zip(alone, shared, strict=True):
+        assert_same(one.frame, other.frame)
+        for name in one.details:
+            assert_same(one.details[name], other.details[name])
+    blocks = len(again.evidence.blocks())
+    assert blocks > 2
+    for what in ("answers to checks", "rows behind answers", "gates"):
+        assert (what, blocks, blocks) in told
+    assert any(what == "changes of docker" and total > 1 for what, _, total in told)
+    assert ("targets", len(again.targets.details["targets"]), 9) in told
+
+
+def assert_same(one, other):
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+class Where(Source):
+    """Says which process it was read in."""
+
+    type = "where"
+    options = ("path",)
+
+    def collect(self, options, base, deadline):
+        batch = Batch()
+        assert 0 < deadline.left <= 20
+        batch.add("hosts", {"host_id": str(os.getpid())})
+        return batch
+
+
+def test_files_are_collected_by_the_cluster_and_sockets_here(cluster, tmp_path):
+    given = {"file": {"path": "a.json"}, "socket": {}}
+    tasks = [run.Task(n, Where(), o, tmp_path, 20.0) for n, o in given.items()]
+    with working(scheduler=cluster):
+        batches = dict(run.side_by_side(tasks, run.collecting))
+    (of_file,) = batches["file"].rows["hosts"]
+    (of_socket,) = batches["socket"].rows["hosts"]
+    assert of_file["host_id"] != str(os.getpid()) == of_socket["host_id"]
+
+
+def test_a_collection_by_a_cluster_gives_the_same_rows(cluster, tmp_path):
+    config = ""
+    for name in ("shop", "pay", "gone"):
+        services = f"services:\n  {name}:\n    image: {name}:1.2\n    depends_on: [db]\n"
+        (tmp_path / f"{name}.yml").write_text(
+            f"{services}  db:\n    image: postgres:16\n"
+        )
+        config += f'[[source]]\ntype = "compose"\npath = "{name}.yml"\n'
+    (tmp_path / "gone.yml").unlink()
+    (tmp_path / "assess.toml").write_text(config)
+    now = datetime(2026, 9, 30, tzinfo=UTC)
+    alone = assess.collect(tmp_path / "assess.toml", now=now)
+    with working(scheduler=cluster):
+        shared = assess.collect(tmp_path / "assess.toml", now=now)
+    assert len(alone["workloads"]) == 3
+    assert "gone" in " ".join(alone["coverage"]["scope"])
+    for name in alone.tables:
+        kept = [column for column in alone[name] if column != "seconds"]
+        assert_same(alone[name][kept], shared[name][kept])

@@ -81,6 +81,22 @@ VERBS = {
 }
 
 
+READERS = [
+    "report SNAPSHOT",
+    "score SNAPSHOT readiness",
+    "score SNAPSHOT targets -o new.json",
+    "explain SNAPSHOT a",
+    "record SNAPSHOT a -o new.md",
+    "questions SNAPSHOT -o new.csv",
+    "mcp SNAPSHOT",
+    "check SNAPSHOT --min-readiness 40",
+    "show SNAPSHOT",
+    "validate SNAPSHOT",
+    "coverage SNAPSHOT",
+    "diff SNAPSHOT SNAPSHOT",
+]
+
+
 def few(path):
     """A policy with fewer draws."""
     write_beside(path.parent / "own.toml", "[simulation]\ndraws = 50\n")
@@ -128,3 +144,35 @@ def test_every_command_fails_without_a_traceback(fleet, disk, verb):
     assert run.exit_code == 1, run.output
     assert "cannot be written" in run.stderr
     assert "Traceback" not in run.output
+
+
+def test_an_interrupt_while_a_file_is_written_leaves_nothing_half(
+    fleet, tmp_path, monkeypatch, subtests
+):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("assess.writing.sync", interrupt)
+    monkeypatch.setattr("assess.store.sync", interrupt)
+    for name, write in WRITES.items():
+        with subtests.test(name):
+            with pytest.raises(KeyboardInterrupt):
+                write(*fleet, tmp_path / name / "new")
+            assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
+def test_an_interrupt_ends_every_command_that_reads_a_snapshot(
+    fleet, tmp_path, monkeypatch, subtests
+):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("assess.inventory._read", interrupt)
+    for verb in READERS:
+        with subtests.test(verb):
+            arguments = verb.replace("SNAPSHOT", str(fleet[0])).split()
+            run = CliRunner().invoke(cli, arguments, prog_name="assess")
+            assert (run.exit_code, run.stdout) == (130, "")
+            assert run.stderr.splitlines()[-1] == "error: interrupted"
+    assert list(tmp_path.iterdir()) == []

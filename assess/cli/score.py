@@ -315,12 +315,20 @@ def record(
 )
 @snapshot
 @click.option(
-    "--min-readiness", type=float, help="Lowest readiness of any service. [points 0-100]"
+    "--min-readiness",
+    type=click.FloatRange(0, 100),
+    help="Lowest readiness of any service. [points]",
 )
 @click.option(
-    "--min-coverage", type=float, help="Lowest coverage of any service. [share 0-1]"
+    "--min-coverage",
+    type=click.FloatRange(0, 1),
+    help="Lowest coverage of any service. [share]",
 )
-@click.option("--max-open-gates", type=int, help="Most open gates in total. [count]")
+@click.option(
+    "--max-open-gates",
+    type=click.IntRange(0),
+    help="Most open gates in total. [count]",
+)
 @click.option(
     "--no-breaks",
     is_flag=True,

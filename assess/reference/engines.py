@@ -94,14 +94,25 @@ def kernel_floor(engine_version: str | None) -> str | None:
 @lru_cache(maxsize=4096)
 def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
     """Return whether an engine runs on a kernel; None if either version is unknown."""
-    # Distributions back-port features that a driver needs to older kernels.
     numbers = parse_version(kernel)
     floor = kernel_floor(engine_version)
+    # a release after the facts carries no older kernel than the newest line does
+    is_newer = floor is None and _is_after_facts(engine_version)
+    if is_newer:
+        floor = kernel_floor(newest_line(ENGINE))
     if numbers is None or kernel is None or floor is None:
         return None
+    # Distributions back-port features that a driver needs to older kernels.
     backport = _BACKPORT.match(kernel)
-    return numbers >= numbers_of(floor) or bool(
-        backport and int(backport[1]) >= _BACKPORT_BUILD
+    is_ported = backport is not None and int(backport[1]) >= _BACKPORT_BUILD
+    if numbers < numbers_of(floor) and not is_ported:
+        return False
+    return None if is_newer else True
+
+
+def _is_after_facts(engine_version: str | None) -> bool:
+    return (release_of(engine_version) or (0,)) > (
+        release_of(newest_line(ENGINE)) or (0,)
     )
 
 

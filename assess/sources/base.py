@@ -15,6 +15,7 @@ from assess.sources import csv_records
 from assess.sources.deadline import Deadline
 from assess.sources.failure import BUGS, HINTS, failure
 
+TRACED = "trace"  # rule of a name under which a service reported spans of its own
 Row = dict[str, Any]
 Lists = dict[str, list[Row]]  # rows by their frame, or by what else they have in common
 Rows = TypeVar("Rows", bound=Sized)

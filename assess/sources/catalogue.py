@@ -33,10 +33,14 @@ def homes() -> dict[str, EntryPoint]:
 
 def make(home: EntryPoint) -> Source:
     """Return a source of a type; a class without our base takes the defaults of `Source`."""
-    loaded = home.load()
-    if not issubclass(loaded, Source):
-        loaded = type(loaded.__name__, (loaded, Source), {})
-    return loaded()
+    try:
+        loaded = home.load()
+        if not issubclass(loaded, Source):
+            loaded = type(loaded.__name__, (loaded, Source), {})
+        return loaded()
+    except Exception as error:
+        said = f"cannot be loaded: {type(error).__name__}: {error}"
+        raise ConfigError(said) from error
 
 
 def permissions(name: str) -> str:
@@ -72,8 +76,7 @@ def source_types() -> dict[str, SourceType]:
             described[name] = SourceType(
                 name, s.fills, s.needs, s.dump, s.options, origin
             )
-        except Exception as error:
-            needs = f"cannot be loaded: {type(error).__name__}: {error}"
+        except ConfigError as error:
             # one broken plug-in must not hide the list of all others
-            described[name] = SourceType(name, (), needs, "", (), origin)
+            described[name] = SourceType(name, (), str(error), "", (), origin)
     return described

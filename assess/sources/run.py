@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from assess import s3
 from assess.config import Config, unknown_key
 from assess.errors import ConfigError
+from assess.execution import Cluster, current
 from assess.sources.base import Batch, Batches, Row, Source, type_of
 from assess.sources.catalogue import homes, make
 from assess.sources.deadline import Deadline
@@ -77,7 +78,11 @@ def prepare(
         if table.type not in types:
             problems.append(where + _no_type(table.type, types))
             continue
-        source = make(types[table.type])
+        try:
+            source = make(types[table.type])
+        except ConfigError as error:
+            problems.append(where + str(error))
+            continue
         problems += [where + text for text in _problems(source, table.options)]
         # counted also when not wanted: docker#2 is the same table in every run
         used[table.type] += 1
@@ -271,7 +276,16 @@ def local(task: Task) -> Task:
 
 
 def collecting(task: Task, deadline: Deadline) -> Batch:
-    """Collect everything that a source has."""
+    """Collect everything that a source has; the workers of a cluster read files."""
+    workers = current().workers
+    # only files: the socket of an engine is another engine on another machine
+    if isinstance(workers, Cluster) and task.options.get("path"):
+        return workers.call(_collected, task, deadline.left)
+    return _collected(task, deadline)
+
+
+def _collected(task: Task, limit: Deadline | float) -> Batch:
+    deadline = limit if isinstance(limit, Deadline) else Deadline(limit)
     task = local(task)
     return task.source.collect(task.options, task.base, deadline)
 

@@ -102,6 +102,10 @@ def test_only_the_chosen_service_counts(call, sample, readiness):
 
 def test_no_limit_is_a_usage_error(call, sample):
     assert "no limit given" in call("check", sample, code=2).stderr
+    # a limit that no service can keep, or every service keeps
+    for odd in (("coverage", "60"), ("coverage", "-.1"), ("readiness", "101")):
+        asked = ("check", sample, f"--min-{odd[0]}", odd[1])
+        assert "not in the range" in call(*asked, code=2).stderr
 
 
 def test_a_pipeline_stops_before_an_upgrade_that_breaks_something(call, sample):

@@ -47,6 +47,8 @@ def test_drivers_that_stay():
         ("3.13.0-24-generic", "25.0", False),
         ("6.1.0-21-amd64", "29.9.0", True),
         ("6.1.0-21-amd64", "99.0.0", None),
+        ("3.13.0-24-generic", "99", False),  # no later engine carries an older kernel
+        ("6.1.0-21-amd64", "0.5", None),
         ("unknown", "29", None),
         (None, "29", None),
     ],

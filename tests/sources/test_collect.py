@@ -272,6 +272,11 @@ def test_a_package_that_cannot_be_loaded_says_so(monkeypatch):
     entry = EntryPoint("broken", "no.such.module:Source", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
     assert "cannot be loaded" in source_types()["broken"].needs
+    # who names it is told so, beside all other problems
+    with pytest.raises(ConfigError) as caught:
+        collect(config(("broken", {}), ("dokcer", {})))
+    assert "(broken): cannot be loaded: ModuleNotFoundError" in str(caught.value)
+    assert "did you mean 'docker'" in str(caught.value)
 
 
 def test_the_example_configuration_is_valid_with_every_table(tmp_path, monkeypatch):

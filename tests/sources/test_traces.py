@@ -265,6 +265,65 @@ def test_a_graph_says_nothing_of_services_that_are_not_in_it(tmp_path):
     assert ("checkout", "ext:orders-db") in pairs
 
 
+def graph_series(server, connection):
+    metric = {"client": "a", "server": server, "connection_type": connection}
+    return {"metric": metric, "value": [1790000000, "5"]}
+
+
+@pytest.mark.parametrize(
+    ("graph", "inside", "outside"),
+    [
+        (
+            {
+                "data": [
+                    {"parent": "a", "child": "leaf", "callCount": 5},
+                    {"parent": "a", "child": "mysql://u@peer/x", "callCount": 5},
+                ]
+            },
+            "leaf",
+            "peer",
+        ),
+        (
+            [
+                {"parent": "a", "child": "leaf", "callCount": 5},
+                {"parent": "leaf", "child": "peer", "callCount": 5},
+            ],
+            "leaf",
+            "peer",
+        ),
+        (
+            {
+                "data": {
+                    "result": [graph_series("leaf", ""), graph_series("peer", "database")]
+                }
+            },
+            "leaf",
+            "peer",
+        ),
+        (
+            {
+                "data": {
+                    "result": [
+                        graph_series("leaf", "messaging_system"),
+                        graph_series("peer", "virtual_node"),
+                    ]
+                }
+            },
+            "leaf",
+            "peer",
+        ),
+    ],
+    ids=["jaeger", "zipkin", "servicegraph", "virtual-node"],
+)
+def test_who_has_spans_of_its_own_is_a_service_and_a_peer_that_never_reports_is_not(
+    tmp_path, graph, inside, outside
+):
+    inventory = fleet(tmp_path, graph)
+    assert inside in set(inventory["services"]["service_id"])
+    callees = set(inventory["dependencies"]["dst_id"])
+    assert {inside, f"ext:{outside}"} <= callees
+
+
 def test_options_are_checked():
     source = TracesSource()
     assert (

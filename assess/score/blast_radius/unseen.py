@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from assess.frames import surely
+from assess.frames import EXTERNAL, surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.edges import OBSERVING
@@ -19,20 +19,23 @@ WATCHING = ("socket", "flow", "trace")  # where an address was read by watching 
 SIDE = ["service_id", "side"]
 
 
-def seen_sides(inventory: Inventory, policy: Policy, services: pd.Index) -> pd.DataFrame:
-    """Return by service whether all its calls (``src``) and callers (``dst``) are known."""
+def seen_sides(inventory: Inventory, policy: Policy, nodes: pd.Index) -> pd.DataFrame:
+    """Return by service whether all its calls (``src``) and callers (``dst``) are known.
+
+    Of what lies outside the fleet only a row that says so makes its callers known.
+    """
     # A source is complete where it would have seen every call over
     # ``blast_radius.complete_hours``: a row of ``dependencies`` says so, traces were read
     # over such a window, or a person said that the list is complete.
     parts = [
         _by_rows(inventory, policy),
-        _by_coverage(inventory, policy, services),
+        _by_coverage(inventory, policy, nodes),
         _by_answers(inventory, policy),
     ]
     known = pd.MultiIndex.from_frame(pd.concat(parts).astype("str"))
-    sides = {side: pd.MultiIndex.from_product([services, [side]]) for side in BOTH}
+    sides = {side: pd.MultiIndex.from_product([nodes, [side]]) for side in BOTH}
     table = {side: index.isin(known) for side, index in sides.items()}
-    return pd.DataFrame(table, index=services)
+    return pd.DataFrame(table, index=nodes)
 
 
 def _every_side(services: pd.Series | pd.Index) -> pd.DataFrame:
@@ -54,6 +57,9 @@ def _by_rows(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     # a trace over the whole window shows both ends of what it names
     is_trace = rows["evidence"].isin(OBSERVING) & rows["complete"].isna()
     complete = rows["complete"].astype("str").mask(is_trace, "both")
+    # others than the traced services may call what lies outside
+    is_traced_out = is_trace & rows["dst_id"].str.startswith(EXTERNAL)
+    complete = complete.mask(is_traced_out, CALLS)
     parts = []
     for side in BOTH:
         declared = rows[(is_long | is_user) & complete.isin([side, "both"])]
@@ -86,6 +92,7 @@ def _by_coverage(
     traced = links["evidence"].isin(asked.loc[is_place, "source"])
     traced &= links["evidence"].isin(OBSERVING) & links["complete"].isna()
     ends = links.loc[traced, ["src_id", "dst_id"]].to_numpy().ravel()
+    ends = [end for end in ends if not end.startswith(EXTERNAL)]
     return pd.concat([_every_side(scope[~is_place]), _every_side(pd.Index(ends))])
 
 
@@ -125,11 +132,8 @@ def with_unseen(topology: Topology, graph: Graph, seen: pd.DataFrame) -> Graph:
     such j takes down each such i: a node between the two sides holds all these pairs.
     """
     services_n = len(topology.services)
-    # what lies outside the fleet never has all its callers seen
-    is_open = np.ones(len(topology.nodes), bool)
-    is_open[:services_n] = ~seen[CALLERS].to_numpy(bool)
-    callees = np.flatnonzero(is_open)
-    callers = np.flatnonzero(~seen[CALLS].to_numpy(bool))
+    callees = np.flatnonzero(~seen[CALLERS].to_numpy(bool))
+    callers = np.flatnonzero(~seen[CALLS].to_numpy(bool)[:services_n])
     if not len(callers):
         return graph
     # one node between the two sides holds all pairs

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from assess.execution import each
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy import rules
@@ -33,6 +34,7 @@ ATOM_COLUMNS = [
     "observed_at",
 ]
 RISKS = {"green": 1.0, "yellow": 0.5, "red": 0.0}
+BLOCK = 5000  # services that one worker judges at a time
 DISAGREEMENT = 0.5  # answers further apart than this contradict each other
 SECONDS_A_DAY = 86400
 MEASURED = "measured"  # source of an answer that says how a fact was measured
@@ -86,6 +88,18 @@ class View:
             na=services.isin(list(na)),
             sure=sure,
             whole=~services.isin(list(partly)),
+        )
+
+    def part(self, first: int, end: int) -> View:
+        """Return the rows of the services at these positions."""
+        rows = (self.codes >= first) & (self.codes < end)
+        return View(
+            self.table[rows],
+            codes=self.codes[rows] - first,
+            none=self.none[first:end],
+            na=self.na[first:end],
+            sure=self.sure[rows],
+            whole=self.whole[first:end],
         )
 
     def count(self, rows: Any) -> np.ndarray:
@@ -154,6 +168,18 @@ class Evidence:
         value, na = self.ask(table, rule, how="any")
         return np.where(na, 0.0, value)
 
+    def blocks(self) -> list[Evidence]:
+        """Split into evidence of `BLOCK` services each; each row goes with its service."""
+        n = len(self.services)
+        if n <= BLOCK:
+            return [self]
+        return [self._part(first, first + BLOCK) for first in range(0, n, BLOCK)]
+
+    def _part(self, first: int, end: int) -> Evidence:
+        services = self.services[first:end]
+        views = {name: view.part(first, end) for name, view in self.views.items()}
+        return Evidence(services, views, self.at)
+
     def _holds(self, rule: str, table: str) -> Floats:
         """Return 1 where a row holds, 0 where it does not, NaN where it is unknown."""
         holds = rules.evaluate(rule, self.views[table].table, at=self.at)
@@ -203,7 +229,7 @@ def any_sign(*signs: pd.Series) -> pd.Series:
 def answer_checks(
     evidence: Evidence, inventory: Inventory, policy: Policy
 ) -> pd.DataFrame:
-    """Answer every check for every service, in the order of the policy.
+    """Answer every check for every service, by blocks of services, in the order of the policy.
 
     Columns ``service_id, check, dimension, state`` (pass, partial, fail, unknown, conflict, na),
     ``value`` (0-1, NA if unknown), ``weight, source, observed_at``.
@@ -212,6 +238,14 @@ def answer_checks(
     ``conflict``. Without a measurement they count only for a check that is ``asked``: a lost
     measurement is not replaced by somebody's word.
     """
+    work = (policy, opinions(inventory, policy))
+    parts = each(_answer, work, evidence.blocks(), what="answers to checks")
+    return pd.concat(parts, ignore_index=True)
+
+
+def _answer(work: tuple[Policy, pd.DataFrame], evidence: Evidence) -> pd.DataFrame:
+    """Answer every check for the services of a block."""
+    policy, stated = work
     services = evidence.services
     measured = []
     for check in policy["check"]:
@@ -235,7 +269,6 @@ def answer_checks(
     atoms = pd.concat(measured, ignore_index=True)
     texts = ["service_id", "check", "dimension", "source"]
     atoms = atoms.astype(dict.fromkeys(texts, "str"))  # of an empty fleet too
-    stated = opinions(inventory, policy)
     return _with_opinions(atoms.join(stated, on=["check", "service_id"]))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from assess.execution import each
 from assess.frames import surely
 from assess.policy import rules
 from assess.score.evidence import Evidence
@@ -27,9 +28,8 @@ def with_rows(
 ) -> pd.DataFrame:
     """Return atoms with a column ``evidence``: the rows that made a check fail, else empty."""
     words: dict[tuple[str, str], str] = {}
-    for check in checks:
-        for service, text in _against(check, evidence).items():
-            words[check["id"], service] = text
+    for found in each(_words, checks, evidence.blocks(), what="rows behind answers"):
+        words |= found
     texts = []
     columns = ["check", "service_id", "state"]
     for check_id, service, state in atoms[columns].to_numpy():
@@ -38,6 +38,17 @@ def with_rows(
         texts.append(text if is_against else "")
     column = pd.Series(texts, index=atoms.index, dtype="str")
     return atoms.assign(evidence=column)
+
+
+def _words(
+    checks: list[Mapping[str, Any]], evidence: Evidence
+) -> dict[tuple[str, str], str]:
+    """Return by check and service the rows against it, in words, for a block of services."""
+    return {
+        (check["id"], service): text
+        for check in checks
+        for service, text in _against(check, evidence).items()
+    }
 
 
 def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:

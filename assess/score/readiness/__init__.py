@@ -322,7 +322,11 @@ def _unknown_facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 def _missing(unknown: pd.DataFrame) -> pd.Series:
     first = unknown.groupby("service_id").head(NAMED)
-    return first.groupby("service_id")["fact"].agg("; ".join).rename("missing")
+    facts: dict[str, list[str]] = {}
+    for service, fact in zip(first["service_id"], first["fact"], strict=True):
+        facts.setdefault(service, []).append(fact)
+    texts = ["; ".join(listed) for listed in facts.values()]
+    return pd.Series(texts, list(facts), name="missing", dtype="str")
 
 
 # ---- the explanation in words ----

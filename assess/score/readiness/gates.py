@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from assess.execution import each
 from assess.inventory import Inventory
 from assess.policy import rules
 from assess.policy.policy import Policy
@@ -86,10 +87,9 @@ def judge(
     policy. Reasons that are not refuted have ``service_id, gate, label, fails_when, state`` (holds or
     unknown), ``rule, fact`` and the ``check`` that it is about, empty where there is none.
     """
-    gate_rows = []
-    reason_rows = []
-    for gate in policy["gate"]:
-        states, reasons = _judge_gate(gate, evidence)
+    gate_rows: Rows = []
+    reason_rows: Rows = []
+    for states, reasons in each(_judge, policy["gate"], evidence.blocks(), what="gates"):
         gate_rows += states
         reason_rows += reasons
     by_service = itemgetter(0)  # a stable sort: gates stay in the order of the policy
@@ -101,6 +101,19 @@ def judge(
     open_gates = table.loc[is_open, ["service_id", "gate"]]
     reasons = pd.DataFrame(reason_rows, columns=REASON_COLUMNS, dtype="str")
     return table, reasons.merge(open_gates)
+
+
+def _judge(
+    policy_gates: list[Mapping[str, Any]], evidence: Evidence
+) -> tuple[Rows, Rows]:
+    """Return the rows of every gate, and of its reasons, for a block of services."""
+    gate_rows: Rows = []
+    reason_rows: Rows = []
+    for gate in policy_gates:
+        states, reasons = _judge_gate(gate, evidence)
+        gate_rows += states
+        reason_rows += reasons
+    return gate_rows, reason_rows
 
 
 def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows]:
@@ -117,9 +130,14 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
     vague = [_shown_values(reason, evidence, is_open=True) for reason in reasons]
     notes = _notes(gate, evidence)
     missing = evidence.views["services"].table["missing"].fillna("").tolist()
+    is_quiet = ~(holds != 0).any(axis=0) & (failing == 0) & ~is_lifted
     rows: Rows = []
     open_reasons: Rows = []
     for at, service in enumerate(services):
+        if is_quiet[at] and service not in notes:
+            # nearly all: every reason is refuted, and there is nothing to say of it
+            rows.append((service, gate["id"], "pass", gate["label"], gate["clear"], ""))
+            continue
         facts = []
         asked = []  # the facts, each with the values of which nothing is known
         evidences = []

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from assess.errors import AssessError, did_you_mean
+from assess.execution import tell
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY, as_default, complete
@@ -150,7 +151,8 @@ def measure_targets(assessment: Assessment) -> Targets:
     running = cost.replicas_of(inventory, services)
     parts = []
     known: dict[Place | None, tuple[pd.DataFrame, pd.DataFrame]] = {}
-    for target in targets:
+    for done, target in enumerate(targets):
+        tell("targets", done, len(targets))
         stays = target["id"] == STAY
         place = None if stays else place_of(target, evidence.at, policy)
         # targets of the same place share their readiness
@@ -168,6 +170,7 @@ def measure_targets(assessment: Assessment) -> Targets:
         part = part.join(verdicts(blockers, services))
         part["why"] = why(part, target, priced.missing)
         parts.append(part.assign(target=target["id"]))
+    tell("targets", len(targets), len(targets))
     frame = pd.concat(parts).rename_axis("service_id").reset_index()
     frame = frame.sort_values("service_id", kind="stable").set_index(KEY)
     frame["dominated"] = dominated(frame)

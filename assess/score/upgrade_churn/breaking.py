@@ -13,6 +13,7 @@ import pandas as pd
 
 from assess import reference
 from assess.errors import RequestError, did_you_mean
+from assess.execution import each
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
@@ -44,6 +45,7 @@ PRODUCTS = (reference.ENGINE, "containerd", "cri-o", "podman", KUBERNETES)
 WILL = "will"
 MAY = "may"
 NOTE = "note"
+BLOCK = 20_000  # rows of a table that one worker looks at
 _AT_ONCE = ("at upgrade", "next start")  # an upgrade starts what it stopped
 BLIND = "version"  # the change of a row whose engine nobody knows
 _CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, BLIND: 3}  # the gravest first
@@ -108,7 +110,12 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
             "mounts": partial(mounts_of, inventory, workloads),
         }
         tables = {name: makers[name]() for name in {change["table"] for change in asked}}
-        parts += [_hits(tables[each["table"]], each, at, ahead) for each in asked]
+        rows = max(map(len, tables.values()), default=0)
+        blocks = [slice(first, first + BLOCK) for first in range(0, rows, BLOCK)]
+        items = [{name: tables[name][block] for name in tables} for block in blocks]
+        work = (asked, at, ahead)
+        for found in each(_hits_of, work, items, what=f"changes of {goal.product}"):
+            parts += found
         parts.append(_blind(workloads, goal))
     if by:
         found = of_world(inventory, _day(by))
@@ -226,6 +233,15 @@ class _Ahead:
         parsed = reference.release_of(text) if self._is_engine else None
         parsed = parsed or reference.parse_version(text)
         return None if parsed is None else parsed < comes
+
+
+def _hits_of(
+    work: tuple[list[dict[str, str]], pd.Timestamp, _Ahead],
+    tables: Mapping[str, pd.DataFrame],
+) -> list[pd.DataFrame]:
+    """List what changes break in a block of each table."""
+    asked, at, ahead = work
+    return [_hits(tables[change["table"]], change, at, ahead) for change in asked]
 
 
 def _hits(

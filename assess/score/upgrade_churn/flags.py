@@ -6,6 +6,7 @@ from assess import reference
 from assess.frames import surely
 
 GATE = "feature-gates."
+_KEEPS_CLOUD = GATE + "DisableCloudProviders=false"
 POD = "pod"  # whose settings are those that it asks of its cluster
 _KEPT = ["service_id", "workload_id", "host_id", "version"]
 
@@ -23,6 +24,7 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
     program = value_of(own, "program").fillna(POD)
     of_workload = workloads[_KEPT].assign(component=program, setting=own)
     table = pd.concat([of_host, of_workload], ignore_index=True)
+    table["keeps_cloud"] = has_setting(table["setting"], _KEEPS_CLOUD)
     table["setting"] = table["setting"].astype("string").str.split(";")
     table = table.explode("setting").dropna(subset="setting")
     pairs = [setting.strip().partition("=") for setting in table["setting"]]

@@ -10,7 +10,7 @@ import pandas as pd
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources import csv_records
-from assess.sources.base import Batches, Lists, Name, Row, type_of
+from assess.sources.base import TRACED, Batches, Lists, Name, Row, type_of
 from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 
 UNASSIGNED = "__unassigned__"
@@ -73,7 +73,7 @@ def _add_services(rows: Lists, resolver: _Resolver) -> None:
 
 
 def _identify(batches: Batches, rules: Rules) -> Identity:
-    """Identify the services; a caller that no other row knows becomes one, too."""
+    """Identify the services; who calls, or has spans of its own, becomes one, too."""
     born: list[Claim] = [
         (label, tuple(row["names"]))
         for frame in BEARING
@@ -82,12 +82,14 @@ def _identify(batches: Batches, rules: Rules) -> Identity:
         if row.get("names")
     ]
     identity = Identity(born, rules=rules)
-    callers: dict[Claim, None] = {
-        (label, (row["src"],)): None
+    seen: dict[Claim, None] = {
+        (label, (row[end],)): None
         for label, batch in batches
         for row in batch.rows.get("dependencies", ())
+        for end in ("src", "dst")
+        if end == "src" or getattr(row[end], "rule", "") == TRACED
     }
-    unknown = [claim for claim in callers if identity.match(claim[1]) == Match()]
+    unknown = [claim for claim in seen if identity.match(claim[1]) == Match()]
     return Identity([*born, *unknown], rules=rules) if unknown else identity
 
 

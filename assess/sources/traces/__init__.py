@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Asked, Batch, Call, Name, Row, Source, format_problems
+from assess.sources.base import (
+    TRACED,
+    Asked,
+    Batch,
+    Call,
+    Name,
+    Row,
+    Source,
+    format_problems,
+)
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
@@ -16,13 +25,16 @@ from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, dig
 
 EVIDENCE = "traces"
-RULE = "trace"
+RULE = TRACED
+PEER = "trace-peer"  # named by its callers only
 SURE = 0.9
 HOURS = 720.0  # window asked for live where nobody names one
 TOTAL = "traces_service_graph_request_total"
 FAILED = "traces_service_graph_request_failed_total"
 # Kinds of dependency by the counters' label ``connection_type``; others are calls.
 _KINDS = {"messaging_system": "queue", "database": "data"}
+# Types of which the callee had spans of its own; of a database the caller alone tells.
+_BOTH = ("", "None", "messaging_system")
 _OUTSIDE = "virtual_node"  # no span of the other side was ever seen
 _NOBODY = frozenset(("", "user", "unknown", "-"))  # clients that are no service
 MAX_EDGES = 100_000  # a fleet of 10,000 services has some ten each
@@ -197,7 +209,7 @@ def _problem(value: Any) -> str | None:
 
 def to_links(values: list[Any], *, is_failed: bool = False) -> tuple[list[Row], int]:
     """Read who called whom in answers of any format, and count entries that cannot be read."""
-    # A link is ``src, dst, kind, is_outside`` and ``calls`` or ``failed``.
+    # A link is ``src, dst, kind, is_outside, rule`` and ``calls`` or ``failed``.
     read = [_link_of(entry, is_failed) for entry in _entries(values)]
     links = [link for link in read if link is not None]
     if any(link.get("failed") is not None for link in links):
@@ -213,7 +225,7 @@ def _entries(values: list[Any]) -> Iterator[Row]:
         lists = [data, dig(data, "result"), dig(value, "result")]
         whole = next((entries for entries in lists if isinstance(entries, list)), None)
         if whole is not None:
-            yield from dicts(whole)
+            yield from ({**entry, "is_joined": True} for entry in dicts(whole))
         elif isinstance(value, dict) and ("parent" in value or "metric" in value):
             yield value
 
@@ -222,8 +234,12 @@ def _link_of(entry: Row, is_failed: bool) -> Row | None:
     metric = entry.get("metric")
     if metric and isinstance(metric, dict):
         return _from_series(metric, entry.get("value"), is_failed)
-    link = _pair(entry.get("parent"), entry.get("child"))
+    child = entry.get("child")
+    link = _pair(entry.get("parent"), child)
     if link is not None:
+        # Jaeger joins the spans of two services; Zipkin also takes the caller's word.
+        is_name = entry.get("is_joined") and "://" not in str(child)
+        link["rule"] = RULE if is_name else PEER
         link["calls"] = _count(entry.get("callCount"))
         link["failed"] = _count(entry.get("errorCount"))
     return link
@@ -236,6 +252,7 @@ def _from_series(metric: Row, value: Any, is_failed: bool) -> Row | None:
         return None
     connection = str(metric.get("connection_type"))
     link["kind"] = _KINDS.get(connection, "call")
+    link["rule"] = RULE if connection in _BOTH else PEER
     link["is_outside"] = connection == _OUTSIDE or link["dst"].lower() in _NOBODY
     is_failed = is_failed or "failed" in str(metric.get("__name__", ""))
     is_sample = isinstance(value, list) and len(value) == 2  # time and number
@@ -276,8 +293,11 @@ def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:
     # is 0.
     total: dict[tuple[str, str, str, bool], int | None] = {}
     failed: dict[tuple[str, str, str, bool], int] = {}
+    reported = {link["src"] for link in links}  # who has spans of its own
     for link in links:
         key = link["src"], link["dst"], link["kind"], link["is_outside"]
+        if link["rule"] == RULE:
+            reported.add(link["dst"])
         if "calls" in link:
             total[key] = _plus(total.get(key), link["calls"])
         if link.get("failed") is not None:
@@ -286,9 +306,10 @@ def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:
     rows = []
     for key, calls in total.items():
         src, dst, kind, is_outside = key
+        callee = Name(dst, RULE if dst in reported else PEER, SURE)
         row: Row = {
             "src": Name(src, RULE, SURE),
-            "dst": f"{EXTERNAL}{dst}" if is_outside else Name(dst, RULE, SURE),
+            "dst": f"{EXTERNAL}{dst}" if is_outside else callee,
             "kind": kind,
             "evidence": EVIDENCE,
             "calls": calls,
