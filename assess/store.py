@@ -371,7 +371,8 @@ def previous(path: str | Path) -> Path | None:
 def earlier(path: str | Path, *more: str | Path) -> list[Path]:
     """List the snapshots of the same store that are older than this one, oldest first.
 
-    ``path`` is what `load` takes: of a store, its newest snapshot is meant. ``more`` names snapshots elsewhere. Broken snapshots of the store are left out without a warning.
+    ``path`` is what `load` takes; a store stands for its newest snapshot. ``more`` names snapshots
+    elsewhere. Broken snapshots of the store are left out without a warning.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BrokenSnapshotWarning)
