@@ -12,6 +12,7 @@ from assess import figures, from_frames, load_policy
 from assess.score.result import Provenance, Result
 
 POLICY = load_policy()
+K = 7  # of a ranking; the policy says 5
 RESULT_FIGURES = {
     "readiness": "readiness",
     "what_next": "what_next",
@@ -40,7 +41,7 @@ def inventory(quarter="2026-09-30"):
 
 
 def result(name, frame, details=None, at="2026-09-30"):
-    made = type(name, (Result,), {"name": name})
+    made = type(name, (Result,), {"name": name, "k": K})
     return made(
         frame, pd.DataFrame(), Provenance.of(inventory(at), POLICY), details or {}
     )
@@ -281,6 +282,10 @@ def test_clocks_gather_equal_components_and_never_call_an_unknown_end_supported(
         "engine docker 20.10.24": "past · 2 services",
         "os debian 12": "supported · 1 service",
     }
+    ax.figure.draw_without_rendering()
+    (zero,) = (text for text in ax.texts if text.get_text() == "0")
+    title = ax._left_title.get_window_extent()
+    assert zero.get_window_extent().y1 <= title.y0
     assert rows(ax) == [
         ("engine docker 20.10.24", "blocked", -700.0),
         ("os debian 12", "ready", 600.0),
@@ -295,6 +300,11 @@ def test_acceptability_shows_each_share_at_its_rank_in_the_order_of_the_ranking(
     cells = {text.get_position(): text.get_text() for text in ax.texts}
     assert cells == {(1, 0): "75", (2, 0): "25", (1, 1): "25", (2, 1): "75"}
     assert np.ravel(ax.collections[0].get_array()).tolist() == [75, 25, 25, 75]
+    # of a service with a chance below what is coloured, a row would be blank
+    what_next.details["acceptability"].loc[2:, "probability"] = 0.004
+    ax = figures.acceptability(what_next)
+    labels = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert labels == ["apt", "and 1 more"]
     what_next.details["acceptability"] = what_next.details["acceptability"].iloc[:0]
     assert "No service competes" in figures.acceptability(what_next).texts[0].get_text()
 
@@ -303,6 +313,8 @@ def test_what_next_keeps_the_order_of_the_ranking_and_leaves_out_what_does_not_c
     what_next,
 ):
     ax = figures.what_next(what_next)
+    # in a large fleet k is a share of the candidates, not the number of the policy
+    assert ax.get_title(loc="left") == f"How often in the top {K}"
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["zeal", "apt", "core"]
     worst = {name: x for name, kind, x in rows(ax) if kind == "worst"}
     neutral = {name: x for name, kind, x in rows(ax) if kind == "neutral"}

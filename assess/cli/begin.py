@@ -212,8 +212,9 @@ def questions(
 ) -> None:
     """List the unknown facts that decide something, the most valuable first, one row a fact.
 
-    Fill in `answer` (yes, no, or the value of the column) and `answered_at`, and name the file in
-    assess.toml: type = "answers", format = "csv". Rows that name no person's column need a source.
+    Fill in the column `answer` (yes, no, or the value) and `answered_at`, and add the file to
+    assess.toml as a source: type = "answers", format = "csv". Then collect again. No person can
+    answer a row without a column to fill: it needs a source that reads it.
     """
     import assess
     from assess.score.what_next.questions import questions as ask
@@ -232,5 +233,15 @@ def questions(
     shown = table if out.format == "csv" else table.drop(columns=blank)
     out.table(shown, document, empty="nothing that is unknown decides anything")
     if out.file:
-        note('fill in `answer`, then name the file: type = "answers", format = "csv"')
+        note(
+            "fill in the column `answer`, add these lines to assess.toml, collect again:"
+        )
+        path = json.dumps(str(out.file))
+        for line in (
+            "[[source]]",
+            'type = "answers"',
+            'format = "csv"',
+            f"path = {path}",
+        ):
+            note(f"  {line}")
         next_step("assess report")

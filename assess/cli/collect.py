@@ -247,7 +247,9 @@ def _show_gaps(coverage: pd.DataFrame) -> None:
 
 
 def _show_counts(inventory: Inventory) -> None:
-    counts = [f"{len(inventory[n])} {n}" for n in inventory if len(inventory[n])]
+    counts = [
+        f"{name} {len(table)}" for name, table in inventory.tables.items() if len(table)
+    ]
     note(", ".join(counts))
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from assess.figures.rows import (
-    KINDS,
-    SHORTER,
     canvas,
     counted,
+    element_labels,
     ends,
     intervals,
     message,
@@ -19,6 +18,7 @@ from assess.figures.rows import (
     worst_first,
 )
 from assess.figures.style import ACCENT, INK, MUTED, PAPER, ROWS_SHOWN, short, style
+from assess.frames import surely
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,9 +39,12 @@ def _services(result: Result, name: str) -> pd.DataFrame:
 
 
 def _scale(table: pd.DataFrame) -> tuple[float, float]:
-    """Return the ends of a percent axis, rounded up to the next 20."""
-    top = table[["point", "hi"]].max(axis=None)
-    return 0.0, 100.0 if pd.isna(top) else min(100.0, 20.0 * (top // 20 + 1))
+    """Return the ends of a percent axis for the rows that are shown, rounded up."""
+    top = table.head(ROWS_SHOWN)[["point", "hi"]].max(axis=None)
+    if pd.isna(top):
+        return 0.0, 100.0
+    step = 5.0 if top < 5 else 20.0
+    return 0.0, min(100.0, step * (top // step + 1))
 
 
 def blast_radius_data(result: Result) -> pd.DataFrame:
@@ -51,9 +54,7 @@ def blast_radius_data(result: Result) -> pd.DataFrame:
     ``note``; worst first.
     """
     frame = result.frame.reset_index()
-    kinds = frame["element_kind"].astype("str")
-    names = frame["element"].astype("str").replace(SHORTER, regex=True)
-    label = kinds.replace(KINDS).str.cat(names, sep=" ")
+    label = element_labels(frame["element_kind"], frame["element"])
     table = frame[["element_kind", "element"]].assign(
         label=label, **ends(frame, "impact", 100)
     )
@@ -106,7 +107,7 @@ def blast_services_data(result: Result) -> pd.DataFrame:
     """
     table = _services(result, "impact")
     seen = result.details["services"]["dependencies_observed"].astype("boolean")
-    is_seen = seen.fillna(False).to_numpy()
+    is_seen = surely(seen).to_numpy()
     table["band"] = np.where(is_seen, "", "unknown")
     table["note"] = np.where(is_seen, "", "not observed")
     return worst_first(table, "service_id")
@@ -351,8 +352,7 @@ def experiments_data(result: Result) -> pd.DataFrame:
     expected to take [percent], ``lo`` and ``hi`` of no width, ``note``: what it can reach; best first.
     """
     table = result.frame.reset_index()
-    named = table["element_kind"].astype("str") + " " + table["element"].map(short)
-    named = named.str.removeprefix("ext ")  # the element says `ext:` itself
+    named = element_labels(table["element_kind"], table["element"])
     point = 100 * table["value"].astype("Float64")
     reach = [f"reaches {n}" for n in table["reach_n"]]
     shown = table[["element_kind", "element"]]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from assess.policy.policy import Policy
     from assess.score.result import Result
 
+NUMBER_PAD = 20  # below a title, for the number of a threshold [points]
 TICKS = 100  # resolution of the marks for rows that are only counted
 HATCHES = ("", "\\\\", "xx", "//")  # of the bands, for readers who see no colour
 KINDS = {"az": "zone", "base_image": "base image", "ext": "outside"}
@@ -66,6 +67,12 @@ def policy_of(result: Result) -> Policy:
     policy = result.provenance.policy
     assert policy is not None, "every score has a policy"
     return policy
+
+
+def element_labels(kinds: pd.Series, names: pd.Series) -> pd.Series:
+    """Return elements in words, such as ``zone eu-west-1c``."""
+    shorter = names.astype("str").replace(SHORTER, regex=True)
+    return kinds.astype("str").replace(KINDS).str.cat(shorter, sep=" ")
 
 
 def canvas(ax: Axes | None, rows: int) -> Axes:
@@ -125,7 +132,8 @@ def intervals(  # noqa: PLR0913 - one call per figure names all that differs
             note(ax, y, str(text), BANDS[band].ink if band in BANDS else MUTED)
         if threshold is not None:
             _mark_threshold(ax, threshold)
-        ax.set_title(title, loc="left")
+        pad = None if threshold is None else NUMBER_PAD
+        ax.set_title(title, loc="left", pad=pad)
         n = len(frame) if total is None else total
         ax.set_xlabel(f"{xlabel}; n = {n} {noun}".rstrip())
     return ax

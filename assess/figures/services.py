@@ -17,11 +17,13 @@ from assess.figures.rows import (
     policy_of,
 )
 from assess.figures.style import ACCENT, BANDS, INK, MUTED, ROWS_SHOWN, band_of, style
+from assess.frames import surely
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from assess.score.result import Result
+    from assess.score.what_next import WhatNext
 
 RANKS_SHOWN = 12
 # shares from which a cell is coloured, shows its number, and needs light text [percent]
@@ -43,7 +45,7 @@ def readiness_data(result: Result) -> pd.DataFrame:
     is_gated = gates.notna()
     table = frame[["service_id"]].assign(label=frame["service_id"])
     table = table.assign(**ends(frame, "readiness"))
-    is_reached = (table["lo"] >= _threshold(result)).fillna(False).astype(bool)
+    is_reached = surely(table["lo"] >= _threshold(result))
     ungated = np.select(
         [table["lo"].isna(), is_reached], ["unknown", "ready"], "conditional"
     )
@@ -105,7 +107,7 @@ def what_next_data(result: Result) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def what_next(result: Result, *, ax: Axes | None = None) -> Axes:
+def what_next(result: WhatNext, *, ax: Axes | None = None) -> Axes:
     """Draw how often each candidate is in the top k: worst case and neutral case.
 
     Parameters
@@ -122,7 +124,7 @@ def what_next(result: Result, *, ax: Axes | None = None) -> Axes:
     """
     table = what_next_data(result)
     settings = policy_of(result)["what_next"]
-    title = f"How often in the top {settings['k']}"
+    title = f"How often in the top {result.k}"
     if table.empty:
         return message(ax, title, "No service competes: all of them run in containers.")
     shown = table.head(ROWS_SHOWN)
@@ -202,9 +204,14 @@ def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
     if table.empty:
         empty = "No service competes: each fails a gate, or runs in containers already."
         return message(ax, title, empty)
-    shown = 100 * table.head(ROWS_SHOWN).to_numpy()
+    # in a large fleet most candidates share their chance among many ranks
+    drawn = table[(100 * table >= COLOURED).any(axis=1)].head(ROWS_SHOWN)
+    if drawn.empty:
+        rare = f"No candidate has one of the first {RANKS_SHOWN} ranks in {COLOURED}% of the weightings."
+        return message(ax, title, rare)
+    shown = 100 * drawn.to_numpy()
     with style():
-        ax = named_rows(ax, table.index[: len(shown)], len(table))
+        ax = named_rows(ax, drawn.index, len(table))
         edges = [np.arange(n + 1) - 0.5 for n in shown.shape]
         ranks = [int(rank) for rank in table]
         seen = np.ma.masked_less(shown, COLOURED)
@@ -218,7 +225,7 @@ def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
         ax.grid(visible=False)
         ax.set_title(title, loc="left")
         ax.set_xlabel(
-            f"Rank (1 is first); n = {len(table)} candidates\n"
+            f"Rank (1 is first, {ranks[-1]} the last shown); n = {len(table)} candidates\n"
             f"number: share of all weightings of the criteria (%), from {NUMBERED} on"
         )
     return ax

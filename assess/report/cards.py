@@ -141,7 +141,7 @@ def facts(row: dict[str, Any], scores: Assessment) -> list[str]:
     worst, neutral = (cell(row, column).text for column in chance)
     if not pd.isna(row["p_top"]):
         sentences.append(
-            f"In the top {settings['k']} in {worst} of all weightings in the worst case, "
+            f"In the top {scores.what_next.k} in {worst} of all weightings in the worst case, "
             f"in {neutral} in the neutral case."
         )
     exposed = cell(row, Column("blast_exposure_n", "", "number")).text

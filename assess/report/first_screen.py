@@ -6,6 +6,8 @@ import pandas as pd
 
 from assess import figures
 from assess.errors import AssessError
+from assess.figures.rows import element_labels
+from assess.frames import surely
 from assess.report import cards
 from assess.report.background import incomplete, unknown_facts, unsupplied
 from assess.report.changes import crossed, label_changes
@@ -68,7 +70,7 @@ def answers(scores: Assessment, earlier: Assessment | None) -> list[Fact]:
 
 
 def _first_wave(frame: pd.DataFrame) -> pd.DataFrame:
-    in_wave = (frame["wave"] == 1).fillna(value=False)
+    in_wave = surely(frame["wave"] == 1)
     return frame[in_wave & frame["label"].isin(MOVES)]
 
 
@@ -122,10 +124,11 @@ def _risks(scores: Assessment) -> Iterator[str]:
     kinds = kinds_shown(scores)
     elements = scores.blast_radius.frame.loc[kinds] if kinds else pd.DataFrame()
     if len(elements):
-        worst = elements.sort_values("impact", ascending=False, kind="stable").iloc[0]
-        kind, element = worst.name
-        lost = cell(worst.to_dict(), _LOST).text
-        yield f"The largest single failure: {kind} {figures.short(element)}, {lost}%."
+        worst = elements.sort_values("impact", ascending=False, kind="stable").head(1)
+        row = worst.reset_index()
+        (name,) = element_labels(row["element_kind"], row["element"])
+        lost = cell(row.iloc[0].to_dict(), _LOST).text
+        yield f"The largest single failure: {figures.short(name)}, {lost}%."
 
 
 def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:

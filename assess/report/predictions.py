@@ -1,5 +1,6 @@
 """Parts on predictions: their validation, and the experiments to try next."""
 
+from assess.figures.rows import element_labels
 from assess.report.model import Column, Part, Pictures, Table
 from assess.score.assessment import Assessment
 
@@ -31,8 +32,7 @@ def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
     held = scores.blast_radius.details["calibration_measures"]
     held = held.rename(columns={"lo": "value_lo", "hi": "value_hi"})
     tried = scores.experiments.frame.reset_index()
-    names = tried["element_kind"].astype("str") + " " + tried["element"].astype("str")
-    names = names.str.removeprefix("ext ")
+    names = element_labels(tried["element_kind"], tried["element"])
     return [
         Table(
             "predictions-held",

@@ -17,7 +17,8 @@ function fill(node, attributes, children) {
 const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
-const words = (name) => name.replaceAll("_", " ");
+const KINDS = { az: "zone", ext: "outside" };
+const words = (name) => KINDS[name] ?? name.replaceAll("_", " ");
 const short = (text, most = 80) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 const known = (x) => x !== null && x !== undefined;
@@ -814,7 +815,7 @@ class Explorer {
       return steps;
     };
     const frozen = blast.frozen[1].filter((_, at) => blast.frozen[0][at] === e);
-    const head = `It takes ${interval(blast.impact.slice(3 * e, 3 * e + 3))} % of the fleet's criticality down: what is expected, and from the least to all that can be reached (${this.text(blast.how[e])}).`;
+    const head = `It takes down ${interval(blast.impact.slice(3 * e, 3 * e + 3))} % of the fleet's criticality: the expected share and, where they differ, the least and the most that can be reached (${this.text(blast.how[e])}).`;
     const isPlaced = kind !== "registry";
     const cells = rows.map((at) => () => {
       const node = services[at];

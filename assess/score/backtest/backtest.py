@@ -354,6 +354,9 @@ def tau(score: Floats, outcome: Floats) -> float:
     """Return Kendall's tau-b of two rankings; 0 where one of them ranks nothing."""
     if len(set(score)) < 2 or len(set(outcome)) < 2:
         return 0.0
+    # all pairs at once are counted sooner than SciPy's tests are imported
+    if len(score) <= TAU_MOST:
+        return float(_weighted_tau(score, outcome, np.ones((1, len(score))))[0])
     from scipy.stats import kendalltau
 
     return float(kendalltau(score, outcome).statistic)

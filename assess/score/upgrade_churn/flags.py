@@ -3,8 +3,10 @@
 import pandas as pd
 
 from assess import reference
+from assess.frames import surely
 
 GATE = "feature-gates."
+_KEEPS_CLOUD = GATE + "DisableCloudProviders=false"
 POD = "pod"  # whose settings are those that it asks of its cluster
 _KEPT = ["service_id", "workload_id", "host_id", "version"]
 
@@ -22,6 +24,7 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
     program = value_of(own, "program").fillna(POD)
     of_workload = workloads[_KEPT].assign(component=program, setting=own)
     table = pd.concat([of_host, of_workload], ignore_index=True)
+    table["keeps_cloud"] = has_setting(table["setting"], _KEEPS_CLOUD)
     table["setting"] = table["setting"].astype("string").str.split(";")
     table = table.explode("setting").dropna(subset="setting")
     pairs = [setting.strip().partition("=") for setting in table["setting"]]
@@ -40,7 +43,7 @@ def has_setting(settings: pd.Series, setting: str) -> pd.Series:
     """Return which rows have a setting; False where the settings of the host are unknown."""
     padded = ";" + settings.astype("string") + ";"
     found = padded.str.contains(f";{setting};", regex=False)
-    return found.fillna(value=False).astype(bool)
+    return surely(found)
 
 
 def value_of(settings: pd.Series, flag: str) -> pd.Series:

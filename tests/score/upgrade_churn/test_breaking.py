@@ -252,6 +252,8 @@ def test_the_api_in_which_an_object_was_applied(seen, applied, expected):
         ),
         (("containerd", "2.0.1", "v1.34.1"), {}, "kubernetes:1.35", None),
         (("containerd", "1.7.9", "v1.19.2"), {}, "containerd:2.0", "CTD-cri-v1alpha2"),
+        (("containerd", "1.7.9", "v1.22.9"), {}, "containerd:2.0", "CTD-cri-v1alpha2"),
+        (("containerd", "1.7.9", "v1.23.1"), {}, "containerd:2.0", None),
         (("containerd", "1.7.9", "v1.28.2"), {}, "containerd:2.0", None),
         (
             ("podman", "5.6.0", None),
