@@ -266,6 +266,16 @@ def test_long_ways_are_followed_to_the_same_end(case, is_drawn):
         )
 
 
+def test_what_is_not_among_the_given_nodes_leads_nowhere():
+    graph = graph_of(3, {(2, 0): 0.3, (1, 0): 0.3})
+    chosen = np.array([0, 1])
+    possible = np.ones((1, 2), bool)
+    found = Undecided.of(graph, ~possible, possible, chosen)
+    (way,) = found.arc
+    assert graph.tail[way] == 1
+    assert found.node[found.tail].tolist() == [1]
+
+
 @settings(max_examples=30, deadline=None)
 @given(graphs(p=(0.0, 0.3, 1.0), most=6), st.data())
 def test_where_some_nodes_are_given_nothing_else_can_fail(case, data):
