@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from assess.frames import EXTERNAL
+from assess.frames import EXTERNAL, surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.edges import OBSERVING
@@ -50,10 +50,10 @@ def _by_rows(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     # covers one side.
     settings = policy["blast_radius"]
     rows = inventory["dependencies"]
-    is_long = _holds(rows["window_hours"].ge(float(settings["complete_hours"])))
+    is_long = surely(rows["window_hours"].ge(float(settings["complete_hours"])))
     is_watched = rows["evidence"].isin(settings["observing_sources"])
-    is_watched |= _holds(rows["address_basis"].isin(WATCHING))
-    is_user = _holds(rows["address_basis"].eq(USER))
+    is_watched |= surely(rows["address_basis"].isin(WATCHING))
+    is_user = surely(rows["address_basis"].eq(USER))
     # a trace over the whole window shows both ends of what it names
     is_trace = rows["evidence"].isin(OBSERVING) & rows["complete"].isna()
     complete = rows["complete"].astype("str").mask(is_trace, "both")
@@ -71,11 +71,6 @@ def _by_rows(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def _holds(flags: pd.Series) -> pd.Series:
-    """Return flags as plain booleans; unknown does not hold."""
-    return flags.fillna(value=False).astype(bool)
-
-
 def _by_coverage(
     inventory: Inventory,
     policy: Policy,
@@ -88,7 +83,7 @@ def _by_coverage(
     asked = coverage_of(inventory, settings["observing_sources"])
     window = asked["window_end"] - asked["window_start"]
     hours = pd.Timedelta(hours=float(settings["complete_hours"]))
-    asked = asked[_holds(window.ge(hours))]
+    asked = asked[surely(window.ge(hours))]
     scope = asked["scope"].astype("str")
     if scope.str.lower().isin(settings["whole_fleet"]).any():
         return _every_side(services)
@@ -107,7 +102,7 @@ def _by_answers(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     ttl = pd.Timedelta(days=float(policy["evidence"]["answer_ttl_days"]))
     is_fresh = answers["answered_at"].ge(inventory.snapshot_at - ttl)
     is_yes = answers["answer"].str.strip().str.lower().isin(YES)
-    holds = _holds(is_yes) & _holds(is_fresh)
+    holds = surely(is_yes) & surely(is_fresh)
     parts = []
     for side in BOTH:
         asked = answers["question"].isin(policy["blast_radius"][f"complete_{side}"])
