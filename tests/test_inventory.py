@@ -326,6 +326,19 @@ def test_services_that_other_frames_name():
     assert inventory["services"]["service_id"].tolist() == ["a", "b"]
 
 
+def test_a_column_that_occurs_twice_and_lists_in_cells_are_problems():
+    odd = pd.DataFrame([["shop", 1, 2, ["a", "b"]]])
+    odd.columns = ["service_id", "tier", "tier", "owner"]
+    with pytest.raises(DataError) as caught:
+        from_frames({"services": odd}, snapshot_at="2026-09-30")
+    found = caught.value.problems.set_index("column")["rule"]
+    assert found.to_dict() == {"tier": "a column occurs once", "owner": "text"}
+    numbered = pd.DataFrame([["shop", "x"]], columns=["service_id", 0])
+    with pytest.warns(UserWarning, match="'0'"):
+        kept = from_frames({"services": numbered}, snapshot_at="2026-09-30")
+    assert kept.extras["services"]["0"].tolist() == ["x"]
+
+
 def test_an_unknown_frame_is_named(sample):
     with pytest.raises(AssessError, match="no frame 'servcies'"):
         sample["2026Q3"]["servcies"]
