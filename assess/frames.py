@@ -396,6 +396,11 @@ def _duplicates(frame: str, keys: pd.DataFrame) -> pd.DataFrame:
     return _problems(column, shown, "a key occurs once", "duplicate key")
 
 
+def surely(flags: pd.Series) -> pd.Series:
+    """Return flags as plain booleans: an unknown flag does not hold."""
+    return flags.fillna(value=False).astype(bool)
+
+
 def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """List references to keys that do not exist, between the given frames."""
     problems = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from importlib import resources
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.assessment import Assessment, judge_claims
 from assess.score.claims import texts
-from assess.score.claims.evidence import MEASURES, ClaimData
+from assess.score.claims.evidence import MEASURES, ClaimData, depends_on_who_asks
 from assess.score.claims.measure import (
     added,
     amount,
@@ -780,3 +781,32 @@ def test_an_orchestrator_alone_is_compared_with_what_runs_without_any(judged):
     assert set(alone.index) <= set(POLICY["evidence"]["orchestrators"])
     assert alone["n"].le(judged.frame.loc["C12", "n"]).all()
     assert len(alone) >= 2
+
+
+@pytest.mark.parametrize(
+    ("ends", "answer"),
+    [
+        ([(10, 59), (60, 90)], "yes"),  # one surely below the bar, one surely not
+        ([(10, 60), (60, 90)], "unknown"),
+        ([(10, 59), (59, 90)], "unknown"),
+        ([(60, 90), (60, 60)], "no"),
+        ([(10, 59), (20, 59)], "no"),
+        ([(10, 90)], "unknown"),
+        ([(70, 90)], "no"),
+    ],
+)
+def test_readiness_depends_on_who_asks_where_dimensions_are_on_both_sides(ends, answer):
+    parts = pd.DataFrame(ends, columns=["lo", "hi"]).assign(service_id="a")
+    details = {"dimensions": parts}
+    bar = {"what_next": {"ready_points": 60}}
+    scores = SimpleNamespace(policy=bar, readiness=SimpleNamespace(details=details))
+    data = SimpleNamespace(
+        assessment=scores,
+        frame={"services": pd.DataFrame({"service_id": ["a"]})}.get,
+        side=pd.Series({"a": "host"}),
+        level=0.9,
+    )
+    (row,) = depends_on_who_asks(data).table.to_dict("records")
+    assert {name: row[name] for name in ("yes", "no", "unknown")} == {
+        name: int(name == answer) for name in ("yes", "no", "unknown")
+    }

@@ -15,7 +15,7 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans
+from assess.score.blast_radius.bitset import Booleans, Integers
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import sampled_failures
 from assess.score.blast_radius.learning import (
@@ -91,6 +91,9 @@ def score_blast_radius(
     most probable way to each service, which rank like the simulation (above ``ways_most`` nodes, by
     what is certain); ``impact_hi`` is all that can be reached, and ``exposure_n`` counts at least.
 
+    Where the drawn elements reach more than ``drawn_pairs_full`` pairs, each is drawn
+    ``draws_least`` times, and more often only if its ``se`` would be above ``se_max``.
+
     Of more observed failures than ``failures_most``, so many are drawn by the seed; the verdicts
     and ``calibration_measures`` say how many.
     """
@@ -106,13 +109,18 @@ def score_blast_radius(
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
-    listed = wanted | _worst_reach(topology, graphs["hi"], sampling, settings)
+    reached_n, listed = _worst_reach(topology, graphs["hi"], sampling, settings)
+    listed |= wanted
     drawn = wanted | _worst_loss(topology, graphs, sampling, settings)
     is_small = len(drawn) <= settings["drawn_lo_most"]
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
-    one_failure = replace(sampling, unexplained=unexplained(policy, evidence))
+    one_failure = replace(
+        sampling,
+        unexplained=unexplained(policy, evidence),
+        is_frugal=bool(reached_n[drawn].sum() > settings["drawn_pairs_full"]),
+    )
     impacts = _impacts(topology, graphs, one_failure, listed=listed, drawn=simulated)
-    seen = seen_sides(inventory, policy, topology.services)
+    seen = seen_sides(inventory, policy, topology.nodes)
     worst = _worst(topology, with_unseen(topology, graphs["hi"], seen), sampling)
     frame = _frame(topology, impacts, worst)
     reach = _reach(topology, impacts)
@@ -134,7 +142,9 @@ def score_blast_radius(
     services = services.join(_minutes_per_year(inventory, policy)).join(moved)
     observed = dependencies_observed(inventory, policy, topology)
     services["dependencies_observed"] = observed.astype("boolean")
-    services["callers_seen"] = callers_seen(inventory, policy, seen)
+    services["callers_seen"] = callers_seen(
+        inventory, policy, seen.loc[topology.services]
+    )
     checks = partial(
         validate,
         inventory,
@@ -166,8 +176,8 @@ def _worst_reach(
     graph: Graph,
     sampling: Sampling,
     settings: Mapping[str, Any],
-) -> Booleans:
-    """Mark the elements that can reach most, while their pairs stay within ``pairs_max``."""
+) -> tuple[Integers, Booleans]:
+    """Count what each element reaches, and mark the largest, up to ``pairs_max`` pairs."""
     element, node = topology.initial_failures("hi")
     n = len(topology.elements)
     impact = reached(graph, Scenarios(element, node, n), sampling)
@@ -176,7 +186,7 @@ def _worst_reach(
     listed = np.zeros(n, bool)
     pairs_n = np.cumsum(impact.reached_n[worst])
     listed[worst[pairs_n <= int(settings["pairs_max"])]] = True
-    return listed
+    return impact.reached_n, listed
 
 
 def _worst_loss(

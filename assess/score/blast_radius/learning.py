@@ -22,6 +22,8 @@ from assess.score.blast_radius.one_failure import Besides, Unexplained
 from assess.score.blast_radius.topology import FAR, Element, Topology, steps
 
 ROUNDS = 6  # of sharing failures among the edges that can have caused them
+PASSES = 2  # over all groups of edges in each of them
+FAULT = "fault"
 CERTAIN = 1e-4  # a probability that can be learned keeps this far from 0 and 1
 APART = (1.0, 0.5, 0.0)  # shares of the policy's differences between edges
 SURELY = 2.0  # nats by which a smaller share must be likelier
@@ -212,32 +214,30 @@ class Learned:
 def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Learned:
     """Learn from the kept failures.
 
-    An edge starts at the policy's ``m = q / d**a``. Kinds of dependency, kinds of fault and
-    services that call each move the log odds of m as far as their trials say:
-    a group of n trials with k failures, where m expected the mean M, moves to
-    ``(k + s M) / (n + s)``, with s = ``pool_strength``. The edge itself is then the Beta posterior
-    with mean ``(k + 2 m) / (n + 2)``. A failure with several possible causes counts for each with
-    ``p / (1 - prod(1 - p))``, in turn with p (expectation maximisation).
+    An edge starts at the policy's ``q / d**a``. Its log odds are moved to ``m`` by effects of its
+    kind, of who calls and of who is called, which all failures teach together (`_Effects`). The
+    edge itself is then the Beta posterior with mean ``(k + 2 m) / (n + 2)`` over its n trials. A
+    failure with several possible causes counts for each with ``p / (1 - prod(1 - p))``, in turn
+    with p (expectation maximisation).
     """
     edges = evidence.topology.edges
     trials = evidence.trials.where(kept[evidence.trials.failure])
     edge = trials.edge
     policy = edges["point"].to_numpy("float64")
     base = logit(policy)
-    groups = _Groups.of(evidence, trials)
+    effects = _Effects.of(evidence, trials, settings)
     tries: Floats = np.bincount(edge, minlength=len(edges)).astype("float64")
     strength = float(settings["edge_strength"])
-    pool = float(settings["pool_strength"])
     share: Floats = trials.failed.astype("float64")
-    shift: Floats = np.zeros(len(evidence.faults))
     p = expit(base)
     caused: Floats = np.zeros(len(edges))
     strengths: Floats = tries + strength
     for _ in range(ROUNDS):
-        m, shift = _pooled(base, edge, groups, share, strength, pool)
+        effects.learn(base[edge], share)
+        m = expit(base + effects.by_edge(base[edge], share))
         caused = np.asarray(np.bincount(edge, share, len(edges)), float)
         p = (caused + strength * m) / strengths
-        each = expit(logit(p[edge]) + shift[groups.fault])
+        each = expit(logit(p[edge]) + effects.by_fault())
         share = trials.shared(each)
     doubt = np.asarray(np.bincount(edge, share * (1 - share), len(edges)), float)
     weight = _weight(p, strengths, doubt)
@@ -249,7 +249,7 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
         tries=tries,
         caused=caused,
         weight=weight,
-        shift=dict(zip(evidence.faults, shift.tolist(), strict=True)),
+        shift=dict(zip(evidence.faults, effects.known[FAULT].tolist(), strict=True)),
         floor=evidence.outside.floor(kept, float(settings["floor_strength"])),
     )
 
@@ -270,84 +270,81 @@ def _start(policy: Floats, trials: Trials) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class _Groups:
-    """Groups of edges by name, and the kind of fault of each trial."""
+class _Effects:
+    """Effects on the log odds of edges, by group: of a kind, a fault, a caller, a callee, an edge.
 
-    by_edge: dict[str, Integers]
-    fault: Integers
-    faults_n: int
+    ``of_edge`` and ``of_trial`` number the members of a group, ``known`` holds their effects, and
+    ``precision`` is that of the normal prior of each.
+    """
+
+    of_edge: dict[str, Integers]
+    of_trial: dict[str, Integers]
+    known: dict[str, Floats]
+    precision: dict[str, float]
+    edges_n: int
 
     @classmethod
-    def of(cls, evidence: Evidence, trials: Trials) -> _Groups:
-        """Group edges by their kind and by who calls."""
+    def of(
+        cls, evidence: Evidence, trials: Trials, settings: Mapping[str, Any]
+    ) -> _Effects:
+        """Return effects of zero."""
         topology = evidence.topology
-        by_edge = {
-            "kind": pd.factorize(topology.edges["kinds"], sort=True)[0],
+        edges_n = len(topology.edges)
+        of_edge = {
+            "kind": pd.factorize(topology.edges["kinds"])[0],
             "caller": topology.caller,
+            "callee": topology.callee,
         }
-        fault = evidence.fault[trials.failure]
-        return cls(by_edge, fault, len(evidence.faults))
+        of_trial = {name: member[trials.edge] for name, member in of_edge.items()}
+        of_trial[FAULT] = evidence.fault[trials.failure]
+        of_trial["edge"] = trials.edge
+        n = max(len(topology.nodes), edges_n)
+        known = {name: np.zeros(n) for name in of_trial}
+        known[FAULT] = np.zeros(len(evidence.faults))
+        sds = {name: float(settings[f"{name}_sd"]) for name in of_trial}
+        precision = {name: max(sd, CERTAIN) ** -2 for name, sd in sds.items()}
+        return cls(of_edge, of_trial, known, precision, edges_n)
 
+    def learn(self, base: Floats, share: Floats) -> None:
+        """Move the effects, group by group, to what explains the ``share`` of trials that failed.
 
-def _pooled(  # noqa: PLR0913, PLR0917
-    base: Floats,
-    edge: Integers,
-    groups: _Groups,
-    share: Floats,
-    strength: float,
-    pool: float,
-) -> tuple[Floats, Floats]:
-    """Return by edge the probability moved by its groups, and by fault its effect."""
-    # An edge's own trials are left out of its groups' effects, so that they count only
-    # once.
-    n = len(base)
-    trial = base[edge]
-    moved = base.copy()
-    tries = _sums(edge, np.ones(len(edge)), n)
-    fell = _sums(edge, share, n)
-    # many trials of one edge say little of another (beta-binomial, correlation 1 / (s + 1))
-    worth = (strength + 1) / (np.maximum(tries, 1) + strength)
-    effect: Floats = np.zeros(groups.faults_n)
-    for name, group in groups.by_edge.items():
-        expected = _sums(edge, expit(trial), n)
-        shift = _shift(
-            _all_but_own(worth * tries, group),
-            _all_but_own(worth * fell, group),
-            _all_but_own(worth * expected, group),
-            pool,
-        )
-        trial = trial + shift[edge]
-        moved = moved + shift
-        if name == "kind":  # a kind of fault is common to all that comes after
-            effect = _effect(trial, groups, share, pool)
-            trial = trial + effect[groups.fault]
-    return expit(moved), effect
+        A logistic regression with normal priors. Each step takes the largest curvature that there
+        can be, so that none goes too far (Böhning and Lindsay, Monotonicity of Quadratic
+        Approximation Algorithms, AISM 40, 1988).
+        """
+        odds = self._odds(base)
+        for name in list(self.of_trial) * PASSES:
+            member = self.of_trial[name]
+            effect = self.known[name]
+            precision = self.precision[name]
+            rest = np.bincount(member, share - expit(odds), len(effect))
+            tries = np.bincount(member, minlength=len(effect))
+            step = (rest - precision * effect) / (tries / 4 + precision)
+            effect += step
+            odds = odds + step[member]
 
+    def _odds(self, base: Floats) -> Floats:
+        """Return by trial its log odds with all effects."""
+        effects = [self.known[name][each] for name, each in self.of_trial.items()]
+        return np.asarray(base + sum(effects))
 
-def _effect(trial: Floats, groups: _Groups, share: Floats, pool: float) -> Floats:
-    """Return by kind of fault the shift of the log odds by its trials."""
-    fault = groups.fault
-    n = groups.faults_n
-    tries = _sums(fault, np.ones(len(fault)), n)
-    return _shift(tries, _sums(fault, share, n), _sums(fault, expit(trial), n), pool)
+    def by_edge(self, base: Floats, share: Floats) -> Floats:
+        """Return by edge the effects of its groups, as the other edges of a group teach them.
 
+        Where effects are the likeliest, each is the sum of what its trials leave unexplained, times
+        the variance of its prior. The edge's own part is taken off, so that it counts only once.
+        """
+        edge = self.of_trial["edge"]
+        rest = np.bincount(edge, share - expit(self._odds(base)), self.edges_n)
+        total = np.zeros(self.edges_n)
+        for name, member in self.of_edge.items():
+            others = np.bincount(member, rest)[member] - rest
+            total += others / self.precision[name]
+        return total
 
-def _sums(group: Integers, part: Floats, n: int) -> Floats:
-    return np.bincount(group, part, n).astype("float64")
-
-
-def _all_but_own(part: Floats, group: Integers) -> Floats:
-    """Return by edge the sum over the other edges of its group."""
-    return np.asarray(np.bincount(group, part)[group] - part)
-
-
-def _shift(tries: Floats, fell: Floats, expected: Floats, pool: float) -> Floats:
-    """Return the shift of the expected log odds by trials; 0 without trials."""
-    tried = tries > 0.5  # differences of sums round
-    n = np.where(tried, tries, 1.0)
-    mean = np.where(tried, expected / n, 0.5)
-    found = (fell + pool * mean) / (n + pool)
-    return np.where(tried, logit(found) - logit(mean), 0.0)
+    def by_fault(self) -> Floats:
+        """Return by trial the effect of its kind of fault."""
+        return self.known[FAULT][self.of_trial[FAULT]]
 
 
 def _weight(p: Floats, strength: Floats, doubt: Floats) -> Floats:

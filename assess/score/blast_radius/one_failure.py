@@ -53,8 +53,10 @@ class Unexplained:
     def of(cls, floor: Floats, weight: Floats, seed: int) -> Unexplained:
         """Draw unexplained falls, each service with the probability of its own floor."""
         rng = np.random.default_rng(seed)
-        falls = rng.random((POINTS, len(floor))) < floor
-        return cls(np.sort(falls @ weight), float(weight.sum()) or 1.0)
+        # services come by name: draws in the order of their values do not depend on names
+        order = np.lexsort([weight, floor])
+        falls = rng.random((POINTS, len(floor))) < floor[order]
+        return cls(np.sort(falls @ weight[order]), float(weight.sum()) or 1.0)
 
     def besides(self, reached: Floats) -> Floats:
         """Return by row equally likely losses of services outside the ``reached`` weight.

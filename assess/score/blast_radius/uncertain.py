@@ -41,7 +41,8 @@ class Sampling:
     scenario from the probability ``exposed_from`` on. ``level`` is the coverage of the interval of
     one failure; without ``spread`` neither it nor the standard error is computed; a scenario that
     leaves more than ``ways_most`` nodes open, neither drawn nor listed, is bounded without its ways;
-    what reaches more than ``pairs_most`` pairs of scenario and node is not drawn at all;
+    where it ``is_frugal``, a scenario gets more than ``draws_least`` draws only if its standard error
+    asks for them; what reaches more than ``pairs_most`` pairs of scenario and node is not drawn at all;
     ``unexplained`` falls besides in one failure. ``ranks`` keeps the order of the draws by seed,
     draws and arc, for all levels of the edges.
     """
@@ -57,6 +58,7 @@ class Sampling:
     ways_most: int = 5000
     pairs_most: int = 8_000_000
     spread: bool = True
+    is_frugal: bool = False
     unexplained: Unexplained | None = None
     ranks: dict[tuple[int, ...], Integers] = field(
         default_factory=dict, compare=False, repr=False
@@ -179,14 +181,31 @@ def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
         for chunk in undecided.chunks(alike, ROOM >> (n + 3)):
             part, cells = undecided.select(chunk)
             found.put(cells, chunk, _enumerated(graph, part, n, sampling))
-    draws = _draws(graph, undecided, sampling)
-    for n in np.unique(draws[~is_exact]).tolist():
-        alike = np.flatnonzero(~is_exact & (draws == n))
+    enough = _draws(graph, undecided, sampling)
+    draws = enough
+    if sampling.is_frugal:
+        draws = np.minimum(enough, sampling.draws_least)
+    _draw(found, graph, undecided, sampling, np.where(is_exact, 0, draws))
+    if sampling.is_frugal:
+        imprecise = found.se > sampling.se_max * float(graph.weight.sum())
+        _draw(found, graph, undecided, sampling, np.where(imprecise, enough, 0))
+    return found
+
+
+def _draw(
+    found: Outcome,
+    graph: Graph,
+    undecided: Undecided,
+    sampling: Sampling,
+    draws: Integers,
+) -> None:
+    """Enter the outcome of scenarios by so many draws each; those of none stay as they are."""
+    for n in np.unique(draws[draws > 0]).tolist():
+        alike = np.flatnonzero(draws == n)
         room = max(ROOM // (n // 8 + 1), int(graph.depth.max(initial=0)) * CELLS_A_STEP)
         for chunk in undecided.chunks(alike, room):
             part, cells = undecided.select(chunk)
             found.put(cells, chunk, _drawn(graph, part, n, sampling))
-    return found
 
 
 def _draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:

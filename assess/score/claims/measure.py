@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from assess.frames import surely
 from assess.score.incidents.rates import (
     Interval,
     dispersion,
@@ -312,8 +313,8 @@ def tally(group: pd.Series, yes: pd.Series) -> pd.DataFrame:
     rows = pd.DataFrame(
         {
             "group": group.astype("object").where(group.notna(), "unknown").astype("str"),
-            "yes": answer.fillna(False).astype(int),
-            "no": (~answer).fillna(False).astype(int),
+            "yes": surely(answer).astype(int),
+            "no": surely(~answer).astype(int),
             "unknown": answer.isna().astype(int),
         }
     )

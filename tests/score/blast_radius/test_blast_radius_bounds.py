@@ -131,3 +131,25 @@ def test_what_a_draw_can_reach_is_reached_in_full():
     assert row["impact_hi"] == 1
     pairs = result.details["affected"].query("element == 'a'")
     assert pairs["p_hi"].eq(1).all()
+
+
+def test_where_much_is_drawn_only_what_is_imprecise_is_drawn_more_often(inventory):
+    def drawn(**settings):
+        policy = POLICY.replace(blast_radius={"drawn_pairs_full": 0, **settings})
+        result = score_blast_radius(inventory, policy, detail=False)
+        return result.frame[result.how == "draws"], result.details["affected"]
+
+    few, affected = drawn(draws_least=1200)
+    everything, _ = drawn(drawn_pairs_full=10**6)
+    assert (few["se"] <= 0.01).all()
+    error = 4 * few["se"] + 1e-9
+    usual = everything.loc[few.index]
+    assert ((few["impact"] - usual["impact"]).abs() <= error).all()
+    elements = few.index.get_level_values("element")
+    p = affected.loc[affected["element"].isin(elements), "p_down"]
+    is_few = np.isclose(p * 1200, np.round(p * 1200))
+    assert is_few.mean() > 0.5
+    # where few draws do not hold the error, there are more
+    strict, _ = drawn(draws_least=20, se_max=0.01)
+    assert (strict["se"] <= 0.01).all()
+    assert strict["se"].tolist() != few["se"].tolist()

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from failing_fleet import AT, failing_fleet
+from scipy.optimize import brentq
 from scipy.stats import beta
 
 from assess.inventory import from_frames
@@ -17,9 +18,11 @@ from assess.score.blast_radius.learning import (
     Evidence,
     at_fault,
     edge_trials,
+    expit,
     fit,
     flat_p,
     learned_edges,
+    logit,
     with_history,
     with_learned,
 )
@@ -117,8 +120,9 @@ def learned_of(fleet, failures):
 
 
 def fitted(fleet, failures, **settings):
-    """What failures teach, each group of trials left out unless it is asked for."""
-    values = {**POLICY["blast_radius"], "pool_strength": 1e9, **settings}
+    """What failures teach, without effects of groups unless they are asked for."""
+    none = dict.fromkeys(("kind_sd", "fault_sd", "caller_sd", "callee_sd"), 0.0)
+    values = {**POLICY["blast_radius"], **none, **settings}
     return fit(Evidence.of(fleet, failures), np.ones(len(failures), bool), values)
 
 
@@ -153,16 +157,27 @@ def test_a_failure_with_two_causes_is_shared():
     assert known.weight[1] < 3
 
 
-def test_a_group_moves_as_far_as_its_trials_say():
-    pairs = [("b", "a", "call"), ("d", "c", "call")]
+@pytest.mark.parametrize(
+    ("group", "pairs"),
+    [
+        ("kind", [("b", "a", "call"), ("d", "c", "call")]),
+        ("caller", [("b", "a", "call"), ("b", "c", "cache")]),
+        ("callee", [("b", "a", "call"), ("d", "a", "cache")]),
+    ],
+)
+def test_a_group_moves_as_far_as_its_trials_say(group, pairs):
+    # d had no data, and nobody ever failed c: the second edge learns from the first alone
     fleet, failures = told("abcd", pairs, *[(("service", "a"), "a", "ab")] * 6)
-    known = fitted(fleet, failures, pool_strength=4.0)
-    p = dict(zip(fleet.edges["src"], known.p, strict=True))
-    # nobody ever tried d, but calls of this fleet hold better than the policy says
-    worth = 6 * (2 + 1) / (6 + 2)  # six trials of one edge say less than six of others
-    m = 4 * 0.8 / (worth + 4)
-    assert p["d"] == pytest.approx(m)
-    assert p["b"] < m
+    known = fitted(fleet, failures, **{f"{group}_sd": 1.5, "edge_sd": 2.0})
+    base = logit(fleet.edges["point"].to_numpy("float64"))
+
+    def unexplained(rest):
+        return -6 * expit(base[0] + rest * (1.5**2 + 2.0**2)) - rest
+
+    rest = brentq(unexplained, -6, 0)
+    assert known.p[1] == pytest.approx(expit(base[1] + rest * 1.5**2), abs=0.002)
+    # its own trials count once, as those of an edge
+    assert known.p[0] == pytest.approx((0 + 2 * expit(base[0])) / (6 + 2))
 
 
 def test_kinds_that_were_never_tried_keep_the_policys():
@@ -241,7 +256,7 @@ def test_kinds_of_fault_differ_and_the_mix_stands_where_none_is_known():
     failures = [
         replace(f, fault="crash" if f.down.all() else "latency") for f in failures
     ]
-    known = fitted(fleet, failures, pool_strength=4.0)
+    known = fitted(fleet, failures, fault_sd=1.5)
     assert at_fault(known, "crash")[0] > 0.7
     assert at_fault(known, "latency")[0] < 0.35
     assert at_fault(known, "unknown")[0] == known.p[0]

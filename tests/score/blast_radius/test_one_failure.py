@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from failing_fleet import failing_fleet
 
+from assess.inventory import from_frames
+from assess.policy.policy import load_policy
+from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.blast_radius.failures import ids
 from assess.score.blast_radius.one_failure import POINTS, Unexplained, middle
 
 
@@ -52,3 +57,46 @@ def test_losses_with_unequal_chances_are_joined_with_what_falls_besides():
         np.array([[5.0, 1.0]]), np.array([[0.3, 0.7]]), np.zeros(1), 0.98
     )
     assert (lo[0], hi[0]) == (1.0, 15.0)
+
+
+def test_what_falls_besides_depends_on_no_order():
+    rng = np.random.default_rng(4)
+    floor = rng.choice([0.01, 0.2, 0.5], 12)
+    weight = rng.lognormal(0, 1, 12)
+    order = rng.permutation(12)
+    usual = Unexplained.of(floor, weight, seed=1)
+    moved = Unexplained.of(floor[order], weight[order], seed=1)
+    assert moved.losses == pytest.approx(usual.losses)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_other_names_leave_what_is_enumerated_as_it_is(seed):
+    inventory, _ = failing_fleet(seed, services=7, times=2)
+    services = inventory["services"]["service_id"].astype("str")
+    names = dict(zip(services, sorted(services, reverse=True), strict=True))
+    edges = inventory["dependencies"].dropna(axis=1, how="all")
+    tests = inventory["experiments"].dropna(axis=1, how="all")
+    lists = {
+        column: tests[column].map(lambda text: ";".join(map(names.get, ids(text))))
+        for column in ("affected_services", "observed_services")
+        if column in tests
+    }
+    other = from_frames(
+        {
+            "services": inventory["services"].assign(service_id=services.map(names)),
+            "dependencies": edges.assign(
+                src_id=edges["src_id"].map(names), dst_id=edges["dst_id"].map(names)
+            ),
+            "experiments": tests.assign(element=tests["element"].map(names), **lists),
+        },
+        snapshot_at=str(inventory.snapshot_at),
+    )
+    ends = [
+        score_blast_radius(each, load_policy(), detail=False).frame.loc["service"]
+        for each in (inventory, other)
+    ]
+    usual = ends[0][ends[0]["exact"]]
+    moved = ends[1].loc[usual.index.map(names)]
+    assert len(usual) > 4
+    for column in ("impact", "next_lo", "next_hi"):
+        assert moved[column].to_numpy() == pytest.approx(usual[column].to_numpy())
