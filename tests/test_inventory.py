@@ -149,6 +149,7 @@ def test_parquet_with_wrong_types_is_told_cell_by_cell(snapshot):
     pd.DataFrame(table).to_parquet(path / "services.parquet")
     found = validate(path)
     assert [(p.row, p.column) for p in found.itertuples()] == [
+        (1, "owner"),
         (1, "tier"),
         (1, "public"),
         (2, "public"),
