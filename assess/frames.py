@@ -191,7 +191,11 @@ def read_table(file: Path, most_rows: int = MOST_ROWS) -> pd.DataFrame:
                 f"row {number} has {len(row)} cells, its header {len(header)}"
             )
     # `to_csv` puts an apostrophe before a formula; here it is taken off again
-    known = [[unguarded(cell) or None for cell in row] for row in rows]
+    known = [
+        # a look for the apostrophe takes a tenth of the time of the pattern
+        [(unguarded(cell) if "'" in cell else cell) or None for cell in row]
+        for row in rows
+    ]
     return _renamed(file.stem, pd.DataFrame(known, columns=header, dtype="str"))
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from assess import frames
 from assess.errors import AssessError, DataError, RequestError
+from assess.execution import tell
 from assess.image_ref import parse_image
 from assess.reference import moves, os_family
 from assess.words import to_html
@@ -296,8 +297,9 @@ def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     if frame != "workloads":
         return table
     refs = table["image_ref"].dropna()
-    parts = pd.DataFrame([parse_image(ref).columns() for ref in refs], index=refs.index)
-    table = _filled(table, parts)
+    known = refs.unique()
+    parts = pd.DataFrame([parse_image(ref).columns() for ref in known], index=known)
+    table = _filled(table, parts.reindex(refs).set_axis(refs.index))
     tagged = table.loc[table["repository"].notna() & table["tag"].notna()]
     floating = [
         # `moves` may be None: `None and …` keeps an unknown tag unknown
@@ -392,7 +394,9 @@ def _read(
     tables: dict[str, pd.DataFrame] = {}
     problems = []
     lost: list[pd.DataFrame] = []
-    for file in sorted(directory.iterdir()):
+    files = sorted(directory.iterdir())
+    for done, file in enumerate(files, start=1):
+        tell("files of the snapshot", done, len(files))
         if file.suffix not in (".csv", ".parquet") or (only and file.stem not in only):
             continue
         # hosts.csv beside hosts.parquet: nothing says which of them counts

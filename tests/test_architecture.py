@@ -45,7 +45,7 @@ LAYERS = {
     "untrusted": set(),
     "reading": set(),
     "writing": {"errors"},
-    "inventory": {"errors", "frames", "image_ref", "reference", "words"},
+    "inventory": {"errors", "execution", "frames", "image_ref", "reference", "words"},
     "store": {
         "config",
         "errors",

@@ -20,7 +20,12 @@ from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.assessment import Assessment, judge_claims
 from assess.score.claims import texts
-from assess.score.claims.evidence import MEASURES, ClaimData, depends_on_who_asks
+from assess.score.claims.evidence import (
+    MEASURES,
+    ClaimData,
+    _is_run,
+    depends_on_who_asks,
+)
 from assess.score.claims.measure import (
     added,
     amount,
@@ -825,3 +830,23 @@ def test_readiness_depends_on_who_asks_where_dimensions_are_on_both_sides(ends, 
     assert {name: row[name] for name in ("yes", "no", "unknown")} == {
         name: int(name == answer) for name in ("yes", "no", "unknown")
     }
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_an_image_is_run_where_a_workload_says_so_and_may_be_where_one_is_vague(
+    is_listed,
+):
+    place = {"registry": "docker.io", "repository": "acme/shop"}
+    other = {"registry": "docker.io", "repository": "acme/cart"}
+    images = pd.DataFrame(
+        [place | {"digest": "a"}, place | {"digest": "b"}, other | {"digest": "a"}]
+    )
+    workloads = pd.DataFrame(
+        [place | {"image_digest": "a"}, place | {"image_digest": None}]
+    )
+    data = SimpleNamespace(
+        frame={"workloads": workloads}.get,
+        assessment=SimpleNamespace(inventory=SimpleNamespace(has=lambda _: is_listed)),
+    )
+    wanted = [True, pd.NA, False if is_listed else pd.NA]
+    assert _is_run(images, data).tolist() == wanted
