@@ -15,6 +15,7 @@ import pandas as pd
 
 from assess import frames
 from assess.errors import AssessError, DataError, RequestError
+from assess.execution import tell
 from assess.image_ref import parse_image
 from assess.reference import moves, os_family
 from assess.words import to_html
@@ -251,20 +252,27 @@ def _build(
     typed: dict[str, pd.DataFrame] = {}
     extras: dict[str, pd.DataFrame] = {}
     problems = []
-    for name, raw in tables.items():
-        unknown = frames.unknown_columns(name, map(str, raw.columns))
+    for name, given in tables.items():
+        # a frame of one's own may have numbers for names, or a name twice
+        named = given.set_axis(given.columns.map(str), axis=1)
+        is_twice = named.columns.duplicated()
+        raw = named.loc[:, ~is_twice]
+        unknown = frames.unknown_columns(name, raw.columns)
         if name not in frames.names():
             problems.append(unknown)
             continue
+        for column in named.columns[is_twice]:
+            rule = "a column occurs once"
+            problems.append(frames.problem(name, "", rule, column=column))
         table, unreadable = frames.conform(name, raw)
         typed[name] = derived(name, table)
         if len(unknown):
             extras[name] = raw[unknown["column"]].reset_index(drop=True)
-            named = [
+            listed = [
                 ", ".join(filter(None, [repr(column), hint]))
                 for column, hint in zip(unknown["column"], unknown["hint"], strict=True)
             ]
-            message = f"{name}: unknown columns are kept aside: {'; '.join(named)}"
+            message = f"{name}: unknown columns are kept aside: {'; '.join(listed)}"
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
         problems += [unreadable, frames.check(name, typed[name])]
     when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
@@ -289,8 +297,9 @@ def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     if frame != "workloads":
         return table
     refs = table["image_ref"].dropna()
-    parts = pd.DataFrame([parse_image(ref).columns() for ref in refs], index=refs.index)
-    table = _filled(table, parts)
+    known = refs.unique()
+    parts = pd.DataFrame([parse_image(ref).columns() for ref in known], index=known)
+    table = _filled(table, parts.reindex(refs).set_axis(refs.index))
     tagged = table.loc[table["repository"].notna() & table["tag"].notna()]
     floating = [
         # `moves` may be None: `None and …` keeps an unknown tag unknown
@@ -385,7 +394,9 @@ def _read(
     tables: dict[str, pd.DataFrame] = {}
     problems = []
     lost: list[pd.DataFrame] = []
-    for file in sorted(directory.iterdir()):
+    files = sorted(directory.iterdir())
+    for done, file in enumerate(files, start=1):
+        tell("files of the snapshot", done, len(files))
         if file.suffix not in (".csv", ".parquet") or (only and file.stem not in only):
             continue
         # hosts.csv beside hosts.parquet: nothing says which of them counts

@@ -371,11 +371,12 @@ def previous(path: str | Path) -> Path | None:
 def earlier(path: str | Path, *more: str | Path) -> list[Path]:
     """List the snapshots of the same store that are older than this one, oldest first.
 
-    ``more`` names snapshots elsewhere. Broken snapshots of the store are left out without a warning.
+    ``path`` is what `load` takes; a store stands for its newest snapshot. ``more`` names snapshots
+    elsewhere. Broken snapshots of the store are left out without a warning.
     """
-    here = Path(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BrokenSnapshotWarning)
+        here = resolve(path)
         listed = snapshots(here.parent if here.name else here.resolve().parent)
     found = dict(zip(listed["snapshot_at"], listed["path"], strict=True))
     found |= {_moment(Path(other))[0]: Path(other) for other in more}

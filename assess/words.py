@@ -45,6 +45,8 @@ ABSENT = {
             # of a call that nobody said a number for, and that was answered just now
             "expected",
             "age_hours",
+            # of a frame without rows
+            "known_share",
             # of a measure that has no such baseline
             "baseline_history",
             "baseline_random",

@@ -45,7 +45,7 @@ LAYERS = {
     "untrusted": set(),
     "reading": set(),
     "writing": {"errors"},
-    "inventory": {"errors", "frames", "image_ref", "reference", "words"},
+    "inventory": {"errors", "execution", "frames", "image_ref", "reference", "words"},
     "store": {
         "config",
         "errors",
@@ -189,6 +189,7 @@ MAX_TOKENS_A_CODE_LINE = 9.4
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30
 MIN_COMMENTS = 0.03  # comments by lines
+MAX_SPINE_LINES = 2000  # that ARCHITECTURE tells a newcomer to read: an hour
 MAX_GIVE_SAY_TELL = 0  # docstrings that open so
 
 
@@ -350,6 +351,26 @@ def test_house_numbers():
     assert functions[int(len(functions) * 0.9)] <= MAX_FUNCTION_P90
     assert comments / lines >= MIN_COMMENTS
     assert openings <= MAX_GIVE_SAY_TELL
+
+
+def spine() -> Iterator[tuple[str, str]]:
+    """Yield file and name of each definition that ARCHITECTURE tells a newcomer to read."""
+    text = (ROOT / ".github" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^\d+\. (.*)$", text, flags=re.M)
+    for path, names in re.findall(r"`([\w/]+\.py)`: ((?:`\w+`,? ?)+)", " ".join(steps)):
+        yield from ((path, name) for name in re.findall(r"\w+", names))
+
+
+def test_the_spine_exists_and_is_read_in_an_hour():
+    lines = 0
+    named = list(spine())
+    for path, name in named:
+        tree = ast.parse((PACKAGE / path).read_text(encoding="utf-8"))
+        found = [node for node in tree.body if getattr(node, "name", "") == name]
+        assert found, f"ARCHITECTURE names {name}, which {path} does not define"
+        lines += found[0].end_lineno - found[0].lineno + 1
+    assert len(named) > 30
+    assert lines <= MAX_SPINE_LINES
 
 
 def test_importing_assess_costs_no_sdk():

@@ -172,6 +172,15 @@ def assert_same(one, other):
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
+def test_reading_a_snapshot_is_told_file_by_file(years):
+    told = []
+    with working(tell=lambda *words: told.append(words)):
+        assess.load(years / "2026-09-01")
+    files = len(list((years / "2026-09-01").iterdir()))
+    what = "files of the snapshot"
+    assert told == [(what, done, files) for done in range(1, files + 1)]
+
+
 class Where(Source):
     """Says which process it was read in."""
 

@@ -290,6 +290,9 @@ def test_earlier_lists_what_is_older_here_and_elsewhere(three, small, monkeypatc
     (three / "notes").mkdir()
     (three / "notes" / "a.csv").write_text("a,b\n1,2\n")
     assert store.earlier(three / "2026Q3") == [three / "2026Q1", three / "2026Q2"]
+    # as a notebook of one's own project asks
+    assert store.earlier(three) == [three / "2026Q1", three / "2026Q2"]
+    assert store.earlier(f"{three}@2026Q2") == [three / "2026Q1"]
     assert store.earlier(three / "2026Q1", three / "2026Q3") == []
     other = store.write_snapshot(small("2026-05-01"), three.parent / "other")
     assert store.earlier(three / "2026Q3", other) == [

@@ -95,7 +95,7 @@ def test_every_kind_of_value_has_words(values, texts):
 
 def test_shares_are_percent_and_an_empty_cell_may_mean_something_else():
     table = pd.DataFrame(
-        {"known_share": [0.256, None, 0.001], "label_gates": [None, "HOLD", "HOLD"]}
+        {"lost_share": [0.256, None, 0.001], "label_gates": [None, "HOLD", "HOLD"]}
     )
     assert shown(table)[1:] == [["26%", "clear"], ["unknown", "HOLD"], ["< 1%", "HOLD"]]
 

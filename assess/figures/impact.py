@@ -18,6 +18,7 @@ from assess.figures.rows import (
     worst_first,
 )
 from assess.figures.style import ACCENT, INK, MUTED, PAPER, ROWS_SHOWN, short, style
+from assess.frames import surely
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +107,7 @@ def blast_services_data(result: Result) -> pd.DataFrame:
     """
     table = _services(result, "impact")
     seen = result.details["services"]["dependencies_observed"].astype("boolean")
-    is_seen = seen.fillna(False).to_numpy()
+    is_seen = surely(seen).to_numpy()
     table["band"] = np.where(is_seen, "", "unknown")
     table["note"] = np.where(is_seen, "", "not observed")
     return worst_first(table, "service_id")

@@ -17,6 +17,7 @@ from assess.figures.rows import (
     policy_of,
 )
 from assess.figures.style import ACCENT, BANDS, INK, MUTED, ROWS_SHOWN, band_of, style
+from assess.frames import surely
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ def readiness_data(result: Result) -> pd.DataFrame:
     is_gated = gates.notna()
     table = frame[["service_id"]].assign(label=frame["service_id"])
     table = table.assign(**ends(frame, "readiness"))
-    is_reached = (table["lo"] >= _threshold(result)).fillna(False).astype(bool)
+    is_reached = surely(table["lo"] >= _threshold(result))
     ungated = np.select(
         [table["lo"].isna(), is_reached], ["unknown", "ready"], "conditional"
     )

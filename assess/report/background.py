@@ -9,6 +9,7 @@ import pandas as pd
 from assess import reference
 from assess.errors import AssessError
 from assess.figures import BANDS
+from assess.frames import surely
 from assess.reference import STALE_DAYS
 from assess.report.cards import questions
 from assess.report.model import Card, Column, Item, Part, Pictures, Section, Table
@@ -169,7 +170,7 @@ def _cell_list(names: Iterable[str]) -> str:
 def _turning(scores: Assessment) -> pd.Series:
     """Count by fact the services whose label that fact alone can change."""
     worth = scores.what_next.details["information"]
-    turns = worth[worth["decides"].astype("boolean").fillna(False)]
+    turns = worth[surely(worth["decides"].astype("boolean"))]
     return turns.groupby("fact")["service_id"].nunique()
 
 
@@ -235,12 +236,12 @@ def stale(scores: Assessment) -> list[str]:
             f"{'all tables' if len(aged) == len(reference.tables()) else ', '.join(aged)}."
         )
     hosts = scores.inventory["hosts"]
-    old = hosts[(hosts["facts_age_hours"] > 24 * STALE_DAYS).fillna(False)]
+    old = hosts[surely(hosts["facts_age_hours"] > 24 * STALE_DAYS)]
     if len(old):
         what = f"The facts of {len(old)} of {len(hosts)} hosts"
         warnings.append(f"{what} are older than {STALE_DAYS} days.")
     atoms = scores.readiness.details["atoms"]
-    aged = atoms[((at - atoms["observed_at"]).dt.days > STALE_DAYS).fillna(False)]
+    aged = atoms[surely((at - atoms["observed_at"]).dt.days > STALE_DAYS)]
     if len(aged):
         what = f"{len(aged)} answers to checks"
         warnings.append(f"{what} are more than {STALE_DAYS} days old.")

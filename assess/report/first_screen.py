@@ -7,6 +7,7 @@ import pandas as pd
 from assess import figures
 from assess.errors import AssessError
 from assess.figures.rows import element_labels
+from assess.frames import surely
 from assess.report import cards
 from assess.report.background import incomplete, unknown_facts, unsupplied
 from assess.report.changes import crossed, label_changes
@@ -69,7 +70,7 @@ def answers(scores: Assessment, earlier: Assessment | None) -> list[Fact]:
 
 
 def _first_wave(frame: pd.DataFrame) -> pd.DataFrame:
-    in_wave = (frame["wave"] == 1).fillna(value=False)
+    in_wave = surely(frame["wave"] == 1)
     return frame[in_wave & frame["label"].isin(MOVES)]
 
 

@@ -296,7 +296,7 @@ def _options(row: dict[str, Any], scores: Assessment) -> dict[str, list[Option]]
     pain = cell(row, _MINUTES).text
     hours = cell(row, cards.HOURS).text
     stay = (
-        f"Expected outage {pain} minutes per year; {hours} hours of upgrades per year; "
+        f"Expected per year: minutes of outage {pain}, hours of upgrades {hours}; "
         f"{_end_of_life(row['churn_days_to_eol'])}."
     )
     if row["label"] == "PULL BACK":

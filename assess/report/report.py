@@ -74,8 +74,9 @@ class Report:
         inventory = self.scores.inventory
         at = self.scores.provenance.snapshot_at
         counted = ("services", "hosts", "workloads", "incidents")
-        counts = ", ".join(f"{len(inventory[name])} {name}" for name in counted)
-        return f"{counts}; snapshot of {at:%d %B %Y}."
+        sizes = [(len(inventory[name]), name) for name in counted]
+        counts = [f"{n} {name[:-1] if n == 1 else name}" for n, name in sizes]
+        return f"{', '.join(counts)}; snapshot of {at:%d %B %Y}."
 
     @property
     def tally(self) -> list[tuple[str, int, Band]]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from assess import figures
+from assess.frames import surely
 from assess.report import predictions
 from assess.report.first_screen import answers
 from assess.report.model import Column, Part, Pictures, Section, Table, kinds_shown
@@ -148,7 +149,7 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
     services = blast.details["services"].rename_axis("service_id").reset_index()
     order = figures.blast_services_data(blast)["service_id"]
     services = services.set_index("service_id").reindex(order).reset_index()
-    observed = services["dependencies_observed"].astype("boolean").fillna(False)
+    observed = surely(services["dependencies_observed"].astype("boolean"))
     unseen = int((~observed).sum())
     warnings = []
     if unseen:
@@ -156,7 +157,7 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
             f"No source observed the dependencies of {unseen} of {len(services)} services. "
             "That is unknown, not safe: their upper bounds are wider."
         )
-    called = services["callers_seen"].fillna(value=False)
+    called = surely(services["callers_seen"])
     if not called.all():
         warnings.append(
             f"The callers of {int(called.sum())} of {len(services)} services were seen. "

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from assess.frames import surely
 from assess.inventory import Inventory
 from assess.linear import Linear
 from assess.policy.policy import Policy
@@ -135,7 +136,7 @@ def _decided(
         "no container that still runs": reclaimable & ~is_unused & is_idle,
         "no container": reclaimable & is_unused,
     }
-    holds = [answers.fillna(value=False).to_numpy(bool) for answers in reasons.values()]
+    holds = [surely(answers).to_numpy() for answers in reasons.values()]
     why = pd.Series(np.select(holds, list(reasons), "unknown"), images.index, dtype="str")
     return images.drop(columns="repositories").assign(reclaimable=reclaimable, why=why)
 
@@ -167,7 +168,7 @@ def _newest(images: pd.DataFrame, keep_n: int) -> pd.Series:
 def _by_host(images: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
     engines = inventory["engines"].groupby("host_id")[ENGINE_SUMS].sum(min_count=1)
     groups = images.groupby("host_id")
-    goes = images["reclaimable"].fillna(value=False)
+    goes = surely(images["reclaimable"])
     is_unknown = images["reclaimable"].isna()
     may_go = goes | is_unknown
     size = images["size_bytes"]

@@ -15,7 +15,8 @@ from nbclient import NotebookClient
 
 import assess
 
-READ = "01_inventory.ipynb"  # the notebook that runs here; all of them have tests of their own
+# the notebooks that run here; all of them have tests of their own on the sample
+READ = ("01_inventory.ipynb", "03_upgrade_churn.ipynb")
 
 
 def begin(place, endpoint):
@@ -67,9 +68,11 @@ def test_each_step_names_the_next_until_the_notebooks_run(engine, place, monkeyp
     assert (place / "questions.csv").is_file()
 
     monkeypatch.chdir(place / "notebooks")
-    book = nbformat.read(place / "notebooks" / READ, as_version=4)
-    NotebookClient(book, timeout=240).execute()
-    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
+    outputs = []
+    for name in READ:
+        book = nbformat.read(place / "notebooks" / name, as_version=4)
+        NotebookClient(book, timeout=240).execute()
+        outputs += [output for cell in book.cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error"]
     assert "postgres" in str(outputs) and "storefront-web" not in str(outputs)
 

@@ -203,6 +203,28 @@ def test_a_slider_ranks_anew_and_keeps_its_address(browser, tmp_path):
     assert printed(again) == printed(page)
 
 
+def test_a_long_table_grows_step_by_step(browser, tmp_path, monkeypatch):
+    program = explorer.script()
+    assert "const STEP = 200;" in program
+    small = program.replace("const STEP = 200;", "const STEP = 7;")
+    monkeypatch.setattr(explorer, "script", lambda: small)
+    page = opened(browser, [invented(30, 5)], tmp_path)
+    rows = page.locator("[data-service]")
+    seen = [(rows.count(), page.locator(".x-more").inner_text())]
+    for _ in range(2):
+        page.locator(".x-more").click()
+        more = page.locator(".x-more").all_inner_texts()
+        seen.append((rows.count(), *more))
+    page.locator(".x-more").click()
+    assert [*seen, rows.count()] == [
+        (12, "Show 7 more of 18"),
+        (19, "Show 7 more of 11"),
+        (26, "Show 4 more"),
+        30,
+    ]
+    assert not page.complaints
+
+
 def test_names_are_only_ever_text(browser, tmp_path):
     names = sorted([*HOSTILE, "NaN", "null", "a/b?c=d&e#f%20", "__proto__"])
     page = opened(browser, [invented(len(names), 5, names)], tmp_path)

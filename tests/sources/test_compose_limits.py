@@ -105,19 +105,17 @@ for row in batch.coverage:
 def test_a_bomb_is_refused_with_its_limit_in_little_memory_and_time(tmp_path, name):
     for file, text in BOMBS[name].items():
         (tmp_path / file).write_text(text)
-    start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, tmp_path],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,  # of a busy machine; its own time has a limit below
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (60, 60)),
     )
     assert done.returncode == 0, done.stderr[-2000:]
     peak, *rows = done.stdout.splitlines()
     assert int(peak) << 10 < MEMORY
-    assert time.monotonic() - start < 60
     if name != "open-braces":  # which is only text, but once took hours
         assert any(row.split()[0] in ("parse_error", "partial") for row in rows)
     if name not in ("open-braces", "chain-of-extends"):
@@ -231,9 +229,9 @@ def test_what_is_no_file_of_text_is_refused_at_once(tmp_path, kind, use):
         "include": f"include: [odd]\n{web}",
         "extends": web[:-2] + ", extends: {file: odd, service: a}}}",
     }[use]
-    start = time.monotonic()
+    start = time.process_time()
     batch = written(tmp_path, text, allow_outside=True)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert {row["status"] for row in batch.coverage} & {"parse_error", "partial"}
     hints = " ".join(row.get("hint") or "" for row in batch.coverage)
     words = {"large": "4 MB", "zero": "no regular file", "pipe": "no regular file"}

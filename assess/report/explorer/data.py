@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from assess.figures import band_of
+from assess.frames import surely
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
 from assess.score.blast_radius.result import BlastRadius
@@ -391,7 +392,7 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]
             texts.column(filter(None, str(words).split("; ")))
             for words in frame["blockers"].fillna("")
         ],
-        "dominated": frame["dominated"].fillna(value=False).astype(int).tolist(),
+        "dominated": surely(frame["dominated"]).astype(int).tolist(),
         "columns": WHERE,
         "numbers": _numbers(numbers[WHERE].to_numpy(dtype=object), SEEN_DIGITS),
         "hours": HOURS,

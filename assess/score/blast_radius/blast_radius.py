@@ -120,7 +120,7 @@ def score_blast_radius(
         is_frugal=bool(reached_n[drawn].sum() > settings["drawn_pairs_full"]),
     )
     impacts = _impacts(topology, graphs, one_failure, listed=listed, drawn=simulated)
-    seen = seen_sides(inventory, policy, topology.services)
+    seen = seen_sides(inventory, policy, topology.nodes)
     worst = _worst(topology, with_unseen(topology, graphs["hi"], seen), sampling)
     frame = _frame(topology, impacts, worst)
     reach = _reach(topology, impacts)
@@ -142,7 +142,9 @@ def score_blast_radius(
     services = services.join(_minutes_per_year(inventory, policy)).join(moved)
     observed = dependencies_observed(inventory, policy, topology)
     services["dependencies_observed"] = observed.astype("boolean")
-    services["callers_seen"] = callers_seen(inventory, policy, seen)
+    services["callers_seen"] = callers_seen(
+        inventory, policy, seen.loc[topology.services]
+    )
     checks = partial(
         validate,
         inventory,

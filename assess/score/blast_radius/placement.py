@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from assess import reference
+from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Floats
@@ -122,7 +123,7 @@ def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     # the mirrors of a Docker engine serve Docker Hub alone
     serves = seen["registry"].isin(policy["registries"]["hub"])
     serves |= seen["runtime"].astype("str").ne("docker")
-    bare = ~((seen["mirrors_n"] > 0).fillna(value=False).astype(bool) & serves)
+    bare = ~(surely(seen["mirrors_n"] > 0) & serves)
     rows = seen[bare].rename(columns={"registry": "element"})
     rows = rows.assign(element_kind="registry")
     return rows[PAIR].drop_duplicates().sort_values(PAIR, ignore_index=True)
@@ -137,7 +138,7 @@ def needed(replicas: Floats, min_healthy_pct: Floats) -> Floats:
 
 def is_running(replicas: pd.DataFrame) -> pd.Series:
     """Return by row whether a replica runs; False where its state is unknown."""
-    return replicas["state"].eq(RUNNING).fillna(value=False).astype(bool)
+    return surely(replicas["state"].eq(RUNNING))
 
 
 def direct_impact(

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from assess.frames import EXTERNAL, surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.edges import OBSERVING
@@ -18,20 +19,23 @@ WATCHING = ("socket", "flow", "trace")  # where an address was read by watching 
 SIDE = ["service_id", "side"]
 
 
-def seen_sides(inventory: Inventory, policy: Policy, services: pd.Index) -> pd.DataFrame:
-    """Return by service whether all its calls (``src``) and callers (``dst``) are known."""
+def seen_sides(inventory: Inventory, policy: Policy, nodes: pd.Index) -> pd.DataFrame:
+    """Return by service whether all its calls (``src``) and callers (``dst``) are known.
+
+    Of what lies outside the fleet only a row that says so makes its callers known.
+    """
     # A source is complete where it would have seen every call over
     # ``blast_radius.complete_hours``: a row of ``dependencies`` says so, traces were read
     # over such a window, or a person said that the list is complete.
     parts = [
         _by_rows(inventory, policy),
-        _by_coverage(inventory, policy, services),
+        _by_coverage(inventory, policy, nodes),
         _by_answers(inventory, policy),
     ]
     known = pd.MultiIndex.from_frame(pd.concat(parts).astype("str"))
-    sides = {side: pd.MultiIndex.from_product([services, [side]]) for side in BOTH}
+    sides = {side: pd.MultiIndex.from_product([nodes, [side]]) for side in BOTH}
     table = {side: index.isin(known) for side, index in sides.items()}
-    return pd.DataFrame(table, index=services)
+    return pd.DataFrame(table, index=nodes)
 
 
 def _every_side(services: pd.Series | pd.Index) -> pd.DataFrame:
@@ -46,13 +50,16 @@ def _by_rows(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     # covers one side.
     settings = policy["blast_radius"]
     rows = inventory["dependencies"]
-    is_long = _holds(rows["window_hours"].ge(float(settings["complete_hours"])))
+    is_long = surely(rows["window_hours"].ge(float(settings["complete_hours"])))
     is_watched = rows["evidence"].isin(settings["observing_sources"])
-    is_watched |= _holds(rows["address_basis"].isin(WATCHING))
-    is_user = _holds(rows["address_basis"].eq(USER))
+    is_watched |= surely(rows["address_basis"].isin(WATCHING))
+    is_user = surely(rows["address_basis"].eq(USER))
     # a trace over the whole window shows both ends of what it names
     is_trace = rows["evidence"].isin(OBSERVING) & rows["complete"].isna()
     complete = rows["complete"].astype("str").mask(is_trace, "both")
+    # others than the traced services may call what lies outside
+    is_traced_out = is_trace & rows["dst_id"].str.startswith(EXTERNAL)
+    complete = complete.mask(is_traced_out, CALLS)
     parts = []
     for side in BOTH:
         declared = rows[(is_long | is_user) & complete.isin([side, "both"])]
@@ -62,11 +69,6 @@ def _by_rows(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         ]
         parts.append(_every_side(watched))
     return pd.concat(parts)
-
-
-def _holds(flags: pd.Series) -> pd.Series:
-    """Return flags as plain booleans; unknown does not hold."""
-    return flags.fillna(value=False).astype(bool)
 
 
 def _by_coverage(
@@ -81,7 +83,7 @@ def _by_coverage(
     asked = coverage_of(inventory, settings["observing_sources"])
     window = asked["window_end"] - asked["window_start"]
     hours = pd.Timedelta(hours=float(settings["complete_hours"]))
-    asked = asked[_holds(window.ge(hours))]
+    asked = asked[surely(window.ge(hours))]
     scope = asked["scope"].astype("str")
     if scope.str.lower().isin(settings["whole_fleet"]).any():
         return _every_side(services)
@@ -90,6 +92,7 @@ def _by_coverage(
     traced = links["evidence"].isin(asked.loc[is_place, "source"])
     traced &= links["evidence"].isin(OBSERVING) & links["complete"].isna()
     ends = links.loc[traced, ["src_id", "dst_id"]].to_numpy().ravel()
+    ends = [end for end in ends if not end.startswith(EXTERNAL)]
     return pd.concat([_every_side(scope[~is_place]), _every_side(pd.Index(ends))])
 
 
@@ -99,7 +102,7 @@ def _by_answers(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     ttl = pd.Timedelta(days=float(policy["evidence"]["answer_ttl_days"]))
     is_fresh = answers["answered_at"].ge(inventory.snapshot_at - ttl)
     is_yes = answers["answer"].str.strip().str.lower().isin(YES)
-    holds = _holds(is_yes) & _holds(is_fresh)
+    holds = surely(is_yes) & surely(is_fresh)
     parts = []
     for side in BOTH:
         asked = answers["question"].isin(policy["blast_radius"][f"complete_{side}"])
@@ -129,11 +132,8 @@ def with_unseen(topology: Topology, graph: Graph, seen: pd.DataFrame) -> Graph:
     such j takes down each such i: a node between the two sides holds all these pairs.
     """
     services_n = len(topology.services)
-    # what lies outside the fleet never has all its callers seen
-    is_open = np.ones(len(topology.nodes), bool)
-    is_open[:services_n] = ~seen[CALLERS].to_numpy(bool)
-    callees = np.flatnonzero(is_open)
-    callers = np.flatnonzero(~seen[CALLS].to_numpy(bool))
+    callees = np.flatnonzero(~seen[CALLERS].to_numpy(bool))
+    callers = np.flatnonzero(~seen[CALLS].to_numpy(bool)[:services_n])
     if not len(callers):
         return graph
     # one node between the two sides holds all pairs

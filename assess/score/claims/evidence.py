@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from assess import reference
+from assess.frames import surely
 from assess.linear import Linear, any_of
 from assess.score.claims.measure import (
     Measurement,
@@ -35,6 +36,8 @@ from assess.words import UNKNOWN
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
+
+UNASSIGNED = "unassigned"  # incidents of services that nobody knows
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,15 @@ class ClaimData:
         return self.assessment.exposure.spells
 
     @property
+    def unassigned_n(self) -> int:
+        """Incidents of the watched time whose service nobody knows."""
+        return int(self.assessment.exposure.incidents["service_id"].isna().sum())
+
+    def compared(self, spells: pd.DataFrame, first: pd.Series) -> Measurement:
+        """Compare two groups of spells; an incident of an unknown service may be of either."""
+        return compared(spells, first, level=self.level, unassigned_n=self.unassigned_n)
+
+    @property
     def side(self) -> pd.Series:
         """Side of every service, index ``service_id``."""
         return self.assessment.exposure.side
@@ -71,7 +83,7 @@ class ClaimData:
     @cached_property
     def contained(self) -> list[str]:
         """Services that are known to run in containers."""
-        return list(self.side.index[self.side.eq(CONTAINER).fillna(value=False)])
+        return list(self.side.index[surely(self.side.eq(CONTAINER))])
 
 
 def forced_upgrades(data: ClaimData) -> Measurement:
@@ -97,7 +109,7 @@ def broken_services(data: ClaimData) -> Measurement:
     churn = data.assessment.upgrade_churn.frame.reindex(data.contained)
     # a count is at least this much; an unknown count may be zero or not
     hit = churn["breaking_n"].gt(0).astype("boolean").mask(churn["breaking_n"].isna())
-    vague = churn["breaking_unknown_n"].gt(0) & ~hit.fillna(value=False)
+    vague = churn["breaking_unknown_n"].gt(0) & ~surely(hit)
     platform = data.assessment.exposure.platform.reindex(churn.index)
     answer = hit.mask(vague.fillna(value=True))
     # no rule knows every break: the upper end allows for those that a replay did not foretell
@@ -134,7 +146,7 @@ def kept_images(data: ClaimData) -> Measurement:
     # a registry does not see containers: an image that no workload runs is unused
     in_use = in_use.where(on_host, used)
     taken = images["reclaimable"].where(on_host, images["would_expire"]).astype("boolean")
-    unused = ~in_use.fillna(value=False)
+    unused = ~surely(in_use)
     # an image that is perhaps in use is perhaps not a matter of clean-up
     stays = (~taken).mask(in_use.isna())
     measured = share(tally(place[unused], stays[unused]), level=data.level)
@@ -229,7 +241,7 @@ def failed_pulls(data: ClaimData) -> Measurement:
     ecr = _found(Linear(data.settings["ecr_registries"]), pulls["registry"]).astype(bool)
     sides = {"hub": hub, "ecr": ecr & ~hub}
     known = failed.notna()
-    failed = failed.fillna(value=False).astype(bool)
+    failed = surely(failed)
     cells: dict[str, object] = {"stratum": "all"}
     for side, rows in sides.items():
         cells[f"{side}_failed"] = (rows & failed).sum()
@@ -254,7 +266,7 @@ def _own_nodes(data: ClaimData) -> list[reference.Node]:
 def core_in_containers(data: ClaimData) -> Measurement:
     """C8: share of core services that run in containers."""
     services = data.frame("services")
-    core = services[services["tier"].eq(1).fillna(value=False)]
+    core = services[surely(services["tier"].eq(1))]
     side = core["service_id"].map(data.side)
     inside = side.eq(CONTAINER).astype("boolean").mask(side.isna())
     return share(tally(core["kind"], inside), level=data.level)
@@ -269,14 +281,14 @@ def stores_in_containers(data: ClaimData) -> Measurement:
     is_store = images["repository"].map(reference.stateful_kind).isin(kinds)
     stores = set(declared) | set(images.loc[is_store, "service_id"])
     spells = data.spells[data.spells["service_id"].isin(stores)]
-    return compared(spells, spells["side"].eq(CONTAINER), level=data.level)
+    return data.compared(spells, spells["side"].eq(CONTAINER))
 
 
 def contained_incidents(data: ClaimData) -> Measurement:
     """C10: share of incidents in containers that stayed within one service."""
     exposure = data.assessment.exposure
     table = exposure.incidents.dropna(subset=["service_id"])
-    table = table[table["side"].eq(CONTAINER).fillna(value=False)]
+    table = table[surely(table["side"].eq(CONTAINER))]
     pairs = zip(table["service_id"], table["affected_services"], strict=True)
     touched = [
         None if pd.isna(names) else len({service, *_ids(names)}) <= 1
@@ -301,17 +313,21 @@ def orchestrated(data: ClaimData) -> Measurement:
     """C12: how much more often a service breaks under an orchestrator than without one."""
     orchestrators = data.assessment.policy["evidence"]["orchestrators"]
     under = data.spells["platform"].isin(orchestrators)
-    return compared(data.spells, under, level=data.level)
+    return data.compared(data.spells, under)
 
 
 def many_at_once(data: ClaimData) -> Measurement:
     """C13: expected incidents if many services move at once."""
     spells = data.spells
-    inside = spells["side"].eq(CONTAINER).fillna(value=False)
+    inside = surely(spells["side"].eq(CONTAINER))
     vague = spells["side"].isna()
     sums = spells.rename(columns={"months": "service_months"})[inside | vague]
-    platform = spells["platform"].mask(vague, "unknown")[inside | vague]
-    whole = sums.groupby(platform)[["incidents", "service_months"]].sum().reset_index()
+    sums["platform"] = spells["platform"].mask(vague, "unknown")
+    # an incident that nobody assigned may have been in a container
+    loose_n = data.unassigned_n
+    loose = [{"platform": UNASSIGNED, "incidents": loose_n, "service_months": 0.0}]
+    rows = pd.concat([sums, pd.DataFrame(loose[: int(loose_n > 0)])])
+    whole = rows.groupby("platform")[["incidents", "service_months"]].sum().reset_index()
     # tiers are left aside: the budget, too, counts every service that moves alike
     known = spells["side"].where(inside)
     in_doubt = known.mask(vague, CONTAINER)
@@ -319,17 +335,17 @@ def many_at_once(data: ClaimData) -> Measurement:
     whole = whole.assign(**spread)
     months = data.assessment.policy["what_next"]["months"]
     return amount(
-        whole[whole["platform"].ne("unknown")],
+        whole[~whole["platform"].isin(["unknown", UNASSIGNED])],
         whole,
         level=level,
         factor=float(data.settings["services_at_once"] * months),
-        unknown_n=int(vague.sum()),
+        unknown_n=int(vague.sum()) + loose_n,
     )
 
 
 def less_stable(data: ClaimData) -> Measurement:
     """C14: how much more often a service breaks in containers than on hosts."""
-    return compared(data.spells, data.spells["side"].eq(CONTAINER), level=data.level)
+    return data.compared(data.spells, data.spells["side"].eq(CONTAINER))
 
 
 def depends_on_who_asks(data: ClaimData) -> Measurement:
@@ -360,7 +376,7 @@ def held_back(data: ClaimData) -> Measurement:
     # a failed gate decides; an unknown one only where no gate failed
     answer = answer.mask(outside.isin(unclear) & ~answer)
     tier = data.frame("services").set_index("service_id")["tier"].reindex(outside)
-    on_host = data.side[outside].eq(HOST).fillna(value=False)
+    on_host = surely(data.side[outside].eq(HOST))
     group = "tier " + tier.astype("string")
     measured = share(tally(group, answer.where(on_host)), level=data.level)
     gap = "no service runs outside of containers: there is no transition left to measure"
@@ -457,6 +473,6 @@ def _orchestrators(data: ClaimData) -> Iterator[tuple[str, Measurement]]:
     names = data.assessment.policy["evidence"]["orchestrators"]
     under = spells["platform"].isin(names)
     for platform in sorted(set(spells.loc[under, "platform"].astype("str"))):
-        is_here = spells["platform"].eq(platform).fillna(value=False).astype(bool)
+        is_here = surely(spells["platform"].eq(platform))
         kept = spells[is_here | ~under]
-        yield platform, compared(kept, is_here[is_here | ~under], level=data.level)
+        yield platform, data.compared(kept, is_here[is_here | ~under])

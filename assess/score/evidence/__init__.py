@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from assess.execution import each
+from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy import rules
 from assess.policy.policy import Policy
@@ -291,7 +292,7 @@ def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
 
 def _is_measured(answers: pd.DataFrame) -> pd.Series:
     about = pd.MultiIndex.from_frame(answers[["check", "service_id"]])
-    measured = about[answers["source"].eq(MEASURED).fillna(value=False).to_numpy(bool)]
+    measured = about[surely(answers["source"].eq(MEASURED)).to_numpy()]
     return pd.Series(about.isin(measured), answers.index)
 
 

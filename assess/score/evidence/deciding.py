@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from assess.execution import each
+from assess.frames import surely
 from assess.policy import rules
 from assess.score.evidence import Evidence
 
@@ -63,7 +64,7 @@ def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
     if "applies" in check:
         is_asked = rules.evaluate(check["applies"], table, at=evidence.at)
         is_against &= is_asked
-    rows = table.loc[is_against.fillna(value=False).astype(bool)]
+    rows = table.loc[surely(is_against)]
     found: dict[str, list[str]] = defaultdict(list)
     cells = rows.sort_values(columns, kind="stable")
     services = cells["service_id"].tolist()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from assess import reference
+from assess.frames import surely
 from assess.inventory import Inventory
 from assess.score.evidence import View
 
@@ -193,7 +194,7 @@ def undeclared(calls: pd.DataFrame, live: View, words: dict[str, Any]) -> pd.Ser
         elif basis in words["observing"] and kind not in words["soft_kinds"]:
             seen[service].add(callee)
     status = live.table["inspect_status"].eq("declared")
-    manifests = status.fillna(value=False).astype(bool)
+    manifests = surely(status)
     read = set(live.table.loc[manifests, "service_id"])
     read |= declared.keys()
     counts = {

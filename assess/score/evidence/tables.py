@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from assess import frames, reference
+from assess.frames import surely
 from assess.inventory import Inventory
 from assess.linear import Linear
 from assess.policy.policy import Policy
@@ -98,7 +99,7 @@ def nullable(table: pd.DataFrame, frame: str) -> pd.DataFrame:
 
 def is_known(cells: pd.Series, *, value: object) -> pd.Series:
     """Return whether cells are known to be a value, as plain booleans."""
-    return cells.eq(value).fillna(value=False).astype(bool)
+    return surely(cells.eq(value))
 
 
 def _among(cells: pd.Series, words: Sequence[str]) -> pd.Series:
@@ -134,7 +135,7 @@ def _workloads(
     registries = policy["registries"]
     table = nullable(inventory["workloads"], "workloads")
     running = table["state"].eq("running")
-    runs = running.fillna(value=False)
+    runs = surely(running)
     some_run = table["service_id"].isin(table.loc[runs, "service_id"])
     some_may_run = table["service_id"].isin(table.loc[running.isna(), "service_id"])
     table["sure"] = runs | ~some_may_run
@@ -168,7 +169,7 @@ def _workloads(
     table["public_unmirrored"] = public.mask(is_unit, other=False)
     # few engines are: only what all engines of a host say lifts a finding
     said = engines.groupby("host_id")["rootless"].min(skipna=False)
-    rootless = said.reindex(table["host_id"]).fillna(value=False)
+    rootless = surely(said.reindex(table["host_id"]))
     table["rootless"] = rootless.astype("boolean").set_axis(table.index)
     return table
 
@@ -212,7 +213,7 @@ def _is_tool(table: pd.DataFrame) -> pd.Series:
     """Return whether an image is a tool for a store, which may listen on the store's port."""
     repositories = table["repository"]
     tools = {name: reference.is_tool(name) for name in repositories.dropna().unique()}
-    return repositories.map(tools).eq(True).fillna(value=False).astype(bool)
+    return surely(repositories.map(tools).eq(True))
 
 
 def _bare(exposed: Exposure, workloads: pd.DataFrame) -> set[str]:

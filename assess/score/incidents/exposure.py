@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 
+from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.rates import shrunk_rates
@@ -133,7 +134,7 @@ class Exposure:
         """List the time of each service on a platform: ``service_id, platform, start, end``."""
         at_time = side_of(self.incidents["platform_at_time"].astype("object"))
         now = self.incidents["service_id"].map(self.side)
-        elsewhere = (at_time.notna() & at_time.ne(now)).fillna(value=False)
+        elsewhere = surely(at_time.notna() & at_time.ne(now))
         moved = self.platform.index.isin(self.incidents.loc[elsewhere, "service_id"])
         here = self.platform.mask(moved).to_frame().assign(start=start, end=end)
         if self.earlier is None or self.earlier_until is None:
@@ -173,7 +174,7 @@ def _rows_of(
 ) -> pd.DataFrame:
     """Return the rows of a side and of tiers; None selects all."""
     if side is not None:
-        table = table[table["side"].eq(side).fillna(value=False)]
+        table = table[surely(table["side"].eq(side))]
     if tiers is not None:
         table = table[table["tier"].isin(list(tiers))]
     return table
@@ -215,14 +216,14 @@ def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
 def side_of(platform: pd.Series) -> pd.Series:
     """Return the side of each platform: container, host, or NA where it is unknown or mixed."""
     known = platform.notna() & ~platform.isin(UNCLEAR)
-    sides = np.where(platform.eq(HOST).fillna(value=False), HOST, CONTAINER)
+    sides = np.where(surely(platform.eq(HOST)), HOST, CONTAINER)
     return pd.Series(sides, platform.index, dtype="string").where(known, pd.NA)
 
 
 def in_containers(platform: pd.Series) -> pd.Series:
     """Return whether a platform is known to run containers, at least in part."""
-    mixed = platform.eq(MIXED).fillna(value=False)
-    return (side_of(platform).eq(CONTAINER).fillna(value=False) | mixed).astype(bool)
+    mixed = surely(platform.eq(MIXED))
+    return surely(side_of(platform).eq(CONTAINER)) | mixed
 
 
 def on_docker(platform: pd.Series) -> pd.Series:
@@ -282,7 +283,7 @@ def _since_first_incident(inventory: Inventory) -> Spans:
 def sound_incidents(inventory: Inventory) -> pd.DataFrame:
     """Return the incidents up to the snapshot, without duplicates and with plausible times."""
     table = inventory["incidents"]
-    bad = table["bad_time"].fillna(value=False).astype(bool)
+    bad = surely(table["bad_time"])
     bad |= table["resolved_at"] < table["opened_at"]
     bad |= table["opened_at"] > inventory.snapshot_at
     bad |= table["opened_at"] < FIRST

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.exposure import closed_by_timer, counted_incidents, exposure
@@ -78,7 +79,7 @@ def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     table = inventory["activities"]
     table = table[table["kind"].isin(["terminate", "launch"])]
     is_lost = table["kind"].eq("launch") & table["status"].str.lower().isin(NEVER_UP)
-    table = table[~is_lost.fillna(value=False)]
+    table = table[~surely(is_lost)]
     table = table[table["started_at"] <= inventory.snapshot_at]
     table = table.sort_values(["started_at", "activity_id"], kind="stable")
     started = table["started_at"]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from assess.frames import surely
 from assess.inventory import Inventory
 
 HOURS = 730.5  # of a mean month
@@ -55,7 +56,7 @@ def replicas_of(inventory: Inventory, services: pd.Index) -> pd.DataFrame:
     """Return the number of replicas by service: ``replicas``, with ends; at least one."""
     live = _live(inventory)
     most = _replicas(live)
-    least = _replicas(live[live["state"].eq("running").fillna(value=False).astype(bool)])
+    least = _replicas(live[surely(live["state"].eq("running"))])
     # one that is only declared, or whose state nobody saw, may or may not run
     ends = {"replicas": most, "replicas_lo": least, "replicas_hi": most}
     return pd.DataFrame(ends).reindex(services).fillna(1).clip(lower=1).astype("Float64")
@@ -75,14 +76,14 @@ def _measures(
 ) -> list[pd.Series]:
     """Return the measurements of a size, best first; observations below a day come last."""
     observed, *asked = [live[column].astype("Float64") for column in columns]
-    is_brief = live["usage_window_hours"].lt(FULL_HOURS).fillna(value=False)
+    is_brief = surely(live["usage_window_hours"].lt(FULL_HOURS))
     peak = live[PEAKS[columns[0]]].astype("Float64")
     return [observed.mask(is_brief), *asked, observed.where(is_brief), peak]
 
 
 def _replicas(live: pd.DataFrame) -> pd.Series:
     """Count the replicas of each service; sidecars do not count."""
-    is_beside = live["container_role"].astype("object").eq("sidecar").fillna(value=False)
+    is_beside = surely(live["container_role"].astype("object").eq("sidecar"))
     mains = live[~is_beside.astype(bool)].groupby("service_id").size()
     return mains.reindex(live["service_id"].unique()).fillna(1).astype(float)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from assess.frames import surely
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
 from assess.score.evidence import Evidence
@@ -38,7 +39,7 @@ def blockers_at(
     """List service, verdict and words of all blockers at a target."""
     evidence = assessment.evidence
     side = assessment.exposure.side
-    on_host = set(side.index[side.eq(HOST).fillna(value=False)])
+    on_host = set(side.index[surely(side.eq(HOST))])
     found = _gate_blockers(gates)
     if target["id"] == STAY:
         # a service on hosts meets no gate of containers where it is, only the end of its system

@@ -14,6 +14,7 @@ import pandas as pd
 from assess import reference
 from assess.errors import RequestError, did_you_mean
 from assess.execution import each
+from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
 from assess.score.upgrade_churn.history import Move
@@ -255,11 +256,11 @@ def _hits(
     if ahead is not None:
         known = ahead.of(table["version"], change)
         may_be_ahead = known.fillna(value=True).astype(bool)
-        is_ahead = known.fillna(value=False).astype(bool)
+        is_ahead = surely(known)
     if not may_be_ahead.any():
         return _NOTHING  # most changes lie behind all that runs
     holds = evaluate(change["condition"], table, at=at)
-    is_hit = holds.fillna(value=False).astype(bool) & may_be_ahead
+    is_hit = surely(holds) & may_be_ahead
     is_open = holds.isna() & (change["when_unknown"] == MAY) & is_ahead
     is_found = is_hit | is_open
     if not is_found.any():

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from assess import reference
+from assess.frames import surely
 
 GATE = "feature-gates."
 _KEEPS_CLOUD = GATE + "DisableCloudProviders=false"
@@ -42,7 +43,7 @@ def has_setting(settings: pd.Series, setting: str) -> pd.Series:
     """Return which rows have a setting; False where the settings of the host are unknown."""
     padded = ";" + settings.astype("string") + ";"
     found = padded.str.contains(f";{setting};", regex=False)
-    return found.fillna(value=False).astype(bool)
+    return surely(found)
 
 
 def value_of(settings: pd.Series, flag: str) -> pd.Series:

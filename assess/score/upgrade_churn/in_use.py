@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from assess import reference
+from assess.frames import surely
 from assess.inventory import BUILD, Inventory
 from assess.policy.rules import DTYPES
 from assess.score.incidents.exposure import on_docker
@@ -88,9 +89,7 @@ def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     own["api"] = own["api_version"].str.rsplit("/", n=1).str[0]
     objects = inventory["objects"]
     applied = objects["last_applied_api_version"]
-    is_file = (
-        objects["source_ref"].str.contains(r"\.ya?ml$", regex=True).fillna(value=False)
-    )
+    is_file = surely(objects["source_ref"].str.contains(r"\.ya?ml$", regex=True))
     others = pd.DataFrame(
         {
             "service_id": objects["service_id"],
@@ -181,7 +180,7 @@ def _schemas(images: pd.DataFrame) -> pd.Series:
     """Return the manifest schema of each image, by its media type if it is not stated."""
     is_first = images["media_type"].str.contains("distribution.manifest.v1+", regex=False)
     schema = images["schema"].astype("string")
-    return schema.mask(schema.isna() & is_first.fillna(value=False).astype(bool), "1")
+    return schema.mask(schema.isna() & surely(is_first), "1")
 
 
 def _version_in(tag: str | None) -> float:
@@ -286,7 +285,7 @@ def _without_engine(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
     platform = table["service_id"].map(services).astype("string")
     has_engine = table["host_id"].isin(inventory["engines"]["host_id"])
     is_docker = on_docker(platform) | table["docker_sock_mounted"].eq(True)
-    return (is_docker & ~has_engine).fillna(value=False).astype(bool)
+    return surely(is_docker & ~has_engine)
 
 
 def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:

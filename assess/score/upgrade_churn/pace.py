@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import pandas as pd
 
 from assess import reference
+from assess.frames import surely
 from assess.inventory import Inventory
 from assess.linear import any_of
 from assess.policy.policy import Policy
@@ -84,7 +85,7 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     by_place = is_on_engine.groupby([replicas["service_id"], replicas["host_id"]])
     on_engine = by_place.any().to_dict()
     exposed = exposure(inventory, policy)
-    on_host = exposed.side.eq(HOST).fillna(value=False).to_dict()
+    on_host = surely(exposed.side.eq(HOST)).to_dict()
     homeless = on_host.keys() - {service for service, _ in on_engine}
     on_engine |= {(service, NOWHERE): True for service in homeless}
     placed = []

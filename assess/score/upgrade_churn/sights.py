@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from assess import reference
+from assess.frames import surely
 from assess.inventory import Inventory
 
 ANSWERED = ("ok", "empty", "partial")
@@ -56,7 +57,7 @@ def observed(inventory: Inventory, frame: str) -> pd.DataFrame:
         carried = source.eq(name)
         if name in answered:
             carried &= table["source_ref"].eq(scope)
-        is_old |= carried.fillna(False)
+        is_old |= surely(carried)
     return table[~is_old]
 
 

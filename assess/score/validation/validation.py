@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
@@ -319,7 +320,7 @@ def measures(
     listed = incidents["affected_services"] + ";" + incidents["service_id"]
     touched = listed.map(lambda text: len(set(ids(text))))
     for name, side in (("containers", CONTAINER), ("hosts", HOST)):
-        on_side = touched[incidents["side"].eq(side).fillna(value=False)]
+        on_side = touched[surely(incidents["side"].eq(side))]
         share = jeffreys_interval(int((on_side <= 1).sum()), len(on_side), level=level)
         rows.append((f"at most one service touched, {name}", *share, len(on_side)))
     return pd.DataFrame(rows, columns=MEASURE)

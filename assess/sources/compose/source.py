@@ -26,7 +26,7 @@ from assess.sources.unit import (
     unread_note,
     workload_row,
 )
-from assess.sources.values import integer, number, table, text
+from assess.sources.values import dicts, integer, number, table, text
 from assess.sources.volumes import Mount, nfs_export
 
 DEFAULT_NAMES = (
@@ -228,13 +228,19 @@ def _to_unit(project: Project, service: Service) -> Unit:
         host_ipc=service.get("ipc") == "host",
         readonly_root=is_true(service.get("read_only")),
         caps_added=tuple(service.get("cap_add", [])),
-        devices_n=len(service.get("devices", [])),
+        devices_n=len(service.get("devices", [])) + _reserved_n(service),
         restart_policy=_restarts(service),
         log_driver=text(service, "logging", "driver") or None,
         stop_timeout_s=_seconds(service.get("stop_grace_period")),
         health_checked=False if is_off else is_checked(image, declared),
         config_external=_has_config(service),
     )
+
+
+def _reserved_n(service: Service) -> int:
+    """Return how many kinds of devices are reserved, such as graphics cards."""
+    reserved = dicts(service, "deploy", "resources", "reservations", "devices")
+    return len(reserved) + bool(service.get("gpus"))
 
 
 def _restarts(service: Service) -> str | None:

@@ -116,6 +116,12 @@ def _len(payload: Row, *path: str) -> int:
     return len(value) if isinstance(value, list | dict) else 0
 
 
+def _graphics_n(container: Row) -> int:
+    """Return how many requirements of a container are graphics cards."""
+    asked = dicts(container, "resourceRequirements")
+    return sum(text(entry, "type") == "GPU" for entry in asked)
+
+
 def _withheld_n(container: Row) -> int:
     lists = ("command", "entryPoint", "environmentFiles", "secrets")
     withheld_n = sum(_len(container, key) for key in lists)
@@ -210,7 +216,7 @@ def _of_container(raw: Row, container: Row) -> Unit:
         host_ipc=raw.get("ipcMode") == "host",
         readonly_root=container.get("readonlyRootFilesystem") is True,
         caps_added=tuple(texts(linux, "capabilities", "add")),
-        devices_n=len(dicts(linux, "devices")),
+        devices_n=len(dicts(linux, "devices")) + _graphics_n(container),
         restart_policy=policies[restarts] if isinstance(restarts, bool) else None,
         log_driver=text(container, "logConfiguration", "logDriver") or None,
         stop_timeout_s=integer(container, "stopTimeout"),

@@ -146,7 +146,8 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
         host_ipc=spec.get("hostIPC") is True,
         readonly_root=_security(container).get("readOnlyRootFilesystem") is True,
         caps_added=tuple(texts(_security(container), "capabilities", "add")),
-        devices_n=len(dicts(container, "volumeDevices")),
+        devices_n=len(dicts(container, "volumeDevices"))
+        + sum("gpu" in name for name in limits),
         restart_policy=_POLICIES.get(policy) if container else None,
         stop_timeout_s=grace if container else None,
         health_checked=True if is_checked else None,

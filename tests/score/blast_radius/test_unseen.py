@@ -77,6 +77,18 @@ def test_a_complete_row_speaks_for_its_side_and_its_window():
     assert seen(short) == [False] * 3
 
 
+def test_a_host_outside_of_which_all_callers_were_seen_takes_no_one_else():
+    both = {"complete": "both", "window_hours": 200.0, "address_basis": "flow"}
+    only = {"complete": "dst", "window_hours": 200.0}
+    rows = [edge("a", "b"), edge("a", "ext:x", **only), edge("c", "a", **both)]
+    found = scored("abc", *rows).frame.loc[("ext", "ext:x")]
+    # a and its caller fall; b, which nobody watched, is known not to call x
+    assert found["impact_hi"] == pytest.approx(2 / 3)
+    rows[1] = edge("a", "ext:x", evidence="traces", window_hours=200.0)
+    open_ = scored("abc", *rows).frame.loc[("ext", "ext:x")]
+    assert open_["impact_hi"] == 1.0
+
+
 def test_who_watches_a_service_sees_its_calls_and_its_callers():
     watched = {"complete": "both", "window_hours": 168.0, "address_basis": "socket"}
     result = scored("abc", edge("a", "b", **watched))

@@ -8,6 +8,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import assess
+from assess.policy.targets import complete, platforms
 from assess.score.targets import readiness_at
 from assess.score.targets.refusals import GATE_IDS
 
@@ -195,7 +196,8 @@ def test_what_runs_in_containers_is_not_called_back_for_a_target(policy):
     large = frames["workloads"].assign(
         source_kind=["container", "unit"],
         **{"memory_limit_bytes": 512 * GIB, "privileged": False, "host_pid": False},
-        **{"host_network": False, "docker_sock_mounted": False},
+        **{"host_network": False, "docker_sock_mounted": False, "host_ipc": False},
+        **{"caps_added_n": 0, "caps_added": "none", "devices_n": 0},
     )
     hosts = frames["hosts"].assign(memory_bytes=600 * GIB)
     changed = {**frames, "services": services, "workloads": large, "hosts": hosts}
@@ -206,3 +208,15 @@ def test_what_runs_in_containers_is_not_called_back_for_a_target(policy):
         ["s0", "HOLD"],
         ["s1", "NEVER"],
     ]
+
+
+def test_what_a_platform_refuses_has_a_source():
+    facts = platforms()
+    assert all(row["source"] for row in facts.values() if row["refuses"])
+    known = {row["id"] for row in assess.load_policy()["refusal"]}
+    assert all(set(row["refuses"]) <= known for row in facts.values())
+
+
+def test_a_managed_platform_refuses_by_itself_what_it_cannot_give():
+    target = complete({"id": "apps", "platform": "container-apps"})
+    assert {"privileged", "capabilities", "node-agent"} <= set(target["refuses"])

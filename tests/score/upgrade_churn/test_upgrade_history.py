@@ -214,6 +214,25 @@ def test_what_is_recorded_is_not_seen_again_and_older_records_count():
     assert days_in(past.hosts["h"]) == 365
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "line"),
+    [
+        ("20.10.5", "24.0.7", "docker 24.0"),
+        ("20.10.5", None, "docker 20.10"),
+        (None, "24.0.7", "docker 24.0"),
+        (None, None, None),
+    ],
+)
+def test_a_recorded_upgrade_is_of_the_line_that_it_leads_to_else_came_from(
+    was, now, line
+):
+    told = upgrade(1, "2024-02-01", host="h")
+    told |= {"from_version": was, "to_version": now}
+    past = upgrade_history([snapshot(90, docker(h="25.0.3"), activities=[told])], POLICY)
+    (move,) = past.moves
+    assert move.step.line == line
+
+
 def test_a_rollback_soon_enough_is_a_failure_and_a_late_one_may_be():
     quiet = [incident(1, "2024-01-01", host_id="other")]
     versions = ("24.0.7", "25.0.0", "24.0.7")
