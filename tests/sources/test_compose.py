@@ -50,6 +50,26 @@ def shop():
 # ---- variables ----
 
 
+def test_a_mount_from_a_variable_without_a_value_keeps_its_data_and_is_shared(tmp_path):
+    text = """
+services:
+  db: {image: "mysql:8", volumes: ["${DATA}:/var/lib/mysql", "$OTHER:/x", "${SET:-}:/y"]}
+  copy: {image: "mysql:8", volumes: ["${DATA}:/backup"], environment: ["A=${DATA}:/z"]}
+"""
+    batch = written(tmp_path, text)
+    found = {
+        row["destination"]: (row["type"], row["shared_with_n"], row["host_path_class"])
+        for row in batch.rows["mounts"]
+        if "host_path_class" in row
+    }
+    assert found == {
+        "/var/lib/mysql": ("bind", 1, None),
+        "/backup": ("bind", 1, None),
+        "/x": ("bind", 0, None),
+    }
+    assert batch.coverage[0]["hint"] == "variables without a value: DATA, OTHER"
+
+
 @pytest.mark.parametrize(
     ("text", "expected", "unset"),
     [

@@ -607,3 +607,13 @@ def shared_label(*, of: dict[str, str], fronts: dict[str, dict[str, str]]) -> st
 def test_a_label_names_a_service_only_where_it_is_one(tmp_path, of, fronts, expected):
     write(tmp_path, a=shared_label(of=of, fronts=fronts))
     assert services(collect(tmp_path, path=".", cluster="prod")).keys() == expected
+
+
+def test_a_list_of_the_served_versions_is_kept_as_objects():
+    names = ["v1beta1.policy", "v1.policy", "v1.apps"]
+    items = [{"metadata": {"name": name}} for name in names]
+    document = {"kind": "APIServiceList", "apiVersion": "apiregistration.k8s.io/v1"}
+    lists = dict(KubernetesSource().sort(document | {"items": items}))
+    rows = to_batch(lists, "c").rows["objects"]
+    assert [row["name"] for row in rows] == names
+    assert {row["kind"] for row in rows} == {"APIService"}

@@ -149,7 +149,7 @@ def mount(item: Any) -> tuple[str, Row]:
     else:
         first, *rest = COLON.split(str(item))
         source, target = (first, rest[0]) if rest else ("", first)
-        kind = "bind" if re.match(r"[./~\\]|[A-Za-z]:", source) else "volume"
+        kind = "bind" if re.match(r"[./~$\\]|[A-Za-z]:", source) else "volume"
         read_only = "ro" in (rest[1].split(",") if len(rest) > 1 else ())
     return str(target or ""), {"type": kind, "source": source, "read_only": read_only}
 

@@ -32,6 +32,7 @@ _VARIABLE = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?P<how>:?[-?+])?)",
     re.ASCII,
 )
+_SOURCE = re.compile(r"\$(\w+|\{\w+\}):/", re.ASCII)
 _ENV_LINE = re.compile(
     r"^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][\w.-]*)[ \t]*=[ \t]*"
     r"(?:'(?P<literal>[^']*)'|\"(?P<quoted>(?:\\.|[^\"\\])*)\"|(?P<bare>[^\r\n]*))",
@@ -293,7 +294,10 @@ class _Reader:
         limits = self.project.limits
         limits.spend(NODE_COST)
         if isinstance(value, str):
-            return interpolate(value, self.env, self.project.unset, limits)
+            filled = interpolate(value, self.env, self.project.unset, limits)
+            # A mount has a source, also where nobody knows the value of its variable.
+            is_mount = filled.startswith(":/") and _SOURCE.match(value)
+            return value if is_mount else filled
         if isinstance(value, dict):
             return {str(key): self._filled(item) for key, item in value.items()}
         if isinstance(value, list):

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from assess.score.blast_radius.bitset import (
@@ -249,6 +249,8 @@ def test_the_bound_is_the_most_probable_way():
 
 @settings(max_examples=30, deadline=None)
 @given(graphs(p=(0.0, 0.3, 0.5, 1.0), most=9), st.booleans())
+@example((4, {(0, 1): 0.5, (1, 2): 0.5, (2, 3): 0.3, (0, 3): 0.5}), True)
+@example((4, {(0, 1): 0.5, (1, 2): 0.5, (2, 3): 0.3, (0, 3): 0.5}), False)
 def test_long_ways_are_followed_to_the_same_end(case, is_drawn):
     nodes, arcs = case
     graph = graph_of(nodes, arcs, np.arange(1.0, nodes + 1))
@@ -264,6 +266,16 @@ def test_long_ways_are_followed_to_the_same_end(case, is_drawn):
             getattr(by_level, each.name).tobytes()
             == getattr(by_step, each.name).tobytes()
         )
+
+
+def test_what_is_not_among_the_given_nodes_leads_nowhere():
+    graph = graph_of(3, {(2, 0): 0.3, (1, 0): 0.3})
+    chosen = np.array([0, 1])
+    possible = np.ones((1, 2), bool)
+    found = Undecided.of(graph, ~possible, possible, chosen)
+    (way,) = found.arc
+    assert graph.tail[way] == 1
+    assert found.node[found.tail].tolist() == [1]
 
 
 @settings(max_examples=30, deadline=None)

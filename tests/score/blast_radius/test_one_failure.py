@@ -100,3 +100,12 @@ def test_other_names_leave_what_is_enumerated_as_it_is(seed):
     assert len(usual) > 4
     for column in ("impact", "next_lo", "next_hi"):
         assert moved[column].to_numpy() == pytest.approx(usual[column].to_numpy())
+
+
+def test_what_is_hit_and_what_falls_anyway_are_independent():
+    """Half the time 1 falls, half the time 10 besides: all four sums are equally likely."""
+    besides = Unexplained(np.full(POINTS, 10.0), 100.0)
+    half = np.array([50.0])
+    losses, chance = np.array([[0.0, 1.0]]), np.array([[0.5, 0.5]])
+    lo, hi = besides.middle(losses, chance, half, 0.4)
+    assert (lo[0], hi[0]) == (1.0, 10.0)

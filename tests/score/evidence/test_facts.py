@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.evidence import combine, facts, opinions
+from assess.score.evidence import View, combine, facts, opinions
 from assess.score.evidence.deciding import word
 
 POLICY = load_policy()
@@ -202,3 +202,36 @@ def test_who_says_how_it_was_measured_is_no_second_opinion():
 )
 def test_values_in_words(value, text):
     assert word(value) == text
+
+
+def undeclared(*calls, status="list"):
+    columns = ["dst_id", "kind", "evidence", "address_basis"]
+    table = pd.DataFrame(list(calls), columns=columns, dtype=object)
+    live = pd.DataFrame({"service_id": ["a"], "inspect_status": [status]})
+    view = View.of(pd.Index(["a"]), live)
+    found = facts.undeclared(table.assign(service_id="a"), view, POLICY["evidence"])
+    return found.get("a")
+
+
+SEEN = ("b", "call", "socket", None)
+SAID = ("c", "call", "env", None)
+
+
+@pytest.mark.parametrize(
+    ("calls", "status", "count"),
+    [
+        ([SEEN, SAID], "list", 1),
+        ([SEEN, SAID, ("b", "call", "env", None)], "list", 0),
+        ([SEEN, ("c", "call", "socket", None), SAID], "list", 1),
+        ([SEEN], "declared", 1),  # it was read, and declares nothing
+        ([SEEN], "list", None),  # nobody read what it declares
+        ([SAID], "declared", None),  # nobody watched
+        ([("b", "log", "socket", None), SAID], "list", None),  # nobody declares these
+        ([("b", "call", "traces", "env"), SAID], "list", None),  # declared by its address
+        ([("b", "call", "env", "traces"), SAID], "list", 1),
+        ([SEEN, (*SEEN[:2], "flow", None), SAID], "list", 1),
+    ],
+)
+def test_a_call_that_was_seen_and_that_nobody_wrote_down(calls, status, count):
+    found = undeclared(*calls, status=status)
+    assert found is None if count is None else found == count

@@ -16,11 +16,12 @@ from assess.score.upgrade_churn.breaking import (
     MAY,
     PRODUCTS,
     WILL,
+    _blind,
     breaks,
     changes,
     goal_of,
 )
-from assess.score.upgrade_churn.in_use import columns_of
+from assess.score.upgrade_churn.in_use import IDLE, columns_of, workloads_on
 
 
 def one_workload(engine=None, host=None, workload=None, **tables):
@@ -545,3 +546,33 @@ def test_what_runs_a_cluster_and_what_asks_of_it(settings, target, expected):
     node = {"runtime": "containerd", "version": "1.7.2", "kubelet_version": "1.19.1"}
     found = certainties(node, f"kubernetes:{target}", workload={"settings": settings})
     assert found == expected
+
+
+def test_only_an_engine_whose_version_nobody_knows_is_blind():
+    versions = {"a": "24.0.7", "b": "master", "c": None, "d": "weird"}
+    workloads = pd.DataFrame(
+        {
+            "service_id": list(versions),
+            "workload_id": list(versions),
+            "host_id": "h",
+            "version": pd.Series(versions.values(), dtype="string"),
+            "runtime": ["docker", "docker", "docker", None],
+        }
+    )
+    found = _blind(workloads, goal_of("29")).set_index("service_id")
+    assert found["why"].to_dict() == {
+        "b": "the facts do not know docker master",
+        "c": "nobody knows its version",
+    }
+    assert found["what"].to_dict() == {"b": "docker master", "c": "docker"}
+
+
+def test_a_host_that_nothing_runs_on_talks_to_no_engine():
+    hosts = [{"host_id": "h1"}, {"host_id": "h2"}]
+    engines = [{"host_id": h["host_id"], "runtime": "docker"} for h in hosts]
+    workload = {"workload_id": "w", "service_id": "shop", "host_id": "h2"}
+    workloads = [{**workload, "docker_sock_mounted": True}]
+    made = fleet(hosts=hosts, engines=engines, workloads=workloads)
+    found = workloads_on(made, "docker", "29").set_index("host_id")
+    assert found.loc["h1", "workload_id"] == IDLE
+    assert found["talks"].to_dict() == {"h1": False, "h2": True}
