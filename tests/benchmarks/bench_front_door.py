@@ -150,14 +150,14 @@ def plot(table: pd.DataFrame, file: str) -> None:
     from assess.figures import style
 
     with style():
-        _, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+        _, axes = plt.subplots(1, 2, figsize=(9, 4.6))
         for column, axis in zip(("seconds", "MiB"), axes, strict=True):
             for number, (step, rows) in enumerate(table.groupby("step", sort=False)):
                 axis.plot(
                     rows["services"],
                     rows[column],
                     marker="o",
-                    label=step,
+                    label=f"{step} ({exponent(rows.tail(2), column):.2f})",
                     color=f"C{number}",
                 )
             axis.set(xscale="log", yscale="log", xlabel="Services (count)")
@@ -168,7 +168,8 @@ def plot(table: pd.DataFrame, file: str) -> None:
             axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes[0].set(ylabel="Time (CPU seconds)", title="Time")
         axes[1].set(ylabel="Peak memory (MiB)", title="Memory")
-        axes[0].legend(frameon=False)
+        for axis in axes:
+            axis.legend(frameon=False, title="Growth between the two largest")
         plt.savefig(file, metadata={"Date": None} if file.endswith("svg") else None)
 
 
