@@ -238,6 +238,9 @@ def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
         cast = pd.Series(values, index=cells.index)
     elif column.dtype == "str":
         cast = _text(cells)
+        if cells.dtype != "str":
+            # the text of a list would pass for a name
+            cast = cast.mask(cells.astype(object).map(pd.api.types.is_list_like))
     elif column.dtype == "bool":
         flags = [_BOOLEANS.get(str(cell).strip().lower()) for cell in cells]
         cast = pd.Series(flags, index=cells.index, dtype="boolean")

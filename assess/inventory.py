@@ -252,20 +252,27 @@ def _build(
     typed: dict[str, pd.DataFrame] = {}
     extras: dict[str, pd.DataFrame] = {}
     problems = []
-    for name, raw in tables.items():
-        unknown = frames.unknown_columns(name, map(str, raw.columns))
+    for name, given in tables.items():
+        # a frame of one's own may have numbers for names, or a name twice
+        named = given.set_axis(given.columns.map(str), axis=1)
+        is_twice = named.columns.duplicated()
+        raw = named.loc[:, ~is_twice]
+        unknown = frames.unknown_columns(name, raw.columns)
         if name not in frames.names():
             problems.append(unknown)
             continue
+        for column in named.columns[is_twice]:
+            rule = "a column occurs once"
+            problems.append(frames.problem(name, "", rule, column=column))
         table, unreadable = frames.conform(name, raw)
         typed[name] = derived(name, table)
         if len(unknown):
             extras[name] = raw[unknown["column"]].reset_index(drop=True)
-            named = [
+            listed = [
                 ", ".join(filter(None, [repr(column), hint]))
                 for column, hint in zip(unknown["column"], unknown["hint"], strict=True)
             ]
-            message = f"{name}: unknown columns are kept aside: {'; '.join(named)}"
+            message = f"{name}: unknown columns are kept aside: {'; '.join(listed)}"
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
         problems += [unreadable, frames.check(name, typed[name])]
     when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)

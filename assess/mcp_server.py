@@ -136,7 +136,7 @@ class Tools:
     def what_to_find_out(self, service: str = "") -> Answer:
         """List the unknown facts that decide something, the most valuable first."""
         ranking = self.assessment.what_next
-        asked = questions(ranking, self.assessment.inventory)
+        asked = questions(ranking, self.assessment.inventory, self.assessment.policy)
         if service:
             ranking.row(service)
             asked = asked[asked["service"] == service]

@@ -149,6 +149,7 @@ def test_parquet_with_wrong_types_is_told_cell_by_cell(snapshot):
     pd.DataFrame(table).to_parquet(path / "services.parquet")
     found = validate(path)
     assert [(p.row, p.column) for p in found.itertuples()] == [
+        (1, "owner"),
         (1, "tier"),
         (1, "public"),
         (2, "public"),
@@ -324,6 +325,19 @@ def test_services_that_other_frames_name():
         {"dependencies": edges, "workloads": replicas}, snapshot_at="2026-09-30"
     )
     assert inventory["services"]["service_id"].tolist() == ["a", "b"]
+
+
+def test_a_column_that_occurs_twice_and_lists_in_cells_are_problems():
+    odd = pd.DataFrame([["shop", 1, 2, ["a", "b"]]])
+    odd.columns = ["service_id", "tier", "tier", "owner"]
+    with pytest.raises(DataError) as caught:
+        from_frames({"services": odd}, snapshot_at="2026-09-30")
+    found = caught.value.problems.set_index("column")["rule"]
+    assert found.to_dict() == {"tier": "a column occurs once", "owner": "text"}
+    numbered = pd.DataFrame([["shop", "x"]], columns=["service_id", 0])
+    with pytest.warns(UserWarning, match="'0'"):
+        kept = from_frames({"services": numbered}, snapshot_at="2026-09-30")
+    assert kept.extras["services"]["0"].tolist() == ["x"]
 
 
 def test_an_unknown_frame_is_named(sample):

@@ -225,7 +225,7 @@ def questions(
     result = assess.what_next(inventory, policy, history=history)
     if service:
         result.row(service)  # an unknown service is an error
-    table = ask(result, inventory)
+    table = ask(result, inventory, policy)
     if service:
         table = table[table["service"] == service]
     document = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}

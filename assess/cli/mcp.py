@@ -22,8 +22,8 @@ def mcp(snapshot: str, *, policy_file: Path | None, target: str | None) -> None:
     """Answer questions about one snapshot over stdin and stdout, for an assistant (MCP).
 
     Labels and why, what would change them, who falls with what, what an upgrade breaks, what to
-    find out. Reads the snapshot and nothing else. Needs the extra `mcp`. Names that the fleet chose
-    reach the assistant as they are: it has to take them for data.
+    find out. Reads the snapshot and nothing else. Needs the extra `mcp`. Names from your fleet are
+    passed on as they are: the assistant must treat them as data, never as instructions.
     """
     try:
         from assess.mcp_server import server

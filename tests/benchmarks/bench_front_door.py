@@ -5,6 +5,10 @@ Markdown. Every step runs in a process of its own, which loads the snapshot firs
 reads dumps of docker, ansible and kubectl that show the same fleet. Seconds are of the processor;
 ``MiB`` is the peak of the process. ``growth`` is the exponent between the smallest and the largest
 fleet: 1 is linear. Read it with the load of the machine beside it.
+
+``--together`` runs the scores of a fleet in one process, each handed those before it, as the report
+does: for the largest fleets, where loading and scoring anew for each step would take hours. ``MiB``
+is then the peak so far.
 """
 
 from __future__ import annotations
@@ -18,12 +22,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from dumping import write_dumps
 
 import assess
 from assess.sample import write_sample
+from assess.score.assessment import Assessment
 
 STEPS = {
     "collect": None,
@@ -36,6 +42,7 @@ STEPS = {
     "what next": "what_next",
     "report": "build_report",
 }
+SCORES = ("readiness", "upgrade churn", "blast radius", "what next", "targets", "claims")
 QUARTERS = ("2026Q3",)
 SIZES = [500, 2000]
 
@@ -56,11 +63,35 @@ def one(step: str, snapshot: str) -> dict[str, float]:
     return {"seconds": seconds, "MiB": peak}
 
 
+def together(steps: list[str], snapshot: str) -> list[dict[str, Any]]:
+    """Time the steps in this process, each handed the results of those before it."""
+    start = time.process_time()
+    scores = Assessment(assess.load(snapshot), assess.load_policy())
+    rows = []
+    for step in ["load", *(step for step in steps if step in SCORES)]:
+        if step != "load":
+            start = time.process_time()
+            getattr(scores, step.replace(" ", "_"))
+        seconds = time.process_time() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        rows.append({"step": step, "seconds": seconds, "MiB": peak})
+        sys.stderr.write(f"{rows[-1]}\n")
+    return rows
+
+
 def apart(step: str, snapshot: Path) -> dict[str, float]:
     """Run a step in a process of its own; nothing where it fails."""
     command = [sys.executable, __file__, "--one", step, str(snapshot)]
     run = subprocess.run(command, capture_output=True, check=False)
     return json.loads(run.stdout) if run.returncode == 0 else {}
+
+
+def in_one(steps: list[str], snapshot: Path) -> list[dict[str, Any]]:
+    """Run the steps of a fleet in one process of their own."""
+    command = [sys.executable, __file__, "--in-one", str(snapshot), *steps]
+    run = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    rows: list[dict[str, Any]] = json.loads(run.stdout)
+    return rows
 
 
 def exponent(table: pd.DataFrame, column: str) -> float:
@@ -73,22 +104,24 @@ def exponent(table: pd.DataFrame, column: str) -> float:
     return grown / math.log(sizes.iloc[1] / sizes.iloc[0])
 
 
-def measure(sizes: list[int], steps: list[str]) -> pd.DataFrame:
+def measure(sizes: list[int], steps: list[str], *, is_together: bool) -> pd.DataFrame:
     """Time every step on a fleet of every size: ``step, services, seconds, MiB``."""
     rows = []
     for services in sizes:
         with tempfile.TemporaryDirectory() as place:
             start = time.process_time()
-            snapshots = write_sample(place, services=services, quarters=QUARTERS)
+            snapshot = write_sample(place, services=services, quarters=QUARTERS)[-1]
             made = time.process_time() - start
-            rows.append({"step": "sample", "services": services, "seconds": made})
-            config = snapshots[-1]
-            if "collect" in steps:
-                config = write_dumps(snapshots[-1], Path(place) / "dumps")
-            for step in steps:
-                found = apart(step, config if step == "collect" else snapshots[-1])
-                rows.append({"step": step, "services": services, **found})
-                sys.stderr.write(f"{rows[-1]}\n")
+            found = [{"step": "sample", "seconds": made}]
+            if is_together:
+                found += in_one(steps, snapshot)
+            for step in [] if is_together else steps:
+                asked = snapshot
+                if step == "collect":
+                    asked = write_dumps(snapshot, Path(place) / "dumps")
+                found.append({"step": step, **apart(step, asked)})
+                sys.stderr.write(f"{services} {found[-1]}\n")
+            rows += [{"services": services, **row} for row in found]
     return pd.DataFrame(rows)
 
 
@@ -117,14 +150,14 @@ def plot(table: pd.DataFrame, file: str) -> None:
     from assess.figures import style
 
     with style():
-        _, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+        _, axes = plt.subplots(1, 2, figsize=(9, 4.6))
         for column, axis in zip(("seconds", "MiB"), axes, strict=True):
             for number, (step, rows) in enumerate(table.groupby("step", sort=False)):
                 axis.plot(
                     rows["services"],
                     rows[column],
                     marker="o",
-                    label=step,
+                    label=f"{step} ({exponent(rows.tail(2), column):.2f})",
                     color=f"C{number}",
                 )
             axis.set(xscale="log", yscale="log", xlabel="Services (count)")
@@ -135,7 +168,8 @@ def plot(table: pd.DataFrame, file: str) -> None:
             axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes[0].set(ylabel="Time (CPU seconds)", title="Time")
         axes[1].set(ylabel="Peak memory (MiB)", title="Memory")
-        axes[0].legend(frameon=False)
+        for axis in axes:
+            axis.legend(frameon=False, title="Growth between the two largest")
         plt.savefig(file, metadata={"Date": None} if file.endswith("svg") else None)
 
 
@@ -145,11 +179,15 @@ def main() -> None:
     arguments.add_argument("sizes", nargs="*", type=int, default=SIZES)
     arguments.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     arguments.add_argument("--plot")
+    arguments.add_argument("--together", action="store_true")
+    if sys.argv[1:2] == ["--in-one"]:
+        print(json.dumps(together(sys.argv[3:], sys.argv[2])))  # noqa: T201
+        return
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(one(*sys.argv[2:4])))  # noqa: T201
         return
     given = arguments.parse_args()
-    table = measure(given.sizes, given.steps)
+    table = measure(given.sizes, given.steps, is_together=given.together)
     print(markdown(table))  # noqa: T201
     if given.plot:
         plot(table, given.plot)

@@ -330,6 +330,19 @@ def test_who_hides_where_a_service_runs_does_not_improve_its_side():
     assert hidden["hi"] >= max(row["hi"] for row in found.values())
 
 
+def test_incidents_of_unknown_services_may_have_been_on_any_side(sample, judged):
+    events = sample["incidents"]
+    for hidden in (events.index % 2 == 0, events.index >= 0):
+        named = events["service_id"].mask(hidden)
+        fleet = sample.replace(incidents=events.assign(service_id=named))
+        rows = judge_claims(fleet, POLICY).frame
+        for claim in ("C12", "C13", "C14"):
+            row = rows.loc[claim]
+            assert row["verdict"] in ("undecided", judged.frame.loc[claim, "verdict"])
+            assert row["hi"] is pd.NA or row["hi"] >= judged.frame.loc[claim, "hi"]
+            assert row["unknown_n"] or claim != "C13"
+
+
 def test_incidents_without_a_word_on_what_they_touched_are_unknown():
     incidents = {
         "incident_id": ["1", "2", "3", "4"],
@@ -484,7 +497,9 @@ def by_hand(table):
         return cells["point"].mean(), lo, cells["hi"].mean() + t * cells["hi"].std()
     counts = ["incidents", "service_months"]
     if "platform" in table:
-        sums = (table[table["platform"].ne("unknown")][counts].sum(), table[counts].sum())
+        known = ~table["platform"].isin(["unknown", "unassigned"])
+        some = (known, table["platform"].ne("unassigned"), known.notna())
+        sums = [table.loc[rows, counts].sum() for rows in some]
         ends = [
             [36 * stats.gamma.ppf(q, n + 0.5) / t for q in (tail, 1 - tail)]
             for n, t in sums

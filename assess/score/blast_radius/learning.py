@@ -435,14 +435,15 @@ def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
     every = np.ones(len(evidence.failures), bool)
     known = fit(evidence, every, policy["blast_radius"])
     lo, hi = known.interval(float(policy["simulation"]["level"]))
+    given = is_given(topology.edges)
     table = topology.edges[["src", "dst", "kinds"]]
     return table.assign(
         prior=topology.edges["point"],
         tries_n=known.tries,
         falls_n=known.caused,
-        lo=np.minimum(lo, known.p),
+        lo=np.where(given, known.p, np.minimum(lo, known.p)),
         point=known.p,
-        hi=np.maximum(hi, known.p),
+        hi=np.where(given, known.p, np.maximum(hi, known.p)),
     )
 
 

@@ -15,7 +15,6 @@ from assess.score.blast_radius.bitset import (
     Weights,
     Words,
     blocks,
-    lane_sums,
     lanes,
     to_words,
 )
@@ -295,11 +294,14 @@ def _spread(graph: Graph, part: Undecided, gates: Words, row: Integers) -> Words
 def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
     """Return the weight lost by scenario and draw; nodes within one draw are not independent."""
     weights = Weights.of(graph.weight)
+    whole = weights.whole[part.node].astype("float64")
     ends = np.cumsum(part.cells)
-    losses = np.empty((part.n, draws))
+    losses = np.zeros((part.n, draws))
     for scenario, (stop, n) in enumerate(zip(ends, part.cells, strict=True)):
         own = slice(stop - n, stop)
-        losses[scenario] = lane_sums(down[own], weights.whole[part.node[own]], draws)
+        for some in blocks(n, 8 * draws):
+            # products with whole numbers are exact, in whatever order they are added up
+            losses[scenario] += whole[own][some] @ lanes(down[own][some], draws)
     return losses * weights.unit
 
 

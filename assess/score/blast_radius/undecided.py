@@ -12,7 +12,8 @@ from assess.score.blast_radius.topology import Graph
 
 NODE_MARK = 0  # seeds of the marks that tell sets apart
 ARC_MARK = 1
-DEEP = 256  # levels: longer ways are followed from what was raised
+DEEP = 256  # levels: longer ways are followed from what was raised …
+CELLS_A_LEVEL = 16  # … where a level has fewer cells than this
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +126,8 @@ class Undecided:
         """
         passes, joins = rule
         depth = graph.depth[self.node]
-        if depth.max(initial=0) > DEEP:
+        deepest = int(depth.max(initial=0))
+        if deepest > DEEP and len(depth) < deepest * CELLS_A_LEVEL:
             return self._flood(value, gate, row, rule)
         order = np.argsort(depth[self.head], kind="stable")
         back = depth[self.tail] >= depth[self.head]

@@ -37,6 +37,8 @@ from assess.words import UNKNOWN
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
+UNASSIGNED = "unassigned"  # incidents of services that nobody knows
+
 
 @dataclass(frozen=True, eq=False)
 class ClaimData:
@@ -63,6 +65,15 @@ class ClaimData:
     def spells(self) -> pd.DataFrame:
         """Incidents and months of every service; see `Exposure.spells`."""
         return self.assessment.exposure.spells
+
+    @property
+    def unassigned_n(self) -> int:
+        """Incidents of the watched time whose service nobody knows."""
+        return int(self.assessment.exposure.incidents["service_id"].isna().sum())
+
+    def compared(self, spells: pd.DataFrame, first: pd.Series) -> Measurement:
+        """Compare two groups of spells; an incident of an unknown service may be of either."""
+        return compared(spells, first, level=self.level, unassigned_n=self.unassigned_n)
 
     @property
     def side(self) -> pd.Series:
@@ -270,7 +281,7 @@ def stores_in_containers(data: ClaimData) -> Measurement:
     is_store = images["repository"].map(reference.stateful_kind).isin(kinds)
     stores = set(declared) | set(images.loc[is_store, "service_id"])
     spells = data.spells[data.spells["service_id"].isin(stores)]
-    return compared(spells, spells["side"].eq(CONTAINER), level=data.level)
+    return data.compared(spells, spells["side"].eq(CONTAINER))
 
 
 def contained_incidents(data: ClaimData) -> Measurement:
@@ -302,7 +313,7 @@ def orchestrated(data: ClaimData) -> Measurement:
     """C12: how much more often a service breaks under an orchestrator than without one."""
     orchestrators = data.assessment.policy["evidence"]["orchestrators"]
     under = data.spells["platform"].isin(orchestrators)
-    return compared(data.spells, under, level=data.level)
+    return data.compared(data.spells, under)
 
 
 def many_at_once(data: ClaimData) -> Measurement:
@@ -311,8 +322,12 @@ def many_at_once(data: ClaimData) -> Measurement:
     inside = surely(spells["side"].eq(CONTAINER))
     vague = spells["side"].isna()
     sums = spells.rename(columns={"months": "service_months"})[inside | vague]
-    platform = spells["platform"].mask(vague, "unknown")[inside | vague]
-    whole = sums.groupby(platform)[["incidents", "service_months"]].sum().reset_index()
+    sums["platform"] = spells["platform"].mask(vague, "unknown")
+    # an incident that nobody assigned may have been in a container
+    loose_n = data.unassigned_n
+    loose = [{"platform": UNASSIGNED, "incidents": loose_n, "service_months": 0.0}]
+    rows = pd.concat([sums, pd.DataFrame(loose[: int(loose_n > 0)])])
+    whole = rows.groupby("platform")[["incidents", "service_months"]].sum().reset_index()
     # tiers are left aside: the budget, too, counts every service that moves alike
     known = spells["side"].where(inside)
     in_doubt = known.mask(vague, CONTAINER)
@@ -320,17 +335,17 @@ def many_at_once(data: ClaimData) -> Measurement:
     whole = whole.assign(**spread)
     months = data.assessment.policy["what_next"]["months"]
     return amount(
-        whole[whole["platform"].ne("unknown")],
+        whole[~whole["platform"].isin(["unknown", UNASSIGNED])],
         whole,
         level=level,
         factor=float(data.settings["services_at_once"] * months),
-        unknown_n=int(vague.sum()),
+        unknown_n=int(vague.sum()) + loose_n,
     )
 
 
 def less_stable(data: ClaimData) -> Measurement:
     """C14: how much more often a service breaks in containers than on hosts."""
-    return compared(data.spells, data.spells["side"].eq(CONTAINER), level=data.level)
+    return data.compared(data.spells, data.spells["side"].eq(CONTAINER))
 
 
 def depends_on_who_asks(data: ClaimData) -> Measurement:
@@ -460,4 +475,4 @@ def _orchestrators(data: ClaimData) -> Iterator[tuple[str, Measurement]]:
     for platform in sorted(set(spells.loc[under, "platform"].astype("str"))):
         is_here = surely(spells["platform"].eq(platform))
         kept = spells[is_here | ~under]
-        yield platform, compared(kept, is_here[is_here | ~under], level=data.level)
+        yield platform, data.compared(kept, is_here[is_here | ~under])

@@ -166,7 +166,8 @@ def amount(
     """Measure an amount to expect: ``factor`` [service-months] times a rate of incidents.
 
     ``table`` holds ``incidents`` [count] and ``service_months``; ``whole`` also what nobody can
-    place. Gamma's interval by Jeffreys' prior; ``n`` counts the service-months.
+    place, incidents of unknown services without any months. Gamma's interval by Jeffreys' prior;
+    ``n`` counts the service-months.
     """
 
     def expected(part: pd.DataFrame) -> Interval:
@@ -186,7 +187,8 @@ def amount(
 
         return _smallest(decides) if months else math.inf
 
-    interval = _hull(sampled, expected(whole))
+    watched = whole[whole["service_months"] > 0]
+    interval = _hull(sampled, expected(watched), expected(whole))
     return Measurement(interval, sampled, math.floor(months), whole, unknown_n, more)
 
 
@@ -269,17 +271,24 @@ def ratio_of(table: pd.DataFrame, *, level: float) -> Interval:
     return rate_ratio(*(table[name] for name in table.columns[1:5]), level=level)
 
 
-def compared(spells: pd.DataFrame, first: pd.Series, *, level: float) -> Measurement:
+def compared(
+    spells: pd.DataFrame, first: pd.Series, *, level: float, unassigned_n: int = 0
+) -> Measurement:
     """Compare the incident rates of two groups of spells; spells without a side may be in either.
 
     ``first`` is whether a spell is of the one group. The interval is wider where services of one
-    side and tier differ by more than chance (``spread, freedom``).
+    side and tier differ by more than chance (``spread, freedom``). Incidents of unknown services,
+    ``unassigned_n``, may all be of either group.
     """
     first = first.astype("boolean").mask(spells["side"].isna())
     level, spread = widened(
         spells, first, first.fillna(True), first.fillna(False), level=level
     )
     table = compare(spells, first).assign(**spread)
+    # the tier that both were watched longest in stands for those of unknown services
+    shared = table[["months", "other_months"]].min(axis=1)
+    is_longest = shared.rank(method="first").eq(len(shared))
+    table["unplaced_incidents"] += unassigned_n * is_longest
     # all unplaced on the one side, then all on the other: the truth lies between
     either = [
         added(

@@ -129,18 +129,24 @@ def _pair(
 def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> pd.DataFrame:
     """Count the instances that were replaced in time [seconds], by group.
 
-    ``group, yes`` (replaced in time), ``no, unknown`` (ended less than that before the snapshot,
-    and not replaced yet) [count], ``median_s, longest_s`` [seconds, of those replaced].
+    ``group, yes`` (replaced in time), ``no, unknown`` (ended less than that before the snapshot
+    and not replaced yet, or an activity there may be the launch) [count], ``median_s, longest_s``
+    [seconds, of those replaced].
     """
     pairs = replacements(inventory, policy)
     took = (pairs["healed_at"] - pairs["ended_at"]).dt.total_seconds()
     too_soon = (inventory.snapshot_at - pairs["ended_at"]).dt.total_seconds() < seconds
+    activities = inventory["activities"]
+    unnamed = activities[activities["kind"].isna()]
+    vague = unnamed["group"].fillna(unnamed["service_id"])
+    may_be_launched = pairs["place"].isin(vague.dropna()) | vague.isna().any()
+    is_unknown = ~(took <= seconds) & (may_be_launched | (took.isna() & too_soon))
     rows = pd.DataFrame(
         {
             "group": pairs["place"],
             "yes": took <= seconds,
-            "no": (took > seconds) | (took.isna() & ~too_soon),
-            "unknown": took.isna() & too_soon,
+            "no": ~(took <= seconds) & ~is_unknown,
+            "unknown": is_unknown,
         }
     )
     groups = rows.groupby("group", sort=True)[["yes", "no", "unknown"]].sum()

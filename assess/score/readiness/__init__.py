@@ -323,7 +323,7 @@ def _unknown_facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 def _missing(unknown: pd.DataFrame) -> pd.Series:
     first = unknown.groupby("service_id").head(NAMED)
     facts: dict[str, list[str]] = {}
-    for service, fact in zip(first["service_id"], first["fact"], strict=True):
+    for service, fact in first[["service_id", "fact"]].astype(object).to_numpy():
         facts.setdefault(service, []).append(fact)
     texts = ["; ".join(listed) for listed in facts.values()]
     return pd.Series(texts, list(facts), name="missing", dtype="str")

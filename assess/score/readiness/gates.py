@@ -133,7 +133,7 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
     is_quiet = ~(holds != 0).any(axis=0) & (failing == 0) & ~is_lifted
     rows: Rows = []
     open_reasons: Rows = []
-    for at, service in enumerate(services):
+    for at, service in enumerate(services.tolist()):
         if is_quiet[at] and service not in notes:
             # nearly all: every reason is refuted, and there is nothing to say of it
             rows.append((service, gate["id"], "pass", gate["label"], gate["clear"], ""))

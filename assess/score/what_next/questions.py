@@ -4,6 +4,7 @@ import pandas as pd
 
 from assess import frames
 from assess.inventory import Inventory
+from assess.policy.policy import Policy
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.what_next import WhatNext
 
@@ -29,7 +30,7 @@ COLUMNS = [
 ]
 
 
-def questions(result: WhatNext, inventory: Inventory) -> pd.DataFrame:
+def questions(result: WhatNext, inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """Return one row a fact, the most valuable first; filled in, it is a table for `answers`.
 
     A ``question`` is a column of services, the id of a check, or a column that only a source can
@@ -45,8 +46,14 @@ def questions(result: WhatNext, inventory: Inventory) -> pd.DataFrame:
     table = _by_column(table, inventory).drop_duplicates(ASKED)
     by_source = table["question"].str.fullmatch(FRAME_COLUMN)
     by_source &= ~table["question"].str.fullmatch(SERVICE_COLUMN)
-    source = "a source that fills " + table["question"]
-    table = table.assign(fill=source.where(by_source, ANSWER), last=~table["decides"])
+    # somebody's word never replaces the measurement of a check that people are not asked
+    measured = {
+        c["id"]: ", ".join(c["needs"]) for c in policy["check"] if not c.get("asked")
+    }
+    columns = table["question"].map(measured)
+    columns = columns.fillna(table["question"].where(by_source))
+    fill = ("a source that fills " + columns).fillna(ANSWER)
+    table = table.assign(fill=fill, last=~table["decides"])
     table = table.sort_values(
         ["last", "gain", *ASKED], ascending=[True, False, True, True]
     )

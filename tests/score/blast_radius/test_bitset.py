@@ -260,6 +260,7 @@ def test_long_ways_are_followed_to_the_same_end(case, is_drawn):
     by_level = propagate(graph, failing, sampling=few)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("assess.score.blast_radius.undecided.DEEP", -1)
+        patch.setattr("assess.score.blast_radius.undecided.CELLS_A_LEVEL", 10**9)
         by_step = propagate(graph, failing, sampling=few)
     for each in fields(Impact):
         assert (

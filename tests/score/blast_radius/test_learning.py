@@ -207,7 +207,8 @@ def test_certainty_that_somebody_gave_is_not_learned_away(p):
         *[(("service", "a"), "a", "ab"), (("service", "a"), "ab", None)],
         dependencies=[edge],
     )
-    assert learned_of(fleet, failures)["point"].tolist() == [p]
+    known = learned_of(fleet, failures)
+    assert known[["lo", "point", "hi"]].to_numpy().tolist() == [[p] * 3]
     after = with_learned(fleet, learned_edges(POLICY, Evidence.of(fleet, failures))).edges
     assert after[["lo", "point", "hi"]].to_numpy().tolist() == [[p] * 3]
 

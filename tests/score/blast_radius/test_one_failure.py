@@ -10,7 +10,7 @@ from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import ids
-from assess.score.blast_radius.one_failure import POINTS, Unexplained, middle
+from assess.score.blast_radius.one_failure import POINTS, Besides, Unexplained, middle
 
 
 def ends_of(losses, chance, level=0.9):
@@ -109,3 +109,18 @@ def test_what_is_hit_and_what_falls_anyway_are_independent():
     losses, chance = np.array([[0.0, 1.0]]), np.array([[0.5, 0.5]])
     lo, hi = besides.middle(losses, chance, half, 0.4)
     assert (lo[0], hi[0]) == (1.0, 10.0)
+
+
+def test_a_floor_is_counted_in_what_is_kept_alone():
+    had = np.array([[True, True], [True, False], [True, True]])
+    fell = np.array([[True, False], [True, False], [False, False]])
+    besides = Besides(had, fell)
+    kept = np.array([True, False, True])
+    fleet = (1 + 0.5) / (4 + 1)  # one of four fell
+    wanted = [(1 + 3 * fleet) / (2 + 3), (0 + 3 * fleet) / (2 + 3)]
+    assert besides.floor(kept, 3.0).tolist() == pytest.approx(wanted)
+    all_of = (2 + 0.5) / (5 + 1)
+    assert besides.floor(~(kept & ~kept), 1.0).tolist() == pytest.approx(
+        [(2 + all_of) / 4, all_of / 3]
+    )
+    assert besides.floor(kept & ~kept, 1.0).tolist() == [0.0, 0.0]  # nobody had data

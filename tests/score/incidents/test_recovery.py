@@ -126,6 +126,11 @@ def test_replacements_in_time_too_late_never_and_not_over_yet():
     inventory = fleet([service("a", "docker")], activities=pairs)
     table = self_healing(inventory, POLICY, seconds=300)
     assert table[["yes", "no", "unknown"]].iloc[0].tolist() == [1, 2, 1]
+    # an activity there that nobody can name may be the launch
+    pairs[1] = {**pairs[1], "kind": None}
+    inventory = fleet([service("a", "docker")], activities=pairs)
+    table = self_healing(inventory, POLICY, seconds=300)
+    assert table[["yes", "no", "unknown"]].iloc[0].tolist() == [0, 0, 4]
 
 
 LONGEST = pd.Timedelta(minutes=POLICY["blast_radius"]["pair_within_minutes"])

@@ -375,7 +375,7 @@ def test_the_decision_record_offers_the_targets(policy):
     scores = Assessment(assess.load("data/sample/2026Q3"), policy)
     text = decision_record("legacy-admin", scores)
     assert "Move it to" in text
-    assert "hours of upgrades per year" in text
+    assert "hours of upgrades" in text
     assert "Not known: cost (sizes, or prices in the policy)" in text
 
 

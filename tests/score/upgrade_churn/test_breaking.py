@@ -21,7 +21,7 @@ from assess.score.upgrade_churn.breaking import (
     changes,
     goal_of,
 )
-from assess.score.upgrade_churn.in_use import columns_of
+from assess.score.upgrade_churn.in_use import IDLE, columns_of, workloads_on
 
 
 def one_workload(engine=None, host=None, workload=None, **tables):
@@ -565,3 +565,14 @@ def test_only_an_engine_whose_version_nobody_knows_is_blind():
         "c": "nobody knows its version",
     }
     assert found["what"].to_dict() == {"b": "docker master", "c": "docker"}
+
+
+def test_a_host_that_nothing_runs_on_talks_to_no_engine():
+    hosts = [{"host_id": "h1"}, {"host_id": "h2"}]
+    engines = [{"host_id": h["host_id"], "runtime": "docker"} for h in hosts]
+    workload = {"workload_id": "w", "service_id": "shop", "host_id": "h2"}
+    workloads = [{**workload, "docker_sock_mounted": True}]
+    made = fleet(hosts=hosts, engines=engines, workloads=workloads)
+    found = workloads_on(made, "docker", "29").set_index("host_id")
+    assert found.loc["h1", "workload_id"] == IDLE
+    assert found["talks"].to_dict() == {"h1": False, "h2": True}

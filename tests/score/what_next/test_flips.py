@@ -91,6 +91,11 @@ def test_the_counterfactual_of_a_sound_service_is_its_readiness():
     nothing = np.zeros((1, 3), dtype=bool)
     assert shop.readiness(nothing) == pytest.approx(75**0.6 * 50**0.4)
     assert shop.readiness(~nothing) == pytest.approx(100)
+    # each alone: a check in part earns only the rest of its weight
+    each = shop.readiness(np.eye(3, dtype=bool))
+    b = 200 / 3
+    wanted = [100**0.6 * 50**0.4, 75**0.6 * b**0.4, 75**0.6 * (250 / 3) ** 0.4]
+    assert each == pytest.approx(wanted)
 
 
 def test_one_fix_that_opens_the_gate():

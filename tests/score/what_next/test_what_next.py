@@ -50,7 +50,10 @@ def test_an_undecidable_service_names_the_gates_that_failed_already(sample):
 def test_every_label_can_be_argued_from_the_evidence_beside_it(sample):
     bars = POLICY["what_next"]
     for service, row in sample.frame.iterrows():
-        told = sample.explain(service).text
+        explained = sample.explain(service)
+        shown = explained.table.astype(float)
+        pd.testing.assert_frame_equal(shown, shown.round(2))
+        told = explained.text
         assert row["why"] in told
         label, gate, ready, p = row[["label", "label_gates", "readiness_lo", "p_top"]]
         if pd.notna(gate):
