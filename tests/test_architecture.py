@@ -129,38 +129,38 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
     "core": 2071,  # tables wrap and fold in a narrow terminal
-    "policy": 830,  # targets are checked word by word
+    "policy": 660,  # targets are checked word by word
     "reference": 1253,  # programs and bases of images among the look-ups
     "sources": 2495,
-    "sources/aws": 495,
-    "sources/answers": 1250,
-    "sources/backstage": 390,
+    "sources/aws": 470,
+    "sources/answers": 1215,
+    "sources/backstage": 375,
     "sources/builds": 410,
     "sources/compose": 858,  # the builds beside it are read too
-    "sources/deploys": 450,
+    "sources/deploys": 428,
     "sources/docker": 1645,
-    "sources/edges": 635,
+    "sources/edges": 625,
     "sources/ec2": 415,
-    "sources/ecr": 620,
+    "sources/ecr": 590,
     "sources/ecs": 1100,
-    "sources/experiments": 460,
+    "sources/experiments": 442,
     "sources/frames": 126,
     "sources/hosts": 925,
-    "sources/incidents": 1215,
-    "sources/joining": 1002,
+    "sources/incidents": 1195,
+    "sources/joining": 990,
     "sources/kubernetes": 1770,
     "sources/managed": 860,
-    "sources/marathon": 590,
+    "sources/marathon": 570,
     "sources/nomad": 600,
-    "sources/registry": 705,
+    "sources/registry": 668,
     "sources/ssm": 135,
-    "sources/swarm": 500,
+    "sources/swarm": 475,
     "sources/connections": 1430,  # ten forms of dumps, and who is who
-    "sources/crictl": 400,
+    "sources/crictl": 380,
     "sources/podman": 555,
-    "sources/traces": 270,
-    "sources/usage": 353,
-    "sources/vms": 520,
+    "sources/traces": 258,
+    "sources/usage": 320,
+    "sources/vms": 496,
     "score": 465,  # results open figures and the explorer
     "score/backtest": 319,
     "score/blast_radius": 2922,
@@ -175,16 +175,16 @@ BUDGETS = {
     "score/what_next": 1425,
     "figures": 1358,
     "report": 2590,  # a first screen, records as pages, how predictions held
-    "report/explorer": 480,
+    "report/explorer": 440,
     "cli": 2017,
-    "notebooks": 500,
+    "notebooks": 480,
     "sample": 540,
 }
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 62_300
-MAX_FILES = 295
+MAX_PACKAGE_LINES = 62_000
+MAX_FILES = 293
 MAX_TOKENS_A_CODE_LINE = 9.4
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

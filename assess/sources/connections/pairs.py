@@ -92,16 +92,18 @@ class Pairs:
         names = [name for name, _ in members]
         table = self._spread([is_possible for _, is_possible in members], names)
         callees = list(self._callees)
+        pa.default_memory_pool().release_unused()
+        floats: dict[float, float] = {}  # one object of each, not one an edge
         for batch in table.to_batches(_AT_A_TIME):
             for row in batch.to_pylist():
                 callee = callees[row["dst"]]
                 total = Sighting(row["calls"], time_of(row["start"]), time_of(row["end"]))
                 edge = Edge(
-                    row["confidence"],
+                    floats.setdefault(row["confidence"], row["confidence"]),
                     callee.kind.protocol,
                     row["is_possible"],
                     total,
-                    row["window_hours"],
+                    floats.setdefault(row["window_hours"], row["window_hours"]),
                     FLOW,
                 )
                 yield (names[row["src"]], callee.name, callee.kind.kind), edge

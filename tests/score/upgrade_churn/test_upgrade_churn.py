@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from assess import from_frames
 from assess.errors import PolicyError
+from assess.score.upgrade_churn import _per_service, pace
 
 
 def test_a_line_with_a_known_end_forces_one_upgrade_per_window():
@@ -106,6 +107,24 @@ def test_failures_are_pooled_by_line_and_else_over_the_fleet():
     chance = result.frame["failures_per_year"] / result.frame["events_per_year"]
     assert chance["shop"] == pytest.approx(1.5 / 4)
     assert chance["till"] == pytest.approx(1.5 / 4)
+
+
+def test_a_service_on_two_hosts_has_their_mean_pace_and_pays_for_both():
+    shop = _per_service(
+        [
+            pace.Place(service, host, pace.MEASURED, "docker", "24.0.7")
+            for service, host in (("shop", "h1"), ("shop", "h2"), ("till", "h2"))
+        ],
+        events=np.array([[2.0] * 3, [4.0] * 3, [4.0] * 3]),
+        chance=np.full((3, 3), 0.5),
+        share=np.array([[2.0] * 3, [2.0] * 3, [2.0] * 3]),
+        settings={"hours_upgrade": 4.0, "hours_fix": 8.0, "x0": 1.0},
+    ).loc["shop"]
+    assert shop["events_per_year"] == 3.0
+    assert shop["failures_per_year"] == 1.5
+    assert shop["hours_per_year"] == (2 + 2) * (4 + 4)
+    assert shop["hours_undivided"] == (2 + 4) * (4 + 4)
+    assert shop["score"] == pytest.approx(100 * (1 - np.exp(-1.5)))
 
 
 def test_a_host_is_paid_by_its_tenants():
