@@ -104,6 +104,13 @@ def parse_image(ref: str) -> ImageRef:
     return ImageRef(registry, repository, match["tag"], match["digest"])
 
 
+def as_declared(text: str | None) -> str | None:
+    """Return the text of an image reference; None if it is none, which white space shows."""
+    # A file whose line ends were lost carries its next settings, secrets too, behind the image.
+    bare = _VARIABLE.sub("", text or "").strip()
+    return None if not text or re.search(r"\s", bare) else text
+
+
 def last_part(path: str | None) -> str:
     """Return the last part of a path, such as a repository's; empty without a path."""
     return (path or "").rstrip("/").rpartition("/")[2].removesuffix(".git")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from assess.image_ref import ImageRef, parse_image
+from assess.image_ref import ImageRef, as_declared, parse_image
 
 DIGEST = "sha256:" + "a1" * 32
 
@@ -86,3 +86,19 @@ def test_a_variable_hides_only_what_it_stands_for(ref, expected):
 def test_what_strangers_write_ends(part):
     parse_image(part * 20_000)
     parse_image("a" + part * 20_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("nginx:1.27", True),
+        ("{{ .Values.image }}:1", True),
+        ("${IMAGE:-a b}", True),
+        ("nginx:1.27 Environment=TOKEN=hunter2", False),
+        ("nginx\tTOKEN=hunter2", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_what_stands_behind_an_image_is_no_part_of_it(text, kept):
+    assert as_declared(text) == (text if kept else None)

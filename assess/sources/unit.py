@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from assess import frames, reference
-from assess.image_ref import ImageRef, last_part, parse_image
+from assess.image_ref import ImageRef, as_declared, last_part, parse_image
 from assess.sources.base import Name, Row
 from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import STORES, kind_of
@@ -171,7 +171,7 @@ def workload_row(unit: Unit) -> Row:
     return frames.row(
         "workloads",
         container_role=unit.role,
-        image_ref=unit.image or None,
+        image_ref=as_declared(unit.image),
         **unit.image_ref.columns(),
         restart_policy=unit.restart_policy,
         privileged=unit.privileged,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from assess import frames
-from assess.image_ref import parse_image
+from assess.image_ref import as_declared, parse_image
 from assess.sources.base import Name, Row
 from assess.sources.ecs.definitions import (
     Definition,
@@ -81,7 +81,7 @@ def to_workloads(
     }
     if definition is None:
         image = text(containers, main, "image")
-        row = {**replica, **own, "name": main or None, "image_ref": image or None}
+        row = {**replica, **own, "name": main or None, "image_ref": as_declared(image)}
         return [row | parse_image(image).columns() | _digest(containers, main)], []
     unit = _as_it_runs(definition.unit, task, containers, main)
     # Fargate shares nothing among tasks but file systems.

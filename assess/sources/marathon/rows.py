@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess import frames
-from assess.image_ref import parse_image
+from assess.image_ref import as_declared, parse_image
 from assess.sources.base import Batch, Name, Row
 from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Siblings
@@ -320,7 +320,7 @@ def to_workloads(
     row = {
         **replica,
         "source_kind": "task" if image else None,
-        "image_ref": image or None,
+        "image_ref": as_declared(image),
         **parse_image(image).columns(),
     }
     return [row], []
