@@ -102,10 +102,7 @@ def score_blast_radius(
     declared = build_topology(inventory, policy)
     failures, failures_n = sampled_failures(inventory, declared, policy)
     evidence = Evidence.of(declared, failures)
-    learned = learned_edges(policy, evidence)
-    topology = declared
-    if len(learned) and settings["learned_edges"] == "use":
-        topology = with_learned(declared, learned)
+    topology, learned = _with_lessons(declared, policy, evidence)
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
@@ -140,11 +137,7 @@ def score_blast_radius(
         )
     services = _services(frame, topology, impacts["point"], worst)
     services = services.join(_minutes_per_year(inventory, policy)).join(moved)
-    observed = dependencies_observed(inventory, policy, topology)
-    services["dependencies_observed"] = observed.astype("boolean")
-    services["callers_seen"] = callers_seen(
-        inventory, policy, seen.loc[topology.services]
-    )
+    services = services.assign(**_watched(inventory, policy, topology, seen))
     checks = partial(
         validate,
         inventory,
@@ -169,6 +162,29 @@ def score_blast_radius(
         Tables(tables, CHECKS, checks),
         topology=topology,
     )
+
+
+def _with_lessons(
+    declared: Topology, policy: Policy, evidence: Evidence
+) -> tuple[Topology, pd.DataFrame]:
+    """Return the topology that the policy asks for, and what failures teach of its edges."""
+    learned = learned_edges(policy, evidence)
+    is_used = policy["blast_radius"]["learned_edges"] == "use"
+    if is_used and len(learned):
+        return with_learned(declared, learned), learned
+    return declared, learned
+
+
+def _watched(
+    inventory: Inventory, policy: Policy, topology: Topology, seen: pd.DataFrame
+) -> dict[str, pd.Series]:
+    """Return, for each service, whether its dependencies were observed and its callers seen."""
+    observed = dependencies_observed(inventory, policy, topology)
+    callers = callers_seen(inventory, policy, seen.loc[topology.services])
+    return {
+        "dependencies_observed": observed.astype("boolean"),
+        "callers_seen": callers,
+    }
 
 
 def _worst_reach(
