@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -58,6 +59,13 @@ ABSENT = {
 # columns with no value in rows where another column has this word, which is the reason
 ABSENT_WHERE = {"versions_behind": ("basis", "prospective from target")}
 ROWS_SHOWN = 20
+# of kinds of elements, and patterns in the names of elements and components
+ELEMENT_KINDS = {"az": "zone", "base_image": "base image", "ext": "outside"}
+SHORTER = {
+    r"@sha256:([0-9a-f]{8})[0-9a-f]+": r"@\1",
+    r"^docker\.io/(library/)?": "",
+    r"^ext:": "",
+}
 DECIMALS = 2
 MOST_DECIMALS = 6
 GAP = "  "
@@ -390,3 +398,21 @@ def _is_number(column: pd.Series) -> bool:
 def _tags(kind: str, texts: Sequence[str], marks: Sequence[str]) -> str:
     marked = zip(texts, marks, strict=False)
     return "".join(f"<{kind}{mark}>{escape(text)}</{kind}>" for text, mark in marked)
+
+
+def element_name(name: str) -> str:
+    """Return the name of an element as people read it, such as ``mail.example``."""
+    for pattern, shown in SHORTER.items():
+        name = re.sub(pattern, shown, name)
+    return name
+
+
+def element_label(kind: str, name: str) -> str:
+    """Return an element in words, such as ``zone eu-west-1c``."""
+    return f"{ELEMENT_KINDS.get(kind, kind)} {element_name(name)}"
+
+
+def element_labels(kinds: pd.Series, names: pd.Series) -> pd.Series:
+    """Return elements in words, by row."""
+    labels = [element_label(*pair) for pair in zip(kinds, names, strict=True)]
+    return pd.Series(labels, names.index, dtype="str")

@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 
 from assess.figures.rows import (
-    KINDS,
-    SHORTER,
     counted,
     ends,
     intervals,
@@ -21,7 +19,7 @@ from assess.figures.rows import (
     worst_first,
 )
 from assess.figures.style import BANDS, INK, MUTED, PAPER, band_of, style
-from assess.words import share
+from assess.words import ELEMENT_KINDS, element_name, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,8 +95,8 @@ def clocks_data(result: Result) -> pd.DataFrame:
     table = grouped.agg(days=("days_to_eol", "min"), services_n=("service_id", "nunique"))
     table = table.reset_index().astype({"days": "Float64"})
     shown = table[line].assign(
-        name=table["name"].replace(SHORTER, regex=True),
-        component=table["component"].replace(KINDS),
+        name=table["name"].map(element_name),
+        component=table["component"].replace(ELEMENT_KINDS),
     )
     words = shown.to_numpy()
     table["label"] = [" ".join(filter(None, row)) for row in words]

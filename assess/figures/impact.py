@@ -10,7 +10,6 @@ import pandas as pd
 from assess.figures.rows import (
     canvas,
     counted,
-    element_labels,
     ends,
     intervals,
     message,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from assess.score.result import Result
+from assess.words import element_labels
 
 UNKNOWN_SHOWN = 5  # rows of a long figure that go to unknown values
 ROUNDED = 9  # digits of a percent; a smaller difference is rounding noise

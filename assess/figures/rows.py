@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 NUMBER_PAD = 20  # below a title, for the number of a threshold [points]
 TICKS = 100  # resolution of the marks for rows that are only counted
 HATCHES = ("", "\\\\", "xx", "//")  # of the bands, for readers who see no colour
-KINDS = {"az": "zone", "base_image": "base image", "ext": "outside"}
-SHORTER = {  # patterns in names of elements and components, and what is shown instead
-    r"@sha256:([0-9a-f]{8})[0-9a-f]+": r"@\1",
-    r"^docker\.io/(library/)?": "",
-    r"^ext:": "",
-}
 ENDS = {"point": "", "lo": "_lo", "hi": "_hi"}
 
 
@@ -67,12 +61,6 @@ def policy_of(result: Result) -> Policy:
     policy = result.provenance.policy
     assert policy is not None, "every score has a policy"
     return policy
-
-
-def element_labels(kinds: pd.Series, names: pd.Series) -> pd.Series:
-    """Return elements in words, such as ``zone eu-west-1c``."""
-    shorter = names.astype("str").replace(SHORTER, regex=True)
-    return kinds.astype("str").replace(KINDS).str.cat(shorter, sep=" ")
 
 
 def canvas(ax: Axes | None, rows: int) -> Axes:

@@ -6,7 +6,6 @@ import pandas as pd
 
 from assess import figures
 from assess.errors import AssessError
-from assess.figures.rows import element_labels
 from assess.frames import surely
 from assess.report import cards
 from assess.report.background import incomplete, unknown_facts, unsupplied
@@ -14,7 +13,7 @@ from assess.report.changes import crossed, label_changes
 from assess.report.model import Column, Fact, cell, kinds_shown
 from assess.score.assessment import Assessment
 from assess.score.what_next.labels import INSIDE
-from assess.words import sentence_list, share
+from assess.words import element_labels, sentence_list, share
 
 MOVES = ("MOVE NOW", "PILOT")
 NAMED = 3  # services named in a sentence

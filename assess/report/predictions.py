@@ -1,8 +1,8 @@
 """Parts on predictions: their validation, and the experiments to try next."""
 
-from assess.figures.rows import element_labels
 from assess.report.model import Column, Part, Pictures, Table
 from assess.score.assessment import Assessment
+from assess.words import element_label, element_labels
 
 _HELD = [
     Column("measure", "How well it held"),
@@ -15,7 +15,7 @@ _EXPERIMENTS = [
     Column("reach_n", "Services that can be reached", "number"),
     Column("impact", "Expected to go down (%)", "number", 0, 100),
     Column("impact_hi", "At most (%)", "number", 0, 100),
-    Column("safest", "Safest place"),
+    Column("place", "Safest place"),
     Column("why", "Why"),
 ]
 NO_FAILURE = "No failure was observed yet: nothing shows how well this holds."
@@ -33,6 +33,7 @@ def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
     held = held.rename(columns={"lo": "value_lo", "hi": "value_hi"})
     tried = scores.experiments.frame.reset_index()
     names = element_labels(tried["element_kind"], tried["element"])
+    places = [element_label(*place.split(" ", 1)) for place in tried["safest"]]
     return [
         Table(
             "predictions-held",
@@ -50,7 +51,7 @@ def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
             "experiments",
             "Which failure to try next",
             _EXPERIMENTS,
-            tried.assign(label=names),
+            tried.assign(label=names, place=places),
             empty="No experiment would decide anything.",
             limit=60,
             is_folded=True,

@@ -14,7 +14,7 @@ from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import Evidence, fit
 from assess.score.blast_radius.topology import Topology, build_topology
 from assess.score.result import Explanation, Provenance, Result
-from assess.words import sentence_list, share
+from assess.words import element_label, element_name, sentence_list, share
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
@@ -226,21 +226,24 @@ def _why(known: Known, told: _Told) -> str:
     """Explain the value of an experiment, its possible cost, and a safer alternative."""
     row = told.row
     edge = known.topology.edges.iloc[told.edge]
-    tries = known.trials[told.edge]
+    tries = round(known.trials[told.edge])
     before = "nobody has tried yet"
     if tries >= FEW:
-        before = f"{tries:.0f} failures have tried"
-    whom = sentence_list(told.decides, most=NAMED_MOST)
+        before = "1 failure has tried" if tries == 1 else f"{tries} failures have tried"
+    whom = sentence_list(map(element_name, told.decides), most=NAMED_MOST)
+    src = element_name(edge["src"])
+    dst = element_name(edge["dst"])
     text = [
-        f"It shows whether {edge['src']} goes down with {edge['dst']}, which {before}.",
+        f"It shows whether {src} goes down with {dst}, which {before}.",
         f"It takes {share(row.value)} of what is uncertain about labels and the order of "
         f"blast radii, most of it about {whom}.",
         f"It can reach {_services(row.reach_n)}; {share(row.impact)} of the fleet's "
         f"criticality is expected to go down, at most {share(row.impact_hi)}.",
     ]
     if told.is_safer:
+        safer = element_label(*row.safest.split(" ", 1))
         text.append(
-            f"Safer, with at least half of the lesson: {row.safest}, which can reach "
+            f"Safer, with at least half of the lesson: {safer}, which can reach "
             f"{_services(row.safest_reach_n)}."
         )
     return " ".join(text)
