@@ -155,6 +155,8 @@ def own(cases, policy):
     targets = [
         {"id": "docker", "version": "20.10"},
         {"id": "later", "platform": "docker", "version": "99.1"},
+        {"id": "newer", "platform": "docker", "os": "debian", "os_version": "99.9"},
+        {"id": "bsd", "platform": "docker", "os": "FreeBSD", "os_version": "14"},
         {"id": "strict", "platform": "fargate", "refuses": every, "cpu_max": 0.001},
         {"id": "fargate", "prices": EUR},
         {"id": "nomad", "compared": False},
@@ -242,6 +244,13 @@ def test_a_target_past_its_end_holds(own):
     assert verdicts(own)["later"] == "unknown"
 
 
+def test_the_system_of_a_target_is_named_where_it_decides(own):
+    assert verdicts(own)["newer"] == "unknown"
+    assert "debian 99.9" in own.frame.loc[("plain", "newer"), "blockers"]
+    kernel = "does not run on its kernel"
+    assert kernel in own.frame.loc[("plain", "bsd"), "blockers"]
+
+
 def test_a_target_that_refuses_everything_takes_nobody(own):
     assert verdicts(own, "bad")["strict"] == "no"
 
@@ -305,6 +314,7 @@ def test_dominated_by_hand():
         ([{"id": "docker", "replica": 2}], "did you mean"),
         ([{"id": "docker", "patched_by": "them"}], "patched_by is 'them'"),
         ([{"id": "docker", "replicas": 0}], "replicas is 0"),
+        ([{"id": "docker", "os": "debain"}], "os is 'debain': did you mean 'debian'"),
         (
             [
                 {"id": "docker", "prices": {"currency": "EUR"}},
