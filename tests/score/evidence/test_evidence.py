@@ -392,3 +392,13 @@ def test_what_docker_runs_on_is_no_runtime_of_its_own_but_that_of_a_kubelet_is(
     frames = {"hosts": pd.DataFrame([{"host_id": "h1"}]), "engines": pd.DataFrame(rows)}
     found = nodes(from_frames(frames, snapshot_at=AT))
     assert sorted(node.runtime for node in found["h1"]) == runtimes
+
+
+def test_a_provided_host_has_a_runtime_that_nobody_sees_and_ones_own_has_none():
+    provided = {"provider_version": "fargate 1.4.0", "managed_by": "provider"}
+    hosts = [{"host_id": "own"}, {"host_id": "bare"}, {"host_id": "provided", **provided}]
+    engines = [{"host_id": "own", "runtime": "podman"}]
+    frames = {"hosts": pd.DataFrame(hosts), "engines": pd.DataFrame(engines)}
+    found = nodes(from_frames(frames, snapshot_at=AT))
+    runtimes = {host: [node.runtime for node in each] for host, each in found.items()}
+    assert runtimes == {"own": ["podman"], "provided": [None]}
