@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from assess.score.blast_radius import propagation
 from assess.score.blast_radius.bitset import (
     Weights,
     condense,
@@ -382,3 +383,26 @@ def test_depth_is_the_longest_way_whatever_the_nodes_are_called(nodes, data):
     named = np.array([(places[t], places[h]) for t, h in arcs], int).reshape(-1, 2)
     found = flow_depth(nodes, named[:, 0], named[:, 1])
     assert found[places].tolist() == want
+
+
+@given(st.integers(1, 9), st.integers(1, 8), st.integers(1, 64), st.data())
+def test_a_block_is_cut_until_each_part_fits_or_is_a_byte(nodes, size, most, data):
+    row = st.binary(min_size=size, max_size=size)
+    can = np.frombuffer(b"".join(data.draw(row) for _ in range(nodes)), np.uint8)
+    can = can.reshape(nodes, size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(propagation, "UNCERTAIN_CELLS", most)
+        parts = list(propagation._spans(can, 0, 8 * size))
+    starts = [first for first, _, _ in parts]
+    ends = [first + width for first, width, _ in parts]
+    assert [*starts, 8 * size] == [0, *ends]
+    for first, width, inside in parts:
+        assert len(inside) * width <= most or width <= 8
+        assert (
+            inside.tolist()
+            == np.flatnonzero(
+                can[:, first // 8 : -(-(first + width) // 8)].any(axis=1)
+            ).tolist()
+        )
+    # nothing is cut for nothing
+    assert len(parts) == 1 or 8 * size * can.any(axis=1).sum() > most

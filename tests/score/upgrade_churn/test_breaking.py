@@ -595,3 +595,20 @@ def test_an_upgrade_affects_its_product_and_what_happens_in_the_world_all(
     )
     found = workloads_on(made, product, "29")
     assert sorted(found["runtime"]) == runtimes
+
+
+@pytest.mark.parametrize(
+    ("kernel", "engine", "expected"),
+    [
+        ("3.16.0-4-amd64", "20.10.24", {"engine_kernel": "will"}),
+        ("3.16.0-4-amd64", None, {"engine_kernel": "will"}),
+        ("6.1.0", "20.10.24", {}),
+        (None, "20.10.24", {}),
+    ],
+)
+def test_a_kernel_that_is_too_old_breaks_whatever_engine_is_left(
+    kernel, engine, expected
+):
+    found = certainties({"version": engine}, "29", host={"kernel": kernel})
+    kept = {name: how for name, how in found.items() if name == "engine_kernel"}
+    assert kept == expected
