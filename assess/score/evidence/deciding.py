@@ -62,7 +62,8 @@ def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
     is_against = ~evidence.evaluate(check["rule"], name)
     if "applies" in check:
         is_against &= evidence.evaluate(check["applies"], name)
-    rows = table.loc[surely(is_against)]
+    wanted = list(dict.fromkeys(["service_id", *columns]))
+    rows = table.loc[surely(is_against), wanted]
     found: dict[str, list[str]] = defaultdict(list)
     cells = rows.sort_values(columns, kind="stable")
     services = cells["service_id"].tolist()

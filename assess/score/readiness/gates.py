@@ -203,7 +203,9 @@ def _shown_values(
     holds = evidence.evaluate(reason["rule"], reason["table"])
     # it is open too where a row that holds may not count
     is_shown = holds.fillna(value=is_open)
-    rows = table[is_shown.to_numpy(dtype=bool)]
+    # of a wide table only what is shown
+    wanted = list(dict.fromkeys(["service_id", *columns]))
+    rows = table.loc[is_shown.to_numpy(dtype=bool), wanted]
     if rows.empty:
         return {}
     cells = [["" if pd.isna(c) else word(c) for c in rows[name]] for name in columns]
