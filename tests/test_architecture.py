@@ -38,7 +38,7 @@ LAYERS = {
     "frames": {"errors", "reading", "untrusted"},
     "config": {"errors"},
     "execution": {"errors"},
-    "policy": {"errors", "frames", "config", "linear"},
+    "policy": {"errors", "frames", "config", "linear", "reference"},
     "linear": set(),
     "s3": {"errors"},
     "words": {"untrusted"},

@@ -79,9 +79,8 @@ class Policy:
         str
             The text of the default policy with its comments; of any other, its values.
         """
-        file = data_path("policy.toml")
-        if self.values == _parse(file):
-            return file.read_text(encoding="utf-8")
+        if self.hash == load_policy().hash:
+            return data_path("policy.toml").read_text(encoding="utf-8")
         return "".join(
             f"{key} = {_inline(value)}\n" for key, value in self.values.items()
         )
@@ -213,6 +212,7 @@ def _checked(values: dict[str, Any], origin: str, known: Iterable[str] = ()) -> 
     problems = [*known, *problems_of(values)]
     if problems:
         raise PolicyError(
-            f"policy {origin}: " + "; ".join(problems), hint="see `assess policy`"
+            f"policy {origin}: " + "; ".join(problems),
+            hint="see `assess policy`; a key that it does not list can be deleted",
         )
     return Policy(values, origin)

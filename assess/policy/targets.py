@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from assess import reference
 from assess.errors import did_you_mean
 from assess.policy import SHAPES
 
@@ -93,6 +94,10 @@ def _row_problems(row: Table, refusals: list[str]) -> Iterator[str]:
         "landing": ["", *_LANDINGS],
         "arch": list(_ARCHS),
     }
+    system = row.get("os")
+    # any name that the facts can place will do, with or without its version
+    if not (reference.distro_of(system) or reference.os_family(system)):
+        words["os"] = ["", *_systems()]
     yield from _word_problems(row, words)
     for word in row.get("refuses", ()):
         yield from _word_problems({"refuses": word}, {"refuses": refusals})
@@ -105,6 +110,11 @@ def _row_problems(row: Table, refusals: list[str]) -> Iterator[str]:
     for key, number in numbers.items():
         if not 0 <= number < float("inf"):
             yield f"{key} is {number}: a number >= 0 is expected"
+
+
+def _systems() -> list[str]:
+    """Return the names of operating systems whose lines the facts list."""
+    return sorted({row["distro"] for row in reference.rows("distro_releases")})
 
 
 def _default_problems(target: Table, values: Table) -> Iterator[str]:

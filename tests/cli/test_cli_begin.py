@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import assess
-from assess.config import load_config
+from assess.config import data_path, load_config
 from assess.sources.catalogue import source_types
 
 
@@ -51,6 +51,9 @@ def test_init_lays_out_a_project_that_every_next_step_can_use(call, machine, tmp
     assert (tmp_path / "data/snapshots").is_dir()
     assert (tmp_path / "reports").is_dir()
     assert tables(tmp_path / "assess.toml") == []
+    written = (tmp_path / "policy.toml").read_text()
+    assert written == data_path("policy.toml").read_text()  # with its comments
+    assert call("policy", "--format", "toml").stdout == written
     own = assess.load_policy(tmp_path / "policy.toml")
     assert own.hash == assess.load_policy().hash
     call("policy", "--policy", "policy.toml")

@@ -164,6 +164,10 @@ def test_what_a_check_lacks_is_named():
         ),
         ({"simulation": {"draws": 0}}, "simulation.draws has to be above 0"),
         ({"simulation": {"level": 1.5}}, "simulation.level is 1.5: at most 1"),
+        ({"claims": {"level": 0}}, "claims.level has to be above 0"),
+        ({"simulation": {"level": 0}}, "simulation.level has to be above 0"),
+        ({"backtest": {"bins": 0}}, "backtest.bins has to be above 0"),
+        ({"backtest": {"bins": 2.5}}, "backtest.bins has to be a whole number"),
         ({"what_next": {"months": 0}}, "what_next.months has to be above 0"),
         ({"schema_version": 2}, "schema_version is 2: at most 1"),
         (
@@ -186,6 +190,20 @@ def test_what_a_check_lacks_is_named():
 )
 def test_a_wrong_table_says_why(tables, part):
     assert part in said(**tables)
+
+
+def test_a_policy_of_another_version_names_every_key_that_can_go(tmp_path):
+    text = load_policy().to_toml()
+    text = text.replace("\n[claims.bounds]", "\n[claims.bounds]\nC99 = 1.0", 1)
+    text = text.replace("\n[backtest]", "\n[backtest]\nolder = 'x'", 1)
+    text = text.replace("\n[[check]]\n", "\n[[check]]\nwas_known = 1\n", 1)
+    file = tmp_path / "old.toml"
+    file.write_text(f"{text}\n[[gone]]\nid = 'x'\n")
+    with pytest.raises(PolicyError) as error:
+        load_policy(file)
+    for key in ("gone", "claims.bounds.C99", "backtest.older", "was_known"):
+        assert f"unknown key {key}" in str(error.value)
+    assert "can be deleted" in error.value.hint
 
 
 def test_a_file_that_is_not_there_or_not_toml(tmp_path):

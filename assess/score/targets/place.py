@@ -75,6 +75,8 @@ def host_facts(target: Row, at: pd.Timestamp, docker: str) -> dict[str, bool | N
     supported = {"supported": True, "ended": False}.get(support.state)
     kernel = reference.default_kernel(name, version)
     runs = reference.kernel_runs(kernel, docker)
+    if reference.os_family(target["os"]) not in (None, reference.LINUX):
+        runs = False
     return {"os_supported": supported, "kernel_runs_on_target": runs, "managed": False}
 
 
@@ -108,6 +110,8 @@ def place_of(target: Row, at: pd.Timestamp, policy: Policy) -> Place:
     if is_told or is_provided(target) or _reads_lines(policy):
         engine["line"] = line
         host["provider_version"] = line
+    if host["os_supported"] is None:
+        host["os_name"], host["os_version"] = system_of(target)
     return Place(
         tuple(engine.items()),
         tuple(host.items()),

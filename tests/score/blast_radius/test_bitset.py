@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assess.score.blast_radius.bitset import (
     Weights,
     condense,
+    flow_depth,
     lanes,
     pack,
     sweep,
@@ -368,3 +369,16 @@ def test_scenarios_of_one_cycle_count_as_often_as_they_are():
     assert found.exposure_n.tolist() == [3, 3, 3, 4, 1]
     pair = from_each(graph_of(3, {(0, 1): 1.0, (1, 0): 1.0, (1, 2): 0.5}), EXACT)
     assert pair.exposure_n.tolist() == [2, 2, 3]
+
+
+@given(st.integers(1, 9), st.data())
+def test_depth_is_the_longest_way_whatever_the_nodes_are_called(nodes, data):
+    places = data.draw(st.permutations(range(nodes)))
+    pairs = list(itertools.combinations(range(nodes), 2))
+    arcs = data.draw(st.sets(st.sampled_from(pairs))) if pairs else set()
+    want = [0] * nodes
+    for tail, head in sorted(arcs):
+        want[head] = max(want[head], want[tail] + 1)
+    named = np.array([(places[t], places[h]) for t, h in arcs], int).reshape(-1, 2)
+    found = flow_depth(nodes, named[:, 0], named[:, 1])
+    assert found[places].tolist() == want

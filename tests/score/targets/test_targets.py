@@ -14,7 +14,9 @@ import assess
 from assess.cli import cli
 from assess.errors import AssessError, PolicyError
 from assess.sample import write_sample
+from assess.score.evidence.tables import gather
 from assess.score.targets import dominated
+from assess.score.targets.place import Place, at_place
 
 ROW = [
     *("service_id", "target", "verdict", "blockers"),
@@ -153,6 +155,8 @@ def own(cases, policy):
     targets = [
         {"id": "docker", "version": "20.10"},
         {"id": "later", "platform": "docker", "version": "99.1"},
+        {"id": "newer", "platform": "docker", "os": "debian", "os_version": "99.9"},
+        {"id": "bsd", "platform": "docker", "os": "FreeBSD", "os_version": "14"},
         {"id": "strict", "platform": "fargate", "refuses": every, "cpu_max": 0.001},
         {"id": "fargate", "prices": EUR},
         {"id": "nomad", "compared": False},
@@ -212,10 +216,39 @@ def test_what_never_may_move_fits_nowhere_else(judged):
     assert {verdict for name, verdict in found.items() if name != "stay"} == {"no"}
 
 
+@pytest.mark.parametrize("is_mirrored", [True, False])
+def test_facts_of_a_place_are_known_for_sure_and_those_it_leaves_stay(
+    policy, is_mirrored
+):
+    tables = case("plain", workload={"registry": "docker.io"})
+    tables["engines"] = [
+        {**e, "rootless": True, "mirrors_n": 0} for e in tables["engines"]
+    ]
+    frames = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    now = gather(assess.from_frames(frames, snapshot_at=AT), policy)
+    asked = [
+        ("workloads", "rootless"),
+        ("workloads", "public_unmirrored"),
+        ("engines", "engine_supported"),
+        ("hosts", "not os_supported"),
+    ]
+    engine, host = (("engine_supported", False),), (("os_supported", False),)
+    then = at_place(now, Place(engine, host, 2, 2, 2, True, is_mirrored))
+    assert [now.ask(*rule).value[0] for rule in asked] == [1, 1, 1, 0]
+    assert [then.ask(*rule).value[0] for rule in asked] == [0, not is_mirrored, 0, 1]
+
+
 def test_a_target_past_its_end_holds(own):
     assert verdicts(own)["docker"] == "after fixes"
     assert "docker 20.10" in own.frame.loc[("plain", "docker"), "blockers"]
     assert verdicts(own)["later"] == "unknown"
+
+
+def test_the_system_of_a_target_is_named_where_it_decides(own):
+    assert verdicts(own)["newer"] == "unknown"
+    assert "debian 99.9" in own.frame.loc[("plain", "newer"), "blockers"]
+    kernel = "does not run on its kernel"
+    assert kernel in own.frame.loc[("plain", "bsd"), "blockers"]
 
 
 def test_a_target_that_refuses_everything_takes_nobody(own):
@@ -281,6 +314,7 @@ def test_dominated_by_hand():
         ([{"id": "docker", "replica": 2}], "did you mean"),
         ([{"id": "docker", "patched_by": "them"}], "patched_by is 'them'"),
         ([{"id": "docker", "replicas": 0}], "replicas is 0"),
+        ([{"id": "docker", "os": "debain"}], "os is 'debain': did you mean 'debian'"),
         (
             [
                 {"id": "docker", "prices": {"currency": "EUR"}},

@@ -7,6 +7,7 @@ import pytest
 
 from assess.score.validation.skill import (
     Judged,
+    _Counts,
     average_precision,
     compare,
     losses,
@@ -90,3 +91,12 @@ def test_no_failure_is_no_number():
     assert reliability(case).empty
     table = compare(case, [(RULE, REACH)], reach=REACH, seed=1, level=0.9)
     assert (table["gain"] == 0).all()
+
+
+def test_the_highest_threshold_that_finds_enough_counts():
+    said = np.array([[1.0, 4.0, 8.0]])
+    right = np.array([[1.0, 2.0, 4.0]])
+    counts = _Counts(said, right)
+    found = {goal: counts.precision_at(np.array([goal]))[0] for goal in (0.5, 1, 2, 3, 9)}
+    # goals that are met exactly are met; where none is, the lowest threshold counts
+    assert found == {0.5: 1.0, 1: 1.0, 2: 0.5, 3: 0.5, 9: 0.5}
