@@ -373,7 +373,8 @@ def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
         if column.bounds:
             # an unknown cell breaks no range
             outside = ~cells.between(*column.bounds).fillna(value=True).astype(bool)
-            problems.append(_problems(column, cells[outside], column.expectation))
+            if outside.any():
+                problems.append(_problems(column, cells[outside], column.expectation))
     return join_problems(problems)
 
 
@@ -432,5 +433,6 @@ def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 # a dependency may end outside the fleet, at a name with this prefix
                 dangling = dangling[~dangling.str.startswith(EXTERNAL)]
             hint = "dangling reference"
-            problems.append(_problems(column, dangling, column.expectation, hint))
+            if len(dangling):
+                problems.append(_problems(column, dangling, column.expectation, hint))
     return join_problems(problems)

@@ -36,6 +36,8 @@ RC: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "axes.titlecolor": INK,
     "axes.titlepad": 10,
+    # known, so that nobody measures all labels to find it
+    "axes.titley": 1.0,
     "axes.labelcolor": MUTED,
     "axes.labelsize": 9.5,
     "axes.edgecolor": GRID,

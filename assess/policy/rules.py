@@ -172,10 +172,9 @@ def _compare(op: ast.cmpop, left: Any, right: Any) -> pd.Series:
         raise RuleError(f"cannot compare {' with '.join(sorted(kinds))} this way")
     if not (_is_column(left) or _is_column(right)):
         raise RuleError("a comparison needs a column")
-    answers = compare(left, right).astype("boolean")
-    # a comparison of times is False, not NA, where pandas misses one of them
     missing = [value.isna() for value in (left, right) if _is_column(value)]
-    return answers.mask(reduce(operator.or_, missing))
+    # a comparison of times is False, not NA, where pandas misses one of them
+    return _unless(reduce(operator.or_, missing), compare(left, right))
 
 
 def _moment(value: Any) -> Any:
@@ -202,7 +201,14 @@ def _membership(left: Any, right: Any, *, wanted: bool) -> pd.Series:
     kinds = {_kind(item) for item in items}
     if not _is_column(left) or kinds != {_kind(left)} or any(map(_is_column, items)):
         raise RuleError("`in` needs a column, and a list of constants of its kind")
-    return (left.isin(items) == wanted).astype("boolean").mask(left.isna())
+    return _unless(left.isna(), left.isin(items) == wanted)
+
+
+def _unless(missing: pd.Series, answers: pd.Series) -> pd.Series:
+    """Return the answers as nullable booleans, NA where a cell is missing."""
+    known = answers.to_numpy(dtype=bool, na_value=False)
+    cells = pd.arrays.BooleanArray(known, missing.to_numpy(dtype=bool))
+    return pd.Series(cells, answers.index)
 
 
 def _is_column(value: Any) -> bool:

@@ -61,7 +61,9 @@ def test_an_unknown_service_names_the_nearest():
 def test_reprs_have_no_address_and_escape_names():
     result = demo({"<script>": 1})
     assert "0x" not in repr(result)
-    assert "<script>" not in result._repr_html_()
+    html = result._repr_html_()
+    assert "<script>" not in html
+    assert html.startswith("<p><b>Demo score: 1 rows, 2026Q3, policy abc</b></p>")
     table = pd.DataFrame({"x": ["<b>"]})
     assert "<b>&" not in Explanation("<i>", "<u>", table)._repr_html_().replace(
         "<b>&lt;i", ""

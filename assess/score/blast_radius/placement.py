@@ -13,6 +13,17 @@ from assess.score.incidents.exposure import is_replica
 
 RUNNING = "running"
 LOCATED = ("host", "az", "engine")  # every replica has one, known or not
+_PLACED = [
+    "workload_id",
+    "service_id",
+    "state",
+    "source_kind",
+    "host_id",
+    "cluster",
+    "repository",
+    "tag",
+    "image_digest",
+]
 PAIR = ["element_kind", "element", "service_id"]
 
 
@@ -23,7 +34,7 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     NA: it may run on any. An image, base image or cluster without a name is left out.
     """
     workloads = inventory["workloads"]
-    replicas = workloads[is_replica(workloads)]
+    replicas = workloads.loc[is_replica(workloads), _PLACED]
     zone = replicas["host_id"].map(inventory["hosts"].set_index("host_id")["az"])
     parts = {
         "host": replicas.assign(element=replicas["host_id"]),

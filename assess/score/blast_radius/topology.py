@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -290,6 +290,7 @@ def steps(calls: csr_array, initial: Booleans, within: Booleans) -> npt.NDArray[
     return count
 
 
+@lru_cache(maxsize=2)  # of two quarters; blast radius and experiments ask for each
 def build_topology(inventory: Inventory, policy: Policy) -> Topology:
     """Build the topology of a fleet: the same for the same rows in any order."""
     weight = criticality(inventory["services"], policy).sort_index()

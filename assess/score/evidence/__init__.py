@@ -7,7 +7,7 @@ unknown. "Looked and found nothing" differs from "could not look".
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -55,6 +55,7 @@ class View:
     not be looked at. ``codes`` is the position of the service of each row. By service, ``none``: was
     looked at and has no such row; ``na``: such rows do not apply; ``whole``: every replica has a row.
     By row, ``sure``: it counts; the others rest on replicas that have ended or may have.
+    ``answers``: what rules answered so far; checks, gates and their words ask the same.
     """
 
     table: pd.DataFrame
@@ -63,6 +64,7 @@ class View:
     na: np.ndarray
     sure: np.ndarray
     whole: np.ndarray
+    answers: dict[str, pd.Series] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -182,8 +184,14 @@ class Evidence:
 
     def _holds(self, rule: str, table: str) -> Floats:
         """Return 1 where a row holds, 0 where it does not, NaN where it is unknown."""
-        holds = rules.evaluate(rule, self.views[table].table, at=self.at)
-        return holds.to_numpy(dtype=float, na_value=np.nan)
+        return self.evaluate(rule, table).to_numpy(dtype=float, na_value=np.nan)
+
+    def evaluate(self, rule: str, table: str) -> pd.Series:
+        """Return the answers of a rule, evaluated once, for each row of a table."""
+        view = self.views[table]
+        if rule not in view.answers:
+            view.answers[rule] = rules.evaluate(rule, view.table, at=self.at)
+        return view.answers[rule]
 
     def with_columns(self, table: str, columns: pd.DataFrame) -> Evidence:
         """Return evidence with further columns (index service) in a view of one row per service."""

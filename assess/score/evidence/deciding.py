@@ -8,7 +8,6 @@ import pandas as pd
 
 from assess.execution import each
 from assess.frames import surely
-from assess.policy import rules
 from assess.score.evidence import Evidence
 
 NAMED_BY = {  # the column that people know a row by
@@ -60,11 +59,11 @@ def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
     if not columns:
         return {}
     table = evidence.views[name].table
-    is_against = ~rules.evaluate(check["rule"], table, at=evidence.at)
+    is_against = ~evidence.evaluate(check["rule"], name)
     if "applies" in check:
-        is_asked = rules.evaluate(check["applies"], table, at=evidence.at)
-        is_against &= is_asked
-    rows = table.loc[surely(is_against)]
+        is_against &= evidence.evaluate(check["applies"], name)
+    wanted = list(dict.fromkeys(["service_id", *columns]))
+    rows = table.loc[surely(is_against), wanted]
     found: dict[str, list[str]] = defaultdict(list)
     cells = rows.sort_values(columns, kind="stable")
     services = cells["service_id"].tolist()

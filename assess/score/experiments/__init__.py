@@ -95,7 +95,7 @@ def measure_experiments(assessment: Assessment) -> Experiments:
     # the arrays of this score need scipy, which no other score loads at once
     from assess.score.experiments.worth import Doubt, chances, worth
 
-    inventory = assessment.inventory
+    inventory = assessment.inventory.running
     policy = assessment.policy
     blast = assessment.blast_radius
     settings = policy["blast_radius"]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from assess.execution import each
 from assess.inventory import Inventory
-from assess.policy import rules
 from assess.policy.policy import Policy
 from assess.score.evidence import Evidence
 from assess.score.evidence.deciding import word
@@ -201,10 +200,12 @@ def _shown_values(
     if not columns:
         return {}
     table = evidence.views[reason["table"]].table
-    holds = rules.evaluate(reason["rule"], table, at=evidence.at)
+    holds = evidence.evaluate(reason["rule"], reason["table"])
     # it is open too where a row that holds may not count
     is_shown = holds.fillna(value=is_open)
-    rows = table[is_shown.to_numpy(dtype=bool)]
+    # of a wide table only what is shown
+    wanted = list(dict.fromkeys(["service_id", *columns]))
+    rows = table.loc[is_shown.to_numpy(dtype=bool), wanted]
     if rows.empty:
         return {}
     cells = [["" if pd.isna(c) else word(c) for c in rows[name]] for name in columns]

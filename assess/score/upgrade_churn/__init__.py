@@ -8,6 +8,7 @@ yet: its figures are those of the target engine, prospective.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.placement import on_bases
 from assess.score.incidents.rates import Interval
-from assess.score.result import Explanation, Provenance, Result
+from assess.score.result import Explanation, Provenance, Result, Tables
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import (
     COLUMNS,
@@ -54,6 +55,15 @@ BASES = {  # of a service on several hosts the first counts
 NO_SYSTEM = (None, None)  # name and version
 
 Floats = NDArray[np.float64]
+SHOWN_ONLY = (
+    "simulation",
+    "remedies",
+    "calendar",
+    "notes",
+    "image_changes",
+    "moves",
+    "pace",
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -191,18 +201,31 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     rates = pace.image_rates(past, frame.index, registries, level=level)
     frame = frame.join(rates)
     parts = _contributions(placed, share, chance, policy["churn"])
-    details = {
-        "breaking": hits.reset_index(drop=True),
-        "simulation": on_hosts(broken),
-        "remedies": by_remedy(hits, inventory["services"]),
-        "calendar": calendar(everything, times),
+    ready = {"breaking": hits.reset_index(drop=True), "clocks": times}
+    make = partial(_shown_only, everything, registries, level, found, hits, times, past)
+    details = Tables(ready, SHOWN_ONLY, make)
+    return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
+
+
+def _shown_only(  # noqa: PLR0913, PLR0917 - all that a score has at hand
+    inventory: Inventory,
+    registries: Mapping[str, Any],
+    level: float,
+    found: pd.DataFrame,
+    hits: pd.DataFrame,
+    times: pd.DataFrame,
+    past: History,
+) -> dict[str, pd.DataFrame]:
+    """Return the tables that no label needs, `SHOWN_ONLY`."""
+    return {
+        "simulation": on_hosts(found[found["certainty"] != NOTE]),
+        "remedies": by_remedy(hits, inventory.running["services"]),
+        "calendar": calendar(inventory, times),
         "notes": on_hosts(found[found["certainty"] == NOTE]),
-        "clocks": times,
         "image_changes": pace.image_changes(past, registries),
         "moves": pace.moves(past, registries),
         "pace": pace.fleet_pace(past, registries, level=level),
     }
-    return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
 
 
 def _paces(

@@ -6,6 +6,7 @@ rule holds (it will break, it may, or it is only worth a note) and where its fac
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
@@ -155,9 +156,12 @@ def broken_by(inventory: Inventory, upgrades: Iterable[Move]) -> set[Move]:
     for goal, moves in by_goal.items():
         # what is in use now, asked on the engine of before
         earlier = {move.host_id: move.step.was for move in moves}
-        then = engines.assign(version=engines["host_id"].map(earlier))
+        versions = engines["host_id"].map(earlier).astype("str")
+        then = engines.assign(version=versions)
         is_moved = then["version"].notna() & then["runtime"].eq(goal.product)
-        found = breaks(inventory.replace(engines=then[is_moved]), [goal])
+        # the frames fit already: only a version became that of before
+        tables = {**inventory.tables, "engines": then[is_moved]}
+        found = breaks(replace(inventory, tables=tables), [goal])
         is_hit = found["certainty"].eq(WILL) & found["moment"].isin(_AT_ONCE)
         hosts = set(found.loc[is_hit, "host_id"])
         broken |= {move for move in moves if move.host_id in hosts}
@@ -173,7 +177,9 @@ def _world_hits(inventory: Inventory) -> pd.DataFrame:
     parts = [_NOTHING.assign(day=whenever, end=whenever)]
     for change in changes(WORLD):
         end = _day(change["until"]) if change["until"] else pd.NaT
-        found = _hits(tables[change["table"]], change, inventory.snapshot_at)
+        table = tables[change["table"]]
+        concerned = pd.Series(data=True, index=table.index, dtype="boolean")
+        found = _hits(table, change, inventory.snapshot_at, concerned)
         if len(found):
             parts.append(found.assign(day=_day(change["by"]), end=end))
     found = pd.concat(parts, ignore_index=True)
@@ -241,24 +247,30 @@ def _hits_of(
 ) -> list[pd.DataFrame]:
     """List what changes break in a block of each table."""
     asked, at, ahead = work
-    return [_hits(tables[change["table"]], change, at, ahead) for change in asked]
+    parts = []
+    known: dict[tuple[str, str], pd.Series] = {}
+    for change in asked:
+        table = tables[change["table"]]
+        key = (change["table"], change["version"])
+        # many changes came with one version
+        if key not in known:
+            known[key] = ahead.of(table["version"], change)
+        # most changes lie behind all that runs
+        if known[key].fillna(value=True).any():
+            parts.append(_hits(table, change, at, known[key]))
+    return parts
 
 
 def _hits(
     table: pd.DataFrame,
     change: Mapping[str, str],
     at: pd.Timestamp,
-    ahead: _Ahead | None = None,
+    ahead: pd.Series,
 ) -> pd.DataFrame:
     # Where the running version is unknown, only what is known to be in use counts: it
     # breaks anyway.
-    may_be_ahead = is_ahead = pd.Series(data=True, index=table.index)
-    if ahead is not None:
-        known = ahead.of(table["version"], change)
-        may_be_ahead = known.fillna(value=True).astype(bool)
-        is_ahead = surely(known)
-    if not may_be_ahead.any():
-        return _NOTHING  # most changes lie behind all that runs
+    may_be_ahead = ahead.fillna(value=True).astype(bool)
+    is_ahead = surely(ahead)
     holds = evaluate(change["condition"], table, at=at)
     is_hit = surely(holds) & may_be_ahead
     is_open = holds.isna() & (change["when_unknown"] == MAY) & is_ahead

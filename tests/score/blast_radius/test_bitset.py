@@ -10,9 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from assess.score.blast_radius import propagation
 from assess.score.blast_radius.bitset import (
     Weights,
     condense,
+    flow_depth,
     lanes,
     pack,
     sweep,
@@ -368,3 +370,39 @@ def test_scenarios_of_one_cycle_count_as_often_as_they_are():
     assert found.exposure_n.tolist() == [3, 3, 3, 4, 1]
     pair = from_each(graph_of(3, {(0, 1): 1.0, (1, 0): 1.0, (1, 2): 0.5}), EXACT)
     assert pair.exposure_n.tolist() == [2, 2, 3]
+
+
+@given(st.integers(1, 9), st.data())
+def test_depth_is_the_longest_way_whatever_the_nodes_are_called(nodes, data):
+    places = data.draw(st.permutations(range(nodes)))
+    pairs = list(itertools.combinations(range(nodes), 2))
+    arcs = data.draw(st.sets(st.sampled_from(pairs))) if pairs else set()
+    want = [0] * nodes
+    for tail, head in sorted(arcs):
+        want[head] = max(want[head], want[tail] + 1)
+    named = np.array([(places[t], places[h]) for t, h in arcs], int).reshape(-1, 2)
+    found = flow_depth(nodes, named[:, 0], named[:, 1])
+    assert found[places].tolist() == want
+
+
+@given(st.integers(1, 9), st.integers(1, 8), st.integers(1, 64), st.data())
+def test_a_block_is_cut_until_each_part_fits_or_is_a_byte(nodes, size, most, data):
+    row = st.binary(min_size=size, max_size=size)
+    can = np.frombuffer(b"".join(data.draw(row) for _ in range(nodes)), np.uint8)
+    can = can.reshape(nodes, size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(propagation, "UNCERTAIN_CELLS", most)
+        parts = list(propagation._spans(can, 0, 8 * size))
+    starts = [first for first, _, _ in parts]
+    ends = [first + width for first, width, _ in parts]
+    assert [*starts, 8 * size] == [0, *ends]
+    for first, width, inside in parts:
+        assert len(inside) * width <= most or width <= 8
+        assert (
+            inside.tolist()
+            == np.flatnonzero(
+                can[:, first // 8 : -(-(first + width) // 8)].any(axis=1)
+            ).tolist()
+        )
+    # nothing is cut for nothing
+    assert len(parts) == 1 or 8 * size * can.any(axis=1).sum() > most

@@ -31,6 +31,9 @@ def test_fine_steps_are_cut_like_quantiles():
         ([1, 2], [0.5, 0.5], (1, 2)),  # half of it would be far from nine tenths
         ([1, 2], [0.88, 0.12], (1, 1)),
         ([2, 1, 2, 1], [0.06, 0.44, 0.06, 0.44], (1, 1)),  # in any order, in parts
+        # what is cut first leaves exactly a step for the other tail, and the other way round
+        ([1, 2, 3, 4], [0.07, 0.875, 0.025, 0.03], (2, 3)),
+        ([1, 2, 3, 4], [0.03, 0.025, 0.875, 0.07], (2, 3)),
         ([7], [1.0], (7, 7)),
     ],
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
+from assess.score.blast_radius import relocation
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.placement import needed
 from assess.score.blast_radius.propagation import Scenarios, propagate
@@ -202,3 +203,12 @@ def test_moves_in_a_large_cycle_are_bounded_where_edges_are_uncertain(p):
     assert bounded["delta"].isna().all() == (p < 1)
     assert (bounded["delta_lo"] <= drawn["delta"] + 0.02).all()
     assert (drawn["delta"] - 0.02 <= bounded["delta_hi"]).all()
+
+
+def test_terms_are_bounded_alike_in_blocks_of_any_size(monkeypatch):
+    inventory = a_fleet(3)
+    policy = POLICY.replace(blast_radius={"moves_compared_most": 0})
+    whole = score_blast_radius(inventory, policy).services
+    monkeypatch.setattr(relocation, "WIDTH", 5)
+    parts = score_blast_radius(inventory, policy).services
+    pd.testing.assert_frame_equal(parts, whole)

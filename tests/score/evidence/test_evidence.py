@@ -9,6 +9,7 @@ from assess.inventory import from_frames
 from assess.policy import rules
 from assess.policy.policy import load_policy
 from assess.score.evidence import any_sign, combine
+from assess.score.evidence.nodes import nodes
 from assess.score.evidence.tables import gather
 
 POLICY = load_policy()
@@ -376,3 +377,28 @@ def test_the_name_of_a_service_tells_a_store(service, expected):
 def test_only_a_linux_kernel_runs_the_target_engine(cells, runs):
     found = row(Fleet().change("hosts", **cells), "hosts")["kernel_runs_on_target"]
     assert pd.isna(found) if runs is None else found == runs
+
+
+@pytest.mark.parametrize(
+    ("kubelet", "runtimes"), [(None, ["docker"]), ("1.30.2", ["containerd", "docker"])]
+)
+def test_what_docker_runs_on_is_no_runtime_of_its_own_but_that_of_a_kubelet_is(
+    kubelet, runtimes
+):
+    rows = [
+        {"host_id": "h1", "runtime": "docker", "version": "29.1.0"},
+        {"host_id": "h1", "runtime": "containerd", "kubelet_version": kubelet},
+    ]
+    frames = {"hosts": pd.DataFrame([{"host_id": "h1"}]), "engines": pd.DataFrame(rows)}
+    found = nodes(from_frames(frames, snapshot_at=AT))
+    assert sorted(node.runtime for node in found["h1"]) == runtimes
+
+
+def test_a_provided_host_has_a_runtime_that_nobody_sees_and_ones_own_has_none():
+    provided = {"provider_version": "fargate 1.4.0", "managed_by": "provider"}
+    hosts = [{"host_id": "own"}, {"host_id": "bare"}, {"host_id": "provided", **provided}]
+    engines = [{"host_id": "own", "runtime": "podman"}]
+    frames = {"hosts": pd.DataFrame(hosts), "engines": pd.DataFrame(engines)}
+    found = nodes(from_frames(frames, snapshot_at=AT))
+    runtimes = {host: [node.runtime for node in each] for host, each in found.items()}
+    assert runtimes == {"own": ["podman"], "provided": [None]}

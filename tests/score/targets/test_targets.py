@@ -14,7 +14,9 @@ import assess
 from assess.cli import cli
 from assess.errors import AssessError, PolicyError
 from assess.sample import write_sample
+from assess.score.evidence.tables import gather
 from assess.score.targets import dominated
+from assess.score.targets.place import Place, at_place
 
 ROW = [
     *("service_id", "target", "verdict", "blockers"),
@@ -212,6 +214,28 @@ def test_what_a_target_refuses(judged, name, _, fargate):
 def test_what_never_may_move_fits_nowhere_else(judged):
     found = verdicts(judged, "bound")
     assert {verdict for name, verdict in found.items() if name != "stay"} == {"no"}
+
+
+@pytest.mark.parametrize("is_mirrored", [True, False])
+def test_facts_of_a_place_are_known_for_sure_and_those_it_leaves_stay(
+    policy, is_mirrored
+):
+    tables = case("plain", workload={"registry": "docker.io"})
+    tables["engines"] = [
+        {**e, "rootless": True, "mirrors_n": 0} for e in tables["engines"]
+    ]
+    frames = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    now = gather(assess.from_frames(frames, snapshot_at=AT), policy)
+    asked = [
+        ("workloads", "rootless"),
+        ("workloads", "public_unmirrored"),
+        ("engines", "engine_supported"),
+        ("hosts", "not os_supported"),
+    ]
+    engine, host = (("engine_supported", False),), (("os_supported", False),)
+    then = at_place(now, Place(engine, host, 2, 2, 2, True, is_mirrored))
+    assert [now.ask(*rule).value[0] for rule in asked] == [1, 1, 1, 0]
+    assert [then.ask(*rule).value[0] for rule in asked] == [0, not is_mirrored, 0, 1]
 
 
 def test_a_target_past_its_end_holds(own):

@@ -21,7 +21,7 @@ from assess.score.upgrade_churn.breaking import (
     changes,
     goal_of,
 )
-from assess.score.upgrade_churn.in_use import IDLE, columns_of, workloads_on
+from assess.score.upgrade_churn.in_use import IDLE, WORLD, columns_of, workloads_on
 
 
 def one_workload(engine=None, host=None, workload=None, **tables):
@@ -576,3 +576,39 @@ def test_a_host_that_nothing_runs_on_talks_to_no_engine():
     found = workloads_on(made, "docker", "29").set_index("host_id")
     assert found.loc["h1", "workload_id"] == IDLE
     assert found["talks"].to_dict() == {"h1": False, "h2": True}
+
+
+@pytest.mark.parametrize(
+    ("product", "runtimes"),
+    [("docker", ["docker"]), (WORLD, ["containerd", "docker"])],
+)
+def test_an_upgrade_affects_its_product_and_what_happens_in_the_world_all(
+    product, runtimes
+):
+    names = ["containerd", "docker"]
+    made = fleet(
+        hosts=[{"host_id": name} for name in names],
+        engines=[{"host_id": name, "runtime": name} for name in names],
+        workloads=[
+            {"workload_id": name, "service_id": "shop", "host_id": name} for name in names
+        ],
+    )
+    found = workloads_on(made, product, "29")
+    assert sorted(found["runtime"]) == runtimes
+
+
+@pytest.mark.parametrize(
+    ("kernel", "engine", "expected"),
+    [
+        ("3.16.0-4-amd64", "20.10.24", {"engine_kernel": "will"}),
+        ("3.16.0-4-amd64", None, {"engine_kernel": "will"}),
+        ("6.1.0", "20.10.24", {}),
+        (None, "20.10.24", {}),
+    ],
+)
+def test_a_kernel_that_is_too_old_breaks_whatever_engine_is_left(
+    kernel, engine, expected
+):
+    found = certainties({"version": engine}, "29", host={"kernel": kernel})
+    kept = {name: how for name, how in found.items() if name == "engine_kernel"}
+    assert kept == expected

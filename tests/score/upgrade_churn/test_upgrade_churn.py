@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess import from_frames
-from assess.errors import PolicyError
+from assess.errors import RequestError
 from assess.score.upgrade_churn import _per_service, pace
 
 
@@ -258,7 +258,7 @@ def test_rows_hold_the_keys_of_the_interface():
 
 
 def test_a_target_that_is_no_version():
-    with pytest.raises(PolicyError):
+    with pytest.raises(RequestError):
         score(fleet(), target="newest")
 
 

@@ -19,9 +19,11 @@ from assess.errors import AssessError
 from assess.score.incidents.spans import days_in, united
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.history import (
+    NOWHERE,
     History,
     Sight,
     UnsoundSnapshotWarning,
+    _incidents,
     known_history,
     upgrade_history,
 )
@@ -514,3 +516,17 @@ def test_a_snapshot_that_cannot_be_read_leaves_a_longer_period(tmp_path):
     with pytest.warns(UnsoundSnapshotWarning, match="no part of the history"):
         past = upgrade_history(store.earlier(tmp_path / "3"), POLICY)
     assert told(past) == told(upgrade_history([FOUR[0], FOUR[2]], POLICY))
+
+
+def test_an_incident_is_where_it_says_else_where_its_services_are_else_nowhere():
+    rows = [
+        incident(1, "2026-01-01", host_id="h1", service_id="till"),
+        incident(2, "2026-01-02", service_id="shop", affected_services="till;gone"),
+        incident(3, "2026-01-03", service_id="gone"),
+    ]
+    services = [{"service_id": "shop"}, {"service_id": "till"}]
+    found = _incidents(
+        fleet(services=services, incidents=rows), {"shop": {"h1"}, "till": {"h2"}}
+    )
+    places = sorted((moment.day, host) for host, moment in found)
+    assert places == [(1, "h1"), (2, "h1"), (2, "h2"), (3, NOWHERE)]

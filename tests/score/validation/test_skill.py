@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from assess.score.validation.skill import (
     Judged,
+    _Counts,
     average_precision,
     compare,
     losses,
+    precision,
     reliability,
     scores,
 )
@@ -90,3 +93,28 @@ def test_no_failure_is_no_number():
     assert reliability(case).empty
     table = compare(case, [(RULE, REACH)], reach=REACH, seed=1, level=0.9)
     assert (table["gain"] == 0).all()
+
+
+def test_the_highest_threshold_that_finds_enough_counts():
+    said = np.array([[1.0, 4.0, 8.0]])
+    right = np.array([[1.0, 2.0, 4.0]])
+    counts = _Counts(said, right)
+    found = {goal: counts.precision_at(np.array([goal]))[0] for goal in (0.5, 1, 2, 3, 9)}
+    # goals that are met exactly are met; where none is, the lowest threshold counts
+    assert found == {0.5: 1.0, 1: 1.0, 2: 0.5, 3: 0.5, 9: 0.5}
+
+
+def test_precision_at_one_half_and_at_the_lowest_threshold_that_finds_all():
+    case = judged()
+    table = precision(case, reach=REACH, seed=1, level=0.9).set_index("rule")
+    p, down = case.rules[RULE], case.down
+    half, same = (table.loc[name] for name in table.index if name.startswith("learned"))
+    found = [half["threshold"], half["precision"], half["recall"], half["said_n"]]
+    said = p >= 0.5
+    share = (said & down).sum() / down.sum()
+    assert found == pytest.approx([0.5, down[said].mean(), share, said.sum()])
+    # who says yes to all finds all, and so does the lowest prediction for what fell
+    assert pd.isna(table.loc[REACH[0], "threshold"])
+    found = [same["threshold"], same["precision"], same["recall"]]
+    least = p[down].min()
+    assert found == pytest.approx([least, down[p >= least].mean(), 1])

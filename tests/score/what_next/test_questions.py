@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 
 from assess.inventory import from_frames
+from assess.policy.policy import load_policy
 from assess.score.what_next.questions import ANSWER, COLUMNS, questions
 
 LABELS = {"a": "PREPARE", "b": "NOT DECIDABLE", "c": "MOVE NOW"}
@@ -35,7 +36,7 @@ def asked(rows=INFORMATION):
         {"services": pd.DataFrame(services)}, snapshot_at="2026-09-30"
     )
     result = SimpleNamespace(frame=labels, details={"information": facts})
-    return questions(result, inventory)
+    return questions(result, inventory, load_policy())
 
 
 def test_who_fills_the_column_answers_every_gate_and_check_that_reads_it():
@@ -53,7 +54,9 @@ def test_who_fills_the_column_answers_every_gate_and_check_that_reads_it():
     assert found["gain"].tolist() == [0.1, 0.0, 0.4, 0.2, 0.1235, 0.0]
     assert found["decides"].tolist() == [True, True, False, False, False, False]
     assert found["label"].tolist() == [LABELS[name] for name, _ in places]
-    assert set(found["fill"]) == {ANSWER}
+    # nobody's word stands for what a check measures
+    measured = "a source that fills hosts.kernel, workloads.host_id"
+    assert found["fill"].tolist() == [*[ANSWER] * 5, measured]
     assert (found[[ANSWER, "answered_at", "answered_by_role"]] == "").all(axis=None)
 
 

@@ -93,6 +93,7 @@ def test_only_candidates_with_clear_gates_compete_and_hope_stops_at_never():
     unsure = ranking(THREE, label_gates=gates.values(), platform=["host", "host", "host"])
     frame, _ = unsure.all_weightings()
     assert frame["p_first"].to_list() == [0, 0, 1]
+    assert frame.loc["c", "confidence"] == 1  # nobody else competes, in no draw
     assert frame["p_top_neutral"].to_list() == pytest.approx([0, 2 / 3, 1 / 3], abs=SOME)
     inside = ranking(THREE, platform=["host", "ecs", "host"]).all_weightings()[0]
     assert inside["p_first"].isna().to_list() == [False, True, False]

@@ -83,6 +83,7 @@ def test_every_label_can_be_argued_from_the_evidence_beside_it(sample):
         assert f"To find out: {'; '.join(asked.head(2))}" in told or asked.empty
         rows = sample.details["information"]
         deciding = rows[rows["service_id"].eq(service) & rows["decides"].astype(bool)]
+        assert ("alone can change the label:\n" in told) == (len(deciding) > 0)
         for f in deciding.head(1).itertuples():
             ends = f"{f.label_if} if the answer is good, else {f.label_else}."
             assert f"\n{f.fact}: {ends}" in told
