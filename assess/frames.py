@@ -253,6 +253,7 @@ def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
             cells = pd.to_datetime(text, utc=True, format="ISO8601", errors="coerce")
         cast = cells.dt.tz_convert("UTC").dt.as_unit("us")
     else:
+        cells = _without_booleans(cells)
         if cells.dtype == "str":
             cells = pd.to_numeric(cells, errors="coerce")
         elif not pd.api.types.is_numeric_dtype(cells.dtype):
@@ -274,6 +275,15 @@ def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
 
 
 Row = dict[str, Any]
+
+
+def _without_booleans(cells: pd.Series) -> pd.Series:
+    """Return cells without those of yes and no, which pandas would read as 1 and 0."""
+    if pd.api.types.is_bool_dtype(cells.dtype):
+        return cells.astype(object).mask(cells.notna())
+    if cells.dtype == object:
+        return cells.mask(cells.map(pd.api.types.is_bool))
+    return cells
 
 
 def row(frame: str, /, **values: Any) -> Row:

@@ -466,7 +466,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     version = manifest.get("schema_version", frames.SCHEMA_VERSION)
     if version != frames.SCHEMA_VERSION:
         raise AssessError(
-            f"{file} has schema_version {version}; this version reads {frames.SCHEMA_VERSION}",
+            f"{file} has schema_version {version!r}; this version reads {frames.SCHEMA_VERSION}",
             hint="read it with the version of assess that wrote it",
         )
     return manifest

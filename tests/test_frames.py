@@ -76,6 +76,8 @@ def test_cells_that_can_be_read(column, given, read):
     ("column", "given"),
     [
         ("tier", "high"),
+        ("tier", True),
+        ("criticality", False),
         ("tier", "1.5"),
         ("tier", "0"),
         ("tier", "99999999999999999999"),
@@ -122,6 +124,16 @@ def test_typed_columns_are_checked_too():
         (1, "ttr_s"),
         (3, "severity"),
     ]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "boolean", "object"])
+def test_yes_and_no_are_no_numbers(dtype):
+    cells = pd.Series([True, False], dtype=dtype)
+    typed, unreadable = frames.conform(
+        "services", pd.DataFrame({"service_id": ["a", "b"], "criticality": cells})
+    )
+    assert typed["criticality"].isna().all()
+    assert unreadable["row"].tolist() == [1, 2]
 
 
 def test_keys_occur_once_and_are_never_empty():

@@ -43,7 +43,10 @@ BUGS = (AssertionError, NameError, NotImplementedError)
 
 
 # Messages of these are written for people, and name no secret once they are scrubbed.
-_FOR_PEOPLE = (ValueError, csv.Error, AssessError)
+FOR_PEOPLE = (ValueError, csv.Error, AssessError)
+
+
+_OF_CODE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 _UNREADABLE = (UnicodeError, json.JSONDecodeError, csv.Error, AssessError)
@@ -79,8 +82,13 @@ def status_of(error: BaseException) -> str:
     # a missing file is a wrong path, not an unreachable server
     if any(not isinstance(link, FileNotFoundError) for link in system):
         return "unreachable"
-    is_shape = isinstance(error, ValueError | KeyError | TypeError)
-    return "parse_error" if is_shape else "unreachable"
+    return "parse_error" if is_misreading(error) else "unreachable"
+
+
+def is_misreading(error: BaseException) -> bool:
+    """Return whether an error arose in the code that reads, not on the way to a system."""
+    # libraries derive errors of connections from the two plain classes
+    return isinstance(error, _OF_CODE) or type(error) in (Exception, RuntimeError)
 
 
 def failure(error: Exception) -> dict[str, Any]:
@@ -99,6 +107,6 @@ def failure(error: Exception) -> dict[str, Any]:
         hint = "there is no such file"
     elif isinstance(error, OSError) and error.filename:
         hint = error.strerror
-    elif isinstance(error, _FOR_PEOPLE):
+    elif isinstance(error, FOR_PEOPLE):
         hint = scrub(str(error).partition("\n")[0])
     return {"status": status, "error_class": type(error).__name__, "hint": hint}

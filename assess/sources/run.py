@@ -25,7 +25,7 @@ from assess.execution import Cluster, current
 from assess.sources.base import Batch, Batches, Row, Source, type_of
 from assess.sources.catalogue import homes, make
 from assess.sources.deadline import Deadline
-from assess.sources.failure import HINTS, status_of
+from assess.sources.failure import FOR_PEOPLE, HINTS, status_of
 from assess.sources.joining.identity import Rules, read_map
 from assess.sources.redact import mask_tables, scrub
 
@@ -237,6 +237,8 @@ def _finished(task: Task, outcome: Batch | BaseException) -> Batch:
         status = status_of(outcome)
         kind = type(outcome).__name__
         hints = [scrub(str(outcome)) or kind, HINTS.get(status)]
+        if status == "parse_error" and not isinstance(outcome, FOR_PEOPLE):
+            hints[1] = f"{kind} in the code of this source: --debug shows where"
         batch = Batch()
         hint = "; ".join(filter(None, hints))
         batch.cover(task.scope, "collect", status, error_class=kind, hint=hint)

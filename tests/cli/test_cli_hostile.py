@@ -34,7 +34,7 @@ COMMANDS = [
     ("coverage", "."),
     ("validate", "."),
     ("score", ".", "readiness"),
-    ("check", ".", "--min-readiness", "101"),
+    ("check", ".", "--min-readiness", "100"),
 ]
 
 

@@ -229,7 +229,11 @@ def test_what_was_looked_for_and_not_found_asks_for_no_source():
                 "host_id": ["h"],
                 "containers_n": [1],
             },
-            incidents={"incident_id": ["i"], "opened_at": ["2026-06-01"]},
+            incidents={
+                "incident_id": ["i"],
+                "opened_at": ["2026-06-01"],
+                "platform_at_time": ["host"],
+            },
             activities={
                 "activity_id": ["x"],
                 "kind": ["deploy"],
@@ -360,6 +364,38 @@ def test_incidents_without_a_word_on_what_they_touched_are_unknown():
     counts = found.details["C10"][["yes", "no", "unknown"]].sum().tolist()
     assert counts == [1, 2, 1]
     assert found.details["C6"][["yes", "no", "unknown"]].sum().tolist() == [1, 1, 2]
+
+
+def test_hiding_a_tier_or_a_place_never_decides_a_claim_about_the_core_or_containment():
+    names = [f"s{i}" for i in range(12)]
+    places = ["docker"] * 6 + ["host"] * 6
+    services = {"service_id": names, "tier": 1, "platform": places}
+    incidents = {
+        "incident_id": names,
+        "service_id": names,
+        "opened_at": "2026-05-01",
+        "affected_services": [f"{name};s0" for name in names],
+    }
+
+    def rows(hidden, column):
+        tables = {
+            "services": pd.DataFrame(services),
+            "incidents": pd.DataFrame(incidents),
+        }
+        tables[column[0]].loc[list(hidden), column[1]] = None
+        return judge_claims(from_frames(tables, snapshot_at=AT), POLICY).frame
+
+    whole = rows([], ("services", "tier"))
+    for column in (
+        ("services", "tier"),
+        ("services", "platform"),
+        ("incidents", "service_id"),
+    ):
+        for hidden in (range(6), range(6, 12), range(4, 9), range(12)):
+            found = rows(hidden, column)
+            for claim in ("C8", "C10"):
+                assert found.loc[claim, "lo"] <= whole.loc[claim, "lo"]
+                assert found.loc[claim, "hi"] >= whole.loc[claim, "hi"]
 
 
 def test_pulls_by_registry_and_those_without_a_status():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import http.client
 import json
 import time
 
@@ -98,7 +99,9 @@ def test_fewer_rows_than_expected_are_partial(rows, status, ratio):
         (json.JSONDecodeError("no", "x" * 500, 403), "parse_error"),
         (UnicodeDecodeError("utf-8", b"\xff", 401, 429, "invalid start"), "parse_error"),
         (KeyError("Id"), "parse_error"),
-        (RuntimeError("what?"), "unreachable"),
+        (IndexError("list index out of range"), "parse_error"),
+        (RuntimeError("what?"), "parse_error"),
+        (http.client.BadStatusLine("x"), "unreachable"),
     ],
 )
 def test_an_error_ends_in_the_row_and_the_source_goes_on(error, status):

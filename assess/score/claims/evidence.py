@@ -266,9 +266,11 @@ def _own_nodes(data: ClaimData) -> list[reference.Node]:
 def core_in_containers(data: ClaimData) -> Measurement:
     """C8: share of core services that run in containers."""
     services = data.frame("services")
-    core = services[surely(services["tier"].eq(1))]
+    # a service of unknown tier may be one of them
+    core = services[services["tier"].isna() | surely(services["tier"].eq(1))]
     side = core["service_id"].map(data.side)
-    inside = side.eq(CONTAINER).astype("boolean").mask(side.isna())
+    is_vague = side.isna() | core["tier"].isna()
+    inside = side.eq(CONTAINER).astype("boolean").mask(is_vague)
     return share(tally(core["kind"], inside), level=data.level)
 
 
@@ -287,14 +289,14 @@ def stores_in_containers(data: ClaimData) -> Measurement:
 def contained_incidents(data: ClaimData) -> Measurement:
     """C10: share of incidents in containers that stayed within one service."""
     exposure = data.assessment.exposure
-    table = exposure.incidents.dropna(subset=["service_id"])
-    table = table[surely(table["side"].eq(CONTAINER))]
+    # an incident that nobody can place may have been in a container
+    table = exposure.incidents[~surely(exposure.incidents["side"].eq(HOST))]
     pairs = zip(table["service_id"], table["affected_services"], strict=True)
     touched = [
-        None if pd.isna(names) else len({service, *_ids(names)}) <= 1
+        None if pd.isna(service) or pd.isna(names) else len({service, *_ids(names)}) <= 1
         for service, names in pairs
     ]
-    alone = pd.Series(touched, table.index, dtype="boolean")
+    alone = pd.Series(touched, table.index, dtype="boolean").mask(table["side"].isna())
     measured = share(tally(table["platform"], alone), level=data.level)
     gap = "no incident in containers was seen so far: keep counting"
     looked = len(exposure.watched) > 0 and len(data.contained) > 0
