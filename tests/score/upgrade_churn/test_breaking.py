@@ -612,3 +612,48 @@ def test_a_kernel_that_is_too_old_breaks_whatever_engine_is_left(
     found = certainties({"version": engine}, "29", host={"kernel": kernel})
     kept = {name: how for name, how in found.items() if name == "engine_kernel"}
     assert kept == expected
+
+
+def test_every_column_of_rules_by_hand():
+    image = {"registry": "eu.registry.example", "repository": "team/web/shop"}
+    seen = one_workload(
+        {
+            **{"version": "20.10.24", "logging_driver": "journald", "seccomp": True},
+            **{"daemon_flags": "min-api-version=1.24", "backing_fs": "xfs"},
+            **{"cgroup_driver": "systemd", "rootless": False},
+        },
+        {
+            **{"kernel": "3.16.0", "cgroup_version": "cgroup2fs", "arch": "x86_64"},
+            **{"os_name": "debian", "os_version": "12", "os_family": "linux"},
+            **{"libseccomp_version": "2.5.4"},
+        },
+        {
+            **{**image, "tag": "v1.2.3-slim", "source_kind": "container"},
+            **{"privileged": False, "restart_policy": "always"},
+            **{"client_api_version": "1.41", "docker_sock_mounted": True},
+        },
+        images=[
+            {**image, "digest": "sha256:aa", "tags": "v1.2.3-slim;old", "host_id": ""}
+            | {"base_name": "debian:10", "media_type": f"{MANIFEST}.v1+json"}
+        ],
+    )
+    row = workloads_on(seen, "docker", "29.1").iloc[0]
+    found = {name: row[name] for name in columns_of("workloads")}
+    # of a kubelet, a cluster and a network nothing is said
+    said = {name: value for name, value in found.items() if pd.notna(value)}
+    assert said == {
+        **{"registry": "eu.registry.example", "registry_domain": "registry.example"},
+        **{"repository": "team/web/shop", "program": "shop", "image_owner": "team"},
+        **{"image_namespace": "team/web", "tag": "v1.2.3-slim", "schema": "1"},
+        **{"tag_version": 1.002003, "base": "debian:10", "base_os": "debian 10"},
+        **{"base_distro": "debian", "base_version": 10, "restart_policy": "always"},
+        **{"log_driver": "journald", "docker_sock_mounted": True, "privileged": False},
+        **{"talks": True, "client_api": 41, "is_allowed": True, "is_confined": True},
+        **{"is_build": False, "runtime": "docker", "engine": 20.010024},
+        **{"tolerates_cgroup_v1": False, "storage_driver": "overlay2"},
+        **{"backing_fs": "xfs", "d_type": True, "live_restore": False},
+        **{"cgroup_driver": "systemd", "rootless": False, "driver_runs": True},
+        **{"kernel_runs": False, "kernel": 3.016, "cgroup": "2", "arch": "amd64"},
+        **{"os": "debian 12", "distro": "debian", "os_family": "linux"},
+        **{"libseccomp": 2.005004},
+    }
