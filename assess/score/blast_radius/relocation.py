@@ -335,9 +335,8 @@ def _table(
     lo = np.min([end.low for end in ends.values()], axis=0)
     hi = np.max([end.high for end in ends.values()], axis=0)
     nowhere = ~topology.services.isin(topology.placed)
-    kinds = topology.elements.get_level_values(0).unique().intersection(LEFT)
-    # a service whose place is unknown may leave one element of every kind
-    lo = np.where(nowhere, lo - len(kinds) * ends["hi"].alone, lo)
+    # a service whose place is unknown may leave one element of every kind, seen or not
+    lo = np.where(nowhere, lo - len(LEFT) * ends["hi"].alone, lo)
     point = ends["point"]
     columns = {"delta": point.low, "delta_lo": lo, "delta_hi": hi}
     table = pd.DataFrame(columns, topology.services, dtype="Float64")

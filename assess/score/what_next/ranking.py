@@ -92,6 +92,8 @@ def criteria_table(
     table = pd.concat(typed, names=["criterion", "service_id"])
     # an unknown criterion is the whole scale, never 0
     table = table.fillna({"point": 0.5, "lo": 0.0, "hi": 1.0}).clip(0, 1).astype(float)
+    # an unknown point may have ends that leave out the middle of the scale
+    table["point"] = table["point"].clip(table["lo"], table["hi"])
     # service by service, each with its criteria in the order of `bounds`
     order = np.arange(len(table)).reshape(len(bounds), -1).T.ravel()
     table = table.reset_index().iloc[order].reset_index(drop=True)

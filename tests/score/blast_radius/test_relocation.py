@@ -212,3 +212,13 @@ def test_terms_are_bounded_alike_in_blocks_of_any_size(monkeypatch):
     monkeypatch.setattr(relocation, "WIDTH", 5)
     parts = score_blast_radius(inventory, policy).services
     pd.testing.assert_frame_equal(parts, whole)
+
+
+def test_a_service_of_unknown_place_may_gain_by_a_move():
+    services = pd.DataFrame({"service_id": ["a", "b"]})
+    inventory = from_frames({"services": services}, snapshot_at="2026-10-01")
+    blast = score_blast_radius(inventory, POLICY)
+    moved = blast.details["services"]
+    assert moved["delta"].isna().all()
+    assert (moved["delta_lo"] < 0).all()
+    assert (moved["delta_hi"] > 0).all()

@@ -66,6 +66,11 @@ def test_what_is_unknown_spans_all_that_is_possible():
     assert set(NEEDS) == set(POLICY["criteria"]) - {"readiness"}
 
 
+def test_an_unknown_point_stays_between_known_ends():
+    found = table(blast=(0.2, 0.1, 0.3, pd.NA, 0.05, 0.08, 300, 60, 900))
+    assert found["containment"] == pytest.approx((0.25, 0.1, 0.25))
+
+
 def test_one_end_alone_leaves_the_other_open():
     assert table(lead=[pd.NA])["pain_today"] == pytest.approx((0.5, 0.05, 1.0))
     halves = table(lead=[pd.NA], blast=(0.2, 0.1, 0.3, -0.05, -0.1, 0.0, 300, 60, 360))
