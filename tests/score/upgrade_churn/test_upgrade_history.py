@@ -522,7 +522,7 @@ def test_an_incident_is_where_it_says_else_where_its_services_are_else_nowhere()
     rows = [
         incident(1, "2026-01-01", host_id="h1", service_id="till"),
         incident(2, "2026-01-02", service_id="shop", affected_services="till;gone"),
-        incident(3, "2026-01-03", service_id="gone"),
+        incident(3, "2026-01-03", affected_services="gone"),
     ]
     services = [{"service_id": "shop"}, {"service_id": "till"}]
     found = _incidents(
