@@ -216,6 +216,15 @@ def test_small_and_silent_fleets_are_not_judged(n, hit, want):
     assert "cannot be judged" in found.headline
 
 
+@pytest.mark.parametrize("missing", [0, 1])
+def test_as_many_services_as_the_policy_asks_for_are_judged(missing):
+    n = int(POLICY["backtest"]["services_min"]) - missing
+    services = pd.DataFrame([{"service_id": f"s{i:02}", **GOOD} for i in range(n)])
+    now, earlier = snapshots(services, [("s00", 5), ("s03", 5)])
+    found = backtest(now, POLICY, previous=earlier)
+    assert found.frame["verdict"].eq(TOO_FEW).all() == bool(missing)
+
+
 def test_an_empty_fleet_is_not_judged():
     now, _ = snapshots(pd.DataFrame({"service_id": ["a"]}), [("a", 4)])
     none = from_frames({"services": pd.DataFrame({"service_id": []})}, snapshot_at=CUT)

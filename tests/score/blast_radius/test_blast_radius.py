@@ -285,6 +285,14 @@ def test_a_move_off_a_crowded_host_contains():
     assert dependent.services["delta"].tolist() == pytest.approx([0.5, 0.0])
 
 
+def test_what_takes_a_service_down_most_likely_comes_first():
+    edges = [*calls(("a", "b"), p=0.25), *calls(("a", "c"), p=0.75)]
+    result = fleet_of(services=services("abc"), dependencies=edges)
+    causes = result.explain("a").table
+    assert causes["element"].to_dict() == {0: "c", 1: "b"}
+    assert causes["p_down"].tolist() == pytest.approx([0.75, 0.25])
+
+
 def test_a_move_of_what_is_spread_already_adds_the_engine():
     hosts = [{"host_id": "h1"}, {"host_id": "h2"}]
     result = fleet_of(

@@ -41,9 +41,11 @@ def test_average_precision_by_hand():
 
 
 def test_losses_by_hand():
-    brier, surprise = losses(np.array([0.5, 0.0, 1.0]), np.array([True, True, True]))
-    assert brier.tolist() == [0.25, 1.0, 0.0]
-    assert surprise == pytest.approx([np.log(2), -np.log(1e-3), -np.log(1 - 1e-3)])
+    p = np.array([0.5, 0.0, 1.0, 0.2])
+    brier, surprise = losses(p, np.array([True, True, True, False]))
+    assert brier == pytest.approx([0.25, 1.0, 0.0, 0.04])
+    inside = np.array([0.5, 1e-3, 1 - 1e-3, 0.8])
+    assert surprise == pytest.approx(-np.log(inside))
 
 
 def test_scores_leave_out_what_failed_itself():
@@ -56,6 +58,7 @@ def test_scores_leave_out_what_failed_itself():
     assert row["brier_others"] == pytest.approx(((p - down)[keep] ** 2).mean())
     want = average_precision(p[keep], down[keep])
     assert row["average_precision_others"] == pytest.approx(want)
+    assert row["log_loss"] == pytest.approx(losses(p, down)[1].mean())
 
 
 def test_a_bootstrap_is_that_of_whole_elements():
@@ -83,6 +86,18 @@ def test_reliability_sets_what_was_said_beside_what_was_seen():
     assert table["n"].sum() == 8 * 12 - 8
     assert (table.index - 1e-9 <= table["predicted"]).all()
     assert (table["predicted"] <= table["hi"] + 1e-9).all()
+
+
+def test_a_prediction_at_the_edge_of_a_bin_is_the_least_in_it():
+    edges = [0.0, 0.01, 0.05, *(n / 10 for n in range(1, 11))]
+    p = np.array([edges])
+    flags = np.ones(p.shape, bool)
+    case = Judged(flags, flags, ~flags, np.zeros(1, int), {RULE: p})
+    table = reliability(case)
+    assert table["lo"].tolist() == edges[:-1]
+    assert table["hi"].tolist() == edges[1:]
+    # what is certain shares the last bin
+    assert table["n"].tolist() == [1] * 11 + [2]
 
 
 def test_no_failure_is_no_number():
