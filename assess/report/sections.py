@@ -42,10 +42,9 @@ def decision(scores: Assessment, earlier: Assessment | None) -> Section:
             columns,
             listed,
             f"“In the top {k}”: the share of all weightings of the criteria in which the service "
-            f"is among the best {k}. Worst case: every unknown counts against it, and an open gate "
-            "excludes it. Neutral case: measurements drawn from their intervals; only NEVER is "
-            "excluded. Wave: the order that dependencies and the exposure budget allow; – means "
-            "not scheduled.",
+            f"is among the best {k}. Worst case: every unknown counts against it. Neutral case: "
+            "measurements drawn from their intervals. An open gate excludes it from both. Wave: "
+            "the order that dependencies and the exposure budget allow; – means not scheduled.",
             "No candidate qualifies to move, pilot or prepare; the ranking has the reasons.",
             limit=SHORT,
         )
@@ -73,9 +72,9 @@ def ranking(scores: Assessment, pictures: Pictures) -> Section:
     k = scores.what_next.k
     draws = scores.policy.draws
     caption = (
-        "Filled: worst case; every unknown counts against the service, and only services with "
-        "clear gates compete. Hollow: neutral case; measurements drawn from their intervals, all "
-        "but NEVER compete. Better evidence and closed gates narrow the distance. Dotted: "
+        "Only services with clear gates compete. Filled: worst case; every unknown counts against "
+        "the service. Hollow: neutral case; measurements drawn from their intervals. Better "
+        "evidence narrows the distance. Dotted: "
         f"thresholds for PILOT and MOVE NOW. {draws:,} weightings, seed {scores.policy.seed}."
     )
     columns = [

@@ -435,14 +435,13 @@ function ranked(data, wish, marks) {
   if (weights) {
     const everyone = [...data.names.keys()].filter((i) => !rank.inside[i]);
     const competing = everyone.filter((i) => !gates[i]);
-    const possible = everyone.filter((i) => gates[i] !== "NEVER");
     const worst = chances(rank, weights, competing, lo, lo);
     competing.forEach((i, at) => {
       chance.first[i] = worst.first[at];
       chance.top[i] = worst.top[at];
     });
-    const neutral = chances(rank, weights, possible, lo, hi);
-    possible.forEach((i, at) => { chance.neutral[i] = neutral.top[at]; });
+    const neutral = chances(rank, weights, competing, lo, hi);
+    competing.forEach((i, at) => { chance.neutral[i] = neutral.top[at]; });
   } else {
     // over all weightings nothing has to be drawn: these are the chances of the report
     ["first", "top", "neutral"].forEach((name, j) => {

@@ -1,8 +1,8 @@
 """Rankings: over all weightings, and by the preferences of each board of the policy.
 
-Two runs: in the pessimistic one every unknown is at its worst and only services with clear
-gates compete; it decides labels. In the neutral one measurements are drawn from their
-intervals. The difference is what better evidence could change.
+Two runs over the services with clear gates: in the pessimistic one every unknown is at its
+worst; it decides labels. In the neutral one measurements are drawn from their intervals. The
+difference is what better evidence could change.
 """
 
 import math
@@ -239,14 +239,8 @@ class Ranking:
 
     @cached_property
     def competing(self) -> Mask:
-        """Services that compete in the pessimistic run: clear gates, not yet in containers."""
+        """Services that compete, in both runs: clear gates, not yet in containers."""
         mask: Mask = (self.gates.isna() & ~self.inside).to_numpy(dtype=bool)
-        return mask
-
-    @cached_property
-    def possible(self) -> Mask:
-        """Services that compete in the neutral run: all gates but NEVER are ignored."""
-        mask: Mask = (self.gates.ne("NEVER") & ~self.inside).to_numpy(dtype=bool)
         return mask
 
     @cached_property
@@ -377,12 +371,12 @@ class Ranking:
 
     def _neutral(self, weights: Floats) -> pd.Series:
         """Return the chance of the short list with measurements drawn from their intervals."""
-        lo = self.worst[self.possible]
-        hi = self.best[self.possible]
+        lo = self.worst[self.competing]
+        hi = self.best[self.competing]
         shares = acceptability(
             lo, hi, weights, k=self.k, rng=self.generator("neutral"), ranks=0
         )
-        chances = pd.Series(shares.p_top, index=self.services[self.possible])
+        chances = pd.Series(shares.p_top, index=self.services[self.competing])
         return chances.reindex(self.services)
 
     def _confidence(self, central: Floats) -> Floats:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -255,6 +256,18 @@ def test_rows_hold_the_keys_of_the_interface():
     keys = {f"{name}{end}" for name in THREE[:3] for end in ("", "_lo", "_hi")}
     assert keys | {"service_id", "score", "days_to_eol", "breaking_n"} <= set(row)
     assert [hit["change"] for hit in row["breaking"]] == ["EC0282"]
+
+
+def test_rates_in_words_have_as_many_digits_as_they_can_bear():
+    result = score(fleet())
+    told = {"events_per_year": 1.26, "failures_per_year": 0.126, "hours_per_year": 3.14}
+    frame = result.frame.copy()
+    for name, value in told.items():
+        for end, factor in {"": 1, "_lo": 0.5, "_hi": 2}.items():
+            frame[f"{name}{end}"] = value * factor
+    said = replace(result, frame=frame).explain("shop").text
+    assert "1.3 (0.6 to 2.5) upgrades a year" in said
+    assert "of which 0.13 (0.06 to 0.25) fail; 3.1 (1.6 to 6.3) hours of work" in said
 
 
 def test_a_target_that_is_no_version():
