@@ -128,8 +128,8 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2128,  # tables wrap and fold in a narrow terminal
-    "policy": 660,  # targets are checked word by word
+    "core": 2130,  # tables wrap and fold in a narrow terminal
+    "policy": 662,  # targets are checked word by word
     "reference": 1253,  # programs and bases of images among the look-ups
     "sources": 2545,
     "sources/aws": 470,
@@ -163,17 +163,17 @@ BUDGETS = {
     "sources/vms": 496,
     "score": 487,  # results open figures and the explorer
     "score/backtest": 320,
-    "score/blast_radius": 2960,
+    "score/blast_radius": 2961,
     "score/claims": 792,
-    "score/evidence": 831,
+    "score/evidence": 835,
     "score/experiments": 360,
     "score/incidents": 597,
     "score/readiness": 524,
     "score/validation": 877,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1717,  # builds and flags are asked too
+    "score/upgrade_churn": 1746,  # builds and flags are asked too
     "score/targets": 790,
-    "score/what_next": 1429,
-    "figures": 1357,
+    "score/what_next": 1432,
+    "figures": 1358,
     "report": 2590,  # a first screen, records as pages, how predictions held
     "report/explorer": 440,
     "cli": 2020,

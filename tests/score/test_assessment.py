@@ -7,7 +7,10 @@ import assess
 from assess.cli import score as command
 from assess.errors import AssessError
 from assess.inventory import from_frames
+from assess.policy import rules
 from assess.score import assessment as module
+from assess.score import upgrade_churn
+from assess.score import what_next as ranked
 from assess.score.assessment import FLEET_SCORES, SCORES, Assessment
 
 POLICY = assess.load_policy()
@@ -87,3 +90,32 @@ def test_a_score_that_there_is_not(assessment):
 def test_the_command_line_names_every_score():
     names = [name.replace("_", "-") for name in (*SCORES, *FLEET_SCORES)]
     assert [*command.SCORES, *command.FLEET_SCORES] == names
+
+
+def test_a_label_makes_no_table_that_only_readers_ask_for(assessment, monkeypatch):
+    def unasked(*_):
+        raise AssertionError("nobody asked for this table")
+
+    monkeypatch.setattr(upgrade_churn, "calendar", unasked)
+    monkeypatch.setattr(ranked, "what_ifs", unasked)
+    assert assessment.what_next.frame["label"].notna().all()
+    for score, table in (("upgrade_churn", "calendar"), ("what_next", "flips")):
+        details = assessment.score(score).details
+        assert table in details
+        with pytest.raises(AssertionError, match="nobody asked"):
+            details[table]
+
+
+def test_a_rule_is_evaluated_once_for_the_rows_of_a_table(assessment, monkeypatch):
+    asked = []
+    evaluate = rules.evaluate
+
+    def counted(rule, table, *, at):
+        asked.append((rule, id(table)))
+        return evaluate(rule, table, at=at)
+
+    assert len(assessment.evidence.services) == 2
+    monkeypatch.setattr(rules, "evaluate", counted)
+    assert len(assessment.readiness.frame) == 2
+    assert asked
+    assert len(asked) == len(set(asked))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
@@ -17,9 +18,9 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.exposure import CONTAINER, exposure, in_containers
 from assess.score.readiness.gates import NOT_DECIDABLE
-from assess.score.result import Explanation, Provenance, Result, records_by
+from assess.score.result import Explanation, Provenance, Result, Tables, records_by
 from assess.score.targets.refusals import REFUSED
-from assess.score.what_next.flips import what_ifs
+from assess.score.what_next.flips import WHAT_IFS, what_ifs
 from assess.score.what_next.labels import LABELS, reason
 from assess.score.what_next.ranking import Ranking, criteria_table
 from assess.score.what_next.waves import cycle_groups, exposure_budget, waves
@@ -252,8 +253,9 @@ def rank(assessment: Assessment) -> WhatNext:
         "boards": ranking.under_each(policy["board"]),
         "waves": plan.reset_index(),
         "missing": _missing(readiness),
-        **what_ifs(ranking, readiness, policy),
     }
+    # of an earlier quarter nobody asks what would change a label
+    asked = partial(what_ifs, ranking, readiness, policy)
     contributions = criteria.assign(
         contribution=criteria["point"] / criteria["criterion"].nunique()
     )
@@ -261,7 +263,7 @@ def rank(assessment: Assessment) -> WhatNext:
         frame.loc[_order(frame), COLUMNS],
         contributions[["service_id", "criterion", "contribution"]],
         Provenance.of(inventory, policy),
-        details,
+        Tables(details, WHAT_IFS, asked),
         room,
         ranking.k,
     )

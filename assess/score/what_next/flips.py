@@ -332,6 +332,9 @@ def counterfactuals(
     execution.tell(WHAT, n, n)
 
 
+WHAT_IFS = ("flips", "information")
+
+
 def what_ifs(
     ranking: Ranking, readiness: Result, policy: Policy
 ) -> dict[str, pd.DataFrame]:

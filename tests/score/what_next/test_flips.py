@@ -283,6 +283,7 @@ def test_a_listener_hears_how_much_is_left():
     assessment = Assessment(load(data_path("sample/2026Q3")), load_policy())
     with working(tell=lambda *part: told.append(part)):
         n = len(assessment.what_next.frame)
+        assert len(assessment.what_next.details["flips"])
         assert len(assessment.blast_radius.details["calibration"])
     assert [part[1:] for part in told if part[0] == flips.WHAT] == [(0, n), (n, n)]
     checks = [part[1:] for part in told if part[0] == leave_out.WHAT]
