@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2130,  # tables wrap and fold in a narrow terminal
+    "core": 2137,  # tables wrap and fold in a narrow terminal
     "policy": 662,  # targets are checked word by word
     "reference": 1253,  # programs and bases of images among the look-ups
     "sources": 2545,

@@ -248,7 +248,7 @@ DEVIATIONS = [
         lambda n: (n.cells.pop(4), n.cells.pop(2)),
         "at least as many markdown cells as code cells",
     ),
-    (lambda n: n.cells[2].update(source="x" * 260_000), "at most 260000 bytes"),
+    (lambda n: n.cells[2].update(source="x" * 280_000), "at most 280000 bytes"),
     (
         lambda n: n.metadata.kernelspec.update(name="mine"),
         "kernelspec python3, and no more",

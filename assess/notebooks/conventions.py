@@ -18,7 +18,7 @@ from assess.notebooks.files import (
     tree,
 )
 
-MAX_BYTES = 260_000
+MAX_BYTES = 280_000
 FIRST = ("Question", "What you will decide")
 LAST = ("Limits", "Next")
 GIVEN = ("snapshot", "policy_file")
