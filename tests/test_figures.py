@@ -125,6 +125,7 @@ def what_next():
         "label": ["MOVE NOW", "PILOT", "NOT DECIDABLE", "KEEP"],
         "p_top": [0.83, 0.4, 0.0, None],
         "p_top_neutral": [0.9, 0.6, 0.7, None],
+        "p_top_cleared": [0.83, 0.4, 0.3, None],
     }
     names, shares = ["apt", "apt", "zeal", "zeal"], [0.25, 0.75, 0.75, 0.25]
     ranks = pd.DataFrame({"service_id": names, "rank": [1, 2] * 2, "probability": shares})
@@ -320,7 +321,17 @@ def test_what_next_keeps_the_order_of_the_ranking_and_leaves_out_what_does_not_c
     neutral = {name: x for name, kind, x in rows(ax) if kind == "neutral"}
     assert worst == pytest.approx({"zeal": 83, "apt": 40, "core": 0})
     assert neutral == pytest.approx({"zeal": 90, "apt": 60, "core": 70})
+    # only what its own gates keep out has a place to come to
+    assert {name: x for name, kind, x in rows(ax) if kind == "cleared"} == {"core": 30}
     assert notes(ax)["core"] == "◇ NOT DECIDABLE"
+
+
+def test_what_next_clears_no_service_that_never_moves(what_next):
+    what_next.frame["label"] = what_next.frame["label"].replace(
+        {"NOT DECIDABLE": "NEVER"}
+    )
+    kinds = {kind for _, kind, _ in rows(figures.what_next(what_next))}
+    assert kinds == {"worst", "neutral"}
 
 
 def test_coverage_counts_calls_by_outcome_and_an_unasked_source_is_not_seen():

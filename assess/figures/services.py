@@ -97,18 +97,23 @@ def readiness(
 def what_next_data(result: Result) -> pd.DataFrame:
     """Return the frame behind `what_next`.
 
-    ``service_id, label, p_top, p_top_neutral`` [share 0-1], ``band``; candidates only, in the
-    order of the result. Services that run in containers already do not compete.
+    ``service_id, label, p_top, p_top_neutral, p_top_cleared`` [share 0-1], ``band``; candidates
+    only, in the order of the result. Services that run in containers already do not compete.
+    ``p_top_cleared`` is that of services whose open gates can be cleared, else NA.
     """
     frame = result.frame.reset_index()
     competes = frame["p_top"].notna() | frame["p_top_neutral"].notna()
-    table = frame.loc[competes, ["service_id", "label", "p_top", "p_top_neutral"]]
+    chances = ["p_top", "p_top_neutral", "p_top_cleared"]
+    table = frame.loc[competes, ["service_id", "label", *chances]]
+    # without an open gate nothing is to be cleared, and NEVER is not cleared by work
+    is_open = table["p_top_cleared"].gt(table["p_top"]) & table["label"].ne("NEVER")
+    table["p_top_cleared"] = table["p_top_cleared"].where(is_open.fillna(value=False))
     table["band"] = [band_of(label).word for label in table["label"]]
     return table.reset_index(drop=True)
 
 
 def what_next(result: WhatNext, *, ax: Axes | None = None) -> Axes:
-    """Draw how often each candidate is in the top k: worst case and neutral case.
+    """Draw how often each candidate is in the top k: worst case, neutral, with gates cleared.
 
     Parameters
     ----------
@@ -142,22 +147,33 @@ def what_next(result: WhatNext, *, ax: Axes | None = None) -> Axes:
         ax.set_title(title, loc="left")
         ax.set_xlabel(
             f"Share of all weightings of the criteria (%); n = {len(table)} candidates\n"
-            "filled: worst case, all unknowns count against a service; hollow: neutral"
+            "filled: worst case, all unknowns count against a service; hollow: neutral\n"
+            "diamond: worst case, if the service's own open gates were cleared"
         )
     return ax
 
 
 def _dumbbells(ax: Axes, shown: pd.DataFrame) -> None:
-    """Draw both cases and the line between them, which better evidence would shorten."""
+    """Draw both cases, the line that better evidence would shorten, and cleared gates."""
     y = np.arange(len(shown))
-    worst, neutral = (
+    worst, neutral, cleared = (
         100 * shown[name].to_numpy(dtype=float, na_value=np.nan)
-        for name in ("p_top", "p_top_neutral")
+        for name in ("p_top", "p_top_neutral", "p_top_cleared")
     )
     both = np.isfinite(worst) & np.isfinite(neutral)
     ax.hlines(y[both], worst[both], neutral[both], colors=MUTED, alpha=0.38, linewidth=5)
     points(ax, neutral, y, colour=ACCENT, hollow=True, of="neutral")
     points(ax, worst, y, colour=ACCENT, of="worst")
+    is_open = np.isfinite(cleared)
+    points(
+        ax,
+        cleared[is_open],
+        y[is_open],
+        colour=MUTED,
+        marker="D",
+        hollow=True,
+        of="cleared",
+    )
 
 
 def acceptability_data(result: Result) -> pd.DataFrame:

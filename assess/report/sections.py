@@ -74,7 +74,8 @@ def ranking(scores: Assessment, pictures: Pictures) -> Section:
     caption = (
         "Only services with clear gates compete. Filled: worst case; every unknown counts against "
         "the service. Hollow: neutral case; measurements drawn from their intervals. Better "
-        "evidence narrows the distance. Dotted: "
+        "evidence narrows the distance. Diamond: a service behind a gate, if its own open gates "
+        "were cleared. Dotted: "
         f"thresholds for PILOT and MOVE NOW. {draws:,} weightings, seed {scores.policy.seed}."
     )
     columns = [
