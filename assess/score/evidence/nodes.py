@@ -23,7 +23,9 @@ def nodes(inventory: Inventory) -> dict[str, list[reference.Node]]:
     for row in _cells(rows, _OF_ENGINE):
         engines[row["host_id"]].append(row)
     found = {}
-    for host, whole in sorted(hosts.items()):
+    # a snapshot may hold engines and no hosts
+    for host in sorted(hosts.keys() | engines.keys()):
+        whole = hosts.get(host, {})
         running = _running(engines[host])
         if running:
             found[host] = [_node(row, whole) for row in running]
