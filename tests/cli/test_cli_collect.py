@@ -35,7 +35,7 @@ def test_a_snapshot_is_written_and_its_path_is_printed(call, config, tmp_path):
     assert result.stdout == "data/snapshots/2026Q4\n"
     inventory = assess.load(tmp_path / "data/snapshots/2026Q4")
     assert len(inventory["services"]) > 1
-    assert f"{len(inventory['services'])} services" in result.stderr
+    assert f"services {len(inventory['services'])}" in result.stderr
     assert (tmp_path / "data/snapshots/2026Q4/services.parquet").is_file()
 
 
