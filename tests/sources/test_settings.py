@@ -48,7 +48,7 @@ def test_switches_and_few_values_are_kept_and_no_secret():
         f"bad name {CANARY}": 1,
     }
     assert settings_of(config) == (
-        "data-root;live-restore=true;log-opts;min-api-version=1.24;proxies;"
+        "data-root;live-restore=true;log-opts=splunk-token;min-api-version=1.24;proxies;"
         "storage-opts=overlay2.override_kernel_check"
     )
     assert settings_of({}) is None
