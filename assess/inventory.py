@@ -307,7 +307,7 @@ def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
         for repository, tag, is_pinned in zip(
             tagged["repository"],
             tagged["tag"],
-            tagged["pinned"].fillna(value=False),
+            frames.surely(tagged["pinned"]),
             strict=True,
         )
     ]

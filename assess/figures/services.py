@@ -107,7 +107,7 @@ def what_next_data(result: Result) -> pd.DataFrame:
     table = frame.loc[competes, ["service_id", "label", *chances]]
     # without an open gate nothing is to be cleared, and NEVER is not cleared by work
     is_open = table["p_top_cleared"].gt(table["p_top"]) & table["label"].ne("NEVER")
-    table["p_top_cleared"] = table["p_top_cleared"].where(is_open.fillna(value=False))
+    table["p_top_cleared"] = table["p_top_cleared"].where(surely(is_open))
     table["band"] = [band_of(label).word for label in table["label"]]
     return table.reset_index(drop=True)
 

@@ -227,8 +227,9 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
     WhatNext
         Index ``service_id``, best first. ``p_first``, ``p_top`` [share 0-1] come from the
         pessimistic run (every unknown at its worst, only services with clear gates compete),
-        ``p_top_neutral`` from measurements drawn from their intervals, gates left aside except
-        NEVER. Services that already run in containers do not compete: theirs are NA.
+        ``p_top_neutral`` from measurements drawn from their intervals, for the same competitors;
+        ``p_top_cleared`` is the ``p_top`` of a service behind a gate, were its own open gates
+        cleared. Services that already run in containers do not compete: theirs are NA.
         ``confidence`` [share 0-1] is how often a service comes first for the weights that suit it
         best, ``rank_equal`` its rank by the weights of ``[criteria]``. ``details``: ``criteria,
         acceptability, central_weights, boards, waves, missing, information, flips``.
