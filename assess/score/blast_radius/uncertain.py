@@ -23,6 +23,7 @@ from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.undecided import Undecided, weight_of
 
 ROOM = 1 << 23  # bytes of outcomes computed together: they stay in the cache
+ROOMS = 8  # so many times as much where scenarios share their arcs
 DIGITS = 12  # of a chance that is a sum
 WORD = 6  # a word holds every outcome of so many arcs
 # a failure passes an open arc; any of them is enough
@@ -87,20 +88,25 @@ def fewest_draws(policy: Policy) -> int:
     return math.ceil((0.5 / float(policy["blast_radius"]["se_max"])) ** 2) + 1
 
 
-def _masks(graph: Graph, arcs: Integers, sampling: Sampling, draws: int) -> Words:
-    """Sample some arcs (Latin hypercube); draws are nested: raising p removes no failure."""
-    # One mask per arc, shared by all scenarios (common random numbers).
-    masks = []
-    for rows in blocks(len(arcs), draws):
-        some = arcs[rows]
-        ranks = np.zeros((len(some), draws), np.int32)
-        doubtful = np.flatnonzero(graph.p[some] < 1)
-        for place, key in zip(doubtful.tolist(), graph.keys[some[doubtful]], strict=True):
-            ranks[place] = _rank(sampling, int(key), draws)
-        # one draw in each of `draws` equal strata: less noise than independent draws
-        uniform = (ranks + 0.5) / sampling.draws
-        masks.append(to_words(uniform < graph.p[some][:, None]))
-    return np.concatenate(masks)
+def _masks(p: Floats, ranks: Integers, sampling: Sampling) -> Words:
+    """Return by arc the draws in which it is open, for its order of strata (`_ranks`).
+
+    Draws are nested: raising p closes no arc.
+    """
+    # one draw in each of `draws` equal strata: less noise than independent draws
+    strata = (np.arange(sampling.draws) + 0.5) / sampling.draws
+    open_n = np.searchsorted(strata, p).astype(ranks.dtype)
+    rows = blocks(*ranks.shape)
+    return np.concatenate([to_words(ranks[some] < open_n[some, None]) for some in rows])
+
+
+def _ranks(graph: Graph, arcs: Integers, sampling: Sampling, draws: int) -> Integers:
+    """Return by arc the order of its strata (Latin hypercube), the same for all scenarios."""
+    ranks = np.zeros((len(arcs), draws), np.min_scalar_type(-sampling.draws))
+    doubtful = np.flatnonzero(graph.p[arcs] < 1)
+    for place, key in zip(doubtful.tolist(), graph.keys[arcs[doubtful]], strict=True):
+        ranks[place] = _rank(sampling, int(key), draws)
+    return ranks
 
 
 def _rank(sampling: Sampling, key: int, draws: int) -> Integers:
@@ -202,6 +208,8 @@ def _draw(
     for n in np.unique(draws[draws > 0]).tolist():
         alike = np.flatnonzero(draws == n)
         room = max(ROOM // (n // 8 + 1), int(graph.depth.max(initial=0)) * CELLS_A_STEP)
+        if undecided.is_shared:
+            room *= ROOMS
         for chunk in undecided.chunks(alike, room):
             part, cells = undecided.select(chunk)
             found.put(cells, chunk, _drawn(graph, part, n, sampling))
@@ -266,8 +274,8 @@ def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integ
 
 def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Outcome:
     """Decide by draws of the arcs."""
-    arcs, row = np.unique(part.arc, return_inverse=True)
-    masks = _masks(graph, arcs, sampling, draws)
+    arcs, row = part.arcs
+    masks = _masks(graph.p[arcs], _ranks(graph, arcs, sampling, draws), sampling)
     full = to_words(np.ones((1, draws), bool))
     down = _spread(graph, part, np.vstack([masks, full]), row)
     found = Outcome.empty(len(down), part.n)

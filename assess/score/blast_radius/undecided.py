@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,6 +15,8 @@ NODE_MARK = 0  # seeds of the marks that tell sets apart
 ARC_MARK = 1
 DEEP = 256  # levels: longer ways are followed from what was raised …
 CELLS_A_LEVEL = 16  # … where a level has fewer cells than this
+WAYS_AN_ARC = 32  # scenarios that share an arc, from which on they follow it together …
+SHARE = 0.25  # … where they are such a share of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,8 @@ class Undecided:
 
     def select(self, wanted: Integers) -> tuple[Undecided, Integers]:
         """Return some scenarios, numbered anew in their order, and the positions of their cells."""
+        if np.array_equal(wanted, np.arange(self.n)):
+            return self, np.arange(len(self.node))
         rank = np.full(self.n, -1)
         rank[wanted] = np.arange(len(wanted))
         place = np.flatnonzero(rank[self.scenario] >= 0)
@@ -125,6 +130,12 @@ class Undecided:
         that arrive are joined; one that arrives twice counts once. The least fixpoint is exact.
         """
         passes, joins = rule
+        if self.is_shared and value.ndim > 1:
+            arcs, number = self.arcs
+            of_arc = np.zeros(len(arcs), np.int64)
+            of_arc[number] = row
+            if np.array_equal(of_arc[number], row):
+                return self._side_by_side(graph, value[-1], gate[of_arc], rule)
         depth = graph.depth[self.node]
         deepest = int(depth.max(initial=0))
         if deepest > DEEP and len(depth) < deepest * CELLS_A_LEVEL:
@@ -143,6 +154,40 @@ class Undecided:
             again[self.scenario[self.head[against[is_raised]]]] = True
             order = order[again[self.scenario[self.head[order]]]]
         return value[:-1]
+
+    @cached_property
+    def is_shared(self) -> bool:
+        """Whether most scenarios follow the same arcs, as in a dense graph."""
+        arcs_n = max(len(self.arcs[0]), 1)
+        return len(self.arc) >= arcs_n * max(WAYS_AN_ARC, SHARE * self.n)
+
+    @cached_property
+    def arcs(self) -> tuple[Integers, Integers]:
+        """List the arcs of all ways, and by way the number of its arc."""
+        found = np.zeros(int(self.arc.max(initial=-1)) + 1, bool)
+        found[self.arc] = True
+        return np.flatnonzero(found), (np.cumsum(found) - 1)[self.arc]
+
+    def _side_by_side(
+        self,
+        graph: Graph,
+        certain: np.ndarray,
+        gate: np.ndarray,
+        rule: tuple[np.ufunc, np.ufunc],
+    ) -> np.ndarray:
+        """Follow each arc once for all scenarios; ``certain`` is the value of what fails."""
+        arcs, _ = self.arcs
+        tail = graph.tail[arcs]
+        head = graph.head[arcs]
+        nodes = np.unique([tail, head])
+        value = np.zeros((len(nodes), len(certain), self.n), certain.dtype)
+        sure = self.tail < 0
+        node = np.searchsorted(nodes, graph.tail[self.arc[sure]])
+        value[node, :, self.scenario[self.head[sure]]] = certain
+        flow = np.argsort(graph.depth[nodes], kind="stable")
+        ends = (np.searchsorted(nodes, each) for each in (tail, head))
+        raise_rows(value, *ends, gate[:, :, None], flow, rule)
+        return value[np.searchsorted(nodes, self.node), :, self.scenario]
 
     def _flood(
         self,
@@ -194,6 +239,45 @@ class Undecided:
             joined = joins.reduceat(arrived, first[start:stop] - first[start])
             cells = target[start:stop]
             value[cells] = joins(value[cells], joined)
+
+
+def raise_rows(  # noqa: PLR0913, PLR0917 - arcs, and what flows along them
+    value: np.ndarray,
+    tail: Integers,
+    head: Integers,
+    gate: np.ndarray,
+    flow: Integers,
+    rule: tuple[np.ufunc, np.ufunc],
+) -> None:
+    """Raise the values of nodes, a row each, along the arcs until nothing changes.
+
+    ``flow`` is the order of the nodes, ``gate`` is by arc and fits a row.
+    """
+    passes, joins = rule
+    arriving = Csr.of(head, len(value))
+    arcs = [arriving.row(node).tolist() for node in range(len(value))]
+    source = tail.tolist()
+    # when a row last rose, and when a node last looked at those that it needs
+    rose = value.any(axis=(1, 2)).astype(int).tolist()
+    looked = [0] * len(value)
+    spare = np.empty_like(value[0])
+    now = 1
+    before = 0
+    while before < max(rose):
+        before = max(rose)
+        for node in flow.tolist():
+            some = [arc for arc in arcs[node] if rose[source[arc]] > looked[node]]
+            now += 1
+            looked[node] = now
+            if not some:
+                continue
+            row = value[node]
+            old = row.copy()
+            for arc in some:
+                passes(value[source[arc]], gate[arc], out=spare)
+                joins(row, spare, out=row)
+            if not np.array_equal(row, old):
+                rose[node] = now
 
 
 def _marks(n: int, seed: int) -> np.ndarray:
