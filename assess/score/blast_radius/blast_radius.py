@@ -145,7 +145,7 @@ def score_blast_radius(
         evidence,
         affected=affected,
         frame=frame,
-        sampling=sampling,
+        sampling=one_failure,
         failures_n=failures_n,
     )
     tables = {

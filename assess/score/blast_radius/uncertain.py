@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import (
@@ -20,10 +21,11 @@ from assess.score.blast_radius.bitset import (
 )
 from assess.score.blast_radius.one_failure import Unexplained, middle
 from assess.score.blast_radius.topology import Graph
-from assess.score.blast_radius.undecided import Undecided, weight_of
+from assess.score.blast_radius.undecided import Undecided, raise_rows, weight_of
 
 ROOM = 1 << 23  # bytes of outcomes computed together: they stay in the cache
 ROOMS = 8  # so many times as much where scenarios share their arcs
+NARROW = 128  # times as few rows: as floats they stay in the cache, and take no new page
 DIGITS = 12  # of a chance that is a sum
 WORD = 6  # a word holds every outcome of so many arcs
 # a failure passes an open arc; any of them is enough
@@ -100,11 +102,13 @@ def _masks(p: Floats, ranks: Integers, sampling: Sampling) -> Words:
     return np.concatenate([to_words(ranks[some] < open_n[some, None]) for some in rows])
 
 
-def _ranks(graph: Graph, arcs: Integers, sampling: Sampling, draws: int) -> Integers:
+def _ranks(
+    keys: npt.NDArray[np.uint64], p: Floats, sampling: Sampling, draws: int
+) -> Integers:
     """Return by arc the order of its strata (Latin hypercube), the same for all scenarios."""
-    ranks = np.zeros((len(arcs), draws), np.min_scalar_type(-sampling.draws))
-    doubtful = np.flatnonzero(graph.p[arcs] < 1)
-    for place, key in zip(doubtful.tolist(), graph.keys[arcs[doubtful]], strict=True):
+    ranks = np.zeros((len(keys), draws), np.min_scalar_type(-sampling.draws))
+    doubtful = np.flatnonzero((p > 0) & (p < 1))
+    for place, key in zip(doubtful.tolist(), keys[doubtful], strict=True):
         ranks[place] = _rank(sampling, int(key), draws)
     return ranks
 
@@ -186,15 +190,22 @@ def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
         for chunk in undecided.chunks(alike, ROOM >> (n + 3)):
             part, cells = undecided.select(chunk)
             found.put(cells, chunk, _enumerated(graph, part, n, sampling))
-    enough = _draws(graph, undecided, sampling)
-    draws = enough
-    if sampling.is_frugal:
-        draws = np.minimum(enough, sampling.draws_least)
-    _draw(found, graph, undecided, sampling, np.where(is_exact, 0, draws))
+    draws = first_draws(graph, undecided, sampling)
+    _draw(found, graph, undecided, sampling, draws)
     if sampling.is_frugal:
         imprecise = found.se > sampling.se_max * float(graph.weight.sum())
+        enough = _draws(graph, undecided, sampling)
         _draw(found, graph, undecided, sampling, np.where(imprecise, enough, 0))
     return found
+
+
+def first_draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
+    """Return by scenario the draws before any error is known; none where arcs are enumerated."""
+    draws = _draws(graph, undecided, sampling)
+    if sampling.is_frugal:
+        draws = np.minimum(draws, sampling.draws_least)
+    few = doubtful_n(graph, undecided) <= sampling.enumerate_up_to
+    return np.where(few, 0, draws)
 
 
 def _draw(
@@ -272,10 +283,33 @@ def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integ
     return p, row
 
 
+def drawn_chances(
+    graph: Graph, initially: Booleans, p: Floats, sampling: Sampling, draws: int
+) -> Floats:
+    """Return by scenario and node its chance to be down, by draws of all arcs.
+
+    ``p`` is by scenario and arc, ``initially`` marks what fails by itself.
+    """
+    chances = np.zeros(initially.shape)
+    # what is sure in some scenarios only needs draws for the others
+    doubtful = ((p > 0) & (p < 1)).any(axis=0)
+    ranks = _ranks(graph.keys, np.where(doubtful, 0.5, 1.0), sampling, draws)
+    flow = np.argsort(graph.depth, kind="stable")
+    full = to_words(np.ones((1, draws), bool))[0]
+    for some in blocks(len(p), len(graph.p) * len(full)):
+        masks = [_masks(each, ranks, sampling) for each in p[some]]
+        down = np.where(initially[some].T[:, None], full[:, None], np.uint64(0))
+        gates = np.stack(masks, axis=2)
+        raise_rows(down, graph.tail, graph.head, gates, flow, OUTCOMES)
+        chances[some] = np.bitwise_count(down).sum(axis=1).T / draws
+    return chances
+
+
 def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Outcome:
     """Decide by draws of the arcs."""
     arcs, row = part.arcs
-    masks = _masks(graph.p[arcs], _ranks(graph, arcs, sampling, draws), sampling)
+    p = graph.p[arcs]
+    masks = _masks(p, _ranks(graph.keys[arcs], p, sampling, draws), sampling)
     full = to_words(np.ones((1, draws), bool))
     down = _spread(graph, part, np.vstack([masks, full]), row)
     found = Outcome.empty(len(down), part.n)
@@ -307,7 +341,7 @@ def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
     losses = np.zeros((part.n, draws))
     for scenario, (stop, n) in enumerate(zip(ends, part.cells, strict=True)):
         own = slice(stop - n, stop)
-        for some in blocks(n, 8 * draws):
+        for some in blocks(n, NARROW * draws):
             # products with whole numbers are exact, in whatever order they are added up
             losses[scenario] += whole[own][some] @ lanes(down[own][some], draws)
     return losses * weights.unit

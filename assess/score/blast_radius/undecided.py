@@ -13,7 +13,7 @@ from assess.score.blast_radius.topology import Graph
 
 NODE_MARK = 0  # seeds of the marks that tell sets apart
 ARC_MARK = 1
-DEEP = 256  # levels: longer ways are followed from what was raised …
+DEEP = 256  # levels: longer ways are followed arc by arc …
 CELLS_A_LEVEL = 16  # … where a level has fewer cells than this
 WAYS_AN_ARC = 32  # scenarios that share an arc, from which on they follow it together …
 SHARE = 0.25  # … where they are such a share of all
@@ -130,16 +130,17 @@ class Undecided:
         that arrive are joined; one that arrives twice counts once. The least fixpoint is exact.
         """
         passes, joins = rule
-        if self.is_shared and value.ndim > 1:
+        depth = graph.depth[self.node]
+        deepest = int(depth.max(initial=0))
+        is_long = deepest > DEEP and len(depth) < deepest * CELLS_A_LEVEL
+        if self.is_shared or is_long:
             arcs, number = self.arcs
             of_arc = np.zeros(len(arcs), np.int64)
             of_arc[number] = row
+            # where arcs are enumerated, each scenario numbers them for itself
             if np.array_equal(of_arc[number], row):
-                return self._side_by_side(graph, value[-1], gate[of_arc], rule)
-        depth = graph.depth[self.node]
-        deepest = int(depth.max(initial=0))
-        if deepest > DEEP and len(depth) < deepest * CELLS_A_LEVEL:
-            return self._flood(value, gate, row, rule)
+                found = self._side_by_side(graph, value[-1:], gate[of_arc], rule)
+                return found.reshape(value[:-1].shape)
         order = np.argsort(depth[self.head], kind="stable")
         back = depth[self.tail] >= depth[self.head]
         back &= self.tail >= 0
@@ -176,44 +177,18 @@ class Undecided:
         rule: tuple[np.ufunc, np.ufunc],
     ) -> np.ndarray:
         """Follow each arc once for all scenarios; ``certain`` is the value of what fails."""
-        arcs, _ = self.arcs
-        tail = graph.tail[arcs]
-        head = graph.head[arcs]
-        nodes = np.unique([tail, head])
+        arcs = self.arcs[0]
+        certain = certain.reshape(-1)
+        nodes = np.unique([graph.tail[arcs], graph.head[arcs]])
         value = np.zeros((len(nodes), len(certain), self.n), certain.dtype)
         sure = self.tail < 0
         node = np.searchsorted(nodes, graph.tail[self.arc[sure]])
         value[node, :, self.scenario[self.head[sure]]] = certain
         flow = np.argsort(graph.depth[nodes], kind="stable")
-        ends = (np.searchsorted(nodes, each) for each in (tail, head))
-        raise_rows(value, *ends, gate[:, :, None], flow, rule)
+        tail = np.searchsorted(nodes, graph.tail[arcs])
+        head = np.searchsorted(nodes, graph.head[arcs])
+        raise_rows(value, tail, head, gate.reshape(len(arcs), -1, 1), flow, rule)
         return value[np.searchsorted(nodes, self.node), :, self.scenario]
-
-    def _flood(
-        self,
-        value: np.ndarray,
-        gate: np.ndarray,
-        row: Integers,
-        rule: tuple[np.ufunc, np.ufunc],
-    ) -> np.ndarray:
-        """Raise the values of the cells step by step, only from cells raised in the last step."""
-        # On a long way most levels have a cell or two, and few draws get far.
-        passes, joins = rule
-        certain = len(self.node)
-        leaving = Csr.of(np.where(self.tail < 0, certain, self.tail), certain + 1)
-        front = np.array([certain])
-        while len(front):
-            way = leaving.members(front)[1]
-            way = way[np.argsort(self.head[way], kind="stable")]
-            first = np.flatnonzero(np.diff(self.head[way], prepend=-1))
-            front = self.head[way[first]]
-            if len(front):
-                arrived = passes(value[self.tail[way]], gate[row[way]])
-                new = joins(value[front], joins.reduceat(arrived, first))
-                is_raised = (new != value[front]).any(axis=tuple(range(1, new.ndim)))
-                value[front] = new
-                front = front[is_raised]
-        return value[:-1]
 
     def _pass(  # noqa: PLR0913, PLR0917 - what one sweep reads, as arrays
         self,
@@ -261,6 +236,7 @@ def raise_rows(  # noqa: PLR0913, PLR0917 - arcs, and what flows along them
     rose = value.any(axis=(1, 2)).astype(int).tolist()
     looked = [0] * len(value)
     spare = np.empty_like(value[0])
+    old = np.empty_like(value[0])
     now = 1
     before = 0
     while before < max(rose):
@@ -272,11 +248,11 @@ def raise_rows(  # noqa: PLR0913, PLR0917 - arcs, and what flows along them
             if not some:
                 continue
             row = value[node]
-            old = row.copy()
+            old[:] = row
             for arc in some:
                 passes(value[source[arc]], gate[arc], out=spare)
                 joins(row, spare, out=row)
-            if not np.array_equal(row, old):
+            if (row != old).any():
                 rose[node] = now
 
 

@@ -1,6 +1,7 @@
 """Predict left-out failures from the other failures alone."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,15 +11,28 @@ from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers, adjacency
 from assess.score.blast_radius.learning import (
     Evidence,
+    Learned,
     at_fault,
     fit,
     flat_p,
     with_history,
 )
 from assess.score.blast_radius.topology import FAR, Graph, steps
-from assess.score.blast_radius.uncertain import Sampling, decide
+from assess.score.blast_radius.uncertain import (
+    Sampling,
+    decide,
+    drawn_chances,
+    first_draws,
+)
 from assess.score.blast_radius.undecided import Undecided
-from assess.score.validation.callers import Reach, learn, pair_strength, together, trust
+from assess.score.validation.callers import (
+    Opinion,
+    Reach,
+    learn,
+    pair_strength,
+    together,
+    trust,
+)
 
 WHAT = "checks against observed failures"
 EVENT = "event"
@@ -37,22 +51,51 @@ class Simulator:
     sampling: Sampling
     known: dict[bytes, Floats] = field(default_factory=dict)
 
-    def cached(self, p: Floats, initially: Booleans) -> Floats:
-        """Return `chances` from a cache."""
-        key = p.tobytes() + initially.tobytes()
-        if key not in self.known:
-            self.known[key] = self.chances(p, initially)
-        return self.known[key]
+    def chances(self, p: Sequence[Floats], initially: Booleans) -> Floats:
+        """Return by row and node the probability that it is down.
 
-    def chances(self, p: Floats, initially: Booleans) -> Floats:
-        """Return by node the probability that it is down, given the initially failed nodes."""
-        graph = self.graph.with_chances(p)
-        calls = adjacency(graph.nodes, graph.tail, graph.head)
-        reach = steps(calls, initially[None], np.ones((1, len(initially)), bool))
-        undecided = Undecided.of(graph, initially[None], reach < FAR)
-        chances = initially.astype(float)
-        chances[undecided.node] = decide(graph, undecided, self.sampling).p
-        return chances
+        ``p`` holds the chances of all arcs by row, ``initially`` marks the nodes that fail first.
+        """
+        keys = [
+            hashlib.blake2b(each.tobytes() + down.tobytes()).digest()
+            for each, down in zip(p, initially, strict=True)
+        ]
+        new = {key: row for row, key in enumerate(keys) if key not in self.known}
+        rows = list(new.values())
+        if rows:
+            found = self._computed(np.array([p[row] for row in rows]), initially[rows])
+            self.known |= zip(new, found, strict=True)
+        return np.array([self.known[key] for key in keys])
+
+    def _computed(self, p: Floats, initially: Booleans) -> Floats:
+        calls = adjacency(self.graph.nodes, self.graph.tail, self.graph.head)
+        reach = steps(calls, initially, np.ones_like(initially)) < FAR
+        found = initially.astype(float)
+        draws = np.zeros(len(p), np.int64)
+        for row, each in enumerate(p):
+            graph = self.graph.with_chances(each)
+            undecided = Undecided.of(graph, initially[[row]], reach[[row]])
+            draws[row] = first_draws(graph, undecided, self.sampling)[0]
+            if not draws[row]:
+                decided = decide(graph, undecided, self.sampling)
+                found[row, undecided.node] = decided.p
+        for n in np.unique(draws[draws > 0]).tolist():
+            some = draws == n
+            found[some] = drawn_chances(
+                self.graph, initially[some], p[some], self.sampling, n
+            )
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Lesson:
+    """What is learned for the prediction of one failure from those that are kept."""
+
+    kept: Booleans
+    known: Learned
+    opinion: Opinion
+    strength: float
+    flat: float
 
 
 def judged(evidence: Evidence, policy: Policy) -> Integers:
@@ -88,31 +131,42 @@ def left_out(
     total = len(SCHEMES) * len(judged)
     done = 0
     for scheme in SCHEMES:
+        lessons: dict[int, _Lesson] = {}
         for rows, kept in _folds(evidence, judged, scheme):
             done += len(rows)
             tell(WHAT, done, total)
-            known = fit(evidence, kept, settings)
             opinion = learn(reach, kept)
-            strength = pair_strength(reach, opinion, kept, least)
-            trusted = trust(evidence, known.tries)
-            same = round(flat_p(evidence, kept) * GRID) / GRID
-            for row in rows:
-                failure = evidence.failures[judged[row]]
-                p = at_fault(known, failure.fault)
-                by_edges = simulator.chances(p, initial[row])[:services_n]
-                by_policy = simulator.cached(known.start, initial[row])[:services_n]
-                voices = (by_policy, by_edges)
-                either = together(reach, opinion, int(judged[row]), voices, trusted)
-                # a service also falls by what no edge explains: independent causes
-                beside = 1 - (1 - either) * (1 - known.floor)
-                element = failure.element
-                full = with_history(evidence, kept, element, beside, strength)
-                # what the failure takes down by itself is no prediction
-                full[initial[row, :services_n]] = 1.0
-                chances[LEARNED, scheme][row] = full
-                every = np.full(len(p), same)
-                by_flat = simulator.cached(every, initial[row])[:services_n]
-                chances[FLAT, scheme][row] = by_flat
+            lesson = _Lesson(
+                kept=kept,
+                known=fit(evidence, kept, settings),
+                opinion=opinion,
+                strength=pair_strength(reach, opinion, kept, least),
+                flat=round(flat_p(evidence, kept) * GRID) / GRID,
+            )
+            lessons |= dict.fromkeys(rows.tolist(), lesson)
+        every = [lessons[row] for row in range(len(judged))]
+        faults = [evidence.failures[position].fault for position in judged]
+        by_edges = simulator.chances(
+            [
+                at_fault(each.known, fault)
+                for each, fault in zip(every, faults, strict=True)
+            ],
+            initial,
+        )
+        by_policy = simulator.chances([each.known.start for each in every], initial)
+        flat = [np.full(len(each.known.p), each.flat) for each in every]
+        chances[FLAT, scheme][:] = simulator.chances(flat, initial)[:, :services_n]
+        for row, each in enumerate(every):
+            voices = (by_policy[row, :services_n], by_edges[row, :services_n])
+            trusted = trust(evidence, each.known.tries)
+            either = together(reach, each.opinion, int(judged[row]), voices, trusted)
+            # a service also falls by what no edge explains: independent causes
+            beside = 1 - (1 - either) * (1 - each.known.floor)
+            element = elements[row]
+            full = with_history(evidence, each.kept, element, beside, each.strength)
+            # what the failure takes down by itself is no prediction
+            full[initial[row, :services_n]] = 1.0
+            chances[LEARNED, scheme][row] = full
     return chances, reach
 
 
