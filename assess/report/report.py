@@ -140,7 +140,7 @@ class Report:
                 for section in self.sections
             ],
             "scores": {
-                result.name.replace("_", "-"): rows_by(_plain_rows(result))
+                result.name.replace("_", "-"): rows_by(_rows_of(result))
                 for result in self.results
             },
         }
@@ -392,9 +392,9 @@ class Report:
         )
 
 
-def _plain_rows(result: Result) -> Iterator[dict[str, Any]]:
+def _rows_of(result: Result) -> Iterator[dict[str, Any]]:
     """Yield the rows of a score, which are made when the first is asked for."""
-    yield from map(plain, result.rows())
+    yield from result.rows()
 
 
 _TWINS = [
