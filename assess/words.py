@@ -172,13 +172,11 @@ def plain_cells(column: pd.Series) -> list[Any]:
     kind = column.dtype.kind
     if kind == "f":
         values = column.to_numpy(dtype=float, na_value=math.nan)
-        finite: list[Any] = np.where(
-            np.isfinite(values), values.astype(object), None
-        ).tolist()
-        return finite
+        cells = values.astype(object)
+        cells[~np.isfinite(values)] = None
+        return list(cells)
     if kind in "biu" or isinstance(column.dtype, pd.StringDtype):
-        cells: list[Any] = column.to_numpy(dtype=object, na_value=None).tolist()
-        return cells
+        return list(column.to_numpy(dtype=object, na_value=None))
     return list(map(plain, column.tolist()))
 
 

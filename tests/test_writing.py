@@ -1,5 +1,6 @@
 """Files appear whole or not at all, whatever stops the writer."""
 
+import errno
 import os
 import signal
 import stat
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assess import writing
 from assess.errors import AssessError
-from assess.writing import sibling, write_beside
+from assess.writing import sibling, write_beside, write_together
 
 CONTENTS = st.one_of(st.text(), st.binary())
 
@@ -142,3 +144,20 @@ def test_what_cannot_be_written_says_so(tmp_path):
         with pytest.raises(AssessError, match="cannot be written") as caught:
             write_beside(path, "text")
         assert caught.value.hint
+
+
+def test_no_file_is_replaced_before_all_beside_it_are_on_disk(tmp_path, monkeypatch):
+    files = [tmp_path / name for name in "abc"]
+    write_together((file, "old") for file in files)
+    sync = writing.sync
+
+    def break_at_b(path):
+        if path.name.startswith(".b"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(path)
+
+    monkeypatch.setattr(writing, "sync", break_at_b)
+    with pytest.raises(AssessError, match="/b cannot be written: No space left"):
+        write_together((file, "new") for file in files)
+    assert {file.read_text() for file in files} == {"old"}
+    assert sorted(tmp_path.iterdir()) == files
