@@ -8,8 +8,8 @@ from assess.linear import Linear
 from assess.sources.csv_records import lookup
 from assess.sources.redact import is_secret
 
-_NAME = Linear(r"[A-Za-z][\w.-]{0,60}")
-_VALUE = Linear(r"[\w.-]{1,40}")
+_NAME = Linear(r"[A-Za-z][\w./-]{0,100}")  # a label of a node has a slash
+_VALUE = Linear(r"[\w./-]{1,40}")
 _SHOWN = (  # with their value
     "min-api-version",
     "default-runtime",
@@ -18,11 +18,16 @@ _SHOWN = (  # with their value
     "container-runtime",
     "insecure-port",
     "proxy-mode",
+    "storage-backend",
+    "audit-log-version",
+    "audit-webhook-version",
+    "leader-elect-resource-lock",
 )
 _OPTIONS = ("storage-opts", "exec-opts", "log-opts")  # of which the names are kept
 _GATES = "featureGates"
 _LISTS = {  # options of a command line that list what is on, and the name of each
     "feature-gates": "feature-gates",
+    "node-labels": "node-label",
     "enable-admission-plugins": "admission-plugin",
     "admission-control": "admission-plugin",
     "runtime-config": "runtime-config",
