@@ -1,6 +1,7 @@
 """Settings of engines, kubelets and other programs: names, and values that cannot be secret."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -60,7 +61,7 @@ def _program(words: list[str], image: str) -> str:
 
 def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
     """List the options of a command line; an entry of a list is one, as is each feature gate."""
-    lists = lookup("settings", "option", "entry")
+    lists = _forms("entry")
     for word, after in pairwise([*words, ""]):
         if not word.startswith("-"):
             continue
@@ -94,7 +95,7 @@ def common(configs: Iterable[Mapping[str, Any]]) -> str | None:
 
 def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """List the settings; each feature gate is one, as the command line names it."""
-    shown = lookup("settings", "option", "shown")
+    shown = _forms("shown")
     for name, value in config.items():
         if name == _GATES and isinstance(value, Mapping):
             yield from ((f"feature-gates.{gate}", on) for gate, on in value.items())
@@ -109,10 +110,13 @@ def _shown(name: str, value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return f"{name}={str(value).lower()}"
-    if (
-        lookup("settings", "option", "shown").get(name)
-        and _VALUE.fullmatch(str(value))
-        and not is_secret(name, str(value))
-    ):
+    is_shown = bool(_forms("shown").get(name)) and _VALUE.fullmatch(str(value))
+    if is_shown and not is_secret(name, str(value)):
         return f"{name}={value}"
     return name
+
+
+@cache
+def _forms(column: str) -> dict[str, str]:
+    """Return how options are written: ``shown``, or an ``entry`` for each part of a list."""
+    return lookup("settings", "option", column)
