@@ -4,9 +4,10 @@
     python tests/benchmarks/mutation.py [--seed 1] [--mutants 100] [--room incidents]
 
 Draws code lines of the scores, each as likely as any other, and one change of each. For every
-change runs the tests that reach the line, the likeliest first, until one fails that passes without
-the change, or `--seconds` of tests passed: survivors are an upper bound. What a file of tests
-reaches is traced again whenever it, what tests share, or a line that it reached has changed.
+change runs the tests of scores and of policies that reach the line, the likeliest first, until one
+fails that passes without the change, or `--seconds` of tests passed; then the stored report of the
+sample is compared. Survivors are an upper bound. What a file of tests reaches is traced again
+whenever it, what tests share, or a file that it reached has changed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 SCORE = ROOT / "assess" / "score"
-TESTS = [ROOT / "tests" / "score", ROOT / "tests" / "policy"]
+SAMPLE = "tests/report/test_sample_report.py"  # compares all scores of the sample
+TESTS = ["tests/score", "tests/policy", SAMPLE]
 SLOW = 12  # CPU s of a test under the probes, after which its trace ends
 EXAMPLES = 5  # of a hypothesis test
 WALL = 900  # s, after which a mutant hangs
@@ -491,7 +493,7 @@ def _statement(path: str, line: int) -> tuple[int, bool]:
 
 
 def choose(found: Reach, mutant: Draw, most: float) -> list[str]:
-    """List the tests that reach a line, the likeliest to fail first, of some seconds in all."""
+    """List the tests that reach a line: the likeliest to fail first, for some seconds; the sample's."""
     name = Path(mutant.path).parts[2].removesuffix(".py")
     room = (f"tests/score/{name}/", f"tests/score/test_{name}.py")
     stem = Path(mutant.path).stem
@@ -508,14 +510,15 @@ def choose(found: Reach, mutant: Draw, most: float) -> list[str]:
         order = [is_near, test.startswith(room), True].index(True)
         return order, found.seconds[test]
 
-    chosen = []
+    whole = sorted(test for test in reached if test.startswith(SAMPLE))
+    chosen: list[str] = []
     spent = 0.0
-    for test in sorted(reached, key=rank):
+    for test in sorted(reached - set(whole), key=rank):
         spent += found.seconds[test]
         if chosen and spent > most:
             break
         chosen.append(test)
-    return chosen
+    return chosen + whole
 
 
 def _test(runs: Runs, mutant: Draw, tests: list[str], *, is_changed: bool) -> list[str]:
