@@ -159,6 +159,12 @@ class Exposure:
         spells = _rows_of(self.spells, side, tiers)
         return len(incidents), float(spells["months"].sum())
 
+    @property
+    def in_containers(self) -> tuple[int, float]:
+        """Incidents and service-months in containers; an incident of unknown side counts."""
+        incidents_n, months = self.total(side=CONTAINER)
+        return incidents_n + int(self.incidents["side"].isna().sum()), months
+
     def clean_months(self, *, side: str, tiers: Collection[int]) -> float | None:
         """Sum the months since the last incident of each service; None if nobody says who watched."""
         # A window that starts at the first incident would grow with an older one.
