@@ -12,80 +12,59 @@ import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from itertools import chain, islice
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from threading import Lock
 
 from assess.errors import AssessError
 
-Data: TypeAlias = str | bytes | Iterable[str]
-TOGETHER = 64  # files whose siblings are on disk before any of them replaces its file
 SUFFIX = ".partial"
 PREFIX_LENGTH = 40  # the sibling of a long name must not exceed the limit of 255 bytes
 _LEFT = re.compile(r"\..{0,40}\.[0-9a-f]{8}\.partial", re.DOTALL)  # the name of a sibling
 # directories by the time at which this process was the last to change them: to list the names
 # before each of ten thousand files would take minutes
 _TIDY: dict[Path, int] = {}
+_NAMES = Lock()  # held while names in a directory change
+TOGETHER = 32  # files written at the same time
 
 
-def write_beside(path: str | Path, data: Data) -> None:
+def write_beside(path: str | Path, data: str | bytes | Iterable[str]) -> None:
     """Replace a file by text (UTF-8) or bytes; raise AssessError and keep the old one on failure.
 
     Parts of a text are written as they come.
     A new file has the usual permissions, a replaced one keeps its own. Devices and pipes are
     written to directly.
     """
-    write_together([(path, data)])
-
-
-def write_together(files: Iterable[tuple[str | Path, Data]]) -> None:
-    """Replace files as `write_beside` does, `TOGETHER` at a time."""
-    # a disk syncs many files in about the time of one
-    left = iter(files)
-    while some := list(islice(left, TOGETHER)):
-        with ExitStack() as stack, ThreadPoolExecutor(TOGETHER) as pool:
-            filled = [_filled(path, data, stack) for path, data in some]
-            pairs = list(chain.from_iterable(filled))
-            deque(pool.map(_synced, pairs), maxlen=0)
-            for partial, file in pairs:
-                with _explained(file):
-                    partial.replace(file)
-
-
-def _filled(path: str | Path, data: Data, stack: ExitStack) -> list[tuple[Path, Path]]:
-    """Write data beside a file; return both places, or nothing for a device or a pipe."""
-    with _explained(path):
-        file = Path(path)
+    file = Path(path)
+    try:
         if file.is_relative_to("/dev") or (file.exists() and not file.is_file()):
             _fill(file, data)
-            return []
+            return
         file = file.resolve()  # a link stays a link
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = stack.enter_context(sibling(file))
-        if file.exists():
-            file.open("ab").close()  # a rename would replace a read-only file, too
-            shutil.copymode(file, partial)
-        _fill(partial, data)
-        return [(partial, file)]
-
-
-def _synced(pair: tuple[Path, Path]) -> None:
-    partial, file = pair
-    with _explained(file):
-        sync(partial)
-
-
-@contextmanager
-def _explained(path: str | Path) -> Iterator[None]:
-    """Raise the error for people when a file cannot be written."""
-    try:
-        yield
+        with sibling(file) as partial:
+            if file.exists():
+                file.open("ab").close()  # a rename would replace a read-only file, too
+                shutil.copymode(file, partial)
+            _fill(partial, data)
+            sync(partial)
+            with _NAMES:
+                partial.replace(file)
+                _TIDY[file.parent] = file.parent.stat().st_mtime_ns
     except OSError as error:
         raise not_written(path, error) from error
 
 
-def _fill(file: Path, data: Data) -> None:
+def write_together(files: Iterable[tuple[Path, str | Iterable[str]]]) -> None:
+    """Replace files as `write_beside` does; a disk syncs many in about the time of one."""
+    left = iter(files)
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        while some := list(islice(left, TOGETHER)):
+            deque(pool.map(write_beside, *zip(*some, strict=True)), maxlen=0)
+
+
+def _fill(file: Path, data: str | bytes | Iterable[str]) -> None:
     parts = [data] if isinstance(data, str | bytes) else data
     with file.open("wb") as stream:
         for part in parts:
@@ -108,18 +87,20 @@ def sibling(target: Path, *, is_directory: bool = False) -> Iterator[Path]:
     # The sibling is locked while in use: unlocked ones were left by processes that were
     # killed.
     home = target.parent
-    if _TIDY.get(home) != home.stat().st_mtime_ns:
-        for path in home.iterdir():
-            if _LEFT.fullmatch(path.name):
-                _remove_unlocked(path)
-    partial, handle = _locked(home / f".{target.name[:PREFIX_LENGTH]}.", is_directory)
-    _TIDY[home] = home.stat().st_mtime_ns
+    start = home / f".{target.name[:PREFIX_LENGTH]}."
+    with _NAMES:
+        if _TIDY.get(home) != home.stat().st_mtime_ns:
+            for path in home.iterdir():
+                if _LEFT.fullmatch(path.name):
+                    _remove_unlocked(path)
+        partial, handle = _locked(start, is_directory)
+        _TIDY[home] = home.stat().st_mtime_ns
     try:
         yield partial
     finally:
         os.close(handle)
-        _remove(partial)
-        with suppress(OSError):
+        with _NAMES, suppress(OSError):
+            _remove(partial)
             _TIDY[home] = home.stat().st_mtime_ns
 
 

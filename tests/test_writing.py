@@ -146,18 +146,27 @@ def test_what_cannot_be_written_says_so(tmp_path):
         assert caught.value.hint
 
 
-def test_no_file_is_replaced_before_all_beside_it_are_on_disk(tmp_path, monkeypatch):
-    files = [tmp_path / name for name in "abc"]
+def test_many_files_are_written_at_once_and_one_that_fails_is_named(
+    tmp_path, monkeypatch
+):
+    files = [tmp_path / f"{n:03}" for n in range(100)]
+    listed = []
+    walk = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: listed.append(self) or walk(self))
     write_together((file, "old") for file in files)
+    assert len(listed) == 1  # the directory, for what a killed writer left
     sync = writing.sync
 
-    def break_at_b(path):
-        if path.name.startswith(".b"):
+    def break_at_five(path):
+        if path.name.startswith(".005"):
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(path)
 
-    monkeypatch.setattr(writing, "sync", break_at_b)
-    with pytest.raises(AssessError, match="/b cannot be written: No space left"):
+    monkeypatch.setattr(writing, "sync", break_at_five)
+    with pytest.raises(AssessError, match="/005 cannot be written: No space left"):
         write_together((file, "new") for file in files)
-    assert {file.read_text() for file in files} == {"old"}
-    assert sorted(tmp_path.iterdir()) == files
+    texts = [file.read_text() for file in files]
+    assert texts[5] == "old"
+    assert texts[:5] == ["new"] * 5
+    assert {*texts} == {"old", "new"}
+    assert sorted(walk(tmp_path)) == files

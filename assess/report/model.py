@@ -162,15 +162,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Appendix:
-    """A part of a page that is HTML already.
-
-    Attributes
-    ----------
-    id : str
-        Anchor.
-    title, html : str
-        Heading and content. Both are trusted: they are not escaped.
-    """
+    """A part of a page that is HTML already: title and content are trusted, not escaped."""
 
     id: str
     title: str

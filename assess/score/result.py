@@ -341,8 +341,6 @@ def encoded(value: Any, margin: str = "\n") -> Iterator[str]:
 STREAMED = 3  # levels, down to the rows of a score; a row is written in one part
 # without an indent the encoder is the one in C
 _LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-# a null byte never stands in JSON, so it tells the entries apart
-_ENTRIES = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=("\0", ": "))
 _NESTED = frozenset({dict, list, GeneratorType})
 
 
@@ -358,17 +356,9 @@ def _whole(value: Any, margin: str) -> str:
         return _LINE.encode(value)
     inside = f"{margin} "
     is_mapping = isinstance(value, dict)
-    named = dict(value if is_mapping else enumerate(value))
-    nested = {
-        name: _whole(item, inside)
-        for name, item in named.items()
-        if type(item) in _NESTED
-    }
-    flat = {str(name): None if name in nested else item for name, item in named.items()}
-    lines = _ENTRIES.encode(flat if is_mapping else [*flat.values()])[1:-1].split("\0")
-    parts = [
-        line.removesuffix("null") + nested[name] if name in nested else line
-        for name, line in zip(named, lines, strict=True)
-    ]
+    parts = [_whole(item, inside) for item in (value.values() if is_mapping else value)]
+    if is_mapping:
+        named = zip(map(_LINE.encode, map(str, value)), parts, strict=True)
+        parts = [f"{name}: {part}" for name, part in named]
     start, end = "{}" if is_mapping else "[]"
     return f"{start}{inside}{f',{inside}'.join(parts)}{margin}{end}"
