@@ -131,7 +131,7 @@ BUDGETS = {
     "core": 2137,  # tables wrap and fold in a narrow terminal
     "policy": 662,  # targets are checked word by word
     "reference": 1253,  # programs and bases of images among the look-ups
-    "sources": 2545,
+    "sources": 2538,
     "sources/aws": 470,
     "sources/answers": 1215,
     "sources/backstage": 375,
@@ -170,7 +170,7 @@ BUDGETS = {
     "score/incidents": 601,
     "score/readiness": 520,
     "score/validation": 877,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1746,  # builds and flags are asked too
+    "score/upgrade_churn": 1753,  # builds and flags are asked too
     "score/targets": 790,
     "score/what_next": 1432,
     "figures": 1372,
