@@ -142,7 +142,7 @@ BUDGETS = {
     "sources/edges": 625,
     "sources/ec2": 415,
     "sources/ecr": 590,
-    "sources/ecs": 1091,
+    "sources/ecs": 1089,
     "sources/experiments": 442,
     "sources/frames": 126,
     "sources/hosts": 927,
@@ -164,13 +164,13 @@ BUDGETS = {
     "score": 508,  # results open figures and the explorer
     "score/backtest": 320,
     "score/blast_radius": 2961,
-    "score/claims": 792,
+    "score/claims": 812,
     "score/evidence": 835,
     "score/experiments": 360,
     "score/incidents": 601,
     "score/readiness": 520,
     "score/validation": 877,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1753,  # builds and flags are asked too
+    "score/upgrade_churn": 1754,  # builds and flags are asked too
     "score/targets": 778,
     "score/what_next": 1432,
     "figures": 1372,
