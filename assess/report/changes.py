@@ -202,10 +202,7 @@ def _causes(kinds: pd.Series) -> str:
 
 @lru_cache(maxsize=1)
 def changed_checks(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
-    """List answers that changed, for services of both quarters.
-
-    ``kind`` is evidence if either answer is unknown, else fleet.
-    """
+    """List answers that changed; ``kind`` is evidence if either is unknown, else fleet."""
     return _changed(scores, earlier, "check")
 
 
@@ -269,10 +266,7 @@ def of_scores(scores: Assessment) -> pd.DataFrame:
 def of_report(
     published: Mapping[str, Any] | None, scores: Assessment
 ) -> pd.DataFrame | None:
-    """Return the same from the published report of a quarter.
-
-    None if it used another policy, other facts or another version: such scores do not compare.
-    """
+    """Return the same from a published report; None if its scores do not compare."""
     now = scores.provenance.to_dict()
     if not published or any(
         published.get(key) != now[key] for key in (*MEASURES, "seed")

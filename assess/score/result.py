@@ -34,10 +34,7 @@ JSON_VERSION = 1
 
 @dataclass(frozen=True)
 class Provenance:
-    """The origin of a result: the same values give the same bytes.
-
-    ``policy`` is the policy itself, for the thresholds and levels that a figure needs.
-    """
+    """The origin of a result: the same values give the same bytes."""
 
     snapshot_at: pd.Timestamp
     quarter: str
