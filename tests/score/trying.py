@@ -63,7 +63,7 @@ def down_with(fleet, p):
     """By element and node its chance to go down."""
     simulator = Simulator(fleet.graph("point"), SAMPLING)
     first = first_down(fleet)
-    return csr_array(simulator.chances([p] * len(first), first))
+    return csr_array(simulator.chances(np.tile(p, (len(first), 1)), first))
 
 
 def chosen(fleet, known):

@@ -105,25 +105,20 @@ def _masks(p: Floats, ranks: Integers, sampling: Sampling) -> Words:
 def _ranks(
     keys: npt.NDArray[np.uint64], p: Floats, sampling: Sampling, draws: int
 ) -> Integers:
-    """Return by arc the order of its strata (Latin hypercube), the same for all scenarios."""
+    """Return by arc the order of its strata (Latin hypercube), whatever its probability."""
     ranks = np.zeros((len(keys), draws), np.min_scalar_type(-sampling.draws))
+    least = min(sampling.draws_least, sampling.draws)
     doubtful = np.flatnonzero((p > 0) & (p < 1))
-    for place, key in zip(doubtful.tolist(), keys[doubtful], strict=True):
-        ranks[place] = _rank(sampling, int(key), draws)
+    for place, key in zip(doubtful.tolist(), keys[doubtful].tolist(), strict=True):
+        name = (sampling.seed, sampling.draws, key)
+        known = sampling.ranks.get(name)
+        if known is None or len(known) < draws:
+            # seeded by the arc's name: another edge of the fleet changes no draw of this one
+            rng = np.random.default_rng([sampling.seed, key])
+            known = _order(rng, sampling.draws, least, draws)
+            sampling.ranks[name] = known
+        ranks[place] = known[:draws]
     return ranks
-
-
-def _rank(sampling: Sampling, key: int, draws: int) -> Integers:
-    """Return the order of the strata of an arc, which does not depend on its probability."""
-    name = (sampling.seed, sampling.draws, key)
-    known = sampling.ranks.get(name)
-    if known is None or len(known) < draws:
-        # seeded by the arc's name: another edge of the fleet changes no draw of this one
-        rng = np.random.default_rng([sampling.seed, key])
-        least = min(sampling.draws_least, sampling.draws)
-        known = _order(rng, sampling.draws, least, draws)
-        sampling.ranks[name] = known
-    return known[:draws]
 
 
 def _order(rng: np.random.Generator, draws: int, least: int, wanted: int) -> Integers:

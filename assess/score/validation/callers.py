@@ -26,16 +26,8 @@ FAULT_SD = 0.3
 PAIRS_MOST = 10_000  # pairs of failure and service; of more, a sample by the seed
 STEPS_MOST = 9
 SLACK = 2.0  # nats: of strengths nearly as likely, the greatest counts
-STRENGTHS = (
-    1.0,
-    2.0,
-    4.0,
-    8.0,
-    16.0,
-    32.0,
-    64.0,
-    1024.0,
-)  # of what is predicted for a pair
+# of what is predicted for a pair, in failures of its element
+STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 1024.0)
 POLICY = 2.0  # what the policy says counts twice: it is the same whatever is left out
 TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twice
 

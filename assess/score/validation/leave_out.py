@@ -1,8 +1,7 @@
 """Predict left-out failures from the other failures alone."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,31 +42,18 @@ FLAT = "flat p"
 GRID = 50  # flat probabilities are rounded to this part, so that many share their draws
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Simulator:
-    """Probabilities of all services in a failure, for graphs that differ only in arc chances."""
+    """Probabilities of all services in failures, for graphs that differ only in arc chances."""
 
     graph: Graph
     sampling: Sampling
-    known: dict[bytes, Floats] = field(default_factory=dict)
 
-    def chances(self, p: Sequence[Floats], initially: Booleans) -> Floats:
+    def chances(self, p: Floats, initially: Booleans) -> Floats:
         """Return by row and node the probability that it is down.
 
-        ``p`` holds the chances of all arcs by row, ``initially`` marks the nodes that fail first.
+        ``p`` is by row and arc, ``initially`` marks by row the nodes that fail first.
         """
-        keys = [
-            hashlib.blake2b(each.tobytes() + down.tobytes()).digest()
-            for each, down in zip(p, initially, strict=True)
-        ]
-        new = {key: row for row, key in enumerate(keys) if key not in self.known}
-        rows = list(new.values())
-        if rows:
-            found = self._computed(np.array([p[row] for row in rows]), initially[rows])
-            self.known |= zip(new, found, strict=True)
-        return np.array([self.known[key] for key in keys])
-
-    def _computed(self, p: Floats, initially: Booleans) -> Floats:
         calls = adjacency(self.graph.nodes, self.graph.tail, self.graph.head)
         reach = steps(calls, initially, np.ones_like(initially)) < FAR
         found = initially.astype(float)
@@ -81,21 +67,9 @@ class Simulator:
                 found[row, undecided.node] = decided.p
         for n in np.unique(draws[draws > 0]).tolist():
             some = draws == n
-            found[some] = drawn_chances(
-                self.graph, initially[some], p[some], self.sampling, n
-            )
+            asked = (initially[some], p[some])
+            found[some] = drawn_chances(self.graph, *asked, self.sampling, n)
         return found
-
-
-@dataclass(frozen=True, eq=False)
-class _Lesson:
-    """What is learned for the prediction of one failure from those that are kept."""
-
-    kept: Booleans
-    known: Learned
-    opinion: Opinion
-    strength: float
-    flat: float
 
 
 def judged(evidence: Evidence, policy: Policy) -> Integers:
@@ -131,39 +105,34 @@ def left_out(
     total = len(SCHEMES) * len(judged)
     done = 0
     for scheme in SCHEMES:
-        lessons: dict[int, _Lesson] = {}
+        fitted: dict[int, tuple[Booleans, Learned, Opinion, float]] = {}
+        flat = np.zeros((len(judged), 1))
         for rows, kept in _folds(evidence, judged, scheme):
             done += len(rows)
             tell(WHAT, done, total)
             opinion = learn(reach, kept)
-            lesson = _Lesson(
-                kept=kept,
-                known=fit(evidence, kept, settings),
-                opinion=opinion,
-                strength=pair_strength(reach, opinion, kept, least),
-                flat=round(flat_p(evidence, kept) * GRID) / GRID,
-            )
-            lessons |= dict.fromkeys(rows.tolist(), lesson)
-        every = [lessons[row] for row in range(len(judged))]
-        faults = [evidence.failures[position].fault for position in judged]
-        by_edges = simulator.chances(
-            [
-                at_fault(each.known, fault)
-                for each, fault in zip(every, faults, strict=True)
-            ],
-            initial,
+            strength = pair_strength(reach, opinion, kept, least)
+            fold = (kept, fit(evidence, kept, settings), opinion, strength)
+            fitted |= dict.fromkeys(rows.tolist(), fold)
+            flat[rows] = round(flat_p(evidence, kept) * GRID) / GRID
+        every = [fitted[row] for row in range(len(judged))]
+        p = [
+            at_fault(known, evidence.failures[position].fault)
+            for (_, known, *_), position in zip(every, judged, strict=True)
+        ]
+        start = [known.start for _, known, *_ in every]
+        said = (np.array(start), np.array(p), flat.repeat(len(p[0]), axis=1))
+        *voices, by_flat = (
+            simulator.chances(each, initial)[:, :services_n] for each in said
         )
-        by_policy = simulator.chances([each.known.start for each in every], initial)
-        flat = [np.full(len(each.known.p), each.flat) for each in every]
-        chances[FLAT, scheme][:] = simulator.chances(flat, initial)[:, :services_n]
-        for row, each in enumerate(every):
-            voices = (by_policy[row, :services_n], by_edges[row, :services_n])
-            trusted = trust(evidence, each.known.tries)
-            either = together(reach, each.opinion, int(judged[row]), voices, trusted)
+        chances[FLAT, scheme] = by_flat
+        for row, (kept, known, opinion, strength) in enumerate(every):
+            trusted = trust(evidence, known.tries)
+            own = [voice[row] for voice in voices]
+            either = together(reach, opinion, int(judged[row]), own, trusted)
             # a service also falls by what no edge explains: independent causes
-            beside = 1 - (1 - either) * (1 - each.known.floor)
-            element = elements[row]
-            full = with_history(evidence, each.kept, element, beside, each.strength)
+            beside = 1 - (1 - either) * (1 - known.floor)
+            full = with_history(evidence, kept, elements[row], beside, strength)
             # what the failure takes down by itself is no prediction
             full[initial[row, :services_n]] = 1.0
             chances[LEARNED, scheme][row] = full
