@@ -28,12 +28,7 @@ from assess.score.blast_radius.placement import PAIR
 from assess.score.blast_radius.propagation import Impact, Scenarios, propagate, reached
 from assess.score.blast_radius.relocation import containment, element_changes
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
-from assess.score.blast_radius.topology import (
-    KINDS,
-    Graph,
-    Topology,
-    build_topology,
-)
+from assess.score.blast_radius.topology import KINDS, Graph, Topology, build_topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.blast_radius.unseen import (
     callers_seen,
@@ -132,7 +127,7 @@ def score_blast_radius(
             policy,
             topology,
             graphs=graphs,
-            sampling=sampling,
+            sampling=one_failure,
             drawn=drawn[: len(topology.services)],  # they come first
         )
     services = _services(frame, topology, impacts["point"], worst)
@@ -181,17 +176,11 @@ def _watched(
     """Return, for each service, whether its dependencies were observed and its callers seen."""
     observed = dependencies_observed(inventory, policy, topology)
     callers = callers_seen(inventory, policy, seen.loc[topology.services])
-    return {
-        "dependencies_observed": observed.astype("boolean"),
-        "callers_seen": callers,
-    }
+    return {"dependencies_observed": observed.astype("boolean"), "callers_seen": callers}
 
 
 def _worst_reach(
-    topology: Topology,
-    graph: Graph,
-    sampling: Sampling,
-    settings: Mapping[str, Any],
+    topology: Topology, graph: Graph, sampling: Sampling, settings: Mapping[str, Any]
 ) -> tuple[Integers, Booleans]:
     """Count what each element reaches, and mark the largest, up to ``pairs_max`` pairs."""
     element, node = topology.initial_failures("hi")
@@ -305,9 +294,7 @@ def _affected(topology: Topology, reach: pd.DataFrame) -> pd.DataFrame:
 
 
 def _contributions(
-    topology: Topology,
-    reach: pd.DataFrame,
-    affected: pd.DataFrame,
+    topology: Topology, reach: pd.DataFrame, affected: pd.DataFrame
 ) -> pd.DataFrame:
     weight = topology.service_weight.to_numpy()
     # criticality times probability; a fleet without any weight loses nothing
@@ -316,9 +303,7 @@ def _contributions(
 
 
 def _frame(
-    topology: Topology,
-    impacts: Mapping[str, Impact],
-    worst: Impact,
+    topology: Topology, impacts: Mapping[str, Impact], worst: Impact
 ) -> pd.DataFrame:
     total = float(topology.weight.sum()) or 1.0
     point = impacts["point"]
@@ -352,10 +337,7 @@ def _frame(
 
 
 def _services(
-    frame: pd.DataFrame,
-    topology: Topology,
-    point: Impact,
-    worst: Impact,
+    frame: pd.DataFrame, topology: Topology, point: Impact, worst: Impact
 ) -> pd.DataFrame:
     """Return impact and exposure by service; exposure is unknown without a known place."""
     n = len(topology.services)  # the first elements are the services

@@ -145,9 +145,7 @@ class Terms:
         )
 
     def initial_failures(
-        self,
-        start: int,
-        width: int,
+        self, start: int, width: int
     ) -> tuple[dict[int, int], dict[int, int]]:
         """Return by node the terms in which it is the moved service, or fails beside it."""
         block = slice(start, start + width)
@@ -363,10 +361,7 @@ def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
 
 
 def _compared_losses(
-    moves: MoveScenarios,
-    failing: Scenarios,
-    sampling: Sampling,
-    graph: Graph,
+    moves: MoveScenarios, failing: Scenarios, sampling: Sampling, graph: Graph
 ) -> _Losses:
     """Compute the terms at one level of the edges; both ends meet where every scenario was drawn."""
     total = float(graph.weight.sum()) or 1.0
@@ -382,9 +377,7 @@ def _compared_losses(
 
 
 def _ends_of(
-    graph: Graph,
-    failing: Scenarios,
-    sampling: Sampling,
+    graph: Graph, failing: Scenarios, sampling: Sampling
 ) -> tuple[Floats, Floats]:
     """Return the least and most loss by scenario; equal where nothing is bounded."""
     impact = propagate(graph, failing, sampling=sampling)
@@ -409,10 +402,7 @@ def _ends(
 
 
 def marginal_losses(
-    graph: Graph,
-    terms: Terms,
-    least: Floats,
-    most: Floats,
+    graph: Graph, terms: Terms, least: Floats, most: Floats
 ) -> tuple[Floats, Floats]:
     """Bound by term the expected weight that the service loses in addition to the others.
 

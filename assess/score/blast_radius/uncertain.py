@@ -25,7 +25,6 @@ from assess.score.blast_radius.undecided import Undecided, raise_rows, weight_of
 
 ROOM = 1 << 23  # bytes of outcomes computed together: they stay in the cache
 ROOMS = 8  # so many times as much where scenarios share their arcs
-NARROW = 128  # times as few rows: as floats they stay in the cache, and take no new page
 DIGITS = 12  # of a chance that is a sum
 WORD = 6  # a word holds every outcome of so many arcs
 # a failure passes an open arc; any of them is enough
@@ -151,14 +150,9 @@ class Outcome:
     @classmethod
     def empty(cls, cells: int, scenarios: int) -> Outcome:
         """Return an outcome in which nothing fails."""
-        return cls(
-            p=np.zeros(cells),
-            loss=np.zeros(scenarios),
-            se=np.zeros(scenarios),
-            exact=np.ones(scenarios, bool),
-            next_lo=np.zeros(scenarios),
-            next_hi=np.zeros(scenarios),
-        )
+        loss, se, next_lo, next_hi = np.zeros((4, scenarios))
+        exact = np.ones(scenarios, bool)
+        return cls(np.zeros(cells), loss, se, exact, next_lo, next_hi)
 
     def put(self, cells: Integers, scenarios: Integers, part: Outcome) -> None:
         """Enter the outcome of some scenarios."""
@@ -331,15 +325,12 @@ def _spread(graph: Graph, part: Undecided, gates: Words, row: Integers) -> Words
 def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
     """Return the weight lost by scenario and draw; nodes within one draw are not independent."""
     weights = Weights.of(graph.weight)
-    whole = weights.whole[part.node].astype("float64")
     ends = np.cumsum(part.cells)
     losses = np.zeros((part.n, draws))
     for scenario, (stop, n) in enumerate(zip(ends, part.cells, strict=True)):
         own = slice(stop - n, stop)
-        for some in blocks(n, NARROW * draws):
-            # products with whole numbers are exact, in whatever order they are added up
-            losses[scenario] += whole[own][some] @ lanes(down[own][some], draws)
-    return losses * weights.unit
+        losses[scenario] = weights.totals(part.node[own], down[own], draws)
+    return losses
 
 
 def _middle(

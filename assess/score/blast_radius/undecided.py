@@ -11,10 +11,7 @@ import numpy as np
 from assess.score.blast_radius.bitset import Booleans, Csr, Floats, Integers
 from assess.score.blast_radius.topology import Graph
 
-NODE_MARK = 0  # seeds of the marks that tell sets apart
-ARC_MARK = 1
-DEEP = 256  # levels: longer ways are followed arc by arc …
-CELLS_A_LEVEL = 16  # … where a level has fewer cells than this
+DEEP = 256  # levels: longer ways are followed arc by arc
 WAYS_AN_ARC = 32  # scenarios that share an arc, from which on they follow it together …
 SHARE = 0.25  # … where they are such a share of all
 
@@ -95,20 +92,6 @@ class Undecided:
         )
         return part, place
 
-    def distinct(self, graph: Graph) -> tuple[Integers, Integers]:
-        """Return an example of each scenario that differs, and by scenario its example's position."""
-        # Many scenarios differ in what fails for certain only.
-        sums = np.zeros(self.n, np.uint64)
-        # sums of random marks wrap around; equal sums are equal sets, without comparing sets
-        np.add.at(sums, self.scenario, _marks(graph.nodes, NODE_MARK)[self.node])
-        ways = self.scenario[self.head]
-        np.add.at(sums, ways, _marks(len(graph.p), ARC_MARK)[self.arc])
-        _, example, alike = np.unique(sums, return_index=True, return_inverse=True)
-        order = np.argsort(example)
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        return example[order], place[alike]
-
     def chunks(self, wanted: Integers, room: int) -> Iterator[Integers]:
         """Yield the wanted scenarios some at a time, of at most ``room`` cells or one scenario."""
         chunk = np.cumsum(self.cells[wanted]) // max(room, 1)
@@ -131,21 +114,20 @@ class Undecided:
         """
         passes, joins = rule
         depth = graph.depth[self.node]
-        deepest = int(depth.max(initial=0))
-        is_long = deepest > DEEP and len(depth) < deepest * CELLS_A_LEVEL
+        is_long = depth.max(initial=0) > DEEP
         if self.is_shared or is_long:
             arcs, number = self.arcs
             of_arc = np.zeros(len(arcs), np.int64)
             of_arc[number] = row
             # where arcs are enumerated, each scenario numbers them for itself
             if np.array_equal(of_arc[number], row):
-                found = self._side_by_side(graph, value[-1:], gate[of_arc], rule)
+                found = self._side_by_side(graph, value[-1:].ravel(), gate[of_arc], rule)
                 return found.reshape(value[:-1].shape)
         order = np.argsort(depth[self.head], kind="stable")
         back = depth[self.tail] >= depth[self.head]
         back &= self.tail >= 0
         while len(order):
-            self._pass(value, gate, row, (passes, joins), order, depth)
+            self._pass(value, gate, row, rule, order, depth)
             # arcs against the order of flow close cycles: again where they raise a value
             against = order[back[order]]
             old = value[self.head[against]]
@@ -178,7 +160,6 @@ class Undecided:
     ) -> np.ndarray:
         """Follow each arc once for all scenarios; ``certain`` is the value of what fails."""
         arcs = self.arcs[0]
-        certain = certain.reshape(-1)
         nodes = np.unique([graph.tail[arcs], graph.head[arcs]])
         value = np.zeros((len(nodes), len(certain), self.n), certain.dtype)
         sure = self.tail < 0
@@ -254,10 +235,6 @@ def raise_rows(  # noqa: PLR0913, PLR0917 - arcs, and what flows along them
                 joins(row, spare, out=row)
             if (row != old).any():
                 rose[node] = now
-
-
-def _marks(n: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 1 << 63, n, dtype=np.uint64)
 
 
 def weight_of(graph: Graph, undecided: Undecided, p: Floats) -> Floats:

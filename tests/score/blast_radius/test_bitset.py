@@ -15,8 +15,8 @@ from assess.score.blast_radius.bitset import (
     Weights,
     condense,
     flow_depth,
+    initial_bits,
     lanes,
-    pack,
     sweep,
     to_words,
 )
@@ -185,7 +185,8 @@ def test_weighing_adds_up(width, rows, unit):
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_packing_keeps_lanes(flags):
-    bits = pack(np.array(flags))
+    places = np.flatnonzero(flags)
+    bits = initial_bits(np.full(len(places), 7), places).get(7, 0)
     assert [bits >> place & 1 == 1 for place in range(len(flags))] == flags
     assert (
         lanes(to_words(np.array([flags])), len(flags))[0].astype(bool).tolist() == flags
@@ -263,7 +264,6 @@ def test_long_ways_are_followed_to_the_same_end(case, is_drawn):
     room = "assess.score.blast_radius.undecided."
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{room}DEEP", -1)
-        patch.setattr(f"{room}CELLS_A_LEVEL", 10**9)
         by_step = propagate(graph, failing, sampling=few)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{room}WAYS_AN_ARC", 0)
