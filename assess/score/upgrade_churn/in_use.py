@@ -113,8 +113,17 @@ def mounts_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     """Return the mounts of workloads, with the columns of rules."""
     mounts = inventory["mounts"][["workload_id", "type", "driver"]]
     mounts = mounts.rename(columns={"type": "volume_type", "driver": "volume_driver"})
-    found = workloads[[*IDS, "version"]].merge(mounts, on="workload_id")
-    found["volume_driver"] = found["volume_driver"].fillna("")
+    found = workloads[[*IDS, "version", "cluster"]].merge(mounts, on="workload_id")
+    driver = found["volume_driver"].fillna("")
+    since = reference.lookup("csi_drivers", "volume", "since")
+    program = reference.lookup("csi_drivers", "volume", "program")
+    plugin = driver.where(driver.isin(since), found["volume_type"])
+    found["volume_driver"] = driver
+    found["csi_since"] = _each(number_of, plugin.map(since).to_frame("since"), "since")
+    # a driver serves its own cluster only
+    runs = workloads["cluster"].fillna("") + " " + workloads["program"]
+    needed = found["cluster"].fillna("") + " " + plugin.map(program)
+    found["has_csi"] = needed.isin(runs)
     return _typed(found, "mounts")
 
 
