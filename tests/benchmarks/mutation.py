@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 SCORE = ROOT / "assess" / "score"
 SAMPLE = "tests/report/test_sample_report.py"  # compares all scores of the sample
 TESTS = ["tests/score", "tests/policy", SAMPLE]
-SLOW = 12  # CPU s of a test under the probes, after which its trace ends
+SLOW = 40  # CPU s of a test under the probes, after which its trace ends
 EXAMPLES = 5  # of a hypothesis test
 WALL = 900  # s, after which a mutant hangs
 
