@@ -149,7 +149,7 @@ BUDGETS = {
     "sources/incidents": 1195,
     "sources/joining": 990,
     "sources/kubernetes": 1795,
-    "sources/managed": 860,
+    "sources/managed": 852,
     "sources/marathon": 570,
     "sources/nomad": 600,
     "sources/registry": 668,
@@ -170,7 +170,7 @@ BUDGETS = {
     "score/incidents": 601,
     "score/readiness": 520,
     "score/validation": 877,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1753,  # builds and flags are asked too
+    "score/upgrade_churn": 1761,  # builds and flags are asked too
     "score/targets": 790,
     "score/what_next": 1432,
     "figures": 1372,
