@@ -303,12 +303,10 @@ def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
     missing = [column for column in columns if column not in table]
     table = table.assign(**dict.fromkeys(missing, pd.NA)).reset_index(drop=True)
     if "kernel_text" in table:
-        table["kernel_runs"] = _each(_kernel_runs, table, "kernel_text", "docker")
+        table["kernel_runs"] = _each(
+            reference.kernel_runs, table, "kernel_text", "docker"
+        )
     return table.astype({column: DTYPES[kind] for column, kind in columns.items()})
-
-
-def _kernel_runs(kernel: str | None, engine: str | None) -> bool | None:
-    return reference.kernel_runs(kernel, engine) if engine else None
 
 
 def _each(function: Callable[..., Any], table: pd.DataFrame, *columns: str) -> pd.Series:
