@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2137,  # tables wrap and fold in a narrow terminal
+    "core": 2142,  # tables wrap and fold in a narrow terminal
     "policy": 662,  # targets are checked word by word
     "reference": 1253,  # programs and bases of images among the look-ups
     "sources": 2538,
@@ -149,14 +149,14 @@ BUDGETS = {
     "sources/incidents": 1195,
     "sources/joining": 990,
     "sources/kubernetes": 1795,
-    "sources/managed": 850,
+    "sources/managed": 847,
     "sources/marathon": 570,
     "sources/nomad": 600,
     "sources/registry": 668,
     "sources/ssm": 135,
     "sources/swarm": 475,
     "sources/connections": 1508,  # ten forms of dumps, and who is who
-    "sources/crictl": 380,
+    "sources/crictl": 378,
     "sources/podman": 555,
     "sources/traces": 258,
     "sources/usage": 320,
