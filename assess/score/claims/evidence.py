@@ -18,6 +18,7 @@ from assess.score.claims.measure import (
     Measurement,
     amount,
     compared,
+    hull,
     mean,
     ratio,
     ratio_of,
@@ -41,7 +42,6 @@ PULLS = [
     *("hub_failed", "hub_fine", "ecr_failed", "ecr_fine"),
     *("hub_unknown", "ecr_unknown", "either_failed", "either_fine", "either_unknown"),
 ]  # where pulls came from, and how they ended; either: no registry was named
-UNASSIGNED = "unassigned"  # incidents of services that nobody knows
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,8 +260,11 @@ def _worst_pulls(counts: pd.DataFrame, worse: str, better: str) -> pd.DataFrame:
     """Return the counts with all that nobody knows against one registry and for the other."""
     against = counts[[f"{worse}_unknown", "either_failed", "either_unknown"]].sum(axis=1)
     spare = counts[[f"{better}_unknown", "either_fine"]].sum(axis=1)
-    more = {f"{worse}_failed": against, f"{worse}_pulls": against}
-    more[f"{better}_pulls"] = spare
+    more = {
+        f"{worse}_failed": against,
+        f"{worse}_pulls": against,
+        f"{better}_pulls": spare,
+    }
     return counts.assign(**{name: counts[name] + n for name, n in more.items()})
 
 
@@ -301,7 +304,9 @@ def stores_in_containers(data: ClaimData) -> Measurement:
         data.compared(spells[rows], inside[rows])
         for rows in (is_store, is_store | speaks, is_store | (may_be & ~speaks))
     )
-    return measured.holding(others, spells.loc[may_be, "service_id"].nunique())
+    whole = hull(measured.interval, *(other.interval for other in others))
+    unknown_n = measured.unknown_n + spells.loc[may_be, "service_id"].nunique()
+    return measured._replace(interval=whole, unknown_n=unknown_n)
 
 
 def contained_incidents(data: ClaimData) -> Measurement:
@@ -345,7 +350,7 @@ def many_at_once(data: ClaimData) -> Measurement:
     sums["platform"] = spells["platform"].mask(vague, "unknown")
     # an incident that nobody assigned may have been in a container
     loose_n = data.unassigned_n
-    loose = [{"platform": UNASSIGNED, "incidents": loose_n, "service_months": 0.0}]
+    loose = [{"platform": "unassigned", "incidents": loose_n, "service_months": 0.0}]
     rows = pd.concat([sums, pd.DataFrame(loose[: int(loose_n > 0)])])
     whole = rows.groupby("platform")[["incidents", "service_months"]].sum().reset_index()
     # tiers are left aside: the budget, too, counts every service that moves alike
@@ -355,7 +360,7 @@ def many_at_once(data: ClaimData) -> Measurement:
     whole = whole.assign(**spread)
     months = data.assessment.policy["what_next"]["months"]
     return amount(
-        whole[~whole["platform"].isin(["unknown", UNASSIGNED])],
+        whole[~whole["platform"].isin(["unknown", "unassigned"])],
         whole,
         level=level,
         factor=float(data.settings["services_at_once"] * months),
