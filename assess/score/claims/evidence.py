@@ -26,6 +26,7 @@ from assess.score.claims.measure import (
     share,
     tally,
     widened,
+    worst_pulls,
 )
 from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import CONTAINER, HOST
@@ -251,21 +252,9 @@ def failed_pulls(data: ClaimData) -> Measurement:
     counts["ecr_fine"] += counts["ecr_failed"]
     counts = counts.rename_axis("stratum").reset_index()
     counts = counts.rename(columns={"hub_fine": "hub_pulls", "ecr_fine": "ecr_pulls"})
-    worst = [_worst_pulls(counts, *pair) for pair in permutations(("hub", "ecr"))]
+    worst = [worst_pulls(counts, *pair) for pair in permutations(("hub", "ecr"))]
     unknown_n = int(counts[PULLS[4:]].to_numpy().sum())
     return ratio(counts, *worst, level=data.level, unknown_n=unknown_n)
-
-
-def _worst_pulls(counts: pd.DataFrame, worse: str, better: str) -> pd.DataFrame:
-    """Return the counts with all that nobody knows against one registry and for the other."""
-    against = counts[[f"{worse}_unknown", "either_failed", "either_unknown"]].sum(axis=1)
-    spare = counts[[f"{better}_unknown", "either_fine"]].sum(axis=1)
-    more = {
-        f"{worse}_failed": against,
-        f"{worse}_pulls": against,
-        f"{better}_pulls": spare,
-    }
-    return counts.assign(**{name: counts[name] + n for name, n in more.items()})
 
 
 def _own_nodes(data: ClaimData) -> list[reference.Node]:
