@@ -28,7 +28,12 @@ from assess.score.blast_radius.placement import PAIR
 from assess.score.blast_radius.propagation import Impact, Scenarios, propagate, reached
 from assess.score.blast_radius.relocation import containment, element_changes
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
-from assess.score.blast_radius.topology import KINDS, Graph, Topology, build_topology
+from assess.score.blast_radius.topology import (
+    KINDS,
+    Graph,
+    Topology,
+    build_topology,
+)
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.blast_radius.unseen import (
     callers_seen,
@@ -176,11 +181,17 @@ def _watched(
     """Return, for each service, whether its dependencies were observed and its callers seen."""
     observed = dependencies_observed(inventory, policy, topology)
     callers = callers_seen(inventory, policy, seen.loc[topology.services])
-    return {"dependencies_observed": observed.astype("boolean"), "callers_seen": callers}
+    return {
+        "dependencies_observed": observed.astype("boolean"),
+        "callers_seen": callers,
+    }
 
 
 def _worst_reach(
-    topology: Topology, graph: Graph, sampling: Sampling, settings: Mapping[str, Any]
+    topology: Topology,
+    graph: Graph,
+    sampling: Sampling,
+    settings: Mapping[str, Any],
 ) -> tuple[Integers, Booleans]:
     """Count what each element reaches, and mark the largest, up to ``pairs_max`` pairs."""
     element, node = topology.initial_failures("hi")
@@ -294,7 +305,9 @@ def _affected(topology: Topology, reach: pd.DataFrame) -> pd.DataFrame:
 
 
 def _contributions(
-    topology: Topology, reach: pd.DataFrame, affected: pd.DataFrame
+    topology: Topology,
+    reach: pd.DataFrame,
+    affected: pd.DataFrame,
 ) -> pd.DataFrame:
     weight = topology.service_weight.to_numpy()
     # criticality times probability; a fleet without any weight loses nothing
@@ -303,7 +316,9 @@ def _contributions(
 
 
 def _frame(
-    topology: Topology, impacts: Mapping[str, Impact], worst: Impact
+    topology: Topology,
+    impacts: Mapping[str, Impact],
+    worst: Impact,
 ) -> pd.DataFrame:
     total = float(topology.weight.sum()) or 1.0
     point = impacts["point"]
@@ -337,7 +352,10 @@ def _frame(
 
 
 def _services(
-    frame: pd.DataFrame, topology: Topology, point: Impact, worst: Impact
+    frame: pd.DataFrame,
+    topology: Topology,
+    point: Impact,
+    worst: Impact,
 ) -> pd.DataFrame:
     """Return impact and exposure by service; exposure is unknown without a known place."""
     n = len(topology.services)  # the first elements are the services

@@ -231,10 +231,8 @@ def containment(  # noqa: PLR0913
     clusters, each failing once: negative is containment gained. Only the elements that take the
     service down before or after the move differ, and each by what the service adds to what fails
     anyway: ``impact({service} + others) - impact(others)``, where others is what x takes down besides.
-    So leaving a host helps nothing while a dependency stays on it, and joining an engine costs less
-    where that engine takes the service down already. Replicas are laid in turn on ``hosts_n`` new
-    hosts, the hosts in turn over the fleet's zones. Its own image moves along and counts on neither
-    side. A registry takes nothing down. The interval spans the levels of the uncertain edges.
+    Replicas are laid in turn on ``hosts_n`` new hosts, the hosts in turn over the fleet's zones. Its
+    own image moves along and counts on neither side.
     """
     # in fleets with more services than ``moves_compared_most``, nothing is drawn
     target = {"": policy["target"]}
@@ -406,12 +404,10 @@ def marginal_losses(
 ) -> tuple[Floats, Floats]:
     """Bound by term the expected weight that the service loses in addition to the others.
 
-    ``least`` and ``most`` are what each service loses when nothing else fails.
-
-    Expected losses are submodular: one service more never adds more than it loses alone, nor more
-    than it can reach and the others do not certainly take down. It adds at least what it takes
-    down for certain and the others cannot reach; and all that it loses alone, where it reaches
-    nothing that the others reach.
+    ``least`` and ``most`` are what each service loses when nothing else fails. Expected losses are
+    submodular: one service more never adds more than it loses alone, nor more than it can reach and
+    the others do not certainly take down. It adds at least what it takes down for certain and the
+    others cannot reach; and all that it loses alone, where it reaches nothing that the others reach.
     """
     n = len(terms.service)
     little = np.zeros(n)

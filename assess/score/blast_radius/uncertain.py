@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import (
@@ -37,15 +36,11 @@ CHANCES = (np.multiply, np.maximum)  # along a path, and of the best path
 class Sampling:
     """Settings for uncertain arcs.
 
-    Up to ``enumerate_up_to`` of them are enumerated, more are drawn ``draws`` times. Scenarios are
-    computed together as far as ``block_mib`` of memory go [MiB]. A node counts as taken down by a
-    scenario from the probability ``exposed_from`` on. ``level`` is the coverage of the interval of
-    one failure; without ``spread`` neither it nor the standard error is computed; a scenario that
-    leaves more than ``ways_most`` nodes open, neither drawn nor listed, is bounded without its ways;
-    where it ``is_frugal``, a scenario gets more than ``draws_least`` draws only if its standard error
-    asks for them; what reaches more than ``pairs_most`` pairs of scenario and node is not drawn at all;
-    ``unexplained`` falls besides in one failure. ``ranks`` keeps the order of the draws by seed,
-    draws and arc, for all levels of the edges.
+    Up to ``enumerate_up_to`` of them are enumerated, more are drawn ``draws`` times; other limits are
+    those of the policy. Without ``spread`` neither the interval of one failure, of coverage ``level``,
+    nor the standard error is computed. Where it ``is_frugal``, a scenario gets more than
+    ``draws_least`` draws only if its standard error asks for them. ``unexplained`` falls besides in
+    one failure. ``ranks`` keeps the order of the draws by seed, draws and arc.
     """
 
     seed: int
@@ -101,9 +96,7 @@ def _masks(p: Floats, ranks: Integers, sampling: Sampling) -> Words:
     return np.concatenate([to_words(ranks[some] < open_n[some, None]) for some in rows])
 
 
-def _ranks(
-    keys: npt.NDArray[np.uint64], p: Floats, sampling: Sampling, draws: int
-) -> Integers:
+def _ranks(keys: Words, p: Floats, sampling: Sampling, draws: int) -> Integers:
     """Return by arc the order of its strata (Latin hypercube), whatever its probability."""
     ranks = np.zeros((len(keys), draws), np.min_scalar_type(-sampling.draws))
     least = min(sampling.draws_least, sampling.draws)

@@ -171,9 +171,7 @@ def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) 
     """Return the weight of a pair's prediction, in failures of its element, at least `least`.
 
     The likeliest of ``STRENGTHS``, where every kept failure is predicted by the other failures of
-    its element, ``(k + s p) / (n + s)``, with p by the opinion. A history that is not shown to help
-    is worth little: where nothing repeats, whoever fell in one failure fell less often in the
-    others, and a short history would rank the wrong way round.
+    its element, ``(k + s p) / (n + s)``, with p by the opinion.
     """
     taught = kept[reach.failure]
     pair = reach.pair[taught]
@@ -259,9 +257,8 @@ def together(
     """Return by service its chance to go down: the average of several predictions in log odds.
 
     The mean of the log odds of ``voices``, which are chances by the policy and by learned edges, and
-    of who went down whatever failed. Fixed weights are hard to beat by fitted ones (Bates and
-    Granger 1969); each of the three is the best one in some systems. Learned edges count the more
-    the more often they were tried. What cannot be reached stays as they have it.
+    of who went down whatever failed; fixed weights are hard to beat (Bates and Granger 1969). Edges
+    count the more the more often they were tried. What cannot be reached stays as they have it.
     """
     by_policy, by_edges = map(logit, voices)
     whatever = opinion.log_odds(reach, failure, by_policy)

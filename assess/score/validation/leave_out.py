@@ -87,9 +87,8 @@ def left_out(
 ) -> tuple[dict[tuple[str, str], Floats], Reach]:
     """Predict the judged failures by rule and scheme: chances by failure and service.
 
-    Rules are what is learned from the rest, and one flat probability of all edges fitted on the
-    rest. A scheme leaves out the failure alone, or every failure of its element. Also returns
-    the pairs that the regression learned from.
+    Rules are what is learned from the rest, and one flat p fitted on the rest. A scheme leaves out
+    the failure alone, or every failure of its element. Also returns what the regression learned from.
     """
     topology = evidence.topology
     elements = [evidence.failures[position].element for position in judged]
