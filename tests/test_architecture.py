@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2172,  # tables wrap and fold in a narrow terminal
+    "core": 2174,  # tables wrap and fold in a narrow terminal
     "policy": 662,  # targets are checked word by word
     "reference": 1253,  # programs and bases of images among the look-ups
     "sources": 2538,
@@ -161,7 +161,7 @@ BUDGETS = {
     "sources/traces": 258,
     "sources/usage": 320,
     "sources/vms": 496,
-    "score": 508,  # results open figures and the explorer
+    "score": 506,  # results open figures and the explorer
     "score/backtest": 320,
     "score/blast_radius": 2961,
     "score/claims": 812,

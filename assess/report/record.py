@@ -54,11 +54,7 @@ def record_page(  # noqa: PLR0913 - what it shows, and how much of it
     links: Links = (),
     most: int | None = None,
 ) -> str:
-    """Write the record as an HTML page, with the text of people in the Markdown record.
-
-    ``most`` is the number of lines of each list: less where many gates need the room. ``links``
-    are titles and addresses.
-    """
+    """Write the record as an HTML page; ``most`` is the number of lines of each list."""
     keep("", existing)  # refuses a damaged record
     gates = scores.rows_of("gates", service_id)
     open_n = sum(gate["state"] != "pass" for gate in gates)
