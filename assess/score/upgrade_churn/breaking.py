@@ -21,6 +21,7 @@ from assess.policy.rules import evaluate
 from assess.score.upgrade_churn.history import Move
 from assess.score.upgrade_churn.in_use import (
     IDLE,
+    IDS,
     KUBERNETES,
     WORLD,
     flags_of,
@@ -30,18 +31,7 @@ from assess.score.upgrade_churn.in_use import (
     workloads_on,
 )
 
-COLUMNS = [
-    "service_id",
-    "workload_id",
-    "host_id",
-    "change",
-    "certainty",
-    "moment",
-    "what",
-    "why",
-    "remedy",
-    "source",
-]
+COLUMNS = [*IDS, "change", "certainty", "moment", "what", "why", "remedy", "source"]
 PRODUCTS = (reference.ENGINE, "containerd", "cri-o", "podman", KUBERNETES)
 WILL = "will"
 MAY = "may"
@@ -287,7 +277,7 @@ def _hits(
     texts["what"] = texts["what"].mask(
         is_open[found.index], change["subject"].replace("_", " ")
     )
-    return found[["service_id", "workload_id", "host_id"]].assign(
+    return found[IDS].assign(
         change=change["change_id"],
         certainty=certainty,
         moment=change["moment"],
@@ -335,7 +325,7 @@ def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
     rows = workloads[~is_known & workloads["runtime"].notna()]
     named = goal.product + " " + rows["version"].astype("string")
     why = ("the facts do not know " + named).fillna("nobody knows its version")
-    return rows[["service_id", "workload_id", "host_id"]].assign(
+    return rows[IDS].assign(
         change=BLIND,
         certainty=BLIND,
         moment="at upgrade",
