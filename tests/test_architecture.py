@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2172,  # tables wrap and fold in a narrow terminal
+    "core": 2176,  # tables wrap and fold in a narrow terminal
     "policy": 662,  # targets are checked word by word
     "reference": 1253,  # programs and bases of images among the look-ups
     "sources": 2538,
@@ -156,7 +156,7 @@ BUDGETS = {
     "sources/ssm": 121,
     "sources/swarm": 475,
     "sources/connections": 1508,  # ten forms of dumps, and who is who
-    "sources/crictl": 380,
+    "sources/crictl": 376,
     "sources/podman": 555,
     "sources/traces": 258,
     "sources/usage": 320,
@@ -169,14 +169,14 @@ BUDGETS = {
     "score/experiments": 360,
     "score/incidents": 601,
     "score/readiness": 520,
-    "score/validation": 877,  # what beats the edges alone for elements that never failed
+    "score/validation": 873,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1754,  # builds and flags are asked too
     "score/targets": 778,
     "score/what_next": 1432,
     "figures": 1372,
     "report": 2600,  # a first screen, records as pages, how predictions held
     "report/explorer": 430,
-    "cli": 2020,
+    "cli": 2024,
     "notebooks": 480,
     "sample": 540,
 }
