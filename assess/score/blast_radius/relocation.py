@@ -384,7 +384,13 @@ def _ends_of(
     kept = is_open[failing.scenario]
     scenario = (np.cumsum(is_open) - 1)[failing.scenario[kept]]
     none = np.zeros(n, bool)
-    rest = Scenarios(scenario, failing.node[kept], n, none, none)
+    rest = Scenarios(
+        scenario,
+        failing.node[kept],
+        n,
+        listed=none,
+        drawn=none,
+    )
     most = impact.loss.copy()
     most[is_open] = propagate(graph, rest, sampling=sampling, bound="most").loss
     return impact.loss, most
