@@ -255,11 +255,15 @@ class _Block:
     def empty(cls, width: int = 0) -> _Block:
         """Return a block in which nothing fails."""
         none = np.empty(0, np.int64)
-        loss, se, next_lo, next_hi = np.zeros((4, width))
-        exact = np.ones(width, bool)
-        reached_n = np.zeros(width, np.int64)
-        pairs = [(none, none, np.empty(0))]
-        return cls(loss, se, exact, reached_n, next_lo, next_hi, pairs)
+        return cls(
+            loss=np.zeros(width),
+            se=np.zeros(width),
+            exact=np.ones(width, bool),
+            reached_n=np.zeros(width, np.int64),
+            next_lo=np.zeros(width),
+            next_hi=np.zeros(width),
+            pairs=[(none, none, np.empty(0))],
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,11 +73,7 @@ def spread_replicas(
 def element_changes(
     inventory: Inventory, topology: Topology, target: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, Floats]:
-    """List the fatal elements that a move adds to or removes from each service.
-
-    Columns ``element_kind, element, service_id, sign`` (1 added, -1 removed); beside it, by
-    service, the new hosts whose failure alone takes it down. [count]
-    """
+    """List fatal elements that a move adds (1) or removes (-1); count new hosts that take it down."""
     shared = landing(topology, target)
     zones = sorted(element for kind, element in topology.elements if kind == "az")
     # a target without an orchestrator leaves the cluster behind
@@ -85,31 +81,28 @@ def element_changes(
     before = topology.direct["point"]
     before = before.loc[before["element_kind"].isin(LEFT), PAIR]
     stays = before[before["element_kind"].isin(kept - set(shared))]
-    added = []
-    new_hosts = []
     hosts_n = max(1, int(target["hosts_n"]))
     workloads = inventory["workloads"]
     running = workloads[is_running(workloads) & is_replica(workloads)]
-    running_n = running["service_id"].value_counts()
-    services = inventory["services"].set_index("service_id")
-    share = services["min_healthy_pct"].astype("float64")
-    spread: dict[tuple[int, str], tuple[int, list[str]]] = {}
-    for service in topology.services:
-        # a service never moves to fewer replicas than it has
-        replicas = max(int(running_n.get(service, 0)), int(target["replicas"]), 1)
-        key = (replicas, str(share[service]))
-        if key not in spread:
-            spread[key] = spread_replicas(replicas, share[service], hosts_n, zones)
-        fatal_hosts, fatal_zones = spread[key]
-        new_hosts.append(fatal_hosts)
-        added += [(kind, element, service) for kind, element in shared.items()]
-        added += [("az", zone, service) for zone in fatal_zones]
-    after = pd.concat([stays, pd.DataFrame(added, columns=PAIR, dtype="str")])
+    running_n = running["service_id"].value_counts().reindex(topology.services)
+    # a service never moves to fewer replicas than it has
+    replicas = running_n.fillna(0).clip(lower=max(int(target["replicas"]), 1))
+    share = inventory["services"].set_index("service_id")["min_healthy_pct"]
+    layout = pd.DataFrame({"n": replicas, "share": share.astype("float64")})
+    new_hosts = pd.Series(0.0, topology.services)
+    added = []
+    for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
+        fatal_hosts, fatal_zones = spread_replicas(int(n), healthy, hosts_n, zones)
+        new_hosts[alike.index] = fatal_hosts
+        for kind, element in [*shared.items(), *(("az", zone) for zone in fatal_zones)]:
+            rows = dict(zip(PAIR, (kind, element, alike.index), strict=True))
+            added.append(pd.DataFrame(rows, dtype="str"))
+    after = pd.concat([stays, *added])
     both = before.merge(after.drop_duplicates(), how="outer", indicator="sign")
     signs = {"left_only": -1.0, "right_only": 1.0, "both": np.nan}
     changes = both.assign(sign=both["sign"].map(signs).astype(float)).dropna()
     changes = changes.sort_values(PAIR, ignore_index=True)
-    return changes, np.array(new_hosts, float)
+    return changes, new_hosts.to_numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +138,9 @@ class Terms:
         )
 
     def initial_failures(
-        self, start: int, width: int
+        self,
+        start: int,
+        width: int,
     ) -> tuple[dict[int, int], dict[int, int]]:
         """Return by node the terms in which it is the moved service, or fails beside it."""
         block = slice(start, start + width)
@@ -167,12 +162,7 @@ class Terms:
 
 @dataclass(frozen=True, eq=False)
 class MoveScenarios:
-    """Scenarios whose losses make up the change of each move.
-
-    ``scenario, node`` say what fails by itself in each of ``n`` scenarios, the first of which are
-    each service alone. ``terms`` holds ``service, together, without`` (the scenarios with and
-    without the service).
-    """
+    """Scenarios of moves: each service alone, then each of ``terms`` with and without it."""
 
     scenario: Integers
     node: Integers
@@ -226,13 +216,6 @@ def containment(  # noqa: PLR0913
     ``graphs`` are those of the levels; ``drawn`` marks services whose uncertain edges are drawn
     where they are many. A service that runs nowhere known has no point, and every kind of element
     in its interval; nor has one that was not drawn: its interval holds all it can be.
-
-    ``delta = sum over x of impact after - impact before``, over hosts, zones, engines, base images and
-    clusters, each failing once: negative is containment gained. Only the elements that take the
-    service down before or after the move differ, and each by what the service adds to what fails
-    anyway: ``impact({service} + others) - impact(others)``, where others is what x takes down besides.
-    Replicas are laid in turn on ``hosts_n`` new hosts, the hosts in turn over the fleet's zones. Its
-    own image moves along and counts on neither side.
     """
     # in fleets with more services than ``moves_compared_most``, nothing is drawn
     target = {"": policy["target"]}
@@ -359,7 +342,10 @@ def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
 
 
 def _compared_losses(
-    moves: MoveScenarios, failing: Scenarios, sampling: Sampling, graph: Graph
+    moves: MoveScenarios,
+    failing: Scenarios,
+    sampling: Sampling,
+    graph: Graph,
 ) -> _Losses:
     """Compute the terms at one level of the edges; both ends meet where every scenario was drawn."""
     total = float(graph.weight.sum()) or 1.0
@@ -375,14 +361,30 @@ def _compared_losses(
 
 
 def _ends_of(
-    graph: Graph, failing: Scenarios, sampling: Sampling
+    graph: Graph,
+    failing: Scenarios,
+    sampling: Sampling,
 ) -> tuple[Floats, Floats]:
     """Return the least and most loss by scenario; equal where nothing is bounded."""
     impact = propagate(graph, failing, sampling=sampling)
-    if not np.isnan(impact.se).any():
+    is_open = np.isnan(impact.se)
+    n = int(is_open.sum())
+    if not n:
         return impact.loss, impact.loss
-    bound = propagate(graph, failing, sampling=sampling, bound="most")
-    return impact.loss, bound.loss
+    # what was drawn has no second end: it is not drawn again
+    kept = is_open[failing.scenario]
+    scenario = (np.cumsum(is_open) - 1)[failing.scenario[kept]]
+    none = np.zeros(n, bool)
+    rest = Scenarios(
+        scenario,
+        failing.node[kept],
+        n,
+        listed=none,
+        drawn=none,
+    )
+    most = impact.loss.copy()
+    most[is_open] = propagate(graph, rest, sampling=sampling, bound="most").loss
+    return impact.loss, most
 
 
 def _ends(
@@ -400,14 +402,19 @@ def _ends(
 
 
 def marginal_losses(
-    graph: Graph, terms: Terms, least: Floats, most: Floats
+    graph: Graph,
+    terms: Terms,
+    least: Floats,
+    most: Floats,
 ) -> tuple[Floats, Floats]:
     """Bound by term the expected weight that the service loses in addition to the others.
 
-    ``least`` and ``most`` are what each service loses when nothing else fails. Expected losses are
-    submodular: one service more never adds more than it loses alone, nor more than it can reach and
-    the others do not certainly take down. It adds at least what it takes down for certain and the
-    others cannot reach; and all that it loses alone, where it reaches nothing that the others reach.
+    ``least`` and ``most`` are what each service loses when nothing else fails.
+
+    Expected losses are submodular: one service more never adds more than it loses alone, nor more
+    than it can reach and the others do not certainly take down. It adds at least what it takes
+    down for certain and the others cannot reach; and all that it loses alone, where it reaches
+    nothing that the others reach.
     """
     n = len(terms.service)
     little = np.zeros(n)
@@ -434,21 +441,25 @@ def _block(
 ) -> tuple[Floats, Floats, Booleans]:
     """Return the least and the most weight by term, and where the service shares nothing."""
     own, others = terms.initial_failures(start, width)
-    can = _down(graph.possible, own, width)
-    does = _down(graph.certain, own, width)
-    others_can = _down(graph.possible, others, width)
-    others_do = _down(graph.certain, others, width)
-    every = np.arange(graph.nodes)
-    low = weights.totals(every, does & ~others_can, width)
-    high = weights.totals(every, can & ~others_do, width)
+    # what no service of the block can reach changes no term
+    part, _ = _swept(graph.possible, own, width)
+    nodes = np.flatnonzero(np.isin(graph.possible.part, part))
+
+    def down(parts: Parts, initial: dict[int, int]) -> Words:
+        found = _swept(parts, initial, width)
+        return spread_to_nodes(replace(parts, part=parts.part[nodes]), *found)
+
+    can = down(graph.possible, own)
+    others_can = down(graph.possible, others)
+    low = weights.totals(nodes, down(graph.certain, own) & ~others_can, width)
+    high = weights.totals(nodes, can & ~down(graph.certain, others), width)
     shared = np.bitwise_or.reduce(can & others_can, axis=0, keepdims=True)
     return low, high, lanes(shared, width)[0] == 0
 
 
-def _down(parts: Parts, initial: dict[int, int], width: int) -> Words:
-    """Return by node the terms in which it goes down, from initial failures."""
+def _swept(parts: Parts, initial: dict[int, int], width: int) -> tuple[Integers, Words]:
     by_part: dict[int, int] = {}
     for node, bits in initial.items():
         part = int(parts.part[node])
         by_part[part] = by_part.get(part, 0) | bits
-    return spread_to_nodes(parts, *swept(parts, by_part, width))
+    return swept(parts, by_part, width)

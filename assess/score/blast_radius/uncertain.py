@@ -143,9 +143,14 @@ class Outcome:
     @classmethod
     def empty(cls, cells: int, scenarios: int) -> Outcome:
         """Return an outcome in which nothing fails."""
-        loss, se, next_lo, next_hi = np.zeros((4, scenarios))
-        exact = np.ones(scenarios, bool)
-        return cls(np.zeros(cells), loss, se, exact, next_lo, next_hi)
+        return cls(
+            p=np.zeros(cells),
+            loss=np.zeros(scenarios),
+            se=np.zeros(scenarios),
+            exact=np.ones(scenarios, bool),
+            next_lo=np.zeros(scenarios),
+            next_hi=np.zeros(scenarios),
+        )
 
     def put(self, cells: Integers, scenarios: Integers, part: Outcome) -> None:
         """Enter the outcome of some scenarios."""

@@ -34,13 +34,7 @@ TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twic
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """By failure and service: whether it can be reached, and in how few steps.
-
-    ``failure, service`` are the pairs to learn from: observed and reachable. ``log_odds``
-    is by pair the policy's expectation along the best path; ``fell`` says which went down, and
-    ``pair`` is the same for a service and an element that failed again. Of ``pairs_n``, these are
-    all or a sample by the seed.
-    """
+    """By failure and service: whether it can be reached, and in how few steps."""
 
     evidence: Evidence
     steps: npt.NDArray[np.int8]
@@ -139,12 +133,7 @@ class Opinion:
 
 
 def learn(reach: Reach, kept: Booleans) -> Opinion:
-    """Learn from the kept failures.
-
-    A logistic regression of failed services: level, weight of the policy's log odds, steps, kind of
-    fault, and one term for each service, all with normal priors; at first the policy is right. The
-    spread of the services is the likeliest one (Laplace's approximation of the evidence).
-    """
+    """Learn from the kept failures."""
     taught = kept[reach.failure]
     failure = reach.failure[taught]
     service = reach.service[taught]
