@@ -130,7 +130,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 BUDGETS = {
     "core": 2137,  # tables wrap and fold in a narrow terminal
     "policy": 662,  # targets are checked word by word
-    "reference": 1253,  # programs and bases of images among the look-ups
+    "reference": 1246,  # programs and bases of images among the look-ups
     "sources": 2545,
     "sources/aws": 470,
     "sources/answers": 1215,
@@ -170,7 +170,7 @@ BUDGETS = {
     "score/incidents": 597,
     "score/readiness": 524,
     "score/validation": 877,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1746,  # builds and flags are asked too
+    "score/upgrade_churn": 1753,  # builds, flags and moved tags are asked too
     "score/targets": 790,
     "score/what_next": 1432,
     "figures": 1372,

@@ -21,6 +21,7 @@ from assess.policy.rules import evaluate
 from assess.score.upgrade_churn.history import Move
 from assess.score.upgrade_churn.in_use import (
     IDLE,
+    IDS,
     KUBERNETES,
     WORLD,
     flags_of,
@@ -277,17 +278,17 @@ def _hits(
     is_found = is_hit | is_open
     if not is_found.any():
         return _NOTHING
-    found = table[is_found]
-    certainty = pd.Series(change["when_true"], found.index).mask(
-        is_open[found.index], MAY
-    )
-    unknown = f"nobody knows its {change['subject'].replace('_', ' ')}: it may break"
+    templates = change["what"] + change["why"]
+    told = [name for name in table if f"{{{name}}}" in templates]
+    found = table.loc[is_found, [*IDS, *told]]
+    is_unknown = is_open[found.index]
+    certainty = pd.Series(change["when_true"], found.index).mask(is_unknown, MAY)
+    subject = change["subject"].replace("_", " ")
+    unknown = f"nobody knows its {subject}: it may break"
     texts = {name: _told(found, change[name]) for name in ("what", "why")}
-    texts["why"] = texts["why"].mask(is_open[found.index], unknown)
-    texts["what"] = texts["what"].mask(
-        is_open[found.index], change["subject"].replace("_", " ")
-    )
-    return found[["service_id", "workload_id", "host_id"]].assign(
+    texts["why"] = texts["why"].mask(is_unknown, unknown)
+    texts["what"] = texts["what"].mask(is_unknown, subject)
+    return found[IDS].assign(
         change=change["change_id"],
         certainty=certainty,
         moment=change["moment"],
@@ -335,7 +336,7 @@ def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
     rows = workloads[~is_known & workloads["runtime"].notna()]
     named = goal.product + " " + rows["version"].astype("string")
     why = ("the facts do not know " + named).fillna("nobody knows its version")
-    return rows[["service_id", "workload_id", "host_id"]].assign(
+    return rows[IDS].assign(
         change=BLIND,
         certainty=BLIND,
         moment="at upgrade",

@@ -21,6 +21,8 @@ _GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
 _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
 IDS = ["service_id", "workload_id", "host_id"]
+_PASSING = ("config", "socket", "tmpfs", "empty-dir", "alloc-dir")  # keep no data
+_DAY = "%Y%m%d"  # as a number, 20250925
 
 
 @cache
@@ -62,9 +64,8 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
     table = table.merge(_hosts(inventory), on="host_id", how="left")
     # a container that names no logging driver has that of its engine
     table["log_driver"] = table["log_driver"].fillna(table["logging_driver"])
-    floor = pd.to_numeric(
-        flags.value_of(table["daemon_flags"], "min-api-version").str[2:]
-    )
+    least = flags.value_of(table["daemon_flags"], "min-api-version")
+    floor = pd.to_numeric(least.str[2:])
     table["is_allowed"] = table["client_api"].ge(floor.astype(float)).astype(bool)
     table["is_confined"] = ~(table["privileged"].eq(True) | table["seccomp"].eq(False))
     table["is_confined"] = table["is_confined"].fillna(value=True)
@@ -157,8 +158,19 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         base_distro=[distro for distro, _ in bases],
         base_version=[number_of(line) for _, line in bases],
         client_api=client_apis(table),
+        keeps_data=_keeps_data(inventory, table),
+        created=pd.to_numeric(table["created_at"].dt.strftime(_DAY)),
+        seen=int(inventory.snapshot_at.strftime(_DAY)),
     )
     return table.assign(talks=_talks(table))
+
+
+def _keeps_data(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
+    """Return which workloads keep data in a mount; NA where no mount is known."""
+    mounts = inventory["mounts"]
+    is_passing = mounts["source_class"].isin(_PASSING) | surely(mounts["read_only"])
+    keeps = (~is_passing).groupby(mounts["workload_id"]).any()
+    return table["workload_id"].map(keeps.astype("boolean"))
 
 
 def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
@@ -168,11 +180,8 @@ def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
     tagged = tagged.dropna(subset="tag").drop_duplicates(place, keep=False)
     # without any tag, pandas takes the column for numbers
     tagged = tagged.astype({"tag": "str"})
-    found = (
-        table[place]
-        .astype({"tag": "str"})
-        .merge(tagged[[*place, "digest"]], on=place, how="left")
-    )
+    asked = table[place].astype({"tag": "str"})
+    found = asked.merge(tagged[[*place, "digest"]], on=place, how="left")
     return table["image_digest"].fillna(found["digest"].set_axis(table.index))
 
 
