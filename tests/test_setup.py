@@ -1,9 +1,12 @@
 """A new machine gets the audited set: the README, CI, the manifests and constraints.txt agree."""
 
+import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -128,3 +131,78 @@ def test_environment_and_pyproject_agree():
     assert {
         name: bound for name, bound in names.items() if name not in CONDA_ONLY
     } == wanted()
+
+
+def weakness(ranges=(), *, name="Widget_Kit", ecosystem="PyPI", **more):
+    """A record of the OSV schema; ranges as lists of events."""
+    kinds = [{"type": "ECOSYSTEM", "events": events} for events in ranges]
+    package = {"name": name, "ecosystem": ecosystem}
+    versions = more.pop("versions", [])
+    entry = {"package": package, "ranges": kinds, "versions": versions}
+    return {"id": "GHSA-0", "summary": "it \x1b[31mlies", "affected": [entry], **more}
+
+
+def audited_by(directory, advisories, pins="widget-kit==1.10\nother==2\n"):
+    constraints = directory / "constraints.txt"
+    constraints.write_text(pins)
+    command = [sys.executable, ROOT / ".ci" / "audit.py", advisories, constraints]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+SINCE = {"introduced": "0"}
+WEAK = {
+    "from the first to before the mended": weakness([[SINCE, {"fixed": "1.10.1"}]]),
+    "1.10 is later than 1.9": weakness([[{"introduced": "1.9"}]]),
+    "up to the last, itself too": weakness([[SINCE, {"last_affected": "1.10.0"}]]),
+    "mended, and touched anew": weakness(
+        [[SINCE, {"fixed": "1.2"}, {"introduced": "1.10"}]]
+    ),
+    "touched anew in the version that mended": weakness(
+        [[{"introduced": "1.10"}, SINCE, {"fixed": "1.10"}]]
+    ),
+    "in one range of two": weakness([[SINCE, {"fixed": "1.2"}], [{"introduced": "1.4"}]]),
+    "listed": weakness(versions=["1.9", "1.10.0"]),
+    "nothing says which": weakness(),
+    "a version that is none": weakness([[SINCE, {"fixed": "the next"}]]),
+}
+SOUND = {
+    "mended": weakness([[SINCE, {"fixed": "1.10"}]]),
+    "later only": weakness([[{"introduced": "1.10.1"}]]),
+    "up to the one before": weakness([[SINCE, {"last_affected": "1.9"}]]),
+    "not listed": weakness(versions=["1.9"]),
+    "withdrawn": weakness(withdrawn="2026-01-01T00:00:00Z"),
+    "another package": weakness(name="widget"),
+    "another registry": weakness(ecosystem="npm"),
+}
+
+
+def test_known_weaknesses_of_the_audited_set_are_read_from_a_file(tmp_path):
+    records = [{**record, "id": name} for name, record in {**WEAK, **SOUND}.items()]
+    (tmp_path / "all.json").write_text(json.dumps(records))
+    done = audited_by(tmp_path, tmp_path / "all.json")
+    assert (done.returncode, done.stderr) == (1, "")
+    *found, last = done.stdout.splitlines()
+    named = {line.partition(": ")[2].partition("; mended")[0] for line in found}
+    assert named == set(WEAK)
+    assert last == f"audit: 2 versions, {len(records)} records, {len(WEAK)} known"
+    assert "\x1b" not in done.stdout
+
+
+def test_weaknesses_are_read_from_an_archive_and_a_directory(tmp_path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("GHSA-0.json", json.dumps(SOUND["mended"]))
+    assert audited_by(tmp_path, tmp_path / "all.zip").returncode == 0
+    (tmp_path / "records" / "deep").mkdir(parents=True)
+    (tmp_path / "records" / "deep" / "one.json").write_text(json.dumps(WEAK["listed"]))
+    done = audited_by(tmp_path, tmp_path / "records")
+    assert done.returncode == 1
+    assert done.stdout.startswith("widget-kit 1.10: GHSA-0; mended in no version; it")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[1]", '{"affected": []}', "\x00"])
+def test_what_is_no_file_of_weaknesses_finds_nothing_sound(tmp_path, text):
+    (tmp_path / "odd.json").write_text(text)
+    done = audited_by(tmp_path, tmp_path / "odd.json")
+    assert done.returncode == 2
+    assert done.stderr.startswith("audit: ")
+    assert done.stderr.count("\n") == 1

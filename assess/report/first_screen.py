@@ -12,7 +12,7 @@ from assess.report.background import incomplete, unknown_facts, unsupplied
 from assess.report.changes import crossed, label_changes
 from assess.report.model import Column, Fact, cell, kinds_shown
 from assess.score.assessment import Assessment
-from assess.score.what_next.labels import INSIDE
+from assess.score.incidents.exposure import exposure
 from assess.words import element_labels, sentence_list, share
 
 MOVES = ("MOVE NOW", "PILOT")
@@ -39,13 +39,16 @@ def headline(scores: Assessment) -> str:
         return (
             f"Move nothing yet: the exposure budget has no room for {_listing(waiting)}."
         )
-    return nothing_moves(frame["label"])
+    return nothing_moves(frame)
 
 
-def nothing_moves(labels: pd.Series) -> str:
+def nothing_moves(frame: pd.DataFrame) -> str:
     """Return the reason why nothing moves: one of four, each with other work to do."""
-    candidates = labels[~labels.isin(INSIDE)]
+    candidates = frame.loc[frame["p_top"].notna(), "label"]
     if candidates.empty:
+        back = frame.index[frame["label"] == "PULL BACK"]
+        if len(back):
+            return f"Nothing is left to move; pull back {_listing(back)}."
         return "Nothing is left to move: every service runs in containers."
     if candidates.eq("NEVER").all():
         return f"No candidates: none of the {len(candidates)} services outside containers may move."
@@ -73,6 +76,10 @@ def _first_wave(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[in_wave & frame["label"].isin(MOVES)]
 
 
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def _listing(names: pd.Index) -> str:
     return sentence_list(map(figures.short, names), most=NAMED)
 
@@ -81,17 +88,29 @@ def _reasons(scores: Assessment) -> Iterator[str]:
     """Yield why these services come first, and how many may move at a time."""
     ranked = scores.what_next
     for row in _first_wave(ranked.frame).head(NAMED).itertuples():
+        points = cell(row._asdict(), cards.READINESS).text
         yield (
-            f"{figures.short(row.Index)} is among the best {ranked.k} in {share(row.p_top)} of "
-            "all weightings of the criteria, with every unknown counted against it."
+            f"{figures.short(row.Index)} passes every gate, with a readiness of {points} of 100. "
+            f"It is in the top {ranked.k} in {share(row.p_top)} of all weightings of the criteria, "
+            "even if every unknown counts against it."
         )
     yield _most_often_first(scores)
+    yield _room(scores)
+
+
+def _room(scores: Assessment) -> str:
+    """Return how many services may move at a time, and the experience behind that number."""
+    n = scores.what_next.budget
+    most = f"Exposure budget: {_count(n, 'service')} at a time."
+    # as the plan reads it: this snapshot alone
+    watched = exposure(scores.inventory.running, scores.policy)
+    if not watched.is_covered:
+        return f"{most} No source says in which months incidents were watched."
+    incidents_n, months = watched.in_containers
     settings = scores.policy["what_next"]
-    period = f"{settings['appetite']:g} incidents in {settings['months']} months"
-    noun = "service" if ranked.budget == 1 else "services"
-    yield (
-        f"Exposure budget: {ranked.budget} {noun} at a time, from the incidents of services in "
-        f"containers and a risk appetite of {period}."
+    return (
+        f"{most} Services in containers had {_count(incidents_n, 'incident')} in {months:,.0f} "
+        f"service-months; the policy accepts {settings['appetite']:g} in {settings['months']} months."
     )
 
 
@@ -104,11 +123,17 @@ def _most_often_first(scores: Assessment) -> str:
     wave = frame.loc[frame["p_first"].idxmax(), "wave"]
     if pd.isna(wave) or wave == 1:
         return ranked.headline
-    return f"{ranked.headline.rstrip('.')}; its turn is wave {wave}."
+    return (
+        f"{ranked.headline.rstrip('.')}, but its turn is wave {wave}: waves follow calls and the "
+        f"chance of the top {ranked.k}."
+    )
 
 
 def _risks(scores: Assessment) -> Iterator[str]:
-    first = _first_wave(scores.what_next.frame).head(1)
+    frame = scores.what_next.frame
+    movers = frame[frame["label"].isin(MOVES)]
+    in_wave = _first_wave(frame)
+    first = (movers if in_wave.empty else in_wave).head(1)
     rows = scores.services.loc[first.index].reset_index().to_dict("records")
     for row in rows:
         name = figures.short(row["service_id"])
@@ -117,7 +142,7 @@ def _risks(scores: Assessment) -> Iterator[str]:
             f"the move changes that by {cell(row, _DELTA).text} percentage points."
         )
         yield (
-            f"Its upgrades take {cell(row, cards.HOURS).text} hours and fail "
+            f"Its upgrades take {cell(row, cards.HOURS).text} hours a year and fail "
             f"{cell(row, _FAILURES).text} times a year."
         )
     kinds = kinds_shown(scores)
@@ -127,7 +152,7 @@ def _risks(scores: Assessment) -> Iterator[str]:
         row = worst.reset_index()
         (name,) = element_labels(row["element_kind"], row["element"])
         lost = cell(row.iloc[0].to_dict(), _LOST).text
-        yield f"The largest single failure: {figures.short(name)}, {lost}%."
+        yield f"The largest single failure is {figures.short(name)}: {lost}% goes down."
 
 
 def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
@@ -151,19 +176,24 @@ def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
 
 def _gaps(scores: Assessment) -> Iterator[str]:
     frame = scores.what_next.frame
-    competing = frame[frame["p_top"].notna()]
-    open_n = int((competing["label"] == "NOT DECIDABLE").sum())
-    if open_n:
-        yield f"{open_n} of {len(competing)} candidates cannot be decided: a gate is unknown."
+    is_inside = frame["p_top"].isna()
+    competing = frame[~is_inside]
+    inside = frame[is_inside]
+    undecided = [
+        f"{open_n} of {len(rows)} {noun}"
+        for rows, noun in ((competing, "candidates"), (inside, "services in containers"))
+        if (open_n := int((rows["label"] == "NOT DECIDABLE").sum()))
+    ]
+    if undecided:
+        yield f"Not decidable, because a gate is unknown: {sentence_list(undecided)}."
     for row in unknown_facts(scores).head(1).itertuples():
-        noun = "service" if row.services_n == 1 else "services"
-        yield f"Find out first: {row.fact}, for {row.services_n} {noun}."
+        yield f"Find out first, for {_count(row.services_n, 'service')}: {row.fact}."
     missing = unsupplied(scores)
     if missing:
         yield f"Not supplied at all: {', '.join(missing)}."
     calls_n = len(incomplete(scores))
     if calls_n:
-        yield f"{calls_n} calls to sources were not answered in full."
+        yield f"Not answered in full: {_count(calls_n, 'call')} to sources."
     try:
         yield scores.backtest.headline.split(":")[0] + "."
     except AssessError:

@@ -1,6 +1,7 @@
 """Settings of engines, kubelets and other programs: names, and values that cannot be secret."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -8,25 +9,10 @@ from assess.linear import Linear
 from assess.sources.csv_records import lookup
 from assess.sources.redact import is_secret
 
-_NAME = Linear(r"[A-Za-z][\w.-]{0,60}")
-_VALUE = Linear(r"[\w.-]{1,40}")
-_SHOWN = (  # with their value
-    "min-api-version",
-    "default-runtime",
-    "cgroupDriver",
-    "cloud-provider",
-    "container-runtime",
-    "insecure-port",
-    "proxy-mode",
-)
-_OPTIONS = ("storage-opts", "exec-opts", "log-opts")  # of which the names are kept
+_NAME = Linear(r"[A-Za-z][\w./-]{0,100}")  # a label of a node has a slash
+_VALUE = Linear(r"[\w./-]{1,40}")
 _GATES = "featureGates"
-_LISTS = {  # options of a command line that list what is on, and the name of each
-    "feature-gates": "feature-gates",
-    "enable-admission-plugins": "admission-plugin",
-    "admission-control": "admission-plugin",
-    "runtime-config": "runtime-config",
-}
+_NAMES = "names"  # of a list of options the names are shown
 _ASKED = Linear(r"[\w.-]*kubernetes\.io/[\w./-]{1,80}")  # keys that a cluster reads
 _EARLY = Linear(r"[\w.-]*(alpha|beta)\.kubernetes\.io/[\w./-]{1,80}")  # those that end
 _WRAPPER = (
@@ -75,17 +61,19 @@ def _program(words: list[str], image: str) -> str:
 
 def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
     """List the options of a command line; an entry of a list is one, as is each feature gate."""
+    lists = _forms("entry")
     for word, after in pairwise([*words, ""]):
         if not word.startswith("-"):
             continue
         name, _, value = word.lstrip("-").partition("=")
         value = value or ("" if after.startswith("-") else after)
-        if name not in _LISTS:
+        entry = lists.get(name)
+        if not entry:
             yield name, value
             continue
-        for entry in value.split(","):
-            part, _, state = entry.partition("=")
-            yield f"{_LISTS[name]}.{part}", state != "false"
+        for listed in value.split(","):
+            part, _, state = listed.partition("=")
+            yield f"{entry}.{part}", state != "false"
 
 
 def of_pod(
@@ -107,10 +95,11 @@ def common(configs: Iterable[Mapping[str, Any]]) -> str | None:
 
 def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """List the settings; each feature gate is one, as the command line names it."""
+    shown = _forms("shown")
     for name, value in config.items():
         if name == _GATES and isinstance(value, Mapping):
             yield from ((f"feature-gates.{gate}", on) for gate, on in value.items())
-        elif name in _OPTIONS and isinstance(value, list | Mapping):
+        elif shown.get(name) == _NAMES and isinstance(value, list | Mapping):
             yield from ((name, str(option).partition("=")[0]) for option in value)
         else:
             yield str(name), value
@@ -121,7 +110,13 @@ def _shown(name: str, value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return f"{name}={str(value).lower()}"
-    is_shown = name in _SHOWN or name in _OPTIONS
-    if is_shown and _VALUE.fullmatch(str(value)) and not is_secret(name, str(value)):
+    is_shown = bool(_forms("shown").get(name)) and _VALUE.fullmatch(str(value))
+    if is_shown and not is_secret(name, str(value)):
         return f"{name}={value}"
     return name
+
+
+@cache
+def _forms(column: str) -> dict[str, str]:
+    """Return how options are written: ``shown``, or an ``entry`` for each part of a list."""
+    return lookup("settings", "option", column)

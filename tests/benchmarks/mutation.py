@@ -4,8 +4,10 @@
     python tests/benchmarks/mutation.py [--seed 1] [--mutants 100] [--room incidents]
 
 Draws code lines of the scores, each as likely as any other, and one change of each. For every
-change runs the tests that reach the line, the likeliest first, until one fails or `--seconds` of
-tests passed: survivors are an upper bound. What tests reach is traced once, into `--map`.
+change runs the tests of scores and of policies that reach the line, the likeliest first, until one
+fails that passes without the change, or `--seconds` of tests passed; then the stored report of the
+sample is compared. Survivors are an upper bound. What a file of tests reaches is traced again
+whenever it, what tests share, or a file that it reached has changed.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import gc
 import hashlib
-import importlib.machinery
 import json
 import os
 import resource
@@ -22,22 +24,21 @@ import select
 import signal
 import sys
 import time
-from bisect import bisect
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from functools import partial
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
+from itertools import groupby, pairwise
 from pathlib import Path
 from random import Random
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 SCORE = ROOT / "assess" / "score"
-SLOW = 12  # CPU s of a test under the tracer, after which it is left out
+SAMPLE = "tests/report/test_sample_report.py"  # compares all scores of the sample
+TESTS = ["tests/score", "tests/policy", SAMPLE]
+SLOW = 40  # CPU s of a test under the probes, after which its trace ends
 EXAMPLES = 5  # of a hypothesis test
-FIRST = (
-    3  # CPU s of tests that are tried before the others, whose files take long to import
-)
 WALL = 900  # s, after which a mutant hangs
 
 ARITHMETIC = {
@@ -213,20 +214,25 @@ def draw(seed: int, n: int, room: str) -> list[Draw]:
     return [random.choice(at[line]) for line in lines[:n]]
 
 
-class Choice:
-    """A plug-in of pytest: runs chosen tests in a given order, with few examples."""
+class Runs:
+    """A plug-in of pytest: hands the collected tests to some work instead of running all."""
 
-    def __init__(self, wanted: list[str] | None = None, tracer: Any = None) -> None:
-        self.rank = None if wanted is None else {name: i for i, name in enumerate(wanted)}
-        self.tracer = tracer
+    def __init__(self, work: Callable[[Runs], None]) -> None:
+        self.work = work
+        self.items: dict[str, Any] = {}
+        self.hits: dict[str, set[int]] = {}  # lines of a file that a test reaches
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what ran."""
+        self.is_traced = False
         self.seconds: dict[str, float] = {}
+        self.setup: dict[str, float] = defaultdict(float)  # of what a file's tests share
+        self.reached: dict[str, dict[str, list[int]]] = {}
         self.failed: list[str] = []
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Choose and order the tests, and cut the examples of hypothesis."""
-        if self.rank is not None:
-            items[:] = [item for item in items if item.nodeid in self.rank]
-            items.sort(key=lambda item: self.rank[item.nodeid])
+        """Cut the examples of hypothesis."""
         from hypothesis import Phase, settings
 
         for item in items:
@@ -242,37 +248,44 @@ class Choice:
                     phases=[Phase.explicit, Phase.generate],
                 )
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Name the lines that follow after the test, and start its clock."""
-        self.start = time.process_time()
-        if self.tracer is not None:
-            self.tracer.switch_context(nodeid)
-            signal.setitimer(signal.ITIMER_PROF, SLOW)
+    def pytest_collectreport(self, report: Any) -> None:
+        """Refuse a file that cannot be imported."""
+        if report.failed:
+            sys.exit(f"{report.nodeid} cannot be collected:\n{report.longreprtext}")
 
-    def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Write down what the test took."""
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        self.seconds[nodeid] = time.process_time() - self.start
+    def pytest_runtestloop(self, session: Any) -> bool:
+        """Hand the tests to the work."""
+        self.items = {item.nodeid: item for item in session.items}
+        self.work(self)
+        return True
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Write down what fails."""
         if report.failed:
             self.failed.append(report.nodeid)
 
-    def pytest_collectreport(self, report: Any) -> None:
-        """Write down a file that cannot be imported."""
-        if report.failed:
-            self.failed.append(report.nodeid)
+    def pytest_runtest_call(self, item: Any) -> None:
+        """Write down what the set-up took, of which later tests may need none."""
+        file = item.nodeid.partition("::")[0]
+        took = time.process_time() - self.start
+        self.setup[file] = max(self.setup[file], took)
 
-
-def run(files: list[str], choice: Choice, *more: str) -> int:
-    """Run pytest in this process."""
-    import pytest
-    from _pytest.assertion.rewrite import AssertionRewritingHook
-
-    AssertionRewritingHook._warn_already_imported = lambda self, name: None
-    plain = ["-o", "addopts=", "-p", "no:cacheprovider", "-q", *more]
-    return int(pytest.main([*plain, *files], plugins=[choice]))
+    def run(self, names: list[str], *, is_all: bool = False) -> None:
+        """Run tests in their order, to the first that fails."""
+        following = pairwise([*(self.items[name] for name in names), None])
+        for item, after in following:
+            for lines in self.hits.values():
+                lines.clear()
+            self.start = time.process_time()
+            if self.is_traced:
+                signal.setitimer(signal.ITIMER_PROF, SLOW)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            self.seconds[item.nodeid] = time.process_time() - self.start
+            found = {path: sorted(lines) for path, lines in self.hits.items() if lines}
+            self.reached[item.nodeid] = found
+            if self.failed and not is_all:
+                break
 
 
 def in_child(work: Callable[[], Any], cpu: float, wall: float = WALL) -> Any:
@@ -284,7 +297,8 @@ def in_child(work: Callable[[], Any], cpu: float, wall: float = WALL) -> Any:
         null = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
             os.dup2(null, stream)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(cpu), int(cpu) + 5))
+        spent = time.process_time()
+        resource.setrlimit(resource.RLIMIT_CPU, (int(spent + cpu), int(spent + cpu) + 5))
         resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
         try:
             with os.fdopen(writing, "w") as pipe:
@@ -308,163 +322,277 @@ def in_child(work: Callable[[], Any], cpu: float, wall: float = WALL) -> Any:
         return None
 
 
-def _trace(file: str) -> dict[str, Any]:
-    """Run a file of tests, and tell which test reaches which line in which time."""
-    import coverage
+def _functions(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _functions(constant)
+
+
+def _place(code: CodeType) -> tuple[str, int, int | None]:
+    column = None
+    if code.co_name == "<lambda>":  # a line can hold several
+        column = list(code.co_positions())[-1][2]
+    return code.co_qualname, code.co_firstlineno, column
+
+
+def swap(path: str, tree: ast.Module) -> None:
+    """Let every function of a file run the code of a tree of the same lines."""
+    made = _functions(compile(tree, path, "exec", dont_inherit=True))
+    at = {_place(code): code for code in made}
+    for function in gc.get_objects():
+        if isinstance(function, FunctionType) and function.__code__.co_filename == path:
+            old = function.__code__
+            new = at.get(_place(old), old)
+            with contextlib.suppress(ValueError):  # a closure that needs a name no more
+                function.__code__ = new
+
+
+def execute(path: str, tree: ast.Module) -> None:
+    """Run the statements of a file again, and hand what they make to whoever imported it."""
+    ours = [vars(each) for each in sys.modules.values() if _is_ours(each)]
+    names = next(each for each in ours if each["__file__"] == path)
+    before = dict(names)
+    exec(compile(tree, path, "exec", dont_inherit=True), names)
+    for each in ours:
+        for name, value in before.items():
+            if name in each and each[name] is value and not name.startswith("__"):
+                each[name] = names[name]
+
+
+def _is_ours(module: Any) -> bool:
+    return str(getattr(module, "__file__", None)).startswith(f"{ROOT}/")
+
+
+class _Probes(ast.NodeTransformer):
+    """Lets each statement of a function say its line before it runs."""
+
+    is_inside = False
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """Begin to put probes."""
+        before = self.is_inside
+        self.is_inside = True
+        self.generic_visit(node)
+        self.is_inside = before
+        return node
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Put a probe before each statement."""
+        super().generic_visit(node)
+        for name, value in ast.iter_fields(node):
+            is_block = (
+                isinstance(value, list) and value and isinstance(value[0], ast.stmt)
+            )
+            if is_block and (self.is_inside and not isinstance(node, ast.ClassDef)):
+                setattr(
+                    node, name, [each for old in value for each in (_probe(old), old)]
+                )
+        return node
+
+
+def _probe(statement: ast.stmt) -> ast.stmt:
+    call = ast.Call(
+        ast.Name("_reached_", ast.Load()), [ast.Constant(statement.lineno)], []
+    )
+    return ast.copy_location(ast.Expr(call), statement)
+
+
+def _trace(runs: Runs, names: list[str]) -> dict[str, Any]:
+    """Run the tests of a file, and tell which reaches which lines in which time."""
 
     def too_long(*_: object) -> None:
         raise TimeoutError
 
     signal.signal(signal.SIGPROF, too_long)
-    tracer = coverage.Coverage(data_file=None, source=[str(SCORE)], config_file=False)
-    choice = Choice(tracer=tracer)
-    tracer.start()
-    run([file], choice)
-    tracer.stop()
-    reached: dict[str, dict[int, list[str]]] = {}
-    data = tracer.get_data()
-    for path in data.measured_files():
-        short = Path(path).relative_to(ROOT).as_posix()
-        reached[short] = data.contexts_by_lineno(path)
-    good = {name: s for name, s in choice.seconds.items() if name not in choice.failed}
-    return {"seconds": good, "reached": reached}
+    for module in list(sys.modules.values()):
+        path = Path(str(getattr(module, "__file__", None)))
+        if SCORE in path.parents:
+            short = path.relative_to(ROOT).as_posix()
+            runs.hits[short] = set()
+            vars(module)["_reached_"] = runs.hits[short].add
+            probed = _Probes().visit(ast.parse(path.read_text()))
+            swap(str(path), ast.fix_missing_locations(probed))
+    runs.is_traced = True
+    runs.run(names, is_all=True)
+    slow = [name for name, took in runs.seconds.items() if took >= SLOW]
+    return {
+        "seconds": runs.seconds,
+        "setup": runs.setup,
+        "reached": runs.reached,
+        "failed": sorted({*runs.failed} - {*slow}),
+    }
 
 
 class Reach(NamedTuple):
-    """Which tests reach a line, and what each takes [CPU s]."""
+    """Which tests reach a line, and what each, and the set-up of its file, takes [CPU s]."""
 
     tests: dict[tuple[str, int], set[str]]
     seconds: dict[str, float]
+    setup: dict[str, float]
 
 
-def reach(kept: Path) -> Reach:
+def reach(runs: Runs, kept: Path) -> Reach:
     """Trace every file of tests whose trace is not kept for just this code."""
     kept.mkdir(parents=True, exist_ok=True)
-    code = b"".join(file.read_bytes() for file in sorted(SCORE.rglob("*.py")))
-    found = Reach(defaultdict(set), {})
-    for file in sorted((ROOT / "tests" / "score").rglob("test_*.py")):
-        key = hashlib.sha256(code + file.read_bytes()).hexdigest()[:16]
-        place = kept / f"{file.stem}-{key}.json"
-        if not place.exists():
-            traced = in_child(partial(_trace, str(file)), cpu=3600, wall=3600)
-            print(f"traced {file.name}: {len((traced or {}).get('seconds', ()))} tests")
-            sys.stdout.flush()
+    shared = [path for path in (ROOT / "tests").glob("**/*.py") if _is_shared(path)]
+    common = b"".join(path.read_bytes() for path in sorted(shared))
+    found = Reach(defaultdict(set), {}, {})
+    for file, group in groupby(runs.items, lambda name: name.partition("::")[0]):
+        names = list(group)
+        key = hashlib.sha256(common + (ROOT / file).read_bytes()).hexdigest()
+        place = kept / f"{Path(file).stem}.json"
+        traced = json.loads(place.read_text()) if place.exists() else {}
+        if traced.get("key") != key or traced["code"] != _hashes(traced["code"]):
+            traced = in_child(partial(_trace, runs, names), cpu=3600, wall=3600)
             if traced is None:
-                continue
+                sys.exit(f"{file}: its tests do not end")
+            code = {path for each in traced["reached"].values() for path in each}
+            traced |= {"key": key, "code": _hashes(code)}
             place.write_text(json.dumps(traced))
-        traced = json.loads(place.read_text())
-        found.seconds.update(traced["seconds"])
-        for path, lines in traced["reached"].items():
-            for line, tests in lines.items():
-                good = set(tests) & traced["seconds"].keys()
-                found.tests[path, int(line)] |= good
+            took = sum(traced["seconds"].values())
+            print(
+                f"traced {file}: {len(names)} tests, {took:.0f} s, failed {traced['failed']}"
+            )
+            sys.stdout.flush()
+        found.setup.update(traced["setup"])
+        for name in names:
+            if name in traced["failed"]:
+                continue
+            found.seconds[name] = traced["seconds"][name]
+            for path, lines in traced["reached"][name].items():
+                for line in lines:
+                    found.tests[path, line].add(name)
     return found
 
 
-def _lines(path: str, line: int) -> range:
-    """Give the lines of the innermost statement around a line."""
+def _is_shared(path: Path) -> bool:
+    return not path.name.startswith("test_") and "benchmarks" not in path.parts
+
+
+def _hashes(paths: Iterable[str]) -> dict[str, str]:
+    return {path: _hash(path) for path in sorted(paths)}
+
+
+@cache
+def _hash(path: str) -> str:
+    place = ROOT / path
+    return hashlib.sha256(place.read_bytes()).hexdigest() if place.exists() else ""
+
+
+def _statement(path: str, line: int) -> tuple[int, bool]:
+    """Return where the innermost statement around a line begins, and whether a function holds it."""
     best = range(1, sys.maxsize)
+    is_inside = False
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
             lines = range(node.lineno, (node.end_lineno or 0) + 1)
             best = min(best, lines, key=len)
-    return best
+            is_inside |= isinstance(node, ast.FunctionDef) and line >= node.body[0].lineno
+    return best.start, is_inside
 
 
 def choose(found: Reach, mutant: Draw, most: float) -> list[str]:
-    """List the tests that reach a line, the likeliest to fail first; the room's own at the end."""
+    """List the tests that reach a line: the likeliest to fail first, for some seconds; the sample's."""
     name = Path(mutant.path).parts[2].removesuffix(".py")
     room = (f"tests/score/{name}/", f"tests/score/test_{name}.py")
     stem = Path(mutant.path).stem
-    lines = _lines(mutant.path, mutant.line)
-    reached = set().union(*(found.tests.get((mutant.path, at), set()) for at in lines))
+    start, is_inside = _statement(mutant.path, mutant.line)
+    reached = found.tests.get((mutant.path, start), set())
+    if not is_inside:  # it runs when the file is imported
+        reached = set().union(
+            *(t for (path, _), t in found.tests.items() if path == mutant.path)
+        )
 
     def rank(test: str) -> tuple[int, float]:
         name = Path(test.partition("::")[0]).stem.removeprefix("test_")
         is_near = stem in name or name in stem
         order = [is_near, test.startswith(room), True].index(True)
-        return order + 3 * (test not in reached), found.seconds[test]
+        return order, found.seconds[test]
 
-    near = {test for test in found.seconds if test.startswith(room)}
-    chosen = []
+    whole = sorted(test for test in reached if test.startswith(SAMPLE))
+    chosen: list[str] = []
     spent = 0.0
-    for test in sorted(reached | near, key=rank):
+    for test in sorted(reached - set(whole), key=rank):
         spent += found.seconds[test]
         if chosen and spent > most:
             break
         chosen.append(test)
-    return chosen
+    return chosen + whole
 
 
-def _test(mutant: Draw, tests: list[str]) -> list[str]:
-    """Run the tests on changed code, and list what failed."""
-    target = str(ROOT / mutant.path)
-    code = compile(mutate(Path(target), mutant.index), target, "exec")
-    kept = importlib.machinery.SourceFileLoader.get_code
-
-    def get_code(self: Any, name: str) -> Any:
-        return code if self.path == target else kept(self, name)
-
-    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
-    choice = Choice(tests)
-    ended = run(
-        list(dict.fromkeys(test.partition("::")[0] for test in tests)), choice, "-x"
-    )
-    return choice.failed or ["pytest"] * bool(ended)
+def _test(runs: Runs, mutant: Draw, tests: list[str], *, is_changed: bool) -> list[str]:
+    """Run the tests on code that is changed, or written anew alike, and list what failed."""
+    target = ROOT / mutant.path
+    tree = mutate(target, mutant.index) if is_changed else ast.parse(target.read_text())
+    _, is_inside = _statement(mutant.path, mutant.line)
+    put = swap if is_inside else execute
+    try:
+        put(str(target), tree)
+    except Exception:
+        return tests[:1]
+    runs.run(tests)
+    return runs.failed
 
 
-def kill(found: Reach, mutant: Draw, tests: list[str]) -> str:
-    """Return the test that fails on changed code, empty where none does; the first seconds first."""
-    spent = list(accumulate(found.seconds[test] for test in tests))
-    few = max(bisect(spent, FIRST), 1)
-    for part in (tests[:few], tests[few:]):
-        limit = 30 + 2 * sum(found.seconds[test] for test in part)
-        failed = in_child(partial(_test, mutant, part), cpu=limit) if part else []
-        if failed is None:
-            return "no end"
-        if failed:
-            return str(failed[0])
+def kill(runs: Runs, found: Reach, mutant: Draw, tests: list[str]) -> str:
+    """Return the test that fails on changed code alone; empty where none does."""
+    while tests:
+        files = {test.partition("::")[0] for test in tests}
+        seconds = [found.seconds[test] for test in tests]
+        limit = (
+            30 + 3 * sum(seconds) + 3 * sum(found.setup.get(file, 0) for file in files)
+        )
+        failed = in_child(partial(_test, runs, mutant, tests, is_changed=True), limit)
+        if failed == []:
+            return ""
+        by = failed or tests
+        again = in_child(partial(_test, runs, mutant, by, is_changed=False), limit)
+        if again == []:
+            return by[0] if failed else "no end"
+        print(f"         fails without the change too: {(again or by)[0]}")
+        tests = [test for test in tests if test not in (again or by)]
     return ""
 
 
-def preload() -> None:
-    """Import what the package imports, so that each fork need not; the package itself anew."""
-    import pkgutil
-
-    import assess.score
-
-    for module in pkgutil.walk_packages(assess.score.__path__, "assess.score."):
-        importlib.import_module(module.name)
-    for name in [name for name in sys.modules if name.split(".")[0] == "assess"]:
-        del sys.modules[name]
+def measure(runs: Runs, asked: argparse.Namespace) -> None:
+    """Draw, run, and print each mutant with the test that kills it."""
+    found = reach(runs, asked.map)
+    killed = 0
+    drawn = draw(asked.seed, asked.mutants, asked.room)
+    for mutant in drawn:
+        tests = choose(found, mutant, asked.seconds)
+        by = kill(runs, found, mutant, tests)
+        killed += bool(by)
+        line = (ROOT / mutant.path).read_text().splitlines()[mutant.line - 1].strip()
+        state = "killed  " if by else "SURVIVED"
+        end = by or len(tests)
+        print(f"{state} {mutant.path}:{mutant.line} [{mutant.kind}] {line} | {end}")
+        sys.stdout.flush()
+    print(f"killed {killed} of {len(drawn)} ({killed / max(len(drawn), 1):.0%})")
 
 
 def main() -> None:
-    """Draw, run, and print each mutant with the test that kills it."""
+    """Read what is asked, collect the tests, and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mutants", type=int, default=100)
     parser.add_argument("--room", default="", help="a folder of assess/score; else all")
     parser.add_argument("--seconds", type=float, default=25, help="of tests, a mutant")
-    parser.add_argument("--map", type=Path, default=Path("build/mutation"))
+    parser.add_argument("--map", type=Path, default=ROOT / "build" / "mutation")
     asked = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    preload()
-    found = reach(asked.map)
-    killed = 0
-    drawn = draw(asked.seed, asked.mutants, asked.room)
-    for mutant in drawn:
-        tests = choose(found, mutant, asked.seconds)
-        by = kill(found, mutant, tests)
-        killed += bool(by)
-        line = (ROOT / mutant.path).read_text().splitlines()[mutant.line - 1].strip()
-        state = "killed  " if by else "SURVIVED"
-        print(
-            f"{state} {mutant.path}:{mutant.line} [{mutant.kind}] {line} | {by or len(tests)}"
-        )
-        sys.stdout.flush()
-    print(f"killed {killed} of {len(drawn)} ({killed / len(drawn):.0%})")
+    import pytest
+
+    asked.map.mkdir(parents=True, exist_ok=True)
+    plain = ["-o", "addopts=", "-p", "no:cacheprovider", "-q", "-s"]
+    own = f"--basetemp={asked.map / 'tmp'}"
+    tests = [str(folder) for folder in TESTS]
+    ended = pytest.main(
+        [*plain, own, *tests], plugins=[Runs(partial(measure, asked=asked))]
+    )
+    sys.exit(int(ended))
 
 
 if __name__ == "__main__":

@@ -170,6 +170,16 @@ def test_forty_services_take_eight_screens_and_fifteen_pages(browser, tmp_path, 
     assert opened.evaluate("document.documentElement.scrollHeight") <= 8 * 800
     printed = opened.pdf(prefer_css_page_size=True)
     assert len(re.findall(rb"/Type /Page\b", printed)) <= 15
+    # on further pages Chromium repeats the text of a head, and leaves out its buttons
+    opened.emulate_media(media="print")
+    head = opened.locator("table.data thead th").first
+    assert head.locator("button").evaluate("(e) => getComputedStyle(e).display") == "none"
+    said = head.evaluate("(e) => getComputedStyle(e, '::before').content")
+    assert said == f'"{head.locator("button").text_content()}"'
+    parted = opened.locator(".fold.paper:has(> figure)").evaluate_all(
+        "(all) => all.filter((e) => getComputedStyle(e).breakInside !== 'avoid').length"
+    )
+    assert parted == 0
     context.close()
 
 

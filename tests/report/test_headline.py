@@ -7,15 +7,23 @@ from assess.report.first_screen import nothing_moves
 
 
 @pytest.mark.parametrize(
-    ("labels", "words"),
+    ("outside", "inside", "words"),
     [
-        ([], "Nothing is left to move"),
-        (["KEEP", "FIX", "PULL BACK"], "Nothing is left to move"),
-        (["NEVER", "NEVER", "KEEP"], "No candidates: none of the 2 services"),
-        (["NOT DECIDABLE", "NEVER", "KEEP"], "too little is known"),
-        (["HOLD", "NOT DECIDABLE"], "block every candidate"),
-        (["PREPARE", "NEVER"], "block every candidate"),
+        ([], [], "Nothing is left to move"),
+        ([], ["KEEP", "FIX", "NOT DECIDABLE"], "Nothing is left to move: every service"),
+        ([], ["KEEP", "PULL BACK"], "Nothing is left to move; pull back s1."),
+        (["NEVER", "NEVER"], ["KEEP"], "No candidates: none of the 2 services"),
+        (["NOT DECIDABLE", "NEVER"], ["KEEP"], "too little is known"),
+        (["HOLD", "NOT DECIDABLE"], [], "block every candidate"),
+        (["PREPARE", "NEVER"], ["NOT DECIDABLE"], "block every candidate"),
     ],
 )
-def test_it_tells_apart_why_nothing_moves(labels, words):
-    assert words in nothing_moves(pd.Series(labels, dtype="str"))
+def test_it_tells_apart_why_nothing_moves(outside, inside, words):
+    chances = [0.0] * len(outside) + [pd.NA] * len(inside)
+    frame = pd.DataFrame(
+        {
+            "label": pd.Series([*outside, *inside], dtype="str"),
+            "p_top": pd.array(chances, "Float64"),
+        }
+    )
+    assert words in nothing_moves(frame.set_index("s" + frame.index.astype("str")))

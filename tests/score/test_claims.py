@@ -334,6 +334,20 @@ def test_who_hides_where_a_service_runs_does_not_improve_its_side():
     assert hidden["hi"] >= max(row["hi"] for row in found.values())
 
 
+def test_who_hides_what_a_service_is_decides_nothing_about_stores():
+    fleet = stores("docker", ["db-a"] * 9 + ["db-b"])
+    whole = judge_claims(fleet, POLICY).frame.loc["C9"]
+    for hidden in (["db-a"], ["db-b"], ["db-c"], ["db-b", "db-c"], ["db-a", "db-b"]):
+        services = fleet["services"]
+        for kind in (None, "unknown"):
+            kinds = services["kind"].mask(services["service_id"].isin(hidden), kind)
+            less = fleet.replace(services=services.assign(kind=kinds))
+            row = judge_claims(less, POLICY).frame.loc["C9"]
+            assert row["lo"] <= whole["lo"]
+            assert row["hi"] is pd.NA or row["hi"] >= whole["hi"]
+            assert row["unknown_n"] == len(hidden)
+
+
 def test_incidents_of_unknown_services_may_have_been_on_any_side(sample, judged):
     events = sample["incidents"]
     for hidden in (events.index % 2 == 0, events.index >= 0):
@@ -417,7 +431,8 @@ def test_pulls_by_registry_and_those_without_a_status():
     found = judge_claims(
         inventory(services={"service_id": ["a"]}, activities=pulls(rows)), POLICY
     )
-    assert found.details["C7"].iloc[0, 1:].tolist() == [8, 40, 1, 41, 0, 0]
+    assert found.details["C7"].iloc[0, 1:5].tolist() == [8, 40, 1, 41]
+    assert not found.frame.loc["C7", "unknown_n"]
     row = found.frame.loc["C7"]
     assert row["value"] == pytest.approx((8 / 40) / (1 / 41))
     assert row["verdict"] == "supported"
@@ -427,6 +442,32 @@ def test_pulls_by_registry_and_those_without_a_status():
     )
     assert vague.frame.loc["C7", "verdict"] == "undecided"
     assert "(30)" in vague.frame.loc["C7", "needs"]
+
+
+def test_who_hides_from_where_pulls_came_widens_the_comparison():
+    hub, ecr = "docker.io", "1234.dkr.ecr.eu-west-1.amazonaws.com"
+    pulls = [(hub, "failed")] * 8 + [(hub, "ok")] * 32
+    pulls += [(ecr, "ok")] * 40 + [(ecr, "failed")]
+    activities = pd.DataFrame(pulls, columns=["registry", "status"]).assign(
+        activity_id=lambda t: t.index.astype(str),
+        kind="image_pull",
+        started_at="2026-08-01",
+    )
+
+    def judged(table):
+        services = {"service_id": ["a"]}
+        return judge_claims(
+            inventory(services=services, activities=table), POLICY
+        ).frame.loc["C7"]
+
+    whole = judged(activities)
+    for hidden in (slice(0, 3), slice(20, 30), slice(60, 81), slice(0, 81, 2)):
+        table = activities.copy()
+        table.loc[table.index[hidden], "registry"] = None
+        row = judged(table)
+        assert row["lo"] <= whole["lo"]
+        assert row["hi"] is pd.NA or row["hi"] >= whole["hi"]
+        assert row["unknown_n"] == len(activities[hidden])
 
 
 def test_images_that_nothing_uses_by_who_would_take_them():
@@ -552,10 +593,13 @@ def by_hand(table):
         n, t = more
         cases = [(a, t1, b, t0), (a + n, t1 + t, b, t0), (a, t1, b + n, t0 + t)]
     else:
-        u1, u0 = more
-        t1, t0, is_vague = t1 + u1, t0 + u0, (u1 + u0).sum() > 0
-        cases = [(a, t1 - u1, b, t0 - u0), (a + u1, t1, b, t0), (a, t1, b + u0, t0)]
-        cases = cases if is_vague else cases[:1]
+        u1, u0, failed, fine, unknown = more
+        loose = failed + unknown
+        cases = [(a, t1, b, t0)]
+        for u, v, is_first in ((u1, u0, True), (u0, u1, False)):
+            against, spare = u + loose, v + fine
+            one = (a + against, t1 + against, b, t0 + spare)
+            cases.append(one if is_first else (a, t1 + spare, b + against, t0 + against))
     found = [ratio_by_hand(*case, tail) for case in cases]
     return found[0][0], min(lo for _, lo, _ in found), max(hi for *_, hi in found)
 

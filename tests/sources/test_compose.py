@@ -407,6 +407,20 @@ def test_variables_without_a_value_are_named(shop):
     assert row["hint"] == "variables without a value: DB_PASSWORD"
 
 
+def test_a_password_with_a_dollar_sign_is_no_variable_to_name(tmp_path):
+    text = """
+services:
+  web:
+    image: shop/web:$TAG
+    labels: {traefik.http.middlewares.a.basicauth.users: "bob:$apr1$Rn4KnzsI$13JnTTkdItY3"}
+    environment: {PASSWORD: "my$ecret", HASH: "$2y$10$zQp4TgVfWb"}
+"""
+    (row,) = written(tmp_path, text).coverage
+    names = "TAG, 4 of small letters ($$ is a dollar sign)"
+    assert row["hint"] == f"variables without a value: {names}"
+    assert row["unmapped_n"] == 5
+
+
 def test_files_are_merged_in_order():
     batch = read(["shop/compose.yaml", "shop/compose.prod.yaml"])
     found = workloads(batch)

@@ -75,6 +75,17 @@ def test_switches_and_few_values_are_kept_and_no_secret():
             "kube-proxy",
             "kube-proxy;proxy-mode=userspace;v",
         ),
+        (
+            "kubelet --node-labels=node-role.kubernetes.io/worker=,pool=blue --v=2",
+            "",
+            "kubelet;node-label.node-role.kubernetes.io/worker=true;"
+            "node-label.pool=true;v",
+        ),
+        (
+            "kube-apiserver --audit-log-version=audit.k8s.io/v1beta1",
+            "",
+            "kube-apiserver;audit-log-version=audit.k8s.io/v1beta1",
+        ),
         ("nginx -g daemon", "nginx", None),
         ("scheduler --now", "ours", None),
         ("", "", None),

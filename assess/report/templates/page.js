@@ -51,6 +51,7 @@ for (const table of document.querySelectorAll("table.data")) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = th.textContent;
+    th.dataset.head = th.textContent; // for paper, where Chromium repeats a head without its buttons
     button.addEventListener("click", () => sortBy(table, th, column));
     th.replaceChildren(button);
   });

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from assess.frames import surely
 from assess.linear import Linear, any_of
 from assess.score.claims.measure import (
     Measurement,
-    added,
     amount,
     compared,
     mean,
@@ -37,6 +37,10 @@ from assess.words import UNKNOWN
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
+PULLS = [
+    *("hub_failed", "hub_fine", "ecr_failed", "ecr_fine"),
+    *("hub_unknown", "ecr_unknown", "either_failed", "either_fine", "either_unknown"),
+]  # where pulls came from, and how they ended; either: no registry was named
 UNASSIGNED = "unassigned"  # incidents of services that nobody knows
 
 
@@ -230,31 +234,35 @@ def _found(pattern: Linear, texts: pd.Series) -> pd.Series:
 
 
 def failed_pulls(data: ClaimData) -> Measurement:
-    """C7: how much more often a pull from Docker Hub fails than one from ECR."""
+    """C7: how much more often a pull from Docker Hub fails than from ECR; unnamed: either."""
     policy = data.assessment.policy
     table = data.frame("activities")
     past = table["started_at"] <= data.assessment.inventory.running.snapshot_at
-    pulls = table[past & table["kind"].eq("image_pull") & table["registry"].notna()]
-    words = any_of(policy["churn"]["failed_words"])
-    failed = _found(words, pulls["status"])
-    hub = pulls["registry"].isin(policy["registries"]["hub"])
-    ecr = _found(Linear(data.settings["ecr_registries"]), pulls["registry"]).astype(bool)
-    sides = {"hub": hub, "ecr": ecr & ~hub}
-    known = failed.notna()
-    failed = surely(failed)
-    cells: dict[str, object] = {"stratum": "all"}
-    for side, rows in sides.items():
-        cells[f"{side}_failed"] = (rows & failed).sum()
-        cells[f"{side}_pulls"] = (rows & known).sum()
-    for side, rows in sides.items():
-        cells[f"{side}_unknown"] = (rows & ~known).sum()
-    counts = pd.DataFrame([cells])
-    vague = {f"{side}_pulls": f"{side}_unknown" for side in sides}
-    worst = [
-        added(counts, {**vague, f"{side}_failed": f"{side}_unknown"}) for side in sides
-    ]
-    unknown_n = int(counts[["hub_unknown", "ecr_unknown"]].to_numpy().sum())
+    pulls = table[past & table["kind"].eq("image_pull")]
+    registry = pulls["registry"]
+    is_ecr = surely(_found(Linear(data.settings["ecr_registries"]), registry))
+    is_hub = registry.isin(policy["registries"]["hub"])
+    side = pd.Series("other", index=pulls.index).mask(is_ecr, "ecr").mask(is_hub, "hub")
+    failed = _found(any_of(policy["churn"]["failed_words"]), pulls["status"])
+    end = failed.map({True: "failed", False: "fine"}).fillna("unknown")
+    cells = (side.mask(registry.isna(), "either") + "_" + end).value_counts()
+    counts = cells.reindex(PULLS, fill_value=0).to_frame("all").T
+    counts["hub_fine"] += counts["hub_failed"]
+    counts["ecr_fine"] += counts["ecr_failed"]
+    counts = counts.rename_axis("stratum").reset_index()
+    counts = counts.rename(columns={"hub_fine": "hub_pulls", "ecr_fine": "ecr_pulls"})
+    worst = [_worst_pulls(counts, *pair) for pair in permutations(("hub", "ecr"))]
+    unknown_n = int(counts[PULLS[4:]].to_numpy().sum())
     return ratio(counts, *worst, level=data.level, unknown_n=unknown_n)
+
+
+def _worst_pulls(counts: pd.DataFrame, worse: str, better: str) -> pd.DataFrame:
+    """Return the counts with all that nobody knows against one registry and for the other."""
+    against = counts[[f"{worse}_unknown", "either_failed", "either_unknown"]].sum(axis=1)
+    spare = counts[[f"{better}_unknown", "either_fine"]].sum(axis=1)
+    more = {f"{worse}_failed": against, f"{worse}_pulls": against}
+    more[f"{better}_pulls"] = spare
+    return counts.assign(**{name: counts[name] + n for name, n in more.items()})
 
 
 def _own_nodes(data: ClaimData) -> list[reference.Node]:
@@ -282,8 +290,18 @@ def stores_in_containers(data: ClaimData) -> Measurement:
     images = data.frame("workloads").dropna(subset=["repository"])
     is_store = images["repository"].map(reference.stateful_kind).isin(kinds)
     stores = set(declared) | set(images.loc[is_store, "service_id"])
-    spells = data.spells[data.spells["service_id"].isin(stores)]
-    return data.compared(spells, spells["side"].eq(CONTAINER))
+    spells = data.spells
+    is_store = spells["service_id"].isin(stores)
+    unnamed = services.loc[services["kind"].isna() | services["kind"].eq("unknown")]
+    # a service of unknown kind may be a store: those that speak against containers, then the others
+    may_be = spells["service_id"].isin(unnamed["service_id"]) & ~is_store
+    inside = spells["side"].eq(CONTAINER)
+    speaks = may_be & surely(inside.eq(spells["incidents"].gt(0)))
+    measured, *others = (
+        data.compared(spells[rows], inside[rows])
+        for rows in (is_store, is_store | speaks, is_store | (may_be & ~speaks))
+    )
+    return measured.holding(others, spells.loc[may_be, "service_id"].nunique())
 
 
 def contained_incidents(data: ClaimData) -> Measurement:
@@ -401,7 +419,7 @@ def around_upgrades(data: ClaimData) -> pd.DataFrame:
     span = data.assessment.policy["churn"]["failure_window_days"] * DAY
     sums = np.zeros(4)
     for upgrade in pace.recorded_upgrades(past):
-        incidents = moments.get(upgrade.host_id, [])
+        incidents = moments.get((upgrade.host_id, True), [])
         at = upgrade.after
         sums += [
             *_within(incidents, at, at + span, watched),

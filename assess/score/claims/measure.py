@@ -1,7 +1,9 @@
 """The kinds of measurements of a claim: a share, a ratio, a mean, an amount."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +43,11 @@ class Measurement(NamedTuple):
     unknown_n: int = 0
     more: Callable[[float], float] = lambda bound: math.inf
     gap: str = ""
+
+    def holding(self, others: Iterable[Measurement], unknown_n: int) -> Measurement:
+        """Return the measurement with an interval that holds those of others."""
+        whole = _hull(self.interval, *(other.interval for other in others))
+        return self._replace(interval=whole, unknown_n=self.unknown_n + unknown_n)
 
 
 def verdict(interval: Interval, bound: float, *, above: bool) -> str:

@@ -119,12 +119,10 @@ class Exposure:
         by_spell = opened.groupby("spell")["opened_at"]
         last = by_spell.max().reindex(spells.index).fillna(spells["start"])
         spells["incidents"] = by_spell.size().reindex(spells.index, fill_value=0)
-        start, last, end = (
-            days_until(self.watched, moments)
-            for moments in (spells["start"], last, spells["end"])
-        )
-        spells["months"] = (end - start) / MONTH_DAYS
-        spells["clean_months"] = (end - last) / MONTH_DAYS
+        # every spell starts with the watched time, as far as anybody knows
+        until = days_until(self.watched, spells["end"])
+        spells["months"] = until / MONTH_DAYS
+        spells["clean_months"] = (until - days_until(self.watched, last)) / MONTH_DAYS
         spells["side"] = side_of(spells["platform"])
         spells = spells.join(self.services, on="service_id")
         order = ["service_id", "platform"]
@@ -160,6 +158,12 @@ class Exposure:
         incidents = _rows_of(self.incidents.assign(tier=tier), side, tiers)
         spells = _rows_of(self.spells, side, tiers)
         return len(incidents), float(spells["months"].sum())
+
+    @property
+    def in_containers(self) -> tuple[int, float]:
+        """Incidents and service-months in containers; an incident of unknown side counts."""
+        incidents_n, months = self.total(side=CONTAINER)
+        return incidents_n + int(self.incidents["side"].isna().sum()), months
 
     def clean_months(self, *, side: str, tiers: Collection[int]) -> float | None:
         """Sum the months since the last incident of each service; None if nobody says who watched."""

@@ -7,6 +7,8 @@ from assess.frames import surely
 
 GATE = "feature-gates."
 _KEEPS_CLOUD = GATE + "DisableCloudProviders=false"
+_TOLERATES = "toleration.node-role.kubernetes.io/control-plane"
+_DOMAIN = r"^node-label\.([^/]*)/"
 POD = "pod"  # whose settings are those that it asks of its cluster
 _KEPT = ["service_id", "workload_id", "host_id", "version"]
 
@@ -25,6 +27,7 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
     of_workload = workloads[_KEPT].assign(component=program, setting=own)
     table = pd.concat([of_host, of_workload], ignore_index=True)
     table["keeps_cloud"] = has_setting(table["setting"], _KEEPS_CLOUD)
+    table["tolerates_control_plane"] = has_setting(table["setting"], _TOLERATES)
     table["setting"] = table["setting"].astype("string").str.split(";")
     table = table.explode("setting").dropna(subset="setting")
     pairs = [setting.strip().partition("=") for setting in table["setting"]]
@@ -33,7 +36,9 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
         value=[value for _, _, value in pairs],
     )
     is_cloud = table["flag"] == "cloud-provider"
+    labels = table["flag"].astype("string").str.extract(_DOMAIN)
     return table.assign(
+        label_domain=labels[0].fillna(""),
         cloud=table["value"].where(is_cloud, ""),
         gate_is_known=[_is_known(flag, target) for flag in table["flag"]],
     )

@@ -99,8 +99,8 @@ class History:
     ``first, last``: what the first and the last of them saw. ``recorded``: changes of engines that
     a source recorded, by host and moment; ``seen``: those between two snapshots that follow each
     other; ``moved``: changes of images, likewise. ``hosts, services``: when the engine of a host,
-    and all images of a service, were watched. ``incidents``: hosts (`NOWHERE`: nobody knows) and
-    moments; ``looked``: when incidents were looked for.
+    and all images of a service, were watched. ``incidents``: hosts (`NOWHERE`: nobody knows),
+    moments, and whether the host surely had it; ``looked``: when incidents were looked for.
     """
 
     first: Sight | None = None
@@ -110,7 +110,7 @@ class History:
     moved: tuple[ImageMove, ...] = ()
     hosts: Mapping[str, Spans] = field(default_factory=dict)
     services: Mapping[str, Spans] = field(default_factory=dict)
-    incidents: frozenset[tuple[str, pd.Timestamp]] = frozenset()
+    incidents: frozenset[tuple[str, pd.Timestamp, bool]] = frozenset()
     looked: Spans = ()
 
     @classmethod
@@ -323,17 +323,24 @@ def _history_start(inventory: Inventory) -> pd.Timestamp:
     return pd.concat([past, coverage["window_start"][asked]]).min()
 
 
-def _incidents(inventory: Inventory, hosts: Hosts) -> Iterator[tuple[str, pd.Timestamp]]:
-    """List hosts and moments of the incidents; an unknown host is `NOWHERE`."""
+def _incidents(
+    inventory: Inventory, hosts: Hosts
+) -> Iterator[tuple[str, pd.Timestamp, bool]]:
+    """List hosts and moments of the incidents, and whether it surely was on that host.
+
+    Where nobody wrote the host down, it may have been on any host of its services, and surely was
+    on the only one of a service; without such hosts it may have been on any (`NOWHERE`).
+    """
     columns = ["host_id", "opened_at", "service_id", "affected_services"]
     for host, moment, *texts in cells(sound_incidents(inventory), *columns):
         if isinstance(host, str):
-            yield host, moment
+            yield host, moment, True
             continue
         services = ";".join(filter(None, map(text_of, texts))).split(";")
-        places = {place for name in services for place in hosts.get(name, ())}
-        for place in places or {NOWHERE}:
-            yield place, moment
+        homes = [hosts.get(name, set()) for name in services]
+        sure = set().union(*(home for home in homes if len(home) == 1))
+        for place in set().union(*homes) or {NOWHERE}:
+            yield place, moment, place in sure
 
 
 def _looked(inventory: Inventory, policy: Policy) -> Spans:

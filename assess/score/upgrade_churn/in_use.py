@@ -71,9 +71,8 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
     table["is_confined"] = table["is_confined"].fillna(value=True)
     if product == KUBERNETES:
         table = _asking_cluster(table, target)
-    table["tolerates_cgroup_v1"] = flags.has_setting(
-        table["kubelet_flags"], "failCgroupV1=false"
-    )
+    tolerates = flags.has_setting(table["kubelet_flags"], "failCgroupV1=false")
+    table["tolerates_cgroup_v1"] = tolerates
     return _typed(table, "workloads")
 
 
@@ -158,19 +157,25 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         base_distro=[distro for distro, _ in bases],
         base_version=[number_of(line) for _, line in bases],
         client_api=client_apis(table),
-        keeps_data=_keeps_data(inventory, table),
-        created=pd.to_numeric(table["created_at"].dt.strftime(_DAY)),
-        seen=int(inventory.snapshot_at.strftime(_DAY)),
+        pinned=surely(table["pinned"]),
+        **_data(inventory, table),
     )
     return table.assign(talks=_talks(table))
 
 
-def _keeps_data(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
-    """Return which workloads keep data in a mount; NA where no mount is known."""
+def _data(inventory: Inventory, table: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return whether workloads keep data in a mount, and the first and last day of their creation."""
     mounts = inventory["mounts"]
     is_passing = mounts["source_class"].isin(_PASSING) | surely(mounts["read_only"])
-    keeps = (~is_passing).groupby(mounts["workload_id"]).any()
-    return table["workload_id"].map(keeps.astype("boolean"))
+    found = (~is_passing).groupby(mounts["workload_id"]).any()
+    keeps = table["workload_id"].map(found).astype("boolean")
+    created = pd.to_numeric(table["created_at"].dt.strftime(_DAY))
+    return {
+        "keeps_data": surely(keeps),
+        "keeps_none": surely(~keeps),
+        "created_from": created.fillna(0),
+        "created_by": created.fillna(int(inventory.snapshot_at.strftime(_DAY))),
+    }
 
 
 def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
@@ -236,16 +241,14 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
         storage_driver=_each(_driver_name, table, "storage_driver"),
     )
     if product == KUBERNETES:
-        table = table[table["kubelet_version"].notna()].assign(
-            version=table["kubelet_version"]
-        )
+        table = table.dropna(subset="kubelet_version")
+        table = table.assign(version=table["kubelet_version"])
     elif product != WORLD:
         table = table[table["runtime"].eq(product)]
     table = table.drop_duplicates("host_id")
     docker = target if product == reference.ENGINE else None
-    runs = _each(
-        partial(reference.driver_runs, engine_version=docker), table, "storage_driver"
-    )
+    driver_runs = partial(reference.driver_runs, engine_version=docker)
+    runs = _each(driver_runs, table, "storage_driver")
     asked = [name for name in columns_of("workloads") if name in table]
     kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]].astype({"runtime": "string"})
     return kept.assign(

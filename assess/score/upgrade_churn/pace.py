@@ -222,14 +222,14 @@ def upgrade_failures(
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     words = any_of(policy["churn"]["failed_words"])
     moments = incident_moments(history)
-    unplaced = moments.get(NOWHERE, [])
     rollbacks = defaultdict(list)
     for move in history.moves:
         if move.step.change == ROLLBACK:
             rollbacks[move.host_id].append(move.span)
     tallies: dict[str, Tally] = {}
     for move in upgrades(history):
-        incidents = moments.get(move.host_id, [])
+        incidents = moments[move.host_id, True]
+        unplaced = moments[move.host_id, False], moments[NOWHERE, False]
         backs = rollbacks[move.host_id]
         surely = (move.before, move.after + window)
         perhaps = (move.after, move.before + window)
@@ -242,7 +242,7 @@ def upgrade_failures(
         may_have_failed = (
             failed
             or _any_in(incidents, perhaps)
-            or _any_in(unplaced, perhaps)
+            or any(_any_in(those, perhaps) for those in unplaced)
             or any(_touch(perhaps, back) for back in backs)
         )
         if failed or holds(history.looked, (move.after, move.after + window)):
@@ -261,11 +261,11 @@ def _touch(span: Span, other: Span) -> bool:
     return span[0] <= other[1] and other[0] <= span[1]
 
 
-def incident_moments(history: History) -> dict[str, list[pd.Timestamp]]:
-    """Return the moments of the incidents by host, in order; an unknown host is `NOWHERE`."""
+def incident_moments(history: History) -> dict[tuple[str, bool], list[pd.Timestamp]]:
+    """Return the moments of incidents, in order, by host and whether it surely had them."""
     by_host = defaultdict(list)
-    for host, moment in sorted(history.incidents):
-        by_host[host].append(moment)
+    for host, moment, is_sure in sorted(history.incidents):
+        by_host[host, is_sure].append(moment)
     return by_host
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.incidents.exposure import CONTAINER, exposure, in_containers
+from assess.score.incidents.exposure import exposure, in_containers
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import Explanation, Provenance, Result, Tables, records_by
 from assess.score.targets.refusals import REFUSED
@@ -107,6 +107,8 @@ class WhatNext(Result):
                 "No service is ranked: too little is known about every candidate. Missing "
                 "facts are a reason neither to move nor to stay."
             )
+        if candidates.empty and len(self.frame):
+            return "No service is ranked: every service runs in containers."
         return "No service is ranked yet: no candidate passes its gates."
 
     def explain(self, service_id: str) -> Explanation:
@@ -299,13 +301,9 @@ def budget(inventory: Inventory, policy: Policy) -> int:
     watched = exposure(inventory, policy)
     if not watched.is_covered:
         return 0
-    incidents_n, service_months = watched.total(side=CONTAINER)
-    # an incident that nobody assigned may have been in a container
-    incidents_n += int(watched.incidents["side"].isna().sum())
     settings = policy["what_next"]
     return exposure_budget(
-        incidents_n,
-        service_months,
+        *watched.in_containers,
         appetite=settings["appetite"],
         months=settings["months"],
     )

@@ -171,7 +171,11 @@ def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
     dangling = sorted(needed - known)
     notes = [*dict.fromkeys(project.notes)]
     if project.unset:
-        notes.append(f"variables without a value: {', '.join(sorted(project.unset))}")
+        # what follows a dollar sign in a password or a hash is no name to show
+        named = sorted(name for name in project.unset if name.isupper())
+        others_n = len(project.unset) - len(named)
+        others = [f"{others_n} of small letters ($$ is a dollar sign)"] * bool(others_n)
+        notes.append(f"variables without a value: {', '.join(named + others)}")
     if dangling:
         notes.append(f"services that are needed, but not declared: {', '.join(dangling)}")
     if unread:

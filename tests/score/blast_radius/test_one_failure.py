@@ -42,6 +42,44 @@ def test_a_step_is_inside_or_outside_as_a_whole(losses, chance, held):
     assert (lo[0], hi[0]) == held
 
 
+def nearest(tails, wanted):
+    return min(tails, key=lambda value: (abs(tails[value] - wanted), value))
+
+
+def one_order(below, above, cut, *, starts_below):
+    """Cut one tail as near to its half as steps allow, the other as near to the rest."""
+    first, second = (below, above) if starts_below else (above, below)
+    one = nearest(first, cut / 2)
+    other = nearest(second, cut - first[one])
+    lo, hi = (one, other) if starts_below else (other, one)
+    return abs(below[lo] + above[hi] - cut), lo, hi
+
+
+def by_steps(losses, chance, level):
+    """The middle share of a few losses, value by value."""
+    pairs = list(zip(losses, chance, strict=True))
+    below = {v: sum(p for loss, p in pairs if loss < v) for v in sorted(losses)}
+    above = {v: sum(p for loss, p in pairs if loss > v) for v in sorted(losses)}
+    first = one_order(below, above, 1 - level, starts_below=True)
+    other = one_order(below, above, 1 - level, starts_below=False)
+    _, lo, hi = other if other[0] < first[0] - 1e-9 else first
+    return lo, max(lo, hi)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_the_middle_is_cut_step_by_step(level):
+    rng = np.random.default_rng(7)
+    is_other = 0
+    for _ in range(100):
+        n = int(rng.integers(1, 9))
+        losses = rng.integers(0, 7, n).astype(float)
+        chance = rng.dirichlet(np.full(n, 0.7))
+        lo, hi = ends_of(losses, chance, level)
+        assert (lo[0], hi[0]) == by_steps(losses, chance, level)
+        is_other += by_steps(losses, chance, level) != by_steps(-losses, chance, level)
+    assert is_other > 10  # both orders are met
+
+
 def test_what_falls_besides_widens_and_keeps_its_steps():
     floor = np.array([0.0, 0.4])
     besides = Unexplained.of(floor, np.array([3.0, 1.0]), seed=1)

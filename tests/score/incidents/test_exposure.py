@@ -153,6 +153,24 @@ def test_a_gap_between_two_windows_was_not_watched():
     assert rate["rate_per_year_hi"] > whole["rate_per_year_hi"]
 
 
+@pytest.mark.parametrize(
+    ("source", "call", "status", "months"),
+    [
+        ("incidents", "read", "ok", 183),
+        ("Incidents", "read", "empty", 183),
+        ("board", "List INCIDENTS", "ok", 183),
+        ("docker", "containers", "ok", None),
+        ("incidents", "read", "denied", None),
+    ],
+)
+def test_only_who_looked_for_incidents_watched(source, call, status, months):
+    other = {**WATCHED, "source": source, "call": call, "status": status}
+    found = exposure(fleet([service("a", "host")], coverage=[other]), POLICY)
+    assert found.is_covered is (months is not None)
+    assert found.years == pytest.approx((months or 0) / 365.25)
+    assert found.spells["months"].sum() == pytest.approx((months or 0) / (365.25 / 12))
+
+
 def test_nobody_watched_is_no_record():
     inventory = from_frames(
         {"services": pd.DataFrame([service("a", "host")])}, snapshot_at=AT

@@ -42,6 +42,22 @@ def test_what_counts_as_a_failed_upgrade(found, failed):
     assert failures(fleet(activities=YEARLY, incidents=table))[""][:2] == (3, failed)
 
 
+def test_who_hides_the_host_of_an_incident_makes_no_upgrade_fail_for_sure():
+    """A service on three hosts: the incident was on one of them, and nobody says on which."""
+    upgrades = [upgrade(n, "2025-03-01", f"h{n}") for n in (1, 2, 3)]
+    hosts = [{"host_id": f"h{n}"} for n in (1, 2, 3)]
+    replicas = [
+        {"workload_id": f"w{n}", "service_id": "shop", "host_id": f"h{n}"}
+        for n in (1, 2, 3)
+    ]
+    told = {}
+    for host in ("h1", None):
+        row = incident(1, "2025-03-05", service_id="shop", host_id=host)
+        frames = {"activities": upgrades, "hosts": hosts, "workloads": replicas}
+        told[host] = failures(fleet(**frames, incidents=[row]))[""]
+    assert told == {"h1": (3, 1, 1), None: (3, 0, 3)}
+
+
 def test_an_upgrade_whose_week_is_not_over_waits():
     late = [*YEARLY, upgrade(9, "2026-09-28")]
     told = [incident(1, "2024-01-01", host_id="h1")]

@@ -518,15 +518,19 @@ def test_a_snapshot_that_cannot_be_read_leaves_a_longer_period(tmp_path):
     assert told(past) == told(upgrade_history([FOUR[0], FOUR[2]], POLICY))
 
 
-def test_an_incident_is_where_it_says_else_where_its_services_are_else_nowhere():
+def test_an_incident_is_where_it_says_else_perhaps_where_its_services_are():
     rows = [
         incident(1, "2026-01-01", host_id="h1", service_id="till"),
         incident(2, "2026-01-02", service_id="shop", affected_services="till;gone"),
         incident(3, "2026-01-03", affected_services="gone"),
+        incident(4, "2026-01-04", service_id="wide"),
     ]
-    services = [{"service_id": "shop"}, {"service_id": "till"}]
-    found = _incidents(
-        fleet(services=services, incidents=rows), {"shop": {"h1"}, "till": {"h2"}}
-    )
-    places = sorted((moment.day, host) for host, moment in found)
-    assert places == [(1, "h1"), (2, "h1"), (2, "h2"), (3, NOWHERE)]
+    services = [{"service_id": name} for name in ("shop", "till", "wide")]
+    hosts = {"shop": {"h1"}, "till": {"h2"}, "wide": {"h1", "h2"}}
+    found = _incidents(fleet(services=services, incidents=rows), hosts)
+    places = sorted((moment.day, host, sure) for host, moment, sure in found)
+    assert places == [
+        *((1, "h1", True), (2, "h1", True), (2, "h2", True)),
+        (3, NOWHERE, False),
+        *((4, "h1", False), (4, "h2", False)),
+    ]
