@@ -259,7 +259,13 @@ def _build(
         raw = named.loc[:, ~is_twice]
         unknown = frames.unknown_columns(name, raw.columns)
         if name not in frames.names():
-            problems.append(unknown)
+            # a misspelt frame would be lost in silence; what is like none is somebody's own
+            if unknown["hint"].item() or tables.keys().isdisjoint(frames.names()):
+                problems.append(unknown)
+                continue
+            extras[name] = raw.reset_index(drop=True)
+            message = f"{name}: a frame that nobody knows is kept aside"
+            warnings.warn(message, UnknownColumnWarning, stacklevel=4)
             continue
         for column in named.columns[is_twice]:
             rule = "a column occurs once"
@@ -464,7 +470,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             f"{file} cannot be read: {error}", hint="mend or rewrite it"
         ) from error
     version = manifest.get("schema_version", frames.SCHEMA_VERSION)
-    if version != frames.SCHEMA_VERSION:
+    # Python takes true for 1
+    if version is True or version != frames.SCHEMA_VERSION:
         raise AssessError(
             f"{file} has schema_version {version!r}; this version reads {frames.SCHEMA_VERSION}",
             hint="read it with the version of assess that wrote it",

@@ -166,6 +166,29 @@ def plain(value: Any) -> Any:
 # A table
 
 
+def plain_cells(column: pd.Series) -> list[Any]:
+    """Return the cells of a column as plain JSON types; see `plain`."""
+    # whole columns at once: a report has millions of cells
+    kind = column.dtype.kind
+    if kind == "f":
+        values = column.to_numpy(dtype=float, na_value=math.nan)
+        cells = values.astype(object)
+        cells[~np.isfinite(values)] = None
+        return list(cells)
+    if kind in "biu" or isinstance(column.dtype, pd.StringDtype):
+        return list(column.to_numpy(dtype=object, na_value=None))
+    return list(map(plain, column.tolist()))
+
+
+def records(
+    table: pd.DataFrame, cells: Callable[[pd.Series], list[Any]] = plain_cells
+) -> list[dict[str, Any]]:
+    """Return the rows of a table as dictionaries of plain JSON types, or of other ``cells``."""
+    columns = [cells(table.iloc[:, at]) for at in range(table.shape[1])]
+    names = list(map(str, table))
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
 @dataclass(frozen=True)
 class Grid:
     """A table in words: its headings and cells."""
@@ -319,6 +342,8 @@ def _wrapped(cell: str, size: int) -> list[str]:
 
 
 def _csv_column(column: pd.Series, write: Callable[[Any], str]) -> list[str]:
+    if column.dtype.kind in "fiu":
+        return ["" if cell is None else str(cell) for cell in plain_cells(column)]
     if not isinstance(column.dtype, pd.StringDtype):
         return [write(cell) for cell in column.tolist()]
     # a text that stands in many rows is written once

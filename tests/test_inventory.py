@@ -61,7 +61,7 @@ def test_every_problem_is_told_at_once(snapshot):
         workloads="workload_id,service_id,host_id\nw1,a,h1\nw2,z,h9\n,a,h1\n",
         hosts="host_id,vcpus\nh1,many\n",
         incidents="incident_id,opened_at,service_id\ni1,,a\ni2,yesterday,a\ni3,2026-01-01T00:00:00Z,q\n",
-        nonsense="x\n1\n",
+        service="x\n1\n",
     )
     with pytest.raises(DataError) as caught:
         load(path)
@@ -71,7 +71,7 @@ def test_every_problem_is_told_at_once(snapshot):
         "incidents 1 opened_at",
         "incidents 2 opened_at",
         "incidents 3 service_id",
-        "nonsense 0 ",
+        "service 0 ",
         "services 1 service_id",
         "services 1 tier",
         "services 2 kind",
@@ -278,12 +278,26 @@ def test_without_manifest_and_times_nobody_can_tell(snapshot):
         'snapshot_at = ""',
         "snapshot_at = 2026",
         'snapshot_at = "2026-09-30"\nschema_version = 99',
+        'snapshot_at = "2026-09-30"\nschema_version = true',
     ],
 )
 def test_a_manifest_that_cannot_be_used(snapshot, manifest):
     with pytest.raises(AssessError, match=r"snapshot\.toml") as caught:
         load(snapshot(manifest, services="service_id\na\n"))
     assert caught.value.hint
+
+
+def test_a_frame_of_ones_own_is_kept_aside_and_a_misspelt_one_is_not(snapshot):
+    mine = pd.DataFrame({"x": ["1"]})
+    with pytest.warns(UnknownColumnWarning, match="licences: a frame that nobody knows"):
+        inventory = load(snapshot(services="service_id\na\n", licences="x\n1\n"))
+    assert inventory.extras["licences"].equals(mine.astype("str"))
+    services = {"services": pd.DataFrame({"service_id": ["a"]})}
+    with pytest.raises(DataError) as caught:
+        assess.from_frames({**services, "workload": mine}, snapshot_at="2026-09-30")
+    assert "workloads" in caught.value.problems["hint"].item()
+    with pytest.raises(DataError):
+        assess.from_frames({"licences": mine}, snapshot_at="2026-09-30")
 
 
 @pytest.mark.parametrize(

@@ -257,3 +257,17 @@ def test_only_words_writes_a_share_or_the_word_for_an_empty_cell():
         for line in file.read_text("utf-8").splitlines()
         if pattern.search(line)
     ] == []
+
+
+def test_plain_rows_by_column_are_those_cell_by_cell():
+    more = {
+        "hours": [1.5, np.nan, np.inf],
+        "parts": [[1, np.float64(2)], {"a": pd.NA}, (pd.Timestamp("2026-01-01"),)],
+        "any": [np.int64(1), None, "x"],
+        "n": np.array([1, 2, 3], dtype="int32"),
+    }
+    table = TABLE.assign(**more)
+    rows = words.records(table)
+    assert rows == words.plain(table.to_dict("records"))
+    kinds = {type(cell) for row in rows for cell in row.values()}
+    assert kinds <= {str, int, float, bool, list, dict, type(None)}

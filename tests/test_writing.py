@@ -1,5 +1,6 @@
 """Files appear whole or not at all, whatever stops the writer."""
 
+import errno
 import os
 import signal
 import stat
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assess import writing
 from assess.errors import AssessError
-from assess.writing import sibling, write_beside
+from assess.writing import sibling, write_beside, write_together
 
 CONTENTS = st.one_of(st.text(), st.binary())
 
@@ -142,3 +144,29 @@ def test_what_cannot_be_written_says_so(tmp_path):
         with pytest.raises(AssessError, match="cannot be written") as caught:
             write_beside(path, "text")
         assert caught.value.hint
+
+
+def test_many_files_are_written_at_once_and_one_that_fails_is_named(
+    tmp_path, monkeypatch
+):
+    files = [tmp_path / f"{n:03}" for n in range(100)]
+    listed = []
+    walk = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: listed.append(self) or walk(self))
+    write_together((file, "old") for file in files)
+    assert len(listed) == 1  # the directory, for what a killed writer left
+    sync = writing.sync
+
+    def break_at_five(path):
+        if path.name.startswith(".005"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(path)
+
+    monkeypatch.setattr(writing, "sync", break_at_five)
+    with pytest.raises(AssessError, match="/005 cannot be written: No space left"):
+        write_together((file, "new") for file in files)
+    texts = [file.read_text() for file in files]
+    assert texts[5] == "old"
+    assert texts[:5] == ["new"] * 5
+    assert {*texts} == {"old", "new"}
+    assert sorted(walk(tmp_path)) == files

@@ -244,17 +244,14 @@ def describe(ax: Axes) -> str:
     # the row that counts what has no row of its own is no end of the span
     rest = f", {rows.pop()}" if len(rows) > 1 and REST.fullmatch(rows[-1]) else ""
     span = rows[0] if len(rows) == 1 else f"{rows[0]} to {rows[-1]}"
-    marks = [np.asarray(m.get_offsets())[:, 0] for m in ax.collections if _is_point(m)]
+    points = [m for m in ax.collections if str(m.get_gid()).startswith("points")]
+    marks = [np.asarray(m.get_offsets())[:, 0] for m in points]
     drawn = np.concatenate([*marks, np.empty(0)])
     drawn = drawn[np.isfinite(drawn)]
     between = (
         f", points from {drawn.min():.3g} to {drawn.max():.3g}" if len(drawn) else ""
     )
     return f"{title}: {len(rows)} rows, {span}{rest}; {measured}{between}."
-
-
-def _is_point(marks: object) -> bool:
-    return str(getattr(marks, "get_gid", str)() or "").startswith("points")
 
 
 def svg(ax: Axes) -> str:

@@ -202,10 +202,7 @@ def _causes(kinds: pd.Series) -> str:
 
 @lru_cache(maxsize=1)
 def changed_checks(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
-    """List answers that changed, for services of both quarters.
-
-    ``kind`` is evidence if either answer is unknown, else fleet.
-    """
+    """List answers that changed; ``kind`` is evidence if either is unknown, else fleet."""
     return _changed(scores, earlier, "check")
 
 
@@ -249,20 +246,16 @@ def by_service(checks: pd.DataFrame) -> pd.DataFrame:
     ]
     way = np.select(ways, ["lost", "found", "ends", "starts", "better"], "worse")
     kinds = checks.assign(way=pd.Categorical(way, list(_WAYS)))
-    rows = [
-        {"service_id": service_id, "changes": _in_words(rows)}
-        for service_id, rows in kinds.groupby("service_id", sort=True)
-    ]
-    return pd.DataFrame(rows, columns=["service_id", "changes"])
+    named = kinds.groupby(["service_id", "way"], observed=True)["check"].agg(
+        _named_checks
+    )
+    texts = named.index.get_level_values("way").astype("str").map(_WAYS) + ": " + named
+    return texts.groupby("service_id").agg("; ".join).rename("changes").reset_index()
 
 
-def _in_words(checks: pd.DataFrame) -> str:
-    """Name the checks of each kind of change, or count them if there are many."""
-    parts = []
-    for way, names in checks.groupby("way", observed=True)["check"]:
-        named = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} checks"
-        parts.append(f"{_WAYS[way]}: {named}")
-    return "; ".join(parts)
+def _named_checks(checks: pd.Series) -> str:
+    """Name the checks of one kind of change, or count them if there are many."""
+    return ", ".join(checks) if len(checks) <= _NAMED else f"{len(checks)} checks"
 
 
 def of_scores(scores: Assessment) -> pd.DataFrame:
@@ -273,10 +266,7 @@ def of_scores(scores: Assessment) -> pd.DataFrame:
 def of_report(
     published: Mapping[str, Any] | None, scores: Assessment
 ) -> pd.DataFrame | None:
-    """Return the same from the published report of a quarter.
-
-    None if it used another policy, other facts or another version: such scores do not compare.
-    """
+    """Return the same from a published report; None if its scores do not compare."""
     now = scores.provenance.to_dict()
     if not published or any(
         published.get(key) != now[key] for key in (*MEASURES, "seed")

@@ -18,7 +18,7 @@ from assess.figures import BANDS, Band, band_of
 from assess.score.assessment import Assessment
 from assess.score.result import Result
 from assess.score.what_next.labels import LABELS
-from assess.words import UNKNOWN, is_unknown, number, plain, share, word
+from assess.words import UNKNOWN, is_unknown, number, records, share, word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,7 +108,7 @@ class Table:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the table to plain JSON types."""
-        rows = plain(self.shown.to_dict("records"))
+        rows = records(self.shown)
         return {"id": self.id, "caption": self.caption, "note": self.note, "rows": rows}
 
 
@@ -162,15 +162,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Appendix:
-    """A part of a page that is HTML already.
-
-    Attributes
-    ----------
-    id : str
-        Anchor.
-    title, html : str
-        Heading and content. Both are trusted: they are not escaped.
-    """
+    """A part of a page that is HTML already: title and content are trusted, not escaped."""
 
     id: str
     title: str

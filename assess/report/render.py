@@ -19,7 +19,7 @@ from assess.score.claims import Claims
 from assess.score.result import Provenance, Result
 from assess.untrusted import clean, clean_lines, markdown_text
 from assess.words import UNKNOWN, Grid, csv_of
-from assess.writing import write_beside
+from assess.writing import write_together
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME_LENGTH = 80
@@ -178,8 +178,10 @@ def csv_tables(
 
 def write_csv(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:
     """Write tables as CSV files by name; an empty cell is unknown."""
-    for name, table in tables.items():
-        write_beside(directory / f"{name}.csv", csv_of(table, is_spreadsheet=True))
+    write_together(
+        (directory / f"{name}.csv", csv_of(table, is_spreadsheet=True))
+        for name, table in tables.items()
+    )
 
 
 # ---- tables and cards of the page: so many that templates would be slow ----

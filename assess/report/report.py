@@ -34,7 +34,7 @@ from assess.score.claims import Claims
 from assess.score.result import Result, encoded
 from assess.score.upgrade_churn.history import History, joined
 from assess.words import plain
-from assess.writing import write_beside
+from assess.writing import write_beside, write_together
 
 JSON_VERSION = 1
 WORK = "report"  # name of the progress bar
@@ -140,7 +140,7 @@ class Report:
                 for section in self.sections
             ],
             "scores": {
-                result.name.replace("_", "-"): rows_by(_plain_rows(result))
+                result.name.replace("_", "-"): rows_by(_rows_of(result))
                 for result in self.results
             },
         }
@@ -295,23 +295,27 @@ class Report:
         self.save_csv(home / "tables")
         self.save_summary(home / "summary.md")
         tell(WORK, 5, STEPS)
-        self._save_records(home / "decisions")
+        write_together(self._records(home / "decisions"))
         tell(WORK, 6, STEPS)
-        for picture in self.pictures():
-            write_beside(home / "figures" / f"{picture.id}.svg", picture.svg)
+        write_together(
+            (home / "figures" / f"{picture.id}.svg", picture.svg)
+            for picture in self.pictures()
+        )
         self.save_markdown(home / "report.md")
         links = [*_TWINS, *_history_of(home)]
         beside = {"is_beside": True, "related": links}
         write_beside(home / "index.html", self._page(beside))
         tell(WORK, STEPS, STEPS)
 
-    def _save_records(self, place: Path) -> None:
-        """Write the record of every service, for those with a full card also as a page."""
+    def _records(self, place: Path) -> Iterator[tuple[Path, str]]:
+        """Yield the record of every service if it changed, for full cards also its page."""
         for at, service_id in enumerate(map(str, self.scores.what_next.frame.index)):
             name = slug(service_id)
             file = place / f"{name}.md"
-            text = self.decision_record(service_id, existing=written_before(file))
-            write_beside(file, text)
+            existing = written_before(file)
+            text = self.decision_record(service_id, existing=existing)
+            if text != existing:
+                yield file, text
             if at < cards.FULL:
                 links = [
                     ("Report", f"../index.html#{anchor(service_id)}"),
@@ -319,7 +323,7 @@ class Report:
                     *((title, f"../{link}") for title, link in _history_of(place.parent)),
                 ]
                 page = self.decision_record(service_id, existing=text, links=links)
-                write_beside(place / f"{name}.html", page)
+                yield place / f"{name}.html", page
 
     def save_history(
         self, directory: str | Path, past: Mapping[str, pd.DataFrame]
@@ -392,9 +396,9 @@ class Report:
         )
 
 
-def _plain_rows(result: Result) -> Iterator[dict[str, Any]]:
+def _rows_of(result: Result) -> Iterator[dict[str, Any]]:
     """Yield the rows of a score, which are made when the first is asked for."""
-    yield from map(plain, result.rows())
+    yield from result.rows()
 
 
 _TWINS = [

@@ -40,18 +40,7 @@ ENGINE_SUMS = [
 
 @dataclass(frozen=True, eq=False)
 class CleanUp:
-    """Images that a clean-up could remove, and the space that this would free.
-
-    Attributes
-    ----------
-    images : DataFrame
-        One row per image of a host, by ``host_id`` and ``image_id``: ``names``, sizes, last use,
-        ``reclaimable`` (NA: unknown) and ``why``.
-    hosts : DataFrame
-        One row per host: ``images_n``, ``reclaimable_n``, ``unknown_n``, the bytes that a clean-up
-        frees (``bytes_lo`` to ``bytes_hi``), ``stopped_n`` and ``never_started_n`` containers,
-        ``dangling_volumes_n`` and their bytes.
-    """
+    """Images by host that a clean-up could remove, and hosts with the bytes that it would free."""
 
     images: pd.DataFrame
     hosts: pd.DataFrame

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from html import escape
 from itertools import chain
 from pathlib import Path
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -19,7 +21,7 @@ from assess.errors import AssessError, did_you_mean
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.untrusted import printable
-from assess.words import plain, to_html
+from assess.words import plain, plain_cells, records, to_html
 from assess.writing import write_beside
 
 if TYPE_CHECKING:
@@ -32,10 +34,7 @@ JSON_VERSION = 1
 
 @dataclass(frozen=True)
 class Provenance:
-    """The origin of a result: the same values give the same bytes.
-
-    ``policy`` is the policy itself, for the thresholds and levels that a figure needs.
-    """
+    """The origin of a result: the same values give the same bytes."""
 
     snapshot_at: pd.Timestamp
     quarter: str
@@ -207,8 +206,8 @@ class Result:
         return joined[["change", *order]].sort_index()
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per row: the columns of the frame by name, the index included."""
-        return self.frame.reset_index().to_dict("records")
+        """Return one dictionary per row, of plain JSON types: the index and the columns by name."""
+        return records(self.frame.reset_index())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON types, in which NA is None.
@@ -222,7 +221,7 @@ class Result:
             "schema_version": JSON_VERSION,
             "score": self.name.replace("_", "-"),
             **self.provenance.to_dict(),
-            "rows": plain(self.rows()),
+            "rows": self.rows(),
         }
 
     def save_json(self, path: str | Path) -> None:
@@ -281,21 +280,31 @@ def _objects(table: pd.DataFrame) -> np.ndarray:
     return table.astype(object).where(table.notna(), None).to_numpy()
 
 
+def _cells(column: pd.Series) -> list[Any]:
+    """Return the cells of a column; text cell by cell out of Arrow's arrays would be slow."""
+    is_text = isinstance(column.dtype, pd.StringDtype)
+    cells: list[Any] = (column.astype(object) if is_text else column).tolist()
+    return cells
+
+
 def records_by(
-    table: pd.DataFrame, key: str | list[str]
+    table: pd.DataFrame,
+    key: str | list[str],
+    cells: Callable[[pd.Series], list[Any]] = _cells,
 ) -> dict[Any, list[dict[str, Any]]]:
     """Return the rows of a table as dictionaries, by one key column or several, in order."""
     # Not with ``groupby``: that costs a thousand times as much per group.
     names = table[key]
     if isinstance(key, list):
         names = zip(*(table[name] for name in key), strict=True)
-    # text cell by cell out of Arrow's arrays takes most of the time
-    texts = dict.fromkeys(table.select_dtypes("str"), "object")
-    records = table.astype(texts).drop(columns=key).to_dict("records")
     by_key: dict[Any, list[dict[str, Any]]] = {}
-    for name, record in zip(names, records, strict=True):
+    rows = records(table.drop(columns=key), cells)
+    for name, record in zip(names, rows, strict=True):
         by_key.setdefault(name, []).append(record)
     return by_key
+
+
+plain_by = partial(records_by, cells=plain_cells)
 
 
 def encode(value: Any) -> str:
@@ -306,11 +315,11 @@ def encode(value: Any) -> str:
 def encoded(value: Any, margin: str = "\n") -> Iterator[str]:
     """Yield JSON part by part: a line for each entry, down to what holds no list or mapping.
 
-    An iterator is written as the list of what it yields.
+    A generator is written as the list of what it yields; none is deeper than `STREAMED`.
     """
-    if not isinstance(value, _NESTED) or _is_flat(value):
-        # without an indent the encoder is the one in C
-        yield json.dumps(value, ensure_ascii=False, allow_nan=False)
+    is_late = isinstance(value, GeneratorType)
+    if not is_late and (len(margin) > STREAMED or _is_flat(value)):
+        yield _whole(value, margin)
         return
     inside = f"{margin} "
     comma = ""
@@ -319,18 +328,34 @@ def encoded(value: Any, margin: str = "\n") -> Iterator[str]:
     for name, item in named:
         yield f"{comma}{inside}"
         if isinstance(value, dict):
-            yield f"{json.dumps(str(name), ensure_ascii=False)}: "
+            yield f"{_LINE.encode(str(name))}: "
         yield from encoded(item, inside)
         comma = ","
     yield margin
     yield "}" if isinstance(value, dict) else "]"
 
 
-_NESTED = (dict, list, Iterator)
+STREAMED = 3  # levels, down to the rows of a score; a row is written in one part
+# without an indent the encoder is the one in C
+_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_NESTED = frozenset({dict, list, GeneratorType})
 
 
 def _is_flat(value: Any) -> bool:
-    if isinstance(value, Iterator):
-        return False
+    """Return whether a value holds no list and no mapping."""
     items = value.values() if isinstance(value, dict) else value
-    return not any(isinstance(item, _NESTED) for item in items)
+    return type(value) not in _NESTED or _NESTED.isdisjoint(map(type, items))
+
+
+def _whole(value: Any, margin: str) -> str:
+    """Return JSON in one part, laid out as by `encoded`."""
+    if _is_flat(value):
+        return _LINE.encode(value)
+    inside = f"{margin} "
+    is_mapping = isinstance(value, dict)
+    parts = [_whole(item, inside) for item in (value.values() if is_mapping else value)]
+    if is_mapping:
+        named = zip(map(_LINE.encode, map(str, value)), parts, strict=True)
+        parts = [f"{name}: {part}" for name, part in named]
+    start, end = "{}" if is_mapping else "[]"
+    return f"{start}{inside}{f',{inside}'.join(parts)}{margin}{end}"

@@ -112,29 +112,7 @@ def probe(
     deadline: float = 30,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Check what each configured source can see before you collect, at a few calls each.
-
-    Parameters
-    ----------
-    config : str, Path or Config, default "assess.toml"
-        As for `collect`.
-    sources : iterable of str, optional
-        Only sources of these types.
-    deadline : float, default 30
-        Time that a source has. [s]
-    progress : callable, optional
-        As for `collect`.
-
-    Returns
-    -------
-    DataFrame
-        A coverage frame; nothing was collected.
-
-    Raises
-    ------
-    ConfigError
-        Where a table cannot be used; all problems are named, and nothing was asked.
-    """
+    """Return the coverage of what each configured source can see, at a few calls each."""
     from assess.sources.joining.merge import coverage_table
 
     tasks, _ = prepare(_loaded(config), sources, deadline)

@@ -4,10 +4,10 @@
     python tests/benchmarks/mutation.py [--seed 1] [--mutants 100] [--room incidents]
 
 Draws code lines of the scores, each as likely as any other, and one change of each. For every
-change runs the tests of scores and of policies that reach the line, the likeliest first, until one
-fails that passes without the change, or `--seconds` of tests passed; then the stored report of the
-sample is compared. Survivors are an upper bound. What a file of tests reaches is traced again
-whenever it, what tests share, or a file that it reached has changed.
+change runs what reaches the line until a test fails that passes without the change: tests of its
+room, the likeliest first, then the stored report of the sample, then all other tests of scores and
+policies; of each at most `--seconds`. Survivors are an upper bound. What a file of tests reaches is
+traced again whenever it, what tests share, or a file that it reached has changed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ import select
 import signal
 import sys
 import time
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
-from itertools import groupby, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from random import Random
 from types import CodeType, FunctionType
@@ -424,46 +425,62 @@ def _trace(runs: Runs, names: list[str]) -> dict[str, Any]:
     }
 
 
-class Reach(NamedTuple):
-    """Which tests reach a line, and what each, and the set-up of its file, takes [CPU s]."""
+class Reach:
+    """Which tests reach a line, and what each, and the set-up of its file, takes [CPU s].
 
-    tests: dict[tuple[str, int], set[str]]
-    seconds: dict[str, float]
-    setup: dict[str, float]
+    A file of tests is traced when it is asked for first, and again whenever its trace is not kept
+    for just this code.
+    """
 
+    def __init__(self, runs: Runs, kept: Path) -> None:
+        self.runs = runs
+        self.kept = kept
+        self.tests: dict[tuple[str, int], set[str]] = defaultdict(set)
+        self.seconds: dict[str, float] = {}
+        self.setup: dict[str, float] = {}
+        self.files: dict[str, list[str]] = defaultdict(list)
+        for name in runs.items:
+            self.files[name.partition("::")[0]].append(name)
+        self.known: set[str] = set()
+        shared = [path for path in (ROOT / "tests").glob("**/*.py") if _is_shared(path)]
+        self.common = b"".join(path.read_bytes() for path in sorted(shared))
 
-def reach(runs: Runs, kept: Path) -> Reach:
-    """Trace every file of tests whose trace is not kept for just this code."""
-    kept.mkdir(parents=True, exist_ok=True)
-    shared = [path for path in (ROOT / "tests").glob("**/*.py") if _is_shared(path)]
-    common = b"".join(path.read_bytes() for path in sorted(shared))
-    found = Reach(defaultdict(set), {}, {})
-    for file, group in groupby(runs.items, lambda name: name.partition("::")[0]):
-        names = list(group)
-        key = hashlib.sha256(common + (ROOT / file).read_bytes()).hexdigest()
-        place = kept / f"{Path(file).stem}.json"
+    def learn(self, files: Iterable[str]) -> None:
+        """Know what the tests of these files reach."""
+        for file in files:
+            if file not in self.known:
+                self.known.add(file)
+                self._add(file, self._traced(file))
+
+    def _traced(self, file: str) -> dict[str, Any]:
+        key = hashlib.sha256(self.common + (ROOT / file).read_bytes()).hexdigest()
+        place = self.kept / f"{Path(file).stem}.json"
         traced = json.loads(place.read_text()) if place.exists() else {}
-        if traced.get("key") != key or traced["code"] != _hashes(traced["code"]):
-            traced = in_child(partial(_trace, runs, names), cpu=3600, wall=3600)
-            if traced is None:
-                sys.exit(f"{file}: its tests do not end")
-            code = {path for each in traced["reached"].values() for path in each}
-            traced |= {"key": key, "code": _hashes(code)}
-            place.write_text(json.dumps(traced))
-            took = sum(traced["seconds"].values())
-            print(
-                f"traced {file}: {len(names)} tests, {took:.0f} s, failed {traced['failed']}"
-            )
-            sys.stdout.flush()
-        found.setup.update(traced["setup"])
-        for name in names:
+        if traced.get("key") == key and traced["code"] == _hashes(traced["code"]):
+            return traced
+        names = self.files[file]
+        traced = in_child(partial(_trace, self.runs, names), cpu=3600, wall=3600)
+        if traced is None:
+            sys.exit(f"{file}: its tests do not end")
+        code = {path for each in traced["reached"].values() for path in each}
+        traced |= {"key": key, "code": _hashes(code)}
+        place.write_text(json.dumps(traced))
+        took = sum(traced["seconds"].values())
+        print(
+            f"traced {file}: {len(names)} tests, {took:.0f} s, failed {traced['failed']}"
+        )
+        sys.stdout.flush()
+        return traced
+
+    def _add(self, file: str, traced: dict[str, Any]) -> None:
+        self.setup.update(traced["setup"])
+        for name in self.files[file]:
             if name in traced["failed"]:
                 continue
-            found.seconds[name] = traced["seconds"][name]
+            self.seconds[name] = traced["seconds"][name]
             for path, lines in traced["reached"][name].items():
                 for line in lines:
-                    found.tests[path, line].add(name)
-    return found
+                    self.tests[path, line].add(name)
 
 
 def _is_shared(path: Path) -> bool:
@@ -492,33 +509,35 @@ def _statement(path: str, line: int) -> tuple[int, bool]:
     return best.start, is_inside
 
 
-def choose(found: Reach, mutant: Draw, most: float) -> list[str]:
-    """List the tests that reach a line: the likeliest to fail first, for some seconds; the sample's."""
+def choose(found: Reach, mutant: Draw, most: float) -> Iterator[list[str]]:
+    """Yield tests that reach a line: some seconds of its room's, the sample's, those of the rest.
+
+    The likeliest to fail come first. A file is traced only if nothing before it failed.
+    """
     name = Path(mutant.path).parts[2].removesuffix(".py")
     room = (f"tests/score/{name}/", f"tests/score/test_{name}.py")
-    stem = Path(mutant.path).stem
+    own = {file for file in found.files if file.startswith(room)}
+    for files in (own, {SAMPLE}, set(found.files) - own - {SAMPLE}):
+        found.learn(sorted(files))
+        reached = _reaching(found, mutant)
+        tests = [test for test in reached if test.partition("::")[0] in files]
+        tests.sort(key=partial(_rank, found, Path(mutant.path).stem))
+        spent = accumulate(found.seconds[test] for test in tests)
+        yield tests[: max(bisect([*spent], most), 1)]
+
+
+def _rank(found: Reach, stem: str, test: str) -> tuple[bool, float]:
+    name = Path(test.partition("::")[0]).stem.removeprefix("test_")
+    return not (stem in name or name in stem), found.seconds[test]
+
+
+def _reaching(found: Reach, mutant: Draw) -> set[str]:
     start, is_inside = _statement(mutant.path, mutant.line)
-    reached = found.tests.get((mutant.path, start), set())
-    if not is_inside:  # it runs when the file is imported
-        reached = set().union(
-            *(t for (path, _), t in found.tests.items() if path == mutant.path)
-        )
-
-    def rank(test: str) -> tuple[int, float]:
-        name = Path(test.partition("::")[0]).stem.removeprefix("test_")
-        is_near = stem in name or name in stem
-        order = [is_near, test.startswith(room), True].index(True)
-        return order, found.seconds[test]
-
-    whole = sorted(test for test in reached if test.startswith(SAMPLE))
-    chosen: list[str] = []
-    spent = 0.0
-    for test in sorted(reached - set(whole), key=rank):
-        spent += found.seconds[test]
-        if chosen and spent > most:
-            break
-        chosen.append(test)
-    return chosen + whole
+    if is_inside:
+        return found.tests.get((mutant.path, start), set())
+    # it runs when the file is imported
+    lines = [tests for (path, _), tests in found.tests.items() if path == mutant.path]
+    return set().union(*lines)
 
 
 def _test(runs: Runs, mutant: Draw, tests: list[str], *, is_changed: bool) -> list[str]:
@@ -557,16 +576,22 @@ def kill(runs: Runs, found: Reach, mutant: Draw, tests: list[str]) -> str:
 
 def measure(runs: Runs, asked: argparse.Namespace) -> None:
     """Draw, run, and print each mutant with the test that kills it."""
-    found = reach(runs, asked.map)
+    found = Reach(runs, asked.map)
     killed = 0
     drawn = draw(asked.seed, asked.mutants, asked.room)
-    for mutant in drawn:
-        tests = choose(found, mutant, asked.seconds)
-        by = kill(runs, found, mutant, tests)
+    # by room, so that the first results need few traces
+    for mutant in sorted(drawn):
+        by = ""
+        tried = 0
+        for tests in islice(choose(found, mutant, asked.seconds), 2 if asked.near else 3):
+            by = kill(runs, found, mutant, tests)
+            tried += len(tests)
+            if by:
+                break
         killed += bool(by)
         line = (ROOT / mutant.path).read_text().splitlines()[mutant.line - 1].strip()
         state = "killed  " if by else "SURVIVED"
-        end = by or len(tests)
+        end = by or tried
         print(f"{state} {mutant.path}:{mutant.line} [{mutant.kind}] {line} | {end}")
         sys.stdout.flush()
     print(f"killed {killed} of {len(drawn)} ({killed / max(len(drawn), 1):.0%})")
@@ -579,6 +604,9 @@ def main() -> None:
     parser.add_argument("--mutants", type=int, default=100)
     parser.add_argument("--room", default="", help="a folder of assess/score; else all")
     parser.add_argument("--seconds", type=float, default=25, help="of tests, a mutant")
+    parser.add_argument(
+        "--near", action="store_true", help="leave out the tests of other rooms"
+    )
     parser.add_argument("--map", type=Path, default=ROOT / "build" / "mutation")
     asked = parser.parse_args()
     os.chdir(ROOT)

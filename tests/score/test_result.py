@@ -115,7 +115,7 @@ TREES = st.recursive(
 def test_json_that_is_written_in_parts_reads_back(tree):
     assert json.loads(encode(tree)) == tree
     rows = [tree, {"inner": [tree]}]
-    assert json.loads("".join(encoded({"rows": iter(rows)}))) == {"rows": rows}
+    assert json.loads("".join(encoded({"rows": (row for row in rows)}))) == {"rows": rows}
 
 
 def test_json_has_a_line_for_each_row_and_refuses_what_is_no_number():

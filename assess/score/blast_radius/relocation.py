@@ -37,11 +37,7 @@ LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves 
 
 
 def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
-    """Return the shared elements under a moved service, by kind.
-
-    These are the engine (a line is its newest version in the fleet), the base image where the
-    target names one, and the fleet's largest cluster where it lands on a cluster.
-    """
+    """Return engine, named base image and largest cluster under a moved service, by kind."""
     runtime = str(target["runtime"])
     version = target_engine(target)
     elements = topology.elements.to_frame(index=False)
@@ -64,10 +60,7 @@ def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
 def spread_replicas(
     replicas: int, min_healthy_pct: float, hosts_n: int, zones: list[str]
 ) -> tuple[int, list[str]]:
-    """Distribute replicas over new hosts in turn, and hosts over zones in turn.
-
-    Return how many hosts, and which zones, take the service down when they fail.
-    """
+    """Return how many new hosts, and which zones, take a service down when they fail."""
     spare = replicas - needed(np.array([float(replicas)]), np.array([min_healthy_pct]))[0]
     hosts = np.arange(replicas) % hosts_n
     fatal_hosts = int((np.bincount(hosts) > spare).sum())
@@ -244,11 +237,8 @@ def containment(  # noqa: PLR0913
     where that engine takes the service down already. Replicas are laid in turn on ``hosts_n`` new
     hosts, the hosts in turn over the fleet's zones. Its own image moves along and counts on neither
     side. A registry takes nothing down. The interval spans the levels of the uncertain edges.
-
-    In fleets with more services than ``moves_compared_most``, or where the moves reach more than
-    ``drawn_pairs_max`` pairs, nothing is drawn: each difference is bounded by what the service
-    reaches alone (`marginal_losses`).
     """
+    # in fleets with more services than ``moves_compared_most``, nothing is drawn
     target = {"": policy["target"]}
     is_small = len(topology.services) <= policy["blast_radius"]["moves_compared_most"]
     some = drawn if is_small else None

@@ -12,8 +12,8 @@ import pandas as pd
 
 from assess.errors import AssessError
 from assess.score.blast_radius.topology import KINDS, Topology
-from assess.score.result import Explanation, Result, records_by
-from assess.words import number
+from assess.score.result import Explanation, Result, plain_by
+from assess.words import number, records
 
 if TYPE_CHECKING:
     from assess.report.explorer import Explorer
@@ -68,9 +68,10 @@ class BlastRadius(Result):
         A service also has its columns in `services`.
         """
         key = ["element_kind", "element"]
-        affected = records_by(self.details["affected"].query("p_down > 0"), key)
+        affected = plain_by(self.details["affected"].query("p_down > 0"), key)
         frozen = self.details["frozen"].groupby(key)["service_id"].agg(list).to_dict()
-        services = self.services.drop(columns=IMPACTS).to_dict("index")
+        scored = self.services.drop(columns=IMPACTS)
+        services = dict(zip(scored.index, records(scored), strict=True))
         rows = []
         for row in super().rows():
             kind = row["element_kind"]

@@ -18,6 +18,7 @@ from assess.score.claims.measure import (
     Measurement,
     amount,
     compared,
+    hull,
     mean,
     ratio,
     ratio_of,
@@ -25,6 +26,7 @@ from assess.score.claims.measure import (
     share,
     tally,
     widened,
+    worst_pulls,
 )
 from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import CONTAINER, HOST
@@ -41,7 +43,6 @@ PULLS = [
     *("hub_failed", "hub_fine", "ecr_failed", "ecr_fine"),
     *("hub_unknown", "ecr_unknown", "either_failed", "either_fine", "either_unknown"),
 ]  # where pulls came from, and how they ended; either: no registry was named
-UNASSIGNED = "unassigned"  # incidents of services that nobody knows
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,18 +252,9 @@ def failed_pulls(data: ClaimData) -> Measurement:
     counts["ecr_fine"] += counts["ecr_failed"]
     counts = counts.rename_axis("stratum").reset_index()
     counts = counts.rename(columns={"hub_fine": "hub_pulls", "ecr_fine": "ecr_pulls"})
-    worst = [_worst_pulls(counts, *pair) for pair in permutations(("hub", "ecr"))]
+    worst = [worst_pulls(counts, *pair) for pair in permutations(("hub", "ecr"))]
     unknown_n = int(counts[PULLS[4:]].to_numpy().sum())
     return ratio(counts, *worst, level=data.level, unknown_n=unknown_n)
-
-
-def _worst_pulls(counts: pd.DataFrame, worse: str, better: str) -> pd.DataFrame:
-    """Return the counts with all that nobody knows against one registry and for the other."""
-    against = counts[[f"{worse}_unknown", "either_failed", "either_unknown"]].sum(axis=1)
-    spare = counts[[f"{better}_unknown", "either_fine"]].sum(axis=1)
-    more = {f"{worse}_failed": against, f"{worse}_pulls": against}
-    more[f"{better}_pulls"] = spare
-    return counts.assign(**{name: counts[name] + n for name, n in more.items()})
 
 
 def _own_nodes(data: ClaimData) -> list[reference.Node]:
@@ -301,7 +293,9 @@ def stores_in_containers(data: ClaimData) -> Measurement:
         data.compared(spells[rows], inside[rows])
         for rows in (is_store, is_store | speaks, is_store | (may_be & ~speaks))
     )
-    return measured.holding(others, spells.loc[may_be, "service_id"].nunique())
+    whole = hull(measured.interval, *(other.interval for other in others))
+    unknown_n = measured.unknown_n + spells.loc[may_be, "service_id"].nunique()
+    return measured._replace(interval=whole, unknown_n=unknown_n)
 
 
 def contained_incidents(data: ClaimData) -> Measurement:
@@ -345,7 +339,7 @@ def many_at_once(data: ClaimData) -> Measurement:
     sums["platform"] = spells["platform"].mask(vague, "unknown")
     # an incident that nobody assigned may have been in a container
     loose_n = data.unassigned_n
-    loose = [{"platform": UNASSIGNED, "incidents": loose_n, "service_months": 0.0}]
+    loose = [{"platform": "unassigned", "incidents": loose_n, "service_months": 0.0}]
     rows = pd.concat([sums, pd.DataFrame(loose[: int(loose_n > 0)])])
     whole = rows.groupby("platform")[["incidents", "service_months"]].sum().reset_index()
     # tiers are left aside: the budget, too, counts every service that moves alike
@@ -355,7 +349,7 @@ def many_at_once(data: ClaimData) -> Measurement:
     whole = whole.assign(**spread)
     months = data.assessment.policy["what_next"]["months"]
     return amount(
-        whole[~whole["platform"].isin(["unknown", UNASSIGNED])],
+        whole[~whole["platform"].isin(["unknown", "unassigned"])],
         whole,
         level=level,
         factor=float(data.settings["services_at_once"] * months),

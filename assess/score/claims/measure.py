@@ -1,9 +1,7 @@
 """The kinds of measurements of a claim: a share, a ratio, a mean, an amount."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -43,11 +41,6 @@ class Measurement(NamedTuple):
     unknown_n: int = 0
     more: Callable[[float], float] = lambda bound: math.inf
     gap: str = ""
-
-    def holding(self, others: Iterable[Measurement], unknown_n: int) -> Measurement:
-        """Return the measurement with an interval that holds those of others."""
-        whole = _hull(self.interval, *(other.interval for other in others))
-        return self._replace(interval=whole, unknown_n=self.unknown_n + unknown_n)
 
 
 def verdict(interval: Interval, bound: float, *, above: bool) -> str:
@@ -104,7 +97,7 @@ def ratio(
     both = (t1 > 0) & (t0 > 0)
     n = int((a + b)[both].sum())
     sampled = ratio_of(table, level=level)
-    whole = _hull(sampled, *(ratio_of(other, level=level) for other in others))
+    whole = hull(sampled, *(ratio_of(other, level=level) for other in others))
     gap = ""
     if both.any() and not n:
         gap = "nothing has happened on either side so far: keep counting"
@@ -195,7 +188,7 @@ def amount(
         return _smallest(decides) if months else math.inf
 
     watched = whole[whole["service_months"] > 0]
-    interval = _hull(sampled, expected(watched), expected(whole))
+    interval = hull(sampled, expected(watched), expected(whole))
     return Measurement(interval, sampled, math.floor(months), whole, unknown_n, more)
 
 
@@ -212,7 +205,16 @@ def added(table: pd.DataFrame, more: Mapping[str, str]) -> pd.DataFrame:
     )
 
 
-def _hull(first: Interval, *others: Interval) -> Interval:
+def worst_pulls(counts: pd.DataFrame, worse: str, better: str) -> pd.DataFrame:
+    """Return the counts with all that nobody knows against one registry and for the other."""
+    against = counts[[f"{worse}_unknown", "either_failed", "either_unknown"]].sum(axis=1)
+    spare = counts[f"{better}_unknown"] + counts["either_fine"]
+    more = {f"{worse}_failed": "against", f"{worse}_pulls": "against"}
+    more[f"{better}_pulls"] = "spare"
+    return added(counts.assign(against=against, spare=spare), more)
+
+
+def hull(first: Interval, *others: Interval) -> Interval:
     """Widen an interval until it holds the others."""
     every = (first, *others)
     return first._replace(lo=min(i.lo for i in every), hi=max(i.hi for i in every))

@@ -19,7 +19,7 @@ from assess.score.evidence import Evidence, answer_checks
 from assess.score.evidence.deciding import with_rows
 from assess.score.evidence.tables import gather
 from assess.score.readiness import gates
-from assess.score.result import Explanation, Provenance, Result, records_by
+from assess.score.result import Explanation, Provenance, Result, plain_by
 from assess.words import share
 
 Floats = NDArray[np.float64]
@@ -173,13 +173,13 @@ class Readiness(Result):
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per service, with its gates, dimensions, unknown and failed checks."""
-        gates_by_service = records_by(self.details["gates"], "service_id")
-        dimensions = records_by(self.details["dimensions"], "service_id")
+        gates_by_service = plain_by(self.details["gates"], "service_id")
+        dimensions = plain_by(self.details["dimensions"], "service_id")
         unknown = self.details["unknown"].groupby("service_id")["check"].agg(list)
         atoms = self.details["atoms"]
         failed = atoms[atoms["state"].isin(["fail", "partial"])]
         checks = ["service_id", "check", "state", "evidence"]
-        failed_by_service = records_by(failed[checks], "service_id")
+        failed_by_service = plain_by(failed[checks], "service_id")
         rows = super().rows()
         for row in rows:
             service = row["service_id"]

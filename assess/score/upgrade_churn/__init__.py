@@ -43,7 +43,7 @@ from assess.score.upgrade_churn.sights import (
     is_third_party,
     line_name,
 )
-from assess.words import plain
+from assess.words import records
 
 BASES = {  # of a service on several hosts the first counts
     pace.MEASURED: "Measured on its hosts",
@@ -105,7 +105,7 @@ class UpgradeChurn(Result):
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per service; ``breaking`` has one entry per workload and change."""
         breaking: dict[str, list[dict[str, Any]]] = {}
-        for hit in plain(self.details["breaking"][COLUMNS].to_dict("records")):
+        for hit in records(self.details["breaking"][COLUMNS]):
             breaking.setdefault(hit["service_id"], []).append(hit)
         rows = super().rows()
         for row in rows:
@@ -115,8 +115,8 @@ class UpgradeChurn(Result):
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, with breaking changes by host and remedy, and the calendar."""
         names = ("simulation", "remedies", "calendar")
-        tables = {name: self.details[name].to_dict("records") for name in names}
-        return {**super().to_dict(), **{n: plain(rows) for n, rows in tables.items()}}
+        tables = {name: records(self.details[name]) for name in names}
+        return {**super().to_dict(), **tables}
 
 
 def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own

@@ -31,18 +31,7 @@ from assess.score.upgrade_churn.in_use import (
     workloads_on,
 )
 
-COLUMNS = [
-    "service_id",
-    "workload_id",
-    "host_id",
-    "change",
-    "certainty",
-    "moment",
-    "what",
-    "why",
-    "remedy",
-    "source",
-]
+COLUMNS = [*IDS, "change", "certainty", "moment", "what", "why", "remedy", "source"]
 PRODUCTS = (reference.ENGINE, "containerd", "cri-o", "podman", KUBERNETES)
 WILL = "will"
 MAY = "may"

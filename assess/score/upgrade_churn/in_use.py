@@ -113,8 +113,17 @@ def mounts_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     """Return the mounts of workloads, with the columns of rules."""
     mounts = inventory["mounts"][["workload_id", "type", "driver"]]
     mounts = mounts.rename(columns={"type": "volume_type", "driver": "volume_driver"})
-    found = workloads[[*IDS, "version"]].merge(mounts, on="workload_id")
-    found["volume_driver"] = found["volume_driver"].fillna("")
+    found = workloads[[*IDS, "version", "cluster"]].merge(mounts, on="workload_id")
+    driver = found["volume_driver"].fillna("")
+    since = reference.lookup("csi_drivers", "volume", "since")
+    program = reference.lookup("csi_drivers", "volume", "program")
+    plugin = driver.where(driver.isin(since), found["volume_type"])
+    found["volume_driver"] = driver
+    found["csi_since"] = _each(number_of, plugin.map(since).to_frame("since"), "since")
+    # a driver serves its own cluster only
+    runs = workloads["cluster"].fillna("") + " " + workloads["program"]
+    needed = found["cluster"].fillna("") + " " + plugin.map(program)
+    found["has_csi"] = needed.isin(runs)
     return _typed(found, "mounts")
 
 
@@ -306,12 +315,10 @@ def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
     missing = [column for column in columns if column not in table]
     table = table.assign(**dict.fromkeys(missing, pd.NA)).reset_index(drop=True)
     if "kernel_text" in table:
-        table["kernel_runs"] = _each(_kernel_runs, table, "kernel_text", "docker")
+        table["kernel_runs"] = _each(
+            reference.kernel_runs, table, "kernel_text", "docker"
+        )
     return table.astype({column: DTYPES[kind] for column, kind in columns.items()})
-
-
-def _kernel_runs(kernel: str | None, engine: str | None) -> bool | None:
-    return reference.kernel_runs(kernel, engine) if engine else None
 
 
 def _each(function: Callable[..., Any], table: pd.DataFrame, *columns: str) -> pd.Series:

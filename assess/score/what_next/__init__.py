@@ -18,7 +18,7 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.exposure import exposure, in_containers
 from assess.score.readiness.gates import NOT_DECIDABLE
-from assess.score.result import Explanation, Provenance, Result, Tables, records_by
+from assess.score.result import Explanation, Provenance, Result, Tables, plain_by
 from assess.score.targets.refusals import REFUSED
 from assess.score.what_next.flips import WHAT_IFS, what_ifs
 from assess.score.what_next.labels import LABELS, reason
@@ -207,8 +207,8 @@ class WhatNext(Result):
             name: self.details[name].groupby("service_id").head(LISTED)
             for name in ("information", "boards")
         }
-        information = records_by(first["information"], "service_id")
-        boards = records_by(first["boards"], "service_id")
+        information = plain_by(first["information"], "service_id")
+        boards = plain_by(first["boards"], "service_id")
         rows = super().rows()
         for row in rows:
             service = row["service_id"]

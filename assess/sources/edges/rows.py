@@ -186,7 +186,7 @@ def start_order(
     is_job = more.get("condition") == ENDED
     is_store = known is not None and known.kind in STORES and not is_job
     kind = known.kind if known and is_store else START_ORDER
-    protocol = known.protocol if known and is_store else None
+    protocol = known.protocol or None if known and is_store else None
     return dependency_row(src, callee.name, kind, evidence, protocol=protocol, **more)
 
 
@@ -202,7 +202,7 @@ def declared_call(src: Name, callee: Callee, evidence: str, **more: Any) -> Row:
     """Return the row of a declared link to another service, with the kind of the callee."""
     known = _kind_of(callee)
     kind = known.kind if known else CALL
-    protocol = known.protocol if known else None
+    protocol = known.protocol or None if known else None
     more = {"protocol": protocol, "_is_known": known is not None, **more}
     return dependency_row(src, callee.name, kind, evidence, **more)
 

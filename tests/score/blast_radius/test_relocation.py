@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -222,3 +223,46 @@ def test_a_service_of_unknown_place_may_gain_by_a_move():
     assert moved["delta"].isna().all()
     assert (moved["delta_lo"] < 0).all()
     assert (moved["delta_hi"] > 0).all()
+
+
+def place_of(clusters=(), engines=("docker 26.1.4",)):
+    elements = [("engine", name) for name in engines] + [("host", "docker 26.1.9")]
+    placed = [("cluster", name) for name in clusters] + [("host", "h")] * 9
+    columns = ["element_kind", "element"]
+    return SimpleNamespace(
+        elements=pd.MultiIndex.from_tuples(elements, names=columns),
+        placement=pd.DataFrame(placed, columns=columns),
+    )
+
+
+def target_of(**more):
+    return {**POLICY["target"], "runtime": "docker", "engine": "26.1", **more}
+
+
+def test_a_move_lands_on_the_newest_engine_of_the_line():
+    bare = target_of(base_image="", landing="host")
+    several = place_of(
+        engines=["docker 26.1.9", "docker 26.1.10", "docker 26.10.1", "podman 26.1.11"]
+    )
+    assert relocation.landing(several, bare) == {"engine": "docker 26.1.10"}
+    none = place_of(engines=["docker 20.10.5"])
+    assert relocation.landing(none, bare) == {"engine": "docker 26.1"}
+
+
+@pytest.mark.parametrize(
+    ("clusters", "named"),
+    [
+        ((), "new cluster"),
+        (("b", "a", "b"), "b"),
+        (("b", "a"), "a"),
+        (("c", "b", "a", "c", "b"), "b"),
+    ],
+)
+def test_a_move_lands_on_the_largest_cluster_the_first_by_name(clusters, named):
+    there = target_of(base_image="debian 12", landing="cluster")
+    found = relocation.landing(place_of(clusters), there)
+    assert found == {
+        "engine": "docker 26.1.4",
+        "base_image": "debian 12",
+        "cluster": named,
+    }

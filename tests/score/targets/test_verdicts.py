@@ -1,0 +1,99 @@
+"""Verdicts and costs from rows made by hand: what decides, at its bound and beside it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from assess.policy.policy import load_policy
+from assess.score.targets.cost import HOURS, cost
+from assess.score.targets.verdicts import _gate_blockers, _unready, verdicts
+
+POLICY = load_policy()
+LEAST = POLICY["what_next"]["pilot_points"]
+NAMES = pd.Index(["a", "b", "c"], name="service_id")
+
+
+def test_the_worst_blocker_decides_and_comes_first():
+    found = [
+        ("a", "after fixes", "one; two"),
+        ("a", "no", "three"),
+        ("a", "unknown", "four"),
+        ("a", "no", "three"),
+        ("b", "after fixes", "five"),
+        ("b", "unknown", "six"),
+    ]
+    table = verdicts(found, NAMES)
+    assert table["verdict"].tolist() == ["no", "unknown", "fits"]
+    assert table["blockers"].tolist() == ["three; four; one, two", "six; five", ""]
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "verdict"),
+    [
+        (LEAST, 100, None),
+        (LEAST - 0.1, LEAST - 0.1, "after fixes"),
+        (LEAST - 0.1, LEAST, "unknown"),
+        (0, 100, "unknown"),
+    ],
+)
+def test_readiness_is_in_the_way_where_it_is_surely_too_low(lo, hi, verdict):
+    columns = {"readiness": [lo], "readiness_lo": [lo], "readiness_hi": [hi]}
+    found = _unready(POLICY, pd.DataFrame(columns, index=["a"]))
+    assert [row[:2] for row in found] == ([("a", verdict)] if verdict else [])
+
+
+@pytest.mark.parametrize(
+    ("label", "state", "verdict"),
+    [
+        ("NEVER", "fail", "no"),
+        ("NEVER", "unknown", "unknown"),
+        ("NOT DECIDABLE", "fail", "unknown"),
+        ("HOLD", "fail", "after fixes"),
+        ("HOLD", "unknown", "unknown"),
+        ("HOLD", "waived", None),
+        ("NEVER", "pass", None),
+    ],
+)
+def test_an_open_gate_is_in_the_way_as_hard_as_its_label(label, state, verdict):
+    row = {"service_id": "a", "gate": "G1", "label": label, "state": state}
+    found = _gate_blockers(pd.DataFrame([{**row, "evidence": "why"}]))
+    assert found == ([("a", verdict, "G1 why")] if verdict else [])
+
+
+def priced(**prices):
+    size = pd.DataFrame(
+        {
+            **{"cpu": [0.5, None], "cpu_lo": [0.25, None], "cpu_hi": [1.0, None]},
+            **{"memory": [2.0, None], "memory_lo": [1.0, None], "memory_hi": [4.0, None]},
+        },
+        index=["a", "b"],
+        dtype="Float64",
+    )
+    ends = {"replicas": 2.0, "replicas_lo": 1.0, "replicas_hi": 3.0}
+    replicas = pd.DataFrame(ends, index=NAMES, dtype="Float64")
+    return cost({"id": "t", "prices": prices}, size, replicas)
+
+
+def test_a_month_costs_what_its_replicas_take_and_what_is_fixed():
+    found = priced(vcpu_hour=0.04, gib_hour=0.005, service_month=3)
+    each = [0.25 * 0.04 + 0.005, 0.5 * 0.04 + 0.01, 0.04 + 0.02]
+    wanted = [each[0] * HOURS + 3, each[1] * 2 * HOURS + 3, each[2] * 3 * HOURS + 3]
+    ends = ["cost_per_month_lo", "cost_per_month", "cost_per_month_hi"]
+    assert found.frame.loc["a", ends].tolist() == [round(each, 2) for each in wanted]
+    assert found.frame.loc["b"].isna().all()
+    assert found.missing["a"] == ""
+    assert found.missing["c"].count("; ") == 1
+    assert found.missing["c"].startswith("its CPU")
+
+
+def test_what_is_free_asks_for_no_size_and_no_price_is_no_cost():
+    fixed = priced(service_month=7)
+    assert (fixed.frame == 7).all(axis=None)
+    assert (fixed.missing == "").all()
+    memory = priced(gib_hour=0.01)
+    assert memory.frame.loc["a", "cost_per_month"] == round(2 * 0.01 * HOURS * 2, 2)
+    assert memory.missing["b"].startswith("its memory")
+    nothing = priced()
+    assert nothing.frame.isna().all(axis=None)
+    assert set(nothing.missing) == {"prices of t (policy target.prices)"}
