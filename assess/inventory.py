@@ -282,7 +282,7 @@ def _build(
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
         problems += [unreadable, frames.check(name, typed[name])]
     when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
-    # a user's CSV of workloads alone is a fleet, too
+    # a user's CSV of workloads, or of incidents, alone is a fleet, too
     if "services" not in typed and typed:
         typed["services"] = _named_services(typed)
     problems.append(frames.check_references(typed))
@@ -358,13 +358,13 @@ def quarter_of(when: pd.Timestamp) -> str:
 
 def _named_services(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the services that other frames name, for a snapshot without a services frame."""
-    columns = [
-        ("workloads", "service_id"),
-        ("dependencies", "src_id"),
-        ("dependencies", "dst_id"),
+    named = [
+        table[name]
+        for frame, table in tables.items()
+        for name, column in frames.columns(frame).items()
+        if column.reference == ("services", "service_id")
     ]
-    named = [tables[frame][column] for frame, column in columns if frame in tables]
-    ids = pd.concat([pd.Series(dtype="str"), *named]).dropna().unique()
+    ids = pd.concat([pd.Series(dtype="str"), *named]).replace("", pd.NA).dropna().unique()
     inside = sorted(name for name in ids if not str(name).startswith(frames.EXTERNAL))
     return frames.conform("services", pd.DataFrame({"service_id": inside}))[0]
 

@@ -287,6 +287,23 @@ def test_a_manifest_that_cannot_be_used(snapshot, manifest):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("frame", "text"),
+    [
+        (
+            "incidents",
+            "incident_id,opened_at,service_id\ni,2026-08-01,a\nj,2026-08-02,\n",
+        ),
+        ("objects", "object_id,service_id\no,a\np,\n"),
+        ("answers", "service_id,question,source\na,state.restore,q\n"),
+        ("dependencies", "src_id,dst_id,kind,evidence\na,ext:api.example.org,call,t\n"),
+    ],
+)
+def test_services_are_those_that_a_lone_frame_names(snapshot, frame, text):
+    inventory = load(snapshot(**{frame: text}))
+    assert list(inventory["services"]["service_id"]) == ["a"]
+
+
 def test_a_frame_of_ones_own_is_kept_aside_and_a_misspelt_one_is_not(snapshot):
     mine = pd.DataFrame({"x": ["1"]})
     with pytest.warns(UnknownColumnWarning, match="licences: a frame that nobody knows"):
