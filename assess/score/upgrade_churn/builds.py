@@ -18,11 +18,7 @@ _KEPT = [*_IDS, "base_os", "repository", "tag_version", "package_tools", "pinned
 
 
 def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each package source of each build.
-
-    ``package_host`` is NA for the sources that come with the base. ``reads`` is NA where a list
-    that nobody read may stand in their place.
-    """
+    """Return a row for each package source of each build; that of its base names no host."""
     built = workloads[workloads["is_build"].eq(True)]
     builds = built[[*_KEPT, "tag", "package_sources"]]
     builds = builds.astype(object).where(builds.notna(), None)

@@ -43,11 +43,7 @@ def number_of(text: Any) -> float:
 
 
 def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
-    """Return the workloads that an upgrade of a product affects, with the columns for rules.
-
-    ``service_id, workload_id, host_id, version`` (NA: unknown) and the columns that rules ask for. A
-    host whose engine no workload is known to use has a row of its own.
-    """
+    """Return the workloads that an upgrade of a product affects, and hosts without workloads."""
     engines = _engines(inventory, product, target)
     table = _running(inventory).merge(engines, on="host_id", how="left")
     is_on = table["runtime"].notna()
@@ -78,9 +74,7 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
 
 def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     """Return the API objects in use, including those that declare workloads."""
-    # ``is_applied`` is whether ``api`` is the version in which it was applied: a live
-    # cluster shows an object in the version it prefers. An object of a service has a row
-    # for each of its workloads.
+    # A live cluster shows an object in the version it prefers, not as it was applied.
     declared = workloads[[*IDS, "version", "api_version"]].dropna(subset="api_version")
     # the declared version is the applied one
     own = declared.assign(
