@@ -21,7 +21,14 @@ _GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
 _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
 IDS = ["service_id", "workload_id", "host_id"]
-_PASSING = ("config", "socket", "tmpfs", "empty-dir", "alloc-dir")  # keep no data
+# what a mount of such a source holds is no data
+_PASSING = (
+    "config",
+    "socket",
+    "tmpfs",
+    "empty-dir",
+    "alloc-dir",
+)
 _DAY = "%Y%m%d"  # as a number, 20250925
 
 
