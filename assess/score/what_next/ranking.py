@@ -394,7 +394,8 @@ class Ranking:
             rows = min(step, CONFIDENCE_DRAWS - start)
             sums = (lo + span * rng.random((rows, *lo.shape))) @ weights.T
             own_sums = sums[:, ranked, which]
-            wins[ranked] += (own_sums >= sums.max(axis=1) - EQUAL).sum(axis=0)
+            best = sums.max(axis=1)[:, which]
+            wins[ranked] += (own_sums >= best - EQUAL).sum(axis=0)
         return wins / CONFIDENCE_DRAWS
 
     def _rank_equal(self, values: Floats) -> NDArray[np.int64]:

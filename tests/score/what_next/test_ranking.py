@@ -60,10 +60,13 @@ def test_the_third_is_first_where_its_weight_is_twice_both_others():
 
 
 def test_equals_share_one_weighting_and_little_memory():
-    # a large cycle: all lose the same, so all are first alike
+    # a large cycle: many lose the same, so they are first alike
     few = POLICY.replace(simulation={"draws": 10})
-    some = ranking({f"s{i:04}": {"readiness": 1.0} for i in range(2000)}, policy=few)
-    central = np.tile(some.weights[0], (2000, 1))
+    alike = [{"readiness": 1.0}, {"containment": 0.5}]
+    some = ranking({f"s{i:04}": alike[i % 2] for i in range(2000)}, policy=few)
+    ends = np.eye(len(CRITERIA))
+    own = [ends[CRITERIA.index(name)] for name in ("readiness", "containment")]
+    central = np.tile(own, (1000, 1))
     tracemalloc.start()
     shares = some._confidence(central)
     _, peak = tracemalloc.get_traced_memory()
