@@ -33,7 +33,7 @@ Your own fleet, in a directory of its own (`assess report sample` shows an inven
   assess report
 \b
 A SNAPSHOT is a directory of frames, a store with a date such as data/snapshots@2026-09-30, or
-`sample`: the invented fleet.
+`sample`: the invented fleet. [SNAPSHOT] may be left out: the newest in data/snapshots.
 Every option can also be set as ASSESS_<VERB>_<OPTION>, such as ASSESS_COLLECT_DEADLINE=60.
 Exit codes: 0 done, 1 error, 2 usage, 3 a limit is broken, 4 coverage below the limit,
 130 interrupted. Completion: eval "$(_ASSESS_COMPLETE=bash_source assess)", or zsh_source,

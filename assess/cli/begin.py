@@ -14,13 +14,13 @@ import click
 from assess.cli.command import (
     Command,
     Output,
+    newest_snapshot,
     output_options,
     policy_options,
     read,
     read_history,
     read_policy,
     records,
-    snapshot,
 )
 from assess.cli.messages import next_step, note
 from assess.errors import AssessError
@@ -198,7 +198,7 @@ def _clusters() -> Iterator[tuple[str, dict[str, Any]]]:
         "assess questions sample --service price-engine",
     ],
 )
-@snapshot
+@newest_snapshot
 @policy_options
 @click.option("--service", "service", help="Only the questions about this service.")
 @output_options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assess.cli.command import FILE, Command, Output, output_options, together
+from assess.cli.command import FILE, SNAPSHOTS, Command, Output, output_options, together
 from assess.cli.messages import QUIET, level, next_step, note, progress, say
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from assess.config import Config
     from assess.inventory import Inventory
 
-SNAPSHOTS = Path("data/snapshots")
 UNDER_LIMIT = 4
 # rows of coverage about the naming of services, which makes no call
 IDENTITY = "identity"

@@ -159,7 +159,9 @@ SNAPSHOT = SnapshotType()
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
+SNAPSHOTS = Path("data/snapshots")
 snapshot = click.argument("snapshot", type=SNAPSHOT)
+newest_snapshot = click.argument("snapshot", type=SNAPSHOT, default=str(SNAPSHOTS))
 previous_option = click.option(
     "--previous", type=SNAPSHOT, help="Earlier snapshot to compare with."
 )

@@ -10,6 +10,7 @@ from assess.cli.command import (
     SNAPSHOT,
     Command,
     Output,
+    newest_snapshot,
     output_options,
     read,
     records,
@@ -140,7 +141,7 @@ def _columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
 
 
 @click.command(cls=Command, examples=["assess validate data/snapshots/2026Q4"])
-@snapshot
+@newest_snapshot
 @output_options
 def validate(snapshot: str, *, out: Output) -> None:
     """List all problems of a snapshot; exit with 1 if there are any."""
@@ -154,7 +155,7 @@ def validate(snapshot: str, *, out: Output) -> None:
 
 
 @click.command(cls=Command, examples=["assess coverage sample"])
-@snapshot
+@newest_snapshot
 @output_options
 def coverage(snapshot: str, *, out: Output) -> None:
     """Show what each source could and could not see, call by call.

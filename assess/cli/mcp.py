@@ -6,17 +6,17 @@ import click
 
 from assess.cli.command import (
     Command,
+    newest_snapshot,
     policy_options,
     read,
     read_history,
     read_policy,
-    snapshot,
 )
 from assess.errors import AssessError
 
 
 @click.command(cls=Command, examples=["assess mcp sample", "assess mcp data/snapshots"])
-@snapshot
+@newest_snapshot
 @policy_options
 def mcp(snapshot: str, *, policy_file: Path | None, target: str | None) -> None:
     """Answer questions about one snapshot over stdin and stdout, for an assistant (MCP).

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 import click
@@ -93,8 +94,10 @@ def progress(*, patience: float = 0.0) -> Callable[[str, int, int], None] | None
         if time.monotonic() - started < patience:
             return
         filled = "#" * round(20 * done / max(total, 1))
-        line = f"\r[{filled:<20}] {done}/{total} {clean(what)}"
-        click.echo(f"{line:<78}" + ("\n" if done == total else ""), nl=False, err=True)
+        # a line that is as long as the terminal would begin another one
+        width = min(get_terminal_size().columns, 80) - 2
+        line = f"[{filled:<20}] {done}/{total} {clean(what)}"[:width].ljust(width)
+        click.echo(f"\r{line}" + ("\n" if done == total else ""), nl=False, err=True)
 
     return draw
 

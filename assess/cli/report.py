@@ -11,6 +11,7 @@ import click
 
 from assess.cli.command import (
     SNAPSHOT,
+    SNAPSHOTS,
     Command,
     policy_options,
     previous_option,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from assess.score.upgrade_churn.history import History
 
 SAMPLE = "sample"
-SNAPSHOTS = Path("data/snapshots")
 REPORTS = Path("reports")
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from assess.cli.command import Command, Output, output_options
+from assess.cli.command import SNAPSHOTS, Command, Output, output_options
 from assess.cli.messages import note, verbosity
 
 directory = click.argument(
     "store",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("data/snapshots"),
+    default=SNAPSHOTS,
 )
 
 

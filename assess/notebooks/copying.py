@@ -39,7 +39,6 @@ def copy(directory: str | Path) -> tuple[list[Path], list[Path]]:
         if place.exists():
             kept.append(place)
             continue
-        target.mkdir(parents=True, exist_ok=True)
         write(_emptied(read(path), values, path.name), place)
         made.append(place)
     return made, kept

@@ -246,14 +246,12 @@ def by_service(checks: pd.DataFrame) -> pd.DataFrame:
     ]
     way = np.select(ways, ["lost", "found", "ends", "starts", "better"], "worse")
     kinds = checks.assign(way=pd.Categorical(way, list(_WAYS)))
-    named = kinds.groupby(["service_id", "way"], observed=True)["check"].agg(
-        _named_checks
-    )
+    named = kinds.groupby(["service_id", "way"], observed=True)["check"].agg(_names)
     texts = named.index.get_level_values("way").astype("str").map(_WAYS) + ": " + named
     return texts.groupby("service_id").agg("; ".join).rename("changes").reset_index()
 
 
-def _named_checks(checks: pd.Series) -> str:
+def _names(checks: pd.Series) -> str:
     """Name the checks of one kind of change, or count them if there are many."""
     return ", ".join(checks) if len(checks) <= _NAMED else f"{len(checks)} checks"
 

@@ -16,6 +16,7 @@ from assess.score.incidents.exposure import exposure
 from assess.words import element_labels, sentence_list, share
 
 MOVES = ("MOVE NOW", "PILOT")
+SIDES = ("candidates", "services in containers")  # by whether they run in containers
 NAMED = 3  # services named in a sentence
 _FAILURES = Column("churn_failures_per_year", "", "interval", 1)
 _DELTA = Column("blast_delta", "", "interval", 1, 100, is_signed=True)
@@ -165,24 +166,19 @@ def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
     table = label_changes(scores, earlier)
     new_n = int(table["before"].eq("not there").sum())
     gone_n = int(table["after"].eq("gone").sum())
-    counts = {
-        "labels changed": len(table) - new_n - gone_n,
-        "services are new": new_n,
-        "are gone": gone_n,
-    }
-    told = [f"{n} {words}" for words, n in counts.items() if n]
-    yield f"{', '.join(told) or 'No label changed'}."
+    changed_n = len(table) - new_n - gone_n
+    counts = {"changed label": changed_n, "new service": new_n, "removed service": gone_n}
+    told = [_count(n, noun) for noun, n in counts.items() if n]
+    yield f"{sentence_list(told) or 'No label changed'}."
 
 
 def _gaps(scores: Assessment) -> Iterator[str]:
     frame = scores.what_next.frame
-    is_inside = frame["p_top"].isna()
-    competing = frame[~is_inside]
-    inside = frame[is_inside]
+    by_side = frame.groupby(frame["p_top"].isna())["label"]
     undecided = [
-        f"{open_n} of {len(rows)} {noun}"
-        for rows, noun in ((competing, "candidates"), (inside, "services in containers"))
-        if (open_n := int((rows["label"] == "NOT DECIDABLE").sum()))
+        f"{open_n} of {len(labels)} {SIDES[is_inside]}"
+        for is_inside, labels in by_side
+        if (open_n := int(labels.eq("NOT DECIDABLE").sum()))
     ]
     if undecided:
         yield f"Not decidable, because a gate is unknown: {sentence_list(undecided)}."

@@ -1,5 +1,6 @@
 """Looking at snapshots: the rows are those of the frames, in every format."""
 
+import contextlib
 import csv
 import io
 import json
@@ -160,6 +161,17 @@ def test_coverage_tells_denied_from_absent(call, sample, tmp_path):
     (tmp_path / "services.csv").write_text("service_id\na\n")
     (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
     assert "has no coverage frame" in call("coverage", str(tmp_path)).stderr
+
+
+def test_a_project_is_read_at_its_newest_snapshot(call, store, sample, tmp_path):
+    project = tmp_path / "project"
+    (project / "data").mkdir(parents=True)
+    with contextlib.chdir(project):
+        nothing = call("coverage", code=1)
+        (project / "data/snapshots").symlink_to(store)
+        assert call("coverage").stdout == call("coverage", sample).stdout
+        assert "is valid" in call("validate").stderr
+    assert "there is no snapshot at data/snapshots" in nothing.stderr
 
 
 def test_diff_lists_what_changed_between_quarters(call, sample, earlier):

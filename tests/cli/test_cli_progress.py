@@ -65,3 +65,10 @@ def test_a_terminal_sees_it_go_on(work, tmp_path, how):
 def test_a_file_and_the_quiet_see_nothing(work):
     assert work(terminal=False) == ("435", "")
     assert work("-q") == ("435", "")
+
+
+def test_a_narrow_terminal_draws_one_line(work, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    _, told = work()
+    assert max(map(len, told.splitlines()[-1].split("\r"))) < 40
+    assert "30/30" in told
