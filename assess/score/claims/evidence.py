@@ -34,6 +34,7 @@ from assess.score.incidents.recovery import self_healing
 from assess.score.incidents.spans import DAY, Spans, clipped, days_in
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import broken_by
+from assess.score.upgrade_churn.sights import text_of
 from assess.words import UNKNOWN
 
 if TYPE_CHECKING:
@@ -184,11 +185,11 @@ def troubled_hosts(data: ClaimData) -> Measurement:
     answers = []
     for host, runtimes in nodes(inventory).items():
         for node in runtimes:
-            driver = _text(rows["storage_driver"].get((host, node.runtime)))
+            driver = text_of(rows["storage_driver"].get((host, node.runtime)))
             d_type = rows["d_type"].get((host, node.runtime))
             runs = [
                 reference.node_driver_runs(node, driver, target),
-                reference.kernel_runs(_text(kernels.get(host)), target),
+                reference.kernel_runs(text_of(kernels.get(host)), target),
                 _shows_deleted_files(driver, d_type),
             ]
             if not reference.is_managed(node):
@@ -197,10 +198,6 @@ def troubled_hosts(data: ClaimData) -> Measurement:
     table = pd.DataFrame(answers, columns=["runtime", "trouble"])
     trouble = table["trouble"].astype("boolean")
     return share(tally(table["runtime"], trouble), level=data.level)
-
-
-def _text(cell: object) -> str | None:
-    return cell if isinstance(cell, str) else None
 
 
 def _shows_deleted_files(driver: str | None, d_type: object) -> bool | None:

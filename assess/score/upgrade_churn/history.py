@@ -326,17 +326,14 @@ def _history_start(inventory: Inventory) -> pd.Timestamp:
 def _incidents(
     inventory: Inventory, hosts: Hosts
 ) -> Iterator[tuple[str, pd.Timestamp, bool]]:
-    """List hosts and moments of the incidents, and whether it surely was on that host.
-
-    Where nobody wrote the host down, it may have been on any host of its services, and surely was
-    on the only one of a service; without such hosts it may have been on any (`NOWHERE`).
-    """
+    """List host and moment of the incidents, and if it surely was there; unknown: `NOWHERE`."""
     columns = ["host_id", "opened_at", "service_id", "affected_services"]
     for host, moment, *texts in cells(sound_incidents(inventory), *columns):
         if isinstance(host, str):
             yield host, moment, True
             continue
         services = ";".join(filter(None, map(text_of, texts))).split(";")
+        # any host of its services may have had it; the only one of a service surely had
         homes = [hosts.get(name, set()) for name in services]
         sure = set().union(*(home for home in homes if len(home) == 1))
         for place in set().union(*homes) or {NOWHERE}:
