@@ -165,12 +165,8 @@ def facts(table: str | None, *, place: str | None, out: Output) -> None:
 
 # tables that columns of rules are read from
 _LOOKED_UP = (
-    "base_lists",
-    "image_bases",
-    "cluster_clients",
-    "engine_clients",
-    "feature_gates",
-    "package_archives",
+    *("base_lists", "image_bases", "feature_gates", "package_archives"),
+    *("cluster_clients", "csi_drivers", "engine_clients"),
 )
 
 

@@ -442,6 +442,7 @@ class Reach:
         for name in runs.items:
             self.files[name.partition("::")[0]].append(name)
         self.known: set[str] = set()
+        self.broken: set[str] = set()  # tests that fail without any change
         shared = [path for path in (ROOT / "tests").glob("**/*.py") if _is_shared(path)]
         self.common = b"".join(path.read_bytes() for path in sorted(shared))
 
@@ -520,7 +521,9 @@ def choose(found: Reach, mutant: Draw, most: float) -> Iterator[list[str]]:
     for files in (own, {SAMPLE}, set(found.files) - own - {SAMPLE}):
         found.learn(sorted(files))
         reached = _reaching(found, mutant)
-        tests = [test for test in reached if test.partition("::")[0] in files]
+        tests = [
+            test for test in reached - found.broken if test.partition("::")[0] in files
+        ]
         tests.sort(key=partial(_rank, found, Path(mutant.path).stem))
         spent = accumulate(found.seconds[test] for test in tests)
         yield tests[: max(bisect([*spent], most), 1)]
@@ -570,7 +573,8 @@ def kill(runs: Runs, found: Reach, mutant: Draw, tests: list[str]) -> str:
         if again == []:
             return by[0] if failed else "no end"
         print(f"         fails without the change too: {(again or by)[0]}")
-        tests = [test for test in tests if test not in (again or by)]
+        found.broken.update(again or by)
+        tests = [test for test in tests if test not in found.broken]
     return ""
 
 

@@ -85,31 +85,28 @@ def element_changes(
     before = topology.direct["point"]
     before = before.loc[before["element_kind"].isin(LEFT), PAIR]
     stays = before[before["element_kind"].isin(kept - set(shared))]
-    added = []
-    new_hosts = []
     hosts_n = max(1, int(target["hosts_n"]))
     workloads = inventory["workloads"]
     running = workloads[is_running(workloads) & is_replica(workloads)]
-    running_n = running["service_id"].value_counts()
-    services = inventory["services"].set_index("service_id")
-    share = services["min_healthy_pct"].astype("float64")
-    spread: dict[tuple[int, str], tuple[int, list[str]]] = {}
-    for service in topology.services:
-        # a service never moves to fewer replicas than it has
-        replicas = max(int(running_n.get(service, 0)), int(target["replicas"]), 1)
-        key = (replicas, str(share[service]))
-        if key not in spread:
-            spread[key] = spread_replicas(replicas, share[service], hosts_n, zones)
-        fatal_hosts, fatal_zones = spread[key]
-        new_hosts.append(fatal_hosts)
-        added += [(kind, element, service) for kind, element in shared.items()]
-        added += [("az", zone, service) for zone in fatal_zones]
-    after = pd.concat([stays, pd.DataFrame(added, columns=PAIR, dtype="str")])
+    running_n = running["service_id"].value_counts().reindex(topology.services)
+    # a service never moves to fewer replicas than it has
+    replicas = running_n.fillna(0).clip(lower=max(int(target["replicas"]), 1))
+    share = inventory["services"].set_index("service_id")["min_healthy_pct"]
+    layout = pd.DataFrame({"n": replicas, "share": share.astype("float64")})
+    new_hosts = pd.Series(0.0, topology.services)
+    added = []
+    for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
+        fatal_hosts, fatal_zones = spread_replicas(int(n), healthy, hosts_n, zones)
+        new_hosts[alike.index] = fatal_hosts
+        for kind, element in [*shared.items(), *(("az", zone) for zone in fatal_zones)]:
+            rows = dict(zip(PAIR, (kind, element, alike.index), strict=True))
+            added.append(pd.DataFrame(rows, dtype="str"))
+    after = pd.concat([stays, *added])
     both = before.merge(after.drop_duplicates(), how="outer", indicator="sign")
     signs = {"left_only": -1.0, "right_only": 1.0, "both": np.nan}
     changes = both.assign(sign=both["sign"].map(signs).astype(float)).dropna()
     changes = changes.sort_values(PAIR, ignore_index=True)
-    return changes, np.array(new_hosts, float)
+    return changes, new_hosts.to_numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -448,21 +445,25 @@ def _block(
 ) -> tuple[Floats, Floats, Booleans]:
     """Return the least and the most weight by term, and where the service shares nothing."""
     own, others = terms.initial_failures(start, width)
-    can = _down(graph.possible, own, width)
-    does = _down(graph.certain, own, width)
-    others_can = _down(graph.possible, others, width)
-    others_do = _down(graph.certain, others, width)
-    every = np.arange(graph.nodes)
-    low = weights.totals(every, does & ~others_can, width)
-    high = weights.totals(every, can & ~others_do, width)
+    # what no service of the block can reach changes no term
+    part, _ = _swept(graph.possible, own, width)
+    nodes = np.flatnonzero(np.isin(graph.possible.part, part))
+
+    def down(parts: Parts, initial: dict[int, int]) -> Words:
+        found = _swept(parts, initial, width)
+        return spread_to_nodes(replace(parts, part=parts.part[nodes]), *found)
+
+    can = down(graph.possible, own)
+    others_can = down(graph.possible, others)
+    low = weights.totals(nodes, down(graph.certain, own) & ~others_can, width)
+    high = weights.totals(nodes, can & ~down(graph.certain, others), width)
     shared = np.bitwise_or.reduce(can & others_can, axis=0, keepdims=True)
     return low, high, lanes(shared, width)[0] == 0
 
 
-def _down(parts: Parts, initial: dict[int, int], width: int) -> Words:
-    """Return by node the terms in which it goes down, from initial failures."""
+def _swept(parts: Parts, initial: dict[int, int], width: int) -> tuple[Integers, Words]:
     by_part: dict[int, int] = {}
     for node, bits in initial.items():
         part = int(parts.part[node])
         by_part[part] = by_part.get(part, 0) | bits
-    return spread_to_nodes(parts, *swept(parts, by_part, width))
+    return swept(parts, by_part, width)

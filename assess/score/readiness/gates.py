@@ -86,33 +86,32 @@ def judge(
     policy. Reasons that are not refuted have ``service_id, gate, label, fails_when, state`` (holds or
     unknown), ``rule, fact`` and the ``check`` that it is about, empty where there is none.
     """
-    gate_rows: Rows = []
-    reason_rows: Rows = []
-    for states, reasons in each(_judge, policy["gate"], evidence.blocks(), what="gates"):
-        gate_rows += states
-        reason_rows += reasons
-    by_service = itemgetter(0)  # a stable sort: gates stay in the order of the policy
-    gate_rows.sort(key=by_service)
-    reason_rows.sort(key=by_service)
-    table = pd.DataFrame(gate_rows, columns=GATE_COLUMNS, dtype="str")
+    work = policy["gate"]
+    tables = zip(*each(_judge, work, evidence.blocks(), what="gates"), strict=True)
+    table, reasons = (pd.concat(blocks, ignore_index=True) for blocks in tables)
     table = _waive(table, inventory, [gate["id"] for gate in policy["gate"]])
     is_open = table["state"].isin(["fail", "unknown"])
     open_gates = table.loc[is_open, ["service_id", "gate"]]
-    reasons = pd.DataFrame(reason_rows, columns=REASON_COLUMNS, dtype="str")
     return table, reasons.merge(open_gates)
 
 
 def _judge(
     policy_gates: list[Mapping[str, Any]], evidence: Evidence
-) -> tuple[Rows, Rows]:
-    """Return the rows of every gate, and of its reasons, for a block of services."""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return every gate, and its reasons, for a block of services."""
     gate_rows: Rows = []
     reason_rows: Rows = []
     for gate in policy_gates:
         states, reasons = _judge_gate(gate, evidence)
         gate_rows += states
         reason_rows += reasons
-    return gate_rows, reason_rows
+    for rows in (gate_rows, reason_rows):
+        rows.sort(key=itemgetter(0))  # stable: gates stay in the order of the policy
+    # words as Python objects of all blocks would fill the memory
+    return (
+        pd.DataFrame(gate_rows, columns=GATE_COLUMNS, dtype="str"),
+        pd.DataFrame(reason_rows, columns=REASON_COLUMNS, dtype="str"),
+    )
 
 
 def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows]:

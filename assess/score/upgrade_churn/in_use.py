@@ -159,6 +159,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         program=parts[1],
         image_owner=path.str.split("/").str[0],
         image_namespace=parts[0],
+        image_parent=parts[0].str.split("/").str[-1],
         registry_domain=domain,
         tag_version=_each(_version_in, table, "tag"),
         is_build=table["source_kind"].eq(BUILD),

@@ -227,7 +227,7 @@ class Ranking:
             policy=policy,
         )
 
-    @property
+    @cached_property
     def k(self) -> int:
         """Length of the short list: a share of the candidates, and at least ``k``.
 
