@@ -40,10 +40,11 @@ from assess.words import UNKNOWN
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
-PULLS = [
-    *("hub_failed", "hub_fine", "ecr_failed", "ecr_fine"),
-    *("hub_unknown", "ecr_unknown", "either_failed", "either_fine", "either_unknown"),
-]  # where pulls came from, and how they ended; either: no registry was named
+# where pulls came from, and how they ended; either: no registry was named
+PULLS = (
+    "hub_failed hub_fine ecr_failed ecr_fine "
+    "hub_unknown ecr_unknown either_failed either_fine either_unknown"
+).split()
 
 
 @dataclass(frozen=True, eq=False)
