@@ -41,10 +41,8 @@ if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
 # where pulls came from, and how they ended; either: no registry was named
-PULLS = (
-    "hub_failed hub_fine ecr_failed ecr_fine "
-    "hub_unknown ecr_unknown either_failed either_fine either_unknown"
-).split()
+COUNTED = ["hub_failed", "hub_fine", "ecr_failed", "ecr_fine"]
+UNSURE = ["hub_unknown", "ecr_unknown", "either_failed", "either_fine", "either_unknown"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,13 +243,13 @@ def failed_pulls(data: ClaimData) -> Measurement:
     failed = _found(any_of(policy["churn"]["failed_words"]), pulls["status"])
     end = failed.map({True: "failed", False: "fine"}).fillna("unknown")
     cells = (side.mask(registry.isna(), "either") + "_" + end).value_counts()
-    counts = cells.reindex(PULLS, fill_value=0).to_frame("all").T
+    counts = cells.reindex(COUNTED + UNSURE, fill_value=0).to_frame("all").T
     counts["hub_fine"] += counts["hub_failed"]
     counts["ecr_fine"] += counts["ecr_failed"]
     counts = counts.rename_axis("stratum").reset_index()
     counts = counts.rename(columns={"hub_fine": "hub_pulls", "ecr_fine": "ecr_pulls"})
     worst = [worst_pulls(counts, *pair) for pair in permutations(("hub", "ecr"))]
-    unknown_n = int(counts[PULLS[4:]].to_numpy().sum())
+    unknown_n = int(counts[UNSURE].to_numpy().sum())
     return ratio(counts, *worst, level=data.level, unknown_n=unknown_n)
 
 
