@@ -7,6 +7,7 @@ import csv
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from types import SimpleNamespace
 
@@ -55,6 +56,7 @@ def clean_lines(text: str) -> str:
     return "\n".join(map(clean, text.splitlines()))
 
 
+@lru_cache(maxsize=10_000, typed=True)
 def markdown_text(text: object) -> str:
     """Escape any text for one line of Markdown, also within a table; nothing becomes a link."""
     escaped = _MARKS.sub(r"\\\g<0>", clean(text))

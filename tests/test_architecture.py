@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2176,  # tables wrap and fold in a narrow terminal
+    "core": 2178,  # tables wrap and fold in a narrow terminal
     "policy": 662,  # targets are checked word by word
     "reference": 1253,  # programs and bases of images among the look-ups
     "sources": 2538,
@@ -161,9 +161,9 @@ BUDGETS = {
     "sources/traces": 258,
     "sources/usage": 320,
     "sources/vms": 496,
-    "score": 508,  # results open figures and the explorer
+    "score": 509,  # results open figures and the explorer
     "score/backtest": 320,
-    "score/blast_radius": 2961,
+    "score/blast_radius": 2975,
     "score/claims": 812,
     "score/evidence": 835,
     "score/experiments": 360,
@@ -172,9 +172,9 @@ BUDGETS = {
     "score/validation": 873,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1754,  # builds and flags are asked too
     "score/targets": 778,
-    "score/what_next": 1432,
+    "score/what_next": 1430,
     "figures": 1372,
-    "report": 2600,  # a first screen, records as pages, how predictions held
+    "report": 2593,  # a first screen, records as pages, how predictions held
     "report/explorer": 430,
     "cli": 2024,
     "notebooks": 480,

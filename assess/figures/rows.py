@@ -97,12 +97,7 @@ def intervals(  # noqa: PLR0913 - one call per figure names all that differs
     threshold: float | None = None,
     empty: str = "This snapshot holds no service.",
 ) -> Axes:
-    """Draw a row per line of a frame: interval, point, and a note at the right.
-
-    The frame has ``label, point, lo, hi`` and perhaps ``band, note``; NA is drawn as unknown, never
-    as zero. ``total`` is the number of things counted, by default the rows; ``threshold`` is the
-    place of a dotted line that shows its number.
-    """
+    """Draw a row per line of a frame: interval, point, note; NA is drawn as unknown, not as 0."""
     if frame.empty:
         return message(ax, title, empty)
     shown = frame.head(ROWS_SHOWN).reset_index(drop=True)

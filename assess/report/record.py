@@ -54,11 +54,7 @@ def record_page(  # noqa: PLR0913 - what it shows, and how much of it
     links: Links = (),
     most: int | None = None,
 ) -> str:
-    """Write the record as an HTML page, with the text of people in the Markdown record.
-
-    ``most`` is the number of lines of each list: less where many gates need the room. ``links``
-    are titles and addresses.
-    """
+    """Write the record as an HTML page; ``most`` is the number of lines of each list."""
     keep("", existing)  # refuses a damaged record
     gates = scores.rows_of("gates", service_id)
     open_n = sum(gate["state"] != "pass" for gate in gates)
@@ -112,8 +108,9 @@ def _whole(
     service_id: str, scores: Assessment, earlier: Assessment | None
 ) -> dict[str, Any]:
     """Gather the values of the templates, once for Markdown, page and paper; nothing is cut."""
-    scores.what_next.row(service_id)
-    row = _rows(scores)[service_id]
+    rows = _rows(scores)
+    # an unknown name is an error that names the nearest
+    row = rows.get(service_id) or dict(scores.what_next.row(service_id))
     at = scores.provenance
     return {
         "service_id": service_id,
@@ -439,11 +436,10 @@ def _changed(scores: Assessment, earlier: Assessment) -> dict[Any, list[dict[str
 
 
 def _since(service_id: str, scores: Assessment, earlier: Assessment) -> list[str]:
-    if service_id not in earlier.what_next.frame.index:
+    before = earlier.what_next.frame["label"].get(service_id)
+    if before is None:
         return ["New in the inventory."]
-    before, after = (
-        s.what_next.frame.loc[service_id, "label"] for s in (earlier, scores)
-    )
+    after = _rows(scores)[service_id]["label"]
     changed = _changed(scores, earlier).get(service_id, [])
     label = f"Label: {before}, now {after}."
     if before == after:

@@ -159,11 +159,7 @@ def _narrow(table: Table, keys: Sequence[str]) -> Table:
 def csv_tables(
     sections: Iterable[Section], results: Iterable[Result]
 ) -> dict[str, pd.DataFrame]:
-    """List the tables of a report, whole and unrounded, by the name of their file.
-
-    These are the tables of the page, the frames of the scores (``score-…``), and the contents of
-    the cards of services (``service-…``: gates and checks that do not pass, dimensions, clocks).
-    """
+    """List tables of the page, frames of scores and contents of cards, unrounded, by file."""
     tables = {table.id: table.shown for table in tables_of(sections)}
     for result in results:
         tables[f"score-{result.name.replace('_', '-')}"] = result.frame.reset_index()

@@ -174,26 +174,27 @@ class Assessment:
         From ``atoms``, only open ones, worst first; ``dimensions`` have their ``weight`` and
         ``contribution``.
         """
+        if table not in self._rows:
+            self._rows[table] = records_by(self._detail(table), "service_id")
         return self._rows[table].get(service_id, [])
 
     @cached_property
     def _rows(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
-        """Rows of each detail by service."""
-        tables: dict[str, pd.DataFrame] = {}
-        for result in self.results.values():
-            tables |= result.details
-        shares = self.readiness.contributions.drop(columns="point")
-        tables["dimensions"] = tables["dimensions"].merge(shares, how="left")
-        atoms = tables["atoms"]
-        order = {name: i for i, name in enumerate(OPEN)}
-        opened = atoms.assign(order=atoms["state"].astype("str").map(order))
-        opened = opened.dropna(subset="order")
-        tables["atoms"] = opened.sort_values(["order", "check"], kind="stable")
-        return {
-            name: records_by(table, "service_id")
-            for name, table in tables.items()
-            if "service_id" in table
-        }
+        """Rows by service, of the details that were asked for."""
+        return {}
+
+    def _detail(self, name: str) -> pd.DataFrame:
+        """Return a detail of any score, as `rows_of` shows it."""
+        result = next(r for r in self.results.values() if name in r.details)
+        table = result.details[name]
+        if name == "dimensions":
+            return table.merge(result.contributions.drop(columns="point"), how="left")
+        if name == "atoms":
+            ranks = {state: rank for rank, state in enumerate(OPEN)}
+            order = table["state"].astype("str").map(ranks)
+            opened = table.assign(order=order).dropna(subset="order")
+            return opened.sort_values(["order", "check"], kind="stable")
+        return table
 
 
 def what_next(  # noqa: PLR0913 - what is known already need not be computed again

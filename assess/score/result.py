@@ -247,21 +247,20 @@ class Result:
 
 
 class Tables(Mapping[str, pd.DataFrame]):
-    """Tables by name; those of ``later`` are made together when one of them is first read."""
+    """Tables by name; those of ``later`` are made, with others, when one is first read."""
 
     def __init__(
         self,
         ready: Mapping[str, pd.DataFrame],
-        later: Sequence[str],
-        make: Callable[[], Mapping[str, pd.DataFrame]],
+        later: Mapping[str, Callable[[], Mapping[str, pd.DataFrame]]],
     ) -> None:
         self._names = (*ready, *later)
         self._tables = dict(ready)
-        self._make = make
+        self._later = later
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         if name in self._names and name not in self._tables:
-            self._tables |= self._make()
+            self._tables |= self._later[name]()
         return self._tables[name]
 
     def __contains__(self, name: object) -> bool:
@@ -337,7 +336,10 @@ def encoded(value: Any, margin: str = "\n") -> Iterator[str]:
 
 STREAMED = 3  # levels, down to the rows of a score; a row is written in one part
 # without an indent the encoder is the one in C
-_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_LINE = json.JSONEncoder(
+    ensure_ascii=False,
+    allow_nan=False,
+)
 _NESTED = frozenset({dict, list, GeneratorType})
 
 

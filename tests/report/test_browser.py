@@ -183,6 +183,19 @@ def test_forty_services_take_eight_screens_and_fifteen_pages(browser, tmp_path, 
     context.close()
 
 
+def test_the_longest_records_of_the_sample_take_one_page_of_paper(browser):
+    style = (ROOT / "assess/report/templates/style.css").read_text("utf-8")
+    records = sorted((ROOT / "reports/2026Q3/decisions").glob("*.html"))
+    longest = sorted(records, key=lambda file: file.stat().st_size)[-3:]
+    opened = browser.new_page()
+    for file in longest:
+        head, rest = file.read_text("utf-8").split("<style>")
+        opened.set_content(f"{head}<style>{style}{rest[rest.index('</style>') :]}")
+        printed = opened.pdf(prefer_css_page_size=True)
+        assert len(re.findall(rb"/Type /Page\b", printed)) == 1, file.name
+    opened.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault_with_every_card_and_table_open(browser, address, scheme):
     context = browser.new_context(

@@ -98,8 +98,12 @@ def test_a_label_makes_no_table_that_only_readers_ask_for(assessment, monkeypatc
 
     monkeypatch.setattr(upgrade_churn, "calendar", unasked)
     monkeypatch.setattr(ranked, "what_ifs", unasked)
+    monkeypatch.setattr(ranked.Ranking, "under_each", unasked)
     assert assessment.what_next.frame["label"].notna().all()
-    for score, table in (("upgrade_churn", "calendar"), ("what_next", "flips")):
+    # nor do the rows of another table
+    assert assessment.rows_of("gates", "web")
+    lazy = {"calendar": "upgrade_churn", "flips": "what_next", "boards": "what_next"}
+    for table, score in lazy.items():
         details = assessment.score(score).details
         assert table in details
         with pytest.raises(AssertionError, match="nobody asked"):

@@ -94,7 +94,7 @@ def test_tables_of_later_are_made_together_and_once():
         made.append(1)
         return {name: pd.DataFrame({"x": [1]}) for name in ("b", "c")}
 
-    tables = Tables({"a": pd.DataFrame()}, ("b", "c"), make)
+    tables = Tables({"a": pd.DataFrame()}, dict.fromkeys("bc", make))
     assert list(tables) == ["a", "b", "c"]
     assert "b" in tables
     assert "d" not in tables

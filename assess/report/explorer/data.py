@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterable, Mapping
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,7 @@ def _numbers(values: Any, digits: int = NUMBER_DIGITS) -> list[float | None]:
         nullable = pd.array(cells.astype(object), dtype="Float64")
         cells = nullable.to_numpy(dtype=float, na_value=np.nan)
     rounded = cells.round(digits)
-    return [None if np.isnan(x) else _whole(x) for x in rounded.tolist()]
+    return [None if isnan(x) else _whole(x) for x in rounded.tolist()]
 
 
 def _whole(value: float) -> float:

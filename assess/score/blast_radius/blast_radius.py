@@ -159,7 +159,7 @@ def score_blast_radius(
         frame.sort_values("impact", ascending=False, kind="stable"),
         _contributions(topology, reach, affected),
         Provenance.of(inventory, policy),
-        Tables(tables, CHECKS, checks),
+        Tables(tables, dict.fromkeys(CHECKS, checks)),
         topology=topology,
     )
 

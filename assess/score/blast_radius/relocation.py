@@ -73,11 +73,7 @@ def spread_replicas(
 def element_changes(
     inventory: Inventory, topology: Topology, target: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, Floats]:
-    """List the fatal elements that a move adds to or removes from each service.
-
-    Columns ``element_kind, element, service_id, sign`` (1 added, -1 removed); beside it, by
-    service, the new hosts whose failure alone takes it down. [count]
-    """
+    """List fatal elements that a move adds (1) or removes (-1); count new hosts that take it down."""
     shared = landing(topology, target)
     zones = sorted(element for kind, element in topology.elements if kind == "az")
     # a target without an orchestrator leaves the cluster behind
@@ -166,12 +162,7 @@ class Terms:
 
 @dataclass(frozen=True, eq=False)
 class MoveScenarios:
-    """Scenarios whose losses make up the change of each move.
-
-    ``scenario, node`` say what fails by itself in each of ``n`` scenarios, the first of which are
-    each service alone. ``terms`` holds ``service, together, without`` (the scenarios with and
-    without the service).
-    """
+    """Scenarios of moves: each service alone, then each of ``terms`` with and without it."""
 
     scenario: Integers
     node: Integers
@@ -385,10 +376,24 @@ def _ends_of(
 ) -> tuple[Floats, Floats]:
     """Return the least and most loss by scenario; equal where nothing is bounded."""
     impact = propagate(graph, failing, sampling=sampling)
-    if not np.isnan(impact.se).any():
+    is_open = np.isnan(impact.se)
+    n = int(is_open.sum())
+    if not n:
         return impact.loss, impact.loss
-    bound = propagate(graph, failing, sampling=sampling, bound="most")
-    return impact.loss, bound.loss
+    # what was drawn has no second end: it is not drawn again
+    kept = is_open[failing.scenario]
+    scenario = (np.cumsum(is_open) - 1)[failing.scenario[kept]]
+    none = np.zeros(n, bool)
+    rest = Scenarios(
+        scenario,
+        failing.node[kept],
+        n,
+        listed=none,
+        drawn=none,
+    )
+    most = impact.loss.copy()
+    most[is_open] = propagate(graph, rest, sampling=sampling, bound="most").loss
+    return impact.loss, most
 
 
 def _ends(

@@ -203,7 +203,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     parts = _contributions(placed, share, chance, policy["churn"])
     ready = {"breaking": hits.reset_index(drop=True), "clocks": times}
     make = partial(_shown_only, everything, registries, level, found, hits, times, past)
-    details = Tables(ready, SHOWN_ONLY, make)
+    details = Tables(ready, dict.fromkeys(SHOWN_ONLY, make))
     return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
 
 

@@ -252,12 +252,12 @@ def rank(assessment: Assessment) -> WhatNext:
     frame["wave"] = wave.mask(ranking.inside)
     details |= {
         "criteria": criteria,
-        "boards": ranking.under_each(policy["board"]),
         "waves": plan.reset_index(),
         "missing": _missing(readiness),
     }
-    # of an earlier quarter nobody asks what would change a label
-    asked = partial(what_ifs, ranking, readiness, policy)
+    # of an earlier quarter nobody asks what would change a label, or who sees it otherwise
+    later = dict.fromkeys(WHAT_IFS, partial(what_ifs, ranking, readiness, policy))
+    later["boards"] = partial(_boards, ranking)
     contributions = criteria.assign(
         contribution=criteria["point"] / criteria["criterion"].nunique()
     )
@@ -265,10 +265,14 @@ def rank(assessment: Assessment) -> WhatNext:
         frame.loc[_order(frame), COLUMNS],
         contributions[["service_id", "criterion", "contribution"]],
         Provenance.of(inventory, policy),
-        Tables(details, WHAT_IFS, asked),
+        Tables(details, later),
         room,
         ranking.k,
     )
+
+
+def _boards(ranking: Ranking) -> dict[str, pd.DataFrame]:
+    return {"boards": ranking.under_each(ranking.policy["board"])}
 
 
 def _why(

@@ -165,3 +165,10 @@ def test_a_floor_is_counted_in_what_is_kept_alone():
         [(2 + all_of) / 4, all_of / 3]
     )
     assert besides.floor(kept & ~kept, 1.0).tolist() == [0.0, 0.0]  # nobody had data
+
+
+def test_the_largest_impact_comes_first():
+    inventory, _ = failing_fleet(3, services=7, times=2)
+    frame = score_blast_radius(inventory, load_policy(), detail=False).frame
+    assert frame["impact"].nunique() > 2
+    assert frame["impact"].is_monotonic_decreasing

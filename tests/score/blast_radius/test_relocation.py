@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -179,6 +180,27 @@ def test_what_is_not_drawn_has_no_point_and_a_wide_interval():
     pd.testing.assert_series_equal(bounded.loc[kept, "delta"], drawn.loc[kept, "delta"])
     assert (bounded["delta_lo"] <= drawn["delta_lo"] + 0.05).all()
     assert (bounded["delta_hi"] >= drawn["delta_hi"] - 0.05).all()
+
+
+def test_only_what_was_not_drawn_is_bounded_from_above(monkeypatch):
+    seen = []
+
+    def spy(graph, failing, *, sampling, bound="least"):
+        impact = propagate(graph, failing, sampling=sampling, bound=bound)
+        whole = propagate(graph, failing, sampling=sampling, bound="most")
+        seen.append((bound, impact, whole.loss))
+        return impact
+
+    monkeypatch.setattr(relocation, "propagate", spy)
+    few = POLICY.replace(blast_radius={"enumerate_up_to": 0, "drawn_most": 2})
+    score_blast_radius(a_fleet(3), few)
+    pairs = [(one, two) for one, two in pairwise(seen) if two[0] == "most"]
+    assert pairs
+    for (_, least, whole), (_, most, _) in pairs:
+        is_open = np.isnan(least.se)
+        assert is_open.sum() == len(most.loss) < len(is_open)
+        np.testing.assert_array_equal(most.loss, whole[is_open])
+        np.testing.assert_array_equal(least.loss[~is_open], whole[~is_open])
 
 
 @pytest.mark.parametrize("p", [0.8, 1.0])

@@ -235,3 +235,20 @@ SAID = ("c", "call", "env", None)
 def test_a_call_that_was_seen_and_that_nobody_wrote_down(calls, status, count):
     found = undeclared(*calls, status=status)
     assert found is None if count is None else found == count
+
+
+@pytest.mark.parametrize(
+    ("sure", "holds", "said"),
+    [
+        ([True, True], [1.0, 0.0], [1.0, 0.0]),
+        ([True, False], [1.0, 1.0], [1.0, 1.0]),  # whichever of them counts
+        ([True, False], [1.0, 0.0], [1.0, np.nan]),
+        ([False, False], [0.0, 1.0], [np.nan, np.nan]),
+        ([False, True], [np.nan, 0.0], [np.nan, 0.0]),
+    ],
+)
+def test_an_answer_of_a_row_that_may_not_count_needs_all_others(sure, holds, said):
+    table = pd.DataFrame({"service_id": ["a", "a"], "sure": sure})
+    view = View.of(pd.Index(["a"]), table)
+    found = view.certain(np.array(holds), np.ones(2, bool))
+    assert found.tolist() == pytest.approx(said, nan_ok=True)
