@@ -259,7 +259,6 @@ def _build(
         raw = named.loc[:, ~is_twice]
         unknown = frames.unknown_columns(name, raw.columns)
         if name not in frames.names():
-            # a misspelt frame would be lost in silence; what is like none is somebody's own
             if unknown["hint"].item() or tables.keys().isdisjoint(frames.names()):
                 problems.append(unknown)
                 continue

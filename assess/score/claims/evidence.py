@@ -40,7 +40,6 @@ from assess.words import UNKNOWN
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
-# where pulls came from, and how they ended; either: no registry was named
 COUNTED = ["hub_failed", "hub_fine", "ecr_failed", "ecr_fine"]
 UNSURE = ["hub_unknown", "ecr_unknown", "either_failed", "either_fine", "either_unknown"]
 

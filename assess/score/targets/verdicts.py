@@ -50,7 +50,6 @@ def blockers_at(
         holds = refusal.holds
         found += _from_answers(evidence, holds, verdict, refusal.says, refusal.fact)
     if not (runs_linux(target) or is_provided(target) or target["platform"] == HOST):
-        # nothing that a service changes mends the system of its target
         says = f"system: {target['os']} runs no Linux containers"
         found += [(name, NO, says) for name in evidence.services]
     return found + _unready(assessment.policy, readiness)

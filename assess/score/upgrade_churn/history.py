@@ -333,7 +333,6 @@ def _incidents(
             yield host, moment, True
             continue
         services = ";".join(filter(None, map(text_of, texts))).split(";")
-        # any host of its services may have had it; the only one of a service surely had
         homes = [hosts.get(name, set()) for name in services]
         sure = set().union(*(home for home in homes if len(home) == 1))
         for place in set().union(*homes) or {NOWHERE}:
