@@ -16,6 +16,7 @@ from assess.score.upgrade_churn import builds, flags
 
 KUBERNETES = "kubernetes"
 WORLD = "world"  # what happens on a day, whatever runs
+_REGISTRY = r"(localhost|[^/]*[.:][^/]*)/"
 IDLE = ""  # the workload of a host that runs none that is known
 _GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
 _TEXTS = ["version", "engine_text", "kubelet_text"]
@@ -154,10 +155,12 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     parts = path.str.extract(r"^(?:(.*)/)?([^/]*)$")
     # an image without a tag, or with a digest alone, counts as latest
     tag = table["tag"].mask(table["tag"].isna() & path.notna(), "latest")
+    names_registry = table["image_ref"].astype("string").str.match(_REGISTRY)
     table = table.assign(
         tag=tag,
         program=parts[1],
         image_owner=path.str.split("/").str[0],
+        is_short=~names_registry,
         image_namespace=parts[0],
         image_parent=parts[0].str.split("/").str[-1],
         registry_domain=domain,
