@@ -240,11 +240,7 @@ def _smallest(decides: Callable[[float], bool]) -> float:
 
 
 def rates_by(spells: pd.DataFrame, by: str, *, level: float) -> pd.DataFrame:
-    """Return the incident rate of each group of spells (`Exposure.spells`).
-
-    ``by, services`` [count], ``incidents`` [count], ``service_months``, and ``rate, rate_lo,
-    rate_hi`` [per service and year].
-    """
+    """Return incidents, service-months and rates [per service and year] of groups of spells."""
     groups = spells.groupby(by, sort=True, observed=True)
     table = groups.agg(
         services=("service_id", "nunique"),
