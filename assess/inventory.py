@@ -259,7 +259,6 @@ def _build(
         raw = named.loc[:, ~is_twice]
         unknown = frames.unknown_columns(name, raw.columns)
         if name not in frames.names():
-            # a misspelt frame would be lost in silence; what is like none is somebody's own
             if unknown["hint"].item() or tables.keys().isdisjoint(frames.names()):
                 problems.append(unknown)
                 continue
@@ -282,7 +281,6 @@ def _build(
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
         problems += [unreadable, frames.check(name, typed[name])]
     when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
-    # a user's CSV of workloads, or of incidents, alone is a fleet, too
     if "services" not in typed and typed:
         typed["services"] = _named_services(typed)
     problems.append(frames.check_references(typed))
@@ -470,7 +468,6 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             f"{file} cannot be read: {error}", hint="mend or rewrite it"
         ) from error
     version = manifest.get("schema_version", frames.SCHEMA_VERSION)
-    # Python takes true for 1
     if version is True or version != frames.SCHEMA_VERSION:
         raise AssessError(
             f"{file} has schema_version {version!r}; this version reads {frames.SCHEMA_VERSION}",

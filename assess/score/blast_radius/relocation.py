@@ -94,9 +94,10 @@ def element_changes(
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(int(n), healthy, hosts_n, zones)
         new_hosts[alike.index] = fatal_hosts
-        for kind, element in [*shared.items(), *(("az", zone) for zone in fatal_zones)]:
-            rows = dict(zip(PAIR, (kind, element, alike.index), strict=True))
-            added.append(pd.DataFrame(rows, dtype="str"))
+        places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
+        for kind, element in places:
+            rows = pd.DataFrame({"service_id": alike.index}, dtype="str")
+            added.append(rows.assign(element_kind=kind, element=element))
     after = pd.concat([stays, *added])
     both = before.merge(after.drop_duplicates(), how="outer", indicator="sign")
     signs = {"left_only": -1.0, "right_only": 1.0, "both": np.nan}

@@ -34,15 +34,14 @@ from assess.score.incidents.recovery import self_healing
 from assess.score.incidents.spans import DAY, Spans, clipped, days_in
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import broken_by
+from assess.score.upgrade_churn.sights import text_of
 from assess.words import UNKNOWN
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
-PULLS = [
-    *("hub_failed", "hub_fine", "ecr_failed", "ecr_fine"),
-    *("hub_unknown", "ecr_unknown", "either_failed", "either_fine", "either_unknown"),
-]  # where pulls came from, and how they ended; either: no registry was named
+COUNTED = ["hub_failed", "hub_fine", "ecr_failed", "ecr_fine"]
+UNSURE = ["hub_unknown", "ecr_unknown", "either_failed", "either_fine", "either_unknown"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,11 +183,11 @@ def troubled_hosts(data: ClaimData) -> Measurement:
     answers = []
     for host, runtimes in nodes(inventory).items():
         for node in runtimes:
-            driver = _text(rows["storage_driver"].get((host, node.runtime)))
+            driver = text_of(rows["storage_driver"].get((host, node.runtime)))
             d_type = rows["d_type"].get((host, node.runtime))
             runs = [
                 reference.node_driver_runs(node, driver, target),
-                reference.kernel_runs(_text(kernels.get(host)), target),
+                reference.kernel_runs(text_of(kernels.get(host)), target),
                 _shows_deleted_files(driver, d_type),
             ]
             if not reference.is_managed(node):
@@ -197,10 +196,6 @@ def troubled_hosts(data: ClaimData) -> Measurement:
     table = pd.DataFrame(answers, columns=["runtime", "trouble"])
     trouble = table["trouble"].astype("boolean")
     return share(tally(table["runtime"], trouble), level=data.level)
-
-
-def _text(cell: object) -> str | None:
-    return cell if isinstance(cell, str) else None
 
 
 def _shows_deleted_files(driver: str | None, d_type: object) -> bool | None:
@@ -247,13 +242,13 @@ def failed_pulls(data: ClaimData) -> Measurement:
     failed = _found(any_of(policy["churn"]["failed_words"]), pulls["status"])
     end = failed.map({True: "failed", False: "fine"}).fillna("unknown")
     cells = (side.mask(registry.isna(), "either") + "_" + end).value_counts()
-    counts = cells.reindex(PULLS, fill_value=0).to_frame("all").T
+    counts = cells.reindex(COUNTED + UNSURE, fill_value=0).to_frame("all").T
     counts["hub_fine"] += counts["hub_failed"]
     counts["ecr_fine"] += counts["ecr_failed"]
     counts = counts.rename_axis("stratum").reset_index()
     counts = counts.rename(columns={"hub_fine": "hub_pulls", "ecr_fine": "ecr_pulls"})
     worst = [worst_pulls(counts, *pair) for pair in permutations(("hub", "ecr"))]
-    unknown_n = int(counts[PULLS[4:]].to_numpy().sum())
+    unknown_n = int(counts[UNSURE].to_numpy().sum())
     return ratio(counts, *worst, level=data.level, unknown_n=unknown_n)
 
 

@@ -209,9 +209,13 @@ def worst_pulls(counts: pd.DataFrame, worse: str, better: str) -> pd.DataFrame:
     """Return the counts with all that nobody knows against one registry and for the other."""
     against = counts[[f"{worse}_unknown", "either_failed", "either_unknown"]].sum(axis=1)
     spare = counts[f"{better}_unknown"] + counts["either_fine"]
-    more = {f"{worse}_failed": "against", f"{worse}_pulls": "against"}
-    more[f"{better}_pulls"] = "spare"
-    return added(counts.assign(against=against, spare=spare), more)
+    more = {
+        f"{worse}_failed": "against",
+        f"{worse}_pulls": "against",
+        f"{better}_pulls": "spare",
+    }
+    counts = counts.assign(against=against, spare=spare)
+    return added(counts, more)
 
 
 def hull(first: Interval, *others: Interval) -> Interval:
@@ -236,11 +240,7 @@ def _smallest(decides: Callable[[float], bool]) -> float:
 
 
 def rates_by(spells: pd.DataFrame, by: str, *, level: float) -> pd.DataFrame:
-    """Return the incident rate of each group of spells (`Exposure.spells`).
-
-    ``by, services`` [count], ``incidents`` [count], ``service_months``, and ``rate, rate_lo,
-    rate_hi`` [per service and year].
-    """
+    """Return incidents, service-months and rates [per service and year] of groups of spells."""
     groups = spells.groupby(by, sort=True, observed=True)
     table = groups.agg(
         services=("service_id", "nunique"),

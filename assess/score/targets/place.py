@@ -66,6 +66,11 @@ def system_of(target: Row) -> tuple[str | None, str | None]:
     return name, target["os_version"] or reference.newest_line(name)
 
 
+def runs_linux(target: Row) -> bool:
+    """Return whether the system of a target runs Linux containers, as far as anybody knows."""
+    return reference.os_family(target["os"]) in (None, reference.LINUX)
+
+
 def host_facts(target: Row, at: pd.Timestamp, docker: str) -> dict[str, bool | None]:
     """Return facts of the hosts of a target; a provider's hosts count as managed."""
     if is_provided(target):
@@ -75,7 +80,7 @@ def host_facts(target: Row, at: pd.Timestamp, docker: str) -> dict[str, bool | N
     supported = {"supported": True, "ended": False}.get(support.state)
     kernel = reference.default_kernel(name, version)
     runs = reference.kernel_runs(kernel, docker)
-    if reference.os_family(target["os"]) not in (None, reference.LINUX):
+    if not runs_linux(target):
         runs = False
     return {"os_supported": supported, "kernel_runs_on_target": runs, "managed": False}
 

@@ -14,7 +14,7 @@ from assess.policy.targets import STAY
 from assess.score.evidence import Evidence
 from assess.score.incidents.exposure import HOST
 from assess.score.readiness.gates import NOT_DECIDABLE
-from assess.score.targets.place import is_provided
+from assess.score.targets.place import is_provided, runs_linux
 from assess.score.targets.refusals import refusals
 
 if TYPE_CHECKING:
@@ -49,8 +49,10 @@ def blockers_at(
         verdict = AFTER_FIXES if refusal.is_fixable else NO
         holds = refusal.holds
         found += _from_answers(evidence, holds, verdict, refusal.says, refusal.fact)
-    found += _unready(assessment.policy, readiness)
-    return found
+    if not (runs_linux(target) or is_provided(target) or target["platform"] == HOST):
+        says = f"system: {target['os']} runs no Linux containers"
+        found += [(name, NO, says) for name in evidence.services]
+    return found + _unready(assessment.policy, readiness)
 
 
 def _gate_blockers(gates: pd.DataFrame) -> list[Blocker]:

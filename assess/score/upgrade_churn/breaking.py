@@ -1,8 +1,4 @@
-"""Breaking changes: changes up to a target, or a day, that affect something in use.
-
-A change is a row of the reference table `breaks`: a rule over what is in use, what it means where the
-rule holds (it will break, it may, or it is only worth a note) and where its facts are unknown.
-"""
+"""Breaking changes: rows of `breaks` up to a target, or a day, that affect something in use."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,12 +78,9 @@ def goals_of(inventory: Inventory, engine: str) -> list[Goal]:
 
 
 def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.DataFrame:
-    """List breaking changes up to targets and up to a day: one row per workload and change.
-
-    Columns `COLUMNS`; ``certainty`` is will, may or note. Of one subject, such as the storage driver,
-    only the last change counts. ``workload_id`` is NA on a host without known
-    workloads, ``change`` is `BLIND` where the engine is unknown.
-    """
+    """List breaking changes up to targets and a day: one row per workload, subject and last change."""
+    # ``workload_id`` is NA on a host without known workloads, ``change`` is `BLIND` where
+    # the engine is unknown.
     parts = [_NOTHING]
     at = inventory.snapshot_at
     for goal in goals:
@@ -267,16 +260,16 @@ def _hits(
     is_found = is_hit | is_open
     if not is_found.any():
         return _NOTHING
-    found = table[is_found]
-    certainty = pd.Series(change["when_true"], found.index).mask(
-        is_open[found.index], MAY
-    )
-    unknown = f"nobody knows its {change['subject'].replace('_', ' ')}: it may break"
+    templates = change["what"] + change["why"]
+    told = [name for name in table if f"{{{name}}}" in templates]
+    found = table.loc[is_found, [*IDS, *told]]
+    is_unknown = is_open[found.index]
+    certainty = pd.Series(change["when_true"], found.index).mask(is_unknown, MAY)
+    subject = change["subject"].replace("_", " ")
+    unknown = f"nobody knows its {subject}: it may break"
     texts = {name: _told(found, change[name]) for name in ("what", "why")}
-    texts["why"] = texts["why"].mask(is_open[found.index], unknown)
-    texts["what"] = texts["what"].mask(
-        is_open[found.index], change["subject"].replace("_", " ")
-    )
+    texts["why"] = texts["why"].mask(is_unknown, unknown)
+    texts["what"] = texts["what"].mask(is_unknown, subject)
     return found[IDS].assign(
         change=change["change_id"],
         certainty=certainty,

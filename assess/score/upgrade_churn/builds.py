@@ -9,21 +9,25 @@ from assess import reference
 
 NOTHING = "none"  # the build was read, and fetches nothing
 UNREAD = "unknown"  # a list of sources that nobody read
+UNNAMED = "unnamed"  # the system of a base whose name does not tell it
 _MIRRORS = ("debian", "ubuntu", "mirror", "ftp")  # in the names of hosts
 Row = dict[str, Any]
 _FOUND = ("package_host", "package_suite", "package_os", "reads", "from_base")
 _IDS = ["service_id", "workload_id", "host_id"]
-_KEPT = [*_IDS, "base_os", "repository", "tag_version"]
+_KEPT = [
+    *_IDS,
+    "base_os",
+    "repository",
+    "tag_version",
+    "package_tools",
+    "pinned",
+]
 
 
 def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each package source of each build.
-
-    ``package_host`` is NA for the sources that come with the base. ``reads`` is NA where a list
-    that nobody read may stand in their place.
-    """
+    """Return a row for each package source of each build; that of its base names no host."""
     built = workloads[workloads["is_build"].eq(True)]
-    builds = built[[*_KEPT, "tag", "package_tools", "package_sources"]]
+    builds = built[[*_KEPT, "tag", "package_sources"]]
     builds = builds.astype(object).where(builds.notna(), None)
     rows = [row for build in builds.to_dict("records") for row in _sources_of(build)]
     return pd.DataFrame(rows, columns=[*_KEPT, *_FOUND]).assign(version=pd.NA)
@@ -39,7 +43,7 @@ def _sources_of(build: Row) -> Iterator[Row]:
     if tools != NOTHING and not any(_keeps(host, system) for host in hosts):
         # a base that names no system is none of the ended ones, as far as anybody can see
         reads = None if UNREAD in entries else True
-        yield own | {"package_os": system or "", "reads": reads}
+        yield own | {"package_os": system or UNNAMED, "reads": reads}
     for entry in entries:
         if entry not in ("", UNREAD):
             yield own | _entry(entry)

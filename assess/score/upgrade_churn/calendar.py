@@ -23,10 +23,7 @@ _WORK = ["remedy", "certainty", "moment", "change", "what", "source"]
 
 
 def calendar(inventory: Inventory, clocks: pd.DataFrame) -> pd.DataFrame:
-    """List by day the announced events of the next four quarters that affect this fleet.
-
-    Columns `COLUMNS`: lines in use whose support ends, and events of the world.
-    """
+    """List by day which support ends and what the world announced, for the next four quarters."""
     start = inventory.snapshot_at
     until = start + pd.Timedelta(days=DAYS)
     rows = pd.concat([_ends(clocks, start, until), _events(inventory, start, until)])
@@ -40,11 +37,7 @@ def calendar(inventory: Inventory, clocks: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_remedy(breaks: pd.DataFrame, services: pd.DataFrame) -> pd.DataFrame:
-    """Group breaking changes by remedy, most workloads first.
-
-    Columns ``remedy, certainty, moment, change, what, source, workloads_n, hosts_n, services_n,
-    services, teams``.
-    """
+    """Group breaking changes by remedy, most workloads first, with counts, services and teams."""
     owners = services.set_index("service_id")["owner"]
     rows = breaks.assign(team=breaks["service_id"].map(owners))
     table = _grouped(rows, _WORK)

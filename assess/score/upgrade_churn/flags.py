@@ -14,12 +14,7 @@ _KEPT = ["service_id", "workload_id", "host_id", "version"]
 
 
 def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
-    """Return a row for each setting in a column, beside what runs on its host.
-
-    What a workload sets by its own command line is named after its program, what it asks of its
-    cluster `POD`. ``gate_is_known`` is whether the target still knows a feature gate, NA for what
-    is none.
-    """
+    """Return a row for each setting in a column, and for each that a workload has of its own."""
     component = "kubelet" if column == "kubelet_flags" else "engine"
     of_host = workloads[_KEPT].assign(component=component, setting=workloads[column])
     own = workloads["settings"].astype("string")

@@ -326,11 +326,7 @@ def _history_start(inventory: Inventory) -> pd.Timestamp:
 def _incidents(
     inventory: Inventory, hosts: Hosts
 ) -> Iterator[tuple[str, pd.Timestamp, bool]]:
-    """List hosts and moments of the incidents, and whether it surely was on that host.
-
-    Where nobody wrote the host down, it may have been on any host of its services, and surely was
-    on the only one of a service; without such hosts it may have been on any (`NOWHERE`).
-    """
+    """List host and moment of the incidents, and if it surely was there; unknown: `NOWHERE`."""
     columns = ["host_id", "opened_at", "service_id", "affected_services"]
     for host, moment, *texts in cells(sound_incidents(inventory), *columns):
         if isinstance(host, str):

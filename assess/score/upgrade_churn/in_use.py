@@ -22,6 +22,15 @@ _GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
 _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
 IDS = ["service_id", "workload_id", "host_id"]
+# what a mount of such a source holds is no data
+_PASSING = (
+    "config",
+    "socket",
+    "tmpfs",
+    "empty-dir",
+    "alloc-dir",
+)
+_DAY = "%Y%m%d"  # as a number, 20250925
 
 
 @cache
@@ -42,11 +51,7 @@ def number_of(text: Any) -> float:
 
 
 def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
-    """Return the workloads that an upgrade of a product affects, with the columns for rules.
-
-    ``service_id, workload_id, host_id, version`` (NA: unknown) and the columns that rules ask for. A
-    host whose engine no workload is known to use has a row of its own.
-    """
+    """Return the workloads that an upgrade of a product affects, and hosts without workloads."""
     engines = _engines(inventory, product, target)
     table = _running(inventory).merge(engines, on="host_id", how="left")
     is_on = table["runtime"].notna()
@@ -63,25 +68,21 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
     table = table.merge(_hosts(inventory), on="host_id", how="left")
     # a container that names no logging driver has that of its engine
     table["log_driver"] = table["log_driver"].fillna(table["logging_driver"])
-    floor = pd.to_numeric(
-        flags.value_of(table["daemon_flags"], "min-api-version").str[2:]
-    )
+    least = flags.value_of(table["daemon_flags"], "min-api-version")
+    floor = pd.to_numeric(least.str[2:])
     table["is_allowed"] = table["client_api"].ge(floor.astype(float)).astype(bool)
     table["is_confined"] = ~(table["privileged"].eq(True) | table["seccomp"].eq(False))
     table["is_confined"] = table["is_confined"].fillna(value=True)
     if product == KUBERNETES:
         table = _asking_cluster(table, target)
-    table["tolerates_cgroup_v1"] = flags.has_setting(
-        table["kubelet_flags"], "failCgroupV1=false"
-    )
+    tolerates = flags.has_setting(table["kubelet_flags"], "failCgroupV1=false")
+    table["tolerates_cgroup_v1"] = tolerates
     return _typed(table, "workloads")
 
 
 def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     """Return the API objects in use, including those that declare workloads."""
-    # ``is_applied`` is whether ``api`` is the version in which it was applied: a live
-    # cluster shows an object in the version it prefers. An object of a service has a row
-    # for each of its workloads.
+    # A live cluster shows an object in the version it prefers, not as it was applied.
     declared = workloads[[*IDS, "version", "api_version"]].dropna(subset="api_version")
     # the declared version is the applied one
     own = declared.assign(
@@ -170,8 +171,25 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         base_distro=[distro for distro, _ in bases],
         base_version=[number_of(line) for _, line in bases],
         client_api=client_apis(table),
+        pinned=surely(table["pinned"]),
+        **_data(inventory, table),
     )
     return table.assign(talks=_talks(table))
+
+
+def _data(inventory: Inventory, table: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return whether workloads keep data in a mount, and the first and last day of their creation."""
+    mounts = inventory["mounts"]
+    is_passing = mounts["source_class"].isin(_PASSING) | surely(mounts["read_only"])
+    found = (~is_passing).groupby(mounts["workload_id"]).any()
+    keeps = table["workload_id"].map(found).astype("boolean")
+    created = pd.to_numeric(table["created_at"].dt.strftime(_DAY))
+    return {
+        "keeps_data": surely(keeps),
+        "keeps_none": surely(~keeps),
+        "created_from": created.fillna(0),
+        "created_by": created.fillna(int(inventory.snapshot_at.strftime(_DAY))),
+    }
 
 
 def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
@@ -181,11 +199,8 @@ def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
     tagged = tagged.dropna(subset="tag").drop_duplicates(place, keep=False)
     # without any tag, pandas takes the column for numbers
     tagged = tagged.astype({"tag": "str"})
-    found = (
-        table[place]
-        .astype({"tag": "str"})
-        .merge(tagged[[*place, "digest"]], on=place, how="left")
-    )
+    asked = table[place].astype({"tag": "str"})
+    found = asked.merge(tagged[[*place, "digest"]], on=place, how="left")
     return table["image_digest"].fillna(found["digest"].set_axis(table.index))
 
 
@@ -240,16 +255,14 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
         storage_driver=_each(_driver_name, table, "storage_driver"),
     )
     if product == KUBERNETES:
-        table = table[table["kubelet_version"].notna()].assign(
-            version=table["kubelet_version"]
-        )
+        table = table.dropna(subset="kubelet_version")
+        table = table.assign(version=table["kubelet_version"])
     elif product != WORLD:
         table = table[table["runtime"].eq(product)]
     table = table.drop_duplicates("host_id")
     docker = target if product == reference.ENGINE else None
-    runs = _each(
-        partial(reference.driver_runs, engine_version=docker), table, "storage_driver"
-    )
+    driver_runs = partial(reference.driver_runs, engine_version=docker)
+    runs = _each(driver_runs, table, "storage_driver")
     asked = [name for name in columns_of("workloads") if name in table]
     kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]].astype({"runtime": "string"})
     return kept.assign(

@@ -43,9 +43,6 @@ _COLUMN = re.compile(r"\b\w+\.\w+")
 _ANY_TIME = pd.Timestamp(0, tz="UTC")  # rules about coverage look at no clock
 
 
-# ---- one service, and what could be different about it ----
-
-
 class Singles(NamedTuple):
     """Labels and chances [0-1] as things are, with all fixed, then with the ``asked`` items, one by one.
 
@@ -274,9 +271,6 @@ def _open_gates(
             parts.append(Reason(holds, items.index(item)))
         open_gates.append(Gate(rows[0]["label"], rows[0]["fails_when"], tuple(parts)))
     return tuple(open_gates)
-
-
-# ---- the questions ----
 
 
 class Information(NamedTuple):

@@ -387,13 +387,15 @@ class Ranking:
         lo = self.worst[self.competing]
         span = self.best[self.competing] - lo
         rng = self.generator("confidence")
-        weights = central[ranked].T
+        # equals win by the same weights
+        weights, which = np.unique(central[ranked], axis=0, return_inverse=True)
         step = max(1, BLOCK_BYTES // (8 * max(weights.size, lo.size, 1)))
         for start in range(0, CONFIDENCE_DRAWS if len(ranked) else 0, step):
             rows = min(step, CONFIDENCE_DRAWS - start)
-            sums = (lo + span * rng.random((rows, *lo.shape))) @ weights
-            own_sums = sums[:, ranked, np.arange(len(ranked))]
-            wins[ranked] += (own_sums >= sums.max(axis=1) - EQUAL).sum(axis=0)
+            sums = (lo + span * rng.random((rows, *lo.shape))) @ weights.T
+            own_sums = sums[:, ranked, which]
+            best = sums.max(axis=1)[:, which]
+            wins[ranked] += (own_sums >= best - EQUAL).sum(axis=0)
         return wins / CONFIDENCE_DRAWS
 
     def _rank_equal(self, values: Floats) -> NDArray[np.int64]:

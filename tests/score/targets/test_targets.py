@@ -249,6 +249,8 @@ def test_the_system_of_a_target_is_named_where_it_decides(own):
     assert "debian 99.9" in own.frame.loc[("plain", "newer"), "blockers"]
     kernel = "does not run on its kernel"
     assert kernel in own.frame.loc[("plain", "bsd"), "blockers"]
+    assert "FreeBSD runs no Linux containers" in own.frame.loc[("plain", "bsd"), "why"]
+    assert set(own.frame["verdict"].xs("bsd", level="target")) == {"no"}
 
 
 def test_a_target_that_refuses_everything_takes_nobody(own):

@@ -1,5 +1,7 @@
 """Ranking: SMAA worked by hand on two and three services, and the knob of the meeting."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,6 +57,22 @@ def test_the_third_is_first_where_its_weight_is_twice_both_others():
     frame, _ = ranking(THREE).all_weightings()
     assert frame["p_first"].to_list() == pytest.approx([5 / 12, 5 / 12, 1 / 6], abs=SOME)
     assert frame["rank_equal"].to_list() == [1, 1, 3]
+
+
+def test_equals_share_one_weighting_and_little_memory():
+    # a large cycle: many lose the same, so they are first alike
+    few = POLICY.replace(simulation={"draws": 10})
+    alike = [{"readiness": 1.0}, {"containment": 0.5}]
+    some = ranking({f"s{i:04}": alike[i % 2] for i in range(2000)}, policy=few)
+    ends = np.eye(len(CRITERIA))
+    own = [ends[CRITERIA.index(name)] for name in ("readiness", "containment")]
+    central = np.tile(own, (1000, 1))
+    tracemalloc.start()
+    shares = some._confidence(central)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (shares == 1).all()
+    assert peak < 8 * 2000**2  # bytes: no table of each against each
 
 
 @pytest.mark.parametrize(
