@@ -62,8 +62,8 @@ def first_down(fleet):
 def down_with(fleet, p):
     """By element and node its chance to go down."""
     simulator = Simulator(fleet.graph("point"), SAMPLING)
-    rows = [simulator.chances(p, row) for row in first_down(fleet)]
-    return csr_array(np.array(rows))
+    first = first_down(fleet)
+    return csr_array(simulator.chances(np.tile(p, (len(first), 1)), first))
 
 
 def chosen(fleet, known):

@@ -132,7 +132,7 @@ def score_blast_radius(
             policy,
             topology,
             graphs=graphs,
-            sampling=sampling,
+            sampling=one_failure,
             drawn=drawn[: len(topology.services)],  # they come first
         )
     services = _services(frame, topology, impacts["point"], worst)
@@ -145,7 +145,7 @@ def score_blast_radius(
         evidence,
         affected=affected,
         frame=frame,
-        sampling=sampling,
+        sampling=one_failure,
         failures_n=failures_n,
     )
     tables = {

@@ -23,7 +23,7 @@ from assess.score.blast_radius.bitset import (
     Weights,
     Words,
     blocks,
-    pack,
+    initial_bits,
     set_bits,
     spread_to_nodes,
     swept,
@@ -120,17 +120,7 @@ class DistinctScenarios:
         """Return, by part, the scenarios of a block in which it fails by itself, as bits."""
         first, last = np.searchsorted(self.scenario, [start, start + width])
         part = parts.part[self.node[first:last]]
-        order = np.argsort(part, kind="stable")
-        bit = self.scenario[first:last][order] - start
-        failing, starts = np.unique(part[order], return_index=True)
-        ends = np.append(starts[1:], len(part))
-        rows = [1 << first for first in bit[starts].tolist()]
-        # most parts fail by themselves in one scenario; only the others are packed
-        for row in np.flatnonzero(ends - starts > 1).tolist():
-            flags = np.zeros(width, bool)
-            flags[bit[starts[row] : ends[row]]] = True
-            rows[row] = pack(flags)
-        return dict(zip(failing.tolist(), rows, strict=True))
+        return initial_bits(part, self.scenario[first:last] - start)
 
 
 @dataclass(frozen=True)
@@ -386,9 +376,7 @@ class _Work:
             )
             for chosen, how in self._choices(undecided, start + first):
                 part, _ = undecided.select(chosen)
-                example, alike = part.distinct(self.graph)
-                distinct, _ = part.select(example)
-                yield _Part(first + chosen, alike, distinct, how(distinct))
+                yield _Part(first + chosen, part, how(part))
 
     def _wide(self, certain: _Down, possible: _Down, start: int) -> Booleans:
         """Mark scenarios with so many undecided nodes that even paths are not followed."""
@@ -437,10 +425,9 @@ def _by_scenario(rows: Bytes, first: int, width: int) -> Booleans:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Outcomes of uncertain arcs in some scenarios; equal scenarios are computed once."""
+    """Outcomes of uncertain arcs in some scenarios."""
 
     scenario: Integers
-    alike: Integers
     undecided: Undecided
     outcome: Outcome
 
@@ -448,25 +435,21 @@ class _Part:
         """Add losses and errors."""
         outcome = self.outcome
         certain = block.loss[self.scenario]
-        block.loss[self.scenario] += outcome.loss[self.alike]
-        block.next_lo[self.scenario] = certain + outcome.next_lo[self.alike]
-        block.next_hi[self.scenario] = certain + outcome.next_hi[self.alike]
-        block.se[self.scenario] = outcome.se[self.alike]
-        block.exact[self.scenario] = outcome.exact[self.alike]
+        block.loss[self.scenario] += outcome.loss
+        block.next_lo[self.scenario] = certain + outcome.next_lo
+        block.next_hi[self.scenario] = certain + outcome.next_hi
+        block.se[self.scenario] = outcome.se
+        block.exact[self.scenario] = outcome.exact
 
     def exposed_n(self, times: Integers, exposed_from: float, nodes: int) -> Integers:
         """Count by node the scenarios, weighted by ``times``, that probably take it down."""
-        n = np.bincount(self.alike, times[self.scenario], self.undecided.n)
         exposed = self.outcome.p >= exposed_from
         node = self.undecided.node[exposed]
-        times_n = n[self.undecided.scenario[exposed]]
+        times_n = times[self.scenario][self.undecided.scenario[exposed]]
         return np.bincount(node, times_n, nodes).astype(np.int64)
 
     def pairs(self, listed: Booleans) -> tuple[Integers, Integers, Floats]:
         """List scenario, node and probability of the listed scenarios."""
-        wanted = np.flatnonzero(listed[self.scenario])
-        ends = np.cumsum(self.undecided.cells)
-        cells = Csr(np.append(0, ends), np.arange(len(self.undecided.node)))
-        at, cell = cells.members(self.alike[wanted])
-        scenario = self.scenario[wanted[at]]
-        return scenario, self.undecided.node[cell], self.outcome.p[cell]
+        scenario = self.scenario[self.undecided.scenario]
+        wanted = listed[scenario]
+        return scenario[wanted], self.undecided.node[wanted], self.outcome.p[wanted]

@@ -217,15 +217,6 @@ def containment(  # noqa: PLR0913
     ``graphs`` are those of the levels; ``drawn`` marks services whose uncertain edges are drawn
     where they are many. A service that runs nowhere known has no point, and every kind of element
     in its interval; nor has one that was not drawn: its interval holds all it can be.
-
-    ``delta = sum over x of impact after - impact before``, over hosts, zones, engines, base images and
-    clusters, each failing once: negative is containment gained. Only the elements that take the
-    service down before or after the move differ, and each by what the service adds to what fails
-    anyway: ``impact({service} + others) - impact(others)``, where others is what x takes down besides.
-    So leaving a host helps nothing while a dependency stays on it, and joining an engine costs less
-    where that engine takes the service down already. Replicas are laid in turn on ``hosts_n`` new
-    hosts, the hosts in turn over the fleet's zones. Its own image moves along and counts on neither
-    side. A registry takes nothing down. The interval spans the levels of the uncertain edges.
     """
     # in fleets with more services than ``moves_compared_most``, nothing is drawn
     target = {"": policy["target"]}

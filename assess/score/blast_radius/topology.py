@@ -98,11 +98,6 @@ class Graph:
         return Csr.of(self.head, self.nodes)
 
     @cached_property
-    def leaving(self) -> Csr:
-        """Arcs by the node that they come from."""
-        return Csr.of(self.tail, self.nodes)
-
-    @cached_property
     def depth(self) -> Integers:
         """By node, the longest path to it over arcs that follow the order of flow."""
         return flow_depth(self.nodes, self.tail, self.head)
@@ -110,7 +105,7 @@ class Graph:
     def with_chances(self, p: Floats) -> Graph:
         """Return the same arcs with other probabilities; cached indexes are kept."""
         graph = replace(self, p=p)
-        for name in ("arriving", "leaving", "depth"):
+        for name in ("arriving", "depth"):
             vars(graph)[name] = getattr(self, name)
         return graph
 

@@ -20,9 +20,10 @@ from assess.score.blast_radius.bitset import (
 )
 from assess.score.blast_radius.one_failure import Unexplained, middle
 from assess.score.blast_radius.topology import Graph
-from assess.score.blast_radius.undecided import Undecided, weight_of
+from assess.score.blast_radius.undecided import Undecided, raise_rows, weight_of
 
 ROOM = 1 << 23  # bytes of outcomes computed together: they stay in the cache
+ROOMS = 8  # so many times as much where scenarios share their arcs
 DIGITS = 12  # of a chance that is a sum
 WORD = 6  # a word holds every outcome of so many arcs
 # a failure passes an open arc; any of them is enough
@@ -35,15 +36,11 @@ CHANCES = (np.multiply, np.maximum)  # along a path, and of the best path
 class Sampling:
     """Settings for uncertain arcs.
 
-    Up to ``enumerate_up_to`` of them are enumerated, more are drawn ``draws`` times. Scenarios are
-    computed together as far as ``block_mib`` of memory go [MiB]. A node counts as taken down by a
-    scenario from the probability ``exposed_from`` on. ``level`` is the coverage of the interval of
-    one failure; without ``spread`` neither it nor the standard error is computed; a scenario that
-    leaves more than ``ways_most`` nodes open, neither drawn nor listed, is bounded without its ways;
-    where it ``is_frugal``, a scenario gets more than ``draws_least`` draws only if its standard error
-    asks for them; what reaches more than ``pairs_most`` pairs of scenario and node is not drawn at all;
-    ``unexplained`` falls besides in one failure. ``ranks`` keeps the order of the draws by seed,
-    draws and arc, for all levels of the edges.
+    Up to ``enumerate_up_to`` of them are enumerated, more are drawn ``draws`` times; other limits are
+    those of the policy. Without ``spread`` neither the interval of one failure, of coverage ``level``,
+    nor the standard error is computed. Where it ``is_frugal``, a scenario gets more than
+    ``draws_least`` draws only if its standard error asks for them. ``unexplained`` falls besides in
+    one failure. ``ranks`` keeps the order of the draws by seed, draws and arc.
     """
 
     seed: int
@@ -87,33 +84,33 @@ def fewest_draws(policy: Policy) -> int:
     return math.ceil((0.5 / float(policy["blast_radius"]["se_max"])) ** 2) + 1
 
 
-def _masks(graph: Graph, arcs: Integers, sampling: Sampling, draws: int) -> Words:
-    """Sample some arcs (Latin hypercube); draws are nested: raising p removes no failure."""
-    # One mask per arc, shared by all scenarios (common random numbers).
-    masks = []
-    for rows in blocks(len(arcs), draws):
-        some = arcs[rows]
-        ranks = np.zeros((len(some), draws), np.int32)
-        doubtful = np.flatnonzero(graph.p[some] < 1)
-        for place, key in zip(doubtful.tolist(), graph.keys[some[doubtful]], strict=True):
-            ranks[place] = _rank(sampling, int(key), draws)
-        # one draw in each of `draws` equal strata: less noise than independent draws
-        uniform = (ranks + 0.5) / sampling.draws
-        masks.append(to_words(uniform < graph.p[some][:, None]))
-    return np.concatenate(masks)
+def _masks(p: Floats, ranks: Integers, sampling: Sampling) -> Words:
+    """Return by arc the draws in which it is open, for its order of strata (`_ranks`).
+
+    Draws are nested: raising p closes no arc.
+    """
+    # one draw in each of `draws` equal strata: less noise than independent draws
+    strata = (np.arange(sampling.draws) + 0.5) / sampling.draws
+    open_n = np.searchsorted(strata, p).astype(ranks.dtype)
+    rows = blocks(*ranks.shape)
+    return np.concatenate([to_words(ranks[some] < open_n[some, None]) for some in rows])
 
 
-def _rank(sampling: Sampling, key: int, draws: int) -> Integers:
-    """Return the order of the strata of an arc, which does not depend on its probability."""
-    name = (sampling.seed, sampling.draws, key)
-    known = sampling.ranks.get(name)
-    if known is None or len(known) < draws:
-        # seeded by the arc's name: another edge of the fleet changes no draw of this one
-        rng = np.random.default_rng([sampling.seed, key])
-        least = min(sampling.draws_least, sampling.draws)
-        known = _order(rng, sampling.draws, least, draws)
-        sampling.ranks[name] = known
-    return known[:draws]
+def _ranks(keys: Words, p: Floats, sampling: Sampling, draws: int) -> Integers:
+    """Return by arc the order of its strata (Latin hypercube), whatever its probability."""
+    ranks = np.zeros((len(keys), draws), np.min_scalar_type(-sampling.draws))
+    least = min(sampling.draws_least, sampling.draws)
+    doubtful = np.flatnonzero((p > 0) & (p < 1))
+    for place, key in zip(doubtful.tolist(), keys[doubtful].tolist(), strict=True):
+        name = (sampling.seed, sampling.draws, key)
+        known = sampling.ranks.get(name)
+        if known is None or len(known) < draws:
+            # seeded by the arc's name: another edge of the fleet changes no draw of this one
+            rng = np.random.default_rng([sampling.seed, key])
+            known = _order(rng, sampling.draws, least, draws)
+            sampling.ranks[name] = known
+        ranks[place] = known[:draws]
+    return ranks
 
 
 def _order(rng: np.random.Generator, draws: int, least: int, wanted: int) -> Integers:
@@ -180,15 +177,22 @@ def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
         for chunk in undecided.chunks(alike, ROOM >> (n + 3)):
             part, cells = undecided.select(chunk)
             found.put(cells, chunk, _enumerated(graph, part, n, sampling))
-    enough = _draws(graph, undecided, sampling)
-    draws = enough
-    if sampling.is_frugal:
-        draws = np.minimum(enough, sampling.draws_least)
-    _draw(found, graph, undecided, sampling, np.where(is_exact, 0, draws))
+    draws = first_draws(graph, undecided, sampling)
+    _draw(found, graph, undecided, sampling, draws)
     if sampling.is_frugal:
         imprecise = found.se > sampling.se_max * float(graph.weight.sum())
+        enough = _draws(graph, undecided, sampling)
         _draw(found, graph, undecided, sampling, np.where(imprecise, enough, 0))
     return found
+
+
+def first_draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
+    """Return by scenario the draws before any error is known; none where arcs are enumerated."""
+    draws = _draws(graph, undecided, sampling)
+    if sampling.is_frugal:
+        draws = np.minimum(draws, sampling.draws_least)
+    few = doubtful_n(graph, undecided) <= sampling.enumerate_up_to
+    return np.where(few, 0, draws)
 
 
 def _draw(
@@ -202,6 +206,8 @@ def _draw(
     for n in np.unique(draws[draws > 0]).tolist():
         alike = np.flatnonzero(draws == n)
         room = max(ROOM // (n // 8 + 1), int(graph.depth.max(initial=0)) * CELLS_A_STEP)
+        if undecided.is_shared:
+            room *= ROOMS
         for chunk in undecided.chunks(alike, room):
             part, cells = undecided.select(chunk)
             found.put(cells, chunk, _drawn(graph, part, n, sampling))
@@ -264,10 +270,33 @@ def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integ
     return p, row
 
 
+def drawn_chances(
+    graph: Graph, initially: Booleans, p: Floats, sampling: Sampling, draws: int
+) -> Floats:
+    """Return by scenario and node its chance to be down, by draws of all arcs.
+
+    ``p`` is by scenario and arc, ``initially`` marks what fails by itself.
+    """
+    chances = np.zeros(initially.shape)
+    # what is sure in some scenarios only needs draws for the others
+    doubtful = ((p > 0) & (p < 1)).any(axis=0)
+    ranks = _ranks(graph.keys, np.where(doubtful, 0.5, 1.0), sampling, draws)
+    flow = np.argsort(graph.depth, kind="stable")
+    full = to_words(np.ones((1, draws), bool))[0]
+    for some in blocks(len(p), len(graph.p) * len(full)):
+        masks = [_masks(each, ranks, sampling) for each in p[some]]
+        down = np.where(initially[some].T[:, None], full[:, None], np.uint64(0))
+        gates = np.stack(masks, axis=2)
+        raise_rows(down, graph.tail, graph.head, gates, flow, OUTCOMES)
+        chances[some] = np.bitwise_count(down).sum(axis=1).T / draws
+    return chances
+
+
 def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Outcome:
     """Decide by draws of the arcs."""
-    arcs, row = np.unique(part.arc, return_inverse=True)
-    masks = _masks(graph, arcs, sampling, draws)
+    arcs, row = part.arcs
+    p = graph.p[arcs]
+    masks = _masks(p, _ranks(graph.keys[arcs], p, sampling, draws), sampling)
     full = to_words(np.ones((1, draws), bool))
     down = _spread(graph, part, np.vstack([masks, full]), row)
     found = Outcome.empty(len(down), part.n)
@@ -294,15 +323,12 @@ def _spread(graph: Graph, part: Undecided, gates: Words, row: Integers) -> Words
 def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
     """Return the weight lost by scenario and draw; nodes within one draw are not independent."""
     weights = Weights.of(graph.weight)
-    whole = weights.whole[part.node].astype("float64")
     ends = np.cumsum(part.cells)
     losses = np.zeros((part.n, draws))
     for scenario, (stop, n) in enumerate(zip(ends, part.cells, strict=True)):
         own = slice(stop - n, stop)
-        for some in blocks(n, 8 * draws):
-            # products with whole numbers are exact, in whatever order they are added up
-            losses[scenario] += whole[own][some] @ lanes(down[own][some], draws)
-    return losses * weights.unit
+        losses[scenario] = weights.totals(part.node[own], down[own], draws)
+    return losses
 
 
 def _middle(

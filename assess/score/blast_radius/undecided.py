@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from assess.score.blast_radius.bitset import Booleans, Csr, Floats, Integers
 from assess.score.blast_radius.topology import Graph
 
-NODE_MARK = 0  # seeds of the marks that tell sets apart
-ARC_MARK = 1
-DEEP = 256  # levels: longer ways are followed from what was raised …
-CELLS_A_LEVEL = 16  # … where a level has fewer cells than this
+DEEP = 256  # levels: longer ways are followed arc by arc
+WAYS_AN_ARC = 32  # scenarios that share an arc, from which on they follow it together …
+SHARE = 0.25  # … where they are such a share of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,8 @@ class Undecided:
 
     def select(self, wanted: Integers) -> tuple[Undecided, Integers]:
         """Return some scenarios, numbered anew in their order, and the positions of their cells."""
+        if np.array_equal(wanted, np.arange(self.n)):
+            return self, np.arange(len(self.node))
         rank = np.full(self.n, -1)
         rank[wanted] = np.arange(len(wanted))
         place = np.flatnonzero(rank[self.scenario] >= 0)
@@ -89,20 +91,6 @@ class Undecided:
             head=cell[self.head[ways]],
         )
         return part, place
-
-    def distinct(self, graph: Graph) -> tuple[Integers, Integers]:
-        """Return an example of each scenario that differs, and by scenario its example's position."""
-        # Many scenarios differ in what fails for certain only.
-        sums = np.zeros(self.n, np.uint64)
-        # sums of random marks wrap around; equal sums are equal sets, without comparing sets
-        np.add.at(sums, self.scenario, _marks(graph.nodes, NODE_MARK)[self.node])
-        ways = self.scenario[self.head]
-        np.add.at(sums, ways, _marks(len(graph.p), ARC_MARK)[self.arc])
-        _, example, alike = np.unique(sums, return_index=True, return_inverse=True)
-        order = np.argsort(example)
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        return example[order], place[alike]
 
     def chunks(self, wanted: Integers, room: int) -> Iterator[Integers]:
         """Yield the wanted scenarios some at a time, of at most ``room`` cells or one scenario."""
@@ -126,14 +114,20 @@ class Undecided:
         """
         passes, joins = rule
         depth = graph.depth[self.node]
-        deepest = int(depth.max(initial=0))
-        if deepest > DEEP and len(depth) < deepest * CELLS_A_LEVEL:
-            return self._flood(value, gate, row, rule)
+        is_long = depth.max(initial=0) > DEEP
+        if self.is_shared or is_long:
+            arcs, number = self.arcs
+            of_arc = np.zeros(len(arcs), np.int64)
+            of_arc[number] = row
+            # where arcs are enumerated, each scenario numbers them for itself
+            if np.array_equal(of_arc[number], row):
+                found = self._side_by_side(graph, value[-1:].ravel(), gate[of_arc], rule)
+                return found.reshape(value[:-1].shape)
         order = np.argsort(depth[self.head], kind="stable")
         back = depth[self.tail] >= depth[self.head]
         back &= self.tail >= 0
         while len(order):
-            self._pass(value, gate, row, (passes, joins), order, depth)
+            self._pass(value, gate, row, rule, order, depth)
             # arcs against the order of flow close cycles: again where they raise a value
             against = order[back[order]]
             old = value[self.head[against]]
@@ -144,31 +138,38 @@ class Undecided:
             order = order[again[self.scenario[self.head[order]]]]
         return value[:-1]
 
-    def _flood(
+    @cached_property
+    def is_shared(self) -> bool:
+        """Whether most scenarios follow the same arcs, as in a dense graph."""
+        arcs_n = max(len(self.arcs[0]), 1)
+        return len(self.arc) >= arcs_n * max(WAYS_AN_ARC, SHARE * self.n)
+
+    @cached_property
+    def arcs(self) -> tuple[Integers, Integers]:
+        """List the arcs of all ways, and by way the number of its arc."""
+        found = np.zeros(int(self.arc.max(initial=-1)) + 1, bool)
+        found[self.arc] = True
+        return np.flatnonzero(found), (np.cumsum(found) - 1)[self.arc]
+
+    def _side_by_side(
         self,
-        value: np.ndarray,
+        graph: Graph,
+        certain: np.ndarray,
         gate: np.ndarray,
-        row: Integers,
         rule: tuple[np.ufunc, np.ufunc],
     ) -> np.ndarray:
-        """Raise the values of the cells step by step, only from cells raised in the last step."""
-        # On a long way most levels have a cell or two, and few draws get far.
-        passes, joins = rule
-        certain = len(self.node)
-        leaving = Csr.of(np.where(self.tail < 0, certain, self.tail), certain + 1)
-        front = np.array([certain])
-        while len(front):
-            way = leaving.members(front)[1]
-            way = way[np.argsort(self.head[way], kind="stable")]
-            first = np.flatnonzero(np.diff(self.head[way], prepend=-1))
-            front = self.head[way[first]]
-            if len(front):
-                arrived = passes(value[self.tail[way]], gate[row[way]])
-                new = joins(value[front], joins.reduceat(arrived, first))
-                is_raised = (new != value[front]).any(axis=tuple(range(1, new.ndim)))
-                value[front] = new
-                front = front[is_raised]
-        return value[:-1]
+        """Follow each arc once for all scenarios; ``certain`` is the value of what fails."""
+        arcs = self.arcs[0]
+        nodes = np.unique([graph.tail[arcs], graph.head[arcs]])
+        value = np.zeros((len(nodes), len(certain), self.n), certain.dtype)
+        sure = self.tail < 0
+        node = np.searchsorted(nodes, graph.tail[self.arc[sure]])
+        value[node, :, self.scenario[self.head[sure]]] = certain
+        flow = np.argsort(graph.depth[nodes], kind="stable")
+        tail = np.searchsorted(nodes, graph.tail[arcs])
+        head = np.searchsorted(nodes, graph.head[arcs])
+        raise_rows(value, tail, head, gate.reshape(len(arcs), -1, 1), flow, rule)
+        return value[np.searchsorted(nodes, self.node), :, self.scenario]
 
     def _pass(  # noqa: PLR0913, PLR0917 - what one sweep reads, as arrays
         self,
@@ -196,8 +197,44 @@ class Undecided:
             value[cells] = joins(value[cells], joined)
 
 
-def _marks(n: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 1 << 63, n, dtype=np.uint64)
+def raise_rows(  # noqa: PLR0913, PLR0917 - arcs, and what flows along them
+    value: np.ndarray,
+    tail: Integers,
+    head: Integers,
+    gate: np.ndarray,
+    flow: Integers,
+    rule: tuple[np.ufunc, np.ufunc],
+) -> None:
+    """Raise the values of nodes, a row each, along the arcs until nothing changes.
+
+    ``flow`` is the order of the nodes, ``gate`` is by arc and fits a row.
+    """
+    passes, joins = rule
+    arriving = Csr.of(head, len(value))
+    arcs = [arriving.row(node).tolist() for node in range(len(value))]
+    source = tail.tolist()
+    # when a row last rose, and when a node last looked at those that it needs
+    rose = value.any(axis=(1, 2)).astype(int).tolist()
+    looked = [0] * len(value)
+    spare = np.empty_like(value[0])
+    old = np.empty_like(value[0])
+    now = 1
+    before = 0
+    while before < max(rose):
+        before = max(rose)
+        for node in flow.tolist():
+            some = [arc for arc in arcs[node] if rose[source[arc]] > looked[node]]
+            now += 1
+            looked[node] = now
+            if not some:
+                continue
+            row = value[node]
+            old[:] = row
+            for arc in some:
+                passes(value[source[arc]], gate[arc], out=spare)
+                joins(row, spare, out=row)
+            if (row != old).any():
+                rose[node] = now
 
 
 def weight_of(graph: Graph, undecided: Undecided, p: Floats) -> Floats:

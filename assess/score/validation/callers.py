@@ -26,29 +26,15 @@ FAULT_SD = 0.3
 PAIRS_MOST = 10_000  # pairs of failure and service; of more, a sample by the seed
 STEPS_MOST = 9
 SLACK = 2.0  # nats: of strengths nearly as likely, the greatest counts
-STRENGTHS = (
-    1.0,
-    2.0,
-    4.0,
-    8.0,
-    16.0,
-    32.0,
-    64.0,
-    1024.0,
-)  # of what is predicted for a pair
+# of what is predicted for a pair, in failures of its element
+STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 1024.0)
 POLICY = 2.0  # what the policy says counts twice: it is the same whatever is left out
 TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twice
 
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """By failure and service: whether it can be reached, and in how few steps.
-
-    ``failure, service`` are the pairs to learn from: observed and reachable. ``log_odds``
-    is by pair the policy's expectation along the best path; ``fell`` says which went down, and
-    ``pair`` is the same for a service and an element that failed again. Of ``pairs_n``, these are
-    all or a sample by the seed.
-    """
+    """By failure and service: whether it can be reached, and in how few steps."""
 
     evidence: Evidence
     steps: npt.NDArray[np.int8]
@@ -147,12 +133,7 @@ class Opinion:
 
 
 def learn(reach: Reach, kept: Booleans) -> Opinion:
-    """Learn from the kept failures.
-
-    A logistic regression of failed services: level, weight of the policy's log odds, steps, kind of
-    fault, and one term for each service, all with normal priors; at first the policy is right. The
-    spread of the services is the likeliest one (Laplace's approximation of the evidence).
-    """
+    """Learn from the kept failures."""
     taught = kept[reach.failure]
     failure = reach.failure[taught]
     service = reach.service[taught]
@@ -179,9 +160,7 @@ def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) 
     """Return the weight of a pair's prediction, in failures of its element, at least `least`.
 
     The likeliest of ``STRENGTHS``, where every kept failure is predicted by the other failures of
-    its element, ``(k + s p) / (n + s)``, with p by the opinion. A history that is not shown to help
-    is worth little: where nothing repeats, whoever fell in one failure fell less often in the
-    others, and a short history would rank the wrong way round.
+    its element, ``(k + s p) / (n + s)``, with p by the opinion.
     """
     taught = kept[reach.failure]
     pair = reach.pair[taught]
@@ -267,9 +246,8 @@ def together(
     """Return by service its chance to go down: the average of several predictions in log odds.
 
     The mean of the log odds of ``voices``, which are chances by the policy and by learned edges, and
-    of who went down whatever failed. Fixed weights are hard to beat by fitted ones (Bates and
-    Granger 1969); each of the three is the best one in some systems. Learned edges count the more
-    the more often they were tried. What cannot be reached stays as they have it.
+    of who went down whatever failed; fixed weights are hard to beat (Bates and Granger 1969). Edges
+    count the more the more often they were tried. What cannot be reached stays as they have it.
     """
     by_policy, by_edges = map(logit, voices)
     whatever = opinion.log_odds(reach, failure, by_policy)

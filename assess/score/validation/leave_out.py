@@ -1,7 +1,7 @@
 """Predict left-out failures from the other failures alone."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,15 +10,28 @@ from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers, adjacency
 from assess.score.blast_radius.learning import (
     Evidence,
+    Learned,
     at_fault,
     fit,
     flat_p,
     with_history,
 )
 from assess.score.blast_radius.topology import FAR, Graph, steps
-from assess.score.blast_radius.uncertain import Sampling, decide
+from assess.score.blast_radius.uncertain import (
+    Sampling,
+    decide,
+    drawn_chances,
+    first_draws,
+)
 from assess.score.blast_radius.undecided import Undecided
-from assess.score.validation.callers import Reach, learn, pair_strength, together, trust
+from assess.score.validation.callers import (
+    Opinion,
+    Reach,
+    learn,
+    pair_strength,
+    together,
+    trust,
+)
 
 WHAT = "checks against observed failures"
 EVENT = "event"
@@ -29,30 +42,34 @@ FLAT = "flat p"
 GRID = 50  # flat probabilities are rounded to this part, so that many share their draws
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Simulator:
-    """Probabilities of all services in a failure, for graphs that differ only in arc chances."""
+    """Probabilities of all services in failures, for graphs that differ only in arc chances."""
 
     graph: Graph
     sampling: Sampling
-    known: dict[bytes, Floats] = field(default_factory=dict)
-
-    def cached(self, p: Floats, initially: Booleans) -> Floats:
-        """Return `chances` from a cache."""
-        key = p.tobytes() + initially.tobytes()
-        if key not in self.known:
-            self.known[key] = self.chances(p, initially)
-        return self.known[key]
 
     def chances(self, p: Floats, initially: Booleans) -> Floats:
-        """Return by node the probability that it is down, given the initially failed nodes."""
-        graph = self.graph.with_chances(p)
-        calls = adjacency(graph.nodes, graph.tail, graph.head)
-        reach = steps(calls, initially[None], np.ones((1, len(initially)), bool))
-        undecided = Undecided.of(graph, initially[None], reach < FAR)
-        chances = initially.astype(float)
-        chances[undecided.node] = decide(graph, undecided, self.sampling).p
-        return chances
+        """Return by row and node the probability that it is down.
+
+        ``p`` is by row and arc, ``initially`` marks by row the nodes that fail first.
+        """
+        calls = adjacency(self.graph.nodes, self.graph.tail, self.graph.head)
+        reach = steps(calls, initially, np.ones_like(initially)) < FAR
+        found = initially.astype(float)
+        draws = np.zeros(len(p), np.int64)
+        for row, each in enumerate(p):
+            graph = self.graph.with_chances(each)
+            undecided = Undecided.of(graph, initially[[row]], reach[[row]])
+            draws[row] = first_draws(graph, undecided, self.sampling)[0]
+            if not draws[row]:
+                decided = decide(graph, undecided, self.sampling)
+                found[row, undecided.node] = decided.p
+        for n in np.unique(draws[draws > 0]).tolist():
+            some = draws == n
+            asked = (initially[some], p[some])
+            found[some] = drawn_chances(self.graph, *asked, self.sampling, n)
+        return found
 
 
 def judged(evidence: Evidence, policy: Policy) -> Integers:
@@ -70,9 +87,8 @@ def left_out(
 ) -> tuple[dict[tuple[str, str], Floats], Reach]:
     """Predict the judged failures by rule and scheme: chances by failure and service.
 
-    Rules are what is learned from the rest, and one flat probability of all edges fitted on the
-    rest. A scheme leaves out the failure alone, or every failure of its element. Also returns
-    the pairs that the regression learned from.
+    Rules are what is learned from the rest, and one flat p fitted on the rest. A scheme leaves out
+    the failure alone, or every failure of its element. Also returns what the regression learned from.
     """
     topology = evidence.topology
     elements = [evidence.failures[position].element for position in judged]
@@ -88,31 +104,37 @@ def left_out(
     total = len(SCHEMES) * len(judged)
     done = 0
     for scheme in SCHEMES:
+        fitted: dict[int, tuple[Booleans, Learned, Opinion, float]] = {}
+        flat = np.zeros((len(judged), 1))
         for rows, kept in _folds(evidence, judged, scheme):
             done += len(rows)
             tell(WHAT, done, total)
-            known = fit(evidence, kept, settings)
             opinion = learn(reach, kept)
             strength = pair_strength(reach, opinion, kept, least)
+            fold = (kept, fit(evidence, kept, settings), opinion, strength)
+            fitted |= dict.fromkeys(rows.tolist(), fold)
+            flat[rows] = round(flat_p(evidence, kept) * GRID) / GRID
+        every = [fitted[row] for row in range(len(judged))]
+        p = [
+            at_fault(known, evidence.failures[position].fault)
+            for (_, known, *_), position in zip(every, judged, strict=True)
+        ]
+        start = [known.start for _, known, *_ in every]
+        said = (np.array(start), np.array(p), flat.repeat(len(p[0]), axis=1))
+        *voices, by_flat = (
+            simulator.chances(each, initial)[:, :services_n] for each in said
+        )
+        chances[FLAT, scheme] = by_flat
+        for row, (kept, known, opinion, strength) in enumerate(every):
             trusted = trust(evidence, known.tries)
-            same = round(flat_p(evidence, kept) * GRID) / GRID
-            for row in rows:
-                failure = evidence.failures[judged[row]]
-                p = at_fault(known, failure.fault)
-                by_edges = simulator.chances(p, initial[row])[:services_n]
-                by_policy = simulator.cached(known.start, initial[row])[:services_n]
-                voices = (by_policy, by_edges)
-                either = together(reach, opinion, int(judged[row]), voices, trusted)
-                # a service also falls by what no edge explains: independent causes
-                beside = 1 - (1 - either) * (1 - known.floor)
-                element = failure.element
-                full = with_history(evidence, kept, element, beside, strength)
-                # what the failure takes down by itself is no prediction
-                full[initial[row, :services_n]] = 1.0
-                chances[LEARNED, scheme][row] = full
-                every = np.full(len(p), same)
-                by_flat = simulator.cached(every, initial[row])[:services_n]
-                chances[FLAT, scheme][row] = by_flat
+            own = [voice[row] for voice in voices]
+            either = together(reach, opinion, int(judged[row]), own, trusted)
+            # a service also falls by what no edge explains: independent causes
+            beside = 1 - (1 - either) * (1 - known.floor)
+            full = with_history(evidence, kept, elements[row], beside, strength)
+            # what the failure takes down by itself is no prediction
+            full[initial[row, :services_n]] = 1.0
+            chances[LEARNED, scheme][row] = full
     return chances, reach
 
 

@@ -20,12 +20,7 @@ STEPS_MOST = 400  # thresholds of a resample; of more, these are close enough
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Predicted failures, by failure and service, with the prediction of each rule.
-
-    ``pair`` marks observed services, ``down`` who went down, and ``itself`` what failed
-    directly. ``element`` numbers the failed elements. ``rules`` are by name and left-out part.
-    ``taught`` counts the pairs used for learning, and all pairs.
-    """
+    """Predicted failures, by failure and service, with the prediction of each rule."""
 
     pair: Booleans
     down: Booleans

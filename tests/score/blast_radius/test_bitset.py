@@ -15,8 +15,8 @@ from assess.score.blast_radius.bitset import (
     Weights,
     condense,
     flow_depth,
+    initial_bits,
     lanes,
-    pack,
     sweep,
     to_words,
 )
@@ -185,7 +185,8 @@ def test_weighing_adds_up(width, rows, unit):
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_packing_keeps_lanes(flags):
-    bits = pack(np.array(flags))
+    places = np.flatnonzero(flags)
+    bits = initial_bits(np.full(len(places), 7), places).get(7, 0)
     assert [bits >> place & 1 == 1 for place in range(len(flags))] == flags
     assert (
         lanes(to_words(np.array([flags])), len(flags))[0].astype(bool).tolist() == flags
@@ -260,15 +261,18 @@ def test_long_ways_are_followed_to_the_same_end(case, is_drawn):
     failing = Scenarios(every, every, nodes, drawn=np.full(nodes, is_drawn))
     few = Sampling(seed=1, draws=100, enumerate_up_to=1, block_mib=64)
     by_level = propagate(graph, failing, sampling=few)
+    room = "assess.score.blast_radius.undecided."
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("assess.score.blast_radius.undecided.DEEP", -1)
-        patch.setattr("assess.score.blast_radius.undecided.CELLS_A_LEVEL", 10**9)
+        patch.setattr(f"{room}DEEP", -1)
         by_step = propagate(graph, failing, sampling=few)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{room}WAYS_AN_ARC", 0)
+        patch.setattr(f"{room}SHARE", 0.0)
+        side_by_side = propagate(graph, failing, sampling=few)
     for each in fields(Impact):
-        assert (
-            getattr(by_level, each.name).tobytes()
-            == getattr(by_step, each.name).tobytes()
-        )
+        found = getattr(by_level, each.name).tobytes()
+        assert getattr(by_step, each.name).tobytes() == found
+        assert getattr(side_by_side, each.name).tobytes() == found
 
 
 def test_what_is_not_among_the_given_nodes_leads_nowhere():

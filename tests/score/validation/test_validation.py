@@ -15,8 +15,9 @@ from assess.score.assessment import what_next
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import Evidence
-from assess.score.blast_radius.topology import build_topology
-from assess.score.blast_radius.uncertain import Sampling
+from assess.score.blast_radius.topology import FAR, build_topology, steps
+from assess.score.blast_radius.uncertain import Sampling, decide
+from assess.score.blast_radius.undecided import Undecided
 from assess.score.incidents.exposure import exposure
 from assess.score.validation import callers, validation
 from assess.score.validation.leave_out import (
@@ -72,8 +73,8 @@ def test_one_failure_teaches_nothing_about_itself(fleet_and_failures):
     fleet, failures = fleet_and_failures
     alone = predictions(fleet, failures[:1])
     simulator = Simulator(fleet.graph("point"), SAMPLING)
-    initial = fleet.initially_down([failures[0].element], "point")[0]
-    policy = simulator.chances(fleet.edges["point"].to_numpy("float64"), initial)
+    initial = fleet.initially_down([failures[0].element], "point")
+    policy = simulator.chances(fleet.edges[["point"]].to_numpy("float64").T, initial)[0]
     for scheme in (EVENT, ELEMENT):
         found = alone[LEARNED, scheme][0]
         assert found == pytest.approx(policy[: len(found)], abs=1e-6)
@@ -84,11 +85,30 @@ def test_chances_are_those_of_the_element(fleet_and_failures):
     initial = fleet.initially_down([("service", "s00"), ("service", "s11")], "point")
     simulator = Simulator(fleet.graph("point"), SAMPLING)
     p = fleet.edges["point"].to_numpy("float64")
-    found = [simulator.chances(p, row) for row in initial]
+    found = simulator.chances(np.array([p, p]), initial)
     assert [each[0] for each in found] == [1, 0]
     assert found[1][-1] == 1
-    sure = simulator.chances(np.ones(len(p)), initial[0])
+    sure = simulator.chances(np.ones((1, len(p))), initial[:1])[0]
     assert set(sure) <= {0.0, 1.0}
+
+
+def test_chances_together_are_those_of_each_alone(fleet_and_failures):
+    fleet, _ = fleet_and_failures
+    graph = fleet.graph("point")
+    initial = fleet.initially_down([*fleet.elements[:6]], "point")
+    p = np.random.default_rng(1).uniform(0, 1, (len(initial), len(graph.p)))
+    p[3, 0] = 1.0
+    p[4] = 0.0
+    sampling = replace(SAMPLING, enumerate_up_to=3, draws_least=70)
+    found = Simulator(graph, sampling).chances(p, initial)
+    for each, down, alone in zip(p, initial, found, strict=True):
+        asked = graph.with_chances(each)
+        near = steps(fleet.matrix(), down[None], np.ones_like(down[None]))
+        undecided = Undecided.of(asked, down[None], near < FAR)
+        want = down.astype(float)
+        want[undecided.node] = decide(asked, undecided, sampling).p
+        assert alone.tolist() == want.tolist()
+    assert np.unique(found).size > 10
 
 
 def test_learning_beats_simpler_rules_on_failures_and_elements_left_out():
