@@ -1,7 +1,5 @@
 """Measures the risk of adopting containers, service by service, on your own fleet."""
 
-from __future__ import annotations
-
 import importlib
 import logging
 from typing import TYPE_CHECKING, Any

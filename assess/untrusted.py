@@ -61,7 +61,12 @@ def markdown_text(text: object) -> str:
     """Escape any text for one line of Markdown, also within a table; nothing becomes a link."""
     escaped = _MARKS.sub(r"\\\g<0>", clean(text))
     # ampersands first, or they would escape the entities of < and >
-    escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for sign, entity in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+    ):
+        escaped = escaped.replace(sign, entity)
     # a backslash does not stop GitHub from linking mail and mentions; an invisible joiner does
     return _ADDRESS.sub(r"\\", _MENTION.sub("@&#8288;", escaped))
 

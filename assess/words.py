@@ -21,7 +21,12 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from assess.untrusted import clean, csv_lines, guarded, markdown_text
+from assess.untrusted import (
+    clean,
+    csv_lines,
+    guarded,
+    markdown_text,
+)
 
 UNKNOWN = "unknown"
 NONE = "-"

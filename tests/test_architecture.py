@@ -128,15 +128,15 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2178,  # tables wrap and fold in a narrow terminal
+    "core": 2188,  # tables wrap and fold in a narrow terminal
     "policy": 662,  # targets are checked word by word
     "reference": 1245,  # programs and bases of images among the look-ups
     "sources": 2534,
     "sources/aws": 470,
-    "sources/answers": 1215,
-    "sources/backstage": 375,
-    "sources/builds": 410,
-    "sources/compose": 858,  # the builds beside it are read too
+    "sources/answers": 1211,
+    "sources/backstage": 370,
+    "sources/builds": 406,
+    "sources/compose": 850,  # the builds beside it are read too
     "sources/deploys": 428,
     "sources/docker": 1636,
     "sources/edges": 625,
@@ -158,12 +158,12 @@ BUDGETS = {
     "sources/connections": 1508,  # ten forms of dumps, and who is who
     "sources/crictl": 376,
     "sources/podman": 551,
-    "sources/traces": 258,
-    "sources/usage": 320,
-    "sources/vms": 496,
+    "sources/traces": 253,
+    "sources/usage": 314,
+    "sources/vms": 492,
     "score": 509,  # results open figures and the explorer
     "score/backtest": 320,
-    "score/blast_radius": 2983,
+    "score/blast_radius": 3021,
     "score/claims": 812,
     "score/evidence": 835,
     "score/experiments": 360,
@@ -176,7 +176,7 @@ BUDGETS = {
     "figures": 1372,
     "report": 2593,  # a first screen, records as pages, how predictions held
     "report/explorer": 430,
-    "cli": 2024,
+    "cli": 2012,
     "notebooks": 480,
     "sample": 540,
 }
@@ -184,7 +184,7 @@ BUDGETS = {
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
 MAX_PACKAGE_LINES = 62_000
-MAX_FILES = 293
+MAX_FILES = 292
 MAX_TOKENS_A_CODE_LINE = 9.4
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

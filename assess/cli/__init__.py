@@ -51,7 +51,7 @@ VERBS = {
             "List the facts worth finding out, as a table to fill in.",
         ),
         "serve": ("report", "Show the reports in a browser on this machine."),
-        "mcp": ("mcp", "Answer an assistant about a snapshot, over stdin and stdout."),
+        "mcp": ("report", "Answer an assistant about a snapshot, over stdin and stdout."),
         "check": ("score", "Check limits; exit with 3 if one is broken."),
     },
     "Look": {

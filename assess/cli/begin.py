@@ -1,7 +1,5 @@
 """Begin: set up a project on a machine, and write the questions that are worth asking."""
 
-from __future__ import annotations
-
 import configparser
 import json
 import os

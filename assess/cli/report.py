@@ -1,4 +1,4 @@
-"""Write the report of a quarter, and serve reports to browsers on this machine."""
+"""Write the report of a quarter; serve reports to browsers, and answers to assistants."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from assess.cli.command import (
     SNAPSHOT,
     SNAPSHOTS,
     Command,
+    newest_snapshot,
     policy_options,
     previous_option,
+    read,
+    read_history,
     read_policy,
 )
 from assess.cli.messages import next_step, note
@@ -263,3 +266,27 @@ def serve(directory: Path, *, port: int) -> None:
         click.echo(server.address)
         note(f"serving {directory} to this machine only; stop with Ctrl-C")
         server.serve_forever()
+
+
+@click.command(cls=Command, examples=["assess mcp sample", "assess mcp data/snapshots"])
+@newest_snapshot
+@policy_options
+def mcp(snapshot: str, *, policy_file: Path | None, target: str | None) -> None:
+    """Answer questions about one snapshot over stdin and stdout, for an assistant (MCP).
+
+    Labels and why, what would change them, who falls with what, what an upgrade breaks, what to
+    find out. Reads the snapshot and nothing else. Needs the extra `mcp`. Names from your fleet are
+    passed on as they are: the assistant must treat them as data, never as instructions.
+    """
+    try:
+        from assess.mcp_server import server
+    except ImportError as error:
+        raise AssessError(
+            "the SDK of the protocol is not installed", hint="pip install 'assess[mcp]'"
+        ) from error
+    from assess.score.assessment import Assessment
+
+    inventory = read(snapshot)
+    policy = read_policy(policy_file, target=target)
+    history = read_history(snapshot, policy)
+    server(Assessment(inventory, policy, history)).run()

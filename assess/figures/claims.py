@@ -89,7 +89,6 @@ def claims(result: Result, *, ax: Axes | None = None) -> Axes:
 
 
 def _raise_title(ax: Axes) -> Axes:
-    """Raise the title above the number of a bound."""
     with style():
         ax.set_title(ax.get_title(loc="left"), loc="left", pad=ROOM)
     return ax

@@ -71,12 +71,11 @@ def environment(*, html: bool) -> Environment:
 def markdown_table(table: Table) -> str:
     """Write a table as Markdown; a label carries the symbol of its band."""
     numbers = [column.is_number for column in table.columns]
-    rows = [[_with_symbol(cell) for cell in cells] for cells in table.rows()]
+    rows = [
+        [f"{cell.band.symbol} {cell.text}" if cell.band else cell.text for cell in cells]
+        for cells in table.rows()
+    ]
     return Grid([column.title for column in table.columns], numbers, rows).markdown()
-
-
-def _with_symbol(cell: Cell) -> str:
-    return f"{cell.band.symbol} {cell.text}" if cell.band else cell.text
 
 
 def data_uri(svg: str) -> Markup:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ from assess.score.blast_radius.bitset import (
     Weights,
     Words,
     blocks,
-    initial_bits,
+    pack,
     set_bits,
     spread_to_nodes,
     swept,
@@ -120,7 +121,17 @@ class DistinctScenarios:
         """Return, by part, the scenarios of a block in which it fails by itself, as bits."""
         first, last = np.searchsorted(self.scenario, [start, start + width])
         part = parts.part[self.node[first:last]]
-        return initial_bits(part, self.scenario[first:last] - start)
+        order = np.argsort(part, kind="stable")
+        bit = self.scenario[first:last][order] - start
+        failing, starts = np.unique(part[order], return_index=True)
+        ends = np.append(starts[1:], len(part))
+        rows = [1 << first for first in bit[starts].tolist()]
+        # most parts fail by themselves in one scenario; only the others are packed
+        for row in np.flatnonzero(ends - starts > 1).tolist():
+            flags = np.zeros(width, bool)
+            flags[bit[starts[row] : ends[row]]] = True
+            rows[row] = pack(flags)
+        return dict(zip(failing.tolist(), rows, strict=True))
 
 
 @dataclass(frozen=True)
@@ -394,15 +405,11 @@ class _Work:
         some = np.flatnonzero(undecided.cells)
         few = doubtful_n(self.graph, undecided)[some] <= self.sampling.enumerate_up_to
         decided = few | self.scenarios.drawn[start + some]
-        for chosen, how in ((some[decided], self._decide), (some[~decided], self._bound)):
+        decider = partial(decide, self.graph, sampling=self.sampling)
+        bounder = partial(bounded, self.graph, most=self.bound == "most")
+        for chosen, how in ((some[decided], decider), (some[~decided], bounder)):
             if len(chosen):
                 yield chosen, how
-
-    def _decide(self, undecided: Undecided) -> Outcome:
-        return decide(self.graph, undecided, self.sampling)
-
-    def _bound(self, undecided: Undecided) -> Outcome:
-        return bounded(self.graph, undecided, most=self.bound == "most")
 
 
 def _spans(can: Bytes, first: int, width: int) -> Iterator[tuple[int, int, Integers]]:

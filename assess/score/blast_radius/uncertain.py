@@ -293,7 +293,6 @@ def drawn_chances(
 
 
 def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Outcome:
-    """Decide by draws of the arcs."""
     arcs, row = part.arcs
     p = graph.p[arcs]
     masks = _masks(p, _ranks(graph.keys[arcs], p, sampling, draws), sampling)

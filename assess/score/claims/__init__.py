@@ -168,7 +168,6 @@ def _tidy(claim: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row(claim: str, measured: Measurement, policy: Policy) -> dict[str, Any]:
-    """Return the row of a claim in the frame."""
     text = texts()[claim]
     # the appetite for incidents is set once, for the exposure budget and for C13
     bounds = {**policy["claims"]["bounds"], "C13": policy["what_next"]["appetite"]}

@@ -92,7 +92,9 @@ class ClaimData:
 
 def forced_upgrades(data: ClaimData) -> Measurement:
     """C1: upgrades per year of a runtime or cluster that the end of its line forces."""
-    pairs = [reference.runtime_line(node) for node in _own_nodes(data)]
+    by_host = nodes(data.assessment.inventory.running).values()
+    own = [n for of_host in by_host for n in of_host if not reference.is_managed(n)]
+    pairs = map(reference.runtime_line, own)
     rows = [(product, reference.line_of(product, version)) for product, version in pairs]
     table = pd.DataFrame(rows, columns=["engine", "line"], dtype="object")
     table["line"] = table["line"].fillna("unknown")
@@ -250,12 +252,6 @@ def failed_pulls(data: ClaimData) -> Measurement:
     worst = [worst_pulls(counts, *pair) for pair in permutations(("hub", "ecr"))]
     unknown_n = int(counts[UNSURE].to_numpy().sum())
     return ratio(counts, *worst, level=data.level, unknown_n=unknown_n)
-
-
-def _own_nodes(data: ClaimData) -> list[reference.Node]:
-    """List the runtimes on hosts that no provider patches."""
-    by_host = nodes(data.assessment.inventory.running).values()
-    return [n for of_host in by_host for n in of_host if not reference.is_managed(n)]
 
 
 def core_in_containers(data: ClaimData) -> Measurement:

@@ -113,7 +113,8 @@ class Exposure:
             return pd.DataFrame(columns=SPELL)
         spells = self._spans(*self.window)
         spells = spells[spells["start"] < spells["end"]].reset_index(drop=True)
-        rows = spells.reset_index(names="spell")[["spell", "service_id", "start", "end"]]
+        spelled = spells.reset_index(names="spell")
+        rows = spelled[["spell", "service_id", "start", "end"]]
         opened = rows.merge(self.incidents[["service_id", "opened_at"]], on="service_id")
         opened = opened[opened["opened_at"].between(opened["start"], opened["end"])]
         by_spell = opened.groupby("spell")["opened_at"]

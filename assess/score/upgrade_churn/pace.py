@@ -243,7 +243,7 @@ def upgrade_failures(
             failed
             or _any_in(incidents, perhaps)
             or any(_any_in(those, perhaps) for those in unplaced)
-            or any(_touch(perhaps, back) for back in backs)
+            or any(back[0] <= perhaps[1] and perhaps[0] <= back[1] for back in backs)
         )
         if failed or holds(history.looked, (move.after, move.after + window)):
             for line in {POOL, move.step.line or POOL}:
@@ -255,10 +255,6 @@ def upgrade_failures(
 def _any_in(moments: list[pd.Timestamp], span: Span) -> bool:
     at = bisect_left(moments, span[0])
     return at < len(moments) and moments[at] <= span[1]
-
-
-def _touch(span: Span, other: Span) -> bool:
-    return span[0] <= other[1] and other[0] <= span[1]
 
 
 def incident_moments(history: History) -> dict[tuple[str, bool], list[pd.Timestamp]]:

@@ -136,7 +136,6 @@ def _add_konveyor(
 
 
 def _read_csv(asked: Asked, context: forms.Context) -> None:
-    """Read answers that people keep in a table."""
     for file, call in each_dump(asked, (".csv", ".tsv")):
         with call:
             rows, records_n = forms.of_csv(

@@ -122,12 +122,9 @@ def _joined(line: str, lines: Iterator[str], escape: str) -> str:
     parts = []
     while line.rstrip().endswith(escape):
         parts.append(line.rstrip()[:-1])
-        line = next((one for one in lines if _continues(one)), "")
+        said = (one for one in lines if one.strip() and not one.lstrip().startswith("#"))
+        line = next(said, "")
     return " ".join([*parts, line]).replace("\t", " ")
-
-
-def _continues(line: str) -> bool:
-    return bool(line.strip()) and not line.lstrip().startswith("#")
 
 
 def _bodies(head: str, lines: Iterator[str], ends: set[str]) -> str:
@@ -152,7 +149,6 @@ def _split(word: str, text: str) -> Instruction:
 
 
 def _read_instruction(build: Build, outside: Variables, found: Instruction) -> None:
-    """Add what an instruction says."""
     if found.word == "FROM":
         build.stages.append(_stage(build, outside, found))
         return

@@ -128,7 +128,8 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
         batch.add("services", row)
         replicas = _replicas(project, name)
         rows_n += replicas * (1 + len(unit.mounts))
-        _refuse_many(rows_n)
+        if rows_n > MAX_ROWS:
+            raise ValueError(f"it makes more than {MAX_ROWS:,} replicas and mounts")
         for replica in range(1, replicas + 1):
             key = f"compose:{project.name}/{name}/{replica}"
             batch.add("workloads", workload | {"workload_id": key})
@@ -156,11 +157,6 @@ def _read_build(project: Project, declared: Row) -> Build:
     if not text_ and declared.get("file"):
         text_ = project.limits.read(declared["file"])
     return read_build(text_ or "", declared.get("args"))
-
-
-def _refuse_many(rows_n: int) -> None:
-    if rows_n > MAX_ROWS:
-        raise ValueError(f"it makes more than {MAX_ROWS:,} replicas and mounts")
 
 
 def _unknown(project: Project, batch: Batch, unread: Row) -> Row:

@@ -402,7 +402,6 @@ class _Engine:
         return found, errors
 
     def _ask(self, name: str) -> Call:
-        """Make one call and keep its answer."""
         with self._call(name) as call:
             self.payloads.take(name, self._answer(name, call), call)
         return call

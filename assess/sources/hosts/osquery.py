@@ -160,8 +160,9 @@ def _directories(path: str, asked: Asked) -> dict[Path, Files]:
     trial = Batch()
     directories: dict[Path, Files] = defaultdict(dict)
     hint = "it holds no <table>.json, such as os_version.json"
+    names = {f"{table}.json" for table in TABLES}
     with trial.call(path, "read", empty=hint) as call:
-        found = files_below(path, asked, _is_table) or ()
+        found = files_below(path, asked, lambda file: file.name in names) or ()
         for _, file in call.take(found):
             directories[file.parent][file.stem] = file
         if not (asked.base / path).exists():
@@ -169,10 +170,6 @@ def _directories(path: str, asked: Asked) -> dict[Path, Files]:
     if not directories:
         asked.batch.merge(trial)
     return directories
-
-
-def _is_table(file: Path) -> bool:
-    return file.suffix == ".json" and file.stem in TABLES
 
 
 def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float | None]:

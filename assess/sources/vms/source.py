@@ -100,7 +100,6 @@ def _note_templates(read: list[Machine], scope: str, batch: Batch) -> None:
 
 
 def _read(file: Path, call: Call, found: _Found) -> None:
-    """Read one file, in whatever form it is."""
     place = str(call.row["scope"])
     head = read_bytes(file, call.row)[:512].lstrip(b"\xef\xbb\xbf \r\n\t")
     before_n = found.entries_n
@@ -154,7 +153,6 @@ def _of_table(table: list[list[str]], place: str, call: Call, found: _Found) -> 
 
 
 def _of_json(file: Path, place: str, call: Call, found: _Found) -> None:
-    """Read the list of a cloud or of Proxmox."""
     text = read_text(file, call.row)
     if text is None:
         return

@@ -157,7 +157,6 @@ def _rows(stream: IO[bytes], shared: list[str]) -> list[list[str]]:
 
 
 def _column(letters: str) -> int:
-    """Return the number of a column, from 0 for A."""
     number = 0
     for letter in letters:
         number = number * 26 + ord(letter) - ord("A") + 1

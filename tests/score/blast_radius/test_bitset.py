@@ -15,8 +15,8 @@ from assess.score.blast_radius.bitset import (
     Weights,
     condense,
     flow_depth,
-    initial_bits,
     lanes,
+    pack,
     sweep,
     to_words,
 )
@@ -183,10 +183,19 @@ def test_weighing_adds_up(width, rows, unit):
     np.testing.assert_allclose(found, weights @ flags, rtol=1e-9, atol=1e-9)
 
 
+def test_weights_of_few_and_of_many_digits_add_up_alike(monkeypatch):
+    rng = np.random.default_rng(3)
+    node = np.arange(50)
+    weights = Weights.of(rng.integers(0, 1000, 50))
+    rows = to_words(rng.random((50, 130)) < 0.3)
+    as_bits = weights.totals(node, rows, 130)
+    monkeypatch.setattr("assess.score.blast_radius.bitset.FEW_DIGITS", 0)
+    assert weights.totals(node, rows, 130).tolist() == as_bits.tolist()
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_packing_keeps_lanes(flags):
-    places = np.flatnonzero(flags)
-    bits = initial_bits(np.full(len(places), 7), places).get(7, 0)
+    bits = pack(np.array(flags))
     assert [bits >> place & 1 == 1 for place in range(len(flags))] == flags
     assert (
         lanes(to_words(np.array([flags])), len(flags))[0].astype(bool).tolist() == flags
