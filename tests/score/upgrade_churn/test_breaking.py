@@ -660,3 +660,34 @@ def test_every_column_of_rules_by_hand():
         **{"keeps_data": False, "keeps_none": False, "pinned": False},
         **{"created_from": 0, "created_by": 20260930},
     }
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("1.4.8", {"CTD-runc-1.0.0": "may"}), ("1.4.9", {}), ("1.5.0", {})],
+)
+def test_a_regression_of_one_release_ends_with_the_next(target, expected):
+    engine = {"runtime": "containerd", "version": "1.4.6", "storage_driver": "overlayfs"}
+    host = {"os_name": "fedora", "os_version": "34"}
+    assert certainties(engine, f"containerd:{target}", host=host) == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "by", "expected"),
+    [
+        ("ghcr.io the-luap/picpeak/backend beta", "2026-07-01", "WORLD-ghcr-renamed"),
+        ("ghcr.io the-luap/picpeak/backend beta", "2026-06-01", None),
+        ("ghcr.io picpeak/picpeak/backend beta", "2026-07-01", None),
+        ("ghcr.io openfaas/gateway 0.23.0", "2023-09-01", "WORLD-image-gone"),
+        ("ghcr.io openfaas/gateway 0.27.0", "2023-09-01", None),
+        ("docker.io sath89/oracle-12c latest", "2019-03-01", "WORLD-image-gone"),
+        # restored after six days
+        ("docker.io wappalyzer/cli latest", "2020-10-22", "WORLD-image-gone"),
+        ("docker.io wappalyzer/cli latest", "2020-11-01", None),
+    ],
+)
+def test_an_image_is_gone_from_its_day_on(image, by, expected):
+    registry, repository, tag = image.split()
+    named = {"registry": registry, "repository": repository, "tag": tag}
+    found = certainties(by=by, workload=named)
+    assert set(found) == ({expected} if expected else set())
