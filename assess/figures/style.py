@@ -186,7 +186,6 @@ def _print_table(table: object, printer: Any, _: bool) -> None:
 
 
 def _small_png(figure: Figure) -> bytes:
-    """Return a figure as a PNG with few colours."""
     import io
 
     from PIL import Image

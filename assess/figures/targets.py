@@ -112,7 +112,6 @@ def _services_with_same_marks(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _folded(code: str) -> str:
-    """Return a code in two lines where it is long."""
     return code.replace("-", "-\n", 1) if len(code) > NO_ROOM else code
 
 

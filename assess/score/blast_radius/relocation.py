@@ -214,6 +214,12 @@ def containment(  # noqa: PLR0913
     """Compute the change of containment by the move of each service alone.
 
     Columns ``delta, delta_lo, delta_hi`` by ``service_id`` [shares of the fleet's criticality].
+    ``delta = sum over x of impact after - impact before``, over hosts, zones, engines, base images and
+    clusters, each failing once: negative is containment gained. Only the elements that take the
+    service down before or after the move differ, each by what the service adds to what fails anyway:
+    ``impact({service} + others) - impact(others)``. So leaving a host helps nothing while a dependency
+    stays on it. Replicas are laid in turn on ``hosts_n`` new hosts, the hosts in turn over the zones.
+    Its own image moves along and counts on neither side. A registry takes nothing down.
     ``graphs`` are those of the levels; ``drawn`` marks services whose uncertain edges are drawn
     where they are many. A service that runs nowhere known has no point, and every kind of element
     in its interval; nor has one that was not drawn: its interval holds all it can be.

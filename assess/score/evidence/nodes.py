@@ -35,7 +35,6 @@ def nodes(inventory: Inventory) -> dict[str, list[reference.Node]]:
 
 
 def _cells(table: pd.DataFrame, columns: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return some columns by row, with None for NA."""
     table = table[["host_id", *columns]]
     return table.astype(object).where(table.notna(), None).to_dict("records")
 

@@ -219,7 +219,7 @@ def verdict(
     shown = f"{gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})"
     return (
         f"Each of {many} was predicted from {others}. Learned probabilities {better} "
-        f"than the policy's: squared error lower by {shown}.{end}"
+        f"than the policy's: gain in squared error {shown}, plus is better.{end}"
     )
 
 

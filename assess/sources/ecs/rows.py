@@ -159,7 +159,6 @@ def to_host(instance: Row) -> tuple[Row, Row]:
 
 
 def _key(payload: Row, name: str = "") -> ServiceKey:
-    """Identify a service by cluster and name."""
     arn = text(payload, "serviceArn")
     name = name or text(payload, "serviceName") or last_of(arn) or arn
     return last_of(payload.get("clusterArn")), name

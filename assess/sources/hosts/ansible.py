@@ -263,7 +263,6 @@ def _parts(host: PlainHost) -> set[str]:
 
 
 def _cover_parts(path: str, hosts: list[PlainHost], batch: Batch) -> None:
-    """Count the hosts with facts, units and packages."""
     counts = Counter(part for host in hosts for part in _parts(host))
     for part, command in PARTS.items():
         count = counts[part]

@@ -176,7 +176,6 @@ def _of_json(file: Path, place: str, call: Call, found: _Found) -> None:
 
 
 def _of_listing(file: Path, place: str, call: Call, found: _Found) -> None:
-    """Read the output of ``virsh list --all``."""
     text = read_text(file, call.row)
     if text is None:
         return
