@@ -154,6 +154,8 @@ def _risks(scores: Assessment) -> Iterator[str]:
         (name,) = element_labels(row["element_kind"], row["element"])
         lost = cell(row.iloc[0].to_dict(), _LOST).text
         yield f"The largest single failure is {figures.short(name)}: {lost}% goes down."
+    elif not rows:
+        yield "Unknown: nothing is proposed to move, and no source read what services run on."
 
 
 def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:

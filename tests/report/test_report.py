@@ -262,7 +262,9 @@ def test_a_service_nobody_knows_is_not_decidable_and_never_zero(policy):
     report = assess.build_report(inventory, policy)
     assert report.scores.what_next.frame.loc["alone", "label"] == "NOT DECIDABLE"
     assert "Move nothing" in report.headline
-    assert "1 of 1 candidates cannot be decided" in report.to_html()
+    page = report.to_html()
+    assert "Not decidable, because a gate is unknown: 1 of 1 candidates" in page
+    assert "no source read what services run on" in page
 
 
 def test_names_that_look_like_nothing_are_names_everywhere(policy, tmp_path):
