@@ -858,6 +858,30 @@ def test_an_upgrade_that_broke_what_is_still_in_use_counts_without_an_incident(
     assert measured.interval.hi == min(high / found, 1)
 
 
+@pytest.mark.parametrize(
+    ("driver", "d_type", "share"),
+    [
+        ("overlay2", False, 1.0),
+        ("overlay2", True, 0.0),
+        ("overlay2", None, None),
+        ("zfs", None, 0.0),
+    ],
+)
+def test_overlay_needs_a_file_system_that_shows_deleted_files(driver, d_type, share):
+    engine = {"host_id": "h", "runtime": "docker", "version": "28.5.1"}
+    frames = {
+        "services": [{"service_id": "s"}],
+        "hosts": [{"host_id": "h", "kernel": "6.8.0"}],
+        "engines": [engine | {"storage_driver": driver, "d_type": d_type}],
+    }
+    tables = {name: pd.DataFrame(rows) for name, rows in frames.items()}
+    row = judge_claims(from_frames(tables, snapshot_at="2026-09-30"), POLICY).frame.loc[
+        "C5"
+    ]
+    assert row["n"] == int(share is not None)
+    assert pd.isna(row["value"]) if share is None else row["value"] == share
+
+
 @pytest.mark.parametrize("claim", ["C1", "C2", "C3", "C5"])
 def test_each_platform_alone_has_the_rows_that_name_it(judged, claim):
     alone = judged.details["by_platform"].set_index(["claim", "platform"]).loc[claim]
