@@ -122,3 +122,14 @@ def test_severity_orders_what_a_flip_may_lead_to():
     rising = ("MOVE NOW", "PILOT", "LATER", "PREPARE", "HOLD", "NEVER")
     assert [SEVERITY[name] for name in rising] == [0, 1, 2, 3, 4, 5]
     assert SEVERITY["NOT DECIDABLE"] == SEVERITY["PULL BACK"] == SEVERITY["NEVER"]
+
+
+def test_neither_never_nor_not_decidable_is_the_better_one():
+    assert SEVERITY["NEVER"] == SEVERITY["NOT DECIDABLE"] == max(SEVERITY.values())
+    order = ["MOVE NOW", "PILOT", "LATER", "PREPARE", "HOLD", "NEVER"]
+    assert sorted(order, key=SEVERITY.get) == order
+    assert sorted(["PULL BACK", "FIX", "KEEP"], key=SEVERITY.get) == [
+        "KEEP",
+        "FIX",
+        "PULL BACK",
+    ]
