@@ -4,6 +4,7 @@ Safe text cannot move a terminal's cursor, run in a spreadsheet or become a link
 """
 
 import csv
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -59,14 +60,7 @@ def clean_lines(text: str) -> str:
 @lru_cache(maxsize=10_000, typed=True)
 def markdown_text(text: object) -> str:
     """Escape any text for one line of Markdown, also within a table; nothing becomes a link."""
-    escaped = _MARKS.sub(r"\\\g<0>", clean(text))
-    # ampersands first, or they would escape the entities of < and >
-    for sign, entity in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        (">", "&gt;"),
-    ):
-        escaped = escaped.replace(sign, entity)
+    escaped = html.escape(_MARKS.sub(r"\\\g<0>", clean(text)), quote=False)
     # a backslash does not stop GitHub from linking mail and mentions; an invisible joiner does
     return _ADDRESS.sub(r"\\", _MENTION.sub("@&#8288;", escaped))
 

@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import shutil
-from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -61,7 +60,7 @@ def write_together(files: Iterable[tuple[Path, str | Iterable[str]]]) -> None:
     left = iter(files)
     with ThreadPoolExecutor(TOGETHER) as pool:
         while some := list(islice(left, TOGETHER)):
-            deque(pool.map(write_beside, *zip(*some, strict=True)), maxlen=0)
+            list(pool.map(write_beside, *zip(*some, strict=True)))
 
 
 def _fill(file: Path, data: str | bytes | Iterable[str]) -> None:

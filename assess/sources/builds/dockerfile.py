@@ -122,8 +122,9 @@ def _joined(line: str, lines: Iterator[str], escape: str) -> str:
     parts = []
     while line.rstrip().endswith(escape):
         parts.append(line.rstrip()[:-1])
-        said = (one for one in lines if one.strip() and not one.lstrip().startswith("#"))
-        line = next(said, "")
+        line = next(
+            (one for one in lines if one.strip() and not one.lstrip().startswith("#")), ""
+        )
     return " ".join([*parts, line]).replace("\t", " ")
 
 
