@@ -181,14 +181,18 @@ def acceptability(  # noqa: PLR0913
     if n == 0 or draws == 0:
         none = np.zeros(n)
         return Acceptability(none, none, none, np.zeros((n, counted)), np.zeros_like(lo))
-    field = _Field.of(lo, hi, weights, min(k, n), rng)
-    first, top, weight_sums = _leaders(field)
+    one, alike = _distinct(lo, hi)
+    field = _Field.of(lo[one], hi[one], weights, min(k, len(one)), rng)
+    leaders = _leaders(field, np.bincount(alike), min(k, n))
+    first, top, weight_sums = (sums[alike] for sums in leaders)
     wins = first[:, None]
     central = np.full_like(weight_sums, np.nan)
     np.divide(weight_sums, wins, out=central, where=wins > 0)
     mean_rank = np.full(n, np.nan)
     by_rank = np.zeros((n, 0))
     if counted:
+        if len(one) < n:
+            field = _Field.of(lo, hi, weights, min(k, n), rng)
         mean_rank, by_rank = _ranks(field, counted, rng)
     return Acceptability(first / draws, top / draws, mean_rank, by_rank, central)
 
@@ -207,11 +211,14 @@ class CutOff(NamedTuple):
         if not len(weights) or n < k:
             return cut_off
         rng = np.random.default_rng(0)  # of no effect: nothing is left to draw
-        field = _Field.of(values, values, weights, min(k + 1, n), rng)
+        one, alike = _distinct(values, values)
+        most = min(k + 1, len(one))
+        field = _Field.of(values[one], values[one], weights, most, rng)
+        copies = np.bincount(alike)[field.order]
         for rows in field.blocks():
-            draw, _, total = _best(field, rows)
+            draw, place, total = _best(field, rows)
             places = [place for place in (k, k + 1) if place <= n]
-            found = _nth_best(draw, total, places)
+            found = _nth_best(draw, total, copies[place], places)
             for totals_there, best in zip(cut_off, found, strict=False):
                 totals_there[rows] = best
         return cut_off
@@ -221,6 +228,16 @@ def totals(values: Floats, weights: Floats) -> Floats:
     """Sum the values of one alternative, shape (c,), by draw; weights are on the grid: exact."""
     summed: Floats = np.einsum("dc,c->d", weights, on_grid(values))
     return summed
+
+
+def _distinct(lo: Floats, hi: Floats) -> tuple[Ints, Ints]:
+    """Return one of each kind of equal alternatives, and by alternative its kind."""
+    every = np.arange(len(lo))
+    # where measurements are drawn, each alternative has its own
+    if (lo < hi).any():
+        return every, every
+    _, one, kind = np.unique(on_grid(lo), axis=0, return_index=True, return_inverse=True)
+    return (every, every) if len(one) == len(lo) else (one, kind)
 
 
 @dataclass(frozen=True)
@@ -304,26 +321,35 @@ class _Field:
         return exact
 
 
-def _leaders(field: _Field) -> tuple[Floats, Floats, Floats]:
-    """Count first places and places among the first k; sum the weights of the winners."""
+def _leaders(field: _Field, copies: Ints, k: int) -> tuple[Floats, Floats, Floats]:
+    """Count first places and places among the first k; sum the weights of the winners.
+
+    Each alternative stands for so many ``copies`` of itself; the counts are of one of them.
+    """
     n = len(field.order)
     first = np.zeros(n)
     top = np.zeros(n)
     weight_sums = np.zeros((n, field.weights.shape[1]))
+    copies = copies[field.order]
     for rows in field.blocks():
         draw, place, total = _best(field, rows)
-        best, kth = _nth_best(draw, total, [1, field.k])
-        at, share = _shares(draw, total, kth, field.k)
+        n_alike = copies[place]
+        best, kth = _nth_best(draw, total, n_alike, [1, k])
+        at, share = _shares(draw, total, n_alike, kth, k)
         top += np.bincount(place[at], share, minlength=n)
-        at, share = _shares(draw, total, best, 1)
+        at, share = _shares(draw, total, n_alike, best, 1)
         first += np.bincount(place[at], share, minlength=n)
         np.add.at(weight_sums, place[at], field.weights[rows][draw[at]] * share[:, None])
     back = np.argsort(field.order)
     return first[back], top[back], weight_sums[back]
 
 
-def _nth_best(draw: Ints, total: Floats, places: list[int]) -> Floats:
+def _nth_best(draw: Ints, total: Floats, copies: Ints, places: list[int]) -> Floats:
     """Return the totals at some places, the best is 1, by draw; draws have enough of them."""
+    # more copies than places change nothing
+    copies = np.minimum(copies, places[-1])
+    draw = np.repeat(draw, copies)
+    total = np.repeat(total, copies)
     n = np.bincount(draw)
     order = np.argsort(draw, kind="stable")
     draw = draw[order]
@@ -352,13 +378,15 @@ def _best(field: _Field, rows: slice) -> tuple[Ints, Ints, Floats]:
     return draws, places, reached
 
 
-def _shares(draw: Ints, total: Floats, bar: Floats, k: int) -> tuple[Ints, Floats]:
-    """Return positions of the first k of each draw, and the share of a place of each."""
+def _shares(
+    draw: Ints, total: Floats, copies: Ints, bar: Floats, k: int
+) -> tuple[Ints, Floats]:
+    """Return positions of the first k of each draw, and the share of a place of each copy."""
     at = np.flatnonzero(total >= bar[draw])
     draw = draw[at]
     above = total[at] > bar[draw]
-    surely = np.bincount(draw, above)
-    equal = np.bincount(draw) - surely  # these share the places that are left
+    surely = np.bincount(draw, above * copies[at])
+    equal = np.bincount(draw, copies[at]) - surely  # these share the places that are left
     return at, np.where(above, 1.0, ((k - surely) / equal)[draw])
 
 
