@@ -341,8 +341,7 @@ def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
     """Bound the terms at one level of the edges by what each service reaches."""
     total = float(graph.weight.sum()) or 1.0
     every = np.arange(terms.services_n)
-    none = np.zeros(terms.services_n, bool)
-    alone = Scenarios(every, every, terms.services_n, none, none)
+    alone = Scenarios.unasked(every, every, terms.services_n)
     least, most = _ends_of(graph, alone, sampling)
     little, much = marginal_losses(graph, terms, least, most)
     return _Losses(little / total, much / total, least / total, most / total)
@@ -381,14 +380,7 @@ def _ends_of(
     # what was drawn has no second end: it is not drawn again
     kept = is_open[failing.scenario]
     scenario = (np.cumsum(is_open) - 1)[failing.scenario[kept]]
-    none = np.zeros(n, bool)
-    rest = Scenarios(
-        scenario,
-        failing.node[kept],
-        n,
-        listed=none,
-        drawn=none,
-    )
+    rest = Scenarios.unasked(scenario, failing.node[kept], n)
     most = impact.loss.copy()
     most[is_open] = propagate(graph, rest, sampling=sampling, bound="most").loss
     return impact.loss, most

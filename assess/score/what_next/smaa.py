@@ -207,21 +207,19 @@ class CutOff(NamedTuple):
     def of(cls, values: Floats, weights: Floats, k: int) -> Self:
         """Find the cut-off among competing alternatives, shape (n, c), over (draws, c)."""
         n = len(values)
-        cut_off = cls(*np.full((2, len(weights)), -np.inf))
+        found = np.full((2, len(weights)), -np.inf)
         if not len(weights) or n < k:
-            return cut_off
+            return cls(*found)
         rng = np.random.default_rng(0)  # of no effect: nothing is left to draw
         one, alike = _distinct(values, values)
         most = min(k + 1, len(one))
         field = _Field.of(values[one], values[one], weights, most, rng)
         copies = np.bincount(alike)[field.order]
+        places = list(range(k, min(k + 1, n) + 1))
         for rows in field.blocks():
             draw, place, total = _best(field, rows)
-            places = [place for place in (k, k + 1) if place <= n]
-            found = _nth_best(draw, total, copies[place], places)
-            for totals_there, best in zip(cut_off, found, strict=False):
-                totals_there[rows] = best
-        return cut_off
+            found[: len(places), rows] = _nth_best(draw, total, copies[place], places)
+        return cls(*found)
 
 
 def totals(values: Floats, weights: Floats) -> Floats:
