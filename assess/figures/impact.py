@@ -17,7 +17,7 @@ from assess.figures.rows import (
     per_service,
     worst_first,
 )
-from assess.figures.style import ACCENT, INK, MUTED, PAPER, ROWS_SHOWN, figure, short
+from assess.figures.style import ACCENT, MUTED, PAPER, ROWS_SHOWN, figure, short
 from assess.frames import surely
 from assess.words import element_labels
 
@@ -199,6 +199,7 @@ def fall(
     row = result.frame.loc[(element_kind, element)]
     ax = canvas(ax, len(table))
     place = {name: y for y, name in enumerate(table["service_id"])}
+    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
     for y, (cause, step, p) in enumerate(
         table[["because", "step", "p"]].itertuples(index=False)
     ):
@@ -210,14 +211,7 @@ def fall(
         if cause in place:
             ax.plot([step - 1, step - 1], [place[cause], y], zorder=1, **line)
         ax.plot([step - 1, step], [y, y], zorder=1, **line)
-        ax.text(
-            step + 0.12,
-            y,
-            short(table["service_id"][y]),
-            color=INK,
-            va="center",
-            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8},
-        )
+        ax.text(step + 0.12, y, short(table["service_id"][y]), va="center", bbox=box)
         chances = table.loc[y, ["p_lo", "p_down", "p_hi"]]
         lo, point, hi = (f"{100 * chance:.0f}" for chance in chances)
         note(ax, y, f"{point} %" if lo == hi else f"{point} % ({lo} to {hi})", MUTED)
@@ -229,11 +223,11 @@ def fall(
     ax.set_xticks(range(deepest + 1))
     reached = int(row["services_down_n"]) - (element_kind == "service")
     ax.set_title(title)
-    share = " to ".join(f"{100 * row[name]:.0f}" for name in ("impact_lo", "impact_hi"))
+    impact, lo, hi = 100 * row[["impact", "impact_lo", "impact_hi"]].astype(float)
     ax.set_xlabel(
         "Steps from the failure (count; dotted: not certain); right: probability (%)\n"
         f"n = {len(table)} of {max(reached, len(table))} other services that can go down; "
-        f"{100 * row['impact']:.0f} % of fleet criticality ({share})"
+        f"{impact:.0f} % of fleet criticality ({lo:.0f} to {hi:.0f})"
     )
     return ax
 

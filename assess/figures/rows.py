@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -198,25 +199,16 @@ def _draw_intervals(ax: Axes, values: np.ndarray) -> None:
     start, end = ax.get_xlim()
     for row in y[~known]:
         left, right = (lo[row], hi[row]) if bounded[row] else (start, end)
-        ax.barh(
-            row, right - left, 0.5, left, facecolor="none", edgecolor=HATCH, hatch="////"
-        )
+        ax.barh(row, right - left, 0.5, left, fc="none", ec=HATCH, hatch="////")
+    middle = (start + end) / 2
+    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
     for row in y[~pointed & ~bounded]:
-        ax.text(
-            (start + end) / 2,
-            row,
-            "unknown",
-            color=MUTED,
-            va="center",
-            ha="center",
-            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.5},
-        )
+        ax.text(middle, row, "unknown", color=MUTED, va="center", ha="center", bbox=box)
 
 
 def _draw_points(ax: Axes, values: np.ndarray, bands: pd.Series) -> None:
-    known = np.isfinite(values)
     for name in [*BANDS, ""]:
-        y = np.flatnonzero(known & (bands == name).to_numpy())
+        y = np.flatnonzero(bands == name)
         band = BANDS.get(name)
         colour, marker = (band.colour, band.marker) if band else (ACCENT, "o")
         hollow = name == "unknown"
@@ -233,12 +225,15 @@ def points(  # noqa: PLR0913 - one look, named by its parts
     hollow: bool = False,
     of: str = "",
 ) -> None:
-    """Draw points; tests and `describe` find them by the name ``of``."""
-    if len(x) == 0:
+    """Draw the points that are known; tests and `describe` find them by the name ``of``."""
+    known = np.isfinite(x)
+    if not known.any():
         return
+    if isinstance(colour, list):
+        colour = list(compress(colour, known))
     ax.scatter(
-        x,
-        y,
+        x[known],
+        y[known],
         s=58,
         marker=marker,
         zorder=3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -155,16 +156,7 @@ def _dumbbells(ax: Axes, shown: pd.DataFrame) -> None:
     ax.hlines(y[both], worst[both], neutral[both], colors=MUTED, alpha=0.38, linewidth=5)
     points(ax, neutral, y, colour=ACCENT, hollow=True, of="neutral")
     points(ax, worst, y, colour=ACCENT, of="worst")
-    is_open = np.isfinite(cleared)
-    points(
-        ax,
-        cleared[is_open],
-        y[is_open],
-        colour=MUTED,
-        marker="D",
-        hollow=True,
-        of="cleared",
-    )
+    points(ax, cleared, y, colour=MUTED, marker="D", hollow=True, of="cleared")
 
 
 def acceptability_data(result: Result) -> pd.DataFrame:
@@ -290,7 +282,7 @@ def _arrows(ax: Axes, shown: pd.DataFrame) -> None:
     up = {"up": "ready", "down": "blocked"}
     colours = [BANDS[up.get(state, "unknown")].colour for state in shown["state"]]
     both = np.isfinite(before) & np.isfinite(after)
-    kept = [c for c, drawn in zip(colours, both, strict=True) if drawn]
+    kept = list(compress(colours, both))
     ax.hlines(y[both], before[both], after[both], colors=kept, linewidth=2.4)
     points(ax, before, y, colour=colours, hollow=True, of="before")
     points(ax, after, y, colour=colours, of="after")
