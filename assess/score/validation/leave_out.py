@@ -54,8 +54,7 @@ class Simulator:
 
         ``p`` is by row and arc, ``initially`` marks by row the nodes that fail first.
         """
-        shape = (self.graph.nodes, self.graph.nodes)
-        calls = sparse(shape, self.graph.tail, self.graph.head)
+        calls = sparse(initially.shape[1:] * 2, self.graph.tail, self.graph.head)
         reach = steps(calls, initially, np.ones_like(initially)) < FAR
         found = initially.astype(float)
         draws = np.zeros(len(p), np.int64)

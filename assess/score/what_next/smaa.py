@@ -176,23 +176,23 @@ def acceptability(  # noqa: PLR0913
     counts the first ranks; 0 finds only the first and the first k, which is several times faster.
     """
     n = len(lo)
+    k = min(k, n)
     draws = len(weights)
     counted = min(n, ranks)
     if n == 0 or draws == 0:
         none = np.zeros(n)
         return Acceptability(none, none, none, np.zeros((n, counted)), np.zeros_like(lo))
-    one, alike = _distinct(lo, hi)
-    field = _Field.of(lo[one], hi[one], weights, min(k, len(one)), rng)
-    leaders = _leaders(field, np.bincount(alike), min(k, n))
-    first, top, weight_sums = (sums[alike] for sums in leaders)
+    field, copies, kind = _merged(lo, hi, weights, k, rng)
+    first, top, weight_sums = (sums[kind] for sums in _leaders(field, copies, k))
     wins = first[:, None]
     central = np.full_like(weight_sums, np.nan)
     np.divide(weight_sums, wins, out=central, where=wins > 0)
     mean_rank = np.full(n, np.nan)
     by_rank = np.zeros((n, 0))
     if counted:
-        if len(one) < n:
-            field = _Field.of(lo, hi, weights, min(k, n), rng)
+        # equals take turns at the ranks
+        if not len(field.wide):
+            field = _Field.of(lo, hi, weights, k, rng)
         mean_rank, by_rank = _ranks(field, counted, rng)
     return Acceptability(first / draws, top / draws, mean_rank, by_rank, central)
 
@@ -211,10 +211,7 @@ class CutOff(NamedTuple):
         if not len(weights) or n < k:
             return cls(*found)
         rng = np.random.default_rng(0)  # of no effect: nothing is left to draw
-        one, alike = _distinct(values, values)
-        most = min(k + 1, len(one))
-        field = _Field.of(values[one], values[one], weights, most, rng)
-        copies = np.bincount(alike)[field.order]
+        field, copies, _ = _merged(values, values, weights, k + 1, rng)
         places = list(range(k, min(k + 1, n) + 1))
         for rows in field.blocks():
             draw, place, total = _best(field, rows)
@@ -226,16 +223,6 @@ def totals(values: Floats, weights: Floats) -> Floats:
     """Sum the values of one alternative, shape (c,), by draw; weights are on the grid: exact."""
     summed: Floats = np.einsum("dc,c->d", weights, on_grid(values))
     return summed
-
-
-def _distinct(lo: Floats, hi: Floats) -> tuple[Ints, Ints]:
-    """Return one of each kind of equal alternatives, and by alternative its kind."""
-    every = np.arange(len(lo))
-    # where measurements are drawn, each alternative has its own
-    if (lo < hi).any():
-        return every, every
-    _, one, kind = np.unique(on_grid(lo), axis=0, return_index=True, return_inverse=True)
-    return (every, every) if len(one) == len(lo) else (one, kind)
 
 
 @dataclass(frozen=True)
@@ -278,17 +265,9 @@ class _Field:
         if span.any():
             pool = np.pad(rng.random(POOL + n, dtype=np.float32), (0, padding))
             entries = rng.integers(POOL, size=weights.shape)
-        tiled = low.reshape(tiles, width, c).transpose(0, 2, 1)
-        spans = span.reshape(tiles, width, c).transpose(0, 2, 1)
-        return cls(
-            np.ascontiguousarray(tiled),
-            np.ascontiguousarray(spans),
-            order,
-            weights,
-            k,
-            pool,
-            entries,
-        )
+        tiled = low.reshape(tiles, width, c).transpose(0, 2, 1).copy()
+        spans = span.reshape(tiles, width, c).transpose(0, 2, 1).copy()
+        return cls(tiled, spans, order, weights, k, pool, entries)
 
     @cached_property
     def wide(self) -> Ints:
@@ -319,6 +298,20 @@ class _Field:
         return exact
 
 
+def _merged(
+    lo: Floats, hi: Floats, weights: Floats, k: int, rng: np.random.Generator
+) -> tuple[_Field, Ints, Ints]:
+    """Return a field without equals, the copies of each place, and by alternative its kind."""
+    one = kind = np.arange(len(lo))
+    # where measurements are drawn, each alternative has its own
+    if not (lo < hi).any():
+        _, one, kind = np.unique(
+            on_grid(lo), axis=0, return_index=True, return_inverse=True
+        )
+    field = _Field.of(lo[one], hi[one], weights, min(k, len(one)), rng)
+    return field, np.bincount(kind)[field.order], kind
+
+
 def _leaders(field: _Field, copies: Ints, k: int) -> tuple[Floats, Floats, Floats]:
     """Count first places and places among the first k; sum the weights of the winners.
 
@@ -328,7 +321,6 @@ def _leaders(field: _Field, copies: Ints, k: int) -> tuple[Floats, Floats, Float
     first = np.zeros(n)
     top = np.zeros(n)
     weight_sums = np.zeros((n, field.weights.shape[1]))
-    copies = copies[field.order]
     for rows in field.blocks():
         draw, place, total = _best(field, rows)
         n_alike = copies[place]
