@@ -36,6 +36,10 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
         label_domain=labels[0].fillna(""),
         cloud=table["value"].where(is_cloud, ""),
         gate_is_known=[_is_known(flag, target) for flag in table["flag"]],
+        gate_is_free=[
+            _is_free(flag, value, target)
+            for flag, value in zip(table["flag"], table["value"], strict=True)
+        ],
     )
 
 
@@ -54,11 +58,25 @@ def value_of(settings: pd.Series, flag: str) -> pd.Series:
 
 def _is_known(flag: str, target: str) -> bool | None:
     """Return whether a target knows a feature gate; None for another setting or an unknown gate."""
-    known = reference.lookup(
-        "feature_gates", "gate", "last"
-    )  # of the gates that are gone
-    last = known.get(flag.removeprefix(GATE)) if flag.startswith(GATE) else None
+    last = _fact_of(flag, "last")  # of the gates that are gone
     there = reference.parse_version(target)
     if last is None or there is None:
         return None
     return there[:2] <= reference.numbers_of(last)
+
+
+def _is_free(flag: str, value: str, target: str) -> bool | None:
+    """Return whether a target lets a feature gate have a value; None where nobody knows."""
+    since = _fact_of(flag, "locked")
+    there = reference.parse_version(target)
+    if since is None or there is None:
+        return None
+    is_locked = there[:2] >= reference.numbers_of(since)
+    return not is_locked or value.lower() == _fact_of(flag, "held")
+
+
+def _fact_of(flag: str, column: str) -> str | None:
+    """Return a fact of the feature gate that a setting names; None for another setting."""
+    known = reference.lookup("feature_gates", "gate", column)
+    gate = flag.removeprefix(GATE) if flag.startswith(GATE) else ""
+    return known.get(gate) or None
