@@ -76,7 +76,8 @@ MOST_DECIMALS = 6
 GAP = "  "
 NARROW = 8  # characters of a column of text that wraps
 STYLE = (
-    "<style>.assess td,.assess th{text-align:right;vertical-align:top;max-width:36em}"
+    "<style>.assess td,.assess th{text-align:right;vertical-align:top;max-width:36em;"
+    "overflow-wrap:break-word}"
     ".assess .t{text-align:left!important}</style>"
 )
 

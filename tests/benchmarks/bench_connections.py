@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from assess.sources.base import Name
-from assess.sources.connections.source import ConnectionsSource
+from assess.sources.connections import ConnectionsSource
 from assess.sources.deadline import Deadline
 
 LINES = 10_000_000

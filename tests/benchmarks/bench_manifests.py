@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from assess.sources.deadline import Deadline  # noqa: E402
-from assess.sources.kubernetes.source import KubernetesSource  # noqa: E402
+from assess.sources.kubernetes import KubernetesSource  # noqa: E402
 
 PROMISED_S = 20
 WORKLOAD = """apiVersion: apps/v1

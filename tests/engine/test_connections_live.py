@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from assess.sources.base import Batch
-from assess.sources.connections.source import ConnectionsSource
+from assess.sources.connections import ConnectionsSource
 from assess.sources.deadline import Deadline
 from assess.sources.joining.merge import to_tables
 

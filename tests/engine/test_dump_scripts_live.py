@@ -14,7 +14,7 @@ from assess.sources.base import Batch
 from assess.sources.catalogue import dump_script
 from assess.sources.deadline import Deadline
 from assess.sources.docker.source import DockerSource
-from assess.sources.swarm.source import SwarmSource
+from assess.sources.swarm import SwarmSource
 
 pytestmark = pytest.mark.engine
 __all__ = ["batch", "batches", "swarm"]  # fixtures

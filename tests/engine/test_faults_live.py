@@ -21,7 +21,7 @@ from sshd import SSHD, ssh_server
 from assess.sources.deadline import Deadline
 from assess.sources.docker.client import Connection
 from assess.sources.docker.source import LOCAL_THREADS, DockerSource
-from assess.sources.registry.source import RegistrySource
+from assess.sources.registry import RegistrySource
 
 pytestmark = pytest.mark.engine
 CONTAINERS_N = 12

@@ -13,8 +13,8 @@ from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
 from assess.sources.docker.source import DockerSource
+from assess.sources.registry import RegistrySource
 from assess.sources.registry.rows import ATTESTATION
-from assess.sources.registry.source import RegistrySource
 
 CANARY = "hunter2"
 REPOSITORIES = ["shop/web", "shop/old", "shop/epoch"]

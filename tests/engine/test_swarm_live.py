@@ -22,7 +22,7 @@ from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
 from assess.sources.docker.source import DockerSource
-from assess.sources.swarm.source import SwarmSource
+from assess.sources.swarm import SwarmSource
 
 pytestmark = pytest.mark.engine
 RUNNING = {"shop_web": 2, "shop_db": 1, "shop_agent": 2, "shop_legacy": 0}

@@ -9,7 +9,7 @@ from pathlib import Path
 import boto3
 from botocore.stub import Stubber
 
-from assess.sources.aws.source import LivePlace
+from assess.sources.aws import LivePlace
 from assess.sources.deadline import Deadline
 
 ACCOUNT, REGION = "210987654321", "eu-west-1"

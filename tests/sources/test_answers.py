@@ -459,7 +459,7 @@ def test_reports_of_any_shape(document, kind):
 
 def analysed(*rulesets):
     from assess.sources.answers.forms import Context
-    from assess.sources.answers.kantra import of_kantra
+    from assess.sources.answers.scanners import of_kantra
 
     rows = of_kantra({"application": "cart", "rulesets": list(rulesets)}, Context([]))
     return dict(rows)

@@ -11,7 +11,7 @@ from replay import replaying
 
 from assess.config import Config, SourceConfig
 from assess.sources import collect
-from assess.sources.backstage.source import (
+from assess.sources.backstage import (
     BackstageSource,
     Kept,
     entities_in,

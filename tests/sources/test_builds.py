@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from assess.sources.builds import BuildsSource, is_build_file
+from assess.sources.builds import BuildsSource, is_build_file, sources_of, tools_of
 from assess.sources.builds.dockerfile import expand, instructions, read_build
-from assess.sources.builds.packages import sources_of, tools_of
 from assess.sources.deadline import Deadline
 
 CANARY = "hunter2"

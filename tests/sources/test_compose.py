@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.sources.base import Name
+from assess.sources.compose import ComposeSource
 from assess.sources.compose.forms import Replaced, merged, mount, port_text
 from assess.sources.compose.project import interpolate, read_env, read_project
-from assess.sources.compose.source import ComposeSource
 from assess.sources.deadline import Deadline
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "compose"

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from test_compose import read, workloads, written
 
 from assess import frames
+from assess.sources.compose import ComposeSource
 from assess.sources.compose import project as limits
 from assess.sources.compose.project import Limits, interpolate, read_env
-from assess.sources.compose.source import ComposeSource
 
 MEMORY = 300 << 20
 ONE = "services: {web: {image: x}}\n"
@@ -91,7 +91,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from assess.sources.deadline import Deadline
-from assess.sources.compose.source import ComposeSource
+from assess.sources.compose import ComposeSource
 batch = ComposeSource().collect({"path": "compose.yaml"}, Path(sys.argv[1]), Deadline(60))
 assert batch.coverage
 # ru_maxrss would be that of the process that started this one, where that is larger

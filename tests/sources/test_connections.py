@@ -11,11 +11,10 @@ import pytest
 
 from assess.execution import working
 from assess.sources.base import Batch, Name
-from assess.sources.connections import flows
+from assess.sources.connections import ConnectionsSource, flows
 from assess.sources.connections.flows import is_flow_log
 from assess.sources.connections.observed import is_whole
 from assess.sources.connections.sockets import Process, endpoint, read_text
-from assess.sources.connections.source import ConnectionsSource
 from assess.sources.deadline import Deadline
 from assess.sources.joining.merge import to_tables
 

@@ -14,9 +14,9 @@ import assess
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.sources.deadline import Deadline
+from assess.sources.deploys import DeploysSource
 from assess.sources.deploys.formats import is_production, status_of
 from assess.sources.deploys.measured import measure
-from assess.sources.deploys.source import DeploysSource
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "deploys"
 NOW = datetime(2026, 9, 30, tzinfo=UTC)

@@ -17,7 +17,7 @@ from assess.cli import cli
 from assess.sources.catalogue import dump_script, homes
 from assess.sources.deadline import Deadline
 from assess.sources.hosts.osquery import TABLES
-from assess.sources.kubernetes.source import RESOURCES
+from assess.sources.kubernetes import RESOURCES
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SCRIPTS = (

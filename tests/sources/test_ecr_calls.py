@@ -14,7 +14,7 @@ from test_ecr import FIXTURES, HERE, INDEX, OCI, REGISTRY, SEEN, collect, covera
 
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
-from assess.sources.ecr.source import PULLS, EcrSource
+from assess.sources.ecr import PULLS, EcrSource
 from assess.sources.joining.merge import to_tables
 
 
@@ -187,7 +187,7 @@ def test_a_probe_pulls_nothing():
 def test_the_images_of_tasks_are_found_in_the_registry(dumps):
     from assess.inventory import from_frames
     from assess.score.evidence.tables import nullable
-    from assess.sources.ecs.source import EcsSource
+    from assess.sources.ecs import EcsSource
 
     tasks = EcsSource().collect({"path": HERE}, FIXTURES.parent / "ecs", Deadline(20))
     tables, _ = to_tables([("ecs", tasks), ("ecr", collect(dumps))], [])

@@ -9,7 +9,7 @@ import pytest
 from aws_server import ACCOUNT, REGION, Script
 from test_ecs import CANARY, FIXTURES, HERE, collect, coverage
 
-from assess.sources.ecs.source import EcsSource
+from assess.sources.ecs import EcsSource
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from test_ecs import CANARY, coverage, services
 
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
-from assess.sources.ecs.source import EcsSource
+from assess.sources.ecs import EcsSource
 from assess.sources.joining.merge import to_tables
 
 

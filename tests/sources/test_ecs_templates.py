@@ -9,7 +9,7 @@ import pytest
 from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
-from assess.sources.ecs.source import EcsSource
+from assess.sources.ecs import EcsSource
 from assess.sources.ecs.template import MAX_NODES, Template, declared
 
 CANARY = "hunter2"

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from assess.sources.base import Name
-from assess.sources.compose.source import ComposeSource
+from assess.sources.compose import ComposeSource
 from assess.sources.deadline import Deadline
-from assess.sources.kubernetes.source import KubernetesSource
+from assess.sources.kubernetes import KubernetesSource
 
 CORPUS = Path(__file__).parent.parent / "fixtures" / "edges"
 # Rules were made with the first two parts, the third was written after them; the fourth has the

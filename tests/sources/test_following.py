@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assess.sources.base import Batch, Name
-from assess.sources.compose.source import ComposeSource
+from assess.sources.compose import ComposeSource
 from assess.sources.deadline import Deadline
 from assess.sources.edges.rows import Text, distinct, mentions, needs
 from assess.sources.edges.siblings import Callee, Siblings

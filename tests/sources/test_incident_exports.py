@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import assess
 from assess.sources.deadline import Deadline
+from assess.sources.incidents import IncidentsSource
 from assess.sources.incidents.reader import Reader, read_duration
-from assess.sources.incidents.source import IncidentsSource
 from assess.sources.incidents.times import ORDERS, order_of, parse_time, read_time
 
 LOG = """\

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from assess import collect, edge_evidence, validate
 from assess.sources.deadline import Deadline
+from assess.sources.incidents import IncidentsSource
 from assess.sources.incidents.reader import Reader
-from assess.sources.incidents.source import IncidentsSource
 from assess.sources.incidents.tools import TOOLS, incidents_in, names_in
 from assess.store import write_snapshot
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from assess.sources.csv_records import read_records
 from assess.sources.deadline import Deadline
+from assess.sources.incidents import IncidentsSource
 from assess.sources.incidents.reader import Reader
-from assess.sources.incidents.source import IncidentsSource
 from assess.sources.incidents.times import read_time
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "incidents"
@@ -255,7 +255,7 @@ def test_any_text_becomes_a_row_or_is_counted(cells):
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("assess.sources.incidents.source.MAX_TABLE_BYTES", 10)
+    monkeypatch.setattr("assess.sources.incidents.MAX_TABLE_BYTES", 10)
     (row,) = written(tmp_path, "id,opened\n1,2026-01-01T00:00:00Z\n").coverage
     assert (row["status"], "split it" in row["hint"]) == ("parse_error", True)
 

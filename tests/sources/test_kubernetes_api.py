@@ -23,7 +23,7 @@ from test_kubernetes import (
 )
 
 from assess.sources.deadline import Deadline
-from assess.sources.kubernetes.source import RESOURCES, KubernetesSource
+from assess.sources.kubernetes import RESOURCES, KubernetesSource
 
 
 @pytest.fixture(scope="module")

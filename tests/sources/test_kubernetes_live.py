@@ -11,7 +11,7 @@ import pytest
 
 from assess import frames
 from assess.sources.deadline import Deadline
-from assess.sources.kubernetes.source import RESOURCES, KubernetesSource
+from assess.sources.kubernetes import RESOURCES, KubernetesSource
 
 SERVER = os.environ.get("ASSESS_TEST_KUBE_API", "")
 pytestmark = pytest.mark.skipif(

@@ -10,9 +10,9 @@ import yaml
 from test_kubernetes import SHOP, collect, coverage, services, table
 from wild import fit, mutated, whatever_comes
 
+from assess.sources.kubernetes import KubernetesSource
 from assess.sources.kubernetes.nodes import system_of
 from assess.sources.kubernetes.rows import to_batch
-from assess.sources.kubernetes.source import KubernetesSource
 
 RBAC = """
 apiVersion: rbac.authorization.k8s.io/v1beta1

@@ -7,8 +7,8 @@ import yaml
 from test_kubernetes import collect
 from wild import fit, mutated, whatever_comes
 
+from assess.sources.kubernetes import KubernetesSource
 from assess.sources.kubernetes.config import expanded
-from assess.sources.kubernetes.source import KubernetesSource
 
 CANARY = "hunter2"
 

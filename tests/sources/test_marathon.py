@@ -11,7 +11,7 @@ from wild import fit, mutated, whatever_comes
 from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
-from assess.sources.marathon.source import PAGE, MarathonSource
+from assess.sources.marathon import PAGE, MarathonSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/marathon"
 CANARY = "hunter2"

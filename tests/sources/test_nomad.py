@@ -13,7 +13,7 @@ import assess
 from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
-from assess.sources.nomad.source import NomadSource
+from assess.sources.nomad import NomadSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/nomad"
 CANARY = "hunter2"

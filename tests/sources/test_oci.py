@@ -11,17 +11,16 @@ import pandas as pd
 import pytest
 
 from assess import frames
+from assess.sources import registry as oci
 from assess.sources.base import Asked, Batch
 from assess.sources.deadline import Deadline
-from assess.sources.registry import client
-from assess.sources.registry import source as oci
+from assess.sources.registry import RegistrySource, client
 from assess.sources.registry.rows import (
     INDEX_OCI,
     MANIFEST_2,
     MANIFEST_OCI,
     SCHEMA_1,
 )
-from assess.sources.registry.source import RegistrySource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/registry"
 CANARY = "hunter2"

@@ -9,6 +9,7 @@ from test_oci import CANARY, FIXTURES, collect, table
 from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
+from assess.sources.registry import RegistrySource
 from assess.sources.registry.rows import (
     INDEX_OCI,
     MANIFEST_2,
@@ -21,7 +22,6 @@ from assess.sources.registry.rows import (
     to_images,
     used_refs,
 )
-from assess.sources.registry.source import RegistrySource
 
 
 def test_dumps(tmp_path):

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from assess import s3
 from assess.cli import cli
 from assess.config import Config, SourceConfig
+from assess.sources import aws as aws_sources
 from assess.sources import collect, permissions
-from assess.sources.aws import source as aws_sources
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
 

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from assess.sources.compose.source import ComposeSource
+from assess.sources.compose import ComposeSource
 from assess.sources.deadline import Deadline
+from assess.sources.ecs import EcsSource
 from assess.sources.ecs.definitions import cpu_of, memory_of
-from assess.sources.ecs.source import EcsSource
+from assess.sources.kubernetes import KubernetesSource
 from assess.sources.kubernetes.pods import quantity
-from assess.sources.kubernetes.source import KubernetesSource
-from assess.sources.marathon.source import MarathonSource
-from assess.sources.nomad.source import NomadSource
+from assess.sources.marathon import MarathonSource
+from assess.sources.nomad import NomadSource
 
 MIB = 1 << 20
 SIZES = ("cpu_request", "cpu_limit", "memory_request_bytes", "memory_limit_bytes")

@@ -14,7 +14,7 @@ from assess.sources.base import Batch
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
 from assess.sources.joining.merge import to_tables
-from assess.sources.ssm.source import APPLICATIONS, DETAILS, SsmSource
+from assess.sources.ssm import APPLICATIONS, DETAILS, SsmSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/ssm"
 HERE = f"{ACCOUNT}-{REGION}"

@@ -10,8 +10,8 @@ from wild import fit, mutated, whatever_comes
 from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
+from assess.sources.swarm import SwarmSource
 from assess.sources.swarm.rows import Service, min_healthy
-from assess.sources.swarm.source import SwarmSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/swarm"
 CANARY = "hunter2"

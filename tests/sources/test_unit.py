@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import assess
 from assess.image_ref import parse_image
 from assess.sources.base import Batch, Name
-from assess.sources.compose.source import ComposeSource
+from assess.sources.compose import ComposeSource
 from assess.sources.deadline import Deadline
 from assess.sources.docker.payload import EngineData, keep_inspected
 from assess.sources.docker.rows import to_batch as docker

@@ -15,9 +15,8 @@ from assess.sources.deadline import Deadline
 from assess.sources.hosts.ansible import AnsibleSource
 from assess.sources.joining.hosts import settle_hosts
 from assess.sources.joining.merge import to_tables
-from assess.sources.vms import xml
+from assess.sources.vms import VmsSource, xml
 from assess.sources.vms.machines import whole
-from assess.sources.vms.source import VmsSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "vms"
 HEADS = ["VM", "Powerstate", "Template", "CPUs", "Memory", "DNS Name"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assess.sources.compose.source import ComposeSource
+from assess.sources.compose import ComposeSource
 from assess.sources.deadline import Deadline
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.rows import to_batch

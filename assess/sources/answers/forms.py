@@ -280,7 +280,7 @@ def _answered(
         "answered_by_role": _texts_of(assessment.get("stakeholderGroups"), "name"),
     }
     for question, text in questions:
-        answers = dicts(question.get("answers"))
+        answers = dicts(question, "answers")
         selected = [answer for answer in answers if answer.get("selected") is True]
         if not selected:
             continue
@@ -312,8 +312,8 @@ def _texts_of(entries: Any, key: str) -> str | None:
 
 
 def _questions(assessment: Row) -> Iterator[tuple[Row, str]]:
-    for section in dicts(assessment.get("sections")):
-        for question in dicts(section.get("questions")):
+    for section in dicts(assessment, "sections"):
+        for question in dicts(section, "questions"):
             if isinstance(text := question.get("text"), str) and text.strip():
                 yield question, text
 
@@ -322,10 +322,10 @@ def _members(applications: list[Row], archetypes: list[Row]) -> dict[str, set[st
     """List the applications of every archetype, as either end links them."""
     members: dict[str, set[str]] = defaultdict(set)
     for application in applications:
-        for archetype in dicts(application.get("archetypes")):
+        for archetype in dicts(application, "archetypes"):
             members[_id(archetype)].add(_id(application))
     for archetype in archetypes:
-        for application in dicts(archetype.get("applications")):
+        for application in dicts(archetype, "applications"):
             members[_id(archetype)].add(_id(application))
     return members
 
@@ -343,4 +343,4 @@ def _name(assessment: Row, known: dict[str, str]) -> str:
 
 
 def _form(assessment: Row) -> str:
-    return words_of(dig(assessment.get("questionnaire"), "name")) or ""
+    return words_of(dig(assessment, "questionnaire", "name")) or ""

@@ -89,7 +89,7 @@ def of_cyclonedx(report: Row, context: Context) -> list[FrameRow]:
         image.repository or image.digest
     ):
         return rows
-    notes = _properties([component, table(report.get("metadata"))])
+    notes = _properties([component, table(report, "metadata")])
     findings = vex.findings_of_cyclonedx(report)
     row = _row(
         image,
@@ -97,7 +97,7 @@ def of_cyclonedx(report: Row, context: Context) -> list[FrameRow]:
         serial=text(report, "serialNumber") or None,
         base_name=notes.get("name") or _system_of(dicts(report, "components")),
         base_digest=notes.get("digest"),
-        created_at=moment(notes.get("created")),
+        created_at=moment(notes, "created"),
         findings=findings or None,
     )
     return [row, *rows]

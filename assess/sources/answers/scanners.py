@@ -2,11 +2,15 @@
 
 What a finding is about is data, in `answer_checks.csv`. A finding about an image, or about a
 container that the report only names, carries ``about``: whom it concerns, other sources tell.
+
+Of Konveyor's static code analysis (kantra) only counts and the ids of rules are kept, never code.
+Rules that failed to run leave the counts open: what they would have found is unknown.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from assess.image_ref import ImageRef, parse_image
@@ -21,11 +25,14 @@ from assess.sources.answers.forms import (
 from assess.sources.answers.vex import SEVERITIES, Finding
 from assess.sources.base import Row
 from assess.sources.hosts.rows import text_of
-from assess.sources.values import dicts, dig, table, text, texts
+from assess.sources.values import as_list, dicts, dig, number, table, text, texts
 
 About = tuple[tuple[str, ...], ...]  # keys that workloads have, the surest first
 _CYCLE = ("ProductName", "ReleaseCycle", "Eol")
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
+_MANDATORY = "mandatory"  # category of violations
+_STEMS = ("output", "analysis", "results")  # names of files that name no application
+_NAMED = 5  # rules in an answer
 
 
 def _answer(rule: Rule, risk: str, about: About, answer: str | None) -> Row:
@@ -44,8 +51,8 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
         return []
     engine: Row = {}
     answers: list[Row] = []
-    sections = dicts(report.get("tests"))
-    for test in (test for section in sections for test in dicts(section.get("results"))):
+    sections = dicts(report, "tests")
+    for test in (test for section in sections for test in dicts(section, "results")):
         description = text_of(test.get("desc"))
         rule = context.rule(description)
         result = text_of(test.get("result")).upper()
@@ -56,7 +63,7 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
         if rule.is_column:
             engine[rule.target.partition(".")[2]] = _cell(value)
             continue
-        for item in texts(test.get("items")):
+        for item in texts(test, "items"):
             about = _about_item(item, context.host_id)
             answers.append(_answer(rule, value, about, f"{result}: {description}"))
     when = moment_of(report.get("end")) or moment_of(report.get("start"))
@@ -85,14 +92,14 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
         return []
     if report.get("ArtifactType") not in ("container_image", None):
         return []
-    metadata = table(report.get("Metadata"))
-    digests = texts(metadata.get("RepoDigests"))
-    image = _image_of(digests, texts(metadata.get("RepoTags")))
+    metadata = table(report, "Metadata")
+    digests = texts(metadata, "RepoDigests")
+    image = _image_of(digests, texts(metadata, "RepoTags"))
     image = image if image.repository else parse_image(name)
-    identifier = text(metadata.get("ImageID"))
+    identifier = text(metadata, "ImageID")
     identifier = identifier if _ID.fullmatch(identifier) else ""
     digest = image.digest or identifier
-    results = dicts(report.get("Results"))
+    results = dicts(report, "Results")
     rows: list[FrameRow] = []
     if image.repository and digest:
         row: Row = {
@@ -126,7 +133,7 @@ def _vulnerabilities(results: list[Row]) -> Row:
         for result in results
     ):
         return {}
-    listed = [v for result in results for v in dicts(result.get("Vulnerabilities"))]
+    listed = [v for result in results for v in dicts(result, "Vulnerabilities")]
     findings = {_finding(entry): None for entry in listed}  # one in two places is one
     counts = Counter(finding.severity for finding in findings)
     row: Row = {f"vuln_{severity}_n": counts[severity] for severity in SEVERITIES}
@@ -148,7 +155,7 @@ def _finding(entry: Row) -> Finding:
 
 def _findings(result: Row, context: Context) -> Iterable[tuple[Rule, str, str]]:
     """Return the findings of checks; for secrets only their number, never place or text."""
-    for finding in dicts(result.get("Misconfigurations")):
+    for finding in dicts(result, "Misconfigurations"):
         identifier = text_of(finding.get("ID")) or text_of(finding.get("AVDID"))
         rule = context.rule(identifier.removeprefix("AVD-"))
         status = text_of(finding.get("Status")).upper()
@@ -162,7 +169,7 @@ def _findings(result: Row, context: Context) -> Iterable[tuple[Rule, str, str]]:
 
 
 def _secrets_n(result: Row) -> int:
-    return len(dicts(result.get("Secrets")))
+    return len(dicts(result, "Secrets"))
 
 
 def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
@@ -172,7 +179,7 @@ def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
         return []
     about = (("name", name.rstrip("/").rpartition("/")[2].removesuffix(".git")),)
     answers = []
-    for check in dicts(report.get("checks")):
+    for check in dicts(report, "checks"):
         title = text_of(check.get("name"))
         rule = context.rule(title)
         score = check.get("score")
@@ -192,12 +199,12 @@ def of_xeol(report: Row, context: Context) -> list[FrameRow]:
     rule = context.rule("end of life")
     if not isinstance(matches, list) or not isinstance(target, dict) or rule is None:
         return []
-    tags = [text_of(target.get("userInput")), *texts(target.get("tags"))]
-    image = _image_of(texts(target.get("repoDigests")), tags)
+    tags = [text_of(target.get("userInput")), *texts(target, "tags")]
+    image = _image_of(texts(target, "repoDigests"), tags)
     about = _image_keys(image, text_of(target.get("imageID")))
     ended = set()
     for match in dicts(matches):
-        cycle = table(match.get("Cycle"))
+        cycle = table(match, "Cycle")
         product, version, day = (text_of(cycle.get(key)) for key in _CYCLE)
         ended.add(f"{product} {version} ({day})")
     risk = rule.values.get("EOL" if ended else "NONE", "unknown")
@@ -225,3 +232,82 @@ def _image_keys(image: ImageRef, identifier: str = "") -> About:
         ("image", *place, image.tag or "latest") if image.repository else ("image", ""),
     )
     return tuple(key for key in keys if key[1])
+
+
+# ---- kantra ----
+
+
+def analysis_in(values: list[Any], file: Path) -> list[Row]:
+    """Return the analysis that a file holds, with the application that its path names."""
+    rulesets: list[Row] = []
+    for value in values:
+        rulesets += dicts(as_list(value))
+    if not rulesets:
+        raise ValueError("it holds no rulesets: name the output.yaml of kantra")
+    stem = file.stem
+    name = file.parent.name if stem in _STEMS else stem
+    return [{"application": name, "rulesets": rulesets}]
+
+
+def of_kantra(report: Row, context: Context) -> list[FrameRow]:
+    """Return the demanded changes, and the mandatory ones, by the ids of the rules."""
+    rulesets = [entry for entry in dicts(report, "rulesets") if _is_ruleset(entry)]
+    if not rulesets:
+        return []
+    found = [violation for ruleset in rulesets for violation in _violations(ruleset)]
+    mandatory = {name: n for name, category, n, _ in found if category == _MANDATORY}
+    mandatory_n = sum(mandatory.values())
+    effort = sum(n * points for _, _, n, points in found)
+    failed_n = sum(len(table(ruleset, "errors")) for ruleset in rulesets)
+    context.unmapped += failed_n
+    about = (("name", text(report, "application")),)
+    service: Row = {"about": about}
+    if mandatory_n or not failed_n:
+        service["code_mandatory_n"] = mandatory_n
+    if not failed_n:
+        service["code_effort"] = float(effort)
+    answer: Row = {
+        "about": about,
+        "question": "fit.code",
+        "risk": _risk(mandatory_n, failed_n),
+        "answer": _summary(mandatory, len(found), effort, failed_n),
+        "answered_at": context.file_time,
+        "source": "kantra",
+    }
+    return [("services", service), ("answers", answer)]
+
+
+def _is_ruleset(entry: Row) -> bool:
+    """Return whether rules ran: a ruleset of tags alone says nothing of the code."""
+    ran = ("violations", "unmatched", "errors")
+    return isinstance(entry.get("name"), str) and any(entry.get(key) for key in ran)
+
+
+def _violations(ruleset: Row) -> Iterator[tuple[str, str, int, float]]:
+    for rule, violation in table(ruleset, "violations").items():
+        places_n = max(len(dicts(violation, "incidents")), 1)
+        category = text(violation, "category").lower()
+        name = f"{text(ruleset, 'name')}/{rule}"
+        yield name, category, places_n, number(violation, "effort") or 0.0
+
+
+def _risk(mandatory_n: int, failed_n: int) -> str:
+    if mandatory_n:
+        return "red"
+    return "unknown" if failed_n else "green"
+
+
+def _summary(
+    mandatory: dict[str, int], rules_n: int, effort: float, failed_n: int
+) -> str | None:
+    named = ", ".join(sorted(mandatory)[:_NAMED])
+    parts = [
+        f"{sum(mandatory.values())} mandatory places",
+        f"{rules_n} rules in all",
+        f"effort {effort:g}",
+    ]
+    if failed_n:
+        parts.append(f"{failed_n} rules failed to run")
+    if named:
+        parts.append(named)
+    return words_of("; ".join(parts))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.reading import MAX_TABLE_BYTES
-from assess.sources.answers import forms, kantra, sbom, scanners, vex
+from assess.sources.answers import forms, sbom, scanners, vex
 from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
@@ -25,7 +25,7 @@ SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
     "trivy": scanners.of_trivy,
     "scorecard": scanners.of_scorecard,
     "xeol": scanners.of_xeol,
-    "kantra": kantra.of_kantra,
+    "kantra": scanners.of_kantra,
     "sbom": sbom.of_any,
     "vex": sbom.of_any,
     "cyclonedx": sbom.of_any,
@@ -37,7 +37,7 @@ SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
 FORMATS = ("konveyor", "csv", *SCANNERS)
 _SUFFIXES: dict[Any, tuple[str, ...]] = {  # by reader; JSON where it is not here
     sbom.of_any: (*JSON_SUFFIXES, ".xml"),
-    kantra.of_kantra: (*YAML_SUFFIXES, *JSON_SUFFIXES),
+    scanners.of_kantra: (*YAML_SUFFIXES, *JSON_SUFFIXES),
 }
 RESOURCES = ("applications", "archetypes", "assessments")  # of Konveyor's hub
 
@@ -173,7 +173,7 @@ def _documents(file: Path, kind: str, call: Call) -> list[Row]:
         values = read_documents(file, call.row)
         # what could not be read has its reason already
         is_told = not values and not call.is_open
-        return [] if is_told else kantra.documents_of(values, file)
+        return [] if is_told else scanners.analysis_in(values, file)
     if file.suffix.lower() == ".xml":
         return [sbom.read_xml(read_bytes(file, call.row))]
     return dicts(read_json(file, call.row))

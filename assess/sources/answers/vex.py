@@ -235,7 +235,7 @@ def of_csaf(report: Row) -> list[tuple[str, Row]]:
     if not text(report, "document", "category").startswith("csaf"):
         return []
     at = moment(report, "document", "tracking", "current_release_date") or _NEVER
-    products = _csaf_products(table(report.get("product_tree")))
+    products = _csaf_products(table(report, "product_tree"))
     found = []
     for entry in dicts(report, "vulnerabilities"):
         others = [text(other, "text") for other in dicts(entry, "ids")]

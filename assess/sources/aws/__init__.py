@@ -1,1 +1,225 @@
-"""Amazon Web Services: machines, tasks, images, inventories."""
+"""Parts of all AWS sources: options, places asked side by side, and tags."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from threading import Semaphore, Thread
+from typing import Any
+
+from assess.sources.aws.place import DumpPlace, LivePlace, Login, Place, failure_of
+from assess.sources.base import Asked, Batch, Name, Row, Source, option_problems, paths_of
+from assess.sources.deadline import Deadline
+from assess.sources.dumps import JSON_SUFFIXES, find_files
+from assess.sources.failure import failure
+from assess.sources.redact import is_secret, scrub
+from assess.sources.values import as_list, dicts
+
+__all__ = ["DumpPlace", "LivePlace", "Place"]  # beside what is defined here
+
+OPTIONS = ("profile", "regions", "endpoint_url", "path")
+NEEDS = "the read-only IAM policy that `assess sources aws --policy` prints"
+ALL_REGIONS = "all"
+PARALLEL = 8  # places that are asked at a time
+_FIRST_REGION = "us-east-1"  # asked which others there are, where the profile names none
+_JOIN_S = 0.3  # time for a place to hand over what it has once the deadline has passed
+
+GROUP_TAG = "aws:autoscaling:groupName"
+_APPLICATION_TAGS = ("app", "application", "Application", "role", "component")
+LOGICAL_TAG = "aws:cloudformation:logical-id"
+_STACK_TAGS = ("aws:cloudformation:stack-name", "elasticbeanstalk:environment-name")
+_NAMING_TAGS = (  # tags, rule, confidence; the first tag that is there
+    (("assess.service",), "label", 1.0),
+    (("service", "Service", *_APPLICATION_TAGS), "cloud-tag", 0.8),
+    ((GROUP_TAG,), "auto-scaling-group", 0.7),
+    (_STACK_TAGS, "stack", 0.6),
+    (("Name",), "name-tag", 0.5),
+)
+_CLUSTER_TAGS = (
+    "eks:cluster-name",
+    "alpha.eksctl.io/cluster-name",
+    "kubernetes.io/cluster/",
+    "AmazonECSManaged",
+    "aws:ecs:clusterName",
+)
+_ENV_TAGS = ("env", "Env", "environment", "Environment", "stage", "Stage")
+_ENVS = {
+    "prod": ("prod", "prd", "production", "live"),
+    "stage": ("stage", "staging", "stg", "preprod"),
+    "dev": ("dev", "development", "test", "qa", "sandbox"),
+}
+_NUMBER = re.compile(r"[-_.]\d{1,3}$")
+
+
+class AwsSource(Source):
+    """Base of the AWS sources: reads every place it is configured for, each in its own thread."""
+
+    type = ""
+    options: tuple[str, ...] = OPTIONS
+    fills: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = JSON_SUFFIXES  # of its dumps
+    needs = NEEDS
+    dump = "a directory for each account and region, as `assess sources aws --script` writes it"
+
+    def read(self, place: Place) -> None:
+        """Ask a place, and add its rows to it."""
+        raise NotImplementedError
+
+    def check(self, options: Row) -> list[str]:
+        """List what is wrong with the options."""
+        live = [n for n in ("profile", "regions", "endpoint_url") if n in options]
+        problems = option_problems(self, options)
+        if "path" in options and not paths_of(options):
+            problems.append("path names no file or directory")
+        if "path" in options and live:
+            problems.append(f"path and {' and '.join(live)} exclude each other")
+        if not str(options.get("endpoint_url", "http")).startswith("http"):
+            problems.append("endpoint_url is an address")
+        return problems
+
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+        """Read all places; the failure of one does not affect the others."""
+        return self._run(options, base, deadline, is_probe=False)
+
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+        """Make every call once, for the first page of the first of its objects."""
+        return Batch(coverage=self._run(options, base, deadline, is_probe=True).coverage)
+
+    def _run(
+        self, options: Row, base: Path, deadline: Deadline, *, is_probe: bool
+    ) -> Batch:
+        batch = Batch(rows=defaultdict(list, {frame: [] for frame in self.fills}))
+        asked = Asked(options, base, deadline, batch)
+        places: Iterator[Place] = live_places(asked)
+        if "path" in options:
+            places = dump_places(asked, self.suffixes)
+        free = Semaphore(PARALLEL)
+        threads = {}
+        for place in places:
+            place.options = options
+            place.forms = self.forms
+            place.is_probe = is_probe
+            threads[place] = Thread(target=self._read, args=(place, free), daemon=True)
+            threads[place].start()
+        for place, thread in threads.items():
+            deadline.join(thread, _JOIN_S)
+            batch.merge(_batch_of(place, has_ended=not thread.is_alive()))
+        return batch
+
+    def _read(self, place: Place, free: Semaphore) -> None:
+        with free:
+            try:
+                if not isinstance(place, LivePlace) or place.sign_in():
+                    self.read(place)
+            except Exception as error:  # the deadline, or a payload of a new form
+                place.batch.cover(place.scope, "read", **failure(error))
+
+
+def _batch_of(place: Place, *, has_ended: bool) -> Batch:
+    """Return the rows of a place; a place that hangs is abandoned with its rows so far."""
+    batch = Batch()
+    if isinstance(place, DumpPlace) and has_ended and not place.used:
+        hint = "no file there is named as `assess sources` says, such as describe-instances.json"
+        batch.cover(place.scope, "read", "empty", hint=hint)
+        return batch
+    # Copies: the thread of a place that hangs may still write.
+    batch.coverage = [dict(row) for row in place.batch.coverage]
+    for frame, rows in list(place.batch.rows.items()):
+        batch.rows[frame] = list(rows)
+    batch.container_ids |= dict(place.batch.container_ids)
+    if not has_ended:
+        hint = "this place did not answer in time; the others did: raise the deadline"
+        batch.cover(place.scope, "read", "timeout", error_class="TimeoutError", hint=hint)
+    return batch
+
+
+def live_places(asked: Asked) -> Iterator[LivePlace]:
+    """List every region of every profile; a profile without one leaves a coverage row."""
+    options = asked.options
+    batch = asked.batch
+    classify = partial(failure_of, service="sts", call="get_caller_identity")
+    for profile in as_list(options.get("profile")) or [None]:
+        account = profile or "default"
+        login = None
+        with batch.call(account, "session", classify=classify) as call:
+            login = Login(profile, options.get("endpoint_url"))
+        if login is None:
+            continue
+        batch.coverage.remove(call.row)  # nothing was asked yet
+        regions = as_list(options.get("regions")) or as_list(login.region)
+        if regions == [ALL_REGIONS]:
+            first = LivePlace(
+                account, asked.deadline, login, login.region or _FIRST_REGION
+            )
+            answer = first.ask("ec2", "describe_regions", "Regions")
+            batch.merge(first.batch)
+            regions = [str(region.get("RegionName")) for region in answer or ()]
+        elif not regions:
+            hint = "name the regions, such as regions = ['eu-west-1']"
+            row = batch.cover(account, "session", "unreachable", hint=hint)
+            row["error_class"] = "NoRegionError"
+        for region in dict.fromkeys(regions):
+            yield LivePlace(f"{account}/{region}", asked.deadline, login, region)
+
+
+def dump_places(
+    asked: Asked, suffixes: tuple[str, ...] = JSON_SUFFIXES
+) -> Iterator[DumpPlace]:
+    """List a place for every directory of dumps: one for each account and region."""
+    files: dict[str, list[Path]] = defaultdict(list)
+    for scope, file in find_files(asked, suffixes):
+        if not file.exists():
+            asked.batch.cover(scope, "read", **failure(FileNotFoundError()))
+            continue
+        is_below = (asked.base / scope).parent != asked.base
+        files[str(Path(scope).parent) if is_below else scope].append(file)
+    for scope, listed in files.items():
+        yield DumpPlace(scope, asked.deadline, listed)
+
+
+def tags_of(payload: Any) -> dict[str, str]:
+    """Read tags, with ``Key``/``Value`` or ``key``/``value``; the first of a key wins."""
+    tags: dict[str, str] = {}
+    for tag in dicts(payload):
+        # EC2 and the load balancers capitalise, ECS and ECR do not.
+        key = tag.get("Key", tag.get("key"))
+        value = tag.get("Value", tag.get("value"))
+        if isinstance(key, str) and isinstance(value, str):
+            tags.setdefault(key, value.strip())
+    return tags
+
+
+def names_of(tags: Mapping[str, str]) -> tuple[Name, ...]:
+    """List the names that tags give a service, best first; none for a node of a cluster."""
+    # A number at the end of the tag ``Name`` is left out: ``web-01`` and ``web-02`` are
+    # one.
+    if is_cluster_node(tags):
+        return ()
+    names = []
+    for keys, rule, confidence in _NAMING_TAGS:
+        values = ((key, tags[key]) for key in keys if tags.get(key))
+        usable = (value for key, value in values if not is_secret(key, value))
+        text = scrub(next(usable, ""))
+        if rule == "name-tag":
+            text = _NUMBER.sub("", text)
+        if text:
+            names.append(Name(text, rule, confidence))
+    return tuple(names)
+
+
+def is_cluster_node(tags: Mapping[str, str]) -> bool:
+    """Return whether a machine belongs to a cluster, so that its tags name no service."""
+    return any(tag.startswith(_CLUSTER_TAGS) for tag in tags)
+
+
+def is_naming(tag: str) -> bool:
+    """Return whether a tag names a service, a cluster or an environment; no other is kept."""
+    naming = {key for keys, _, _ in _NAMING_TAGS for key in keys} | {*_ENV_TAGS}
+    return tag in {*naming, LOGICAL_TAG} or tag.startswith(_CLUSTER_TAGS)
+
+
+def env_of(tags: Mapping[str, str]) -> str | None:
+    """Read the environment from tags, as the data dictionary names it."""
+    word = next((tags[tag].lower() for tag in _ENV_TAGS if tag in tags), None)
+    return next((env for env, words in _ENVS.items() if word in words), None)

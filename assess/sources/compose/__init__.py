@@ -1,1 +1,324 @@
-"""Compose files: what projects declare."""
+"""Compose files: declarations of a project; only an engine knows which of them run."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from assess.sources.base import Batch, Name, Row, Source, paths_of
+from assess.sources.builds import workload_rows
+from assess.sources.builds.dockerfile import Build, read_build
+from assess.sources.compose.forms import Service, is_published, is_true
+from assess.sources.compose.needs import labels_of, to_dependencies, to_texts, to_unread
+from assess.sources.compose.project import Project, read_project
+from assess.sources.deadline import Deadline
+from assess.sources.docker.names import COMPOSE, container_names
+from assess.sources.failure import failure
+from assess.sources.redact import is_secret_name, keep_labels, scrub
+from assess.sources.routing import routers_of
+from assess.sources.unit import (
+    Unit,
+    is_checked,
+    mount_rows,
+    service_row,
+    share,
+    unread_note,
+    workload_row,
+)
+from assess.sources.values import dicts, integer, number, table, text
+from assess.sources.volumes import Mount, nfs_export
+
+DEFAULT_NAMES = (
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yaml",
+    "docker-compose.yml",
+)
+MAX_REPLICAS = 1000  # of a service; more than that is a slip of the pen
+MAX_ROWS = 20_000  # of a project: replicas multiply its mounts
+_PERIOD_US = 100_000  # of a quota, unless it is said
+_CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
+# Keys of `deploy` that Swarm alone reads.
+_STACK_ONLY = {"placement", "update_config", "rollback_config", "endpoint_mode"}
+_UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class ComposeSource(Source):
+    """Reads the files of one Compose project."""
+
+    type = "compose"
+    options = ("path", "profiles")
+    fills = ("services", "workloads", "mounts", "dependencies")
+    needs = "read access to the files; variables come from .env beside the first, nothing else"
+    dump = "the files themselves, or `docker compose config > compose.yaml`"
+
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+        """Read the project from a file, a directory, or files that are merged in order."""
+        batch = Batch()
+        paths = paths_of(options)
+        scope = ", ".join(paths)
+        files = [file for path in paths for file in _files(base / path)]
+        allow_outside = options.get("allow_outside", False)
+        project = read_project(files, allow_outside=allow_outside)
+        deadline.check()
+        for name, error in project.failed.items():
+            batch.cover(scope, f"read {name}", **failure(error))
+        if project.failed and not project.services:
+            return batch
+        wanted = options.get("profiles", project.env.get("COMPOSE_PROFILES", ""))
+        wanted = wanted.split(",") if isinstance(wanted, str) else wanted
+        enabled = _enabled(project, {profile.strip() for profile in wanted})
+        with batch.call(scope, "read") as call:
+            rows = Batch()
+            redacted_n, unread = _fill(rows, project, enabled)
+            batch.merge(rows)
+            call.count(rows=len(enabled), redacted_n=redacted_n)
+            call.note(**_unknown(project, rows, unread))
+        return batch
+
+
+def _enabled(project: Project, profiles: set[str]) -> list[str]:
+    declared = {name: s.get("profiles") for name, s in project.services.items()}
+    return sorted(
+        n for n, listed in declared.items() if not listed or {"*", *listed} & profiles
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the files of a path; in a directory, the file that Compose takes and its override."""
+    if not path.is_dir():
+        return [path]
+    names = (path / name for name in DEFAULT_NAMES)
+    file = next((file for file in names if file.exists()), path / DEFAULT_NAMES[0])
+    override = file.with_name(f"{file.stem}.override{file.suffix}")
+    return [file, override] if override.exists() else [file]
+
+
+def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]:
+    """Add the rows of all enabled services.
+
+    Returns the number of withheld values, and the unread references of the services.
+    """
+    units: dict[str, Unit] = {}
+    redacted = 0
+    rows_n = 0
+    for frame in ComposeSource.fills:
+        batch.add(frame)
+    for name in enabled:
+        service = project.services[name]
+        labels, dropped = keep_labels(service.get("labels"))
+        labels |= {COMPOSE + "service": name, COMPOSE + "project": project.name}
+        unit = _to_unit(project, service)
+        names = container_names(labels, unit.naming, unit.image_ref, name)
+        unit = replace(unit, names=names)
+        units[name] = unit
+        redacted += dropped + len(unit.environment) - len(unit.naming)
+        workload: Row = {"names": names, "namespace": project.name, "name": name}
+        workload |= workload_row(unit)
+        workload |= {
+            "source_kind": "compose-service",
+            "state": "declared",
+            "inspect_status": "declared",
+        }
+        row = _to_service(name, unit)
+        if routers_of(labels_of(service), unit):
+            row["public"] = True
+        batch.add("services", row)
+        replicas = _replicas(project, name)
+        rows_n += replicas * (1 + len(unit.mounts))
+        if rows_n > MAX_ROWS:
+            raise ValueError(f"it makes more than {MAX_ROWS:,} replicas and mounts")
+        for replica in range(1, replicas + 1):
+            key = f"compose:{project.name}/{name}/{replica}"
+            batch.add("workloads", workload | {"workload_id": key})
+            batch.add("mounts", *mount_rows(unit.mounts, key, project.name))
+        batch.add("workloads", *_build_rows(project, name, names))
+    share(batch.rows["mounts"])
+    batch.add("dependencies", *to_dependencies(project, units))
+    return redacted, unread_note(units.values())
+
+
+def _build_rows(project: Project, name: str, names: tuple[Name, ...]) -> list[Row]:
+    declared = project.services[name].get("build") or {}
+    try:
+        build = _read_build(project, declared)
+    except FileNotFoundError:  # a Compose file that was copied alone
+        return []
+    except (OSError, ValueError) as error:
+        project.note(f"the build of {name} cannot be read", error)
+        return []
+    return workload_rows(build, f"{project.name}/{name}", names)
+
+
+def _read_build(project: Project, declared: Row) -> Build:
+    text_ = declared.get("text")
+    if not text_ and declared.get("file"):
+        text_ = project.limits.read(declared["file"])
+    return read_build(text_ or "", declared.get("args"))
+
+
+def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
+    known = {name.name for row in batch.rows["services"] for name in row["names"]}
+    needed = {
+        e["dst"].name for e in batch.rows["dependencies"] if not isinstance(e["dst"], str)
+    }
+    dangling = sorted(needed - known)
+    notes = [*dict.fromkeys(project.notes)]
+    if project.unset:
+        # what follows a dollar sign in a password or a hash is no name to show
+        named = sorted(name for name in project.unset if name.isupper())
+        others_n = len(project.unset) - len(named)
+        others = [f"{others_n} of small letters ($$ is a dollar sign)"] * bool(others_n)
+        notes.append(f"variables without a value: {', '.join(named + others)}")
+    if dangling:
+        notes.append(f"services that are needed, but not declared: {', '.join(dangling)}")
+    if unread:
+        notes.append(str(unread["hint"]))
+    if not notes and not project.failed:
+        return {}
+    hint = scrub("; ".join(notes)) or None
+    unmapped = len(project.unset) + len(dangling) + unread.get("unmapped_n", 0)
+    return {"status": "partial", "ratio": 1.0, "unmapped_n": unmapped, "hint": hint}
+
+
+def _environment(project: Project, service: Service) -> dict[str, str]:
+    """Return the variables of a service: its own over those of its env files."""
+    values: dict[str, str] = {}
+    for file, is_required in service.get("env_file", []):
+        values |= project.read_env(file, project.env, is_required=is_required)
+    for name, value in service.get("environment", {}).items():
+        values[name] = project.env.get(name, "") if value is None else str(value)
+    return values
+
+
+def _to_unit(project: Project, service: Service) -> Unit:
+    deploy = service.get("deploy", {})
+    limits = table(deploy, "resources", "limits")
+    limit = limits.get("memory") or service.get("mem_limit")
+    memory = 0 if limit is None else _bytes(limit)
+    pids = integer(limits.get("pids") or service.get("pids_limit"))
+    reserved = table(deploy, "resources", "reservations")
+    reserve = _bytes(reserved.get("memory") or service.get("mem_reservation"))
+    exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
+    check = service.get("healthcheck", {})
+    is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
+    image = str(service.get("image") or "")
+    declared = True if check.get("first") else None
+    return Unit(
+        names=(),
+        platform="",
+        image=image,
+        environment=tuple(_environment(project, service).items()),
+        texts=tuple(to_texts(project, service)),
+        unread=tuple(to_unread(project, service)),
+        ports=(*service.get("ports", []), *exposed),
+        user=str(service.get("user") or ""),
+        mounts=tuple(_to_mounts(project, service)),
+        memory_limit_bytes=memory or None,
+        memory_unlimited=None if memory is None else memory == 0,
+        memory_request_bytes=reserve or None,
+        cpu_limit=_cpus(limits, service),
+        cpu_request=number(reserved, "cpus"),
+        pids_limit=pids or None,  # 0 and -1: no limit
+        privileged=is_true(service.get("privileged")),
+        host_network=service.get("network_mode") == "host",
+        host_pid=service.get("pid") == "host",
+        host_ipc=service.get("ipc") == "host",
+        readonly_root=is_true(service.get("read_only")),
+        caps_added=tuple(service.get("cap_add", [])),
+        devices_n=len(service.get("devices", [])) + _reserved_n(service),
+        restart_policy=_restarts(service),
+        log_driver=text(service, "logging", "driver") or None,
+        stop_timeout_s=_seconds(service.get("stop_grace_period")),
+        health_checked=False if is_off else is_checked(image, declared),
+        config_external=_has_config(service),
+    )
+
+
+def _reserved_n(service: Service) -> int:
+    """Return how many kinds of devices are reserved, such as graphics cards."""
+    reserved = dicts(service, "deploy", "resources", "reservations", "devices")
+    return len(reserved) + bool(service.get("gpus"))
+
+
+def _restarts(service: Service) -> str | None:
+    """Return when it starts again; without a word Compose never does, and Swarm always."""
+    deploy = service.get("deploy", {})
+    declared = text(deploy, "restart_policy", "condition") or text(service, "restart")
+    if not declared and "deploy" in service:
+        return "always" if _STACK_ONLY & deploy.keys() else None
+    word, _, _ = declared.partition(":")  # on-failure:3
+    return _CONDITIONS.get(word, word) or "no"
+
+
+def _has_config(service: Service) -> bool | None:
+    keys = ("environment", "env_file", "configs", "secrets")
+    return True if any(map(service.get, keys)) else None
+
+
+def _to_service(name: str, unit: Unit) -> Row:
+    """Return the row of the services frame; facts that the file lacks are unknown."""
+    row = service_row(unit)
+    del row["platform"]  # that an engine runs it is not declared
+    # A variable that is only set elsewhere leaves open whether its secret is in the file.
+    is_open = any(is_secret_name(variable) for variable, _ in unit.environment)
+    return row | {
+        "name": name,
+        "kind": "web" if unit.ports and row["stateful"] is False else None,
+        "public": True if any(map(is_published, unit.ports)) else None,
+        "secrets_in_image": row["secrets_in_image"] or (None if is_open else False),
+    }
+
+
+def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
+    declared = {**service.get("volumes", {}), **service.get("tmpfs", {})}
+    for target, volume in declared.items():
+        source = volume["source"]
+        options = table(project.volumes.get(source))
+        name = None
+        if volume["type"] == "volume" and source:  # its name on the engine
+            scoped = f"{project.name}_{source}"
+            name = source if is_true(options.get("external")) else scoped
+            name = str(options.get("name") or name)
+        export = nfs_export(table(options, "driver_opts"))
+        yield Mount(
+            target=target,
+            type=volume["type"],
+            source="" if name else source,
+            volume=name,
+            driver=text(options, "driver") or None,
+            is_writable=not volume["read_only"],
+            is_remote=bool(export),
+            shared_as=export or None,
+        )
+
+
+def _replicas(project: Project, name: str) -> int:
+    """Return the number of replicas that a service declares; too many leave a note."""
+    service = project.services[name]
+    wanted = number(service.get("deploy", {}).get("replicas") or service.get("scale"))
+    if wanted is not None and wanted > MAX_REPLICAS:
+        project.notes.append(f"service {name} has more than {MAX_REPLICAS:,} replicas")
+    return 1 if wanted is None else int(min(wanted, MAX_REPLICAS))
+
+
+def _cpus(limits: Row, service: Service) -> float | None:
+    """Read the CPU limit [cores]: as such, else as a quota of each period; 0 is no limit."""
+    asked = number(limits.get("cpus") or service.get("cpus"))
+    quota = number(service, "cpu_quota")
+    period = number(service, "cpu_period") or _PERIOD_US
+    return asked or (quota / period if quota else None)
+
+
+def _bytes(value: Any) -> int | None:
+    """Read an amount of memory such as ``512m`` or ``1.5gb``; 0 is no limit."""
+    words = str(value or "").lower().strip()
+    amount = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?", words)
+    return integer(float(amount[1]) * _UNITS[amount[2] or "b"]) if amount else None
+
+
+def _seconds(value: Any) -> float | None:
+    parts = re.findall(r"(?<![\d.])(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
+    return number(sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None)

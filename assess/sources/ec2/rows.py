@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from assess import frames
-from assess.sources.aws.source import (
+from assess.sources.aws import (
     GROUP_TAG,
     env_of,
     is_cluster_node,

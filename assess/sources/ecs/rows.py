@@ -7,7 +7,7 @@ from datetime import datetime
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.sources.aws.source import GROUP_TAG, LOGICAL_TAG, env_of, names_of, tags_of
+from assess.sources.aws import GROUP_TAG, LOGICAL_TAG, env_of, names_of, tags_of
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.names import ECS, container_names
 from assess.sources.ecs.definitions import (

@@ -195,9 +195,9 @@ def _of_cells(cells: Cells) -> Row | None:
 
 def of_chaostoolkit(journal: Row, names: Map) -> Row | None:
     """Read the journal of one run of Chaos Toolkit; None where nothing known was failed."""
-    runs = dicts(journal.get("run"))
+    runs = dicts(journal, "run")
     actions = [
-        table(run.get("activity"))
+        table(run, "activity")
         for run in runs
         if dig(run, "activity", "type") == "action" and run.get("status") == "succeeded"
     ]
@@ -206,16 +206,16 @@ def of_chaostoolkit(journal: Row, names: Map) -> Row | None:
     words = [
         text(action, "provider", "func") or text(action, "name") for action in failing
     ]
-    title = text(dig(journal, "experiment", "title")) or "chaos toolkit"
+    title = text(journal, "experiment", "title") or "chaos toolkit"
     start = journal.get("start")
     row = _row(f"{scrub(title)} {start}", targets - {None}, start, journal.get("end"))
-    states = table(journal.get("steady_states"))
+    states = table(journal, "steady_states")
     groups = [group for key in ("during", "after") for group in _listed(states.get(key))]
     probes = [probe for group in groups for probe in _listed(group.get("probes"))]
     probes += [run for run in runs if dig(run, "activity", "type") == "probe"]
     results = [
         (
-            _probed(table(probe.get("activity")), names),
+            _probed(table(probe, "activity"), names),
             probe.get("tolerance_met") is False or probe.get("status") == "failed",
         )
         for probe in probes
@@ -225,7 +225,7 @@ def of_chaostoolkit(journal: Row, names: Map) -> Row | None:
 
 def of_litmus(result: Row, names: Map) -> Row | None:
     """Read one ChaosResult of LitmusChaos; None where nothing known was failed."""
-    status = table(result.get("status"))
+    status = table(result, "status")
     if dig(status, "experimentStatus", "verdict") in _UNDECIDED:
         return None
     targets = {
@@ -233,16 +233,16 @@ def of_litmus(result: Row, names: Map) -> Row | None:
         for target in _listed(dig(status, "history", "targets"))
         if target.get("chaosStatus") != "not injected" and target.get("name")
     }
-    meta = table(result.get("metadata"))
-    name = text(meta.get("uid")) or text(meta.get("name"))
+    meta = table(result, "metadata")
+    name = text(meta, "uid") or text(meta, "name")
     row = _row(name, targets, meta.get("creationTimestamp"), None)
     results = []
     for probe in _listed(status.get("probeStatuses") or status.get("probeStatus")):
-        words = [str(word).lower() for word in table(probe.get("status")).values()]
+        words = [str(word).lower() for word in table(probe, "status").values()]
         has_failed = any(word.startswith("fail") for word in words)
         name = str(probe.get("name"))
         results.append((names.get(name, name), has_failed))
-    kind = text(result, "spec", "experiment") or text(meta.get("name"))
+    kind = text(result, "spec", "experiment") or text(meta, "name")
     return row and row | _seen(row, results) | {"fault": fault_of(kind)}
 
 
@@ -312,7 +312,7 @@ def _target(activity: Row, names: Map) -> Target | None:
     if mapped := names.get(str(activity.get("name"))):
         kind, _, element = mapped.rpartition(":")
         return (kind or "service", element)
-    arguments = table(dig(activity, "provider", "arguments"))
+    arguments = table(activity, "provider", "arguments")
     for argument, kind in _ARGUMENTS.items():
         value = arguments.get(argument)
         if isinstance(value, list) and len(value) == 1:
@@ -337,7 +337,7 @@ def _probed(activity: Row, names: Map) -> str:
     name = str(activity.get("name"))
     host = None
     with suppress(ValueError):  # "http://[" is no address
-        host = urlsplit(text(dig(activity, "provider", "url"))).hostname
+        host = urlsplit(text(activity, "provider", "url")).hostname
     return names.get(name) or (host or "").partition(".")[0] or name
 
 

@@ -14,7 +14,7 @@ from assess import frames
 from assess.linear import Linear
 from assess.sources.base import Row
 from assess.sources.csv_records import rows
-from assess.sources.values import dicts, dig, table, text, texts
+from assess.sources.values import dicts, table, text, texts
 
 Map = dict[str, str]
 Target = tuple[str, str]  # kind and name of what was failed
@@ -87,7 +87,7 @@ def _of_labels(labels: Row) -> str:
 
 def of_chaosmesh(item: Row, names: Map) -> Attack | None:
     """Read one object, such as a PodChaos; None where nothing was injected."""
-    spec = table(item.get("spec"))
+    spec = table(item, "spec")
     records = dicts(item, "status", "experiment", "containerRecords")
     events = [event for record in records for event in dicts(record, "events")]
     applied = _times(events, "Apply")
@@ -130,7 +130,7 @@ def of_gremlin(attack: Row, names: Map) -> Attack | None:
     stage = text(attack, "stage") or text(attack, "stageLifecycle")
     if stage in ("Pending", "TargetNotFound", "ClientFailed", "InitializationFailed"):
         return None
-    target = table(attack.get("target"))
+    target = table(attack, "target")
     containers = table(target, "containers")
     hosts = table(target, "hosts")
     targets: set[Target] = set()
@@ -144,7 +144,7 @@ def of_gremlin(attack: Row, names: Map) -> Attack | None:
         if mapped := names.get(text(attack, key)):
             targets = {_mapped(mapped)}
     kind = text(attack, "args", "type") or text(attack, "command", "type")
-    kind = kind or text(attack, "kind") or text(dig(attack, "args", "cliArgs", 0))
+    kind = kind or text(attack, "kind") or text(attack, "args", "cliArgs", 0)
     start = attack.get("startTime") or attack.get("createTime")
     return Attack(text(attack, "guid"), targets, start, attack.get("endTime"), kind)
 

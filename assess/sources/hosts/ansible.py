@@ -175,8 +175,8 @@ def documents(file: Path, row: Row, prefix: str = "") -> Iterator[tuple[str, Row
 
 def _of_plays(value: Row) -> Iterator[tuple[str, Row]]:
     """Return the facts in the output of the callback ``json``."""
-    for play in dicts(value.get("plays")):
-        for task in dicts(play.get("tasks")):
+    for play in dicts(value, "plays"):
+        for task in dicts(play, "tasks"):
             results = task.get("hosts")
             for name, result in results.items() if isinstance(results, dict) else ():
                 is_of_use = isinstance(dig(result, "ansible_facts"), dict)

@@ -1,1 +1,296 @@
-"""Incidents: exports and APIs of the tools that page people."""
+"""Incidents from exports of paging and ticket tools, or from the APIs of these tools."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from assess.policy.policy import load_policy
+from assess.reading import MAX_TABLE_BYTES, refuse_many
+from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems
+from assess.sources.csv_records import read_records
+from assess.sources.deadline import Deadline
+from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
+from assess.sources.http import open_web
+from assess.sources.incidents.api import Request
+from assess.sources.incidents.logs import fold
+from assess.sources.incidents.reader import (
+    HEADERS,
+    Reader,
+    Vocabulary,
+    default_vocabulary,
+    join_rows,
+    mark_timers,
+    orders_of,
+    vocabulary_of,
+)
+from assess.sources.incidents.times import ORDERS, read_time
+from assess.sources.incidents.tools import (
+    PAGERDUTY,
+    TOOLS,
+    Names,
+    Record,
+    incidents_in,
+    lost_in,
+    names_in,
+    to_activities,
+    to_dependencies,
+)
+from assess.sources.listing import lose
+from assess.sources.redact import strip_credentials
+from assess.sources.values import dig
+
+FORMATS = ("csv", *TOOLS)
+WINDOW = timedelta(days=180)  # default window of a live request
+
+
+@dataclass(kw_only=True)
+class _Search(Asked):
+    """The parsed options of a ``[[source]]`` table, and where its incidents go."""
+
+    vocabulary: Vocabulary
+    since: datetime | None
+    until: datetime | None
+
+    @property
+    def kind(self) -> str:
+        """Format of the export: csv, or the name of a tool."""
+        return str(self.options.get("format", "csv"))
+
+    def contains(self, row: Row) -> bool:
+        """Return whether an incident opened in the window."""
+        opened = row["opened_at"]
+        is_late = self.until is not None and opened >= self.until
+        return not is_late and (self.since is None or opened >= self.since)
+
+
+class IncidentsSource(Source):
+    """Reads incidents. Free text of people never leaves this module."""
+
+    type = "incidents"
+    options = (
+        "path",
+        "format",
+        "endpoint",
+        "token_file",
+        "ca",
+        "since",
+        "until",
+        "timezone",
+        "date_order",
+        "policy",
+        "page",
+        "jql",
+    )
+    fills = ("incidents", "dependencies", "activities")
+    needs = (
+        "read access to the files, or a read-only API token (PagerDuty incidents.read, Opsgenie "
+        "Read, Jira browse projects, ServiceNow read on incident, Statuspage)"
+    )
+    dump = (
+        "a CSV export with times as ISO-8601 in UTC (`assess frames incidents` names the columns), "
+        "or the tool's JSON, e.g. `curl -H 'Authorization: Token token=…' "
+        "'https://api.pagerduty.com/incidents?since=…&until=…&time_zone=UTC&limit=100&offset=0'`"
+    )
+
+    def check(self, options: Row) -> list[str]:
+        """List the problems of the options."""
+        problems = [*super().check(options), *format_problems(options, FORMATS)]
+        times = {key: _moment(options.get(key)) for key in ("since", "until")}
+        since, until = times.values()
+        order = options.get("date_order", ORDERS[0])
+        has_zone = "timezone" not in options or _zone(options["timezone"]) is not None
+        wrong = {
+            f"an endpoint needs a format: one of {', '.join(TOOLS)}": "endpoint"
+            in options
+            and options.get("format", "csv") == "csv",
+            **{f"{k} is not a date": k in options and not times[k] for k in times},
+            "since is not before until": bool(since and until and since >= until),
+            f"date_order is not one of {', '.join(ORDERS)}": order not in ORDERS,
+            "timezone is not the name of a time zone, such as Europe/Berlin": not has_zone,
+        }
+        return [problem for problem, is_wrong in wrong.items() if is_wrong] + problems
+
+    def collect(
+        self,
+        options: Row,
+        base: Path,
+        deadline: Deadline,
+        pages: int | None = None,
+    ) -> Batch:
+        """Read incidents from files and directories, or so many pages from the API."""
+        vocabulary = default_vocabulary()
+        if path := options.get("policy"):
+            failed = Batch()
+            with failed.call(path, "read") as call:
+                vocabulary = vocabulary_of(load_policy(base / path))
+            if call.failed:
+                return failed
+        search = _Search(
+            options,
+            base,
+            deadline,
+            vocabulary=vocabulary,
+            since=_moment(options.get("since")),
+            until=_moment(options.get("until")),
+        )
+        if "endpoint" in options:
+            _ask(search, pages)
+        else:
+            _read(search)
+        return search.batch
+
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+        """Read the files, or the first page of the API."""
+        return self.collect(options, base, deadline, pages=1)
+
+
+def _read(search: _Search) -> None:
+    """Read CSV and JSON files; JSON incidents need the service names of all files first."""
+    suffixes = (".csv",) if search.kind == "csv" else (*JSON_SUFFIXES, ".csv")
+    dumps = each_dump(search, suffixes)
+    payloads: list[tuple[Call, list[Any]]] = []
+    for file, call in dumps:
+        with call:
+            if search.kind == "csv" or file.suffix.lower() not in JSON_SUFFIXES:
+                _read_csv(search, file, call)
+                continue
+            payloads.append((call, read_json(file, call.row)))
+            if not call.is_open:
+                call.status(call.outcome)  # unreadable in part, whatever the rest gives
+    names = names_in(value for _, values in payloads for value in values)
+    for call, values in payloads:
+        with call:
+            refuse_many(len(incidents_in(TOOLS[search.kind], values)))
+            _take(search, values, names, call)
+
+
+def _read_csv(search: _Search, file: Path, call: Call) -> None:
+    header, cells = read_records(read_bytes(file, call.row, MAX_TABLE_BYTES))
+    opened = HEADERS["opened_at"]
+    wanted = f"name it one of {', '.join(opened[:5])}"
+    if not {*opened, *HEADERS["changed_at"]} & set(header):
+        raise ValueError(f"no column holds the time; {wanted}")
+    # Only exports for people have local times.
+    orders = orders_of(cells, search.options.get("date_order"))
+    reader = Reader(search.vocabulary, _zone(search.options.get("timezone")), orders)
+    folded = fold(cells, reader.moment)
+    if not set(opened) & set(header) and folded == cells:
+        raise ValueError(f"no column holds the time of opening; {wanted}")
+    _add(search, [(record, []) for record in folded], reader, call)
+
+
+def _ask(search: _Search, pages: int | None) -> None:
+    """Read the incidents of a window from a tool; a failure keeps the pages before it."""
+    tool = TOOLS[search.kind]
+    until = search.until or datetime.now(UTC)
+    since = search.since or until - WINDOW
+    search = replace(search, since=since, until=until)
+    scope = strip_credentials(str(search.options["endpoint"]))
+    services: list[Row] = []
+    if tool.get_services is not None and pages is None:
+        with (
+            search.batch.call(scope, "services") as call,
+            open_web(search, tool.token, call=call) as web,
+        ):
+            for page in tool.get_services(
+                Request(web, since, until, search.options, call)
+            ):
+                services += call.take(page)
+    with (
+        search.batch.call(scope, "incidents") as call,
+        open_web(search, tool.token, call=call) as web,
+    ):
+        incidents: list[Row] = []
+        request = Request(web, since, until, search.options, call)
+        try:
+            for page in islice(tool.get(request), pages):
+                incidents += page
+        finally:
+            total = call.row.get("expected", 0)
+            is_short = total > len(incidents) and pages is None
+            if is_short and call.is_open:
+                call.status("partial", "the account cannot read all of them")
+            _take(search, incidents, names_in([{"services": services}]), call)
+            if is_short:
+                call.note(expected=total)
+
+
+def _take(search: _Search, values: list[Any], names: Names, call: Call) -> None:
+    tool = TOOLS[search.kind]
+    incidents = incidents_in(tool, values)
+    lost = lost_in(tool, values)
+    records = [r for i in incidents if (r := tool.to_record(i, names)) is not None]
+    others_n = 0 if incidents else len(names_in(values))
+    if search.kind == PAGERDUTY:
+        edges = to_dependencies(values, names, lost)
+        changes = to_activities(values, names, lost)
+        search.batch.add("dependencies", *edges)
+        search.batch.add("activities", *changes)
+        others_n += len(edges) + len(changes)
+    lose(call, lost)
+    is_open = call.is_open
+    if is_open and values and not (others_n or incidents or _has_list(values)):
+        hint = f"it holds no incidents as {tool.name} writes them"
+        call.status("parse_error", hint)
+    _add(search, records, Reader(search.vocabulary), call)
+    if others_n and not records:
+        call.note(rows=others_n, expected=others_n)
+        if is_open:
+            call.status("ok")
+
+
+def _has_list(values: list[Any]) -> bool:
+    known = {key for tool in TOOLS.values() for key in tool.lists}
+    return any(isinstance(dig(value, key), list) for value in values for key in known)
+
+
+def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> None:
+    """Add the incidents of records, and describe them in the coverage row."""
+    made = (reader.incident(cells, affected) for cells, affected in records)
+    every = join_rows(incident for incident in made if incident is not None)
+    incidents = [incident for incident in every if search.contains(incident)]
+    mark_timers(incidents, reader.lags, search.vocabulary.timers)
+    search.batch.add("incidents", *call.take(incidents))
+    free_text = [cells.get(name) for cells, _ in records for name in HEADERS["free_text"]]
+    call.count(
+        unmapped_n=reader.unmapped + len(reader.lost),
+        redacted_n=len(list(filter(None, free_text))),
+    )
+    sound = [incident for incident in incidents if not incident.get("bad_time")]
+    times = [incident["opened_at"] for incident in sound]
+    call.note(
+        expected=len(records) - (len(every) - len(incidents)),
+        window_start=search.since or min(times, default=None),
+        window_end=search.until or max(times, default=None),
+    )
+    bad = reader.bad_times.total
+    if bad:
+        hint = reader.bad_times.hint()
+        if reader.lost:
+            hint += f" (the first is incident {reader.lost[0]})"
+        call.hint(hint)
+    if not call.is_open:
+        return  # the file is cut off, or the tool withholds some
+    if not bad:
+        call.status("ok" if incidents else "empty")
+    else:
+        call.status("parse_error" if bad["opened_at"] == len(records) else "partial")
+
+
+def _moment(value: Any) -> datetime | None:
+    """Parse a date or time of a table, in UTC unless it has an offset; None if it is neither."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    return read_time(value) if isinstance(value, str) else None
+
+
+def _zone(name: Any) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name) if isinstance(name, str) and name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None

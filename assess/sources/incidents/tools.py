@@ -97,7 +97,7 @@ def _listed(raw: Row, path: str) -> list[str]:
 
 
 def _more_of_jira(raw: Row) -> Cells:
-    links = dicts(dig(raw, "fields", "issuelinks"))
+    links = dicts(raw, "fields", "issuelinks")
     repeated = [
         as_text(dig(link, "outwardIssue", "key"))
         for link in links
@@ -246,7 +246,7 @@ def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> list[
 def _each(values: Iterable[Any], *keys: str) -> Iterator[Row]:
     for value in values:
         for key in keys:
-            yield from dicts(dig(value, key))
+            yield from dicts(value, key)
 
 
 def _service(service: Any, names: Names) -> Name | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from assess.sources.base import Batch, Batches, Row, belonging
 from assess.sources.joining.hosts import ID_LENGTH
-from assess.sources.usage.samples import Key, Sample, columns_of
+from assess.sources.usage.forms import Key, Sample, columns_of
 
 BESIDE = ("sidecar", "init")
 _UNKNOWN = "use of containers that no other source lists: they have ended, or are of another host"

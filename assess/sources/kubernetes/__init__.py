@@ -1,1 +1,142 @@
-"""Kubernetes clusters: their API, or dumps of its lists."""
+"""Kubernetes: the lists of one cluster, from its API or from dumps of ``kubectl get -o json``."""
+
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+from assess.sources import csv_records
+from assess.sources.base import Asked, Call, Row, paths_of
+from assess.sources.dumps import DumpError
+from assess.sources.http import Web
+from assess.sources.kubernetes.controllers import is_patch, place
+from assess.sources.kubernetes.kinds import (
+    OTHERS,
+    generated,
+    is_placeholder,
+    list_of,
+    render_command,
+)
+from assess.sources.kubernetes.nodes import KUBELETS, configurations_in
+from assess.sources.kubernetes.rows import to_batch
+from assess.sources.listing import Found, Listing, ListSource
+from assess.sources.unit import FRAMES
+from assess.sources.values import dicts, dig, text
+
+PAGE = 500
+
+
+_KINDS = [row for row in csv_records.rows("kubernetes/kinds") if row["paths"]]
+RESOURCES = tuple(
+    Listing(
+        kind=row["list"],
+        paths=tuple(row["paths"].split()),
+        is_essential=row["kind"] in ("Node", "Pod"),
+    )
+    for row in _KINDS
+)
+
+
+class KubernetesSource(ListSource):
+    """One Kubernetes cluster per ``[[source]]``."""
+
+    type = "kubernetes"
+    fills = (*FRAMES, "objects")
+    needs = (
+        "list on nodes, pods, workload controllers, services, ingresses, policies, volume claims, "
+        "disruption budgets, autoscalers and webhooks (`assess sources kubernetes --policy`); no "
+        "secrets, configmaps, logs or exec"
+    )
+    dump = "as `assess sources kubernetes --script` writes it, or a tree of manifests"
+    lists = RESOURCES
+    to_batch = staticmethod(to_batch)
+
+    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+        """Sort the objects of a dump by kind: it is a list of one kind, of many, or one object."""
+        kind = text(document, "kind")
+        items = dig(document, "items")
+        yield from ((KUBELETS, [found]) for found in configurations_in(document))
+        if not kind.endswith("List") or isinstance(dig(document, "spec"), dict):
+            listed = list_of(document)
+            if listed and not is_placeholder(place(document)[1]):
+                yield listed, [document]
+            if made := generated(document):
+                yield "configmaps", made
+        elif kind != "List":
+            if listed := list_of(_typed(document)):
+                yield listed, [_typed(document) | item for item in dicts(items)]
+        elif items == []:  # of a cluster that has none of it
+            yield from ((row["list"], []) for row in _KINDS)
+        else:
+            for item in dicts(items):
+                yield from self.sort(item)
+
+    def checked(self, documents: list[Any]) -> list[Any]:
+        """Return the documents that become rows; other kinds have lists of other forms."""
+        return [
+            document
+            for document in documents
+            if not isinstance(document, dict)
+            or text(document, "kind").endswith("List")
+            or list_of(document) != OTHERS
+        ]
+
+    def key(self, kind: str, item: Row) -> Hashable:
+        """Identify an object by its kind, namespace and name."""
+        # A patch has the name of what it changes, and no image: it is kept apart.
+        return kind, text(item, "kind"), *place(item), is_patch(item)
+
+    def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
+        """Read the lists; what only a tool in the cluster renders has a coverage row."""
+        lists = super().read(asked, is_probe=is_probe)
+        if charts := lists.get("charts"):
+            scope = ", ".join(paths_of(asked.options))
+            names = sorted({place(chart)[1] for chart in charts})
+            hint = f"charts and overlays that are not read, render them: {names[0]}"
+            asked.batch.cover(scope, "charts", "unsupported", rows=len(charts), hint=hint)
+        return lists
+
+    def read_one(self, file: Path, call: Call, lists: Found, seen: set[Hashable]) -> None:
+        """Read a file; where a tool renders it first, the call names the command."""
+        super().read_one(file, call, lists, seen)
+        is_whole = call.is_open and not call.row.get("unmapped_n")
+        command = render_command(file, call.row["scope"], is_whole=is_whole)
+        if command and call.is_open:
+            call.status("partial" if call.row["rows"] else "unsupported")
+        if command:
+            call.hint(f"give what `{command}` prints as a path: it is a template")
+
+    def get_pages(
+        self, web: Web, path: str, row: Row, *, is_probe: bool
+    ) -> Iterator[list[Any]]:
+        """Ask for a list, page by page; the first one has the number of all entries."""
+        seen = {""}
+        count = 0
+        params = {"limit": "1" if is_probe else str(PAGE)}
+        while True:
+            answer = web.json(path, params=params)
+            items = dig(answer, "items")
+            if not isinstance(items, list) and dig(answer, "kind") in (None, "Status"):
+                raise DumpError("this is no list of Kubernetes: check the endpoint")
+            # ``items`` is null in an empty list; only the list as a whole has a version.
+            page = [
+                _typed(answer) | item if isinstance(item, dict) and item else item
+                for item in (items if isinstance(items, list) else ())
+            ]
+            count += len(page)
+            rest = dig(answer, "metadata", "remainingItemCount")
+            if isinstance(rest, int) and not is_probe:
+                row["expected"] = count + rest
+            yield page
+            following = text(answer, "metadata", "continue")
+            # A server that repeats its token would be asked for ever.
+            if is_probe or following in seen:
+                return
+            seen.add(following)
+            params["continue"] = following
+
+
+def _typed(listed: Any) -> Row:
+    """Return what the head of a list says of its entries: their kind and its version."""
+    head = {"kind": text(listed, "kind").removesuffix("List"), "metadata": {}}
+    version = text(listed, "apiVersion")
+    return head | {"apiVersion": version} if version else head

@@ -1,6 +1,10 @@
-"""Nodes of a cluster: hosts, their systems and runtimes, and the provider that runs them."""
+"""Nodes of a cluster: hosts, systems, runtimes and kubelets, and the provider that runs them."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
+
+from yaml import YAMLError
 
 from assess import frames
 from assess.sources.base import Row
@@ -8,8 +12,10 @@ from assess.sources.csv_records import rows
 from assess.sources.docker.engine import to_os
 from assess.sources.kubernetes.controllers import place
 from assess.sources.kubernetes.pods import quantity
-from assess.sources.listing import host_ids
+from assess.sources.listing import Found, host_ids
+from assess.sources.settings import common, settings_of
 from assess.sources.values import dicts, integer, moment, table, text
+from assess.sources.yaml_loader import load_documents
 
 _RUNTIMES = ("docker", "containerd", "cri-o", "podman")
 _AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")  # aws:///eu-west-1a/i-0abc
@@ -30,6 +36,10 @@ _LABELS = {  # newest first
 _OPENSHIFT = re.compile(r"\b(4)(\d{1,2})\.\d{2,3}\.\d{8,}")
 _KUBERNETES_AHEAD = 13  # minors: OpenShift 4.12 is Kubernetes 1.25
 RHCOS = "rhcos"
+KUBELETS = "kubelets"
+_KUBELET = "KubeletConfiguration"
+_TOLD = "kubeletconfig"  # what a kubelet answers at /configz
+_MAP = "kubelet-config"  # of kubeadm; up to 1.23 with a version behind it
 
 
 def node_hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
@@ -151,3 +161,53 @@ def to_engines(node: Row, host_id: str) -> list[Row]:
         kubelet_version=text(info, "kubeletVersion").removeprefix("v") or None,
     )
     return [engine]
+
+
+# ---- kubelets ----
+
+
+def configurations_in(document: Any) -> list[Row]:
+    """Return the configuration in a document; one that differs has a name of its own."""
+    found = table(document, _TOLD)
+    if text(document, "kind") == _KUBELET:
+        found = document
+    if not found:
+        return []
+    meta = {"name": settings_of(found) or "", "namespace": ""}
+    return [{"kind": _KUBELET, "metadata": meta, "config": found}]
+
+
+def kubelet_flags(lists: Found) -> tuple[str | None, Row]:
+    """Return the settings that all known kubelets of a cluster share, and unread configurations."""
+    configs = [item["config"] for item in lists.get(KUBELETS, ())]
+    unread: list[str] = []
+    shared = common([*configs, *_mapped(lists, unread)])
+    # what cannot be read may differ, so that nothing is known to be shared
+    return (None, _note(unread)) if unread else (shared, {})
+
+
+def _note(unread: list[str]) -> Row:
+    return {
+        "status": "partial",
+        "unmapped_n": len(unread),
+        "unmapped_example": unread[0][:80],
+        "hint": "no YAML in the settings of kubelets: kubectl get configmap -n kube-system "
+        f"{unread[0]} -o yaml",
+    }
+
+
+def _mapped(lists: Found, unread: list[str]) -> Iterator[Row]:
+    """Return the configurations in ConfigMaps of kubeadm; name those that cannot be read."""
+    for item in lists.get("configmaps", ()):
+        name = text(item, "metadata", "name")
+        if not name.startswith(_MAP):
+            continue
+        try:
+            read = load_documents(text(item, "data", "kubelet"))
+        except (YAMLError, ValueError):
+            unread.append(name)
+            continue
+        found = [document for document in read if isinstance(document, dict)]
+        if not found:
+            unread.append(name)
+        yield from found

@@ -19,9 +19,8 @@ from assess.sources.kubernetes.controllers import (
     owner_of,
     place,
 )
-from assess.sources.kubernetes.kubelet import kubelet_flags
 from assess.sources.kubernetes.needs import to_dependencies
-from assess.sources.kubernetes.nodes import node_hosts, to_engines, to_host
+from assess.sources.kubernetes.nodes import kubelet_flags, node_hosts, to_engines, to_host
 from assess.sources.kubernetes.objects import to_objects
 from assess.sources.kubernetes.pods import (
     containers_of,

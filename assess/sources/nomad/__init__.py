@@ -1,1 +1,101 @@
-"""Nomad: jobs, allocations and nodes."""
+"""Nomad: jobs, nodes and allocations of one cluster, from its API or from dumps of it."""
+
+from collections.abc import Hashable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from assess.sources.base import Batch, Row
+from assess.sources.dumps import DumpError
+from assess.sources.http import Web
+from assess.sources.listing import Found, Listing, ListSource, lose
+from assess.sources.nomad.rows import to_batch
+from assess.sources.unit import FRAMES
+from assess.sources.values import dicts, spoiled, text
+
+PAGE = 200
+_DETAILS = {"jobs": ("job", "v1/job/"), "nodes": ("node", "v1/node/")}
+_PARAMS = {
+    "v1/jobs": {"namespace": "*", "meta": "true"},
+    "v1/nodes": {"resources": "true", "os": "true"},
+    "v1/allocations": {"namespace": "*", "task_states": "true"},
+}
+
+
+class NomadSource(ListSource):
+    """One Nomad cluster per ``[[source]]``."""
+
+    type = "nomad"
+    token = "X-Nomad-Token: {}"
+    fills = FRAMES
+    needs = (
+        "list-jobs and read-job in all namespaces, and node read (`assess sources nomad "
+        "--policy`); no logs, files or exec"
+    )
+    dump = "as `assess sources nomad --script` writes it; or answers of the API; or job files as JSON"
+    renders = dict.fromkeys((".hcl", ".nomad"), "nomad job run -output FILE > job.json")
+    lists = tuple(Listing(path.removeprefix("v1/"), (path,)) for path in _PARAMS)
+    to_batch = staticmethod(to_batch)
+
+    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+        """Sort jobs, nodes and allocations by their keys."""
+        if not isinstance(document, dict):
+            return
+        inside = document.get("Job")
+        if "ClientStatus" in document and "JobID" in document:
+            yield "allocations", [document]
+        elif isinstance(inside, dict):  # of `nomad job inspect`
+            yield "jobs", [inside]
+        elif "SchedulingEligibility" in document or "NodeResources" in document:
+            yield "nodes", [document]
+        elif "TaskGroups" in document or "JobSummary" in document:
+            yield "jobs", [document]
+
+    def key(self, kind: str, item: Row) -> Hashable:
+        """Identify an entry; one of a list and its details are two."""
+        is_whole = "TaskGroups" in item or "Attributes" in item
+        identifier = text(item, "ID") or id(item)
+        return kind, is_whole, text(item, "Namespace"), identifier
+
+    def get_pages(
+        self, web: Web, path: str, row: Row, *, is_probe: bool
+    ) -> Iterator[list[Any]]:
+        """Ask for a list, page by page."""
+        params = {**_PARAMS[path], "per_page": "1" if is_probe else str(PAGE)}
+        seen = {""}
+        while True:
+            answer = web.get(path, params=params)
+            items = answer.json()
+            if not isinstance(items, list):
+                raise DumpError("this is no list of Nomad: check the endpoint")
+            yield items
+            following = answer.headers.get("X-Nomad-NextToken") or ""
+            if is_probe or following in seen:
+                return
+            seen.add(following)
+            params["next_token"] = following
+
+    def get_details(self, web: Web, lists: Found, batch: Batch) -> None:
+        """Request every job and node: the lists lack their groups, attributes and drivers."""
+        for kind, (call, path) in _DETAILS.items():
+            if kind not in lists:
+                continue
+            # An id of dots alone would lead to another path, however it is quoted.
+            stubs = [item for item in lists[kind] if text(item, "ID").strip(".")]
+            answers: list[Any] = []
+            with batch.call(web.scope, call, client=web) as details:
+                details.note(expected=len(stubs))
+                for stub in stubs:
+                    params = {"namespace": text(stub, "Namespace")}
+                    place = path + quote(text(stub, "ID"), safe="")
+                    try:
+                        answer = web.json(place, params=params if kind == "jobs" else {})
+                    except Exception as error:
+                        if details.fail(error) in ("timeout", "unreachable"):
+                            break
+                    else:
+                        answers.append(answer)
+                entries = details.take([a for a in dicts(answers) if text(a, "ID")])
+                lose(details, spoiled({call: entries}, self.forms))
+                if len(entries) < len(answers):
+                    details.count(unmapped_n=len(answers) - len(entries))
+            lists[kind] = lists[kind] + entries

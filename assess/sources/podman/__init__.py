@@ -1,15 +1,16 @@
 """Podman hosts, from dumps of ``podman`` and from quadlets; live, one is a `docker` source."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-from assess.sources.base import Batch, Call
+from assess.sources.base import Batch, Call, Row
 from assess.sources.crictl.dumps import UNNAMED, Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_text
-from assess.sources.podman import kube
+from assess.sources.kubernetes import KubernetesSource
+from assess.sources.listing import Found
 from assess.sources.podman.quadlet import (
     DROP_IN,
     KUBE,
@@ -23,7 +24,7 @@ from assess.sources.podman.quadlet import (
     to_rows,
 )
 from assess.sources.redact import scrub
-from assess.sources.unit import unread_note
+from assess.sources.unit import FRAMES, unread_note
 from assess.sources.values import dicts, dig, integer, table, text, texts
 
 # A state of Podman, in the words of the workloads frame where they differ.
@@ -61,6 +62,7 @@ _COMMANDS = {
     "inspect": "podman inspect --type container $(podman ps -aq) > inspect.json",
     "volumes": "podman volume ls --format json > volumes.json",
 }
+_FRAMES = [name for name in FRAMES if name not in {"hosts", "engines", "activities"}]
 
 
 class PodmanSource(EngineDumps):
@@ -149,7 +151,7 @@ class PodmanSource(EngineDumps):
                 continue
             section = options.get("Kube", {})
             documents: list[Any] = []
-            for wanted in kube.manifests_of(section):
+            for wanted in _manifests_of(section):
                 file, call = files.pop(Path(wanted).name, (None, calls[name]))
                 if file is None:
                     hint = f"put the file that it names beside it: {wanted}"
@@ -160,9 +162,7 @@ class PodmanSource(EngineDumps):
                     documents += call.take(self.read(file, call.row))
             is_on_host = "host" in section.get("Network", [])
             place, host_id = host
-            batch.merge(
-                kube.to_rows(documents, seen, host_id, place, is_on_host=is_on_host)
-            )
+            batch.merge(_rows_of(documents, seen, host_id, place, is_on_host=is_on_host))
         for _, call in files.values():
             call.status("unsupported", UNNAMED)
         return batch
@@ -279,3 +279,65 @@ _FORMS = {
     "ps": _container,
     "inspect": _inspected,
 }
+
+
+# ---- manifests ----
+
+
+def _rows_of(
+    documents: Iterable[Any],
+    seen: Collection[str],
+    host_id: str | None,
+    place: str,
+    *,
+    is_on_host: bool,
+) -> Batch:
+    """Return the rows of manifests, but for pods of which a container was seen.
+
+    ``is_on_host``: the quadlet gives them the network of the host.
+    """
+    lists: Found = {}
+    source = KubernetesSource()
+    for document in documents:
+        if _is_seen(document, seen):
+            continue
+        for kind, items in source.sort(document):
+            lists.setdefault(kind, []).extend(map(_with_one_replica, items))
+
+    def settled(frame: str, row: Row) -> Row:
+        if frame == "services":
+            return row | {"platform": "docker"}
+        if frame != "workloads":
+            return row
+        network = {"host_network": True} if is_on_host else {}
+        return row | {"host_id": host_id, "cluster": None} | network
+
+    found = source.to_batch(lists, place).map(settled)
+    batch = Batch()
+    for frame in _FRAMES:
+        batch.add(frame, *found.rows[frame])
+    batch.coverage.extend(found.coverage)
+    return batch
+
+
+def _with_one_replica(item: Row) -> Row:
+    """Return an object with one replica: Podman makes no more of any."""
+    spec = table(item, "spec")
+    return item | {"spec": spec | {"replicas": 1}} if "replicas" in spec else item
+
+
+def _is_seen(document: Any, seen: Collection[str]) -> bool:
+    """Return whether a running container has the name of the pod of an object."""
+    name = text(document, "metadata", "name")
+    pods = (
+        (f"{name}-pod-", f"{name}-")
+        if text(document, "kind") == "Pod"
+        else (f"{name}-pod-",)
+    )
+    return bool(name) and any(other.startswith(pods) for other in seen)
+
+
+def _manifests_of(options: dict[str, list[str]]) -> Iterator[str]:
+    """List the files that a quadlet of manifests names."""
+    yield from options.get("Yaml", [])
+    yield from options.get("ConfigMap", [])

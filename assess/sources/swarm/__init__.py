@@ -1,1 +1,114 @@
-"""Docker Swarm: its nodes, services and tasks."""
+"""Docker Swarm: live through the engine of a manager, or from dumps of its lists."""
+
+from collections.abc import Hashable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from assess.sources.base import Asked, Batch, Row, option_problems
+from assess.sources.docker.client import (
+    TLS,
+    connect,
+    endpoint_of,
+    failure,
+    problems_of,
+)
+from assess.sources.listing import Found, Listing, ListSource, take_entries
+from assess.sources.redact import strip_credentials
+from assess.sources.swarm.rows import from_cli, short_id, to_batch
+from assess.sources.values import dig, text
+
+_NO_MANAGER = (406, 503)  # answers of an engine that manages no swarm
+
+
+class SwarmSource(ListSource):
+    """One Docker Swarm per ``[[source]]``."""
+
+    type = "swarm"
+    options = ("endpoint", "path", "cluster", *TLS)
+    fills = (
+        "services",
+        "workloads",
+        "mounts",
+        "hosts",
+        "engines",
+        "dependencies",
+        "activities",
+    )
+    needs = (
+        "GET on /version /info /services /nodes /tasks of a manager's engine; no secrets, configs "
+        "or join tokens"
+    )
+    dump = "as `assess sources swarm --script` writes it; or the lists with --format json"
+    lists = tuple(Listing(kind, (kind,)) for kind in ("nodes", "services", "tasks"))
+
+    def check(self, options: Row) -> list[str]:
+        """List problems of the options."""
+        return [*problems_of(options), *option_problems(self, options)]
+
+    def to_batch(self, found: Found, cluster: str) -> Batch:
+        """Turn the lists of the swarm into rows."""
+        return to_batch(found, cluster)
+
+    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+        """Sort services, nodes and tasks by their keys."""
+        if not isinstance(document, dict):
+            return
+        if from_line := from_cli(document):
+            yield from_line[0], [from_line[1]]
+        elif dig(document, "Spec", "TaskTemplate") is not None:
+            yield "services", [document]
+        elif "Description" in document and "Spec" in document:
+            yield "nodes", [document]
+        elif "ServiceID" in document and "DesiredState" in document:
+            yield "tasks", [document]
+
+    def key(self, kind: str, item: Row) -> Hashable:
+        """Identify an entry; a list and an inspection of it are two."""
+        return kind, "Version" in item, short_id(item.get("ID")) or id(item)
+
+    def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
+        """Read the lists from dumps, or ask a manager's engine for them."""
+        options = asked.options
+        if "path" in options:
+            return super().read(asked, is_probe=is_probe)
+        scope = strip_credentials(endpoint_of(options))
+        ask = partial(asked.batch.call, scope, classify=_failure, deadline=asked.deadline)
+        lists: Found = {}
+        with ExitStack() as stack:
+            is_manager = False
+            with ask("info") as call:
+                api = connect(options, asked.base, asked.deadline)
+                stack.callback(api.close)
+                call.count(requests=2)
+                version = api.get("/version", is_versioned=False)
+                if newest := text(version, "ApiVersion"):
+                    api.negotiate(newest)
+                info = api.get("/info")
+                is_manager = dig(info, "Swarm", "ControlAvailable") is True
+                if is_manager:
+                    call.take([info])
+                    cluster = short_id(dig(info, "Swarm", "Cluster", "ID"))
+                    options.setdefault("cluster", cluster)
+                else:
+                    state = text(info, "Swarm", "LocalNodeState")
+                    call.status("unsupported", _no_manager(state))
+            for listing in self.lists if is_manager else ():
+                with ask(listing.kind) as call:
+                    call.count(requests=1)
+                    items = api.get(f"/{listing.kind}")
+                    items = items if isinstance(items, list) else []
+                    lists[listing.kind] = take_entries(call, items)
+        return lists
+
+
+def _failure(error: Exception) -> Row:
+    row = failure(error)
+    if getattr(error, "status_code", None) in _NO_MANAGER:
+        row |= {"status": "unsupported", "hint": _no_manager("")}
+    return row
+
+
+def _no_manager(state: str) -> str:
+    is_worker = state == "active"
+    return "name the engine of a manager" if is_worker else "this engine is in no swarm"

@@ -12,8 +12,7 @@ from assess.sources.dumps import (
     each_dump,
     read_text,
 )
-from assess.sources.usage.forms import is_top, of_documents, of_top
-from assess.sources.usage.samples import Sample
+from assess.sources.usage.forms import Sample, is_top, of_documents, of_top
 
 _SUFFIXES = (*JSON_SUFFIXES, ".txt")
 _NOTHING = (
