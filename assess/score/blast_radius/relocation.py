@@ -98,12 +98,11 @@ def element_changes(
         for kind, element in places:
             rows = pd.DataFrame({"service_id": alike.index}, dtype="str")
             added.append(rows.assign(element_kind=kind, element=element))
-    after = pd.concat([stays, *added])
-    both = before.merge(after.drop_duplicates(), how="outer", indicator="sign")
-    signs = {"left_only": -1.0, "right_only": 1.0, "both": np.nan}
-    changes = both.assign(sign=both["sign"].map(signs).astype(float)).dropna()
-    changes = changes.sort_values(PAIR, ignore_index=True)
-    return changes, new_hosts.to_numpy()
+    after = pd.concat([stays, *added]).drop_duplicates()
+    both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
+    # what is there before and after does not change
+    changes = both.drop_duplicates(PAIR, keep=False)
+    return changes.sort_values(PAIR, ignore_index=True), new_hosts.to_numpy()
 
 
 @dataclass(frozen=True, eq=False)

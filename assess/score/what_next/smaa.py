@@ -206,16 +206,17 @@ class CutOff(NamedTuple):
     @classmethod
     def of(cls, values: Floats, weights: Floats, k: int) -> Self:
         """Find the cut-off among competing alternatives, shape (n, c), over (draws, c)."""
-        n = len(values)
         found = np.full((2, len(weights)), -np.inf)
-        if not len(weights) or n < k:
+        if not len(weights) or len(values) < k:
             return cls(*found)
         rng = np.random.default_rng(0)  # of no effect: nothing is left to draw
         field, copies, _ = _merged(values, values, weights, k + 1, rng)
-        places = list(range(k, min(k + 1, n) + 1))
         for rows in field.blocks():
             draw, place, total = _best(field, rows)
-            found[: len(places), rows] = _nth_best(draw, total, copies[place], places)
+            above, equal = _standing(draw, total, copies[place])
+            for ends, n in zip(found, (k, k + 1), strict=True):
+                is_nth = (above < n) & (above + equal >= n)
+                ends[rows][draw[is_nth]] = total[is_nth]
         return cls(*found)
 
 
@@ -323,31 +324,17 @@ def _leaders(field: _Field, copies: Ints, k: int) -> tuple[Floats, Floats, Float
     weight_sums = np.zeros((n, field.weights.shape[1]))
     for rows in field.blocks():
         draw, place, total = _best(field, rows)
-        n_alike = copies[place]
-        best, kth = _nth_best(draw, total, n_alike, [1, k])
-        at, share = _shares(draw, total, n_alike, kth, k)
-        top += np.bincount(place[at], share, minlength=n)
-        at, share = _shares(draw, total, n_alike, best, 1)
-        first += np.bincount(place[at], share, minlength=n)
-        np.add.at(weight_sums, place[at], field.weights[rows][draw[at]] * share[:, None])
+        above, equal = _standing(draw, total, copies[place])
+        # equals share the places that are left
+        share = np.clip((k - above) / equal, 0, 1)
+        top += np.bincount(place, share, minlength=n)
+        wins = above == 0
+        share = 1 / equal[wins]
+        weights = field.weights[rows][draw[wins]] * share[:, None]
+        first += np.bincount(place[wins], share, minlength=n)
+        np.add.at(weight_sums, place[wins], weights)
     back = np.argsort(field.order)
     return first[back], top[back], weight_sums[back]
-
-
-def _nth_best(draw: Ints, total: Floats, copies: Ints, places: list[int]) -> Floats:
-    """Return the totals at some places, the best is 1, by draw; draws have enough of them."""
-    # more copies than places change nothing
-    copies = np.minimum(copies, places[-1])
-    draw = np.repeat(draw, copies)
-    total = np.repeat(total, copies)
-    n = np.bincount(draw)
-    order = np.argsort(draw, kind="stable")
-    draw = draw[order]
-    column = np.arange(len(draw)) - (np.cumsum(n) - n)[draw]
-    table = np.full((len(n), n.max()), -np.inf)
-    table[draw, column] = total[order]
-    at = [table.shape[1] - place for place in places]
-    return np.partition(table, at, axis=1)[:, at].T
 
 
 def _best(field: _Field, rows: slice) -> tuple[Ints, Ints, Floats]:
@@ -368,16 +355,17 @@ def _best(field: _Field, rows: slice) -> tuple[Ints, Ints, Floats]:
     return draws, places, reached
 
 
-def _shares(
-    draw: Ints, total: Floats, copies: Ints, bar: Floats, k: int
-) -> tuple[Ints, Floats]:
-    """Return positions of the first k of each draw, and the share of a place of each copy."""
-    at = np.flatnonzero(total >= bar[draw])
-    draw = draw[at]
-    above = total[at] > bar[draw]
-    surely = np.bincount(draw, above * copies[at])
-    equal = np.bincount(draw, copies[at]) - surely  # these share the places that are left
-    return at, np.where(above, 1.0, ((k - surely) / equal)[draw])
+def _standing(draw: Ints, total: Floats, copies: Ints) -> tuple[Ints, Ints]:
+    """Count by alternative those above it in its draw, and those equal to it, itself included."""
+    # draw and total in one integer, which is sorted several times faster than two
+    key = (draw << 2 * KEY_BITS) - (total * GRID**2).astype(np.int64)
+    _, kind = np.unique(key, return_inverse=True)
+    equal = np.bincount(kind, copies)
+    # those of earlier draws come before, but are not above
+    before = np.cumsum(equal) - equal
+    n = np.bincount(draw, copies)
+    above = before[kind] - (np.cumsum(n) - n)[draw]
+    return above, equal[kind]
 
 
 def _ranks(
