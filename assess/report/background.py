@@ -14,7 +14,7 @@ from assess.reference import STALE_DAYS
 from assess.report.cards import questions
 from assess.report.model import Card, Column, Item, Part, Pictures, Section, Table
 from assess.score.assessment import Assessment
-from assess.score.backtest.backtest import Backtest
+from assess.score.backtest import Backtest
 from assess.score.claims import Claims
 from assess.words import UNKNOWN, sentence_list, word
 
