@@ -9,8 +9,8 @@ GATE = "feature-gates."
 _FACTS = ("last", "locked", "held")
 _KEEPS_CLOUD = GATE + "DisableCloudProviders=false"
 _TOLERATES = "toleration.node-role.kubernetes.io/control-plane"
+_PAIR = r"(?s)^([^=]*)=?(.*)$"
 _DOMAIN = r"^node-label\.([^/]*)/"
-_SETTING = r"(?s)([^=]*)=?(.*)"  # partition() of no rows has no columns
 POD = "pod"  # whose settings are those that it asks of its cluster
 _KEPT = ["service_id", "workload_id", "host_id", "version"]
 
@@ -27,7 +27,7 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
     table["tolerates_control_plane"] = has_setting(table["setting"], _TOLERATES)
     table["setting"] = table["setting"].astype("string").str.split(";")
     table = table.explode("setting").dropna(subset="setting")
-    parts = table["setting"].str.strip().str.extract(_SETTING)
+    parts = table["setting"].str.strip().str.extract(_PAIR)
     table = table.assign(flag=parts[0], value=parts[1])
     is_cloud = table["flag"] == "cloud-provider"
     labels = table["flag"].astype("string").str.extract(_DOMAIN)
