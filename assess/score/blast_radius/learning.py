@@ -95,7 +95,12 @@ class Trials:
 
     def where(self, flags: Booleans) -> Trials:
         """Return some of the trials."""
-        return Trials(*(column[flags] for column in vars(self).values()))
+        return Trials(
+            failure=self.failure[flags],
+            edge=self.edge[flags],
+            failed=self.failed[flags],
+            case=self.case[flags],
+        )
 
     def log_likelihood(self, p: Floats) -> float:
         """Return the log-likelihood of the outcomes of all cases, for edge probabilities ``p``."""

@@ -343,7 +343,12 @@ def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
     alone = Scenarios.unasked(every, every, terms.services_n)
     least, most = _ends_of(graph, alone, sampling)
     little, much = marginal_losses(graph, terms, least, most)
-    return _Losses(little / total, much / total, least / total, most / total)
+    return _Losses(
+        little=little / total,
+        much=much / total,
+        least_alone=least / total,
+        most_alone=most / total,
+    )
 
 
 def _compared_losses(
@@ -396,7 +401,11 @@ def _ends(
     high = np.bincount(terms["service"], np.where(added, much, -little), n)
     least = losses.least_alone[:n]
     most = losses.most_alone[:n]
-    return _Ends(low + new_hosts * least, high + new_hosts * most, most)
+    return _Ends(
+        low=low + new_hosts * least,
+        high=high + new_hosts * most,
+        alone=most,
+    )
 
 
 def marginal_losses(

@@ -194,7 +194,13 @@ def acceptability(  # noqa: PLR0913
         if not len(field.wide):
             field = _Field.of(lo, hi, weights, k, rng)
         mean_rank, by_rank = _ranks(field, counted, rng)
-    return Acceptability(first / draws, top / draws, mean_rank, by_rank, central)
+    return Acceptability(
+        p_first=first / draws,
+        p_top=top / draws,
+        rank_expected=mean_rank,
+        by_rank=by_rank,
+        central_weights=central,
+    )
 
 
 class CutOff(NamedTuple):
@@ -268,7 +274,15 @@ class _Field:
             entries = rng.integers(POOL, size=weights.shape)
         tiled = low.reshape(tiles, width, c).transpose(0, 2, 1).copy()
         spans = span.reshape(tiles, width, c).transpose(0, 2, 1).copy()
-        return cls(tiled, spans, order, weights, k, pool, entries)
+        return cls(
+            lo=tiled,
+            span=spans,
+            order=order,
+            weights=weights,
+            k=k,
+            pool=pool,
+            entries=entries,
+        )
 
     @cached_property
     def wide(self) -> Ints:
