@@ -340,10 +340,7 @@ def encoded(value: Any, margin: str = "\n") -> Iterator[str]:
 
 STREAMED = 3  # levels, down to the rows of a score; a row is written in one part
 # without an indent the encoder is the one in C
-_LINE = json.JSONEncoder(
-    ensure_ascii=False,
-    allow_nan=False,
-)
+_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _NESTED = frozenset({dict, list, GeneratorType})
 
 

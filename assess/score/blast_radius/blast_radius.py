@@ -44,7 +44,7 @@ from assess.score.blast_radius.unseen import (
 from assess.score.incidents.exposure import incident_rates
 from assess.score.incidents.recovery import heal_times
 from assess.score.result import Provenance, Tables
-from assess.score.validation.validation import CHECKS, validate
+from assess.score.validation import CHECKS, validate
 
 
 def score_blast_radius(
