@@ -25,7 +25,7 @@ from assess.report.model import (
 from assess.report.printing import pdf
 from assess.report.record import Links, decision_record, record_page, written_before
 from assess.score.assessment import Assessment
-from assess.score.backtest.backtest import Backtest
+from assess.score.backtest import Backtest
 from assess.score.claims import Claims
 from assess.score.result import Result, encoded
 from assess.words import plain
