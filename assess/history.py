@@ -77,7 +77,10 @@ def roll_up(
     """
     asked = Asked(frame, tuple(by), tuple(values))
     _refuse_unknown(asked)
-    found = _within(_found(store, frame), between)
+    found = _found(store, frame)
+    if between is not None:
+        first, end = map(utc, between)
+        found = [one for one in found if first <= one.when < end]
     sums = each(_of_file, asked, found, what="history")
     return _shown([part for part in sums if part is not None], asked)
 
@@ -114,13 +117,6 @@ def _found(store: str | Path, frame: str) -> list[Found]:
         # a snapshot has one file per frame; `validate` reports a second one
         found += [Found(when, file) for file in files if file.is_file()][:1]
     return found
-
-
-def _within(found: list[Found], between: tuple[str, str] | None) -> list[Found]:
-    if between is None:
-        return found
-    first, end = map(utc, between)
-    return [one for one in found if first <= one.when < end]
 
 
 def _sound(frame: str, file: Path) -> pd.DataFrame | None:
