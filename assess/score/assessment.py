@@ -18,7 +18,8 @@ from assess.errors import RequestError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
-from assess.score.backtest.backtest import Backtest, backtest
+from assess.score.backtest import Backtest
+from assess.score.backtest import backtest as backtest  # noqa: PLC0414 - for `assess`
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.result import BlastRadius
 from assess.score.claims import Claims, measure_claims
@@ -144,6 +145,10 @@ class Assessment:
             previous=self.previous,
             readiness=self.earlier.readiness if self.earlier else None,
         )
+
+    def take(self, scores: Mapping[str, Result]) -> None:
+        """Keep scores that another process computed, by the name of the property."""
+        vars(self).update(scores)  # where a cached property is kept
 
     def score(self, name: str) -> Result:
         """Return a score by its name in `SCORES` or `FLEET_SCORES`, with dashes or underscores."""

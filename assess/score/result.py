@@ -263,6 +263,10 @@ class Tables(Mapping[str, pd.DataFrame]):
             self._tables |= self._later[name]()
         return self._tables[name]
 
+    def take(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Keep tables that another process made."""
+        self._tables |= tables
+
     def __contains__(self, name: object) -> bool:
         """Return whether there is such a table, without making it."""
         return name in self._names
@@ -336,10 +340,7 @@ def encoded(value: Any, margin: str = "\n") -> Iterator[str]:
 
 STREAMED = 3  # levels, down to the rows of a score; a row is written in one part
 # without an indent the encoder is the one in C
-_LINE = json.JSONEncoder(
-    ensure_ascii=False,
-    allow_nan=False,
-)
+_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _NESTED = frozenset({dict, list, GeneratorType})
 
 

@@ -9,6 +9,7 @@ GATE = "feature-gates."
 _FACTS = ("last", "locked", "held")
 _KEEPS_CLOUD = GATE + "DisableCloudProviders=false"
 _TOLERATES = "toleration.node-role.kubernetes.io/control-plane"
+_PAIR = r"(?s)^([^=]*)=?(.*)$"
 _DOMAIN = r"^node-label\.([^/]*)/"
 POD = "pod"  # whose settings are those that it asks of its cluster
 _KEPT = ["service_id", "workload_id", "host_id", "version"]
@@ -26,8 +27,8 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
     table["tolerates_control_plane"] = has_setting(table["setting"], _TOLERATES)
     table["setting"] = table["setting"].astype("string").str.split(";")
     table = table.explode("setting").dropna(subset="setting")
-    parts = table["setting"].str.strip().str.partition("=")
-    table = table.assign(flag=parts[0], value=parts[2])
+    parts = table["setting"].str.strip().str.extract(_PAIR)
+    table = table.assign(flag=parts[0], value=parts[1])
     is_cloud = table["flag"] == "cloud-provider"
     labels = table["flag"].astype("string").str.extract(_DOMAIN)
     return table.assign(

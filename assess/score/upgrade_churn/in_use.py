@@ -23,13 +23,7 @@ _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
 IDS = ["service_id", "workload_id", "host_id"]
 # what a mount of such a source holds is no data
-_PASSING = (
-    "config",
-    "socket",
-    "tmpfs",
-    "empty-dir",
-    "alloc-dir",
-)
+_PASSING = ("config", "socket", "tmpfs", "empty-dir", "alloc-dir")
 _DAY = "%Y%m%d"  # as a number, 20250925
 
 
@@ -113,7 +107,7 @@ def flags_of(workloads: pd.DataFrame, product: str, target: str) -> pd.DataFrame
 
 def mounts_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     """Return the mounts of workloads, with the columns of rules."""
-    mounts = inventory["mounts"][["workload_id", "type", "driver"]]
+    mounts = inventory["mounts"][["workload_id", "type", "driver", "destination"]]
     mounts = mounts.rename(columns={"type": "volume_type", "driver": "volume_driver"})
     found = workloads[[*IDS, "version", "cluster"]].merge(mounts, on="workload_id")
     driver = found["volume_driver"].fillna("")
@@ -290,6 +284,8 @@ def _hosts(inventory: Inventory) -> pd.DataFrame:
             "os_family": table["os_family"],
             "kernel_text": table["kernel"],
             "kernel": _each(number_of, table, "kernel"),
+            "kernel_build": table["kernel"].astype("string").str.split("-").str[-1],
+            "security_modules": table["security_modules"],
             "cgroup": table["cgroup_version"].astype("string").str.extract("([12])")[0],
             "libseccomp": _each(number_of, table, "libseccomp_version"),
             "arch": _each(reference.arch_of, table, "arch"),
