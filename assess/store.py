@@ -293,8 +293,8 @@ def resolve(reference: str | Path) -> Path:
         # without "@", all of the reference is in the third part
         address, at, moment = str(reference).rpartition("@")
         local = s3.fetch(address or str(reference))
-        # another process may be writing it
         if _has_frames(local) and not (local / MANIFEST).is_file():
+            # it was copied while another process wrote it
             raise AssessError(
                 f"{reference} has no {MANIFEST}: it is half written, or no snapshot"
             )
