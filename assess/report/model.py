@@ -138,6 +138,13 @@ class Table:
         return {"id": self.id, "caption": self.caption, "note": self.note, "rows": rows}
 
 
+def table_of(
+    name: str, caption: str, frame: pd.DataFrame, note: str = "", **rest: Any
+) -> Table:
+    """Return a table with the columns that the report has for its name."""
+    return Table(name, caption, columns_of(name), frame, note, **rest)
+
+
 @dataclass(frozen=True)
 class Picture:
     """A figure."""
