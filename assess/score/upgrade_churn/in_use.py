@@ -263,6 +263,7 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
         driver_runs=runs.astype("boolean"),
         engine=_each(number_of, table, "engine_text"),
         kubelet=_each(number_of, table, "kubelet_text"),
+        runc=_each(number_of, table, "runc_version"),
         docker=docker,
     )
 
