@@ -288,7 +288,11 @@ def resolve(reference: str | Path) -> Path:
         # without "@", all of the reference is in the third part
         address, at, moment = str(reference).rpartition("@")
         local = s3.fetch(address or str(reference))
-        _refuse_half(local, reference)
+        if _has_frames(local) and not (local / MANIFEST).is_file():
+            # it was copied while another process wrote it
+            raise AssessError(
+                f"{reference} has no {MANIFEST}: it is half written, or no snapshot"
+            )
         reference = f"{local}{at}{moment}" if address else local
     path = Path(reference)
     if path.is_dir():
@@ -320,14 +324,6 @@ def resolve(reference: str | Path) -> Path:
 def _has_frames(path: Path) -> bool:
     files = (file for file in path.iterdir() if file.suffix in (".csv", ".parquet"))
     return any(file.stem in frames.names() for file in files)
-
-
-def _refuse_half(local: Path, reference: str | Path) -> None:
-    """Refuse a snapshot that was copied from S3 while another process wrote it."""
-    if _has_frames(local) and not (local / MANIFEST).is_file():
-        raise AssessError(
-            f"{reference} has no {MANIFEST}: it is half written, or no snapshot"
-        )
 
 
 def _just_after(moment: str) -> pd.Timestamp:
