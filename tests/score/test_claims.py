@@ -94,6 +94,18 @@ def test_mean_by_hand():
     assert found.unknown_n == 1
 
 
+def test_who_hides_one_of_a_mean_moves_neither_end_inwards():
+    known = pd.DataFrame({"n": [1, 1, 1], "point": [0.4, 0.5, 4.0]})
+    known = known.assign(lo=known["point"], hi=known["point"])
+    whole = mean(known, level=0.95).interval
+    for one in range(3):
+        hidden = known.copy()
+        hidden.loc[one, ["point", "lo", "hi"]] = [1.0, 0.3, 5.0]
+        found = mean(hidden, level=0.95).interval
+        assert found.lo <= whole.lo
+        assert found.hi >= whole.hi
+
+
 def test_counts_are_added_row_by_row():
     table = pd.DataFrame({"yes": [3, 1], "no": [2, 0]})
     assert added(table, {"yes": "no"}).to_numpy().tolist() == [[5, 2], [1, 0]]
@@ -591,8 +603,9 @@ def by_hand(table):
     if "point" in table:
         cells = {c: np.repeat(table[c], table["n"]) for c in ("point", "lo", "hi")}
         t = stats.t.ppf(0.975, table["n"].sum() - 1) / np.sqrt(table["n"].sum())
-        lo = max(cells["lo"].mean() - t * cells["lo"].std(), 0)
-        return cells["point"].mean(), lo, cells["hi"].mean() + t * cells["hi"].std()
+        lo = min(max(cell.mean() - t * cell.std(), 0) for cell in cells.values())
+        hi = max(cell.mean() + t * cell.std() for cell in cells.values())
+        return cells["point"].mean(), lo, hi
     counts = ["incidents", "service_months"]
     if "platform" in table:
         known = ~table["platform"].isin(["unknown", "unassigned"])

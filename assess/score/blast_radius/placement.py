@@ -12,7 +12,12 @@ from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import is_replica
 
 RUNNING = "running"
-LOCATED = ("host", "az", "engine")  # every replica has one, known or not
+LOCATED = (
+    "host",
+    "az",
+    "engine",
+    "image",
+)  # kinds that are there even where no name is known
 _PLACED = [
     "workload_id",
     "service_id",
@@ -31,7 +36,8 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """List what every replica stands on: ``workload_id, service_id, state, element_kind, element``.
 
     A replica whose host, zone or engine version is unknown has a row of that kind with ``element``
-    NA: it may run on any. An image, base image or cluster without a name is left out.
+    NA: it may run on any; so has a container whose image is unknown. A base image or cluster without
+    a name is left out.
     """
     workloads = inventory["workloads"]
     replicas = workloads.loc[is_replica(workloads), _PLACED]
@@ -40,7 +46,7 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         "host": replicas.assign(element=replicas["host_id"]),
         "az": replicas.assign(element=zone),
         "engine": _on_engines(inventory, replicas, policy),
-        "image": replicas.assign(element=image_names(replicas)),
+        "image": _of_images(replicas, policy),
         "base_image": on_bases(inventory)[is_replica],
         "volume": on_volumes(inventory, replicas),
         "cluster": replicas.assign(element=replicas["cluster"]),
@@ -86,6 +92,14 @@ def _on_engines(
 def engine_names(engines: pd.DataFrame) -> pd.Series:
     """Name engines as elements, such as ``docker 20.10.24``; NA where the version is unknown."""
     return engines["runtime"].astype("str") + " " + engines["version"]
+
+
+def _of_images(replicas: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """List replicas with their image as ``element``; what is surely a container has one."""
+    images = replicas.assign(element=image_names(replicas))
+    kind = replicas["source_kind"]
+    is_container = kind.notna() & ~kind.isin(policy["evidence"]["host_kinds"])
+    return images[images["element"].notna() | is_container]
 
 
 def image_names(replicas: pd.DataFrame) -> pd.Series:

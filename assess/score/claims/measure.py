@@ -124,7 +124,7 @@ def ratio(
 def mean(table: pd.DataFrame, *, level: float) -> Measurement:
     """Measure a mean over ``n`` [count] things that have ``point``, between ``lo`` and ``hi``.
 
-    Student's interval below the mean of the lower ends and above that of the upper ends.
+    Student's intervals around the means of the points, of the lower and of the upper ends.
     """
     from scipy.special import stdtrit
 
@@ -153,7 +153,8 @@ def mean(table: pd.DataFrame, *, level: float) -> Measurement:
         half = sampled.hi - sampled.point
         return n * ((half / distance) ** 2 - 1) if distance else math.inf
 
-    interval = Interval(sampled.point, around("lo").lo, around("hi").hi)
+    # ends that lie far from the others scatter more than points do
+    interval = hull(sampled, around("lo"), around("hi"))
     return Measurement(interval, sampled, n, table, vague, more)
 
 
