@@ -97,9 +97,11 @@ def engine_names(engines: pd.DataFrame) -> pd.Series:
 def _of_images(replicas: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """List replicas with their image as ``element``; what is surely a container has one."""
     images = replicas.assign(element=image_names(replicas))
-    kind = replicas["source_kind"]
-    is_container = kind.notna() & ~kind.isin(policy["evidence"]["host_kinds"])
-    return images[images["element"].notna() | is_container]
+    # what is of unknown kind may be no container
+    kind = replicas["source_kind"].fillna("unit")
+    return images[
+        images["element"].notna() | ~kind.isin(policy["evidence"]["host_kinds"])
+    ]
 
 
 def image_names(replicas: pd.DataFrame) -> pd.Series:
@@ -115,9 +117,8 @@ def on_bases(inventory: Inventory) -> pd.DataFrame:
     replicas = inventory["workloads"]
     images = inventory["images"]
     images = images.assign(element=images["base_name"].fillna(images["base_digest"]))
-    images = images[images["element"].notna()]
     # a tag may move to another image; a digest never does, so it decides where it is known
-    digests = images[["repository", "digest", "element"]].drop_duplicates()
+    digests = images[["repository", "digest", "element"]].dropna().drop_duplicates()
     tags = images.assign(tag=images["tags"].str.split(";")).explode("tag")
     # an image lists its tags with or without the repository before the colon
     tags = tags.assign(tag=tags["tag"].astype("str").str.extract(r"([^:\s]+)\s*$")[0])
@@ -143,14 +144,16 @@ def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     # as none.
     replicas = inventory["workloads"].dropna(subset=["registry"])
     engines = running_engines(inventory)[["host_id", "runtime", "mirrors_n"]]
-    seen = replicas[["service_id", "registry", "host_id"]]
-    seen = seen.merge(engines, on="host_id", how="left")
+    seen = replicas[["service_id", "registry", "host_id"]].merge(
+        engines, "left", "host_id"
+    )
     # the mirrors of a Docker engine serve Docker Hub alone
     serves = seen["registry"].isin(policy["registries"]["hub"])
     serves |= seen["runtime"].astype("str").ne("docker")
     bare = ~(surely(seen["mirrors_n"] > 0) & serves)
-    rows = seen[bare].rename(columns={"registry": "element"})
-    rows = rows.assign(element_kind="registry")
+    rows = (
+        seen[bare].rename(columns={"registry": "element"}).assign(element_kind="registry")
+    )
     return rows[PAIR].drop_duplicates().sort_values(PAIR, ignore_index=True)
 
 
