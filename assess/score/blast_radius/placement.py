@@ -46,7 +46,7 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         "host": replicas.assign(element=replicas["host_id"]),
         "az": replicas.assign(element=zone),
         "engine": _on_engines(inventory, replicas, policy),
-        "image": _of_images(replicas, policy),
+        "image": _of_images(replicas, policy["evidence"]["host_kinds"]),
         "base_image": on_bases(inventory)[is_replica],
         "volume": on_volumes(inventory, replicas),
         "cluster": replicas.assign(element=replicas["cluster"]),
@@ -94,14 +94,12 @@ def engine_names(engines: pd.DataFrame) -> pd.Series:
     return engines["runtime"].astype("str") + " " + engines["version"]
 
 
-def _of_images(replicas: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+def _of_images(replicas: pd.DataFrame, host_kinds: list[str]) -> pd.DataFrame:
     """List replicas with their image as ``element``; what is surely a container has one."""
     images = replicas.assign(element=image_names(replicas))
     # what is of unknown kind may be no container
-    kind = replicas["source_kind"].fillna("unit")
-    return images[
-        images["element"].notna() | ~kind.isin(policy["evidence"]["host_kinds"])
-    ]
+    is_unit = replicas["source_kind"].fillna("unit").isin(host_kinds)
+    return images[images["element"].notna() | ~is_unit]
 
 
 def image_names(replicas: pd.DataFrame) -> pd.Series:
@@ -144,16 +142,12 @@ def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     # as none.
     replicas = inventory["workloads"].dropna(subset=["registry"])
     engines = running_engines(inventory)[["host_id", "runtime", "mirrors_n"]]
-    seen = replicas[["service_id", "registry", "host_id"]].merge(
-        engines, "left", "host_id"
-    )
+    seen = replicas.merge(engines, on="host_id", how="left")
     # the mirrors of a Docker engine serve Docker Hub alone
     serves = seen["registry"].isin(policy["registries"]["hub"])
     serves |= seen["runtime"].astype("str").ne("docker")
     bare = ~(surely(seen["mirrors_n"] > 0) & serves)
-    rows = (
-        seen[bare].rename(columns={"registry": "element"}).assign(element_kind="registry")
-    )
+    rows = seen[bare].assign(element_kind="registry", element=seen["registry"])
     return rows[PAIR].drop_duplicates().sort_values(PAIR, ignore_index=True)
 
 
