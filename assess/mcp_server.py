@@ -104,19 +104,16 @@ class Tools:
         """
         blast = self.assessment.blast_radius
         elements = blast.frame.reset_index()
-        is_asked = (elements["element_kind"] == kind) & (elements["element"] == name)
-        if not is_asked.any():
+        asked = "element_kind == @kind and element == @name"
+        found = elements.query(asked)
+        if found.empty:
             known = ", ".join(sorted(elements["element_kind"].unique()))
             raise AssessError(
                 f"there is no element {kind}:{name}", hint=f"kinds: {known}"
             )
-        affected = blast.details["affected"]
-        falling = affected[
-            (affected["element_kind"] == kind) & (affected["element"] == name)
-        ]
+        falling = blast.details["affected"].query(asked)
         falling = falling.sort_values("p_down", ascending=False, kind="stable")
-        found = elements[is_asked].iloc[0].to_dict()
-        return {**self._rows(falling), "element": plain(found)}
+        return {**self._rows(falling), "element": plain(found.iloc[0].to_dict())}
 
     def what_breaks(self, target: str = "", by: str = "", service: str = "") -> Answer:
         """List what an upgrade to TARGET, such as docker:29, or events BY a day will or may break.

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from assess.cli.command import (
+    DIRECTORY,
     Command,
     Output,
     newest_snapshot,
@@ -41,7 +42,7 @@ MORE = (
 @click.command(cls=Command, examples=["assess init", "assess init our-fleet"])
 @click.argument(
     "directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     default=Path(),
 )
 def init(directory: Path) -> None:
@@ -61,7 +62,8 @@ def init(directory: Path) -> None:
             f"{error.filename or directory} cannot be written: {error.strerror}",
             hint="name a directory of your own: assess init DIR",
         ) from error
-    tables = list(_found(directory))
+    projects = _compose_projects(directory)
+    tables = [*_engines(), *projects, *_aws(), *_clusters()]
     files = {
         "assess.toml": _configuration(tables),
         "policy.toml": load_policy().to_toml(),
@@ -99,14 +101,6 @@ def _configuration(tables: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         line if not line or line.startswith("#") else f"# {line}" for line in rest
     ]
     return "\n".join(parts) + MORE + "\n".join(commented) + "\n"
-
-
-def _found(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the sources of this machine: the reason, and the ``[[source]]`` table."""
-    yield from _engines()
-    yield from _compose_projects(directory)
-    yield from _aws()
-    yield from _clusters()
 
 
 def _engines() -> Iterator[tuple[str, dict[str, Any]]]:

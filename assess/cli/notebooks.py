@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from assess.cli.command import Command, Output, output_options
+from assess.cli.command import DIRECTORY, Command, Output, output_options
 from assess.cli.messages import QUIET, level, next_step, note, verbosity
 
 selection = click.argument("notebook", nargs=-1)
@@ -42,7 +42,7 @@ def notebooks() -> None:
     "-o",
     "--output",
     "directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     default=Path("reports/notebooks"),
     help="Directory to write the executed notebooks to.",
 )
@@ -102,7 +102,7 @@ def refresh(notebook: tuple[str, ...]) -> None:
 )
 @click.argument(
     "directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     default=Path("notebooks"),
 )
 def copy(directory: Path) -> None:

@@ -1,17 +1,18 @@
 """End of support: what is still supported, and until when."""
 
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache
 from typing import Literal, NamedTuple
 
 import pandas as pd
 
 from assess.reference.systems import kernel_vendor
-from assess.reference.tables import STALE_DAYS, compiled_on, lookup, rows, table
+from assess.reference.tables import STALE_DAYS, cached, compiled_on, lookup, rows, table
 from assess.reference.versions import (
     Version,
     engine_line,
     is_known,
+    lowered,
     numbers_of,
     parse_version,
 )
@@ -54,7 +55,7 @@ class _Line(NamedTuple):
     extended: pd.Timestamp | None
 
 
-@lru_cache(maxsize=4096)
+@cached
 def product_support(
     product: str | None, version: str | None, at: pd.Timestamp
 ) -> Support:
@@ -85,12 +86,7 @@ def product_support(
     return Support(state, line, eol, days, basis, lines[line].extended)
 
 
-def engine_support(version: str | None, at: pd.Timestamp) -> Support:
-    """Return the support of an engine version or line."""
-    return product_support(ENGINE, version, at)
-
-
-@lru_cache(maxsize=4096)
+@cached
 def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) -> Support:
     """Return the general support of an operating system, under any usual name."""
     # A version older than all known lines has ended if the oldest known line has ended.
@@ -106,7 +102,7 @@ def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) ->
     return support
 
 
-@lru_cache(maxsize=4096)
+@cached
 def kernel_support(
     kernel: str | None,
     at: pd.Timestamp,
@@ -171,7 +167,7 @@ def distro_of(os_name: str | None) -> str | None:
 def system_of(os_name: str | None) -> tuple[str | None, str]:
     """Return the name of a system in the facts, and the rest of the text after that name."""
     # The longest name counts: RHEL CoreOS is not RHEL.
-    words = os_name.strip().lower().split() if isinstance(os_name, str) else []
+    words = lowered(os_name).split()
     names = lookup("os_names", "name", "distro")
     known = {*_codenames(), *names.values()}
     for n in range(len(words), 0, -1):
@@ -182,7 +178,7 @@ def system_of(os_name: str | None) -> tuple[str | None, str]:
     return None, ""
 
 
-@lru_cache(maxsize=4096)
+@cached
 def line_of(product: str | None, version: str | None) -> str | None:
     """Return the line of a version: by its code name, else the longest line that it starts with."""
     # A product that the facts know only as a whole, such as a retired project, is its own

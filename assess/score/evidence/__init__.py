@@ -184,7 +184,7 @@ class Evidence:
 
     def _holds(self, rule: str, table: str) -> Floats:
         """Return 1 where a row holds, 0 where it does not, NaN where it is unknown."""
-        return self.evaluate(rule, table).to_numpy(dtype=float, na_value=np.nan)
+        return self.evaluate(rule, table).to_numpy(float)
 
     def evaluate(self, rule: str, table: str) -> pd.Series:
         """Return the answers of a rule, evaluated once, for each row of a table."""
@@ -335,7 +335,7 @@ def _with_opinions(atoms: pd.DataFrame) -> pd.DataFrame:
     # of several answers within tolerance, the lowest stands in
     stands_in = counts & ~conflict & atoms["value"].isna() & atoms["low"].notna()
     value = atoms["value"].mask(stands_in, atoms["low"]).mask(conflict)
-    number = value.to_numpy(dtype=float, na_value=np.nan)
+    number = value.to_numpy(float)
     conditions = [atoms["na"], conflict, np.isnan(number), number == 1, number == 0]
     words = ["na", "conflict", "unknown", "pass", "fail"]
     state = np.select(conditions, words, "partial")

@@ -409,7 +409,7 @@ def _running_n(live: View, values: pd.Series) -> pd.Series:
 def _seen(live: View, signs: pd.Series) -> pd.Series:
     """Return by service whether any live workload shows a good sign; NA if none is known."""
     # A workload that may have ended counts against the sign only if all others do too.
-    shown = signs.to_numpy(dtype=float, na_value=np.nan)
+    shown = signs.to_numpy(float)
     all_bad = live.count(shown == 0) == live.count(slice(None))
     counts = live.sure | all_bad[live.codes]
     good = live.count(counts & (shown == 1)) > 0
