@@ -16,6 +16,7 @@ from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
 from assess.score.incidents.rates import jeffreys_interval
 from assess.score.validation import leave_out, skill
+from assess.score.validation.callers import codes
 from assess.score.validation.skill import BASELINES, TRANSITIVE, Judged, middle
 
 SHOWN = "p_down"  # what the result says
@@ -132,8 +133,7 @@ def judge(
             (rule, f"{scheme} left out"): p for (rule, scheme), p in left_out.items()
         }
     itself = topology.initially_down(elements, "point")[:, :services_n]
-    element = pd.factorize(pd.Series(elements, dtype="object"))[0]
-    return Judged(seen, down, itself, element, rules, taught)
+    return Judged(seen, down, itself, codes(elements), rules, taught)
 
 
 def contests(judged: Judged) -> list[tuple[tuple[str, str], tuple[str, str]]]:
