@@ -161,6 +161,8 @@ def _info(raw: Payload, data: EngineData) -> Payload:
     """Read the settings that crictl prints of the engine; those of nerdctl are as Docker's."""
     if "ServerVersion" in raw or "OperatingSystem" in raw:
         return raw | {"ServerVersion": text(raw, "ServerVersion").removeprefix("v")}
+    if table(raw, "config", "registry", "mirrors"):
+        data.daemon_flags = "registry.mirrors"  # those in its own file, not in hosts.toml
     engine = table(raw, "config", "containerd")
     runtimes = table(engine, "runtimes")
     chosen = table(runtimes, text(engine, "defaultRuntimeName"))
