@@ -166,15 +166,12 @@ def _info(raw: Payload, data: EngineData) -> Payload:
     engine = table(raw, "config", "containerd")
     runtimes = table(engine, "runtimes")
     chosen = table(runtimes, text(engine, "defaultRuntimeName"))
-    is_systemd = dig(chosen, "options", "SystemdCgroup")
-    driver = {True: "systemd", False: "cgroupfs"}
-    info = {
+    is_systemd = str(dig(chosen, "options", "SystemdCgroup"))
+    return {
         "ServerVersion": data.version.get("Version"),
         "Driver": text(engine, "snapshotter") or text(chosen, "snapshotter") or None,
+        "CgroupDriver": {"True": "systemd", "False": "cgroupfs"}.get(is_systemd),
     }
-    if isinstance(is_systemd, bool):
-        info["CgroupDriver"] = driver[is_systemd]
-    return info
 
 
 def _image(raw: Payload) -> Payload:
