@@ -229,6 +229,15 @@ class Batch:
         """Add rows to a frame."""
         self.rows[frame].extend(rows)
 
+    def place(self, workloads: list[Row], mounts: list[Row]) -> None:
+        """Add the workloads of a replica, and their mounts."""
+        self.add("workloads", *workloads)
+        self.add("mounts", *mounts)
+
+    def at(self, scope: str) -> Batch:
+        """Return a batch whose rows name the scope that they are from."""
+        return self.map(lambda _, row: {"source_ref": scope, **row})
+
     def map(self, change: Callable[[str, Row], Row]) -> Batch:
         """Return a batch of the rows that ``change`` makes of a frame's name and a row."""
         rows = {
@@ -290,6 +299,8 @@ class Asked:
     base: Path  # of its relative paths
     deadline: Deadline
     batch: Batch = field(default_factory=Batch)
+    others: Lists = field(default_factory=dict)  # rows of the sources before it, by frame
+    is_probe: bool = False  # whether a few cheap calls are enough
 
 
 # By label, such as ``docker#2`` for the second of its type.
@@ -383,23 +394,26 @@ class Source:
         is_served = "endpoint" in self.options
         return [*place_problems(options, is_served=is_served), *problems]
 
+    def fill(self, asked: Asked) -> None:
+        """Add all rows that the source has to the batch; of a probe only the coverage is used."""
+        # a source of another package may have `collect` alone
+        asked.batch.merge(self.collect(asked.options, asked.base, asked.deadline))
+
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Return all rows that the source has."""
-        raise NotImplementedError
+        return self._filled(Asked(options, base, deadline))
 
     def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Make a few cheap calls; only their coverage rows are used."""
-        return self.collect(options, base, deadline)
+        return self._filled(Asked(options, base, deadline, is_probe=True))
 
-    def follow(
-        self,
-        options: Row,
-        base: Path,
-        deadline: Deadline,
-        rows: Lists,
-    ) -> Batch:
+    def follow(self, options: Row, base: Path, deadline: Deadline, rows: Lists) -> Batch:
         """Return all rows of a source that runs after the others; ``rows`` are theirs, by frame."""
-        return self.collect(options, base, deadline)
+        return self._filled(Asked(options, base, deadline, others=rows))
+
+    def _filled(self, asked: Asked) -> Batch:
+        self.fill(asked)
+        return asked.batch
 
 
 def paths_of(options: Row) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from assess.linear import Linear
 from assess.sources.csv_records import rows
+from assess.sources.values import joined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,7 +244,7 @@ def secret_names(env: Iterable[tuple[str, str]]) -> str | None:
     names = sorted({name for name, value in env if is_secret(name, value)})
     plain = [name for name in names if _VARIABLE.fullmatch(name)]
     shown = [name for name in plain if not is_secret("", name)]
-    return ";".join(shown[:_NAMED]) or None
+    return joined(shown[:_NAMED])
 
 
 def keep_env(env: Mapping[str, str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,7 @@ from assess.sources.redact import (
     tells_secret,
 )
 from assess.sources.settings import setting_text
+from assess.sources.values import integer, joined, text
 from assess.sources.volumes import Mount, volume_id
 
 FRAMES = (  # that a platform fills
@@ -102,7 +103,7 @@ class Unit:
     @property
     def ports_text(self) -> str | None:
         """Ports, joined by semicolons."""
-        return ";".join(sorted(set(self.ports))) or None
+        return joined(sorted(self.ports))
 
     @property
     def naming(self) -> dict[str, str]:
@@ -362,6 +363,16 @@ _DECISIVE = {
     "logs_exported": True,
     "secrets_in_image": True,
 }
+
+
+def ports_of(bindings: Iterable[Row]) -> Iterator[str]:
+    """Yield ``8080->80/tcp`` for ports of the host, and ``80/tcp`` for others."""
+    for binding in bindings:
+        inner = integer(binding, "containerPort")
+        outer = integer(binding, "hostPort")
+        if inner:
+            published = f"{outer}->" if outer else ""
+            yield f"{published}{inner}/{text(binding, 'protocol').lower() or 'tcp'}"
 
 
 # ---- users and sockets ----

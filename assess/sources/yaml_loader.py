@@ -25,6 +25,14 @@ class Loader(_BaseLoader):
     the last one win, and 6.0.4 drops what a merged mapping overrides of its own merge.
     """
 
+    def value_of(self, node: yaml.Node) -> Any:
+        """Return the value behind a tag: a mapping, a list, or a text."""
+        if isinstance(node, yaml.MappingNode):
+            return self.construct_mapping(node, deep=True)
+        if isinstance(node, yaml.SequenceNode):
+            return self.construct_sequence(node, deep=True)
+        return str(node.value)
+
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Replace merge keys by the pairs that they insert, as yaml.org/type/merge.html says."""
         merged: list[yaml.MappingNode] = []

@@ -24,7 +24,7 @@ from assess.reading import (
 from assess.sources.base import Call, Lists, Name, Row
 from assess.sources.csv_records import read_records, rows
 from assess.sources.redact import scrub
-from assess.sources.values import dicts, dig, moment
+from assess.sources.values import dicts, dig, id_of, moment
 
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
@@ -247,7 +247,9 @@ def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
     by_kind: Lists = defaultdict(list)
     for document in documents:
         by_kind[_kind(document)].append(document)
-    known = {_id(a): str(a["name"]) for a in by_kind["application"] if _id(a)}
+    known = {
+        id_of(a, "id"): str(a["name"]) for a in by_kind["application"] if id_of(a, "id")
+    }
     members = _members(by_kind["application"], by_kind["archetype"])
     assessments = by_kind["assessment"]
     answered = {(_name(a, known), _form(a)) for a in assessments}
@@ -255,7 +257,7 @@ def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
     asked_n = 0
     for assessment in assessments:
         names = [_name(assessment, known)]
-        archetype = _id(assessment.get("archetype"))
+        archetype = id_of(assessment, "archetype", "id")
         if archetype:
             names = [known.get(app, "") for app in sorted(members[archetype])]
             names = [n for n in names if (n, _form(assessment)) not in answered]
@@ -299,8 +301,8 @@ def _answered(
 def _source_of(assessment: Row) -> str:
     source = f"konveyor: {_form(assessment) or 'assessment'}"
     archetype = assessment.get("archetype")
-    if _id(archetype):
-        name = words_of(dig(archetype, "name")) or _id(archetype)
+    if id_of(archetype, "id"):
+        name = words_of(dig(archetype, "name")) or id_of(archetype, "id")
         return f"{source}, copied from archetype {name}"
     origin = next((key for key in _COPIED if assessment.get(key)), None)
     return f"{source}, copied" if origin else source
@@ -323,22 +325,16 @@ def _members(applications: list[Row], archetypes: list[Row]) -> dict[str, set[st
     members: dict[str, set[str]] = defaultdict(set)
     for application in applications:
         for archetype in dicts(application, "archetypes"):
-            members[_id(archetype)].add(_id(application))
+            members[id_of(archetype, "id")].add(id_of(application, "id"))
     for archetype in archetypes:
         for application in dicts(archetype, "applications"):
-            members[_id(archetype)].add(_id(application))
+            members[id_of(archetype, "id")].add(id_of(application, "id"))
     return members
-
-
-def _id(value: Any) -> str:
-    identifier = dig(value, "id")
-    is_id = isinstance(identifier, int | str) and not isinstance(identifier, bool)
-    return str(identifier) if is_id else ""
 
 
 def _name(assessment: Row, known: dict[str, str]) -> str:
     application = assessment.get("application")
-    name = dig(application, "name") or known.get(_id(application))
+    name = dig(application, "name") or known.get(id_of(application, "id"))
     return name if isinstance(name, str) else ""
 
 

@@ -53,9 +53,9 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
     answers: list[Row] = []
     sections = dicts(report, "tests")
     for test in (test for section in sections for test in dicts(section, "results")):
-        description = text_of(test.get("desc"))
+        description = text_of(test, "desc")
         rule = context.rule(description)
-        result = text_of(test.get("result")).upper()
+        result = text_of(test, "result").upper()
         context.unmapped += rule is None
         if rule is None or result not in rule.values:
             continue
@@ -108,7 +108,7 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
             "digest": digest,
             "host_id": "",
             "image_id": identifier or None,
-            "arch": text_of(dig(metadata, "ImageConfig", "architecture")) or None,
+            "arch": text_of(metadata, "ImageConfig", "architecture") or None,
             "created_at": moment_of(dig(metadata, "ImageConfig", "created")),
             "image": ImageRef(image.registry, image.repository, image.tag, digest),
             **_vulnerabilities(results),
@@ -145,20 +145,20 @@ def _vulnerabilities(results: list[Row]) -> Row:
 
 def _finding(entry: Row) -> Finding:
     return Finding(
-        ids=frozenset([text_of(entry.get("VulnerabilityID"))]),
-        package=text_of(entry.get("PkgName")),
-        version=text_of(entry.get("InstalledVersion")),
-        purl=text_of(dig(entry, "PkgIdentifier", "PURL")),
-        severity=text_of(entry.get("Severity")).lower(),
+        ids=frozenset([text_of(entry, "VulnerabilityID")]),
+        package=text_of(entry, "PkgName"),
+        version=text_of(entry, "InstalledVersion"),
+        purl=text_of(entry, "PkgIdentifier", "PURL"),
+        severity=text_of(entry, "Severity").lower(),
     )
 
 
 def _findings(result: Row, context: Context) -> Iterable[tuple[Rule, str, str]]:
     """Return the findings of checks; for secrets only their number, never place or text."""
     for finding in dicts(result, "Misconfigurations"):
-        identifier = text_of(finding.get("ID")) or text_of(finding.get("AVDID"))
+        identifier = text_of(finding, "ID") or text_of(finding, "AVDID")
         rule = context.rule(identifier.removeprefix("AVD-"))
-        status = text_of(finding.get("Status")).upper()
+        status = text_of(finding, "Status").upper()
         context.unmapped += rule is None
         if rule and status in rule.values:
             yield rule, rule.values[status], f"{status}: {identifier}"
@@ -174,13 +174,13 @@ def _secrets_n(result: Row) -> int:
 
 def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
     """Return the results of the checks of a repository; -1 is Scorecard's unknown."""
-    name = text_of(dig(report, "repo", "name"))
+    name = text_of(report, "repo", "name")
     if not name or not isinstance(report.get("checks"), list):
         return []
     about = (("name", name.rstrip("/").rpartition("/")[2].removesuffix(".git")),)
     answers = []
     for check in dicts(report, "checks"):
-        title = text_of(check.get("name"))
+        title = text_of(check, "name")
         rule = context.rule(title)
         score = check.get("score")
         if rule is None or isinstance(score, bool) or not isinstance(score, int | float):
@@ -199,13 +199,13 @@ def of_xeol(report: Row, context: Context) -> list[FrameRow]:
     rule = context.rule("end of life")
     if not isinstance(matches, list) or not isinstance(target, dict) or rule is None:
         return []
-    tags = [text_of(target.get("userInput")), *texts(target, "tags")]
+    tags = [text_of(target, "userInput"), *texts(target, "tags")]
     image = _image_of(texts(target, "repoDigests"), tags)
-    about = _image_keys(image, text_of(target.get("imageID")))
+    about = _image_keys(image, text_of(target, "imageID"))
     ended = set()
     for match in dicts(matches):
         cycle = table(match, "Cycle")
-        product, version, day = (text_of(cycle.get(key)) for key in _CYCLE)
+        product, version, day = (text_of(cycle, key) for key in _CYCLE)
         ended.add(f"{product} {version} ({day})")
     risk = rule.values.get("EOL" if ended else "NONE", "unknown")
     summary = words_of("; ".join(sorted(ended))) or "no package past its end of life"

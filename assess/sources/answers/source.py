@@ -7,7 +7,6 @@ from typing import Any
 from assess.reading import MAX_TABLE_BYTES
 from assess.sources.answers import forms, sbom, scanners, vex
 from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems, paths_of
-from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -78,21 +77,20 @@ class AnswersSource(Source):
             problems.append("answered_at is no date such as 2026-09-01")
         return problems
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the answers of files, or of a hub."""
+        options = asked.options
         kind = options.get("format", "konveyor")
-        path = base / options["map"] if options.get("map") else None
-        trial = Batch()
-        with trial.call(str(options.get("map")), "map") as call:
+        path = asked.base / options["map"] if options.get("map") else None
+        with asked.batch.call(str(options.get("map")), "map") as call:
             table = forms.checks(kind, path)
         if call.failed:
-            return trial
-        asked = Asked(options, base, deadline)
+            return
+        asked.batch.coverage.remove(call.row)  # only a map that fails is worth a row
         context = forms.Context(table, forms.moment_of(options.get("answered_at")))
         readers = {"csv": _read_csv, "konveyor": _read_konveyor}
         read = _ask if "endpoint" in options else readers.get(kind, _read_scans)
         read(asked, context)
-        return asked.batch
 
 
 def _read_konveyor(asked: Asked, context: forms.Context) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from assess.sources.aws.place import DumpPlace, LivePlace, Login, Place, failure_of
 from assess.sources.base import Asked, Batch, Name, Row, Source, option_problems, paths_of
-from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, find_files
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret, scrub
@@ -78,34 +77,26 @@ class AwsSource(Source):
             problems.append("endpoint_url is an address")
         return problems
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read all places; the failure of one does not affect the others."""
-        return self._run(options, base, deadline, is_probe=False)
+    def fill(self, asked: Asked) -> None:
+        """Read all places; the failure of one does not affect the others.
 
-    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Make every call once, for the first page of the first of its objects."""
-        return Batch(coverage=self._run(options, base, deadline, is_probe=True).coverage)
-
-    def _run(
-        self, options: Row, base: Path, deadline: Deadline, *, is_probe: bool
-    ) -> Batch:
-        batch = Batch(rows=defaultdict(list, {frame: [] for frame in self.fills}))
-        asked = Asked(options, base, deadline, batch)
+        A probe makes every call once, for the first page of the first of its objects.
+        """
+        asked.batch.rows |= {frame: [] for frame in self.fills}
         places: Iterator[Place] = live_places(asked)
-        if "path" in options:
+        if "path" in asked.options:
             places = dump_places(asked, self.suffixes)
         free = Semaphore(PARALLEL)
         threads = {}
         for place in places:
-            place.options = options
+            place.options = asked.options
             place.forms = self.forms
-            place.is_probe = is_probe
+            place.is_probe = asked.is_probe
             threads[place] = Thread(target=self._read, args=(place, free), daemon=True)
             threads[place].start()
         for place, thread in threads.items():
-            deadline.join(thread, _JOIN_S)
-            batch.merge(_batch_of(place, has_ended=not thread.is_alive()))
-        return batch
+            asked.deadline.join(thread, _JOIN_S)
+            asked.batch.merge(_batch_of(place, has_ended=not thread.is_alive()))
 
     def _read(self, place: Place, free: Semaphore) -> None:
         with free:

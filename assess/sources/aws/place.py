@@ -135,7 +135,7 @@ class Place:
 
     def add(self, batch: Batch) -> None:
         """Add the rows of a batch, with where they are from."""
-        self.batch.merge(batch.map(lambda _, row: {"source_ref": self.scope, **row}))
+        self.batch.merge(batch.at(self.scope))
 
 
 class Login:

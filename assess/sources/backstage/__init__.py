@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from assess.linear import Linear
-from assess.sources.base import Asked, Batch, Call, Name, Row, Source
-from assess.sources.deadline import Deadline
+from assess.sources.base import Asked, Call, Name, Row, Source
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -99,15 +97,9 @@ class BackstageSource(Source):
         "&filter=kind=resource&filter=kind=system' > entities.json`"
     )
 
-    def collect(
-        self,
-        options: Row,
-        base: Path,
-        deadline: Deadline,
-        pages: int = _PAGES_MAX,
-    ) -> Batch:
-        """Read the entities of files and directories, or ask for so many pages of them."""
-        asked = Asked(options, base, deadline)
+    def fill(self, asked: Asked) -> None:
+        """Read the entities of files and directories, or ask for them; a probe reads one page."""
+        options = asked.options
         batch = asked.batch
         entities: dict[str, Entity] = {}
         if "endpoint" in options:
@@ -117,7 +109,7 @@ class BackstageSource(Source):
                 open_web(asked, call=call) as web,
             ):
                 call.take(())
-                for page in get_entities(web, pages):
+                for page in get_entities(web, 1 if asked.is_probe else _PAGES_MAX):
                     _take(page, entities, call)
         else:
             suffixes = (*YAML_SUFFIXES, *JSON_SUFFIXES)
@@ -136,11 +128,6 @@ class BackstageSource(Source):
             row = batch.coverage[-1]
             row["redacted_n"] = row.get("redacted_n", 0) + kept.redacted
             row["unmapped_n"] = row.get("unmapped_n", 0) + kept.unmapped
-        return batch
-
-    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read the files, or ask for the first page."""
-        return self.collect(options, base, deadline, pages=1)
 
 
 def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:

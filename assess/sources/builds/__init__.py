@@ -11,11 +11,12 @@ from assess.linear import Linear
 from assess.sources.base import Asked, Batch, Call, Name, Row, Source, paths_of
 from assess.sources.builds.dockerfile import Build, Stage, expand, read_build
 from assess.sources.csv_records import rows
-from assess.sources.deadline import Deadline
 from assess.sources.dumps import files_below, read_text
 from assess.sources.failure import HINTS, failure
+from assess.sources.listing import names_of
 from assess.sources.redact import is_secret, keep_labels, naming_env, secret_names
 from assess.sources.unit import runs_as_root
+from assess.sources.values import joined
 
 UNREAD = "unknown"  # a list of package sources that the build brings as a file
 SCRATCH = "scratch"  # no image: nothing is pulled
@@ -44,20 +45,18 @@ class BuildsSource(Source):
         "the files themselves, or a directory that holds them, named after their services"
     )
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read every file; an unreadable file does not affect the others."""
-        asked = Asked(options, base, deadline)
         batch = asked.batch
         batch.rows |= {frame: [] for frame in self.fills}
         for scope, file in _files(asked):
             call = batch.call(scope, "read")
             call.take(())
-            if not deadline.left:
+            if not asked.deadline.left:
                 call.hint(HINTS["timeout"])
                 continue
             with call:
                 _read(scope, file, call, batch)
-        return batch
 
 
 def _files(asked: Asked) -> Iterator[tuple[str, Path]]:
@@ -140,7 +139,7 @@ def _packages(stages: list[Stage]) -> Row:
     found = [sources_of(texts)] + [UNREAD] * is_hidden
     return {
         "package_tools": tools_of(texts),
-        "package_sources": ";".join(filter(None, found)) or None,
+        "package_sources": joined(found),
     }
 
 
@@ -186,7 +185,7 @@ def service_names(build: Build, file: Path) -> tuple[Name, ...]:
     labels, _ = keep_labels(last.labels)
     naming = naming_env(last.variables)
     title = expand(last.labels.get("org.opencontainers.image.title", ""), last.variables)
-    found = (
+    return names_of(
         (labels.get("assess.service"), "label", 1.0),
         (naming.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
         (naming.get("DD_SERVICE"), "telemetry-env", 0.8),
@@ -198,7 +197,6 @@ def service_names(build: Build, file: Path) -> tuple[Name, ...]:
         ),
         ("" if _suffix(file) else _directory(file), "build-directory", 0.6),
     )
-    return tuple(Name(name, rule, trust) for name, rule, trust in found if name)
 
 
 def _suffix(file: Path) -> str:
@@ -258,7 +256,7 @@ def sources_of(texts: Iterable[str]) -> str | None:
         archives = reference.lookup("package_archives", "host", "distro")
         hosts |= {host for host in archives if host in plain}
         found |= suites | deb822 | (hosts - named)
-    return ";".join(sorted(found)[:MAX_SOURCES]) or None
+    return joined(sorted(found)[:MAX_SOURCES])
 
 
 def _entry(host: str, suite: str) -> str:

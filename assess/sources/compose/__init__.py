@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Name, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Name, Row, Source, paths_of
 from assess.sources.builds import workload_rows
 from assess.sources.builds.dockerfile import Build, read_build
 from assess.sources.compose.forms import Service, is_published, is_true
 from assess.sources.compose.needs import labels_of, to_dependencies, to_texts, to_unread
 from assess.sources.compose.project import Project, read_project
-from assess.sources.deadline import Deadline
 from assess.sources.docker.names import COMPOSE, container_names
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret_name, keep_labels, scrub
@@ -26,7 +25,7 @@ from assess.sources.unit import (
     unread_note,
     workload_row,
 )
-from assess.sources.values import dicts, integer, number, table, text
+from assess.sources.values import dicts, integer, memory_size, number, table, text
 from assess.sources.volumes import Mount, nfs_export
 
 DEFAULT_NAMES = (
@@ -41,7 +40,6 @@ _PERIOD_US = 100_000  # of a quota, unless it is said
 _CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
 # Keys of `deploy` that Swarm alone reads.
 _STACK_ONLY = {"placement", "update_config", "rollback_config", "endpoint_mode"}
-_UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -54,19 +52,20 @@ class ComposeSource(Source):
     needs = "read access to the files; variables come from .env beside the first, nothing else"
     dump = "the files themselves, or `docker compose config > compose.yaml`"
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the project from a file, a directory, or files that are merged in order."""
-        batch = Batch()
+        batch = asked.batch
+        options = asked.options
         paths = paths_of(options)
         scope = ", ".join(paths)
-        files = [file for path in paths for file in _files(base / path)]
+        files = [file for path in paths for file in _files(asked.base / path)]
         allow_outside = options.get("allow_outside", False)
         project = read_project(files, allow_outside=allow_outside)
-        deadline.check()
+        asked.deadline.check()
         for name, error in project.failed.items():
             batch.cover(scope, f"read {name}", **failure(error))
         if project.failed and not project.services:
-            return batch
+            return
         wanted = options.get("profiles", project.env.get("COMPOSE_PROFILES", ""))
         wanted = wanted.split(",") if isinstance(wanted, str) else wanted
         enabled = _enabled(project, {profile.strip() for profile in wanted})
@@ -76,7 +75,6 @@ class ComposeSource(Source):
             batch.merge(rows)
             call.count(rows=len(enabled), redacted_n=redacted_n)
             call.note(**_unknown(project, rows, unread))
-        return batch
 
 
 def _enabled(project: Project, profiles: set[str]) -> list[str]:
@@ -197,10 +195,10 @@ def _to_unit(project: Project, service: Service) -> Unit:
     deploy = service.get("deploy", {})
     limits = table(deploy, "resources", "limits")
     limit = limits.get("memory") or service.get("mem_limit")
-    memory = 0 if limit is None else _bytes(limit)
+    memory = 0 if limit is None else memory_size(limit)  # 0 is no limit
     pids = integer(limits.get("pids") or service.get("pids_limit"))
     reserved = table(deploy, "resources", "reservations")
-    reserve = _bytes(reserved.get("memory") or service.get("mem_reservation"))
+    reserve = memory_size(reserved.get("memory") or service.get("mem_reservation"))
     exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
     check = service.get("healthcheck", {})
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
@@ -310,13 +308,6 @@ def _cpus(limits: Row, service: Service) -> float | None:
     quota = number(service, "cpu_quota")
     period = number(service, "cpu_period") or _PERIOD_US
     return asked or (quota / period if quota else None)
-
-
-def _bytes(value: Any) -> int | None:
-    """Read an amount of memory such as ``512m`` or ``1.5gb``; 0 is no limit."""
-    words = str(value or "").lower().strip()
-    amount = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?", words)
-    return integer(float(amount[1]) * _UNITS[amount[2] or "b"]) if amount else None
 
 
 def _seconds(value: Any) -> float | None:

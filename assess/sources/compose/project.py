@@ -231,12 +231,7 @@ class _TextLoader(Loader):
 def _construct_tagged(loader: _TextLoader, suffix: str, node: yaml.Node) -> Any:
     if suffix == "reset":
         return Replaced(None)
-    if isinstance(node, yaml.MappingNode):
-        value: Any = loader.construct_mapping(node, deep=True)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = str(node.value)
+    value = loader.value_of(node)
     return Replaced(value) if suffix == "override" else value
 
 

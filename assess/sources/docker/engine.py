@@ -16,7 +16,7 @@ from assess.sources.docker.payload import (
     containers_of,
     short,
 )
-from assess.sources.values import dicts, dig, moment, table, text, texts
+from assess.sources.values import dicts, dig, joined, moment, table, text, texts
 
 _MODULES = ("apparmor", "selinux")
 
@@ -271,7 +271,7 @@ def _places(refs: list[ImageRef], image_id: str) -> Iterator[Row]:
     places = {(str(ref.registry), str(ref.repository)): ref for ref in refs or [nameless]}
     for (registry, repository), place in sorted(places.items()):
         here = [ref for ref in refs if _is_beside(ref, place)]
-        tags = ";".join(sorted({ref.tag for ref in here if ref.tag})) or None
+        tags = joined(sorted({ref.tag for ref in here if ref.tag}))
         shared = {"registry": registry, "repository": repository, "tags": tags}
         for digest in sorted({ref.digest for ref in here if ref.digest}) or [image_id]:
             yield shared | {"digest": digest}

@@ -27,7 +27,7 @@ from assess.sources.unit import (
     share,
     workload_row,
 )
-from assess.sources.values import dicts, dig, moment, table, text, texts
+from assess.sources.values import dicts, dig, joined, moment, table, text, texts
 from assess.sources.volumes import Mount
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
@@ -52,9 +52,8 @@ def to_batch(payloads: EngineData, host_id: str) -> Batch:
             "host_id": host_id,
             "inspect_status": payloads.inspect_status.get(container.identifier, status),
         }
-        batch.add("workloads", workload)
         key = workload["workload_id"]
-        batch.add("mounts", *mount_rows(unit.mounts, key, host_id))
+        batch.place([workload], mount_rows(unit.mounts, key, host_id))
         if task := task_of(container.labels):
             batch.tasks[container.identifier] = task
         services.append(to_service(container, unit))
@@ -139,7 +138,7 @@ def to_workload(container: Container, unit: Unit, index: ImageIndex) -> Row:
         "namespace": namespace_of(container.labels) or None,
         "name": container.name,
         "source_kind": "container",
-        "addresses": ";".join(to_addresses(container)) or None,
+        "addresses": joined(to_addresses(container)),
         "image_ref": container.declared_image or None,
         "image_digest": image.digest or index.digest(image_id, image),
         "env_names_n": len(env["names"]) if env else None,

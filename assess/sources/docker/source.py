@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.sources.base import Asked, Batch, Call, Row, Source, option_problems, paths_of
-from assess.sources.deadline import Deadline, in_threads
+from assess.sources.deadline import in_threads
 from assess.sources.docker.client import (
     TLS,
     Connection,
@@ -123,18 +123,12 @@ class DockerSource(Source):
             problems.append(f"inspect is one of {', '.join(INSPECT)}")
         return problems
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read one engine, or the dumps of several."""
-        asked = Asked(options, base, deadline)
-        if "path" in options:
+    def fill(self, asked: Asked) -> None:
+        """Read one engine, or the dumps of several; a probe makes the calls that list things."""
+        if "path" in asked.options:
             _read_hosts(asked)
         else:
             _ask_host(asked)
-        return asked.batch
-
-    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Make the calls that list things."""
-        return self.collect({**options, "inspect": "none"}, base, deadline)
 
 
 def _read_hosts(asked: Asked) -> None:
@@ -241,7 +235,7 @@ def _ask_host(asked: Asked) -> None:
     batch.coverage.remove(call.row)  # nothing was asked yet
     engine = _Engine(scope, batch, api)
     try:
-        is_inspected = options.get("inspect") != "none"
+        is_inspected = options.get("inspect") != "none" and not asked.is_probe
         engine.ask(is_inspected=is_inspected, is_sized=options.get("disk") is True)
     finally:
         api.close()
@@ -254,8 +248,7 @@ def _ask_host(asked: Asked) -> None:
 
 def _add(batch: Batch, payloads: EngineData, host_id: str, scope: str) -> None:
     """Add the rows of one engine, with the scope they come from."""
-    host = to_batch(payloads, host_id)
-    batch.merge(host.map(lambda _, row: row | {"source_ref": scope}))
+    batch.merge(to_batch(payloads, host_id).at(scope))
 
 
 @contextmanager

@@ -4,13 +4,11 @@ The layout changed with the years: 1.12 indents nothing, 19.03 put all under ``S
 pastes it loses the indentation. So a line counts by its label; a line that is absent is unknown.
 """
 
-import csv
 import re
 from collections.abc import Iterator
-from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
+from assess.sources.csv_records import rows
 from assess.sources.docker.payload import short
 from assess.sources.values import dicts
 
@@ -54,7 +52,9 @@ def info_of(text: str) -> Payload:
         values.setdefault(line.label, line.value)
     info = {field: found for field, found in _fields(values) if found is not None}
     if "Driver" in info:
-        wanted = [key["label"] for key in _keys() if key["kind"] == "driver"]
+        wanted = [
+            key["label"] for key in rows("docker/info_keys") if key["kind"] == "driver"
+        ]
         info["DriverStatus"] = [[name, values[name]] for name in wanted if name in values]
     if swarm := values.get("Swarm"):
         info["Swarm"] = {"LocalNodeState": swarm}
@@ -106,15 +106,9 @@ def _lines(text: str, section: str) -> Iterator[_Line]:
             yield _Line(len(item[1]), "", item[2])
 
 
-@cache
-def _keys() -> tuple[dict[str, str], ...]:
-    table = files("assess.sources.docker") / "info_keys.csv"
-    return tuple(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
-
-
 def _fields(values: dict[str, str]) -> Iterator[tuple[str, Any]]:
     """Read the labelled values, each by its kind; None for one that cannot be read."""
-    for key in _keys():
+    for key in rows("docker/info_keys"):
         if key["kind"] == "driver":
             continue
         value = values.get(key["label"], "")

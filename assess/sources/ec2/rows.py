@@ -19,7 +19,7 @@ from assess.sources.aws import (
 )
 from assess.sources.base import Batch, Name, Row
 from assess.sources.hosts.rows import system_of
-from assess.sources.values import dicts, dig, integer, moment, text, texts, total
+from assess.sources.values import dicts, dig, integer, joined, moment, text, texts, total
 
 KEPT = timedelta(weeks=6)  # for so long AWS keeps activities of auto-scaling groups
 _GONE = ("terminated", "shutting-down")
@@ -214,7 +214,7 @@ def _addresses(instance: Row) -> str | None:
     for interface in dicts(instance, "NetworkInterfaces"):
         inside = dicts(interface, "PrivateIpAddresses")
         found += [text(address, "PrivateIpAddress") for address in inside]
-    return ";".join(dict.fromkeys(filter(None, found))) or None
+    return joined(found)
 
 
 def _system(instance: Row, image: Row) -> Row:
@@ -258,7 +258,7 @@ def to_service(service: _Service, fronts: Fronts) -> Row:
         "asg_min": total(integer(group, "MinSize") for group in service.groups),
         "asg_max": total(integer(group, "MaxSize") for group in service.groups),
         "health_checked": is_checked or None,
-        "addresses": ";".join(dict.fromkeys(front.addresses)) or None,
+        "addresses": joined(front.addresses),
         "public": _is_public(front, service.instances, is_complete=fronts.is_complete),
     }
 

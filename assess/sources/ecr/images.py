@@ -18,7 +18,7 @@ from assess.sources.ecr.lifecycle import (
     read_policy,
     would_expire,
 )
-from assess.sources.values import dicts, dig, integer, moment, table, text, texts
+from assess.sources.values import dicts, dig, integer, joined, moment, table, text, texts
 
 SEVERITIES = ("critical", "high", "medium", "low")
 SCANNED = ("COMPLETE", "ACTIVE")  # ACTIVE: of the enhanced scan, which goes on
@@ -165,7 +165,7 @@ def _to_image(repository: Repository, digest: str) -> Row:
         location="registry",
         lifecycle_policy=repository.has_policy,
         digest=digest,
-        tags=";".join(_tags(image)) or None,
+        tags=joined(_tags(image)),
         media_type=media_type or None,
         schema=schemas[0] if schemas else None,
         is_index=media_type in INDEXES if media_type else None,

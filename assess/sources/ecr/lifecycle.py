@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from assess.sources.values import dig
+from assess.sources.values import dig, int_of
 
 STANDARD = "standard"
 ARCHIVE = "archive"
@@ -169,7 +169,7 @@ def _read_rule(raw: Any) -> Rule | None:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return (int_of(value) or 0) > 0
 
 
 def _read_patterns(

@@ -1,7 +1,7 @@
 """Task definitions of ECS, without any value that may be secret."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,8 +9,8 @@ from assess.sources.base import Row
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_env, keep_labels
-from assess.sources.unit import Unit
-from assess.sources.values import dicts, dig, integer, number, table, text, texts
+from assess.sources.unit import Unit, ports_of
+from assess.sources.values import by_name, dicts, dig, integer, number, table, text, texts
 from assess.sources.volumes import Mount
 
 MIB = 2**20
@@ -185,7 +185,7 @@ def _of_container(raw: Row, container: Row) -> Unit:
     limit = integer(container, "memory")
     reserved = integer(container, "memoryReservation") or limit
     cpu = integer(container, "cpu")  # a share, which is no limit
-    volumes = {text(v, "name"): v for v in dicts(raw, "volumes")}
+    volumes = by_name(raw, "volumes")
     linux = table(container, "linuxParameters")
     restarts = dig(container, "restartPolicy", "enabled")
     policies = {True: "always", False: "no"}
@@ -226,16 +226,6 @@ def _of_container(raw: Row, container: Row) -> Unit:
 def _is_checked(container: Row) -> bool:
     command = texts(container, "healthCheck", "command")
     return bool(command) and command[0] != "NONE"
-
-
-def ports_of(bindings: Iterable[Row]) -> Iterator[str]:
-    """List ``8080->80/tcp`` for ports of the host, and ``80/tcp`` for others."""
-    for binding in bindings:
-        inner = integer(binding, "containerPort")
-        outer = integer(binding, "hostPort")
-        if inner:
-            published = f"{outer}->" if outer else ""
-            yield f"{published}{inner}/{text(binding, 'protocol') or 'tcp'}"
 
 
 def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:

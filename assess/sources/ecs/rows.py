@@ -30,12 +30,7 @@ from assess.sources.ecs.template import stem_of
 from assess.sources.edges.rows import dependency_row, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.replica import declared_rows
-from assess.sources.unit import (
-    Unit,
-    service_row,
-    share,
-    unread_note,
-)
+from assess.sources.unit import service_row, share, unread_note
 from assess.sources.values import dicts, integer, moment, number, text
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
@@ -326,9 +321,8 @@ def _add_tasks(
             host_id = host["host_id"]
             batch.add("hosts", host)
         workloads, mounts = to_workloads(task, names, definition, host_id)
-        batch.add("workloads", *workloads)
+        batch.place(workloads, mounts)
         batch.container_ids[workloads[0]["workload_id"]] = known_as(task)
-        batch.add("mounts", *mounts)
         happened = to_task_activities(task, workloads[0]) if since else ()
         batch.add("activities", *(a for a in happened if a["started_at"] >= since))
     batch.add("services", *alone.values())
@@ -355,7 +349,8 @@ def _add_declared(
             place["host_id"] = host["host_id"]
             batch.add("hosts", host)
         count = number(service, "desiredCount")
-        _add_replicas(batch, unit, f"ecs:{cluster}/service/{name}", count, place)
+        replicas = declared_rows(unit, f"ecs:{cluster}/service/{name}", count, place)
+        batch.place(*replicas)
 
 
 def _add_lone(batch: Batch, users: list[Row], known: _Known) -> None:
@@ -372,15 +367,7 @@ def _add_lone(batch: Batch, users: list[Row], known: _Known) -> None:
         batch.add("services", row)
         unit = replace(definition.unit, names=names)
         place = {"name": family, "source_kind": "task"}
-        _add_replicas(batch, unit, f"ecs:family/{family}", 1, place)
-
-
-def _add_replicas(
-    batch: Batch, unit: Unit, key: str, count: float | None, place: Row
-) -> None:
-    workloads, mounts = declared_rows(unit, key, count, place)
-    batch.add("workloads", *workloads)
-    batch.add("mounts", *mounts)
+        batch.place(*declared_rows(unit, f"ecs:family/{family}", 1, place))
 
 
 def _family_of(task: Row) -> str:

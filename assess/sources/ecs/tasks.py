@@ -15,11 +15,10 @@ from assess.sources.ecs.definitions import (
     last_of,
     memory_of,
     parts_of,
-    ports_of,
 )
 from assess.sources.replica import Replicas, replica_rows
-from assess.sources.unit import Unit
-from assess.sources.values import dicts, moment, text
+from assess.sources.unit import Unit, ports_of
+from assess.sources.values import by_name, dicts, int_of, joined, moment, text
 
 _STATES = {
     "RUNNING": "running",
@@ -50,7 +49,7 @@ _KILLED = 137  # by SIGKILL, which the kernel also sends where memory runs out
 def _addresses(containers: Iterable[Row]) -> str | None:
     interfaces = [i for c in containers for i in dicts(c, "networkInterfaces")]
     found = {text(interface, "privateIpv4Address") for interface in interfaces}
-    return ";".join(sorted(found - {""})) or None
+    return joined(sorted(found))
 
 
 def to_workloads(
@@ -60,14 +59,14 @@ def to_workloads(
     host_id: str | None,
 ) -> Replicas:
     """Return the rows of one replica, a task, and those of the mounts of its containers."""
-    containers = {text(c, "name"): c for c in dicts(task, "containers")}
+    containers = by_name(task, "containers")
     first = next(iter(containers), "")
     main = definition.main if definition and definition.main in containers else first
     own = _life(task, list(containers.values()), containers.get(main, {}), definition)
     cluster = last_of(task.get("clusterArn"))
     bindings = [b for c in containers.values() for b in dicts(c, "networkBindings")]
     if bindings:
-        own["ports"] = ";".join(sorted(set(ports_of(bindings)))) or None
+        own["ports"] = joined(sorted(ports_of(bindings)))
     own["addresses"] = _addresses(containers.values())
     key = f"ecs:{cluster}/{last_of(task.get('taskArn'))}"
     replica = {
@@ -123,9 +122,7 @@ def _life(
     task: Row, containers: list[Row], main: Row, definition: Definition | None
 ) -> Row:
     state = _STATES.get(text(task, "lastStatus"))
-    code = main.get("exitCode")
-    if not isinstance(code, int) or isinstance(code, bool):
-        code = None
+    code = int_of(main, "exitCode")
     reasons = [task.get("stoppedReason"), *(c.get("reason") for c in containers)]
     oom = True if _OOM.search(" ".join(map(text, reasons))) else None
     if oom is None and (state == "running" or code not in (None, _KILLED)):

@@ -133,8 +133,7 @@ def _is_for_others(text: Text, row: Row, own: Kind) -> bool:
 
 def own_words(caller: Callee) -> set[str]:
     """Return the words by which a service and its image are named."""
-    name = caller.name if isinstance(caller.name, str) else caller.name.name
-    return {*words_of(name), *words_of(caller.image.rpartition("/")[2])}
+    return {*words_of(caller.called), *words_of(caller.image.rpartition("/")[2])}
 
 
 def is_own(variable: str, own: set[str]) -> bool:
@@ -192,9 +191,12 @@ def start_order(
 
 def _kind_of(callee: Callee, service: str = "") -> Kind | None:
     """Return the kind of a service by its image, else by its name if a store is named so."""
-    name = callee.name if isinstance(callee.name, str) else callee.name.name
-    is_named = reference.is_store_name(name) and not reference.is_tool(callee.image)
-    by_name = kind_of_name(service or name) if is_named or not callee.image else None
+    is_named = reference.is_store_name(callee.called) and not reference.is_tool(
+        callee.image
+    )
+    by_name = (
+        kind_of_name(service or callee.called) if is_named or not callee.image else None
+    )
     return kind_of_image(callee.image) or by_name
 
 

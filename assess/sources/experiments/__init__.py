@@ -20,9 +20,8 @@ from assess.reading import (
     refuse_many,
 )
 from assess.sources.answers.forms import moment_of
-from assess.sources.base import Asked, Batch, Call, Name, Row, Source, format_problems
+from assess.sources.base import Asked, Call, Name, Row, Source, format_problems
 from assess.sources.csv_records import Cells, read_records
-from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -40,6 +39,7 @@ from assess.sources.experiments.tools import (
     of_gremlin,
     of_pod,
     of_selector,
+    target_of,
 )
 from assess.sources.redact import scrub
 from assess.sources.values import as_list, dicts, dig, table, text
@@ -100,17 +100,16 @@ class ExperimentsSource(Source):
         """List what is wrong with the options."""
         return [*super().check(options), *format_problems(options, FORMATS)]
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the experiments of all files."""
-        asked = Asked(options, base, deadline)
         batch = asked.batch
-        kind = options.get("format", "csv")
+        kind = asked.options.get("format", "csv")
         names: Map = {}
-        if file := options.get("map"):
+        if file := asked.options.get("map"):
             with batch.call(str(file), "map") as call:
-                names = _read_map(base / file)
+                names = _read_map(asked.base / file)
             if not call.has_answer:
-                return batch
+                return
             batch.coverage.remove(call.row)  # only a map that fails is worth a row
         suffixes = (".csv", ".tsv") if kind == "csv" else JSON_SUFFIXES + YAML_SUFFIXES
         dumps = each_dump(asked, suffixes, name=kind)
@@ -128,7 +127,6 @@ class ExperimentsSource(Source):
                     call.status("partial", _NO_ELEMENT)
                 elif call.is_open and not experiments:
                     call.status("empty", "it holds no experiment")
-        return batch
 
 
 def _read_map(file: Path) -> Map:
@@ -310,8 +308,7 @@ def _names(services: Iterable[str]) -> tuple[Name, ...]:
 def _target(activity: Row, names: Map) -> Target | None:
     """Return the target of an action: as mapped, else from its arguments."""
     if mapped := names.get(str(activity.get("name"))):
-        kind, _, element = mapped.rpartition(":")
-        return (kind or "service", element)
+        return target_of(mapped)
     arguments = table(activity, "provider", "arguments")
     for argument, kind in _ARGUMENTS.items():
         value = arguments.get(argument)

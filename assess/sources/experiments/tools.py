@@ -102,7 +102,7 @@ def of_chaosmesh(item: Row, names: Map) -> Attack | None:
     if app:
         targets = {("service", app)}
     if mapped:
-        targets = {_mapped(mapped)}
+        targets = {target_of(mapped)}
     name = text(item, "metadata", "uid") or text(item, "metadata", "name")
     stressors = " ".join(table(spec, "stressors"))
     words = " ".join([text(item, "kind"), text(spec, "action"), stressors])
@@ -120,7 +120,8 @@ def _times(events: Iterable[Row], operation: str) -> list[str]:
     ]
 
 
-def _mapped(element: str) -> Target:
+def target_of(element: str) -> Target:
+    """Return the kind and the name of an element of the map, such as ``az:eu-1a``."""
     kind, _, name = element.rpartition(":")
     return kind or "service", name
 
@@ -142,7 +143,7 @@ def of_gremlin(attack: Row, names: Map) -> Attack | None:
         targets |= {("az", zone) for zone in zones}
     for key in ("name", "guid"):
         if mapped := names.get(text(attack, key)):
-            targets = {_mapped(mapped)}
+            targets = {target_of(mapped)}
     kind = text(attack, "args", "type") or text(attack, "command", "type")
     kind = kind or text(attack, "kind") or text(attack, "args", "cliArgs", 0)
     start = attack.get("startTime") or attack.get("createTime")
@@ -168,7 +169,7 @@ def of_fis(answer: Row, names: Map) -> Attack | None:
     targets = {target for entry in used for target in _fis_targets(entry)}
     mapped = [names[name] for name in ran if name in names]
     if mapped:
-        targets = {_mapped(element) for element in mapped}
+        targets = {target_of(element) for element in mapped}
     if not ran:
         return None
     return Attack(

@@ -19,8 +19,9 @@ from assess.sources.base import Batch, Name, Row
 from assess.sources.csv_records import rows
 from assess.sources.docker.engine import to_os
 from assess.sources.joining.hosts import is_local, service_of
+from assess.sources.listing import names_of
 from assess.sources.unit import runs_as_root
-from assess.sources.values import moment
+from assess.sources.values import dig, moment
 
 UNIT = "unit"
 UNIT_CONFIDENCE = 0.5
@@ -124,11 +125,9 @@ def tell_apart(hosts: list[PlainHost]) -> None:
 def unit_names(host: PlainHost, unit: SystemUnit) -> tuple[Name, ...]:
     """Return the names of the service of a unit; that of its host is last and weakest."""
     guess = service_of(host.name) or service_of(str(host.facts.get("hostname") or ""))
-    names = (
-        Name(unit.service, UNIT, UNIT_CONFIDENCE),
-        Name(guess, "hostname", HOSTNAME_CONFIDENCE),
+    return names_of(
+        (unit.service, UNIT, UNIT_CONFIDENCE), (guess, "hostname", HOSTNAME_CONFIDENCE)
     )
-    return tuple(name for name in names if name.name)
 
 
 def to_workload(host: PlainHost, unit: SystemUnit) -> Row:
@@ -284,8 +283,9 @@ def filled(**columns: Any) -> Row:
     return {name: value for name, value in columns.items() if value not in (None, "")}
 
 
-def text_of(value: Any) -> str:
+def text_of(value: Any, *path: str) -> str:
     """Return a text, or a number as text, without characters that no name has; else nothing."""
+    value = dig(value, *path)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     if isinstance(value, float) and not isfinite(value):
@@ -293,9 +293,9 @@ def text_of(value: Any) -> str:
     return " ".join(str(value).replace("\0", "").split())[:MAX_TEXT]
 
 
-def count_of(value: Any) -> int | None:
+def count_of(value: Any, *path: str) -> int | None:
     """Return a whole number that is not negative; None for anything else."""
-    text = text_of(value)
+    text = text_of(value, *path)
     return int(text) if re.fullmatch(r"\d{1,18}", text) else None
 
 

@@ -14,7 +14,7 @@ from assess.sources.kubernetes.controllers import place
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found, host_ids
 from assess.sources.settings import common, settings_of
-from assess.sources.values import dicts, integer, moment, table, text
+from assess.sources.values import dicts, integer, joined, moment, table, text
 from assess.sources.yaml_loader import load_documents
 
 _RUNTIMES = ("docker", "containerd", "cri-o", "podman")
@@ -56,7 +56,7 @@ def node_hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
 def _addresses(status: Row) -> str | None:
     listed = dicts(status, "addresses")
     found = [text(a, "address") for a in listed if text(a, "type").endswith("IP")]
-    return ";".join(filter(None, found)) or None
+    return joined(found)
 
 
 def to_host(node: Row, host_id: str) -> Row:

@@ -15,9 +15,10 @@ from assess.sources.base import Batch, Name, Row
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.listing import names_of
 from assess.sources.replica import MAX_DECLARED, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
-from assess.sources.values import dicts, text, total
+from assess.sources.values import dicts, joined, text, total
 
 EVIDENCE = "platform-store"
 STOPPED = "stopped"
@@ -164,7 +165,7 @@ def to_rows(
 
 def _with_names(app: App, rule: str) -> Unit:
     own = Name(app.name, f"{rule}-name", 0.95, app.account)
-    inner = [Name(name, by, trust) for name, by, trust in app.unit.inner_names if name]
+    inner = names_of(*app.unit.inner_names)
     return replace(app.unit, names=(*app.unit.names, own, *inner))
 
 
@@ -175,7 +176,7 @@ def _service(app: App) -> Row:
         row["logs_exported"] = app.ships_logs
     if not app.is_job:
         row |= sizes
-    return row | {"public": app.is_public, "addresses": ";".join(app.hosts) or None}
+    return row | {"public": app.is_public, "addresses": joined(app.hosts)}
 
 
 def _merged(services: list[Row]) -> list[Row]:
@@ -186,7 +187,7 @@ def _merged(services: list[Row]) -> list[Row]:
         for column in ("asg_min", "asg_max"):
             counts = [other.get(column) for other in group]
             row[column] = total(counts)
-        row["addresses"] = ";".join(filter(None, (o["addresses"] for o in group))) or None
+        row["addresses"] = joined(o["addresses"] for o in group)
         if any(other["public"] for other in group):
             row["public"] = True
     return merged
@@ -227,8 +228,7 @@ def _add(
         if digest and (row["name"] in app.digests or row["container_role"] != "sidecar"):
             row["image_digest"] = digest
     batch.add("hosts", host)
-    batch.add("workloads", *workloads)
-    batch.add("mounts", *mounts)
+    batch.place(workloads, mounts)
 
 
 def _shared(app: App, host: Row) -> Row:

@@ -4,15 +4,25 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from assess.sources.base import Row
 from assess.sources.dumps import decode_values
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
-from assess.sources.unit import Unit
-from assess.sources.values import dicts, dig, integer, moment, table, text, texts
+from assess.sources.unit import Unit, ports_of
+from assess.sources.values import (
+    by_name,
+    dicts,
+    dig,
+    first_known,
+    integer,
+    moment,
+    table,
+    text,
+    texts,
+)
 from assess.sources.volumes import Mount, export_id
 
 PLATFORM = "cloud run"
@@ -147,7 +157,7 @@ def _scale(item: Row, notes: Row) -> tuple[int, int | None]:
     own = _notes(item)
     whole = table(item, "scaling")
     each = table(item, "template", "scaling")
-    manual = _first_of(
+    manual = first_known(
         integer(own, f"{_RUN}manualInstanceCount"), integer(whole, "manualInstanceCount")
     )
     if manual is not None:
@@ -158,17 +168,13 @@ def _scale(item: Row, notes: Row) -> tuple[int, int | None]:
         integer(whole, "minInstanceCount"),
         integer(each, "minInstanceCount"),
     ]
-    most = _first_of(
+    most = first_known(
         integer(own, f"{_RUN}maxScale"),
         integer(notes, f"{_KNATIVE}maxScale"),
         integer(whole, "maxInstanceCount"),
         integer(each, "maxInstanceCount"),
     )
     return max(filter(None, least), default=0), most
-
-
-def _first_of(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
 
 
 def _is_ready(item: Row) -> bool:
@@ -205,7 +211,7 @@ def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
     containers = dicts(pod, "containers")
     with_port = [c for c in containers if dicts(c, "ports")]
     main = next(iter([*with_port, *containers]), {})
-    volumes = {text(v, "name"): v for v in dicts(pod, "volumes")}
+    volumes = by_name(pod, "volumes")
     beside = [
         replace(_to_unit(c, volumes), role="sidecar") for c in containers if c is not main
     ]
@@ -233,14 +239,13 @@ def _is_checked(container: Row) -> bool:
 
 def _to_unit(container: Row, volumes: dict[str, Row]) -> Unit:
     limits = table(container, "resources", "limits")
-    ports = [integer(port, "containerPort") for port in dicts(container, "ports")]
     return to_unit(
         container,
         "cloud-run",
         ("valueFrom", "valueSource"),
         cpu=quantity(limits, "cpu") or _CPU,
         memory=integer(quantity(limits, "memory")) or _MEMORY,
-        ports=tuple(f"{port}/tcp" for port in ports if port),
+        ports=tuple(ports_of(dicts(container, "ports"))),
         mounts=tuple(_mounts(container, volumes)),
         stop_timeout_s=_STOP_S,
     )

@@ -11,7 +11,16 @@ from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Unit
-from assess.sources.values import dicts, integer, moment, number, table, text, total
+from assess.sources.values import (
+    by_name,
+    dicts,
+    integer,
+    moment,
+    number,
+    table,
+    text,
+    total,
+)
 from assess.sources.volumes import Mount
 
 APPS = "container apps"
@@ -142,7 +151,7 @@ def _with_template(
     is_job: bool,
 ) -> Unit:
     """Read the containers of a replica; the first one is its main one."""
-    volumes = {text(v, "name"): v for v in dicts(template, "volumes")}
+    volumes = by_name(template, "volumes")
     parts = [(c, "sidecar") for c in dicts(template, "containers")]
     starts = [(c, "init") for c in dicts(template, "initContainers")]
     main, *others = parts or [({}, "main")]
@@ -224,7 +233,7 @@ def _to_group(item: Row) -> App:
     """Read a group: containers that run together on a machine of the provider."""
     own = _own(item)
     place = _place(item)
-    volumes = {text(v, "name"): v for v in dicts(own, "volumes")}
+    volumes = by_name(own, "volumes")
     starts = dicts(own, "initContainers")
     containers = dicts(own, "containers")
     parts = [_of_group(c, "sidecar", volumes) for c in containers]

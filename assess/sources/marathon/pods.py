@@ -6,7 +6,16 @@ from dataclasses import replace
 from assess.sources.base import Row
 from assess.sources.edges.address import may_be_address
 from assess.sources.unit import Unit
-from assess.sources.values import dicts, healthy, integer, number, percent, table, text
+from assess.sources.values import (
+    by_name,
+    dicts,
+    healthy,
+    integer,
+    number,
+    percent,
+    table,
+    text,
+)
 from assess.sources.volumes import Mount
 
 MB = 2**20
@@ -97,7 +106,7 @@ def sizes(asked: Row, limits: Row) -> Row:
 
 
 def _mounts(pod: Row, container: Row) -> Iterator[Mount]:
-    volumes = {text(volume, "name"): volume for volume in dicts(pod, "volumes")}
+    volumes = by_name(pod, "volumes")
     for entry in dicts(container, "volumeMounts"):
         name = text(entry, "name")
         volume = volumes.get(name, {})

@@ -104,13 +104,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     for agent, host in hosts.items():
         batch.add("hosts", to_host(slaves.get(agent, {}), host, names[agent]))
     for path, task in tasks:
-        workloads, mounts = to_workloads(task, apps.get(path), hosts, cluster)
-        batch.add("workloads", *workloads)
-        batch.add("mounts", *mounts)
+        batch.place(*to_workloads(task, apps.get(path), hosts, cluster))
     for path in sorted(apps.keys() - {path for path, _ in tasks}):
-        workloads, mounts = to_declared(apps[path], cluster)
-        batch.add("workloads", *workloads)
-        batch.add("mounts", *mounts)
+        batch.place(*to_declared(apps[path], cluster))
     share_live(batch)
     batch.add("services", *merge_services([to_service(app) for app in apps.values()]))
     batch.add("dependencies", *to_dependencies(apps))

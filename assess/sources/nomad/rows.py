@@ -16,7 +16,16 @@ from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
 from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import merge_services, service_row, unread_note
-from assess.sources.values import dicts, dig, integer, moment, number, table, text
+from assess.sources.values import (
+    by_name,
+    dicts,
+    dig,
+    integer,
+    moment,
+    number,
+    table,
+    text,
+)
 
 _KINDS = dict.fromkeys(("exec", "raw_exec", "java", "exec2"), "process") | {"qemu": "vm"}
 _ENGINES = ("docker", "podman")
@@ -58,14 +67,11 @@ def to_batch(lists: Found, cluster: str) -> Batch:
         replica = {"workload_id": key, "cluster": cluster}
         workloads, mounts = to_workloads(allocation, group, replica, hosts)
         reserve(workloads, group, clock_of(nodes.get(text(allocation, "NodeID"), {})))
-        batch.add("workloads", *workloads)
-        batch.add("mounts", *mounts)
+        batch.place(workloads, mounts)
         batch.add("activities", *to_healing(key, allocation, group, allocations))
     for place, group in groups.items():
         if place not in placed and group.is_declared:
-            workloads, mounts = to_declared(group, cluster)
-            batch.add("workloads", *workloads)
-            batch.add("mounts", *mounts)
+            batch.place(*to_declared(group, cluster))
     share_live(batch)
     named = [group for group in groups.values() if group.names]
     batch.add("services", *merge_services([to_service(group) for group in named]))
@@ -94,7 +100,7 @@ def _groups(jobs: ById, lists: Found) -> dict[GroupKey, Group]:
     for (namespace, job_id), job in sorted(
         jobs.items(), key=lambda pair: len(pair[0][1])
     ):
-        declared = {text(g, "Name"): g for g in dicts(job, "TaskGroups")}
+        declared = by_name(job, "TaskGroups", key="Name")
         if not declared:
             declared = {name: {} for name in table(job, "JobSummary", "Summary")}
         for name, group in declared.items():

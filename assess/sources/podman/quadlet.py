@@ -7,11 +7,13 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import PurePath, PurePosixPath
 
-from assess.sources.base import Batch, Name
+from assess.sources.base import Batch
 from assess.sources.edges.rows import command_line, distinct, needs
 from assess.sources.edges.siblings import Siblings
+from assess.sources.listing import names_of
 from assess.sources.replica import declared_rows
 from assess.sources.unit import Unit, service_row, share
+from assess.sources.values import memory_size
 from assess.sources.volumes import Mount, nfs_export, split_volume
 
 SUFFIX = ".container"
@@ -33,8 +35,6 @@ DROP_IN = ".conf"  # in a directory named after what it adds to
 _MADE = (".image", ".build")  # of which no name is usual
 
 _CONTINUED = re.compile(r"\\\r?\n")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([bkmg]?)", re.IGNORECASE)
-_POWERS = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3}
 _TRUE = ("true", "yes", "on", "1")
 _RESTARTS = {
     "always": "always",
@@ -148,9 +148,8 @@ class Quadlet:
         unit = _to_unit(self)
         labels = dict(_pairs(self.options, "Label"))
         own = (labels.get("assess.service"), "label", 1.0)
-        found = (own, *unit.inner_names, (self.stem, "quadlet", 0.5))
-        names = [Name(name, rule, trust) for name, rule, trust in found if name]
-        return replace(unit, names=tuple(names))
+        names = names_of(own, *unit.inner_names, (self.stem, "quadlet", 0.5))
+        return replace(unit, names=names)
 
 
 def to_rows(
@@ -179,8 +178,7 @@ def to_rows(
         }
         workloads, mounts = declared_rows(unit, f"{place}/{quadlet.stem}", 1, shared)
         share(mounts)
-        batch.add("workloads", *workloads)
-        batch.add("mounts", *mounts)
+        batch.place(workloads, mounts)
         batch.add("services", service_row(unit))
         space = next(iter(quadlet.networks), "")
         found = needs(unit.callee, unit.mentions, siblings, space=space)
@@ -205,7 +203,7 @@ def _to_unit(quadlet: Quadlet) -> Unit:
         ports=tuple(_port(port) for port in quadlet.ports),
         user=_last(options, "User"),
         mounts=tuple(_mounts(quadlet)),
-        memory_limit_bytes=_bytes(memory),
+        memory_limit_bytes=memory_size(memory),
         memory_unlimited=_is_unlimited(options, memory),
         cpu_limit=float(cpus) if re.fullmatch(r"\d+(\.\d+)?", cpus) else None,
         pids_limit=int(pids) if pids.isdecimal() and int(pids) else None,
@@ -266,19 +264,12 @@ def _flag_list(lines: list[str]) -> list[tuple[str, str]]:
     return flags
 
 
-def _bytes(text: str) -> int | None:
-    size = _SIZE.fullmatch(text.removesuffix("i"))
-    if not size:
-        return None
-    return round(float(size[1]) * 1024 ** _POWERS[size[2].lower()])
-
-
 def _is_unlimited(options: Options, memory: str) -> bool | None:
     """Return whether memory has no limit; None where systemd has one, or it cannot be read."""
     if _last(options, "MemoryMax", "Service"):
         return None
     if memory:
-        return None if _bytes(memory) is None else False
+        return None if memory_size(memory) is None else False
     return True
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from assess.image_ref import parse_image
 from assess.linear import Linear
 from assess.sources.base import Lists, Row
-from assess.sources.values import dicts, dig, moment, text, texts, total
+from assess.sources.values import dicts, dig, int_of, joined, moment, text, texts, total
 
 DOCKER = "application/vnd.docker.distribution."
 OCI = "application/vnd.oci.image."
@@ -194,7 +194,7 @@ def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
     # A digest without a tag is dangling only where all tags are known.
     is_known = bool(tags) or repository.tags is not None
     return _place(repository.registry, repository.name, digest) | _known(
-        tags=";".join(tags) or None,
+        tags=joined(tags),
         media_type=manifest.get("media_type") or repository.types.get(digest),
         image_id=manifest.get("config"),
         signed=repository.signed.get(digest),
@@ -337,9 +337,8 @@ def _digest(value: Any, *path: str) -> str | None:
 
 
 def _count(value: Any, *path: str) -> int | None:
-    count = dig(value, *path)
-    is_count = isinstance(count, int) and not isinstance(count, bool)
-    return count if is_count and 0 <= count < 1 << 60 else None
+    count = int_of(value, *path)
+    return count if count is not None and 0 <= count < 1 << 60 else None
 
 
 def _date(value: Any, *path: str) -> datetime | None:

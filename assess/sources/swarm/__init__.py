@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from assess.sources.base import Asked, Batch, Row, option_problems
+from assess.sources.base import Asked, Row, option_problems
 from assess.sources.docker.client import (
     TLS,
     connect,
@@ -41,14 +41,11 @@ class SwarmSource(ListSource):
     )
     dump = "as `assess sources swarm --script` writes it; or the lists with --format json"
     lists = tuple(Listing(kind, (kind,)) for kind in ("nodes", "services", "tasks"))
+    to_batch = staticmethod(to_batch)
 
     def check(self, options: Row) -> list[str]:
         """List problems of the options."""
         return [*problems_of(options), *option_problems(self, options)]
-
-    def to_batch(self, found: Found, cluster: str) -> Batch:
-        """Turn the lists of the swarm into rows."""
-        return to_batch(found, cluster)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
         """Sort services, nodes and tasks by their keys."""
@@ -67,11 +64,11 @@ class SwarmSource(ListSource):
         """Identify an entry; a list and an inspection of it are two."""
         return kind, "Version" in item, short_id(item.get("ID")) or id(item)
 
-    def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
+    def read(self, asked: Asked) -> Found:
         """Read the lists from dumps, or ask a manager's engine for them."""
         options = asked.options
         if "path" in options:
-            return super().read(asked, is_probe=is_probe)
+            return super().read(asked)
         scope = strip_credentials(endpoint_of(options))
         ask = partial(asked.batch.call, scope, classify=_failure, deadline=asked.deadline)
         lists: Found = {}

@@ -136,11 +136,11 @@ def to_unit(service: Service, task: Row) -> Unit:
     )
 
 
-def to_batch(found: Found, cluster: str) -> Batch:
+def to_batch(lists: Found, cluster: str) -> Batch:
     """Turn the lists of one swarm into rows of all frames."""
     batch = Batch()
-    nodes = _whole(found.get("nodes", ()))
-    items = _whole(found.get("services", ()))
+    nodes = _whole(lists.get("nodes", ()))
+    items = _whole(lists.get("services", ()))
     every = {key: Service(item) for key, item in items.items()}
     services = {key: service for key, service in every.items() if service.name}
     by_name = {service.name: key for key, service in services.items()}
@@ -150,22 +150,19 @@ def to_batch(found: Found, cluster: str) -> Batch:
         batch.add("hosts", to_host(nodes[key], host))
         batch.add("engines", *to_engine(nodes[key], host))
     slots: dict[tuple[str, Any], list[Row]] = defaultdict(list)
-    for key, task in _whole(found.get("tasks", ())).items():
+    for key, task in _whole(lists.get("tasks", ())).items():
         name = text(task, "ServiceName")
         owner = short_id(task.get("ServiceID")) or by_name.get(name, "")
         if service := services.get(owner):
             workload = to_workload(key, task, service, hosts, cluster)
             place = (workload["workload_id"], workload["host_id"])
-            batch.add("workloads", workload)
-            batch.add("mounts", *mount_rows(service.unit.mounts, *place))
+            batch.place([workload], mount_rows(service.unit.mounts, *place))
             slot = integer(task, "Slot") or text(task, "NodeID")
             slots[owner, slot].append(task)
     known = {owner for owner, _ in slots}
     for key, service in services.items():
         if key not in known and not service.is_listed:
-            workloads, mounts = to_declared(service, cluster)
-            batch.add("workloads", *workloads)
-            batch.add("mounts", *mounts)
+            batch.place(*to_declared(service, cluster))
     share_live(batch)
     rows = list(map(to_service, services.values()))
     batch.add("services", *merge_services(rows))

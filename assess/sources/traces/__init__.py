@@ -1,28 +1,16 @@
 """Traces: calls between services, from Jaeger, Zipkin and service graphs in Prometheus."""
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import (
-    TRACED,
-    Asked,
-    Batch,
-    Call,
-    Name,
-    Row,
-    Source,
-    format_problems,
-)
-from assess.sources.deadline import Deadline
+from assess.sources.base import TRACED, Asked, Call, Name, Row, Source, format_problems
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_credentials
-from assess.sources.values import dicts, dig
+from assess.sources.values import dicts, dig, number
 
 EVIDENCE = "traces"
 RULE = TRACED
@@ -67,12 +55,12 @@ class TracesSource(Source):
             problems.append("window_hours is no number of hours")
         return problems
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read files, or ask the endpoint; the format is recognised by the shape of an answer."""
-        asked = Asked(options, base, deadline)
         batch = asked.batch
-        hours = options.get("window_hours")
-        if "endpoint" in options:
+        # a probe asks about the last hour only
+        hours = 1.0 if asked.is_probe else asked.options.get("window_hours")
+        if "endpoint" in asked.options:
             hours = float(hours or HOURS)
             links = _ask(asked, hours)
         else:
@@ -86,11 +74,6 @@ class TracesSource(Source):
             )
             edges.sort(key=lambda edge: -(edge["calls"] or 0))
         batch.add("dependencies", *edges[:MAX_EDGES])
-        return batch
-
-    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Ask about the last hour only, or read the files."""
-        return self.collect({**options, "window_hours": 1.0}, base, deadline)
 
 
 def _read(asked: Asked) -> list[Row]:
@@ -278,13 +261,8 @@ def _named(value: Any) -> str:
 
 def _count(value: Any) -> int | None:
     """Read a number of calls; counters of Prometheus are texts, and estimates."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return round(number) if math.isfinite(number) and 0 <= number < 2**62 else None
+    count = number(value)
+    return round(count) if count is not None and count < 2**62 else None
 
 
 def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:

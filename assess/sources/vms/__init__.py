@@ -8,7 +8,6 @@ from pathlib import Path
 from assess.reading import refuse_many
 from assess.sources.base import Asked, Batch, Call, Row, Source
 from assess.sources.csv_records import header_of, lookup, read_records
-from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     MAX_BYTES,
     DumpError,
@@ -68,14 +67,13 @@ class VmsSource(Source):
         "`virsh list --all` and `virsh dumpxml` of each domain"
     )
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the machines of all files."""
-        asked = Asked(options, base, deadline)
         batch = asked.batch
         found = _Found()
         for file, call in each_dump(asked, (), empty=_EMPTY):
             with call:
-                deadline.check()
+                asked.deadline.check()
                 before = len(found.machines)
                 _read(file, call, found)
                 read = found.machines[before:]
@@ -90,7 +88,6 @@ class VmsSource(Source):
         found.machines += [of_domain(row, place) for row, place in found.domains]
         hosts = to_batch([m.host for m in found.machines if not m.is_template])
         batch.add("hosts", *hosts.rows["hosts"])
-        return batch
 
 
 def _note_templates(read: list[Machine], scope: str, batch: Batch) -> None:
