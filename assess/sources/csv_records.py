@@ -32,7 +32,7 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
     places: dict[str, list[int]] = {}
     for column, name in enumerate(header):
         places.setdefault(name, []).append(column)
-    records: list[Cells] = []
+    records = []
     for row in rows:
         cells = _cells(row, places)
         records += [cells] if any(cells.values()) else []
@@ -41,7 +41,7 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
 
 
 def _cells(row: list[str], places: dict[str, list[int]]) -> Cells:
-    cells: Cells = {}
+    cells = {}
     for name, columns in places.items():
         texts = [row[column].strip() for column in columns if column < len(row)]
         different = list(dict.fromkeys(filter(None, texts)))
@@ -72,6 +72,13 @@ def rows(name: str) -> list[dict[str, str]]:
     """Read the rows of a vocabulary, a CSV file beside this one."""
     with (files("assess.sources") / f"{name}.csv").open(encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
+
+
+@cache
+def vocabulary(source: str, listed: str) -> dict[str, str]:
+    """Return what the words of a list mean, as the source's `vocabulary.csv` has it."""
+    found = [row for row in rows(f"{source}/vocabulary") if row["list"] == listed]
+    return {row["word"]: row["meaning"] for row in found}
 
 
 @cache

@@ -40,7 +40,7 @@ def find_files(asked: Asked, suffixes: tuple[str, ...] = JSON_SUFFIXES) -> Files
     Without ``suffixes`` every file counts. A path that is not there, or a directory without such
     files, becomes a coverage row.
     """
-    found: Files = []
+    found = []
     for name in paths_of(asked.options):
         place = asked.base / name
 
@@ -213,7 +213,7 @@ def _broken_yaml(error: Exception, text: str) -> Row:
 def _whole_documents(text: str) -> list[Any]:
     """Read the documents of a text that can be read; a broken one is skipped."""
     parts = _DOCUMENT.split(text)
-    documents: list[Any] = []
+    documents = []
     for part in parts if len(parts) > 1 else ():
         with suppress(yaml.YAMLError, ValueError, RecursionError):
             documents += [d for d in load_documents(part) if isinstance(d, dict | list)]
@@ -249,7 +249,7 @@ def decode_values(text: str) -> tuple[list[Any], str]:
         return (whole if isinstance(whole, list) else [whole]), ""
     except (ValueError, RecursionError):
         pass
-    values: list[Any] = []
+    values = []
     rest = "" if text.strip(" \r\n\t,[]") else text[:200] or " "
     patience = _PATIENCE
     at = _after_gap(text, 0)
@@ -281,7 +281,7 @@ def decode_values(text: str) -> tuple[list[Any], str]:
 
 def _decode_piece(piece: str) -> tuple[list[Any], int]:
     """Read JSON values up to the first incomplete one; return them and its position."""
-    values: list[Any] = []
+    values = []
     at = 0
     try:
         while at < len(piece):

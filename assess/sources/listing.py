@@ -126,7 +126,7 @@ class ListSource(Source):
     ) -> list[Row] | None:
         """Return the entries of a list that arrived; None without any answer."""
         best: list[Any] | None = None
-        entries: list[Row] = []
+        entries = []
         # Each path twice: a list whose pages expired while they were read is begun anew, once.
         tries = [path for path in listing.paths for _ in range(2)]
         size, pages_n, row = (1, 1, {}) if is_probe else (self.page, None, call.row)
@@ -134,7 +134,7 @@ class ListSource(Source):
             try:
                 while tries:
                     path = tries.pop(0)
-                    items: list[Any] = []
+                    items = []
                     try:
                         pages = self.get_pages(web, path, row, size)
                         for page in islice(pages, pages_n):

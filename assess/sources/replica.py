@@ -43,8 +43,8 @@ def declared_rows(unit: Unit, key: str, count: float | None, shared: Row) -> Rep
     """Return the workloads and mounts of replicas that are declared and were not seen running."""
     # Without a count, one replica is assumed.
     wanted = 1 if count is None else int(min(count, MAX_DECLARED))
-    workloads: list[Row] = []
-    mounts: list[Row] = []
+    workloads = []
+    mounts = []
     for number in range(1, wanted + 1):
         replica = {
             "names": unit.names,

@@ -71,7 +71,7 @@ def prepare(
     types = homes()
     wanted = tuple(types) if sources is None else tuple(sources)
     problems = [_no_type(name, types) for name in wanted if name not in types]
-    tasks: list[Task] = []
+    tasks = []
     used = Counter[str]()
     for number, table in enumerate(config.sources, start=1):
         where = f"[[source]] number {number} ({table.type}): "

@@ -22,22 +22,13 @@ from assess.reading import (
     refuse_many,
 )
 from assess.sources.base import Call, Lists, Name, Row
-from assess.sources.csv_records import read_records, rows
+from assess.sources.csv_records import read_records, rows, vocabulary
 from assess.sources.redact import scrub
 from assess.sources.values import dicts, dig, id_of, moment
 
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
-_RISK_WORDS = {
-    "high": "red",
-    "medium": "yellow",
-    "low": "green",
-    "amber": "yellow",
-    "orange": "yellow",
-    "rot": "red",
-    "gelb": "yellow",
-    "gruen": "green",
-}
+_RISK_WORDS = vocabulary("answers", "risks")
 _VERDICTS = {"yes": "green", "true": "green", "no": "red", "false": "red"}
 _CHECK_ID = re.compile(r"[a-z_]+\.[a-z_]+")
 _COLUMNS = {
@@ -107,7 +98,7 @@ class Context:
 
 def checks(tool: str, own: Path | None = None) -> list[Rule]:
     """Read the table for one tool: the rows of people's own file come before the packaged ones."""
-    listed: list[dict[str, str]] = []
+    listed = []
     if own:
         text = read_limited(own, MAX_MAP_BYTES).decode("utf-8-sig")
         listed = list(csv.DictReader(text.splitlines(keepends=True)))

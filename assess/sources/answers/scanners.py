@@ -49,8 +49,8 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
     # The report does not name its host: the file does, or ``host_id``.
     if "dockerbenchsecurity" not in report:
         return []
-    engine: Row = {}
-    answers: list[Row] = []
+    engine = {}
+    answers = []
     sections = dicts(report, "tests")
     for test in (test for section in sections for test in dicts(section, "results")):
         description = text_of(test, "desc")
@@ -100,7 +100,7 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
     identifier = identifier if _ID.fullmatch(identifier) else ""
     digest = image.digest or identifier
     results = dicts(report, "Results")
-    rows: list[FrameRow] = []
+    rows = []
     if image.repository and digest:
         row: Row = {
             "registry": image.registry,
@@ -239,7 +239,7 @@ def _image_keys(image: ImageRef, identifier: str = "") -> About:
 
 def analysis_in(values: list[Any], file: Path) -> list[Row]:
     """Return the analysis that a file holds, with the application that its path names."""
-    rulesets: list[Row] = []
+    rulesets = []
     for value in values:
         rulesets += dicts(as_list(value))
     if not rulesets:

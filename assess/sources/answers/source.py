@@ -95,7 +95,7 @@ class AnswersSource(Source):
 
 def _read_konveyor(asked: Asked, context: forms.Context) -> None:
     """Read what the hub exports: any of its resources in any file, in JSON or YAML."""
-    documents: list[Row] = []
+    documents = []
     suffixes = JSON_SUFFIXES + YAML_SUFFIXES
     for file, call in each_dump(asked, suffixes):
         with call:
@@ -106,7 +106,7 @@ def _read_konveyor(asked: Asked, context: forms.Context) -> None:
 
 
 def _ask(asked: Asked, context: forms.Context) -> None:
-    documents: list[Row] = []
+    documents = []
     scope = strip_credentials(str(asked.options["endpoint"])).rstrip("/")
     for resource in RESOURCES:
         with (

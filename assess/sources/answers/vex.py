@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from assess.image_ref import ImageRef, parse_image
 from assess.sources.answers.images import image_of
 from assess.sources.base import Batch, Batches, Row, belonging, rows_of
+from assess.sources.csv_records import vocabulary
 from assess.sources.values import dicts, dig, moment, table, text, texts
 
 FRAME = "vex"  # of what is a statement, and no row of a frame
@@ -23,22 +24,8 @@ _LINK = "urn:cdx:"  # into another document, by its serial number
 _TRANSIENT = {"image", "findings", "serial"}  # of a row, until its image is found
 _UNLISTED = "documents about images that no other source lists by digest"
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_STATES = {  # of CycloneDX
-    "not_affected": "not_affected",
-    "false_positive": "not_affected",
-    "resolved": "fixed",
-    "resolved_with_pedigree": "fixed",
-    "exploitable": "affected",
-    "in_triage": "under_investigation",
-}
-_CSAF = {
-    "known_not_affected": "not_affected",
-    "fixed": "fixed",
-    "first_fixed": "fixed",
-    "known_affected": "affected",
-    "first_affected": "affected",
-    "under_investigation": "under_investigation",
-}
+_STATES = vocabulary("answers", "cyclonedx states")  # of CycloneDX
+_CSAF = vocabulary("answers", "csaf states")
 
 
 @dataclass(frozen=True)
@@ -190,7 +177,7 @@ def of_openvex(report: Row, images: Iterable[ImageRef] = ()) -> list[tuple[str, 
     if "openvex" not in str(context) or not isinstance(context, str | list):
         return []
     written = moment(report, "last_updated") or moment(report, "timestamp")
-    found: list[Statement] = []
+    found = []
     for entry in dicts(report, "statements"):
         at = moment(entry, "last_updated") or moment(entry, "timestamp") or written
         ids = _ids_of_openvex(entry.get("vulnerability"))
@@ -254,7 +241,7 @@ def _csaf_products(tree: Row) -> dict[str, list[tuple[str, str]]]:
     for branch in waiting:  # which grows: a branch holds branches
         listed.append(table(branch, "product"))
         waiting += dicts(branch, "branches")
-    names: dict[str, list[tuple[str, str]]] = {}
+    names = {}
     for product in listed:
         names[text(product, "product_id")] = [(name, "") for name in _csaf_names(product)]
     for relation in dicts(tree, "relationships"):
@@ -345,7 +332,7 @@ def _settled(batch: Batch, index: _Index, statements: Statements) -> Batch:
     rows = batch.rows.get("images", [])
     if not any(_TRANSIENT & row.keys() for row in rows):
         return batch
-    settled: list[Row] = []
+    settled = []
     lost_n = 0
     for row in rows:
         judged = _judged(row, statements)
@@ -385,7 +372,7 @@ def _judged(row: Row, statements: Statements) -> Row:
     findings: list[Finding] | None = row.get("findings")
     if not findings:
         return row
-    kept: dict[tuple[Any, ...], str] = {}
+    kept = {}
     was_judged = False
     for finding in findings:
         named = {s for name in finding.ids for s in statements.get(name, ())}

@@ -103,7 +103,7 @@ class Place:
         unique = list(dict.fromkeys(values))
         step = size or 1
         groups = [unique[start : start + step] for start in range(0, len(unique), step)]
-        objects: list[Row] = []
+        objects = []
         has_answer = not groups
         for group in groups[:1] if self.is_probe else groups:
             asked = {name: group if size else group[0]}
@@ -182,7 +182,7 @@ class LivePlace(Place):
     ) -> list[Row] | None:
         """Ask page by page."""
         asked = self.call(service, call)
-        objects: list[Row] = []
+        objects = []
         with asked:
             try:
                 for page in self._pages(service, call, params):
@@ -248,7 +248,7 @@ class DumpPlace(Place):
         if is_again:
             return [] if asked.has_answer else None
         name = call.replace("_", "-")
-        objects: list[Row] = []
+        objects = []
         answers = {file: self._read(file, name, key) for file in self.files}
         for file, answer in answers.items():
             if answer is None:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from assess.linear import Linear
 from assess.sources.base import Asked, Call, Name, Row, Source
+from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -43,29 +44,12 @@ ALIASES = (
 )
 _ORPHAN = "backstage.io/orphan"
 _LIBRARIES = ("library", "documentation", "docs", "package", "sdk", "storybook")
-_SERVICE_KINDS = {
-    "website": "web",
-    "frontend": "web",
-    "worker": "worker",
-    "job": "job",
-    "cronjob": "job",
-    "database": "database",
-    "cache": "cache",
-    "queue": "queue",
-}
+_SERVICE_KINDS = vocabulary("backstage", "kinds of services")
 _TIERS = {"critical": 1, "mission-critical": 1, "high": 2, "medium": 3, "low": 4}
 _PAGE = 500
 _PAGES_MAX = 1000
 # Kinds of dependency by the type of the resource that is needed; others are declared.
-_RESOURCES = {
-    **dict.fromkeys(
-        ("database", "db", "bucket", "s3-bucket", "object-store", "storage"), "data"
-    ),
-    **dict.fromkeys(("cache", "redis", "memcached"), "cache"),
-    **dict.fromkeys(
-        ("queue", "topic", "stream", "message-queue", "kafka-topic"), "queue"
-    ),
-}
+_RESOURCES = vocabulary("backstage", "kinds of resources")
 # Annotations of other systems that name the team on call, as a team or as organisation/team.
 _TEAMS = ("opsgenie.com/team", "github.com/team-slug", "gitlab.com/group-slug")
 _RUNBOOK = Linear(r"run[ _-]?books?\b|play[ _-]?books?\b", ignore_case=True)
@@ -262,8 +246,8 @@ def to_ref(text: Any, kind: str, namespace: str = "default") -> str:
 
 def entities_in(values: Iterable[Any]) -> tuple[list[Entity], list[str]]:
     """Return the entities of documents and pages, and the entries that are not usable."""
-    entities: list[Entity] = []
-    lost: list[str] = []
+    entities = []
+    lost = []
     for value in values:
         page = dig(value, "items")
         for n, raw in enumerate(page if isinstance(page, list) else [value]):
@@ -442,7 +426,7 @@ def _needs(entities: Iterable[Entity]) -> Iterator[Edge]:
 def _calls(entities: Iterable[Entity]) -> Iterator[Edge]:
     """Join consumers of an interface with its providers; without one, by the interface's name."""
     providers: dict[str, list[str]] = {}
-    consumers: list[tuple[str, str]] = []
+    consumers = []
     for entity in entities:
         for ref in entity.related("providesApi", "providesApis", "api"):
             providers.setdefault(ref, []).append(entity.ref)

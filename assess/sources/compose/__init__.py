@@ -99,7 +99,7 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
 
     Returns the number of withheld values, and the unread references of the services.
     """
-    units: dict[str, Unit] = {}
+    units = {}
     redacted = 0
     rows_n = 0
     for frame in ComposeSource.fills:

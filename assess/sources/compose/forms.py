@@ -50,7 +50,7 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
     }
     if log_driver := raw.get("log_driver"):  # files of the first version
         raw = {**raw, "logging": {"driver": log_driver}}
-    service: Service = {}
+    service = {}
     for key, form in forms.items():
         if isinstance(value := raw.get(key), Replaced):
             service[key] = Replaced(form(value.value))

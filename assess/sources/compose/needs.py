@@ -153,7 +153,7 @@ def _extra(
 
 def _links(project: Project, service: Service, siblings: Siblings) -> dict[str, Callee]:
     """Return the names that only this service has for others."""
-    links: dict[str, Callee] = {}
+    links = {}
     for link in service.get("links", []):
         target, _, alias = link.partition(":")
         links[(alias or target).lower()] = _callee(project, target, siblings)

@@ -183,8 +183,8 @@ def interpolate(
 
 def _closings(text: str) -> dict[int, int]:
     """Map the position of each opening brace to that of the one which closes it."""
-    closings: dict[int, int] = {}
-    openings: list[int] = []
+    closings = {}
+    openings = []
     for brace in re.finditer(r"[{}]", text):
         if brace[0] == "{":
             openings.append(brace.start())

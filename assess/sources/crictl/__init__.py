@@ -7,6 +7,7 @@ from typing import Any
 
 from assess.sources.base import Batch, Row
 from assess.sources.crictl.dumps import Dump, EngineDumps
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.text import from_cli_container, merge_cli_images
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, decode_values, read_yaml
@@ -37,13 +38,7 @@ _FOLLOWS = {
     "restart_policy": ("HostConfig", "RestartPolicy"),
     "health": ("State", "Health"),
 }
-_COMMANDS = {
-    "version": "crictl version > version.txt",
-    "info": "crictl info > info.json",
-    "images": "crictl images -o json > images.json",
-    "ps": "crictl ps -a -o json > ps.json",
-    "inspect": "crictl inspect $(crictl ps -a -q) > inspect.json",
-}
+_COMMANDS = vocabulary("crictl", "commands")
 
 
 class CrictlSource(EngineDumps):

@@ -55,7 +55,7 @@ class DeploysSource(Source):
         """Read the deployments of all files; tables of DevLake belong together."""
         options = asked.options
         batch = asked.batch
-        tables: list[Cells] = []
+        tables = []
         suffixes = (*_TABLES, *JSON_SUFFIXES, *YAML_SUFFIXES)
         for file, call in each_dump(asked, suffixes, name="deploys"):
             with call:

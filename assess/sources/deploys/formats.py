@@ -165,10 +165,10 @@ def of_devlake(tables: Iterable[Cells]) -> Iterator[Row | None]:
 
     ``cicd_deployments``, ``cicd_deployment_commits``, ``project_pr_metrics``, ``project_mapping``.
     """
-    deployments: list[Cells] = []
+    deployments = []
     cycles: dict[str, list[float]] = defaultdict(list)  # minutes, by deployment
-    projects: dict[str, str] = {}  # by scope
-    of_change: dict[str, str] = {}  # projects by deployment
+    projects = {}  # by scope
+    of_change = {}  # projects by deployment
     for cells in tables:
         if "pr_cycle_time" in cells:
             key = cells.get("deployment_commit_id", "")
@@ -216,7 +216,7 @@ FORMATS: dict[str, Callable[[Row, str, Linear], Iterator[Row | None]]] = {
 
 def records_in(values: Iterable[Any]) -> list[Row]:
     """List the records of pages: alone, in a list, or under the key of their list."""
-    records: list[Row] = []
+    records = []
     for value in values:
         page = value
         for key in ("workflow_runs", "items", "deployments"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from assess.image_ref import ImageRef, parse_image
 from assess.sources.base import Row
+from assess.sources.csv_records import rows
 from assess.sources.docker.payload import (
     Container,
     EngineData,
@@ -20,20 +21,6 @@ from assess.sources.values import dicts, dig, joined, moment, table, text, texts
 
 _MODULES = ("apparmor", "selinux")
 
-# Words of an engine, the name in the reference facts, and the parts of a version they go by.
-DISTRIBUTIONS = (
-    ("debian", "debian", 1),
-    ("ubuntu", "ubuntu", 2),
-    ("alpine", "alpine-linux", 2),
-    ("amazon", "amazon-linux", 2),
-    ("red hat enterprise", "rhel", 1),
-    ("centos stream", "centos-stream", 1),
-    ("centos", "centos", 1),
-    ("rocky", "rocky-linux", 1),
-    ("alma", "almalinux", 1),
-    ("fedora", "fedora", 1),
-    ("suse linux enterprise", "sles", 2),
-)
 NONE = "<none>"
 GRACE = timedelta(hours=1)  # docker-gc's GRACE_PERIOD_SECONDS
 
@@ -68,9 +55,10 @@ def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str
     if not version:
         number = re.search(r"\d+(\.\d+)*", text)
         version = number[0] if number else ""
-    for words, name, parts_n in DISTRIBUTIONS:
-        if words in text.lower():
-            return name, ".".join(version.split(".")[:parts_n]) or None
+    for row in rows("docker/distributions"):
+        if row["words"] in text.lower():
+            parts = version.split(".")[: int(row["parts_n"])]
+            return row["name"], ".".join(parts) or None
     return text.partition(" (")[0].strip().lower(), version or None
 
 
@@ -231,7 +219,7 @@ def to_images(data: EngineData, containers: list[Container], host_id: str) -> li
     is_known = data.containers is not None and None not in used
     now = data.now
     needed: dict[str | None, list[datetime | None]] = defaultdict(list)
-    archs: dict[str | None, str | None] = {}
+    archs = {}
     for identifier, container in zip(used, containers, strict=True):
         needed[identifier].append(needed_at(container, now))
         platform = table(container.inspected, "ImageManifestDescriptor", "platform")

@@ -260,7 +260,7 @@ def to_dependencies(replicas: list[Container], units: list[Unit]) -> list[Row]:
         siblings.add(callee, container.labels.get(COMPOSE + "service", ""), space=space)
         siblings.add(callee, container.name or "", space=space)
         siblings.publish(callee, unit.ports)
-    rows: list[Row] = []
+    rows = []
     for container, unit in zip(replicas, units, strict=True):
         space = namespace_of(container.labels)
         src = unit.names[0]

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.sources.base import Asked, Batch, Call, Row, Source, option_problems, paths_of
+from assess.sources.csv_records import vocabulary
 from assess.sources.deadline import in_threads
 from assess.sources.docker.client import (
     TLS,
@@ -83,16 +84,7 @@ OPTIONAL = ("df", "daemon", USAGE)  # no gap where it is absent
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
 OLD_CLI = "this command line is older than 23.0: dump with --format '{{json .}}'"
 NO_ENGINE = "the command reached no engine when it was dumped"
-COMMANDS = {  # that write a good dump of each call
-    "version": "docker version --format '{{json .}}' > version.json",
-    "info": "docker info --format '{{json .}}' > info.json",
-    "containers": "docker ps --all --no-trunc --format '{{json .}}' > ps.json",
-    "inspect": "docker inspect $(docker ps --all --quiet) > inspect.json",
-    "images": "docker images --no-trunc --digests --format '{{json .}}' > images.json",
-    "volumes": "docker volume ls --format '{{json .}}' > volumes.json",
-    "df": "docker system df --verbose --format '{{json .}}' > system-df.json",
-    "daemon": "cat /etc/docker/daemon.json > daemon.json",
-}
+COMMANDS = vocabulary("docker", "commands")  # that write a good dump of each call
 
 
 class DockerSource(Source):
@@ -376,8 +368,8 @@ class _Engine:
         self, kind: str, ids: list[str], call: Call
     ) -> tuple[list[Any], dict[str, Exception]]:
         """Ask for things by their ids, in threads; return the answers, and errors by id."""
-        found: list[Any] = []
-        errors: dict[str, Exception] = {}
+        found = []
+        errors = {}
 
         def work(part: list[str]) -> None:
             for identifier in part:

@@ -192,7 +192,7 @@ def from_cli_container(raw: Any) -> Any:
 
 def cli_labels(text: Any) -> dict[str, str]:
     """Split ``name=value,name=value``; a piece without ``=`` belongs to the value before."""
-    labels: dict[str, str] = {}
+    labels = {}
     last = None
     for piece in str(text or "").split(","):
         name, sign, value = piece.partition("=")
@@ -208,7 +208,7 @@ def from_cli_disk(raw: Any) -> Any:
     """Convert ``docker system df -v`` to the form of the API; it has no sum of the layers."""
     if not isinstance(raw, dict) or "LayersSize" in raw or "Images" not in raw:
         return raw
-    images: list[Payload] = []
+    images = []
     for image in dicts(raw["Images"]):
         # Each number is rounded: the sum of the parts is closer than the size of the whole.
         shared = cli_size(image.get("SharedSize"))

@@ -80,7 +80,7 @@ def _distinct(objects: list[Row] | None, key: str) -> list[str]:
 
 def get_images(place: Place, ids: list[str]) -> list[Row]:
     """Describe images by a filter: asked by their ids, one that is gone would fail the call."""
-    images: list[Row] = []
+    images = []
     for start in range(0, len(ids), _IMAGES_AT_ONCE):
         chunk = ids[start : start + _IMAGES_AT_ONCE]
         filters = [{"Name": "image-id", "Values": chunk}]

@@ -18,6 +18,7 @@ from assess.sources.aws import (
     tags_of,
 )
 from assess.sources.base import Batch, Name, Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.hosts.rows import system_of
 from assess.sources.values import dicts, dig, integer, joined, moment, text, texts, total
 
@@ -32,14 +33,7 @@ _SYSTEMS = (  # systems by the names that their makers give to images
     (r"^debian-(\d+)", "debian", ""),
     (r"^RHEL-(\d+(?:\.\d+)?)", "rhel", ""),
 )
-_HEALTH = {
-    "healthy": "healthy",
-    "inservice": "healthy",
-    "unhealthy": "unhealthy",
-    "outofservice": "unhealthy",
-    "initial": "starting",
-    "unhealthy.draining": "unhealthy",
-}
+_HEALTH = vocabulary("ec2", "health")
 _WORST_FIRST = ("unhealthy", "starting", "healthy")
 _KINDS = {"launching": "launch", "terminating": "terminate"}
 _CAUSES = (  # the first that fits; a difference from the desired capacity alone is no cause
@@ -118,7 +112,7 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
         tags = shared.get(member.group, member.tags)
         shared[member.group] = dict(tags.items() & member.tags.items())
     services: dict[Name, _Service] = {}
-    names: dict[str, Names] = {}  # by group
+    names = {}  # by group
     for group_name, group in groups.items():
         tags = (
             shared.get(group_name, {})
@@ -159,7 +153,7 @@ def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
         for name, group in groups.items()
         for member in dicts(group, "Instances")
     }
-    members: dict[str, _Member] = {}
+    members = {}
     for instance in answers.instances:
         identifier = text(instance, "InstanceId")
         if not identifier or dig(instance, "State", "Name") in _GONE:

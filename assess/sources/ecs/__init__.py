@@ -83,8 +83,8 @@ def dumped(place: DumpPlace) -> Payloads:
 
 def _declared(place: DumpPlace) -> tuple[list[Row], list[Row]]:
     """Read the services and definitions in files that are not output of AWS tools."""
-    services: list[Row] = []
-    definitions: list[Row] = []
+    services = []
+    definitions = []
     for file in place.files:
         documents, reading = _documents(place, file)
         documents = [
@@ -166,14 +166,14 @@ def _all(
     """List and describe the entities of one kind in all clusters, as many at once as AWS takes."""
     if not clusters:
         return []
-    pages: list[Row] = []
+    pages = []
     for params in filters:
         call = ("ecs", f"list_{noun}", "", "cluster")
         pages += place.ask_each(*call, clusters, **params) or []
     listed = _listed(place, f"list_{noun}", key, pages)
     name = f"describe_{noun}"
     entities = "containerInstances" if noun == "container_instances" else noun
-    described: list[Row] = []
+    described = []
     for cluster, arns in listed.items():
         call = ("ecs", name, entities, entities)
         params = {"cluster": cluster, "include": ["TAGS"]}

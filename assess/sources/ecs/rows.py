@@ -266,7 +266,7 @@ def _to_dependencies(service: Row, known: _Known) -> list[Row]:
     """Return the dependencies of a service: start orders, called addresses, load balancers."""
     cluster, _ = key = _key(service)
     src = known.services[key][0]
-    rows: list[Row] = []
+    rows = []
     if definition := known.definition(service.get("taskDefinition")):
         rows = _declared_needs(src, cluster, definition, known)
     for balancer in dicts(service, "loadBalancers"):
@@ -281,7 +281,7 @@ def _to_dependencies(service: Row, known: _Known) -> list[Row]:
 def _declared_needs(
     src: Name, cluster: str, definition: Definition, known: _Known
 ) -> list[Row]:
-    rows: list[Row] = []
+    rows = []
     for container, evidence, condition in definition.needs:
         # A container of the same task is no service, even if a service has its name.
         dst = f"{EXTERNAL}{src.name}/{container}"

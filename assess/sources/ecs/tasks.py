@@ -8,6 +8,7 @@ from typing import Any
 from assess import frames
 from assess.image_ref import as_declared, parse_image
 from assess.sources.base import Name, Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.ecs.definitions import (
     Definition,
     cpu_of,
@@ -20,23 +21,8 @@ from assess.sources.replica import Replicas, replica_rows
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import by_name, dicts, int_of, joined, moment, text
 
-_STATES = {
-    "RUNNING": "running",
-    "STOPPED": "stopped",
-    "PROVISIONING": "pending",
-    "PENDING": "pending",
-    "ACTIVATING": "pending",
-    "DEACTIVATING": "stopping",
-    "STOPPING": "stopping",
-    "DEPROVISIONING": "stopping",
-    "DELETED": "stopped",
-}
-_CAUSES = {
-    "EssentialContainerExited": "health",
-    "InfrastructureHealth": "health",
-    "UserInitiated": "manual",
-    "SpotInterruption": "spot",
-}
+_STATES = vocabulary("ecs", "states")
+_CAUSES = vocabulary("ecs", "causes")
 _REASONS = (  # words of AWS, before its codes
     (re.compile(r"health check", re.IGNORECASE), "health"),
     (re.compile(r"^scaling activity", re.IGNORECASE), "scale"),

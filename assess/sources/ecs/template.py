@@ -9,6 +9,7 @@ import yaml
 
 from assess.sources.aws.place import ForeignAnswerError
 from assess.sources.base import Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.values import dicts, dig, table, text
 from assess.sources.yaml_loader import Loader
 
@@ -16,14 +17,7 @@ MAX_NODES = 200_000  # of a template with all aliases and references in their pl
 _SERVICE = "AWS::ECS::Service"
 _DEFINITION = "AWS::ECS::TaskDefinition"
 _BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
-_STORES = {  # managed, and the domain of their endpoints
-    "AWS::RDS::": "rds.amazonaws.com",
-    "AWS::DocDB::": "docdb.amazonaws.com",
-    "AWS::ElastiCache::": "cache.amazonaws.com",
-    "AWS::OpenSearchService::": "es.amazonaws.com",
-    "AWS::AmazonMQ::": "mq.amazonaws.com",
-    "AWS::MSK::": "kafka.amazonaws.com",
-}
+_STORES = vocabulary("ecs", "stores")  # managed, and the domain of their endpoints
 _OUTSIDE = "internet-facing"  # the default of a load balancer
 _MENTION = re.compile(r"\$\{([\w:.]+)\}")
 # Keys of people, which are no words of CloudFormation.
@@ -132,7 +126,7 @@ class Template:
 def declared(documents: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     """Return the services and the definitions that documents declare, as the API has them."""
     services: list[Row] = []
-    definitions: list[Row] = []
+    definitions = []
     for document in documents:
         if "containerDefinitions" in document:  # as it is registered
             family = text(document, "family")

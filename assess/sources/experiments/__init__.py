@@ -21,7 +21,7 @@ from assess.reading import (
 )
 from assess.sources.answers.forms import moment_of
 from assess.sources.base import Asked, Call, Name, Row, Source, format_problems
-from assess.sources.csv_records import Cells, read_records
+from assess.sources.csv_records import Cells, read_records, vocabulary
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -57,25 +57,7 @@ _COLUMNS = {
 }
 _BASES = ("outage", "errors", "latency")
 # arguments of the actions of Chaos Toolkit's drivers -> what they name
-_ARGUMENTS = {
-    "service": "service",
-    "service_name": "service",
-    "deployment_name": "service",
-    "app": "service",
-    "label_selector": "service",
-    "container_name": "service",
-    "pod_name": "service",
-    "name_pattern": "service",
-    "node_name": "host",
-    "host": "host",
-    "hostname": "host",
-    "instance_id": "host",
-    "instance_ids": "host",
-    "az": "az",
-    "availability_zone": "az",
-    "zone": "az",
-    "cluster": "cluster",
-}
+_ARGUMENTS = vocabulary("experiments", "arguments")
 _UNDECIDED = ("Awaited", "Stopped", "Error")  # verdicts of Litmus that say nothing
 _NO_ELEMENT = (
     "some name no one element that was failed, or no time: name the action in the map"
@@ -104,7 +86,7 @@ class ExperimentsSource(Source):
         """Read the experiments of all files."""
         batch = asked.batch
         kind = asked.options.get("format", "csv")
-        names: Map = {}
+        names = {}
         if file := asked.options.get("map"):
             with batch.call(str(file), "map") as call:
                 names = _read_map(asked.base / file)

@@ -13,7 +13,7 @@ from typing import Any
 from assess import frames
 from assess.linear import Linear
 from assess.sources.base import Row
-from assess.sources.csv_records import rows
+from assess.sources.csv_records import rows, vocabulary
 from assess.sources.values import dicts, table, text, texts
 
 Map = dict[str, str]
@@ -24,16 +24,7 @@ _SEPARATORS = re.compile(r"[_:./-]")
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?=Chaos)")
 _LABEL = re.compile(r"(?:^|,)\s*(?:app|app\.kubernetes\.io/name|name)\s*==?\s*([^,\s]+)")
 # types of resources of AWS -> what their addresses end with
-_RESOURCES = {
-    "aws:ec2:instance": "host",
-    "aws:ecs:cluster": "cluster",
-    "aws:eks:cluster": "cluster",
-    "aws:rds:db": "service",
-    "aws:rds:cluster": "service",
-    "aws:lambda:function": "service",
-    "aws:elasticache:replicationgroup": "service",
-    "aws:dynamodb:global-table": "service",
-}
+_RESOURCES = vocabulary("experiments", "resources")
 _NEVER_RAN = ("initiating", "pending", "failed", "cancelled", "skipped")
 
 

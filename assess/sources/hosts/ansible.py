@@ -79,7 +79,7 @@ class AnsibleSource(Source):
         batch = asked.batch
         hosts = _Hosts()
         for path in paths_of(options):
-            failures: list[Row] = []
+            failures = []
             with batch.call(path, "read", empty="it holds no files") as call:
                 call.take(())
                 files = find_files(path, asked)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Asked, Batch, Lists, Row, Source, paths_of
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
@@ -85,28 +86,9 @@ _PSEUDO = (
 
 # Names of Docker's API, by the columns of osquery.
 _COUNTED = ("containers", "images")
-_VERSION = {
-    "Version": "version",
-    "ApiVersion": "api_version",
-    "MinAPIVersion": "min_api_version",
-    "BuildTime": "build_time",
-    "Arch": "arch",
-    "KernelVersion": "kernel_version",
-}
-_INFO = {
-    "Name": "name",
-    "ServerVersion": "server_version",
-    "Driver": "storage_driver",
-    "LoggingDriver": "logging_driver",
-    "CgroupDriver": "cgroup_driver",
-}
-_CONTAINER = {
-    "Id": "id",
-    "Image": "image",
-    "ImageID": "image_id",
-    "State": "state",
-    "Status": "status",
-}
+_VERSION = vocabulary("hosts", "osquery version")
+_INFO = vocabulary("hosts", "osquery info")
+_CONTAINER = vocabulary("hosts", "osquery container")
 _MOUNT = {n.title(): n for n in ("type", "name", "source", "destination", "driver")}
 
 # Columns of engines, by the program on whose command line their settings stand.
@@ -135,8 +117,8 @@ class OsquerySource(Source):
     def fill(self, asked: Asked) -> None:
         """Read the tables of all hosts."""
         batch = asked.batch
-        hosts: list[PlainHost] = []
-        tables_of_hosts: list[Tables] = []
+        hosts = []
+        tables_of_hosts = []
         for path in paths_of(asked.options):
             for directory, files in _directories(path, asked).items():
                 scope = str(Path(path) / directory.relative_to(asked.base / path))
@@ -172,7 +154,7 @@ def _directories(path: str, asked: Asked) -> dict[Path, Files]:
 def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float | None]:
     """Read the tables of one host, and when the newest of them was written."""
     tables = Tables()
-    written: list[float] = []
+    written = []
     for table in TABLES:
         file = files.get(table)
         if file is None:
@@ -290,7 +272,7 @@ def to_units(tables: Tables) -> list[SystemUnit] | None:
 
 def to_packages(tables: Tables) -> dict[str, Package] | None:
     """Return the installed packages; None where no table lists any."""
-    packages: dict[str, Package] = {}
+    packages = {}
     listed_n = 0
     for table, manager in (("deb_packages", "apt"), ("rpm_packages", "rpm")):
         for package in tables.get(table, []):

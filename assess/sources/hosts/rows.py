@@ -16,7 +16,7 @@ from math import isfinite
 from typing import Any
 
 from assess.sources.base import Batch, Name, Row
-from assess.sources.csv_records import rows
+from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.joining.hosts import is_local, service_of
 from assess.sources.listing import names_of
@@ -27,21 +27,9 @@ UNIT = "unit"
 UNIT_CONFIDENCE = 0.5
 HOSTNAME_CONFIDENCE = 0.3
 MAX_TEXT = 200  # characters of a name or a version; more is no name
-_SYSTEMS = {
-    "amazon": "amazon linux",
-    "redhat": "red hat enterprise linux",
-    "rhel": "red hat enterprise linux",
-    "sles": "suse linux enterprise server",
-    "sles_sap": "suse linux enterprise server",
-    "almalinux": "alma linux",
-}
+_SYSTEMS = vocabulary("hosts", "systems")
 # Engines by the unit that runs them: a static binary or a snap has no package.
-_ENGINE_UNITS = {
-    "docker": "docker",
-    "snap.docker.dockerd": "docker",
-    "crio": "cri-o",
-    "containerd": "containerd",
-}
+_ENGINE_UNITS = vocabulary("hosts", "units of engines")
 _VERSION = re.compile(r"(?:\d+:)?v?(\d[\d.]*\d(?:\+dfsg\d*)?|\d+)(?:[~.-](ce|ee)\b)?")
 _INSTANCE = re.compile(r"@(\d.*)?$")
 

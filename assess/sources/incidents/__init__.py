@@ -135,7 +135,7 @@ def _read(search: _Search) -> None:
     """Read CSV and JSON files; JSON incidents need the service names of all files first."""
     suffixes = (".csv",) if search.kind == "csv" else (*JSON_SUFFIXES, ".csv")
     dumps = each_dump(search, suffixes)
-    payloads: list[tuple[Call, list[Any]]] = []
+    payloads = []
     for file, call in dumps:
         with call:
             if search.kind == "csv" or file.suffix.lower() not in JSON_SUFFIXES:
@@ -174,7 +174,7 @@ def _ask(search: _Search) -> None:
     search = replace(search, since=since, until=until)
     scope = strip_credentials(str(search.options["endpoint"]))
     pages = 1 if search.is_probe else None
-    services: list[Row] = []
+    services = []
     if tool.get_services is not None and not search.is_probe:
         with (
             search.batch.call(scope, "services") as call,
@@ -188,7 +188,7 @@ def _ask(search: _Search) -> None:
         search.batch.call(scope, "incidents") as call,
         open_web(search, tool.token, call=call) as web,
     ):
-        incidents: list[Row] = []
+        incidents = []
         request = Request(web, since, until, search.options, call)
         try:
             for page in islice(tool.get(request), pages):

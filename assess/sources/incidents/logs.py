@@ -22,7 +22,7 @@ def fold(records: list[Cells], moment: Moment) -> list[Cells]:
     for number, cells in enumerate(records):
         key = first(cells, "incident_id")[0] or f"row {number}"
         groups.setdefault(key, []).append(cells)
-    folded: list[Cells] = []
+    folded = []
     for group in groups.values():
         if _is_log(group):
             folded.append(_folded(group, moment))

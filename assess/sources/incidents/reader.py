@@ -75,7 +75,7 @@ def vocabulary_of(policy: Policy) -> Vocabulary:
     """Return the vocabulary of incidents of a policy."""
     table = policy["incidents"]
     columns = frames.columns("incidents")
-    words: dict[str, dict[str, str]] = {}
+    words = {}
     for column, key in _WORDS.items():
         of_policy = {_slug(word): value for word, value in table.get(key, {}).items()}
         words[column] = of_policy | {_slug(v): v for v in columns[column].vocabulary}

@@ -172,7 +172,7 @@ TOOLS = {
 
 def incidents_in(tool: Tool, values: Iterable[Any]) -> list[Row]:
     """Return the incidents of pages, and single ones."""
-    incidents: list[Row] = []
+    incidents = []
     for value in values:
         pages = [page for key in tool.lists if isinstance(page := dig(value, key), list)]
         incidents += [row for page in pages or [[value]] for row in dicts(page)]
@@ -181,7 +181,7 @@ def incidents_in(tool: Tool, values: Iterable[Any]) -> list[Row]:
 
 def lost_in(tool: Tool, values: Iterable[Any]) -> list[str]:
     """List the entries of the lists of a tool that are no objects, by their place."""
-    lost: list[str] = []
+    lost = []
     for number, value in enumerate(values):
         if not value or not isinstance(value, dict):
             lost.append(f"entry {number} is no object")
@@ -220,7 +220,7 @@ def to_dependencies(values: Iterable[Any], names: Names, lost: list[str]) -> lis
 
 def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> list[Row]:
     """Return the deployments of PagerDuty's ``/change_events``, one per service, without texts."""
-    activities: list[Row] = []
+    activities = []
     for n, event in enumerate(_each(values, "change_events")):
         started = read_time(as_text(event.get("timestamp")))
         key = f"{PAGERDUTY}:{as_text(event.get('id'))}"

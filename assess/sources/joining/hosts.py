@@ -197,7 +197,7 @@ def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
     # engine knows, and is merged into that of the task; so are the rows of the other
     # containers of a pod.
     tasks = _tasks(batches)
-    joined: dict[str, Row] = {}  # task by workload_id of its container
+    joined = {}  # task by workload_id of its container
     named: dict[
         Name, tuple[Name, ...]
     ] = {}  # names of tasks by those of their containers
@@ -230,7 +230,7 @@ def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
 
 
 def _tasks(batches: Batches) -> dict[str, Row]:
-    tasks: dict[str, Row] = {}
+    tasks = {}
     for label, batch in batches:
         if type_of(label) in ENGINES:
             continue

@@ -404,7 +404,7 @@ class Nearest:
             shared.update(names)
         likely = sorted(shared, key=lambda n: (-shared[n], n))[:_COMPARED]
         matcher = difflib.SequenceMatcher(b=text)
-        similar: list[tuple[str, float]] = []
+        similar = []
         for other in likely:
             matcher.set_seq1(_compared(other))
             # The upper bounds are cheaper than the ratio.

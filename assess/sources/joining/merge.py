@@ -40,7 +40,7 @@ def to_tables(
             resolved = (resolver.row(frame, label, row) for row in unresolved)
             rows[frame] += [row for row in resolved if row is not None]
     _add_services(rows, resolver)
-    tables: dict[str, pd.DataFrame] = {}
+    tables = {}
     notes = resolver.coverage()
     for frame, listed in rows.items():
         notes += _unknown(frame, listed)
@@ -167,7 +167,7 @@ class _Resolver:
 
     def coverage(self) -> list[Row]:
         """Return coverage rows with the share of rows whose service is certain."""
-        rows: list[Row] = []
+        rows = []
         for frame in ("workloads", "dependencies", "incidents"):
             if counts := self._counts.get(frame):
                 row: Row = {name: counts[name] for name in _COUNTS}
@@ -187,7 +187,7 @@ def _unknown(frame: str, rows: list[Row]) -> list[Row]:
         counts = Counter((r["source"], name) for r in rows for name in r.keys() - known)
     else:
         counts = Counter((row["source"], "") for row in rows)
-    notes: list[Row] = []
+    notes = []
     for (source, name), n in sorted(counts.items()):
         problem = frames.unknown_columns(frame, [name]).iloc[0]
         hint = f"{name or frame} is not {problem['rule']}"[:_EXAMPLE_CHARS]
@@ -221,7 +221,7 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
     key = frames.key(frame)
     columns = frames.columns(frame)
     doubled = table.duplicated(key, keep=False)
-    notes: list[Row] = []
+    notes = []
     if doubled.any():
         rows = table[doubled]
         # a source that writes "unknown" contradicts nobody
@@ -246,7 +246,7 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
 
 def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Row]:
     """Return coverage rows for columns in which two sources disagree."""
-    notes: list[Row] = []
+    notes = []
     keys = doubled[key].astype(object).agg(lambda row: "/".join(map(str, row)), axis=1)
     for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
         values = doubled[column].dropna().astype(object)
@@ -270,7 +270,7 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Ro
 
 def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
     """Remove dangling references: the cell, or the whole row if the cell is required."""
-    notes: list[Row] = []
+    notes = []
     problems = frames.check_references(tables)
     for (frame, column), bad in problems.groupby(["table", "column"], sort=False):
         notes += _notes(frame, tables[frame], bad)

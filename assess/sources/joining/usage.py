@@ -67,7 +67,7 @@ def settle_usage(batches: Batches) -> Batches:
     by_workload: dict[str, list[Sample]] = defaultdict(list)
     settled = []
     for label, batch in batches:
-        own: dict[tuple[Key, ...], str | None] = {}
+        own = {}
         for sample in batch.usage:
             own[sample.about] = found = index.find(sample.about)
             if found is not None:

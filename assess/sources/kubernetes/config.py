@@ -168,8 +168,8 @@ def config_texts(
 ) -> tuple[list[Text], list[str]]:
     """Return the texts that a container reads, and its unread references."""
     # A value that several services get as part of a whole is possible only.
-    texts: list[Text] = []
-    unread: list[str] = []
+    texts = []
+    unread = []
     for reference in references(pod, container):
         kept = material.find(reference, namespace)
         values = material.values.get(kept)

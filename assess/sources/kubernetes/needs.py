@@ -43,7 +43,7 @@ def to_dependencies(lists: Found, owners: Owners, units: Units) -> list[Row]:
     """Return the dependencies of services, by addresses that they read and by policies."""
     siblings = to_siblings(lists, owners, units)
     spaces = {controller.namespace for controller in units}
-    rows: list[Row] = []
+    rows = []
     for controller, unit in units.items():
         home = controller.namespace
         found = [_without_space(mention, spaces) for mention in unit.mentions]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from assess.sources.base import Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import decode_values
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
@@ -34,14 +35,7 @@ _PATH = re.compile(
     r"projects/(?P<account>[^/]+)/locations/(?P<region>[^/]+)"
     r"/(?P<kind>services|jobs|workerPools)/(?P<name>[^/]+)(?:/(?P<below>[a-z]+)/(?P<id>[^/]+))?"
 )
-_KINDS = {  # of version 1
-    "Service": "services",
-    "WorkerPool": "services",
-    "Job": "jobs",
-    "Revision": "revisions",
-    "Execution": "executions",
-    "Task": "executions",
-}
+_KINDS = vocabulary("managed", "cloud run kinds")  # of version 1
 _GROUPS = ("serving.knative.dev/", _RUN)
 # what the platform gives to a container that asks for nothing
 _CPU = 1.0
@@ -342,7 +336,7 @@ def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
 
 def _digests(latest: str, revisions: list[Row]) -> dict[str, str]:
     """Return the digests that the newest revision runs, by container; ``""`` is a lone one."""
-    found: dict[str, str] = {}
+    found = {}
     for revision in revisions:
         if _place(revision).id != latest:
             continue

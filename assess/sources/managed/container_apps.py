@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from assess.sources.base import Lists, Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
@@ -25,13 +26,7 @@ from assess.sources.volumes import Mount
 
 APPS = "container apps"
 INSTANCES = "container instances"
-_KINDS = {
-    "microsoft.app/containerapps": "apps",
-    "microsoft.app/jobs": "jobs",
-    "microsoft.app/managedenvironments": "environments",
-    "microsoft.app/containerapps/revisions": "revisions",
-    "microsoft.containerinstance/containergroups": "groups",
-}
+_KINDS = vocabulary("managed", "azure kinds")
 _ID = re.compile(r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/(.+)", re.I)
 _GB = 10**9  # Container Instances take decimal ones
 _STOP_S = 30.0  # unless an app says otherwise

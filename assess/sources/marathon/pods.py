@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.sources.base import Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.edges.address import may_be_address
 from assess.sources.unit import Unit
 from assess.sources.values import (
@@ -19,13 +20,7 @@ from assess.sources.values import (
 from assess.sources.volumes import Mount
 
 MB = 2**20
-_STATES = {
-    "PENDING": "TASK_STAGING",
-    "STAGING": "TASK_STAGING",
-    "STABLE": "TASK_RUNNING",
-    "DEGRADED": "TASK_RUNNING",
-    "TERMINAL": "TASK_FINISHED",
-}
+_STATES = vocabulary("marathon", "states of pods")
 
 
 def with_tasks(status: Row) -> Row:

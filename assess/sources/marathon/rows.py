@@ -6,6 +6,7 @@ from dataclasses import replace
 from assess import frames
 from assess.image_ref import as_declared, parse_image
 from assess.sources.base import Batch, Name, Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, names_of, share_live
@@ -28,14 +29,7 @@ from assess.sources.values import (
 from assess.sources.volumes import Mount, split_volume
 
 MARATHON = "marathon-app"
-_STATES = {  # of tasks, and what Mesos calls them
-    "created": ("TASK_STAGING", "TASK_STARTING", "TASK_CREATED"),
-    "running": ("TASK_RUNNING",),
-    "removing": ("TASK_KILLING",),
-    "exited": ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR"),
-    "dead": ("TASK_LOST", "TASK_GONE", "TASK_DROPPED", "TASK_UNREACHABLE"),
-}
-_STATE_OF = {word: state for state, words in _STATES.items() for word in words}
+_STATES = vocabulary("marathon", "states of tasks")  # of tasks, and what Mesos calls them
 # Names that Mesos-DNS and DC/OS give an app, or a virtual address of it.
 _DOMAINS = (
     ".marathon.mesos",
@@ -304,7 +298,7 @@ def to_workloads(
         "host_id": hosts.get(_agent(task)),
         "cluster": cluster,
         "name": identifier,
-        "state": _STATE_OF.get(text(task, "state"), running),
+        "state": _STATES.get(text(task, "state"), running),
         "created_at": moment(task, "stagedAt"),
         "started_at": moment(task, "startedAt") or moment(first, "timestamp"),
         "inspect_status": "ok" if app else "list",

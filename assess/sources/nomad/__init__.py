@@ -79,7 +79,7 @@ class NomadSource(ListSource):
                 continue
             # An id of dots alone would lead to another path, however it is quoted.
             stubs = [item for item in lists[kind] if text(item, "ID").strip(".")]
-            answers: list[Any] = []
+            answers = []
             with batch.call(web.scope, call, client=web) as details:
                 details.note(expected=len(stubs))
                 for stub in stubs:

@@ -8,6 +8,7 @@ from typing import Any
 from assess import frames
 from assess.linear import Linear
 from assess.sources.base import Batch, Name, Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.edges.rows import declared_call, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
@@ -29,13 +30,7 @@ from assess.sources.values import (
 
 _KINDS = dict.fromkeys(("exec", "raw_exec", "java", "exec2"), "process") | {"qemu": "vm"}
 _ENGINES = ("docker", "podman")
-_STATES = {
-    "running": "running",
-    "pending": "created",
-    "complete": "exited",
-    "failed": "exited",
-    "lost": "dead",
-}
+_STATES = vocabulary("nomad", "states")
 # A lookup in a template: {{ range service "tag.db@dc1" }}, {{ nomadService 1 $id "db" }}.
 _LOOKUP = Linear(
     r"""\b(?:service|nomadService|connect)\s+(?:\d+\s+\S+\s+)?["`]([\w.@-]+)"""
@@ -298,7 +293,7 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
         siblings.add(group.unit.callee, name)
     for group in groups:
         siblings.add(group.unit.callee, *group.inner_hosts, is_alias=True)
-    rows: list[Row] = []
+    rows = []
     for group in groups:
         src = group.names[0]
         for name, evidence, basis in (*_upstreams(group), *_templates(group)):

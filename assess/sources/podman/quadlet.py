@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import PurePath, PurePosixPath
 
 from assess.sources.base import Batch
+from assess.sources.csv_records import vocabulary
 from assess.sources.edges.rows import command_line, distinct, needs
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import names_of
@@ -36,15 +37,7 @@ _MADE = (".image", ".build")  # of which no name is usual
 
 _CONTINUED = re.compile(r"\\\r?\n")
 _TRUE = ("true", "yes", "on", "1")
-_RESTARTS = {
-    "always": "always",
-    "no": "no",
-    "on-failure": "on-failure",
-    "on-abnormal": "on-failure",
-    "on-abort": "on-failure",
-    "on-watchdog": "on-failure",
-    "on-success": "on-failure",
-}
+_RESTARTS = vocabulary("podman", "restarts")
 
 
 def is_drop_in(file: PurePath) -> bool:
@@ -64,7 +57,7 @@ def drop_ins(file: str, found: Mapping[PurePath, str]) -> list[str]:
     template, at, _ = stem.partition("@")
     starts += [template + at] if at else []
     directories = [kind, *(start + dot + kind for start in starts), file]
-    texts: dict[str, str] = {}
+    texts = {}
     for directory in directories:
         for path, text in found.items():
             if path.parent.name == f"{directory}.d":
@@ -81,7 +74,7 @@ def options_of(*texts: str) -> Options:
 
 
 def _read_into(sections: Options, text: str) -> None:
-    section: dict[str, list[str]] = {}
+    section = {}
     for raw in _CONTINUED.sub(" ", text).splitlines():
         line = raw.strip()
         key, sign, value = line.partition("=")
@@ -254,7 +247,7 @@ def _flags(lines: list[str]) -> dict[str, str]:
 
 
 def _flag_list(lines: list[str]) -> list[tuple[str, str]]:
-    flags: list[tuple[str, str]] = []
+    flags = []
     for word in _words(" ".join(lines)):
         if word.startswith("-"):
             name, _, value = word.lstrip("-").partition("=")

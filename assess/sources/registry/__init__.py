@@ -189,7 +189,7 @@ class _Repository:
 
     def _read_manifests(self, refs: list[str]) -> None:
         """Resolve references: digests by HEAD, then each manifest once."""
-        is_read: list[bool] = []
+        is_read = []
         with self._call("manifests") as call:
             call.note(expected=len(refs))
             heads = self.content.heads

@@ -165,12 +165,12 @@ def to_images(repository: Repository) -> list[Row]:
     tags: dict[str, set[str]] = defaultdict(set)
     for ref, digest in repository.heads.items():
         tags[digest] |= {ref} - {digest}
-    rows: dict[str, Row] = {}
+    rows = {}
     for digest, names in tags.items():
         if dig(repository.manifests.get(digest), "is_image") is not False:
             rows[digest] = _to_image(repository, digest, sorted(names))
     digests = list(rows)
-    children: Lists = {}
+    children = {}
     for digest in digests:  # which grows: an index may hold indexes
         children[digest] = dig(repository.manifests.get(digest), "children") or []
         for child in children[digest]:
@@ -208,7 +208,7 @@ def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
 def _to_index(children: list[Row]) -> Row:
     """Return the columns of an index where all its images have them."""
     # The index has the date of its latest and the size of its largest image.
-    row: Row = {}
+    row = {}
     for column in ("arch", "size_bytes", "created_at"):
         values: list[Any] = [child.get(column) for child in children]
         if children and None not in values:
@@ -222,7 +222,7 @@ def _of_hub(repository: Repository, digest: str, tags: list[str]) -> Row:
     listed = [repository.hub[tag] for tag in tags if tag in repository.hub]
     # A tag that moved between the calls has the times of another digest.
     same = [tag for tag in listed if tag.get("digest") in (digest, None)]
-    row: Row = {}
+    row = {}
     for column in HUB_TIMES:
         if times := [tag[column] for tag in same if tag.get(column)]:
             row[column] = max(times)

@@ -52,7 +52,7 @@ class SsmSource(AwsSource):
 
 def get_inventory(place: Place) -> list[Row]:
     """List the packages and the systems that agents found."""
-    entities: list[Row] = []
+    entities = []
     for kind in (APPLICATIONS, DETAILS):
         attributes = [{"TypeName": kind}]
         answer = place.ask(

@@ -71,7 +71,7 @@ class SwarmSource(ListSource):
             return super().read(asked)
         scope = strip_credentials(endpoint_of(options))
         ask = partial(asked.batch.call, scope, classify=_failure, deadline=asked.deadline)
-        lists: Found = {}
+        lists = {}
         with ExitStack() as stack:
             is_manager = False
             with ask("info") as call:

@@ -355,7 +355,7 @@ def to_dependencies(services: list[Service]) -> list[Row]:
         siblings.publish(callee, service.unit.ports)
         in_stack = service.name.removeprefix(f"{service.stack}_")
         siblings.add(callee, in_stack, space=service.stack)
-    rows: list[Row] = []
+    rows = []
     for service in services:
         rows += needs(
             service.unit.callee, service.unit.mentions, siblings, space=service.stack

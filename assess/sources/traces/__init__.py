@@ -78,7 +78,7 @@ class TracesSource(Source):
 
 def _read(asked: Asked) -> list[Row]:
     """Read the links of files; of service graphs, failures are in a file of their own."""
-    links: list[Row] = []
+    links = []
     dumps = each_dump(asked, name="graph", empty=_EMPTY)
     for file, call in dumps:
         with call:
@@ -98,7 +98,7 @@ def _ask(asked: Asked, hours: float) -> list[Row]:
     named = asked.options.get("format")
     formats = [named] if named else list(FORMATS)
     endpoint = strip_credentials(str(asked.options["endpoint"]))
-    links: list[Row] = []
+    links = []
     with (
         asked.batch.call(endpoint, "graph", empty=_EMPTY) as call,
         open_web(asked, call=call) as web,

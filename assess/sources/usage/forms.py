@@ -69,7 +69,7 @@ def of_top(
     """Read the output of ``kubectl top pods``: the present use of each container."""
     lines = [line.split() for line in content.splitlines() if line.strip()]
     heads = next(line for line in lines if "CPU(cores)" in line)
-    found: list[Sample] = []
+    found = []
     unread_n = 0
     for line in lines:
         if line == heads:
@@ -94,7 +94,7 @@ def of_documents(
     at: float,
 ) -> Read:
     """Read JSON of any form; ``stem`` is the name of its file, ``at`` when it was written."""
-    found: list[Sample] = []
+    found = []
     unread_n = 0
     for value in values:
         samples = next((read for f in _FORMS if (read := f(value, stem, at))), [])
@@ -163,7 +163,7 @@ def _of_crictl(
     stem: str,
     at: float,
 ) -> list[Sample]:
-    found: list[Sample] = []
+    found = []
     for entry in dicts(value, "stats"):
         nano = number(entry, "cpu", "usageNanoCores", "value")
         sizes = {
@@ -182,7 +182,7 @@ def _of_metrics(
 ) -> list[Sample]:
     if text(value, "kind") not in ("PodMetricsList", "PodMetrics"):
         return []
-    found: list[Sample] = []
+    found = []
     for pod in dicts(value, "items") or [value]:
         meta = table(pod, "metadata")
         taken = moment(pod, "timestamp")
