@@ -31,6 +31,9 @@ class Name:
     namespace: str = ""  # project or namespace that qualifies it where two share a name
 
 
+Names = tuple[Name, ...]  # of one service, best first
+
+
 class Requests(Protocol):
     """A client that counts its requests and its retries."""
 

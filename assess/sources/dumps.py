@@ -34,17 +34,23 @@ class DumpError(ValueError):
     """A file or an answer that cannot be used; the message says what to do."""
 
 
-def find_files(asked: Asked, suffixes: tuple[str, ...] = JSON_SUFFIXES) -> Files:
+def find_files(
+    asked: Asked,
+    suffixes: tuple[str, ...] = JSON_SUFFIXES,
+    is_wanted: Callable[[Path], bool] | None = None,
+) -> Files:
     """Find the files that ``path`` names, each with its scope: the file, or all of a directory.
 
-    Without ``suffixes`` every file counts. A path that is not there, or a directory without such
-    files, becomes a coverage row.
+    Without ``suffixes`` every file counts; ``is_wanted`` decides in their place. A path that is not
+    there, or a directory without such files, becomes a coverage row.
     """
     found = []
     for name in paths_of(asked.options):
         place = asked.base / name
 
         def wanted(file: Path, place: Path = place) -> bool:
+            if is_wanted:
+                return is_wanted(file)
             if not suffixes:
                 return not is_hidden(file, place)
             return file.suffix.lower() in suffixes
@@ -58,7 +64,8 @@ def find_files(asked: Asked, suffixes: tuple[str, ...] = JSON_SUFFIXES) -> Files
             continue
         found += [(name, place)] if files is None else files
         if files == []:
-            hint = f"it holds no {' or '.join(suffixes) or 'such'} file"
+            noun = "" if is_wanted else " file"
+            hint = f"it holds no {' or '.join(suffixes) or 'such'}{noun}"
             asked.batch.cover(name, "read", "empty", hint=hint)
     return found
 
@@ -93,12 +100,13 @@ def each_dump(
     *,
     name: str = "read",
     empty: str | None = None,
+    is_wanted: Callable[[Path], bool] | None = None,
 ) -> Iterator[tuple[Path, Call]]:
     """Yield each file of `find_files` with its call, which the reader enters.
 
     Files for which no time is left are not listed; their calls say so.
     """
-    for scope, file in find_files(asked, suffixes):
+    for scope, file in find_files(asked, suffixes, is_wanted):
         call = asked.batch.call(scope, name, empty=empty)
         call.take(())
         if asked.deadline.left:

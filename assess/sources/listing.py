@@ -10,7 +10,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.sources import csv_records
-from assess.sources.base import Asked, Batch, Call, Lists, Name, Row, Source, paths_of
+from assess.sources.base import (
+    Asked,
+    Batch,
+    Call,
+    Lists,
+    Name,
+    Names,
+    Row,
+    Source,
+    paths_of,
+)
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, each_dump, read_documents
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.unit import share
@@ -129,7 +139,8 @@ class ListSource(Source):
         entries = []
         # Each path twice: a list whose pages expired while they were read is begun anew, once.
         tries = [path for path in listing.paths for _ in range(2)]
-        size, pages_n, row = (1, 1, {}) if is_probe else (self.page, None, call.row)
+        size = 1 if is_probe else self.page
+        row = {} if is_probe else call.row
         with call:
             try:
                 while tries:
@@ -137,7 +148,7 @@ class ListSource(Source):
                     items = []
                     try:
                         pages = self.get_pages(web, path, row, size)
-                        for page in islice(pages, pages_n):
+                        for page in islice(pages, 1 if is_probe else None):
                             items += page
                             # a second try may end earlier than the first
                             best = items if len(items) >= len(best or ()) else best
@@ -272,9 +283,7 @@ def share_live(batch: Batch) -> None:
     share([mount for mount in mounts if mount["workload_id"] in ended])
 
 
-def names_of(
-    *candidates: tuple[Any, str, float], namespace: str = ""
-) -> tuple[Name, ...]:
+def names_of(*candidates: tuple[Any, str, float], namespace: str = "") -> Names:
     """Make names of the candidates that are texts; names from labels get no namespace."""
     return tuple(
         Name(text(name), rule, trust, "" if rule == "label" else namespace)

@@ -28,6 +28,7 @@ from assess.sources.deadline import Deadline
 from assess.sources.failure import FOR_PEOPLE, HINTS, status_of
 from assess.sources.joining.identity import Rules, read_map
 from assess.sources.redact import mask_tables, scrub
+from assess.sources.values import as_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,8 +58,7 @@ class Task:
     def scope(self) -> str:
         """Scope for the coverage row of a source that wrote none."""
         asked = self.options.get("path", self.options.get("endpoint", self.source.type))
-        parts = asked if isinstance(asked, list) else [asked]
-        return scrub(", ".join(map(str, parts)))
+        return scrub(", ".join(map(str, as_list(asked))))
 
 
 Work = Callable[[Task, Deadline], Batch]

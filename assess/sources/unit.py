@@ -15,7 +15,7 @@ from typing import Any
 
 from assess import frames, reference
 from assess.image_ref import ImageRef, as_declared, last_part, parse_image
-from assess.sources.base import Name, Row
+from assess.sources.base import Name, Names, Row
 from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
@@ -47,7 +47,7 @@ FRAMES = (  # that a platform fills
 class Unit:
     """A platform's declaration of a service; None where it declares nothing."""
 
-    names: tuple[Name, ...]  # best first
+    names: Names  # best first
     platform: str
     image: str = ""
     # For use inside the sources only: variables, and commands and files that may name others.

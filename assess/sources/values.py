@@ -28,18 +28,20 @@ def dig(value: Any, *path: str | int) -> Any:
     return value
 
 
+def listed(value: Any, *path: str | int) -> list[Any]:
+    """Return a list; an empty one for any other value."""
+    value = dig(value, *path)
+    return value if isinstance(value, list) else []
+
+
 def dicts(value: Any, *path: str | int) -> list[dict[str, Any]]:
     """List the objects of a list; none where it has another shape."""
-    value = dig(value, *path)
-    items = value if isinstance(value, list) else []
-    return [item for item in items if isinstance(item, dict)]
+    return [item for item in listed(value, *path) if isinstance(item, dict)]
 
 
 def texts(value: Any, *path: str | int) -> list[str]:
     """List the texts of a list; none where it has another shape."""
-    value = dig(value, *path)
-    items = value if isinstance(value, list) else []
-    return [item for item in items if isinstance(item, str)]
+    return [item for item in listed(value, *path) if isinstance(item, str)]
 
 
 def text(value: Any, *path: str | int) -> str:
@@ -113,8 +115,9 @@ def joined(texts: Iterable[str | None]) -> str | None:
     return ";".join(dict.fromkeys(filter(None, texts))) or None
 
 
-def as_list(value: Any) -> list[Any]:
+def as_list(value: Any, *path: str) -> list[Any]:
     """Return a list as it is, None as an empty list, and anything else as a list of itself."""
+    value = dig(value, *path)
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
@@ -146,8 +149,7 @@ def spoiled(payload: Any, forms: Mapping[str, str]) -> list[str]:
         elif isinstance(value, dict):
             waiting += value.values()
             for name in forms.keys() & value.keys():
-                entries = value[name] if isinstance(value[name], list) else []
-                for n, entry in enumerate(entries):
+                for n, entry in enumerate(listed(value, name)):
                     if not _has_form(entry, forms[name]):
                         found.append(f"{name}[{n}] is {_form_of(entry)}")
     return found

@@ -118,8 +118,9 @@ def checks(tool: str, own: Path | None = None) -> list[Rule]:
     return checked
 
 
-def moment_of(value: Any) -> datetime | None:
+def moment_of(value: Any, *path: str) -> datetime | None:
     """Read a time; None for one before 2000, or one that is still to come."""
+    value = dig(value, *path)
     if hasattr(value, "isoformat"):  # a date of TOML or YAML
         value = value.isoformat()
     when = moment(value)

@@ -66,7 +66,7 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
         for item in texts(test, "items"):
             about = _about_item(item, context.host_id)
             answers.append(_answer(rule, value, about, f"{result}: {description}"))
-    when = moment_of(report.get("end")) or moment_of(report.get("start"))
+    when = moment_of(report, "end") or moment_of(report, "start")
     rows = _kept(answers, answered_at=when or context.file_time, source="docker-bench")
     if engine:
         where = {"host_id": context.host_id, "runtime": "docker"}
@@ -109,7 +109,7 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
             "host_id": "",
             "image_id": identifier or None,
             "arch": text_of(metadata, "ImageConfig", "architecture") or None,
-            "created_at": moment_of(dig(metadata, "ImageConfig", "created")),
+            "created_at": moment_of(metadata, "ImageConfig", "created"),
             "image": ImageRef(image.registry, image.repository, image.tag, digest),
             **_vulnerabilities(results),
         }
@@ -122,7 +122,7 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
         for result in results
         for rule, risk, summary in _findings(result, context)
     ]
-    when = moment_of(report.get("CreatedAt")) or context.file_time
+    when = moment_of(report, "CreatedAt") or context.file_time
     return [*rows, *_kept(answers, answered_at=when, source="trivy")]
 
 
@@ -188,7 +188,7 @@ def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
             continue
         risk = rule.of_number(score) if score >= 0 else None
         answers.append(_answer(rule, risk or "unknown", about, f"{title}: {score} of 10"))
-    when = moment_of(report.get("date")) or context.file_time
+    when = moment_of(report, "date") or context.file_time
     return _kept(answers, answered_at=when, source="scorecard", source_ref=name)
 
 
@@ -209,7 +209,7 @@ def of_xeol(report: Row, context: Context) -> list[FrameRow]:
         ended.add(f"{product} {version} ({day})")
     risk = rule.values.get("EOL" if ended else "NONE", "unknown")
     summary = words_of("; ".join(sorted(ended))) or "no package past its end of life"
-    when = moment_of(dig(report, "descriptor", "timestamp")) or context.file_time
+    when = moment_of(report, "descriptor", "timestamp") or context.file_time
     answer = _answer(rule, risk, about, summary)
     return _kept([answer], answered_at=when, source="xeol")
 

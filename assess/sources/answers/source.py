@@ -87,7 +87,7 @@ class AnswersSource(Source):
         if call.failed:
             return
         asked.batch.coverage.remove(call.row)  # only a map that fails is worth a row
-        context = forms.Context(table, forms.moment_of(options.get("answered_at")))
+        context = forms.Context(table, forms.moment_of(options, "answered_at"))
         readers = {"csv": _read_csv, "konveyor": _read_konveyor}
         read = _ask if "endpoint" in options else readers.get(kind, _read_scans)
         read(asked, context)

@@ -15,7 +15,7 @@ from assess.image_ref import ImageRef, parse_image
 from assess.sources.answers.images import image_of
 from assess.sources.base import Batch, Batches, Row, belonging, rows_of
 from assess.sources.csv_records import vocabulary
-from assess.sources.values import dicts, dig, moment, table, text, texts
+from assess.sources.values import dicts, dig, listed, moment, table, text, texts
 
 FRAME = "vex"  # of what is a statement, and no row of a frame
 SEVERITIES = ("critical", "high", "medium", "low")
@@ -193,8 +193,7 @@ def of_openvex(report: Row, images: Iterable[ImageRef] = ()) -> list[tuple[str, 
 
 
 def _products(entry: Row) -> Iterator[tuple[str, list[str]]]:
-    products = entry.get("products")
-    for product in products if isinstance(products, list) else []:
+    for product in listed(entry, "products"):
         parts = _addresses(dig(product, "subcomponents"))
         for name in _addresses([product]):
             yield name, parts

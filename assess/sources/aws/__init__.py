@@ -9,7 +9,16 @@ from threading import Semaphore, Thread
 from typing import Any
 
 from assess.sources.aws.place import DumpPlace, LivePlace, Login, Place, failure_of
-from assess.sources.base import Asked, Batch, Name, Row, Source, option_problems, paths_of
+from assess.sources.base import (
+    Asked,
+    Batch,
+    Name,
+    Names,
+    Row,
+    Source,
+    option_problems,
+    paths_of,
+)
 from assess.sources.dumps import JSON_SUFFIXES, find_files
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret, scrub
@@ -130,7 +139,7 @@ def live_places(asked: Asked) -> Iterator[LivePlace]:
     options = asked.options
     batch = asked.batch
     classify = partial(failure_of, service="sts", call="get_caller_identity")
-    for profile in as_list(options.get("profile")) or [None]:
+    for profile in as_list(options, "profile") or [None]:
         account = profile or "default"
         login = None
         with batch.call(account, "session", classify=classify) as call:
@@ -138,7 +147,7 @@ def live_places(asked: Asked) -> Iterator[LivePlace]:
         if login is None:
             continue
         batch.coverage.remove(call.row)  # nothing was asked yet
-        regions = as_list(options.get("regions")) or as_list(login.region)
+        regions = as_list(options, "regions") or as_list(login.region)
         if regions == [ALL_REGIONS]:
             first = LivePlace(
                 account, asked.deadline, login, login.region or _FIRST_REGION
@@ -169,10 +178,10 @@ def dump_places(
         yield DumpPlace(scope, asked.deadline, listed)
 
 
-def tags_of(payload: Any) -> dict[str, str]:
+def tags_of(payload: Any, *path: str) -> dict[str, str]:
     """Read tags, with ``Key``/``Value`` or ``key``/``value``; the first of a key wins."""
     tags: dict[str, str] = {}
-    for tag in dicts(payload):
+    for tag in dicts(payload, *path):
         # EC2 and the load balancers capitalise, ECS and ECR do not.
         key = tag.get("Key", tag.get("key"))
         value = tag.get("Value", tag.get("value"))
@@ -181,7 +190,7 @@ def tags_of(payload: Any) -> dict[str, str]:
     return tags
 
 
-def names_of(tags: Mapping[str, str]) -> tuple[Name, ...]:
+def names_of(tags: Mapping[str, str]) -> Names:
     """List the names that tags give a service, best first; none for a node of a cluster."""
     # A number at the end of the tag ``Name`` is left out: ``web-01`` and ``web-02`` are
     # one.

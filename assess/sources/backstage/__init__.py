@@ -25,7 +25,7 @@ from assess.sources.dumps import (
 from assess.sources.http import Web, open_web
 from assess.sources.listing import lose
 from assess.sources.redact import strip_credentials
-from assess.sources.values import dicts, dig
+from assess.sources.values import as_list, dicts, dig, listed, number, table
 
 RULE = "backstage"
 NAMED = 0.95
@@ -221,8 +221,7 @@ class Entity:
         if relations := dicts(self.raw.get("relations")):
             texts = [_target(r) for r in relations if r.get("type") == relation]
         else:
-            declared = dig(self.raw, "spec", key)
-            texts = declared if isinstance(declared, list) else [declared]
+            texts = as_list(self.raw, "spec", key)
         refs = [to_ref(text, kind, self.namespace) for text in texts]
         return [ref for ref in dict.fromkeys(refs) if ref]
 
@@ -271,13 +270,12 @@ def entities_in(values: Iterable[Any]) -> tuple[list[Entity], list[str]]:
 
 def _lost_refs(raw: Row) -> list[str]:
     """List the references of an entity that refer to nothing, by their place."""
-    listed = {key: dig(raw, "spec", key) for key in _REFERENCES}
-    if isinstance(relations := raw.get("relations"), list):
-        listed["relations"] = [_target(relation) for relation in relations]
+    found = {key: listed(raw, "spec", key) for key in _REFERENCES}
+    found["relations"] = [_target(relation) for relation in listed(raw, "relations")]
     return [
         f"{key}[{n}] is no reference"
-        for key, texts in listed.items()
-        for n, text in enumerate(texts if isinstance(texts, list) else [])
+        for key, texts in found.items()
+        for n, text in enumerate(texts)
         if not to_ref(text, "component")
     ]
 
@@ -299,10 +297,9 @@ def to_service(entity: Entity, kept: Kept) -> Row:
         for k in (*ALIASES, *_TEAMS, *kept.tier_keys, *kept.criticality_keys)
         if k in notes
     ]
-    links = dig(entity.raw, "metadata", "links")
     kept.redacted += max(len(notes) - len(used), 0)
     kept.redacted += bool(dig(entity.raw, "metadata", "description"))
-    kept.redacted += len(links) if isinstance(links, list) else 0
+    kept.redacted += len(listed(entity.raw, "metadata", "links"))
     known = {column: value for column, value in row.items() if value is not None}
     return {"names": (entity.name, *_aliases(entity, notes)), **known}
 
@@ -330,19 +327,15 @@ def to_tier(text: str) -> int | None:
 
 def _weight(text: str) -> float | None:
     """Read a criticality, a number of any unit."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if 0 <= number < 1e15 else None
+    weight = number(text)
+    return weight if weight is not None and weight < 1e15 else None
 
 
 def _notes(entity: Entity) -> dict[str, str]:
     """Join labels and annotations; labels first, as people choose them."""
     notes: dict[str, str] = {}
     for part in ("annotations", "labels"):
-        table = dig(entity.raw, "metadata", part)
-        items = table.items() if isinstance(table, dict) else ()
+        items = table(entity.raw, "metadata", part).items()
         notes |= {str(k): str(v) for k, v in items if isinstance(v, str | int | float)}
     return notes
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.values import as_list
+from assess.sources.values import as_list, dig
 from assess.sources.volumes import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
@@ -63,7 +63,7 @@ def _build(value: Any, directory: Path) -> Row:
     """Return the file of a build, or its text, and its arguments; a remote context has neither."""
     declared = value if isinstance(value, dict) else {"context": value}
     context = str(declared.get("context") or ".")
-    arguments = as_mapping(declared.get("args"))
+    arguments = as_mapping(declared, "args")
     file = directory / context / str(declared.get("dockerfile") or "Dockerfile")
     is_remote = "://" in context or context.startswith(("git@", "github.com/"))
     return {
@@ -110,7 +110,7 @@ def _env_file(item: Any, directory: Path) -> tuple[Path, bool]:
 
 def _healthcheck(value: Any) -> Row:
     check = as_mapping(value)
-    first = next(iter(as_list(check.get("test"))), None)
+    first = next(iter(as_list(check, "test")), None)
     return {"first": first, "disable": check.get("disable")}
 
 
@@ -173,8 +173,9 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> Row:
     return result
 
 
-def as_mapping(value: Any) -> Row:
+def as_mapping(value: Any, *path: str) -> Row:
     """Return a mapping as it is, and a list of ``NAME=value`` or of names as a mapping."""
+    value = dig(value, *path)
     if isinstance(value, dict):
         return value
     texts = [str(item) for item in as_list(value) if not isinstance(item, dict)]

@@ -100,7 +100,7 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
 def labels_of(service: Service) -> Row:
     """Return all labels of a service, those of its deployment in a swarm too."""
     return {
-        **as_mapping(service.get("labels")),
+        **as_mapping(service, "labels"),
         **as_mapping(service.get("deploy", {}).get("labels")),
     }
 

@@ -303,12 +303,12 @@ class _Reader:
 
     def _add(self, place: _Place, trail: tuple[Path, ...]) -> None:
         document = place.document
-        for entry in as_list(document.get("include")):
+        for entry in as_list(document, "include"):
             self._include(entry, trail)
         project = self.project
         project.name = str(document.get("name") or project.name)
-        project.volumes = merged(project.volumes, as_mapping(document.get("volumes")))
-        project.configs |= as_mapping(document.get("configs"))
+        project.volumes = merged(project.volumes, as_mapping(document, "volumes"))
+        project.configs |= as_mapping(document, "configs")
         for name, body in document["services"].items():
             if isinstance(body, dict | None):
                 service = self._service(name, place)
@@ -318,14 +318,14 @@ class _Reader:
 
     def _include(self, entry: Any, trail: tuple[Path, ...]) -> None:
         options = entry if isinstance(entry, dict) else {"path": entry}
-        paths = [str(path) for path in as_list(options.get("path"))]
+        paths = [str(path) for path in as_list(options, "path")]
         if not paths or any("://" in path or path.startswith("git@") for path in paths):
             self.project.notes.append("an include of something remote was not read")
             return
         files = [self.directory / path for path in paths]
         home = options.get("project_directory") or files[0].parent
         directory = self.directory / str(home)
-        names = as_list(options.get("env_file"))
+        names = as_list(options, "env_file")
         env_files = [self.directory / str(name) for name in names] or [directory / ".env"]
         env: dict[str, str] = {}
         for file in env_files:

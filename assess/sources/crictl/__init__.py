@@ -104,7 +104,7 @@ class CrictlSource(EngineDumps):
         if name != "inspect":
             return
         for value in dicts(values):
-            kept = data.inspected.get(short(value.get("Id")), {})
+            kept = data.inspected.get(short(value, "Id"), {})
             if kept and "Env" not in value["Config"]:
                 kept["Env"] = {}
             if kept and "Health" not in table(value, "State"):
@@ -189,7 +189,7 @@ def _container(raw: Payload, data: EngineData) -> Payload:
         "Image": _declared(raw),
         "ImageID": _image_id(raw, data),
         "State": _STATES.get(text(raw, "state")),
-        "Created": _time(raw.get("createdAt")),
+        "Created": _time(raw, "createdAt"),
         "Labels": table(raw, "labels"),
     }
 
@@ -210,9 +210,9 @@ def _image_id(raw: Payload, data: EngineData) -> str | None:
     return named if re.fullmatch(r"(sha256:)?[0-9a-f]{64}", named) else None
 
 
-def _time(value: Any) -> Any:
-    count = number(value)
-    return value if count is None else count / 1e9
+def _time(raw: Payload, name: str) -> Any:
+    count = number(raw, name)
+    return raw.get(name) if count is None else count / 1e9
 
 
 def _inspected(raw: Payload, data: EngineData) -> Payload:
@@ -230,12 +230,12 @@ def _inspected(raw: Payload, data: EngineData) -> Payload:
         "Id": text(status, "id"),
         "Name": text(status, "metadata", "name"),
         "Image": _image_id(status, data),
-        "Created": _time(status.get("createdAt")),
+        "Created": _time(status, "createdAt"),
         "RestartCount": attempt if integer(restarts) is None else integer(restarts),
         "State": {
             "Status": _STATES.get(text(status, "state")),
-            "StartedAt": _time(status.get("startedAt")),
-            "FinishedAt": _time(status.get("finishedAt")),
+            "StartedAt": _time(status, "startedAt"),
+            "FinishedAt": _time(status, "finishedAt"),
             "ExitCode": integer(status, "exitCode"),
             "OOMKilled": text(status, "reason") == "OOMKilled",
         },

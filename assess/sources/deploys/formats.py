@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from assess import frames
 from assess.linear import Linear
-from assess.sources.base import Name, Row
+from assess.sources.base import Name, Names, Row
 from assess.sources.csv_records import Cells, lookup, rows
 from assess.sources.redact import strip_credentials
-from assess.sources.values import dicts, dig, id_of, moment, number, text
+from assess.sources.values import as_list, dicts, dig, id_of, moment, number, text
 
 NAMED = 0.8  # confidence in a repository or project as the name of a service
 _PROJECT = Linear(r"^/(.+?)/-/")  # of an address of GitLab
@@ -43,14 +43,12 @@ def leaf_of(address: str) -> str:
     return strip_credentials(name.removesuffix(".git"))
 
 
-def _names(*candidates: str) -> tuple[Name, ...]:
+def _names(*candidates: str) -> Names:
     known = dict.fromkeys(name for name in candidates if name)
     return tuple(Name(name, "deployment", NAMED) for name in known)
 
 
-def _deployment(
-    place: str, key: str, names: tuple[Name, ...], **values: Any
-) -> Row | None:
+def _deployment(place: str, key: str, names: Names, **values: Any) -> Row | None:
     """Return the row of a deployment; None without an id, a service or a time."""
     if values["started_at"] is None or not names or not key:
         return None
@@ -221,7 +219,7 @@ def records_in(values: Iterable[Any]) -> list[Row]:
         page = value
         for key in ("workflow_runs", "items", "deployments"):
             page = dig(value, key) or page
-        records += dicts(page if isinstance(page, list) else [page])
+        records += dicts(as_list(page))
     return records
 
 

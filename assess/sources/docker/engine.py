@@ -165,9 +165,9 @@ class ImageIndex:
     """Images of one host by id and by tag."""
 
     def __init__(self, images: list[Payload]) -> None:
-        self._by_id = {short(image.get("Id")): image for image in images}
+        self._by_id = {short(image, "Id"): image for image in images}
         self._by_tag = {
-            parse_image(ref): short(image.get("Id"))
+            parse_image(ref): short(image, "Id")
             for image in images
             for ref in _refs(image, "RepoTags")
         }
@@ -213,7 +213,7 @@ def to_images(data: EngineData, containers: list[Container], host_id: str) -> li
     # An image that was never pulled or pushed has its id as digest; one without a name
     # has ``<none>`` as registry and repository.
     images = data.images or []
-    parents = {short(image.get("ParentId")) for image in images if image.get("ParentId")}
+    parents = {short(image, "ParentId") for image in images if image.get("ParentId")}
     index = ImageIndex(images)
     used = [index.find(container) for container in containers]
     is_known = data.containers is not None and None not in used
@@ -226,7 +226,7 @@ def to_images(data: EngineData, containers: list[Container], host_id: str) -> li
         archs[identifier] = text(platform, "architecture") or None
     rows = []
     for image in images:
-        identifier = short(image.get("Id"))
+        identifier = short(image, "Id")
         tags = _refs(image, "RepoTags")
         refs = [*map(parse_image, tags + _refs(image, "RepoDigests"))]
         if identifier in parents and not refs:

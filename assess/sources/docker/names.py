@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from assess.image_ref import ImageRef, last_part
-from assess.sources.base import Name
+from assess.sources.base import Name, Names
 from assess.sources.listing import names_of
 
 COMPOSE = "com.docker.compose."
@@ -40,7 +40,7 @@ _TASK_LABELS = (
 
 def container_names(
     labels: Mapping[str, str], env: Mapping[str, str], image: ImageRef, name: str
-) -> tuple[Name, ...]:
+) -> Names:
     """List the names of its service, best first; that of the container itself is the last."""
     stack = labels.get(SWARM_STACK, "")
     pod = labels.get(KUBERNETES + "pod.name", "")

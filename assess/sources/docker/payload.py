@@ -11,7 +11,7 @@ from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.settings import of_command, settings_of
-from assess.sources.values import dicts, dig, moment, table, texts
+from assess.sources.values import dicts, dig, listed, moment, table, texts
 from assess.sources.volumes import nfs_export
 
 Payload = dict[str, Any]
@@ -130,7 +130,7 @@ class EngineData:
             self._take_disk(first, call)
             return
         if name == "volumes" and "Volumes" in first:  # as the API wraps the list
-            values = first["Volumes"] if isinstance(first["Volumes"], list) else []
+            values = listed(first, "Volumes")
         keep, identity, total = _KEEP[name]
         pairs = [keep(value) for value in dicts(values)]
         entries = [entry for entry, _ in pairs if entry.get(identity)]
@@ -150,7 +150,7 @@ class EngineData:
             sizes = _pick(image, _SIZES)
             # -1 is what an engine writes that did not count
             counted = {name: size for name, size in sizes.items() if size >= 0}
-            images[short(image.get("Id"))] = counted
+            images[short(image, "Id")] = counted
         self.disk = {"images": images}
         layers = _pick(raw, {"LayersSize": int}).get("LayersSize", -1)
         if layers >= 0:
@@ -217,7 +217,7 @@ class Container:
 
 def containers_of(payloads: EngineData) -> list[Container]:
     """Join the list and the inspections by container."""
-    listed = {short(c.get("Id")): c for c in payloads.containers or []}
+    listed = {short(c, "Id"): c for c in payloads.containers or []}
     containers = []
     for identifier in listed | payloads.inspected:
         listing = listed.get(identifier, {})
@@ -234,9 +234,9 @@ def variables(entries: Any) -> dict[str, str]:
     return {name: value for name, _, value in parts}
 
 
-def short(identifier: Any) -> str:
+def short(identifier: Any, *path: str) -> str:
     """Shorten an id, with or without ``sha256:``, as the command line does."""
-    return str(identifier or "").removeprefix("sha256:")[:SHORT_ID]
+    return str(dig(identifier, *path) or "").removeprefix("sha256:")[:SHORT_ID]
 
 
 def keep_version(raw: Any) -> Payload:

@@ -172,7 +172,7 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Engine
             hint = f"no dump of it: {COMMANDS[name]}"
             batch.cover(scope, name, "not_configured", hint=hint)
     # The command line cuts the ids of images; an inspection has them whole.
-    whole = {short(i.get("Image")): i.get("Image") for i in payloads.inspected.values()}
+    whole = {short(i, "Image"): i.get("Image") for i in payloads.inspected.values()}
     for image in payloads.images or []:
         image["Id"] = whole.get(image["Id"]) or image["Id"]
     return payloads

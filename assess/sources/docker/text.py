@@ -249,7 +249,7 @@ def merge_cli_images(raw: list[Any]) -> list[Any]:
             image["RepoDigests"].append(f"{line.get('Repository')}@{line['Digest']}")
     whole: dict[str, Payload] = {}
     for image in [*images.values(), *dicts(others)]:  # a list, and what inspections add
-        key = short(image.get("Id"))
+        key = short(image, "Id")
         known = {name: value for name, value in image.items() if value}
         whole[key] = whole.get(key, {}) | known
     broken_n = len(others) - len(dicts(others))

@@ -17,7 +17,7 @@ from assess.sources.aws import (
     names_of,
     tags_of,
 )
-from assess.sources.base import Batch, Name, Row
+from assess.sources.base import Batch, Name, Names, Row
 from assess.sources.csv_records import vocabulary
 from assess.sources.hosts.rows import system_of
 from assess.sources.values import dicts, dig, integer, joined, moment, text, texts, total
@@ -44,7 +44,6 @@ _CAUSES = (  # the first that fits; a difference from the desired capacity alone
     ("scale", r"alarm|policy|scheduled action|predictive|balance instances|zones"),
 )
 _INSTANCE = re.compile(r"\bi-[0-9a-f]{8,17}\b")
-Names = tuple[Name, ...]
 
 
 @dataclass
@@ -115,9 +114,7 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     names = {}  # by group
     for group_name, group in groups.items():
         tags = (
-            shared.get(group_name, {})
-            | tags_of(group.get("Tags"))
-            | {GROUP_TAG: group_name}
+            shared.get(group_name, {}) | tags_of(group, "Tags") | {GROUP_TAG: group_name}
         )
         names[group_name] = () if group_name in nodes else names_of(tags)
         for first in names[group_name][:1]:
@@ -158,10 +155,10 @@ def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
         identifier = text(instance, "InstanceId")
         if not identifier or dig(instance, "State", "Name") in _GONE:
             continue
-        own_tags = tags_of(instance.get("Tags"))
+        own_tags = tags_of(instance, "Tags")
         group = own_tags.get(GROUP_TAG) or group_of_instance.get(identifier, "")
         # A group passes its tags on only where each says so; they describe its instances anyway.
-        tags = tags_of(dig(groups, group, "Tags")) | own_tags
+        tags = tags_of(groups, group, "Tags") | own_tags
         if group:
             tags[GROUP_TAG] = group
         image = images.get(text(instance, "ImageId"), {})
@@ -270,7 +267,7 @@ def _is_public(front: Behind, instances: list[Row], *, is_complete: bool) -> boo
 def withheld_n(answers: Answers) -> int:
     """Count the tags that name neither a service nor an environment, and are not kept."""
     things = answers.instances + answers.groups
-    tags = [tag for thing in things for tag in tags_of(thing.get("Tags"))]
+    tags = [tag for thing in things for tag in tags_of(thing, "Tags")]
     return sum(not is_naming(tag) for tag in tags)
 
 

@@ -28,8 +28,9 @@ _ARN = re.compile(r"arn:[\w-]*:[\w-]*:(?P<region>[\w-]*):(?P<account>\d*):(?P<re
 # ---- sizes: as the API has them, and as people register them ----
 
 
-def cpu_of(value: Any) -> float | None:
+def cpu_of(task: Row) -> float | None:
     """Read the CPU of a task [cores]: in units, or as people register it, ``.5 vCPU``."""
+    value = task.get("cpu")
     amount = _VCPU.fullmatch(value) if isinstance(value, str) else None
     if amount:
         return number(amount[1]) or None
@@ -37,23 +38,25 @@ def cpu_of(value: Any) -> float | None:
     return units / CPU_UNITS if units else None
 
 
-def memory_of(value: Any) -> int | None:
+def memory_of(task: Row) -> int | None:
     """Read the memory of a task [bytes]: in MiB, or as people register it, ``1 GB``."""
+    value = task.get("memory")
     amount = _GB.fullmatch(value) if isinstance(value, str) else None
     mib = (number(amount[1]) or 0) * 1024 if amount else number(value)
     return round(mib * MIB) if mib else None
 
 
-def parts_of(arn: Any) -> dict[str, str]:
+def parts_of(arn: Any, *path: str) -> dict[str, str]:
     """Split an ARN into region, account and rest; any other text is all rest."""
-    if parts := _ARN.fullmatch(text(arn)):
+    written = text(arn, *path)
+    if parts := _ARN.fullmatch(written):
         return parts.groupdict()
-    return {"region": "", "account": "", "rest": text(arn)}
+    return {"region": "", "account": "", "rest": written}
 
 
-def last_of(arn: Any) -> str:
+def last_of(arn: Any, *path: str) -> str:
     """Return the last part of an ARN, which is the name or id itself."""
-    return parts_of(arn)["rest"].rpartition("/")[2]
+    return parts_of(arn, *path)["rest"].rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -149,8 +152,8 @@ def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
         role = "init" if unit.container in ended else "sidecar"
         beside.append(replace(unit, role=role))
     unit = _of_container(raw, main)
-    cpu = cpu_of(raw.get("cpu"))  # of a task: of all of its containers together
-    memory = memory_of(raw.get("memory"))
+    cpu = cpu_of(raw)  # of a task: of all of its containers together
+    memory = memory_of(raw)
     if cpu:
         unit, beside = _shared(unit, beside, "cpu_request", cpu)
     if memory:
@@ -208,7 +211,7 @@ def _of_container(raw: Row, container: Row) -> Unit:
         mounts=tuple(_mounts(container, volumes)),
         memory_limit_bytes=limit * MIB if limit else None,
         memory_request_bytes=reserved * MIB if reserved else None,
-        memory_unlimited=not (limit or memory_of(raw.get("memory"))),
+        memory_unlimited=not (limit or memory_of(raw)),
         cpu_request=cpu / CPU_UNITS if cpu else None,
         privileged=container.get("privileged") is True,
         host_network=raw.get("networkMode") == "host",
@@ -245,7 +248,7 @@ def _source(volume: Row) -> Mount:
     name = text(volume, "name")
     for key, (driver, identity) in _SHARED_FILES.items():
         if isinstance(volume.get(key), dict):
-            system = last_of(dig(volume, key, identity)) or name
+            system = last_of(volume, key, identity) or name
             return Mount("", "volume", volume=system, driver=driver, is_remote=True)
     if volume.get("configuredAtLaunch") is True:
         return Mount("", "volume", volume=name, driver="ebs")

@@ -8,7 +8,7 @@ from datetime import datetime
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.aws import GROUP_TAG, LOGICAL_TAG, env_of, names_of, tags_of
-from assess.sources.base import Batch, Name, Row
+from assess.sources.base import Batch, Name, Names, Row
 from assess.sources.docker.names import ECS, container_names
 from assess.sources.ecs.definitions import (
     Definition,
@@ -67,7 +67,7 @@ class _Known:
 
     definitions: dict[str, Definition]  # by ARN, else by family
     hosts: dict[str, str] = field(default_factory=dict)  # by ARN of the instance
-    services: dict[ServiceKey, tuple[Name, ...]] = field(default_factory=dict)
+    services: dict[ServiceKey, Names] = field(default_factory=dict)
     siblings: Siblings = field(default_factory=lambda: Siblings(has_private_domains=True))
 
     def definition(self, arn: object) -> Definition | None:
@@ -91,7 +91,7 @@ def to_batch(payloads: Payloads) -> Batch:
         batch.add("engines", engine)
     for service in services:
         definition = known.definition(service.get("taskDefinition"))
-        names = _names(_key(service), tags_of(service.get("tags")), definition)
+        names = _names(_key(service), tags_of(service, "tags"), definition)
         known.services[_key(service)] = names
         _listen(service, names[0], known)
         batch.add("services", _to_service(service, names, definition))
@@ -115,7 +115,7 @@ def unique(rows: Iterable[Row], key: str) -> list[Row]:
 
 def to_host(instance: Row) -> tuple[Row, Row]:
     """Return the rows of the host and the engine of a container instance."""
-    arn = parts_of(instance.get("containerInstanceArn"))
+    arn = parts_of(instance, "containerInstanceArn")
     attributes = {
         text(a, "name"): text(a, "value") or None for a in dicts(instance, "attributes")
     }
@@ -136,7 +136,7 @@ def to_host(instance: Row) -> tuple[Row, Row]:
         image_ref=attributes.get("ecs.ami-id"),
         arch=attributes.get("ecs.cpu-architecture"),
         vcpus=cpu // 1024 if cpu else None,
-        asg_name=tags_of(instance.get("tags")).get(GROUP_TAG),
+        asg_name=tags_of(instance, "tags").get(GROUP_TAG),
         state="running" if instance.get("agentConnected") is True else None,
     )
     version = text(instance, "versionInfo", "dockerVersion")
@@ -156,12 +156,10 @@ def to_host(instance: Row) -> tuple[Row, Row]:
 def _key(payload: Row, name: str = "") -> ServiceKey:
     arn = text(payload, "serviceArn")
     name = name or text(payload, "serviceName") or last_of(arn) or arn
-    return last_of(payload.get("clusterArn")), name
+    return last_of(payload, "clusterArn"), name
 
 
-def _names(
-    key: ServiceKey, tags: dict[str, str], definition: Definition | None
-) -> tuple[Name, ...]:
+def _names(key: ServiceKey, tags: dict[str, str], definition: Definition | None) -> Names:
     """List the names of what runs a definition, best first; the key may lack a service."""
     cluster, service = key
     logical = tags.get(LOGICAL_TAG, "")
@@ -178,9 +176,7 @@ def _names(
     return tuple(sorted(names, key=lambda name: -name.confidence))
 
 
-def _to_service(
-    service: Row, names: tuple[Name, ...], definition: Definition | None
-) -> Row:
+def _to_service(service: Row, names: Names, definition: Definition | None) -> Row:
     kept = integer(service, "deploymentConfiguration", "minimumHealthyPercent")
     # 100 % while deploying is the default, and shows nothing of the service's needs.
     if kept is not None and kept >= _MIN_HEALTHY_DEFAULT:
@@ -189,7 +185,7 @@ def _to_service(
     return {
         "names": names,
         "name": _key(service)[1],
-        "env": env_of(tags_of(service.get("tags"))),
+        "env": env_of(tags_of(service, "tags")),
         "platform": "ecs",
         "min_healthy_pct": kept,
         "public": True if service.get("public") is True else None,
@@ -214,7 +210,7 @@ def _of_definition(definition: Definition | None, *, is_balanced: bool) -> Row:
     }
 
 
-def _to_deployments(service: Row, names: tuple[Name, ...]) -> Iterator[Row]:
+def _to_deployments(service: Row, names: Names) -> Iterator[Row]:
     """Return the deployments that a service still lists: the newest, and those under way."""
     listed = dicts(service, "deployments")
     dated = [(at, d) for d in listed if (at := moment(d, "createdAt"))]
@@ -223,7 +219,7 @@ def _to_deployments(service: Row, names: tuple[Name, ...]) -> Iterator[Row]:
         state = text(deployment, "rolloutState")
         end = "updatedAt" if state == "COMPLETED" else ""
         went_back = _ROLLBACK.search(text(deployment, "rolloutStateReason"))
-        version = last_of(deployment.get("taskDefinition")) or None
+        version = last_of(deployment, "taskDefinition") or None
         service_arn = text(service, "serviceArn")
         yield {
             "activity_id": f"ecs:{service_arn}/{text(deployment, 'id')}",
@@ -270,7 +266,7 @@ def _to_dependencies(service: Row, known: _Known) -> list[Row]:
     if definition := known.definition(service.get("taskDefinition")):
         rows = _declared_needs(src, cluster, definition, known)
     for balancer in dicts(service, "loadBalancers"):
-        group = parts_of(balancer.get("targetGroupArn"))["rest"].split("/")
+        group = parts_of(balancer, "targetGroupArn")["rest"].split("/")
         dst = group[1] if len(group) > 1 else text(balancer, "loadBalancerName")
         if dst:
             target = f"{EXTERNAL}elb/{dst}"
@@ -304,9 +300,7 @@ def _add_tasks(
         definition = known.definition(task.get("taskDefinitionArn"))
         kind, _, group = text(task, "group").partition(":")
         key = _key(task, group if kind == "service" else "")
-        names = known.services.get(key) or _names(
-            key, tags_of(task.get("tags")), definition
-        )
+        names = known.services.get(key) or _names(key, tags_of(task, "tags"), definition)
         if not names:
             names = (Name(_family_of(task), "ecs-family", 0.9),)
         if key not in known.services:
@@ -372,8 +366,8 @@ def _add_lone(batch: Batch, users: list[Row], known: _Known) -> None:
 
 def _family_of(task: Row) -> str:
     """Return the family of a task, else its group or id."""
-    family = last_of(task.get("taskDefinitionArn")).rpartition(":")[0]
-    return family or text(task, "group") or last_of(task.get("taskArn"))
+    family = last_of(task, "taskDefinitionArn").rpartition(":")[0]
+    return family or text(task, "group") or last_of(task, "taskArn")
 
 
 def redacted_n(payloads: Payloads) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from assess import frames
 from assess.image_ref import as_declared, parse_image
-from assess.sources.base import Name, Row
+from assess.sources.base import Names, Row
 from assess.sources.csv_records import vocabulary
 from assess.sources.ecs.definitions import (
     Definition,
@@ -40,7 +40,7 @@ def _addresses(containers: Iterable[Row]) -> str | None:
 
 def to_workloads(
     task: Row,
-    names: tuple[Name, ...],
+    names: Names,
     definition: Definition | None,
     host_id: str | None,
 ) -> Replicas:
@@ -49,7 +49,7 @@ def to_workloads(
     first = next(iter(containers), "")
     main = definition.main if definition and definition.main in containers else first
     own = _life(task, list(containers.values()), containers.get(main, {}), definition)
-    cluster = last_of(task.get("clusterArn"))
+    cluster = last_of(task, "clusterArn")
     bindings = [b for c in containers.values() for b in dicts(c, "networkBindings")]
     if bindings:
         own["ports"] = joined(sorted(ports_of(bindings)))
@@ -101,7 +101,7 @@ def _as_it_runs(unit: Unit, task: Row, containers: Row, main: str) -> Unit:
 def known_as(task: Row) -> tuple[str, ...]:
     """Return the ids by which the engine of an instance knows the task and its containers."""
     containers = (text(c, "runtimeId") for c in dicts(task, "containers"))
-    return tuple(filter(None, (last_of(task.get("taskArn")), *containers)))
+    return tuple(filter(None, (last_of(task, "taskArn"), *containers)))
 
 
 def _life(
@@ -144,21 +144,21 @@ def fargate_host(task: Row) -> Row | None:
     """Return the host of a task on Fargate; None for a task that ended, or is elsewhere."""
     if not is_fargate(task) or task.get("lastStatus") == "STOPPED":
         return None
-    cluster = last_of(task.get("clusterArn"))
+    cluster = last_of(task, "clusterArn")
     attributes = {text(a, "name"): text(a, "value") for a in dicts(task, "attributes")}
-    cpu = cpu_of(task.get("cpu"))
+    cpu = cpu_of(task)
     return _provided(f"fargate:{cluster}/{last_of(task.get('taskArn'))}", task) | {
         "az": text(task, "availabilityZone") or None,
         "arch": attributes.get("ecs.cpu-architecture") or None,
         "vcpus": int(cpu) if cpu and cpu >= 1 else None,
-        "memory_bytes": memory_of(task.get("memory")),
+        "memory_bytes": memory_of(task),
         "state": "running" if task.get("lastStatus") == "RUNNING" else None,
     }
 
 
 def wanted_host(cluster: str, service: Row) -> Row:
     """Return one host that stands for the hosts that Fargate would provide for a service."""
-    name = text(service, "serviceName") or last_of(service.get("serviceArn"))
+    name = text(service, "serviceName") or last_of(service, "serviceArn")
     return _provided(f"fargate:{cluster}/service/{name}", service)
 
 
@@ -212,7 +212,7 @@ def to_task_activities(task: Row, workload: Row) -> Iterator[Row]:
                 "activity_id": f"{workload['workload_id']}/{kind}",
                 "names": workload["names"],
                 "host_id": workload["host_id"],
-                "to_version": last_of(task.get("taskDefinitionArn")) or None,
+                "to_version": last_of(task, "taskDefinitionArn") or None,
                 "kind": kind,
                 **span,
                 **more,

@@ -20,7 +20,7 @@ from assess.reading import (
     refuse_many,
 )
 from assess.sources.answers.forms import moment_of
-from assess.sources.base import Asked, Call, Name, Row, Source, format_problems
+from assess.sources.base import Asked, Call, Name, Names, Row, Source, format_problems
 from assess.sources.csv_records import Cells, read_records, vocabulary
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -282,7 +282,7 @@ def _seen(row: Row, results: list[tuple[str, bool]]) -> Row:
     }
 
 
-def _names(services: Iterable[str]) -> tuple[Name, ...]:
+def _names(services: Iterable[str]) -> Names:
     names = dict.fromkeys(service.strip() for service in services)
     return tuple(Name(name, "experiment", 0.9) for name in names if name)
 

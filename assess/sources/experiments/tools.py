@@ -14,7 +14,7 @@ from assess import frames
 from assess.linear import Linear
 from assess.sources.base import Row
 from assess.sources.csv_records import rows, vocabulary
-from assess.sources.values import dicts, table, text, texts
+from assess.sources.values import as_list, dicts, table, text, texts
 
 Map = dict[str, str]
 Target = tuple[str, str]  # kind and name of what was failed
@@ -69,10 +69,9 @@ def of_selector(selector: str) -> str:
 def _of_labels(labels: Row) -> str:
     """Return the service that labels name; empty if they name none or several."""
     for key in APP_LABELS:
-        values = labels.get(key)
-        listed = values if isinstance(values, list) else [values]
-        if len(listed) == 1 and isinstance(listed[0], str):
-            return listed[0]
+        values = as_list(labels.get(key))
+        if len(values) == 1 and isinstance(values[0], str):
+            return values[0]
     return ""
 
 

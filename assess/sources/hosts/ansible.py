@@ -36,7 +36,7 @@ from assess.sources.hosts.rows import (
 )
 from assess.sources.joining.hosts import is_local
 from assess.sources.listing import lose
-from assess.sources.values import dicts, dig, joined, texts
+from assess.sources.values import dicts, dig, joined, listed, table, texts
 
 MIB = 2**20
 PARTS = {
@@ -175,8 +175,7 @@ def _of_plays(value: Row) -> Iterator[tuple[str, Row]]:
     """Return the facts in the output of the callback ``json``."""
     for play in dicts(value, "plays"):
         for task in dicts(play, "tasks"):
-            results = task.get("hosts")
-            for name, result in results.items() if isinstance(results, dict) else ():
+            for name, result in table(task, "hosts").items():
                 is_of_use = isinstance(dig(result, "ansible_facts"), dict)
                 if is_of_use or (isinstance(result, dict) and failure_of(result)):
                     yield str(name), _facts_of(result)
@@ -403,10 +402,10 @@ def to_packages(facts: Row, lost: list[str]) -> dict[str, Package] | None:
     return packages
 
 
-def to_mounted(listed: Any, lost: list[str]) -> list[Row]:
+def to_mounted(disks: Any, lost: list[str]) -> list[Row]:
     """List the file systems of a host: path, type, bytes in use, and whether read-only."""
     mounted = []
-    for n, disk in enumerate(listed if isinstance(listed, list) else []):
+    for n, disk in enumerate(listed(disks)):
         path = text_of(disk, "mount")
         if not path:
             lost.append(f"mounts[{n}] has no path")

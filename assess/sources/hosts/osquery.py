@@ -329,7 +329,7 @@ def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
         return Batch()
     batch = to_docker_batch(data, host.host_id)
     batch.rows.pop("hosts", None)
-    listed = {short_id(c.get("id")): c for c in tables.get("docker_containers", [])}
+    listed = {short_id(c, "id"): c for c in tables.get("docker_containers", [])}
     for workload in batch.rows["workloads"]:
         container = listed.get(workload["workload_id"].rpartition("/")[2], {})
         workload["privileged"] = _flag(container.get("privileged"))

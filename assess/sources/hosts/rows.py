@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from math import isfinite
 from typing import Any
 
-from assess.sources.base import Batch, Name, Row
+from assess.sources.base import Batch, Names, Row
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.joining.hosts import is_local, service_of
@@ -110,7 +110,7 @@ def tell_apart(hosts: list[PlainHost]) -> None:
         host.host_id = f"{wanted}~{n}" if (n := taken[wanted]) > 1 else wanted
 
 
-def unit_names(host: PlainHost, unit: SystemUnit) -> tuple[Name, ...]:
+def unit_names(host: PlainHost, unit: SystemUnit) -> Names:
     """Return the names of the service of a unit; that of its host is last and weakest."""
     guess = service_of(host.name) or service_of(str(host.facts.get("hostname") or ""))
     return names_of(

@@ -153,9 +153,9 @@ def get_statuspage(request: Request) -> Iterator[list[Row]]:
         params = {"page": number, "limit": _PAGE}
         path = f"v1/pages/{page_id}/incidents.json"
         rows = listed(request.web.json(path, params=params))
-        new = [row for row in rows if as_text(row.get("id")) not in seen]
+        new = [row for row in rows if as_text(row, "id") not in seen]
         yield new
-        seen |= {as_text(row.get("id")) for row in new}
+        seen |= {as_text(row, "id") for row in new}
         if not new or len(rows) < _PAGE or _is_past(new, request.since):
             return
 
@@ -220,5 +220,5 @@ def listed(page: Any, key: str = "") -> list[Row]:
 
 def _is_past(rows: list[Row], since: datetime) -> bool:
     """Return whether rows, newest first, reach back to the start of a window."""
-    times = [read_time(as_text(row.get("created_at")), UTC) for row in rows]
+    times = [read_time(as_text(row, "created_at"), UTC) for row in rows]
     return any(moment is not None and moment < since for moment in times)

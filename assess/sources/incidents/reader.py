@@ -21,7 +21,7 @@ from pandas import Timedelta
 from assess import frames
 from assess.linear import Linear, any_of
 from assess.policy.policy import Policy, load_policy
-from assess.sources.base import Name, Row
+from assess.sources.base import Name, Names, Row
 from assess.sources.csv_records import Cells, rows
 from assess.sources.incidents.times import (
     is_ambiguous,
@@ -30,6 +30,7 @@ from assess.sources.incidents.times import (
     parse_time,
 )
 from assess.sources.redact import strip_credentials
+from assess.sources.values import dig
 
 # Columns whose words are mapped, and the table of the policy that has further ones.
 _WORDS = {
@@ -378,8 +379,9 @@ def join_rows(rows: Iterable[Row]) -> list[Row]:
     return list(joined.values())
 
 
-def as_text(value: Any) -> str:
+def as_text(value: Any, *path: str) -> str:
     """Return a text or number of a payload as a cell; an empty text for anything else."""
+    value = dig(value, *path)
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
@@ -410,7 +412,7 @@ def _affected(cells: Cells) -> list[str]:
     return [*listed, *map(strip_credentials, repeated if len(repeated) > 1 else [])]
 
 
-def _names(services: Iterable[str]) -> tuple[Name, ...]:
+def _names(services: Iterable[str]) -> Names:
     kept = [name for name in dict.fromkeys(services) if name and len(name) <= _LONGEST]
     return tuple(Name(name, "incident", NAMED) for name in kept)
 

@@ -15,7 +15,7 @@ from assess.sources.incidents import api
 from assess.sources.incidents.reader import NAMED, as_text
 from assess.sources.incidents.times import read_time
 from assess.sources.redact import strip_credentials
-from assess.sources.values import dicts, dig
+from assess.sources.values import dicts, dig, listed
 
 Names = dict[str, str]  # service names by the ids of the tool
 Record = tuple[Cells, list[str]]  # an incident, and all services that it lists
@@ -90,16 +90,15 @@ def _text(raw: Row, path: str) -> str:
 
 
 def _listed(raw: Row, path: str) -> list[str]:
-    values = dig(raw, *path.split("."))
-    entries = values if isinstance(values, list) else []
-    texts = [as_text(dig(entry, "name")) or as_text(entry) for entry in entries]
+    entries = listed(raw, *path.split("."))
+    texts = [as_text(entry, "name") or as_text(entry) for entry in entries]
     return [text for text in texts if text]
 
 
 def _more_of_jira(raw: Row) -> Cells:
     links = dicts(raw, "fields", "issuelinks")
     repeated = [
-        as_text(dig(link, "outwardIssue", "key"))
+        as_text(link, "outwardIssue", "key")
         for link in links
         if dig(link, "type", "outward") == "duplicates"
     ]
@@ -186,8 +185,7 @@ def lost_in(tool: Tool, values: Iterable[Any]) -> list[str]:
         if not value or not isinstance(value, dict):
             lost.append(f"entry {number} is no object")
         for key in tool.lists + tool.others:
-            entries = dig(value, key)
-            for n, entry in enumerate(entries if isinstance(entries, list) else []):
+            for n, entry in enumerate(listed(value, key)):
                 if not entry or not isinstance(entry, dict):
                     lost.append(f"{key}[{n}] is no object")
     return lost
@@ -198,9 +196,9 @@ def names_in(values: Iterable[Any]) -> Names:
     names: Names = {}
     for row in _each(values, "services", "data", "incidents"):
         service = row["service"] if isinstance(row.get("service"), dict) else row
-        name = as_text(service.get("name")) or as_text(service.get("summary"))
+        name = as_text(service, "name") or as_text(service, "summary")
         if name and not {"message", "title"} & set(service):
-            names.setdefault(as_text(service.get("id")), name)
+            names.setdefault(as_text(service, "id"), name)
     return names
 
 
@@ -222,14 +220,14 @@ def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> list[
     """Return the deployments of PagerDuty's ``/change_events``, one per service, without texts."""
     activities = []
     for n, event in enumerate(_each(values, "change_events")):
-        started = read_time(as_text(event.get("timestamp")))
+        started = read_time(as_text(event, "timestamp"))
         key = f"{PAGERDUTY}:{as_text(event.get('id'))}"
         if started is None or key.endswith(":"):
             lost.append(f"change event {n} has no id or time")
             continue
         deployment = {"activity_id": key, "kind": "deploy", "started_at": started}
-        listed = event.get("services", [])
-        entries = listed if isinstance(listed, list) else [listed]
+        of_event = event.get("services", [])
+        entries = of_event if isinstance(of_event, list) else [of_event]
         services = [_service(entry, names) for entry in entries]
         if None in services:
             lost.append(f"change event {n} has a service without a name")
@@ -250,6 +248,6 @@ def _each(values: Iterable[Any], *keys: str) -> Iterator[Row]:
 
 
 def _service(service: Any, names: Names) -> Name | None:
-    key = as_text(dig(service, "id"))
-    text = as_text(dig(service, "summary")) or names.get(key, key)
+    key = as_text(service, "id")
+    text = as_text(service, "summary") or names.get(key, key)
     return Name(strip_credentials(text), PAGERDUTY, NAMED) if text else None

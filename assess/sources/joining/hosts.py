@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Batches, Name, Row, rows_of, type_of
+from assess.sources.base import Batch, Batches, Name, Names, Row, rows_of, type_of
 from assess.sources.joining.identity import ENV_WORDS
 
 _Host = tuple[str, str]  # type of the source, and host_id
@@ -198,9 +198,7 @@ def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
     # containers of a pod.
     tasks = _tasks(batches)
     joined = {}  # task by workload_id of its container
-    named: dict[
-        Name, tuple[Name, ...]
-    ] = {}  # names of tasks by those of their containers
+    named: dict[Name, Names] = {}  # names of tasks by those of their containers
     for label, batch in batches:
         for row in batch.rows.get("workloads", ()) if type_of(label) in ENGINES else ():
             container = row["workload_id"].rpartition("/")[2]

@@ -20,7 +20,7 @@ from pathlib import Path
 from assess.errors import ConfigError
 from assess.linear import Linear
 from assess.reading import MAX_MAP_BYTES, read_limited
-from assess.sources.base import Name, Row, type_of
+from assess.sources.base import Name, Names, Row, type_of
 
 SURE = 0.8  # from here on a second name joins services, and a match counts as resolved
 ALONE = 0.5  # up to here a name never joins the rows of two sources ...
@@ -39,7 +39,7 @@ ENV_WORDS = frozenset(
 )
 _SUFFIXES = frozenset(["svc", "service", "srv"])
 
-Claim = tuple[str, tuple[Name, ...]]  # source, and the names that a row has, best first
+Claim = tuple[str, Names]  # source, and the names that a row has, best first
 
 
 Rules = list[tuple[Linear, str]]
@@ -124,7 +124,7 @@ class Identity:
 
     def __init__(self, born: Iterable[Claim], *, rules: Rules | None = None) -> None:
         self._rules = rules or []
-        self._matches: dict[tuple[Name, ...], Match] = {}
+        self._matches: dict[Names, Match] = {}
         self._bearers: dict[tuple[str, Name], Service] = {}
         order: dict[str, int] = {}
         claims: dict[Claim, None] = {}
@@ -140,14 +140,14 @@ class Identity:
         self._index = _index(self.services)
         _give_ids(self.services)
 
-    def bearer(self, source: str, names: tuple[Name, ...]) -> Match:
+    def bearer(self, source: str, names: Names) -> Match:
         """Return the service that a row creates; an empty match if no name is trusted enough."""
         if not (usable := self._usable(names)):
             return Match()
         service = self._bearers[source, usable[0]].root
         return Match(service.service_id, service.best.confidence)
 
-    def match(self, names: tuple[Name, ...]) -> Match:
+    def match(self, names: Names) -> Match:
         """Return the service that a row refers to, by its first name that fits only one."""
         if names not in self._matches:
             found = [self._match_one(name) for name in self._decided(names)]
@@ -187,12 +187,12 @@ class Identity:
             if not service.sources & sources
         ]
 
-    def _decided(self, names: tuple[Name, ...]) -> tuple[Name, ...]:
+    def _decided(self, names: Names) -> Names:
         """Put the name from the identity map first, if there is one."""
         name = mapped(names, self._rules)
         return (name, *names) if name else names
 
-    def _usable(self, names: tuple[Name, ...]) -> tuple[Name, ...]:
+    def _usable(self, names: Names) -> Names:
         """Return the name that creates a service, then further names trusted enough to join it."""
         decided = self._decided(names)
         strong = [n for n in decided if n.confidence >= WEAK and not _is_nameless(n)]

@@ -10,7 +10,7 @@ import pandas as pd
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources import csv_records
-from assess.sources.base import TRACED, Batches, Lists, Name, Row, type_of
+from assess.sources.base import TRACED, Batches, Lists, Name, Names, Row, type_of
 from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 
 UNASSIGNED = "__unassigned__"
@@ -136,7 +136,7 @@ class _Resolver:
         src = row.pop("src")
         dst = row.pop("dst")
         names = [src] if isinstance(dst, str) else [src, dst]
-        ends: dict[tuple[Name, ...], Match] = {
+        ends: dict[Names, Match] = {
             (name,): self.identity.match((name,)) for name in names
         }
         self._count("dependencies", label, ends)
@@ -151,9 +151,7 @@ class _Resolver:
         is_unresolved = not caller or not callee or row.get("unresolved", False)
         return row | {"unresolved": is_unresolved}
 
-    def _count(
-        self, frame: str, label: str, matches: dict[tuple[Name, ...], Match]
-    ) -> None:
+    def _count(self, frame: str, label: str, matches: dict[Names, Match]) -> None:
         self._counts[frame] += Counter(
             expected=1,
             # an edge is certain only if both its ends are

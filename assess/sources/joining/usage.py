@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from assess.sources.base import Batch, Batches, Row, belonging
 from assess.sources.joining.hosts import ID_LENGTH
-from assess.sources.usage.forms import Key, Sample, columns_of
+from assess.sources.usage.forms import About, Key, Sample, columns_of
 
 BESIDE = ("sidecar", "init")
 _UNKNOWN = "use of containers that no other source lists: they have ended, or are of another host"
@@ -30,7 +30,7 @@ class _Index:
             and (above := workload_id.rpartition("/")[0]) in self.rows
         }
 
-    def find(self, about: tuple[Key, ...]) -> str | None:
+    def find(self, about: About) -> str | None:
         """Return the workload of the first key that fits exactly one."""
         for key in about:
             found = self._ids.get(key[:3], {})

@@ -20,7 +20,7 @@ from assess.sources.kubernetes.nodes import KUBELETS, configurations_in
 from assess.sources.kubernetes.rows import to_batch
 from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.unit import FRAMES
-from assess.sources.values import dicts, dig, text
+from assess.sources.values import dicts, dig, listed, text
 
 _KINDS = [row for row in csv_records.rows("kubernetes/kinds") if row["paths"]]
 RESOURCES = tuple(
@@ -115,7 +115,7 @@ class KubernetesSource(ListSource):
             # ``items`` is null in an empty list; only the list as a whole has a version.
             page = [
                 _typed(answer) | item if isinstance(item, dict) and item else item
-                for item in (items if isinstance(items, list) else ())
+                for item in listed(items)
             ]
             count += len(page)
             rest = dig(answer, "metadata", "remainingItemCount")

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from assess.image_ref import parse_image
-from assess.sources.base import Name, Row
+from assess.sources.base import Name, Names, Row
 from assess.sources.kubernetes.kinds import (
     STORES,
     api_version,
@@ -80,7 +80,7 @@ class Controller:
     annotations: dict[str, str]
     api_version: str | None = None  # in which it was declared, with its kind
     status: Row = field(default_factory=dict)
-    names: tuple[Name, ...] = ()
+    names: Names = ()
     selected: list[Selected] = field(default_factory=list)
     budgets: list[Row] = field(default_factory=list)  # specs of disruption budgets
     scaler: Row = field(default_factory=dict)  # spec of its autoscaler
@@ -131,7 +131,7 @@ class Controller:
         return image, *texts(first, "command"), *texts(first, "args")
 
     @property
-    def candidates(self) -> tuple[Name, ...]:
+    def candidates(self) -> Names:
         """Names for its service, best first; the last is its own."""
         role, release, _ = self.signature
         app = self.labels.get(f"{_APP}name")

@@ -11,7 +11,7 @@ from typing import Any
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Name, Row
+from assess.sources.base import Batch, Name, Names, Row
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
@@ -69,7 +69,7 @@ class App:
 # ---- what the platforms describe in the same words ----
 
 
-def label_names(labels: Row) -> tuple[Name, ...]:
+def label_names(labels: Row) -> Names:
     """Return the name that a label gives to a service, if any does."""
     name = text(labels, "assess.service")
     return (Name(name, "label", 1.0),) if name else ()

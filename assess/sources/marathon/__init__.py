@@ -10,7 +10,7 @@ from assess.sources.http import Web
 from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.marathon.pods import with_tasks
 from assess.sources.marathon.rows import absolute, to_batch
-from assess.sources.values import dicts, dig, text, texts
+from assess.sources.values import dicts, dig, listed, text, texts
 
 _EMBEDDED = ["apps.tasks", "apps.counts", "apps.lastTaskFailure", "apps.deployments"]
 _MARATHON = (
@@ -95,21 +95,21 @@ class MarathonSource(ListSource):
         options = asked.options
         if "path" in options:
             return super().read(asked)
-        listed: Found = {}
+        found: Found = {}
         for option, lists in (("endpoint", _MARATHON), ("mesos_endpoint", _MESOS)):
             if option in options:
                 part = MarathonSource()
                 part.lists = lists
                 there = replace(asked, options=options | {"endpoint": options[option]})
-                listed |= super(MarathonSource, part).read(there)
-        return listed
+                found |= super(MarathonSource, part).read(there)
+        return found
 
 
 def _of_group(group: Row, base: str, needs: tuple[str, ...]) -> Iterator[Any]:
     """List the apps and pods of a group, with whole paths and the group's dependencies."""
     base = absolute(text(group, "id"), base)
     needs = (*needs, *(absolute(path, base) for path in texts(group, "dependencies")))
-    for item in (*_listed(group, "apps"), *_listed(group, "pods")):
+    for item in (*listed(group, "apps"), *listed(group, "pods")):
         if not isinstance(item, dict) or not text(item, "id").strip("/"):
             yield item
             continue
@@ -120,10 +120,6 @@ def _of_group(group: Row, base: str, needs: tuple[str, ...]) -> Iterator[Any]:
         yield item if is_alone else item | changed
     for inner in dicts(group, "groups"):
         yield from _of_group(inner, base, needs)
-
-
-def _listed(group: Row, name: str) -> list[Any]:
-    return group[name] if isinstance(group.get(name), list) else []
 
 
 def _items(answer: Any, name: str) -> list[Any]:

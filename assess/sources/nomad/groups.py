@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.linear import Linear
-from assess.sources.base import Name, Row
+from assess.sources.base import Names, Row
 from assess.sources.edges.rows import Text, command_line
 from assess.sources.listing import names_of
 from assess.sources.unit import Unit
@@ -83,7 +83,7 @@ class Group:
         hosts = [text(task, "Config", "hostname") for task in self.tasks]
         return [self.key[2], *(text(task, "Name") for task in self.tasks), *hosts]
 
-    def _names(self, unit: Unit, *, is_alone: bool) -> tuple[Name, ...]:
+    def _names(self, unit: Unit, *, is_alone: bool) -> Names:
         namespace, job, group = self.key
         metas = [table(part, "Meta") for part in (self.task, self.group, self.job)]
         labels = [m["assess.service"] for m in metas if m.get("assess.service")]

@@ -16,7 +16,7 @@ from assess.sources.docker.client import (
 from assess.sources.listing import Found, Listing, ListSource, take_entries
 from assess.sources.redact import strip_credentials
 from assess.sources.swarm.rows import from_cli, short_id, to_batch
-from assess.sources.values import dig, text
+from assess.sources.values import dig, listed, text
 
 _NO_MANAGER = (406, 503)  # answers of an engine that manages no swarm
 
@@ -62,7 +62,7 @@ class SwarmSource(ListSource):
 
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an entry; a list and an inspection of it are two."""
-        return kind, "Version" in item, short_id(item.get("ID")) or id(item)
+        return kind, "Version" in item, short_id(item, "ID") or id(item)
 
     def read(self, asked: Asked) -> Found:
         """Read the lists from dumps, or ask a manager's engine for them."""
@@ -85,7 +85,7 @@ class SwarmSource(ListSource):
                 is_manager = dig(info, "Swarm", "ControlAvailable") is True
                 if is_manager:
                     call.take([info])
-                    cluster = short_id(dig(info, "Swarm", "Cluster", "ID"))
+                    cluster = short_id(info, "Swarm", "Cluster", "ID")
                     options.setdefault("cluster", cluster)
                 else:
                     state = text(info, "Swarm", "LocalNodeState")
@@ -93,8 +93,7 @@ class SwarmSource(ListSource):
             for listing in self.lists if is_manager else ():
                 with ask(listing.kind) as call:
                     call.count(requests=1)
-                    items = api.get(f"/{listing.kind}")
-                    items = items if isinstance(items, list) else []
+                    items = listed(api.get(f"/{listing.kind}"))
                     lists[listing.kind] = take_entries(call, items)
         return lists
 

@@ -152,7 +152,7 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     slots: dict[tuple[str, Any], list[Row]] = defaultdict(list)
     for key, task in _whole(lists.get("tasks", ())).items():
         name = text(task, "ServiceName")
-        owner = short_id(task.get("ServiceID")) or by_name.get(name, "")
+        owner = short_id(task, "ServiceID") or by_name.get(name, "")
         if service := services.get(owner):
             workload = to_workload(key, task, service, hosts, cluster)
             place = (workload["workload_id"], workload["host_id"])
@@ -179,14 +179,14 @@ def to_batch(lists: Found, cluster: str) -> Batch:
 def _whole(items: Any) -> dict[str, Row]:
     """Index entries by short id; an inspection replaces the entry of a list."""
     ordered = sorted(items, key=lambda item: "Version" in item)
-    whole = {short_id(item.get("ID")): item for item in ordered}
+    whole = {short_id(item, "ID"): item for item in ordered}
     whole.pop("", None)
     return whole
 
 
-def short_id(identifier: Any) -> str:
+def short_id(identifier: Any, *path: str) -> str:
     """Return the first characters of an id, as the command line shows it."""
-    return text(identifier)[:SHORT_ID]
+    return text(identifier, *path)[:SHORT_ID]
 
 
 def to_host(node: Row, host_id: str) -> Row:
@@ -232,8 +232,8 @@ def to_workload(
     # The command line names the node: that is a host if only one has the name.
     node = text(task, "NodeName")
     named = node if node in hosts.values() else None
-    host = hosts.get(short_id(task.get("NodeID"))) or named
-    container = short_id(dig(status, "ContainerStatus", "ContainerID"))
+    host = hosts.get(short_id(task, "NodeID")) or named
+    container = short_id(status, "ContainerStatus", "ContainerID")
     is_ended = text(status, "State") in _ENDED
     code = integer(status, "ContainerStatus", "ExitCode")
     has_key = host and container
