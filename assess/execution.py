@@ -4,11 +4,17 @@ Work is a pure function of shared data and one item, so none of this changes a n
 chooses the workers; `each` does the work.
 """
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
 from typing import Any, Protocol, TypeVar
 
 from assess.errors import AssessError
@@ -187,3 +193,53 @@ def each(
         if len(items) > 1:
             tell(what, done, len(items))
         yield result
+
+
+@contextmanager
+def beside(function: Callable[[S], R], shared: S) -> Iterator[Callable[[], R]]:
+    """Do work in a copy of this process within the block; yields what waits for its result.
+
+    The result can be pickled. Without a second processor the work is done here, when asked for.
+    """
+    # a lock that another thread holds would stay locked in a copy
+    if threading.active_count() > 1 or processors() == 1:
+        yield partial(function, shared)
+        return
+    copies = multiprocessing.get_context("fork")
+    ours, theirs = copies.Pipe(duplex=False)
+    copy = copies.Process(target=_answer, args=(theirs, function, shared), daemon=True)
+    copy.start()
+    theirs.close()
+    try:
+        yield partial(_answered, ours, function, shared)
+    finally:
+        copy.terminate()
+        copy.join()
+        ours.close()
+
+
+def processors() -> int:
+    """Return how many processors this process may use; 1 where copies are not safe."""
+    # only Linux can tell; the libraries of macOS do not survive a copy
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return 1
+
+
+def _answer(pipe: Connection, function: Callable[[S], R], shared: S) -> None:
+    """Send the result of work; nothing if it fails or is interrupted."""
+    # an interrupt reaches both processes: the other one ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(Exception, KeyboardInterrupt), working():
+        pipe.send(function(shared))
+    os._exit(0)
+
+
+def _answered(pipe: Connection, function: Callable[[S], R], shared: S) -> R:
+    """Return the result of a copy; what failed there is done here, where its error is seen."""
+    try:
+        result: R = pipe.recv()
+    except EOFError:
+        return function(shared)
+    return result

@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2188,  # tables wrap and fold in a narrow terminal
+    "core": 2220,  # tables wrap in a narrow terminal; a copy of the process does half of a report
     "policy": 662,  # targets are checked word by word
     "reference": 1245,  # programs and bases of images among the look-ups
     "sources": 2534,
@@ -161,7 +161,7 @@ BUDGETS = {
     "sources/traces": 253,
     "sources/usage": 314,
     "sources/vms": 492,
-    "score": 509,  # results open figures and the explorer
+    "score": 512,  # results open figures and the explorer
     "score/backtest": 320,
     "score/blast_radius": 3021,
     "score/claims": 812,
@@ -174,7 +174,7 @@ BUDGETS = {
     "score/targets": 778,
     "score/what_next": 1430,
     "figures": 1372,
-    "report": 2595,  # a first screen, records as pages, how predictions held
+    "report": 2520,  # a first screen, records as pages, how predictions held
     "report/explorer": 430,
     "cli": 2012,
     "notebooks": 480,

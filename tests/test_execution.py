@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
+import signal
+import threading
+import time
 from datetime import UTC, datetime
 
 import distributed
@@ -12,9 +16,9 @@ import pandas as pd
 import pytest
 
 import assess
-from assess import history, store
+from assess import execution, history, store
 from assess.errors import AssessError
-from assess.execution import each, working
+from assess.execution import beside, each, working
 from assess.inventory import from_frames
 from assess.score import evidence
 from assess.score.assessment import Assessment
@@ -24,6 +28,7 @@ from assess.score.blast_radius.uncertain import Sampling
 from assess.score.upgrade_churn import breaking
 from assess.sources import run
 from assess.sources.base import Batch, Source
+from assess.writing import write_beside
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,81 @@ def test_work_is_done_elsewhere_and_comes_back_in_order(hands):
     assert os.getpid() not in {pid for _, pid in found}
     assert told == [("sums", done, 20) for done in range(1, 21)]
     assert list(each(whose, 1, [1], what="sums")) == [(2, os.getpid())]
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """This process as the command line has it: one thread, on a machine of two processors."""
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(execution, "processors", lambda: 2)
+
+
+def pid_and_steps(n):
+    found = [result for result, _ in each(whose, 0, range(n), what="sums")]
+    return os.getpid(), sum(found)
+
+
+def test_work_beside_is_done_by_a_copy_that_tells_nobody(alone):
+    told = []
+    with (
+        working(tell=lambda *words: told.append(words)),
+        beside(pid_and_steps, 10) as wait,
+    ):
+        pid, total = wait()
+    assert total == 45
+    assert pid != os.getpid()
+    assert told == []
+
+
+@pytest.mark.parametrize("threads_n, processors_n", [(2, 2), (1, 1)])
+def test_work_beside_is_done_here_where_a_copy_is_unsafe_or_gains_nothing(
+    monkeypatch, threads_n, processors_n
+):
+    monkeypatch.setattr(threading, "active_count", lambda: threads_n)
+    monkeypatch.setattr(execution, "processors", lambda: processors_n)
+    with beside(pid_and_steps, 10) as wait:
+        assert wait() == (os.getpid(), 45)
+
+
+def killed_unless(pid):
+    if os.getpid() != pid:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done here"
+
+
+def test_what_a_killed_copy_leaves_is_done_here(alone):
+    with beside(killed_unless, os.getpid()) as wait:
+        assert wait() == "done here"
+
+
+def refused(where):
+    raise AssessError(f"{where} is full", hint="make room")
+
+
+def test_an_error_of_a_copy_is_the_error_here(alone):
+    with beside(refused, "the disk") as wait, pytest.raises(AssessError) as caught:
+        wait()
+    assert (str(caught.value), caught.value.hint) == ("the disk is full", "make room")
+
+
+def endless(place):
+    def parts():
+        (place / "begun").touch()
+        while True:
+            yield "part\n"
+            time.sleep(0.01)
+
+    write_beside(place / "large", parts())
+
+
+def test_an_interrupt_ends_a_copy_at_once_and_leaves_nothing_half(alone, tmp_path):
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), beside(endless, tmp_path):
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() - begun < 30
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["begun"]
+    assert multiprocessing.active_children() == []
 
 
 def test_a_cluster_has_several_processes(cluster):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from assess import figures, from_frames, load, load_policy
+from assess.figures.style import INK
 from assess.score.assessment import judge_claims
 from assess.score.backtest.backtest import backtest
 
@@ -56,7 +57,10 @@ def drawn(ax):
 
 def test_the_overview_draws_every_claim_on_its_side(judged):
     table = figures.claims_data(judged)
-    points = drawn(figures.claims(judged))
+    ax = figures.claims(judged)
+    points = drawn(ax)
+    # in the ink of the style, which turns light on a dark page
+    assert [t.get_color() for t in ax.texts if t.get_text() == "bound"] == [INK]
     assert points == pytest.approx(dict(zip(table["label"], table["point"], strict=True)))
     for row in table.itertuples():
         if row.note == "supported":

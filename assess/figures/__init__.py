@@ -32,6 +32,8 @@ from assess.figures.services import (
     quarter_change_data,
     readiness,
     readiness_data,
+    targets,
+    targets_data,
     what_next,
     what_next_data,
 )
@@ -46,7 +48,6 @@ from assess.figures.style import (
     style,
     svg,
 )
-from assess.figures.targets import targets, targets_data
 from assess.untrusted import clean
 
 __all__ = [

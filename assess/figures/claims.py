@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from assess.figures.rows import canvas, intervals, message, points, policy_of
-from assess.figures.style import ACCENT, GRID, INK, MUTED, style
+from assess.figures.rows import (
+    NUMBER_PAD,
+    canvas,
+    intervals,
+    message,
+    points,
+    policy_of,
+)
+from assess.figures.style import ACCENT, GRID, INK, MUTED, figure
 from assess.score.claims.measure import share
 from assess.score.incidents.rates import jeffreys_rate
 
@@ -20,7 +27,6 @@ if TYPE_CHECKING:
     from assess.score.result import Result
 
 SHARES = (0.0, 102.0)  # percent, and room for the half of a point
-ROOM = 20  # room between title and axes, for the number of a bound [points]
 REACH = 16.0  # largest multiple of a bound; anything beyond is drawn at the edge
 VERDICT_BANDS = {"supported": "ready", "refuted": "blocked", "undecided": "unknown"}
 COLUMNS = ["label", "point", "lo", "hi", "band", "note"]
@@ -56,21 +62,9 @@ def claims_data(result: Result) -> pd.DataFrame:
     return table
 
 
+@figure(result="Judged claims.")
 def claims(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw the verdict on every claim: each interval against its bound.
-
-    Parameters
-    ----------
-    result : Result
-        Judged claims.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw the verdict on every claim: each interval against its bound."""
     most = np.log2(REACH)
     ax = intervals(
         claims_data(result),
@@ -79,18 +73,11 @@ def claims(result: Result, *, ax: Axes | None = None) -> Axes:
         xlabel="Measurement over its bound (×, log scale): left against the claim, right for it",
         noun="claims",
         limits=(-most, most),
+        threshold=0.0,
+        mark="bound",
     )
     ticks = np.arange(-most, most + 1, 2)
     ax.set_xticks(ticks, [f"1/{2**-t:g}" if t < 0 else f"{2**t:g}" for t in ticks])
-    ax.axvline(0, color=INK, linestyle=":", linewidth=1.2, zorder=1)
-    at = ("data", "axes fraction")
-    ax.annotate("bound", (0, 1.005), xycoords=at, ha="center", va="bottom", fontsize=9)
-    return _raise_title(ax)
-
-
-def _raise_title(ax: Axes) -> Axes:
-    with style():
-        ax.set_title(ax.get_title(loc="left"), loc="left", pad=ROOM)
     return ax
 
 
@@ -183,23 +170,9 @@ def _pairs(
                 yield _rate_row(label, n, exposure, scale=scale, level=level, unit=unit)
 
 
+@figure(result="Judged claims.", claim="Such as ``C4``.")
 def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
-    """Draw the evidence of one claim, group by group, and its bound.
-
-    Parameters
-    ----------
-    result : Result
-        Judged claims.
-    claim : str
-        Such as ``C4``.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw the evidence of one claim, group by group, and its bound."""
     row = result.row(claim)
     name = str(row.name)
     table = claim_data(result, name)
@@ -227,7 +200,10 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
         noun = "incidents"
     unit = f"{unit[0].upper()}{unit[1:]}"
     if bound is None:
-        ratio, lo, hi = (_number(row[name]) for name in ("value", "lo", "hi"))
+        ratio, lo, hi = (
+            "open" if pd.isna(cell) else f"{cell:.2g}"
+            for cell in row[["value", "lo", "hi"]]
+        )
         unit += f"; ratio {ratio} ({lo} to {hi})"
     ax = intervals(
         table,
@@ -239,56 +215,38 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
         limits=limits,
         threshold=bound,
     )
-    return _raise_title(ax)
+    ax.set_title(title, pad=NUMBER_PAD)
+    return ax
 
 
-def _number(value: Any) -> str:
-    return "open" if pd.isna(value) else f"{value:.2g}"
-
-
+@figure(result="A back-test.")
 def backtest(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw predicted against observed incidents; on the diagonal both are equal.
-
-    Parameters
-    ----------
-    result : Result
-        A back-test.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw predicted against observed incidents; on the diagonal both are equal."""
     table = result.details["reliability"]
     row = result.frame.loc["auc"]
     title = "Predicted and observed"
     if table.empty:
         return message(ax, title, "The earlier snapshot holds no service.")
-    with style():
-        ax = canvas(ax, 9)
-        ax.set_xlim(0, 100)
-        ax.set_ylim(0, 100)
-        ax.grid(axis="y", color=GRID, linewidth=0.8)
-        ax.plot([0, 100], [0, 100], color=INK, linestyle=":", linewidth=1.2)
-        x, y, lo, hi = (
-            100 * table[name].to_numpy(dtype=float)
-            for name in ("foretold", "observed", "observed_lo", "observed_hi")
-        )
-        ax.vlines(x, lo, hi, colors=MUTED, alpha=0.38, linewidth=7)
-        points(ax, x, y, colour=ACCENT, of="observed")
-        ax.set_title(f"{title}: {row['verdict']}", loc="left")
-        score = []
-        if pd.notna(row["value"]):
-            bounds = (
-                "" if pd.isna(row["lo"]) else f" ({row['lo']:.2f} to {row['hi']:.2f})"
-            )
-            score.append(f"AUC {row['value']:.2f}{bounds}")
-        if pd.notna(row["baseline_history"]):
-            score.append(f"history alone {row['baseline_history']:.2f}, chance 0.50")
-        total = f"n = {int(table['n'].sum())} services in {len(table)} groups"
-        measured = ", ".join(score)
-        ax.set_xlabel(f"Predicted chance of an incident (%); {total}\n{measured}")
-        ax.set_ylabel("Services that had one (%)")
+    ax = canvas(ax, 9)
+    ax.set_xlim(0, 100)
+    ax.set_ylim(0, 100)
+    ax.grid(axis="y", color=GRID, linewidth=0.8)
+    ax.plot([0, 100], [0, 100], color=INK, linestyle=":", linewidth=1.2)
+    x, y, lo, hi = (
+        100 * table[name].to_numpy(dtype=float)
+        for name in ("foretold", "observed", "observed_lo", "observed_hi")
+    )
+    ax.vlines(x, lo, hi, colors=MUTED, alpha=0.38, linewidth=7)
+    points(ax, x, y, colour=ACCENT, of="observed")
+    ax.set_title(f"{title}: {row['verdict']}")
+    score = []
+    if pd.notna(row["value"]):
+        bounds = "" if pd.isna(row["lo"]) else f" ({row['lo']:.2f} to {row['hi']:.2f})"
+        score.append(f"AUC {row['value']:.2f}{bounds}")
+    if pd.notna(row["baseline_history"]):
+        score.append(f"history alone {row['baseline_history']:.2f}, chance 0.50")
+    total = f"n = {int(table['n'].sum())} services in {len(table)} groups"
+    measured = ", ".join(score)
+    ax.set_xlabel(f"Predicted chance of an incident (%); {total}\n{measured}")
+    ax.set_ylabel("Services that had one (%)")
     return ax

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from assess.figures.rows import (
     counted,
-    ends,
     intervals,
     message,
     named_rows,
     note,
+    per_service,
     policy_of,
     stack,
     worst_first,
 )
-from assess.figures.style import BANDS, INK, MUTED, PAPER, band_of, style
+from assess.figures.style import BANDS, MUTED, PAPER, band_of, figure
 from assess.words import ELEMENT_KINDS, element_name, share
 
 if TYPE_CHECKING:
@@ -49,28 +49,14 @@ def upgrade_churn_data(result: Result) -> pd.DataFrame:
     ``service_id, label, point, lo, hi`` [hours per year] and ``note``: changes up to the
     target that break something in use; most work first.
     """
-    frame = result.frame.reset_index()
-    table = frame[["service_id"]].assign(label=frame["service_id"])
-    table = table.assign(**ends(frame, "hours_per_year"))
-    table["note"] = [counted(n, "breaking") for n in frame["breaking_n"]]
+    table = per_service(result.frame, "hours_per_year")
+    table["note"] = [counted(n, "breaking") for n in result.frame["breaking_n"]]
     return worst_first(table, "service_id")
 
 
+@figure(result="An upgrade-churn result.")
 def upgrade_churn(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw the hours per year that each service spends on upgrades.
-
-    Parameters
-    ----------
-    result : Result
-        An upgrade-churn result.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw the hours per year that each service spends on upgrades."""
     table = upgrade_churn_data(result)
     level = share(policy_of(result)["simulation"]["level"])
     return intervals(
@@ -106,21 +92,9 @@ def clocks_data(result: Result) -> pd.DataFrame:
     return table.loc[order.index].reset_index(drop=True)
 
 
+@figure(result="An upgrade-churn result.")
 def clocks(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw how long each component in use has support.
-
-    Parameters
-    ----------
-    result : Result
-        An upgrade-churn result.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw how long each component in use has support."""
     table = clocks_data(result)
     days = table["days"].to_numpy(dtype=float, na_value=np.nan)
     band = np.select(
@@ -169,52 +143,27 @@ def coverage_data(inventory: Inventory) -> pd.DataFrame:
     return table.drop(columns="share")
 
 
+@figure(inventory="The fleet.")
 def coverage(inventory: Inventory, *, ax: Axes | None = None) -> Axes:
-    """Draw the outcome of the calls to each source.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        The fleet.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw the outcome of the calls to each source."""
     table = coverage_data(inventory)
     title = "Coverage per source"
     if table.empty:
         return message(ax, title, "No coverage was recorded: it is unknown.")
     shares = 100 * table.div(table.sum(axis=1), axis=0)
-    with style():
-        ax = named_rows(ax, table.index, len(table))
-        ax.set_xlim(0, 100)
-        middles = stack(ax, shares)
-        _write_counts(ax, middles, shares.to_numpy().T, table.to_numpy().T)
-        ax.set_title(title, loc="left", pad=28)
-        ax.set_xlabel(
-            f"Calls by outcome (% of the calls of the source); n = {table.sum().sum()} calls"
-        )
-    return ax
-
-
-def _write_counts(
-    ax: Axes, middles: np.ndarray, widths: np.ndarray, counts: np.ndarray
-) -> None:
-    """Write a count into each part of a bar that is wide enough."""
+    ax = named_rows(ax, table.index, len(table))
+    ax.set_xlim(0, 100)
+    middles = stack(ax, shares)
     box = {"facecolor": PAPER, "edgecolor": "none", "boxstyle": "round,pad=0.2"}
-    look: dict[str, Any] = {
-        "ha": "center",
-        "va": "center",
-        "fontsize": 8.5,
-        "bbox": box,
-        "color": INK,
-    }
-    for part, y in np.argwhere(widths >= WRITABLE):
-        ax.text(middles[part, y], y, str(counts[part, y]), **look)
+    # only a part that is wide enough shows its count
+    for part, y in np.argwhere(shares.to_numpy().T >= WRITABLE):
+        n = str(table.iloc[y, part])
+        ax.text(middles[part, y], y, n, ha="center", va="center", fontsize=8.5, bbox=box)
+    ax.set_title(title, pad=28)
+    ax.set_xlabel(
+        f"Calls by outcome (% of the calls of the source); n = {table.sum().sum()} calls"
+    )
+    return ax
 
 
 def history_data(labels: pd.DataFrame) -> pd.DataFrame:
@@ -227,35 +176,24 @@ def history_data(labels: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(counts).reindex(list(BANDS)).fillna(0).astype("int64").T
 
 
+@figure(
+    labels="One column per quarter, one row per service; NA where the service is absent."
+)
 def history(labels: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how many services had each kind of label, quarter by quarter.
-
-    Parameters
-    ----------
-    labels : DataFrame
-        One column per quarter, one row per service; NA where the service is absent.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw how many services had each kind of label, quarter by quarter."""
     table = history_data(labels)
     title = "Labels by quarter"
     if not table.to_numpy().any():
         return message(ax, title, "No quarter holds a service.")
-    with style():
-        ax = named_rows(ax, table.index, len(table))
-        symbols = [f"{band.symbol} {word}" for word, band in BANDS.items()]
-        stack(ax, table.set_axis(symbols, axis=1))
-        counts = table.sum(axis=1)
-        ax.set_xlim(0, 1.02 * counts.max())
-        for y, n in enumerate(counts):
-            note(ax, y, f"n = {n}", MUTED)
-        ax.set_title(title, loc="left", pad=28)
-        ax.set_xlabel(
-            f"Services (count); n = {len(labels)} services in {len(table)} quarters"
-        )
+    ax = named_rows(ax, table.index, len(table))
+    symbols = [f"{band.symbol} {word}" for word, band in BANDS.items()]
+    stack(ax, table.set_axis(symbols, axis=1))
+    counts = table.sum(axis=1)
+    ax.set_xlim(0, 1.02 * counts.max())
+    for y, n in enumerate(counts):
+        note(ax, y, f"n = {n}", MUTED)
+    ax.set_title(title, pad=28)
+    ax.set_xlabel(
+        f"Services (count); n = {len(labels)} services in {len(table)} quarters"
+    )
     return ax

@@ -14,28 +14,23 @@ from assess.figures.rows import (
     intervals,
     message,
     note,
+    per_service,
     worst_first,
 )
-from assess.figures.style import ACCENT, INK, MUTED, PAPER, ROWS_SHOWN, short, style
+from assess.figures.style import ACCENT, MUTED, PAPER, ROWS_SHOWN, figure, short
 from assess.frames import surely
+from assess.words import element_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from assess.score.blast_radius.result import BlastRadius
     from assess.score.result import Result
-from assess.words import element_labels
 
 UNKNOWN_SHOWN = 5  # rows of a long figure that go to unknown values
 ROUNDED = 9  # digits of a percent; a smaller difference is rounding noise
 IMPACT = "Blast radius (% of fleet criticality, lowest to highest)"
 PATHS = ["service_id", "because", "step", "kinds", "p", "p_down", "p_lo", "p_hi"]
-
-
-def _services(result: Result, name: str) -> pd.DataFrame:
-    """Return ``service_id, label, point, lo, hi`` [percent] of a detail of every service."""
-    frame = result.details["services"].rename_axis("service_id").reset_index()
-    table = frame[["service_id"]].assign(label=frame["service_id"])
-    return table.assign(**ends(frame, name, 100))
 
 
 def _scale(table: pd.DataFrame) -> tuple[float, float]:
@@ -66,25 +61,11 @@ def blast_radius_data(result: Result) -> pd.DataFrame:
     return worst_first(table, "element_kind", "element")
 
 
+@figure(result="A blast-radius result.", kinds="Only elements of these kinds.")
 def blast_radius(
     result: Result, *, ax: Axes | None = None, kinds: list[str] | None = None
 ) -> Axes:
-    """Draw the impact of each element that fails, worst first.
-
-    Parameters
-    ----------
-    result : Result
-        A blast-radius result.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-    kinds : list of str, optional
-        Only elements of these kinds.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw the impact of each element that fails, worst first."""
     table = blast_radius_data(result)
     if kinds is not None:
         table = table[table["element_kind"].isin(kinds)]
@@ -105,7 +86,7 @@ def blast_services_data(result: Result) -> pd.DataFrame:
     ``service_id, label, point, lo, hi`` [percent of the fleet's criticality], ``band`` (unknown
     where no dependency was observed) and ``note``; worst first.
     """
-    table = _services(result, "impact")
+    table = per_service(result.details["services"], "impact", 100)
     seen = result.details["services"]["dependencies_observed"].astype("boolean")
     is_seen = surely(seen).to_numpy()
     table["band"] = np.where(is_seen, "", "unknown")
@@ -113,21 +94,9 @@ def blast_services_data(result: Result) -> pd.DataFrame:
     return worst_first(table, "service_id")
 
 
+@figure(result="A blast-radius result.")
 def blast_services(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw the impact of each service that fails, worst first.
-
-    Parameters
-    ----------
-    result : Result
-        A blast-radius result.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw the impact of each service that fails, worst first."""
     table = blast_services_data(result)
     return intervals(
         table,
@@ -151,21 +120,9 @@ def exposure_data(result: Result) -> pd.DataFrame:
     return worst_first(table, "service_id")
 
 
+@figure(result="A blast-radius result.")
 def exposure(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw the single points of failure of each service.
-
-    Parameters
-    ----------
-    result : Result
-        A blast-radius result.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw the single points of failure of each service."""
     table = exposure_data(result)
     title = "Single points of failure per service"
     label = "Elements that take the service down alone (count)"
@@ -179,7 +136,7 @@ def exposure(result: Result, *, ax: Axes | None = None) -> Axes:
     return intervals(table, ax=ax, title=title, xlabel=label, noun="services")
 
 
-def fall_data(result: Any, element_kind: str, element: str) -> pd.DataFrame:
+def fall_data(result: BlastRadius, element_kind: str, element: str) -> pd.DataFrame:
     """Return the frame behind `fall`.
 
     Parameters
@@ -226,73 +183,53 @@ def _below_their_cause(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.set_index("service_id").loc[order].reset_index()
 
 
-def fall(result: Any, element_kind: str, element: str, *, ax: Axes | None = None) -> Axes:
-    """Draw the services that one element takes down: a tree of the most probable paths.
-
-    Parameters
-    ----------
-    result : BlastRadius
-        A blast-radius result.
-    element_kind, element : str
-        What fails.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+@figure(
+    result="A blast-radius result.",
+    element_kind="Kind of what fails.",
+    element="Its name.",
+)
+def fall(
+    result: BlastRadius, element_kind: str, element: str, *, ax: Axes | None = None
+) -> Axes:
+    """Draw the services that one element takes down: a tree of the most probable paths."""
     table = fall_data(result, element_kind, element)
     title = f"Services down with {element_kind.replace('_', ' ')} {short(element)}"
     if table.empty:
         return message(ax, title, "It takes no service down.")
     row = result.frame.loc[(element_kind, element)]
-    with style():
-        ax = canvas(ax, len(table))
-        place = {name: y for y, name in enumerate(table["service_id"])}
-        for y, (cause, step, p) in enumerate(
-            table[["because", "step", "p"]].itertuples(index=False)
-        ):
-            line: dict[str, Any] = {
-                "color": MUTED,
-                "linewidth": 1.2,
-                "linestyle": "-" if p >= 1 else ":",
-            }
-            if cause in place:
-                ax.plot([step - 1, step - 1], [place[cause], y], zorder=1, **line)
-            ax.plot([step - 1, step], [y, y], zorder=1, **line)
-            ax.text(
-                step + 0.12,
-                y,
-                short(table["service_id"][y]),
-                color=INK,
-                va="center",
-                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8},
-            )
-            note(ax, y, _chance(table.iloc[y]), MUTED)
-        ax.scatter(table["step"], range(len(table)), color=ACCENT, s=34, zorder=3)
-        ax.set_ylim(len(table) - 0.4, -0.6)
-        ax.set_yticks([])
-        deepest = int(table["step"].max())
-        ax.set_xlim(0, deepest + 1.6)
-        ax.set_xticks(range(deepest + 1))
-        reached = int(row["services_down_n"]) - (element_kind == "service")
-        ax.set_title(title, loc="left")
-        share = " to ".join(
-            f"{100 * row[name]:.0f}" for name in ("impact_lo", "impact_hi")
-        )
-        ax.set_xlabel(
-            "Steps from the failure (count; dotted: not certain); right: probability (%)\n"
-            f"n = {len(table)} of {max(reached, len(table))} other services that can go down; "
-            f"{100 * row['impact']:.0f} % of fleet criticality ({share})"
-        )
+    ax = canvas(ax, len(table))
+    place = {name: y for y, name in enumerate(table["service_id"])}
+    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
+    for y, (cause, step, p) in enumerate(
+        table[["because", "step", "p"]].itertuples(index=False)
+    ):
+        line: dict[str, Any] = {
+            "color": MUTED,
+            "linewidth": 1.2,
+            "linestyle": "-" if p >= 1 else ":",
+        }
+        if cause in place:
+            ax.plot([step - 1, step - 1], [place[cause], y], zorder=1, **line)
+        ax.plot([step - 1, step], [y, y], zorder=1, **line)
+        ax.text(step + 0.12, y, short(table["service_id"][y]), va="center", bbox=box)
+        chances = table.loc[y, ["p_lo", "p_down", "p_hi"]]
+        lo, point, hi = (f"{100 * chance:.0f}" for chance in chances)
+        note(ax, y, f"{point} %" if lo == hi else f"{point} % ({lo} to {hi})", MUTED)
+    ax.scatter(table["step"], range(len(table)), color=ACCENT, s=34, zorder=3)
+    ax.set_ylim(len(table) - 0.4, -0.6)
+    ax.set_yticks([])
+    deepest = int(table["step"].max())
+    ax.set_xlim(0, deepest + 1.6)
+    ax.set_xticks(range(deepest + 1))
+    reached = int(row["services_down_n"]) - (element_kind == "service")
+    ax.set_title(title)
+    impact, lo, hi = 100 * row[["impact", "impact_lo", "impact_hi"]].astype(float)
+    ax.set_xlabel(
+        "Steps from the failure (count; dotted: not certain); right: probability (%)\n"
+        f"n = {len(table)} of {max(reached, len(table))} other services that can go down; "
+        f"{impact:.0f} % of fleet criticality ({lo:.0f} to {hi:.0f})"
+    )
     return ax
-
-
-def _chance(row: pd.Series) -> str:
-    lo, point, hi = (f"{100 * row[name]:.0f}" for name in ("p_lo", "p_down", "p_hi"))
-    return f"{point} %" if lo == hi else f"{point} % ({lo} to {hi})"
 
 
 def moves_data(result: Result) -> pd.DataFrame:
@@ -302,7 +239,7 @@ def moves_data(result: Result) -> pd.DataFrame:
     service runs on [percent of the fleet's criticality; negative is better], ``note``;
     largest change first, services without a move left out.
     """
-    table = _services(result, "delta")
+    table = per_service(result.details["services"], "delta", 100)
     table = table[table["point"].notna() | table["hi"].notna()]
     table["note"] = [
         f"{change:+.1f}" if pd.notna(change) else "" for change in table["point"]
@@ -311,21 +248,9 @@ def moves_data(result: Result) -> pd.DataFrame:
     return by_size.drop(columns="size").reset_index(drop=True)
 
 
+@figure(result="A blast-radius result.")
 def moves(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw the change of impact by each move, largest first.
-
-    Parameters
-    ----------
-    result : Result
-        A blast-radius result.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw the change of impact by each move, largest first."""
     table = moves_data(result)
     title = "Effect of each move"
     label = (
@@ -359,21 +284,9 @@ def experiments_data(result: Result) -> pd.DataFrame:
     return shown.assign(label=named, point=point, lo=point, hi=point, note=reach)
 
 
+@figure(result="An experiments result.")
 def experiments(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw which failure to try next: what each is expected to decide, and what it can reach.
-
-    Parameters
-    ----------
-    result : Result
-        An experiments result.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw which failure to try next: what each is expected to decide, and what it can reach."""
     return intervals(
         experiments_data(result),
         ax=ax,

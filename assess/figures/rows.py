@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,6 @@ from assess.figures.style import (
     PAPER,
     ROWS_SHOWN,
     short,
-    style,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +39,13 @@ def ends(frame: pd.DataFrame, name: str, scale: float = 1.0) -> dict[str, pd.Ser
         end: scale * frame[name + suffix].astype("Float64")
         for end, suffix in ENDS.items()
     }
+
+
+def per_service(frame: pd.DataFrame, name: str, scale: float = 1.0) -> pd.DataFrame:
+    """Return ``service_id, label, point, lo, hi`` of a measure of every service."""
+    frame = frame.rename_axis("service_id").reset_index()
+    table = frame[["service_id"]].assign(label=frame["service_id"])
+    return table.assign(**ends(frame, name, scale))
 
 
 def worst_first(table: pd.DataFrame, *by: str) -> pd.DataFrame:
@@ -75,13 +82,12 @@ def canvas(ax: Axes | None, rows: int) -> Axes:
 
 def message(ax: Axes | None, title: str, text: str) -> Axes:
     """Write the reason why there is nothing to draw."""
-    with style():
-        ax = canvas(ax, 2)
-        ax.set_title(title, loc="left")
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.set_axis_off()
-        ax.text(0, 0.5, text, transform=ax.transAxes, color=MUTED, va="center")
+    ax = canvas(ax, 2)
+    ax.set_title(title)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_axis_off()
+    ax.text(0, 0.5, text, transform=ax.transAxes, color=MUTED, va="center")
     return ax
 
 
@@ -95,30 +101,34 @@ def intervals(  # noqa: PLR0913 - one call per figure names all that differs
     total: int | None = None,
     limits: tuple[float, float] | None = None,
     threshold: float | None = None,
+    mark: str = "",
     empty: str = "This snapshot holds no service.",
 ) -> Axes:
     """Draw a row per line of a frame: interval, point, note; NA is drawn as unknown, not as 0."""
     if frame.empty:
         return message(ax, title, empty)
     shown = frame.head(ROWS_SHOWN).reset_index(drop=True)
-    with style():
-        ax = named_rows(ax, shown["label"], len(frame))
-        values = shown[["lo", "point", "hi"]].to_numpy(dtype=float, na_value=np.nan)
-        ax.set_xlim(*(limits or _reach(values)))
-        ax.locator_params("x", nbins=7)
-        _draw_intervals(ax, values)
-        _draw_rest(ax, len(shown), frame["point"].iloc[len(shown) :])
-        bands = shown.get("band", pd.Series("", index=shown.index))
-        _draw_points(ax, values[:, 1], bands)
-        notes = shown.get("note", bands)
-        for y, (text, band) in enumerate(zip(notes, bands, strict=True)):
-            note(ax, y, str(text), BANDS[band].ink if band in BANDS else MUTED)
-        if threshold is not None:
-            _mark_threshold(ax, threshold)
-        pad = None if threshold is None else NUMBER_PAD
-        ax.set_title(title, loc="left", pad=pad)
-        n = len(frame) if total is None else total
-        ax.set_xlabel(f"{xlabel}; n = {n} {noun}".rstrip())
+    ax = named_rows(ax, shown["label"], len(frame))
+    values = shown[["lo", "point", "hi"]].to_numpy(dtype=float, na_value=np.nan)
+    ax.set_xlim(*(limits or _reach(values)))
+    ax.locator_params("x", nbins=7)
+    _draw_intervals(ax, values)
+    _draw_rest(ax, len(shown), frame["point"].iloc[len(shown) :])
+    bands = shown.get("band", pd.Series("", index=shown.index))
+    _draw_points(ax, values[:, 1], bands)
+    notes = shown.get("note", bands)
+    for y, (text, band) in enumerate(zip(notes, bands, strict=True)):
+        note(ax, y, str(text), BANDS[band].ink if band in BANDS else MUTED)
+    if threshold is not None:
+        ax.axvline(threshold, color=INK, linestyle=":", linewidth=1.2, zorder=1)
+        named = mark or f"{threshold:g}"
+        top = (threshold, 1.005)
+        at = ("data", "axes fraction")
+        ax.annotate(named, top, xycoords=at, ha="center", va="bottom", fontsize=9)
+    pad = None if threshold is None else NUMBER_PAD
+    ax.set_title(title, pad=pad)
+    n = len(frame) if total is None else total
+    ax.set_xlabel(f"{xlabel}; n = {n} {noun}".rstrip())
     return ax
 
 
@@ -189,25 +199,16 @@ def _draw_intervals(ax: Axes, values: np.ndarray) -> None:
     start, end = ax.get_xlim()
     for row in y[~known]:
         left, right = (lo[row], hi[row]) if bounded[row] else (start, end)
-        ax.barh(
-            row, right - left, 0.5, left, facecolor="none", edgecolor=HATCH, hatch="////"
-        )
+        ax.barh(row, right - left, 0.5, left, fc="none", ec=HATCH, hatch="////")
+    middle = (start + end) / 2
+    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
     for row in y[~pointed & ~bounded]:
-        ax.text(
-            (start + end) / 2,
-            row,
-            "unknown",
-            color=MUTED,
-            va="center",
-            ha="center",
-            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.5},
-        )
+        ax.text(middle, row, "unknown", color=MUTED, va="center", ha="center", bbox=box)
 
 
 def _draw_points(ax: Axes, values: np.ndarray, bands: pd.Series) -> None:
-    known = np.isfinite(values)
     for name in [*BANDS, ""]:
-        y = np.flatnonzero(known & (bands == name).to_numpy())
+        y = np.flatnonzero(bands == name)
         band = BANDS.get(name)
         colour, marker = (band.colour, band.marker) if band else (ACCENT, "o")
         hollow = name == "unknown"
@@ -224,12 +225,15 @@ def points(  # noqa: PLR0913 - one look, named by its parts
     hollow: bool = False,
     of: str = "",
 ) -> None:
-    """Draw points; tests and `describe` find them by the name ``of``."""
-    if len(x) == 0:
+    """Draw the points that are known; tests and `describe` find them by the name ``of``."""
+    known = np.isfinite(x)
+    if not known.any():
         return
+    if isinstance(colour, list):
+        colour = list(compress(colour, known))
     ax.scatter(
-        x,
-        y,
+        x[known],
+        y[known],
         s=58,
         marker=marker,
         zorder=3,
@@ -245,11 +249,3 @@ def note(ax: Axes, y: int, text: str, colour: str) -> None:
     """Write a note at the right of a row."""
     at = ("axes fraction", "data")
     ax.annotate(text, (1.015, y), xycoords=at, color=colour, va="center", fontsize=9)
-
-
-def _mark_threshold(ax: Axes, value: float) -> None:
-    ax.axvline(value, color=INK, linestyle=":", linewidth=1.2, zorder=1)
-    at = ("data", "axes fraction")
-    ax.annotate(
-        f"{value:g}", (value, 1.005), xycoords=at, ha="center", va="bottom", fontsize=9
-    )

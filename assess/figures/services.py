@@ -1,22 +1,32 @@
-"""Figures per service: readiness, what next, ranks, and what changed since the last quarter."""
+"""Figures per service: readiness, what next, ranks, changes since the last quarter, targets."""
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from assess.figures.rows import (
-    ends,
     intervals,
     message,
     named_rows,
     note,
+    per_service,
     points,
     policy_of,
 )
-from assess.figures.style import ACCENT, BANDS, INK, MUTED, ROWS_SHOWN, band_of, style
+from assess.figures.style import (
+    ACCENT,
+    BANDS,
+    INK,
+    MUTED,
+    ROWS_SHOWN,
+    band_of,
+    figure,
+    short,
+)
 from assess.frames import surely
 
 if TYPE_CHECKING:
@@ -31,6 +41,17 @@ COLOURED = 1
 NUMBERED = 5
 DARK = 68
 LIGHT = "#fefefe"  # not the white of the paper, which turns dark on a dark page
+BAND_OF = {
+    "fits": "ready",
+    "after fixes": "conditional",
+    "no": "blocked",
+    "unknown": "unknown",
+}
+SYMBOLS = {"fits": "●", "after fixes": "■", "no": "✖", "unknown": "◆"}
+LEFT = 0.2  # of a mark from the middle of its cell, so that the code has room
+NAME_LENGTH = 28  # of a service, where a count of others stands behind it
+NO_ROOM = 10  # letters of a code; a longer one takes two lines
+TARGETS_TITLE = "Where each service could run, and the first thing in the way"
 
 
 def readiness_data(result: Result) -> pd.DataFrame:
@@ -40,11 +61,9 @@ def readiness_data(result: Result) -> pd.DataFrame:
     threshold of the policy and every gate passes; blocked: HOLD or NEVER; unknown: not
     decidable; else conditional) and ``note``; best first by ``lo``.
     """
-    frame = result.frame.reset_index()
-    gates = frame["label_gates"].astype(object)
+    table = per_service(result.frame, "readiness")
+    gates = result.frame["label_gates"].astype(object).reset_index(drop=True)
     is_gated = gates.notna()
-    table = frame[["service_id"]].assign(label=frame["service_id"])
-    table = table.assign(**ends(frame, "readiness"))
     is_reached = surely(table["lo"] >= _threshold(result))
     ungated = np.select(
         [table["lo"].isna(), is_reached], ["unknown", "ready"], "conditional"
@@ -61,25 +80,11 @@ def _threshold(result: Result) -> float:
     return float(policy_of(result)["what_next"]["ready_points"])
 
 
+@figure(result="A readiness result.", services="Only these.")
 def readiness(
     result: Result, *, ax: Axes | None = None, services: list[str] | None = None
 ) -> Axes:
-    """Draw the readiness of each service, with its interval and the threshold of the policy.
-
-    Parameters
-    ----------
-    result : Result
-        A readiness result.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-    services : list of str, optional
-        Only these.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw the readiness of each service, with its interval and the threshold of the policy."""
     table = readiness_data(result)
     if services is not None:
         table = table[table["service_id"].isin(services)]
@@ -112,44 +117,31 @@ def what_next_data(result: Result) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
+@figure(result="A what-next result.")
 def what_next(result: WhatNext, *, ax: Axes | None = None) -> Axes:
-    """Draw how often each candidate is in the top k: worst case, neutral, with gates cleared.
-
-    Parameters
-    ----------
-    result : Result
-        A what-next result.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw how often each candidate is in the top k: worst case, neutral, with gates cleared."""
     table = what_next_data(result)
     settings = policy_of(result)["what_next"]
     title = f"How often in the top {result.k}"
     if table.empty:
         return message(ax, title, "No service competes: all of them run in containers.")
     shown = table.head(ROWS_SHOWN)
-    with style():
-        ax = named_rows(ax, shown["service_id"], len(table))
-        ax.set_xlim(0, 100)
-        _dumbbells(ax, shown)
-        for y, row in enumerate(shown.itertuples()):
-            note(ax, y, f"{BANDS[row.band].symbol} {row.label}", BANDS[row.band].ink)
-        thresholds = [100 * settings[key] for key in ("pilot_p", "move_p")]
-        for value in thresholds:
-            ax.axvline(value, color=INK, linestyle=":", linewidth=1, zorder=1)
-        ticks = sorted({0, 100, *thresholds})
-        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.set_title(title, loc="left")
-        ax.set_xlabel(
-            f"Share of all weightings of the criteria (%); n = {len(table)} candidates\n"
-            "filled: worst case, all unknowns count against a service; hollow: neutral\n"
-            "diamond: worst case, if the service's own open gates were cleared"
-        )
+    ax = named_rows(ax, shown["service_id"], len(table))
+    ax.set_xlim(0, 100)
+    _dumbbells(ax, shown)
+    for y, row in enumerate(shown.itertuples()):
+        note(ax, y, f"{BANDS[row.band].symbol} {row.label}", BANDS[row.band].ink)
+    thresholds = [100 * settings[key] for key in ("pilot_p", "move_p")]
+    for value in thresholds:
+        ax.axvline(value, color=INK, linestyle=":", linewidth=1, zorder=1)
+    ticks = sorted({0, 100, *thresholds})
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_title(title)
+    ax.set_xlabel(
+        f"Share of all weightings of the criteria (%); n = {len(table)} candidates\n"
+        "filled: worst case, all unknowns count against a service; hollow: neutral\n"
+        "diamond: worst case, if the service's own open gates were cleared"
+    )
     return ax
 
 
@@ -164,16 +156,7 @@ def _dumbbells(ax: Axes, shown: pd.DataFrame) -> None:
     ax.hlines(y[both], worst[both], neutral[both], colors=MUTED, alpha=0.38, linewidth=5)
     points(ax, neutral, y, colour=ACCENT, hollow=True, of="neutral")
     points(ax, worst, y, colour=ACCENT, of="worst")
-    is_open = np.isfinite(cleared)
-    points(
-        ax,
-        cleared[is_open],
-        y[is_open],
-        colour=MUTED,
-        marker="D",
-        hollow=True,
-        of="cleared",
-    )
+    points(ax, cleared, y, colour=MUTED, marker="D", hollow=True, of="cleared")
 
 
 def acceptability_data(result: Result) -> pd.DataFrame:
@@ -200,21 +183,9 @@ def _colours() -> Any:
     return ListedColormap(1 - (1 - colours) * np.sqrt(share))
 
 
+@figure(result="A what-next result.")
 def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw how often each candidate takes each rank, in the worst case.
-
-    Parameters
-    ----------
-    result : Result
-        A what-next result.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw how often each candidate takes each rank, in the worst case."""
     table = acceptability_data(result)
     title = "Rank in how many weightings"
     if table.empty:
@@ -226,24 +197,21 @@ def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
         rare = f"No candidate has one of the first {RANKS_SHOWN} ranks in {COLOURED}% of the weightings."
         return message(ax, title, rare)
     shown = 100 * drawn.to_numpy()
-    with style():
-        ax = named_rows(ax, drawn.index, len(table))
-        edges = [np.arange(n + 1) - 0.5 for n in shown.shape]
-        ranks = [int(rank) for rank in table]
-        seen = np.ma.masked_less(shown, COLOURED)
-        ax.pcolor(edges[1] + ranks[0], edges[0], seen, cmap=_colours(), vmin=0, vmax=100)
-        for y, x in np.argwhere(shown >= NUMBERED):
-            ink = LIGHT if shown[y, x] >= DARK else "black"
-            ax.text(
-                ranks[x], y, f"{shown[y, x]:.0f}", color=ink, ha="center", va="center"
-            )
-        ax.set_xticks(ranks)
-        ax.grid(visible=False)
-        ax.set_title(title, loc="left")
-        ax.set_xlabel(
-            f"Rank (1 is first, {ranks[-1]} the last shown); n = {len(table)} candidates\n"
-            f"number: share of all weightings of the criteria (%), from {NUMBERED} on"
-        )
+    ax = named_rows(ax, drawn.index, len(table))
+    edges = [np.arange(n + 1) - 0.5 for n in shown.shape]
+    ranks = [int(rank) for rank in table]
+    seen = np.ma.masked_less(shown, COLOURED)
+    ax.pcolor(edges[1] + ranks[0], edges[0], seen, cmap=_colours(), vmin=0, vmax=100)
+    for y, x in np.argwhere(shown >= NUMBERED):
+        ink = LIGHT if shown[y, x] >= DARK else "black"
+        ax.text(ranks[x], y, f"{shown[y, x]:.0f}", color=ink, ha="center", va="center")
+    ax.set_xticks(ranks)
+    ax.grid(visible=False)
+    ax.set_title(title)
+    ax.set_xlabel(
+        f"Rank (1 is first, {ranks[-1]} the last shown); n = {len(table)} candidates\n"
+        f"number: share of all weightings of the criteria (%), from {NUMBERED} on"
+    )
     return ax
 
 
@@ -282,23 +250,9 @@ def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
     )
 
 
+@figure(result="A readiness result.", earlier="The same of an earlier snapshot.")
 def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw the readiness of each service that changed, before and now.
-
-    Parameters
-    ----------
-    result : Result
-        A readiness result.
-    earlier : Result
-        The same of an earlier snapshot.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Draw the readiness of each service that changed, before and now."""
     table = quarter_change_data(result, earlier)
     was = earlier.provenance.quarter
     now = result.provenance.quarter
@@ -307,17 +261,16 @@ def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -
     if moved.empty:
         return message(ax, title, f"No service changed from {was} to {now}.")
     shown = moved.head(ROWS_SHOWN)
-    with style():
-        ax = named_rows(ax, shown["service_id"], len(moved))
-        ax.set_xlim(0, 100)
-        _arrows(ax, shown)
-        for y, row in enumerate(shown.itertuples()):
-            known = pd.notna(row.change)
-            text = f"{row.change:+.1f}".replace("-", "−") if known else row.state
-            note(ax, y, text, INK)
-        ax.set_title(title, loc="left")
-        counted = f"n = {len(table)} services, {len(table) - len(moved)} unchanged"
-        ax.set_xlabel(f"Readiness (0–100 points): hollow {was}, filled {now}; {counted}")
+    ax = named_rows(ax, shown["service_id"], len(moved))
+    ax.set_xlim(0, 100)
+    _arrows(ax, shown)
+    for y, row in enumerate(shown.itertuples()):
+        known = pd.notna(row.change)
+        text = f"{row.change:+.1f}".replace("-", "−") if known else row.state
+        note(ax, y, text, INK)
+    ax.set_title(title)
+    counted = f"n = {len(table)} services, {len(table) - len(moved)} unchanged"
+    ax.set_xlabel(f"Readiness (0–100 points): hollow {was}, filled {now}; {counted}")
     return ax
 
 
@@ -329,7 +282,86 @@ def _arrows(ax: Axes, shown: pd.DataFrame) -> None:
     up = {"up": "ready", "down": "blocked"}
     colours = [BANDS[up.get(state, "unknown")].colour for state in shown["state"]]
     both = np.isfinite(before) & np.isfinite(after)
-    kept = [c for c, drawn in zip(colours, both, strict=True) if drawn]
+    kept = list(compress(colours, both))
     ax.hlines(y[both], before[both], after[both], colors=kept, linewidth=2.4)
     points(ax, before, y, colour=colours, hollow=True, of="before")
     points(ax, after, y, colour=colours, of="after")
+
+
+def targets_data(result: Result) -> pd.DataFrame:
+    """Return the frame behind `targets`.
+
+    ``service_id, target, verdict, band, code`` (gate or refusal that comes first among what is
+    in the way), ``dominated``; services first for which targets differ, then by name.
+    """
+    table = result.frame.reset_index()[
+        ["service_id", "target", "verdict", "blockers", "dominated"]
+    ]
+    table["band"] = table["verdict"].map(BAND_OF)
+    # "G1 it is …" names a gate, "host-network: it uses …" a refusal
+    first = table["blockers"].str.extract(r"^(G\d+(?= )|[\w-]+(?=: ))")[0].fillna("")
+    table["code"] = first
+    away = table["target"].ne("stay")
+    looks = table["verdict"] + table["code"]
+    apart = looks.where(away).groupby(table["service_id"]).transform("nunique")
+    order = table.assign(same=apart.le(1), at=range(len(table)))
+    order = order.sort_values(["same", "service_id", "at"], kind="stable")
+    return order.drop(columns=["same", "at", "blockers"]).reset_index(drop=True)
+
+
+@figure(result="A targets result.")
+def targets(result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw services by targets: the verdict as a shape, and the first blocker.
+
+    A mark that is not filled fits, but another target is at least as good on every count. Where
+    there are more services than rows, those with the same marks share one.
+    """
+    table = targets_data(result)
+    if table.empty:
+        return message(ax, TARGETS_TITLE, "This snapshot holds no service.")
+    names = table["service_id"].drop_duplicates()
+    alike = pd.DataFrame({"service_id": names, "label": names, "size": 1})
+    if len(names) > ROWS_SHOWN:
+        alike = _services_with_same_marks(table)
+    shown = alike.head(ROWS_SHOWN)
+    columns = list(table["target"].drop_duplicates())
+    cells = table.merge(shown.assign(y=range(len(shown))), on="service_id")
+    marks = cells.assign(
+        x=cells["target"].map(columns.index),
+        # what fits and is beaten by another target is hollow
+        is_hollow=cells["verdict"].eq("fits") & cells["dominated"],
+    )
+    rest = alike["size"].iloc[len(shown) :].sum()
+    ax = named_rows(ax, shown["label"], len(shown) + rest)
+    ax.set_xlim(-0.5, len(columns) - 0.5)
+    for (name, is_hollow), same in marks.groupby(["band", "is_hollow"]):
+        band = BANDS[name]
+        face = "none" if is_hollow else band.colour
+        place = (same["x"] - LEFT, same["y"])
+        ax.scatter(*place, marker=band.marker, s=46, c=face, edgecolors=band.ink)
+    for cell in marks[marks["code"].ne("")].itertuples():
+        at = (cell.x - LEFT + 0.12, cell.y)
+        is_long = len(cell.code) > NO_ROOM
+        code = cell.code.replace("-", "-\n", 1) if is_long else cell.code
+        ax.annotate(code, at, color=INK, va="center", fontsize=6.5)
+    ticks = [x - LEFT for x in range(len(columns))]
+    ax.set_xticks(ticks, columns, rotation=25, ha="right")
+    ax.set_title(TARGETS_TITLE)
+    legend = "   ".join(f"{symbol} {word}" for word, symbol in SYMBOLS.items())
+    beaten = "○ fits, but another target is at least as good"
+    ax.set_xlabel(f"{legend}\n({beaten}; n = {len(names)} services)")
+    return ax
+
+
+def _services_with_same_marks(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the first of all services with the same marks, and a label that counts the others."""
+    looks = (
+        table["verdict"] + " " + table["code"] + " " + table["dominated"].astype("str")
+    )
+    services = table["service_id"]
+    pattern = looks.groupby(services, sort=False).agg("|".join).rename("pattern")
+    groups = pattern.reset_index().groupby("pattern", sort=False)["service_id"]
+    found = groups.agg(["first", "size"]).rename(columns={"first": "service_id"})
+    more = found["size"].sub(1).map(" and {} more".format).mask(found["size"].eq(1), "")
+    names = found["service_id"].map(lambda name: short(name, NAME_LENGTH))
+    return found.assign(label=names + more).reset_index(drop=True)

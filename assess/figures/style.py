@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from inspect import getdoc
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Draw = TypeVar("Draw", bound="Callable[..., Axes]")
 INK = "#1f2933"
 MUTED = "#5b6470"
 GRID = "#e3e6ea"
@@ -150,6 +152,23 @@ def style() -> Iterator[None]:
 
     with plt.rc_context(RC):
         yield
+
+
+def figure(**about: str) -> Callable[[Draw], Draw]:
+    """Return a decorator for a figure: draw in the style, and document the parameters."""
+
+    def decorate(draw: Draw) -> Draw:
+        drawn = style()(draw)
+        given = {**about, "ax": "Axes to draw on; default: a new figure."}
+        lines = [
+            f"{name} : {draw.__annotations__[name]}\n    {text}"
+            for name, text in given.items()
+        ]
+        parts = [getdoc(draw) or "", "", "Parameters\n----------", *lines]
+        drawn.__doc__ = "\n".join([*parts, "", "Returns\n-------\nAxes\n    The axes."])
+        return drawn
+
+    return decorate
 
 
 def notebook_style() -> None:

@@ -12,7 +12,16 @@ from assess.figures import BANDS
 from assess.frames import surely
 from assess.reference import STALE_DAYS
 from assess.report.cards import questions
-from assess.report.model import Card, Column, Item, Part, Pictures, Section, Table
+from assess.report.model import (
+    Card,
+    Column,
+    Item,
+    Part,
+    Pictures,
+    Section,
+    Table,
+    columns_of,
+)
 from assess.score.assessment import Assessment
 from assess.score.backtest.backtest import Backtest
 from assess.score.claims import Claims
@@ -137,14 +146,6 @@ def unknown_facts(scores: Assessment) -> pd.DataFrame:
 
 def unknowns(scores: Assessment) -> Section:
     """Return the section with the facts to find out."""
-    columns = [
-        Column("fact", "Fact to find out"),
-        Column("services_n", "Services", "number"),
-        Column("decides_n", "Not decidable without it", "number"),
-        Column("turns_n", "Labels it can change", "number"),
-        Column("owners", "Ask"),
-        Column("services", "For"),
-    ]
     text = (
         "In this order: facts without which a service cannot be decided, facts that can change a "
         "label on their own, facts that most services lack."
@@ -152,7 +153,7 @@ def unknowns(scores: Assessment) -> Section:
     shown = Table(
         "unknown-facts",
         "Facts to find out",
-        columns,
+        columns_of("unknown-facts"),
         unknown_facts(scores),
         empty="Everything is known.",
         limit=20,
@@ -177,14 +178,6 @@ def _turning(scores: Assessment) -> pd.Series:
 def coverage(scores: Assessment, pictures: Pictures) -> Section:
     """Show the outcome of each call to a source, and the age of the answers."""
     gaps = incomplete(scores)
-    columns = [
-        Column("source", "Source"),
-        Column("scope", "Scope"),
-        Column("call", "Call"),
-        Column("status", "Outcome"),
-        Column("ratio", "Answered", "share"),
-        Column("hint", "What to do"),
-    ]
     gaps = gaps.assign(hint=gaps["hint"].astype(object).fillna("–"))
     warnings = stale(scores)
     missing = unsupplied(scores)
@@ -200,7 +193,7 @@ def coverage(scores: Assessment, pictures: Pictures) -> Section:
         Table(
             "gaps",
             "Incomplete calls",
-            columns,
+            columns_of("gaps"),
             gaps,
             limit=40,
             empty="Every recorded call was answered in full.",
@@ -255,13 +248,6 @@ def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
         why = f"There is no back-test: {result}."
         hint = f"To run one: {result.hint}." if result.hint else ""
         return Section("backtest", title, [line for line in (why, hint) if line])
-    columns = [
-        Column("metric", "Measure"),
-        Column("value", "Observed", "interval", 2),
-        Column("baseline_history", "By incident history alone", "number", 2, absent="–"),
-        Column("baseline_random", "By chance", "number", 2, absent="–"),
-        Column("verdict", "Verdict"),
-    ]
     frame = result.frame.reset_index().rename(
         columns={"lo": "value_lo", "hi": "value_hi"}
     )
@@ -275,7 +261,7 @@ def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
         Table(
             "backtest-table",
             "Measures of the back-test",
-            columns,
+            columns_of("backtest-table"),
             frame,
             is_folded=True,
         ),
@@ -303,34 +289,15 @@ def method(scores: Assessment) -> Section:
         *LIMITS,
     ]
     parts: list[Part] = [
-        Table("weights", "Weights of readiness", _WEIGHTS, weights, is_folded=True),
-        Table("gates", "Gates, in order", _GATES, gates, is_folded=True),
-        Table(
-            "edges",
-            "Probability that a caller fails with the service that it calls",
-            _EDGES,
-            edges,
-            is_folded=True,
-        ),
-        Table("data", "Contents of the snapshot", _DATA, data, is_folded=True),
+        Table(name, caption, columns_of(name), frame, is_folded=True)
+        for name, caption, frame in (
+            ("weights", "Weights of readiness", weights),
+            ("gates", "Gates, in order", gates),
+            ("edges", _EDGES, edges),
+            ("data", "Contents of the snapshot", data),
+        )
     ]
     return Section("method", "Method, policy, data, limits", text, parts)
 
 
-_WEIGHTS = [
-    Column("name", "Dimension of readiness"),
-    Column("value", "Weight", "number", 2),
-]
-_GATES = [
-    Column("id", "Gate"),
-    Column("title", "Checks"),
-    Column("label", "Label", "label"),
-    Column("remedy", "Remedy"),
-]
-_EDGES = [Column("kind", "Kind of dependency"), Column("p", "Probability", "interval", 1)]
-_DATA = [
-    Column("frame", "Frame"),
-    Column("rows", "Rows", "number"),
-    Column("known_share", "Known cells", "share"),
-    Column("supplied", "Supplied"),
-]
+_EDGES = "Probability that a caller fails with the service that it calls"

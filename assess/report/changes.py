@@ -8,12 +8,19 @@ import numpy as np
 import pandas as pd
 
 from assess import figures
-from assess.report.model import Column, Part, Pictures, Section, Table, picture
+from assess.report.model import (
+    Column,
+    Part,
+    Pictures,
+    Section,
+    Table,
+    columns_of,
+    picture,
+)
 from assess.score.assessment import Assessment
 from assess.score.incidents.exposure import in_containers
 from assess.words import sentence_list
 
-NAME = Column("service_id", "Service", "name")
 SERVICE = Column("service_id", "Service")
 KEPT = ["label", "readiness", "readiness_lo", "readiness_hi"]
 HISTORY_ROWS = 2000
@@ -52,13 +59,7 @@ def changes(
         Table(
             "label-changes",
             f"Labels that changed between {was} and {now}",
-            [
-                NAME,
-                Column("before", f"Label in {was}", "label"),
-                Column("after", f"Label in {now}", "label"),
-                Column("because", "Cause"),
-                Column("why", "Reason of the label"),
-            ],
+            columns_of("label-changes", was=was, now=now),
             label_changes(scores, earlier),
             "Fleet: an answer to a check changed, also with time (support that ended, a test that "
             "expired). Evidence: an answer became known or unknown. Other candidates: only the "
@@ -75,7 +76,7 @@ def changes(
         Table(
             "check-changes",
             "Answers that changed",
-            [NAME, Column("changes", "Checks that changed")],
+            columns_of("check-changes"),
             by_service(checks),
             empty="No answer changed.",
             limit=60,
@@ -98,10 +99,7 @@ def _rows(scores: Assessment, earlier: Assessment) -> Table:
     return Table(
         "fleet-changes",
         "Rows of the inventory that changed",
-        [
-            Column("frame", "Frame"),
-            *(Column(c, c.capitalize(), "number") for c in counts),
-        ],
+        columns_of("fleet-changes"),
         counts.reset_index(),
         "Changed counts cells.",
         "Both snapshots have the same rows.",
@@ -129,11 +127,7 @@ def _relabelled_table(earlier: Assessment, published: Mapping[str, Any]) -> Tabl
     return Table(
         "measure-changes",
         f"Labels of {quarter} that the policy, the reference facts or the version changed",
-        [
-            NAME,
-            Column("told", "As published", "label"),
-            Column("now", "With today's policy and facts", "label"),
-        ],
+        columns_of("measure-changes"),
         _relabelled(earlier, published),
         empty=f"Every label of {quarter} is as published.",
         is_folded=True,

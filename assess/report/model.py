@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
@@ -48,6 +50,31 @@ class Column:
     def is_number(self) -> bool:
         """Whether the column is set flush right."""
         return self.kind in ("number", "share", "interval")
+
+
+@cache
+def _columns() -> list[dict[str, str]]:
+    """Return the columns of the tables, as their file has them."""
+    text = files("assess.report").joinpath("columns.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+def columns_of(table: str, **words: object) -> list[Column]:
+    """Return the columns of a table of the report; words fill in their titles."""
+    return [
+        Column(
+            row["key"],
+            row["title"].format(**words),
+            row["kind"],
+            int(row["digits"] or 0),
+            float(row["scale"] or 1),
+            float(row["top"] or 0),
+            row["absent"] or UNKNOWN,
+            row["is_signed"] == "true",
+        )
+        for row in _columns()
+        if row["table"] == table
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,9 @@
 """Parts on predictions: their validation, and the experiments to try next."""
 
-from assess.report.model import Column, Part, Pictures, Table
+from assess.report.model import Part, Pictures, Table, columns_of
 from assess.score.assessment import Assessment
 from assess.words import element_label, element_labels
 
-_HELD = [
-    Column("measure", "How well it held"),
-    Column("value", "Observed", "interval", 2),
-    Column("n", "Of", "number"),
-]
-_EXPERIMENTS = [
-    Column("label", "Failure to try"),
-    Column("value", "Takes of what is uncertain (%)", "number", 1, 100),
-    Column("reach_n", "Services that can be reached", "number"),
-    Column("impact", "Expected to go down (%)", "number", 0, 100),
-    Column("impact_hi", "At most (%)", "number", 0, 100),
-    Column("place", "Safest place"),
-    Column("why", "Why"),
-]
 NO_FAILURE = "No failure was observed yet: nothing shows how well this holds."
 
 
@@ -38,7 +24,7 @@ def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
         Table(
             "predictions-held",
             "How well the predictions held",
-            _HELD,
+            columns_of("predictions-held"),
             held,
             is_folded=True,
         ),
@@ -50,7 +36,7 @@ def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
         Table(
             "experiments",
             "Which failure to try next",
-            _EXPERIMENTS,
+            columns_of("experiments"),
             tried.assign(label=names, place=places),
             empty="No experiment would decide anything.",
             limit=60,

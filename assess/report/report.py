@@ -10,17 +10,13 @@ from typing import Any
 import pandas as pd
 
 from assess.errors import AssessError
-from assess.execution import tell
+from assess.execution import beside, tell
 from assess.figures import Band, band_of
-from assess.inventory import Inventory
-from assess.policy.policy import Policy
-from assess.report import background, cards, changes, explorer, render, sections
-from assess.report.first_screen import headline
+from assess.report import cards, changes, explorer, render
 from assess.report.model import (
     Appendix,
     Card,
     Picture,
-    Pictures,
     Section,
     Table,
     anchor,
@@ -32,7 +28,6 @@ from assess.score.assessment import Assessment
 from assess.score.backtest.backtest import Backtest
 from assess.score.claims import Claims
 from assess.score.result import Result, encoded
-from assess.score.upgrade_churn.history import History, joined
 from assess.words import plain
 from assess.writing import write_beside, write_together
 
@@ -291,21 +286,27 @@ class Report:
             Directory; text that people wrote in decision records there is kept.
         """
         home = Path(directory)
-        self.save_json(home / "report.json")
-        self.save_csv(home / "tables")
-        self.save_summary(home / "summary.md")
-        tell(WORK, 5, STEPS)
-        write_together(self._records(home / "decisions"))
-        tell(WORK, 6, STEPS)
+        with beside(self._save_pages, home) as written:
+            self.save_json(home / "report.json")
+            self.save_csv(home / "tables")
+            self.save_summary(home / "summary.md")
+            tell(WORK, 5, STEPS)
+            write_together(self._records(home / "decisions"))
+            tell(WORK, 6, STEPS)
+            written()
+        tell(WORK, STEPS, STEPS)
+
+    def _save_pages(self, home: Path) -> None:
+        """Write the figures, and the pages that show them."""
         write_together(
             (home / "figures" / f"{picture.id}.svg", picture.svg)
             for picture in self.pictures()
         )
         self.save_markdown(home / "report.md")
         links = [*_TWINS, *_history_of(home)]
-        beside = {"is_beside": True, "related": links}
-        write_beside(home / "index.html", self._page(beside))
-        tell(WORK, STEPS, STEPS)
+        write_beside(
+            home / "index.html", self._page({"is_beside": True, "related": links})
+        )
 
     def _records(self, place: Path) -> Iterator[tuple[Path, str]]:
         """Yield the record of every service if it changed, for full cards also its page."""
@@ -411,75 +412,3 @@ _TWINS = [
 def _history_of(home: Path) -> list[tuple[str, str]]:
     name = "history.html"
     return [("All quarters", name)] if (home / name).is_file() else []
-
-
-def build_report(  # noqa: PLR0913 - one for each period that it covers
-    inventory: Inventory,
-    policy: Policy,
-    *,
-    previous: Inventory | None = None,
-    history: History | None = None,
-    since: History | None = None,
-    told: Mapping[str, Any] | None = None,
-) -> Report:
-    """Score a snapshot and build its report.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        The fleet in this quarter.
-    policy : Policy
-        The policy. It also scores the earlier snapshot: both quarters use the same policy.
-    previous : Inventory, optional
-        The fleet in the quarter before.
-    history : History, optional
-        Upgrades shown by the snapshots before that one, as returned by `upgrade_history`.
-    since : History, optional
-        Upgrades shown by the snapshots between the two.
-    told : mapping, optional
-        The report of that quarter as published then, as returned by `Report.to_dict`. With it the
-        report shows labels changed by the policy, the reference facts or the version.
-
-    Returns
-    -------
-    Report
-        The same inventory, policy and version give the same bytes.
-    """
-    tell(WORK, 1, STEPS)
-    earlier = None
-    past = history
-    if previous is not None:
-        earlier = Assessment(previous, policy, history)
-        past = earlier.upgrades
-    scores = Assessment(inventory, policy, joined([past, since]), earlier)
-    before = earlier.readiness if earlier else None
-    pictures = Pictures(scores)
-    tell(WORK, 2, STEPS)
-    claims = scores.claims
-    tested = _backtest(scores)
-    tell(WORK, 3, STEPS)
-    pictures.compare(scores.readiness, before, claims, tested)
-    parts = (
-        sections.decision(scores, earlier),
-        changes.changes(scores, earlier, pictures, published=told),
-        sections.ranking(scores, pictures),
-        sections.blast_radius(scores, pictures),
-        sections.upgrade_churn(scores, pictures),
-        sections.targets(scores, pictures),
-        background.claims(claims, pictures),
-        cards.cards(scores, pictures),
-        background.unknowns(scores),
-        background.coverage(scores, pictures),
-        background.backtest(tested, pictures),
-        background.method(scores),
-    )
-    tell(WORK, 4, STEPS)
-    return Report(scores, earlier, claims, tested, headline(scores), parts)
-
-
-def _backtest(scores: Assessment) -> Backtest | AssessError:
-    """Return the back-test of the earlier quarter, or why there is none."""
-    try:
-        return scores.backtest
-    except AssessError as error:
-        return error

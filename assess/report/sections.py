@@ -6,18 +6,21 @@ from assess import figures
 from assess.frames import surely
 from assess.report import predictions
 from assess.report.first_screen import answers
-from assess.report.model import Column, Part, Pictures, Section, Table, kinds_shown
+from assess.report.model import (
+    Column,
+    Part,
+    Pictures,
+    Section,
+    Table,
+    columns_of,
+    kinds_shown,
+)
 from assess.score.assessment import Assessment
 from assess.score.result import Result
 
-NAME = Column("service_id", "Service", "name")
-LABEL = Column("label", "Label", "label")
-OWNER = Column("owner", "Owner")
 SHORT = 12  # services of the short list on the page
 FOLDED: dict[str, Any] = {"limit": 60, "is_folded": True}  # for long tables of details
 READ: dict[str, Any] = {"is_folded": True, "paper": 40}  # a fold that paper opens
-IMPACT = Column("impact", "Blast radius (% of criticality)", "interval", 0, 100, 100)
-READINESS = Column("readiness", "Readiness (points)", "interval", top=100)
 
 
 def decision(scores: Assessment, earlier: Assessment | None) -> Section:
@@ -26,20 +29,11 @@ def decision(scores: Assessment, earlier: Assessment | None) -> Section:
     k = scores.what_next.k
     listed = frame[frame["p_top"].notna() & frame["label"].isin(_LISTED)]
     inside = frame[frame["label"].isin(["FIX", "PULL BACK"])]
-    columns = [
-        LABEL,
-        NAME,
-        Column("p_top", f"In the top {k}, worst case", "share"),
-        Column("p_top_neutral", "Neutral case", "share"),
-        Column("wave", "Wave", "number", absent="–"),
-        OWNER,
-        Column("why", "Why"),
-    ]
     tables = [
         Table(
             "short-list",
             "The short list, best first",
-            columns,
+            columns_of("short-list", k=k),
             listed,
             f"“In the top {k}”: the share of all weightings of the criteria in which the service "
             f"is among the best {k}. Worst case: every unknown counts against it. Neutral case: "
@@ -54,7 +48,7 @@ def decision(scores: Assessment, earlier: Assessment | None) -> Section:
             Table(
                 "already-inside",
                 "Already in containers, with open problems",
-                [LABEL, NAME, READINESS, OWNER, Column("why", "Why")],
+                columns_of("already-inside"),
                 inside,
                 **READ,
             )
@@ -78,17 +72,6 @@ def ranking(scores: Assessment, pictures: Pictures) -> Section:
         "were cleared. Dotted: "
         f"thresholds for PILOT and MOVE NOW. {draws:,} weightings, seed {scores.policy.seed}."
     )
-    columns = [
-        NAME,
-        LABEL,
-        Column("p_first", "First", "share", absent="–"),
-        Column("p_top", f"Top {k}, worst case", "share", absent="–"),
-        Column("p_top_neutral", f"Top {k}, neutral case", "share", absent="–"),
-        Column("rank_expected", "Mean rank", "number", 1, absent="–"),
-        READINESS,
-        Column("platform", "Runs on"),
-        OWNER,
-    ]
     text = (
         "No single weighting of the criteria is right, so all of them are tried. The share of "
         "weightings in which a service comes first shows how robust its rank is. Services that "
@@ -98,7 +81,13 @@ def ranking(scores: Assessment, pictures: Pictures) -> Section:
         pictures(
             "what-next", caption, fold=f"How often each candidate is in the top {k}"
         ),
-        Table("ranking-table", "All services, best first", columns, frame, **READ),
+        Table(
+            "ranking-table",
+            "All services, best first",
+            columns_of("ranking-table", k=k),
+            frame,
+            **READ,
+        ),
         pictures(
             "acceptability",
             "In the worst case. One dark field in a row: the rank does not depend on the weights. "
@@ -123,13 +112,12 @@ def _boards(scores: Assessment) -> list[Part]:
     labels = by_board.pivot(index="service_id", columns="board", values="label")
     labels = frame[["label"]].rename(columns={"label": "any"}).join(labels)
     differ = labels.ne(labels["any"], axis=0).any(axis=1)
-    columns = [NAME, Column("any", "By all weightings", "label")]
-    columns += [Column(board, title, "label") for board, title in boards.items()]
+    columns = [Column(board, title, "label") for board, title in boards.items()]
     return [
         Table(
             "boards",
             "Services whose label depends on the board",
-            columns,
+            [*columns_of("boards"), *columns],
             labels[differ].rename_axis("service_id").reset_index(),
             f"Each board has its own weights in the policy. The other {int((~differ).sum())} services "
             "have the same label for every board.",
@@ -175,12 +163,18 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
     hollow = f"{reading} Hollow: no source observed its dependencies."
     parts: list[Part] = [
         pictures("blast-elements", reading, fold="Blast radius of each element"),
-        Table("elements", "Elements, worst first", _ELEMENTS, elements, **FOLDED),
+        Table(
+            "elements",
+            "Elements, worst first",
+            columns_of("elements"),
+            elements,
+            **FOLDED,
+        ),
         pictures("blast-services", hollow, fold="Blast radius of each service"),
         Table(
             "service-blast",
             "Services, worst first",
-            _SERVICES,
+            columns_of("service-blast"),
             services,
             _SERVICES_NOTE,
             **FOLDED,
@@ -191,23 +185,6 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
     return Section("blast-radius", "Blast radius", said, parts, warnings)
 
 
-_ELEMENTS = [
-    Column("label", "Element"),
-    IMPACT,
-    Column("next_lo", "One failure takes at least (%)", "number", 0, 100),
-    Column("next_hi", "One failure takes at most (%)", "number", 0, 100),
-    Column("services_down_n", "Services that can be reached", "number"),
-    Column("frozen_n", "Services frozen", "number"),
-]
-_SERVICES = [
-    NAME,
-    IMPACT,
-    Column("exposure_n", "Single points of failure", "number"),
-    Column("minutes", "Minutes to recover", "number"),
-    Column("minutes_basis", "Basis"),
-    Column("expected_minutes_per_year", "Minutes of outage per year", "interval"),
-    Column("delta", "Change by the move (% points)", "interval", 1, 100, is_signed=True),
-]
 _SERVICES_NOTE = (
     "Change by the move: blast radius of the service and its hosts after the move minus before. "
     "A negative value is better containment."
@@ -231,7 +208,13 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
             fold="Hours of upgrades per year, by service",
             is_printed=False,
         ),
-        Table("churn-table", "Services, most work first", _CHURN, frame, **FOLDED),
+        Table(
+            "churn-table",
+            "Services, most work first",
+            columns_of("churn-table"),
+            frame,
+            **FOLDED,
+        ),
         pictures(
             "clocks",
             "Hatched: no announced end of support; unknown.",
@@ -240,7 +223,7 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
         Table(
             "calendar",
             "Announced for the next four quarters",
-            _CALENDAR,
+            columns_of("calendar"),
             churn.details["calendar"],
             empty="Nothing that is announced for the next four quarters touches this fleet.",
             **FOLDED,
@@ -248,7 +231,7 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
         Table(
             "remedies",
             "What to do before the upgrade, most workloads first",
-            _REMEDIES,
+            columns_of("remedies"),
             churn.details["remedies"],
             _unknown_breaks(churn),
             empty="No change up to the target version affects anything seen in use.",
@@ -257,7 +240,7 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
         Table(
             "breaking",
             "What the way to the target breaks where, and what it may break",
-            _BREAKING,
+            columns_of("breaking"),
             breaking,
             empty="No change up to the target version affects anything seen in use.",
             **FOLDED,
@@ -276,49 +259,7 @@ def _unknown_breaks(churn: Result) -> str:
     )
 
 
-_CALENDAR = [
-    Column("quarter", "Quarter"),
-    Column("day", "Day"),
-    Column("kind", "Kind"),
-    Column("what", "What"),
-    Column("services_n", "Services", "number"),
-    Column("services", "Which"),
-    Column("remedy", "Remedy"),
-    Column("source", "Source"),
-]
-_REMEDIES = [
-    Column("remedy", "Remedy"),
-    Column("certainty", "Breaks"),
-    Column("moment", "When"),
-    Column("what", "What"),
-    Column("workloads_n", "Workloads", "number"),
-    Column("hosts_n", "Hosts", "number"),
-    Column("teams", "Teams"),
-    Column("services", "Services"),
-    Column("change", "Change"),
-    Column("source", "Source"),
-]
 _SHOWN_OF_BREAKS = ["service_id", "host_id", "change", "certainty", "what"]
-_BREAKING = [
-    NAME,
-    Column("host_id", "Host"),
-    Column("certainty", "Breaks"),
-    Column("moment", "When"),
-    Column("what", "What"),
-    Column("why", "Why"),
-    Column("remedy", "Remedy"),
-    Column("change", "Change"),
-    Column("source", "Source"),
-]
-_CHURN = [
-    NAME,
-    Column("hours_per_year", "Hours per year", "interval", 1),
-    Column("hours_undivided", "Undivided hours", "number", 1),
-    Column("events_per_year", "Upgrades per year", "interval", 1),
-    Column("failures_per_year", "Failures per year", "interval", 2),
-    Column("days_to_eol", "Days to the next end of life", "number"),
-    Column("breaking_n", "Breaking changes", "number"),
-]
 
 
 def targets(scores: Assessment, pictures: Pictures) -> Section:
@@ -338,14 +279,14 @@ def targets(scores: Assessment, pictures: Pictures) -> Section:
         Table(
             "targets-what",
             "What each target is",
-            _WHAT_TARGETS_ARE,
+            columns_of("targets-what"),
             result.details["targets"],
             **FOLDED,
         ),
         Table(
             "targets-open",
             "Options: targets that no other target beats",
-            _EVERY_TARGET[:-1],
+            columns_of("targets-table")[:-1],  # whether it is beaten
             result.options().reset_index(),
             note=_TARGETS_NOTE,
             empty="No service fits anywhere yet.",
@@ -354,7 +295,7 @@ def targets(scores: Assessment, pictures: Pictures) -> Section:
         Table(
             "targets-table",
             "Every target",
-            _EVERY_TARGET,
+            columns_of("targets-table"),
             result.frame.reset_index(),
             **FOLDED,
         ),
@@ -362,33 +303,7 @@ def targets(scores: Assessment, pictures: Pictures) -> Section:
     return Section("targets", "Where to: targets compared", [text], parts)
 
 
-_WHAT_TARGETS_ARE = [
-    Column("id", "Target"),
-    Column("title", "What it is"),
-    Column("runs_on", "Lines whose support counts"),
-    Column("patched_by", "Who patches its hosts"),
-    Column("self_heal", "Heals itself"),
-    Column("replicas", "Replicas, at least", "number"),
-    Column("zones", "Zones", "number"),
-    Column("refuses", "What it refuses", absent="nothing"),
-    Column("prices", "Your prices"),
-]
-_TARGETS = [
-    Column("readiness", "Readiness there", "interval", 0),
-    Column("hours_per_year", "Upgrade hours per year", "interval", 1),
-    Column("delta", "Change by the move (% points)", "interval", 1, 100, is_signed=True),
-    Column("cost_per_month", "Cost per month", "interval", 0),
-    Column("effort_hours", "Hours of the move", "number"),
-]
 _TARGETS_NOTE = (
     "A target beats another where it fits and is at least as good on every column at its worst, "
     "and better on one; what is unknown is worse than all that is known."
 )
-_EVERY_TARGET = [
-    NAME,
-    Column("target", "Target"),
-    Column("verdict", "Verdict"),
-    Column("blockers", "In the way", absent="nothing"),
-    *_TARGETS,
-    Column("dominated", "Beaten"),
-]

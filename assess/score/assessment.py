@@ -145,6 +145,10 @@ class Assessment:
             readiness=self.earlier.readiness if self.earlier else None,
         )
 
+    def take(self, scores: Mapping[str, Result]) -> None:
+        """Keep scores that another process computed, by the name of the property."""
+        vars(self).update(scores)  # where a cached property is kept
+
     def score(self, name: str) -> Result:
         """Return a score by its name in `SCORES` or `FLEET_SCORES`, with dashes or underscores."""
         names = (*SCORES, *FLEET_SCORES)

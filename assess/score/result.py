@@ -263,6 +263,10 @@ class Tables(Mapping[str, pd.DataFrame]):
             self._tables |= self._later[name]()
         return self._tables[name]
 
+    def take(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Keep tables that another process made."""
+        self._tables |= tables
+
     def __contains__(self, name: object) -> bool:
         """Return whether there is such a table, without making it."""
         return name in self._names

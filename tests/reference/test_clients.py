@@ -88,9 +88,15 @@ def test_what_clients_of_a_cluster_ask_for_can_be_read():
         assert all(not end or reference.parse_version(end) for end in ends), row
 
 
-def test_feature_gates_that_are_gone_reach_the_newest_lines():
-    last = [
-        reference.parse_version(row["last"]) for row in reference.rows("feature_gates")
-    ]
-    assert all(last)
+def test_feature_gates_are_gone_or_held_and_reach_the_newest_lines():
+    rows = reference.rows("feature_gates")
+    assert all(row["last"] or row["locked"] for row in rows)
+    assert all(bool(row["locked"]) == bool(row["held"]) for row in rows)
+    last = [reference.numbers_of(row["last"]) for row in rows]
+    held = [reference.numbers_of(row["locked"]) for row in rows]
     assert max(last) >= (1, 34)
+    assert max(held) >= (1, 35)
+    both = [row for row in rows if row["last"] and row["locked"]]
+    for row in both:
+        order = [reference.numbers_of(row[name]) for name in ("locked", "last")]
+        assert order == sorted(order), row

@@ -1,12 +1,14 @@
 """The committed report of the sample quarter is what this version writes."""
 
 import re
+import threading
 from shutil import copy
 
 import pytest
 from fleets import ROOT
 
 import assess
+from assess import execution
 
 COMMITTED = ROOT / "reports" / "2026Q3"
 SMALL_PAGE = 1_120_000  # of the 1.2 MB that it may have [bytes]
@@ -16,16 +18,35 @@ COMMAND = (
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """The folder of the sample's report, whose page links to the files beside it."""
+def two_processes():
+    """Let a copy of this process do its part, as on the command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "active_count", lambda: 1)
+        patch.setattr(execution, "processors", lambda: 2)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(two_processes):
     before, now = (
         assess.load(ROOT / "data" / "sample" / q) for q in ("2026Q2", "2026Q3")
     )
-    made = assess.build_report(now, assess.load_policy(), previous=before)
+    return assess.build_report(now, assess.load_policy(), previous=before)
+
+
+@pytest.fixture(scope="module")
+def written(made, tmp_path_factory):
+    """The folder of the sample's report, whose page links to the files beside it."""
     home = tmp_path_factory.mktemp("reports")
     copy(COMMITTED / "history.html", home)  # another command writes it
     made.save(home)
     return home
+
+
+def test_scores_of_a_second_process_make_the_tables_that_are_asked_for_later(made):
+    was, now = (s.what_next.details["boards"] for s in (made.earlier, made.scores))
+    assert list(was) == list(now)
+    assert len(was)
 
 
 @pytest.mark.parametrize("name", ["index.html", "report.md"])

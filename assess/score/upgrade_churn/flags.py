@@ -6,8 +6,10 @@ from assess import reference
 from assess.frames import surely
 
 GATE = "feature-gates."
+_FACTS = ("last", "locked", "held")
 _KEEPS_CLOUD = GATE + "DisableCloudProviders=false"
 _TOLERATES = "toleration.node-role.kubernetes.io/control-plane"
+_PAIR = r"(?s)^([^=]*)=?(.*)$"
 _DOMAIN = r"^node-label\.([^/]*)/"
 POD = "pod"  # whose settings are those that it asks of its cluster
 _KEPT = ["service_id", "workload_id", "host_id", "version"]
@@ -25,17 +27,17 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
     table["tolerates_control_plane"] = has_setting(table["setting"], _TOLERATES)
     table["setting"] = table["setting"].astype("string").str.split(";")
     table = table.explode("setting").dropna(subset="setting")
-    pairs = [setting.strip().partition("=") for setting in table["setting"]]
-    table = table.assign(
-        flag=[name for name, _, _ in pairs],
-        value=[value for _, _, value in pairs],
-    )
+    parts = table["setting"].str.strip().str.extract(_PAIR)
+    table = table.assign(flag=parts[0], value=parts[1])
     is_cloud = table["flag"] == "cloud-provider"
     labels = table["flag"].astype("string").str.extract(_DOMAIN)
     return table.assign(
         label_domain=labels[0].fillna(""),
         cloud=table["value"].where(is_cloud, ""),
-        gate_is_known=[_is_known(flag, target) for flag in table["flag"]],
+        gate=[
+            _fate_of(flag, value, target)
+            for flag, value in zip(table["flag"], table["value"], strict=True)
+        ],
     )
 
 
@@ -52,13 +54,13 @@ def value_of(settings: pd.Series, flag: str) -> pd.Series:
     return padded.str.extract(f";{flag}=([^;]*);")[0]
 
 
-def _is_known(flag: str, target: str) -> bool | None:
-    """Return whether a target knows a feature gate; None for another setting or an unknown gate."""
-    known = reference.lookup(
-        "feature_gates", "gate", "last"
-    )  # of the gates that are gone
-    last = known.get(flag.removeprefix(GATE)) if flag.startswith(GATE) else None
-    there = reference.parse_version(target)
-    if last is None or there is None:
-        return None
-    return there[:2] <= reference.numbers_of(last)
+def _fate_of(flag: str, value: str, target: str) -> str:
+    """Return whether a target lacks a feature gate (gone) or holds it at another value (held)."""
+    gate = flag.removeprefix(GATE)
+    there = (reference.parse_version(target) or ())[:2]
+    facts = (reference.lookup("feature_gates", "gate", name) for name in _FACTS)
+    last, locked, held = (column.get(gate) for column in facts)
+    if last and there > reference.numbers_of(last):
+        return "gone"
+    is_held = locked and there >= reference.numbers_of(locked)
+    return "held" if is_held and value.lower() != held else ""

@@ -23,13 +23,7 @@ _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
 IDS = ["service_id", "workload_id", "host_id"]
 # what a mount of such a source holds is no data
-_PASSING = (
-    "config",
-    "socket",
-    "tmpfs",
-    "empty-dir",
-    "alloc-dir",
-)
+_PASSING = ("config", "socket", "tmpfs", "empty-dir", "alloc-dir")
 _DAY = "%Y%m%d"  # as a number, 20250925
 
 
@@ -290,6 +284,8 @@ def _hosts(inventory: Inventory) -> pd.DataFrame:
             "os_family": table["os_family"],
             "kernel_text": table["kernel"],
             "kernel": _each(number_of, table, "kernel"),
+            "kernel_build": table["kernel"].astype("string").str.split("-").str[-1],
+            "security_modules": table["security_modules"],
             "cgroup": table["cgroup_version"].astype("string").str.extract("([12])")[0],
             "libseccomp": _each(number_of, table, "libseccomp_version"),
             "arch": _each(reference.arch_of, table, "arch"),

@@ -89,3 +89,17 @@ def test_docker_goes_to_the_target_and_other_runtimes_to_their_newest_line():
     goals = dict(goals_of(two, "27.5"))
     assert goals == {"docker": "27.5", "containerd": reference.newest_line("containerd")}
     assert goals["docker"] != reference.newest_line("docker")
+
+
+@pytest.mark.parametrize(("target", "n"), [("23.0.4", 1), ("23.0.5", 0), ("23.0.1", 0)])
+def test_a_regression_counts_in_the_releases_that_have_it(target, n):
+    engine = {"host_id": "h1", "runtime": "docker", "version": "20.10.24"}
+    engine["daemon_flags"] = "fixed-cidr"
+    found = breaks(fleet(engines=[engine]), [goal_of(f"docker:{target}")])
+    assert found["change"].eq("EC0273").sum() == n
+
+
+def test_a_fleet_without_any_setting_is_asked_of_settings_too():
+    engine = {"host_id": "h1", "runtime": "containerd", "kubelet_version": "1.30.1"}
+    found = breaks(fleet(engines=[engine]), [goal_of("kubernetes:1.35")])
+    assert not found["certainty"].eq("will").any()

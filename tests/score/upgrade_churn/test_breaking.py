@@ -287,8 +287,8 @@ def test_a_node_whose_cgroup_nobody_saw_may_break_where_its_system_starts_in_v1(
     [
         ("bitnami/kafka:3.5", "2025-08-27", {}),
         ("bitnami/kafka:3.5", "2025-12-31", {"WORLD-bitnami": "will"}),
-        ("bitnami/kafka:latest", "2025-12-31", {"WORLD-bitnami": "may"}),
-        ("bitnami/kafka", "2025-12-31", {"WORLD-bitnami": "may"}),
+        ("bitnami/kafka:latest", "2025-12-31", {"WORLD-bitnami": "will"}),
+        ("bitnami/redis", "2025-12-31", {"WORLD-bitnami": "may"}),
         (None, "2026-12-31", {}),
         ("bitnamilegacy/kafka:3.5", "2026-12-31", {}),
         ("registry.example.com/bitnami/kafka:3.5", "2026-12-31", {}),

@@ -1,0 +1,119 @@
+"""Score a snapshot and build its report, on two processors where there are two."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from assess.errors import AssessError
+from assess.execution import beside, tell
+from assess.inventory import Inventory
+from assess.policy.policy import Policy
+from assess.report import background, cards, changes, sections
+from assess.report.first_screen import headline
+from assess.report.model import Pictures
+from assess.report.report import STEPS, WORK, Report
+from assess.score.assessment import Assessment
+from assess.score.backtest.backtest import Backtest
+from assess.score.result import Result
+from assess.score.upgrade_churn.history import History, joined
+from assess.score.validation.validation import CHECKS
+
+
+def build_report(  # noqa: PLR0913 - one for each period that it covers
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    previous: Inventory | None = None,
+    history: History | None = None,
+    since: History | None = None,
+    told: Mapping[str, Any] | None = None,
+) -> Report:
+    """Score a snapshot and build its report.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The fleet in this quarter.
+    policy : Policy
+        The policy. It also scores the earlier snapshot: both quarters use the same policy.
+    previous : Inventory, optional
+        The fleet in the quarter before.
+    history : History, optional
+        Upgrades shown by the snapshots before that one, as returned by `upgrade_history`.
+    since : History, optional
+        Upgrades shown by the snapshots between the two.
+    told : mapping, optional
+        The report of that quarter as published then, as returned by `Report.to_dict`. With it the
+        report shows labels changed by the policy, the reference facts or the version.
+
+    Returns
+    -------
+    Report
+        The same inventory, policy and version give the same bytes.
+    """
+    tell(WORK, 1, STEPS)
+    earlier = None
+    past = history
+    if previous is not None:
+        earlier = Assessment(previous, policy, history)
+        past = earlier.upgrades
+    scores = Assessment(inventory, policy, joined([past, since]), earlier)
+    with beside(_labelled, earlier) as labelled:
+        pictures = Pictures(scores)  # of every score of a service
+        before = labelled()
+        if earlier:
+            earlier.take(before)
+    tell(WORK, 2, STEPS)
+    with beside(_fleet_wide, scores) as fleet_wide:
+        claims = scores.claims
+        tested = _backtest(scores)
+        pictures.compare(scores.readiness, before.get("readiness"), claims, tested)
+        tell(WORK, 3, STEPS)
+        decision = sections.decision(scores, earlier)
+        changed = changes.changes(scores, earlier, pictures, published=told)
+        ranking = sections.ranking(scores, pictures)
+        churn = sections.upgrade_churn(scores, pictures)
+        made, checks = fleet_wide()
+        scores.take(made)
+        tables: Any = scores.blast_radius.details
+        tables.take(checks)
+    parts = (
+        decision,
+        changed,
+        ranking,
+        sections.blast_radius(scores, pictures),
+        churn,
+        sections.targets(scores, pictures),
+        background.claims(claims, pictures),
+        cards.cards(scores, pictures),
+        background.unknowns(scores),
+        background.coverage(scores, pictures),
+        background.backtest(tested, pictures),
+        background.method(scores),
+    )
+    tell(WORK, 4, STEPS)
+    return Report(scores, earlier, claims, tested, headline(scores), parts)
+
+
+def _labelled(scores: Assessment | None) -> dict[str, Result]:
+    """Return the scores that are compared with those of the next quarter, by property."""
+    if scores is None:
+        return {}
+    return {"readiness": scores.readiness, "what_next": scores.what_next}
+
+
+def _fleet_wide(
+    scores: Assessment,
+) -> tuple[dict[str, Result], dict[str, pd.DataFrame]]:
+    """Return scores by property, and the checks of the blast radius by name."""
+    checks = {name: scores.blast_radius.details[name] for name in CHECKS}
+    return {"targets": scores.targets, "experiments": scores.experiments}, checks
+
+
+def _backtest(scores: Assessment) -> Backtest | AssessError:
+    """Return the back-test of the earlier quarter, or why there is none."""
+    try:
+        return scores.backtest
+    except AssessError as error:
+        return error
