@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self, TypeVar
 from assess.sources import csv_records
 from assess.sources.deadline import Deadline
 from assess.sources.failure import BUGS, HINTS, failure
+from assess.sources.values import Texts
 
 TRACED = "trace"  # rule of a name under which a service reported spans of its own
 Row = dict[str, Any]
@@ -220,7 +221,7 @@ class Batch:
     rows: Lists = field(default_factory=lambda: defaultdict(list))
     coverage: list[Row] = field(default_factory=list)  # without ``run_id`` and ``source``
     # Of an engine: the id of a container's task, as its labels say.
-    tasks: dict[str, str] = field(default_factory=dict)
+    tasks: Texts = field(default_factory=dict)
     # Of an orchestrator: by workload_id, the ids by which engines know the task's containers.
     container_ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
     # What VEX documents state of vulnerabilities, until it is applied to images.
@@ -332,7 +333,7 @@ def type_of(label: str) -> str:
 
 
 @cache
-def forms_of(source: str) -> dict[str, str]:
+def forms_of(source: str) -> Texts:
     """Return the form of the entries of each list that a type of source reads, by list name."""
     listed = csv_records.rows("forms")
     return {row["list"]: row["form"] for row in listed if row["source"] == source}
@@ -385,7 +386,7 @@ class Source:
     follows = False  # whether it runs after the others, by `follow`
 
     @property
-    def forms(self) -> dict[str, str]:
+    def forms(self) -> Texts:
         """Forms of the lists in its payloads whose entries become rows, as `spoiled` takes them."""
         return forms_of(self.type)
 
@@ -408,7 +409,8 @@ class Source:
 
     def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Make a few cheap calls; only their coverage rows are used."""
-        return self._filled(Asked(options, base, deadline, is_probe=True))
+        filled = self._filled(Asked(options, base, deadline, is_probe=True))
+        return Batch(coverage=filled.coverage)
 
     def follow(self, options: Row, base: Path, deadline: Deadline, rows: Lists) -> Batch:
         """Return all rows of a source that runs after the others; ``rows`` are theirs, by frame."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+Texts = dict[str, str]  # by name, such as labels, tags and variables
 NEVER_BEFORE = 2000  # year; engines write 0001 and 1970 for "never"
 _MEMORY = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([bkmgt]?)i?b?", re.IGNORECASE)
 # ``+0200`` and the name of a zone, as the command lines of engines print times.
@@ -113,6 +114,11 @@ def by_name(value: Any, *path: str | int, key: str = "name") -> dict[str, dict[s
 def joined(texts: Iterable[str | None]) -> str | None:
     """Join the texts of a cell by semicolons, each once; None without any."""
     return ";".join(dict.fromkeys(filter(None, texts))) or None
+
+
+def parts_of_cell(cell: object) -> list[str]:
+    """Return the texts that a cell joins by semicolons."""
+    return [part for part in str(cell or "").split(";") if part]
 
 
 def as_list(value: Any, *path: str) -> list[Any]:

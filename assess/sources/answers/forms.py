@@ -24,7 +24,7 @@ from assess.reading import (
 from assess.sources.base import Call, Lists, Name, Row
 from assess.sources.csv_records import read_records, rows, vocabulary
 from assess.sources.redact import scrub
-from assess.sources.values import dicts, dig, id_of, moment
+from assess.sources.values import Texts, dicts, dig, id_of, moment
 
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
@@ -60,7 +60,7 @@ class Rule:
 
     match: Linear
     target: str  # id of a check, or a column such as ``engines.live_restore``
-    values: dict[str, str]  # result of the tool -> risk, or cell of that column
+    values: Texts  # result of the tool -> risk, or cell of that column
 
     @property
     def is_column(self) -> bool:
@@ -161,7 +161,7 @@ def of_csv(data: bytes, context: Context) -> tuple[list[Row], int]:
     return worst(row for row in answers if row), len(records)
 
 
-def _of_cells(cells: dict[str, str], context: Context) -> Row:
+def _of_cells(cells: Texts, context: Context) -> Row:
     """Return an answer; empty without a service, a question or an answer."""
     # A question is the id of a check, or any text; yes and no are green and red where it
     # is an id and no risk is given.
@@ -324,7 +324,7 @@ def _members(applications: list[Row], archetypes: list[Row]) -> dict[str, set[st
     return members
 
 
-def _name(assessment: Row, known: dict[str, str]) -> str:
+def _name(assessment: Row, known: Texts) -> str:
     application = assessment.get("application")
     name = dig(application, "name") or known.get(id_of(application, "id"))
     return name if isinstance(name, str) else ""

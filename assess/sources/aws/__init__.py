@@ -22,7 +22,7 @@ from assess.sources.base import (
 from assess.sources.dumps import JSON_SUFFIXES, find_files
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret, scrub
-from assess.sources.values import as_list, dicts
+from assess.sources.values import Texts, as_list, dicts
 
 __all__ = ["DumpPlace", "LivePlace", "Place"]  # beside what is defined here
 
@@ -178,9 +178,9 @@ def dump_places(
         yield DumpPlace(scope, asked.deadline, listed)
 
 
-def tags_of(payload: Any, *path: str) -> dict[str, str]:
+def tags_of(payload: Any, *path: str) -> Texts:
     """Read tags, with ``Key``/``Value`` or ``key``/``value``; the first of a key wins."""
-    tags: dict[str, str] = {}
+    tags: Texts = {}
     for tag in dicts(payload, *path):
         # EC2 and the load balancers capitalise, ECS and ECR do not.
         key = tag.get("Key", tag.get("key"))

@@ -25,7 +25,7 @@ from assess.sources.dumps import (
 from assess.sources.http import Web, open_web
 from assess.sources.listing import lose
 from assess.sources.redact import strip_credentials
-from assess.sources.values import as_list, dicts, dig, listed, number, table
+from assess.sources.values import Texts, as_list, dicts, dig, listed, number, table
 
 RULE = "backstage"
 NAMED = 0.95
@@ -305,7 +305,7 @@ def to_service(entity: Entity, kept: Kept) -> Row:
 
 
 def _read_first(
-    notes: dict[str, str],
+    notes: Texts,
     keys: tuple[str, ...],
     read: Callable[[str], float | None],
     kept: Kept,
@@ -331,16 +331,16 @@ def _weight(text: str) -> float | None:
     return weight if weight is not None and weight < 1e15 else None
 
 
-def _notes(entity: Entity) -> dict[str, str]:
+def _notes(entity: Entity) -> Texts:
     """Join labels and annotations; labels first, as people choose them."""
-    notes: dict[str, str] = {}
+    notes: Texts = {}
     for part in ("annotations", "labels"):
         items = table(entity.raw, "metadata", part).items()
         notes |= {str(k): str(v) for k, v in items if isinstance(v, str | int | float)}
     return notes
 
 
-def _aliases(entity: Entity, notes: dict[str, str]) -> list[Name]:
+def _aliases(entity: Entity, notes: Texts) -> list[Name]:
     title = dig(entity.raw, "metadata", "title")
     written = [title] if isinstance(title, str) and _WORDS.fullmatch(title) else []
     paths = [notes.get(key, "").rstrip("/").rpartition("/")[2] for key in ALIASES]
@@ -361,13 +361,13 @@ def _owner(entity: Entity, kept: Kept) -> str | None:
     return ref.rpartition("/")[2]
 
 
-def _team(notes: dict[str, str]) -> str | None:
+def _team(notes: Texts) -> str | None:
     """Return the team that another system has for it; None where it names none."""
     paths = [notes.get(key, "").rpartition("/")[2] for key in _TEAMS]
     return next(filter(_NAME.fullmatch, paths), None)
 
 
-def _has_runbook(entity: Entity, notes: dict[str, str]) -> bool:
+def _has_runbook(entity: Entity, notes: Texts) -> bool:
     """Return whether a link or an annotation is a runbook; documentation alone need not be one."""
     # A runbook may exist without a link: unknown, not False.
     links = dicts(entity.raw, "metadata", "links")

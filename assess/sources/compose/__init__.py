@@ -25,7 +25,7 @@ from assess.sources.unit import (
     unread_note,
     workload_row,
 )
-from assess.sources.values import dicts, integer, memory_size, number, table, text
+from assess.sources.values import Texts, dicts, integer, memory_size, number, table, text
 from assess.sources.volumes import Mount, nfs_export
 
 DEFAULT_NAMES = (
@@ -181,9 +181,9 @@ def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
     return {"status": "partial", "ratio": 1.0, "unmapped_n": unmapped, "hint": hint}
 
 
-def _environment(project: Project, service: Service) -> dict[str, str]:
+def _environment(project: Project, service: Service) -> Texts:
     """Return the variables of a service: its own over those of its env files."""
-    values: dict[str, str] = {}
+    values: Texts = {}
     for file, is_required in service.get("env_file", []):
         values |= project.read_env(file, project.env, is_required=is_required)
     for name, value in service.get("environment", {}).items():

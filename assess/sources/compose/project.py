@@ -14,7 +14,7 @@ from assess.reading import read_limited
 from assess.sources.base import Row
 from assess.sources.compose.forms import Replaced, Service, as_mapping, canonical, merged
 from assess.sources.dumps import refuse_outside
-from assess.sources.values import as_list
+from assess.sources.values import Texts, as_list
 from assess.sources.yaml_loader import Loader, load_documents
 
 MAX_FILES = 200  # of one project; includes of includes double with each level
@@ -89,16 +89,14 @@ class Project:
     volumes: Row = field(default_factory=dict)
     configs: Row = field(default_factory=dict)
     directory: Path = Path()
-    env: dict[str, str] = field(default_factory=dict)  # variables of its `.env`
+    env: Texts = field(default_factory=dict)  # variables of its `.env`
     unset: set[str] = field(default_factory=set)  # variables without a value
     unread_files: set[str] = field(default_factory=set)  # files of variables
     notes: list[str] = field(default_factory=list)  # what could not be read, in words
     # Files that could not be read.
     failed: dict[str, Exception] = field(default_factory=dict)
 
-    def read_env(
-        self, file: Path, env: Mapping[str, str], *, is_required: bool
-    ) -> dict[str, str]:
+    def read_env(self, file: Path, env: Mapping[str, str], *, is_required: bool) -> Texts:
         """Return the variables of a file; one that cannot be read leaves a note."""
         try:
             return read_env(self.limits.read(file), env, self.limits)
@@ -195,10 +193,10 @@ def _closings(text: str) -> dict[int, int]:
 
 def read_env(
     text: str, env: Mapping[str, str] | None = None, limits: Limits | None = None
-) -> dict[str, str]:
+) -> Texts:
     """Read a `.env` file, whose variables may refer to others of it, or of ``env``."""
     limits = limits or Limits()
-    values: dict[str, str] = {}
+    values: Texts = {}
     known = ChainMap(dict(env or {}), values)
     for line in _ENV_LINE.finditer(text):
         value = line["literal"]
@@ -327,7 +325,7 @@ class _Reader:
         directory = self.directory / str(home)
         names = as_list(options, "env_file")
         env_files = [self.directory / str(name) for name in names] or [directory / ".env"]
-        env: dict[str, str] = {}
+        env: Texts = {}
         for file in env_files:
             known = {**env, **self.env}
             env |= self.project.read_env(file, known, is_required=False)

@@ -11,7 +11,7 @@ from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.settings import of_command, settings_of
-from assess.sources.values import dicts, dig, listed, moment, table, texts
+from assess.sources.values import Texts, dicts, dig, listed, moment, table, text, texts
 from assess.sources.volumes import nfs_export
 
 Payload = dict[str, Any]
@@ -96,7 +96,7 @@ class EngineData:
     # Sizes of ``images`` by short id, and ``layers_bytes``.
     disk: Payload = field(default_factory=dict)
     inspected: dict[str, Payload] = field(default_factory=dict)  # by short container id
-    inspect_status: dict[str, str] = field(default_factory=dict)  # why one was not
+    inspect_status: Texts = field(default_factory=dict)  # why one was not
     daemon_flags: str | None = None  # what its configuration sets
     seen_at: datetime | None = None  # when it was asked
     clock_skew_s: float | None = None  # clock of the engine minus ours [s]
@@ -184,14 +184,13 @@ class Container:
     identifier: str  # short
     listing: Payload  # empty where it was not listed
     inspected: Payload  # empty where it was not inspected
-    labels: dict[str, str]
-    naming: dict[str, str]  # variables that name services
+    labels: Texts
+    naming: Texts  # variables that name services
 
     @property
     def name(self) -> str:
         """Name, without the slash that the engine puts before it."""
-        listed = next(iter(texts(self.listing, "Names")), "")
-        name: str = self.inspected.get("Name") or listed
+        name = text(self.inspected, "Name") or text(self.listing, "Names", 0)
         return name.lstrip("/")
 
     @property
@@ -228,7 +227,7 @@ def containers_of(payloads: EngineData) -> list[Container]:
     return containers
 
 
-def variables(entries: Any) -> dict[str, str]:
+def variables(entries: Any) -> Texts:
     """Split ``NAME=value`` entries of an environment."""
     parts = [entry.partition("=") for entry in texts(entries)]
     return {name: value for name, _, value in parts}

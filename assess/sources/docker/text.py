@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from assess.sources.csv_records import rows
 from assess.sources.docker.payload import short
-from assess.sources.values import dicts
+from assess.sources.values import Texts, dicts
 
 Payload = dict[str, Any]
 _LINE = re.compile(r"( *)([^:\s][^:\n]{0,60}?): *(.*)")
@@ -47,7 +47,7 @@ def cli_size(text: Any) -> int | None:
 def info_of(text: str) -> Payload:
     """Read ``docker info``; empty where it reached no engine."""
     lines = list(_lines(text, "Server"))
-    values: dict[str, str] = {}
+    values: Texts = {}
     for line in lines:
         values.setdefault(line.label, line.value)
     info = {field: found for field, found in _fields(values) if found is not None}
@@ -106,7 +106,7 @@ def _lines(text: str, section: str) -> Iterator[_Line]:
             yield _Line(len(item[1]), "", item[2])
 
 
-def _fields(values: dict[str, str]) -> Iterator[tuple[str, Any]]:
+def _fields(values: Texts) -> Iterator[tuple[str, Any]]:
     """Read the labelled values, each by its kind; None for one that cannot be read."""
     for key in rows("docker/info_keys"):
         if key["kind"] == "driver":
@@ -136,7 +136,7 @@ def _items(lines: list[_Line], label: str) -> list[_Line]:
     return found
 
 
-def _securities(lines: list[_Line], values: dict[str, str]) -> Payload:
+def _securities(lines: list[_Line], values: Texts) -> Payload:
     """Return the security options as the API writes them: ``name=seccomp,profile=builtin``."""
     label = "Security Options"
     if label not in values:
@@ -150,7 +150,7 @@ def _securities(lines: list[_Line], values: dict[str, str]) -> Payload:
     return {"SecurityOptions": options}
 
 
-def _registries(lines: list[_Line], values: dict[str, str]) -> Payload:
+def _registries(lines: list[_Line], values: Texts) -> Payload:
     """Return registries that are mirrors or insecure, as far as this command line prints them."""
     if "Insecure Registries" not in values:
         return {}
@@ -190,7 +190,7 @@ def from_cli_container(raw: Any) -> Any:
     }
 
 
-def cli_labels(text: Any) -> dict[str, str]:
+def cli_labels(text: Any) -> Texts:
     """Split ``name=value,name=value``; a piece without ``=`` belongs to the value before."""
     labels = {}
     last = None

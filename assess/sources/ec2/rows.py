@@ -20,7 +20,17 @@ from assess.sources.aws import (
 from assess.sources.base import Batch, Name, Names, Row
 from assess.sources.csv_records import vocabulary
 from assess.sources.hosts.rows import system_of
-from assess.sources.values import dicts, dig, integer, joined, moment, text, texts, total
+from assess.sources.values import (
+    Texts,
+    dicts,
+    dig,
+    integer,
+    joined,
+    moment,
+    text,
+    texts,
+    total,
+)
 
 KEPT = timedelta(weeks=6)  # for so long AWS keeps activities of auto-scaling groups
 _GONE = ("terminated", "shutting-down")
@@ -72,7 +82,7 @@ class _Member:
     instance: Row
     image: Row
     group: str
-    tags: dict[str, str]
+    tags: Texts
 
     @property
     def names(self) -> Names:
@@ -91,7 +101,7 @@ class _Service:
     """The parts of one service."""
 
     names: Names
-    tags: dict[str, str]
+    tags: Texts
     instances: list[Row] = field(default_factory=list)
     groups: list[Row] = field(default_factory=list)
 
@@ -104,9 +114,7 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     groups = _by(answers.groups, "AutoScalingGroupName")
     members = _members(answers, groups)
     nodes = {member.group for member in members if member.is_node}
-    shared: dict[
-        str, dict[str, str]
-    ] = {}  # by group; a launch template tags instances only
+    shared: dict[str, Texts] = {}  # by group; a launch template tags instances only
     for member in members:
         tags = shared.get(member.group, member.tags)
         shared[member.group] = dict(tags.items() & member.tags.items())

@@ -10,7 +10,17 @@ from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_env, keep_labels
 from assess.sources.unit import Unit, ports_of
-from assess.sources.values import by_name, dicts, dig, integer, number, table, text, texts
+from assess.sources.values import (
+    Texts,
+    by_name,
+    dicts,
+    dig,
+    integer,
+    number,
+    table,
+    text,
+    texts,
+)
 from assess.sources.volumes import Mount
 
 MIB = 2**20
@@ -46,7 +56,7 @@ def memory_of(task: Row) -> int | None:
     return round(mib * MIB) if mib else None
 
 
-def parts_of(arn: Any, *path: str) -> dict[str, str]:
+def parts_of(arn: Any, *path: str) -> Texts:
     """Split an ARN into region, account and rest; any other text is all rest."""
     written = text(arn, *path)
     if parts := _ARN.fullmatch(written):
@@ -67,7 +77,7 @@ class Definition:
     version: str  # ``family:revision``
     main: str  # name of the first essential container, for which the others are there
     unit: Unit  # without names
-    labels: dict[str, str]  # of the main container, those that may pass
+    labels: Texts  # of the main container, those that may pass
     needs: tuple[tuple[str, str, str], ...]  # container, evidence, condition
     revision: int
     is_active: bool
@@ -79,7 +89,7 @@ def to_definition(raw: Row) -> Definition:
     """Read a task definition; of secrets only names pass, of addresses only hosts and ports."""
     containers = dicts(raw, "containerDefinitions")
     essential = [c for c in containers if c.get("essential") is not False]
-    main = next(iter(essential or containers), {})
+    main = table(essential or containers, 0)
     kept = keep_env(environment_of(main))
     family = text(raw, "family")
     revision = integer(raw, "revision")
@@ -97,7 +107,7 @@ def to_definition(raw: Row) -> Definition:
     )
 
 
-def environment_of(container: Row) -> dict[str, str]:
+def environment_of(container: Row) -> Texts:
     """Return names and values of an environment, for use inside the source only."""
     pairs = dicts(container, "environment")
     values = {text(pair, "name"): text(pair, "value") for pair in pairs}

@@ -31,7 +31,7 @@ from assess.sources.edges.rows import dependency_row, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.replica import declared_rows
 from assess.sources.unit import service_row, share, unread_note
-from assess.sources.values import dicts, integer, moment, number, text
+from assess.sources.values import Texts, dicts, integer, moment, number, text
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 # What starts jobs, as the tasks say.
@@ -66,7 +66,7 @@ class _Known:
     """Entities of one account and region that rows refer to."""
 
     definitions: dict[str, Definition]  # by ARN, else by family
-    hosts: dict[str, str] = field(default_factory=dict)  # by ARN of the instance
+    hosts: Texts = field(default_factory=dict)  # by ARN of the instance
     services: dict[ServiceKey, Names] = field(default_factory=dict)
     siblings: Siblings = field(default_factory=lambda: Siblings(has_private_domains=True))
 
@@ -159,7 +159,7 @@ def _key(payload: Row, name: str = "") -> ServiceKey:
     return last_of(payload, "clusterArn"), name
 
 
-def _names(key: ServiceKey, tags: dict[str, str], definition: Definition | None) -> Names:
+def _names(key: ServiceKey, tags: Texts, definition: Definition | None) -> Names:
     """List the names of what runs a definition, best first; the key may lack a service."""
     cluster, service = key
     logical = tags.get(LOGICAL_TAG, "")

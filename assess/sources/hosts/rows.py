@@ -21,7 +21,7 @@ from assess.sources.docker.engine import to_os
 from assess.sources.joining.hosts import is_local, service_of
 from assess.sources.listing import names_of
 from assess.sources.unit import runs_as_root
-from assess.sources.values import dig, moment
+from assess.sources.values import Texts, dig, moment
 
 UNIT = "unit"
 UNIT_CONFIDENCE = 0.5
@@ -153,7 +153,7 @@ def to_service(host: PlainHost, unit: SystemUnit) -> Row:
     return row
 
 
-def stores_of(unit: SystemUnit) -> list[dict[str, str]]:
+def stores_of(unit: SystemUnit) -> list[Texts]:
     """List the rows of the vocabulary of stores for a unit: one per data directory."""
     stores = [
         store
@@ -316,7 +316,7 @@ def _of_distribution() -> re.Pattern[str]:
 
 
 @cache
-def _by_pattern(name: str, column: str) -> list[tuple[dict[str, str], re.Pattern[str]]]:
+def _by_pattern(name: str, column: str) -> list[tuple[Texts, re.Pattern[str]]]:
     return [(row, any_of([row[column]])) for row in rows(name)]
 
 

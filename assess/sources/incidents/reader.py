@@ -30,7 +30,7 @@ from assess.sources.incidents.times import (
     parse_time,
 )
 from assess.sources.redact import strip_credentials
-from assess.sources.values import dig
+from assess.sources.values import Texts, dig
 
 # Columns whose words are mapped, and the table of the policy that has further ones.
 _WORDS = {
@@ -65,7 +65,7 @@ class Vocabulary:
     """The meaning of words, from the policy."""
 
     severities: dict[str, int]
-    words: dict[str, dict[str, str]]  # values by word, by column
+    words: dict[str, Texts]  # values by word, by column
     titles: dict[Linear, str]  # causes by pattern
     faults: dict[Linear, str]  # faults by pattern
     containers: Linear
@@ -90,7 +90,7 @@ def vocabulary_of(policy: Policy) -> Vocabulary:
     )
 
 
-def _patterns(table: dict[str, str]) -> dict[Linear, str]:
+def _patterns(table: Texts) -> dict[Linear, str]:
     return {Linear(text, ignore_case=True): value for text, value in table.items()}
 
 

@@ -16,7 +16,7 @@ from assess.sources.kubernetes.kinds import (
     store_facts,
 )
 from assess.sources.listing import Found, names_of
-from assess.sources.values import dicts, dig, integer, table, text, texts
+from assess.sources.values import Texts, dicts, dig, integer, table, text, texts
 
 JOBS = ("job", "cronjob")
 _SCALED = (
@@ -75,9 +75,9 @@ class Controller:
     name: str
     spec: Row  # of the controller itself; empty where only its pods are known
     pod: Row  # spec of its pods
-    labels: dict[str, str]
-    pod_labels: dict[str, str]
-    annotations: dict[str, str]
+    labels: Texts
+    pod_labels: Texts
+    annotations: Texts
     api_version: str | None = None  # in which it was declared, with its kind
     status: Row = field(default_factory=dict)
     names: Names = ()
@@ -126,7 +126,7 @@ class Controller:
     @property
     def program(self) -> tuple[str, ...]:
         """Repository and command of its first container."""
-        first = next(iter(dicts(self.pod, "containers")), {})
+        first = table(self.pod, "containers", 0)
         image = parse_image(text(first, "image")).repository or ""
         return image, *texts(first, "command"), *texts(first, "args")
 
@@ -220,7 +220,7 @@ class Owners:
             self.controllers[key] = _controller(key, item)
         return self.controllers[key]
 
-    def _root(self, key: Key, labels: dict[str, str]) -> Key:
+    def _root(self, key: Key, labels: Texts) -> Key:
         """Follow owners upwards, by what is listed, else by how names are made."""
         kind, namespace, name = key
         # No chain of owners has more links than there are kinds; a spoiled dump may have circles.
@@ -287,7 +287,7 @@ def _controller(key: Key, item: Row) -> Controller:
     )
 
 
-def _strings(value: Any) -> dict[str, str]:
+def _strings(value: Any) -> Texts:
     return {name: v for name, v in table(value).items() if isinstance(v, str)}
 
 

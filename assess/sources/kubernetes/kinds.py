@@ -9,7 +9,7 @@ from assess.reading import read_limited
 from assess.sources.base import Row
 from assess.sources.csv_records import rows
 from assess.sources.dumps import MAX_BYTES, is_template
-from assess.sources.values import dicts, table, text, texts
+from assess.sources.values import Texts, dicts, table, text, texts
 
 OTHERS = "others"  # list of the objects that become no workload, edge or name
 STORES = "stores"  # list of the custom resources that an operator makes a store of
@@ -30,7 +30,7 @@ _OF_TOOLS = re.compile(
     r"(backstage|k3d|eksctl)\.io|(kustomize\.config\.|kind\.x-|kubeadm\.)k8s\.io|skaffold"
 )
 
-_LISTS: dict[str, dict[str, str]] = defaultdict(dict)
+_LISTS: dict[str, Texts] = defaultdict(dict)
 for _row in rows("kubernetes/kinds"):
     _LISTS[_row["kind"]] |= dict.fromkeys(_row["groups"].split(), _row["list"])
 for _row in rows("kubernetes/stores"):
@@ -51,7 +51,7 @@ def list_of(item: Row) -> str:
     return OTHERS if is_object and not _OF_TOOLS.fullmatch(group) else ""
 
 
-def store_facts(item: Row) -> dict[str, str]:
+def store_facts(item: Row) -> Texts:
     """Return where the operator of a custom resource reads what it makes of it."""
     kind = text(item, "kind")
     group = text(item, "apiVersion").partition("/")[0]

@@ -83,7 +83,7 @@ def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
     for container in containers:
         if not _SIDECARS.search(f"{container.get('name')} {container.get('image')}"):
             return container
-    return next(iter(containers), {})
+    return table(containers, 0)
 
 
 def containers_of(spec: Row, annotations: Row, name: str = "") -> list[Part]:

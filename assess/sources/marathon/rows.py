@@ -15,6 +15,7 @@ from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import Unit, merge_services, service_row, unread_note
 from assess.sources.values import (
+    Texts,
     dicts,
     dig,
     healthy,
@@ -130,7 +131,7 @@ def _path_of(task: Row) -> str:
     return "/".join(reversed(text(task, "name").split(".")))
 
 
-def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> dict[str, str]:
+def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> Texts:
     """Index host names by agent; a task may name an agent that no list has."""
     names = {text(s, "id"): text(s, "hostname") for s in lists.get("slaves", ())}
     for _, task in tasks:
@@ -222,7 +223,7 @@ def _added(app: App, key: str) -> tuple[str, ...]:
 def _is_on_host(app: App) -> bool | None:
     """Return whether an app is on the network of its host, where ports cannot be mapped."""
     modes = [text(n, "mode") for n in dicts(app.item, "networks")]
-    network = text(app.docker, "network").lower() or next(iter(modes), "")
+    network = text(app.docker, "network").lower() or text(modes, 0)
     if network:
         return network == "host"
     mapped = dicts(app.docker, "portMappings") + dicts(app.container, "portMappings")
@@ -284,9 +285,7 @@ def to_service(app: App) -> Row:
 # ---- what runs ----
 
 
-def to_workloads(
-    task: Row, app: App | None, hosts: dict[str, str], cluster: str
-) -> Replicas:
+def to_workloads(task: Row, app: App | None, hosts: Texts, cluster: str) -> Replicas:
     """Return the rows of a task; one without app is that of a framework beside Marathon."""
     identifier = text(task, "id")
     running = "running" if task.get("startedAt") else None

@@ -109,7 +109,7 @@ def _main_task(tasks: list[Row]) -> Row:
         if not task.get("Lifecycle") and "connect-" not in text(task, "Kind")
     ]
     leaders = [task for task in working if task.get("Leader") is True]
-    return next(iter(leaders or working or tasks), {})
+    return table(leaders or working or tasks, 0)
 
 
 def _role(task: Row) -> str:
@@ -200,11 +200,8 @@ def _restarts(group: Group) -> str | None:
 
 
 def _log_driver(config: Row) -> str | None:
-    logging = config.get("logging")
     # HCL makes a list of the block.
-    block = (
-        next(iter(dicts(logging)), {}) if isinstance(logging, list) else table(logging)
-    )
+    block = table(config, "logging") or table(config, "logging", 0)
     return text(block, "type") or text(block, "driver") or None
 
 

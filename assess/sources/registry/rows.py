@@ -11,7 +11,17 @@ from typing import Any
 from assess.image_ref import parse_image
 from assess.linear import Linear
 from assess.sources.base import Lists, Row
-from assess.sources.values import dicts, dig, int_of, joined, moment, text, texts, total
+from assess.sources.values import (
+    Texts,
+    dicts,
+    dig,
+    int_of,
+    joined,
+    moment,
+    text,
+    texts,
+    total,
+)
 
 DOCKER = "application/vnd.docker.distribution."
 OCI = "application/vnd.oci.image."
@@ -42,8 +52,8 @@ class Repository:
     registry: str  # as references to images name it
     name: str
     tags: list[str] | None = None  # all of them; None where they were not listed
-    heads: dict[str, str] = field(default_factory=dict)  # digest by tag or digest
-    types: dict[str, str] = field(default_factory=dict)  # media type by digest
+    heads: Texts = field(default_factory=dict)  # digest by tag or digest
+    types: Texts = field(default_factory=dict)  # media type by digest
     manifests: dict[str, Row] = field(default_factory=dict)  # by digest
     configs: dict[str, Row] = field(default_factory=dict)  # by digest of the manifest
     signed: dict[str, bool] = field(default_factory=dict)  # by digest, where known

@@ -15,7 +15,7 @@ from assess.sources.hosts.rows import (
     system_of,
     to_batch,
 )
-from assess.sources.values import dicts, dig, integer, moment, text
+from assess.sources.values import dicts, dig, integer, moment, table, text
 
 APPLICATIONS = "AWS:Application"
 DETAILS = "AWS:InstanceDetailedInformation"
@@ -101,7 +101,7 @@ def _to_host(identifier: str, node: Row, place: Place) -> PlainHost:
 def _unlisted(entity: Row, place: Place) -> PlainHost | None:
     """Return a machine that is in the inventory alone; None for one that was terminated."""
     identifier = text(entity, "Id")
-    node = next(iter(dicts(entity, "Data", "AWS:InstanceInformation", "Content")), {})
+    node = table(entity, "Data", "AWS:InstanceInformation", "Content", 0)
     is_gone = text(node, "InstanceStatus").lower() in ("terminated", "stopped")
     return None if is_gone or not identifier else _to_host(identifier, node, place)
 

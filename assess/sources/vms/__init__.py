@@ -19,7 +19,7 @@ from assess.sources.dumps import (
 )
 from assess.sources.hosts.rows import now_utc, seen, to_batch
 from assess.sources.listing import lose
-from assess.sources.values import dicts
+from assess.sources.values import Texts, dicts
 from assess.sources.vms.machines import (
     Machine,
     fields_of,
@@ -191,9 +191,9 @@ def _of_libvirt(file: Path, place: str, found: _Found) -> None:
     raw = _DECLARATION.sub("", text).encode("latin-1")
     path: list[str] = []
     domains: list[Row] = []
-    attributes: dict[str, str] = {}
+    attributes: Texts = {}
 
-    def start(name: str, given: dict[str, str]) -> None:
+    def start(name: str, given: Texts) -> None:
         path.append(name)
         attributes.clear()
         attributes.update(given)
