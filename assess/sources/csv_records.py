@@ -4,6 +4,8 @@ import csv
 import re
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
+from operator import itemgetter
 
 from assess.reading import CELL_COST, refuse_costly, refuse_many
 
@@ -79,6 +81,21 @@ def vocabulary(source: str, listed: str) -> dict[str, str]:
     """Return what the words of a list mean, as the source's `vocabulary.csv` has it."""
     found = [row for row in rows(f"{source}/vocabulary") if row["list"] == listed]
     return {row["word"]: row["meaning"] for row in found}
+
+
+@cache
+def headers(source: str) -> dict[str, tuple[str, ...]]:
+    """Return the headers that may fill each column, as the source's `headers.csv` lists them."""
+    groups = groupby(rows(f"{source}/headers"), itemgetter("column"))
+    return {column: tuple(row["header"] for row in group) for column, group in groups}
+
+
+def fill(cells: Cells, columns: dict[str, tuple[str, ...]]) -> Cells:
+    """Return the first filled cell of each column; empty without one."""
+    return {
+        column: next((cells[name] for name in names if cells.get(name)), "")
+        for column, names in columns.items()
+    }
 
 
 @cache

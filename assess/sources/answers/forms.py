@@ -22,7 +22,7 @@ from assess.reading import (
     refuse_many,
 )
 from assess.sources.base import Call, Lists, Name, Row
-from assess.sources.csv_records import read_records, rows, vocabulary
+from assess.sources.csv_records import fill, headers, read_records, rows, vocabulary
 from assess.sources.redact import scrub
 from assess.sources.values import Texts, dicts, dig, id_of, moment
 
@@ -31,15 +31,7 @@ RISKS = ("red", "yellow", "green", "unknown")  # the worst first
 _RISK_WORDS = vocabulary("answers", "risks")
 _VERDICTS = {"yes": "green", "true": "green", "no": "red", "false": "red"}
 _CHECK_ID = re.compile(r"[a-z_]+\.[a-z_]+")
-_COLUMNS = {
-    "service": ("service", "service_name", "application", "app", "name"),
-    "question": ("question", "check", "check_id", "question_id"),
-    "answer": ("answer", "response", "value", "comment"),
-    "risk": ("risk", "rating", "level"),
-    "answered_at": ("answered_at", "date", "answered", "updated_at", "created_at"),
-    "answered_by_role": ("answered_by_role", "role"),
-    "source": ("source", "questionnaire", "survey"),
-}
+_COLUMNS = headers("answers")
 
 
 _KINDS = ("assessments", "applications", "archetypes", "questionnaires", "items")
@@ -165,10 +157,7 @@ def _of_cells(cells: Texts, context: Context) -> Row:
     """Return an answer; empty without a service, a question or an answer."""
     # A question is the id of a check, or any text; yes and no are green and red where it
     # is an id and no risk is given.
-    given = {
-        column: next((cells[h] for h in headers if cells.get(h)), "")
-        for column, headers in _COLUMNS.items()
-    }
+    given = fill(cells, _COLUMNS)
     exact = cells.get("service_id", "")
     if not (exact or given["service"]) or not given["question"]:
         context.unmapped += 1

@@ -21,7 +21,7 @@ from assess.reading import (
 )
 from assess.sources.answers.forms import moment_of
 from assess.sources.base import Asked, Call, Name, Names, Row, Source, format_problems
-from assess.sources.csv_records import Cells, read_records, vocabulary
+from assess.sources.csv_records import Cells, fill, headers, read_records, vocabulary
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -44,17 +44,7 @@ from assess.sources.experiments.tools import (
 from assess.sources.redact import scrub
 from assess.sources.values import as_list, dicts, dig, table, text
 
-_COLUMNS = {
-    "experiment_id": ("experiment_id", "id", "experiment", "name"),
-    "element_kind": ("element_kind", "kind", "target_kind", "target_type"),
-    "element": ("element", "target", "failed"),
-    "started_at": ("started_at", "start", "started", "date"),
-    "ended_at": ("ended_at", "end", "ended"),
-    "affected": ("affected_services", "affected", "impacted_services"),
-    "observed": ("observed_services", "observed"),
-    "basis": ("basis",),
-    "fault": ("fault", "fault_type", "attack", "action", "failure", "failure_mode"),
-}
+_COLUMNS = headers("experiments")
 _BASES = ("outage", "errors", "latency")
 # arguments of the actions of Chaos Toolkit's drivers -> what they name
 _ARGUMENTS = vocabulary("experiments", "arguments")
@@ -154,10 +144,7 @@ def of_csv(data: bytes) -> Iterator[Row | None]:
 
 
 def _of_cells(cells: Cells) -> Row | None:
-    filled = {
-        column: next((cells[name] for name in names if cells.get(name)), "")
-        for column, names in _COLUMNS.items()
-    }
+    filled = fill(cells, _COLUMNS)
     if not filled["element"]:
         return None
     target = ((filled["element_kind"] or "service").lower(), filled["element"])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Asked, Batch, Lists, Row, Source, paths_of
-from assess.sources.csv_records import vocabulary
+from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
@@ -29,46 +29,8 @@ from assess.sources.settings import of_command
 from assess.sources.values import dicts, dig, joined, text
 
 Files = dict[str, Path]  # of a host, by table
-TABLES = (
-    "os_version",
-    "kernel_info",
-    "system_info",
-    "deb_packages",
-    "rpm_packages",
-    "systemd_units",
-    "daemons",
-    "mounts",
-    "ec2_instance_metadata",
-    "docker_version",
-    "docker_info",
-    "docker_containers",
-    "docker_container_labels",
-    "docker_container_mounts",
-    "docker_container_ports",
-    "docker_images",
-)
-# Columns without which a row of a table says nothing.
-_NEEDED = {
-    "deb_packages": ("name",),
-    "rpm_packages": ("name",),
-    "systemd_units": ("id", "active_state", "sub_state"),
-    "daemons": ("cmdline",),
-    "mounts": ("path",),
-    "docker_containers": ("id",),
-    "docker_container_labels": ("id", "key"),
-    "docker_container_mounts": ("id", "destination"),
-    "docker_container_ports": ("id", "port"),
-    "docker_images": ("id",),
-}
-# Columns whose cells are whole numbers, where they are filled.
-_WHOLE = {
-    "mounts": ("blocks", "blocks_free", "blocks_size"),
-    "docker_containers": ("created",),
-    "docker_container_ports": ("port", "host_port"),
-    "docker_images": ("created", "size_bytes"),
-    "system_info": ("cpu_logical_cores", "physical_memory"),
-}
-WANTED = ("os_version", "kernel_info", "system_info", "systemd_units")
+# Of each: columns without which a row says nothing, and those of whole numbers.
+TABLES = {row["table"]: row for row in rows("hosts/osquery_tables")}
 # never read: commands and environments of containers, proxies
 WITHHELD = ("command", "config_entrypoint", "env_variables", "http_proxy", "https_proxy")
 MAY_BE_EMPTY = "osquery shows an empty table where it may not look: run it as root"
@@ -158,7 +120,7 @@ def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float |
     for table in TABLES:
         file = files.get(table)
         if file is None:
-            if table in WANTED:
+            if TABLES[table]["wanted"]:
                 hint = f"no dump of it: osqueryi --json 'select * from {table}' > {table}.json"
                 batch.cover(scope, table, "not_configured", hint=hint)
             continue
@@ -180,7 +142,7 @@ def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float |
 
 def lost_of(table: str, values: list[Any]) -> list[str]:
     """List the rows of a table that are not objects, or lack a needed value."""
-    keys = _NEEDED.get(table, ())
+    keys = TABLES[table]["needed"].split()
     lost = []
     for n, row in enumerate(values):
         missing = [key for key in keys if not text_of(row, key)]
@@ -208,7 +170,7 @@ def misread_of(table: str, values: list[Any]) -> list[str]:
     return [
         f"{table}[{n}].{column} is no number"
         for n, row in enumerate(values)
-        for column in _WHOLE.get(table, ())
+        for column in TABLES[table]["whole"].split()
         if dig(row, column) not in (None, "") and count_of(row, column) is None
     ]
 

@@ -251,9 +251,9 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
         window_start=search.since or min(times, default=None),
         window_end=search.until or max(times, default=None),
     )
-    bad = reader.bad_times.total
+    bad = reader.bad_times
     if bad:
-        hint = reader.bad_times.hint()
+        hint = bad.hint()
         if reader.lost:
             hint += f" (the first is incident {reader.lost[0]})"
         call.hint(hint)
@@ -262,7 +262,7 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
     if not bad:
         call.status("ok" if incidents else "empty")
     else:
-        call.status("parse_error" if bad["opened_at"] == len(records) else "partial")
+        call.status("parse_error" if bad.of("opened_at") == len(records) else "partial")
 
 
 def _moment(value: Any) -> datetime | None:

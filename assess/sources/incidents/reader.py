@@ -9,10 +9,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
-from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
@@ -22,7 +21,7 @@ from assess import frames
 from assess.linear import Linear, any_of
 from assess.policy.policy import Policy, load_policy
 from assess.sources.base import Name, Names, Row
-from assess.sources.csv_records import Cells, rows
+from assess.sources.csv_records import Cells, headers, rows
 from assess.sources.incidents.times import (
     is_ambiguous,
     is_plausible,
@@ -42,10 +41,7 @@ _WORDS = {
 NAMED = 0.9  # confidence in the service name of an incident
 _LONGEST = 200  # characters; a longer text is not a name
 
-HEADERS = {
-    column: tuple(row["header"] for row in group)
-    for column, group in groupby(rows("incidents/headers"), itemgetter("column"))
-}
+HEADERS = headers("incidents")
 _DURATIONS = {  # seconds of a unit, by header; 0 where the cell says its unit
     row["header"]: int(row["seconds"] or 0)
     for row in rows("incidents/headers")
@@ -100,54 +96,43 @@ def default_vocabulary() -> Vocabulary:
     return vocabulary_of(load_policy())
 
 
-@dataclass
-class BadTimes:
-    """Cells of times that give no time, by column."""
+_EMPTY = "empty"
+_UNREADABLE = "unreadable"
+_AMBIGUOUS = "with two readings"  # without an order of its parts
+_LOCAL = "without a time zone"
+_IMPOSSIBLE = "in an impossible year"
+_FAULTS = (_EMPTY, _UNREADABLE, _AMBIGUOUS, _LOCAL, _IMPOSSIBLE)  # of cells of times
+_ADVICE = {
+    _AMBIGUOUS: 'name the order of dates: date_order = "dmy", "mdy" or "ymd"',
+    _LOCAL: 'name their time zone: timezone = "Europe/Berlin"',
+    _UNREADABLE: "export times in ISO-8601 and UTC",
+}
 
-    empty: Counter[str] = field(default_factory=Counter)
-    unreadable: Counter[str] = field(default_factory=Counter)
-    # without an order of its parts
-    ambiguous: Counter[str] = field(default_factory=Counter)
-    local: Counter[str] = field(default_factory=Counter)  # without a time zone
-    impossible: Counter[str] = field(default_factory=Counter)  # in a year that cannot be
 
-    @property
-    def total(self) -> Counter[str]:
-        """Count all of them."""
-        dropped = self.empty + self.unreadable + self.ambiguous + self.local
-        return dropped + self.impossible
+class BadTimes(Counter[tuple[str, str]]):
+    """Number of cells of times that give no time, by fault and column."""
+
+    def of(self, column: str) -> int:
+        """Return how many cells of a column give no time."""
+        return sum(self[fault, column] for fault in _FAULTS)
 
     def add(self, column: str, text: str) -> None:
         """Count a cell by its missing part."""
+        fault = _UNREADABLE
         if not text:
-            self.empty[column] += 1
+            fault = _EMPTY
         elif is_ambiguous(text):
-            self.ambiguous[column] += 1
+            fault = _AMBIGUOUS
         elif parse_time(text, UTC) is not None:
-            self.local[column] += 1
-        else:
-            self.unreadable[column] += 1
+            fault = _LOCAL
+        self[fault, column] += 1
 
     def hint(self) -> str:
         """Describe what cannot be used, and what would help."""
-        kinds = {
-            "empty": self.empty,
-            "unreadable": self.unreadable,
-            "with two readings": self.ambiguous,
-            "without a time zone": self.local,
-            "in an impossible year": self.impossible,
-        }
-        found = [
-            f"{n} {column} {kind}"
-            for kind, counts in kinds.items()
-            for column, n in counts.items()
-        ]
-        advice = {
-            'name the order of dates: date_order = "dmy", "mdy" or "ymd"': self.ambiguous,
-            'name their time zone: timezone = "Europe/Berlin"': self.local,
-            "export times in ISO-8601 and UTC": self.unreadable,
-        }
-        helps = [text for text, counts in advice.items() if counts]
+        ordered = sorted(self.items(), key=lambda item: _FAULTS.index(item[0][0]))
+        found = [f"{n} {column} {fault}" for (fault, column), n in ordered]
+        faults = {fault for fault, _ in self}
+        helps = [text for fault, text in _ADVICE.items() if fault in faults]
         return "; ".join([f"times that are not used: {', '.join(found)}", *helps])
 
 
@@ -220,7 +205,7 @@ class Reader:
         if when is None and (text or column == "opened_at"):
             self.bad_times.add(column, text)
         elif when is not None and not is_plausible(when):
-            self.bad_times.impossible[column] += 1
+            self.bad_times[_IMPOSSIBLE, column] += 1
         return when, header
 
     def _acked(self, cells: Cells, opened: datetime) -> datetime | None:
