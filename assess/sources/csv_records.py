@@ -6,8 +6,15 @@ from functools import cache
 from importlib.resources import files
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 
-from assess.reading import CELL_COST, refuse_costly, refuse_many
+from assess.reading import (
+    CELL_COST,
+    MAX_MAP_BYTES,
+    read_limited,
+    refuse_costly,
+    refuse_many,
+)
 
 Cells = dict[str, str]
 MAX_FIELD = 8 << 20  # characters of a cell: postmortems are long
@@ -67,6 +74,12 @@ def header_of(name: str) -> str:
     """Return a header in lower case with underscores."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a table that people wrote by hand."""
+    content = read_limited(path, MAX_MAP_BYTES).decode("utf-8-sig")
+    return list(csv.DictReader(content.splitlines(keepends=True)))
 
 
 @cache

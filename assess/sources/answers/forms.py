@@ -5,7 +5,6 @@ brings its answers, each with the risk that the questionnaire gives it; only the
 count. The hub's own totals (risk, confidence) are not taken over.
 """
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -16,15 +15,18 @@ from typing import Any
 
 from assess import frames
 from assess.linear import Linear
-from assess.reading import (
-    MAX_MAP_BYTES,
-    read_limited,
-    refuse_many,
-)
+from assess.reading import refuse_many
 from assess.sources.base import Call, Lists, Name, Row
-from assess.sources.csv_records import fill, headers, read_records, rows, vocabulary
+from assess.sources.csv_records import (
+    fill,
+    headers,
+    read_records,
+    rows,
+    rows_of,
+    vocabulary,
+)
 from assess.sources.redact import scrub
-from assess.sources.values import Texts, dicts, dig, id_of, moment
+from assess.sources.values import Texts, dicts, dig, id_of, moment, text
 
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
@@ -90,19 +92,16 @@ class Context:
 
 def checks(tool: str, own: Path | None = None) -> list[Rule]:
     """Read the table for one tool: the rows of people's own file come before the packaged ones."""
-    listed = []
-    if own:
-        text = read_limited(own, MAX_MAP_BYTES).decode("utf-8-sig")
-        listed = list(csv.DictReader(text.splitlines(keepends=True)))
+    listed = rows_of(own) if own else []
     checked = []
     for row in [*listed, *rows("answers/answer_checks")]:
-        if (row.get("tool") or "").strip() != tool:
+        if text(row, "tool").strip() != tool:
             continue
-        match = (row.get("match") or "").strip()
-        target = (row.get("target") or "").strip()
+        match = text(row, "match").strip()
+        target = text(row, "target").strip()
         if not match or not target:
             raise ValueError("every row needs a tool, a match and a target")
-        values = dict(v.partition("=")[::2] for v in (row.get("values") or "").split())
+        values = dict(v.partition("=")[::2] for v in text(row, "values").split())
         try:
             checked.append(Rule(Linear(match, ignore_case=True), target, values))
         except ValueError as error:
@@ -262,18 +261,18 @@ def _answered(
         "answered_at": next(filter(None, times), context.answered_at),
         "answered_by_role": _texts_of(assessment.get("stakeholderGroups"), "name"),
     }
-    for question, text in questions:
+    for question, asked in questions:
         answers = dicts(question, "answers")
         selected = [answer for answer in answers if answer.get("selected") is True]
         if not selected:
             continue
-        rule = context.rule(text)
+        rule = context.rule(asked)
         context.unmapped += rule is None
         risks = [risk_of(answer.get("risk")) or "unknown" for answer in selected]
         yield {
             **shared,
-            "question": rule.target if rule else words_of(text),
-            "source_ref": words_of(text),
+            "question": rule.target if rule else words_of(asked),
+            "source_ref": words_of(asked),
             "answer": _texts_of(selected, "text"),
             "risk": min(risks, key=RISKS.index),
         }
@@ -297,8 +296,8 @@ def _texts_of(entries: Any, key: str) -> str | None:
 def _questions(assessment: Row) -> Iterator[tuple[Row, str]]:
     for section in dicts(assessment, "sections"):
         for question in dicts(section, "questions"):
-            if isinstance(text := question.get("text"), str) and text.strip():
-                yield question, text
+            if (asked := text(question, "text")).strip():
+                yield question, asked
 
 
 def _members(applications: list[Row], archetypes: list[Row]) -> dict[str, set[str]]:

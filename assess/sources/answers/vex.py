@@ -94,7 +94,7 @@ def _parts(address: str) -> tuple[str, str]:
 def _is_image(product: str, image: Row) -> bool:
     """Return whether a product is an image: by its digest, else by its place and tag."""
     if product.startswith(_LINK):
-        serial = str(image.get("serial") or "")
+        serial = text(image, "serial")
         plain = serial.removeprefix("urn:uuid:")
         return bool(plain) and plain in product
     named = image_of(product)
@@ -295,7 +295,7 @@ def _index_of(batches: Batches) -> _Index:
     """Index images by their digest, their id, and each of their references."""
     index: _Index = defaultdict(dict)
     for row in rows_of(batches, "workloads"):
-        ref = parse_image(str(row.get("image_ref") or ""))
+        ref = parse_image(text(row, "image_ref"))
         digest = row.get("image_digest") or ref.digest
         place = (
             row.get("registry") or ref.registry,
@@ -306,7 +306,7 @@ def _index_of(batches: Batches) -> _Index:
     for row in rows_of(batches, "images"):
         place = (row.get("registry"), row.get("repository"))
         if "image" not in row:
-            tags = str(row.get("tags") or "").split(";")
+            tags = text(row, "tags").split(";")
             _note(index, place, row.get("digest"), tags, row.get("image_id"))
     return index
 

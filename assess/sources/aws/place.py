@@ -12,7 +12,7 @@ from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, read_json
 from assess.sources.failure import HINTS, status_of
 from assess.sources.listing import lose
-from assess.sources.values import dicts, dig, spoiled, table
+from assess.sources.values import dicts, dig, spoiled, table, text
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -172,9 +172,9 @@ class LivePlace(Place):
     def sign_in(self) -> bool:
         """Read the account; False where no other call can succeed."""
         for caller in self.ask("sts", "get_caller_identity", "") or ():
-            self.account = str(caller.get("Account") or "") or None
+            self.account = text(caller, "Account") or None
         row = self.call("sts", "get_caller_identity").row
-        is_refused = _REFUSED.fullmatch(row.get("error_class") or "") is not None
+        is_refused = _REFUSED.fullmatch(text(row, "error_class")) is not None
         return row["status"] == "ok" or is_refused
 
     def ask(

@@ -25,7 +25,7 @@ from assess.sources.dumps import (
 from assess.sources.http import Web, open_web
 from assess.sources.listing import lose
 from assess.sources.redact import strip_credentials
-from assess.sources.values import Texts, as_list, dicts, dig, listed, number, table
+from assess.sources.values import Texts, as_list, dicts, dig, listed, number, table, text
 
 RULE = "backstage"
 NAMED = 0.95
@@ -184,7 +184,7 @@ class Entity:
     @property
     def type(self) -> str:
         """The type of its kind, such as service or library."""
-        return str(dig(self.raw, "spec", "type") or "").lower()
+        return text(self.raw, "spec", "type").lower()
 
     @property
     def is_library(self) -> bool:

@@ -186,13 +186,13 @@ def _environment(project: Project, service: Service) -> Texts:
     values: Texts = {}
     for file, is_required in service.get("env_file", []):
         values |= project.read_env(file, project.env, is_required=is_required)
-    for name, value in service.get("environment", {}).items():
+    for name, value in table(service, "environment").items():
         values[name] = project.env.get(name, "") if value is None else str(value)
     return values
 
 
 def _to_unit(project: Project, service: Service) -> Unit:
-    deploy = service.get("deploy", {})
+    deploy = table(service, "deploy")
     limits = table(deploy, "resources", "limits")
     limit = limits.get("memory") or service.get("mem_limit")
     memory = 0 if limit is None else memory_size(limit)  # 0 is no limit
@@ -200,9 +200,9 @@ def _to_unit(project: Project, service: Service) -> Unit:
     reserved = table(deploy, "resources", "reservations")
     reserve = memory_size(reserved.get("memory") or service.get("mem_reservation"))
     exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
-    check = service.get("healthcheck", {})
+    check = table(service, "healthcheck")
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
-    image = str(service.get("image") or "")
+    image = text(service, "image")
     declared = True if check.get("first") else None
     return Unit(
         names=(),
@@ -243,7 +243,7 @@ def _reserved_n(service: Service) -> int:
 
 def _restarts(service: Service) -> str | None:
     """Return when it starts again; without a word Compose never does, and Swarm always."""
-    deploy = service.get("deploy", {})
+    deploy = table(service, "deploy")
     declared = text(deploy, "restart_policy", "condition") or text(service, "restart")
     if not declared and "deploy" in service:
         return "always" if _STACK_ONLY & deploy.keys() else None
@@ -271,7 +271,7 @@ def _to_service(name: str, unit: Unit) -> Row:
 
 
 def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
-    declared = {**service.get("volumes", {}), **service.get("tmpfs", {})}
+    declared = {**table(service, "volumes"), **table(service, "tmpfs")}
     for target, volume in declared.items():
         source = volume["source"]
         options = table(project.volumes.get(source))
@@ -296,7 +296,7 @@ def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
 def _replicas(project: Project, name: str) -> int:
     """Return the number of replicas that a service declares; too many leave a note."""
     service = project.services[name]
-    wanted = number(service.get("deploy", {}).get("replicas") or service.get("scale"))
+    wanted = number(table(service, "deploy").get("replicas") or service.get("scale"))
     if wanted is not None and wanted > MAX_REPLICAS:
         project.notes.append(f"service {name} has more than {MAX_REPLICAS:,} replicas")
     return 1 if wanted is None else int(min(wanted, MAX_REPLICAS))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.values import as_list, dig
+from assess.sources.values import as_list, dig, text
 from assess.sources.volumes import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
@@ -68,7 +68,7 @@ def _build(value: Any, directory: Path) -> Row:
     is_remote = "://" in context or context.startswith(("git@", "github.com/"))
     return {
         "file": None if is_remote else file,
-        "text": str(declared.get("dockerfile_inline") or ""),
+        "text": text(declared, "dockerfile_inline"),
         "args": {n: str(v) for n, v in arguments.items() if v is not None},
     }
 

@@ -11,7 +11,7 @@ from assess.linear import Linear
 from assess.sources.base import Lists, Name, Row
 from assess.sources.connections.sockets import Process
 from assess.sources.joining.hosts import ID_LENGTH, spellings
-from assess.sources.values import Texts, parts_of_cell
+from assess.sources.values import Texts, parts_of_cell, text
 
 # 8080->80/tcp, 10.0.0.5:8080->80/tcp; 80/tcp is not published
 _PUBLISHED = Linear(r"(?:^|:)(\d+)->")
@@ -78,13 +78,13 @@ class Fleet:
         return self._machines.get(low) or self._machines.get(short) or name
 
     def _add_workload(self, row: Row) -> None:
-        machine = self.machine(row.get("host_id") or "")
-        kind = str(row.get("source_kind") or "")
+        machine = self.machine(text(row, "host_id"))
+        kind = text(row, "source_kind")
         tenant = Tenant(
             name=row["names"][0],
             workload_id=row["workload_id"],
             kind=kind,
-            called=str(row.get("name") or ""),
+            called=text(row, "name"),
             image=_image(row),
             is_apart=kind in _CONTAINED and row.get("host_network") is not True,
             addresses=tuple(parts_of_cell(row.get("addresses"))),
@@ -174,9 +174,7 @@ def _machines(hosts: Iterable[Row]) -> Texts:
 
 
 def _image(row: Row) -> str:
-    repository = (
-        row.get("repository") or parse_image(row.get("image_ref") or "").repository
-    )
+    repository = row.get("repository") or parse_image(text(row, "image_ref")).repository
     return str(repository or "").rpartition("/")[2]
 
 

@@ -139,7 +139,7 @@ class CrictlSource(EngineDumps):
 def _version(raw: Payload) -> Payload:
     lower = {name.lower(): value for name, value in raw.items()}
     if runtime := lower.get("runtimename"):
-        number_of = str(lower.get("runtimeversion") or "").removeprefix("v")
+        number_of = text(lower, "runtimeversion").removeprefix("v")
         name = str(runtime).lower()
         # an engine of another name can be told by its version only
         release = number_of if name in RUNTIMES else f"{name} {number_of}"

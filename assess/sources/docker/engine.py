@@ -130,7 +130,7 @@ def is_on_loopback(driver: str | None, status: Row) -> bool | None:
         return None if driver is None else False
     if not status:
         return None
-    device = str(status.get("Data file") or "")
+    device = text(status, "Data file")
     return "Data loop file" in status or device.startswith("/dev/loop")
 
 
@@ -176,7 +176,7 @@ class ImageIndex:
         """Find the short id of the image of a container; None where the payloads do not have it."""
         if container.image_id:
             return short(container.image_id)
-        declared = str(container.listing.get("Image") or "")
+        declared = text(container.listing, "Image")
         ref = parse_image(declared)
         if not ref.tag and not ref.digest:
             ref = replace(ref, tag="latest")

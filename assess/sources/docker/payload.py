@@ -235,7 +235,7 @@ def variables(entries: Any) -> Texts:
 
 def short(identifier: Any, *path: str) -> str:
     """Shorten an id, with or without ``sha256:``, as the command line does."""
-    return str(dig(identifier, *path) or "").removeprefix("sha256:")[:SHORT_ID]
+    return text(identifier, *path).removeprefix("sha256:")[:SHORT_ID]
 
 
 def keep_version(raw: Any) -> Payload:

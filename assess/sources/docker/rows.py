@@ -67,13 +67,13 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
     """Read the declaration of a container, without its environment; see `payload`."""
     inspected = container.inspected
     labels = container.labels
-    config = inspected.get("Config", {})
-    host = inspected.get("HostConfig", {})
+    config = table(inspected, "Config")
+    host = table(inspected, "HostConfig")
     image = container.declared_image
     if parse_image(image).repository is None:  # started by the id of an image
         image = index.named(container.image_id or image)
     ports = tuple(to_ports(container))
-    state = container.state or _state_of(container.listing.get("Status") or "")
+    state = container.state or _state_of(text(container.listing, "Status"))
     platform = platform_of(labels, container.naming)
     is_checked = inspected.get("health_checked")
     if platform != "docker" or state != "running":
@@ -166,7 +166,7 @@ def _life(container: Container) -> Row:
         "created_at": moment(created),
     }
     if inspected:
-        state = inspected.get("State", {})
+        state = table(inspected, "State")
         row |= {
             "exit_code": state.get("ExitCode"),
             "health": dig(state, "Health", "Status") or "none",
@@ -192,9 +192,9 @@ def to_mounts(payloads: list[Payload]) -> list[Mount]:
     """Read the mounts that an engine lists."""
     return [
         Mount(
-            target=str(payload.get("Destination") or ""),
+            target=text(payload, "Destination"),
             type=payload.get("Type") or ("volume" if payload.get("Name") else "bind"),
-            source=str(payload.get("Source") or ""),
+            source=text(payload, "Source"),
             volume=payload.get("Name") or None,
             driver=payload.get("Driver") or None,
             is_writable=payload.get("RW"),

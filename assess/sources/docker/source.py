@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.sources.base import Asked, Batch, Call, Row, Source, option_problems, paths_of
-from assess.sources.csv_records import vocabulary
+from assess.sources.csv_records import rows
 from assess.sources.deadline import in_threads
 from assess.sources.docker.client import (
     TLS,
@@ -58,33 +58,12 @@ _REFUSED = re.compile(
 )
 _PODMAN = "Podman Engine"  # among the components of a version
 _VANISHED = (404, 409)  # 409: the engine is removing the container
-_PATHS = {
-    "version": "/version",
-    "info": "/info",
-    "containers": "/containers/json?all=1",
-    "images": "/images/json?all=1",
-    "volumes": "/volumes",
-    "df": "/system/df",
-}
-
 USAGE = "stats"
-# Names that the files of a call start with, in the order of reading.
-STEMS = {
-    "version": ("version", "docker-version"),
-    "info": ("info", "docker-info", "system-info"),
-    "containers": ("ps", "containers", "docker-ps"),
-    "inspect": ("inspect", "docker-inspect", "container-inspect"),
-    "images": ("images", "docker-images", "image-ls", "image-inspect"),
-    "volumes": ("volumes", "volume", "docker-volumes"),
-    "df": ("system-df", "df", "docker-system-df"),
-    "daemon": ("daemon", "docker-daemon"),
-    USAGE: (USAGE, "docker-stats"),
-}
-OPTIONAL = ("df", "daemon", USAGE)  # no gap where it is absent
+# In the order of reading: paths of the API, names that files start with, commands that write them.
+CALLS = {row["call"]: row for row in rows("docker/calls")}
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
 OLD_CLI = "this command line is older than 23.0: dump with --format '{{json .}}'"
 NO_ENGINE = "the command reached no engine when it was dumped"
-COMMANDS = vocabulary("docker", "commands")  # that write a good dump of each call
 
 
 class DockerSource(Source):
@@ -153,14 +132,14 @@ def _call_of(file: Path) -> str:
     """Return the call whose answer a file holds, by its name; empty for another file."""
     # Several commands fill several files: inspect-1.json, inspect-2.json
     stem = re.sub(r"(?:[-_.]|(?<!\d))\d+$", "", file.stem.lower()).replace("_", "-")
-    calls = [call for call, stems in STEMS.items() if stem in stems]
+    calls = [call for call, row in CALLS.items() if stem in row["files"].split()]
     return calls[0] if calls and file.suffix.lower() in SUFFIXES else ""
 
 
 def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> EngineData:
     """Read the dumps of one host; what cannot be read becomes a coverage row."""
     payloads = EngineData()
-    for name in STEMS:
+    for name, row in CALLS.items():
         if name == USAGE:
             for file in files.get(name, ()):
                 with batch.call(scope, name) as call:
@@ -168,8 +147,8 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Engine
         elif name in files:
             with batch.call(scope, name) as call:
                 _read_call(name, files[name], payloads, call)
-        elif name not in OPTIONAL:
-            hint = f"no dump of it: {COMMANDS[name]}"
+        elif not row["is_optional"]:
+            hint = f"no dump of it: {row['command']}"
             batch.cover(scope, name, "not_configured", hint=hint)
     # The command line cuts the ids of images; an inspection has them whole.
     whole = {short(i, "Image"): i.get("Image") for i in payloads.inspected.values()}
@@ -190,7 +169,7 @@ def _read_call(name: str, files: list[Path], payloads: EngineData, call: Call) -
     payloads.take(name, values, call, expected)
     is_client = name in ("version", "info") and not call.row["rows"]
     if is_client and call.is_open:  # nothing else is wrong with the file
-        call.status("unreachable", f"{NO_ENGINE}; once it runs: {COMMANDS[name]}")
+        call.status("unreachable", f"{NO_ENGINE}; once it runs: {CALLS[name]['command']}")
 
 
 def _read_file(name: str, file: Path, call: Call) -> list[Any]:
@@ -208,7 +187,7 @@ def _read_file(name: str, file: Path, call: Call) -> list[Any]:
         call.note(**broken(rest) | {"status": "parse_error"})
         if re.match(r"json\s*(\n|$)", rest):  # it printed the word of `--format json`
             call.hint(OLD_CLI)
-        call.hint(f"{call.row['hint']}: {COMMANDS[name]}")
+        call.hint(f"{call.row['hint']}: {CALLS[name]['command']}")
     return values
 
 
@@ -395,7 +374,7 @@ class _Engine:
         """Ask, and once more where the engine wants another version of the API."""
         call.count(requests=1)
         try:
-            return self.api.get(_PATHS[name], is_versioned=name != "version")
+            return self.api.get(CALLS[name]["path"], is_versioned=name != "version")
         except StatusError as error:
             wanted = _WANTED.search(str(error))
             if not wanted or "retries" in call.row:

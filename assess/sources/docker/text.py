@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from assess.sources.csv_records import rows
 from assess.sources.docker.payload import short
-from assess.sources.values import Texts, dicts
+from assess.sources.values import Texts, dicts, text
 
 Payload = dict[str, Any]
 _LINE = re.compile(r"( *)([^:\s][^:\n]{0,60}?): *(.*)")
@@ -184,7 +184,7 @@ def from_cli_container(raw: Any) -> Any:
     same = ("Image", "Ports", "State", "Status", "Command")
     return {name: raw.get(name) for name in same} | {
         "Id": raw.get("ID"),
-        "Names": [n for n in str(raw.get("Names") or "").split(",") if "/" not in n],
+        "Names": [n for n in text(raw, "Names").split(",") if "/" not in n],
         "Created": raw.get("CreatedAt"),
         "Labels": cli_labels(raw.get("Labels")),
     }

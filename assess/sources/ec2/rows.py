@@ -18,7 +18,7 @@ from assess.sources.aws import (
     tags_of,
 )
 from assess.sources.base import Batch, Name, Names, Row
-from assess.sources.csv_records import vocabulary
+from assess.sources.csv_records import rows, vocabulary
 from assess.sources.hosts.rows import system_of
 from assess.sources.values import (
     Texts,
@@ -35,24 +35,9 @@ from assess.sources.values import (
 KEPT = timedelta(weeks=6)  # for so long AWS keeps activities of auto-scaling groups
 _GONE = ("terminated", "shutting-down")
 _CLUSTER_IMAGE = re.compile(r"-ecs-|eks-node|^bottlerocket-", re.IGNORECASE)
-_SYSTEMS = (  # systems by the names that their makers give to images
-    (r"^(?:amzn2|amazon-eks-node)-(?!.*al2023)", "amazon linux", "2"),
-    (r"al2023", "amazon linux", "2023"),
-    (r"^amzn-ami.*?-(20\d\d\.\d\d)", "amazon linux", ""),
-    (r"ubuntu.*?-(\d\d\.(?:04|10))", "ubuntu", ""),
-    (r"^debian-(\d+)", "debian", ""),
-    (r"^RHEL-(\d+(?:\.\d+)?)", "rhel", ""),
-)
 _HEALTH = vocabulary("ec2", "health")
 _WORST_FIRST = ("unhealthy", "starting", "healthy")
 _KINDS = {"launching": "launch", "terminating": "terminate"}
-_CAUSES = (  # the first that fits; a difference from the desired capacity alone is no cause
-    ("spot", r"\bspot\b|rebalance recommendation|interruption"),
-    ("refresh", r"instance refresh|max(imum)? (instance )?lifetime"),
-    ("health", r"health.?check|unhealthy|status checks?"),
-    ("manual", r"user request|a user|user-initiated|detach"),
-    ("scale", r"alarm|policy|scheduled action|predictive|balance instances|zones"),
-)
 _INSTANCE = re.compile(r"\bi-[0-9a-f]{8,17}\b")
 
 
@@ -219,9 +204,9 @@ def _addresses(instance: Row) -> str | None:
 def _system(instance: Row, image: Row) -> Row:
     """Return the operating system: by the name of the image, else by what is billed."""
     name = text(image, "Name").rpartition("/")[2]
-    for pattern, system, version in _SYSTEMS:
-        if match := re.search(pattern, name):
-            return system_of(system, version or match[1])
+    for row in rows("ec2/systems"):  # by the names that their makers give to images
+        if match := re.search(row["image"], name):
+            return system_of(row["system"], row["version"] or match[1])
     billed = text(instance, "PlatformDetails")
     if billed in ("", "Linux/UNIX"):  # any Linux without a licence
         return {}
@@ -412,5 +397,6 @@ def cause_of(reason: object) -> str:
     # ``At 2026-07-01T10:00:00Z an instance was taken out of service in response to an ELB
     # system health check failure.`` is of health.
     words = text(reason).lower()
-    causes = (cause for cause, pattern in _CAUSES if re.search(pattern, words))
-    return next(causes, "unknown")
+    # The first that fits; a difference from the desired capacity alone is no cause.
+    found = (row["cause"] for row in rows("ec2/causes") if re.search(row["words"], words))
+    return next(found, "unknown")

@@ -23,11 +23,7 @@ from assess.sources.values import by_name, dicts, int_of, joined, moment, text
 
 _STATES = vocabulary("ecs", "states")
 _CAUSES = vocabulary("ecs", "causes")
-_REASONS = (  # words of AWS, before its codes
-    (re.compile(r"health check", re.IGNORECASE), "health"),
-    (re.compile(r"^scaling activity", re.IGNORECASE), "scale"),
-    (re.compile(r"\bspot\b", re.IGNORECASE), "spot"),
-)
+_REASONS = vocabulary("ecs", "reasons")  # patterns of words of AWS, before its codes
 _OOM = re.compile(r"OutOfMemory|out of memory", re.IGNORECASE)
 _KILLED = 137  # by SIGKILL, which the kernel also sends where memory runs out
 
@@ -234,6 +230,6 @@ def _cause(task: Row) -> str:
     has_ended_well = code == "EssentialContainerExited" and not is_replica
     if code == "TaskFailedToStart" or has_ended_well:
         return "unknown"
-    reason = text(task, "stoppedReason")
-    by_words = (cause for pattern, cause in _REASONS if pattern.search(reason))
+    reason = text(task, "stoppedReason").lower()
+    by_words = (cause for words, cause in _REASONS.items() if re.search(words, reason))
     return next(by_words, _CAUSES.get(code, "unknown"))

@@ -21,7 +21,7 @@ from assess.sources.docker.engine import to_os
 from assess.sources.joining.hosts import is_local, service_of
 from assess.sources.listing import names_of
 from assess.sources.unit import runs_as_root
-from assess.sources.values import Texts, dig, moment
+from assess.sources.values import Texts, dig, moment, text
 
 UNIT = "unit"
 UNIT_CONFIDENCE = 0.5
@@ -112,7 +112,7 @@ def tell_apart(hosts: list[PlainHost]) -> None:
 
 def unit_names(host: PlainHost, unit: SystemUnit) -> Names:
     """Return the names of the service of a unit; that of its host is last and weakest."""
-    guess = service_of(host.name) or service_of(str(host.facts.get("hostname") or ""))
+    guess = service_of(host.name) or service_of(text(host.facts, "hostname"))
     return names_of(
         (unit.service, UNIT, UNIT_CONFIDENCE), (guess, "hostname", HOSTNAME_CONFIDENCE)
     )

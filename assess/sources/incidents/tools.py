@@ -34,14 +34,14 @@ class Tool:
     lists: tuple[str, ...]  # keys under which a page holds its incidents
     marks: set[str]  # an incident has at least one of these keys
     get: Callable[[api.Request], Iterator[list[Row]]]  # pages of incidents, live
-    others: tuple[str, ...] = ()  # keys of other lists that become rows
-    token: str = "Bearer {}"  # form of its header ``Authorization``
+    others: tuple[str, ...]  # keys of other lists that become rows
+    token: str  # form of its header ``Authorization``
     # needed where incidents hold only the ids of services
-    get_services: Callable[[api.Request], Iterator[list[Row]]] | None = None
-    services: str = ""  # path of all services of an incident
-    state: str = ""  # path of its state
-    over: tuple[str, ...] = ()  # states in which it is over
-    more: Callable[[Row], Cells | None] = _nothing_more  # None: this is no incident
+    get_services: Callable[[api.Request], Iterator[list[Row]]] | None
+    services: str  # path of all services of an incident
+    state: str  # path of its state
+    over: tuple[str, ...]  # states in which it is over
+    more: Callable[[Row], Cells | None]  # None: this is no incident
 
     def to_record(self, raw: Row, names: Names) -> Record | None:
         """Return the cells of an incident, and its services where it has several."""
@@ -116,56 +116,34 @@ def _more_of_statuspage(raw: Row) -> Cells | None:
     return None if is_planned else {"customer_facing": "true"}
 
 
+_GET = {
+    PAGERDUTY: api.get_pagerduty,
+    "opsgenie": api.get_opsgenie,
+    "jira": api.get_jira,
+    "servicenow": api.get_servicenow,
+    "statuspage": api.get_statuspage,
+}
+_GET_SERVICES = {"opsgenie": api.get_opsgenie_services}
+_MORE = {
+    "jira": _more_of_jira,
+    "servicenow": _more_of_servicenow,
+    "statuspage": _more_of_statuspage,
+}
 TOOLS = {
-    PAGERDUTY: Tool(
-        PAGERDUTY,
-        lists=("incidents", "data"),
-        marks={"incident_number", "created_at"},
-        get=api.get_pagerduty,
-        others=("relationships", "change_events"),
-        token="Token token={}",
-        state="status",
-        over=("resolved",),
-    ),
-    "opsgenie": Tool(
-        "opsgenie",
-        lists=("data", "incidents"),
-        marks={"tinyId", "message"},
-        get=api.get_opsgenie,
-        token="GenieKey {}",
-        get_services=api.get_opsgenie_services,
-        services="impactedServices",
-        state="status",
-        over=("resolved", "closed"),
-    ),
-    "jira": Tool(
-        "jira",
-        lists=("issues",),
-        marks={"fields"},
-        get=api.get_jira,
-        services="fields.components",
-        state="fields.status.statusCategory.key",
-        over=("done",),
-        more=_more_of_jira,
-    ),
-    "servicenow": Tool(
-        "servicenow",
-        lists=("result", "records"),
-        marks={"number", "opened_at"},
-        get=api.get_servicenow,
-        state="state",
-        over=("6", "7"),
-        more=_more_of_servicenow,
-    ),
-    "statuspage": Tool(
-        "statuspage",
-        lists=("incidents",),
-        marks={"impact", "incident_updates"},
-        get=api.get_statuspage,
-        token="OAuth {}",
-        services="components",
-        more=_more_of_statuspage,
-    ),
+    row["tool"]: Tool(
+        name=row["tool"],
+        lists=tuple(row["lists"].split()),
+        marks={*row["marks"].split()},
+        get=_GET[row["tool"]],
+        others=tuple(row["others"].split()),
+        token=row["token"],
+        get_services=_GET_SERVICES.get(row["tool"]),
+        services=row["services"],
+        state=row["state"],
+        over=tuple(row["over"].split()),
+        more=_MORE.get(row["tool"], _nothing_more),
+    )
+    for row in rows("incidents/tools")
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Batches, Name, Names, Row, rows_of, type_of
 from assess.sources.joining.identity import ENV_WORDS
-from assess.sources.values import parts_of_cell
+from assess.sources.values import parts_of_cell, text
 
 _Host = tuple[str, str]  # type of the source, and host_id
 ENGINES = ("docker", "crictl", "podman")  # sources that list the containers of a host
@@ -286,4 +286,4 @@ def _services_at(batches: Batches) -> _Services:
 
 
 def _addresses(row: Row) -> list[str]:
-    return parts_of_cell(str(row.get("addresses") or "").lower())
+    return parts_of_cell(text(row, "addresses").lower())

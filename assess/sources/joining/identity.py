@@ -19,8 +19,9 @@ from pathlib import Path
 
 from assess.errors import ConfigError
 from assess.linear import Linear
-from assess.reading import MAX_MAP_BYTES, read_limited
 from assess.sources.base import Name, Names, Row, type_of
+from assess.sources.csv_records import rows_of
+from assess.sources.values import text
 
 SURE = 0.8  # from here on a second name joins services, and a match counts as resolved
 ALONE = 0.5  # up to here a name never joins the rows of two sources ...
@@ -181,8 +182,8 @@ class Identity:
         ]
         return [
             _alias(service, alias, source, "similar", ratio) | {"ambiguous": True}
-            for source, alias, text, sources in asked
-            for near, ratio in nearest(text)
+            for source, alias, seen, sources in asked
+            for near, ratio in nearest(seen)
             for service in named[near][:_COMPARED]
             if not service.sources & sources
         ]
@@ -341,8 +342,7 @@ def _alias(
 def read_map(path: Path) -> Rules:
     """Read the CSV file in which people decided names: ``pattern`` (a regex), ``service_id``."""
     try:
-        text = read_limited(path, MAX_MAP_BYTES).decode("utf-8-sig")
-        rows = list(csv.DictReader(text.splitlines(keepends=True)))
+        rows = rows_of(path)
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(
             f"the identity map {path.name} cannot be read: {error}"
@@ -351,7 +351,7 @@ def read_map(path: Path) -> Rules:
     problems = []
     for line, row in enumerate(rows, start=2):
         pattern, service = (
-            (row.get(column) or "").strip() for column in ("pattern", "service_id")
+            text(row, column).strip() for column in ("pattern", "service_id")
         )
         if not pattern or not service:
             problems.append(f"line {line} needs a pattern and a service_id")
@@ -371,9 +371,9 @@ def read_map(path: Path) -> Rules:
 def mapped(names: Iterable[Name], rules: Rules) -> Name | None:
     """Return the service of the first name that a rule matches in full, by its first rule."""
     for name in names:
-        for text in (f"{name.namespace}/{name.name}", name.name):
+        for whole in (f"{name.namespace}/{name.name}", name.name):
             for pattern, service in rules:
-                if found := pattern.fullmatch(text):
+                if found := pattern.fullmatch(whole):
                     return Name(pattern.expand(service, found), "map", 1.0)
     return None
 

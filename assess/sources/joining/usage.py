@@ -7,6 +7,7 @@ from dataclasses import replace
 from assess.sources.base import Batch, Batches, Row, belonging
 from assess.sources.joining.hosts import ID_LENGTH
 from assess.sources.usage.forms import About, Key, Sample, columns_of
+from assess.sources.values import text
 
 BESIDE = ("sidecar", "init")
 _UNKNOWN = "use of containers that no other source lists: they have ended, or are of another host"
@@ -55,7 +56,7 @@ def _keys(row: Row, batch: Batch) -> Iterator[Key]:
     name = row.get("name")
     if name and row.get("container_role") not in BESIDE:
         yield "name", str(name)
-        yield "pod", str(row.get("namespace") or ""), str(name)
+        yield "pod", text(row, "namespace"), str(name)
         yield "pod", "", str(name)  # a list of one namespace does not name it
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.sources.base import Name, Names, Row
+from assess.sources.csv_records import rows
 from assess.sources.kubernetes.kinds import (
     STORES,
     api_version,
@@ -34,14 +35,6 @@ _RUN = re.compile(r"-\d{8,}$")  # of the jobs of a CronJob
 _ROLES = (f"{_APP}component", "component", "tier", "role")
 _SHARED = ("kubernetes-app", "kubernetes-name")  # rules of names that labels give
 _APP_LABELS = ("k8s-app", "app", "run")
-_INTERNAL = {  # annotations of load balancers that no customer reaches, and their values
-    "service.beta.kubernetes.io/aws-load-balancer-internal": ("true", "0.0.0.0/0"),
-    "service.beta.kubernetes.io/aws-load-balancer-scheme": ("internal",),
-    "service.beta.kubernetes.io/azure-load-balancer-internal": ("true",),
-    "networking.gke.io/load-balancer-type": ("Internal",),
-    "cloud.google.com/load-balancer-type": ("Internal",),
-    "alb.ingress.kubernetes.io/scheme": ("internal",),
-}
 
 Place = tuple[str, str]  # namespace, name
 Key = tuple[str, str, str]  # kind, namespace, name
@@ -436,8 +429,10 @@ def _is_balanced(service: Row) -> bool:
 
 
 def _is_internal(item: Row) -> bool:
+    """Return whether annotations keep a load balancer from all customers."""
     notes = table(item, "metadata", "annotations")
-    return any(notes.get(name) in values for name, values in _INTERNAL.items())
+    known = rows("kubernetes/internal")
+    return any(notes.get(row["annotation"]) == row["value"] for row in known)
 
 
 def outer_backends(lists: Found) -> Iterator[Place]:

@@ -78,7 +78,7 @@ def signature_tag(digest: str) -> str:
 def is_signed(referrers: Any) -> bool:
     """Return whether an index of referrers names a signature."""
     for entry in dicts(referrers, "manifests"):
-        kind = str(entry.get("artifactType") or "")
+        kind = text(entry, "artifactType")
         about = str(dig(entry, "annotations", _PREDICATE) or "/sign/")
         if _SIGNATURE.search(kind) or (_BUNDLE in kind and "/sign/" in about):
             return True
@@ -276,9 +276,9 @@ def to_dumped(value: Any) -> list[Row]:
         manifest = value.get("SchemaV2Manifest") or value.get("OCIManifest")
         kept = keep_manifest(manifest, _text(descriptor, "mediaType"))
         kept["arch"] = _text(descriptor, "platform", "architecture")
-        return _dumped(str(value.get("Ref") or ""), descriptor.get("digest"), kept)
+        return _dumped(text(value, "Ref"), descriptor.get("digest"), kept)
     layers = [*dicts(value, "LayersData")]
-    kinds = {_schema(str(layer.get("MIMEType") or "")) for layer in layers}
+    kinds = {_schema(text(layer, "MIMEType")) for layer in layers}
     kept = {
         "arch": _text(value, "Architecture"),
         "created_at": _date(value, "Created"),
@@ -287,7 +287,7 @@ def to_dumped(value: Any) -> list[Row]:
         "schema": kinds.pop() if len(kinds) == 1 else None,
         **keep_base(dig(value, "Labels")),
     }
-    return _dumped(str(dig(value, "Name") or ""), dig(value, "Digest"), kept)
+    return _dumped(text(value, "Name"), dig(value, "Digest"), kept)
 
 
 def _dumped(ref: str, digest: Any, kept: Row) -> list[Row]:

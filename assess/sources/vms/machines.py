@@ -216,7 +216,7 @@ def of_domain(found: Row, place: str) -> Machine:
         "vcpus": found.get("vcpus"),
         "memory_bytes": found.get("memory"),
         "arch": found.get("arch"),
-        **power(found.get("state") or ""),
+        **power(text(found, "state")),
     }
     if system := re.search(r"/([a-z]+)/(\d+(?:\.\d+)*)$", found.get("os") or ""):
         facts |= system_of(system[1], system[2])
