@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from assess.report import Report as Report
     from assess.report import build_report as build_report
     from assess.report.explorer import Explorer as Explorer
+    from assess.score.assessment import backtest as backtest
     from assess.score.assessment import judge_claims as judge_claims
     from assess.score.assessment import score_experiments as score_experiments
     from assess.score.assessment import score_targets as score_targets
     from assess.score.assessment import what_next as what_next
-    from assess.score.backtest.backtest import backtest as backtest
     from assess.score.blast_radius.blast_radius import (
         score_blast_radius as score_blast_radius,
     )
@@ -54,7 +54,7 @@ _HOMES = {
     "PolicyError": "errors",
     "Report": "report",
     "RequestError": "errors",
-    "backtest": "score.backtest.backtest",
+    "backtest": "score.assessment",
     "build_report": "report",
     "clean_up": "score.cleanup",
     "collect": "sources",

@@ -10,7 +10,7 @@ import pytest
 from assess import figures, from_frames, load, load_policy
 from assess.figures.style import INK
 from assess.score.assessment import judge_claims
-from assess.score.backtest.backtest import backtest
+from assess.score.backtest import backtest
 
 POLICY = load_policy()
 ALL = [f"C{i}" for i in range(1, 17)]

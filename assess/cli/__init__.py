@@ -59,7 +59,7 @@ VERBS = {
         "validate": ("inspect", "List all problems of a snapshot."),
         "coverage": ("inspect", "Show what each source could and could not see."),
         "diff": ("inspect", "Compare two snapshots."),
-        "store": ("store", "List, verify or thin out the snapshots of a store."),
+        "store": ("inspect", "List, verify or thin out the snapshots of a store."),
     },
     "Collect": {
         "init": ("begin", "Lay out a project for what this machine has."),

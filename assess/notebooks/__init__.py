@@ -1,9 +1,8 @@
 """Notebooks: run them with other parameters, refresh their outputs, check their conventions."""
 
 from assess.notebooks.conventions import Deviation, check
-from assess.notebooks.copying import copy
 from assess.notebooks.files import KERNELSPEC, LANGUAGE_INFO, find, fragment, tidy
-from assess.notebooks.running import refresh, run
+from assess.notebooks.running import copy, refresh, run
 
 __all__ = [
     "KERNELSPEC",

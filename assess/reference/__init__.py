@@ -4,12 +4,6 @@ The facts are the CSV tables beside this file; its README says what they are and
 A version that the facts do not know is unknown: never supported, never fit.
 """
 
-from assess.reference.bases import base_lists as base_lists
-from assess.reference.bases import base_system as base_system
-from assess.reference.bases import system_in as system_in
-from assess.reference.clients import engine_api as engine_api
-from assess.reference.clients import gone_api as gone_api
-from assess.reference.clients import is_engine_client as is_engine_client
 from assess.reference.engines import api_range as api_range
 from assess.reference.engines import driver_runs as driver_runs
 from assess.reference.engines import drivers_gone as drivers_gone
@@ -22,6 +16,12 @@ from assess.reference.images import image_change as image_change
 from assess.reference.images import is_fixed as is_fixed
 from assess.reference.images import moves as moves
 from assess.reference.images import tag_version as tag_version
+from assess.reference.programs import base_lists as base_lists
+from assess.reference.programs import base_system as base_system
+from assess.reference.programs import engine_api as engine_api
+from assess.reference.programs import gone_api as gone_api
+from assess.reference.programs import is_engine_client as is_engine_client
+from assess.reference.programs import system_in as system_in
 from assess.reference.runtimes import MANAGED as MANAGED
 from assess.reference.runtimes import Node as Node
 from assess.reference.runtimes import cluster_product as cluster_product

@@ -23,7 +23,7 @@ from assess.report.model import (
     columns_of,
 )
 from assess.score.assessment import Assessment
-from assess.score.backtest.backtest import Backtest
+from assess.score.backtest import Backtest
 from assess.score.claims import Claims
 from assess.words import UNKNOWN, sentence_list, word
 

@@ -14,10 +14,10 @@ from assess.report.first_screen import headline
 from assess.report.model import Pictures
 from assess.report.report import STEPS, WORK, Report
 from assess.score.assessment import Assessment
-from assess.score.backtest.backtest import Backtest
+from assess.score.backtest import Backtest
 from assess.score.result import Result
 from assess.score.upgrade_churn.history import History, joined
-from assess.score.validation.validation import CHECKS
+from assess.score.validation import CHECKS
 
 
 def build_report(  # noqa: PLR0913 - one for each period that it covers

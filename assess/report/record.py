@@ -435,8 +435,13 @@ def _changed(scores: Assessment, earlier: Assessment) -> dict[Any, list[dict[str
     return records_by(changed_checks(scores, earlier), "service_id")
 
 
+@lru_cache(maxsize=1)
+def _labels(scores: Assessment) -> dict[str, str]:
+    return scores.what_next.frame["label"].to_dict()
+
+
 def _since(service_id: str, scores: Assessment, earlier: Assessment) -> list[str]:
-    before = earlier.what_next.frame["label"].get(service_id)
+    before = _labels(earlier).get(service_id)
     if before is None:
         return ["New in the inventory."]
     after = _rows(scores)[service_id]["label"]

@@ -111,7 +111,9 @@ def render_page(template: str, values: Mapping[str, Any], style: str = "") -> st
 def document(template: str, values: Mapping[str, Any]) -> str:
     """Render a Markdown template, with single blank lines."""
     text = environment(html=False).get_template(template).render(**values)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text.strip() + "\n"
 
 
 def tables_of(sections: Iterable[Section]) -> list[Table]:

@@ -25,7 +25,7 @@ from assess.report.model import (
 from assess.report.printing import pdf
 from assess.report.record import Links, decision_record, record_page, written_before
 from assess.score.assessment import Assessment
-from assess.score.backtest.backtest import Backtest
+from assess.score.backtest import Backtest
 from assess.score.claims import Claims
 from assess.score.result import Result, encoded
 from assess.words import plain
@@ -288,7 +288,6 @@ class Report:
         home = Path(directory)
         with beside(self._save_pages, home) as written:
             self.save_json(home / "report.json")
-            self.save_csv(home / "tables")
             self.save_summary(home / "summary.md")
             tell(WORK, 5, STEPS)
             write_together(self._records(home / "decisions"))
@@ -297,7 +296,8 @@ class Report:
         tell(WORK, STEPS, STEPS)
 
     def _save_pages(self, home: Path) -> None:
-        """Write the figures, and the pages that show them."""
+        """Write the tables, the figures, and the pages that show them."""
+        self.save_csv(home / "tables")
         write_together(
             (home / "figures" / f"{picture.id}.svg", picture.svg)
             for picture in self.pictures()

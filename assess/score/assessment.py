@@ -18,7 +18,8 @@ from assess.errors import RequestError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
-from assess.score.backtest.backtest import Backtest, backtest
+from assess.score.backtest import Backtest
+from assess.score.backtest import backtest as backtest  # noqa: PLC0414 - for `assess`
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.result import BlastRadius
 from assess.score.claims import Claims, measure_claims

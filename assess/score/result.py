@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import cache, partial
 from html import escape
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -339,11 +339,16 @@ def encoded(value: Any, margin: str = "\n") -> Iterator[str]:
 
 
 STREAMED = 3  # levels, down to the rows of a score; a row is written in one part
-# without an indent the encoder is the one in C
-_LINE = json.JSONEncoder(
-    ensure_ascii=False,
-    allow_nan=False,
-)
+
+
+@cache
+def _lines(comma: str) -> json.JSONEncoder:
+    """Return an encoder; without an indent it is the one in C."""
+    ends = (comma, ": ")
+    return json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=ends)
+
+
+_LINE = _lines(", ")
 _NESTED = frozenset({dict, list, GeneratorType})
 
 
@@ -358,10 +363,13 @@ def _whole(value: Any, margin: str) -> str:
     if _is_flat(value):
         return _LINE.encode(value)
     inside = f"{margin} "
-    is_mapping = isinstance(value, dict)
-    parts = [_whole(item, inside) for item in (value.values() if is_mapping else value)]
-    if is_mapping:
-        named = zip(map(_LINE.encode, map(str, value)), parts, strict=True)
-        parts = [f"{name}: {part}" for name, part in named]
-    start, end = "{}" if is_mapping else "[]"
-    return f"{start}{inside}{f',{inside}'.join(parts)}{margin}{end}"
+    if not isinstance(value, dict):
+        parts = [_whole(item, inside) for item in value]
+        return f"[{inside}{f',{inside}'.join(parts)}{margin}]"
+    parts = []
+    for is_nested, items in groupby(value.items(), lambda item: type(item[1]) in _NESTED):
+        if is_nested:
+            parts += [f"{_LINE.encode(k)}: {_whole(v, inside)}" for k, v in items]
+        else:
+            parts.append(_lines(f",{inside}").encode(dict(items))[1:-1])
+    return f"{{{inside}{f',{inside}'.join(parts)}{margin}}}"

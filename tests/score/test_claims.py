@@ -19,7 +19,7 @@ from assess.errors import AssessError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.assessment import Assessment, judge_claims
-from assess.score.claims import texts
+from assess.score.claims import texts, world
 from assess.score.claims.evidence import (
     MEASURES,
     ClaimData,
@@ -36,7 +36,6 @@ from assess.score.claims.measure import (
     share,
     verdict,
 )
-from assess.score.claims.world import world
 from assess.score.incidents.rates import LEVEL_MAX, Interval, jeffreys_interval
 
 POLICY = load_policy()

@@ -330,7 +330,7 @@ def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> dict[str, Any]
         "edges": [topology.callee.tolist(), topology.caller.tolist()],
         "p": [_numbers(edges[level]) for level in ("point", "hi")],
         "edge_kinds": texts.column(edges["kinds"]),
-        "direct": [column.tolist() for column in topology.initial_failures("point")],
+        "direct": [column.tolist() for column in topology.initial_failures["point"]],
         "placed": pd.Index(names).isin(topology.placed).astype(int).tolist(),
         "frozen": _pairs(blast.details["frozen"], blast),
         "moves": _moves(blast, texts),

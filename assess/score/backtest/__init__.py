@@ -1,1 +1,460 @@
-"""Back-test: predictions against what then happened."""
+"""Back-test: forecasts of incidents from an earlier snapshot, checked against later incidents.
+
+Needs two snapshots and a source of incidents that watched the time between them. The population is
+the services of the earlier one, including those without incidents: judged only over services that
+had incidents alone, a good score looks like a bad one.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from assess.errors import AssessError
+from assess.inventory import Inventory
+from assess.policy.policy import Policy
+from assess.score.incidents.exposure import YEAR, exposure
+from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
+from assess.score.incidents.recovery import incident_minutes
+from assess.score.incidents.spans import DAY, Spans, are_inside, clipped, days_in
+from assess.score.readiness import score_readiness
+from assess.score.result import Explanation, Provenance, Result
+from assess.score.validation.skill import losses
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ends = tuple[float, float]
+PROPER = ("brier", "log_loss")  # in the order of `losses`
+SLOPES = np.linspace(-3, 3, 241)
+LEVEL = 0.95
+Z = 1.959963984540054
+TAU_MOST = 1000  # services; of more, so many are drawn for the interval of tau
+TAU_DRAWS = 300
+CHUNK = 4_000_000  # cells of a table of draws held at once
+TOO_FEW = "not enough services"
+ONE_KIND = "every service had an incident, or none: nothing to tell apart"
+NONE = "no predictive value shown yet"
+CHANCE = "better than chance, not shown to be better than history alone"
+BOTH = "better than chance and than history alone"
+HEADLINES = {
+    BOTH: "The score predicted which services would have incidents, better than history alone",
+    CHANCE: "The score predicted better than chance, but it is not shown to be better than "
+    "history alone",
+    TOO_FEW: f"The score cannot be judged: {TOO_FEW}",
+    NONE: "The score has not yet shown that it predicts incidents on this fleet",
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Backtest(Result):
+    """How well an earlier snapshot predicted which services had incidents.
+
+    ``frame`` (index ``metric``: ``auc``, ``auc_gain`` over history, ``brier`` and ``log_loss`` with
+    their ``_gain``, by how much history does worse on the same services, ``kendall_tau`` of the
+    predicted rank against minutes of incidents, ``auc_readiness`` of readiness alone):
+    ``value, lo, hi``, ``baseline_history``, ``baseline_random`` and ``verdict``.
+
+    ``details``: ``reliability`` (``foretold, observed, observed_lo, observed_hi`` [share 0-1] and
+    ``n`` by bin), ``services`` (index ``service_id``: ``readiness``, ``incidents_before``,
+    ``foretold``, ``foretold_by_history`` [probability], ``incident``, ``minutes``), ``window``.
+    """
+
+    name: ClassVar[str] = "backtest"
+    summary_columns: ClassVar[tuple[str, ...]] = (
+        "value",
+        "lo",
+        "hi",
+        "baseline_history",
+        "baseline_random",
+        "verdict",
+    )
+
+    @property
+    def headline(self) -> str:
+        """Whether the score predicts incidents on this fleet, in a sentence."""
+        auc = self.frame.loc["auc"]
+        services = self.details["services"]
+        days = self.details["window"]["days"].iloc[0]
+        counted = (
+            f"{len(services)} services of the earlier snapshot, of which "
+            f"{int(services['incident'].sum())} had an incident within {days:.0f} days"
+        )
+        if pd.isna(auc["value"]):
+            return f"The score cannot be judged: {auc['verdict']} ({counted})."
+        interval = ""
+        if pd.notna(auc["lo"]):
+            interval = f" ({auc['lo']:.2f} to {auc['hi']:.2f})"
+        history = f"history alone {auc['baseline_history']:.2f}, chance 0.50"
+        summary = HEADLINES.get(auc["verdict"], HEADLINES[NONE])
+        return f"{summary}: AUC {auc['value']:.2f}{interval}; {history}; {counted}."
+
+    def row(self, metric: str) -> pd.Series:
+        """Return the row of a metric."""
+        if metric not in self.frame.index:
+            names = ", ".join(self.frame.index)
+            raise AssessError(f"there is no metric {metric!r}", hint=f"metrics: {names}")
+        return self.frame.loc[metric]
+
+    def explain(self, metric: str = "auc") -> Explanation:
+        """Explain a metric; the table shows the reliability."""
+        row = self.row(metric)
+        text = f"{self.headline}\n{metric}: {row['verdict']}."
+        return Explanation(f"Back-test: {metric}", text, self.details["reliability"])
+
+
+def backtest(
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    previous: Inventory | None = None,
+    readiness: Result | None = None,
+) -> Backtest:
+    """Check the forecasts of an earlier snapshot against the incidents up to the later one.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The later snapshot: its incidents are what happened.
+    policy : Policy
+        ``[backtest]``.
+    previous : Inventory
+        The earlier snapshot: the forecasts use nothing that is later.
+    readiness : Result, optional
+        Readiness of the earlier snapshot, if already computed.
+
+    Returns
+    -------
+    Backtest
+        Metrics with intervals, baselines and a verdict.
+
+    Raises
+    ------
+    AssessError
+        Without an earlier snapshot, or without watched incidents after it.
+    """
+    hint = "name one with --previous, dated before the time to be foretold"
+    if previous is None:
+        raise AssessError("a back-test needs an earlier snapshot", hint=hint)
+    if previous.snapshot_at >= inventory.snapshot_at:
+        at = f"{previous.snapshot_at:%Y-%m-%d}"
+        raise AssessError(
+            f"the earlier snapshot, of {at}, is not dated before the later one", hint=hint
+        )
+    watched = _watched(inventory, policy, previous.snapshot_at)
+    days = days_in(watched)
+    years = days * DAY / YEAR
+    services = forecasts(previous, policy, years=years, readiness=readiness)
+    services = services.join(_outcomes(inventory, policy, watched, services.index))
+    frame = _judged(services, policy)
+    spell = {"start": watched[0][0], "end": watched[-1][1], "days": days}
+    details = {
+        "services": services,
+        "reliability": reliability(services, int(policy["backtest"]["bins"])),
+        "window": pd.DataFrame([spell]),
+    }
+    parts = services.reset_index()[["service_id", "multiplier", "rate", "foretold"]]
+    return Backtest(frame, parts, Provenance.of(inventory, policy), details)
+
+
+def _watched(inventory: Inventory, policy: Policy, after: pd.Timestamp) -> Spans:
+    """Return the time after the earlier snapshot in which incidents were watched."""
+    watched = clipped(exposure(inventory, policy).watched, after, inventory.snapshot_at)
+    if not watched:
+        raise AssessError(
+            f"nobody watched for incidents after {after:%Y-%m-%d}",
+            hint="connect a source of incidents, and collect the later snapshot again",
+        )
+    return watched
+
+
+def forecasts(
+    earlier: Inventory, policy: Policy, *, years: float, readiness: Result | None = None
+) -> pd.DataFrame:
+    """Predict incidents of each service from an earlier snapshot alone, some years ahead.
+
+    Index ``service_id``: ``readiness`` [points], ``incidents_before`` [count], ``multiplier`` [of
+    the fleet's rate], ``rate`` [per year], ``foretold`` and ``foretold_by_history`` [probability of
+    an incident].
+
+    Rates are log-linear in readiness; the slope has a normal prior and is fitted to how the earlier
+    incidents are spread over the services (multinomial, so that their number does not matter), with
+    less weight where they crowd more than chance would have them. Each service's own past is then
+    shrunk to the expectation from its readiness (`rates.shrunk_rates` over the exposure times the
+    multiplier), and ``foretold = 1 - exp(-rate * years)``.
+    """
+    ids = sorted(earlier["services"]["service_id"])
+    names = pd.Index(ids, name="service_id", dtype="str")
+    known = exposure(earlier, policy)
+    before = known.incidents["service_id"].value_counts()
+    counts = before.reindex(names, fill_value=0).astype(float)
+    watched = pd.Series(np.nan, index=names)
+    if known.watched:
+        watched[:] = known.years
+    ready = readiness or score_readiness(earlier, policy)
+    points = ready.frame["readiness"].reindex(names).astype(float)
+    lack = -((points - points.mean()) / (points.std(ddof=0) or 1.0)).fillna(0.0)
+    slope = _slope(counts.to_numpy(), lack.to_numpy(), policy)
+    multiplier = np.exp(slope * lack)
+    # no incident history: assume probability 1/2
+    unseen = np.log(2) / years if years else 0.0
+    rate = multiplier * shrunk_rates(counts, watched * multiplier)["rate"].fillna(unseen)
+    history = shrunk_rates(counts, watched)["rate"].fillna(unseen)
+    return pd.DataFrame(
+        {
+            "readiness": points,
+            "incidents_before": counts.astype("int64"),
+            "multiplier": multiplier,
+            "rate": rate,
+            "foretold": 1 - np.exp(-rate * years),
+            "foretold_by_history": 1 - np.exp(-history * years),
+        }
+    )
+
+
+def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
+    """Return the posterior mean of the slope of log rates over the lack of readiness."""
+    settings = policy["backtest"]
+    total = counts.sum()
+    if not total:
+        return float(settings["slope"])
+    prior = -(((SLOPES - settings["slope"]) / max(settings["slope_sd"], 1e-6)) ** 2) / 2
+    expected = total / len(counts)
+    # overdispersion: incidents of a service come in clusters, and teach less each
+    crowding = ((counts - expected) ** 2 / expected).sum() / max(len(counts) - 1, 1)
+    spread = np.log(np.exp(np.multiply.outer(SLOPES, lack)).sum(axis=1))
+    likelihood = (SLOPES * (counts @ lack) - total * spread) / max(crowding, 1.0)
+    weights = np.exp(prior + likelihood - (prior + likelihood).max())
+    return float(SLOPES @ weights / weights.sum())
+
+
+def _outcomes(
+    inventory: Inventory, policy: Policy, watched: Spans, names: pd.Index
+) -> pd.DataFrame:
+    """Return which services had an incident in the watched time, and the total minutes."""
+    table = incident_minutes(inventory, policy)
+    opened = inventory["incidents"].loc[table.index, "opened_at"]
+    # an incident at the moment of the earlier snapshot was known to it
+    is_later = opened > watched[0][0]
+    table = table[is_later & are_inside(watched, opened)]
+    sums = table.groupby("service_id")["minutes"].sum().reindex(names)
+    return pd.DataFrame({"incident": sums.notna(), "minutes": sums.fillna(0.0)})
+
+
+def reliability(services: pd.DataFrame, bins: int) -> pd.DataFrame:
+    """Compare forecasts with outcomes, in groups of similar forecasts and about equal size.
+
+    ``foretold`` (mean), ``observed, observed_lo, observed_hi`` [share 0-1; 95 % Jeffreys], ``n``
+    [services].
+    """
+    order = services.sort_values("foretold", kind="stable")
+    rows = []
+    for places in np.array_split(np.arange(len(order)), max(min(bins, len(order)), 1)):
+        group = order.iloc[places]
+        n = len(group)
+        if n:
+            hit = int(group["incident"].sum())
+            _, lo, hi = jeffreys_interval(hit, n, level=0.95)
+            rows.append((group["foretold"].mean(), hit / n, lo, hi, n))
+    columns = ["foretold", "observed", "observed_lo", "observed_hi", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+class Forecast(NamedTuple):
+    """Predictions and outcomes by service.
+
+    ``score`` and ``history`` are probabilities by the score and by history alone, ``lack`` is the
+    lack of readiness [points below 0], ``hit`` says whether it had an incident, ``minutes`` how long.
+    """
+
+    score: Floats
+    history: Floats
+    lack: Floats
+    hit: Bools
+    minutes: Floats
+
+
+def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """Judge the forecasts by each metric, beside both baselines."""
+    settings = policy["backtest"]
+    readiness = services["readiness"].fillna(services["readiness"].mean())
+    forecast = Forecast(
+        score=services["foretold"].to_numpy(float),
+        history=services["foretold_by_history"].to_numpy(float),
+        lack=-readiness.to_numpy(float),
+        hit=services["incident"].to_numpy(bool),
+        minutes=services["minutes"].to_numpy(float),
+    )
+    score, history, lack, hit, minutes = forecast
+    metrics = ["auc", "auc_gain", *(n for name in PROPER for n in (name, f"{name}_gain"))]
+    metrics += ["kendall_tau", "auc_readiness"]
+    index = pd.Index(metrics, name="metric")
+    columns = ["value", "lo", "hi", "baseline_history", "baseline_random"]
+    frame = pd.DataFrame(np.nan, index=index, columns=columns)
+    if hit.all() or not hit.any():
+        return frame.astype("Float64").assign(verdict=ONE_KIND if len(hit) else TOO_FEW)
+    by_history = auc(history, hit)
+    values = {
+        "auc": (auc(score, hit), by_history, 0.5),
+        "auc_gain": (auc(score, hit) - by_history, 0.0, np.nan),
+        **_proper(forecast),
+        "kendall_tau": (tau(score, minutes), tau(history, minutes), 0.0),
+        "auc_readiness": (auc(lack, hit), by_history, 0.5),
+    }
+    for metric, row in values.items():
+        frame.loc[metric, ["value", "baseline_history", "baseline_random"]] = row
+    if len(hit) < settings["services_min"]:
+        return frame.astype("Float64").assign(verdict=TOO_FEW)
+    draws = resample(len(hit), int(settings["bootstrap"]), policy.seed)
+    drawn = _drawn(forecast, draws)
+    ends = {metric: ends_of(values) for metric, (values, _, _) in drawn.items()}
+    if len(hit) < settings["bootstrap_from"]:
+        ends["auc"] = delong(score, hit)
+        ends["auc_readiness"] = delong(lack, hit)
+    frame[["lo", "hi"]] = [ends[metric] for metric in metrics]
+    verdicts = []
+    for metric in metrics:
+        _, gain, paired = drawn[metric]
+        beats_chance = ends_of(gain)[0] > 0
+        if metric in ("auc", "auc_readiness"):  # whose interval may be DeLong's
+            beats_chance = ends[metric][0] > 0.5
+        verdicts.append(_verdict(beats_chance, ends_of(paired)[0] > 0))
+    return frame.astype("Float64").assign(verdict=verdicts)
+
+
+def _proper(forecast: Forecast) -> dict[str, tuple[float, float, float]]:
+    """Return each proper score of the forecast, of history and of the base rate; and the gains."""
+    # the base rate: the same probability for every service
+    share = np.full(len(forecast.hit), forecast.hit.mean())
+    values = {}
+    for place, name in enumerate(PROPER):
+        own, history, base = (
+            float(losses(p, forecast.hit)[place].mean())
+            for p in (forecast.score, forecast.history, share)
+        )
+        values[name] = (own, history, base)
+        values[f"{name}_gain"] = (history - own, 0.0, history - base)
+    return values
+
+
+def _verdict(than_chance: bool, than_history: bool) -> str:
+    if not than_chance:
+        return NONE
+    return BOTH if than_history else CHANCE
+
+
+def auc(score: Floats, hit: Bools) -> float:
+    """Return the probability that a hit has a higher score than a miss, a tie counting half."""
+    return float(_weighted_auc(score, hit, np.ones((1, len(hit))))[0])
+
+
+def tau(score: Floats, outcome: Floats) -> float:
+    """Return Kendall's tau-b of two rankings; 0 where one of them ranks nothing."""
+    if len(set(score)) < 2 or len(set(outcome)) < 2:
+        return 0.0
+    # all pairs at once are counted sooner than SciPy's tests are imported
+    if len(score) <= TAU_MOST:
+        return float(_weighted_tau(score, outcome, np.ones((1, len(score))))[0])
+    from scipy.stats import kendalltau
+
+    return float(kendalltau(score, outcome).statistic)
+
+
+def resample(n: int, draws: int, seed: int) -> Floats:
+    """Draw with replacement: return the count of each of ``n`` by draw, one draw per row."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+
+
+def delong(score: Floats, hit: Bools) -> Ends:
+    """Return the interval of the AUC by DeLong's variance on the logit scale.
+
+    Covers 95 % from 20 on (DeLong, DeLong and Clarke-Pearson 1988, doi:10.2307/2531595). Where the
+    two kinds are told apart without a miss there is no variance: then each of the rarer kind counts
+    as one success of Jeffreys' interval.
+    """
+    yes = score[hit]
+    no = score[~hit]
+    wins = np.sign(yes[:, None] - no[None, :]) / 2 + 0.5
+    value = float(wins.mean())
+    variance = _spread(wins.mean(axis=1)) + _spread(wins.mean(axis=0))
+    if value in (0.0, 1.0) or variance == 0:
+        n = min(wins.shape)
+        return jeffreys_interval(value * n, n, level=LEVEL)[1:]
+    middle = math.log(value / (1 - value))
+    half = Z * math.sqrt(variance) / (value * (1 - value))
+    lo, hi = (1 / (1 + math.exp(-(middle + side))) for side in (-half, half))
+    return lo, hi
+
+
+def _spread(means: Floats) -> float:
+    return float(means.var(ddof=1) / len(means)) if len(means) > 1 else 0.0
+
+
+def _weighted_auc(score: Floats, hit: Bools, draws: Floats) -> Floats:
+    """Return the AUC of each draw; NaN if a draw has only hits or only misses."""
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
+    values = np.empty(len(draws))
+    step = max(CHUNK // max(len(hit), 1), 1)
+    for first in range(0, len(draws), step):
+        rows = draws[first : first + step, order]
+        yes = np.add.reduceat(rows * hit[order], starts, axis=1)
+        no = np.add.reduceat(rows * ~hit[order], starts, axis=1)
+        wins = (yes * (np.cumsum(no, axis=1) - no / 2)).sum(axis=1)
+        pairs = yes.sum(axis=1) * no.sum(axis=1)
+        unknown = np.full(len(rows), np.nan)
+        values[first : first + step] = np.divide(wins, pairs, unknown, where=pairs > 0)
+    return values
+
+
+def _weighted_tau(score: Floats, outcome: Floats, draws: Floats) -> Floats:
+    first = np.sign(np.subtract.outer(score, score))
+    second = np.sign(np.subtract.outer(outcome, outcome))
+
+    def total(table: Floats) -> Floats:
+        sums: Floats = ((draws @ table) * draws).sum(axis=1)
+        return sums
+
+    scale = np.sqrt(total(first**2) * total(second**2))
+    zero = np.zeros(len(draws))
+    return np.divide(total(first * second), scale, zero, where=scale > 0)
+
+
+def ends_of(values: Floats) -> Ends:
+    """Return the central 95 % interval of the draws."""
+    lo, hi = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(lo), float(hi)
+
+
+def _drawn(forecast: Forecast, draws: Floats) -> dict[str, tuple[Floats, Floats, Floats]]:
+    """Return by metric its value, its gain over chance, and its gain over history, by draw."""
+    score, history, lack, hit, minutes = forecast
+    auc_score = _weighted_auc(score, hit, draws)
+    auc_history = _weighted_auc(history, hit, draws)
+    auc_lack = _weighted_auc(lack, hit, draws)
+    n = len(hit)
+    share = np.full(n, hit.mean())
+    proper = {}
+    for place, name in enumerate(PROPER):
+        own, before, base = (
+            draws @ losses(p, hit)[place] / n for p in (score, history, share)
+        )
+        better = before - own
+        proper[name] = (own, base - own, better)
+        proper[f"{name}_gain"] = (better, base - own, better)
+    # tau compares pairs: of a large fleet every k-th service and fewer draws are enough
+    places = np.arange(n)[:: max(math.ceil(n / TAU_MOST), 1)]
+    rows = draws[:TAU_DRAWS, places] if n > TAU_MOST else draws
+    tau_score = _weighted_tau(score[places], minutes[places], rows)
+    tau_history = _weighted_tau(history[places], minutes[places], rows)
+    gain = auc_score - auc_history
+    return {
+        "auc": (auc_score, auc_score - 0.5, gain),
+        "auc_gain": (gain, auc_score - 0.5, gain),
+        **proper,
+        "kendall_tau": (tau_score, tau_score, tau_score - tau_history),
+        "auc_readiness": (auc_lack, auc_lack - 0.5, auc_lack - auc_history),
+    }

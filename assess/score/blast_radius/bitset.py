@@ -28,13 +28,6 @@ FEW_DIGITS = 20  # of weights whose bits are added up faster as bits than as flo
 WORD_BITS = 64
 
 
-def adjacency(
-    nodes: int, tail: Integers, head: Integers, value: Floats | None = None
-) -> csr_array:
-    """Return the sparse matrix of some arcs, with tails as rows and heads as columns."""
-    return sparse((nodes, nodes), tail, head, value)
-
-
 def sparse(
     shape: tuple[int, ...],
     row: Integers,
@@ -98,7 +91,7 @@ def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
     """Merge the nodes of each cycle, and sort the parts in reverse postorder."""
     from scipy.sparse.csgraph import connected_components
 
-    matrix = adjacency(nodes, tail, head)
+    matrix = sparse((nodes, nodes), tail, head)
     n, part = connected_components(matrix, directed=True, connection="strong")
     part = part.astype(np.int64)
     first = part[tail]

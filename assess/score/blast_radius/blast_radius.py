@@ -44,7 +44,7 @@ from assess.score.blast_radius.unseen import (
 from assess.score.incidents.exposure import incident_rates
 from assess.score.incidents.recovery import heal_times
 from assess.score.result import Provenance, Tables
-from assess.score.validation.validation import CHECKS, validate
+from assess.score.validation import CHECKS, validate
 
 
 def score_blast_radius(
@@ -194,7 +194,7 @@ def _worst_reach(
     settings: Mapping[str, Any],
 ) -> tuple[Integers, Booleans]:
     """Count what each element reaches, and mark the largest, up to ``pairs_max`` pairs."""
-    element, node = topology.initial_failures("hi")
+    element, node = topology.initial_failures["hi"]
     n = len(topology.elements)
     impact = reached(graph, Scenarios(element, node, n), sampling)
     # by weight, not by number: what is listed is what a meeting asks about
@@ -216,8 +216,7 @@ def _worst_loss(
     most = int(settings["drawn_most"])
     if n <= most or not any(graph.uncertain for graph in graphs.values()):
         return np.ones(n, bool)
-    none = np.zeros(n, bool)
-    failing = Scenarios(*topology.initial_failures("point"), n, listed=none, drawn=none)
+    failing = Scenarios.unasked(*topology.initial_failures["point"], n)
     impact = propagate(graphs["point"], failing, sampling=sampling)
     drawn = np.zeros(n, bool)
     worst = np.argsort(-impact.loss, kind="stable")[:most]
@@ -242,7 +241,7 @@ def _impacts(
     # an equal level takes over the spread of the first
     for level in ("point", "lo", "hi"):
         graph = graphs[level]
-        element, node = topology.initial_failures(level)
+        element, node = topology.initial_failures[level]
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
         key = graph.p.tobytes() + element.tobytes() + node.tobytes()
         # only bounds differ by level where all else is equal
@@ -258,9 +257,7 @@ def _impacts(
 
 def _worst(topology: Topology, graph: Graph, sampling: Sampling) -> Impact:
     """Propagate every failure in the worst case, including calls that may exist unseen."""
-    n = len(topology.elements)
-    none = np.zeros(n, bool)
-    failing = Scenarios(*topology.initial_failures("hi"), n, none, none)
+    failing = Scenarios.unasked(*topology.initial_failures["hi"], len(topology.elements))
     return propagate(graph, failing, sampling=sampling, bound="most")
 
 

@@ -62,6 +62,12 @@ class Scenarios:
     listed: Booleans | None = None
     drawn: Booleans | None = None
 
+    @classmethod
+    def unasked(cls, scenario: Integers, node: Integers, n: int) -> Scenarios:
+        """Return scenarios of which nothing is listed or drawn."""
+        none = np.zeros(n, bool)
+        return cls(scenario, node, n, none, none)
+
 
 @dataclass(frozen=True, eq=False)
 class DistinctScenarios:

@@ -98,12 +98,11 @@ def element_changes(
         for kind, element in places:
             rows = pd.DataFrame({"service_id": alike.index}, dtype="str")
             added.append(rows.assign(element_kind=kind, element=element))
-    after = pd.concat([stays, *added])
-    both = before.merge(after.drop_duplicates(), how="outer", indicator="sign")
-    signs = {"left_only": -1.0, "right_only": 1.0, "both": np.nan}
-    changes = both.assign(sign=both["sign"].map(signs).astype(float)).dropna()
-    changes = changes.sort_values(PAIR, ignore_index=True)
-    return changes, new_hosts.to_numpy()
+    after = pd.concat([stays, *added]).drop_duplicates()
+    both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
+    # what is there before and after does not change
+    changes = both.drop_duplicates(PAIR, keep=False)
+    return changes.sort_values(PAIR, ignore_index=True), new_hosts.to_numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -341,11 +340,15 @@ def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
     """Bound the terms at one level of the edges by what each service reaches."""
     total = float(graph.weight.sum()) or 1.0
     every = np.arange(terms.services_n)
-    none = np.zeros(terms.services_n, bool)
-    alone = Scenarios(every, every, terms.services_n, none, none)
+    alone = Scenarios.unasked(every, every, terms.services_n)
     least, most = _ends_of(graph, alone, sampling)
     little, much = marginal_losses(graph, terms, least, most)
-    return _Losses(little / total, much / total, least / total, most / total)
+    return _Losses(
+        little=little / total,
+        much=much / total,
+        least_alone=least / total,
+        most_alone=most / total,
+    )
 
 
 def _compared_losses(
@@ -381,14 +384,7 @@ def _ends_of(
     # what was drawn has no second end: it is not drawn again
     kept = is_open[failing.scenario]
     scenario = (np.cumsum(is_open) - 1)[failing.scenario[kept]]
-    none = np.zeros(n, bool)
-    rest = Scenarios(
-        scenario,
-        failing.node[kept],
-        n,
-        listed=none,
-        drawn=none,
-    )
+    rest = Scenarios.unasked(scenario, failing.node[kept], n)
     most = impact.loss.copy()
     most[is_open] = propagate(graph, rest, sampling=sampling, bound="most").loss
     return impact.loss, most
@@ -405,7 +401,11 @@ def _ends(
     high = np.bincount(terms["service"], np.where(added, much, -little), n)
     least = losses.least_alone[:n]
     most = losses.most_alone[:n]
-    return _Ends(low + new_hosts * least, high + new_hosts * most, most)
+    return _Ends(
+        low=low + new_hosts * least,
+        high=high + new_hosts * most,
+        alone=most,
+    )
 
 
 def marginal_losses(

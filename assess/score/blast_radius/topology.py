@@ -22,7 +22,6 @@ from assess.score.blast_radius.bitset import (
     Floats,
     Integers,
     Parts,
-    adjacency,
     condense,
     down_by_node,
     flow_depth,
@@ -174,7 +173,8 @@ class Topology:
 
     def matrix(self, value: Floats | None = None) -> csr_array:
         """Return the edges as a sparse matrix, callee by caller."""
-        return adjacency(len(self.nodes), self.callee, self.caller, value)
+        n = len(self.nodes)
+        return sparse((n, n), self.callee, self.caller, value)
 
     @cached_property
     def _keys(self) -> npt.NDArray[np.uint64]:
@@ -198,17 +198,15 @@ class Topology:
         return graph
 
     @cached_property
-    def _initial(self) -> dict[str, tuple[Integers, Integers]]:
+    def initial_failures(self) -> dict[str, tuple[Integers, Integers]]:
+        """By level, pairs of element and node of `graph` that it takes down directly."""
         return {level: self._initial_of(level) for level in self.direct}
 
     @cached_property
     def _initial_by_element(self) -> dict[str, Csr]:
         n = len(self.elements)
-        return {level: Csr.of(pairs[0], n) for level, pairs in self._initial.items()}
-
-    def initial_failures(self, level: str) -> tuple[Integers, Integers]:
-        """List pairs of element and node of `graph` that it takes down directly."""
-        return self._initial[level]
+        pairs = self.initial_failures.items()
+        return {level: Csr.of(element, n) for level, (element, _) in pairs}
 
     def _initial_of(self, level: str) -> tuple[Integers, Integers]:
         kinds = self.elements.get_level_values(0)
@@ -231,7 +229,7 @@ class Topology:
         """List pairs of given element, by position, and node that it takes down directly."""
         failed = self.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
         known = np.flatnonzero(failed >= 0)
-        node = self.initial_failures(level)[1]
+        node = self.initial_failures[level][1]
         at, pair = self._initial_by_element[level].members(failed[known])
         return known[at], node[pair]
 

@@ -57,7 +57,7 @@ def chances(topology: Topology, affected: pd.DataFrame) -> csr_array:
     row = topology.elements.get_indexer(pd.MultiIndex.from_frame(pairs))
     node = topology.nodes.get_indexer(pd.Index(affected["service_id"].astype("str")))
     p = affected["p_down"].to_numpy("float64")
-    itself, own = topology.initial_failures("point")
+    itself, own = topology.initial_failures["point"]
     # what fails by itself is certain, whether it is listed or not
     rows = np.append(row, itself)
     nodes = np.append(node, own)

@@ -26,10 +26,18 @@ from assess.score.incidents.exposure import exposure, in_containers
 from assess.score.readiness import Readiness, measure, readiness_of
 from assess.score.readiness.gates import UnknownGateWarning, judge
 from assess.score.result import Explanation, Provenance, Result
-from assess.score.targets import cost, hours
+from assess.score.targets import cost
 from assess.score.targets.place import Place, at_place, calendars, is_replaced, place_of
-from assess.score.targets.refusals import refusal_gates, refusals, with_refusals
-from assess.score.targets.verdicts import AFTER_FIXES, FITS, blockers_at, verdicts, why
+from assess.score.targets.refusals import (
+    AFTER_FIXES,
+    FITS,
+    blockers_at,
+    refusal_gates,
+    refusals,
+    verdicts,
+    why,
+    with_refusals,
+)
 from assess.score.upgrade_churn import base_images
 
 if TYPE_CHECKING:
@@ -144,7 +152,7 @@ def measure_targets(assessment: Assessment) -> Targets:
     churn = assessment.upgrade_churn.frame
     deltas = _deltas(assessment, targets)
     bases = base_images(inventory)
-    past = hours.past_of(inventory, policy, assessment.upgrades)
+    past = cost.past_of(inventory, policy, assessment.upgrades)
     size = cost.sizes(inventory)
     effort = inventory["services"].set_index("service_id")["move_effort_hours"]
     effort = effort.reindex(services).astype("Float64")
@@ -162,8 +170,8 @@ def measure_targets(assessment: Assessment) -> Targets:
         blockers = blockers_at(assessment, target, readiness, gates)
         replicas = running if stays else running.clip(lower=target["replicas"])
         priced = cost.cost(target, size, replicas)
-        upgrades = hours.upgrade_hours(target, policy, bases, services, past)
-        names = [f"hours_per_year{end}" for end in hours.ENDS]
+        upgrades = cost.upgrade_hours(target, policy, bases, services, past)
+        names = [f"hours_per_year{end}" for end in cost.ENDS]
         part = readiness.join(churn[names] if stays else upgrades)
         part = part.join(deltas[target["id"]]).join(priced.frame)
         part["effort_hours"] = 0.0 if stays else effort

@@ -107,7 +107,7 @@ def flags_of(workloads: pd.DataFrame, product: str, target: str) -> pd.DataFrame
 
 def mounts_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     """Return the mounts of workloads, with the columns of rules."""
-    mounts = inventory["mounts"][["workload_id", "type", "driver"]]
+    mounts = inventory["mounts"][["workload_id", "type", "driver", "destination"]]
     mounts = mounts.rename(columns={"type": "volume_type", "driver": "volume_driver"})
     found = workloads[[*IDS, "version", "cluster"]].merge(mounts, on="workload_id")
     driver = found["volume_driver"].fillna("")
@@ -263,6 +263,7 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
         driver_runs=runs.astype("boolean"),
         engine=_each(number_of, table, "engine_text"),
         kubelet=_each(number_of, table, "kubelet_text"),
+        runc=_each(number_of, table, "runc_version"),
         docker=docker,
     )
 

@@ -1,1 +1,326 @@
-"""Validation: whether predictions of failures deserve trust."""
+"""Validate predictions against failures that they were not fitted on."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from assess.frames import surely
+from assess.inventory import Inventory
+from assess.policy.policy import Policy
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.failures import Failure, ids
+from assess.score.blast_radius.learning import Evidence, learns
+from assess.score.blast_radius.topology import FAR, Element, Topology, steps
+from assess.score.blast_radius.uncertain import Sampling
+from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
+from assess.score.incidents.rates import jeffreys_interval
+from assess.score.validation import leave_out, skill
+from assess.score.validation.skill import BASELINES, TRANSITIVE, Judged, middle
+
+SHOWN = "p_down"  # what the result says
+POLICY = "policy"  # what it would say by the policy alone
+IN_SAMPLE = "in sample"
+TAUGHT = "pairs of failure and service"
+CHECKS = (  # the tables of `validate`
+    "calibration",
+    "precision",
+    "precision_curve",
+    "skill",
+    "reliability",
+    "comparisons",
+    "predicted",
+    "calibration_measures",
+    "learned_judged",
+)
+MEASURE = ["measure", "value", "lo", "hi", "n"]
+HELD = "observed inside the interval of one failure, floor in sample"
+
+
+def validate(  # noqa: PLR0913
+    inventory: Inventory,
+    policy: Policy,
+    evidence: Evidence,
+    *,
+    affected: pd.DataFrame,
+    frame: pd.DataFrame,
+    sampling: Sampling,
+    failures_n: int,
+) -> dict[str, pd.DataFrame]:
+    """Check predictions (``affected`` and ``frame``) against observed failures.
+
+    ``evidence`` is of all ``failures_n`` of them, or of a sample by the seed [count]; its topology
+    has the policy's probabilities. The frames are those of the functions below and in
+    `skill`, and ``predicted``: the prediction of each rule for each pair.
+    """
+    level = float(policy["simulation"]["level"])
+    seed = policy.seed
+    topology = evidence.topology
+    failures = evidence.failures
+    calibration = calibrate(failures, affected, topology.service_weight, frame)
+    rows = leave_out.judged(evidence, policy)
+    picked = [failures[row] for row in rows]
+    judged = judge(evidence, policy, rows, affected, sampling)
+    reach = (TRANSITIVE, "")
+    comparisons = skill.compare(
+        judged, contests(judged), reach=reach, seed=seed, level=level
+    )
+    skills = skill.scores(judged)
+    watched = exposure(inventory, policy)
+    measured = measures(watched, calibration, seed=seed, level=level)
+    samples = {
+        "failures": (len(failures), failures_n),
+        "failures left out": (len(rows), len(failures)),
+        TAUGHT: judged.taught,
+    }
+    measured = pd.concat([measured, sampled(samples, seed)], ignore_index=True)
+    return {
+        "calibration": calibration,
+        "precision": skill.precision(judged, reach=reach, seed=seed, level=level),
+        "precision_curve": skill.curve(judged),
+        "skill": skills,
+        "reliability": skill.reliability(judged),
+        "comparisons": comparisons,
+        "predicted": predicted(topology, picked, judged),
+        "calibration_measures": measured,
+        "learned_judged": verdicts(skills, comparisons, len(picked), failures_n),
+    }
+
+
+def sampled(samples: Mapping[str, tuple[int, int]], seed: int) -> pd.DataFrame:
+    """Return as measures the used share of each sample, with the number of all."""
+    rows = [
+        (f"{what} used, drawn by the seed {seed}", used_n / n, used_n / n, used_n / n, n)
+        for what, (used_n, n) in samples.items()
+        if used_n < n
+    ]
+    return pd.DataFrame(rows, columns=MEASURE)
+
+
+def judge(
+    evidence: Evidence,
+    policy: Policy,
+    rows: Integers,
+    affected: pd.DataFrame,
+    sampling: Sampling,
+) -> Judged:
+    """Return the predictions of every rule for the judged failures."""
+    topology = evidence.topology
+    failures = [evidence.failures[row] for row in rows]
+    elements = [f.element for f in failures]
+    services_n = len(topology.services)
+    shape = (len(failures), services_n)
+    seen = np.reshape([f.seen for f in failures], shape).astype(bool)
+    down = seen & np.reshape([f.down for f in failures], shape).astype(bool)
+    known = _pairs(affected, topology.services, set(elements))
+    said = np.zeros(shape)
+    for row, name in enumerate(elements):
+        if name in known:
+            service, p = known[name]
+            said[row, service] = p[0]
+    rules: dict[tuple[str, str], Floats] = {
+        (rule, ""): flags.astype(float)
+        for rule, flags in baselines(topology, elements).items()
+    }
+    fitted = policy["blast_radius"]["learned_edges"] == "use"
+    rules[SHOWN, IN_SAMPLE if fitted else ""] = said
+    taught = (0, 0)
+    if learns(policy, evidence.failures):
+        left_out, reach = leave_out.left_out(evidence, policy, rows, sampling)
+        taught = (len(reach.failure), reach.pairs_n)
+        rules |= {
+            (rule, f"{scheme} left out"): p for (rule, scheme), p in left_out.items()
+        }
+    itself = topology.initially_down(elements, "point")[:, :services_n]
+    element = pd.factorize(pd.Series(elements, dtype="object"))[0]
+    return Judged(seen, down, itself, element, rules, taught)
+
+
+def contests(judged: Judged) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+    """List the pairs of rules to compare: each learned rule with all simpler ones."""
+    pairs = []
+    for rule in judged.rules:
+        if rule[0] not in (leave_out.LEARNED, SHOWN):
+            continue
+        for other in judged.rules:
+            is_same = other[0] == leave_out.FLAT and other[1] != rule[1]
+            if other[0] not in (leave_out.LEARNED, rule[0]) and not is_same:
+                pairs.append((rule, other))
+    return pairs
+
+
+def predicted(
+    topology: Topology, failures: list[Failure], judged: Judged
+) -> pd.DataFrame:
+    """List by failure and observed service the outcome, and the prediction of each rule.
+
+    Columns ``event_id, element_kind, element, service_id, itself, down``, then one per rule.
+    """
+    row, service = np.nonzero(judged.pair)
+    columns: dict[str, object] = {
+        "event_id": np.array([f.event_id for f in failures], object)[row],
+        "element_kind": np.array([f.element[0] for f in failures], object)[row],
+        "element": np.array([f.element[1] for f in failures], object)[row],
+        "service_id": topology.services.to_numpy()[service],
+        "itself": judged.itself[judged.pair],
+        "down": judged.down[judged.pair],
+    }
+    for rule, p in judged.rules.items():
+        columns[skill.named(rule)] = p[judged.pair]
+    return pd.DataFrame(columns)
+
+
+def verdicts(
+    skills: pd.DataFrame, comparisons: pd.DataFrame, judged_n: int, failures_n: int
+) -> pd.DataFrame:
+    """Return by left-out part the Brier score of both rules, the gain, and a sentence.
+
+    Columns ``rule`` (policy, learned), ``left_out``, ``brier``, ``gain`` with ``gain_lo, gain_hi``
+    over what the policy says, ``verdict``.
+    """
+    names = ["rule", "left_out", "brier", "gain", "gain_lo", "gain_hi", "verdict"]
+    brier = (
+        skills.set_index(["rule", "left_out"])["brier"] if len(skills) else pd.Series()
+    )
+    gains = comparisons[comparisons["measure"] == "brier"]
+    gains = gains[gains["rule"].eq(leave_out.LEARNED)]
+    gains = gains[gains["baseline"].str.startswith(SHOWN)]
+    rows = []
+    for gain in gains.itertuples():
+        ends = (gain.gain, gain.gain_lo, gain.gain_hi)
+        text = verdict(str(gain.left_out), ends, judged_n, failures_n)
+        base = brier[brier.index.get_level_values(0) == SHOWN].iloc[0]
+        rows.append((POLICY, gain.left_out, base, 0.0, 0.0, 0.0, text))
+        own = brier[leave_out.LEARNED, gain.left_out]
+        rows.append((leave_out.LEARNED, gain.left_out, own, *ends, text))
+    return pd.DataFrame(rows, columns=names)
+
+
+def verdict(
+    left_out: str, gain: tuple[float, float, float], judged_n: int, failures_n: int
+) -> str:
+    """Return a sentence on whether learned probabilities predict better than the policy's."""
+    if failures_n < 2:
+        return (
+            "Too few failures are recorded to judge learned probabilities: "
+            "at least two are needed."
+        )
+    others = "all others" if leave_out.EVENT in left_out else "those of other elements"
+    many = f"{failures_n} failures"
+    if judged_n < failures_n:
+        many = f"{judged_n} of {failures_n} failures, drawn by the seed,"
+    better = "are not shown to be better"
+    end = " They do not help on this fleet yet."
+    if gain[1] > 0:
+        better = "did better"
+        end = ""
+    elif gain[2] < 0:
+        better = "did worse"
+    shown = f"{gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})"
+    return (
+        f"Each of {many} was predicted from {others}. Learned probabilities {better} "
+        f"than the policy's: gain in squared error {shown}, plus is better.{end}"
+    )
+
+
+def calibrate(
+    failures: list[Failure],
+    affected: pd.DataFrame,
+    weight: pd.Series,
+    frame: pd.DataFrame,
+) -> pd.DataFrame:
+    """Compare the observed losses of failures with the prediction for the failed element.
+
+    ``event, event_id, element_kind, element``, then shares of the criticality of the services that
+    had data: ``observed, predicted, predicted_lo, predicted_hi, next_lo, next_hi`` [0-1], their
+    number ``services_n``, ``beside`` (ids of failures at the same time), and ``inside``: whether the
+    interval of one failure holds the observed share. That interval is of the whole fleet: NA where
+    some services had no data.
+    """
+    elements = {f.element for f in failures}
+    predicted = _pairs(affected, weight.index, elements)
+    nothing = (np.empty(0, np.int64), np.empty((3, 0)))
+    values = weight.to_numpy()
+    position = dict(zip(frame.index, range(len(frame)), strict=True))
+    ends = frame[["next_lo", "next_hi"]].to_numpy("float64")
+    rows = []
+    for failure in failures:
+        seen = failure.seen
+        total = values[seen].sum()
+        if not total:  # nobody who weighs anything had data: there is no share
+            continue
+        service, p = predicted.get(failure.element, nothing)
+        shares = p @ (values[service] * seen[service]) / total
+        observed = values[failure.down].sum() / total
+        event = (failure.event, failure.event_id, *failure.element)
+        # the interval is of the whole fleet: it cannot be compared with a part of it
+        whole = seen | (values == 0)
+        held = ends[position[failure.element]] if whole.all() else [np.nan, np.nan]
+        rows.append(
+            (*event, observed, *shares, *held, int(seen.sum()), "; ".join(failure.beside))
+        )
+    names = ["event", "event_id", "element_kind", "element", "observed"]
+    names += ["predicted", "predicted_lo", "predicted_hi", "next_lo", "next_hi"]
+    table = pd.DataFrame(rows, columns=[*names, "services_n", "beside"])
+    slack = 1e-9  # sums of shares round
+    inside = table["observed"].between(table["next_lo"] - slack, table["next_hi"] + slack)
+    return table.assign(inside=inside.astype("boolean").mask(table["next_lo"].isna()))
+
+
+def _pairs(
+    affected: pd.DataFrame, services: pd.Index, elements: set[Element]
+) -> dict[Element, tuple[Integers, Floats]]:
+    """Return, by element, the positions of the services that can fail, and rows point, lo, hi."""
+    rows = affected[affected["element"].isin([name for _, name in elements])]
+    codes = services.get_indexer(pd.Index(rows["service_id"]))
+    p = rows[["p_down", "p_lo", "p_hi"]].to_numpy("float64")
+    keys = [rows["element_kind"].astype("str"), rows["element"].astype("str")]
+    groups = rows.groupby(keys).indices
+    return {
+        (str(kind), str(name)): (codes[places], p[places].T)
+        for (kind, name), places in groups.items()
+        if (str(kind), str(name)) in elements
+    }
+
+
+def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Booleans]:
+    """Return by rule the services that fail with each element: shape (elements, services)."""
+    itself = topology.initially_down(elements, "point")
+    away = steps(topology.matrix(), itself, np.ones_like(itself))
+    rules = zip(BASELINES, (itself, away <= 1, away < FAR), strict=True)
+    return {rule: flags[:, : len(topology.services)] for rule, flags in rules}
+
+
+def measures(
+    exposure: Exposure, calibration: pd.DataFrame, *, seed: int, level: float
+) -> pd.DataFrame:
+    """Return measures of predictions and containment: ``measure, value, lo, hi, n``.
+
+    They are the ratio of observed to predicted shares, with a bootstrap interval over the events,
+    how often the interval of one failure held, by kind of element too, and the chance that an
+    incident touches at most one service, on containers and on hosts.
+    """
+    both = calibration[["observed", "predicted"]].to_numpy("float64")
+    ratio = (np.nan, np.nan, np.nan)
+    if both[:, 1].sum():
+        shape = (skill.RESAMPLES, len(both))
+        drawn = np.random.default_rng(seed).integers(0, len(both), shape)
+        observed, predicted = both[drawn].sum(axis=1).T
+        shares = observed[predicted > 0] / predicted[predicted > 0]
+        point = both[:, 0].sum() / both[:, 1].sum()
+        ratio = (point, *middle(shares, level))
+    rows = [("observed to predicted", *ratio, len(both))]
+    held = calibration["inside"].dropna().astype(bool)
+    share = jeffreys_interval(int(held.sum()), len(held), level=level)
+    rows.append((HELD, *share, len(held)))
+    for kind, part in held.groupby(calibration["element_kind"]):
+        share = jeffreys_interval(int(part.sum()), len(part), level=level)
+        rows.append((f"{HELD}: {kind}", *share, len(part)))
+    incidents = exposure.sound.dropna(subset=["service_id", "affected_services"])
+    listed = incidents["affected_services"] + ";" + incidents["service_id"]
+    touched = listed.map(lambda text: len(set(ids(text))))
+    for name, side in (("containers", CONTAINER), ("hosts", HOST)):
+        on_side = touched[surely(incidents["side"].eq(side))]
+        share = jeffreys_interval(int((on_side <= 1).sum()), len(on_side), level=level)
+        rows.append((f"at most one service touched, {name}", *share, len(on_side)))
+    return pd.DataFrame(rows, columns=MEASURE)

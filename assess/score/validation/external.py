@@ -11,7 +11,7 @@ from assess.inventory import Inventory, from_frames
 from assess.policy.policy import Policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import ids
-from assess.score.validation.validation import CHECKS
+from assess.score.validation import CHECKS
 
 EDGE = ["src_id", "dst_id", "kind", "evidence"]
 NAMES = ("element", "affected_services", "observed_services")

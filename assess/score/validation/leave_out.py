@@ -7,7 +7,7 @@ import numpy as np
 
 from assess.execution import tell
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers, adjacency
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers, sparse
 from assess.score.blast_radius.learning import (
     Evidence,
     Learned,
@@ -54,7 +54,7 @@ class Simulator:
 
         ``p`` is by row and arc, ``initially`` marks by row the nodes that fail first.
         """
-        calls = adjacency(self.graph.nodes, self.graph.tail, self.graph.head)
+        calls = sparse(initially.shape[1:] * 2, self.graph.tail, self.graph.head)
         reach = steps(calls, initially, np.ones_like(initially)) < FAR
         found = initially.astype(float)
         draws = np.zeros(len(p), np.int64)

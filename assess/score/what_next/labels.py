@@ -12,17 +12,6 @@ from numpy.typing import NDArray
 
 from assess.words import share
 
-CANDIDATES = (
-    "MOVE NOW",
-    "PILOT",
-    "LATER",
-    "PREPARE",
-    "HOLD",
-    "NEVER",
-    "NOT DECIDABLE",
-)
-INSIDE = ("KEEP", "FIX", "PULL BACK")
-LABELS = (*CANDIDATES, *INSIDE)
 # a closed gate of what runs in containers already; any other means FIX
 GATED_INSIDE = {"NEVER": "PULL BACK", "NOT DECIDABLE": "NOT DECIDABLE"}
 # 0 is best; with neither NEVER nor NOT DECIDABLE does a service move, so neither is better
@@ -38,6 +27,7 @@ SEVERITY = {
     "FIX": 1,
     "PULL BACK": 5,
 }
+LABELS = tuple(SEVERITY)
 
 
 def labels(

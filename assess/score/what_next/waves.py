@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.special import gammaincinv
 
 from assess.errors import AssessError
+from assess.score.blast_radius.bitset import condense
 
 MOVABLE = ("MOVE NOW", "PILOT", "LATER")
 
@@ -43,12 +43,9 @@ def cycle_groups(services: pd.Index, dependencies: pd.DataFrame) -> pd.Series:
     ids = services.sort_values()
     source, target = (ids.get_indexer(dependencies[c]) for c in ("src_id", "dst_id"))
     known = (source >= 0) & (target >= 0)
-    ones = np.ones(int(known.sum()), dtype=np.int8)
-    shape = (len(ids), len(ids))
-    graph = coo_array((ones, (source[known], target[known])), shape=shape)
-    _, label = connected_components(graph.tocsr(), directed=True, connection="strong")
+    cycles = condense(len(ids), source[known], target[known])
     groups = pd.Series(ids, index=ids, dtype="str")
-    return groups.groupby(label).transform("min").reindex(services)
+    return groups.groupby(cycles.part).transform("min").reindex(services)
 
 
 def waves(  # noqa: PLR0913

@@ -10,7 +10,7 @@ import assess
 from assess.errors import AssessError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.backtest.backtest import (
+from assess.score.backtest import (
     BOTH,
     NONE,
     ONE_KIND,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from assess.score.backtest import backtest as metrics
+from assess.score import backtest as metrics
 
 SCORE = np.array([0.1, 0.4, 0.35, 0.8, 0.4])
 HIT = np.array([False, False, True, True, True])

@@ -8,10 +8,11 @@ import pytest
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
+from assess.score import validation
 from assess.score.blast_radius import failures as observed
 from assess.score.blast_radius.topology import build_topology
 from assess.score.incidents.exposure import exposure
-from assess.score.validation import skill, validation
+from assess.score.validation import skill
 from assess.score.validation.skill import Judged
 
 AT = "2026-09-30"

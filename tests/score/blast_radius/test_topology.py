@@ -431,7 +431,7 @@ def test_what_may_be_anywhere_costs_one_pair_an_element():
     inventory = fleet_of(services=services, hosts=hosts)
     fleet = build_topology(inventory, POLICY)
     assert fleet.direct["hi"].empty
-    element, _ = fleet.initial_failures("hi")
+    element, _ = fleet.initial_failures["hi"]
     assert len(element) == 30 + 40  # each service itself, and one pair for each host
     down = fleet.initially_down([("host", "h7"), ("service", "s03")], "hi")
     assert down.sum(axis=1).tolist() == [30, 1]

@@ -19,7 +19,7 @@ from assess.score.evidence.tables import gather
 from assess.score.incidents import exposure as module
 from assess.score.incidents.exposure import exposure, incident_rates
 from assess.score.upgrade_churn.pace import places
-from assess.score.validation.validation import measures
+from assess.score.validation import measures
 from assess.score.what_next import budget
 
 POLICY = load_policy()

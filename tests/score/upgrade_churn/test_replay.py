@@ -65,8 +65,8 @@ def tables(rows):
             frames["objects"].append(an_object(row))
         for frame, found in more(row["more"]).items():
             if frame == "mounts":
-                found |= {"workload_id": name, "destination": "/data"}
-                frames["mounts"].append(found)
+                place_of = {"workload_id": name, "destination": "/data"}
+                frames["mounts"].append(place_of | found)
             else:
                 frames[frame][-1] |= found
     return {name: found or None for name, found in frames.items()}

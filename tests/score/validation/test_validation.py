@@ -11,6 +11,7 @@ from failing_fleet import failing_fleet
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
+from assess.score import validation
 from assess.score.assessment import what_next
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import observed_failures
@@ -19,7 +20,7 @@ from assess.score.blast_radius.topology import FAR, build_topology, steps
 from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
 from assess.score.incidents.exposure import exposure
-from assess.score.validation import callers, validation
+from assess.score.validation import HELD, callers, measures, verdict
 from assess.score.validation.leave_out import (
     ELEMENT,
     EVENT,
@@ -29,7 +30,6 @@ from assess.score.validation.leave_out import (
     judged,
     left_out,
 )
-from assess.score.validation.validation import HELD, measures, verdict
 
 POLICY = load_policy()
 SAMPLING = replace(Sampling.of(POLICY), draws=500)

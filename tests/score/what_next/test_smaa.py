@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from assess.score.what_next.smaa import acceptability, on_grid, simplex_weights, totals
+from assess.score.what_next.smaa import (
+    CutOff,
+    acceptability,
+    on_grid,
+    simplex_weights,
+    totals,
+)
 
 DRAWS = 4000
 
@@ -45,6 +51,37 @@ def test_equals_share_their_ranks():
     assert found.p_first == pytest.approx([0.25] * 4)
     assert found.p_top == pytest.approx([0.5] * 4)
     assert found.by_rank == pytest.approx(np.full((4, 4), 0.25), abs=0.04)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    arrays(float, (4, 3), elements=st.sampled_from([0, 0.25, 0.5, 1])),
+    st.lists(st.integers(1, 5), min_size=4, max_size=4),
+    st.integers(1, 12),
+)
+def test_copies_of_an_alternative_share_what_each_alone_would_win(lo, copies, k):
+    rows = np.repeat(lo, copies, axis=0)
+    weights = on_grid(simplex_weights(100, 3, np.random.default_rng(1)))
+    args = {"k": k, "rng": np.random.default_rng(0)}
+    found = acceptability(rows, rows, weights, ranks=0, **args)
+    total = weights @ rows.T
+    least = min(k, len(rows))
+    for place, chances in ((1, found.p_first), (least, found.p_top)):
+        bar = -np.sort(-total, axis=1)[:, place - 1, None]
+        above = (total > bar).sum(axis=1, keepdims=True)
+        equal = total == bar
+        share = (place - above) / equal.sum(axis=1, keepdims=True)
+        plain = (total > bar) + equal * share
+        assert chances == pytest.approx(plain.mean(axis=0))
+        if place == 1:
+            wins = plain.sum(axis=0)[:, None]
+            won = wins[:, 0] > 0
+            expected = (plain.T @ weights)[won] / wins[won]
+            assert found.central_weights[won] == pytest.approx(expected)
+    if k < len(rows):
+        cut_off = CutOff.of(rows, weights, k)
+        ordered = -np.sort(-total, axis=1)
+        np.testing.assert_array_equal(cut_off, ordered[:, [k - 1, k]].T)
 
 
 def test_a_wide_interval_is_drawn_from_evenly():
