@@ -269,7 +269,7 @@ def of_kantra(report: Row, context: Context) -> list[FrameRow]:
     answer: Row = {
         "about": about,
         "question": "fit.code",
-        "risk": _risk(mandatory_n, failed_n),
+        "risk": "red" if mandatory_n else "unknown" if failed_n else "green",
         "answer": _summary(mandatory, len(found), effort, failed_n),
         "answered_at": context.file_time,
         "source": "kantra",
@@ -289,12 +289,6 @@ def _violations(ruleset: Row) -> Iterator[tuple[str, str, int, float]]:
         category = text(violation, "category").lower()
         name = f"{text(ruleset, 'name')}/{rule}"
         yield name, category, places_n, number(violation, "effort") or 0.0
-
-
-def _risk(mandatory_n: int, failed_n: int) -> str:
-    if mandatory_n:
-        return "red"
-    return "unknown" if failed_n else "green"
 
 
 def _summary(

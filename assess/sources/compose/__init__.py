@@ -25,7 +25,16 @@ from assess.sources.unit import (
     unread_note,
     workload_row,
 )
-from assess.sources.values import Texts, dicts, integer, memory_size, number, table, text
+from assess.sources.values import (
+    Texts,
+    as_list,
+    dicts,
+    integer,
+    memory_size,
+    number,
+    table,
+    text,
+)
 from assess.sources.volumes import Mount, nfs_export
 
 DEFAULT_NAMES = (
@@ -184,7 +193,7 @@ def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
 def _environment(project: Project, service: Service) -> Texts:
     """Return the variables of a service: its own over those of its env files."""
     values: Texts = {}
-    for file, is_required in service.get("env_file", []):
+    for file, is_required in as_list(service, "env_file"):
         values |= project.read_env(file, project.env, is_required=is_required)
     for name, value in table(service, "environment").items():
         values[name] = project.env.get(name, "") if value is None else str(value)
@@ -199,7 +208,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
     pids = integer(limits.get("pids") or service.get("pids_limit"))
     reserved = table(deploy, "resources", "reservations")
     reserve = memory_size(reserved.get("memory") or service.get("mem_reservation"))
-    exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
+    exposed = (f"{port.partition('/')[0]}/tcp" for port in as_list(service, "expose"))
     check = table(service, "healthcheck")
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
     image = text(service, "image")
@@ -211,7 +220,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         environment=tuple(_environment(project, service).items()),
         texts=tuple(to_texts(project, service)),
         unread=tuple(to_unread(project, service)),
-        ports=(*service.get("ports", []), *exposed),
+        ports=(*as_list(service, "ports"), *exposed),
         user=str(service.get("user") or ""),
         mounts=tuple(_to_mounts(project, service)),
         memory_limit_bytes=memory or None,
@@ -225,8 +234,8 @@ def _to_unit(project: Project, service: Service) -> Unit:
         host_pid=service.get("pid") == "host",
         host_ipc=service.get("ipc") == "host",
         readonly_root=is_true(service.get("read_only")),
-        caps_added=tuple(service.get("cap_add", [])),
-        devices_n=len(service.get("devices", [])) + _reserved_n(service),
+        caps_added=tuple(as_list(service, "cap_add")),
+        devices_n=len(as_list(service, "devices")) + _reserved_n(service),
         restart_policy=_restarts(service),
         log_driver=text(service, "logging", "driver") or None,
         stop_timeout_s=_seconds(service.get("stop_grace_period")),

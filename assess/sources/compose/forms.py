@@ -45,7 +45,7 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
         "env_file": lambda value: [_env_file(i, directory) for i in as_list(value)],
         "ports": lambda value: list(filter(None, map(port_text, as_list(value)))),
         "volumes": lambda value: dict(map(mount, as_list(value))),
-        "tmpfs": lambda value: dict(map(_tmpfs, as_list(value))),
+        "tmpfs": lambda value: {str(i).partition(":")[0]: TMPFS for i in as_list(value)},
         "healthcheck": _healthcheck,
     }
     if log_driver := raw.get("log_driver"):  # files of the first version
@@ -74,11 +74,6 @@ def _build(value: Any, directory: Path) -> Row:
 
 
 TMPFS = {"type": "tmpfs", "source": "", "read_only": False}
-
-
-def _tmpfs(item: Any) -> tuple[str, Row]:
-    target, _, _ = str(item).partition(":")  # its options follow
-    return target, TMPFS
 
 
 def _dependencies(value: Any) -> dict[str, Row]:

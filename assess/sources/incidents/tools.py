@@ -22,10 +22,6 @@ Record = tuple[Cells, list[str]]  # an incident, and all services that it lists
 PAGERDUTY = "pagerduty"
 
 
-def _nothing_more(_: Row) -> Cells:
-    return {}
-
-
 @dataclass(frozen=True)
 class Tool:
     """A paging or ticket tool."""
@@ -141,7 +137,7 @@ TOOLS = {
         services=row["services"],
         state=row["state"],
         over=tuple(row["over"].split()),
-        more=_MORE.get(row["tool"], _nothing_more),
+        more=_MORE.get(row["tool"], lambda _: {}),
     )
     for row in rows("incidents/tools")
 }

@@ -125,14 +125,6 @@ def addresses_of(pod: Row) -> str | None:
     return joined(known)
 
 
-def front_addresses(controller: Controller) -> list[str]:
-    """List the addresses in front of the pods of a controller."""
-    found = {
-        address for selected in controller.selected for address in selected.addresses
-    }
-    return sorted(found)
-
-
 def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -> None:
     """Add the rows of a pod: a workload for each container, and their mounts."""
     namespace, name = place(pod)
@@ -251,7 +243,7 @@ def to_service(
         "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
         "asg_max": integer(limits, "maxReplicas"),
         "public": is_public(controller, has_services=has_services),
-        "addresses": joined(front_addresses(controller)),
+        "addresses": joined(sorted(a for s in controller.selected for a in s.addresses)),
         "logs_exported": ships_logs or _has_shipper(controller.pod),
     }
 

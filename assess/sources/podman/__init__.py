@@ -26,7 +26,7 @@ from assess.sources.podman.quadlet import (
 )
 from assess.sources.redact import scrub
 from assess.sources.unit import FRAMES, unread_note
-from assess.sources.values import dicts, dig, integer, table, text, texts
+from assess.sources.values import as_list, dicts, dig, integer, table, text, texts
 
 # A state of Podman, in the words of the workloads frame where they differ.
 _STATES = {"configured": "created", "initialized": "created", "unknown": None}
@@ -129,7 +129,7 @@ class PodmanSource(EngineDumps):
                 continue
             section = options.get("Kube", {})
             documents = []
-            for wanted in _manifests_of(section):
+            for wanted in [*as_list(section, "Yaml"), *as_list(section, "ConfigMap")]:
                 file, call = files.pop(Path(wanted).name, (None, calls[name]))
                 if file is None:
                     hint = f"put the file that it names beside it: {wanted}"
@@ -138,7 +138,7 @@ class PodmanSource(EngineDumps):
                     continue
                 with call:
                     documents += call.take(self.read(file, call.row))
-            is_on_host = "host" in section.get("Network", [])
+            is_on_host = "host" in as_list(section, "Network")
             place, host_id = host
             batch.merge(_rows_of(documents, seen, host_id, place, is_on_host=is_on_host))
         for _, call in files.values():
@@ -313,9 +313,3 @@ def _is_seen(document: Any, seen: Collection[str]) -> bool:
         else (f"{name}-pod-",)
     )
     return bool(name) and any(other.startswith(pods) for other in seen)
-
-
-def _manifests_of(options: dict[str, list[str]]) -> Iterator[str]:
-    """List the files that a quadlet of manifests names."""
-    yield from options.get("Yaml", [])
-    yield from options.get("ConfigMap", [])

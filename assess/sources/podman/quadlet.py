@@ -14,7 +14,7 @@ from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import names_of
 from assess.sources.replica import declared_rows
 from assess.sources.unit import Unit, service_row, share
-from assess.sources.values import memory_size
+from assess.sources.values import as_list, memory_size
 from assess.sources.volumes import Mount, nfs_export, split_volume
 
 SUFFIX = ".container"
@@ -121,19 +121,19 @@ class Quadlet:
     def networks(self) -> list[str]:
         """Names of the networks that it is in, as Podman knows them."""
         flags = _flags(
-            [*self.container.get("PodmanArgs", []), *self.pod.get("PodmanArgs", [])]
+            [*as_list(self.container, "PodmanArgs"), *as_list(self.pod, "PodmanArgs")]
         )
-        networks = [*self.container.get("Network", []), *self.pod.get("Network", [])]
+        networks = [*as_list(self.container, "Network"), *as_list(self.pod, "Network")]
         networks.append(flags.get("network") or flags.get("net", ""))
         return [name_of(name.partition(":")[0], self.others) for name in networks if name]
 
     @property
     def ports(self) -> list[str]:
         """Ports that it publishes; of those of its pod only where it is alone there."""
-        own = self.container.get("PublishPort", [])
+        own = as_list(self.container, "PublishPort")
         pod = _last(self.options, "Pod")
         mates = [o for o in self.others.values() if _last(o, "Pod") == pod]
-        return [*own, *self.pod.get("PublishPort", [])] if len(mates) == 1 else own
+        return [*own, *as_list(self.pod, "PublishPort")] if len(mates) == 1 else own
 
     @cached_property
     def unit(self) -> Unit:
@@ -156,7 +156,7 @@ def to_rows(
     siblings = Siblings()
     for quadlet in quadlets:
         callee = quadlet.unit.callee
-        aliases = quadlet.container.get("NetworkAlias", [])
+        aliases = as_list(quadlet.container, "NetworkAlias")
         for network in quadlet.networks:  # in which names lead to containers
             siblings.add(callee, quadlet.name, *aliases, space=network)
         siblings.publish(callee, quadlet.unit.ports)
@@ -182,7 +182,7 @@ def to_rows(
 def _to_unit(quadlet: Quadlet) -> Unit:
     options = quadlet.options
     container = quadlet.container
-    flags = _flags(container.get("PodmanArgs", []))
+    flags = _flags(as_list(container, "PodmanArgs"))
     memory = _last(options, "Memory") or flags.get("memory") or flags.get("m", "")
     cpus = flags.get("cpus", "")
     pids = _last(options, "PidsLimit") or flags.get("pids-limit", "")
@@ -192,7 +192,7 @@ def _to_unit(quadlet: Quadlet) -> Unit:
         image=name_of(_last(options, "Image"), quadlet.others),
         environment=tuple(_pairs(options, "Environment")),
         texts=command_line({"Exec": _words(_last(options, "Exec"))}, "Exec"),
-        unread=tuple(container.get("EnvironmentFile", [])),
+        unread=tuple(as_list(container, "EnvironmentFile")),
         ports=tuple(_port(port) for port in quadlet.ports),
         user=_last(options, "User"),
         mounts=tuple(_mounts(quadlet)),
@@ -237,7 +237,7 @@ def _pairs(options: Options, key: str) -> Iterator[tuple[str, str]]:
 def _listed(container: dict[str, list[str]], key: str, flag: str) -> tuple[str, ...]:
     """Return the words of a key, and the values of a flag that may stand several times."""
     words = _words(" ".join(container.get(key, [])))
-    handed = _flag_list(container.get("PodmanArgs", []))
+    handed = _flag_list(as_list(container, "PodmanArgs"))
     return (*words, *(value for name, value in handed if name == flag))
 
 
@@ -277,13 +277,13 @@ def _port(text: str) -> str:
 
 def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
     container = quadlet.container
-    for value in [*container.get("Volume", []), *quadlet.pod.get("Volume", [])]:
+    for value in [*as_list(container, "Volume"), *as_list(quadlet.pod, "Volume")]:
         mount = split_volume(value if ":" in value else f":{value}")
         if mount is not None:
             yield _with_volume(mount, quadlet.others)
-    for value in container.get("Tmpfs", []):
+    for value in as_list(container, "Tmpfs"):
         yield Mount(target=value.partition(":")[0], type="tmpfs")
-    for value in container.get("Mount", []):
+    for value in as_list(container, "Mount"):
         parts = dict(part.partition("=")[::2] for part in value.split(","))
         kind = parts.get("type", "volume")
         source = parts.get("source") or parts.get("src") or ""

@@ -277,7 +277,8 @@ def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:
         if link["rule"] == RULE:
             reported.add(link["dst"])
         if "calls" in link:
-            total[key] = _plus(total.get(key), link["calls"])
+            known = [n for n in (total.get(key), link["calls"]) if n is not None]
+            total[key] = sum(known) if known else None
         if link.get("failed") is not None:
             failed[key] = failed.get(key, 0) + link["failed"]
     no_failures = 0 if any("calls" not in link for link in links) else None
@@ -300,7 +301,3 @@ def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:
             row["window_hours"] = float(hours)
         rows.append(row)
     return rows
-
-
-def _plus(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one + (other or 0)
