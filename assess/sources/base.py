@@ -18,8 +18,9 @@ from assess.sources.values import Texts
 
 TRACED = "trace"  # rule of a name under which a service reported spans of its own
 Row = dict[str, Any]
-Lists = dict[str, list[Row]]  # rows by their frame, or by what else they have in common
-Rows = TypeVar("Rows", bound=Sized)
+Rows = list[Row]
+Lists = dict[str, Rows]  # rows by their frame, or by what else they have in common
+Listed = TypeVar("Listed", bound=Sized)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Call:
         self._deadline = deadline
         self._empty_hint = empty
         self._classify = classify
-        self._failures: list[Row] = []
+        self._failures: Rows = []
         self._sound_n = 0  # parts without a failure, or with rows before it
         self._is_settled = False  # by what the answer itself says
         self._is_derived = False  # whether the hint is one for want of rows
@@ -96,7 +97,7 @@ class Call:
         has_failed = len(self._failures) > self._before.get("failures", 0)
         return str(self._failures[-1]["status"]) if has_failed else None
 
-    def take(self, rows: Rows) -> Rows:
+    def take(self, rows: Listed) -> Listed:
         """Count rows of the answer, and return them."""
         self.count(rows=len(rows))
         return rows
@@ -219,7 +220,7 @@ class Batch:
     """
 
     rows: Lists = field(default_factory=lambda: defaultdict(list))
-    coverage: list[Row] = field(default_factory=list)  # without ``run_id`` and ``source``
+    coverage: Rows = field(default_factory=list)  # without ``run_id`` and ``source``
     # Of an engine: the id of a container's task, as its labels say.
     tasks: Texts = field(default_factory=dict)
     # Of an orchestrator: by workload_id, the ids by which engines know the task's containers.
@@ -233,7 +234,7 @@ class Batch:
         """Add rows to a frame."""
         self.rows[frame].extend(rows)
 
-    def place(self, workloads: list[Row], mounts: list[Row]) -> None:
+    def place(self, workloads: Rows, mounts: Rows) -> None:
         """Add the workloads of a replica, and their mounts."""
         self.add("workloads", *workloads)
         self.add("mounts", *mounts)

@@ -18,6 +18,7 @@ from assess.sources.base import (
     Name,
     Names,
     Row,
+    Rows,
     Source,
     paths_of,
 )
@@ -133,7 +134,7 @@ class ListSource(Source):
 
     def _ask_one(
         self, web: Web, listing: Listing, call: Call, *, is_probe: bool
-    ) -> list[Row] | None:
+    ) -> Rows | None:
         """Return the entries of a list that arrived; None without any answer."""
         best: list[Any] | None = None
         entries = []
@@ -227,7 +228,7 @@ def lose(call: Call, entries: list[str]) -> None:
         call.row.setdefault("hint", f"left out what cannot be read: {entries[0]}")
 
 
-def take_entries(call: Call, items: list[Any]) -> list[Row]:
+def take_entries(call: Call, items: list[Any]) -> Rows:
     """Return the entries of a list; count them and their withheld values."""
     entries = call.take(dicts(items))
     call.count(redacted_n=sum(map(withheld, entries)))

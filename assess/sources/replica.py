@@ -1,9 +1,9 @@
 """Rows of a replica: the containers that are placed, started and ended together."""
 
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.unit import Unit, any_of, mount_rows, workload_row
 
-Replicas = tuple[list[Row], list[Row]]  # rows of workloads, and of their mounts
+Replicas = tuple[Rows, Rows]  # rows of workloads, and of their mounts
 
 # What raises the risk of all containers that run together.
 RISKS = ("privileged", "docker_sock_mounted", "host_network", "host_pid")

@@ -22,7 +22,7 @@ from assess import s3
 from assess.config import Config, unknown_key
 from assess.errors import ConfigError
 from assess.execution import Cluster, current
-from assess.sources.base import Batch, Batches, Row, Source, type_of
+from assess.sources.base import Batch, Batches, Row, Rows, Source, type_of
 from assess.sources.catalogue import homes, make
 from assess.sources.deadline import Deadline
 from assess.sources.failure import FOR_PEOPLE, HINTS, status_of
@@ -329,9 +329,7 @@ def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> Batche
     return [(task.label, batches[task.label]) for task in tasks]
 
 
-def join(
-    batches: Batches, rules: Rules
-) -> tuple[dict[str, pd.DataFrame], list[Row], list[Row]]:
+def join(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], Rows, Rows]:
     """Join the batches of all sources to one table per frame; input rows are never changed.
 
     Also returns the coverage rows of the sources, and those of the joining.
@@ -355,7 +353,7 @@ def join(
     return tables, coverage_rows(batches), notes
 
 
-def coverage_rows(batches: Batches) -> list[Row]:
+def coverage_rows(batches: Batches) -> Rows:
     """List the coverage rows of all batches, with the type of their source."""
     return [
         {"source": type_of(label), **row}

@@ -15,7 +15,7 @@ from typing import Any
 
 from assess import frames, reference
 from assess.image_ref import ImageRef, as_declared, last_part, parse_image
-from assess.sources.base import Name, Names, Row
+from assess.sources.base import Name, Names, Row, Rows
 from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
@@ -246,7 +246,7 @@ def mount_rows(
     workload_id: str = "",
     host: str | None = "",
     cluster: str | None = None,
-) -> list[Row]:
+) -> Rows:
     """Return rows of the mounts frame; `share` removes ``_source``, which finds shared ones."""
     # Local storage is qualified by its host, shared storage by its cluster.
     rows: dict[str, Row] = {}
@@ -297,7 +297,7 @@ def _host_path(mount: Mount) -> Row:
     }
 
 
-def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
+def share(mounts: Rows, volumes: Rows | None = None) -> None:
     """Count the sharers of each source, and add columns from the engine's list of volumes."""
     by_name = {volume.get("Name"): volume for volume in volumes or []}
     users = Counter(mount["_source"] for mount in mounts)
@@ -326,18 +326,18 @@ def unread_note(units: Iterable[Unit]) -> Row:
     return {"status": "partial", "unmapped_n": len(unread), "hint": scrub(hint)}
 
 
-def merge_services(rows: list[Row]) -> list[Row]:
+def merge_services(rows: Rows) -> Rows:
     """Merge the rows of containers that name the same service."""
     # The service is stateful, has secrets, exports logs or serves the web where any
     # container does, and is health-checked where all that declare it are; else one
     # unknown makes it unknown.
-    groups: dict[Name, list[Row]] = {}
+    groups: dict[Name, Rows] = {}
     for row in rows:
         groups.setdefault(row["names"][0], []).append(row)
     return [_merged(group) for group in groups.values()]
 
 
-def _merged(group: list[Row]) -> Row:
+def _merged(group: Rows) -> Row:
     row = dict(group[0])
     for column, decisive in _DECISIVE.items():
         row[column] = any_of([member[column] for member in group], decisive)

@@ -16,7 +16,7 @@ from typing import Any
 from assess import frames
 from assess.linear import Linear
 from assess.reading import refuse_many
-from assess.sources.base import Call, Lists, Name, Row
+from assess.sources.base import Call, Lists, Name, Row, Rows
 from assess.sources.csv_records import (
     fill,
     headers,
@@ -130,7 +130,7 @@ def words_of(text: Any) -> str | None:
     return scrub(str(text).replace("\0", "")) or None if is_text else None
 
 
-def worst(answers: Iterable[Row]) -> list[Row]:
+def worst(answers: Iterable[Row]) -> Rows:
     """Keep the riskiest of several answers of one questionnaire to the same check."""
     kept: dict[tuple[Any, ...], Row] = {}
     for row in answers:
@@ -142,7 +142,7 @@ def worst(answers: Iterable[Row]) -> list[Row]:
     return list(kept.values())
 
 
-def of_csv(data: bytes, context: Context) -> tuple[list[Row], int]:
+def of_csv(data: bytes, context: Context) -> tuple[Rows, int]:
     """Return the rows of a table of answers, and the number of its records."""
     header, records = read_records(data)
     for column in ("service", "question"):
@@ -195,9 +195,9 @@ def _stated(name: str, confidence: float = 0.8) -> Name:
     return Name(name, "questionnaire", confidence)
 
 
-def resources(values: Iterable[Any]) -> list[Row]:
+def resources(values: Iterable[Any]) -> Rows:
     """List the resources of a file: alone, in a list, or under their kind."""
-    entries: list[Row] = []
+    entries: Rows = []
     for value in values:
         if isinstance(value, list):
             entries += (v for v in value if _kind(v))
@@ -219,7 +219,7 @@ def _kind(value: Any) -> str:
     return "archetype" if is_archetype else "application"
 
 
-def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
+def to_answers(documents: Rows, context: Context) -> tuple[Rows, int]:
     """Return the answers about every application, and the number of questions."""
     # An archetype's assessment is about its applications, as far as they have none of
     # their own.
@@ -233,7 +233,7 @@ def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
     members = _members(by_kind["application"], by_kind["archetype"])
     assessments = by_kind["assessment"]
     answered = {(_name(a, known), _form(a)) for a in assessments}
-    rows: list[Row] = []
+    rows: Rows = []
     asked_n = 0
     for assessment in assessments:
         names = [_name(assessment, known)]
@@ -300,7 +300,7 @@ def _questions(assessment: Row) -> Iterator[tuple[Row, str]]:
                 yield question, asked
 
 
-def _members(applications: list[Row], archetypes: list[Row]) -> dict[str, set[str]]:
+def _members(applications: Rows, archetypes: Rows) -> dict[str, set[str]]:
     """List the applications of every archetype, as either end links them."""
     members: dict[str, set[str]] = defaultdict(set)
     for application in applications:

@@ -23,7 +23,7 @@ from assess.sources.answers.forms import (
     worst,
 )
 from assess.sources.answers.vex import SEVERITIES, Finding
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.hosts.rows import text_of
 from assess.sources.values import as_list, dicts, dig, number, table, text, texts
 
@@ -126,7 +126,7 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
     return [*rows, *_kept(answers, answered_at=when, source="trivy")]
 
 
-def _vulnerabilities(results: list[Row]) -> Row:
+def _vulnerabilities(results: Rows) -> Row:
     """Count vulnerabilities by severity; nothing where no packages were looked at."""
     if not any(
         str(result.get("Class")).endswith("-pkgs") or "Vulnerabilities" in result
@@ -237,7 +237,7 @@ def _image_keys(image: ImageRef, identifier: str = "") -> About:
 # ---- kantra ----
 
 
-def analysis_in(values: list[Any], file: Path) -> list[Row]:
+def analysis_in(values: list[Any], file: Path) -> Rows:
     """Return the analysis that a file holds, with the application that its path names."""
     rulesets = []
     for value in values:

@@ -6,7 +6,16 @@ from typing import Any
 
 from assess.reading import MAX_TABLE_BYTES
 from assess.sources.answers import forms, sbom, scanners, vex
-from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems, paths_of
+from assess.sources.base import (
+    Asked,
+    Batch,
+    Call,
+    Row,
+    Rows,
+    Source,
+    format_problems,
+    paths_of,
+)
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -118,7 +127,7 @@ def _ask(asked: Asked, context: forms.Context) -> None:
 
 
 def _add_konveyor(
-    documents: list[Row], scope: str, context: forms.Context, batch: Batch
+    documents: Rows, scope: str, context: forms.Context, batch: Batch
 ) -> None:
     """Add the answers in documents; questions without an answer show in their coverage."""
     if not documents:
@@ -165,7 +174,7 @@ def _read_scans(asked: Asked, context: forms.Context) -> None:
             context.count(call)
 
 
-def _documents(file: Path, kind: str, call: Call) -> list[Row]:
+def _documents(file: Path, kind: str, call: Call) -> Rows:
     """Return the objects of a file, also those of its lists; of an analysis, all as one."""
     if kind == "kantra":
         values = read_documents(file, call.row)

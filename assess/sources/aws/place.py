@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row
+from assess.sources.base import Batch, Call, Row, Rows
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, read_json
 from assess.sources.failure import HINTS, status_of
@@ -77,7 +77,7 @@ class Place:
 
     def ask(
         self, service: str, call: str, key: str, *, absent: str = "", **params: Any
-    ) -> list[Row] | None:
+    ) -> Rows | None:
         """List the objects under ``key`` in all pages of an answer; the pages for an empty key."""
         # None where nothing is known, as after a denial; what came before an error is
         # kept. The error code ``absent`` stands for one empty object. Dumps answer once,
@@ -95,7 +95,7 @@ class Place:
         size: int | None = None,
         absent: str = "",
         **params: Any,
-    ) -> list[Row] | None:
+    ) -> Rows | None:
         """Ask a call for many values of the parameter ``name``, ``size`` at a time, as a list."""
         # Without a size it asks for one value at a time. The objects then carry the
         # parameter, and where AWS answers with the error code ``absent``, they hold
@@ -128,7 +128,7 @@ class Place:
             self._calls[written].count(rows=0)
         return self._calls[written]
 
-    def _take(self, asked: Call, page: Row, key: str) -> list[Row]:
+    def _take(self, asked: Call, page: Row, key: str) -> Rows:
         """Take the objects of a page, and count what in it cannot be read."""
         lose(asked, spoiled(page, {key: "", **self.forms}))
         return asked.take(dicts(page, key) if key else [page])
@@ -179,7 +179,7 @@ class LivePlace(Place):
 
     def ask(
         self, service: str, call: str, key: str, *, absent: str = "", **params: Any
-    ) -> list[Row] | None:
+    ) -> Rows | None:
         """Ask page by page."""
         asked = self.call(service, call)
         objects = []
@@ -235,13 +235,11 @@ class DumpPlace(Place):
         super().__init__(scope, deadline)
         self.files = files
         self.used: set[Path] = set()
-        self._contents: dict[
-            Path, tuple[list[Row], Row]
-        ] = {}  # with the row of its reading
+        self._contents: dict[Path, tuple[Rows, Row]] = {}  # with the row of its reading
         self.account = next(reversed(_ACCOUNT.findall(scope)), None)
         self.region = next(reversed(_REGION.findall(scope)), "")
 
-    def ask(self, service: str, call: str, key: str, **_: Any) -> list[Row] | None:
+    def ask(self, service: str, call: str, key: str, **_: Any) -> Rows | None:
         """List the objects in the files of a call; only the first time."""
         is_again = self.has_asked(service, call)
         asked = self.call(service, call)
@@ -272,11 +270,11 @@ class DumpPlace(Place):
 
     def ask_each(
         self, service: str, call: str, key: str, *_: Any, **__: Any
-    ) -> list[Row] | None:
+    ) -> Rows | None:
         """List the objects in the files of a call, for any parameters; only the first time."""
         return self.ask(service, call, key)
 
-    def contents(self, file: Path) -> tuple[list[Row], Row]:
+    def contents(self, file: Path) -> tuple[Rows, Row]:
         """Return the objects of a JSON file, and the columns of coverage about its reading."""
         if file not in self._contents:
             self.deadline.check()
@@ -284,7 +282,7 @@ class DumpPlace(Place):
             self._contents[file] = (dicts(read_json(file, row)), row)
         return self._contents[file]
 
-    def _read(self, file: Path, name: str, key: str) -> tuple[list[Row], Row] | None:
+    def _read(self, file: Path, name: str, key: str) -> tuple[Rows, Row] | None:
         """Read the answers to a call in a file; None for a file of another call."""
         # The name of the file tells the call, else the keys in it.
         named = _CALL_NAME.search(file.stem.lower().replace("_", "-"))

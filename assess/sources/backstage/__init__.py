@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from assess.linear import Linear
-from assess.sources.base import Asked, Call, Name, Row, Source
+from assess.sources.base import Asked, Call, Name, Row, Rows, Source
 from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -114,7 +114,7 @@ class BackstageSource(Source):
             row["unmapped_n"] = row.get("unmapped_n", 0) + kept.unmapped
 
 
-def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:
+def get_entities(web: Web, pages: int) -> Iterator[Rows]:
     """Follow the pages of the catalog: by its links, else by offset while they bring new ones."""
     # Of a link only the cursor counts: catalogs write its path without what they are
     # mounted at.
@@ -377,7 +377,7 @@ def _has_runbook(entity: Entity, notes: Texts) -> bool:
     return any(_RUNBOOK.search(word[:200]) for word in words)
 
 
-def to_dependencies(entities: dict[str, Entity]) -> list[Row]:
+def to_dependencies(entities: dict[str, Entity]) -> Rows:
     """Convert declared needs to edges; a library counts as part of the services that use it."""
     edges = dict.fromkeys([*_needs(entities.values()), *_calls(entities.values())])
     rows = []

@@ -8,7 +8,7 @@ from assess import reference
 from assess.image_ref import parse_image
 from assess.inventory import BUILD
 from assess.linear import Linear
-from assess.sources.base import Asked, Batch, Call, Names, Row, Source
+from assess.sources.base import Asked, Batch, Call, Names, Row, Rows, Source
 from assess.sources.builds.dockerfile import Build, Stage, expand, read_build
 from assess.sources.csv_records import rows
 from assess.sources.dumps import each_dump, read_text
@@ -81,7 +81,7 @@ def _read(scope: str, file: Path, call: Call, batch: Batch) -> None:
         call.status("partial", hint)
 
 
-def workload_rows(build: Build, scope: str, names: Names) -> list[Row]:
+def workload_rows(build: Build, scope: str, names: Names) -> Rows:
     """Return a row for each image that a build pulls: bases of stages, then sources of copies."""
     roots = build.roots()
     shared = {

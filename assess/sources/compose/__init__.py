@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Asked, Batch, Names, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Names, Row, Rows, Source, paths_of
 from assess.sources.builds import workload_rows
 from assess.sources.builds.dockerfile import Build, read_build
 from assess.sources.compose.forms import Service, is_published, is_true
@@ -147,7 +147,7 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
     return redacted, unread_note(units.values())
 
 
-def _build_rows(project: Project, name: str, names: Names) -> list[Row]:
+def _build_rows(project: Project, name: str, names: Names) -> Rows:
     declared = project.services[name].get("build") or {}
     try:
         build = _read_build(project, declared)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Name, Row
+from assess.sources.base import Name, Row, Rows
 from assess.sources.compose.forms import Service, as_mapping, is_true
 from assess.sources.compose.project import Project
 from assess.sources.docker.names import compose_name
@@ -82,10 +82,10 @@ def _file_content(project: Project, path: str) -> str | None:
         return None
 
 
-def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
+def to_dependencies(project: Project, units: Mapping[str, Unit]) -> Rows:
     """Return the dependencies of the named services, with ``src`` and ``dst`` in place of ids."""
     siblings = _siblings(project, units)
-    rows: list[Row] = []
+    rows: Rows = []
     for name, unit in units.items():
         src = unit.names[0]
         service = project.services[name]

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from assess.reading import read_limited
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.compose.forms import Replaced, Service, as_mapping, canonical, merged
 from assess.sources.dumps import refuse_outside
 from assess.sources.values import Texts, as_list
@@ -252,7 +252,7 @@ class _Reader:
         self.project = project
         self.directory = directory
         self.env = env
-        self._documents: dict[Path, list[Row]] = {}
+        self._documents: dict[Path, Rows] = {}
 
     def read(self, files: Iterable[Path], trail: tuple[Path, ...]) -> None:
         """Merge files into the project, each over its includes."""
@@ -270,7 +270,7 @@ class _Reader:
             except (OSError, ValueError) as error:
                 self.project.failed[file.name] = error
 
-    def _read_documents(self, file: Path) -> list[Row]:
+    def _read_documents(self, file: Path) -> Rows:
         if file not in self._documents:
             text = self.project.limits.read(file)
             try:

@@ -57,11 +57,7 @@ class CrictlSource(EngineDumps):
     suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, ".txt")
     commands = _COMMANDS
 
-    def read(
-        self,
-        file: Path,
-        row: Row,
-    ) -> list[Any]:
+    def read(self, file: Path, row: Row) -> list[Any]:
         """Read the documents of a file; the text of a version is YAML as well."""
         is_text = file.suffix.lower() == ".txt" and self.call_of(file) == "version"
         return read_yaml(file, row) if is_text else super().read(file, row)
@@ -72,12 +68,7 @@ class CrictlSource(EngineDumps):
         names = {text(part, "Name").lower() for part in parts}
         return next((name for name in RUNTIMES if name in names), "other")
 
-    def convert(
-        self,
-        name: str,
-        values: list[Any],
-        data: EngineData,
-    ) -> list[Any]:
+    def convert(self, name: str, values: list[Any], data: EngineData) -> list[Any]:
         """Return the answer to a call in the form of Docker's API."""
         documents = dicts(values)
         if name == "version":
@@ -94,12 +85,7 @@ class CrictlSource(EngineDumps):
         own = [document for document in documents if "containers" not in document]
         return [*(_container(raw, data) for raw in listed), *map(from_cli_container, own)]
 
-    def settle(
-        self,
-        name: str,
-        values: Iterable[Any],
-        data: EngineData,
-    ) -> None:
+    def settle(self, name: str, values: Iterable[Any], data: EngineData) -> None:
         """Set to unknown the environments and checks that the dumps do not show."""
         if name != "inspect":
             return
@@ -115,12 +101,7 @@ class CrictlSource(EngineDumps):
                 if key not in table(value, part)
             ]
 
-    def rows(
-        self,
-        data: EngineData,
-        host_id: str,
-        dumps: list[Dump],
-    ) -> Batch:
+    def rows(self, data: EngineData, host_id: str, dumps: list[Dump]) -> Batch:
         """Return the rows of one host; facts that its dumps lack are unknown."""
 
         def settled(frame: str, row: Row) -> Row:

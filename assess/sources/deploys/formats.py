@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from assess import frames
 from assess.linear import Linear
-from assess.sources.base import Name, Names, Row
+from assess.sources.base import Name, Names, Row, Rows
 from assess.sources.csv_records import Cells, lookup, rows
 from assess.sources.redact import strip_credentials
 from assess.sources.values import as_list, dicts, dig, id_of, moment, number, text
@@ -212,7 +212,7 @@ FORMATS: dict[str, Callable[[Row, str, Linear], Iterator[Row | None]]] = {
 }
 
 
-def records_in(values: Iterable[Any]) -> list[Row]:
+def records_in(values: Iterable[Any]) -> Rows:
     """List the records of pages: alone, in a list, or under the key of their list."""
     records = []
     for value in values:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from assess.image_ref import ImageRef, parse_image
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.csv_records import rows
 from assess.sources.docker.payload import (
     Container,
@@ -208,7 +208,7 @@ def _is_beside(ref: ImageRef, other: ImageRef) -> bool:
     return (ref.registry, ref.repository) == (other.registry, other.repository)
 
 
-def to_images(data: EngineData, containers: list[Container], host_id: str) -> list[Row]:
+def to_images(data: EngineData, containers: list[Container], host_id: str) -> Rows:
     """Return the rows of the images frame of a host, one per repository and digest."""
     # An image that was never pulled or pushed has its id as digest; one without a name
     # has ``<none>`` as registry and repository.

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from assess.image_ref import parse_image
-from assess.sources.base import Batch, Row
+from assess.sources.base import Batch, Row, Rows
 from assess.sources.docker.engine import ImageIndex, to_engine, to_host, to_images
 from assess.sources.docker.names import (
     COMPOSE,
@@ -251,7 +251,7 @@ def to_service(container: Container, unit: Unit) -> Row:
     return row
 
 
-def to_dependencies(replicas: list[Container], units: list[Unit]) -> list[Row]:
+def to_dependencies(replicas: list[Container], units: list[Unit]) -> Rows:
     """Read the dependencies: start orders of Compose, and addresses in environments."""
     siblings = Siblings()
     for container, unit in zip(replicas, units, strict=True):

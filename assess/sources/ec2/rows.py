@@ -17,7 +17,7 @@ from assess.sources.aws import (
     names_of,
     tags_of,
 )
-from assess.sources.base import Batch, Name, Names, Row
+from assess.sources.base import Batch, Name, Names, Row, Rows
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.hosts.rows import system_of
 from assess.sources.values import (
@@ -45,16 +45,16 @@ _INSTANCE = re.compile(r"\bi-[0-9a-f]{8,17}\b")
 class Answers:
     """Objects from the calls of one region; None for calls without an answer."""
 
-    instances: list[Row] = field(default_factory=list)  # with the account that owns each
-    images: list[Row] = field(default_factory=list)
-    types: list[Row] = field(default_factory=list)
-    groups: list[Row] = field(default_factory=list)  # auto-scaling groups
-    activities: list[Row] = field(default_factory=list)
-    balancers: list[Row] | None = None  # of the second generation
-    target_groups: list[Row] | None = None
-    targets: list[Row] | None = None  # with ``TargetGroupArn``, unless dumped
-    classic: list[Row] | None = None  # load balancers of the first generation
-    states: list[Row] | None = None  # of the instances behind those
+    instances: Rows = field(default_factory=list)  # with the account that owns each
+    images: Rows = field(default_factory=list)
+    types: Rows = field(default_factory=list)
+    groups: Rows = field(default_factory=list)  # auto-scaling groups
+    activities: Rows = field(default_factory=list)
+    balancers: Rows | None = None  # of the second generation
+    target_groups: Rows | None = None
+    targets: Rows | None = None  # with ``TargetGroupArn``, unless dumped
+    classic: Rows | None = None  # load balancers of the first generation
+    states: Rows | None = None  # of the instances behind those
     account: str | None = None
     region: str = ""
     seen_at: datetime | None = None  # when it was asked
@@ -87,8 +87,8 @@ class _Service:
 
     names: Names
     tags: Texts
-    instances: list[Row] = field(default_factory=list)
-    groups: list[Row] = field(default_factory=list)
+    instances: Rows = field(default_factory=list)
+    groups: Rows = field(default_factory=list)
 
 
 def to_batch(answers: Answers) -> tuple[Batch, int]:
@@ -247,7 +247,7 @@ def to_service(service: _Service, fronts: Fronts) -> Row:
     }
 
 
-def _is_public(front: Behind, instances: list[Row], *, is_complete: bool) -> bool | None:
+def _is_public(front: Behind, instances: Rows, *, is_complete: bool) -> bool | None:
     """Return whether a load balancer is public; False only where no other way in is open."""
     if True in front.public:
         return True
@@ -356,7 +356,7 @@ def _is_facing(balancer: Row | None) -> bool | None:
 
 def to_activities(
     activities: Iterable[Row], names: Mapping[str, Names]
-) -> tuple[list[Row], int]:
+) -> tuple[Rows, int]:
     """Return the rows of launches and terminations, and the number of other activities.
 
     The names are those of the services of the groups.

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from assess import frames
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.ecr.lifecycle import (
     ARCHIVE,
     STANDARD,
@@ -51,11 +51,11 @@ class Index:
 class Answers:
     """Objects from the calls of one place; None for calls without an answer."""
 
-    repositories: list[Row] = field(default_factory=list)
-    images: list[Row] = field(default_factory=list)
-    policies: list[Row] | None = None  # without a text where a repository has none
-    manifests: list[Row] = field(default_factory=list)
-    scans: list[Row] = field(default_factory=list)
+    repositories: Rows = field(default_factory=list)
+    images: Rows = field(default_factory=list)
+    policies: Rows | None = None  # without a text where a repository has none
+    manifests: Rows = field(default_factory=list)
+    scans: Rows = field(default_factory=list)
     is_complete: bool = True  # whether all images are listed
     seen_at: datetime | None = None  # when it was asked
 
@@ -108,9 +108,9 @@ def to_indexes(manifests: Iterable[Row]) -> dict[tuple[str, str], Index]:
     return indexes
 
 
-def to_images(answers: Answers) -> tuple[list[Row], int]:
+def to_images(answers: Answers) -> tuple[Rows, int]:
     """Return rows of the images frame, and the number of policies of an unknown form."""
-    rows: list[Row] = []
+    rows: Rows = []
     unmapped_n = 0
     for repository in to_repositories(answers):
         fates = _fates(repository, answers)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_env, keep_labels
@@ -147,7 +147,7 @@ def _withheld_n(container: Row) -> int:
     return withheld_n + len(environment_of(container))
 
 
-def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
+def _to_unit(raw: Row, containers: Rows, main: Row) -> Unit:
     """Read a definition: its main container, and the others beside it."""
     others = [container for container in containers if container is not main]
     ended = {
@@ -188,7 +188,7 @@ def _shared(
     own = [getattr(part, column) or 0 for part in beside]
     pairs = zip(beside, own, strict=True)
     rest = max(whole - sum(n for part, n in pairs if part.role != "init"), 0)
-    changes: list[Row] = [{column: size} for size in (rest, *own)]
+    changes: Rows = [{column: size} for size in (rest, *own)]
     parts = zip((main, *beside), changes, strict=True)
     first, *others = (replace(part, **change) for part, change in parts)
     return first, others
@@ -270,7 +270,7 @@ def _source(volume: Row) -> Mount:
     return Mount("", "volume", volume=shared or None, driver=driver or None)
 
 
-def _needs(containers: list[Row], main: str) -> Iterator[tuple[str, str, str]]:
+def _needs(containers: Rows, main: str) -> Iterator[tuple[str, str, str]]:
     for container in containers:
         for need in dicts(container, "dependsOn"):
             name = text(need, "containerName")

@@ -8,7 +8,7 @@ from datetime import datetime
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.aws import GROUP_TAG, LOGICAL_TAG, env_of, names_of, tags_of
-from assess.sources.base import Batch, Name, Names, Row
+from assess.sources.base import Batch, Name, Names, Row, Rows
 from assess.sources.docker.names import ECS, container_names
 from assess.sources.ecs.definitions import (
     Definition,
@@ -54,10 +54,10 @@ ServiceKey = tuple[str, str]  # cluster, name
 class Payloads:
     """The answers of ECS for one account and region, as its API lists them."""
 
-    services: list[Row] = field(default_factory=list)
-    tasks: list[Row] = field(default_factory=list)
-    instances: list[Row] = field(default_factory=list)
-    definitions: list[Row] = field(default_factory=list)
+    services: Rows = field(default_factory=list)
+    tasks: Rows = field(default_factory=list)
+    instances: Rows = field(default_factory=list)
+    definitions: Rows = field(default_factory=list)
     since: datetime | None = None  # from when on it tells what happened to tasks
 
 
@@ -108,7 +108,7 @@ def to_batch(payloads: Payloads) -> Batch:
     return batch
 
 
-def unique(rows: Iterable[Row], key: str) -> list[Row]:
+def unique(rows: Iterable[Row], key: str) -> Rows:
     """Return the entities that have an identity, each once."""
     return list({text(row[key]): row for row in rows if text(row, key)}.values())
 
@@ -250,15 +250,11 @@ def _listen(service: Row, first: Name, known: _Known) -> None:
     if definition:  # a network over all hosts knows containers by their own names
         inner = {part.container for part in definition.unit.containers}
         known.siblings.add(
-            callee,
-            definition.family,
-            *sorted(inner),
-            space=cluster,
-            is_alias=True,
+            callee, definition.family, *sorted(inner), space=cluster, is_alias=True
         )
 
 
-def _to_dependencies(service: Row, known: _Known) -> list[Row]:
+def _to_dependencies(service: Row, known: _Known) -> Rows:
     """Return the dependencies of a service: start orders, called addresses, load balancers."""
     cluster, _ = key = _key(service)
     src = known.services[key][0]
@@ -276,7 +272,7 @@ def _to_dependencies(service: Row, known: _Known) -> list[Row]:
 
 def _declared_needs(
     src: Name, cluster: str, definition: Definition, known: _Known
-) -> list[Row]:
+) -> Rows:
     rows = []
     for container, evidence, condition in definition.needs:
         # A container of the same task is no service, even if a service has its name.
@@ -288,7 +284,7 @@ def _declared_needs(
 
 
 def _add_tasks(
-    batch: Batch, tasks: list[Row], known: _Known, since: datetime | None
+    batch: Batch, tasks: Rows, known: _Known, since: datetime | None
 ) -> set[ServiceKey]:
     """Add replicas, their mounts and activities, and services that only tasks show.
 
@@ -324,7 +320,7 @@ def _add_tasks(
 
 
 def _add_declared(
-    batch: Batch, services: list[Row], placed: set[ServiceKey], known: _Known
+    batch: Batch, services: Rows, placed: set[ServiceKey], known: _Known
 ) -> None:
     """Add the replicas that services want, where no task of them is known."""
     for service in services:
@@ -333,11 +329,7 @@ def _add_declared(
         if definition is None or key in placed:
             continue
         unit = replace(definition.unit, names=known.services[key])
-        place = {
-            "cluster": cluster or None,
-            "name": name,
-            "source_kind": "task",
-        }
+        place = {"cluster": cluster or None, "name": name, "source_kind": "task"}
         if is_fargate(service) or definition.is_fargate:
             host = wanted_host(cluster, service)
             place["host_id"] = host["host_id"]
@@ -347,7 +339,7 @@ def _add_declared(
         batch.place(*replicas)
 
 
-def _add_lone(batch: Batch, users: list[Row], known: _Known) -> None:
+def _add_lone(batch: Batch, users: Rows, known: _Known) -> None:
     """Add one replica of the newest of each definition that neither service nor task uses."""
     used = [u.get("taskDefinition") or u.get("taskDefinitionArn") for u in users]
     families = {last_of(name).partition(":")[0] for name in used}

@@ -7,7 +7,7 @@ from typing import Any
 
 from assess import frames
 from assess.image_ref import as_declared, parse_image
-from assess.sources.base import Names, Row
+from assess.sources.base import Names, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.ecs.definitions import (
     Definition,
@@ -100,9 +100,7 @@ def known_as(task: Row) -> tuple[str, ...]:
     return tuple(filter(None, (last_of(task, "taskArn"), *containers)))
 
 
-def _life(
-    task: Row, containers: list[Row], main: Row, definition: Definition | None
-) -> Row:
+def _life(task: Row, containers: Rows, main: Row, definition: Definition | None) -> Row:
     state = _STATES.get(text(task, "lastStatus"))
     code = int_of(main, "exitCode")
     reasons = [task.get("stoppedReason"), *(c.get("reason") for c in containers)]

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from assess.sources.aws.place import ForeignAnswerError
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.values import dicts, dig, table, text
 from assess.sources.yaml_loader import Loader
@@ -123,9 +123,9 @@ class Template:
         return "" if domain and attribute.endswith("Port") else f"${{{path}}}"
 
 
-def declared(documents: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+def declared(documents: Iterable[Row]) -> tuple[Rows, Rows]:
     """Return the services and the definitions that documents declare, as the API has them."""
-    services: list[Row] = []
+    services: Rows = []
     definitions = []
     for document in documents:
         if "containerDefinitions" in document:  # as it is registered

@@ -20,7 +20,16 @@ from assess.reading import (
     refuse_many,
 )
 from assess.sources.answers.forms import moment_of
-from assess.sources.base import Asked, Call, Name, Names, Row, Source, format_problems
+from assess.sources.base import (
+    Asked,
+    Call,
+    Name,
+    Names,
+    Row,
+    Rows,
+    Source,
+    format_problems,
+)
 from assess.sources.csv_records import Cells, fill, headers, read_records, vocabulary
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -121,7 +130,7 @@ def _read(kind: str, file: Path, call: Call, names: Map) -> Iterator[Row | None]
                 yield _TOOLS[kind](entry, names) if isinstance(entry, dict) else None
 
 
-def _named_apart(rows: list[Row], scope: str) -> list[Row]:
+def _named_apart(rows: Rows, scope: str) -> Rows:
     """Make the ids of experiments unique: a game day is often named like the one before."""
     counts = Counter(row["experiment_id"] for row in rows)
     return [
@@ -307,5 +316,5 @@ def _probed(activity: Row, names: Map) -> str:
     return names.get(name) or (host or "").partition(".")[0] or name
 
 
-def _listed(value: Any) -> list[Row]:
+def _listed(value: Any) -> Rows:
     return dicts(as_list(value))

@@ -17,7 +17,7 @@ from assess.reading import (
     read_limited,
     refuse_costly,
 )
-from assess.sources.base import Asked, Batch, Call, Name, Row, Source
+from assess.sources.base import Asked, Batch, Call, Name, Row, Rows, Source
 from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
 
@@ -106,7 +106,7 @@ def _check(frame: str, table: pd.DataFrame, call: Call) -> None:
 def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
     """Put the rows of a table into the batch, with names in place of ids."""
     known = table[[c for c in table.columns if c in frames.columns(frame)]].astype(object)
-    records: list[Row] = [
+    records: Rows = [
         {column: value for column, value in record.items() if pd.notna(value)}
         for record in known.to_dict("records")
     ]

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Asked, Batch, Call, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Row, Rows, Source, paths_of
 from assess.sources.dumps import (
     Files,
     broken,
@@ -402,7 +402,7 @@ def to_packages(facts: Row, lost: list[str]) -> dict[str, Package] | None:
     return packages
 
 
-def to_mounted(disks: Any, lost: list[str]) -> list[Row]:
+def to_mounted(disks: Any, lost: list[str]) -> Rows:
     """List the file systems of a host: path, type, bytes in use, and whether read-only."""
     mounted = []
     for n, disk in enumerate(listed(disks)):

@@ -4,7 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Asked, Batch, Lists, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Lists, Row, Rows, Source, paths_of
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.payload import short as short_id
@@ -245,7 +245,7 @@ def to_packages(tables: Tables) -> dict[str, Package] | None:
     return packages if listed_n else None
 
 
-def to_mounted(tables: Tables) -> list[Row]:
+def to_mounted(tables: Tables) -> Rows:
     """Return the file systems on disks."""
     return [
         {
@@ -299,7 +299,7 @@ def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
     return batch.at(host.place)
 
 
-def to_containers(tables: Tables) -> list[Row]:
+def to_containers(tables: Tables) -> Rows:
     """Convert containers, with labels, mounts and ports, to the form of the API."""
     labels = _by_container(tables, "docker_container_labels")
     ports = _by_container(tables, "docker_container_ports")

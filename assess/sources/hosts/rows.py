@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from math import isfinite
 from typing import Any
 
-from assess.sources.base import Batch, Names, Row
+from assess.sources.base import Batch, Names, Row, Rows
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.joining.hosts import is_local, service_of
@@ -75,7 +75,7 @@ class PlainHost:
     units: list[SystemUnit] | None = None
     packages: dict[str, Package] | None = None  # those `is_of_interest`
     # file systems: path, type, size, read-only
-    mounted: list[Row] = field(default_factory=list)
+    mounted: Rows = field(default_factory=list)
     host_id: str = ""
 
 
@@ -163,7 +163,7 @@ def stores_of(unit: SystemUnit) -> list[Texts]:
     return [store for store in stores if store["unit"] == stores[0]["unit"]]
 
 
-def to_mounts(host: PlainHost, unit: SystemUnit) -> list[Row]:
+def to_mounts(host: PlainHost, unit: SystemUnit) -> Rows:
     """Return the mounts: file systems of their own that hold the data of a store."""
     paths = [store["data_path"] for store in stores_of(unit) if store["data_path"]]
     return [
@@ -188,7 +188,7 @@ def _holds(mounted: str, path: str) -> bool:
     return mounted == path or mounted.startswith(f"{path}/") or is_near
 
 
-def to_engines(host: PlainHost) -> list[Row]:
+def to_engines(host: PlainHost) -> Rows:
     """Return the installed engines; runtime none where packages were read and show none."""
     parts = _engine_parts(host.packages or {})
     running = {unit.stem for unit in host.units or [] if unit.state == "running"}
@@ -203,7 +203,7 @@ def to_engines(host: PlainHost) -> list[Row]:
     runtimes: list[str] = [p for p in ("docker", "podman", "cri-o") if p in parts]
     if not runtimes and "containerd" in parts:
         runtimes = ["containerd"]
-    engines: list[Row] = [
+    engines: Rows = [
         {
             "runtime": part,
             "version": parts[part][1],

@@ -20,7 +20,7 @@ from pandas import Timedelta
 from assess import frames
 from assess.linear import Linear, any_of
 from assess.policy.policy import Policy, load_policy
-from assess.sources.base import Name, Names, Row
+from assess.sources.base import Name, Names, Row, Rows
 from assess.sources.csv_records import Cells, headers, rows
 from assess.sources.incidents.times import (
     is_ambiguous,
@@ -347,7 +347,7 @@ def mark_timers(incidents: Iterable[Row], lags: list[float], timers: Row) -> Non
             row["ttr_s"] = None
 
 
-def join_rows(rows: Iterable[Row]) -> list[Row]:
+def join_rows(rows: Iterable[Row]) -> Rows:
     """Join the rows of an incident that an export lists once per service."""
     joined: dict[str, Row] = {}
     for row in rows:

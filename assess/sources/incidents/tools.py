@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from assess.sources.base import Name, Row
+from assess.sources.base import Name, Row, Rows
 from assess.sources.csv_records import Cells, rows
 from assess.sources.incidents import api
 from assess.sources.incidents.reader import NAMED, as_text
@@ -29,11 +29,11 @@ class Tool:
     name: str
     lists: tuple[str, ...]  # keys under which a page holds its incidents
     marks: set[str]  # an incident has at least one of these keys
-    get: Callable[[api.Request], Iterator[list[Row]]]  # pages of incidents, live
+    get: Callable[[api.Request], Iterator[Rows]]  # pages of incidents, live
     others: tuple[str, ...]  # keys of other lists that become rows
     token: str  # form of its header ``Authorization``
     # needed where incidents hold only the ids of services
-    get_services: Callable[[api.Request], Iterator[list[Row]]] | None
+    get_services: Callable[[api.Request], Iterator[Rows]] | None
     services: str  # path of all services of an incident
     state: str  # path of its state
     over: tuple[str, ...]  # states in which it is over
@@ -143,7 +143,7 @@ TOOLS = {
 }
 
 
-def incidents_in(tool: Tool, values: Iterable[Any]) -> list[Row]:
+def incidents_in(tool: Tool, values: Iterable[Any]) -> Rows:
     """Return the incidents of pages, and single ones."""
     incidents = []
     for value in values:
@@ -176,7 +176,7 @@ def names_in(values: Iterable[Any]) -> Names:
     return names
 
 
-def to_dependencies(values: Iterable[Any], names: Names, lost: list[str]) -> list[Row]:
+def to_dependencies(values: Iterable[Any], names: Names, lost: list[str]) -> Rows:
     """Return the edges of PagerDuty's ``/service_dependencies``, from dependent to supporting."""
     edges: dict[tuple[Name, Name], None] = {}
     for n, relation in enumerate(_each(values, "relationships")):
@@ -190,7 +190,7 @@ def to_dependencies(values: Iterable[Any], names: Names, lost: list[str]) -> lis
     return [{"src": src, "dst": dst, **declared} for src, dst in edges]
 
 
-def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> list[Row]:
+def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> Rows:
     """Return the deployments of PagerDuty's ``/change_events``, one per service, without texts."""
     activities = []
     for n, event in enumerate(_each(values, "change_events")):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from assess.errors import ConfigError
 from assess.linear import Linear
-from assess.sources.base import Name, Names, Row, type_of
+from assess.sources.base import Name, Names, Row, Rows, type_of
 from assess.sources.csv_records import rows_of
 from assess.sources.values import text
 
@@ -158,7 +158,7 @@ class Identity:
             )
         return self._matches[names]
 
-    def aliases(self) -> list[Row]:
+    def aliases(self) -> Rows:
         """List the other names of every service: the audit trail of the joins."""
         return [
             _alias(service, name.name, source, name.rule, name.confidence)
@@ -167,7 +167,7 @@ class Identity:
             if name.name != service.service_id
         ]
 
-    def suggestions(self, unresolved: Iterable[tuple[str, Name]]) -> list[Row]:
+    def suggestions(self, unresolved: Iterable[tuple[str, Name]]) -> Rows:
         """Suggest similar services of other sources, as ambiguous aliases; a person decides."""
         named: dict[str, list[Service]] = defaultdict(list)
         for service in self.services:

@@ -10,7 +10,7 @@ import pandas as pd
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources import csv_records
-from assess.sources.base import TRACED, Batches, Lists, Name, Names, Row, type_of
+from assess.sources.base import TRACED, Batches, Lists, Name, Names, Row, Rows, type_of
 from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 
 UNASSIGNED = "__unassigned__"
@@ -25,9 +25,7 @@ _UNSURE = "name services in the identity map, or label them assess.service"
 _EXPECTED_TO_DIFFER = [row["column"] for row in csv_records.rows("joining/may_differ")]
 
 
-def to_tables(
-    batches: Batches, rules: Rules
-) -> tuple[dict[str, pd.DataFrame], list[Row]]:
+def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], Rows]:
     """Name the services and merge the rows of one key; where two sources differ, the first wins.
 
     Returns the frames that any source filled, typed and sorted by key, and coverage rows about
@@ -54,7 +52,7 @@ def to_tables(
 def _add_services(rows: Lists, resolver: _Resolver) -> None:
     """Add the rows of services and aliases that follow from identity."""
     services = resolver.identity.services
-    identified: list[Row] = [
+    identified: Rows = [
         {
             "service_id": service.service_id,
             "identity_rule": service.best.rule,
@@ -163,7 +161,7 @@ class _Resolver:
             if match.service_id is None and names:
                 self.unresolved[label, names[0]] = None
 
-    def coverage(self) -> list[Row]:
+    def coverage(self) -> Rows:
         """Return coverage rows with the share of rows whose service is certain."""
         rows = []
         for frame in ("workloads", "dependencies", "incidents"):
@@ -177,7 +175,7 @@ class _Resolver:
         return rows
 
 
-def _unknown(frame: str, rows: list[Row]) -> list[Row]:
+def _unknown(frame: str, rows: Rows) -> Rows:
     # Sources of other packages misspell them; without a row, the values would vanish in
     # silence.
     if frame in frames.names():
@@ -196,7 +194,7 @@ def _unknown(frame: str, rows: list[Row]) -> list[Row]:
     return notes
 
 
-def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
+def _to_table(frame: str, rows: Rows) -> tuple[pd.DataFrame, Rows]:
     columns = frames.columns(frame)
     raw = pd.DataFrame(rows, columns=list(columns), dtype=object)
     table, problems = frames.conform(frame, raw)
@@ -214,7 +212,7 @@ def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
     return table, [*notes, *disagreements, *_notes(frame, table, outside)]
 
 
-def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row]]:
+def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
     """Merge rows of the same key: in each column the first known value wins."""
     key = frames.key(frame)
     columns = frames.columns(frame)
@@ -242,7 +240,7 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
     return table.sort_values(key, kind="stable", ignore_index=True), notes
 
 
-def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Row]:
+def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
     """Return coverage rows for columns in which two sources disagree."""
     notes = []
     keys = doubled[key].astype(object).agg(lambda row: "/".join(map(str, row)), axis=1)
@@ -266,7 +264,7 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Ro
     return notes
 
 
-def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
+def _drop_dangling(tables: dict[str, pd.DataFrame]) -> Rows:
     """Remove dangling references: the cell, or the whole row if the cell is required."""
     notes = []
     problems = frames.check_references(tables)
@@ -282,7 +280,7 @@ def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
     return notes
 
 
-def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> list[Row]:
+def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> Rows:
     """Return coverage rows for cells that do not fit the data dictionary and become NA."""
     sources = table["source"].reindex(problems["row"].astype(int) - 1).fillna("")
     problems = problems.assign(source=sources.to_numpy())

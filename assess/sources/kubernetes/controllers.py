@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from assess.image_ref import parse_image
-from assess.sources.base import Name, Names, Row
+from assess.sources.base import Name, Names, Row, Rows
 from assess.sources.csv_records import rows
 from assess.sources.kubernetes.kinds import (
     STORES,
@@ -75,10 +75,10 @@ class Controller:
     status: Row = field(default_factory=dict)
     names: Names = ()
     selected: list[Selected] = field(default_factory=list)
-    budgets: list[Row] = field(default_factory=list)  # specs of disruption budgets
+    budgets: Rows = field(default_factory=list)  # specs of disruption budgets
     scaler: Row = field(default_factory=dict)  # spec of its autoscaler
     made_by: Row = field(default_factory=dict)  # custom resource that an operator reads
-    parts: list[Row] = field(default_factory=list)  # specs of further resources for it
+    parts: Rows = field(default_factory=list)  # specs of further resources for it
     store: str = ""  # repository of the store that it is
 
     @property
@@ -407,9 +407,9 @@ def _select(users: list[Controller], selected: Selected) -> None:
             user.names += names_of(*more, namespace=selected.namespace)
 
 
-def _by_selector(items: Iterable[Row]) -> dict[Selector, list[Row]]:
+def _by_selector(items: Iterable[Row]) -> dict[Selector, Rows]:
     """Group objects that select the same pods, without those that select none."""
-    grouped: dict[Selector, list[Row]] = defaultdict(list)
+    grouped: dict[Selector, Rows] = defaultdict(list)
     for item in items:
         asked = table(item, "spec", "selector")
         if "matchLabels" in asked or "matchExpressions" in asked:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from assess.reading import read_limited
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.csv_records import rows
 from assess.sources.dumps import MAX_BYTES, is_template
 from assess.sources.values import Texts, dicts, table, text, texts
@@ -59,7 +59,7 @@ def store_facts(item: Row) -> Texts:
     return next(row for row in found if group in row["group"].split())
 
 
-def generated(item: Row) -> list[Row]:
+def generated(item: Row) -> Rows:
     """Return the ConfigMaps whose values an overlay of Kustomize lists itself."""
     # What it takes from files is left out: half a ConfigMap would pass for a whole one.
     made = []

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from assess.image_ref import last_part, parse_image
-from assess.sources.base import Batch, Row
+from assess.sources.base import Batch, Row, Rows
 from assess.sources.kubernetes.config import Material, to_material
 from assess.sources.kubernetes.controllers import (
     JOBS,
@@ -335,7 +335,7 @@ def is_public(controller: Controller, *, has_services: bool) -> bool | None:
 # ---- what happened ----
 
 
-def to_activities(lists: Found, owners: Owners, cluster: str) -> list[Row]:
+def to_activities(lists: Found, owners: Owners, cluster: str) -> Rows:
     """Return deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
     history: dict[Key, list[tuple[int, Row]]] = defaultdict(list)
     for item in lists.get("replicasets", ()):

@@ -11,7 +11,7 @@ from typing import Any
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Name, Names, Row
+from assess.sources.base import Batch, Name, Names, Row, Rows
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
@@ -179,7 +179,7 @@ def _service(app: App) -> Row:
     return row | {"public": app.is_public, "addresses": joined(app.hosts)}
 
 
-def _merged(services: list[Row]) -> list[Row]:
+def _merged(services: Rows) -> Rows:
     """Merge the rows of an app in several regions; numbers of replicas add up."""
     merged = merge_services(services)
     for row in merged:
@@ -217,7 +217,7 @@ def _add(
     batch: Batch,
     app: App,
     host: Row,
-    replica: tuple[list[Row], list[Row]],
+    replica: tuple[Rows, Rows],
     own: Row | None = None,
 ) -> None:
     workloads, mounts = replica
@@ -261,9 +261,9 @@ def _host(app: App, part: str) -> Row:
     )
 
 
-def _needs(app: App, siblings: Siblings) -> list[Row]:
+def _needs(app: App, siblings: Siblings) -> Rows:
     caller: Callee = app.unit.callee
-    rows: list[Row] = [
+    rows: Rows = [
         dependency_row(app.unit.names[0], f"{EXTERNAL}{store}", "data", EVIDENCE)
         for store in app.stores
     ]
@@ -272,7 +272,7 @@ def _needs(app: App, siblings: Siblings) -> list[Row]:
     return distinct(rows)
 
 
-def _deploys(app: App) -> list[Row]:
+def _deploys(app: App) -> Rows:
     ordered = sorted(app.deploys, key=lambda deploy: deploy.at)
     before: Any = None
     rows = []

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import decode_values
 from assess.sources.kubernetes.pods import quantity
@@ -89,7 +89,7 @@ def _place(item: Row) -> Place:
 
 def to_apps(lists: Found) -> list[App]:
     """Read all services and jobs, with facts from their revisions."""
-    revisions: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    revisions: dict[tuple[str, ...], Rows] = defaultdict(list)
     for revision in lists.get("revisions", ()):
         revisions[_place(revision).service].append(revision)
     apps = [
@@ -100,7 +100,7 @@ def to_apps(lists: Found) -> list[App]:
     return [app for app in apps if app.name]
 
 
-def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
+def _to_app(item: Row, revisions: Rows, *, is_job: bool) -> App:
     account, region, name = _place(item).service
     template, notes = _template(item)
     pod = table(template, "spec") or template
@@ -325,7 +325,7 @@ def _latest(item: Row) -> str:
     return listed or text(item, "latestReadyRevision").rpartition("/")[2]
 
 
-def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
+def _deploys(revisions: Rows) -> Iterator[Deploy]:
     for revision in revisions:
         at = moment(revision, "createTime")
         at = at or moment(revision, "metadata", "creationTimestamp")
@@ -334,7 +334,7 @@ def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
             yield Deploy(version, at, "completed" if _is_ready(revision) else None)
 
 
-def _digests(latest: str, revisions: list[Row]) -> dict[str, str]:
+def _digests(latest: str, revisions: Rows) -> dict[str, str]:
     """Return the digests that the newest revision runs, by container; ``""`` is a lone one."""
     found = {}
     for revision in revisions:

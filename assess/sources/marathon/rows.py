@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from assess import frames
 from assess.image_ref import as_declared, parse_image
-from assess.sources.base import Batch, Name, Row
+from assess.sources.base import Batch, Name, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Siblings
@@ -336,7 +336,7 @@ def _health(task: Row, app: App) -> str | None:
 # ---- whom it needs ----
 
 
-def to_dependencies(apps: dict[str, App]) -> list[Row]:
+def to_dependencies(apps: dict[str, App]) -> Rows:
     """Return the declared dependencies of apps, and the apps in their environment."""
     by_host: dict[str, App] = {}
     for app in apps.values():
@@ -347,7 +347,7 @@ def to_dependencies(apps: dict[str, App]) -> list[Row]:
     for host, app in by_host.items():
         callee = app.unit.callee
         siblings.add(callee, host, *(host + domain for domain in _DOMAINS))
-    rows: list[Row] = []
+    rows: Rows = []
     for app in apps.values():
         rows += _declared(app, apps)
         rows += needs(app.unit.callee, app.unit.mentions, siblings)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.linear import Linear
-from assess.sources.base import Names, Row
+from assess.sources.base import Names, Row, Rows
 from assess.sources.edges.rows import Text, command_line
 from assess.sources.listing import names_of
 from assess.sources.unit import Unit
@@ -101,7 +101,7 @@ class Group:
         )
 
 
-def _main_task(tasks: list[Row]) -> Row:
+def _main_task(tasks: Rows) -> Row:
     """Return the task that does the work: the leader, else the first that is no sidecar."""
     working = [
         task

@@ -7,7 +7,7 @@ from typing import Any
 
 from assess import frames
 from assess.linear import Linear
-from assess.sources.base import Batch, Name, Row
+from assess.sources.base import Batch, Name, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.edges.rows import declared_call, distinct, needs
@@ -218,7 +218,7 @@ def clock_of(node: Row) -> float | None:
     return None
 
 
-def reserve(workloads: list[Row], group: Group, clock: float | None) -> None:
+def reserve(workloads: Rows, group: Group, clock: float | None) -> None:
     """Add the cores that tasks reserve by shares, where the clock of their node is known."""
     asked = {text(t, "Name"): number(t, "Resources", "CPU") for t in group.tasks}
     main = text(group.task, "Name")
@@ -239,7 +239,7 @@ def to_declared(group: Group, cluster: str) -> Replicas:
     return _with_kinds(workloads, group), mounts
 
 
-def _with_kinds(workloads: list[Row], group: Group) -> list[Row]:
+def _with_kinds(workloads: Rows, group: Group) -> Rows:
     """Add what each task is: a container, a process or a virtual machine."""
     drivers = {text(task, "Name"): text(task, "Driver") for task in group.tasks}
     main = text(group.task, "Name")
@@ -285,7 +285,7 @@ def to_service(group: Group) -> Row:
     return row
 
 
-def to_dependencies(groups: list[Group]) -> list[Row]:
+def to_dependencies(groups: list[Group]) -> Rows:
     """Return upstreams of Connect, and services that templates and the environment name."""
     known = {text(s, "Name"): group for group in groups for s in group.services}
     siblings = Siblings()

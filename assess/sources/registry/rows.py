@@ -10,7 +10,7 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.linear import Linear
-from assess.sources.base import Lists, Row
+from assess.sources.base import Lists, Row, Rows
 from assess.sources.values import (
     Texts,
     dicts,
@@ -170,7 +170,7 @@ def keep_base(labels: Any) -> Row:
     return {column: value for column, value in named.items() if value}
 
 
-def to_images(repository: Repository) -> list[Row]:
+def to_images(repository: Repository) -> Rows:
     """Return the rows of a repository: one per manifest, with those inside of indexes."""
     tags: dict[str, set[str]] = defaultdict(set)
     for ref, digest in repository.heads.items():
@@ -215,7 +215,7 @@ def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
     )
 
 
-def _to_index(children: list[Row]) -> Row:
+def _to_index(children: Rows) -> Row:
     """Return the columns of an index where all its images have them."""
     # The index has the date of its latest and the size of its largest image.
     row = {}
@@ -266,7 +266,7 @@ def used_refs(rows: Lists, registry: str) -> dict[str, set[str]]:
     return dict(used)
 
 
-def to_dumped(value: Any) -> list[Row]:
+def to_dumped(value: Any) -> Rows:
     """Read one document of ``skopeo inspect`` or ``docker manifest inspect --verbose``."""
     if isinstance(value, list):  # the images of an index
         rows = [row for part in value for row in to_dumped(part)]
@@ -290,7 +290,7 @@ def to_dumped(value: Any) -> list[Row]:
     return _dumped(text(value, "Name"), dig(value, "Digest"), kept)
 
 
-def _dumped(ref: str, digest: Any, kept: Row) -> list[Row]:
+def _dumped(ref: str, digest: Any, kept: Row) -> Rows:
     """Return the row of a dumped manifest; none where it names no image."""
     named = parse_image(ref)
     if named.repository is None or not isinstance(digest, str):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from assess.sources.aws import AwsSource, Place
 from assess.sources.aws.place import expect
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
@@ -50,7 +50,7 @@ class SsmSource(AwsSource):
             expect(inventory, len(hosts), _NO_INVENTORY)
 
 
-def get_inventory(place: Place) -> list[Row]:
+def get_inventory(place: Place) -> Rows:
     """List the packages and the systems that agents found."""
     entities = []
     for kind in (APPLICATIONS, DETAILS):
@@ -136,7 +136,7 @@ def to_packages(applications: Iterable[Row], facts: Row) -> dict[str, Package]:
     return packages
 
 
-def _kernel(applications: list[Row]) -> Row:
+def _kernel(applications: Rows) -> Row:
     """Return the kernel of a machine with only one; of several, the one that runs is unknown."""
     kernels = {
         _IMAGE.sub("", name) if _IMAGE.match(name) else _release(application)

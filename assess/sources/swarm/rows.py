@@ -9,7 +9,7 @@ from typing import Any
 
 from assess import frames
 from assess.image_ref import parse_image
-from assess.sources.base import Batch, Row
+from assess.sources.base import Batch, Row, Rows
 from assess.sources.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
 from assess.sources.docker.payload import SHORT_ID, variables
 from assess.sources.edges.rows import command_line, distinct, needs
@@ -149,7 +149,7 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     for key, host in hosts.items():
         batch.add("hosts", to_host(nodes[key], host))
         batch.add("engines", *to_engine(nodes[key], host))
-    slots: dict[tuple[str, Any], list[Row]] = defaultdict(list)
+    slots: dict[tuple[str, Any], Rows] = defaultdict(list)
     for key, task in _whole(lists.get("tasks", ())).items():
         name = text(task, "ServiceName")
         owner = short_id(task, "ServiceID") or by_name.get(name, "")
@@ -346,7 +346,7 @@ def min_healthy(service: Service) -> float | None:
     return healthy(percent(parallel, service.replicas))
 
 
-def to_dependencies(services: list[Service]) -> list[Row]:
+def to_dependencies(services: list[Service]) -> Rows:
     """Return calls of others of the stack that the environment of a service names."""
     siblings = Siblings()
     for service in services:
@@ -364,7 +364,7 @@ def to_dependencies(services: list[Service]) -> list[Row]:
     return distinct([*rows, *routed_calls(routed, "swarm-labels")])
 
 
-def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
+def to_deployment(service: Service, cluster: str, key: str) -> Rows:
     """Return the last update of a service: a deployment or a rollback."""
     update = table(service.item, "UpdateStatus")
     started = moment(update, "StartedAt")
@@ -386,10 +386,10 @@ def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
     ]
 
 
-def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
+def to_failures(tasks: Rows, service: Service, cluster: str) -> Rows:
     """Return the failed tasks of one slot, and the tasks that replaced them."""
     ordered = sorted(tasks, key=lambda task: text(task, "CreatedAt"))
-    rows: list[Row] = []
+    rows: Rows = []
     # In a slot tasks follow each other: the next one replaces the one that failed.
     for lost, heir in pairwise(ordered):
         state = text(lost, "Status", "State")

@@ -6,7 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import TRACED, Asked, Call, Name, Row, Source, format_problems
+from assess.sources.base import (
+    TRACED,
+    Asked,
+    Call,
+    Name,
+    Row,
+    Rows,
+    Source,
+    format_problems,
+)
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_credentials
@@ -76,7 +85,7 @@ class TracesSource(Source):
         batch.add("dependencies", *edges[:MAX_EDGES])
 
 
-def _read(asked: Asked) -> list[Row]:
+def _read(asked: Asked) -> Rows:
     """Read the links of files; of service graphs, failures are in a file of their own."""
     links = []
     dumps = each_dump(asked, name="graph", empty=_EMPTY)
@@ -92,7 +101,7 @@ def _read(asked: Asked) -> list[Row]:
     return links
 
 
-def _ask(asked: Asked, hours: float) -> list[Row]:
+def _ask(asked: Asked, hours: float) -> Rows:
     """Ask the endpoint in the dialect that is named, else in the first that it speaks."""
     until = datetime.now(UTC)
     named = asked.options.get("format")
@@ -110,7 +119,7 @@ def _ask(asked: Asked, hours: float) -> list[Row]:
 
 def _first_answer(
     web: Web, formats: list[str], until: datetime, hours: float, call: Call
-) -> list[Row]:
+) -> Rows:
     """Return the links of the first format that the server answers."""
     for kind in formats[:-1]:
         try:
@@ -122,23 +131,23 @@ def _first_answer(
     return FORMATS[formats[-1]](web, until, hours, call)
 
 
-def get_jaeger(web: Web, until: datetime, hours: float, call: Call) -> list[Row]:
+def get_jaeger(web: Web, until: datetime, hours: float, call: Call) -> Rows:
     """Ask Jaeger's query service."""
     answer = web.json("api/dependencies", params=_window(until, hours))
     return _checked([answer], call)
 
 
-def get_zipkin(web: Web, until: datetime, hours: float, call: Call) -> list[Row]:
+def get_zipkin(web: Web, until: datetime, hours: float, call: Call) -> Rows:
     """Ask Zipkin."""
     answer = web.json("api/v2/dependencies", params=_window(until, hours))
     return _checked(answer if isinstance(answer, list) else [answer], call)
 
 
-def get_servicegraph(web: Web, until: datetime, hours: float, call: Call) -> list[Row]:
+def get_servicegraph(web: Web, until: datetime, hours: float, call: Call) -> Rows:
     """Ask Prometheus, or what speaks like it, for all calls and for those that failed."""
     window = f"{max(round(hours * 60), 1)}m"
 
-    def get(counter: str) -> list[Row]:
+    def get(counter: str) -> Rows:
         query = f"sum by (client,server,connection_type)(increase({counter}[{window}]))"
         params = {"query": query, "time": until.timestamp()}
         answer = web.json("api/v1/query", params=params)
@@ -154,7 +163,7 @@ def get_servicegraph(web: Web, until: datetime, hours: float, call: Call) -> lis
     return links
 
 
-FORMATS: dict[str, Callable[[Web, datetime, float, Call], list[Row]]] = {
+FORMATS: dict[str, Callable[[Web, datetime, float, Call], Rows]] = {
     "jaeger": get_jaeger,
     "zipkin": get_zipkin,
     "servicegraph": get_servicegraph,
@@ -165,7 +174,7 @@ def _window(until: datetime, hours: float) -> dict[str, int]:
     return {"endTs": int(until.timestamp() * 1000), "lookback": int(hours * 3_600_000)}
 
 
-def _checked(values: list[Any], call: Call, *, is_failed: bool = False) -> list[Row]:
+def _checked(values: list[Any], call: Call, *, is_failed: bool = False) -> Rows:
     """Return the links of an answer; one of another shape is an error."""
     problem = next(filter(None, map(_problem, values)), None)
     if problem:
@@ -190,7 +199,7 @@ def _problem(value: Any) -> str | None:
     )
 
 
-def to_links(values: list[Any], *, is_failed: bool = False) -> tuple[list[Row], int]:
+def to_links(values: list[Any], *, is_failed: bool = False) -> tuple[Rows, int]:
     """Read who called whom in answers of any format, and count entries that cannot be read."""
     # A link is ``src, dst, kind, is_outside, rule`` and ``calls`` or ``failed``.
     read = [_link_of(entry, is_failed) for entry in _entries(values)]
@@ -265,7 +274,7 @@ def _count(value: Any) -> int | None:
     return round(count) if count is not None and count < 2**62 else None
 
 
-def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:
+def to_dependencies(links: Rows, hours: float | None) -> Rows:
     """Add links up to one edge for each pair and kind, with its share of failed calls."""
     # The counter of failed calls begins with the first: where other pairs have one, none
     # is 0.

@@ -63,10 +63,7 @@ def is_top(content: str) -> bool:
     return _TOP.search(content[:2000]) is not None
 
 
-def of_top(
-    content: str,
-    at: float,
-) -> Read:
+def of_top(content: str, at: float) -> Read:
     """Read the output of ``kubectl top pods``: the present use of each container."""
     lines = [line.split() for line in content.splitlines() if line.strip()]
     heads = next(line for line in lines if "CPU(cores)" in line)
@@ -89,11 +86,7 @@ def of_top(
     return found, unread_n
 
 
-def of_documents(
-    values: list[Any],
-    stem: str,
-    at: float,
-) -> Read:
+def of_documents(values: list[Any], stem: str, at: float) -> Read:
     """Read JSON of any form; ``stem`` is the name of its file, ``at`` when it was written."""
     found = []
     unread_n = 0
@@ -117,28 +110,17 @@ def _each(about: About, sizes: dict[str, float | None], at: float) -> list[Sampl
     ]
 
 
-def _pod(
-    namespace: str,
-    pod: str,
-    container: str,
-) -> About:
+def _pod(namespace: str, pod: str, container: str) -> About:
     return (("pod", namespace, pod, container),) if pod else ()
 
 
-def _container(
-    identifier: str,
-    name: str,
-) -> About:
+def _container(identifier: str, name: str) -> About:
     """Return the key of a container: its id, else its name."""
     keys = [("id", identifier[:SHORT])] if len(identifier) >= SHORT else []
     return (*keys, *([("name", name)] if name else []))
 
 
-def _of_stats(
-    value: Any,
-    stem: str,
-    at: float,
-) -> list[Sample]:
+def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
     """Read an entry of ``stats`` of docker, nerdctl or podman; 100 % is one processor."""
     if not isinstance(value, dict):
         return []
@@ -157,11 +139,7 @@ def _of_stats(
     return _each(_container(identifier, text(entry, "name")), sizes, at)
 
 
-def _of_crictl(
-    value: Any,
-    stem: str,
-    at: float,
-) -> list[Sample]:
+def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
     found = []
     for entry in dicts(value, "stats"):
         nano = number(entry, "cpu", "usageNanoCores", "value")
@@ -174,11 +152,7 @@ def _of_crictl(
     return found
 
 
-def _of_metrics(
-    value: Any,
-    stem: str,
-    at: float,
-) -> list[Sample]:
+def _of_metrics(value: Any, stem: str, at: float) -> list[Sample]:
     if text(value, "kind") not in ("PodMetricsList", "PodMetrics"):
         return []
     found = []
@@ -202,11 +176,7 @@ def _seconds(span: str) -> float:
     return sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
 
 
-def _of_prometheus(
-    value: Any,
-    stem: str,
-    at: float,
-) -> list[Sample]:
+def _of_prometheus(value: Any, stem: str, at: float) -> list[Sample]:
     """Read an answer of Prometheus: one value for each series, or many."""
     # What was asked for is in the name of the metric, else in that of the file.
     words = _WORDS.split(stem.lower())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assess.reading import refuse_many
-from assess.sources.base import Asked, Batch, Call, Row, Source
+from assess.sources.base import Asked, Batch, Call, Row, Rows, Source
 from assess.sources.csv_records import header_of, lookup, read_records
 from assess.sources.dumps import (
     MAX_BYTES,
@@ -190,7 +190,7 @@ def _of_libvirt(file: Path, place: str, found: _Found) -> None:
     text = read_bytes(file, {}, MAX_BYTES).decode("latin-1")
     raw = _DECLARATION.sub("", text).encode("latin-1")
     path: list[str] = []
-    domains: list[Row] = []
+    domains: Rows = []
     attributes: Texts = {}
 
     def start(name: str, given: Texts) -> None:
