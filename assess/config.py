@@ -69,7 +69,12 @@ def load_config(path: str | Path | None = None) -> Config:
 
     Raises `ConfigError` with every problem of the file.
     """
-    file = Path(path) if path else _find()
+    file = Path(path) if path else _nearest()
+    if file is None:
+        raise ConfigError(
+            f"there is no {CONFIG_NAME} here or above",
+            hint="write one with `assess init`, or name one with -c",
+        )
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -126,16 +131,6 @@ def is_configured() -> bool:
 def unknown_key(key: str, known: tuple[str, ...]) -> str:
     """Return the message about an unknown key, with the nearest known one."""
     return ", ".join(filter(None, [f"unknown key {key!r}", did_you_mean(key, known)]))
-
-
-def _find() -> Path:
-    file = _nearest()
-    if file:
-        return file
-    raise ConfigError(
-        f"there is no {CONFIG_NAME} here or above",
-        hint="write one with `assess init`, or name one with -c",
-    )
 
 
 def _nearest() -> Path | None:

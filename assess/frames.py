@@ -218,7 +218,9 @@ def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         cells = raw[name].reset_index(drop=True)
         typed[name], bad = cast_cells(cells, column)
         if bad.any():
-            problems.append(_misread(column, cells[bad]))
+            hints = [did_you_mean(str(cell), column.vocabulary) for cell in cells[bad]]
+            misread = _problems(column, cells[bad], column.expectation)
+            problems.append(misread.assign(hint=hints))
     if frame == "images":
         # the column is part of the key, and a key is never NA
         typed["host_id"] = typed["host_id"].fillna("")
@@ -260,7 +262,7 @@ def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
             cells = pd.to_numeric(
                 cells.astype(object).where(known, None), errors="coerce"
             )
-        values = cells.to_numpy("float64", na_value=np.nan)
+        values = cells.to_numpy(float)
         unread = ~np.isfinite(values)
         # the remainder below must not see NaN or infinity
         values = np.where(unread, 0.0, values)
@@ -346,12 +348,6 @@ def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.D
     )
 
 
-def _misread(column: Column, bad: pd.Series) -> pd.DataFrame:
-    """List cells that cannot be read, each with the nearest word of its vocabulary as hint."""
-    hints = [did_you_mean(str(cell), column.vocabulary) for cell in bad]
-    return _problems(column, bad, column.expectation).assign(hint=hints)
-
-
 def join_problems(problems: list[pd.DataFrame]) -> pd.DataFrame:
     """Join lists of problems."""
     some = [p for p in problems if len(p)]
@@ -414,6 +410,11 @@ def _duplicates(frame: str, keys: pd.DataFrame) -> pd.DataFrame:
 def surely(flags: pd.Series) -> pd.Series:
     """Return flags as plain booleans: an unknown flag does not hold."""
     return flags.fillna(value=False).astype(bool)
+
+
+def objects(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of objects, None where unknown, because NA has no truth value."""
+    return table.astype(object).where(table.notna(), None)
 
 
 def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

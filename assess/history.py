@@ -39,13 +39,6 @@ class Asked(NamedTuple):
         return list(dict.fromkeys([*self.by, *self.numbers]))
 
 
-class Found(NamedTuple):
-    """One frame of one snapshot."""
-
-    when: pd.Timestamp
-    file: Path
-
-
 def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
     """Yield time and rows of one frame of all snapshots, oldest first, one in memory at a time."""
     for when, file in _found(store, frame):
@@ -57,7 +50,11 @@ def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataF
 def history(store: str | Path, frame: str) -> pd.DataFrame:
     """Join one frame of all snapshots, oldest first, with ``snapshot_at``; all in memory at once."""
     parts = [*walk(store, frame)] or [(pd.NaT, frames.empty(frame))]
-    return pd.concat([_dated(table, when) for when, table in parts], ignore_index=True)
+    dated = []
+    for when, table in parts:
+        dates = pd.Series(when, table.index, dtype=frames.DTYPES["time"])
+        dated.append(pd.concat([dates.rename(SNAPSHOT_AT), table], axis=1))
+    return pd.concat(dated, ignore_index=True)
 
 
 def roll_up(
@@ -77,7 +74,10 @@ def roll_up(
     """
     asked = Asked(frame, tuple(by), tuple(values))
     _refuse_unknown(asked)
-    found = _within(_found(store, frame), between)
+    found = _found(store, frame)
+    if between is not None:
+        first, end = map(utc, between)
+        found = [(when, file) for when, file in found if first <= when < end]
     sums = each(_of_file, asked, found, what="history")
     return _shown([part for part in sums if part is not None], asked)
 
@@ -105,22 +105,15 @@ def _refuse_no_frame(frame: str) -> None:
         )
 
 
-def _found(store: str | Path, frame: str) -> list[Found]:
+def _found(store: str | Path, frame: str) -> list[tuple[pd.Timestamp, Path]]:
     """List the files of one frame, oldest snapshot first; Parquet before CSV."""
     _refuse_no_frame(frame)
     found = []
     for path, when in snapshots(store)[["path", "snapshot_at"]].itertuples(index=False):
         files = [path / f"{frame}.{suffix}" for suffix in ("parquet", "csv")]
         # a snapshot has one file per frame; `validate` reports a second one
-        found += [Found(when, file) for file in files if file.is_file()][:1]
+        found += [(when, file) for file in files if file.is_file()][:1]
     return found
-
-
-def _within(found: list[Found], between: tuple[str, str] | None) -> list[Found]:
-    if between is None:
-        return found
-    first, end = map(utc, between)
-    return [one for one in found if first <= one.when < end]
 
 
 def _sound(frame: str, file: Path) -> pd.DataFrame | None:
@@ -144,18 +137,17 @@ def _warn(file: Path, error: Exception) -> None:
     warnings.warn(message, BrokenSnapshotWarning, stacklevel=2)
 
 
-def _of_file(asked: Asked, found: Found) -> pa.Table | None:
+def _of_file(asked: Asked, found: tuple[pd.Timestamp, Path]) -> pa.Table | None:
     """Add up one snapshot; None, with a warning, where its file cannot be read."""
-    if not _can_be_pruned(asked, found.file):
-        table = _sound(asked.frame, found.file)
-        return (
-            None if table is None else _added_up([_part(table, asked)], asked, found.when)
-        )
+    when, file = found
+    if not _can_be_pruned(asked, file):
+        table = _sound(asked.frame, file)
+        return None if table is None else _added_up([_part(table, asked)], asked, when)
     try:
-        with pq.ParquetFile(found.file) as opened:
-            return _added_up(_parts(opened, asked), asked, found.when)
+        with pq.ParquetFile(file) as opened:
+            return _added_up(_parts(opened, asked), asked, when)
     except (ValueError, OSError) as error:
-        _warn(found.file, error)
+        _warn(file, error)
         return None
 
 
@@ -230,8 +222,3 @@ def _shown(sums: list[pa.Table], asked: Asked) -> pd.DataFrame:
     }
     groups = {name: frames.cast_cells(raw[name], known[name])[0] for name in asked.by}
     return raw.assign(**groups).astype(types)
-
-
-def _dated(table: pd.DataFrame, when: pd.Timestamp) -> pd.DataFrame:
-    dates = pd.Series(when, index=table.index, dtype=frames.DTYPES["time"])
-    return pd.concat([dates.rename(SNAPSHOT_AT), table], axis=1)

@@ -183,8 +183,8 @@ def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     shared = old.index.intersection(new.index)
     # another source for the same fact is not a change
     names = new.columns.difference(list(frames.SHARED_COLUMNS), sort=False)
-    was = _cells(old[names]).take(old.index.get_indexer(shared), 0)
-    now = _cells(new[names]).take(new.index.get_indexer(shared), 0)
+    was = frames.objects(old.loc[shared, names]).to_numpy()
+    now = frames.objects(new.loc[shared, names]).to_numpy()
     # transposed, so that changes come out column by column
     column, row = np.nonzero((was != now).T)
     about = {"key": shared[row], "change": "changed", "column": names[column]}
@@ -201,13 +201,6 @@ def _by_key(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
     return indexed.set_axis(
         pd.Index(["/".join(map(str, one)) for one in keys], dtype=str)
     )
-
-
-def _cells(table: pd.DataFrame) -> np.ndarray:
-    """Return values as objects, None where unknown, because NA has no truth value."""
-    values: np.ndarray = table.to_numpy(object, copy=True)
-    values[table.isna().to_numpy()] = None
-    return values
 
 
 def from_frames(
@@ -297,7 +290,10 @@ def _build(
 def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     """Fill unknown cells from other cells of the same row; known cells stay."""
     if frame == "hosts":
-        return _filled(table, _os_families(table))
+        # from the name of the system, or else from the kernel
+        pairs = frames.objects(table[["os_name", "kernel"]]).to_numpy()
+        families = [os_family(name, kernel) for name, kernel in pairs]
+        return _filled(table, pd.DataFrame({"os_family": families}, table.index))
     if frame != "workloads":
         return table
     refs = table["image_ref"].dropna()
@@ -317,13 +313,6 @@ def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     ]
     tags = pd.Series(floating, tagged.index, dtype="boolean")
     return _filled(table, tags.to_frame("tag_floating"))
-
-
-def _os_families(hosts: pd.DataFrame) -> pd.DataFrame:
-    """Return ``os_family`` of each host, from the name of its system or else from its kernel."""
-    pairs = hosts[["os_name", "kernel"]].astype(object).where(hosts.notna(), None)
-    families = [os_family(name, kernel) for name, kernel in pairs.to_numpy()]
-    return pd.DataFrame({"os_family": families}, index=hosts.index)
 
 
 def _filled(table: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from assess.errors import AssessError
 from assess.score.assessment import SCORES, Assessment
 from assess.score.what_next.questions import questions
 from assess.untrusted import printable
-from assess.words import plain
+from assess.words import plain, records
 
 INSTRUCTIONS = (
     "The risk of adopting containers, service by service, as one snapshot of a fleet shows it. "
@@ -104,19 +104,16 @@ class Tools:
         """
         blast = self.assessment.blast_radius
         elements = blast.frame.reset_index()
-        is_asked = (elements["element_kind"] == kind) & (elements["element"] == name)
-        if not is_asked.any():
+        asked = "element_kind == @kind and element == @name"
+        found = elements.query(asked)
+        if found.empty:
             known = ", ".join(sorted(elements["element_kind"].unique()))
             raise AssessError(
                 f"there is no element {kind}:{name}", hint=f"kinds: {known}"
             )
-        affected = blast.details["affected"]
-        falling = affected[
-            (affected["element_kind"] == kind) & (affected["element"] == name)
-        ]
+        falling = blast.details["affected"].query(asked)
         falling = falling.sort_values("p_down", ascending=False, kind="stable")
-        found = elements[is_asked].iloc[0].to_dict()
-        return {**self._rows(falling), "element": plain(found)}
+        return {**self._rows(falling), "element": plain(found.iloc[0].to_dict())}
 
     def what_breaks(self, target: str = "", by: str = "", service: str = "") -> Answer:
         """List what an upgrade to TARGET, such as docker:29, or events BY a day will or may break.
@@ -154,11 +151,10 @@ class Tools:
 
     def _rows(self, table: pd.DataFrame) -> Answer:
         """Return the first rows of a table, and how many there are."""
-        rows = table.head(MOST_ROWS).to_dict("records")
-        return {**self._origin(), "rows_n": len(table), "rows": plain(rows)}
+        rows = records(table.head(MOST_ROWS))
+        return {**self._origin(), "rows_n": len(table), "rows": rows}
 
 
 def _of(table: pd.DataFrame, service: str) -> list[Answer]:
     own = table[table["service_id"] == service].drop(columns="service_id")
-    rows: list[Answer] = plain(own.head(MOST_ROWS).to_dict("records"))
-    return rows
+    return records(own.head(MOST_ROWS))

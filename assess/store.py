@@ -82,8 +82,13 @@ def _take_place(new: Path, target: Path) -> None:
     """Move the old snapshot aside, the new one into its place, and remove the old one."""
     with sibling(target, is_directory=True) as aside:
         # no system renames a directory over one that has files: two steps are needed
-        target.rename(aside / target.name)
-        new.rename(target)
+        old = target.rename(aside / target.name)
+        try:
+            new.rename(target)
+        except BaseException:
+            # an interrupt between the two must not cost the old one
+            old.rename(target)
+            raise
 
 
 def _fill(directory: Path, inventory: Inventory, format: str) -> None:
@@ -288,7 +293,11 @@ def resolve(reference: str | Path) -> Path:
         # without "@", all of the reference is in the third part
         address, at, moment = str(reference).rpartition("@")
         local = s3.fetch(address or str(reference))
-        _refuse_half(local, reference)
+        if _has_frames(local) and not (local / MANIFEST).is_file():
+            # it was copied while another process wrote it
+            raise AssessError(
+                f"{reference} has no {MANIFEST}: it is half written, or no snapshot"
+            )
         reference = f"{local}{at}{moment}" if address else local
     path = Path(reference)
     if path.is_dir():
@@ -320,14 +329,6 @@ def resolve(reference: str | Path) -> Path:
 def _has_frames(path: Path) -> bool:
     files = (file for file in path.iterdir() if file.suffix in (".csv", ".parquet"))
     return any(file.stem in frames.names() for file in files)
-
-
-def _refuse_half(local: Path, reference: str | Path) -> None:
-    """Refuse a snapshot that was copied from S3 while another process wrote it."""
-    if _has_frames(local) and not (local / MANIFEST).is_file():
-        raise AssessError(
-            f"{reference} has no {MANIFEST}: it is half written, or no snapshot"
-        )
 
 
 def _just_after(moment: str) -> pd.Timestamp:

@@ -21,12 +21,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from assess.untrusted import (
-    clean,
-    csv_lines,
-    guarded,
-    markdown_text,
-)
+from assess.untrusted import clean, csv_lines, guarded, markdown_text
 
 UNKNOWN = "unknown"
 NONE = "-"
@@ -398,18 +393,12 @@ def _absent(head: str, table: pd.DataFrame) -> Iterable[str]:
 
 
 def _cells(column: pd.Series, head: str, absent: Iterable[str]) -> list[str]:
-    write = _writer(column, head)
+    write: Callable[[Any], str] = word
+    if _is_number(column):
+        as_number = partial(number, digits=_digits(column.dropna()))
+        write = share if head.endswith("share") else as_number
     pairs = zip(column, absent, strict=True)
     return [none if is_unknown(value) else write(value) for value, none in pairs]
-
-
-def _writer(column: pd.Series, head: str) -> Callable[[Any], str]:
-    """Choose how the values of a column are written."""
-    if not _is_number(column):
-        return word
-    if head.endswith("share"):
-        return share
-    return partial(number, digits=_digits(column.dropna()))
 
 
 def _digits(values: Iterable[Any]) -> int:

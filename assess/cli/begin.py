@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from assess.cli.command import (
+    DIRECTORY,
     Command,
     Output,
     newest_snapshot,
@@ -26,6 +27,10 @@ from assess.writing import write_beside
 
 COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 AWS_TYPES = ("ec2", "ecs", "ecr", "ssm")
+AWS_FILES = {
+    "AWS_CONFIG_FILE": "~/.aws/config",
+    "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+}
 HEAD = """\
 # What `assess collect` reads: nothing is ever written to it. Found on this machine by `assess init`;
 # delete what you do not want. Then:
@@ -41,7 +46,7 @@ MORE = (
 @click.command(cls=Command, examples=["assess init", "assess init our-fleet"])
 @click.argument(
     "directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     default=Path(),
 )
 def init(directory: Path) -> None:
@@ -61,7 +66,8 @@ def init(directory: Path) -> None:
             f"{error.filename or directory} cannot be written: {error.strerror}",
             hint="name a directory of your own: assess init DIR",
         ) from error
-    tables = list(_found(directory))
+    projects = _compose_projects(directory)
+    tables = [*_engines(), *projects, *_aws(), *_clusters()]
     files = {
         "assess.toml": _configuration(tables),
         "policy.toml": load_policy().to_toml(),
@@ -99,14 +105,6 @@ def _configuration(tables: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         line if not line or line.startswith("#") else f"# {line}" for line in rest
     ]
     return "\n".join(parts) + MORE + "\n".join(commented) + "\n"
-
-
-def _found(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the sources of this machine: the reason, and the ``[[source]]`` table."""
-    yield from _engines()
-    yield from _compose_projects(directory)
-    yield from _aws()
-    yield from _clusters()
 
 
 def _engines() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -148,12 +146,8 @@ def _compose_projects(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _aws() -> Iterator[tuple[str, dict[str, Any]]]:
     """List the AWS sources for the profiles of this user."""
     profiles: dict[str, str] = {}
-    for file in (
-        Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser(),
-        Path(
-            os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
-        ).expanduser(),
-    ):
+    for variable, usual in AWS_FILES.items():
+        file = Path(os.environ.get(variable, usual)).expanduser()
         # no interpolation: "%" is legal in settings of AWS
         parser = configparser.ConfigParser(interpolation=None, default_section="\0")
         try:
@@ -234,12 +228,7 @@ def questions(
         note(
             "fill in the column `answer`, add these lines to assess.toml, collect again:"
         )
-        path = json.dumps(str(out.file))
-        for line in (
-            "[[source]]",
-            'type = "answers"',
-            'format = "csv"',
-            f"path = {path}",
-        ):
+        path = f"path = {json.dumps(str(out.file))}"
+        for line in ("[[source]]", 'type = "answers"', 'format = "csv"', path):
             note(f"  {line}")
         next_step("assess report")

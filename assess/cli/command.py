@@ -157,6 +157,7 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 SNAPSHOT = SnapshotType()
 FILE = click.Path(dir_okay=False, path_type=Path)
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
 SNAPSHOTS = Path("data/snapshots")
@@ -182,8 +183,23 @@ policy_options = together(
 )
 
 
-def _output_options(formats: Sequence[str]) -> Callable[[Any], Any]:
-    return together(
+def output_in(*formats: str) -> Callable[[Any], Any]:
+    """Return a decorator for ``--format``, ``--json`` and ``-o``, as the argument ``out``."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def wrapped(
+            *args: Any, format: str | None, as_json: bool, file: Path | None, **rest: Any
+        ) -> Any:
+            by_suffix = _BY_SUFFIX.get(file.suffix) if file else None
+            by_suffix = by_suffix if by_suffix in formats else None
+            chosen = "json" if as_json else format or by_suffix or "text"
+            to_file = None if file == Path("-") else file
+            return command(*args, out=Output(chosen, to_file), **rest)
+
+        return options(wrapped)
+
+    options = together(
         click.option(
             "--format",
             type=click.Choice(formats),
@@ -200,32 +216,10 @@ def _output_options(formats: Sequence[str]) -> Callable[[Any], Any]:
             help="File to write. Its suffix sets the format unless --format does.",
         ),
     )
+    return decorate
 
 
-def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--format``, ``--json`` and ``-o`` to a command, as its argument ``out``."""
-    return output_in(*FORMATS)(command)
-
-
-def output_in(*formats: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds the options of `output_options`, for these formats."""
-    return functools.partial(_with_output, formats)
-
-
-def _with_output(
-    formats: Sequence[str], command: Callable[..., Any]
-) -> Callable[..., Any]:
-    @functools.wraps(command)
-    def wrapped(
-        *args: Any, format: str | None, as_json: bool, file: Path | None, **rest: Any
-    ) -> Any:
-        by_suffix = _BY_SUFFIX.get(file.suffix) if file else None
-        by_suffix = by_suffix if by_suffix in formats else None
-        chosen = "json" if as_json else format or by_suffix or "text"
-        to_file = None if file == Path("-") else file
-        return command(*args, out=Output(chosen, to_file), **rest)
-
-    return _output_options(formats)(wrapped)
+output_options = output_in(*FORMATS)
 
 
 def read(text: str) -> Inventory:
@@ -280,12 +274,9 @@ def _with_index(table: pd.DataFrame) -> pd.DataFrame:
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Convert a table to plain JSON types, a dict per row; a named index is included."""
-    from assess.words import plain
+    from assess import words
 
-    rows: list[dict[str, Any]] = plain(
-        _with_index(table).astype(object).to_dict("records")
-    )
-    return rows
+    return words.records(_with_index(table))
 
 
 def to_json(document: Mapping[str, Any]) -> str:

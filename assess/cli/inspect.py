@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assess.cli.command import (
+    DIRECTORY,
     SNAPSHOT,
     SNAPSHOTS,
     Command,
@@ -23,7 +24,6 @@ from assess.cli.messages import next_step, note, verbosity
 if TYPE_CHECKING:
     import pandas as pd
 
-    from assess.inventory import Inventory
 
 CLEANUP = "cleanup"  # a listing that no snapshot holds
 COVERAGE_SHOWN = [
@@ -81,16 +81,16 @@ def show(
             raise click.UsageError("--where and --columns need a FRAME")
         table = inventory.summary()
     else:
-        rows = _cleanup(inventory) if frame == CLEANUP else inventory[frame]
+        if frame == CLEANUP:
+            import assess
+
+            hosts = assess.clean_up(inventory, assess.load_policy()).hosts
+            rows = hosts.reset_index()
+        else:
+            rows = inventory[frame]
         table = _columns(_where(rows, where, inventory.snapshot_at), columns)
         head["frame"] = frame
     out.table(table, {**head, "rows": records(table)})
-
-
-def _cleanup(inventory: Inventory) -> pd.DataFrame:
-    import assess
-
-    return assess.clean_up(inventory, assess.load_policy()).hosts.reset_index()
 
 
 def _where(table: pd.DataFrame, rule: str | None, at: pd.Timestamp) -> pd.DataFrame:
@@ -211,7 +211,7 @@ def frames(frame: str | None, *, out: Output) -> None:
 
 directory = click.argument(
     "store",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     default=SNAPSHOTS,
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from assess.cli.command import Command, Output, output_options
+from assess.cli.command import DIRECTORY, Command, Output, output_options
 from assess.cli.messages import QUIET, level, next_step, note, verbosity
 
 selection = click.argument("notebook", nargs=-1)
@@ -42,7 +42,7 @@ def notebooks() -> None:
     "-o",
     "--output",
     "directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     default=Path("reports/notebooks"),
     help="Directory to write the executed notebooks to.",
 )
@@ -63,19 +63,15 @@ def _parameter(pair: str) -> tuple[str, Any]:
     if not equals or not name.isidentifier():
         raise click.UsageError(f"-p {pair!r} is not NAME=VALUE")
     if Path(text.partition("@")[0]).exists() and text:
-        return name, _absolute(text)
+        from assess import store
+
+        # absolute, because a notebook runs in its own directory
+        path = store.resolve(text) if "@" in text else Path(text)
+        return name, str(path.resolve())
     try:
         return name, json.loads(text)
     except ValueError:
         return name, text
-
-
-def _absolute(text: str) -> str:
-    """Make a path absolute, because a notebook runs in its own directory."""
-    from assess import store
-
-    path = store.resolve(text) if "@" in text else Path(text)
-    return str(path.resolve())
 
 
 def _is_watched() -> bool:
@@ -102,7 +98,7 @@ def refresh(notebook: tuple[str, ...]) -> None:
 )
 @click.argument(
     "directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     default=Path("notebooks"),
 )
 def copy(directory: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assess.cli.command import (
+    DIRECTORY,
     SNAPSHOT,
     SNAPSHOTS,
     Command,
@@ -53,7 +54,7 @@ REPORTS = Path("reports")
     "-o",
     "--output",
     "directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     help="Directory to write to.  [default: reports/<quarter>]",
 )
 @click.option(

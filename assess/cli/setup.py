@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assess.cli.command import (
+    DIRECTORY,
     FILE,
     FORMATS,
     Command,
@@ -33,7 +34,7 @@ UPDATE_SECONDS = 60.0  # time limit of an update of the facts
     cls=Command,
     examples=["assess sample fleet", "assess sample large-fleet --services 200 --seed 7"],
 )
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", type=DIRECTORY)
 @click.option(
     "--services", type=click.IntRange(min=1), default=48, help="Number of services."
 )

@@ -124,7 +124,7 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
     # ratios have another unit than their groups, and so no row for the whole
     if {"yes", "point", "platform"} & set(table):
         whole = row[["value", "lo", "hi"]].astype("Float64")
-        ends = whole.to_numpy(dtype=float, na_value=np.nan)
+        ends = whole.to_numpy(float)
         scale = 100.0 if "yes" in table else 1.0
         verdict = row["verdict"]
         evidence.loc[len(evidence)] = [

@@ -96,7 +96,7 @@ def clocks_data(result: Result) -> pd.DataFrame:
 def clocks(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw how long each component in use has support."""
     table = clocks_data(result)
-    days = table["days"].to_numpy(dtype=float, na_value=np.nan)
+    days = table["days"].to_numpy(float)
     band = np.select(
         [np.isnan(days), days < 0, days < SOON_DAYS],
         ["unknown", "blocked", "conditional"],

@@ -109,7 +109,7 @@ def intervals(  # noqa: PLR0913 - one call per figure names all that differs
         return message(ax, title, empty)
     shown = frame.head(ROWS_SHOWN).reset_index(drop=True)
     ax = named_rows(ax, shown["label"], len(frame))
-    values = shown[["lo", "point", "hi"]].to_numpy(dtype=float, na_value=np.nan)
+    values = shown[["lo", "point", "hi"]].to_numpy(float)
     ax.set_xlim(*(limits or _reach(values)))
     ax.locator_params("x", nbins=7)
     _draw_intervals(ax, values)
@@ -182,7 +182,7 @@ def _reach(values: np.ndarray) -> tuple[float, float]:
 def _draw_rest(ax: Axes, y: int, rest: pd.Series) -> None:
     """Mark the points that have no row; one tick stands for all points that it covers."""
     start, end = ax.get_xlim()
-    x = rest.to_numpy(dtype=float, na_value=np.nan)
+    x = rest.to_numpy(float)
     step = (end - start) / TICKS
     x = step * np.unique(np.round(x[(x >= start) & (x <= end)] / step))
     ax.vlines(x, y - 0.3, y + 0.3, colors=MUTED, alpha=0.5, linewidth=1)

@@ -149,7 +149,7 @@ def _dumbbells(ax: Axes, shown: pd.DataFrame) -> None:
     """Draw both cases, the line that better evidence would shorten, and cleared gates."""
     y = np.arange(len(shown))
     worst, neutral, cleared = (
-        100 * shown[name].to_numpy(dtype=float, na_value=np.nan)
+        100 * shown[name].to_numpy(float)
         for name in ("p_top", "p_top_neutral", "p_top_cleared")
     )
     both = np.isfinite(worst) & np.isfinite(neutral)
@@ -276,9 +276,7 @@ def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -
 
 def _arrows(ax: Axes, shown: pd.DataFrame) -> None:
     y = np.arange(len(shown))
-    before, after = (
-        shown[name].to_numpy(dtype=float, na_value=np.nan) for name in ("before", "after")
-    )
+    before, after = (shown[name].to_numpy(float) for name in ("before", "after"))
     up = {"up": "ready", "down": "blocked"}
     colours = [BANDS[up.get(state, "unknown")].colour for state in shown["state"]]
     both = np.isfinite(before) & np.isfinite(after)

@@ -179,8 +179,6 @@ def _compare(op: ast.cmpop, left: Any, right: Any) -> pd.Series:
 
 def _moment(value: Any) -> Any:
     """Return a time: a column of times as it is, text as ISO 8601, by default in UTC."""
-    import pandas as pd
-
     if _is_column(value):
         if _kind(value) != "time":
             raise RuleError("cannot compare a column of text with a time")

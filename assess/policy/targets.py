@@ -97,7 +97,10 @@ def _row_problems(row: Table, refusals: list[str]) -> Iterator[str]:
     system = row.get("os")
     # any name that the facts can place will do, with or without its version
     if not (reference.distro_of(system) or reference.os_family(system)):
-        words["os"] = ["", *_systems()]
+        words["os"] = [
+            "",
+            *sorted({r["distro"] for r in reference.rows("distro_releases")}),
+        ]
     yield from _word_problems(row, words)
     for word in row.get("refuses", ()):
         yield from _word_problems({"refuses": word}, {"refuses": refusals})
@@ -110,11 +113,6 @@ def _row_problems(row: Table, refusals: list[str]) -> Iterator[str]:
     for key, number in numbers.items():
         if not 0 <= number < float("inf"):
             yield f"{key} is {number}: a number >= 0 is expected"
-
-
-def _systems() -> list[str]:
-    """Return the names of operating systems whose lines the facts list."""
-    return sorted({row["distro"] for row in reference.rows("distro_releases")})
 
 
 def _default_problems(target: Table, values: Table) -> Iterator[str]:

@@ -22,7 +22,6 @@ from assess.reference.programs import engine_api as engine_api
 from assess.reference.programs import gone_api as gone_api
 from assess.reference.programs import is_engine_client as is_engine_client
 from assess.reference.programs import system_in as system_in
-from assess.reference.runtimes import MANAGED as MANAGED
 from assess.reference.runtimes import Node as Node
 from assess.reference.runtimes import cluster_product as cluster_product
 from assess.reference.runtimes import is_cluster_product as is_cluster_product
@@ -45,7 +44,6 @@ from assess.reference.support import Support as Support
 from assess.reference.support import default_kernel as default_kernel
 from assess.reference.support import distro_of as distro_of
 from assess.reference.support import engine_lines as engine_lines
-from assess.reference.support import engine_support as engine_support
 from assess.reference.support import kernel_support as kernel_support
 from assess.reference.support import line_of as line_of
 from assess.reference.support import newest_line as newest_line

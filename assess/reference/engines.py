@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from assess.errors import PolicyError
 from assess.reference.support import ENGINE, newest_line
-from assess.reference.tables import rows
+from assess.reference.tables import cached, rows
 from assess.reference.versions import (
     Version,
     engine_line,
@@ -41,7 +40,7 @@ def target_docker(target: Mapping[str, Any]) -> str:
     return target_engine(target if is_docker else {})
 
 
-@lru_cache(maxsize=4096)
+@cached
 def driver_runs(driver: str | None, engine_version: str | None) -> bool | None:
     """Return whether an engine supports a storage driver; None if either is unknown."""
     # A line counts as its newest release. A removed driver stays removed.
@@ -56,7 +55,7 @@ def driver_runs(driver: str | None, engine_version: str | None) -> bool | None:
     return True if is_known(engine_version) else None
 
 
-@lru_cache(maxsize=256)
+@cached
 def drivers_gone(engine_version: str | None) -> dict[str, str]:
     """Return the storage drivers that an engine no longer has, with the release that removed each."""
     engine = release_of(engine_version) or (0,)
@@ -64,7 +63,7 @@ def drivers_gone(engine_version: str | None) -> dict[str, str]:
     return {driver: end for driver, end in known if end and engine >= numbers_of(end)}
 
 
-@lru_cache(maxsize=256)
+@cached
 def kernel_floor(engine_version: str | None) -> str | None:
     """Return the oldest kernel on which an engine starts with a storage driver for general use.
 
@@ -91,15 +90,17 @@ def kernel_floor(engine_version: str | None) -> str | None:
     return max([*starts, min(usual, key=numbers_of, default="")], key=numbers_of)
 
 
-@lru_cache(maxsize=4096)
+@cached
 def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
     """Return whether an engine runs on a kernel; None if either version is unknown."""
     numbers = parse_version(kernel)
     floor = kernel_floor(engine_version)
     # a release after the facts carries no older kernel than the newest line does
-    is_newer = floor is None and _is_after_facts(engine_version)
+    newest = newest_line(ENGINE)
+    is_later = (release_of(engine_version) or (0,)) > (release_of(newest) or (0,))
+    is_newer = floor is None and is_later
     if is_newer:
-        floor = kernel_floor(newest_line(ENGINE))
+        floor = kernel_floor(newest)
     if numbers is None or kernel is None or floor is None:
         return None
     # Distributions back-port features that a driver needs to older kernels.
@@ -110,19 +111,13 @@ def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
     return None if is_newer else True
 
 
-def _is_after_facts(engine_version: str | None) -> bool:
-    return (release_of(engine_version) or (0,)) > (
-        release_of(newest_line(ENGINE)) or (0,)
-    )
-
-
 def _holds(driver: Mapping[str, str], engine: Version) -> bool:
     removed = driver["removed_in"]
     is_gone = removed != "" and engine >= numbers_of(removed)
     return numbers_of(driver["introduced_in"]) <= engine and not is_gone
 
 
-@lru_cache(maxsize=4096)
+@cached
 def api_range(version: str | None) -> tuple[str | None, str | None]:
     """Return the oldest and newest API version that an engine answers by default."""
     # If the release itself is not on record, the last release before it in its line

@@ -1,12 +1,11 @@
 """Classify a change of an image or an engine by versions, products and forks."""
 
 import re
-from functools import lru_cache
 from typing import Literal
 
 from assess.reference.support import line_of
-from assess.reference.tables import lookup, rows
-from assess.reference.versions import Version, numbers_of, parse_version
+from assess.reference.tables import cached, lookup, rows
+from assess.reference.versions import Version, lowered, numbers_of, parse_version
 
 Change = Literal[
     "same", "rebuild", "patch", "minor", "major", "rollback", "swap", "unknown"
@@ -26,16 +25,16 @@ _BUILDS_FROM = (
 )
 
 
-@lru_cache(maxsize=4096)
+@cached
 def tag_version(tag: str | None) -> Version | None:
     """Return the version of a tag, 3.96 for ``3.96_large_disk``; None for names, commits and days."""
-    text = tag.strip().lower() if isinstance(tag, str) else ""
+    text = lowered(tag)
     is_commit = _COMMIT.fullmatch(text) and not text.isdigit()
     found = None if is_commit or _DAY.match(text) else _TAG.fullmatch(text)
     return tuple(int(part) for part in found[1].split(".")) if found else None
 
 
-@lru_cache(maxsize=4096)
+@cached
 def moves(tag: str | None, repository: str | None = None) -> bool | None:
     """Return whether a tag can move to another image; None if its words are unknown."""
     # A tag moves if it is absent, names only a channel or a flavour, or no more than a
@@ -54,10 +53,10 @@ def moves(tag: str | None, repository: str | None = None) -> bool | None:
     return True if meanings - {""} and "" not in meanings else None
 
 
-@lru_cache(maxsize=4096)
+@cached
 def is_fixed(tag: str | None) -> bool:
     """Return whether a tag names a version, commit or day, and so changes with the image."""
-    text = tag.strip().lower() if isinstance(tag, str) else ""
+    text = lowered(tag)
     named = tag_version(tag) or _COMMIT.fullmatch(text) or _DAY.match(text)
     return bool(named)
 
@@ -79,14 +78,14 @@ def _meaning(word: str) -> str:
     return known.get(word) or known.get(word.rstrip(".0123456789"), "")
 
 
-@lru_cache(maxsize=4096)
+@cached
 def product_of(repository: str | None) -> str:
     """Return the product of a repository: the last part of its path, under its usual name."""
-    text = repository.rpartition("/")[2].lower() if isinstance(repository, str) else ""
+    text = lowered(repository).rpartition("/")[2]
     return _USUAL.get(text, text)
 
 
-@lru_cache(maxsize=4096)
+@cached
 def major_parts(product: str, version: Version) -> int:
     """Return how many leading numbers of a version make up its major version."""
     for row in rows("image_versions"):
@@ -97,7 +96,7 @@ def major_parts(product: str, version: Version) -> int:
     return 2 if version[0] == 0 else 1  # semver promises nothing below 1.0
 
 
-@lru_cache(maxsize=4096)
+@cached
 def image_change(
     before: tuple[str | None, str | None, str | None],
     after: tuple[str | None, str | None, str | None],
@@ -125,7 +124,7 @@ def image_change(
     return _compared(was, now, major_parts(product, was), major_parts(product, now))
 
 
-@lru_cache(maxsize=4096)
+@cached
 def engine_change(
     before: tuple[str | None, str | None], after: tuple[str | None, str | None]
 ) -> Change:

@@ -2,18 +2,18 @@
 
 import re
 from collections import defaultdict
-from functools import cache, lru_cache
+from functools import cache
 
 from assess.reference.images import tag_version
 from assess.reference.support import distro_of, line_of
-from assess.reference.tables import rows
+from assess.reference.tables import cached, rows
 from assess.reference.versions import Version, numbers_of, parse_version
 
 NEGOTIATES = 999.0  # of a client that takes whatever the engine offers
 Row = dict[str, str]
 
 
-@lru_cache(maxsize=4096)
+@cached
 def engine_api(repository: str | None, tag: str | None) -> float | None:
     """Return the minor version of the engine's API that a program requests; None if unknown."""
     # Where a tag may mean several versions, they have to agree.
@@ -101,7 +101,7 @@ System = tuple[str | None, str | None]
 UNKNOWN: System = (None, None)
 
 
-@lru_cache(maxsize=4096)
+@cached
 def base_system(image: str | None) -> System:
     """Return distribution and line of an image, from its name or else from its tag and path."""
     path, tag = _split(image or "")
@@ -171,7 +171,7 @@ def system_in(word: str) -> System | None:
     return named or _numbered(word)
 
 
-@lru_cache(maxsize=4096)
+@cached
 def base_lists(repository: str | None, tag: str | None) -> tuple[str, ...]:
     """Return package sources that an image adds to those of its system: ``host suite``."""
     words = (tag or "").lower().split("-")

@@ -6,7 +6,7 @@ decides. Where the provider patches hosts and runtime, the host counts as manage
 
 import re
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import pandas as pd
@@ -22,8 +22,8 @@ from assess.reference.support import (
     product_support,
     system_of,
 )
-from assess.reference.tables import rows
-from assess.reference.versions import numbers_of, parse_version
+from assess.reference.tables import cached, rows
+from assess.reference.versions import lowered, numbers_of, parse_version
 
 MANAGED = "managed: its provider patches hosts and runtime"
 PROVIDER = "provider"
@@ -55,7 +55,7 @@ class Platform(NamedTuple):
     kind: str
 
 
-@lru_cache(maxsize=4096)
+@cached
 def platform_of(node: Node) -> Platform | None:
     """Return the provider's cluster or platform of a node; None if none is known."""
     distro, rest = system_of(node.os_name)
@@ -84,10 +84,8 @@ def cluster_product(
 
 def _named(text: str | None) -> dict[str, str] | None:
     """Return the first platform whose word occurs in a text."""
-    if not isinstance(text, str):
-        return None
     # whole words only: "gke" must not be found in a longer name
-    words = f" {' '.join(re.split(r'[^a-z0-9]+', text.lower()))} "
+    words = f" {' '.join(re.split(r'[^a-z0-9]+', lowered(text)))} "
     for row in rows("platforms"):
         if f" {row['word']} " in words:
             return row
@@ -99,7 +97,7 @@ def _number(text: str | None) -> str | None:
     return found[0] if found else None
 
 
-@lru_cache(maxsize=4096)
+@cached
 def is_managed(node: Node) -> bool:
     """Return whether a provider is known to patch the host of a node."""
     # A provider alone is not enough: on a platform that the facts do not know, nobody can
@@ -126,7 +124,7 @@ def _products(kind: str) -> set[str]:
     return {row["product"] for row in rows("platforms") if row["kind"] == kind}
 
 
-@lru_cache(maxsize=4096)
+@cached
 def runtime_line(node: Node) -> tuple[str | None, str | None]:
     """Return the product and version whose calendar applies to a node's runtime."""
     platform = platform_of(node)
@@ -138,20 +136,21 @@ def runtime_line(node: Node) -> tuple[str | None, str | None]:
     return platform.product, platform.version
 
 
-@lru_cache(maxsize=4096)
+@cached
 def runtime_support(node: Node, at: pd.Timestamp) -> Support:
     """Return the support of a node's runtime; of several calendars, the worst counts."""
     platform = platform_of(node)
     product, version = runtime_line(node)
     own = product_support(product, version, at)
     if platform is None:
-        return _worst(own, _own_kubelet(node, at))
+        return min(filter(None, (own, _own_kubelet(node, at))), key=_order)
     if platform.kind == "managed":
         # a serverless platform has no lines that could end
         if newest_line(platform.product) is None:
             return Support("supported", None, None, None, f"{MANAGED}, without a version")
         return own._replace(basis=f"{MANAGED}; {own.basis}")
-    return _worst(own, _kubelet(node, platform, own.line, at))
+    of_node = _kubelet(node, platform, own.line, at)
+    return min(filter(None, (own, of_node)), key=_order)
 
 
 def _own_kubelet(node: Node, at: pd.Timestamp) -> Support | None:
@@ -184,7 +183,7 @@ def worst_node(nodes: Sequence[Node], at: pd.Timestamp) -> Node:
     return min(nodes, key=lambda node: _order(runtime_support(node, at)))
 
 
-@lru_cache(maxsize=4096)
+@cached
 def lines_behind(product: str | None, version: str | None) -> int | None:
     """Count the lines of a product that are newer than the line of a version; None if unknown."""
     lines = line_names(product)
@@ -194,20 +193,14 @@ def lines_behind(product: str | None, version: str | None) -> int | None:
     return sum(numbers_of(name) > numbers_of(line) for name in lines)
 
 
-def _worst(first: Support, second: Support | None) -> Support:
-    """Return the worse support; of equal ones, the one that ends first."""
-    if second is None:
-        return first
-    return min(first, second, key=_order)
-
-
 def _order(support: Support) -> tuple[int, pd.Timestamp]:
+    """Return the place of a support among others: the worse first, then what ends first."""
     # no announced end sorts after every announced one
     never = pd.Timestamp.max.tz_localize("UTC")
     return _BADNESS.index(support.state), support.eol_date or never
 
 
-@lru_cache(maxsize=4096)
+@cached
 def node_system_support(node: Node, at: pd.Timestamp) -> Support:
     """Return the support of the system of a node, by its own calendar or that of its cluster."""
     if is_managed(node):
@@ -217,19 +210,15 @@ def node_system_support(node: Node, at: pd.Timestamp) -> Support:
     platform = platform_of(node)
     if own.state != "unknown" or platform is None:
         return own
-    if _followed().get(distro or "") != platform.product:
+    # systems without dates of their own follow their cluster
+    followed = {r["product"]: r["follows"] for r in rows("calendars") if r["needs"]}
+    if followed.get(distro or "") != platform.product:
         return own
     cluster = runtime_support(node, at)
     return cluster._replace(basis=f"{distro} follows its cluster: {cluster.basis}")
 
 
-@cache
-def _followed() -> dict[str, str]:
-    """Node systems without dates of their own, with the cluster that they follow."""
-    return {row["product"]: row["follows"] for row in rows("calendars") if row["needs"]}
-
-
-@lru_cache(maxsize=4096)
+@cached
 def node_driver_runs(node: Node, driver: str | None, target: str) -> bool | None:
     """Return whether the newest line of a node's runtime still has its storage driver.
 

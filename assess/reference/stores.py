@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from functools import cache, lru_cache
+from functools import cache
 
-from assess.reference.tables import lookup, rows
+from assess.reference.tables import cached, lookup, rows
+from assess.reference.versions import lowered
 
 Row = dict[str, str]
 
@@ -18,16 +19,14 @@ _NUMBER = re.compile(r"v?\d\w*")
 _VERSION_BEHIND = re.compile(r"(?<=[a-z])\d+[a-z]?$")  # mysql8, oracle19c
 
 
-@lru_cache(maxsize=4096)
+@cached
 def stateful_kind(repository: str | None) -> str | None:
     """Return the kind of state in an image (``database``, ``queue``, ...); None for no state."""
     # The path may be that of any mirror: the last element decides, or the one before
     # where the last names only a variant. A word before the store is its owner; a word
     # behind it that is no variant makes the kind ``unknown``, or None for tools that only
     # talk to a store.
-    if not isinstance(repository, str):
-        return None
-    path = repository.strip("/").lower()
+    path = lowered(repository).strip("/")
     for length in (3, 2):
         end = "/".join(path.split("/")[-length:])
         if row := _rows().get(end):
@@ -57,9 +56,9 @@ def is_store_name(name: str | None) -> bool:
 
 def is_tool(repository: str | None) -> bool:
     """Return whether a repository is a tool for a store: an exporter, client, proxy or backup."""
-    if not isinstance(repository, str) or stateful_kind(repository):
+    if stateful_kind(repository):
         return False
-    words = _words_of(repository.rpartition("/")[2])
+    words = _words_of(lowered(repository).rpartition("/")[2])
     return any(_role(word) in ("task", "program") for word in words)
 
 

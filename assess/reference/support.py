@@ -1,17 +1,18 @@
 """End of support: what is still supported, and until when."""
 
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache
 from typing import Literal, NamedTuple
 
 import pandas as pd
 
 from assess.reference.systems import kernel_vendor
-from assess.reference.tables import STALE_DAYS, compiled_on, lookup, rows, table
+from assess.reference.tables import STALE_DAYS, cached, compiled_on, lookup, rows, table
 from assess.reference.versions import (
     Version,
     engine_line,
     is_known,
+    lowered,
     numbers_of,
     parse_version,
 )
@@ -29,6 +30,11 @@ DATED = (
     "orchestrators",
     "runtime_lines",
 )
+# of the end of support, in tables that tell no other
+BASES = {
+    "runtime_lines": "end of security support",
+    "managed_lines": "calendar of its provider",
+}
 
 State = Literal["supported", "ended", "unknown"]
 
@@ -54,7 +60,7 @@ class _Line(NamedTuple):
     extended: pd.Timestamp | None
 
 
-@lru_cache(maxsize=4096)
+@cached
 def product_support(
     product: str | None, version: str | None, at: pd.Timestamp
 ) -> Support:
@@ -85,12 +91,7 @@ def product_support(
     return Support(state, line, eol, days, basis, lines[line].extended)
 
 
-def engine_support(version: str | None, at: pd.Timestamp) -> Support:
-    """Return the support of an engine version or line."""
-    return product_support(ENGINE, version, at)
-
-
-@lru_cache(maxsize=4096)
+@cached
 def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) -> Support:
     """Return the general support of an operating system, under any usual name."""
     # A version older than all known lines has ended if the oldest known line has ended.
@@ -106,7 +107,7 @@ def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) ->
     return support
 
 
-@lru_cache(maxsize=4096)
+@cached
 def kernel_support(
     kernel: str | None,
     at: pd.Timestamp,
@@ -171,7 +172,7 @@ def distro_of(os_name: str | None) -> str | None:
 def system_of(os_name: str | None) -> tuple[str | None, str]:
     """Return the name of a system in the facts, and the rest of the text after that name."""
     # The longest name counts: RHEL CoreOS is not RHEL.
-    words = os_name.strip().lower().split() if isinstance(os_name, str) else []
+    words = lowered(os_name).split()
     names = lookup("os_names", "name", "distro")
     known = {*_codenames(), *names.values()}
     for n in range(len(words), 0, -1):
@@ -182,7 +183,7 @@ def system_of(os_name: str | None) -> tuple[str | None, str]:
     return None, ""
 
 
-@lru_cache(maxsize=4096)
+@cached
 def line_of(product: str | None, version: str | None) -> str | None:
     """Return the line of a version: by its code name, else the longest line that it starts with."""
     # A product that the facts know only as a whole, such as a retired project, is its own
@@ -325,16 +326,11 @@ def _day(text: str) -> pd.Timestamp:
 def _lines() -> dict[str, dict[str, _Line]]:
     """Lines by product; a product that follows another has the lines of the other."""
     found: dict[str, dict[str, _Line]] = {}
-    for product, name, end, basis, *days in _dated():
-        line = _Line([], _day(end) if end else None, basis, None)
-        line = found.setdefault(product, {}).setdefault(name, line)
-        line.released.extend(_day(day) for day in days if day)
-    for row in rows("managed_lines"):
-        released = [_day(day) for day in (row["release_date"], row["latest_date"]) if day]
-        ends = [row["eol_date"], row["extended_eol_date"]]
+    for product, name, *ends, basis, released, latest in _dated():
         standard, extended = (_day(end) if end else None for end in ends)
-        line = _Line(released, standard, "calendar of its provider", extended)
-        found.setdefault(row["product"], {})[row["line"]] = line
+        line = _Line([], standard, basis, extended)
+        line = found.setdefault(product, {}).setdefault(name, line)
+        line.released.extend(_day(day) for day in (released, latest) if day)
     for row in rows("calendars"):
         if not row["needs"]:
             found[row["product"]] = {
@@ -345,30 +341,32 @@ def _lines() -> dict[str, dict[str, _Line]]:
 
 
 def _dated() -> Iterator[tuple[str, ...]]:
-    """Yield product, line, end of support, its basis, release days; one per engine release."""
+    """Yield product, line, both ends of support, their basis, two release days; engines: several."""
     for row in rows("engine_releases"):
         stated = row["policy_eol_date"]
         end = stated or row["line_eol_date"]
         basis = "stated support window" if stated else row["line_eol_basis"]
-        yield ENGINE, row["release_line"], end, basis, row["release_date"]
+        yield ENGINE, row["release_line"], end, "", basis, row["release_date"], ""
     for row in rows("distro_releases"):
         basis = "end of general support"
         if row["extended_eol_date"]:
             basis += f"; extended support to {row['extended_eol_date']}"
-        yield row["distro"], row["version"], row["eol_date"], basis, row["release_date"]
+        line = (row["distro"], row["version"], row["eol_date"])
+        yield *line, "", basis, row["release_date"], ""
     for row in rows("kernel_lines"):
         line = ("kernel", row["line"], row["eol_date"])
         basis = (
             f"upstream line, end {row['eol_status']}; a distribution may keep it longer"
         )
-        yield *line, basis, row["release_date"], row["latest_date"]
+        yield *line, "", basis, row["release_date"], row["latest_date"]
     for row in rows("orchestrators"):
         line = (row["product"], row["line"], row["eol_date"])
-        yield *line, row["eol_basis"], row["release_date"]
-    for row in rows("runtime_lines"):
-        line = (row["product"], row["line"], row["eol_date"])
-        basis = "end of security support"
-        yield *line, basis, row["release_date"], row["latest_date"]
+        yield *line, "", row["eol_basis"], row["release_date"], ""
+    for name, basis in BASES.items():
+        for row in rows(name):
+            line = (row["product"], row["line"], row["eol_date"])
+            extended = row.get("extended_eol_date", "")
+            yield *line, extended, basis, row["release_date"], row["latest_date"]
 
 
 @cache

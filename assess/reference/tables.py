@@ -1,7 +1,7 @@
 """Read the tables of facts: the packaged ones, overridden by newer ones on disk."""
 
 import os
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -11,7 +11,10 @@ import pandas as pd
 from assess.errors import AssessError
 
 INDEX = "index"
+PACKAGED = files("assess.reference")
 STALE_DAYS = 180  # facts that are older say nothing of what is newest
+# texts of the fleet are looked up again and again, and there is no end to them
+cached = lru_cache(maxsize=4096)
 PLACE = "ASSESS_FACTS"  # directory of newer tables; empty for only those that came along
 
 
@@ -32,7 +35,7 @@ def _days() -> dict[str, str]:
     """Return the days of updated tables that are newer than the packaged ones."""
     if not (newer() / f"{INDEX}.csv").is_file():
         return {}
-    homes = (newer(), _packaged())
+    homes = (newer(), PACKAGED)
     days, own = (
         _csv(h, INDEX).set_index("table")["compiled_on"].to_dict() for h in homes
     )
@@ -40,19 +43,15 @@ def _days() -> dict[str, str]:
     return {table: day for table, day in days.items() if day > own.get(table, "9999")}
 
 
-def _packaged() -> Traversable:
-    return files("assess.reference")
-
-
 @cache
 def read(name: str) -> pd.DataFrame:
     """Read a table, every cell as text; it is shared and must not be changed."""
     days = _days()
     if name == INDEX:
-        index = _csv(_packaged(), INDEX)
+        index = _csv(PACKAGED, INDEX)
         own = index.set_index("table")["compiled_on"].to_dict()
         return index.assign(compiled_on=index["table"].map(own | days))
-    return _csv(newer() if name in days else _packaged(), name)
+    return _csv(newer() if name in days else PACKAGED, name)
 
 
 def tables() -> pd.DataFrame:

@@ -37,7 +37,13 @@ _COLUMNS = {
     "extended_eol_date": ("eoesFrom", "extendedSupport"),
     "latest_date": ("latestReleaseDate",),
 }
-
+# cells of a new line, in tables that have the column
+_NEW = {
+    "eol_basis": "stated",
+    "release_basis": "read",
+    "basis": "read",
+    "eol_status": "open",
+}
 # Container-Optimized OS writes its name before the number
 _MILESTONE = re.compile(r"^cos-")
 
@@ -129,20 +135,11 @@ def _line_changes(
         dated = {name: cell for name, cell in cycle.items() if name in facts and cell}
         place = places.get(cycle["line"])
         if place is None:
-            row = _basis(facts) | dated | {which: cycle["line"], whose: product}
+            usual = {name: word for name, word in _NEW.items() if name in facts}
+            row = usual | dated | {which: cycle["line"], whose: product}
             yield len(facts), {name: cell for name, cell in row.items() if name}
         elif any(facts.loc[place, name] != cell for name, cell in dated.items()):
             yield place, dated | {which: cycle["line"]}
-
-
-def _basis(facts: pd.DataFrame) -> dict[str, str]:
-    known = {
-        "eol_basis": "stated",
-        "release_basis": "read",
-        "basis": "read",
-        "eol_status": "open",
-    }
-    return {column: word for column, word in known.items() if column in facts}
 
 
 def _engine_changes(

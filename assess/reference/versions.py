@@ -1,9 +1,9 @@
 """Parse version texts of engines, packages and kernels."""
 
 import re
-from functools import cache, lru_cache
+from functools import cache
 
-from assess.reference.tables import rows
+from assess.reference.tables import cached, rows
 
 Version = tuple[int, ...]
 
@@ -12,6 +12,11 @@ Version = tuple[int, ...]
 _VERSION = re.compile(
     r"(?:[0-9]+:)?v?([0-9]{1,9}+(?:(?:\.[0-9]{1,9}+)++|(?![0-9A-Za-z])))"
 )
+
+
+def lowered(text: object) -> str:
+    """Return a text in lower case without spaces around; empty for what is no text."""
+    return text.strip().lower() if isinstance(text, str) else ""
 
 
 def parse_version(text: str | None) -> Version | None:
@@ -42,7 +47,7 @@ def newest_releases() -> dict[str, Version]:
     return dict(sorted(newest.items(), key=lambda item: numbers_of(item[0])))
 
 
-@lru_cache(maxsize=4096)
+@cached
 def engine_line(version: str | None) -> str | None:
     """Return the release line of an engine version or line: ``20.10``, ``28``."""
     # A line newer or older than the facts is named like its neighbours.
@@ -62,7 +67,7 @@ def engine_line(version: str | None) -> str | None:
     return ".".join(parts[: len(newest) if numbers > newest else 2])
 
 
-@lru_cache(maxsize=4096)
+@cached
 def release_of(version: str | None) -> Version | None:
     """Return the release that a version means: ``29`` is the newest release of that line."""
     numbers = parse_version(version)
@@ -72,7 +77,7 @@ def release_of(version: str | None) -> Version | None:
     return max((r for r in releases() if r[: len(numbers)] == numbers), default=numbers)
 
 
-@lru_cache(maxsize=4096)
+@cached
 def is_known(version: str | None) -> bool:
     """Return whether the facts know the line of a version, up to its release."""
     release = release_of(version)
@@ -80,7 +85,7 @@ def is_known(version: str | None) -> bool:
     return release is not None and newest is not None and release <= newest
 
 
-@lru_cache(maxsize=4096)
+@cached
 def versions_behind(version: str | None, target: str | None) -> int | None:
     """Count the lines from a version to its target, edge lines left out; None where unknown."""
     if not (is_known(version) and is_known(target)):

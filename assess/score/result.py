@@ -18,6 +18,7 @@ import pandas as pd
 from assess import reference
 from assess._version import __version__
 from assess.errors import AssessError, did_you_mean
+from assess.frames import objects
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.untrusted import printable
@@ -196,8 +197,8 @@ class Result:
         before = earlier.frame[columns]
         after = self.frame[columns]
         joined = after.join(before.add_suffix("_before"), how="outer")
-        was = _objects(joined[[f"{column}_before" for column in columns]])
-        now = _objects(joined[columns])
+        was = objects(joined[[f"{column}_before" for column in columns]]).to_numpy()
+        now = objects(joined[columns]).to_numpy()
         change = np.where((was == now).all(axis=1), "same", "changed")
         is_added = ~joined.index.isin(before.index)
         is_removed = ~joined.index.isin(after.index)
@@ -276,11 +277,6 @@ class Tables(Mapping[str, pd.DataFrame]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-def _objects(table: pd.DataFrame) -> np.ndarray:
-    """Return cells as objects; None equals None, NA does not equal NA."""
-    return table.astype(object).where(table.notna(), None).to_numpy()
 
 
 def _cells(column: pd.Series) -> list[Any]:

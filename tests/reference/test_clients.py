@@ -47,7 +47,7 @@ def test_a_client_asks_for_an_api_that_a_target_no_longer_serves(
         ("debian 12", ("debian", "12")),
         # a tag that names no system has that of its line; a moving tag is the last of it
         ("node:10", ("debian", "9")),
-        ("node:10.1.0", (None, None)),
+        ("node:10.1.0", ("debian", "8")),
         ("docker.io/library/golang:1.13.4", ("debian", "10")),
         ("python:2.7-slim", ("debian", "10")),
         ("python:2.7-windowsservercore", (None, None)),

@@ -112,7 +112,7 @@ def stored(name):
 @pytest.mark.parametrize("row", stored("engine_releases"), ids=lambda row: row["version"])
 def test_ends_of_life_and_api_ranges_of_every_release_are_those_of_the_tables(row):
     at = pd.Timestamp("2026-09-30", tz="UTC")
-    found = reference.engine_support(row["version"], at)
+    found = reference.product_support("docker", row["version"], at)
     end = row["policy_eol_date"] or row["line_eol_date"]
     assert found.line == row["release_line"]
     assert (found.eol_date and f"{found.eol_date:%Y-%m-%d}") == (end or None)

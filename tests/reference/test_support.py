@@ -33,7 +33,7 @@ def day(text):
     ],
 )
 def test_engines(version, at, state, eol):
-    found = reference.engine_support(version, day(at))
+    found = reference.product_support("docker", version, day(at))
     assert found.state == state
     assert found.eol_date == (day(eol) if eol else None)
     assert found.days_to_eol == ((day(eol) - day(at)).days if eol else None)

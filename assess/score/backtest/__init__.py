@@ -7,15 +7,15 @@ had incidents alone, a good score looks like a bad one.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
+from assess.score.blast_radius.bitset import Booleans, Floats
 from assess.score.incidents.exposure import YEAR, exposure
 from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
 from assess.score.incidents.recovery import incident_minutes
@@ -24,8 +24,6 @@ from assess.score.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.validation.skill import losses
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Ends = tuple[float, float]
 PROPER = ("brier", "log_loss")  # in the order of `losses`
 SLOPES = np.linspace(-3, 3, 241)
@@ -62,8 +60,8 @@ class Backtest(Result):
     ``foretold``, ``foretold_by_history`` [probability], ``incident``, ``minutes``), ``window``.
     """
 
-    name: ClassVar[str] = "backtest"
-    summary_columns: ClassVar[tuple[str, ...]] = (
+    name = "backtest"
+    summary_columns = (
         "value",
         "lo",
         "hi",
@@ -272,7 +270,7 @@ class Forecast(NamedTuple):
     score: Floats
     history: Floats
     lack: Floats
-    hit: Bools
+    hit: Booleans
     minutes: Floats
 
 
@@ -345,7 +343,7 @@ def _verdict(than_chance: bool, than_history: bool) -> str:
     return BOTH if than_history else CHANCE
 
 
-def auc(score: Floats, hit: Bools) -> float:
+def auc(score: Floats, hit: Booleans) -> float:
     """Return the probability that a hit has a higher score than a miss, a tie counting half."""
     return float(_weighted_auc(score, hit, np.ones((1, len(hit))))[0])
 
@@ -368,7 +366,7 @@ def resample(n: int, draws: int, seed: int) -> Floats:
     return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
 
 
-def delong(score: Floats, hit: Bools) -> Ends:
+def delong(score: Floats, hit: Booleans) -> Ends:
     """Return the interval of the AUC by DeLong's variance on the logit scale.
 
     Covers 95 % from 20 on (DeLong, DeLong and Clarke-Pearson 1988, doi:10.2307/2531595). Where the
@@ -393,7 +391,7 @@ def _spread(means: Floats) -> float:
     return float(means.var(ddof=1) / len(means)) if len(means) > 1 else 0.0
 
 
-def _weighted_auc(score: Floats, hit: Bools, draws: Floats) -> Floats:
+def _weighted_auc(score: Floats, hit: Booleans, draws: Floats) -> Floats:
     """Return the AUC of each draw; NaN if a draw has only hits or only misses."""
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))

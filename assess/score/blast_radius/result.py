@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,8 +30,8 @@ class BlastRadius(Result):
 
     topology: Topology = field(kw_only=True)
 
-    name: ClassVar[str] = "blast_radius"
-    summary_columns: ClassVar[tuple[str, ...]] = (
+    name = "blast_radius"
+    summary_columns = (
         "impact",
         "impact_lo",
         "impact_hi",

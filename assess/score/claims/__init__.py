@@ -11,7 +11,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -57,8 +57,8 @@ class Claims(Result):
     ``by_platform`` (the claims on upgrades, hosts and orchestrators, each platform alone).
     """
 
-    name: ClassVar[str] = "claims"
-    summary_columns: ClassVar[tuple[str, ...]] = (
+    name = "claims"
+    summary_columns = (
         "text",
         "value",
         "lo",

@@ -13,7 +13,9 @@ import pandas as pd
 
 from assess import reference
 from assess.frames import surely
-from assess.linear import Linear, any_of
+from assess.linear import Linear
+from assess.linear import any_of as any_pattern
+from assess.score.blast_radius.failures import ids
 from assess.score.claims.measure import (
     Measurement,
     amount,
@@ -28,6 +30,7 @@ from assess.score.claims.measure import (
     widened,
     worst_pulls,
 )
+from assess.score.evidence.facts import any_of
 from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import CONTAINER, HOST
 from assess.score.incidents.recovery import self_healing
@@ -194,7 +197,9 @@ def troubled_hosts(data: ClaimData) -> Measurement:
             ]
             if not reference.is_managed(node):
                 named = f"{node.runtime or UNKNOWN} {driver or UNKNOWN}"
-                answers.append((named, _is_troubled(runs)))
+                # one no is enough; without one, a fact that is missing leaves it open
+                trouble = any_of([run if run is None else not run for run in runs])
+                answers.append((named, trouble))
     table = pd.DataFrame(answers, columns=["runtime", "trouble"])
     trouble = table["trouble"].astype("boolean")
     return share(tally(table["runtime"], trouble), level=data.level)
@@ -207,13 +212,6 @@ def _shows_deleted_files(driver: str | None, d_type: object) -> bool | None:
     if not driver.startswith("overlay"):
         return True
     return None if pd.isna(d_type) else bool(d_type)
-
-
-def _is_troubled(runs: list[bool | None]) -> bool | None:
-    """Return whether the target does not run on a host; None where a fact is missing."""
-    if False in runs:
-        return True
-    return None if None in runs else False
 
 
 def package_incidents(data: ClaimData) -> Measurement:
@@ -241,7 +239,7 @@ def failed_pulls(data: ClaimData) -> Measurement:
     is_ecr = surely(_found(Linear(data.settings["ecr_registries"]), registry))
     is_hub = registry.isin(policy["registries"]["hub"])
     side = pd.Series("other", index=pulls.index).mask(is_ecr, "ecr").mask(is_hub, "hub")
-    failed = _found(any_of(policy["churn"]["failed_words"]), pulls["status"])
+    failed = _found(any_pattern(policy["churn"]["failed_words"]), pulls["status"])
     end = failed.map({True: "failed", False: "fine"}).fillna("unknown")
     cells = (side.mask(registry.isna(), "either") + "_" + end).value_counts()
     counts = cells.reindex(COUNTED + UNSURE, fill_value=0).to_frame("all").T
@@ -296,7 +294,7 @@ def contained_incidents(data: ClaimData) -> Measurement:
     table = exposure.incidents[~surely(exposure.incidents["side"].eq(HOST))]
     pairs = zip(table["service_id"], table["affected_services"], strict=True)
     touched = [
-        None if pd.isna(service) or pd.isna(names) else len({service, *_ids(names)}) <= 1
+        None if pd.isna(service) or pd.isna(names) else len({service, *ids(names)}) <= 1
         for service, names in pairs
     ]
     alone = pd.Series(touched, table.index, dtype="boolean").mask(table["side"].isna())
@@ -386,10 +384,6 @@ def held_back(data: ClaimData) -> Measurement:
     measured = share(tally(group, answer.where(on_host)), level=data.level)
     gap = "no service runs outside of containers: there is no transition left to measure"
     return seen(measured, gap, looked=len(data.contained) > 0)
-
-
-def _ids(names: str) -> list[str]:
-    return [name.strip() for name in str(names).split(";") if name.strip()]
 
 
 def around_upgrades(data: ClaimData) -> pd.DataFrame:

@@ -29,14 +29,9 @@ def with_rows(
     words: dict[tuple[str, str], str] = {}
     for found in each(_words, checks, evidence.blocks(), what="rows behind answers"):
         words |= found
-    texts = []
-    columns = ["check", "service_id", "state"]
-    for check_id, service, state in atoms[columns].to_numpy():
-        is_against = state in AGAINST
-        text = words.get((check_id, service), "")
-        texts.append(text if is_against else "")
-    column = pd.Series(texts, index=atoms.index, dtype="str")
-    return atoms.assign(evidence=column)
+    pairs = zip(atoms["check"], atoms["service_id"], strict=True)
+    texts = pd.Series([words.get(pair, "") for pair in pairs], atoms.index, dtype="str")
+    return atoms.assign(evidence=texts.where(atoms["state"].isin(AGAINST), ""))
 
 
 def _words(
@@ -68,16 +63,14 @@ def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
     cells = rows.sort_values(columns, kind="stable")
     services = cells["service_id"].tolist()
     for service, row in zip(services, cells[columns].to_dict("records"), strict=True):
-        # one more than is shown tells `_listed` that there are more
+        # one more than is shown tells that there are more
         if len(found[service]) <= SHOWN_ROWS:
             found[service].append(_row(row, label, shown))
-    return {service: _listed(words) for service, words in found.items()}
-
-
-def _listed(words: list[str]) -> str:
-    text = "; ".join(dict.fromkeys(words[:SHOWN_ROWS]))
-    is_cut = len(words) > SHOWN_ROWS
-    return f"{text} …" if is_cut else text
+    return {
+        service: "; ".join(dict.fromkeys(words[:SHOWN_ROWS]))
+        + (" …" if len(words) > SHOWN_ROWS else "")
+        for service, words in found.items()
+    }
 
 
 def _row(row: Mapping[str, Any], label: str, shown: list[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from assess import reference
-from assess.frames import surely
+from assess.frames import objects, surely
 from assess.inventory import Inventory
 from assess.score.evidence import View
 
@@ -37,11 +37,6 @@ class _Image(NamedTuple):
         return reference.moves(self.tag, self.repository) is False
 
 
-def _cells(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of objects, None where unknown."""
-    return table.astype(object).where(table.notna(), None)
-
-
 def _nullable(answers: Iterable[bool | None], index: pd.Index) -> pd.Series:
     return pd.Series(list(answers), index=index, dtype="boolean")
 
@@ -66,17 +61,14 @@ def keeps_on_volume(
     """
     found: dict[str, set[bool | None]] = defaultdict(set)
     columns = ["workload_id", "source_class", "read_only", "destination"]
-    for workload, source, read_only, path in _cells(mounts[columns]).to_numpy():
+    for workload, source, read_only, path in objects(mounts[columns]).to_numpy():
         is_settings = not settings.isdisjoint(str(path).strip("/").split("/"))
         found[workload].add(_outlives(source, read_only) and not is_settings)
     answers = []
     columns = ["workload_id", "inspect_status"]
-    for workload, status in _cells(workloads[columns]).to_numpy():
-        was_looked_at = is_listed and status in LOOKED
-        if workload in found or was_looked_at:
-            answers.append(any_of(found[workload]))
-        else:
-            answers.append(None)
+    for workload, status in objects(workloads[columns]).to_numpy():
+        is_seen = workload in found or (is_listed and status in LOOKED)
+        answers.append(any_of(found[workload]) if is_seen else None)
     return _nullable(answers, workloads.index)
 
 
@@ -94,29 +86,17 @@ def runs_on_arch(
 ) -> pd.Series:
     """Return by workload whether its image runs on the processor of the target, else of its host."""
     offered: dict[tuple[str, ...], str] = {}
-    columns = [
-        "registry",
-        "repository",
-        "digest",
-        "arch",
-    ]
+    columns = ["registry", "repository", "digest", "arch"]
     for *image, arch in images[columns].dropna().to_numpy():
         key = tuple(image)
         before = offered.get(key)
         offered[key] = f"{before};{arch}" if before else arch
-    columns = ["host_id", "arch"]
-    here = dict(hosts[columns].dropna().to_numpy())
-    answers = []
-    columns = [
-        "registry",
-        "repository",
-        "image_digest",
-        "host_id",
+    here = dict(hosts[["host_id", "arch"]].dropna().to_numpy())
+    columns = ["registry", "repository", "image_digest", "host_id"]
+    answers = [
+        reference.arch_runs(offered.get(tuple(image)), target or here.get(host))
+        for *image, host in objects(workloads[columns]).to_numpy()
     ]
-    for *image, host in _cells(workloads[columns]).to_numpy():
-        place = target or here.get(host)
-        arches = offered.get(tuple(image))
-        answers.append(reference.arch_runs(arches, place))
     return _nullable(answers, workloads.index)
 
 
@@ -125,7 +105,7 @@ def has_strong_capability(
 ) -> pd.Series:
     """Return by workload whether it adds a capability that is not harmless; NA if unknown."""
     answers: list[bool | None] = []
-    for count, names in _cells(workloads[["caps_added_n", "caps_added"]]).to_numpy():
+    for count, names in objects(workloads[["caps_added_n", "caps_added"]]).to_numpy():
         if names is not None:
             added = set(names.split(";")) - {"none"}
             answers.append(not added <= set(harmless))
@@ -140,16 +120,12 @@ def one_version(inventory: Inventory, workloads: pd.DataFrame) -> pd.Series:
     # do not.
     table = inventory["workloads"]
     live = table[~table["state"].isin(ENDED)]
-    columns = ["service_id", *_Image._fields]
-    distinct = live[columns].drop_duplicates()
+    distinct = live[["service_id", *_Image._fields]].drop_duplicates()
     images: dict[str, list[_Image]] = defaultdict(list)
-    for service, *image in _cells(distinct).to_numpy():
+    for service, *image in objects(distinct).to_numpy():
         images[service].append(_Image(*image))
-    answers = {
-        service: _is_one_version(different) for service, different in images.items()
-    }
-    found = workloads["service_id"].map(answers)
-    return found.astype("boolean")
+    answers = {service: _is_one_version(own) for service, own in images.items()}
+    return workloads["service_id"].map(answers).astype("boolean")
 
 
 def _is_one_version(images: list[_Image]) -> bool | None:
@@ -180,23 +156,15 @@ def undeclared(calls: pd.DataFrame, live: View, words: dict[str, Any]) -> pd.Ser
     # NA if it was not watched, or if none of its declarations was read.
     seen: dict[str, set[str]] = defaultdict(set)
     declared: dict[str, set[str]] = defaultdict(set)
-    columns = [
-        "service_id",
-        "dst_id",
-        "kind",
-        "evidence",
-        "address_basis",
-    ]
-    for service, callee, kind, evidence, address in _cells(calls[columns]).to_numpy():
+    columns = ["service_id", "dst_id", "kind", "evidence", "address_basis"]
+    for service, callee, kind, evidence, address in objects(calls[columns]).to_numpy():
         basis = address or evidence
         if basis in words["declaring"]:
             declared[service].add(callee)
         elif basis in words["observing"] and kind not in words["soft_kinds"]:
             seen[service].add(callee)
-    status = live.table["inspect_status"].eq("declared")
-    manifests = surely(status)
-    read = set(live.table.loc[manifests, "service_id"])
-    read |= declared.keys()
+    manifests = surely(live.table["inspect_status"].eq("declared"))
+    read = {*live.table.loc[manifests, "service_id"], *declared}
     counts = {
         service: float(len(callees - declared[service]))
         for service, callees in seen.items()

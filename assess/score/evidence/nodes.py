@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from assess import reference
+from assess.frames import objects
 from assess.inventory import Inventory
 
 NO_RUNTIME = "none"
@@ -35,8 +36,7 @@ def nodes(inventory: Inventory) -> dict[str, list[reference.Node]]:
 
 
 def _cells(table: pd.DataFrame, columns: tuple[str, ...]) -> list[dict[str, Any]]:
-    table = table[["host_id", *columns]]
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+    return objects(table[["host_id", *columns]]).to_dict("records")
 
 
 def _running(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -44,13 +44,14 @@ def _running(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     engines = [row for row in rows if row["runtime"] != NO_RUNTIME]
     runtimes = {row["runtime"] for row in engines}
     if reference.ENGINE in runtimes:
-        engines = [row for row in engines if not _is_backend(row)]
+        engines = [
+            row
+            for row in engines
+            # the containerd of a kubelet runs containers beside docker
+            if row["runtime"] != BACKEND or row["kubelet_version"] is not None
+        ]
     busy = [row for row in engines if row["containers_total_n"] != 0]
     return busy or engines
-
-
-def _is_backend(row: dict[str, Any]) -> bool:
-    return row["runtime"] == BACKEND and row["kubelet_version"] is None
 
 
 def _node(engine: dict[str, Any], host: dict[str, Any]) -> reference.Node:

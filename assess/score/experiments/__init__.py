@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,8 +32,8 @@ NOTHING = "No experiment would decide anything: no call of this fleet is in doub
 class Experiments(Result):
     """Ranking of failures to try next; see `score_experiments`."""
 
-    name: ClassVar[str] = "experiments"
-    summary_columns: ClassVar[tuple[str, ...]] = (
+    name = "experiments"
+    summary_columns = (
         "value",
         "label_value",
         "ranking_value",
@@ -163,7 +163,9 @@ def _frame(known: Known, value: Worth, settings: Any) -> pd.DataFrame:
     same = float(settings["same_share"])
     places = [safest(value, row, useful, same) for row in listed]
     names = known.topology.elements
-    edges = [_edge(known, value, row) for row in listed]
+    edges = [_edge(value, row) for row in listed]
+    ends = known.topology.edges.iloc[edges]
+    arrows = zip(ends["src"], ends["dst"], strict=True)
     decides = [_decides(known, value, row) for row in listed]
     none = np.full(len(listed), np.nan)
     labels = none if value.labels is None else value.labels[listed]
@@ -173,7 +175,7 @@ def _frame(known: Known, value: Worth, settings: Any) -> pd.DataFrame:
             "label_value": labels,
             "ranking_value": value.ranking[listed],
             "trials_n": np.asarray(value.told[listed].sum(axis=1)).ravel(),
-            "edge": [_arrow(known, edge) for edge in edges],
+            "edge": [f"{src} -> {dst}" for src, dst in arrows],
             "decides": ["; ".join(each) for each in decides],
             "safest": [" ".join(names[place]) for place in places],
             "safest_reach_n": reach["services_down_n"].to_numpy()[places],
@@ -184,12 +186,11 @@ def _frame(known: Known, value: Worth, settings: Any) -> pd.DataFrame:
     frame = frame.join(reach[shown]).rename(columns={"services_down_n": "reach_n"})
     is_safer = listed != np.array(places)
     rows = zip(edges, decides, is_safer, frame.itertuples(), strict=True)
-    told = [_Told(*row) for row in rows]
-    why = [_why(known, row) for row in told]
+    why = [_why(known, *row) for row in rows]
     return frame.assign(why=np.array(why, object)).astype({"why": "str"})
 
 
-def _edge(known: Known, value: Worth, row: int) -> int:
+def _edge(value: Worth, row: int) -> int:
     """Return the edge about which the failure of an element shows most."""
     told = value.told[[row]]
     gained = told.data * value.by_edge[told.indices]
@@ -204,33 +205,18 @@ def _decides(known: Known, value: Worth, row: int) -> list[str]:
     return list(names[known.services[first]])
 
 
-def _arrow(known: Known, edge: int) -> str:
-    row = known.topology.edges.iloc[edge]
-    return f"{row['src']} -> {row['dst']}"
-
-
 def _services(n: int) -> str:
     return "1 service" if n == 1 else f"{n} services"
 
 
-class _Told(NamedTuple):
-    """The parts of an explanation: best edge, decided services, row of the frame."""
-
-    edge: int
-    decides: list[str]
-    is_safer: bool
-    row: Any
-
-
-def _why(known: Known, told: _Told) -> str:
+def _why(known: Known, best: int, decides: list[str], is_safer: bool, row: Any) -> str:
     """Explain the value of an experiment, its possible cost, and a safer alternative."""
-    row = told.row
-    edge = known.topology.edges.iloc[told.edge]
-    tries = round(known.trials[told.edge])
+    edge = known.topology.edges.iloc[best]
+    tries = round(known.trials[best])
     before = "nobody has tried yet"
     if tries >= FEW:
         before = "1 failure has tried" if tries == 1 else f"{tries} failures have tried"
-    whom = sentence_list(map(element_name, told.decides), most=NAMED_MOST)
+    whom = sentence_list(map(element_name, decides), most=NAMED_MOST)
     src = element_name(edge["src"])
     dst = element_name(edge["dst"])
     text = [
@@ -240,7 +226,7 @@ def _why(known: Known, told: _Told) -> str:
         f"It can reach {_services(row.reach_n)}; {share(row.impact)} of the fleet's "
         f"criticality is expected to go down, at most {share(row.impact_hi)}.",
     ]
-    if told.is_safer:
+    if is_safer:
         safer = element_label(*row.safest.split(" ", 1))
         text.append(
             f"Safer, with at least half of the lesson: {safer}, which can reach "

@@ -6,8 +6,6 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from assess.frames import surely
@@ -15,7 +13,6 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.exposure import closed_by_timer, counted_incidents, exposure
 
-Floats = npt.NDArray[np.float64]
 NEVER_UP = ("failed", "cancelled")  # launches that replace nothing
 TIES = 1e-12
 

@@ -7,22 +7,20 @@ policy. The score and the counterfactuals of what-next use one formula: `points`
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.evidence import Evidence, answer_checks
+from assess.score.evidence import Evidence, Floats, answer_checks
 from assess.score.evidence.deciding import with_rows
 from assess.score.evidence.tables import gather
 from assess.score.readiness import gates
 from assess.score.result import Explanation, Provenance, Result, plain_by
 from assess.words import share
 
-Floats = NDArray[np.float64]
 BOUNDS = {"readiness": "point", "readiness_lo": "lo", "readiness_hi": "hi"}
 FLOOR = 1.0  # points; the geometric mean has no value for a dimension of 0
 DIGITS = 9  # what floating point adds beyond is noise
@@ -142,8 +140,8 @@ def contributions(scores: pd.DataFrame, weights: pd.Series) -> pd.DataFrame:
 class Readiness(Result):
     """Readiness of each service, its gates, and its unknown facts."""
 
-    name: ClassVar[str] = "readiness"
-    summary_columns: ClassVar[tuple[str, ...]] = (
+    name = "readiness"
+    summary_columns = (
         "readiness",
         "readiness_lo",
         "readiness_hi",

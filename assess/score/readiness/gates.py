@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from assess.execution import each
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.evidence import Evidence
+from assess.score.evidence import Evidence, Floats
 from assess.score.evidence.deciding import word
 
 GATE_COLUMNS = ["service_id", "gate", "state", "label", "evidence", "fact"]
@@ -33,7 +33,6 @@ HARDNESS = {"PREPARE": 1, "HOLD": 2, NOT_DECIDABLE: 3, "NEVER": 4}
 LABEL_OF = {hardness: label for label, hardness in HARDNESS.items()}
 WAIVER_DAYS = 180  # what lasts longer is a change of the policy, not an exception
 SHOWN_VALUES = 3  # of a column, in the evidence of a gate
-Floats = NDArray[np.float64]
 Rows = list[tuple[str, ...]]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -84,8 +84,8 @@ Row = Mapping[str, Any]
 class Targets(Result):
     """Every service on every target: verdict, blockers, and the criteria there."""
 
-    name: ClassVar[str] = "targets"
-    summary_columns: ClassVar[tuple[str, ...]] = (
+    name = "targets"
+    summary_columns = (
         "verdict",
         "blockers",
         "readiness",
@@ -102,10 +102,6 @@ class Targets(Result):
         verdicts = self.frame["verdict"].unstack("target")
         fits = verdicts.drop(columns=STAY, errors="ignore").eq(FITS).any(axis=1).sum()
         return f"{fits} of {len(verdicts)} services fit on a target other than where they are."
-
-    def summary(self) -> pd.DataFrame:
-        """Return the few columns that a meeting needs, blockers as text."""
-        return self.frame[list(self.summary_columns)].round(2)
 
     def explain(self, service_id: str) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
@@ -235,8 +231,8 @@ def _readiness(
     if place is None:
         return today.frame[names], gates
     evidence = at_place(assessment.evidence, place)
-    checks = [check for check in policy["check"] if _is_check_replaced(check)]
-    doors = [gate for gate in policy["gate"] if _is_gate_replaced(gate)]
+    checks = [check for check in policy["check"] if is_replaced([check])]
+    doors = [gate for gate in policy["gate"] if is_replaced(gate["reasons"])]
     kept = atoms[~atoms["check"].isin([check["id"] for check in checks])]
     anew = answer_checks(evidence, inventory, policy.with_tables(check=checks))
     whole = pd.concat([kept, anew], ignore_index=True)
@@ -250,11 +246,7 @@ def _readiness(
     return there.frame[names], pd.concat([same, judged])
 
 
-def readiness_at(
-    inventory: Inventory,
-    policy: Policy,
-    target_id: str,
-) -> Readiness:
+def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readiness:
     """Return the readiness of every service as it would be at a target, gates included."""
     targets = {row["id"]: row for row in wanted(policy)}
     if target_id not in targets:
@@ -276,20 +268,12 @@ def readiness_at(
     return replace(found, provenance=Provenance.of(inventory, policy))
 
 
-def _is_check_replaced(check: Row) -> bool:
-    return is_replaced(check["table"], f"{check['rule']} {check.get('applies', '')}")
-
-
-def _is_gate_replaced(gate: Row) -> bool:
-    return any(is_replaced(row["table"], row["rule"]) for row in gate["reasons"])
-
-
 def dominated(frame: pd.DataFrame) -> pd.Series:
     """Mark a target if another fitting one is as good on every criterion and better on one."""
     # Each criterion counts at its worst; what is unknown is worse than all that is known.
     worst = []
     for name, is_high_good in CRITERIA.items():
-        cells = frame[name].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+        cells = frame[name].astype("Float64").to_numpy(float)
         losses = -cells if is_high_good else cells
         worst.append(np.where(np.isnan(losses), np.inf, losses))
     losses = np.stack(worst, axis=1)
@@ -305,19 +289,13 @@ def dominated(frame: pd.DataFrame) -> pd.Series:
 
 
 def _deltas(
-    assessment: Assessment,
-    targets: list[dict[str, Any]],
+    assessment: Assessment, targets: list[dict[str, Any]]
 ) -> dict[str, pd.DataFrame]:
     """Return ``delta`` with ends of a move to every target, by its id; staying changes nothing."""
     services = assessment.blast_radius.details["services"].index
-    still = pd.DataFrame(
-        0.0, services, ["delta", "delta_lo", "delta_hi"], dtype="Float64"
-    )
+    names = ["delta", "delta_lo", "delta_hi"]
+    still = pd.DataFrame(0.0, services, names, dtype="Float64")
     moved = {row["id"]: as_default(row) for row in targets if row["id"] != STAY}
-    found = move_deltas(
-        assessment.inventory.running,
-        assessment.policy,
-        assessment.blast_radius.topology,
-        moved,
-    )
-    return {STAY: still, **found}
+    topology = assessment.blast_radius.topology
+    running = assessment.inventory.running
+    return {STAY: still, **move_deltas(running, assessment.policy, topology, moved)}

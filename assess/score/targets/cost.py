@@ -46,7 +46,7 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     for name, columns, unit in (("cpu", CPU, 1), ("memory", MEMORY, GIB)):
         values = [cells / unit for cells in _measures(live, columns)]
         first = reduce(pd.Series.fillna, values)
-        numbers = np.array([cells.to_numpy(float, na_value=np.nan) for cells in values])
+        numbers = np.array([cells.to_numpy(float) for cells in values])
         ends = {"": first, "_lo": np.fmin.reduce(numbers), "_hi": np.fmax.reduce(numbers)}
         for end, cells in ends.items():
             found[f"{name}{end}"] = pd.Series(cells, live.index, dtype="Float64")
@@ -77,10 +77,7 @@ def _live(inventory: Inventory) -> pd.DataFrame:
     return live[is_lasting.fillna(value=True).astype(bool)]
 
 
-def _measures(
-    live: pd.DataFrame,
-    columns: tuple[str, ...],
-) -> list[pd.Series]:
+def _measures(live: pd.DataFrame, columns: tuple[str, ...]) -> list[pd.Series]:
     """Return the measurements of a size, best first; observations below a day come last."""
     observed, *asked = [live[column].astype("Float64") for column in columns]
     is_brief = surely(live["usage_window_hours"].lt(FULL_HOURS))
@@ -95,11 +92,7 @@ def _replicas(live: pd.DataFrame) -> pd.Series:
     return mains.reindex(live["service_id"].unique()).fillna(1).astype(float)
 
 
-def cost(
-    target: Mapping[str, Any],
-    size: pd.DataFrame,
-    replicas: pd.DataFrame,
-) -> Cost:
+def cost(target: Row, size: pd.DataFrame, replicas: pd.DataFrame) -> Cost:
     """Return the cost per month of every service at a target; NA if a size or price is missing."""
     prices = target["prices"]
     priced = {
@@ -107,27 +100,23 @@ def cost(
         "memory": prices.get("gib_hour", 0) * HOURS,
     }
     fixed = float(prices.get("service_month", 0))
-    frame = pd.DataFrame(index=replicas.index)
-    missing = pd.Series("", replicas.index)
-    if not any((*priced.values(), fixed)):
-        for end in ENDS:
-            frame[f"cost_per_month{end}"] = pd.Series(
-                pd.NA, replicas.index, dtype="Float64"
-            )
-        return Cost(frame, missing + f"prices of {target['id']} (policy target.prices)")
+    priced = {name: price for name, price in priced.items() if price}
+    columns = [f"cost_per_month{end}" for end in ENDS]
+    frame = pd.DataFrame(pd.NA, replicas.index, columns, dtype="Float64")
+    if not priced and not fixed:
+        prices_of = f"prices of {target['id']} (policy target.prices)"
+        return Cost(frame, pd.Series(prices_of, replicas.index))
+    size = size.reindex(replicas.index)
     for end in ENDS:
         each = pd.Series(0.0, replicas.index, dtype="Float64")
         for name, price in priced.items():
-            if price:
-                each = each + size[f"{name}{end}"].reindex(replicas.index) * price
+            each = each + size[f"{name}{end}"] * price
         month = each * replicas[f"replicas{end}"] + fixed
         frame[f"cost_per_month{end}"] = month.round(2)
-    for name, price in priced.items():
-        if price:
-            is_missing = size[name].reindex(replicas.index).isna()
-            named = np.where(missing.ne(""), "; ", "")
-            missing = missing.where(~is_missing, missing + named + FACTS[name])
-    return Cost(frame, missing)
+    missing = pd.Series("", replicas.index)
+    for name in priced:
+        missing = missing.mask(size[name].isna(), missing + "; " + FACTS[name])
+    return Cost(frame, missing.str.removeprefix("; "))
 
 
 class Past(NamedTuple):
@@ -137,11 +126,7 @@ class Past(NamedTuple):
     failure: Interval
 
 
-def past_of(
-    inventory: Inventory,
-    policy: Policy,
-    history: History,
-) -> Past:
+def past_of(inventory: Inventory, policy: Policy, history: History) -> Past:
     """Return the history of a fleet; an unwatched engine may move as often as the fastest."""
     rates = pace.own_rates(inventory, policy, history)
     fastest = max((rate.hi for rate in rates.values()), default=np.inf)
@@ -151,11 +136,7 @@ def past_of(
     return Past(Interval(0.0, 0.0, fastest), chance)
 
 
-def host_rate(
-    target: Row,
-    policy: Policy,
-    own: Interval,
-) -> Interval:
+def host_rate(target: Row, policy: Policy, own: Interval) -> Interval:
     """Return our upgrades per year of the hosts of a target."""
     settings = policy["churn"]
     since = str(settings["forced_since"])
@@ -171,10 +152,7 @@ def host_rate(
         line = reference.line_of(product, version)
         rates.append(pace.engine_rate(product, line, own, since))
     rates.append(pace.system_rate(*system_of(target), since))
-    whole = rates[0]
-    for rate in rates[1:]:
-        whole = pace.together(whole, rate)
-    return whole
+    return reduce(pace.together, rates)
 
 
 def upgrade_hours(

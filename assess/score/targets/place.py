@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -130,11 +131,10 @@ def place_of(target: Row, at: pd.Timestamp, policy: Policy) -> Place:
 
 def _reads_lines(policy: Policy) -> bool:
     """Return whether a rule of the policy reads the line of an engine or of a platform."""
-    rules = [f"{check['rule']} {check.get('applies', '')}" for check in policy["check"]]
+    asked = [*policy["check"]]
     for gate in policy["gate"]:
-        parts = [*gate["reasons"], *gate.get("notes", ())]
-        rules += [part["rule"] for part in parts]
-    return any(_LINES.search(rule) for rule in rules)
+        asked += [*gate["reasons"], *gate.get("notes", ())]
+    return any(_LINES.search(_rule_of(row)) for row in asked)
 
 
 def at_place(evidence: Evidence, place: Place) -> Evidence:
@@ -189,12 +189,18 @@ def _with(view: View, **columns: Any) -> View:
         name: pd.Series(value, table.index, dtype=table[name].dtype)
         for name, value in columns.items()
     }
-    rows = table.assign(**changed)
-    return View(rows, view.codes, view.none, view.na, view.sure, view.whole)
+    return replace(view, table=table.assign(**changed), answers={})
 
 
-def is_replaced(table: str, rule: str) -> bool:
-    """Return whether a rule over a table reads a column that a move replaces."""
-    names = REPLACED.get(table, ())
-    is_named = any(re.search(rf"\b{name}\b", rule) for name in names)
-    return table in WHOLE or is_named
+def is_replaced(questions: list[Row]) -> bool:
+    """Return whether one of several questions reads a column that a move replaces."""
+    for row in questions:
+        named = "|".join(REPLACED.get(row["table"], ())) or "$^"
+        text = _rule_of(row)
+        if row["table"] in WHOLE or re.search(rf"\b(?:{named})\b", text):
+            return True
+    return False
+
+
+def _rule_of(row: Row) -> str:
+    return f"{row['rule']} {row.get('applies', '')}"

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from assess.frames import surely
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
-from assess.score.evidence import Evidence, View, combine
+from assess.score.evidence import Evidence, Floats, View, combine
 from assess.score.incidents.exposure import HOST
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.targets.cost import CPU, FULL_HOURS, GIB, MEMORY, PEAKS
@@ -21,7 +20,6 @@ from assess.score.targets.place import is_provided, runs_linux
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
-Floats = NDArray[np.float64]
 Row = Mapping[str, Any]
 # a refusal that nothing mends excludes what is on a host; what runs in containers stays in them
 GATES = (
@@ -60,11 +58,7 @@ SIZES = (
 )
 
 
-def refusals(
-    policy: Policy,
-    evidence: Evidence,
-    target: Row,
-) -> list[Refusal]:
+def refusals(policy: Policy, evidence: Evidence, target: Row) -> list[Refusal]:
     """Return the refusals of a target, in the order of the policy, sizes last."""
     found = []
     for row in policy["refusal"]:
@@ -81,11 +75,7 @@ def refusals(
     return found
 
 
-def _too_large(
-    evidence: Evidence,
-    size: Size,
-    most: float,
-) -> Floats:
+def _too_large(evidence: Evidence, size: Size, most: float) -> Floats:
     """Return by service 1 where a container needs more, 0 where none can, NaN where unknown."""
     # A limit, the host, or a peak over long enough say what it cannot exceed; a request
     # says so only of what is compressible.
@@ -95,7 +85,9 @@ def _too_large(
     peak = _numbers(table[PEAKS[size.columns[0]]])
     hours = _numbers(table["usage_window_hours"])
     is_long = hours >= FULL_HOURS
-    host = _of_host(evidence, size.of_host)
+    hosts = evidence.views["hosts"].table.dropna(subset="host_id")
+    by_host = hosts.groupby("host_id")[size.of_host].max()
+    host = _numbers(table["host_id"].map(by_host))
     # a proof that it fits comes before a sign that it does not
     can_be_no_more = (limit <= most) | (host <= most) | (is_long & (peak <= most))
     can_be_no_more |= (request <= most) & size.is_compressible
@@ -105,15 +97,8 @@ def _too_large(
     return combine(view.codes, certain, n=len(evidence.services), how="any")
 
 
-def _of_host(evidence: Evidence, column: str) -> Floats:
-    """Return by workload the amount of a resource on its host."""
-    hosts = evidence.views["hosts"].table.dropna(subset="host_id")
-    by_host = hosts.groupby("host_id")[column].max()
-    return _numbers(evidence.views["workloads"].table["host_id"].map(by_host))
-
-
 def _numbers(cells: pd.Series) -> Floats:
-    return cells.astype("Float64").to_numpy(float, na_value=np.nan)
+    return cells.astype("Float64").to_numpy(float)
 
 
 def refusal_gates(found: Sequence[Refusal]) -> list[dict[str, Any]]:
@@ -136,9 +121,7 @@ def refusal_gates(found: Sequence[Refusal]) -> list[dict[str, Any]]:
 
 
 def with_refusals(
-    evidence: Evidence,
-    found: Sequence[Refusal],
-    inside: pd.Series,
+    evidence: Evidence, found: Sequence[Refusal], inside: pd.Series
 ) -> Evidence:
     """Return evidence with columns of services for refusals, and for running in containers."""
     columns: dict[str, Any] = {
@@ -176,7 +159,11 @@ def blockers_at(
     if target["id"] == STAY:
         # a service on hosts meets no gate of containers where it is, only the end of its system
         found = [row for row in found if row[0] not in on_host]
-        return found + [row for row in _old_systems(evidence) if row[0] in on_host]
+        ended = evidence.exists("hosts", "not os_supported")
+        says = "system: its operating system is past its end of life"
+        fact = "the operating system (hosts.os_name, hosts.os_version)"
+        old = _from_answers(evidence, ended, AFTER_FIXES, says, fact)
+        return found + [row for row in old if row[0] in on_host]
     for refusal in refusals(assessment.policy, evidence, target):
         verdict = AFTER_FIXES if refusal.is_fixable else NO
         holds = refusal.holds
@@ -193,26 +180,14 @@ def _gate_blockers(gates: pd.DataFrame) -> list[Blocker]:
     rows = gates[gates["state"].isin(["fail", "unknown"])]
     found = []
     for row in rows.itertuples():
-        verdict = verdicts.get(row.label, AFTER_FIXES)
-        if row.state == "unknown":
-            verdict = UNKNOWN
+        is_open = row.state == "unknown"
+        verdict = UNKNOWN if is_open else verdicts.get(row.label, AFTER_FIXES)
         found.append((row.service_id, verdict, f"{row.gate} {row.evidence}"))
     return found
 
 
-def _old_systems(evidence: Evidence) -> list[Blocker]:
-    holds = evidence.exists("hosts", "not os_supported")
-    says = "system: its operating system is past its end of life"
-    fact = "the operating system (hosts.os_name, hosts.os_version)"
-    return _from_answers(evidence, holds, AFTER_FIXES, says, fact)
-
-
 def _from_answers(
-    evidence: Evidence,
-    holds: Any,
-    verdict: str,
-    says: str,
-    fact: str,
+    evidence: Evidence, holds: Floats, verdict: str, says: str, fact: str
 ) -> list[Blocker]:
     services = evidence.services
     found = [(name, verdict, says) for name in services[holds == 1]]
@@ -248,17 +223,15 @@ def verdicts(blockers: list[Blocker], services: pd.Index) -> pd.DataFrame:
     return pd.DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
 
 
-def why(
-    part: pd.DataFrame,
-    target: Row,
-    missing: pd.Series,
-) -> pd.Series:
+def why(part: pd.DataFrame, target: Row, missing: pd.Series) -> pd.Series:
     """Return a sentence on every service at a target."""
     who = "its provider patches" if is_provided(target) else "we patch"
     is_free = part["blockers"].eq("")
     reason = part["blockers"].mask(is_free, "nothing is in the way")
-    lo = part["hours_per_year_lo"].astype(float).map("{:.0f}".format).astype("str")
-    hi = part["hours_per_year_hi"].astype(float).map("{:.0f}".format).astype("str")
+    lo, hi = (
+        part[f"hours_per_year{end}"].astype(float).map("{:.0f}".format).astype("str")
+        for end in ("_lo", "_hi")
+    )
     work = f"; {who}, " + lo + " to " + hi + " hours a year"
     no_cost = missing.reindex(part.index)
     cost_words = ("; no cost without " + no_cost).where(no_cost.ne(""), "")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,8 +87,8 @@ class UpgradeChurn(Result):
     ``pace`` (`assess.score.upgrade_churn.pace`).
     """
 
-    name: ClassVar[str] = "upgrade_churn"
-    summary_columns: ClassVar[tuple[str, ...]] = (
+    name = "upgrade_churn"
+    summary_columns = (
         *("events_per_year", "failures_per_year", "hours_per_year", "score"),
         *("days_to_eol", "versions_behind", "breaking_n", "basis"),
     )

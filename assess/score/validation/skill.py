@@ -115,7 +115,7 @@ class _Counts:
         if len(steps) > STEPS_MOST:
             steps = np.quantile(p, np.linspace(1, 0, STEPS_MOST))
         step = np.searchsorted(-steps, -p)
-        row = np.broadcast_to(judged.element[:, None], judged.pair.shape)[judged.pair]
+        row = judged.element[np.nonzero(judged.pair)[0]]
         n = weights.shape[1]
         shape = (n, len(steps))
         cell = row * len(steps) + step
@@ -188,7 +188,7 @@ def _measures(
     """Return the measures of a rule by resample, with signs such that larger is better."""
     counts = _Counts.of(judged, rule, weights)
     p, down = judged.of(rule)
-    row = np.broadcast_to(judged.element[:, None], judged.pair.shape)[judged.pair]
+    row = judged.element[np.nonzero(judged.pair)[0]]
     n = weights.shape[1]
     whole = np.maximum(weights @ np.bincount(row, minlength=n), 1)
     brier, surprise = (weights @ np.bincount(row, part, n) for part in losses(p, down))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -73,8 +73,8 @@ class WhatNext(Result):
     budget: int = 0
     k: int = 0
 
-    name: ClassVar[str] = "what_next"
-    summary_columns: ClassVar[tuple[str, ...]] = (
+    name = "what_next"
+    summary_columns = (
         "label",
         "p_first",
         "p_top",

@@ -32,7 +32,7 @@ def on_runtime(fleet, runtime):
     alive, ended = VERSIONS[runtime]
     rows = engines["runtime"].eq("docker")
     states = {
-        version: reference.engine_support(version, fleet.snapshot_at).state
+        version: reference.product_support("docker", version, fleet.snapshot_at).state
         for version in engines.loc[rows, "version"].dropna()
     }
     versions = engines["version"].map(
@@ -70,7 +70,9 @@ def on_fargate(fleet):
     engines = fleet["engines"]
     docker = engines[engines["runtime"].eq("docker")]
     states = {
-        row.host_id: reference.engine_support(row.version, fleet.snapshot_at).state
+        row.host_id: reference.product_support(
+            "docker", row.version, fleet.snapshot_at
+        ).state
         for row in docker.itertuples()
     }
     versions = {
