@@ -183,8 +183,8 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 62_000
-MAX_FILES = 292
+MAX_PACKAGE_LINES = 60_900
+MAX_FILES = 263
 MAX_TOKENS_A_CODE_LINE = 9.4
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30
