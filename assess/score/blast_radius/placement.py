@@ -147,7 +147,7 @@ def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     serves = seen["registry"].isin(policy["registries"]["hub"])
     serves |= seen["runtime"].astype("str").ne("docker")
     bare = ~(surely(seen["mirrors_n"] > 0) & serves)
-    rows = seen[bare].assign(element_kind="registry", element=seen["registry"])
+    rows = seen.assign(element_kind="registry", element=seen["registry"])[bare]
     return rows[PAIR].drop_duplicates().sort_values(PAIR, ignore_index=True)
 
 
