@@ -179,9 +179,6 @@ def verdicts(
     over what the policy says, ``verdict``.
     """
     names = ["rule", "left_out", "brier", "gain", "gain_lo", "gain_hi", "verdict"]
-    brier = (
-        skills.set_index(["rule", "left_out"])["brier"] if len(skills) else pd.Series()
-    )
     gains = comparisons[comparisons["measure"] == "brier"]
     gains = gains[gains["rule"].eq(leave_out.LEARNED)]
     gains = gains[gains["baseline"].str.startswith(SHOWN)]
@@ -189,9 +186,12 @@ def verdicts(
     for gain in gains.itertuples():
         ends = (gain.gain, gain.gain_lo, gain.gain_hi)
         text = verdict(str(gain.left_out), ends, judged_n, failures_n)
-        base = brier[brier.index.get_level_values(0) == SHOWN].iloc[0]
+        base = skills.loc[skills["rule"] == SHOWN, "brier"].iloc[0]
         rows.append((POLICY, gain.left_out, base, 0.0, 0.0, 0.0, text))
-        own = brier[leave_out.LEARNED, gain.left_out]
+        is_own = skills["rule"].eq(leave_out.LEARNED) & skills["left_out"].eq(
+            gain.left_out
+        )
+        own = skills.loc[is_own, "brier"].iloc[0]
         rows.append((leave_out.LEARNED, gain.left_out, own, *ends, text))
     return pd.DataFrame(rows, columns=names)
 
