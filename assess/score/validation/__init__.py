@@ -188,10 +188,8 @@ def verdicts(
         text = verdict(str(gain.left_out), ends, judged_n, failures_n)
         base = skills.loc[skills["rule"] == SHOWN, "brier"].iloc[0]
         rows.append((POLICY, gain.left_out, base, 0.0, 0.0, 0.0, text))
-        is_own = skills["rule"].eq(leave_out.LEARNED) & skills["left_out"].eq(
-            gain.left_out
-        )
-        own = skills.loc[is_own, "brier"].iloc[0]
+        learned = skills[skills["rule"] == leave_out.LEARNED].set_index("left_out")
+        own = learned.loc[gain.left_out, "brier"]
         rows.append((leave_out.LEARNED, gain.left_out, own, *ends, text))
     return pd.DataFrame(rows, columns=names)
 
