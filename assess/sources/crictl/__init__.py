@@ -137,18 +137,17 @@ def _info(raw: Payload, data: EngineData) -> Payload:
     """Read the settings that crictl prints of the engine; those of nerdctl are as Docker's."""
     if "ServerVersion" in raw or "OperatingSystem" in raw:
         return raw | {"ServerVersion": text(raw, "ServerVersion").removeprefix("v")}
+    if table(raw, "config", "registry", "mirrors"):
+        data.daemon_flags = "registry.mirrors"  # those in its own file, not in hosts.toml
     engine = table(raw, "config", "containerd")
     runtimes = table(engine, "runtimes")
     chosen = table(runtimes, text(engine, "defaultRuntimeName"))
-    is_systemd = dig(chosen, "options", "SystemdCgroup")
-    driver = {True: "systemd", False: "cgroupfs"}
-    info = {
+    is_systemd = str(dig(chosen, "options", "SystemdCgroup"))
+    return {
         "ServerVersion": data.version.get("Version"),
         "Driver": text(engine, "snapshotter") or text(chosen, "snapshotter") or None,
+        "CgroupDriver": {"True": "systemd", "False": "cgroupfs"}.get(is_systemd),
     }
-    if isinstance(is_systemd, bool):
-        info["CgroupDriver"] = driver[is_systemd]
-    return info
 
 
 def _image(raw: Payload) -> Payload:
