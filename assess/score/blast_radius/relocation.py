@@ -137,17 +137,6 @@ class Terms:
             [part.tolist() for part in lists],
         )
 
-    def beside_others(self) -> tuple[Terms, Integers]:
-        """Return the terms of elements that take down other services as well, and their places."""
-        first = np.array([min(nodes, default=-1) for nodes in self.members])
-        last = np.array([max(nodes, default=-1) for nodes in self.members])
-        ends = np.array([first, last])[:, self.element]
-        places = np.flatnonzero(
-            (ends >= 0).all(axis=0) & (ends != self.service).any(axis=0)
-        )
-        service = self.service[places]
-        return replace(self, service=service, element=self.element[places]), places
-
     def initial_failures(
         self,
         start: int,
@@ -389,12 +378,13 @@ def _ends_of(
     """Return the least and most loss by scenario; equal where nothing is bounded."""
     impact = propagate(graph, failing, sampling=sampling)
     is_open = np.isnan(impact.se)
-    if not is_open.any():
+    n = int(is_open.sum())
+    if not n:
         return impact.loss, impact.loss
     # what was drawn has no second end: it is not drawn again
     kept = is_open[failing.scenario]
     scenario = (np.cumsum(is_open) - 1)[failing.scenario[kept]]
-    rest = Scenarios.unasked(scenario, failing.node[kept], int(is_open.sum()))
+    rest = Scenarios.unasked(scenario, failing.node[kept], n)
     most = impact.loss.copy()
     most[is_open] = propagate(graph, rest, sampling=sampling, bound="most").loss
     return impact.loss, most
@@ -433,18 +423,20 @@ def marginal_losses(
     down for certain and the others cannot reach; and all that it loses alone, where it reaches
     nothing that the others reach.
     """
-    little = least[terms.service]
-    much = most[terms.service]
+    n = len(terms.service)
+    little = np.zeros(n)
+    much = np.zeros(n)
+    apart = np.zeros(n, bool)
     weights = Weights.of(graph.weight)
-    rest, places = terms.beside_others()
-    for start in range(0, len(places), WIDTH):
-        block = places[start : start + WIDTH]
-        low, high, apart = _block(graph, weights, rest, start, len(block))
-        low[apart] = np.inf
-        high[apart] = np.inf
-        little[block] = np.minimum(little[block], low)
-        much[block] = np.minimum(much[block], high)
-    return little, much
+    for start in range(0, n, WIDTH):
+        width = min(WIDTH, n - start)
+        block = slice(start, start + width)
+        bounds = _block(graph, weights, terms, start, width)
+        little[block], much[block], apart[block] = bounds
+    own_least = least[terms.service]
+    own_most = most[terms.service]
+    little = np.where(apart, own_least, np.minimum(little, own_least))
+    return little, np.where(apart, own_most, np.minimum(much, own_most))
 
 
 def _block(
