@@ -18,7 +18,7 @@ from assess.errors import AssessError
 from assess.score.assessment import SCORES, Assessment
 from assess.score.what_next.questions import questions
 from assess.untrusted import printable
-from assess.words import plain
+from assess.words import plain, records
 
 INSTRUCTIONS = (
     "The risk of adopting containers, service by service, as one snapshot of a fleet shows it. "
@@ -151,11 +151,10 @@ class Tools:
 
     def _rows(self, table: pd.DataFrame) -> Answer:
         """Return the first rows of a table, and how many there are."""
-        rows = table.head(MOST_ROWS).to_dict("records")
-        return {**self._origin(), "rows_n": len(table), "rows": plain(rows)}
+        rows = records(table.head(MOST_ROWS))
+        return {**self._origin(), "rows_n": len(table), "rows": rows}
 
 
 def _of(table: pd.DataFrame, service: str) -> list[Answer]:
     own = table[table["service_id"] == service].drop(columns="service_id")
-    rows: list[Answer] = plain(own.head(MOST_ROWS).to_dict("records"))
-    return rows
+    return records(own.head(MOST_ROWS))

@@ -82,8 +82,13 @@ def _take_place(new: Path, target: Path) -> None:
     """Move the old snapshot aside, the new one into its place, and remove the old one."""
     with sibling(target, is_directory=True) as aside:
         # no system renames a directory over one that has files: two steps are needed
-        target.rename(aside / target.name)
-        new.rename(target)
+        old = target.rename(aside / target.name)
+        try:
+            new.rename(target)
+        except BaseException:
+            # an interrupt between the two must not cost the old one
+            old.rename(target)
+            raise
 
 
 def _fill(directory: Path, inventory: Inventory, format: str) -> None:

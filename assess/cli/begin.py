@@ -27,6 +27,10 @@ from assess.writing import write_beside
 
 COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 AWS_TYPES = ("ec2", "ecs", "ecr", "ssm")
+AWS_FILES = {
+    "AWS_CONFIG_FILE": "~/.aws/config",
+    "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+}
 HEAD = """\
 # What `assess collect` reads: nothing is ever written to it. Found on this machine by `assess init`;
 # delete what you do not want. Then:
@@ -142,12 +146,8 @@ def _compose_projects(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _aws() -> Iterator[tuple[str, dict[str, Any]]]:
     """List the AWS sources for the profiles of this user."""
     profiles: dict[str, str] = {}
-    for file in (
-        Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser(),
-        Path(
-            os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
-        ).expanduser(),
-    ):
+    for variable, usual in AWS_FILES.items():
+        file = Path(os.environ.get(variable, usual)).expanduser()
         # no interpolation: "%" is legal in settings of AWS
         parser = configparser.ConfigParser(interpolation=None, default_section="\0")
         try:
@@ -228,12 +228,7 @@ def questions(
         note(
             "fill in the column `answer`, add these lines to assess.toml, collect again:"
         )
-        path = json.dumps(str(out.file))
-        for line in (
-            "[[source]]",
-            'type = "answers"',
-            'format = "csv"',
-            f"path = {path}",
-        ):
+        path = f"path = {json.dumps(str(out.file))}"
+        for line in ("[[source]]", 'type = "answers"', 'format = "csv"', path):
             note(f"  {line}")
         next_step("assess report")

@@ -141,7 +141,8 @@ def _save(inventory: Inventory, place: str | None, *, is_replacing: bool) -> Non
     target = place or str(SNAPSHOTS / day)
     written = _write(inventory, target, is_replacing=is_replacing)
     click.echo(written)
-    _show_counts(inventory)
+    tables = inventory.tables.items()
+    note(", ".join(f"{name} {len(table)}" for name, table in tables if len(table)))
     next_step(f"assess coverage {written}")
 
 
@@ -243,13 +244,6 @@ def _show_gaps(coverage: pd.DataFrame) -> None:
     for row in gaps.itertuples():
         hint = f"; {row.hint}" if isinstance(row.hint, str) and row.hint else ""
         say(str(row.status), f"{row.source} {row.scope}, {row.call}{hint}")
-
-
-def _show_counts(inventory: Inventory) -> None:
-    counts = [
-        f"{name} {len(table)}" for name, table in inventory.tables.items() if len(table)
-    ]
-    note(", ".join(counts))
 
 
 @click.command(

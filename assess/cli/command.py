@@ -274,12 +274,9 @@ def _with_index(table: pd.DataFrame) -> pd.DataFrame:
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Convert a table to plain JSON types, a dict per row; a named index is included."""
-    from assess.words import plain
+    from assess import words
 
-    rows: list[dict[str, Any]] = plain(
-        _with_index(table).astype(object).to_dict("records")
-    )
-    return rows
+    return words.records(_with_index(table))
 
 
 def to_json(document: Mapping[str, Any]) -> str:

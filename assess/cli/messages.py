@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
@@ -116,19 +117,16 @@ def verbosity() -> list[click.Option]:
             expose_value=False,
             is_eager=True,
             help=text,
-            callback=_remember(wanted),
+            callback=partial(_remember, wanted),
         )
         for names, wanted, text in flags
     ]
 
 
-def _remember(wanted: int) -> Any:
-    def callback(context: click.Context, _: click.Parameter, value: bool) -> None:
-        if value:
-            context.meta[_LEVEL] = wanted
-            _set_logging(wanted)
-
-    return callback
+def _remember(wanted: int, context: click.Context, _: click.Parameter, on: bool) -> None:
+    if on:
+        context.meta[_LEVEL] = wanted
+        _set_logging(wanted)
 
 
 @contextmanager

@@ -63,19 +63,15 @@ def _parameter(pair: str) -> tuple[str, Any]:
     if not equals or not name.isidentifier():
         raise click.UsageError(f"-p {pair!r} is not NAME=VALUE")
     if Path(text.partition("@")[0]).exists() and text:
-        return name, _absolute(text)
+        from assess import store
+
+        # absolute, because a notebook runs in its own directory
+        path = store.resolve(text) if "@" in text else Path(text)
+        return name, str(path.resolve())
     try:
         return name, json.loads(text)
     except ValueError:
         return name, text
-
-
-def _absolute(text: str) -> str:
-    """Make a path absolute, because a notebook runs in its own directory."""
-    from assess import store
-
-    path = store.resolve(text) if "@" in text else Path(text)
-    return str(path.resolve())
 
 
 def _is_watched() -> bool:

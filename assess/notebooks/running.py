@@ -219,9 +219,7 @@ def _assigned(source: str, values: Mapping[str, Any]) -> str:
             statement.targets[0], ast.Name
         )
         if is_name and (name := statement.targets[0].id) in values:  # type: ignore[attr-defined]
-            lines[statement.lineno - 1] = f"{name} = {_quoted(values[name])}"
+            value = values[name]
+            text = "None" if value is None else f'"{value}"'
+            lines[statement.lineno - 1] = f"{name} = {text}"
     return "\n".join(lines)
-
-
-def _quoted(value: Any) -> str:
-    return "None" if value is None else f'"{value}"'

@@ -82,7 +82,9 @@ def _fitting_list(items: list[Any], example: Any, name: str) -> tuple[Any, list[
             kept.append(fits)
         problems += wrong
     if isinstance(example, dict) and "id" in example:
-        problems += _duplicates(name, kept)
+        counts = Counter(row["id"] for row in kept if "id" in row)
+        twice = [one for one, n in counts.items() if n > 1]
+        problems += [f"{name} {one} is there {counts[one]} times" for one in twice]
     return kept, problems
 
 
@@ -104,11 +106,6 @@ def _type(value: object) -> str:
 
 def _unknown(key: str, known: Iterable[str], what: str = "key") -> str:
     return ", ".join(filter(None, [f"unknown {what} {key}", did_you_mean(key, known)]))
-
-
-def _duplicates(what: str, rows: list[dict[str, Any]]) -> list[str]:
-    counts = Counter(row["id"] for row in rows if "id" in row)
-    return [f"{what} {name} is there {n} times" for name, n in counts.items() if n > 1]
 
 
 # Values of the right types

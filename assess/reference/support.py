@@ -30,6 +30,11 @@ DATED = (
     "orchestrators",
     "runtime_lines",
 )
+# of the end of support, in tables that tell no other
+BASES = {
+    "runtime_lines": "end of security support",
+    "managed_lines": "calendar of its provider",
+}
 
 State = Literal["supported", "ended", "unknown"]
 
@@ -321,16 +326,11 @@ def _day(text: str) -> pd.Timestamp:
 def _lines() -> dict[str, dict[str, _Line]]:
     """Lines by product; a product that follows another has the lines of the other."""
     found: dict[str, dict[str, _Line]] = {}
-    for product, name, end, basis, *days in _dated():
-        line = _Line([], _day(end) if end else None, basis, None)
-        line = found.setdefault(product, {}).setdefault(name, line)
-        line.released.extend(_day(day) for day in days if day)
-    for row in rows("managed_lines"):
-        released = [_day(day) for day in (row["release_date"], row["latest_date"]) if day]
-        ends = [row["eol_date"], row["extended_eol_date"]]
+    for product, name, *ends, basis, released, latest in _dated():
         standard, extended = (_day(end) if end else None for end in ends)
-        line = _Line(released, standard, "calendar of its provider", extended)
-        found.setdefault(row["product"], {})[row["line"]] = line
+        line = _Line([], standard, basis, extended)
+        line = found.setdefault(product, {}).setdefault(name, line)
+        line.released.extend(_day(day) for day in (released, latest) if day)
     for row in rows("calendars"):
         if not row["needs"]:
             found[row["product"]] = {
@@ -341,30 +341,32 @@ def _lines() -> dict[str, dict[str, _Line]]:
 
 
 def _dated() -> Iterator[tuple[str, ...]]:
-    """Yield product, line, end of support, its basis, release days; one per engine release."""
+    """Yield product, line, both ends of support, their basis, two release days; engines: several."""
     for row in rows("engine_releases"):
         stated = row["policy_eol_date"]
         end = stated or row["line_eol_date"]
         basis = "stated support window" if stated else row["line_eol_basis"]
-        yield ENGINE, row["release_line"], end, basis, row["release_date"]
+        yield ENGINE, row["release_line"], end, "", basis, row["release_date"], ""
     for row in rows("distro_releases"):
         basis = "end of general support"
         if row["extended_eol_date"]:
             basis += f"; extended support to {row['extended_eol_date']}"
-        yield row["distro"], row["version"], row["eol_date"], basis, row["release_date"]
+        line = (row["distro"], row["version"], row["eol_date"])
+        yield *line, "", basis, row["release_date"], ""
     for row in rows("kernel_lines"):
         line = ("kernel", row["line"], row["eol_date"])
         basis = (
             f"upstream line, end {row['eol_status']}; a distribution may keep it longer"
         )
-        yield *line, basis, row["release_date"], row["latest_date"]
+        yield *line, "", basis, row["release_date"], row["latest_date"]
     for row in rows("orchestrators"):
         line = (row["product"], row["line"], row["eol_date"])
-        yield *line, row["eol_basis"], row["release_date"]
-    for row in rows("runtime_lines"):
-        line = (row["product"], row["line"], row["eol_date"])
-        basis = "end of security support"
-        yield *line, basis, row["release_date"], row["latest_date"]
+        yield *line, "", row["eol_basis"], row["release_date"], ""
+    for name, basis in BASES.items():
+        for row in rows(name):
+            line = (row["product"], row["line"], row["eol_date"])
+            extended = row.get("extended_eol_date", "")
+            yield *line, extended, basis, row["release_date"], row["latest_date"]
 
 
 @cache

@@ -20,7 +20,7 @@ from assess.report.model import (
     Pictures,
     Section,
     Table,
-    columns_of,
+    table_of,
 )
 from assess.score.assessment import Assessment
 from assess.score.backtest import Backtest
@@ -150,10 +150,9 @@ def unknowns(scores: Assessment) -> Section:
         "In this order: facts without which a service cannot be decided, facts that can change a "
         "label on their own, facts that most services lack."
     )
-    shown = Table(
+    shown = table_of(
         "unknown-facts",
         "Facts to find out",
-        columns_of("unknown-facts"),
         unknown_facts(scores),
         empty="Everything is known.",
         limit=20,
@@ -190,10 +189,9 @@ def coverage(scores: Assessment, pictures: Pictures) -> Section:
             "Denied, timed-out and absent calls are shown too.",
             fold="Outcome of every call",
         ),
-        Table(
+        table_of(
             "gaps",
             "Incomplete calls",
-            columns_of("gaps"),
             gaps,
             limit=40,
             empty="Every recorded call was answered in full.",
@@ -258,10 +256,9 @@ def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
             "Point: share of services with incidents. Bar: interval. Dotted: predicted share.",
             fold="Predicted and observed incidents",
         ),
-        Table(
+        table_of(
             "backtest-table",
             "Measures of the back-test",
-            columns_of("backtest-table"),
             frame,
             is_folded=True,
         ),
@@ -289,7 +286,7 @@ def method(scores: Assessment) -> Section:
         *LIMITS,
     ]
     parts: list[Part] = [
-        Table(name, caption, columns_of(name), frame, is_folded=True)
+        table_of(name, caption, frame, is_folded=True)
         for name, caption, frame in (
             ("weights", "Weights of readiness", weights),
             ("gates", "Gates, in order", gates),

@@ -59,16 +59,17 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
         earlier = Assessment(previous, policy, history)
         past = earlier.upgrades
     scores = Assessment(inventory, policy, joined([past, since]), earlier)
-    with beside(_labelled, earlier) as labelled:
+    with beside(_before, scores) as before:
         pictures = Pictures(scores)  # of every score of a service
-        before = labelled()
-        if earlier:
-            earlier.take(before)
+        was, tested = before()
+    if earlier:
+        earlier.take(was)
+    if isinstance(tested, Backtest):
+        scores.take({"backtest": tested})
     tell(WORK, 2, STEPS)
     with beside(_fleet_wide, scores) as fleet_wide:
         claims = scores.claims
-        tested = _backtest(scores)
-        pictures.compare(scores.readiness, before.get("readiness"), claims, tested)
+        pictures.compare(scores.readiness, was.get("readiness"), claims, tested)
         tell(WORK, 3, STEPS)
         decision = sections.decision(scores, earlier)
         changed = changes.changes(scores, earlier, pictures, published=told)
@@ -96,11 +97,15 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
     return Report(scores, earlier, claims, tested, headline(scores), parts)
 
 
-def _labelled(scores: Assessment | None) -> dict[str, Result]:
-    """Return the scores that are compared with those of the next quarter, by property."""
-    if scores is None:
-        return {}
-    return {"readiness": scores.readiness, "what_next": scores.what_next}
+def _before(
+    scores: Assessment,
+) -> tuple[dict[str, Result], Backtest | AssessError]:
+    """Return scores of the quarter before, by property, and how its forecasts did."""
+    earlier = scores.earlier
+    if earlier is None:
+        return {}, _backtest(scores)
+    was = {"readiness": earlier.readiness, "what_next": earlier.what_next}
+    return was, _backtest(scores)
 
 
 def _fleet_wide(

@@ -5,13 +5,18 @@ from typing import Any
 import pandas as pd
 
 from assess.figures import BANDS, band_of
-from assess.report.model import Card, Column, Item, Part, Pictures, Section, anchor, cell
+from assess.report.model import (
+    Card,
+    Column,
+    Item,
+    Part,
+    Pictures,
+    Section,
+    anchor,
+    cell,
+    in_words,
+)
 from assess.score.assessment import Assessment
-
-READINESS = Column("readiness", "Readiness", "interval")
-IMPACT = Column("blast_impact", "Blast radius", "interval", scale=100)
-HOURS = Column("churn_hours_per_year", "Hours per year", "interval", 1)
-
 
 FULL = 200  # services with a full card; the cards of the others have only the reason
 MOST = 1000  # services with a card; a browser would open ten thousand slowly
@@ -64,10 +69,7 @@ def card(row: dict[str, Any], scores: Assessment, *, is_full: bool = True) -> Ca
     """Return the card of one service."""
     service_id = str(row["service_id"])
     label = str(row["label"])
-    line = [
-        f"{cell(row, READINESS).text} points",
-        cell(row, Column("owner", "", absent="owner unknown")).text,
-    ]
+    line = [f"{in_words(row, 'readiness')} points", in_words(row, "owner")]
     lists = {"": [Item(str(row["why"]))]}
     if is_full:
         reason, _, *others = facts(row, scores)
@@ -135,21 +137,20 @@ def facts(row: dict[str, Any], scores: Assessment) -> list[str]:
     settings = scores.policy["what_next"]
     sentences = [
         _reason(row, scores),
-        f"Readiness {cell(row, READINESS).text} of 100; the threshold is {settings['ready_points']}.",
+        f"Readiness {in_words(row, 'readiness')} of 100; the threshold is {settings['ready_points']}.",
     ]
-    chance = Column("p_top", "", "share"), Column("p_top_neutral", "", "share")
-    worst, neutral = (cell(row, column).text for column in chance)
     if not pd.isna(row["p_top"]):
         sentences.append(
-            f"In the top {scores.what_next.k} in {worst} of all weightings in the worst case, "
-            f"in {neutral} in the neutral case."
+            f"In the top {scores.what_next.k} in {in_words(row, 'p_top')} of all weightings in the "
+            f"worst case, in {in_words(row, 'p_top_neutral')} in the neutral case."
         )
-    exposed = cell(row, Column("blast_exposure_n", "", "number")).text
     sentences.append(
-        f"A failure takes down {cell(row, IMPACT).text}% of the fleet's criticality; "
-        f"single points of failure of this service: {exposed}."
+        f"A failure takes down {in_words(row, 'blast_impact')}% of the fleet's criticality; "
+        f"single points of failure of this service: {in_words(row, 'blast_exposure_n')}."
     )
-    sentences.append(f"Upgrades cost {cell(row, HOURS).text} hours per year.")
+    sentences.append(
+        f"Upgrades cost {in_words(row, 'churn_hours_per_year')} hours per year."
+    )
     flips = scores.rows_of("flips", service_id)
     if flips:
         ways = "; or ".join(" and ".join(map(str, flip["checks"])) for flip in flips)

@@ -16,6 +16,7 @@ from assess.report.model import (
     Table,
     columns_of,
     picture,
+    table_of,
 )
 from assess.score.assessment import Assessment
 from assess.score.incidents.exposure import in_containers
@@ -73,10 +74,9 @@ def changes(
             "Hollow: before; filled: now. Unchanged services are counted.",
             fold=f"Readiness in {was} and {now}",
         ),
-        Table(
+        table_of(
             "check-changes",
             "Answers that changed",
-            columns_of("check-changes"),
             by_service(checks),
             empty="No answer changed.",
             limit=60,
@@ -96,13 +96,12 @@ def _rows(scores: Assessment, earlier: Assessment) -> Table:
     counts = pd.crosstab(fleet["frame"], fleet["change"]).reindex(
         columns=["added", "removed", "changed"], fill_value=0
     )
-    return Table(
+    return table_of(
         "fleet-changes",
         "Rows of the inventory that changed",
-        columns_of("fleet-changes"),
         counts.reset_index(),
         "Changed counts cells.",
-        "Both snapshots have the same rows.",
+        empty="Both snapshots have the same rows.",
         is_folded=True,
     )
 
@@ -124,10 +123,9 @@ def _comparison(earlier: Assessment, published: Mapping[str, Any]) -> str:
 
 def _relabelled_table(earlier: Assessment, published: Mapping[str, Any]) -> Table:
     quarter = earlier.provenance.quarter
-    return Table(
+    return table_of(
         "measure-changes",
         f"Labels of {quarter} that the policy, the reference facts or the version changed",
-        columns_of("measure-changes"),
         _relabelled(earlier, published),
         empty=f"Every label of {quarter} is as published.",
         is_folded=True,

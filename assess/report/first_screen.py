@@ -7,10 +7,9 @@ import pandas as pd
 from assess import figures
 from assess.errors import AssessError
 from assess.frames import surely
-from assess.report import cards
 from assess.report.background import incomplete, unknown_facts, unsupplied
 from assess.report.changes import crossed, label_changes
-from assess.report.model import Column, Fact, cell, kinds_shown
+from assess.report.model import Fact, in_words, kinds_shown
 from assess.score.assessment import Assessment
 from assess.score.incidents.exposure import exposure
 from assess.words import element_labels, sentence_list, share
@@ -18,10 +17,7 @@ from assess.words import element_labels, sentence_list, share
 MOVES = ("MOVE NOW", "PILOT")
 SIDES = ("candidates", "services in containers")  # by whether they run in containers
 NAMED = 3  # services named in a sentence
-_FAILURES = Column("churn_failures_per_year", "", "interval", 1)
-_DELTA = Column("blast_delta", "", "interval", 1, 100, is_signed=True)
-_IMPACT = Column("blast_impact", "", "interval", 1, 100)
-_LOST = Column("impact", "", "interval", 0, 100)
+RISKS = "risks"  # whose numbers are more precise
 
 
 def headline(scores: Assessment) -> str:
@@ -89,7 +85,7 @@ def _reasons(scores: Assessment) -> Iterator[str]:
     """Yield why these services come first, and how many may move at a time."""
     ranked = scores.what_next
     for row in _first_wave(ranked.frame).head(NAMED).itertuples():
-        points = cell(row._asdict(), cards.READINESS).text
+        points = in_words(row._asdict(), "readiness")
         yield (
             f"{figures.short(row.Index)} passes every gate, with a readiness of {points} of 100. "
             f"It is in the top {ranked.k} in {share(row.p_top)} of all weightings of the criteria, "
@@ -139,12 +135,12 @@ def _risks(scores: Assessment) -> Iterator[str]:
     for row in rows:
         name = figures.short(row["service_id"])
         yield (
-            f"If {name} fails, {cell(row, _IMPACT).text}% of the fleet's criticality goes down; "
-            f"the move changes that by {cell(row, _DELTA).text} percentage points."
+            f"If {name} fails, {in_words(row, 'blast_impact', RISKS)}% of the fleet's criticality goes "
+            f"down; the move changes that by {in_words(row, 'blast_delta')} percentage points."
         )
         yield (
-            f"Its upgrades take {cell(row, cards.HOURS).text} hours a year and fail "
-            f"{cell(row, _FAILURES).text} times a year."
+            f"Its upgrades take {in_words(row, 'churn_hours_per_year')} hours a year and fail "
+            f"{in_words(row, 'churn_failures_per_year', RISKS)} times a year."
         )
     kinds = kinds_shown(scores)
     elements = scores.blast_radius.frame.loc[kinds] if kinds else pd.DataFrame()
@@ -152,7 +148,7 @@ def _risks(scores: Assessment) -> Iterator[str]:
         worst = elements.sort_values("impact", ascending=False, kind="stable").head(1)
         row = worst.reset_index()
         (name,) = element_labels(row["element_kind"], row["element"])
-        lost = cell(row.iloc[0].to_dict(), _LOST).text
+        lost = in_words(row.iloc[0].to_dict(), "impact", RISKS)
         yield f"The largest single failure is {figures.short(name)}: {lost}% goes down."
     elif not rows:
         yield "Unknown: nothing is proposed to move, and no source read what services run on."

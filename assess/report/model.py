@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,28 +52,16 @@ class Column:
 
 
 @cache
-def _columns() -> list[dict[str, str]]:
+def _columns() -> pd.DataFrame:
     """Return the columns of the tables, as their file has them."""
-    text = files("assess.report").joinpath("columns.csv").read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
+    with files("assess.report").joinpath("columns.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, keep_default_na=False, index_col="table")
 
 
 def columns_of(table: str, **words: object) -> list[Column]:
     """Return the columns of a table of the report; words fill in their titles."""
-    return [
-        Column(
-            row["key"],
-            row["title"].format(**words),
-            row["kind"],
-            int(row["digits"] or 0),
-            float(row["scale"] or 1),
-            float(row["top"] or 0),
-            row["absent"] or UNKNOWN,
-            row["is_signed"] == "true",
-        )
-        for row in _columns()
-        if row["table"] == table
-    ]
+    rows = _columns().loc[[table]].itertuples(index=False)
+    return [Column(key, title.format(**words), *rest) for key, title, *rest in rows]
 
 
 class Cell(NamedTuple):
@@ -136,6 +123,13 @@ class Table:
         """Convert the table to plain JSON types."""
         rows = records(self.shown)
         return {"id": self.id, "caption": self.caption, "note": self.note, "rows": rows}
+
+
+def table_of(
+    name: str, caption: str, frame: pd.DataFrame, note: str = "", **rest: Any
+) -> Table:
+    """Return a table with the columns that the report has for its name."""
+    return Table(name, caption, columns_of(name), frame, note, **rest)
 
 
 @dataclass(frozen=True)
@@ -234,7 +228,7 @@ class Section:
         return [part for part in self.parts if isinstance(part, kind)]
 
 
-def cell(row: dict[str, Any], column: Column) -> Cell:
+def cell(row: Mapping[str, Any], column: Column) -> Cell:
     """Write one value of a row in words; NA is the word unknown, never a number."""
     value: Any = row.get(column.key)
     if column.kind == "interval":
@@ -249,6 +243,16 @@ def cell(row: dict[str, Any], column: Column) -> Cell:
     if column.kind in ("number", "share"):
         return Cell(_number(value, column), f"{float(value):.6g}")
     return Cell(text)
+
+
+def in_words(row: Mapping[str, Any], key: str, place: str = "sentences") -> str:
+    """Return a value of a row in words, as sentences have it."""
+    return cell(row, _spoken(place)[key]).text
+
+
+@cache
+def _spoken(place: str) -> dict[str, Column]:
+    return {column.key: column for column in columns_of(place)}
 
 
 def _label(text: str, column: Column) -> Cell:
@@ -270,7 +274,7 @@ def _number(value: Any, column: Column) -> str:
     return number(scaled, digits, signed=column.is_signed).replace("-", "−")
 
 
-def _interval(row: dict[str, Any], column: Column) -> Cell:
+def _interval(row: Mapping[str, Any], column: Column) -> Cell:
     values: list[Any] = [row.get(f"{column.key}{end}") for end in ("", *ENDS)]
     texts = [_number(value, column) for value in values]
     point, lo, hi = (None if is_unknown(v) else column.scale * float(v) for v in values)

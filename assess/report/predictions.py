@@ -1,6 +1,6 @@
 """Parts on predictions: their validation, and the experiments to try next."""
 
-from assess.report.model import Part, Pictures, Table, columns_of
+from assess.report.model import Part, Pictures, table_of
 from assess.score.assessment import Assessment
 from assess.words import element_label, element_labels
 
@@ -21,10 +21,9 @@ def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
     names = element_labels(tried["element_kind"], tried["element"])
     places = [element_label(*place.split(" ", 1)) for place in tried["safest"]]
     return [
-        Table(
+        table_of(
             "predictions-held",
             "How well the predictions held",
-            columns_of("predictions-held"),
             held,
             is_folded=True,
         ),
@@ -33,10 +32,9 @@ def parts(scores: Assessment, pictures: Pictures) -> list[Part]:
             "Point: what the failure is expected to decide.",
             fold="What each failure would decide",
         ),
-        Table(
+        table_of(
             "experiments",
             "Which failure to try next",
-            columns_of("experiments"),
             tried.assign(label=names, place=places),
             empty="No experiment would decide anything.",
             limit=60,

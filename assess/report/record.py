@@ -15,7 +15,7 @@ from assess.figures import band_of, short
 from assess.policy.targets import STAY
 from assess.report import cards
 from assess.report.changes import changed_checks
-from assess.report.model import Column, Table, cell
+from assess.report.model import Column, Table, in_words
 from assess.report.printing import on_one_page
 from assess.report.render import document, render_page
 from assess.score.assessment import Assessment
@@ -213,7 +213,7 @@ def _drivers(row: dict[str, Any], scores: Assessment) -> list[str]:
     n = len(gates)
     lines = [f"All {n} gates pass." if passed == n else f"{passed} of {n} gates pass."]
     if pd.notna(row["p_first"]) and row["p_first"] > 0:
-        share = cell(row, Column("p_first", "", "share")).text
+        share = in_words(row, "p_first")
         lines.append(
             f"First of all candidates in {share} of all weightings of the criteria."
         )
@@ -290,8 +290,8 @@ Option: TypeAlias = tuple[str, str]
 
 
 def _options(row: dict[str, Any], scores: Assessment) -> dict[str, list[Option]]:
-    pain = cell(row, _MINUTES).text
-    hours = cell(row, cards.HOURS).text
+    pain = in_words(row, "blast_expected_minutes_per_year")
+    hours = in_words(row, "churn_hours_per_year")
     stay = (
         f"Expected per year: minutes of outage {pain}, hours of upgrades {hours}; "
         f"{_end_of_life(row['churn_days_to_eol'])}."
@@ -329,14 +329,14 @@ def _moves(service_id: str, scores: Assessment) -> list[Option]:
 def move_of(place: dict[str, Any]) -> str:
     """Describe the changes by a move; unmeasured ones come last."""
     way = place["blockers"] or "nothing is in the way"
-    hours = cell(place, _HOURS).text
-    today = cell(place, _HERE).text
+    hours = in_words(place, "hours_per_year")
+    today = in_words(place, "here_hours_per_year")
     parts = [
         f"{str(place['verdict']).capitalize()}: {way}. Upgrades {hours} hours per year, here {today}"
     ]
-    known = [(words, cell(place, column)) for words, column in _OF_A_MOVE.items()]
-    parts += [words.format(c.text) for words, c in known if c.text != UNKNOWN]
-    missing = [_MISSING[words] for words, c in known if c.text == UNKNOWN]
+    known = [(words, in_words(place, key)) for words, key in _OF_A_MOVE.items()]
+    parts += [words.format(text) for words, text in known if text != UNKNOWN]
+    missing = [_MISSING[words] for words, text in known if text == UNKNOWN]
     lacks = f" Not known: {sentence_list(missing)}." if missing else ""
     return f"{'; '.join(parts)}.{lacks}"
 
@@ -362,24 +362,19 @@ def _end_of_life(days: Any) -> str:
     return f"next end of life in {days:,.0f} days"
 
 
-_DELTA = Column("blast_delta", "", "interval", 1, 100, is_signed=True)
-_HOURS = Column("hours_per_year", "", "interval", 1)
-_HERE = Column("here_hours_per_year", "", "interval", 1)
 _MOVED = "blast radius {} percentage points, minus is better"
 _PRICED = "{} a month"
 _WORKED = "{} hours of work to move"
 _OF_A_MOVE = {
-    _MOVED: Column("delta", "", "interval", 1, 100, is_signed=True),
-    _PRICED: Column("cost_per_month", "", "interval", 0),
-    _WORKED: Column("effort_hours", "", "number"),
+    _MOVED: "delta",
+    _PRICED: "cost_per_month",
+    _WORKED: "effort_hours",
 }
 _MISSING = {
     _MOVED: "the change of blast radius",
     _PRICED: "cost (sizes, or prices in the policy)",
     _WORKED: "effort (services.move_effort_hours)",
 }
-_MINUTES = Column("blast_expected_minutes_per_year", "", "interval")
-_FAILURES = Column("churn_failures_per_year", "", "interval", 2)
 
 
 def _consequences(row: dict[str, Any], scores: Assessment) -> list[str]:
@@ -387,13 +382,13 @@ def _consequences(row: dict[str, Any], scores: Assessment) -> list[str]:
     sure = [hit for hit in breaking if hit["certainty"] == "will"]
     hits = list(dict.fromkeys((hit["change"], hit["why"]) for hit in sure))[:SHOWN]
     moved = (
-        f"Blast radius of the service changes by {cell(row, _DELTA).text} percentage points; "
+        f"Blast radius of the service changes by {in_words(row, 'blast_delta')} percentage points; "
         "a negative value is better containment."
     )
     return [
         *([] if _is_inside(row) else [moved]),
-        f"Upgrades: {cell(row, cards.HOURS).text} hours and {cell(row, _FAILURES).text} failures "
-        "per year.",
+        f"Upgrades: {in_words(row, 'churn_hours_per_year')} hours and "
+        f"{in_words(row, 'churn_failures_per_year')} failures per year.",
         *(f"Breaking change: {change}, {why}." for change, why in hits),
     ]
 

@@ -14,6 +14,7 @@ from assess.report.model import (
     Table,
     columns_of,
     kinds_shown,
+    table_of,
 )
 from assess.score.assessment import Assessment
 from assess.score.result import Result
@@ -45,10 +46,9 @@ def decision(scores: Assessment, earlier: Assessment | None) -> Section:
     ]
     if len(inside):
         tables.append(
-            Table(
+            table_of(
                 "already-inside",
                 "Already in containers, with open problems",
-                columns_of("already-inside"),
                 inside,
                 **READ,
             )
@@ -163,18 +163,16 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
     hollow = f"{reading} Hollow: no source observed its dependencies."
     parts: list[Part] = [
         pictures("blast-elements", reading, fold="Blast radius of each element"),
-        Table(
+        table_of(
             "elements",
             "Elements, worst first",
-            columns_of("elements"),
             elements,
             **FOLDED,
         ),
         pictures("blast-services", hollow, fold="Blast radius of each service"),
-        Table(
+        table_of(
             "service-blast",
             "Services, worst first",
-            columns_of("service-blast"),
             services,
             _SERVICES_NOTE,
             **FOLDED,
@@ -208,10 +206,9 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
             fold="Hours of upgrades per year, by service",
             is_printed=False,
         ),
-        Table(
+        table_of(
             "churn-table",
             "Services, most work first",
-            columns_of("churn-table"),
             frame,
             **FOLDED,
         ),
@@ -220,27 +217,24 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
             "Hatched: no announced end of support; unknown.",
             fold="Days to the end of support",
         ),
-        Table(
+        table_of(
             "calendar",
             "Announced for the next four quarters",
-            columns_of("calendar"),
             churn.details["calendar"],
             empty="Nothing that is announced for the next four quarters touches this fleet.",
             **FOLDED,
         ),
-        Table(
+        table_of(
             "remedies",
             "What to do before the upgrade, most workloads first",
-            columns_of("remedies"),
             churn.details["remedies"],
             _unknown_breaks(churn),
             empty="No change up to the target version affects anything seen in use.",
             **FOLDED,
         ),
-        Table(
+        table_of(
             "breaking",
             "What the way to the target breaks where, and what it may break",
-            columns_of("breaking"),
             breaking,
             empty="No change up to the target version affects anything seen in use.",
             **FOLDED,
@@ -276,10 +270,9 @@ def targets(scores: Assessment, pictures: Pictures) -> Section:
             "Beside a mark: the gate or refusal that comes first.",
             fold="Every service on every target",
         ),
-        Table(
+        table_of(
             "targets-what",
             "What each target is",
-            columns_of("targets-what"),
             result.details["targets"],
             **FOLDED,
         ),
@@ -292,10 +285,9 @@ def targets(scores: Assessment, pictures: Pictures) -> Section:
             empty="No service fits anywhere yet.",
             **FOLDED,
         ),
-        Table(
+        table_of(
             "targets-table",
             "Every target",
-            columns_of("targets-table"),
             result.frame.reset_index(),
             **FOLDED,
         ),

@@ -12,7 +12,12 @@ from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import is_replica
 
 RUNNING = "running"
-LOCATED = ("host", "az", "engine")  # every replica has one, known or not
+LOCATED = (
+    "host",
+    "az",
+    "engine",
+    "image",
+)  # kinds that are there even where no name is known
 _PLACED = [
     "workload_id",
     "service_id",
@@ -31,7 +36,8 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """List what every replica stands on: ``workload_id, service_id, state, element_kind, element``.
 
     A replica whose host, zone or engine version is unknown has a row of that kind with ``element``
-    NA: it may run on any. An image, base image or cluster without a name is left out.
+    NA: it may run on any; so has a container whose image is unknown. A base image or cluster without
+    a name is left out.
     """
     workloads = inventory["workloads"]
     replicas = workloads.loc[is_replica(workloads), _PLACED]
@@ -40,7 +46,7 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         "host": replicas.assign(element=replicas["host_id"]),
         "az": replicas.assign(element=zone),
         "engine": _on_engines(inventory, replicas, policy),
-        "image": replicas.assign(element=image_names(replicas)),
+        "image": _of_images(replicas, policy["evidence"]["host_kinds"]),
         "base_image": on_bases(inventory)[is_replica],
         "volume": on_volumes(inventory, replicas),
         "cluster": replicas.assign(element=replicas["cluster"]),
@@ -88,6 +94,14 @@ def engine_names(engines: pd.DataFrame) -> pd.Series:
     return engines["runtime"].astype("str") + " " + engines["version"]
 
 
+def _of_images(replicas: pd.DataFrame, host_kinds: list[str]) -> pd.DataFrame:
+    """List replicas with their image as ``element``; what is surely a container has one."""
+    images = replicas.assign(element=image_names(replicas))
+    # what is of unknown kind may be no container
+    is_unit = replicas["source_kind"].fillna("unit").isin(host_kinds)
+    return images[images["element"].notna() | ~is_unit]
+
+
 def image_names(replicas: pd.DataFrame) -> pd.Series:
     """Name images as elements: ``repository@digest``, else ``repository:tag``, else repository."""
     repository = replicas["repository"]
@@ -101,9 +115,8 @@ def on_bases(inventory: Inventory) -> pd.DataFrame:
     replicas = inventory["workloads"]
     images = inventory["images"]
     images = images.assign(element=images["base_name"].fillna(images["base_digest"]))
-    images = images[images["element"].notna()]
     # a tag may move to another image; a digest never does, so it decides where it is known
-    digests = images[["repository", "digest", "element"]].drop_duplicates()
+    digests = images[["repository", "digest", "element"]].dropna().drop_duplicates()
     tags = images.assign(tag=images["tags"].str.split(";")).explode("tag")
     # an image lists its tags with or without the repository before the colon
     tags = tags.assign(tag=tags["tag"].astype("str").str.extract(r"([^:\s]+)\s*$")[0])
@@ -129,14 +142,12 @@ def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     # as none.
     replicas = inventory["workloads"].dropna(subset=["registry"])
     engines = running_engines(inventory)[["host_id", "runtime", "mirrors_n"]]
-    seen = replicas[["service_id", "registry", "host_id"]]
-    seen = seen.merge(engines, on="host_id", how="left")
+    seen = replicas.merge(engines, on="host_id", how="left")
     # the mirrors of a Docker engine serve Docker Hub alone
     serves = seen["registry"].isin(policy["registries"]["hub"])
     serves |= seen["runtime"].astype("str").ne("docker")
     bare = ~(surely(seen["mirrors_n"] > 0) & serves)
-    rows = seen[bare].rename(columns={"registry": "element"})
-    rows = rows.assign(element_kind="registry")
+    rows = seen.assign(element_kind="registry", element=seen["registry"])[bare]
     return rows[PAIR].drop_duplicates().sort_values(PAIR, ignore_index=True)
 
 

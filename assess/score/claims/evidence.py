@@ -15,6 +15,7 @@ from assess import reference
 from assess.frames import surely
 from assess.linear import Linear
 from assess.linear import any_of as any_pattern
+from assess.score.blast_radius.failures import ids
 from assess.score.claims.measure import (
     Measurement,
     amount,
@@ -293,7 +294,7 @@ def contained_incidents(data: ClaimData) -> Measurement:
     table = exposure.incidents[~surely(exposure.incidents["side"].eq(HOST))]
     pairs = zip(table["service_id"], table["affected_services"], strict=True)
     touched = [
-        None if pd.isna(service) or pd.isna(names) else len({service, *_ids(names)}) <= 1
+        None if pd.isna(service) or pd.isna(names) else len({service, *ids(names)}) <= 1
         for service, names in pairs
     ]
     alone = pd.Series(touched, table.index, dtype="boolean").mask(table["side"].isna())
@@ -383,10 +384,6 @@ def held_back(data: ClaimData) -> Measurement:
     measured = share(tally(group, answer.where(on_host)), level=data.level)
     gap = "no service runs outside of containers: there is no transition left to measure"
     return seen(measured, gap, looked=len(data.contained) > 0)
-
-
-def _ids(names: str) -> list[str]:
-    return [name.strip() for name in str(names).split(";") if name.strip()]
 
 
 def around_upgrades(data: ClaimData) -> pd.DataFrame:

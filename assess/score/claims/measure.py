@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from assess.score.incidents.rates import (
 SUPPORTED = "supported"
 REFUTED = "refuted"
 UNDECIDED = "undecided"
+UNPLACED = ("incidents", "months")
 TALLY = ["yes", "no", "unknown"]
 MOST = 1e7  # what would take more than that is not decided by more of the same
 NOTHING = Interval(math.nan, 0.0, math.inf)
@@ -122,7 +124,7 @@ def ratio(
 def mean(table: pd.DataFrame, *, level: float) -> Measurement:
     """Measure a mean over ``n`` [count] things that have ``point``, between ``lo`` and ``hi``.
 
-    Student's interval below the mean of the lower ends and above that of the upper ends.
+    Student's intervals around the means of the points, of the lower and of the upper ends.
     """
     from scipy.special import stdtrit
 
@@ -151,7 +153,8 @@ def mean(table: pd.DataFrame, *, level: float) -> Measurement:
         half = sampled.hi - sampled.point
         return n * ((half / distance) ** 2 - 1) if distance else math.inf
 
-    interval = Interval(sampled.point, around("lo").lo, around("hi").hi)
+    # ends that lie far from the others scatter more than points do
+    interval = hull(sampled, around("lo"), around("hi"))
     return Measurement(interval, sampled, n, table, vague, more)
 
 
@@ -290,24 +293,31 @@ def compared(
     ``unassigned_n``, may all be of either group.
     """
     first = first.astype("boolean").mask(spells["side"].isna())
-    level, spread = widened(
-        spells, first, first.fillna(True), first.fillna(False), level=level
-    )
-    table = compare(spells, first).assign(**spread)
+    tier = spells["tier"]
+    # services of unknown tier are a stratum of their own, and may all be of any tier in use
+    guesses = tier.dropna().unique() if tier.isna().any() else []
+    sides = (first, first.fillna(True), first.fillna(False))
+    tiers = (tier, *(tier.fillna(guess) for guess in guesses))
+    wider = [widened(spells.assign(tier=t), *sides, level=level) for t in tiers]
+    level, spread = max(wider, key=itemgetter(0))
+    table = compare(spells, first)
     # the tier that both were watched longest in stands for those of unknown services
     shared = table[["months", "other_months"]].min(axis=1)
     is_longest = shared.rank(method="first").eq(len(shared))
     table["unplaced_incidents"] += unassigned_n * is_longest
+    tables = [table]
+    for guess in guesses:
+        strata = table["tier"].replace(0, int(guess))
+        tables.append(table.groupby(strata).sum().drop(columns="tier").reset_index())
     # all unplaced on the one side, then all on the other: the truth lies between
     either = [
-        added(
-            table,
-            {f"{side}{name}": f"unplaced_{name}" for name in ("incidents", "months")},
-        )
+        added(one, {f"{side}{name}": f"unplaced_{name}" for name in UNPLACED})
+        for one in tables
         for side in ("", "other_")
     ]
     unplaced = int(spells.loc[first.isna(), "service_id"].nunique())
-    return ratio(table, *either, level=level, unknown_n=unplaced)
+    table = table.assign(**spread)
+    return ratio(table, *tables[1:], *either, level=level, unknown_n=unplaced)
 
 
 def widened(

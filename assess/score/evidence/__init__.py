@@ -261,7 +261,13 @@ def _answer(work: tuple[Policy, pd.DataFrame], evidence: Evidence) -> pd.DataFra
         # a check without weight would only add unknown facts
         if check["weight"] * policy["dimensions"][dimension] == 0:
             continue
-        value, na = _measure(check, evidence)
+        fresh = ""
+        if "dated_by" in check:
+            fresh = f"days_since({check['dated_by']}) <= {check['ttl_days']}"
+        applies = check.get("applies", "")
+        how = check.get("combine", "all")
+        asked = (check["table"], check["rule"])
+        value, na = evidence.ask(*asked, applies=applies, fresh=fresh, how=how)
         columns = {
             "service_id": services,
             "check": check["id"],
@@ -287,7 +293,9 @@ def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     date, and those about what was measured are left out.
     """
     table = inventory["answers"].rename(columns={"question": "check"})
-    table = table[~_is_measured(table)]
+    about = pd.MultiIndex.from_frame(table[["check", "service_id"]])
+    measured = about[surely(table["source"].eq(MEASURED)).to_numpy()]
+    table = table[~about.isin(measured)]
     age = inventory.snapshot_at - table["answered_at"]
     days = age.dt.total_seconds() / SECONDS_A_DAY
     value = table["risk"].astype(object).map(RISKS).astype("Float64")
@@ -295,25 +303,6 @@ def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     grouped = table.assign(value=value)[counts].groupby(["check", "service_id"])
     return grouped.agg(
         low=("value", "min"), high=("value", "max"), said_at=("answered_at", "min")
-    )
-
-
-def _is_measured(answers: pd.DataFrame) -> pd.Series:
-    about = pd.MultiIndex.from_frame(answers[["check", "service_id"]])
-    measured = about[surely(answers["source"].eq(MEASURED)).to_numpy()]
-    return pd.Series(about.isin(measured), answers.index)
-
-
-def _measure(check: Mapping[str, Any], evidence: Evidence) -> Answers:
-    fresh = ""
-    if "dated_by" in check:
-        fresh = f"days_since({check['dated_by']}) <= {check['ttl_days']}"
-    return evidence.ask(
-        check["table"],
-        check["rule"],
-        applies=check.get("applies", ""),
-        fresh=fresh,
-        how=check.get("combine", "all"),
     )
 
 

@@ -35,9 +35,9 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     """Return the evidence of every service, with one view per table of `rules.TABLES`."""
     at = inventory.snapshot_at
     target = reference.target_docker(policy["target"])
-    on_host = nodes(inventory)
-    engines = _engines(nullable(inventory["engines"], "engines"), on_host, at, target)
-    hosts = _hosts(nullable(inventory["hosts"], "hosts"), on_host, at, target)
+    runtimes = nodes(inventory)
+    engines = _engines(nullable(inventory["engines"], "engines"), runtimes, at, target)
+    hosts = _hosts(nullable(inventory["hosts"], "hosts"), runtimes, at, target)
     services = nullable(inventory["services"], "services").sort_values("service_id")
     services = services.reset_index(drop=True)
     everywhere = pd.Index(services["service_id"].astype("str"))
@@ -47,7 +47,11 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     is_unit = is_known(workloads["contained"], value=False)
     units = workloads[is_unit]
     containers = workloads[~is_unit]
-    bare = _bare(exposed, workloads) if inventory.has("workloads") else set[str]()
+    # services on plain hosts without workloads have no container to check
+    bare: set[str] = set()
+    if inventory.has("workloads"):
+        on_host = exposed.side.index[is_known(exposed.side, value=HOST)]
+        bare = set(on_host) - set(workloads["service_id"])
     # services of which no replica, or not every replica, is a container
     outside = _only(units, containers) | bare
     partly = set(units["service_id"])
@@ -214,12 +218,6 @@ def _is_tool(table: pd.DataFrame) -> pd.Series:
     repositories = table["repository"]
     tools = {name: reference.is_tool(name) for name in repositories.dropna().unique()}
     return surely(repositories.map(tools).eq(True))
-
-
-def _bare(exposed: Exposure, workloads: pd.DataFrame) -> set[str]:
-    """Return the services on plain hosts without workloads, which have no container to check."""
-    on_host = exposed.side.index[is_known(exposed.side, value=HOST)]
-    return set(on_host) - set(workloads["service_id"])
 
 
 def _mounts(

@@ -16,6 +16,7 @@ from assess.score.upgrade_churn import builds, flags
 
 KUBERNETES = "kubernetes"
 WORLD = "world"  # what happens on a day, whatever runs
+_BUILD = r"-([^-]+)$"
 _REGISTRY = r"(localhost|[^/]*[.:][^/]*)/"
 IDLE = ""  # the workload of a host that runs none that is known
 _GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
@@ -285,7 +286,7 @@ def _hosts(inventory: Inventory) -> pd.DataFrame:
             "os_family": table["os_family"],
             "kernel_text": table["kernel"],
             "kernel": _each(number_of, table, "kernel"),
-            "kernel_build": table["kernel"].astype("string").str.split("-").str[-1],
+            "kernel_build": table["kernel"].astype("string").str.extract(_BUILD)[0],
             "security_modules": table["security_modules"],
             "cgroup": table["cgroup_version"].astype("string").str.extract("([12])")[0],
             "libseccomp": _each(number_of, table, "libseccomp_version"),

@@ -39,6 +39,17 @@ def test_an_unknown_place_may_be_any_and_a_unit_runs_beside_the_engine():
     assert "engine" not in on(Fleet().first("workloads", source_kind="unit"))
 
 
+def test_a_container_of_unknown_image_may_run_any():
+    unread = dict.fromkeys(("image_ref", "registry", "repository", "tag", "image_digest"))
+    fleet = Fleet().change("workloads", source_kind="container")
+    assert pd.isna(on(fleet.first("workloads", **unread))["image"])
+    known = score_blast_radius(fleet.inventory(), POLICY).frame["impact_hi"]
+    hidden = fleet.first("workloads", **unread).inventory()
+    found = score_blast_radius(hidden, POLICY).frame["impact_hi"].reindex(known.index)
+    assert found["image"].dropna().ge(known["image"].loc[found["image"].notna()]).all()
+    assert "image" not in on(Fleet().first("workloads", source_kind="unit", **unread))
+
+
 @pytest.mark.parametrize(
     ("registry", "mirrors", "expected"),
     [
