@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from assess.config import CONFIG_NAME, Config, load_config
 from assess.errors import CollectError
-from assess.sources.base import Row
+from assess.sources.base import Rows
 from assess.sources.catalogue import SourceType, permissions, source_types
 from assess.sources.run import (
     Interrupted,
@@ -127,7 +127,7 @@ def _loaded(config: str | Path | Config) -> Config:
     return load_config(None if is_default else config)
 
 
-def _insist(answers: list[Row], *, strict: bool, is_any: bool) -> None:
+def _insist(answers: Rows, *, strict: bool, is_any: bool) -> None:
     """Raise if nothing was collected or, if strict, if anything is missing."""
     failed = [row for row in answers if row["status"] not in ("ok", "empty")]
     if is_any and not (strict and failed):

@@ -14,11 +14,13 @@ from typing import Any, Protocol, Self, TypeVar
 from assess.sources import csv_records
 from assess.sources.deadline import Deadline
 from assess.sources.failure import BUGS, HINTS, failure
+from assess.sources.values import Texts
 
 TRACED = "trace"  # rule of a name under which a service reported spans of its own
 Row = dict[str, Any]
-Lists = dict[str, list[Row]]  # rows by their frame, or by what else they have in common
-Rows = TypeVar("Rows", bound=Sized)
+Rows = list[Row]
+Lists = dict[str, Rows]  # rows by their frame, or by what else they have in common
+Listed = TypeVar("Listed", bound=Sized)
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Name:
     rule: str  # that found it, such as ``compose-service``
     confidence: float  # in that rule [share, 0-1]
     namespace: str = ""  # project or namespace that qualifies it where two share a name
+
+
+Names = tuple[Name, ...]  # of one service, best first
 
 
 class Requests(Protocol):
@@ -64,7 +69,7 @@ class Call:
         self._deadline = deadline
         self._empty_hint = empty
         self._classify = classify
-        self._failures: list[Row] = []
+        self._failures: Rows = []
         self._sound_n = 0  # parts without a failure, or with rows before it
         self._is_settled = False  # by what the answer itself says
         self._is_derived = False  # whether the hint is one for want of rows
@@ -92,7 +97,7 @@ class Call:
         has_failed = len(self._failures) > self._before.get("failures", 0)
         return str(self._failures[-1]["status"]) if has_failed else None
 
-    def take(self, rows: Rows) -> Rows:
+    def take(self, rows: Listed) -> Listed:
         """Count rows of the answer, and return them."""
         self.count(rows=len(rows))
         return rows
@@ -215,9 +220,9 @@ class Batch:
     """
 
     rows: Lists = field(default_factory=lambda: defaultdict(list))
-    coverage: list[Row] = field(default_factory=list)  # without ``run_id`` and ``source``
+    coverage: Rows = field(default_factory=list)  # without ``run_id`` and ``source``
     # Of an engine: the id of a container's task, as its labels say.
-    tasks: dict[str, str] = field(default_factory=dict)
+    tasks: Texts = field(default_factory=dict)
     # Of an orchestrator: by workload_id, the ids by which engines know the task's containers.
     container_ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
     # What VEX documents state of vulnerabilities, until it is applied to images.
@@ -228,6 +233,15 @@ class Batch:
     def add(self, frame: str, *rows: Row) -> None:
         """Add rows to a frame."""
         self.rows[frame].extend(rows)
+
+    def place(self, workloads: Rows, mounts: Rows) -> None:
+        """Add the workloads of a replica, and their mounts."""
+        self.add("workloads", *workloads)
+        self.add("mounts", *mounts)
+
+    def at(self, scope: str) -> Batch:
+        """Return a batch whose rows name the scope that they are from."""
+        return self.map(lambda _, row: {"source_ref": scope, **row})
 
     def map(self, change: Callable[[str, Row], Row]) -> Batch:
         """Return a batch of the rows that ``change`` makes of a frame's name and a row."""
@@ -290,6 +304,8 @@ class Asked:
     base: Path  # of its relative paths
     deadline: Deadline
     batch: Batch = field(default_factory=Batch)
+    others: Lists = field(default_factory=dict)  # rows of the sources before it, by frame
+    is_probe: bool = False  # whether a few cheap calls are enough
 
 
 # By label, such as ``docker#2`` for the second of its type.
@@ -318,7 +334,7 @@ def type_of(label: str) -> str:
 
 
 @cache
-def forms_of(source: str) -> dict[str, str]:
+def forms_of(source: str) -> Texts:
     """Return the form of the entries of each list that a type of source reads, by list name."""
     listed = csv_records.rows("forms")
     return {row["list"]: row["form"] for row in listed if row["source"] == source}
@@ -371,7 +387,7 @@ class Source:
     follows = False  # whether it runs after the others, by `follow`
 
     @property
-    def forms(self) -> dict[str, str]:
+    def forms(self) -> Texts:
         """Forms of the lists in its payloads whose entries become rows, as `spoiled` takes them."""
         return forms_of(self.type)
 
@@ -383,23 +399,27 @@ class Source:
         is_served = "endpoint" in self.options
         return [*place_problems(options, is_served=is_served), *problems]
 
+    def fill(self, asked: Asked) -> None:
+        """Add all rows that the source has to the batch; of a probe only the coverage is used."""
+        # a source of another package may have `collect` alone
+        asked.batch.merge(self.collect(asked.options, asked.base, asked.deadline))
+
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Return all rows that the source has."""
-        raise NotImplementedError
+        return self._filled(Asked(options, base, deadline))
 
     def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Make a few cheap calls; only their coverage rows are used."""
-        return self.collect(options, base, deadline)
+        filled = self._filled(Asked(options, base, deadline, is_probe=True))
+        return Batch(coverage=filled.coverage)
 
-    def follow(
-        self,
-        options: Row,
-        base: Path,
-        deadline: Deadline,
-        rows: Lists,
-    ) -> Batch:
+    def follow(self, options: Row, base: Path, deadline: Deadline, rows: Lists) -> Batch:
         """Return all rows of a source that runs after the others; ``rows`` are theirs, by frame."""
-        return self.collect(options, base, deadline)
+        return self._filled(Asked(options, base, deadline, others=rows))
+
+    def _filled(self, asked: Asked) -> Batch:
+        self.fill(asked)
+        return asked.batch
 
 
 def paths_of(options: Row) -> list[str]:

@@ -4,8 +4,17 @@ import csv
 import re
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
 
-from assess.reading import CELL_COST, refuse_costly, refuse_many
+from assess.reading import (
+    CELL_COST,
+    MAX_MAP_BYTES,
+    read_limited,
+    refuse_costly,
+    refuse_many,
+)
 
 Cells = dict[str, str]
 MAX_FIELD = 8 << 20  # characters of a cell: postmortems are long
@@ -32,7 +41,7 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
     places: dict[str, list[int]] = {}
     for column, name in enumerate(header):
         places.setdefault(name, []).append(column)
-    records: list[Cells] = []
+    records = []
     for row in rows:
         cells = _cells(row, places)
         records += [cells] if any(cells.values()) else []
@@ -41,7 +50,7 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
 
 
 def _cells(row: list[str], places: dict[str, list[int]]) -> Cells:
-    cells: Cells = {}
+    cells = {}
     for name, columns in places.items():
         texts = [row[column].strip() for column in columns if column < len(row)]
         different = list(dict.fromkeys(filter(None, texts)))
@@ -67,11 +76,39 @@ def header_of(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
 
 
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a table that people wrote by hand."""
+    content = read_limited(path, MAX_MAP_BYTES).decode("utf-8-sig")
+    return list(csv.DictReader(content.splitlines(keepends=True)))
+
+
 @cache
 def rows(name: str) -> list[dict[str, str]]:
     """Read the rows of a vocabulary, a CSV file beside this one."""
     with (files("assess.sources") / f"{name}.csv").open(encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
+
+
+@cache
+def vocabulary(source: str, listed: str) -> dict[str, str]:
+    """Return what the words of a list mean, as the source's `vocabulary.csv` has it."""
+    found = [row for row in rows(f"{source}/vocabulary") if row["list"] == listed]
+    return {row["word"]: row["meaning"] for row in found}
+
+
+@cache
+def headers(source: str) -> dict[str, tuple[str, ...]]:
+    """Return the headers that may fill each column, as the source's `headers.csv` lists them."""
+    groups = groupby(rows(f"{source}/headers"), itemgetter("column"))
+    return {column: tuple(row["header"] for row in group) for column, group in groups}
+
+
+def fill(cells: Cells, columns: dict[str, tuple[str, ...]]) -> Cells:
+    """Return the first filled cell of each column; empty without one."""
+    return {
+        column: next((cells[name] for name in names if cells.get(name)), "")
+        for column, names in columns.items()
+    }
 
 
 @cache

@@ -34,17 +34,23 @@ class DumpError(ValueError):
     """A file or an answer that cannot be used; the message says what to do."""
 
 
-def find_files(asked: Asked, suffixes: tuple[str, ...] = JSON_SUFFIXES) -> Files:
+def find_files(
+    asked: Asked,
+    suffixes: tuple[str, ...] = JSON_SUFFIXES,
+    is_wanted: Callable[[Path], bool] | None = None,
+) -> Files:
     """Find the files that ``path`` names, each with its scope: the file, or all of a directory.
 
-    Without ``suffixes`` every file counts. A path that is not there, or a directory without such
-    files, becomes a coverage row.
+    Without ``suffixes`` every file counts; ``is_wanted`` decides in their place. A path that is not
+    there, or a directory without such files, becomes a coverage row.
     """
-    found: Files = []
+    found = []
     for name in paths_of(asked.options):
         place = asked.base / name
 
         def wanted(file: Path, place: Path = place) -> bool:
+            if is_wanted:
+                return is_wanted(file)
             if not suffixes:
                 return not is_hidden(file, place)
             return file.suffix.lower() in suffixes
@@ -58,7 +64,8 @@ def find_files(asked: Asked, suffixes: tuple[str, ...] = JSON_SUFFIXES) -> Files
             continue
         found += [(name, place)] if files is None else files
         if files == []:
-            hint = f"it holds no {' or '.join(suffixes) or 'such'} file"
+            noun = "" if is_wanted else " file"
+            hint = f"it holds no {' or '.join(suffixes) or 'such'}{noun}"
             asked.batch.cover(name, "read", "empty", hint=hint)
     return found
 
@@ -93,12 +100,13 @@ def each_dump(
     *,
     name: str = "read",
     empty: str | None = None,
+    is_wanted: Callable[[Path], bool] | None = None,
 ) -> Iterator[tuple[Path, Call]]:
     """Yield each file of `find_files` with its call, which the reader enters.
 
     Files for which no time is left are not listed; their calls say so.
     """
-    for scope, file in find_files(asked, suffixes):
+    for scope, file in find_files(asked, suffixes, is_wanted):
         call = asked.batch.call(scope, name, empty=empty)
         call.take(())
         if asked.deadline.left:
@@ -213,7 +221,7 @@ def _broken_yaml(error: Exception, text: str) -> Row:
 def _whole_documents(text: str) -> list[Any]:
     """Read the documents of a text that can be read; a broken one is skipped."""
     parts = _DOCUMENT.split(text)
-    documents: list[Any] = []
+    documents = []
     for part in parts if len(parts) > 1 else ():
         with suppress(yaml.YAMLError, ValueError, RecursionError):
             documents += [d for d in load_documents(part) if isinstance(d, dict | list)]
@@ -249,7 +257,7 @@ def decode_values(text: str) -> tuple[list[Any], str]:
         return (whole if isinstance(whole, list) else [whole]), ""
     except (ValueError, RecursionError):
         pass
-    values: list[Any] = []
+    values = []
     rest = "" if text.strip(" \r\n\t,[]") else text[:200] or " "
     patience = _PATIENCE
     at = _after_gap(text, 0)
@@ -281,7 +289,7 @@ def decode_values(text: str) -> tuple[list[Any], str]:
 
 def _decode_piece(piece: str) -> tuple[list[Any], int]:
     """Read JSON values up to the first incomplete one; return them and its position."""
-    values: list[Any] = []
+    values = []
     at = 0
     try:
         while at < len(piece):

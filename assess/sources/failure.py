@@ -30,9 +30,9 @@ STATUS_OF_CODE = {
 # Words of errors and of their messages, by the status that they stand for.
 _WORDS = {
     "timeout": "timeout|timed out|deadline",
-    "denied": "permission|denied|forbidden|unauthorized|401|403|authenticationexception"
+    "denied": r"permission|denied|forbidden|unauthorized|\b40[13]\b|authenticationexception"
     "|certificate required|bad certificate|certificate_verify_failed",
-    "throttled": "throttl|too many requests|429",
+    "throttled": r"throttl|too many requests|\b429\b",
     "unsupported": "too new|too old|not supported|invalidversion",
     "parse_error": "jsondecodeerror|unicodedecodeerror",
 }

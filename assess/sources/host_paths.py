@@ -1,12 +1,11 @@
 """Host paths that containers mount: their class, and the part that may be shown."""
 
-import csv
 import posixpath
 import re
 from functools import cache, lru_cache
-from importlib.resources import files
 
 from assess.linear import Linear
+from assess.sources.csv_records import rows
 from assess.sources.redact import strip_credentials
 
 _DRIVE = re.compile(r"[a-z]:/?")
@@ -97,6 +96,5 @@ def _normal(source: str) -> str:
 
 @cache
 def _classes(covers: str) -> dict[str, str]:
-    table = files("assess.sources") / "host_paths.csv"
-    rows = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
-    return {row["path"]: row["class"] for row in rows if row["covers"] == covers}
+    listed = rows("host_paths")
+    return {row["path"]: row["class"] for row in listed if row["covers"] == covers}

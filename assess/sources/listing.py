@@ -4,13 +4,24 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from assess.sources import csv_records
-from assess.sources.base import Asked, Batch, Call, Lists, Name, Row, Source, paths_of
-from assess.sources.deadline import Deadline
+from assess.sources.base import (
+    Asked,
+    Batch,
+    Call,
+    Lists,
+    Name,
+    Names,
+    Row,
+    Rows,
+    Source,
+    paths_of,
+)
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, each_dump, read_documents
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.unit import share
@@ -49,25 +60,19 @@ class ListSource(Source):
     options: tuple[str, ...] = ("path", "endpoint", "token_file", "ca", "cluster")
     token = "Bearer {}"
     lists: tuple[Listing, ...] = ()
+    page = 500  # entries that are asked for at a time
     # By the ending of a file that is no dump: the command that makes one of it.
     renders: Mapping[str, str] = {}
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Return the rows of all readable lists."""
+    def fill(self, asked: Asked) -> None:
+        """Add the rows of all readable lists; a probe asks for one entry of each."""
         # a source may learn the name of its cluster
-        asked = Asked(dict(options), base, deadline)
+        asked.options = dict(asked.options)
         lists = self.read(asked)
-        if any(lists.values()):
+        if any(lists.values()) and not asked.is_probe:
             rows = self.to_batch(lists, cluster_of(asked.options))
             scope = asked.batch.coverage[-1]["scope"]
-            asked.batch.merge(rows.map(lambda _, row: {"source_ref": scope, **row}))
-        return asked.batch
-
-    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Ask for one entry of each list, or open each dump."""
-        asked = Asked(options, base, deadline)
-        self.read(asked, is_probe=True)
-        return asked.batch
+            asked.batch.merge(rows.at(scope))
 
     def to_batch(self, lists: Found, cluster: str) -> Batch:
         """Convert the entries of the lists to rows."""
@@ -77,9 +82,7 @@ class ListSource(Source):
         """Sort the contents of a dump by kind of list; nothing where they are not known."""
         raise NotImplementedError
 
-    def get_pages(
-        self, web: Web, path: str, row: Row, *, is_probe: bool
-    ) -> Iterator[list[Any]]:
+    def get_pages(self, web: Web, path: str, row: Row, size: int) -> Iterator[list[Any]]:
         """Ask for a list, page by page."""
         raise NotImplementedError
 
@@ -94,7 +97,7 @@ class ListSource(Source):
         """Return the key of an entry, so that an entry in two dumps counts once."""
         return kind, item.get("ID") or item.get("id") or id(item)
 
-    def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
+    def read(self, asked: Asked) -> Found:
         """Read the lists from dumps, or ask for them."""
         if "path" in asked.options:
             return self._read(asked)
@@ -107,45 +110,46 @@ class ListSource(Source):
             row |= {"hint": "token_file cannot be read"}
             return {}
         with web:
-            return self._ask(web, asked.batch, is_probe=is_probe)
+            return self._ask(web, asked)
 
-    def _ask(self, web: Web, batch: Batch, *, is_probe: bool) -> Found:
+    def _ask(self, web: Web, asked: Asked) -> Found:
         """Request every list; each gets a coverage row, even after the server stops answering."""
         lists: Found = {}
         silent: Row = {}
         for listing in self.lists:
             if silent:
-                batch.cover(web.scope, listing.kind, **silent, requests=0)
+                asked.batch.cover(web.scope, listing.kind, **silent, requests=0)
                 continue
-            call = batch.call(web.scope, listing.kind, client=web)
-            entries = self._ask_one(web, listing, call, is_probe=is_probe)
+            call = asked.batch.call(web.scope, listing.kind, client=web)
+            entries = self._ask_one(web, listing, call, is_probe=asked.is_probe)
             if entries is not None:
                 lists[listing.kind] = entries
             # a 504 is "unreachable", too, and yet the server can answer the next list
             is_answer = call.row.get("error_class") == HttpError.__name__
             if call.outcome in _SILENT and not is_answer:
                 silent = {key: call.row.get(key) for key in _FAILURE}
-        if not is_probe and not silent:
-            self.get_details(web, lists, batch)
+        if not asked.is_probe and not silent:
+            self.get_details(web, lists, asked.batch)
         return lists
 
     def _ask_one(
         self, web: Web, listing: Listing, call: Call, *, is_probe: bool
-    ) -> list[Row] | None:
+    ) -> Rows | None:
         """Return the entries of a list that arrived; None without any answer."""
         best: list[Any] | None = None
-        entries: list[Row] = []
+        entries = []
         # Each path twice: a list whose pages expired while they were read is begun anew, once.
         tries = [path for path in listing.paths for _ in range(2)]
+        size = 1 if is_probe else self.page
+        row = {} if is_probe else call.row
         with call:
             try:
                 while tries:
                     path = tries.pop(0)
-                    items: list[Any] = []
+                    items = []
                     try:
-                        for page in self.get_pages(
-                            web, path, call.row, is_probe=is_probe
-                        ):
+                        pages = self.get_pages(web, path, row, size)
+                        for page in islice(pages, 1 if is_probe else None):
                             items += page
                             # a second try may end earlier than the first
                             best = items if len(items) >= len(best or ()) else best
@@ -224,7 +228,7 @@ def lose(call: Call, entries: list[str]) -> None:
         call.row.setdefault("hint", f"left out what cannot be read: {entries[0]}")
 
 
-def take_entries(call: Call, items: list[Any]) -> list[Row]:
+def take_entries(call: Call, items: list[Any]) -> Rows:
     """Return the entries of a list; count them and their withheld values."""
     entries = call.take(dicts(items))
     call.count(redacted_n=sum(map(withheld, entries)))
@@ -280,9 +284,7 @@ def share_live(batch: Batch) -> None:
     share([mount for mount in mounts if mount["workload_id"] in ended])
 
 
-def names_of(
-    *candidates: tuple[Any, str, float], namespace: str = ""
-) -> tuple[Name, ...]:
+def names_of(*candidates: tuple[Any, str, float], namespace: str = "") -> Names:
     """Make names of the candidates that are texts; names from labels get no namespace."""
     return tuple(
         Name(text(name), rule, trust, "" if rule == "label" else namespace)

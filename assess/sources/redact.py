@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from assess.linear import Linear
 from assess.sources.csv_records import rows
+from assess.sources.values import Texts, joined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,7 +217,7 @@ def mask_tables(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     return notes
 
 
-def keep_labels(labels: Mapping[str, Any] | None) -> tuple[dict[str, str], int]:
+def keep_labels(labels: Mapping[str, Any] | None) -> tuple[Texts, int]:
     """Return the labels that name services, without secrets, and the number of others."""
     labels = labels if isinstance(labels, Mapping) else {}
     kept = {
@@ -243,7 +244,7 @@ def secret_names(env: Iterable[tuple[str, str]]) -> str | None:
     names = sorted({name for name, value in env if is_secret(name, value)})
     plain = [name for name in names if _VARIABLE.fullmatch(name)]
     shown = [name for name in plain if not is_secret("", name)]
-    return ";".join(shown[:_NAMED]) or None
+    return joined(shown[:_NAMED])
 
 
 def keep_env(env: Mapping[str, str]) -> dict[str, Any]:
@@ -260,6 +261,6 @@ def keep_env(env: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def naming_env(env: Mapping[str, str]) -> dict[str, str]:
+def naming_env(env: Mapping[str, str]) -> Texts:
     """Return the variables that name the service, where their value is no secret."""
     return {n: env[n] for n in NAMING_ENV if n in env and not is_secret("", env[n])}

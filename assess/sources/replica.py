@@ -1,9 +1,9 @@
 """Rows of a replica: the containers that are placed, started and ended together."""
 
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.unit import Unit, any_of, mount_rows, workload_row
 
-Replicas = tuple[list[Row], list[Row]]  # rows of workloads, and of their mounts
+Replicas = tuple[Rows, Rows]  # rows of workloads, and of their mounts
 
 # What raises the risk of all containers that run together.
 RISKS = ("privileged", "docker_sock_mounted", "host_network", "host_pid")
@@ -43,8 +43,8 @@ def declared_rows(unit: Unit, key: str, count: float | None, shared: Row) -> Rep
     """Return the workloads and mounts of replicas that are declared and were not seen running."""
     # Without a count, one replica is assumed.
     wanted = 1 if count is None else int(min(count, MAX_DECLARED))
-    workloads: list[Row] = []
-    mounts: list[Row] = []
+    workloads = []
+    mounts = []
     for number in range(1, wanted + 1):
         replica = {
             "names": unit.names,

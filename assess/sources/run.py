@@ -22,12 +22,13 @@ from assess import s3
 from assess.config import Config, unknown_key
 from assess.errors import ConfigError
 from assess.execution import Cluster, current
-from assess.sources.base import Batch, Batches, Row, Source, type_of
+from assess.sources.base import Batch, Batches, Row, Rows, Source, type_of
 from assess.sources.catalogue import homes, make
 from assess.sources.deadline import Deadline
 from assess.sources.failure import FOR_PEOPLE, HINTS, status_of
 from assess.sources.joining.identity import Rules, read_map
 from assess.sources.redact import mask_tables, scrub
+from assess.sources.values import as_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,8 +58,7 @@ class Task:
     def scope(self) -> str:
         """Scope for the coverage row of a source that wrote none."""
         asked = self.options.get("path", self.options.get("endpoint", self.source.type))
-        parts = asked if isinstance(asked, list) else [asked]
-        return scrub(", ".join(map(str, parts)))
+        return scrub(", ".join(map(str, as_list(asked))))
 
 
 Work = Callable[[Task, Deadline], Batch]
@@ -71,7 +71,7 @@ def prepare(
     types = homes()
     wanted = tuple(types) if sources is None else tuple(sources)
     problems = [_no_type(name, types) for name in wanted if name not in types]
-    tasks: list[Task] = []
+    tasks = []
     used = Counter[str]()
     for number, table in enumerate(config.sources, start=1):
         where = f"[[source]] number {number} ({table.type}): "
@@ -329,9 +329,7 @@ def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> Batche
     return [(task.label, batches[task.label]) for task in tasks]
 
 
-def join(
-    batches: Batches, rules: Rules
-) -> tuple[dict[str, pd.DataFrame], list[Row], list[Row]]:
+def join(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], Rows, Rows]:
     """Join the batches of all sources to one table per frame; input rows are never changed.
 
     Also returns the coverage rows of the sources, and those of the joining.
@@ -355,7 +353,7 @@ def join(
     return tables, coverage_rows(batches), notes
 
 
-def coverage_rows(batches: Batches) -> list[Row]:
+def coverage_rows(batches: Batches) -> Rows:
     """List the coverage rows of all batches, with the type of their source."""
     return [
         {"source": type_of(label), **row}

@@ -8,6 +8,7 @@ from typing import Any
 from assess.linear import Linear
 from assess.sources.csv_records import lookup
 from assess.sources.redact import is_secret
+from assess.sources.values import joined
 
 _NAME = Linear(r"[A-Za-z][\w./-]{0,100}")  # a label of a node has a slash
 _VALUE = Linear(r"[\w./-]{1,40}")
@@ -28,7 +29,7 @@ def settings_of(config: Mapping[str, Any]) -> str | None:
     Switches and a few other settings keep their value; lists of options keep the names.
     """
     found = [_shown(name, value) for name, value in _flat(config)]
-    return ";".join(sorted(set(filter(None, found)))[:MAX_SETTINGS]) or None
+    return joined(sorted(set(filter(None, found)))[:MAX_SETTINGS])
 
 
 def of_command(line: str, image: str = "") -> str | None:
@@ -45,7 +46,7 @@ def of_command(line: str, image: str = "") -> str | None:
 def setting_text(commands: list[str], image: str, asks: Iterable[str]) -> str | None:
     """Return settings of a container and its requests to the platform, joined by semicolons."""
     found = [of_command(" ".join(commands), image), *asks]
-    return ";".join(filter(None, found)) or None
+    return joined(found)
 
 
 def _program(words: list[str], image: str) -> str:
@@ -90,7 +91,7 @@ def common(configs: Iterable[Mapping[str, Any]]) -> str | None:
     """Return the settings that all configurations have in common."""
     sets = [set((settings_of(config) or "").split(";")) for config in configs]
     shared = set.intersection(*sets) if sets else set()
-    return ";".join(sorted(filter(None, shared))) or None
+    return joined(sorted(shared))
 
 
 def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

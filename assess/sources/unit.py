@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from assess import frames, reference
 from assess.image_ref import ImageRef, as_declared, last_part, parse_image
-from assess.sources.base import Name, Row
+from assess.sources.base import Name, Names, Row, Rows
 from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
@@ -29,6 +29,7 @@ from assess.sources.redact import (
     tells_secret,
 )
 from assess.sources.settings import setting_text
+from assess.sources.values import integer, joined, text
 from assess.sources.volumes import Mount, volume_id
 
 FRAMES = (  # that a platform fills
@@ -46,7 +47,7 @@ FRAMES = (  # that a platform fills
 class Unit:
     """A platform's declaration of a service; None where it declares nothing."""
 
-    names: tuple[Name, ...]  # best first
+    names: Names  # best first
     platform: str
     image: str = ""
     # For use inside the sources only: variables, and commands and files that may name others.
@@ -102,7 +103,7 @@ class Unit:
     @property
     def ports_text(self) -> str | None:
         """Ports, joined by semicolons."""
-        return ";".join(sorted(set(self.ports))) or None
+        return joined(sorted(self.ports))
 
     @property
     def naming(self) -> dict[str, str]:
@@ -245,7 +246,7 @@ def mount_rows(
     workload_id: str = "",
     host: str | None = "",
     cluster: str | None = None,
-) -> list[Row]:
+) -> Rows:
     """Return rows of the mounts frame; `share` removes ``_source``, which finds shared ones."""
     # Local storage is qualified by its host, shared storage by its cluster.
     rows: dict[str, Row] = {}
@@ -296,7 +297,7 @@ def _host_path(mount: Mount) -> Row:
     }
 
 
-def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
+def share(mounts: Rows, volumes: Rows | None = None) -> None:
     """Count the sharers of each source, and add columns from the engine's list of volumes."""
     by_name = {volume.get("Name"): volume for volume in volumes or []}
     users = Counter(mount["_source"] for mount in mounts)
@@ -325,18 +326,18 @@ def unread_note(units: Iterable[Unit]) -> Row:
     return {"status": "partial", "unmapped_n": len(unread), "hint": scrub(hint)}
 
 
-def merge_services(rows: list[Row]) -> list[Row]:
+def merge_services(rows: Rows) -> Rows:
     """Merge the rows of containers that name the same service."""
     # The service is stateful, has secrets, exports logs or serves the web where any
     # container does, and is health-checked where all that declare it are; else one
     # unknown makes it unknown.
-    groups: dict[Name, list[Row]] = {}
+    groups: dict[Name, Rows] = {}
     for row in rows:
         groups.setdefault(row["names"][0], []).append(row)
     return [_merged(group) for group in groups.values()]
 
 
-def _merged(group: list[Row]) -> Row:
+def _merged(group: Rows) -> Row:
     row = dict(group[0])
     for column, decisive in _DECISIVE.items():
         row[column] = any_of([member[column] for member in group], decisive)
@@ -362,6 +363,16 @@ _DECISIVE = {
     "logs_exported": True,
     "secrets_in_image": True,
 }
+
+
+def ports_of(bindings: Iterable[Row]) -> Iterator[str]:
+    """Yield ``8080->80/tcp`` for ports of the host, and ``80/tcp`` for others."""
+    for binding in bindings:
+        inner = integer(binding, "containerPort")
+        outer = integer(binding, "hostPort")
+        if inner:
+            published = f"{outer}->" if outer else ""
+            yield f"{published}{inner}/{text(binding, 'protocol').lower() or 'tcp'}"
 
 
 # ---- users and sockets ----

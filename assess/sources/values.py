@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+Texts = dict[str, str]  # by name, such as labels, tags and variables
 NEVER_BEFORE = 2000  # year; engines write 0001 and 1970 for "never"
+_MEMORY = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([bkmgt]?)i?b?", re.IGNORECASE)
 # ``+0200`` and the name of a zone, as the command lines of engines print times.
 _ZONE = re.compile(r" ?([+-]\d\d):?(\d\d)( \w+)?$")
 
@@ -27,18 +29,20 @@ def dig(value: Any, *path: str | int) -> Any:
     return value
 
 
+def listed(value: Any, *path: str | int) -> list[Any]:
+    """Return a list; an empty one for any other value."""
+    value = dig(value, *path)
+    return value if isinstance(value, list) else []
+
+
 def dicts(value: Any, *path: str | int) -> list[dict[str, Any]]:
     """List the objects of a list; none where it has another shape."""
-    value = dig(value, *path)
-    items = value if isinstance(value, list) else []
-    return [item for item in items if isinstance(item, dict)]
+    return [item for item in listed(value, *path) if isinstance(item, dict)]
 
 
 def texts(value: Any, *path: str | int) -> list[str]:
     """List the texts of a list; none where it has another shape."""
-    value = dig(value, *path)
-    items = value if isinstance(value, list) else []
-    return [item for item in items if isinstance(item, str)]
+    return [item for item in listed(value, *path) if isinstance(item, str)]
 
 
 def text(value: Any, *path: str | int) -> str:
@@ -72,13 +76,54 @@ def integer(value: Any, *path: str | int) -> int | None:
     return int(count) if count is not None and count < 2**63 else None
 
 
+def int_of(value: Any, *path: str | int) -> int | None:
+    """Return a whole number of any sign as it is; None for any other value, a switch too."""
+    value = dig(value, *path)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def id_of(value: Any, *path: str | int) -> str:
+    """Return an id as text, which tools write as a text or a whole number."""
+    number = int_of(value, *path)
+    return text(value, *path) if number is None else str(number)
+
+
+def first_known(*values: Any) -> Any:
+    """Return the first value that is not None; None without any."""
+    return next((value for value in values if value is not None), None)
+
+
+def memory_size(value: Any) -> int | None:
+    """Read an amount of memory as engines take it, such as ``512m`` or ``1.5gb`` [bytes]."""
+    size = _MEMORY.fullmatch(str(value or "").strip())
+    return (
+        integer(float(size[1]) * 1024 ** "bkmgt".find(size[2].lower())) if size else None
+    )
+
+
 def percent(part: float | None, of: float | None) -> float | None:
     """Return a share [percent]; None where the whole is zero or unknown."""
     return None if part is None or not of else min(max(100 * part / of, 0.0), 100.0)
 
 
-def as_list(value: Any) -> list[Any]:
+def by_name(value: Any, *path: str | int, key: str = "name") -> dict[str, dict[str, Any]]:
+    """Index the objects of a list by their name; of equal names the last one counts."""
+    return {text(item, key): item for item in dicts(value, *path)}
+
+
+def joined(texts: Iterable[str | None]) -> str | None:
+    """Join the texts of a cell by semicolons, each once; None without any."""
+    return ";".join(dict.fromkeys(filter(None, texts))) or None
+
+
+def parts_of_cell(cell: object) -> list[str]:
+    """Return the texts that a cell joins by semicolons."""
+    return [part for part in str(cell or "").split(";") if part]
+
+
+def as_list(value: Any, *path: str) -> list[Any]:
     """Return a list as it is, None as an empty list, and anything else as a list of itself."""
+    value = dig(value, *path)
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
@@ -110,8 +155,7 @@ def spoiled(payload: Any, forms: Mapping[str, str]) -> list[str]:
         elif isinstance(value, dict):
             waiting += value.values()
             for name in forms.keys() & value.keys():
-                entries = value[name] if isinstance(value[name], list) else []
-                for n, entry in enumerate(entries):
+                for n, entry in enumerate(listed(value, name)):
                     if not _has_form(entry, forms[name]):
                         found.append(f"{name}[{n}] is {_form_of(entry)}")
     return found

@@ -102,9 +102,4 @@ def volume_id(
         return None
     else:
         short = short_path(path)
-    return f"{place}:{short}" if place and not name_is_global(short) else short
-
-
-def name_is_global(name: str) -> bool:
-    """Return whether a name means the same everywhere."""
-    return name.startswith(NFS)
+    return f"{place}:{short}" if place and not short.startswith(NFS) else short

@@ -25,10 +25,18 @@ class Loader(_BaseLoader):
     the last one win, and 6.0.4 drops what a merged mapping overrides of its own merge.
     """
 
+    def value_of(self, node: yaml.Node) -> Any:
+        """Return the value behind a tag: a mapping, a list, or a text."""
+        if isinstance(node, yaml.MappingNode):
+            return self.construct_mapping(node, deep=True)
+        if isinstance(node, yaml.SequenceNode):
+            return self.construct_sequence(node, deep=True)
+        return str(node.value)
+
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Replace merge keys by the pairs that they insert, as yaml.org/type/merge.html says."""
-        merged: list[yaml.MappingNode] = []
-        local: list[_Pair] = []
+        merged = []
+        local = []
         for key, value in node.value:
             if key.tag == _MERGE_TAG:
                 merged.extend(_merged_mappings(value, node))
@@ -83,7 +91,7 @@ def _events(text: str, loader: type[Loader]) -> Iterator[yaml.Event]:
 
 def _merged_mappings(value: yaml.Node, node: yaml.MappingNode) -> list[yaml.MappingNode]:
     """List the mappings that a merge key refers to: one, or a sequence of them."""
-    mappings: list[yaml.MappingNode] = []
+    mappings = []
     for mapping in value.value if isinstance(value, yaml.SequenceNode) else [value]:
         if not isinstance(mapping, yaml.MappingNode):
             raise yaml.constructor.ConstructorError(

@@ -231,3 +231,16 @@ def test_a_container_is_the_pod_that_its_cluster_lists(batch):
 def test_a_file_of_another_name_is_told(tmp_path):
     (tmp_path / "node.json").write_text("{}")
     assert [r["status"] for r in collect(tmp_path).coverage] == ["unsupported"]
+
+
+@pytest.mark.parametrize(
+    "mirrors", [{"docker.io": {"endpoint": ["https://a"]}}, {}, None]
+)
+def test_mirrors_in_the_configuration_of_containerd_are_a_setting(tmp_path, mirrors):
+    shutil.copytree(FIXTURES / "node-1", tmp_path / "node-1")
+    file = tmp_path / "node-1" / "info.json"
+    info = json.loads(file.read_text())
+    info["config"]["registry"] = {"configPath": "", "mirrors": mirrors}
+    file.write_text(json.dumps(info))
+    engine = one(collect(tmp_path), "engines", host_id="node-1")
+    assert engine["daemon_flags"] == ("registry.mirrors" if mirrors else None)

@@ -148,8 +148,7 @@ def test_what_may_be_two_days_is_left_out_in_any_time_zone():
 
     reader = Reader(zone=ZoneInfo("Europe/Berlin"))
     assert reader.incident(cells) is None
-    assert reader.bad_times.ambiguous == {"opened_at": 1}
-    assert not reader.bad_times.local
+    assert reader.bad_times == {("with two readings", "opened_at"): 1}
 
 
 def test_servicenow_by_value():

@@ -11,7 +11,7 @@ from wild import fit, mutated, whatever_comes
 from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
-from assess.sources.marathon import PAGE, MarathonSource
+from assess.sources.marathon import MarathonSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/marathon"
 CANARY = "hunter2"
@@ -198,7 +198,7 @@ def test_the_apis_give_what_the_dumps_give(tmp_path, dumped):
 def test_many_tasks_come_in_pages(tmp_path):
     many = [
         {"id": f"t.{n}", "name": "batch", "slave_id": "s", "state": "TASK_RUNNING"}
-        for n in range(2 * PAGE + 3)
+        for n in range(2 * MarathonSource.page + 3)
     ]
 
     def answer(path, query):
@@ -207,12 +207,17 @@ def test_many_tasks_come_in_pages(tmp_path):
 
     batch, _, _ = ask(tmp_path, second=answer)
     row = coverage(batch)["tasks"]
-    assert (row["rows"], row["requests"], row["status"]) == (2 * PAGE + 3, 3, "ok")
+    assert (row["rows"], row["requests"], row["status"]) == (
+        2 * MarathonSource.page + 3,
+        3,
+        "ok",
+    )
     batch, _, _ = ask(
-        tmp_path, second=lambda path, query: {"slaves": [], "tasks": many[:PAGE]}
+        tmp_path,
+        second=lambda path, query: {"slaves": [], "tasks": many[: MarathonSource.page]},
     )
     row = coverage(batch)["tasks"]  # of a server that knows no offset
-    assert (row["rows"], row["requests"]) == (PAGE, 2)
+    assert (row["rows"], row["requests"]) == (MarathonSource.page, 2)
 
 
 def test_what_is_denied_is_told(tmp_path):

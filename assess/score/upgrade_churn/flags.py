@@ -34,6 +34,7 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
     return table.assign(
         label_domain=labels[0].fillna(""),
         cloud=table["value"].where(is_cloud, ""),
+        option=table["value"].str.split("=").str[0],
         gate=[
             _fate_of(flag, value, target)
             for flag, value in zip(table["flag"], table["value"], strict=True)

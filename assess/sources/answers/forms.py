@@ -5,7 +5,6 @@ brings its answers, each with the risk that the questionnaire gives it; only the
 count. The hub's own totals (risk, confidence) are not taken over.
 """
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -16,39 +15,25 @@ from typing import Any
 
 from assess import frames
 from assess.linear import Linear
-from assess.reading import (
-    MAX_MAP_BYTES,
-    read_limited,
-    refuse_many,
+from assess.reading import refuse_many
+from assess.sources.base import Call, Lists, Name, Row, Rows
+from assess.sources.csv_records import (
+    fill,
+    headers,
+    read_records,
+    rows,
+    rows_of,
+    vocabulary,
 )
-from assess.sources.base import Call, Lists, Name, Row
-from assess.sources.csv_records import read_records, rows
 from assess.sources.redact import scrub
-from assess.sources.values import dicts, dig, moment
+from assess.sources.values import Texts, dicts, dig, id_of, moment, text
 
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
-_RISK_WORDS = {
-    "high": "red",
-    "medium": "yellow",
-    "low": "green",
-    "amber": "yellow",
-    "orange": "yellow",
-    "rot": "red",
-    "gelb": "yellow",
-    "gruen": "green",
-}
+_RISK_WORDS = vocabulary("answers", "risks")
 _VERDICTS = {"yes": "green", "true": "green", "no": "red", "false": "red"}
 _CHECK_ID = re.compile(r"[a-z_]+\.[a-z_]+")
-_COLUMNS = {
-    "service": ("service", "service_name", "application", "app", "name"),
-    "question": ("question", "check", "check_id", "question_id"),
-    "answer": ("answer", "response", "value", "comment"),
-    "risk": ("risk", "rating", "level"),
-    "answered_at": ("answered_at", "date", "answered", "updated_at", "created_at"),
-    "answered_by_role": ("answered_by_role", "role"),
-    "source": ("source", "questionnaire", "survey"),
-}
+_COLUMNS = headers("answers")
 
 
 _KINDS = ("assessments", "applications", "archetypes", "questionnaires", "items")
@@ -69,7 +54,7 @@ class Rule:
 
     match: Linear
     target: str  # id of a check, or a column such as ``engines.live_restore``
-    values: dict[str, str]  # result of the tool -> risk, or cell of that column
+    values: Texts  # result of the tool -> risk, or cell of that column
 
     @property
     def is_column(self) -> bool:
@@ -107,19 +92,16 @@ class Context:
 
 def checks(tool: str, own: Path | None = None) -> list[Rule]:
     """Read the table for one tool: the rows of people's own file come before the packaged ones."""
-    listed: list[dict[str, str]] = []
-    if own:
-        text = read_limited(own, MAX_MAP_BYTES).decode("utf-8-sig")
-        listed = list(csv.DictReader(text.splitlines(keepends=True)))
+    listed = rows_of(own) if own else []
     checked = []
     for row in [*listed, *rows("answers/answer_checks")]:
-        if (row.get("tool") or "").strip() != tool:
+        if text(row, "tool").strip() != tool:
             continue
-        match = (row.get("match") or "").strip()
-        target = (row.get("target") or "").strip()
+        match = text(row, "match").strip()
+        target = text(row, "target").strip()
         if not match or not target:
             raise ValueError("every row needs a tool, a match and a target")
-        values = dict(v.partition("=")[::2] for v in (row.get("values") or "").split())
+        values = dict(v.partition("=")[::2] for v in text(row, "values").split())
         try:
             checked.append(Rule(Linear(match, ignore_case=True), target, values))
         except ValueError as error:
@@ -127,8 +109,9 @@ def checks(tool: str, own: Path | None = None) -> list[Rule]:
     return checked
 
 
-def moment_of(value: Any) -> datetime | None:
+def moment_of(value: Any, *path: str) -> datetime | None:
     """Read a time; None for one before 2000, or one that is still to come."""
+    value = dig(value, *path)
     if hasattr(value, "isoformat"):  # a date of TOML or YAML
         value = value.isoformat()
     when = moment(value)
@@ -147,7 +130,7 @@ def words_of(text: Any) -> str | None:
     return scrub(str(text).replace("\0", "")) or None if is_text else None
 
 
-def worst(answers: Iterable[Row]) -> list[Row]:
+def worst(answers: Iterable[Row]) -> Rows:
     """Keep the riskiest of several answers of one questionnaire to the same check."""
     kept: dict[tuple[Any, ...], Row] = {}
     for row in answers:
@@ -159,7 +142,7 @@ def worst(answers: Iterable[Row]) -> list[Row]:
     return list(kept.values())
 
 
-def of_csv(data: bytes, context: Context) -> tuple[list[Row], int]:
+def of_csv(data: bytes, context: Context) -> tuple[Rows, int]:
     """Return the rows of a table of answers, and the number of its records."""
     header, records = read_records(data)
     for column in ("service", "question"):
@@ -169,14 +152,11 @@ def of_csv(data: bytes, context: Context) -> tuple[list[Row], int]:
     return worst(row for row in answers if row), len(records)
 
 
-def _of_cells(cells: dict[str, str], context: Context) -> Row:
+def _of_cells(cells: Texts, context: Context) -> Row:
     """Return an answer; empty without a service, a question or an answer."""
     # A question is the id of a check, or any text; yes and no are green and red where it
     # is an id and no risk is given.
-    given = {
-        column: next((cells[h] for h in headers if cells.get(h)), "")
-        for column, headers in _COLUMNS.items()
-    }
+    given = fill(cells, _COLUMNS)
     exact = cells.get("service_id", "")
     if not (exact or given["service"]) or not given["question"]:
         context.unmapped += 1
@@ -215,9 +195,9 @@ def _stated(name: str, confidence: float = 0.8) -> Name:
     return Name(name, "questionnaire", confidence)
 
 
-def resources(values: Iterable[Any]) -> list[Row]:
+def resources(values: Iterable[Any]) -> Rows:
     """List the resources of a file: alone, in a list, or under their kind."""
-    entries: list[Row] = []
+    entries: Rows = []
     for value in values:
         if isinstance(value, list):
             entries += (v for v in value if _kind(v))
@@ -239,7 +219,7 @@ def _kind(value: Any) -> str:
     return "archetype" if is_archetype else "application"
 
 
-def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
+def to_answers(documents: Rows, context: Context) -> tuple[Rows, int]:
     """Return the answers about every application, and the number of questions."""
     # An archetype's assessment is about its applications, as far as they have none of
     # their own.
@@ -247,15 +227,17 @@ def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
     by_kind: Lists = defaultdict(list)
     for document in documents:
         by_kind[_kind(document)].append(document)
-    known = {_id(a): str(a["name"]) for a in by_kind["application"] if _id(a)}
+    known = {
+        id_of(a, "id"): str(a["name"]) for a in by_kind["application"] if id_of(a, "id")
+    }
     members = _members(by_kind["application"], by_kind["archetype"])
     assessments = by_kind["assessment"]
     answered = {(_name(a, known), _form(a)) for a in assessments}
-    rows: list[Row] = []
+    rows: Rows = []
     asked_n = 0
     for assessment in assessments:
         names = [_name(assessment, known)]
-        archetype = _id(assessment.get("archetype"))
+        archetype = id_of(assessment, "archetype", "id")
         if archetype:
             names = [known.get(app, "") for app in sorted(members[archetype])]
             names = [n for n in names if (n, _form(assessment)) not in answered]
@@ -279,18 +261,18 @@ def _answered(
         "answered_at": next(filter(None, times), context.answered_at),
         "answered_by_role": _texts_of(assessment.get("stakeholderGroups"), "name"),
     }
-    for question, text in questions:
+    for question, asked in questions:
         answers = dicts(question, "answers")
         selected = [answer for answer in answers if answer.get("selected") is True]
         if not selected:
             continue
-        rule = context.rule(text)
+        rule = context.rule(asked)
         context.unmapped += rule is None
         risks = [risk_of(answer.get("risk")) or "unknown" for answer in selected]
         yield {
             **shared,
-            "question": rule.target if rule else words_of(text),
-            "source_ref": words_of(text),
+            "question": rule.target if rule else words_of(asked),
+            "source_ref": words_of(asked),
             "answer": _texts_of(selected, "text"),
             "risk": min(risks, key=RISKS.index),
         }
@@ -299,8 +281,8 @@ def _answered(
 def _source_of(assessment: Row) -> str:
     source = f"konveyor: {_form(assessment) or 'assessment'}"
     archetype = assessment.get("archetype")
-    if _id(archetype):
-        name = words_of(dig(archetype, "name")) or _id(archetype)
+    if id_of(archetype, "id"):
+        name = words_of(dig(archetype, "name")) or id_of(archetype, "id")
         return f"{source}, copied from archetype {name}"
     origin = next((key for key in _COPIED if assessment.get(key)), None)
     return f"{source}, copied" if origin else source
@@ -314,31 +296,25 @@ def _texts_of(entries: Any, key: str) -> str | None:
 def _questions(assessment: Row) -> Iterator[tuple[Row, str]]:
     for section in dicts(assessment, "sections"):
         for question in dicts(section, "questions"):
-            if isinstance(text := question.get("text"), str) and text.strip():
-                yield question, text
+            if (asked := text(question, "text")).strip():
+                yield question, asked
 
 
-def _members(applications: list[Row], archetypes: list[Row]) -> dict[str, set[str]]:
+def _members(applications: Rows, archetypes: Rows) -> dict[str, set[str]]:
     """List the applications of every archetype, as either end links them."""
     members: dict[str, set[str]] = defaultdict(set)
     for application in applications:
         for archetype in dicts(application, "archetypes"):
-            members[_id(archetype)].add(_id(application))
+            members[id_of(archetype, "id")].add(id_of(application, "id"))
     for archetype in archetypes:
         for application in dicts(archetype, "applications"):
-            members[_id(archetype)].add(_id(application))
+            members[id_of(archetype, "id")].add(id_of(application, "id"))
     return members
 
 
-def _id(value: Any) -> str:
-    identifier = dig(value, "id")
-    is_id = isinstance(identifier, int | str) and not isinstance(identifier, bool)
-    return str(identifier) if is_id else ""
-
-
-def _name(assessment: Row, known: dict[str, str]) -> str:
+def _name(assessment: Row, known: Texts) -> str:
     application = assessment.get("application")
-    name = dig(application, "name") or known.get(_id(application))
+    name = dig(application, "name") or known.get(id_of(application, "id"))
     return name if isinstance(name, str) else ""
 
 

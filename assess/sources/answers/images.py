@@ -4,6 +4,7 @@ from urllib.parse import parse_qs, unquote
 
 from assess.image_ref import ImageRef, parse_image
 from assess.linear import Linear
+from assess.sources.values import text
 
 DIGEST = Linear(r"(?:sha256:)?[0-9a-f]{64}")
 ADDRESS = Linear(r"pkg:(?:oci|docker)/([^@?#]+)(?:@([^?#]+))?(?:\?([^#]*))?")
@@ -31,13 +32,13 @@ def _image_in(candidate: str) -> ImageRef:
 
 def _image_of_purl(name: str, version: str | None, query: str | None) -> ImageRef:
     known = parse_qs(query or "")
-    place = next(iter(known.get("repository_url", [])), "")
+    place = text(known, "repository_url", 0)
     leaf = unquote(name).rpartition("/")[2]
     if place and place.rstrip("/").rpartition("/")[2] != leaf:
         place = f"{place.rstrip('/')}/{leaf}"
     image = parse_image(place or unquote(name))
     version = unquote(version or "")
-    tag = next(iter(known.get("tag", [])), None)
+    tag = text(known, "tag", 0) or None
     if DIGEST.fullmatch(version):
         return ImageRef(image.registry, image.repository, tag, version)
     return ImageRef(image.registry, image.repository, tag or version or None)
@@ -47,6 +48,6 @@ def reference(image: ImageRef) -> str:
     """Write an image in full; empty where neither its place nor its digest is known."""
     if image.repository is None:
         return image.digest or ""
-    text = f"{image.registry}/{image.repository}"
-    text += f":{image.tag}" if image.tag else ""
-    return text + (f"@{image.digest}" if image.digest else "")
+    written = f"{image.registry}/{image.repository}"
+    written += f":{image.tag}" if image.tag else ""
+    return written + (f"@{image.digest}" if image.digest else "")

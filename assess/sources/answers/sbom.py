@@ -14,7 +14,7 @@ from assess.image_ref import DEFAULT_REGISTRY, ImageRef, parse_image
 from assess.sources.answers import vex
 from assess.sources.answers.forms import Context, FrameRow
 from assess.sources.answers.images import ADDRESS, DIGEST, image_of, reference
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.values import dicts, moment, table, text, texts
 
 BASE = "org.opencontainers.image.base."  # annotations and labels that name the base image
@@ -127,7 +127,7 @@ def _properties(parts: Iterable[Row]) -> dict[str, str]:
     }
 
 
-def _system_of(components: list[Row]) -> str | None:
+def _system_of(components: Rows) -> str | None:
     for component in components:
         if text(component, "type") in _SYSTEM:
             return _system(text(component, "name"), text(component, "version"))

@@ -23,7 +23,7 @@ from assess.sources.answers.forms import (
     worst,
 )
 from assess.sources.answers.vex import SEVERITIES, Finding
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.hosts.rows import text_of
 from assess.sources.values import as_list, dicts, dig, number, table, text, texts
 
@@ -49,13 +49,13 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
     # The report does not name its host: the file does, or ``host_id``.
     if "dockerbenchsecurity" not in report:
         return []
-    engine: Row = {}
-    answers: list[Row] = []
+    engine = {}
+    answers = []
     sections = dicts(report, "tests")
     for test in (test for section in sections for test in dicts(section, "results")):
-        description = text_of(test.get("desc"))
+        description = text_of(test, "desc")
         rule = context.rule(description)
-        result = text_of(test.get("result")).upper()
+        result = text_of(test, "result").upper()
         context.unmapped += rule is None
         if rule is None or result not in rule.values:
             continue
@@ -66,7 +66,7 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
         for item in texts(test, "items"):
             about = _about_item(item, context.host_id)
             answers.append(_answer(rule, value, about, f"{result}: {description}"))
-    when = moment_of(report.get("end")) or moment_of(report.get("start"))
+    when = moment_of(report, "end") or moment_of(report, "start")
     rows = _kept(answers, answered_at=when or context.file_time, source="docker-bench")
     if engine:
         where = {"host_id": context.host_id, "runtime": "docker"}
@@ -100,7 +100,7 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
     identifier = identifier if _ID.fullmatch(identifier) else ""
     digest = image.digest or identifier
     results = dicts(report, "Results")
-    rows: list[FrameRow] = []
+    rows = []
     if image.repository and digest:
         row: Row = {
             "registry": image.registry,
@@ -108,8 +108,8 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
             "digest": digest,
             "host_id": "",
             "image_id": identifier or None,
-            "arch": text_of(dig(metadata, "ImageConfig", "architecture")) or None,
-            "created_at": moment_of(dig(metadata, "ImageConfig", "created")),
+            "arch": text_of(metadata, "ImageConfig", "architecture") or None,
+            "created_at": moment_of(metadata, "ImageConfig", "created"),
             "image": ImageRef(image.registry, image.repository, image.tag, digest),
             **_vulnerabilities(results),
         }
@@ -122,11 +122,11 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
         for result in results
         for rule, risk, summary in _findings(result, context)
     ]
-    when = moment_of(report.get("CreatedAt")) or context.file_time
+    when = moment_of(report, "CreatedAt") or context.file_time
     return [*rows, *_kept(answers, answered_at=when, source="trivy")]
 
 
-def _vulnerabilities(results: list[Row]) -> Row:
+def _vulnerabilities(results: Rows) -> Row:
     """Count vulnerabilities by severity; nothing where no packages were looked at."""
     if not any(
         str(result.get("Class")).endswith("-pkgs") or "Vulnerabilities" in result
@@ -145,20 +145,20 @@ def _vulnerabilities(results: list[Row]) -> Row:
 
 def _finding(entry: Row) -> Finding:
     return Finding(
-        ids=frozenset([text_of(entry.get("VulnerabilityID"))]),
-        package=text_of(entry.get("PkgName")),
-        version=text_of(entry.get("InstalledVersion")),
-        purl=text_of(dig(entry, "PkgIdentifier", "PURL")),
-        severity=text_of(entry.get("Severity")).lower(),
+        ids=frozenset([text_of(entry, "VulnerabilityID")]),
+        package=text_of(entry, "PkgName"),
+        version=text_of(entry, "InstalledVersion"),
+        purl=text_of(entry, "PkgIdentifier", "PURL"),
+        severity=text_of(entry, "Severity").lower(),
     )
 
 
 def _findings(result: Row, context: Context) -> Iterable[tuple[Rule, str, str]]:
     """Return the findings of checks; for secrets only their number, never place or text."""
     for finding in dicts(result, "Misconfigurations"):
-        identifier = text_of(finding.get("ID")) or text_of(finding.get("AVDID"))
+        identifier = text_of(finding, "ID") or text_of(finding, "AVDID")
         rule = context.rule(identifier.removeprefix("AVD-"))
-        status = text_of(finding.get("Status")).upper()
+        status = text_of(finding, "Status").upper()
         context.unmapped += rule is None
         if rule and status in rule.values:
             yield rule, rule.values[status], f"{status}: {identifier}"
@@ -174,13 +174,13 @@ def _secrets_n(result: Row) -> int:
 
 def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
     """Return the results of the checks of a repository; -1 is Scorecard's unknown."""
-    name = text_of(dig(report, "repo", "name"))
+    name = text_of(report, "repo", "name")
     if not name or not isinstance(report.get("checks"), list):
         return []
     about = (("name", name.rstrip("/").rpartition("/")[2].removesuffix(".git")),)
     answers = []
     for check in dicts(report, "checks"):
-        title = text_of(check.get("name"))
+        title = text_of(check, "name")
         rule = context.rule(title)
         score = check.get("score")
         if rule is None or isinstance(score, bool) or not isinstance(score, int | float):
@@ -188,7 +188,7 @@ def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
             continue
         risk = rule.of_number(score) if score >= 0 else None
         answers.append(_answer(rule, risk or "unknown", about, f"{title}: {score} of 10"))
-    when = moment_of(report.get("date")) or context.file_time
+    when = moment_of(report, "date") or context.file_time
     return _kept(answers, answered_at=when, source="scorecard", source_ref=name)
 
 
@@ -199,17 +199,17 @@ def of_xeol(report: Row, context: Context) -> list[FrameRow]:
     rule = context.rule("end of life")
     if not isinstance(matches, list) or not isinstance(target, dict) or rule is None:
         return []
-    tags = [text_of(target.get("userInput")), *texts(target, "tags")]
+    tags = [text_of(target, "userInput"), *texts(target, "tags")]
     image = _image_of(texts(target, "repoDigests"), tags)
-    about = _image_keys(image, text_of(target.get("imageID")))
+    about = _image_keys(image, text_of(target, "imageID"))
     ended = set()
     for match in dicts(matches):
         cycle = table(match, "Cycle")
-        product, version, day = (text_of(cycle.get(key)) for key in _CYCLE)
+        product, version, day = (text_of(cycle, key) for key in _CYCLE)
         ended.add(f"{product} {version} ({day})")
     risk = rule.values.get("EOL" if ended else "NONE", "unknown")
     summary = words_of("; ".join(sorted(ended))) or "no package past its end of life"
-    when = moment_of(dig(report, "descriptor", "timestamp")) or context.file_time
+    when = moment_of(report, "descriptor", "timestamp") or context.file_time
     answer = _answer(rule, risk, about, summary)
     return _kept([answer], answered_at=when, source="xeol")
 
@@ -237,9 +237,9 @@ def _image_keys(image: ImageRef, identifier: str = "") -> About:
 # ---- kantra ----
 
 
-def analysis_in(values: list[Any], file: Path) -> list[Row]:
+def analysis_in(values: list[Any], file: Path) -> Rows:
     """Return the analysis that a file holds, with the application that its path names."""
-    rulesets: list[Row] = []
+    rulesets = []
     for value in values:
         rulesets += dicts(as_list(value))
     if not rulesets:
@@ -269,7 +269,7 @@ def of_kantra(report: Row, context: Context) -> list[FrameRow]:
     answer: Row = {
         "about": about,
         "question": "fit.code",
-        "risk": _risk(mandatory_n, failed_n),
+        "risk": "red" if mandatory_n else "unknown" if failed_n else "green",
         "answer": _summary(mandatory, len(found), effort, failed_n),
         "answered_at": context.file_time,
         "source": "kantra",
@@ -289,12 +289,6 @@ def _violations(ruleset: Row) -> Iterator[tuple[str, str, int, float]]:
         category = text(violation, "category").lower()
         name = f"{text(ruleset, 'name')}/{rule}"
         yield name, category, places_n, number(violation, "effort") or 0.0
-
-
-def _risk(mandatory_n: int, failed_n: int) -> str:
-    if mandatory_n:
-        return "red"
-    return "unknown" if failed_n else "green"
 
 
 def _summary(

@@ -6,8 +6,16 @@ from typing import Any
 
 from assess.reading import MAX_TABLE_BYTES
 from assess.sources.answers import forms, sbom, scanners, vex
-from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems, paths_of
-from assess.sources.deadline import Deadline
+from assess.sources.base import (
+    Asked,
+    Batch,
+    Call,
+    Row,
+    Rows,
+    Source,
+    format_problems,
+    paths_of,
+)
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -78,26 +86,25 @@ class AnswersSource(Source):
             problems.append("answered_at is no date such as 2026-09-01")
         return problems
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the answers of files, or of a hub."""
+        options = asked.options
         kind = options.get("format", "konveyor")
-        path = base / options["map"] if options.get("map") else None
-        trial = Batch()
-        with trial.call(str(options.get("map")), "map") as call:
+        path = asked.base / options["map"] if options.get("map") else None
+        with asked.batch.call(str(options.get("map")), "map") as call:
             table = forms.checks(kind, path)
         if call.failed:
-            return trial
-        asked = Asked(options, base, deadline)
-        context = forms.Context(table, forms.moment_of(options.get("answered_at")))
+            return
+        asked.batch.coverage.remove(call.row)  # only a map that fails is worth a row
+        context = forms.Context(table, forms.moment_of(options, "answered_at"))
         readers = {"csv": _read_csv, "konveyor": _read_konveyor}
         read = _ask if "endpoint" in options else readers.get(kind, _read_scans)
         read(asked, context)
-        return asked.batch
 
 
 def _read_konveyor(asked: Asked, context: forms.Context) -> None:
     """Read what the hub exports: any of its resources in any file, in JSON or YAML."""
-    documents: list[Row] = []
+    documents = []
     suffixes = JSON_SUFFIXES + YAML_SUFFIXES
     for file, call in each_dump(asked, suffixes):
         with call:
@@ -108,7 +115,7 @@ def _read_konveyor(asked: Asked, context: forms.Context) -> None:
 
 
 def _ask(asked: Asked, context: forms.Context) -> None:
-    documents: list[Row] = []
+    documents = []
     scope = strip_credentials(str(asked.options["endpoint"])).rstrip("/")
     for resource in RESOURCES:
         with (
@@ -120,7 +127,7 @@ def _ask(asked: Asked, context: forms.Context) -> None:
 
 
 def _add_konveyor(
-    documents: list[Row], scope: str, context: forms.Context, batch: Batch
+    documents: Rows, scope: str, context: forms.Context, batch: Batch
 ) -> None:
     """Add the answers in documents; questions without an answer show in their coverage."""
     if not documents:
@@ -167,7 +174,7 @@ def _read_scans(asked: Asked, context: forms.Context) -> None:
             context.count(call)
 
 
-def _documents(file: Path, kind: str, call: Call) -> list[Row]:
+def _documents(file: Path, kind: str, call: Call) -> Rows:
     """Return the objects of a file, also those of its lists; of an analysis, all as one."""
     if kind == "kantra":
         values = read_documents(file, call.row)

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 from assess.image_ref import ImageRef, parse_image
 from assess.sources.answers.images import image_of
 from assess.sources.base import Batch, Batches, Row, belonging, rows_of
-from assess.sources.values import dicts, dig, moment, table, text, texts
+from assess.sources.csv_records import vocabulary
+from assess.sources.values import dicts, dig, listed, moment, table, text, texts
 
 FRAME = "vex"  # of what is a statement, and no row of a frame
 SEVERITIES = ("critical", "high", "medium", "low")
@@ -23,22 +24,8 @@ _LINK = "urn:cdx:"  # into another document, by its serial number
 _TRANSIENT = {"image", "findings", "serial"}  # of a row, until its image is found
 _UNLISTED = "documents about images that no other source lists by digest"
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_STATES = {  # of CycloneDX
-    "not_affected": "not_affected",
-    "false_positive": "not_affected",
-    "resolved": "fixed",
-    "resolved_with_pedigree": "fixed",
-    "exploitable": "affected",
-    "in_triage": "under_investigation",
-}
-_CSAF = {
-    "known_not_affected": "not_affected",
-    "fixed": "fixed",
-    "first_fixed": "fixed",
-    "known_affected": "affected",
-    "first_affected": "affected",
-    "under_investigation": "under_investigation",
-}
+_STATES = vocabulary("answers", "cyclonedx states")  # of CycloneDX
+_CSAF = vocabulary("answers", "csaf states")
 
 
 @dataclass(frozen=True)
@@ -107,7 +94,7 @@ def _parts(address: str) -> tuple[str, str]:
 def _is_image(product: str, image: Row) -> bool:
     """Return whether a product is an image: by its digest, else by its place and tag."""
     if product.startswith(_LINK):
-        serial = str(image.get("serial") or "")
+        serial = text(image, "serial")
         plain = serial.removeprefix("urn:uuid:")
         return bool(plain) and plain in product
     named = image_of(product)
@@ -190,7 +177,7 @@ def of_openvex(report: Row, images: Iterable[ImageRef] = ()) -> list[tuple[str, 
     if "openvex" not in str(context) or not isinstance(context, str | list):
         return []
     written = moment(report, "last_updated") or moment(report, "timestamp")
-    found: list[Statement] = []
+    found = []
     for entry in dicts(report, "statements"):
         at = moment(entry, "last_updated") or moment(entry, "timestamp") or written
         ids = _ids_of_openvex(entry.get("vulnerability"))
@@ -206,8 +193,7 @@ def of_openvex(report: Row, images: Iterable[ImageRef] = ()) -> list[tuple[str, 
 
 
 def _products(entry: Row) -> Iterator[tuple[str, list[str]]]:
-    products = entry.get("products")
-    for product in products if isinstance(products, list) else []:
+    for product in listed(entry, "products"):
         parts = _addresses(dig(product, "subcomponents"))
         for name in _addresses([product]):
             yield name, parts
@@ -254,7 +240,7 @@ def _csaf_products(tree: Row) -> dict[str, list[tuple[str, str]]]:
     for branch in waiting:  # which grows: a branch holds branches
         listed.append(table(branch, "product"))
         waiting += dicts(branch, "branches")
-    names: dict[str, list[tuple[str, str]]] = {}
+    names = {}
     for product in listed:
         names[text(product, "product_id")] = [(name, "") for name in _csaf_names(product)]
     for relation in dicts(tree, "relationships"):
@@ -309,7 +295,7 @@ def _index_of(batches: Batches) -> _Index:
     """Index images by their digest, their id, and each of their references."""
     index: _Index = defaultdict(dict)
     for row in rows_of(batches, "workloads"):
-        ref = parse_image(str(row.get("image_ref") or ""))
+        ref = parse_image(text(row, "image_ref"))
         digest = row.get("image_digest") or ref.digest
         place = (
             row.get("registry") or ref.registry,
@@ -320,7 +306,7 @@ def _index_of(batches: Batches) -> _Index:
     for row in rows_of(batches, "images"):
         place = (row.get("registry"), row.get("repository"))
         if "image" not in row:
-            tags = str(row.get("tags") or "").split(";")
+            tags = text(row, "tags").split(";")
             _note(index, place, row.get("digest"), tags, row.get("image_id"))
     return index
 
@@ -345,7 +331,7 @@ def _settled(batch: Batch, index: _Index, statements: Statements) -> Batch:
     rows = batch.rows.get("images", [])
     if not any(_TRANSIENT & row.keys() for row in rows):
         return batch
-    settled: list[Row] = []
+    settled = []
     lost_n = 0
     for row in rows:
         judged = _judged(row, statements)
@@ -385,7 +371,7 @@ def _judged(row: Row, statements: Statements) -> Row:
     findings: list[Finding] | None = row.get("findings")
     if not findings:
         return row
-    kept: dict[tuple[Any, ...], str] = {}
+    kept = {}
     was_judged = False
     for finding in findings:
         named = {s for name in finding.ids for s in statements.get(name, ())}

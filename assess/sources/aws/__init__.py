@@ -9,12 +9,20 @@ from threading import Semaphore, Thread
 from typing import Any
 
 from assess.sources.aws.place import DumpPlace, LivePlace, Login, Place, failure_of
-from assess.sources.base import Asked, Batch, Name, Row, Source, option_problems, paths_of
-from assess.sources.deadline import Deadline
+from assess.sources.base import (
+    Asked,
+    Batch,
+    Name,
+    Names,
+    Row,
+    Source,
+    option_problems,
+    paths_of,
+)
 from assess.sources.dumps import JSON_SUFFIXES, find_files
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret, scrub
-from assess.sources.values import as_list, dicts
+from assess.sources.values import Texts, as_list, dicts
 
 __all__ = ["DumpPlace", "LivePlace", "Place"]  # beside what is defined here
 
@@ -78,34 +86,26 @@ class AwsSource(Source):
             problems.append("endpoint_url is an address")
         return problems
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read all places; the failure of one does not affect the others."""
-        return self._run(options, base, deadline, is_probe=False)
+    def fill(self, asked: Asked) -> None:
+        """Read all places; the failure of one does not affect the others.
 
-    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Make every call once, for the first page of the first of its objects."""
-        return Batch(coverage=self._run(options, base, deadline, is_probe=True).coverage)
-
-    def _run(
-        self, options: Row, base: Path, deadline: Deadline, *, is_probe: bool
-    ) -> Batch:
-        batch = Batch(rows=defaultdict(list, {frame: [] for frame in self.fills}))
-        asked = Asked(options, base, deadline, batch)
+        A probe makes every call once, for the first page of the first of its objects.
+        """
+        asked.batch.rows |= {frame: [] for frame in self.fills}
         places: Iterator[Place] = live_places(asked)
-        if "path" in options:
+        if "path" in asked.options:
             places = dump_places(asked, self.suffixes)
         free = Semaphore(PARALLEL)
         threads = {}
         for place in places:
-            place.options = options
+            place.options = asked.options
             place.forms = self.forms
-            place.is_probe = is_probe
+            place.is_probe = asked.is_probe
             threads[place] = Thread(target=self._read, args=(place, free), daemon=True)
             threads[place].start()
         for place, thread in threads.items():
-            deadline.join(thread, _JOIN_S)
-            batch.merge(_batch_of(place, has_ended=not thread.is_alive()))
-        return batch
+            asked.deadline.join(thread, _JOIN_S)
+            asked.batch.merge(_batch_of(place, has_ended=not thread.is_alive()))
 
     def _read(self, place: Place, free: Semaphore) -> None:
         with free:
@@ -139,7 +139,7 @@ def live_places(asked: Asked) -> Iterator[LivePlace]:
     options = asked.options
     batch = asked.batch
     classify = partial(failure_of, service="sts", call="get_caller_identity")
-    for profile in as_list(options.get("profile")) or [None]:
+    for profile in as_list(options, "profile") or [None]:
         account = profile or "default"
         login = None
         with batch.call(account, "session", classify=classify) as call:
@@ -147,7 +147,7 @@ def live_places(asked: Asked) -> Iterator[LivePlace]:
         if login is None:
             continue
         batch.coverage.remove(call.row)  # nothing was asked yet
-        regions = as_list(options.get("regions")) or as_list(login.region)
+        regions = as_list(options, "regions") or as_list(login.region)
         if regions == [ALL_REGIONS]:
             first = LivePlace(
                 account, asked.deadline, login, login.region or _FIRST_REGION
@@ -178,10 +178,10 @@ def dump_places(
         yield DumpPlace(scope, asked.deadline, listed)
 
 
-def tags_of(payload: Any) -> dict[str, str]:
+def tags_of(payload: Any, *path: str) -> Texts:
     """Read tags, with ``Key``/``Value`` or ``key``/``value``; the first of a key wins."""
-    tags: dict[str, str] = {}
-    for tag in dicts(payload):
+    tags: Texts = {}
+    for tag in dicts(payload, *path):
         # EC2 and the load balancers capitalise, ECS and ECR do not.
         key = tag.get("Key", tag.get("key"))
         value = tag.get("Value", tag.get("value"))
@@ -190,7 +190,7 @@ def tags_of(payload: Any) -> dict[str, str]:
     return tags
 
 
-def names_of(tags: Mapping[str, str]) -> tuple[Name, ...]:
+def names_of(tags: Mapping[str, str]) -> Names:
     """List the names that tags give a service, best first; none for a node of a cluster."""
     # A number at the end of the tag ``Name`` is left out: ``web-01`` and ``web-02`` are
     # one.

@@ -7,12 +7,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from assess.sources.base import Batch, Call, Row
+from assess.sources.base import Batch, Call, Row, Rows
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, read_json
 from assess.sources.failure import HINTS, status_of
 from assess.sources.listing import lose
-from assess.sources.values import dicts, dig, spoiled, table
+from assess.sources.values import dicts, dig, spoiled, table, text
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -77,7 +77,7 @@ class Place:
 
     def ask(
         self, service: str, call: str, key: str, *, absent: str = "", **params: Any
-    ) -> list[Row] | None:
+    ) -> Rows | None:
         """List the objects under ``key`` in all pages of an answer; the pages for an empty key."""
         # None where nothing is known, as after a denial; what came before an error is
         # kept. The error code ``absent`` stands for one empty object. Dumps answer once,
@@ -95,7 +95,7 @@ class Place:
         size: int | None = None,
         absent: str = "",
         **params: Any,
-    ) -> list[Row] | None:
+    ) -> Rows | None:
         """Ask a call for many values of the parameter ``name``, ``size`` at a time, as a list."""
         # Without a size it asks for one value at a time. The objects then carry the
         # parameter, and where AWS answers with the error code ``absent``, they hold
@@ -103,7 +103,7 @@ class Place:
         unique = list(dict.fromkeys(values))
         step = size or 1
         groups = [unique[start : start + step] for start in range(0, len(unique), step)]
-        objects: list[Row] = []
+        objects = []
         has_answer = not groups
         for group in groups[:1] if self.is_probe else groups:
             asked = {name: group if size else group[0]}
@@ -128,14 +128,14 @@ class Place:
             self._calls[written].count(rows=0)
         return self._calls[written]
 
-    def _take(self, asked: Call, page: Row, key: str) -> list[Row]:
+    def _take(self, asked: Call, page: Row, key: str) -> Rows:
         """Take the objects of a page, and count what in it cannot be read."""
         lose(asked, spoiled(page, {key: "", **self.forms}))
         return asked.take(dicts(page, key) if key else [page])
 
     def add(self, batch: Batch) -> None:
         """Add the rows of a batch, with where they are from."""
-        self.batch.merge(batch.map(lambda _, row: {"source_ref": self.scope, **row}))
+        self.batch.merge(batch.at(self.scope))
 
 
 class Login:
@@ -172,17 +172,17 @@ class LivePlace(Place):
     def sign_in(self) -> bool:
         """Read the account; False where no other call can succeed."""
         for caller in self.ask("sts", "get_caller_identity", "") or ():
-            self.account = str(caller.get("Account") or "") or None
+            self.account = text(caller, "Account") or None
         row = self.call("sts", "get_caller_identity").row
-        is_refused = _REFUSED.fullmatch(row.get("error_class") or "") is not None
+        is_refused = _REFUSED.fullmatch(text(row, "error_class")) is not None
         return row["status"] == "ok" or is_refused
 
     def ask(
         self, service: str, call: str, key: str, *, absent: str = "", **params: Any
-    ) -> list[Row] | None:
+    ) -> Rows | None:
         """Ask page by page."""
         asked = self.call(service, call)
-        objects: list[Row] = []
+        objects = []
         with asked:
             try:
                 for page in self._pages(service, call, params):
@@ -235,20 +235,18 @@ class DumpPlace(Place):
         super().__init__(scope, deadline)
         self.files = files
         self.used: set[Path] = set()
-        self._contents: dict[
-            Path, tuple[list[Row], Row]
-        ] = {}  # with the row of its reading
+        self._contents: dict[Path, tuple[Rows, Row]] = {}  # with the row of its reading
         self.account = next(reversed(_ACCOUNT.findall(scope)), None)
         self.region = next(reversed(_REGION.findall(scope)), "")
 
-    def ask(self, service: str, call: str, key: str, **_: Any) -> list[Row] | None:
+    def ask(self, service: str, call: str, key: str, **_: Any) -> Rows | None:
         """List the objects in the files of a call; only the first time."""
         is_again = self.has_asked(service, call)
         asked = self.call(service, call)
         if is_again:
             return [] if asked.has_answer else None
         name = call.replace("_", "-")
-        objects: list[Row] = []
+        objects = []
         answers = {file: self._read(file, name, key) for file in self.files}
         for file, answer in answers.items():
             if answer is None:
@@ -272,11 +270,11 @@ class DumpPlace(Place):
 
     def ask_each(
         self, service: str, call: str, key: str, *_: Any, **__: Any
-    ) -> list[Row] | None:
+    ) -> Rows | None:
         """List the objects in the files of a call, for any parameters; only the first time."""
         return self.ask(service, call, key)
 
-    def contents(self, file: Path) -> tuple[list[Row], Row]:
+    def contents(self, file: Path) -> tuple[Rows, Row]:
         """Return the objects of a JSON file, and the columns of coverage about its reading."""
         if file not in self._contents:
             self.deadline.check()
@@ -284,7 +282,7 @@ class DumpPlace(Place):
             self._contents[file] = (dicts(read_json(file, row)), row)
         return self._contents[file]
 
-    def _read(self, file: Path, name: str, key: str) -> tuple[list[Row], Row] | None:
+    def _read(self, file: Path, name: str, key: str) -> tuple[Rows, Row] | None:
         """Read the answers to a call in a file; None for a file of another call."""
         # The name of the file tells the call, else the keys in it.
         named = _CALL_NAME.search(file.stem.lower().replace("_", "-"))

@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from assess.linear import Linear
-from assess.sources.base import Asked, Batch, Call, Name, Row, Source
-from assess.sources.deadline import Deadline
+from assess.sources.base import Asked, Call, Name, Row, Rows, Source
+from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -26,7 +25,7 @@ from assess.sources.dumps import (
 from assess.sources.http import Web, open_web
 from assess.sources.listing import lose
 from assess.sources.redact import strip_credentials
-from assess.sources.values import dicts, dig
+from assess.sources.values import Texts, as_list, dicts, dig, listed, number, table, text
 
 RULE = "backstage"
 NAMED = 0.95
@@ -45,29 +44,12 @@ ALIASES = (
 )
 _ORPHAN = "backstage.io/orphan"
 _LIBRARIES = ("library", "documentation", "docs", "package", "sdk", "storybook")
-_SERVICE_KINDS = {
-    "website": "web",
-    "frontend": "web",
-    "worker": "worker",
-    "job": "job",
-    "cronjob": "job",
-    "database": "database",
-    "cache": "cache",
-    "queue": "queue",
-}
+_SERVICE_KINDS = vocabulary("backstage", "kinds of services")
 _TIERS = {"critical": 1, "mission-critical": 1, "high": 2, "medium": 3, "low": 4}
 _PAGE = 500
 _PAGES_MAX = 1000
 # Kinds of dependency by the type of the resource that is needed; others are declared.
-_RESOURCES = {
-    **dict.fromkeys(
-        ("database", "db", "bucket", "s3-bucket", "object-store", "storage"), "data"
-    ),
-    **dict.fromkeys(("cache", "redis", "memcached"), "cache"),
-    **dict.fromkeys(
-        ("queue", "topic", "stream", "message-queue", "kafka-topic"), "queue"
-    ),
-}
+_RESOURCES = vocabulary("backstage", "kinds of resources")
 # Annotations of other systems that name the team on call, as a team or as organisation/team.
 _TEAMS = ("opsgenie.com/team", "github.com/team-slug", "gitlab.com/group-slug")
 _RUNBOOK = Linear(r"run[ _-]?books?\b|play[ _-]?books?\b", ignore_case=True)
@@ -99,15 +81,9 @@ class BackstageSource(Source):
         "&filter=kind=resource&filter=kind=system' > entities.json`"
     )
 
-    def collect(
-        self,
-        options: Row,
-        base: Path,
-        deadline: Deadline,
-        pages: int = _PAGES_MAX,
-    ) -> Batch:
-        """Read the entities of files and directories, or ask for so many pages of them."""
-        asked = Asked(options, base, deadline)
+    def fill(self, asked: Asked) -> None:
+        """Read the entities of files and directories, or ask for them; a probe reads one page."""
+        options = asked.options
         batch = asked.batch
         entities: dict[str, Entity] = {}
         if "endpoint" in options:
@@ -117,7 +93,7 @@ class BackstageSource(Source):
                 open_web(asked, call=call) as web,
             ):
                 call.take(())
-                for page in get_entities(web, pages):
+                for page in get_entities(web, 1 if asked.is_probe else _PAGES_MAX):
                     _take(page, entities, call)
         else:
             suffixes = (*YAML_SUFFIXES, *JSON_SUFFIXES)
@@ -136,14 +112,9 @@ class BackstageSource(Source):
             row = batch.coverage[-1]
             row["redacted_n"] = row.get("redacted_n", 0) + kept.redacted
             row["unmapped_n"] = row.get("unmapped_n", 0) + kept.unmapped
-        return batch
-
-    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read the files, or ask for the first page."""
-        return self.collect(options, base, deadline, pages=1)
 
 
-def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:
+def get_entities(web: Web, pages: int) -> Iterator[Rows]:
     """Follow the pages of the catalog: by its links, else by offset while they bring new ones."""
     # Of a link only the cursor counts: catalogs write its path without what they are
     # mounted at.
@@ -213,7 +184,7 @@ class Entity:
     @property
     def type(self) -> str:
         """The type of its kind, such as service or library."""
-        return str(dig(self.raw, "spec", "type") or "").lower()
+        return text(self.raw, "spec", "type").lower()
 
     @property
     def is_library(self) -> bool:
@@ -250,8 +221,7 @@ class Entity:
         if relations := dicts(self.raw.get("relations")):
             texts = [_target(r) for r in relations if r.get("type") == relation]
         else:
-            declared = dig(self.raw, "spec", key)
-            texts = declared if isinstance(declared, list) else [declared]
+            texts = as_list(self.raw, "spec", key)
         refs = [to_ref(text, kind, self.namespace) for text in texts]
         return [ref for ref in dict.fromkeys(refs) if ref]
 
@@ -275,8 +245,8 @@ def to_ref(text: Any, kind: str, namespace: str = "default") -> str:
 
 def entities_in(values: Iterable[Any]) -> tuple[list[Entity], list[str]]:
     """Return the entities of documents and pages, and the entries that are not usable."""
-    entities: list[Entity] = []
-    lost: list[str] = []
+    entities = []
+    lost = []
     for value in values:
         page = dig(value, "items")
         for n, raw in enumerate(page if isinstance(page, list) else [value]):
@@ -300,13 +270,12 @@ def entities_in(values: Iterable[Any]) -> tuple[list[Entity], list[str]]:
 
 def _lost_refs(raw: Row) -> list[str]:
     """List the references of an entity that refer to nothing, by their place."""
-    listed = {key: dig(raw, "spec", key) for key in _REFERENCES}
-    if isinstance(relations := raw.get("relations"), list):
-        listed["relations"] = [_target(relation) for relation in relations]
+    found = {key: listed(raw, "spec", key) for key in _REFERENCES}
+    found["relations"] = [_target(relation) for relation in listed(raw, "relations")]
     return [
         f"{key}[{n}] is no reference"
-        for key, texts in listed.items()
-        for n, text in enumerate(texts if isinstance(texts, list) else [])
+        for key, texts in found.items()
+        for n, text in enumerate(texts)
         if not to_ref(text, "component")
     ]
 
@@ -328,16 +297,15 @@ def to_service(entity: Entity, kept: Kept) -> Row:
         for k in (*ALIASES, *_TEAMS, *kept.tier_keys, *kept.criticality_keys)
         if k in notes
     ]
-    links = dig(entity.raw, "metadata", "links")
     kept.redacted += max(len(notes) - len(used), 0)
     kept.redacted += bool(dig(entity.raw, "metadata", "description"))
-    kept.redacted += len(links) if isinstance(links, list) else 0
+    kept.redacted += len(listed(entity.raw, "metadata", "links"))
     known = {column: value for column, value in row.items() if value is not None}
     return {"names": (entity.name, *_aliases(entity, notes)), **known}
 
 
 def _read_first(
-    notes: dict[str, str],
+    notes: Texts,
     keys: tuple[str, ...],
     read: Callable[[str], float | None],
     kept: Kept,
@@ -359,24 +327,20 @@ def to_tier(text: str) -> int | None:
 
 def _weight(text: str) -> float | None:
     """Read a criticality, a number of any unit."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if 0 <= number < 1e15 else None
+    weight = number(text)
+    return weight if weight is not None and weight < 1e15 else None
 
 
-def _notes(entity: Entity) -> dict[str, str]:
+def _notes(entity: Entity) -> Texts:
     """Join labels and annotations; labels first, as people choose them."""
-    notes: dict[str, str] = {}
+    notes: Texts = {}
     for part in ("annotations", "labels"):
-        table = dig(entity.raw, "metadata", part)
-        items = table.items() if isinstance(table, dict) else ()
+        items = table(entity.raw, "metadata", part).items()
         notes |= {str(k): str(v) for k, v in items if isinstance(v, str | int | float)}
     return notes
 
 
-def _aliases(entity: Entity, notes: dict[str, str]) -> list[Name]:
+def _aliases(entity: Entity, notes: Texts) -> list[Name]:
     title = dig(entity.raw, "metadata", "title")
     written = [title] if isinstance(title, str) and _WORDS.fullmatch(title) else []
     paths = [notes.get(key, "").rstrip("/").rpartition("/")[2] for key in ALIASES]
@@ -397,13 +361,13 @@ def _owner(entity: Entity, kept: Kept) -> str | None:
     return ref.rpartition("/")[2]
 
 
-def _team(notes: dict[str, str]) -> str | None:
+def _team(notes: Texts) -> str | None:
     """Return the team that another system has for it; None where it names none."""
     paths = [notes.get(key, "").rpartition("/")[2] for key in _TEAMS]
     return next(filter(_NAME.fullmatch, paths), None)
 
 
-def _has_runbook(entity: Entity, notes: dict[str, str]) -> bool:
+def _has_runbook(entity: Entity, notes: Texts) -> bool:
     """Return whether a link or an annotation is a runbook; documentation alone need not be one."""
     # A runbook may exist without a link: unknown, not False.
     links = dicts(entity.raw, "metadata", "links")
@@ -413,7 +377,7 @@ def _has_runbook(entity: Entity, notes: dict[str, str]) -> bool:
     return any(_RUNBOOK.search(word[:200]) for word in words)
 
 
-def to_dependencies(entities: dict[str, Entity]) -> list[Row]:
+def to_dependencies(entities: dict[str, Entity]) -> Rows:
     """Convert declared needs to edges; a library counts as part of the services that use it."""
     edges = dict.fromkeys([*_needs(entities.values()), *_calls(entities.values())])
     rows = []
@@ -455,7 +419,7 @@ def _needs(entities: Iterable[Entity]) -> Iterator[Edge]:
 def _calls(entities: Iterable[Entity]) -> Iterator[Edge]:
     """Join consumers of an interface with its providers; without one, by the interface's name."""
     providers: dict[str, list[str]] = {}
-    consumers: list[tuple[str, str]] = []
+    consumers = []
     for entity in entities:
         for ref in entity.related("providesApi", "providesApis", "api"):
             providers.setdefault(ref, []).append(entity.ref)

@@ -1,6 +1,6 @@
 """Builds: base images and package sources of Dockerfiles and Containerfiles."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -8,18 +8,19 @@ from assess import reference
 from assess.image_ref import parse_image
 from assess.inventory import BUILD
 from assess.linear import Linear
-from assess.sources.base import Asked, Batch, Call, Name, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Names, Row, Rows, Source
 from assess.sources.builds.dockerfile import Build, Stage, expand, read_build
 from assess.sources.csv_records import rows
-from assess.sources.deadline import Deadline
-from assess.sources.dumps import files_below, read_text
-from assess.sources.failure import HINTS, failure
+from assess.sources.dumps import each_dump, read_text
+from assess.sources.listing import names_of
 from assess.sources.redact import is_secret, keep_labels, naming_env, secret_names
 from assess.sources.unit import runs_as_root
+from assess.sources.values import joined
 
 UNREAD = "unknown"  # a list of package sources that the build brings as a file
 SCRATCH = "scratch"  # no image: nothing is pulled
 MAX_FILE_BYTES = 1 << 20
+_CALLED = ("Dockerfile", "Containerfile")
 _NAMES = ("dockerfile", "containerfile")
 NOTHING = "none"  # the build was read, and installs nothing of its distribution
 MAX_SOURCES = 40  # of one stage
@@ -44,34 +45,12 @@ class BuildsSource(Source):
         "the files themselves, or a directory that holds them, named after their services"
     )
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read every file; an unreadable file does not affect the others."""
-        asked = Asked(options, base, deadline)
-        batch = asked.batch
-        batch.rows |= {frame: [] for frame in self.fills}
-        for scope, file in _files(asked):
-            call = batch.call(scope, "read")
-            call.take(())
-            if not deadline.left:
-                call.hint(HINTS["timeout"])
-                continue
+        asked.batch.rows |= {frame: [] for frame in self.fills}
+        for file, call in each_dump(asked, _CALLED, is_wanted=is_build_file):
             with call:
-                _read(scope, file, call, batch)
-        return batch
-
-
-def _files(asked: Asked) -> Iterator[tuple[str, Path]]:
-    """List the files that ``path`` names; of a directory those that are called like builds."""
-    for name in paths_of(asked.options):
-        try:
-            found = files_below(name, asked, is_build_file)
-        except OSError as error:
-            asked.batch.cover(name, "read", **failure(error))
-            continue
-        if found == []:
-            hint = "it holds no Dockerfile or Containerfile"
-            asked.batch.cover(name, "read", "empty", hint=hint)
-        yield from [(name, asked.base / name)] if found is None else found
+                _read(str(call.row["scope"]), file, call, asked.batch)
 
 
 def is_build_file(file: Path) -> bool:
@@ -102,7 +81,7 @@ def _read(scope: str, file: Path, call: Call, batch: Batch) -> None:
         call.status("partial", hint)
 
 
-def workload_rows(build: Build, scope: str, names: tuple[Name, ...]) -> list[Row]:
+def workload_rows(build: Build, scope: str, names: Names) -> Rows:
     """Return a row for each image that a build pulls: bases of stages, then sources of copies."""
     roots = build.roots()
     shared = {
@@ -140,7 +119,7 @@ def _packages(stages: list[Stage]) -> Row:
     found = [sources_of(texts)] + [UNREAD] * is_hidden
     return {
         "package_tools": tools_of(texts),
-        "package_sources": ";".join(filter(None, found)) or None,
+        "package_sources": joined(found),
     }
 
 
@@ -165,7 +144,7 @@ def _copied(build: Build) -> list[str]:
     ]
 
 
-def service_row(build: Build, names: tuple[Name, ...]) -> Row:
+def service_row(build: Build, names: Names) -> Row:
     """Return facts of the service in its build: a health check, and secrets left in the image."""
     # Without them the answer is unknown: the platform that runs the image may add them.
     chain = build.chain(build.stages[-1])
@@ -180,13 +159,13 @@ def service_row(build: Build, names: tuple[Name, ...]) -> Row:
     }
 
 
-def service_names(build: Build, file: Path) -> tuple[Name, ...]:
+def service_names(build: Build, file: Path) -> Names:
     """Return the names of the service that a file builds, best first."""
     last = build.stages[-1]
     labels, _ = keep_labels(last.labels)
     naming = naming_env(last.variables)
     title = expand(last.labels.get("org.opencontainers.image.title", ""), last.variables)
-    found = (
+    return names_of(
         (labels.get("assess.service"), "label", 1.0),
         (naming.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
         (naming.get("DD_SERVICE"), "telemetry-env", 0.8),
@@ -198,7 +177,6 @@ def service_names(build: Build, file: Path) -> tuple[Name, ...]:
         ),
         ("" if _suffix(file) else _directory(file), "build-directory", 0.6),
     )
-    return tuple(Name(name, rule, trust) for name, rule, trust in found if name)
 
 
 def _suffix(file: Path) -> str:
@@ -258,7 +236,7 @@ def sources_of(texts: Iterable[str]) -> str | None:
         archives = reference.lookup("package_archives", "host", "distro")
         hosts |= {host for host in archives if host in plain}
         found |= suites | deb822 | (hosts - named)
-    return ";".join(sorted(found)[:MAX_SOURCES]) or None
+    return joined(sorted(found)[:MAX_SOURCES])
 
 
 def _entry(host: str, suite: str) -> str:

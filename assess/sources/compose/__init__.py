@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Name, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Names, Row, Rows, Source, paths_of
 from assess.sources.builds import workload_rows
 from assess.sources.builds.dockerfile import Build, read_build
 from assess.sources.compose.forms import Service, is_published, is_true
 from assess.sources.compose.needs import labels_of, to_dependencies, to_texts, to_unread
 from assess.sources.compose.project import Project, read_project
-from assess.sources.deadline import Deadline
 from assess.sources.docker.names import COMPOSE, container_names
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret_name, keep_labels, scrub
@@ -26,7 +25,16 @@ from assess.sources.unit import (
     unread_note,
     workload_row,
 )
-from assess.sources.values import dicts, integer, number, table, text
+from assess.sources.values import (
+    Texts,
+    as_list,
+    dicts,
+    integer,
+    memory_size,
+    number,
+    table,
+    text,
+)
 from assess.sources.volumes import Mount, nfs_export
 
 DEFAULT_NAMES = (
@@ -41,7 +49,6 @@ _PERIOD_US = 100_000  # of a quota, unless it is said
 _CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
 # Keys of `deploy` that Swarm alone reads.
 _STACK_ONLY = {"placement", "update_config", "rollback_config", "endpoint_mode"}
-_UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -54,19 +61,20 @@ class ComposeSource(Source):
     needs = "read access to the files; variables come from .env beside the first, nothing else"
     dump = "the files themselves, or `docker compose config > compose.yaml`"
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the project from a file, a directory, or files that are merged in order."""
-        batch = Batch()
+        batch = asked.batch
+        options = asked.options
         paths = paths_of(options)
         scope = ", ".join(paths)
-        files = [file for path in paths for file in _files(base / path)]
+        files = [file for path in paths for file in _files(asked.base / path)]
         allow_outside = options.get("allow_outside", False)
         project = read_project(files, allow_outside=allow_outside)
-        deadline.check()
+        asked.deadline.check()
         for name, error in project.failed.items():
             batch.cover(scope, f"read {name}", **failure(error))
         if project.failed and not project.services:
-            return batch
+            return
         wanted = options.get("profiles", project.env.get("COMPOSE_PROFILES", ""))
         wanted = wanted.split(",") if isinstance(wanted, str) else wanted
         enabled = _enabled(project, {profile.strip() for profile in wanted})
@@ -76,7 +84,6 @@ class ComposeSource(Source):
             batch.merge(rows)
             call.count(rows=len(enabled), redacted_n=redacted_n)
             call.note(**_unknown(project, rows, unread))
-        return batch
 
 
 def _enabled(project: Project, profiles: set[str]) -> list[str]:
@@ -101,7 +108,7 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
 
     Returns the number of withheld values, and the unread references of the services.
     """
-    units: dict[str, Unit] = {}
+    units = {}
     redacted = 0
     rows_n = 0
     for frame in ComposeSource.fills:
@@ -140,7 +147,7 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
     return redacted, unread_note(units.values())
 
 
-def _build_rows(project: Project, name: str, names: tuple[Name, ...]) -> list[Row]:
+def _build_rows(project: Project, name: str, names: Names) -> Rows:
     declared = project.services[name].get("build") or {}
     try:
         build = _read_build(project, declared)
@@ -183,28 +190,28 @@ def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
     return {"status": "partial", "ratio": 1.0, "unmapped_n": unmapped, "hint": hint}
 
 
-def _environment(project: Project, service: Service) -> dict[str, str]:
+def _environment(project: Project, service: Service) -> Texts:
     """Return the variables of a service: its own over those of its env files."""
-    values: dict[str, str] = {}
-    for file, is_required in service.get("env_file", []):
+    values: Texts = {}
+    for file, is_required in as_list(service, "env_file"):
         values |= project.read_env(file, project.env, is_required=is_required)
-    for name, value in service.get("environment", {}).items():
+    for name, value in table(service, "environment").items():
         values[name] = project.env.get(name, "") if value is None else str(value)
     return values
 
 
 def _to_unit(project: Project, service: Service) -> Unit:
-    deploy = service.get("deploy", {})
+    deploy = table(service, "deploy")
     limits = table(deploy, "resources", "limits")
     limit = limits.get("memory") or service.get("mem_limit")
-    memory = 0 if limit is None else _bytes(limit)
+    memory = 0 if limit is None else memory_size(limit)  # 0 is no limit
     pids = integer(limits.get("pids") or service.get("pids_limit"))
     reserved = table(deploy, "resources", "reservations")
-    reserve = _bytes(reserved.get("memory") or service.get("mem_reservation"))
-    exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
-    check = service.get("healthcheck", {})
+    reserve = memory_size(reserved.get("memory") or service.get("mem_reservation"))
+    exposed = (f"{port.partition('/')[0]}/tcp" for port in as_list(service, "expose"))
+    check = table(service, "healthcheck")
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
-    image = str(service.get("image") or "")
+    image = text(service, "image")
     declared = True if check.get("first") else None
     return Unit(
         names=(),
@@ -213,7 +220,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         environment=tuple(_environment(project, service).items()),
         texts=tuple(to_texts(project, service)),
         unread=tuple(to_unread(project, service)),
-        ports=(*service.get("ports", []), *exposed),
+        ports=(*as_list(service, "ports"), *exposed),
         user=str(service.get("user") or ""),
         mounts=tuple(_to_mounts(project, service)),
         memory_limit_bytes=memory or None,
@@ -227,8 +234,8 @@ def _to_unit(project: Project, service: Service) -> Unit:
         host_pid=service.get("pid") == "host",
         host_ipc=service.get("ipc") == "host",
         readonly_root=is_true(service.get("read_only")),
-        caps_added=tuple(service.get("cap_add", [])),
-        devices_n=len(service.get("devices", [])) + _reserved_n(service),
+        caps_added=tuple(as_list(service, "cap_add")),
+        devices_n=len(as_list(service, "devices")) + _reserved_n(service),
         restart_policy=_restarts(service),
         log_driver=text(service, "logging", "driver") or None,
         stop_timeout_s=_seconds(service.get("stop_grace_period")),
@@ -245,7 +252,7 @@ def _reserved_n(service: Service) -> int:
 
 def _restarts(service: Service) -> str | None:
     """Return when it starts again; without a word Compose never does, and Swarm always."""
-    deploy = service.get("deploy", {})
+    deploy = table(service, "deploy")
     declared = text(deploy, "restart_policy", "condition") or text(service, "restart")
     if not declared and "deploy" in service:
         return "always" if _STACK_ONLY & deploy.keys() else None
@@ -273,7 +280,7 @@ def _to_service(name: str, unit: Unit) -> Row:
 
 
 def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
-    declared = {**service.get("volumes", {}), **service.get("tmpfs", {})}
+    declared = {**table(service, "volumes"), **table(service, "tmpfs")}
     for target, volume in declared.items():
         source = volume["source"]
         options = table(project.volumes.get(source))
@@ -298,7 +305,7 @@ def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
 def _replicas(project: Project, name: str) -> int:
     """Return the number of replicas that a service declares; too many leave a note."""
     service = project.services[name]
-    wanted = number(service.get("deploy", {}).get("replicas") or service.get("scale"))
+    wanted = number(table(service, "deploy").get("replicas") or service.get("scale"))
     if wanted is not None and wanted > MAX_REPLICAS:
         project.notes.append(f"service {name} has more than {MAX_REPLICAS:,} replicas")
     return 1 if wanted is None else int(min(wanted, MAX_REPLICAS))
@@ -310,13 +317,6 @@ def _cpus(limits: Row, service: Service) -> float | None:
     quota = number(service, "cpu_quota")
     period = number(service, "cpu_period") or _PERIOD_US
     return asked or (quota / period if quota else None)
-
-
-def _bytes(value: Any) -> int | None:
-    """Read an amount of memory such as ``512m`` or ``1.5gb``; 0 is no limit."""
-    words = str(value or "").lower().strip()
-    amount = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?", words)
-    return integer(float(amount[1]) * _UNITS[amount[2] or "b"]) if amount else None
 
 
 def _seconds(value: Any) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.values import as_list
+from assess.sources.values import as_list, dig, text
 from assess.sources.volumes import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
@@ -45,12 +45,12 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
         "env_file": lambda value: [_env_file(i, directory) for i in as_list(value)],
         "ports": lambda value: list(filter(None, map(port_text, as_list(value)))),
         "volumes": lambda value: dict(map(mount, as_list(value))),
-        "tmpfs": lambda value: dict(map(_tmpfs, as_list(value))),
+        "tmpfs": lambda value: {str(i).partition(":")[0]: TMPFS for i in as_list(value)},
         "healthcheck": _healthcheck,
     }
     if log_driver := raw.get("log_driver"):  # files of the first version
         raw = {**raw, "logging": {"driver": log_driver}}
-    service: Service = {}
+    service = {}
     for key, form in forms.items():
         if isinstance(value := raw.get(key), Replaced):
             service[key] = Replaced(form(value.value))
@@ -63,22 +63,17 @@ def _build(value: Any, directory: Path) -> Row:
     """Return the file of a build, or its text, and its arguments; a remote context has neither."""
     declared = value if isinstance(value, dict) else {"context": value}
     context = str(declared.get("context") or ".")
-    arguments = as_mapping(declared.get("args"))
+    arguments = as_mapping(declared, "args")
     file = directory / context / str(declared.get("dockerfile") or "Dockerfile")
     is_remote = "://" in context or context.startswith(("git@", "github.com/"))
     return {
         "file": None if is_remote else file,
-        "text": str(declared.get("dockerfile_inline") or ""),
+        "text": text(declared, "dockerfile_inline"),
         "args": {n: str(v) for n, v in arguments.items() if v is not None},
     }
 
 
 TMPFS = {"type": "tmpfs", "source": "", "read_only": False}
-
-
-def _tmpfs(item: Any) -> tuple[str, Row]:
-    target, _, _ = str(item).partition(":")  # its options follow
-    return target, TMPFS
 
 
 def _dependencies(value: Any) -> dict[str, Row]:
@@ -110,7 +105,7 @@ def _env_file(item: Any, directory: Path) -> tuple[Path, bool]:
 
 def _healthcheck(value: Any) -> Row:
     check = as_mapping(value)
-    first = next(iter(as_list(check.get("test"))), None)
+    first = next(iter(as_list(check, "test")), None)
     return {"first": first, "disable": check.get("disable")}
 
 
@@ -173,8 +168,9 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> Row:
     return result
 
 
-def as_mapping(value: Any) -> Row:
+def as_mapping(value: Any, *path: str) -> Row:
     """Return a mapping as it is, and a list of ``NAME=value`` or of names as a mapping."""
+    value = dig(value, *path)
     if isinstance(value, dict):
         return value
     texts = [str(item) for item in as_list(value) if not isinstance(item, dict)]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Name, Row
+from assess.sources.base import Name, Row, Rows
 from assess.sources.compose.forms import Service, as_mapping, is_true
 from assess.sources.compose.project import Project
 from assess.sources.docker.names import compose_name
@@ -21,7 +21,7 @@ from assess.sources.edges.rows import (
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.routing import routed_calls
 from assess.sources.unit import CONFIG_PATHS, Unit
-from assess.sources.values import table, text
+from assess.sources.values import as_list, table, text
 
 EVIDENCE = "compose-file"
 
@@ -31,7 +31,7 @@ def to_texts(project: Project, service: Service) -> Iterator[Text]:
     for key in ("entrypoint", "command"):
         if value := service.get(key):
             yield Text(str(value), "command", key)
-    for name in service.get("configs", []):
+    for name in as_list(service, "configs"):
         yield Text(_content(project, name) or "", "config", name)
     for target, volume in service.get("volumes", {}).items():
         if volume["type"] == "bind" and CONFIG_PATHS.search(target):
@@ -41,10 +41,10 @@ def to_texts(project: Project, service: Service) -> Iterator[Text]:
 
 def to_unread(project: Project, service: Service) -> Iterator[str]:
     """List the references of a service that could not be read."""
-    for name in service.get("configs", []):
+    for name in as_list(service, "configs"):
         if _content(project, name) is None:
             yield f"config {name}"
-    for file, _ in service.get("env_file", []):
+    for file, _ in as_list(service, "env_file"):
         if file.name in project.unread_files:
             yield f"env file {file.name}"
     for name, value in service.get("environment", {}).items():
@@ -82,10 +82,10 @@ def _file_content(project: Project, path: str) -> str | None:
         return None
 
 
-def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
+def to_dependencies(project: Project, units: Mapping[str, Unit]) -> Rows:
     """Return the dependencies of the named services, with ``src`` and ``dst`` in place of ids."""
     siblings = _siblings(project, units)
-    rows: list[Row] = []
+    rows: Rows = []
     for name, unit in units.items():
         src = unit.names[0]
         service = project.services[name]
@@ -100,7 +100,7 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
 def labels_of(service: Service) -> Row:
     """Return all labels of a service, those of its deployment in a swarm too."""
     return {
-        **as_mapping(service.get("labels")),
+        **as_mapping(service, "labels"),
         **as_mapping(service.get("deploy", {}).get("labels")),
     }
 
@@ -120,7 +120,7 @@ def _ordered(
             condition = str(options.get("condition") or "service_started")
             more = {"service": needed, "condition": condition}
             yield start_order(src, callee, EVIDENCE, **more)
-    for source in service.get("volumes_from", []):  # which Compose starts before, too
+    for source in as_list(service, "volumes_from"):  # which Compose starts before, too
         kind, _, rest = source.partition(":")
         if kind != "container":
             needed = rest.partition(":")[0] if kind == "service" else kind
@@ -153,11 +153,11 @@ def _extra(
 
 def _links(project: Project, service: Service, siblings: Siblings) -> dict[str, Callee]:
     """Return the names that only this service has for others."""
-    links: dict[str, Callee] = {}
-    for link in service.get("links", []):
+    links = {}
+    for link in as_list(service, "links"):
         target, _, alias = link.partition(":")
         links[(alias or target).lower()] = _callee(project, target, siblings)
-    for link in service.get("external_links", []):
+    for link in as_list(service, "external_links"):
         target, _, alias = link.partition(":")
         links[(alias or target).lower()] = Callee(f"{EXTERNAL}{target}")
     for host, address in service.get("extra_hosts", {}).items():

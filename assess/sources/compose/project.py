@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from assess.reading import read_limited
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.compose.forms import Replaced, Service, as_mapping, canonical, merged
 from assess.sources.dumps import refuse_outside
-from assess.sources.values import as_list
+from assess.sources.values import Texts, as_list
 from assess.sources.yaml_loader import Loader, load_documents
 
 MAX_FILES = 200  # of one project; includes of includes double with each level
@@ -89,16 +89,14 @@ class Project:
     volumes: Row = field(default_factory=dict)
     configs: Row = field(default_factory=dict)
     directory: Path = Path()
-    env: dict[str, str] = field(default_factory=dict)  # variables of its `.env`
+    env: Texts = field(default_factory=dict)  # variables of its `.env`
     unset: set[str] = field(default_factory=set)  # variables without a value
     unread_files: set[str] = field(default_factory=set)  # files of variables
     notes: list[str] = field(default_factory=list)  # what could not be read, in words
     # Files that could not be read.
     failed: dict[str, Exception] = field(default_factory=dict)
 
-    def read_env(
-        self, file: Path, env: Mapping[str, str], *, is_required: bool
-    ) -> dict[str, str]:
+    def read_env(self, file: Path, env: Mapping[str, str], *, is_required: bool) -> Texts:
         """Return the variables of a file; one that cannot be read leaves a note."""
         try:
             return read_env(self.limits.read(file), env, self.limits)
@@ -183,8 +181,8 @@ def interpolate(
 
 def _closings(text: str) -> dict[int, int]:
     """Map the position of each opening brace to that of the one which closes it."""
-    closings: dict[int, int] = {}
-    openings: list[int] = []
+    closings = {}
+    openings = []
     for brace in re.finditer(r"[{}]", text):
         if brace[0] == "{":
             openings.append(brace.start())
@@ -195,10 +193,10 @@ def _closings(text: str) -> dict[int, int]:
 
 def read_env(
     text: str, env: Mapping[str, str] | None = None, limits: Limits | None = None
-) -> dict[str, str]:
+) -> Texts:
     """Read a `.env` file, whose variables may refer to others of it, or of ``env``."""
     limits = limits or Limits()
-    values: dict[str, str] = {}
+    values: Texts = {}
     known = ChainMap(dict(env or {}), values)
     for line in _ENV_LINE.finditer(text):
         value = line["literal"]
@@ -231,12 +229,7 @@ class _TextLoader(Loader):
 def _construct_tagged(loader: _TextLoader, suffix: str, node: yaml.Node) -> Any:
     if suffix == "reset":
         return Replaced(None)
-    if isinstance(node, yaml.MappingNode):
-        value: Any = loader.construct_mapping(node, deep=True)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = str(node.value)
+    value = loader.value_of(node)
     return Replaced(value) if suffix == "override" else value
 
 
@@ -259,7 +252,7 @@ class _Reader:
         self.project = project
         self.directory = directory
         self.env = env
-        self._documents: dict[Path, list[Row]] = {}
+        self._documents: dict[Path, Rows] = {}
 
     def read(self, files: Iterable[Path], trail: tuple[Path, ...]) -> None:
         """Merge files into the project, each over its includes."""
@@ -277,7 +270,7 @@ class _Reader:
             except (OSError, ValueError) as error:
                 self.project.failed[file.name] = error
 
-    def _read_documents(self, file: Path) -> list[Row]:
+    def _read_documents(self, file: Path) -> Rows:
         if file not in self._documents:
             text = self.project.limits.read(file)
             try:
@@ -308,12 +301,12 @@ class _Reader:
 
     def _add(self, place: _Place, trail: tuple[Path, ...]) -> None:
         document = place.document
-        for entry in as_list(document.get("include")):
+        for entry in as_list(document, "include"):
             self._include(entry, trail)
         project = self.project
         project.name = str(document.get("name") or project.name)
-        project.volumes = merged(project.volumes, as_mapping(document.get("volumes")))
-        project.configs |= as_mapping(document.get("configs"))
+        project.volumes = merged(project.volumes, as_mapping(document, "volumes"))
+        project.configs |= as_mapping(document, "configs")
         for name, body in document["services"].items():
             if isinstance(body, dict | None):
                 service = self._service(name, place)
@@ -323,16 +316,16 @@ class _Reader:
 
     def _include(self, entry: Any, trail: tuple[Path, ...]) -> None:
         options = entry if isinstance(entry, dict) else {"path": entry}
-        paths = [str(path) for path in as_list(options.get("path"))]
+        paths = [str(path) for path in as_list(options, "path")]
         if not paths or any("://" in path or path.startswith("git@") for path in paths):
             self.project.notes.append("an include of something remote was not read")
             return
         files = [self.directory / path for path in paths]
         home = options.get("project_directory") or files[0].parent
         directory = self.directory / str(home)
-        names = as_list(options.get("env_file"))
+        names = as_list(options, "env_file")
         env_files = [self.directory / str(name) for name in names] or [directory / ".env"]
-        env: dict[str, str] = {}
+        env: Texts = {}
         for file in env_files:
             known = {**env, **self.env}
             env |= self.project.read_env(file, known, is_required=False)

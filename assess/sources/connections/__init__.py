@@ -4,20 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Asked, Batch, Call, Lists, Row, Source
+from assess.sources.base import Asked, Batch, Call, Row, Source
 from assess.sources.connections.edges import Edges
 from assess.sources.connections.fleet import Fleet
 from assess.sources.connections.flows import Flows, is_flow_log
 from assess.sources.connections.observed import Observed, Ranks
 from assess.sources.connections.sockets import Sample, is_listing, read_tables, read_text
-from assess.sources.deadline import Deadline
-from assess.sources.dumps import (
-    DumpError,
-    broken,
-    decode_values,
-    each_dump,
-    read_json,
-)
+from assess.sources.dumps import DumpError, broken, decode_values, each_dump, read_json
 from assess.sources.dumps import read_text as read_dump
 from assess.sources.listing import lose
 from assess.sources.values import dicts, integer, moment, text
@@ -65,42 +58,29 @@ class ConnectionsSource(Source):
     )
     follows = True
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read the files without the rows of other sources."""
-        return self.follow(options, base, deadline, {})
-
-    def follow(
-        self,
-        options: Row,
-        base: Path,
-        deadline: Deadline,
-        rows: Lists,
-    ) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the files, and join addresses and processes to the services of other sources."""
-        asked = Asked(options, base, deadline)
-        batch = asked.batch
-        fleet = Fleet(rows)
+        fleet = Fleet(asked.others)
         observed = Observed()
         dumps = list(each_dump(asked, (), empty=_EMPTY))
         logs = [dump for dump in dumps if is_flow_log(dump[0])]
         for file, call in dumps:
             if (file, call) not in logs:
                 with call:
-                    deadline.check()
-                    _read(file, options, fleet, observed, call)
+                    asked.deadline.check()
+                    _read(file, asked.options, fleet, observed, call)
         served = {port for watch in observed.watches.values() for port in watch.ports()}
         ranks = Ranks(fleet.ports | served)
         flows = Flows(ranks)
         for file, call in logs:  # once it is known who listens
             with call:
-                flows.read(file, deadline, call)
+                flows.read(file, asked.deadline, call)
         observed.settle(ranks)
         edges = Edges(fleet, observed, flows)
         found = edges.make()
         if observed.watches or any(call.row["rows"] for _, call in logs):
-            _cover(edges, observed, found, batch)
-        batch.merge(found)
-        return batch
+            _cover(edges, observed, found, asked.batch)
+        asked.batch.merge(found)
 
 
 def _read(

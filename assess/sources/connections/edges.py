@@ -7,12 +7,7 @@ from typing import Any
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Name, Row
-from assess.sources.connections.fleet import (
-    SEPARATOR,
-    Fleet,
-    Tenant,
-    is_public,
-)
+from assess.sources.connections.fleet import Fleet, Tenant, is_public
 from assess.sources.connections.flows import Flows
 from assess.sources.connections.observed import (
     FLOW,
@@ -38,6 +33,7 @@ from assess.sources.hosts.rows import (
     stores_of,
 )
 from assess.sources.joining.hosts import service_of
+from assess.sources.values import joined
 
 EVIDENCE = "connections"
 PROCESS = "process"
@@ -99,7 +95,7 @@ class Edges:
             host_id=machine,
             hostname=machine,
             state="running",
-            addresses=SEPARATOR.join(sorted(watch.addresses)) or None,
+            addresses=joined(sorted(watch.addresses)),
             last_seen_at=max(watch.times, default=None),
         )
         self.batch.add("hosts", row)

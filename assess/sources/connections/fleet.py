@@ -11,8 +11,8 @@ from assess.linear import Linear
 from assess.sources.base import Lists, Name, Row
 from assess.sources.connections.sockets import Process
 from assess.sources.joining.hosts import ID_LENGTH, spellings
+from assess.sources.values import Texts, parts_of_cell, text
 
-SEPARATOR = ";"
 # 8080->80/tcp, 10.0.0.5:8080->80/tcp; 80/tcp is not published
 _PUBLISHED = Linear(r"(?:^|:)(\d+)->")
 _INNER = Linear(r"(?:^|->)(\d+)(?:/|$)")
@@ -62,12 +62,12 @@ class Fleet:
         self._machines = _machines(rows.get("hosts", ()))
         for row in rows.get("hosts", ()):
             machine = self.machine(row["host_id"])
-            self.add_addresses(machine, _split(row.get("addresses")))
+            self.add_addresses(machine, parts_of_cell(row.get("addresses")))
         for row in rows.get("workloads", ()):
             if row.get("names") and row.get("state") in (None, "running"):
                 self._add_workload(row)
         for row in rows.get("services", ()):
-            for address in _split(row.get("addresses")):
+            for address in parts_of_cell(row.get("addresses")):
                 tenant = Tenant(row["names"][0], "", "service", "", is_apart=True)
                 self._tenants_at[address].setdefault("", tenant)
 
@@ -78,19 +78,19 @@ class Fleet:
         return self._machines.get(low) or self._machines.get(short) or name
 
     def _add_workload(self, row: Row) -> None:
-        machine = self.machine(row.get("host_id") or "")
-        kind = str(row.get("source_kind") or "")
+        machine = self.machine(text(row, "host_id"))
+        kind = text(row, "source_kind")
         tenant = Tenant(
             name=row["names"][0],
             workload_id=row["workload_id"],
             kind=kind,
-            called=str(row.get("name") or ""),
+            called=text(row, "name"),
             image=_image(row),
             is_apart=kind in _CONTAINED and row.get("host_network") is not True,
-            addresses=tuple(_split(row.get("addresses"))),
+            addresses=tuple(parts_of_cell(row.get("addresses"))),
         )
         self.add(machine, tenant)
-        ports = _split(row.get("ports"))
+        ports = parts_of_cell(row.get("ports"))
         self.ports |= {int(n) for port in ports for n in _INNER.findall(port)[:1]}
         for port in ports:
             found = _PUBLISHED.search(port)
@@ -154,13 +154,13 @@ class Fleet:
         return self.published.get((machine, port))
 
 
-def _machines(hosts: Iterable[Row]) -> dict[str, str]:
+def _machines(hosts: Iterable[Row]) -> Texts:
     """Return the machine of every name of a host that is the name of one machine only."""
     owners: dict[str, list[str]] = defaultdict(list)
     for row in hosts:
         for name in [row["host_id"].lower(), *spellings(row)]:
             owners[name].append(row["host_id"])
-    machine: dict[str, str] = {}
+    machine: Texts = {}
     for ids in owners.values():
         domains = {host_id for host_id in ids if "." in host_id}
         first = machine.get(ids[0], ids[0])
@@ -173,14 +173,8 @@ def _machines(hosts: Iterable[Row]) -> dict[str, str]:
     }
 
 
-def _split(cell: object) -> list[str]:
-    return [part for part in str(cell or "").split(SEPARATOR) if part]
-
-
 def _image(row: Row) -> str:
-    repository = (
-        row.get("repository") or parse_image(row.get("image_ref") or "").repository
-    )
+    repository = row.get("repository") or parse_image(text(row, "image_ref")).repository
     return str(repository or "").rpartition("/")[2]
 
 

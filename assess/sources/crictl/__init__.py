@@ -7,6 +7,7 @@ from typing import Any
 
 from assess.sources.base import Batch, Row
 from assess.sources.crictl.dumps import Dump, EngineDumps
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.text import from_cli_container, merge_cli_images
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, decode_values, read_yaml
@@ -37,13 +38,7 @@ _FOLLOWS = {
     "restart_policy": ("HostConfig", "RestartPolicy"),
     "health": ("State", "Health"),
 }
-_COMMANDS = {
-    "version": "crictl version > version.txt",
-    "info": "crictl info > info.json",
-    "images": "crictl images -o json > images.json",
-    "ps": "crictl ps -a -o json > ps.json",
-    "inspect": "crictl inspect $(crictl ps -a -q) > inspect.json",
-}
+_COMMANDS = vocabulary("crictl", "commands")
 
 
 class CrictlSource(EngineDumps):
@@ -62,11 +57,7 @@ class CrictlSource(EngineDumps):
     suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, ".txt")
     commands = _COMMANDS
 
-    def read(
-        self,
-        file: Path,
-        row: Row,
-    ) -> list[Any]:
+    def read(self, file: Path, row: Row) -> list[Any]:
         """Read the documents of a file; the text of a version is YAML as well."""
         is_text = file.suffix.lower() == ".txt" and self.call_of(file) == "version"
         return read_yaml(file, row) if is_text else super().read(file, row)
@@ -77,12 +68,7 @@ class CrictlSource(EngineDumps):
         names = {text(part, "Name").lower() for part in parts}
         return next((name for name in RUNTIMES if name in names), "other")
 
-    def convert(
-        self,
-        name: str,
-        values: list[Any],
-        data: EngineData,
-    ) -> list[Any]:
+    def convert(self, name: str, values: list[Any], data: EngineData) -> list[Any]:
         """Return the answer to a call in the form of Docker's API."""
         documents = dicts(values)
         if name == "version":
@@ -99,17 +85,12 @@ class CrictlSource(EngineDumps):
         own = [document for document in documents if "containers" not in document]
         return [*(_container(raw, data) for raw in listed), *map(from_cli_container, own)]
 
-    def settle(
-        self,
-        name: str,
-        values: Iterable[Any],
-        data: EngineData,
-    ) -> None:
+    def settle(self, name: str, values: Iterable[Any], data: EngineData) -> None:
         """Set to unknown the environments and checks that the dumps do not show."""
         if name != "inspect":
             return
         for value in dicts(values):
-            kept = data.inspected.get(short(value.get("Id")), {})
+            kept = data.inspected.get(short(value, "Id"), {})
             if kept and "Env" not in value["Config"]:
                 kept["Env"] = {}
             if kept and "Health" not in table(value, "State"):
@@ -120,12 +101,7 @@ class CrictlSource(EngineDumps):
                 if key not in table(value, part)
             ]
 
-    def rows(
-        self,
-        data: EngineData,
-        host_id: str,
-        dumps: list[Dump],
-    ) -> Batch:
+    def rows(self, data: EngineData, host_id: str, dumps: list[Dump]) -> Batch:
         """Return the rows of one host; facts that its dumps lack are unknown."""
 
         def settled(frame: str, row: Row) -> Row:
@@ -144,7 +120,7 @@ class CrictlSource(EngineDumps):
 def _version(raw: Payload) -> Payload:
     lower = {name.lower(): value for name, value in raw.items()}
     if runtime := lower.get("runtimename"):
-        number_of = str(lower.get("runtimeversion") or "").removeprefix("v")
+        number_of = text(lower, "runtimeversion").removeprefix("v")
         name = str(runtime).lower()
         # an engine of another name can be told by its version only
         release = number_of if name in RUNTIMES else f"{name} {number_of}"
@@ -161,18 +137,17 @@ def _info(raw: Payload, data: EngineData) -> Payload:
     """Read the settings that crictl prints of the engine; those of nerdctl are as Docker's."""
     if "ServerVersion" in raw or "OperatingSystem" in raw:
         return raw | {"ServerVersion": text(raw, "ServerVersion").removeprefix("v")}
+    if table(raw, "config", "registry", "mirrors"):
+        data.daemon_flags = "registry.mirrors"  # those in its own file, not in hosts.toml
     engine = table(raw, "config", "containerd")
     runtimes = table(engine, "runtimes")
     chosen = table(runtimes, text(engine, "defaultRuntimeName"))
-    is_systemd = dig(chosen, "options", "SystemdCgroup")
-    driver = {True: "systemd", False: "cgroupfs"}
-    info = {
+    is_systemd = str(dig(chosen, "options", "SystemdCgroup"))
+    return {
         "ServerVersion": data.version.get("Version"),
         "Driver": text(engine, "snapshotter") or text(chosen, "snapshotter") or None,
+        "CgroupDriver": {"True": "systemd", "False": "cgroupfs"}.get(is_systemd),
     }
-    if isinstance(is_systemd, bool):
-        info["CgroupDriver"] = driver[is_systemd]
-    return info
 
 
 def _image(raw: Payload) -> Payload:
@@ -194,7 +169,7 @@ def _container(raw: Payload, data: EngineData) -> Payload:
         "Image": _declared(raw),
         "ImageID": _image_id(raw, data),
         "State": _STATES.get(text(raw, "state")),
-        "Created": _time(raw.get("createdAt")),
+        "Created": _time(raw, "createdAt"),
         "Labels": table(raw, "labels"),
     }
 
@@ -215,9 +190,9 @@ def _image_id(raw: Payload, data: EngineData) -> str | None:
     return named if re.fullmatch(r"(sha256:)?[0-9a-f]{64}", named) else None
 
 
-def _time(value: Any) -> Any:
-    count = number(value)
-    return value if count is None else count / 1e9
+def _time(raw: Payload, name: str) -> Any:
+    count = number(raw, name)
+    return raw.get(name) if count is None else count / 1e9
 
 
 def _inspected(raw: Payload, data: EngineData) -> Payload:
@@ -235,12 +210,12 @@ def _inspected(raw: Payload, data: EngineData) -> Payload:
         "Id": text(status, "id"),
         "Name": text(status, "metadata", "name"),
         "Image": _image_id(status, data),
-        "Created": _time(status.get("createdAt")),
+        "Created": _time(status, "createdAt"),
         "RestartCount": attempt if integer(restarts) is None else integer(restarts),
         "State": {
             "Status": _STATES.get(text(status, "state")),
-            "StartedAt": _time(status.get("startedAt")),
-            "FinishedAt": _time(status.get("finishedAt")),
+            "StartedAt": _time(status, "startedAt"),
+            "FinishedAt": _time(status, "finishedAt"),
             "ExitCode": integer(status, "exitCode"),
             "OOMKilled": text(status, "reason") == "OOMKilled",
         },

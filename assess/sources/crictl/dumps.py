@@ -4,12 +4,11 @@ What a command prints is turned into the form of Docker's API, so that its rows 
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Any
 
 from assess.sources.base import Asked, Batch, Call, Row, Source
-from assess.sources.deadline import Deadline
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.rows import to_batch
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_documents
@@ -38,9 +37,8 @@ class EngineDumps(Source):
     suffixes: tuple[str, ...] = JSON_SUFFIXES
     commands: dict[str, str]  # that write a dump of each call, in the order of reading
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the dumps of all hosts."""
-        asked = Asked(options, base, deadline)
         batch = asked.batch
         hosts: dict[PurePath, list[Dump]] = {}
         for file, call in each_dump(asked, self.suffixes):
@@ -51,17 +49,15 @@ class EngineDumps(Source):
             for _, file, call in dumps:
                 call.note(scope=scope, call=file.stem)
             data = self._read(dumps)
-            named = options.get("host_id") if len(hosts) == 1 else None
+            named = asked.options.get("host_id") if len(hosts) == 1 else None
             host_id = named or data.info.get("Name") or Path(directory).resolve().name
-            found = self.rows(data, str(host_id), dumps)
-            batch.merge(found.map(_adding_scope(scope)))
+            batch.merge(self.rows(data, str(host_id), dumps).at(scope))
             for name, file, call in dumps:
                 if name == USAGE:
                     with call:
                         batch.usage += read_samples(file, call)
             if self.commands.keys() & {name for name, _, _ in dumps}:
                 self._cover_absent(dumps, scope, batch)
-        return batch
 
     def home_of(self, file: PurePath) -> PurePath:
         """Return the directory of the host that a file is about."""
@@ -131,11 +127,6 @@ class EngineDumps(Source):
 
     def settle(self, name: str, values: Iterable[Any], data: EngineData) -> None:
         """Set to unknown what Docker's form states and this engine does not report."""
-
-
-def _adding_scope(scope: str) -> Callable[[str, Row], Row]:
-    """Return a change of rows that adds the scope they come from."""
-    return lambda _, row: row | {"source_ref": scope}
 
 
 def _take(

@@ -8,7 +8,6 @@ from assess.linear import Linear
 from assess.reading import MAX_TABLE_BYTES, refuse_many
 from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems, paths_of
 from assess.sources.csv_records import Cells, read_records
-from assess.sources.deadline import Deadline
 from assess.sources.deploys.formats import (
     FORMATS,
     format_of,
@@ -52,11 +51,11 @@ class DeploysSource(Source):
         days = [key for key in ("since", "until") if key in options]
         return problems + [f"{k} is not a date" for k in days if not _day(options[k])]
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the deployments of all files; tables of DevLake belong together."""
-        asked = Asked(options, base, deadline)
+        options = asked.options
         batch = asked.batch
-        tables: list[Cells] = []
+        tables = []
         suffixes = (*_TABLES, *JSON_SUFFIXES, *YAML_SUFFIXES)
         for file, call in each_dump(asked, suffixes, name="deploys"):
             with call:
@@ -68,7 +67,6 @@ class DeploysSource(Source):
             scope = ", ".join(paths_of(options))
             with batch.call(scope, "deploys") as call:
                 _add(batch, call, list(of_devlake(tables)), options)
-        return batch
 
 
 def _read_table(file: Path, call: Call) -> list[Cells]:

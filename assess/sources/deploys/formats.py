@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from assess import frames
 from assess.linear import Linear
-from assess.sources.base import Name, Row
+from assess.sources.base import Name, Names, Row, Rows
 from assess.sources.csv_records import Cells, lookup, rows
 from assess.sources.redact import strip_credentials
-from assess.sources.values import dicts, dig, moment, number, text
+from assess.sources.values import as_list, dicts, dig, id_of, moment, number, text
 
 NAMED = 0.8  # confidence in a repository or project as the name of a service
 _PROJECT = Linear(r"^/(.+?)/-/")  # of an address of GitLab
@@ -43,19 +43,19 @@ def leaf_of(address: str) -> str:
     return strip_credentials(name.removesuffix(".git"))
 
 
-def _names(*candidates: str) -> tuple[Name, ...]:
+def _names(*candidates: str) -> Names:
     known = dict.fromkeys(name for name in candidates if name)
     return tuple(Name(name, "deployment", NAMED) for name in known)
 
 
-def _deployment(key: str, names: tuple[Name, ...], **values: Any) -> Row | None:
+def _deployment(place: str, key: str, names: Names, **values: Any) -> Row | None:
     """Return the row of a deployment; None without an id, a service or a time."""
-    if values["started_at"] is None or not names or key.endswith(":"):
+    if values["started_at"] is None or not names or not key:
         return None
     version = values.pop("version", "")
     row = frames.row(
         "activities",
-        activity_id=key,
+        activity_id=f"{place}{key}",
         kind="deploy",
         to_version=version[:_VERSION_LENGTH] or None,
         **values,
@@ -80,7 +80,8 @@ def _github_deployment(record: Row) -> Iterator[Row | None]:
     repository = leaf_of(address.partition("/deployments/")[0])
     latest = dig(record, "statuses", 0, "state") or dig(record, "state")
     yield _deployment(
-        f"github:{repository}/{_id(record)}" if _id(record) else "github:",
+        f"github:{repository}/",
+        id_of(record, "id"),
         _names(repository),
         started_at=moment(record, "created_at"),
         status=status_of(str(latest)),
@@ -100,7 +101,8 @@ def _github_run(record: Row) -> Row | None:
     repository = repository or leaf_of(text(record, "url").partition("/actions/")[0])
     word = text(record, "conclusion") or text(record, "status")
     return _deployment(
-        f"github:{repository}/run/{_id(record)}" if _id(record) else "github:",
+        f"github:{repository}/run/",
+        id_of(record, "id"),
         _names(repository),
         started_at=moment(record, "run_started_at") or moment(record, "created_at"),
         ended_at=moment(record, "updated_at"),
@@ -122,7 +124,8 @@ def of_gitlab(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
     commit = dig(job, "commit")
     finished = moment(record, "finished_at") or moment(job, "finished_at")
     yield _deployment(
-        f"gitlab:{project}/{_id(record)}" if _id(record) else "gitlab:",
+        f"gitlab:{project}/",
+        id_of(record, "id"),
         _names(project),
         started_at=moment(record, "created_at"),
         ended_at=finished or moment(record, "updated_at"),
@@ -145,7 +148,8 @@ def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
     for entry in dicts(application, "status", "history"):
         finished = moment(entry, "deployedAt")
         yield _deployment(
-            f"argocd:{name}/{_id(entry)}" if _id(entry) else "argocd:",
+            f"argocd:{name}/",
+            id_of(entry, "id"),
             _names(name, *paths, *repositories),
             started_at=moment(entry, "deployStartedAt") or finished,
             ended_at=finished,
@@ -159,10 +163,10 @@ def of_devlake(tables: Iterable[Cells]) -> Iterator[Row | None]:
 
     ``cicd_deployments``, ``cicd_deployment_commits``, ``project_pr_metrics``, ``project_mapping``.
     """
-    deployments: list[Cells] = []
+    deployments = []
     cycles: dict[str, list[float]] = defaultdict(list)  # minutes, by deployment
-    projects: dict[str, str] = {}  # by scope
-    of_change: dict[str, str] = {}  # projects by deployment
+    projects = {}  # by scope
+    of_change = {}  # projects by deployment
     for cells in tables:
         if "pr_cycle_time" in cells:
             key = cells.get("deployment_commit_id", "")
@@ -190,7 +194,8 @@ def _devlake_row(cells: Cells, project: str, cycles: list[float]) -> Row | None:
     if finished and cycles:
         commit = finished - median(cycles) * _MINUTE
     return _deployment(
-        f"devlake:{cells.get('id', '')}",
+        "devlake:",
+        cells.get("id", ""),
         _names(project, leaf_of(cells.get("repo_url", "")), cells.get("name", "")),
         started_at=begun or finished,
         ended_at=finished,
@@ -200,12 +205,6 @@ def _devlake_row(cells: Cells, project: str, cycles: list[float]) -> Row | None:
     )
 
 
-def _id(record: Row) -> str:
-    value = record.get("id")
-    is_id = isinstance(value, int | str) and not isinstance(value, bool)
-    return str(value) if is_id else ""
-
-
 FORMATS: dict[str, Callable[[Row, str, Linear], Iterator[Row | None]]] = {
     "github": of_github,
     "gitlab": of_gitlab,
@@ -213,14 +212,14 @@ FORMATS: dict[str, Callable[[Row, str, Linear], Iterator[Row | None]]] = {
 }
 
 
-def records_in(values: Iterable[Any]) -> list[Row]:
+def records_in(values: Iterable[Any]) -> Rows:
     """List the records of pages: alone, in a list, or under the key of their list."""
-    records: list[Row] = []
+    records = []
     for value in values:
         page = value
         for key in ("workflow_runs", "items", "deployments"):
             page = dig(value, key) or page
-        records += dicts(page if isinstance(page, list) else [page])
+        records += dicts(as_list(page))
     return records
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from assess import frames
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.deploys.formats import status_of
 
 CALL = "deploys"  # whose coverage says over which window deployments were listed
@@ -54,7 +54,7 @@ class _Rate:
         )
 
 
-def measure(tables: Tables, coverage: list[Row], moment: datetime) -> list[Row]:
+def measure(tables: Tables, coverage: Rows, moment: datetime) -> Rows:
     """Write the measured columns of services, and return coverage rows about them."""
     if "activities" not in tables or "services" not in tables:
         return []
@@ -86,7 +86,7 @@ def _finished(activities: pd.DataFrame, moment: datetime) -> pd.DataFrame:
     return table[~meaning.isin(["failed", "open"])]
 
 
-def _windows(coverage: list[Row]) -> dict[tuple[str, str], tuple[datetime, datetime]]:
+def _windows(coverage: Rows) -> dict[tuple[str, str], tuple[datetime, datetime]]:
     """Return the window over which each scope of a source listed deployments."""
     return {
         (row["source"], row["scope"]): (row["window_start"], row["window_end"])
@@ -125,7 +125,7 @@ def _lead_times(deploys: pd.DataFrame) -> dict[str, float]:
     return days.groupby(deploys["service_id"]).median().to_dict()
 
 
-def _write(tables: Tables, column: str, values: dict[str, float]) -> list[Row]:
+def _write(tables: Tables, column: str, values: dict[str, float]) -> Rows:
     services = tables["services"]
     stated = services[column]
     measured = services["service_id"].map(values).astype(stated.dtype)
@@ -149,7 +149,7 @@ def _answer(service: str, column: str, source: str, text: str) -> Row:
     )
 
 
-def _add_answers(tables: Tables, answers: list[Row], moment: datetime) -> None:
+def _add_answers(tables: Tables, answers: Rows, moment: datetime) -> None:
     if not answers:
         return
     added = pd.DataFrame(answers).assign(answered_at=moment)

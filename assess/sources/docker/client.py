@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from assess.sources.base import Row, paths_of
+from assess.sources.csv_records import rows
 from assess.sources.deadline import Deadline
 from assess.sources.failure import HINTS, status_of, words_of
 from assess.sources.redact import scrub
@@ -33,48 +34,6 @@ PORT = 2375
 TLS_PORT = 2376
 
 MAX_ANSWER_BYTES = 64 << 20  # a list of 20,000 containers has about half of that
-_CLIENT_REFUSED = (
-    "certificate required|bad certificate|unknown ca|alert (unknown|expired) certificate"
-    "|alert certificate (unknown|expired)"
-)
-_CLIENT_EXPIRED = "alert (expired certificate|certificate expired)"
-# What to do, by words of an error's class and message.
-_HINTS = {
-    _CLIENT_EXPIRED: "the client certificate in tls_cert has expired: renew it",
-    "tlsparametererror": "tls_ca, tls_cert and tls_key name files that exist",
-    _CLIENT_REFUSED: (
-        "the engine wants a client certificate that it trusts: set tls_cert and tls_key"
-    ),
-    "http request to an https server": (
-        "the engine speaks TLS: set tls_ca, tls_cert and tls_key"
-    ),
-    "certificate has expired|not yet valid": (
-        "the engine's certificate is not valid today: renew it, or correct the clock here"
-    ),
-    "certificate is not valid for": (
-        "the engine's certificate is for another address: use one that it names"
-    ),
-    "certificate_verify_failed": (
-        "tls_ca did not sign the engine's certificate for this address"
-    ),
-    "wrong_version_number|record layer failure": (
-        "nothing speaks TLS there: leave tls_ca out, or correct the port"
-    ),
-    "not found in known_hosts": "add the host's key to ~/.ssh/known_hosts",
-    "host key for server .* does not match": (
-        "the host shows another key than ~/.ssh/known_hosts has: ask its owner why"
-    ),
-    "ssh protocol banner": "nothing speaks ssh there, or not in time",
-    "no such file": "no such socket: check the path, and that the engine runs",
-    "connection refused": (
-        "nothing listens there: check the address, and that the engine runs"
-    ),
-}
-# Statuses that the class of an error without an HTTP code does not show.
-_STATUSES = {
-    "tlsparametererror": "not_configured",
-    f"{_CLIENT_REFUSED}|known_hosts|host key for server": "denied",
-}
 
 
 class StatusError(Exception):
@@ -307,13 +266,9 @@ class _SshConnection(Connection):
 def failure(error: Exception) -> Row:
     """Return the columns of a coverage row that describe an error, without any secret."""
     words = words_of(error)
+    known = [row for row in rows("docker/failures") if re.search(row["words"], words)]
     status = status_of(error)
-    if not isinstance(error, StatusError):
-        status = _first(_STATUSES, words) or status
-    hint = _first(_HINTS, words) or HINTS.get(status)
+    if not isinstance(error, StatusError):  # whose code says more than words
+        status = next((row["status"] for row in known if row["status"]), status)
+    hint = next((row["hint"] for row in known if row["hint"]), HINTS.get(status))
     return {"status": status, "error_class": type(error).__name__, "hint": hint}
-
-
-def _first(choices: dict[str, str], words: str) -> str | None:
-    """Return the choice of the first pattern that is in the words of an error."""
-    return next((c for pattern, c in choices.items() if re.search(pattern, words)), None)

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from assess.image_ref import ImageRef, parse_image
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
+from assess.sources.csv_records import rows
 from assess.sources.docker.payload import (
     Container,
     EngineData,
@@ -16,24 +17,10 @@ from assess.sources.docker.payload import (
     containers_of,
     short,
 )
-from assess.sources.values import dicts, dig, moment, table, text, texts
+from assess.sources.values import dicts, dig, joined, moment, table, text, texts
 
 _MODULES = ("apparmor", "selinux")
 
-# Words of an engine, the name in the reference facts, and the parts of a version they go by.
-DISTRIBUTIONS = (
-    ("debian", "debian", 1),
-    ("ubuntu", "ubuntu", 2),
-    ("alpine", "alpine-linux", 2),
-    ("amazon", "amazon-linux", 2),
-    ("red hat enterprise", "rhel", 1),
-    ("centos stream", "centos-stream", 1),
-    ("centos", "centos", 1),
-    ("rocky", "rocky-linux", 1),
-    ("alma", "almalinux", 1),
-    ("fedora", "fedora", 1),
-    ("suse linux enterprise", "sles", 2),
-)
 NONE = "<none>"
 GRACE = timedelta(hours=1)  # docker-gc's GRACE_PERIOD_SECONDS
 
@@ -68,9 +55,10 @@ def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str
     if not version:
         number = re.search(r"\d+(\.\d+)*", text)
         version = number[0] if number else ""
-    for words, name, parts_n in DISTRIBUTIONS:
-        if words in text.lower():
-            return name, ".".join(version.split(".")[:parts_n]) or None
+    for row in rows("docker/distributions"):
+        if row["words"] in text.lower():
+            parts = version.split(".")[: int(row["parts_n"])]
+            return row["name"], ".".join(parts) or None
     return text.partition(" (")[0].strip().lower(), version or None
 
 
@@ -142,7 +130,7 @@ def is_on_loopback(driver: str | None, status: Row) -> bool | None:
         return None if driver is None else False
     if not status:
         return None
-    device = str(status.get("Data file") or "")
+    device = text(status, "Data file")
     return "Data loop file" in status or device.startswith("/dev/loop")
 
 
@@ -177,9 +165,9 @@ class ImageIndex:
     """Images of one host by id and by tag."""
 
     def __init__(self, images: list[Payload]) -> None:
-        self._by_id = {short(image.get("Id")): image for image in images}
+        self._by_id = {short(image, "Id"): image for image in images}
         self._by_tag = {
-            parse_image(ref): short(image.get("Id"))
+            parse_image(ref): short(image, "Id")
             for image in images
             for ref in _refs(image, "RepoTags")
         }
@@ -188,7 +176,7 @@ class ImageIndex:
         """Find the short id of the image of a container; None where the payloads do not have it."""
         if container.image_id:
             return short(container.image_id)
-        declared = str(container.listing.get("Image") or "")
+        declared = text(container.listing, "Image")
         ref = parse_image(declared)
         if not ref.tag and not ref.digest:
             ref = replace(ref, tag="latest")
@@ -220,25 +208,25 @@ def _is_beside(ref: ImageRef, other: ImageRef) -> bool:
     return (ref.registry, ref.repository) == (other.registry, other.repository)
 
 
-def to_images(data: EngineData, containers: list[Container], host_id: str) -> list[Row]:
+def to_images(data: EngineData, containers: list[Container], host_id: str) -> Rows:
     """Return the rows of the images frame of a host, one per repository and digest."""
     # An image that was never pulled or pushed has its id as digest; one without a name
     # has ``<none>`` as registry and repository.
     images = data.images or []
-    parents = {short(image.get("ParentId")) for image in images if image.get("ParentId")}
+    parents = {short(image, "ParentId") for image in images if image.get("ParentId")}
     index = ImageIndex(images)
     used = [index.find(container) for container in containers]
     is_known = data.containers is not None and None not in used
     now = data.now
     needed: dict[str | None, list[datetime | None]] = defaultdict(list)
-    archs: dict[str | None, str | None] = {}
+    archs = {}
     for identifier, container in zip(used, containers, strict=True):
         needed[identifier].append(needed_at(container, now))
         platform = table(container.inspected, "ImageManifestDescriptor", "platform")
         archs[identifier] = text(platform, "architecture") or None
     rows = []
     for image in images:
-        identifier = short(image.get("Id"))
+        identifier = short(image, "Id")
         tags = _refs(image, "RepoTags")
         refs = [*map(parse_image, tags + _refs(image, "RepoDigests"))]
         if identifier in parents and not refs:
@@ -271,7 +259,7 @@ def _places(refs: list[ImageRef], image_id: str) -> Iterator[Row]:
     places = {(str(ref.registry), str(ref.repository)): ref for ref in refs or [nameless]}
     for (registry, repository), place in sorted(places.items()):
         here = [ref for ref in refs if _is_beside(ref, place)]
-        tags = ";".join(sorted({ref.tag for ref in here if ref.tag})) or None
+        tags = joined(sorted({ref.tag for ref in here if ref.tag}))
         shared = {"registry": registry, "repository": repository, "tags": tags}
         for digest in sorted({ref.digest for ref in here if ref.digest}) or [image_id]:
             yield shared | {"digest": digest}

@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 
 from assess.image_ref import ImageRef, last_part
-from assess.sources.base import Name
+from assess.sources.base import Name, Names
+from assess.sources.listing import names_of
 
 COMPOSE = "com.docker.compose."
 ECS = "com.amazonaws.ecs."
@@ -39,12 +40,11 @@ _TASK_LABELS = (
 
 def container_names(
     labels: Mapping[str, str], env: Mapping[str, str], image: ImageRef, name: str
-) -> tuple[Name, ...]:
+) -> Names:
     """List the names of its service, best first; that of the container itself is the last."""
-    namespace = namespace_of(labels)
     stack = labels.get(SWARM_STACK, "")
     pod = labels.get(KUBERNETES + "pod.name", "")
-    candidates = (
+    return names_of(
         (labels.get("assess.service"), "label", 1.0),
         (labels.get(SWARM_SERVICE, "").removeprefix(f"{stack}_"), "swarm-service", 0.98),
         (env.get("MARATHON_APP_ID", "").strip("/"), "marathon-app", 0.98),
@@ -66,12 +66,7 @@ def container_names(
         (last_part(labels.get("org.opencontainers.image.source")), "image-source", 0.6),
         (last_part(image.repository), "image-repository", 0.6),
         (name, "container-name", 0.3),
-    )
-    return tuple(
-        # a label says it all
-        Name(text, rule, trust, "" if rule == "label" else namespace)
-        for text, rule, trust in candidates
-        if text
+        namespace=namespace_of(labels),
     )
 
 

@@ -11,7 +11,7 @@ from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.settings import of_command, settings_of
-from assess.sources.values import dicts, dig, moment, table, texts
+from assess.sources.values import Texts, dicts, dig, listed, moment, table, text, texts
 from assess.sources.volumes import nfs_export
 
 Payload = dict[str, Any]
@@ -96,7 +96,7 @@ class EngineData:
     # Sizes of ``images`` by short id, and ``layers_bytes``.
     disk: Payload = field(default_factory=dict)
     inspected: dict[str, Payload] = field(default_factory=dict)  # by short container id
-    inspect_status: dict[str, str] = field(default_factory=dict)  # why one was not
+    inspect_status: Texts = field(default_factory=dict)  # why one was not
     daemon_flags: str | None = None  # what its configuration sets
     seen_at: datetime | None = None  # when it was asked
     clock_skew_s: float | None = None  # clock of the engine minus ours [s]
@@ -130,7 +130,7 @@ class EngineData:
             self._take_disk(first, call)
             return
         if name == "volumes" and "Volumes" in first:  # as the API wraps the list
-            values = first["Volumes"] if isinstance(first["Volumes"], list) else []
+            values = listed(first, "Volumes")
         keep, identity, total = _KEEP[name]
         pairs = [keep(value) for value in dicts(values)]
         entries = [entry for entry, _ in pairs if entry.get(identity)]
@@ -150,7 +150,7 @@ class EngineData:
             sizes = _pick(image, _SIZES)
             # -1 is what an engine writes that did not count
             counted = {name: size for name, size in sizes.items() if size >= 0}
-            images[short(image.get("Id"))] = counted
+            images[short(image, "Id")] = counted
         self.disk = {"images": images}
         layers = _pick(raw, {"LayersSize": int}).get("LayersSize", -1)
         if layers >= 0:
@@ -184,14 +184,13 @@ class Container:
     identifier: str  # short
     listing: Payload  # empty where it was not listed
     inspected: Payload  # empty where it was not inspected
-    labels: dict[str, str]
-    naming: dict[str, str]  # variables that name services
+    labels: Texts
+    naming: Texts  # variables that name services
 
     @property
     def name(self) -> str:
         """Name, without the slash that the engine puts before it."""
-        listed = next(iter(texts(self.listing, "Names")), "")
-        name: str = self.inspected.get("Name") or listed
+        name = text(self.inspected, "Name") or text(self.listing, "Names", 0)
         return name.lstrip("/")
 
     @property
@@ -217,7 +216,7 @@ class Container:
 
 def containers_of(payloads: EngineData) -> list[Container]:
     """Join the list and the inspections by container."""
-    listed = {short(c.get("Id")): c for c in payloads.containers or []}
+    listed = {short(c, "Id"): c for c in payloads.containers or []}
     containers = []
     for identifier in listed | payloads.inspected:
         listing = listed.get(identifier, {})
@@ -228,15 +227,15 @@ def containers_of(payloads: EngineData) -> list[Container]:
     return containers
 
 
-def variables(entries: Any) -> dict[str, str]:
+def variables(entries: Any) -> Texts:
     """Split ``NAME=value`` entries of an environment."""
     parts = [entry.partition("=") for entry in texts(entries)]
     return {name: value for name, _, value in parts}
 
 
-def short(identifier: Any) -> str:
+def short(identifier: Any, *path: str) -> str:
     """Shorten an id, with or without ``sha256:``, as the command line does."""
-    return str(identifier or "").removeprefix("sha256:")[:SHORT_ID]
+    return text(identifier, *path).removeprefix("sha256:")[:SHORT_ID]
 
 
 def keep_version(raw: Any) -> Payload:

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from assess.image_ref import parse_image
-from assess.sources.base import Batch, Row
+from assess.sources.base import Batch, Row, Rows
 from assess.sources.docker.engine import ImageIndex, to_engine, to_host, to_images
 from assess.sources.docker.names import (
     COMPOSE,
@@ -27,7 +27,7 @@ from assess.sources.unit import (
     share,
     workload_row,
 )
-from assess.sources.values import dicts, dig, moment, table, text, texts
+from assess.sources.values import dicts, dig, joined, moment, table, text, texts
 from assess.sources.volumes import Mount
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
@@ -52,9 +52,8 @@ def to_batch(payloads: EngineData, host_id: str) -> Batch:
             "host_id": host_id,
             "inspect_status": payloads.inspect_status.get(container.identifier, status),
         }
-        batch.add("workloads", workload)
         key = workload["workload_id"]
-        batch.add("mounts", *mount_rows(unit.mounts, key, host_id))
+        batch.place([workload], mount_rows(unit.mounts, key, host_id))
         if task := task_of(container.labels):
             batch.tasks[container.identifier] = task
         services.append(to_service(container, unit))
@@ -68,13 +67,13 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
     """Read the declaration of a container, without its environment; see `payload`."""
     inspected = container.inspected
     labels = container.labels
-    config = inspected.get("Config", {})
-    host = inspected.get("HostConfig", {})
+    config = table(inspected, "Config")
+    host = table(inspected, "HostConfig")
     image = container.declared_image
     if parse_image(image).repository is None:  # started by the id of an image
         image = index.named(container.image_id or image)
     ports = tuple(to_ports(container))
-    state = container.state or _state_of(container.listing.get("Status") or "")
+    state = container.state or _state_of(text(container.listing, "Status"))
     platform = platform_of(labels, container.naming)
     is_checked = inspected.get("health_checked")
     if platform != "docker" or state != "running":
@@ -139,7 +138,7 @@ def to_workload(container: Container, unit: Unit, index: ImageIndex) -> Row:
         "namespace": namespace_of(container.labels) or None,
         "name": container.name,
         "source_kind": "container",
-        "addresses": ";".join(to_addresses(container)) or None,
+        "addresses": joined(to_addresses(container)),
         "image_ref": container.declared_image or None,
         "image_digest": image.digest or index.digest(image_id, image),
         "env_names_n": len(env["names"]) if env else None,
@@ -167,7 +166,7 @@ def _life(container: Container) -> Row:
         "created_at": moment(created),
     }
     if inspected:
-        state = inspected.get("State", {})
+        state = table(inspected, "State")
         row |= {
             "exit_code": state.get("ExitCode"),
             "health": dig(state, "Health", "Status") or "none",
@@ -193,9 +192,9 @@ def to_mounts(payloads: list[Payload]) -> list[Mount]:
     """Read the mounts that an engine lists."""
     return [
         Mount(
-            target=str(payload.get("Destination") or ""),
+            target=text(payload, "Destination"),
             type=payload.get("Type") or ("volume" if payload.get("Name") else "bind"),
-            source=str(payload.get("Source") or ""),
+            source=text(payload, "Source"),
             volume=payload.get("Name") or None,
             driver=payload.get("Driver") or None,
             is_writable=payload.get("RW"),
@@ -252,7 +251,7 @@ def to_service(container: Container, unit: Unit) -> Row:
     return row
 
 
-def to_dependencies(replicas: list[Container], units: list[Unit]) -> list[Row]:
+def to_dependencies(replicas: list[Container], units: list[Unit]) -> Rows:
     """Read the dependencies: start orders of Compose, and addresses in environments."""
     siblings = Siblings()
     for container, unit in zip(replicas, units, strict=True):
@@ -261,7 +260,7 @@ def to_dependencies(replicas: list[Container], units: list[Unit]) -> list[Row]:
         siblings.add(callee, container.labels.get(COMPOSE + "service", ""), space=space)
         siblings.add(callee, container.name or "", space=space)
         siblings.publish(callee, unit.ports)
-    rows: list[Row] = []
+    rows = []
     for container, unit in zip(replicas, units, strict=True):
         space = namespace_of(container.labels)
         src = unit.names[0]

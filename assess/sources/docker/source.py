@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.sources.base import Asked, Batch, Call, Row, Source, option_problems, paths_of
-from assess.sources.deadline import Deadline, in_threads
+from assess.sources.csv_records import rows
+from assess.sources.deadline import in_threads
 from assess.sources.docker.client import (
     TLS,
     Connection,
@@ -57,42 +58,12 @@ _REFUSED = re.compile(
 )
 _PODMAN = "Podman Engine"  # among the components of a version
 _VANISHED = (404, 409)  # 409: the engine is removing the container
-_PATHS = {
-    "version": "/version",
-    "info": "/info",
-    "containers": "/containers/json?all=1",
-    "images": "/images/json?all=1",
-    "volumes": "/volumes",
-    "df": "/system/df",
-}
-
 USAGE = "stats"
-# Names that the files of a call start with, in the order of reading.
-STEMS = {
-    "version": ("version", "docker-version"),
-    "info": ("info", "docker-info", "system-info"),
-    "containers": ("ps", "containers", "docker-ps"),
-    "inspect": ("inspect", "docker-inspect", "container-inspect"),
-    "images": ("images", "docker-images", "image-ls", "image-inspect"),
-    "volumes": ("volumes", "volume", "docker-volumes"),
-    "df": ("system-df", "df", "docker-system-df"),
-    "daemon": ("daemon", "docker-daemon"),
-    USAGE: (USAGE, "docker-stats"),
-}
-OPTIONAL = ("df", "daemon", USAGE)  # no gap where it is absent
+# In the order of reading: paths of the API, names that files start with, commands that write them.
+CALLS = {row["call"]: row for row in rows("docker/calls")}
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
 OLD_CLI = "this command line is older than 23.0: dump with --format '{{json .}}'"
 NO_ENGINE = "the command reached no engine when it was dumped"
-COMMANDS = {  # that write a good dump of each call
-    "version": "docker version --format '{{json .}}' > version.json",
-    "info": "docker info --format '{{json .}}' > info.json",
-    "containers": "docker ps --all --no-trunc --format '{{json .}}' > ps.json",
-    "inspect": "docker inspect $(docker ps --all --quiet) > inspect.json",
-    "images": "docker images --no-trunc --digests --format '{{json .}}' > images.json",
-    "volumes": "docker volume ls --format '{{json .}}' > volumes.json",
-    "df": "docker system df --verbose --format '{{json .}}' > system-df.json",
-    "daemon": "cat /etc/docker/daemon.json > daemon.json",
-}
 
 
 class DockerSource(Source):
@@ -123,18 +94,12 @@ class DockerSource(Source):
             problems.append(f"inspect is one of {', '.join(INSPECT)}")
         return problems
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read one engine, or the dumps of several."""
-        asked = Asked(options, base, deadline)
-        if "path" in options:
+    def fill(self, asked: Asked) -> None:
+        """Read one engine, or the dumps of several; a probe makes the calls that list things."""
+        if "path" in asked.options:
             _read_hosts(asked)
         else:
             _ask_host(asked)
-        return asked.batch
-
-    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Make the calls that list things."""
-        return self.collect({**options, "inspect": "none"}, base, deadline)
 
 
 def _read_hosts(asked: Asked) -> None:
@@ -167,14 +132,14 @@ def _call_of(file: Path) -> str:
     """Return the call whose answer a file holds, by its name; empty for another file."""
     # Several commands fill several files: inspect-1.json, inspect-2.json
     stem = re.sub(r"(?:[-_.]|(?<!\d))\d+$", "", file.stem.lower()).replace("_", "-")
-    calls = [call for call, stems in STEMS.items() if stem in stems]
+    calls = [call for call, row in CALLS.items() if stem in row["files"].split()]
     return calls[0] if calls and file.suffix.lower() in SUFFIXES else ""
 
 
 def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> EngineData:
     """Read the dumps of one host; what cannot be read becomes a coverage row."""
     payloads = EngineData()
-    for name in STEMS:
+    for name, row in CALLS.items():
         if name == USAGE:
             for file in files.get(name, ()):
                 with batch.call(scope, name) as call:
@@ -182,11 +147,11 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Engine
         elif name in files:
             with batch.call(scope, name) as call:
                 _read_call(name, files[name], payloads, call)
-        elif name not in OPTIONAL:
-            hint = f"no dump of it: {COMMANDS[name]}"
+        elif not row["is_optional"]:
+            hint = f"no dump of it: {row['command']}"
             batch.cover(scope, name, "not_configured", hint=hint)
     # The command line cuts the ids of images; an inspection has them whole.
-    whole = {short(i.get("Image")): i.get("Image") for i in payloads.inspected.values()}
+    whole = {short(i, "Image"): i.get("Image") for i in payloads.inspected.values()}
     for image in payloads.images or []:
         image["Id"] = whole.get(image["Id"]) or image["Id"]
     return payloads
@@ -204,7 +169,7 @@ def _read_call(name: str, files: list[Path], payloads: EngineData, call: Call) -
     payloads.take(name, values, call, expected)
     is_client = name in ("version", "info") and not call.row["rows"]
     if is_client and call.is_open:  # nothing else is wrong with the file
-        call.status("unreachable", f"{NO_ENGINE}; once it runs: {COMMANDS[name]}")
+        call.status("unreachable", f"{NO_ENGINE}; once it runs: {CALLS[name]['command']}")
 
 
 def _read_file(name: str, file: Path, call: Call) -> list[Any]:
@@ -222,7 +187,7 @@ def _read_file(name: str, file: Path, call: Call) -> list[Any]:
         call.note(**broken(rest) | {"status": "parse_error"})
         if re.match(r"json\s*(\n|$)", rest):  # it printed the word of `--format json`
             call.hint(OLD_CLI)
-        call.hint(f"{call.row['hint']}: {COMMANDS[name]}")
+        call.hint(f"{call.row['hint']}: {CALLS[name]['command']}")
     return values
 
 
@@ -241,7 +206,7 @@ def _ask_host(asked: Asked) -> None:
     batch.coverage.remove(call.row)  # nothing was asked yet
     engine = _Engine(scope, batch, api)
     try:
-        is_inspected = options.get("inspect") != "none"
+        is_inspected = options.get("inspect") != "none" and not asked.is_probe
         engine.ask(is_inspected=is_inspected, is_sized=options.get("disk") is True)
     finally:
         api.close()
@@ -254,8 +219,7 @@ def _ask_host(asked: Asked) -> None:
 
 def _add(batch: Batch, payloads: EngineData, host_id: str, scope: str) -> None:
     """Add the rows of one engine, with the scope they come from."""
-    host = to_batch(payloads, host_id)
-    batch.merge(host.map(lambda _, row: row | {"source_ref": scope}))
+    batch.merge(to_batch(payloads, host_id).at(scope))
 
 
 @contextmanager
@@ -383,8 +347,8 @@ class _Engine:
         self, kind: str, ids: list[str], call: Call
     ) -> tuple[list[Any], dict[str, Exception]]:
         """Ask for things by their ids, in threads; return the answers, and errors by id."""
-        found: list[Any] = []
-        errors: dict[str, Exception] = {}
+        found = []
+        errors = {}
 
         def work(part: list[str]) -> None:
             for identifier in part:
@@ -410,7 +374,7 @@ class _Engine:
         """Ask, and once more where the engine wants another version of the API."""
         call.count(requests=1)
         try:
-            return self.api.get(_PATHS[name], is_versioned=name != "version")
+            return self.api.get(CALLS[name]["path"], is_versioned=name != "version")
         except StatusError as error:
             wanted = _WANTED.search(str(error))
             if not wanted or "retries" in call.row:

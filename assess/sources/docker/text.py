@@ -4,15 +4,13 @@ The layout changed with the years: 1.12 indents nothing, 19.03 put all under ``S
 pastes it loses the indentation. So a line counts by its label; a line that is absent is unknown.
 """
 
-import csv
 import re
 from collections.abc import Iterator
-from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
+from assess.sources.csv_records import rows
 from assess.sources.docker.payload import short
-from assess.sources.values import dicts
+from assess.sources.values import Texts, dicts, text
 
 Payload = dict[str, Any]
 _LINE = re.compile(r"( *)([^:\s][^:\n]{0,60}?): *(.*)")
@@ -49,12 +47,14 @@ def cli_size(text: Any) -> int | None:
 def info_of(text: str) -> Payload:
     """Read ``docker info``; empty where it reached no engine."""
     lines = list(_lines(text, "Server"))
-    values: dict[str, str] = {}
+    values: Texts = {}
     for line in lines:
         values.setdefault(line.label, line.value)
     info = {field: found for field, found in _fields(values) if found is not None}
     if "Driver" in info:
-        wanted = [key["label"] for key in _keys() if key["kind"] == "driver"]
+        wanted = [
+            key["label"] for key in rows("docker/info_keys") if key["kind"] == "driver"
+        ]
         info["DriverStatus"] = [[name, values[name]] for name in wanted if name in values]
     if swarm := values.get("Swarm"):
         info["Swarm"] = {"LocalNodeState": swarm}
@@ -106,15 +106,9 @@ def _lines(text: str, section: str) -> Iterator[_Line]:
             yield _Line(len(item[1]), "", item[2])
 
 
-@cache
-def _keys() -> tuple[dict[str, str], ...]:
-    table = files("assess.sources.docker") / "info_keys.csv"
-    return tuple(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
-
-
-def _fields(values: dict[str, str]) -> Iterator[tuple[str, Any]]:
+def _fields(values: Texts) -> Iterator[tuple[str, Any]]:
     """Read the labelled values, each by its kind; None for one that cannot be read."""
-    for key in _keys():
+    for key in rows("docker/info_keys"):
         if key["kind"] == "driver":
             continue
         value = values.get(key["label"], "")
@@ -142,7 +136,7 @@ def _items(lines: list[_Line], label: str) -> list[_Line]:
     return found
 
 
-def _securities(lines: list[_Line], values: dict[str, str]) -> Payload:
+def _securities(lines: list[_Line], values: Texts) -> Payload:
     """Return the security options as the API writes them: ``name=seccomp,profile=builtin``."""
     label = "Security Options"
     if label not in values:
@@ -156,7 +150,7 @@ def _securities(lines: list[_Line], values: dict[str, str]) -> Payload:
     return {"SecurityOptions": options}
 
 
-def _registries(lines: list[_Line], values: dict[str, str]) -> Payload:
+def _registries(lines: list[_Line], values: Texts) -> Payload:
     """Return registries that are mirrors or insecure, as far as this command line prints them."""
     if "Insecure Registries" not in values:
         return {}
@@ -190,15 +184,15 @@ def from_cli_container(raw: Any) -> Any:
     same = ("Image", "Ports", "State", "Status", "Command")
     return {name: raw.get(name) for name in same} | {
         "Id": raw.get("ID"),
-        "Names": [n for n in str(raw.get("Names") or "").split(",") if "/" not in n],
+        "Names": [n for n in text(raw, "Names").split(",") if "/" not in n],
         "Created": raw.get("CreatedAt"),
         "Labels": cli_labels(raw.get("Labels")),
     }
 
 
-def cli_labels(text: Any) -> dict[str, str]:
+def cli_labels(text: Any) -> Texts:
     """Split ``name=value,name=value``; a piece without ``=`` belongs to the value before."""
-    labels: dict[str, str] = {}
+    labels = {}
     last = None
     for piece in str(text or "").split(","):
         name, sign, value = piece.partition("=")
@@ -214,7 +208,7 @@ def from_cli_disk(raw: Any) -> Any:
     """Convert ``docker system df -v`` to the form of the API; it has no sum of the layers."""
     if not isinstance(raw, dict) or "LayersSize" in raw or "Images" not in raw:
         return raw
-    images: list[Payload] = []
+    images = []
     for image in dicts(raw["Images"]):
         # Each number is rounded: the sum of the parts is closer than the size of the whole.
         shared = cli_size(image.get("SharedSize"))
@@ -255,7 +249,7 @@ def merge_cli_images(raw: list[Any]) -> list[Any]:
             image["RepoDigests"].append(f"{line.get('Repository')}@{line['Digest']}")
     whole: dict[str, Payload] = {}
     for image in [*images.values(), *dicts(others)]:  # a list, and what inspections add
-        key = short(image.get("Id"))
+        key = short(image, "Id")
         known = {name: value for name, value in image.items() if value}
         whole[key] = whole.get(key, {}) | known
     broken_n = len(others) - len(dicts(others))

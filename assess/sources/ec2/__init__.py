@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from assess.sources.aws import AwsSource, LivePlace, Place
-from assess.sources.base import Row
+from assess.sources.base import Rows
 from assess.sources.ec2.rows import KEPT, Answers, to_batch, withheld_n
 from assess.sources.values import dicts, text
 
@@ -73,14 +73,14 @@ def get_all(place: Place) -> Answers:
     )
 
 
-def _distinct(objects: list[Row] | None, key: str) -> list[str]:
+def _distinct(objects: Rows | None, key: str) -> list[str]:
     """List the texts of objects under a key, each once."""
     return sorted({text(item, key) for item in objects or ()} - {""})
 
 
-def get_images(place: Place, ids: list[str]) -> list[Row]:
+def get_images(place: Place, ids: list[str]) -> Rows:
     """Describe images by a filter: asked by their ids, one that is gone would fail the call."""
-    images: list[Row] = []
+    images = []
     for start in range(0, len(ids), _IMAGES_AT_ONCE):
         chunk = ids[start : start + _IMAGES_AT_ONCE]
         filters = [{"Name": "image-id", "Values": chunk}]

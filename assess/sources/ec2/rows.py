@@ -17,56 +17,44 @@ from assess.sources.aws import (
     names_of,
     tags_of,
 )
-from assess.sources.base import Batch, Name, Row
+from assess.sources.base import Batch, Name, Names, Row, Rows
+from assess.sources.csv_records import rows, vocabulary
 from assess.sources.hosts.rows import system_of
-from assess.sources.values import dicts, dig, integer, moment, text, texts, total
+from assess.sources.values import (
+    Texts,
+    dicts,
+    dig,
+    integer,
+    joined,
+    moment,
+    text,
+    texts,
+    total,
+)
 
 KEPT = timedelta(weeks=6)  # for so long AWS keeps activities of auto-scaling groups
 _GONE = ("terminated", "shutting-down")
 _CLUSTER_IMAGE = re.compile(r"-ecs-|eks-node|^bottlerocket-", re.IGNORECASE)
-_SYSTEMS = (  # systems by the names that their makers give to images
-    (r"^(?:amzn2|amazon-eks-node)-(?!.*al2023)", "amazon linux", "2"),
-    (r"al2023", "amazon linux", "2023"),
-    (r"^amzn-ami.*?-(20\d\d\.\d\d)", "amazon linux", ""),
-    (r"ubuntu.*?-(\d\d\.(?:04|10))", "ubuntu", ""),
-    (r"^debian-(\d+)", "debian", ""),
-    (r"^RHEL-(\d+(?:\.\d+)?)", "rhel", ""),
-)
-_HEALTH = {
-    "healthy": "healthy",
-    "inservice": "healthy",
-    "unhealthy": "unhealthy",
-    "outofservice": "unhealthy",
-    "initial": "starting",
-    "unhealthy.draining": "unhealthy",
-}
+_HEALTH = vocabulary("ec2", "health")
 _WORST_FIRST = ("unhealthy", "starting", "healthy")
 _KINDS = {"launching": "launch", "terminating": "terminate"}
-_CAUSES = (  # the first that fits; a difference from the desired capacity alone is no cause
-    ("spot", r"\bspot\b|rebalance recommendation|interruption"),
-    ("refresh", r"instance refresh|max(imum)? (instance )?lifetime"),
-    ("health", r"health.?check|unhealthy|status checks?"),
-    ("manual", r"user request|a user|user-initiated|detach"),
-    ("scale", r"alarm|policy|scheduled action|predictive|balance instances|zones"),
-)
 _INSTANCE = re.compile(r"\bi-[0-9a-f]{8,17}\b")
-Names = tuple[Name, ...]
 
 
 @dataclass
 class Answers:
     """Objects from the calls of one region; None for calls without an answer."""
 
-    instances: list[Row] = field(default_factory=list)  # with the account that owns each
-    images: list[Row] = field(default_factory=list)
-    types: list[Row] = field(default_factory=list)
-    groups: list[Row] = field(default_factory=list)  # auto-scaling groups
-    activities: list[Row] = field(default_factory=list)
-    balancers: list[Row] | None = None  # of the second generation
-    target_groups: list[Row] | None = None
-    targets: list[Row] | None = None  # with ``TargetGroupArn``, unless dumped
-    classic: list[Row] | None = None  # load balancers of the first generation
-    states: list[Row] | None = None  # of the instances behind those
+    instances: Rows = field(default_factory=list)  # with the account that owns each
+    images: Rows = field(default_factory=list)
+    types: Rows = field(default_factory=list)
+    groups: Rows = field(default_factory=list)  # auto-scaling groups
+    activities: Rows = field(default_factory=list)
+    balancers: Rows | None = None  # of the second generation
+    target_groups: Rows | None = None
+    targets: Rows | None = None  # with ``TargetGroupArn``, unless dumped
+    classic: Rows | None = None  # load balancers of the first generation
+    states: Rows | None = None  # of the instances behind those
     account: str | None = None
     region: str = ""
     seen_at: datetime | None = None  # when it was asked
@@ -79,7 +67,7 @@ class _Member:
     instance: Row
     image: Row
     group: str
-    tags: dict[str, str]
+    tags: Texts
 
     @property
     def names(self) -> Names:
@@ -98,9 +86,9 @@ class _Service:
     """The parts of one service."""
 
     names: Names
-    tags: dict[str, str]
-    instances: list[Row] = field(default_factory=list)
-    groups: list[Row] = field(default_factory=list)
+    tags: Texts
+    instances: Rows = field(default_factory=list)
+    groups: Rows = field(default_factory=list)
 
 
 def to_batch(answers: Answers) -> tuple[Batch, int]:
@@ -111,19 +99,15 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     groups = _by(answers.groups, "AutoScalingGroupName")
     members = _members(answers, groups)
     nodes = {member.group for member in members if member.is_node}
-    shared: dict[
-        str, dict[str, str]
-    ] = {}  # by group; a launch template tags instances only
+    shared: dict[str, Texts] = {}  # by group; a launch template tags instances only
     for member in members:
         tags = shared.get(member.group, member.tags)
         shared[member.group] = dict(tags.items() & member.tags.items())
     services: dict[Name, _Service] = {}
-    names: dict[str, Names] = {}  # by group
+    names = {}  # by group
     for group_name, group in groups.items():
         tags = (
-            shared.get(group_name, {})
-            | tags_of(group.get("Tags"))
-            | {GROUP_TAG: group_name}
+            shared.get(group_name, {}) | tags_of(group, "Tags") | {GROUP_TAG: group_name}
         )
         names[group_name] = () if group_name in nodes else names_of(tags)
         for first in names[group_name][:1]:
@@ -159,15 +143,15 @@ def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
         for name, group in groups.items()
         for member in dicts(group, "Instances")
     }
-    members: dict[str, _Member] = {}
+    members = {}
     for instance in answers.instances:
         identifier = text(instance, "InstanceId")
         if not identifier or dig(instance, "State", "Name") in _GONE:
             continue
-        own_tags = tags_of(instance.get("Tags"))
+        own_tags = tags_of(instance, "Tags")
         group = own_tags.get(GROUP_TAG) or group_of_instance.get(identifier, "")
         # A group passes its tags on only where each says so; they describe its instances anyway.
-        tags = tags_of(dig(groups, group, "Tags")) | own_tags
+        tags = tags_of(groups, group, "Tags") | own_tags
         if group:
             tags[GROUP_TAG] = group
         image = images.get(text(instance, "ImageId"), {})
@@ -214,15 +198,15 @@ def _addresses(instance: Row) -> str | None:
     for interface in dicts(instance, "NetworkInterfaces"):
         inside = dicts(interface, "PrivateIpAddresses")
         found += [text(address, "PrivateIpAddress") for address in inside]
-    return ";".join(dict.fromkeys(filter(None, found))) or None
+    return joined(found)
 
 
 def _system(instance: Row, image: Row) -> Row:
     """Return the operating system: by the name of the image, else by what is billed."""
     name = text(image, "Name").rpartition("/")[2]
-    for pattern, system, version in _SYSTEMS:
-        if match := re.search(pattern, name):
-            return system_of(system, version or match[1])
+    for row in rows("ec2/systems"):  # by the names that their makers give to images
+        if match := re.search(row["image"], name):
+            return system_of(row["system"], row["version"] or match[1])
     billed = text(instance, "PlatformDetails")
     if billed in ("", "Linux/UNIX"):  # any Linux without a licence
         return {}
@@ -258,12 +242,12 @@ def to_service(service: _Service, fronts: Fronts) -> Row:
         "asg_min": total(integer(group, "MinSize") for group in service.groups),
         "asg_max": total(integer(group, "MaxSize") for group in service.groups),
         "health_checked": is_checked or None,
-        "addresses": ";".join(dict.fromkeys(front.addresses)) or None,
+        "addresses": joined(front.addresses),
         "public": _is_public(front, service.instances, is_complete=fronts.is_complete),
     }
 
 
-def _is_public(front: Behind, instances: list[Row], *, is_complete: bool) -> bool | None:
+def _is_public(front: Behind, instances: Rows, *, is_complete: bool) -> bool | None:
     """Return whether a load balancer is public; False only where no other way in is open."""
     if True in front.public:
         return True
@@ -276,7 +260,7 @@ def _is_public(front: Behind, instances: list[Row], *, is_complete: bool) -> boo
 def withheld_n(answers: Answers) -> int:
     """Count the tags that name neither a service nor an environment, and are not kept."""
     things = answers.instances + answers.groups
-    tags = [tag for thing in things for tag in tags_of(thing.get("Tags"))]
+    tags = [tag for thing in things for tag in tags_of(thing, "Tags")]
     return sum(not is_naming(tag) for tag in tags)
 
 
@@ -372,7 +356,7 @@ def _is_facing(balancer: Row | None) -> bool | None:
 
 def to_activities(
     activities: Iterable[Row], names: Mapping[str, Names]
-) -> tuple[list[Row], int]:
+) -> tuple[Rows, int]:
     """Return the rows of launches and terminations, and the number of other activities.
 
     The names are those of the services of the groups.
@@ -413,5 +397,6 @@ def cause_of(reason: object) -> str:
     # ``At 2026-07-01T10:00:00Z an instance was taken out of service in response to an ELB
     # system health check failure.`` is of health.
     words = text(reason).lower()
-    causes = (cause for cause, pattern in _CAUSES if re.search(pattern, words))
-    return next(causes, "unknown")
+    # The first that fits; a difference from the desired capacity alone is no cause.
+    found = (row["cause"] for row in rows("ec2/causes") if re.search(row["words"], words))
+    return next(found, "unknown")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from assess.sources.aws import OPTIONS, AwsSource, DumpPlace, Place
-from assess.sources.base import Batch, Lists, Row
+from assess.sources.base import Batch, Lists, Row, Rows
 from assess.sources.ecr.images import INDEXES, SCANNED, Answers, is_index, to_images
 from assess.sources.values import dig, moment, text
 
@@ -69,7 +69,7 @@ def get_all(place: Place) -> Answers:
     )
 
 
-def get_manifests(place: Place, images: list[Row]) -> Iterator[Row]:
+def get_manifests(place: Place, images: Rows) -> Iterator[Row]:
     """Read the indexes of repositories with untagged images: only they tell what those are for."""
     # Elsewhere no answer depends on them, and for ECR to read one is to pull it, which
     # its policies may count.
@@ -107,7 +107,7 @@ def _may_be_child(image: Row) -> bool:
     return not (is_tagged or image.get("subjectManifestDigest") or is_index(image))
 
 
-def get_scans(place: Place, images: list[Row]) -> Iterator[Row]:
+def get_scans(place: Place, images: Rows) -> Iterator[Row]:
     """Ask for the findings of scans that the description of an image leaves out."""
     if isinstance(place, DumpPlace):
         if not all(dig(image, "imageScanFindingsSummary") for image in images):

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from assess import frames
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.ecr.lifecycle import (
     ARCHIVE,
     STANDARD,
@@ -18,7 +18,7 @@ from assess.sources.ecr.lifecycle import (
     read_policy,
     would_expire,
 )
-from assess.sources.values import dicts, dig, integer, moment, table, text, texts
+from assess.sources.values import dicts, dig, integer, joined, moment, table, text, texts
 
 SEVERITIES = ("critical", "high", "medium", "low")
 SCANNED = ("COMPLETE", "ACTIVE")  # ACTIVE: of the enhanced scan, which goes on
@@ -51,11 +51,11 @@ class Index:
 class Answers:
     """Objects from the calls of one place; None for calls without an answer."""
 
-    repositories: list[Row] = field(default_factory=list)
-    images: list[Row] = field(default_factory=list)
-    policies: list[Row] | None = None  # without a text where a repository has none
-    manifests: list[Row] = field(default_factory=list)
-    scans: list[Row] = field(default_factory=list)
+    repositories: Rows = field(default_factory=list)
+    images: Rows = field(default_factory=list)
+    policies: Rows | None = None  # without a text where a repository has none
+    manifests: Rows = field(default_factory=list)
+    scans: Rows = field(default_factory=list)
     is_complete: bool = True  # whether all images are listed
     seen_at: datetime | None = None  # when it was asked
 
@@ -108,9 +108,9 @@ def to_indexes(manifests: Iterable[Row]) -> dict[tuple[str, str], Index]:
     return indexes
 
 
-def to_images(answers: Answers) -> tuple[list[Row], int]:
+def to_images(answers: Answers) -> tuple[Rows, int]:
     """Return rows of the images frame, and the number of policies of an unknown form."""
-    rows: list[Row] = []
+    rows: Rows = []
     unmapped_n = 0
     for repository in to_repositories(answers):
         fates = _fates(repository, answers)
@@ -165,7 +165,7 @@ def _to_image(repository: Repository, digest: str) -> Row:
         location="registry",
         lifecycle_policy=repository.has_policy,
         digest=digest,
-        tags=";".join(_tags(image)) or None,
+        tags=joined(_tags(image)),
         media_type=media_type or None,
         schema=schemas[0] if schemas else None,
         is_index=media_type in INDEXES if media_type else None,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from assess.sources.values import dig
+from assess.sources.values import Texts, dig, int_of
 
 STANDARD = "standard"
 ARCHIVE = "archive"
@@ -169,7 +169,7 @@ def _read_rule(raw: Any) -> Rule | None:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return (int_of(value) or 0) > 0
 
 
 def _read_patterns(
@@ -221,7 +221,7 @@ def would_expire(
                 fates[image.digest] = None
     _keep_children(fates, children)
     subjects = {image.digest: image.subject for image in images}
-    roots: dict[str, str] = {}
+    roots: Texts = {}
     for digest in subjects:
         root = _root(digest, subjects, roots)
         if root == digest:
@@ -264,7 +264,7 @@ def _keep_children(fates: Fates, children: Children) -> None:
                     waiting.append(child)
 
 
-def _root(digest: str, subjects: Mapping[str, str | None], roots: dict[str, str]) -> str:
+def _root(digest: str, subjects: Mapping[str, str | None], roots: Texts) -> str:
     """Follow references to the image they end at; the image itself where it is no reference."""
     path: dict[str, None] = {}
     at = digest

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from assess.sources.aws import AwsSource, DumpPlace, Place
 from assess.sources.aws.place import UnreadError, expect
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_yaml
 from assess.sources.ecs.rows import Payloads, redacted_n, to_batch, unique
 from assess.sources.ecs.template import TemplateLoader, declared, is_template
@@ -81,10 +81,10 @@ def dumped(place: DumpPlace) -> Payloads:
     return payloads
 
 
-def _declared(place: DumpPlace) -> tuple[list[Row], list[Row]]:
+def _declared(place: DumpPlace) -> tuple[Rows, Rows]:
     """Read the services and definitions in files that are not output of AWS tools."""
-    services: list[Row] = []
-    definitions: list[Row] = []
+    services = []
+    definitions = []
     for file in place.files:
         documents, reading = _documents(place, file)
         documents = [
@@ -107,7 +107,7 @@ def _declared(place: DumpPlace) -> tuple[list[Row], list[Row]]:
     return services, definitions
 
 
-def _documents(place: DumpPlace, file: Path) -> tuple[list[Row], Row]:
+def _documents(place: DumpPlace, file: Path) -> tuple[Rows, Row]:
     if file.suffix.lower() in JSON_SUFFIXES:
         return place.contents(file)
     reading: Row = {}
@@ -160,20 +160,18 @@ def asked(place: Place) -> Payloads:
     return payloads
 
 
-def _all(
-    place: Place, noun: str, key: str, clusters: list[str], filters: list[Row]
-) -> list[Row]:
+def _all(place: Place, noun: str, key: str, clusters: list[str], filters: Rows) -> Rows:
     """List and describe the entities of one kind in all clusters, as many at once as AWS takes."""
     if not clusters:
         return []
-    pages: list[Row] = []
+    pages = []
     for params in filters:
         call = ("ecs", f"list_{noun}", "", "cluster")
         pages += place.ask_each(*call, clusters, **params) or []
     listed = _listed(place, f"list_{noun}", key, pages)
     name = f"describe_{noun}"
     entities = "containerInstances" if noun == "container_instances" else noun
-    described: list[Row] = []
+    described = []
     for cluster, arns in listed.items():
         call = ("ecs", name, entities, entities)
         params = {"cluster": cluster, "include": ["TAGS"]}
@@ -186,7 +184,7 @@ def _all(
     return described
 
 
-def _listed(place: Place, name: str, key: str, pages: list[Row]) -> dict[str, list[str]]:
+def _listed(place: Place, name: str, key: str, pages: Rows) -> dict[str, list[str]]:
     """Take the ARNs out of pages, by cluster; the call counts them, not the pages."""
     arns: dict[str, list[str]] = {}
     for page in pages:
@@ -198,5 +196,5 @@ def _listed(place: Place, name: str, key: str, pages: list[Row]) -> dict[str, li
     return arns
 
 
-def _definitions(answers: list[Row] | None) -> list[Row]:
+def _definitions(answers: Rows | None) -> Rows:
     return dicts([dig(answer, "taskDefinition") for answer in answers or ()])

@@ -1,16 +1,26 @@
 """Task definitions of ECS, without any value that may be secret."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_env, keep_labels
-from assess.sources.unit import Unit
-from assess.sources.values import dicts, dig, integer, number, table, text, texts
+from assess.sources.unit import Unit, ports_of
+from assess.sources.values import (
+    Texts,
+    by_name,
+    dicts,
+    dig,
+    integer,
+    number,
+    table,
+    text,
+    texts,
+)
 from assess.sources.volumes import Mount
 
 MIB = 2**20
@@ -28,8 +38,9 @@ _ARN = re.compile(r"arn:[\w-]*:[\w-]*:(?P<region>[\w-]*):(?P<account>\d*):(?P<re
 # ---- sizes: as the API has them, and as people register them ----
 
 
-def cpu_of(value: Any) -> float | None:
+def cpu_of(task: Row) -> float | None:
     """Read the CPU of a task [cores]: in units, or as people register it, ``.5 vCPU``."""
+    value = task.get("cpu")
     amount = _VCPU.fullmatch(value) if isinstance(value, str) else None
     if amount:
         return number(amount[1]) or None
@@ -37,23 +48,25 @@ def cpu_of(value: Any) -> float | None:
     return units / CPU_UNITS if units else None
 
 
-def memory_of(value: Any) -> int | None:
+def memory_of(task: Row) -> int | None:
     """Read the memory of a task [bytes]: in MiB, or as people register it, ``1 GB``."""
+    value = task.get("memory")
     amount = _GB.fullmatch(value) if isinstance(value, str) else None
     mib = (number(amount[1]) or 0) * 1024 if amount else number(value)
     return round(mib * MIB) if mib else None
 
 
-def parts_of(arn: Any) -> dict[str, str]:
+def parts_of(arn: Any, *path: str) -> Texts:
     """Split an ARN into region, account and rest; any other text is all rest."""
-    if parts := _ARN.fullmatch(text(arn)):
+    written = text(arn, *path)
+    if parts := _ARN.fullmatch(written):
         return parts.groupdict()
-    return {"region": "", "account": "", "rest": text(arn)}
+    return {"region": "", "account": "", "rest": written}
 
 
-def last_of(arn: Any) -> str:
+def last_of(arn: Any, *path: str) -> str:
     """Return the last part of an ARN, which is the name or id itself."""
-    return parts_of(arn)["rest"].rpartition("/")[2]
+    return parts_of(arn, *path)["rest"].rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,7 @@ class Definition:
     version: str  # ``family:revision``
     main: str  # name of the first essential container, for which the others are there
     unit: Unit  # without names
-    labels: dict[str, str]  # of the main container, those that may pass
+    labels: Texts  # of the main container, those that may pass
     needs: tuple[tuple[str, str, str], ...]  # container, evidence, condition
     revision: int
     is_active: bool
@@ -76,7 +89,7 @@ def to_definition(raw: Row) -> Definition:
     """Read a task definition; of secrets only names pass, of addresses only hosts and ports."""
     containers = dicts(raw, "containerDefinitions")
     essential = [c for c in containers if c.get("essential") is not False]
-    main = next(iter(essential or containers), {})
+    main = table(essential or containers, 0)
     kept = keep_env(environment_of(main))
     family = text(raw, "family")
     revision = integer(raw, "revision")
@@ -94,7 +107,7 @@ def to_definition(raw: Row) -> Definition:
     )
 
 
-def environment_of(container: Row) -> dict[str, str]:
+def environment_of(container: Row) -> Texts:
     """Return names and values of an environment, for use inside the source only."""
     pairs = dicts(container, "environment")
     values = {text(pair, "name"): text(pair, "value") for pair in pairs}
@@ -134,7 +147,7 @@ def _withheld_n(container: Row) -> int:
     return withheld_n + len(environment_of(container))
 
 
-def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
+def _to_unit(raw: Row, containers: Rows, main: Row) -> Unit:
     """Read a definition: its main container, and the others beside it."""
     others = [container for container in containers if container is not main]
     ended = {
@@ -149,8 +162,8 @@ def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
         role = "init" if unit.container in ended else "sidecar"
         beside.append(replace(unit, role=role))
     unit = _of_container(raw, main)
-    cpu = cpu_of(raw.get("cpu"))  # of a task: of all of its containers together
-    memory = memory_of(raw.get("memory"))
+    cpu = cpu_of(raw)  # of a task: of all of its containers together
+    memory = memory_of(raw)
     if cpu:
         unit, beside = _shared(unit, beside, "cpu_request", cpu)
     if memory:
@@ -175,7 +188,7 @@ def _shared(
     own = [getattr(part, column) or 0 for part in beside]
     pairs = zip(beside, own, strict=True)
     rest = max(whole - sum(n for part, n in pairs if part.role != "init"), 0)
-    changes: list[Row] = [{column: size} for size in (rest, *own)]
+    changes: Rows = [{column: size} for size in (rest, *own)]
     parts = zip((main, *beside), changes, strict=True)
     first, *others = (replace(part, **change) for part, change in parts)
     return first, others
@@ -185,7 +198,7 @@ def _of_container(raw: Row, container: Row) -> Unit:
     limit = integer(container, "memory")
     reserved = integer(container, "memoryReservation") or limit
     cpu = integer(container, "cpu")  # a share, which is no limit
-    volumes = {text(v, "name"): v for v in dicts(raw, "volumes")}
+    volumes = by_name(raw, "volumes")
     linux = table(container, "linuxParameters")
     restarts = dig(container, "restartPolicy", "enabled")
     policies = {True: "always", False: "no"}
@@ -208,7 +221,7 @@ def _of_container(raw: Row, container: Row) -> Unit:
         mounts=tuple(_mounts(container, volumes)),
         memory_limit_bytes=limit * MIB if limit else None,
         memory_request_bytes=reserved * MIB if reserved else None,
-        memory_unlimited=not (limit or memory_of(raw.get("memory"))),
+        memory_unlimited=not (limit or memory_of(raw)),
         cpu_request=cpu / CPU_UNITS if cpu else None,
         privileged=container.get("privileged") is True,
         host_network=raw.get("networkMode") == "host",
@@ -228,16 +241,6 @@ def _is_checked(container: Row) -> bool:
     return bool(command) and command[0] != "NONE"
 
 
-def ports_of(bindings: Iterable[Row]) -> Iterator[str]:
-    """List ``8080->80/tcp`` for ports of the host, and ``80/tcp`` for others."""
-    for binding in bindings:
-        inner = integer(binding, "containerPort")
-        outer = integer(binding, "hostPort")
-        if inner:
-            published = f"{outer}->" if outer else ""
-            yield f"{published}{inner}/{text(binding, 'protocol') or 'tcp'}"
-
-
 def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
     for point in dicts(container, "mountPoints"):
         volume = volumes.get(text(point, "sourceVolume"), {})
@@ -255,7 +258,7 @@ def _source(volume: Row) -> Mount:
     name = text(volume, "name")
     for key, (driver, identity) in _SHARED_FILES.items():
         if isinstance(volume.get(key), dict):
-            system = last_of(dig(volume, key, identity)) or name
+            system = last_of(volume, key, identity) or name
             return Mount("", "volume", volume=system, driver=driver, is_remote=True)
     if volume.get("configuredAtLaunch") is True:
         return Mount("", "volume", volume=name, driver="ebs")
@@ -267,7 +270,7 @@ def _source(volume: Row) -> Mount:
     return Mount("", "volume", volume=shared or None, driver=driver or None)
 
 
-def _needs(containers: list[Row], main: str) -> Iterator[tuple[str, str, str]]:
+def _needs(containers: Rows, main: str) -> Iterator[tuple[str, str, str]]:
     for container in containers:
         for need in dicts(container, "dependsOn"):
             name = text(need, "containerName")

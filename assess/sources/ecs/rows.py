@@ -8,7 +8,7 @@ from datetime import datetime
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.aws import GROUP_TAG, LOGICAL_TAG, env_of, names_of, tags_of
-from assess.sources.base import Batch, Name, Row
+from assess.sources.base import Batch, Name, Names, Row, Rows
 from assess.sources.docker.names import ECS, container_names
 from assess.sources.ecs.definitions import (
     Definition,
@@ -30,13 +30,8 @@ from assess.sources.ecs.template import stem_of
 from assess.sources.edges.rows import dependency_row, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.replica import declared_rows
-from assess.sources.unit import (
-    Unit,
-    service_row,
-    share,
-    unread_note,
-)
-from assess.sources.values import dicts, integer, moment, number, text
+from assess.sources.unit import service_row, share, unread_note
+from assess.sources.values import Texts, dicts, integer, moment, number, text
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 # What starts jobs, as the tasks say.
@@ -59,10 +54,10 @@ ServiceKey = tuple[str, str]  # cluster, name
 class Payloads:
     """The answers of ECS for one account and region, as its API lists them."""
 
-    services: list[Row] = field(default_factory=list)
-    tasks: list[Row] = field(default_factory=list)
-    instances: list[Row] = field(default_factory=list)
-    definitions: list[Row] = field(default_factory=list)
+    services: Rows = field(default_factory=list)
+    tasks: Rows = field(default_factory=list)
+    instances: Rows = field(default_factory=list)
+    definitions: Rows = field(default_factory=list)
     since: datetime | None = None  # from when on it tells what happened to tasks
 
 
@@ -71,8 +66,8 @@ class _Known:
     """Entities of one account and region that rows refer to."""
 
     definitions: dict[str, Definition]  # by ARN, else by family
-    hosts: dict[str, str] = field(default_factory=dict)  # by ARN of the instance
-    services: dict[ServiceKey, tuple[Name, ...]] = field(default_factory=dict)
+    hosts: Texts = field(default_factory=dict)  # by ARN of the instance
+    services: dict[ServiceKey, Names] = field(default_factory=dict)
     siblings: Siblings = field(default_factory=lambda: Siblings(has_private_domains=True))
 
     def definition(self, arn: object) -> Definition | None:
@@ -96,7 +91,7 @@ def to_batch(payloads: Payloads) -> Batch:
         batch.add("engines", engine)
     for service in services:
         definition = known.definition(service.get("taskDefinition"))
-        names = _names(_key(service), tags_of(service.get("tags")), definition)
+        names = _names(_key(service), tags_of(service, "tags"), definition)
         known.services[_key(service)] = names
         _listen(service, names[0], known)
         batch.add("services", _to_service(service, names, definition))
@@ -113,14 +108,14 @@ def to_batch(payloads: Payloads) -> Batch:
     return batch
 
 
-def unique(rows: Iterable[Row], key: str) -> list[Row]:
+def unique(rows: Iterable[Row], key: str) -> Rows:
     """Return the entities that have an identity, each once."""
     return list({text(row[key]): row for row in rows if text(row, key)}.values())
 
 
 def to_host(instance: Row) -> tuple[Row, Row]:
     """Return the rows of the host and the engine of a container instance."""
-    arn = parts_of(instance.get("containerInstanceArn"))
+    arn = parts_of(instance, "containerInstanceArn")
     attributes = {
         text(a, "name"): text(a, "value") or None for a in dicts(instance, "attributes")
     }
@@ -141,7 +136,7 @@ def to_host(instance: Row) -> tuple[Row, Row]:
         image_ref=attributes.get("ecs.ami-id"),
         arch=attributes.get("ecs.cpu-architecture"),
         vcpus=cpu // 1024 if cpu else None,
-        asg_name=tags_of(instance.get("tags")).get(GROUP_TAG),
+        asg_name=tags_of(instance, "tags").get(GROUP_TAG),
         state="running" if instance.get("agentConnected") is True else None,
     )
     version = text(instance, "versionInfo", "dockerVersion")
@@ -161,12 +156,10 @@ def to_host(instance: Row) -> tuple[Row, Row]:
 def _key(payload: Row, name: str = "") -> ServiceKey:
     arn = text(payload, "serviceArn")
     name = name or text(payload, "serviceName") or last_of(arn) or arn
-    return last_of(payload.get("clusterArn")), name
+    return last_of(payload, "clusterArn"), name
 
 
-def _names(
-    key: ServiceKey, tags: dict[str, str], definition: Definition | None
-) -> tuple[Name, ...]:
+def _names(key: ServiceKey, tags: Texts, definition: Definition | None) -> Names:
     """List the names of what runs a definition, best first; the key may lack a service."""
     cluster, service = key
     logical = tags.get(LOGICAL_TAG, "")
@@ -183,9 +176,7 @@ def _names(
     return tuple(sorted(names, key=lambda name: -name.confidence))
 
 
-def _to_service(
-    service: Row, names: tuple[Name, ...], definition: Definition | None
-) -> Row:
+def _to_service(service: Row, names: Names, definition: Definition | None) -> Row:
     kept = integer(service, "deploymentConfiguration", "minimumHealthyPercent")
     # 100 % while deploying is the default, and shows nothing of the service's needs.
     if kept is not None and kept >= _MIN_HEALTHY_DEFAULT:
@@ -194,7 +185,7 @@ def _to_service(
     return {
         "names": names,
         "name": _key(service)[1],
-        "env": env_of(tags_of(service.get("tags"))),
+        "env": env_of(tags_of(service, "tags")),
         "platform": "ecs",
         "min_healthy_pct": kept,
         "public": True if service.get("public") is True else None,
@@ -219,7 +210,7 @@ def _of_definition(definition: Definition | None, *, is_balanced: bool) -> Row:
     }
 
 
-def _to_deployments(service: Row, names: tuple[Name, ...]) -> Iterator[Row]:
+def _to_deployments(service: Row, names: Names) -> Iterator[Row]:
     """Return the deployments that a service still lists: the newest, and those under way."""
     listed = dicts(service, "deployments")
     dated = [(at, d) for d in listed if (at := moment(d, "createdAt"))]
@@ -228,7 +219,7 @@ def _to_deployments(service: Row, names: tuple[Name, ...]) -> Iterator[Row]:
         state = text(deployment, "rolloutState")
         end = "updatedAt" if state == "COMPLETED" else ""
         went_back = _ROLLBACK.search(text(deployment, "rolloutStateReason"))
-        version = last_of(deployment.get("taskDefinition")) or None
+        version = last_of(deployment, "taskDefinition") or None
         service_arn = text(service, "serviceArn")
         yield {
             "activity_id": f"ecs:{service_arn}/{text(deployment, 'id')}",
@@ -259,23 +250,19 @@ def _listen(service: Row, first: Name, known: _Known) -> None:
     if definition:  # a network over all hosts knows containers by their own names
         inner = {part.container for part in definition.unit.containers}
         known.siblings.add(
-            callee,
-            definition.family,
-            *sorted(inner),
-            space=cluster,
-            is_alias=True,
+            callee, definition.family, *sorted(inner), space=cluster, is_alias=True
         )
 
 
-def _to_dependencies(service: Row, known: _Known) -> list[Row]:
+def _to_dependencies(service: Row, known: _Known) -> Rows:
     """Return the dependencies of a service: start orders, called addresses, load balancers."""
     cluster, _ = key = _key(service)
     src = known.services[key][0]
-    rows: list[Row] = []
+    rows = []
     if definition := known.definition(service.get("taskDefinition")):
         rows = _declared_needs(src, cluster, definition, known)
     for balancer in dicts(service, "loadBalancers"):
-        group = parts_of(balancer.get("targetGroupArn"))["rest"].split("/")
+        group = parts_of(balancer, "targetGroupArn")["rest"].split("/")
         dst = group[1] if len(group) > 1 else text(balancer, "loadBalancerName")
         if dst:
             target = f"{EXTERNAL}elb/{dst}"
@@ -285,8 +272,8 @@ def _to_dependencies(service: Row, known: _Known) -> list[Row]:
 
 def _declared_needs(
     src: Name, cluster: str, definition: Definition, known: _Known
-) -> list[Row]:
-    rows: list[Row] = []
+) -> Rows:
+    rows = []
     for container, evidence, condition in definition.needs:
         # A container of the same task is no service, even if a service has its name.
         dst = f"{EXTERNAL}{src.name}/{container}"
@@ -297,7 +284,7 @@ def _declared_needs(
 
 
 def _add_tasks(
-    batch: Batch, tasks: list[Row], known: _Known, since: datetime | None
+    batch: Batch, tasks: Rows, known: _Known, since: datetime | None
 ) -> set[ServiceKey]:
     """Add replicas, their mounts and activities, and services that only tasks show.
 
@@ -309,9 +296,7 @@ def _add_tasks(
         definition = known.definition(task.get("taskDefinitionArn"))
         kind, _, group = text(task, "group").partition(":")
         key = _key(task, group if kind == "service" else "")
-        names = known.services.get(key) or _names(
-            key, tags_of(task.get("tags")), definition
-        )
+        names = known.services.get(key) or _names(key, tags_of(task, "tags"), definition)
         if not names:
             names = (Name(_family_of(task), "ecs-family", 0.9),)
         if key not in known.services:
@@ -326,9 +311,8 @@ def _add_tasks(
             host_id = host["host_id"]
             batch.add("hosts", host)
         workloads, mounts = to_workloads(task, names, definition, host_id)
-        batch.add("workloads", *workloads)
+        batch.place(workloads, mounts)
         batch.container_ids[workloads[0]["workload_id"]] = known_as(task)
-        batch.add("mounts", *mounts)
         happened = to_task_activities(task, workloads[0]) if since else ()
         batch.add("activities", *(a for a in happened if a["started_at"] >= since))
     batch.add("services", *alone.values())
@@ -336,7 +320,7 @@ def _add_tasks(
 
 
 def _add_declared(
-    batch: Batch, services: list[Row], placed: set[ServiceKey], known: _Known
+    batch: Batch, services: Rows, placed: set[ServiceKey], known: _Known
 ) -> None:
     """Add the replicas that services want, where no task of them is known."""
     for service in services:
@@ -345,20 +329,17 @@ def _add_declared(
         if definition is None or key in placed:
             continue
         unit = replace(definition.unit, names=known.services[key])
-        place = {
-            "cluster": cluster or None,
-            "name": name,
-            "source_kind": "task",
-        }
+        place = {"cluster": cluster or None, "name": name, "source_kind": "task"}
         if is_fargate(service) or definition.is_fargate:
             host = wanted_host(cluster, service)
             place["host_id"] = host["host_id"]
             batch.add("hosts", host)
         count = number(service, "desiredCount")
-        _add_replicas(batch, unit, f"ecs:{cluster}/service/{name}", count, place)
+        replicas = declared_rows(unit, f"ecs:{cluster}/service/{name}", count, place)
+        batch.place(*replicas)
 
 
-def _add_lone(batch: Batch, users: list[Row], known: _Known) -> None:
+def _add_lone(batch: Batch, users: Rows, known: _Known) -> None:
     """Add one replica of the newest of each definition that neither service nor task uses."""
     used = [u.get("taskDefinition") or u.get("taskDefinitionArn") for u in users]
     families = {last_of(name).partition(":")[0] for name in used}
@@ -372,21 +353,13 @@ def _add_lone(batch: Batch, users: list[Row], known: _Known) -> None:
         batch.add("services", row)
         unit = replace(definition.unit, names=names)
         place = {"name": family, "source_kind": "task"}
-        _add_replicas(batch, unit, f"ecs:family/{family}", 1, place)
-
-
-def _add_replicas(
-    batch: Batch, unit: Unit, key: str, count: float | None, place: Row
-) -> None:
-    workloads, mounts = declared_rows(unit, key, count, place)
-    batch.add("workloads", *workloads)
-    batch.add("mounts", *mounts)
+        batch.place(*declared_rows(unit, f"ecs:family/{family}", 1, place))
 
 
 def _family_of(task: Row) -> str:
     """Return the family of a task, else its group or id."""
-    family = last_of(task.get("taskDefinitionArn")).rpartition(":")[0]
-    return family or text(task, "group") or last_of(task.get("taskArn"))
+    family = last_of(task, "taskDefinitionArn").rpartition(":")[0]
+    return family or text(task, "group") or last_of(task, "taskArn")
 
 
 def redacted_n(payloads: Payloads) -> int:

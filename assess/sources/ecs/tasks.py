@@ -7,7 +7,8 @@ from typing import Any
 
 from assess import frames
 from assess.image_ref import as_declared, parse_image
-from assess.sources.base import Name, Row
+from assess.sources.base import Names, Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.ecs.definitions import (
     Definition,
     cpu_of,
@@ -15,34 +16,14 @@ from assess.sources.ecs.definitions import (
     last_of,
     memory_of,
     parts_of,
-    ports_of,
 )
 from assess.sources.replica import Replicas, replica_rows
-from assess.sources.unit import Unit
-from assess.sources.values import dicts, moment, text
+from assess.sources.unit import Unit, ports_of
+from assess.sources.values import by_name, dicts, int_of, joined, moment, text
 
-_STATES = {
-    "RUNNING": "running",
-    "STOPPED": "stopped",
-    "PROVISIONING": "pending",
-    "PENDING": "pending",
-    "ACTIVATING": "pending",
-    "DEACTIVATING": "stopping",
-    "STOPPING": "stopping",
-    "DEPROVISIONING": "stopping",
-    "DELETED": "stopped",
-}
-_CAUSES = {
-    "EssentialContainerExited": "health",
-    "InfrastructureHealth": "health",
-    "UserInitiated": "manual",
-    "SpotInterruption": "spot",
-}
-_REASONS = (  # words of AWS, before its codes
-    (re.compile(r"health check", re.IGNORECASE), "health"),
-    (re.compile(r"^scaling activity", re.IGNORECASE), "scale"),
-    (re.compile(r"\bspot\b", re.IGNORECASE), "spot"),
-)
+_STATES = vocabulary("ecs", "states")
+_CAUSES = vocabulary("ecs", "causes")
+_REASONS = vocabulary("ecs", "reasons")  # patterns of words of AWS, before its codes
 _OOM = re.compile(r"OutOfMemory|out of memory", re.IGNORECASE)
 _KILLED = 137  # by SIGKILL, which the kernel also sends where memory runs out
 
@@ -50,24 +31,24 @@ _KILLED = 137  # by SIGKILL, which the kernel also sends where memory runs out
 def _addresses(containers: Iterable[Row]) -> str | None:
     interfaces = [i for c in containers for i in dicts(c, "networkInterfaces")]
     found = {text(interface, "privateIpv4Address") for interface in interfaces}
-    return ";".join(sorted(found - {""})) or None
+    return joined(sorted(found))
 
 
 def to_workloads(
     task: Row,
-    names: tuple[Name, ...],
+    names: Names,
     definition: Definition | None,
     host_id: str | None,
 ) -> Replicas:
     """Return the rows of one replica, a task, and those of the mounts of its containers."""
-    containers = {text(c, "name"): c for c in dicts(task, "containers")}
+    containers = by_name(task, "containers")
     first = next(iter(containers), "")
     main = definition.main if definition and definition.main in containers else first
     own = _life(task, list(containers.values()), containers.get(main, {}), definition)
-    cluster = last_of(task.get("clusterArn"))
+    cluster = last_of(task, "clusterArn")
     bindings = [b for c in containers.values() for b in dicts(c, "networkBindings")]
     if bindings:
-        own["ports"] = ";".join(sorted(set(ports_of(bindings)))) or None
+        own["ports"] = joined(sorted(ports_of(bindings)))
     own["addresses"] = _addresses(containers.values())
     key = f"ecs:{cluster}/{last_of(task.get('taskArn'))}"
     replica = {
@@ -116,16 +97,12 @@ def _as_it_runs(unit: Unit, task: Row, containers: Row, main: str) -> Unit:
 def known_as(task: Row) -> tuple[str, ...]:
     """Return the ids by which the engine of an instance knows the task and its containers."""
     containers = (text(c, "runtimeId") for c in dicts(task, "containers"))
-    return tuple(filter(None, (last_of(task.get("taskArn")), *containers)))
+    return tuple(filter(None, (last_of(task, "taskArn"), *containers)))
 
 
-def _life(
-    task: Row, containers: list[Row], main: Row, definition: Definition | None
-) -> Row:
+def _life(task: Row, containers: Rows, main: Row, definition: Definition | None) -> Row:
     state = _STATES.get(text(task, "lastStatus"))
-    code = main.get("exitCode")
-    if not isinstance(code, int) or isinstance(code, bool):
-        code = None
+    code = int_of(main, "exitCode")
     reasons = [task.get("stoppedReason"), *(c.get("reason") for c in containers)]
     oom = True if _OOM.search(" ".join(map(text, reasons))) else None
     if oom is None and (state == "running" or code not in (None, _KILLED)):
@@ -161,21 +138,21 @@ def fargate_host(task: Row) -> Row | None:
     """Return the host of a task on Fargate; None for a task that ended, or is elsewhere."""
     if not is_fargate(task) or task.get("lastStatus") == "STOPPED":
         return None
-    cluster = last_of(task.get("clusterArn"))
+    cluster = last_of(task, "clusterArn")
     attributes = {text(a, "name"): text(a, "value") for a in dicts(task, "attributes")}
-    cpu = cpu_of(task.get("cpu"))
+    cpu = cpu_of(task)
     return _provided(f"fargate:{cluster}/{last_of(task.get('taskArn'))}", task) | {
         "az": text(task, "availabilityZone") or None,
         "arch": attributes.get("ecs.cpu-architecture") or None,
         "vcpus": int(cpu) if cpu and cpu >= 1 else None,
-        "memory_bytes": memory_of(task.get("memory")),
+        "memory_bytes": memory_of(task),
         "state": "running" if task.get("lastStatus") == "RUNNING" else None,
     }
 
 
 def wanted_host(cluster: str, service: Row) -> Row:
     """Return one host that stands for the hosts that Fargate would provide for a service."""
-    name = text(service, "serviceName") or last_of(service.get("serviceArn"))
+    name = text(service, "serviceName") or last_of(service, "serviceArn")
     return _provided(f"fargate:{cluster}/service/{name}", service)
 
 
@@ -229,7 +206,7 @@ def to_task_activities(task: Row, workload: Row) -> Iterator[Row]:
                 "activity_id": f"{workload['workload_id']}/{kind}",
                 "names": workload["names"],
                 "host_id": workload["host_id"],
-                "to_version": last_of(task.get("taskDefinitionArn")) or None,
+                "to_version": last_of(task, "taskDefinitionArn") or None,
                 "kind": kind,
                 **span,
                 **more,
@@ -251,6 +228,6 @@ def _cause(task: Row) -> str:
     has_ended_well = code == "EssentialContainerExited" and not is_replica
     if code == "TaskFailedToStart" or has_ended_well:
         return "unknown"
-    reason = text(task, "stoppedReason")
-    by_words = (cause for pattern, cause in _REASONS if pattern.search(reason))
+    reason = text(task, "stoppedReason").lower()
+    by_words = (cause for words, cause in _REASONS.items() if re.search(words, reason))
     return next(by_words, _CAUSES.get(code, "unknown"))

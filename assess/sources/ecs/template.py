@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from assess.sources.aws.place import ForeignAnswerError
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.values import dicts, dig, table, text
 from assess.sources.yaml_loader import Loader
 
@@ -16,14 +17,7 @@ MAX_NODES = 200_000  # of a template with all aliases and references in their pl
 _SERVICE = "AWS::ECS::Service"
 _DEFINITION = "AWS::ECS::TaskDefinition"
 _BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
-_STORES = {  # managed, and the domain of their endpoints
-    "AWS::RDS::": "rds.amazonaws.com",
-    "AWS::DocDB::": "docdb.amazonaws.com",
-    "AWS::ElastiCache::": "cache.amazonaws.com",
-    "AWS::OpenSearchService::": "es.amazonaws.com",
-    "AWS::AmazonMQ::": "mq.amazonaws.com",
-    "AWS::MSK::": "kafka.amazonaws.com",
-}
+_STORES = vocabulary("ecs", "stores")  # managed, and the domain of their endpoints
 _OUTSIDE = "internet-facing"  # the default of a load balancer
 _MENTION = re.compile(r"\$\{([\w:.]+)\}")
 # Keys of people, which are no words of CloudFormation.
@@ -43,12 +37,7 @@ class TemplateLoader(Loader):
 
 
 def _function(loader: TemplateLoader, suffix: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        value: Any = loader.construct_mapping(node, deep=True)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = str(node.value)
+    value = loader.value_of(node)
     if suffix == "GetAtt" and isinstance(value, str):
         value = value.split(".", 1)
     return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
@@ -134,10 +123,10 @@ class Template:
         return "" if domain and attribute.endswith("Port") else f"${{{path}}}"
 
 
-def declared(documents: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+def declared(documents: Iterable[Row]) -> tuple[Rows, Rows]:
     """Return the services and the definitions that documents declare, as the API has them."""
-    services: list[Row] = []
-    definitions: list[Row] = []
+    services: Rows = []
+    definitions = []
     for document in documents:
         if "containerDefinitions" in document:  # as it is registered
             family = text(document, "family")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from assess import reference
-from assess.sources.csv_records import rows
+from assess.sources.csv_records import rows, vocabulary
 from assess.sources.edges.address import LISTS, Address
 
 CALL = "call"
@@ -40,17 +40,7 @@ _BY_SUFFIX = {
     row["suffix"]: Kind(row["kind"], row["protocol"]) for row in rows("address_hosts")
 }
 # What kinds of state an image keeps are to who calls it; other kinds are called.
-_OF_STATE = {
-    "database": "data",
-    "search": "data",
-    "time-series": "data",
-    "log-store": "log",
-    "object-store": "data",
-    "vector": "data",
-    "cache": "cache",
-    "queue": "queue",
-    "coordination": "discovery",
-}
+_OF_STATE = vocabulary("edges", "kinds of state")
 _SOFT_STATES = ("time-series", "log-store")  # which may hold what is only watched
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
 _SEPARATOR = re.compile(r"[\W_\d]+")

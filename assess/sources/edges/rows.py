@@ -7,7 +7,7 @@ from typing import Any
 
 from assess import frames, reference
 from assess.frames import EXTERNAL
-from assess.sources.base import Name, Row
+from assess.sources.base import Name, Row, Rows
 from assess.sources.edges.address import (
     ENGINE_HOST,
     LISTS,
@@ -89,7 +89,7 @@ def needs(
     siblings: Siblings,
     *,
     space: str = "",
-) -> list[Row]:
+) -> Rows:
     """Return rows for the dependencies of a service, from the addresses in its texts."""
     # A host outside is ``ext:<host>``. A name without a sibling is a name that the
     # joining may resolve. A caller whose image watches others does not depend on them.
@@ -133,8 +133,7 @@ def _is_for_others(text: Text, row: Row, own: Kind) -> bool:
 
 def own_words(caller: Callee) -> set[str]:
     """Return the words by which a service and its image are named."""
-    name = caller.name if isinstance(caller.name, str) else caller.name.name
-    return {*words_of(name), *words_of(caller.image.rpartition("/")[2])}
+    return {*words_of(caller.called), *words_of(caller.image.rpartition("/")[2])}
 
 
 def is_own(variable: str, own: set[str]) -> bool:
@@ -192,9 +191,12 @@ def start_order(
 
 def _kind_of(callee: Callee, service: str = "") -> Kind | None:
     """Return the kind of a service by its image, else by its name if a store is named so."""
-    name = callee.name if isinstance(callee.name, str) else callee.name.name
-    is_named = reference.is_store_name(name) and not reference.is_tool(callee.image)
-    by_name = kind_of_name(service or name) if is_named or not callee.image else None
+    is_named = reference.is_store_name(callee.called) and not reference.is_tool(
+        callee.image
+    )
+    by_name = (
+        kind_of_name(service or callee.called) if is_named or not callee.image else None
+    )
     return kind_of_image(callee.image) or by_name
 
 
@@ -220,11 +222,11 @@ def dependency_row(
 _RANKS = ("data", "queue", "cache", "discovery", "declared", "flags", "telemetry", "log")
 
 
-def distinct(rows: Iterable[Row]) -> list[Row]:
+def distinct(rows: Iterable[Row]) -> Rows:
     """Return one row for each pair of services, without those of a service on itself."""
     # A start order is dropped where the pair has another kind, but its condition is kept.
     # A Redis that is the only store of its caller counts as data, not as a cache.
-    pairs: dict[tuple[Name | str, Name | str], list[Row]] = defaultdict(list)
+    pairs: dict[tuple[Name | str, Name | str], Rows] = defaultdict(list)
     for row in rows:
         src = _without_rule(row["src"])
         dst = _without_rule(row["dst"])
@@ -236,7 +238,7 @@ def distinct(rows: Iterable[Row]) -> list[Row]:
     return [*_promoted(kept)]
 
 
-def _joined(group: list[Row]) -> Row:
+def _joined(group: Rows) -> Row:
     """Return the strongest row of a pair."""
     best = min(group, key=_weakness)
     conditions = [row["condition"] for row in group if row.get("condition")]
@@ -257,7 +259,7 @@ def _weakness(row: Row) -> tuple[bool, bool, bool, int, bool]:
     )
 
 
-def _promoted(rows: list[Row]) -> Iterator[Row]:
+def _promoted(rows: Rows) -> Iterator[Row]:
     """Turn the kind of Redis from cache to data for callers without another store."""
     stores: dict[Name, set[str]] = defaultdict(set)
     for row in rows:

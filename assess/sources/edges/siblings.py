@@ -38,6 +38,11 @@ class Callee:
     image: str = ""  # repository
     on_host: bool = False  # whether it has the network of its machine
 
+    @property
+    def called(self) -> str:
+        """Its name alone."""
+        return self.name if isinstance(self.name, str) else self.name.name
+
 
 _TAIL = re.compile(r"\.(?:svc|service|connect|virtual|query|ingress)(?:\.|$)")
 

@@ -20,9 +20,17 @@ from assess.reading import (
     refuse_many,
 )
 from assess.sources.answers.forms import moment_of
-from assess.sources.base import Asked, Batch, Call, Name, Row, Source, format_problems
-from assess.sources.csv_records import Cells, read_records
-from assess.sources.deadline import Deadline
+from assess.sources.base import (
+    Asked,
+    Call,
+    Name,
+    Names,
+    Row,
+    Rows,
+    Source,
+    format_problems,
+)
+from assess.sources.csv_records import Cells, fill, headers, read_records, vocabulary
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -40,42 +48,15 @@ from assess.sources.experiments.tools import (
     of_gremlin,
     of_pod,
     of_selector,
+    target_of,
 )
 from assess.sources.redact import scrub
 from assess.sources.values import as_list, dicts, dig, table, text
 
-_COLUMNS = {
-    "experiment_id": ("experiment_id", "id", "experiment", "name"),
-    "element_kind": ("element_kind", "kind", "target_kind", "target_type"),
-    "element": ("element", "target", "failed"),
-    "started_at": ("started_at", "start", "started", "date"),
-    "ended_at": ("ended_at", "end", "ended"),
-    "affected": ("affected_services", "affected", "impacted_services"),
-    "observed": ("observed_services", "observed"),
-    "basis": ("basis",),
-    "fault": ("fault", "fault_type", "attack", "action", "failure", "failure_mode"),
-}
+_COLUMNS = headers("experiments")
 _BASES = ("outage", "errors", "latency")
 # arguments of the actions of Chaos Toolkit's drivers -> what they name
-_ARGUMENTS = {
-    "service": "service",
-    "service_name": "service",
-    "deployment_name": "service",
-    "app": "service",
-    "label_selector": "service",
-    "container_name": "service",
-    "pod_name": "service",
-    "name_pattern": "service",
-    "node_name": "host",
-    "host": "host",
-    "hostname": "host",
-    "instance_id": "host",
-    "instance_ids": "host",
-    "az": "az",
-    "availability_zone": "az",
-    "zone": "az",
-    "cluster": "cluster",
-}
+_ARGUMENTS = vocabulary("experiments", "arguments")
 _UNDECIDED = ("Awaited", "Stopped", "Error")  # verdicts of Litmus that say nothing
 _NO_ELEMENT = (
     "some name no one element that was failed, or no time: name the action in the map"
@@ -100,17 +81,16 @@ class ExperimentsSource(Source):
         """List what is wrong with the options."""
         return [*super().check(options), *format_problems(options, FORMATS)]
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the experiments of all files."""
-        asked = Asked(options, base, deadline)
         batch = asked.batch
-        kind = options.get("format", "csv")
-        names: Map = {}
-        if file := options.get("map"):
+        kind = asked.options.get("format", "csv")
+        names = {}
+        if file := asked.options.get("map"):
             with batch.call(str(file), "map") as call:
-                names = _read_map(base / file)
+                names = _read_map(asked.base / file)
             if not call.has_answer:
-                return batch
+                return
             batch.coverage.remove(call.row)  # only a map that fails is worth a row
         suffixes = (".csv", ".tsv") if kind == "csv" else JSON_SUFFIXES + YAML_SUFFIXES
         dumps = each_dump(asked, suffixes, name=kind)
@@ -128,7 +108,6 @@ class ExperimentsSource(Source):
                     call.status("partial", _NO_ELEMENT)
                 elif call.is_open and not experiments:
                     call.status("empty", "it holds no experiment")
-        return batch
 
 
 def _read_map(file: Path) -> Map:
@@ -151,7 +130,7 @@ def _read(kind: str, file: Path, call: Call, names: Map) -> Iterator[Row | None]
                 yield _TOOLS[kind](entry, names) if isinstance(entry, dict) else None
 
 
-def _named_apart(rows: list[Row], scope: str) -> list[Row]:
+def _named_apart(rows: Rows, scope: str) -> Rows:
     """Make the ids of experiments unique: a game day is often named like the one before."""
     counts = Counter(row["experiment_id"] for row in rows)
     return [
@@ -174,10 +153,7 @@ def of_csv(data: bytes) -> Iterator[Row | None]:
 
 
 def _of_cells(cells: Cells) -> Row | None:
-    filled = {
-        column: next((cells[name] for name in names if cells.get(name)), "")
-        for column, names in _COLUMNS.items()
-    }
+    filled = fill(cells, _COLUMNS)
     if not filled["element"]:
         return None
     target = ((filled["element_kind"] or "service").lower(), filled["element"])
@@ -302,7 +278,7 @@ def _seen(row: Row, results: list[tuple[str, bool]]) -> Row:
     }
 
 
-def _names(services: Iterable[str]) -> tuple[Name, ...]:
+def _names(services: Iterable[str]) -> Names:
     names = dict.fromkeys(service.strip() for service in services)
     return tuple(Name(name, "experiment", 0.9) for name in names if name)
 
@@ -310,8 +286,7 @@ def _names(services: Iterable[str]) -> tuple[Name, ...]:
 def _target(activity: Row, names: Map) -> Target | None:
     """Return the target of an action: as mapped, else from its arguments."""
     if mapped := names.get(str(activity.get("name"))):
-        kind, _, element = mapped.rpartition(":")
-        return (kind or "service", element)
+        return target_of(mapped)
     arguments = table(activity, "provider", "arguments")
     for argument, kind in _ARGUMENTS.items():
         value = arguments.get(argument)
@@ -341,5 +316,5 @@ def _probed(activity: Row, names: Map) -> str:
     return names.get(name) or (host or "").partition(".")[0] or name
 
 
-def _listed(value: Any) -> list[Row]:
+def _listed(value: Any) -> Rows:
     return dicts(as_list(value))

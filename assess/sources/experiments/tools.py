@@ -13,8 +13,8 @@ from typing import Any
 from assess import frames
 from assess.linear import Linear
 from assess.sources.base import Row
-from assess.sources.csv_records import rows
-from assess.sources.values import dicts, table, text, texts
+from assess.sources.csv_records import rows, vocabulary
+from assess.sources.values import as_list, dicts, table, text, texts
 
 Map = dict[str, str]
 Target = tuple[str, str]  # kind and name of what was failed
@@ -24,16 +24,7 @@ _SEPARATORS = re.compile(r"[_:./-]")
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?=Chaos)")
 _LABEL = re.compile(r"(?:^|,)\s*(?:app|app\.kubernetes\.io/name|name)\s*==?\s*([^,\s]+)")
 # types of resources of AWS -> what their addresses end with
-_RESOURCES = {
-    "aws:ec2:instance": "host",
-    "aws:ecs:cluster": "cluster",
-    "aws:eks:cluster": "cluster",
-    "aws:rds:db": "service",
-    "aws:rds:cluster": "service",
-    "aws:lambda:function": "service",
-    "aws:elasticache:replicationgroup": "service",
-    "aws:dynamodb:global-table": "service",
-}
+_RESOURCES = vocabulary("experiments", "resources")
 _NEVER_RAN = ("initiating", "pending", "failed", "cancelled", "skipped")
 
 
@@ -78,10 +69,9 @@ def of_selector(selector: str) -> str:
 def _of_labels(labels: Row) -> str:
     """Return the service that labels name; empty if they name none or several."""
     for key in APP_LABELS:
-        values = labels.get(key)
-        listed = values if isinstance(values, list) else [values]
-        if len(listed) == 1 and isinstance(listed[0], str):
-            return listed[0]
+        values = as_list(labels.get(key))
+        if len(values) == 1 and isinstance(values[0], str):
+            return values[0]
     return ""
 
 
@@ -102,7 +92,7 @@ def of_chaosmesh(item: Row, names: Map) -> Attack | None:
     if app:
         targets = {("service", app)}
     if mapped:
-        targets = {_mapped(mapped)}
+        targets = {target_of(mapped)}
     name = text(item, "metadata", "uid") or text(item, "metadata", "name")
     stressors = " ".join(table(spec, "stressors"))
     words = " ".join([text(item, "kind"), text(spec, "action"), stressors])
@@ -120,7 +110,8 @@ def _times(events: Iterable[Row], operation: str) -> list[str]:
     ]
 
 
-def _mapped(element: str) -> Target:
+def target_of(element: str) -> Target:
+    """Return the kind and the name of an element of the map, such as ``az:eu-1a``."""
     kind, _, name = element.rpartition(":")
     return kind or "service", name
 
@@ -142,7 +133,7 @@ def of_gremlin(attack: Row, names: Map) -> Attack | None:
         targets |= {("az", zone) for zone in zones}
     for key in ("name", "guid"):
         if mapped := names.get(text(attack, key)):
-            targets = {_mapped(mapped)}
+            targets = {target_of(mapped)}
     kind = text(attack, "args", "type") or text(attack, "command", "type")
     kind = kind or text(attack, "kind") or text(attack, "args", "cliArgs", 0)
     start = attack.get("startTime") or attack.get("createTime")
@@ -168,7 +159,7 @@ def of_fis(answer: Row, names: Map) -> Attack | None:
     targets = {target for entry in used for target in _fis_targets(entry)}
     mapped = [names[name] for name in ran if name in names]
     if mapped:
-        targets = {_mapped(element) for element in mapped}
+        targets = {target_of(element) for element in mapped}
     if not ran:
         return None
     return Attack(

@@ -17,8 +17,7 @@ from assess.reading import (
     read_limited,
     refuse_costly,
 )
-from assess.sources.base import Asked, Batch, Call, Name, Row, Source
-from assess.sources.deadline import Deadline
+from assess.sources.base import Asked, Batch, Call, Name, Row, Rows, Source
 from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
 
@@ -45,15 +44,14 @@ class FramesSource(Source):
         """List what is wrong with the options."""
         return [] if isinstance(options.get("path"), str) else ["path names no directory"]
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the frames, with a coverage row per file."""
-        asked = Asked(options, base, deadline)
         batch = asked.batch
-        scope = options["path"]
-        directory = base / scope
+        scope = asked.options["path"]
+        directory = asked.base / scope
         if not directory.is_dir():
             batch.cover(scope, "read", "unreachable", hint="there is no such directory")
-            return batch
+            return
         age = _age_hours(directory)
 
         def wanted(file: Path) -> bool:
@@ -61,14 +59,13 @@ class FramesSource(Source):
 
         files = files_below(scope, asked, wanted)
         for _, file in files or ():
-            deadline.check()
+            asked.deadline.check()
             with batch.call(scope, file.name) as call:
                 call.note(age_hours=age)
                 _read(file, call, batch)
         if not files:
             hint = "it holds no <frame>.csv or <frame>.parquet"
             batch.cover(scope, "read", "empty", hint=hint)
-        return batch
 
 
 def _read(file: Path, call: Call, batch: Batch) -> None:
@@ -109,7 +106,7 @@ def _check(frame: str, table: pd.DataFrame, call: Call) -> None:
 def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
     """Put the rows of a table into the batch, with names in place of ids."""
     known = table[[c for c in table.columns if c in frames.columns(frame)]].astype(object)
-    records: list[Row] = [
+    records: Rows = [
         {column: value for column, value in record.items() if pd.notna(value)}
         for record in known.to_dict("records")
     ]

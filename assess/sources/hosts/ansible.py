@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Asked, Batch, Call, Row, Source, paths_of
-from assess.sources.deadline import Deadline
+from assess.sources.base import Asked, Batch, Call, Row, Rows, Source, paths_of
 from assess.sources.dumps import (
     Files,
     broken,
@@ -37,7 +36,7 @@ from assess.sources.hosts.rows import (
 )
 from assess.sources.joining.hosts import is_local
 from assess.sources.listing import lose
-from assess.sources.values import dicts, dig, texts
+from assess.sources.values import dicts, dig, joined, listed, table, texts
 
 MIB = 2**20
 PARTS = {
@@ -74,19 +73,19 @@ class AnsibleSource(Source):
     needs = "read access to the files; they hold environments and local facts, of which nothing is kept"
     dump = "as `assess sources ansible --script` writes it; or what fact_caching = jsonfile wrote"
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the hosts of all files."""
-        asked = Asked(options, base, deadline)
+        options = asked.options
         batch = asked.batch
         hosts = _Hosts()
         for path in paths_of(options):
-            failures: list[Row] = []
+            failures = []
             with batch.call(path, "read", empty="it holds no files") as call:
                 call.take(())
                 files = find_files(path, asked)
                 call.note(expected=len(files))
                 for scope, file in files:
-                    deadline.check()
+                    asked.deadline.check()
                     outcome = _read_file(file, scope, options, hosts, call)
                     call.count(rows=int(outcome["status"] == "ok"))
                     if outcome["status"] != "ok":
@@ -107,7 +106,6 @@ class AnsibleSource(Source):
         if hosts.all:
             _cover_parts(", ".join(paths_of(options)), hosts.all, batch)
             batch.merge(to_batch(hosts.all))
-        return batch
 
 
 def find_files(path: str, asked: Asked) -> Files:
@@ -177,8 +175,7 @@ def _of_plays(value: Row) -> Iterator[tuple[str, Row]]:
     """Return the facts in the output of the callback ``json``."""
     for play in dicts(value, "plays"):
         for task in dicts(play, "tasks"):
-            results = task.get("hosts")
-            for name, result in results.items() if isinstance(results, dict) else ():
+            for name, result in table(task, "hosts").items():
                 is_of_use = isinstance(dig(result, "ansible_facts"), dict)
                 if is_of_use or (isinstance(result, dict) and failure_of(result)):
                     yield str(name), _facts_of(result)
@@ -341,7 +338,7 @@ def _addresses(get: Callable[[str], Any]) -> str | None:
     """Return the addresses of a host, without those of its own loopback."""
     listed = [*texts(get("all_ipv4_addresses")), *texts(get("all_ipv6_addresses"))]
     listed = listed or [text_of(dig(get("default_ipv4"), "address"))]
-    return ";".join(text_of(a) for a in listed if not is_local(a)) or None
+    return joined(text_of(a) for a in listed if not is_local(a))
 
 
 def withheld_n(facts: Row) -> int:
@@ -363,13 +360,13 @@ def to_units(facts: Row, lost: list[str]) -> list[SystemUnit] | None:
         if not isinstance(entry, dict):
             lost.append(f"service {text_of(key)} is no object")
             continue
-        name = text_of(entry.get("name")) or text_of(key)
+        name = text_of(entry, "name") or text_of(key)
         is_template = name.endswith("@.service")  # it runs nothing itself
         is_gone = entry.get("status") in _GONE
         if is_gone or is_template or f"{name}.service" in listed:
             continue
-        state = text_of(entry.get("state")).lower()
-        manager = text_of(entry.get("source")) or "systemd"
+        state = text_of(entry, "state").lower()
+        manager = text_of(entry, "source") or "systemd"
         if "failed" in (state, entry.get("status")):
             units.append(SystemUnit(name, "failed", manager))
         elif state in _RUNNING:
@@ -405,19 +402,19 @@ def to_packages(facts: Row, lost: list[str]) -> dict[str, Package] | None:
     return packages
 
 
-def to_mounted(listed: Any, lost: list[str]) -> list[Row]:
+def to_mounted(disks: Any, lost: list[str]) -> Rows:
     """List the file systems of a host: path, type, bytes in use, and whether read-only."""
     mounted = []
-    for n, disk in enumerate(listed if isinstance(listed, list) else []):
-        path = text_of(dig(disk, "mount"))
+    for n, disk in enumerate(listed(disks)):
+        path = text_of(disk, "mount")
         if not path:
             lost.append(f"mounts[{n}] has no path")
             continue
-        total = count_of(disk.get("size_total"))
-        free = count_of(disk.get("size_available"))
-        options = text_of(disk.get("options")).split(",")
+        total = count_of(disk, "size_total")
+        free = count_of(disk, "size_available")
+        options = text_of(disk, "options").split(",")
         used = None if total is None or free is None else max(0, total - free)
         read_only = "ro" in options if disk.get("options") else None
-        kind = text_of(disk.get("fstype")) or None
+        kind = text_of(disk, "fstype") or None
         mounted.append({"path": path, "type": kind, "size": used, "read_only": read_only})
     return mounted

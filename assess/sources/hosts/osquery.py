@@ -4,8 +4,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Asked, Batch, Lists, Row, Source, paths_of
-from assess.sources.deadline import Deadline
+from assess.sources.base import Asked, Batch, Lists, Row, Rows, Source, paths_of
+from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
@@ -26,49 +26,11 @@ from assess.sources.hosts.rows import (
 )
 from assess.sources.listing import lose
 from assess.sources.settings import of_command
-from assess.sources.values import dicts, dig, text
+from assess.sources.values import dicts, dig, joined, text
 
 Files = dict[str, Path]  # of a host, by table
-TABLES = (
-    "os_version",
-    "kernel_info",
-    "system_info",
-    "deb_packages",
-    "rpm_packages",
-    "systemd_units",
-    "daemons",
-    "mounts",
-    "ec2_instance_metadata",
-    "docker_version",
-    "docker_info",
-    "docker_containers",
-    "docker_container_labels",
-    "docker_container_mounts",
-    "docker_container_ports",
-    "docker_images",
-)
-# Columns without which a row of a table says nothing.
-_NEEDED = {
-    "deb_packages": ("name",),
-    "rpm_packages": ("name",),
-    "systemd_units": ("id", "active_state", "sub_state"),
-    "daemons": ("cmdline",),
-    "mounts": ("path",),
-    "docker_containers": ("id",),
-    "docker_container_labels": ("id", "key"),
-    "docker_container_mounts": ("id", "destination"),
-    "docker_container_ports": ("id", "port"),
-    "docker_images": ("id",),
-}
-# Columns whose cells are whole numbers, where they are filled.
-_WHOLE = {
-    "mounts": ("blocks", "blocks_free", "blocks_size"),
-    "docker_containers": ("created",),
-    "docker_container_ports": ("port", "host_port"),
-    "docker_images": ("created", "size_bytes"),
-    "system_info": ("cpu_logical_cores", "physical_memory"),
-}
-WANTED = ("os_version", "kernel_info", "system_info", "systemd_units")
+# Of each: columns without which a row says nothing, and those of whole numbers.
+TABLES = {row["table"]: row for row in rows("hosts/osquery_tables")}
 # never read: commands and environments of containers, proxies
 WITHHELD = ("command", "config_entrypoint", "env_variables", "http_proxy", "https_proxy")
 MAY_BE_EMPTY = "osquery shows an empty table where it may not look: run it as root"
@@ -86,28 +48,9 @@ _PSEUDO = (
 
 # Names of Docker's API, by the columns of osquery.
 _COUNTED = ("containers", "images")
-_VERSION = {
-    "Version": "version",
-    "ApiVersion": "api_version",
-    "MinAPIVersion": "min_api_version",
-    "BuildTime": "build_time",
-    "Arch": "arch",
-    "KernelVersion": "kernel_version",
-}
-_INFO = {
-    "Name": "name",
-    "ServerVersion": "server_version",
-    "Driver": "storage_driver",
-    "LoggingDriver": "logging_driver",
-    "CgroupDriver": "cgroup_driver",
-}
-_CONTAINER = {
-    "Id": "id",
-    "Image": "image",
-    "ImageID": "image_id",
-    "State": "state",
-    "Status": "status",
-}
+_VERSION = vocabulary("hosts", "osquery version")
+_INFO = vocabulary("hosts", "osquery info")
+_CONTAINER = vocabulary("hosts", "osquery container")
 _MOUNT = {n.title(): n for n in ("type", "name", "source", "destination", "driver")}
 
 # Columns of engines, by the program on whose command line their settings stand.
@@ -133,16 +76,15 @@ class OsquerySource(Source):
     needs = "read access to the files; osquery ran as root, or Docker's tables are empty"
     dump = "a directory for each host, as `assess sources osquery --script` writes it"
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the tables of all hosts."""
-        asked = Asked(options, base, deadline)
         batch = asked.batch
-        hosts: list[PlainHost] = []
-        tables_of_hosts: list[Tables] = []
-        for path in paths_of(options):
+        hosts = []
+        tables_of_hosts = []
+        for path in paths_of(asked.options):
             for directory, files in _directories(path, asked).items():
-                scope = str(Path(path) / directory.relative_to(base / path))
-                if not deadline.left:
+                scope = str(Path(path) / directory.relative_to(asked.base / path))
+                if not asked.deadline.left:
                     batch.cover(scope, "read", "timeout", hint=HINTS["timeout"])
                     break
                 tables, written = read_tables(files, scope, batch)
@@ -152,7 +94,6 @@ class OsquerySource(Source):
         batch.merge(to_batch(hosts))
         for host, tables in zip(hosts, tables_of_hosts, strict=True):
             batch.merge(to_engine_batch(tables, host))
-        return batch
 
 
 def _directories(path: str, asked: Asked) -> dict[Path, Files]:
@@ -175,11 +116,11 @@ def _directories(path: str, asked: Asked) -> dict[Path, Files]:
 def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float | None]:
     """Read the tables of one host, and when the newest of them was written."""
     tables = Tables()
-    written: list[float] = []
+    written = []
     for table in TABLES:
         file = files.get(table)
         if file is None:
-            if table in WANTED:
+            if TABLES[table]["wanted"]:
                 hint = f"no dump of it: osqueryi --json 'select * from {table}' > {table}.json"
                 batch.cover(scope, table, "not_configured", hint=hint)
             continue
@@ -201,10 +142,10 @@ def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float |
 
 def lost_of(table: str, values: list[Any]) -> list[str]:
     """List the rows of a table that are not objects, or lack a needed value."""
-    keys = _NEEDED.get(table, ())
+    keys = TABLES[table]["needed"].split()
     lost = []
     for n, row in enumerate(values):
-        missing = [key for key in keys if not text_of(dig(row, key))]
+        missing = [key for key in keys if not text_of(row, key)]
         if not isinstance(row, dict) or not row:
             lost.append(f"{table}[{n}] is no row")
         elif missing:
@@ -216,11 +157,11 @@ def strays_of(table: str, values: list[Any], tables: Tables) -> list[str]:
     """List the rows about a container that the table of containers does not have."""
     if not table.startswith("docker_container_") or "docker_containers" not in tables:
         return []
-    listed = {text_of(container.get("id")) for container in tables["docker_containers"]}
+    listed = {text_of(container, "id") for container in tables["docker_containers"]}
     return [
         f"{table}[{n}] is of no listed container"
         for n, row in enumerate(values)
-        if (of := text_of(dig(row, "id"))) and of not in listed
+        if (of := text_of(row, "id")) and of not in listed
     ]
 
 
@@ -229,8 +170,8 @@ def misread_of(table: str, values: list[Any]) -> list[str]:
     return [
         f"{table}[{n}].{column} is no number"
         for n, row in enumerate(values)
-        for column in _WHOLE.get(table, ())
-        if dig(row, column) not in (None, "") and count_of(dig(row, column)) is None
+        for column in TABLES[table]["whole"].split()
+        if dig(row, column) not in (None, "") and count_of(row, column) is None
     ]
 
 
@@ -244,19 +185,19 @@ def to_host(tables: Tables, name: str, place: str, written: float | None) -> Pla
         name=name,
         place=place,
         facts=filled(
-            hostname=text_of(system.get("hostname")),
-            kernel=text_of(kernel.get("version")),
+            hostname=text_of(system, "hostname"),
+            kernel=text_of(kernel, "version"),
             arch=text_of(cloud.get("architecture") or release.get("arch")),
-            vcpus=count_of(system.get("cpu_logical_cores")),
-            memory_bytes=count_of(system.get("physical_memory")),
-            instance_type=text_of(cloud.get("instance_type")),
-            image_ref=text_of(cloud.get("ami_id")),
-            region=text_of(cloud.get("region")),
-            az=text_of(cloud.get("availability_zone")),
+            vcpus=count_of(system, "cpu_logical_cores"),
+            memory_bytes=count_of(system, "physical_memory"),
+            instance_type=text_of(cloud, "instance_type"),
+            image_ref=text_of(cloud, "ami_id"),
+            region=text_of(cloud, "region"),
+            az=text_of(cloud, "availability_zone"),
             **system_of(release.get("name"), release.get("version")),
             **seen(None, written, now_utc()),
         ),
-        cloud_id=text_of(cloud.get("instance_id")),
+        cloud_id=text_of(cloud, "instance_id"),
         settings=to_settings(tables),
         units=to_units(tables),
         packages=to_packages(tables),
@@ -277,44 +218,44 @@ def to_settings(tables: Tables) -> Row:
         column = _SETTINGS.get(program.partition("=")[2])
         if column:
             found[column] = found.get(column, set(names)) & set(names)
-    return {column: ";".join(sorted(names)) or None for column, names in found.items()}
+    return {column: joined(sorted(names)) for column, names in found.items()}
 
 
 def to_units(tables: Tables) -> list[SystemUnit] | None:
     """List the units that run or failed; None where the table was not read, or is empty."""
     units = []
     for unit in tables.get("systemd_units", []):
-        name = text_of(unit.get("id"))
+        name = text_of(unit, "id")
         state = _STATES.get(f"{unit.get('active_state')}/{unit.get('sub_state')}")
         if state and name.endswith(".service"):
-            units.append(SystemUnit(name, state, user=text_of(unit.get("user"))))
+            units.append(SystemUnit(name, state, user=text_of(unit, "user")))
     return units if tables.get("systemd_units") else None
 
 
 def to_packages(tables: Tables) -> dict[str, Package] | None:
     """Return the installed packages; None where no table lists any."""
-    packages: dict[str, Package] = {}
+    packages = {}
     listed_n = 0
     for table, manager in (("deb_packages", "apt"), ("rpm_packages", "rpm")):
         for package in tables.get(table, []):
-            name = text_of(package.get("name"))
+            name = text_of(package, "name")
             listed_n += bool(name)
             if is_of_interest(name):
-                packages[name] = Package(text_of(package.get("version")), manager)
+                packages[name] = Package(text_of(package, "version"), manager)
     return packages if listed_n else None
 
 
-def to_mounted(tables: Tables) -> list[Row]:
+def to_mounted(tables: Tables) -> Rows:
     """Return the file systems on disks."""
     return [
         {
             "path": path,
-            "type": text_of(disk.get("type")) or None,
+            "type": text_of(disk, "type") or None,
             "size": _used(disk),
-            "read_only": _is_read_only(text_of(disk.get("flags"))),
+            "read_only": _is_read_only(text_of(disk, "flags")),
         }
         for disk in tables.get("mounts", [])
-        if (path := text_of(disk.get("path"))) and disk.get("type") not in _PSEUDO
+        if (path := text_of(disk, "path")) and disk.get("type") not in _PSEUDO
     ]
 
 
@@ -325,9 +266,9 @@ def _is_read_only(flags: str) -> bool | None:
 
 
 def _used(disk: Row) -> int | None:
-    blocks = count_of(disk.get("blocks"))
-    free = count_of(disk.get("blocks_free"))
-    size = count_of(disk.get("blocks_size"))
+    blocks = count_of(disk, "blocks")
+    free = count_of(disk, "blocks_free")
+    size = count_of(disk, "blocks_size")
     if blocks is None or free is None or not size:
         return None
     return max(0, blocks - free) * size
@@ -339,7 +280,7 @@ def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
     if version := _only(tables, "docker_version"):
         data.take("version", _renamed(version, _VERSION))
     if info := _only(tables, "docker_info"):
-        counts = {name.title(): count_of(info.get(name)) for name in _COUNTED}
+        counts = {name.title(): count_of(info, name) for name in _COUNTED}
         data.take("info", counts | _renamed(info, _INFO))
     # An empty table is no list where nothing else shows an engine.
     if "docker_containers" in tables and (data.version or tables["docker_containers"]):
@@ -350,15 +291,15 @@ def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
         return Batch()
     batch = to_docker_batch(data, host.host_id)
     batch.rows.pop("hosts", None)
-    listed = {short_id(c.get("id")): c for c in tables.get("docker_containers", [])}
+    listed = {short_id(c, "id"): c for c in tables.get("docker_containers", [])}
     for workload in batch.rows["workloads"]:
         container = listed.get(workload["workload_id"].rpartition("/")[2], {})
         workload["privileged"] = _flag(container.get("privileged"))
         workload["readonly_root"] = _flag(container.get("readonly_rootfs"))
-    return batch.map(lambda _, row: row | {"source_ref": host.place})
+    return batch.at(host.place)
 
 
-def to_containers(tables: Tables) -> list[Row]:
+def to_containers(tables: Tables) -> Rows:
     """Convert containers, with labels, mounts and ports, to the form of the API."""
     labels = _by_container(tables, "docker_container_labels")
     ports = _by_container(tables, "docker_container_ports")
@@ -366,15 +307,15 @@ def to_containers(tables: Tables) -> list[Row]:
     has_mounts = "docker_container_mounts" in tables
     containers = []
     for row in tables.get("docker_containers", []):
-        identifier = text_of(row.get("id"))
+        identifier = text_of(row, "id")
         if not identifier:
             continue
         container: Row = {
             **_renamed(row, _CONTAINER),
-            "Names": [text_of(row.get("name"))],
-            "Created": count_of(row.get("created")),
+            "Names": [text_of(row, "name")],
+            "Created": count_of(row, "created"),
             "Labels": {
-                text_of(label.get("key")): str(label.get("value"))
+                text_of(label, "key"): str(label.get("value"))
                 for label in labels[identifier]
             },
             "Ports": [_port(port) for port in ports[identifier]],
@@ -391,31 +332,31 @@ def to_containers(tables: Tables) -> list[Row]:
 def _by_container(tables: Tables, table: str) -> Lists:
     by_id: Lists = defaultdict(list)
     for row in tables.get(table, []):
-        by_id[text_of(row.get("id"))].append(row)
+        by_id[text_of(row, "id")].append(row)
     return by_id
 
 
 def _port(row: Row) -> Row:
     return {
-        "IP": text_of(row.get("host_ip")),
-        "PublicPort": count_of(row.get("host_port")),
-        "PrivatePort": count_of(row.get("port")),
-        "Type": text_of(row.get("type")),
+        "IP": text_of(row, "host_ip"),
+        "PublicPort": count_of(row, "host_port"),
+        "PrivatePort": count_of(row, "port"),
+        "Type": text_of(row, "type"),
     }
 
 
 def to_image(row: Row) -> Row:
     """Convert an image to the form of the API."""
     return {
-        "Id": text_of(row.get("id")),
-        "Created": count_of(row.get("created")),
-        "Size": count_of(row.get("size_bytes")),
-        "RepoTags": [tag for tag in text_of(row.get("tags")).split(",") if tag],
+        "Id": text_of(row, "id"),
+        "Created": count_of(row, "created"),
+        "Size": count_of(row, "size_bytes"),
+        "RepoTags": [tag for tag in text_of(row, "tags").split(",") if tag],
     }
 
 
 def _renamed(row: Row, columns: dict[str, str]) -> Row:
-    return {name: text_of(row.get(column)) for name, column in columns.items()}
+    return {name: text_of(row, column) for name, column in columns.items()}
 
 
 def _flag(value: Any) -> bool | None:

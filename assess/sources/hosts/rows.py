@@ -15,32 +15,21 @@ from functools import cache, lru_cache
 from math import isfinite
 from typing import Any
 
-from assess.sources.base import Batch, Name, Row
-from assess.sources.csv_records import rows
+from assess.sources.base import Batch, Names, Row, Rows
+from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.joining.hosts import is_local, service_of
+from assess.sources.listing import names_of
 from assess.sources.unit import runs_as_root
-from assess.sources.values import moment
+from assess.sources.values import Texts, dig, moment, text
 
 UNIT = "unit"
 UNIT_CONFIDENCE = 0.5
 HOSTNAME_CONFIDENCE = 0.3
 MAX_TEXT = 200  # characters of a name or a version; more is no name
-_SYSTEMS = {
-    "amazon": "amazon linux",
-    "redhat": "red hat enterprise linux",
-    "rhel": "red hat enterprise linux",
-    "sles": "suse linux enterprise server",
-    "sles_sap": "suse linux enterprise server",
-    "almalinux": "alma linux",
-}
+_SYSTEMS = vocabulary("hosts", "systems")
 # Engines by the unit that runs them: a static binary or a snap has no package.
-_ENGINE_UNITS = {
-    "docker": "docker",
-    "snap.docker.dockerd": "docker",
-    "crio": "cri-o",
-    "containerd": "containerd",
-}
+_ENGINE_UNITS = vocabulary("hosts", "units of engines")
 _VERSION = re.compile(r"(?:\d+:)?v?(\d[\d.]*\d(?:\+dfsg\d*)?|\d+)(?:[~.-](ce|ee)\b)?")
 _INSTANCE = re.compile(r"@(\d.*)?$")
 
@@ -86,7 +75,7 @@ class PlainHost:
     units: list[SystemUnit] | None = None
     packages: dict[str, Package] | None = None  # those `is_of_interest`
     # file systems: path, type, size, read-only
-    mounted: list[Row] = field(default_factory=list)
+    mounted: Rows = field(default_factory=list)
     host_id: str = ""
 
 
@@ -121,14 +110,12 @@ def tell_apart(hosts: list[PlainHost]) -> None:
         host.host_id = f"{wanted}~{n}" if (n := taken[wanted]) > 1 else wanted
 
 
-def unit_names(host: PlainHost, unit: SystemUnit) -> tuple[Name, ...]:
+def unit_names(host: PlainHost, unit: SystemUnit) -> Names:
     """Return the names of the service of a unit; that of its host is last and weakest."""
-    guess = service_of(host.name) or service_of(str(host.facts.get("hostname") or ""))
-    names = (
-        Name(unit.service, UNIT, UNIT_CONFIDENCE),
-        Name(guess, "hostname", HOSTNAME_CONFIDENCE),
+    guess = service_of(host.name) or service_of(text(host.facts, "hostname"))
+    return names_of(
+        (unit.service, UNIT, UNIT_CONFIDENCE), (guess, "hostname", HOSTNAME_CONFIDENCE)
     )
-    return tuple(name for name in names if name.name)
 
 
 def to_workload(host: PlainHost, unit: SystemUnit) -> Row:
@@ -166,7 +153,7 @@ def to_service(host: PlainHost, unit: SystemUnit) -> Row:
     return row
 
 
-def stores_of(unit: SystemUnit) -> list[dict[str, str]]:
+def stores_of(unit: SystemUnit) -> list[Texts]:
     """List the rows of the vocabulary of stores for a unit: one per data directory."""
     stores = [
         store
@@ -176,7 +163,7 @@ def stores_of(unit: SystemUnit) -> list[dict[str, str]]:
     return [store for store in stores if store["unit"] == stores[0]["unit"]]
 
 
-def to_mounts(host: PlainHost, unit: SystemUnit) -> list[Row]:
+def to_mounts(host: PlainHost, unit: SystemUnit) -> Rows:
     """Return the mounts: file systems of their own that hold the data of a store."""
     paths = [store["data_path"] for store in stores_of(unit) if store["data_path"]]
     return [
@@ -201,7 +188,7 @@ def _holds(mounted: str, path: str) -> bool:
     return mounted == path or mounted.startswith(f"{path}/") or is_near
 
 
-def to_engines(host: PlainHost) -> list[Row]:
+def to_engines(host: PlainHost) -> Rows:
     """Return the installed engines; runtime none where packages were read and show none."""
     parts = _engine_parts(host.packages or {})
     running = {unit.stem for unit in host.units or [] if unit.state == "running"}
@@ -216,7 +203,7 @@ def to_engines(host: PlainHost) -> list[Row]:
     runtimes: list[str] = [p for p in ("docker", "podman", "cri-o") if p in parts]
     if not runtimes and "containerd" in parts:
         runtimes = ["containerd"]
-    engines: list[Row] = [
+    engines: Rows = [
         {
             "runtime": part,
             "version": parts[part][1],
@@ -284,8 +271,9 @@ def filled(**columns: Any) -> Row:
     return {name: value for name, value in columns.items() if value not in (None, "")}
 
 
-def text_of(value: Any) -> str:
+def text_of(value: Any, *path: str) -> str:
     """Return a text, or a number as text, without characters that no name has; else nothing."""
+    value = dig(value, *path)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     if isinstance(value, float) and not isfinite(value):
@@ -293,9 +281,9 @@ def text_of(value: Any) -> str:
     return " ".join(str(value).replace("\0", "").split())[:MAX_TEXT]
 
 
-def count_of(value: Any) -> int | None:
+def count_of(value: Any, *path: str) -> int | None:
     """Return a whole number that is not negative; None for anything else."""
-    text = text_of(value)
+    text = text_of(value, *path)
     return int(text) if re.fullmatch(r"\d{1,18}", text) else None
 
 
@@ -328,7 +316,7 @@ def _of_distribution() -> re.Pattern[str]:
 
 
 @cache
-def _by_pattern(name: str, column: str) -> list[tuple[dict[str, str], re.Pattern[str]]]:
+def _by_pattern(name: str, column: str) -> list[tuple[Texts, re.Pattern[str]]]:
     return [(row, any_of([row[column]])) for row in rows(name)]
 
 

@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from assess.policy.policy import load_policy
 from assess.reading import MAX_TABLE_BYTES, refuse_many
-from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems
+from assess.sources.base import Asked, Call, Row, Source, format_problems
 from assess.sources.csv_records import read_records
-from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
 from assess.sources.http import open_web
 from assess.sources.incidents.api import Request
@@ -113,45 +112,30 @@ class IncidentsSource(Source):
         }
         return [problem for problem, is_wrong in wrong.items() if is_wrong] + problems
 
-    def collect(
-        self,
-        options: Row,
-        base: Path,
-        deadline: Deadline,
-        pages: int | None = None,
-    ) -> Batch:
-        """Read incidents from files and directories, or so many pages from the API."""
+    def fill(self, asked: Asked) -> None:
+        """Read incidents from files and directories, or from the API; a probe reads one page."""
         vocabulary = default_vocabulary()
-        if path := options.get("policy"):
-            failed = Batch()
-            with failed.call(path, "read") as call:
-                vocabulary = vocabulary_of(load_policy(base / path))
+        if path := asked.options.get("policy"):
+            with asked.batch.call(path, "read") as call:
+                vocabulary = vocabulary_of(load_policy(asked.base / path))
             if call.failed:
-                return failed
+                return
+            asked.batch.coverage.remove(call.row)  # only one that fails is worth a row
         search = _Search(
-            options,
-            base,
-            deadline,
+            **vars(asked),
             vocabulary=vocabulary,
-            since=_moment(options.get("since")),
-            until=_moment(options.get("until")),
+            since=_moment(asked.options.get("since")),
+            until=_moment(asked.options.get("until")),
         )
-        if "endpoint" in options:
-            _ask(search, pages)
-        else:
-            _read(search)
-        return search.batch
-
-    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read the files, or the first page of the API."""
-        return self.collect(options, base, deadline, pages=1)
+        read = _ask if "endpoint" in asked.options else _read
+        read(search)
 
 
 def _read(search: _Search) -> None:
     """Read CSV and JSON files; JSON incidents need the service names of all files first."""
     suffixes = (".csv",) if search.kind == "csv" else (*JSON_SUFFIXES, ".csv")
     dumps = each_dump(search, suffixes)
-    payloads: list[tuple[Call, list[Any]]] = []
+    payloads = []
     for file, call in dumps:
         with call:
             if search.kind == "csv" or file.suffix.lower() not in JSON_SUFFIXES:
@@ -182,15 +166,16 @@ def _read_csv(search: _Search, file: Path, call: Call) -> None:
     _add(search, [(record, []) for record in folded], reader, call)
 
 
-def _ask(search: _Search, pages: int | None) -> None:
+def _ask(search: _Search) -> None:
     """Read the incidents of a window from a tool; a failure keeps the pages before it."""
     tool = TOOLS[search.kind]
     until = search.until or datetime.now(UTC)
     since = search.since or until - WINDOW
     search = replace(search, since=since, until=until)
     scope = strip_credentials(str(search.options["endpoint"]))
-    services: list[Row] = []
-    if tool.get_services is not None and pages is None:
+    pages = 1 if search.is_probe else None
+    services = []
+    if tool.get_services is not None and not search.is_probe:
         with (
             search.batch.call(scope, "services") as call,
             open_web(search, tool.token, call=call) as web,
@@ -203,14 +188,14 @@ def _ask(search: _Search, pages: int | None) -> None:
         search.batch.call(scope, "incidents") as call,
         open_web(search, tool.token, call=call) as web,
     ):
-        incidents: list[Row] = []
+        incidents = []
         request = Request(web, since, until, search.options, call)
         try:
             for page in islice(tool.get(request), pages):
                 incidents += page
         finally:
             total = call.row.get("expected", 0)
-            is_short = total > len(incidents) and pages is None
+            is_short = total > len(incidents) and not search.is_probe
             if is_short and call.is_open:
                 call.status("partial", "the account cannot read all of them")
             _take(search, incidents, names_in([{"services": services}]), call)
@@ -266,9 +251,9 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
         window_start=search.since or min(times, default=None),
         window_end=search.until or max(times, default=None),
     )
-    bad = reader.bad_times.total
+    bad = reader.bad_times
     if bad:
-        hint = reader.bad_times.hint()
+        hint = bad.hint()
         if reader.lost:
             hint += f" (the first is incident {reader.lost[0]})"
         call.hint(hint)
@@ -277,7 +262,7 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
     if not bad:
         call.status("ok" if incidents else "empty")
     else:
-        call.status("parse_error" if bad["opened_at"] == len(records) else "partial")
+        call.status("parse_error" if bad.of("opened_at") == len(records) else "partial")
 
 
 def _moment(value: Any) -> datetime | None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from assess.sources.base import Call, Row
+from assess.sources.base import Call, Row, Rows
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.incidents.reader import as_text
@@ -44,7 +44,7 @@ class Request:
     call: Call
 
 
-def get_pagerduty(request: Request) -> Iterator[list[Row]]:
+def get_pagerduty(request: Request) -> Iterator[Rows]:
     """Read incidents month by month; halve a month with more rows than the ceiling."""
 
     def ask(since: datetime, until: datetime, offset: int) -> Any:
@@ -63,7 +63,7 @@ def get_pagerduty(request: Request) -> Iterator[list[Row]]:
     yield from _by_month(_Sliced(request, ask, rows="incidents", total="total"))
 
 
-def get_opsgenie(request: Request) -> Iterator[list[Row]]:
+def get_opsgenie(request: Request) -> Iterator[Rows]:
     """Read incidents month by month; Opsgenie takes milliseconds since 1970."""
 
     def ask(since: datetime, until: datetime, offset: int) -> Any:
@@ -81,7 +81,7 @@ def get_opsgenie(request: Request) -> Iterator[list[Row]]:
     yield from _by_month(_Sliced(request, ask, rows="data", total="totalCount"))
 
 
-def get_opsgenie_services(request: Request) -> Iterator[list[Row]]:
+def get_opsgenie_services(request: Request) -> Iterator[Rows]:
     """Read the names of services; incidents hold only their ids."""
     for offset in range(0, CEILING, _PAGE):
         params = {"limit": _PAGE, "offset": offset}
@@ -91,7 +91,7 @@ def get_opsgenie_services(request: Request) -> Iterator[list[Row]]:
             return
 
 
-def get_jira(request: Request) -> Iterator[list[Row]]:
+def get_jira(request: Request) -> Iterator[Rows]:
     """Search for issues in a window with a margin of a day."""
     first = f"{request.since - _MARGIN:%Y-%m-%d}"
     last = f"{request.until + 2 * _MARGIN:%Y-%m-%d}"
@@ -112,7 +112,7 @@ def get_jira(request: Request) -> Iterator[list[Row]]:
         params["nextPageToken"] = token
 
 
-def get_servicenow(request: Request) -> Iterator[list[Row]]:
+def get_servicenow(request: Request) -> Iterator[Rows]:
     """Read the table ``incident`` with both raw and displayed values."""
     first = f"{request.since - _MARGIN:%Y-%m-%d %H:%M:%S}"
     last = f"{request.until + _MARGIN:%Y-%m-%d %H:%M:%S}"
@@ -138,7 +138,7 @@ def get_servicenow(request: Request) -> Iterator[list[Row]]:
         yield incidents
 
 
-def get_statuspage(request: Request) -> Iterator[list[Row]]:
+def get_statuspage(request: Request) -> Iterator[Rows]:
     """Read the incidents of a page, newest first; without its id, those of the public page."""
     page_id = request.options.get("page")
     if not page_id:
@@ -153,9 +153,9 @@ def get_statuspage(request: Request) -> Iterator[list[Row]]:
         params = {"page": number, "limit": _PAGE}
         path = f"v1/pages/{page_id}/incidents.json"
         rows = listed(request.web.json(path, params=params))
-        new = [row for row in rows if as_text(row.get("id")) not in seen]
+        new = [row for row in rows if as_text(row, "id") not in seen]
         yield new
-        seen |= {as_text(row.get("id")) for row in new}
+        seen |= {as_text(row, "id") for row in new}
         if not new or len(rows) < _PAGE or _is_past(new, request.since):
             return
 
@@ -177,7 +177,7 @@ class _Sliced:
     rows: str  # key of its rows
     total: str  # key of the number of rows in the window
 
-    def pages(self, since: datetime, until: datetime) -> Iterator[list[Row]]:
+    def pages(self, since: datetime, until: datetime) -> Iterator[Rows]:
         """Yield the pages of a window, or of its halves if it holds too many rows."""
         offset = 0
         while True:
@@ -203,12 +203,12 @@ class _Sliced:
                 return
 
 
-def _by_month(sliced: _Sliced) -> Iterator[list[Row]]:
+def _by_month(sliced: _Sliced) -> Iterator[Rows]:
     for since, until in months(sliced.request.since, sliced.request.until):
         yield from sliced.pages(since, until)
 
 
-def listed(page: Any, key: str = "") -> list[Row]:
+def listed(page: Any, key: str = "") -> Rows:
     """Return the objects of a page; raise `DumpError` for an answer of another shape."""
     rows = page.get(key) if key and isinstance(page, dict) else page
     if not isinstance(rows, list):
@@ -218,7 +218,7 @@ def listed(page: Any, key: str = "") -> list[Row]:
     return list(dicts(rows))
 
 
-def _is_past(rows: list[Row], since: datetime) -> bool:
+def _is_past(rows: Rows, since: datetime) -> bool:
     """Return whether rows, newest first, reach back to the start of a window."""
-    times = [read_time(as_text(row.get("created_at")), UTC) for row in rows]
+    times = [read_time(as_text(row, "created_at"), UTC) for row in rows]
     return any(moment is not None and moment < since for moment in times)

@@ -22,7 +22,7 @@ def fold(records: list[Cells], moment: Moment) -> list[Cells]:
     for number, cells in enumerate(records):
         key = first(cells, "incident_id")[0] or f"row {number}"
         groups.setdefault(key, []).append(cells)
-    folded: list[Cells] = []
+    folded = []
     for group in groups.values():
         if _is_log(group):
             folded.append(_folded(group, moment))
@@ -33,12 +33,8 @@ def fold(records: list[Cells], moment: Moment) -> list[Cells]:
 
 def _is_log(group: list[Cells]) -> bool:
     """Return whether rows of one incident are state changes, not the affected services."""
-    for column in _CHANGES:
-        for header in HEADERS[column]:
-            different = {cells.get(header) for cells in group}
-            if len(different) > 1:
-                return True
-    return False
+    headers = [header for column in _CHANGES for header in HEADERS[column]]
+    return any(len({cells.get(header) for cells in group}) > 1 for header in headers)
 
 
 def _folded(group: list[Cells], moment: Moment) -> Cells:

@@ -9,10 +9,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
-from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
@@ -21,8 +20,8 @@ from pandas import Timedelta
 from assess import frames
 from assess.linear import Linear, any_of
 from assess.policy.policy import Policy, load_policy
-from assess.sources.base import Name, Row
-from assess.sources.csv_records import Cells, rows
+from assess.sources.base import Name, Names, Row, Rows
+from assess.sources.csv_records import Cells, headers, rows
 from assess.sources.incidents.times import (
     is_ambiguous,
     is_plausible,
@@ -30,6 +29,7 @@ from assess.sources.incidents.times import (
     parse_time,
 )
 from assess.sources.redact import strip_credentials
+from assess.sources.values import Texts, dig
 
 # Columns whose words are mapped, and the table of the policy that has further ones.
 _WORDS = {
@@ -41,10 +41,7 @@ _WORDS = {
 NAMED = 0.9  # confidence in the service name of an incident
 _LONGEST = 200  # characters; a longer text is not a name
 
-HEADERS = {
-    column: tuple(row["header"] for row in group)
-    for column, group in groupby(rows("incidents/headers"), itemgetter("column"))
-}
+HEADERS = headers("incidents")
 _DURATIONS = {  # seconds of a unit, by header; 0 where the cell says its unit
     row["header"]: int(row["seconds"] or 0)
     for row in rows("incidents/headers")
@@ -64,7 +61,7 @@ class Vocabulary:
     """The meaning of words, from the policy."""
 
     severities: dict[str, int]
-    words: dict[str, dict[str, str]]  # values by word, by column
+    words: dict[str, Texts]  # values by word, by column
     titles: dict[Linear, str]  # causes by pattern
     faults: dict[Linear, str]  # faults by pattern
     containers: Linear
@@ -75,7 +72,7 @@ def vocabulary_of(policy: Policy) -> Vocabulary:
     """Return the vocabulary of incidents of a policy."""
     table = policy["incidents"]
     columns = frames.columns("incidents")
-    words: dict[str, dict[str, str]] = {}
+    words = {}
     for column, key in _WORDS.items():
         of_policy = {_slug(word): value for word, value in table.get(key, {}).items()}
         words[column] = of_policy | {_slug(v): v for v in columns[column].vocabulary}
@@ -89,7 +86,7 @@ def vocabulary_of(policy: Policy) -> Vocabulary:
     )
 
 
-def _patterns(table: dict[str, str]) -> dict[Linear, str]:
+def _patterns(table: Texts) -> dict[Linear, str]:
     return {Linear(text, ignore_case=True): value for text, value in table.items()}
 
 
@@ -99,54 +96,43 @@ def default_vocabulary() -> Vocabulary:
     return vocabulary_of(load_policy())
 
 
-@dataclass
-class BadTimes:
-    """Cells of times that give no time, by column."""
+_EMPTY = "empty"
+_UNREADABLE = "unreadable"
+_AMBIGUOUS = "with two readings"  # without an order of its parts
+_LOCAL = "without a time zone"
+_IMPOSSIBLE = "in an impossible year"
+_FAULTS = (_EMPTY, _UNREADABLE, _AMBIGUOUS, _LOCAL, _IMPOSSIBLE)  # of cells of times
+_ADVICE = {
+    _AMBIGUOUS: 'name the order of dates: date_order = "dmy", "mdy" or "ymd"',
+    _LOCAL: 'name their time zone: timezone = "Europe/Berlin"',
+    _UNREADABLE: "export times in ISO-8601 and UTC",
+}
 
-    empty: Counter[str] = field(default_factory=Counter)
-    unreadable: Counter[str] = field(default_factory=Counter)
-    # without an order of its parts
-    ambiguous: Counter[str] = field(default_factory=Counter)
-    local: Counter[str] = field(default_factory=Counter)  # without a time zone
-    impossible: Counter[str] = field(default_factory=Counter)  # in a year that cannot be
 
-    @property
-    def total(self) -> Counter[str]:
-        """Count all of them."""
-        dropped = self.empty + self.unreadable + self.ambiguous + self.local
-        return dropped + self.impossible
+class BadTimes(Counter[tuple[str, str]]):
+    """Number of cells of times that give no time, by fault and column."""
+
+    def of(self, column: str) -> int:
+        """Return how many cells of a column give no time."""
+        return sum(self[fault, column] for fault in _FAULTS)
 
     def add(self, column: str, text: str) -> None:
         """Count a cell by its missing part."""
+        fault = _UNREADABLE
         if not text:
-            self.empty[column] += 1
+            fault = _EMPTY
         elif is_ambiguous(text):
-            self.ambiguous[column] += 1
+            fault = _AMBIGUOUS
         elif parse_time(text, UTC) is not None:
-            self.local[column] += 1
-        else:
-            self.unreadable[column] += 1
+            fault = _LOCAL
+        self[fault, column] += 1
 
     def hint(self) -> str:
         """Describe what cannot be used, and what would help."""
-        kinds = {
-            "empty": self.empty,
-            "unreadable": self.unreadable,
-            "with two readings": self.ambiguous,
-            "without a time zone": self.local,
-            "in an impossible year": self.impossible,
-        }
-        found = [
-            f"{n} {column} {kind}"
-            for kind, counts in kinds.items()
-            for column, n in counts.items()
-        ]
-        advice = {
-            'name the order of dates: date_order = "dmy", "mdy" or "ymd"': self.ambiguous,
-            'name their time zone: timezone = "Europe/Berlin"': self.local,
-            "export times in ISO-8601 and UTC": self.unreadable,
-        }
-        helps = [text for text, counts in advice.items() if counts]
+        ordered = sorted(self.items(), key=lambda item: _FAULTS.index(item[0][0]))
+        found = [f"{n} {column} {fault}" for (fault, column), n in ordered]
+        faults = {fault for fault, _ in self}
+        helps = [text for fault, text in _ADVICE.items() if fault in faults]
         return "; ".join([f"times that are not used: {', '.join(found)}", *helps])
 
 
@@ -219,7 +205,7 @@ class Reader:
         if when is None and (text or column == "opened_at"):
             self.bad_times.add(column, text)
         elif when is not None and not is_plausible(when):
-            self.bad_times.impossible[column] += 1
+            self.bad_times[_IMPOSSIBLE, column] += 1
         return when, header
 
     def _acked(self, cells: Cells, opened: datetime) -> datetime | None:
@@ -361,7 +347,7 @@ def mark_timers(incidents: Iterable[Row], lags: list[float], timers: Row) -> Non
             row["ttr_s"] = None
 
 
-def join_rows(rows: Iterable[Row]) -> list[Row]:
+def join_rows(rows: Iterable[Row]) -> Rows:
     """Join the rows of an incident that an export lists once per service."""
     joined: dict[str, Row] = {}
     for row in rows:
@@ -378,8 +364,9 @@ def join_rows(rows: Iterable[Row]) -> list[Row]:
     return list(joined.values())
 
 
-def as_text(value: Any) -> str:
+def as_text(value: Any, *path: str) -> str:
     """Return a text or number of a payload as a cell; an empty text for anything else."""
+    value = dig(value, *path)
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
@@ -410,7 +397,7 @@ def _affected(cells: Cells) -> list[str]:
     return [*listed, *map(strip_credentials, repeated if len(repeated) > 1 else [])]
 
 
-def _names(services: Iterable[str]) -> tuple[Name, ...]:
+def _names(services: Iterable[str]) -> Names:
     kept = [name for name in dict.fromkeys(services) if name and len(name) <= _LONGEST]
     return tuple(Name(name, "incident", NAMED) for name in kept)
 

@@ -9,21 +9,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from assess.sources.base import Name, Row
+from assess.sources.base import Name, Row, Rows
 from assess.sources.csv_records import Cells, rows
 from assess.sources.incidents import api
 from assess.sources.incidents.reader import NAMED, as_text
 from assess.sources.incidents.times import read_time
 from assess.sources.redact import strip_credentials
-from assess.sources.values import dicts, dig
+from assess.sources.values import dicts, dig, listed
 
 Names = dict[str, str]  # service names by the ids of the tool
 Record = tuple[Cells, list[str]]  # an incident, and all services that it lists
 PAGERDUTY = "pagerduty"
-
-
-def _nothing_more(_: Row) -> Cells:
-    return {}
 
 
 @dataclass(frozen=True)
@@ -33,15 +29,15 @@ class Tool:
     name: str
     lists: tuple[str, ...]  # keys under which a page holds its incidents
     marks: set[str]  # an incident has at least one of these keys
-    get: Callable[[api.Request], Iterator[list[Row]]]  # pages of incidents, live
-    others: tuple[str, ...] = ()  # keys of other lists that become rows
-    token: str = "Bearer {}"  # form of its header ``Authorization``
+    get: Callable[[api.Request], Iterator[Rows]]  # pages of incidents, live
+    others: tuple[str, ...]  # keys of other lists that become rows
+    token: str  # form of its header ``Authorization``
     # needed where incidents hold only the ids of services
-    get_services: Callable[[api.Request], Iterator[list[Row]]] | None = None
-    services: str = ""  # path of all services of an incident
-    state: str = ""  # path of its state
-    over: tuple[str, ...] = ()  # states in which it is over
-    more: Callable[[Row], Cells | None] = _nothing_more  # None: this is no incident
+    get_services: Callable[[api.Request], Iterator[Rows]] | None
+    services: str  # path of all services of an incident
+    state: str  # path of its state
+    over: tuple[str, ...]  # states in which it is over
+    more: Callable[[Row], Cells | None]  # None: this is no incident
 
     def to_record(self, raw: Row, names: Names) -> Record | None:
         """Return the cells of an incident, and its services where it has several."""
@@ -90,16 +86,15 @@ def _text(raw: Row, path: str) -> str:
 
 
 def _listed(raw: Row, path: str) -> list[str]:
-    values = dig(raw, *path.split("."))
-    entries = values if isinstance(values, list) else []
-    texts = [as_text(dig(entry, "name")) or as_text(entry) for entry in entries]
+    entries = listed(raw, *path.split("."))
+    texts = [as_text(entry, "name") or as_text(entry) for entry in entries]
     return [text for text in texts if text]
 
 
 def _more_of_jira(raw: Row) -> Cells:
     links = dicts(raw, "fields", "issuelinks")
     repeated = [
-        as_text(dig(link, "outwardIssue", "key"))
+        as_text(link, "outwardIssue", "key")
         for link in links
         if dig(link, "type", "outward") == "duplicates"
     ]
@@ -117,62 +112,40 @@ def _more_of_statuspage(raw: Row) -> Cells | None:
     return None if is_planned else {"customer_facing": "true"}
 
 
+_GET = {
+    PAGERDUTY: api.get_pagerduty,
+    "opsgenie": api.get_opsgenie,
+    "jira": api.get_jira,
+    "servicenow": api.get_servicenow,
+    "statuspage": api.get_statuspage,
+}
+_GET_SERVICES = {"opsgenie": api.get_opsgenie_services}
+_MORE = {
+    "jira": _more_of_jira,
+    "servicenow": _more_of_servicenow,
+    "statuspage": _more_of_statuspage,
+}
 TOOLS = {
-    PAGERDUTY: Tool(
-        PAGERDUTY,
-        lists=("incidents", "data"),
-        marks={"incident_number", "created_at"},
-        get=api.get_pagerduty,
-        others=("relationships", "change_events"),
-        token="Token token={}",
-        state="status",
-        over=("resolved",),
-    ),
-    "opsgenie": Tool(
-        "opsgenie",
-        lists=("data", "incidents"),
-        marks={"tinyId", "message"},
-        get=api.get_opsgenie,
-        token="GenieKey {}",
-        get_services=api.get_opsgenie_services,
-        services="impactedServices",
-        state="status",
-        over=("resolved", "closed"),
-    ),
-    "jira": Tool(
-        "jira",
-        lists=("issues",),
-        marks={"fields"},
-        get=api.get_jira,
-        services="fields.components",
-        state="fields.status.statusCategory.key",
-        over=("done",),
-        more=_more_of_jira,
-    ),
-    "servicenow": Tool(
-        "servicenow",
-        lists=("result", "records"),
-        marks={"number", "opened_at"},
-        get=api.get_servicenow,
-        state="state",
-        over=("6", "7"),
-        more=_more_of_servicenow,
-    ),
-    "statuspage": Tool(
-        "statuspage",
-        lists=("incidents",),
-        marks={"impact", "incident_updates"},
-        get=api.get_statuspage,
-        token="OAuth {}",
-        services="components",
-        more=_more_of_statuspage,
-    ),
+    row["tool"]: Tool(
+        name=row["tool"],
+        lists=tuple(row["lists"].split()),
+        marks={*row["marks"].split()},
+        get=_GET[row["tool"]],
+        others=tuple(row["others"].split()),
+        token=row["token"],
+        get_services=_GET_SERVICES.get(row["tool"]),
+        services=row["services"],
+        state=row["state"],
+        over=tuple(row["over"].split()),
+        more=_MORE.get(row["tool"], lambda _: {}),
+    )
+    for row in rows("incidents/tools")
 }
 
 
-def incidents_in(tool: Tool, values: Iterable[Any]) -> list[Row]:
+def incidents_in(tool: Tool, values: Iterable[Any]) -> Rows:
     """Return the incidents of pages, and single ones."""
-    incidents: list[Row] = []
+    incidents = []
     for value in values:
         pages = [page for key in tool.lists if isinstance(page := dig(value, key), list)]
         incidents += [row for page in pages or [[value]] for row in dicts(page)]
@@ -181,13 +154,12 @@ def incidents_in(tool: Tool, values: Iterable[Any]) -> list[Row]:
 
 def lost_in(tool: Tool, values: Iterable[Any]) -> list[str]:
     """List the entries of the lists of a tool that are no objects, by their place."""
-    lost: list[str] = []
+    lost = []
     for number, value in enumerate(values):
         if not value or not isinstance(value, dict):
             lost.append(f"entry {number} is no object")
         for key in tool.lists + tool.others:
-            entries = dig(value, key)
-            for n, entry in enumerate(entries if isinstance(entries, list) else []):
+            for n, entry in enumerate(listed(value, key)):
                 if not entry or not isinstance(entry, dict):
                     lost.append(f"{key}[{n}] is no object")
     return lost
@@ -198,13 +170,13 @@ def names_in(values: Iterable[Any]) -> Names:
     names: Names = {}
     for row in _each(values, "services", "data", "incidents"):
         service = row["service"] if isinstance(row.get("service"), dict) else row
-        name = as_text(service.get("name")) or as_text(service.get("summary"))
+        name = as_text(service, "name") or as_text(service, "summary")
         if name and not {"message", "title"} & set(service):
-            names.setdefault(as_text(service.get("id")), name)
+            names.setdefault(as_text(service, "id"), name)
     return names
 
 
-def to_dependencies(values: Iterable[Any], names: Names, lost: list[str]) -> list[Row]:
+def to_dependencies(values: Iterable[Any], names: Names, lost: list[str]) -> Rows:
     """Return the edges of PagerDuty's ``/service_dependencies``, from dependent to supporting."""
     edges: dict[tuple[Name, Name], None] = {}
     for n, relation in enumerate(_each(values, "relationships")):
@@ -218,18 +190,18 @@ def to_dependencies(values: Iterable[Any], names: Names, lost: list[str]) -> lis
     return [{"src": src, "dst": dst, **declared} for src, dst in edges]
 
 
-def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> list[Row]:
+def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> Rows:
     """Return the deployments of PagerDuty's ``/change_events``, one per service, without texts."""
-    activities: list[Row] = []
+    activities = []
     for n, event in enumerate(_each(values, "change_events")):
-        started = read_time(as_text(event.get("timestamp")))
+        started = read_time(as_text(event, "timestamp"))
         key = f"{PAGERDUTY}:{as_text(event.get('id'))}"
         if started is None or key.endswith(":"):
             lost.append(f"change event {n} has no id or time")
             continue
         deployment = {"activity_id": key, "kind": "deploy", "started_at": started}
-        listed = event.get("services", [])
-        entries = listed if isinstance(listed, list) else [listed]
+        of_event = event.get("services", [])
+        entries = of_event if isinstance(of_event, list) else [of_event]
         services = [_service(entry, names) for entry in entries]
         if None in services:
             lost.append(f"change event {n} has a service without a name")
@@ -250,6 +222,6 @@ def _each(values: Iterable[Any], *keys: str) -> Iterator[Row]:
 
 
 def _service(service: Any, names: Names) -> Name | None:
-    key = as_text(dig(service, "id"))
-    text = as_text(dig(service, "summary")) or names.get(key, key)
+    key = as_text(service, "id")
+    text = as_text(service, "summary") or names.get(key, key)
     return Name(strip_credentials(text), PAGERDUTY, NAMED) if text else None

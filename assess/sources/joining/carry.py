@@ -37,7 +37,7 @@ def carry_forward(previous: Inventory, batches: Batches, moment: datetime) -> Ba
                 frames_now[source, row.get("source_ref", "")].add(frame)
     seeing = {source for (source, _), calls in statuses.items() if calls & SEEN}
     whole: set[str] = set()  # sources that were carried whole
-    carried: Batches = []
+    carried = []
     for (source, scope), calls in statuses.items():
         if not calls & LOST or source in whole:
             continue

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.sources.answers.vex import settle_images
-from assess.sources.base import Batch, Batches, Name, Row, belonging, rows_of
+from assess.sources.base import Batch, Batches, Names, Row, belonging, rows_of
 from assess.sources.joining.identity import leaf, slug
 
 FRAMES = ("answers", "services")
 _UNLISTED = "findings about images or containers that no other source lists"
 Key = tuple[str, ...]
-Names = tuple[Name, ...]
 _Index = dict[Key, dict[Names, None]]
 
 

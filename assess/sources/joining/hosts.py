@@ -14,8 +14,9 @@ from itertools import combinations
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Batches, Name, Row, rows_of, type_of
+from assess.sources.base import Batch, Batches, Name, Names, Row, Rows, rows_of, type_of
 from assess.sources.joining.identity import ENV_WORDS
+from assess.sources.values import parts_of_cell, text
 
 _Host = tuple[str, str]  # type of the source, and host_id
 ENGINES = ("docker", "crictl", "podman")  # sources that list the containers of a host
@@ -37,7 +38,7 @@ _REGION = re.compile(
 _ADDRESS = re.compile(r"ip(-\d{1,3}){4}|\d{1,3}(\.\d{1,3}){3}")
 
 
-def settle_hosts(batches: Batches) -> tuple[Batches, list[Row]]:
+def settle_hosts(batches: Batches) -> tuple[Batches, Rows]:
     """Return batches in which each machine has one id, and a coverage row if any were joined."""
     batches = tell_hosts_apart(batches)
     facts, owners = _known_hosts(batches)
@@ -65,7 +66,7 @@ def settle_hosts(batches: Batches) -> tuple[Batches, list[Row]]:
     return settled, _joined("hosts", len(same), hint)
 
 
-def _joined(frame: str, count: int, hint: str) -> list[Row]:
+def _joined(frame: str, count: int, hint: str) -> Rows:
     """Return the coverage row about joined rows; an empty list if none were joined."""
     note = {"source": "identity", "scope": frame, "call": "join", "status": "ok"}
     return [note | {"rows": count, "hint": f"{count} {hint}"}] if count else []
@@ -190,17 +191,15 @@ def _plain(value: object) -> str:
     return _ARCHITECTURES.get(text, text)
 
 
-def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
+def join_replicas(batches: Batches) -> tuple[Batches, Rows]:
     """Return batches in which containers have the workload_id of their task, and a coverage row."""
     # A container belongs to the task that lists its id (`Batch.container_ids`), whose own
     # id ends in it, or that its labels name (`Batch.tasks`). Its row keeps what only the
     # engine knows, and is merged into that of the task; so are the rows of the other
     # containers of a pod.
     tasks = _tasks(batches)
-    joined: dict[str, Row] = {}  # task by workload_id of its container
-    named: dict[
-        Name, tuple[Name, ...]
-    ] = {}  # names of tasks by those of their containers
+    joined = {}  # task by workload_id of its container
+    named: dict[Name, Names] = {}  # names of tasks by those of their containers
     for label, batch in batches:
         for row in batch.rows.get("workloads", ()) if type_of(label) in ENGINES else ():
             container = row["workload_id"].rpartition("/")[2]
@@ -230,7 +229,7 @@ def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
 
 
 def _tasks(batches: Batches) -> dict[str, Row]:
-    tasks: dict[str, Row] = {}
+    tasks = {}
     for label, batch in batches:
         if type_of(label) in ENGINES:
             continue
@@ -287,4 +286,4 @@ def _services_at(batches: Batches) -> _Services:
 
 
 def _addresses(row: Row) -> list[str]:
-    return [part.lower() for part in str(row.get("addresses") or "").split(";") if part]
+    return parts_of_cell(text(row, "addresses").lower())

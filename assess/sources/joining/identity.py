@@ -19,8 +19,9 @@ from pathlib import Path
 
 from assess.errors import ConfigError
 from assess.linear import Linear
-from assess.reading import MAX_MAP_BYTES, read_limited
-from assess.sources.base import Name, Row, type_of
+from assess.sources.base import Name, Names, Row, Rows, type_of
+from assess.sources.csv_records import rows_of
+from assess.sources.values import text
 
 SURE = 0.8  # from here on a second name joins services, and a match counts as resolved
 ALONE = 0.5  # up to here a name never joins the rows of two sources ...
@@ -39,7 +40,7 @@ ENV_WORDS = frozenset(
 )
 _SUFFIXES = frozenset(["svc", "service", "srv"])
 
-Claim = tuple[str, tuple[Name, ...]]  # source, and the names that a row has, best first
+Claim = tuple[str, Names]  # source, and the names that a row has, best first
 
 
 Rules = list[tuple[Linear, str]]
@@ -124,7 +125,7 @@ class Identity:
 
     def __init__(self, born: Iterable[Claim], *, rules: Rules | None = None) -> None:
         self._rules = rules or []
-        self._matches: dict[tuple[Name, ...], Match] = {}
+        self._matches: dict[Names, Match] = {}
         self._bearers: dict[tuple[str, Name], Service] = {}
         order: dict[str, int] = {}
         claims: dict[Claim, None] = {}
@@ -140,14 +141,14 @@ class Identity:
         self._index = _index(self.services)
         _give_ids(self.services)
 
-    def bearer(self, source: str, names: tuple[Name, ...]) -> Match:
+    def bearer(self, source: str, names: Names) -> Match:
         """Return the service that a row creates; an empty match if no name is trusted enough."""
         if not (usable := self._usable(names)):
             return Match()
         service = self._bearers[source, usable[0]].root
         return Match(service.service_id, service.best.confidence)
 
-    def match(self, names: tuple[Name, ...]) -> Match:
+    def match(self, names: Names) -> Match:
         """Return the service that a row refers to, by its first name that fits only one."""
         if names not in self._matches:
             found = [self._match_one(name) for name in self._decided(names)]
@@ -157,7 +158,7 @@ class Identity:
             )
         return self._matches[names]
 
-    def aliases(self) -> list[Row]:
+    def aliases(self) -> Rows:
         """List the other names of every service: the audit trail of the joins."""
         return [
             _alias(service, name.name, source, name.rule, name.confidence)
@@ -166,7 +167,7 @@ class Identity:
             if name.name != service.service_id
         ]
 
-    def suggestions(self, unresolved: Iterable[tuple[str, Name]]) -> list[Row]:
+    def suggestions(self, unresolved: Iterable[tuple[str, Name]]) -> Rows:
         """Suggest similar services of other sources, as ambiguous aliases; a person decides."""
         named: dict[str, list[Service]] = defaultdict(list)
         for service in self.services:
@@ -181,18 +182,18 @@ class Identity:
         ]
         return [
             _alias(service, alias, source, "similar", ratio) | {"ambiguous": True}
-            for source, alias, text, sources in asked
-            for near, ratio in nearest(text)
+            for source, alias, seen, sources in asked
+            for near, ratio in nearest(seen)
             for service in named[near][:_COMPARED]
             if not service.sources & sources
         ]
 
-    def _decided(self, names: tuple[Name, ...]) -> tuple[Name, ...]:
+    def _decided(self, names: Names) -> Names:
         """Put the name from the identity map first, if there is one."""
         name = mapped(names, self._rules)
         return (name, *names) if name else names
 
-    def _usable(self, names: tuple[Name, ...]) -> tuple[Name, ...]:
+    def _usable(self, names: Names) -> Names:
         """Return the name that creates a service, then further names trusted enough to join it."""
         decided = self._decided(names)
         strong = [n for n in decided if n.confidence >= WEAK and not _is_nameless(n)]
@@ -341,8 +342,7 @@ def _alias(
 def read_map(path: Path) -> Rules:
     """Read the CSV file in which people decided names: ``pattern`` (a regex), ``service_id``."""
     try:
-        text = read_limited(path, MAX_MAP_BYTES).decode("utf-8-sig")
-        rows = list(csv.DictReader(text.splitlines(keepends=True)))
+        rows = rows_of(path)
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(
             f"the identity map {path.name} cannot be read: {error}"
@@ -351,7 +351,7 @@ def read_map(path: Path) -> Rules:
     problems = []
     for line, row in enumerate(rows, start=2):
         pattern, service = (
-            (row.get(column) or "").strip() for column in ("pattern", "service_id")
+            text(row, column).strip() for column in ("pattern", "service_id")
         )
         if not pattern or not service:
             problems.append(f"line {line} needs a pattern and a service_id")
@@ -371,9 +371,9 @@ def read_map(path: Path) -> Rules:
 def mapped(names: Iterable[Name], rules: Rules) -> Name | None:
     """Return the service of the first name that a rule matches in full, by its first rule."""
     for name in names:
-        for text in (f"{name.namespace}/{name.name}", name.name):
+        for whole in (f"{name.namespace}/{name.name}", name.name):
             for pattern, service in rules:
-                if found := pattern.fullmatch(text):
+                if found := pattern.fullmatch(whole):
                     return Name(pattern.expand(service, found), "map", 1.0)
     return None
 
@@ -404,7 +404,7 @@ class Nearest:
             shared.update(names)
         likely = sorted(shared, key=lambda n: (-shared[n], n))[:_COMPARED]
         matcher = difflib.SequenceMatcher(b=text)
-        similar: list[tuple[str, float]] = []
+        similar = []
         for other in likely:
             matcher.set_seq1(_compared(other))
             # The upper bounds are cheaper than the ratio.

@@ -10,7 +10,7 @@ import pandas as pd
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources import csv_records
-from assess.sources.base import TRACED, Batches, Lists, Name, Row, type_of
+from assess.sources.base import TRACED, Batches, Lists, Name, Names, Row, Rows, type_of
 from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 
 UNASSIGNED = "__unassigned__"
@@ -25,9 +25,7 @@ _UNSURE = "name services in the identity map, or label them assess.service"
 _EXPECTED_TO_DIFFER = [row["column"] for row in csv_records.rows("joining/may_differ")]
 
 
-def to_tables(
-    batches: Batches, rules: Rules
-) -> tuple[dict[str, pd.DataFrame], list[Row]]:
+def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], Rows]:
     """Name the services and merge the rows of one key; where two sources differ, the first wins.
 
     Returns the frames that any source filled, typed and sorted by key, and coverage rows about
@@ -40,7 +38,7 @@ def to_tables(
             resolved = (resolver.row(frame, label, row) for row in unresolved)
             rows[frame] += [row for row in resolved if row is not None]
     _add_services(rows, resolver)
-    tables: dict[str, pd.DataFrame] = {}
+    tables = {}
     notes = resolver.coverage()
     for frame, listed in rows.items():
         notes += _unknown(frame, listed)
@@ -54,7 +52,7 @@ def to_tables(
 def _add_services(rows: Lists, resolver: _Resolver) -> None:
     """Add the rows of services and aliases that follow from identity."""
     services = resolver.identity.services
-    identified: list[Row] = [
+    identified: Rows = [
         {
             "service_id": service.service_id,
             "identity_rule": service.best.rule,
@@ -136,7 +134,7 @@ class _Resolver:
         src = row.pop("src")
         dst = row.pop("dst")
         names = [src] if isinstance(dst, str) else [src, dst]
-        ends: dict[tuple[Name, ...], Match] = {
+        ends: dict[Names, Match] = {
             (name,): self.identity.match((name,)) for name in names
         }
         self._count("dependencies", label, ends)
@@ -151,9 +149,7 @@ class _Resolver:
         is_unresolved = not caller or not callee or row.get("unresolved", False)
         return row | {"unresolved": is_unresolved}
 
-    def _count(
-        self, frame: str, label: str, matches: dict[tuple[Name, ...], Match]
-    ) -> None:
+    def _count(self, frame: str, label: str, matches: dict[Names, Match]) -> None:
         self._counts[frame] += Counter(
             expected=1,
             # an edge is certain only if both its ends are
@@ -165,9 +161,9 @@ class _Resolver:
             if match.service_id is None and names:
                 self.unresolved[label, names[0]] = None
 
-    def coverage(self) -> list[Row]:
+    def coverage(self) -> Rows:
         """Return coverage rows with the share of rows whose service is certain."""
-        rows: list[Row] = []
+        rows = []
         for frame in ("workloads", "dependencies", "incidents"):
             if counts := self._counts.get(frame):
                 row: Row = {name: counts[name] for name in _COUNTS}
@@ -179,7 +175,7 @@ class _Resolver:
         return rows
 
 
-def _unknown(frame: str, rows: list[Row]) -> list[Row]:
+def _unknown(frame: str, rows: Rows) -> Rows:
     # Sources of other packages misspell them; without a row, the values would vanish in
     # silence.
     if frame in frames.names():
@@ -187,7 +183,7 @@ def _unknown(frame: str, rows: list[Row]) -> list[Row]:
         counts = Counter((r["source"], name) for r in rows for name in r.keys() - known)
     else:
         counts = Counter((row["source"], "") for row in rows)
-    notes: list[Row] = []
+    notes = []
     for (source, name), n in sorted(counts.items()):
         problem = frames.unknown_columns(frame, [name]).iloc[0]
         hint = f"{name or frame} is not {problem['rule']}"[:_EXAMPLE_CHARS]
@@ -198,7 +194,7 @@ def _unknown(frame: str, rows: list[Row]) -> list[Row]:
     return notes
 
 
-def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
+def _to_table(frame: str, rows: Rows) -> tuple[pd.DataFrame, Rows]:
     columns = frames.columns(frame)
     raw = pd.DataFrame(rows, columns=list(columns), dtype=object)
     table, problems = frames.conform(frame, raw)
@@ -216,12 +212,12 @@ def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
     return table, [*notes, *disagreements, *_notes(frame, table, outside)]
 
 
-def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row]]:
+def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
     """Merge rows of the same key: in each column the first known value wins."""
     key = frames.key(frame)
     columns = frames.columns(frame)
     doubled = table.duplicated(key, keep=False)
-    notes: list[Row] = []
+    notes = []
     if doubled.any():
         rows = table[doubled]
         # a source that writes "unknown" contradicts nobody
@@ -244,9 +240,9 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
     return table.sort_values(key, kind="stable", ignore_index=True), notes
 
 
-def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Row]:
+def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
     """Return coverage rows for columns in which two sources disagree."""
-    notes: list[Row] = []
+    notes = []
     keys = doubled[key].astype(object).agg(lambda row: "/".join(map(str, row)), axis=1)
     for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
         values = doubled[column].dropna().astype(object)
@@ -268,9 +264,9 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Ro
     return notes
 
 
-def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
+def _drop_dangling(tables: dict[str, pd.DataFrame]) -> Rows:
     """Remove dangling references: the cell, or the whole row if the cell is required."""
-    notes: list[Row] = []
+    notes = []
     problems = frames.check_references(tables)
     for (frame, column), bad in problems.groupby(["table", "column"], sort=False):
         notes += _notes(frame, tables[frame], bad)
@@ -284,7 +280,7 @@ def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
     return notes
 
 
-def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> list[Row]:
+def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> Rows:
     """Return coverage rows for cells that do not fit the data dictionary and become NA."""
     sources = table["source"].reindex(problems["row"].astype(int) - 1).fillna("")
     problems = problems.assign(source=sources.to_numpy())

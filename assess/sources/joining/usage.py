@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from assess.sources.base import Batch, Batches, Row, belonging
 from assess.sources.joining.hosts import ID_LENGTH
-from assess.sources.usage.forms import Key, Sample, columns_of
+from assess.sources.usage.forms import About, Key, Sample, columns_of
+from assess.sources.values import text
 
 BESIDE = ("sidecar", "init")
 _UNKNOWN = "use of containers that no other source lists: they have ended, or are of another host"
@@ -30,7 +31,7 @@ class _Index:
             and (above := workload_id.rpartition("/")[0]) in self.rows
         }
 
-    def find(self, about: tuple[Key, ...]) -> str | None:
+    def find(self, about: About) -> str | None:
         """Return the workload of the first key that fits exactly one."""
         for key in about:
             found = self._ids.get(key[:3], {})
@@ -55,7 +56,7 @@ def _keys(row: Row, batch: Batch) -> Iterator[Key]:
     name = row.get("name")
     if name and row.get("container_role") not in BESIDE:
         yield "name", str(name)
-        yield "pod", str(row.get("namespace") or ""), str(name)
+        yield "pod", text(row, "namespace"), str(name)
         yield "pod", "", str(name)  # a list of one namespace does not name it
 
 
@@ -67,7 +68,7 @@ def settle_usage(batches: Batches) -> Batches:
     by_workload: dict[str, list[Sample]] = defaultdict(list)
     settled = []
     for label, batch in batches:
-        own: dict[tuple[Key, ...], str | None] = {}
+        own = {}
         for sample in batch.usage:
             own[sample.about] = found = index.find(sample.about)
             if found is not None:

@@ -20,10 +20,7 @@ from assess.sources.kubernetes.nodes import KUBELETS, configurations_in
 from assess.sources.kubernetes.rows import to_batch
 from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.unit import FRAMES
-from assess.sources.values import dicts, dig, text
-
-PAGE = 500
-
+from assess.sources.values import dicts, dig, listed, text
 
 _KINDS = [row for row in csv_records.rows("kubernetes/kinds") if row["paths"]]
 RESOURCES = tuple(
@@ -85,9 +82,9 @@ class KubernetesSource(ListSource):
         # A patch has the name of what it changes, and no image: it is kept apart.
         return kind, text(item, "kind"), *place(item), is_patch(item)
 
-    def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
+    def read(self, asked: Asked) -> Found:
         """Read the lists; what only a tool in the cluster renders has a coverage row."""
-        lists = super().read(asked, is_probe=is_probe)
+        lists = super().read(asked)
         if charts := lists.get("charts"):
             scope = ", ".join(paths_of(asked.options))
             names = sorted({place(chart)[1] for chart in charts})
@@ -105,13 +102,11 @@ class KubernetesSource(ListSource):
         if command:
             call.hint(f"give what `{command}` prints as a path: it is a template")
 
-    def get_pages(
-        self, web: Web, path: str, row: Row, *, is_probe: bool
-    ) -> Iterator[list[Any]]:
+    def get_pages(self, web: Web, path: str, row: Row, size: int) -> Iterator[list[Any]]:
         """Ask for a list, page by page; the first one has the number of all entries."""
         seen = {""}
         count = 0
-        params = {"limit": "1" if is_probe else str(PAGE)}
+        params = {"limit": str(size)}
         while True:
             answer = web.json(path, params=params)
             items = dig(answer, "items")
@@ -120,16 +115,16 @@ class KubernetesSource(ListSource):
             # ``items`` is null in an empty list; only the list as a whole has a version.
             page = [
                 _typed(answer) | item if isinstance(item, dict) and item else item
-                for item in (items if isinstance(items, list) else ())
+                for item in listed(items)
             ]
             count += len(page)
             rest = dig(answer, "metadata", "remainingItemCount")
-            if isinstance(rest, int) and not is_probe:
+            if isinstance(rest, int):
                 row["expected"] = count + rest
             yield page
             following = text(answer, "metadata", "continue")
             # A server that repeats its token would be asked for ever.
-            if is_probe or following in seen:
+            if following in seen:
                 return
             seen.add(following)
             params["continue"] = following

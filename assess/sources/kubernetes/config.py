@@ -12,7 +12,7 @@ from assess.sources.edges.rows import Text, mentions
 from assess.sources.kubernetes.controllers import Controller, Place, place
 from assess.sources.listing import Found
 from assess.sources.redact import is_secret
-from assess.sources.values import dicts, table, text
+from assess.sources.values import by_name, dicts, table, text
 
 _WORDS = {"configmaps": "ConfigMap", "secrets": "Secret"}
 _VOLUMES = {"configMap": "configmaps", "secret": "secrets"}
@@ -135,7 +135,7 @@ def references(pod: Row, container: Row) -> Iterator[Reference]:
                     prefix=text(entry, "prefix"),
                     is_optional=target.get("optional") is True,
                 )
-    volumes = {text(volume, "name"): volume for volume in dicts(pod, "volumes")}
+    volumes = by_name(pod, "volumes")
     for mount in dicts(container, "volumeMounts"):
         volume = volumes.get(text(mount, "name"), {})
         for source in (volume, *dicts(volume, "projected", "sources")):
@@ -168,8 +168,8 @@ def config_texts(
 ) -> tuple[list[Text], list[str]]:
     """Return the texts that a container reads, and its unread references."""
     # A value that several services get as part of a whole is possible only.
-    texts: list[Text] = []
-    unread: list[str] = []
+    texts = []
+    unread = []
     for reference in references(pod, container):
         kept = material.find(reference, namespace)
         values = material.values.get(kept)

@@ -8,7 +8,8 @@ from itertools import chain
 from typing import Any
 
 from assess.image_ref import parse_image
-from assess.sources.base import Name, Row
+from assess.sources.base import Name, Names, Row, Rows
+from assess.sources.csv_records import rows
 from assess.sources.kubernetes.kinds import (
     STORES,
     api_version,
@@ -16,7 +17,7 @@ from assess.sources.kubernetes.kinds import (
     store_facts,
 )
 from assess.sources.listing import Found, names_of
-from assess.sources.values import dicts, dig, integer, table, text, texts
+from assess.sources.values import Texts, dicts, dig, integer, table, text, texts
 
 JOBS = ("job", "cronjob")
 _SCALED = (
@@ -34,14 +35,6 @@ _RUN = re.compile(r"-\d{8,}$")  # of the jobs of a CronJob
 _ROLES = (f"{_APP}component", "component", "tier", "role")
 _SHARED = ("kubernetes-app", "kubernetes-name")  # rules of names that labels give
 _APP_LABELS = ("k8s-app", "app", "run")
-_INTERNAL = {  # annotations of load balancers that no customer reaches, and their values
-    "service.beta.kubernetes.io/aws-load-balancer-internal": ("true", "0.0.0.0/0"),
-    "service.beta.kubernetes.io/aws-load-balancer-scheme": ("internal",),
-    "service.beta.kubernetes.io/azure-load-balancer-internal": ("true",),
-    "networking.gke.io/load-balancer-type": ("Internal",),
-    "cloud.google.com/load-balancer-type": ("Internal",),
-    "alb.ingress.kubernetes.io/scheme": ("internal",),
-}
 
 Place = tuple[str, str]  # namespace, name
 Key = tuple[str, str, str]  # kind, namespace, name
@@ -75,17 +68,17 @@ class Controller:
     name: str
     spec: Row  # of the controller itself; empty where only its pods are known
     pod: Row  # spec of its pods
-    labels: dict[str, str]
-    pod_labels: dict[str, str]
-    annotations: dict[str, str]
+    labels: Texts
+    pod_labels: Texts
+    annotations: Texts
     api_version: str | None = None  # in which it was declared, with its kind
     status: Row = field(default_factory=dict)
-    names: tuple[Name, ...] = ()
+    names: Names = ()
     selected: list[Selected] = field(default_factory=list)
-    budgets: list[Row] = field(default_factory=list)  # specs of disruption budgets
+    budgets: Rows = field(default_factory=list)  # specs of disruption budgets
     scaler: Row = field(default_factory=dict)  # spec of its autoscaler
     made_by: Row = field(default_factory=dict)  # custom resource that an operator reads
-    parts: list[Row] = field(default_factory=list)  # specs of further resources for it
+    parts: Rows = field(default_factory=list)  # specs of further resources for it
     store: str = ""  # repository of the store that it is
 
     @property
@@ -126,12 +119,12 @@ class Controller:
     @property
     def program(self) -> tuple[str, ...]:
         """Repository and command of its first container."""
-        first = next(iter(dicts(self.pod, "containers")), {})
+        first = table(self.pod, "containers", 0)
         image = parse_image(text(first, "image")).repository or ""
         return image, *texts(first, "command"), *texts(first, "args")
 
     @property
-    def candidates(self) -> tuple[Name, ...]:
+    def candidates(self) -> Names:
         """Names for its service, best first; the last is its own."""
         role, release, _ = self.signature
         app = self.labels.get(f"{_APP}name")
@@ -220,7 +213,7 @@ class Owners:
             self.controllers[key] = _controller(key, item)
         return self.controllers[key]
 
-    def _root(self, key: Key, labels: dict[str, str]) -> Key:
+    def _root(self, key: Key, labels: Texts) -> Key:
         """Follow owners upwards, by what is listed, else by how names are made."""
         kind, namespace, name = key
         # No chain of owners has more links than there are kinds; a spoiled dump may have circles.
@@ -287,7 +280,7 @@ def _controller(key: Key, item: Row) -> Controller:
     )
 
 
-def _strings(value: Any) -> dict[str, str]:
+def _strings(value: Any) -> Texts:
     return {name: v for name, v in table(value).items() if isinstance(v, str)}
 
 
@@ -414,9 +407,9 @@ def _select(users: list[Controller], selected: Selected) -> None:
             user.names += names_of(*more, namespace=selected.namespace)
 
 
-def _by_selector(items: Iterable[Row]) -> dict[Selector, list[Row]]:
+def _by_selector(items: Iterable[Row]) -> dict[Selector, Rows]:
     """Group objects that select the same pods, without those that select none."""
-    grouped: dict[Selector, list[Row]] = defaultdict(list)
+    grouped: dict[Selector, Rows] = defaultdict(list)
     for item in items:
         asked = table(item, "spec", "selector")
         if "matchLabels" in asked or "matchExpressions" in asked:
@@ -436,8 +429,10 @@ def _is_balanced(service: Row) -> bool:
 
 
 def _is_internal(item: Row) -> bool:
+    """Return whether annotations keep a load balancer from all customers."""
     notes = table(item, "metadata", "annotations")
-    return any(notes.get(name) in values for name, values in _INTERNAL.items())
+    known = rows("kubernetes/internal")
+    return any(notes.get(row["annotation"]) == row["value"] for row in known)
 
 
 def outer_backends(lists: Found) -> Iterator[Place]:

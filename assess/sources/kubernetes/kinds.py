@@ -6,10 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from assess.reading import read_limited
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.csv_records import rows
 from assess.sources.dumps import MAX_BYTES, is_template
-from assess.sources.values import dicts, table, text, texts
+from assess.sources.values import Texts, dicts, table, text, texts
 
 OTHERS = "others"  # list of the objects that become no workload, edge or name
 STORES = "stores"  # list of the custom resources that an operator makes a store of
@@ -30,7 +30,7 @@ _OF_TOOLS = re.compile(
     r"(backstage|k3d|eksctl)\.io|(kustomize\.config\.|kind\.x-|kubeadm\.)k8s\.io|skaffold"
 )
 
-_LISTS: dict[str, dict[str, str]] = defaultdict(dict)
+_LISTS: dict[str, Texts] = defaultdict(dict)
 for _row in rows("kubernetes/kinds"):
     _LISTS[_row["kind"]] |= dict.fromkeys(_row["groups"].split(), _row["list"])
 for _row in rows("kubernetes/stores"):
@@ -51,7 +51,7 @@ def list_of(item: Row) -> str:
     return OTHERS if is_object and not _OF_TOOLS.fullmatch(group) else ""
 
 
-def store_facts(item: Row) -> dict[str, str]:
+def store_facts(item: Row) -> Texts:
     """Return where the operator of a custom resource reads what it makes of it."""
     kind = text(item, "kind")
     group = text(item, "apiVersion").partition("/")[0]
@@ -59,7 +59,7 @@ def store_facts(item: Row) -> dict[str, str]:
     return next(row for row in found if group in row["group"].split())
 
 
-def generated(item: Row) -> list[Row]:
+def generated(item: Row) -> Rows:
     """Return the ConfigMaps whose values an overlay of Kustomize lists itself."""
     # What it takes from files is left out: half a ConfigMap would pass for a whole one.
     made = []

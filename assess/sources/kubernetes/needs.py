@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import islice, product
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.edges.rows import Mention, declared_call, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.kubernetes.controllers import (
@@ -39,11 +39,11 @@ _INGRESS_IMAGES = re.compile(
 Units = Mapping[Controller, Unit]
 
 
-def to_dependencies(lists: Found, owners: Owners, units: Units) -> list[Row]:
+def to_dependencies(lists: Found, owners: Owners, units: Units) -> Rows:
     """Return the dependencies of services, by addresses that they read and by policies."""
     siblings = to_siblings(lists, owners, units)
     spaces = {controller.namespace for controller in units}
-    rows: list[Row] = []
+    rows = []
     for controller, unit in units.items():
         home = controller.namespace
         found = [_without_space(mention, spaces) for mention in unit.mentions]

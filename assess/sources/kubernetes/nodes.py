@@ -7,14 +7,14 @@ from typing import Any
 from yaml import YAMLError
 
 from assess import frames
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.csv_records import rows
 from assess.sources.docker.engine import to_os
 from assess.sources.kubernetes.controllers import place
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found, host_ids
 from assess.sources.settings import common, settings_of
-from assess.sources.values import dicts, integer, moment, table, text
+from assess.sources.values import dicts, integer, joined, moment, table, text
 from assess.sources.yaml_loader import load_documents
 
 _RUNTIMES = ("docker", "containerd", "cri-o", "podman")
@@ -42,7 +42,7 @@ _TOLD = "kubeletconfig"  # what a kubelet answers at /configz
 _MAP = "kubelet-config"  # of kubeadm; up to 1.23 with a version behind it
 
 
-def node_hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
+def node_hosts(nodes: Rows, cluster: str) -> dict[str, str]:
     """Return the host_id of every node by its name: its cloud instance, else its name."""
     names = [place(node)[1] for node in nodes]
     hosts = host_ids(((name, name) for name in names), cluster)
@@ -56,7 +56,7 @@ def node_hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
 def _addresses(status: Row) -> str | None:
     listed = dicts(status, "addresses")
     found = [text(a, "address") for a in listed if text(a, "type").endswith("IP")]
-    return ";".join(filter(None, found)) or None
+    return joined(found)
 
 
 def to_host(node: Row, host_id: str) -> Row:
@@ -145,7 +145,7 @@ def _is_labelled(labels: Row, mark: str) -> list[bool]:
     return [name.startswith(key) and value in ("", labels[name]) for name in labels]
 
 
-def to_engines(node: Row, host_id: str) -> list[Row]:
+def to_engines(node: Row, host_id: str) -> Rows:
     """Return the row of the engines frame; none where the runtime of a node is not known."""
     info = table(node, "status", "nodeInfo")
     runtime, _, version = text(info, "containerRuntimeVersion").partition("://")
@@ -166,7 +166,7 @@ def to_engines(node: Row, host_id: str) -> list[Row]:
 # ---- kubelets ----
 
 
-def configurations_in(document: Any) -> list[Row]:
+def configurations_in(document: Any) -> Rows:
     """Return the configuration in a document; one that differs has a name of its own."""
     found = table(document, _TOLD)
     if text(document, "kind") == _KUBELET:

@@ -12,8 +12,20 @@ from assess.sources.host_paths import is_engine_socket
 from assess.sources.kubernetes.config import Material, config_texts, expanded, secrets_n
 from assess.sources.kubernetes.kinds import is_placeholder
 from assess.sources.settings import of_pod
-from assess.sources.unit import Unit
-from assess.sources.values import dicts, dig, integer, moment, number, table, text, texts
+from assess.sources.unit import Unit, ports_of
+from assess.sources.values import (
+    by_name,
+    dicts,
+    dig,
+    first_known,
+    int_of,
+    integer,
+    moment,
+    number,
+    table,
+    text,
+    texts,
+)
 from assess.sources.volumes import Mount, export_id
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -71,7 +83,7 @@ def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
     for container in containers:
         if not _SIDECARS.search(f"{container.get('name')} {container.get('image')}"):
             return container
-    return next(iter(containers), {})
+    return table(containers, 0)
 
 
 def containers_of(spec: Row, annotations: Row, name: str = "") -> list[Part]:
@@ -131,15 +143,15 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
         texts=(*commands, *config),
         unread=tuple(unread),
         config_secrets_n=secrets_n(spec, container, namespace, material),
-        ports=tuple(_ports(container)),
+        ports=tuple(ports_of(dicts(container, "ports"))),
         user=_user({**_security(spec), **_security(container)}),
         mounts=tuple(_mounts(spec, container, namespace, material)),
         memory_limit_bytes=integer(memory),
         memory_unlimited=memory is None,
         cpu_limit=cpu,
         # Where only a limit is declared, as much is reserved.
-        memory_request_bytes=integer(_first(quantity(requests, "memory"), memory)),
-        cpu_request=_first(quantity(requests, "cpu"), cpu),
+        memory_request_bytes=integer(first_known(quantity(requests, "memory"), memory)),
+        cpu_request=first_known(quantity(requests, "cpu"), cpu),
         privileged=_security(container).get("privileged") is True,
         host_network=spec.get("hostNetwork") is True,
         host_pid=spec.get("hostPID") is True,
@@ -157,18 +169,14 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
     )
 
 
-def _first(*values: float | None) -> float | None:
-    return next((value for value in values if value is not None), None)
-
-
 def _security(part: Row) -> Row:
     return table(part, "securityContext")
 
 
 def _user(security: Row) -> str:
     """Return the user; empty where the image decides, and any name for "not root"."""
-    user = security.get("runAsUser")
-    if isinstance(user, int) and not isinstance(user, bool):
+    user = int_of(security, "runAsUser")
+    if user is not None:
         return str(user)
     return "non-root" if security.get("runAsNonRoot") is True else ""
 
@@ -195,16 +203,6 @@ def _has_config_outside(spec: Row, container: Row) -> bool:
     return any(v.get("configMap") or v.get("secret") for v in declared)
 
 
-def _ports(container: Row) -> Iterator[str]:
-    for port in dicts(container, "ports"):
-        inner = integer(port, "containerPort")
-        outer = integer(port, "hostPort")
-        protocol = text(port, "protocol").lower() or "tcp"
-        if inner:
-            published = f"{outer}->" if outer else ""
-            yield f"{published}{inner}/{protocol}"
-
-
 def to_life(pod: Row, main: Row) -> Row:
     """Return state, health and times of a container of a pod."""
     status = table(pod, "status")
@@ -217,13 +215,11 @@ def to_life(pod: Row, main: Row) -> Row:
     # The phase stays Running while a container waits for its next start, or has ended.
     if state == "running" and "running" not in current and container:
         state = "restarting" if "waiting" in current else "exited"
-    code = terminated.get("exitCode")
-    is_code = isinstance(code, int) and not isinstance(code, bool)
     ends = [dig(container, part, "terminated") for part in ("state", "lastState")]
     life = {
         "state": state,
         "health": _health(container, main) if state == "running" else None,
-        "exit_code": code if is_code and state == "exited" else None,
+        "exit_code": int_of(terminated, "exitCode") if state == "exited" else None,
         "oom_killed": None,
         "restarts_n": (integer(container, "restartCount") or 0) if container else None,
         "created_at": moment(pod, "metadata", "creationTimestamp"),
@@ -275,7 +271,7 @@ def known_as(pod: Row, part: Part) -> tuple[str, ...]:
 def _mounts(
     spec: Row, container: Row, namespace: str, material: Material
 ) -> Iterator[Mount]:
-    volumes = {text(v, "name"): v for v in dicts(spec, "volumes")}
+    volumes = by_name(spec, "volumes")
     for entry in dicts(container, "volumeMounts"):
         target = text(entry, "mountPath")
         if target.rstrip("/") == _SERVICE_ACCOUNT:
@@ -323,4 +319,4 @@ def _size(claim: Row) -> float | None:
     """Return the size of a claim: as it was given, else as it was asked for."""
     given = quantity(claim, "status", "capacity", "storage")
     asked = quantity(claim, "spec", "resources", "requests", "storage")
-    return _first(given, asked)
+    return first_known(given, asked)

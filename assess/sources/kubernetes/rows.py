@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from assess.image_ref import last_part, parse_image
-from assess.sources.base import Batch, Row
+from assess.sources.base import Batch, Row, Rows
 from assess.sources.kubernetes.config import Material, to_material
 from assess.sources.kubernetes.controllers import (
     JOBS,
@@ -34,18 +34,13 @@ from assess.sources.kubernetes.pods import (
 from assess.sources.kubernetes.stores import UNSEEN, complete_store, store_unit
 from assess.sources.listing import ENDED, Found
 from assess.sources.replica import declared_rows, replica_rows
-from assess.sources.unit import (
-    Unit,
-    any_of,
-    merge_services,
-    service_row,
-    unread_note,
-)
+from assess.sources.unit import Unit, any_of, merge_services, service_row, unread_note
 from assess.sources.values import (
     dicts,
     dig,
     healthy,
     integer,
+    joined,
     moment,
     number,
     percent,
@@ -127,15 +122,7 @@ def addresses_of(pod: Row) -> str | None:
     """Return the addresses of a pod; old clusters list one only."""
     listed = [text(entry, "ip") for entry in dicts(pod, "status", "podIPs")]
     known = listed or [text(pod, "status", "podIP")]
-    return ";".join(filter(None, known)) or None
-
-
-def front_addresses(controller: Controller) -> list[str]:
-    """List the addresses in front of the pods of a controller."""
-    found = {
-        address for selected in controller.selected for address in selected.addresses
-    }
-    return sorted(found)
+    return joined(known)
 
 
 def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -> None:
@@ -164,8 +151,7 @@ def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -
         if workload["state"] == "declared":
             workload["inspect_status"] = "declared"
         batch.container_ids[workload["workload_id"]] = known_as(pod, part)
-    batch.add("workloads", *workloads)
-    batch.add("mounts", *mounts)
+    batch.place(workloads, mounts)
 
 
 def _add_declared(
@@ -185,8 +171,7 @@ def _add_declared(
     for mount in mounts:
         if mount["volume_name"] in own:  # a claim is made for each replica
             mount["shared_with_n"] = 0
-    batch.add("workloads", *workloads)
-    batch.add("mounts", *mounts)
+    batch.place(workloads, mounts)
 
 
 def _shared(controller: Controller, cluster: Cluster) -> Row:
@@ -258,7 +243,7 @@ def to_service(
         "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
         "asg_max": integer(limits, "maxReplicas"),
         "public": is_public(controller, has_services=has_services),
-        "addresses": ";".join(front_addresses(controller)) or None,
+        "addresses": joined(sorted(a for s in controller.selected for a in s.addresses)),
         "logs_exported": ships_logs or _has_shipper(controller.pod),
     }
 
@@ -350,7 +335,7 @@ def is_public(controller: Controller, *, has_services: bool) -> bool | None:
 # ---- what happened ----
 
 
-def to_activities(lists: Found, owners: Owners, cluster: str) -> list[Row]:
+def to_activities(lists: Found, owners: Owners, cluster: str) -> Rows:
     """Return deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
     history: dict[Key, list[tuple[int, Row]]] = defaultdict(list)
     for item in lists.get("replicasets", ()):

@@ -1,12 +1,13 @@
 """Cloud Run and Container Apps: services whose hosts and runtime a provider runs, from dumps."""
 
 from collections.abc import Hashable, Iterator
+from types import ModuleType
 from typing import Any
 
 from assess.sources.base import Batch, Row
 from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.managed import cloud_run, container_apps
-from assess.sources.managed.apps import App, to_rows
+from assess.sources.managed.apps import to_rows
 from assess.sources.unit import FRAMES
 from assess.sources.values import dicts, dig
 
@@ -17,6 +18,7 @@ class ManagedSource(ListSource):
     options = ("path",)
     fills = tuple(frame for frame in FRAMES if frame != "engines")
     wrappers: tuple[str, ...]  # keys of an answer that holds a list
+    platform: ModuleType  # reads the descriptions of one platform
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
         """Sort the descriptions in a dump: one of them, or the list of an API."""
@@ -25,28 +27,16 @@ class ManagedSource(ListSource):
                 for item in dicts(document, wrapper):
                     yield from self.sort(item)
                 return
-        if kind := self.list_of(document):
+        if kind := self.platform.list_of(document):
             yield kind, [document]
 
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify what is described."""
-        return kind, self.identity(item)
+        return kind, self.platform.identity(item)
 
     def to_batch(self, lists: Found, cluster: str) -> Batch:
         """Turn descriptions into rows."""
-        return to_rows(self.apps(lists), self.type, cluster)
-
-    def list_of(self, document: Row) -> str:
-        """Return the list that a description belongs to; empty for anything else."""
-        raise NotImplementedError
-
-    def identity(self, item: Row) -> Hashable:
-        """Return the identity of a description."""
-        raise NotImplementedError
-
-    def apps(self, lists: Found) -> list[App]:
-        """Read descriptions."""
-        raise NotImplementedError
+        return to_rows(self.platform.to_apps(lists), self.type, cluster)
 
 
 class CloudRunSource(ManagedSource):
@@ -63,9 +53,7 @@ class CloudRunSource(ManagedSource):
         *(Listing(kind, (), is_essential=False) for kind in ("jobs", "revisions")),
     )
     wrappers = ("items", "services", "jobs", "workerPools", "revisions")
-    list_of = staticmethod(cloud_run.list_of)
-    identity = staticmethod(cloud_run.identity)
-    apps = staticmethod(cloud_run.to_apps)
+    platform = cloud_run
 
 
 class ContainerAppsSource(ManagedSource):
@@ -86,6 +74,4 @@ class ContainerAppsSource(ManagedSource):
         ),
     )
     wrappers = ("value",)
-    list_of = staticmethod(container_apps.list_of)
-    identity = staticmethod(container_apps.identity)
-    apps = staticmethod(container_apps.to_apps)
+    platform = container_apps

@@ -11,13 +11,14 @@ from typing import Any
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Name, Row
+from assess.sources.base import Batch, Name, Names, Row, Rows
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.listing import names_of
 from assess.sources.replica import MAX_DECLARED, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
-from assess.sources.values import dicts, text, total
+from assess.sources.values import dicts, joined, text, total
 
 EVIDENCE = "platform-store"
 STOPPED = "stopped"
@@ -68,7 +69,7 @@ class App:
 # ---- what the platforms describe in the same words ----
 
 
-def label_names(labels: Row) -> tuple[Name, ...]:
+def label_names(labels: Row) -> Names:
     """Return the name that a label gives to a service, if any does."""
     name = text(labels, "assess.service")
     return (Name(name, "label", 1.0),) if name else ()
@@ -164,7 +165,7 @@ def to_rows(
 
 def _with_names(app: App, rule: str) -> Unit:
     own = Name(app.name, f"{rule}-name", 0.95, app.account)
-    inner = [Name(name, by, trust) for name, by, trust in app.unit.inner_names if name]
+    inner = names_of(*app.unit.inner_names)
     return replace(app.unit, names=(*app.unit.names, own, *inner))
 
 
@@ -175,10 +176,10 @@ def _service(app: App) -> Row:
         row["logs_exported"] = app.ships_logs
     if not app.is_job:
         row |= sizes
-    return row | {"public": app.is_public, "addresses": ";".join(app.hosts) or None}
+    return row | {"public": app.is_public, "addresses": joined(app.hosts)}
 
 
-def _merged(services: list[Row]) -> list[Row]:
+def _merged(services: Rows) -> Rows:
     """Merge the rows of an app in several regions; numbers of replicas add up."""
     merged = merge_services(services)
     for row in merged:
@@ -186,7 +187,7 @@ def _merged(services: list[Row]) -> list[Row]:
         for column in ("asg_min", "asg_max"):
             counts = [other.get(column) for other in group]
             row[column] = total(counts)
-        row["addresses"] = ";".join(filter(None, (o["addresses"] for o in group))) or None
+        row["addresses"] = joined(o["addresses"] for o in group)
         if any(other["public"] for other in group):
             row["public"] = True
     return merged
@@ -216,7 +217,7 @@ def _add(
     batch: Batch,
     app: App,
     host: Row,
-    replica: tuple[list[Row], list[Row]],
+    replica: tuple[Rows, Rows],
     own: Row | None = None,
 ) -> None:
     workloads, mounts = replica
@@ -227,8 +228,7 @@ def _add(
         if digest and (row["name"] in app.digests or row["container_role"] != "sidecar"):
             row["image_digest"] = digest
     batch.add("hosts", host)
-    batch.add("workloads", *workloads)
-    batch.add("mounts", *mounts)
+    batch.place(workloads, mounts)
 
 
 def _shared(app: App, host: Row) -> Row:
@@ -261,9 +261,9 @@ def _host(app: App, part: str) -> Row:
     )
 
 
-def _needs(app: App, siblings: Siblings) -> list[Row]:
+def _needs(app: App, siblings: Siblings) -> Rows:
     caller: Callee = app.unit.callee
-    rows: list[Row] = [
+    rows: Rows = [
         dependency_row(app.unit.names[0], f"{EXTERNAL}{store}", "data", EVIDENCE)
         for store in app.stores
     ]
@@ -272,7 +272,7 @@ def _needs(app: App, siblings: Siblings) -> list[Row]:
     return distinct(rows)
 
 
-def _deploys(app: App) -> list[Row]:
+def _deploys(app: App) -> Rows:
     ordered = sorted(app.deploys, key=lambda deploy: deploy.at)
     before: Any = None
     rows = []

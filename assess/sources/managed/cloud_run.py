@@ -4,15 +4,26 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import decode_values
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
-from assess.sources.unit import Unit
-from assess.sources.values import dicts, dig, integer, moment, table, text, texts
+from assess.sources.unit import Unit, ports_of
+from assess.sources.values import (
+    by_name,
+    dicts,
+    dig,
+    first_known,
+    integer,
+    moment,
+    table,
+    text,
+    texts,
+)
 from assess.sources.volumes import Mount, export_id
 
 PLATFORM = "cloud run"
@@ -24,14 +35,7 @@ _PATH = re.compile(
     r"projects/(?P<account>[^/]+)/locations/(?P<region>[^/]+)"
     r"/(?P<kind>services|jobs|workerPools)/(?P<name>[^/]+)(?:/(?P<below>[a-z]+)/(?P<id>[^/]+))?"
 )
-_KINDS = {  # of version 1
-    "Service": "services",
-    "WorkerPool": "services",
-    "Job": "jobs",
-    "Revision": "revisions",
-    "Execution": "executions",
-    "Task": "executions",
-}
+_KINDS = vocabulary("managed", "cloud run kinds")  # of version 1
 _GROUPS = ("serving.knative.dev/", _RUN)
 # what the platform gives to a container that asks for nothing
 _CPU = 1.0
@@ -85,7 +89,7 @@ def _place(item: Row) -> Place:
 
 def to_apps(lists: Found) -> list[App]:
     """Read all services and jobs, with facts from their revisions."""
-    revisions: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    revisions: dict[tuple[str, ...], Rows] = defaultdict(list)
     for revision in lists.get("revisions", ()):
         revisions[_place(revision).service].append(revision)
     apps = [
@@ -96,7 +100,7 @@ def to_apps(lists: Found) -> list[App]:
     return [app for app in apps if app.name]
 
 
-def _to_app(item: Row, revisions: list[Row], *, is_job: bool) -> App:
+def _to_app(item: Row, revisions: Rows, *, is_job: bool) -> App:
     account, region, name = _place(item).service
     template, notes = _template(item)
     pod = table(template, "spec") or template
@@ -147,7 +151,7 @@ def _scale(item: Row, notes: Row) -> tuple[int, int | None]:
     own = _notes(item)
     whole = table(item, "scaling")
     each = table(item, "template", "scaling")
-    manual = _first_of(
+    manual = first_known(
         integer(own, f"{_RUN}manualInstanceCount"), integer(whole, "manualInstanceCount")
     )
     if manual is not None:
@@ -158,17 +162,13 @@ def _scale(item: Row, notes: Row) -> tuple[int, int | None]:
         integer(whole, "minInstanceCount"),
         integer(each, "minInstanceCount"),
     ]
-    most = _first_of(
+    most = first_known(
         integer(own, f"{_RUN}maxScale"),
         integer(notes, f"{_KNATIVE}maxScale"),
         integer(whole, "maxInstanceCount"),
         integer(each, "maxInstanceCount"),
     )
     return max(filter(None, least), default=0), most
-
-
-def _first_of(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
 
 
 def _is_ready(item: Row) -> bool:
@@ -205,7 +205,7 @@ def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
     containers = dicts(pod, "containers")
     with_port = [c for c in containers if dicts(c, "ports")]
     main = next(iter([*with_port, *containers]), {})
-    volumes = {text(v, "name"): v for v in dicts(pod, "volumes")}
+    volumes = by_name(pod, "volumes")
     beside = [
         replace(_to_unit(c, volumes), role="sidecar") for c in containers if c is not main
     ]
@@ -233,14 +233,13 @@ def _is_checked(container: Row) -> bool:
 
 def _to_unit(container: Row, volumes: dict[str, Row]) -> Unit:
     limits = table(container, "resources", "limits")
-    ports = [integer(port, "containerPort") for port in dicts(container, "ports")]
     return to_unit(
         container,
         "cloud-run",
         ("valueFrom", "valueSource"),
         cpu=quantity(limits, "cpu") or _CPU,
         memory=integer(quantity(limits, "memory")) or _MEMORY,
-        ports=tuple(f"{port}/tcp" for port in ports if port),
+        ports=tuple(ports_of(dicts(container, "ports"))),
         mounts=tuple(_mounts(container, volumes)),
         stop_timeout_s=_STOP_S,
     )
@@ -326,7 +325,7 @@ def _latest(item: Row) -> str:
     return listed or text(item, "latestReadyRevision").rpartition("/")[2]
 
 
-def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
+def _deploys(revisions: Rows) -> Iterator[Deploy]:
     for revision in revisions:
         at = moment(revision, "createTime")
         at = at or moment(revision, "metadata", "creationTimestamp")
@@ -335,9 +334,9 @@ def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
             yield Deploy(version, at, "completed" if _is_ready(revision) else None)
 
 
-def _digests(latest: str, revisions: list[Row]) -> dict[str, str]:
+def _digests(latest: str, revisions: Rows) -> dict[str, str]:
     """Return the digests that the newest revision runs, by container; ``""`` is a lone one."""
-    found: dict[str, str] = {}
+    found = {}
     for revision in revisions:
         if _place(revision).id != latest:
             continue

@@ -6,23 +6,27 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from assess.sources.base import Lists, Row
+from assess.sources.base import Lists, Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Unit
-from assess.sources.values import dicts, integer, moment, number, table, text, total
+from assess.sources.values import (
+    by_name,
+    dicts,
+    integer,
+    moment,
+    number,
+    table,
+    text,
+    total,
+)
 from assess.sources.volumes import Mount
 
 APPS = "container apps"
 INSTANCES = "container instances"
-_KINDS = {
-    "microsoft.app/containerapps": "apps",
-    "microsoft.app/jobs": "jobs",
-    "microsoft.app/managedenvironments": "environments",
-    "microsoft.app/containerapps/revisions": "revisions",
-    "microsoft.containerinstance/containergroups": "groups",
-}
+_KINDS = vocabulary("managed", "azure kinds")
 _ID = re.compile(r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/(.+)", re.I)
 _GB = 10**9  # Container Instances take decimal ones
 _STOP_S = 30.0  # unless an app says otherwise
@@ -78,11 +82,7 @@ def _place(item: Row) -> Row:
 
 
 def _to_app(
-    item: Row,
-    environments: Mapping[Any, Row],
-    revisions: list[Row],
-    *,
-    is_job: bool,
+    item: Row, environments: Mapping[Any, Row], revisions: Rows, *, is_job: bool
 ) -> App:
     own = _own(item)
     template = table(own, "template")
@@ -134,15 +134,9 @@ def _ships_logs(environment: Row) -> bool | None:
     return _LOGS.get(text(logs, "destination") or "none")
 
 
-def _with_template(
-    template: Row,
-    ingress: Row,
-    settings: Row,
-    *,
-    is_job: bool,
-) -> Unit:
+def _with_template(template: Row, ingress: Row, settings: Row, *, is_job: bool) -> Unit:
     """Read the containers of a replica; the first one is its main one."""
-    volumes = {text(v, "name"): v for v in dicts(template, "volumes")}
+    volumes = by_name(template, "volumes")
     parts = [(c, "sidecar") for c in dicts(template, "containers")]
     starts = [(c, "init") for c in dicts(template, "initContainers")]
     main, *others = parts or [({}, "main")]
@@ -172,10 +166,7 @@ def _ports(ingress: Row) -> Iterator[str]:
             yield f"{outer}->{inner}/tcp" if outer else f"{inner}/tcp"
 
 
-def _to_unit(
-    container: Row,
-    volumes: Mapping[str, Row],
-) -> Unit:
+def _to_unit(container: Row, volumes: Mapping[str, Row]) -> Unit:
     asked = table(container, "resources")
     return to_unit(
         container,
@@ -187,10 +178,7 @@ def _to_unit(
     )
 
 
-def _mounts(
-    container: Row,
-    volumes: Mapping[str, Row],
-) -> Iterator[Mount]:
+def _mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
     for entry in dicts(container, "volumeMounts"):
         volume = volumes.get(text(entry, "volumeName"), {})
         yield _with_volume(Mount(text(entry, "mountPath"), ""), volume)
@@ -213,7 +201,7 @@ def _stores(template: Row) -> Iterator[str]:
             yield f"azure-files/{name}"
 
 
-def _deploys(revisions: list[Row]) -> Iterator[Deploy]:
+def _deploys(revisions: Rows) -> Iterator[Deploy]:
     for revision in revisions:
         at = moment(revision, "createdTime")
         if at and text(revision, "name"):
@@ -224,7 +212,7 @@ def _to_group(item: Row) -> App:
     """Read a group: containers that run together on a machine of the provider."""
     own = _own(item)
     place = _place(item)
-    volumes = {text(v, "name"): v for v in dicts(own, "volumes")}
+    volumes = by_name(own, "volumes")
     starts = dicts(own, "initContainers")
     containers = dicts(own, "containers")
     parts = [_of_group(c, "sidecar", volumes) for c in containers]
@@ -264,11 +252,7 @@ def _to_group(item: Row) -> App:
     )
 
 
-def _of_group(
-    container: Row,
-    role: str,
-    volumes: Mapping[str, Row],
-) -> Unit:
+def _of_group(container: Row, role: str, volumes: Mapping[str, Row]) -> Unit:
     own = _own(container)
     asked = table(own, "resources", "requests")
     limits = table(own, "resources", "limits") or asked
@@ -299,10 +283,7 @@ def _gigabytes(sizes: Row) -> int | None:
     return round(amount * _GB) if amount else None
 
 
-def _group_mounts(
-    container: Row,
-    volumes: Mapping[str, Row],
-) -> Iterator[Mount]:
+def _group_mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
     for entry in dicts(container, "volumeMounts"):
         volume = volumes.get(text(entry, "name"), {})
         is_writable = entry.get("readOnly") is not True

@@ -10,9 +10,8 @@ from assess.sources.http import Web
 from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.marathon.pods import with_tasks
 from assess.sources.marathon.rows import absolute, to_batch
-from assess.sources.values import dicts, dig, text, texts
+from assess.sources.values import dicts, dig, listed, text, texts
 
-PAGE = 500
 _EMBEDDED = ["apps.tasks", "apps.counts", "apps.lastTaskFailure", "apps.deployments"]
 _MARATHON = (
     Listing("apps", ("v2/apps",)),
@@ -70,18 +69,15 @@ class MarathonSource(ListSource):
         """Identify an entry."""
         return kind, text(item, "id") or id(item)
 
-    def get_pages(
-        self, web: Web, path: str, row: Row, *, is_probe: bool
-    ) -> Iterator[list[Any]]:
+    def get_pages(self, web: Web, path: str, row: Row, size: int) -> Iterator[list[Any]]:
         """Ask for a list; only that of tasks has pages, and a short page is its last."""
         if path == "v2/apps":
-            embedded = ["apps.counts"] if is_probe else _EMBEDDED
+            embedded = _EMBEDDED if size > 1 else ["apps.counts"]
             yield _items(web.json(path, params={"embed": embedded}), "apps")
         elif path != "master/tasks":
             answer = web.json(path)
             yield answer if isinstance(answer, list) else _items(answer, "slaves")
         else:
-            size = 1 if is_probe else PAGE
             offset = 0
             seen: set[str] = set()
             while True:
@@ -91,30 +87,29 @@ class MarathonSource(ListSource):
                 seen |= {text(i, "id") for i in fresh} - {""}
                 yield fresh
                 offset += len(items)
-                if is_probe or len(items) < size or not fresh:
+                if len(items) < size or not fresh:
                     return
 
-    def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
+    def read(self, asked: Asked) -> Found:
         """Read the lists from dumps, or ask Marathon and Mesos, each at its own endpoint."""
         options = asked.options
         if "path" in options:
-            return super().read(asked, is_probe=is_probe)
-        listed: Found = {}
+            return super().read(asked)
+        found: Found = {}
         for option, lists in (("endpoint", _MARATHON), ("mesos_endpoint", _MESOS)):
             if option in options:
                 part = MarathonSource()
                 part.lists = lists
                 there = replace(asked, options=options | {"endpoint": options[option]})
-                read = super(MarathonSource, part).read
-                listed |= read(there, is_probe=is_probe)
-        return listed
+                found |= super(MarathonSource, part).read(there)
+        return found
 
 
 def _of_group(group: Row, base: str, needs: tuple[str, ...]) -> Iterator[Any]:
     """List the apps and pods of a group, with whole paths and the group's dependencies."""
     base = absolute(text(group, "id"), base)
     needs = (*needs, *(absolute(path, base) for path in texts(group, "dependencies")))
-    for item in (*_listed(group, "apps"), *_listed(group, "pods")):
+    for item in (*listed(group, "apps"), *listed(group, "pods")):
         if not isinstance(item, dict) or not text(item, "id").strip("/"):
             yield item
             continue
@@ -125,10 +120,6 @@ def _of_group(group: Row, base: str, needs: tuple[str, ...]) -> Iterator[Any]:
         yield item if is_alone else item | changed
     for inner in dicts(group, "groups"):
         yield from _of_group(inner, base, needs)
-
-
-def _listed(group: Row, name: str) -> list[Any]:
-    return group[name] if isinstance(group.get(name), list) else []
 
 
 def _items(answer: Any, name: str) -> list[Any]:

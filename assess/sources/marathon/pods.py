@@ -4,19 +4,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.sources.base import Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.edges.address import may_be_address
 from assess.sources.unit import Unit
-from assess.sources.values import dicts, healthy, integer, number, percent, table, text
+from assess.sources.values import (
+    by_name,
+    dicts,
+    healthy,
+    integer,
+    number,
+    percent,
+    table,
+    text,
+)
 from assess.sources.volumes import Mount
 
 MB = 2**20
-_STATES = {
-    "PENDING": "TASK_STAGING",
-    "STAGING": "TASK_STAGING",
-    "STABLE": "TASK_RUNNING",
-    "DEGRADED": "TASK_RUNNING",
-    "TERMINAL": "TASK_FINISHED",
-}
+_STATES = vocabulary("marathon", "states of pods")
 
 
 def with_tasks(status: Row) -> Row:
@@ -97,7 +101,7 @@ def sizes(asked: Row, limits: Row) -> Row:
 
 
 def _mounts(pod: Row, container: Row) -> Iterator[Mount]:
-    volumes = {text(volume, "name"): volume for volume in dicts(pod, "volumes")}
+    volumes = by_name(pod, "volumes")
     for entry in dicts(container, "volumeMounts"):
         name = text(entry, "name")
         volume = volumes.get(name, {})

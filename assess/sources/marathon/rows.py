@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from assess import frames
 from assess.image_ref import as_declared, parse_image
-from assess.sources.base import Batch, Name, Row
+from assess.sources.base import Batch, Name, Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, names_of, share_live
@@ -14,6 +15,7 @@ from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import Unit, merge_services, service_row, unread_note
 from assess.sources.values import (
+    Texts,
     dicts,
     dig,
     healthy,
@@ -28,14 +30,7 @@ from assess.sources.values import (
 from assess.sources.volumes import Mount, split_volume
 
 MARATHON = "marathon-app"
-_STATES = {  # of tasks, and what Mesos calls them
-    "created": ("TASK_STAGING", "TASK_STARTING", "TASK_CREATED"),
-    "running": ("TASK_RUNNING",),
-    "removing": ("TASK_KILLING",),
-    "exited": ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR"),
-    "dead": ("TASK_LOST", "TASK_GONE", "TASK_DROPPED", "TASK_UNREACHABLE"),
-}
-_STATE_OF = {word: state for state, words in _STATES.items() for word in words}
+_STATES = vocabulary("marathon", "states of tasks")  # of tasks, and what Mesos calls them
 # Names that Mesos-DNS and DC/OS give an app, or a virtual address of it.
 _DOMAINS = (
     ".marathon.mesos",
@@ -104,13 +99,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     for agent, host in hosts.items():
         batch.add("hosts", to_host(slaves.get(agent, {}), host, names[agent]))
     for path, task in tasks:
-        workloads, mounts = to_workloads(task, apps.get(path), hosts, cluster)
-        batch.add("workloads", *workloads)
-        batch.add("mounts", *mounts)
+        batch.place(*to_workloads(task, apps.get(path), hosts, cluster))
     for path in sorted(apps.keys() - {path for path, _ in tasks}):
-        workloads, mounts = to_declared(apps[path], cluster)
-        batch.add("workloads", *workloads)
-        batch.add("mounts", *mounts)
+        batch.place(*to_declared(apps[path], cluster))
     share_live(batch)
     batch.add("services", *merge_services([to_service(app) for app in apps.values()]))
     batch.add("dependencies", *to_dependencies(apps))
@@ -140,7 +131,7 @@ def _path_of(task: Row) -> str:
     return "/".join(reversed(text(task, "name").split(".")))
 
 
-def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> dict[str, str]:
+def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> Texts:
     """Index host names by agent; a task may name an agent that no list has."""
     names = {text(s, "id"): text(s, "hostname") for s in lists.get("slaves", ())}
     for _, task in tasks:
@@ -232,7 +223,7 @@ def _added(app: App, key: str) -> tuple[str, ...]:
 def _is_on_host(app: App) -> bool | None:
     """Return whether an app is on the network of its host, where ports cannot be mapped."""
     modes = [text(n, "mode") for n in dicts(app.item, "networks")]
-    network = text(app.docker, "network").lower() or next(iter(modes), "")
+    network = text(app.docker, "network").lower() or text(modes, 0)
     if network:
         return network == "host"
     mapped = dicts(app.docker, "portMappings") + dicts(app.container, "portMappings")
@@ -294,9 +285,7 @@ def to_service(app: App) -> Row:
 # ---- what runs ----
 
 
-def to_workloads(
-    task: Row, app: App | None, hosts: dict[str, str], cluster: str
-) -> Replicas:
+def to_workloads(task: Row, app: App | None, hosts: Texts, cluster: str) -> Replicas:
     """Return the rows of a task; one without app is that of a framework beside Marathon."""
     identifier = text(task, "id")
     running = "running" if task.get("startedAt") else None
@@ -308,7 +297,7 @@ def to_workloads(
         "host_id": hosts.get(_agent(task)),
         "cluster": cluster,
         "name": identifier,
-        "state": _STATE_OF.get(text(task, "state"), running),
+        "state": _STATES.get(text(task, "state"), running),
         "created_at": moment(task, "stagedAt"),
         "started_at": moment(task, "startedAt") or moment(first, "timestamp"),
         "inspect_status": "ok" if app else "list",
@@ -347,7 +336,7 @@ def _health(task: Row, app: App) -> str | None:
 # ---- whom it needs ----
 
 
-def to_dependencies(apps: dict[str, App]) -> list[Row]:
+def to_dependencies(apps: dict[str, App]) -> Rows:
     """Return the declared dependencies of apps, and the apps in their environment."""
     by_host: dict[str, App] = {}
     for app in apps.values():
@@ -358,7 +347,7 @@ def to_dependencies(apps: dict[str, App]) -> list[Row]:
     for host, app in by_host.items():
         callee = app.unit.callee
         siblings.add(callee, host, *(host + domain for domain in _DOMAINS))
-    rows: list[Row] = []
+    rows: Rows = []
     for app in apps.values():
         rows += _declared(app, apps)
         rows += needs(app.unit.callee, app.unit.mentions, siblings)

@@ -12,7 +12,6 @@ from assess.sources.nomad.rows import to_batch
 from assess.sources.unit import FRAMES
 from assess.sources.values import dicts, spoiled, text
 
-PAGE = 200
 _DETAILS = {"jobs": ("job", "v1/job/"), "nodes": ("node", "v1/node/")}
 _PARAMS = {
     "v1/jobs": {"namespace": "*", "meta": "true"},
@@ -34,6 +33,7 @@ class NomadSource(ListSource):
     dump = "as `assess sources nomad --script` writes it; or answers of the API; or job files as JSON"
     renders = dict.fromkeys((".hcl", ".nomad"), "nomad job run -output FILE > job.json")
     lists = tuple(Listing(path.removeprefix("v1/"), (path,)) for path in _PARAMS)
+    page = 200
     to_batch = staticmethod(to_batch)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
@@ -56,11 +56,9 @@ class NomadSource(ListSource):
         identifier = text(item, "ID") or id(item)
         return kind, is_whole, text(item, "Namespace"), identifier
 
-    def get_pages(
-        self, web: Web, path: str, row: Row, *, is_probe: bool
-    ) -> Iterator[list[Any]]:
+    def get_pages(self, web: Web, path: str, row: Row, size: int) -> Iterator[list[Any]]:
         """Ask for a list, page by page."""
-        params = {**_PARAMS[path], "per_page": "1" if is_probe else str(PAGE)}
+        params = {**_PARAMS[path], "per_page": str(size)}
         seen = {""}
         while True:
             answer = web.get(path, params=params)
@@ -69,7 +67,7 @@ class NomadSource(ListSource):
                 raise DumpError("this is no list of Nomad: check the endpoint")
             yield items
             following = answer.headers.get("X-Nomad-NextToken") or ""
-            if is_probe or following in seen:
+            if following in seen:
                 return
             seen.add(following)
             params["next_token"] = following
@@ -81,7 +79,7 @@ class NomadSource(ListSource):
                 continue
             # An id of dots alone would lead to another path, however it is quoted.
             stubs = [item for item in lists[kind] if text(item, "ID").strip(".")]
-            answers: list[Any] = []
+            answers = []
             with batch.call(web.scope, call, client=web) as details:
                 details.note(expected=len(stubs))
                 for stub in stubs:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.linear import Linear
-from assess.sources.base import Name, Row
+from assess.sources.base import Names, Row, Rows
 from assess.sources.edges.rows import Text, command_line
 from assess.sources.listing import names_of
 from assess.sources.unit import Unit
@@ -83,7 +83,7 @@ class Group:
         hosts = [text(task, "Config", "hostname") for task in self.tasks]
         return [self.key[2], *(text(task, "Name") for task in self.tasks), *hosts]
 
-    def _names(self, unit: Unit, *, is_alone: bool) -> tuple[Name, ...]:
+    def _names(self, unit: Unit, *, is_alone: bool) -> Names:
         namespace, job, group = self.key
         metas = [table(part, "Meta") for part in (self.task, self.group, self.job)]
         labels = [m["assess.service"] for m in metas if m.get("assess.service")]
@@ -101,7 +101,7 @@ class Group:
         )
 
 
-def _main_task(tasks: list[Row]) -> Row:
+def _main_task(tasks: Rows) -> Row:
     """Return the task that does the work: the leader, else the first that is no sidecar."""
     working = [
         task
@@ -109,7 +109,7 @@ def _main_task(tasks: list[Row]) -> Row:
         if not task.get("Lifecycle") and "connect-" not in text(task, "Kind")
     ]
     leaders = [task for task in working if task.get("Leader") is True]
-    return next(iter(leaders or working or tasks), {})
+    return table(leaders or working or tasks, 0)
 
 
 def _role(task: Row) -> str:
@@ -200,11 +200,8 @@ def _restarts(group: Group) -> str | None:
 
 
 def _log_driver(config: Row) -> str | None:
-    logging = config.get("logging")
     # HCL makes a list of the block.
-    block = (
-        next(iter(dicts(logging)), {}) if isinstance(logging, list) else table(logging)
-    )
+    block = table(config, "logging") or table(config, "logging", 0)
     return text(block, "type") or text(block, "driver") or None
 
 

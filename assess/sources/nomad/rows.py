@@ -7,7 +7,8 @@ from typing import Any
 
 from assess import frames
 from assess.linear import Linear
-from assess.sources.base import Batch, Name, Row
+from assess.sources.base import Batch, Name, Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.edges.rows import declared_call, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
@@ -16,17 +17,20 @@ from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
 from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import merge_services, service_row, unread_note
-from assess.sources.values import dicts, dig, integer, moment, number, table, text
+from assess.sources.values import (
+    by_name,
+    dicts,
+    dig,
+    integer,
+    moment,
+    number,
+    table,
+    text,
+)
 
 _KINDS = dict.fromkeys(("exec", "raw_exec", "java", "exec2"), "process") | {"qemu": "vm"}
 _ENGINES = ("docker", "podman")
-_STATES = {
-    "running": "running",
-    "pending": "created",
-    "complete": "exited",
-    "failed": "exited",
-    "lost": "dead",
-}
+_STATES = vocabulary("nomad", "states")
 # A lookup in a template: {{ range service "tag.db@dc1" }}, {{ nomadService 1 $id "db" }}.
 _LOOKUP = Linear(
     r"""\b(?:service|nomadService|connect)\s+(?:\d+\s+\S+\s+)?["`]([\w.@-]+)"""
@@ -58,14 +62,11 @@ def to_batch(lists: Found, cluster: str) -> Batch:
         replica = {"workload_id": key, "cluster": cluster}
         workloads, mounts = to_workloads(allocation, group, replica, hosts)
         reserve(workloads, group, clock_of(nodes.get(text(allocation, "NodeID"), {})))
-        batch.add("workloads", *workloads)
-        batch.add("mounts", *mounts)
+        batch.place(workloads, mounts)
         batch.add("activities", *to_healing(key, allocation, group, allocations))
     for place, group in groups.items():
         if place not in placed and group.is_declared:
-            workloads, mounts = to_declared(group, cluster)
-            batch.add("workloads", *workloads)
-            batch.add("mounts", *mounts)
+            batch.place(*to_declared(group, cluster))
     share_live(batch)
     named = [group for group in groups.values() if group.names]
     batch.add("services", *merge_services([to_service(group) for group in named]))
@@ -94,7 +95,7 @@ def _groups(jobs: ById, lists: Found) -> dict[GroupKey, Group]:
     for (namespace, job_id), job in sorted(
         jobs.items(), key=lambda pair: len(pair[0][1])
     ):
-        declared = {text(g, "Name"): g for g in dicts(job, "TaskGroups")}
+        declared = by_name(job, "TaskGroups", key="Name")
         if not declared:
             declared = {name: {} for name in table(job, "JobSummary", "Summary")}
         for name, group in declared.items():
@@ -217,7 +218,7 @@ def clock_of(node: Row) -> float | None:
     return None
 
 
-def reserve(workloads: list[Row], group: Group, clock: float | None) -> None:
+def reserve(workloads: Rows, group: Group, clock: float | None) -> None:
     """Add the cores that tasks reserve by shares, where the clock of their node is known."""
     asked = {text(t, "Name"): number(t, "Resources", "CPU") for t in group.tasks}
     main = text(group.task, "Name")
@@ -238,7 +239,7 @@ def to_declared(group: Group, cluster: str) -> Replicas:
     return _with_kinds(workloads, group), mounts
 
 
-def _with_kinds(workloads: list[Row], group: Group) -> list[Row]:
+def _with_kinds(workloads: Rows, group: Group) -> Rows:
     """Add what each task is: a container, a process or a virtual machine."""
     drivers = {text(task, "Name"): text(task, "Driver") for task in group.tasks}
     main = text(group.task, "Name")
@@ -284,7 +285,7 @@ def to_service(group: Group) -> Row:
     return row
 
 
-def to_dependencies(groups: list[Group]) -> list[Row]:
+def to_dependencies(groups: list[Group]) -> Rows:
     """Return upstreams of Connect, and services that templates and the environment name."""
     known = {text(s, "Name"): group for group in groups for s in group.services}
     siblings = Siblings()
@@ -292,7 +293,7 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
         siblings.add(group.unit.callee, name)
     for group in groups:
         siblings.add(group.unit.callee, *group.inner_hosts, is_alias=True)
-    rows: list[Row] = []
+    rows = []
     for group in groups:
         src = group.names[0]
         for name, evidence, basis in (*_upstreams(group), *_templates(group)):

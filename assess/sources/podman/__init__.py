@@ -7,6 +7,7 @@ from typing import Any
 
 from assess.sources.base import Batch, Call, Row
 from assess.sources.crictl.dumps import UNNAMED, Dump, EngineDumps
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.payload import EngineData, Payload
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_text
 from assess.sources.kubernetes import KubernetesSource
@@ -25,43 +26,20 @@ from assess.sources.podman.quadlet import (
 )
 from assess.sources.redact import scrub
 from assess.sources.unit import FRAMES, unread_note
-from assess.sources.values import dicts, dig, integer, table, text, texts
+from assess.sources.values import as_list, dicts, dig, integer, table, text, texts
 
 # A state of Podman, in the words of the workloads frame where they differ.
 _STATES = {"configured": "created", "initialized": "created", "unknown": None}
 _SANDBOX = {"io.kubernetes.docker.type": "podsandbox"}  # it only holds a pod together
 _HASH = re.compile(r"[0-9a-f]{64}")
-_INFO = {  # where Podman says what Docker says under another name
-    "Name": "host hostname",
-    "ServerVersion": "version Version",
-    "Driver": "store graphDriverName",
-    "KernelVersion": "host kernel",
-    "OperatingSystem": "host distribution distribution",
-    "OSVersion": "host distribution version",
-    "OSType": "host os",
-    "Architecture": "host arch",
-    "CgroupDriver": "host cgroupManager",
-    "CgroupVersion": "host cgroupVersion",
-    "LoggingDriver": "host logDriver",
-    "NetworkBackend": "host networkBackend",
-    "NCPU": "host cpus",
-    "MemTotal": "host memTotal",
-    "Containers": "store containerStore number",
-    "ContainersStopped": "store containerStore stopped",
-    "Images": "store imageStore number",
-}
+_INFO = vocabulary(
+    "podman", "info"
+)  # where Podman says what Docker says under another name
 QUADLET = "quadlet"
 MANIFEST = "manifest"  # that a quadlet may name
 ADDITION = "drop-in"  # to a quadlet
 _SECTIONS = {suffix: suffix[1:].capitalize() for suffix in SUFFIXES}
-_COMMANDS = {
-    "version": "podman version --format json > version.json",
-    "info": "podman info --format json > info.json",
-    "images": "podman images --all --format json > images.json",
-    "ps": "podman ps --all --format json > ps.json",
-    "inspect": "podman inspect --type container $(podman ps -aq) > inspect.json",
-    "volumes": "podman volume ls --format json > volumes.json",
-}
+_COMMANDS = vocabulary("podman", "commands")
 _FRAMES = [name for name in FRAMES if name not in {"hosts", "engines", "activities"}]
 
 
@@ -150,8 +128,8 @@ class PodmanSource(EngineDumps):
             if Path(name).suffix != KUBE:
                 continue
             section = options.get("Kube", {})
-            documents: list[Any] = []
-            for wanted in _manifests_of(section):
+            documents = []
+            for wanted in [*as_list(section, "Yaml"), *as_list(section, "ConfigMap")]:
                 file, call = files.pop(Path(wanted).name, (None, calls[name]))
                 if file is None:
                     hint = f"put the file that it names beside it: {wanted}"
@@ -160,7 +138,7 @@ class PodmanSource(EngineDumps):
                     continue
                 with call:
                     documents += call.take(self.read(file, call.row))
-            is_on_host = "host" in section.get("Network", [])
+            is_on_host = "host" in as_list(section, "Network")
             place, host_id = host
             batch.merge(_rows_of(documents, seen, host_id, place, is_on_host=is_on_host))
         for _, call in files.values():
@@ -335,9 +313,3 @@ def _is_seen(document: Any, seen: Collection[str]) -> bool:
         else (f"{name}-pod-",)
     )
     return bool(name) and any(other.startswith(pods) for other in seen)
-
-
-def _manifests_of(options: dict[str, list[str]]) -> Iterator[str]:
-    """List the files that a quadlet of manifests names."""
-    yield from options.get("Yaml", [])
-    yield from options.get("ConfigMap", [])

@@ -7,11 +7,14 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import PurePath, PurePosixPath
 
-from assess.sources.base import Batch, Name
+from assess.sources.base import Batch
+from assess.sources.csv_records import vocabulary
 from assess.sources.edges.rows import command_line, distinct, needs
 from assess.sources.edges.siblings import Siblings
+from assess.sources.listing import names_of
 from assess.sources.replica import declared_rows
 from assess.sources.unit import Unit, service_row, share
+from assess.sources.values import as_list, memory_size
 from assess.sources.volumes import Mount, nfs_export, split_volume
 
 SUFFIX = ".container"
@@ -33,18 +36,8 @@ DROP_IN = ".conf"  # in a directory named after what it adds to
 _MADE = (".image", ".build")  # of which no name is usual
 
 _CONTINUED = re.compile(r"\\\r?\n")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([bkmg]?)", re.IGNORECASE)
-_POWERS = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3}
 _TRUE = ("true", "yes", "on", "1")
-_RESTARTS = {
-    "always": "always",
-    "no": "no",
-    "on-failure": "on-failure",
-    "on-abnormal": "on-failure",
-    "on-abort": "on-failure",
-    "on-watchdog": "on-failure",
-    "on-success": "on-failure",
-}
+_RESTARTS = vocabulary("podman", "restarts")
 
 
 def is_drop_in(file: PurePath) -> bool:
@@ -64,7 +57,7 @@ def drop_ins(file: str, found: Mapping[PurePath, str]) -> list[str]:
     template, at, _ = stem.partition("@")
     starts += [template + at] if at else []
     directories = [kind, *(start + dot + kind for start in starts), file]
-    texts: dict[str, str] = {}
+    texts = {}
     for directory in directories:
         for path, text in found.items():
             if path.parent.name == f"{directory}.d":
@@ -81,7 +74,7 @@ def options_of(*texts: str) -> Options:
 
 
 def _read_into(sections: Options, text: str) -> None:
-    section: dict[str, list[str]] = {}
+    section = {}
     for raw in _CONTINUED.sub(" ", text).splitlines():
         line = raw.strip()
         key, sign, value = line.partition("=")
@@ -128,19 +121,19 @@ class Quadlet:
     def networks(self) -> list[str]:
         """Names of the networks that it is in, as Podman knows them."""
         flags = _flags(
-            [*self.container.get("PodmanArgs", []), *self.pod.get("PodmanArgs", [])]
+            [*as_list(self.container, "PodmanArgs"), *as_list(self.pod, "PodmanArgs")]
         )
-        networks = [*self.container.get("Network", []), *self.pod.get("Network", [])]
+        networks = [*as_list(self.container, "Network"), *as_list(self.pod, "Network")]
         networks.append(flags.get("network") or flags.get("net", ""))
         return [name_of(name.partition(":")[0], self.others) for name in networks if name]
 
     @property
     def ports(self) -> list[str]:
         """Ports that it publishes; of those of its pod only where it is alone there."""
-        own = self.container.get("PublishPort", [])
+        own = as_list(self.container, "PublishPort")
         pod = _last(self.options, "Pod")
         mates = [o for o in self.others.values() if _last(o, "Pod") == pod]
-        return [*own, *self.pod.get("PublishPort", [])] if len(mates) == 1 else own
+        return [*own, *as_list(self.pod, "PublishPort")] if len(mates) == 1 else own
 
     @cached_property
     def unit(self) -> Unit:
@@ -148,9 +141,8 @@ class Quadlet:
         unit = _to_unit(self)
         labels = dict(_pairs(self.options, "Label"))
         own = (labels.get("assess.service"), "label", 1.0)
-        found = (own, *unit.inner_names, (self.stem, "quadlet", 0.5))
-        names = [Name(name, rule, trust) for name, rule, trust in found if name]
-        return replace(unit, names=tuple(names))
+        names = names_of(own, *unit.inner_names, (self.stem, "quadlet", 0.5))
+        return replace(unit, names=names)
 
 
 def to_rows(
@@ -164,7 +156,7 @@ def to_rows(
     siblings = Siblings()
     for quadlet in quadlets:
         callee = quadlet.unit.callee
-        aliases = quadlet.container.get("NetworkAlias", [])
+        aliases = as_list(quadlet.container, "NetworkAlias")
         for network in quadlet.networks:  # in which names lead to containers
             siblings.add(callee, quadlet.name, *aliases, space=network)
         siblings.publish(callee, quadlet.unit.ports)
@@ -179,8 +171,7 @@ def to_rows(
         }
         workloads, mounts = declared_rows(unit, f"{place}/{quadlet.stem}", 1, shared)
         share(mounts)
-        batch.add("workloads", *workloads)
-        batch.add("mounts", *mounts)
+        batch.place(workloads, mounts)
         batch.add("services", service_row(unit))
         space = next(iter(quadlet.networks), "")
         found = needs(unit.callee, unit.mentions, siblings, space=space)
@@ -191,7 +182,7 @@ def to_rows(
 def _to_unit(quadlet: Quadlet) -> Unit:
     options = quadlet.options
     container = quadlet.container
-    flags = _flags(container.get("PodmanArgs", []))
+    flags = _flags(as_list(container, "PodmanArgs"))
     memory = _last(options, "Memory") or flags.get("memory") or flags.get("m", "")
     cpus = flags.get("cpus", "")
     pids = _last(options, "PidsLimit") or flags.get("pids-limit", "")
@@ -201,11 +192,11 @@ def _to_unit(quadlet: Quadlet) -> Unit:
         image=name_of(_last(options, "Image"), quadlet.others),
         environment=tuple(_pairs(options, "Environment")),
         texts=command_line({"Exec": _words(_last(options, "Exec"))}, "Exec"),
-        unread=tuple(container.get("EnvironmentFile", [])),
+        unread=tuple(as_list(container, "EnvironmentFile")),
         ports=tuple(_port(port) for port in quadlet.ports),
         user=_last(options, "User"),
         mounts=tuple(_mounts(quadlet)),
-        memory_limit_bytes=_bytes(memory),
+        memory_limit_bytes=memory_size(memory),
         memory_unlimited=_is_unlimited(options, memory),
         cpu_limit=float(cpus) if re.fullmatch(r"\d+(\.\d+)?", cpus) else None,
         pids_limit=int(pids) if pids.isdecimal() and int(pids) else None,
@@ -246,7 +237,7 @@ def _pairs(options: Options, key: str) -> Iterator[tuple[str, str]]:
 def _listed(container: dict[str, list[str]], key: str, flag: str) -> tuple[str, ...]:
     """Return the words of a key, and the values of a flag that may stand several times."""
     words = _words(" ".join(container.get(key, [])))
-    handed = _flag_list(container.get("PodmanArgs", []))
+    handed = _flag_list(as_list(container, "PodmanArgs"))
     return (*words, *(value for name, value in handed if name == flag))
 
 
@@ -256,7 +247,7 @@ def _flags(lines: list[str]) -> dict[str, str]:
 
 
 def _flag_list(lines: list[str]) -> list[tuple[str, str]]:
-    flags: list[tuple[str, str]] = []
+    flags = []
     for word in _words(" ".join(lines)):
         if word.startswith("-"):
             name, _, value = word.lstrip("-").partition("=")
@@ -266,19 +257,12 @@ def _flag_list(lines: list[str]) -> list[tuple[str, str]]:
     return flags
 
 
-def _bytes(text: str) -> int | None:
-    size = _SIZE.fullmatch(text.removesuffix("i"))
-    if not size:
-        return None
-    return round(float(size[1]) * 1024 ** _POWERS[size[2].lower()])
-
-
 def _is_unlimited(options: Options, memory: str) -> bool | None:
     """Return whether memory has no limit; None where systemd has one, or it cannot be read."""
     if _last(options, "MemoryMax", "Service"):
         return None
     if memory:
-        return None if _bytes(memory) is None else False
+        return None if memory_size(memory) is None else False
     return True
 
 
@@ -293,13 +277,13 @@ def _port(text: str) -> str:
 
 def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
     container = quadlet.container
-    for value in [*container.get("Volume", []), *quadlet.pod.get("Volume", [])]:
+    for value in [*as_list(container, "Volume"), *as_list(quadlet.pod, "Volume")]:
         mount = split_volume(value if ":" in value else f":{value}")
         if mount is not None:
             yield _with_volume(mount, quadlet.others)
-    for value in container.get("Tmpfs", []):
+    for value in as_list(container, "Tmpfs"):
         yield Mount(target=value.partition(":")[0], type="tmpfs")
-    for value in container.get("Mount", []):
+    for value in as_list(container, "Mount"):
         parts = dict(part.partition("=")[::2] for part in value.split(","))
         kind = parts.get("type", "volume")
         source = parts.get("source") or parts.get("src") or ""

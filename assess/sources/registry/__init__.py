@@ -3,12 +3,11 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Asked, Batch, Call, Lists, Row, Source
-from assess.sources.deadline import Deadline, in_threads
-from assess.sources.dumps import each_dump, find_files, read_json
+from assess.sources.base import Asked, Batch, Call, Row, Source
+from assess.sources.deadline import in_threads
+from assess.sources.dumps import each_dump, read_json
 from assess.sources.failure import HINTS, failure
 from assess.sources.http import Answer, HttpError, Web
 from assess.sources.redact import strip_credentials
@@ -68,48 +67,37 @@ class RegistrySource(Source):
             problems.append(f"tags is one of {', '.join(TAGS)}")
         return problems
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Read the images of the repositories that the options name, or of dumps."""
-        return self.follow(options, base, deadline, {})
-
-    def follow(self, options: Row, base: Path, deadline: Deadline, rows: Lists) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the images of repositories, by default those that the fleet's images name."""
-        asked = Asked(options, base, deadline)
-        batch = asked.batch
-        if "path" in options:
+        if "path" in asked.options:
             _read_dumps(asked)
-            return batch
-        registry = _open(asked)
-        if not registry:
-            return batch
-        used = used_refs(rows, registry.name)
-        wanted = options.get("repositories") or sorted(filter(_is_name, used))
-        if not wanted:
-            hint = "nothing that was found before names its images; list repositories"
-            batch.cover(registry.scope, "repositories", "not_configured", hint=hint)
-        # Repositories of Docker Hub have thousands of tags of which a fleet uses a few.
-        is_hub_only = registry.is_hub and "repositories" not in options
-        mode = options.get("tags") or ("used" if is_hub_only else "all")
-
-        def read(name: str) -> Batch:
-            return _Repository(registry, name).read(mode, used.get(name, set()))
-
-        for part in in_threads(read, wanted, PARALLEL):
-            batch.merge(part)
-        return batch
-
-    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Make one call for each repository that the options name."""
-        asked = Asked(options, base, deadline)
-        batch = asked.batch
-        if "path" in options:
-            for name, file in find_files(asked):
-                with batch.call(name, "read"):
-                    file.stat()
         elif registry := _open(asked):
-            for name in options.get("repositories") or [""]:
-                batch.merge(_Repository(registry, name).probe())
-        return batch
+            ask = _probe if asked.is_probe else _ask
+            ask(registry, asked)
+
+
+def _ask(registry: Registry, asked: Asked) -> None:
+    options = asked.options
+    used = used_refs(asked.others, registry.name)
+    wanted = options.get("repositories") or sorted(filter(_is_name, used))
+    if not wanted:
+        hint = "nothing that was found before names its images; list repositories"
+        asked.batch.cover(registry.scope, "repositories", "not_configured", hint=hint)
+    # Repositories of Docker Hub have thousands of tags of which a fleet uses a few.
+    is_hub_only = registry.is_hub and "repositories" not in options
+    mode = options.get("tags") or ("used" if is_hub_only else "all")
+
+    def read(name: str) -> Batch:
+        return _Repository(registry, name).read(mode, used.get(name, set()))
+
+    for part in in_threads(read, wanted, PARALLEL):
+        asked.batch.merge(part)
+
+
+def _probe(registry: Registry, asked: Asked) -> None:
+    """Make one call for each repository that the options name."""
+    for name in asked.options.get("repositories") or [""]:
+        asked.batch.merge(_Repository(registry, name).probe())
 
 
 def _is_name(name: Any) -> bool:
@@ -201,7 +189,7 @@ class _Repository:
 
     def _read_manifests(self, refs: list[str]) -> None:
         """Resolve references: digests by HEAD, then each manifest once."""
-        is_read: list[bool] = []
+        is_read = []
         with self._call("manifests") as call:
             call.note(expected=len(refs))
             heads = self.content.heads

@@ -10,8 +10,18 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.linear import Linear
-from assess.sources.base import Lists, Row
-from assess.sources.values import dicts, dig, moment, text, texts, total
+from assess.sources.base import Lists, Row, Rows
+from assess.sources.values import (
+    Texts,
+    dicts,
+    dig,
+    int_of,
+    joined,
+    moment,
+    text,
+    texts,
+    total,
+)
 
 DOCKER = "application/vnd.docker.distribution."
 OCI = "application/vnd.oci.image."
@@ -42,8 +52,8 @@ class Repository:
     registry: str  # as references to images name it
     name: str
     tags: list[str] | None = None  # all of them; None where they were not listed
-    heads: dict[str, str] = field(default_factory=dict)  # digest by tag or digest
-    types: dict[str, str] = field(default_factory=dict)  # media type by digest
+    heads: Texts = field(default_factory=dict)  # digest by tag or digest
+    types: Texts = field(default_factory=dict)  # media type by digest
     manifests: dict[str, Row] = field(default_factory=dict)  # by digest
     configs: dict[str, Row] = field(default_factory=dict)  # by digest of the manifest
     signed: dict[str, bool] = field(default_factory=dict)  # by digest, where known
@@ -68,7 +78,7 @@ def signature_tag(digest: str) -> str:
 def is_signed(referrers: Any) -> bool:
     """Return whether an index of referrers names a signature."""
     for entry in dicts(referrers, "manifests"):
-        kind = str(entry.get("artifactType") or "")
+        kind = text(entry, "artifactType")
         about = str(dig(entry, "annotations", _PREDICATE) or "/sign/")
         if _SIGNATURE.search(kind) or (_BUNDLE in kind and "/sign/" in about):
             return True
@@ -160,17 +170,17 @@ def keep_base(labels: Any) -> Row:
     return {column: value for column, value in named.items() if value}
 
 
-def to_images(repository: Repository) -> list[Row]:
+def to_images(repository: Repository) -> Rows:
     """Return the rows of a repository: one per manifest, with those inside of indexes."""
     tags: dict[str, set[str]] = defaultdict(set)
     for ref, digest in repository.heads.items():
         tags[digest] |= {ref} - {digest}
-    rows: dict[str, Row] = {}
+    rows = {}
     for digest, names in tags.items():
         if dig(repository.manifests.get(digest), "is_image") is not False:
             rows[digest] = _to_image(repository, digest, sorted(names))
     digests = list(rows)
-    children: Lists = {}
+    children = {}
     for digest in digests:  # which grows: an index may hold indexes
         children[digest] = dig(repository.manifests.get(digest), "children") or []
         for child in children[digest]:
@@ -194,7 +204,7 @@ def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
     # A digest without a tag is dangling only where all tags are known.
     is_known = bool(tags) or repository.tags is not None
     return _place(repository.registry, repository.name, digest) | _known(
-        tags=";".join(tags) or None,
+        tags=joined(tags),
         media_type=manifest.get("media_type") or repository.types.get(digest),
         image_id=manifest.get("config"),
         signed=repository.signed.get(digest),
@@ -205,10 +215,10 @@ def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
     )
 
 
-def _to_index(children: list[Row]) -> Row:
+def _to_index(children: Rows) -> Row:
     """Return the columns of an index where all its images have them."""
     # The index has the date of its latest and the size of its largest image.
-    row: Row = {}
+    row = {}
     for column in ("arch", "size_bytes", "created_at"):
         values: list[Any] = [child.get(column) for child in children]
         if children and None not in values:
@@ -222,7 +232,7 @@ def _of_hub(repository: Repository, digest: str, tags: list[str]) -> Row:
     listed = [repository.hub[tag] for tag in tags if tag in repository.hub]
     # A tag that moved between the calls has the times of another digest.
     same = [tag for tag in listed if tag.get("digest") in (digest, None)]
-    row: Row = {}
+    row = {}
     for column in HUB_TIMES:
         if times := [tag[column] for tag in same if tag.get(column)]:
             row[column] = max(times)
@@ -256,7 +266,7 @@ def used_refs(rows: Lists, registry: str) -> dict[str, set[str]]:
     return dict(used)
 
 
-def to_dumped(value: Any) -> list[Row]:
+def to_dumped(value: Any) -> Rows:
     """Read one document of ``skopeo inspect`` or ``docker manifest inspect --verbose``."""
     if isinstance(value, list):  # the images of an index
         rows = [row for part in value for row in to_dumped(part)]
@@ -266,9 +276,9 @@ def to_dumped(value: Any) -> list[Row]:
         manifest = value.get("SchemaV2Manifest") or value.get("OCIManifest")
         kept = keep_manifest(manifest, _text(descriptor, "mediaType"))
         kept["arch"] = _text(descriptor, "platform", "architecture")
-        return _dumped(str(value.get("Ref") or ""), descriptor.get("digest"), kept)
+        return _dumped(text(value, "Ref"), descriptor.get("digest"), kept)
     layers = [*dicts(value, "LayersData")]
-    kinds = {_schema(str(layer.get("MIMEType") or "")) for layer in layers}
+    kinds = {_schema(text(layer, "MIMEType")) for layer in layers}
     kept = {
         "arch": _text(value, "Architecture"),
         "created_at": _date(value, "Created"),
@@ -277,10 +287,10 @@ def to_dumped(value: Any) -> list[Row]:
         "schema": kinds.pop() if len(kinds) == 1 else None,
         **keep_base(dig(value, "Labels")),
     }
-    return _dumped(str(dig(value, "Name") or ""), dig(value, "Digest"), kept)
+    return _dumped(text(value, "Name"), dig(value, "Digest"), kept)
 
 
-def _dumped(ref: str, digest: Any, kept: Row) -> list[Row]:
+def _dumped(ref: str, digest: Any, kept: Row) -> Rows:
     """Return the row of a dumped manifest; none where it names no image."""
     named = parse_image(ref)
     if named.repository is None or not isinstance(digest, str):
@@ -337,9 +347,8 @@ def _digest(value: Any, *path: str) -> str | None:
 
 
 def _count(value: Any, *path: str) -> int | None:
-    count = dig(value, *path)
-    is_count = isinstance(count, int) and not isinstance(count, bool)
-    return count if is_count and 0 <= count < 1 << 60 else None
+    count = int_of(value, *path)
+    return count if count is not None and 0 <= count < 1 << 60 else None
 
 
 def _date(value: Any, *path: str) -> datetime | None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from assess.sources.aws import AwsSource, Place
 from assess.sources.aws.place import expect
-from assess.sources.base import Row
+from assess.sources.base import Row, Rows
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
@@ -15,7 +15,7 @@ from assess.sources.hosts.rows import (
     system_of,
     to_batch,
 )
-from assess.sources.values import dicts, dig, integer, moment, text
+from assess.sources.values import dicts, dig, integer, moment, table, text
 
 APPLICATIONS = "AWS:Application"
 DETAILS = "AWS:InstanceDetailedInformation"
@@ -50,9 +50,9 @@ class SsmSource(AwsSource):
             expect(inventory, len(hosts), _NO_INVENTORY)
 
 
-def get_inventory(place: Place) -> list[Row]:
+def get_inventory(place: Place) -> Rows:
     """List the packages and the systems that agents found."""
-    entities: list[Row] = []
+    entities = []
     for kind in (APPLICATIONS, DETAILS):
         attributes = [{"TypeName": kind}]
         answer = place.ask(
@@ -101,7 +101,7 @@ def _to_host(identifier: str, node: Row, place: Place) -> PlainHost:
 def _unlisted(entity: Row, place: Place) -> PlainHost | None:
     """Return a machine that is in the inventory alone; None for one that was terminated."""
     identifier = text(entity, "Id")
-    node = next(iter(dicts(entity, "Data", "AWS:InstanceInformation", "Content")), {})
+    node = table(entity, "Data", "AWS:InstanceInformation", "Content", 0)
     is_gone = text(node, "InstanceStatus").lower() in ("terminated", "stopped")
     return None if is_gone or not identifier else _to_host(identifier, node, place)
 
@@ -136,7 +136,7 @@ def to_packages(applications: Iterable[Row], facts: Row) -> dict[str, Package]:
     return packages
 
 
-def _kernel(applications: list[Row]) -> Row:
+def _kernel(applications: Rows) -> Row:
     """Return the kernel of a machine with only one; of several, the one that runs is unknown."""
     kernels = {
         _IMAGE.sub("", name) if _IMAGE.match(name) else _release(application)

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from assess.sources.base import Asked, Batch, Row, option_problems
+from assess.sources.base import Asked, Row, option_problems
 from assess.sources.docker.client import (
     TLS,
     connect,
@@ -16,7 +16,7 @@ from assess.sources.docker.client import (
 from assess.sources.listing import Found, Listing, ListSource, take_entries
 from assess.sources.redact import strip_credentials
 from assess.sources.swarm.rows import from_cli, short_id, to_batch
-from assess.sources.values import dig, text
+from assess.sources.values import dig, listed, text
 
 _NO_MANAGER = (406, 503)  # answers of an engine that manages no swarm
 
@@ -41,14 +41,11 @@ class SwarmSource(ListSource):
     )
     dump = "as `assess sources swarm --script` writes it; or the lists with --format json"
     lists = tuple(Listing(kind, (kind,)) for kind in ("nodes", "services", "tasks"))
+    to_batch = staticmethod(to_batch)
 
     def check(self, options: Row) -> list[str]:
         """List problems of the options."""
         return [*problems_of(options), *option_problems(self, options)]
-
-    def to_batch(self, found: Found, cluster: str) -> Batch:
-        """Turn the lists of the swarm into rows."""
-        return to_batch(found, cluster)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
         """Sort services, nodes and tasks by their keys."""
@@ -65,16 +62,16 @@ class SwarmSource(ListSource):
 
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an entry; a list and an inspection of it are two."""
-        return kind, "Version" in item, short_id(item.get("ID")) or id(item)
+        return kind, "Version" in item, short_id(item, "ID") or id(item)
 
-    def read(self, asked: Asked, *, is_probe: bool = False) -> Found:
+    def read(self, asked: Asked) -> Found:
         """Read the lists from dumps, or ask a manager's engine for them."""
         options = asked.options
         if "path" in options:
-            return super().read(asked, is_probe=is_probe)
+            return super().read(asked)
         scope = strip_credentials(endpoint_of(options))
         ask = partial(asked.batch.call, scope, classify=_failure, deadline=asked.deadline)
-        lists: Found = {}
+        lists = {}
         with ExitStack() as stack:
             is_manager = False
             with ask("info") as call:
@@ -88,7 +85,7 @@ class SwarmSource(ListSource):
                 is_manager = dig(info, "Swarm", "ControlAvailable") is True
                 if is_manager:
                     call.take([info])
-                    cluster = short_id(dig(info, "Swarm", "Cluster", "ID"))
+                    cluster = short_id(info, "Swarm", "Cluster", "ID")
                     options.setdefault("cluster", cluster)
                 else:
                     state = text(info, "Swarm", "LocalNodeState")
@@ -96,8 +93,7 @@ class SwarmSource(ListSource):
             for listing in self.lists if is_manager else ():
                 with ask(listing.kind) as call:
                     call.count(requests=1)
-                    items = api.get(f"/{listing.kind}")
-                    items = items if isinstance(items, list) else []
+                    items = listed(api.get(f"/{listing.kind}"))
                     lists[listing.kind] = take_entries(call, items)
         return lists
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from assess import frames
 from assess.image_ref import parse_image
-from assess.sources.base import Batch, Row
+from assess.sources.base import Batch, Row, Rows
 from assess.sources.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
 from assess.sources.docker.payload import SHORT_ID, variables
 from assess.sources.edges.rows import command_line, distinct, needs
@@ -136,11 +136,11 @@ def to_unit(service: Service, task: Row) -> Unit:
     )
 
 
-def to_batch(found: Found, cluster: str) -> Batch:
+def to_batch(lists: Found, cluster: str) -> Batch:
     """Turn the lists of one swarm into rows of all frames."""
     batch = Batch()
-    nodes = _whole(found.get("nodes", ()))
-    items = _whole(found.get("services", ()))
+    nodes = _whole(lists.get("nodes", ()))
+    items = _whole(lists.get("services", ()))
     every = {key: Service(item) for key, item in items.items()}
     services = {key: service for key, service in every.items() if service.name}
     by_name = {service.name: key for key, service in services.items()}
@@ -149,23 +149,20 @@ def to_batch(found: Found, cluster: str) -> Batch:
     for key, host in hosts.items():
         batch.add("hosts", to_host(nodes[key], host))
         batch.add("engines", *to_engine(nodes[key], host))
-    slots: dict[tuple[str, Any], list[Row]] = defaultdict(list)
-    for key, task in _whole(found.get("tasks", ())).items():
+    slots: dict[tuple[str, Any], Rows] = defaultdict(list)
+    for key, task in _whole(lists.get("tasks", ())).items():
         name = text(task, "ServiceName")
-        owner = short_id(task.get("ServiceID")) or by_name.get(name, "")
+        owner = short_id(task, "ServiceID") or by_name.get(name, "")
         if service := services.get(owner):
             workload = to_workload(key, task, service, hosts, cluster)
             place = (workload["workload_id"], workload["host_id"])
-            batch.add("workloads", workload)
-            batch.add("mounts", *mount_rows(service.unit.mounts, *place))
+            batch.place([workload], mount_rows(service.unit.mounts, *place))
             slot = integer(task, "Slot") or text(task, "NodeID")
             slots[owner, slot].append(task)
     known = {owner for owner, _ in slots}
     for key, service in services.items():
         if key not in known and not service.is_listed:
-            workloads, mounts = to_declared(service, cluster)
-            batch.add("workloads", *workloads)
-            batch.add("mounts", *mounts)
+            batch.place(*to_declared(service, cluster))
     share_live(batch)
     rows = list(map(to_service, services.values()))
     batch.add("services", *merge_services(rows))
@@ -182,14 +179,14 @@ def to_batch(found: Found, cluster: str) -> Batch:
 def _whole(items: Any) -> dict[str, Row]:
     """Index entries by short id; an inspection replaces the entry of a list."""
     ordered = sorted(items, key=lambda item: "Version" in item)
-    whole = {short_id(item.get("ID")): item for item in ordered}
+    whole = {short_id(item, "ID"): item for item in ordered}
     whole.pop("", None)
     return whole
 
 
-def short_id(identifier: Any) -> str:
+def short_id(identifier: Any, *path: str) -> str:
     """Return the first characters of an id, as the command line shows it."""
-    return text(identifier)[:SHORT_ID]
+    return text(identifier, *path)[:SHORT_ID]
 
 
 def to_host(node: Row, host_id: str) -> Row:
@@ -235,8 +232,8 @@ def to_workload(
     # The command line names the node: that is a host if only one has the name.
     node = text(task, "NodeName")
     named = node if node in hosts.values() else None
-    host = hosts.get(short_id(task.get("NodeID"))) or named
-    container = short_id(dig(status, "ContainerStatus", "ContainerID"))
+    host = hosts.get(short_id(task, "NodeID")) or named
+    container = short_id(status, "ContainerStatus", "ContainerID")
     is_ended = text(status, "State") in _ENDED
     code = integer(status, "ContainerStatus", "ExitCode")
     has_key = host and container
@@ -349,7 +346,7 @@ def min_healthy(service: Service) -> float | None:
     return healthy(percent(parallel, service.replicas))
 
 
-def to_dependencies(services: list[Service]) -> list[Row]:
+def to_dependencies(services: list[Service]) -> Rows:
     """Return calls of others of the stack that the environment of a service names."""
     siblings = Siblings()
     for service in services:
@@ -358,7 +355,7 @@ def to_dependencies(services: list[Service]) -> list[Row]:
         siblings.publish(callee, service.unit.ports)
         in_stack = service.name.removeprefix(f"{service.stack}_")
         siblings.add(callee, in_stack, space=service.stack)
-    rows: list[Row] = []
+    rows = []
     for service in services:
         rows += needs(
             service.unit.callee, service.unit.mentions, siblings, space=service.stack
@@ -367,7 +364,7 @@ def to_dependencies(services: list[Service]) -> list[Row]:
     return distinct([*rows, *routed_calls(routed, "swarm-labels")])
 
 
-def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
+def to_deployment(service: Service, cluster: str, key: str) -> Rows:
     """Return the last update of a service: a deployment or a rollback."""
     update = table(service.item, "UpdateStatus")
     started = moment(update, "StartedAt")
@@ -389,10 +386,10 @@ def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
     ]
 
 
-def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
+def to_failures(tasks: Rows, service: Service, cluster: str) -> Rows:
     """Return the failed tasks of one slot, and the tasks that replaced them."""
     ordered = sorted(tasks, key=lambda task: text(task, "CreatedAt"))
-    rows: list[Row] = []
+    rows: Rows = []
     # In a slot tasks follow each other: the next one replaces the one that failed.
     for lost, heir in pairwise(ordered):
         state = text(lost, "Status", "State")

@@ -1,28 +1,25 @@
 """Traces: calls between services, from Jaeger, Zipkin and service graphs in Prometheus."""
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from assess.frames import EXTERNAL
 from assess.sources.base import (
     TRACED,
     Asked,
-    Batch,
     Call,
     Name,
     Row,
+    Rows,
     Source,
     format_problems,
 )
-from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_credentials
-from assess.sources.values import dicts, dig
+from assess.sources.values import dicts, dig, number
 
 EVIDENCE = "traces"
 RULE = TRACED
@@ -67,12 +64,12 @@ class TracesSource(Source):
             problems.append("window_hours is no number of hours")
         return problems
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read files, or ask the endpoint; the format is recognised by the shape of an answer."""
-        asked = Asked(options, base, deadline)
         batch = asked.batch
-        hours = options.get("window_hours")
-        if "endpoint" in options:
+        # a probe asks about the last hour only
+        hours = 1.0 if asked.is_probe else asked.options.get("window_hours")
+        if "endpoint" in asked.options:
             hours = float(hours or HOURS)
             links = _ask(asked, hours)
         else:
@@ -86,16 +83,11 @@ class TracesSource(Source):
             )
             edges.sort(key=lambda edge: -(edge["calls"] or 0))
         batch.add("dependencies", *edges[:MAX_EDGES])
-        return batch
-
-    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
-        """Ask about the last hour only, or read the files."""
-        return self.collect({**options, "window_hours": 1.0}, base, deadline)
 
 
-def _read(asked: Asked) -> list[Row]:
+def _read(asked: Asked) -> Rows:
     """Read the links of files; of service graphs, failures are in a file of their own."""
-    links: list[Row] = []
+    links = []
     dumps = each_dump(asked, name="graph", empty=_EMPTY)
     for file, call in dumps:
         with call:
@@ -109,13 +101,13 @@ def _read(asked: Asked) -> list[Row]:
     return links
 
 
-def _ask(asked: Asked, hours: float) -> list[Row]:
+def _ask(asked: Asked, hours: float) -> Rows:
     """Ask the endpoint in the dialect that is named, else in the first that it speaks."""
     until = datetime.now(UTC)
     named = asked.options.get("format")
     formats = [named] if named else list(FORMATS)
     endpoint = strip_credentials(str(asked.options["endpoint"]))
-    links: list[Row] = []
+    links = []
     with (
         asked.batch.call(endpoint, "graph", empty=_EMPTY) as call,
         open_web(asked, call=call) as web,
@@ -127,7 +119,7 @@ def _ask(asked: Asked, hours: float) -> list[Row]:
 
 def _first_answer(
     web: Web, formats: list[str], until: datetime, hours: float, call: Call
-) -> list[Row]:
+) -> Rows:
     """Return the links of the first format that the server answers."""
     for kind in formats[:-1]:
         try:
@@ -139,23 +131,23 @@ def _first_answer(
     return FORMATS[formats[-1]](web, until, hours, call)
 
 
-def get_jaeger(web: Web, until: datetime, hours: float, call: Call) -> list[Row]:
+def get_jaeger(web: Web, until: datetime, hours: float, call: Call) -> Rows:
     """Ask Jaeger's query service."""
     answer = web.json("api/dependencies", params=_window(until, hours))
     return _checked([answer], call)
 
 
-def get_zipkin(web: Web, until: datetime, hours: float, call: Call) -> list[Row]:
+def get_zipkin(web: Web, until: datetime, hours: float, call: Call) -> Rows:
     """Ask Zipkin."""
     answer = web.json("api/v2/dependencies", params=_window(until, hours))
     return _checked(answer if isinstance(answer, list) else [answer], call)
 
 
-def get_servicegraph(web: Web, until: datetime, hours: float, call: Call) -> list[Row]:
+def get_servicegraph(web: Web, until: datetime, hours: float, call: Call) -> Rows:
     """Ask Prometheus, or what speaks like it, for all calls and for those that failed."""
     window = f"{max(round(hours * 60), 1)}m"
 
-    def get(counter: str) -> list[Row]:
+    def get(counter: str) -> Rows:
         query = f"sum by (client,server,connection_type)(increase({counter}[{window}]))"
         params = {"query": query, "time": until.timestamp()}
         answer = web.json("api/v1/query", params=params)
@@ -171,7 +163,7 @@ def get_servicegraph(web: Web, until: datetime, hours: float, call: Call) -> lis
     return links
 
 
-FORMATS: dict[str, Callable[[Web, datetime, float, Call], list[Row]]] = {
+FORMATS: dict[str, Callable[[Web, datetime, float, Call], Rows]] = {
     "jaeger": get_jaeger,
     "zipkin": get_zipkin,
     "servicegraph": get_servicegraph,
@@ -182,7 +174,7 @@ def _window(until: datetime, hours: float) -> dict[str, int]:
     return {"endTs": int(until.timestamp() * 1000), "lookback": int(hours * 3_600_000)}
 
 
-def _checked(values: list[Any], call: Call, *, is_failed: bool = False) -> list[Row]:
+def _checked(values: list[Any], call: Call, *, is_failed: bool = False) -> Rows:
     """Return the links of an answer; one of another shape is an error."""
     problem = next(filter(None, map(_problem, values)), None)
     if problem:
@@ -207,7 +199,7 @@ def _problem(value: Any) -> str | None:
     )
 
 
-def to_links(values: list[Any], *, is_failed: bool = False) -> tuple[list[Row], int]:
+def to_links(values: list[Any], *, is_failed: bool = False) -> tuple[Rows, int]:
     """Read who called whom in answers of any format, and count entries that cannot be read."""
     # A link is ``src, dst, kind, is_outside, rule`` and ``calls`` or ``failed``.
     read = [_link_of(entry, is_failed) for entry in _entries(values)]
@@ -278,16 +270,11 @@ def _named(value: Any) -> str:
 
 def _count(value: Any) -> int | None:
     """Read a number of calls; counters of Prometheus are texts, and estimates."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return round(number) if math.isfinite(number) and 0 <= number < 2**62 else None
+    count = number(value)
+    return round(count) if count is not None and count < 2**62 else None
 
 
-def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:
+def to_dependencies(links: Rows, hours: float | None) -> Rows:
     """Add links up to one edge for each pair and kind, with its share of failed calls."""
     # The counter of failed calls begins with the first: where other pairs have one, none
     # is 0.
@@ -299,7 +286,8 @@ def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:
         if link["rule"] == RULE:
             reported.add(link["dst"])
         if "calls" in link:
-            total[key] = _plus(total.get(key), link["calls"])
+            known = [n for n in (total.get(key), link["calls"]) if n is not None]
+            total[key] = sum(known) if known else None
         if link.get("failed") is not None:
             failed[key] = failed.get(key, 0) + link["failed"]
     no_failures = 0 if any("calls" not in link for link in links) else None
@@ -322,7 +310,3 @@ def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:
             row["window_hours"] = float(hours)
         rows.append(row)
     return rows
-
-
-def _plus(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one + (other or 0)

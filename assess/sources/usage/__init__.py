@@ -1,10 +1,8 @@
 """Observed use of CPU and memory: from what engines, metrics-server and Prometheus print."""
 
 from pathlib import Path
-from typing import Any
 
-from assess.sources.base import Asked, Batch, Call, Source
-from assess.sources.deadline import Deadline
+from assess.sources.base import Asked, Call, Source
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     broken,
@@ -35,14 +33,11 @@ class UsageSource(Source):
         "rate(container_cpu_usage_seconds_total[5m]); several samples make a window"
     )
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the samples of all files; joining finds whose they are."""
-        asked = Asked(options, base, deadline)
-        batch = asked.batch
         for file, call in each_dump(asked, _SUFFIXES):
             with call:
-                batch.usage += read_samples(file, call)
-        return batch
+                asked.batch.usage += read_samples(file, call)
 
 
 def read_samples(file: Path, call: Call) -> list[Sample]:

@@ -12,9 +12,10 @@ from assess import frames
 from assess.sources.base import Row
 from assess.sources.docker.text import cli_size
 from assess.sources.kubernetes.pods import quantity
-from assess.sources.values import dicts, dig, moment, number, table, text
+from assess.sources.values import dicts, dig, listed, moment, number, table, text
 
 Key = tuple[str, ...]
+About = tuple[Key, ...]  # what a container is known by, the surest first
 CPU = "cpu"  # [cores]
 MEMORY = "memory"  # [bytes]
 P95 = "p95"
@@ -45,7 +46,7 @@ _PER_CPU = "cpu"  # label of a series that is one processor of several
 class Sample(NamedTuple):
     """One number about one container."""
 
-    about: tuple[Key, ...]  # what it is known by, the surest first
+    about: About
     what: str  # CPU or MEMORY
     value: float
     at: float | None = None  # when it was taken [seconds since 1970]
@@ -62,14 +63,11 @@ def is_top(content: str) -> bool:
     return _TOP.search(content[:2000]) is not None
 
 
-def of_top(
-    content: str,
-    at: float,
-) -> Read:
+def of_top(content: str, at: float) -> Read:
     """Read the output of ``kubectl top pods``: the present use of each container."""
     lines = [line.split() for line in content.splitlines() if line.strip()]
     heads = next(line for line in lines if "CPU(cores)" in line)
-    found: list[Sample] = []
+    found = []
     unread_n = 0
     for line in lines:
         if line == heads:
@@ -88,13 +86,9 @@ def of_top(
     return found, unread_n
 
 
-def of_documents(
-    values: list[Any],
-    stem: str,
-    at: float,
-) -> Read:
+def of_documents(values: list[Any], stem: str, at: float) -> Read:
     """Read JSON of any form; ``stem`` is the name of its file, ``at`` when it was written."""
-    found: list[Sample] = []
+    found = []
     unread_n = 0
     for value in values:
         samples = next((read for f in _FORMS if (read := f(value, stem, at))), [])
@@ -108,9 +102,7 @@ def _is_empty(value: Any) -> bool:
     return dig(value, "items") == [] or dig(value, "data", "result") == []
 
 
-def _each(
-    about: tuple[Key, ...], sizes: dict[str, float | None], at: float
-) -> list[Sample]:
+def _each(about: About, sizes: dict[str, float | None], at: float) -> list[Sample]:
     if not about:
         return []
     return [
@@ -118,28 +110,17 @@ def _each(
     ]
 
 
-def _pod(
-    namespace: str,
-    pod: str,
-    container: str,
-) -> tuple[Key, ...]:
+def _pod(namespace: str, pod: str, container: str) -> About:
     return (("pod", namespace, pod, container),) if pod else ()
 
 
-def _container(
-    identifier: str,
-    name: str,
-) -> tuple[Key, ...]:
+def _container(identifier: str, name: str) -> About:
     """Return the key of a container: its id, else its name."""
     keys = [("id", identifier[:SHORT])] if len(identifier) >= SHORT else []
     return (*keys, *([("name", name)] if name else []))
 
 
-def _of_stats(
-    value: Any,
-    stem: str,
-    at: float,
-) -> list[Sample]:
+def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
     """Read an entry of ``stats`` of docker, nerdctl or podman; 100 % is one processor."""
     if not isinstance(value, dict):
         return []
@@ -158,12 +139,8 @@ def _of_stats(
     return _each(_container(identifier, text(entry, "name")), sizes, at)
 
 
-def _of_crictl(
-    value: Any,
-    stem: str,
-    at: float,
-) -> list[Sample]:
-    found: list[Sample] = []
+def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
+    found = []
     for entry in dicts(value, "stats"):
         nano = number(entry, "cpu", "usageNanoCores", "value")
         sizes = {
@@ -175,14 +152,10 @@ def _of_crictl(
     return found
 
 
-def _of_metrics(
-    value: Any,
-    stem: str,
-    at: float,
-) -> list[Sample]:
+def _of_metrics(value: Any, stem: str, at: float) -> list[Sample]:
     if text(value, "kind") not in ("PodMetricsList", "PodMetrics"):
         return []
-    found: list[Sample] = []
+    found = []
     for pod in dicts(value, "items") or [value]:
         meta = table(pod, "metadata")
         taken = moment(pod, "timestamp")
@@ -203,19 +176,15 @@ def _seconds(span: str) -> float:
     return sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
 
 
-def _of_prometheus(
-    value: Any,
-    stem: str,
-    at: float,
-) -> list[Sample]:
+def _of_prometheus(value: Any, stem: str, at: float) -> list[Sample]:
     """Read an answer of Prometheus: one value for each series, or many."""
     # What was asked for is in the name of the metric, else in that of the file.
     words = _WORDS.split(stem.lower())
     by_name = next((_NAMED[word] for word in words if word in _NAMED), "")
     summary = next((_SUMMARIES[word] for word in words if word in _SUMMARIES), "")
     span = max((_seconds(word) for word in words if _SPAN.fullmatch(word)), default=0.0)
-    series: dict[tuple[tuple[Key, ...], str], list[list[Point]]] = defaultdict(list)
-    parts: dict[tuple[tuple[Key, ...], str], list[list[Point]]] = defaultdict(list)
+    series: dict[tuple[About, str], list[list[Point]]] = defaultdict(list)
+    parts: dict[tuple[About, str], list[list[Point]]] = defaultdict(list)
     for one in dicts(value, "data", "result"):
         labels = table(one, "metric")
         about = _labelled(labels)
@@ -227,19 +196,19 @@ def _of_prometheus(
         if about and what and points:
             is_part = text(labels, _PER_CPU).startswith("cpu")
             (parts if is_part else series)[about, what].append(points)
-    for key, listed in parts.items():
+    for key, several in parts.items():
         if key not in series:
-            series[key] = [_summed(listed)]
+            series[key] = [_summed(several)]
     # of a container that several scrapers saw, each sample counts
     return [
         Sample(about, what, size, when, span if summary else 0.0, summary)
-        for (about, what), listed in series.items()
-        for points in listed
+        for (about, what), several in series.items()
+        for points in several
         for when, size in points
     ]
 
 
-def _labelled(labels: Row) -> tuple[Key, ...]:
+def _labelled(labels: Row) -> About:
     """Return the container of a series; nothing for a pause container or a whole cgroup."""
     container = text(labels, "container") or text(labels, "container_name")
     pod = text(labels, "pod") or text(labels, "pod_name")
@@ -252,8 +221,7 @@ def _labelled(labels: Row) -> tuple[Key, ...]:
 
 def _points(one: Row) -> Iterator[Point]:
     """List the values of a series that are numbers of zero or more."""
-    listed = one.get("values")
-    for pair in listed if isinstance(listed, list) else [one.get("value")]:
+    for pair in [*listed(one, "values"), one.get("value")]:
         when = number(pair, 0)
         size = number(pair, 1)
         if when is not None and size is not None:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assess.reading import refuse_many
-from assess.sources.base import Asked, Batch, Call, Row, Source
+from assess.sources.base import Asked, Batch, Call, Row, Rows, Source
 from assess.sources.csv_records import header_of, lookup, read_records
-from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     MAX_BYTES,
     DumpError,
@@ -20,7 +19,7 @@ from assess.sources.dumps import (
 )
 from assess.sources.hosts.rows import now_utc, seen, to_batch
 from assess.sources.listing import lose
-from assess.sources.values import dicts
+from assess.sources.values import Texts, dicts
 from assess.sources.vms.machines import (
     Machine,
     fields_of,
@@ -68,14 +67,13 @@ class VmsSource(Source):
         "`virsh list --all` and `virsh dumpxml` of each domain"
     )
 
-    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
+    def fill(self, asked: Asked) -> None:
         """Read the machines of all files."""
-        asked = Asked(options, base, deadline)
         batch = asked.batch
         found = _Found()
         for file, call in each_dump(asked, (), empty=_EMPTY):
             with call:
-                deadline.check()
+                asked.deadline.check()
                 before = len(found.machines)
                 _read(file, call, found)
                 read = found.machines[before:]
@@ -90,7 +88,6 @@ class VmsSource(Source):
         found.machines += [of_domain(row, place) for row, place in found.domains]
         hosts = to_batch([m.host for m in found.machines if not m.is_template])
         batch.add("hosts", *hosts.rows["hosts"])
-        return batch
 
 
 def _note_templates(read: list[Machine], scope: str, batch: Batch) -> None:
@@ -193,10 +190,10 @@ def _of_libvirt(file: Path, place: str, found: _Found) -> None:
     text = read_bytes(file, {}, MAX_BYTES).decode("latin-1")
     raw = _DECLARATION.sub("", text).encode("latin-1")
     path: list[str] = []
-    domains: list[Row] = []
-    attributes: dict[str, str] = {}
+    domains: Rows = []
+    attributes: Texts = {}
 
-    def start(name: str, given: dict[str, str]) -> None:
+    def start(name: str, given: Texts) -> None:
         path.append(name)
         attributes.clear()
         attributes.update(given)

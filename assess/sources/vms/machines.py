@@ -8,7 +8,7 @@ from functools import cache
 from assess.sources.base import Row
 from assess.sources.csv_records import Cells, rows
 from assess.sources.hosts.rows import PlainHost, filled, system_of, text_of
-from assess.sources.values import dicts, dig, integer, moment, text
+from assess.sources.values import dicts, dig, integer, joined, moment, text
 
 MIB = 1 << 20
 _GROUPED = re.compile(r"\d{1,3}(?:[.,'’\s]\d{3})+")  # 16.384 of an export in German
@@ -144,7 +144,7 @@ def of_gcloud(entry: Row, place: str) -> Machine:
         "az": az,
         "instance_type": kind,
         "launched_at": moment(entry, "creationTimestamp"),
-        "addresses": ";".join(filter(None, addresses)),
+        "addresses": joined(addresses),
         **_gcloud_size(kind),
         **_licence(entry),
         **power(text(entry, "status")),
@@ -188,7 +188,7 @@ def of_azure(entry: Row, place: str) -> Machine:
         "instance_type": size,
         "vcpus": int(parts[2] or parts[1]) if parts else None,
         "launched_at": moment(entry, "timeCreated"),
-        "addresses": ";".join(filter(None, addresses.split(","))),
+        "addresses": joined(addresses.split(",")),
         **_azure_system(entry),
         **power(text(entry, "powerState")),
     }
@@ -216,7 +216,7 @@ def of_domain(found: Row, place: str) -> Machine:
         "vcpus": found.get("vcpus"),
         "memory_bytes": found.get("memory"),
         "arch": found.get("arch"),
-        **power(found.get("state") or ""),
+        **power(text(found, "state")),
     }
     if system := re.search(r"/([a-z]+)/(\d+(?:\.\d+)*)$", found.get("os") or ""):
         facts |= system_of(system[1], system[2])

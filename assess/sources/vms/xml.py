@@ -65,8 +65,8 @@ def read_workbook(file: Path) -> Iterator[tuple[str, list[list[str]]]]:
 
 def _sheets(book: ZipFile) -> list[tuple[str, str]]:
     """List the sheets of a workbook with the names of their parts."""
-    targets: dict[str, str] = {}
-    sheets: list[tuple[str, str]] = []
+    targets = {}
+    sheets = []
 
     def relation(name: str, found: dict[str, str]) -> None:
         if name == "Relationship":
@@ -86,8 +86,8 @@ def _sheets(book: ZipFile) -> list[tuple[str, str]]:
 
 def _shared_texts(book: ZipFile) -> list[str]:
     """List the texts that cells refer to; each may be in several runs."""
-    texts: list[str] = []
-    runs: list[str] = []
+    texts = []
+    runs = []
 
     def end(name: str, text: str) -> None:
         if name == "t":
