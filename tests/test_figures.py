@@ -308,6 +308,10 @@ def test_acceptability_shows_each_share_at_its_rank_in_the_order_of_the_ranking(
     assert labels == ["apt", "and 1 more"]
     what_next.details["acceptability"] = what_next.details["acceptability"].iloc[:0]
     assert "No service competes" in figures.acceptability(what_next).texts[0].get_text()
+    # which a fleet of no service must not deny
+    nobody = replace(what_next, frame=what_next.frame.iloc[:0])
+    text = figures.what_next(nobody).texts[0].get_text()
+    assert text == "No service competes: none is outside of containers."
 
 
 def test_what_next_keeps_the_order_of_the_ranking_and_leaves_out_what_does_not_compete(

@@ -124,7 +124,7 @@ def what_next(result: WhatNext, *, ax: Axes | None = None) -> Axes:
     settings = policy_of(result)["what_next"]
     title = f"How often in the top {result.k}"
     if table.empty:
-        return message(ax, title, "No service competes: all of them run in containers.")
+        return message(ax, title, "No service competes: none is outside of containers.")
     shown = table.head(ROWS_SHOWN)
     ax = named_rows(ax, shown["service_id"], len(table))
     ax.set_xlim(0, 100)
