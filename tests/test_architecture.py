@@ -141,7 +141,7 @@ BUDGETS = {
     "sources/docker": 1544,
     "sources/edges": 618,
     "sources/ec2": 395,
-    "sources/ecr": 586,
+    "sources/ecr": 582,
     "sources/ecs": 1038,
     "sources/experiments": 406,
     "sources/frames": 124,
@@ -153,7 +153,7 @@ BUDGETS = {
     "sources/marathon": 555,
     "sources/nomad": 596,
     "sources/registry": 661,
-    "sources/ssm": 124,
+    "sources/ssm": 121,
     "sources/swarm": 469,
     "sources/connections": 1486,  # ten forms of dumps, and who is who
     "sources/crictl": 350,

@@ -18,7 +18,7 @@ ASSESS = [sys.executable, "-m", "assess"]
 REPORT = ["report", "data/sample/2026Q3", "--previous", "data/sample/2026Q2", "-o", "out"]
 CASES = {
     "import of pandas, the floor": ([sys.executable, "-c", "import pandas"], 5, ""),
-    "assess report, two quarters": ([*ASSESS, *REPORT], 5, "5"),
+    "assess report, two quarters": ([*ASSESS, *REPORT], 5, "10"),
     "assess report, 200 services": (
         [*ASSESS, "report", "200/2026Q3", "-o", "out200"],
         3,
@@ -27,7 +27,7 @@ CASES = {
     "assess report, 2,000 services": (
         [*ASSESS, "report", "2000/2026Q3", "-o", "out2000"],
         1,
-        "60",
+        "25",
     ),
     "assess notebooks refresh": ([*ASSESS, "notebooks", "refresh"], 3, "35"),
 }
