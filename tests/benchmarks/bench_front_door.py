@@ -182,7 +182,7 @@ def plot(table: pd.DataFrame, file: str) -> None:
                 side.set_major_formatter("{x:,.7g}")
                 side.set_minor_formatter("")
             sizes = sorted(table["services"].unique())
-            axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            axis.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=20)
         axes[0].set(ylabel="Time (CPU seconds)", title="Time")
         axes[1].set(ylabel="Peak memory (MiB)", title="Memory")
         for axis in axes:
