@@ -43,39 +43,26 @@ if TYPE_CHECKING:
     from assess.store import load as load
     from assess.store import validate as validate
 
-_HOMES = {
-    "AssessError": "errors",
-    "CollectError": "errors",
-    "ConfigError": "errors",
-    "DataError": "errors",
-    "Explorer": "report.explorer",
-    "Inventory": "inventory",
-    "Policy": "policy.policy",
-    "PolicyError": "errors",
-    "Report": "report",
-    "RequestError": "errors",
-    "backtest": "score.assessment",
-    "build_report": "report",
-    "clean_up": "score.cleanup",
-    "collect": "sources",
-    "earlier": "store",
-    "edge_evidence": "score.blast_radius.edges",
-    "from_frames": "inventory",
-    "judge_claims": "score.assessment",
-    "judge_outside": "score.validation.external",
-    "load": "store",
-    "load_policy": "policy.policy",
-    "notebook_style": "figures",
-    "score_blast_radius": "score.blast_radius.blast_radius",
-    "score_experiments": "score.assessment",
-    "score_readiness": "score.readiness",
-    "score_targets": "score.assessment",
-    "score_upgrade_churn": "score.upgrade_churn",
-    "upgrade_history": "score.upgrade_churn.history",
-    "validate": "store",
-    "what_next": "score.assessment",
-    "working": "execution",
+_NAMES = {  # by the module that defines them
+    "errors": "AssessError CollectError ConfigError DataError PolicyError RequestError",
+    "report.explorer": "Explorer",
+    "inventory": "Inventory from_frames",
+    "policy.policy": "Policy load_policy",
+    "report": "Report build_report",
+    "score.assessment": "backtest judge_claims score_experiments score_targets what_next",
+    "score.cleanup": "clean_up",
+    "sources": "collect",
+    "store": "earlier load validate",
+    "score.blast_radius.edges": "edge_evidence",
+    "score.validation.external": "judge_outside",
+    "figures": "notebook_style",
+    "score.blast_radius.blast_radius": "score_blast_radius",
+    "score.readiness": "score_readiness",
+    "score.upgrade_churn": "score_upgrade_churn",
+    "score.upgrade_churn.history": "upgrade_history",
+    "execution": "working",
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 __all__ = list(_HOMES)
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

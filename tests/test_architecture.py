@@ -128,9 +128,9 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2220,  # tables wrap in a narrow terminal; a copy of the process does half of a report
-    "policy": 662,  # targets are checked word by word
-    "reference": 1245,  # programs and bases of images among the look-ups
+    "core": 2188,  # tables wrap in a narrow terminal; a copy of the process does half of a report
+    "policy": 661,  # targets are checked word by word
+    "reference": 1226,  # programs and bases of images among the look-ups
     "sources": 2611,
     "sources/aws": 466,
     "sources/answers": 1178,
@@ -162,28 +162,28 @@ BUDGETS = {
     "sources/usage": 275,
     "sources/vms": 492,
     "score": 517,  # results open figures and the explorer
-    "score/backtest": 320,
+    "score/backtest": 315,
     "score/blast_radius": 3021,
-    "score/claims": 812,
-    "score/evidence": 835,
-    "score/experiments": 360,
-    "score/incidents": 601,
-    "score/readiness": 512,
-    "score/validation": 876,  # what beats the edges alone for elements that never failed
+    "score/claims": 811,
+    "score/evidence": 796,
+    "score/experiments": 350,
+    "score/incidents": 594,
+    "score/readiness": 509,
+    "score/validation": 875,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1779,  # builds and flags are asked too
-    "score/targets": 778,
+    "score/targets": 716,
     "score/what_next": 1430,
-    "figures": 1372,
+    "figures": 1359,
     "report": 2500,  # a first screen, records as pages, how predictions held
     "report/explorer": 430,
-    "cli": 2012,
-    "notebooks": 480,
-    "sample": 540,
+    "cli": 1992,
+    "notebooks": 469,
+    "sample": 533,
 }
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 60_900
+MAX_PACKAGE_LINES = 60_830
 MAX_FILES = 263
 MAX_TOKENS_A_CODE_LINE = 9.4
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines

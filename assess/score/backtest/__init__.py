@@ -318,7 +318,8 @@ def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
         beats_chance = ends_of(gain)[0] > 0
         if metric in ("auc", "auc_readiness"):  # whose interval may be DeLong's
             beats_chance = ends[metric][0] > 0.5
-        verdicts.append(_verdict(beats_chance, ends_of(paired)[0] > 0))
+        better = BOTH if ends_of(paired)[0] > 0 else CHANCE
+        verdicts.append(better if beats_chance else NONE)
     return frame.astype("Float64").assign(verdict=verdicts)
 
 
@@ -335,12 +336,6 @@ def _proper(forecast: Forecast) -> dict[str, tuple[float, float, float]]:
         values[name] = (own, history, base)
         values[f"{name}_gain"] = (history - own, 0.0, history - base)
     return values
-
-
-def _verdict(than_chance: bool, than_history: bool) -> str:
-    if not than_chance:
-        return NONE
-    return BOTH if than_history else CHANCE
 
 
 def auc(score: Floats, hit: Booleans) -> float:

@@ -154,7 +154,12 @@ def _workloads(
     ports = "|".join(map(str, words["store_ports"]))
     listens = table["ports"].str.contains(PORT.format(ports)).astype("boolean")
     is_init = is_known(table["container_role"], value="init")
-    speaks = stateless | _is_tool(table) | is_init
+    # a tool for a store, which may listen on the store's port
+    tools = {
+        name: reference.is_tool(name) for name in table["repository"].dropna().unique()
+    }
+    is_tool = surely(table["repository"].map(tools).eq(True))
+    speaks = stateless | is_tool | is_init
     table["store_port"] = listens.mask(speaks, other=False)
     named = table["service_id"].map(reference.is_store_name).astype("boolean")
     table["store_name"] = named.mask(speaks, other=False)
@@ -211,13 +216,6 @@ def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
         kinds[repository] = kind or "none"
     found = repositories.map(kinds).astype("string")
     return found.mask(found == reference.VAGUE)
-
-
-def _is_tool(table: pd.DataFrame) -> pd.Series:
-    """Return whether an image is a tool for a store, which may listen on the store's port."""
-    repositories = table["repository"]
-    tools = {name: reference.is_tool(name) for name in repositories.dropna().unique()}
-    return surely(repositories.map(tools).eq(True))
 
 
 def _mounts(

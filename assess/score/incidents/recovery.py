@@ -168,9 +168,12 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         },
         index=pd.Index(names, name="service_id", dtype="str"),
     )
+    healed = replacements(inventory, policy).dropna(subset=["healed_at"])
+    minutes = (healed["healed_at"] - healed["ended_at"]).dt.total_seconds() / 60
+    replaced = healed.assign(minutes=minutes, closed=True)
     bases = {
         "incidents": incident_minutes(inventory, policy).dropna(subset=["minutes"]),
-        "activities": _activity_minutes(inventory, policy),
+        "activities": replaced.merge(_places(inventory), on="place"),
     }
     # the last basis that knows a service wins
     for basis, rows in bases.items():
@@ -179,13 +182,6 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         table.loc[table.index.isin(measured.index), "minutes_basis"] = basis
     types = {"minutes": "Float64", "minutes_p95": "Float64", "minutes_basis": "str"}
     return table.astype(types)
-
-
-def _activity_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    healed = replacements(inventory, policy).dropna(subset=["healed_at"])
-    minutes = (healed["healed_at"] - healed["ended_at"]).dt.total_seconds() / 60
-    rows = healed.assign(minutes=minutes, closed=True)
-    return rows.merge(_places(inventory), on="place")
 
 
 def _places(inventory: Inventory) -> pd.DataFrame:

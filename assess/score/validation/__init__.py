@@ -16,6 +16,7 @@ from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
 from assess.score.incidents.rates import jeffreys_interval
 from assess.score.validation import leave_out, skill
+from assess.score.validation.callers import codes
 from assess.score.validation.skill import BASELINES, TRANSITIVE, Judged, middle
 
 SHOWN = "p_down"  # what the result says
@@ -132,8 +133,7 @@ def judge(
             (rule, f"{scheme} left out"): p for (rule, scheme), p in left_out.items()
         }
     itself = topology.initially_down(elements, "point")[:, :services_n]
-    element = pd.factorize(pd.Series(elements, dtype="object"))[0]
-    return Judged(seen, down, itself, element, rules, taught)
+    return Judged(seen, down, itself, codes(elements), rules, taught)
 
 
 def contests(judged: Judged) -> list[tuple[tuple[str, str], tuple[str, str]]]:
@@ -179,9 +179,6 @@ def verdicts(
     over what the policy says, ``verdict``.
     """
     names = ["rule", "left_out", "brier", "gain", "gain_lo", "gain_hi", "verdict"]
-    brier = (
-        skills.set_index(["rule", "left_out"])["brier"] if len(skills) else pd.Series()
-    )
     gains = comparisons[comparisons["measure"] == "brier"]
     gains = gains[gains["rule"].eq(leave_out.LEARNED)]
     gains = gains[gains["baseline"].str.startswith(SHOWN)]
@@ -189,9 +186,10 @@ def verdicts(
     for gain in gains.itertuples():
         ends = (gain.gain, gain.gain_lo, gain.gain_hi)
         text = verdict(str(gain.left_out), ends, judged_n, failures_n)
-        base = brier[brier.index.get_level_values(0) == SHOWN].iloc[0]
+        base = skills.loc[skills["rule"] == SHOWN, "brier"].iloc[0]
         rows.append((POLICY, gain.left_out, base, 0.0, 0.0, 0.0, text))
-        own = brier[leave_out.LEARNED, gain.left_out]
+        learned = skills[skills["rule"] == leave_out.LEARNED].set_index("left_out")
+        own = learned.loc[gain.left_out, "brier"]
         rows.append((leave_out.LEARNED, gain.left_out, own, *ends, text))
     return pd.DataFrame(rows, columns=names)
 

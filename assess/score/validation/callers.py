@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers, blocks
 from assess.score.blast_radius.learning import CERTAIN, Evidence, expit, logit
-from assess.score.blast_radius.topology import FAR, Topology, steps
+from assess.score.blast_radius.topology import FAR, Element, Topology, steps
 from assess.score.blast_radius.uncertain import bounded
 from assess.score.blast_radius.undecided import Undecided
 
@@ -71,9 +72,8 @@ class Reach:
             failure = failure[kept]
             service = service[kept]
         down = np.array([f.down for f in evidence.failures]).reshape(can.shape)
-        order = {name: number for number, name in enumerate(dict.fromkeys(elements))}
-        element = np.array([order[name] for name in elements], np.int64)
-        _, pair = np.unique(element[failure] * n + service, return_inverse=True)
+        places = codes(elements)[failure] * n + service
+        _, pair = np.unique(places, return_inverse=True)
         fell = down[failure, service]
         log_odds = _expected(evidence, failure, service)
         pairs = (failure, service, log_odds, fell, pair)
@@ -89,6 +89,11 @@ class Reach:
             *faults.T,
         ]
         return np.column_stack(columns)
+
+
+def codes(elements: Sequence[Element]) -> Integers:
+    """Return the number of each element, by its first place among them."""
+    return np.asarray(pd.factorize(pd.Series(elements, dtype="object"))[0])
 
 
 def _expected(evidence: Evidence, failure: Integers, service: Integers) -> Floats:

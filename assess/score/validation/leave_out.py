@@ -27,6 +27,7 @@ from assess.score.blast_radius.undecided import Undecided
 from assess.score.validation.callers import (
     Opinion,
     Reach,
+    codes,
     learn,
     pair_strength,
     together,
@@ -143,9 +144,7 @@ def _folds(
 ) -> Iterator[tuple[Integers, Booleans]]:
     """Yield rows of the judged failures that are left out together, and the failures kept."""
     n = len(evidence.failures)
-    names = [f.element for f in evidence.failures]
-    order = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    element = np.array([order[name] for name in names], np.int64)
+    element = codes([f.element for f in evidence.failures])
     if scheme == EVENT:
         for row, position in enumerate(judged):
             kept = np.ones(n, bool)

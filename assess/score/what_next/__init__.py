@@ -288,8 +288,10 @@ def _why(
     why = texts.groupby(stops["service_id"]).agg("; ".join).reindex(frame.index)
     # beside an unknown gate, a failed one of another label stands already
     certain = gates[failed & label.eq(NOT_DECIDABLE) & gates["label"].ne(NOT_DECIDABLE)]
-    for service_id, names in certain.groupby("service_id")["gate"]:
-        why[service_id] += f"; failed already, whatever is found out: {', '.join(names)}"
+    failed_too = certain.groupby("service_id")["gate"].agg(", ".join).astype("str")
+    failed_too = "; failed already, whatever is found out: " + failed_too
+    # all at once: to change one text of an Arrow column copies the whole column
+    why += failed_too.reindex(why.index).fillna("")
     clear = frame["label_gates"].isna()
     competing_n = int(ranking.competing.sum())
     # a clear gate has no evidence to quote: the reason is a sentence
