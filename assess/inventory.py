@@ -351,8 +351,9 @@ def _named_services(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for name, column in frames.columns(frame).items()
         if column.reference == ("services", "service_id")
     ]
-    ids = pd.concat([pd.Series(dtype="str"), *named]).replace("", pd.NA).dropna().unique()
-    inside = sorted(name for name in ids if not str(name).startswith(frames.EXTERNAL))
+    ids = pd.concat([pd.Series(dtype="str"), *named])
+    known = ids.replace("", pd.NA).dropna().unique()
+    inside = sorted(name for name in known if not str(name).startswith(frames.EXTERNAL))
     return frames.conform("services", pd.DataFrame({"service_id": inside}))[0]
 
 

@@ -162,18 +162,18 @@ BUDGETS = {
     "sources/usage": 275,
     "sources/vms": 492,
     "score": 517,  # results open figures and the explorer
-    "score/backtest": 315,
-    "score/blast_radius": 3021,
+    "score/backtest": 317,
+    "score/blast_radius": 3022,
     "score/claims": 811,
     "score/evidence": 796,
-    "score/experiments": 350,
-    "score/incidents": 594,
+    "score/experiments": 351,
+    "score/incidents": 595,
     "score/readiness": 509,
-    "score/validation": 875,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1779,  # builds and flags are asked too
-    "score/targets": 716,
-    "score/what_next": 1430,
-    "figures": 1359,
+    "score/validation": 879,  # what beats the edges alone for elements that never failed
+    "score/upgrade_churn": 1832,  # replicas may be on any host; builds and flags are asked too
+    "score/targets": 717,
+    "score/what_next": 1432,
+    "figures": 1361,
     "report": 2500,  # a first screen, records as pages, how predictions held
     "report/explorer": 430,
     "cli": 1992,
@@ -183,7 +183,7 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 60_830
+MAX_PACKAGE_LINES = 60_900
 MAX_FILES = 263
 MAX_TOKENS_A_CODE_LINE = 9.4
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines

@@ -166,7 +166,8 @@ def fall_data(result: BlastRadius, element_kind: str, element: str) -> pd.DataFr
     ]
     if not steps:
         return pd.DataFrame(columns=PATHS)
-    chains = pd.concat([each.assign(step=np.arange(1, len(each) + 1)) for each in steps])
+    numbered = [each.assign(step=np.arange(1, len(each) + 1)) for each in steps]
+    chains = pd.concat(numbered)
     rows = chains.drop_duplicates("service_id").merge(hit, on="service_id", how="left")
     return _below_their_cause(rows.reindex(columns=PATHS))
 

@@ -360,6 +360,7 @@ def _services_with_same_marks(table: pd.DataFrame) -> pd.DataFrame:
     pattern = looks.groupby(services, sort=False).agg("|".join).rename("pattern")
     groups = pattern.reset_index().groupby("pattern", sort=False)["service_id"]
     found = groups.agg(["first", "size"]).rename(columns={"first": "service_id"})
-    more = found["size"].sub(1).map(" and {} more".format).mask(found["size"].eq(1), "")
+    others = found["size"] - 1
+    more = others.map(" and {} more".format).mask(others.eq(0), "")
     names = found["service_id"].map(lambda name: short(name, NAME_LENGTH))
     return found.assign(label=names + more).reset_index(drop=True)

@@ -193,7 +193,8 @@ def forecasts(
         watched[:] = known.years
     ready = readiness or score_readiness(earlier, policy)
     points = ready.frame["readiness"].reindex(names).astype(float)
-    lack = -((points - points.mean()) / (points.std(ddof=0) or 1.0)).fillna(0.0)
+    deviation = points.std(ddof=0) or 1.0
+    lack = -((points - points.mean()) / deviation).fillna(0.0)
     slope = _slope(counts.to_numpy(), lack.to_numpy(), policy)
     multiplier = np.exp(slope * lack)
     # no incident history: assume probability 1/2
@@ -249,7 +250,8 @@ def reliability(services: pd.DataFrame, bins: int) -> pd.DataFrame:
     """
     order = services.sort_values("foretold", kind="stable")
     rows = []
-    for places in np.array_split(np.arange(len(order)), max(min(bins, len(order)), 1)):
+    groups_n = max(min(bins, len(order)), 1)
+    for places in np.array_split(np.arange(len(order)), groups_n):
         group = order.iloc[places]
         n = len(group)
         if n:

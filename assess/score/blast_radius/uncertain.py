@@ -116,7 +116,8 @@ def _ranks(keys: Words, p: Floats, sampling: Sampling, draws: int) -> Integers:
 def _order(rng: np.random.Generator, draws: int, least: int, wanted: int) -> Integers:
     """Return strata in random order; the first ``least`` of them alone also cover [0, 1] evenly."""
     ends = np.linspace(0, draws, least + 1).astype(np.int64)
-    first = ends[:-1] + (rng.random(least) * np.diff(ends)).astype(np.int64)
+    offset = rng.random(least) * np.diff(ends)
+    first = ends[:-1] + offset.astype(np.int64)
     is_rest = np.ones(draws, bool)
     is_rest[first] = False
     rest = rng.permutation(np.flatnonzero(is_rest))

@@ -198,7 +198,8 @@ def _edge(value: Worth, row: int) -> int:
 
 
 def _decides(known: Known, value: Worth, row: int) -> list[str]:
-    shares = np.asarray((value.by_service @ value.told[[row]].T).todense()).ravel()
+    by_service = value.by_service @ value.told[[row]].T
+    shares = by_service.toarray().ravel()
     first = np.argsort(-shares, kind="stable")[:NAMED_MOST]
     first = first[shares[first] > 0]
     names = known.topology.elements.get_level_values(1)

@@ -254,7 +254,8 @@ def _fleet_prior(n: Floats, t: Floats) -> Prior:
     total = n.sum()
     crude = (total + 0.5) / t.sum()
     # variance between services beyond Poisson's own
-    excess = (t * (n / t - crude) ** 2).sum() / t.sum() - crude * len(t) / t.sum()
+    between = (t * (n / t - crude) ** 2).sum()
+    excess = between / t.sum() - crude * len(t) / t.sum()
     shape = np.clip(crude**2 / max(excess, 1e-12), *SHAPES)
     spread = 4 * np.sqrt(1 / (total + 0.5) + 1 / (len(n) * shape))
     log_means = np.log(crude) + np.linspace(-spread, spread, GRID)

@@ -181,7 +181,8 @@ def upgrade_hours(
     base = np.array(rows, dtype=float).reshape(-1, len(ENDS))
     # one upgrade may serve both clocks (point, lo), or one each (hi)
     events = np.maximum(base, host)
-    events[:, 1] = np.maximum(base[:, 1], host[1] / max(len(services), 1))
+    tenants_n = max(len(services), 1)
+    events[:, 1] = np.maximum(base[:, 1], host[1] / tenants_n)
     events[:, 2] = base[:, 2] + host[2]
     columns = [f"hours_per_year{end}" for end in ENDS]
     return pd.DataFrame(events * cost, services, columns, dtype="Float64")

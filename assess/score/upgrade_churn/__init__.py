@@ -42,6 +42,7 @@ from assess.score.upgrade_churn.sights import (
     host_engines,
     is_third_party,
     line_name,
+    unplaced_replicas,
 )
 from assess.words import records
 
@@ -186,21 +187,28 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     hits = broken[broken["certainty"].isin([WILL, MAY])].dropna(subset="service_id")
     past = known_history(inventory, policy, history=history, previous=previous)
     host, events, chance = _paces(inventory, policy, placed, bases, past)
-    share = host / _tenants(placed) + events - host
-    frame = _per_service(placed, events, chance, share, policy["churn"])
+    unplaced = unplaced_replicas(inventory)
+    share = host / _tenants(placed, len(unplaced)) + events - host
+    settings = policy["churn"]
+    rates = _per_place(placed, events, chance, share, settings)
+    frame = _per_service(rates)
+    if not unplaced.empty:
+        anywhere = pace.anywhere(inventory, policy, goal)
+        _, often, fails = _paces(inventory, policy, anywhere, bases, past)
+        there = _per_place(anywhere, often, fails, often, settings)
+        _widen(frame, rates, unplaced, there)
+    frame = _scored(frame, rates, settings)
     docker = reference.target_docker(policy["target"]) if not target else goal
     behind = [_lines_behind(place, docker) for place in placed]
-    by_service = pd.Series(behind, [place.service_id for place in placed], dtype="Int64")
+    by_service = pd.Series(behind, rates.index, dtype="Int64")
     frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
     frame["versions_behind"] = by_service.groupby(level=0).max()
-    kubelets = inventory["engines"].dropna(subset="kubelet_version")["host_id"]
-    nodes = set(kubelets)
+    nodes = set(inventory["engines"].dropna(subset="kubelet_version")["host_id"])
     blind = {place.service_id for place in placed if _is_blind(place, nodes)}
     frame = frame.join(_breaking(broken, frame.index, blind))
     frame = frame.join(_images(inventory, registries))
-    rates = pace.image_rates(past, frame.index, registries, level=level)
-    frame = frame.join(rates)
-    parts = _contributions(placed, share, chance, policy["churn"])
+    frame = frame.join(pace.image_rates(past, frame.index, registries, level=level))
+    parts = _contributions(rates, share[:, 0], chance[:, 0], settings)
     ready = {"breaking": hits.reset_index(drop=True), "clocks": times}
     make = partial(_shown_only, everything, registries, level, found, hits, times, past)
     details = Tables(ready, dict.fromkeys(SHOWN_ONLY, make))
@@ -303,47 +311,86 @@ def _breaking(broken: pd.DataFrame, services: pd.Index, blind: set[str]) -> pd.D
     return counted
 
 
-def _tenants(placed: list[pace.Place]) -> Floats:
-    """Count the services on each host; an unknown host may have as many as the fullest one."""
+def _tenants(placed: list[pace.Place], unplaced_n: int) -> Floats:
+    """Count the services on each host; an unknown host may have as many as the fullest one.
+
+    ``unplaced_n`` services have a replica of unknown host, which may be on any.
+    """
     counts = Counter(place.host_id for place in placed)
     counts.pop(NOWHERE, None)
-    tenants = {host: (n, n, n) for host, n in counts.items()}
     # ends are crossed: the more tenants, the smaller the share of each
-    tenants[NOWHERE] = (1, max(counts.values(), default=1), 1)
+    tenants = {host: (n, n + unplaced_n, n) for host, n in counts.items()}
+    fullest = max(counts.values(), default=0) + unplaced_n
+    tenants[NOWHERE] = (1, max(fullest, 1), 1)
     rows = [tenants[place.host_id] for place in placed]
     return np.array(rows, dtype=float).reshape(-1, 3)
 
 
-def _per_service(
+def _per_place(
     placed: list[pace.Place],
     events: Floats,
     chance: Floats,
     share: Floats,
     settings: Mapping[str, float],
 ) -> pd.DataFrame:
-    """Return the mean pace over the hosts of a service, and the sum of their hours."""
+    """Return the pace and the hours of every place; index ``service_id``."""
     cost = settings["hours_upgrade"] + chance * settings["hours_fix"]
     parts = {
         "events_per_year": events,
         "failures_per_year": events * chance,
         "hours_per_year": share * cost,
     }
-    columns = {}
+    table = pd.DataFrame(placed, columns=pace.Place._fields)
     for name, part in parts.items():
         for at, end in enumerate(ENDS):
-            columns[f"{name}{end}"] = part[:, at]
-    columns["hours_undivided"] = (events * cost)[:, 0]
-    services = [place.service_id for place in placed]
-    index = pd.Index(services, dtype="str", name="service_id")
-    grouped = pd.DataFrame(columns, index).groupby(level=0)
-    hours = [name for name in columns if name.startswith("hours")]
-    frame = grouped.mean().assign(**grouped[hours].sum())
+            table[f"{name}{end}"] = part[:, at]
+    table["hours_undivided"] = (events * cost)[:, 0]
+    return table.astype({"service_id": "str"}).set_index("service_id")
+
+
+def _per_service(rates: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean pace over the hosts of a service, and the sum of their hours."""
+    grouped = rates.groupby(level=0)
+    frame = grouped.mean(numeric_only=True)
+    hours = [name for name in frame if name.startswith("hours")]
+    frame[hours] = grouped[hours].sum()
+    return frame
+
+
+def _widen(
+    frame: pd.DataFrame, rates: pd.DataFrame, unplaced: pd.Series, there: pd.DataFrame
+) -> None:
+    """Let every replica of unknown host be on any host, and the only service of ours there.
+
+    ``rates`` and ``there``: by place, of the services and of all places; ``unplaced``: replicas
+    of unknown host by service.
+    """
+    names = unplaced.index.intersection(frame.index)
+    places = pd.concat([rates, there])
+    low = [name for name in frame if name.endswith("_lo")]
+    high = [name for name in frame if name.endswith("_hi")]
+    ends = frame.loc[names]
+    ends[low] = ends[low].clip(upper=places[low].min(), axis=1)
+    ends[high] = ends[high].clip(lower=places[high].max(), axis=1)
+    # hours add up: each replica may need a host of its own
+    hours = "hours_per_year_hi"
+    is_known = rates["host_id"].ne(NOWHERE)
+    known = rates.loc[is_known, hours].groupby(level=0).sum()
+    known = known.reindex(names, fill_value=0)
+    most = places[hours].max() * unplaced[names]
+    ends[hours] = ends[hours].clip(lower=known + most)
+    frame.loc[names] = ends
+
+
+def _scored(
+    frame: pd.DataFrame, rates: pd.DataFrame, settings: Mapping[str, float]
+) -> pd.DataFrame:
+    """Add the score, and the basis: of several the first in `BASES`."""
     for end in ENDS:
         failures = frame[f"failures_per_year{end}"]
         frame[f"score{end}"] = 100 * (1 - np.exp(-failures / settings["x0"]))
-    names = list(BASES)
-    ranks = pd.Series([names.index(place.basis) for place in placed], index, dtype=int)
-    basis = ranks.groupby(level=0).min().map(dict(enumerate(names)))
+    order = pd.CategoricalDtype(list(BASES), ordered=True)
+    basis = rates["basis"].astype(order).groupby(level=0).min()
     return frame.astype("Float64").assign(basis=basis.astype("str"))
 
 
@@ -356,13 +403,14 @@ def _lines_behind(place: pace.Place, goal: str) -> int | None:
 
 
 def _contributions(
-    placed: list[pace.Place], share: Floats, chance: Floats, settings: Mapping[str, float]
+    rates: pd.DataFrame, share: Floats, chance: Floats, settings: Mapping[str, float]
 ) -> pd.DataFrame:
+    hours = {
+        "failure": share * chance * settings["hours_fix"],
+        "upgrade": share * settings["hours_upgrade"],
+    }
     key = ["service_id", "host_id"]
-    table = pd.DataFrame([place[:2] for place in placed], columns=key, dtype="str")
-    table["failure"] = (share * chance)[:, 0] * settings["hours_fix"]
-    table["upgrade"] = share[:, 0] * settings["hours_upgrade"]
-    table = table.replace(NOWHERE, pd.NA)
+    table = rates["host_id"].replace(NOWHERE, pd.NA).reset_index().assign(**hours)
     rows = table.melt(key, var_name="part", value_name="hours")
     return rows.sort_values([*key, "part"], kind="stable", ignore_index=True)
 

@@ -144,7 +144,8 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     kept = kept.assign(schema=_schemas(images))
     table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
     path = table["repository"].astype("string")
-    domain = table["registry"].astype("string").str.split(".").str[-2:].str.join(".")
+    labels = table["registry"].astype("string").str.split(".")
+    domain = labels.str[-2:].str.join(".")
     # what declares no base but is a system itself is its own base
     table["base"] = table["base"].fillna(path + ":" + table["named"])
     bases = _each(reference.base_system, table, "base")

@@ -46,6 +46,7 @@ UNKNOWN = "unknown"
 PROSPECTIVE = "prospective from target"
 UNNAMED = "platform"  # of a provider that nobody named
 NO_WORK = Interval(0.0, 0.0, 0.0)
+NOBODY = ""  # no service in particular
 POOL = ""  # all upgrades of the fleet, whatever their line
 YEAR_DAYS = 365.0  # of a support window
 MEAN_YEAR_DAYS = 365.25  # of watched time
@@ -98,13 +99,30 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
             runtime = str(policy["target"]["runtime"])
             placed.append(Place(service, host, PROSPECTIVE, runtime, goal))
         elif host in runtimes:
-            node = reference.worst_node(runtimes[host], inventory.snapshot_at)
-            basis = MANAGED if reference.is_managed(node) else MEASURED
-            product, version = reference.runtime_line(node)
-            placed.append(Place(service, host, basis, product or UNNAMED, version))
+            placed.append(_on_node(service, host, runtimes, inventory.snapshot_at))
         else:
             placed.append(Place(service, host, UNKNOWN, reference.ENGINE, None))
     return placed
+
+
+def _on_node(
+    service: str, host: str, runtimes: Mapping[str, Any], at: pd.Timestamp
+) -> Place:
+    node = reference.worst_node(runtimes[host], at)
+    basis = MANAGED if reference.is_managed(node) else MEASURED
+    product, version = reference.runtime_line(node)
+    return Place(service, host, basis, product or UNNAMED, version)
+
+
+def anywhere(inventory: Inventory, policy: Policy, goal: str) -> list[Place]:
+    """List where a replica of unknown host may be: on any host, with its engine or the target's."""
+    runtimes = nodes(inventory)
+    runtime = str(policy["target"]["runtime"])
+    at = inventory.snapshot_at
+    known = [_on_node(NOBODY, host, runtimes, at) for host in runtimes]
+    hosts = [*inventory["hosts"]["host_id"].dropna(), NOWHERE]
+    bare = [Place(NOBODY, host, PROSPECTIVE, runtime, goal) for host in hosts]
+    return [*known, *bare, Place(NOBODY, NOWHERE, UNKNOWN, reference.ENGINE, None)]
 
 
 # ---- how often something ends ----

@@ -91,6 +91,16 @@ def placed_replicas(inventory: Inventory) -> pd.DataFrame:
     return pd.concat([live, table[is_alone & table["state"].eq("declared")]])
 
 
+def unplaced_replicas(inventory: Inventory) -> pd.Series:
+    """Count by service the replicas, live or else declared, on a host that nobody knows."""
+    table = inventory["workloads"]
+    is_live = table["state"].eq("running") | table["state"].isna()
+    live = set(table.loc[is_live, "service_id"])
+    is_declared = table["state"].eq("declared") & ~table["service_id"].isin(live)
+    is_unplaced = table["host_id"].isna() & (is_live | is_declared)
+    return table[is_unplaced].groupby("service_id").size()
+
+
 def hosts_of(inventory: Inventory) -> Hosts:
     """Return the hosts of every service with live replicas."""
     by_service: Hosts = defaultdict(set)

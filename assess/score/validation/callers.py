@@ -145,7 +145,8 @@ def learn(reach: Reach, kept: Booleans) -> Opinion:
     fell = reach.fell[taught]
     terms = reach.terms(failure, service, reach.log_odds[taught])
     faults_n = terms.shape[1] - len(MEANS)
-    start = Opinion(np.append(MEANS, np.zeros(faults_n)), np.zeros(reach.can.shape[1]))
+    weights = np.append(MEANS, np.zeros(faults_n))
+    start = Opinion(weights, np.zeros(reach.can.shape[1]))
     if not len(failure):
         return start
     sds = np.append(SDS, np.full(faults_n, FAULT_SD))

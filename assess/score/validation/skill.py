@@ -135,7 +135,8 @@ class _Counts:
     def precision_at(self, goal: Floats) -> Floats:
         """Return the precision at the highest threshold that finds ``goal`` in each resample."""
         enough = self.right >= goal[:, None]
-        first = np.where(enough.any(axis=1), enough.argmax(axis=1), -1)[:, None]
+        first = np.where(enough.any(axis=1), enough.argmax(axis=1), -1)
+        first = first[:, None]
         right = np.take_along_axis(self.right, first, axis=1)
         said = np.take_along_axis(self.said, first, axis=1)
         return np.asarray(right / np.maximum(said, 1))[:, 0]
@@ -255,7 +256,9 @@ def curve(judged: Judged) -> pd.DataFrame:
         p, down = judged.of(rule)
         order = np.argsort(-p, kind="stable")
         right = np.cumsum(down[order])
-        last = np.flatnonzero((np.diff(p[order], append=-1) != 0) & (p[order] > 0))
+        p_sorted = p[order]
+        is_last = np.diff(p_sorted, append=-1) != 0
+        last = np.flatnonzero(is_last & (p_sorted > 0))
         found = {
             "rule": named(rule),
             "threshold": p[order][last],

@@ -259,7 +259,8 @@ class _Field:
         weights = on_grid(weights)
         n, c = lo.shape
         # the k-th best of a strong first tile excludes nearly all of the others
-        order = np.argsort(-((lo + hi) @ on_grid(weights.mean(axis=0))), kind="stable")
+        mean_weights = on_grid(weights.mean(axis=0))
+        order = np.argsort(-((lo + hi) @ mean_weights), kind="stable")
         width = min(n, max(k, PRODUCTS // (ROWS * c)))
         width = -(-n // (n // width))  # tiles of one size
         tiles = -(-n // width)
@@ -355,7 +356,8 @@ def _best(field: _Field, rows: slice) -> tuple[Ints, Ints, Floats]:
     """Return draw, place and total of what reaches the k-th best of the first tile, in any order."""
     tiles, _, width = field.lo.shape
     totals = field.totals(rows, slice(1))
-    bar = np.partition(totals, width - field.k, axis=2)[:, :, width - field.k, None]
+    kth = width - field.k
+    bar = np.partition(totals, kth, axis=2)[:, :, kth, None]
     step = max(1, BLOCK_BYTES // totals.nbytes)
     parts = []
     for tile in range(0, tiles, step):

@@ -243,7 +243,8 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
 def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
     """Return coverage rows for columns in which two sources disagree."""
     notes = []
-    keys = doubled[key].astype(object).agg(lambda row: "/".join(map(str, row)), axis=1)
+    parts = doubled[key].astype(object)
+    keys = parts.agg(lambda row: "/".join(map(str, row)), axis=1)
     for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
         values = doubled[column].dropna().astype(object)
         if column == "os_version":  # 8 and 8.6 are one, told more or less exactly

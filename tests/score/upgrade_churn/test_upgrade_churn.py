@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,11 @@ from churn_fleet import AT, THREE, YEARLY, fleet, incident, only, score, upgrade
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess import from_frames
+from assess import from_frames, load, load_policy, score_upgrade_churn
 from assess.errors import RequestError
-from assess.score.upgrade_churn import _per_service, pace
+from assess.score.upgrade_churn import _per_place, _per_service, pace
+
+SAMPLE = Path(__file__).parents[3] / "data/sample/2026Q3"
 
 
 def test_a_line_with_a_known_end_forces_one_upgrade_per_window():
@@ -111,7 +114,7 @@ def test_failures_are_pooled_by_line_and_else_over_the_fleet():
 
 
 def test_a_service_on_two_hosts_has_their_mean_pace_and_pays_for_both():
-    shop = _per_service(
+    table = _per_place(
         [
             pace.Place(service, host, pace.MEASURED, "docker", "24.0.7")
             for service, host in (("shop", "h1"), ("shop", "h2"), ("till", "h2"))
@@ -119,13 +122,30 @@ def test_a_service_on_two_hosts_has_their_mean_pace_and_pays_for_both():
         events=np.array([[2.0] * 3, [4.0] * 3, [4.0] * 3]),
         chance=np.full((3, 3), 0.5),
         share=np.array([[2.0] * 3, [2.0] * 3, [2.0] * 3]),
-        settings={"hours_upgrade": 4.0, "hours_fix": 8.0, "x0": 1.0},
-    ).loc["shop"]
+        settings={"hours_upgrade": 4.0, "hours_fix": 8.0},
+    )
+    shop = _per_service(table).loc["shop"]
     assert shop["events_per_year"] == 3.0
     assert shop["failures_per_year"] == 1.5
     assert shop["hours_per_year"] == (2 + 2) * (4 + 4)
     assert shop["hours_undivided"] == (2 + 4) * (4 + 4)
-    assert shop["score"] == pytest.approx(100 * (1 - np.exp(-1.5)))
+
+
+def test_no_rate_looks_better_where_the_host_of_a_replica_is_hidden():
+    sample = load(SAMPLE)
+    policy = load_policy()
+    shown = score_upgrade_churn(sample, policy).frame
+    workloads = sample["workloads"]
+    rng = np.random.default_rng(5)
+    hidden = [rng.choice(len(workloads), n, replace=False) for n in (1, 1, 1, 2, 8, 101)]
+    for rows in hidden:
+        table = workloads.copy()
+        table.iloc[rows, table.columns.get_loc("host_id")] = pd.NA
+        less = sample.replace(workloads=table)
+        frame = score_upgrade_churn(less, policy).frame
+        for rate in ("events_per_year", "failures_per_year", "hours_per_year", "score"):
+            assert (frame[f"{rate}_hi"] > shown[f"{rate}_hi"] - 1e-9).all(), (rate, rows)
+            assert (frame[f"{rate}_lo"] < shown[f"{rate}_lo"] + 1e-9).all(), (rate, rows)
 
 
 def test_a_host_is_paid_by_its_tenants():
