@@ -68,7 +68,7 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
     table["is_allowed"] = table["client_api"].ge(floor.astype(float)).astype(bool)
     table["is_confined"] = ~(table["privileged"].eq(True) | table["seccomp"].eq(False))
     table["is_confined"] = table["is_confined"].fillna(value=True)
-    if product == KUBERNETES:
+    if product in (KUBERNETES, WORLD):
         table = _asking_cluster(table, target)
     tolerates = flags.has_setting(table["kubelet_flags"], "failCgroupV1=false")
     table["tolerates_cgroup_v1"] = tolerates
@@ -279,22 +279,17 @@ def _driver_name(text: str | None) -> str | None:
 def _hosts(inventory: Inventory) -> pd.DataFrame:
     table = inventory["hosts"]
     systems = _each(_system, table, "os_name", "os_version")
-    return pd.DataFrame(
-        {
-            "host_id": table["host_id"],
-            "os": [f"{distro} {line}" if line else None for distro, line in systems],
-            "distro": [distro for distro, _ in systems],
-            "os_family": table["os_family"],
-            "kernel_text": table["kernel"],
-            "kernel": _each(number_of, table, "kernel"),
-            "kernel_build": table["kernel"].astype("string").str.extract(_BUILD)[0],
-            "security_modules": table["security_modules"],
-            "cgroup": table["cgroup_version"].astype("string").str.extract("([12])")[0],
-            "libseccomp": _each(number_of, table, "libseccomp_version"),
-            "arch": _each(reference.arch_of, table, "arch"),
-            "provider": table["provider"],
-            "provider_version": table["provider_version"],
-        }
+    kept = ["host_id", "os_family", "security_modules", "provider", "provider_version"]
+    return table[kept].assign(
+        os=[f"{distro} {line}" if line else None for distro, line in systems],
+        distro=[distro for distro, _ in systems],
+        kernel_text=table["kernel"],
+        kernel=_each(number_of, table, "kernel"),
+        kernel_build=table["kernel"].astype("string").str.extract(_BUILD)[0],
+        cgroup=table["cgroup_version"].astype("string").str.extract("([12])")[0],
+        libseccomp=_each(number_of, table, "libseccomp_version"),
+        arch=_each(reference.arch_of, table, "arch"),
+        managed_by=table["managed_by"].astype("string").fillna(""),
     )
 
 
