@@ -579,10 +579,24 @@ def test_what_runs_a_cluster_and_what_asks_of_it(settings, target, expected):
         ),
         ({"runtime": "podman", "version": "4.6.2"}, "podman:5.8.1", {}),
         ({"runtime": "podman", "version": "5.2.0"}, "podman:5.8.0", {}),
+        (
+            {"runtime": "podman", "version": "5.2.0", "rootless": True},
+            "podman:5.3.0",
+            {"PODMAN-5.3.0": "may"},
+        ),
+        ({"runtime": "podman", "version": "5.2.0", "rootless": True}, "podman:5.3.1", {}),
     ],
 )
 def test_what_the_release_notes_of_an_engine_say(engine, target, expected):
     assert certainties(engine, target) == expected
+
+
+@pytest.mark.parametrize(
+    ("kernel", "expected"), [("4.19.0", {"PODMAN-5.2-kernel": "may"}), ("5.4.0", {})]
+)
+def test_podman_asks_for_newer_calls_of_the_kernel(kernel, expected):
+    engine = {"runtime": "podman", "version": "5.1.2"}
+    assert certainties(engine, "podman:5.2.0", host={"kernel": kernel}) == expected
 
 
 def test_only_an_engine_whose_version_nobody_knows_is_blind():
