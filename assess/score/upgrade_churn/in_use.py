@@ -289,7 +289,7 @@ def _hosts(inventory: Inventory) -> pd.DataFrame:
         cgroup=table["cgroup_version"].astype("string").str.extract("([12])")[0],
         libseccomp=_each(number_of, table, "libseccomp_version"),
         arch=_each(reference.arch_of, table, "arch"),
-        managed_by=table["managed_by"].astype("string").fillna(""),
+        is_provided=table["managed_by"].eq("provider"),
     )
 
 

@@ -706,7 +706,7 @@ def test_every_column_of_rules_by_hand():
         **{"cgroup_driver": "systemd", "rootless": False, "driver_runs": True},
         **{"kernel_runs": False, "kernel": 3.016, "cgroup": "2", "arch": "amd64"},
         **{"os": "debian 12", "distro": "debian", "os_family": "linux"},
-        **{"libseccomp": 2.005004, "image_parent": "web"},
+        **{"libseccomp": 2.005004, "image_parent": "web", "is_provided": False},
         # no mount is known, and no day of creation: it is of the snapshot at the latest
         **{"keeps_data": False, "keeps_none": False, "pinned": False},
         **{"created_from": 0, "created_by": 20260930},
