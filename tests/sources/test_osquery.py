@@ -212,7 +212,7 @@ def test_seven_directories_called_localhost(tmp_path):
 @settings(max_examples=25, deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from(TABLES),
+        st.sampled_from(list(TABLES)),
         st.lists(st.dictionaries(st.sampled_from(COLUMNS), CELL, max_size=5), max_size=3),
         max_size=6,
     )

@@ -182,5 +182,5 @@ def test_an_amount_of_kubernetes(text, expected):
 
 @pytest.mark.parametrize("text", ["", "half", "vCPU", "1 GHz", None, [], "0", "-1 vCPU"])
 def test_a_size_of_ecs_that_is_none_is_unknown(text):
-    assert cpu_of(text) is None
-    assert memory_of(text) is None
+    assert cpu_of({"cpu": text}) is None
+    assert memory_of({"memory": text}) is None
