@@ -4,6 +4,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from assess.config import Config, SourceConfig
@@ -116,6 +117,14 @@ def test_a_source_of_which_nothing_answered_is_carried_whole():
     (label, carried), *rest = carry_forward(earlier(), [("docker", batch)], DAY)
     assert (label, rest) == ("docker", [])
     assert set(carried.rows) == {"services", "workloads", "hosts"}
+
+
+def test_rows_that_name_no_source_are_carried_for_none():
+    frames = {"hosts": pd.DataFrame([{"host_id": "h1"}])}
+    batch = Batch()
+    batch.cover("here", "read", "unreachable")
+    unnamed = from_frames(frames, snapshot_at=DAY)
+    assert carry_forward(unnamed, [("docker", batch)], DAY) == []
 
 
 def test_probe_tells_what_is_there_and_collects_nothing(tmp_path):

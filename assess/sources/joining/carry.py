@@ -63,7 +63,7 @@ def _rows_of(
     for frame in previous.present - _NEVER:
         table = previous[frame]
         # a merged row names all its sources; the first one won
-        is_of_scope = table["source"].str.split(";").str[0].eq(source)
+        is_of_scope = table["source"].str.replace(";.*", "", regex=True).eq(source)
         if scope is not None:
             is_of_scope &= table["source_ref"].eq(scope)
         if is_of_scope.any():
