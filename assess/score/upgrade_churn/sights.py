@@ -80,7 +80,11 @@ def host_engines(inventory: Inventory) -> Engines:
 def live_replicas(inventory: Inventory) -> pd.DataFrame:
     """Return the workloads on a known host that run, or whose state is unknown."""
     table = inventory["workloads"].dropna(subset="host_id")
-    return table[table["state"].eq("running") | table["state"].isna()]
+    return table[_is_live(table)]
+
+
+def _is_live(workloads: pd.DataFrame) -> pd.Series:
+    return workloads["state"].eq("running") | workloads["state"].isna()
 
 
 def placed_replicas(inventory: Inventory) -> pd.DataFrame:
@@ -94,7 +98,7 @@ def placed_replicas(inventory: Inventory) -> pd.DataFrame:
 def unplaced_replicas(inventory: Inventory) -> pd.Series:
     """Count by service the replicas, live or else declared, on a host that nobody knows."""
     table = inventory["workloads"]
-    is_live = table["state"].eq("running") | table["state"].isna()
+    is_live = _is_live(table)
     live = set(table.loc[is_live, "service_id"])
     is_declared = table["state"].eq("declared") & ~table["service_id"].isin(live)
     is_unplaced = table["host_id"].isna() & (is_live | is_declared)
