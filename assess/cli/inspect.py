@@ -84,8 +84,7 @@ def show(
         if frame == CLEANUP:
             import assess
 
-            hosts = assess.clean_up(inventory, assess.load_policy()).hosts
-            rows = hosts.reset_index()
+            rows = assess.clean_up(inventory, assess.load_policy()).hosts.reset_index()
         else:
             rows = inventory[frame]
         table = _columns(_where(rows, where, inventory.snapshot_at), columns)
@@ -99,8 +98,11 @@ def _where(table: pd.DataFrame, rule: str | None, at: pd.Timestamp) -> pd.DataFr
 
     if not rule:
         return table
+    cells = _askable(table)
     try:
-        mask = evaluate(rule, _askable(table), at=at)
+        # with rows, what follows a part that none of them meets is not looked at
+        evaluate(rule, cells.iloc[:0], at=at)
+        mask = evaluate(rule, cells, at=at)
     except RuleError as error:
         raise click.UsageError(
             f"--where {rule!r} cannot be evaluated: {error}; columns: {', '.join(table)}"
@@ -167,10 +169,9 @@ def coverage(snapshot: str, *, out: Output) -> None:
     """
     inventory = read(snapshot)
     table = inventory["coverage"]
-    full = out.format == "csv"
     rows = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}
-    empty = "this snapshot has no coverage frame"
-    out.table(table if full else table[COVERAGE_SHOWN], rows, empty=empty)
+    shown = table if out.format == "csv" else table[COVERAGE_SHOWN]
+    out.table(shown, rows, empty="this snapshot has no coverage frame")
     next_step(f"assess questions {snapshot} -o questions.csv")
 
 

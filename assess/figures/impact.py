@@ -55,9 +55,8 @@ def blast_radius_data(result: Result) -> pd.DataFrame:
     )
     down = [counted(n, "down") for n in frame["services_down_n"]]
     frozen = [counted(n, "frozen") for n in frame["frozen_n"]]
-    table["note"] = [
-        " · ".join(filter(None, pair)) for pair in zip(down, frozen, strict=True)
-    ]
+    pairs = zip(down, frozen, strict=True)
+    table["note"] = [" · ".join(filter(None, pair)) for pair in pairs]
     return worst_first(table, "element_kind", "element")
 
 

@@ -245,9 +245,8 @@ def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
     table = table.sort_values(
         ["size", "service_id"], ascending=[False, True], kind="stable"
     )
-    return table[["service_id", "before", "after", "change", "state"]].reset_index(
-        drop=True
-    )
+    columns = ["service_id", "before", "after", "change", "state"]
+    return table[columns].reset_index(drop=True)
 
 
 @figure(result="A readiness result.", earlier="The same of an earlier snapshot.")
@@ -292,13 +291,12 @@ def targets_data(result: Result) -> pd.DataFrame:
     ``service_id, target, verdict, band, code`` (gate or refusal that comes first among what is
     in the way), ``dominated``; services first for which targets differ, then by name.
     """
-    table = result.frame.reset_index()[
-        ["service_id", "target", "verdict", "blockers", "dominated"]
-    ]
+    columns = ["service_id", "target", "verdict", "blockers", "dominated"]
+    table = result.frame.reset_index()[columns]
     table["band"] = table["verdict"].map(BAND_OF)
     # "G1 it is …" names a gate, "host-network: it uses …" a refusal
-    first = table["blockers"].str.extract(r"^(G\d+(?= )|[\w-]+(?=: ))")[0].fillna("")
-    table["code"] = first
+    first = table["blockers"].str.extract(r"^(G\d+(?= )|[\w-]+(?=: ))")[0]
+    table["code"] = first.fillna("")
     away = table["target"].ne("stay")
     looks = table["verdict"] + table["code"]
     apart = looks.where(away).groupby(table["service_id"]).transform("nunique")

@@ -23,6 +23,8 @@ _GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
 _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
 IDS = ["service_id", "workload_id", "host_id"]
+# columns of workloads from which other tables of the rules are made
+_SOURCES = ["api_version", "cluster", "package_sources", "package_tools", "settings"]
 # what a mount of such a source holds is no data
 _PASSING = ("config", "socket", "tmpfs", "empty-dir", "alloc-dir")
 _DAY = "%Y%m%d"  # as a number, 20250925
@@ -129,7 +131,7 @@ def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
     return _typed(builds.packages_of(workloads), "packages")
 
 
-@lru_cache(maxsize=1)  # the same for every product
+@lru_cache(maxsize=2)  # the same for every product; a report has two snapshots
 def _running(inventory: Inventory) -> pd.DataFrame:
     table = inventory["workloads"]
     table = table[~table["state"].isin(_GONE)]
@@ -170,7 +172,9 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         pinned=surely(table["pinned"]),
         **_data(inventory, table),
     )
-    return table.assign(talks=_talks(table))
+    table = table.assign(talks=_talks(table))
+    wanted = [*IDS, *_SOURCES, *columns_of("workloads")]
+    return table[table.columns.intersection(wanted)]
 
 
 def _data(inventory: Inventory, table: pd.DataFrame) -> dict[str, pd.Series]:
@@ -276,6 +280,7 @@ def _driver_name(text: str | None) -> str | None:
     return words[0] if words else None
 
 
+@lru_cache(maxsize=2)
 def _hosts(inventory: Inventory) -> pd.DataFrame:
     table = inventory["hosts"]
     systems = _each(_system, table, "os_name", "os_version")
