@@ -32,6 +32,7 @@ from assess.sources.values import (
     integer,
     memory_size,
     number,
+    picked,
     table,
     text,
 )
@@ -226,14 +227,11 @@ def _to_unit(project: Project, service: Service) -> Unit:
         cpu_request=number(reserved, "cpus"),
         pids_limit=pids or None,  # 0 and -1: no limit
         privileged=is_true(service.get("privileged")),
-        host_network=service.get("network_mode") == "host",
-        host_pid=service.get("pid") == "host",
-        host_ipc=service.get("ipc") == "host",
+        **picked(service, "compose service"),
         readonly_root=is_true(service.get("read_only")),
         caps_added=tuple(as_list(service, "cap_add")),
         devices_n=len(as_list(service, "devices")) + _reserved_n(service),
         restart_policy=_restarts(service),
-        log_driver=text(service, "logging", "driver") or None,
         stop_timeout_s=_seconds(service.get("stop_grace_period")),
         health_checked=False if is_off else is_checked(image, declared),
         config_external=_has_config(service),

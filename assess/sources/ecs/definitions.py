@@ -17,6 +17,7 @@ from assess.sources.values import (
     dig,
     integer,
     number,
+    picked,
     table,
     text,
     texts,
@@ -208,8 +209,8 @@ def _of_container(raw: Row, container: Row) -> Unit:
     return Unit(
         names=(),
         platform="ecs",
-        container=text(container, "name"),
-        image=text(container, "image"),
+        **picked(raw, "ecs definition"),
+        **picked(container, "ecs container"),
         environment=tuple({**secrets, **environment_of(container)}.items()),
         texts=command_line(container, "entryPoint", "command"),
         unread=(
@@ -217,22 +218,14 @@ def _of_container(raw: Row, container: Row) -> Unit:
             *["environment files"] * bool(_len(container, "environmentFiles")),
         ),
         ports=tuple(ports_of(dicts(container, "portMappings"))),
-        user=text(container, "user"),
         mounts=tuple(_mounts(container, volumes)),
         memory_limit_bytes=limit * MIB if limit else None,
         memory_request_bytes=reserved * MIB if reserved else None,
         memory_unlimited=not (limit or memory_of(raw)),
         cpu_request=cpu / CPU_UNITS if cpu else None,
-        privileged=container.get("privileged") is True,
-        host_network=raw.get("networkMode") == "host",
-        host_pid=raw.get("pidMode") == "host",
-        host_ipc=raw.get("ipcMode") == "host",
-        readonly_root=container.get("readonlyRootFilesystem") is True,
         caps_added=tuple(texts(linux, "capabilities", "add")),
         devices_n=len(dicts(linux, "devices")) + _graphics_n(container),
         restart_policy=policies[restarts] if isinstance(restarts, bool) else None,
-        log_driver=text(container, "logConfiguration", "logDriver") or None,
-        stop_timeout_s=integer(container, "stopTimeout"),
     )
 
 

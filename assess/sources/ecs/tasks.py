@@ -19,7 +19,7 @@ from assess.sources.ecs.definitions import (
 )
 from assess.sources.replica import Replicas, replica_rows
 from assess.sources.unit import Unit, ports_of
-from assess.sources.values import by_name, dicts, int_of, joined, moment, text
+from assess.sources.values import by_name, dicts, int_of, joined, moment, picked, text
 
 _STATES = vocabulary("ecs", "states")
 _CAUSES = vocabulary("ecs", "causes")
@@ -117,9 +117,7 @@ def _life(task: Row, containers: Rows, main: Row, definition: Definition | None)
         "exit_code": code,
         "oom_killed": oom,
         "health": health,
-        "created_at": moment(task, "createdAt"),
-        "started_at": moment(task, "startedAt"),
-        "finished_at": moment(task, "stoppedAt"),
+        **picked(task, "ecs task"),
     }
 
 

@@ -16,6 +16,7 @@ from assess.sources.values import (
     integer,
     number,
     percent,
+    picked,
     table,
     text,
     texts,
@@ -152,8 +153,7 @@ def _of_task(group: Group, task: Row) -> Unit:
     unit = Unit(
         names=(),
         platform="nomad",
-        container=name,
-        image=text(config, "image"),
+        **picked(task, "nomad task"),
         environment=tuple((n, v) for n, v in env if isinstance(v, str)),
         texts=(
             *command_line(config, "entrypoint", "command", "args"),
@@ -164,7 +164,6 @@ def _of_task(group: Group, task: Row) -> Unit:
             for template in templates
             if _FETCH.search(text(template, "EmbeddedTmpl"))
         ),
-        user=text(task, "User"),
         mounts=tuple(_mounts(group, task)),
         memory_limit_bytes=memory * MB if memory else None,
         memory_request_bytes=reserved * MB if reserved else None,
@@ -180,11 +179,7 @@ def _of_task(group: Group, task: Row) -> Unit:
     return replace(  # by what only holds of a container
         unit,
         memory_unlimited=False if memory else None,
-        privileged=config.get("privileged") is True,
-        host_network=config.get("network_mode") == "host",
-        host_pid=config.get("pid_mode") == "host",
-        host_ipc=config.get("ipc_mode") == "host",
-        readonly_root=config.get("readonly_rootfs") is True,
+        **picked(config, "nomad container"),
         caps_added=tuple(texts(config, "cap_add")),
         devices_n=len(dicts(config, "devices")),
     )
