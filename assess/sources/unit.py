@@ -192,7 +192,15 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
     stateful = unit.stateful
     if stateful is None:
         lasting = [part for part in unit.containers if part.role != "init"]
-        found = [_keeps_data(part, is_complete=is_complete) for part in lasting]
+        found = [
+            keeps_data(
+                mount_rows(part.mounts),
+                part.image_ref.repository,
+                part.ports_text,
+                is_complete=is_complete,
+            )
+            for part in lasting
+        ]
         stateful = any_of(found, decisive=True)
         # A name of a store leaves it open, unless its image only speaks to one.
         is_tool = reference.is_tool(unit.image_ref.repository)
@@ -205,12 +213,6 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
         **{name: getattr(unit, name) for name in _fields_of("services")},
     )
     return row | {"stateful": stateful, "names": unit.names}
-
-
-def _keeps_data(unit: Unit, *, is_complete: bool) -> bool | None:
-    rows = mount_rows(unit.mounts)
-    repository = unit.image_ref.repository
-    return keeps_data(rows, repository, unit.ports_text, is_complete=is_complete)
 
 
 def mount_rows(

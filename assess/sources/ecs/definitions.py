@@ -130,12 +130,6 @@ def _len(payload: Row, *path: str) -> int:
     return len(value) if isinstance(value, list | dict) else 0
 
 
-def _graphics_n(container: Row) -> int:
-    """Return how many requirements of a container are graphics cards."""
-    asked = dicts(container, "resourceRequirements")
-    return sum(text(entry, "type") == "GPU" for entry in asked)
-
-
 def _withheld_n(container: Row) -> int:
     lists = ("command", "entryPoint", "environmentFiles", "secrets")
     withheld_n = sum(_len(container, key) for key in lists)
@@ -201,6 +195,8 @@ def _of_container(raw: Row, container: Row) -> Unit:
     cpu = integer(container, "cpu")  # a share, which is no limit
     volumes = by_name(raw, "volumes")
     linux = table(container, "linuxParameters")
+    required = dicts(container, "resourceRequirements")
+    cards = [entry for entry in required if text(entry, "type") == "GPU"]
     restarts = dig(container, "restartPolicy", "enabled")
     policies = {True: "always", False: "no"}
     # A reference to a secret counts as a variable without a value.
@@ -224,7 +220,7 @@ def _of_container(raw: Row, container: Row) -> Unit:
         memory_unlimited=not (limit or memory_of(raw)),
         cpu_request=cpu / CPU_UNITS if cpu else None,
         caps_added=tuple(texts(linux, "capabilities", "add")),
-        devices_n=len(dicts(linux, "devices")) + _graphics_n(container),
+        devices_n=len(dicts(linux, "devices")) + len(cards),
         restart_policy=policies[restarts] if isinstance(restarts, bool) else None,
     )
 

@@ -144,6 +144,9 @@ def _of_task(group: Group, task: Row) -> Unit:
     name = text(task, "Name")
     config = table(task, "Config")
     templates = dicts(task, "Templates")
+    logs = table(config, "logging") or table(
+        config, "logging", 0
+    )  # HCL makes a list of it
     limits = table(task, "Resources")
     reserved = integer(limits, "MemoryMB")
     memory = integer(limits, "MemoryMaxMB") or reserved
@@ -170,7 +173,7 @@ def _of_task(group: Group, task: Row) -> Unit:
         cpu_limit=cores,
         cpu_request=cores,
         pids_limit=integer(config, "pids_limit") or None,
-        log_driver=_log_driver(config),
+        log_driver=text(logs, "type") or text(logs, "driver") or None,
         stop_timeout_s=None if grace is None else grace / SECOND,
         is_process=not text(config, "image"),
     )
@@ -192,12 +195,6 @@ def _restarts(group: Group) -> str | None:
     if policy.get("Mode") == "delay":
         return "always"
     return "on-failure" if policy.get("Attempts") else "no"
-
-
-def _log_driver(config: Row) -> str | None:
-    # HCL makes a list of the block.
-    block = table(config, "logging") or table(config, "logging", 0)
-    return text(block, "type") or text(block, "driver") or None
 
 
 def _ports(group: Group) -> Iterator[str]:
