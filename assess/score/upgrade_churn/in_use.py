@@ -224,14 +224,16 @@ def client_apis(workloads: pd.DataFrame) -> pd.Series:
 
 
 def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
-    """Add the API that each client requests and the target lacks, and the cluster's product."""
+    """Add what a client requests and the target lacks, and what a cluster is and brings along."""
     asked = partial(reference.gone_api, target=target)
     found = _each(asked, workloads, "repository", "tag", "version")
     columns = ["asks_gone_api", "gone_api", "gone_in"]
     gone = pd.DataFrame(found.tolist(), workloads.index, columns)
     place = ["kubelet_text", "provider", "provider_version"]
     product = _each(reference.cluster_product, workloads, *place)
-    return workloads.join(gone).assign(cluster_product=product)
+    is_joined = flags.has_setting(workloads["kubelet_flags"], "container-runtime=remote")
+    keeps = product.map(reference.platform_kind).eq("distribution") | is_joined
+    return workloads.join(gone).assign(cluster_product=product, keeps_docker=keeps)
 
 
 def _talks(workloads: pd.DataFrame) -> pd.Series:

@@ -275,6 +275,27 @@ def test_nodes_and_runtimes(engine, host, target, expected):
     assert found == ({expected: "will"} if expected else {})
 
 
+@pytest.mark.parametrize(
+    ("engine", "host", "target", "expected"),
+    [
+        ({}, {"provider_version": "rke 1.23.8"}, "1.24", None),
+        ({}, {"provider_version": "minikube 1.23.8"}, "1.25", None),
+        ({}, {"provider": "k3s"}, "1.24", None),
+        ({"kubelet_version": "v1.23.8+k3s1"}, {}, "1.24.4", None),
+        ({"kubelet_version": "v1.23.8+k3s1"}, {}, "1.24.3", "K8S-dockershim-k3s"),
+        ({"kubelet_version": "v1.23.8-mirantis-1"}, {}, "1.24", None),
+        ({"kubelet_flags": "container-runtime=remote;v"}, {}, "1.24", None),
+        ({"kubelet_flags": "container-runtime=docker"}, {}, "1.24", "K8S-dockershim"),
+        ({"kubelet_version": "v1.22.9-eks-1"}, {}, "1.24", "K8S-dockershim"),
+        ({"kubelet_version": "v1.25.3+k3s1"}, {}, "1.26", None),
+    ],
+)
+def test_a_cluster_with_cri_dockerd_stays_on_docker(engine, host, target, expected):
+    node = {"runtime": "docker", "version": "20.10.24", "kubelet_version": "v1.23.8"}
+    found = certainties({**node, **engine}, f"kubernetes:{target}", host=host)
+    assert found == ({expected: "will"} if expected else {})
+
+
 def test_a_node_whose_cgroup_nobody_saw_may_break_where_its_system_starts_in_v1():
     engine = {"runtime": "containerd", "version": "2.0.1", "kubelet_version": "v1.34.1"}
     old = {"cgroup_version": None, "os_name": "centos", "os_version": "7"}
