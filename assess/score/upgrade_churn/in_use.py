@@ -86,17 +86,17 @@ def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     own["api"] = own["api_version"].str.rsplit("/", n=1).str[0]
     objects = inventory["objects"]
     applied = objects["last_applied_api_version"]
-    is_file = surely(objects["source_ref"].str.contains(r"\.ya?ml$", regex=True))
-    others = pd.DataFrame(
-        {
-            "service_id": objects["service_id"],
-            "kind": objects["kind"],
-            "api": applied.fillna(objects["api_version"]),
-            "is_applied": (applied.notna() | is_file).astype("boolean"),
-        }
+    is_applied = surely(objects["source_ref"].str.contains(r"\.ya?ml$", regex=True))
+    is_applied |= applied.notna()
+    others = objects[["service_id", "cluster", "kind"]].assign(
+        api=applied.fillna(objects["api_version"]),
+        is_applied=is_applied.astype("boolean").where(is_applied),
     )
-    others["is_applied"] = others["is_applied"].mask(~others["is_applied"])
-    others = others.merge(workloads[[*IDS, "version"]], on="service_id", how="left")
+    served = workloads.dropna(subset="service_id")[[*IDS, "version"]]
+    others = others.merge(served, on="service_id", how="left")
+    # an API server is at least as new as each kubelet of its cluster
+    newest = workloads.sort_values("kubelet").groupby("cluster")["version"].last()
+    others["version"] = others["version"].fillna(others["cluster"].map(newest))
     return _typed(pd.concat([own, others], ignore_index=True), "objects")
 
 
