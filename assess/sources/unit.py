@@ -21,26 +21,10 @@ from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
 from assess.sources.edges.siblings import Callee
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
-from assess.sources.redact import (
-    is_secret,
-    naming_env,
-    scrub,
-    secret_names,
-    tells_secret,
-)
+from assess.sources.redact import is_secret, naming_env, scrub, secret_names, tells_secret
 from assess.sources.settings import setting_text
 from assess.sources.values import integer, joined, text
 from assess.sources.volumes import Mount, volume_id
-
-FRAMES = (  # that a platform fills
-    "services",
-    "workloads",
-    "mounts",
-    "hosts",
-    "engines",
-    "dependencies",
-    "activities",
-)
 
 
 @dataclass(frozen=True)

@@ -56,10 +56,6 @@ class ComposeSource(Source):
     """Reads the files of one Compose project."""
 
     type = "compose"
-    options = ("path", "profiles")
-    fills = ("services", "workloads", "mounts", "dependencies")
-    needs = "read access to the files; variables come from .env beside the first, nothing else"
-    dump = "the files themselves, or `docker compose config > compose.yaml`"
 
     def fill(self, asked: Asked) -> None:
         """Read the project from a file, a directory, or files that are merged in order."""

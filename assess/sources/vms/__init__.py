@@ -58,14 +58,6 @@ class VmsSource(Source):
     """Reads lists of machines; which services they run, other sources say."""
 
     type = "vms"
-    options = ("path",)
-    fills = ("hosts",)
-    needs = "read access to the files"
-    dump = (
-        "RVTools' export (xlsx, or vInfo.csv), `pvesh get /cluster/resources --output-format "
-        "json`, `gcloud compute instances list --format json`, `az vm list -d -o json`, "
-        "`virsh list --all` and `virsh dumpxml` of each domain"
-    )
 
     def fill(self, asked: Asked) -> None:
         """Read the machines of all files."""
