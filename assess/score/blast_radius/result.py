@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import pandas as pd
 from assess.errors import AssessError
 from assess.score.blast_radius.topology import KINDS, Topology
 from assess.score.result import Explanation, Result, plain_by
-from assess.words import number, records, share
+from assess.words import number, records
 
 if TYPE_CHECKING:
     from assess.report.explorer import Explorer
@@ -200,7 +199,7 @@ class BlastRadius(Result):
             lines.append(
                 "What falls with it is not listed: raise `blast_radius.pairs_max`."
             )
-        title = f"{service_id}: blast radius {_with_ends(row, 'impact', share)}"
+        title = f"{service_id}: blast radius {percent(row, 'impact')} percent"
         return Explanation(title, "\n".join(lines), causes.drop(columns="service_id"))
 
 
@@ -282,14 +281,11 @@ def path_text(steps: pd.DataFrame) -> str:
     return " -> ".join([str(steps["because"].iloc[0]), *map(str, steps["service_id"])])
 
 
-def _with_ends(row: pd.Series, name: str, write: Callable[[Any], str]) -> str:
-    """Return a share and its interval in words, such as ``12% (10% to 20%)``, or "unknown"."""
-    point, lo, hi = (write(row[name + end]) for end in ("", "_lo", "_hi"))
+def percent(row: pd.Series, name: str, *, sign: str = "") -> str:
+    """Return a share and its interval in percent, such as ``12 (10 to 20)``, or "unknown"."""
+    values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
+    point, lo, hi = (number(100 * v, signed=bool(sign)) for v in values)
     return point if point == lo == hi else f"{point} ({lo} to {hi})"
-
-
-def _points(change: Any) -> str:
-    return number(100 * change, signed=True)
 
 
 def sentences(
@@ -303,9 +299,9 @@ def sentences(
     ``row`` is that of the result's ``services``; the frames are rows of ``affected``.
     """
     reach = takes_down.loc[takes_down["p_down"] > 0, "service_id"].astype("str")
-    lost = f"{_with_ends(row, 'impact', share)} of the fleet's criticality"
+    share = f"{percent(row, 'impact')} percent of the fleet's criticality"
     text = [
-        f"When {service_id} fails, {lost} is lost; it can reach "
+        f"When {service_id} fails, {share} is lost; it can reach "
         f"{_names(list(reach)) or 'no other service that is known'}."
     ]
     if pd.isna(row["exposure_n"]):
@@ -326,8 +322,7 @@ def sentences(
     if pd.notna(row["delta_lo"]):
         text.append(
             f"The move to the target changes what infrastructure can take down through it by "
-            f"{_with_ends(row, 'delta', _points)} percentage points (negative is containment "
-            "gained)."
+            f"{percent(row, 'delta', sign='+')} percentage points (negative: containment gained)."
         )
     return text
 

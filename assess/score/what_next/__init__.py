@@ -118,8 +118,7 @@ class WhatNext(Result):
         boards = self._of("boards", service_id)
         differing = boards[boards["label"] != row["label"]]
         lines += [
-            f"Label under the weights of board {b.board}: {b.label}."
-            for b in differing.itertuples()
+            f"Label for the board {b.board}: {b.label}." for b in differing.itertuples()
         ]
         facts = self._of("information", service_id)
         deciding = facts[facts["decides"].astype(bool)].head(NAMED)
