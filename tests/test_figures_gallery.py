@@ -18,7 +18,7 @@ MEETING_DPI = 150  # 1,260 pixels wide
 NO_ROWS_OF_SERVICES = {"backtest", "claim", "claims", "coverage", "fall", "history"}
 DRAWN = sorted(
     name
-    for name in dir(figures)
+    for name in figures.__all__
     if inspect.isfunction(getattr(figures, name))
     and "Axes" in str(inspect.signature(getattr(figures, name)).return_annotation)
 )

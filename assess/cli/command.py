@@ -6,6 +6,7 @@ import functools
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +131,19 @@ class Output:
             return to_csv(_with_index(table))
         if self.format == "markdown":
             return Grid.of(table).markdown()
+        return Grid.of(table).text(self.width)
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal that shows it; None for a file or a pipe."""
         is_watched = self.file is None and sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if is_watched else None
-        return Grid.of(table).text(width)
+        return shutil.get_terminal_size().columns if is_watched else None
+
+    def prose(self, text: str) -> str:
+        """Wrap sentences in a terminal, which would break their words."""
+        if not self.width or self.format != "text":
+            return text
+        return "\n".join(textwrap.fill(line, self.width) for line in text.splitlines())
 
     def text(self, text: str) -> None:
         """Write text as it is."""

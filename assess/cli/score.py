@@ -200,13 +200,8 @@ def explain(
             "snapshot_at": inventory.snapshot_at,
             "policy_hash": policy.hash,
             "rows": [
-                {
-                    "score": name,
-                    "title": explanation.title,
-                    "text": explanation.text,
-                    "table": records(explanation.table),
-                }
-                for name, explanation in explained.items()
+                {"score": name, **vars(one), "table": records(one.table)}
+                for name, one in explained.items()
             ],
         }
         tables = {name: explanation.table for name, explanation in explained.items()}
@@ -218,7 +213,7 @@ def _section(explanation: Explanation, out: Output) -> str:
     from assess.untrusted import clean, clean_lines, markdown_text
 
     title = clean(explanation.title)
-    text = clean_lines(explanation.text)
+    text = out.prose(clean_lines(explanation.text))
     if out.format == "markdown":
         title, text = f"## {markdown_text(title)}", markdown_text(text)
     parts = [title, text, out.body(explanation.table)]

@@ -1,12 +1,6 @@
 """Figures: one function per figure returns its Axes; ``<name>_data`` is the frame behind it."""
 
-from assess.figures.claims import (
-    backtest,
-    claim,
-    claim_data,
-    claims,
-    claims_data,
-)
+from assess.figures.claims import backtest, claim, claim_data, claims, claims_data
 from assess.figures.fleet import (
     clocks,
     clocks_data,
@@ -55,3 +49,51 @@ from assess.figures.style import (
     svg,
 )
 from assess.untrusted import clean
+
+__all__ = [
+    "BANDS",
+    "LABELS",
+    "Band",
+    "acceptability",
+    "acceptability_data",
+    "backtest",
+    "band_of",
+    "blast_radius",
+    "blast_radius_data",
+    "blast_services",
+    "blast_services_data",
+    "claim",
+    "claim_data",
+    "claims",
+    "claims_data",
+    "clean",
+    "clocks",
+    "clocks_data",
+    "coverage",
+    "coverage_data",
+    "describe",
+    "experiments",
+    "experiments_data",
+    "exposure",
+    "exposure_data",
+    "fall",
+    "fall_data",
+    "history",
+    "history_data",
+    "moves",
+    "moves_data",
+    "notebook_style",
+    "quarter_change",
+    "quarter_change_data",
+    "readiness",
+    "readiness_data",
+    "short",
+    "style",
+    "svg",
+    "targets",
+    "targets_data",
+    "upgrade_churn",
+    "upgrade_churn_data",
+    "what_next",
+    "what_next_data",
+]

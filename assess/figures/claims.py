@@ -44,11 +44,11 @@ def claims_data(result: Result) -> pd.DataFrame:
     cells = {name: frame[name].astype(float).to_numpy() for name in ("value", "lo", "hi")}
     cells["hi"] = np.where(frame["hi"].isna(), np.inf, cells["hi"])
     bound = frame["threshold"].astype(float).to_numpy()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        far = {name: np.log2(values / bound) for name, values in cells.items()}
     most = np.log2(REACH)
     above = frame["above"].to_numpy(dtype=bool)
-    far = {name: np.clip(values, -most, most) for name, values in far.items()}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        far = {name: np.log2(values / bound) for name, values in cells.items()}
+    far = {name: values.clip(-most, most) for name, values in far.items()}
     table = pd.DataFrame(
         {
             "label": (frame.index + " " + frame["short"]).to_numpy(),

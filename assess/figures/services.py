@@ -165,10 +165,8 @@ def acceptability_data(result: Result) -> pd.DataFrame:
     Index ``service_id``, in the result's own order; one column per rank from 1 on, the share
     of all weightings in which the service takes it [share 0-1]. Only services that compete.
     """
-    tidy = result.details["acceptability"]
-    table = tidy.pivot(index="service_id", columns="rank", values="probability").astype(
-        float
-    )
+    tidy = result.details["acceptability"].astype({"probability": float})
+    table = tidy.pivot(index="service_id", columns="rank", values="probability")
     table = table.reindex([name for name in result.frame.index if name in table.index])
     return table.loc[:, [rank for rank in table if rank <= RANKS_SHOWN]]
 
@@ -242,12 +240,9 @@ def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
     both.loc[~both.index.isin(earlier.frame.index), "state"] = "new"
     both.loc[~both.index.isin(result.frame.index), "state"] = "gone"
     table = both.reset_index().assign(size=both["change"].abs().fillna(np.inf).to_numpy())
-    table = table.sort_values(
-        ["size", "service_id"], ascending=[False, True], kind="stable"
-    )
-    return table[["service_id", "before", "after", "change", "state"]].reset_index(
-        drop=True
-    )
+    largest = np.lexsort([table["service_id"], -table["size"]])
+    shown = ["service_id", "before", "after", "change", "state"]
+    return table.loc[largest, shown].reset_index(drop=True)
 
 
 @figure(result="A readiness result.", earlier="The same of an earlier snapshot.")
