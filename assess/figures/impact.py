@@ -290,7 +290,7 @@ def experiments(result: Result, *, ax: Axes | None = None) -> Axes:
         experiments_data(result),
         ax=ax,
         title="Which failure to try next",
-        xlabel="Expected fall of what is uncertain about labels and ranks (%)",
+        xlabel="Expected reduction of the uncertainty about labels and ranks (%)",
         noun="experiments",
         empty="No experiment would decide anything.",
     )
