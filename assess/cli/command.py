@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from assess.inventory import Inventory
     from assess.policy.policy import Policy
+    from assess.score.assessment import Assessment
     from assess.score.upgrade_churn.history import History
 
 PATIENCE = 1.0  # work that is done sooner shows no progress [s]
@@ -247,6 +248,13 @@ def read_history(text: str | Path, policy: Policy, *more: str | None) -> History
 
     others = [store.resolve(name) for name in more if name]
     return upgrade_history(store.earlier(store.resolve(text), *others), policy)
+
+
+def read_assessment(text: str, policy: Policy, *more: str | None) -> Assessment:
+    """Read a snapshot, with the upgrades that `read_history` shows."""
+    from assess.score.assessment import Assessment
+
+    return Assessment(read(text), policy, read_history(text, policy, *more))
 
 
 def read_policy(file: Path | None, *, target: str | None = None) -> Policy:

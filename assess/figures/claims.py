@@ -80,8 +80,8 @@ def claims(result: Result, *, ax: Axes | None = None) -> Axes:
         mark="bound",
     )
     for end, edge, marker in (("lo", -most, "<"), ("hi", most, ">")):
-        y = np.flatnonzero(table[end] == edge)
-        ax.scatter(np.full(len(y), edge), y, marker=marker, s=70, color=MUTED)
+        beyond = table.index[table[end] == edge]
+        ax.scatter([edge] * len(beyond), beyond, marker=marker, s=70, color=MUTED)
     ticks = np.arange(-most, most + 1, 2)
     ax.set_xticks(ticks, [f"1/{2**-t:g}" if t < 0 else f"{2**t:g}" for t in ticks])
     return ax
