@@ -47,8 +47,10 @@ def claims_data(result: Result) -> pd.DataFrame:
     most = np.log2(REACH)
     above = frame["above"].to_numpy(dtype=bool)
     with np.errstate(divide="ignore", invalid="ignore"):
-        far = {name: np.log2(values / bound) for name, values in cells.items()}
-    far = {name: values.clip(-most, most) for name, values in far.items()}
+        far = {
+            name: np.log2(values / bound).clip(-most, most)
+            for name, values in cells.items()
+        }
     table = pd.DataFrame(
         {
             "label": (frame.index + " " + frame["short"]).to_numpy(),
