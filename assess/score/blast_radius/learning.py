@@ -447,6 +447,12 @@ def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
     )
 
 
+def with_lessons(topology: Topology, policy: Policy, learned: pd.DataFrame) -> Topology:
+    """Return the topology that the policy asks for: with learned probabilities, or its own."""
+    is_used = policy["blast_radius"]["learned_edges"] == "use" and len(learned)
+    return with_learned(topology, learned) if is_used else topology
+
+
 def is_given(edges: pd.DataFrame) -> pd.Series:
     """Mark edges declared impossible or certain: failures do not change them."""
     return edges["lo"].eq(edges["hi"]) & edges["point"].isin([0.0, 1.0])

@@ -11,7 +11,12 @@ import pandas as pd
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.incidents.exposure import closed_by_timer, counted_incidents, exposure
+from assess.score.incidents.exposure import (
+    closed_by_timer,
+    counted_incidents,
+    exposure,
+    incident_rates,
+)
 
 NEVER_UP = ("failed", "cancelled")  # launches that replace nothing
 TIES = 1e-12
@@ -182,6 +187,16 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         table.loc[table.index.isin(measured.index), "minutes_basis"] = basis
     types = {"minutes": "Float64", "minutes_p95": "Float64", "minutes_basis": "str"}
     return table.astype(types)
+
+
+def minutes_per_year(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Return incident rate, recovery time, and their product at the point, low and high ends."""
+    table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
+    return table.assign(
+        expected_minutes_per_year=table["rate_per_year"] * table["minutes"],
+        expected_minutes_per_year_lo=table["rate_per_year_lo"] * table["minutes"],
+        expected_minutes_per_year_hi=table["rate_per_year_hi"] * table["minutes_p95"],
+    )
 
 
 def _places(inventory: Inventory) -> pd.DataFrame:
