@@ -9,6 +9,9 @@ from assess import frames
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+RECIPES = ROOT / ".github/RECIPES.md"
+SOURCES = ROOT / ".github/SOURCES.md"
+PAGES = [README, *sorted((ROOT / ".github").glob("*.md"))]
 START, END = "<!-- frames -->\n", "<!-- /frames -->"
 
 
@@ -25,25 +28,33 @@ def dictionary() -> str:
     return "\n".join(lines) + "\n"
 
 
-def block(language: str) -> str:
-    return re.search(
-        rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.S
-    )[1]
+def block(page: Path, language: str) -> str:
+    return re.search(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.S)[
+        1
+    ]
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments by which the headings of a page are linked."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
 
 
 def test_it_is_short():
-    assert len(README.read_text(encoding="utf-8").splitlines()) <= 200
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 130
+    assert len(text.encode()) <= 9_000
 
 
 def test_the_data_dictionary_is_that_of_the_models():
-    text = README.read_text(encoding="utf-8")
+    text = SOURCES.read_text(encoding="utf-8")
     assert text[text.index(START) + len(START) : text.index(END)] == dictionary()
 
 
 def test_the_example_runs(monkeypatch):
     monkeypatch.chdir(ROOT)
     names = {}
-    exec(compile(block("python"), "README.md", "exec"), names)
+    exec(compile(block(README, "python"), "README.md", "exec"), names)
     assert "store-locator" in names["nxt"].frame.index
     assert names["report"].to_dict()
 
@@ -52,7 +63,7 @@ def test_the_check_of_your_own_is_a_policy(tmp_path):
     from assess import load, load_policy, score_readiness
 
     file = tmp_path / "policy.toml"
-    file.write_text(block("toml"), encoding="utf-8")
+    file.write_text(block(RECIPES, "toml"), encoding="utf-8")
     readiness = score_readiness(load(ROOT / "data/sample/2026Q3"), load_policy(file))
     assert "team.on_call" in set(readiness.details["atoms"]["check"])
 
@@ -68,21 +79,27 @@ def test_every_command_source_and_notebook_is_named():
         for verb in verbs
         if not re.search(rf"\b{verb}\b", text)
     ]
-    missing += [kind for kind in source_types() if f"| `{kind}` |" not in text]
+    sources = SOURCES.read_text(encoding="utf-8")
+    missing += [kind for kind in source_types() if f"| `{kind}` |" not in sources]
     missing += [
         p.name for p in (ROOT / "notebooks").glob("*.ipynb") if p.name not in text
     ]
     assert missing == []
 
 
-@pytest.mark.parametrize(
-    "link", re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8"))
-)
-def test_links_lead_somewhere(link):
-    assert (ROOT / link).exists()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+    for link in links:
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
 
 
 if __name__ == "__main__":  # python tests/test_readme.py writes the dictionary
-    text = README.read_text(encoding="utf-8")
+    text = SOURCES.read_text(encoding="utf-8")
     head, tail = text[: text.index(START) + len(START)], text[text.index(END) :]
-    README.write_text(head + dictionary() + tail, encoding="utf-8")
+    SOURCES.write_text(head + dictionary() + tail, encoding="utf-8")

@@ -24,12 +24,11 @@ from assess.reference.programs import is_engine_client as is_engine_client
 from assess.reference.programs import system_in as system_in
 from assess.reference.runtimes import Node as Node
 from assess.reference.runtimes import cluster_product as cluster_product
-from assess.reference.runtimes import is_cluster_product as is_cluster_product
 from assess.reference.runtimes import is_managed as is_managed
-from assess.reference.runtimes import is_managed_product as is_managed_product
 from assess.reference.runtimes import lines_behind as lines_behind
 from assess.reference.runtimes import node_driver_runs as node_driver_runs
 from assess.reference.runtimes import node_system_support as node_system_support
+from assess.reference.runtimes import platform_kind as platform_kind
 from assess.reference.runtimes import platform_of as platform_of
 from assess.reference.runtimes import runtime_line as runtime_line
 from assess.reference.runtimes import runtime_support as runtime_support

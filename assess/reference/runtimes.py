@@ -6,7 +6,6 @@ decides. Where the provider patches hosts and runtime, the host counts as manage
 
 import re
 from collections.abc import Sequence
-from functools import cache
 from typing import NamedTuple
 
 import pandas as pd
@@ -22,7 +21,7 @@ from assess.reference.support import (
     product_support,
     system_of,
 )
-from assess.reference.tables import cached, rows
+from assess.reference.tables import cached, lookup, rows
 from assess.reference.versions import lowered, numbers_of, parse_version
 
 MANAGED = "managed: its provider patches hosts and runtime"
@@ -30,6 +29,7 @@ PROVIDER = "provider"
 NO_DOCKERSHIM = (1, 24)  # from here on a kubelet has no way of its own to docker
 OPENSHIFT = "red-hat-openshift"  # it numbers its clusters by itself
 EKS = "amazon-eks"
+DISTRIBUTION = "distribution"  # of Kubernetes, which its users run themselves
 _BADNESS = ("ended", "unknown", "supported")
 _FIRST_NUMBER = re.compile(r"\d++(?:\.\d++)*+")
 
@@ -62,24 +62,25 @@ def platform_of(node: Node) -> Platform | None:
     if distro == "rhcos":
         line = line_of(distro, node.os_version or rest or None)
         return Platform(OPENSHIFT, line, "cluster")
-    for text in (node.provider_version, node.kubelet, node.provider):
-        found = _named(text)
-        if found:
-            version = _number(node.provider_version) or _number(node.kubelet)
-            # on EKS, Fargate runs nodes of the cluster's version
-            is_eks = "-eks-" in f"{node.provider_version} {node.kubelet}"
-            product = EKS if is_eks else found["product"]
-            return Platform(product, version, found["kind"])
-    return None
+    found = _first_named(node.provider_version, node.kubelet, node.provider)
+    if not found or found["kind"] == DISTRIBUTION:
+        return None
+    version = _number(node.provider_version) or _number(node.kubelet)
+    # on EKS, Fargate runs nodes of the cluster's version
+    is_eks = "-eks-" in f"{node.provider_version} {node.kubelet}"
+    return Platform(EKS if is_eks else found["product"], version, found["kind"])
 
 
 def cluster_product(
     kubelet: str | None, provider: str | None, version: str | None
 ) -> str | None:
-    """Return the provider's cluster product of a node, such as amazon-eks."""
-    node = Node(kubelet=kubelet, provider=provider, provider_version=version)
-    platform = platform_of(node)
-    return platform.product if platform else None
+    """Return the product that the cluster of a node is, such as amazon-eks or k3s."""
+    return _first_named(version, kubelet, provider).get("product")
+
+
+def _first_named(*texts: str | None) -> dict[str, str]:
+    """Return the platform that the first of several texts names, if any does."""
+    return next(filter(None, map(_named, texts)), {})
 
 
 def _named(text: str | None) -> dict[str, str] | None:
@@ -108,20 +109,9 @@ def is_managed(node: Node) -> bool:
     return platform.kind == "managed" or node.managed_by == PROVIDER
 
 
-@cache
-def is_managed_product(product: str | None) -> bool:
-    """Return whether a product is a platform whose provider patches hosts and runtime."""
-    return product in _products("managed")
-
-
-@cache
-def is_cluster_product(product: str | None) -> bool:
-    """Return whether a product is a cluster of Kubernetes that a provider runs."""
-    return product in _products("cluster")
-
-
-def _products(kind: str) -> set[str]:
-    return {row["product"] for row in rows("platforms") if row["kind"] == kind}
+def platform_kind(product: str | None) -> str | None:
+    """Return what a provider's product is: a cluster or a managed platform; None for another."""
+    return lookup("platforms", "product", "kind").get(product or "")
 
 
 @cached

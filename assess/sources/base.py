@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sized
 from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -340,6 +342,13 @@ def forms_of(source: str) -> Texts:
     return {row["list"]: row["form"] for row in listed if row["source"] == source}
 
 
+@cache
+def built_in() -> dict[str, Row]:
+    """Return what `types.toml` says about each type of source of this package."""
+    listed = (files("assess.sources") / "types.toml").read_text(encoding="utf-8")
+    return tomllib.loads(listed)
+
+
 def is_texts(value: Any) -> bool:
     """Return whether a value is a list of nothing but texts."""
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
@@ -377,6 +386,7 @@ class Source:
 
     A source is made without arguments, for one ``[[source]]`` table at a time. Relative paths in
     the options of the table start from ``base``. What fails becomes a coverage row (`Batch.call`).
+    A class of this package has its options, fills, needs and dump from `types.toml`.
     """
 
     type: str  # name in ``[[source]] type``
@@ -385,6 +395,14 @@ class Source:
     needs: str  # permissions, in a sentence
     dump: str  # commands whose output it reads from files, in a line
     follows = False  # whether it runs after the others, by `follow`
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if described := built_in().get(cls.__dict__.get("type", "")):
+            cls.options = tuple(described["options"])
+            cls.fills = tuple(described["fills"])
+            cls.needs = described["needs"]
+            cls.dump = described["dump"]
 
     @property
     def forms(self) -> Texts:

@@ -5,11 +5,9 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 
 from assess.errors import ConfigError
-from assess.sources.base import Source
-from assess.sources.csv_records import rows
+from assess.sources.base import Source, built_in
 
 GROUP = "assess.sources"
-_BUILT_IN = {row["type"]: f"{GROUP}.{row['home']}" for row in rows("types")}
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,10 @@ class SourceType:
 
 def homes() -> dict[str, EntryPoint]:
     """Return the entry point of every type, unloaded; other packages cannot replace ours."""
-    ours = {name: EntryPoint(name, home, GROUP) for name, home in _BUILT_IN.items()}
+    ours = {
+        name: EntryPoint(name, f"{GROUP}.{row['home']}", GROUP)
+        for name, row in built_in().items()
+    }
     others = {e.name: e for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
     return ours | {name: home for name, home in others.items() if name not in ours}
 
@@ -70,7 +71,7 @@ def source_types() -> dict[str, SourceType]:
     """Describe all types of sources; a package that cannot be loaded says so in ``needs``."""
     described = {}
     for name, home in homes().items():
-        origin = "assess" if name in _BUILT_IN else home.dist.name if home.dist else "?"
+        origin = "assess" if name in built_in() else home.dist.name if home.dist else "?"
         try:
             s = make(home)
             described[name] = SourceType(

@@ -56,8 +56,6 @@ class Listing:
 class ListSource(Source):
     """Base of the sources that read lists; each source defines only the form of its lists."""
 
-    type = ""
-    options: tuple[str, ...] = ("path", "endpoint", "token_file", "ca", "cluster")
     token = "Bearer {}"
     lists: tuple[Listing, ...] = ()
     page = 500  # entries that are asked for at a time

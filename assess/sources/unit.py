@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, cached_property
 from typing import Any
 
 from assess import frames, reference
@@ -21,26 +21,10 @@ from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
 from assess.sources.edges.siblings import Callee
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
-from assess.sources.redact import (
-    is_secret,
-    naming_env,
-    scrub,
-    secret_names,
-    tells_secret,
-)
+from assess.sources.redact import is_secret, naming_env, scrub, secret_names, tells_secret
 from assess.sources.settings import setting_text
 from assess.sources.values import integer, joined, text
 from assess.sources.volumes import Mount, volume_id
-
-FRAMES = (  # that a platform fills
-    "services",
-    "workloads",
-    "mounts",
-    "hosts",
-    "engines",
-    "dependencies",
-    "activities",
-)
 
 
 @dataclass(frozen=True)
@@ -167,37 +151,30 @@ _CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 # ---- rows ----
 
 
+@cache
+def _fields_of(frame: str) -> list[str]:
+    """List the fields of a unit that are columns of a frame."""
+    return [f.name for f in fields(Unit) if f.name in frames.columns(frame)]
+
+
 def workload_row(unit: Unit) -> Row:
     """Return the columns of the workloads frame that a declaration decides."""
+    columns = {name: getattr(unit, name) for name in _fields_of("workloads")}
+    columns |= _capabilities(unit.caps_added)
+    columns["ports"] = unit.ports_text
     return frames.row(
         "workloads",
         container_role=unit.role,
         image_ref=as_declared(unit.image),
         **unit.image_ref.columns(),
-        restart_policy=unit.restart_policy,
-        privileged=unit.privileged,
-        host_network=unit.host_network,
-        host_pid=unit.host_pid,
-        host_ipc=unit.host_ipc,
         # A process sees all of its host.
         docker_sock_mounted=None if unit.is_process else sees_engine_socket(unit.mounts),
-        readonly_root=unit.readonly_root,
         user_root=runs_as_root(unit.user),
-        **_capabilities(unit.caps_added),
-        devices_n=unit.devices_n,
-        memory_limit_bytes=unit.memory_limit_bytes,
-        memory_unlimited=unit.memory_unlimited,
-        cpu_limit=unit.cpu_limit,
-        cpu_request=unit.cpu_request,
-        memory_request_bytes=unit.memory_request_bytes,
-        pids_limit=unit.pids_limit,
-        log_driver=unit.log_driver,
-        stop_timeout_s=unit.stop_timeout_s,
-        ports=unit.ports_text,
         settings=setting_text(unit.commands, unit.image_name, unit.asks),
         env_names_n=len(unit.environment),
         secret_like_env_n=unit.secret_like_n,
         secret_env_names=secret_names(unit.environment),
+        **columns,
     )
 
 
@@ -215,7 +192,15 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
     stateful = unit.stateful
     if stateful is None:
         lasting = [part for part in unit.containers if part.role != "init"]
-        found = [_keeps_data(part, is_complete=is_complete) for part in lasting]
+        found = [
+            keeps_data(
+                mount_rows(part.mounts),
+                part.image_ref.repository,
+                part.ports_text,
+                is_complete=is_complete,
+            )
+            for part in lasting
+        ]
         stateful = any_of(found, decisive=True)
         # A name of a store leaves it open, unless its image only speaks to one.
         is_tool = reference.is_tool(unit.image_ref.repository)
@@ -223,22 +208,11 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
         stateful = None if not stateful and is_named and not is_tool else stateful
     row = frames.row(
         "services",
-        platform=unit.platform,
-        kind=unit.kind,
-        stateful=stateful,
-        min_healthy_pct=unit.min_healthy_pct,
-        health_checked=unit.health_checked,
         logs_exported=ships_logs(unit.log_driver),
-        config_external=unit.config_external,
         secrets_in_image=any(part.has_secrets for part in unit.containers),
+        **{name: getattr(unit, name) for name in _fields_of("services")},
     )
-    return row | {"names": unit.names}
-
-
-def _keeps_data(unit: Unit, *, is_complete: bool) -> bool | None:
-    rows = mount_rows(unit.mounts)
-    repository = unit.image_ref.repository
-    return keeps_data(rows, repository, unit.ports_text, is_complete=is_complete)
+    return row | {"stateful": stateful, "names": unit.names}
 
 
 def mount_rows(

@@ -5,9 +5,12 @@ All readers follow keys and positions first: ``text(pod, "metadata", "name")``.
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
+
+from assess.sources.csv_records import rows
 
 Texts = dict[str, str]  # by name, such as labels, tags and variables
 NEVER_BEFORE = 2000  # year; engines write 0001 and 1970 for "never"
@@ -199,3 +202,27 @@ def moment(value: Any, *path: str | int) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         return None
     return time if time.year >= NEVER_BEFORE else None
+
+
+# How a value is read, by the word for it in `columns.csv`.
+_READ: dict[str, Callable[..., Any]] = {
+    "any": dig,
+    "count": integer,
+    "host": lambda value, *path: dig(value, *path) == "host",
+    "number": number,
+    "on": lambda value, *path: dig(value, *path) is True,
+    "text": lambda value, *path: text(value, *path) or None,
+    "time": moment,
+    "word": text,
+}
+
+
+@cache
+def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[str]]]:
+    listed = [row for row in rows("columns") if row["form"] == form]
+    return [(row["column"], _READ[row["kind"]], row["path"].split()) for row in listed]
+
+
+def picked(payload: Any, form: str) -> dict[str, Any]:
+    """Return the columns that a payload of a form fills by itself, as `columns.csv` has it."""
+    return {column: read(payload, *path) for column, read, path in _cells_of(form)}

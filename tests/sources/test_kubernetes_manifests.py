@@ -509,7 +509,9 @@ def test_systems_of_nodes(image, system):
     assert system_of(image, "v1.32.5") == system
 
 
-def node(runtime="containerd://2.0.1", version="v1.29.4", labels=None, image=""):
+def node(
+    runtime="containerd://2.0.1", version="v1.29.4", labels=None, image="", notes=None
+):
     info = {
         "containerRuntimeVersion": runtime,
         "kubeletVersion": version,
@@ -517,7 +519,7 @@ def node(runtime="containerd://2.0.1", version="v1.29.4", labels=None, image="")
         "operatingSystem": "linux",
         "kernelVersion": "5.14.0-284.el9",
     }
-    meta = {"name": "n1", "labels": labels or {}}
+    meta = {"name": "n1", "labels": labels or {}, "annotations": notes or {}}
     return {"metadata": meta, "status": {"nodeInfo": info}}
 
 
@@ -535,6 +537,8 @@ def node(runtime="containerd://2.0.1", version="v1.29.4", labels=None, image="")
             {"image": "Red Hat Enterprise Linux CoreOS 415.92.202402201450-0 (Plow)"},
             (None, "openshift 4.15"),
         ),
+        ({"notes": {"rke.cattle.io/internal-ip": "10.0.0.7"}}, (None, "rke 1.29.4")),
+        ({"labels": {"minikube.k8s.io/name": "m"}}, (None, "minikube 1.29.4")),
         ({}, (None, None)),
     ],
 )

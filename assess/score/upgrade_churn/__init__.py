@@ -262,7 +262,7 @@ def _paces(
         line = reference.line_of(product, version)
         engine = pace.engine_rate(product, line, own_rate, since)
         system = pace.system_rate(*systems.get(host, NO_SYSTEM), since)
-        if basis == pace.MANAGED or reference.is_managed_product(product):
+        if basis == pace.MANAGED or reference.platform_kind(product) == "managed":
             engine = pace.managed_rate(
                 product, line, policy["churn"]["managed_per_year_max"]
             )
@@ -289,7 +289,7 @@ def _is_blind(place: pace.Place, nodes: set[str]) -> bool:
     if place.product == reference.ENGINE:
         return not reference.is_known(place.version)
     is_asked = place.product in PRODUCTS
-    if reference.is_cluster_product(place.product):
+    if reference.platform_kind(place.product) == "cluster":
         # a provider's cluster breaks what Kubernetes of its version breaks
         is_asked = place.host_id in nodes
     return not is_asked or reference.line_of(place.product, place.version) is None

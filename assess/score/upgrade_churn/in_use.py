@@ -86,17 +86,17 @@ def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     own["api"] = own["api_version"].str.rsplit("/", n=1).str[0]
     objects = inventory["objects"]
     applied = objects["last_applied_api_version"]
-    is_file = surely(objects["source_ref"].str.contains(r"\.ya?ml$", regex=True))
-    others = pd.DataFrame(
-        {
-            "service_id": objects["service_id"],
-            "kind": objects["kind"],
-            "api": applied.fillna(objects["api_version"]),
-            "is_applied": (applied.notna() | is_file).astype("boolean"),
-        }
+    is_applied = surely(objects["source_ref"].str.contains(r"\.ya?ml$", regex=True))
+    is_applied |= applied.notna()
+    others = objects[["service_id", "cluster", "kind"]].assign(
+        api=applied.fillna(objects["api_version"]),
+        is_applied=is_applied.astype("boolean").where(is_applied),
     )
-    others["is_applied"] = others["is_applied"].mask(~others["is_applied"])
-    others = others.merge(workloads[[*IDS, "version"]], on="service_id", how="left")
+    served = workloads.dropna(subset="service_id")[[*IDS, "version"]]
+    others = others.merge(served, on="service_id", how="left")
+    # an API server is at least as new as each kubelet of its cluster
+    newest = workloads.sort_values("kubelet").groupby("cluster")["version"].last()
+    others["version"] = others["version"].fillna(others["cluster"].map(newest))
     return _typed(pd.concat([own, others], ignore_index=True), "objects")
 
 
@@ -224,14 +224,16 @@ def client_apis(workloads: pd.DataFrame) -> pd.Series:
 
 
 def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
-    """Add the API that each client requests and the target lacks, and the cluster's product."""
+    """Add what a client requests and the target lacks, and what a cluster is and brings along."""
     asked = partial(reference.gone_api, target=target)
     found = _each(asked, workloads, "repository", "tag", "version")
     columns = ["asks_gone_api", "gone_api", "gone_in"]
     gone = pd.DataFrame(found.tolist(), workloads.index, columns)
     place = ["kubelet_text", "provider", "provider_version"]
     product = _each(reference.cluster_product, workloads, *place)
-    return workloads.join(gone).assign(cluster_product=product)
+    is_joined = flags.has_setting(workloads["kubelet_flags"], "container-runtime=remote")
+    keeps = product.map(reference.platform_kind).eq("distribution") | is_joined
+    return workloads.join(gone).assign(cluster_product=product, keeps_docker=keeps)
 
 
 def _talks(workloads: pd.DataFrame) -> pd.Series:

@@ -61,7 +61,9 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
             continue
         value = rule.values[result]
         if rule.is_column:
-            engine[rule.target.partition(".")[2]] = _cell(value)
+            number_or_text = int(value) if value.isdigit() else value
+            cell = {"true": True, "false": False}.get(value, number_or_text)
+            engine[rule.target.partition(".")[2]] = cell
             continue
         for item in texts(test, "items"):
             about = _about_item(item, context.host_id)
@@ -79,10 +81,6 @@ def _about_item(item: str, host_id: str) -> About:
     if image := re.fullmatch(r"\[(.+)\]", item.strip()):
         return _image_keys(parse_image(image[1]))
     return (("container", host_id, item.strip()),)
-
-
-def _cell(text: str) -> Any:
-    return {"true": True, "false": False}.get(text, int(text) if text.isdigit() else text)
 
 
 def of_trivy(report: Row, context: Context) -> list[FrameRow]:

@@ -54,26 +54,6 @@ class AnswersSource(Source):
     """Reads answers; totals and grades of other tools are never taken over."""
 
     type = "answers"
-    options = (
-        "path",
-        "format",
-        "map",
-        "answered_at",
-        "host_id",
-        "endpoint",
-        "token_file",
-        "ca",
-    )
-    fills = ("answers", "services", "images", "engines")
-    needs = (
-        "read access to the files; of Konveyor's hub a token that may GET /applications, "
-        "/archetypes and /assessments"
-    )
-    dump = (
-        "curl $HUB/assessments > assessments.json (so applications, archetypes); trivy image "
-        "--format json; docker-bench-security.sh -l $HOST; scorecard --format json; xeol -o json; "
-        "or a CSV: service,question,answer,risk,answered_at,answered_by_role"
-    )
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""

@@ -58,14 +58,10 @@ class Statement:
             return False
         if self.part and not _is_package(self.part, finding):
             return False
-        if _is_of_packages(self.product):
+        is_of_images = self.product.startswith(("pkg:oci/", "pkg:docker/"))
+        if self.product.startswith("pkg:") and not is_of_images:
             return _is_package(self.product, finding)
         return _is_image(self.product, image)
-
-
-def _is_of_packages(product: str) -> bool:
-    is_address = product.startswith("pkg:")
-    return is_address and not product.startswith(("pkg:oci/", "pkg:docker/"))
 
 
 def _is_package(address: str, finding: Finding) -> bool:

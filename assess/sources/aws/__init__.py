@@ -26,8 +26,6 @@ from assess.sources.values import Texts, as_list, dicts
 
 __all__ = ["DumpPlace", "LivePlace", "Place"]  # beside what is defined here
 
-OPTIONS = ("profile", "regions", "endpoint_url", "path")
-NEEDS = "the read-only IAM policy that `assess sources aws --policy` prints"
 ALL_REGIONS = "all"
 PARALLEL = 8  # places that are asked at a time
 _FIRST_REGION = "us-east-1"  # asked which others there are, where the profile names none
@@ -63,12 +61,7 @@ _NUMBER = re.compile(r"[-_.]\d{1,3}$")
 class AwsSource(Source):
     """Base of the AWS sources: reads every place it is configured for, each in its own thread."""
 
-    type = ""
-    options: tuple[str, ...] = OPTIONS
-    fills: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = JSON_SUFFIXES  # of its dumps
-    needs = NEEDS
-    dump = "a directory for each account and region, as `assess sources aws --script` writes it"
 
     def read(self, place: Place) -> None:
         """Ask a place, and add its rows to it."""

@@ -65,21 +65,6 @@ class BackstageSource(Source):
     """Reads catalog files, or the entities of the catalog's API."""
 
     type = "backstage"
-    options = (
-        "path",
-        "endpoint",
-        "token_file",
-        "ca",
-        "tier_keys",
-        "criticality_keys",
-    )
-    fills = ("services", "dependencies")
-    needs = "read access to the files, or a token that may read the catalog"
-    dump = (
-        "the catalog-info.yaml files, or `curl -H 'Authorization: Bearer …' "
-        "'BACKSTAGE/api/catalog/entities?filter=kind=component&filter=kind=api"
-        "&filter=kind=resource&filter=kind=system' > entities.json`"
-    )
 
     def fill(self, asked: Asked) -> None:
         """Read the entities of files and directories, or ask for them; a probe reads one page."""

@@ -38,12 +38,6 @@ class BuildsSource(Source):
     """Reads Dockerfiles: one file, a list, or all below a directory."""
 
     type = "builds"
-    options = ("path",)
-    fills = ("services", "workloads")
-    needs = "read access to the files; of their arguments and variables no value is kept"
-    dump = (
-        "the files themselves, or a directory that holds them, named after their services"
-    )
 
     def fill(self, asked: Asked) -> None:
         """Read every file; an unreadable file does not affect the others."""

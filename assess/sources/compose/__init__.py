@@ -8,7 +8,7 @@ from typing import Any
 
 from assess.sources.base import Asked, Batch, Names, Row, Rows, Source, paths_of
 from assess.sources.builds import workload_rows
-from assess.sources.builds.dockerfile import Build, read_build
+from assess.sources.builds.dockerfile import read_build
 from assess.sources.compose.forms import Service, is_published, is_true
 from assess.sources.compose.needs import labels_of, to_dependencies, to_texts, to_unread
 from assess.sources.compose.project import Project, read_project
@@ -32,6 +32,7 @@ from assess.sources.values import (
     integer,
     memory_size,
     number,
+    picked,
     table,
     text,
 )
@@ -49,6 +50,7 @@ _PERIOD_US = 100_000  # of a quota, unless it is said
 _CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
 # Keys of `deploy` that Swarm alone reads.
 _STACK_ONLY = {"placement", "update_config", "rollback_config", "endpoint_mode"}
+_CONFIG_KEYS = ("environment", "env_file", "configs", "secrets")
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -56,10 +58,6 @@ class ComposeSource(Source):
     """Reads the files of one Compose project."""
 
     type = "compose"
-    options = ("path", "profiles")
-    fills = ("services", "workloads", "mounts", "dependencies")
-    needs = "read access to the files; variables come from .env beside the first, nothing else"
-    dump = "the files themselves, or `docker compose config > compose.yaml`"
 
     def fill(self, asked: Asked) -> None:
         """Read the project from a file, a directory, or files that are merged in order."""
@@ -149,21 +147,17 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
 
 def _build_rows(project: Project, name: str, names: Names) -> Rows:
     declared = project.services[name].get("build") or {}
+    text_ = declared.get("text")
     try:
-        build = _read_build(project, declared)
+        if not text_ and declared.get("file"):
+            text_ = project.limits.read(declared["file"])
+        build = read_build(text_ or "", declared.get("args"))
     except FileNotFoundError:  # a Compose file that was copied alone
         return []
     except (OSError, ValueError) as error:
         project.note(f"the build of {name} cannot be read", error)
         return []
     return workload_rows(build, f"{project.name}/{name}", names)
-
-
-def _read_build(project: Project, declared: Row) -> Build:
-    text_ = declared.get("text")
-    if not text_ and declared.get("file"):
-        text_ = project.limits.read(declared["file"])
-    return read_build(text_ or "", declared.get("args"))
 
 
 def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
@@ -208,6 +202,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
     pids = integer(limits.get("pids") or service.get("pids_limit"))
     reserved = table(deploy, "resources", "reservations")
     reserve = memory_size(reserved.get("memory") or service.get("mem_reservation"))
+    cards_n = len(dicts(reserved, "devices")) + bool(service.get("gpus"))
     exposed = (f"{port.partition('/')[0]}/tcp" for port in as_list(service, "expose"))
     check = table(service, "healthcheck")
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
@@ -230,24 +225,15 @@ def _to_unit(project: Project, service: Service) -> Unit:
         cpu_request=number(reserved, "cpus"),
         pids_limit=pids or None,  # 0 and -1: no limit
         privileged=is_true(service.get("privileged")),
-        host_network=service.get("network_mode") == "host",
-        host_pid=service.get("pid") == "host",
-        host_ipc=service.get("ipc") == "host",
+        **picked(service, "compose service"),
         readonly_root=is_true(service.get("read_only")),
         caps_added=tuple(as_list(service, "cap_add")),
-        devices_n=len(as_list(service, "devices")) + _reserved_n(service),
+        devices_n=len(as_list(service, "devices")) + cards_n,
         restart_policy=_restarts(service),
-        log_driver=text(service, "logging", "driver") or None,
         stop_timeout_s=_seconds(service.get("stop_grace_period")),
         health_checked=False if is_off else is_checked(image, declared),
-        config_external=_has_config(service),
+        config_external=True if any(map(service.get, _CONFIG_KEYS)) else None,
     )
-
-
-def _reserved_n(service: Service) -> int:
-    """Return how many kinds of devices are reserved, such as graphics cards."""
-    reserved = dicts(service, "deploy", "resources", "reservations", "devices")
-    return len(reserved) + bool(service.get("gpus"))
 
 
 def _restarts(service: Service) -> str | None:
@@ -258,11 +244,6 @@ def _restarts(service: Service) -> str | None:
         return "always" if _STACK_ONLY & deploy.keys() else None
     word, _, _ = declared.partition(":")  # on-failure:3
     return _CONDITIONS.get(word, word) or "no"
-
-
-def _has_config(service: Service) -> bool | None:
-    keys = ("environment", "env_file", "configs", "secrets")
-    return True if any(map(service.get, keys)) else None
 
 
 def _to_service(name: str, unit: Unit) -> Row:

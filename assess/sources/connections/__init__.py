@@ -49,13 +49,6 @@ class ConnectionsSource(Source):
     """Reads observed connections; runs after the other sources, which know the services."""
 
     type = "connections"
-    options = ("path", "host")
-    fills = ("hosts", "services", "workloads", "dependencies")
-    needs = "read access to the files; `ss` ran as root, or the processes are not shown"
-    dump = (
-        "`ss -tanpe` (or `netstat -tanp`, `lsof -i -n -P`, `netstat -ano`) into a file named "
-        "after the host, `osqueryi --json 'select * from process_open_sockets'`, VPC flow logs"
-    )
     follows = True
 
     def fill(self, asked: Asked) -> None:

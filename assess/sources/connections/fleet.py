@@ -80,12 +80,14 @@ class Fleet:
     def _add_workload(self, row: Row) -> None:
         machine = self.machine(text(row, "host_id"))
         kind = text(row, "source_kind")
+        image = parse_image(text(row, "image_ref"))
+        repository = row.get("repository") or image.repository
         tenant = Tenant(
             name=row["names"][0],
             workload_id=row["workload_id"],
             kind=kind,
             called=text(row, "name"),
-            image=_image(row),
+            image=str(repository or "").rpartition("/")[2],
             is_apart=kind in _CONTAINED and row.get("host_network") is not True,
             addresses=tuple(parts_of_cell(row.get("addresses"))),
         )
@@ -171,11 +173,6 @@ def _machines(hosts: Iterable[Row]) -> Texts:
         for name, ids in owners.items()
         if len({machine.get(host_id, host_id) for host_id in ids}) == 1
     }
-
-
-def _image(row: Row) -> str:
-    repository = row.get("repository") or parse_image(text(row, "image_ref")).repository
-    return str(repository or "").rpartition("/")[2]
 
 
 def is_alike(unit: str, process: str) -> bool:

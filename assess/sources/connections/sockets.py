@@ -73,7 +73,8 @@ def read_text(text: str, lost: list[str]) -> Iterator[Sample]:
             sample = Sample(at)
         elif word.startswith("[") and word.endswith(".exe]"):
             _name_last(sample, word[1:-1])  # netstat -b
-        elif _may_be_socket(word):
+        # no heading, no remark, and of no other family of sockets
+        elif any(map(str.isdigit, word)) and not word.startswith(_OTHER_FAMILIES):
             socket = _socket_of(line)
             if isinstance(socket, Socket):
                 sample.sockets.append(socket)
@@ -94,12 +95,6 @@ def _whole_lines(text: str) -> Iterator[str]:
             yield whole
         whole = line
     yield whole
-
-
-def _may_be_socket(line: str) -> bool:
-    """Return whether a line is no heading, no remark, and of no other family of sockets."""
-    has_digit = any(character.isdigit() for character in line)
-    return has_digit and not line.startswith(_OTHER_FAMILIES)
 
 
 def _time_of(line: str) -> datetime | None:

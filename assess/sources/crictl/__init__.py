@@ -45,15 +45,6 @@ class CrictlSource(EngineDumps):
     """Hosts with containerd or CRI-O, each a directory of dumps."""
 
     type = "crictl"
-    needs = (
-        "root on the host for crictl and nerdctl, which only list and inspect here; the dumps hold "
-        "environments, so they are for your eyes alone"
-    )
-    dump = (
-        "a directory for each host, as `assess sources crictl --script` writes it; or nerdctl's "
-        "version, info, images and ps -a, each with --format '{{json .}}' > version.json, "
-        "info.json, images.json, ps.json; nerdctl inspect $(nerdctl ps -aq) > inspect.json"
-    )
     suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, ".txt")
     commands = _COMMANDS
 

@@ -24,16 +24,6 @@ UNNAMED = "a dump is named after its command, such as ps.json or inspect-1.json"
 class EngineDumps(Source):
     """Base of the sources that read dumps of engines."""
 
-    options = ("path", "host_id")
-    fills = (
-        "hosts",
-        "engines",
-        "images",
-        "workloads",
-        "mounts",
-        "services",
-        "dependencies",
-    )
     suffixes: tuple[str, ...] = JSON_SUFFIXES
     commands: dict[str, str]  # that write a dump of each call, in the order of reading
 

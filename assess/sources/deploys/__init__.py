@@ -32,15 +32,6 @@ class DeploysSource(Source):
     """Reads deployments to production, and when their first commit was made."""
 
     type = "deploys"
-    options = ("path", "format", "workflow", "since", "until")
-    fills = ("activities",)
-    needs = "read access to the files"
-    dump = (
-        "gh api --paginate repos/OWNER/REPO/deployments > repo.json (or …/actions/runs); "
-        "glab api --paginate projects/ID/deployments > project.json; kubectl get applications "
-        "-A -o json (Argo CD); DevLake's cicd_deployments, cicd_deployment_commits, "
-        "project_pr_metrics and project_mapping as CSV"
-    )
 
     def check(self, options: Row) -> list[str]:
         """List the problems of the options."""

@@ -17,7 +17,7 @@ from assess.sources.docker.payload import (
     containers_of,
     short,
 )
-from assess.sources.values import dicts, dig, joined, moment, table, text, texts
+from assess.sources.values import dicts, dig, joined, moment, picked, table, text, texts
 
 _MODULES = ("apparmor", "selinux")
 
@@ -31,15 +31,11 @@ def to_host(data: EngineData, host_id: str) -> Row:
     os_name, os_version = to_os(info.get("OperatingSystem"), info.get("OSVersion"))
     return {
         "host_id": host_id,
-        "hostname": info.get("Name"),
         "os_name": os_name,
         "os_version": os_version,
-        "os_family": info.get("OSType"),
         "kernel": info.get("KernelVersion") or data.version.get("KernelVersion"),
         "arch": info.get("Architecture") or data.version.get("Arch"),
-        "vcpus": info.get("NCPU"),
-        "memory_bytes": info.get("MemTotal"),
-        "cgroup_version": info.get("CgroupVersion"),
+        **picked(info, "docker host"),
         "security_modules": _modules(info),
         "state": "running" if data.seen_at else None,
         "last_seen_at": data.now,
@@ -80,33 +76,21 @@ def to_engine(data: EngineData, host_id: str) -> Row:
         "host_id": host_id,
         "runtime": "podman" if "Podman Engine" in versions else "docker",
         "version": number,
-        "api_version": version.get("ApiVersion"),
-        "min_api_version": version.get("MinAPIVersion"),
-        "build_at": moment(version, "BuildTime"),
+        **picked(version, "docker version"),
         "distro_package": "docker.io" if is_of_distribution else None,
         "containerd_version": versions.get("containerd"),
         "runc_version": versions.get("runc"),
-        "storage_driver": info.get("Driver"),
+        **picked(info, "docker info"),
         "backing_fs": driver.get("Backing Filesystem"),
         "d_type": None if d_type is None else d_type == "true",
         "loopback": is_on_loopback(info.get("Driver"), driver),
-        "cgroup_driver": info.get("CgroupDriver"),
-        "logging_driver": info.get("LoggingDriver"),
-        "live_restore": info.get("LiveRestoreEnabled"),
         "seccomp": _has(r"name=seccomp(?!\S*unconfined)", security),
         "userns": _has("name=userns", security),
         "rootless": _has("name=rootless", security),
-        "swarm": dig(info, "Swarm", "LocalNodeState"),
-        "mirrors_n": info.get("mirrors_n"),
-        "insecure_registries_n": info.get("insecure_n"),
-        "containers_total_n": info.get("Containers"),
-        "images_n": info.get("Images"),
         "layers_bytes": data.disk.get("layers_bytes"),
         **to_waste(data),
-        "warnings_n": info.get("warnings_n"),
         "clock_skew_s": data.clock_skew_s,
         "daemon_flags": data.daemon_flags,
-        "network_backend": info.get("NetworkBackend"),
         "reachable": True,
     }
 

@@ -27,7 +27,7 @@ from assess.sources.unit import (
     share,
     workload_row,
 )
-from assess.sources.values import dicts, dig, joined, moment, table, text, texts
+from assess.sources.values import dicts, dig, joined, moment, picked, table, text, texts
 from assess.sources.volumes import Mount
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
@@ -110,15 +110,12 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
         memory_unlimited=None if memory is None else memory == 0,
         cpu_limit=cpus or max(quota, 0) or None,
         pids_limit=pids if pids and pids > 0 else None,  # -1 and 0: no limit
-        privileged=host.get("Privileged"),
+        **picked(inspected, "docker inspection"),
         host_pid=_is_host(host.get("PidMode")),
         host_ipc=_is_host(host.get("IpcMode")),
-        readonly_root=host.get("ReadonlyRootfs"),
         caps_added=tuple(texts(host, "CapAdd")),
         devices_n=len(host.get("Devices") or []),
         restart_policy=dig(host, "RestartPolicy", "Name") or "no",
-        log_driver=dig(host, "LogConfig", "Type"),
-        stop_timeout_s=config.get("StopTimeout"),
         asks=tuple(filter(None, [inspected["settings"]])),
     )
 
@@ -166,14 +163,9 @@ def _life(container: Container) -> Row:
         "created_at": moment(created),
     }
     if inspected:
-        state = table(inspected, "State")
         row |= {
-            "exit_code": state.get("ExitCode"),
-            "health": dig(state, "Health", "Status") or "none",
-            "oom_killed": state.get("OOMKilled"),
-            "restarts_n": inspected.get("RestartCount"),
-            "started_at": moment(state, "StartedAt"),
-            "finished_at": moment(state, "FinishedAt"),
+            **picked(inspected, "docker state"),
+            "health": dig(inspected, "State", "Health", "Status") or "none",
         }
     if status not in ENDED:  # an engine writes 0 for a container that runs
         row["exit_code"] = None

@@ -16,7 +16,6 @@ from assess.sources.base import Asked, Batch, Call, Row, Source, option_problems
 from assess.sources.csv_records import rows
 from assess.sources.deadline import in_threads
 from assess.sources.docker.client import (
-    TLS,
     Connection,
     StatusError,
     connect,
@@ -70,22 +69,6 @@ class DockerSource(Source):
     """Docker engine: one per ``[[source]]`` when live, any number from dumps."""
 
     type = "docker"
-    options = ("endpoint", "path", "host_id", "inspect", "disk", *TLS)
-    fills = (
-        "hosts",
-        "engines",
-        "images",
-        "workloads",
-        "mounts",
-        "services",
-        "dependencies",
-    )
-    needs = (
-        "GET on /version /info /containers/json /containers/ID/json /images/json /volumes, with "
-        "disk = true on /system/df, which walks the disk; who may use the socket is root on the "
-        "host, so a proxy that allows only these (--policy prints one), or dumps, is better"
-    )
-    dump = "a directory for each host, as `assess sources docker --script` writes it"
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""

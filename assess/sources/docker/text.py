@@ -5,7 +5,7 @@ pastes it loses the indentation. So a line counts by its label; a line that is a
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from assess.sources.csv_records import rows
@@ -109,17 +109,16 @@ def _lines(text: str, section: str) -> Iterator[_Line]:
 def _fields(values: Texts) -> Iterator[tuple[str, Any]]:
     """Read the labelled values, each by its kind; None for one that cannot be read."""
     for key in rows("docker/info_keys"):
-        if key["kind"] == "driver":
-            continue
-        value = values.get(key["label"], "")
-        if key["kind"] == "text":
-            yield key["field"], value or None
-        elif key["kind"] == "count":
-            yield key["field"], int(value) if value.isdecimal() else None
-        elif key["kind"] == "flag":
-            yield key["field"], {"true": True, "false": False}.get(value.lower())
-        else:
-            yield key["field"], cli_size(value)
+        if read := _KINDS.get(key["kind"]):
+            yield key["field"], read(values.get(key["label"], ""))
+
+
+_KINDS: dict[str, Callable[[str], Any]] = {
+    "text": lambda value: value or None,
+    "count": lambda value: int(value) if value.isdecimal() else None,
+    "flag": lambda value: {"true": True, "false": False}.get(value.lower()),
+    "bytes": cli_size,
+}
 
 
 def _items(lines: list[_Line], label: str) -> list[_Line]:

@@ -17,7 +17,6 @@ class Ec2Source(AwsSource):
     """Reads the machines of an account, their auto-scaling groups and load balancers."""
 
     type = "ec2"
-    fills = ("hosts", "workloads", "services", "activities")
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""

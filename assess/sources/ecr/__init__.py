@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from assess.sources.aws import OPTIONS, AwsSource, DumpPlace, Place
+from assess.sources.aws import AwsSource, DumpPlace, Place
 from assess.sources.base import Batch, Lists, Row, Rows
 from assess.sources.ecr.images import INDEXES, SCANNED, Answers, is_index, to_images
 from assess.sources.values import dig, moment, text
@@ -25,8 +25,6 @@ class EcrSource(AwsSource):
     """Reads what the private registries of ECR hold."""
 
     type = "ecr"
-    options = (*OPTIONS, "manifests")
-    fills = ("images",)
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""

@@ -10,7 +10,6 @@ from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_yaml
 from assess.sources.ecs.rows import Payloads, redacted_n, to_batch, unique
 from assess.sources.ecs.template import TemplateLoader, declared, is_template
 from assess.sources.listing import lose
-from assess.sources.unit import FRAMES
 from assess.sources.values import dicts, dig, integer, moment, spoiled, text, texts
 
 AT_ONCE = {  # what AWS takes in one call
@@ -36,9 +35,7 @@ class EcsSource(AwsSource):
     """Reads running and declared services and tasks of ECS."""
 
     type = "ecs"
-    fills = FRAMES
     suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, ".template")
-    dump = f"{AwsSource.dump}; or task definitions and templates of CloudFormation"
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""

@@ -17,6 +17,7 @@ from assess.sources.values import (
     dig,
     integer,
     number,
+    picked,
     table,
     text,
     texts,
@@ -129,12 +130,6 @@ def _len(payload: Row, *path: str) -> int:
     return len(value) if isinstance(value, list | dict) else 0
 
 
-def _graphics_n(container: Row) -> int:
-    """Return how many requirements of a container are graphics cards."""
-    asked = dicts(container, "resourceRequirements")
-    return sum(text(entry, "type") == "GPU" for entry in asked)
-
-
 def _withheld_n(container: Row) -> int:
     lists = ("command", "entryPoint", "environmentFiles", "secrets")
     withheld_n = sum(_len(container, key) for key in lists)
@@ -200,6 +195,8 @@ def _of_container(raw: Row, container: Row) -> Unit:
     cpu = integer(container, "cpu")  # a share, which is no limit
     volumes = by_name(raw, "volumes")
     linux = table(container, "linuxParameters")
+    required = dicts(container, "resourceRequirements")
+    cards = [entry for entry in required if text(entry, "type") == "GPU"]
     restarts = dig(container, "restartPolicy", "enabled")
     policies = {True: "always", False: "no"}
     # A reference to a secret counts as a variable without a value.
@@ -208,8 +205,8 @@ def _of_container(raw: Row, container: Row) -> Unit:
     return Unit(
         names=(),
         platform="ecs",
-        container=text(container, "name"),
-        image=text(container, "image"),
+        **picked(raw, "ecs definition"),
+        **picked(container, "ecs container"),
         environment=tuple({**secrets, **environment_of(container)}.items()),
         texts=command_line(container, "entryPoint", "command"),
         unread=(
@@ -217,22 +214,14 @@ def _of_container(raw: Row, container: Row) -> Unit:
             *["environment files"] * bool(_len(container, "environmentFiles")),
         ),
         ports=tuple(ports_of(dicts(container, "portMappings"))),
-        user=text(container, "user"),
         mounts=tuple(_mounts(container, volumes)),
         memory_limit_bytes=limit * MIB if limit else None,
         memory_request_bytes=reserved * MIB if reserved else None,
         memory_unlimited=not (limit or memory_of(raw)),
         cpu_request=cpu / CPU_UNITS if cpu else None,
-        privileged=container.get("privileged") is True,
-        host_network=raw.get("networkMode") == "host",
-        host_pid=raw.get("pidMode") == "host",
-        host_ipc=raw.get("ipcMode") == "host",
-        readonly_root=container.get("readonlyRootFilesystem") is True,
         caps_added=tuple(texts(linux, "capabilities", "add")),
-        devices_n=len(dicts(linux, "devices")) + _graphics_n(container),
+        devices_n=len(dicts(linux, "devices")) + len(cards),
         restart_policy=policies[restarts] if isinstance(restarts, bool) else None,
-        log_driver=text(container, "logConfiguration", "logDriver") or None,
-        stop_timeout_s=integer(container, "stopTimeout"),
     )
 
 

@@ -31,7 +31,7 @@ from assess.sources.edges.rows import dependency_row, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.replica import declared_rows
 from assess.sources.unit import service_row, share, unread_note
-from assess.sources.values import Texts, dicts, integer, moment, number, text
+from assess.sources.values import Texts, dicts, integer, moment, number, picked, text
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 # What starts jobs, as the tasks say.
@@ -116,9 +116,8 @@ def unique(rows: Iterable[Row], key: str) -> Rows:
 def to_host(instance: Row) -> tuple[Row, Row]:
     """Return the rows of the host and the engine of a container instance."""
     arn = parts_of(instance, "containerInstanceArn")
-    attributes = {
-        text(a, "name"): text(a, "value") or None for a in dicts(instance, "attributes")
-    }
+    listed = dicts(instance, "attributes")
+    attributes = {text(a, "name"): text(a, "value") for a in listed}
     resources = dicts(instance, "registeredResources")
     units = {text(r, "name"): r.get("integerValue") for r in resources}
     cpu = integer(units, "CPU")  # 1,024 units a vCPU
@@ -131,10 +130,7 @@ def to_host(instance: Row) -> tuple[Row, Row]:
         else None,  # mi-: a machine of one's own
         account=arn["account"] or None,
         region=arn["region"] or None,
-        az=attributes.get("ecs.availability-zone"),
-        instance_type=attributes.get("ecs.instance-type"),
-        image_ref=attributes.get("ecs.ami-id"),
-        arch=attributes.get("ecs.cpu-architecture"),
+        **picked(attributes, "ecs attributes"),
         vcpus=cpu // 1024 if cpu else None,
         asg_name=tags_of(instance, "tags").get(GROUP_TAG),
         state="running" if instance.get("agentConnected") is True else None,

@@ -1,7 +1,7 @@
 """Tasks of ECS, their states, and what happened to them; Fargate provides a machine for each."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from assess.sources.ecs.definitions import (
 )
 from assess.sources.replica import Replicas, replica_rows
 from assess.sources.unit import Unit, ports_of
-from assess.sources.values import by_name, dicts, int_of, joined, moment, text
+from assess.sources.values import by_name, dicts, int_of, joined, moment, picked, text
 
 _STATES = vocabulary("ecs", "states")
 _CAUSES = vocabulary("ecs", "causes")
@@ -28,17 +28,8 @@ _OOM = re.compile(r"OutOfMemory|out of memory", re.IGNORECASE)
 _KILLED = 137  # by SIGKILL, which the kernel also sends where memory runs out
 
 
-def _addresses(containers: Iterable[Row]) -> str | None:
-    interfaces = [i for c in containers for i in dicts(c, "networkInterfaces")]
-    found = {text(interface, "privateIpv4Address") for interface in interfaces}
-    return joined(sorted(found))
-
-
 def to_workloads(
-    task: Row,
-    names: Names,
-    definition: Definition | None,
-    host_id: str | None,
+    task: Row, names: Names, definition: Definition | None, host_id: str | None
 ) -> Replicas:
     """Return the rows of one replica, a task, and those of the mounts of its containers."""
     containers = by_name(task, "containers")
@@ -49,7 +40,9 @@ def to_workloads(
     bindings = [b for c in containers.values() for b in dicts(c, "networkBindings")]
     if bindings:
         own["ports"] = joined(sorted(ports_of(bindings)))
-    own["addresses"] = _addresses(containers.values())
+    interfaces = [i for c in containers.values() for i in dicts(c, "networkInterfaces")]
+    addresses = {text(interface, "privateIpv4Address") for interface in interfaces}
+    own["addresses"] = joined(sorted(addresses))
     key = f"ecs:{cluster}/{last_of(task.get('taskArn'))}"
     replica = {
         "workload_id": key,
@@ -117,9 +110,7 @@ def _life(task: Row, containers: Rows, main: Row, definition: Definition | None)
         "exit_code": code,
         "oom_killed": oom,
         "health": health,
-        "created_at": moment(task, "createdAt"),
-        "started_at": moment(task, "startedAt"),
-        "finished_at": moment(task, "stoppedAt"),
+        **picked(task, "ecs task"),
     }
 
 

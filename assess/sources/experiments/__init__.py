@@ -67,15 +67,6 @@ class ExperimentsSource(Source):
     """Reads experiments: failures made on purpose, and the affected services."""
 
     type = "experiments"
-    options = ("path", "format", "map")
-    fills = ("experiments",)
-    needs = "read access to the files"
-    dump = (
-        "chaos run --journal-path journal.json experiment.json; kubectl get chaosresults -A -o "
-        "json; kubectl get podchaos,networkchaos,stresschaos,iochaos -A -o json; aws fis "
-        "get-experiment --id ID; Gremlin's /v1/attacks; or a CSV: "
-        "id,element_kind,element,started_at,ended_at,affected_services"
-    )
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""

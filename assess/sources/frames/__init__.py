@@ -35,10 +35,6 @@ class FramesSource(Source):
     """Reads the frames of a snapshot directory; their service ids are exact names."""
 
     type = "frames"
-    options = ("path",)
-    fills = frames.names()
-    needs = "read access to the directory"
-    dump = "files named <frame>.csv or <frame>.parquet, as `assess frames` describes them"
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""

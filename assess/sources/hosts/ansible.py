@@ -68,10 +68,6 @@ class AnsibleSource(Source):
     """Reads fact caches, and what ``ansible --tree`` writes."""
 
     type = "ansible"
-    options = ("path", "prefix")
-    fills = ("hosts", "engines", "services", "workloads", "mounts")
-    needs = "read access to the files; they hold environments and local facts, of which nothing is kept"
-    dump = "as `assess sources ansible --script` writes it; or what fact_caching = jsonfile wrote"
 
     def fill(self, asked: Asked) -> None:
         """Read the hosts of all files."""

@@ -63,18 +63,6 @@ class OsquerySource(Source):
     """Reads results of osquery, in a directory per host."""
 
     type = "osquery"
-    options = ("path",)
-    fills = (
-        "hosts",
-        "engines",
-        "services",
-        "workloads",
-        "mounts",
-        "images",
-        "dependencies",
-    )
-    needs = "read access to the files; osquery ran as root, or Docker's tables are empty"
-    dump = "a directory for each host, as `assess sources osquery --script` writes it"
 
     def fill(self, asked: Asked) -> None:
         """Read the tables of all hosts."""

@@ -69,30 +69,6 @@ class IncidentsSource(Source):
     """Reads incidents. Free text of people never leaves this module."""
 
     type = "incidents"
-    options = (
-        "path",
-        "format",
-        "endpoint",
-        "token_file",
-        "ca",
-        "since",
-        "until",
-        "timezone",
-        "date_order",
-        "policy",
-        "page",
-        "jql",
-    )
-    fills = ("incidents", "dependencies", "activities")
-    needs = (
-        "read access to the files, or a read-only API token (PagerDuty incidents.read, Opsgenie "
-        "Read, Jira browse projects, ServiceNow read on incident, Statuspage)"
-    )
-    dump = (
-        "a CSV export with times as ISO-8601 in UTC (`assess frames incidents` names the columns), "
-        "or the tool's JSON, e.g. `curl -H 'Authorization: Token token=…' "
-        "'https://api.pagerduty.com/incidents?since=…&until=…&time_zone=UTC&limit=100&offset=0'`"
-    )
 
     def check(self, options: Row) -> list[str]:
         """List the problems of the options."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -11,7 +12,7 @@ from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.incidents.reader import as_text
 from assess.sources.incidents.times import read_time
-from assess.sources.values import dicts
+from assess.sources.values import dicts, int_of
 
 # PagerDuty returns at most six months, and one month by default.
 MONTH = timedelta(days=30)
@@ -45,40 +46,33 @@ class Request:
 
 
 def get_pagerduty(request: Request) -> Iterator[Rows]:
-    """Read incidents month by month; halve a month with more rows than the ceiling."""
+    """Read incidents month by month."""
 
-    def ask(since: datetime, until: datetime, offset: int) -> Any:
-        params = {
+    def window(since: datetime, until: datetime) -> Row:
+        return {
             "since": since.isoformat(),
             "until": until.isoformat(),
             "time_zone": "UTC",
             "total": "true",
-            "limit": _PAGE,
-            "offset": offset,
             "sort_by": "created_at:asc",
         }
-        headers = {"Accept": "application/vnd.pagerduty+json;version=2"}
-        return request.web.json("incidents", params=params, headers=headers)
 
-    yield from _by_month(_Sliced(request, ask, rows="incidents", total="total"))
+    headers = {"Accept": "application/vnd.pagerduty+json;version=2"}
+    ask = partial(request.web.json, "incidents", headers=headers)
+    yield from _by_month(request, ask, window, rows="incidents", total="total")
 
 
 def get_opsgenie(request: Request) -> Iterator[Rows]:
     """Read incidents month by month; Opsgenie takes milliseconds since 1970."""
 
-    def ask(since: datetime, until: datetime, offset: int) -> Any:
+    def window(since: datetime, until: datetime) -> Row:
         start = int(since.timestamp() * 1000)
         end = int(until.timestamp() * 1000)
-        params = {
-            "query": f"createdAt >= {start} AND createdAt < {end}",
-            "sort": "createdAt",
-            "order": "asc",
-            "limit": _PAGE,
-            "offset": offset,
-        }
-        return request.web.json("v1/incidents", params=params)
+        query = f"createdAt >= {start} AND createdAt < {end}"
+        return {"query": query, "sort": "createdAt", "order": "asc"}
 
-    yield from _by_month(_Sliced(request, ask, rows="data", total="totalCount"))
+    ask = partial(request.web.json, "v1/incidents")
+    yield from _by_month(request, ask, window, rows="data", total="totalCount")
 
 
 def get_opsgenie_services(request: Request) -> Iterator[Rows]:
@@ -168,44 +162,41 @@ def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
         since = end
 
 
-@dataclass(frozen=True)
-class _Sliced:
-    """A list of which an API returns no more than `CEILING` rows for one window."""
+def _by_month(
+    request: Request,
+    ask: Callable[..., Any],
+    window: Callable[[datetime, datetime], Row],  # its parameters
+    *,
+    rows: str,
+    total: str,
+) -> Iterator[Rows]:
+    """Yield the pages of each month; one with more rows than the ceiling is halved.
 
-    request: Request
-    ask: Callable[[datetime, datetime, int], Any]  # a page from an offset on
-    rows: str  # key of its rows
-    total: str  # key of the number of rows in the window
-
-    def pages(self, since: datetime, until: datetime) -> Iterator[Rows]:
-        """Yield the pages of a window, or of its halves if it holds too many rows."""
+    ``rows`` is the key of the rows of a page, ``total`` that of their number in the window.
+    """
+    waiting = [*months(request.since, request.until)][::-1]
+    while waiting:
+        since, until = waiting.pop()
         offset = 0
-        while True:
-            page = self.ask(since, until, offset)
-            rows = listed(page, self.rows)
-            total = page.get(self.total) if isinstance(page, dict) else None
-            known_n = total if isinstance(total, int) else 0
+        has_more = True
+        while has_more:
+            params = {**window(since, until), "limit": _PAGE, "offset": offset}
+            page = ask(params=params)
+            found = listed(page, rows)
+            known_n = int_of(page, total) or 0
             if offset == 0 and known_n > CEILING and until - since > _SHORTEST:
                 middle = since + (until - since) / 2
-                yield from self.pages(since, middle)
-                yield from self.pages(middle, until)
-                return
+                waiting += [(middle, until), (since, middle)]
+                break
             if offset == 0 and known_n:
-                self.request.call.count(expected=known_n)
-            yield rows
-            offset += len(rows)
-            has_more = isinstance(page, dict) and page.get("more", offset < known_n)
-            if not rows or not has_more:
-                return
-            if offset + _PAGE > CEILING:
-                hint = f"more than {CEILING} within minutes"
-                self.request.call.status("partial", hint)
-                return
-
-
-def _by_month(sliced: _Sliced) -> Iterator[Rows]:
-    for since, until in months(sliced.request.since, sliced.request.until):
-        yield from sliced.pages(since, until)
+                request.call.count(expected=known_n)
+            yield found
+            offset += len(found)
+            more = isinstance(page, dict) and page.get("more", offset < known_n)
+            has_more = bool(found and more)
+            if has_more and offset + _PAGE > CEILING:
+                request.call.status("partial", f"more than {CEILING} within minutes")
+                break
 
 
 def listed(page: Any, key: str = "") -> Rows:

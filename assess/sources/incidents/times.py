@@ -6,8 +6,7 @@ of its column; it is never guessed.
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
-from typing import Any
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from assess.linear import Linear
 from assess.sources.csv_records import lookup
@@ -184,16 +183,6 @@ def _at(date: datetime | None, rest: str) -> datetime | None:
             hour += 12
     minute = int(match[2])
     second = int(match[3] or 0)
-    clock = time(hour, minute, second, tzinfo=_offset(match[5]))
+    zone = datetime.strptime(match[5], "%z").tzinfo if match[5] else None
+    clock = time(hour, minute, second, tzinfo=zone)
     return datetime.combine(date, clock)
-
-
-def _offset(text: Any) -> tzinfo | None:
-    if not text:
-        return None
-    if text == "Z":
-        return UTC
-    minutes = 60 * int(text[1:3]) + int(text[-2:])
-    if text[0] == "-":
-        minutes = -minutes
-    return timezone(timedelta(minutes=minutes))

@@ -19,7 +19,6 @@ from assess.sources.kubernetes.kinds import (
 from assess.sources.kubernetes.nodes import KUBELETS, configurations_in
 from assess.sources.kubernetes.rows import to_batch
 from assess.sources.listing import Found, Listing, ListSource
-from assess.sources.unit import FRAMES
 from assess.sources.values import dicts, dig, listed, text
 
 _KINDS = [row for row in csv_records.rows("kubernetes/kinds") if row["paths"]]
@@ -37,13 +36,6 @@ class KubernetesSource(ListSource):
     """One Kubernetes cluster per ``[[source]]``."""
 
     type = "kubernetes"
-    fills = (*FRAMES, "objects")
-    needs = (
-        "list on nodes, pods, workload controllers, services, ingresses, policies, volume claims, "
-        "disruption budgets, autoscalers and webhooks (`assess sources kubernetes --policy`); no "
-        "secrets, configmaps, logs or exec"
-    )
-    dump = "as `assess sources kubernetes --script` writes it, or a tree of manifests"
     lists = RESOURCES
     to_batch = staticmethod(to_batch)
 

@@ -122,15 +122,12 @@ def _openshift(image: str, kubelet: str) -> str | None:
 
 def _managed(node: Row, os_name: str | None, os_version: str | None) -> Row:
     """Return the provider of a node's platform, and who patches it, if certain."""
-    labels = table(node, "metadata", "labels")
     kubelet = text(node, "status", "nodeInfo", "kubeletVersion").removeprefix("v")
     for row in rows("kubernetes/platforms"):
-        place_of = {
-            "label": any(_is_labelled(labels, row["mark"])),
-            "version": row["mark"] in kubelet,
-            "system": row["mark"] == os_name,
-        }
-        if not place_of[row["where"]]:
+        mark = row["mark"]
+        is_marked = {"version": mark in kubelet, "system": mark == os_name}
+        keys = table(node, "metadata", row["where"])  # labels or annotations
+        if not is_marked.get(row["where"], _has_key(keys, mark)):
             continue
         version = os_version if row["where"] == "system" else kubelet
         # OpenShift numbers its clusters by itself, which only its own system shows.
@@ -140,9 +137,10 @@ def _managed(node: Row, os_name: str | None, os_version: str | None) -> Row:
     return {"managed_by": None, "provider_version": None}
 
 
-def _is_labelled(labels: Row, mark: str) -> list[bool]:
+def _has_key(keys: Row, mark: str) -> bool:
+    """Return whether a key starts as a mark does, and has the value that it names."""
     key, _, value = mark.partition("=")
-    return [name.startswith(key) and value in ("", labels[name]) for name in labels]
+    return any(name.startswith(key) and value in ("", keys[name]) for name in keys)
 
 
 def to_engines(node: Row, host_id: str) -> Rows:

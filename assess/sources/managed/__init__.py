@@ -8,15 +8,12 @@ from assess.sources.base import Batch, Row
 from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.managed import cloud_run, container_apps
 from assess.sources.managed.apps import to_rows
-from assess.sources.unit import FRAMES
 from assess.sources.values import dicts, dig
 
 
 class ManagedSource(ListSource):
     """Base of the sources of platforms whose hosts are not accessible."""
 
-    options = ("path",)
-    fills = tuple(frame for frame in FRAMES if frame != "engines")
     wrappers: tuple[str, ...]  # keys of an answer that holds a list
     platform: ModuleType  # reads the descriptions of one platform
 
@@ -43,11 +40,6 @@ class CloudRunSource(ManagedSource):
     """Services, jobs and worker pools of Cloud Run."""
 
     type = "cloudrun"
-    needs = "run.viewer on the projects, to list; the dumps hold environments"
-    dump = (
-        "`gcloud run services list --format json`, likewise `jobs list` and `revisions list` for "
-        "digests and deployments, or the answers of the API in version 1 or 2"
-    )
     lists = (
         Listing("services", ()),
         *(Listing(kind, (), is_essential=False) for kind in ("jobs", "revisions")),
@@ -60,12 +52,6 @@ class ContainerAppsSource(ManagedSource):
     """Apps and jobs of Azure Container Apps, and groups of Container Instances."""
 
     type = "containerapps"
-    needs = "Reader on the resource groups, to list; the dumps hold environments"
-    dump = (
-        "`az containerapp list -o json`, likewise `containerapp job list`, `containerapp env "
-        "list` for what is public and where logs go, `containerapp revision list` for replicas, "
-        "and `az container list`"
-    )
     lists = (
         Listing("apps", ()),
         *(

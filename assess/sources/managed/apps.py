@@ -16,7 +16,7 @@ from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.listing import names_of
-from assess.sources.replica import MAX_DECLARED, declared_rows, replica_rows
+from assess.sources.replica import MAX_DECLARED, Replicas, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
 from assess.sources.values import dicts, joined, text, total
 
@@ -138,11 +138,7 @@ def to_replica(
 # ---- rows ----
 
 
-def to_rows(
-    apps: Iterable[App],
-    rule: str,
-    scope: str,
-) -> Batch:
+def to_rows(apps: Iterable[App], rule: str, scope: str) -> Batch:
     """Return the rows of all apps of a platform; the same name in two regions is one service."""
     batch = Batch()
     siblings = Siblings()
@@ -171,11 +167,10 @@ def _with_names(app: App, rule: str) -> Unit:
 
 def _service(app: App) -> Row:
     row = service_row(app.unit)
-    sizes = frames.row("services", asg_min=app.least, asg_max=app.most)
     if app.ships_logs is not None:
         row["logs_exported"] = app.ships_logs
     if not app.is_job:
-        row |= sizes
+        row |= {"asg_min": app.least, "asg_max": app.most}
     return row | {"public": app.is_public, "addresses": joined(app.hosts)}
 
 
@@ -185,8 +180,7 @@ def _merged(services: Rows) -> Rows:
     for row in merged:
         group = [other for other in services if other["names"][0] == row["names"][0]]
         for column in ("asg_min", "asg_max"):
-            counts = [other.get(column) for other in group]
-            row[column] = total(counts)
+            row[column] = total(other.get(column) for other in group)
         row["addresses"] = joined(o["addresses"] for o in group)
         if any(other["public"] for other in group):
             row["public"] = True
@@ -214,11 +208,7 @@ def _add_replicas(batch: Batch, app: App) -> None:
 
 
 def _add(
-    batch: Batch,
-    app: App,
-    host: Row,
-    replica: tuple[Rows, Rows],
-    own: Row | None = None,
+    batch: Batch, app: App, host: Row, replica: Replicas, own: Row | None = None
 ) -> None:
     workloads, mounts = replica
     for row in workloads:
@@ -273,10 +263,9 @@ def _needs(app: App, siblings: Siblings) -> Rows:
 
 
 def _deploys(app: App) -> Rows:
-    ordered = sorted(app.deploys, key=lambda deploy: deploy.at)
     before: Any = None
     rows = []
-    for deploy in ordered:
+    for deploy in sorted(app.deploys, key=lambda deploy: deploy.at):
         row = frames.row(
             "activities",
             activity_id=f"{app.key}/{deploy.version}",

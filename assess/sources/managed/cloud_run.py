@@ -102,14 +102,14 @@ def to_apps(lists: Found) -> list[App]:
 
 def _to_app(item: Row, revisions: Rows, *, is_job: bool) -> App:
     account, region, name = _place(item).service
-    template, notes = _template(item)
+    template = table(item, "spec", "template") or table(item, "template")
+    notes = _notes(template)
     pod = table(template, "spec") or template
     if is_job:  # a job has executions, which have tasks
         inner = table(pod, "template")
         pod = table(inner, "spec") or inner
     unit = _with_pod(pod, notes, is_job=is_job)
     least, most = _scale(item, notes)
-    latest = _latest(item)
     labels = table(item, "metadata", "labels") or table(item, "labels")
     is_kept = _is_ready(item) and not is_job
     return App(
@@ -131,15 +131,9 @@ def _to_app(item: Row, revisions: Rows, *, is_job: bool) -> App:
         created_at=moment(item, "createTime")
         or moment(item, "metadata", "creationTimestamp"),
         deploys=tuple(_deploys(revisions)),
-        digests=_digests(latest, revisions),
+        digests=_digests(item, revisions),
         columns={"started_at": None},
     )
-
-
-def _template(item: Row) -> tuple[Row, Row]:
-    template = table(item, "spec", "template") or table(item, "template")
-    notes = table(template, "metadata", "annotations") or table(template, "annotations")
-    return template, notes
 
 
 def _notes(item: Row) -> Row:
@@ -174,9 +168,8 @@ def _scale(item: Row, notes: Row) -> tuple[int, int | None]:
 def _is_ready(item: Row) -> bool:
     conditions = dicts(item, "status", "conditions")
     ready = {text(c, "status") for c in conditions if text(c, "type") == "Ready"}
-    return ready == {"True"} or dig(item, "terminalCondition", "state") in (
-        "CONDITION_SUCCEEDED",
-    )
+    state = dig(item, "terminalCondition", "state")
+    return ready == {"True"} or state == "CONDITION_SUCCEEDED"
 
 
 def _is_public(item: Row) -> bool | None:
@@ -206,12 +199,14 @@ def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
     with_port = [c for c in containers if dicts(c, "ports")]
     main = next(iter([*with_port, *containers]), {})
     volumes = by_name(pod, "volumes")
+    others = [_to_unit(c, volumes) for c in containers if c is not main]
     beside = [
-        replace(_to_unit(c, volumes), role="sidecar") for c in containers if c is not main
+        replace(unit, role="sidecar", container=unit.container or f"c{number}")
+        for number, unit in enumerate(others, start=2)  # a lone one needs no name
     ]
-    for number, unit in enumerate(beside, start=2):  # a lone one needs no name
-        beside[number - 2] = replace(unit, container=unit.container or f"c{number}")
     unit = _to_unit(main, volumes)
+    socket = Mount("/cloudsql", "cloudsql", source_class="socket")
+    sockets = [socket] if _instances(notes) else []
     checked = any(_is_checked(container) for container in containers)
     return to_replica(
         unit,
@@ -219,7 +214,7 @@ def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
         is_job=is_job,
         is_web=bool(dicts(main, "ports")),
         retries=integer(pod, "maxRetries"),
-        mounts=(*unit.mounts, *_sockets(notes)),
+        mounts=(*unit.mounts, *sockets),
         health_checked=None if is_job else checked,
     )
 
@@ -302,11 +297,6 @@ def _instances(notes: Row) -> list[str]:
     return [name.strip() for name in listed if name.strip()]
 
 
-def _sockets(notes: Row) -> Iterator[Mount]:
-    if _instances(notes):
-        yield Mount("/cloudsql", "cloudsql", source_class="socket")
-
-
 def _stores(pod: Row, notes: Row) -> Iterator[str]:
     for instance in _instances(notes):
         yield f"cloudsql/{instance}"
@@ -320,11 +310,6 @@ def _stores(pod: Row, notes: Row) -> Iterator[str]:
             yield server
 
 
-def _latest(item: Row) -> str:
-    listed = text(item, "status", "latestReadyRevisionName")
-    return listed or text(item, "latestReadyRevision").rpartition("/")[2]
-
-
 def _deploys(revisions: Rows) -> Iterator[Deploy]:
     for revision in revisions:
         at = moment(revision, "createTime")
@@ -334,21 +319,20 @@ def _deploys(revisions: Rows) -> Iterator[Deploy]:
             yield Deploy(version, at, "completed" if _is_ready(revision) else None)
 
 
-def _digests(latest: str, revisions: Rows) -> dict[str, str]:
+def _digests(item: Row, revisions: Rows) -> dict[str, str]:
     """Return the digests that the newest revision runs, by container; ``""`` is a lone one."""
+    latest = text(item, "status", "latestReadyRevisionName")
+    latest = latest or text(item, "latestReadyRevision").rpartition("/")[2]
     found = {}
     for revision in revisions:
         if _place(revision).id != latest:
             continue
         whole = text(revision, "status", "imageDigest").rpartition("@")[2]
-        named = [
-            *dicts(revision, "status", "containerStatuses"),
-            *dicts(revision, "containers"),
-        ]
+        named = dicts(revision, "status", "containerStatuses")
+        named += dicts(revision, "containers")
         for entry in named:
             ref = text(entry, "imageDigest") or text(entry, "image")
-            digest = ref.rpartition("@")[2]
-            found[text(entry, "name")] = digest
+            found[text(entry, "name")] = ref.rpartition("@")[2]
         if not named:
             found[""] = whole
     return {name: value for name, value in found.items() if value.startswith("sha256:")}

@@ -99,6 +99,7 @@ def _to_app(
     running = [integer(r, "replicas") for r in revisions if r.get("active") is True]
     counted = total(running)
     fqdn = text(ingress, "fqdn")
+    dated = [(r, moment(r, "createdTime")) for r in revisions if text(r, "name")]
     return App(
         platform=APPS,
         unit=replace(unit, names=place.pop("named")),
@@ -113,7 +114,7 @@ def _to_app(
         hosts=(fqdn,) if fqdn else (),
         stores=tuple(_stores(template)),
         created_at=moment(item, "systemData", "createdAt"),
-        deploys=tuple(_deploys(revisions)),
+        deploys=tuple(Deploy(text(r, "name"), at) for r, at in dated if at),
         **place,
     )
 
@@ -201,13 +202,6 @@ def _stores(template: Row) -> Iterator[str]:
             yield f"azure-files/{name}"
 
 
-def _deploys(revisions: Rows) -> Iterator[Deploy]:
-    for revision in revisions:
-        at = moment(revision, "createdTime")
-        if at and text(revision, "name"):
-            yield Deploy(text(revision, "name"), at)
-
-
 def _to_group(item: Row) -> App:
     """Read a group: containers that run together on a machine of the provider."""
     own = _own(item)
@@ -239,6 +233,8 @@ def _to_group(item: Row) -> App:
     state = text(own, "instanceView", "state")
     is_running = "Running" in (*states, state)
     known = [text(address, key) for key in ("fqdn", "ip")]
+    shares = dicts(own, "volumes")
+    accounts = [text(v, "azureFile", "storageAccountName") for v in shares]
     is_public = text(address, "type") == "Public" if address else False
     return App(
         platform=INSTANCES,
@@ -247,7 +243,7 @@ def _to_group(item: Row) -> App:
         is_stopped=state == "Stopped",
         is_public=is_public,
         hosts=tuple(filter(None, known)),
-        stores=tuple(_shares(own)),
+        stores=tuple(f"{a}.file.core.windows.net" for a in accounts if a),
         **place,
     )
 
@@ -298,10 +294,3 @@ def _group_mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]
             yield replace(mount, type="empty-dir", source_class="empty-dir")
         else:
             yield replace(mount, type="config", source_class="config")
-
-
-def _shares(group: Row) -> Iterator[str]:
-    for volume in dicts(group, "volumes"):
-        account = text(volume, "azureFile", "storageAccountName")
-        if account:
-            yield f"{account}.file.core.windows.net"

@@ -28,11 +28,7 @@ class MarathonSource(ListSource):
     """One Marathon per ``[[source]]``, and the Mesos that is beneath it."""
 
     type = "marathon"
-    options = (*ListSource.options, "mesos_endpoint")
     token = "token={}"  # as DC/OS has it
-    fills = ("services", "workloads", "mounts", "hosts", "dependencies", "activities")
-    needs = "GET on /v2/apps, /v2/deployments of Marathon, /master/slaves, /master/tasks of Mesos"
-    dump = "as `assess sources marathon --script` writes it; or files of apps, pods and groups"
     lists: tuple[Listing, ...] = (*_MARATHON, *_MESOS)
     to_batch = staticmethod(to_batch)
 

@@ -17,12 +17,12 @@ from assess.sources.unit import Unit, merge_services, service_row, unread_note
 from assess.sources.values import (
     Texts,
     dicts,
-    dig,
     healthy,
     integer,
     moment,
     number,
     percent,
+    picked,
     table,
     text,
     texts,
@@ -148,9 +148,7 @@ def _agent(task: Row) -> str:
 
 def to_host(slave: Row, host_id: str, name: str) -> Row:
     """Return the row of the hosts frame, of an agent or of the name that a task has for one."""
-    resources = table(slave, "resources")
-    domain = dig(slave, "domain", "fault_domain")
-    megabytes = integer(resources, "mem")
+    megabytes = integer(slave, "resources", "mem")
     states = {True: "running", False: "inactive"}
     active = slave.get("active")
     registered = slave.get("reregistered_time") or slave.get("registered_time")
@@ -158,9 +156,7 @@ def to_host(slave: Row, host_id: str, name: str) -> Row:
         "hosts",
         host_id=host_id,
         hostname=name or None,
-        region=text(domain, "region", "name") or None,
-        az=text(domain, "zone", "name") or None,
-        vcpus=integer(resources, "cpus"),
+        **picked(slave, "mesos agent"),
         memory_bytes=megabytes * MB if megabytes else None,
         state=states[active] if isinstance(active, bool) else None,
         last_seen_at=moment(registered),
@@ -207,8 +203,7 @@ def _to_unit(app: App) -> Unit:
         **size,
         privileged=app.docker.get("privileged") is True,
         host_network=_is_on_host(app),
-        host_pid=app.options.get("pid") == "host",
-        host_ipc=app.options.get("ipc") == "host",
+        **picked(app.options, "marathon parameters"),
         readonly_root=app.options.get("read-only") == "true",
         caps_added=_added(app, "cap-add"),
         devices_n=len(_added(app, "device")),

@@ -9,7 +9,6 @@ from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.listing import Found, Listing, ListSource, lose
 from assess.sources.nomad.rows import to_batch
-from assess.sources.unit import FRAMES
 from assess.sources.values import dicts, spoiled, text
 
 _DETAILS = {"jobs": ("job", "v1/job/"), "nodes": ("node", "v1/node/")}
@@ -25,12 +24,6 @@ class NomadSource(ListSource):
 
     type = "nomad"
     token = "X-Nomad-Token: {}"
-    fills = FRAMES
-    needs = (
-        "list-jobs and read-job in all namespaces, and node read (`assess sources nomad "
-        "--policy`); no logs, files or exec"
-    )
-    dump = "as `assess sources nomad --script` writes it; or answers of the API; or job files as JSON"
     renders = dict.fromkeys((".hcl", ".nomad"), "nomad job run -output FILE > job.json")
     lists = tuple(Listing(path.removeprefix("v1/"), (path,)) for path in _PARAMS)
     page = 200

@@ -16,6 +16,7 @@ from assess.sources.values import (
     integer,
     number,
     percent,
+    picked,
     table,
     text,
     texts,
@@ -143,6 +144,9 @@ def _of_task(group: Group, task: Row) -> Unit:
     name = text(task, "Name")
     config = table(task, "Config")
     templates = dicts(task, "Templates")
+    logs = table(config, "logging") or table(
+        config, "logging", 0
+    )  # HCL makes a list of it
     limits = table(task, "Resources")
     reserved = integer(limits, "MemoryMB")
     memory = integer(limits, "MemoryMaxMB") or reserved
@@ -152,8 +156,7 @@ def _of_task(group: Group, task: Row) -> Unit:
     unit = Unit(
         names=(),
         platform="nomad",
-        container=name,
-        image=text(config, "image"),
+        **picked(task, "nomad task"),
         environment=tuple((n, v) for n, v in env if isinstance(v, str)),
         texts=(
             *command_line(config, "entrypoint", "command", "args"),
@@ -164,14 +167,13 @@ def _of_task(group: Group, task: Row) -> Unit:
             for template in templates
             if _FETCH.search(text(template, "EmbeddedTmpl"))
         ),
-        user=text(task, "User"),
         mounts=tuple(_mounts(group, task)),
         memory_limit_bytes=memory * MB if memory else None,
         memory_request_bytes=reserved * MB if reserved else None,
         cpu_limit=cores,
         cpu_request=cores,
         pids_limit=integer(config, "pids_limit") or None,
-        log_driver=_log_driver(config),
+        log_driver=text(logs, "type") or text(logs, "driver") or None,
         stop_timeout_s=None if grace is None else grace / SECOND,
         is_process=not text(config, "image"),
     )
@@ -180,11 +182,7 @@ def _of_task(group: Group, task: Row) -> Unit:
     return replace(  # by what only holds of a container
         unit,
         memory_unlimited=False if memory else None,
-        privileged=config.get("privileged") is True,
-        host_network=config.get("network_mode") == "host",
-        host_pid=config.get("pid_mode") == "host",
-        host_ipc=config.get("ipc_mode") == "host",
-        readonly_root=config.get("readonly_rootfs") is True,
+        **picked(config, "nomad container"),
         caps_added=tuple(texts(config, "cap_add")),
         devices_n=len(dicts(config, "devices")),
     )
@@ -197,12 +195,6 @@ def _restarts(group: Group) -> str | None:
     if policy.get("Mode") == "delay":
         return "always"
     return "on-failure" if policy.get("Attempts") else "no"
-
-
-def _log_driver(config: Row) -> str | None:
-    # HCL makes a list of the block.
-    block = table(config, "logging") or table(config, "logging", 0)
-    return text(block, "type") or text(block, "driver") or None
 
 
 def _ports(group: Group) -> Iterator[str]:

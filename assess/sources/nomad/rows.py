@@ -24,6 +24,7 @@ from assess.sources.values import (
     integer,
     moment,
     number,
+    picked,
     table,
     text,
 )
@@ -146,12 +147,9 @@ def to_host(node: Row, host_id: str) -> Row:
         provider="aws" if zone else None,
         region=zone[:-1] or None,
         az=zone or text(node, "Datacenter") or None,
-        instance_type=attribute(node, f"{_AWS}instance-type") or None,
+        **picked(table(node, "Attributes"), "nomad node"),
         os_name=os_name if system else None,
         os_version=os_version if system else None,
-        kernel=attribute(node, "kernel.version") or None,
-        arch=attribute(node, "cpu.arch") or None,
-        vcpus=integer(attribute(node, "cpu.numcores")),
         memory_bytes=memory or megabytes * MB or None,
         cgroup_version=cgroup.removeprefix("v") or None,
         state="running" if status == "ready" else status or None,
@@ -264,10 +262,8 @@ def _life(allocation: Row, group: Group) -> Row:
         "state": state,
         "exit_code": code if state in ("exited", "dead") else None,
         "oom_killed": True if is_killed else None,  # only the last events are kept
-        "restarts_n": integer(main, "Restarts"),
         "created_at": _at(allocation.get("CreateTime")),
-        "started_at": moment(main, "StartedAt"),
-        "finished_at": moment(main, "FinishedAt"),
+        **picked(main, "nomad task state"),
     }
 
 

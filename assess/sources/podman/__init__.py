@@ -25,7 +25,7 @@ from assess.sources.podman.quadlet import (
     to_rows,
 )
 from assess.sources.redact import scrub
-from assess.sources.unit import FRAMES, unread_note
+from assess.sources.unit import unread_note
 from assess.sources.values import as_list, dicts, dig, integer, table, text, texts
 
 # A state of Podman, in the words of the workloads frame where they differ.
@@ -40,22 +40,13 @@ MANIFEST = "manifest"  # that a quadlet may name
 ADDITION = "drop-in"  # to a quadlet
 _SECTIONS = {suffix: suffix[1:].capitalize() for suffix in SUFFIXES}
 _COMMANDS = vocabulary("podman", "commands")
-_FRAMES = [name for name in FRAMES if name not in {"hosts", "engines", "activities"}]
+_FRAMES = ("services", "workloads", "mounts", "dependencies")  # of Kubernetes' objects
 
 
 class PodmanSource(EngineDumps):
     """Hosts with Podman, each a directory of dumps and quadlets."""
 
     type = "podman"
-    needs = (
-        "the user whose containers they are, and root for those of root, to list and inspect; the "
-        "dumps hold environments, so they are for your eyes alone; live, Podman's socket is the "
-        "endpoint of a docker source"
-    )
-    dump = (
-        "a directory for each host and user, as `assess sources podman --script` writes it, with "
-        "the files of /etc/containers/systemd beside it"
-    )
     suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, *SUFFIXES, DROP_IN)
     commands = _COMMANDS
 

@@ -48,14 +48,7 @@ class RegistrySource(Source):
     """Registry of images, live or from dumps; runs after the sources that list used images."""
 
     type = "registry"
-    options = ("endpoint", "path", "name", "repositories", "tags", "token_file", "ca")
-    fills = ("images",)
     follows = True
-    needs = (
-        "pull of the repositories (scope repository:NAME:pull): HEAD and GET on /v2/NAME/tags, "
-        "manifests, blobs of configurations and referrers"
-    )
-    dump = "skopeo inspect docker://REF > NAME.json, or docker manifest inspect -v REF > NAME.json"
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""

@@ -15,6 +15,7 @@ from assess.sources.values import (
     Texts,
     dicts,
     dig,
+    first_known,
     int_of,
     joined,
     moment,
@@ -209,8 +210,7 @@ def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
         image_id=manifest.get("config"),
         signed=repository.signed.get(digest),
         dangling=not tags if is_known else None,
-        **_known(**{column: config.get(column) for column in _COLUMNS})
-        | _known(**{column: manifest.get(column) for column in _COLUMNS}),
+        **{c: first_known(manifest.get(c), config.get(c)) for c in _COLUMNS},
         **_of_hub(repository, digest, tags),
     )
 

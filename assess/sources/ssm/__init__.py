@@ -33,7 +33,6 @@ class SsmSource(AwsSource):
     """Reads what the agents of Systems Manager reported of their machines."""
 
     type = "ssm"
-    fills = ("hosts", "engines")
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""

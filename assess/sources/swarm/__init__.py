@@ -6,13 +6,7 @@ from functools import partial
 from typing import Any
 
 from assess.sources.base import Asked, Row, option_problems
-from assess.sources.docker.client import (
-    TLS,
-    connect,
-    endpoint_of,
-    failure,
-    problems_of,
-)
+from assess.sources.docker.client import connect, endpoint_of, failure, problems_of
 from assess.sources.listing import Found, Listing, ListSource, take_entries
 from assess.sources.redact import strip_credentials
 from assess.sources.swarm.rows import from_cli, short_id, to_batch
@@ -25,21 +19,6 @@ class SwarmSource(ListSource):
     """One Docker Swarm per ``[[source]]``."""
 
     type = "swarm"
-    options = ("endpoint", "path", "cluster", *TLS)
-    fills = (
-        "services",
-        "workloads",
-        "mounts",
-        "hosts",
-        "engines",
-        "dependencies",
-        "activities",
-    )
-    needs = (
-        "GET on /version /info /services /nodes /tasks of a manager's engine; no secrets, configs "
-        "or join tokens"
-    )
-    dump = "as `assess sources swarm --script` writes it; or the lists with --format json"
     lists = tuple(Listing(kind, (kind,)) for kind in ("nodes", "services", "tasks"))
     to_batch = staticmethod(to_batch)
 

@@ -35,6 +35,7 @@ from assess.sources.values import (
     moment,
     number,
     percent,
+    picked,
     table,
     text,
     texts,
@@ -113,7 +114,7 @@ def to_unit(service: Service, task: Row) -> Unit:
             f"config {text(config, 'ConfigName')}"
             for config in dicts(container, "Configs")
         ),
-        user=text(container, "User"),
+        **picked(task, "swarm task"),
         mounts=tuple(_mounts(container)),
         memory_limit_bytes=memory or None,  # 0: no limit
         memory_unlimited=not memory,
@@ -126,10 +127,8 @@ def to_unit(service: Service, task: Row) -> Unit:
         host_pid=False,
         host_ipc=False,
         devices_n=0,
-        readonly_root=container.get("ReadOnly") is True,
         caps_added=tuple(texts(container, "CapabilityAdd")),
         restart_policy=_CONDITIONS.get(condition),
-        log_driver=text(task, "LogDriver", "Name") or None,
         stop_timeout_s=None if grace is None else grace / _SECOND,
         health_checked=is_checked(unit.image, declared),
         config_external=True if has_config else None,
@@ -197,10 +196,8 @@ def to_host(node: Row, host_id: str) -> Row:
     return frames.row(
         "hosts",
         host_id=host_id,
-        hostname=text(description, "Hostname") or None,
-        arch=text(description, "Platform", "Architecture") or None,
+        **picked(description, "swarm node"),
         vcpus=None if cpus is None else integer(cpus // _SECOND),
-        memory_bytes=integer(description, "Resources", "MemoryBytes"),
         state="running" if status == "ready" else status or None,
     )
 

@@ -43,17 +43,6 @@ class TracesSource(Source):
     """Reads calls between services; a service without traces has unknown dependencies, not none."""
 
     type = "traces"
-    options = ("path", "format", "endpoint", "token_file", "ca", "window_hours")
-    fills = ("dependencies",)
-    needs = (
-        "read access to Jaeger's or Zipkin's query service, or to Prometheus' query API"
-    )
-    dump = (
-        "`curl 'JAEGER/api/dependencies?endTs=MS&lookback=2592000000'`, "
-        "`curl 'ZIPKIN/api/v2/dependencies?endTs=MS&lookback=2592000000'`, or `curl "
-        f"PROMETHEUS/api/v1/query --data-urlencode 'query={{query}}'` with {TOTAL}, and with "
-        f"{FAILED} into a file with `failed` in its name"
-    ).replace("{query}", "sum by (client,server,connection_type)(increase(COUNTER[30d]))")
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""

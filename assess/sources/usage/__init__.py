@@ -23,15 +23,6 @@ class UsageSource(Source):
     """Reads samples of containers that other sources list."""
 
     type = "usage"
-    options = ("path",)
-    fills = ("workloads",)
-    needs = "read access to the files"
-    dump = (
-        "`docker stats --no-stream --format json` (also of nerdctl, podman and crictl), `kubectl "
-        "top pods --containers -A`, `kubectl get --raw /apis/metrics.k8s.io/v1beta1/pods`, and "
-        "answers of Prometheus for container_memory_working_set_bytes and "
-        "rate(container_cpu_usage_seconds_total[5m]); several samples make a window"
-    )
 
     def fill(self, asked: Asked) -> None:
         """Read the samples of all files; joining finds whose they are."""

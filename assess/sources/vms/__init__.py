@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assess.reading import refuse_many
-from assess.sources.base import Asked, Batch, Call, Row, Rows, Source
+from assess.sources.base import Asked, Call, Row, Rows, Source
 from assess.sources.csv_records import header_of, lookup, read_records
 from assess.sources.dumps import (
     MAX_BYTES,
@@ -58,14 +58,6 @@ class VmsSource(Source):
     """Reads lists of machines; which services they run, other sources say."""
 
     type = "vms"
-    options = ("path",)
-    fills = ("hosts",)
-    needs = "read access to the files"
-    dump = (
-        "RVTools' export (xlsx, or vInfo.csv), `pvesh get /cluster/resources --output-format "
-        "json`, `gcloud compute instances list --format json`, `az vm list -d -o json`, "
-        "`virsh list --all` and `virsh dumpxml` of each domain"
-    )
 
     def fill(self, asked: Asked) -> None:
         """Read the machines of all files."""
@@ -76,8 +68,10 @@ class VmsSource(Source):
                 asked.deadline.check()
                 before = len(found.machines)
                 _read(file, call, found)
-                read = found.machines[before:]
-                _note_templates(read, str(call.row["scope"]), batch)
+                templates_n = sum(m.is_template for m in found.machines[before:])
+                if templates_n:
+                    counts = {"rows": templates_n, "hint": _TEMPLATES}
+                    batch.cover(call.row["scope"], "templates", "ok", **counts)
         known = {row.get("name") for row, _ in found.domains}
         for name, (state, place) in found.states.items():
             if name not in known:
@@ -90,19 +84,16 @@ class VmsSource(Source):
         batch.add("hosts", *hosts.rows["hosts"])
 
 
-def _note_templates(read: list[Machine], scope: str, batch: Batch) -> None:
-    templates_n = sum(machine.is_template for machine in read)
-    if templates_n:
-        batch.cover(scope, "templates", "ok", rows=templates_n, hint=_TEMPLATES)
-
-
 def _read(file: Path, call: Call, found: _Found) -> None:
     place = str(call.row["scope"])
     head = read_bytes(file, call.row)[:512].lstrip(b"\xef\xbb\xbf \r\n\t")
     before_n = found.entries_n
     before = len(found.machines)
     if head.startswith(b"PK"):
-        _of_workbook(file, place, call, found)
+        # other tabs of RVTools have rows for disks and so on
+        tables = dict(read_workbook(file))
+        table = tables.get(_TAB) or next(iter(tables.values()), [])
+        _of_table(table, place, call, found)
     elif head.startswith(b"<"):
         _of_libvirt(file, place, found)
     elif head[:1] in (b"[", b"{"):
@@ -117,13 +108,6 @@ def _read(file: Path, call: Call, found: _Found) -> None:
     written = seen(None, file.stat().st_mtime, now_utc())
     for machine in found.machines[before:]:
         machine.host.facts |= written
-
-
-def _of_workbook(file: Path, place: str, call: Call, found: _Found) -> None:
-    """Read the tab of the machines; other tabs of RVTools have rows for disks and so on."""
-    tables = dict(read_workbook(file))
-    table = tables.get(_TAB) or next(iter(tables.values()), [])
-    _of_table(table, place, call, found)
 
 
 def _of_table(table: list[list[str]], place: str, call: Call, found: _Found) -> None:

@@ -8,7 +8,7 @@ from functools import cache
 from assess.sources.base import Row
 from assess.sources.csv_records import Cells, rows
 from assess.sources.hosts.rows import PlainHost, filled, system_of, text_of
-from assess.sources.values import dicts, dig, integer, joined, moment, text
+from assess.sources.values import dicts, dig, integer, joined, moment, picked, text
 
 MIB = 1 << 20
 _GROUPED = re.compile(r"\d{1,3}(?:[.,'’\s]\d{3})+")  # 16.384 of an export in German
@@ -116,9 +116,7 @@ def of_proxmox(entry: Row, place: str) -> Machine | None:
         return None
     facts = {
         "provider": "proxmox",
-        "az": text(entry, "node"),
-        "vcpus": integer(entry, "maxcpu"),
-        "memory_bytes": integer(entry, "maxmem"),
+        **picked(entry, "proxmox machine"),
         **power(text(entry, "status")),
     }
     is_template = integer(entry, "template") == 1
@@ -180,14 +178,12 @@ def of_azure(entry: Row, place: str) -> Machine:
     zone = dig(entry, "zones", 0)
     addresses = f"{text(entry, 'privateIps')},{text(entry, 'publicIps')}"
     facts = {
-        "hostname": text(entry, "osProfile", "computerName"),
+        **picked(entry, "azure machine"),
         "provider": "azure",
         "account": ids[2] if len(ids) > 2 else None,
-        "region": text(entry, "location"),
         "az": text_of(zone),
         "instance_type": size,
         "vcpus": int(parts[2] or parts[1]) if parts else None,
-        "launched_at": moment(entry, "timeCreated"),
         "addresses": joined(addresses.split(",")),
         **_azure_system(entry),
         **power(text(entry, "powerState")),
@@ -213,9 +209,7 @@ def of_domain(found: Row, place: str) -> Machine:
     """Read a domain of libvirt."""
     facts = {
         "provider": "libvirt",
-        "vcpus": found.get("vcpus"),
-        "memory_bytes": found.get("memory"),
-        "arch": found.get("arch"),
+        **picked(found, "libvirt domain"),
         **power(text(found, "state")),
     }
     if system := re.search(r"/([a-z]+)/(\d+(?:\.\d+)*)$", found.get("os") or ""):

@@ -242,6 +242,34 @@ def test_the_api_in_which_an_object_was_applied(seen, applied, expected):
 
 
 @pytest.mark.parametrize(
+    ("kubelet", "cluster", "expected"),
+    [
+        ("v1.24.9", "c1", {"K8S-1.25-PodSecurityPolicy": "will"}),
+        # its cluster went past the change: it lives on in the version of today
+        ("v1.26.1", "c1", {}),
+        ("v1.26.1", "c2", {"K8S-1.25-PodSecurityPolicy": "will"}),
+    ],
+)
+def test_an_object_of_no_service_is_asked_at_the_version_of_its_cluster(
+    kubelet, cluster, expected
+):
+    rules = {
+        "object_id": "p1",
+        "cluster": cluster,
+        "kind": "PodSecurityPolicy",
+        "last_applied_api_version": "policy/v1beta1",
+    }
+    engine = {"runtime": "containerd", "version": "1.7.2", "kubelet_version": kubelet}
+    hosts = [{"host_id": "h1"}, {"host_id": "idle"}]
+    engines = [{"host_id": host["host_id"], **engine} for host in hosts]
+    runs = {"workload_id": "w", "service_id": "shop", "host_id": "h1", "cluster": "c1"}
+    asked = fleet(hosts=hosts, engines=engines, workloads=[runs], objects=[rules])
+    table = breaks(asked, [goal_of("kubernetes:1.27")])
+    assert dict(zip(table["change"], table["certainty"], strict=True)) == expected
+    assert table["host_id"].isna().all()
+
+
+@pytest.mark.parametrize(
     ("engine", "host", "target", "expected"),
     [
         (("docker", "20.10.24", "v1.23.8"), {}, "kubernetes:1.24", "K8S-dockershim"),
@@ -272,6 +300,27 @@ def test_the_api_in_which_an_object_was_applied(seen, applied, expected):
 def test_nodes_and_runtimes(engine, host, target, expected):
     names = ("runtime", "version", "kubelet_version")
     found = certainties(dict(zip(names, engine, strict=True)), target, host=host)
+    assert found == ({expected: "will"} if expected else {})
+
+
+@pytest.mark.parametrize(
+    ("engine", "host", "target", "expected"),
+    [
+        ({}, {"provider_version": "rke 1.23.8"}, "1.24", None),
+        ({}, {"provider_version": "minikube 1.23.8"}, "1.25", None),
+        ({}, {"provider": "k3s"}, "1.24", None),
+        ({"kubelet_version": "v1.23.8+k3s1"}, {}, "1.24.4", None),
+        ({"kubelet_version": "v1.23.8+k3s1"}, {}, "1.24.3", "K8S-dockershim-k3s"),
+        ({"kubelet_version": "v1.23.8-mirantis-1"}, {}, "1.24", None),
+        ({"kubelet_flags": "container-runtime=remote;v"}, {}, "1.24", None),
+        ({"kubelet_flags": "container-runtime=docker"}, {}, "1.24", "K8S-dockershim"),
+        ({"kubelet_version": "v1.22.9-eks-1"}, {}, "1.24", "K8S-dockershim"),
+        ({"kubelet_version": "v1.25.3+k3s1"}, {}, "1.26", None),
+    ],
+)
+def test_a_cluster_with_cri_dockerd_stays_on_docker(engine, host, target, expected):
+    node = {"runtime": "docker", "version": "20.10.24", "kubelet_version": "v1.23.8"}
+    found = certainties({**node, **engine}, f"kubernetes:{target}", host=host)
     assert found == ({expected: "will"} if expected else {})
 
 

@@ -16,7 +16,7 @@ from assess.score.blast_radius.topology import build_topology
 
 POLICY = load_policy()
 EDGES = pd.DataFrame({"src_id": ["b", "c"], "dst_id": ["a", "b"]})
-README = Path(__file__).parents[3] / "README.md"
+RECIPES = Path(__file__).parents[3] / ".github/RECIPES.md"
 
 
 def failures(experiments=(), incidents=()):
@@ -154,11 +154,11 @@ def test_what_somebody_is_sure_of_stays(p):
     assert of_b["p_down"].eq(p).all()
 
 
-def test_the_five_lines_of_the_readme_judge_a_table(tmp_path, monkeypatch, capsys):
+def test_the_five_lines_of_the_recipe_judge_a_table(tmp_path, monkeypatch, capsys):
     code = next(
         block
         for block in re.findall(
-            r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL
+            r"```python\n(.*?)```", RECIPES.read_text("utf-8"), re.DOTALL
         )
         if "judge_outside" in block
     )
