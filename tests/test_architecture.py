@@ -163,11 +163,11 @@ BUDGETS = {
     "sources/vms": 470,
     "score": 517,  # results open figures and the explorer
     "score/backtest": 317,
-    "score/blast_radius": 2910,
+    "score/blast_radius": 2916,
     "score/claims": 811,
     "score/evidence": 796,
     "score/experiments": 351,
-    "score/incidents": 595,
+    "score/incidents": 589,
     "score/readiness": 509,
     "score/validation": 879,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1832,  # replicas may be on any host; builds and flags are asked too

@@ -31,7 +31,8 @@ from assess.score.blast_radius.result import IMPACTS, BlastRadius
 from assess.score.blast_radius.topology import Graph, Topology, build_topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.blast_radius.unseen import seen_sides, watched, with_unseen
-from assess.score.incidents.recovery import minutes_per_year
+from assess.score.incidents.exposure import incident_rates
+from assess.score.incidents.recovery import heal_times
 from assess.score.result import Provenance, Tables
 from assess.score.validation import CHECKS, validate
 
@@ -126,7 +127,7 @@ def score_blast_radius(
             drawn=drawn[: len(topology.services)],  # they come first
         )
     services = _services(frame, topology, impacts["point"], worst)
-    services = services.join([minutes_per_year(inventory, policy), moved, looked])
+    services = services.join([_minutes_per_year(inventory, policy), moved, looked])
     checks = partial(
         validate,
         inventory,
@@ -164,11 +165,7 @@ def _worst_reach(
     n = len(topology.elements)
     impact = reached(graph, Scenarios(element, node, n), sampling)
     # by weight, not by number: what is listed is what a meeting asks about
-    worst = np.argsort(-impact.loss, kind="stable")
-    listed = np.zeros(n, bool)
-    pairs_n = np.cumsum(impact.reached_n[worst])
-    listed[worst[pairs_n <= int(settings["pairs_max"])]] = True
-    return impact.reached_n, listed
+    return impact.reached_n, _largest(impact, int(settings["pairs_max"]), n)
 
 
 def _worst_loss(
@@ -184,11 +181,16 @@ def _worst_loss(
         return np.ones(n, bool)
     failing = Scenarios.unasked(*topology.initial_failures["point"], n)
     impact = propagate(graphs["point"], failing, sampling=sampling)
-    drawn = np.zeros(n, bool)
+    return _largest(impact, sampling.pairs_most, most)
+
+
+def _largest(impact: Impact, pairs_most: int, most: int) -> Booleans:
+    """Mark at most so many elements with the largest losses, within a number of pairs."""
     worst = np.argsort(-impact.loss, kind="stable")[:most]
     pairs_n = np.cumsum(impact.reached_n[worst])
-    drawn[worst[pairs_n <= sampling.pairs_most]] = True
-    return drawn
+    marked = np.zeros(len(impact.loss), bool)
+    marked[worst[pairs_n <= pairs_most]] = True
+    return marked
 
 
 def _impacts(
@@ -312,3 +314,13 @@ def _services(
     exposure_n[~table.index.isin(topology.placed)] = pd.NA
     most = np.maximum(worst.exposure_n[:n], point.exposure_n[:n]) - 1
     return table.assign(exposure_n=exposure_n, exposure_hi=pd.array(most, "Int64"))
+
+
+def _minutes_per_year(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Return incident rate, recovery time, and their product at the point, low and high ends."""
+    table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
+    minutes = {"": "minutes", "_lo": "minutes", "_hi": "minutes_p95"}
+    for end, name in minutes.items():
+        lost = table[f"rate_per_year{end}"] * table[name]
+        table[f"expected_minutes_per_year{end}"] = lost
+    return table
