@@ -123,11 +123,14 @@ class Trials:
 class Evidence:
     """The evidence of all failures, stored so that any failure can be left out.
 
-    ``fault`` is by failure; ``quiet`` is of those who called nothing that was down.
+    By failure and service: who was ``seen`` and who went ``down``. ``fault`` is by failure; ``quiet``
+    is of those who called nothing that was down.
     """
 
     topology: Topology
     failures: list[Failure]
+    seen: Booleans
+    down: Booleans
     trials: Trials
     fault: Integers
     faults: pd.Index
@@ -175,6 +178,8 @@ class Evidence:
         return cls(
             topology=topology,
             failures=failures,
+            seen=seen,
+            down=down,
             trials=trials,
             fault=fault,
             faults=pd.Index(faults),
@@ -384,12 +389,10 @@ def with_history(
     ``(k + 2 p) / (n + 2)`` over the n failures of the element that are kept and in which the
     service had data, k of which took it down.
     """
-    n = np.zeros(len(p), np.int64)
-    k = np.zeros(len(p), np.int64)
-    for position in evidence.by_element.get(element, []):
-        if kept[position]:
-            n += evidence.failures[position].seen
-            k += evidence.failures[position].down
+    own = evidence.by_element.get(element, [])
+    known = [position for position in own if kept[position]]
+    n = evidence.seen[known].sum(axis=0)
+    k = evidence.down[known].sum(axis=0)
     return np.asarray((k + strength * p) / (n + strength))
 
 

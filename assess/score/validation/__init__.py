@@ -107,14 +107,12 @@ def judge(
 ) -> Judged:
     """Return the predictions of every rule for the judged failures."""
     topology = evidence.topology
-    failures = [evidence.failures[row] for row in rows]
-    elements = [f.element for f in failures]
+    elements = [evidence.failures[row].element for row in rows]
     services_n = len(topology.services)
-    shape = (len(failures), services_n)
-    seen = np.reshape([f.seen for f in failures], shape).astype(bool)
-    down = seen & np.reshape([f.down for f in failures], shape).astype(bool)
+    seen = evidence.seen[rows]
+    down = seen & evidence.down[rows]
     known = _pairs(affected, topology.services, set(elements))
-    said = np.zeros(shape)
+    said = np.zeros(seen.shape)
     for row, name in enumerate(elements):
         if name in known:
             service, p = known[name]
