@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from assess.errors import AssessError
-from assess.score.blast_radius.topology import KINDS, Topology
+from assess.score.blast_radius.placement import KINDS
+from assess.score.blast_radius.topology import Topology
 from assess.score.result import Explanation, Result, plain_by
 from assess.words import number, records
 
