@@ -170,8 +170,8 @@ def coverage(snapshot: str, *, out: Output) -> None:
     inventory = read(snapshot)
     table = inventory["coverage"]
     rows = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}
-    shown = table if out.format == "csv" else table[COVERAGE_SHOWN]
-    out.table(shown, rows, empty="this snapshot has no coverage frame")
+    empty = "this snapshot has no coverage frame"
+    out.table(table if out.format == "csv" else table[COVERAGE_SHOWN], rows, empty=empty)
     next_step(f"assess questions {snapshot} -o questions.csv")
 
 
@@ -210,11 +210,7 @@ def frames(frame: str | None, *, out: Output) -> None:
     out.table(table)
 
 
-directory = click.argument(
-    "store",
-    type=DIRECTORY,
-    default=SNAPSHOTS,
-)
+directory = click.argument("store", type=DIRECTORY, default=SNAPSHOTS)
 
 
 @click.group(params=verbosity())

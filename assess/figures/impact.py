@@ -156,9 +156,8 @@ def fall_data(result: BlastRadius, element_kind: str, element: str) -> pd.DataFr
     affected = result.details["affected"]
     own = (affected["element_kind"] == element_kind) & (affected["element"] == element)
     hit = affected[own & (affected["p_hi"] > 0)].astype({"service_id": "str"})
-    hit = hit.sort_values(
-        ["p_down", "p_hi", "service_id"], ascending=[False, False, True]
-    )
+    order = ["p_down", "p_hi", "service_id"]
+    hit = hit.sort_values(order, ascending=[False, False, True])
     steps = [
         result.paths(element_kind, element, name)
         for name in hit["service_id"].head(ROWS_SHOWN)
@@ -253,9 +252,7 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the change of impact by each move, largest first."""
     table = moves_data(result)
     title = "Effect of each move"
-    label = (
-        "Impact of all elements it runs on, after minus before (% of fleet criticality)"
-    )
+    label = "Impact of what it runs on, after minus before (% of fleet criticality)"
     bounds = table[["lo", "hi"]].round(ROUNDED)
     # with changes of one sign only, zero is the end of the axis already
     is_mixed = (bounds["lo"] < 0).any() and (bounds["hi"] > 0).any()
@@ -291,7 +288,7 @@ def experiments(result: Result, *, ax: Axes | None = None) -> Axes:
         experiments_data(result),
         ax=ax,
         title="Which failure to try next",
-        xlabel="Expected fall of what is uncertain about labels and ranks (%)",
+        xlabel="Expected reduction of the uncertainty about labels and ranks (%)",
         noun="experiments",
         empty="No experiment would decide anything.",
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache, reduce
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -40,17 +40,17 @@ _KINDS = {dtype: kind for kind, dtype in DTYPES.items()} | {
 DERIVED: Mapping[str, Mapping[str, str]] = SHAPES["derived"]
 TABLES = tuple(DERIVED)
 
-Operators = Mapping[type, Callable[[Any, Any], Any]]
 _LONGEST = 500
 _LARGEST = 1e15  # whole numbers up to here are exact as floats
-_EQUAL: Operators = {ast.Eq: operator.eq, ast.NotEq: operator.ne}
-_ORDER: Operators = {
+_Operators: TypeAlias = Mapping[type, Callable[[Any, Any], Any]]
+_EQUAL: _Operators = {ast.Eq: operator.eq, ast.NotEq: operator.ne}
+_ORDER: _Operators = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-_ARITHMETIC: Operators = {
+_ARITHMETIC: _Operators = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,

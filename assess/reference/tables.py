@@ -1,6 +1,5 @@
 """Read the tables of facts: the packaged ones, overridden by newer ones on disk."""
 
-import csv
 import os
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -47,15 +46,12 @@ def _days() -> dict[str, str]:
 @cache
 def read(name: str) -> pd.DataFrame:
     """Read a table, every cell as text; it is shared and must not be changed."""
+    days = _days()
     if name == INDEX:
         index = _csv(PACKAGED, INDEX)
         own = index.set_index("table")["compiled_on"].to_dict()
-        return index.assign(compiled_on=index["table"].map(own | _days()))
-    return _csv(_home(name), name)
-
-
-def _home(name: str) -> Traversable | Path:
-    return newer() if name in _days() else PACKAGED
+        return index.assign(compiled_on=index["table"].map(own | days))
+    return _csv(newer() if name in days else PACKAGED, name)
 
 
 def tables() -> pd.DataFrame:
@@ -81,9 +77,7 @@ def table(name: str) -> pd.DataFrame:
 @cache
 def rows(name: str) -> list[dict[str, str]]:
     """Return the rows of one table; an empty cell is empty text."""
-    # without pandas, which takes a multiple of the time for some hundred rows
-    with (_home(name) / f"{name}.csv").open(encoding="utf-8") as handle:
-        return list(csv.DictReader(handle, restval=""))
+    return [dict(row) for row in read(name).fillna("").to_dict("records")]
 
 
 @cache

@@ -23,8 +23,6 @@ _GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
 _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
 IDS = ["service_id", "workload_id", "host_id"]
-# columns of workloads from which other tables of the rules are made
-_SOURCES = ["api_version", "cluster", "package_sources", "package_tools", "settings"]
 # what a mount of such a source holds is no data
 _PASSING = ("config", "socket", "tmpfs", "empty-dir", "alloc-dir")
 _DAY = "%Y%m%d"  # as a number, 20250925
@@ -82,10 +80,8 @@ def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     # A live cluster shows an object in the version it prefers, not as it was applied.
     declared = workloads[[*IDS, "version", "api_version"]].dropna(subset="api_version")
     # the declared version is the applied one
-    own = declared.assign(
-        is_applied=True, kind=declared["api_version"].str.split("/").str[-1]
-    )
-    own["api"] = own["api_version"].str.rsplit("/", n=1).str[0]
+    parts = declared["api_version"].str.rsplit("/", n=1)
+    own = declared.assign(is_applied=True, api=parts.str[0], kind=parts.str[1])
     objects = inventory["objects"]
     applied = objects["last_applied_api_version"]
     is_applied = surely(objects["source_ref"].str.contains(r"\.ya?ml$", regex=True))
@@ -141,9 +137,9 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         image_digest=_digests(table, images),
         named=table["tag"].mask(is_plain, "latest"),  # a digest alone may be any tag
     )
-    kept = images[["registry", "repository", "digest", "base_name"]]
-    kept = kept.rename(columns={"digest": "image_digest", "base_name": "base"})
-    kept = kept.assign(schema=_schemas(images))
+    names = {"digest": "image_digest", "base_name": "base"}
+    kept = images[["registry", "repository", *names]].rename(columns=names)
+    kept["schema"] = _schemas(images)
     table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
     path = table["repository"].astype("string")
     labels = table["registry"].astype("string").str.split(".")
@@ -172,9 +168,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         pinned=surely(table["pinned"]),
         **_data(inventory, table),
     )
-    table = table.assign(talks=_talks(table))
-    wanted = [*IDS, *_SOURCES, *columns_of("workloads")]
-    return table[table.columns.intersection(wanted)]
+    return table.assign(talks=_talks(table))
 
 
 def _data(inventory: Inventory, table: pd.DataFrame) -> dict[str, pd.Series]:
