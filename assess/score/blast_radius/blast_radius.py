@@ -111,10 +111,7 @@ def score_blast_radius(
     impacts = _impacts(topology, graphs, one_failure, listed=listed, drawn=simulated)
     seen = seen_sides(inventory, policy, topology.nodes)
     looked = watched(inventory, policy, topology, seen)
-    # with calls that may exist unseen
-    unseen = with_unseen(topology, graphs["hi"], seen)
-    failing = Scenarios.unasked(*topology.initial_failures["hi"], len(topology.elements))
-    worst = propagate(unseen, failing, sampling=sampling, bound="most")
+    worst = _worst(topology, with_unseen(topology, graphs["hi"], seen), sampling)
     frame = _frame(topology, impacts, worst)
     affected = _affected(topology, impacts)
     moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
@@ -224,6 +221,12 @@ def _impacts(
             known[key] = propagate(graph, failing, sampling=how, bound=bound)
         impacts[level] = known[key]
     return impacts
+
+
+def _worst(topology: Topology, graph: Graph, sampling: Sampling) -> Impact:
+    """Propagate every failure in the worst case, including calls that may exist unseen."""
+    failing = Scenarios.unasked(*topology.initial_failures["hi"], len(topology.elements))
+    return propagate(graph, failing, sampling=sampling, bound="most")
 
 
 def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
