@@ -163,16 +163,16 @@ BUDGETS = {
     "sources/vms": 470,
     "score": 517,  # results open figures and the explorer
     "score/backtest": 317,
-    "score/blast_radius": 3022,
+    "score/blast_radius": 2919,
     "score/claims": 811,
     "score/evidence": 796,
     "score/experiments": 351,
-    "score/incidents": 595,
+    "score/incidents": 589,
     "score/readiness": 509,
     "score/validation": 879,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1832,  # replicas may be on any host; builds and flags are asked too
     "score/targets": 717,
-    "score/what_next": 1432,
+    "score/what_next": 1427,
     "figures": 1361,
     "report": 2500,  # a first screen, records as pages, how predictions held
     "report/explorer": 430,
@@ -185,8 +185,8 @@ BUDGETS = {
 # targets, observed connections, breaks and predictions. The others may only get better.
 MAX_PACKAGE_LINES = 60_900
 MAX_FILES = 263
-MAX_TOKENS = 425_800  # of code: the size that no layout changes
-MAX_TOKENS_A_CODE_LINE = 9.4
+MAX_TOKENS = 424_600  # of code: the size that no layout changes
+MAX_TOKENS_A_CODE_LINE = 9.5  # deleting short lines raises it; the sum above may not rise
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30
 MIN_COMMENTS = 0.03  # comments by lines
