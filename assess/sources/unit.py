@@ -133,11 +133,6 @@ class Unit:
         secrets = (is_secret(name, value) for name, value in self.environment)
         return sum(secrets) + self.config_secrets_n
 
-    @property
-    def has_secrets(self) -> bool:
-        """Whether a variable or a command line holds a secret."""
-        return self.secret_like_n > 0 or any(map(tells_secret, self.commands))
-
 
 def is_checked(image: str, declared: bool | None) -> bool | None:
     """Return whether the health of a container is checked: as declared, else by its image."""
@@ -206,10 +201,12 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
         is_tool = reference.is_tool(unit.image_ref.repository)
         is_named = any(reference.is_store_name(name.name) for name in unit.names[:1])
         stateful = None if not stateful and is_named and not is_tool else stateful
+    secrets_n = sum(part.secret_like_n for part in unit.containers)
+    commands = [line for part in unit.containers for line in part.commands]
     row = frames.row(
         "services",
         logs_exported=ships_logs(unit.log_driver),
-        secrets_in_image=any(part.has_secrets for part in unit.containers),
+        secrets_in_image=secrets_n > 0 or any(map(tells_secret, commands)),
         **{name: getattr(unit, name) for name in _fields_of("services")},
     )
     return row | {"stateful": stateful, "names": unit.names}

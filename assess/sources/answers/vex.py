@@ -15,7 +15,7 @@ from assess.image_ref import ImageRef, parse_image
 from assess.sources.answers.images import image_of
 from assess.sources.base import Batch, Batches, Row, belonging, rows_of
 from assess.sources.csv_records import vocabulary
-from assess.sources.values import dicts, dig, listed, moment, table, text, texts
+from assess.sources.values import dicts, dig, listed, moment, picked, table, text, texts
 
 FRAME = "vex"  # of what is a statement, and no row of a frame
 SEVERITIES = ("critical", "high", "medium", "low")
@@ -148,9 +148,7 @@ def findings_of_cyclonedx(report: Row) -> list[Finding]:
             found.append(
                 Finding(
                     ids=_ids_of(entry),
-                    package=text(package, "name"),
-                    version=text(package, "version"),
-                    purl=text(package, "purl"),
+                    **picked(package, "cyclonedx component"),
                     severity=worst,
                     ref=text(target, "ref"),
                 )

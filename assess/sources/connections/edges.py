@@ -82,7 +82,10 @@ class Edges:
         for talk, views in talks.items():
             self._add_talk(talk, views)
         self._add_flows()
-        self._covered = covered_names(self._fleet, self._observed, self._logged())
+        # addresses all of whose flows were logged for long enough
+        whole = {at for at, times in self._hours.items() if is_whole(FLOW, times)}
+        logged = {address for at, address in self._flows.own().items() if at in whole}
+        self._covered = covered_names(self._fleet, self._observed, logged)
         self.batch.add("dependencies", *self._rows())
         return self.batch
 
@@ -309,11 +312,6 @@ class Edges:
                 yield from self._to_rows(key, edge)
         for key, edge in self._edges.items():
             yield from self._to_rows(key, edge)
-
-    def _logged(self) -> set[str]:
-        """Return the addresses all of whose flows were logged for long enough."""
-        whole = {at for at, times in self._hours.items() if is_whole(FLOW, times)}
-        return {address for at, address in self._flows.own().items() if at in whole}
 
     def _window(self, place: str) -> float:
         """Return the watched time of a machine or an interface [hours]."""

@@ -121,14 +121,9 @@ def _tasks(lists: Found, apps: dict[str, App]) -> Iterator[tuple[str, Row]]:
         identifier = text(task, "id")
         if identifier and identifier not in seen:
             seen.add(identifier)
-            yield _path_of(task), task
-
-
-def _path_of(task: Row) -> str:
-    """Return the path of the app of a task: Mesos has ``web.shop`` for /shop/web."""
-    if path := text(task, "appId"):
-        return path.strip("/")
-    return "/".join(reversed(text(task, "name").split(".")))
+            # Mesos has ``web.shop`` for /shop/web
+            named = "/".join(reversed(text(task, "name").split(".")))
+            yield (text(task, "appId") or named).strip("/"), task
 
 
 def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> Texts:
