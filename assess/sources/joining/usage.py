@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from assess.sources.base import Batch, Batches, Row, belonging
 from assess.sources.joining.hosts import ID_LENGTH
-from assess.sources.usage.forms import About, Key, Sample, columns_of
+from assess.sources.usage import About, Key, Sample, columns_of
 from assess.sources.values import text
 
 BESIDE = ("sidecar", "init")
