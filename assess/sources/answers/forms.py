@@ -31,7 +31,7 @@ from assess.sources.values import Texts, dicts, dig, id_of, moment, text
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
 _RISK_WORDS = vocabulary("answers", "risks")
-_VERDICTS = {"yes": "green", "true": "green", "no": "red", "false": "red"}
+_VERDICTS = vocabulary("answers", "verdicts")
 _CHECK_ID = re.compile(r"[a-z_]+\.[a-z_]+")
 _COLUMNS = headers("answers")
 

@@ -27,9 +27,10 @@ from assess.sources.values import (
     picked,
     table,
     text,
+    without_none,
 )
 
-_KINDS = dict.fromkeys(("exec", "raw_exec", "java", "exec2"), "process") | {"qemu": "vm"}
+_KINDS = vocabulary("nomad", "drivers")
 _ENGINES = ("docker", "podman")
 _STATES = vocabulary("nomad", "states")
 # A lookup in a template: {{ range service "tag.db@dc1" }}, {{ nomadService 1 $id "db" }}.
@@ -85,8 +86,7 @@ def _by_id(lists: Found, kind: str, *names: str) -> ById:
     for item in lists.get(kind, ()):
         key = tuple(text(item, name) for name in names)
         if key[-1]:
-            known = {name: value for name, value in item.items() if value is not None}
-            entries[key] = entries.get(key, {}) | known
+            entries[key] = entries.get(key, {}) | without_none(item)
     return entries
 
 

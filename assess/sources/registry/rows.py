@@ -22,6 +22,7 @@ from assess.sources.values import (
     text,
     texts,
     total,
+    without_none,
 )
 
 DOCKER = "application/vnd.docker.distribution."
@@ -334,7 +335,7 @@ def _schema(media_type: str) -> str | None:
 
 
 def _known(**columns: Any) -> Row:
-    return {name: value for name, value in columns.items() if value is not None}
+    return without_none(columns)
 
 
 def _text(value: Any, *path: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 from assess import frames
 from assess.image_ref import parse_image
 from assess.sources.base import Batch, Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
 from assess.sources.docker.payload import SHORT_ID, variables
 from assess.sources.edges.rows import command_line, distinct, needs
@@ -44,7 +45,8 @@ from assess.sources.volumes import Mount
 
 _ENDED = ("complete", "shutdown", "failed", "rejected", "remove")
 _FAILED = ("failed", "orphaned")
-_CONDITIONS = {"any": "always", "on-failure": "on-failure", "none": "no"}
+_CONDITIONS = vocabulary("swarm", "conditions")
+_STATES = vocabulary("swarm", "states")  # others are on their way to run
 _SECOND = 1e9  # [ns], and [1e-9 CPU] of one CPU
 # Columns of workloads that the lists of the command line leave open.
 _UNLISTED = ("docker_sock_mounted", "env_names_n", "secret_like_env_n")
@@ -280,14 +282,11 @@ def _life(task: Row, status: Row) -> Row:
     """Return state and times; a task that a lost node still reports as running counts as removed."""
     state = text(status, "State")
     at = moment(status, "Timestamp")
-    is_wanted = text(task, "DesiredState") not in ("shutdown", "remove")
-    words = {
-        **dict.fromkeys(_ENDED, "exited"),
-        "orphaned": "dead",
-        "running": "running" if is_wanted else "removing",
-    }
+    shown = _STATES.get(state, "created") if state else None
+    if state == "running" and text(task, "DesiredState") in ("shutdown", "remove"):
+        shown = "removing"
     return {
-        "state": words.get(state, "created") if state else None,
+        "state": shown,
         "created_at": moment(task, "CreatedAt"),
         "started_at": at if state == "running" else None,
         "finished_at": at if state in _ENDED else None,
