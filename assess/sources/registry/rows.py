@@ -158,10 +158,7 @@ def keep_config(raw: Any) -> tuple[Row, int]:
     config = dig(raw, "config")
     withheld = [dig(config, key) for key in ("Env", "Cmd", "Entrypoint", "Labels")]
     withheld.append(dig(raw, "history"))
-    kept = {
-        "arch": _text(raw, "architecture"),
-        "created_at": _date(raw, "created"),
-    }
+    kept = {"arch": _text(raw, "architecture"), "created_at": _date(raw, "created")}
     kept |= keep_base(dig(config, "Labels"))
     return kept, sum(len(part) for part in withheld if isinstance(part, list | dict))
 
