@@ -17,7 +17,7 @@ from assess.cli import cli
 from assess.sources.catalogue import dump_script, homes
 from assess.sources.deadline import Deadline
 from assess.sources.hosts.osquery import TABLES
-from assess.sources.kubernetes import RESOURCES
+from assess.sources.kubernetes import RESOURCES, VERSIONED
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SCRIPTS = (
@@ -45,7 +45,8 @@ READS = {
     "curl": r"--fail --silent --show-error --globoff http://(marathon|mesos)/\S+",
     "docker": r"(version|info|ps|images|volume ls|inspect|image inspect|(node|service) (ls|inspect)"
     r"|service ps)( .*)?",
-    "kubectl": r"get [a-z,]+ --all-namespaces -o json",
+    "kubectl": r"get [a-z0-9,.]+ --all-namespaces -o json|api-resources --verbs=list -o name"
+    r"|get configmap kubelet-config -n kube-system --ignore-not-found -o json",
     "nomad": r"(job inspect|node status|alloc status)( .*)?",
     "podman": r"(version|info|images|ps|volume ls|inspect)( .*)?",
     "osqueryi": r"--json select [a-z_,*]+ from [a-z0-9_]+( where name in \('dockerd', 'kubelet'\))?",
@@ -174,14 +175,34 @@ def test_what_is_denied_is_said_and_leaves_no_file(kind, tmp_path):
 
 
 def test_kubernetes(tmp_path):
-    stub(tmp_path / "bin", "kubectl", cases({"get*": FIXTURES / "kubernetes/shop.json"}))
+    served = """customresourcedefinitions.apiextensions.k8s.io
+roles.rbac.authorization.k8s.io
+podsecuritypolicies.policy
+roles.iam.example.com
+prioritylevelconfigurations.flowcontrol.apiserver.k8s.io"""
+    role = {"kind": "Role", "apiVersion": "rbac.authorization.k8s.io/v1"}
+    role |= {"metadata": {"name": "r", "namespace": "shop"}}
+    answers = {
+        "get\\ nodes*": FIXTURES / "kubernetes/shop.json",
+        "api-resources*": served,
+        "get\\ custom*": json.dumps({"kind": "List", "items": [role]}),
+        "get\\ configmap*": "",
+    }
+    stub(tmp_path / "bin", "kubectl", cases(answers))
     done = run("kubernetes", tmp_path / "bin", str(tmp_path / "shop"))
     assert (done.returncode, done.stderr) == (0, "")
-    assert rows("kubernetes", tmp_path, "shop") == rows(
-        "kubernetes", FIXTURES / "kubernetes", "shop.json"
-    )
-    (line,) = asked(tmp_path / "bin", "kubectl")
-    assert line.split()[1].split(",") == [listing.kind for listing in RESOURCES]
+    found = rows("kubernetes", tmp_path, "shop")
+    assert [row for row in found["objects"] if row["kind"] == "Role"] != []
+    found["objects"] = [row for row in found["objects"] if row["kind"] != "Role"]
+    assert found == rows("kubernetes", FIXTURES / "kubernetes", "shop.json")
+    lists, _, others, _ = asked(tmp_path / "bin", "kubectl")
+    assert lists.split()[1].split(",") == [listing.kind for listing in RESOURCES]
+    # of the objects of which only versions count, those that the cluster knows
+    kinds = set(others.split()[1].split(","))
+    assert kinds == set(served.split()) - {"roles.iam.example.com"}
+    listed = re.findall(r"^lists=(?:\$lists,)?(\S+)$", dump_script("kubernetes"), re.M)
+    named = {path.rpartition("/")[2] for paths in VERSIONED for path in paths}
+    assert named <= set(",".join(listed).split(","))
 
 
 def nomad() -> dict[str, Path | str]:

@@ -23,7 +23,9 @@ from test_kubernetes import (
 )
 
 from assess.sources.deadline import Deadline
-from assess.sources.kubernetes import RESOURCES, KubernetesSource
+from assess.sources.kubernetes import RESOURCES, VERSIONED, KubernetesSource
+
+KINDS = [listing.kind for listing in RESOURCES]
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +36,21 @@ def shop():
 class Api:
     """An API server that answers lists of the dump, page by page."""
 
-    def __init__(self, *, old=False, page=0, deny=(), expire=0, breaks=""):
+    def __init__(self, *, old=False, page=0, deny=(), expire=0, breaks="", more=None):
         self.old, self.page, self.deny, self.expire = old, page, deny, expire
         self.breaks, self.versions = breaks, Counter()
+        self.more = more or {}  # answers by path, beside those of the dump
 
     def __call__(self, path, query):
         kind = path.rpartition("/")[2]
         if kind in self.deny:
             return self.status(403, "Forbidden")
+        if path in self.more:
+            return self.more[path]
+        if path == "/apis":
+            return groups("apps/v1", "policy/v1")
+        if "/configmaps/" in path:
+            return self.status(404, "NotFound")
         new = (
             "policy/v1/",
             "autoscaling/v2/",
@@ -82,6 +91,17 @@ class Api:
         )
 
 
+def groups(*versions):
+    """Return the answer of a server that serves these versions of its API."""
+    served = [{"groupVersion": version} for version in versions]
+    return {"kind": "APIGroupList", "groups": [{"name": "g", "versions": served}]}
+
+
+def listed(batch):
+    """Return the coverage of the lists that workloads are read of."""
+    return {kind: row for kind, row in coverage(batch).items() if kind in KINDS}
+
+
 def ask(api: Api, tmp_path: Path, method="collect", **options):
     (tmp_path / "token").write_text("the-token\n")
     with replaying(api) as server:
@@ -103,7 +123,8 @@ def test_the_api_gives_what_the_dump_gives(tmp_path, shop):
             for b in (shop, batch)
         ]
         assert without[0] == without[1]
-    rows = coverage(batch)
+    rows = listed(batch)
+    assert list(rows) == KINDS
     assert {row["status"] for row in rows.values()} == {"ok"}
     assert (rows["pods"]["rows"], rows["pods"]["expected"], rows["pods"]["requests"]) == (
         8,
@@ -131,7 +152,8 @@ def test_each_list_is_denied_for_itself(tmp_path):
 def test_an_old_server_is_asked_for_the_versions_it_knows(tmp_path, shop):
     api = Api(old=True)
     batch, _ = ask(api, tmp_path)
-    rows = coverage(batch)
+    rows = listed(batch)
+    assert list(rows) == KINDS
     assert {row["status"] for row in rows.values()} == {"ok"}
     assert {p for p in api.versions if "beta" in p} == {
         "/apis/policy/v1beta1/poddisruptionbudgets",
@@ -152,7 +174,8 @@ def test_a_server_without_any_version_is_unsupported(tmp_path):
 
 def test_a_list_that_expires_is_begun_anew_once(tmp_path):
     batch, _ = ask(Api(page=3, expire=1), tmp_path)
-    rows = coverage(batch)
+    rows = listed(batch)
+    assert list(rows) == KINDS
     assert {row["status"] for row in rows.values()} == {"ok"}
     batch, _ = ask(Api(page=3, expire=99), tmp_path)
     row = coverage(batch)["pods"]
@@ -272,7 +295,7 @@ def test_https_with_an_authority_of_its_own(tmp_path):
         server.shutdown()
         server.server_close()
         thread.join()
-    assert {row["status"] for row in coverage(trusted).values()} == {"ok"}
+    assert {row["status"] for row in listed(trusted).values()} == {"ok"}
     assert {row["status"] for row in stranger.coverage} == {"denied"}
 
 
@@ -280,7 +303,7 @@ def test_https_with_an_authority_of_its_own(tmp_path):
 
 
 def test_the_cluster_role_grants_what_is_asked_and_nothing_else(tmp_path):
-    documents = yaml.safe_load_all((PERMISSIONS / "kubernetes.yaml").read_text())
+    documents = list(yaml.safe_load_all((PERMISSIONS / "kubernetes.yaml").read_text()))
     (role,) = [d for d in documents if d["kind"] == "ClusterRole"]
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"list"}
     granted = {
@@ -290,10 +313,87 @@ def test_the_cluster_role_grants_what_is_asked_and_nothing_else(tmp_path):
         for name in rule["resources"]
     }
     gone = (404, b"404 page not found\n", {})  # so that every version is asked
-    _, server = ask(lambda path, query: gone, tmp_path)
-    asked = set()
+    versions = {path.split("/", 1)[1].rpartition("/")[0] for p in VERSIONED for path in p}
+    served = groups(*versions)
+    _, server = ask(lambda path, _: served if path == "/apis" else gone, tmp_path)
+    asked, named = set(), set()
     for path, _, _ in server.asked:
-        found = re.fullmatch(r"/(?:api|apis/([^/]+))/v\w+/(\w+)", path)
-        asked.add((found[1] or "", found[2]))
+        if found := re.fullmatch(r"/(?:api|apis/([^/]+))/v\w+/(\w+)", path):
+            asked.add((found[1] or "", found[2]))
+        elif path != "/apis":  # which every account may ask
+            named.add(path.removeprefix("/api/v1/namespaces/kube-system/configmaps/"))
     assert asked == granted
     assert not {"secrets", "configmaps", "events"} & {name for _, name in granted}
+    (role,) = [d for d in documents if d["kind"] == "Role"]
+    assert role["metadata"]["namespace"] == "kube-system"
+    (rule,) = role["rules"]
+    assert (rule["resources"], rule["verbs"]) == (["configmaps"], ["get"])
+    assert set(rule["resourceNames"]) == named
+
+
+FLOWS = "flowcontrol.apiserver.k8s.io"
+
+
+def flow(version, applied):
+    note = json.dumps({"apiVersion": f"{FLOWS}/{applied}", "kind": "FlowSchema"})
+    notes = {"kubectl.kubernetes.io/last-applied-configuration": note}
+    return {
+        "kind": "FlowSchemaList",
+        "apiVersion": f"{FLOWS}/{version}",
+        "items": [{"metadata": {"name": "own", "annotations": notes}}],
+    }
+
+
+def test_objects_are_asked_in_the_version_that_the_server_has(tmp_path):
+    more = {
+        "/apis": groups(
+            f"{FLOWS}/v1", f"{FLOWS}/v1beta3", "rbac.authorization.k8s.io/v1"
+        ),
+        f"/apis/{FLOWS}/v1/flowschemas": flow("v1", "v1beta2"),
+    }
+    batch, server = ask(Api(more=more), tmp_path)
+    (found,) = [row for row in batch.rows["objects"] if row["kind"] == "FlowSchema"]
+    versions = (found["api_version"], found["last_applied_api_version"])
+    assert versions == (f"{FLOWS}/v1", f"{FLOWS}/v1beta2")
+    row = coverage(batch)["objects"]
+    assert (row["status"], row["rows"], row["requests"]) == ("ok", 1, 7)
+    asked = {path for path, _, _ in server.asked}
+    assert "/apis/rbac.authorization.k8s.io/v1/clusterroles" in asked
+    # the server has no version that these are in
+    assert not any("podsecuritypolicies" in path or "v1beta3" in path for path in asked)
+
+
+def test_objects_that_are_denied_are_told(tmp_path):
+    more = {
+        "/apis": groups(f"{FLOWS}/v1", "rbac.authorization.k8s.io/v1"),
+        f"/apis/{FLOWS}/v1/flowschemas": flow("v1", "v1"),
+    }
+    batch, _ = ask(Api(more=more, deny=("roles", "clusterroles")), tmp_path)
+    row = coverage(batch)["objects"]
+    assert (row["status"], row["rows"], row["error_class"]) == ("partial", 1, "HttpError")
+    batch, _ = ask(Api(deny=("apis",)), tmp_path)
+    assert coverage(batch)["objects"]["status"] == "denied"
+    assert CANARY not in repr(batch)
+
+
+@pytest.mark.parametrize("name", ["kubelet-config", "kubelet-config-1.22"])
+def test_settings_of_kubelets_are_asked_by_name(tmp_path, name):
+    text = "kind: KubeletConfiguration\nfailCgroupV1: false\nfeatureGates: {A: true}\n"
+    text += f"staticPodURLHeader: {{token: [{CANARY}]}}\n"
+    answer = {"kind": "ConfigMap", "metadata": {"name": name}, "data": {"kubelet": text}}
+    place = f"/api/v1/namespaces/kube-system/configmaps/{name}"
+    batch, _ = ask(Api(more={place: answer}), tmp_path)
+    flags = {row["kubelet_flags"] for row in batch.rows["engines"]}
+    assert flags == {"failCgroupV1=false;feature-gates.A=true;kind;staticPodURLHeader"}
+    row = coverage(batch)["kubelet settings"]
+    assert (row["status"], row["rows"]) == ("ok", 1)
+    assert CANARY not in repr(batch)
+
+
+def test_settings_of_kubelets_that_nobody_keeps_or_shows(tmp_path):
+    batch, _ = ask(Api(), tmp_path)
+    row = coverage(batch)["kubelet settings"]
+    assert row["status"] == "unsupported" and "kubelet-config" in row["hint"]
+    assert {row["kubelet_flags"] for row in batch.rows["engines"]} == {None}
+    batch, _ = ask(Api(deny=("kubelet-config",)), tmp_path)
+    assert coverage(batch)["kubelet settings"]["status"] == "denied"

@@ -231,7 +231,7 @@ def test_the_command_prints_the_policy_alone(name, excerpt):
     if name in ("aws", "s3"):
         assert json.loads(done.stdout)["Version"] == "2012-10-17"
     elif name == "kubernetes":
-        assert len(list(yaml.safe_load_all(done.stdout))) == 4
+        assert len(list(yaml.safe_load_all(done.stdout))) == 6
 
 
 @pytest.mark.parametrize("name", ["marathon", "nowhere", None])

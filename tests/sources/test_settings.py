@@ -89,6 +89,7 @@ def test_switches_and_few_values_are_kept_and_no_secret():
         ("nginx -g daemon", "nginx", None),
         ("scheduler --now", "ours", None),
         ("", "", None),
+        ("kubelet --fail-cgroupv1=false", "", "kubelet;fail-cgroupv1=false"),
     ],
 )
 def test_a_command_line_of_a_part_of_a_cluster_shows_its_settings(line, image, expected):

@@ -44,9 +44,10 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
 
 def has_setting(settings: pd.Series, setting: str) -> pd.Series:
     """Return which rows have a setting; False where the settings of the host are unknown."""
-    padded = ";" + settings.astype("string") + ";"
-    found = padded.str.contains(f";{setting};", regex=False)
-    return surely(found)
+    # a file says failCgroupV1, a command line fail-cgroupv1
+    padded = (";" + settings.astype("string") + ";").str.replace("-", "").str.lower()
+    wanted = setting.replace("-", "").lower()
+    return surely(padded.str.contains(f";{wanted};", regex=False))
 
 
 def value_of(settings: pd.Series, flag: str) -> pd.Series:

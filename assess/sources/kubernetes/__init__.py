@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources import csv_records
-from assess.sources.base import Asked, Call, Row, paths_of
+from assess.sources.base import Asked, Batch, Call, Row, paths_of
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.kubernetes.controllers import is_patch, place
@@ -29,6 +29,14 @@ RESOURCES = tuple(
         is_essential=row["kind"] in ("Node", "Pod"),
     )
     for row in _KINDS
+    if row["list"] != OTHERS
+)
+VERSIONED = [row["paths"].split() for row in _KINDS if row["list"] == OTHERS]
+_KUBELETS = "api/v1/namespaces/kube-system/configmaps/kubelet-config"
+# kubeadm keeps them, up to 1.23 under a name with the version
+SETTINGS = Listing(
+    "kubelet settings",
+    (_KUBELETS, *(f"{_KUBELETS}-1.{minor}" for minor in (23, 22, 21, 20))),
 )
 
 
@@ -94,6 +102,27 @@ class KubernetesSource(ListSource):
         if command:
             call.hint(f"give what `{command}` prints as a path: it is a template")
 
+    def get_details(self, web: Web, lists: Found, batch: Batch) -> None:
+        """Request the settings of kubelets, and objects of which only the version counts."""
+        settings = batch.call(web.scope, SETTINGS.kind, client=web)
+        lists["configmaps"] = self._ask_one(web, SETTINGS, settings, is_probe=False) or []
+        others = lists.setdefault(OTHERS, [])
+        call = batch.call(web.scope, "objects", client=web)
+        with call:
+            groups = dicts(web.json("apis"), "groups")
+            versions = [
+                version for group in groups for version in dicts(group, "versions")
+            ]
+            served = {f"apis/{text(version, 'groupVersion')}" for version in versions}
+            if not served:
+                raise DumpError("the server names no version of its API")
+        for paths in () if call.failed else VERSIONED:
+            # a kind that the server does not know has no objects
+            path = next((p for p in paths if p.rpartition("/")[0] in served), "")
+            with call:
+                for page in self.get_pages(web, path, {}, self.page) if path else ():
+                    others += call.take(dicts(page))
+
     def get_pages(self, web: Web, path: str, row: Row, size: int) -> Iterator[list[Any]]:
         """Ask for a list, page by page; the first one has the number of all entries."""
         seen = {""}
@@ -104,6 +133,8 @@ class KubernetesSource(ListSource):
             items = dig(answer, "items")
             if not isinstance(items, list) and dig(answer, "kind") in (None, "Status"):
                 raise DumpError("this is no list of Kubernetes: check the endpoint")
+            if dig(answer, "kind") == "ConfigMap":  # it was asked for by name
+                items = [answer]
             # ``items`` is null in an empty list; only the list as a whole has a version.
             page = [
                 _typed(answer) | item if isinstance(item, dict) and item else item

@@ -21,17 +21,6 @@ _RUNTIMES = ("docker", "containerd", "cri-o", "podman")
 _AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")  # aws:///eu-west-1a/i-0abc
 _STATES = {"True": "running", "False": "not-ready", "Unknown": "not-ready"}
 _FAMILIES = ("linux", "windows")
-_LABELS = {  # newest first
-    "region": (
-        "topology.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/region",
-    ),
-    "az": ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"),
-    "instance_type": (
-        "node.kubernetes.io/instance-type",
-        "beta.kubernetes.io/instance-type",
-    ),
-}
 # RHCOS numbers its releases by those of OpenShift, without the point: 413.92.202310
 _OPENSHIFT = re.compile(r"\b(4)(\d{1,2})\.\d{2,3}\.\d{8,}")
 _KUBERNETES_AHEAD = 13  # minors: OpenShift 4.12 is Kubernetes 1.25
@@ -70,10 +59,9 @@ def to_host(node: Row, host_id: str) -> Row:
     conditions = dicts(status, "conditions")
     ready = next((c for c in conditions if c.get("type") == "Ready"), {})
     provider = text(node, "spec", "providerID").partition("://")[0]
-    places = {
-        column: next(filter(None, (text(labels, key) for key in keys)), None)
-        for column, keys in _LABELS.items()
-    }
+    named = [row for row in rows("kubernetes/node_labels") if row["label"] in labels]
+    # of two labels the newer one, which comes last, counts
+    places = {row["column"]: text(labels, row["label"]) or None for row in named}
     return frames.row(
         "hosts",
         host_id=host_id,

@@ -1,8 +1,9 @@
 #!/bin/sh
 # sh dump.sh DIRECTORY: writes what the current context of kubectl runs into a new directory, which
 # is best named after the cluster.
-# Reads: the lists named below, of all namespaces. Never reads: secrets, configmaps, logs; it runs
-# nothing in a pod and changes nothing. A list that is denied is left out, and kubectl says so.
+# Reads: the lists named below, of all namespaces, and the settings that kubeadm keeps for kubelets.
+# Never reads: secrets, other configmaps, logs; it runs nothing in a pod and changes nothing. A list
+# that is denied is left out, and kubectl says so.
 # The file holds environments, passwords too: it is for your eyes alone.
 set -eu
 umask 077
@@ -24,4 +25,15 @@ lists=nodes,pods,deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs,s
 lists=$lists,persistentvolumeclaims,poddisruptionbudgets,horizontalpodautoscalers,networkpolicies
 lists=$lists,validatingwebhookconfigurations,mutatingwebhookconfigurations
 ask kubernetes.json kubectl get "$lists" --all-namespaces -o json
+# objects of which only the version counts; not every cluster knows all
+lists=customresourcedefinitions,apiservices,ingressclasses,clusterroles,clusterrolebindings,roles
+lists=$lists,rolebindings,priorityclasses,storageclasses,runtimeclasses,podsecuritypolicies
+lists=$lists,flowschemas,prioritylevelconfigurations
+ask served.txt kubectl api-resources --verbs=list -o name
+lists=$(echo "$lists" | tr , '\n' | while read -r list; do
+  grep -sE "^$list\.(policy|.*\.k8s\.io)\$" served.txt || :
+done | tr '\n' ,)
+[ -z "$lists" ] || ask objects.json kubectl get "${lists%,}" --all-namespaces -o json
+rm -f served.txt
+ask kubelet.json kubectl get configmap kubelet-config -n kube-system --ignore-not-found -o json
 exit "$failed"

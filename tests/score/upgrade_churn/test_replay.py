@@ -184,6 +184,7 @@ def test_every_case_names_what_broke_and_its_source(judged):
     assert (CASES["written"] == "blind 5").sum() >= 40
     assert (CASES["written"] == "blind 6").sum() >= 50
     assert (CASES["written"] == "blind 7").sum() >= 55
+    assert (CASES["written"] == "blind 8").sum() >= 85
     has_broken = judged.groupby("case")["broke"].agg(lambda cells: (cells != "").any())
     alarms = CASES.loc[CASES["class"] == "false alarm", "case"]
     assert has_broken.drop(alarms).all()
