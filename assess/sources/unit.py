@@ -23,7 +23,7 @@ from assess.sources.edges.siblings import Callee
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
 from assess.sources.redact import is_secret, naming_env, scrub, secret_names, tells_secret
 from assess.sources.settings import setting_text
-from assess.sources.values import integer, joined, text
+from assess.sources.values import Texts, integer, joined, text
 from assess.sources.volumes import Mount, volume_id
 
 
@@ -90,7 +90,7 @@ class Unit:
         return joined(sorted(self.ports))
 
     @property
-    def naming(self) -> dict[str, str]:
+    def naming(self) -> Texts:
         """Variables that name the service."""
         return naming_env(dict(self.environment))
 

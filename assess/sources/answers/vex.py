@@ -98,13 +98,8 @@ def _is_image(product: str, image: Row) -> bool:
         return named.digest in (image.get("digest"), image.get("image_id"))
     ref = image.get("image") or ImageRef()
     place = (image.get("registry"), image.get("repository"))
-    if named.repository is None:
-        return False
-    if (named.registry, named.repository) != place:
-        return False
-    if named.tag is None:
-        return True
-    return named.tag == ref.tag
+    is_here = named.repository and (named.registry, named.repository) == place
+    return bool(is_here) and named.tag in (None, ref.tag)
 
 
 # ---- the documents ----

@@ -203,7 +203,7 @@ class Entity:
         """List the references of a relation, as the API has it, else as the file declares it."""
         # References without a kind are of ``kind``; those without a namespace are of its
         # own.
-        if relations := dicts(self.raw.get("relations")):
+        if relations := dicts(self.raw, "relations"):
             texts = [_target(r) for r in relations if r.get("type") == relation]
         else:
             texts = as_list(self.raw, "spec", key)

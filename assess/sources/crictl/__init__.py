@@ -23,7 +23,7 @@ from assess.sources.dumps import (
     read_yaml,
 )
 from assess.sources.usage import read_samples
-from assess.sources.values import dicts, dig, integer, number, table, text, texts
+from assess.sources.values import Texts, dicts, dig, integer, number, table, text, texts
 
 # the name of the call, its file, and the row that covers it
 Dump = tuple[str, Path, Call]
@@ -36,7 +36,7 @@ class EngineDumps(Source):
     """Base of the sources that read dumps of engines."""
 
     suffixes: tuple[str, ...] = JSON_SUFFIXES
-    commands: dict[str, str]  # that write a dump of each call, in the order of reading
+    commands: Texts  # that write a dump of each call, in the order of reading
 
     def fill(self, asked: Asked) -> None:
         """Read the dumps of all hosts."""

@@ -262,7 +262,7 @@ def keep_info(raw: Any) -> Payload:
             kept["mirrors_n"] = len(texts(registries, "Mirrors"))
         kept["insecure_n"] = len(networks) + insecure_hosts_n
     if "Warnings" in raw:
-        kept["warnings_n"] = len(texts(raw["Warnings"]))
+        kept["warnings_n"] = len(texts(raw, "Warnings"))
     return kept
 
 

@@ -208,7 +208,7 @@ def from_cli_disk(raw: Any) -> Any:
     if not isinstance(raw, dict) or "LayersSize" in raw or "Images" not in raw:
         return raw
     images = []
-    for image in dicts(raw["Images"]):
+    for image in dicts(raw, "Images"):
         # Each number is rounded: the sum of the parts is closer than the size of the whole.
         shared = cli_size(image.get("SharedSize"))
         unique = cli_size(image.get("UniqueSize"))

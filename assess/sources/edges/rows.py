@@ -65,7 +65,7 @@ def variables(environment: Mapping[str, str]) -> list[Text]:
 
 def command_line(item: Row, *keys: str) -> tuple[Text, ...]:
     """Return the command line of a container, from the keys that make it up."""
-    parts = [part for key in keys for part in as_list(item.get(key))]
+    parts = [part for key in keys for part in as_list(item, key)]
     words = [part for part in parts if isinstance(part, str)]
     return (Text(" ".join(words), "command"),) if words else ()
 

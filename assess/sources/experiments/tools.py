@@ -86,7 +86,7 @@ def of_selector(selector: str) -> str:
 def _of_labels(labels: Row) -> str:
     """Return the service that labels name; empty if they name none or several."""
     for key in APP_LABELS:
-        values = as_list(labels.get(key))
+        values = as_list(labels, key)
         if len(values) == 1 and isinstance(values[0], str):
             return values[0]
     return ""

@@ -14,6 +14,7 @@ from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
+    Texts,
     by_name,
     dicts,
     dig,
@@ -319,7 +320,7 @@ def _deploys(revisions: Rows) -> Iterator[Deploy]:
             yield Deploy(version, at, "completed" if _is_ready(revision) else None)
 
 
-def _digests(item: Row, revisions: Rows) -> dict[str, str]:
+def _digests(item: Row, revisions: Rows) -> Texts:
     """Return the digests that the newest revision runs, by container; ``""`` is a lone one."""
     latest = text(item, "status", "latestReadyRevisionName")
     latest = latest or text(item, "latestReadyRevision").rpartition("/")[2]

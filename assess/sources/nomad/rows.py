@@ -12,12 +12,13 @@ from assess.sources.csv_records import vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.edges.rows import declared_call, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
-from assess.sources.listing import Found, host_ids, share_live
+from assess.sources.listing import Found, complete, host_ids
 from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
 from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
-from assess.sources.unit import merge_services, service_row, unread_note
+from assess.sources.unit import service_row
 from assess.sources.values import (
+    Texts,
     by_name,
     dicts,
     dig,
@@ -69,14 +70,11 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     for place, group in groups.items():
         if place not in placed and group.is_declared:
             batch.place(*to_declared(group, cluster))
-    share_live(batch)
     named = [group for group in groups.values() if group.names]
-    batch.add("services", *merge_services([to_service(group) for group in named]))
-    batch.add("dependencies", *to_dependencies(named))
+    units = [group.unit for group in named]
+    complete(batch, cluster, units, [*map(to_service, named)], to_dependencies(named))
     for group in named:
         batch.add("activities", *to_deployment(group, cluster))
-    if note := unread_note(group.unit for group in named):
-        batch.cover(cluster, "references", **note)
     return batch
 
 
@@ -181,9 +179,7 @@ def to_engines(node: Row, host_id: str) -> Iterator[Row]:
 # ---- what runs ----
 
 
-def to_workloads(
-    allocation: Row, group: Group, replica: Row, hosts: dict[str, str]
-) -> Replicas:
+def to_workloads(allocation: Row, group: Group, replica: Row, hosts: Texts) -> Replicas:
     """Return the rows of an allocation and of the mounts of its tasks."""
     life = _life(allocation, group)
     replica |= {
@@ -333,7 +329,7 @@ def to_deployment(group: Group, cluster: str) -> Iterator[Row]:
 def to_healing(key: str, allocation: Row, group: Group, every: ById) -> Iterator[Row]:
     """Return the failure of an allocation, and the start of the one that replaced it."""
     events = dicts(allocation, "RescheduleTracker", "Events")
-    before = every.get((text(events[-1].get("PrevAllocID")),), {}) if events else {}
+    before = every.get((text(events, -1, "PrevAllocID"),), {})
     down = _life(before, group)["finished_at"] or _at(before.get("ModifyTime"))
     life = _life(allocation, group)
     if not before or not down or not life["created_at"]:
