@@ -185,8 +185,8 @@ BUDGETS = {
 # targets, observed connections, breaks and predictions. The others may only get better.
 MAX_PACKAGE_LINES = 60_900
 MAX_FILES = 263
-MAX_TOKENS = 425_800  # of code: the size that no layout changes
-MAX_TOKENS_A_CODE_LINE = 9.4
+MAX_TOKENS = 424_600  # of code: the size that no layout changes
+MAX_TOKENS_A_CODE_LINE = 9.5  # deleting short lines raises it; the sum above may not rise
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30
 MIN_COMMENTS = 0.03  # comments by lines
