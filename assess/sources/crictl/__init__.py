@@ -254,7 +254,7 @@ def _version(raw: Payload) -> Payload:
         plain = text(part, "Version").removeprefix("v")
         parts.append({"Name": text(part, "Name"), "Version": plain})
     own = [part["Version"] for part in parts if part["Name"] == "containerd"]
-    return {"Version": next(iter(own), ""), "Components": parts}
+    return {"Version": text(own, 0), "Components": parts}
 
 
 def _info(raw: Payload, data: EngineData) -> Payload:

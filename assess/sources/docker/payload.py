@@ -116,7 +116,7 @@ class EngineData:
         """
         call = call or Batch().call("", name)
         values = raw if isinstance(raw, list) else [raw]
-        first = next(iter(dicts(values)), {})
+        first = table(dicts(values), 0)
         if name in ("version", "info"):
             kept = keep_version(first) if name == "version" else keep_info(first)
             setattr(self, name, kept)

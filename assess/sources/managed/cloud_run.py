@@ -198,7 +198,7 @@ def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
     """Read the containers of a replica; the one with a port takes the requests."""
     containers = dicts(pod, "containers")
     with_port = [c for c in containers if dicts(c, "ports")]
-    main = next(iter([*with_port, *containers]), {})
+    main = table([*with_port, *containers], 0)
     volumes = by_name(pod, "volumes")
     others = [_to_unit(c, volumes) for c in containers if c is not main]
     beside = [

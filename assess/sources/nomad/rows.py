@@ -212,13 +212,18 @@ def clock_of(node: Row) -> float | None:
     return None
 
 
-def reserve(workloads: Rows, group: Group, clock: float | None) -> None:
-    """Add the cores that tasks reserve by shares, where the clock of their node is known."""
-    asked = {text(t, "Name"): number(t, "Resources", "CPU") for t in group.tasks}
-    main = text(group.task, "Name")
+def _with_tasks(workloads: Rows, group: Group) -> Iterator[tuple[Row, Row]]:
+    """Yield each row with the task that it is of."""
+    tasks = by_name(group.tasks, key="Name")
     for row in workloads:
         is_beside = row.get("container_role") in ("sidecar", "init")
-        shares = asked.get(row["name"] if is_beside else main)
+        yield row, tasks.get(row["name"], {}) if is_beside else group.task
+
+
+def reserve(workloads: Rows, group: Group, clock: float | None) -> None:
+    """Add the cores that tasks reserve by shares, where the clock of their node is known."""
+    for row, task in _with_tasks(workloads, group):
+        shares = number(task, "Resources", "CPU")
         if clock and shares and row.get("cpu_request") is None:
             row["cpu_request"] = round(shares / clock, 4)
 
@@ -235,20 +240,16 @@ def to_declared(group: Group, cluster: str) -> Replicas:
 
 def _with_kinds(workloads: Rows, group: Group) -> Rows:
     """Add what each task is: a container, a process or a virtual machine."""
-    drivers = {text(task, "Name"): text(task, "Driver") for task in group.tasks}
-    main = text(group.task, "Name")
-    for row in workloads:
-        is_beside = row["container_role"] in ("sidecar", "init")
-        driver = drivers.get(row["name"] if is_beside else main, "")
-        row["source_kind"] = _KINDS.get(driver, "allocation")
+    for row, task in _with_tasks(workloads, group):
+        row["source_kind"] = _KINDS.get(text(task, "Driver"), "allocation")
     return workloads
 
 
 def _life(allocation: Row, group: Group) -> Row:
     """Return state, ends and times of the main task where it is known, else of any."""
     states = table(allocation, "TaskStates")
-    main = states.get(text(group.task, "Name")) or next(iter(states.values()), None)
-    main = table(main)
+    any_state = table([*states.values()], 0)
+    main = table(states, text(group.task, "Name")) or any_state
     ends = [e for e in dicts(main, "Events") if text(e, "Type") == "Terminated"]
     last = ends[-1] if ends else {}
     code = integer(table(last, "Details").get("exit_code", last.get("ExitCode")))
