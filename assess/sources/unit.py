@@ -288,9 +288,7 @@ def share(mounts: Rows, volumes: Rows | None = None) -> None:
 
 def unread_note(units: Iterable[Unit]) -> Row:
     """Return columns of a coverage row about references that were not read."""
-    unread = sorted(
-        {w for unit in units for part in unit.containers for w in part.unread}
-    )
+    unread = sorted({w for u in units for part in u.containers for w in part.unread})
     if not unread:
         return {}
     hint = f"not read, so the dependencies in it are unknown: {', '.join(unread)}"
