@@ -70,6 +70,7 @@ DECIMALS = 2
 MOST_DECIMALS = 6
 GAP = "  "
 NARROW = 8  # characters of a column of text that wraps
+DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")  # and its part that people see
 STYLE = (
     "<style>.assess td,.assess th{text-align:right;vertical-align:top;max-width:36em;"
     "overflow-wrap:break-word}"
@@ -416,7 +417,8 @@ def _is_number(column: pd.Series) -> bool:
 
 
 def _tags(kind: str, texts: Sequence[str], marks: Sequence[str]) -> str:
-    marked = zip(texts, marks, strict=False)
+    shown = (DIGEST.sub(r"\1…", text) for text in texts)
+    marked = zip(shown, marks, strict=False)
     return "".join(f"<{kind}{mark}>{escape(text)}</{kind}>" for text, mark in marked)
 
 

@@ -163,16 +163,16 @@ BUDGETS = {
     "sources/vms": 470,
     "score": 517,  # results open figures and the explorer
     "score/backtest": 317,
-    "score/blast_radius": 3022,
+    "score/blast_radius": 2919,
     "score/claims": 811,
     "score/evidence": 796,
     "score/experiments": 351,
-    "score/incidents": 595,
+    "score/incidents": 589,
     "score/readiness": 509,
     "score/validation": 879,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1832,  # replicas may be on any host; builds and flags are asked too
     "score/targets": 717,
-    "score/what_next": 1432,
+    "score/what_next": 1427,
     "figures": 1361,
     "report": 2500,  # a first screen, records as pages, how predictions held
     "report/explorer": 430,

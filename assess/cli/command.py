@@ -6,6 +6,7 @@ import functools
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from assess.inventory import Inventory
     from assess.policy.policy import Policy
+    from assess.score.assessment import Assessment
     from assess.score.upgrade_churn.history import History
 
 PATIENCE = 1.0  # work that is done sooner shows no progress [s]
@@ -130,9 +132,19 @@ class Output:
             return to_csv(_with_index(table))
         if self.format == "markdown":
             return Grid.of(table).markdown()
+        return Grid.of(table).text(self.width)
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal that shows it; None for a file or a pipe."""
         is_watched = self.file is None and sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if is_watched else None
-        return Grid.of(table).text(width)
+        return shutil.get_terminal_size().columns if is_watched else None
+
+    def prose(self, text: str) -> str:
+        """Wrap sentences in a terminal, which would break their words."""
+        if not self.width or self.format != "text":
+            return text
+        return "\n".join(textwrap.fill(line, self.width) for line in text.splitlines())
 
     def text(self, text: str) -> None:
         """Write text as it is."""
@@ -236,6 +248,13 @@ def read_history(text: str | Path, policy: Policy, *more: str | None) -> History
 
     others = [store.resolve(name) for name in more if name]
     return upgrade_history(store.earlier(store.resolve(text), *others), policy)
+
+
+def read_assessment(text: str, policy: Policy, *more: str | None) -> Assessment:
+    """Read a snapshot, with the upgrades that `read_history` shows."""
+    from assess.score.assessment import Assessment
+
+    return Assessment(read(text), policy, read_history(text, policy, *more))
 
 
 def read_policy(file: Path | None, *, target: str | None = None) -> Policy:

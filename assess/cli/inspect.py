@@ -84,8 +84,7 @@ def show(
         if frame == CLEANUP:
             import assess
 
-            hosts = assess.clean_up(inventory, assess.load_policy()).hosts
-            rows = hosts.reset_index()
+            rows = assess.clean_up(inventory, assess.load_policy()).hosts.reset_index()
         else:
             rows = inventory[frame]
         table = _columns(_where(rows, where, inventory.snapshot_at), columns)
@@ -167,10 +166,9 @@ def coverage(snapshot: str, *, out: Output) -> None:
     """
     inventory = read(snapshot)
     table = inventory["coverage"]
-    full = out.format == "csv"
     rows = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}
     empty = "this snapshot has no coverage frame"
-    out.table(table if full else table[COVERAGE_SHOWN], rows, empty=empty)
+    out.table(table if out.format == "csv" else table[COVERAGE_SHOWN], rows, empty=empty)
     next_step(f"assess questions {snapshot} -o questions.csv")
 
 

@@ -17,8 +17,7 @@ from assess.cli.command import (
     newest_snapshot,
     policy_options,
     previous_option,
-    read,
-    read_history,
+    read_assessment,
     read_policy,
 )
 from assess.cli.messages import next_step, note
@@ -285,9 +284,4 @@ def mcp(snapshot: str, *, policy_file: Path | None, target: str | None) -> None:
         raise AssessError(
             "the SDK of the protocol is not installed", hint="pip install 'assess[mcp]'"
         ) from error
-    from assess.score.assessment import Assessment
-
-    inventory = read(snapshot)
-    policy = read_policy(policy_file, target=target)
-    history = read_history(snapshot, policy)
-    server(Assessment(inventory, policy, history)).run()
+    server(read_assessment(snapshot, read_policy(policy_file, target=target))).run()

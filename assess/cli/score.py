@@ -16,6 +16,7 @@ from assess.cli.command import (
     policy_options,
     previous_option,
     read,
+    read_assessment,
     read_history,
     read_policy,
     records,
@@ -200,13 +201,8 @@ def explain(
             "snapshot_at": inventory.snapshot_at,
             "policy_hash": policy.hash,
             "rows": [
-                {
-                    "score": name,
-                    "title": explanation.title,
-                    "text": explanation.text,
-                    "table": records(explanation.table),
-                }
-                for name, explanation in explained.items()
+                {"score": name, **vars(one), "table": records(one.table)}
+                for name, one in explained.items()
             ],
         }
         tables = {name: explanation.table for name, explanation in explained.items()}
@@ -218,7 +214,7 @@ def _section(explanation: Explanation, out: Output) -> str:
     from assess.untrusted import clean, clean_lines, markdown_text
 
     title = clean(explanation.title)
-    text = clean_lines(explanation.text)
+    text = out.prose(clean_lines(explanation.text))
     if out.format == "markdown":
         title, text = f"## {markdown_text(title)}", markdown_text(text)
     parts = [title, text, out.body(explanation.table)]
@@ -278,13 +274,8 @@ def record(
     and is printed in the HTML and PDF of the same name.
     """
     from assess.report import record as one_page
-    from assess.score.assessment import Assessment
 
     policy = read_policy(policy_file, target=target)
-
-    def scored(name: str, *more: str | None) -> Assessment:
-        return Assessment(read(name), policy, read_history(name, policy, *more))
-
     write: dict[str, Callable[..., str | bytes]] = {
         ".html": one_page.record_page,
         ".pdf": one_page.record_pdf,
@@ -292,8 +283,8 @@ def record(
     suffix = file.suffix.lower() if file else ""
     content = write.get(suffix, one_page.decision_record)(
         service,
-        scored(snapshot, previous),
-        earlier=scored(previous) if previous else None,
+        read_assessment(snapshot, policy, previous),
+        earlier=read_assessment(previous, policy) if previous else None,
         existing=one_page.written_before(file.with_suffix(".md")) if file else "",
     )
     if file:

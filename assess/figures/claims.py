@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from assess.score.result import Result
 
 SHARES = (0.0, 102.0)  # percent, and room for the half of a point
-REACH = 16.0  # largest multiple of a bound; anything beyond is drawn at the edge
+REACH = 16.0  # largest multiple of a bound; an arrow marks what goes on beyond
+ROOM = 0.25  # beside the last tick, for the half of a mark [doublings]
 VERDICT_BANDS = {"supported": "ready", "refuted": "blocked", "undecided": "unknown"}
 COLUMNS = ["label", "point", "lo", "hi", "band", "note"]
 
@@ -43,11 +44,13 @@ def claims_data(result: Result) -> pd.DataFrame:
     cells = {name: frame[name].astype(float).to_numpy() for name in ("value", "lo", "hi")}
     cells["hi"] = np.where(frame["hi"].isna(), np.inf, cells["hi"])
     bound = frame["threshold"].astype(float).to_numpy()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        far = {name: np.log2(values / bound) for name, values in cells.items()}
     most = np.log2(REACH)
     above = frame["above"].to_numpy(dtype=bool)
-    far = {name: np.clip(values, -most, most) for name, values in far.items()}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        far = {
+            name: np.log2(values / bound).clip(-most, most)
+            for name, values in cells.items()
+        }
     table = pd.DataFrame(
         {
             "label": (frame.index + " " + frame["short"]).to_numpy(),
@@ -66,16 +69,21 @@ def claims_data(result: Result) -> pd.DataFrame:
 def claims(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the verdict on every claim: each interval against its bound."""
     most = np.log2(REACH)
+    table = claims_data(result)
     ax = intervals(
-        claims_data(result),
+        table,
         ax=ax,
         title="The argument, judged on this fleet",
-        xlabel="Measurement over its bound (×, log scale): left against the claim, right for it",
+        xlabel="Measurement over its bound (×, log scale; arrow: goes on beyond the axis)\n"
+        "left against the claim, right for it",
         noun="claims",
-        limits=(-most, most),
+        limits=(-most - ROOM, most + ROOM),
         threshold=0.0,
         mark="bound",
     )
+    for end, edge, marker in (("lo", -most, "<"), ("hi", most, ">")):
+        beyond = table.index[table[end] == edge]
+        ax.scatter([edge] * len(beyond), beyond, marker=marker, s=70, color=MUTED)
     ticks = np.arange(-most, most + 1, 2)
     ax.set_xticks(ticks, [f"1/{2**-t:g}" if t < 0 else f"{2**t:g}" for t in ticks])
     return ax

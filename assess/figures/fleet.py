@@ -84,8 +84,7 @@ def clocks_data(result: Result) -> pd.DataFrame:
         name=table["name"].map(element_name),
         component=table["component"].replace(ELEMENT_KINDS),
     )
-    words = shown.to_numpy()
-    table["label"] = [" ".join(filter(None, row)) for row in words]
+    table["label"] = [" ".join(filter(None, row)) for row in shown.to_numpy()]
     order = table.assign(days=table["days"].fillna(-np.inf)).sort_values(
         ["days", *line], kind="stable"
     )

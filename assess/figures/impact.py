@@ -254,9 +254,7 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the change of impact by each move, largest first."""
     table = moves_data(result)
     title = "Effect of each move"
-    label = (
-        "Impact of all elements it runs on, after minus before (% of fleet criticality)"
-    )
+    label = "Impact of what it runs on, after minus before (% of fleet criticality)"
     bounds = table[["lo", "hi"]].round(ROUNDED)
     # with changes of one sign only, zero is the end of the axis already
     is_mixed = (bounds["lo"] < 0).any() and (bounds["hi"] > 0).any()
@@ -292,7 +290,7 @@ def experiments(result: Result, *, ax: Axes | None = None) -> Axes:
         experiments_data(result),
         ax=ax,
         title="Which failure to try next",
-        xlabel="Expected fall of what is uncertain about labels and ranks (%)",
+        xlabel="Expected reduction of the uncertainty about labels and ranks (%)",
         noun="experiments",
         empty="No experiment would decide anything.",
     )

@@ -165,10 +165,8 @@ def acceptability_data(result: Result) -> pd.DataFrame:
     Index ``service_id``, in the result's own order; one column per rank from 1 on, the share
     of all weightings in which the service takes it [share 0-1]. Only services that compete.
     """
-    tidy = result.details["acceptability"]
-    table = tidy.pivot(index="service_id", columns="rank", values="probability").astype(
-        float
-    )
+    tidy = result.details["acceptability"].astype({"probability": float})
+    table = tidy.pivot(index="service_id", columns="rank", values="probability")
     table = table.reindex([name for name in result.frame.index if name in table.index])
     return table.loc[:, [rank for rank in table if rank <= RANKS_SHOWN]]
 
@@ -242,12 +240,9 @@ def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
     both.loc[~both.index.isin(earlier.frame.index), "state"] = "new"
     both.loc[~both.index.isin(result.frame.index), "state"] = "gone"
     table = both.reset_index().assign(size=both["change"].abs().fillna(np.inf).to_numpy())
-    table = table.sort_values(
-        ["size", "service_id"], ascending=[False, True], kind="stable"
-    )
-    return table[["service_id", "before", "after", "change", "state"]].reset_index(
-        drop=True
-    )
+    largest = np.lexsort([table["service_id"], -table["size"]])
+    shown = ["service_id", "before", "after", "change", "state"]
+    return table.loc[largest, shown].reset_index(drop=True)
 
 
 @figure(result="A readiness result.", earlier="The same of an earlier snapshot.")
@@ -297,13 +292,13 @@ def targets_data(result: Result) -> pd.DataFrame:
     ]
     table["band"] = table["verdict"].map(BAND_OF)
     # "G1 it is …" names a gate, "host-network: it uses …" a refusal
-    first = table["blockers"].str.extract(r"^(G\d+(?= )|[\w-]+(?=: ))")[0].fillna("")
-    table["code"] = first
+    first = table["blockers"].str.extract(r"^(G\d+(?= )|[\w-]+(?=: ))")[0]
+    table["code"] = first.fillna("")
     away = table["target"].ne("stay")
     looks = table["verdict"] + table["code"]
     apart = looks.where(away).groupby(table["service_id"]).transform("nunique")
     order = table.assign(same=apart.le(1), at=range(len(table)))
-    order = order.sort_values(["same", "service_id", "at"], kind="stable")
+    order = order.sort_values(["same", "service_id", "at"])
     return order.drop(columns=["same", "at", "blockers"]).reset_index(drop=True)
 
 
@@ -356,10 +351,9 @@ def _services_with_same_marks(table: pd.DataFrame) -> pd.DataFrame:
     looks = (
         table["verdict"] + " " + table["code"] + " " + table["dominated"].astype("str")
     )
-    services = table["service_id"]
-    pattern = looks.groupby(services, sort=False).agg("|".join).rename("pattern")
-    groups = pattern.reset_index().groupby("pattern", sort=False)["service_id"]
-    found = groups.agg(["first", "size"]).rename(columns={"first": "service_id"})
+    marks = looks.groupby(table["service_id"], sort=False).agg("|".join)
+    groups = marks.reset_index(name="marks").groupby("marks", sort=False)["service_id"]
+    found = groups.agg(service_id="first", size="size")
     others = found["size"] - 1
     more = others.map(" and {} more".format).mask(others.eq(0), "")
     names = found["service_id"].map(lambda name: short(name, NAME_LENGTH))

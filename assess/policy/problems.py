@@ -136,11 +136,9 @@ def problems_of(values: Table) -> Iterator[str]:
     yield from target_problems(values)
     for board in values["board"]:
         whose = f"board {board.get('id', '?')}"
-        wrong = _missing(board, SHAPES["board"], whose)
-        wrong += [
-            f"{whose}, {p}" for p in board_problems(board, list(values["criteria"]))
-        ]
-        yield from wrong
+        yield from _missing(board, SHAPES["board"], whose)
+        for problem in board_problems(board, list(values["criteria"])):
+            yield f"{whose}, {problem}"
 
 
 def _missing(row: Table, required: Table, whose: str) -> list[str]:

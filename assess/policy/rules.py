@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache, reduce
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -39,21 +39,22 @@ TABLES = tuple(DERIVED)
 
 _LONGEST = 500
 _LARGEST = 1e15  # whole numbers up to here are exact as floats
-_BOOLEAN: Mapping[type, Callable[[Any, Any], Any]] = {
+_Operators: TypeAlias = Mapping[type, Callable[[Any, Any], Any]]
+_BOOLEAN: _Operators = {
     ast.And: operator.and_,
     ast.Or: operator.or_,
 }
-_EQUAL: Mapping[type, Callable[[Any, Any], Any]] = {
+_EQUAL: _Operators = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
-_ORDER: Mapping[type, Callable[[Any, Any], Any]] = {
+_ORDER: _Operators = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-_ARITHMETIC: Mapping[type, Callable[[Any, Any], Any]] = {
+_ARITHMETIC: _Operators = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,

@@ -53,9 +53,8 @@ def claims(result: Claims, pictures: Pictures) -> Section:
     frame["measured"] = [_measured(row) for row in frame.to_dict("records")]
     frame["needs"] = frame["needs"].replace("", "–")
     counts = frame["verdict"].value_counts()
-    tally = ", ".join(
-        f"{counts.get(word, 0)} {word}" for word in (*VERDICTS, "undecided")
-    )
+    verdicts = (*VERDICTS, "undecided")
+    tally = sentence_list(f"{counts.get(word, 0)} are {word}" for word in verdicts)
     text = (
         "One article called containers in production a history of failure; another replied point "
         f"by point. Of their {len(frame)} claims, {tally} on this fleet. A claim is decided only "

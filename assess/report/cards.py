@@ -145,7 +145,7 @@ def facts(row: dict[str, Any], scores: Assessment) -> list[str]:
             f"worst case, in {in_words(row, 'p_top_neutral')} in the neutral case."
         )
     sentences.append(
-        f"A failure takes down {in_words(row, 'blast_impact')}% of the fleet's criticality; "
+        f"A failure takes down {in_words(row, 'blast_impact')} of the fleet's criticality; "
         f"single points of failure of this service: {in_words(row, 'blast_exposure_n')}."
     )
     sentences.append(

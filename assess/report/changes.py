@@ -100,7 +100,7 @@ def _rows(scores: Assessment, earlier: Assessment) -> Table:
         "fleet-changes",
         "Rows of the inventory that changed",
         counts.reset_index(),
-        "Changed counts cells.",
+        "Added and removed count rows; changed counts cells.",
         empty="Both snapshots have the same rows.",
         is_folded=True,
     )

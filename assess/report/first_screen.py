@@ -135,7 +135,7 @@ def _risks(scores: Assessment) -> Iterator[str]:
     for row in rows:
         name = figures.short(row["service_id"])
         yield (
-            f"If {name} fails, {in_words(row, 'blast_impact', RISKS)}% of the fleet's criticality goes "
+            f"If {name} fails, {in_words(row, 'blast_impact', RISKS)} of the fleet's criticality goes "
             f"down; the move changes that by {in_words(row, 'blast_delta')} percentage points."
         )
         yield (
@@ -149,7 +149,7 @@ def _risks(scores: Assessment) -> Iterator[str]:
         row = worst.reset_index()
         (name,) = element_labels(row["element_kind"], row["element"])
         lost = in_words(row.iloc[0].to_dict(), "impact", RISKS)
-        yield f"The largest single failure is {figures.short(name)}: {lost}% goes down."
+        yield f"The largest single failure is {figures.short(name)}: {lost} goes down."
     elif not rows:
         yield "Unknown: nothing is proposed to move, and no source read what services run on."
 

@@ -43,6 +43,7 @@ class Column:
     top: float = 0.0  # end of the drawn scale of an interval; 0 draws none
     absent: str = UNKNOWN  # the word for NA, where the value does not apply
     is_signed: bool = False  # whether a gain shows its plus
+    unit: str = ""  # behind each number, where no heading names it
     bands: Mapping[str, str] = field(default_factory=dict)  # of words other than labels
 
     @property
@@ -271,7 +272,8 @@ def _number(value: Any, column: Column) -> str:
     scaled = column.scale * float(value)
     digits = column.digits if abs(scaled) < 10 else 0
     # a page has the true minus sign; files and terminals have the one of the keyboard
-    return number(scaled, digits, signed=column.is_signed).replace("-", "−")
+    shown = number(scaled, digits, signed=column.is_signed).replace("-", "−")
+    return f"{shown}{column.unit}"
 
 
 def _interval(row: Mapping[str, Any], column: Column) -> Cell:

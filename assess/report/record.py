@@ -220,10 +220,10 @@ def _drivers(row: dict[str, Any], scores: Assessment) -> list[str]:
     boards = scores.rows_of("boards", row["service_id"])
     other = [board for board in boards if board["label"] != row["label"]]
     if other:
-        labels = [f"{board['label']} for the board {board['board']}" for board in other]
-        lines.append(f"Other labels by board: {', '.join(labels)}.")
+        labels = [f"{board['board']} {board['label']}" for board in other]
+        lines.append(f"Under the weights of other boards: {', '.join(labels)}.")
     elif boards:
-        lines.append(f"Same label for all {len(boards)} boards of the policy.")
+        lines.append(f"Same label under the weights of all {len(boards)} boards.")
     return lines
 
 

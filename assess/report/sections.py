@@ -158,7 +158,7 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
     )
     reading = (
         "Point: what is expected. Bar: from the least that is expected to all that can be "
-        "reached, calls that nobody would have seen included."
+        "reached, including calls that no source would have seen."
     )
     hollow = f"{reading} Hollow: no source observed its dependencies."
     parts: list[Part] = [
@@ -234,7 +234,7 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
         ),
         table_of(
             "breaking",
-            "What the way to the target breaks where, and what it may break",
+            "What the upgrade to the target will or may break, by service",
             breaking,
             empty="No change up to the target version affects anything seen in use.",
             **FOLDED,
@@ -248,8 +248,8 @@ def _unknown_breaks(churn: Result) -> str:
     may_n = int(churn.frame["breaking_unknown_n"].gt(0).sum())
     blind_n = int(churn.frame["breaking_n"].isna().sum())
     return (
-        f"Nobody knows a fact that decides for {may_n} services: they may break. "
-        f"Of {blind_n} services nobody knows what runs them."
+        f"Services that may break, because a deciding fact is unknown: {may_n}. "
+        f"Services whose engine is unknown, so that nothing can be said: {blind_n}."
     )
 
 
@@ -261,7 +261,7 @@ def targets(scores: Assessment, pictures: Pictures) -> Section:
     result = scores.targets
     text = (
         "Every service on every target of the policy: what the target refuses, the gates as they "
-        "would be there, the hours of upgrades that are ours, the change of the blast radius, and "
+        "would be there, the upgrade hours of your teams, the change of the blast radius, and "
         "the cost by your own prices. Without a size or a price a cost is unknown."
     )
     parts: list[Part] = [

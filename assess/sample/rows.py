@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from functools import reduce
-from operator import or_
 from random import Random
 
 import pandas as pd
@@ -21,13 +19,6 @@ WEEKS = 12  # of a quarter, so that no event comes after its snapshot
 LISTED = ("state", "inspect_status")  # known from a list of workloads, without inspection
 
 
-def _observation(pool: Row) -> Row:
-    """Return how workloads of a pool are observed and named."""
-    ways: Row = world()["ways"]
-    way: Row = ways[pool.get("way") or pool["platform"]]
-    return way
-
-
 def services(scene: Scene) -> Iterator[Row]:
     """Yield the services; a service without replicas has few known facts."""
     for row in scene.services:
@@ -35,7 +26,7 @@ def services(scene: Scene) -> Iterator[Row]:
         n = len(row["hosts"])
         row |= {
             "platform": pool["platform"],
-            "identity_rule": _observation(pool)["kind"] + "-name",
+            "identity_rule": pool["way"]["kind"] + "-name",
             "identity_confidence": 0.95 if n else 0.5,
         }
         if n:
@@ -56,7 +47,7 @@ def service_aliases(scene: Scene) -> Iterator[Row]:
     """Yield the names that sources use for the services, one of them doubtful."""
     for row in scene.placed:
         name = row["service_id"]
-        way = _observation(row["pool"])
+        way = row["pool"]["way"]
         alias = way["alias"].format(name)
         yield {"service_id": name, "alias": alias, "alias_source": way["source"]}
         title = name.replace("-", " ").title()
@@ -93,7 +84,7 @@ def engines(scene: Scene) -> Iterator[Row]:
     for host, pool, n in scene.hosts:
         engine = pool | {"host_id": host, "source": "ansible"}
         if pool["reachable"] == "true":
-            engine |= {"containers_total_n": n, "source": _observation(pool)["seen_by"]}
+            engine |= {"containers_total_n": n, "source": pool["way"]["seen_by"]}
         if pool["runtime"]:  # a provider shows none
             yield engine
 
@@ -104,7 +95,7 @@ def workloads(scene: Scene) -> Iterator[Row]:
     for row in scene.placed:
         pool = row["pool"]
         image = row["image"]
-        way = _observation(pool)
+        way = pool["way"]
         about = {
             "health": HEALTH.get(row["health_checked"]),
             "ports": PORTS.get(row["kind"]),
@@ -112,7 +103,8 @@ def workloads(scene: Scene) -> Iterator[Row]:
             "client_api_version": pool["api_version"],
         }
         named = ["usual", "limited", "harmless", *way["traits"], *row["traits"].split()]
-        about = reduce(or_, [traits.get(trait, {}) for trait in named], about)
+        for trait in named:
+            about |= traits.get(trait, {})
         if pool["reachable"] == "false":
             about["inspect_status"] = "list"
         if about["inspect_status"] != "ok":
@@ -121,9 +113,8 @@ def workloads(scene: Scene) -> Iterator[Row]:
             pinned = pool["platform"] == "ecs"
             plain = f"{image['registry']}/{image['repository']}"
             about |= image | {
-                "image_ref": f"{plain}@{image['digest']}"
-                if pinned
-                else f"{plain}:{image['tag']}",
+                "image_ref": plain
+                + (f"@{image['digest']}" if pinned else f":{image['tag']}"),
                 "image_digest": image["digest"],
                 "tag_floating": image["tag"] == "latest",
                 "pinned": pinned,
@@ -250,7 +241,7 @@ def coverage(scene: Scene) -> Iterator[Row]:
     """Yield the outcome of each call; calls for the whole fleet come from the first cell."""
     run = {"run_id": f"run-{scene.quarter}"}
     for host, pool, n in scene.hosts:
-        way = _observation(pool)
+        way = pool["way"]
         seen = pool["reachable"] != "false"
         yield run | {
             "source": way["seen_by"],
@@ -384,7 +375,7 @@ def _upgrades(scene: Scene) -> Iterator[Row]:
             }
             change = {"from_version": was["version"], "to_version": pool["version"]}
             spell = _spell(scene.day(6.3 + 2 * k), 2400)
-            source = _observation(pool)["seen_by"]
+            source = pool["way"]["seen_by"]
             yield about | change | spell | {"kind": "engine_upgrade", "source": source}
 
 
@@ -412,7 +403,7 @@ def _pulls(scene: Scene) -> Iterator[Row]:
             about = {
                 "service_id": row["service_id"],
                 "host_id": host,
-                "source": _observation(row["pool"])["seen_by"],
+                "source": row["pool"]["way"]["seen_by"],
             }
             odds = 0.12 if image["registry"] == "docker.io" else 0.01
             pull = {

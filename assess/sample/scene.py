@@ -107,11 +107,12 @@ class Scene:
 
     @cached_property
     def pools(self) -> dict[str, Row]:
-        """Pools that services of this cell run on, with their hosts."""
+        """Pools that services of this cell run on, with their hosts, and how sources see them."""
         used = {row["pool"] for row in self._rows}
         pools = {row["pool"]: row for row in self.table("pools") if row["pool"] in used}
         for name, pool in pools.items():
             pool["hosts"] = [self.name(host) for host in _hosts(pool)]
+            pool["way"] = world()["ways"][pool["way"] or pool["platform"]]
             pool["asg_name"] = self.name(f"{name}-asg") if pool["replacements"] else ""
         return pools
 
@@ -133,9 +134,7 @@ class Scene:
         for offset, row in enumerate(rows):
             row["name"] = row["service_id"].replace("-", " ").capitalize()
             row["service_id"] = self.name(row["service_id"])
-            row["pool"] = self.pools.get(
-                row["pool"], {"platform": "unknown", "hosts": []}
-            )
+            row["pool"] = self.pools.get(row["pool"]) or world()["nowhere"]
             row["team"] = teams.get(row["owner"], {})
             row["image"] = _image(row["image"])
             pool = row["pool"]["hosts"]

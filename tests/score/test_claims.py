@@ -360,6 +360,39 @@ def test_who_hides_what_a_service_is_decides_nothing_about_stores():
             assert row["unknown_n"] == len(hidden)
 
 
+@pytest.mark.parametrize("hidden", [["c", "d", "e"], ["f", "c"], list("abcdef")])
+def test_hiding_one_more_kind_never_narrows_what_is_said_of_stores(hidden):
+    """Any of the services of unknown kind may be stores; beyond five anything may be true."""
+    platforms = ["docker", "host", "docker", "host", "docker", "host"]
+    services = pd.DataFrame(
+        {
+            "service_id": list("abcdef"),
+            "kind": "database",
+            "tier": 2,
+            "platform": platforms,
+        }
+    )
+    opened = list("aaabbcdddeef")
+    events = {
+        "incident_id": [str(k) for k in range(len(opened))],
+        "service_id": opened,
+        "opened_at": "2026-06-01",
+    }
+    coverage = stores("docker", [])["coverage"]
+    lo, hi = math.inf, 0.0
+    for n in range(len(hidden) + 1):
+        kinds = services["kind"].mask(services["service_id"].isin(hidden[:n]))
+        fleet = inventory(
+            services=services.assign(kind=kinds), incidents=events, coverage=coverage
+        )
+        row = judge_claims(fleet, POLICY).frame.loc["C9"]
+        ends = row["lo"], math.inf if row["hi"] is pd.NA else row["hi"]
+        assert ends[0] <= lo
+        assert ends[1] >= hi
+        lo, hi = ends
+    assert len(hidden) < 6 or (lo, hi) == (0.0, math.inf)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_who_hides_a_tier_narrows_no_ratio_of_rates(seed):
     draw = np.random.default_rng(seed)

@@ -14,7 +14,7 @@ from replay import replaying
 from assess.config import Config, SourceConfig
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.topology import build_topology
-from assess.score.blast_radius.unseen import dependencies_observed
+from assess.score.blast_radius.unseen import seen_sides, watched
 from assess.sources import collect
 from assess.sources.deadline import Deadline
 from assess.sources.traces import (
@@ -242,9 +242,10 @@ def fleet(tmp_path, graph):
 
 def observed(inventory):
     policy = load_policy()
-    return dependencies_observed(
-        inventory, policy, build_topology(inventory, policy)
-    ).to_dict()
+    topology = build_topology(inventory, policy)
+    seen = seen_sides(inventory, policy, topology.nodes)
+    found = watched(inventory, policy, topology, seen)["dependencies_observed"]
+    return found.to_dict()
 
 
 def test_an_empty_graph_says_nothing_of_any_service(tmp_path):

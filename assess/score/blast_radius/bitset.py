@@ -68,11 +68,16 @@ class Csr:
     def members(self, wanted: Integers) -> tuple[Integers, Integers]:
         """List the members of some rows: position in ``wanted``, and member."""
         starts = self.indptr[wanted]
-        n = self.indptr[wanted + 1] - starts
-        at = np.repeat(np.arange(len(wanted)), n)
-        # 0, 1, 2 … anew in every row: the position within its row
-        within = np.arange(len(at)) - np.repeat(np.cumsum(n) - n, n)
-        return at, self.indices[starts[at] + within]
+        at, place = ranges(starts, self.indptr[wanted + 1] - starts)
+        return at, self.indices[place]
+
+
+def ranges(starts: Integers, n: Integers) -> tuple[Integers, Integers]:
+    """List the positions of ranges of ``n`` each: which range, and position."""
+    at = np.repeat(np.arange(len(n)), n)
+    # 0, 1, 2 … anew in every range: the position within it
+    within = np.arange(len(at)) - np.repeat(np.cumsum(n) - n, n)
+    return at, starts[at] + within
 
 
 @dataclass(frozen=True, eq=False)

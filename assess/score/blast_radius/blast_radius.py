@@ -22,25 +22,15 @@ from assess.score.blast_radius.learning import (
     Evidence,
     learned_edges,
     unexplained,
-    with_learned,
+    with_lessons,
 )
-from assess.score.blast_radius.placement import PAIR
+from assess.score.blast_radius.placement import KINDS, PAIR
 from assess.score.blast_radius.propagation import Impact, Scenarios, propagate, reached
 from assess.score.blast_radius.relocation import containment, element_changes
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
-from assess.score.blast_radius.topology import (
-    KINDS,
-    Graph,
-    Topology,
-    build_topology,
-)
+from assess.score.blast_radius.topology import Graph, Topology, build_topology
 from assess.score.blast_radius.uncertain import Sampling
-from assess.score.blast_radius.unseen import (
-    callers_seen,
-    dependencies_observed,
-    seen_sides,
-    with_unseen,
-)
+from assess.score.blast_radius.unseen import seen_sides, watched, with_unseen
 from assess.score.incidents.exposure import incident_rates
 from assess.score.incidents.recovery import heal_times
 from assess.score.result import Provenance, Tables
@@ -102,7 +92,9 @@ def score_blast_radius(
     declared = build_topology(inventory, policy)
     failures, failures_n = sampled_failures(inventory, declared, policy)
     evidence = Evidence.of(declared, failures)
-    topology, learned = _with_lessons(declared, policy, evidence)
+    learned = learned_edges(policy, evidence)
+    topology = with_lessons(declared, policy, learned)
+    besides = unexplained(policy, evidence)
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
@@ -113,16 +105,15 @@ def score_blast_radius(
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
     one_failure = replace(
         sampling,
-        unexplained=unexplained(policy, evidence),
+        unexplained=besides,
         is_frugal=bool(reached_n[drawn].sum() > settings["drawn_pairs_full"]),
     )
     impacts = _impacts(topology, graphs, one_failure, listed=listed, drawn=simulated)
     seen = seen_sides(inventory, policy, topology.nodes)
+    looked = watched(inventory, policy, topology, seen)
     worst = _worst(topology, with_unseen(topology, graphs["hi"], seen), sampling)
     frame = _frame(topology, impacts, worst)
-    reach = _reach(topology, impacts)
-    affected = _affected(topology, reach)
-
+    affected = _affected(topology, impacts)
     moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
     relocation = pd.DataFrame(columns=[*PAIR, "sign"])
     if detail:
@@ -136,8 +127,7 @@ def score_blast_radius(
             drawn=drawn[: len(topology.services)],  # they come first
         )
     services = _services(frame, topology, impacts["point"], worst)
-    services = services.join(_minutes_per_year(inventory, policy)).join(moved)
-    services = services.assign(**_watched(inventory, policy, topology, seen))
+    services = services.join([_minutes_per_year(inventory, policy), moved, looked])
     checks = partial(
         validate,
         inventory,
@@ -157,34 +147,11 @@ def score_blast_radius(
     }
     return BlastRadius(
         frame.sort_values("impact", ascending=False, kind="stable"),
-        _contributions(topology, reach, affected),
+        _contributions(topology, affected),
         Provenance.of(inventory, policy),
         Tables(tables, dict.fromkeys(CHECKS, checks)),
         topology=topology,
     )
-
-
-def _with_lessons(
-    declared: Topology, policy: Policy, evidence: Evidence
-) -> tuple[Topology, pd.DataFrame]:
-    """Return the topology that the policy asks for, and what failures teach of its edges."""
-    learned = learned_edges(policy, evidence)
-    is_used = policy["blast_radius"]["learned_edges"] == "use"
-    if is_used and len(learned):
-        return with_learned(declared, learned), learned
-    return declared, learned
-
-
-def _watched(
-    inventory: Inventory, policy: Policy, topology: Topology, seen: pd.DataFrame
-) -> dict[str, pd.Series]:
-    """Return, for each service, whether its dependencies were observed and its callers seen."""
-    observed = dependencies_observed(inventory, policy, topology)
-    callers = callers_seen(inventory, policy, seen.loc[topology.services])
-    return {
-        "dependencies_observed": observed.astype("boolean"),
-        "callers_seen": callers,
-    }
 
 
 def _worst_reach(
@@ -198,11 +165,7 @@ def _worst_reach(
     n = len(topology.elements)
     impact = reached(graph, Scenarios(element, node, n), sampling)
     # by weight, not by number: what is listed is what a meeting asks about
-    worst = np.argsort(-impact.loss, kind="stable")
-    listed = np.zeros(n, bool)
-    pairs_n = np.cumsum(impact.reached_n[worst])
-    listed[worst[pairs_n <= int(settings["pairs_max"])]] = True
-    return impact.reached_n, listed
+    return impact.reached_n, _largest(impact, int(settings["pairs_max"]), n)
 
 
 def _worst_loss(
@@ -218,11 +181,16 @@ def _worst_loss(
         return np.ones(n, bool)
     failing = Scenarios.unasked(*topology.initial_failures["point"], n)
     impact = propagate(graphs["point"], failing, sampling=sampling)
-    drawn = np.zeros(n, bool)
+    return _largest(impact, sampling.pairs_most, most)
+
+
+def _largest(impact: Impact, pairs_most: int, most: int) -> Booleans:
+    """Mark at most so many elements with the largest losses, within a number of pairs."""
     worst = np.argsort(-impact.loss, kind="stable")[:most]
     pairs_n = np.cumsum(impact.reached_n[worst])
-    drawn[worst[pairs_n <= sampling.pairs_most]] = True
-    return drawn
+    marked = np.zeros(len(impact.loss), bool)
+    marked[worst[pairs_n <= pairs_most]] = True
+    return marked
 
 
 def _impacts(
@@ -261,8 +229,8 @@ def _worst(topology: Topology, graph: Graph, sampling: Sampling) -> Impact:
     return propagate(graph, failing, sampling=sampling, bound="most")
 
 
-def _reach(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
-    """List pairs of element and service that can fail together, by position."""
+def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
+    """List pairs of element and service that can fail together, with their probabilities."""
     n = max(len(topology.services), 1)
     every = np.empty(0, np.int64)
     p = {}
@@ -275,10 +243,13 @@ def _reach(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
             every = keys
         p[level] = np.zeros(len(every))
         p[level][np.searchsorted(every, keys)] = impact.p[inside]
+    kinds = pd.Categorical(topology.elements.get_level_values(0), categories=KINDS)
+    names = pd.Categorical(topology.elements.get_level_values(1))
     return pd.DataFrame(
         {
-            "element": every // n,
-            "node": every % n,
+            "element_kind": kinds.take(every // n),
+            "element": names.take(every // n),
+            "service_id": pd.Categorical.from_codes(every % n, topology.services),
             "p_down": p["point"],
             "p_lo": np.minimum(p["lo"], p["point"]),
             "p_hi": np.maximum(p["hi"], p["point"]),
@@ -286,29 +257,11 @@ def _reach(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
     )
 
 
-def _affected(topology: Topology, reach: pd.DataFrame) -> pd.DataFrame:
-    """Return the pairs of `_reach` with names of elements and services."""
-    kinds = pd.Categorical(topology.elements.get_level_values(0), categories=KINDS)
-    names = pd.Categorical(topology.elements.get_level_values(1))
-    at = reach["element"].to_numpy()
-    table = pd.DataFrame(
-        {
-            "element_kind": kinds.take(at),
-            "element": names.take(at),
-            "service_id": pd.Categorical.from_codes(reach["node"], topology.services),
-        }
-    )
-    return table.join(reach[["p_down", "p_lo", "p_hi"]])
-
-
-def _contributions(
-    topology: Topology,
-    reach: pd.DataFrame,
-    affected: pd.DataFrame,
-) -> pd.DataFrame:
+def _contributions(topology: Topology, affected: pd.DataFrame) -> pd.DataFrame:
     weight = topology.service_weight.to_numpy()
+    node = affected["service_id"].cat.codes
     # criticality times probability; a fleet without any weight loses nothing
-    lost = weight[reach["node"]] * reach["p_down"] / (weight.sum() or 1.0)
+    lost = weight[node] * affected["p_down"] / (weight.sum() or 1.0)
     return affected[["element_kind", "element", "service_id"]].assign(contribution=lost)
 
 
@@ -366,8 +319,8 @@ def _services(
 def _minutes_per_year(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """Return incident rate, recovery time, and their product at the point, low and high ends."""
     table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
-    return table.assign(
-        expected_minutes_per_year=table["rate_per_year"] * table["minutes"],
-        expected_minutes_per_year_lo=table["rate_per_year_lo"] * table["minutes"],
-        expected_minutes_per_year_hi=table["rate_per_year_hi"] * table["minutes_p95"],
-    )
+    minutes = {"": "minutes", "_lo": "minutes", "_hi": "minutes_p95"}
+    for end, name in minutes.items():
+        lost = table[f"rate_per_year{end}"] * table[name]
+        table[f"expected_minutes_per_year{end}"] = lost
+    return table

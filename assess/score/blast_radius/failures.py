@@ -9,7 +9,7 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Csr, Integers
+from assess.score.blast_radius.bitset import Booleans, Csr, Integers, ranges
 from assess.score.blast_radius.topology import Element, Topology
 from assess.score.incidents.exposure import counted_incidents
 
@@ -161,9 +161,8 @@ def _simultaneous(
     last = np.searchsorted(start[timed], end[chosen])
     first = np.searchsorted(latest, start[chosen], side="right")
     n = np.where(np.isin(chosen, timed), np.maximum(last - first, 0), 0)
-    ends = np.cumsum(n)
-    at = np.repeat(np.arange(len(chosen)), n)
-    other = timed[np.arange(len(at)) - np.repeat(ends - n - first, n)]
+    at, position = ranges(first, n)
+    other = timed[position]
     place = chosen[at]
     kept = (end[other] > start[place]) & (element[other] != element[place])
     order = np.lexsort((other[kept], at[kept]))

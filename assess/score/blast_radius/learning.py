@@ -123,11 +123,14 @@ class Trials:
 class Evidence:
     """The evidence of all failures, stored so that any failure can be left out.
 
-    ``fault`` is by failure; ``quiet`` is of those who called nothing that was down.
+    By failure and service: who was ``seen`` and who went ``down``. ``fault`` is by failure; ``quiet``
+    is of those who called nothing that was down.
     """
 
     topology: Topology
     failures: list[Failure]
+    seen: Booleans
+    down: Booleans
     trials: Trials
     fault: Integers
     faults: pd.Index
@@ -175,6 +178,8 @@ class Evidence:
         return cls(
             topology=topology,
             failures=failures,
+            seen=seen,
+            down=down,
             trials=trials,
             fault=fault,
             faults=pd.Index(faults),
@@ -384,12 +389,10 @@ def with_history(
     ``(k + 2 p) / (n + 2)`` over the n failures of the element that are kept and in which the
     service had data, k of which took it down.
     """
-    n = np.zeros(len(p), np.int64)
-    k = np.zeros(len(p), np.int64)
-    for position in evidence.by_element.get(element, []):
-        if kept[position]:
-            n += evidence.failures[position].seen
-            k += evidence.failures[position].down
+    own = evidence.by_element.get(element, [])
+    known = [position for position in own if kept[position]]
+    n = evidence.seen[known].sum(axis=0)
+    k = evidence.down[known].sum(axis=0)
     return np.asarray((k + strength * p) / (n + strength))
 
 
@@ -445,6 +448,12 @@ def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
         point=known.p,
         hi=np.where(given, known.p, np.maximum(hi, known.p)),
     )
+
+
+def with_lessons(topology: Topology, policy: Policy, learned: pd.DataFrame) -> Topology:
+    """Return the topology that the policy asks for: with learned probabilities, or its own."""
+    is_used = policy["blast_radius"]["learned_edges"] == "use" and len(learned)
+    return with_learned(topology, learned) if is_used else topology
 
 
 def is_given(edges: pd.DataFrame) -> pd.Series:

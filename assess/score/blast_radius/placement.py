@@ -1,5 +1,7 @@
 """Elements under each replica, direct impact of each element, services frozen by a registry."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -11,6 +13,8 @@ from assess.score.blast_radius.bitset import Floats
 from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import is_replica
 
+STANDS_ON = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
+KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
 RUNNING = "running"
 LOCATED = (
     "host",
@@ -30,6 +34,23 @@ _PLACED = [
     "image_digest",
 ]
 PAIR = ["element_kind", "element", "service_id"]
+
+
+def standing(
+    inventory: Inventory, policy: Policy, services: pd.Index, outside: pd.Index
+) -> dict[str, Any]:
+    """Return ``elements, placement, direct, frozen`` of a fleet; see `topology.Topology`."""
+    placed = placement(inventory, policy)
+    elements = _elements(inventory, services, outside, placed)
+    table = elements.to_frame(index=False)
+    infrastructure = table[table["element_kind"].isin(STANDS_ON)]
+    share = inventory["services"].set_index("service_id")["min_healthy_pct"]
+    return {
+        "elements": elements,
+        "placement": placed,
+        "direct": direct_impact(placed, share, infrastructure),
+        "frozen": frozen(inventory, policy),
+    }
 
 
 def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
@@ -56,6 +77,29 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     table = rows[columns].drop_duplicates(ignore_index=True)
     kept = table["element"].notna() | table["element_kind"].isin(LOCATED)
     return table[kept]
+
+
+def _elements(
+    inventory: Inventory,
+    services: pd.Index,
+    outside: pd.Index,
+    placed: pd.DataFrame,
+) -> pd.MultiIndex:
+    """List all elements that can fail, in the order of `KINDS`, used or not."""
+    named = {
+        "service": services.to_series(),
+        "ext": outside.to_series(),
+        "host": inventory["hosts"]["host_id"],
+        "az": inventory["hosts"]["az"],
+        "engine": engine_names(running_engines(inventory)),
+        "registry": inventory["workloads"]["registry"],
+    }
+    tuples = []
+    for kind in KINDS:
+        used = placed.loc[placed["element_kind"] == kind, "element"]
+        names = pd.concat([named.get(kind, used), used]).dropna().unique()
+        tuples += [(kind, element) for element in sorted(names)]
+    return pd.MultiIndex.from_tuples(tuples, names=["element_kind", "element"])
 
 
 def running_engines(inventory: Inventory) -> pd.DataFrame:
@@ -168,12 +212,13 @@ def direct_impact(
     min_healthy_pct: pd.Series,
     elements: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
-    """List, by level (lo, point, hi), ``element_kind, element, service_id`` that fail directly.
+    """List, by level (lo, point, hi), ``element_kind, element, service_id`` that fail directly, sorted.
 
     A service fails where fewer replicas live on than it needs. A replica of unknown state is not
     live at the point. At worst exactly those live that stand on the element that fails: they raise
     the need, and are lost. At best exactly the others live. A replica that may stand on any of the
-    ``elements`` of a kind stands on the one that fails only at worst.
+    ``elements`` of a kind stands on the one that fails only at worst. Services of unknown place are
+    left out.
     """
     runs = is_running(placement)
     perhaps = placement["state"].isna()
@@ -196,7 +241,8 @@ def direct_impact(
             live = live + service.map(every["perhaps"]).to_numpy() - perhaps
         share = service.map(min_healthy_pct).to_numpy("float64", na_value=np.nan)
         need = needed(live + perhaps if worst else live, share)
-        return table.loc[runs_any & (live - table["running"].to_numpy() < need), PAIR]
+        is_down = runs_any & (live - table["running"].to_numpy() < need)
+        return table.loc[is_down, PAIR].sort_values(PAIR, ignore_index=True)
 
     return {
         "lo": down(known, best=True, worst=False),

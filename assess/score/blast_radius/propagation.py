@@ -32,9 +32,12 @@ from assess.score.blast_radius.bitset import (
 )
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import (
+    AMOUNTS,
+    LOSSES,
     Outcome,
     Sampling,
     bounded,
+    certain_losses,
     decide,
     doubtful_n,
 )
@@ -46,6 +49,7 @@ WIDTH_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
 UNCERTAIN_WIDTH = 1 << 12
 UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios whose arcs are decided together
 SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
+Pairs = tuple[Integers, Integers, Floats]  # scenario, node and probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,36 +181,30 @@ def propagate(
     # scenarios that differ in nothing are computed once
     distinct = DistinctScenarios.of(graph.certain, scenarios)
     work = _Work.of(graph, distinct, sampling, bound)
-    blocks = [_Block.empty()]
+    none = np.empty(0, np.int64)
+    parts = [np.empty(0, LOSSES)]
+    pairs: list[Pairs] = [(none, none, np.empty(0))]
     exposure_n = np.zeros(graph.nodes, np.int64)
-    for block, counts in execution.each(_Work.block, work, work.spans(), what=WHAT):
-        blocks.append(block)
+    for losses, some, counts in execution.each(
+        _Work.block, work, work.spans(), what=WHAT
+    ):
+        parts.append(losses)
+        pairs += some
         exposure_n += counts
-
-    position = distinct.position
-
-    def by_scenario(name: str) -> np.ndarray:
-        return np.concatenate([getattr(block, name) for block in blocks])[position]
-
-    pairs = zip(*(pair for block in blocks for pair in block.pairs), strict=True)
-    row, node, p = (np.concatenate(column) for column in pairs)
+    rows = np.concatenate(parts)[distinct.position]
+    row, node, p = (np.concatenate(column) for column in zip(*pairs, strict=True))
     listed = np.arange(scenarios.n)
     if scenarios.listed is not None:
         listed = listed[scenarios.listed]
-    which, at = Csr.of(row, len(distinct.times)).members(position[listed])
+    which, at = Csr.of(row, len(distinct.times)).members(distinct.position[listed])
     scenario = listed[which]
     order = np.lexsort((node[at], scenario))
     return Impact(
-        by_scenario("loss"),
-        by_scenario("se"),
-        by_scenario("exact"),
-        by_scenario("reached_n"),
-        by_scenario("next_lo"),
-        by_scenario("next_hi"),
-        exposure_n,
-        scenario[order],
-        node[at][order],
-        p[at][order],
+        **{name: rows[name].copy() for name in LOSSES.names or ()},
+        exposure_n=exposure_n,
+        scenario=scenario[order],
+        node=node[at][order],
+        p=p[at][order],
     )
 
 
@@ -257,33 +255,6 @@ class _Down:
 
 
 @dataclass(frozen=True, eq=False)
-class _Block:
-    """The impact of some distinct scenarios; pairs are of scenario, node and probability."""
-
-    loss: Floats
-    se: Floats
-    exact: Booleans
-    reached_n: Integers
-    next_lo: Floats
-    next_hi: Floats
-    pairs: list[tuple[Integers, Integers, Floats]]
-
-    @classmethod
-    def empty(cls, width: int = 0) -> _Block:
-        """Return a block in which nothing fails."""
-        none = np.empty(0, np.int64)
-        return cls(
-            loss=np.zeros(width),
-            se=np.zeros(width),
-            exact=np.ones(width, bool),
-            reached_n=np.zeros(width, np.int64),
-            next_lo=np.zeros(width),
-            next_hi=np.zeros(width),
-            pairs=[(none, none, np.empty(0))],
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class _Work:
     """The input that all blocks share, and the computation of one block."""
 
@@ -323,50 +294,53 @@ class _Work:
         width = max(8, width)
         return [(start, min(width, n - start)) for start in range(0, n, width)]
 
-    def block(self, span: tuple[int, int]) -> tuple[_Block, Integers]:
-        """Return the impact of some scenarios, and by node the count of those that take it down."""
+    def block(self, span: tuple[int, int]) -> tuple[np.ndarray, list[Pairs], Integers]:
+        """Return losses and pairs of some scenarios, and by node those that take it down [count]."""
         graph = self.graph
         start, width = span
-        certain = self._sweep(graph.certain, start, width)
-        block = _Block.empty(width)
-        block.loss[:] = certain.weight
-        self._one_failure(block)
-        block.reached_n[:] = certain.n
-        part, row = certain.members(self.scenarios.listed[start : start + width])
-        at, node = graph.members.members(part)
-        block.pairs.append((row[at] + start, node, np.ones(len(node))))
+        listed = self.scenarios.listed[start : start + width]
         times = self.scenarios.times[start : start + width]
+        certain = self._sweep(graph.certain, start, width)
+        losses = self._certain_losses(certain)
+        part, row = certain.members(listed)
+        at, node = graph.members.members(part)
+        pairs = [(row[at] + start, node, np.ones(len(node)))]
         exposure_n = certain.count(times)[graph.certain.part]
         if not graph.uncertain:
-            return block, exposure_n
+            return losses, pairs, exposure_n
         possible = self._sweep(graph.possible, start, width)
-        block.reached_n[:] = possible.n
         wide = self._wide(certain, possible, start)
-        block.exact[wide] = False
-        block.se[wide] = np.nan
-        block.next_hi[wide] = possible.weight[wide]
+        losses["exact"][wide] = False
+        losses["se"][wide] = np.nan
+        losses["reached_n"][wide] = possible.n[wide]
+        losses["next_hi"][wide] = possible.weight[wide]
         if self.bound == "most":
-            block.loss[wide] = possible.weight[wide]
+            losses["loss"][wide] = possible.weight[wide]
             exposure_n += possible.count(times * wide)[graph.possible.part]
             exposure_n -= certain.count(times * wide)[graph.certain.part]
-        listed = self.scenarios.listed[start : start + width]
-        for outcome in self._outcomes(certain, possible, start, wide):
-            outcome.add_to(block)
-            exposed_from = self.sampling.exposed_from
-            exposure_n += outcome.exposed_n(times, exposed_from, graph.nodes)
-            row, node, p = outcome.pairs(listed)
-            block.pairs.append((row + start, node, p))
-        return block, exposure_n
+        for some, undecided, outcome in self._outcomes(certain, possible, start, wide):
+            for name in AMOUNTS:
+                outcome.losses[name] += certain.weight[some]
+            outcome.losses["reached_n"] += certain.n[some]
+            losses[some] = outcome.losses
+            scenario = some[undecided.scenario]
+            exposed = outcome.p >= self.sampling.exposed_from
+            fell = (undecided.node[exposed], times[scenario[exposed]], graph.nodes)
+            exposure_n += np.bincount(*fell).astype(np.int64)
+            wanted = listed[scenario]
+            places = (scenario[wanted] + start, undecided.node[wanted])
+            pairs.append((*places, outcome.p[wanted]))
+        return losses, pairs, exposure_n
 
-    def _one_failure(self, block: _Block) -> None:
-        """Set the interval of one failure where only unexplained losses are uncertain."""
-        block.next_lo[:] = block.loss
-        block.next_hi[:] = block.loss
+    def _certain_losses(self, certain: _Down) -> np.ndarray:
+        """Return the losses by certain arcs; only unexplained ones make one failure uncertain."""
+        losses = certain_losses(certain.weight, certain.n)
         besides = self.sampling.unexplained
         if besides is not None and self.sampling.spread:
-            lo, hi = besides.ends(block.loss, self.sampling.level)
-            block.next_lo[:] += lo
-            block.next_hi[:] += hi
+            lo, hi = besides.ends(certain.weight, self.sampling.level)
+            losses["next_lo"] += lo
+            losses["next_hi"] += hi
+        return losses
 
     def _sweep(self, parts: Parts, start: int, width: int) -> _Down:
         initial = self.scenarios.initial_failures(parts, start, width)
@@ -380,7 +354,7 @@ class _Work:
         possible: _Down,
         start: int,
         wide: Booleans,
-    ) -> Iterator[_Part]:
+    ) -> Iterator[tuple[Integers, Undecided, Outcome]]:
         """Yield the outcomes of uncertain arcs in a block; some scenarios are only bounded."""
         does = certain.by_node()
         can = possible.by_node() & to_words(~wide[None]).view(np.uint8)
@@ -393,7 +367,7 @@ class _Work:
             )
             for chosen, how in self._choices(undecided, start + first):
                 part, _ = undecided.select(chosen)
-                yield _Part(first + chosen, part, how(part))
+                yield first + chosen, part, how(part)
 
     def _wide(self, certain: _Down, possible: _Down, start: int) -> Booleans:
         """Mark scenarios with so many undecided nodes that even paths are not followed."""
@@ -434,35 +408,3 @@ def _by_scenario(rows: Bytes, first: int, width: int) -> Booleans:
     columns = rows[:, first // 8 : (first + width + 7) // 8]
     flags = np.unpackbits(columns, axis=1, count=width, bitorder="little")
     return np.ascontiguousarray(flags.view(bool).T)
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Outcomes of uncertain arcs in some scenarios."""
-
-    scenario: Integers
-    undecided: Undecided
-    outcome: Outcome
-
-    def add_to(self, block: _Block) -> None:
-        """Add losses and errors."""
-        outcome = self.outcome
-        certain = block.loss[self.scenario]
-        block.loss[self.scenario] += outcome.loss
-        block.next_lo[self.scenario] = certain + outcome.next_lo
-        block.next_hi[self.scenario] = certain + outcome.next_hi
-        block.se[self.scenario] = outcome.se
-        block.exact[self.scenario] = outcome.exact
-
-    def exposed_n(self, times: Integers, exposed_from: float, nodes: int) -> Integers:
-        """Count by node the scenarios, weighted by ``times``, that probably take it down."""
-        exposed = self.outcome.p >= exposed_from
-        node = self.undecided.node[exposed]
-        times_n = times[self.scenario][self.undecided.scenario[exposed]]
-        return np.bincount(node, times_n, nodes).astype(np.int64)
-
-    def pairs(self, listed: Booleans) -> tuple[Integers, Integers, Floats]:
-        """List scenario, node and probability of the listed scenarios."""
-        scenario = self.scenario[self.undecided.scenario]
-        wanted = listed[scenario]
-        return scenario[wanted], self.undecided.node[wanted], self.outcome.p[wanted]

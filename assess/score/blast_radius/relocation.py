@@ -160,45 +160,26 @@ class Terms:
         return own, others
 
 
-@dataclass(frozen=True, eq=False)
-class MoveScenarios:
-    """Scenarios of moves: each service alone, then each of ``terms`` with and without it."""
+def move_scenarios(terms: Terms, drawn: Booleans) -> Scenarios:
+    """Return scenarios: each service alone; then two a term, with the service and without.
 
-    scenario: Integers
-    node: Integers
-    terms: pd.DataFrame
-    n: int
-
-    def scenarios(self, drawn: Booleans) -> Scenarios:
-        """Return the scenarios; those of a service that is not drawn are not drawn either."""
-        simulated = np.zeros(self.n, bool)
-        simulated[: len(drawn)] = drawn
-        terms = self.terms[drawn[self.terms["service"]]]
-        simulated[terms["together"]] = True
-        simulated[terms["without"]] = True
-        unlisted = np.zeros(self.n, bool)
-        return Scenarios(self.scenario, self.node, self.n, unlisted, simulated)
-
-
-def move_scenarios(terms: Terms) -> MoveScenarios:
-    """Build scenarios: each service alone; then two a term, with the service and without."""
-    n = terms.services_n
-    alone = np.arange(n)
+    Those of a service that is not ``drawn`` are not drawn either; none is listed.
+    """
+    alone = np.arange(terms.services_n)
     scenario = [alone]
     node = [alone]
-    together = n + 2 * np.arange(len(terms.service))
-    rows = zip(terms.service, terms.element, together.tolist(), strict=True)
-    for service, element, number in rows:
+    number = terms.services_n
+    for service, element in zip(terms.service, terms.element, strict=True):
         members = np.array(terms.members[element], np.int64)
         others = members[members != service]
-        node += [np.append(others, service), others]
-        scenario.append(np.full(len(others) + 1, number))
-        scenario.append(np.full(len(others), number + 1))
-    columns = {"service": terms.service, "together": together, "without": together + 1}
-    last = n + 2 * len(terms.service)
-    return MoveScenarios(
-        np.concatenate(scenario), np.concatenate(node), pd.DataFrame(columns), last
-    )
+        for failing in (np.append(others, service), others):
+            scenario.append(np.full(len(failing), number))
+            node.append(failing)
+            number += 1
+    simulated = np.append(drawn, drawn[terms.service].repeat(2))
+    unlisted = np.zeros(number, bool)
+    pairs = (np.concatenate(scenario), np.concatenate(node))
+    return Scenarios(*pairs, number, unlisted, simulated)
 
 
 def containment(  # noqa: PLR0913
@@ -268,10 +249,9 @@ def _moved(  # noqa: PLR0913, PLR0917
     changed = Terms.of(topology, every)
     losses = partial(_bounded_losses, changed, sampling)
     if drawn is not None:
-        moves = move_scenarios(changed)
-        failing = moves.scenarios(drawn)
+        failing = move_scenarios(changed, drawn)
         if _are_few(graphs, failing, sampling):
-            losses = partial(_compared_losses, moves, failing, sampling)
+            losses = partial(_compared_losses, changed.services_n, failing, sampling)
     known: dict[bytes, _Losses] = {}
     levels = {}
     for level in LEVELS:
@@ -281,10 +261,13 @@ def _moved(  # noqa: PLR0913, PLR0917
             known[same] = losses(graph)
         levels[level] = known[same]
     found = {}
-    terms = every.assign(service=changed.service, term=every.index)
+    terms = every.assign(term=every.index)
     for name, (rows, new_hosts) in changes.items():
-        own = rows.merge(terms, on=[*PAIR, "sign"])["term"].to_numpy()
-        found[name] = _table(topology, levels, terms, np.sort(own), new_hosts)
+        own = np.sort(rows.merge(terms)["term"].to_numpy())
+        added = every["sign"].to_numpy()[own] > 0
+        found[name] = _table(
+            topology, levels, changed.service[own], own, added, new_hosts
+        )
     return found
 
 
@@ -296,26 +279,36 @@ def _are_few(graphs: Mapping[str, Graph], failing: Scenarios, sampling: Sampling
     return bool(impact.reached_n.sum() <= sampling.pairs_most)
 
 
-def _table(
+def _table(  # noqa: PLR0913, PLR0917 - what a target changes, as arrays
     topology: Topology,
     levels: Mapping[str, _Losses],
-    terms: pd.DataFrame,
+    service: Integers,
     own: Integers,
+    added: Booleans,
     new_hosts: Floats,
 ) -> pd.DataFrame:
-    """Add up the terms of one target by service: ``delta, delta_lo, delta_hi``."""
-    ends = {}
+    """Add up the terms of one target by service: ``delta, delta_lo, delta_hi``.
+
+    ``own`` are the positions of its terms, ``service`` and ``added`` are by these.
+    """
+    n = len(topology.services)
+    low = {}
+    high = {}
     for level, losses in levels.items():
-        ends[level] = _ends(losses, terms.iloc[own], own, new_hosts)
-    lo = np.min([end.low for end in ends.values()], axis=0)
-    hi = np.max([end.high for end in ends.values()], axis=0)
+        little = losses.little[own]
+        much = losses.much[own]
+        least = np.bincount(service, np.where(added, little, -much), n)
+        most = np.bincount(service, np.where(added, much, -little), n)
+        low[level] = least + new_hosts * losses.least_alone
+        high[level] = most + new_hosts * losses.most_alone
+    lo = np.min(list(low.values()), axis=0)
+    hi = np.max(list(high.values()), axis=0)
     nowhere = ~topology.services.isin(topology.placed)
     # a service whose place is unknown may leave one element of every kind, seen or not
-    lo = np.where(nowhere, lo - len(LEFT) * ends["hi"].alone, lo)
-    point = ends["point"]
-    columns = {"delta": point.low, "delta_lo": lo, "delta_hi": hi}
+    lo = np.where(nowhere, lo - len(LEFT) * levels["hi"].most_alone, lo)
+    columns = {"delta": low["point"], "delta_lo": lo, "delta_hi": hi}
     table = pd.DataFrame(columns, topology.services, dtype="Float64")
-    table.loc[nowhere | (point.low < point.high), "delta"] = pd.NA
+    table.loc[nowhere | (low["point"] < high["point"]), "delta"] = pd.NA
     return table
 
 
@@ -326,14 +319,6 @@ class _Losses(NamedTuple):
     much: Floats
     least_alone: Floats
     most_alone: Floats
-
-
-class _Ends(NamedTuple):
-    """By service: least and most change by its move, and the most it loses alone."""
-
-    low: Floats
-    high: Floats
-    alone: Floats
 
 
 def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
@@ -352,22 +337,21 @@ def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
 
 
 def _compared_losses(
-    moves: MoveScenarios,
+    n: int,
     failing: Scenarios,
     sampling: Sampling,
     graph: Graph,
 ) -> _Losses:
-    """Compute the terms at one level of the edges; both ends meet where every scenario was drawn."""
+    """Compute the terms at one level of the edges; both ends meet where every scenario was drawn.
+
+    ``failing`` are the scenarios of `move_scenarios`, of ``n`` services.
+    """
     total = float(graph.weight.sum()) or 1.0
-    ends = _ends_of(graph, failing, sampling)
-    least, most = (loss / total for loss in ends)
-    terms = moves.terms
-    together = terms["together"]
-    without = terms["without"]
+    least, most = (loss / total for loss in _ends_of(graph, failing, sampling))
     # one service more never saves another: a negative difference is noise of the draws
-    little = np.maximum(least[together] - most[without], 0)
-    much = np.maximum(most[together] - least[without], 0)
-    return _Losses(little, much, least, most)
+    little = np.maximum(least[n::2] - most[n + 1 :: 2], 0)
+    much = np.maximum(most[n::2] - least[n + 1 :: 2], 0)
+    return _Losses(little, much, least[:n], most[:n])
 
 
 def _ends_of(
@@ -388,24 +372,6 @@ def _ends_of(
     most = impact.loss.copy()
     most[is_open] = propagate(graph, rest, sampling=sampling, bound="most").loss
     return impact.loss, most
-
-
-def _ends(
-    losses: _Losses, terms: pd.DataFrame, own: Integers, new_hosts: Floats
-) -> _Ends:
-    n = len(new_hosts)
-    added = terms["sign"].to_numpy() > 0
-    little = losses.little[own]
-    much = losses.much[own]
-    low = np.bincount(terms["service"], np.where(added, little, -much), n)
-    high = np.bincount(terms["service"], np.where(added, much, -little), n)
-    least = losses.least_alone[:n]
-    most = losses.most_alone[:n]
-    return _Ends(
-        low=low + new_hosts * least,
-        high=high + new_hosts * most,
-        alone=most,
-    )
 
 
 def marginal_losses(

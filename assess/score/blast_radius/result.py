@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from assess.errors import AssessError
-from assess.score.blast_radius.topology import KINDS, Topology
+from assess.score.blast_radius.placement import KINDS
+from assess.score.blast_radius.topology import Topology
 from assess.score.result import Explanation, Result, plain_by
 from assess.words import number, records
 
@@ -199,7 +200,7 @@ class BlastRadius(Result):
             lines.append(
                 "What falls with it is not listed: raise `blast_radius.pairs_max`."
             )
-        title = f"{service_id}: blast radius {percent(row, 'impact')}"
+        title = f"{service_id}: blast radius {percent(row, 'impact')} percent"
         return Explanation(title, "\n".join(lines), causes.drop(columns="service_id"))
 
 
@@ -299,7 +300,7 @@ def sentences(
     ``row`` is that of the result's ``services``; the frames are rows of ``affected``.
     """
     reach = takes_down.loc[takes_down["p_down"] > 0, "service_id"].astype("str")
-    share = f"{percent(row, 'impact')} % of the fleet's criticality"
+    share = f"{percent(row, 'impact')} percent of the fleet's criticality"
     text = [
         f"When {service_id} fails, {share} is lost; it can reach "
         f"{_names(list(reach)) or 'no other service that is known'}."
@@ -322,7 +323,7 @@ def sentences(
     if pd.notna(row["delta_lo"]):
         text.append(
             f"The move to the target changes what infrastructure can take down through it by "
-            f"{percent(row, 'delta', sign='+')} % (negative is containment gained)."
+            f"{percent(row, 'delta', sign='+')} percentage points (negative: containment gained)."
         )
     return text
 

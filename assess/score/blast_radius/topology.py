@@ -14,7 +14,6 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius import placement as places
 from assess.score.blast_radius.bitset import (
     WORD_BITS,
     Booleans,
@@ -28,13 +27,10 @@ from assess.score.blast_radius.bitset import (
     sparse,
 )
 from assess.score.blast_radius.edges import edges
-from assess.score.blast_radius.placement import PAIR, is_running
+from assess.score.blast_radius.placement import STANDS_ON, is_running, standing
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-
-STANDS_ON = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
-KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
 
 EXPONENT_MAX = 300  # of two
 FAR = 1 << 30  # steps to what no failure leads to
@@ -290,53 +286,10 @@ def build_topology(inventory: Inventory, policy: Policy) -> Topology:
     links = edges(inventory["dependencies"], policy)
     # what lies outside the fleet can fail, but has no criticality to lose
     outside = pd.Index(sorted(set(links["dst"]) - set(weight.index)), dtype="str")
-    placed = places.placement(inventory, policy)
-    elements = _elements(inventory, weight.index, outside, placed)
     return Topology(
         services=weight.index,
         nodes=weight.index.append(outside),
         weight=np.concatenate([weight.to_numpy(), np.zeros(len(outside))]),
         edges=links,
-        elements=elements,
-        placement=placed,
-        direct=_direct(inventory["services"], placed, elements.to_frame(index=False)),
-        frozen=places.frozen(inventory, policy),
+        **standing(inventory, policy, weight.index, outside),
     )
-
-
-def _elements(
-    inventory: Inventory,
-    services: pd.Index,
-    outside: pd.Index,
-    placed: pd.DataFrame,
-) -> pd.MultiIndex:
-    """List all elements that can fail, in the order of `KINDS`, used or not."""
-    named = {
-        "service": services.to_series(),
-        "ext": outside.to_series(),
-        "host": inventory["hosts"]["host_id"],
-        "az": inventory["hosts"]["az"],
-        "engine": places.engine_names(places.running_engines(inventory)),
-        "registry": inventory["workloads"]["registry"],
-    }
-    tuples = []
-    for kind in KINDS:
-        used = placed.loc[placed["element_kind"] == kind, "element"]
-        names = pd.concat([named.get(kind, used), used]).dropna().unique()
-        tuples += [(kind, element) for element in sorted(names)]
-    return pd.MultiIndex.from_tuples(tuples, names=["element_kind", "element"])
-
-
-def _direct(
-    services: pd.DataFrame,
-    placed: pd.DataFrame,
-    elements: pd.DataFrame,
-) -> dict[str, pd.DataFrame]:
-    """Return the direct impact, sorted; services of unknown place are left out."""
-    infrastructure = elements[elements["element_kind"].isin(STANDS_ON)]
-    share = services.set_index("service_id")["min_healthy_pct"]
-    levels = places.direct_impact(placed, share, infrastructure)
-    return {
-        level: table[PAIR].sort_values(PAIR, ignore_index=True)
-        for level, table in levels.items()
-    }

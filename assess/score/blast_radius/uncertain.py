@@ -30,6 +30,18 @@ WORD = 6  # a word holds every outcome of so many arcs
 OUTCOMES = (np.bitwise_and, np.bitwise_or)
 CELLS_A_STEP = 64  # of a sweep, at least: a long chain takes many steps
 CHANCES = (np.multiply, np.maximum)  # along a path, and of the best path
+# by scenario; ``next_lo, next_hi`` are the ends of what one failure loses (`one_failure.middle`)
+LOSSES = np.dtype(
+    [
+        ("loss", float),  # weight that is expected to be lost, or a bound of it
+        ("se", float),  # its standard error; NaN where it is a bound
+        ("exact", bool),
+        ("reached_n", int),  # nodes that can fail
+        ("next_lo", float),
+        ("next_hi", float),
+    ]
+)
+AMOUNTS = ["loss", "next_lo", "next_hi"]
 
 
 @dataclass(frozen=True)
@@ -128,36 +140,31 @@ def _order(rng: np.random.Generator, draws: int, least: int, wanted: int) -> Int
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The result of uncertain arcs: ``p`` by cell, the rest by scenario.
-
-    ``loss`` is what is expected and ``se`` its standard error, NaN where it is a bound.
-    ``next_lo`` and ``next_hi`` are the ends of what one failure loses (`one_failure.middle`).
-    """
+    """What uncertain arcs add to certain failures: ``p`` by cell, ``losses`` by scenario (`LOSSES`)."""
 
     p: Floats
-    loss: Floats
-    se: Floats
-    exact: Booleans
-    next_lo: Floats
-    next_hi: Floats
+    losses: np.ndarray
 
     @classmethod
-    def empty(cls, cells: int, scenarios: int) -> Outcome:
-        """Return an outcome in which nothing fails."""
-        return cls(
-            p=np.zeros(cells),
-            loss=np.zeros(scenarios),
-            se=np.zeros(scenarios),
-            exact=np.ones(scenarios, bool),
-            next_lo=np.zeros(scenarios),
-            next_hi=np.zeros(scenarios),
-        )
+    def none(cls, undecided: Undecided) -> Outcome:
+        """Return an outcome in which no undecided node fails, though each can."""
+        losses = certain_losses(np.zeros(undecided.n), undecided.cells)
+        return cls(np.zeros(len(undecided.node)), losses)
 
     def put(self, cells: Integers, scenarios: Integers, part: Outcome) -> None:
         """Enter the outcome of some scenarios."""
         self.p[cells] = part.p
-        for name in ("loss", "se", "exact", "next_lo", "next_hi"):
-            getattr(self, name)[scenarios] = getattr(part, name)
+        self.losses[scenarios] = part.losses
+
+
+def certain_losses(weight: Floats, reached_n: Integers) -> np.ndarray:
+    """Return the losses of scenarios in which all that can fail does."""
+    losses = np.zeros(len(weight), LOSSES)
+    losses["exact"] = True
+    losses["reached_n"] = reached_n
+    for name in AMOUNTS:
+        losses[name] = weight
+    return losses
 
 
 def doubtful_n(graph: Graph, undecided: Undecided) -> Integers:
@@ -169,7 +176,7 @@ def doubtful_n(graph: Graph, undecided: Undecided) -> Integers:
 
 def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
     """Decide undecided nodes: one bit per outcome if uncertain arcs are few, else per draw."""
-    found = Outcome.empty(len(undecided.node), undecided.n)
+    found = Outcome.none(undecided)
     few = doubtful_n(graph, undecided)
     is_exact = few <= sampling.enumerate_up_to
     digits = np.maximum(few, WORD)
@@ -181,7 +188,7 @@ def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
     draws = first_draws(graph, undecided, sampling)
     _draw(found, graph, undecided, sampling, draws)
     if sampling.is_frugal:
-        imprecise = found.se > sampling.se_max * float(graph.weight.sum())
+        imprecise = found.losses["se"] > sampling.se_max * float(graph.weight.sum())
         enough = _draws(graph, undecided, sampling)
         _draw(found, graph, undecided, sampling, np.where(imprecise, enough, 0))
     return found
@@ -239,18 +246,17 @@ def _enumerated(
     down = lanes(_spread(graph, part, gates, row), width)
     # sums round: chances that are equal must stay equal, for they are ranked
     likely = (down * chance[part.scenario]).sum(axis=1).round(DIGITS)
-    found = Outcome.empty(len(likely), part.n)
+    found = Outcome.none(part)
     found.p[:] = likely
-    found.loss[:] = weight_of(graph, part, likely)
+    found.losses["loss"] = weight_of(graph, part, likely)
     if sampling.spread:
         weighed = down * graph.weight[part.node, None]
         losses = np.zeros((part.n, width))  # in a scenario without a cell nothing is lost
         starts = np.flatnonzero(np.diff(part.scenario, prepend=-1))
         if len(starts):
             losses[part.scenario[starts]] = np.add.reduceat(weighed, starts)
-        found.next_lo[:], found.next_hi[:] = _middle(
-            graph, part, losses, chance, sampling
-        )
+        ends = _middle(graph, part, losses, chance, sampling)
+        found.losses["next_lo"], found.losses["next_hi"] = ends
     return found
 
 
@@ -299,17 +305,16 @@ def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Out
     masks = _masks(p, _ranks(graph.keys[arcs], p, sampling, draws), sampling)
     full = to_words(np.ones((1, draws), bool))
     down = _spread(graph, part, np.vstack([masks, full]), row)
-    found = Outcome.empty(len(down), part.n)
-    found.exact[:] = False
+    found = Outcome.none(part)
+    found.losses["exact"] = False
     found.p[:] = np.bitwise_count(down).sum(axis=1) / draws
-    found.loss[:] = weight_of(graph, part, found.p)
+    found.losses["loss"] = weight_of(graph, part, found.p)
     if sampling.spread:
         losses = _losses(graph, part, down, draws)
-        found.se[:] = losses.std(axis=1, ddof=1) / math.sqrt(draws)
+        found.losses["se"] = losses.std(axis=1, ddof=1) / math.sqrt(draws)
         chance = np.full((1, draws), 1 / draws)
-        found.next_lo[:], found.next_hi[:] = _middle(
-            graph, part, losses, chance, sampling
-        )
+        ends = _middle(graph, part, losses, chance, sampling)
+        found.losses["next_lo"], found.losses["next_hi"] = ends
     return found
 
 
@@ -346,14 +351,15 @@ def bounded(graph: Graph, undecided: Undecided, *, most: bool) -> Outcome:
     """Bound the loss by uncertain arcs: by all reachable nodes, or by the most probable paths."""
     # Along one path of arcs a node fails with the product of their chances; with several,
     # more often.
-    found = Outcome.empty(len(undecided.node), undecided.n)
-    found.exact[:] = False
-    found.se[:] = math.nan
+    found = Outcome.none(undecided)
+    losses = found.losses
+    losses["exact"] = False
+    losses["se"] = math.nan
     found.p[:] = 1.0
-    found.next_hi[:] = weight_of(graph, undecided, found.p)
+    losses["next_hi"] = weight_of(graph, undecided, found.p)
     if not most:
         best = np.zeros(len(undecided.node) + 1)
         best[-1] = 1.0
         found.p[:] = undecided.sweep(graph, best, graph.p, undecided.arc, CHANCES)
-    found.loss[:] = weight_of(graph, undecided, found.p)
+    losses["loss"] = weight_of(graph, undecided, found.p)
     return found

@@ -111,20 +111,6 @@ def _by_answers(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def callers_seen(inventory: Inventory, policy: Policy, seen: pd.DataFrame) -> pd.Series:
-    """Return by service whether all calls to it are known; NA if nothing was observed."""
-    silent = ~seen[CALLS].to_numpy(bool)
-    # nobody calls itself: the others are what may call it unseen
-    others_n = silent.sum() - silent
-    is_seen = seen[CALLERS].to_numpy(bool) | (others_n == 0)
-    table = pd.Series(is_seen, seen.index, dtype="boolean")
-    words = policy["blast_radius"]["observing_calls"]
-    looked = len(inventory["dependencies"]) or len(coverage_of(inventory, words))
-    if not looked:
-        table[~is_seen] = pd.NA
-    return table
-
-
 def with_unseen(topology: Topology, graph: Graph, seen: pd.DataFrame) -> Graph:
     """Return a graph with every call that may exist unseen: the worst case.
 
@@ -140,17 +126,27 @@ def with_unseen(topology: Topology, graph: Graph, seen: pd.DataFrame) -> Graph:
     return graph.joined(callees, callers)
 
 
-def dependencies_observed(
-    inventory: Inventory,
-    policy: Policy,
-    topology: Topology,
-) -> pd.Series:
-    """Return by ``service_id`` whether its dependencies were observed."""
-    # Observed means: one dependency is known, or one of ``blast_radius.observing_calls``
-    # succeeded in full for it or for everything.
-    asked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
-    everything = bool((~asked.isin(topology.services)).any())
-    links = inventory["dependencies"].query("src_id != dst_id")
-    known = pd.concat([links["src_id"], asked])
-    is_known = topology.services.isin(known) | everything
-    return pd.Series(is_known, index=topology.services)
+def watched(
+    inventory: Inventory, policy: Policy, topology: Topology, seen: pd.DataFrame
+) -> pd.DataFrame:
+    """Return by ``service_id`` whether its dependencies were observed, and its callers seen.
+
+    ``dependencies_observed``: one is known, or one of ``blast_radius.observing_calls`` succeeded in
+    full for the service or for everything. ``callers_seen``: all calls to it are known; NA if
+    nothing was observed.
+    """
+    services = topology.services
+    looked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
+    links = inventory["dependencies"]
+    known = pd.concat([links.query("src_id != dst_id")["src_id"], looked])
+    is_observed = services.isin(known) | (~looked.isin(services)).any()
+    seen = seen.loc[services]
+    silent = ~seen[CALLS].to_numpy(bool)
+    # nobody calls itself: the others are what may call it unseen
+    others_n = silent.sum() - silent
+    is_seen = seen[CALLERS].to_numpy(bool) | (others_n == 0)
+    columns = {"dependencies_observed": is_observed, "callers_seen": is_seen}
+    table = pd.DataFrame(columns, services, dtype="boolean")
+    if links.empty and looked.empty:
+        table.loc[~is_seen, "callers_seen"] = pd.NA
+    return table

@@ -213,7 +213,7 @@ def _needs(
     needed = measured.more(bound)
     number = math.ceil(needed) if math.isfinite(needed) else 0
     if number > 0:
-        more = f"about {number:,} more {text['more']}, if they go on as so far"
+        more = f"about {number:,} more {text['more']}, if the rate stays the same"
     else:
         more = f"no number of {text['more']} as so far: the value lies at its bound"
     return "; ".join(filter(None, [more, find]))

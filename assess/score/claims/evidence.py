@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import permutations
+from itertools import permutations, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from assess.linear import Linear
 from assess.linear import any_of as any_pattern
 from assess.score.blast_radius.failures import ids
 from assess.score.claims.measure import (
+    NOTHING,
     Measurement,
     amount,
     compared,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 COUNTED = ["hub_failed", "hub_fine", "ecr_failed", "ecr_fine"]
 UNSURE = ["hub_unknown", "ecr_unknown", "either_failed", "either_fine", "either_unknown"]
+MOST_UNSURE = 5  # services of unknown kind: 32 comparisons
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,17 +276,18 @@ def stores_in_containers(data: ClaimData) -> Measurement:
     spells = data.spells
     is_store = spells["service_id"].isin(stores)
     unnamed = services.loc[services["kind"].isna() | services["kind"].eq("unknown")]
-    # a service of unknown kind may be a store: those that speak against containers, then the others
     may_be = spells["service_id"].isin(unnamed["service_id"]) & ~is_store
     inside = spells["side"].eq(CONTAINER)
-    speaks = may_be & surely(inside.eq(spells["incidents"].gt(0)))
-    measured, *others = (
-        data.compared(spells[rows], inside[rows])
-        for rows in (is_store, is_store | speaks, is_store | (may_be & ~speaks))
-    )
-    whole = hull(measured.interval, *(other.interval for other in others))
-    unknown_n = measured.unknown_n + spells.loc[may_be, "service_id"].nunique()
-    return measured._replace(interval=whole, unknown_n=unknown_n)
+    unsure = spells.loc[may_be, "service_id"].unique()
+    measured = data.compared(spells[is_store], inside[is_store])
+    whole = NOTHING._replace(point=measured.interval.point)
+    # any of those of unknown kind may be stores; with too many, anything may be true
+    if len(unsure) <= MOST_UNSURE:
+        some = product(*((name, None) for name in unsure))
+        rows = (is_store | spells["service_id"].isin(names) for names in some)
+        others = (data.compared(spells[r], inside[r]).interval for r in rows)
+        whole = hull(measured.interval, *others)
+    return measured._replace(interval=whole, unknown_n=measured.unknown_n + len(unsure))
 
 
 def contained_incidents(data: ClaimData) -> Measurement:
@@ -404,10 +407,9 @@ def around_upgrades(data: ClaimData) -> pd.DataFrame:
             *_within(incidents, at, at + span, watched),
             *_within(incidents, at - span, at, watched),
         ]
-    after, days_after, before, days_before = sums
     columns = ["tier", "after", "days_after", "before", "days_before"]
-    row = (0, int(after), days_after, int(before), days_before)
-    table = pd.DataFrame([row], columns=columns)
+    table = pd.DataFrame([[0, *sums]], columns=columns)
+    table = table.astype({"tier": int, "after": int, "before": int})
     interval = ratio_of(table, level=data.level)
     ends = dict(zip(["ratio", "ratio_lo", "ratio_hi"], interval, strict=True))
     return table.assign(**ends).replace([np.inf, -np.inf], np.nan)
@@ -446,9 +448,7 @@ MEASURES = {
 # claims whose rows begin with the platform that they are about, and what each row adds to
 BY_ROW: dict[str, Callable[..., Measurement]] = {
     "C1": mean,
-    "C2": share,
-    "C3": share,
-    "C5": share,
+    **dict.fromkeys(["C2", "C3", "C5"], share),
 }
 ORCHESTRATED = "C12"
 

@@ -26,9 +26,8 @@ def heal_table(rows: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
     Kaplan and Meier 1958, doi:10.1080/01621459.1958.10501452: what is still open is censored, not
     dropped, or the median would come out a fifth to a third too short.
     """
-    table = (
-        rows[["minutes"]].astype(float).assign(key=key, open=~rows["closed"].astype(bool))
-    )
+    is_open = ~rows["closed"].astype(bool)
+    table = rows[["minutes"]].astype(float).assign(key=key, open=is_open)
     table = table.dropna(subset="key").sort_values(["minutes", "open"], kind="stable")
     groups = table.groupby("key", sort=True)
     # Kaplan-Meier: incidents that had not ended before this one
@@ -137,18 +136,13 @@ def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> pd.
     unnamed = activities[activities["kind"].isna()]
     vague = unnamed["group"].fillna(unnamed["service_id"])
     may_be_launched = pairs["place"].isin(vague.dropna()) | vague.isna().any()
-    is_unknown = ~(took <= seconds) & (may_be_launched | (took.isna() & too_soon))
-    rows = pd.DataFrame(
-        {
-            "group": pairs["place"],
-            "yes": took <= seconds,
-            "no": ~(took <= seconds) & ~is_unknown,
-            "unknown": is_unknown,
-        }
-    )
-    groups = rows.groupby("group", sort=True)[["yes", "no", "unknown"]].sum()
-    spread = took.groupby(rows["group"]).agg(median_s="median", longest_s="max")
-    return groups.join(spread).reset_index()
+    is_in_time = took <= seconds
+    is_unknown = ~is_in_time & (may_be_launched | (took.isna() & too_soon))
+    is_late = ~is_in_time & ~is_unknown
+    counts = pd.DataFrame({"yes": is_in_time, "no": is_late, "unknown": is_unknown})
+    group = pairs["place"].rename("group")
+    spread = took.groupby(group).agg(median_s="median", longest_s="max")
+    return counts.groupby(group, sort=True).sum().join(spread).reset_index()
 
 
 def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:

@@ -354,10 +354,10 @@ def _score_sentences(row: pd.Series, table: pd.DataFrame) -> list[str]:
         ]
     weakest = table.loc[table["contribution"].idxmin()]
     if weakest["point"] < 100:
-        sentences.append(
-            f"Weakest: {weakest['dimension']} ({weakest['point']:.0f}). A plain average would "
-            f"hide {row['compensation_gap']:.0f} points."
-        )
+        sentences.append(f"Weakest: {weakest['dimension']} ({weakest['point']:.0f}).")
+        if gap := round(row["compensation_gap"]):
+            points = "1 point" if gap == 1 else f"{gap} points"
+            sentences[-1] += f" A plain average would hide {points}."
     return sentences
 
 

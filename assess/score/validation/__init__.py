@@ -107,14 +107,12 @@ def judge(
 ) -> Judged:
     """Return the predictions of every rule for the judged failures."""
     topology = evidence.topology
-    failures = [evidence.failures[row] for row in rows]
-    elements = [f.element for f in failures]
+    elements = [evidence.failures[row].element for row in rows]
     services_n = len(topology.services)
-    shape = (len(failures), services_n)
-    seen = np.reshape([f.seen for f in failures], shape).astype(bool)
-    down = seen & np.reshape([f.down for f in failures], shape).astype(bool)
+    seen = evidence.seen[rows]
+    down = seen & evidence.down[rows]
     known = _pairs(affected, topology.services, set(elements))
-    said = np.zeros(shape)
+    said = np.zeros(seen.shape)
     for row, name in enumerate(elements):
         if name in known:
             service, p = known[name]
@@ -308,17 +306,19 @@ def measures(
         point = both[:, 0].sum() / both[:, 1].sum()
         ratio = (point, *middle(shares, level))
     rows = [("observed to predicted", *ratio, len(both))]
+
+    def add(measure: str, holds: pd.Series) -> None:
+        share = jeffreys_interval(int(holds.sum()), len(holds), level=level)
+        rows.append((measure, *share, len(holds)))
+
     held = calibration["inside"].dropna().astype(bool)
-    share = jeffreys_interval(int(held.sum()), len(held), level=level)
-    rows.append((HELD, *share, len(held)))
+    add(HELD, held)
     for kind, part in held.groupby(calibration["element_kind"]):
-        share = jeffreys_interval(int(part.sum()), len(part), level=level)
-        rows.append((f"{HELD}: {kind}", *share, len(part)))
+        add(f"{HELD}: {kind}", part)
     incidents = exposure.sound.dropna(subset=["service_id", "affected_services"])
     listed = incidents["affected_services"] + ";" + incidents["service_id"]
-    touched = listed.map(lambda text: len(set(ids(text))))
+    is_single = listed.map(lambda text: len(set(ids(text)))) <= 1
     for name, side in (("containers", CONTAINER), ("hosts", HOST)):
-        on_side = touched[surely(incidents["side"].eq(side))]
-        share = jeffreys_interval(int((on_side <= 1).sum()), len(on_side), level=level)
-        rows.append((f"at most one service touched, {name}", *share, len(on_side)))
+        on_side = is_single[surely(incidents["side"].eq(side))]
+        add(f"at most one service touched, {name}", on_side)
     return pd.DataFrame(rows, columns=MEASURE)

@@ -61,8 +61,7 @@ class Reach:
             away = _steps(topology, initial)
             near[rows] = np.minimum(away, STEPS_MOST)[:, :n]
             can[rows] = (away < FAR)[:, :n] & ~initial[:, :n]
-            seen = np.array([f.seen for f in evidence.failures[rows]])
-            failure, service = np.nonzero(can[rows] & seen)
+            failure, service = np.nonzero(can[rows] & evidence.seen[rows])
             taught.append(np.array([failure + rows.start, service]))
         failure, service = np.concatenate(taught, axis=1)
         pairs_n = len(failure)
@@ -71,10 +70,9 @@ class Reach:
             kept = np.sort(rng.choice(pairs_n, PAIRS_MOST, replace=False))
             failure = failure[kept]
             service = service[kept]
-        down = np.array([f.down for f in evidence.failures]).reshape(can.shape)
         places = codes(elements)[failure] * n + service
         _, pair = np.unique(places, return_inverse=True)
-        fell = down[failure, service]
+        fell = evidence.down[failure, service]
         log_odds = _expected(evidence, failure, service)
         pairs = (failure, service, log_odds, fell, pair)
         return cls(evidence, near, can, *pairs, pairs_n=pairs_n)

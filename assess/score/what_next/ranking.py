@@ -145,13 +145,6 @@ class ShortList:
             to_beat = np.where(total >= cut_off.kth, cut_off.after, cut_off.kth)
         return cls(values, weights, total, to_beat)
 
-    def chance(self, criterion: int, value: float) -> float:
-        """Return the probability of the short list if one criterion had another value [0-1]."""
-        changed = on_grid(np.array(value)) - on_grid(self.values[criterion])
-        # only one term of the sum changes
-        gap = self.total + self.weights[:, criterion] * changed - self.cut_off
-        return float(np.mean(gap > 0) + 0.5 * np.mean(gap == 0))
-
     def chances(self, criterion: int) -> Chances:
         """Return the chance [0-1] as a function of one criterion [0-1]; a tie counts half."""
         # Each draw has a least value with which the service beats the cut-off. They are
@@ -349,9 +342,8 @@ class Ranking:
             worst = self.worst[at, c]
             best = self.best[at, c]
             if name in NEEDS and best > worst:
-                p_best = short_list.chance(c, best)
-                p_middle = short_list.chance(c, (best + worst) / 2)
-                options.append(Option(name, NEEDS[name], p_best, p_middle))
+                values = np.array([best, (best + worst) / 2])
+                options.append(Option(name, NEEDS[name], *short_list.chances(c)(values)))
         return options
 
     def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -365,8 +357,8 @@ class Ranking:
         readiness = self.criteria.index("readiness")
         chances = p_top.to_numpy(dtype=float, copy=True)
         for at in np.flatnonzero(~self.inside & ~self.competing).tolist():
-            short_list = self.short_list(at)
-            chances[at] = short_list.chance(readiness, self.worst[at, readiness])
+            by_readiness = self.short_list(at).chances(readiness)
+            chances[at] = by_readiness(self.worst[at, [readiness]])[0]
         return pd.Series(chances, self.services, dtype="Float64").mask(self.inside)
 
     def _neutral(self, weights: Floats) -> pd.Series:

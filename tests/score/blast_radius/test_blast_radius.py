@@ -279,7 +279,10 @@ def test_a_move_off_a_crowded_host_contains():
     result = fleet_of(**crowd)
     # h1 and its engine no longer take it down, the new engine does: half the fleet less
     assert result.services["delta"].tolist() == pytest.approx([-0.5, -0.5])
-    assert "by -50 % (negative is containment gained)" in result.explain("a").text
+    assert (
+        "by -50 percentage points (negative: containment gained)"
+        in result.explain("a").text
+    )
     dependent = fleet_of(**crowd, dependencies=calls(("a", "b")))
     # a stays down with b whatever it moves to, and gains an engine; b takes a along
     assert dependent.services["delta"].tolist() == pytest.approx([0.5, 0.0])

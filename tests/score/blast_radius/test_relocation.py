@@ -152,18 +152,21 @@ def test_scenarios_fail_everything_but_the_service(seed):
     fleet = build_topology(inventory, POLICY)
     changes, _ = element_changes(inventory, fleet, POLICY["target"])
     assert set(changes["element_kind"]) <= set(LEFT)
-    moves = move_scenarios(Terms.of(fleet, changes))
+    terms = Terms.of(fleet, changes)
+    n = len(fleet.services)
+    moves = move_scenarios(terms, np.ones(n, bool))
     failing = {}
     for scenario, node in zip(moves.scenario, moves.node, strict=True):
         failing.setdefault(scenario, []).append(node)
     assert all(max(Counter(nodes).values()) == 1 for nodes in failing.values())
     down = fleet.direct["point"].groupby(PAIR[:2])["service_id"].agg(set).to_dict()
-    for term, row in zip(moves.terms.itertuples(), changes.itertuples(), strict=True):
-        assert fleet.services[term.service] == row.service_id
+    assert moves.n == n + 2 * len(changes)
+    for term, row in enumerate(changes.itertuples()):
+        assert fleet.services[terms.service[term]] == row.service_id
         others = down.get((row.element_kind, row.element), set()) - {row.service_id}
         for scenario, names in (
-            (term.together, others | {row.service_id}),
-            (term.without, others),
+            (n + 2 * term, others | {row.service_id}),
+            (n + 2 * term + 1, others),
         ):
             assert {fleet.nodes[node] for node in failing.get(scenario, [])} == names
 
