@@ -98,10 +98,7 @@ def _ask(asked: Asked, context: forms.Context) -> None:
     documents = []
     scope = strip_credentials(str(asked.options["endpoint"])).rstrip("/")
     for resource in RESOURCES:
-        with (
-            asked.batch.call(scope, resource) as call,
-            open_web(asked, call=call) as web,
-        ):
+        with asked.batch.call(scope, resource) as call, open_web(asked, call=call) as web:
             documents += call.take(forms.resources([web.json(resource)]))
     _add_konveyor(documents, scope, context, asked.batch)
 

@@ -46,9 +46,8 @@ class Statement:
 
     ids: frozenset[str]
     status: str
-    product: (
-        str  # a package address, a digest, a reference, or the serial number of an SBOM
-    )
+    # A package address, a digest, a reference, or the serial number of an SBOM.
+    product: str
     part: str  # a package address in it; empty for all of it
     at: datetime
 

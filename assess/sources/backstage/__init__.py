@@ -290,10 +290,7 @@ def to_service(entity: Entity, kept: Kept) -> Row:
 
 
 def _read_first(
-    notes: Texts,
-    keys: tuple[str, ...],
-    read: Callable[[str], float | None],
-    kept: Kept,
+    notes: Texts, keys: tuple[str, ...], read: Callable[[str], float | None], kept: Kept
 ) -> float | None:
     """Return the first value that can be read; one that cannot is counted if none can."""
     texts = [notes[key] for key in keys if key in notes]

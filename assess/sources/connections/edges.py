@@ -48,12 +48,7 @@ _SYSTEM = Tenant(_NO_NAME, "", "system", "")
 class Edges:
     """Resolves the ends of all talks."""
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        observed: Observed,
-        flows: Flows,
-    ) -> None:
+    def __init__(self, fleet: Fleet, observed: Observed, flows: Flows) -> None:
         self.batch = Batch()
         self.unknown: dict[str, None] = {}  # callers at addresses that no source knows
         self._fleet = fleet
@@ -105,12 +100,7 @@ class Edges:
 
     # -- ends --------------------------------------------------------------------------------
 
-    def _tenant_of(
-        self,
-        machine: str,
-        process: Process,
-        port: int,
-    ) -> Tenant | None:
+    def _tenant_of(self, machine: str, process: Process, port: int) -> Tenant | None:
         """Return the workload of a process on a machine; an unknown one is added."""
         if apart := self._fleet.called(machine):
             return apart
@@ -140,11 +130,7 @@ class Edges:
         return own[0] if len(own) == 1 else None
 
     def _add_service(
-        self,
-        machine: str,
-        unit: SystemUnit,
-        *,
-        is_own_unit: bool,
+        self, machine: str, unit: SystemUnit, *, is_own_unit: bool
     ) -> Tenant:
         """Add a service that runs on a machine beside what the other sources know."""
         if (machine, unit.name) in self._born:
@@ -353,11 +339,7 @@ class Edges:
         return "src" if is_src else "dst" if is_dst else None
 
 
-def covered_names(
-    fleet: Fleet,
-    observed: Observed,
-    logged: set[str],
-) -> set[Name]:
+def covered_names(fleet: Fleet, observed: Observed, logged: set[str]) -> set[Name]:
     """Return the services of which all sockets of all workloads were watched for long enough."""
     whole = {
         machine

@@ -157,10 +157,7 @@ def _registries(lines: list[_Line], values: Texts) -> Payload:
     mirrors = [_address(line) for line in _items(lines, "Registry Mirrors")]
     networks = [name for name in insecure if _NETWORK.fullmatch(name)]
     hosts = {name: {"Secure": False} for name in insecure if name not in networks}
-    config: Payload = {
-        "InsecureRegistryCIDRs": networks,
-        "IndexConfigs": hosts,
-    }
+    config: Payload = {"InsecureRegistryCIDRs": networks, "IndexConfigs": hosts}
     major = re.match(r"\d+", values.get("Server Version", ""))
     if mirrors or (major and int(major[0]) >= _MIRRORS_SINCE):
         config["Mirrors"] = mirrors

@@ -125,9 +125,8 @@ def to_host(instance: Row) -> tuple[Row, Row]:
     host = frames.row(
         "hosts",
         host_id=host_id,
-        provider="aws"
-        if host_id.startswith("i-")
-        else None,  # mi-: a machine of one's own
+        # mi-: a machine of one's own
+        provider="aws" if host_id.startswith("i-") else None,
         account=arn["account"] or None,
         region=arn["region"] or None,
         **picked(attributes, "ecs attributes"),

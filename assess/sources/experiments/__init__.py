@@ -13,12 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.reading import (
-    MAX_RECORDS,
-    MAX_TABLE_BYTES,
-    read_limited,
-    refuse_many,
-)
+from assess.reading import MAX_RECORDS, MAX_TABLE_BYTES, read_limited, refuse_many
 from assess.sources.base import (
     Asked,
     Call,

@@ -164,11 +164,7 @@ def to_rows(
         if quadlet.name in seen:
             continue
         unit = quadlet.unit
-        shared = {
-            "name": quadlet.name,
-            "source_kind": "quadlet",
-            "host_id": host_id,
-        }
+        shared = {"name": quadlet.name, "source_kind": "quadlet", "host_id": host_id}
         workloads, mounts = declared_rows(unit, f"{place}/{quadlet.stem}", 1, shared)
         share(mounts)
         batch.place(workloads, mounts)

@@ -19,13 +19,7 @@ from assess.sources.listing import Found, complete, host_ids
 from assess.sources.redact import keep_labels
 from assess.sources.replica import Replicas, declared_rows
 from assess.sources.routing import routed_calls, routers_of
-from assess.sources.unit import (
-    Unit,
-    is_checked,
-    mount_rows,
-    service_row,
-    workload_row,
-)
+from assess.sources.unit import Unit, is_checked, mount_rows, service_row, workload_row
 from assess.sources.values import (
     Texts,
     dicts,
@@ -257,10 +251,7 @@ def to_declared(service: Service, cluster: str) -> Replicas:
         "source_kind": "task",
     }
     return declared_rows(
-        service.unit,
-        f"{cluster}/{service.name}",
-        service.replicas,
-        place,
+        service.unit, f"{cluster}/{service.name}", service.replicas, place
     )
 
 
