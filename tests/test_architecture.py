@@ -128,9 +128,9 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2188,  # tables wrap in a narrow terminal; a copy of the process does half of a report
-    "policy": 661,  # targets are checked word by word
-    "reference": 1226,  # programs and bases of images among the look-ups
+    "core": 2187,  # tables wrap in a narrow terminal; a copy of the process does half of a report
+    "policy": 660,  # targets are checked word by word
+    "reference": 1217,  # programs and bases of images among the look-ups
     "sources": 2611,
     "sources/aws": 451,
     "sources/answers": 1139,
@@ -173,12 +173,12 @@ BUDGETS = {
     "score/upgrade_churn": 1832,  # replicas may be on any host; builds and flags are asked too
     "score/targets": 717,
     "score/what_next": 1427,
-    "figures": 1361,
-    "report": 2500,  # a first screen, records as pages, how predictions held
+    "figures": 1360,
+    "report": 2499,  # a first screen, records as pages, how predictions held
     "report/explorer": 430,
-    "cli": 1992,
+    "cli": 1989,
     "notebooks": 469,
-    "sample": 533,
+    "sample": 526,
 }
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,

@@ -404,7 +404,7 @@ def _breaking(
         own = hits[hits["service_id"] == name]
         why = [f"{hit.certainty} break {hit.what}: {hit.why}" for hit in own.itertuples()]
         if churn.frame["breaking_n"].isna().get(name, True):
-            why.append("nobody knows its engine")
+            why.append("nobody knows its engine, or what the target breaks")
         if why:
             yield NO_BREAKS, 0, name, len(why), "; ".join(why)
 

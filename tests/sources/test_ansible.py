@@ -384,6 +384,27 @@ def test_minor_versions_of_systems_are_kept(name, version, system):
     assert (host.facts["os_name"], host.facts["os_version"]) == system
 
 
+@pytest.mark.parametrize(
+    ("facts", "modules"),
+    [
+        ({"apparmor": {"status": "enabled"}, "selinux": False}, "apparmor"),
+        (
+            {"apparmor": {"status": "disabled"}, "selinux": {"status": "enabled"}},
+            "selinux",
+        ),
+        ({"apparmor": {"status": "disabled"}, "selinux": {"status": "disabled"}}, "none"),
+        # nothing is said of the other one
+        ({"selinux": {"status": "disabled"}}, None),
+        ({"apparmor": {"status": "disabled"}, "selinux": {"status": "Missing"}}, None),
+        ({}, None),
+    ],
+)
+def test_security_modules_are_on_where_the_facts_say_so(facts, modules):
+    named = {f"ansible_{name}": value for name, value in facts.items()}
+    host, lost = ansible.to_host(named, "h", "p", None, datetime(2026, 9, 30, tzinfo=UTC))
+    assert (host.facts.get("security_modules"), lost) == (modules, [])
+
+
 def test_hidden_files_are_told_and_logs_of_our_script_are_not(tmp_path):
     (tmp_path / "web-1").write_text(json.dumps({"ansible_facts": {"kernel": "6.1"}}))
     (tmp_path / ".setup").write_text("web-1 | SUCCESS")

@@ -26,6 +26,7 @@ from assess.sources.deadline import Deadline
 from assess.sources.kubernetes import RESOURCES, VERSIONED, KubernetesSource
 
 KINDS = [listing.kind for listing in RESOURCES]
+VERSIONS = {path.split("/", 1)[1].rpartition("/")[0] for p in VERSIONED for path in p}
 
 
 @pytest.fixture(scope="module")
@@ -313,8 +314,7 @@ def test_the_cluster_role_grants_what_is_asked_and_nothing_else(tmp_path):
         for name in rule["resources"]
     }
     gone = (404, b"404 page not found\n", {})  # so that every version is asked
-    versions = {path.split("/", 1)[1].rpartition("/")[0] for p in VERSIONED for path in p}
-    served = groups(*versions)
+    served = groups(*VERSIONS)
     _, server = ask(lambda path, _: served if path == "/apis" else gone, tmp_path)
     asked, named = set(), set()
     for path, _, _ in server.asked:

@@ -19,15 +19,19 @@ from assess.sources.http import OtherServerError, open_web
 def documented(kind: str) -> set[str]:
     """Return the documented paths, as regular expressions."""
     if kind == "kubernetes":
-        role = next(
-            d for d in yaml.safe_load_all(permissions(kind)) if d["kind"] == "ClusterRole"
-        )
-        return {
-            rf"/{f'apis/{group}' if group else 'api'}/v[0-9a-z]+/{name}"
-            for rule in role["rules"]
-            for group in rule["apiGroups"]
-            for name in rule["resources"]
-        }
+        roles = [d for d in yaml.safe_load_all(permissions(kind)) if "rules" in d]
+        found = {"/apis"}  # the names of the groups, which every account may read
+        for role in roles:
+            home = role["metadata"].get("namespace")
+            place = f"namespaces/{home}/" if home else ""
+            found |= {
+                rf"/{f'apis/{group}' if group else 'api'}/v[0-9a-z]+/{place}{name}{one}"
+                for rule in role["rules"]
+                for group in rule["apiGroups"]
+                for name in rule["resources"]
+                for one in [f"/{n}" for n in rule.get("resourceNames", ())] or [""]
+            }
+        return found
     text = permissions(kind) if kind == "nomad" else homes()[kind].load().needs
     assert "GET " in text
     paths = re.findall(r"/(?:v\d|master)/[\w/]+", text)
@@ -55,8 +59,9 @@ def one_page_then(code, answer):
     return answered
 
 
+SERVED = test_kubernetes_api.groups(*test_kubernetes_api.VERSIONS)
 ANSWERS = {
-    "kubernetes": test_kubernetes_api.Api(page=2),
+    "kubernetes": test_kubernetes_api.Api(page=2, more={"/apis": SERVED}),
     "nomad": test_nomad.Api(),
     "marathon": marathon,
 }

@@ -205,6 +205,9 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     frame["versions_behind"] = by_service.groupby(level=0).max()
     nodes = set(inventory["engines"].dropna(subset="kubelet_version")["host_id"])
     blind = {place.service_id for place in placed if _is_blind(place, nodes)}
+    # only a target that nobody knows is named as what may break
+    targets = [f"{product} {version}" for product, version in goals]
+    blind.update(found.loc[found["what"].isin(targets), "service_id"].dropna())
     frame = frame.join(_breaking(broken, frame.index, blind))
     frame = frame.join(_images(inventory, registries))
     frame = frame.join(pace.image_rates(past, frame.index, registries, level=level))

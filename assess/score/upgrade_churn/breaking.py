@@ -34,7 +34,7 @@ MAY = "may"
 NOTE = "note"
 BLOCK = 20_000  # rows of a table that one worker looks at
 _AT_ONCE = ("at upgrade", "next start")  # an upgrade starts what it stopped
-BLIND = "version"  # the change of a row whose engine nobody knows
+BLIND = "version"  # the change of a row whose engine, or whose target, nobody knows
 _CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, BLIND: 3}  # the gravest first
 _TYPES = {**dict.fromkeys([*COLUMNS, "subject"], "str"), "order": "float64"}
 _NOTHING = pd.DataFrame(columns=list(_TYPES)).astype(_TYPES)
@@ -80,7 +80,7 @@ def goals_of(inventory: Inventory, engine: str) -> list[Goal]:
 def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.DataFrame:
     """List breaking changes up to targets and a day: one row per workload, subject and last change."""
     # ``workload_id`` is NA on a host without known workloads, ``change`` is `BLIND` where
-    # the engine is unknown.
+    # the engine or the target is unknown.
     parts = [_NOTHING]
     at = inventory.snapshot_at
     for goal in goals:
@@ -178,9 +178,10 @@ def changes(product: str) -> list[dict[str, str]]:
         if row["product"] != product:
             continue
         recorded = known.get(row["change_id"], {})
-        version = row["version"] or recorded.get("version", "")
-        source = row["source"] or recorded.get("source", "")
-        listed.append(row | {"version": version, "source": source})
+        own = {
+            name: row[name] or recorded.get(name, "") for name in ("version", "source")
+        }
+        listed.append(row | own)
     return sorted(
         listed, key=lambda row: (reference.numbers_of(row["version"]), row["by"])
     )
@@ -314,8 +315,11 @@ def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
         for text in workloads["version"].dropna().unique()
         if (reference.is_known(text) if is_engine else reference.parse_version(text))
     }
-    is_known = workloads["version"].isin(known)
+    is_released = reference.lines_behind(goal.product, goal.version) is not None
+    is_known = workloads["version"].isin(known) & is_released
     rows = workloads[~is_known & workloads["runtime"].notna()]
+    if not is_released:
+        rows = rows.assign(version=goal.version)
     named = goal.product + " " + rows["version"].astype("string")
     why = ("the facts do not know " + named).fillna("nobody knows its version")
     return rows[IDS].assign(
@@ -342,8 +346,7 @@ def on_hosts(table: pd.DataFrame) -> pd.DataFrame:
     """Group breaking changes by host and change, with the affected services and workloads."""
     key = [name for name in COLUMNS if name not in ("service_id", "workload_id")]
     groups = table.groupby(key, dropna=False, sort=True)
-    services = groups["service_id"].agg(
-        lambda names: "; ".join(sorted(set(names.dropna())))
-    )
-    counted = groups["workload_id"].nunique().rename("workloads_n")
-    return services.rename("services").to_frame().join(counted).reset_index()
+    return groups.agg(
+        services=("service_id", lambda names: "; ".join(sorted(set(names.dropna())))),
+        workloads_n=("workload_id", "nunique"),
+    ).reset_index()

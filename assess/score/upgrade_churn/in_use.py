@@ -80,10 +80,8 @@ def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     # A live cluster shows an object in the version it prefers, not as it was applied.
     declared = workloads[[*IDS, "version", "api_version"]].dropna(subset="api_version")
     # the declared version is the applied one
-    own = declared.assign(
-        is_applied=True, kind=declared["api_version"].str.split("/").str[-1]
-    )
-    own["api"] = own["api_version"].str.rsplit("/", n=1).str[0]
+    parts = declared["api_version"].str.rsplit("/", n=1)
+    own = declared.assign(is_applied=True, api=parts.str[0], kind=parts.str[1])
     objects = inventory["objects"]
     applied = objects["last_applied_api_version"]
     is_applied = surely(objects["source_ref"].str.contains(r"\.ya?ml$", regex=True))
@@ -139,9 +137,9 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         image_digest=_digests(table, images),
         named=table["tag"].mask(is_plain, "latest"),  # a digest alone may be any tag
     )
-    kept = images[["registry", "repository", "digest", "base_name"]]
-    kept = kept.rename(columns={"digest": "image_digest", "base_name": "base"})
-    kept = kept.assign(schema=_schemas(images))
+    names = {"digest": "image_digest", "base_name": "base"}
+    kept = images[["registry", "repository", *names]].rename(columns=names)
+    kept["schema"] = _schemas(images)
     table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
     path = table["repository"].astype("string")
     labels = table["registry"].astype("string").str.split(".")

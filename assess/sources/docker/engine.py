@@ -19,7 +19,7 @@ from assess.sources.docker.payload import (
 )
 from assess.sources.values import dicts, dig, joined, moment, picked, table, text, texts
 
-_MODULES = ("apparmor", "selinux")
+MODULES = ("apparmor", "selinux")
 
 NONE = "<none>"
 GRACE = timedelta(hours=1)  # docker-gc's GRACE_PERIOD_SECONDS
@@ -100,7 +100,7 @@ def _modules(info: Row) -> str | None:
     if "SecurityOptions" not in info:
         return None
     names = " ".join(texts(info, "SecurityOptions"))
-    found = [module for module in _MODULES if f"name={module}" in names]
+    found = [module for module in MODULES if f"name={module}" in names]
     return ";".join(found) or "none"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Asked, Batch, Call, Row, Rows, Source, paths_of
+from assess.sources.docker.engine import MODULES
 from assess.sources.dumps import (
     Files,
     broken,
@@ -304,6 +305,7 @@ def to_host(
             arch=text_of(get("architecture")),
             vcpus=count_of(get("processor_vcpus")),
             addresses=_addresses(get),
+            security_modules=_security_modules(get),
             memory_bytes=None if memory is None else memory * MIB,
             instance_type=text_of(get("ec2_instance_type")),
             image_ref=text_of(get("ec2_ami_id")),
@@ -335,6 +337,14 @@ def _addresses(get: Callable[[str], Any]) -> str | None:
     listed = [*texts(get("all_ipv4_addresses")), *texts(get("all_ipv6_addresses"))]
     listed = listed or [text_of(dig(get("default_ipv4"), "address"))]
     return joined(text_of(a) for a in listed if not is_local(a))
+
+
+def _security_modules(get: Callable[[str], Any]) -> str | None:
+    """Return the security modules that are on; None where that is not known of all."""
+    states = {name: text_of(dig(get(name), "status")) for name in MODULES}
+    if set(states.values()) == {"disabled"}:
+        return "none"
+    return joined(name for name, state in states.items() if state == "enabled")
 
 
 def withheld_n(facts: Row) -> int:

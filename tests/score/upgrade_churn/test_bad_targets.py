@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
-from churn_fleet import fleet
+from churn_fleet import fleet, score
 
 from assess import reference
 from assess.score.upgrade_churn.breaking import BLIND, breaks, goal_of, goals_of
@@ -27,8 +28,20 @@ def test_a_target_older_than_what_runs_breaks_nothing():
 
 def test_a_target_that_nobody_released_yet_holds_all_that_is_known():
     now = certainties("docker:29.0.0", image_ref="traefik:v2.9")
-    assert certainties("docker:99", image_ref="traefik:v2.9") == now == {"EC0423": "will"}
+    assert now == {"EC0423": "will"}
+    # what else it breaks is unknown, which is no pass
+    assert certainties("docker:99", image_ref="traefik:v2.9") == {**now, BLIND: BLIND}
     assert certainties("kubernetes:9.9", image_ref="traefik:v2.9") == {}
+
+
+@pytest.mark.parametrize(("target", "n"), [("docker:29", 0), ("docker:99", None)])
+def test_a_target_that_nobody_released_yet_is_no_pass(target, n):
+    engine = {"host_id": "h1", "runtime": "docker", "version": "28.5.1"}
+    row = {"workload_id": "w", "service_id": "shop", "host_id": "h1", "state": "running"}
+    row |= {"image_ref": "shop/app:1", "docker_sock_mounted": False}
+    made = fleet(hosts=[{"host_id": "h1"}], engines=[engine], workloads=[row])
+    (found,) = score(made, target=target).frame["breaking_n"]
+    assert (None if pd.isna(found) else found) == n
 
 
 @pytest.mark.parametrize(
