@@ -163,13 +163,13 @@ BUDGETS = {
     "sources/vms": 470,
     "score": 517,  # results open figures and the explorer
     "score/backtest": 317,
-    "score/blast_radius": 2919,
+    "score/blast_radius": 2915,
     "score/claims": 811,
     "score/evidence": 796,
     "score/experiments": 351,
     "score/incidents": 589,
     "score/readiness": 509,
-    "score/validation": 879,  # what beats the edges alone for elements that never failed
+    "score/validation": 868,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1832,  # replicas may be on any host; builds and flags are asked too
     "score/targets": 717,
     "score/what_next": 1427,

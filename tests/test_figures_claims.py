@@ -80,6 +80,15 @@ def test_the_overview_draws_every_claim_on_its_side(judged):
     )
 
 
+def test_an_arrow_marks_every_interval_that_goes_on_beyond_the_axis(judged):
+    table = figures.claims_data(judged)
+    drawn = figures.claims(judged).collections[-2:]
+    for arrows, end, edge in zip(drawn, ("lo", "hi"), (-4, 4), strict=True):
+        beyond = [(edge, y) for y in np.flatnonzero(table[end] == edge)]
+        assert beyond
+        assert [tuple(place) for place in arrows.get_offsets()] == beyond
+
+
 @pytest.mark.parametrize("claim", ALL)
 def test_the_evidence_of_each_claim_is_drawn_with_its_verdict(judged, claim):
     ax = figures.claim(judged, claim)

@@ -134,6 +134,14 @@ def test_what_is_left_out_is_counted():
     assert shown(table.head(0)) == [["x"], ["no rows"]]
 
 
+def test_a_digest_is_short_in_a_notebook_and_whole_in_a_file():
+    digest = "sha256:" + "0a1b" * 16
+    table = pd.DataFrame({"image": [f"shop/api@{digest}"], "n": [1]})
+    assert f"shop/api@{digest[:19]}…<" in to_html(table)
+    assert digest in to_csv(table)
+    assert digest in Grid.of(table).text()
+
+
 def test_names_of_the_fleet_are_hostile():
     hostile = "<script>alert(1)</script>\u202e\n&"
     text = to_html(

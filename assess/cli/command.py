@@ -144,7 +144,8 @@ class Output:
         """Wrap sentences in a terminal, which would break their words."""
         if not self.width or self.format != "text":
             return text
-        return "\n".join(textwrap.fill(line, self.width) for line in text.splitlines())
+        wrap = functools.partial(textwrap.fill, width=self.width, break_on_hyphens=False)
+        return "\n".join(map(wrap, text.splitlines()))
 
     def text(self, text: str) -> None:
         """Write text as it is."""

@@ -193,8 +193,7 @@ def explain(
             for name in names or assessment.results
         }
     if out.format in ("text", "markdown"):
-        sections = [_section(explanation, out) for explanation in explained.values()]
-        out.text("\n".join(sections))
+        out.text("\n".join(_section(one, out) for one in explained.values()))
     else:
         document = {
             "service_id": service,

@@ -1,6 +1,8 @@
 """The output grammar: one table, four formats, hostile cells included."""
 
 import json
+import os
+from pathlib import Path
 
 import click
 import pandas as pd
@@ -76,3 +78,15 @@ def test_an_empty_table_has_a_header_and_a_note(call, sample):
     assert result.stdout.startswith("host_id,")
     assert len(result.stdout.splitlines()) == 1
     assert result.stderr == "no rows\n"
+
+
+def test_sentences_wrap_in_a_terminal_alone(monkeypatch):
+    text = "checkout calls newsletter-signup every day\n\nand fails"
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((20, 9)))
+    out = Output("text", None)
+    assert out.prose(text) == text
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    wrapped = "checkout calls\nnewsletter-signup\nevery day\n\nand fails"
+    assert out.prose(text) == wrapped
+    assert Output("markdown", None).prose(text) == text
+    assert Output("text", Path("of.txt")).prose(text) == text

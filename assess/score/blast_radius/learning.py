@@ -86,12 +86,8 @@ class Trials:
     def of(cls, table: pd.DataFrame) -> Trials:
         """Return the trials of the frame of `edge_trials`, with their cases."""
         case = table.groupby(["failure", "caller"], sort=False).ngroup()
-        return cls(
-            failure=table["failure"].to_numpy(),
-            edge=table["edge"].to_numpy(),
-            failed=table["failed"].to_numpy(),
-            case=case.to_numpy(),
-        )
+        columns = (table["failure"], table["edge"], table["failed"], case)
+        return cls(*(column.to_numpy() for column in columns))
 
     def where(self, flags: Booleans) -> Trials:
         """Return some of the trials."""

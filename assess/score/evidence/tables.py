@@ -17,6 +17,7 @@ from assess.policy.policy import Policy
 from assess.score.evidence import Evidence, View, any_sign, facts
 from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import (
+    ANY_CONTAINER,
     CONTAINER,
     HOST,
     Exposure,
@@ -348,9 +349,7 @@ def _services(
     workloads = live.table
     calls = views["dependencies"].table
     hosts = views["hosts"].table[["service_id", "host_id", "az", "asg_name"]]
-    located = workloads[["service_id", "host_id"]].merge(
-        hosts, on=["service_id", "host_id"], how="left"
-    )
+    located = workloads[["service_id", "host_id"]].merge(hosts, how="left")
     table = services.copy()
     table["replicas_n"] = _running_n(live, workloads["workload_id"])
     table["hosts_n"] = _running_n(live, workloads["host_id"])
@@ -361,10 +360,12 @@ def _services(
     table["undeclared_n"] = services["service_id"].map(undeclared).astype("Float64")
     table["redundant"] = any_sign(table["replicas_n"] >= 2, table["asg_min"] >= 2)
     restarts = workloads["restart_policy"].str.lower()
-    # a sign that is absent (no group, no log driver that exports) proves nothing
+    # a sign that is absent (no group, no log driver that exports) proves nothing, nor does an
+    # engine without an orchestrator, whose restart policies decide
+    platform = table["platform"]
     grouped = located["asg_name"].notna().astype("boolean")
     table["heals_itself"] = any_sign(
-        _among(table["platform"], words["orchestrators"]),
+        _among(platform, words["orchestrators"]).mask(platform.eq(ANY_CONTAINER)),
         table["asg_min"] >= 1,
         _seen(live, grouped.mask(~grouped)),
         _seen(live, _among(restarts, words["healing_restarts"])),

@@ -143,13 +143,8 @@ def _folds(
     evidence: Evidence, judged: Integers, scheme: str
 ) -> Iterator[tuple[Integers, Booleans]]:
     """Yield rows of the judged failures that are left out together, and the failures kept."""
-    n = len(evidence.failures)
-    element = codes([f.element for f in evidence.failures])
-    if scheme == EVENT:
-        for row, position in enumerate(judged):
-            kept = np.ones(n, bool)
-            kept[position] = False
-            yield np.array([row]), kept
-        return
-    for each in np.unique(element[judged]):
-        yield np.flatnonzero(element[judged] == each), element != each
+    label = np.arange(len(evidence.failures))
+    if scheme == ELEMENT:
+        label = codes([f.element for f in evidence.failures])
+    for each in np.unique(label[judged]):
+        yield np.flatnonzero(label[judged] == each), label != each

@@ -51,13 +51,18 @@ def average_precision(p: Floats, down: Booleans) -> float:
     """
     if not down.any():
         return np.nan
+    _, right, said = _found_from(p, down)
+    recall = right / right[-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * (right / said)))
+
+
+def _found_from(p: Floats, down: Booleans) -> tuple[Floats, Integers, Integers]:
+    """Return the distinct thresholds, highest first, and correct and predicted pairs from each."""
     order = np.argsort(-p, kind="stable")
-    right = np.cumsum(down[order])
+    right: Integers = np.cumsum(down[order], dtype=np.int64)
     # the last pair of each run of equal values: ties are cut together
     last = np.flatnonzero(np.diff(p[order], append=-np.inf) != 0)
-    precision = right[last] / (last + 1)
-    recall = right[last] / right[-1]
-    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+    return p[order][last], right[last], last + 1
 
 
 def losses(p: Floats, down: Booleans) -> tuple[Floats, Floats]:
@@ -254,18 +259,14 @@ def curve(judged: Judged) -> pd.DataFrame:
     parts = []
     for rule in judged.rules:
         p, down = judged.of(rule)
-        order = np.argsort(-p, kind="stable")
-        right = np.cumsum(down[order])
-        p_sorted = p[order]
-        is_last = np.diff(p_sorted, append=-1) != 0
-        last = np.flatnonzero(is_last & (p_sorted > 0))
+        threshold, right, said = _found_from(p, down)
         found = {
             "rule": named(rule),
-            "threshold": p[order][last],
-            "precision": right[last] / (last + 1),
-            "recall": right[last] / max(down.sum(), 1),
+            "threshold": threshold,
+            "precision": right / said,
+            "recall": right / max(down.sum(), 1),
         }
-        parts.append(pd.DataFrame(found))
+        parts.append(pd.DataFrame(found)[threshold > 0])
     return pd.concat(parts)
 
 

@@ -29,7 +29,9 @@ from assess.sources.values import Texts, dicts, dig, integer, number, table, tex
 Dump = tuple[str, Path, Call]
 FEWER = "it has fewer entries than the engine; dump it again"
 USAGE = "stats"  # on request: it is no gap where there is none
-UNNAMED = "a dump is named after its command, such as ps.json or inspect-1.json"
+UNNAMED = (
+    "it is not there, or not named after its command, such as ps.json or inspect-1.json"
+)
 
 
 class EngineDumps(Source):

@@ -178,6 +178,7 @@ def test_two_replicas_are_shown_by_either_source():
         ({"platform": "docker"}, {"restart_policy": "no"}, {"asg_name": None}, False),
         ({"platform": "docker"}, {"restart_policy": "always"}, {"asg_name": None}, True),
         ({"platform": "docker"}, {"restart_policy": None}, {"asg_name": "web"}, True),
+        ({"platform": "docker"}, {"restart_policy": None}, {"asg_name": None}, None),
         ({"platform": None}, {"restart_policy": None}, {"asg_name": None}, None),
     ],
 )
