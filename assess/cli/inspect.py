@@ -98,8 +98,11 @@ def _where(table: pd.DataFrame, rule: str | None, at: pd.Timestamp) -> pd.DataFr
 
     if not rule:
         return table
+    cells = _askable(table)
     try:
-        mask = evaluate(rule, _askable(table), at=at)
+        # with rows, what follows a part that none of them meets is not looked at
+        evaluate(rule, cells.iloc[:0], at=at)
+        mask = evaluate(rule, cells, at=at)
     except RuleError as error:
         raise click.UsageError(
             f"--where {rule!r} cannot be evaluated: {error}; columns: {', '.join(table)}"
@@ -207,11 +210,7 @@ def frames(frame: str | None, *, out: Output) -> None:
     out.table(table)
 
 
-directory = click.argument(
-    "store",
-    type=DIRECTORY,
-    default=SNAPSHOTS,
-)
+directory = click.argument("store", type=DIRECTORY, default=SNAPSHOTS)
 
 
 @click.group(params=verbosity())

@@ -85,9 +85,8 @@ def clocks_data(result: Result) -> pd.DataFrame:
         component=table["component"].replace(ELEMENT_KINDS),
     )
     table["label"] = [" ".join(filter(None, row)) for row in shown.to_numpy()]
-    order = table.assign(days=table["days"].fillna(-np.inf)).sort_values(
-        ["days", *line], kind="stable"
-    )
+    ranked = table.assign(days=table["days"].fillna(-np.inf))
+    order = ranked.sort_values(["days", *line], kind="stable")
     return table.loc[order.index].reset_index(drop=True)
 
 

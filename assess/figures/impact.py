@@ -55,9 +55,8 @@ def blast_radius_data(result: Result) -> pd.DataFrame:
     )
     down = [counted(n, "down") for n in frame["services_down_n"]]
     frozen = [counted(n, "frozen") for n in frame["frozen_n"]]
-    table["note"] = [
-        " · ".join(filter(None, pair)) for pair in zip(down, frozen, strict=True)
-    ]
+    pairs = zip(down, frozen, strict=True)
+    table["note"] = [" · ".join(filter(None, pair)) for pair in pairs]
     return worst_first(table, "element_kind", "element")
 
 
@@ -157,9 +156,8 @@ def fall_data(result: BlastRadius, element_kind: str, element: str) -> pd.DataFr
     affected = result.details["affected"]
     own = (affected["element_kind"] == element_kind) & (affected["element"] == element)
     hit = affected[own & (affected["p_hi"] > 0)].astype({"service_id": "str"})
-    hit = hit.sort_values(
-        ["p_down", "p_hi", "service_id"], ascending=[False, False, True]
-    )
+    order = ["p_down", "p_hi", "service_id"]
+    hit = hit.sort_values(order, ascending=[False, False, True])
     steps = [
         result.paths(element_kind, element, name)
         for name in hit["service_id"].head(ROWS_SHOWN)

@@ -287,9 +287,8 @@ def targets_data(result: Result) -> pd.DataFrame:
     ``service_id, target, verdict, band, code`` (gate or refusal that comes first among what is
     in the way), ``dominated``; services first for which targets differ, then by name.
     """
-    table = result.frame.reset_index()[
-        ["service_id", "target", "verdict", "blockers", "dominated"]
-    ]
+    columns = ["service_id", "target", "verdict", "blockers", "dominated"]
+    table = result.frame.reset_index()[columns]
     table["band"] = table["verdict"].map(BAND_OF)
     # "G1 it is …" names a gate, "host-network: it uses …" a refusal
     first = table["blockers"].str.extract(r"^(G\d+(?= )|[\w-]+(?=: ))")[0]
@@ -333,10 +332,10 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
         place = (same["x"] - LEFT, same["y"])
         ax.scatter(*place, marker=band.marker, s=46, c=face, edgecolors=band.ink)
     for cell in marks[marks["code"].ne("")].itertuples():
-        at = (cell.x - LEFT + 0.12, cell.y)
         is_long = len(cell.code) > NO_ROOM
         code = cell.code.replace("-", "-\n", 1) if is_long else cell.code
-        ax.annotate(code, at, color=INK, va="center", fontsize=6.5)
+        x = cell.x - LEFT + 0.12
+        ax.text(x, cell.y, code, color=INK, va="center", fontsize=6.5)
     ticks = [x - LEFT for x in range(len(columns))]
     ax.set_xticks(ticks, columns, rotation=25, ha="right")
     ax.set_title(TARGETS_TITLE)

@@ -13,6 +13,7 @@ from functools import cache, reduce
 from itertools import pairwise
 from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from assess import frames
@@ -25,13 +26,15 @@ DTYPES = {
     "number": "Float64",
     "time": "datetime64[us, UTC]",
 }
-_KINDS = {
+# of the types of pandas, of the dictionary and of Python; every other is a time
+_KINDS = {dtype: kind for kind, dtype in DTYPES.items()} | {
     "str": "text",
     "category": "text",
     "bool": "boolean",
     "int": "number",
+    "Int64": "number",
     "float": "number",
-    "time": "time",
+    "list": "list",
 }
 # Columns that the evidence adds to the frames (see `assess.score.evidence`).
 DERIVED: Mapping[str, Mapping[str, str]] = SHAPES["derived"]
@@ -40,14 +43,7 @@ TABLES = tuple(DERIVED)
 _LONGEST = 500
 _LARGEST = 1e15  # whole numbers up to here are exact as floats
 _Operators: TypeAlias = Mapping[type, Callable[[Any, Any], Any]]
-_BOOLEAN: _Operators = {
-    ast.And: operator.and_,
-    ast.Or: operator.or_,
-}
-_EQUAL: _Operators = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}
+_EQUAL: _Operators = {ast.Eq: operator.eq, ast.NotEq: operator.ne}
 _ORDER: _Operators = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -68,7 +64,8 @@ class RuleError(ValueError):
 @cache
 def columns(table: str) -> dict[str, str]:
     """Return the columns that a rule over a table may name, with their kind."""
-    kinds = {name: _KINDS[column.dtype] for name, column in frames.columns(table).items()}
+    dtypes = {name: column.dtype for name, column in frames.columns(table).items()}
+    kinds = {name: _KINDS.get(dtype, "time") for name, dtype in dtypes.items()}
     return {"service_id": "text", **kinds, **DERIVED[table]}
 
 
@@ -93,9 +90,9 @@ def evaluate(rule: str, table: pd.DataFrame, *, at: pd.Timestamp) -> pd.Series:
 
     The columns are string, boolean, Int64 or Float64, or UTC times; ``days_since`` counts up to
     ``at``. A rule that cannot be read, names an unknown column or compares unlike kinds raises
-    `RuleError`.
+    `RuleError`; what follows a part that no row meets is checked where there are no rows only.
     """
-    return _truth(_value(_parsed(rule), table, at))
+    return pd.Series(_truth(_value(_parsed(rule), table, at)), table.index)
 
 
 @cache
@@ -120,9 +117,12 @@ def _value(node: ast.expr, table: pd.DataFrame, at: pd.Timestamp) -> Any:
             return _column(name, table)
         case ast.List(elts=items) | ast.Tuple(elts=items) if items:
             return [_value(item, table, at) for item in items]
-        case ast.BoolOp(op=op, values=parts):
-            values = [_truth(_value(part, table, at)) for part in parts]
-            return reduce(_BOOLEAN[type(op)], values)
+        case ast.BoolOp(op=ast.And(), values=parts):
+            return _all(parts, table, at)
+        case ast.BoolOp(values=parts):
+            return reduce(
+                operator.or_, (_truth(_value(part, table, at)) for part in parts)
+            )
         case ast.UnaryOp(op=ast.Not(), operand=part):
             return ~_truth(_value(part, table, at))
         case ast.UnaryOp(op=ast.USub(), operand=part):
@@ -138,26 +138,38 @@ def _value(node: ast.expr, table: pd.DataFrame, at: pd.Timestamp) -> Any:
         case ast.Call(
             func=ast.Name(id="days_since"), args=[ast.Name(id=name)], keywords=[]
         ):
-            return _days_since(_column(name, table), at)
+            return _days_since(name, _column(name, table), at)
     raise RuleError(f"{ast.unparse(node)!r} is not part of the rule language")
 
 
-def _column(name: str, table: pd.DataFrame) -> pd.Series:
+def _all(parts: list[ast.expr], table: pd.DataFrame, at: pd.Timestamp) -> Any:
+    """Return where all parts hold; what follows is not evaluated once no row can hold."""
+    found = _truth(_value(parts[0], table, at))
+    for part in parts[1:]:
+        # an empty table checks the whole rule
+        if len(found) and not found.to_numpy(bool, na_value=True).any():
+            break
+        found = found & _truth(_value(part, table, at))
+    return found
+
+
+def _column(name: str, table: pd.DataFrame) -> Any:
     if name not in table:
         parts = [f"unknown column {name!r}", did_you_mean(name, table.columns)]
         raise RuleError(", ".join(filter(None, parts)))
-    return table[name]
+    # arrays, since a series takes a multiple of their time where rows are few
+    return table[name].array
 
 
-def _days_since(times: pd.Series, at: pd.Timestamp) -> pd.Series:
+def _days_since(name: str, times: Any, at: pd.Timestamp) -> Any:
     """Return ages [days]; the age of a time after the snapshot is unknown."""
     if _kind(times) != "time":
-        raise RuleError(f"days_since({times.name}) needs a time")
-    days = (at - times).dt.total_seconds() / 86400
-    return days.where(days >= 0).astype("Float64")
+        raise RuleError(f"days_since({name}) needs a time")
+    days = (at - times).total_seconds() / 86400
+    return pd.array(np.where(days >= 0, days, np.nan), dtype="Float64")
 
 
-def _compare(op: ast.cmpop, left: Any, right: Any) -> pd.Series:
+def _compare(op: ast.cmpop, left: Any, right: Any) -> Any:
     if isinstance(op, ast.In | ast.NotIn):
         return _membership(left, right, wanted=isinstance(op, ast.In))
     kinds = {_kind(left), _kind(right)}
@@ -194,7 +206,7 @@ def _moment(value: Any) -> Any:
         ) from error
 
 
-def _membership(left: Any, right: Any, *, wanted: bool) -> pd.Series:
+def _membership(left: Any, right: Any, *, wanted: bool) -> Any:
     """Return membership; NA for an unknown cell, where `isin` of pandas would return False."""
     items = right if isinstance(right, list) else []
     kinds = {_kind(item) for item in items}
@@ -203,18 +215,18 @@ def _membership(left: Any, right: Any, *, wanted: bool) -> pd.Series:
     return _unless(left.isna(), left.isin(items) == wanted)
 
 
-def _unless(missing: pd.Series, answers: pd.Series) -> pd.Series:
+def _unless(missing: Any, answers: Any) -> Any:
     """Return the answers as nullable booleans, NA where a cell is missing."""
-    known = answers.to_numpy(dtype=bool, na_value=False)
-    cells = pd.arrays.BooleanArray(known, missing.to_numpy(dtype=bool))
-    return pd.Series(cells, answers.index)
+    if not isinstance(answers, np.ndarray):
+        answers = answers.to_numpy(bool, na_value=False)
+    return pd.arrays.BooleanArray(answers, missing)
 
 
 def _is_column(value: Any) -> bool:
     return hasattr(value, "dtype")
 
 
-def _truth(value: Any) -> pd.Series:
+def _truth(value: Any) -> Any:
     if not _is_column(value) or _kind(value) != "boolean":
         raise RuleError("a rule, and each part of and, or, not, is a yes-or-no question")
     return value
@@ -227,12 +239,5 @@ def _number(value: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, list):
-        return "list"
-    if not _is_column(value):
-        constant = {bool: "boolean", int: "number", float: "number", str: "text"}
-        return constant[type(value)]
-    dtype = str(value.dtype)
-    if dtype in ("Int64", "Float64"):
-        return "number"
-    return {"boolean": "boolean", "string": "text"}.get(dtype, "time")
+    name = str(value.dtype) if _is_column(value) else type(value).__name__
+    return _KINDS.get(name, "time")

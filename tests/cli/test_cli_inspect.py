@@ -82,6 +82,7 @@ def test_where_keeps_the_rows_that_are_known_to_hold(
         "tier",
         "@pd",
         "tier > 'x'",
+        "service_id == 'of none' and tier",
         "owner.notna()",
         "owner.values",
         "service_id.array.__class__.__base__.__subclasses__()",

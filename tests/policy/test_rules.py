@@ -132,6 +132,14 @@ def test_a_wrong_rule_says_what_is_wrong(rule, said):
         rules.evaluate(rule, TABLE, at=AT)
 
 
+def test_what_follows_a_part_that_no_row_meets_is_checked_without_rows():
+    rule = "word == 'c' and n"
+    assert truth(rule, TABLE.iloc[:2]) == [False, False]
+    for table in (TABLE, TABLE.iloc[:0]):  # one cell is unknown; there is no row
+        with pytest.raises(rules.RuleError, match="yes-or-no"):
+            rules.evaluate(rule, table, at=AT)
+
+
 def test_problems_are_found_without_any_row():
     assert rules.problem("stateful", "services") == ""
     assert "did you mean 'stateful'" in rules.problem("statefull", "services")

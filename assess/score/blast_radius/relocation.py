@@ -95,10 +95,9 @@ def element_changes(
         fatal_hosts, fatal_zones = spread_replicas(int(n), healthy, hosts_n, zones)
         new_hosts[alike.index] = fatal_hosts
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
-        for kind, element in places:
-            rows = pd.DataFrame({"service_id": alike.index}, dtype="str")
-            added.append(rows.assign(element_kind=kind, element=element))
-    after = pd.concat([stays, *added]).drop_duplicates()
+        added += [(*place, service) for place in places for service in alike.index]
+    moved = pd.DataFrame(added, columns=PAIR, dtype="str")
+    after = pd.concat([stays, moved]).drop_duplicates()
     both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
     # what is there before and after does not change
     changes = both.drop_duplicates(PAIR, keep=False)

@@ -255,7 +255,9 @@ def _answer(work: tuple[Policy, pd.DataFrame], evidence: Evidence) -> pd.DataFra
     """Answer every check for the services of a block."""
     policy, stated = work
     services = evidence.services
-    measured = []
+    checks = []
+    answers = []
+    observed = []
     for check in policy["check"]:
         dimension = check["id"].partition(".")[0]
         # a check without weight would only add unknown facts
@@ -267,22 +269,20 @@ def _answer(work: tuple[Policy, pd.DataFrame], evidence: Evidence) -> pd.DataFra
         applies = check.get("applies", "")
         how = check.get("combine", "all")
         asked = (check["table"], check["rule"])
-        value, na = evidence.ask(*asked, applies=applies, fresh=fresh, how=how)
-        columns = {
-            "service_id": services,
-            "check": check["id"],
-            "dimension": dimension,
-            "weight": float(check["weight"]),
-            "source": check["table"],
-            "asked": np.full(len(services), check.get("asked", False)),
-            "value": pd.arrays.FloatingArray(value, np.isnan(value)),
-            "na": na,
-            "observed_at": _observed(check, evidence).array,
-        }
-        measured.append(pd.DataFrame(columns))
-    atoms = pd.concat(measured, ignore_index=True)
+        answers.append(evidence.ask(*asked, applies=applies, fresh=fresh, how=how))
+        observed.append(_observed(check, evidence))
+        checks.append({"asked": False, **check, "dimension": dimension})
+    about = pd.DataFrame(checks, columns=["id", "dimension", "weight", "table", "asked"])
+    about = about.rename(columns={"id": "check", "table": "source"})
+    atoms = about.loc[about.index.repeat(len(services))].reset_index(drop=True)
+    atoms.insert(0, "service_id", np.tile(services, len(checks)))
+    value = np.concatenate([answer.value for answer in answers])
+    atoms["value"] = pd.arrays.FloatingArray(value, np.isnan(value))
+    atoms["na"] = np.concatenate([answer.na for answer in answers])
+    atoms["observed_at"] = pd.concat(observed, ignore_index=True)
     texts = ["service_id", "check", "dimension", "source"]
-    atoms = atoms.astype(dict.fromkeys(texts, "str"))  # of an empty fleet too
+    # of an empty fleet too
+    atoms = atoms.astype({**dict.fromkeys(texts, "str"), "weight": float})
     return _with_opinions(atoms.join(stated, on=["check", "service_id"]))
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from assess.execution import each
-from assess.frames import surely
 from assess.score.evidence import Evidence
 
 NAMED_BY = {  # the column that people know a row by
@@ -57,10 +56,12 @@ def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
     is_against = ~evidence.evaluate(check["rule"], name)
     if "applies" in check:
         is_against &= evidence.evaluate(check["applies"], name)
+    shown_rows = is_against.to_numpy(bool, na_value=False)
+    if not shown_rows.any():
+        return {}
     wanted = list(dict.fromkeys(["service_id", *columns]))
-    rows = table.loc[surely(is_against), wanted]
+    cells = table.loc[shown_rows, wanted].sort_values(columns, kind="stable")
     found: dict[str, list[str]] = defaultdict(list)
-    cells = rows.sort_values(columns, kind="stable")
     services = cells["service_id"].tolist()
     for service, row in zip(services, cells[columns].to_dict("records"), strict=True):
         # one more than is shown tells that there are more

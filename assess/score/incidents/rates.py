@@ -99,17 +99,17 @@ def dispersion(events: pd.Series, exposure: pd.Series, group: pd.Series) -> Disp
     # weighs as much as it does in a sum; groups without an event are left out, and
     # members without a group.
     rows = pd.DataFrame({"n": events, "t": exposure, "group": group})
-    rows = rows.dropna().query("t > 0")
-    sums = rows.groupby("group")[["n", "t"]].transform("sum")
-    counted = (sums["n"] > 0) & (sums["t"] > rows["t"])
-    rows = rows[counted]
-    sums = sums[counted]
-    freedom = len(rows) - rows["group"].nunique()
+    rows = rows[rows["t"] > 0].dropna()
+    codes, _ = pd.factorize(rows["group"])
+    n, t = rows[["n", "t"]].to_numpy(float).T
+    n_sum, t_sum = (np.bincount(codes, cells)[codes] for cells in (n, t))
+    counted = (n_sum > 0) & (t_sum > t)
+    freedom = int(counted.sum()) - len(np.unique(codes[counted]))
     if freedom < 1:
         return Dispersion(1.0, 0)
-    part = rows["t"] / sums["t"]
-    expected = sums["n"] * part
-    ratio = ((rows["n"] - expected) ** 2 / (1 - part)).sum() / expected.sum()
+    part = (t / t_sum)[counted]
+    expected = n_sum[counted] * part
+    ratio = ((n[counted] - expected) ** 2 / (1 - part)).sum() / expected.sum()
     return Dispersion(max(float(ratio), 1.0), freedom)
 
 

@@ -200,12 +200,12 @@ def _shown_values(
     table = evidence.views[reason["table"]].table
     holds = evidence.evaluate(reason["rule"], reason["table"])
     # it is open too where a row that holds may not count
-    is_shown = holds.fillna(value=is_open)
+    is_shown = holds.to_numpy(bool, na_value=is_open)
+    if not is_shown.any():
+        return {}
     # of a wide table only what is shown
     wanted = list(dict.fromkeys(["service_id", *columns]))
-    rows = table.loc[is_shown.to_numpy(dtype=bool), wanted]
-    if rows.empty:
-        return {}
+    rows = table.loc[is_shown, wanted]
     cells = [["" if pd.isna(c) else word(c) for c in rows[name]] for name in columns]
     texts = [" ".join(filter(None, row)) for row in zip(*cells, strict=True)]
     seen: dict[str, set[str]] = {}

@@ -7,11 +7,11 @@ from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
 import pandas as pd
+from pandas.arrays import BooleanArray
 
 from assess import reference
 from assess.errors import RequestError, did_you_mean
 from assess.execution import each
-from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
 from assess.score.upgrade_churn.history import Move
@@ -159,11 +159,11 @@ def _world_hits(inventory: Inventory) -> pd.DataFrame:
     whenever = pd.Series(pd.NaT, index=[], dtype="datetime64[us, UTC]")
     parts = [_NOTHING.assign(day=whenever, end=whenever)]
     for change in changes(WORLD):
-        end = _day(change["until"]) if change["until"] else pd.NaT
         table = tables[change["table"]]
-        concerned = pd.Series(data=True, index=table.index, dtype="boolean")
+        concerned = pd.array([True] * len(table), dtype="boolean")
         found = _hits(table, change, inventory.snapshot_at, concerned)
         if len(found):
+            end = _day(change["until"]) if change["until"] else pd.NaT
             parts.append(found.assign(day=_day(change["by"]), end=end))
     found = pd.concat(parts, ignore_index=True)
     return found.astype({"day": whenever.dtype, "end": whenever.dtype})
@@ -210,12 +210,13 @@ class _Ahead:
         is_back = change["until"] != "" and self._target >= until
         return has_come and not is_back
 
-    def of(self, versions: pd.Series, change: Mapping[str, str]) -> pd.Series:
+    def of(self, versions: pd.Categorical, change: Mapping[str, str]) -> BooleanArray:
         """Return which versions are older than a change; NA where a version is unknown."""
         # a table that is asked as a whole has no version: the target decides
         comes = reference.parse_version(change["version"]) or self._target
-        known = {text: self._is_below(text, comes) for text in versions.dropna().unique()}
-        return versions.map(known).astype("boolean")
+        known = [self._is_below(text, comes) for text in versions.categories]
+        # the code of a missing version is -1, the last
+        return pd.array([*known, None], dtype="boolean").take(versions.codes)
 
     def _is_below(self, text: str, comes: tuple[int, ...]) -> bool | None:
         if self._is_engine and not reference.is_known(text):
@@ -232,39 +233,39 @@ def _hits_of(
     """List what changes break in a block of each table."""
     asked, at, ahead = work
     parts = []
-    known: dict[tuple[str, str], pd.Series] = {}
+    versions = {name: pd.Categorical(table["version"]) for name, table in tables.items()}
+    known: dict[tuple[str, str], BooleanArray] = {}
     for change in asked:
-        table = tables[change["table"]]
-        key = (change["table"], change["version"])
+        name = change["table"]
+        key = (name, change["version"])
         # many changes came with one version
         if key not in known:
-            known[key] = ahead.of(table["version"], change)
+            known[key] = ahead.of(versions[name], change)
         # most changes lie behind all that runs
-        if known[key].fillna(value=True).any():
-            parts.append(_hits(table, change, at, known[key]))
-    return parts
+        if known[key].to_numpy(bool, na_value=True).any():
+            parts.append(_hits(tables[name], change, at, known[key]))
+    return [part for part in parts if len(part)]
 
 
 def _hits(
     table: pd.DataFrame,
     change: Mapping[str, str],
     at: pd.Timestamp,
-    ahead: pd.Series,
+    ahead: BooleanArray,
 ) -> pd.DataFrame:
     # Where the running version is unknown, only what is known to be in use counts: it
     # breaks anyway.
-    may_be_ahead = ahead.fillna(value=True).astype(bool)
-    is_ahead = surely(ahead)
-    holds = evaluate(change["condition"], table, at=at)
-    is_hit = surely(holds) & may_be_ahead
-    is_open = holds.isna() & (change["when_unknown"] == MAY) & is_ahead
+    holds = evaluate(change["condition"], table, at=at).array
+    is_hit = holds.to_numpy(bool, na_value=False) & ahead.to_numpy(bool, na_value=True)
+    is_open = holds.isna() & ahead.to_numpy(bool, na_value=False)
+    is_open &= change["when_unknown"] == MAY
     is_found = is_hit | is_open
     if not is_found.any():
         return _NOTHING
     templates = change["what"] + change["why"]
     told = [name for name in table if f"{{{name}}}" in templates]
     found = table.loc[is_found, [*IDS, *told]]
-    is_unknown = is_open[found.index]
+    is_unknown = is_open[is_found]
     certainty = pd.Series(change["when_true"], found.index).mask(is_unknown, MAY)
     subject = change["subject"].replace("_", " ")
     unknown = f"nobody knows its {subject}: it may break"

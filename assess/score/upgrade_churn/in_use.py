@@ -127,7 +127,7 @@ def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
     return _typed(builds.packages_of(workloads), "packages")
 
 
-@lru_cache(maxsize=1)  # the same for every product
+@lru_cache(maxsize=2)  # the same for every product; a report has two snapshots
 def _running(inventory: Inventory) -> pd.DataFrame:
     table = inventory["workloads"]
     table = table[~table["state"].isin(_GONE)]
@@ -276,6 +276,7 @@ def _driver_name(text: str | None) -> str | None:
     return words[0] if words else None
 
 
+@lru_cache(maxsize=2)
 def _hosts(inventory: Inventory) -> pd.DataFrame:
     table = inventory["hosts"]
     systems = _each(_system, table, "os_name", "os_version")

@@ -29,9 +29,7 @@ from assess.sources.values import Texts, dicts, dig, integer, number, table, tex
 Dump = tuple[str, Path, Call]
 FEWER = "it has fewer entries than the engine; dump it again"
 USAGE = "stats"  # on request: it is no gap where there is none
-UNNAMED = (
-    "it is not there, or not named after its command, such as ps.json or inspect-1.json"
-)
+UNNAMED = "not there, or not named after its command, such as ps.json or inspect-1.json"
 
 
 class EngineDumps(Source):
