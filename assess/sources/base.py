@@ -323,8 +323,8 @@ def rows_of(batches: Batches, *frames: str) -> Iterator[Row]:
 
 def belonging(scope: str, call: str, known_n: int, expected: int, hint: str) -> Row:
     """Return a coverage row about how many rows of a frame have a known owner."""
-    row: Row = {"scope": scope, "call": call, "status": "ok", "rows": known_n}
-    row["expected"] = expected
+    row: Row = {"scope": scope, "call": call, "status": "ok"}
+    row |= {"rows": known_n, "expected": expected}
     if known_n < expected:
         row |= {"status": "partial", "hint": hint, "unmapped_n": expected - known_n}
     return row

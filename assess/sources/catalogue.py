@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
+from types import SimpleNamespace
+from typing import Any
 
 from assess.errors import ConfigError
 from assess.sources.base import Source, built_in
@@ -25,11 +27,10 @@ class SourceType:
 def homes() -> dict[str, EntryPoint]:
     """Return the entry point of every type, unloaded; other packages cannot replace ours."""
     ours = {
-        name: EntryPoint(name, f"{GROUP}.{row['home']}", GROUP)
-        for name, row in built_in().items()
+        n: EntryPoint(n, f"{GROUP}.{r['home']}", GROUP) for n, r in built_in().items()
     }
-    others = {e.name: e for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
-    return ours | {name: home for name, home in others.items() if name not in ours}
+    others = {e.name: e for e in sorted(entry_points(group=GROUP))}
+    return {**ours, **others, **ours}
 
 
 def make(home: EntryPoint) -> Source:
@@ -71,11 +72,13 @@ def source_types() -> dict[str, SourceType]:
     """Describe all types of sources; a package that cannot be loaded says so in ``needs``."""
     described = {}
     for name, home in homes().items():
-        origin = "assess" if name in built_in() else home.dist.name if home.dist else "?"
+        row = built_in().get(name)
+        origin = "assess" if row else home.dist.name if home.dist else "?"
         try:
-            s = make(home)
+            # a source of this package is described without loading it
+            s: Any = SimpleNamespace(**row) if row else make(home)
             described[name] = SourceType(
-                name, s.fills, s.needs, s.dump, s.options, origin
+                name, tuple(s.fills), s.needs, s.dump, tuple(s.options), origin
             )
         except ConfigError as error:
             # one broken plug-in must not hide the list of all others

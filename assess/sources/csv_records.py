@@ -76,21 +76,21 @@ def header_of(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
+def rows_of(path: Path) -> list[Cells]:
     """Read the rows of a table that people wrote by hand."""
     content = read_limited(path, MAX_MAP_BYTES).decode("utf-8-sig")
     return list(csv.DictReader(content.splitlines(keepends=True)))
 
 
 @cache
-def rows(name: str) -> list[dict[str, str]]:
+def rows(name: str) -> list[Cells]:
     """Read the rows of a vocabulary, a CSV file beside this one."""
     with (files("assess.sources") / f"{name}.csv").open(encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
 
 
 @cache
-def vocabulary(source: str, listed: str) -> dict[str, str]:
+def vocabulary(source: str, listed: str) -> Cells:
     """Return what the words of a list mean, as the source's `vocabulary.csv` has it."""
     found = [row for row in rows(f"{source}/vocabulary") if row["list"] == listed]
     return {row["word"]: row["meaning"] for row in found}
@@ -112,6 +112,6 @@ def fill(cells: Cells, columns: dict[str, tuple[str, ...]]) -> Cells:
 
 
 @cache
-def lookup(name: str, key: str, value: str) -> dict[str, str]:
+def lookup(name: str, key: str, value: str) -> Cells:
     """Return one column of a vocabulary by the cells of another."""
     return {row[key]: row[value] for row in rows(name)}

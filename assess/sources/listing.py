@@ -24,8 +24,8 @@ from assess.sources.base import (
 )
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, each_dump, read_documents
 from assess.sources.http import HttpError, Web, open_web
-from assess.sources.unit import share
-from assess.sources.values import dicts, spoiled, text
+from assess.sources.unit import Unit, merge_services, share, unread_note
+from assess.sources.values import Texts, dicts, spoiled, text
 
 Found = Lists  # entries by kind of list; an absent kind is unknown
 ENDED = ("exited", "dead")  # states of workloads
@@ -261,7 +261,7 @@ def cluster_of(options: Row) -> str:
     return next(filter(None, names), "cluster")
 
 
-def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> dict[str, str]:
+def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> Texts:
     """Map ids of hosts to host_id: the name if it is unique, else the name with id or cluster."""
     pairs = [(own, name or own) for own, name in nodes if own or name]
     uses = Counter(name for _, name in pairs)
@@ -280,6 +280,17 @@ def share_live(batch: Batch) -> None:
     mounts = batch.rows["mounts"]
     share([mount for mount in mounts if mount["workload_id"] not in ended])
     share([mount for mount in mounts if mount["workload_id"] in ended])
+
+
+def complete(
+    batch: Batch, cluster: str, units: list[Unit], services: Rows, needs: Rows
+) -> None:
+    """Add what follows once all replicas are placed, and cover what the units leave unread."""
+    share_live(batch)
+    batch.add("services", *merge_services(services))
+    batch.add("dependencies", *needs)
+    if note := unread_note(units):
+        batch.cover(cluster, "references", **note)
 
 
 def names_of(*candidates: tuple[Any, str, float], namespace: str = "") -> Names:

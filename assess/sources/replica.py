@@ -30,10 +30,7 @@ def replica_rows(
     mounts = mount_rows(unit.mounts, key, *place)
     workloads = [rows[0] | replica | (own_of_main or {})]
     for part, row in zip(unit.beside, rows[1:], strict=True):
-        own = {
-            "workload_id": f"{key}/{part.container}",
-            "name": part.container,
-        }
+        own = {"workload_id": f"{key}/{part.container}", "name": part.container}
         workloads.append(row | replica | own)
         mounts += mount_rows(part.mounts, own["workload_id"], *place)
     return workloads, mounts

@@ -8,7 +8,7 @@ from typing import Any
 from assess.linear import Linear
 from assess.sources.csv_records import lookup
 from assess.sources.redact import is_secret
-from assess.sources.values import joined
+from assess.sources.values import Texts, joined
 
 _NAME = Linear(r"[A-Za-z][\w./-]{0,100}")  # a label of a node has a slash
 _VALUE = Linear(r"[\w./-]{1,40}")
@@ -16,9 +16,8 @@ _GATES = "featureGates"
 _NAMES = "names"  # of a list of options the names are shown
 _ASKED = Linear(r"[\w.-]*kubernetes\.io/[\w./-]{1,80}")  # keys that a cluster reads
 _EARLY = Linear(r"[\w.-]*(alpha|beta)\.kubernetes\.io/[\w./-]{1,80}")  # those that end
-_WRAPPER = (
-    "hyperkube"  # one file for all programs of a cluster: the next word names which
-)
+# One file for all programs of a cluster: the next word names which.
+_WRAPPER = "hyperkube"
 MAX_SETTINGS = 200
 MAX_WORDS = 2000
 
@@ -118,6 +117,6 @@ def _shown(name: str, value: Any) -> str:
 
 
 @cache
-def _forms(column: str) -> dict[str, str]:
+def _forms(column: str) -> Texts:
     """Return how options are written: ``shown``, or an ``entry`` for each part of a list."""
     return lookup("settings", "option", column)

@@ -23,7 +23,7 @@ from assess.sources.edges.siblings import Callee
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
 from assess.sources.redact import is_secret, naming_env, scrub, secret_names, tells_secret
 from assess.sources.settings import setting_text
-from assess.sources.values import integer, joined, text
+from assess.sources.values import Texts, integer, joined, text
 from assess.sources.volumes import Mount, volume_id
 
 
@@ -90,7 +90,7 @@ class Unit:
         return joined(sorted(self.ports))
 
     @property
-    def naming(self) -> dict[str, str]:
+    def naming(self) -> Texts:
         """Variables that name the service."""
         return naming_env(dict(self.environment))
 
@@ -132,11 +132,6 @@ class Unit:
         """Number of variables that hold a secret."""
         secrets = (is_secret(name, value) for name, value in self.environment)
         return sum(secrets) + self.config_secrets_n
-
-    @property
-    def has_secrets(self) -> bool:
-        """Whether a variable or a command line holds a secret."""
-        return self.secret_like_n > 0 or any(map(tells_secret, self.commands))
 
 
 def is_checked(image: str, declared: bool | None) -> bool | None:
@@ -206,10 +201,12 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
         is_tool = reference.is_tool(unit.image_ref.repository)
         is_named = any(reference.is_store_name(name.name) for name in unit.names[:1])
         stateful = None if not stateful and is_named and not is_tool else stateful
+    secrets_n = sum(part.secret_like_n for part in unit.containers)
+    commands = [line for part in unit.containers for line in part.commands]
     row = frames.row(
         "services",
         logs_exported=ships_logs(unit.log_driver),
-        secrets_in_image=any(part.has_secrets for part in unit.containers),
+        secrets_in_image=secrets_n > 0 or any(map(tells_secret, commands)),
         **{name: getattr(unit, name) for name in _fields_of("services")},
     )
     return row | {"stateful": stateful, "names": unit.names}
@@ -291,9 +288,7 @@ def share(mounts: Rows, volumes: Rows | None = None) -> None:
 
 def unread_note(units: Iterable[Unit]) -> Row:
     """Return columns of a coverage row about references that were not read."""
-    unread = sorted(
-        {w for unit in units for part in unit.containers for w in part.unread}
-    )
+    unread = sorted({w for u in units for part in u.containers for w in part.unread})
     if not unread:
         return {}
     hint = f"not read, so the dependencies in it are unknown: {', '.join(unread)}"

@@ -109,6 +109,11 @@ def percent(part: float | None, of: float | None) -> float | None:
     return None if part is None or not of else min(max(100 * part / of, 0.0), 100.0)
 
 
+def without_none(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a row that are known."""
+    return {name: value for name, value in row.items() if value is not None}
+
+
 def by_name(value: Any, *path: str | int, key: str = "name") -> dict[str, dict[str, Any]]:
     """Index the objects of a list by their name; of equal names the last one counts."""
     return {text(item, key): item for item in dicts(value, *path)}

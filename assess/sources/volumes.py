@@ -83,11 +83,7 @@ def export_id(server: str, path: str) -> str:
 
 
 def volume_id(
-    source_class: str,
-    *,
-    name: str | None,
-    path: str,
-    place: str | None,
+    source_class: str, *, name: str | None, path: str, place: str | None
 ) -> str | None:
     """Return the element name of mounted storage that others may mount too.
 

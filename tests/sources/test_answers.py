@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from assess import frames
 from assess.policy.policy import load_policy
+from assess.sources.answers import SCANNERS, AnswersSource
 from assess.sources.answers import forms as answer_forms
-from assess.sources.answers.source import SCANNERS, AnswersSource
 from assess.sources.csv_records import rows
 from assess.sources.deadline import Deadline
 from assess.sources.hosts.osquery import OsquerySource

@@ -14,8 +14,7 @@ import assess
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.sources.deadline import Deadline
-from assess.sources.deploys import DeploysSource
-from assess.sources.deploys.formats import is_production, status_of
+from assess.sources.deploys import DeploysSource, is_production, status_of
 from assess.sources.deploys.measured import measure
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "deploys"

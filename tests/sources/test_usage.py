@@ -16,8 +16,7 @@ from assess.sources.deadline import Deadline
 from assess.sources.docker.source import DockerSource
 from assess.sources.joining.usage import settle_usage
 from assess.sources.podman import PodmanSource
-from assess.sources.usage import UsageSource
-from assess.sources.usage.forms import Sample, columns_of, of_documents
+from assess.sources.usage import Sample, UsageSource, columns_of, of_documents
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 WORKLOADS = """workload_id,service_id,host_id,namespace,name,container_role

@@ -1,1 +1,170 @@
-"""Answers of people, and findings of other tools."""
+"""Answers: questionnaires that people filled in, and reports of scanners, as evidence."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from assess.reading import MAX_TABLE_BYTES
+from assess.sources.answers import forms, sbom, scanners, vex
+from assess.sources.base import (
+    Asked,
+    Batch,
+    Call,
+    Row,
+    Rows,
+    Source,
+    format_problems,
+    paths_of,
+)
+from assess.sources.dumps import (
+    JSON_SUFFIXES,
+    YAML_SUFFIXES,
+    each_dump,
+    read_bytes,
+    read_documents,
+    read_json,
+)
+from assess.sources.http import open_web
+from assess.sources.redact import strip_credentials
+from assess.sources.values import dicts
+
+SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
+    "docker-bench": scanners.of_docker_bench,
+    "trivy": scanners.of_trivy,
+    "scorecard": scanners.of_scorecard,
+    "xeol": scanners.of_xeol,
+    "kantra": scanners.of_kantra,
+    "sbom": sbom.of_any,
+    "vex": sbom.of_any,
+    "cyclonedx": sbom.of_any,
+    "spdx": sbom.of_any,
+    "openvex": sbom.of_any,
+    "csaf": sbom.of_any,
+    "cosign": sbom.of_any,
+}
+FORMATS = ("konveyor", "csv", *SCANNERS)
+_SUFFIXES: dict[Any, tuple[str, ...]] = {  # by reader; JSON where it is not here
+    sbom.of_any: (*JSON_SUFFIXES, ".xml"),
+    scanners.of_kantra: (*YAML_SUFFIXES, *JSON_SUFFIXES),
+}
+RESOURCES = ("applications", "archetypes", "assessments")  # of Konveyor's hub
+
+
+class AnswersSource(Source):
+    """Reads answers; totals and grades of other tools are never taken over."""
+
+    type = "answers"
+
+    def check(self, options: Row) -> list[str]:
+        """List what is wrong with the options."""
+        problems = [*super().check(options), *format_problems(options, FORMATS)]
+        is_hub = options.get("format", "konveyor") == "konveyor" and "path" not in options
+        if "endpoint" in options and not is_hub:
+            problems.append("endpoint is a Konveyor hub, in place of a path")
+        answered_at = options.get("answered_at")
+        if answered_at and forms.moment_of(answered_at) is None:
+            problems.append("answered_at is no date such as 2026-09-01")
+        return problems
+
+    def fill(self, asked: Asked) -> None:
+        """Read the answers of files, or of a hub."""
+        options = asked.options
+        kind = options.get("format", "konveyor")
+        path = asked.base / options["map"] if options.get("map") else None
+        with asked.batch.call(str(options.get("map")), "map") as call:
+            table = forms.checks(kind, path)
+        if call.failed:
+            return
+        asked.batch.coverage.remove(call.row)  # only a map that fails is worth a row
+        context = forms.Context(table, forms.moment_of(options, "answered_at"))
+        readers = {"csv": _read_csv, "konveyor": _read_konveyor}
+        read = _ask if "endpoint" in options else readers.get(kind, _read_scans)
+        read(asked, context)
+
+
+def _read_konveyor(asked: Asked, context: forms.Context) -> None:
+    """Read what the hub exports: any of its resources in any file, in JSON or YAML."""
+    documents = []
+    suffixes = JSON_SUFFIXES + YAML_SUFFIXES
+    for file, call in each_dump(asked, suffixes):
+        with call:
+            resources = call.take(forms.resources(read_documents(file, call.row)))
+            _settle(call, len(resources), "no assessment, application or archetype")
+            documents += resources
+    _add_konveyor(documents, ", ".join(paths_of(asked.options)), context, asked.batch)
+
+
+def _ask(asked: Asked, context: forms.Context) -> None:
+    documents = []
+    scope = strip_credentials(str(asked.options["endpoint"])).rstrip("/")
+    for resource in RESOURCES:
+        with asked.batch.call(scope, resource) as call, open_web(asked, call=call) as web:
+            documents += call.take(forms.resources([web.json(resource)]))
+    _add_konveyor(documents, scope, context, asked.batch)
+
+
+def _add_konveyor(
+    documents: Rows, scope: str, context: forms.Context, batch: Batch
+) -> None:
+    """Add the answers in documents; questions without an answer show in their coverage."""
+    if not documents:
+        return
+    hint = "no assessment of an application was answered"
+    with batch.call(scope, "answers", empty=hint) as call:
+        rows, questions_n = forms.to_answers(documents, context)
+        batch.add("answers", *call.take(rows))
+        call.note(expected=questions_n)
+        context.count(call)
+        if rows:
+            call.status("ok")  # a questionnaire may be half filled in
+
+
+def _read_csv(asked: Asked, context: forms.Context) -> None:
+    for file, call in each_dump(asked, (".csv", ".tsv")):
+        with call:
+            rows, records_n = forms.of_csv(
+                read_bytes(file, call.row, MAX_TABLE_BYTES), context
+            )
+            for frame, row in map(forms.placed, call.take(rows)):
+                asked.batch.add(frame, row)
+            _settle(call, records_n, "it has no rows")
+            context.count(call)
+            if 0 < len(rows) < records_n:
+                call.hint("some rows lack a service, a question or an answer")
+
+
+def _read_scans(asked: Asked, context: forms.Context) -> None:
+    kind = asked.options["format"]
+    batch = asked.batch
+    suffixes = _SUFFIXES.get(SCANNERS[kind], JSON_SUFFIXES)
+    for file, call in each_dump(asked, suffixes, name=kind):
+        with call:
+            context.file_time = forms.moment_of(file.stat().st_mtime)
+            context.host_id = str(asked.options.get("host_id") or file.stem)
+            for document in _documents(file, kind, call):
+                for frame, row in call.take(SCANNERS[kind](document, context)):
+                    if frame == vex.FRAME:
+                        batch.statements.append(row["statement"])
+                    else:
+                        batch.add(frame, row | {"source_ref": call.row["scope"]})
+            _settle(call, call.row["rows"], f"this is no report of {kind}")
+            context.count(call)
+
+
+def _documents(file: Path, kind: str, call: Call) -> Rows:
+    """Return the objects of a file, also those of its lists; of an analysis, all as one."""
+    if kind == "kantra":
+        values = read_documents(file, call.row)
+        # what could not be read has its reason already
+        is_told = not values and not call.is_open
+        return [] if is_told else scanners.analysis_in(values, file)
+    if file.suffix.lower() == ".xml":
+        return [sbom.read_xml(read_bytes(file, call.row))]
+    return dicts(read_json(file, call.row))
+
+
+def _settle(call: Call, expected: int, hint: str) -> None:
+    """Compare the rows of a file with its records; a file without records is of another kind."""
+    call.note(expected=expected)
+    if not call.row["rows"] and call.outcome == "timeout":
+        call.status("empty" if expected == 0 else "parse_error", hint)

@@ -31,7 +31,7 @@ from assess.sources.values import Texts, dicts, dig, id_of, moment, text
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
 _RISK_WORDS = vocabulary("answers", "risks")
-_VERDICTS = {"yes": "green", "true": "green", "no": "red", "false": "red"}
+_VERDICTS = vocabulary("answers", "verdicts")
 _CHECK_ID = re.compile(r"[a-z_]+\.[a-z_]+")
 _COLUMNS = headers("answers")
 
@@ -175,7 +175,7 @@ def _of_cells(cells: Texts, context: Context) -> Row:
         "source": words_of(given["source"]) or "csv",
         "answer": words_of(given["answer"]),
         "risk": risk or "unknown",
-        "answered_at": moment_of(given["answered_at"]) or context.answered_at,
+        "answered_at": moment_of(given, "answered_at") or context.answered_at,
         "answered_by_role": words_of(given["answered_by_role"]),
     }
 
@@ -202,7 +202,7 @@ def resources(values: Iterable[Any]) -> Rows:
         if isinstance(value, list):
             entries += (v for v in value if _kind(v))
         elif isinstance(value, dict) and not _kind(value):
-            entries += (v for kind in _KINDS for v in dicts(value.get(kind)) if _kind(v))
+            entries += (v for kind in _KINDS for v in dicts(value, kind) if _kind(v))
         elif isinstance(value, dict):
             entries.append(value)
     return entries
@@ -253,7 +253,7 @@ def _answered(
     assessment: Row, questions: list[tuple[Row, str]], name: str, context: Context
 ) -> Iterator[Row]:
     """Return the answers of one assessment about one application."""
-    times = [moment_of(assessment.get(key)) for key in ("updateTime", "createTime")]
+    times = [moment_of(assessment, key) for key in ("updateTime", "createTime")]
     shared = {
         "names": (_stated(name),),
         "source": _source_of(assessment),

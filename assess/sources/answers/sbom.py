@@ -15,7 +15,7 @@ from assess.sources.answers import vex
 from assess.sources.answers.forms import Context, FrameRow
 from assess.sources.answers.images import ADDRESS, DIGEST, image_of, reference
 from assess.sources.base import Row, Rows
-from assess.sources.values import dicts, moment, table, text, texts
+from assess.sources.values import Texts, dicts, moment, table, text, texts, without_none
 
 BASE = "org.opencontainers.image.base."  # annotations and labels that name the base image
 _DOCTYPE = b"<!DOCTYPE"
@@ -67,8 +67,7 @@ def _row(image: ImageRef, **values: Any) -> FrameRow:
         "digest": image.digest,
         "host_id": "",
     }
-    known = {name: value for name, value in values.items() if value is not None}
-    return "images", row | known
+    return "images", row | without_none(values)
 
 
 def _system(name: str, version: str) -> str | None:
@@ -117,7 +116,7 @@ def _subject(component: Row) -> ImageRef:
     return image_of(*noted, named[0], tagged, *named[1:], *hashes)
 
 
-def _properties(parts: Iterable[Row]) -> dict[str, str]:
+def _properties(parts: Iterable[Row]) -> Texts:
     """Return what labels of the image say of its base, by the last part of their names."""
     return {
         text(entry, "name").rpartition(".")[2]: text(entry, "value")

@@ -15,7 +15,7 @@ from assess.image_ref import ImageRef, parse_image
 from assess.sources.answers.images import image_of
 from assess.sources.base import Batch, Batches, Row, belonging, rows_of
 from assess.sources.csv_records import vocabulary
-from assess.sources.values import dicts, dig, listed, moment, table, text, texts
+from assess.sources.values import dicts, dig, listed, moment, picked, table, text, texts
 
 FRAME = "vex"  # of what is a statement, and no row of a frame
 SEVERITIES = ("critical", "high", "medium", "low")
@@ -46,9 +46,8 @@ class Statement:
 
     ids: frozenset[str]
     status: str
-    product: (
-        str  # a package address, a digest, a reference, or the serial number of an SBOM
-    )
+    # A package address, a digest, a reference, or the serial number of an SBOM.
+    product: str
     part: str  # a package address in it; empty for all of it
     at: datetime
 
@@ -98,13 +97,8 @@ def _is_image(product: str, image: Row) -> bool:
         return named.digest in (image.get("digest"), image.get("image_id"))
     ref = image.get("image") or ImageRef()
     place = (image.get("registry"), image.get("repository"))
-    if named.repository is None:
-        return False
-    if (named.registry, named.repository) != place:
-        return False
-    if named.tag is None:
-        return True
-    return named.tag == ref.tag
+    is_here = named.repository and (named.registry, named.repository) == place
+    return bool(is_here) and named.tag in (None, ref.tag)
 
 
 # ---- the documents ----
@@ -148,9 +142,7 @@ def findings_of_cyclonedx(report: Row) -> list[Finding]:
             found.append(
                 Finding(
                     ids=_ids_of(entry),
-                    package=text(package, "name"),
-                    version=text(package, "version"),
-                    purl=text(package, "purl"),
+                    **picked(package, "cyclonedx component"),
                     severity=worst,
                     ref=text(target, "ref"),
                 )

@@ -19,6 +19,7 @@ from assess.sources.base import (
     option_problems,
     paths_of,
 )
+from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import JSON_SUFFIXES, find_files
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret, scrub
@@ -50,11 +51,6 @@ _CLUSTER_TAGS = (
     "aws:ecs:clusterName",
 )
 _ENV_TAGS = ("env", "Env", "environment", "Environment", "stage", "Stage")
-_ENVS = {
-    "prod": ("prod", "prd", "production", "live"),
-    "stage": ("stage", "staging", "stg", "preprod"),
-    "dev": ("dev", "development", "test", "qa", "sandbox"),
-}
 _NUMBER = re.compile(r"[-_.]\d{1,3}$")
 
 
@@ -214,5 +210,5 @@ def is_naming(tag: str) -> bool:
 
 def env_of(tags: Mapping[str, str]) -> str | None:
     """Read the environment from tags, as the data dictionary names it."""
-    word = next((tags[tag].lower() for tag in _ENV_TAGS if tag in tags), None)
-    return next((env for env, words in _ENVS.items() if word in words), None)
+    words = (tags[tag].lower() for tag in _ENV_TAGS if tag in tags)
+    return vocabulary("aws", "environments").get(next(words, ""))

@@ -203,7 +203,7 @@ class Entity:
         """List the references of a relation, as the API has it, else as the file declares it."""
         # References without a kind are of ``kind``; those without a namespace are of its
         # own.
-        if relations := dicts(self.raw.get("relations")):
+        if relations := dicts(self.raw, "relations"):
             texts = [_target(r) for r in relations if r.get("type") == relation]
         else:
             texts = as_list(self.raw, "spec", key)
@@ -290,10 +290,7 @@ def to_service(entity: Entity, kept: Kept) -> Row:
 
 
 def _read_first(
-    notes: Texts,
-    keys: tuple[str, ...],
-    read: Callable[[str], float | None],
-    kept: Kept,
+    notes: Texts, keys: tuple[str, ...], read: Callable[[str], float | None], kept: Kept
 ) -> float | None:
     """Return the first value that can be read; one that cannot is counted if none can."""
     texts = [notes[key] for key in keys if key in notes]

@@ -111,10 +111,7 @@ def _packages(stages: list[Stage]) -> Row:
     texts = [text for stage in stages for text in stage.texts]
     is_hidden = any(stage.copies_sources for stage in stages)
     found = [sources_of(texts)] + [UNREAD] * is_hidden
-    return {
-        "package_tools": tools_of(texts),
-        "package_sources": joined(found),
-    }
+    return {"package_tools": tools_of(texts), "package_sources": joined(found)}
 
 
 def _is_root(build: Build, stages: list[Stage]) -> bool | None:

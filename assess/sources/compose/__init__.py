@@ -264,7 +264,7 @@ def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
     declared = {**table(service, "volumes"), **table(service, "tmpfs")}
     for target, volume in declared.items():
         source = volume["source"]
-        options = table(project.volumes.get(source))
+        options = table(project.volumes, source)
         name = None
         if volume["type"] == "volume" and source:  # its name on the engine
             scoped = f"{project.name}_{source}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.values import as_list, dig, text
+from assess.sources.values import Texts, as_list, dig, text
 from assess.sources.volumes import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
@@ -85,7 +85,7 @@ def _command(value: Any) -> str:
     return " ".join(map(str, as_list(value)))
 
 
-def _extra_hosts(value: Any) -> dict[str, str]:
+def _extra_hosts(value: Any) -> Texts:
     """Return addresses by host name, of ``name:address`` or ``name=address``."""
     if isinstance(value, dict):
         return {str(name): str(address) for name, address in value.items()}

@@ -55,7 +55,7 @@ def to_unread(project: Project, service: Service) -> Iterator[str]:
 
 def _content(project: Project, name: str) -> str | None:
     """Return the text of a configuration; None where it is not in the material."""
-    config = table(project.configs.get(name))
+    config = table(project.configs, name)
     if content := text(config, "content"):
         return content
     if variable := text(config, "environment"):

@@ -76,13 +76,7 @@ class ConnectionsSource(Source):
         asked.batch.merge(found)
 
 
-def _read(
-    file: Path,
-    options: Row,
-    fleet: Fleet,
-    observed: Observed,
-    call: Call,
-) -> None:
+def _read(file: Path, options: Row, fleet: Fleet, observed: Observed, call: Call) -> None:
     text_ = read_dump(file, call.row)
     if text_ is None:
         return
@@ -109,12 +103,7 @@ def _read(
         call.note(window_start=min(times), window_end=max(times))
 
 
-def _of_json(
-    file: Path,
-    text_: str,
-    lost: list[str],
-    call: Call,
-) -> list[Sample]:
+def _of_json(file: Path, text_: str, lost: list[str], call: Call) -> list[Sample]:
     """Read tables of osquery, with the names of processes from the file beside it."""
     values, rest = decode_values(text_)
     if rest:
@@ -139,12 +128,7 @@ def _named(file: Path, options: Row) -> tuple[str, Any]:
     return options.get("host") or stem or file.resolve().parent.name, at
 
 
-def _cover(
-    edges: Edges,
-    observed: Observed,
-    found: Batch,
-    batch: Batch,
-) -> None:
+def _cover(edges: Edges, observed: Observed, found: Batch, batch: Batch) -> None:
     """Count the edges, and the unknown callers."""
     scope = batch.coverage[0]["scope"]
     unknown_n = len(edges.unknown)

@@ -48,12 +48,7 @@ _SYSTEM = Tenant(_NO_NAME, "", "system", "")
 class Edges:
     """Resolves the ends of all talks."""
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        observed: Observed,
-        flows: Flows,
-    ) -> None:
+    def __init__(self, fleet: Fleet, observed: Observed, flows: Flows) -> None:
         self.batch = Batch()
         self.unknown: dict[str, None] = {}  # callers at addresses that no source knows
         self._fleet = fleet
@@ -82,7 +77,10 @@ class Edges:
         for talk, views in talks.items():
             self._add_talk(talk, views)
         self._add_flows()
-        self._covered = covered_names(self._fleet, self._observed, self._logged())
+        # addresses all of whose flows were logged for long enough
+        whole = {at for at, times in self._hours.items() if is_whole(FLOW, times)}
+        logged = {address for at, address in self._flows.own().items() if at in whole}
+        self._covered = covered_names(self._fleet, self._observed, logged)
         self.batch.add("dependencies", *self._rows())
         return self.batch
 
@@ -102,12 +100,7 @@ class Edges:
 
     # -- ends --------------------------------------------------------------------------------
 
-    def _tenant_of(
-        self,
-        machine: str,
-        process: Process,
-        port: int,
-    ) -> Tenant | None:
+    def _tenant_of(self, machine: str, process: Process, port: int) -> Tenant | None:
         """Return the workload of a process on a machine; an unknown one is added."""
         if apart := self._fleet.called(machine):
             return apart
@@ -137,11 +130,7 @@ class Edges:
         return own[0] if len(own) == 1 else None
 
     def _add_service(
-        self,
-        machine: str,
-        unit: SystemUnit,
-        *,
-        is_own_unit: bool,
+        self, machine: str, unit: SystemUnit, *, is_own_unit: bool
     ) -> Tenant:
         """Add a service that runs on a machine beside what the other sources know."""
         if (machine, unit.name) in self._born:
@@ -310,11 +299,6 @@ class Edges:
         for key, edge in self._edges.items():
             yield from self._to_rows(key, edge)
 
-    def _logged(self) -> set[str]:
-        """Return the addresses all of whose flows were logged for long enough."""
-        whole = {at for at, times in self._hours.items() if is_whole(FLOW, times)}
-        return {address for at, address in self._flows.own().items() if at in whole}
-
     def _window(self, place: str) -> float:
         """Return the watched time of a machine or an interface [hours]."""
         if place not in self._windows:
@@ -355,11 +339,7 @@ class Edges:
         return "src" if is_src else "dst" if is_dst else None
 
 
-def covered_names(
-    fleet: Fleet,
-    observed: Observed,
-    logged: set[str],
-) -> set[Name]:
+def covered_names(fleet: Fleet, observed: Observed, logged: set[str]) -> set[Name]:
     """Return the services of which all sockets of all workloads were watched for long enough."""
     whole = {
         machine

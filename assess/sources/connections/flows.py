@@ -115,11 +115,7 @@ def _opened(file: Path) -> tuple[Any, Any]:
     return raw, pa.CompressedInputStream(raw, "gzip") if is_packed else raw
 
 
-def _blocks(
-    file: Path,
-    names: list[str],
-    call: Call,
-) -> Iterator[pa.Table]:
+def _blocks(file: Path, names: list[str], call: Call) -> Iterator[pa.Table]:
     """Yield the used columns block by block, and report progress."""
     size = file.stat().st_size
     used = [name for name in _USED if name in names]
@@ -173,12 +169,7 @@ class Flows:
         self._gaps: set[str] = set()  # interfaces with flows that a log left out
         self._hours: list[np.ndarray] = []  # of an interface, in one number
 
-    def read(
-        self,
-        file: Path,
-        deadline: Deadline,
-        call: Call,
-    ) -> None:
+    def read(self, file: Path, deadline: Deadline, call: Call) -> None:
         """Add a file."""
         names = columns_of(file)
         missing = [name for name in _NEEDED if name not in names]
@@ -364,11 +355,7 @@ def time_of(seconds: int | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def summed(
-    table: pa.Table,
-    keys: list[str],
-    sums: list[tuple[str, str]],
-) -> pa.Table:
+def summed(table: pa.Table, keys: list[str], sums: list[tuple[str, str]]) -> pa.Table:
     """Add up the flows of equal keys; columns keep their names."""
     # Threads would each have their own table of all keys.
     grouped = table.group_by(keys, use_threads=False).aggregate(sums)
@@ -414,9 +401,5 @@ def _times(block: pa.Table, name: str) -> pa.ChunkedArray:
     return pc.if_else(is_time, seconds, None)
 
 
-def _array(
-    block: pa.Table,
-    name: str,
-    default: int = 0,
-) -> np.ndarray:
+def _array(block: pa.Table, name: str, default: int = 0) -> np.ndarray:
     return pc.fill_null(_numbers(block, name), default).to_numpy()

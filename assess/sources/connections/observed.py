@@ -60,12 +60,7 @@ class Sighting:
     first: datetime | None = None
     last: datetime | None = None
 
-    def add(
-        self,
-        count: int,
-        first: datetime | None,
-        last: datetime | None,
-    ) -> None:
+    def add(self, count: int, first: datetime | None, last: datetime | None) -> None:
         """Count more of it."""
         self.count += count
         self.first = min(filter(None, (self.first, first)), default=None)
@@ -139,11 +134,7 @@ class Observed:
                 self._wait(machine, watch, socket, sample.at)
 
     def _wait(
-        self,
-        machine: str,
-        watch: Watch,
-        socket: Socket,
-        at: datetime | None,
+        self, machine: str, watch: Watch, socket: Socket, at: datetime | None
     ) -> None:
         """Keep a socket until all listeners are known; what is clear before is folded."""
         local = socket.local
@@ -179,11 +170,7 @@ class Observed:
         self._waiting.clear()
 
     def _is_server(
-        self,
-        machine: str,
-        socket: Socket,
-        ranks: Ranks,
-        owners: dict[str, str],
+        self, machine: str, socket: Socket, ranks: Ranks, owners: dict[str, str]
     ) -> bool:
         local = socket.local
         peer = socket.peer or local

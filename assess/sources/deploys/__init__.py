@@ -1,19 +1,33 @@
-"""Deploys: deployments of each service, from exports of delivery tools."""
+"""Deploys: deployments of each service, from exports of delivery tools, by their documented shapes.
 
-from datetime import date, datetime
+A record without an environment may be of production, and counts. One of a test environment does
+not. A failed or an open deployment keeps its status.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any
+from urllib.parse import urlsplit
 
+from assess import frames
 from assess.linear import Linear
 from assess.reading import MAX_TABLE_BYTES, refuse_many
-from assess.sources.base import Asked, Batch, Call, Row, Source, format_problems, paths_of
-from assess.sources.csv_records import Cells, read_records
-from assess.sources.deploys.formats import (
-    FORMATS,
-    format_of,
-    of_devlake,
-    records_in,
+from assess.sources.base import (
+    Asked,
+    Batch,
+    Call,
+    Name,
+    Names,
+    Row,
+    Rows,
+    Source,
+    format_problems,
+    paths_of,
 )
+from assess.sources.csv_records import Cells, lookup, read_records, rows
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -21,7 +35,224 @@ from assess.sources.dumps import (
     read_bytes,
     read_documents,
 )
-from assess.sources.values import moment
+from assess.sources.redact import strip_credentials
+from assess.sources.values import as_list, dicts, dig, id_of, moment, number, text
+
+NAMED = 0.8  # confidence in a repository or project as the name of a service
+_PROJECT = Linear(r"^/(.+?)/-/")  # of an address of GitLab
+_VERSION_LENGTH = 12  # characters of a commit
+_MINUTE = timedelta(minutes=1)
+
+
+def is_production(environment: str) -> bool:
+    """Return whether an environment is not known to be one for tests."""
+    words = {row["word"] for row in rows("deploys/environments")}
+    parts = environment.lower().replace("-", " ").replace("_", " ").replace("/", " ")
+    return words.isdisjoint(parts.split())
+
+
+def status_of(word: str) -> str | None:
+    """Return done, failed or open; None for a word that says none of them."""
+    return lookup("deploys/statuses", "word", "meaning").get(word.strip().lower())
+
+
+def leaf_of(address: str) -> str:
+    """Return the last part of an address or path, which names a repository."""
+    path = urlsplit(address).path.rstrip("/")
+    name = path.rpartition("/")[2]
+    return strip_credentials(name.removesuffix(".git"))
+
+
+def _names(*candidates: str) -> Names:
+    known = dict.fromkeys(name for name in candidates if name)
+    return tuple(Name(name, "deployment", NAMED) for name in known)
+
+
+def _deployment(place: str, key: str, names: Names, **values: Any) -> Row | None:
+    """Return the row of a deployment; None without an id, a service or a time."""
+    if values["started_at"] is None or not names or not key:
+        return None
+    version = values.pop("version", "")
+    row = frames.row(
+        "activities",
+        activity_id=f"{place}{key}",
+        kind="deploy",
+        to_version=version[:_VERSION_LENGTH] or None,
+        **values,
+    )
+    return row | {"names": names}
+
+
+def of_github(record: Row, _: str, workflow: Linear) -> Iterator[Row | None]:
+    """Return a deployment, or a finished run of a workflow that deploys."""
+    if "environment" in record and "sha" in record:
+        yield from _github_deployment(record)
+    elif "head_sha" in record and _is_deploying(record, workflow):
+        yield _github_run(record)
+
+
+def _github_deployment(record: Row) -> Iterator[Row | None]:
+    environment = text(record, "original_environment") or text(record, "environment")
+    is_transient = record.get("transient_environment") is True
+    if is_transient or not is_production(environment):
+        return
+    address = text(record, "repository_url") or text(record, "url")
+    repository = leaf_of(address.partition("/deployments/")[0])
+    latest = dig(record, "statuses", 0, "state") or dig(record, "state")
+    yield _deployment(
+        f"github:{repository}/",
+        id_of(record, "id"),
+        _names(repository),
+        started_at=moment(record, "created_at"),
+        status=status_of(str(latest)),
+        version=text(record, "sha"),
+    )
+
+
+def _is_deploying(record: Row, workflow: Linear) -> bool:
+    words = [text(record, key) for key in ("name", "path", "display_title")]
+    is_checked = text(record, "event").startswith("pull_request")
+    is_named = any(workflow.search(word) for word in words[:2])
+    return is_named and not is_checked and is_production(words[0])
+
+
+def _github_run(record: Row) -> Row | None:
+    repository = text(record, "repository", "name")
+    repository = repository or leaf_of(text(record, "url").partition("/actions/")[0])
+    word = text(record, "conclusion") or text(record, "status")
+    return _deployment(
+        f"github:{repository}/run/",
+        id_of(record, "id"),
+        _names(repository),
+        started_at=moment(record, "run_started_at") or moment(record, "created_at"),
+        ended_at=moment(record, "updated_at"),
+        status=status_of(word),
+        version=text(record, "head_sha"),
+        committed_at=moment(record, "head_commit", "timestamp"),
+    )
+
+
+def of_gitlab(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
+    """Return a deployment of a project; its address is that of its job, else the file names it."""
+    environment = text(record, "environment", "name")
+    if not is_production(environment):
+        return
+    job = record.get("deployable")
+    address = text(job, "web_url") or text(job, "pipeline", "web_url")
+    place = _PROJECT.search(urlsplit(address).path) if address else None
+    project = leaf_of(place[1]) if place else stem
+    commit = dig(job, "commit")
+    finished = moment(record, "finished_at") or moment(job, "finished_at")
+    yield _deployment(
+        f"gitlab:{project}/",
+        id_of(record, "id"),
+        _names(project),
+        started_at=moment(record, "created_at"),
+        ended_at=finished or moment(record, "updated_at"),
+        status=status_of(text(record, "status")),
+        version=text(record, "sha"),
+        committed_at=moment(commit, "committed_date") or moment(commit, "created_at"),
+    )
+
+
+def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
+    """Return the deployments that the history of an application keeps: ten by default."""
+    name = text(application, "metadata", "name")
+    namespace = text(application, "spec", "destination", "namespace")
+    if not is_production(f"{name} {namespace}"):
+        return
+    sources = [dig(application, "spec", "source")]
+    sources += dicts(application, "spec", "sources")
+    repositories = [leaf_of(text(source, "repoURL")) for source in sources]
+    paths = [leaf_of(text(source, "path")) for source in sources]
+    for entry in dicts(application, "status", "history"):
+        finished = moment(entry, "deployedAt")
+        yield _deployment(
+            f"argocd:{name}/",
+            id_of(entry, "id"),
+            _names(name, *paths, *repositories),
+            started_at=moment(entry, "deployStartedAt") or finished,
+            ended_at=finished,
+            status="done",
+            version=text(entry, "revision"),
+        )
+
+
+def of_devlake(tables: Iterable[Cells]) -> Iterator[Row | None]:
+    """Return the deployments of DevLake's tables; changes give the time since their first commit.
+
+    ``cicd_deployments``, ``cicd_deployment_commits``, ``project_pr_metrics``, ``project_mapping``.
+    """
+    deployments = []
+    cycles: dict[str, list[float]] = defaultdict(list)  # minutes, by deployment
+    projects = {}  # by scope
+    of_change = {}  # projects by deployment
+    for cells in tables:
+        if "pr_cycle_time" in cells:
+            key = cells.get("deployment_commit_id", "")
+            minutes = number(cells, "pr_cycle_time")
+            if key and minutes is not None:
+                cycles[key].append(minutes)
+                of_change[key] = cells.get("project_name", "")
+        elif "row_id" in cells:
+            projects[cells["row_id"]] = cells.get("project_name", "")
+        else:
+            deployments.append(cells)
+    with_commits = {cells.get("cicd_deployment_id") for cells in deployments}
+    for cells in deployments:
+        key = cells.get("id", "")
+        if key in with_commits or not is_production(cells.get("environment", "")):
+            continue
+        project = projects.get(cells.get("cicd_scope_id", "")) or of_change.get(key, "")
+        yield _devlake_row(cells, project, cycles.get(key, []))
+
+
+def _devlake_row(cells: Cells, project: str, cycles: list[float]) -> Row | None:
+    finished = moment(cells, "finished_date")
+    begun = moment(cells, "started_date") or moment(cells, "created_date")
+    commit: datetime | None = None
+    if finished and cycles:
+        commit = finished - median(cycles) * _MINUTE
+    return _deployment(
+        "devlake:",
+        cells.get("id", ""),
+        _names(project, leaf_of(cells.get("repo_url", "")), cells.get("name", "")),
+        started_at=begun or finished,
+        ended_at=finished,
+        status=status_of(cells.get("result") or cells.get("status", "")),
+        version=cells.get("commit_sha", ""),
+        committed_at=commit,
+    )
+
+
+FORMATS: dict[str, Callable[[Row, str, Linear], Iterator[Row | None]]] = {
+    "github": of_github,
+    "gitlab": of_gitlab,
+    "argocd": of_argocd,
+}
+
+
+def records_in(values: Iterable[Any]) -> Rows:
+    """List the records of pages: alone, in a list, or under the key of their list."""
+    records = []
+    for value in values:
+        page = value
+        for key in ("workflow_runs", "items", "deployments"):
+            page = dig(value, key) or page
+        records += dicts(as_list(page))
+    return records
+
+
+def format_of(record: Row) -> str:
+    """Return the format of a record; empty if unknown."""
+    if isinstance(dig(record, "status", "history"), list):
+        return "argocd"
+    if isinstance(record.get("environment"), dict) or "deployable" in record:
+        return "gitlab"
+    if "head_sha" in record or {"environment", "sha"} <= record.keys():
+        return "github"
+    return "argocd" if text(record, "kind") == "Application" else ""
+
 
 _WORKFLOW = r"deploy|release|rollout|publish"
 _TABLES = (".csv", ".tsv")

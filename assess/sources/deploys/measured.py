@@ -11,7 +11,7 @@ import pandas as pd
 
 from assess import frames
 from assess.sources.base import Row, Rows
-from assess.sources.deploys.formats import status_of
+from assess.sources.deploys import status_of
 
 CALL = "deploys"  # whose coverage says over which window deployments were listed
 MEASURED = "measured"  # source of the answer that says how

@@ -71,7 +71,7 @@ def to_engine(data: EngineData, host_id: str) -> Row:
     is_of_distribution = re.search(r"[+~-](dfsg|0ubuntu)", number or "")
     security = None
     if "SecurityOptions" in info:
-        security = " ".join(texts(info["SecurityOptions"]))
+        security = " ".join(texts(info, "SecurityOptions"))
     return {
         "host_id": host_id,
         "runtime": "podman" if "Podman Engine" in versions else "docker",
@@ -99,7 +99,7 @@ def _modules(info: Row) -> str | None:
     """Return the security modules that are on; None where the engine does not tell."""
     if "SecurityOptions" not in info:
         return None
-    names = " ".join(texts(info["SecurityOptions"]))
+    names = " ".join(texts(info, "SecurityOptions"))
     found = [module for module in MODULES if f"name={module}" in names]
     return ";".join(found) or "none"
 
@@ -185,7 +185,7 @@ class ImageIndex:
 
 
 def _refs(image: Payload, field: str) -> list[str]:
-    return sorted(ref for ref in texts(image.get(field)) if NONE not in ref)
+    return sorted(ref for ref in texts(image, field) if NONE not in ref)
 
 
 def _is_beside(ref: ImageRef, other: ImageRef) -> bool:
@@ -239,10 +239,10 @@ def to_images(data: EngineData, containers: list[Container], host_id: str) -> Ro
 
 
 def _places(refs: list[ImageRef], image_id: str) -> Iterator[Row]:
-    nameless = ImageRef(NONE, NONE)
-    places = {(str(ref.registry), str(ref.repository)): ref for ref in refs or [nameless]}
-    for (registry, repository), place in sorted(places.items()):
-        here = [ref for ref in refs if _is_beside(ref, place)]
+    places: dict[tuple[str, str], list[ImageRef]] = defaultdict(list)
+    for ref in refs or [ImageRef(NONE, NONE)]:
+        places[str(ref.registry), str(ref.repository)].append(ref)
+    for (registry, repository), here in sorted(places.items()):
         tags = joined(sorted({ref.tag for ref in here if ref.tag}))
         shared = {"registry": registry, "repository": repository, "tags": tags}
         for digest in sorted({ref.digest for ref in here if ref.digest}) or [image_id]:

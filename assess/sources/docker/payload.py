@@ -116,7 +116,7 @@ class EngineData:
         """
         call = call or Batch().call("", name)
         values = raw if isinstance(raw, list) else [raw]
-        first = next(iter(dicts(values)), {})
+        first = table(dicts(values), 0)
         if name in ("version", "info"):
             kept = keep_version(first) if name == "version" else keep_info(first)
             setattr(self, name, kept)
@@ -262,7 +262,7 @@ def keep_info(raw: Any) -> Payload:
             kept["mirrors_n"] = len(texts(registries, "Mirrors"))
         kept["insecure_n"] = len(networks) + insecure_hosts_n
     if "Warnings" in raw:
-        kept["warnings_n"] = len(texts(raw["Warnings"]))
+        kept["warnings_n"] = len(texts(raw, "Warnings"))
     return kept
 
 

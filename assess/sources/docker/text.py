@@ -157,10 +157,7 @@ def _registries(lines: list[_Line], values: Texts) -> Payload:
     mirrors = [_address(line) for line in _items(lines, "Registry Mirrors")]
     networks = [name for name in insecure if _NETWORK.fullmatch(name)]
     hosts = {name: {"Secure": False} for name in insecure if name not in networks}
-    config: Payload = {
-        "InsecureRegistryCIDRs": networks,
-        "IndexConfigs": hosts,
-    }
+    config: Payload = {"InsecureRegistryCIDRs": networks, "IndexConfigs": hosts}
     major = re.match(r"\d+", values.get("Server Version", ""))
     if mirrors or (major and int(major[0]) >= _MIRRORS_SINCE):
         config["Mirrors"] = mirrors
@@ -208,7 +205,7 @@ def from_cli_disk(raw: Any) -> Any:
     if not isinstance(raw, dict) or "LayersSize" in raw or "Images" not in raw:
         return raw
     images = []
-    for image in dicts(raw["Images"]):
+    for image in dicts(raw, "Images"):
         # Each number is rounded: the sum of the parts is closer than the size of the whole.
         shared = cli_size(image.get("SharedSize"))
         unique = cli_size(image.get("UniqueSize"))

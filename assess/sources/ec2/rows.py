@@ -22,6 +22,7 @@ from assess.sources.csv_records import rows, vocabulary
 from assess.sources.hosts.rows import system_of
 from assess.sources.values import (
     Texts,
+    by_name,
     dicts,
     dig,
     integer,
@@ -131,7 +132,7 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
 
 
 def _by(rows: Iterable[Row] | None, key: str) -> dict[str, Row]:
-    indexed = {text(row, key): row for row in rows or ()}
+    indexed = by_name(rows, key=key)
     indexed.pop("", None)
     return indexed
 
@@ -299,9 +300,8 @@ class Fronts:
             self._note(address, dig(target, "TargetHealth", "State"))
             self._members[address].append(text(target, "TargetGroupArn"))
         for name, balancer in _by(answers.classic, "LoadBalancerName").items():
-            checked = isinstance(balancer.get("HealthCheck"), dict)
             self._fronts[name] = Behind(
-                checked=checked,
+                checked=isinstance(balancer.get("HealthCheck"), dict),
                 public=[_is_facing(balancer)],
                 addresses=_addresses_of(balancer),
             )

@@ -100,7 +100,7 @@ def to_indexes(manifests: Iterable[Row]) -> dict[tuple[str, str], Index]:
         if not digest or not isinstance(dig(manifest, "manifests"), list):
             continue
         children = {
-            text(child, "digest"): child for child in dicts(manifest["manifests"])
+            text(child, "digest"): child for child in dicts(manifest, "manifests")
         }
         children.pop("", None)
         index = Index(table(manifest, "annotations"), children)

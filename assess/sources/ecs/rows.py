@@ -1,7 +1,7 @@
 """From payloads of ECS to rows."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -108,9 +108,9 @@ def to_batch(payloads: Payloads) -> Batch:
     return batch
 
 
-def unique(rows: Iterable[Row], key: str) -> Rows:
+def unique(rows: Rows, key: str) -> Rows:
     """Return the entities that have an identity, each once."""
-    return list({text(row[key]): row for row in rows if text(row, key)}.values())
+    return list({text(row, key): row for row in rows if text(row, key)}.values())
 
 
 def to_host(instance: Row) -> tuple[Row, Row]:
@@ -125,9 +125,8 @@ def to_host(instance: Row) -> tuple[Row, Row]:
     host = frames.row(
         "hosts",
         host_id=host_id,
-        provider="aws"
-        if host_id.startswith("i-")
-        else None,  # mi-: a machine of one's own
+        # mi-: a machine of one's own
+        provider="aws" if host_id.startswith("i-") else None,
         account=arn["account"] or None,
         region=arn["region"] or None,
         **picked(attributes, "ecs attributes"),

@@ -65,7 +65,7 @@ def variables(environment: Mapping[str, str]) -> list[Text]:
 
 def command_line(item: Row, *keys: str) -> tuple[Text, ...]:
     """Return the command line of a container, from the keys that make it up."""
-    parts = [part for key in keys for part in as_list(item.get(key))]
+    parts = [part for key in keys for part in as_list(item, key)]
     words = [part for part in parts if isinstance(part, str)]
     return (Text(" ".join(words), "command"),) if words else ()
 
@@ -84,17 +84,14 @@ def mentions(texts: Iterable[Text]) -> list[Mention]:
 
 
 def needs(
-    caller: Callee,
-    found: Iterable[Mention],
-    siblings: Siblings,
-    *,
-    space: str = "",
+    caller: Callee, found: Iterable[Mention], siblings: Siblings, *, space: str = ""
 ) -> Rows:
     """Return rows for the dependencies of a service, from the addresses in its texts."""
     # A host outside is ``ext:<host>``. A name without a sibling is a name that the
     # joining may resolve. A caller whose image watches others does not depend on them.
     own_kind = kind_of_image(caller.image)
-    own = own_words(caller)
+    # the words by which the service and its image are named
+    own = {*words_of(caller.called), *words_of(caller.image.rpartition("/")[2])}
     watches = own_kind is not None and own_kind.kind in WATCHERS
     rows = []
     for mention in found:
@@ -129,11 +126,6 @@ def _is_for_others(text: Text, row: Row, own: Kind) -> bool:
     named = kind_of_variable(text.name)
     is_own_name = named is not None and named.protocol == own.protocol
     return not is_own_name and row["protocol"] != own.protocol
-
-
-def own_words(caller: Callee) -> set[str]:
-    """Return the words by which a service and its image are named."""
-    return {*words_of(caller.called), *words_of(caller.image.rpartition("/")[2])}
 
 
 def is_own(variable: str, own: set[str]) -> bool:
@@ -191,13 +183,12 @@ def start_order(
 
 def _kind_of(callee: Callee, service: str = "") -> Kind | None:
     """Return the kind of a service by its image, else by its name if a store is named so."""
-    is_named = reference.is_store_name(callee.called) and not reference.is_tool(
-        callee.image
-    )
-    by_name = (
-        kind_of_name(service or callee.called) if is_named or not callee.image else None
-    )
-    return kind_of_image(callee.image) or by_name
+    if kind := kind_of_image(callee.image):
+        return kind
+    is_store = reference.is_store_name(callee.called)
+    if callee.image and not (is_store and not reference.is_tool(callee.image)):
+        return None
+    return kind_of_name(service or callee.called)
 
 
 def declared_call(src: Name, callee: Callee, evidence: str, **more: Any) -> Row:

@@ -52,9 +52,8 @@ class Siblings:
     """Services by space (project, namespace, cluster) and host name."""
 
     links: dict[str, Callee] = field(default_factory=dict)  # hosts that one caller has
-    has_private_domains: bool = (
-        False  # db.shop.internal is db, in a domain of the platform
-    )
+    # Whether db.shop.internal is db, in a domain of the platform.
+    has_private_domains: bool = False
     _names: dict[tuple[str, str], dict[Callee, None]] = field(default_factory=dict)
     _aliases: dict[tuple[str, str], dict[Callee, None]] = field(default_factory=dict)
 

@@ -13,13 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.reading import (
-    MAX_RECORDS,
-    MAX_TABLE_BYTES,
-    read_limited,
-    refuse_many,
-)
-from assess.sources.answers.forms import moment_of
+from assess.reading import MAX_RECORDS, MAX_TABLE_BYTES, read_limited, refuse_many
 from assess.sources.base import (
     Asked,
     Call,
@@ -39,7 +33,6 @@ from assess.sources.dumps import (
     read_documents,
 )
 from assess.sources.experiments.tools import (
-    Attack,
     Map,
     Target,
     fault_of,
@@ -48,6 +41,7 @@ from assess.sources.experiments.tools import (
     of_gremlin,
     of_pod,
     of_selector,
+    row_of,
     target_of,
 )
 from assess.sources.redact import scrub
@@ -149,7 +143,7 @@ def _of_cells(cells: Cells) -> Row | None:
         return None
     target = ((filled["element_kind"] or "service").lower(), filled["element"])
     times = (filled["started_at"], filled["ended_at"])
-    row = _row(filled["experiment_id"], {target}, *times)
+    row = row_of(filled["experiment_id"], {target}, *times)
     if row is None:
         return None
     for column in ("affected", "observed"):
@@ -175,7 +169,7 @@ def of_chaostoolkit(journal: Row, names: Map) -> Row | None:
     ]
     title = text(journal, "experiment", "title") or "chaos toolkit"
     start = journal.get("start")
-    row = _row(f"{scrub(title)} {start}", targets - {None}, start, journal.get("end"))
+    row = row_of(f"{scrub(title)} {start}", targets - {None}, start, journal.get("end"))
     states = table(journal, "steady_states")
     groups = [group for key in ("during", "after") for group in _listed(states.get(key))]
     probes = [probe for group in groups for probe in _listed(group.get("probes"))]
@@ -202,7 +196,7 @@ def of_litmus(result: Row, names: Map) -> Row | None:
     }
     meta = table(result, "metadata")
     name = text(meta, "uid") or text(meta, "name")
-    row = _row(name, targets, meta.get("creationTimestamp"), None)
+    row = row_of(name, targets, meta.get("creationTimestamp"), None)
     results = []
     for probe in _listed(status.get("probeStatuses") or status.get("probeStatus")):
         words = [str(word).lower() for word in table(probe, "status").values()]
@@ -213,48 +207,14 @@ def of_litmus(result: Row, names: Map) -> Row | None:
     return row and row | _seen(row, results) | {"fault": fault_of(kind)}
 
 
-def _attacked(
-    read: Callable[[Row, Map], Attack | None],
-) -> Callable[[Row, Map], Row | None]:
-    """Return a reader for a tool that observes nothing: other affected services stay unknown."""
-
-    def row_of(record: Row, names: Map) -> Row | None:
-        attack = read(record, names)
-        if attack is None:
-            return None
-        row = _row(scrub(attack.name), attack.targets, attack.start, attack.end)
-        return row and row | {"fault": fault_of(attack.words)}
-
-    return row_of
-
-
 _TOOLS: dict[str, Callable[[Row, Map], Row | None]] = {
     "chaostoolkit": of_chaostoolkit,
     "litmus": of_litmus,
-    "chaosmesh": _attacked(of_chaosmesh),
-    "gremlin": _attacked(of_gremlin),
-    "fis": _attacked(of_fis),
+    "chaosmesh": of_chaosmesh,
+    "gremlin": of_gremlin,
+    "fis": of_fis,
 }
 FORMATS = ("csv", *_TOOLS)
-
-
-def _row(name: str, targets: set[Any], start: Any, end: Any) -> Row | None:
-    """Return the row of an experiment; None without a time, or where not one thing was failed."""
-    # Several targets at once say nothing of any of them.
-    began = moment_of(start)
-    if len(targets) != 1 or began is None:
-        return None
-    ((kind, element),) = targets
-    row: Row = {
-        "experiment_id": name,
-        "element_kind": kind,
-        "element": element,
-        "started_at": began,
-        "ended_at": moment_of(end),
-    }
-    if kind == "service":
-        row["struck"] = Name(element, "experiment", 0.9)
-    return row
 
 
 def _seen(row: Row, results: list[tuple[str, bool]]) -> Row:

@@ -6,14 +6,15 @@ words of actions; the first pattern that fits counts.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from assess import frames
 from assess.linear import Linear
-from assess.sources.base import Row
+from assess.sources.answers.forms import moment_of
+from assess.sources.base import Name, Row
 from assess.sources.csv_records import rows, vocabulary
+from assess.sources.redact import scrub
 from assess.sources.values import as_list, dicts, table, text, texts
 
 Map = dict[str, str]
@@ -28,15 +29,31 @@ _RESOURCES = vocabulary("experiments", "resources")
 _NEVER_RAN = ("initiating", "pending", "failed", "cancelled", "skipped")
 
 
-@dataclass(frozen=True)
-class Attack:
-    """A failure that a tool has made."""
+def row_of(name: str, targets: set[Any], start: Any, end: Any) -> Row | None:
+    """Return the row of an experiment; None without a time, or where not one thing was failed."""
+    # Several targets at once say nothing of any of them.
+    began = moment_of(start)
+    if len(targets) != 1 or began is None:
+        return None
+    ((kind, element),) = targets
+    row: Row = {
+        "experiment_id": name,
+        "element_kind": kind,
+        "element": element,
+        "started_at": began,
+        "ended_at": moment_of(end),
+    }
+    if kind == "service":
+        row["struck"] = Name(element, "experiment", 0.9)
+    return row
 
-    name: str
-    targets: set[Target]
-    start: Any
-    end: Any
-    words: str  # of its action
+
+def _attack(
+    name: str, targets: set[Target], start: Any, end: Any, words: str
+) -> Row | None:
+    """Return the row of a failure by a tool that observes nothing, by the words of its action."""
+    row = row_of(scrub(name), targets, start, end)
+    return row and row | {"fault": fault_of(words)}
 
 
 def fault_of(*words: str) -> str | None:
@@ -69,13 +86,13 @@ def of_selector(selector: str) -> str:
 def _of_labels(labels: Row) -> str:
     """Return the service that labels name; empty if they name none or several."""
     for key in APP_LABELS:
-        values = as_list(labels.get(key))
+        values = as_list(labels, key)
         if len(values) == 1 and isinstance(values[0], str):
             return values[0]
     return ""
 
 
-def of_chaosmesh(item: Row, names: Map) -> Attack | None:
+def of_chaosmesh(item: Row, names: Map) -> Row | None:
     """Read one object, such as a PodChaos; None where nothing was injected."""
     spec = table(item, "spec")
     records = dicts(item, "status", "experiment", "containerRecords")
@@ -97,7 +114,7 @@ def of_chaosmesh(item: Row, names: Map) -> Attack | None:
     stressors = " ".join(table(spec, "stressors"))
     words = " ".join([text(item, "kind"), text(spec, "action"), stressors])
     end = max(recovered) if recovered else None
-    return Attack(name, targets, min(applied), end, words)
+    return _attack(name, targets, min(applied), end, words)
 
 
 def _times(events: Iterable[Row], operation: str) -> list[str]:
@@ -116,7 +133,7 @@ def target_of(element: str) -> Target:
     return kind or "service", name
 
 
-def of_gremlin(attack: Row, names: Map) -> Attack | None:
+def of_gremlin(attack: Row, names: Map) -> Row | None:
     """Read one attack; None where it did not run."""
     stage = text(attack, "stage") or text(attack, "stageLifecycle")
     if stage in ("Pending", "TargetNotFound", "ClientFailed", "InitializationFailed"):
@@ -137,10 +154,10 @@ def of_gremlin(attack: Row, names: Map) -> Attack | None:
     kind = text(attack, "args", "type") or text(attack, "command", "type")
     kind = kind or text(attack, "kind") or text(attack, "args", "cliArgs", 0)
     start = attack.get("startTime") or attack.get("createTime")
-    return Attack(text(attack, "guid"), targets, start, attack.get("endTime"), kind)
+    return _attack(text(attack, "guid"), targets, start, attack.get("endTime"), kind)
 
 
-def of_fis(answer: Row, names: Map) -> Attack | None:
+def of_fis(answer: Row, names: Map) -> Row | None:
     """Read one experiment; None where no action of it ran."""
     experiment = table(answer, "experiment") or answer
     actions = table(experiment, "actions")
@@ -162,7 +179,7 @@ def of_fis(answer: Row, names: Map) -> Attack | None:
         targets = {target_of(element) for element in mapped}
     if not ran:
         return None
-    return Attack(
+    return _attack(
         name=text(experiment, "id"),
         targets=targets,
         start=experiment.get("startTime"),

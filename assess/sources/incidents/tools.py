@@ -195,7 +195,7 @@ def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> Rows:
     activities = []
     for n, event in enumerate(_each(values, "change_events")):
         started = read_time(as_text(event, "timestamp"))
-        key = f"{PAGERDUTY}:{as_text(event.get('id'))}"
+        key = f"{PAGERDUTY}:{as_text(event, 'id')}"
         if started is None or key.endswith(":"):
             lost.append(f"change event {n} has no id or time")
             continue

@@ -16,7 +16,7 @@ from typing import Any
 from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Batches, Name, Names, Row, Rows, rows_of, type_of
 from assess.sources.joining.identity import ENV_WORDS
-from assess.sources.values import parts_of_cell, text
+from assess.sources.values import parts_of_cell, text, without_none
 
 _Host = tuple[str, str]  # type of the source, and host_id
 ENGINES = ("docker", "crictl", "podman")  # sources that list the containers of a host
@@ -145,7 +145,7 @@ def _known_hosts(batches: Batches) -> tuple[dict[_Host, Row], _Owners]:
     for label, batch in batches:
         for row in batch.rows.get("hosts", ()):
             host = (type_of(label), row["host_id"])
-            facts[host] |= {k: v for k, v in row.items() if v is not None}
+            facts[host] |= without_none(row)
             if str(row["host_id"]).startswith("i-"):  # of EC2
                 facts[host]["cloud_id"] = row["host_id"]
             for name in spellings(row):

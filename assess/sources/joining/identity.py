@@ -31,9 +31,7 @@ _NAMELESS = frozenset(("localhost", "unknown", "none", "null"))
 SIMILAR = 0.85  # from here on names are suggested [ratio of difflib]
 _NEAREST = 3  # suggestions per name, at most
 _COMPARED = 2 * _NEAREST  # names that are compared letter by letter, at most
-_LOOKED_UP = (
-    256  # entries of the index of letter triples that are counted per name, at most
-)
+_LOOKED_UP = 256  # entries of the index of letter triples that are counted per name
 _LONGEST = 80  # letters of a name that are compared
 ENV_WORDS = frozenset(
     ("prod", "prd", "production", "stg", "stage", "staging", "dev", "test", "qa", "uat")

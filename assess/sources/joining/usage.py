@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from assess.sources.base import Batch, Batches, Row, belonging
 from assess.sources.joining.hosts import ID_LENGTH
-from assess.sources.usage.forms import About, Key, Sample, columns_of
-from assess.sources.values import text
+from assess.sources.usage import About, Key, Sample, columns_of
+from assess.sources.values import text, without_none
 
 BESIDE = ("sidecar", "init")
 _UNKNOWN = "use of containers that no other source lists: they have ended, or are of another host"
@@ -78,9 +78,8 @@ def settle_usage(batches: Batches) -> Batches:
         covered = [*batch.coverage, note] if own else batch.coverage
         settled.append((label, replace(batch, coverage=covered, usage=[])))
     columns = {
-        workload_id: {name: cell for name, cell in row.items() if cell is not None}
+        workload_id: without_none(columns_of(samples))
         for workload_id, samples in by_workload.items()
-        for row in [columns_of(samples)]
     }
 
     def fill(frame: str, row: Row) -> Row:

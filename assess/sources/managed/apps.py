@@ -18,7 +18,7 @@ from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.listing import names_of
 from assess.sources.replica import MAX_DECLARED, Replicas, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
-from assess.sources.values import dicts, joined, text, total
+from assess.sources.values import Texts, dicts, joined, text, total
 
 EVIDENCE = "platform-store"
 STOPPED = "stopped"
@@ -55,7 +55,7 @@ class App:
     stores: tuple[str, ...] = ()  # managed ones that it mounts
     created_at: datetime | None = None
     deploys: tuple[Deploy, ...] = ()
-    digests: dict[str, str] = field(default_factory=dict)  # by container
+    digests: Texts = field(default_factory=dict)  # by container
     # of its workloads, beside those of the unit
     columns: Row = field(default_factory=dict)
 

@@ -14,6 +14,7 @@ from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
+    Texts,
     by_name,
     dicts,
     dig,
@@ -197,7 +198,7 @@ def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
     """Read the containers of a replica; the one with a port takes the requests."""
     containers = dicts(pod, "containers")
     with_port = [c for c in containers if dicts(c, "ports")]
-    main = next(iter([*with_port, *containers]), {})
+    main = table([*with_port, *containers], 0)
     volumes = by_name(pod, "volumes")
     others = [_to_unit(c, volumes) for c in containers if c is not main]
     beside = [
@@ -319,7 +320,7 @@ def _deploys(revisions: Rows) -> Iterator[Deploy]:
             yield Deploy(version, at, "completed" if _is_ready(revision) else None)
 
 
-def _digests(item: Row, revisions: Rows) -> dict[str, str]:
+def _digests(item: Row, revisions: Rows) -> Texts:
     """Return the digests that the newest revision runs, by container; ``""`` is a lone one."""
     latest = text(item, "status", "latestReadyRevisionName")
     latest = latest or text(item, "latestReadyRevision").rpartition("/")[2]

@@ -214,10 +214,8 @@ def _to_group(item: Row) -> App:
     main, *beside = parts or [Unit((), "container-instances")]
     address = table(own, "ipAddress")
     ports = [integer(port, "port") for port in dicts(address, "ports")]
-    probed = [
-        table(_own(c), "livenessProbe") or table(_own(c), "readinessProbe")
-        for c in containers
-    ]
+    probes = [table(_own(c), "livenessProbe") for c in containers]
+    probes += [table(_own(c), "readinessProbe") for c in containers]
     policy = _POLICIES.get(text(own, "restartPolicy"))
     unit = replace(
         main,
@@ -227,7 +225,7 @@ def _to_group(item: Row) -> App:
         ports=tuple(f"{port}->{port}/tcp" for port in ports if port),
         restart_policy=policy,
         kind="web" if ports else "worker",
-        health_checked=any(probed),
+        health_checked=any(probes),
     )
     states = [text(_own(c), "instanceView", "currentState", "state") for c in containers]
     state = text(own, "instanceView", "state")

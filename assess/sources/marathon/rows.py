@@ -9,13 +9,14 @@ from assess.sources.base import Batch, Name, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Siblings
-from assess.sources.listing import Found, host_ids, names_of, share_live
+from assess.sources.listing import Found, complete, host_ids, names_of
 from assess.sources.marathon.pods import MB, pod_unit, sizes, unread_of
 from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
-from assess.sources.unit import Unit, merge_services, service_row, unread_note
+from assess.sources.unit import Unit, service_row
 from assess.sources.values import (
     Texts,
+    by_name,
     dicts,
     healthy,
     integer,
@@ -95,21 +96,19 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     tasks = list(_tasks(lists, apps))
     names = _hostnames(lists, tasks)
     hosts = host_ids(names.items(), cluster)
-    slaves = {text(s, "id"): s for s in lists.get("slaves", ())}
+    slaves = by_name(lists, "slaves", key="id")
     for agent, host in hosts.items():
         batch.add("hosts", to_host(slaves.get(agent, {}), host, names[agent]))
     for path, task in tasks:
         batch.place(*to_workloads(task, apps.get(path), hosts, cluster))
     for path in sorted(apps.keys() - {path for path, _ in tasks}):
         batch.place(*to_declared(apps[path], cluster))
-    share_live(batch)
-    batch.add("services", *merge_services([to_service(app) for app in apps.values()]))
-    batch.add("dependencies", *to_dependencies(apps))
+    units = [app.unit for app in apps.values()]
+    services = [*map(to_service, apps.values())]
+    complete(batch, cluster, units, services, to_dependencies(apps))
     for app in apps.values():
         batch.add("activities", *to_activities(app, cluster))
     batch.add("activities", *_deployments(lists, apps, cluster))
-    if note := unread_note(app.unit for app in apps.values()):
-        batch.cover(cluster, "references", **note)
     return batch
 
 
@@ -121,14 +120,9 @@ def _tasks(lists: Found, apps: dict[str, App]) -> Iterator[tuple[str, Row]]:
         identifier = text(task, "id")
         if identifier and identifier not in seen:
             seen.add(identifier)
-            yield _path_of(task), task
-
-
-def _path_of(task: Row) -> str:
-    """Return the path of the app of a task: Mesos has ``web.shop`` for /shop/web."""
-    if path := text(task, "appId"):
-        return path.strip("/")
-    return "/".join(reversed(text(task, "name").split(".")))
+            # Mesos has ``web.shop`` for /shop/web
+            named = "/".join(reversed(text(task, "name").split(".")))
+            yield (text(task, "appId") or named).strip("/"), task
 
 
 def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> Texts:

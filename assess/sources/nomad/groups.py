@@ -10,6 +10,7 @@ from assess.sources.edges.rows import Text, command_line
 from assess.sources.listing import names_of
 from assess.sources.unit import Unit
 from assess.sources.values import (
+    Texts,
     dicts,
     dig,
     healthy,
@@ -52,7 +53,7 @@ class Group:
         self.unit = replace(unit, names=self.names)
 
     @property
-    def labels(self) -> dict[str, str]:
+    def labels(self) -> Texts:
         """What proxies read: tags of its services, as ``name=value``, and labels of its containers."""
         tags = [tag for service in self.services for tag in texts(service, "Tags")]
         pairs = [tag.partition("=") for tag in tags]

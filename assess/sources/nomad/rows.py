@@ -12,12 +12,13 @@ from assess.sources.csv_records import vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.edges.rows import declared_call, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
-from assess.sources.listing import Found, host_ids, share_live
+from assess.sources.listing import Found, complete, host_ids
 from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
 from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
-from assess.sources.unit import merge_services, service_row, unread_note
+from assess.sources.unit import service_row
 from assess.sources.values import (
+    Texts,
     by_name,
     dicts,
     dig,
@@ -27,9 +28,10 @@ from assess.sources.values import (
     picked,
     table,
     text,
+    without_none,
 )
 
-_KINDS = dict.fromkeys(("exec", "raw_exec", "java", "exec2"), "process") | {"qemu": "vm"}
+_KINDS = vocabulary("nomad", "drivers")
 _ENGINES = ("docker", "podman")
 _STATES = vocabulary("nomad", "states")
 # A lookup in a template: {{ range service "tag.db@dc1" }}, {{ nomadService 1 $id "db" }}.
@@ -68,14 +70,11 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     for place, group in groups.items():
         if place not in placed and group.is_declared:
             batch.place(*to_declared(group, cluster))
-    share_live(batch)
     named = [group for group in groups.values() if group.names]
-    batch.add("services", *merge_services([to_service(group) for group in named]))
-    batch.add("dependencies", *to_dependencies(named))
+    units = [group.unit for group in named]
+    complete(batch, cluster, units, [*map(to_service, named)], to_dependencies(named))
     for group in named:
         batch.add("activities", *to_deployment(group, cluster))
-    if note := unread_note(group.unit for group in named):
-        batch.cover(cluster, "references", **note)
     return batch
 
 
@@ -85,8 +84,7 @@ def _by_id(lists: Found, kind: str, *names: str) -> ById:
     for item in lists.get(kind, ()):
         key = tuple(text(item, name) for name in names)
         if key[-1]:
-            known = {name: value for name, value in item.items() if value is not None}
-            entries[key] = entries.get(key, {}) | known
+            entries[key] = entries.get(key, {}) | without_none(item)
     return entries
 
 
@@ -181,9 +179,7 @@ def to_engines(node: Row, host_id: str) -> Iterator[Row]:
 # ---- what runs ----
 
 
-def to_workloads(
-    allocation: Row, group: Group, replica: Row, hosts: dict[str, str]
-) -> Replicas:
+def to_workloads(allocation: Row, group: Group, replica: Row, hosts: Texts) -> Replicas:
     """Return the rows of an allocation and of the mounts of its tasks."""
     life = _life(allocation, group)
     replica |= {
@@ -216,13 +212,18 @@ def clock_of(node: Row) -> float | None:
     return None
 
 
-def reserve(workloads: Rows, group: Group, clock: float | None) -> None:
-    """Add the cores that tasks reserve by shares, where the clock of their node is known."""
-    asked = {text(t, "Name"): number(t, "Resources", "CPU") for t in group.tasks}
-    main = text(group.task, "Name")
+def _with_tasks(workloads: Rows, group: Group) -> Iterator[tuple[Row, Row]]:
+    """Yield each row with the task that it is of."""
+    tasks = by_name(group.tasks, key="Name")
     for row in workloads:
         is_beside = row.get("container_role") in ("sidecar", "init")
-        shares = asked.get(row["name"] if is_beside else main)
+        yield row, tasks.get(row["name"], {}) if is_beside else group.task
+
+
+def reserve(workloads: Rows, group: Group, clock: float | None) -> None:
+    """Add the cores that tasks reserve by shares, where the clock of their node is known."""
+    for row, task in _with_tasks(workloads, group):
+        shares = number(task, "Resources", "CPU")
         if clock and shares and row.get("cpu_request") is None:
             row["cpu_request"] = round(shares / clock, 4)
 
@@ -239,20 +240,16 @@ def to_declared(group: Group, cluster: str) -> Replicas:
 
 def _with_kinds(workloads: Rows, group: Group) -> Rows:
     """Add what each task is: a container, a process or a virtual machine."""
-    drivers = {text(task, "Name"): text(task, "Driver") for task in group.tasks}
-    main = text(group.task, "Name")
-    for row in workloads:
-        is_beside = row["container_role"] in ("sidecar", "init")
-        driver = drivers.get(row["name"] if is_beside else main, "")
-        row["source_kind"] = _KINDS.get(driver, "allocation")
+    for row, task in _with_tasks(workloads, group):
+        row["source_kind"] = _KINDS.get(text(task, "Driver"), "allocation")
     return workloads
 
 
 def _life(allocation: Row, group: Group) -> Row:
     """Return state, ends and times of the main task where it is known, else of any."""
     states = table(allocation, "TaskStates")
-    main = states.get(text(group.task, "Name")) or next(iter(states.values()), None)
-    main = table(main)
+    any_state = table([*states.values()], 0)
+    main = table(states, text(group.task, "Name")) or any_state
     ends = [e for e in dicts(main, "Events") if text(e, "Type") == "Terminated"]
     last = ends[-1] if ends else {}
     code = integer(table(last, "Details").get("exit_code", last.get("ExitCode")))
@@ -333,7 +330,7 @@ def to_deployment(group: Group, cluster: str) -> Iterator[Row]:
 def to_healing(key: str, allocation: Row, group: Group, every: ById) -> Iterator[Row]:
     """Return the failure of an allocation, and the start of the one that replaced it."""
     events = dicts(allocation, "RescheduleTracker", "Events")
-    before = every.get((text(events[-1].get("PrevAllocID")),), {}) if events else {}
+    before = every.get((text(events, -1, "PrevAllocID"),), {})
     down = _life(before, group)["finished_at"] or _at(before.get("ModifyTime"))
     life = _life(allocation, group)
     if not before or not down or not life["created_at"]:

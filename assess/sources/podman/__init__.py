@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from assess.sources.base import Batch, Call, Row
-from assess.sources.crictl.dumps import UNNAMED, Dump, EngineDumps
+from assess.sources.crictl import UNNAMED, Dump, EngineDumps
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.payload import EngineData, Payload
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_text
@@ -26,20 +26,18 @@ from assess.sources.podman.quadlet import (
 )
 from assess.sources.redact import scrub
 from assess.sources.unit import unread_note
-from assess.sources.values import as_list, dicts, dig, integer, table, text, texts
+from assess.sources.values import as_list, dicts, dig, integer, picked, table, text, texts
 
 # A state of Podman, in the words of the workloads frame where they differ.
 _STATES = {"configured": "created", "initialized": "created", "unknown": None}
 _SANDBOX = {"io.kubernetes.docker.type": "podsandbox"}  # it only holds a pod together
 _HASH = re.compile(r"[0-9a-f]{64}")
-_INFO = vocabulary(
-    "podman", "info"
-)  # where Podman says what Docker says under another name
 QUADLET = "quadlet"
 MANIFEST = "manifest"  # that a quadlet may name
 ADDITION = "drop-in"  # to a quadlet
 _SECTIONS = {suffix: suffix[1:].capitalize() for suffix in SUFFIXES}
 _COMMANDS = vocabulary("podman", "commands")
+_SECURITY = vocabulary("podman", "security")
 _FRAMES = ("services", "workloads", "mounts", "dependencies")  # of Kubernetes' objects
 
 
@@ -168,19 +166,13 @@ def _info(raw: Payload) -> Payload:
     status = table(raw, "store", "graphStatus")
     security = table(raw, "host", "security")
     info: Payload = {
-        **{name: dig(raw, *path.split()) for name, path in _INFO.items()},
+        **picked(raw, "podman info"),  # what Docker says under another name
         "DriverStatus": [[key, str(value)] for key, value in status.items()],
     }
     info["CgroupVersion"] = str(info["CgroupVersion"] or "").removeprefix("v")
     if security:
-        flags = {
-            "seccompEnabled": "name=seccomp",
-            "rootless": "name=rootless",
-            "apparmorEnabled": "name=apparmor",
-            "selinuxEnabled": "name=selinux",
-        }
-        options = [word for flag, word in flags.items() if security.get(flag) is True]
-        info["SecurityOptions"] = options
+        on = [word for flag, word in _SECURITY.items() if security.get(flag) is True]
+        info["SecurityOptions"] = on
     return {name: value for name, value in info.items() if value not in ("", None)}
 
 

@@ -14,7 +14,7 @@ from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import names_of
 from assess.sources.replica import declared_rows
 from assess.sources.unit import Unit, service_row, share
-from assess.sources.values import as_list, memory_size
+from assess.sources.values import Texts, as_list, memory_size
 from assess.sources.volumes import Mount, nfs_export, split_volume
 
 SUFFIX = ".container"
@@ -164,11 +164,7 @@ def to_rows(
         if quadlet.name in seen:
             continue
         unit = quadlet.unit
-        shared = {
-            "name": quadlet.name,
-            "source_kind": "quadlet",
-            "host_id": host_id,
-        }
+        shared = {"name": quadlet.name, "source_kind": "quadlet", "host_id": host_id}
         workloads, mounts = declared_rows(unit, f"{place}/{quadlet.stem}", 1, shared)
         share(mounts)
         batch.place(workloads, mounts)
@@ -241,7 +237,7 @@ def _listed(container: dict[str, list[str]], key: str, flag: str) -> tuple[str, 
     return (*words, *(value for name, value in handed if name == flag))
 
 
-def _flags(lines: list[str]) -> dict[str, str]:
+def _flags(lines: list[str]) -> Texts:
     """Return the flags that are handed to ``podman run``; one without a value is empty."""
     return dict(_flag_list(lines))
 

@@ -22,6 +22,7 @@ from assess.sources.values import (
     text,
     texts,
     total,
+    without_none,
 )
 
 DOCKER = "application/vnd.docker.distribution."
@@ -157,10 +158,7 @@ def keep_config(raw: Any) -> tuple[Row, int]:
     config = dig(raw, "config")
     withheld = [dig(config, key) for key in ("Env", "Cmd", "Entrypoint", "Labels")]
     withheld.append(dig(raw, "history"))
-    kept = {
-        "arch": _text(raw, "architecture"),
-        "created_at": _date(raw, "created"),
-    }
+    kept = {"arch": _text(raw, "architecture"), "created_at": _date(raw, "created")}
     kept |= keep_base(dig(config, "Labels"))
     return kept, sum(len(part) for part in withheld if isinstance(part, list | dict))
 
@@ -334,7 +332,7 @@ def _schema(media_type: str) -> str | None:
 
 
 def _known(**columns: Any) -> Row:
-    return {name: value for name, value in columns.items() if value is not None}
+    return without_none(columns)
 
 
 def _text(value: Any, *path: str) -> str | None:

@@ -10,24 +10,18 @@ from typing import Any
 from assess import frames
 from assess.image_ref import parse_image
 from assess.sources.base import Batch, Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
 from assess.sources.docker.payload import SHORT_ID, variables
 from assess.sources.edges.rows import command_line, distinct, needs
 from assess.sources.edges.siblings import Siblings
-from assess.sources.listing import Found, host_ids, share_live
+from assess.sources.listing import Found, complete, host_ids
 from assess.sources.redact import keep_labels
 from assess.sources.replica import Replicas, declared_rows
 from assess.sources.routing import routed_calls, routers_of
-from assess.sources.unit import (
-    Unit,
-    is_checked,
-    merge_services,
-    mount_rows,
-    service_row,
-    unread_note,
-    workload_row,
-)
+from assess.sources.unit import Unit, is_checked, mount_rows, service_row, workload_row
 from assess.sources.values import (
+    Texts,
     dicts,
     dig,
     healthy,
@@ -44,7 +38,8 @@ from assess.sources.volumes import Mount
 
 _ENDED = ("complete", "shutdown", "failed", "rejected", "remove")
 _FAILED = ("failed", "orphaned")
-_CONDITIONS = {"any": "always", "on-failure": "on-failure", "none": "no"}
+_CONDITIONS = vocabulary("swarm", "conditions")
+_STATES = vocabulary("swarm", "states")  # others are on their way to run
 _SECOND = 1e9  # [ns], and [1e-9 CPU] of one CPU
 # Columns of workloads that the lists of the command line leave open.
 _UNLISTED = ("docker_sock_mounted", "env_names_n", "secret_like_env_n")
@@ -142,9 +137,10 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     items = _whole(lists.get("services", ()))
     every = {key: Service(item) for key, item in items.items()}
     services = {key: service for key, service in every.items() if service.name}
+    named = list(services.values())
     by_name = {service.name: key for key, service in services.items()}
-    names = [dig(node, "Description", "Hostname") for node in nodes.values()]
-    hosts = host_ids(zip(nodes, map(text, names), strict=True), cluster)
+    names = (text(node, "Description", "Hostname") for node in nodes.values())
+    hosts = host_ids(zip(nodes, names, strict=True), cluster)
     for key, host in hosts.items():
         batch.add("hosts", to_host(nodes[key], host))
         batch.add("engines", *to_engine(nodes[key], host))
@@ -162,14 +158,10 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     for key, service in services.items():
         if key not in known and not service.is_listed:
             batch.place(*to_declared(service, cluster))
-    share_live(batch)
-    rows = list(map(to_service, services.values()))
-    batch.add("services", *merge_services(rows))
-    batch.add("dependencies", *to_dependencies(list(services.values())))
+    units = [service.unit for service in named]
+    complete(batch, cluster, units, [*map(to_service, named)], to_dependencies(named))
     for key, service in services.items():
         batch.add("activities", *to_deployment(service, cluster, key))
-    if note := unread_note(service.unit for service in services.values()):
-        batch.cover(cluster, "references", **note)
     for (owner, _), tasks in slots.items():
         batch.add("activities", *to_failures(tasks, services[owner], cluster))
     return batch
@@ -216,9 +208,7 @@ def to_engine(node: Row, host_id: str) -> Iterator[Row]:
         )
 
 
-def to_workload(
-    key: str, task: Row, service: Service, hosts: dict[str, str], cluster: str
-) -> Row:
+def to_workload(key: str, task: Row, service: Service, hosts: Texts, cluster: str) -> Row:
     """Return the row of a task; it has the key of its container as the engine lists it."""
     spec = table(task, "Spec")
     status = table(task, "Status")
@@ -261,10 +251,7 @@ def to_declared(service: Service, cluster: str) -> Replicas:
         "source_kind": "task",
     }
     return declared_rows(
-        service.unit,
-        f"{cluster}/{service.name}",
-        service.replicas,
-        place,
+        service.unit, f"{cluster}/{service.name}", service.replicas, place
     )
 
 
@@ -280,14 +267,11 @@ def _life(task: Row, status: Row) -> Row:
     """Return state and times; a task that a lost node still reports as running counts as removed."""
     state = text(status, "State")
     at = moment(status, "Timestamp")
-    is_wanted = text(task, "DesiredState") not in ("shutdown", "remove")
-    words = {
-        **dict.fromkeys(_ENDED, "exited"),
-        "orphaned": "dead",
-        "running": "running" if is_wanted else "removing",
-    }
+    shown = _STATES.get(state, "created") if state else None
+    if state == "running" and text(task, "DesiredState") in ("shutdown", "remove"):
+        shown = "removing"
     return {
-        "state": words.get(state, "created") if state else None,
+        "state": shown,
         "created_at": moment(task, "CreatedAt"),
         "started_at": at if state == "running" else None,
         "finished_at": at if state in _ENDED else None,
@@ -425,18 +409,18 @@ def from_cli(item: Row) -> tuple[str, Row] | None:
             "Hostname": item["Hostname"],
             "Engine": {"EngineVersion": item.get("EngineVersion")},
         }
-        state = {"State": text(item["Status"]).lower()}
+        state = {"State": text(item, "Status").lower()}
         return "nodes", {"ID": item.get("ID"), "Description": described, "Status": state}
     if {"CurrentState", "DesiredState", "Node"} <= item.keys():
         # Tasks that ended stand below the one that replaced them, behind `\_`.
         name, _, slot = text(item, "Name").strip(" \\_").partition(".")
-        word, _, _ = text(item["CurrentState"]).lower().partition(" ")
+        word, _, _ = text(item, "CurrentState").lower().partition(" ")
         return "tasks", {
             "ID": item.get("ID"),
             "ServiceName": name,
             "Slot": integer(slot),
             "NodeName": item["Node"],
-            "DesiredState": text(item["DesiredState"]).lower(),
+            "DesiredState": text(item, "DesiredState").lower(),
             "Status": {"State": word},
             "Spec": {"ContainerSpec": {"Image": item.get("Image")}},
         }

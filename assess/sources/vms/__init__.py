@@ -68,8 +68,7 @@ class VmsSource(Source):
                 asked.deadline.check()
                 before = len(found.machines)
                 _read(file, call, found)
-                templates_n = sum(m.is_template for m in found.machines[before:])
-                if templates_n:
+                if templates_n := sum(m.is_template for m in found.machines[before:]):
                     counts = {"rows": templates_n, "hint": _TEMPLATES}
                     batch.cover(call.row["scope"], "templates", "ok", **counts)
         known = {row.get("name") for row, _ in found.domains}

@@ -8,7 +8,7 @@ from functools import cache
 from assess.sources.base import Row
 from assess.sources.csv_records import Cells, rows
 from assess.sources.hosts.rows import PlainHost, filled, system_of, text_of
-from assess.sources.values import dicts, dig, integer, joined, moment, picked, text
+from assess.sources.values import Texts, dicts, dig, integer, joined, moment, picked, text
 
 MIB = 1 << 20
 _GROUPED = re.compile(r"\d{1,3}(?:[.,'’\s]\d{3})+")  # 16.384 of an export in German
@@ -40,7 +40,7 @@ def machine(name: str, place: str, facts: Row, *, is_template: bool = False) -> 
 
 
 @cache
-def _states() -> dict[str, dict[str, str]]:
+def _states() -> dict[str, Texts]:
     return {row["word"]: row for row in rows("vms/states")}
 
 

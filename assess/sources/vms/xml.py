@@ -7,13 +7,15 @@ from typing import IO, Any
 from xml.parsers import expat
 from zipfile import BadZipFile, ZipFile
 
+from assess.sources.values import Texts
+
 MAX_UNPACKED = 256 << 20  # bytes of one part of a workbook
 MAX_CELLS = 5_000_000
 MAX_COLUMNS = 16_384  # of a sheet, as Excel has it
 _CHUNK = 1 << 16
 _LETTERS = re.compile(r"[A-Z]{1,3}")
 
-Start = Callable[[str, dict[str, str]], None]
+Start = Callable[[str, Texts], None]
 End = Callable[[str, str], None]
 
 
@@ -27,7 +29,7 @@ def read_xml(stream: IO[bytes], start: Start, end: End) -> None:
     def refuse(*_: Any) -> None:
         raise ValueError("it declares a document type, which is not read")
 
-    def begin(name: str, attributes: dict[str, str]) -> None:
+    def begin(name: str, attributes: Texts) -> None:
         texts.clear()
         start(name.rpartition(" ")[2], attributes)
 
@@ -68,12 +70,12 @@ def _sheets(book: ZipFile) -> list[tuple[str, str]]:
     targets = {}
     sheets = []
 
-    def relation(name: str, found: dict[str, str]) -> None:
+    def relation(name: str, found: Texts) -> None:
         if name == "Relationship":
             target = found.get("Target", "").removeprefix("/xl/")
             targets[found.get("Id", "")] = target
 
-    def sheet(name: str, found: dict[str, str]) -> None:
+    def sheet(name: str, found: Texts) -> None:
         if name == "sheet":
             ids = (value for key, value in found.items() if key.endswith(" id"))
             sheets.append((found.get("name", ""), next(ids, "")))
@@ -115,7 +117,7 @@ class _Sheet:
         self._value = ""
         self._cells_n = 0
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
+    def start(self, name: str, attributes: Texts) -> None:
         """Begin a row or a cell."""
         if name == "row":
             self.rows.append([])

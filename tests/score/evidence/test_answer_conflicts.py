@@ -8,7 +8,7 @@ import pytest
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.readiness import score_readiness
-from assess.sources.answers.source import AnswersSource
+from assess.sources.answers import AnswersSource
 from assess.sources.base import Batch, Name
 from assess.sources.deadline import Deadline
 from assess.sources.joining.findings import name_findings

@@ -14,7 +14,7 @@ from assess.inventory import from_frames, load
 from assess.policy.policy import load_policy
 from assess.score.readiness import score_readiness
 from assess.score.readiness.konveyor import compare, confidence, risk
-from assess.sources.answers.source import AnswersSource
+from assess.sources.answers import AnswersSource
 from assess.sources.deadline import Deadline
 from assess.sources.joining.merge import to_tables
 
