@@ -288,6 +288,7 @@ def _hosts(inventory: Inventory) -> pd.DataFrame:
         kernel=_each(number_of, table, "kernel"),
         kernel_build=table["kernel"].astype("string").str.extract(_BUILD)[0],
         cgroup=table["cgroup_version"].astype("string").str.extract("([12])")[0],
+        is_cgroup_seen=table["cgroup_version"].notna(),
         libseccomp=_each(number_of, table, "libseccomp_version"),
         arch=_each(reference.arch_of, table, "arch"),
         is_provided=table["managed_by"].eq("provider"),

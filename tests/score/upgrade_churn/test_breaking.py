@@ -324,15 +324,23 @@ def test_a_cluster_with_cri_dockerd_stays_on_docker(engine, host, target, expect
     assert found == ({expected: "will"} if expected else {})
 
 
-def test_a_node_whose_cgroup_nobody_saw_may_break_where_its_system_starts_in_v1():
+@pytest.mark.parametrize(
+    ("os_name", "os_version", "cgroup", "expected"),
+    [
+        ("centos", "7", None, "will"),  # its systemd knows no other
+        ("centos", "8", None, "may"),  # it starts in v1 unless told otherwise
+        ("ubuntu", "24.04", None, None),
+        ("centos", "7", "2", None),
+        ("centos", "7", "1", "will"),
+    ],
+)
+def test_a_node_whose_cgroup_nobody_saw_is_as_its_system_starts(
+    os_name, os_version, cgroup, expected
+):
     engine = {"runtime": "containerd", "version": "2.0.1", "kubelet_version": "v1.34.1"}
-    old = {"cgroup_version": None, "os_name": "centos", "os_version": "7"}
-    new = {"cgroup_version": None, "os_name": "ubuntu", "os_version": "24.04"}
-    known = {**old, "cgroup_version": "2"}
-    found = [
-        certainties(engine, "kubernetes:1.35", host=host) for host in (old, new, known)
-    ]
-    assert found == [{"K8S-cgroup-v1": "may"}, {}, {}]
+    host = {"cgroup_version": cgroup, "os_name": os_name, "os_version": os_version}
+    found = certainties(engine, "kubernetes:1.35", host=host)
+    assert found == ({"K8S-cgroup-v1": expected} if expected else {})
 
 
 @pytest.mark.parametrize(
@@ -753,7 +761,13 @@ def test_every_column_of_rules_by_hand():
         **{"tolerates_cgroup_v1": False, "storage_driver": "overlay2"},
         **{"backing_fs": "xfs", "d_type": True, "live_restore": False},
         **{"cgroup_driver": "systemd", "rootless": False, "driver_runs": True},
-        **{"kernel_runs": False, "kernel": 3.016, "cgroup": "2", "arch": "amd64"},
+        **{
+            "kernel_runs": False,
+            "kernel": 3.016,
+            "cgroup": "2",
+            "is_cgroup_seen": True,
+            "arch": "amd64",
+        },
         **{"os": "debian 12", "distro": "debian", "os_family": "linux"},
         **{"libseccomp": 2.005004, "image_parent": "web", "is_provided": False},
         # no mount is known, and no day of creation: it is of the snapshot at the latest

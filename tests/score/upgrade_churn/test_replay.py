@@ -174,6 +174,7 @@ def test_every_case_names_what_broke_and_its_source(judged):
     known = set(reference.table("breaks")["change_id"])
     causes = {cause for cell in FLEET["broke"] for cause in cell.split("|") if cause}
     assert causes - {UNFORESEEN} <= known
+    assert CASES["case"].is_unique
     assert set(FLEET["case"]) == set(CASES["case"])
     assert (CASES["source"] != "").all()
     assert (CASES["written"] == "after").sum() >= 3
