@@ -145,7 +145,7 @@ BUDGETS = {
     "sources/ecs": 1010,
     "sources/experiments": 376,
     "sources/frames": 116,
-    "sources/hosts": 857,
+    "sources/hosts": 850,
     "sources/incidents": 1091,
     "sources/joining": 975,
     "sources/kubernetes": 1773,
@@ -183,9 +183,9 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 60_900
-MAX_FILES = 263
-MAX_TOKENS = 424_600  # of code: the size that no layout changes
+MAX_PACKAGE_LINES = 60_200
+MAX_FILES = 258
+MAX_TOKENS = 423_300  # of code: the size that no layout changes
 MAX_TOKENS_A_CODE_LINE = 9.5  # deleting short lines raises it; the sum above may not rise
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

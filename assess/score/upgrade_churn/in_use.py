@@ -57,9 +57,8 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
     if product != WORLD:
         table = table[is_on]
         idle = engines[~engines["host_id"].isin(table["host_id"])]
-        table = pd.concat(
-            [table, idle.assign(workload_id=IDLE, talks=False)], ignore_index=True
-        )
+        idle = idle.assign(workload_id=IDLE, talks=False)
+        table = pd.concat([table, idle], ignore_index=True)
     table = table.merge(_hosts(inventory), on="host_id", how="left")
     # a container that names no logging driver has that of its engine
     table["log_driver"] = table["log_driver"].fillna(table["logging_driver"])
