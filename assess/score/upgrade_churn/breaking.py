@@ -266,9 +266,8 @@ def _hits(
     found = table.loc[is_found, [*IDS, *told]]
     is_unknown = is_open[is_found]
     certainty = pd.Series(change["when_true"], found.index).mask(is_unknown, MAY)
-    subject = _told(found, change["subject"])
-    named = subject.str.replace("_", " ")
-    texts = {name: _told(found, change[name]) for name in ("what", "why")}
+    texts = {name: _told(found, change[name]) for name in ("what", "why", "subject")}
+    named = texts["subject"].str.replace("_", " ")
     unknown = "nobody knows its " + named + ": it may break"
     texts["why"] = texts["why"].mask(is_unknown, unknown)
     texts["what"] = texts["what"].mask(is_unknown, named)
@@ -279,7 +278,6 @@ def _hits(
         **texts,
         remedy=change["remedy"],
         source=change["source"],
-        subject=subject,
         order=_order(change),
     )
 
