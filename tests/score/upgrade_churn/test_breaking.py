@@ -298,6 +298,13 @@ def test_each_object_of_a_cluster_is_named_with_its_place():
     assert result.frame.loc["shop", "breaking_n"] == 1
 
 
+def test_every_change_of_an_object_names_it():
+    rows = [row for row in reference.rows("breaks") if row["table"] == "objects"]
+    unnamed = [row for row in rows if "{object}" not in row["what"] + row["why"]]
+    assert rows and unnamed == []
+    assert {row["subject"].rpartition(" ")[2] for row in rows} == {"{object}"}
+
+
 @pytest.mark.parametrize(
     ("kept", "named"),
     [([], "for CronJob: what"), (["tidy"], "for CronJob c1/tidy: what")],
