@@ -412,9 +412,9 @@ def surely(flags: pd.Series) -> pd.Series:
     return flags.fillna(value=False).astype(bool)
 
 
-def objects(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of objects, None where unknown, because NA has no truth value."""
-    return table.astype(object).where(table.notna(), None)
+def objects(table: pd.DataFrame) -> np.ndarray:
+    """Return the cells as objects, None where unknown, because NA has no truth value."""
+    return table.to_numpy(object, na_value=None)
 
 
 def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -183,8 +183,8 @@ def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     shared = old.index.intersection(new.index)
     # another source for the same fact is not a change
     names = new.columns.difference(list(frames.SHARED_COLUMNS), sort=False)
-    was = frames.objects(old.loc[shared, names]).to_numpy()
-    now = frames.objects(new.loc[shared, names]).to_numpy()
+    was = frames.objects(old.loc[shared, names])
+    now = frames.objects(new.loc[shared, names])
     # transposed, so that changes come out column by column
     column, row = np.nonzero((was != now).T)
     about = {"key": shared[row], "change": "changed", "column": names[column]}
@@ -291,7 +291,7 @@ def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     """Fill unknown cells from other cells of the same row; known cells stay."""
     if frame == "hosts":
         # from the name of the system, or else from the kernel
-        pairs = frames.objects(table[["os_name", "kernel"]]).to_numpy()
+        pairs = frames.objects(table[["os_name", "kernel"]])
         families = [os_family(name, kernel) for name, kernel in pairs]
         return _filled(table, pd.DataFrame({"os_family": families}, table.index))
     if frame != "workloads":

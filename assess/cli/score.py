@@ -378,7 +378,7 @@ def check(
         *_below(frame["readiness"], min_readiness),
         *_below(frame["coverage"], min_coverage),
         *_open(gates[gates["service_id"].isin(chosen)], max_open_gates),
-        *(_breaking(assessment, chosen) if no_breaks else ()),
+        *(_breaking(assessment, services or (*chosen, None)) if no_breaks else ()),
     ]
     names = ["limit", "wanted", "service_id", "found", "why"]
     exact = pd.DataFrame(broken, columns=names, dtype=object)
@@ -386,7 +386,8 @@ def check(
     document = {"passed": not broken, "services_n": len(chosen), "rows": records(exact)}
     out.table(table, document, empty=f"all limits hold for {len(chosen)} services")
     for (limit, wanted), rows in table.groupby(["limit", "wanted"], sort=False):
-        services_named = sentence_list(rows["service_id"], most=NAMED)
+        named = rows["service_id"].fillna("what is of no service")
+        services_named = sentence_list(named, most=NAMED)
         number = "" if limit == NO_BREAKS else f" {wanted:g}"
         say("broken", f"--{limit}{number} by {services_named}")
     if broken:
@@ -394,15 +395,19 @@ def check(
 
 
 def _breaking(
-    assessment: Assessment, services: Sequence[str]
+    assessment: Assessment, services: Sequence[str | None]
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield by service the breaking changes of an upgrade; an unknown engine counts as one."""
+    """Yield by service the breaking changes of an upgrade; an unknown engine counts as one.
+
+    None stands for what is of no service: objects of a cluster, and hosts.
+    """
     churn = assessment.upgrade_churn
-    hits = churn.details["breaking"].drop_duplicates(["service_id", "change", "what"])
+    shown = ["service_id", "change", "what", "why"]
+    hits = churn.details["breaking"].drop_duplicates(shown)
     for name in services:
-        own = hits[hits["service_id"] == name]
+        own = hits[hits["service_id"].eq(name) if name else hits["service_id"].isna()]
         why = [f"{hit.certainty} break {hit.what}: {hit.why}" for hit in own.itertuples()]
-        if churn.frame["breaking_n"].isna().get(name, True):
+        if name and churn.frame["breaking_n"].isna().get(name, True):
             why.append("nobody knows its engine, or what the target breaks")
         if why:
             yield NO_BREAKS, 0, name, len(why), "; ".join(why)

@@ -236,8 +236,7 @@ def backtest(result: Result, *, ax: Axes | None = None) -> Axes:
     if table.empty:
         return message(ax, title, "The earlier snapshot holds no service.")
     ax = canvas(ax, 9)
-    ax.set_xlim(0, 100)
-    ax.set_ylim(0, 100)
+    ax.set(xlim=(0, 100), ylim=(0, 100))
     ax.grid(axis="y", color=GRID, linewidth=0.8)
     ax.plot([0, 100], [0, 100], color=INK, linestyle=":", linewidth=1.2)
     x, y, lo, hi = (

@@ -83,9 +83,7 @@ def canvas(ax: Axes | None, rows: int) -> Axes:
 def message(ax: Axes | None, title: str, text: str) -> Axes:
     """Write the reason why there is nothing to draw."""
     ax = canvas(ax, 2)
-    ax.set_title(title)
-    ax.set_xticks([])
-    ax.set_yticks([])
+    ax.set(title=title, yticks=[])
     ax.set_axis_off()
     ax.text(0, 0.5, text, transform=ax.transAxes, color=MUTED, va="center")
     return ax

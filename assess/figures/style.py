@@ -310,6 +310,10 @@ def svg(ax: Axes) -> str:
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
             patch.set(facecolor="none", edgecolor="none")
+        for axes in figure.axes:
+            if not axes.get_ylabel():
+                # else all names of rows are measured to find the place of nothing
+                axes.yaxis.set_label_coords(0, 0.5)
         # `savefig` would draw everything a second time for the layout.
         FigureCanvasSVG(figure).print_svg(
             buffer, metadata={"Date": None, "Creator": None}

@@ -253,7 +253,7 @@ def _unknown_breaks(churn: Result) -> str:
     )
 
 
-_SHOWN_OF_BREAKS = ["service_id", "host_id", "change", "certainty", "what"]
+_SHOWN_OF_BREAKS = ["service_id", "host_id", "change", "certainty", "what", "why"]
 
 
 def targets(scores: Assessment, pictures: Pictures) -> Section:

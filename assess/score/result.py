@@ -197,8 +197,8 @@ class Result:
         before = earlier.frame[columns]
         after = self.frame[columns]
         joined = after.join(before.add_suffix("_before"), how="outer")
-        was = objects(joined[[f"{column}_before" for column in columns]]).to_numpy()
-        now = objects(joined[columns]).to_numpy()
+        was = objects(joined[[f"{column}_before" for column in columns]])
+        now = objects(joined[columns])
         change = np.where((was == now).all(axis=1), "same", "changed")
         is_added = ~joined.index.isin(before.index)
         is_removed = ~joined.index.isin(after.index)

@@ -124,3 +124,25 @@ def test_a_pipeline_stops_before_an_upgrade_that_breaks_something(call, sample):
     assert "kubernets" in call(*asked, "kubernets:1.3", code=2).stderr
     assert "no version" in call(*asked, "docker:new", code=2).stderr
     assert "no day" in call("check", sample, "--no-breaks", "--by", "soon", code=2).stderr
+
+
+def test_a_pipeline_stops_before_an_upgrade_that_breaks_objects_of_no_service(
+    call, tmp_path
+):
+    objects = (
+        "object_id,cluster,kind,name,last_applied_api_version\n"
+        "p1,c1,PodSecurityPolicy,open,policy/v1beta1\n"
+        "p2,c1,PodSecurityPolicy,tight,policy/v1beta1\n"
+    )
+    (tmp_path / "objects.csv").write_text(objects)
+    (tmp_path / "services.csv").write_text("service_id,platform\nshop,host\n")
+    (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
+    asked = ("check", ".", "--no-breaks", "--target", "kubernetes:1.25", "--json")
+    result = call(*asked, code=3)
+    row = next(r for r in json.loads(result.stdout)["rows"] if not r["service_id"])
+    assert row["found"] == 2
+    for name in ("open", "tight"):
+        assert f"for PodSecurityPolicy c1/{name}: " in row["why"]
+    assert "what is of no service" in result.stderr
+    # one service alone
+    assert json.loads(call(*asked, "--service", "shop").stdout)["rows"] == []

@@ -61,12 +61,11 @@ def keeps_on_volume(
     """
     found: dict[str, set[bool | None]] = defaultdict(set)
     columns = ["workload_id", "source_class", "read_only", "destination"]
-    for workload, source, read_only, path in objects(mounts[columns]).to_numpy():
+    for workload, source, read_only, path in objects(mounts[columns]):
         is_settings = not settings.isdisjoint(str(path).strip("/").split("/"))
         found[workload].add(_outlives(source, read_only) and not is_settings)
     answers = []
-    columns = ["workload_id", "inspect_status"]
-    for workload, status in objects(workloads[columns]).to_numpy():
+    for workload, status in objects(workloads[["workload_id", "inspect_status"]]):
         is_seen = workload in found or (is_listed and status in LOOKED)
         answers.append(any_of(found[workload]) if is_seen else None)
     return _nullable(answers, workloads.index)
@@ -95,7 +94,7 @@ def runs_on_arch(
     columns = ["registry", "repository", "image_digest", "host_id"]
     answers = [
         reference.arch_runs(offered.get(tuple(image)), target or here.get(host))
-        for *image, host in objects(workloads[columns]).to_numpy()
+        for *image, host in objects(workloads[columns])
     ]
     return _nullable(answers, workloads.index)
 
@@ -105,7 +104,7 @@ def has_strong_capability(
 ) -> pd.Series:
     """Return by workload whether it adds a capability that is not harmless; NA if unknown."""
     answers: list[bool | None] = []
-    for count, names in objects(workloads[["caps_added_n", "caps_added"]]).to_numpy():
+    for count, names in objects(workloads[["caps_added_n", "caps_added"]]):
         if names is not None:
             added = set(names.split(";")) - {"none"}
             answers.append(not added <= set(harmless))
@@ -122,7 +121,7 @@ def one_version(inventory: Inventory, workloads: pd.DataFrame) -> pd.Series:
     live = table[~table["state"].isin(ENDED)]
     distinct = live[["service_id", *_Image._fields]].drop_duplicates()
     images: dict[str, list[_Image]] = defaultdict(list)
-    for service, *image in objects(distinct).to_numpy():
+    for service, *image in objects(distinct):
         images[service].append(_Image(*image))
     answers = {service: _is_one_version(own) for service, own in images.items()}
     return workloads["service_id"].map(answers).astype("boolean")
@@ -157,7 +156,7 @@ def undeclared(calls: pd.DataFrame, live: View, words: dict[str, Any]) -> pd.Ser
     seen: dict[str, set[str]] = defaultdict(set)
     declared: dict[str, set[str]] = defaultdict(set)
     columns = ["service_id", "dst_id", "kind", "evidence", "address_basis"]
-    for service, callee, kind, evidence, address in objects(calls[columns]).to_numpy():
+    for service, callee, kind, evidence, address in objects(calls[columns]):
         basis = address or evidence
         if basis in words["declaring"]:
             declared[service].add(callee)

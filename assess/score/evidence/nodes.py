@@ -11,8 +11,8 @@ from assess.inventory import Inventory
 
 NO_RUNTIME = "none"
 BACKEND = "containerd"  # also what docker itself runs containers with
-_OF_ENGINE = ("runtime", "version", "kubelet_version", "containers_total_n")
-_OF_HOST = ("provider", "provider_version", "managed_by", "os_name", "os_version")
+_OF_ENGINE = ["runtime", "version", "kubelet_version", "containers_total_n"]
+_OF_HOST = ["provider", "provider_version", "managed_by", "os_name", "os_version"]
 
 
 def nodes(inventory: Inventory) -> dict[str, list[reference.Node]]:
@@ -35,8 +35,9 @@ def nodes(inventory: Inventory) -> dict[str, list[reference.Node]]:
     return found
 
 
-def _cells(table: pd.DataFrame, columns: tuple[str, ...]) -> list[dict[str, Any]]:
-    return objects(table[["host_id", *columns]]).to_dict("records")
+def _cells(table: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
+    table = table[["host_id", *columns]]
+    return [dict(zip(table, row, strict=True)) for row in objects(table)]
 
 
 def _running(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

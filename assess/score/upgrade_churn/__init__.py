@@ -81,11 +81,11 @@ class UpgradeChurn(Result):
     two snapshots that follow each other saw them].
 
     ``contributions``: ``service_id, host_id, part`` (upgrade or failure), ``hours`` [per year],
-    which add up to ``hours_per_year``. ``details``: ``breaking`` (by service, as `breaks` returns
-    it), ``simulation`` (the same by host, what is unknown and hosts without a known service
-    included, as `on_hosts` returns it), ``remedies`` and ``calendar`` (as `by_remedy` and `calendar`
-    return them), ``clocks``; of the history ``image_changes``, ``moves`` and
-    ``pace`` (`assess.score.upgrade_churn.pace`).
+    which add up to ``hours_per_year``. ``details``: ``breaking`` (as `breaks` returns it; an object
+    of a cluster, or a host, may be of no known service), ``simulation`` (the same by host, what is
+    unknown included, as `on_hosts` returns it), ``remedies`` and ``calendar`` (as `by_remedy` and
+    `calendar` return them), ``clocks``; of the history ``image_changes``, ``moves`` and ``pace``
+    (`assess.score.upgrade_churn.pace`).
     """
 
     name = "upgrade_churn"
@@ -184,7 +184,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     bases = base_images(inventory)
     times = clocks(inventory, placed, engines, bases)
     broken = found[found["certainty"] != NOTE]
-    hits = broken[broken["certainty"].isin([WILL, MAY])].dropna(subset="service_id")
+    hits = broken[broken["certainty"].isin([WILL, MAY])]
     past = known_history(inventory, policy, history=history, previous=previous)
     host, events, chance = _paces(inventory, policy, placed, bases, past)
     unplaced = unplaced_replicas(inventory)
@@ -300,9 +300,8 @@ def _is_blind(place: pace.Place, nodes: set[str]) -> bool:
 
 def _breaking(broken: pd.DataFrame, services: pd.Index, blind: set[str]) -> pd.DataFrame:
     """Count by service the breaking changes (NA if its engine is unknown) and the unknown ones."""
-    named = broken.dropna(subset="service_id")
-    will = named[named["certainty"] == WILL]
-    others = named[named["certainty"] != WILL]
+    will = broken[broken["certainty"] == WILL]
+    others = broken[broken["certainty"] != WILL]
     counts = {
         "breaking_n": will.groupby("service_id")["change"].nunique(),
         "breaking_unknown_n": others.groupby("service_id")["change"].nunique(),
@@ -465,9 +464,8 @@ def _sentences(row: pd.Series, times: pd.DataFrame, hits: pd.DataFrame) -> list[
         text.append(
             "What the way to the target breaks cannot be said: its engine is unknown."
         )
-    for hit in (
-        hits[hits["certainty"] == WILL].drop_duplicates(["change", "why"]).itertuples()
-    ):
+    sure = hits[hits["certainty"] == WILL].drop_duplicates(["change", "why"])
+    for hit in sure.itertuples():
         text.append(
             f"{hit.change} breaks {hit.what} {hit.moment}: {hit.why}. {hit.remedy}."
         )

@@ -196,10 +196,9 @@ class _Ahead:
 
     def _numbers(self, text: str) -> tuple[int, ...]:
         """Return the numbers of a version; a line of the engine means its newest release."""
-        release = reference.release_of(text) if self._is_engine else None
         parsed = reference.parse_version(text) or ()
-        if release or self._is_engine:
-            return release or parsed
+        if self._is_engine:
+            return reference.release_of(text) or parsed
         # a line, such as 1.35, holds all its patches
         return parsed if len(parsed) > 2 else (*parsed, 10**6)
 
@@ -262,16 +261,16 @@ def _hits(
     is_found = is_hit | is_open
     if not is_found.any():
         return _NOTHING
-    templates = change["what"] + change["why"]
+    templates = change["what"] + change["why"] + change["subject"]
     told = [name for name in table if f"{{{name}}}" in templates]
     found = table.loc[is_found, [*IDS, *told]]
     is_unknown = is_open[is_found]
     certainty = pd.Series(change["when_true"], found.index).mask(is_unknown, MAY)
-    subject = change["subject"].replace("_", " ")
-    unknown = f"nobody knows its {subject}: it may break"
-    texts = {name: _told(found, change[name]) for name in ("what", "why")}
+    texts = {name: _told(found, change[name]) for name in ("what", "why", "subject")}
+    named = texts["subject"].str.replace("_", " ")
+    unknown = "nobody knows its " + named + ": it may break"
     texts["why"] = texts["why"].mask(is_unknown, unknown)
-    texts["what"] = texts["what"].mask(is_unknown, subject)
+    texts["what"] = texts["what"].mask(is_unknown, named)
     return found[IDS].assign(
         change=change["change_id"],
         certainty=certainty,
@@ -279,7 +278,6 @@ def _hits(
         **texts,
         remedy=change["remedy"],
         source=change["source"],
-        subject=change["subject"],
         order=_order(change),
     )
 

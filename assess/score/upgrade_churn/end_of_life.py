@@ -103,14 +103,8 @@ def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterat
         if end.extended_date is not None:
             days = (end.extended_date - at.normalize()).days
             basis = "extended support, which costs extra"
-            yield (
-                f"{component}, extended",
-                product,
-                version,
-                end.extended_date,
-                days,
-                basis,
-            )
+            extended = f"{component}, extended"
+            yield extended, product, version, end.extended_date, days, basis
 
 
 def _of_engine(engine: Any, at: pd.Timestamp) -> Iterator[Clock]:

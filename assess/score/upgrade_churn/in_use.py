@@ -13,6 +13,7 @@ from assess.inventory import BUILD, Inventory
 from assess.policy.rules import DTYPES
 from assess.score.incidents.exposure import on_docker
 from assess.score.upgrade_churn import builds, flags
+from assess.score.upgrade_churn.sights import text_of
 
 KUBERNETES = "kubernetes"
 WORLD = "world"  # what happens on a day, whatever runs
@@ -65,8 +66,8 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
     least = flags.value_of(table["daemon_flags"], "min-api-version")
     floor = pd.to_numeric(least.str[2:])
     table["is_allowed"] = table["client_api"].ge(floor.astype(float)).astype(bool)
-    table["is_confined"] = ~(table["privileged"].eq(True) | table["seccomp"].eq(False))
-    table["is_confined"] = table["is_confined"].fillna(value=True)
+    is_free = table["privileged"].eq(True) | table["seccomp"].eq(False)
+    table["is_confined"] = ~is_free.fillna(value=False)
     if product in (KUBERNETES, WORLD):
         table = _asking_cluster(table, target)
     tolerates = flags.has_setting(table["kubelet_flags"], "failCgroupV1=false")
@@ -85,15 +86,22 @@ def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     applied = objects["last_applied_api_version"]
     is_applied = surely(objects["source_ref"].str.contains(r"\.ya?ml$", regex=True))
     is_applied |= applied.notna()
+    above = [objects[name].add("/").fillna("") for name in ("cluster", "namespace")]
+    named = objects["name"].fillna(objects["object_id"])
     others = objects[["service_id", "cluster", "kind"]].assign(
+        object=objects["kind"] + " " + above[0] + above[1] + named,
         api=applied.fillna(objects["api_version"]),
         is_applied=is_applied.astype("boolean").where(is_applied),
     )
+    alone = others.drop_duplicates(["service_id", "kind"], keep=False)
+    own = own.merge(alone[["service_id", "kind", "object"]], how="left")
+    own["object"] = own["object"].fillna(own["kind"])  # its workload is named
     served = workloads.dropna(subset="service_id")[[*IDS, "version"]]
     others = others.merge(served, on="service_id", how="left")
     # an API server is at least as new as each kubelet of its cluster
     newest = workloads.sort_values("kubelet").groupby("cluster")["version"].last()
-    others["version"] = others["version"].fillna(others["cluster"].map(newest))
+    of_cluster = others["cluster"].map(newest).astype("str")
+    others["version"] = others["version"].fillna(of_cluster)
     return _typed(pd.concat([own, others], ignore_index=True), "objects")
 
 
@@ -142,22 +150,20 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
     path = table["repository"].astype("string")
     labels = table["registry"].astype("string").str.split(".")
-    domain = labels.str[-2:].str.join(".")
     # what declares no base but is a system itself is its own base
     table["base"] = table["base"].fillna(path + ":" + table["named"])
     bases = _each(reference.base_system, table, "base")
     parts = path.str.extract(r"^(?:(.*)/)?([^/]*)$")
     # an image without a tag, or with a digest alone, counts as latest
     tag = table["tag"].mask(table["tag"].isna() & path.notna(), "latest")
-    names_registry = table["image_ref"].astype("string").str.match(_REGISTRY)
     table = table.assign(
         tag=tag,
         program=parts[1],
         image_owner=path.str.split("/").str[0],
-        is_short=~names_registry,
+        is_short=~table["image_ref"].astype("string").str.match(_REGISTRY),
         image_namespace=parts[0],
         image_parent=parts[0].str.split("/").str[-1],
-        registry_domain=domain,
+        registry_domain=labels.str[-2:].str.join("."),
         tag_version=_each(_version_in, table, "tag"),
         is_build=table["source_kind"].eq(BUILD),
         base_os=[f"{distro} {line}" if line else None for distro, line in bases],
@@ -324,10 +330,6 @@ def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
 def _each(function: Callable[..., Any], table: pd.DataFrame, *columns: str) -> pd.Series:
     """Return the result of a function for the texts of each row; equal rows are computed once."""
     known = cache(function)
-    texts = [[_text(cell) for cell in table[column]] for column in columns]
+    texts = [[text_of(cell) for cell in table[column]] for column in columns]
     found = [known(*row) for row in zip(*texts, strict=True)]
     return pd.Series(found, table.index, dtype=object)
-
-
-def _text(cell: object) -> str | None:
-    return cell if isinstance(cell, str) else None

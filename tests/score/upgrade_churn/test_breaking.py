@@ -269,6 +269,61 @@ def test_an_object_of_no_service_is_asked_at_the_version_of_its_cluster(
     assert table["host_id"].isna().all()
 
 
+def test_each_object_of_a_cluster_is_named_with_its_place():
+    applied = "policy/v1beta1"
+    rules = {"cluster": "c1", "kind": "PodSecurityPolicy"}
+    budget = {"cluster": "c1", "namespace": "shop", "kind": "PodDisruptionBudget"}
+    objects = [
+        {**rules, "object_id": "p1", "name": "open", "last_applied_api_version": applied},
+        {**rules, "object_id": "p2", "name": "tight", "api_version": applied},
+        {**rules, "object_id": "p3", "api_version": applied},
+        {**budget, "object_id": "b1", "name": "web", "last_applied_api_version": applied},
+        {**budget, "object_id": "b2", "name": "api", "last_applied_api_version": applied},
+    ]
+    for row in objects[3:]:
+        row["service_id"] = "shop"
+    engine = {"runtime": "containerd", "version": "1.7.2", "kubelet_version": "v1.24.9"}
+    known = {"workload": {"cluster": "c1"}, "objects": objects}
+    result = what_breaks(engine, "kubernetes:1.25", **known)
+    for table in ("breaking", "simulation"):
+        told = result.details[table]["why"].str.extract(r"(Pod\w+ c1/[\w/]+)")[0]
+        assert sorted(told) == [
+            "PodDisruptionBudget c1/shop/api",
+            "PodDisruptionBudget c1/shop/web",
+            "PodSecurityPolicy c1/open",
+            "PodSecurityPolicy c1/p3",
+            "PodSecurityPolicy c1/tight",
+        ]
+    # two of its objects, by one change
+    assert result.frame.loc["shop", "breaking_n"] == 1
+
+
+def test_every_change_of_an_object_names_it():
+    rows = [row for row in reference.rows("breaks") if row["table"] == "objects"]
+    unnamed = [row for row in rows if "{object}" not in row["what"] + row["why"]]
+    assert rows and unnamed == []
+    assert {row["subject"].rpartition(" ")[2] for row in rows} == {"{object}"}
+
+
+@pytest.mark.parametrize(
+    ("kept", "named"),
+    [([], "for CronJob: what"), (["tidy"], "for CronJob c1/tidy: what")],
+)
+def test_an_object_that_declares_a_workload_breaks_once(kept, named):
+    api = "batch/v1beta1"
+    tidy = {"service_id": "shop", "cluster": "c1", "kind": "CronJob"}
+    objects = [{**tidy, "object_id": name, "name": name} for name in kept]
+    declared = {"cluster": "c1", "api_version": f"{api}/CronJob"}
+    engine = {"runtime": "containerd", "version": "1.7.2", "kubelet_version": "v1.24.9"}
+    asked = one_workload(
+        engine,
+        workload=declared,
+        objects=[{**row, "last_applied_api_version": api} for row in objects],
+    )
+    table = breaks(asked, [goal_of("kubernetes:1.25")])
+    assert table["why"].str.contains(named, regex=False).tolist() == [True]
+
+
 @pytest.mark.parametrize(
     ("engine", "host", "target", "expected"),
     [
