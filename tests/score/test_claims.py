@@ -427,6 +427,23 @@ def test_incidents_of_unknown_services_may_have_been_on_any_side(sample, judged)
             assert row["unknown_n"] or claim != "C13"
 
 
+def test_an_older_incident_lowers_no_expectation_where_nobody_says_who_watched(sample):
+    events = sample["incidents"]
+    coverage = sample["coverage"]
+    unsaid = coverage[~coverage["call"].str.contains("incident")]
+    unsaid = unsaid[~unsaid["source"].str.contains("incident")]
+    older = events.head(1).assign(
+        incident_id="older", resolved_at=pd.NaT, acked_at=pd.NaT
+    )
+    older["opened_at"] = pd.Timestamp("2016-01-01", tz="UTC")
+    for incidents in (events, pd.concat([events, older], ignore_index=True)):
+        fleet = sample.replace(coverage=unsaid, incidents=incidents)
+        row = judge_claims(fleet, POLICY).frame.loc["C13"]
+        assert row["verdict"] == "undecided"
+        assert pd.isna(row["hi"])
+        assert "connect a source of incidents" in row["needs"]
+
+
 def test_incidents_without_a_word_on_what_they_touched_are_unknown():
     incidents = {
         "incident_id": ["1", "2", "3", "4"],

@@ -203,8 +203,7 @@ def troubled_hosts(data: ClaimData) -> Measurement:
                 trouble = any_of([run if run is None else not run for run in runs])
                 answers.append((named, trouble))
     table = pd.DataFrame(answers, columns=["runtime", "trouble"])
-    trouble = table["trouble"].astype("boolean")
-    return share(tally(table["runtime"], trouble), level=data.level)
+    return share(tally(table["runtime"], table["trouble"]), level=data.level)
 
 
 def _shows_deleted_files(driver: str | None, d_type: object) -> bool | None:
@@ -325,6 +324,9 @@ def orchestrated(data: ClaimData) -> Measurement:
 def many_at_once(data: ClaimData) -> Measurement:
     """C13: expected incidents if many services move at once."""
     spells = data.spells
+    # where nobody says who watched, no month counts: an older incident would add to them
+    if not data.assessment.exposure.is_covered:
+        spells = spells.assign(months=0.0)
     inside = surely(spells["side"].eq(CONTAINER))
     vague = spells["side"].isna()
     sums = spells.rename(columns={"months": "service_months"})[inside | vague]
@@ -377,10 +379,9 @@ def held_back(data: ClaimData) -> Measurement:
     stuck = gates["state"].eq("fail") & gates["label"].ne("NOT DECIDABLE")
     vague = gates["state"].eq("unknown") | (gates["state"].eq("fail") & ~stuck)
     stopped = set(gates.loc[stuck, "service_id"])
-    unclear = set(gates.loc[vague, "service_id"])
     answer = pd.Series(outside.isin(stopped), outside, dtype="boolean")
     # a failed gate decides; an unknown one only where no gate failed
-    answer = answer.mask(outside.isin(unclear) & ~answer)
+    answer = answer.mask(outside.isin(gates.loc[vague, "service_id"]) & ~answer)
     tier = data.frame("services").set_index("service_id")["tier"].reindex(outside)
     on_host = surely(data.side[outside].eq(HOST))
     group = "tier " + tier.astype("string")
