@@ -163,7 +163,7 @@ BUDGETS = {
     "sources/vms": 470,
     "score": 517,  # results open figures and the explorer
     "score/backtest": 317,
-    "score/blast_radius": 2915,
+    "score/blast_radius": 2913,
     "score/claims": 811,
     "score/evidence": 796,
     "score/experiments": 351,

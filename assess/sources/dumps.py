@@ -58,6 +58,7 @@ def find_files(
         if not suffixes:
             cover_hidden(name, asked)
         try:
+            place.stat()  # what is not there fails here, whatever its name would stand for
             files = files_below(name, asked, wanted)
         except OSError as error:
             asked.batch.cover(name, "read", **failure(error))
@@ -159,11 +160,10 @@ def read_text(file: Path, row: Row, limit: int = MAX_BYTES) -> str | None:
         raw = read_bytes(file, row, limit)
         refuse_costly(raw)
         is_wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell redirects
-        text = raw.decode("utf-16" if is_wide else "utf-8-sig").replace("\0", "")
+        return raw.decode("utf-16" if is_wide else "utf-8-sig").replace("\0", "")
     except (OSError, ValueError) as error:
         row |= failure(error)
         return None
-    return text
 
 
 def read_bytes(file: Path, row: Row, limit: int = MAX_BYTES) -> bytes:

@@ -320,6 +320,16 @@ def test_samples_may_be_files_with_their_time_in_the_name(tmp_path):
     assert edges(batch)["java-8080", "ext:203.0.113.7"]["complete"] == "src"
 
 
+def test_an_empty_file_is_no_look_at_the_sockets(tmp_path):
+    # a command that fails leaves one: a week of these would vouch for every caller
+    hours = [MARCH + timedelta(hours=n) for n in range(170)]
+    for at in hours:
+        (tmp_path / f"vm-1-{at:%Y%m%dT%H%M}.txt").write_text("")
+    batch = collect(tmp_path)
+    assert not batch.rows["hosts"]
+    assert {(row["call"], row["status"]) for row in batch.coverage} == {("read", "empty")}
+
+
 def test_the_rule_of_completeness_needs_length_number_and_no_gap():
     hourly = [MARCH + timedelta(hours=h) for h in range(169)]
     assert is_whole("socket", hourly)

@@ -11,6 +11,7 @@ from assess.sources.base import Batch, Name
 from assess.sources.crictl import CrictlSource
 from assess.sources.deadline import Deadline
 from assess.sources.joining.hosts import join_replicas
+from assess.sources.podman import PodmanSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "crictl"
 NAMES = (Name("checkout", "kubernetes-name", 0.95, "shop"),)
@@ -244,3 +245,11 @@ def test_mirrors_in_the_configuration_of_containerd_are_a_setting(tmp_path, mirr
     file.write_text(json.dumps(info))
     engine = one(collect(tmp_path), "engines", host_id="node-1")
     assert engine["daemon_flags"] == ("registry.mirrors" if mirrors else None)
+
+
+@pytest.mark.parametrize("source", [CrictlSource, PodmanSource])
+@pytest.mark.parametrize("name", ["nowhere", "dumps/node.json", "ps.json"])
+def test_a_path_that_is_not_there_is_an_error_with_its_path(source, name, tmp_path):
+    (row,) = source().collect({"path": name}, tmp_path, Deadline(20)).coverage
+    assert (row["scope"], row["status"]) == (name, "unreachable")
+    assert row["hint"] == "there is no such file"

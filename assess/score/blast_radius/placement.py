@@ -124,12 +124,14 @@ def _on_engines(
     replicas: pd.DataFrame,
     policy: Policy,
 ) -> pd.DataFrame:
-    """List replicas with the engines of their host as ``element``."""
+    """List replicas with the engines of their host as ``element``; NA where nobody saw these."""
     off = replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
     engines = running_engines(inventory)
     engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]
     known = replicas[~off].merge(engines, on="host_id", how="inner")
-    unknown = replicas[~off & replicas["host_id"].isna()].assign(element=pd.NA)
+    # a host that has no engine has a row that says so
+    seen = pd.concat([engines["host_id"], inventory["engines"]["host_id"]])
+    unknown = replicas[~off & ~replicas["host_id"].isin(seen)].assign(element=pd.NA)
     return pd.concat([known, unknown])
 
 

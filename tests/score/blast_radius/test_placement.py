@@ -39,6 +39,17 @@ def test_an_unknown_place_may_be_any_and_a_unit_runs_beside_the_engine():
     assert "engine" not in on(Fleet().first("workloads", source_kind="unit"))
 
 
+def test_a_container_on_a_host_whose_engine_nobody_saw_may_run_on_any():
+    fleet = Fleet()
+    engines = fleet.inventory()["engines"]
+    unseen = fleet.inventory().replace(engines=engines[engines["host_id"] != "h1"])
+    table = placement(unseen, POLICY).query("element_kind == 'engine'")
+    own = table[table["workload_id"] == "shop.1"]
+    assert own["element"].isna().tolist() == [True]
+    none = fleet.inventory().replace(engines=engines.assign(runtime="none"))
+    assert "engine" not in set(placement(none, POLICY)["element_kind"])
+
+
 def test_a_container_of_unknown_image_may_run_any():
     unread = dict.fromkeys(("image_ref", "registry", "repository", "tag", "image_digest"))
     fleet = Fleet().change("workloads", source_kind="container")
