@@ -84,7 +84,7 @@ class ListSource(Source):
         """Ask for a list, page by page."""
         raise NotImplementedError
 
-    def get_details(self, web: Web, lists: Found, batch: Batch) -> None:
+    def get_details(self, web: Web, lists: Found, asked: Asked) -> None:
         """Request details that the lists leave out."""
 
     def checked(self, documents: list[Any]) -> list[Any]:
@@ -126,8 +126,8 @@ class ListSource(Source):
             is_answer = call.row.get("error_class") == HttpError.__name__
             if call.outcome in _SILENT and not is_answer:
                 silent = {key: call.row.get(key) for key in _FAILURE}
-        if not asked.is_probe and not silent:
-            self.get_details(web, lists, asked.batch)
+        if not silent:
+            self.get_details(web, lists, asked)
         return lists
 
     def _ask_one(

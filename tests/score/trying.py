@@ -61,7 +61,7 @@ def first_down(fleet):
 
 def down_with(fleet, p):
     """By element and node its chance to go down."""
-    simulator = Simulator(fleet.graph("point"), SAMPLING)
+    simulator = Simulator(fleet.graphs["point"], SAMPLING)
     first = first_down(fleet)
     return csr_array(simulator.chances(np.tile(p, (len(first), 1)), first))
 

@@ -206,10 +206,23 @@ def test_a_server_that_is_not_there_is_asked_once(tmp_path):
 
 
 def test_a_probe_asks_each_list_for_one_entry(tmp_path):
-    batch, server = ask(Api(deny=("pods",)), tmp_path, "probe")
-    assert not batch.rows and len(server.asked) == len(RESOURCES)
-    assert {query["limit"] for _, query, _ in server.asked} == {"1"}
+    more = {
+        "/apis": groups(f"{FLOWS}/v1", "rbac.authorization.k8s.io/v1"),
+        f"/apis/{FLOWS}/v1/flowschemas": flow("v1", "v1")
+        | {"metadata": {"continue": "1"}},
+    }
+    api = Api(deny=("pods", "kubeadm-config", "roles"), more=more)
+    batch, server = ask(api, tmp_path, "probe")
+    asked = [path for path, _, _ in server.asked]
+    # kubelet-config by each of its names, that of kubeadm, the groups and six kinds in them
+    assert (
+        not batch.rows and len(asked) == len(set(asked)) == len(RESOURCES) + 5 + 1 + 1 + 6
+    )
+    assert {q["limit"] for path, q, _ in server.asked if path != "/apis"} == {"1"}
     assert coverage(batch)["pods"]["status"] == "denied"
+    assert coverage(batch)["kubelet settings"]["status"] == "unsupported"
+    assert coverage(batch)["kubeadm settings"]["status"] == "denied"
+    assert coverage(batch)["objects"]["status"] == "partial"
     assert coverage(batch)["nodes"]["status"] == "ok"
     batch, _ = ask(Api(), tmp_path, "probe", token_file="none")
     assert [row["status"] for row in batch.coverage] == ["not_configured"]
@@ -388,6 +401,30 @@ def test_settings_of_kubelets_are_asked_by_name(tmp_path, name):
     row = coverage(batch)["kubelet settings"]
     assert (row["status"], row["rows"]) == ("ok", 1)
     assert CANARY not in repr(batch)
+
+
+def test_the_configuration_of_kubeadm_is_asked_by_name(tmp_path, shop):
+    text = "apiVersion: kubeadm.k8s.io/v1beta2\nkind: ClusterConfiguration\n"
+    answer = {
+        "kind": "ConfigMap",
+        "metadata": {"name": "kubeadm-config", "namespace": "kube-system"},
+        "data": {"ClusterConfiguration": f"{text}etcd: {{external: {CANARY}}}\n"},
+    }
+    place = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
+    batch, _ = ask(Api(more={place: answer}), tmp_path)
+    (row,) = [r for r in batch.rows["objects"] if r["kind"] == "ClusterConfiguration"]
+    version = "kubeadm.k8s.io/v1beta2"
+    assert (row["namespace"], row["name"]) == ("kube-system", "kubeadm-config")
+    assert (row["api_version"], row["last_applied_api_version"]) == (version, version)
+    assert coverage(batch)["kubeadm settings"]["status"] == "ok"
+    assert CANARY not in repr(batch)
+    # what is no YAML is told, with the command that shows it
+    answer["data"]["ClusterConfiguration"] = "kind: [ClusterConfiguration"
+    batch, _ = ask(Api(more={place: answer}), tmp_path)
+    assert coverage(batch)["kubeadm settings"]["status"] == "partial"
+    assert "configmap -n kube-system kubeadm-config" in repr(batch.coverage)
+    batch, _ = ask(Api(deny=("kubeadm-config",)), tmp_path)
+    assert coverage(batch)["kubeadm settings"]["status"] == "denied"
 
 
 def test_settings_of_kubelets_that_nobody_keeps_or_shows(tmp_path):

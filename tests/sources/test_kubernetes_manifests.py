@@ -378,7 +378,7 @@ def test_a_pod_shows_what_it_sets_and_asks_of_its_cluster():
     (row,) = to_batch({"pods": [pod]}, "c").rows["workloads"]
     assert row["settings"].split(";") == [
         "program=kube-scheduler",
-        "port",
+        "port=0",  # only another port is one that ends
         f"annotation.{early}",
         "node-label.node-role.kubernetes.io/master",
         "toleration.node-role.kubernetes.io/master",

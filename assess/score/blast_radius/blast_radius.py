@@ -95,7 +95,7 @@ def score_blast_radius(
     learned = learned_edges(policy, evidence)
     topology = with_lessons(declared, policy, learned)
     besides = unexplained(policy, evidence)
-    graphs = {level: topology.graph(level) for level in LEVELS}
+    graphs = topology.graphs
     sampling = Sampling.of(policy)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
     reached_n, listed = _worst_reach(topology, graphs["hi"], sampling, settings)
@@ -122,7 +122,6 @@ def score_blast_radius(
             inventory,
             policy,
             topology,
-            graphs=graphs,
             sampling=one_failure,
             drawn=drawn[: len(topology.services)],  # they come first
         )

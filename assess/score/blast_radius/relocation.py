@@ -181,12 +181,11 @@ def move_scenarios(terms: Terms, drawn: Booleans) -> Scenarios:
     return Scenarios(*pairs, number, unlisted, simulated)
 
 
-def containment(  # noqa: PLR0913
+def containment(
     inventory: Inventory,
     policy: Policy,
     topology: Topology,
     *,
-    graphs: Mapping[str, Graph],
     sampling: Sampling,
     drawn: Booleans,
 ) -> pd.DataFrame:
@@ -199,16 +198,15 @@ def containment(  # noqa: PLR0913
     ``impact({service} + others) - impact(others)``. So leaving a host helps nothing while a dependency
     stays on it. Replicas are laid in turn on ``hosts_n`` new hosts, the hosts in turn over the zones.
     Its own image moves along and counts on neither side. A registry takes nothing down.
-    ``graphs`` are those of the levels; ``drawn`` marks services whose uncertain edges are drawn
-    where they are many. A service that runs nowhere known has no point, and every kind of element
-    in its interval; nor has one that was not drawn: its interval holds all it can be.
+    ``drawn`` marks services whose uncertain edges are drawn where they are many. A service that runs
+    nowhere known has no point, and every kind of element in its interval; nor has one that was not
+    drawn: its interval holds all it can be.
     """
     # in fleets with more services than ``moves_compared_most``, nothing is drawn
     target = {"": policy["target"]}
     is_small = len(topology.services) <= policy["blast_radius"]["moves_compared_most"]
     some = drawn if is_small else None
-    moved = _moved(inventory, topology, target, graphs, sampling, some)
-    return moved[""]
+    return _moved(inventory, topology, target, sampling, some)[""]
 
 
 def move_deltas(
@@ -220,19 +218,17 @@ def move_deltas(
     """Return ``delta, delta_lo, delta_hi`` of a move of every service to each target, by its name."""
     # In fleets with more services than ``moves_drawn_most``, or of more pairs than are
     # drawn, the bounds alone are computed.
-    graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
     services_n = len(topology.services)
     is_small = services_n <= policy["blast_radius"]["moves_drawn_most"]
     drawn = np.ones(services_n, bool) if is_small else None
-    return _moved(inventory, topology, targets, graphs, sampling, drawn)
+    return _moved(inventory, topology, targets, sampling, drawn)
 
 
-def _moved(  # noqa: PLR0913, PLR0917
+def _moved(
     inventory: Inventory,
     topology: Topology,
     targets: Mapping[str, Mapping[str, Any]],
-    graphs: Mapping[str, Graph],
     sampling: Sampling,
     drawn: Booleans | None,
 ) -> dict[str, pd.DataFrame]:
@@ -249,12 +245,12 @@ def _moved(  # noqa: PLR0913, PLR0917
     losses = partial(_bounded_losses, changed, sampling)
     if drawn is not None:
         failing = move_scenarios(changed, drawn)
-        if _are_few(graphs, failing, sampling):
+        if _are_few(topology.graphs, failing, sampling):
             losses = partial(_compared_losses, changed.services_n, failing, sampling)
     known: dict[bytes, _Losses] = {}
     levels = {}
     for level in LEVELS:
-        graph = graphs[level]
+        graph = topology.graphs[level]
         same = graph.p.tobytes()  # levels that do not differ are computed once
         if same not in known:
             known[same] = losses(graph)

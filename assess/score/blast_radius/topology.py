@@ -26,7 +26,7 @@ from assess.score.blast_radius.bitset import (
     flow_depth,
     sparse,
 )
-from assess.score.blast_radius.edges import edges
+from assess.score.blast_radius.edges import LEVELS, edges
 from assess.score.blast_radius.placement import STANDS_ON, is_running, standing
 
 if TYPE_CHECKING:
@@ -182,8 +182,12 @@ class Topology:
         """Services, by node, of which no running replica is known: they may be anywhere."""
         return np.flatnonzero(~self.services.isin(self.placed))
 
-    def graph(self, level: str) -> Graph:
-        """Return the arcs between nodes at a level (lo, point, hi)."""
+    @cached_property
+    def graphs(self) -> dict[str, Graph]:
+        """Arcs between nodes by level (lo, point, hi)."""
+        return {level: self._graph(level) for level in LEVELS}
+
+    def _graph(self, level: str) -> Graph:
         # At ``hi``, one extra node stands for services of unknown place: pairs would be
         # too many.
         p = self.edges[level].to_numpy("float64")
@@ -195,7 +199,7 @@ class Topology:
 
     @cached_property
     def initial_failures(self) -> dict[str, tuple[Integers, Integers]]:
-        """By level, pairs of element and node of `graph` that it takes down directly."""
+        """By level, pairs of element and node of `graphs` that it takes down directly."""
         return {level: self._initial_of(level) for level in self.direct}
 
     @cached_property
@@ -234,7 +238,7 @@ class Topology:
         down = np.zeros((len(elements), len(self.nodes) + 1), bool)
         if elements:
             down[self.initial_nodes(elements, level)] = True
-        # the last column is the extra node of `graph`
+        # the last column is the extra node of `graphs`
         down[:, self.placeless] |= down[:, -1:]
         return down[:, :-1]
 
@@ -245,7 +249,7 @@ class Topology:
         found = np.zeros(len(element), bool)
         if not len(element):
             return found
-        parts = self.graph("hi").possible
+        parts = self.graphs["hi"].possible
         first, initial = self.initial_nodes(elements, "hi")
         some = Csr.of(first, len(elements))
         pairs = Csr.of(element, len(elements))

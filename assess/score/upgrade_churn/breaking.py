@@ -220,8 +220,8 @@ class _Ahead:
     def _is_below(self, text: str, comes: tuple[int, ...]) -> bool | None:
         if self._is_engine and not reference.is_known(text):
             return None
-        parsed = reference.release_of(text) if self._is_engine else None
-        parsed = parsed or reference.parse_version(text)
+        release = self._is_engine and reference.release_of(text)
+        parsed = release or reference.parse_version(text)
         return None if parsed is None else parsed < comes
 
 
@@ -268,8 +268,9 @@ def _hits(
     certainty = pd.Series(change["when_true"], found.index).mask(is_unknown, MAY)
     texts = {name: _told(found, change[name]) for name in ("what", "why", "subject")}
     named = texts["subject"].str.replace("_", " ")
-    unknown = "nobody knows its " + named + ": it may break"
-    texts["why"] = texts["why"].mask(is_unknown, unknown)
+    texts["why"] = texts["why"].mask(
+        is_unknown, "nobody knows its " + named + ": it may break"
+    )
     texts["what"] = texts["what"].mask(is_unknown, named)
     return found[IDS].assign(
         change=change["change_id"],
@@ -346,6 +347,10 @@ def on_hosts(table: pd.DataFrame) -> pd.DataFrame:
     key = [name for name in COLUMNS if name not in ("service_id", "workload_id")]
     groups = table.groupby(key, dropna=False, sort=True)
     return groups.agg(
-        services=("service_id", lambda names: "; ".join(sorted(set(names.dropna())))),
-        workloads_n=("workload_id", "nunique"),
+        services=("service_id", joined), workloads_n=("workload_id", "nunique")
     ).reset_index()
+
+
+def joined(names: pd.Series) -> str:
+    """Return the distinct names in order, joined by semicolons."""
+    return "; ".join(sorted(set(names.dropna())))

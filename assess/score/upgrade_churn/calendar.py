@@ -1,9 +1,11 @@
 """The calendar: announced events that affect a fleet, and the work, by team."""
 
+from typing import Any
+
 import pandas as pd
 
 from assess.inventory import Inventory
-from assess.score.upgrade_churn.breaking import MAY, WILL, of_world
+from assess.score.upgrade_churn.breaking import MAY, WILL, joined, of_world
 
 DAYS = 365  # four quarters
 END = "support ends"
@@ -40,14 +42,13 @@ def by_remedy(breaks: pd.DataFrame, services: pd.DataFrame) -> pd.DataFrame:
     """Group breaking changes by remedy, most workloads first, with counts, services and teams."""
     owners = services.set_index("service_id")["owner"]
     rows = breaks.assign(team=breaks["service_id"].map(owners))
-    table = _grouped(rows, _WORK)
-    groups = rows.groupby(_WORK, dropna=False, sort=True)
-    counts = {
-        "workloads_n": groups["workload_id"].nunique(),
-        "hosts_n": groups["host_id"].nunique(),
-        "teams": groups["team"].agg(_joined),
-    }
-    table = table.join(pd.DataFrame(counts), on=_WORK)
+    table = _grouped(
+        rows,
+        _WORK,
+        workloads_n=("workload_id", "nunique"),
+        hosts_n=("host_id", "nunique"),
+        teams=("team", joined),
+    )
     table["is_open"] = table["certainty"].ne(WILL)
     order = ["is_open", "workloads_n", *_WORK]
     ascending = [True, False, *[True] * len(_WORK)]
@@ -80,11 +81,9 @@ def _events(
     return found[columns].assign(kind=EVENT)
 
 
-def _grouped(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    groups = rows.groupby(key, dropna=False, sort=True)["service_id"]
-    columns = {"services_n": groups.nunique(), "services": groups.agg(_joined)}
-    return pd.DataFrame(columns).reset_index()
-
-
-def _joined(names: pd.Series) -> str:
-    return "; ".join(sorted(set(names.dropna())))
+def _grouped(rows: pd.DataFrame, key: list[str], **counts: Any) -> pd.DataFrame:
+    groups = rows.groupby(key, dropna=False, sort=True)
+    table = groups.agg(
+        services_n=("service_id", "nunique"), services=("service_id", joined), **counts
+    )
+    return table.reset_index()

@@ -97,7 +97,7 @@ def codes(elements: Sequence[Element]) -> Integers:
 def _expected(evidence: Evidence, failure: Integers, service: Integers) -> Floats:
     """Return by pair the log odds of the best way; pairs come sorted by failure."""
     topology = evidence.topology
-    graph = topology.graph("point")
+    graph = topology.graphs["point"]
     p = np.zeros(len(failure))
     asked, row = np.unique(failure, return_inverse=True)
     elements = [evidence.failures[each].element for each in asked]

@@ -95,7 +95,7 @@ def left_out(
     elements = [evidence.failures[position].element for position in judged]
     initial = topology.initially_down(elements, "point")
     sampling = replace(sampling, spread=False)
-    simulator = Simulator(topology.graph("point"), sampling)
+    simulator = Simulator(topology.graphs["point"], sampling)
     services_n = len(topology.services)
     keys = [(rule, scheme) for rule in (LEARNED, FLAT) for scheme in SCHEMES]
     chances = {key: np.zeros((len(judged), services_n)) for key in keys}

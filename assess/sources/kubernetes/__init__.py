@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources import csv_records
-from assess.sources.base import Asked, Batch, Call, Row, paths_of
+from assess.sources.base import Asked, Call, Row, paths_of
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.kubernetes.controllers import is_patch, place
@@ -16,7 +16,12 @@ from assess.sources.kubernetes.kinds import (
     list_of,
     render_command,
 )
-from assess.sources.kubernetes.nodes import KUBELETS, configurations_in
+from assess.sources.kubernetes.nodes import (
+    KUBEADM_MAP,
+    KUBELET_MAP,
+    KUBELETS,
+    configurations_in,
+)
 from assess.sources.kubernetes.rows import to_batch
 from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.values import dicts, dig, listed, text
@@ -32,11 +37,12 @@ RESOURCES = tuple(
     if row["list"] != OTHERS
 )
 VERSIONED = [row["paths"].split() for row in _KINDS if row["list"] == OTHERS]
-_KUBELETS = "api/v1/namespaces/kube-system/configmaps/kubelet-config"
-# kubeadm keeps them, up to 1.23 under a name with the version
-SETTINGS = Listing(
-    "kubelet settings",
-    (_KUBELETS, *(f"{_KUBELETS}-1.{minor}" for minor in (23, 22, 21, 20))),
+_MAPS = "api/v1/namespaces/kube-system/configmaps/"
+# kubeadm keeps them, those of kubelets up to 1.23 under a name with the version
+_KUBELETS = (KUBELET_MAP, *(f"{KUBELET_MAP}-1.{minor}" for minor in (23, 22, 21, 20)))
+SETTINGS = (
+    Listing("kubelet settings", tuple(_MAPS + name for name in _KUBELETS)),
+    Listing("kubeadm settings", (_MAPS + KUBEADM_MAP,)),
 )
 
 
@@ -102,12 +108,16 @@ class KubernetesSource(ListSource):
         if command:
             call.hint(f"give what `{command}` prints as a path: it is a template")
 
-    def get_details(self, web: Web, lists: Found, batch: Batch) -> None:
-        """Request the settings of kubelets, and objects of which only the version counts."""
-        settings = batch.call(web.scope, SETTINGS.kind, client=web)
-        lists["configmaps"] = self._ask_one(web, SETTINGS, settings, is_probe=False) or []
-        others = lists.setdefault(OTHERS, [])
-        call = batch.call(web.scope, "objects", client=web)
+    def get_details(self, web: Web, lists: Found, asked: Asked) -> None:
+        """Request the settings that kubeadm keeps, and objects of which only the version counts."""
+        lists["configmaps"] = []
+        for listing in SETTINGS:
+            call = asked.batch.call(web.scope, listing.kind, client=web)
+            maps = self._ask_one(web, listing, call, is_probe=asked.is_probe)
+            lists["configmaps"] += maps or []
+        others = lists[OTHERS] = []
+        call = asked.batch.call(web.scope, "objects", client=web)
+        size = 1 if asked.is_probe else self.page
         with call:
             groups = dicts(web.json("apis"), "groups")
             versions = [
@@ -120,8 +130,10 @@ class KubernetesSource(ListSource):
             # a kind that the server does not know has no objects
             path = next((p for p in paths if p.rpartition("/")[0] in served), "")
             with call:
-                for page in self.get_pages(web, path, {}, self.page) if path else ():
+                for page in self.get_pages(web, path, {}, size) if path else ():
                     others += call.take(dicts(page))
+                    if asked.is_probe:
+                        break
 
     def get_pages(self, web: Web, path: str, row: Row, size: int) -> Iterator[list[Any]]:
         """Ask for a list, page by page; the first one has the number of all entries."""

@@ -53,9 +53,7 @@ class Selected:
 
     namespace: str
     names: tuple[str, ...]
-    is_public: (
-        bool  # whether customers reach one of them, by a load balancer or an ingress
-    )
+    is_public: bool  # customers reach one of them, by a load balancer or an ingress
     addresses: tuple[str, ...] = ()  # in the cluster, and of load balancers
 
 
@@ -101,10 +99,9 @@ class Controller:
     @property
     def state(self) -> str:
         """State of a replica that was not seen running."""
-        conditions = dicts(self.status, "conditions")
         has_ended = any(
             text(c, "type") in ("Complete", "Failed") and text(c, "status") == "True"
-            for c in conditions
+            for c in dicts(self.status, "conditions")
         )
         if has_ended and self.kind in JOBS:
             return "exited"
@@ -341,10 +338,9 @@ def attach(
                 user.budgets.append(table(budget, "spec"))
                 about["poddisruptionbudgets", *place(budget)].append(user)
     for scaler in lists.get("horizontalpodautoscalers", ()):
-        kind = text(scaler, "spec", "scaleTargetRef", "kind").lower()
-        name = text(scaler, "spec", "scaleTargetRef", "name")
-        scaled = controllers.get((kind, place(scaler)[0], name))
-        if scaled:
+        target = table(scaler, "spec", "scaleTargetRef")
+        key = (text(target, "kind").lower(), place(scaler)[0], text(target, "name"))
+        if scaled := controllers.get(key):
             scaled.scaler = scaled.scaler or table(scaler, "spec")
             about["horizontalpodautoscalers", *place(scaler)] = [scaled]
     return about
@@ -390,8 +386,8 @@ def _addresses(service: Row) -> list[str]:
         *texts(spec, "clusterIPs"),
         text(spec, "clusterIP"),
         *texts(spec, "externalIPs"),
+        *(text(entry, "ip") for entry in entries),
     ]
-    found += [text(entry, "ip") for entry in entries]
     return [address for address in found if address not in ("", "None")]
 
 

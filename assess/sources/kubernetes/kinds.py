@@ -55,8 +55,8 @@ def store_facts(item: Row) -> Texts:
     """Return where the operator of a custom resource reads what it makes of it."""
     kind = text(item, "kind")
     group = text(item, "apiVersion").partition("/")[0]
-    found = (row for row in rows("kubernetes/stores") if row["kind"] == kind)
-    return next(row for row in found if group in row["group"].split())
+    known = rows("kubernetes/stores")
+    return next(r for r in known if r["kind"] == kind and group in r["group"].split())
 
 
 def generated(item: Row) -> Rows:

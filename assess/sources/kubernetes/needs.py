@@ -28,9 +28,7 @@ from assess.sources.unit import Unit
 from assess.sources.values import dicts, table, text, texts
 
 _NAMESPACE = "kubernetes.io/metadata.name"
-_MAX_ALLOWED = (
-    20_000  # pairs that the policies of a cluster allow, or its ingresses reach
-)
+_MAX_ALLOWED = 20_000  # pairs that policies of a cluster allow, or its ingresses reach
 _INGRESS_IMAGES = re.compile(
     r"ingress-nginx/controller|nginx-ingress|ingress-controller"
     r"|(^|/)(apisix|contour|emissary|haproxy-ingress|kong|traefik)$"
@@ -131,11 +129,7 @@ def _renamed(lists: Found) -> Iterator[tuple[str, str, str]]:
                     yield home, host, f"{name}.{space}.svc" if space else name
 
 
-def _let_in(
-    lists: Found,
-    units: Units,
-    siblings: Siblings,
-) -> Iterator[Row]:
+def _let_in(lists: Found, units: Units, siblings: Siblings) -> Iterator[Row]:
     """List the calls of the proxies that let the outside in."""
     # Of several proxies nobody can tell which one serves a route.
     proxies = [c for c, unit in units.items() if _is_ingress_proxy(c, unit)]
@@ -159,11 +153,7 @@ def _is_ingress_proxy(controller: Controller, unit: Unit) -> bool:
     return controller.kind not in JOBS and (is_gateway or image is not None)
 
 
-def _allowed(
-    lists: Found,
-    owners: Owners,
-    units: Units,
-) -> Iterator[Row]:
+def _allowed(lists: Found, owners: Owners, units: Units) -> Iterator[Row]:
     """List the calls that network policies allow: possible, not observed."""
     labelled = by_label(owners.controllers.values())
     for policy in lists.get("networkpolicies", ()):
@@ -175,11 +165,7 @@ def _allowed(
             yield _call(src, dst, units)
 
 
-def _imported(
-    lists: Found,
-    owners: Owners,
-    siblings: Siblings,
-) -> Iterator[Row]:
+def _imported(lists: Found, owners: Owners, siblings: Siblings) -> Iterator[Row]:
     """List the calls that a Sidecar of Istio names: possible, not observed."""
     labelled = by_label(owners.controllers.values())
     for sidecar in lists.get("sidecars", ()):
@@ -206,10 +192,7 @@ def _call(src: Controller, dst: Controller, units: Units) -> Row:
 
 
 def _peers(
-    policy: Row,
-    direction: str,
-    end: str,
-    labelled: Labelled,
+    policy: Row, direction: str, end: str, labelled: Labelled
 ) -> Iterator[Controller]:
     """List the controllers that one end of a policy names; "all pods" names none."""
     home, _ = place(policy)
@@ -222,11 +205,7 @@ def _peers(
                 yield from _selected(table(peer, "podSelector"), space, labelled)
 
 
-def _selected(
-    asked: Row,
-    space: str,
-    labelled: Labelled,
-) -> list[Controller]:
+def _selected(asked: Row, space: str, labelled: Labelled) -> list[Controller]:
     labels = table(asked, "matchLabels")
     if not labels or asked.get("matchExpressions"):
         return []

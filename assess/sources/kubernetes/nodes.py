@@ -1,7 +1,6 @@
 """Nodes of a cluster: hosts, systems, runtimes and kubelets, and the provider that runs them."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from yaml import YAMLError
@@ -28,7 +27,9 @@ RHCOS = "rhcos"
 KUBELETS = "kubelets"
 _KUBELET = "KubeletConfiguration"
 _TOLD = "kubeletconfig"  # what a kubelet answers at /configz
-_MAP = "kubelet-config"  # of kubeadm; up to 1.23 with a version behind it
+# ConfigMaps of kubeadm; that of kubelets up to 1.23 with a version behind its name
+KUBELET_MAP = "kubelet-config"
+KUBEADM_MAP = "kubeadm-config"
 
 
 def node_hosts(nodes: Rows, cluster: str) -> dict[str, str]:
@@ -43,9 +44,11 @@ def node_hosts(nodes: Rows, cluster: str) -> dict[str, str]:
 
 
 def _addresses(status: Row) -> str | None:
-    listed = dicts(status, "addresses")
-    found = [text(a, "address") for a in listed if text(a, "type").endswith("IP")]
-    return joined(found)
+    return joined(
+        text(entry, "address")
+        for entry in dicts(status, "addresses")
+        if text(entry, "type").endswith("IP")
+    )
 
 
 def to_host(node: Row, host_id: str) -> Row:
@@ -138,15 +141,16 @@ def to_engines(node: Row, host_id: str) -> Rows:
     if not runtime:
         return []
     is_known = runtime in _RUNTIMES
-    engine = frames.row(
-        "engines",
-        host_id=host_id,
-        runtime=runtime if is_known else "other",
-        # only here its name can stand
-        version=(version if is_known else f"{runtime} {version}").strip() or None,
-        kubelet_version=text(info, "kubeletVersion").removeprefix("v") or None,
-    )
-    return [engine]
+    return [
+        frames.row(
+            "engines",
+            host_id=host_id,
+            runtime=runtime if is_known else "other",
+            # only here its name can stand
+            version=(version if is_known else f"{runtime} {version}").strip() or None,
+            kubelet_version=text(info, "kubeletVersion").removeprefix("v") or None,
+        )
+    ]
 
 
 # ---- kubelets ----
@@ -164,36 +168,29 @@ def configurations_in(document: Any) -> Rows:
 
 
 def kubelet_flags(lists: Found) -> tuple[str | None, Row]:
-    """Return the settings that all known kubelets of a cluster share, and unread configurations."""
+    """Return the settings that all known kubelets of a cluster share, and a note on unread ones."""
     configs = [item["config"] for item in lists.get(KUBELETS, ())]
-    unread: list[str] = []
-    shared = common([*configs, *_mapped(lists, unread)])
+    mapped, note = mapped_settings(lists, KUBELET_MAP, "kubelet")
     # what cannot be read may differ, so that nothing is known to be shared
-    return (None, _note(unread)) if unread else (shared, {})
+    return None if note else common([*configs, *mapped]), note
 
 
-def _note(unread: list[str]) -> Row:
-    return {
-        "status": "partial",
-        "unmapped_n": len(unread),
-        "unmapped_example": unread[0][:80],
-        "hint": "no YAML in the settings of kubelets: kubectl get configmap -n kube-system "
-        f"{unread[0]} -o yaml",
-    }
-
-
-def _mapped(lists: Found, unread: list[str]) -> Iterator[Row]:
-    """Return the configurations in ConfigMaps of kubeadm; name those that cannot be read."""
+def mapped_settings(lists: Found, name: str, key: str) -> tuple[Rows, Row]:
+    """Return the configurations in ConfigMaps of kubeadm, and a note on those that cannot be read."""
+    found: Rows = []
+    unread = []
     for item in lists.get("configmaps", ()):
-        name = text(item, "metadata", "name")
-        if not name.startswith(_MAP):
+        named = text(item, "metadata", "name")
+        if not named.startswith(name):
             continue
         try:
-            read = load_documents(text(item, "data", "kubelet"))
+            read = dicts(load_documents(text(item, "data", key)))
         except (YAMLError, ValueError):
-            unread.append(name)
-            continue
-        found = [document for document in read if isinstance(document, dict)]
-        if not found:
-            unread.append(name)
-        yield from found
+            read = []
+        found += read
+        unread += [] if read else [named]
+    if not unread:
+        return found, {}
+    command = f"kubectl get configmap -n kube-system {unread[0]} -o yaml"
+    note = {"status": "partial", "hint": f"no YAML in settings of the cluster: {command}"}
+    return found, note | {"unmapped_n": len(unread), "unmapped_example": unread[0][:80]}

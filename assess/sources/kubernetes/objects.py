@@ -6,6 +6,7 @@ from assess import frames
 from assess.sources.base import Row
 from assess.sources.kubernetes.controllers import Controller, Owners, owner_of, place
 from assess.sources.kubernetes.kinds import api_version, applied_version
+from assess.sources.kubernetes.nodes import KUBEADM_MAP
 from assess.sources.listing import Found
 from assess.sources.values import text
 
@@ -24,6 +25,13 @@ def to_objects(lists: Found, owners: Owners, about: About, cluster: str) -> Iter
                 yield _to_object(item, served, applied, cluster) | _names(
                     item, listed, owners, about
                 )
+
+
+def to_kubeadm_object(config: Row, cluster: str) -> Row:
+    """Return the configuration that kubeadm keeps, as applied in the version that it is in."""
+    version = api_version(config)
+    meta = {"namespace": "kube-system", "name": KUBEADM_MAP}
+    return _to_object(config | {"metadata": meta}, version, version, cluster)
 
 
 def _to_object(item: Row, served: str | None, applied: str | None, cluster: str) -> Row:

@@ -2,13 +2,12 @@
 
 import re
 from collections import ChainMap, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 from assess.image_ref import last_part, parse_image
-from assess.sources.base import Batch, Row, Rows
+from assess.sources.base import Batch, Row
 from assess.sources.kubernetes.config import Material, to_material
 from assess.sources.kubernetes.controllers import (
     JOBS,
@@ -20,8 +19,15 @@ from assess.sources.kubernetes.controllers import (
     place,
 )
 from assess.sources.kubernetes.needs import to_dependencies
-from assess.sources.kubernetes.nodes import kubelet_flags, node_hosts, to_engines, to_host
-from assess.sources.kubernetes.objects import to_objects
+from assess.sources.kubernetes.nodes import (
+    KUBEADM_MAP,
+    kubelet_flags,
+    mapped_settings,
+    node_hosts,
+    to_engines,
+    to_host,
+)
+from assess.sources.kubernetes.objects import to_kubeadm_object, to_objects
 from assess.sources.kubernetes.pods import (
     containers_of,
     docker_id,
@@ -97,6 +103,10 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     batch.add("dependencies", *to_dependencies(lists, owners, units))
     batch.add("activities", *to_activities(lists, owners, cluster))
     batch.add("objects", *to_objects(lists, owners, about, cluster))
+    configs, unread = mapped_settings(lists, KUBEADM_MAP, "ClusterConfiguration")
+    batch.add("objects", *(to_kubeadm_object(config, cluster) for config in configs))
+    if unread:
+        batch.cover(cluster, "kubeadm settings", **unread)
     if note := unread_note(units.values()):
         batch.cover(cluster, "references", **note)
     return batch
@@ -121,8 +131,7 @@ def _add_workloads(
 def addresses_of(pod: Row) -> str | None:
     """Return the addresses of a pod; old clusters list one only."""
     listed = [text(entry, "ip") for entry in dicts(pod, "status", "podIPs")]
-    known = listed or [text(pod, "status", "podIP")]
-    return joined(known)
+    return joined(listed or [text(pod, "status", "podIP")])
 
 
 def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -> None:
@@ -250,8 +259,8 @@ def to_service(
 
 def _has_shipper(pod: Row) -> bool | None:
     """Return whether a container beside the main one ships the logs; None where none does."""
-    parts = containers_of(pod, {})[1:]
-    return any(_is_shipper(c) for c, role in parts if role == "sidecar") or None
+    others = containers_of(pod, {})[1:]
+    return any(role == "sidecar" and _is_shipper(c) for c, role in others) or None
 
 
 def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str | None:
@@ -335,8 +344,8 @@ def is_public(controller: Controller, *, has_services: bool) -> bool | None:
 # ---- what happened ----
 
 
-def to_activities(lists: Found, owners: Owners, cluster: str) -> Rows:
-    """Return deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
+def to_activities(lists: Found, owners: Owners, cluster: str) -> Iterator[Row]:
+    """List deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
     history: dict[Key, list[tuple[int, Row]]] = defaultdict(list)
     for item in lists.get("replicasets", ()):
         owner = owner_of(item)
@@ -347,15 +356,12 @@ def to_activities(lists: Found, owners: Owners, cluster: str) -> Rows:
             and revision is not None
         ):
             history[owner].append((revision, item))
-    rows = []
     for owner, revisions in history.items():
-        revisions.sort(key=lambda pair: pair[0])
-        versions = [None, *(_version(item) for _, item in revisions)]
-        for (_, item), (before, version) in zip(
-            revisions, pairwise(versions), strict=True
-        ):
+        before = None
+        for _, item in sorted(revisions, key=lambda pair: pair[0]):
+            version = _version(item)
             if started := moment(item, "metadata", "creationTimestamp"):
-                row = {
+                yield {
                     "activity_id": "/".join([cluster, *place(item)]),
                     "names": owners.controllers[owner].names,
                     "kind": "deploy",
@@ -363,11 +369,10 @@ def to_activities(lists: Found, owners: Owners, cluster: str) -> Rows:
                     "from_version": before,
                     "to_version": version,
                 }
-                rows.append(row)
-    return rows
+            before = version
 
 
 def _version(item: Row) -> str | None:
-    spec = table(item, "spec", "template", "spec")
-    image = parse_image(text(main_container(spec, {}).get("image")))
+    main = main_container(table(item, "spec", "template", "spec"), {})
+    image = parse_image(text(main, "image"))
     return image.tag or image.digest

@@ -46,8 +46,10 @@ def complete_store(controller: Controller) -> None:
     counts = (_count(spec, path) for path in facts["replicas"].split())
     controller.store = facts["store"]
     controller.spec = {"replicas": next(filter(None, counts), 1)}
-    words = {"clusterName": text(spec, "clusterName").lower()}
-    words["datacenter"] = next(_at(spec, "cassandra.datacenters.metadata.name"), "dc1")
+    words = {
+        "clusterName": text(spec, "clusterName").lower(),
+        "datacenter": next(_at(spec, "cassandra.datacenters.metadata.name"), "dc1"),
+    }
     made = facts["services"].split()
     names = tuple(name.format(controller.name, **words) for name in made)
     controller.selected.append(Selected(controller.namespace, names, is_public=False))

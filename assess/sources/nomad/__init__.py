@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 from urllib.parse import quote
 
-from assess.sources.base import Batch, Row
+from assess.sources.base import Asked, Row
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.listing import Found, Listing, ListSource, lose
@@ -65,15 +65,15 @@ class NomadSource(ListSource):
             seen.add(following)
             params["next_token"] = following
 
-    def get_details(self, web: Web, lists: Found, batch: Batch) -> None:
+    def get_details(self, web: Web, lists: Found, asked: Asked) -> None:
         """Request every job and node: the lists lack their groups, attributes and drivers."""
-        for kind, (call, path) in _DETAILS.items():
+        for kind, (call, path) in () if asked.is_probe else _DETAILS.items():
             if kind not in lists:
                 continue
             # An id of dots alone would lead to another path, however it is quoted.
             stubs = [item for item in lists[kind] if text(item, "ID").strip(".")]
             answers = []
-            with batch.call(web.scope, call, client=web) as details:
+            with asked.batch.call(web.scope, call, client=web) as details:
                 details.note(expected=len(stubs))
                 for stub in stubs:
                     params = {"namespace": text(stub, "Namespace")}

@@ -1,7 +1,8 @@
 #!/bin/sh
 # sh dump.sh DIRECTORY: writes what the current context of kubectl runs into a new directory, which
 # is best named after the cluster.
-# Reads: the lists named below, of all namespaces, and the settings that kubeadm keeps for kubelets.
+# Reads: the lists named below, of all namespaces, and the settings that kubeadm keeps, its own and
+# those for kubelets.
 # Never reads: secrets, other configmaps, logs; it runs nothing in a pod and changes nothing. A list
 # that is denied is left out, and kubectl says so.
 # The file holds environments, passwords too: it is for your eyes alone.
@@ -35,5 +36,7 @@ lists=$(echo "$lists" | tr , '\n' | while read -r list; do
 done | tr '\n' ,)
 [ -z "$lists" ] || ask objects.json kubectl get "${lists%,}" --all-namespaces -o json
 rm -f served.txt
-ask kubelet.json kubectl get configmap kubelet-config -n kube-system --ignore-not-found -o json
+for map in kubelet-config kubeadm-config; do
+  ask "$map.json" kubectl get configmap "$map" -n kube-system --ignore-not-found -o json
+done
 exit "$failed"

@@ -104,7 +104,7 @@ def a_fleet(seed):
 
 def one_by_one(fleet, changes, new_hosts, policy):
     """By service: every element that changes fails before the move, and after it."""
-    graph, sampling = fleet.graph("point"), Sampling.of(policy)
+    graph, sampling = fleet.graphs["point"], Sampling.of(policy)
 
     def loss(names):
         node = fleet.nodes.get_indexer(pd.Index(sorted(names)))

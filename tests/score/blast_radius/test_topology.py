@@ -46,7 +46,7 @@ def test_edges_are_one_set_of_arrays():
         ],
     )
     fleet = build_topology(inventory, POLICY)
-    graph = fleet.graph("point")
+    graph = fleet.graphs["point"]
     arcs = [
         (fleet.nodes[t], fleet.nodes[h])
         for t, h in zip(graph.tail, graph.head, strict=True)

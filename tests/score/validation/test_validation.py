@@ -72,7 +72,7 @@ def test_what_is_left_out_does_not_teach(fleet_and_failures):
 def test_one_failure_teaches_nothing_about_itself(fleet_and_failures):
     fleet, failures = fleet_and_failures
     alone = predictions(fleet, failures[:1])
-    simulator = Simulator(fleet.graph("point"), SAMPLING)
+    simulator = Simulator(fleet.graphs["point"], SAMPLING)
     initial = fleet.initially_down([failures[0].element], "point")
     policy = simulator.chances(fleet.edges[["point"]].to_numpy("float64").T, initial)[0]
     for scheme in (EVENT, ELEMENT):
@@ -83,7 +83,7 @@ def test_one_failure_teaches_nothing_about_itself(fleet_and_failures):
 def test_chances_are_those_of_the_element(fleet_and_failures):
     fleet, _ = fleet_and_failures
     initial = fleet.initially_down([("service", "s00"), ("service", "s11")], "point")
-    simulator = Simulator(fleet.graph("point"), SAMPLING)
+    simulator = Simulator(fleet.graphs["point"], SAMPLING)
     p = fleet.edges["point"].to_numpy("float64")
     found = simulator.chances(np.array([p, p]), initial)
     assert [each[0] for each in found] == [1, 0]
@@ -94,7 +94,7 @@ def test_chances_are_those_of_the_element(fleet_and_failures):
 
 def test_chances_together_are_those_of_each_alone(fleet_and_failures):
     fleet, _ = fleet_and_failures
-    graph = fleet.graph("point")
+    graph = fleet.graphs["point"]
     initial = fleet.initially_down([*fleet.elements[:6]], "point")
     p = np.random.default_rng(1).uniform(0, 1, (len(initial), len(graph.p)))
     p[3, 0] = 1.0
