@@ -377,7 +377,7 @@ def held_back(data: ClaimData) -> Measurement:
     gates = data.assessment.readiness.details["gates"]
     outside = data.side.index[data.side.ne(CONTAINER).fillna(value=True)]
     stuck = gates["state"].eq("fail") & gates["label"].ne("NOT DECIDABLE")
-    vague = gates["state"].eq("unknown") | (gates["state"].eq("fail") & ~stuck)
+    vague = gates["state"].isin(["unknown", "fail"]) & ~stuck
     stopped = set(gates.loc[stuck, "service_id"])
     answer = pd.Series(outside.isin(stopped), outside, dtype="boolean")
     # a failed gate decides; an unknown one only where no gate failed
