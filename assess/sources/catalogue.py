@@ -30,6 +30,7 @@ def homes() -> dict[str, EntryPoint]:
         n: EntryPoint(n, f"{GROUP}.{r['home']}", GROUP) for n, r in built_in().items()
     }
     others = {e.name: e for e in sorted(entry_points(group=GROUP))}
+    # ours come first in lists, and win over others of their name
     return {**ours, **others, **ours}
 
 
