@@ -8,14 +8,14 @@ live replicas than it needs is down; then its callers, edge by edge.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Integers
+from assess.score.blast_radius.bitset import Booleans
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import sampled_failures
 from assess.score.blast_radius.learning import (
@@ -25,10 +25,10 @@ from assess.score.blast_radius.learning import (
     with_lessons,
 )
 from assess.score.blast_radius.placement import KINDS, PAIR
-from assess.score.blast_radius.propagation import Impact, Scenarios, propagate, reached
+from assess.score.blast_radius.propagation import Impact, propagate, reached
 from assess.score.blast_radius.relocation import containment, element_changes
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
-from assess.score.blast_radius.topology import Graph, Topology, build_topology
+from assess.score.blast_radius.topology import Topology, build_topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.blast_radius.unseen import seen_sides, watched, with_unseen
 from assess.score.incidents.exposure import incident_rates
@@ -98,20 +98,26 @@ def score_blast_radius(
     graphs = topology.graphs
     sampling = Sampling.of(policy)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
-    reached_n, listed = _worst_reach(topology, graphs["hi"], sampling, settings)
-    listed |= wanted
-    drawn = wanted | _worst_loss(topology, graphs, sampling, settings)
+    reach = reached(graphs["hi"], topology.failing("hi"), sampling)
+    # by weight, not by number: what is listed is what a meeting asks about
+    listed = wanted | _largest(reach, int(settings["pairs_max"]), len(wanted))
+    drawn = wanted | _worst_loss(topology, sampling, int(settings["drawn_most"]))
     is_small = len(drawn) <= settings["drawn_lo_most"]
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
     one_failure = replace(
         sampling,
         unexplained=besides,
-        is_frugal=bool(reached_n[drawn].sum() > settings["drawn_pairs_full"]),
+        is_frugal=bool(reach.reached_n[drawn].sum() > settings["drawn_pairs_full"]),
     )
-    impacts = _impacts(topology, graphs, one_failure, listed=listed, drawn=simulated)
+    impacts = _impacts(topology, one_failure, listed, simulated)
     seen = seen_sides(inventory, policy, topology.nodes)
     looked = watched(inventory, policy, topology, seen)
-    worst = _worst(topology, with_unseen(topology, graphs["hi"], seen), sampling)
+    worst = propagate(
+        with_unseen(topology, graphs["hi"], seen),
+        topology.failing("hi"),
+        sampling=sampling,
+        bound="most",
+    )
     frame = _frame(topology, impacts, worst)
     affected = _affected(topology, impacts)
     moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
@@ -153,33 +159,13 @@ def score_blast_radius(
     )
 
 
-def _worst_reach(
-    topology: Topology,
-    graph: Graph,
-    sampling: Sampling,
-    settings: Mapping[str, Any],
-) -> tuple[Integers, Booleans]:
-    """Count what each element reaches, and mark the largest, up to ``pairs_max`` pairs."""
-    element, node = topology.initial_failures["hi"]
-    n = len(topology.elements)
-    impact = reached(graph, Scenarios(element, node, n), sampling)
-    # by weight, not by number: what is listed is what a meeting asks about
-    return impact.reached_n, _largest(impact, int(settings["pairs_max"]), n)
-
-
-def _worst_loss(
-    topology: Topology,
-    graphs: Mapping[str, Graph],
-    sampling: Sampling,
-    settings: Mapping[str, Any],
-) -> Booleans:
+def _worst_loss(topology: Topology, sampling: Sampling, most: int) -> Booleans:
     """Mark the elements with the largest lower bound of loss, within the limits for draws."""
     n = len(topology.elements)
-    most = int(settings["drawn_most"])
+    graphs = topology.graphs
     if n <= most or not any(graph.uncertain for graph in graphs.values()):
         return np.ones(n, bool)
-    failing = Scenarios.unasked(*topology.initial_failures["point"], n)
-    impact = propagate(graphs["point"], failing, sampling=sampling)
+    impact = propagate(graphs["point"], topology.failing("point"), sampling=sampling)
     return _largest(impact, sampling.pairs_most, most)
 
 
@@ -194,38 +180,28 @@ def _largest(impact: Impact, pairs_most: int, most: int) -> Booleans:
 
 def _impacts(
     topology: Topology,
-    graphs: Mapping[str, Graph],
     sampling: Sampling,
-    *,
     listed: Booleans,
     drawn: Mapping[str, Booleans],
 ) -> dict[str, Impact]:
     """Propagate the failure of every element; equal levels are computed once."""
     # The upper level needs no draws; the lower level of a large fleet is a bound.
-    n = len(topology.elements)
     known: dict[bytes, Impact] = {}
     impacts = {}
     # an equal level takes over the spread of the first
     for level in ("point", "lo", "hi"):
-        graph = graphs[level]
-        element, node = topology.initial_failures[level]
+        graph = topology.graphs[level]
+        failing = replace(topology.failing(level), listed=listed, drawn=drawn[level])
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
-        key = graph.p.tobytes() + element.tobytes() + node.tobytes()
+        key = graph.p.tobytes() + failing.scenario.tobytes() + failing.node.tobytes()
         # only bounds differ by level where all else is equal
         if graph.uncertain:
             key += bound.encode() + drawn[level].tobytes()
         if key not in known:
-            failing = Scenarios(element, node, n, listed, drawn[level])
             how = replace(sampling, spread=level == "point")
             known[key] = propagate(graph, failing, sampling=how, bound=bound)
         impacts[level] = known[key]
     return impacts
-
-
-def _worst(topology: Topology, graph: Graph, sampling: Sampling) -> Impact:
-    """Propagate every failure in the worst case, including calls that may exist unseen."""
-    failing = Scenarios.unasked(*topology.initial_failures["hi"], len(topology.elements))
-    return propagate(graph, failing, sampling=sampling, bound="most")
 
 
 def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
