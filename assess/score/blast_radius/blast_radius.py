@@ -26,7 +26,7 @@ from assess.score.blast_radius.learning import (
 )
 from assess.score.blast_radius.placement import KINDS, PAIR
 from assess.score.blast_radius.propagation import Impact, propagate, reached
-from assess.score.blast_radius.relocation import containment, element_changes
+from assess.score.blast_radius.relocation import containment
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
 from assess.score.blast_radius.topology import Topology, build_topology
 from assess.score.blast_radius.uncertain import Sampling
@@ -123,8 +123,7 @@ def score_blast_radius(
     moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
     relocation = pd.DataFrame(columns=[*PAIR, "sign"])
     if detail:
-        relocation, _ = element_changes(inventory, topology, policy["target"])
-        moved = containment(
+        relocation, moved = containment(
             inventory,
             policy,
             topology,

@@ -13,6 +13,7 @@ from assess.inventory import BUILD, ENDED, Inventory
 from assess.policy.rules import DTYPES
 from assess.score.incidents.exposure import on_docker
 from assess.score.upgrade_churn import builds, flags
+from assess.score.upgrade_churn.builds import IDS
 from assess.score.upgrade_churn.sights import text_of
 
 KUBERNETES = "kubernetes"
@@ -22,7 +23,6 @@ _REGISTRY = r"(localhost|[^/]*[.:][^/]*)/"
 IDLE = ""  # the workload of a host that runs none that is known
 _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
-IDS = ["service_id", "workload_id", "host_id"]
 # what a mount of such a source holds is no data
 _PASSING = ("config", "socket", "tmpfs", "empty-dir", "alloc-dir")
 _DAY = "%Y%m%d"  # as a number, 20250925

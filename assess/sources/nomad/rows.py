@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from assess import frames
-from assess.inventory import BESIDE
+from assess.inventory import BESIDE, ENDED
 from assess.linear import Linear
 from assess.sources.base import Batch, Name, Row, Rows
 from assess.sources.csv_records import vocabulary
@@ -258,7 +258,7 @@ def _life(allocation: Row, group: Group) -> Row:
     state = _STATES.get(text(allocation, "ClientStatus"))
     return {
         "state": state,
-        "exit_code": code if state in ("exited", "dead") else None,
+        "exit_code": code if state in ENDED else None,
         "oom_killed": True if is_killed else None,  # only the last events are kept
         "created_at": _at(allocation.get("CreateTime")),
         **picked(main, "nomad task state"),
