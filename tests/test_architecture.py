@@ -162,7 +162,7 @@ BUDGETS = {
     "sources/usage": 260,
     "sources/vms": 470,
     "score": 516,  # results open figures and the explorer
-    "score/backtest": 308,
+    "score/backtest": 312,
     "score/blast_radius": 2899,
     "score/claims": 811,
     "score/evidence": 795,

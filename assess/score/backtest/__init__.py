@@ -421,7 +421,7 @@ def _measured(
     zero = np.zeros(len(draws))
     proper = {}
     for place, name in enumerate(PROPER):
-        own, before, base = (draws @ losses(p, hit)[place] / n for p in rules)
+        own, before, base = (_mean(losses(p, hit)[place], draws) for p in rules)
         proper[name] = (own, before, base)
         proper[f"{name}_gain"] = (before - own, zero, before - base)
     auc_score, auc_history, auc_lack = (
@@ -441,3 +441,10 @@ def _measured(
         "kendall_tau": (tau_score, tau_history, np.zeros(len(rows))),
         "auc_readiness": (auc_lack, auc_history, half),
     }
+
+
+def _mean(values: Floats, draws: Floats) -> Floats:
+    """Return the mean of each draw; of a single one to the same bit on every machine."""
+    if len(draws) == 1:
+        return (draws * values).mean(axis=1)
+    return draws @ values / len(values)
