@@ -333,7 +333,9 @@ def incident_rates(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """Estimate the incident rate of each service, shrunk to the fleet's.
 
     Index ``service_id``; ``rate_per_year, rate_per_year_lo, rate_per_year_hi`` [per year], NA
-    where nobody watched. ``simulation.level`` is the coverage of the intervals.
+    where nobody watched. Where no coverage says who watched, the rate counts from the first
+    incident, 0 is its lower end, and it has no upper end. ``simulation.level`` is the coverage of
+    the intervals.
     """
     names = ["rate_per_year", "rate_per_year_lo", "rate_per_year_hi"]
     known = exposure(inventory, policy)
@@ -344,4 +346,7 @@ def incident_rates(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     events = counts.reindex(index, fill_value=0).astype("float64")
     years = pd.Series(known.years, index=index)
     rates = shrunk_rates(events, years, level=float(policy["simulation"]["level"]))
+    # person-time that nobody knows bounds no rate: one old incident would make all look rare
+    if not known.is_covered:
+        rates = rates.assign(rate_lo=0.0, rate_hi=np.nan)
     return rates[["rate", "rate_lo", "rate_hi"]].set_axis(names, axis=1).astype("Float64")
