@@ -222,13 +222,12 @@ def side_of(platform: pd.Series) -> pd.Series:
     """Return the side of each platform: container, host, or NA where it is unknown or mixed."""
     known = platform.notna() & ~platform.isin(UNCLEAR)
     sides = np.where(surely(platform.eq(HOST)), HOST, CONTAINER)
-    return pd.Series(sides, platform.index, dtype="string").where(known, pd.NA)
+    return pd.Series(sides, platform.index, dtype="string").where(known)
 
 
 def in_containers(platform: pd.Series) -> pd.Series:
     """Return whether a platform is known to run containers, at least in part."""
-    mixed = surely(platform.eq(MIXED))
-    return surely(side_of(platform).eq(CONTAINER)) | mixed
+    return surely(side_of(platform).eq(CONTAINER) | platform.eq(MIXED))
 
 
 def on_docker(platform: pd.Series) -> pd.Series:
@@ -246,7 +245,7 @@ def replicas_in_containers(workloads: pd.DataFrame, policy: Policy) -> pd.Series
     kind = workloads["source_kind"].str.lower()
     by_kind = ~kind.isin(policy["evidence"]["host_kinds"]).astype("boolean")
     has_image = workloads["image_ref"].notna() | workloads["repository"].notna()
-    by_image = has_image.astype("boolean").where(has_image, pd.NA)
+    by_image = has_image.astype("boolean").where(has_image)
     return by_kind.mask(kind.isna()).fillna(by_image)
 
 
@@ -255,12 +254,12 @@ def _platforms(inventory: Inventory, policy: Policy) -> pd.Series:
     declared = inventory["services"].set_index("service_id")["platform"].astype("object")
     workloads = inventory["workloads"]
     contained = replicas_in_containers(workloads, policy).dropna().astype(bool)
-    by_service = contained.groupby(workloads.loc[contained.index, "service_id"])
+    by_service = contained.groupby(workloads["service_id"])
     seen = by_service.agg(["all", "any"])
     shown = pd.Series(MIXED, index=seen.index, dtype="object")
     shown = shown.mask(seen["all"], ANY_CONTAINER).mask(~seen["any"], HOST)
-    is_clear = declared.notna() & ~declared.isin(UNCLEAR)
-    platform = declared.where(is_clear, shown.reindex(declared.index))
+    platform = declared.mask(declared.isin(UNCLEAR))
+    platform = platform.fillna(shown.reindex(declared.index))
     platform = platform.fillna(declared.where(declared.eq(MIXED)))
     return platform.astype("string").sort_index().rename("platform")
 
@@ -290,8 +289,7 @@ def sound_incidents(inventory: Inventory) -> pd.DataFrame:
     table = inventory["incidents"]
     bad = surely(table["bad_time"])
     bad |= table["resolved_at"] < table["opened_at"]
-    bad |= table["opened_at"] > inventory.snapshot_at
-    bad |= table["opened_at"] < FIRST
+    bad |= ~table["opened_at"].between(FIRST, inventory.snapshot_at)
     return table[table["duplicate_of"].isna() & ~bad]
 
 
