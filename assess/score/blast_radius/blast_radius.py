@@ -8,7 +8,7 @@ live replicas than it needs is down; then its callers, edge by edge.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -94,30 +94,16 @@ def score_blast_radius(
     evidence = Evidence.of(declared, failures)
     learned = learned_edges(policy, evidence)
     topology = with_lessons(declared, policy, learned)
-    besides = unexplained(policy, evidence)
-    graphs = topology.graphs
     sampling = Sampling.of(policy)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
-    reach = reached(graphs["hi"], topology.failing("hi"), sampling)
-    # by weight, not by number: what is listed is what a meeting asks about
-    listed = wanted | _largest(reach, int(settings["pairs_max"]), len(wanted))
-    drawn = wanted | _worst_loss(topology, sampling, int(settings["drawn_most"]))
-    is_small = len(drawn) <= settings["drawn_lo_most"]
-    simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
-    one_failure = replace(
-        sampling,
-        unexplained=besides,
-        is_frugal=bool(reach.reached_n[drawn].sum() > settings["drawn_pairs_full"]),
-    )
-    impacts = _impacts(topology, one_failure, listed, simulated)
+    listed, drawn, is_frugal = _asked(topology, sampling, settings, wanted)
+    besides = unexplained(policy, evidence)
+    one_failure = replace(sampling, unexplained=besides, is_frugal=is_frugal)
+    impacts = _impacts(topology, one_failure, settings, listed=listed, drawn=drawn)
     seen = seen_sides(inventory, policy, topology.nodes)
     looked = watched(inventory, policy, topology, seen)
-    worst = propagate(
-        with_unseen(topology, graphs["hi"], seen),
-        topology.failing("hi"),
-        sampling=sampling,
-        bound="most",
-    )
+    unseen = with_unseen(topology, seen)
+    worst = propagate(unseen, topology.failing("hi"), sampling=sampling, bound="most")
     frame = _frame(topology, impacts, worst)
     affected = _affected(topology, impacts)
     moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
@@ -158,6 +144,18 @@ def score_blast_radius(
     )
 
 
+def _asked(
+    topology: Topology, sampling: Sampling, settings: Mapping[str, Any], wanted: Booleans
+) -> tuple[Booleans, Booleans, bool]:
+    """Mark the elements that are listed and that are drawn; return whether the latter reach much."""
+    reach = reached(topology.graphs["hi"], topology.failing("hi"), sampling)
+    # by weight, not by number: what is listed is what a meeting asks about
+    listed = wanted | _largest(reach, int(settings["pairs_max"]), len(wanted))
+    drawn = wanted | _worst_loss(topology, sampling, int(settings["drawn_most"]))
+    pairs_n = reach.reached_n[drawn].sum()
+    return listed, drawn, bool(pairs_n > settings["drawn_pairs_full"])
+
+
 def _worst_loss(topology: Topology, sampling: Sampling, most: int) -> Booleans:
     """Mark the elements with the largest lower bound of loss, within the limits for draws."""
     n = len(topology.elements)
@@ -180,22 +178,26 @@ def _largest(impact: Impact, pairs_most: int, most: int) -> Booleans:
 def _impacts(
     topology: Topology,
     sampling: Sampling,
+    settings: Mapping[str, Any],
+    *,
     listed: Booleans,
-    drawn: Mapping[str, Booleans],
+    drawn: Booleans,
 ) -> dict[str, Impact]:
     """Propagate the failure of every element; equal levels are computed once."""
-    # The upper level needs no draws; the lower level of a large fleet is a bound.
+    # the upper level needs no draws; the lower level of a large fleet is a bound
+    is_small = len(drawn) <= settings["drawn_lo_most"]
+    simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
     known: dict[bytes, Impact] = {}
     impacts = {}
     # an equal level takes over the spread of the first
     for level in ("point", "lo", "hi"):
         graph = topology.graphs[level]
-        failing = replace(topology.failing(level), listed=listed, drawn=drawn[level])
+        failing = replace(topology.failing(level), listed=listed, drawn=simulated[level])
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
         key = graph.p.tobytes() + failing.scenario.tobytes() + failing.node.tobytes()
         # only bounds differ by level where all else is equal
         if graph.uncertain:
-            key += bound.encode() + drawn[level].tobytes()
+            key += bound.encode() + simulated[level].tobytes()
         if key not in known:
             how = replace(sampling, spread=level == "point")
             known[key] = propagate(graph, failing, sampling=how, bound=bound)
