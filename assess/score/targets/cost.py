@@ -130,9 +130,7 @@ def past_of(inventory: Inventory, policy: Policy, history: History) -> Past:
     """Return the history of a fleet; an unwatched engine may move as often as the fastest."""
     rates = pace.own_rates(inventory, policy, history)
     fastest = max((rate.hi for rate in rates.values()), default=np.inf)
-    tallies = pace.upgrade_failures(history, policy)
-    level = float(policy["simulation"]["level"])
-    chance = pace.failure_chance(tallies.get(pace.POOL, (0, 0, 0)), level)
+    chance = pace.failure_chances(history, policy)[pace.POOL]
     return Past(Interval(0.0, 0.0, fastest), chance)
 
 
