@@ -19,7 +19,6 @@ from assess import reference
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.placement import on_bases
-from assess.score.incidents.rates import Interval
 from assess.score.result import Explanation, Provenance, Result, Tables
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import (
@@ -249,9 +248,7 @@ def _paces(
     """Return by place: host's pace, pace with base image [per year], chance of failure."""
     since = str(policy["churn"]["forced_since"])
     own_rates = pace.own_rates(inventory, policy, past)
-    # a host that nobody watched may be upgraded as often as any
-    fastest = max((rate.hi for rate in own_rates.values()), default=np.inf)
-    unwatched = Interval(0.0, 0.0, fastest)
+    unwatched = pace.unwatched(own_rates)
     chances = pace.failure_chances(past, policy)
     pooled = chances[pace.POOL]
     # upgrades of a version that nobody knows may fail like those of any line

@@ -224,6 +224,11 @@ def own_rates(
     }
 
 
+def unwatched(rates: Mapping[str, Interval]) -> Interval:
+    """Return the rate of a host that nobody watched, which may be upgraded as often as any."""
+    return Interval(0.0, 0.0, max((rate.hi for rate in rates.values()), default=math.inf))
+
+
 def upgrade_failures(
     history: History, policy: Policy, broke: Set[Move] = frozenset()
 ) -> dict[str, Tally]:
