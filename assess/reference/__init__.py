@@ -16,9 +16,11 @@ from assess.reference.images import image_change as image_change
 from assess.reference.images import is_fixed as is_fixed
 from assess.reference.images import moves as moves
 from assess.reference.images import tag_version as tag_version
+from assess.reference.programs import api_variables as api_variables
 from assess.reference.programs import base_lists as base_lists
 from assess.reference.programs import base_system as base_system
 from assess.reference.programs import engine_api as engine_api
+from assess.reference.programs import fixed_api as fixed_api
 from assess.reference.programs import gone_api as gone_api
 from assess.reference.programs import is_engine_client as is_engine_client
 from assess.reference.programs import system_in as system_in
