@@ -16,7 +16,6 @@ from assess.reference.images import image_change as image_change
 from assess.reference.images import is_fixed as is_fixed
 from assess.reference.images import moves as moves
 from assess.reference.images import tag_version as tag_version
-from assess.reference.programs import api_variables as api_variables
 from assess.reference.programs import base_lists as base_lists
 from assess.reference.programs import base_system as base_system
 from assess.reference.programs import engine_api as engine_api

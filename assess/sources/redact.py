@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from assess.linear import Linear
-from assess.reference import api_variables
+from assess.reference.programs import api_variables
 from assess.sources.csv_records import rows
 from assess.sources.values import Texts, joined
 

@@ -177,7 +177,7 @@ def workload_row(unit: Unit) -> Row:
 
 def _capabilities(added: tuple[str, ...] | None) -> Row:
     if added is None:
-        return {"caps_added_n": None, "caps_added": None}
+        return {"caps_added_n": None}
     names = sorted({name.upper().removeprefix("CAP_") for name in added})
     is_read = all(map(_CAPABILITY.fullmatch, names))
     joined = ";".join(names) or "none"

@@ -220,9 +220,9 @@ def client_apis(workloads: pd.DataFrame) -> pd.Series:
     # What was seen counts first, also that it cannot be told; else program and tag in
     # `engine_clients`.
     seen = workloads["client_api_version"].astype("string")
-    minor = pd.to_numeric(seen.str.extract(r"^(?:v?1\.)?(\d+)$")[0], errors="coerce")
+    minor = pd.to_numeric(seen.str.extract(r"^(?:v?1\.)?(\d{1,3})$")[0]).astype(float)
     known = _each(reference.engine_api, workloads, "repository", "tag")
-    return minor.astype(float).where(seen.notna(), known.astype(float))
+    return minor.where(seen.notna(), known.astype(float))
 
 
 def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:

@@ -222,7 +222,7 @@ def containers_of(payloads: EngineData) -> list[Container]:
         listing = listed.get(identifier, {})
         inspected = payloads.inspected.get(identifier, {})
         labels = inspected.get("Labels") or listing.get("Labels") or {}
-        kept = dig(inspected, "Env", "kept") or {}
+        kept = table(inspected, "Env", "kept")
         containers.append(Container(identifier, listing, inspected, labels, kept))
     return containers
 

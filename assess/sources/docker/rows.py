@@ -155,12 +155,13 @@ def _life(container: Container) -> Row:
     status = container.state or _state_of(words)
     code = re.match(r"Exited \((-?\d+)\)", words)
     health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", words)
-    created = inspected.get("Created") or container.listing.get("Created")
     row: Row = {
         "state": status,
         "exit_code": int(code[1]) if code else None,
         "health": health[1] if health else None,
-        "created_at": moment(created),
+        "created_at": moment(
+            inspected.get("Created") or container.listing.get("Created")
+        ),
     }
     if inspected:
         row |= {
@@ -221,10 +222,8 @@ def to_addresses(container: Container) -> list[str]:
     found = set()
     for payload in (container.inspected, container.listing):
         settings = table(payload, "NetworkSettings")
-        found.add(text(settings, "IPAddress"))
-        for network in table(settings, "Networks").values():
-            found.add(text(network, "IPAddress"))
-            found.add(text(network, "GlobalIPv6Address"))
+        for network in (settings, *table(settings, "Networks").values()):
+            found |= {text(network, "IPAddress"), text(network, "GlobalIPv6Address")}
     return sorted(found - {""})
 
 
