@@ -491,7 +491,8 @@ def test_a_row_names_workload_host_change_moment_and_remedy():
         "moment": "at upgrade",
         "what": "traefik speaks API 1.24",
         "why": row["why"],
-        "remedy": "update the client to a version that negotiates its API",
+        "remedy": "update the client to a version that negotiates its API; "
+        "raise or remove a variable that sets it",
         "source": row["source"],
     }
     assert "1.24" in row["why"]
