@@ -28,12 +28,12 @@ def engine_api(repository: str | None, tag: str | None) -> float | None:
 
 
 def fixed_api(
-    repository: str | None, tag: str | None, environment: Mapping[str, str]
+    repository: str | None, tag: str | None, env: Mapping[str, str]
 ) -> str | None:
     """Return the API version that a program takes from its environment; None if it takes none."""
     # A client with a fixed version no longer negotiates, whatever its program could do.
     # Unknown: nobody knows whether the program reads the variable.
-    given = api_variables(environment)
+    given = api_variables(env)
     if not given:
         return None
     given[""] = UNKNOWN_API
@@ -41,13 +41,12 @@ def fixed_api(
     return found.pop() if len(found) == 1 else UNKNOWN_API
 
 
-def api_variables(environment: Mapping[str, str]) -> dict[str, str]:
+def api_variables(env: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that fix an API version; of a value that is none, only ``unknown``."""
-    known = lookup("engine_clients", "variable", "program")
     return {
-        name: environment[name] if _API.fullmatch(environment[name]) else UNKNOWN_API
-        for name in known.keys() & environment.keys()
-        if environment[name]  # clients ignore an empty one
+        name: env[name] if _API.fullmatch(env[name]) else UNKNOWN_API
+        for name in lookup("engine_clients", "variable", "program").keys() & env.keys()
+        if env[name]  # clients ignore an empty one
     }
 
 
