@@ -17,7 +17,7 @@ SWARM_STACK = "com.docker.stack.namespace"
 COMPOSE_RULE = "compose-service"
 COMPOSE_CONFIDENCE = float(lookup("docker/names", "rule", "trust")[COMPOSE_RULE])
 
-_POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
+POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
 _ALLOCATION = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _NAMESPACES = (
     KUBERNETES + "pod.namespace",
@@ -49,7 +49,7 @@ def container_names(
     made = {
         "swarm-service": labels.get(SWARM_SERVICE, "").removeprefix(stack),
         "marathon-app": env.get("MARATHON_APP_ID", "").strip("/"),
-        "kubernetes-pod": _POD_HASHES.sub("", labels.get(KUBERNETES + "pod.name", "")),
+        "kubernetes-pod": POD_HASHES.sub("", labels.get(KUBERNETES + "pod.name", "")),
         "nomad-task": allocated,
         "image-source": last_part(labels.get("org.opencontainers.image.source")),
         "image-repository": last_part(image.repository),
