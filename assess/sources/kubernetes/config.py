@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from assess.sources.base import Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.edges.rows import Text, mentions
 from assess.sources.kubernetes.controllers import Controller, Place, place
 from assess.sources.listing import Found
@@ -16,12 +17,7 @@ from assess.sources.values import by_name, dicts, table, text
 
 _WORDS = {"configmaps": "ConfigMap", "secrets": "Secret"}
 _VOLUMES = {"configMap": "configmaps", "secret": "secrets"}
-_PARTS = {
-    "configMapRef": "configmaps",
-    "secretRef": "secrets",
-    "configMapKeyRef": "configmaps",
-    "secretKeyRef": "secrets",
-}
+_PARTS = vocabulary("kubernetes", "references")
 _MADE_BY_CLUSTER = "kube-root-ca.crt"
 _VARIABLE = re.compile(r"\$(?:\((\w+)\)|\{(\w+)\}|([A-Za-z_]\w*))")
 _MAX_POSSIBLE = 10_000  # needs that a shared ConfigMap makes possible; more say nothing

@@ -21,6 +21,8 @@ from assess.sources.kubernetes.controllers import (
 from assess.sources.kubernetes.needs import to_dependencies
 from assess.sources.kubernetes.nodes import (
     KUBEADM_MAP,
+    KUBELET_MAP,
+    control_plane_settings,
     kubelet_flags,
     mapped_settings,
     node_hosts,
@@ -49,6 +51,7 @@ from assess.sources.values import (
     joined,
     moment,
     number,
+    parts_of_cell,
     percent,
     table,
     text,
@@ -75,9 +78,8 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     batch = Batch()
     nodes = [node for node in lists.get("nodes", ()) if place(node)[1]]
     hosts = node_hosts(nodes, cluster)
-    flags, unread = kubelet_flags(lists)
-    if unread:
-        batch.cover(cluster, "kubelet settings", **unread)
+    kubelets = mapped_settings(lists, KUBELET_MAP, "kubelet")
+    flags = kubelet_flags(lists, kubelets)
     for node in nodes:
         host_id = hosts[place(node)[1]]
         batch.add("hosts", to_host(node, host_id))
@@ -103,10 +105,16 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     batch.add("dependencies", *to_dependencies(lists, owners, units))
     batch.add("activities", *to_activities(lists, owners, cluster))
     batch.add("objects", *to_objects(lists, owners, about, cluster))
-    configs, unread = mapped_settings(lists, KUBEADM_MAP, "ClusterConfiguration")
-    batch.add("objects", *(to_kubeadm_object(config, cluster) for config in configs))
-    if unread:
-        batch.cover(cluster, "kubeadm settings", **unread)
+    configs = mapped_settings(lists, KUBEADM_MAP, "ClusterConfiguration")
+    batch.add("objects", *(to_kubeadm_object(c, cluster) for c in configs if c))
+    for config in configs:
+        _add_settings(batch, control_plane_settings(config))
+    for name, kept in ((KUBELET_MAP, kubelets), (KUBEADM_MAP, configs)):
+        if not all(kept):
+            command = f"kubectl get configmap -n kube-system {name} -o yaml"
+            hint = f"no YAML in settings of the cluster: {command}"
+            call = name.replace("-config", " settings")
+            batch.cover(cluster, call, "partial", unmapped_n=1, hint=hint)
     if note := unread_note(units.values()):
         batch.cover(cluster, "references", **note)
     return batch
@@ -123,6 +131,15 @@ def _add_workloads(
         if controller not in seen:
             _add_declared(batch, controller, unit, cluster)
     _share(batch)
+
+
+def _add_settings(batch: Batch, kept: Mapping[str, list[str]]) -> None:
+    """Add what kubeadm keeps to the settings of a control plane."""
+    # its upgrade writes the manifests of these programs anew, whatever is in them now
+    for workload in batch.rows["workloads"]:
+        own = parts_of_cell(workload["settings"])
+        if workload["namespace"] == "kube-system" and own:
+            workload["settings"] = joined([*own, *kept.get(own[0], ())])
 
 
 # ---- what runs ----
