@@ -13,8 +13,7 @@ from assess.sources.redact import scrub
 # that several rows have, the last one has the general hint.
 _FAILURES = rows("failures")
 HINTS = {row["status"]: row["hint"] for row in _FAILURES}
-_OF_CODES = {int(code): row for row in _FAILURES for code in row["codes"].split()}
-_UNKNOWN = _FAILURES[-1]
+_ANSWERS = {int(code): row for row in _FAILURES for code in row["codes"].split()}
 
 
 # A failure of these kinds is a bug of ours, which the run reports; it is no answer.
@@ -48,7 +47,7 @@ def _answer_of(error: BaseException) -> dict[str, str]:
     """Return what the HTTP code of an error stands for; nothing without a code."""
     codes = [getattr(link, "status_code", None) for link in chain_of(error)]
     code = next(filter(None, codes), None)
-    return _OF_CODES.get(code, _UNKNOWN) if isinstance(code, int) else {}
+    return _ANSWERS.get(code, _FAILURES[-1]) if isinstance(code, int) else {}
 
 
 def status_of(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from assess.cli import cli
 from assess.sources.catalogue import dump_script, homes
 from assess.sources.deadline import Deadline
 from assess.sources.hosts.osquery import TABLES
-from assess.sources.kubernetes import RESOURCES, VERSIONED
+from assess.sources.kubernetes import RESOURCES, SETTINGS, VERSIONED
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SCRIPTS = (
@@ -195,8 +195,10 @@ prioritylevelconfigurations.flowcontrol.apiserver.k8s.io"""
     assert [row for row in found["objects"] if row["kind"] == "Role"] != []
     found["objects"] = [row for row in found["objects"] if row["kind"] != "Role"]
     assert found == rows("kubernetes", FIXTURES / "kubernetes", "shop.json")
-    lists, _, others, *maps = asked(tmp_path / "bin", "kubectl")
-    assert [line.split()[2] for line in maps] == ["kubelet-config", "kubeadm-config"]
+    lists, _, others, maps = asked(tmp_path / "bin", "kubectl")
+    paths = [path for listing in SETTINGS for path in listing.paths]
+    named = maps.partition(" -n kube-system ")[0].removeprefix("get configmap ")
+    assert named.split() == [path.rpartition("/")[2] for path in paths]
     assert lists.split()[1].split(",") == [listing.kind for listing in RESOURCES]
     # of the objects of which only versions count, those that the cluster knows
     kinds = set(others.split()[1].split(","))

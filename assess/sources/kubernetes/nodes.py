@@ -7,7 +7,7 @@ from typing import Any
 from yaml import YAMLError
 
 from assess import frames
-from assess.sources.base import Row, Rows
+from assess.sources.base import Batch, Row, Rows
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.kubernetes.controllers import place
@@ -37,9 +37,8 @@ RHCOS = "rhcos"
 KUBELETS = "kubelets"
 _KUBELET = "KubeletConfiguration"
 _TOLD = "kubeletconfig"  # what a kubelet answers at /configz
-# ConfigMaps of kubeadm; that of kubelets up to 1.23 with a version behind its name
-KUBELET_MAP = "kubelet-config"
-KUBEADM_MAP = "kubeadm-config"
+# Keys in ConfigMaps of kubeadm; that of kubelets up to 1.23 has a version behind its name.
+_KEYS = {"kubelet": "kubelet", "kubeadm": "ClusterConfiguration"}
 _CONTROL_PLANE = vocabulary("kubernetes", "control plane")
 
 
@@ -188,14 +187,20 @@ def kubelet_flags(lists: Found, mapped: Rows) -> str | None:
 # ---- what kubeadm keeps ----
 
 
-def mapped_settings(lists: Found, name: str, key: str) -> Rows:
-    """Return the configuration in a ConfigMap of kubeadm: an empty one where it cannot be read."""
+def mapped_settings(batch: Batch, cluster: str, lists: Found, program: str) -> Rows:
+    """Return the configuration in a ConfigMap of kubeadm; what cannot be read is empty and covered."""
+    name, key = f"{program}-config", _KEYS[program]
     maps = {place(item)[1]: item for item in lists.get("configmaps", ())}
     # a cluster keeps those of its older versions, too
     named = sorted((n == name, n) for n in maps if n.startswith(name))
     for _, newest in named[-1:]:
         with suppress(YAMLError, ValueError):
-            return dicts(load_documents(text(maps[newest], "data", key))) or [{}]
+            if found := dicts(load_documents(text(maps[newest], "data", key))):
+                return found
+        command = f"kubectl get configmap -n kube-system {newest} -o yaml"
+        hint = f"no YAML in settings of the cluster: {command}"
+        note = {"unmapped_n": 1, "unmapped_example": newest[:80], "hint": hint}
+        batch.cover(cluster, f"{program} settings", "partial", **note)
         return [{}]
     return []
 

@@ -6,7 +6,6 @@ from assess import frames
 from assess.sources.base import Row
 from assess.sources.kubernetes.controllers import Controller, Owners, owner_of, place
 from assess.sources.kubernetes.kinds import api_version, applied_version
-from assess.sources.kubernetes.nodes import KUBEADM_MAP
 from assess.sources.listing import Found
 from assess.sources.values import text
 
@@ -30,7 +29,7 @@ def to_objects(lists: Found, owners: Owners, about: About, cluster: str) -> Iter
 def to_kubeadm_object(config: Row, cluster: str) -> Row:
     """Return the configuration that kubeadm keeps, as applied in the version that it is in."""
     version = api_version(config)
-    meta = {"namespace": "kube-system", "name": KUBEADM_MAP}
+    meta = {"namespace": "kube-system", "name": "kubeadm-config"}
     return _to_object(config | {"metadata": meta}, version, version, cluster)
 
 

@@ -20,8 +20,6 @@ from assess.sources.kubernetes.controllers import (
 )
 from assess.sources.kubernetes.needs import to_dependencies
 from assess.sources.kubernetes.nodes import (
-    KUBEADM_MAP,
-    KUBELET_MAP,
     control_plane_settings,
     kubelet_flags,
     mapped_settings,
@@ -78,8 +76,7 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     batch = Batch()
     nodes = [node for node in lists.get("nodes", ()) if place(node)[1]]
     hosts = node_hosts(nodes, cluster)
-    kubelets = mapped_settings(lists, KUBELET_MAP, "kubelet")
-    flags = kubelet_flags(lists, kubelets)
+    flags = kubelet_flags(lists, mapped_settings(batch, cluster, lists, "kubelet"))
     for node in nodes:
         host_id = hosts[place(node)[1]]
         batch.add("hosts", to_host(node, host_id))
@@ -105,16 +102,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     batch.add("dependencies", *to_dependencies(lists, owners, units))
     batch.add("activities", *to_activities(lists, owners, cluster))
     batch.add("objects", *to_objects(lists, owners, about, cluster))
-    configs = mapped_settings(lists, KUBEADM_MAP, "ClusterConfiguration")
-    batch.add("objects", *(to_kubeadm_object(c, cluster) for c in configs if c))
-    for config in configs:
+    for config in filter(None, mapped_settings(batch, cluster, lists, "kubeadm")):
+        batch.add("objects", to_kubeadm_object(config, cluster))
         _add_settings(batch, control_plane_settings(config))
-    for name, kept in ((KUBELET_MAP, kubelets), (KUBEADM_MAP, configs)):
-        if not all(kept):
-            command = f"kubectl get configmap -n kube-system {name} -o yaml"
-            hint = f"no YAML in settings of the cluster: {command}"
-            call = name.replace("-config", " settings")
-            batch.cover(cluster, call, "partial", unmapped_n=1, hint=hint)
     if note := unread_note(units.values()):
         batch.cover(cluster, "references", **note)
     return batch
