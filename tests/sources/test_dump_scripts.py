@@ -46,7 +46,8 @@ READS = {
     "docker": r"(version|info|ps|images|volume ls|inspect|image inspect|(node|service) (ls|inspect)"
     r"|service ps)( .*)?",
     "kubectl": r"get [a-z0-9,.]+ --all-namespaces -o json|api-resources --verbs=list -o name"
-    r"|get configmap kube(let|adm)-config -n kube-system --ignore-not-found -o json",
+    r"|get configmap( kube(let|adm)-config(-1\.\d\d)?)+ -n kube-system --ignore-not-found"
+    r" -o json",
     "nomad": r"(job inspect|node status|alloc status)( .*)?",
     "podman": r"(version|info|images|ps|volume ls|inspect)( .*)?",
     "osqueryi": r"--json select [a-z_,*]+ from [a-z0-9_]+( where name in \('dockerd', 'kubelet'\))?",

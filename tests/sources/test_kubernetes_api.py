@@ -527,6 +527,7 @@ def test_a_configuration_of_kubeadm_of_another_form_adds_nothing(text, tmp_path)
     assert "insecure-port=8080" in settings_of(batch, "kube-apiserver")
     is_unread = text in ("", "a", "[1]")
     assert ("kubeadm settings" in coverage(batch)) == is_unread
+    assert "kubeadm-" not in ";".join(settings_of(batch, "kube-apiserver"))
     kinds = [row["kind"] for row in batch.rows["objects"]]
     assert kinds.count("ClusterConfiguration") == 0
 
@@ -541,4 +542,6 @@ def test_of_the_settings_of_kubelets_the_newest_count(name, tmp_path):
             item["metadata"]["name"] = name
     batch = cluster(tmp_path, items=items)
     (flags,) = {row["kubelet_flags"] for row in batch.rows["engines"]}
-    assert {"cgroupDriver=systemd", "feature-gates.BlockVolume=true"} < {*flags.split(";")}
+    assert {"cgroupDriver=systemd", "feature-gates.BlockVolume=true"} < {
+        *flags.split(";")
+    }

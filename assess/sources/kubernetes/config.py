@@ -15,8 +15,8 @@ from assess.sources.listing import Found
 from assess.sources.redact import is_secret
 from assess.sources.values import by_name, dicts, table, text
 
-_WORDS = {"configmaps": "ConfigMap", "secrets": "Secret"}
-_VOLUMES = {"configMap": "configmaps", "secret": "secrets"}
+_WORDS = vocabulary("kubernetes", "kinds of configuration")
+_VOLUMES = vocabulary("kubernetes", "volumes of configuration")
 _PARTS = vocabulary("kubernetes", "references")
 _MADE_BY_CLUSTER = "kube-root-ca.crt"
 _VARIABLE = re.compile(r"\$(?:\((\w+)\)|\{(\w+)\}|([A-Za-z_]\w*))")

@@ -215,6 +215,6 @@ def control_plane_settings(config: Row) -> dict[str, list[str]]:
         words = [f"--{name}={value}" for name, value in (args or table(given)).items()]
         first, *others = parts_of_cell(of_command(" ".join([program, *words])))
         found[first] = others
-    gates = settings_of({"featureGates": config.get("featureGates")})
+    gates = settings_of({"featureGates": table(config, "featureGates")})
     found["program=kube-apiserver"] += [f"kubeadm-{g}" for g in parts_of_cell(gates)]
     return found
