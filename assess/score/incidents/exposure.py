@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from assess.frames import surely
-from assess.inventory import Inventory
+from assess.inventory import BESIDE, LOOKED, Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.rates import shrunk_rates
 from assess.score.incidents.spans import (
@@ -31,8 +31,6 @@ CONTAINER = "container"
 ANY_CONTAINER = "docker"  # platform of a service of which only containers were seen
 MIXED = "mixed"
 UNCLEAR = ("unknown", MIXED)  # of neither side: nobody knows, or it runs on both
-BESIDE = ("sidecar", "init")  # roles of containers that are part of a replica
-LOOKED = ("ok", "empty")  # a call that could look: "found none" is an answer
 YEAR = 365.25 * DAY
 MONTH = YEAR / 12
 MONTH_DAYS = MONTH / DAY

@@ -7,6 +7,7 @@ from typing import Any
 from yaml import YAMLError
 
 from assess import frames
+from assess.policy.targets import RUNTIMES
 from assess.sources.base import Batch, Row, Rows
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.engine import to_os
@@ -26,7 +27,6 @@ from assess.sources.values import (
 )
 from assess.sources.yaml_loader import load_documents
 
-_RUNTIMES = ("docker", "containerd", "cri-o", "podman")
 _AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")  # aws:///eu-west-1a/i-0abc
 _STATES = vocabulary("kubernetes", "ready")
 _FAMILIES = ("linux", "windows")
@@ -150,7 +150,7 @@ def to_engines(node: Row, host_id: str) -> Rows:
     runtime, _, version = text(info, "containerRuntimeVersion").partition("://")
     if not runtime:
         return []
-    is_known = runtime in _RUNTIMES
+    is_known = runtime in RUNTIMES
     return [
         frames.row(
             "engines",
