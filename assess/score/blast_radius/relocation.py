@@ -13,14 +13,11 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.reference import parse_version, target_engine
+from assess.score.arrays import Booleans, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
-    Booleans,
     Csr,
-    Floats,
-    Integers,
     Parts,
     Weights,
-    Words,
     lanes,
     spread_to_nodes,
     swept,

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from assess import reference
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
+from assess.score.arrays import Floats
 from assess.score.blast_radius.placement import on_bases
 from assess.score.incidents.rates import Interval
 from assess.score.result import Explanation, Provenance, Result, Tables
@@ -55,7 +55,6 @@ BASES = {  # of a service on several hosts the first counts
 
 NO_SYSTEM = (None, None)  # name and version
 
-Floats = NDArray[np.float64]
 SHOWN_ONLY = (
     "simulation",
     "remedies",

@@ -216,13 +216,12 @@ def _version_in(tag: str | None) -> float:
 
 def client_apis(workloads: pd.DataFrame) -> pd.Series:
     """Return the minor version of the engine API that each client requests; NaN if unknown."""
-    # The version seen by the engine counts first, else program and tag in
+    # What was seen counts first, also that it cannot be told; else program and tag in
     # `engine_clients`.
     seen = workloads["client_api_version"].astype("string")
-    seen = seen.str.extract(r"(?:1\.)?(\d+)$")[0]
-    seen = pd.to_numeric(seen, errors="coerce").astype(float)
+    minor = pd.to_numeric(seen.str.extract(r"^(?:v?1\.)?(\d{1,3})$")[0]).astype(float)
     known = _each(reference.engine_api, workloads, "repository", "tag")
-    return seen.fillna(known.astype(float))
+    return minor.where(seen.notna(), known.astype(float))
 
 
 def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
