@@ -38,11 +38,13 @@ class Cells(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
+        if tag == "wbr":  # a long name may break here
+            return
         if tag == "tr":
             self.rows.append([])
         self.open = tag in ("td", "th")
         if self.open:
-            self.rows[-1].append(["", dict(attrs).get("class") == "t"])
+            self.rows[-1].append(["", dict(attrs).get("class") in ("s", "t")])
 
     def handle_endtag(self, tag):
         self.open = False

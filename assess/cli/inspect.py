@@ -32,7 +32,6 @@ COVERAGE_SHOWN = [
     "call",
     "status",
     "rows",
-    "expected",
     "age_hours",
     "hint",
 ]
@@ -171,8 +170,19 @@ def coverage(snapshot: str, *, out: Output) -> None:
     table = inventory["coverage"]
     rows = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}
     empty = "this snapshot has no coverage frame"
-    out.table(table if out.format == "csv" else table[COVERAGE_SHOWN], rows, empty=empty)
+    shown = table if out.format == "csv" else _for_people(table)
+    out.table(shown, rows, empty=empty)
     next_step(f"assess questions {snapshot} -o questions.csv")
+
+
+def _for_people(coverage: pd.DataFrame) -> pd.DataFrame:
+    """Return the main columns; ``rows`` with the number expected, where it differs."""
+    from assess.words import word
+
+    rows = coverage["rows"].map(word)
+    is_short = coverage["expected"].ne(coverage["rows"]).fillna(False)
+    told = rows + " of " + coverage["expected"].map(word)
+    return coverage[COVERAGE_SHOWN].assign(rows=rows.mask(is_short, told))
 
 
 @click.command(cls=Command, examples=["assess diff sample:2026Q2 sample"])
