@@ -330,7 +330,7 @@ def test_an_object_that_declares_a_workload_breaks_once(kept, named):
         (("docker", "20.10.24", "v1.23.8"), {}, "kubernetes:1.24", "K8S-dockershim"),
         (("containerd", "1.6.8", "v1.23.8"), {}, "kubernetes:1.24", None),
         (("containerd", "1.5.9", "v1.25.1"), {}, "kubernetes:1.26", "K8S-cri-v1"),
-        (("containerd", "1.7.9", "v1.36.1"), {}, "kubernetes:1.37", "K8S-containerd-1"),
+        (("containerd", "1.7.9", "v1.36.1"), {}, "kubernetes:1.37", None),
         (("containerd", "2.0.1", "v1.36.1"), {}, "kubernetes:1.37", None),
         (
             ("containerd", "2.0.1", "v1.34.1"),
