@@ -27,8 +27,8 @@ UNKNOWN = "unknown"
 NONE = "-"
 FILLER = "\0"  # no cell holds it
 # columns in which an empty cell does not mean that nobody knows, and what it is in words
-_WORDS = pd.read_csv(Path(__file__).with_name("absent.csv"), keep_default_na=False)
-ABSENT = dict(zip(_WORDS["column"], _WORDS["word"], strict=True))
+_FILE = Path(__file__).with_name("absent.csv")
+ABSENT = pd.read_csv(_FILE, index_col=0, keep_default_na=False)["word"].to_dict()
 # columns with no value in rows where another column has this word, which is the reason
 ABSENT_WHERE = {"versions_behind": ("basis", "prospective from target")}
 ROWS_SHOWN = 20
@@ -203,11 +203,12 @@ class Grid:
         widths = self._widths(width)
         if not widths:
             return self._folded(width or 0)
-        return "".join(
-            self._aligned(line, widths)
+        lines = [
+            GAP.join(map(_aligned, line, widths, self.numbers)).rstrip() + "\n"
             for row in (self.heads, *self.rows)
             for line in zip_longest(*map(_wrapped, row, widths), fillvalue="")
-        )
+        ]
+        return "".join(lines)
 
     def _widths(self, width: int | None) -> list[int]:
         """Return the width of each column; an empty list where even wrapped cells do not fit."""
@@ -231,23 +232,17 @@ class Grid:
         """Return the least width of each column in which no word up to a length breaks."""
         least = []
         for (head, *cells), is_number in zip(columns, self.numbers, strict=True):
-            parts = [len(part) for cell in cells for part in PIECE.findall(cell)]
-            words = min(max([NARROW, *parts]), unbroken)
             # numbers never break: half a number is another number
-            longest = max(map(len, cells), default=0) if is_number else words
+            parts = cells if is_number else PIECE.findall(" ".join(cells))
+            longest = max(map(len, parts), default=0)
+            if not is_number:
+                longest = min(max(longest, NARROW), unbroken)
             least.append(max(longest, *map(len, PIECE.findall(head))))
         return least
 
-    def _aligned(self, cells: Iterable[str], widths: Sequence[int]) -> str:
-        parts = [
-            cell.rjust(size) if is_number else cell.ljust(size)
-            for cell, size, is_number in zip(cells, widths, self.numbers, strict=True)
-        ]
-        return GAP.join(parts).rstrip() + "\n"
-
     def _folded(self, width: int) -> str:
         """Write a block for each row, with a line for each cell."""
-        longest = max(map(len, self.heads), default=0)
+        longest = max(map(len, self.heads))
         beside = longest + len(GAP)
         indent = beside if width - beside >= NARROW else len(GAP)
         blocks = []
@@ -322,6 +317,10 @@ def _spread(text: str) -> str:
     if text.isascii():
         return text
     return "".join(x + FILLER * (east_asian_width(x) in "WF") for x in text)
+
+
+def _aligned(cell: str, size: int, is_number: bool) -> str:
+    return cell.rjust(size) if is_number else cell.ljust(size)
 
 
 def _wrapped(cell: str, size: int) -> list[str]:

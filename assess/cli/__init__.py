@@ -1,7 +1,6 @@
 """The command line: one file per group of commands, imported when one of them is called."""
 
 import csv
-import difflib
 import gc
 import importlib
 import os
@@ -25,7 +24,7 @@ from assess.cli.messages import (
     show,
     verbosity,
 )
-from assess.errors import AssessError, RequestError
+from assess.errors import AssessError, RequestError, did_you_mean
 from assess.untrusted import printable
 
 INTERRUPTED = 130
@@ -80,9 +79,8 @@ class Verbs(click.Group):
             and not args[0].startswith("-")
             and not ctx.resilient_parsing
         ):
-            near = difflib.get_close_matches(args[0], list(_HOMES), n=1)
-            guess = f", did you mean {near[0]!r}?" if near else ""
-            raise click.UsageError(f"there is no command {args[0]!r}{guess}", ctx)
+            parts = [f"there is no command {args[0]!r}", did_you_mean(args[0], _HOMES)]
+            raise click.UsageError(", ".join(filter(None, parts)), ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -26,15 +26,7 @@ if TYPE_CHECKING:
 
 
 CLEANUP = "cleanup"  # a listing that no snapshot holds
-COVERAGE_SHOWN = [
-    "source",
-    "scope",
-    "call",
-    "status",
-    "rows",
-    "age_hours",
-    "hint",
-]
+COVERAGE_SHOWN = ["source", "scope", "call", "status", "rows", "age_hours", "hint"]
 
 
 @click.command(
