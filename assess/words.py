@@ -376,7 +376,7 @@ def _flat(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 
 def _head(name: Any) -> str:
-    return " · ".join(map(clean, name)) if isinstance(name, tuple) else clean(name)
+    return " · ".join(map(word, name)) if isinstance(name, tuple) else word(name)
 
 
 def _absent(head: str, table: pd.DataFrame) -> Iterable[str]:
@@ -420,7 +420,7 @@ def _mark(is_number: bool, texts: Sequence[str]) -> str:
 
 def _tags(kind: str, texts: Sequence[str], marks: Sequence[str]) -> str:
     # may break behind "_": the long name of a column would widen all its numbers
-    shown = (escape(DIGEST.sub(r"\1…", text)).replace("_", "_<wbr>") for text in texts)
+    shown = (re.sub("_(?=..)", "_<wbr>", escape(DIGEST.sub(r"\1…", text))) for text in texts)
     marked = zip(shown, marks, strict=False)
     return "".join(f"<{kind}{mark}>{text}</{kind}>" for text, mark in marked)
 
