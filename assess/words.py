@@ -419,10 +419,11 @@ def _mark(is_number: bool, texts: Sequence[str]) -> str:
 
 
 def _tags(kind: str, texts: Sequence[str], marks: Sequence[str]) -> str:
-    # may break behind "_": the long name of a column would widen all its numbers
-    shown = (re.sub("_(?=..)", "_<wbr>", escape(DIGEST.sub(r"\1…", text))) for text in texts)
+    shown = (DIGEST.sub(r"\1…", text) for text in texts)
     marked = zip(shown, marks, strict=False)
-    return "".join(f"<{kind}{mark}>{text}</{kind}>" for text, mark in marked)
+    row = "".join(f"<{kind}{mark}>{escape(text)}</{kind}>" for text, mark in marked)
+    # may break behind "_": the long name of a column would widen all its numbers
+    return re.sub(r"_(?=\w\w)", "_<wbr>", row)
 
 
 def element_name(name: str) -> str:

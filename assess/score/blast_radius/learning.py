@@ -144,7 +144,7 @@ class Evidence:
         beyond = np.zeros_like(self.quiet.had)
         for rows in blocks(len(elements), len(topology.nodes)):
             initial = topology.initially_down(elements[rows], "hi")
-            away = steps(calls, initial, np.ones_like(initial))
+            away = steps(calls, initial)
             beyond[rows] = away[:, : beyond.shape[1]] == FAR
         return Besides(self.quiet.had & beyond, self.quiet.fell & beyond)
 

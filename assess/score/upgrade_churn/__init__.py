@@ -259,12 +259,13 @@ def _paces(
     systems = {host: system for host, *system in rows}
     paces = []
     for service, host, basis, product, version in placed:
-        own_rate = unwatched
-        if basis == pace.MEASURED:
-            own_rate = own_rates.get(host, unwatched)
+        own_rate = own_rates.get(host, unwatched) if basis == pace.MEASURED else unwatched
         line = reference.line_of(product, version)
         engine = pace.engine_rate(product, line, own_rate, since)
         system = pace.system_rate(*systems.get(host, NO_SYSTEM), since)
+        # nobody knows who patches what nobody saw
+        if basis == pace.UNKNOWN:
+            engine = engine._replace(lo=0.0)
         if basis == pace.MANAGED or reference.platform_kind(product) == "managed":
             engine = pace.managed_rate(
                 product, line, policy["churn"]["managed_per_year_max"]

@@ -282,7 +282,7 @@ def _pairs(
 def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Booleans]:
     """Return by rule the services that fail with each element: shape (elements, services)."""
     itself = topology.initially_down(elements, "point")
-    away = steps(topology.matrix(), itself, np.ones_like(itself))
+    away = steps(topology.matrix(), itself)
     rules = zip(BASELINES, (itself, away <= 1, away < FAR), strict=True)
     return {rule: flags[:, : len(topology.services)] for rule, flags in rules}
 

@@ -115,7 +115,7 @@ def _expected(evidence: Evidence, failure: Integers, service: Integers) -> Float
 def _steps(topology: Topology, initial: Booleans) -> npt.NDArray[np.int32]:
     """Count by failure and node the steps from what failed by itself, over calls that matter."""
     matters = (topology.edges["point"] > 0).to_numpy("float64")
-    return steps(topology.matrix(matters), initial, np.ones_like(initial))
+    return steps(topology.matrix(matters), initial)
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,7 @@ class Simulator:
         ``p`` is by row and arc, ``initially`` marks by row the nodes that fail first.
         """
         calls = sparse(initially.shape[1:] * 2, self.graph.tail, self.graph.head)
-        reach = steps(calls, initially, np.ones_like(initially)) < FAR
+        reach = steps(calls, initially) < FAR
         found = initially.astype(float)
         draws = np.zeros(len(p), np.int64)
         for row, each in enumerate(p):

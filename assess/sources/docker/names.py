@@ -16,7 +16,7 @@ SWARM_STACK = "com.docker.stack.namespace"
 COMPOSE_RULE = "compose-service"
 COMPOSE_CONFIDENCE = 0.85
 
-_POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
+POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
 _ALLOCATION = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _NAMESPACES = (
     KUBERNETES + "pod.namespace",
@@ -56,7 +56,7 @@ def container_names(
         (env.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
         (env.get("DD_SERVICE"), "telemetry-env", 0.8),
         (env.get("SERVICE_NAME"), "telemetry-env", 0.8),
-        (_POD_HASHES.sub("", pod), "kubernetes-pod", 0.75),
+        (POD_HASHES.sub("", pod), "kubernetes-pod", 0.75),
         (
             _ALLOCATION.sub("", name) if NOMAD + "alloc_id" in labels else "",
             "nomad-task",

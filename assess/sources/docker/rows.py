@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 from assess.image_ref import parse_image
+from assess.inventory import ENDED
 from assess.sources.base import Batch, Row, Rows
 from assess.sources.docker.engine import ImageIndex, to_engine, to_host, to_images
 from assess.sources.docker.names import (
@@ -31,7 +32,6 @@ from assess.sources.values import dicts, dig, joined, moment, picked, table, tex
 from assess.sources.volumes import Mount
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
-ENDED = ("exited", "dead")
 
 
 def to_batch(payloads: EngineData, host_id: str) -> Batch:
