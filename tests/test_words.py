@@ -190,6 +190,24 @@ LONG = pd.DataFrame(
 )
 
 
+def test_words_break_only_where_whole_words_do_not_fit():
+    table = pd.DataFrame(
+        {
+            "service": ["payments-gateway", "cart"],
+            "hours_per_year": [20.5, 3],
+            "day": ["2026-09-30", "2026-10-01"],
+            "why": ["its configuration names engines.version, which nobody saw", "none"],
+        }
+    )
+    heads = Grid.of(table).text(50).splitlines()[:2]
+    assert [line.split() for line in heads] == [
+        ["service", "hours_", "day", "why"],
+        ["per_year"],
+    ]
+    words = {"payments-", "gateway", "2026-09-30", "configuration", "engines.", "20.50"}
+    assert words <= set(Grid.of(table).text(50).split())
+
+
 @pytest.mark.parametrize("width", [80, 60, 40, 20, 5])
 def test_no_cell_is_lost_in_a_narrow_terminal(width):
     text = Grid.of(LONG).text(width)

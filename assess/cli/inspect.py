@@ -171,10 +171,13 @@ def _for_people(coverage: pd.DataFrame) -> pd.DataFrame:
     """Return the main columns; ``rows`` with the number expected, where it differs."""
     from assess.words import word
 
-    rows = coverage["rows"].map(word)
+    # without rows, `map` keeps the type of the numbers
+    rows, expected = (
+        coverage[name].map(word).astype("str") for name in ("rows", "expected")
+    )
     is_short = coverage["expected"].ne(coverage["rows"]).fillna(False)
-    told = rows + " of " + coverage["expected"].map(word)
-    return coverage[COVERAGE_SHOWN].assign(rows=rows.mask(is_short, told))
+    both = rows + " of " + expected
+    return coverage[COVERAGE_SHOWN].assign(rows=rows.mask(is_short, both))
 
 
 @click.command(cls=Command, examples=["assess diff sample:2026Q2 sample"])
