@@ -29,6 +29,17 @@ GRID = "#e3e6ea"
 PAPER = "#ffffff"
 ACCENT = "#0072b2"
 HATCH = "#aab3bc"
+_COLOURED = {
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "axes.titlecolor": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID,
+    "grid.color": GRID,
+    "xtick.color": MUTED,
+    "ytick.color": INK,
+    "text.color": INK,
+}
 LABEL_LENGTH = 40
 ROWS_SHOWN = 25
 REST = re.compile(r"and \d+ more")  # the last row where not all have one
@@ -103,11 +114,11 @@ def band_of(label: object) -> Band:
 
 @cache
 def _settings() -> dict[Any, Any]:
-    """Return the settings of matplotlib that make the style."""
+    """Return the settings of `assess.mplstyle`, with the colours."""
     from matplotlib import rc_params_from_file
 
     file = Path(__file__).with_name("assess.mplstyle")
-    return dict(rc_params_from_file(file, use_default_template=False))
+    return {**rc_params_from_file(file, use_default_template=False), **_COLOURED}
 
 
 @contextmanager

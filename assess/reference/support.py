@@ -22,19 +22,14 @@ ALIVE_DAYS = 180
 ACTIVE_DAYS_MIN = 60  # a line that was released for less has no pace
 ENGINE = "docker"
 RHCOS_FROM = 400
-DATED = (
-    "engine_releases",
-    "distro_releases",
-    "kernel_lines",
-    "managed_lines",
-    "orchestrators",
-    "runtime_lines",
-)
-# of the end of support, in tables that tell no other
+# whose lines have an end of support, and what that end is; a row fills in its own words
 BASES = {
+    "kernel_lines": "upstream line, end {eol_status}; a distribution may keep it longer",
+    "orchestrators": "{eol_basis}",
     "runtime_lines": "end of security support",
     "managed_lines": "calendar of its provider",
 }
+DATED = ("engine_releases", "distro_releases", *BASES)
 
 State = Literal["supported", "ended", "unknown"]
 
@@ -128,12 +123,10 @@ def kernel_support(
     numbers = parse_version(kernel)
     distro = distro_of(os_name)
     # a kernel without a vendor's mark may still be the one that its system ships
-    for row in rows("distro_releases") if numbers else []:
-        shipped = parse_version(row["default_kernel"])
-        is_own = (row["distro"], row["version"]) == (distro, whole.line)
-        if numbers and shipped and is_own and shipped[:2] == numbers[:2]:
-            basis = f"the kernel of {distro} {whole.line}: {whole.basis}"
-            return whole._replace(line=own.line, basis=basis)
+    shipped = parse_version(default_kernel(distro, whole.line))
+    if numbers and shipped and shipped[:2] == numbers[:2]:
+        basis = f"the kernel of {distro} {whole.line}: {whole.basis}"
+        return whole._replace(line=own.line, basis=basis)
     return own
 
 
@@ -285,10 +278,8 @@ def _with_end(
         return "ended", line.basis
     ended = f"standard support ended {eol:%Y-%m-%d}"
     if extended == "automatic":
-        return (
-            "supported",
-            f"{ended}, extended support costs extra until {line.extended:%Y-%m-%d}",
-        )
+        costs = f"extended support costs extra until {line.extended:%Y-%m-%d}"
+        return "supported", f"{ended}, {costs}"
     bought = f"whether extended support until {line.extended:%Y-%m-%d} was bought"
     return "unknown", f"{ended}, and nobody knows {bought}"
 
@@ -353,20 +344,12 @@ def _dated() -> Iterator[tuple[str, ...]]:
             basis += f"; extended support to {row['extended_eol_date']}"
         line = (row["distro"], row["version"], row["eol_date"])
         yield *line, "", basis, row["release_date"], ""
-    for row in rows("kernel_lines"):
-        line = ("kernel", row["line"], row["eol_date"])
-        basis = (
-            f"upstream line, end {row['eol_status']}; a distribution may keep it longer"
-        )
-        yield *line, "", basis, row["release_date"], row["latest_date"]
-    for row in rows("orchestrators"):
-        line = (row["product"], row["line"], row["eol_date"])
-        yield *line, "", row["eol_basis"], row["release_date"], ""
     for name, basis in BASES.items():
         for row in rows(name):
-            line = (row["product"], row["line"], row["eol_date"])
+            line = (row.get("product", "kernel"), row["line"], row["eol_date"])
             extended = row.get("extended_eol_date", "")
-            yield *line, extended, basis, row["release_date"], row["latest_date"]
+            latest = row.get("latest_date", "")
+            yield *line, extended, basis.format(**row), row["release_date"], latest
 
 
 @cache

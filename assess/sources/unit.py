@@ -15,15 +15,16 @@ from typing import Any
 
 from assess import frames, reference
 from assess.image_ref import ImageRef, as_declared, last_part, parse_image
+from assess.inventory import NO_DATA
 from assess.sources.base import Name, Names, Row, Rows
 from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import STORES, kind_of
-from assess.sources.edges.rows import Mention, Text, mentions, variables
-from assess.sources.edges.siblings import Callee
+from assess.sources.edges.rows import Mention, Text, mentions, needs, variables
+from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
-from assess.sources.redact import is_secret, naming_env, scrub, secret_names, tells_secret
+from assess.sources.redact import is_secret, kept_env, scrub, secret_names, tells_secret
 from assess.sources.settings import setting_text
-from assess.sources.values import Texts, integer, joined, text
+from assess.sources.values import Texts, dig, integer, joined, text
 from assess.sources.volumes import Mount, volume_id
 
 
@@ -90,9 +91,9 @@ class Unit:
         return joined(sorted(self.ports))
 
     @property
-    def naming(self) -> Texts:
-        """Variables that name the service."""
-        return naming_env(dict(self.environment))
+    def kept(self) -> Texts:
+        """Variables whose values may reach a row."""
+        return kept_env(dict(self.environment))
 
     @property
     def callee(self) -> Callee:
@@ -105,6 +106,10 @@ class Unit:
         """Addresses in the environments, commands and files of all its containers."""
         return [found for part in self.containers for found in mentions(part.all_texts)]
 
+    def needs(self, siblings: Siblings, space: str = "") -> Rows:
+        """Return rows for the dependencies that the texts of its containers name."""
+        return needs(self.callee, self.mentions, siblings, space=space)
+
     @property
     def all_texts(self) -> list[Text]:
         """Texts of this container; texts of an init container count as waits."""
@@ -115,10 +120,10 @@ class Unit:
     @property
     def inner_names(self) -> tuple[tuple[str | None, str, float], ...]:
         """Candidates for the name of the service from its variables and its image."""
-        naming = self.naming
+        kept = self.kept
         return (
-            (naming.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
-            (naming.get("DD_SERVICE"), "telemetry-env", 0.8),
+            (kept.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
+            (kept.get("DD_SERVICE"), "telemetry-env", 0.8),
             (self.image_name, "image-repository", 0.6),
         )
 
@@ -142,8 +147,10 @@ def is_checked(image: str, declared: bool | None) -> bool | None:
     return False if is_bare else declared
 
 
-_CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 # ---- rows ----
+
+
+_CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 
 
 @cache
@@ -157,15 +164,17 @@ def workload_row(unit: Unit) -> Row:
     columns = {name: getattr(unit, name) for name in _fields_of("workloads")}
     columns |= _capabilities(unit.caps_added)
     columns["ports"] = unit.ports_text
+    image = unit.image_ref
     return frames.row(
         "workloads",
         container_role=unit.role,
         image_ref=as_declared(unit.image),
-        **unit.image_ref.columns(),
+        **image.columns(),
         # A process sees all of its host.
         docker_sock_mounted=None if unit.is_process else sees_engine_socket(unit.mounts),
         user_root=runs_as_root(unit.user),
         settings=setting_text(unit.commands, unit.image_name, unit.asks),
+        client_api_version=reference.fixed_api(image.repository, image.tag, unit.kept),
         env_names_n=len(unit.environment),
         secret_like_env_n=unit.secret_like_n,
         secret_env_names=secret_names(unit.environment),
@@ -175,7 +184,7 @@ def workload_row(unit: Unit) -> Row:
 
 def _capabilities(added: tuple[str, ...] | None) -> Row:
     if added is None:
-        return {"caps_added_n": None, "caps_added": None}
+        return {"caps_added_n": None}
     names = sorted({name.upper().removeprefix("CAP_") for name in added})
     is_read = all(map(_CAPABILITY.fullmatch, names))
     joined = ";".join(names) or "none"
@@ -280,8 +289,7 @@ def share(mounts: Rows, volumes: Rows | None = None) -> None:
         volume = by_name.get(mount["volume_name"], {})
         mount["driver"] = mount["driver"] or volume.get("Driver")
         mount["volume_id"] = volume.get("export") or mount["volume_id"]
-        usage = volume.get("UsageData")
-        size = usage.get("Size") if isinstance(usage, dict) else None
+        size = dig(volume, "UsageData", "Size")
         if isinstance(size, int) and size >= 0:
             mount["size_bytes"] = size
 
@@ -352,9 +360,7 @@ def runs_as_root(user: str) -> bool | None:
     name = user.partition(":")[0].strip()
     if not name:
         return None
-    if name.isascii() and name.isdigit():
-        return int(name) == 0
-    return name == "root"
+    return name == "root" or not name.strip("0")
 
 
 def sees_engine_socket(mounts: Iterable[Mount]) -> bool:
@@ -380,7 +386,6 @@ CONFIG_PATHS = re.compile(
 )
 ANONYMOUS = re.compile(r"[0-9a-f]{64}")  # the name that an engine gives such a volume
 _EPHEMERAL = ("alloc-dir", "empty-dir")
-_NO_DATA = ("tmpfs", "socket", "config", *_EPHEMERAL)
 
 
 def source_class(mount: Mount) -> str:
@@ -404,7 +409,7 @@ def source_class(mount: Mount) -> str:
 
 def is_data(kind: str, target: str, is_writable: bool | None) -> bool | None:
     """Return whether a mount looks like data of record; None where only a person can say."""
-    if kind in _NO_DATA or is_writable is False:
+    if kind in NO_DATA or is_writable is False:
         return False
     is_known = DATA_PATHS.match(target) or DATA_FILES.search(target)
     return True if is_writable and (is_known or kind == "named-volume") else None

@@ -15,7 +15,7 @@ import pandas as pd
 from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats
+from assess.score.arrays import Booleans, Floats
 from assess.score.incidents.exposure import YEAR, exposure
 from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
 from assess.score.incidents.recovery import incident_minutes

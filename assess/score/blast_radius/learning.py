@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers, blocks
+from assess.score.arrays import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import blocks
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure
 from assess.score.blast_radius.one_failure import Besides, Unexplained

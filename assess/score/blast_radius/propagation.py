@@ -14,15 +14,11 @@ from typing import Literal
 import numpy as np
 
 from assess import execution
+from assess.score.arrays import Booleans, Bytes, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
-    Booleans,
-    Bytes,
     Csr,
-    Floats,
-    Integers,
     Parts,
     Weights,
-    Words,
     blocks,
     pack,
     set_bits,

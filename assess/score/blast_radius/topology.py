@@ -14,12 +14,10 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
+from assess.score.arrays import Booleans, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
     WORD_BITS,
-    Booleans,
     Csr,
-    Floats,
-    Integers,
     Parts,
     condense,
     down_by_node,
@@ -67,7 +65,7 @@ class Graph:
     tail: Integers
     head: Integers
     p: Floats
-    keys: npt.NDArray[np.uint64]
+    keys: Words
     weight: Floats
 
     @cached_property
@@ -194,7 +192,7 @@ class Topology:
         return sparse((n, n), self.callee, self.caller, value)
 
     @cached_property
-    def _keys(self) -> npt.NDArray[np.uint64]:
+    def _keys(self) -> Words:
         pairs = zip(self.edges["dst"], self.edges["src"], strict=True)
         return np.array([arc_key(dst, src) for dst, src in pairs], dtype=np.uint64)
 

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from assess.execution import each
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.evidence import Evidence, Floats
+from assess.score.arrays import Floats, Integers
+from assess.score.evidence import Evidence
 from assess.score.evidence.deciding import word
 
 GATE_COLUMNS = ["service_id", "gate", "state", "label", "evidence", "fact"]
@@ -54,7 +54,7 @@ def fails(holds: Floats, fails_when: str) -> Floats:
     return np.select(conditions, [decisive, np.nan], 1.0 - decisive)
 
 
-def hardness(failing: Floats, rank: Any) -> NDArray[np.int64]:
+def hardness(failing: Floats, rank: Any) -> Integers:
     """Return `rank` (the `HARDNESS` of its label) where a gate fails, 0 where it passes."""
     # Unknown ranks as NOT DECIDABLE.
     conditions = [failing == 1, np.isnan(failing)]

@@ -8,7 +8,7 @@ import pandas as pd
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.failures import Failure, ids
 from assess.score.blast_radius.learning import Evidence, learns
 from assess.score.blast_radius.topology import FAR, Element, Topology, steps

@@ -7,7 +7,8 @@ import numpy as np
 
 from assess.execution import tell
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers, sparse
+from assess.score.arrays import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import sparse
 from assess.score.blast_radius.learning import (
     Evidence,
     Learned,

@@ -458,6 +458,25 @@ def test_what_the_engine_saw_counts_before_the_table():
     assert certainties({"version": "28.0.4"}, "29", workload=seen) == {}
 
 
+@pytest.mark.parametrize(
+    ("image", "api", "expected"),
+    [
+        ("containrrr/watchtower:latest", None, {"EC0423": "will"}),
+        ("containrrr/watchtower:latest", "1.44", {}),
+        ("containrrr/watchtower:latest", "unknown", {"EC0423": "may"}),
+        ("amir20/dozzle:v10.1", None, {}),
+        ("amir20/dozzle:v10.1", "1.41", {"EC0423": "will"}),
+        # what cannot be told is no pass, whatever the program could do
+        ("amir20/dozzle:v10.1", "unknown", {"EC0423": "may"}),
+    ],
+)
+def test_a_version_that_is_set_counts_before_what_the_program_could_do(
+    image, api, expected
+):
+    client = {**CLIENT, "image_ref": image, "client_api_version": api}
+    assert certainties({"version": "28.5.1"}, "29.0.0", workload=client) == expected
+
+
 def test_a_row_names_workload_host_change_moment_and_remedy():
     workload = {**CLIENT, "image_ref": "traefik:v2.9"}
     result = what_breaks({"version": "28.0.4"}, "29.0.0", workload=workload)
@@ -472,7 +491,8 @@ def test_a_row_names_workload_host_change_moment_and_remedy():
         "moment": "at upgrade",
         "what": "traefik speaks API 1.24",
         "why": row["why"],
-        "remedy": "update the client to a version that negotiates its API",
+        "remedy": "update the client to a version that negotiates its API; "
+        "raise or remove a variable that sets it",
         "source": row["source"],
     }
     assert "1.24" in row["why"]
@@ -651,6 +671,13 @@ def test_an_image_is_found_by_its_digest_or_its_tag(digest, known, expected):
             "1.33",
             {"K8S-feature-gate": "will"},
         ),
+        # kubeadm refuses the gate, whatever its value
+        (
+            "program=kube-apiserver;kubeadm-feature-gates.IPv6DualStack=false",
+            "1.24",
+            {"K8S-1.24-kubeadm-gate": "will"},
+        ),
+        ("program=kube-apiserver;kubeadm-feature-gates.IPv6DualStack=true", "1.23", {}),
         (
             "node-label.node-role.kubernetes.io/master",
             "1.24",
