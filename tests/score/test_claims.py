@@ -315,7 +315,7 @@ def test_a_host_with_containers_has_an_engine_that_nobody_saw(claim, hidden):
 
 
 def test_a_host_that_a_provider_may_patch_does_not_narrow_forced_upgrades():
-    versions = ["20.10", "24.0", "27", "28", "19.03"]
+    versions = ["20.10", "29"]
     hosts = [f"h{i}" for i in range(len(versions) + 1)]
     frames = {
         "services": {"service_id": ["a"]},
@@ -333,7 +333,7 @@ def test_a_host_that_a_provider_may_patch_does_not_narrow_forced_upgrades():
                 Assessment(
                     inventory(
                         **frames,
-                        hosts={"host_id": hosts, "provider_version": [None] * 5 + [cell]},
+                        hosts={"host_id": hosts, "provider_version": [None, None, cell]},
                     ),
                     POLICY,
                 )
