@@ -23,6 +23,7 @@ _REGISTRY = r"(localhost|[^/]*[.:][^/]*)/"
 IDLE = ""  # the workload of a host that runs none that is known
 _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
+_PROXY = "socket-proxy"  # ends the names of programs that pass on what an engine is asked
 _DAY = "%Y%m%d"  # as a number, 20250925
 
 
@@ -146,7 +147,6 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     kept["schema"] = _schemas(images)
     table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
     path = table["repository"].astype("string")
-    labels = table["registry"].astype("string").str.split(".")
     # what declares no base but is a system itself is its own base
     table["base"] = table["base"].fillna(path + ":" + table["named"])
     bases = _each(reference.base_system, table, "base")
@@ -160,7 +160,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         is_short=~table["image_ref"].astype("string").str.match(_REGISTRY),
         image_namespace=parts[0],
         image_parent=parts[0].str.split("/").str[-1],
-        registry_domain=labels.str[-2:].str.join("."),
+        registry_domain=table["registry"].str.extract(r"((?:[^.]+\.)?[^.]+)$")[0],
         tag_version=_each(_version_in, table, "tag"),
         is_build=table["source_kind"].eq(BUILD),
         base_os=[f"{distro} {line}" if line else None for distro, line in bases],
@@ -168,9 +168,10 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         base_version=[number_of(line) for _, line in bases],
         client_api=client_apis(table),
         pinned=surely(table["pinned"]),
+        host_network=surely(table["host_network"]),
         **_data(inventory, table),
     )
-    return table.assign(talks=_talks(table))
+    return table.assign(talks=_talks(table, inventory["dependencies"]))
 
 
 def _data(inventory: Inventory, table: pd.DataFrame) -> dict[str, pd.Series]:
@@ -235,12 +236,20 @@ def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
     return workloads.join(gone).assign(cluster_product=product, keeps_docker=keeps)
 
 
-def _talks(workloads: pd.DataFrame) -> pd.Series:
+def _talks(workloads: pd.DataFrame, calls: pd.DataFrame) -> pd.Series:
     # A workload without the socket does not. If mounts are unknown, it may if it is a
     # program that is made for that: NA.
     is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)
     socket = workloads["docker_sock_mounted"].astype("boolean")
-    return socket.mask(socket.isna() & ~is_client, other=False)
+    # What asks through a proxy of the socket is answered by the same engine.
+    is_proxy = surely(workloads["program"].str.endswith(_PROXY)) & socket.fillna(
+        value=True
+    )
+    served = calls["dst_id"].isin(workloads.loc[is_proxy, "service_id"])
+    callers = calls.loc[served & ~surely(calls["possible"]), "src_id"]
+    is_behind = is_client & workloads["client_api"].notna()
+    is_behind &= workloads["service_id"].isin(callers)
+    return socket.mask(socket.isna() & ~is_client, other=False) | is_behind
 
 
 def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
