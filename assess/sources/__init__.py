@@ -136,8 +136,7 @@ def _insist(answers: Rows, *, strict: bool, is_any: bool) -> None:
     lines = []
     for row in failed or answers:
         hint = f" ({row['hint']})" if row.get("hint") else ""
-        call = f"{row['source']} {row['scope']} {row['call']}"
-        lines.append(f"  {call}: {row['status']}{hint}")
+        lines.append("  {source} {scope} {call}: {status}".format_map(row) + hint)
     hint = (
         "run without strict to keep what there is" if is_any else "see `assess sources`"
     )
