@@ -30,7 +30,7 @@ from assess.sources.values import Texts, dicts, spoiled, text
 
 Found = Lists  # entries by kind of list; an absent kind is unknown
 _GONE = 410
-_NO_PATH = 404
+NO_PATH = 404
 _SILENT = ("unreachable", "timeout")  # after these, nothing else of a server is asked
 _FAILURE = ("status", "error_class", "hint")
 _NO_DUMP = "it is in no dump; `assess sources` names the commands"
@@ -64,6 +64,7 @@ class ListSource(Source):
 
     token = "Bearer {}"
     lists: tuple[Listing, ...] = ()
+    details: tuple[str, ...] = ()  # calls of `get_details`
     page = 500  # entries that are asked for at a time
     # By the ending of a file that is no dump: the command that makes one of it.
     renders: Mapping[str, str] = {}
@@ -132,6 +133,8 @@ class ListSource(Source):
             is_answer = call.row.get("error_class") == HttpError.__name__
             if call.outcome in _SILENT and not is_answer:
                 silent = {key: call.row.get(key) for key in _FAILURE}
+        for detail in self.details if silent else ():
+            asked.batch.cover(web.scope, detail, **silent, requests=0)
         if not silent:
             self.get_details(web, lists, asked)
         return lists
@@ -160,7 +163,7 @@ class ListSource(Source):
                         best = items
                         break
                     except HttpError as error:
-                        if error.status_code == _NO_PATH and best is None:
+                        if error.status_code == NO_PATH and best is None:
                             tries = [other for other in tries if other != path]
                             error.add_note(f"this server knows no {path}")
                             if tries:
