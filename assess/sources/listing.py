@@ -133,10 +133,11 @@ class ListSource(Source):
             is_answer = call.row.get("error_class") == HttpError.__name__
             if call.outcome in _SILENT and not is_answer:
                 silent = {key: call.row.get(key) for key in _FAILURE}
-        for detail in self.details if silent else ():
-            asked.batch.cover(web.scope, detail, **silent, requests=0)
         if not silent:
             self.get_details(web, lists, asked)
+        else:
+            for detail in self.details:
+                asked.batch.cover(web.scope, detail, **silent, requests=0)
         return lists
 
     def _ask_one(

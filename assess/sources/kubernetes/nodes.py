@@ -189,16 +189,16 @@ def kubelet_flags(lists: Found, mapped: Rows) -> str | None:
 
 def mapped_settings(batch: Batch, cluster: str, lists: Found, program: str) -> Rows:
     """Return the configuration in a ConfigMap of kubeadm; what cannot be read is empty and covered."""
-    name, key = f"{program}-config", _KEYS[program]
+    name = f"{program}-config"
     maps = {place(item)[1]: item for item in lists.get("configmaps", ())}
     # a cluster keeps those of its older versions, too
     named = sorted((n == name, n) for n in maps if n.startswith(name))
     for _, newest in named[-1:]:
         with suppress(YAMLError, ValueError):
-            if found := dicts(load_documents(text(maps[newest], "data", key))):
+            written = text(maps[newest], "data", _KEYS[program])
+            if found := dicts(load_documents(written)):
                 return found
-        command = f"kubectl get configmap -n kube-system {newest} -o yaml"
-        hint = f"no YAML in settings of the cluster: {command}"
+        hint = f"no YAML in it: kubectl get configmap -n kube-system {newest} -o yaml"
         note = {"unmapped_n": 1, "unmapped_example": newest[:80], "hint": hint}
         batch.cover(cluster, f"{program} settings", "partial", **note)
         return [{}]
