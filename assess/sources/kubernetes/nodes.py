@@ -36,7 +36,6 @@ _KUBERNETES_AHEAD = 13  # minors: OpenShift 4.12 is Kubernetes 1.25
 RHCOS = "rhcos"
 KUBELETS = "kubelets"
 _KUBELET = "KubeletConfiguration"
-_TOLD = "kubeletconfig"  # what a kubelet answers at /configz
 # Keys in ConfigMaps of kubeadm; that of kubelets up to 1.23 has a version behind its name.
 _KEYS = {"kubelet": "kubelet", "kubeadm": "ClusterConfiguration"}
 _CONTROL_PLANE = vocabulary("kubernetes", "control plane")
@@ -168,7 +167,7 @@ def to_engines(node: Row, host_id: str) -> Rows:
 
 def configurations_in(document: Any) -> Rows:
     """Return the configuration in a document; one that differs has a name of its own."""
-    found = table(document, _TOLD)
+    found = table(document, "kubeletconfig")  # what a kubelet answers at /configz
     if text(document, "kind") == _KUBELET:
         found = document
     if not found:
