@@ -64,7 +64,6 @@ class ListSource(Source):
 
     token = "Bearer {}"
     lists: tuple[Listing, ...] = ()
-    details: tuple[str, ...] = ()  # calls of `get_details`
     page = 500  # entries that are asked for at a time
     # By the ending of a file that is no dump: the command that makes one of it.
     renders: Mapping[str, str] = {}
@@ -135,9 +134,6 @@ class ListSource(Source):
                 silent = {key: call.row.get(key) for key in _FAILURE}
         if not silent:
             self.get_details(web, lists, asked)
-        else:
-            for detail in self.details:
-                asked.batch.cover(web.scope, detail, **silent, requests=0)
         return lists
 
     def _ask_one(

@@ -23,11 +23,7 @@ from assess.sources.values import dicts, dig, listed, text
 
 _KINDS = [row for row in csv_records.rows("kubernetes/kinds") if row["paths"]]
 RESOURCES = tuple(
-    Listing(
-        kind=row["list"],
-        paths=tuple(row["paths"].split()),
-        is_essential=row["kind"] in ("Node", "Pod"),
-    )
+    Listing(row["list"], tuple(row["paths"].split()), row["kind"] in ("Node", "Pod"))
     for row in _KINDS
     if row["list"] != OTHERS
 )
@@ -44,7 +40,6 @@ class KubernetesSource(ListSource):
 
     type = "kubernetes"
     lists = RESOURCES
-    details = (*(listing.kind for listing in SETTINGS), "objects")
     to_batch = staticmethod(to_batch)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:

@@ -194,8 +194,7 @@ def mapped_settings(batch: Batch, cluster: str, lists: Found, program: str) -> R
     named = sorted((n == name, n) for n in maps if n.startswith(name))
     for _, newest in named[-1:]:
         with suppress(YAMLError, ValueError):
-            written = text(maps[newest], "data", _KEYS[program])
-            if found := dicts(load_documents(written)):
+            if found := dicts(load_documents(text(maps[newest], "data", _KEYS[program]))):
                 return found
         hint = f"no YAML in it: kubectl get configmap -n kube-system {newest} -o yaml"
         note = {"unmapped_n": 1, "unmapped_example": newest[:80], "hint": hint}
