@@ -8,13 +8,9 @@ from typing import Any
 from assess.reference.images import moves
 
 DEFAULT_REGISTRY = "docker.io"
-_HUB_NAMES = (
-    "docker.io",
-    "index.docker.io",
-    "registry-1.docker.io",
-    "registry.hub.docker.com",
-)
+_HUB = re.compile(r"((index|registry-1)\.)?docker\.io(:443)?|registry\.hub\.docker\.com")
 _REFERENCE = re.compile(
+    r"(?:[a-z-]{2,20}://)?"  # how it is fetched: docker://, https://
     r"(?P<name>[a-z0-9][a-z0-9._-]*(?::\d+(?=/))?(?:/[a-z0-9._-]+)*)"
     r"(?::(?P<tag>\w[\w.-]{0,127}))?"
     r"(?:@(?P<digest>[a-z0-9+._-]+:[0-9a-fA-F]{32,}))?",
@@ -90,15 +86,14 @@ def parse_image(ref: str) -> ImageRef:
         return ImageRef()
     first, slash, rest = match["name"].partition("/")
     # the engine's own rule: a first part without "." or ":" is a namespace
+    registry = DEFAULT_REGISTRY
+    repository = match["name"]
     if slash and ("." in first or ":" in first or first == "localhost"):
         registry = first.lower()
         repository = rest
-    else:
-        registry = DEFAULT_REGISTRY
-        repository = match["name"]
     if ":" in repository:
         return ImageRef()
-    if registry in _HUB_NAMES:
+    if _HUB.fullmatch(registry):
         registry = DEFAULT_REGISTRY
         repository = repository if "/" in repository else f"library/{repository}"
     return ImageRef(registry, repository, match["tag"], match["digest"])

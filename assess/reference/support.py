@@ -1,5 +1,6 @@
 """End of support: what is still supported, and until when."""
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Literal, NamedTuple
@@ -35,6 +36,8 @@ BASES = {
     "runtime_lines": "end of security support",
     "managed_lines": "calendar of its provider",
 }
+
+_CLOSE = re.compile(r"^([^0-9]*[a-z]{2})[:_-]?(?=[0-9])")
 
 State = Literal["supported", "ended", "unknown"]
 
@@ -128,12 +131,10 @@ def kernel_support(
     numbers = parse_version(kernel)
     distro = distro_of(os_name)
     # a kernel without a vendor's mark may still be the one that its system ships
-    for row in rows("distro_releases") if numbers else []:
-        shipped = parse_version(row["default_kernel"])
-        is_own = (row["distro"], row["version"]) == (distro, whole.line)
-        if numbers and shipped and is_own and shipped[:2] == numbers[:2]:
-            basis = f"the kernel of {distro} {whole.line}: {whole.basis}"
-            return whole._replace(line=own.line, basis=basis)
+    shipped = parse_version(default_kernel(distro, whole.line))
+    if numbers and shipped and shipped[:2] == numbers[:2]:
+        basis = f"the kernel of {distro} {whole.line}: {whole.basis}"
+        return whole._replace(line=own.line, basis=basis)
     return own
 
 
@@ -171,8 +172,9 @@ def distro_of(os_name: str | None) -> str | None:
 @cache
 def system_of(os_name: str | None) -> tuple[str | None, str]:
     """Return the name of a system in the facts, and the rest of the text after that name."""
-    # The longest name counts: RHEL CoreOS is not RHEL.
-    words = lowered(os_name).split()
+    # The longest name counts: RHEL CoreOS is not RHEL. A number may stand close to it, as in
+    # ubuntu:18.04.
+    words = _CLOSE.sub(r"\1 ", lowered(os_name)).split()
     names = lookup("os_names", "name", "distro")
     known = {*_codenames(), *names.values()}
     for n in range(len(words), 0, -1):
