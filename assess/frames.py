@@ -255,24 +255,7 @@ def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
             cells = pd.to_datetime(text, utc=True, format="ISO8601", errors="coerce")
         cast = cells.dt.tz_convert("UTC").dt.as_unit("us")
     else:
-        cells = _without_booleans(cells)
-        if cells.dtype == "str":
-            cells = pd.to_numeric(cells, errors="coerce")
-        elif not pd.api.types.is_numeric_dtype(cells.dtype):
-            cells = pd.to_numeric(
-                cells.astype(object).where(known, None), errors="coerce"
-            )
-        values = cells.to_numpy(float)
-        unread = ~np.isfinite(values)
-        # the remainder below must not see NaN or infinity
-        values = np.where(unread, 0.0, values)
-        if column.dtype == "int":
-            # 2**63 is the first float that does not fit into int64
-            unread |= (values % 1 != 0) | (np.abs(values) >= 2**63)
-            whole = np.where(unread, 0, values).astype("int64")
-            cast = pd.Series(pd.arrays.IntegerArray(whole, unread), index=cells.index)
-        else:
-            cast = pd.Series(pd.arrays.FloatingArray(values, unread), index=cells.index)
+        cast = _as_numbers(cells, is_whole=column.dtype == "int")
     return cast, known & cast.isna()
 
 
@@ -289,6 +272,25 @@ def _without_blanks(cells: pd.Series) -> pd.Series:
     if cells.dtype == object:
         return cells.mask([isinstance(cell, str) and not cell for cell in cells])
     return cells.mask(cells.eq("")) if cells.dtype == "str" else cells
+
+
+def _as_numbers(cells: pd.Series, *, is_whole: bool) -> pd.Series:
+    """Return cells as numbers; NaN, infinity, and fractions of what is whole become NA."""
+    cells = _without_booleans(cells)
+    if not pd.api.types.is_numeric_dtype(cells.dtype):
+        if cells.dtype != "str":
+            cells = cells.astype(object).where(cells.notna(), None)
+        cells = pd.to_numeric(cells, errors="coerce")
+    values = cells.to_numpy(float)
+    unread = ~np.isfinite(values)
+    # the remainder below must not see NaN or infinity
+    values = np.where(unread, 0.0, values)
+    if not is_whole:
+        return pd.Series(pd.arrays.FloatingArray(values, unread), index=cells.index)
+    # 2**63 is the first float that does not fit into int64
+    unread |= (values % 1 != 0) | (np.abs(values) >= 2**63)
+    whole = np.where(unread, 0, values).astype("int64")
+    return pd.Series(pd.arrays.IntegerArray(whole, unread), index=cells.index)
 
 
 def _without_booleans(cells: pd.Series) -> pd.Series:

@@ -73,8 +73,8 @@ def roll_up(
     `execution.working` read the snapshots; the result does not depend on them.
     """
     asked = Asked(frame, tuple(by), tuple(values))
-    _refuse_unknown(asked)
     found = _found(store, frame)
+    _refuse_unknown(asked)
     if between is not None:
         first, end = map(utc, between)
         found = [(when, file) for when, file in found if first <= when < end]
@@ -83,7 +83,6 @@ def roll_up(
 
 
 def _refuse_unknown(asked: Asked) -> None:
-    _refuse_no_frame(asked.frame)
     known = frames.columns(asked.frame)
     unknown = [name for name in asked.columns if name not in known]
     if unknown:
@@ -98,16 +97,11 @@ def _refuse_unknown(asked: Asked) -> None:
         raise AssessError("nothing says what to add up by", hint="name a column")
 
 
-def _refuse_no_frame(frame: str) -> None:
-    if frame not in frames.names():
-        raise AssessError(
-            f"there is no frame {frame!r}", hint="`assess frames` lists them"
-        )
-
-
 def _found(store: str | Path, frame: str) -> list[tuple[pd.Timestamp, Path]]:
     """List the files of one frame, oldest snapshot first; Parquet before CSV."""
-    _refuse_no_frame(frame)
+    if frame not in frames.names():
+        hint = "`assess frames` lists them"
+        raise AssessError(f"there is no frame {frame!r}", hint=hint)
     found = []
     for path, when in snapshots(store)[["path", "snapshot_at"]].itertuples(index=False):
         files = [path / f"{frame}.{suffix}" for suffix in ("parquet", "csv")]

@@ -22,6 +22,11 @@ from assess.words import to_html
 
 MANIFEST = "snapshot.toml"
 BUILD = "build"  # kind of a workload that is only built
+BESIDE = ("sidecar", "init")  # roles of containers that are part of a replica
+# states of a workload that does not run any more; one that is being removed still may
+ENDED = ("exited", "stopped", "terminated", "failed", "dead")
+LOOKED = ("ok", "empty")  # statuses of a call that could look: "found none" is an answer
+ANSWERED = (*LOOKED, "partial")
 DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]
 
 
@@ -395,8 +400,7 @@ def _read(
             continue
         # hosts.csv beside hosts.parquet: nothing says which of them counts
         if file.stem in tables:
-            problem = frames.problem(file.stem, file.name, "one file per frame")
-            problems.append(problem)
+            problems.append(frames.problem(file.stem, file.name, "one file per frame"))
             continue
         try:
             tables[file.stem] = frames.read_table(file)

@@ -209,7 +209,7 @@ def doctor(
         progress=progress(),
     )
     out.table(calls[["source", "scope", "call", "status", "rows", "error_class", "hint"]])
-    gaps = calls[~calls["status"].isin(["ok", "empty", "not_configured"])]
+    gaps = _gaps(calls)
     next_step("assess collect")
     if len(gaps):
         say("warning", f"{len(gaps)} of {len(calls)} calls fail")
@@ -222,6 +222,8 @@ def seen_share(coverage: pd.DataFrame) -> float:
     A scope is a host, file or account. A scope that fails at its first call weighs as much as one
     that answers a hundred. A partial answer counts by its ratio; an unconfigured call is left out.
     """
+    from assess.inventory import LOOKED
+
     asked = coverage[
         coverage["status"].ne("not_configured") & coverage["source"].ne(IDENTITY)
     ]
@@ -229,7 +231,7 @@ def seen_share(coverage: pd.DataFrame) -> float:
         return 0.0
     status = asked["status"]
     ratio = asked["ratio"].clip(0, 1).fillna(0.0)
-    seen = status.isin(["ok", "empty"]).astype("Float64")
+    seen = status.isin(LOOKED).astype("Float64")
     # a partial answer without a ratio counts as nothing
     seen = seen.mask(status.eq("partial"), ratio)
     return float(
@@ -237,11 +239,17 @@ def seen_share(coverage: pd.DataFrame) -> float:
     )
 
 
+def _gaps(coverage: pd.DataFrame) -> pd.DataFrame:
+    """Return the calls that were asked, and not answered in full."""
+    from assess.inventory import LOOKED
+
+    return coverage[~coverage["status"].isin([*LOOKED, "not_configured"])]
+
+
 def _show_gaps(coverage: pd.DataFrame) -> None:
     if level() <= QUIET:
         return
-    gaps = coverage[~coverage["status"].isin(["ok", "empty", "not_configured"])]
-    for row in gaps.itertuples():
+    for row in _gaps(coverage).itertuples():
         hint = f"; {row.hint}" if isinstance(row.hint, str) and row.hint else ""
         say(str(row.status), f"{row.source} {row.scope}, {row.call}{hint}")
 

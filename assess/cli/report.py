@@ -21,6 +21,7 @@ from assess.cli.command import (
     read_policy,
 )
 from assess.cli.messages import next_step, note
+from assess.config import SAMPLE, is_configured
 from assess.errors import AssessError
 from assess.writing import write_beside
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from assess.report import Appendix, Report
     from assess.score.upgrade_churn.history import History
 
-SAMPLE = "sample"
 REPORTS = Path("reports")
 
 
@@ -153,7 +153,6 @@ def _chosen(snapshot: str | None) -> Path:
     # The sample stands in only where nobody has begun: it must not pass for a fleet of
     # theirs.
     from assess import store
-    from assess.config import is_configured
 
     if snapshot:
         return store.resolve(snapshot)

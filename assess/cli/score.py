@@ -324,11 +324,7 @@ def record(
     is_flag=True,
     help="Nothing that the way to --target, or events --by a day, will or may break.",
 )
-@click.option(
-    "--by",
-    metavar="DATE",
-    help="With --no-breaks: events until this day.",
-)
+@click.option("--by", metavar="DATE", help="With --no-breaks: events until this day.")
 @click.option(
     "--service", "services", multiple=True, help="Check only this service; repeatable."
 )

@@ -19,12 +19,12 @@ from assess.figures.rows import (
     worst_first,
 )
 from assess.figures.style import BANDS, MUTED, PAPER, band_of, figure
+from assess.inventory import LOOKED, Inventory
 from assess.words import ELEMENT_KINDS, element_name, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from assess.inventory import Inventory
     from assess.score.result import Result
 
 SOON_DAYS = 180
@@ -36,7 +36,7 @@ CLOCK_WORDS = {
     "unknown": "no end known",
 }
 SEEN = {
-    "seen": ("ok", "empty"),
+    "seen": LOOKED,
     "in part": ("partial", "stale", "throttled"),
     "not seen": ("denied", "timeout", "unreachable", "unsupported", "parse_error"),
     "not asked": ("not_configured",),

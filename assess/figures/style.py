@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from inspect import getdoc
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -27,45 +29,16 @@ GRID = "#e3e6ea"
 PAPER = "#ffffff"
 ACCENT = "#0072b2"
 HATCH = "#aab3bc"
-RC: dict[Any, Any] = {
-    "figure.figsize": (8.4, 3.6),
-    "figure.dpi": 72,
-    "figure.constrained_layout.use": True,
+_COLOURED = {
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
     "axes.titlecolor": INK,
-    "axes.titlepad": 10,
-    # known, so that nobody measures all labels to find it
-    "axes.titley": 1.0,
     "axes.labelcolor": MUTED,
-    "axes.labelsize": 9.5,
     "axes.edgecolor": GRID,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.grid": True,
-    "axes.grid.axis": "x",
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
     "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "hatch.linewidth": 0.8,
     "xtick.color": MUTED,
     "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "ytick.major.pad": 9,
     "text.color": INK,
-    "text.parse_math": False,
-    "font.size": 10,
-    "font.family": ["DejaVu Sans"],
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "svg.hashsalt": "assess",
-    "svg.fonttype": "none",
 }
 LABEL_LENGTH = 40
 ROWS_SHOWN = 25
@@ -139,6 +112,15 @@ def band_of(label: object) -> Band:
     return BANDS[_LABELS.get(str(label), "unknown")]
 
 
+@cache
+def _settings() -> dict[Any, Any]:
+    """Return the settings of `assess.mplstyle`, with the colours."""
+    from matplotlib import rc_params_from_file
+
+    file = Path(__file__).with_name("assess.mplstyle")
+    return {**rc_params_from_file(file, use_default_template=False), **_COLOURED}
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Apply the style within a block, and only there.
@@ -151,8 +133,8 @@ def style() -> Iterator[None]:
     from matplotlib import rcParams
 
     # of pyplot's `rc_context`, which keeps all 300 settings, what matters here
-    before = {name: rcParams[name] for name in RC}
-    rcParams.update(RC)
+    before = {name: rcParams[name] for name in _settings()}
+    rcParams.update(_settings())
     try:
         yield
     finally:
@@ -187,7 +169,7 @@ def notebook_style() -> None:
     pd.set_option("display.precision", 2)
     pd.set_option("display.max_rows", 20)
     pd.set_option("display.max_colwidth", 40)
-    plt.rcParams.update({**RC, "savefig.format": "png"})
+    plt.rcParams.update({**_settings(), "savefig.format": "png"})
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None:
         from matplotlib.figure import Figure

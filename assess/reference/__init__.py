@@ -19,6 +19,7 @@ from assess.reference.images import tag_version as tag_version
 from assess.reference.programs import base_lists as base_lists
 from assess.reference.programs import base_system as base_system
 from assess.reference.programs import engine_api as engine_api
+from assess.reference.programs import fixed_api as fixed_api
 from assess.reference.programs import gone_api as gone_api
 from assess.reference.programs import is_engine_client as is_engine_client
 from assess.reference.programs import system_in as system_in

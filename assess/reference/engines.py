@@ -131,7 +131,6 @@ def api_range(version: str | None) -> tuple[str | None, str | None]:
         for row in rows("engine_releases")
         if row["api_version_max"] and row["release_line"] == line
     }
-    last = max((number for number in known if number <= release), default=None)
-    if last is None:
-        return None, None
-    return known[last]["api_version_min"] or None, known[last]["api_version_max"]
+    last = max((number for number in known if number <= release), default=())
+    row = known.get(last, {})
+    return row.get("api_version_min") or None, row.get("api_version_max")

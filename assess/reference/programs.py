@@ -2,14 +2,17 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import cache
 
 from assess.reference.images import tag_version
 from assess.reference.support import distro_of, line_of
-from assess.reference.tables import cached, rows
+from assess.reference.tables import cached, lookup, rows
 from assess.reference.versions import Version, numbers_of, parse_version
 
 NEGOTIATES = 999.0  # of a client that takes whatever the engine offers
+UNKNOWN_API = "unknown"
+_API = re.compile(r"v?1\.\d{1,3}")
 Row = dict[str, str]
 
 
@@ -17,13 +20,41 @@ Row = dict[str, str]
 def engine_api(repository: str | None, tag: str | None) -> float | None:
     """Return the minor version of the engine's API that a program requests; None if unknown."""
     # Where a tag may mean several versions, they have to agree.
-    version = tag_version(tag)
-    known = program_rows("engine_clients", repository)
-    found = {row["api"] for row in known if _may_be(version, row)}
-    api = found.pop() if len(found) == 1 else "unknown"
+    found = {row["api"] for row in _clients(repository, tag)}
+    api = found.pop() if len(found) == 1 else UNKNOWN_API
     if api == "negotiates":
         return NEGOTIATES
-    return None if api == "unknown" else float(api.partition(".")[2])
+    return None if api == UNKNOWN_API else float(api.partition(".")[2])
+
+
+def fixed_api(
+    repository: str | None, tag: str | None, env: Mapping[str, str]
+) -> str | None:
+    """Return the API version that a program takes from its environment; None if it takes none."""
+    # A client with a fixed version no longer negotiates, whatever its program could do.
+    # Unknown: nobody knows whether the program reads the variable.
+    given = api_variables(env)
+    if not given:
+        return None
+    given[""] = UNKNOWN_API
+    found = {given.get(row["variable"]) for row in _clients(repository, tag)}
+    return found.pop() if len(found) == 1 else UNKNOWN_API
+
+
+def api_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that fix an API version; of a value that is none, only ``unknown``."""
+    return {
+        name: env[name] if _API.fullmatch(env[name]) else UNKNOWN_API
+        for name in lookup("engine_clients", "variable", "program").keys() & env.keys()
+        if env[name]  # clients ignore an empty one
+    }
+
+
+def _clients(repository: str | None, tag: str | None) -> list[Row]:
+    """Return what is known of a client of the engine, for each release that its tag may name."""
+    version = tag_version(tag)
+    known = program_rows("engine_clients", repository)
+    return [row for row in known if _may_be(version, row)]
 
 
 def gone_api(

@@ -23,19 +23,14 @@ ALIVE_DAYS = 180
 ACTIVE_DAYS_MIN = 60  # a line that was released for less has no pace
 ENGINE = "docker"
 RHCOS_FROM = 400
-DATED = (
-    "engine_releases",
-    "distro_releases",
-    "kernel_lines",
-    "managed_lines",
-    "orchestrators",
-    "runtime_lines",
-)
-# of the end of support, in tables that tell no other
+# whose lines have an end of support, and what that end is; a row fills in its own words
 BASES = {
+    "kernel_lines": "upstream line, end {eol_status}; a distribution may keep it longer",
+    "orchestrators": "{eol_basis}",
     "runtime_lines": "end of security support",
     "managed_lines": "calendar of its provider",
 }
+DATED = ("engine_releases", "distro_releases", *BASES)
 
 _CLOSE = re.compile(r"^([^0-9]*[a-z]{2})[:_-]?(?=[0-9])")
 
@@ -287,10 +282,8 @@ def _with_end(
         return "ended", line.basis
     ended = f"standard support ended {eol:%Y-%m-%d}"
     if extended == "automatic":
-        return (
-            "supported",
-            f"{ended}, extended support costs extra until {line.extended:%Y-%m-%d}",
-        )
+        costs = f"extended support costs extra until {line.extended:%Y-%m-%d}"
+        return "supported", f"{ended}, {costs}"
     bought = f"whether extended support until {line.extended:%Y-%m-%d} was bought"
     return "unknown", f"{ended}, and nobody knows {bought}"
 
@@ -355,20 +348,12 @@ def _dated() -> Iterator[tuple[str, ...]]:
             basis += f"; extended support to {row['extended_eol_date']}"
         line = (row["distro"], row["version"], row["eol_date"])
         yield *line, "", basis, row["release_date"], ""
-    for row in rows("kernel_lines"):
-        line = ("kernel", row["line"], row["eol_date"])
-        basis = (
-            f"upstream line, end {row['eol_status']}; a distribution may keep it longer"
-        )
-        yield *line, "", basis, row["release_date"], row["latest_date"]
-    for row in rows("orchestrators"):
-        line = (row["product"], row["line"], row["eol_date"])
-        yield *line, "", row["eol_basis"], row["release_date"], ""
     for name, basis in BASES.items():
         for row in rows(name):
-            line = (row["product"], row["line"], row["eol_date"])
+            line = (row.get("product", "kernel"), row["line"], row["eol_date"])
             extended = row.get("extended_eol_date", "")
-            yield *line, extended, basis, row["release_date"], row["latest_date"]
+            latest = row.get("latest_date", "")
+            yield *line, extended, basis.format(**row), row["release_date"], latest
 
 
 @cache

@@ -44,8 +44,6 @@ _NEW = {
     "basis": "read",
     "eol_status": "open",
 }
-# Container-Optimized OS writes its name before the number
-_MILESTONE = re.compile(r"^cos-")
 
 Cycle = dict[str, str]  # line of a product in our columns; an empty text is unknown
 _Changes = Iterator[tuple[int, Cycle]]  # place of a row, old or new, and its new cells
@@ -60,10 +58,8 @@ def to_cycles(payload: Any) -> list[Cycle]:
     """Read the answer for one product, from API v1 or the older API; raise if it lists no line."""
     result = payload.get("result", payload) if isinstance(payload, Mapping) else payload
     listed = result.get("releases") if isinstance(result, Mapping) else result
-    entries = (
-        [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list) else []
-    )
-    cycles = [_cycle(entry) for entry in entries]
+    entries = listed if isinstance(listed, list) else []
+    cycles = [_cycle(entry) for entry in entries if isinstance(entry, Mapping)]
     cycles = [cycle for cycle in cycles if re.match(r"v?\d", cycle["line"])]
     if not cycles:
         raise AssessError(
@@ -74,6 +70,7 @@ def to_cycles(payload: Any) -> list[Cycle]:
 
 
 def _cycle(entry: Mapping[str, Any]) -> Cycle:
+    name = str(entry.get("name") or entry.get("cycle") or "").strip()
     days = {
         column: next(filter(None, map(_day, map(entry.get, names))), "")
         for column, names in _COLUMNS.items()
@@ -83,9 +80,8 @@ def _cycle(entry: Mapping[str, Any]) -> Cycle:
         days["latest_date"] = _day(latest.get("date")) or days["latest_date"]
         latest = latest.get("name") or ""
     return {
-        "line": _MILESTONE.sub(
-            "", str(entry.get("name") or entry.get("cycle") or "").strip()
-        ),
+        # Container-Optimized OS writes its name before the number
+        "line": name.removeprefix("cos-"),
         "latest": str(latest),
         "codename": str(entry.get("codename") or ""),
         **days,
@@ -172,10 +168,9 @@ def _write(
 ) -> Iterator[tuple[str, ...]]:
     for column, value in values.items():
         before = facts.loc[place, column] if place in facts.index else None
-        after = value or None
-        if after is not None and before != after:
-            facts.loc[place, column] = after
-            yield (*where, column, "" if pd.isna(before) else str(before), str(after))
+        if value and before != value:
+            facts.loc[place, column] = value
+            yield (*where, column, "" if pd.isna(before) else str(before), value)
 
 
 def write(directory: Path, made: Mapping[str, pd.DataFrame], today: date) -> None:

@@ -10,6 +10,7 @@ from assess import reference
 from assess.errors import AssessError
 from assess.figures import BANDS
 from assess.frames import surely
+from assess.inventory import LOOKED
 from assess.reference import STALE_DAYS
 from assess.report.cards import questions
 from assess.report.model import (
@@ -205,7 +206,7 @@ def coverage(scores: Assessment, pictures: Pictures) -> Section:
 def incomplete(scores: Assessment) -> pd.DataFrame:
     """Return the rows of coverage of calls that were not answered in full."""
     calls = scores.inventory["coverage"]
-    gaps = calls[~calls["status"].isin(["ok", "empty"])]
+    gaps = calls[~calls["status"].isin(LOOKED)]
     return gaps.sort_values(["source", "scope", "call"], kind="stable")
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from assess import figures
 from assess.frames import surely
-from assess.report import predictions
 from assess.report.first_screen import answers
 from assess.report.model import (
     Column,
@@ -18,7 +17,9 @@ from assess.report.model import (
 )
 from assess.score.assessment import Assessment
 from assess.score.result import Result
+from assess.words import element_label, element_labels
 
+NO_FAILURE = "No failure was observed yet: nothing shows how well this holds."
 SHORT = 12  # services of the short list on the page
 FOLDED: dict[str, Any] = {"limit": 60, "is_folded": True}  # for long tables of details
 READ: dict[str, Any] = {"is_folded": True, "paper": 40}  # a fold that paper opens
@@ -177,9 +178,9 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
             _SERVICES_NOTE,
             **FOLDED,
         ),
-        *predictions.parts(scores, pictures),
+        *_parts_on_predictions(scores, pictures),
     ]
-    said = [text, *predictions.judged(scores)]
+    said = [text, *_judged(scores)]
     return Section("blast-radius", "Blast radius", said, parts, warnings)
 
 
@@ -187,6 +188,42 @@ _SERVICES_NOTE = (
     "Change by the move: blast radius of the service and its hosts after the move minus before. "
     "A negative value is better containment."
 )
+
+
+def _judged(scores: Assessment) -> list[str]:
+    """Return sentences on the validation of predictions with left-out failures."""
+    verdicts = scores.blast_radius.details["learned_judged"]["verdict"]
+    return list(dict.fromkeys(verdicts)) or [NO_FAILURE]
+
+
+def _parts_on_predictions(scores: Assessment, pictures: Pictures) -> list[Part]:
+    """Return the parts on validation, and on experiments, best first."""
+    held = scores.blast_radius.details["calibration_measures"]
+    held = held.rename(columns={"lo": "value_lo", "hi": "value_hi"})
+    tried = scores.experiments.frame.reset_index()
+    names = element_labels(tried["element_kind"], tried["element"])
+    places = [element_label(*place.split(" ", 1)) for place in tried["safest"]]
+    return [
+        table_of(
+            "predictions-held",
+            "How well the predictions held",
+            held,
+            is_folded=True,
+        ),
+        pictures(
+            "experiments",
+            "Point: what the failure is expected to decide.",
+            fold="What each failure would decide",
+        ),
+        table_of(
+            "experiments",
+            "Which failure to try next",
+            tried.assign(label=names, place=places),
+            empty="No experiment would decide anything.",
+            limit=60,
+            is_folded=True,
+        ),
+    ]
 
 
 def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:

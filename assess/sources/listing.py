@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from assess.inventory import ENDED
 from assess.sources import csv_records
 from assess.sources.base import (
     Asked,
@@ -28,7 +29,6 @@ from assess.sources.unit import Unit, merge_services, share, unread_note
 from assess.sources.values import Texts, dicts, spoiled, text
 
 Found = Lists  # entries by kind of list; an absent kind is unknown
-ENDED = ("exited", "dead")  # states of workloads
 _GONE = 410
 _NO_PATH = 404
 _SILENT = ("unreachable", "timeout")  # after these, nothing else of a server is asked

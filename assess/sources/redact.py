@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from assess.linear import Linear
+from assess.reference.programs import api_variables
 from assess.sources.csv_records import rows
 from assess.sources.values import Texts, joined
 
@@ -185,8 +186,7 @@ def scrub(text: str) -> str:
 def _without_credential(found: Any) -> str:
     # "basic" is a word too: what follows it is a credential where it looks like base64.
     scheme = found[1]
-    value = found[2]
-    is_word = scheme.lower() == "basic" and value.islower() and value.isalpha()
+    is_word = scheme.lower() == "basic" and found[2].islower() and found[2].isalpha()
     return found[0] if is_word else f"{scheme} {REDACTED}"
 
 
@@ -242,8 +242,7 @@ def _is_allowed(name: str) -> bool:
 def secret_names(env: Iterable[tuple[str, str]]) -> str | None:
     """Return the first names of variables that hold a secret; possible values are left out."""
     names = sorted({name for name, value in env if is_secret(name, value)})
-    plain = [name for name in names if _VARIABLE.fullmatch(name)]
-    shown = [name for name in plain if not is_secret("", name)]
+    shown = [n for n in names if _VARIABLE.fullmatch(n) and not is_secret("", n)]
     return joined(shown[:_NAMED])
 
 
@@ -251,16 +250,17 @@ def keep_env(env: Mapping[str, str]) -> dict[str, Any]:
     """Return the parts of an environment that are not secret.
 
     These are ``names`` (sorted), ``secret_like`` (how many hold a secret), ``secret_names`` (the
-    first of these) and ``naming`` (values of the variables that name the service).
+    first of these) and ``kept`` (variables whose values may reach a row).
     """
     return {
         "names": sorted(env),
         "secret_like": sum(is_secret(name, value) for name, value in env.items()),
         "secret_names": secret_names(env.items()),
-        "naming": naming_env(env),
+        "kept": kept_env(env),
     }
 
 
-def naming_env(env: Mapping[str, str]) -> Texts:
-    """Return the variables that name the service, where their value is no secret."""
-    return {n: env[n] for n in NAMING_ENV if n in env and not is_secret("", env[n])}
+def kept_env(env: Mapping[str, str]) -> Texts:
+    """Return the variables that name the service, or fix the API version of its client."""
+    naming = {n: env[n] for n in NAMING_ENV if n in env and not is_secret("", env[n])}
+    return naming | api_variables(env)

@@ -334,10 +334,9 @@ def join(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], Rows,
 
     Also returns the coverage rows of the sources, and those of the joining.
     """
-    from assess.sources.joining.findings import name_findings
+    from assess.sources.joining.findings import name_findings, settle_usage
     from assess.sources.joining.hosts import follow_addresses, join_replicas, settle_hosts
     from assess.sources.joining.merge import to_tables
-    from assess.sources.joining.usage import settle_usage
 
     # hosts first: ids of workloads contain the host_id
     batches, of_hosts = settle_hosts(batches)

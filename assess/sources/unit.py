@@ -21,7 +21,7 @@ from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
 from assess.sources.edges.siblings import Callee
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
-from assess.sources.redact import is_secret, naming_env, scrub, secret_names, tells_secret
+from assess.sources.redact import is_secret, kept_env, scrub, secret_names, tells_secret
 from assess.sources.settings import setting_text
 from assess.sources.values import Texts, integer, joined, text
 from assess.sources.volumes import Mount, volume_id
@@ -90,9 +90,9 @@ class Unit:
         return joined(sorted(self.ports))
 
     @property
-    def naming(self) -> Texts:
-        """Variables that name the service."""
-        return naming_env(dict(self.environment))
+    def kept(self) -> Texts:
+        """Variables whose values may reach a row."""
+        return kept_env(dict(self.environment))
 
     @property
     def callee(self) -> Callee:
@@ -115,10 +115,10 @@ class Unit:
     @property
     def inner_names(self) -> tuple[tuple[str | None, str, float], ...]:
         """Candidates for the name of the service from its variables and its image."""
-        naming = self.naming
+        kept = self.kept
         return (
-            (naming.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
-            (naming.get("DD_SERVICE"), "telemetry-env", 0.8),
+            (kept.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
+            (kept.get("DD_SERVICE"), "telemetry-env", 0.8),
             (self.image_name, "image-repository", 0.6),
         )
 
@@ -157,15 +157,17 @@ def workload_row(unit: Unit) -> Row:
     columns = {name: getattr(unit, name) for name in _fields_of("workloads")}
     columns |= _capabilities(unit.caps_added)
     columns["ports"] = unit.ports_text
+    image = unit.image_ref
     return frames.row(
         "workloads",
         container_role=unit.role,
         image_ref=as_declared(unit.image),
-        **unit.image_ref.columns(),
+        **image.columns(),
         # A process sees all of its host.
         docker_sock_mounted=None if unit.is_process else sees_engine_socket(unit.mounts),
         user_root=runs_as_root(unit.user),
         settings=setting_text(unit.commands, unit.image_name, unit.asks),
+        client_api_version=reference.fixed_api(image.repository, image.tag, unit.kept),
         env_names_n=len(unit.environment),
         secret_like_env_n=unit.secret_like_n,
         secret_env_names=secret_names(unit.environment),
@@ -175,7 +177,7 @@ def workload_row(unit: Unit) -> Row:
 
 def _capabilities(added: tuple[str, ...] | None) -> Row:
     if added is None:
-        return {"caps_added_n": None, "caps_added": None}
+        return {"caps_added_n": None}
     names = sorted({name.upper().removeprefix("CAP_") for name in added})
     is_read = all(map(_CAPABILITY.fullmatch, names))
     joined = ";".join(names) or "none"
@@ -352,9 +354,7 @@ def runs_as_root(user: str) -> bool | None:
     name = user.partition(":")[0].strip()
     if not name:
         return None
-    if name.isascii() and name.isdigit():
-        return int(name) == 0
-    return name == "root"
+    return name == "root" or not name.strip("0")
 
 
 def sees_engine_socket(mounts: Iterable[Mount]) -> bool:

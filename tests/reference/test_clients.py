@@ -35,6 +35,43 @@ def test_a_client_asks_for_an_api_that_a_target_no_longer_serves(
     assert bool(api) == (gone == "1.22") == (asks is not False)
 
 
+VARIABLE = "DOCKER_API_VERSION"
+
+
+@pytest.mark.parametrize(
+    ("image", "tag", "environment", "api"),
+    [
+        ("containrrr/watchtower", "latest", {VARIABLE: "1.44"}, "1.44"),
+        ("amir20/dozzle", "v10.1", {VARIABLE: "1.40"}, "1.40"),
+        ("library/docker", "20.10-cli", {VARIABLE: "1.20"}, "1.20"),
+        # another client has another variable
+        ("docker/compose", "1.29.2", {"COMPOSE_API_VERSION": "1.41"}, "1.41"),
+        ("docker/compose", "1.29.2", {VARIABLE: "1.41"}, None),
+        # it is known not to read it
+        ("library/traefik", "v2.9", {VARIABLE: "1.44"}, None),
+        ("portainer/portainer-ce", "2.36", {VARIABLE: "1.24"}, None),
+        # some releases that the tag may mean read it, others do not, or nobody knows
+        ("nextcloud/all-in-one", "latest", {VARIABLE: "1.44"}, "unknown"),
+        ("library/telegraf", "1.30", {VARIABLE: "1.44"}, "unknown"),
+        ("shop/web", "3", {VARIABLE: "1.44"}, "unknown"),
+        (None, None, {VARIABLE: "1.44"}, "unknown"),
+        ("containrrr/watchtower", "latest", {}, None),
+        ("containrrr/watchtower", "latest", {VARIABLE: ""}, None),
+        ("containrrr/watchtower", "latest", {"": "1.44", "(none)": "1.44"}, None),
+    ],
+)
+def test_a_client_takes_its_version_from_the_variable_that_it_reads(
+    image, tag, environment, api
+):
+    assert reference.fixed_api(image, tag, environment) == api
+
+
+def test_a_program_reads_at_most_one_variable_of_its_environment():
+    named = {row["variable"] for row in reference.rows("engine_clients")}
+    assert {VARIABLE, "(none)", ""} < named
+    assert all(re.fullmatch(r"[A-Z_]+|\(none\)|", name) for name in named)
+
+
 @pytest.mark.parametrize(
     ("image", "system"),
     [

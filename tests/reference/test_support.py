@@ -54,6 +54,7 @@ def test_engines(version, at, state, eol):
         ("ubuntu-22.04", None, "22.04", "supported"),
         ("Ubuntu22.04", None, "22.04", "supported"),
         ("CentOS Linux release 7.9.2009 (Core)", None, "7", "ended"),
+        ("Amazon Linux 2", None, "2", "ended"),
         ("Amazon Linux 2023", None, "2023", "supported"),
         ("al2023", None, "2023", "supported"),
         ("SUSE Linux Enterprise Server 15 SP7", None, "15.7", "supported"),

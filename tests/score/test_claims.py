@@ -281,6 +281,39 @@ def test_engines_that_nobody_knows_widen_and_never_decide():
     assert found.frame.loc["C1", "unknown_n"] == 4
 
 
+@pytest.mark.parametrize("claim", ["C1", "C5"])
+@pytest.mark.parametrize("hidden", range(5))
+def test_a_host_with_containers_has_an_engine_that_nobody_saw(claim, hidden):
+    versions = ["19.03", "20.10", "28", "28", "28"]
+    hosts = [f"h{i}" for i in range(len(versions))]
+    engines = pd.DataFrame(
+        {
+            "host_id": hosts,
+            "runtime": "docker",
+            "version": versions,
+            "storage_driver": ["aufs", *["overlay2"] * 4],
+            "d_type": True,
+        }
+    )
+    frames = {
+        "services": {"service_id": ["a"]},
+        "hosts": {"host_id": hosts, "kernel": "6.1.0"},
+        "workloads": {
+            "workload_id": hosts,
+            "service_id": "a",
+            "host_id": hosts,
+            "source_kind": "container",
+        },
+    }
+    known, fewer = (
+        MEASURES[claim](ClaimData(Assessment(inventory(**frames, engines=rows), POLICY)))
+        for rows in (engines, engines.drop(index=hidden))
+    )
+    assert fewer.unknown_n == known.unknown_n + 1
+    assert fewer.interval.lo <= known.interval.lo
+    assert fewer.interval.hi >= known.interval.hi
+
+
 def stores(side_of_one, incidents):
     names = ["db-a", "db-b", "db-c"]
     return inventory(

@@ -153,7 +153,7 @@ def test_of_an_environment_names_pass():
         "names": ["API_KEY", "DATABASE_URL", "OTEL_SERVICE_NAME", "PATH", "REDIS_HOST"],
         "secret_like": 2,
         "secret_names": "API_KEY;DATABASE_URL",
-        "naming": {"OTEL_SERVICE_NAME": "checkout"},
+        "kept": {"OTEL_SERVICE_NAME": "checkout"},
     }
     assert redact.keep_env({})["names"] == []
 

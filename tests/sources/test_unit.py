@@ -306,7 +306,39 @@ def test_every_platform_reads_addresses_and_counts_secrets(declare, tmp_path):
     assert "hunter2" not in repr(batch)
 
 
+APIS = [
+    ("1.44", "1.44"),
+    ("1.4", "1.4"),  # what YAML makes of 1.40
+    ("v1.24", "v1.24"),
+    ("", None),
+    ("hunter2", "unknown"),
+    ("1.44 hunter2", "unknown"),
+    ("1.44.1", "unknown"),
+]
+
+
+@platforms
+@pytest.mark.parametrize(("value", "expected"), APIS)
+def test_every_platform_reads_the_version_that_a_client_is_set_to(
+    declare, value, expected, tmp_path, monkeypatch
+):
+    client = "registry.example.com/containrrr/watchtower:1.7.1"
+    monkeypatch.setitem(globals(), "IMAGE", client)
+    env = {"DOCKER_API_VERSION": value}
+    batch = declare("/var/run/docker.sock", "", env, tmp_path)
+    row = workload(batch)
+    assert (row["client_api_version"], row["docker_sock_mounted"]) == (expected, True)
+    assert "hunter2" not in repr(batch)
+
+
 # ---- the noun itself ----
+
+
+@given(st.text())
+def test_of_what_a_variable_holds_only_a_version_passes(value):
+    unit = Unit((), "docker", "watchtower:1.7.1", (("DOCKER_API_VERSION", value),))
+    found = workload_row(unit)["client_api_version"]
+    assert found in (None, "unknown") or re.fullmatch(r"v?1\.\d{1,3}", found)
 
 
 def test_a_named_volume_is_no_socket_whatever_its_name():

@@ -14,7 +14,7 @@ from assess.sources import collect
 from assess.sources.crictl import CrictlSource
 from assess.sources.deadline import Deadline
 from assess.sources.docker.source import DockerSource
-from assess.sources.joining.usage import settle_usage
+from assess.sources.joining.findings import settle_usage
 from assess.sources.podman import PodmanSource
 from assess.sources.usage import Sample, UsageSource, columns_of, of_documents
 

@@ -11,7 +11,7 @@ import pandas as pd
 from assess.figures import band_of
 from assess.frames import surely
 from assess.policy.policy import Policy
-from assess.policy.targets import STAY
+from assess.policy.targets import PRICES, STAY
 from assess.score.blast_radius.result import BlastRadius
 from assess.score.readiness import FLOOR
 from assess.score.readiness.gates import HARDNESS
@@ -21,7 +21,7 @@ from assess.score.targets.cost import HOURS
 from assess.score.what_next import MEETING, MEETING_DRAWS, WhatNext
 from assess.score.what_next.flips import Counterfactual, counterfactuals
 from assess.score.what_next.labels import GATED_INSIDE, LABELS
-from assess.score.what_next.ranking import Ranking
+from assess.score.what_next.ranking import CHANCES, Ranking
 from assess.score.what_next.smaa import GRID, POOL
 from assess.untrusted import clean
 from assess.words import is_unknown, moment
@@ -29,7 +29,6 @@ from assess.words import is_unknown, moment
 NUMBER_DIGITS = 6  # beyond what is printed
 SEEN_DIGITS = 2  # of points, hours, money and percent
 THRESHOLDS = ("move_p", "pilot_p", "ready_points", "pilot_points")
-RANKED = ["p_first", "p_top", "p_top_neutral"]
 POINTS = ["readiness_lo", "readiness", "readiness_hi"]
 ABOUT = ["owner", "platform", "could_move", "why"]
 TINY = 0.5  # stands for a chance below half a percent that is not 0
@@ -53,7 +52,6 @@ WHERE = [
     "effort_hours",
 ]
 PLACE = ("id", "title", "platform", "patched_by", "replicas", "currency")
-PRICES = ("vcpu_hour", "gib_hour", "service_month")
 SIZES = [
     f"{name}{end}" for name in ("cpu", "memory", "replicas") for end in ("_lo", "", "_hi")
 ]
@@ -176,7 +174,7 @@ def _ranking(result: WhatNext, texts: Texts) -> dict[str, Any]:
         "inside": ranking.inside.astype(int).tolist(),
         "points": _numbers(frame[POINTS].to_numpy(dtype=object)),
         "label": [LABELS.index(label) for label in frame["label"]],
-        "chances": _numbers(frame[RANKED].to_numpy(dtype=object)),
+        "chances": _numbers(frame[CHANCES].to_numpy(dtype=object)),
         "about": texts.table(frame[ABOUT]),
         "k": ranking.k,
         "draws": policy.draws,

@@ -15,7 +15,7 @@ import pandas as pd
 from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats
+from assess.score.arrays import Booleans, Floats
 from assess.score.incidents.exposure import YEAR, exposure
 from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
 from assess.score.incidents.recovery import incident_minutes
@@ -287,7 +287,7 @@ def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
         hit=services["incident"].to_numpy(bool),
         minutes=services["minutes"].to_numpy(float),
     )
-    score, history, lack, hit, minutes = forecast
+    hit = forecast.hit
     metrics = ["auc", "auc_gain", *(n for name in PROPER for n in (name, f"{name}_gain"))]
     metrics += ["kendall_tau", "auc_readiness"]
     index = pd.Index(metrics, name="metric")
@@ -295,49 +295,34 @@ def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     frame = pd.DataFrame(np.nan, index=index, columns=columns)
     if hit.all() or not hit.any():
         return frame.astype("Float64").assign(verdict=ONE_KIND if len(hit) else TOO_FEW)
-    by_history = auc(history, hit)
-    values = {
-        "auc": (auc(score, hit), by_history, 0.5),
-        "auc_gain": (auc(score, hit) - by_history, 0.0, np.nan),
-        **_proper(forecast),
-        "kendall_tau": (tau(score, minutes), tau(history, minutes), 0.0),
-        "auc_readiness": (auc(lack, hit), by_history, 0.5),
-    }
-    for metric, row in values.items():
+    once = _measured(forecast, np.ones((1, len(hit))))
+    for metric, measured in once.items():
+        row = [float(values[0]) for values in measured]
         frame.loc[metric, ["value", "baseline_history", "baseline_random"]] = row
+    frame.loc["auc_gain", "baseline_random"] = np.nan  # chance is no rule to gain on
+    if len(hit) > TAU_MOST:
+        taus = [tau(p, forecast.minutes) for p in (forecast.score, forecast.history)]
+        frame.loc["kendall_tau", ["value", "baseline_history"]] = taus
     if len(hit) < settings["services_min"]:
         return frame.astype("Float64").assign(verdict=TOO_FEW)
     draws = resample(len(hit), int(settings["bootstrap"]), policy.seed)
-    drawn = _drawn(forecast, draws)
+    drawn = _measured(forecast, draws)
     ends = {metric: ends_of(values) for metric, (values, _, _) in drawn.items()}
     if len(hit) < settings["bootstrap_from"]:
-        ends["auc"] = delong(score, hit)
-        ends["auc_readiness"] = delong(lack, hit)
+        ends["auc"] = delong(forecast.score, hit)
+        ends["auc_readiness"] = delong(forecast.lack, hit)
     frame[["lo", "hi"]] = [ends[metric] for metric in metrics]
     verdicts = []
     for metric in metrics:
-        _, gain, paired = drawn[metric]
-        beats_chance = ends_of(gain)[0] > 0
+        value, by_history, by_chance = drawn[metric]
+        sign = -1 if metric in PROPER else 1  # of a loss less is better
+        beats_chance = ends_of(sign * (value - by_chance))[0] > 0
         if metric in ("auc", "auc_readiness"):  # whose interval may be DeLong's
             beats_chance = ends[metric][0] > 0.5
-        better = BOTH if ends_of(paired)[0] > 0 else CHANCE
+        is_better = ends_of(sign * (value - by_history))[0] > 0
+        better = BOTH if is_better else CHANCE
         verdicts.append(better if beats_chance else NONE)
     return frame.astype("Float64").assign(verdict=verdicts)
-
-
-def _proper(forecast: Forecast) -> dict[str, tuple[float, float, float]]:
-    """Return each proper score of the forecast, of history and of the base rate; and the gains."""
-    # the base rate: the same probability for every service
-    share = np.full(len(forecast.hit), forecast.hit.mean())
-    values = {}
-    for place, name in enumerate(PROPER):
-        own, history, base = (
-            float(losses(p, forecast.hit)[place].mean())
-            for p in (forecast.score, forecast.history, share)
-        )
-        values[name] = (own, history, base)
-        values[f"{name}_gain"] = (history - own, 0.0, history - base)
-    return values
 
 
 def auc(score: Floats, hit: Booleans) -> float:
@@ -424,32 +409,42 @@ def ends_of(values: Floats) -> Ends:
     return float(lo), float(hi)
 
 
-def _drawn(forecast: Forecast, draws: Floats) -> dict[str, tuple[Floats, Floats, Floats]]:
-    """Return by metric its value, its gain over chance, and its gain over history, by draw."""
+def _measured(
+    forecast: Forecast, draws: Floats
+) -> dict[str, tuple[Floats, Floats, Floats]]:
+    """Return by metric and draw its value, that by history alone, and that by chance."""
     score, history, lack, hit, minutes = forecast
-    auc_score = _weighted_auc(score, hit, draws)
-    auc_history = _weighted_auc(history, hit, draws)
-    auc_lack = _weighted_auc(lack, hit, draws)
     n = len(hit)
-    share = np.full(n, hit.mean())
+    # chance is the base rate: the same probability for every service
+    rules = (score, history, np.full(n, hit.mean()))
+    half = np.full(len(draws), 0.5)
+    zero = np.zeros(len(draws))
     proper = {}
     for place, name in enumerate(PROPER):
-        own, before, base = (
-            draws @ losses(p, hit)[place] / n for p in (score, history, share)
-        )
-        better = before - own
-        proper[name] = (own, base - own, better)
-        proper[f"{name}_gain"] = (better, base - own, better)
+        own, before, base = (_mean(losses(p, hit)[place], draws) for p in rules)
+        proper[name] = (own, before, base)
+        proper[f"{name}_gain"] = (before - own, zero, before - base)
+    auc_score, auc_history, auc_lack = (
+        _weighted_auc(values, hit, draws) for values in (score, history, lack)
+    )
     # tau compares pairs: of a large fleet every k-th service and fewer draws are enough
     places = np.arange(n)[:: max(math.ceil(n / TAU_MOST), 1)]
     rows = draws[:TAU_DRAWS, places] if n > TAU_MOST else draws
-    tau_score = _weighted_tau(score[places], minutes[places], rows)
-    tau_history = _weighted_tau(history[places], minutes[places], rows)
-    gain = auc_score - auc_history
+    tau_score, tau_history = (
+        _weighted_tau(values[places], minutes[places], rows)
+        for values in (score, history)
+    )
     return {
-        "auc": (auc_score, auc_score - 0.5, gain),
-        "auc_gain": (gain, auc_score - 0.5, gain),
+        "auc": (auc_score, auc_history, half),
+        "auc_gain": (auc_score - auc_history, zero, half - auc_history),
         **proper,
-        "kendall_tau": (tau_score, tau_score, tau_score - tau_history),
-        "auc_readiness": (auc_lack, auc_lack - 0.5, auc_lack - auc_history),
+        "kendall_tau": (tau_score, tau_history, np.zeros(len(rows))),
+        "auc_readiness": (auc_lack, auc_history, half),
     }
+
+
+def _mean(values: Floats, draws: Floats) -> Floats:
+    """Return the mean of each draw; of a single one to the same bit on every machine."""
+    if len(draws) == 1:
+        return (draws * values).mean(axis=1)
+    return draws @ values / len(values)

@@ -10,16 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+
+from assess.score.arrays import Booleans, Bytes, Floats, Integers, Words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Booleans = npt.NDArray[np.bool_]
-Bytes = npt.NDArray[np.uint8]
-Words = npt.NDArray[np.uint64]
 
 WEIGHT_BITS = 40  # precision to which weights that are no whole numbers are added up
 BLOCK_CELLS = 1 << 22  # of a table that is looked at some rows at a time

@@ -15,7 +15,7 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Integers
+from assess.score.arrays import Booleans
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import sampled_failures
 from assess.score.blast_radius.learning import (
@@ -25,10 +25,10 @@ from assess.score.blast_radius.learning import (
     with_lessons,
 )
 from assess.score.blast_radius.placement import KINDS, PAIR
-from assess.score.blast_radius.propagation import Impact, Scenarios, propagate, reached
-from assess.score.blast_radius.relocation import containment, element_changes
+from assess.score.blast_radius.propagation import Impact, propagate, reached
+from assess.score.blast_radius.relocation import containment
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
-from assess.score.blast_radius.topology import Graph, Topology, build_topology
+from assess.score.blast_radius.topology import Topology, build_topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.blast_radius.unseen import seen_sides, watched, with_unseen
 from assess.score.incidents.exposure import incident_rates
@@ -94,31 +94,22 @@ def score_blast_radius(
     evidence = Evidence.of(declared, failures)
     learned = learned_edges(policy, evidence)
     topology = with_lessons(declared, policy, learned)
-    besides = unexplained(policy, evidence)
-    graphs = topology.graphs
     sampling = Sampling.of(policy)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
-    reached_n, listed = _worst_reach(topology, graphs["hi"], sampling, settings)
-    listed |= wanted
-    drawn = wanted | _worst_loss(topology, graphs, sampling, settings)
-    is_small = len(drawn) <= settings["drawn_lo_most"]
-    simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
-    one_failure = replace(
-        sampling,
-        unexplained=besides,
-        is_frugal=bool(reached_n[drawn].sum() > settings["drawn_pairs_full"]),
-    )
-    impacts = _impacts(topology, graphs, one_failure, listed=listed, drawn=simulated)
+    listed, drawn, is_frugal = _asked(topology, sampling, settings, wanted)
+    besides = unexplained(policy, evidence)
+    one_failure = replace(sampling, unexplained=besides, is_frugal=is_frugal)
+    impacts = _impacts(topology, one_failure, settings, listed=listed, drawn=drawn)
     seen = seen_sides(inventory, policy, topology.nodes)
     looked = watched(inventory, policy, topology, seen)
-    worst = _worst(topology, with_unseen(topology, graphs["hi"], seen), sampling)
+    unseen = with_unseen(topology, seen)
+    worst = propagate(unseen, topology.failing("hi"), sampling=sampling, bound="most")
     frame = _frame(topology, impacts, worst)
     affected = _affected(topology, impacts)
     moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
     relocation = pd.DataFrame(columns=[*PAIR, "sign"])
     if detail:
-        relocation, _ = element_changes(inventory, topology, policy["target"])
-        moved = containment(
+        relocation, moved = containment(
             inventory,
             policy,
             topology,
@@ -153,33 +144,25 @@ def score_blast_radius(
     )
 
 
-def _worst_reach(
-    topology: Topology,
-    graph: Graph,
-    sampling: Sampling,
-    settings: Mapping[str, Any],
-) -> tuple[Integers, Booleans]:
-    """Count what each element reaches, and mark the largest, up to ``pairs_max`` pairs."""
-    element, node = topology.initial_failures["hi"]
-    n = len(topology.elements)
-    impact = reached(graph, Scenarios(element, node, n), sampling)
+def _asked(
+    topology: Topology, sampling: Sampling, settings: Mapping[str, Any], wanted: Booleans
+) -> tuple[Booleans, Booleans, bool]:
+    """Mark the elements that are listed and that are drawn; return whether the latter reach much."""
+    reach = reached(topology.graphs["hi"], topology.failing("hi"), sampling)
     # by weight, not by number: what is listed is what a meeting asks about
-    return impact.reached_n, _largest(impact, int(settings["pairs_max"]), n)
+    listed = wanted | _largest(reach, int(settings["pairs_max"]), len(wanted))
+    drawn = wanted | _worst_loss(topology, sampling, int(settings["drawn_most"]))
+    pairs_n = reach.reached_n[drawn].sum()
+    return listed, drawn, bool(pairs_n > settings["drawn_pairs_full"])
 
 
-def _worst_loss(
-    topology: Topology,
-    graphs: Mapping[str, Graph],
-    sampling: Sampling,
-    settings: Mapping[str, Any],
-) -> Booleans:
+def _worst_loss(topology: Topology, sampling: Sampling, most: int) -> Booleans:
     """Mark the elements with the largest lower bound of loss, within the limits for draws."""
     n = len(topology.elements)
-    most = int(settings["drawn_most"])
+    graphs = topology.graphs
     if n <= most or not any(graph.uncertain for graph in graphs.values()):
         return np.ones(n, bool)
-    failing = Scenarios.unasked(*topology.initial_failures["point"], n)
-    impact = propagate(graphs["point"], failing, sampling=sampling)
+    impact = propagate(graphs["point"], topology.failing("point"), sampling=sampling)
     return _largest(impact, sampling.pairs_most, most)
 
 
@@ -194,38 +177,32 @@ def _largest(impact: Impact, pairs_most: int, most: int) -> Booleans:
 
 def _impacts(
     topology: Topology,
-    graphs: Mapping[str, Graph],
     sampling: Sampling,
+    settings: Mapping[str, Any],
     *,
     listed: Booleans,
-    drawn: Mapping[str, Booleans],
+    drawn: Booleans,
 ) -> dict[str, Impact]:
     """Propagate the failure of every element; equal levels are computed once."""
-    # The upper level needs no draws; the lower level of a large fleet is a bound.
-    n = len(topology.elements)
+    # the upper level needs no draws; the lower level of a large fleet is a bound
+    is_small = len(drawn) <= settings["drawn_lo_most"]
+    simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
     known: dict[bytes, Impact] = {}
     impacts = {}
     # an equal level takes over the spread of the first
     for level in ("point", "lo", "hi"):
-        graph = graphs[level]
-        element, node = topology.initial_failures[level]
+        graph = topology.graphs[level]
+        failing = replace(topology.failing(level), listed=listed, drawn=simulated[level])
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
-        key = graph.p.tobytes() + element.tobytes() + node.tobytes()
+        key = graph.p.tobytes() + failing.scenario.tobytes() + failing.node.tobytes()
         # only bounds differ by level where all else is equal
         if graph.uncertain:
-            key += bound.encode() + drawn[level].tobytes()
+            key += bound.encode() + simulated[level].tobytes()
         if key not in known:
-            failing = Scenarios(element, node, n, listed, drawn[level])
             how = replace(sampling, spread=level == "point")
             known[key] = propagate(graph, failing, sampling=how, bound=bound)
         impacts[level] = known[key]
     return impacts
-
-
-def _worst(topology: Topology, graph: Graph, sampling: Sampling) -> Impact:
-    """Propagate every failure in the worst case, including calls that may exist unseen."""
-    failing = Scenarios.unasked(*topology.initial_failures["hi"], len(topology.elements))
-    return propagate(graph, failing, sampling=sampling, bound="most")
 
 
 def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:

@@ -9,7 +9,8 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Csr, Integers, ranges
+from assess.score.arrays import Booleans, Integers
+from assess.score.blast_radius.bitset import Csr, ranges
 from assess.score.blast_radius.topology import Element, Topology
 from assess.score.incidents.exposure import counted_incidents
 

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers, blocks
+from assess.score.arrays import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import blocks
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure
 from assess.score.blast_radius.one_failure import Besides, Unexplained
@@ -144,7 +145,7 @@ class Evidence:
         beyond = np.zeros_like(self.quiet.had)
         for rows in blocks(len(elements), len(topology.nodes)):
             initial = topology.initially_down(elements[rows], "hi")
-            away = steps(calls, initial, np.ones_like(initial))
+            away = steps(calls, initial)
             beyond[rows] = away[:, : beyond.shape[1]] == FAR
         return Besides(self.quiet.had & beyond, self.quiet.fell & beyond)
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.arrays import Booleans, Floats, Integers
 
 SAME = 1e-9  # losses that differ by less are one step; sums of chances round as well
 POINTS = 1000  # equally likely losses that stand for a distribution

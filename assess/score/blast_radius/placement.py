@@ -9,7 +9,7 @@ from assess import reference
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Floats
+from assess.score.arrays import Floats
 from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import is_replica
 

@@ -14,15 +14,11 @@ from typing import Literal
 import numpy as np
 
 from assess import execution
+from assess.score.arrays import Booleans, Bytes, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
-    Booleans,
-    Bytes,
     Csr,
-    Floats,
-    Integers,
     Parts,
     Weights,
-    Words,
     blocks,
     pack,
     set_bits,
@@ -30,7 +26,7 @@ from assess.score.blast_radius.bitset import (
     swept,
     to_words,
 )
-from assess.score.blast_radius.topology import Graph
+from assess.score.blast_radius.topology import Graph, Scenarios
 from assess.score.blast_radius.uncertain import (
     AMOUNTS,
     LOSSES,
@@ -50,27 +46,6 @@ UNCERTAIN_WIDTH = 1 << 12
 UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios whose arcs are decided together
 SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
 Pairs = tuple[Integers, Integers, Floats]  # scenario, node and probability
-
-
-@dataclass(frozen=True, eq=False)
-class Scenarios:
-    """What fails by itself: pairs of scenario and node, among ``n`` scenarios.
-
-    ``listed`` marks the scenarios whose failed nodes are listed, ``drawn`` those whose uncertain
-    arcs are drawn where they are many; None stands for all.
-    """
-
-    scenario: Integers
-    node: Integers
-    n: int
-    listed: Booleans | None = None
-    drawn: Booleans | None = None
-
-    @classmethod
-    def unasked(cls, scenario: Integers, node: Integers, n: int) -> Scenarios:
-        """Return scenarios of which nothing is listed or drawn."""
-        none = np.zeros(n, bool)
-        return cls(scenario, node, n, none, none)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,22 +13,19 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.reference import parse_version, target_engine
+from assess.score.arrays import Booleans, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
-    Booleans,
     Csr,
-    Floats,
-    Integers,
     Parts,
     Weights,
-    Words,
     lanes,
     spread_to_nodes,
     swept,
 )
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
-from assess.score.blast_radius.propagation import Scenarios, propagate, reached
-from assess.score.blast_radius.topology import Graph, Topology
+from assess.score.blast_radius.propagation import propagate, reached
+from assess.score.blast_radius.topology import Graph, Scenarios, Topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import is_replica
 
@@ -188,10 +185,11 @@ def containment(
     *,
     sampling: Sampling,
     drawn: Booleans,
-) -> pd.DataFrame:
-    """Compute the change of containment by the move of each service alone.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the changes of elements, and of containment, by the move of each service alone.
 
-    Columns ``delta, delta_lo, delta_hi`` by ``service_id`` [shares of the fleet's criticality].
+    The first are those of `element_changes`. The second has columns ``delta, delta_lo, delta_hi`` by
+    ``service_id`` [shares of the fleet's criticality].
     ``delta = sum over x of impact after - impact before``, over hosts, zones, engines, base images and
     clusters, each failing once: negative is containment gained. Only the elements that take the
     service down before or after the move differ, each by what the service adds to what fails anyway:
@@ -202,11 +200,11 @@ def containment(
     nowhere known has no point, and every kind of element in its interval; nor has one that was not
     drawn: its interval holds all it can be.
     """
+    changes = element_changes(inventory, topology, policy["target"])
     # in fleets with more services than ``moves_compared_most``, nothing is drawn
-    target = {"": policy["target"]}
     is_small = len(topology.services) <= policy["blast_radius"]["moves_compared_most"]
     some = drawn if is_small else None
-    return _moved(inventory, topology, target, sampling, some)[""]
+    return changes[0], _moved(topology, {"": changes}, sampling, some)[""]
 
 
 def move_deltas(
@@ -222,22 +220,21 @@ def move_deltas(
     services_n = len(topology.services)
     is_small = services_n <= policy["blast_radius"]["moves_drawn_most"]
     drawn = np.ones(services_n, bool) if is_small else None
-    return _moved(inventory, topology, targets, sampling, drawn)
+    changes = {
+        name: element_changes(inventory, topology, target)
+        for name, target in targets.items()
+    }
+    return _moved(topology, changes, sampling, drawn)
 
 
 def _moved(
-    inventory: Inventory,
     topology: Topology,
-    targets: Mapping[str, Mapping[str, Any]],
+    changes: Mapping[str, tuple[pd.DataFrame, Floats]],
     sampling: Sampling,
     drawn: Booleans | None,
 ) -> dict[str, pd.DataFrame]:
     """Return the change by moves to each target; changes shared by targets are computed once."""
     # Without ``drawn`` every change is bounded.
-    changes = {
-        name: element_changes(inventory, topology, target)
-        for name, target in targets.items()
-    }
     every = pd.concat([rows for rows, _ in changes.values()]).drop_duplicates()
     every = every.sort_values(PAIR, ignore_index=True)
     sampling = replace(sampling, spread=False)  # a move has no interval of one failure

@@ -14,12 +14,10 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
+from assess.score.arrays import Booleans, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
     WORD_BITS,
-    Booleans,
     Csr,
-    Floats,
-    Integers,
     Parts,
     condense,
     down_by_node,
@@ -67,7 +65,7 @@ class Graph:
     tail: Integers
     head: Integers
     p: Floats
-    keys: npt.NDArray[np.uint64]
+    keys: Words
     weight: Floats
 
     @cached_property
@@ -122,6 +120,27 @@ class Graph:
         return bool(((self.p > 0) & (self.p < 1)).any())
 
 
+@dataclass(frozen=True, eq=False)
+class Scenarios:
+    """What fails by itself: pairs of scenario and node, among ``n`` scenarios.
+
+    ``listed`` marks the scenarios whose failed nodes are listed, ``drawn`` those whose uncertain
+    arcs are drawn where they are many; None stands for all.
+    """
+
+    scenario: Integers
+    node: Integers
+    n: int
+    listed: Booleans | None = None
+    drawn: Booleans | None = None
+
+    @classmethod
+    def unasked(cls, scenario: Integers, node: Integers, n: int) -> Scenarios:
+        """Return scenarios of which nothing is listed or drawn."""
+        none = np.zeros(n, bool)
+        return cls(scenario, node, n, none, none)
+
+
 def arc_key(tail: str, head: str) -> int:
     """Return a number that is the same for the same names, in any fleet."""
     text = f"{tail}\0{head}".encode()
@@ -173,7 +192,7 @@ class Topology:
         return sparse((n, n), self.callee, self.caller, value)
 
     @cached_property
-    def _keys(self) -> npt.NDArray[np.uint64]:
+    def _keys(self) -> Words:
         pairs = zip(self.edges["dst"], self.edges["src"], strict=True)
         return np.array([arc_key(dst, src) for dst, src in pairs], dtype=np.uint64)
 
@@ -223,6 +242,10 @@ class Topology:
             node = np.append(node, np.full(len(anywhere), len(self.nodes)))
         return np.append(itself, element), np.append(own_node, node)
 
+    def failing(self, level: str) -> Scenarios:
+        """Return the failure of each element as a scenario, of which nothing is asked yet."""
+        return Scenarios.unasked(*self.initial_failures[level], len(self.elements))
+
     def initial_nodes(
         self, elements: Sequence[Element], level: str
     ) -> tuple[Integers, Integers]:
@@ -263,10 +286,12 @@ class Topology:
         return found
 
 
-def steps(calls: csr_array, initial: Booleans, within: Booleans) -> npt.NDArray[np.int32]:
+def steps(
+    calls: csr_array, initial: Booleans, within: Booleans | None = None
+) -> npt.NDArray[np.int32]:
     """Count by row and node the steps from what is down initially, over nodes that are ``within``.
 
-    `FAR` is what they do not lead to.
+    None stands for all nodes; `FAR` is what the steps do not lead to.
     """
     count = np.where(initial, np.int32(0), np.int32(FAR))
     row, node = np.nonzero(initial)
@@ -275,7 +300,9 @@ def steps(calls: csr_array, initial: Booleans, within: Booleans) -> npt.NDArray[
     while front.nnz:
         step += 1
         row, node = (front @ calls).nonzero()
-        is_new = within[row, node] & (count[row, node] == FAR)
+        is_new = count[row, node] == FAR
+        if within is not None:
+            is_new &= within[row, node]
         row = row[is_new]
         node = node[is_new]
         count[row, node] = step

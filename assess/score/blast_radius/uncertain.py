@@ -8,16 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import (
-    Booleans,
-    Floats,
-    Integers,
-    Weights,
-    Words,
-    blocks,
-    lanes,
-    to_words,
-)
+from assess.score.arrays import Booleans, Floats, Integers, Words
+from assess.score.blast_radius.bitset import Weights, blocks, lanes, to_words
 from assess.score.blast_radius.one_failure import Unexplained, middle
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.undecided import Undecided, raise_rows, weight_of

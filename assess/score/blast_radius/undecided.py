@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from assess.score.blast_radius.bitset import Booleans, Csr, Floats, Integers
+from assess.score.arrays import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import Csr
 from assess.score.blast_radius.topology import Graph
 
 DEEP = 256  # levels: longer ways are followed arc by arc

@@ -111,8 +111,8 @@ def _by_answers(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def with_unseen(topology: Topology, graph: Graph, seen: pd.DataFrame) -> Graph:
-    """Return a graph with every call that may exist unseen: the worst case.
+def with_unseen(topology: Topology, seen: pd.DataFrame) -> Graph:
+    """Return the graph of the highest level with every call that may exist unseen: the worst case.
 
     A call i -> j may exist where neither the calls of i nor the callers of j are all seen. So each
     such j takes down each such i: a node between the two sides holds all these pairs.
@@ -120,10 +120,9 @@ def with_unseen(topology: Topology, graph: Graph, seen: pd.DataFrame) -> Graph:
     services_n = len(topology.services)
     callees = np.flatnonzero(~seen[CALLERS].to_numpy(bool))
     callers = np.flatnonzero(~seen[CALLS].to_numpy(bool)[:services_n])
-    if not len(callers):
-        return graph
+    graph = topology.graphs["hi"]
     # one node between the two sides holds all pairs
-    return graph.joined(callees, callers)
+    return graph.joined(callees, callers) if len(callers) else graph
 
 
 def watched(

@@ -33,7 +33,7 @@ from assess.score.claims.measure import (
 )
 from assess.score.evidence.facts import any_of
 from assess.score.evidence.nodes import nodes
-from assess.score.incidents.exposure import CONTAINER, HOST
+from assess.score.incidents.exposure import CONTAINER, HOST, replicas_in_containers
 from assess.score.incidents.recovery import self_healing
 from assess.score.incidents.spans import DAY, Spans, clipped, days_in
 from assess.score.upgrade_churn import pace
@@ -97,29 +97,38 @@ class ClaimData:
 
 def forced_upgrades(data: ClaimData) -> Measurement:
     """C1: upgrades per year of a runtime or cluster that the end of its line forces."""
-    by_host = nodes(data.assessment.inventory.running).values()
-    own = [n for of_host in by_host for n in of_host if not reference.is_managed(n)]
-    pairs = map(reference.runtime_line, own)
-    rows = [(product, reference.line_of(product, version)) for product, version in pairs]
-    table = pd.DataFrame(rows, columns=["engine", "line"], dtype="object")
-    table["line"] = table["line"].fillna("unknown")
-    counts = table.groupby(["engine", "line"], sort=True).size().rename("n").reset_index()
     since = str(data.settings["since"])
-    known = counts["line"].mask(counts["line"].eq("unknown"), None)
-    rates = [
-        pace.forced_rate(engine, line, since)
-        for engine, line in zip(counts["engine"], known, strict=True)
-    ]
-    columns = ["point", "lo", "hi"]
-    ends = pd.DataFrame(rates, columns=columns, index=counts.index, dtype=float)
-    return mean(counts.join(ends), level=data.level)
+    rows = []
+    for _, node in _own_nodes(data):
+        product, version = reference.runtime_line(node)
+        line = reference.line_of(product, version)
+        rate = pace.forced_rate(product or UNKNOWN, line, since)
+        rows.append((product or UNKNOWN, line or UNKNOWN, *rate))
+    columns = ["engine", "line", "point", "lo", "hi"]
+    counts = pd.DataFrame(rows, columns=columns).groupby(columns).size()
+    table = counts.reset_index(name="n")[[*columns[:2], "n", *columns[2:]]]
+    return mean(table, level=data.level)
+
+
+def _own_nodes(data: ClaimData) -> list[tuple[str, reference.Node]]:
+    """List the nodes of each host, without those that a provider patches."""
+    inventory = data.assessment.inventory.running
+    replicas = inventory["workloads"]
+    inside = surely(replicas_in_containers(replicas, data.assessment.policy))
+    # where engines were seen at all, any other host with containers has one, of unknown version
+    inside &= inventory.has("engines")
+    inside &= ~replicas["host_id"].isin(inventory["engines"]["host_id"])
+    unseen = replicas.loc[inside, "host_id"].dropna()
+    found = {host: [reference.Node()] for host in unseen} | nodes(inventory)
+    pairs = [(host, node) for host in sorted(found) for node in found[host]]
+    return [pair for pair in pairs if not reference.is_managed(pair[1])]
 
 
 def broken_services(data: ClaimData) -> Measurement:
     """C2: services in containers that an upgrade to the target breaks."""
     churn = data.assessment.upgrade_churn.frame.reindex(data.contained)
     # a count is at least this much; an unknown count may be zero or not
-    hit = churn["breaking_n"].gt(0).astype("boolean").mask(churn["breaking_n"].isna())
+    hit = churn["breaking_n"] > 0
     vague = churn["breaking_unknown_n"].gt(0) & ~surely(hit)
     platform = data.assessment.exposure.platform.reindex(churn.index)
     answer = hit.mask(vague.fillna(value=True))
@@ -152,11 +161,9 @@ def kept_images(data: ClaimData) -> Measurement:
     on_host = images["host_id"].notna() & images["host_id"].ne("")
     place = on_host.map({True: "hosts (docker-gc)", False: "registry (lifecycle policy)"})
     used = _is_run(images, data)
-    containers = images["containers_n"]
-    in_use = containers.gt(0).astype("boolean").mask(containers.isna())
     # a registry does not see containers: an image that no workload runs is unused
-    in_use = in_use.where(on_host, used)
-    taken = images["reclaimable"].where(on_host, images["would_expire"]).astype("boolean")
+    in_use = images["containers_n"].gt(0).where(on_host, used)
+    taken = images["reclaimable"].where(on_host, images["would_expire"])
     unused = ~surely(in_use)
     # an image that is perhaps in use is perhaps not a matter of clean-up
     stays = (~taken).mask(in_use.isna())
@@ -188,20 +195,17 @@ def troubled_hosts(data: ClaimData) -> Measurement:
     rows = inventory["engines"].set_index(["host_id", "runtime"])
     kernels = inventory["hosts"].set_index("host_id")["kernel"]
     answers = []
-    for host, runtimes in nodes(inventory).items():
-        for node in runtimes:
-            driver = text_of(rows["storage_driver"].get((host, node.runtime)))
-            d_type = rows["d_type"].get((host, node.runtime))
-            runs = [
-                reference.node_driver_runs(node, driver, target),
-                reference.kernel_runs(text_of(kernels.get(host)), target),
-                _shows_deleted_files(driver, d_type),
-            ]
-            if not reference.is_managed(node):
-                named = f"{node.runtime or UNKNOWN} {driver or UNKNOWN}"
-                # one no is enough; without one, a fact that is missing leaves it open
-                trouble = any_of([run if run is None else not run for run in runs])
-                answers.append((named, trouble))
+    for host, node in _own_nodes(data):
+        driver = text_of(rows["storage_driver"].get((host, node.runtime)))
+        d_type = rows["d_type"].get((host, node.runtime))
+        runs = [
+            reference.node_driver_runs(node, driver, target),
+            reference.kernel_runs(text_of(kernels.get(host)), target),
+            _shows_deleted_files(driver, d_type),
+        ]
+        named = f"{node.runtime or UNKNOWN} {driver or UNKNOWN}"
+        # one no is enough; without one, a fact that is missing leaves it open
+        answers.append((named, any_of([run if run is None else not run for run in runs])))
     table = pd.DataFrame(answers, columns=["runtime", "trouble"])
     return share(tally(table["runtime"], table["trouble"]), level=data.level)
 
@@ -220,7 +224,7 @@ def package_incidents(data: ClaimData) -> Measurement:
     incidents = data.assessment.exposure.incidents
     cause = incidents["cause"].astype("object")
     named = cause.notna() & cause.ne("unknown")
-    hit = cause.eq("package-repo").astype("boolean").where(named, pd.NA)
+    hit = cause.eq("package-repo").astype("boolean").where(named)
     return share(tally(incidents["side"], hit), level=data.level)
 
 

@@ -12,17 +12,16 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from assess.execution import each
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy import rules
 from assess.policy.policy import Policy
+from assess.score.arrays import Booleans, Floats
 
 How = Literal["all", "any", "share"]
 Ids = Collection[str]
-Floats = NDArray[np.float64]
 ATOM_COLUMNS = [
     "service_id",
     "check",
@@ -44,7 +43,7 @@ class Answers(NamedTuple):
     """By service: combined ``value`` [0-1; NaN if unknown or ``na``], and ``na``: does not apply."""
 
     value: Floats
-    na: NDArray[np.bool_]
+    na: Booleans
 
 
 @dataclass(frozen=True, eq=False)

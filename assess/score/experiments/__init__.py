@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from assess.errors import AssessError, did_you_mean
-from assess.score.blast_radius.bitset import Floats, Integers
+from assess.score.arrays import Floats, Integers
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import Evidence, fit
 from assess.score.blast_radius.topology import Topology, build_topology

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.sparse import csr_array
 from scipy.special import ndtr
 
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.learning import Learned
 from assess.score.blast_radius.topology import Topology
 

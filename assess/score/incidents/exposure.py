@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from assess.frames import surely
-from assess.inventory import Inventory
+from assess.inventory import BESIDE, LOOKED, Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.rates import shrunk_rates
 from assess.score.incidents.spans import (
@@ -31,8 +31,6 @@ CONTAINER = "container"
 ANY_CONTAINER = "docker"  # platform of a service of which only containers were seen
 MIXED = "mixed"
 UNCLEAR = ("unknown", MIXED)  # of neither side: nobody knows, or it runs on both
-BESIDE = ("sidecar", "init")  # roles of containers that are part of a replica
-LOOKED = ("ok", "empty")  # a call that could look: "found none" is an answer
 YEAR = 365.25 * DAY
 MONTH = YEAR / 12
 MONTH_DAYS = MONTH / DAY
@@ -222,13 +220,12 @@ def side_of(platform: pd.Series) -> pd.Series:
     """Return the side of each platform: container, host, or NA where it is unknown or mixed."""
     known = platform.notna() & ~platform.isin(UNCLEAR)
     sides = np.where(surely(platform.eq(HOST)), HOST, CONTAINER)
-    return pd.Series(sides, platform.index, dtype="string").where(known, pd.NA)
+    return pd.Series(sides, platform.index, dtype="string").where(known)
 
 
 def in_containers(platform: pd.Series) -> pd.Series:
     """Return whether a platform is known to run containers, at least in part."""
-    mixed = surely(platform.eq(MIXED))
-    return surely(side_of(platform).eq(CONTAINER)) | mixed
+    return surely(side_of(platform).eq(CONTAINER) | platform.eq(MIXED))
 
 
 def on_docker(platform: pd.Series) -> pd.Series:
@@ -246,7 +243,7 @@ def replicas_in_containers(workloads: pd.DataFrame, policy: Policy) -> pd.Series
     kind = workloads["source_kind"].str.lower()
     by_kind = ~kind.isin(policy["evidence"]["host_kinds"]).astype("boolean")
     has_image = workloads["image_ref"].notna() | workloads["repository"].notna()
-    by_image = has_image.astype("boolean").where(has_image, pd.NA)
+    by_image = has_image.astype("boolean").where(has_image)
     return by_kind.mask(kind.isna()).fillna(by_image)
 
 
@@ -255,12 +252,12 @@ def _platforms(inventory: Inventory, policy: Policy) -> pd.Series:
     declared = inventory["services"].set_index("service_id")["platform"].astype("object")
     workloads = inventory["workloads"]
     contained = replicas_in_containers(workloads, policy).dropna().astype(bool)
-    by_service = contained.groupby(workloads.loc[contained.index, "service_id"])
+    by_service = contained.groupby(workloads["service_id"])
     seen = by_service.agg(["all", "any"])
     shown = pd.Series(MIXED, index=seen.index, dtype="object")
     shown = shown.mask(seen["all"], ANY_CONTAINER).mask(~seen["any"], HOST)
-    is_clear = declared.notna() & ~declared.isin(UNCLEAR)
-    platform = declared.where(is_clear, shown.reindex(declared.index))
+    platform = declared.mask(declared.isin(UNCLEAR))
+    platform = platform.fillna(shown.reindex(declared.index))
     platform = platform.fillna(declared.where(declared.eq(MIXED)))
     return platform.astype("string").sort_index().rename("platform")
 
@@ -290,8 +287,7 @@ def sound_incidents(inventory: Inventory) -> pd.DataFrame:
     table = inventory["incidents"]
     bad = surely(table["bad_time"])
     bad |= table["resolved_at"] < table["opened_at"]
-    bad |= table["opened_at"] > inventory.snapshot_at
-    bad |= table["opened_at"] < FIRST
+    bad |= ~table["opened_at"].between(FIRST, inventory.snapshot_at)
     return table[table["duplicate_of"].isna() & ~bad]
 
 
@@ -333,7 +329,9 @@ def incident_rates(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """Estimate the incident rate of each service, shrunk to the fleet's.
 
     Index ``service_id``; ``rate_per_year, rate_per_year_lo, rate_per_year_hi`` [per year], NA
-    where nobody watched. ``simulation.level`` is the coverage of the intervals.
+    where nobody watched. Where no coverage says who watched, the rate counts from the first
+    incident, 0 is its lower end, and it has no upper end. ``simulation.level`` is the coverage of
+    the intervals.
     """
     names = ["rate_per_year", "rate_per_year_lo", "rate_per_year_hi"]
     known = exposure(inventory, policy)
@@ -344,4 +342,7 @@ def incident_rates(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     events = counts.reindex(index, fill_value=0).astype("float64")
     years = pd.Series(known.years, index=index)
     rates = shrunk_rates(events, years, level=float(policy["simulation"]["level"]))
+    # person-time that nobody knows bounds no rate: one old incident would make all look rare
+    if not known.is_covered:
+        rates = rates.assign(rate_lo=0.0, rate_hi=np.nan)
     return rates[["rate", "rate_lo", "rate_hi"]].set_axis(names, axis=1).astype("Float64")

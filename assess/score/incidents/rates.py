@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from assess.score.arrays import Floats
 
 # Grid over the logarithms of the fleet's mean and shape. For every shape the spread of the mean is
 # then held by three nodes (Gauss-Hermite), which keeps the mixture small.
@@ -24,7 +26,6 @@ STEPS = 8001
 AT_BOUND = 0.8
 LEVEL_MAX = 1 - 1e-9  # of an interval; further out numbers do not tell what is left
 
-Floats = NDArray[np.float64]
 Prior = tuple[Floats, Floats, Floats]
 
 

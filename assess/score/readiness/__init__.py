@@ -14,7 +14,8 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.evidence import Evidence, Floats, answer_checks
+from assess.score.arrays import Floats
+from assess.score.evidence import Evidence, answer_checks
 from assess.score.evidence.deciding import with_rows
 from assess.score.evidence.tables import gather
 from assess.score.readiness import gates
@@ -232,8 +233,7 @@ def readiness_of(evidence: Evidence, inventory: Inventory, policy: Policy) -> Re
     # the report shows the label that no exception hides
     before_waivers = judged.replace({"state": {"waived": "fail"}})
     frame["label_before_waivers"] = gates.labels(before_waivers)
-    needed = policy["what_next"]["ready_points"]
-    frame["could_move"] = could_move(frame, needed)
+    frame["could_move"] = could_move(frame, policy["what_next"]["ready_points"])
     details = {
         "atoms": atoms.sort_values("service_id", kind="stable", ignore_index=True),
         "gates": judged,

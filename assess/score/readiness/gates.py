@@ -4,16 +4,16 @@ import difflib
 import warnings
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from assess.execution import each
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.evidence import Evidence, Floats
+from assess.score.arrays import Floats, Integers
+from assess.score.evidence import Evidence
 from assess.score.evidence.deciding import word
 
 GATE_COLUMNS = ["service_id", "gate", "state", "label", "evidence", "fact"]
@@ -54,7 +54,7 @@ def fails(holds: Floats, fails_when: str) -> Floats:
     return np.select(conditions, [decisive, np.nan], 1.0 - decisive)
 
 
-def hardness(failing: Floats, rank: Any) -> NDArray[np.int64]:
+def hardness(failing: Floats, rank: Any) -> Integers:
     """Return `rank` (the `HARDNESS` of its label) where a gate fails, 0 where it passes."""
     # Unknown ranks as NOT DECIDABLE.
     conditions = [failing == 1, np.isnan(failing)]
@@ -113,6 +113,14 @@ def _judge(
     )
 
 
+class _Found(NamedTuple):
+    """A reason that is not refuted for a service, and the values that are shown of it."""
+
+    reason: Mapping[str, Any]
+    holds: bool  # else it is unknown
+    shown: str
+
+
 def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows]:
     """Return the rows of one gate by service, and of its reasons that hold or are unknown."""
     reasons = gate["reasons"]
@@ -135,49 +143,51 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
             # nearly all: every reason is refuted, and there is nothing to say of it
             rows.append((service, gate["id"], "pass", gate["label"], gate["clear"], ""))
             continue
-        facts = []
-        asked = []  # the facts, each with the values of which nothing is known
-        evidences = []
         answers_here = zip(reasons, values, vague, holds[:, at], strict=True)
-        for reason, shown, seen, answer in answers_here:
-            # a refuted reason says nothing of an open gate
-            if answer == 0:
-                continue
-            if answer == 1:
-                evidences.append(reason["says"] + shown.get(service, ""))
-            else:
-                facts.append(reason["fact"])
-                asked.append(reason["fact"] + seen.get(service, ""))
-            open_reasons.append(
-                (
-                    service,
-                    gate["id"],
-                    gate["label"],
-                    gate["fails_when"],
-                    "holds" if answer == 1 else "unknown",
-                    reason["rule"],
-                    reason["fact"],
-                    reason.get("check", ""),
-                )
-            )
-        unknown = "; ".join(facts)
-        holding = "; ".join(evidences)
-        state = "pass"
-        words = "; ".join([gate["clear"], *notes.get(service, [])])
-        fact = ""
+        found = [
+            _Found(reason, answer == 1, (known if answer == 1 else seen).get(service, ""))
+            for reason, known, seen, answer in answers_here
+            if answer != 0  # a refuted reason says nothing of an open gate
+        ]
+        open_reasons += [_reason_row(service, gate, each) for each in found]
+        state, words, fact = _verdict(gate, failing[at], found)
         if is_lifted[at]:
-            words = f"lifted by the policy: {holding}"
-        elif np.isnan(failing[at]):
-            state = "unknown"
-            words = f"not known: {'; '.join(asked)}"
-            fact = unknown
-        elif failing[at]:
-            state = "fail"
-            words = holding
+            state = "pass"
+            words = f"lifted by the policy: {_joined(found, 'says', holds=True)}"
+            fact = ""
+        elif state == "pass":
+            words = "; ".join([words, *notes.get(service, [])])
+        elif state == "fail" and gate["label"] == NOT_DECIDABLE:
             # a gate of coverage fails because facts are missing: name them
-            fact = missing[at] if gate["label"] == NOT_DECIDABLE else ""
+            fact = missing[at]
         rows.append((service, gate["id"], state, gate["label"], words, fact))
     return rows, open_reasons
+
+
+def _verdict(
+    gate: Mapping[str, Any], failing: float, found: list[_Found]
+) -> tuple[str, str, str]:
+    """Return the state of a gate, why it is so, and the fact that would decide it."""
+    if np.isnan(failing):
+        facts = [each.reason["fact"] for each in found if not each.holds]
+        words = _joined(found, "fact", holds=False)
+        return "unknown", f"not known: {words}", "; ".join(facts)
+    if failing:
+        return "fail", _joined(found, "says", holds=True), ""
+    return "pass", gate["clear"], ""
+
+
+def _joined(found: list[_Found], words: str, *, holds: bool) -> str:
+    """Join what the reasons that hold, or are unknown, say, each with the values it is about."""
+    some = [each for each in found if each.holds == holds]
+    return "; ".join(each.reason[words] + each.shown for each in some)
+
+
+def _reason_row(service: str, gate: Mapping[str, Any], found: _Found) -> tuple[str, ...]:
+    about = (service, gate["id"], gate["label"], gate["fails_when"])
+    state = "holds" if found.holds else "unknown"
+    reason = found.reason
+    return (*about, state, reason["rule"], reason["fact"], reason.get("check", ""))
 
 
 def _notes(gate: Mapping[str, Any], evidence: Evidence) -> dict[str, list[str]]:

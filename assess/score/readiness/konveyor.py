@@ -19,13 +19,13 @@ _WEIGHT = {"red": 1, "yellow": 80, "green": 100, "unknown": 70}
 COLOURS = {"pass": "green", "partial": "yellow", "fail": "red"}
 
 
-def risk(counts: Mapping[str, int], thresholds: Mapping[str, float] = THRESHOLDS) -> str:
+def risk(counts: Mapping[str, int]) -> str:
     """Return the first of red, yellow and unknown whose share reaches its threshold [percent]."""
     # ``counts`` are questions by colour; it is green where no threshold is reached.
     total = sum(counts.values())
     if total == 0:
         return "unknown"
-    for colour, least in thresholds.items():
+    for colour, least in THRESHOLDS.items():
         if counts.get(colour, 0) / total >= least / 100:
             return colour
     return "green"

@@ -55,8 +55,7 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     # one unknown container makes the size of the replica unknown
     whole = grouped.sum(min_count=1)
     unknown = rows.set_index("service_id").isna().groupby(level=0).any()
-    replicas = _replicas(live)
-    return whole.mask(unknown).div(replicas, axis=0).astype("Float64")
+    return whole.mask(unknown).div(_replicas(live), axis=0).astype("Float64")
 
 
 def replicas_of(inventory: Inventory, services: pd.Index) -> pd.DataFrame:

@@ -11,7 +11,8 @@ import pandas as pd
 from assess.frames import surely
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
-from assess.score.evidence import Evidence, Floats, View, combine
+from assess.score.arrays import Floats
+from assess.score.evidence import Evidence, View, combine
 from assess.score.incidents.exposure import HOST
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.targets.cost import CPU, FULL_HOURS, GIB, MEMORY, PEAKS

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from assess import reference
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
+from assess.score.arrays import Floats
 from assess.score.blast_radius.placement import on_bases
 from assess.score.incidents.rates import Interval
 from assess.score.result import Explanation, Provenance, Result, Tables
@@ -55,7 +55,6 @@ BASES = {  # of a service on several hosts the first counts
 
 NO_SYSTEM = (None, None)  # name and version
 
-Floats = NDArray[np.float64]
 SHOWN_ONLY = (
     "simulation",
     "remedies",
@@ -259,12 +258,13 @@ def _paces(
     systems = {host: system for host, *system in rows}
     paces = []
     for service, host, basis, product, version in placed:
-        own_rate = unwatched
-        if basis == pace.MEASURED:
-            own_rate = own_rates.get(host, unwatched)
+        own_rate = own_rates.get(host, unwatched) if basis == pace.MEASURED else unwatched
         line = reference.line_of(product, version)
         engine = pace.engine_rate(product, line, own_rate, since)
         system = pace.system_rate(*systems.get(host, NO_SYSTEM), since)
+        # nobody knows who patches what nobody saw
+        if basis == pace.UNKNOWN:
+            engine = engine._replace(lo=0.0)
         if basis == pace.MANAGED or reference.platform_kind(product) == "managed":
             engine = pace.managed_rate(
                 product, line, policy["churn"]["managed_per_year_max"]

@@ -14,10 +14,10 @@ from assess.errors import RequestError, did_you_mean
 from assess.execution import each
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
+from assess.score.upgrade_churn.builds import IDS
 from assess.score.upgrade_churn.history import Move
 from assess.score.upgrade_churn.in_use import (
     IDLE,
-    IDS,
     KUBERNETES,
     WORLD,
     flags_of,

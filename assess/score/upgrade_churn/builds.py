@@ -13,9 +13,9 @@ UNNAMED = "unnamed"  # the system of a base whose name does not tell it
 _MIRRORS = ("debian", "ubuntu", "mirror", "ftp")  # in the names of hosts
 Row = dict[str, Any]
 _FOUND = ("package_host", "package_suite", "package_os", "reads", "from_base")
-_IDS = ["service_id", "workload_id", "host_id"]
+IDS = ["service_id", "workload_id", "host_id"]
 _KEPT = [
-    *_IDS,
+    *IDS,
     "base_os",
     "repository",
     "tag_version",

@@ -9,10 +9,11 @@ import pandas as pd
 
 from assess import reference
 from assess.frames import surely
-from assess.inventory import BUILD, Inventory
+from assess.inventory import BUILD, ENDED, Inventory
 from assess.policy.rules import DTYPES
 from assess.score.incidents.exposure import on_docker
 from assess.score.upgrade_churn import builds, flags
+from assess.score.upgrade_churn.builds import IDS
 from assess.score.upgrade_churn.sights import text_of
 
 KUBERNETES = "kubernetes"
@@ -20,10 +21,8 @@ WORLD = "world"  # what happens on a day, whatever runs
 _BUILD = r"-([^-]+)$"
 _REGISTRY = r"(localhost|[^/]*[.:][^/]*)/"
 IDLE = ""  # the workload of a host that runs none that is known
-_GONE = ("exited", "dead", "removing", "terminated", "failed", "stopped")
 _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
-IDS = ["service_id", "workload_id", "host_id"]
 # what a mount of such a source holds is no data
 _PASSING = ("config", "socket", "tmpfs", "empty-dir", "alloc-dir")
 _DAY = "%Y%m%d"  # as a number, 20250925
@@ -137,7 +136,7 @@ def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
 @lru_cache(maxsize=2)  # the same for every product; a report has two snapshots
 def _running(inventory: Inventory) -> pd.DataFrame:
     table = inventory["workloads"]
-    table = table[~table["state"].isin(_GONE)]
+    table = table[~table["state"].isin(ENDED)]
     images = inventory["images"].drop_duplicates(["registry", "repository", "digest"])
     is_plain = table["tag"].isna() & table["image_digest"].isna()
     table = table.assign(
@@ -216,13 +215,12 @@ def _version_in(tag: str | None) -> float:
 
 def client_apis(workloads: pd.DataFrame) -> pd.Series:
     """Return the minor version of the engine API that each client requests; NaN if unknown."""
-    # The version seen by the engine counts first, else program and tag in
+    # What was seen counts first, also that it cannot be told; else program and tag in
     # `engine_clients`.
     seen = workloads["client_api_version"].astype("string")
-    seen = seen.str.extract(r"(?:1\.)?(\d+)$")[0]
-    seen = pd.to_numeric(seen, errors="coerce").astype(float)
+    minor = pd.to_numeric(seen.str.extract(r"^(?:v?1\.)?(\d{1,3})$")[0]).astype(float)
     known = _each(reference.engine_api, workloads, "repository", "tag")
-    return seen.fillna(known.astype(float))
+    return minor.where(seen.notna(), known.astype(float))
 
 
 def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:

@@ -8,9 +8,8 @@ import pandas as pd
 
 from assess import reference
 from assess.frames import surely
-from assess.inventory import Inventory
+from assess.inventory import ANSWERED, Inventory
 
-ANSWERED = ("ok", "empty", "partial")
 STILL = ("same", "rebuild")  # changes of an engine that are none
 
 # registry, repository, tag, digest

@@ -8,7 +8,7 @@ import pandas as pd
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.failures import Failure, ids
 from assess.score.blast_radius.learning import Evidence, learns
 from assess.score.blast_radius.topology import FAR, Element, Topology, steps
@@ -282,7 +282,7 @@ def _pairs(
 def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Booleans]:
     """Return by rule the services that fail with each element: shape (elements, services)."""
     itself = topology.initially_down(elements, "point")
-    away = steps(topology.matrix(), itself, np.ones_like(itself))
+    away = steps(topology.matrix(), itself)
     rules = zip(BASELINES, (itself, away <= 1, away < FAR), strict=True)
     return {rule: flags[:, : len(topology.services)] for rule, flags in rules}
 

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers, blocks
+from assess.score.arrays import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import blocks
 from assess.score.blast_radius.learning import CERTAIN, Evidence, expit, logit
 from assess.score.blast_radius.topology import FAR, Element, Topology, steps
 from assess.score.blast_radius.uncertain import bounded
@@ -70,8 +71,7 @@ class Reach:
             kept = np.sort(rng.choice(pairs_n, PAIRS_MOST, replace=False))
             failure = failure[kept]
             service = service[kept]
-        places = codes(elements)[failure] * n + service
-        _, pair = np.unique(places, return_inverse=True)
+        _, pair = np.unique(codes(elements)[failure] * n + service, return_inverse=True)
         fell = evidence.down[failure, service]
         log_odds = _expected(evidence, failure, service)
         pairs = (failure, service, log_odds, fell, pair)
@@ -106,8 +106,7 @@ def _expected(evidence: Evidence, failure: Integers, service: Integers) -> Float
         ways = Undecided.of(graph, initial, _steps(topology, initial) < FAR)
         chances = initial.astype("float64")
         chances[ways.scenario, ways.node] = bounded(graph, ways, most=False).p
-        first, last = np.searchsorted(row, [rows.start, rows.stop])
-        pairs = slice(first, last)
+        pairs = slice(*np.searchsorted(row, [rows.start, rows.stop]))
         p[pairs] = chances[row[pairs] - rows.start, service[pairs]]
     return logit(p)
 
@@ -115,7 +114,7 @@ def _expected(evidence: Evidence, failure: Integers, service: Integers) -> Float
 def _steps(topology: Topology, initial: Booleans) -> npt.NDArray[np.int32]:
     """Count by failure and node the steps from what failed by itself, over calls that matter."""
     matters = (topology.edges["point"] > 0).to_numpy("float64")
-    return steps(topology.matrix(matters), initial, np.ones_like(initial))
+    return steps(topology.matrix(matters), initial)
 
 
 @dataclass(frozen=True, eq=False)

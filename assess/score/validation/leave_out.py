@@ -7,7 +7,8 @@ import numpy as np
 
 from assess.execution import tell
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers, sparse
+from assess.score.arrays import Booleans, Floats, Integers
+from assess.score.blast_radius.bitset import sparse
 from assess.score.blast_radius.learning import (
     Evidence,
     Learned,
@@ -56,7 +57,7 @@ class Simulator:
         ``p`` is by row and arc, ``initially`` marks by row the nodes that fail first.
         """
         calls = sparse(initially.shape[1:] * 2, self.graph.tail, self.graph.head)
-        reach = steps(calls, initially, np.ones_like(initially)) < FAR
+        reach = steps(calls, initially) < FAR
         found = initially.astype(float)
         draws = np.zeros(len(p), np.int64)
         for row, each in enumerate(p):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.arrays import Booleans, Floats, Integers
 
 TRANSITIVE = "all transitive callers"
 BASELINES = ("self", "direct callers", TRANSITIVE)

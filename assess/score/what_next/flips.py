@@ -16,19 +16,18 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from assess import execution
 from assess.policy import rules
 from assess.policy.policy import Policy
 from assess.score import readiness
+from assess.score.arrays import Booleans, Floats, Integers, Objects
 from assess.score.readiness import gates
 from assess.score.result import Result, records_by
 from assess.score.what_next.labels import SEVERITY, labels
 from assess.score.what_next.ranking import Chances, Option, Ranking
 
-Floats = NDArray[np.float64]
-Sets = NDArray[np.bool_]  # shape (sets, items)
+Sets = Booleans  # shape (sets, items)
 Row = Mapping[str, Any]
 Flip = tuple[tuple[str, ...], str]  # items, and the label that they lead to
 MAX_FIXES = 3  # checks in a set
@@ -90,12 +89,12 @@ class Gate:
         now = np.array([[reason.now] for reason in self.reasons])
         return int(self._hardness(now)[0])
 
-    def hardness(self, good: Sets, bad: Sets, coverage: Floats) -> NDArray[np.int64]:
+    def hardness(self, good: Sets, bad: Sets, coverage: Floats) -> Integers:
         """Return the hardness of the gate by set of items."""
         answers = [reason.answers(good, bad, coverage) for reason in self.reasons]
         return self._hardness(np.array(answers))
 
-    def _hardness(self, holds: Floats) -> NDArray[np.int64]:
+    def _hardness(self, holds: Floats) -> Integers:
         failing = gates.fails(holds, self.fails_when)
         return gates.hardness(failing, gates.HARDNESS[self.label])
 
@@ -174,14 +173,14 @@ class Counterfactual:
         )
 
     @property
-    def fixable(self) -> NDArray[np.bool_]:
+    def fixable(self) -> Booleans:
         """Items that can change: checks, and facts that are not known yet."""
         is_check = (self.gains > 0).any(axis=1)
         return is_check | np.array([fact != "" for fact in self.facts], dtype=bool)
 
     def outcome(
         self, good: Sets, settings: Mapping[str, Any], bad: Sets | None = None
-    ) -> tuple[NDArray[np.object_], Floats]:
+    ) -> tuple[Objects, Floats]:
         """Return label and pessimistic chance of the short list [0-1], by set of items.
 
         Items of `good` pass, items of `bad` turn out to fail. The chance is 0 behind a gate,
@@ -397,8 +396,8 @@ def smallest_flips(
 
 
 def _sets_of(
-    size: int, needed: tuple[int, ...], fixable: NDArray[np.int64], items_n: int
-) -> NDArray[np.bool_]:
+    size: int, needed: tuple[int, ...], fixable: Integers, items_n: int
+) -> Booleans:
     """Return every set of a size with the needed items, shape (sets, items)."""
     free = [i for i in fixable if i not in needed]
     chosen = list(combinations(free, size - len(needed)))
@@ -409,9 +408,7 @@ def _sets_of(
     return sets
 
 
-def _needed(
-    service: Counterfactual, fixable: NDArray[np.int64]
-) -> tuple[int, ...] | None:
+def _needed(service: Counterfactual, fixable: Integers) -> tuple[int, ...] | None:
     """Return the items that every set needs; None where they are too many, or cannot change."""
     # The hardest open gates have to pass. Where one reason is enough to fail such a gate,
     # all reasons that hold have to go (or, where none holds, all that are unknown). This

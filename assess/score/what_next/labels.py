@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from assess.score.arrays import Objects
 from assess.words import share
 
 # a closed gate of what runs in containers already; any other means FIX
@@ -32,7 +32,7 @@ LABELS = tuple(SEVERITY)
 
 def labels(
     gates: Any, p_top: Any, readiness_lo: Any, inside: Any, settings: Mapping[str, Any]
-) -> NDArray[np.object_]:
+) -> Objects:
     """Label services.
 
     MOVE NOW needs clear gates, a pessimistic chance of the first k (``p_top``, 0-1) of ``move_p``

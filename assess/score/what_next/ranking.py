@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from assess.policy.policy import Policy
+from assess.score.arrays import Booleans, Floats, Integers, Objects
 from assess.score.incidents.exposure import in_containers
 from assess.score.result import Result
 from assess.score.what_next.labels import labels
@@ -30,8 +30,6 @@ from assess.score.what_next.smaa import (
     totals,
 )
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 Chances = Callable[[Floats], Floats]  # of the short list, by values of one criterion
 RANKS = 20  # ranks of which the chance is kept
 CONFIDENCE_DRAWS = 1000
@@ -231,9 +229,9 @@ class Ranking:
         return max(int(settings["k"]), math.ceil(settings["k_share"] * candidates_n))
 
     @cached_property
-    def competing(self) -> Mask:
+    def competing(self) -> Booleans:
         """Services that compete, in both runs: clear gates, not yet in containers."""
-        mask: Mask = (self.gates.isna() & ~self.inside).to_numpy(dtype=bool)
+        mask: Booleans = (self.gates.isna() & ~self.inside).to_numpy(dtype=bool)
         return mask
 
     @cached_property
@@ -304,7 +302,7 @@ class Ranking:
         frame.insert(0, "label", self.labels(frame["p_top"]))
         return frame
 
-    def labels(self, p_top: pd.Series) -> NDArray[np.object_]:
+    def labels(self, p_top: pd.Series) -> Objects:
         """Label every service by its chance of the short list [0-1]."""
         settings = self.policy["what_next"]
         return labels(self.gates, p_top, self.readiness_lo, self.inside, settings)
@@ -390,12 +388,12 @@ class Ranking:
             wins[ranked] += (own_sums >= best - EQUAL).sum(axis=0)
         return wins / CONFIDENCE_DRAWS
 
-    def _rank_equal(self, values: Floats) -> NDArray[np.int64]:
+    def _rank_equal(self, values: Floats) -> Integers:
         """Return the rank under the policy's fixed weights, for comparison."""
         fixed = np.array([self.policy["criteria"][c] for c in self.criteria], dtype=float)
         sums = values @ (fixed / fixed.sum())
         not_better = np.searchsorted(np.sort(sums), sums + EQUAL, side="right")
-        ranks: NDArray[np.int64] = 1 + len(sums) - not_better
+        ranks: Integers = 1 + len(sums) - not_better
         return ranks
 
 

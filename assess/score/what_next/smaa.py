@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from assess.errors import PolicyError
 from assess.policy.problems import SLACK, board_problems
+from assess.score.arrays import Floats, Integers
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 # steps of a value and of a weight; a sum of products then fits into a float
 GRID = 2.0**20
 # of a matrix product; OpenBLAS starts threads on larger ones, which costs several times the CPU
@@ -243,11 +242,11 @@ class _Field:
 
     lo: Floats
     span: NDArray[np.float32]
-    order: Ints
+    order: Integers
     weights: Floats
     k: int
     pool: NDArray[np.float32]
-    entries: Ints
+    entries: Integers
 
     @classmethod
     def of(
@@ -286,7 +285,7 @@ class _Field:
         )
 
     @cached_property
-    def wide(self) -> Ints:
+    def wide(self) -> Integers:
         """Criteria with uncertain measurements."""
         return np.flatnonzero(self.span.any(axis=(0, 2)))
 
@@ -316,7 +315,7 @@ class _Field:
 
 def _merged(
     lo: Floats, hi: Floats, weights: Floats, k: int, rng: np.random.Generator
-) -> tuple[_Field, Ints, Ints]:
+) -> tuple[_Field, Integers, Integers]:
     """Return a field without equals, the copies of each place, and by alternative its kind."""
     one = kind = np.arange(len(lo))
     # where measurements are drawn, each alternative has its own
@@ -328,7 +327,7 @@ def _merged(
     return field, np.bincount(kind)[field.order], kind
 
 
-def _leaders(field: _Field, copies: Ints, k: int) -> tuple[Floats, Floats, Floats]:
+def _leaders(field: _Field, copies: Integers, k: int) -> tuple[Floats, Floats, Floats]:
     """Count first places and places among the first k; sum the weights of the winners.
 
     Each alternative stands for so many ``copies`` of itself; the counts are of one of them.
@@ -352,7 +351,7 @@ def _leaders(field: _Field, copies: Ints, k: int) -> tuple[Floats, Floats, Float
     return first[back], top[back], weight_sums[back]
 
 
-def _best(field: _Field, rows: slice) -> tuple[Ints, Ints, Floats]:
+def _best(field: _Field, rows: slice) -> tuple[Integers, Integers, Floats]:
     """Return draw, place and total of what reaches the k-th best of the first tile, in any order."""
     tiles, _, width = field.lo.shape
     totals = field.totals(rows, slice(1))
@@ -371,7 +370,9 @@ def _best(field: _Field, rows: slice) -> tuple[Ints, Ints, Floats]:
     return draws, places, reached
 
 
-def _standing(draw: Ints, total: Floats, copies: Ints) -> tuple[Ints, Ints]:
+def _standing(
+    draw: Integers, total: Floats, copies: Integers
+) -> tuple[Integers, Integers]:
     """Count by alternative those above it in its draw, and those equal to it, itself included."""
     # draw and total in one integer, which is sorted several times faster than two
     key = (draw << 2 * KEY_BITS) - (total * GRID**2).astype(np.int64)

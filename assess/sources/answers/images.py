@@ -6,6 +6,7 @@ from assess.image_ref import ImageRef, parse_image
 from assess.linear import Linear
 from assess.sources.values import text
 
+BASE = "org.opencontainers.image.base."  # annotations and labels that name the base image
 DIGEST = Linear(r"(?:sha256:)?[0-9a-f]{64}")
 ADDRESS = Linear(r"pkg:(?:oci|docker)/([^@?#]+)(?:@([^?#]+))?(?:\?([^#]*))?")
 

@@ -13,11 +13,10 @@ from xml.etree import ElementTree
 from assess.image_ref import DEFAULT_REGISTRY, ImageRef, parse_image
 from assess.sources.answers import vex
 from assess.sources.answers.forms import Context, FrameRow
-from assess.sources.answers.images import ADDRESS, DIGEST, image_of, reference
+from assess.sources.answers.images import ADDRESS, BASE, DIGEST, image_of, reference
 from assess.sources.base import Row, Rows
 from assess.sources.values import Texts, dicts, moment, table, text, texts, without_none
 
-BASE = "org.opencontainers.image.base."  # annotations and labels that name the base image
 _DOCTYPE = b"<!DOCTYPE"
 _PURPOSE = "primaryPackagePurpose"
 _LISTS = (  # elements that hold a list

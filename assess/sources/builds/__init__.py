@@ -13,7 +13,7 @@ from assess.sources.builds.dockerfile import Build, Stage, expand, read_build
 from assess.sources.csv_records import rows
 from assess.sources.dumps import each_dump, read_text
 from assess.sources.listing import names_of
-from assess.sources.redact import is_secret, keep_labels, naming_env, secret_names
+from assess.sources.redact import is_secret, keep_labels, kept_env, secret_names
 from assess.sources.unit import runs_as_root
 from assess.sources.values import joined
 
@@ -154,12 +154,12 @@ def service_names(build: Build, file: Path) -> Names:
     """Return the names of the service that a file builds, best first."""
     last = build.stages[-1]
     labels, _ = keep_labels(last.labels)
-    naming = naming_env(last.variables)
+    kept = kept_env(last.variables)
     title = expand(last.labels.get("org.opencontainers.image.title", ""), last.variables)
     return names_of(
         (labels.get("assess.service"), "label", 1.0),
-        (naming.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
-        (naming.get("DD_SERVICE"), "telemetry-env", 0.8),
+        (kept.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
+        (kept.get("DD_SERVICE"), "telemetry-env", 0.8),
         (_suffix(file), "build-file", 0.7),
         (
             title if title.isprintable() and not is_secret("", title) else "",

@@ -116,10 +116,10 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
         labels, dropped = keep_labels(service.get("labels"))
         labels |= {COMPOSE + "service": name, COMPOSE + "project": project.name}
         unit = _to_unit(project, service)
-        names = container_names(labels, unit.naming, unit.image_ref, name)
+        names = container_names(labels, unit.kept, unit.image_ref, name)
         unit = replace(unit, names=names)
         units[name] = unit
-        redacted += dropped + len(unit.environment) - len(unit.naming)
+        redacted += dropped + len(unit.environment) - len(unit.kept)
         workload: Row = {"names": names, "namespace": project.name, "name": name}
         workload |= workload_row(unit)
         workload |= {

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from assess.image_ref import ImageRef, parse_image
+from assess.inventory import ENDED
 from assess.sources.base import Row, Rows
 from assess.sources.csv_records import rows
 from assess.sources.docker.payload import (
@@ -130,7 +131,7 @@ def to_waste(data: EngineData) -> Row:
     containers = containers_of(data)
     states = [container.state for container in containers]
     if None not in states:
-        row["stopped_n"] = sum(state in ("exited", "dead") for state in states)
+        row["stopped_n"] = sum(state in ENDED for state in states)
         row["never_started_n"] = states.count("created")
     # The command line cuts the names of mounts, so its list alone does not have them.
     mounts = [container.mounts for container in containers]
@@ -259,7 +260,7 @@ def needed_at(container: Container, now: datetime | None) -> datetime | None:
     """Return when a container last needed its image; now, if it runs or may run."""
     # A container that was created and never started may still run. docker-gc takes it for
     # one that ended in the year 1, and removes it at once.
-    if container.state in ("exited", "dead"):
+    if container.state in ENDED:
         return moment(container.inspected, "State", "FinishedAt")
     return now
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from assess.image_ref import ImageRef, last_part
 from assess.sources.base import Name, Names
+from assess.sources.csv_records import lookup, rows
 from assess.sources.listing import names_of
 
 COMPOSE = "com.docker.compose."
@@ -14,9 +15,9 @@ NOMAD = "com.hashicorp.nomad."
 SWARM_SERVICE = "com.docker.swarm.service.name"
 SWARM_STACK = "com.docker.stack.namespace"
 COMPOSE_RULE = "compose-service"
-COMPOSE_CONFIDENCE = 0.85
+COMPOSE_CONFIDENCE = float(lookup("docker/names", "rule", "trust")[COMPOSE_RULE])
 
-_POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
+POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
 _ALLOCATION = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _NAMESPACES = (
     KUBERNETES + "pod.namespace",
@@ -42,32 +43,23 @@ def container_names(
     labels: Mapping[str, str], env: Mapping[str, str], image: ImageRef, name: str
 ) -> Names:
     """List the names of its service, best first; that of the container itself is the last."""
-    stack = labels.get(SWARM_STACK, "")
-    pod = labels.get(KUBERNETES + "pod.name", "")
-    return names_of(
-        (labels.get("assess.service"), "label", 1.0),
-        (labels.get(SWARM_SERVICE, "").removeprefix(f"{stack}_"), "swarm-service", 0.98),
-        (env.get("MARATHON_APP_ID", "").strip("/"), "marathon-app", 0.98),
-        (labels.get("app.kubernetes.io/name"), "kubernetes-name", 0.95),
-        (labels.get(NOMAD + "job_name"), "nomad-job", 0.95),
-        (labels.get(ECS + "task-definition-family"), "ecs-family", 0.9),
-        (labels.get(COMPOSE + "service"), COMPOSE_RULE, COMPOSE_CONFIDENCE),
-        (labels.get("tags.datadoghq.com/service"), "datadog-label", 0.8),
-        (env.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
-        (env.get("DD_SERVICE"), "telemetry-env", 0.8),
-        (env.get("SERVICE_NAME"), "telemetry-env", 0.8),
-        (_POD_HASHES.sub("", pod), "kubernetes-pod", 0.75),
-        (
-            _ALLOCATION.sub("", name) if NOMAD + "alloc_id" in labels else "",
-            "nomad-task",
-            0.75,
-        ),
-        (labels.get("org.opencontainers.image.title"), "image-title", 0.6),
-        (last_part(labels.get("org.opencontainers.image.source")), "image-source", 0.6),
-        (last_part(image.repository), "image-repository", 0.6),
-        (name, "container-name", 0.3),
-        namespace=namespace_of(labels),
-    )
+    given = {**env, **labels}
+    stack = labels.get(SWARM_STACK, "") + "_"
+    allocated = _ALLOCATION.sub("", name) if NOMAD + "alloc_id" in labels else ""
+    made = {
+        "swarm-service": labels.get(SWARM_SERVICE, "").removeprefix(stack),
+        "marathon-app": env.get("MARATHON_APP_ID", "").strip("/"),
+        "kubernetes-pod": POD_HASHES.sub("", labels.get(KUBERNETES + "pod.name", "")),
+        "nomad-task": allocated,
+        "image-source": last_part(labels.get("org.opencontainers.image.source")),
+        "image-repository": last_part(image.repository),
+        "container-name": name,
+    }
+    candidates = [
+        (made.get(rule) or given.get(key), rule, float(trust))
+        for key, rule, trust in map(dict.values, rows("docker/names"))
+    ]
+    return names_of(*candidates, namespace=namespace_of(labels))
 
 
 def compose_name(service: str, project: str) -> Name:

@@ -185,7 +185,7 @@ class Container:
     listing: Payload  # empty where it was not listed
     inspected: Payload  # empty where it was not inspected
     labels: Texts
-    naming: Texts  # variables that name services
+    kept: Texts  # variables whose values may reach a row
 
     @property
     def name(self) -> str:
@@ -222,8 +222,8 @@ def containers_of(payloads: EngineData) -> list[Container]:
         listing = listed.get(identifier, {})
         inspected = payloads.inspected.get(identifier, {})
         labels = inspected.get("Labels") or listing.get("Labels") or {}
-        naming = dig(inspected, "Env", "naming") or {}
-        containers.append(Container(identifier, listing, inspected, labels, naming))
+        kept = table(inspected, "Env", "kept")
+        containers.append(Container(identifier, listing, inspected, labels, kept))
     return containers
 
 
@@ -294,7 +294,7 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     outputs = dig(raw, "State", "Health", "Log")
     withheld = (raw.get("Args"), tests[1:], options, outputs)
     withheld_n = sum(len(part) for part in withheld if isinstance(part, list | dict))
-    return kept, dropped + withheld_n + len(env["names"]) - len(env["naming"])
+    return kept, dropped + withheld_n + len(env["names"]) - len(env["kept"])
 
 
 def keep_image(raw: Payload) -> tuple[Payload, int]:

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 from assess.image_ref import parse_image
+from assess.inventory import ENDED
 from assess.sources.base import Batch, Row, Rows
 from assess.sources.docker.engine import ImageIndex, to_engine, to_host, to_images
 from assess.sources.docker.names import (
@@ -31,7 +32,6 @@ from assess.sources.values import dicts, dig, joined, moment, picked, table, tex
 from assess.sources.volumes import Mount
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
-ENDED = ("exited", "dead")
 
 
 def to_batch(payloads: EngineData, host_id: str) -> Batch:
@@ -64,17 +64,16 @@ def to_batch(payloads: EngineData, host_id: str) -> Batch:
 
 
 def to_unit(container: Container, index: ImageIndex) -> Unit:
-    """Read the declaration of a container, without its environment; see `payload`."""
+    """Read the declaration of a container; of its environment `payload` leaves little."""
     inspected = container.inspected
     labels = container.labels
-    config = table(inspected, "Config")
     host = table(inspected, "HostConfig")
     image = container.declared_image
     if parse_image(image).repository is None:  # started by the id of an image
         image = index.named(container.image_id or image)
     ports = tuple(to_ports(container))
     state = container.state or _state_of(text(container.listing, "Status"))
-    platform = platform_of(labels, container.naming)
+    platform = platform_of(labels, container.kept)
     is_checked = inspected.get("health_checked")
     if platform != "docker" or state != "running":
         # No check is certain only for what Docker itself runs now.
@@ -85,10 +84,11 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
         kind = None
     unit = Unit(
         names=container_names(
-            labels, container.naming, parse_image(image), container.name or "unnamed"
+            labels, container.kept, parse_image(image), container.name or "unnamed"
         ),
         platform=platform,
         image=image,
+        environment=tuple(container.kept.items()),
         ports=ports,
         mounts=tuple(to_mounts(container.mounts or [])),
         host_network=_is_host(network),
@@ -105,7 +105,7 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
     return replace(
         unit,
         # The engine copies the user of the image: none means root.
-        user=str(config.get("User") or "0"),
+        user=text(inspected, "Config", "User") or "0",
         memory_limit_bytes=memory or None,  # 0: no limit
         memory_unlimited=None if memory is None else memory == 0,
         cpu_limit=cpus or max(quota, 0) or None,
@@ -155,12 +155,13 @@ def _life(container: Container) -> Row:
     status = container.state or _state_of(words)
     code = re.match(r"Exited \((-?\d+)\)", words)
     health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", words)
-    created = inspected.get("Created") or container.listing.get("Created")
     row: Row = {
         "state": status,
         "exit_code": int(code[1]) if code else None,
         "health": health[1] if health else None,
-        "created_at": moment(created),
+        "created_at": moment(
+            inspected.get("Created") or container.listing.get("Created")
+        ),
     }
     if inspected:
         row |= {
@@ -221,10 +222,8 @@ def to_addresses(container: Container) -> list[str]:
     found = set()
     for payload in (container.inspected, container.listing):
         settings = table(payload, "NetworkSettings")
-        found.add(text(settings, "IPAddress"))
-        for network in table(settings, "Networks").values():
-            found.add(text(network, "IPAddress"))
-            found.add(text(network, "GlobalIPv6Address"))
+        for network in (settings, *table(settings, "Networks").values()):
+            found |= {text(network, "IPAddress"), text(network, "GlobalIPv6Address")}
     return sorted(found - {""})
 
 

@@ -181,8 +181,7 @@ def _ask_host(asked: Asked) -> None:
     endpoint = endpoint_of(options)
     scope = strip_credentials(endpoint)
     api = None
-    settings = {"deadline": asked.deadline, "classify": failure}
-    with batch.call(scope, "connect", **settings) as call:
+    with batch.call(scope, "connect", deadline=asked.deadline, classify=failure) as call:
         api = connect(options, asked.base, asked.deadline)
     if api is None:
         return

@@ -8,7 +8,7 @@ from typing import Any
 from assess.sources.base import Row, Rows
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
-from assess.sources.redact import keep_env, keep_labels
+from assess.sources.redact import keep_labels, kept_env
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
     Texts,
@@ -91,7 +91,6 @@ def to_definition(raw: Row) -> Definition:
     containers = dicts(raw, "containerDefinitions")
     essential = [c for c in containers if c.get("essential") is not False]
     main = table(essential or containers, 0)
-    kept = keep_env(environment_of(main))
     family = text(raw, "family")
     revision = integer(raw, "revision")
     return Definition(
@@ -104,7 +103,8 @@ def to_definition(raw: Row) -> Definition:
         revision=revision or 0,
         is_active=text(raw, "status") in ("", "ACTIVE"),
         is_fargate=texts(raw, "requiresCompatibilities") == ["FARGATE"],
-        redacted_n=sum(map(_withheld_n, containers)) - len(kept["naming"]),
+        redacted_n=sum(map(_withheld_n, containers))
+        - len(kept_env(environment_of(main))),
     )
 
 

@@ -166,7 +166,7 @@ def _names(key: ServiceKey, tags: Texts, definition: Definition | None) -> Names
     if definition:
         labels = definition.labels | {f"{ECS}task-definition-family": definition.family}
         unit = definition.unit
-        names += container_names(labels, unit.naming, unit.image_ref, definition.main)
+        names += container_names(labels, unit.kept, unit.image_ref, definition.main)
     # Of equal confidence, what is nearer to ECS stays first.
     return tuple(sorted(names, key=lambda name: -name.confidence))
 

@@ -14,13 +14,13 @@ from assess.linear import Linear
 from assess.sources.answers.forms import moment_of
 from assess.sources.base import Name, Row
 from assess.sources.csv_records import rows, vocabulary
+from assess.sources.docker.names import POD_HASHES
 from assess.sources.redact import scrub
 from assess.sources.values import as_list, dicts, table, text, texts
 
 Map = dict[str, str]
 Target = tuple[str, str]  # kind and name of what was failed
 APP_LABELS = ("app", "app.kubernetes.io/name", "name", "service", "k8s-app")
-_POD = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
 _SEPARATORS = re.compile(r"[_:./-]")
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?=Chaos)")
 _LABEL = re.compile(r"(?:^|,)\s*(?:app|app\.kubernetes\.io/name|name)\s*==?\s*([^,\s]+)")
@@ -74,7 +74,7 @@ def _faults() -> list[tuple[Linear, str]]:
 
 def of_pod(name: str) -> str:
     """Return the name of a pod's service: without the suffixes of its controller."""
-    return _POD.sub("", name)
+    return POD_HASHES.sub("", name)
 
 
 def of_selector(selector: str) -> str:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from assess.inventory import ANSWERED, Inventory
 from assess.sources.base import Batch, Batches, type_of
 from assess.sources.frames import add_table
 
-if TYPE_CHECKING:
-    from assess.inventory import Inventory
-
 LOST = {"denied", "timeout", "unreachable", "throttled", "parse_error", "unsupported"}
-SEEN = {"ok", "empty", "partial"}
 _NEVER = {"coverage", "service_aliases", "services"}  # services follow their rows
 Scope = tuple[str, str]  # type of the source, and what it was asked about
 
@@ -35,7 +31,9 @@ def carry_forward(previous: Inventory, batches: Batches, moment: datetime) -> Ba
         for frame, rows in batch.rows.items():
             for row in rows:
                 frames_now[source, row.get("source_ref", "")].add(frame)
-    seeing = {source for (source, _), calls in statuses.items() if calls & SEEN}
+    seeing = {
+        source for (source, _), calls in statuses.items() if calls.intersection(ANSWERED)
+    }
     whole: set[str] = set()  # sources that were carried whole
     carried = []
     for (source, scope), calls in statuses.items():
@@ -46,7 +44,7 @@ def carry_forward(previous: Inventory, batches: Batches, moment: datetime) -> Ba
             whole.add(source)
         if "empty" in calls:
             tables = {}
-        elif calls & SEEN:
+        elif calls.intersection(ANSWERED):
             now = frames_now[source, scope]
             tables = {frame: tables[frame] for frame in tables if frame not in now}
         if tables:

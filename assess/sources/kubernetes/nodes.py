@@ -6,6 +6,7 @@ from typing import Any
 from yaml import YAMLError
 
 from assess import frames
+from assess.policy.targets import RUNTIMES
 from assess.sources.base import Row, Rows
 from assess.sources.csv_records import rows
 from assess.sources.docker.engine import to_os
@@ -16,7 +17,6 @@ from assess.sources.settings import common, settings_of
 from assess.sources.values import dicts, integer, joined, moment, table, text
 from assess.sources.yaml_loader import load_documents
 
-_RUNTIMES = ("docker", "containerd", "cri-o", "podman")
 _AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")  # aws:///eu-west-1a/i-0abc
 _STATES = {"True": "running", "False": "not-ready", "Unknown": "not-ready"}
 _FAMILIES = ("linux", "windows")
@@ -140,7 +140,7 @@ def to_engines(node: Row, host_id: str) -> Rows:
     runtime, _, version = text(info, "containerRuntimeVersion").partition("://")
     if not runtime:
         return []
-    is_known = runtime in _RUNTIMES
+    is_known = runtime in RUNTIMES
     return [
         frames.row(
             "engines",

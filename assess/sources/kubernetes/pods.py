@@ -45,7 +45,7 @@ _CONFIG_VOLUMES = (
 _SCRATCH_VOLUMES = ("emptyDir", "ephemeral")
 _GRACE_S = 30  # the default of Kubernetes
 _PROBES = ("readinessProbe", "livenessProbe", "startupProbe")
-_POLICIES = {"Always": "always", "OnFailure": "on-failure", "Never": "no"}
+RESTARTS = {"Always": "always", "OnFailure": "on-failure", "Never": "no"}
 _PHASES = {
     "Pending": "created",
     "Running": "running",
@@ -160,7 +160,7 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
         caps_added=tuple(texts(_security(container), "capabilities", "add")),
         devices_n=len(dicts(container, "volumeDevices"))
         + sum("gpu" in name for name in limits),
-        restart_policy=_POLICIES.get(policy) if container else None,
+        restart_policy=RESTARTS.get(policy) if container else None,
         stop_timeout_s=grace if container else None,
         health_checked=True if is_checked else None,
         config_external=True if _has_config_outside(spec, container) else None,

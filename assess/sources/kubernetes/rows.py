@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from assess import frames
 from assess.image_ref import last_part, parse_image
+from assess.inventory import ENDED
 from assess.sources.base import Batch, Row
 from assess.sources.kubernetes.config import Material, to_material
 from assess.sources.kubernetes.controllers import (
@@ -18,6 +20,7 @@ from assess.sources.kubernetes.controllers import (
     owner_of,
     place,
 )
+from assess.sources.kubernetes.kinds import api_version, applied_version
 from assess.sources.kubernetes.needs import to_dependencies
 from assess.sources.kubernetes.nodes import (
     KUBEADM_MAP,
@@ -27,7 +30,6 @@ from assess.sources.kubernetes.nodes import (
     to_engines,
     to_host,
 )
-from assess.sources.kubernetes.objects import to_kubeadm_object, to_objects
 from assess.sources.kubernetes.pods import (
     containers_of,
     docker_id,
@@ -38,7 +40,7 @@ from assess.sources.kubernetes.pods import (
     to_unit,
 )
 from assess.sources.kubernetes.stores import UNSEEN, complete_store, store_unit
-from assess.sources.listing import ENDED, Found
+from assess.sources.listing import Found
 from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import Unit, any_of, merge_services, service_row, unread_note
 from assess.sources.values import (
@@ -59,6 +61,7 @@ _SHIPPERS = re.compile(
 )
 _OF_ALL_NODES = {"kubernetes.io/os", "beta.kubernetes.io/os"}
 _REVISION = "deployment.kubernetes.io/revision"
+About = Mapping[tuple[str, str, str], list[Controller]]  # by list, namespace and name
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     batch.add("services", *merge_services(services))
     batch.add("dependencies", *to_dependencies(lists, owners, units))
     batch.add("activities", *to_activities(lists, owners, cluster))
-    batch.add("objects", *to_objects(lists, owners, about, cluster))
+    batch.add("objects", *_to_objects(lists, owners, about, cluster))
     configs, unread = mapped_settings(lists, KUBEADM_MAP, "ClusterConfiguration")
-    batch.add("objects", *(to_kubeadm_object(config, cluster) for config in configs))
+    batch.add("objects", *(_to_kubeadm_object(config, cluster) for config in configs))
     if unread:
         batch.cover(cluster, "kubeadm settings", **unread)
     if note := unread_note(units.values()):
@@ -376,3 +379,56 @@ def _version(item: Row) -> str | None:
     main = main_container(table(item, "spec", "template", "spec"), {})
     image = parse_image(text(main, "image"))
     return image.tag or image.digest
+
+
+# ---- objects that are no pods ----
+
+
+def _to_objects(
+    lists: Found, owners: Owners, about: About, cluster: str
+) -> Iterator[Row]:
+    """List the objects of API groups, but those that a controller made."""
+    # The core of the API has had one version from the start.
+    for listed, items in sorted(lists.items()):
+        for item in items:
+            served = api_version(item)
+            applied = applied_version(item)
+            is_grouped = "/" in f"{served}{applied}"
+            if is_grouped and not owner_of(item) and place(item)[1]:
+                yield _to_object(item, served, applied, cluster) | _names_of_object(
+                    item, listed, owners, about
+                )
+
+
+def _to_kubeadm_object(config: Row, cluster: str) -> Row:
+    """Return the configuration that kubeadm keeps, as applied in the version that it is in."""
+    version = api_version(config)
+    meta = {"namespace": "kube-system", "name": KUBEADM_MAP}
+    return _to_object(config | {"metadata": meta}, version, version, cluster)
+
+
+def _to_object(item: Row, served: str | None, applied: str | None, cluster: str) -> Row:
+    namespace, name = place(item)
+    kind = text(item, "kind")
+    # Two API groups may have kinds of the same name.
+    group = (served or applied or "").partition("/")[0]
+    return frames.row(
+        "objects",
+        object_id=f"{cluster}/{namespace}/{group}/{kind}/{name}",
+        cluster=cluster,
+        namespace=namespace or None,
+        kind=kind or None,
+        name=name,
+        api_version=served,
+        last_applied_api_version=applied,
+    )
+
+
+def _names_of_object(item: Row, listed: str, owners: Owners, about: About) -> Row:
+    """Return the names of the service that an object is about, where it is one."""
+    key = (listed.removesuffix("s"), *place(item))
+    controller = owners.controllers.get(key)
+    found = [controller] if controller else about.get((listed, *place(item)), [])
+    if len({controller.names[0] for controller in found}) != 1:
+        return {}
+    return {"names": found[0].names}

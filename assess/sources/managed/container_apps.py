@@ -8,7 +8,7 @@ from typing import Any
 
 from assess.sources.base import Lists, Row, Rows
 from assess.sources.csv_records import vocabulary
-from assess.sources.kubernetes.pods import quantity
+from assess.sources.kubernetes.pods import RESTARTS, quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Unit
@@ -31,7 +31,6 @@ _ID = re.compile(r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/(.+)"
 _GB = 10**9  # Container Instances take decimal ones
 _STOP_S = 30.0  # unless an app says otherwise
 _MOST = 10  # replicas of an app that says nothing of it
-_POLICIES = {"Always": "always", "OnFailure": "on-failure", "Never": "no"}
 _FILES = ("azurefile", "nfsazurefile", "smb")
 _LOGS = {"log-analytics": True, "azure-monitor": True, "none": False}
 
@@ -216,7 +215,7 @@ def _to_group(item: Row) -> App:
     ports = [integer(port, "port") for port in dicts(address, "ports")]
     probes = [table(_own(c), "livenessProbe") for c in containers]
     probes += [table(_own(c), "readinessProbe") for c in containers]
-    policy = _POLICIES.get(text(own, "restartPolicy"))
+    policy = RESTARTS.get(text(own, "restartPolicy"))
     unit = replace(
         main,
         names=place.pop("named"),

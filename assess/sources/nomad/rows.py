@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from assess import frames
+from assess.inventory import BESIDE, ENDED
 from assess.linear import Linear
 from assess.sources.base import Batch, Name, Row, Rows
 from assess.sources.csv_records import vocabulary
@@ -216,7 +217,7 @@ def _with_tasks(workloads: Rows, group: Group) -> Iterator[tuple[Row, Row]]:
     """Yield each row with the task that it is of."""
     tasks = by_name(group.tasks, key="Name")
     for row in workloads:
-        is_beside = row.get("container_role") in ("sidecar", "init")
+        is_beside = row.get("container_role") in BESIDE
         yield row, tasks.get(row["name"], {}) if is_beside else group.task
 
 
@@ -257,7 +258,7 @@ def _life(allocation: Row, group: Group) -> Row:
     state = _STATES.get(text(allocation, "ClientStatus"))
     return {
         "state": state,
-        "exit_code": code if state in ("exited", "dead") else None,
+        "exit_code": code if state in ENDED else None,
         "oom_killed": True if is_killed else None,  # only the last events are kept
         "created_at": _at(allocation.get("CreateTime")),
         **picked(main, "nomad task state"),
@@ -289,28 +290,27 @@ def to_dependencies(groups: list[Group]) -> Rows:
     rows = []
     for group in groups:
         src = group.names[0]
-        for name, evidence, basis in (*_upstreams(group), *_templates(group)):
-            missing = Callee(Name(name, "nomad-service", 0.8))
-            callee = siblings.find(name) or missing
-            rows.append(declared_call(src, callee, evidence, address_basis=basis))
+        for name, evidence in (*_upstreams(group), *_templates(group)):
+            callee = siblings.find(name) or Callee(Name(name, "nomad-service", 0.8))
+            rows.append(declared_call(src, callee, evidence, address_basis="config"))
         rows += needs(group.unit.callee, group.unit.mentions, siblings)
     routed = [(group.unit, group.labels) for group in groups]
     return distinct([*rows, *routed_calls(routed, "nomad-tags")])
 
 
-def _upstreams(group: Group) -> Iterator[tuple[str, str, str]]:
+def _upstreams(group: Group) -> Iterator[tuple[str, str]]:
     for service in group.services:
         proxy = dig(service, "Connect", "SidecarService", "Proxy")
         for upstream in dicts(proxy, "Upstreams"):
             if name := text(upstream, "DestinationName"):
-                yield name, "connect-upstream", "config"
+                yield name, "connect-upstream"
 
 
-def _templates(group: Group) -> Iterator[tuple[str, str, str]]:
+def _templates(group: Group) -> Iterator[tuple[str, str]]:
     for template in group.templates:
         for found in _LOOKUP.findall(text(template, "EmbeddedTmpl")):
             name, _, _ = found.partition("@")  # a data centre follows
-            yield name.rpartition(".")[2], "nomad-template", "config"  # a tag precedes
+            yield name.rpartition(".")[2], "nomad-template"  # a tag precedes
 
 
 def to_deployment(group: Group, cluster: str) -> Iterator[Row]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.linear import Linear
+from assess.sources.answers.images import BASE
 from assess.sources.base import Lists, Row, Rows
 from assess.sources.values import (
     Texts,
@@ -35,7 +36,6 @@ SCHEMA_1 = (f"{DOCKER}manifest.v1+prettyjws", f"{DOCKER}manifest.v1+json")
 INDEXES = (INDEX_2, INDEX_OCI)
 # Without this a registry answers in schema 1, under a digest that no engine knows.
 ACCEPT = ", ".join((MANIFEST_2, MANIFEST_OCI, *INDEXES, *SCHEMA_1))
-BASE = "org.opencontainers.image.base."
 ATTESTATION = "vnd.docker.reference.type"  # annotation of a child that is no image
 _COLUMNS = ("arch", "size_bytes", "layers_n", "created_at", "base_name", "base_digest")
 _CONFIGS = ("application/vnd.docker.container.image.v1+json", f"{OCI}config.v1+json")

@@ -62,7 +62,7 @@ class Service:
         self.stack = labels.get(SWARM_STACK, "")
         unit = to_unit(self, self.task)
         labels[SWARM_SERVICE] = self.name
-        names = container_names(labels, unit.naming, unit.image_ref, self.name)
+        names = container_names(labels, unit.kept, unit.image_ref, self.name)
         self.names = names[:-1]  # the last is that of a container
         self.unit = replace(unit, names=self.names)
 

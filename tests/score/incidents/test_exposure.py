@@ -369,6 +369,19 @@ def test_repeats_bad_times_and_what_lies_outside_the_window_do_not_count():
     assert clean["rate_per_year"]["a"] > clean["rate_per_year"]["b"] > 0
 
 
+def test_no_incident_bounds_a_rate_where_nobody_says_who_watched():
+    services = [service("a"), service("b")]
+    events = [incident(1, "a", "05-01"), incident(2, "a", "06-01")]
+    old = {**incident(3, "b", "06-01"), "opened_at": "2009-06-01"}
+    watched = incident_rates(fleet(services, [*events, old]), POLICY)
+    assert watched["rate_per_year_lo"]["a"] > 0
+    for seen in (events, [*events, old]):
+        rates = incident_rates(fleet(services, seen, coverage=[]), POLICY)
+        assert rates["rate_per_year"].gt(0).all()
+        assert rates["rate_per_year_lo"].eq(0).all()
+        assert rates["rate_per_year_hi"].isna().all()
+
+
 def test_one_report_cleans_the_incidents_once(monkeypatch):
     inventory = fleet([service("a", "docker")], [incident(1, "a", "05-01")])
     calls = []

@@ -330,7 +330,7 @@ def test_an_object_that_declares_a_workload_breaks_once(kept, named):
         (("docker", "20.10.24", "v1.23.8"), {}, "kubernetes:1.24", "K8S-dockershim"),
         (("containerd", "1.6.8", "v1.23.8"), {}, "kubernetes:1.24", None),
         (("containerd", "1.5.9", "v1.25.1"), {}, "kubernetes:1.26", "K8S-cri-v1"),
-        (("containerd", "1.7.9", "v1.36.1"), {}, "kubernetes:1.37", "K8S-containerd-1"),
+        (("containerd", "1.7.9", "v1.36.1"), {}, "kubernetes:1.37", None),
         (("containerd", "2.0.1", "v1.36.1"), {}, "kubernetes:1.37", None),
         (
             ("containerd", "2.0.1", "v1.34.1"),
@@ -458,6 +458,25 @@ def test_what_the_engine_saw_counts_before_the_table():
     assert certainties({"version": "28.0.4"}, "29", workload=seen) == {}
 
 
+@pytest.mark.parametrize(
+    ("image", "api", "expected"),
+    [
+        ("containrrr/watchtower:latest", None, {"EC0423": "will"}),
+        ("containrrr/watchtower:latest", "1.44", {}),
+        ("containrrr/watchtower:latest", "unknown", {"EC0423": "may"}),
+        ("amir20/dozzle:v10.1", None, {}),
+        ("amir20/dozzle:v10.1", "1.41", {"EC0423": "will"}),
+        # what cannot be told is no pass, whatever the program could do
+        ("amir20/dozzle:v10.1", "unknown", {"EC0423": "may"}),
+    ],
+)
+def test_a_version_that_is_set_counts_before_what_the_program_could_do(
+    image, api, expected
+):
+    client = {**CLIENT, "image_ref": image, "client_api_version": api}
+    assert certainties({"version": "28.5.1"}, "29.0.0", workload=client) == expected
+
+
 def test_a_row_names_workload_host_change_moment_and_remedy():
     workload = {**CLIENT, "image_ref": "traefik:v2.9"}
     result = what_breaks({"version": "28.0.4"}, "29.0.0", workload=workload)
@@ -472,7 +491,8 @@ def test_a_row_names_workload_host_change_moment_and_remedy():
         "moment": "at upgrade",
         "what": "traefik speaks API 1.24",
         "why": row["why"],
-        "remedy": "update the client to a version that negotiates its API",
+        "remedy": "update the client to a version that negotiates its API; "
+        "raise or remove a variable that sets it",
         "source": row["source"],
     }
     assert "1.24" in row["why"]

@@ -15,6 +15,7 @@ from churn_fleet import POLICY, fleet
 
 from assess import reference
 from assess.score.upgrade_churn.breaking import breaks, goal_of
+from assess.sources.unit import Unit, workload_row
 
 ROOT = Path(__file__).parents[3]
 CASES, FLEET = (
@@ -58,12 +59,14 @@ def tables(rows):
         frames["hosts"].append(place | {k: v or None for k, v in host.items()})
         if row["runtime"]:
             frames["engines"].append(place | {k: v or None for k, v in engine.items()})
-        frames["workloads"].append(place | workload(row))
+        known = more(row["more"])
+        api = client_api(row["image"], known.pop("environment", {}))
+        frames["workloads"].append(place | workload(row) | api)
         if row["schema"]:
             frames["images"].append(image(row) | place | {"schema": row["schema"]})
         if row["object"]:
             frames["objects"].append(an_object(row))
-        for frame, found in more(row["more"]).items():
+        for frame, found in known.items():
             if frame == "mounts":
                 place_of = {"workload_id": name, "destination": "/data"}
                 frames["mounts"].append(place_of | found)
@@ -97,6 +100,12 @@ def workload(row):
         own |= {"registry": known["registry"], "repository": known["repository"]}
         own |= {"image_digest": known["digest"]}
     return own
+
+
+def client_api(image, environment):
+    """Return what the sources read of the environment of a client."""
+    unit = Unit((), "docker", image, tuple(environment.items()))
+    return {"client_api_version": workload_row(unit)["client_api_version"]}
 
 
 def image(row):

@@ -236,6 +236,17 @@ def test_the_unknown_spans_the_range(tables):
     assert pd.isna(row["versions_behind"])
 
 
+def test_who_patches_a_host_without_an_engine_is_unknown():
+    provided = {"host_id": "h1", "provider_version": "Fargate 1.4.0"}
+    known, hidden = (
+        only(fleet(hosts=[host], engines=[])) for host in (provided, {"host_id": "h1"})
+    )
+    assert known["basis"] == "managed by provider"
+    for name in ("events_per_year", "failures_per_year", "hours_per_year", "score"):
+        assert hidden[f"{name}_lo"] <= known[f"{name}_lo"]
+        assert hidden[f"{name}_hi"] >= known[f"{name}_hi"]
+
+
 def test_clocks_of_the_future_do_not_count():
     ahead = [*YEARLY, upgrade(8, "2027-01-01"), upgrade(9, "2030-01-01")]
     told = [
