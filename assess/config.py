@@ -137,8 +137,7 @@ def _nearest() -> Path | None:
     """Return the file named by the environment, or the nearest one upwards from here."""
     # Above, as in /tmp, anybody may have put one: it counts only if it is the user's own
     # or root's.
-    named = os.environ.get("ASSESS_CONFIG")
-    if named:
+    if named := os.environ.get("ASSESS_CONFIG"):
         return Path(named)
     here = Path.cwd()
     for directory in (here, *here.parents):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from assess.config import CONFIG_NAME, Config, load_config
 from assess.errors import CollectError
+from assess.execution import Tell
 from assess.sources.base import Rows
 from assess.sources.catalogue import SourceType, permissions, source_types
 from assess.sources.run import (
     Interrupted,
-    Progress,
     coverage_rows,
     in_two_rounds,
     join,
@@ -36,7 +36,7 @@ def collect(  # noqa: PLR0913
     sources: Iterable[str] | None = None,
     deadline: float = 300,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Tell | None = None,
     previous: Inventory | None = None,
     now: datetime | None = None,
 ) -> Inventory:
@@ -110,7 +110,7 @@ def probe(
     *,
     sources: Iterable[str] | None = None,
     deadline: float = 30,
-    progress: Progress | None = None,
+    progress: Tell | None = None,
 ) -> pd.DataFrame:
     """Return the coverage of what each configured source can see, at a few calls each."""
     from assess.sources.joining.merge import coverage_table

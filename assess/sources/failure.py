@@ -6,36 +6,14 @@ import re
 from typing import Any
 
 from assess.errors import AssessError
+from assess.sources.csv_records import rows
 from assess.sources.redact import scrub
 
-HINTS = {
-    "denied": "grant the read permissions that `assess sources` lists",
-    "timeout": "raise the deadline, or hand over dumps of this source",
-    "unreachable": "check the address, and that something listens there",
-    "unsupported": "hand over dumps of this source",
-    "throttled": "run again later, or less often",
-    "parse_error": "dump it again; `assess sources` names the commands",
-}
-
-
-STATUS_OF_CODE = {
-    401: "denied",
-    403: "denied",
-    404: "unsupported",
-    429: "throttled",
-    501: "unsupported",
-}
-
-
-# Words of errors and of their messages, by the status that they stand for.
-_WORDS = {
-    "timeout": "timeout|timed out|deadline",
-    "denied": r"permission|denied|forbidden|unauthorized|\b40[13]\b|authenticationexception"
-    "|certificate required|bad certificate|certificate_verify_failed",
-    "throttled": r"throttl|too many requests|\b429\b",
-    "unsupported": "too new|too old|not supported|invalidversion",
-    "parse_error": "jsondecodeerror|unicodedecodeerror",
-}
+# Statuses by the codes of HTTP and the words of errors that stand for them; of a status
+# that several rows have, the last one has the general hint.
+_FAILURES = rows("failures")
+HINTS = {row["status"]: row["hint"] for row in _FAILURES}
+_ANSWERS = {int(code): row for row in _FAILURES for code in row["codes"].split()}
 
 
 # A failure of these kinds is a bug of ours, which the run reports; it is no answer.
@@ -65,19 +43,24 @@ def words_of(error: BaseException) -> str:
     return " ".join(f"{type(e).__name__} {e}" for e in chain_of(error)).lower()
 
 
-def status_of(error: BaseException) -> str:
-    """Classify an error as a coverage status, by its HTTP code, else by its causes and words."""
+def _answer_of(error: BaseException) -> dict[str, str]:
+    """Return what the HTTP code of an error stands for; nothing without a code."""
     codes = [getattr(link, "status_code", None) for link in chain_of(error)]
     code = next(filter(None, codes), None)
+    return _ANSWERS.get(code, _FAILURES[-1]) if isinstance(code, int) else {}
+
+
+def status_of(error: BaseException) -> str:
+    """Classify an error as a coverage status, by its HTTP code, else by its causes and words."""
     # the code is exact, where words of a message are a guess
-    if isinstance(code, int):
-        return STATUS_OF_CODE.get(code, "unreachable")
+    if answer := _answer_of(error):
+        return answer["status"]
     if isinstance(error, _UNREADABLE):  # "position 403" in its message is no code
         return "parse_error"
     text = words_of(error)
-    for status, words in _WORDS.items():
-        if re.search(words, text):
-            return status
+    for row in _FAILURES:
+        if row["words"] and re.search(row["words"], text):
+            return row["status"]
     system = [link for link in chain_of(error) if isinstance(link, OSError)]
     # a missing file is a wrong path, not an unreachable server
     if any(not isinstance(link, FileNotFoundError) for link in system):
@@ -97,7 +80,7 @@ def failure(error: Exception) -> dict[str, Any]:
     A note of the error (`BaseException.add_note`) is its hint.
     """
     status = status_of(error)
-    hint = HINTS.get(status)
+    hint = _answer_of(error).get("hint", HINTS.get(status))
     notes = getattr(error, "__notes__", ())
     if notes and not isinstance(error, AssessError):  # whose note is for its traceback
         hint = notes[0]

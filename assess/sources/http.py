@@ -20,7 +20,7 @@ from assess.sources.dumps import DumpError, broken, decode_values
 from assess.sources.redact import scrub, strip_credentials
 
 if TYPE_CHECKING:
-    from requests import Response
+    from requests import PreparedRequest, Response
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 30.0  # of silence, at most
@@ -110,7 +110,7 @@ class Web:
         self._max_bytes = MAX_BYTES
         self._headers = dict(headers or {})
         self._verify: bool | str = str(ca) if ca else True
-        self._auth = (parts.username, parts.password or "") if parts.username else None
+        self._auth = (parts.username, parts.password or "") if parts.username else _as_is
         self._session = requests.Session()
 
     def __enter__(self) -> Self:
@@ -181,7 +181,7 @@ class Web:
             address,
             params=options.get("params"),
             headers={**self._headers, **headers} if is_own else headers,
-            auth=self._auth if is_own else None,
+            auth=self._auth if is_own else _as_is,
             verify=self._verify,
             timeout=(min(CONNECT_SECONDS, left), min(CALL_SECONDS, left)),
             # `get` follows them itself, to keep credentials on this server
@@ -201,6 +201,11 @@ class Web:
         mine = urlsplit(self.scope)
         asked = urlsplit(address)
         return (mine.scheme, mine.netloc) == (asked.scheme, asked.netloc)
+
+
+def _as_is(request: PreparedRequest) -> PreparedRequest:
+    """Return a request unchanged: without this, requests puts what ~/.netrc holds in its header."""
+    return request
 
 
 def _uncompressed(response: Response, deadline: Deadline) -> Iterator[bytes]:

@@ -38,8 +38,14 @@ _NOTHING_KNOWN = (
     "nothing in it is known; `assess sources` names the commands that dump it"
 )
 # Names that many machines have.
-_LOCAL = ("localhost", "minikube", "docker-desktop", "kind-control-plane")
-_MANY = (*_LOCAL, "node", "unknown")
+_MANY = (
+    "localhost",
+    "minikube",
+    "docker-desktop",
+    "kind-control-plane",
+    "node",
+    "unknown",
+)
 # Keys whose values no row takes over.
 _WITHHELD = frozenset(row["key"] for row in csv_records.rows("withheld"))
 

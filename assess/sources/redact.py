@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from assess.linear import Linear
-from assess.reference.programs import api_variables
 from assess.sources.csv_records import rows
 from assess.sources.values import Texts, joined
 
@@ -262,5 +261,8 @@ def keep_env(env: Mapping[str, str]) -> dict[str, Any]:
 
 def kept_env(env: Mapping[str, str]) -> Texts:
     """Return the variables that name the service, or fix the API version of its client."""
+    # facts need pandas, and to describe the sources needs neither
+    from assess.reference.programs import api_variables
+
     naming = {n: env[n] for n in NAMING_ENV if n in env and not is_secret("", env[n])}
     return naming | api_variables(env)

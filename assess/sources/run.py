@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from assess import s3
 from assess.config import Config, unknown_key
 from assess.errors import ConfigError
-from assess.execution import Cluster, current
+from assess.execution import Cluster, Tell, current
 from assess.sources.base import Batch, Batches, Row, Rows, Source, type_of
 from assess.sources.catalogue import homes, make
 from assess.sources.deadline import Deadline
@@ -41,7 +41,6 @@ INTERRUPTED_S = 0.5  # the same, once somebody presses Ctrl-C
 _UNFINISHED = "interrupted before it had answered; run again"
 
 _log = logging.getLogger(__name__)
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -138,9 +137,7 @@ class Interrupted(KeyboardInterrupt):
         self.batches = batches
 
 
-def side_by_side(
-    tasks: list[Task], work: Work, progress: Progress | None = None
-) -> Batches:
+def side_by_side(tasks: list[Task], work: Work, progress: Tell | None = None) -> Batches:
     """Do the work of every task, side by side, and return the batches in the order of the tasks."""
     # A source that hangs is left behind on its thread, once its deadline has passed. An
     # interrupt ends all deadlines: sources hand over what they have, and `Interrupted`
@@ -159,7 +156,7 @@ def side_by_side(
 class _TaskThreads:
     """Running tasks, each on a daemon thread that can be abandoned."""
 
-    def __init__(self, tasks: list[Task], work: Work, progress: Progress | None) -> None:
+    def __init__(self, tasks: list[Task], work: Work, progress: Tell | None) -> None:
         self.waiting = list(reversed(tasks))
         self.running: dict[str, tuple[Task, Deadline]] = {}
         self._tasks = tasks
@@ -259,7 +256,7 @@ def local(task: Task) -> Task:
     """Return a task whose files are on this machine; files in S3 are copied."""
     # Copies keep their address without ``s3://`` as path, below a temporary directory.
     paths = task.options.get("path")
-    listed = [str(path) for path in (paths if isinstance(paths, list) else [paths or ""])]
+    listed = [str(path) for path in as_list(paths or "")]
     if not any(map(s3.is_s3, listed)):
         return task
     base = Path(tempfile.mkdtemp(prefix="assess-s3-"))
@@ -299,7 +296,7 @@ def probing(task: Task, deadline: Deadline) -> Batch:
     return Batch(coverage=batch.coverage)
 
 
-def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> Batches:
+def in_two_rounds(tasks: list[Task], progress: Tell | None = None) -> Batches:
     """Collect from all sources, then from those that look up what the others found."""
     first = [task for task in tasks if not task.source.follows]
     second = [task for task in tasks if task.source.follows]

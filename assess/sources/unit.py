@@ -15,15 +15,16 @@ from typing import Any
 
 from assess import frames, reference
 from assess.image_ref import ImageRef, as_declared, last_part, parse_image
+from assess.inventory import NO_DATA
 from assess.sources.base import Name, Names, Row, Rows
 from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import STORES, kind_of
-from assess.sources.edges.rows import Mention, Text, mentions, variables
-from assess.sources.edges.siblings import Callee
+from assess.sources.edges.rows import Mention, Text, mentions, needs, variables
+from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
 from assess.sources.redact import is_secret, kept_env, scrub, secret_names, tells_secret
 from assess.sources.settings import setting_text
-from assess.sources.values import Texts, integer, joined, text
+from assess.sources.values import Texts, dig, integer, joined, text
 from assess.sources.volumes import Mount, volume_id
 
 
@@ -105,6 +106,10 @@ class Unit:
         """Addresses in the environments, commands and files of all its containers."""
         return [found for part in self.containers for found in mentions(part.all_texts)]
 
+    def needs(self, siblings: Siblings, space: str = "") -> Rows:
+        """Return rows for the dependencies that the texts of its containers name."""
+        return needs(self.callee, self.mentions, siblings, space=space)
+
     @property
     def all_texts(self) -> list[Text]:
         """Texts of this container; texts of an init container count as waits."""
@@ -142,8 +147,10 @@ def is_checked(image: str, declared: bool | None) -> bool | None:
     return False if is_bare else declared
 
 
-_CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 # ---- rows ----
+
+
+_CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 
 
 @cache
@@ -282,8 +289,7 @@ def share(mounts: Rows, volumes: Rows | None = None) -> None:
         volume = by_name.get(mount["volume_name"], {})
         mount["driver"] = mount["driver"] or volume.get("Driver")
         mount["volume_id"] = volume.get("export") or mount["volume_id"]
-        usage = volume.get("UsageData")
-        size = usage.get("Size") if isinstance(usage, dict) else None
+        size = dig(volume, "UsageData", "Size")
         if isinstance(size, int) and size >= 0:
             mount["size_bytes"] = size
 
@@ -380,7 +386,6 @@ CONFIG_PATHS = re.compile(
 )
 ANONYMOUS = re.compile(r"[0-9a-f]{64}")  # the name that an engine gives such a volume
 _EPHEMERAL = ("alloc-dir", "empty-dir")
-_NO_DATA = ("tmpfs", "socket", "config", *_EPHEMERAL)
 
 
 def source_class(mount: Mount) -> str:
@@ -404,7 +409,7 @@ def source_class(mount: Mount) -> str:
 
 def is_data(kind: str, target: str, is_writable: bool | None) -> bool | None:
     """Return whether a mount looks like data of record; None where only a person can say."""
-    if kind in _NO_DATA or is_writable is False:
+    if kind in NO_DATA or is_writable is False:
         return False
     is_known = DATA_PATHS.match(target) or DATA_FILES.search(target)
     return True if is_writable and (is_known or kind == "named-volume") else None

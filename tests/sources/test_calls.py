@@ -295,3 +295,9 @@ def test_the_code_of_an_answer_counts_more_than_the_words_of_its_causes():
     error = HttpError(429, {})
     error.__cause__ = TimeoutError()
     assert status_of(error) == "throttled"
+
+
+def test_an_answer_that_refuses_says_whether_the_token_or_the_right_is_missing():
+    hints = {code: failure(HttpError(code, {}))["hint"] for code in (401, 403, 410, 418)}
+    assert "expired" in hints[401] and "permissions" in hints[403]
+    assert "run again" in hints[410] and "address" in hints[418]

@@ -17,7 +17,7 @@ from assess.cli import cli
 from assess.sources.catalogue import dump_script, homes
 from assess.sources.deadline import Deadline
 from assess.sources.hosts.osquery import TABLES
-from assess.sources.kubernetes import RESOURCES, VERSIONED
+from assess.sources.kubernetes import RESOURCES, SETTINGS, VERSIONED
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SCRIPTS = (
@@ -46,7 +46,8 @@ READS = {
     "docker": r"(version|info|ps|images|volume ls|inspect|image inspect|(node|service) (ls|inspect)"
     r"|service ps)( .*)?",
     "kubectl": r"get [a-z0-9,.]+ --all-namespaces -o json|api-resources --verbs=list -o name"
-    r"|get configmap kube(let|adm)-config -n kube-system --ignore-not-found -o json",
+    r"|get configmap( kube(let|adm)-config(-1\.\d\d)?)+ -n kube-system --ignore-not-found"
+    r" -o json",
     "nomad": r"(job inspect|node status|alloc status)( .*)?",
     "podman": r"(version|info|images|ps|volume ls|inspect)( .*)?",
     "osqueryi": r"--json select [a-z_,*]+ from [a-z0-9_]+( where name in \('dockerd', 'kubelet'\))?",
@@ -195,8 +196,10 @@ prioritylevelconfigurations.flowcontrol.apiserver.k8s.io"""
     assert [row for row in found["objects"] if row["kind"] == "Role"] != []
     found["objects"] = [row for row in found["objects"] if row["kind"] != "Role"]
     assert found == rows("kubernetes", FIXTURES / "kubernetes", "shop.json")
-    lists, _, others, *maps = asked(tmp_path / "bin", "kubectl")
-    assert [line.split()[2] for line in maps] == ["kubelet-config", "kubeadm-config"]
+    lists, _, others, maps = asked(tmp_path / "bin", "kubectl")
+    paths = [path for listing in SETTINGS for path in listing.paths]
+    named = maps.partition(" -n kube-system ")[0].removeprefix("get configmap ")
+    assert named.split() == [path.rpartition("/")[2] for path in paths]
     assert lists.split()[1].split(",") == [listing.kind for listing in RESOURCES]
     # of the objects of which only versions count, those that the cluster knows
     kinds = set(others.split()[1].split(","))

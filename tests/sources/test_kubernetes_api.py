@@ -14,6 +14,7 @@ import yaml
 from replay import replaying
 from test_kubernetes import (
     CANARY,
+    FIXTURES,
     PERMISSIONS,
     SHOP,
     collect,
@@ -434,3 +435,113 @@ def test_settings_of_kubelets_that_nobody_keeps_or_shows(tmp_path):
     assert {row["kubelet_flags"] for row in batch.rows["engines"]} == {None}
     batch, _ = ask(Api(deny=("kubelet-config",)), tmp_path)
     assert coverage(batch)["kubelet settings"]["status"] == "denied"
+
+
+# -- what kubeadm keeps, as kubeadm 1.20 wrote it into a cluster -----------------------------------
+
+KEPT = json.loads((FIXTURES / "kubeadm.json").read_text())["items"]
+
+
+def cluster(tmp_path, edit=lambda item: None, **more):
+    """Collect the dump of a control plane, with each object edited."""
+    items = json.loads(json.dumps(KEPT))
+    for item in items:
+        edit(item)
+    document = {"kind": "List", "items": items} | more
+    (tmp_path / "c.json").write_text(json.dumps(document))
+    return collect(tmp_path, path="c.json")
+
+
+def settings_of(batch, program):
+    found = [(w["settings"] or "").split(";") for w in batch.rows["workloads"]]
+    return {part for parts in found if parts[0] == f"program={program}" for part in parts}
+
+
+def configured(change):
+    """Return an edit of the configuration that kubeadm keeps, with manifests without options."""
+
+    def edit(item):
+        if item["kind"] == "Pod":
+            (container,) = item["spec"]["containers"]
+            container["command"] = container["command"][:1]
+        if item["metadata"]["name"] == "kubeadm-config":
+            config = yaml.safe_load(item["data"]["ClusterConfiguration"])
+            change(config)
+            item["data"]["ClusterConfiguration"] = yaml.safe_dump(config)
+
+    return edit
+
+
+def as_lists(config):  # v1beta4
+    for part in ("apiServer", "controllerManager", "scheduler"):
+        args = config[part]["extraArgs"].items()
+        config[part]["extraArgs"] = [{"name": k, "value": v} for k, v in args]
+
+
+def as_one_level(config):  # v1alpha2
+    for part in ("apiServer", "controllerManager", "scheduler"):
+        config[f"{part}ExtraArgs"] = config.pop(part)["extraArgs"]
+
+
+@pytest.mark.parametrize("form", [lambda config: None, as_lists, as_one_level])
+def test_a_control_plane_has_the_settings_that_kubeadm_keeps_for_it(form, tmp_path):
+    batch = cluster(tmp_path, configured(form))
+    own = settings_of(batch, "kube-apiserver")
+    assert {"feature-gates.BlockVolume=true", "insecure-port=8080"} < own
+    assert {"admission-plugin.PodSecurityPolicy=true", "basic-auth-file"} < own
+    assert "kubeadm-feature-gates.IPv6DualStack=false" in own
+    assert "algorithm-provider" in settings_of(batch, "kube-scheduler")
+    assert "algorithm-provider" not in own
+    assert "canary" not in repr(batch)
+
+
+def test_a_manifest_and_the_configuration_of_kubeadm_add_up(tmp_path):
+    def edit(item):
+        if item["metadata"]["name"].startswith("kube-apiserver"):
+            command = item["spec"]["containers"][0]["command"]
+            # by hand, so that the next upgrade brings back the gate
+            command[:] = [o for o in command if "feature-gates" not in o] + ["--own=1"]
+
+    own = settings_of(cluster(tmp_path, edit), "kube-apiserver")
+    assert {"own", "feature-gates.BlockVolume=true"} < own
+    assert own == settings_of(cluster(tmp_path), "kube-apiserver") | {"own"}
+
+
+def test_kubeadm_keeps_nothing_for_what_tenants_run(tmp_path):
+    def edit(item):
+        if item["kind"] == "Pod":
+            item["metadata"]["namespace"] = "tenant"
+            item["spec"]["containers"][0]["command"] = ["kube-apiserver", "--own"]
+
+    found = settings_of(cluster(tmp_path, edit), "kube-apiserver")
+    assert "own" in found and not any("gates" in setting for setting in found)
+
+
+@pytest.mark.parametrize("text", ["", "a", "[1]", "apiServer: 3", "featureGates: [A]"])
+def test_a_configuration_of_kubeadm_of_another_form_adds_nothing(text, tmp_path):
+    def edit(item):
+        if item["metadata"]["name"] == "kubeadm-config":
+            item["data"]["ClusterConfiguration"] = text
+
+    batch = cluster(tmp_path, edit)
+    assert "insecure-port=8080" in settings_of(batch, "kube-apiserver")
+    is_unread = text in ("", "a", "[1]")
+    assert ("kubeadm settings" in coverage(batch)) == is_unread
+    assert "kubeadm-" not in ";".join(settings_of(batch, "kube-apiserver"))
+    kinds = [row["kind"] for row in batch.rows["objects"]]
+    assert kinds.count("ClusterConfiguration") == 0
+
+
+@pytest.mark.parametrize("name", ["kubelet-config-1.20", "kubelet-config"])
+def test_of_the_settings_of_kubelets_the_newest_count(name, tmp_path):
+    older = {"kind": "ConfigMap", "metadata": {"name": "kubelet-config-1.19"}}
+    older["data"] = {"kubelet": "kind: KubeletConfiguration\ncgroupDriver: cgroupfs\n"}
+    items = [older, *json.loads(json.dumps(KEPT))]
+    for item in items:
+        if item["metadata"]["name"] == "kubelet-config-1.20":
+            item["metadata"]["name"] = name
+    batch = cluster(tmp_path, items=items)
+    (flags,) = {row["kubelet_flags"] for row in batch.rows["engines"]}
+    assert {"cgroupDriver=systemd", "feature-gates.BlockVolume=true"} < {
+        *flags.split(";")
+    }

@@ -1,5 +1,6 @@
 """Live sources are asked for the documented paths by GET or HEAD, and for nothing else."""
 
+import base64
 import re
 
 import pytest
@@ -282,3 +283,23 @@ def test_a_redirect_to_another_port_or_scheme_is_another_server(place, tmp_path)
         with web, pytest.raises(OtherServerError):
             web.json("list")
         assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("token", ["the-token", "me:the-password", ""])
+def test_no_password_of_a_netrc_takes_the_place_of_a_token(token, tmp_path, monkeypatch):
+    # requests reads ~/.netrc, and what it finds there replaces a header that is set
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password of-netrc")
+    (tmp_path / ".netrc").chmod(0o600)
+    (tmp_path / "token").write_text(token)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = {"token_file": "token"} if token else {}
+    with replaying(lambda path, query: {}) as server:
+        asked = Asked({"endpoint": server.url, **given}, tmp_path, Deadline(20))
+        with open_web(asked) as web:
+            web.json("a")
+            web.get(server.url.replace("127.0.0.1", "localhost"), elsewhere=True)
+    (_, _, own), (_, _, other) = server.asked
+    said = own.get("Authorization", "")
+    assert said.startswith("Basic" if ":" in token else token and "Bearer the-token")
+    assert bool(said) == bool(token) and "Authorization" not in other
+    assert base64.b64encode(b"me:of-netrc").decode() not in said

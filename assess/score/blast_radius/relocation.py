@@ -217,9 +217,8 @@ def move_deltas(
     # In fleets with more services than ``moves_drawn_most``, or of more pairs than are
     # drawn, the bounds alone are computed.
     sampling = Sampling.of(policy)
-    services_n = len(topology.services)
-    is_small = services_n <= policy["blast_radius"]["moves_drawn_most"]
-    drawn = np.ones(services_n, bool) if is_small else None
+    is_small = len(topology.services) <= policy["blast_radius"]["moves_drawn_most"]
+    drawn = np.ones(len(topology.services), bool) if is_small else None
     changes = {
         name: element_changes(inventory, topology, target)
         for name, target in targets.items()
@@ -253,13 +252,11 @@ def _moved(
             known[same] = losses(graph)
         levels[level] = known[same]
     found = {}
+    every = every.merge(topology.direct["lo"][PAIR].assign(certain=True), how="left")
     terms = every.assign(term=every.index)
     for name, (rows, new_hosts) in changes.items():
-        own = np.sort(rows.merge(terms)["term"].to_numpy())
-        added = every["sign"].to_numpy()[own] > 0
-        found[name] = _table(
-            topology, levels, changed.service[own], own, added, new_hosts
-        )
+        own = every.loc[np.sort(rows.merge(terms)["term"])]
+        found[name] = _table(topology, levels, changed.service[own.index], own, new_hosts)
     return found
 
 
@@ -271,30 +268,34 @@ def _are_few(graphs: Mapping[str, Graph], failing: Scenarios, sampling: Sampling
     return bool(impact.reached_n.sum() <= sampling.pairs_most)
 
 
-def _table(  # noqa: PLR0913, PLR0917 - what a target changes, as arrays
+def _table(
     topology: Topology,
     levels: Mapping[str, _Losses],
     service: Integers,
-    own: Integers,
-    added: Booleans,
+    own: pd.DataFrame,
     new_hosts: Floats,
 ) -> pd.DataFrame:
     """Add up the terms of one target by service: ``delta, delta_lo, delta_hi``.
 
-    ``own`` are the positions of its terms, ``service`` and ``added`` are by these.
+    ``own`` are its terms, ``sign, certain`` by position, and ``service`` their services.
     """
     n = len(topology.services)
+    added = own["sign"].to_numpy() > 0
+    # what only may take a service down today is perhaps nothing to leave
+    perhaps = own["certain"].isna() & ~added
     low = {}
     high = {}
+    worst = []
     for level, losses in levels.items():
-        little = losses.little[own]
-        much = losses.much[own]
+        little = losses.little[own.index]
+        much = losses.much[own.index]
         least = np.bincount(service, np.where(added, little, -much), n)
         most = np.bincount(service, np.where(added, much, -little), n)
         low[level] = least + new_hosts * losses.least_alone
         high[level] = most + new_hosts * losses.most_alone
+        worst.append(high[level] + np.bincount(service, little * perhaps, n))
     lo = np.min(list(low.values()), axis=0)
-    hi = np.max(list(high.values()), axis=0)
+    hi = np.max(worst, axis=0)
     nowhere = ~topology.services.isin(topology.placed)
     # a service whose place is unknown may leave one element of every kind, seen or not
     lo = np.where(nowhere, lo - len(LEFT) * levels["hi"].most_alone, lo)

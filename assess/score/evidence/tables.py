@@ -67,7 +67,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
         engines.dropna(subset="host_id"), on="host_id", how="left"
     )
     # of several runtimes of a host nobody knows which one runs the container
-    on_engines["sure"] &= on_engines["only"].fillna(value=True).astype(bool)
+    on_engines["sure"] &= ~is_known(on_engines["only"], value=False)
     images = _images(inventory, containers)
     views = {
         "workloads": View.of(everywhere, workloads, na=bare),
@@ -283,10 +283,9 @@ def _engines(
     # a platform without engines of one's own has no place for a mirror either
     has_none = table["managed"] & table["runtime"].isna()
     table["mirrors_n"] = table["mirrors_n"].mask(has_none, 0)
-    drivers = zip(table["node"], table["storage_driver"], strict=True)
     runs = [
-        reference.node_driver_runs(node, None if pd.isna(driver) else driver, target)
-        for node, driver in drivers
+        reference.node_driver_runs(node, driver, target)
+        for node, driver in frames.objects(table[["node", "storage_driver"]])
     ]
     table["driver_runs_on_target"] = pd.Series(runs, table.index, dtype="boolean")
     return table.drop(columns="node")
@@ -315,8 +314,7 @@ def _hosts(
 ) -> pd.DataFrame:
     columns = ["host_id", "os_name", "os_version", "os_family", "kernel"]
     answers = []
-    for host, *cells in zip(*(table[name] for name in columns), strict=True):
-        name, version, family, kernel = (None if pd.isna(c) else c for c in cells)
+    for host, name, version, family, kernel in frames.objects(table[columns]):
         node = next(iter(on_host.get(host, [])), reference.Node())
         node = node._replace(os_name=name, os_version=version)
         managed = reference.is_managed(node)

@@ -72,8 +72,7 @@ def _live(inventory: Inventory) -> pd.DataFrame:
     """Return the containers that run or may run, without those that only start others."""
     table = inventory["workloads"]
     live = table[table["state"].isin(["running", "declared"]) | table["state"].isna()]
-    is_lasting = live["container_role"].astype("object").ne("init")
-    return live[is_lasting.fillna(value=True).astype(bool)]
+    return live[~live["container_role"].isin(["init"])]
 
 
 def _measures(live: pd.DataFrame, columns: tuple[str, ...]) -> list[pd.Series]:
@@ -86,8 +85,7 @@ def _measures(live: pd.DataFrame, columns: tuple[str, ...]) -> list[pd.Series]:
 
 def _replicas(live: pd.DataFrame) -> pd.Series:
     """Count the replicas of each service; sidecars do not count."""
-    is_beside = surely(live["container_role"].astype("object").eq("sidecar"))
-    mains = live[~is_beside.astype(bool)].groupby("service_id").size()
+    mains = live[~live["container_role"].isin(["sidecar"])].groupby("service_id").size()
     return mains.reindex(live["service_id"].unique()).fillna(1).astype(float)
 
 
@@ -126,13 +124,10 @@ class Past(NamedTuple):
 
 
 def past_of(inventory: Inventory, policy: Policy, history: History) -> Past:
-    """Return the history of a fleet; an unwatched engine may move as often as the fastest."""
+    """Return the history of a fleet: the pace of an engine that nobody watched, and failures."""
     rates = pace.own_rates(inventory, policy, history)
-    fastest = max((rate.hi for rate in rates.values()), default=np.inf)
-    tallies = pace.upgrade_failures(history, policy)
-    level = float(policy["simulation"]["level"])
-    chance = pace.failure_chance(tallies.get(pace.POOL, (0, 0, 0)), level)
-    return Past(Interval(0.0, 0.0, fastest), chance)
+    chance = pace.failure_chances(history, policy)[pace.POOL]
+    return Past(pace.unwatched(rates), chance)
 
 
 def host_rate(target: Row, policy: Policy, own: Interval) -> Interval:

@@ -19,7 +19,6 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
 from assess.score.blast_radius.placement import on_bases
-from assess.score.incidents.rates import Interval
 from assess.score.result import Explanation, Provenance, Result, Tables
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import (
@@ -247,13 +246,13 @@ def _paces(
 ) -> Floats:
     """Return by place: host's pace, pace with base image [per year], chance of failure."""
     since = str(policy["churn"]["forced_since"])
-    level = float(policy["simulation"]["level"])
     own_rates = pace.own_rates(inventory, policy, past)
-    # a host that nobody watched may be upgraded as often as any
-    fastest = max((rate.hi for rate in own_rates.values()), default=np.inf)
-    unwatched = Interval(0.0, 0.0, fastest)
-    tallies = pace.upgrade_failures(past, policy)
-    pooled = tallies.get(pace.POOL, (0, 0, 0))
+    unwatched = pace.unwatched(own_rates)
+    chances = pace.failure_chances(past, policy)
+    pooled = chances[pace.POOL]
+    # upgrades of a version that nobody knows may fail like those of any line
+    widest = pace.fastest(*chances.values())._replace(point=pooled.point, lo=0.0)
+    most = policy["churn"]["managed_per_year_max"]
     rows = cells(inventory["hosts"], "host_id", "os_name", "os_version")
     systems = {host: system for host, *system in rows}
     paces = []
@@ -262,22 +261,19 @@ def _paces(
         line = reference.line_of(product, version)
         engine = pace.engine_rate(product, line, own_rate, since)
         system = pace.system_rate(*systems.get(host, NO_SYSTEM), since)
+        chance = chances.get(line_name(product, version) or pace.POOL, pooled)
+        if basis == pace.MANAGED or reference.platform_kind(product) == "managed":
+            engine = pace.managed_rate(product, line, most)
+            system = pace.NO_WORK
+        elif line is None:
+            chance = widest
         # nobody knows who patches what nobody saw
         if basis == pace.UNKNOWN:
             engine = engine._replace(lo=0.0)
-        if basis == pace.MANAGED or reference.platform_kind(product) == "managed":
-            engine = pace.managed_rate(
-                product, line, policy["churn"]["managed_per_year_max"]
-            )
-            system = pace.NO_WORK
-        images = [reference.base_system(base) for base in bases.get(service, [])] or [
-            NO_SYSTEM
-        ]
+        images = map(reference.base_system, bases.get(service, [""]))
         base = pace.fastest(*(pace.system_rate(*image, since) for image in images))
         of_host = pace.together(engine, system)
         of_service = pace.together(of_host, base)
-        named = line_name(product, version) or pace.POOL
-        chance = pace.failure_chance(tallies.get(named, pooled), level)
         paces.append((of_host, of_service, chance))
     return np.array(paces, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
 
@@ -307,9 +303,8 @@ def _breaking(broken: pd.DataFrame, services: pd.Index, blind: set[str]) -> pd.D
         "breaking_unknown_n": others.groupby("service_id")["change"].nunique(),
     }
     counted = pd.DataFrame(counts).reindex(services).fillna(0).astype("Int64")
-    is_blind = services.isin(blind)
     # a known break stays a count: a lower bound is more than nothing
-    counted.loc[is_blind & counted["breaking_n"].eq(0), "breaking_n"] = pd.NA
+    counted.loc[services.isin(blind) & counted["breaking_n"].eq(0), "breaking_n"] = pd.NA
     return counted
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from assess import reference
 from assess.frames import surely
-from assess.inventory import BUILD, ENDED, Inventory
+from assess.inventory import BUILD, ENDED, NO_DATA, Inventory
 from assess.policy.rules import DTYPES
 from assess.score.incidents.exposure import on_docker
 from assess.score.upgrade_churn import builds, flags
@@ -23,8 +23,6 @@ _REGISTRY = r"(localhost|[^/]*[.:][^/]*)/"
 IDLE = ""  # the workload of a host that runs none that is known
 _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
-# what a mount of such a source holds is no data
-_PASSING = ("config", "socket", "tmpfs", "empty-dir", "alloc-dir")
 _DAY = "%Y%m%d"  # as a number, 20250925
 
 
@@ -178,7 +176,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
 def _data(inventory: Inventory, table: pd.DataFrame) -> dict[str, pd.Series]:
     """Return whether workloads keep data in a mount, and the first and last day of their creation."""
     mounts = inventory["mounts"]
-    is_passing = mounts["source_class"].isin(_PASSING) | surely(mounts["read_only"])
+    is_passing = mounts["source_class"].isin(NO_DATA) | surely(mounts["read_only"])
     found = (~is_passing).groupby(mounts["workload_id"]).any()
     keeps = table["workload_id"].map(found).astype("boolean")
     created = pd.to_numeric(table["created_at"].dt.strftime(_DAY))

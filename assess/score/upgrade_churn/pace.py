@@ -92,9 +92,7 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     placed = []
     for service, host in sorted(on_engine):
         engine = engines.get(host)
-        is_bare = on_host.get(service, False)
-        if engine:
-            is_bare = engine.runtime == "none"
+        is_bare = engine.runtime == "none" if engine else on_host.get(service, False)
         if is_bare or not on_engine[service, host]:
             runtime = str(policy["target"]["runtime"])
             placed.append(Place(service, host, PROSPECTIVE, runtime, goal))
@@ -118,8 +116,7 @@ def anywhere(inventory: Inventory, policy: Policy, goal: str) -> list[Place]:
     """List where a replica of unknown host may be: on any host, with its engine or the target's."""
     runtimes = nodes(inventory)
     runtime = str(policy["target"]["runtime"])
-    at = inventory.snapshot_at
-    known = [_on_node(NOBODY, host, runtimes, at) for host in runtimes]
+    known = [_on_node(NOBODY, host, runtimes, inventory.snapshot_at) for host in runtimes]
     hosts = [*inventory["hosts"]["host_id"].dropna(), NOWHERE]
     bare = [Place(NOBODY, host, PROSPECTIVE, runtime, goal) for host in hosts]
     return [*known, *bare, Place(NOBODY, NOWHERE, UNKNOWN, reference.ENGINE, None)]
@@ -220,12 +217,16 @@ def own_rates(
     years = pd.Series(days, dtype=float) / MEAN_YEAR_DAYS
     level = float(policy["simulation"]["level"])
     shrunk = shrunk_rates(count, years.round(2), level=level)
-    rates = {}
-    for host, rate in (count / years).items():
-        lo = min(rate, shrunk.loc[host, "rate_lo"])
-        hi = max(rate, shrunk.loc[host, "rate_hi"])
-        rates[host] = Interval(rate, lo, hi)
-    return rates
+    own = shrunk.assign(rate=count / years)[["rate", "rate_lo", "rate_hi"]]
+    return {
+        host: Interval(rate, min(rate, lo), max(rate, hi))
+        for host, rate, lo, hi in own.itertuples()
+    }
+
+
+def unwatched(rates: Mapping[str, Interval]) -> Interval:
+    """Return the rate of a host that nobody watched, which may be upgraded as often as any."""
+    return Interval(0.0, 0.0, max((rate.hi for rate in rates.values()), default=math.inf))
 
 
 def upgrade_failures(
@@ -289,6 +290,13 @@ def failure_chance(tally: Tally, level: float) -> Interval:
     n, k, most = tally
     highest = jeffreys_interval(most, n, level=level)
     return jeffreys_interval(k, n, level=level)._replace(hi=highest.hi)
+
+
+def failure_chances(history: History, policy: Policy) -> dict[str, Interval]:
+    """Return the chance that an upgrade fails, by line and over the fleet, `POOL`."""
+    level = float(policy["simulation"]["level"])
+    tallies = {POOL: (0, 0, 0)} | upgrade_failures(history, policy)
+    return {line: failure_chance(tally, level) for line, tally in tallies.items()}
 
 
 # ---- how often engines and images changed ----

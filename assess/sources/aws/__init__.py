@@ -33,24 +33,11 @@ _FIRST_REGION = "us-east-1"  # asked which others there are, where the profile n
 _JOIN_S = 0.3  # time for a place to hand over what it has once the deadline has passed
 
 GROUP_TAG = "aws:autoscaling:groupName"
-_APPLICATION_TAGS = ("app", "application", "Application", "role", "component")
 LOGICAL_TAG = "aws:cloudformation:logical-id"
-_STACK_TAGS = ("aws:cloudformation:stack-name", "elasticbeanstalk:environment-name")
-_NAMING_TAGS = (  # tags, rule, confidence; the first tag that is there
-    (("assess.service",), "label", 1.0),
-    (("service", "Service", *_APPLICATION_TAGS), "cloud-tag", 0.8),
-    ((GROUP_TAG,), "auto-scaling-group", 0.7),
-    (_STACK_TAGS, "stack", 0.6),
-    (("Name",), "name-tag", 0.5),
-)
-_CLUSTER_TAGS = (
-    "eks:cluster-name",
-    "alpha.eksctl.io/cluster-name",
-    "kubernetes.io/cluster/",
-    "AmazonECSManaged",
-    "aws:ecs:clusterName",
-)
-_ENV_TAGS = ("env", "Env", "environment", "Environment", "stage", "Stage")
+_NAMING_TAGS = vocabulary("aws", "naming tags")  # and the rule that each stands for
+_CONFIDENCE = vocabulary("aws", "confidence of rules")
+_CLUSTER_TAGS = tuple(vocabulary("aws", "cluster tags"))
+_ENV_TAGS = tuple(vocabulary("aws", "environment tags"))
 _NUMBER = re.compile(r"[-_.]\d{1,3}$")
 
 
@@ -186,14 +173,15 @@ def names_of(tags: Mapping[str, str]) -> Names:
     if is_cluster_node(tags):
         return ()
     names = []
-    for keys, rule, confidence in _NAMING_TAGS:
+    for rule, confidence in _CONFIDENCE.items():
+        keys = (key for key, named in _NAMING_TAGS.items() if named == rule)
         values = ((key, tags[key]) for key in keys if tags.get(key))
         usable = (value for key, value in values if not is_secret(key, value))
         text = scrub(next(usable, ""))
         if rule == "name-tag":
             text = _NUMBER.sub("", text)
         if text:
-            names.append(Name(text, rule, confidence))
+            names.append(Name(text, rule, float(confidence)))
     return tuple(names)
 
 
@@ -204,8 +192,8 @@ def is_cluster_node(tags: Mapping[str, str]) -> bool:
 
 def is_naming(tag: str) -> bool:
     """Return whether a tag names a service, a cluster or an environment; no other is kept."""
-    naming = {key for keys, _, _ in _NAMING_TAGS for key in keys} | {*_ENV_TAGS}
-    return tag in {*naming, LOGICAL_TAG} or tag.startswith(_CLUSTER_TAGS)
+    naming = {*_NAMING_TAGS, *_ENV_TAGS, LOGICAL_TAG}
+    return tag in naming or tag.startswith(_CLUSTER_TAGS)
 
 
 def env_of(tags: Mapping[str, str]) -> str | None:

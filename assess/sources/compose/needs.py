@@ -15,7 +15,6 @@ from assess.sources.edges.rows import (
     declared_call,
     dependency_row,
     distinct,
-    needs,
     start_order,
 )
 from assess.sources.edges.siblings import Callee, Siblings
@@ -92,7 +91,7 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> Rows:
         within = replace(siblings, links=_links(project, service, siblings))
         rows += _ordered(project, src, service, siblings)
         rows += _declared(project, src, service, within)
-        rows += needs(unit.callee, unit.mentions, within, space=project.name)
+        rows += unit.needs(within, project.name)
     routed = [(unit, labels_of(project.services[name])) for name, unit in units.items()]
     return distinct([*rows, *routed_calls(routed, EVIDENCE)])
 

@@ -10,31 +10,14 @@ from assess.sources.connections.fleet import Fleet
 from assess.sources.connections.flows import Flows, is_flow_log
 from assess.sources.connections.observed import Observed, Ranks
 from assess.sources.connections.sockets import Sample, is_listing, read_tables, read_text
+from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import DumpError, broken, decode_values, each_dump, read_json
 from assess.sources.dumps import read_text as read_dump
 from assess.sources.listing import lose
 from assess.sources.values import dicts, integer, moment, text
 
-_ENDINGS = (
-    ".txt",
-    ".log",
-    ".out",
-    ".json",
-    ".jsonl",
-    ".ndjson",
-    ".ss",
-    ".netstat",
-    ".lsof",
-)
-_TOOLS = (
-    "process_open_sockets",
-    "listening_ports",
-    "connections",
-    "netstat",
-    "sockets",
-    "lsof",
-    "ss",
-)
+_ENDINGS = tuple(vocabulary("connections", "endings"))
+_TOOLS = tuple(vocabulary("connections", "tools"))
 _STAMP = re.compile(
     r"[-_.@]?(20\d\d)-?(\d\d)-?(\d\d)(?:[T_-]?(\d\d)[:-]?(\d\d)(?:[:-]?\d\d)?)?Z?$"
 )

@@ -26,6 +26,7 @@ from assess.sources.connections.observed import (
     Views,
 )
 from assess.sources.connections.sockets import ANY, MAX_PORT, plain
+from assess.sources.csv_records import vocabulary
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError
 
@@ -42,36 +43,9 @@ _PARTS = 16  # tables by caller, so that one of them is added up at a time
 # Adding up waits until there are as many new rows as were left, or so many, of 32 bytes each.
 _MORE = 4_000_000
 # version 2, which has no header where CloudWatch exports it
-_DEFAULT = (
-    "version",
-    "account_id",
-    "interface_id",
-    "srcaddr",
-    "dstaddr",
-    "srcport",
-    "dstport",
-    "protocol",
-    "packets",
-    "bytes",
-    "start",
-    "end",
-    "action",
-    "log_status",
-)
+_DEFAULT = tuple(vocabulary("connections", "flow log version 2"))
 _NEEDED = ("srcaddr", "dstaddr", "srcport", "dstport")
-_USED = (
-    *_NEEDED,
-    "interface_id",
-    "protocol",
-    "start",
-    "end",
-    "action",
-    "log_status",
-    "tcp_flags",
-    "flow_direction",
-    "pkt_srcaddr",
-    "pkt_dstaddr",
-)
+_USED = (*_NEEDED, *vocabulary("connections", "flow log fields"))
 _PROTOCOLS = {6: "tcp", 17: "udp"}
 _SYN = 2
 _SYN_ACK = 18

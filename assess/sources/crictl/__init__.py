@@ -163,14 +163,7 @@ _OF_POD = re.compile(
     r"|downward-api)/|etc-hosts$|containers/)"
 )
 # Columns of a workload that follow from a key of an inspection; without it they are unknown.
-_FOLLOWS = {
-    "user_root": ("Config", "User"),
-    "caps_added_n": ("HostConfig", "CapAdd"),
-    "caps_added": ("HostConfig", "CapAdd"),
-    "devices_n": ("HostConfig", "Devices"),
-    "restart_policy": ("HostConfig", "RestartPolicy"),
-    "health": ("State", "Health"),
-}
+_FOLLOWS = vocabulary("crictl", "follows")
 _COMMANDS = vocabulary("crictl", "commands")
 
 
@@ -221,8 +214,8 @@ class CrictlSource(EngineDumps):
                 kept["health_checked"] = None
             kept["unknown"] = [
                 column
-                for column, (part, key) in _FOLLOWS.items()
-                if key not in table(value, part)
+                for column, path in _FOLLOWS.items()
+                if path.split()[1] not in table(value, path.split()[0])
             ]
 
     def rows(self, data: EngineData, host_id: str, dumps: list[Dump]) -> Batch:

@@ -17,6 +17,8 @@ SWARM_STACK = "com.docker.stack.namespace"
 COMPOSE_RULE = "compose-service"
 COMPOSE_CONFIDENCE = float(lookup("docker/names", "rule", "trust")[COMPOSE_RULE])
 
+# best first: the label or variable that holds a name, its rule, and how far to trust it
+_RULES = [(row["key"], row["rule"], float(row["trust"])) for row in rows("docker/names")]
 POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
 _ALLOCATION = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _NAMESPACES = (
@@ -56,8 +58,7 @@ def container_names(
         "container-name": name,
     }
     candidates = [
-        (made.get(rule) or given.get(key), rule, float(trust))
-        for key, rule, trust in map(dict.values, rows("docker/names"))
+        (made.get(rule) or given.get(key), rule, trust) for key, rule, trust in _RULES
     ]
     return names_of(*candidates, namespace=namespace_of(labels))
 

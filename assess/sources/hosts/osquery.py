@@ -35,16 +35,7 @@ TABLES = {row["table"]: row for row in rows("hosts/osquery_tables")}
 WITHHELD = ("command", "config_entrypoint", "env_variables", "http_proxy", "https_proxy")
 MAY_BE_EMPTY = "osquery shows an empty table where it may not look: run it as root"
 _STATES = {"active/running": "running", "failed/failed": "failed"}
-_PSEUDO = (
-    "proc",
-    "sysfs",
-    "tmpfs",
-    "devtmpfs",
-    "cgroup",
-    "cgroup2",
-    "overlay",
-    "squashfs",
-)
+_PSEUDO = vocabulary("hosts", "pseudo file systems")  # without data of their own
 
 # Names of Docker's API, by the columns of osquery.
 _COUNTED = ("containers", "images")

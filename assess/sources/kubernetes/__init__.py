@@ -16,12 +16,7 @@ from assess.sources.kubernetes.kinds import (
     list_of,
     render_command,
 )
-from assess.sources.kubernetes.nodes import (
-    KUBEADM_MAP,
-    KUBELET_MAP,
-    KUBELETS,
-    configurations_in,
-)
+from assess.sources.kubernetes.nodes import KUBELETS, configurations_in
 from assess.sources.kubernetes.rows import to_batch
 from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.values import dicts, dig, listed, text
@@ -37,13 +32,11 @@ RESOURCES = tuple(
     if row["list"] != OTHERS
 )
 VERSIONED = [row["paths"].split() for row in _KINDS if row["list"] == OTHERS]
-_MAPS = "api/v1/namespaces/kube-system/configmaps/"
 # kubeadm keeps them, those of kubelets up to 1.23 under a name with the version
-_KUBELETS = (KUBELET_MAP, *(f"{KUBELET_MAP}-1.{minor}" for minor in (23, 22, 21, 20)))
-SETTINGS = (
-    Listing("kubelet settings", tuple(_MAPS + name for name in _KUBELETS)),
-    Listing("kubeadm settings", (_MAPS + KUBEADM_MAP,)),
-)
+SETTINGS = [
+    Listing(row["list"], tuple(row["paths"].split()))
+    for row in csv_records.rows("kubernetes/settings")
+]
 
 
 class KubernetesSource(ListSource):
@@ -120,10 +113,11 @@ class KubernetesSource(ListSource):
         size = 1 if asked.is_probe else self.page
         with call:
             groups = dicts(web.json("apis"), "groups")
-            versions = [
-                version for group in groups for version in dicts(group, "versions")
-            ]
-            served = {f"apis/{text(version, 'groupVersion')}" for version in versions}
+            served = {
+                f"apis/{text(version, 'groupVersion')}"
+                for group in groups
+                for version in dicts(group, "versions")
+            }
             if not served:
                 raise DumpError("the server names no version of its API")
         for paths in () if call.failed else VERSIONED:

@@ -8,20 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from assess.sources.base import Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.edges.rows import Text, mentions
 from assess.sources.kubernetes.controllers import Controller, Place, place
 from assess.sources.listing import Found
 from assess.sources.redact import is_secret
 from assess.sources.values import by_name, dicts, table, text
 
-_WORDS = {"configmaps": "ConfigMap", "secrets": "Secret"}
-_VOLUMES = {"configMap": "configmaps", "secret": "secrets"}
-_PARTS = {
-    "configMapRef": "configmaps",
-    "secretRef": "secrets",
-    "configMapKeyRef": "configmaps",
-    "secretKeyRef": "secrets",
-}
+_WORDS = vocabulary("kubernetes", "kinds of configuration")
+_VOLUMES = vocabulary("kubernetes", "volumes of configuration")
+_PARTS = vocabulary("kubernetes", "references")
 _MADE_BY_CLUSTER = "kube-root-ca.crt"
 _VARIABLE = re.compile(r"\$(?:\((\w+)\)|\{(\w+)\}|([A-Za-z_]\w*))")
 _MAX_POSSIBLE = 10_000  # needs that a shared ConfigMap makes possible; more say nothing

@@ -9,7 +9,7 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.sources.base import Name, Names, Row, Rows
-from assess.sources.csv_records import rows
+from assess.sources.csv_records import rows, vocabulary
 from assess.sources.kubernetes.kinds import (
     STORES,
     api_version,
@@ -20,15 +20,7 @@ from assess.sources.listing import Found, names_of
 from assess.sources.values import Texts, dicts, dig, integer, table, text, texts
 
 JOBS = ("job", "cronjob")
-_SCALED = (
-    "deployment",
-    "statefulset",
-    "replicaset",
-    "rollout",
-    "deploymentconfig",
-    "replicationcontroller",
-)
-_KINDS = (*_SCALED, "daemonset", "kservice", *JOBS)
+_KINDS = vocabulary("kubernetes", "controllers")
 _MAX_REPLICAS = 1000  # of a controller; more than that is a slip of the pen
 _APP = "app.kubernetes.io/"
 _RUN = re.compile(r"-\d{8,}$")  # of the jobs of a CronJob
@@ -82,7 +74,7 @@ class Controller:
     @property
     def is_scaled(self) -> bool:
         """Whether it keeps a number of replicas that it declares."""
-        return self.kind in _SCALED
+        return _KINDS.get(self.kind) == "scaled"
 
     @property
     def replicas(self) -> int:

@@ -1,24 +1,34 @@
 """Nodes of a cluster: hosts, systems, runtimes and kubelets, and the provider that runs them."""
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from yaml import YAMLError
 
 from assess import frames
 from assess.policy.targets import RUNTIMES
-from assess.sources.base import Row, Rows
-from assess.sources.csv_records import rows
+from assess.sources.base import Batch, Row, Rows
+from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.kubernetes.controllers import place
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found, host_ids
-from assess.sources.settings import common, settings_of
-from assess.sources.values import dicts, integer, joined, moment, table, text
+from assess.sources.settings import common, of_command, settings_of
+from assess.sources.values import (
+    dicts,
+    dig,
+    integer,
+    joined,
+    moment,
+    parts_of_cell,
+    table,
+    text,
+)
 from assess.sources.yaml_loader import load_documents
 
 _AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")  # aws:///eu-west-1a/i-0abc
-_STATES = {"True": "running", "False": "not-ready", "Unknown": "not-ready"}
+_STATES = vocabulary("kubernetes", "ready")
 _FAMILIES = ("linux", "windows")
 # RHCOS numbers its releases by those of OpenShift, without the point: 413.92.202310
 _OPENSHIFT = re.compile(r"\b(4)(\d{1,2})\.\d{2,3}\.\d{8,}")
@@ -27,9 +37,9 @@ RHCOS = "rhcos"
 KUBELETS = "kubelets"
 _KUBELET = "KubeletConfiguration"
 _TOLD = "kubeletconfig"  # what a kubelet answers at /configz
-# ConfigMaps of kubeadm; that of kubelets up to 1.23 with a version behind its name
-KUBELET_MAP = "kubelet-config"
-KUBEADM_MAP = "kubeadm-config"
+# Keys in ConfigMaps of kubeadm; that of kubelets up to 1.23 has a version behind its name.
+_KEYS = {"kubelet": "kubelet", "kubeadm": "ClusterConfiguration"}
+_CONTROL_PLANE = vocabulary("kubernetes", "control plane")
 
 
 def node_hosts(nodes: Rows, cluster: str) -> dict[str, str]:
@@ -167,30 +177,44 @@ def configurations_in(document: Any) -> Rows:
     return [{"kind": _KUBELET, "metadata": meta, "config": found}]
 
 
-def kubelet_flags(lists: Found) -> tuple[str | None, Row]:
-    """Return the settings that all known kubelets of a cluster share, and a note on unread ones."""
+def kubelet_flags(lists: Found, mapped: Rows) -> str | None:
+    """Return the settings that all known kubelets of a cluster share."""
     configs = [item["config"] for item in lists.get(KUBELETS, ())]
-    mapped, note = mapped_settings(lists, KUBELET_MAP, "kubelet")
     # what cannot be read may differ, so that nothing is known to be shared
-    return None if note else common([*configs, *mapped]), note
+    return common([*configs, *mapped]) if all(mapped) else None
 
 
-def mapped_settings(lists: Found, name: str, key: str) -> tuple[Rows, Row]:
-    """Return the configurations in ConfigMaps of kubeadm, and a note on those that cannot be read."""
-    found: Rows = []
-    unread = []
-    for item in lists.get("configmaps", ()):
-        named = text(item, "metadata", "name")
-        if not named.startswith(name):
-            continue
-        try:
-            read = dicts(load_documents(text(item, "data", key)))
-        except (YAMLError, ValueError):
-            read = []
-        found += read
-        unread += [] if read else [named]
-    if not unread:
-        return found, {}
-    command = f"kubectl get configmap -n kube-system {unread[0]} -o yaml"
-    note = {"status": "partial", "hint": f"no YAML in settings of the cluster: {command}"}
-    return found, note | {"unmapped_n": len(unread), "unmapped_example": unread[0][:80]}
+# ---- what kubeadm keeps ----
+
+
+def mapped_settings(batch: Batch, cluster: str, lists: Found, program: str) -> Rows:
+    """Return the configuration in a ConfigMap of kubeadm; what cannot be read is empty and covered."""
+    name, key = f"{program}-config", _KEYS[program]
+    maps = {place(item)[1]: item for item in lists.get("configmaps", ())}
+    # a cluster keeps those of its older versions, too
+    named = sorted((n == name, n) for n in maps if n.startswith(name))
+    for _, newest in named[-1:]:
+        with suppress(YAMLError, ValueError):
+            if found := dicts(load_documents(text(maps[newest], "data", key))):
+                return found
+        command = f"kubectl get configmap -n kube-system {newest} -o yaml"
+        hint = f"no YAML in settings of the cluster: {command}"
+        note = {"unmapped_n": 1, "unmapped_example": newest[:80], "hint": hint}
+        batch.cover(cluster, f"{program} settings", "partial", **note)
+        return [{}]
+    return []
+
+
+def control_plane_settings(config: Row) -> dict[str, list[str]]:
+    """Return the settings that kubeadm gives the programs of a control plane, by their first."""
+    found = {}
+    for part, program in _CONTROL_PLANE.items():
+        # up to v1alpha2, v1beta3, and after them
+        given = config.get(f"{part}ExtraArgs") or dig(config, part, "extraArgs")
+        args = {text(arg, "name"): arg.get("value") for arg in dicts(given)}
+        words = [f"--{name}={value}" for name, value in (args or table(given)).items()]
+        first, *others = parts_of_cell(of_command(" ".join([program, *words])))
+        found[first] = others
+    gates = settings_of({"featureGates": table(config, "featureGates")})
+    found["program=kube-apiserver"] += [f"kubeadm-{g}" for g in parts_of_cell(gates)]
+    return found

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from assess.sources.base import Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.payload import SHORT_ID
 from assess.sources.edges.rows import command_line
 from assess.sources.host_paths import is_engine_socket
@@ -34,27 +35,12 @@ _SIDECARS = re.compile(
     r"|datadog|jaeger-agent|otel|opentelemetry|consul-dataplane|kube-rbac-proxy|oauth2-proxy"
 )
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-_CONFIG_VOLUMES = (
-    "configMap",
-    "secret",
-    "projected",
-    "downwardAPI",
-    "gitRepo",
-    "image",
-)
-_SCRATCH_VOLUMES = ("emptyDir", "ephemeral")
+_VOLUMES = vocabulary("kubernetes", "volumes")  # that hold no data
 _GRACE_S = 30  # the default of Kubernetes
 _PROBES = ("readinessProbe", "livenessProbe", "startupProbe")
-RESTARTS = {"Always": "always", "OnFailure": "on-failure", "Never": "no"}
-_PHASES = {
-    "Pending": "created",
-    "Running": "running",
-    "Succeeded": "exited",
-    "Failed": "exited",
-}
-_UNITS = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-_UNITS |= {prefix: 1e3**n for n, prefix in enumerate("kMGTPE", start=1)}
-_UNITS |= {f"{prefix}i": 1024.0**n for n, prefix in enumerate("KMGTPE", start=1)}
+RESTARTS = vocabulary("kubernetes", "restarts")
+_PHASES = vocabulary("kubernetes", "phases")
+_UNITS = vocabulary("kubernetes", "units")
 
 Part = tuple[Row, str]  # a container of a pod, and its role
 
@@ -68,7 +54,7 @@ def quantity(value: Any, *path: str) -> float | None:
     if not parts or parts[2] not in _UNITS:
         return None
     amount = number(parts[1])
-    return None if amount is None else amount * _UNITS[parts[2]]
+    return None if amount is None else amount * float(_UNITS[parts[2]])
 
 
 def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
@@ -287,10 +273,11 @@ def _with_volume(mount: Mount, volume: Row, namespace: str, material: Material) 
     kind = next((name for name in volume if name != "name"), "persistentVolumeClaim")
     source = table(volume, kind)
     driver = text(source, "driver")
-    if kind in _CONFIG_VOLUMES or "secrets-store" in driver:
-        return replace(mount, type="config", source_class="config", is_writable=False)
-    if kind in _SCRATCH_VOLUMES:
-        form = "tmpfs" if source.get("medium") == "Memory" else "empty-dir"
+    form = "config" if "secrets-store" in driver else _VOLUMES.get(kind)
+    if form == "config":
+        return replace(mount, type=form, source_class=form, is_writable=False)
+    if form:
+        form = "tmpfs" if source.get("medium") == "Memory" else form
         return replace(mount, type=form, source_class=form)
     if kind == "hostPath":
         return replace(mount, type="bind", source=text(source, "path"))

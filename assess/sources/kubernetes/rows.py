@@ -23,7 +23,7 @@ from assess.sources.kubernetes.controllers import (
 from assess.sources.kubernetes.kinds import api_version, applied_version
 from assess.sources.kubernetes.needs import to_dependencies
 from assess.sources.kubernetes.nodes import (
-    KUBEADM_MAP,
+    control_plane_settings,
     kubelet_flags,
     mapped_settings,
     node_hosts,
@@ -51,6 +51,7 @@ from assess.sources.values import (
     joined,
     moment,
     number,
+    parts_of_cell,
     percent,
     table,
     text,
@@ -78,9 +79,7 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     batch = Batch()
     nodes = [node for node in lists.get("nodes", ()) if place(node)[1]]
     hosts = node_hosts(nodes, cluster)
-    flags, unread = kubelet_flags(lists)
-    if unread:
-        batch.cover(cluster, "kubelet settings", **unread)
+    flags = kubelet_flags(lists, mapped_settings(batch, cluster, lists, "kubelet"))
     for node in nodes:
         host_id = hosts[place(node)[1]]
         batch.add("hosts", to_host(node, host_id))
@@ -106,10 +105,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     batch.add("dependencies", *to_dependencies(lists, owners, units))
     batch.add("activities", *to_activities(lists, owners, cluster))
     batch.add("objects", *_to_objects(lists, owners, about, cluster))
-    configs, unread = mapped_settings(lists, KUBEADM_MAP, "ClusterConfiguration")
-    batch.add("objects", *(_to_kubeadm_object(config, cluster) for config in configs))
-    if unread:
-        batch.cover(cluster, "kubeadm settings", **unread)
+    for config in filter(None, mapped_settings(batch, cluster, lists, "kubeadm")):
+        batch.add("objects", _to_kubeadm_object(config, cluster))
+        _add_settings(batch, control_plane_settings(config))
     if note := unread_note(units.values()):
         batch.cover(cluster, "references", **note)
     return batch
@@ -126,6 +124,15 @@ def _add_workloads(
         if controller not in seen:
             _add_declared(batch, controller, unit, cluster)
     _share(batch)
+
+
+def _add_settings(batch: Batch, kept: Mapping[str, list[str]]) -> None:
+    """Add what kubeadm keeps to the settings of a control plane."""
+    # its upgrade writes the manifests of these programs anew, whatever is in them now
+    for workload in batch.rows["workloads"]:
+        own = parts_of_cell(workload["settings"])
+        if workload["namespace"] == "kube-system" and own:
+            workload["settings"] = joined([*own, *kept.get(own[0], ())])
 
 
 # ---- what runs ----
@@ -403,7 +410,7 @@ def _to_objects(
 def _to_kubeadm_object(config: Row, cluster: str) -> Row:
     """Return the configuration that kubeadm keeps, as applied in the version that it is in."""
     version = api_version(config)
-    meta = {"namespace": "kube-system", "name": KUBEADM_MAP}
+    meta = {"namespace": "kube-system", "name": "kubeadm-config"}
     return _to_object(config | {"metadata": meta}, version, version, cluster)
 
 

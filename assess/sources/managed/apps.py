@@ -13,8 +13,8 @@ from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Name, Names, Row, Rows
 from assess.sources.edges.address import may_be_address
-from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
-from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.edges.rows import command_line, dependency_row, distinct
+from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import names_of
 from assess.sources.replica import MAX_DECLARED, Replicas, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
@@ -252,13 +252,11 @@ def _host(app: App, part: str) -> Row:
 
 
 def _needs(app: App, siblings: Siblings) -> Rows:
-    caller: Callee = app.unit.callee
     rows: Rows = [
         dependency_row(app.unit.names[0], f"{EXTERNAL}{store}", "data", EVIDENCE)
         for store in app.stores
     ]
-    space = app.space or app.region
-    rows += needs(caller, app.unit.mentions, siblings, space=space)
+    rows += app.unit.needs(siblings, app.space or app.region)
     return distinct(rows)
 
 

@@ -7,7 +7,7 @@ from assess import frames
 from assess.image_ref import as_declared, parse_image
 from assess.sources.base import Batch, Name, Row, Rows
 from assess.sources.csv_records import vocabulary
-from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
+from assess.sources.edges.rows import command_line, dependency_row, distinct
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, complete, host_ids, names_of
 from assess.sources.marathon.pods import MB, pod_unit, sizes, unread_of
@@ -339,7 +339,7 @@ def to_dependencies(apps: dict[str, App]) -> Rows:
     rows: Rows = []
     for app in apps.values():
         rows += _declared(app, apps)
-        rows += needs(app.unit.callee, app.unit.mentions, siblings)
+        rows += app.unit.needs(siblings)
     routed = [(app.unit, app.labels) for app in apps.values()]
     return distinct([*rows, *routed_calls(routed, "marathon-labels")])
 

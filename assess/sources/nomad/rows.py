@@ -11,7 +11,7 @@ from assess.linear import Linear
 from assess.sources.base import Batch, Name, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.engine import to_os
-from assess.sources.edges.rows import declared_call, distinct, needs
+from assess.sources.edges.rows import declared_call, distinct
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.listing import Found, complete, host_ids
 from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
@@ -293,7 +293,7 @@ def to_dependencies(groups: list[Group]) -> Rows:
         for name, evidence in (*_upstreams(group), *_templates(group)):
             callee = siblings.find(name) or Callee(Name(name, "nomad-service", 0.8))
             rows.append(declared_call(src, callee, evidence, address_basis="config"))
-        rows += needs(group.unit.callee, group.unit.mentions, siblings)
+        rows += group.unit.needs(siblings)
     routed = [(group.unit, group.labels) for group in groups]
     return distinct([*rows, *routed_calls(routed, "nomad-tags")])
 

@@ -9,7 +9,7 @@ from pathlib import PurePath, PurePosixPath
 
 from assess.sources.base import Batch
 from assess.sources.csv_records import vocabulary
-from assess.sources.edges.rows import command_line, distinct, needs
+from assess.sources.edges.rows import command_line, distinct
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import names_of
 from assess.sources.replica import declared_rows
@@ -170,7 +170,7 @@ def to_rows(
         batch.place(workloads, mounts)
         batch.add("services", service_row(unit))
         space = next(iter(quadlet.networks), "")
-        found = needs(unit.callee, unit.mentions, siblings, space=space)
+        found = unit.needs(siblings, space)
         batch.add("dependencies", *distinct(found))
     return batch
 

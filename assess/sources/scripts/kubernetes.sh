@@ -36,7 +36,8 @@ lists=$(echo "$lists" | tr , '\n' | while read -r list; do
 done | tr '\n' ,)
 [ -z "$lists" ] || ask objects.json kubectl get "${lists%,}" --all-namespaces -o json
 rm -f served.txt
-for map in kubelet-config kubeadm-config; do
-  ask "$map.json" kubectl get configmap "$map" -n kube-system --ignore-not-found -o json
-done
+# those of kubelets up to 1.23 have the version in their names
+maps='kubelet-config kubelet-config-1.23 kubelet-config-1.22 kubelet-config-1.21 kubelet-config-1.20'
+# shellcheck disable=SC2086 # several names
+ask settings.json kubectl get configmap $maps kubeadm-config -n kube-system --ignore-not-found -o json
 exit "$failed"

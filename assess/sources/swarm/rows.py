@@ -13,7 +13,7 @@ from assess.sources.base import Batch, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
 from assess.sources.docker.payload import SHORT_ID, variables
-from assess.sources.edges.rows import command_line, distinct, needs
+from assess.sources.edges.rows import command_line, distinct
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, complete, host_ids
 from assess.sources.redact import keep_labels
@@ -36,7 +36,6 @@ from assess.sources.values import (
 )
 from assess.sources.volumes import Mount
 
-_ENDED = ("complete", "shutdown", "failed", "rejected", "remove")
 _FAILED = ("failed", "orphaned")
 _CONDITIONS = vocabulary("swarm", "conditions")
 _STATES = vocabulary("swarm", "states")  # others are on their way to run
@@ -221,7 +220,7 @@ def to_workload(key: str, task: Row, service: Service, hosts: Texts, cluster: st
     named = node if node in hosts.values() else None
     host = hosts.get(short_id(task, "NodeID")) or named
     container = short_id(status, "ContainerStatus", "ContainerID")
-    is_ended = text(status, "State") in _ENDED
+    is_ended = _STATES.get(text(status, "State")) == "exited"
     code = integer(status, "ContainerStatus", "ExitCode")
     has_key = host and container
     row = workload_row(unit) | {
@@ -274,7 +273,7 @@ def _life(task: Row, status: Row) -> Row:
         "state": shown,
         "created_at": moment(task, "CreatedAt"),
         "started_at": at if state == "running" else None,
-        "finished_at": at if state in _ENDED else None,
+        "finished_at": at if shown == "exited" else None,
     }
 
 
@@ -338,9 +337,7 @@ def to_dependencies(services: list[Service]) -> Rows:
         siblings.add(callee, in_stack, space=service.stack)
     rows = []
     for service in services:
-        rows += needs(
-            service.unit.callee, service.unit.mentions, siblings, space=service.stack
-        )
+        rows += service.unit.needs(siblings, service.stack)
     routed = [(service.unit, service.labels) for service in services]
     return distinct([*rows, *routed_calls(routed, "swarm-labels")])
 

@@ -250,6 +250,23 @@ def test_a_service_of_unknown_place_may_gain_by_a_move():
     assert (moved["delta_hi"] > 0).all()
 
 
+def test_a_replica_of_unknown_state_promises_no_gain():
+    hosts = pd.DataFrame({"host_id": ["h0", "h1"], "az": ["za", "zb"]})
+    workloads = pd.DataFrame({"workload_id": ["w0", "w1"], "service_id": "a"})
+    frames = {
+        "services": pd.DataFrame({"service_id": ["a"]}),
+        "hosts": hosts,
+        "engines": hosts[["host_id"]].assign(runtime="docker", version="28.0"),
+    }
+    ends = []
+    for states in (["running", "running"], ["running", None]):
+        rows = workloads.assign(host_id=hosts["host_id"], state=states)
+        inventory = from_frames({**frames, "workloads": rows}, snapshot_at="2026-10-01")
+        ends.append(score_blast_radius(inventory, POLICY).services.loc["a", "delta_hi"])
+    known, hidden = ends
+    assert hidden >= known
+
+
 def place_of(clusters=(), engines=("docker 26.1.4",)):
     elements = [("engine", name) for name in engines] + [("host", "docker 26.1.9")]
     placed = [("cluster", name) for name in clusters] + [("host", "h")] * 9

@@ -671,6 +671,13 @@ def test_an_image_is_found_by_its_digest_or_its_tag(digest, known, expected):
             "1.33",
             {"K8S-feature-gate": "will"},
         ),
+        # kubeadm refuses the gate, whatever its value
+        (
+            "program=kube-apiserver;kubeadm-feature-gates.IPv6DualStack=false",
+            "1.24",
+            {"K8S-1.24-kubeadm-gate": "will"},
+        ),
+        ("program=kube-apiserver;kubeadm-feature-gates.IPv6DualStack=true", "1.23", {}),
         (
             "node-label.node-role.kubernetes.io/master",
             "1.24",

@@ -247,6 +247,27 @@ def test_who_patches_a_host_without_an_engine_is_unknown():
         assert hidden[f"{name}_hi"] >= known[f"{name}_hi"]
 
 
+def test_upgrades_of_an_unknown_version_fail_like_those_of_any_line():
+    hosts = [{"host_id": f"h{i}"} for i in range(1, 9)]
+    past = [upgrade(i, "2026-01-01", f"h{i}", "20.10.24") for i in range(2, 9)]
+    past.append(upgrade(1, "2026-01-01", "h1", "28.0.4"))
+    failed = [incident(1, "2026-01-02", host_id="h1")]
+    known, hidden = (
+        only(
+            fleet(
+                hosts=hosts,
+                engines=[{"host_id": "h1", "runtime": "docker", "version": version}],
+                activities=past,
+                incidents=failed,
+            )
+        )
+        for version in ("28.0.4", None)
+    )
+    assert hidden["failures_per_year_hi"] >= known["failures_per_year_hi"]
+    assert hidden["hours_per_year_hi"] >= known["hours_per_year_hi"]
+    assert hidden["failures_per_year_lo"] <= known["failures_per_year_lo"]
+
+
 def test_clocks_of_the_future_do_not_count():
     ahead = [*YEARLY, upgrade(8, "2027-01-01"), upgrade(9, "2030-01-01")]
     told = [
