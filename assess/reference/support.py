@@ -136,11 +136,9 @@ def kernel_support(
 @cache
 def default_kernel(distro: str | None, version: str | None) -> str | None:
     """Return the kernel line that a distribution ships by default; None where unknown."""
-    line = line_of(distro, version)
-    for row in rows("distro_releases"):
-        if (row["distro"], row["version"]) == (distro, line):
-            return row["default_kernel"] or None
-    return None
+    known = rows("distro_releases")
+    kernels = {(row["distro"], row["version"]): row["default_kernel"] for row in known}
+    return kernels.get((distro or "", line_of(distro, version) or "")) or None
 
 
 @cache
