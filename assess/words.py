@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from html import escape
 from itertools import repeat, zip_longest
-from textwrap import wrap
+from pathlib import Path
 from typing import Any
 from unicodedata import east_asian_width
 
@@ -26,36 +26,9 @@ from assess.untrusted import clean, csv_lines, guarded, markdown_text
 UNKNOWN = "unknown"
 NONE = "-"
 FILLER = "\0"  # no cell holds it
-# columns in which an empty cell does not mean that nobody knows
-ABSENT = {
-    "label_gates": "clear",
-    "error_class": "",
-    "hint": "",
-    **dict.fromkeys(
-        [
-            # of a service that does not compete, or has no turn; the label says why
-            "p_first",
-            "p_top",
-            "p_top_neutral",
-            "p_top_cleared",
-            "rank_expected",
-            "rank_equal",
-            "confidence",
-            "wave",
-            "group",
-            # of a call that nobody said a number for, and that was answered just now
-            "expected",
-            "age_hours",
-            # of a frame without rows
-            "known_share",
-            # of a measure that has no such baseline
-            "baseline_history",
-            "baseline_random",
-            "needs",
-        ],
-        NONE,
-    ),
-}
+# columns in which an empty cell does not mean that nobody knows, and what it is in words
+_FILE = Path(__file__).with_name("absent.csv")
+ABSENT = pd.read_csv(_FILE, index_col=0, keep_default_na=False)["word"].to_dict()
 # columns with no value in rows where another column has this word, which is the reason
 ABSENT_WHERE = {"versions_behind": ("basis", "prospective from target")}
 ROWS_SHOWN = 20
@@ -70,11 +43,16 @@ DECIMALS = 2
 MOST_DECIMALS = 6
 GAP = "  "
 NARROW = 8  # characters of a column of text that wraps
+UNBROKEN = 20  # characters of a name or a day that stay on one line; a digest may break
+JOINTS = r"\-._/:@+=,;"  # a word that is too long breaks behind one of these
+PIECE = re.compile(rf"(?:[^\s{JOINTS}]|(?<=\d)[-.](?=\d))*[{JOINTS}]?")  # days stay whole
 DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")  # and its part that people see
 STYLE = (
     "<style>.assess td,.assess th{text-align:right;vertical-align:top;max-width:36em;"
     "overflow-wrap:break-word}"
-    ".assess .t{text-align:left!important}</style>"
+    ".assess td,.assess .s{white-space:nowrap}"
+    ".assess .s,.assess .t{text-align:left!important}"
+    ".assess .t{white-space:normal}</style>"
 )
 
 
@@ -225,11 +203,11 @@ class Grid:
         widths = self._widths(width)
         if not widths:
             return self._folded(width or 0)
-        lines = []
-        for row in (self.heads, *self.rows):
-            cells = [_wrapped(cell, size) for cell, size in zip(row, widths, strict=True)]
-            for line in zip_longest(*cells, fillvalue=""):
-                lines.append(self._aligned(line, widths))
+        lines = [
+            GAP.join(map(_aligned, line, widths, self.numbers)).rstrip() + "\n"
+            for row in (self.heads, *self.rows)
+            for line in zip_longest(*map(_wrapped, row, widths), fillvalue="")
+        ]
         return "".join(lines)
 
     def _widths(self, width: int | None) -> list[int]:
@@ -239,27 +217,32 @@ class Grid:
         if width is None:
             return widths
         room = width - len(GAP) * (len(widths) - 1)
-        texts = [at for at, is_number in enumerate(self.numbers) if not is_number]
-        # numbers never wrap: half a number is another number
-        least = {at: max(NARROW, len(self.heads[at])) for at in texts}
-        while sum(widths) > room:
-            wide = [at for at in texts if widths[at] > least[at]]
-            if not wide:
-                return []
-            # take from the widest text column: it loses the least to wrapping
-            widths[max(wide, key=widths.__getitem__)] -= 1
-        return widths
+        # words break only where whole words do not fit
+        for unbroken in (UNBROKEN, NARROW):
+            least = self._least(columns, unbroken)
+            while sum(widths) > room:
+                wide = [at for at, size in enumerate(widths) if size > least[at]]
+                if not wide:
+                    break
+                # take from the widest column: it loses the least to wrapping
+                widths[max(wide, key=widths.__getitem__)] -= 1
+        return widths if sum(widths) <= room else []
 
-    def _aligned(self, cells: Iterable[str], widths: Sequence[int]) -> str:
-        parts = [
-            cell.rjust(size) if is_number else cell.ljust(size)
-            for cell, size, is_number in zip(cells, widths, self.numbers, strict=True)
-        ]
-        return GAP.join(parts).rstrip() + "\n"
+    def _least(self, columns: Sequence[Sequence[str]], unbroken: int) -> list[int]:
+        """Return the least width of each column in which no word up to a length breaks."""
+        least = []
+        for (head, *cells), is_number in zip(columns, self.numbers, strict=True):
+            # numbers never break: half a number is another number
+            parts = cells if is_number else PIECE.findall(" ".join(cells))
+            longest = max(map(len, parts), default=0)
+            if not is_number:
+                longest = min(max(longest, NARROW), unbroken)
+            least.append(max(longest, *map(len, PIECE.findall(head))))
+        return least
 
     def _folded(self, width: int) -> str:
         """Write a block for each row, with a line for each cell."""
-        longest = max(map(len, self.heads), default=0)
+        longest = max(map(len, self.heads))
         beside = longest + len(GAP)
         indent = beside if width - beside >= NARROW else len(GAP)
         blocks = []
@@ -286,7 +269,8 @@ class Grid:
 
     def html(self, most: int = ROWS_SHOWN) -> str:
         """Write an HTML table of the first rows, with its style; everything is escaped."""
-        marks = ["" if is_number else ' class="t"' for is_number in self.numbers]
+        columns = zip(self.heads, *self.rows[:most], strict=True)
+        marks = list(map(_mark, self.numbers, columns))
         n = self.labels_n
         body = [
             f"<tr>{_tags('th', row[:n], marks)}{_tags('td', row[n:], marks[n:])}</tr>"
@@ -335,12 +319,23 @@ def _spread(text: str) -> str:
     return "".join(x + FILLER * (east_asian_width(x) in "WF") for x in text)
 
 
+def _aligned(cell: str, size: int, is_number: bool) -> str:
+    return cell.rjust(size) if is_number else cell.ljust(size)
+
+
 def _wrapped(cell: str, size: int) -> list[str]:
-    """Break a cell into lines, at spaces where there are any."""
+    """Break a cell into lines: at spaces, else behind punctuation, else anywhere."""
     if len(cell) <= size:
         return [cell]
     most = max(size - (FILLER in cell), 1)  # a break may part a letter from its filler
-    return wrap(cell, most, break_on_hyphens=False) or [""]
+    word = rf"\S{{1,{most}}}"
+    part = rf"[^\s{JOINTS}]{{0,{most - 1}}}[{JOINTS}]"
+    lines = [""]
+    for piece in re.findall(rf"{word}(?!\S)\s*|{part}|{word}", cell):
+        if len(lines[-1]) + len(piece.rstrip()) > most:
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip() for line in lines]
 
 
 def _csv_column(column: pd.Series, write: Callable[[Any], str]) -> list[str]:
@@ -381,7 +376,7 @@ def _flat(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 
 def _head(name: Any) -> str:
-    return " · ".join(map(clean, name)) if isinstance(name, tuple) else clean(name)
+    return " · ".join(map(word, name)) if isinstance(name, tuple) else word(name)
 
 
 def _absent(head: str, table: pd.DataFrame) -> Iterable[str]:
@@ -416,10 +411,19 @@ def _is_number(column: pd.Series) -> bool:
     return types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype)
 
 
+def _mark(is_number: bool, texts: Sequence[str]) -> str:
+    """Return the class of a column: numbers have none, long texts wrap, short ones do not."""
+    if is_number:
+        return ""
+    return ' class="s"' if max(map(len, texts)) <= UNBROKEN else ' class="t"'
+
+
 def _tags(kind: str, texts: Sequence[str], marks: Sequence[str]) -> str:
     shown = (DIGEST.sub(r"\1…", text) for text in texts)
     marked = zip(shown, marks, strict=False)
-    return "".join(f"<{kind}{mark}>{escape(text)}</{kind}>" for text, mark in marked)
+    row = "".join(f"<{kind}{mark}>{escape(text)}</{kind}>" for text, mark in marked)
+    # may break behind "_": the long name of a column would widen all its numbers
+    return re.sub(r"_(?=\w\w)", "_<wbr>", row)
 
 
 def element_name(name: str) -> str:
@@ -436,5 +440,4 @@ def element_label(kind: str, name: str) -> str:
 
 def element_labels(kinds: pd.Series, names: pd.Series) -> pd.Series:
     """Return elements in words, by row."""
-    labels = [element_label(*pair) for pair in zip(kinds, names, strict=True)]
-    return pd.Series(labels, names.index, dtype="str")
+    return pd.Series(list(map(element_label, kinds, names)), names.index, dtype="str")

@@ -1,11 +1,14 @@
 """The command line: one file per group of commands, imported when one of them is called."""
 
-import difflib
+import csv
 import gc
 import importlib
 import os
 import sys
 import traceback
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,61 +24,35 @@ from assess.cli.messages import (
     show,
     verbosity,
 )
-from assess.errors import AssessError, RequestError
+from assess.errors import AssessError, RequestError, did_you_mean
 from assess.untrusted import printable
 
 INTERRUPTED = 130
 EPILOG = """\b
-Your own fleet, in a directory of its own (`assess report sample` shows an invented one):
+Your own fleet, in a directory of its own; `assess report sample` shows one:
   assess init
   assess doctor
   assess collect
   assess report
-\b
-A SNAPSHOT is a directory of frames, a store with a date such as data/snapshots@2026-09-30, or
-`sample`: the invented fleet. [SNAPSHOT] may be left out: the newest in data/snapshots.
-Every option can also be set as ASSESS_<VERB>_<OPTION>, such as ASSESS_COLLECT_DEADLINE=60.
-Exit codes: 0 done, 1 error, 2 usage, 3 a limit is broken, 4 coverage below the limit,
-130 interrupted. Completion: eval "$(_ASSESS_COMPLETE=bash_source assess)", or zsh_source,
-or _ASSESS_COMPLETE=fish_source assess | source."""
 
-# section -> command -> (module, help). `assess --help` imports none of the modules, to be fast.
-VERBS = {
-    "Decide": {
-        "report": ("report", "Write the report of a quarter."),
-        "score": ("score", "Score a snapshot."),
-        "explain": ("score", "Explain the scores of a service."),
-        "record": ("score", "Write the one-page decision record of a service."),
-        "questions": (
-            "begin",
-            "List the facts worth finding out, as a table to fill in.",
-        ),
-        "serve": ("report", "Show the reports in a browser on this machine."),
-        "mcp": ("report", "Answer an assistant about a snapshot, over stdin and stdout."),
-        "check": ("score", "Check limits; exit with 3 if one is broken."),
-    },
-    "Look": {
-        "show": ("inspect", "Show the contents of a snapshot."),
-        "validate": ("inspect", "List all problems of a snapshot."),
-        "coverage": ("inspect", "Show what each source could and could not see."),
-        "diff": ("inspect", "Compare two snapshots."),
-        "store": ("inspect", "List, verify or thin out the snapshots of a store."),
-    },
-    "Collect": {
-        "init": ("begin", "Lay out a project for what this machine has."),
-        "collect": ("collect", "Take an inventory of the fleet, read-only."),
-        "sources": ("collect", "List the options and permissions of each source."),
-        "doctor": ("collect", "Check what each source can see before you collect."),
-        "sample": ("setup", "Write a fictional sample fleet."),
-    },
-    "Work with": {
-        "notebooks": ("notebooks", "Copy, run, refresh or check the notebooks."),
-        "frames": ("inspect", "Show the data dictionary."),
-        "policy": ("setup", "Show the policy in effect."),
-        "facts": ("setup", "List the reference facts and their age."),
-    },
-}
-_HOMES = {verb: home for section in VERBS.values() for verb, (home, _) in section.items()}
+A SNAPSHOT is a directory of frames, a store with a date such as
+data/snapshots@2026-09-30, or `sample`: the invented fleet. [SNAPSHOT] may be
+left out: the newest in data/snapshots.
+
+Every option can also be set as ASSESS_<VERB>_<OPTION>, such as
+ASSESS_COLLECT_DEADLINE=60.
+
+Exit codes: 0 done, 1 error, 2 usage, 3 a limit is broken, 4 coverage below the
+limit, 130 interrupted.
+
+\b
+Completion: eval "$(_ASSESS_COMPLETE=bash_source assess)", or zsh_source, or
+            _ASSESS_COMPLETE=fish_source assess | source"""
+
+# `assess --help` imports none of the modules, to be fast
+with Path(__file__).with_name("verbs.csv").open(encoding="utf-8") as _file:
+    VERBS = list(csv.DictReader(_file))
+_HOMES = {row["verb"]: row["module"] for row in VERBS}
 
 
 class Verbs(click.Group):
@@ -102,17 +79,16 @@ class Verbs(click.Group):
             and not args[0].startswith("-")
             and not ctx.resilient_parsing
         ):
-            near = difflib.get_close_matches(args[0], list(_HOMES), n=1)
-            guess = f", did you mean {near[0]!r}?" if near else ""
-            raise click.UsageError(f"there is no command {args[0]!r}{guess}", ctx)
+            parts = [f"there is no command {args[0]!r}", did_you_mean(args[0], _HOMES)]
+            raise click.UsageError(", ".join(filter(None, parts)), ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section."""
-        for section, verbs in VERBS.items():
+        for section, rows in groupby(VERBS, itemgetter("section")):
             with formatter.section(section):
                 formatter.write_dl(
-                    [(verb, text) for verb, (_, text) in verbs.items()], col_max=12
+                    [(row["verb"], row["help"]) for row in rows], col_max=12
                 )
 
     def invoke(self, ctx: click.Context) -> Any:

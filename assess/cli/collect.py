@@ -37,6 +37,9 @@ source_options = together(
 )
 
 
+SECONDS = click.FloatRange(min=0)
+
+
 @click.command(
     cls=Command,
     examples=[
@@ -49,7 +52,7 @@ source_options = together(
 @source_options
 @click.option("--strict", is_flag=True, help="Fail if any source fails.")
 @click.option(
-    "--deadline", type=float, default=300, help="Time limit for each source. [s]"
+    "--deadline", type=SECONDS, default=300, help="Time limit for each source. [s]"
 )
 @click.option(
     "--min-coverage",
@@ -186,7 +189,7 @@ def _earlier(reference: str | None, place: str | None) -> Inventory | None:
 )
 @source_options
 @click.option(
-    "--deadline", type=float, default=30, help="Time limit for each source. [s]"
+    "--deadline", type=SECONDS, default=30, help="Time limit for each source. [s]"
 )
 @output_options
 def doctor(

@@ -26,16 +26,7 @@ if TYPE_CHECKING:
 
 
 CLEANUP = "cleanup"  # a listing that no snapshot holds
-COVERAGE_SHOWN = [
-    "source",
-    "scope",
-    "call",
-    "status",
-    "rows",
-    "expected",
-    "age_hours",
-    "hint",
-]
+COVERAGE_SHOWN = ["source", "scope", "call", "status", "rows", "age_hours", "hint"]
 
 
 @click.command(
@@ -171,8 +162,22 @@ def coverage(snapshot: str, *, out: Output) -> None:
     table = inventory["coverage"]
     rows = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}
     empty = "this snapshot has no coverage frame"
-    out.table(table if out.format == "csv" else table[COVERAGE_SHOWN], rows, empty=empty)
+    shown = table if out.format == "csv" else _for_people(table)
+    out.table(shown, rows, empty=empty)
     next_step(f"assess questions {snapshot} -o questions.csv")
+
+
+def _for_people(coverage: pd.DataFrame) -> pd.DataFrame:
+    """Return the main columns; ``rows`` with the number expected, where it differs."""
+    from assess.words import word
+
+    # without rows, `map` keeps the type of the numbers
+    rows, expected = (
+        coverage[name].map(word).astype("str") for name in ("rows", "expected")
+    )
+    is_short = coverage["expected"].ne(coverage["rows"]).fillna(False)
+    both = rows + " of " + expected
+    return coverage[COVERAGE_SHOWN].assign(rows=rows.mask(is_short, both))
 
 
 @click.command(cls=Command, examples=["assess diff sample:2026Q2 sample"])

@@ -47,7 +47,10 @@ def notebooks() -> None:
     help="Directory to write the executed notebooks to.",
 )
 def run(notebook: tuple[str, ...], *, pairs: tuple[str, ...], directory: Path) -> None:
-    """Run notebooks with other parameters, and print the paths of the results."""
+    """Run notebooks with other parameters.
+
+    Prints the paths of the results.
+    """
     from assess import notebooks as runner
 
     parameters = dict(map(_parameter, pairs))
@@ -83,7 +86,10 @@ def _is_watched() -> bool:
 )
 @selection
 def refresh(notebook: tuple[str, ...]) -> None:
-    """Run notebooks in place, store their outputs, and print the paths that changed."""
+    """Run notebooks in place, and store their outputs.
+
+    Prints the paths of those that changed.
+    """
     from assess import notebooks as runner
 
     changed = runner.refresh(notebook, progress=_is_watched())
@@ -102,9 +108,10 @@ def refresh(notebook: tuple[str, ...]) -> None:
     default=Path("notebooks"),
 )
 def copy(directory: Path) -> None:
-    """Copy the notebooks to DIRECTORY, set to read your newest snapshot in data/snapshots.
+    """Copy the notebooks to DIRECTORY.
 
-    A notebook that is there already is kept as it is. Prints the paths of the new ones.
+    They read your newest snapshot in data/snapshots. A notebook that is there already is kept as
+    it is. Prints the paths of the new ones.
     """
     from assess import notebooks as runner
 
@@ -120,7 +127,10 @@ def copy(directory: Path) -> None:
 @selection
 @output_options
 def check(notebook: tuple[str, ...], *, out: Output) -> None:
-    """List deviations of notebooks from the conventions; exit with 1 if there are any."""
+    """List deviations from the conventions.
+
+    Exits with 1 if there are any.
+    """
     import pandas as pd
 
     from assess import notebooks as runner

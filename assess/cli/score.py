@@ -58,7 +58,7 @@ NAMED = 5
     ],
 )
 @snapshot
-@click.argument("name", type=click.Choice([*SCORES, *FLEET_SCORES]))
+@click.argument("name", metavar="SCORE", type=click.Choice([*SCORES, *FLEET_SCORES]))
 @policy_options
 @previous_option
 @click.option(
@@ -82,6 +82,9 @@ def score(
     out: Output,
 ) -> None:
     """Score a snapshot: readiness and low churn in points, blast radius as a share, and what next.
+
+    SCORE is readiness, blast-radius, upgrade-churn, what-next, claims, backtest, targets or
+    experiments.
 
     With --target, `upgrade-churn` lists what that upgrade breaks: the workload, the change, whether
     it will or may, when, why, and what to do. With --by it lists what announced events of the world

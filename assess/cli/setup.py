@@ -137,6 +137,8 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
 def facts(table: str | None, *, place: str | None, out: Output) -> None:
     """List the reference facts and their age, show one TABLE, or update the dates.
 
+    Markdown, CSV and JSON also show the key of each table and how many of its rows rules ask about.
+
     `update` downloads support dates and new release lines from endoflife.date, and shows what changed.
     A product that cannot be fetched keeps its old facts. The new tables are written to the directory
     ASSESS_FACTS (by default in your user data) and every command uses them from then on. An empty
@@ -161,7 +163,9 @@ def facts(table: str | None, *, place: str | None, out: Output) -> None:
     age = (today - pd.to_datetime(listed["compiled_on"])).dt.days
     listed.insert(listed.columns.get_loc("compiled_on") + 1, "age_days", age)
     listed["asked"] = [_asked(name) for name in listed.index]
-    out.table(listed)
+    # a terminal of 80 columns has no room for these
+    hidden = ["key", "asked"] if out.format == "text" else []
+    out.table(listed.drop(columns=hidden))
 
 
 # tables that columns of rules are read from

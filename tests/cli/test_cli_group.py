@@ -11,7 +11,7 @@ import pytest
 
 from assess.cli import VERBS, cli
 
-NAMES = [name for section in VERBS.values() for name in section]
+NAMES = [row["verb"] for row in VERBS]
 HEAVY = [
     "pandas",
     "numpy",
@@ -37,12 +37,10 @@ def commands():
 
 def test_help_names_every_verb_by_section(call):
     shown = call("--help").stdout
-    for section, verbs in VERBS.items():
-        assert f"\n{section}:\n" in shown
-        for verb, (_, text) in verbs.items():
-            assert any(
-                line.split() == [verb, *text.split()] for line in shown.splitlines()
-            )
+    for row in VERBS:
+        assert shown.count(f"\n{row['section']}:\n") == 1
+        words = [row["verb"], *row["help"].split()]
+        assert any(line.split() == words for line in shown.splitlines())
 
 
 @pytest.mark.parametrize("words", [words for words, _ in commands()], ids=" ".join)

@@ -133,7 +133,7 @@ def backtest(
     AssessError
         Without an earlier snapshot, or without watched incidents after it.
     """
-    hint = "name one with --previous, dated before the time to be foretold"
+    hint = "name one with --previous, dated before the incidents to predict"
     if previous is None:
         raise AssessError("a back-test needs an earlier snapshot", hint=hint)
     if previous.snapshot_at >= inventory.snapshot_at:

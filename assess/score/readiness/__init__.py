@@ -334,7 +334,7 @@ def _gate_sentences(table: pd.DataFrame) -> list[str]:
     stops = table[table["state"] != "pass"]
     verbs = {"fail": "fails", "unknown": "is unknown", "waived": "is waived"}
     sentences = [
-        f"Gate {g.gate} ({g.label}) {verbs[g.state]}: {g.evidence}."
+        f"Gate {g.gate} ({g.label}) {verbs[g.state]}: {g.evidence.removeprefix('not known: ')}."
         for g in stops.itertuples()
     ]
     return sentences or ["Every gate passes."]

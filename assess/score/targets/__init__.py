@@ -107,8 +107,9 @@ class Targets(Result):
         """Explain where a service could run, and why not elsewhere."""
         table: Any = self.row(service_id)
         text = "\n".join(f"{row.Index}: {row.why}" for row in table.itertuples())
-        shown = table[[name for name in COLUMNS if name != "why"]].round(2)
-        return Explanation(f"{service_id}: targets", text, shown)
+        # the text names the blockers
+        shown = table[[name for name in COLUMNS if name not in ("blockers", "why")]]
+        return Explanation(f"{service_id}: targets", text, shown.round(2))
 
     def options(self, service_id: str | None = None) -> pd.DataFrame:
         """Return the rows to choose from, those that fit first.

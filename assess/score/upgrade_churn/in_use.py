@@ -146,7 +146,6 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     kept["schema"] = _schemas(images)
     table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
     path = table["repository"].astype("string")
-    labels = table["registry"].astype("string").str.split(".")
     # what declares no base but is a system itself is its own base
     table["base"] = table["base"].fillna(path + ":" + table["named"])
     bases = _each(reference.base_system, table, "base")
@@ -160,7 +159,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         is_short=~table["image_ref"].astype("string").str.match(_REGISTRY),
         image_namespace=parts[0],
         image_parent=parts[0].str.split("/").str[-1],
-        registry_domain=labels.str[-2:].str.join("."),
+        registry_domain=table["registry"].str.extract(r"((?:[^.]+\.)?[^.]+)$")[0],
         tag_version=_each(_version_in, table, "tag"),
         is_build=table["source_kind"].eq(BUILD),
         base_os=[f"{distro} {line}" if line else None for distro, line in bases],
@@ -168,6 +167,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         base_version=[number_of(line) for _, line in bases],
         client_api=client_apis(table),
         pinned=surely(table["pinned"]),
+        host_network=surely(table["host_network"]),
         **_data(inventory, table),
     )
     return table.assign(talks=_talks(table))

@@ -204,7 +204,7 @@ def verdict(
     others = "all others" if leave_out.EVENT in left_out else "those of other elements"
     many = f"{failures_n} failures"
     if judged_n < failures_n:
-        many = f"{judged_n} of {failures_n} failures, drawn by the seed,"
+        many = f"{judged_n} failures, drawn at random from {failures_n},"
     better = "are not shown to be better"
     end = " They do not help on this fleet yet."
     if gain[1] > 0:
@@ -215,7 +215,7 @@ def verdict(
     shown = f"{gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})"
     return (
         f"Each of {many} was predicted from {others}. Learned probabilities {better} "
-        f"than the policy's: gain in squared error {shown}, plus is better.{end}"
+        f"than the policy's: gain in squared error {shown}; above 0 is better.{end}"
     )
 
 

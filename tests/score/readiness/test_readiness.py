@@ -550,7 +550,7 @@ def test_gates_that_are_open_are_said_each_and_else_that_all_pass():
     table = pd.DataFrame(rows, columns=["gate", "state", "label", "evidence"])
     assert readiness._gate_sentences(table) == [
         "Gate G1 (NEVER) fails: a store.",
-        "Gate G2 (HOLD) is unknown: not known: the kernel.",
+        "Gate G2 (HOLD) is unknown: the kernel.",
         "Gate G3 (PREPARE) is waived: a secret.",
     ]
     assert readiness._gate_sentences(table[3:]) == ["Every gate passes."]

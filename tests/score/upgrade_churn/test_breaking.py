@@ -821,6 +821,7 @@ def test_every_column_of_rules_by_hand():
             **{**image, "tag": "v1.2.3-slim", "source_kind": "container"},
             **{"privileged": False, "restart_policy": "always"},
             **{"client_api_version": "1.41", "docker_sock_mounted": True},
+            "host_network": True,
         },
         images=[
             {**image, "digest": "sha256:aa", "tags": "v1.2.3-slim;old", "host_id": ""}
@@ -854,7 +855,7 @@ def test_every_column_of_rules_by_hand():
         **{"libseccomp": 2.005004, "image_parent": "web", "is_provided": False},
         # no mount is known, and no day of creation: it is of the snapshot at the latest
         **{"keeps_data": False, "keeps_none": False, "pinned": False},
-        **{"created_from": 0, "created_by": 20260930},
+        **{"created_from": 0, "created_by": 20260930, "host_network": True},
     }
 
 

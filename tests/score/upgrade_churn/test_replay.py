@@ -23,6 +23,13 @@ CASES, FLEET = (
     for name in ("cases", "fleet")
 )
 KNOWN = ("runtime", "version", "storage_driver")
+# the kinds of breaks that the rules were first asked for; of those in OPEN the fact that
+# decides, such as the API of a client, is often unknown
+FIRST = (
+    *("cgroup v1", "client API", "dockershim", "ended controller", "image schema"),
+    *("namespace", "removed API", "runtime", "storage driver"),
+)
+OPEN = ("client API", "runtime")
 UNFORESEEN = "unforeseen"  # the cause of a break that no rule knows
 SOCKET = {"yes": True, "no": False, "": None}
 FRAMES = ("services", "hosts", "engines", "workloads", "images", "objects", "mounts")
@@ -169,7 +176,11 @@ def test_what_broke_is_named_for_the_right_cause(judged):
     broke = judged[judged["broke"] != ""]
     missed = broke[~broke["right"]]
     assert len(missed) <= 0.05 * len(broke), missed[["case", "workload"]]
-    assert broke["will"].mean() >= 0.8
+    assert broke["will"].mean() >= 0.75
+    first = broke[broke["class"].isin(FIRST)]
+    assert first["will"].mean() >= 0.8
+    decided = first[~first["class"].isin(OPEN)]
+    assert decided.groupby("class")["will"].mean().min() >= 0.8
 
 
 def test_what_went_on_is_hardly_warned_of(judged):
@@ -195,6 +206,7 @@ def test_every_case_names_what_broke_and_its_source(judged):
     assert (CASES["written"] == "blind 6").sum() >= 50
     assert (CASES["written"] == "blind 7").sum() >= 55
     assert (CASES["written"] == "blind 8").sum() >= 85
+    assert (CASES["written"] == "blind 9").sum() >= 100
     has_broken = judged.groupby("case")["broke"].agg(lambda cells: (cells != "").any())
     alarms = CASES.loc[CASES["class"] == "false alarm", "case"]
     assert has_broken.drop(alarms).all()

@@ -153,7 +153,7 @@ def test_a_sample_of_many_failures_is_named_and_follows_the_seed(fleet_and_failu
     other = few.replace(simulation={"seed": 1})
     assert picked.tolist() != judged(evidence, other).tolist()
     text = verdict("event left out", (0.1, 0.05, 0.2), 5, len(failures))
-    assert "Each of 5 of 24 failures, drawn by the seed, was predicted" in text
+    assert "Each of 5 failures, drawn at random from 24, was predicted" in text
 
 
 def test_of_very_many_failures_a_sample_is_used_and_named(monkeypatch):
