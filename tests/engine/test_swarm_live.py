@@ -14,11 +14,10 @@ from pathlib import Path
 import application
 import docker
 import engines as real
-import pandas as pd
 import pytest
 import swarms
+from batches import table
 
-from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
 from assess.sources.docker.source import DockerSource
@@ -30,14 +29,6 @@ RUNNING = {"shop_web": 2, "shop_db": 1, "shop_agent": 2, "shop_legacy": 0}
 
 def collect(options: dict, base: Path = Path("/"), *, method: str = "collect") -> Batch:
     return getattr(SwarmSource(), method)(options, base, Deadline(30))
-
-
-def table(batch: Batch, name: str) -> pd.DataFrame:
-    raw = pd.DataFrame(batch.rows[name])
-    typed, problems = frames.conform(name, raw)
-    assert problems.empty, problems
-    assert set(raw) - {"names", "src", "dst"} <= set(frames.columns(name))
-    return typed
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from batches import coverage, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,18 +27,8 @@ def collect(base: Path, **options) -> Batch:
     return DockerSource().collect(options, base, Deadline(20))
 
 
-def table(batch: Batch, name: str) -> pd.DataFrame:
-    typed, problems = frames.conform(name, pd.DataFrame(batch.rows[name]))
-    assert problems.empty, problems
-    return typed
-
-
 def container(listing: dict, inspected: dict | None = None) -> Container:
     return Container("c", listing, inspected or {}, {}, {})
-
-
-def coverage(batch: Batch) -> dict[str, dict]:
-    return {row["call"]: row for row in batch.coverage}
 
 
 @pytest.fixture

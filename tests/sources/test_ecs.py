@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from aws_server import ACCOUNT, REGION
+from batches import table
 
-from assess import frames
 from assess.sources.base import Batch, Name
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
@@ -31,12 +31,6 @@ def collect(base: Path = FIXTURES, **options) -> Batch:
 
 def coverage(batch: Batch) -> dict[str, dict]:
     return {row["call"].removeprefix("ecs "): row for row in batch.coverage}
-
-
-def table(batch: Batch, name: str) -> pd.DataFrame:
-    typed, problems = frames.conform(name, pd.DataFrame(batch.rows[name]))
-    assert problems.empty, problems
-    return typed
 
 
 @pytest.fixture(scope="module")

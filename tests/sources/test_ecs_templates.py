@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from batches import table
 
-from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
 from assess.sources.ecs import EcsSource
@@ -90,12 +89,6 @@ def collect(tmp_path: Path, **files: str) -> Batch:
     for name, content in files.items():
         (place / name.replace("_", ".")).write_text(content)
     return EcsSource().collect({"path": "templates"}, tmp_path, Deadline(20))
-
-
-def table(batch: Batch, name: str) -> pd.DataFrame:
-    typed, problems = frames.conform(name, pd.DataFrame(batch.rows[name]))
-    assert problems.empty, problems
-    return typed
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from batches import coverage, table
 from replay import replaying
 from wild import fit, mutated, whatever_comes
 
-from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
 from assess.sources.marathon import MarathonSource
@@ -20,18 +20,6 @@ DUMPS = {f.stem: json.loads(f.read_text()) for f in FIXTURES.glob("*.json")}
 
 def collect(base: Path = FIXTURES.parent, **options) -> Batch:
     return MarathonSource().collect(options, base, Deadline(20))
-
-
-def table(batch: Batch, name: str) -> pd.DataFrame:
-    raw = pd.DataFrame(batch.rows[name])
-    typed, problems = frames.conform(name, raw)
-    assert problems.empty, problems
-    assert set(raw) - {"names", "src", "dst"} <= set(frames.columns(name))
-    return typed
-
-
-def coverage(batch: Batch) -> dict[str, dict]:
-    return {row["call"]: row for row in batch.coverage}
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from batches import coverage, table
 from replay import replaying
 from wild import fit, mutated, whatever_comes
 
@@ -23,18 +23,6 @@ AWS, OTHER = "i-0feedfacecafe0001", "localhost@20000000-aaaa-4bbb-8ccc-000000000
 
 def collect(base: Path = FIXTURES.parent, **options) -> Batch:
     return NomadSource().collect(options, base, Deadline(20))
-
-
-def table(batch: Batch, name: str) -> pd.DataFrame:
-    raw = pd.DataFrame(batch.rows[name])
-    typed, problems = frames.conform(name, raw)
-    assert problems.empty, problems
-    assert set(raw) - {"names", "src", "dst"} <= set(frames.columns(name))
-    return typed
-
-
-def coverage(batch: Batch) -> dict[str, dict]:
-    return {row["call"]: row for row in batch.coverage}
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from batches import coverage, table
 from wild import fit, mutated, whatever_comes
 
-from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
 from assess.sources.swarm import SwarmSource
@@ -22,18 +21,6 @@ INSPECTED = {
 
 def collect(base: Path = FIXTURES, **options) -> Batch:
     return SwarmSource().collect(options, base, Deadline(20))
-
-
-def table(batch: Batch, name: str) -> pd.DataFrame:
-    raw = pd.DataFrame(batch.rows[name])
-    typed, problems = frames.conform(name, raw)
-    assert problems.empty, problems
-    assert set(raw) - {"names", "src", "dst"} <= set(frames.columns(name))
-    return typed
-
-
-def coverage(batch: Batch) -> dict[str, dict]:
-    return {row["call"]: row for row in batch.coverage}
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,7 @@ _MIRRORS = ("debian", "ubuntu", "mirror", "ftp")  # in the names of hosts
 Row = dict[str, Any]
 _FOUND = ("package_host", "package_suite", "package_os", "reads", "from_base")
 IDS = ["service_id", "workload_id", "host_id"]
-_KEPT = [
-    *IDS,
-    "base_os",
-    "repository",
-    "tag_version",
-    "package_tools",
-    "pinned",
-]
+_KEPT = [*IDS, "base_os", "repository", "tag_version", "package_tools", "pinned"]
 
 
 def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:

@@ -23,6 +23,7 @@ _REGISTRY = r"(localhost|[^/]*[.:][^/]*)/"
 IDLE = ""  # the workload of a host that runs none that is known
 _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
+_PROXY = "socket-proxy"  # ends the names of programs that pass on what an engine is asked
 _DAY = "%Y%m%d"  # as a number, 20250925
 
 
@@ -170,7 +171,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
         host_network=surely(table["host_network"]),
         **_data(inventory, table),
     )
-    return table.assign(talks=_talks(table))
+    return table.assign(talks=_talks(table, inventory["dependencies"]))
 
 
 def _data(inventory: Inventory, table: pd.DataFrame) -> dict[str, pd.Series]:
@@ -234,12 +235,20 @@ def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
     return workloads.join(gone).assign(cluster_product=product, keeps_docker=keeps)
 
 
-def _talks(workloads: pd.DataFrame) -> pd.Series:
+def _talks(workloads: pd.DataFrame, calls: pd.DataFrame) -> pd.Series:
     # A workload without the socket does not. If mounts are unknown, it may if it is a
     # program that is made for that: NA.
     is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)
     socket = workloads["docker_sock_mounted"].astype("boolean")
-    return socket.mask(socket.isna() & ~is_client, other=False)
+    # What asks through a proxy of the socket is answered by the same engine.
+    is_proxy = surely(workloads["program"].str.endswith(_PROXY)) & socket.fillna(
+        value=True
+    )
+    served = calls["dst_id"].isin(workloads.loc[is_proxy, "service_id"])
+    callers = calls.loc[served & ~surely(calls["possible"]), "src_id"]
+    is_behind = is_client & workloads["client_api"].notna()
+    is_behind &= workloads["service_id"].isin(callers)
+    return socket.mask(socket.isna() & ~is_client, other=False) | is_behind
 
 
 def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:

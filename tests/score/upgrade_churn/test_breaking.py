@@ -477,6 +477,41 @@ def test_a_version_that_is_set_counts_before_what_the_program_could_do(
     assert certainties({"version": "28.5.1"}, "29.0.0", workload=client) == expected
 
 
+@pytest.mark.parametrize(
+    ("image", "call", "door", "expected"),
+    [
+        ("traefik:v2.9", {}, {}, {"EC0423": "will"}),
+        ("traefik:v3.6.1", {}, {}, {}),
+        # what passes on requests is made for that, whoever saw its mounts
+        ("traefik:v2.9", {}, {"docker_sock_mounted": None}, {"EC0423": "will"}),
+        ("traefik:v2.9", {}, {"docker_sock_mounted": False}, {}),
+        ("traefik:v2.9", {}, {"image_ref": "portainer/portainer-ce:2.36"}, {}),
+        ("traefik:v2.9", {"possible": True}, {}, {}),
+        ("traefik:v2.9", {"dst_id": "shop", "src_id": "door"}, {}, {}),
+        # of a program without a known version nothing is said that has no socket
+        ("telegraf:1.37", {}, {}, {}),
+        ("shop/web:1", {}, {}, {}),
+    ],
+)
+def test_a_client_reaches_the_engine_through_a_proxy_that_it_calls(
+    image, call, door, expected
+):
+    host = {"host_id": "h1", "state": "running"}
+    client = host | {"workload_id": "w", "service_id": "shop", "image_ref": image}
+    proxy = host | {"workload_id": "p", "service_id": "door", "docker_sock_mounted": True}
+    proxy |= {"image_ref": "tecnativa/docker-socket-proxy:0.3"} | door
+    edge = {"src_id": "shop", "dst_id": "door", "kind": "call", "evidence": "command"}
+    inventory = fleet(
+        services=[{"service_id": "shop"}, {"service_id": "door"}],
+        engines=[{"host_id": "h1", "runtime": "docker", "version": "28.5.1"}],
+        workloads=[client | {"docker_sock_mounted": False}, proxy],
+        dependencies=[edge | call],
+    )
+    found = breaks(inventory, [goal_of("docker:29.0.0")])
+    found = found[found["workload_id"].eq("w") & found["certainty"].isin([WILL, MAY])]
+    assert dict(zip(found["change"], found["certainty"], strict=True)) == expected
+
+
 def test_a_row_names_workload_host_change_moment_and_remedy():
     workload = {**CLIENT, "image_ref": "traefik:v2.9"}
     result = what_breaks({"version": "28.0.4"}, "29.0.0", workload=workload)
