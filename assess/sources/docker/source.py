@@ -23,6 +23,7 @@ from assess.sources.docker.client import (
     failure,
     problems_of,
 )
+from assess.sources.docker.dumps import USAGE
 from assess.sources.docker.payload import EngineData, containers_of, short
 from assess.sources.docker.rows import to_batch
 from assess.sources.docker.text import (
@@ -57,7 +58,6 @@ _REFUSED = re.compile(
 )
 _PODMAN = "Podman Engine"  # among the components of a version
 _VANISHED = (404, 409)  # 409: the engine is removing the container
-USAGE = "stats"
 # In the order of reading: paths of the API, names that files start with, commands that write them.
 CALLS = {row["call"]: row for row in rows("docker/calls")}
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")

@@ -6,8 +6,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from assess.sources.base import Batch, Call, Row
-from assess.sources.crictl import UNNAMED, Dump, EngineDumps
 from assess.sources.csv_records import vocabulary
+from assess.sources.docker.dumps import UNNAMED, Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_text
 from assess.sources.kubernetes import KubernetesSource
