@@ -262,18 +262,6 @@ def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
 Row = dict[str, Any]
 
 
-def without_blanks(frame: str, raw: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with empty texts as unknown, as a CSV file has them; required cells stay."""
-    optional = [n for n, c in columns(frame).items() if n in raw and not c.is_required]
-    return raw.assign(**{name: _without_blanks(raw[name]) for name in optional})
-
-
-def _without_blanks(cells: pd.Series) -> pd.Series:
-    if cells.dtype == object:
-        return cells.mask([isinstance(cell, str) and not cell for cell in cells])
-    return cells.mask(cells.eq("")) if cells.dtype == "str" else cells
-
-
 def _as_numbers(cells: pd.Series, *, is_whole: bool) -> pd.Series:
     """Return cells as numbers; NaN, infinity, and fractions of what is whole become NA."""
     cells = _without_booleans(cells)
@@ -295,8 +283,10 @@ def _as_numbers(cells: pd.Series, *, is_whole: bool) -> pd.Series:
 
 def _without_booleans(cells: pd.Series) -> pd.Series:
     """Return cells without those of yes and no, which pandas would read as 1 and 0."""
-    if pd.api.types.is_bool_dtype(cells.dtype) or cells.dtype == object:
-        return cells.astype(object).mask(cells.map(pd.api.types.is_bool).astype(bool))
+    if pd.api.types.is_bool_dtype(cells.dtype):
+        return cells.astype(object).mask(cells.notna())
+    if cells.dtype == object:
+        return cells.mask(cells.map(pd.api.types.is_bool))
     return cells
 
 

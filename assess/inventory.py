@@ -269,7 +269,7 @@ def _build(
         for column in named.columns[is_twice]:
             rule = "a column occurs once"
             problems.append(frames.problem(name, "", rule, column=column))
-        table, unreadable = frames.conform(name, frames.without_blanks(name, raw))
+        table, unreadable = frames.conform(name, raw)
         typed[name] = derived(name, table)
         if len(unknown):
             extras[name] = raw[unknown["column"]].reset_index(drop=True)

@@ -234,16 +234,6 @@ def test_a_snapshot_with_only_image_references_is_scored_like_a_full_one(snapsho
     assert churn["third_party_images_n"].to_dict()["b"] == 1
 
 
-def test_an_empty_text_is_unknown_as_in_a_csv_file():
-    rows = [{"service_id": "a", "owner": "", "public": "", "tier": ""}]
-    row = assess.from_frames({"services": pd.DataFrame(rows)}, snapshot_at="2026-09-30")
-    assert row["services"].loc[0, ["owner", "public", "tier"]].isna().all()
-    with pytest.raises(DataError, match="an empty text"):
-        assess.from_frames(
-            {"services": pd.DataFrame({"service_id": [""]})}, snapshot_at="2026-09-30"
-        )
-
-
 def test_csv_as_spreadsheets_write_it(snapshot):
     path = snapshot()
     text = '\ufeffservice_id,owner\r\na,"x, ""y"""\r\n\r\nNA,null\r\n'

@@ -247,7 +247,6 @@ SHAPES = {
     "as categories": as_type("category"),
     "as nullable types": on_every(lambda table: table.convert_dtypes()),
     "of Arrow": on_every(lambda table: table.convert_dtypes(dtype_backend="pyarrow")),
-    "with empty texts": on_every(lambda table: table.astype(object).fillna("")),
     "with nothing to say": on_every(lambda table: table.dropna(axis=1, how="all")),
     "with strangers": with_strangers,
     "without services": lambda frames: {k: frames[k] for k in frames if k != "services"},
