@@ -314,6 +314,37 @@ def test_a_host_with_containers_has_an_engine_that_nobody_saw(claim, hidden):
     assert fewer.interval.hi >= known.interval.hi
 
 
+def test_a_host_that_a_provider_may_patch_does_not_narrow_forced_upgrades():
+    versions = ["20.10", "29"]
+    hosts = [f"h{i}" for i in range(len(versions) + 1)]
+    frames = {
+        "services": {"service_id": ["a"]},
+        "workloads": {
+            "workload_id": hosts,
+            "service_id": "a",
+            "host_id": hosts,
+            "source_kind": "container",
+        },
+        "engines": {"host_id": hosts[:-1], "runtime": "docker", "version": versions},
+    }
+    known, hidden = (
+        MEASURES["C1"](
+            ClaimData(
+                Assessment(
+                    inventory(
+                        **frames,
+                        hosts={"host_id": hosts, "provider_version": [None, None, cell]},
+                    ),
+                    POLICY,
+                )
+            )
+        ).interval
+        for cell in ("fargate 1.4.0", None)
+    )
+    assert hidden.lo <= known.lo
+    assert hidden.hi >= known.hi
+
+
 def stores(side_of_one, incidents):
     names = ["db-a", "db-b", "db-c"]
     return inventory(

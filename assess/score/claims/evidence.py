@@ -97,17 +97,19 @@ class ClaimData:
 
 def forced_upgrades(data: ClaimData) -> Measurement:
     """C1: upgrades per year of a runtime or cluster that the end of its line forces."""
-    since = str(data.settings["since"])
     rows = []
     for _, node in _own_nodes(data):
         product, version = reference.runtime_line(node)
         line = reference.line_of(product, version)
-        rate = pace.forced_rate(product or UNKNOWN, line, since)
+        rate = pace.forced_rate(product or UNKNOWN, line, str(data.settings["since"]))
         rows.append((product or UNKNOWN, line or UNKNOWN, *rate))
     columns = ["engine", "line", "point", "lo", "hi"]
     counts = pd.DataFrame(rows, columns=columns).groupby(columns).size()
     table = counts.reset_index(name="n")[[*columns[:2], "n", *columns[2:]]]
-    return mean(table, level=data.level)
+    # a provider may patch a host whose engine nobody saw: then it does not count
+    apart = mean(table[table["engine"].ne(UNKNOWN)], level=data.level)
+    measured = mean(table, level=data.level)
+    return measured._replace(interval=hull(measured.interval, apart.interval))
 
 
 def _own_nodes(data: ClaimData) -> list[tuple[str, reference.Node]]:
@@ -184,8 +186,7 @@ def _is_run(images: pd.DataFrame, data: ClaimData) -> pd.Series:
     may_run = keys.droplevel("digest").isin(pd.MultiIndex.from_frame(vague))
     if not data.assessment.inventory.has("workloads"):
         may_run[:] = True
-    used = pd.Series(is_run, images.index, dtype="boolean")
-    return used.mask(may_run & ~is_run)
+    return pd.Series(is_run, images.index, dtype="boolean").mask(may_run & ~is_run)
 
 
 def troubled_hosts(data: ClaimData) -> Measurement:

@@ -1,0 +1,91 @@
+"""Hiding cells of the sample never improves it: a hundred at once, since services hardly share them."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import assess
+from assess.frames import columns
+from assess.score.assessment import Assessment
+
+# a few draws do: nothing that is compared here is drawn
+POLICY = assess.load_policy().replace(simulation={"draws": 50})
+FRAMES = ("services", "workloads", "hosts", "engines", "images", "mounts")
+CELLS = 100
+NEITHER = {
+    *("tier", "criticality", "min_healthy_pct"),  # have a value where they are unknown
+    "launched_at",  # a host of unknown age was watched as long as the others
+    *("provider_version", "kubelet_version"),  # else a provider's node looks like our own
+    *("source", "source_ref"),  # of the row, not of the fleet
+}
+# paces are shrunk to those of the fleet, so each host moves those of the others a little
+POOLED = 0.02
+BAD = {"pass": 0, "na": 0, "waived": 0, "fail": 1, "unknown": 1, "conflict": 1}
+VERDICTS = {"fits": 0, "after fixes": 1, "unknown": 2, "no": 2}
+MOVES = {"yes": 0, "after fixes": 1, "unknown": 2, "no": 2}
+
+
+def hidden(inventory, seed):
+    """Return the inventory without some cells, as many of each column as of any other."""
+    draw = random.Random(seed)
+    tables = {name: inventory[name].copy() for name in FRAMES}
+    named = [
+        (frame, name)
+        for frame, table in tables.items()
+        for name, column in columns(frame).items()
+        if not (column.is_key or column.is_required or name in NEITHER)
+        and table[name].notna().any()
+    ]
+    for frame, name in draw.choices(named, k=CELLS):
+        table = tables[frame]
+        known = table.index[table[name].notna()]
+        if len(known):
+            text = str(table[name].dtype) == "str"
+            table.loc[draw.choice(list(known)), name] = None if text else pd.NA
+    return inventory.replace(**tables)
+
+
+def at_worst(inventory):
+    """Return numbers that hiding may only raise, by name; the unknown is the worst of all.
+
+    Labels are left out: one rises where what is hidden of a rival lets that rival fall.
+    """
+    whole = Assessment(inventory, POLICY)
+    readiness = whole.readiness
+    gates = readiness.details["gates"].set_index(["service_id", "gate"])["state"]
+    found = {
+        "readiness": -readiness.frame["readiness_lo"],
+        "coverage": -readiness.frame["coverage"],
+        "could_move": readiness.frame["could_move"].astype("object").map(MOVES),
+        "gate": gates.astype("object").map(BAD),
+        "verdict": whole.targets.frame["verdict"].astype("object").map(VERDICTS),
+    }
+    for name in ("readiness_lo", "cost_per_month_hi", "effort_hours"):
+        sign = -1 if name == "readiness_lo" else 1
+        found[f"target {name}"] = sign * whole.targets.frame[name]
+    for name in ("events_per_year_hi", "failures_per_year_hi", "hours_per_year_hi"):
+        found[name] = whole.upgrade_churn.frame[name]
+    return {name: cells.astype("Float64").fillna(np.inf) for name, cells in found.items()}
+
+
+@pytest.fixture(scope="module")
+def sample():
+    inventory = assess.load("sample")
+    return inventory, at_worst(inventory)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hiding_cells_never_improves_a_service(sample, seed):
+    inventory, known = sample
+    found = at_worst(hidden(inventory, seed))
+    better = []
+    for name, cells in known.items():
+        slack = POOLED * cells.abs() if name.endswith("per_year_hi") else 1e-9
+        now = found[name].reindex(cells.index)
+        is_better = now.lt(cells - slack) & now.notna()
+        better += [(name, key, cells[key], now[key]) for key in cells.index[is_better]]
+    assert better == []
