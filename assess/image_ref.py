@@ -84,10 +84,10 @@ def parse_image(ref: str) -> ImageRef:
     # engines also show an image by its id, which looks like a name
     if not match or _IMAGE_ID.fullmatch(text):
         return ImageRef()
-    first, slash, rest = match["name"].partition("/")
-    # the engine's own rule: a first part without "." or ":" is a namespace
     registry = DEFAULT_REGISTRY
     repository = match["name"]
+    first, slash, rest = repository.partition("/")
+    # the engine's own rule: a first part without "." or ":" is a namespace
     if slash and ("." in first or ":" in first or first == "localhost"):
         registry = first.lower()
         repository = rest

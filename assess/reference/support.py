@@ -32,8 +32,6 @@ BASES = {
 }
 DATED = ("engine_releases", "distro_releases", *BASES)
 
-_CLOSE = re.compile(r"^([^0-9]*[a-z]{2})[:_-]?(?=[0-9])")
-
 State = Literal["supported", "ended", "unknown"]
 
 
@@ -123,11 +121,10 @@ def kernel_support(
         if whole.state != "unknown":
             basis = f"a kernel of {vendor[0]}: {whole.basis}"
             return whole._replace(line=own.line, basis=basis)
-    numbers = parse_version(kernel)
     distro = distro_of(os_name)
     # a kernel without a vendor's mark may still be the one that its system ships
-    shipped = parse_version(default_kernel(distro, whole.line))
-    if numbers and shipped and shipped[:2] == numbers[:2]:
+    shipped = line_of("kernel", default_kernel(distro, whole.line))
+    if shipped and shipped == own.line:
         basis = f"the kernel of {distro} {whole.line}: {whole.basis}"
         return whole._replace(line=own.line, basis=basis)
     return own
@@ -136,9 +133,11 @@ def kernel_support(
 @cache
 def default_kernel(distro: str | None, version: str | None) -> str | None:
     """Return the kernel line that a distribution ships by default; None where unknown."""
-    known = rows("distro_releases")
-    kernels = {(row["distro"], row["version"]): row["default_kernel"] for row in known}
-    return kernels.get((distro or "", line_of(distro, version) or "")) or None
+    line = line_of(distro, version)
+    for row in rows("distro_releases"):
+        if (row["distro"], row["version"]) == (distro, line):
+            return row["default_kernel"] or None
+    return None
 
 
 @cache
@@ -167,7 +166,7 @@ def system_of(os_name: str | None) -> tuple[str | None, str]:
     """Return the name of a system in the facts, and the rest of the text after that name."""
     # The longest name counts: RHEL CoreOS is not RHEL. A number may stand close to it, as in
     # ubuntu:18.04.
-    words = _CLOSE.sub(r"\1 ", lowered(os_name)).split()
+    words = re.sub(r"^([^0-9]*[a-z]{2})[:_-]?(?=[0-9])", r"\1 ", lowered(os_name)).split()
     names = lookup("os_names", "name", "distro")
     known = {*_codenames(), *names.values()}
     for n in range(len(words), 0, -1):
