@@ -41,8 +41,8 @@ class ImageRef:
     @property
     def is_official(self) -> bool:
         """Whether it is one of Docker's official images (``library/`` on Docker Hub)."""
-        is_listed = (self.repository or "").startswith("library/")
-        return is_listed and self.registry == DEFAULT_REGISTRY
+        name = f"{self.registry}/{self.repository}"
+        return name.startswith(f"{DEFAULT_REGISTRY}/library/")
 
     @property
     def pinned(self) -> bool | None:
