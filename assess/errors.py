@@ -63,7 +63,7 @@ class DataError(AssessError):
 
     def __init__(self, message: str, problems: pd.DataFrame) -> None:
         super().__init__(
-            f"{message}: {_digest(problems)}", hint="mend the rows named above"
+            f"{message}: {_digest(problems)}", hint="`assess validate` lists them all"
         )
         self.problems = problems
 
@@ -78,7 +78,8 @@ def _digest(problems: pd.DataFrame) -> str:
     if rest > 0:
         lines.append(f"  and {rest} more")
     noun = "problem" if len(problems) == 1 else "problems"
-    return "\n".join([f"{len(problems)} {noun}", *lines])
+    # also reads well where a terminal shows it on one line
+    return f"{len(problems)} {noun}:\n" + ";\n".join(lines)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

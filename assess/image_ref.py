@@ -8,13 +8,9 @@ from typing import Any
 from assess.reference.images import moves
 
 DEFAULT_REGISTRY = "docker.io"
-_HUB_NAMES = (
-    "docker.io",
-    "index.docker.io",
-    "registry-1.docker.io",
-    "registry.hub.docker.com",
-)
+_HUB = re.compile(r"((index|registry-1)\.)?docker\.io(:443)?|registry\.hub\.docker\.com")
 _REFERENCE = re.compile(
+    r"(?:[a-z-]{2,20}://)?"  # how it is fetched: docker://, https://
     r"(?P<name>[a-z0-9][a-z0-9._-]*(?::\d+(?=/))?(?:/[a-z0-9._-]+)*)"
     r"(?::(?P<tag>\w[\w.-]{0,127}))?"
     r"(?:@(?P<digest>[a-z0-9+._-]+:[0-9a-fA-F]{32,}))?",
@@ -45,8 +41,8 @@ class ImageRef:
     @property
     def is_official(self) -> bool:
         """Whether it is one of Docker's official images (``library/`` on Docker Hub)."""
-        is_listed = (self.repository or "").startswith("library/")
-        return is_listed and self.registry == DEFAULT_REGISTRY
+        name = f"{self.registry}/{self.repository}"
+        return name.startswith(f"{DEFAULT_REGISTRY}/library/")
 
     @property
     def pinned(self) -> bool | None:
@@ -88,17 +84,16 @@ def parse_image(ref: str) -> ImageRef:
     # engines also show an image by its id, which looks like a name
     if not match or _IMAGE_ID.fullmatch(text):
         return ImageRef()
-    first, slash, rest = match["name"].partition("/")
+    registry = DEFAULT_REGISTRY
+    repository = match["name"]
+    first, slash, rest = repository.partition("/")
     # the engine's own rule: a first part without "." or ":" is a namespace
     if slash and ("." in first or ":" in first or first == "localhost"):
         registry = first.lower()
         repository = rest
-    else:
-        registry = DEFAULT_REGISTRY
-        repository = match["name"]
     if ":" in repository:
         return ImageRef()
-    if registry in _HUB_NAMES:
+    if _HUB.fullmatch(registry):
         registry = DEFAULT_REGISTRY
         repository = repository if "/" in repository else f"library/{repository}"
     return ImageRef(registry, repository, match["tag"], match["digest"])

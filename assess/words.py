@@ -28,7 +28,7 @@ NONE = "-"
 FILLER = "\0"  # no cell holds it
 # columns in which an empty cell does not mean that nobody knows, and what it is in words
 _FILE = Path(__file__).with_name("absent.csv")
-ABSENT = pd.read_csv(_FILE, index_col=0, keep_default_na=False)["word"].to_dict()
+ABSENT = dict(pd.read_csv(_FILE, index_col=0, keep_default_na=False)["word"])
 # columns with no value in rows where another column has this word, which is the reason
 ABSENT_WHERE = {"versions_behind": ("basis", "prospective from target")}
 ROWS_SHOWN = 20

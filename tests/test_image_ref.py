@@ -14,6 +14,9 @@ DIGEST = "sha256:" + "a1" * 32
         ("nginx:1.27", ("docker.io", "library/nginx", "1.27", None)),
         ("docker.io/nginx", ("docker.io", "library/nginx", None, None)),
         ("index.docker.io/library/nginx:1", ("docker.io", "library/nginx", "1", None)),
+        ("docker.io:443/library/nginx:1", ("docker.io", "library/nginx", "1", None)),
+        ("docker://nginx:1", ("docker.io", "library/nginx", "1", None)),
+        ("https://reg.example.com/app:1", ("reg.example.com", "app", "1", None)),
         ("team/app:v2", ("docker.io", "team/app", "v2", None)),
         ("localhost/app", ("localhost", "app", None, None)),
         (

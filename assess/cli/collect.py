@@ -37,7 +37,7 @@ source_options = together(
 )
 
 
-SECONDS = click.FloatRange(min=0)
+SECONDS = click.FloatRange(0)
 
 
 @click.command(

@@ -1,5 +1,6 @@
 """End of support: what is still supported, and until when."""
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Literal, NamedTuple
@@ -120,11 +121,10 @@ def kernel_support(
         if whole.state != "unknown":
             basis = f"a kernel of {vendor[0]}: {whole.basis}"
             return whole._replace(line=own.line, basis=basis)
-    numbers = parse_version(kernel)
     distro = distro_of(os_name)
     # a kernel without a vendor's mark may still be the one that its system ships
-    shipped = parse_version(default_kernel(distro, whole.line))
-    if numbers and shipped and shipped[:2] == numbers[:2]:
+    shipped = line_of("kernel", default_kernel(distro, whole.line))
+    if shipped and shipped == own.line:
         basis = f"the kernel of {distro} {whole.line}: {whole.basis}"
         return whole._replace(line=own.line, basis=basis)
     return own
@@ -164,8 +164,9 @@ def distro_of(os_name: str | None) -> str | None:
 @cache
 def system_of(os_name: str | None) -> tuple[str | None, str]:
     """Return the name of a system in the facts, and the rest of the text after that name."""
-    # The longest name counts: RHEL CoreOS is not RHEL.
-    words = lowered(os_name).split()
+    # The longest name counts: RHEL CoreOS is not RHEL. A number may stand close to it, as in
+    # ubuntu:18.04.
+    words = re.sub(r"^([^0-9]*[a-z]{2})[:_-]?(?=[0-9])", r"\1 ", lowered(os_name)).split()
     names = lookup("os_names", "name", "distro")
     known = {*_codenames(), *names.values()}
     for n in range(len(words), 0, -1):

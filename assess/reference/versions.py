@@ -7,10 +7,11 @@ from assess.reference.tables import cached, rows
 
 Version = tuple[int, ...]
 
-# An epoch and a "v" may stand before the numbers. What follows them (-ce, +dfsg1, ~3-0~debian) does
-# not count; a number that runs straight on into letters is no version but the start of a commit id.
+# The name of a program ("Docker version ", "containerd://"), an epoch and a "v" may stand before the
+# numbers. What follows them (-ce, +dfsg1, ~3-0~debian) does not count; a number that runs straight on
+# into letters is no version but the start of a commit id.
 _VERSION = re.compile(
-    r"(?:[0-9]+:)?v?([0-9]{1,9}+(?:(?:\.[0-9]{1,9}+)++|(?![0-9A-Za-z])))"
+    r"(?:[^0-9,(]*[\s/])?(?:[0-9]+:)?[vV]?([0-9]{1,9}+(?:(?:\.[0-9]{1,9}+)++|(?![0-9A-Za-z])))"
 )
 
 

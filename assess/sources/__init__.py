@@ -132,12 +132,13 @@ def _insist(answers: Rows, *, strict: bool, is_any: bool) -> None:
     failed = [row for row in answers if row["status"] not in ("ok", "empty")]
     if is_any and not (strict and failed):
         return
-    lines = ["these sources are not complete:" if is_any else "nothing was collected:"]
+    what = "these sources are not complete" if is_any else "nothing was collected"
+    lines = []
     for row in failed or answers:
         hint = f" ({row['hint']})" if row.get("hint") else ""
-        call = f"{row['source']} {row['scope']} {row['call']}"
-        lines.append(f"  {call}: {row['status']}{hint}")
+        lines.append("  {source} {scope} {call}: {status}".format_map(row) + hint)
     hint = (
         "run without strict to keep what there is" if is_any else "see `assess sources`"
     )
-    raise CollectError("\n".join(lines), hint=hint)
+    # also reads well where a terminal shows it on one line
+    raise CollectError(f"{what}:\n" + ";\n".join(lines), hint=hint)

@@ -30,7 +30,7 @@ from assess.sources.values import Texts, dicts, spoiled, text
 
 Found = Lists  # entries by kind of list; an absent kind is unknown
 _GONE = 410
-_NO_PATH = 404
+NO_PATH = 404
 _SILENT = ("unreachable", "timeout")  # after these, nothing else of a server is asked
 _FAILURE = ("status", "error_class", "hint")
 _NO_DUMP = "it is in no dump; `assess sources` names the commands"
@@ -160,7 +160,7 @@ class ListSource(Source):
                         best = items
                         break
                     except HttpError as error:
-                        if error.status_code == _NO_PATH and best is None:
+                        if error.status_code == NO_PATH and best is None:
                             tries = [other for other in tries if other != path]
                             error.add_note(f"this server knows no {path}")
                             if tries:

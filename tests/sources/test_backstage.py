@@ -266,7 +266,7 @@ def test_half_a_catalog_then_an_error_is_partial(tmp_path):
 @pytest.mark.parametrize(
     ("answer", "status", "hint"),
     [
-        ((401, {"error": {"message": SECRET}}, {}), "denied", "grant"),
+        ((401, {"error": {"message": SECRET}}, {}), "denied", "expired"),
         ((404, b"", {}), "unsupported", "dumps"),
         ((429, b"", {"Retry-After": "60"}), "throttled", "later"),
         ((200, b"<!doctype html><title>Sign in</title>", {}), "parse_error", "web page"),

@@ -137,7 +137,7 @@ def test_half_a_page_then_an_error_is_partial(asking):
 @pytest.mark.parametrize(
     ("answer", "status", "hint"),
     [
-        ((401, {"error": {"message": SECRET}}, {}), "denied", "grant"),
+        ((401, {"error": {"message": SECRET}}, {}), "denied", "expired"),
         ((403, {"error": {"message": SECRET}}, {}), "denied", "grant"),
         ((404, b"no such page", {}), "unsupported", "dumps"),
         ((429, b"", {"Retry-After": "120"}), "throttled", "later"),

@@ -377,6 +377,29 @@ def test_objects_are_asked_in_the_version_that_the_server_has(tmp_path):
     assert not any("podsecuritypolicies" in path or "v1beta3" in path for path in asked)
 
 
+def test_a_kind_may_be_younger_than_the_version_of_its_group(tmp_path):
+    # as 1.33 answers: storage.k8s.io/v1 has no VolumeAttributesClass yet
+    gone = (404, b"404 page not found\n", {})
+    younger = {
+        "kind": "VolumeAttributesClassList",
+        "apiVersion": "storage.k8s.io/v1beta1",
+    }
+    younger["items"] = [{"metadata": {"name": "gold"}}]
+    path = "/apis/storage.k8s.io/{}/volumeattributesclasses"
+    more = {
+        "/apis": groups("storage.k8s.io/v1", "storage.k8s.io/v1beta1"),
+        path.format("v1"): gone,
+        path.format("v1beta1"): younger,
+        "/apis/storage.k8s.io/v1/csidrivers": gone,
+        "/apis/storage.k8s.io/v1beta1/csidrivers": gone,
+    }
+    batch, _ = ask(Api(more=more), tmp_path)
+    row = coverage(batch)["objects"]
+    assert (row["status"], row["rows"], row["requests"]) == ("ok", 1, 6)
+    found = {r["kind"]: r["api_version"] for r in batch.rows["objects"]}
+    assert found["VolumeAttributesClass"] == "storage.k8s.io/v1beta1"
+
+
 def test_objects_that_are_denied_are_told(tmp_path):
     more = {
         "/apis": groups(f"{FLOWS}/v1", "rbac.authorization.k8s.io/v1"),

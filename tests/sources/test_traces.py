@@ -200,7 +200,7 @@ def test_failures_that_cannot_be_asked_for_are_the_lesser_loss(tmp_path):
 @pytest.mark.parametrize(
     ("answer", "status", "hint"),
     [
-        ((401, b"", {}), "denied", "grant"),
+        ((401, b"", {}), "denied", "expired"),
         ((403, b"", {}), "denied", "grant"),
         ((404, b"", {}), "unsupported", "dumps"),
         ((429, b"", {"Retry-After": "60"}), "throttled", "later"),

@@ -195,9 +195,8 @@ def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
     tagged = images.assign(tag=images["tags"].str.split(";")).explode("tag")
     tagged = tagged.dropna(subset="tag").drop_duplicates(place, keep=False)
     # without any tag, pandas takes the column for numbers
-    tagged = tagged.astype({"tag": "str"})
-    asked = table[place].astype({"tag": "str"})
-    found = asked.merge(tagged[[*place, "digest"]], on=place, how="left")
+    tagged = tagged[[*place, "digest"]].astype({"tag": "str"})
+    found = table[place].astype({"tag": "str"}).merge(tagged, on=place, how="left")
     return table["image_digest"].fillna(found["digest"].set_axis(table.index))
 
 
@@ -317,6 +316,7 @@ def _without_engine(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
     platform = table["service_id"].map(services).astype("string")
     has_engine = table["host_id"].isin(inventory["engines"]["host_id"])
     is_docker = on_docker(platform) | table["docker_sock_mounted"].eq(True)
+    is_docker |= table["source_kind"].eq("compose-service")  # written for docker
     return surely(is_docker & ~has_engine)
 
 

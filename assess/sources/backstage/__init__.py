@@ -43,7 +43,7 @@ ALIASES = (
     "bitbucket.org/project-slug",
 )
 _ORPHAN = "backstage.io/orphan"
-_LIBRARIES = ("library", "documentation", "docs", "package", "sdk", "storybook")
+_LIBRARIES = vocabulary("backstage", "libraries")
 _SERVICE_KINDS = vocabulary("backstage", "kinds of services")
 _TIERS = {"critical": 1, "mission-critical": 1, "high": 2, "medium": 3, "low": 4}
 _PAGE = 500

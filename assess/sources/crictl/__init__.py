@@ -14,11 +14,7 @@ from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, decode_values, re
 from assess.sources.values import dicts, dig, integer, number, table, text, texts
 
 RUNTIMES = ("cri-o", "containerd", "docker")  # a kubelet may ask Docker the same way
-_STATES = {
-    "CONTAINER_CREATED": "created",
-    "CONTAINER_RUNNING": "running",
-    "CONTAINER_EXITED": "exited",
-}
+_STATES = vocabulary("crictl", "states")
 _NODE = 2  # a namespace of the host, in the words of the Container Runtime Interface
 _ANNOTATION = "io.kubernetes.container."
 # Its value is an address; one that a person wrote names a host.

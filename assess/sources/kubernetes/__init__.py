@@ -7,7 +7,7 @@ from typing import Any
 from assess.sources import csv_records
 from assess.sources.base import Asked, Call, Row, paths_of
 from assess.sources.dumps import DumpError
-from assess.sources.http import Web
+from assess.sources.http import HttpError, Web
 from assess.sources.kubernetes.controllers import is_patch, place
 from assess.sources.kubernetes.kinds import (
     OTHERS,
@@ -18,16 +18,12 @@ from assess.sources.kubernetes.kinds import (
 )
 from assess.sources.kubernetes.nodes import KUBELETS, configurations_in
 from assess.sources.kubernetes.rows import to_batch
-from assess.sources.listing import Found, Listing, ListSource
+from assess.sources.listing import NO_PATH, Found, Listing, ListSource
 from assess.sources.values import dicts, dig, listed, text
 
 _KINDS = [row for row in csv_records.rows("kubernetes/kinds") if row["paths"]]
 RESOURCES = tuple(
-    Listing(
-        kind=row["list"],
-        paths=tuple(row["paths"].split()),
-        is_essential=row["kind"] in ("Node", "Pod"),
-    )
+    Listing(row["list"], tuple(row["paths"].split()), row["kind"] in ("Node", "Pod"))
     for row in _KINDS
     if row["list"] != OTHERS
 )
@@ -121,13 +117,25 @@ class KubernetesSource(ListSource):
             if not served:
                 raise DumpError("the server names no version of its API")
         for paths in () if call.failed else VERSIONED:
-            # a kind that the server does not know has no objects
-            path = next((p for p in paths if p.rpartition("/")[0] in served), "")
+            known = [path for path in paths if path.rpartition("/")[0] in served]
             with call:
-                for page in self.get_pages(web, path, {}, size) if path else ():
+                for page in self._pages_of_kind(web, known, size):
                     others += call.take(dicts(page))
                     if asked.is_probe:
                         break
+
+    def _pages_of_kind(
+        self, web: Web, paths: list[str], size: int
+    ) -> Iterator[list[Any]]:
+        """Ask for a kind in the newest version that has it; without one there are no objects."""
+        for path in paths:
+            try:
+                yield from self.get_pages(web, path, {}, size)
+                return
+            except HttpError as error:
+                # a version of a group is older than some of its kinds
+                if error.status_code != NO_PATH:
+                    raise
 
     def get_pages(self, web: Web, path: str, row: Row, size: int) -> Iterator[list[Any]]:
         """Ask for a list, page by page; the first one has the number of all entries."""

@@ -36,7 +36,6 @@ _KUBERNETES_AHEAD = 13  # minors: OpenShift 4.12 is Kubernetes 1.25
 RHCOS = "rhcos"
 KUBELETS = "kubelets"
 _KUBELET = "KubeletConfiguration"
-_TOLD = "kubeletconfig"  # what a kubelet answers at /configz
 # Keys in ConfigMaps of kubeadm; that of kubelets up to 1.23 has a version behind its name.
 _KEYS = {"kubelet": "kubelet", "kubeadm": "ClusterConfiguration"}
 _CONTROL_PLANE = vocabulary("kubernetes", "control plane")
@@ -168,7 +167,7 @@ def to_engines(node: Row, host_id: str) -> Rows:
 
 def configurations_in(document: Any) -> Rows:
     """Return the configuration in a document; one that differs has a name of its own."""
-    found = table(document, _TOLD)
+    found = table(document, "kubeletconfig")  # what a kubelet answers at /configz
     if text(document, "kind") == _KUBELET:
         found = document
     if not found:
@@ -189,16 +188,15 @@ def kubelet_flags(lists: Found, mapped: Rows) -> str | None:
 
 def mapped_settings(batch: Batch, cluster: str, lists: Found, program: str) -> Rows:
     """Return the configuration in a ConfigMap of kubeadm; what cannot be read is empty and covered."""
-    name, key = f"{program}-config", _KEYS[program]
+    name = f"{program}-config"
     maps = {place(item)[1]: item for item in lists.get("configmaps", ())}
     # a cluster keeps those of its older versions, too
     named = sorted((n == name, n) for n in maps if n.startswith(name))
     for _, newest in named[-1:]:
         with suppress(YAMLError, ValueError):
-            if found := dicts(load_documents(text(maps[newest], "data", key))):
+            if found := dicts(load_documents(text(maps[newest], "data", _KEYS[program]))):
                 return found
-        command = f"kubectl get configmap -n kube-system {newest} -o yaml"
-        hint = f"no YAML in settings of the cluster: {command}"
+        hint = f"no YAML in it: kubectl get configmap -n kube-system {newest} -o yaml"
         note = {"unmapped_n": 1, "unmapped_example": newest[:80], "hint": hint}
         batch.cover(cluster, f"{program} settings", "partial", **note)
         return [{}]

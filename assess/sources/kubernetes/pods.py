@@ -30,10 +30,7 @@ from assess.sources.values import (
 from assess.sources.volumes import Mount, export_id
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
-_SIDECARS = re.compile(
-    r"istio|envoy|linkerd|proxyv2|sidecar|vault-agent|vault-env|cloud-?sql-proxy|fluent|filebeat"
-    r"|datadog|jaeger-agent|otel|opentelemetry|consul-dataplane|kube-rbac-proxy|oauth2-proxy"
-)
+_SIDECARS = re.compile("|".join(vocabulary("kubernetes", "sidecars")))
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _VOLUMES = vocabulary("kubernetes", "volumes")  # that hold no data
 _GRACE_S = 30  # the default of Kubernetes
@@ -202,18 +199,17 @@ def to_life(pod: Row, main: Row) -> Row:
     if state == "running" and "running" not in current and container:
         state = "restarting" if "waiting" in current else "exited"
     ends = [dig(container, part, "terminated") for part in ("state", "lastState")]
+    is_killed = any(dig(end, "reason") == "OOMKilled" for end in ends)
     life = {
         "state": state,
         "health": _health(container, main) if state == "running" else None,
         "exit_code": int_of(terminated, "exitCode") if state == "exited" else None,
-        "oom_killed": None,
+        "oom_killed": is_killed if container else None,
         "restarts_n": (integer(container, "restartCount") or 0) if container else None,
         "created_at": moment(pod, "metadata", "creationTimestamp"),
-        "started_at": moment(table(current.get("running") or ended).get("startedAt")),
+        "started_at": moment(current.get("running") or ended, "startedAt"),
         "finished_at": moment(ended, "finishedAt"),
     }
-    if container:
-        life["oom_killed"] = any(dig(end, "reason") == "OOMKilled" for end in ends)
     digest = text(container, "imageID").rpartition("@")[2]
     if digest.startswith("sha256:"):
         life["image_digest"] = digest
@@ -241,15 +237,16 @@ def _health(status: Row, main: Row) -> str | None:
 def docker_id(pod: Row, container: Row) -> str:
     """Return the short id of a container where a Docker engine runs it, else nothing."""
     # The docker source lists the same container on that engine, so both rows become one.
-    container_id = text(_status_of(container, pod).get("containerID"))
-    scheme, _, identifier = container_id.partition("://")
+    scheme, _, identifier = text(_status_of(container, pod), "containerID").partition(
+        "://"
+    )
     return identifier[:SHORT_ID] if scheme == "docker" else ""
 
 
 def known_as(pod: Row, part: Part) -> tuple[str, ...]:
     """Return the ids by which the engine of a node knows a container; the main one is the pod."""
     container, role = part
-    container_id = text(_status_of(container, pod).get("containerID")).rpartition("/")[2]
+    container_id = text(_status_of(container, pod), "containerID").rpartition("/")[2]
     pod_id = text(pod, "metadata", "uid") if role == "main" else ""
     return tuple(filter(None, (pod_id, container_id)))
 

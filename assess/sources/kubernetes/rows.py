@@ -10,6 +10,7 @@ from assess import frames
 from assess.image_ref import last_part, parse_image
 from assess.inventory import ENDED
 from assess.sources.base import Batch, Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.kubernetes.config import Material, to_material
 from assess.sources.kubernetes.controllers import (
     JOBS,
@@ -57,9 +58,7 @@ from assess.sources.values import (
     text,
 )
 
-_SHIPPERS = re.compile(
-    r"fluentd|fluent-bit|filebeat|promtail|vector|logstash|splunk|logspout|alloy|cloudwatch-agent"
-)
+_SHIPPERS = re.compile("|".join(vocabulary("kubernetes", "log shippers")))
 _OF_ALL_NODES = {"kubernetes.io/os", "beta.kubernetes.io/os"}
 _REVISION = "deployment.kubernetes.io/revision"
 About = Mapping[tuple[str, str, str], list[Controller]]  # by list, namespace and name

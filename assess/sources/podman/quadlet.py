@@ -23,14 +23,7 @@ Options = dict[str, dict[str, list[str]]]  # values by section and key
 Others = Mapping[str, Options]  # the quadlets of a host, by the names of their files
 
 # where a quadlet says the name of what it makes
-_NAMES = {
-    SUFFIX: ("Container", "ContainerName"),
-    ".pod": ("Pod", "PodName"),
-    ".volume": ("Volume", "VolumeName"),
-    ".network": ("Network", "NetworkName"),
-    ".image": ("Image", "Image"),
-    ".build": ("Build", "ImageTag"),
-}
+_NAMES = vocabulary("podman", "names of quadlets")
 SUFFIXES = (KUBE, *_NAMES)
 DROP_IN = ".conf"  # in a directory named after what it adds to
 _MADE = (".image", ".build")  # of which no name is usual
@@ -93,7 +86,7 @@ def name_of(file: str, others: Others) -> str:
     path = PurePosixPath(file)
     if path.suffix not in _NAMES:
         return file
-    section, key = _NAMES[path.suffix]
+    section, key = _NAMES[path.suffix].split()
     usual = "" if path.suffix in _MADE else f"systemd-{path.stem}"
     return _last(others.get(file, {}), key, section) or usual
 

@@ -29,7 +29,9 @@ ask kubernetes.json kubectl get "$lists" --all-namespaces -o json
 # objects of which only the version counts; not every cluster knows all
 lists=customresourcedefinitions,apiservices,ingressclasses,clusterroles,clusterrolebindings,roles
 lists=$lists,rolebindings,priorityclasses,storageclasses,runtimeclasses,podsecuritypolicies
-lists=$lists,flowschemas,prioritylevelconfigurations
+lists=$lists,flowschemas,prioritylevelconfigurations,csidrivers,volumeattributesclasses
+lists=$lists,validatingadmissionpolicies,validatingadmissionpolicybindings,deviceclasses
+lists=$lists,resourceclaims,resourceclaimtemplates
 ask served.txt kubectl api-resources --verbs=list -o name
 lists=$(echo "$lists" | tr , '\n' | while read -r list; do
   grep -sE "^$list\.(policy|.*\.k8s\.io)\$" served.txt || :

@@ -74,6 +74,15 @@ def test_an_engine_without_a_version_is_no_pass():
     assert found == {"EC0423": "will", BLIND: BLIND}
 
 
+def test_a_compose_file_is_asked_of_docker_although_nobody_saw_an_engine():
+    gone = {"EC0308": "may", "EC0490": "will"}
+    declared = {"host_id": None, "docker_sock_mounted": False, "log_driver": "logentries"}
+    found = certainties("docker:29.0.0", source_kind="compose-service", **declared)
+    assert found
+    assert found.items() <= gone.items()
+    assert certainties("docker:29.0.0", source_kind="job", **declared) == {}
+
+
 def test_a_floor_that_the_configuration_lowers_lets_old_clients_in():
     lowered = {"daemon_flags": "min-api-version=1.24"}
     assert certainties("docker:29.0.0", lowered, image_ref="traefik:v2.9") == {}
