@@ -299,7 +299,7 @@ def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     if frame == "hosts":
         # from the name of the system, or else from the kernel
         pairs = frames.objects(table[["os_name", "kernel"]])
-        families = [os_family(name, kernel) for name, kernel in pairs]
+        families = [os_family(*pair) for pair in pairs]
         return _filled(table, pd.DataFrame({"os_family": families}, table.index))
     if frame != "workloads":
         return table

@@ -253,7 +253,7 @@ def keep_env(env: Mapping[str, str]) -> dict[str, Any]:
     """
     return {
         "names": sorted(env),
-        "secret_like": sum(is_secret(name, value) for name, value in env.items()),
+        "secret_like": sum(is_secret(*pair) for pair in env.items()),
         "secret_names": secret_names(env.items()),
         "kept": kept_env(env),
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import Any
 
 from assess.linear import Linear
@@ -27,8 +27,7 @@ def settings_of(config: Mapping[str, Any]) -> str | None:
 
     Switches and a few other settings keep their value; lists of options keep the names.
     """
-    found = [_shown(name, value) for name, value in _flat(config)]
-    return joined(sorted(set(filter(None, found)))[:MAX_SETTINGS])
+    return joined(_listed(_flat(config)))
 
 
 def of_command(line: str, image: str = "") -> str | None:
@@ -37,15 +36,16 @@ def of_command(line: str, image: str = "") -> str | None:
     program = _program(words, image)
     if not program:
         return None
-    found = [_shown(name, value) for name, value in _options(words)]
-    listed = sorted(set(filter(None, found)))[:MAX_SETTINGS]
-    return ";".join([f"program={program}", *listed])
+    return ";".join([f"program={program}", *_listed(_options(words))])
+
+
+def _listed(settings: Iterable[tuple[str, Any]]) -> list[str]:
+    return sorted(set(filter(None, starmap(_shown, settings))))[:MAX_SETTINGS]
 
 
 def setting_text(commands: list[str], image: str, asks: Iterable[str]) -> str | None:
     """Return settings of a container and its requests to the platform, joined by semicolons."""
-    found = [of_command(" ".join(commands), image), *asks]
-    return joined(found)
+    return joined([of_command(" ".join(commands), image), *asks])
 
 
 def _program(words: list[str], image: str) -> str:

@@ -135,8 +135,7 @@ class Unit:
     @cached_property
     def secret_like_n(self) -> int:
         """Number of variables that hold a secret."""
-        secrets = (is_secret(name, value) for name, value in self.environment)
-        return sum(secrets) + self.config_secrets_n
+        return sum(is_secret(*pair) for pair in self.environment) + self.config_secrets_n
 
 
 def is_checked(image: str, declared: bool | None) -> bool | None:

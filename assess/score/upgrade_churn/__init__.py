@@ -35,6 +35,7 @@ from assess.score.upgrade_churn.breaking import (
 from assess.score.upgrade_churn.calendar import by_remedy, calendar
 from assess.score.upgrade_churn.end_of_life import clocks
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
+from assess.score.upgrade_churn.in_use import KUBERNETES
 from assess.score.upgrade_churn.pace import ENDS
 from assess.score.upgrade_churn.sights import (
     cells,
@@ -203,9 +204,9 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     frame["versions_behind"] = by_service.groupby(level=0).max()
     nodes = set(inventory["engines"].dropna(subset="kubelet_version")["host_id"])
     blind = {place.service_id for place in placed if _is_blind(place, nodes)}
-    # only a target that nobody knows is named as what may break
-    targets = [f"{product} {version}" for product, version in goals]
-    blind.update(found.loc[found["what"].isin(targets), "service_id"].dropna())
+    # a target, or a cluster, of a version that nobody knows is named as what may break
+    unknown = [KUBERNETES, *(f"{product} {version}" for product, version in goals)]
+    blind.update(found.loc[found["what"].isin(unknown), "service_id"].dropna())
     frame = frame.join(_breaking(broken, frame.index, blind))
     frame = frame.join(_images(inventory, registries))
     frame = frame.join(pace.image_rates(past, frame.index, registries, level=level))

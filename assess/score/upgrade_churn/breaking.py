@@ -21,6 +21,7 @@ from assess.score.upgrade_churn.in_use import (
     KUBERNETES,
     WORLD,
     flags_of,
+    is_node,
     mounts_of,
     objects_of,
     packages_of,
@@ -67,10 +68,9 @@ def goal_of(text: str) -> Goal:
 def goals_of(inventory: Inventory, engine: str) -> list[Goal]:
     """Return the default goal of every product of a fleet: its newest line."""
     # The engine of the policy's target stands for docker.
-    engines = inventory["engines"]
-    runtimes = set(engines["runtime"].dropna())
+    runtimes = set(inventory["engines"]["runtime"].dropna())
     products = [reference.ENGINE, *(name for name in PRODUCTS if name in runtimes)]
-    if engines["kubelet_version"].notna().any() or len(inventory["objects"]):
+    if is_node(inventory).any() or len(inventory["objects"]):
         products.append(KUBERNETES)
     newest = {name: reference.newest_line(name) for name in products}
     newest[reference.ENGINE] = engine
@@ -310,13 +310,10 @@ def _shown(cell: object) -> str:
 
 def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
     is_engine = goal.product == reference.ENGINE
-    known = {
-        text
-        for text in workloads["version"].dropna().unique()
-        if (reference.is_known(text) if is_engine else reference.parse_version(text))
-    }
+    read = reference.is_known if is_engine else reference.parse_version
+    known = filter(read, workloads["version"].dropna().unique())
     is_released = reference.lines_behind(goal.product, goal.version) is not None
-    is_known = workloads["version"].isin(known) & is_released
+    is_known = workloads["version"].isin(set(known)) & is_released
     rows = workloads[~is_known & workloads["runtime"].notna()]
     if not is_released:
         rows = rows.assign(version=goal.version)

@@ -4,6 +4,7 @@ import pandas as pd
 
 from assess import reference
 from assess.frames import surely
+from assess.score.upgrade_churn.sights import cells
 
 GATE = "feature-gates."
 _FACTS = ("last", "locked", "held")
@@ -35,10 +36,7 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
         label_domain=labels[0].fillna(""),
         cloud=table["value"].where(is_cloud, ""),
         option=table["value"].str.split("=").str[0],
-        gate=[
-            _fate_of(flag, value, target)
-            for flag, value in zip(table["flag"], table["value"], strict=True)
-        ],
+        gate=[_fate_of(target, *pair) for pair in cells(table, "flag", "value")],
     )
 
 
@@ -56,7 +54,7 @@ def value_of(settings: pd.Series, flag: str) -> pd.Series:
     return padded.str.extract(f";{flag}=([^;]*);")[0]
 
 
-def _fate_of(flag: str, value: str, target: str) -> str:
+def _fate_of(target: str, flag: str, value: str) -> str:
     """Return whether a target lacks a feature gate (gone) or holds it at another value (held)."""
     gate = flag.removeprefix(GATE)
     there = (reference.parse_version(target) or ())[:2]

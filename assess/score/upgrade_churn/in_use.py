@@ -65,7 +65,7 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
     floor = pd.to_numeric(least.str[2:])
     table["is_allowed"] = table["client_api"].ge(floor.astype(float)).astype(bool)
     is_free = table["privileged"].eq(True) | table["seccomp"].eq(False)
-    table["is_confined"] = ~is_free.fillna(value=False)
+    table["is_confined"] = ~surely(is_free)
     if product in (KUBERNETES, WORLD):
         table = _asking_cluster(table, target)
     tolerates = flags.has_setting(table["kubelet_flags"], "failCgroupV1=false")
@@ -132,6 +132,14 @@ def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
     return _typed(builds.packages_of(workloads), "packages")
 
 
+def is_node(inventory: Inventory) -> pd.Series:
+    """Return which engines are those of nodes, of whatever version."""
+    running = _running(inventory)
+    hosts = running.loc[running["platform"].eq(KUBERNETES), "host_id"]
+    engines = inventory["engines"]
+    return engines["kubelet_version"].notna() | engines["host_id"].isin(hosts)
+
+
 @lru_cache(maxsize=2)  # the same for every product; a report has two snapshots
 def _running(inventory: Inventory) -> pd.DataFrame:
     table = inventory["workloads"]
@@ -151,9 +159,11 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     table["base"] = table["base"].fillna(path + ":" + table["named"])
     bases = _each(reference.base_system, table, "base")
     parts = path.str.extract(r"^(?:(.*)/)?([^/]*)$")
+    platforms = inventory["services"].set_index("service_id")["platform"]
     # an image without a tag, or with a digest alone, counts as latest
     tag = table["tag"].mask(table["tag"].isna() & path.notna(), "latest")
     table = table.assign(
+        platform=table["service_id"].map(platforms).astype("string"),
         tag=tag,
         program=parts[1],
         image_owner=path.str.split("/").str[0],
@@ -260,8 +270,7 @@ def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
         storage_driver=_each(_driver_name, table, "storage_driver"),
     )
     if product == KUBERNETES:
-        table = table.dropna(subset="kubelet_version")
-        table = table.assign(version=table["kubelet_version"])
+        table = table[is_node(inventory)].assign(version=table["kubelet_version"])
     elif product != WORLD:
         table = table[table["runtime"].eq(product)]
     table = table.drop_duplicates("host_id")
@@ -312,10 +321,8 @@ def _system(name: str | None, version: str | None) -> tuple[str | None, str | No
 
 def _without_engine(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
     """Return which workloads run on docker on hosts whose engine is unknown."""
-    services = inventory["services"].set_index("service_id")["platform"]
-    platform = table["service_id"].map(services).astype("string")
     has_engine = table["host_id"].isin(inventory["engines"]["host_id"])
-    is_docker = on_docker(platform) | table["docker_sock_mounted"].eq(True)
+    is_docker = on_docker(table["platform"]) | table["docker_sock_mounted"].eq(True)
     is_docker |= table["source_kind"].eq("compose-service")  # written for docker
     return surely(is_docker & ~has_engine)
 

@@ -172,9 +172,8 @@ def of_text(text: str) -> tuple[Address, ...]:
     for host, port in [
         *_BEFORE_PORT.findall(text.translate(_APART)),
         *_DEV_TCP.findall(text),
+        *_BESIDE_PORT.findall(text),
     ]:
-        found.append(_address(host, port, is_sure=False))
-    for host, port in _BESIDE_PORT.findall(text):
         found.append(_address(host, port, is_sure=False))
     for host in [*_ASKED.findall(text), *_SERVER_LINE.findall(text)]:
         found.append(_address(host, is_sure=False))

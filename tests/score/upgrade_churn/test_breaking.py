@@ -20,6 +20,7 @@ from assess.score.upgrade_churn.breaking import (
     breaks,
     changes,
     goal_of,
+    goals_of,
 )
 from assess.score.upgrade_churn.in_use import IDLE, WORLD, columns_of, workloads_on
 
@@ -790,6 +791,23 @@ def test_only_an_engine_whose_version_nobody_knows_is_blind():
         "c": "nobody knows its version",
     }
     assert found["what"].to_dict() == {"b": "docker master", "c": "docker"}
+
+
+@pytest.mark.parametrize("platform", ["kubernetes", "docker"])
+def test_a_node_whose_kubelet_nobody_saw_hides_what_a_cluster_breaks(platform):
+    services = [{"service_id": "shop", "platform": platform}]
+    engine = {"runtime": "containerd", "version": "1.7.2"}
+    hidden = one_workload(engine, services=services)
+    is_on_cluster = platform == "kubernetes"
+    counted = score(hidden, target="kubernetes:1.35").frame["breaking_n"]
+    assert counted.isna().tolist() == [is_on_cluster]
+    named = [goal.product for goal in goals_of(hidden, "29")]
+    assert ("kubernetes" in named) == is_on_cluster
+    # what was seen there breaks whatever the version
+    old = one_workload(engine, {"cgroup_version": "1"}, services=services)
+    found = breaks(old, [goal_of("kubernetes:1.35")])
+    hits = found["change"].eq("K8S-cgroup-v1") & found["certainty"].eq(WILL)
+    assert hits.any() == is_on_cluster
 
 
 def test_a_host_that_nothing_runs_on_talks_to_no_engine():
