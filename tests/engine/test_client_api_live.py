@@ -45,6 +45,8 @@ def clients(request, engines):
     yield request.param, [api for api, _ in started], name
     for api, made in started:
         api.remove_container(made, force=True)
+        # other tests count the images of this engine
+        api.remove_image(image)
         api.close()
 
 

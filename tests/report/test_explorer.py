@@ -453,7 +453,7 @@ def test_a_notebook_shows_a_frame_and_beside_it_a_table(scored):
     # without scripts, and where a notebook is not trusted
     rest = shown.partition("</iframe>")[2]
     assert rest.startswith("<details>")
-    assert "impact_hi" in rest
+    assert "impact_<wbr>hi" in rest
     assert SCRIPT not in shown
     assert repr(scored.what_next.explore()).startswith("<Explorer of what next: 2026Q3")
 

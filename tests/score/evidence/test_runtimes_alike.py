@@ -8,11 +8,11 @@ import pytest
 import assess
 from assess import reference
 
-# a version whose line is supported on 2026-09-30, and one whose line has ended
+# a version of the newest line, to which services move, and one whose line has ended
 VERSIONS = {
-    "containerd": ("2.3.1", "1.6.20"),
-    "cri-o": ("1.36.1", "1.27.1"),
-    "podman": ("6.1.0", "4.3.1"),
+    "containerd": ("2.4.0", "1.6.20"),
+    "cri-o": ("1.37.0", "1.27.1"),
+    "podman": ("6.2.0", "4.3.1"),
 }
 
 

@@ -131,7 +131,7 @@ def test_learning_beats_simpler_rules_on_failures_and_elements_left_out():
         assert gains["learned", scheme, "all transitive callers"] > 0
     texts = details["learned_judged"]["verdict"]
     assert texts.str.contains("probabilities did better").all()
-    assert texts.str.contains("Each of 50 of 90 failures").all()
+    assert texts.str.contains("Each of 50 failures, drawn at random from 90,").all()
     assert texts.str.contains("predicted from all others").any()
     assert texts.str.contains("predicted from those of other elements").any()
 
@@ -172,7 +172,8 @@ def test_of_very_many_failures_a_sample_is_used_and_named(monkeypatch):
     row = named.loc[f"failures used, drawn by the seed {POLICY.seed}"]
     assert row["n"] == all_n
     assert row["value"] == 12 / all_n
-    assert part["learned_judged"]["verdict"].str.contains(f"12 of {all_n} failures").all()
+    texts = part["learned_judged"]["verdict"]
+    assert texts.str.contains(f"12 failures, drawn at random from {all_n},").all()
     pairs = named.loc[
         f"pairs of failure and service used, drawn by the seed {POLICY.seed}"
     ]
