@@ -137,7 +137,8 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
 def facts(table: str | None, *, place: str | None, out: Output) -> None:
     """List the reference facts and their age, show one TABLE, or update the dates.
 
-    Markdown, CSV and JSON also show the key of each table and how many of its rows rules ask about.
+    `asked` counts the rows that rules ask about. Markdown, CSV and JSON also show the key of each
+    table and the day on which it was compiled.
 
     `update` downloads support dates and new release lines from endoflife.date, and shows what changed.
     A product that cannot be fetched keeps its old facts. The new tables are written to the directory
@@ -164,7 +165,7 @@ def facts(table: str | None, *, place: str | None, out: Output) -> None:
     listed.insert(listed.columns.get_loc("compiled_on") + 1, "age_days", age)
     listed["asked"] = [_asked(name) for name in listed.index]
     # a terminal of 80 columns has no room for these
-    hidden = ["key", "asked"] if out.format == "text" else []
+    hidden = ["key", "compiled_on"] if out.format == "text" else []
     out.table(listed.drop(columns=hidden))
 
 

@@ -60,6 +60,8 @@ def test_facts_list_every_table_with_its_age(call):
     assert 0 < asked["engine_changes"] < len(reference.table("engine_changes"))
     assert asked["storage_drivers"] == len(reference.table("storage_drivers"))
     assert asked["unasked"] == 0
+    head = call("facts").stdout.splitlines()[0].split()
+    assert {"table", "rows", "age_days", "asked"} <= set(head)
 
 
 def test_facts_give_one_table(call):
