@@ -13,6 +13,8 @@ from typing import Any
 from assess.sources.csv_records import rows
 
 Texts = dict[str, str]  # by name, such as labels, tags and variables
+MIB = 2**20
+_NANO = 1e9
 NEVER_BEFORE = 2000  # year; engines write 0001 and 1970 for "never"
 _MEMORY = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([bkmgt]?)i?b?", re.IGNORECASE)
 # ``+0200`` and the name of a zone, as the command lines of engines print times.
@@ -209,11 +211,28 @@ def moment(value: Any, *path: str | int) -> datetime | None:
     return time if time.year >= NEVER_BEFORE else None
 
 
+def mebibytes(value: Any, *path: str | int) -> int | None:
+    """Read an amount of memory in MiB [bytes]; None for zero, which is no limit."""
+    return integer((number(value, *path) or 0) * MIB) or None
+
+
+def seconds(value: Any, *path: str | int) -> float | None:
+    """Read a time in nanoseconds [s]; the same for CPUs, which engines count in billionths."""
+    nanoseconds = number(value, *path)
+    return None if nanoseconds is None else nanoseconds / _NANO
+
+
 # How a value is read, by the word for it in `columns.csv`.
 _READ: dict[str, Callable[..., Any]] = {
     "any": dig,
     "count": integer,
     "host": lambda value, *path: dig(value, *path) == "host",
+    # zero is no limit
+    "limit": lambda value, *path: integer(value, *path) or None,
+    "list": lambda value, *path: tuple(texts(value, *path)),
+    "mib": mebibytes,
+    "nano": seconds,
+    "nano limit": lambda value, *path: seconds(value, *path) or None,
     "number": number,
     "on": lambda value, *path: dig(value, *path) is True,
     "text": lambda value, *path: text(value, *path) or None,
@@ -223,11 +242,25 @@ _READ: dict[str, Callable[..., Any]] = {
 
 
 @cache
-def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[str]]]:
-    listed = [row for row in rows("columns") if row["form"] == form]
-    return [(row["column"], _READ[row["kind"]], row["path"].split()) for row in listed]
+def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[str | int]]]:
+    return [
+        (
+            row["column"],
+            _READ[row["kind"]],
+            [int(step) if step.isdigit() else step for step in row["path"].split()],
+        )
+        for row in rows("columns")
+        if row["form"] == form
+    ]
 
 
 def picked(payload: Any, form: str) -> dict[str, Any]:
-    """Return the columns that a payload of a form fills by itself, as `columns.csv` has it."""
-    return {column: read(payload, *path) for column, read, path in _cells_of(form)}
+    """Return the columns that a payload of a form fills by itself, as `columns.csv` has it.
+
+    Of several paths for a column the first with a value counts.
+    """
+    found: dict[str, Any] = {}
+    for column, read, path in _cells_of(form):
+        if found.get(column) is None:
+            found[column] = read(payload, *path)
+    return found

@@ -11,7 +11,16 @@ from assess.sources.docker.dumps import Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.text import from_cli_container, merge_cli_images
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, decode_values, read_yaml
-from assess.sources.values import dicts, dig, integer, number, table, text, texts
+from assess.sources.values import (
+    dicts,
+    dig,
+    first_known,
+    integer,
+    seconds,
+    table,
+    text,
+    texts,
+)
 
 RUNTIMES = ("cri-o", "containerd", "docker")  # a kubelet may ask Docker the same way
 _STATES = vocabulary("crictl", "states")
@@ -171,8 +180,7 @@ def _image_id(raw: Payload, data: EngineData) -> str | None:
 
 
 def _time(raw: Payload, name: str) -> Any:
-    count = number(raw, name)
-    return raw.get(name) if count is None else count / 1e9
+    return first_known(seconds(raw, name), raw.get(name))
 
 
 def _inspected(raw: Payload, data: EngineData) -> Payload:

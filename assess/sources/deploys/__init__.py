@@ -36,7 +36,7 @@ from assess.sources.dumps import (
     read_documents,
 )
 from assess.sources.redact import strip_credentials
-from assess.sources.values import as_list, dicts, dig, id_of, moment, number, text
+from assess.sources.values import as_list, dicts, dig, id_of, moment, number, picked, text
 
 NAMED = 0.8  # confidence in a repository or project as the name of a service
 _PROJECT = Linear(r"^/(.+?)/-/")  # of an address of GitLab
@@ -103,9 +103,8 @@ def _github_deployment(record: Row) -> Iterator[Row | None]:
         f"github:{repository}/",
         id_of(record, "id"),
         _names(repository),
-        started_at=moment(record, "created_at"),
         status=status_of(str(latest)),
-        version=text(record, "sha"),
+        **picked(record, "github deployment"),
     )
 
 
@@ -124,11 +123,8 @@ def _github_run(record: Row) -> Row | None:
         f"github:{repository}/run/",
         id_of(record, "id"),
         _names(repository),
-        started_at=moment(record, "run_started_at") or moment(record, "created_at"),
-        ended_at=moment(record, "updated_at"),
         status=status_of(word),
-        version=text(record, "head_sha"),
-        committed_at=moment(record, "head_commit", "timestamp"),
+        **picked(record, "github run"),
     )
 
 
@@ -141,17 +137,12 @@ def of_gitlab(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
     address = text(job, "web_url") or text(job, "pipeline", "web_url")
     place = _PROJECT.search(urlsplit(address).path) if address else None
     project = leaf_of(place[1]) if place else stem
-    commit = dig(job, "commit")
-    finished = moment(record, "finished_at") or moment(job, "finished_at")
     yield _deployment(
         f"gitlab:{project}/",
         id_of(record, "id"),
         _names(project),
-        started_at=moment(record, "created_at"),
-        ended_at=finished or moment(record, "updated_at"),
         status=status_of(text(record, "status")),
-        version=text(record, "sha"),
-        committed_at=moment(commit, "committed_date") or moment(commit, "created_at"),
+        **picked(record, "gitlab deployment"),
     )
 
 
@@ -166,15 +157,12 @@ def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
     repositories = [leaf_of(text(source, "repoURL")) for source in sources]
     paths = [leaf_of(text(source, "path")) for source in sources]
     for entry in dicts(application, "status", "history"):
-        finished = moment(entry, "deployedAt")
         yield _deployment(
             f"argocd:{name}/",
             id_of(entry, "id"),
             _names(name, *paths, *repositories),
-            started_at=moment(entry, "deployStartedAt") or finished,
-            ended_at=finished,
             status="done",
-            version=text(entry, "revision"),
+            **picked(entry, "argo cd sync"),
         )
 
 
@@ -208,20 +196,15 @@ def of_devlake(tables: Iterable[Cells]) -> Iterator[Row | None]:
 
 
 def _devlake_row(cells: Cells, project: str, cycles: list[float]) -> Row | None:
-    finished = moment(cells, "finished_date")
-    begun = moment(cells, "started_date") or moment(cells, "created_date")
-    commit: datetime | None = None
-    if finished and cycles:
-        commit = finished - median(cycles) * _MINUTE
+    own = picked(cells, "devlake deployment")
+    if own["ended_at"] and cycles:
+        own["committed_at"] = own["ended_at"] - median(cycles) * _MINUTE
     return _deployment(
         "devlake:",
         cells.get("id", ""),
         _names(project, leaf_of(cells.get("repo_url", "")), cells.get("name", "")),
-        started_at=begun or finished,
-        ended_at=finished,
         status=status_of(cells.get("result") or cells.get("status", "")),
-        version=cells.get("commit_sha", ""),
-        committed_at=commit,
+        **own,
     )
 
 

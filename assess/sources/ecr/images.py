@@ -18,7 +18,17 @@ from assess.sources.ecr.lifecycle import (
     read_policy,
     would_expire,
 )
-from assess.sources.values import dicts, dig, integer, joined, moment, table, text, texts
+from assess.sources.values import (
+    dicts,
+    dig,
+    integer,
+    joined,
+    moment,
+    picked,
+    table,
+    text,
+    texts,
+)
 
 SEVERITIES = ("critical", "high", "medium", "low")
 SCANNED = ("COMPLETE", "ACTIVE")  # ACTIVE: of the enhanced scan, which goes on
@@ -164,14 +174,10 @@ def _to_image(repository: Repository, digest: str) -> Row:
         host_id="",
         location="registry",
         lifecycle_policy=repository.has_policy,
-        digest=digest,
         tags=joined(_tags(image)),
-        media_type=media_type or None,
         schema=schemas[0] if schemas else None,
         is_index=media_type in INDEXES if media_type else None,
-        size_bytes=integer(image, "imageSizeInBytes"),
-        pushed_at=moment(image, "imagePushedAt"),
-        last_pulled_at=moment(image, "lastRecordedPullTime"),
+        **picked(image, "ecr image"),
         immutable_tags=_is_immutable(repository.raw, image),
         dangling=_is_dangling(repository, digest),
         **_findings(image, repository.scans.get(digest)),
@@ -261,12 +267,8 @@ def to_lifecycle(digest: str, image: Row) -> Image:
     return Image(
         digest=digest,
         tags=_tags(image),
-        pushed_at=moment(image, "imagePushedAt"),
-        pulled_at=moment(image, "lastRecordedPullTime"),
         storage=_STORAGE.get(text(image, "imageStatus") or "ACTIVE"),
-        archived_at=moment(image, "lastArchivedAt"),
-        activated_at=moment(image, "lastActivatedAt"),
-        subject=text(image, "subjectManifestDigest") or None,
+        **picked(image, "ecr lifecycle"),
     )
 
 

@@ -37,9 +37,8 @@ from assess.sources.hosts.rows import (
 )
 from assess.sources.joining.hosts import is_local
 from assess.sources.listing import lose
-from assess.sources.values import dicts, dig, joined, listed, table, texts
+from assess.sources.values import MIB, dicts, dig, joined, listed, table, texts
 
-MIB = 2**20
 PARTS = {
     "setup": "ansible -m setup",
     "services": "ansible -m service_facts",

@@ -8,9 +8,18 @@ from functools import cache
 from assess.sources.base import Row
 from assess.sources.csv_records import Cells, rows
 from assess.sources.hosts.rows import PlainHost, filled, system_of, text_of
-from assess.sources.values import Texts, dicts, dig, integer, joined, moment, picked, text
+from assess.sources.values import (
+    MIB,
+    Texts,
+    dicts,
+    dig,
+    integer,
+    joined,
+    moment,
+    picked,
+    text,
+)
 
-MIB = 1 << 20
 _GROUPED = re.compile(r"\d{1,3}(?:[.,'’\s]\d{3})+")  # 16.384 of an export in German
 _WHOLE = re.compile(r"(\d{1,12})(?:[.,]0+)?")
 _TRUE = ("true", "wahr", "vrai", "1", "yes")
