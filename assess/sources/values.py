@@ -14,6 +14,7 @@ from assess.sources.csv_records import rows
 
 Texts = dict[str, str]  # by name, such as labels, tags and variables
 MIB = 2**20
+MAX_CELL = 200  # characters of a name or a version; more is no name
 _NANO = 1e9
 NEVER_BEFORE = 2000  # year; engines write 0001 and 1970 for "never"
 _MEMORY = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([bkmgt]?)i?b?", re.IGNORECASE)
@@ -91,6 +92,22 @@ def id_of(value: Any, *path: str | int) -> str:
     """Return an id as text, which tools write as a text or a whole number."""
     number = int_of(value, *path)
     return text(value, *path) if number is None else str(number)
+
+
+def cell(value: Any, *path: str | int) -> str:
+    """Return a text, or a number as text, without characters that no name has; else nothing."""
+    value = dig(value, *path)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ""
+    return " ".join(str(value).replace("\0", "").split())[:MAX_CELL]
+
+
+def whole(value: Any, *path: str | int) -> int | None:
+    """Return a whole number of a cell that is not negative; None for anything else."""
+    digits = cell(value, *path)
+    return int(digits) if re.fullmatch(r"\d{1,18}", digits) else None
 
 
 def first_known(*values: Any) -> Any:
@@ -225,6 +242,7 @@ def seconds(value: Any, *path: str | int) -> float | None:
 # How a value is read, by the word for it in `columns.csv`.
 _READ: dict[str, Callable[..., Any]] = {
     "any": dig,
+    "cell": lambda value, *path: cell(value, *path) or None,
     "count": integer,
     "host": lambda value, *path: dig(value, *path) == "host",
     # zero is no limit
@@ -237,6 +255,7 @@ _READ: dict[str, Callable[..., Any]] = {
     "on": lambda value, *path: dig(value, *path) is True,
     "text": lambda value, *path: text(value, *path) or None,
     "time": moment,
+    "whole": whole,
     "word": text,
 }
 
