@@ -6,7 +6,7 @@ All readers follow keys and positions first: ``text(pod, "metadata", "name")``.
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
@@ -208,11 +208,13 @@ def _form_of(value: Any) -> str:
 
 
 def moment(value: Any, *path: str | int) -> datetime | None:
-    """Read a time of an engine, its command line or an SDK; None for a zero time.
+    """Read a time of an engine, its command line or an SDK, or a date; None for a zero time.
 
     It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
     """
     value = dig(value, *path)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = value.isoformat()
     if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
         return None
     try:
@@ -254,6 +256,7 @@ _READ: dict[str, Callable[..., Any]] = {
     "number": number,
     "on": lambda value, *path: dig(value, *path) is True,
     "text": lambda value, *path: text(value, *path) or None,
+    "texts": texts,
     "time": moment,
     "whole": whole,
     "word": text,

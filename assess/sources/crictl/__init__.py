@@ -16,6 +16,7 @@ from assess.sources.values import (
     dig,
     first_known,
     integer,
+    picked,
     seconds,
     table,
     text,
@@ -69,7 +70,7 @@ class CrictlSource(EngineDumps):
         if name == "images":
             listed = [i for d in documents for i in dicts(d, "images")]
             own = [document for document in documents if "images" not in document]
-            return [*map(_image, listed), *merge_cli_images(own)]
+            return [*(picked(i, "crictl image") for i in listed), *merge_cli_images(own)]
         listed = [c for d in documents for c in dicts(d, "containers")]
         own = [document for document in documents if "containers" not in document]
         return [*(_container(raw, data) for raw in listed), *map(from_cli_container, own)]
@@ -136,15 +137,6 @@ def _info(raw: Payload, data: EngineData) -> Payload:
         "ServerVersion": data.version.get("Version"),
         "Driver": text(engine, "snapshotter") or text(chosen, "snapshotter") or None,
         "CgroupDriver": {"True": "systemd", "False": "cgroupfs"}.get(is_systemd),
-    }
-
-
-def _image(raw: Payload) -> Payload:
-    return {
-        "Id": text(raw, "id"),
-        "RepoTags": texts(raw, "repoTags"),
-        "RepoDigests": texts(raw, "repoDigests"),
-        "Size": integer(raw, "size"),
     }
 
 

@@ -6,7 +6,7 @@ not. A failed or an open deployment keeps its status.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,7 +25,6 @@ from assess.sources.base import (
     Rows,
     Source,
     format_problems,
-    paths_of,
 )
 from assess.sources.csv_records import Cells, lookup, read_records, rows
 from assess.sources.dumps import (
@@ -254,7 +253,7 @@ class DeploysSource(Source):
         if _pattern(options) is None:
             problems.append("workflow is no regular expression")
         days = [key for key in ("since", "until") if key in options]
-        return problems + [f"{k} is not a date" for k in days if not _day(options[k])]
+        return problems + [f"{k} is not a date" for k in days if not moment(options[k])]
 
     def fill(self, asked: Asked) -> None:
         """Read the deployments of all files; tables of DevLake belong together."""
@@ -269,8 +268,7 @@ class DeploysSource(Source):
                 else:
                     _add(batch, call, _of_json(file, call, options), options)
         if tables:
-            scope = ", ".join(paths_of(options))
-            with batch.call(scope, "deploys") as call:
+            with batch.call(asked.scope, "deploys") as call:
                 _add(batch, call, list(of_devlake(tables)), options)
 
 
@@ -301,12 +299,10 @@ def _of_json(file: Path, call: Call, options: Row) -> list[Row | None]:
 
 
 def _add(batch: Batch, call: Call, found: list[Row | None], options: Row) -> None:
-    since = _day(options.get("since"))
-    until = _day(options.get("until"))
     known = [row for row in found if row is not None]
     times = [row["started_at"] for row in known]
-    start = since or min(times, default=None)
-    end = until or max(times, default=None)
+    start = moment(options, "since") or min(times, default=None)
+    end = moment(options, "until") or max(times, default=None)
     listed = [row for row in known if start <= row["started_at"] <= end]
     scope = call.row["scope"]
     batch.add("activities", *(row | {"source_ref": scope} for row in call.take(listed)))
@@ -322,9 +318,3 @@ def _pattern(options: Row) -> Linear | None:
         return Linear(str(options.get("workflow", _WORKFLOW)), ignore_case=True)
     except ValueError:
         return None
-
-
-def _day(value: Any) -> datetime | None:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = value.isoformat()
-    return moment(value)

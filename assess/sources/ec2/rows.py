@@ -15,6 +15,7 @@ from assess.sources.aws import (
     is_cluster_node,
     is_naming,
     names_of,
+    span_of,
     tags_of,
 )
 from assess.sources.base import Batch, Name, Names, Row, Rows
@@ -359,9 +360,8 @@ def to_activities(
         group = text(activity, "AutoScalingGroupName") or arn.rpartition("/")[2]
         description = text(activity, "Description")
         kind = _KINDS.get(description.partition(" ")[0].lower())
-        started = moment(activity, "StartTime")
-        ended = moment(activity, "EndTime")
-        if not identifier or not kind or not started:
+        span = span_of(activity, "StartTime", "EndTime")
+        if not identifier or not kind or not span["started_at"]:
             others_n += 1
             continue
         instance = _INSTANCE.search(description)
@@ -371,14 +371,10 @@ def to_activities(
             "host_id": instance[0] if instance else None,
             "group": group or None,
             "kind": kind,
-            "started_at": started,
-            "ended_at": ended,
+            **span,
             "status": text(activity, "StatusCode") or None,
             "cause": cause_of(activity.get("Cause")),
-            "duration_s": None,
         }
-        if ended and ended >= started:
-            rows[identifier]["duration_s"] = (ended - started).total_seconds()
     return list(rows.values()), others_n
 
 

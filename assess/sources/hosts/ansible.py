@@ -109,7 +109,7 @@ class AnsibleSource(Source):
                     hint = "some files are not facts of a host: see their rows"
                     call.status(status, call.row.get("hint", hint))
         if hosts.all:
-            _cover_parts(", ".join(paths_of(options)), hosts.all, batch)
+            _cover_parts(asked.scope, hosts.all, batch)
             batch.merge(to_batch(hosts.all))
 
 
