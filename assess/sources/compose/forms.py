@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.values import Texts, as_list, dig, text
+from assess.sources.values import Texts, as_list, dig, is_true, text
 from assess.sources.volumes import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
@@ -176,8 +176,3 @@ def as_mapping(value: Any, *path: str) -> Row:
     texts = [str(item) for item in as_list(value) if not isinstance(item, dict)]
     pairs = (text.partition("=") for text in texts)
     return {name: rest if equals else None for name, equals, rest in pairs}
-
-
-def is_true(value: Any) -> bool:
-    """Read a switch, off by default."""
-    return str(value).strip().lower() in ("true", "yes", "on", "1", "y")

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from assess.linear import Linear
+from assess.sources.csv_records import vocabulary
 from assess.sources.values import dicts, dig, integer, moment, text
 
 ANY = "*"  # every address of the host
@@ -23,9 +24,9 @@ _UNIT = Linear(r"/([^/]+\.service)(?:/|$)")
 _PROGRAM = Linear(r"^(\d+)/([^\s:]+)")  # of netstat, such as 123/nginx:
 _ESCAPED = Linear(r"\\x20")  # a space in a name, as lsof writes it
 _LISTENING = ("LISTEN", "LISTENING", "UNCONN")
-_HALF_OPEN = ("SYN-SENT", "SYN_SENT", "SYN-RECV", "SYN_RECV", "SYN_RECEIVED", "CLOSED")
-_HEADINGS = ("recv-q", "local address", "active ", "  proto", "size/off")
-_OTHER_FAMILIES = ("#", "unix", "u_", "nl", "p_", "raw", "v_", "Active")
+_HALF_OPEN = vocabulary("connections", "half open")
+_HEADINGS = vocabulary("connections", "headings")
+_OTHER_FAMILIES = tuple(vocabulary("connections", "other families"))
 MAX_HEADING = 4096  # characters in which a heading is looked for
 
 
@@ -123,7 +124,7 @@ def _socket_of(line: str) -> Socket | str | None:
     if not found:
         return None
     states = {word.strip("()").upper() for word in words}
-    if states & set(_HALF_OPEN):
+    if states & _HALF_OPEN.keys():
         return "half open"
     local = found[0][1]
     peer = found[1][1] if len(found) > 1 else (ANY, 0)

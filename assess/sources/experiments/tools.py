@@ -20,13 +20,13 @@ from assess.sources.values import as_list, dicts, table, text, texts
 
 Map = dict[str, str]
 Target = tuple[str, str]  # kind and name of what was failed
-APP_LABELS = ("app", "app.kubernetes.io/name", "name", "service", "k8s-app")
+APP_LABELS = vocabulary("experiments", "labels of apps")
 _SEPARATORS = re.compile(r"[_:./-]")
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?=Chaos)")
 _LABEL = re.compile(r"(?:^|,)\s*(?:app|app\.kubernetes\.io/name|name)\s*==?\s*([^,\s]+)")
 # types of resources of AWS -> what their addresses end with
 _RESOURCES = vocabulary("experiments", "resources")
-_NEVER_RAN = ("initiating", "pending", "failed", "cancelled", "skipped")
+_NEVER_RAN = vocabulary("experiments", "never ran")
 
 
 def row_of(name: str, targets: set[Any], start: Any, end: Any) -> Row | None:

@@ -33,14 +33,7 @@ from assess.sources.volumes import Mount, split_volume
 MARATHON = "marathon-app"
 _STATES = vocabulary("marathon", "states of tasks")  # of tasks, and what Mesos calls them
 # Names that Mesos-DNS and DC/OS give an app, or a virtual address of it.
-_DOMAINS = (
-    ".marathon.mesos",
-    ".marathon.l4lb.thisdcos.directory",
-    ".marathon.l4lb.dcos.thisdcos.directory",
-    ".marathon.autoip.dcos.thisdcos.directory",
-    ".marathon.agentip.dcos.thisdcos.directory",
-    ".marathon.containerip.dcos.thisdcos.directory",
-)
+_DOMAINS = vocabulary("marathon", "domains")
 
 
 class App:
