@@ -172,7 +172,7 @@ def _to_unit(app: App) -> Unit:
         memory_request_bytes=size["memory_request_bytes"],
         restart_policy="always",  # Marathon starts a task again, whatever ended it
         log_driver=app.options.get("log-driver"),
-        **picked(item, "marathon app"),
+        stop_timeout_s=number(item, "taskKillGracePeriodSeconds"),
         kind="web" if ports else "worker",
         stateful=True if item.get("residency") else None,
         min_healthy_pct=None if kept is None else healthy(percent(max(1 - kept, 0), 1)),
