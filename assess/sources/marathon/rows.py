@@ -129,8 +129,7 @@ def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> Texts:
 
 def _agent(task: Row) -> str:
     """Return the id of the agent of a task, else the name of its host."""
-    keys = ("slaveId", "slave_id", "host")
-    return next((text(task[key]) for key in keys if text(task, key)), "")
+    return picked(task, "agent of a task")["agent"] or ""
 
 
 def to_host(slave: Row, host_id: str, name: str) -> Row:

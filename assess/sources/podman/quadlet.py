@@ -14,7 +14,7 @@ from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import names_of
 from assess.sources.replica import declared_rows
 from assess.sources.unit import Unit, service_row, share
-from assess.sources.values import Texts, as_list, is_true, memory_size
+from assess.sources.values import Texts, as_list, is_true, memory_size, picked
 from assess.sources.volumes import Mount, nfs_export, split_volume
 
 SUFFIX = ".container"
@@ -274,10 +274,10 @@ def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
     for value in as_list(container, "Mount"):
         parts = dict(part.partition("=")[::2] for part in value.split(","))
         kind = parts.get("type", "volume")
-        source = parts.get("source") or parts.get("src") or ""
-        targets = (parts.get(key) for key in ("destination", "target", "dst"))
+        own = picked(parts, "mount option")
+        source = own["source"] or ""
         mount = Mount(
-            target=next(filter(None, targets), ""),
+            target=own["target"] or "",
             type=kind,
             source=source if kind == "bind" else "",
             volume=source or None if kind == "volume" else None,

@@ -28,6 +28,7 @@ from assess.sources.values import (
     listed,
     moment,
     number,
+    picked,
     seconds,
     table,
     text,
@@ -137,9 +138,9 @@ def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
     if not isinstance(value, dict):
         return []
     entry = {_WORDS.sub("", name).lower(): cell for name, cell in value.items()}
-    share = text(entry, "cpuperc") or text(entry, "cpupercent")
+    own = picked(entry, "engine stats")
     memory = text(entry, "memusage").partition("/")[0].strip()
-    percent = _PERCENT.fullmatch(share)
+    percent = _PERCENT.fullmatch(own["cpu"] or "")
     # nothing that runs has no memory: 0 B stands for what could not be counted
     size = cli_size(memory) or None
     is_counted = percent and (size or float(percent[1]))
@@ -147,8 +148,7 @@ def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
         CPU: float(percent[1]) / 100 if percent and is_counted else None,
         MEMORY: None if size is None else float(size),
     }
-    identifier = text(entry, "id") or text(entry, "container")
-    return _each(_container(identifier, text(entry, "name")), sizes, at)
+    return _each(_container(own["id"] or "", text(entry, "name")), sizes, at)
 
 
 def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
@@ -215,8 +215,7 @@ def _of_prometheus(value: Any, stem: str, at: float) -> list[Sample]:
 
 def _labelled(labels: Row) -> About:
     """Return the container of a series; nothing for a pause container or a whole cgroup."""
-    container = text(labels, "container") or text(labels, "container_name")
-    pod = text(labels, "pod") or text(labels, "pod_name")
+    container, pod = (name or "" for name in picked(labels, "series labels").values())
     found = _ID.findall(text(labels, "id"))
     if container in _PAUSE or (pod and not container):
         return ()
