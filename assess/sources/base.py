@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, TypeVar
 from assess.sources import csv_records
 from assess.sources.deadline import Deadline
 from assess.sources.failure import BUGS, HINTS, failure
+from assess.sources.redact import strip_credentials
 from assess.sources.values import Texts
 
 TRACED = "trace"  # rule of a name under which a service reported spans of its own
@@ -119,6 +120,11 @@ class Call:
         self.row["status"] = status
         if hint is not None:
             self.row["hint"] = hint
+
+    def skip(self, cause: Row) -> None:
+        """Take over the failure of another call, without which this one cannot be made."""
+        self.row |= {name: cause.get(name) for name in ("status", "error_class", "hint")}
+        self.row["requests"] = 0
 
     def hint(self, text: str) -> None:
         """Write what to do about the outcome."""
@@ -308,6 +314,11 @@ class Asked:
     batch: Batch = field(default_factory=Batch)
     others: Lists = field(default_factory=dict)  # rows of the sources before it, by frame
     is_probe: bool = False  # whether a few cheap calls are enough
+
+    @property
+    def scope(self) -> str:
+        """Address of its server, as coverage rows show it."""
+        return strip_credentials(str(self.options["endpoint"])).rstrip("/")
 
 
 # By label, such as ``docker#2`` for the second of its type.

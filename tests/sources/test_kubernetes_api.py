@@ -24,9 +24,10 @@ from test_kubernetes import (
 )
 
 from assess.sources.deadline import Deadline
-from assess.sources.kubernetes import RESOURCES, VERSIONED, KubernetesSource
+from assess.sources.kubernetes import RESOURCES, SETTINGS, VERSIONED, KubernetesSource
 
 KINDS = [listing.kind for listing in RESOURCES]
+CALLS = [*KINDS, *(listing.kind for listing in SETTINGS), "objects"]
 VERSIONS = {path.split("/", 1)[1].rpartition("/")[0] for p in VERSIONED for path in p}
 
 
@@ -203,7 +204,8 @@ def test_a_login_page_is_no_list(tmp_path):
 def test_a_server_that_is_not_there_is_asked_once(tmp_path):
     batch = collect(tmp_path, endpoint="http://127.0.0.1:1", seconds=5)
     assert {row["status"] for row in batch.coverage} == {"unreachable"}
-    assert [row["requests"] for row in batch.coverage] == [1] + [0] * (len(RESOURCES) - 1)
+    assert [row["call"] for row in batch.coverage] == CALLS
+    assert [row["requests"] for row in batch.coverage] == [1] + [0] * (len(CALLS) - 1)
 
 
 def test_a_probe_asks_each_list_for_one_entry(tmp_path):
@@ -226,7 +228,7 @@ def test_a_probe_asks_each_list_for_one_entry(tmp_path):
     assert coverage(batch)["objects"]["status"] == "partial"
     assert coverage(batch)["nodes"]["status"] == "ok"
     batch, _ = ask(Api(), tmp_path, "probe", token_file="none")
-    assert [row["status"] for row in batch.coverage] == ["not_configured"]
+    assert [row["status"] for row in batch.coverage] == ["unreachable"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from assess.sources.dumps import (
     read_json,
 )
 from assess.sources.http import open_web
-from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts
 
 SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
@@ -96,11 +95,13 @@ def _read_konveyor(asked: Asked, context: forms.Context) -> None:
 
 def _ask(asked: Asked, context: forms.Context) -> None:
     documents = []
-    scope = strip_credentials(str(asked.options["endpoint"])).rstrip("/")
     for resource in RESOURCES:
-        with asked.batch.call(scope, resource) as call, open_web(asked, call=call) as web:
+        with (
+            asked.batch.call(asked.scope, resource) as call,
+            open_web(asked, call=call) as web,
+        ):
             documents += call.take(forms.resources([web.json(resource)]))
-    _add_konveyor(documents, scope, context, asked.batch)
+    _add_konveyor(documents, asked.scope, context, asked.batch)
 
 
 def _add_konveyor(

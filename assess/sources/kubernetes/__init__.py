@@ -101,9 +101,7 @@ class KubernetesSource(ListSource):
         """Request the settings that kubeadm keeps, and objects of which only the version counts."""
         lists["configmaps"] = []
         for listing in SETTINGS:
-            call = asked.batch.call(web.scope, listing.kind, client=web)
-            maps = self._ask_one(web, listing, call, is_probe=asked.is_probe)
-            lists["configmaps"] += maps or []
+            lists["configmaps"] += self._ask_one(web, listing, asked) or []
         others = lists[OTHERS] = []
         call = asked.batch.call(web.scope, "objects", client=web)
         size = 1 if asked.is_probe else self.page
