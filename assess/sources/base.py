@@ -189,7 +189,8 @@ class Call:
         if self._failures:
             # the first failure explains the later ones
             row |= self._failures[0]
-            if self._sound_n:
+            # the first part of some calls only tells what to ask
+            if self._sound_n and rows is not None:
                 row["status"] = "partial"
         elif not self.is_open:
             pass

@@ -218,9 +218,9 @@ def test_a_probe_asks_each_list_for_one_entry(tmp_path):
     batch, server = ask(api, tmp_path, "probe")
     asked = [path for path, _, _ in server.asked]
     # kubelet-config by each of its names, that of kubeadm, the groups and six kinds in them
-    assert (
-        not batch.rows and len(asked) == len(set(asked)) == len(RESOURCES) + 5 + 1 + 1 + 6
-    )
+    settings_n = sum(len(listing.paths) for listing in SETTINGS)
+    assert not batch.rows and len(asked) == len(set(asked))
+    assert len(asked) == len(RESOURCES) + settings_n + 1 + 6
     assert {q["limit"] for path, q, _ in server.asked if path != "/apis"} == {"1"}
     assert coverage(batch)["pods"]["status"] == "denied"
     assert coverage(batch)["kubelet settings"]["status"] == "unsupported"
@@ -415,7 +415,28 @@ def test_objects_that_are_denied_are_told(tmp_path):
     assert CANARY not in repr(batch)
 
 
-@pytest.mark.parametrize("name", ["kubelet-config", "kubelet-config-1.22"])
+def test_where_nothing_is_allowed_no_call_is_seen_in_part(tmp_path):
+    def answer(path, query):
+        forbidden = {"kind": "Status", "status": "Failure", "code": 403}
+        return Api()(path, query) if path == "/apis" else (403, forbidden, {})
+
+    batch, _ = ask(answer, tmp_path)
+    assert {row["status"] for row in batch.coverage} == {"denied"}
+
+
+def test_a_kubeconfig_is_no_dump_and_its_logins_stay_in_it(tmp_path):
+    user = {"name": "u", "user": {"token": CANARY, "client-key-data": CANARY}}
+    config = {"kind": "Config", "users": [user], "contexts": [], "clusters": []}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    batch = collect(tmp_path, path="config.yaml")
+    (row,) = batch.coverage
+    assert row["status"] == "parse_error" and "--script" in row["hint"]
+    assert CANARY not in repr(batch)
+
+
+@pytest.mark.parametrize(
+    "name", ["kubelet-config", "kubelet-config-1.22", "kubelet-config-1.16"]
+)
 def test_settings_of_kubelets_are_asked_by_name(tmp_path, name):
     text = "kind: KubeletConfiguration\nfailCgroupV1: false\nfeatureGates: {A: true}\n"
     text += f"staticPodURLHeader: {{token: [{CANARY}]}}\n"

@@ -33,6 +33,7 @@ SETTINGS = [
     Listing(row["list"], tuple(row["paths"].split()))
     for row in csv_records.rows("kubernetes/settings")
 ]
+_KUBECONFIG = "a kubeconfig is no dump; `assess sources kubernetes --script` makes one"
 
 
 class KubernetesSource(ListSource):
@@ -64,11 +65,12 @@ class KubernetesSource(ListSource):
 
     def checked(self, documents: list[Any]) -> list[Any]:
         """Return the documents that become rows; other kinds have lists of other forms."""
+        if any(isinstance(dig(document, "contexts"), list) for document in documents):
+            raise DumpError(_KUBECONFIG)
         return [
             document
             for document in documents
-            if not isinstance(document, dict)
-            or text(document, "kind").endswith("List")
+            if text(document, "kind").endswith("List")
             or list_of(document) != OTHERS
         ]
 
