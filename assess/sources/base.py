@@ -318,8 +318,10 @@ class Asked:
 
     @property
     def scope(self) -> str:
-        """Address of its server, as coverage rows show it."""
-        return strip_credentials(str(self.options["endpoint"])).rstrip("/")
+        """Scope of coverage rows about the whole table: its dumps, or its endpoint."""
+        if "path" in self.options:
+            return ", ".join(paths_of(self.options))
+        return strip_credentials(str(self.options.get("endpoint", ""))).rstrip("/")
 
 
 # By label, such as ``docker#2`` for the second of its type.

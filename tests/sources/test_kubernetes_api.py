@@ -417,8 +417,8 @@ def test_objects_that_are_denied_are_told(tmp_path):
 
 def test_where_nothing_is_allowed_no_call_is_seen_in_part(tmp_path):
     def answer(path, query):
-        forbidden = {"kind": "Status", "status": "Failure", "code": 403}
-        return Api()(path, query) if path == "/apis" else (403, forbidden, {})
+        kinds = groups("rbac.authorization.k8s.io/v1", "storage.k8s.io/v1")
+        return kinds if path == "/apis" else Api.status(403, "Forbidden")
 
     batch, _ = ask(answer, tmp_path)
     assert {row["status"] for row in batch.coverage} == {"denied"}
