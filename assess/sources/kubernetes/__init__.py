@@ -70,8 +70,7 @@ class KubernetesSource(ListSource):
         return [
             document
             for document in documents
-            if text(document, "kind").endswith("List")
-            or list_of(document) != OTHERS
+            if text(document, "kind").endswith("List") or list_of(document) != OTHERS
         ]
 
     def key(self, kind: str, item: Row) -> Hashable:
