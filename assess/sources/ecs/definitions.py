@@ -70,6 +70,9 @@ def last_of(arn: Any, *path: str) -> str:
     return parts_of(arn, *path)["rest"].rpartition("/")[2]
 
 
+Need = tuple[str, str, str | None]  # container, evidence, condition
+
+
 @dataclass(frozen=True)
 class Definition:
     """One task definition, redacted."""
@@ -79,7 +82,7 @@ class Definition:
     main: str  # name of the first essential container, for which the others are there
     unit: Unit  # without names
     labels: Texts  # of the main container, those that may pass
-    needs: tuple[tuple[str, str, str], ...]  # container, evidence, condition
+    needs: tuple[Need, ...]
     revision: int
     is_active: bool
     is_fargate: bool  # whether it can run nowhere else
@@ -180,13 +183,10 @@ def _shared(
     main: Unit, beside: list[Unit], column: str, whole: Any
 ) -> tuple[Unit, list[Unit]]:
     """Share the size of a task among its containers: what the others reserve is not the main's."""
-    own = [getattr(part, column) or 0 for part in beside]
-    pairs = zip(beside, own, strict=True)
-    rest = max(whole - sum(n for part, n in pairs if part.role != "init"), 0)
-    changes: Rows = [{column: size} for size in (rest, *own)]
-    parts = zip((main, *beside), changes, strict=True)
-    first, *others = (replace(part, **change) for part, change in parts)
-    return first, others
+    sizes = [getattr(part, column) or 0 for part in beside]
+    beside = [replace(p, **{column: n}) for p, n in zip(beside, sizes, strict=True)]
+    reserved = sum(getattr(part, column) for part in beside if part.role != "init")
+    return replace(main, **{column: max(whole - reserved, 0)}), beside
 
 
 def _of_container(raw: Row, container: Row) -> Unit:
@@ -259,13 +259,11 @@ def _source(volume: Row) -> Mount:
     return Mount("", "volume", volume=shared or None, driver=driver or None)
 
 
-def _needs(containers: Rows, main: str) -> Iterator[tuple[str, str, str]]:
+def _needs(containers: Rows, main: str) -> Iterator[Need]:
     for container in containers:
+        names = [link.partition(":")[0] for link in texts(container, "links")]
+        found: list[Need] = [(name, "ecs-link", None) for name in names]
         for need in dicts(container, "dependsOn"):
             name = text(need, "containerName")
-            if name not in ("", main):
-                yield name, "ecs-depends-on", text(need, "condition")
-        for link in texts(container, "links"):
-            name = link.partition(":")[0]
-            if name not in ("", main):
-                yield name, "ecs-link", ""
+            found.append((name, "ecs-depends-on", text(need, "condition") or None))
+        yield from (need for need in found if need[0] not in ("", main))

@@ -27,10 +27,10 @@ from assess.sources.ecs.tasks import (
     wanted_host,
 )
 from assess.sources.ecs.template import stem_of
-from assess.sources.edges.rows import dependency_row, distinct, needs
-from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.edges.rows import NOWHERE, dependency_row, distinct
+from assess.sources.edges.siblings import Siblings
 from assess.sources.replica import declared_rows
-from assess.sources.unit import service_row, share, unread_note
+from assess.sources.unit import Unit, service_row, share, unread_note
 from assess.sources.values import Texts, dicts, integer, moment, number, picked, text
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
@@ -76,6 +76,17 @@ class _Known:
         keys = (text(arn), name, name.partition(":")[0])
         return next((self.definitions[k] for k in keys if k in self.definitions), None)
 
+    def listen(
+        self, names: Names, definition: Definition | None, space: str, *hosts: str
+    ) -> None:
+        """Note the hosts of a service; a network over all hosts knows its containers, too."""
+        unit = replace(definition.unit if definition else Unit((), "ecs"), names=names)
+        self.siblings.add(unit.callee, *hosts, space=space)
+        inner = {part.container for part in unit.containers}
+        if definition:
+            inner.add(definition.family)
+        self.siblings.add(unit.callee, *sorted(inner), space=space, is_alias=True)
+
 
 def to_batch(payloads: Payloads) -> Batch:
     """Turn the payloads of one account and region into rows of all frames."""
@@ -93,7 +104,7 @@ def to_batch(payloads: Payloads) -> Batch:
         definition = known.definition(service.get("taskDefinition"))
         names = _names(_key(service), tags_of(service, "tags"), definition)
         known.services[_key(service)] = names
-        _listen(service, names[0], known)
+        _listen(service, names, known)
         batch.add("services", _to_service(service, names, definition))
         batch.add("activities", *_to_deployments(service, names))
     for service in services:
@@ -229,7 +240,7 @@ def _to_deployments(service: Row, names: Names) -> Iterator[Row]:
         before = version
 
 
-def _listen(service: Row, first: Name, known: _Known) -> None:
+def _listen(service: Row, names: Names, known: _Known) -> None:
     """Note the host names that a service is reached by within its cluster."""
     cluster, name = _key(service)
     hosts = {name}
@@ -239,43 +250,40 @@ def _listen(service: Row, first: Name, known: _Known) -> None:
             aliases = dicts(endpoint, "clientAliases")
             hosts |= {text(alias, "dnsName") for alias in aliases}
     definition = known.definition(service.get("taskDefinition"))
-    repository = definition.unit.image_ref.repository if definition else None
-    callee = Callee(first, repository or "")
-    known.siblings.add(callee, *sorted(hosts), space=cluster)
-    if definition:  # a network over all hosts knows containers by their own names
-        inner = {part.container for part in definition.unit.containers}
-        known.siblings.add(
-            callee, definition.family, *sorted(inner), space=cluster, is_alias=True
-        )
+    known.listen(names, definition, cluster, *sorted(hosts))
 
 
 def _to_dependencies(service: Row, known: _Known) -> Rows:
     """Return the dependencies of a service: start orders, called addresses, load balancers."""
     cluster, _ = key = _key(service)
-    src = known.services[key][0]
-    rows = []
-    if definition := known.definition(service.get("taskDefinition")):
-        rows = _declared_needs(src, cluster, definition, known)
+    names = known.services[key]
+    definition = known.definition(service.get("taskDefinition"))
+    rows = _declared_needs(names, cluster, definition, known)
     for balancer in dicts(service, "loadBalancers"):
         group = parts_of(balancer, "targetGroupArn")["rest"].split("/")
         dst = group[1] if len(group) > 1 else text(balancer, "loadBalancerName")
         if dst:
             target = f"{EXTERNAL}elb/{dst}"
-            rows.append(dependency_row(src, target, "discovery", "ecs-load-balancer"))
+            evidence = "ecs-load-balancer"
+            rows.append(dependency_row(names[0], target, "discovery", evidence))
     return distinct(rows)
 
 
 def _declared_needs(
-    src: Name, cluster: str, definition: Definition, known: _Known
+    names: Names, space: str, definition: Definition | None, known: _Known
 ) -> Rows:
+    if definition is None:
+        return []
+    src = names[0]
     rows = []
     for container, evidence, condition in definition.needs:
         # A container of the same task is no service, even if a service has its name.
         dst = f"{EXTERNAL}{src.name}/{container}"
-        row = dependency_row(src, dst, "start_order", evidence)
-        rows.append(row | {"condition": condition or None})
-    caller = Callee(src, definition.unit.image_ref.repository or "")
-    return rows + needs(caller, definition.unit.mentions, known.siblings, space=cluster)
+        rows.append(
+            dependency_row(src, dst, "start_order", evidence, condition=condition)
+        )
+    unit = replace(definition.unit, names=names)
+    return distinct([*rows, *unit.needs(known.siblings, space)])
 
 
 def _add_tasks(
@@ -299,7 +307,9 @@ def _add_tasks(
             row |= _of_definition(definition, is_balanced=False)
             if text(task, "startedBy").startswith(_SCHEDULERS):
                 row["kind"] = "job"
-            alone.setdefault(names[0], row)
+            if alone.setdefault(names[0], row) is row:
+                needed = _declared_needs(names, key[0], definition, known)
+                batch.add("dependencies", *needed)
         placed.add(key)
         host_id = known.hosts.get(text(task, "containerInstanceArn"))
         if host := fargate_host(task):
@@ -341,8 +351,13 @@ def _add_lone(batch: Batch, users: Rows, known: _Known) -> None:
     families |= {d.family for d in map(known.definition, used) if d}
     every = sorted(known.definitions.values(), key=lambda d: d.revision)
     newest = {d.family: d for d in every if d.is_active and d.family not in families}
-    for family, definition in newest.items():
-        names = _names(("", ""), {}, definition)
+    named = {family: _names(("", ""), {}, d) for family, d in newest.items()}
+    for family, names in named.items():
+        known.listen(names, newest[family], NOWHERE)
+    for family, names in named.items():
+        definition = newest[family]
+        needed = _declared_needs(names, NOWHERE, definition, known)
+        batch.add("dependencies", *needed)
         row: Row = {"names": names, "platform": "ecs"}
         row |= _of_definition(definition, is_balanced=False)
         batch.add("services", row)
