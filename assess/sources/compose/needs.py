@@ -104,8 +104,7 @@ def labels_of(service: Service) -> Row:
 
 
 def _callee(project: Project, name: str, siblings: Siblings) -> Callee:
-    known = siblings.find(name, project.name)
-    return known or Callee(compose_name(name, project.name))
+    return siblings.find(name, project.name) or Callee(compose_name(name, project.name))
 
 
 def _ordered(

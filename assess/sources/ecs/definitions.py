@@ -70,9 +70,6 @@ def last_of(arn: Any, *path: str) -> str:
     return parts_of(arn, *path)["rest"].rpartition("/")[2]
 
 
-Need = tuple[str, str, str | None]  # container, evidence, condition
-
-
 @dataclass(frozen=True)
 class Definition:
     """One task definition, redacted."""
@@ -82,7 +79,7 @@ class Definition:
     main: str  # name of the first essential container, for which the others are there
     unit: Unit  # without names
     labels: Texts  # of the main container, those that may pass
-    needs: tuple[Need, ...]
+    needs: tuple[tuple[str, str, str], ...]  # container, evidence, condition
     revision: int
     is_active: bool
     is_fargate: bool  # whether it can run nowhere else
@@ -183,10 +180,11 @@ def _shared(
     main: Unit, beside: list[Unit], column: str, whole: Any
 ) -> tuple[Unit, list[Unit]]:
     """Share the size of a task among its containers: what the others reserve is not the main's."""
-    sizes = [getattr(part, column) or 0 for part in beside]
-    beside = [replace(p, **{column: n}) for p, n in zip(beside, sizes, strict=True)]
-    reserved = sum(getattr(part, column) for part in beside if part.role != "init")
-    return replace(main, **{column: max(whole - reserved, 0)}), beside
+    changes: Rows = [{column: getattr(part, column) or 0} for part in beside]
+    others = [replace(p, **change) for p, change in zip(beside, changes, strict=True)]
+    reserved = sum(getattr(part, column) for part in others if part.role != "init")
+    rest: Row = {column: max(whole - reserved, 0)}
+    return replace(main, **rest), others
 
 
 def _of_container(raw: Row, container: Row) -> Unit:
@@ -255,11 +253,11 @@ def _source(volume: Row) -> Mount:
     return Mount("", "volume", volume=shared or None, driver=driver or None)
 
 
-def _needs(containers: Rows, main: str) -> Iterator[Need]:
+def _needs(containers: Rows, main: str) -> Iterator[tuple[str, str, str]]:
     for container in containers:
         names = [link.partition(":")[0] for link in texts(container, "links")]
-        found: list[Need] = [(name, "ecs-link", None) for name in names]
+        found = [(name, "ecs-link", "") for name in names]
         for need in dicts(container, "dependsOn"):
             name = text(need, "containerName")
-            found.append((name, "ecs-depends-on", text(need, "condition") or None))
+            found.append((name, "ecs-depends-on", text(need, "condition")))
         yield from (need for need in found if need[0] not in ("", main))
