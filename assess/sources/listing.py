@@ -36,14 +36,7 @@ _NOTHING_KNOWN = (
     "nothing in it is known; `assess sources` names the commands that dump it"
 )
 # Names that many machines have.
-_MANY = (
-    "localhost",
-    "minikube",
-    "docker-desktop",
-    "kind-control-plane",
-    "node",
-    "unknown",
-)
+_MANY = csv_records.vocabulary("hosts", "common names")
 # Keys whose values no row takes over.
 _WITHHELD = frozenset(row["key"] for row in csv_records.rows("withheld"))
 
