@@ -9,7 +9,7 @@ from assess.sources.deadline import Deadline
 from assess.sources.ecs import EcsSource
 from assess.sources.ecs.definitions import cpu_of, memory_of
 from assess.sources.kubernetes import KubernetesSource
-from assess.sources.kubernetes.pods import quantity
+from assess.sources.values import quantity
 from assess.sources.marathon import MarathonSource
 from assess.sources.nomad import NomadSource
 
