@@ -15,7 +15,7 @@ from assess.figures.rows import (
     points,
     policy_of,
 )
-from assess.figures.style import ACCENT, GRID, INK, MUTED, figure
+from assess.figures.style import ACCENT, GRID, INK, MUTED, band_of, figure
 from assess.score.claims.measure import share
 from assess.score.incidents.rates import jeffreys_rate
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 SHARES = (0.0, 102.0)  # percent, and room for the half of a point
 REACH = 16.0  # largest multiple of a bound; an arrow marks what goes on beyond
 ROOM = 0.25  # beside the last tick, for the half of a mark [doublings]
-VERDICT_BANDS = {"supported": "ready", "refuted": "blocked", "undecided": "unknown"}
 COLUMNS = ["label", "point", "lo", "hi", "band", "note"]
 
 
@@ -57,7 +56,7 @@ def claims_data(result: Result) -> pd.DataFrame:
             "point": np.where(above, far["value"], -far["value"]),
             "lo": np.where(above, far["lo"], -far["hi"]),
             "hi": np.where(above, far["hi"], -far["lo"]),
-            "band": frame["verdict"].map(VERDICT_BANDS).to_numpy(),
+            "band": [band_of(verdict).word for verdict in frame["verdict"]],
             "note": frame["verdict"].to_numpy(),
         }
     )
@@ -138,7 +137,7 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
         evidence.loc[len(evidence)] = [
             "all",
             *scale * ends,
-            VERDICT_BANDS[verdict],
+            band_of(verdict).word,
             verdict,
         ]
     return evidence

@@ -41,12 +41,6 @@ COLOURED = 1
 NUMBERED = 5
 DARK = 68
 LIGHT = "#fefefe"  # not the white of the paper, which turns dark on a dark page
-BAND_OF = {
-    "fits": "ready",
-    "after fixes": "conditional",
-    "no": "blocked",
-    "unknown": "unknown",
-}
 SYMBOLS = {"fits": "●", "after fixes": "■", "no": "✖", "unknown": "◆"}
 LEFT = 0.2  # of a mark from the middle of its cell, so that the code has room
 NAME_LENGTH = 28  # of a service, where a count of others stands behind it
@@ -289,7 +283,7 @@ def targets_data(result: Result) -> pd.DataFrame:
     """
     columns = ["service_id", "target", "verdict", "blockers", "dominated"]
     table = result.frame.reset_index()[columns]
-    table["band"] = table["verdict"].map(BAND_OF)
+    table["band"] = table["verdict"].map(lambda verdict: band_of(verdict).word)
     # "G1 it is …" names a gate, "host-network: it uses …" a refusal
     first = table["blockers"].str.extract(r"^(G\d+(?= )|[\w-]+(?=: ))")[0]
     table["code"] = first.fillna("")

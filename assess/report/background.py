@@ -8,19 +8,17 @@ import pandas as pd
 
 from assess import reference
 from assess.errors import AssessError
-from assess.figures import BANDS
+from assess.figures import band_of
 from assess.frames import surely
 from assess.inventory import LOOKED
 from assess.reference import STALE_DAYS
 from assess.report.cards import questions
 from assess.report.model import (
     Card,
-    Column,
     Item,
     Part,
     Pictures,
     Section,
-    Table,
     table_of,
 )
 from assess.score.assessment import Assessment
@@ -29,7 +27,7 @@ from assess.score.claims import Claims
 from assess.words import UNKNOWN, sentence_list, word
 
 NAMED = 4
-VERDICTS = {"supported": "ready", "refuted": "blocked"}
+VERDICTS = ("supported", "refuted", "undecided")
 METRICS = {
     "auc": "AUC (0.5 is chance, 1 perfect)",
     "auc_gain": "AUC gained over history alone",
@@ -54,42 +52,18 @@ def claims(result: Claims, pictures: Pictures) -> Section:
     frame["measured"] = [_measured(row) for row in frame.to_dict("records")]
     frame["needs"] = frame["needs"].replace("", "–")
     counts = frame["verdict"].value_counts()
-    verdicts = (*VERDICTS, "undecided")
-    tally = sentence_list(f"{counts.get(word, 0)} are {word}" for word in verdicts)
+    tally = sentence_list(f"{counts.get(word, 0)} are {word}" for word in VERDICTS)
     text = (
         "One article called containers in production a history of failure; another replied point "
         f"by point. Of their {len(frame)} claims, {tally} on this fleet. A claim is decided only "
         "if its whole interval lies on one side of the bound. Without data it stays undecided."
     )
-    columns = [
-        Column("claim", "Claim"),
-        Column("text", "What is claimed"),
-        Column("verdict", "Verdict", "label", bands=VERDICTS),
-        Column("measured", "Measured here"),
-        Column("n", "n", "number"),
-        Column("threshold", "Bound", "number", 2),
-        Column("needs", "What would decide it"),
-    ]
-    picture = pictures(
-        "claims",
-        "Bar: interval. Point: measured value, relative to the bound of the claim.",
-        fold="Each claim, beside its bound",
-        is_printed=False,
-    )
     cards = [_card(result, row) for row in frame.to_dict("records")]
-    table = Table(
-        "claims-table",
-        "Claims, measured on this fleet",
-        columns,
-        frame,
-        is_folded=True,
-        paper=16,
-    )
     return Section(
         "claims",
         "The argument, tested on this fleet",
         [text],
-        [picture, table, *cards],
+        [pictures("claims"), table_of("claims-table", frame), *cards],
         deck=f"Both sides of {len(cards)} claims, and what is published",
     )
 
@@ -107,10 +81,8 @@ def _card(result: Claims, row: dict[str, Any]) -> Card:
     verdict = str(row["verdict"])
     lines = result.explain(claim).text.splitlines()
     items = [Item(line) for line in lines if not line.startswith("Verdict:")]
-    band = BANDS[VERDICTS.get(verdict, "unknown")]
-    return Card(
-        f"claim-{claim}", f"{claim} {row['text']}", verdict, band, [], {"": items}
-    )
+    name = f"{claim} {row['text']}"
+    return Card(f"claim-{claim}", name, verdict, band_of(verdict), [], {"": items})
 
 
 @lru_cache(maxsize=1)
@@ -150,16 +122,8 @@ def unknowns(scores: Assessment) -> Section:
         "In this order: facts without which a service cannot be decided, facts that can change a "
         "label on their own, facts that most services lack."
     )
-    shown = table_of(
-        "unknown-facts",
-        "Facts to find out",
-        unknown_facts(scores),
-        empty="Everything is known.",
-        limit=20,
-        is_folded=True,
-        paper=12,
-    )
     title = "Unknowns: what to find out before the meeting"
+    shown = table_of("unknown-facts", unknown_facts(scores))
     return Section("unknowns", title, [text], [shown])
 
 
@@ -183,22 +147,7 @@ def coverage(scores: Assessment, pictures: Pictures) -> Section:
     if missing:
         names = ", ".join(missing)
         warnings.insert(0, f"Not supplied at all, and so unknown: {names}.")
-    parts: list[Part] = [
-        pictures(
-            "coverage",
-            "Denied, timed-out and absent calls are shown too.",
-            fold="Outcome of every call",
-        ),
-        table_of(
-            "gaps",
-            "Incomplete calls",
-            gaps,
-            limit=40,
-            empty="Every recorded call was answered in full.",
-            is_folded=True,
-            paper=20,
-        ),
-    ]
+    parts: list[Part] = [pictures("coverage"), table_of("gaps", gaps)]
     text = "A call that failed does not mean that there is nothing. These calls were incomplete."
     return Section("coverage", "Coverage by source", [text], parts, warnings)
 
@@ -250,19 +199,7 @@ def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
         columns={"lo": "value_lo", "hi": "value_hi"}
     )
     frame["metric"] = frame["metric"].astype("str").map(METRICS).fillna(frame["metric"])
-    parts: list[Part] = [
-        pictures(
-            "backtest",
-            "Point: share of services with incidents. Bar: interval. Dotted: predicted share.",
-            fold="Predicted and observed incidents",
-        ),
-        table_of(
-            "backtest-table",
-            "Measures of the back-test",
-            frame,
-            is_folded=True,
-        ),
-    ]
+    parts: list[Part] = [pictures("backtest"), table_of("backtest-table", frame)]
     return Section("backtest", title, [result.headline], parts)
 
 
@@ -285,16 +222,6 @@ def method(scores: Assessment) -> Section:
         f"The ranking uses {policy.draws:,} weightings drawn uniformly (seed {policy.seed}).",
         *LIMITS,
     ]
-    parts: list[Part] = [
-        table_of(name, caption, frame, is_folded=True)
-        for name, caption, frame in (
-            ("weights", "Weights of readiness", weights),
-            ("gates", "Gates, in order", gates),
-            ("edges", _EDGES, edges),
-            ("data", "Contents of the snapshot", data),
-        )
-    ]
+    frames = {"weights": weights, "gates": gates, "edges": edges, "data": data}
+    parts = [table_of(name, frame) for name, frame in frames.items()]
     return Section("method", "Method, policy, data, limits", text, parts)
-
-
-_EDGES = "Probability that a caller fails with the service that it calls"

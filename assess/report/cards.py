@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from assess.figures import BANDS, band_of
+from assess.figures import band_of
 from assess.report.model import (
     Card,
     Column,
@@ -26,7 +26,6 @@ HEADINGS = {
     "unknown": "Checks that are unknown",
     "conflict": "Checks that are disputed",
 }
-BAND_OF_STATE = {"fail": "blocked", "partial": "conditional", "waived": "conditional"}
 STOPS = ("fail", "unknown")
 LISTED = 6  # the explorer lists all
 FULL_POINTS = 99.5  # is shown as 100
@@ -35,12 +34,6 @@ FULL_POINTS = 99.5  # is shown as 100
 def cards(scores: Assessment, pictures: Pictures) -> Section:
     """Return the section with a card for every service."""
     services = scores.services.reset_index()
-    picture = pictures(
-        "readiness",
-        "Bar: from all unknowns failed to all unknowns passed. Point: unknowns pass as often as in "
-        "the rest of the fleet. Dotted: threshold for ready.",
-        fold="Readiness of each service",
-    )
     rows = services.head(MOST).to_dict("records")
     made = [card(row, scores, is_full=at < FULL) for at, row in enumerate(rows)]
     bar = scores.policy["what_next"]["ready_points"]
@@ -61,7 +54,7 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
     deck = (
         f"Cards of {len(made)} services: gates, checks, and what would change the label"
     )
-    parts: list[Part] = [picture, *made]
+    parts: list[Part] = [pictures("readiness"), *made]
     return Section("services", "Readiness by service", [text], parts, deck=deck)
 
 
@@ -96,7 +89,7 @@ def _gates(service_id: str, scores: Assessment) -> tuple[list[Item], int]:
         evidence = gate["evidence"]
         texts = {"unknown": f"find out {gate['fact']}", "waived": f"waived; {evidence}"}
         text = texts.get(state, f"{gate['label']}: {evidence}")
-        items.append(Item(text, gate["gate"], BANDS[BAND_OF_STATE.get(state, "unknown")]))
+        items.append(Item(text, gate["gate"], band_of(state)))
     return items, len(rows) - len(open_)
 
 

@@ -13,7 +13,6 @@ from assess.report.model import (
     Part,
     Pictures,
     Section,
-    Table,
     columns_of,
     picture,
     table_of,
@@ -22,9 +21,7 @@ from assess.score.assessment import Assessment
 from assess.score.incidents.exposure import in_containers
 from assess.words import sentence_list
 
-SERVICE = Column("service_id", "Service")
 KEPT = ["label", "readiness", "readiness_lo", "readiness_hi"]
-HISTORY_ROWS = 2000
 MEASURES = {
     "policy_hash": "the policy",
     "reference_date": "the reference facts",
@@ -57,53 +54,24 @@ def changes(
         f"({kinds.get('evidence', 0)} answers became known or unknown)."
     ]
     parts: list[Part] = [
-        Table(
-            "label-changes",
-            f"Labels that changed between {was} and {now}",
-            columns_of("label-changes", was=was, now=now),
-            label_changes(scores, earlier),
-            "Fleet: an answer to a check changed, also with time (support that ended, a test that "
-            "expired). Evidence: an answer became known or unknown. Other candidates: only the "
-            "rank among the candidates changed.",
-            "Every service kept its label.",
-            is_folded=True,
-            paper=12,
-        ),
-        pictures(
-            "quarter-change",
-            "Hollow: before; filled: now. Unchanged services are counted.",
-            fold=f"Readiness in {was} and {now}",
-        ),
-        table_of(
-            "check-changes",
-            "Answers that changed",
-            by_service(checks),
-            empty="No answer changed.",
-            limit=60,
-            is_folded=True,
-        ),
-        _rows(scores, earlier),
+        table_of("label-changes", label_changes(scores, earlier), was=was, now=now),
+        pictures("quarter-change", was=was, now=now),
+        table_of("check-changes", by_service(checks)),
+        table_of("fleet-changes", _rows(scores, earlier)),
     ]
     if published is not None:
         text.append(_comparison(earlier, published))
-        parts.insert(1, _relabelled_table(earlier, published))
+        relabelled = _relabelled(earlier, published)
+        parts.insert(1, table_of("measure-changes", relabelled, was=was))
     return Section("changes", title, text, parts)
 
 
-def _rows(scores: Assessment, earlier: Assessment) -> Table:
+def _rows(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
     """Count the rows of the inventory that were added, removed or changed."""
     fleet = scores.inventory.diff(earlier.inventory)
-    counts = pd.crosstab(fleet["frame"], fleet["change"]).reindex(
-        columns=["added", "removed", "changed"], fill_value=0
-    )
-    return table_of(
-        "fleet-changes",
-        "Rows of the inventory that changed",
-        counts.reset_index(),
-        "Added and removed count rows; changed counts cells.",
-        empty="Both snapshots have the same rows.",
-        is_folded=True,
-    )
+    counts = pd.crosstab(fleet["frame"], fleet["change"])
+    ways = ["added", "removed", "changed"]
+    return counts.reindex(columns=ways, fill_value=0).reset_index()
 
 
 def _comparison(earlier: Assessment, published: Mapping[str, Any]) -> str:
@@ -118,17 +86,6 @@ def _comparison(earlier: Assessment, published: Mapping[str, Any]) -> str:
     return (
         f"Since the report of {quarter}, {what} changed. With today's, {changed_n} of its {n} "
         "services would have had another label."
-    )
-
-
-def _relabelled_table(earlier: Assessment, published: Mapping[str, Any]) -> Table:
-    quarter = earlier.provenance.quarter
-    return table_of(
-        "measure-changes",
-        f"Labels of {quarter} that the policy, the reference facts or the version changed",
-        _relabelled(earlier, published),
-        empty=f"Every label of {quarter} is as published.",
-        is_folded=True,
     )
 
 
@@ -272,43 +229,24 @@ def history(past: Mapping[str, pd.DataFrame]) -> Section:
     labels = pd.DataFrame({q: frame["label"].astype("str") for q, frame in past.items()})
     counts = labels.apply(pd.Series.value_counts).reindex(figures.LABELS).fillna(0)
     counts = counts[counts.any(axis=1)].astype("int64").rename_axis("label").reset_index()
-    parts = [frame[KEPT[1:]].add_prefix(f"{q}_") for q, frame in past.items()]
-    points = pd.concat(parts, axis=1)
+    bounds = [frame[KEPT[1:]].add_prefix(f"{q}_") for q, frame in past.items()]
+    points = pd.concat(bounds, axis=1)
     points.columns = [name.replace("_readiness", "") for name in points]
     order = labels[quarters[-1]].isna().sort_values(kind="stable").index
-    tables = [
-        Table(
-            "labels-by-quarter",
-            "Label of every service, by quarter",
-            [SERVICE, *(Column(q, q, "label", absent="–") for q in quarters)],
-            _named(labels.loc[order]),
-            limit=HISTORY_ROWS,
-        ),
-        Table(
-            "readiness-by-quarter",
-            "Readiness of every service, by quarter (points)",
-            [SERVICE, *(Column(q, q, "interval", absent="–") for q in quarters)],
-            _named(points.reindex(order)),
-            limit=HISTORY_ROWS,
-        ),
-    ]
+    tables = {
+        "labels-counted": (counts, "number"),
+        "labels-by-quarter": (_named(labels.loc[order]), "label"),
+        "readiness-by-quarter": (_named(points.reindex(order)), "interval"),
+    }
+    parts: list[Part] = [picture("history", partial(figures.history, labels))]
+    for name, (frame, kind) in tables.items():
+        by_quarter = [Column(q, q, kind, absent="–") for q in quarters]
+        parts.append(table_of(name, frame, [*columns_of(name), *by_quarter]))
     return Section(
         "history",
         f"All quarters, {quarters[0]} to {quarters[-1]}",
         ["All quarters use the policy, the facts and the version of the last one."],
-        [
-            picture("history", "Services by label.", partial(figures.history, labels)),
-            Table(
-                "labels-counted",
-                "Services with each label",
-                [
-                    Column("label", "Label", "label"),
-                    *(Column(q, q, "number") for q in quarters),
-                ],
-                counts,
-            ),
-            *tables,
-        ],
+        parts,
     )
 
 
