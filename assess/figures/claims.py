@@ -13,7 +13,6 @@ from assess.figures.rows import (
     intervals,
     message,
     points,
-    policy_of,
 )
 from assess.figures.style import ACCENT, GRID, INK, MUTED, band_of, figure
 from assess.score.claims.measure import share
@@ -106,7 +105,7 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
     """
     row = result.row(claim)
     table = result.details[claim]
-    policy = policy_of(result)
+    policy = result.policy
     level = float(policy["claims"]["level"])
     rows: Iterable[tuple[Any, ...]]
     if "yes" in table:

@@ -14,7 +14,6 @@ from assess.figures.rows import (
     named_rows,
     note,
     per_service,
-    policy_of,
     stack,
     worst_first,
 )
@@ -58,7 +57,7 @@ def upgrade_churn_data(result: Result) -> pd.DataFrame:
 def upgrade_churn(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the hours per year that each service spends on upgrades."""
     table = upgrade_churn_data(result)
-    level = share(policy_of(result)["simulation"]["level"])
+    level = share(result.policy.level)
     return intervals(
         table,
         ax=ax,

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from assess.policy.policy import Policy
-    from assess.score.result import Result
 
 NUMBER_PAD = 20  # below a title, for the number of a threshold [points]
 TICKS = 100  # resolution of the marks for rows that are only counted
@@ -61,13 +59,6 @@ def worst_first(table: pd.DataFrame, *by: str) -> pd.DataFrame:
 def counted(n: object, noun: str) -> str:
     """Write a count in words; nothing for zero and for unknown."""
     return "" if pd.isna(n) or not n else f"{n:.0f} {noun}"
-
-
-def policy_of(result: Result) -> Policy:
-    """Return the policy of a result, for its thresholds and levels."""
-    policy = result.provenance.policy
-    assert policy is not None, "every score has a policy"
-    return policy
 
 
 def canvas(ax: Axes | None, rows: int) -> Axes:

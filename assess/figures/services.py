@@ -15,7 +15,6 @@ from assess.figures.rows import (
     note,
     per_service,
     points,
-    policy_of,
 )
 from assess.figures.style import (
     ACCENT,
@@ -71,7 +70,7 @@ def readiness_data(result: Result) -> pd.DataFrame:
 
 
 def _threshold(result: Result) -> float:
-    return float(policy_of(result)["what_next"]["ready_points"])
+    return float(result.policy["what_next"]["ready_points"])
 
 
 @figure(result="A readiness result.", services="Only these.")
@@ -115,7 +114,7 @@ def what_next_data(result: Result) -> pd.DataFrame:
 def what_next(result: WhatNext, *, ax: Axes | None = None) -> Axes:
     """Draw how often each candidate is in the top k: worst case, neutral, with gates cleared."""
     table = what_next_data(result)
-    settings = policy_of(result)["what_next"]
+    settings = result.policy["what_next"]
     title = f"How often in the top {result.k}"
     if table.empty:
         return message(ax, title, "No service competes: none is outside of containers.")

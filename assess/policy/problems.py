@@ -10,10 +10,8 @@ from typing import Any
 from assess import frames
 from assess.errors import did_you_mean
 from assess.linear import Linear
-from assess.policy import SHAPES, rules
+from assess.policy import SHAPES, Table, rules
 from assess.policy.targets import target_problems
-
-Table = Mapping[str, Any]
 
 ANY = "*"  # in an example: keys that anybody may add
 _MAY = SHAPES["may"]

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
 
 import pandas as pd
 
 from assess import reference
 from assess.errors import AssessError
 from assess.figures import band_of
-from assess.frames import surely
+from assess.frames import Row, surely
 from assess.inventory import LOOKED
 from assess.reference import STALE_DAYS
 from assess.report.cards import questions
@@ -68,14 +67,14 @@ def claims(result: Claims, pictures: Pictures) -> Section:
     )
 
 
-def _measured(row: dict[str, Any]) -> str:
+def _measured(row: Row) -> str:
     if pd.isna(row["value"]):
         return UNKNOWN
     hi = "no upper end" if pd.isna(row["hi"]) else f"{row['hi']:.2g}"
     return f"{row['value']:.2g} ({row['lo']:.2g} to {hi}) {row['unit']}"
 
 
-def _card(result: Claims, row: dict[str, Any]) -> Card:
+def _card(result: Claims, row: Row) -> Card:
     """Return the card of a claim: both sides, the measurement, and published facts."""
     claim = str(row["claim"])
     verdict = str(row["verdict"])

@@ -1,10 +1,9 @@
 """One card per service: its label, the reason, the unknowns, and what would change it."""
 
-from typing import Any
-
 import pandas as pd
 
 from assess.figures import band_of
+from assess.frames import Row
 from assess.report.model import (
     Card,
     Column,
@@ -58,7 +57,7 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
     return Section("services", "Readiness by service", [text], parts, deck=deck)
 
 
-def card(row: dict[str, Any], scores: Assessment, *, is_full: bool = True) -> Card:
+def card(row: Row, scores: Assessment, *, is_full: bool = True) -> Card:
     """Return the card of one service."""
     service_id = str(row["service_id"])
     label = str(row["label"])
@@ -124,7 +123,7 @@ def _checks(service_id: str, scores: Assessment) -> dict[str, list[Item]]:
     return groups
 
 
-def facts(row: dict[str, Any], scores: Assessment) -> list[str]:
+def facts(row: Row, scores: Assessment) -> list[str]:
     """Describe the scores of a service in sentences."""
     service_id = str(row["service_id"])
     settings = scores.policy["what_next"]
@@ -151,7 +150,7 @@ def facts(row: dict[str, Any], scores: Assessment) -> list[str]:
     return sentences
 
 
-def _reason(row: dict[str, Any], scores: Assessment) -> str:
+def _reason(row: Row, scores: Assessment) -> str:
     """Return the reason of the label; the table of gates has the reasons of gates."""
     gates = scores.rows_of("gates", str(row["service_id"]))
     barring = [gate["gate"] for gate in gates if gate["state"] in STOPS]

@@ -16,6 +16,7 @@ from pandas.api.types import is_bool
 from assess import figures
 from assess.errors import AssessError
 from assess.figures import Band, band_of
+from assess.frames import Row
 from assess.score.assessment import Assessment
 from assess.score.result import Result, records_by
 from assess.score.what_next.labels import LABELS
@@ -54,14 +55,14 @@ class Column:
 
 
 @cache
-def _rows(file: str) -> dict[str, list[dict[str, Any]]]:
+def _rows(file: str) -> dict[str, list[Row]]:
     """Return the rows of a file beside this module, by their first column."""
     with files("assess.report").joinpath(file).open(encoding="utf-8") as opened:
         table = pd.read_csv(opened, keep_default_na=False)
     return records_by(table, table.columns[0])
 
 
-def described(file: str, name: str, **words: object) -> list[dict[str, Any]]:
+def described(file: str, name: str, **words: object) -> list[Row]:
     """Return the rows of a file about a table or a figure; words fill in their texts."""
     return [
         {
@@ -99,7 +100,7 @@ class Table:
     id: str
     caption: str
     columns: Sequence[Column]
-    frame: pd.DataFrame | list[dict[str, Any]]  # unrounded
+    frame: pd.DataFrame | list[Row]  # unrounded
     note: str = ""
     empty: str = "Nothing to list."
     limit: int = 200  # rows on the page; CSV and JSON have all

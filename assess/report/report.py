@@ -12,6 +12,7 @@ import pandas as pd
 from assess.errors import AssessError
 from assess.execution import beside, tell
 from assess.figures import Band, band_of
+from assess.frames import Row
 from assess.report import cards, changes, explorer, render
 from assess.report.model import (
     Appendix,
@@ -397,7 +398,7 @@ class Report:
         )
 
 
-def _rows_of(result: Result) -> Iterator[dict[str, Any]]:
+def _rows_of(result: Result) -> Iterator[Row]:
     """Yield the rows of a score, which are made when the first is asked for."""
     yield from result.rows()
 

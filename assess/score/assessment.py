@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from assess.errors import RequestError
+from assess.frames import Row
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
@@ -173,7 +174,7 @@ class Assessment:
         churn = self.upgrade_churn.frame.add_prefix("churn_")
         return self.what_next.frame.join(blast).join(churn).rename_axis("service_id")
 
-    def rows_of(self, table: str, service_id: str) -> list[dict[str, Any]]:
+    def rows_of(self, table: str, service_id: str) -> list[Row]:
         """Return the rows of one service in a detail table of any score.
 
         From ``atoms``, only open ones, worst first; ``dimensions`` have their ``weight`` and
@@ -184,7 +185,7 @@ class Assessment:
         return self._rows[table].get(service_id, [])
 
     @cached_property
-    def _rows(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    def _rows(self) -> dict[str, dict[str, list[Row]]]:
         """Rows by service, of the details that were asked for."""
         return {}
 

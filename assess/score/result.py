@@ -18,7 +18,7 @@ import pandas as pd
 from assess import reference
 from assess._version import __version__
 from assess.errors import AssessError, did_you_mean
-from assess.frames import objects
+from assess.frames import Row, objects
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.untrusted import printable
@@ -101,6 +101,13 @@ class Result:
 
     name: ClassVar[str] = ""
     summary_columns: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of the score."""
+        policy = self.provenance.policy
+        assert policy is not None, "every score has a policy"
+        return policy
 
     @property
     def headline(self) -> str:
@@ -206,7 +213,7 @@ class Result:
         order = [name for column in columns for name in (f"{column}_before", column)]
         return joined[["change", *order]].sort_index()
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return one dictionary per row, of plain JSON types: the index and the columns by name."""
         return records(self.frame.reset_index())
 
@@ -290,13 +297,13 @@ def records_by(
     table: pd.DataFrame,
     key: str | list[str],
     cells: Callable[[pd.Series], list[Any]] = _cells,
-) -> dict[Any, list[dict[str, Any]]]:
+) -> dict[Any, list[Row]]:
     """Return the rows of a table as dictionaries, by one key column or several, in order."""
     # Not with ``groupby``: that costs a thousand times as much per group.
     names = table[key]
     if isinstance(key, list):
         names = zip(*(table[name] for name in key), strict=True)
-    by_key: dict[Any, list[dict[str, Any]]] = {}
+    by_key: dict[Any, list[Row]] = {}
     rows = records(table.drop(columns=key), cells)
     for name, record in zip(names, rows, strict=True):
         by_key.setdefault(name, []).append(record)

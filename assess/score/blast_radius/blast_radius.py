@@ -8,12 +8,13 @@ live replicas than it needs is down; then its callers, edge by edge.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from assess.inventory import Inventory
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans
 from assess.score.blast_radius.edges import LEVELS
@@ -145,7 +146,7 @@ def score_blast_radius(
 
 
 def _asked(
-    topology: Topology, sampling: Sampling, settings: Mapping[str, Any], wanted: Booleans
+    topology: Topology, sampling: Sampling, settings: Table, wanted: Booleans
 ) -> tuple[Booleans, Booleans, bool]:
     """Mark the elements that are listed and that are drawn; return whether the latter reach much."""
     reach = reached(topology.graphs["hi"], topology.failing("hi"), sampling)
@@ -178,7 +179,7 @@ def _largest(impact: Impact, pairs_most: int, most: int) -> Booleans:
 def _impacts(
     topology: Topology,
     sampling: Sampling,
-    settings: Mapping[str, Any],
+    settings: Table,
     *,
     listed: Booleans,
     drawn: Booleans,

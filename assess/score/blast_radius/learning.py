@@ -6,14 +6,13 @@ down and its caller was observed; a caller that the failure took down directly s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import blocks
@@ -213,7 +212,7 @@ class Learned:
         return lo, hi
 
 
-def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Learned:
+def fit(evidence: Evidence, kept: Booleans, settings: Table) -> Learned:
     """Learn from the kept failures.
 
     An edge starts at the policy's ``q / d**a``. Its log odds are moved to ``m`` by effects of its
@@ -286,9 +285,7 @@ class _Effects:
     edges_n: int
 
     @classmethod
-    def of(
-        cls, evidence: Evidence, trials: Trials, settings: Mapping[str, Any]
-    ) -> _Effects:
+    def of(cls, evidence: Evidence, trials: Trials, settings: Table) -> _Effects:
         """Return effects of zero."""
         topology = evidence.topology
         edges_n = len(topology.edges)
@@ -434,7 +431,7 @@ def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
         return topology.edges.iloc[:0]
     every = np.ones(len(evidence.failures), bool)
     known = fit(evidence, every, policy["blast_radius"])
-    lo, hi = known.interval(float(policy["simulation"]["level"]))
+    lo, hi = known.interval(policy.level)
     given = is_given(topology.edges)
     table = topology.edges[["src", "dst", "kinds"]]
     return table.assign(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from assess.inventory import Inventory
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.reference import parse_version, target_engine
 from assess.score.arrays import Booleans, Floats, Integers, Words
@@ -33,7 +34,7 @@ WIDTH = 1 << 13  # terms of a block: an integer of 1 KiB
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
 
 
-def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
+def landing(topology: Topology, target: Table) -> dict[str, str]:
     """Return engine, named base image and largest cluster under a moved service, by kind."""
     runtime = str(target["runtime"])
     version = target_engine(target)
@@ -68,7 +69,7 @@ def spread_replicas(
 
 
 def element_changes(
-    inventory: Inventory, topology: Topology, target: Mapping[str, Any]
+    inventory: Inventory, topology: Topology, target: Table
 ) -> tuple[pd.DataFrame, Floats]:
     """List fatal elements that a move adds (1) or removes (-1); count new hosts that take it down."""
     shared = landing(topology, target)
@@ -211,7 +212,7 @@ def move_deltas(
     inventory: Inventory,
     policy: Policy,
     topology: Topology,
-    targets: Mapping[str, Mapping[str, Any]],
+    targets: Mapping[str, Table],
 ) -> dict[str, pd.DataFrame]:
     """Return ``delta, delta_lo, delta_hi`` of a move of every service to each target, by its name."""
     # In fleets with more services than ``moves_drawn_most``, or of more pairs than are

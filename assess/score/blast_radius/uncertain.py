@@ -78,7 +78,7 @@ class Sampling:
             exposed_from=settings["exposed_from"],
             ways_most=int(settings["ways_most"]),
             pairs_most=int(settings["drawn_pairs_max"]),
-            level=float(policy["simulation"]["level"]),
+            level=policy.level,
         )
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from assess.execution import each
 from assess.frames import surely
 from assess.inventory import Inventory
-from assess.policy import rules
+from assess.policy import Table, rules
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats
 
@@ -305,7 +305,7 @@ def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     )
 
 
-def _observed(check: Mapping[str, Any], evidence: Evidence) -> pd.Series:
+def _observed(check: Table, evidence: Evidence) -> pd.Series:
     """Return by service when a check's rows were observed: the oldest date, else the snapshot."""
     if "dated_by" not in check:
         return pd.Series(evidence.at, index=evidence.services)

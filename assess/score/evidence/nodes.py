@@ -1,12 +1,11 @@
 """Nodes: the runtimes that may run the containers of each host, and who patches it."""
 
 from collections import defaultdict
-from typing import Any
 
 import pandas as pd
 
 from assess import reference
-from assess.frames import objects
+from assess.frames import Row, objects
 from assess.inventory import Inventory
 
 NO_RUNTIME = "none"
@@ -35,12 +34,12 @@ def nodes(inventory: Inventory) -> dict[str, list[reference.Node]]:
     return found
 
 
-def _cells(table: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
+def _cells(table: pd.DataFrame, columns: list[str]) -> list[Row]:
     table = table[["host_id", *columns]]
     return [dict(zip(table, row, strict=True)) for row in objects(table)]
 
 
-def _running(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _running(rows: list[Row]) -> list[Row]:
     """Leave out runtimes without containers of their own: none, idle, the backend of docker."""
     engines = [row for row in rows if row["runtime"] != NO_RUNTIME]
     runtimes = {row["runtime"] for row in engines}
@@ -55,7 +54,7 @@ def _running(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return busy or engines
 
 
-def _node(engine: dict[str, Any], host: dict[str, Any]) -> reference.Node:
+def _node(engine: Row, host: Row) -> reference.Node:
     return reference.Node(
         engine.get("runtime"),
         engine.get("version"),

@@ -341,7 +341,7 @@ def incident_rates(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     counts = known.incidents["service_id"].value_counts()
     events = counts.reindex(index, fill_value=0).astype("float64")
     years = pd.Series(known.years, index=index)
-    rates = shrunk_rates(events, years, level=float(policy["simulation"]["level"]))
+    rates = shrunk_rates(events, years, level=policy.level)
     # person-time that nobody knows bounds no rate: one old incident would make all look rare
     if not known.is_covered:
         rates = rates.assign(rate_lo=0.0, rate_hi=np.nan)

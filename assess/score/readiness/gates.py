@@ -2,7 +2,7 @@
 
 import difflib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from assess.execution import each
 from assess.inventory import Inventory
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats, Integers
 from assess.score.evidence import Evidence
@@ -95,7 +96,7 @@ def judge(
 
 
 def _judge(
-    policy_gates: list[Mapping[str, Any]], evidence: Evidence
+    policy_gates: list[Table], evidence: Evidence
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return every gate, and its reasons, for a block of services."""
     gate_rows: Rows = []
@@ -116,12 +117,12 @@ def _judge(
 class _Found(NamedTuple):
     """A reason that is not refuted for a service, and the values that are shown of it."""
 
-    reason: Mapping[str, Any]
+    reason: Table
     holds: bool  # else it is unknown
     shown: str
 
 
-def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows]:
+def _judge_gate(gate: Table, evidence: Evidence) -> tuple[Rows, Rows]:
     """Return the rows of one gate by service, and of its reasons that hold or are unknown."""
     reasons = gate["reasons"]
     services = evidence.services
@@ -164,9 +165,7 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
     return rows, open_reasons
 
 
-def _verdict(
-    gate: Mapping[str, Any], failing: float, found: list[_Found]
-) -> tuple[str, str, str]:
+def _verdict(gate: Table, failing: float, found: list[_Found]) -> tuple[str, str, str]:
     """Return the state of a gate, why it is so, and the fact that would decide it."""
     if np.isnan(failing):
         facts = [each.reason["fact"] for each in found if not each.holds]
@@ -183,14 +182,14 @@ def _joined(found: list[_Found], words: str, *, holds: bool) -> str:
     return "; ".join(each.reason[words] + each.shown for each in some)
 
 
-def _reason_row(service: str, gate: Mapping[str, Any], found: _Found) -> tuple[str, ...]:
+def _reason_row(service: str, gate: Table, found: _Found) -> tuple[str, ...]:
     about = (service, gate["id"], gate["label"], gate["fails_when"])
     state = "holds" if found.holds else "unknown"
     reason = found.reason
     return (*about, state, reason["rule"], reason["fact"], reason.get("check", ""))
 
 
-def _notes(gate: Mapping[str, Any], evidence: Evidence) -> dict[str, list[str]]:
+def _notes(gate: Table, evidence: Evidence) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for note in gate.get("notes", ()):
         shown = _shown_values(note, evidence)
@@ -201,7 +200,7 @@ def _notes(gate: Mapping[str, Any], evidence: Evidence) -> dict[str, list[str]]:
 
 
 def _shown_values(
-    reason: Mapping[str, Any], evidence: Evidence, *, is_open: bool = False
+    reason: Table, evidence: Evidence, *, is_open: bool = False
 ) -> dict[str, str]:
     """Return by service, in brackets, the values for which a reason holds or is unknown."""
     columns = reason.get("shows", [])

@@ -7,7 +7,6 @@ that a move replaces are computed anew. Criteria stand beside it: readiness, upg
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,9 @@ import pandas as pd
 
 from assess.errors import AssessError, did_you_mean
 from assess.execution import tell
+from assess.frames import Row
 from assess.inventory import Inventory
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY, as_default, complete
 from assess.score.blast_radius.relocation import move_deltas
@@ -77,7 +78,6 @@ PRICE_WORDS = {
     "gib_hour": "GiB-hour",
     "service_month": "service and month",
 }
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -131,7 +131,7 @@ class Targets(Result):
         order = found.assign(rank=rank).sort_values(["service_id", "rank"], kind="stable")
         return order.drop(columns="rank")
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return one dictionary per service and target; ``blockers`` is a list."""
         rows = super().rows()
         for row in rows:
@@ -188,7 +188,7 @@ def measure_targets(assessment: Assessment) -> Targets:
     return Targets(frame, empty, Provenance.of(inventory, policy), details)
 
 
-def wanted(policy: Policy) -> list[dict[str, Any]]:
+def wanted(policy: Policy) -> list[Row]:
     """Return the targets to compare, complete; staying is always one of them, the first."""
     rows = [complete(row) for row in policy["targets"]]
     stay = [row for row in rows if row["id"] == STAY]
@@ -196,7 +196,7 @@ def wanted(policy: Policy) -> list[dict[str, Any]]:
     return stay + [row for row in rows if row["id"] != STAY and row["compared"]]
 
 
-def _shown(target: Row) -> dict[str, Any]:
+def _shown(target: Table) -> dict[str, Any]:
     names = ("id", "title", "platform", "patched_by", "self_heal", "replicas", "zones")
     shown = {name: target[name] for name in names}
     lines = [" ".join(filter(None, product)) for product in calendars(target)]
@@ -289,9 +289,7 @@ def dominated(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(beats.any(axis=1).ravel(), frame.index, dtype="boolean")
 
 
-def _deltas(
-    assessment: Assessment, targets: list[dict[str, Any]]
-) -> dict[str, pd.DataFrame]:
+def _deltas(assessment: Assessment, targets: list[Row]) -> dict[str, pd.DataFrame]:
     """Return ``delta`` with ends of a move to every target, by its id; staying changes nothing."""
     services = assessment.blast_radius.details["services"].index
     names = ["delta", "delta_lo", "delta_hi"]

@@ -10,6 +10,7 @@ import pandas as pd
 from assess import reference
 from assess.frames import surely
 from assess.inventory import Inventory
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.incidents.rates import Interval
 from assess.score.targets.place import calendars, is_provided, system_of
@@ -19,7 +20,6 @@ from assess.score.upgrade_churn.history import History
 HOURS = 730.5  # of a mean month
 GIB = 2**30
 ENDS = ("", "_lo", "_hi")
-Row = Mapping[str, Any]
 # what the size of a replica is read from, the best first; a limit is an upper end
 CPU = ("cpu_p95", "cpu_request", "cpu_limit")
 MEMORY = ("memory_p95_bytes", "memory_request_bytes", "memory_limit_bytes")
@@ -89,7 +89,7 @@ def _replicas(live: pd.DataFrame) -> pd.Series:
     return mains.reindex(live["service_id"].unique()).fillna(1).astype(float)
 
 
-def cost(target: Row, size: pd.DataFrame, replicas: pd.DataFrame) -> Cost:
+def cost(target: Table, size: pd.DataFrame, replicas: pd.DataFrame) -> Cost:
     """Return the cost per month of every service at a target; NA if a size or price is missing."""
     prices = target["prices"]
     priced = {
@@ -130,7 +130,7 @@ def past_of(inventory: Inventory, policy: Policy, history: History) -> Past:
     return Past(pace.unwatched(rates), chance)
 
 
-def host_rate(target: Row, policy: Policy, own: Interval) -> Interval:
+def host_rate(target: Table, policy: Policy, own: Interval) -> Interval:
     """Return our upgrades per year of the hosts of a target."""
     settings = policy["churn"]
     since = str(settings["forced_since"])
@@ -150,7 +150,7 @@ def host_rate(target: Row, policy: Policy, own: Interval) -> Interval:
 
 
 def upgrade_hours(
-    target: Row,
+    target: Table,
     policy: Policy,
     bases: Mapping[str, list[str]],
     services: pd.Index,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from assess.frames import surely
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
 from assess.score.arrays import Floats
@@ -21,7 +22,6 @@ from assess.score.targets.place import is_provided, runs_linux
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
-Row = Mapping[str, Any]
 # a refusal that nothing mends excludes what is on a host; what runs in containers stays in them
 GATES = (
     ("T1", "NEVER", False, " and not inside"),
@@ -59,7 +59,7 @@ SIZES = (
 )
 
 
-def refusals(policy: Policy, evidence: Evidence, target: Row) -> list[Refusal]:
+def refusals(policy: Policy, evidence: Evidence, target: Table) -> list[Refusal]:
     """Return the refusals of a target, in the order of the policy, sizes last."""
     found = []
     for row in policy["refusal"]:
@@ -148,7 +148,7 @@ Blocker = tuple[str, str, str]  # service, verdict, words
 
 def blockers_at(
     assessment: Assessment,
-    target: Row,
+    target: Table,
     readiness: pd.DataFrame,
     gates: pd.DataFrame,
 ) -> list[Blocker]:
@@ -224,7 +224,7 @@ def verdicts(blockers: list[Blocker], services: pd.Index) -> pd.DataFrame:
     return pd.DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
 
 
-def why(part: pd.DataFrame, target: Row, missing: pd.Series) -> pd.Series:
+def why(part: pd.DataFrame, target: Table, missing: pd.Series) -> pd.Series:
     """Return a sentence on every service at a target."""
     who = "its provider patches" if is_provided(target) else "we patch"
     is_free = part["blockers"].eq("")

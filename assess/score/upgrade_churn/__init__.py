@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from assess import reference
+from assess.frames import Row
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
@@ -102,9 +103,9 @@ class UpgradeChurn(Result):
         table = times.set_index("component")
         return Explanation(f"{service_id}: upgrade churn", text, table)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return one dictionary per service; ``breaking`` has one entry per workload and change."""
-        breaking: dict[str, list[dict[str, Any]]] = {}
+        breaking: dict[str, list[Row]] = {}
         for hit in records(self.details["breaking"][COLUMNS]):
             breaking.setdefault(hit["service_id"], []).append(hit)
         rows = super().rows()
@@ -167,7 +168,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     (engine, system, base image) may be served by one upgrade (point, ``lo``) or by one each (``hi``).
     """
     registries = policy["registries"]
-    level = float(policy["simulation"]["level"])
+    level = policy.level
     asked = goal_of(target) if target else None
     goal = reference.target_engine(policy["target"])
     if asked and asked.product == reference.ENGINE:

@@ -215,7 +215,7 @@ def own_rates(
     days = {host: max(days_in(spans[host]), least) for host in hosts}
     count = pd.Series({host: float(counts[host]) for host in hosts}, dtype=float)
     years = pd.Series(days, dtype=float) / MEAN_YEAR_DAYS
-    level = float(policy["simulation"]["level"])
+    level = policy.level
     shrunk = shrunk_rates(count, years.round(2), level=level)
     own = shrunk.assign(rate=count / years)[["rate", "rate_lo", "rate_hi"]]
     return {
@@ -294,7 +294,7 @@ def failure_chance(tally: Tally, level: float) -> Interval:
 
 def failure_chances(history: History, policy: Policy) -> dict[str, Interval]:
     """Return the chance that an upgrade fails, by line and over the fleet, `POOL`."""
-    level = float(policy["simulation"]["level"])
+    level = policy.level
     tallies = {POOL: (0, 0, 0)} | upgrade_failures(history, policy)
     return {line: failure_chance(tally, level) for line, tally in tallies.items()}
 

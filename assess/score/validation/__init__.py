@@ -54,7 +54,7 @@ def validate(  # noqa: PLR0913
     has the policy's probabilities. The frames are those of the functions below and in
     `skill`, and ``predicted``: the prediction of each rule for each pair.
     """
-    level = float(policy["simulation"]["level"])
+    level = policy.level
     seed = policy.seed
     topology = evidence.topology
     failures = evidence.failures

@@ -98,8 +98,7 @@ class WhatNext(Result):
             NOT_DECIDABLE
         )
         if len(rivals) and is_refused.all():
-            assert self.provenance.policy is not None
-            target = self.provenance.policy["target"]["id"]
+            target = self.policy["target"]["id"]
             return f"No service is ranked: {target} takes none of the candidates."
         candidates = self.frame.loc[self.frame["p_top"].notna(), "label"]
         if len(candidates) and candidates.eq(NOT_DECIDABLE).all():
@@ -172,14 +171,13 @@ class WhatNext(Result):
         PolicyError
             Where no weights fit the preferences.
         """
-        assert self.provenance.policy is not None
         preferences = {
             "id": MEETING,
             "order": list(order),
             "intervals": dict(intervals or {}),
             "weights": dict(weights or {}),
         }
-        ranking = Ranking.of(self.frame, self.details["criteria"], self.provenance.policy)
+        ranking = Ranking.of(self.frame, self.details["criteria"], self.policy)
         table = ranking.under(preferences, draws=draws)
         return table.loc[_order(table.join(self.frame["readiness_lo"]))]
 

@@ -7,14 +7,15 @@ difference is what better evidence could change.
 
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats, Integers, Objects
 from assess.score.incidents.exposure import in_containers
@@ -285,7 +286,7 @@ class Ranking:
         }
         return self._typed(frame), details
 
-    def under(self, preferences: Mapping[str, Any], *, draws: int = 0) -> pd.DataFrame:
+    def under(self, preferences: Table, *, draws: int = 0) -> pd.DataFrame:
         """Rank by the weights of a board: ``label, p_first, p_top, p_top_neutral`` by service_id.
 
         ``draws`` of either run; 0 takes those of the policy.
@@ -307,7 +308,7 @@ class Ranking:
         settings = self.policy["what_next"]
         return labels(self.gates, p_top, self.readiness_lo, self.inside, settings)
 
-    def under_each(self, boards: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    def under_each(self, boards: Sequence[Table]) -> pd.DataFrame:
         """Rank by each board: ``board, service_id, label, p_first, p_top, p_top_neutral``."""
         parts = [pd.DataFrame(columns=["board", "service_id", "label", *CHANCES])]
         for board in boards:
