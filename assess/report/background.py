@@ -57,7 +57,8 @@ def claims(result: Claims, pictures: Pictures) -> Section:
         f"by point. Of their {len(frame)} claims, {tally} on this fleet. A claim is decided only "
         "if its whole interval lies on one side of the bound. Without data it stays undecided."
     )
-    cards = [_card(result, row) for row in frame.to_dict("records")]
+    rows = frame.to_dict("records")
+    cards = [_card(result, row) for row in rows]
     return Section(
         "claims",
         "The argument, tested on this fleet",
@@ -95,11 +96,10 @@ def unknown_facts(scores: Assessment) -> pd.DataFrame:
         owner=[owners.get(name, "owner unknown") for name in missing["service_id"]],
         decides=missing["service_id"].isin(undecidable),
     )
+    pair = ["service_id", "fact"]
     gated = scores.readiness.details["gates"].query("state == 'unknown'")
-    pairs = pd.MultiIndex.from_frame(gated[["service_id", "fact"]])
-    asked["decides"] &= pd.MultiIndex.from_frame(asked[["service_id", "fact"]]).isin(
-        pairs
-    )
+    of_gates = pd.MultiIndex.from_frame(gated[pair])
+    asked["decides"] &= pd.MultiIndex.from_frame(asked[pair]).isin(of_gates)
     grouped = asked.groupby("fact", sort=True)
     table = grouped.agg(
         services_n=("service_id", "nunique"),
@@ -107,7 +107,8 @@ def unknown_facts(scores: Assessment) -> pd.DataFrame:
         services=("service_id", _cell_list),
         owners=("owner", lambda names: _cell_list(set(names))),
     ).reset_index()
-    table["turns_n"] = table["fact"].map(_turning(scores)).fillna(0).astype("Int64")
+    turns_n = table["fact"].map(_turning(scores))
+    table["turns_n"] = turns_n.fillna(0).astype("Int64")
     return table.sort_values(
         ["decides_n", "turns_n", "services_n", "fact"],
         ascending=[False, False, False, True],
@@ -140,7 +141,8 @@ def _turning(scores: Assessment) -> pd.Series:
 def coverage(scores: Assessment, pictures: Pictures) -> Section:
     """Show the outcome of each call to a source, and the age of the answers."""
     gaps = incomplete(scores)
-    gaps = gaps.assign(hint=gaps["hint"].astype(object).fillna("–"))
+    hints = gaps["hint"].astype(object)
+    gaps = gaps.assign(hint=hints.fillna("–"))
     warnings = stale(scores)
     missing = unsupplied(scores)
     if missing:
@@ -180,9 +182,10 @@ def stale(scores: Assessment) -> list[str]:
         what = f"The facts of {len(old)} of {len(hosts)} hosts"
         warnings.append(f"{what} are older than {STALE_DAYS} days.")
     atoms = scores.readiness.details["atoms"]
-    aged = atoms[surely((at - atoms["observed_at"]).dt.days > STALE_DAYS)]
-    if len(aged):
-        what = f"{len(aged)} answers to checks"
+    age = at - atoms["observed_at"]
+    aged_n = int(surely(age.dt.days > STALE_DAYS).sum())
+    if aged_n:
+        what = f"{aged_n} answers to checks"
         warnings.append(f"{what} are more than {STALE_DAYS} days old.")
     return warnings
 
@@ -191,13 +194,14 @@ def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
     """Return the section on the back-test, or the reason why there is none."""
     title = "Back-test: does the score predict anything here?"
     if isinstance(result, AssessError):
-        why = f"There is no back-test: {result}."
-        hint = f"To run one: {result.hint}." if result.hint else ""
-        return Section("backtest", title, [line for line in (why, hint) if line])
-    frame = result.frame.reset_index().rename(
-        columns={"lo": "value_lo", "hi": "value_hi"}
-    )
-    frame["metric"] = frame["metric"].astype("str").map(METRICS).fillna(frame["metric"])
+        lines = [f"There is no back-test: {result}."]
+        if result.hint:
+            lines.append(f"To run one: {result.hint}.")
+        return Section("backtest", title, lines)
+    frame = result.frame.reset_index()
+    frame = frame.rename(columns={"lo": "value_lo", "hi": "value_hi"})
+    metrics = frame["metric"].astype("str")
+    frame["metric"] = metrics.map(METRICS).fillna(metrics)
     parts: list[Part] = [pictures("backtest"), table_of("backtest-table", frame)]
     return Section("backtest", title, [result.headline], parts)
 
@@ -205,11 +209,9 @@ def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
 def method(scores: Assessment) -> Section:
     """Describe the method, the policy, the data, and their limits."""
     policy = scores.policy
-    weights = (
-        pd.Series(policy["dimensions"]).rename_axis("name").reset_index(name="value")
-    )
-    edges = pd.DataFrame(policy["edges"]).T.rename(columns={"lo": "p_lo", "hi": "p_hi"})
-    edges = edges.rename_axis("kind").reset_index()
+    weights = pd.Series(policy["dimensions"]).rename_axis("name")
+    edges = pd.DataFrame(policy["edges"]).T.rename_axis("kind")
+    edges = edges.rename(columns={"lo": "p_lo", "hi": "p_hi"})
     gates = pd.DataFrame(policy["gate"])
     data = scores.inventory.summary().reset_index()
     data["supplied"] = data["supplied"].map(word)
@@ -221,6 +223,11 @@ def method(scores: Assessment) -> Section:
         f"The ranking uses {policy.draws:,} weightings drawn uniformly (seed {policy.seed}).",
         *LIMITS,
     ]
-    frames = {"weights": weights, "gates": gates, "edges": edges, "data": data}
+    frames = {
+        "weights": weights.reset_index(name="value"),
+        "gates": gates,
+        "edges": edges.reset_index(),
+        "data": data,
+    }
     parts = [table_of(name, frame) for name, frame in frames.items()]
     return Section("method", "Method, policy, data, limits", text, parts)

@@ -34,13 +34,15 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
     """Return the section with a card for every service."""
     services = scores.services.reset_index()
     rows = services.head(MOST).to_dict("records")
-    made = [card(row, scores, is_full=at < FULL) for at, row in enumerate(rows)]
+    full = [card(row, scores) for row in rows[:FULL]]
+    short = [card(row, scores, is_full=False) for row in rows[FULL:]]
+    made = full + short
     bar = scores.policy["what_next"]["ready_points"]
     text = (
         f"A service is ready when the lower bound of its interval reaches {bar} points and every "
         "gate passes. One failed gate is enough to stop a move, whatever the points."
     )
-    if len(made) > FULL:
+    if short:
         text += (
             f" The first {FULL} services of the ranking have full cards, the others one sentence; "
             "see `assess explain` for any of them."
@@ -97,10 +99,10 @@ def _dimensions(service_id: str, scores: Assessment) -> list[Item]:
     for row in scores.rows_of("dimensions", service_id):
         if row["lo"] >= FULL_POINTS:
             continue
-        drawn = cell({"p": row["point"], "p_lo": row["lo"], "p_hi": row["hi"]}, _POINTS)
-        items.append(
-            Item(drawn.text, str(row["dimension"]).replace("_", " "), track=drawn.track)
-        )
+        ends = {"p": row["point"], "p_lo": row["lo"], "p_hi": row["hi"]}
+        drawn = cell(ends, _POINTS)
+        name = str(row["dimension"]).replace("_", " ")
+        items.append(Item(drawn.text, name, track=drawn.track))
     return items
 
 
@@ -145,8 +147,8 @@ def facts(row: Row, scores: Assessment) -> list[str]:
     )
     flips = scores.rows_of("flips", service_id)
     if flips:
-        ways = "; or ".join(" and ".join(map(str, flip["checks"])) for flip in flips)
-        sentences.append(f"To reach the threshold: {ways}.")
+        ways = [" and ".join(map(str, flip["checks"])) for flip in flips]
+        sentences.append(f"To reach the threshold: {'; or '.join(ways)}.")
     return sentences
 
 

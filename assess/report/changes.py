@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -76,13 +77,13 @@ def _rows(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
 
 def _comparison(earlier: Assessment, published: Mapping[str, Any]) -> str:
     now = earlier.provenance.to_dict()
-    other = [words for key, words in MEASURES.items() if published.get(key) != now[key]]
+    changed = [key for key in MEASURES if published.get(key) != now[key]]
     changed_n = len(_relabelled(earlier, published))
     n = len(earlier.what_next.frame)
     quarter = earlier.provenance.quarter
-    if not other:
+    if not changed:
         return f"The report of {quarter} used the same policy, facts and version."
-    what = sentence_list(other)
+    what = sentence_list(MEASURES[key] for key in changed)
     return (
         f"Since the report of {quarter}, {what} changed. With today's, {changed_n} of its {n} "
         "services would have had another label."
@@ -90,35 +91,35 @@ def _comparison(earlier: Assessment, published: Mapping[str, Any]) -> str:
 
 
 def _relabelled(earlier: Assessment, published: Mapping[str, Any]) -> pd.DataFrame:
-    rows = published.get("scores", {}).get("what-next", [])
-    then = pd.Series(
-        {row["service_id"]: row["label"] for row in rows}, name="told", dtype="str"
-    )
-    both = pd.concat(
-        [then, earlier.what_next.frame["label"].rename("now")], axis=1, join="inner"
-    )
-    both = both[both["told"] != both["now"]].rename_axis("service_id")
-    return both.sort_index().reset_index()
+    scores = published.get("scores", {})
+    rows = scores.get("what-next", [])
+    labels = {row["service_id"]: row["label"] for row in rows}
+    then = pd.Series(labels, name="told", dtype="str")
+    now = earlier.what_next.frame["label"].rename("now")
+    both = pd.concat([then, now], axis=1, join="inner")
+    both = both[both["told"] != both["now"]]
+    return _named(both.sort_index())
 
 
 def label_changes(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
     """List services whose label changed, or that were added or removed, by name."""
-    now = scores.what_next.frame[["label", "why"]].rename(columns={"label": "after"})
+    now = scores.what_next.frame[["label", "why"]]
+    now = now.rename(columns={"label": "after"})
     was = earlier.what_next.frame["label"].rename("before")
-    both = now.join(was, how="outer").rename_axis("service_id").sort_index()
-    both = both.astype(object)
+    both = now.join(was, how="outer").sort_index()
+    both = both.rename_axis("service_id").astype(object)
     is_new = ~both.index.isin(was.index)
     is_gone = ~both.index.isin(now.index)
-    both.loc[is_new, "why"] = "new in the inventory; " + both.loc[is_new, "why"]
+    both.loc[is_new, "why"] = "new in the inventory; " + both["why"]
     both.loc[is_gone, "why"] = "no longer in the inventory"
-    changed = pd.concat(
-        [changed_checks(scores, earlier), _changed(scores, earlier, "gate")]
-    )
-    causes = changed.groupby("service_id")["kind"].agg(_causes)
+    checks = changed_checks(scores, earlier)
+    gates = _changed(scores, earlier, "gate")
+    kinds = pd.concat([checks, gates]).groupby("service_id")["kind"]
+    causes = kinds.agg(_causes)
     both["because"] = causes.reindex(both.index).fillna("other candidates")
     # containers and candidates are labelled differently, so crossing over changes the label
-    moved = [name for names in crossed(scores, earlier).values() for name in names]
-    is_fleet = is_new | is_gone | both.index.isin(moved)
+    is_moved = both.index.isin(chain(*crossed(scores, earlier).values()))
+    is_fleet = is_new | is_gone | is_moved
     both.loc[is_fleet, "because"] = "the fleet"
     relabelled = both[both["before"] != both["after"]].reset_index()
     columns = ["service_id", "before", "after", "because", "why"]
@@ -146,7 +147,8 @@ def _sides(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
 
 
 def _causes(kinds: pd.Series) -> str:
-    return " and ".join(f"the {kind}" for kind in sorted(set(kinds), reverse=True))
+    distinct = sorted(set(kinds), reverse=True)
+    return " and ".join(f"the {kind}" for kind in distinct)
 
 
 @lru_cache(maxsize=1)
@@ -158,14 +160,14 @@ def changed_checks(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
 def _changed(scores: Assessment, earlier: Assessment, what: str) -> pd.DataFrame:
     key = ["service_id", what]
     detail = "atoms" if what == "check" else "gates"
-    now, was = (
-        s.readiness.details[detail].set_index(key)["state"].astype("str")
-        for s in (scores, earlier)
-    )
-    both = pd.DataFrame({"before": was, "after": now}).dropna()
+    states = {}
+    for name, one in (("before", earlier), ("after", scores)):
+        table = one.readiness.details[detail]
+        states[name] = table.set_index(key)["state"].astype("str")
+    both = pd.DataFrame(states).dropna()
     both = both[both["before"] != both["after"]].reset_index()
-    unknown = both[["before", "after"]].isin(_OPEN).any(axis=1)
-    both["kind"] = np.where(unknown, "evidence", "fleet")
+    is_open = both[["before", "after"]].isin(_OPEN)
+    both["kind"] = np.where(is_open.any(axis=1), "evidence", "fleet")
     is_rising = [False, True, True]
     return both.sort_values(["kind", *key], ascending=is_rising, ignore_index=True)
 
@@ -186,18 +188,21 @@ def by_service(checks: pd.DataFrame) -> pd.DataFrame:
     """Describe the answers that changed, one row per service."""
     before = checks["before"]
     after = checks["after"]
-    ways = [
+    conditions = [
         after.isin(_OPEN),
         before.isin(_OPEN),
         after.eq("na"),
         before.eq("na") & after.eq("pass"),
         after.eq("pass") | before.eq("fail"),
     ]
-    way = np.select(ways, ["lost", "found", "ends", "starts", "better"], "worse")
+    way = np.select(conditions, ["lost", "found", "ends", "starts", "better"], "worse")
     kinds = checks.assign(way=pd.Categorical(way, list(_WAYS)))
-    named = kinds.groupby(["service_id", "way"], observed=True)["check"].agg(_names)
-    texts = named.index.get_level_values("way").astype("str").map(_WAYS) + ": " + named
-    return texts.groupby("service_id").agg("; ".join).rename("changes").reset_index()
+    by_way = kinds.groupby(["service_id", "way"], observed=True)
+    named = by_way["check"].agg(_names)
+    ways = named.index.get_level_values("way").astype("str")
+    texts = ways.map(_WAYS) + ": " + named
+    changes = texts.groupby("service_id").agg("; ".join)
+    return changes.rename("changes").reset_index()
 
 
 def _names(checks: pd.Series) -> str:
@@ -214,10 +219,10 @@ def of_report(
     published: Mapping[str, Any] | None, scores: Assessment
 ) -> pd.DataFrame | None:
     """Return the same from a published report; None if its scores do not compare."""
+    if not published:
+        return None
     now = scores.provenance.to_dict()
-    if not published or any(
-        published.get(key) != now[key] for key in (*MEASURES, "seed")
-    ):
+    if any(published.get(key) != now[key] for key in (*MEASURES, "seed")):
         return None
     rows = pd.DataFrame(published["scores"]["what-next"])
     return rows.set_index("service_id").reindex(columns=KEPT)
@@ -226,17 +231,23 @@ def of_report(
 def history(past: Mapping[str, pd.DataFrame]) -> Section:
     """Return the section on all quarters; – means that a service was not there."""
     quarters = list(past)
-    labels = pd.DataFrame({q: frame["label"].astype("str") for q, frame in past.items()})
-    counts = labels.apply(pd.Series.value_counts).reindex(figures.LABELS).fillna(0)
-    counts = counts[counts.any(axis=1)].astype("int64").rename_axis("label").reset_index()
-    bounds = [frame[KEPT[1:]].add_prefix(f"{q}_") for q, frame in past.items()]
-    points = pd.concat(bounds, axis=1)
-    points.columns = [name.replace("_readiness", "") for name in points]
-    order = labels[quarters[-1]].isna().sort_values(kind="stable").index
+    labels = pd.DataFrame({q: frame["label"] for q, frame in past.items()}, dtype="str")
+    counts = labels.apply(pd.Series.value_counts)
+    counts = counts.reindex(figures.LABELS).fillna(0)
+    counts = counts[counts.any(axis=1)].astype("int64")
+    counts = counts.rename_axis("label").reset_index()
+    bounds = []
+    for quarter, frame in past.items():
+        points = frame[KEPT[1:]].add_prefix(f"{quarter}_")
+        bounds.append(points.rename(columns=lambda name: name.replace("_readiness", "")))
+    readiness = pd.concat(bounds, axis=1)
+    # who is gone comes last
+    is_gone = labels[quarters[-1]].isna()
+    order = is_gone.sort_values(kind="stable").index
     tables = {
         "labels-counted": (counts, "number"),
         "labels-by-quarter": (_named(labels.loc[order]), "label"),
-        "readiness-by-quarter": (_named(points.reindex(order)), "interval"),
+        "readiness-by-quarter": (_named(readiness.reindex(order)), "interval"),
     }
     parts: list[Part] = [picture("history", partial(figures.history, labels))]
     for name, (frame, kind) in tables.items():
