@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame
 
 from assess.figures.rows import (
     NUMBER_PAD,
@@ -31,7 +32,7 @@ ROOM = 0.25  # beside the last tick, for the half of a mark [doublings]
 COLUMNS = ["label", "point", "lo", "hi", "band", "note"]
 
 
-def claims_data(result: Result) -> pd.DataFrame:
+def claims_data(result: Result) -> DataFrame:
     """Return the frame behind `claims`.
 
     ``label``; ``point, lo, hi`` [doublings of the bound towards the claim's side: 1 is twice
@@ -49,7 +50,7 @@ def claims_data(result: Result) -> pd.DataFrame:
             name: np.log2(values / bound).clip(-most, most)
             for name, values in cells.items()
         }
-    table = pd.DataFrame(
+    table = DataFrame(
         {
             "label": (frame.index + " " + frame["short"]).to_numpy(),
             "point": np.where(above, far["value"], -far["value"]),
@@ -87,7 +88,7 @@ def claims(result: Result, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def claim_data(result: Result, claim: str) -> pd.DataFrame:
+def claim_data(result: Result, claim: str) -> DataFrame:
     """Return the frame behind `claim`.
 
     Parameters
@@ -126,7 +127,7 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
         ]
     else:
         rows = _pairs(str(row["sides"]).split("; "), table, level)
-    evidence = pd.DataFrame(rows, columns=COLUMNS)
+    evidence = DataFrame(rows, columns=COLUMNS)
     # ratios have another unit than their groups, and so no row for the whole
     if {"yes", "point", "platform"} & set(table):
         whole = row[["value", "lo", "hi"]].astype("Float64")
@@ -142,7 +143,7 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
     return evidence
 
 
-def _share_row(group: object, answers: pd.DataFrame, level: float) -> tuple[Any, ...]:
+def _share_row(group: object, answers: DataFrame, level: float) -> tuple[Any, ...]:
     answered = share(answers, level=level)
     ends = (100 * end for end in answered.interval)
     unknown = f", {answered.unknown_n} unknown" if answered.unknown_n else ""
@@ -159,9 +160,7 @@ def _rate_row(  # noqa: PLR0913 - a rate has as many parts
     return (label, *ends, "", f"{events:g} in {exposure:.0f} {unit}")
 
 
-def _pairs(
-    sides: list[str], table: pd.DataFrame, level: float
-) -> Iterator[tuple[Any, ...]]:
+def _pairs(sides: list[str], table: DataFrame, level: float) -> Iterator[tuple[Any, ...]]:
     """Yield a row for each side of each stratum."""
     is_pull = "hub_pulls" in table
     scale = 100.0 if is_pull else 12.0

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.reference.systems import kernel_vendor
 from assess.reference.tables import STALE_DAYS, cached, compiled_on, lookup, rows, table
@@ -141,7 +142,7 @@ def default_kernel(distro: str | None, version: str | None) -> str | None:
 
 
 @cache
-def support_windows(*products: str, since: str = "") -> pd.Series:
+def support_windows(*products: str, since: str = "") -> Series:
     """Return the support window of each line [days; NA: no announced end].
 
     Only lines released on or after the day ``since``; without products, operating systems.
@@ -152,7 +153,7 @@ def support_windows(*products: str, since: str = "") -> pd.Series:
             if line.released and min(line.released) >= _day(since or "1970-01-01"):
                 window = line.eol - min(line.released) if line.eol else None
                 days[name] = window.days if window else None
-    return pd.Series(days, dtype="Float64", name="window_days")
+    return Series(days, dtype="Float64", name="window_days")
 
 
 @cache
@@ -215,7 +216,7 @@ def newest_line(product: str | None) -> str | None:
 
 
 @cache
-def engine_lines() -> pd.DataFrame:
+def engine_lines() -> DataFrame:
     """Count releases and changes of each engine line, oldest first; a shared, read-only frame.
 
     Index ``release_line``; ``first_release, last_release`` [UTC day], ``releases_n, active_days``
@@ -230,7 +231,7 @@ def engine_lines() -> pd.DataFrame:
     lines = known[public].groupby("release_line", sort=False)
     first = lines["release_date"].min()
     last = lines["release_date"].max()
-    found = pd.DataFrame({"first_release": first, "last_release": last})
+    found = DataFrame({"first_release": first, "last_release": last})
     found["releases_n"] = lines.size()
     found["active_days"] = (last - first).dt.days
     pace = found["releases_n"] / (found["active_days"] / 365.25)
@@ -243,7 +244,7 @@ def engine_lines() -> pd.DataFrame:
     return found.join(kinds.reindex(found.index, fill_value=0))
 
 
-def outages(kind: str | None = None, *, service: str | None = None) -> pd.DataFrame:
+def outages(kind: str | None = None, *, service: str | None = None) -> DataFrame:
     """List the outages on record, of one kind (``registry``, ``api`` …) or service.
 
     Columns of the table ``outages``; ``duration_minutes`` is a number (NA: unknown). The list

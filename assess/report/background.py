@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import reference
 from assess.errors import AssessError
@@ -86,7 +87,7 @@ def _card(result: Claims, row: Row) -> Card:
 
 
 @lru_cache(maxsize=1)
-def unknown_facts(scores: Assessment) -> pd.DataFrame:
+def unknown_facts(scores: Assessment) -> DataFrame:
     """List the facts to find out before the meeting, the most decisive first."""
     missing = scores.what_next.details["missing"]
     frame = scores.what_next.frame
@@ -131,7 +132,7 @@ def _cell_list(names: Iterable[str]) -> str:
     return sentence_list(sorted(names), most=NAMED, last=", ")
 
 
-def _turning(scores: Assessment) -> pd.Series:
+def _turning(scores: Assessment) -> Series:
     """Count by fact the services whose label that fact alone can change."""
     worth = scores.what_next.details["information"]
     turns = worth[surely(worth["decides"].astype("boolean"))]
@@ -153,7 +154,7 @@ def coverage(scores: Assessment, pictures: Pictures) -> Section:
     return Section("coverage", "Coverage by source", [text], parts, warnings)
 
 
-def incomplete(scores: Assessment) -> pd.DataFrame:
+def incomplete(scores: Assessment) -> DataFrame:
     """Return the rows of coverage of calls that were not answered in full."""
     calls = scores.inventory["coverage"]
     gaps = calls[~calls["status"].isin(LOOKED)]
@@ -209,10 +210,10 @@ def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
 def method(scores: Assessment) -> Section:
     """Describe the method, the policy, the data, and their limits."""
     policy = scores.policy
-    weights = pd.Series(policy["dimensions"]).rename_axis("name")
-    edges = pd.DataFrame(policy["edges"]).T.rename_axis("kind")
+    weights = Series(policy["dimensions"]).rename_axis("name")
+    edges = DataFrame(policy["edges"]).T.rename_axis("kind")
     edges = edges.rename(columns={"lo": "p_lo", "hi": "p_hi"})
-    gates = pd.DataFrame(policy["gate"])
+    gates = DataFrame(policy["gate"])
     data = scores.inventory.summary().reset_index()
     data["supplied"] = data["supplied"].map(word)
     text = [

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import figures
 from assess.report.model import (
@@ -67,7 +68,7 @@ def changes(
     return Section("changes", title, text, parts)
 
 
-def _rows(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
+def _rows(scores: Assessment, earlier: Assessment) -> DataFrame:
     """Count the rows of the inventory that were added, removed or changed."""
     fleet = scores.inventory.diff(earlier.inventory)
     counts = pd.crosstab(fleet["frame"], fleet["change"])
@@ -90,18 +91,18 @@ def _comparison(earlier: Assessment, published: Mapping[str, Any]) -> str:
     )
 
 
-def _relabelled(earlier: Assessment, published: Mapping[str, Any]) -> pd.DataFrame:
+def _relabelled(earlier: Assessment, published: Mapping[str, Any]) -> DataFrame:
     scores = published.get("scores", {})
     rows = scores.get("what-next", [])
     labels = {row["service_id"]: row["label"] for row in rows}
-    then = pd.Series(labels, name="told", dtype="str")
+    then = Series(labels, name="told", dtype="str")
     now = earlier.what_next.frame["label"].rename("now")
     both = pd.concat([then, now], axis=1, join="inner")
     both = both[both["told"] != both["now"]]
     return _named(both.sort_index())
 
 
-def label_changes(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
+def label_changes(scores: Assessment, earlier: Assessment) -> DataFrame:
     """List services whose label changed, or that were added or removed, by name."""
     now = scores.what_next.frame[["label", "why"]]
     now = now.rename(columns={"label": "after"})
@@ -136,35 +137,35 @@ def crossed(scores: Assessment, earlier: Assessment) -> dict[str, pd.Index]:
     }
 
 
-def _sides(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
+def _sides(scores: Assessment, earlier: Assessment) -> DataFrame:
     """Return whether each service ran in containers, then and now; NA if unknown."""
     sides = {}
     for name, one in (("was", earlier), ("now", scores)):
         platform = one.what_next.frame["platform"]
         is_known = platform.notna() & platform.ne("unknown")
         sides[name] = in_containers(platform).astype("boolean").where(is_known)
-    return pd.DataFrame(sides)
+    return DataFrame(sides)
 
 
-def _causes(kinds: pd.Series) -> str:
+def _causes(kinds: Series) -> str:
     distinct = sorted(set(kinds), reverse=True)
     return " and ".join(f"the {kind}" for kind in distinct)
 
 
 @lru_cache(maxsize=1)
-def changed_checks(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
+def changed_checks(scores: Assessment, earlier: Assessment) -> DataFrame:
     """List answers that changed; ``kind`` is evidence if either is unknown, else fleet."""
     return _changed(scores, earlier, "check")
 
 
-def _changed(scores: Assessment, earlier: Assessment, what: str) -> pd.DataFrame:
+def _changed(scores: Assessment, earlier: Assessment, what: str) -> DataFrame:
     key = ["service_id", what]
     detail = "atoms" if what == "check" else "gates"
     states = {}
     for name, one in (("before", earlier), ("after", scores)):
         table = one.readiness.details[detail]
         states[name] = table.set_index(key)["state"].astype("str")
-    both = pd.DataFrame(states).dropna()
+    both = DataFrame(states).dropna()
     both = both[both["before"] != both["after"]].reset_index()
     is_open = both[["before", "after"]].isin(_OPEN)
     both["kind"] = np.where(is_open.any(axis=1), "evidence", "fleet")
@@ -184,7 +185,7 @@ _WAYS = {
 _NAMED = 5
 
 
-def by_service(checks: pd.DataFrame) -> pd.DataFrame:
+def by_service(checks: DataFrame) -> DataFrame:
     """Describe the answers that changed, one row per service."""
     before = checks["before"]
     after = checks["after"]
@@ -205,34 +206,34 @@ def by_service(checks: pd.DataFrame) -> pd.DataFrame:
     return changes.rename("changes").reset_index()
 
 
-def _names(checks: pd.Series) -> str:
+def _names(checks: Series) -> str:
     """Name the checks of one kind of change, or count them if there are many."""
     return ", ".join(checks) if len(checks) <= _NAMED else f"{len(checks)} checks"
 
 
-def of_scores(scores: Assessment) -> pd.DataFrame:
+def of_scores(scores: Assessment) -> DataFrame:
     """Return ``label, readiness, readiness_lo, readiness_hi`` by service, from scores."""
     return scores.what_next.frame[KEPT].rename_axis("service_id")
 
 
 def of_report(
     published: Mapping[str, Any] | None, scores: Assessment
-) -> pd.DataFrame | None:
+) -> DataFrame | None:
     """Return the same from a published report; None if its scores do not compare."""
     if not published:
         return None
     now = scores.provenance.to_dict()
     if any(published.get(key) != now[key] for key in (*MEASURES, "seed")):
         return None
-    rows = pd.DataFrame(published["scores"]["what-next"])
+    rows = DataFrame(published["scores"]["what-next"])
     return rows.set_index("service_id").reindex(columns=KEPT)
 
 
-def history(past: Mapping[str, pd.DataFrame]) -> Section:
+def history(past: Mapping[str, DataFrame]) -> Section:
     """Return the section on all quarters; – means that a service was not there."""
     quarters = list(past)
-    labels = pd.DataFrame({q: frame["label"] for q, frame in past.items()}, dtype="str")
-    counts = labels.apply(pd.Series.value_counts)
+    labels = DataFrame({q: frame["label"] for q, frame in past.items()}, dtype="str")
+    counts = labels.apply(Series.value_counts)
     counts = counts.reindex(figures.LABELS).fillna(0)
     counts = counts[counts.any(axis=1)].astype("int64")
     counts = counts.rename_axis("label").reset_index()
@@ -261,5 +262,5 @@ def history(past: Mapping[str, pd.DataFrame]) -> Section:
     )
 
 
-def _named(table: pd.DataFrame) -> pd.DataFrame:
+def _named(table: DataFrame) -> DataFrame:
     return table.rename_axis("service_id").reset_index()

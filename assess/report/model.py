@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pandas as pd
+from pandas import DataFrame
 from pandas.api.types import is_bool
 
 from assess import figures
@@ -100,7 +101,7 @@ class Table:
     id: str
     caption: str
     columns: Sequence[Column]
-    frame: pd.DataFrame | list[Row]  # unrounded
+    frame: DataFrame | list[Row]  # unrounded
     note: str = ""
     empty: str = "Nothing to list."
     limit: int = 200  # rows on the page; CSV and JSON have all
@@ -121,7 +122,7 @@ class Table:
             yield [cell(row, column) for column in self.columns]
 
     @property
-    def shown(self) -> pd.DataFrame:
+    def shown(self) -> DataFrame:
         """The columns that it shows, unrounded, with both bounds of intervals."""
         bounds = [
             f"{column.key}{end}"
@@ -130,7 +131,7 @@ class Table:
             for end in ENDS
         ]
         keys = dict.fromkeys([*(column.key for column in self.columns), *bounds])
-        frame = pd.DataFrame(self.frame)
+        frame = DataFrame(self.frame)
         return frame[[key for key in keys if key in frame]]
 
     def to_dict(self) -> dict[str, Any]:
@@ -141,7 +142,7 @@ class Table:
 
 def table_of(
     name: str,
-    frame: pd.DataFrame,
+    frame: DataFrame,
     columns: Sequence[Column] = (),
     **words: object,
 ) -> Table:

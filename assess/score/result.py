@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import reference
 from assess._version import __version__
@@ -72,7 +73,7 @@ class Explanation:
 
     title: str
     text: str
-    table: pd.DataFrame
+    table: DataFrame
 
     def __repr__(self) -> str:
         """Return title, text and table as plain text."""
@@ -94,10 +95,10 @@ class Result:
     parts that add up to the score; ``details`` are further tidy frames, by name.
     """
 
-    frame: pd.DataFrame
-    contributions: pd.DataFrame
+    frame: DataFrame
+    contributions: DataFrame
     provenance: Provenance
-    details: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    details: Mapping[str, DataFrame] = field(default_factory=dict)
 
     name: ClassVar[str] = ""
     summary_columns: ClassVar[tuple[str, ...]] = ()
@@ -114,7 +115,7 @@ class Result:
         """The result in one sentence; empty where it has none."""
         return ""
 
-    def summary(self) -> pd.DataFrame:
+    def summary(self) -> DataFrame:
         """Return the few columns that a meeting needs.
 
         Returns
@@ -146,7 +147,7 @@ class Result:
         table = row.dropna().to_frame("value")
         return Explanation(f"{service_id}: {self.name}", "", table)
 
-    def row(self, service_id: str) -> pd.Series:
+    def row(self, service_id: str) -> Series:
         """Return the row of a service; AssessError names the nearest if it is unknown."""
         known = self.frame.index.get_level_values(0)
         if service_id not in known:
@@ -157,7 +158,7 @@ class Result:
             )
         return self.frame.loc[service_id]
 
-    def _of(self, detail: str, service_id: str) -> pd.DataFrame:
+    def _of(self, detail: str, service_id: str) -> DataFrame:
         table = self.details[detail]
         return table[table["service_id"] == service_id]
 
@@ -186,7 +187,7 @@ class Result:
 
         return assess.Explorer((self, *others), steps)
 
-    def diff(self, earlier: Result) -> pd.DataFrame:
+    def diff(self, earlier: Result) -> DataFrame:
         """Compare with an earlier result.
 
         Parameters
@@ -254,24 +255,24 @@ class Result:
         return title + headline + to_html(self.summary())
 
 
-class Tables(Mapping[str, pd.DataFrame]):
+class Tables(Mapping[str, DataFrame]):
     """Tables by name; those of ``later`` are made, with others, when one is first read."""
 
     def __init__(
         self,
-        ready: Mapping[str, pd.DataFrame],
-        later: Mapping[str, Callable[[], Mapping[str, pd.DataFrame]]],
+        ready: Mapping[str, DataFrame],
+        later: Mapping[str, Callable[[], Mapping[str, DataFrame]]],
     ) -> None:
         self._names = (*ready, *later)
         self._tables = dict(ready)
         self._later = later
 
-    def __getitem__(self, name: str) -> pd.DataFrame:
+    def __getitem__(self, name: str) -> DataFrame:
         if name in self._names and name not in self._tables:
             self._tables |= self._later[name]()
         return self._tables[name]
 
-    def take(self, tables: Mapping[str, pd.DataFrame]) -> None:
+    def take(self, tables: Mapping[str, DataFrame]) -> None:
         """Keep tables that another process made."""
         self._tables |= tables
 
@@ -286,7 +287,7 @@ class Tables(Mapping[str, pd.DataFrame]):
         return len(self._names)
 
 
-def _cells(column: pd.Series) -> list[Any]:
+def _cells(column: Series) -> list[Any]:
     """Return the cells of a column; text cell by cell out of Arrow's arrays would be slow."""
     is_text = isinstance(column.dtype, pd.StringDtype)
     cells: list[Any] = (column.astype(object) if is_text else column).tolist()
@@ -294,9 +295,9 @@ def _cells(column: pd.Series) -> list[Any]:
 
 
 def records_by(
-    table: pd.DataFrame,
+    table: DataFrame,
     key: str | list[str],
-    cells: Callable[[pd.Series], list[Any]] = _cells,
+    cells: Callable[[Series], list[Any]] = _cells,
 ) -> dict[Any, list[Row]]:
     """Return the rows of a table as dictionaries, by one key column or several, in order."""
     # Not with ``groupby``: that costs a thousand times as much per group.

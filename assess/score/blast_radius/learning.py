@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.policy import Table
 from assess.policy.policy import Policy
@@ -30,7 +31,7 @@ SURELY = 2.0  # nats by which a smaller share must be likelier
 MOST = 500.0  # log odds beyond which a chance does not change
 
 
-def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
+def edge_trials(topology: Topology, failures: list[Failure]) -> DataFrame:
     """List when each edge was tried: ``failure, edge, caller`` [position], ``failed``.
 
     ``failed`` says whether the caller went down, with this edge among the possible causes.
@@ -59,7 +60,7 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
         counts = ~(failed & on_cycle[edge] & is_later)
         parts.append(np.array([failure + rows.start, edge, failed])[:, counts])
     failure, edge, failed = np.concatenate(parts, axis=1)
-    return pd.DataFrame(
+    return DataFrame(
         {
             "failure": failure,
             "edge": edge,
@@ -83,7 +84,7 @@ class Trials:
     case: Integers
 
     @classmethod
-    def of(cls, table: pd.DataFrame) -> Trials:
+    def of(cls, table: DataFrame) -> Trials:
         """Return the trials of the frame of `edge_trials`, with their cases."""
         case = table.groupby(["failure", "caller"], sort=False).ngroup()
         columns = (table["failure"], table["edge"], table["failed"], case)
@@ -420,7 +421,7 @@ def unexplained(policy: Policy, evidence: Evidence) -> Unexplained | None:
     return Unexplained.of(floor, weight, policy.seed)
 
 
-def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
+def learned_edges(policy: Policy, evidence: Evidence) -> DataFrame:
     """Return the learned edges; no rows where edges are not learned.
 
     Columns ``src, dst, kinds, prior, tries_n, falls_n`` and ``lo, point, hi`` [0-1]. ``falls_n`` is
@@ -444,18 +445,18 @@ def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
     )
 
 
-def with_lessons(topology: Topology, policy: Policy, learned: pd.DataFrame) -> Topology:
+def with_lessons(topology: Topology, policy: Policy, learned: DataFrame) -> Topology:
     """Return the topology that the policy asks for: with learned probabilities, or its own."""
     is_used = policy["blast_radius"]["learned_edges"] == "use" and len(learned)
     return with_learned(topology, learned) if is_used else topology
 
 
-def is_given(edges: pd.DataFrame) -> pd.Series:
+def is_given(edges: DataFrame) -> Series:
     """Mark edges declared impossible or certain: failures do not change them."""
     return edges["lo"].eq(edges["hi"]) & edges["point"].isin([0.0, 1.0])
 
 
-def with_learned(topology: Topology, learned: pd.DataFrame) -> Topology:
+def with_learned(topology: Topology, learned: DataFrame) -> Topology:
     """Return the topology with learned probabilities, and the policy's for kinds never tried."""
     columns = list(LEVELS)
     known = learned["kinds"].isin(learned.loc[learned["tries_n"] > 0, "kinds"])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
 from assess.policy import Table
@@ -70,7 +71,7 @@ def spread_replicas(
 
 def element_changes(
     inventory: Inventory, topology: Topology, target: Table
-) -> tuple[pd.DataFrame, Floats]:
+) -> tuple[DataFrame, Floats]:
     """List fatal elements that a move adds (1) or removes (-1); count new hosts that take it down."""
     shared = landing(topology, target)
     zones = sorted(element for kind, element in topology.elements if kind == "az")
@@ -86,15 +87,15 @@ def element_changes(
     # a service never moves to fewer replicas than it has
     replicas = running_n.fillna(0).clip(lower=max(int(target["replicas"]), 1))
     share = inventory["services"].set_index("service_id")["min_healthy_pct"]
-    layout = pd.DataFrame({"n": replicas, "share": share.astype("float64")})
-    new_hosts = pd.Series(0.0, topology.services)
+    layout = DataFrame({"n": replicas, "share": share.astype("float64")})
+    new_hosts = Series(0.0, topology.services)
     added = []
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(int(n), healthy, hosts_n, zones)
         new_hosts[alike.index] = fatal_hosts
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
-    moved = pd.DataFrame(added, columns=PAIR, dtype="str")
+    moved = DataFrame(added, columns=PAIR, dtype="str")
     after = pd.concat([stays, moved]).drop_duplicates()
     both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
     # what is there before and after does not change
@@ -116,7 +117,7 @@ class Terms:
     members: list[list[int]]
 
     @classmethod
-    def of(cls, topology: Topology, changes: pd.DataFrame) -> Terms:
+    def of(cls, topology: Topology, changes: DataFrame) -> Terms:
         """Find the services and elements of the changes."""
         names = pd.MultiIndex.from_frame(changes[PAIR[:2]])
         element, elements = pd.factorize(names)
@@ -186,7 +187,7 @@ def containment(
     *,
     sampling: Sampling,
     drawn: Booleans,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[DataFrame, DataFrame]:
     """Return the changes of elements, and of containment, by the move of each service alone.
 
     The first are those of `element_changes`. The second has columns ``delta, delta_lo, delta_hi`` by
@@ -213,7 +214,7 @@ def move_deltas(
     policy: Policy,
     topology: Topology,
     targets: Mapping[str, Table],
-) -> dict[str, pd.DataFrame]:
+) -> dict[str, DataFrame]:
     """Return ``delta, delta_lo, delta_hi`` of a move of every service to each target, by its name."""
     # In fleets with more services than ``moves_drawn_most``, or of more pairs than are
     # drawn, the bounds alone are computed.
@@ -229,10 +230,10 @@ def move_deltas(
 
 def _moved(
     topology: Topology,
-    changes: Mapping[str, tuple[pd.DataFrame, Floats]],
+    changes: Mapping[str, tuple[DataFrame, Floats]],
     sampling: Sampling,
     drawn: Booleans | None,
-) -> dict[str, pd.DataFrame]:
+) -> dict[str, DataFrame]:
     """Return the change by moves to each target; changes shared by targets are computed once."""
     # Without ``drawn`` every change is bounded.
     every = pd.concat([rows for rows, _ in changes.values()]).drop_duplicates()
@@ -273,9 +274,9 @@ def _table(
     topology: Topology,
     levels: Mapping[str, _Losses],
     service: Integers,
-    own: pd.DataFrame,
+    own: DataFrame,
     new_hosts: Floats,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Add up the terms of one target by service: ``delta, delta_lo, delta_hi``.
 
     ``own`` are its terms, ``sign, certain`` by position, and ``service`` their services.
@@ -301,7 +302,7 @@ def _table(
     # a service whose place is unknown may leave one element of every kind, seen or not
     lo = np.where(nowhere, lo - len(LEFT) * levels["hi"].most_alone, lo)
     columns = {"delta": low["point"], "delta_lo": lo, "delta_hi": hi}
-    table = pd.DataFrame(columns, topology.services, dtype="Float64")
+    table = DataFrame(columns, topology.services, dtype="Float64")
     table.loc[nowhere | (low["point"] < high["point"]), "delta"] = pd.NA
     return table
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
@@ -36,7 +37,7 @@ WIDTH = 1 << 12  # elements whose reach is looked up together
 Element = tuple[str, str]  # kind and name
 
 
-def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
+def criticality(services: DataFrame, policy: Policy) -> Series:
     """Return by ``service_id`` its own criticality, else its tier's, else the policy's default."""
     weights = policy["criticality"]
     by_tier = {
@@ -159,11 +160,11 @@ class Topology:
     services: pd.Index
     nodes: pd.Index
     weight: Floats
-    edges: pd.DataFrame
+    edges: DataFrame
     elements: pd.MultiIndex
-    placement: pd.DataFrame
-    direct: dict[str, pd.DataFrame]
-    frozen: pd.DataFrame
+    placement: DataFrame
+    direct: dict[str, DataFrame]
+    frozen: DataFrame
 
     @property
     def placed(self) -> pd.Index:
@@ -172,9 +173,9 @@ class Topology:
         return pd.Index(running["service_id"].unique())
 
     @property
-    def service_weight(self) -> pd.Series:
+    def service_weight(self) -> Series:
         """Criticality by service."""
-        return pd.Series(self.weight[: len(self.services)], index=self.services)
+        return Series(self.weight[: len(self.services)], index=self.services)
 
     @cached_property
     def callee(self) -> Integers:

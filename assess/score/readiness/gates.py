@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.execution import each
 from assess.inventory import Inventory
@@ -62,14 +63,14 @@ def hardness(failing: Floats, rank: Any) -> Integers:
     return np.select(conditions, [rank, HARDNESS[NOT_DECIDABLE]], 0)
 
 
-def labels(gates: pd.DataFrame) -> pd.Series:
+def labels(gates: DataFrame) -> Series:
     """Return the hardest label of the gates of each service; NA if all pass."""
     # A waived gate passes. An unknown gate means NOT DECIDABLE.
     is_failed = gates["state"].eq("fail")
     is_unknown = gates["state"].eq("unknown")
     failing = np.select([is_failed, is_unknown], [1.0, np.nan], 0.0)
     rank = gates["label"].map(HARDNESS).to_numpy(dtype=np.int64)
-    ranks = pd.Series(hardness(failing, rank), gates.index)
+    ranks = Series(hardness(failing, rank), gates.index)
     return ranks.groupby(gates["service_id"]).max().map(LABEL_OF).astype("str")
 
 
@@ -78,7 +79,7 @@ def labels(gates: pd.DataFrame) -> pd.Series:
 
 def judge(
     evidence: Evidence, inventory: Inventory, policy: Policy
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[DataFrame, DataFrame]:
     """Evaluate every gate for every service; return the gates, and the reasons of open gates.
 
     Gates have ``service_id, gate, state`` (pass, fail, unknown or waived), ``label`` where it does not
@@ -95,9 +96,7 @@ def judge(
     return table, reasons.merge(open_gates)
 
 
-def _judge(
-    policy_gates: list[Table], evidence: Evidence
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _judge(policy_gates: list[Table], evidence: Evidence) -> tuple[DataFrame, DataFrame]:
     """Return every gate, and its reasons, for a block of services."""
     gate_rows: Rows = []
     reason_rows: Rows = []
@@ -109,8 +108,8 @@ def _judge(
         rows.sort(key=itemgetter(0))  # stable: gates stay in the order of the policy
     # words as Python objects of all blocks would fill the memory
     return (
-        pd.DataFrame(gate_rows, columns=GATE_COLUMNS, dtype="str"),
-        pd.DataFrame(reason_rows, columns=REASON_COLUMNS, dtype="str"),
+        DataFrame(gate_rows, columns=GATE_COLUMNS, dtype="str"),
+        DataFrame(reason_rows, columns=REASON_COLUMNS, dtype="str"),
     )
 
 
@@ -233,9 +232,7 @@ def _few(texts: set[str]) -> str:
     return ", ".join(sorted(texts)[:SHOWN_VALUES]) + more
 
 
-def _waive(
-    gates: pd.DataFrame, inventory: Inventory, names: Sequence[str]
-) -> pd.DataFrame:
+def _waive(gates: DataFrame, inventory: Inventory, names: Sequence[str]) -> DataFrame:
     """Mark failed gates with a valid waiver; an unknown gate cannot be waived."""
     # An invalid waiver stays visible in the evidence, with the reason.
     at = inventory.snapshot_at
@@ -265,7 +262,7 @@ def _waive(
     )
 
 
-def _warn_of_unknown_gates(waivers: pd.DataFrame, gates: Sequence[str]) -> None:
+def _warn_of_unknown_gates(waivers: DataFrame, gates: Sequence[str]) -> None:
     """Warn of waivers for gates that the policy does not have, such as misspelt ones."""
     unknown = waivers[~waivers["gate"].isin(gates)].sort_values(["service_id", "gate"])
     if unknown.empty:

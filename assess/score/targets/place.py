@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pandas as pd
+from pandas import Series
 
 from assess import reference
 from assess.policy import Table
@@ -155,11 +156,11 @@ def at_place(evidence: Evidence, place: Place) -> Evidence:
 def _one_row_each(evidence: Evidence, table: str, facts: Table) -> View:
     """Return a view of one row per service, with these facts and nothing else."""
     old = evidence.views[table].table
-    services = pd.Series(evidence.services.astype("string"))
+    services = Series(evidence.services.astype("string"))
     blank = old.iloc[:0].reindex(services.index)
     known = {name: fact for name, fact in facts.items() if name in blank}
     columns = {
-        name: pd.Series(fact, blank.index, dtype=blank[name].dtype)
+        name: Series(fact, blank.index, dtype=blank[name].dtype)
         for name, fact in known.items()
     }
     rows = blank.assign(service_id=services, **columns, sure=True)
@@ -174,9 +175,9 @@ def _spread(evidence: Evidence, place: Place) -> View:
     changed = table.assign(
         replicas_n=replicas,
         redundant=(replicas >= 2).astype("boolean"),
-        heals_itself=pd.Series(place.self_heal, table.index, dtype="boolean"),
-        hosts_n=pd.Series(float(place.hosts_n), table.index, dtype="Float64"),
-        azs_n=pd.Series(float(place.zones), table.index, dtype="Float64"),
+        heals_itself=Series(place.self_heal, table.index, dtype="boolean"),
+        hosts_n=Series(float(place.hosts_n), table.index, dtype="Float64"),
+        azs_n=Series(float(place.zones), table.index, dtype="Float64"),
     )
     return View.of(evidence.services, changed)
 
@@ -185,7 +186,7 @@ def _with(view: View, **columns: Any) -> View:
     """Return a view with other values in some of its columns."""
     table = view.table
     changed = {
-        name: pd.Series(value, table.index, dtype=table[name].dtype)
+        name: Series(value, table.index, dtype=table[name].dtype)
         for name, value in columns.items()
     }
     return replace(view, table=table.assign(**changed), answers={})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.frames import surely
 from assess.policy import Table
@@ -98,7 +99,7 @@ def _too_large(evidence: Evidence, size: Size, most: float) -> Floats:
     return combine(view.codes, certain, n=len(evidence.services), how="any")
 
 
-def _numbers(cells: pd.Series) -> Floats:
+def _numbers(cells: Series) -> Floats:
     return cells.astype("Float64").to_numpy(float)
 
 
@@ -122,7 +123,7 @@ def refusal_gates(found: Sequence[Refusal]) -> list[dict[str, Any]]:
 
 
 def with_refusals(
-    evidence: Evidence, found: Sequence[Refusal], inside: pd.Series
+    evidence: Evidence, found: Sequence[Refusal], inside: Series
 ) -> Evidence:
     """Return evidence with columns of services for refusals, and for running in containers."""
     columns: dict[str, Any] = {
@@ -130,7 +131,7 @@ def with_refusals(
         for at, refusal in enumerate(found)
     }
     columns["inside"] = inside.reindex(evidence.services).astype("boolean")
-    added = pd.DataFrame(columns, evidence.services)
+    added = DataFrame(columns, evidence.services)
     table = evidence.views["services"].table
     whole = table.join(added, on="service_id")
     views = {**evidence.views, "services": View.of(evidence.services, whole)}
@@ -149,8 +150,8 @@ Blocker = tuple[str, str, str]  # service, verdict, words
 def blockers_at(
     assessment: Assessment,
     target: Table,
-    readiness: pd.DataFrame,
-    gates: pd.DataFrame,
+    readiness: DataFrame,
+    gates: DataFrame,
 ) -> list[Blocker]:
     """List service, verdict and words of all blockers at a target."""
     evidence = assessment.evidence
@@ -175,7 +176,7 @@ def blockers_at(
     return found + _unready(assessment.policy, readiness)
 
 
-def _gate_blockers(gates: pd.DataFrame) -> list[Blocker]:
+def _gate_blockers(gates: DataFrame) -> list[Blocker]:
     """List blockers from gates: NEVER means no, unknown stays unknown, the rest can be fixed."""
     verdicts = {NEVER: NO, NOT_DECIDABLE: UNKNOWN}
     rows = gates[gates["state"].isin(["fail", "unknown"])]
@@ -195,7 +196,7 @@ def _from_answers(
     return found + [(n, UNKNOWN, f"not known: {fact}") for n in services[np.isnan(holds)]]
 
 
-def _unready(policy: Policy, readiness: pd.DataFrame) -> list[Blocker]:
+def _unready(policy: Policy, readiness: DataFrame) -> list[Blocker]:
     """List services whose readiness there is, or may be, too low."""
     least = float(policy["what_next"]["pilot_points"])
     found: list[Blocker] = []
@@ -211,7 +212,7 @@ def _unready(policy: Policy, readiness: pd.DataFrame) -> list[Blocker]:
     return found
 
 
-def verdicts(blockers: list[Blocker], services: pd.Index) -> pd.DataFrame:
+def verdicts(blockers: list[Blocker], services: pd.Index) -> DataFrame:
     """Return ``verdict`` and ``blockers`` by service; the worst blocker decides and comes first."""
     by_service: dict[str, list[tuple[int, str]]] = {name: [] for name in services}
     for service, verdict, words in blockers:
@@ -221,10 +222,10 @@ def verdicts(blockers: list[Blocker], services: pd.Index) -> pd.DataFrame:
         found.sort(key=lambda pair: -pair[0])
         worst = VERDICTS[found[0][0]] if found else FITS
         rows.append((worst, "; ".join(dict.fromkeys(words for _, words in found))))
-    return pd.DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
+    return DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
 
 
-def why(part: pd.DataFrame, target: Table, missing: pd.Series) -> pd.Series:
+def why(part: DataFrame, target: Table, missing: Series) -> Series:
     """Return a sentence on every service at a target."""
     who = "its provider patches" if is_provided(target) else "we patch"
     is_free = part["blockers"].eq("")

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
@@ -146,7 +147,7 @@ class WhatNext(Result):
         intervals: Mapping[str, tuple[float, float]] | None = None,
         weights: Mapping[str, float] | None = None,
         draws: int = MEETING_DRAWS,
-    ) -> pd.DataFrame:
+    ) -> DataFrame:
         """Rank again by other preferences, fast enough for a meeting.
 
         Parameters
@@ -269,13 +270,13 @@ def rank(assessment: Assessment) -> WhatNext:
     )
 
 
-def _boards(ranking: Ranking) -> dict[str, pd.DataFrame]:
+def _boards(ranking: Ranking) -> dict[str, DataFrame]:
     return {"boards": ranking.under_each(ranking.policy["board"])}
 
 
 def _why(
-    frame: pd.DataFrame, gates: pd.DataFrame, ranking: Ranking, settings: dict[str, Any]
-) -> pd.Series:
+    frame: DataFrame, gates: DataFrame, ranking: Ranking, settings: dict[str, Any]
+) -> Series:
     """Return the reason for each label: the evidence of the gates, or a sentence."""
     label = gates["service_id"].map(frame["label_gates"])
     failed = gates["state"].eq("fail") & label.notna()
@@ -313,7 +314,7 @@ def budget(inventory: Inventory, policy: Policy) -> int:
     )
 
 
-def _order(frame: pd.DataFrame) -> pd.Index:
+def _order(frame: DataFrame) -> pd.Index:
     """Sort services, best first: by label, then chance, then readiness, then name."""
     keys = {
         "label": frame["label"].map(LABELS.index),
@@ -321,10 +322,10 @@ def _order(frame: pd.DataFrame) -> pd.Index:
         "readiness": -frame["readiness_lo"],
         "name": frame.index,
     }
-    return pd.DataFrame(keys).sort_values(list(keys)).index
+    return DataFrame(keys).sort_values(list(keys)).index
 
 
-def _missing(readiness: Result) -> pd.DataFrame:
+def _missing(readiness: Result) -> DataFrame:
     """List the facts to find out; facts for gates come first."""
     gates = readiness.details["gates"]
     asked = gates.loc[gates["state"].eq("unknown"), ["service_id", "fact"]]

@@ -16,6 +16,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame
 
 from assess import execution
 from assess.frames import Row
@@ -234,7 +235,7 @@ class Counterfactual:
 def _by_coverage(rule: str, coverage: bytes) -> Floats:
     """Return the answers of a rule about coverage; many services have the same."""
     cells = np.frombuffer(coverage).reshape(-1, len(COVERAGE))
-    table = pd.DataFrame(cells, columns=COVERAGE).astype("Float64")
+    table = DataFrame(cells, columns=COVERAGE).astype("Float64")
     answers = rules.evaluate(rule, table, at=_ANY_TIME)
     return answers.to_numpy(dtype=float, na_value=np.nan)
 
@@ -328,9 +329,7 @@ def counterfactuals(
 WHAT_IFS = ("flips", "information")
 
 
-def what_ifs(
-    ranking: Ranking, readiness: Result, policy: Policy
-) -> dict[str, pd.DataFrame]:
+def what_ifs(ranking: Ranking, readiness: Result, policy: Policy) -> dict[str, DataFrame]:
     """Return ``flips`` (``service_id, checks, label``) and ``information`` of every service.
 
     ``information`` holds ``service_id`` and the fields of `Information`, what decides first,
@@ -356,8 +355,8 @@ def what_ifs(
     columns = ["service_id", *Information._fields]
     types = {"chance": "float64", "gain": "float64", "decides": "bool"}
     return {
-        "flips": pd.DataFrame(flips, columns=["service_id", "checks", "label"]),
-        "information": pd.DataFrame(information, columns=columns).astype(types),
+        "flips": DataFrame(flips, columns=["service_id", "checks", "label"]),
+        "information": DataFrame(information, columns=columns).astype(types),
     }
 
 
