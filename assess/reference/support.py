@@ -6,7 +6,6 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 import pandas as pd
-from pandas import DataFrame, Series
 
 from assess.reference.systems import kernel_vendor
 from assess.reference.tables import STALE_DAYS, cached, compiled_on, lookup, rows, table
@@ -142,7 +141,7 @@ def default_kernel(distro: str | None, version: str | None) -> str | None:
 
 
 @cache
-def support_windows(*products: str, since: str = "") -> Series:
+def support_windows(*products: str, since: str = "") -> pd.Series:
     """Return the support window of each line [days; NA: no announced end].
 
     Only lines released on or after the day ``since``; without products, operating systems.
@@ -153,7 +152,7 @@ def support_windows(*products: str, since: str = "") -> Series:
             if line.released and min(line.released) >= _day(since or "1970-01-01"):
                 window = line.eol - min(line.released) if line.eol else None
                 days[name] = window.days if window else None
-    return Series(days, dtype="Float64", name="window_days")
+    return pd.Series(days, dtype="Float64", name="window_days")
 
 
 @cache
@@ -216,7 +215,7 @@ def newest_line(product: str | None) -> str | None:
 
 
 @cache
-def engine_lines() -> DataFrame:
+def engine_lines() -> pd.DataFrame:
     """Count releases and changes of each engine line, oldest first; a shared, read-only frame.
 
     Index ``release_line``; ``first_release, last_release`` [UTC day], ``releases_n, active_days``
@@ -231,7 +230,7 @@ def engine_lines() -> DataFrame:
     lines = known[public].groupby("release_line", sort=False)
     first = lines["release_date"].min()
     last = lines["release_date"].max()
-    found = DataFrame({"first_release": first, "last_release": last})
+    found = pd.DataFrame({"first_release": first, "last_release": last})
     found["releases_n"] = lines.size()
     found["active_days"] = (last - first).dt.days
     pace = found["releases_n"] / (found["active_days"] / 365.25)
@@ -244,7 +243,7 @@ def engine_lines() -> DataFrame:
     return found.join(kinds.reindex(found.index, fill_value=0))
 
 
-def outages(kind: str | None = None, *, service: str | None = None) -> DataFrame:
+def outages(kind: str | None = None, *, service: str | None = None) -> pd.DataFrame:
     """List the outages on record, of one kind (``registry``, ``api`` …) or service.
 
     Columns of the table ``outages``; ``duration_minutes`` is a number (NA: unknown). The list

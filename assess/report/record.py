@@ -90,7 +90,10 @@ def _words(existing: str) -> dict[str, str]:
 
 
 def _values(
-    service_id: str, scores: Assessment, earlier: Assessment | None, most: int = SHOWN
+    service_id: str,
+    scores: Assessment,
+    earlier: Assessment | None,
+    most: int = SHOWN,
 ) -> dict[str, Any]:
     """Return the values of the templates; lists have at most so many lines."""
     whole = _whole(service_id, scores, earlier)
@@ -106,7 +109,9 @@ _LISTS = ("consequences", "unknown", "changes", "since")
 
 @lru_cache(maxsize=1)
 def _whole(
-    service_id: str, scores: Assessment, earlier: Assessment | None
+    service_id: str,
+    scores: Assessment,
+    earlier: Assessment | None,
 ) -> dict[str, Any]:
     """Gather the values of the templates, once for Markdown, page and paper; nothing is cut."""
     rows = _rows(scores)

@@ -189,7 +189,11 @@ class Report:
         return render.document("page.md", self._values())
 
     def decision_record(
-        self, service_id: str, *, existing: str = "", links: Links | None = None
+        self,
+        service_id: str,
+        *,
+        existing: str = "",
+        links: Links | None = None,
     ) -> str:
         """Write the decision record of a service.
 
@@ -328,7 +332,9 @@ class Report:
                 yield place / f"{name}.html", page
 
     def save_history(
-        self, directory: str | Path, past: Mapping[str, pd.DataFrame]
+        self,
+        directory: str | Path,
+        past: Mapping[str, pd.DataFrame],
     ) -> None:
         """Write the page of all quarters, and its tables.
 

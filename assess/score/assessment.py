@@ -56,6 +56,8 @@ class Assessment:
     earlier: Assessment | None = None
     asked: tuple[tuple[str, str], ...] = ()
     given: Mapping[str, Result | None] = field(default_factory=dict)
+    # by table and service, as they are asked for
+    _rows: dict[str, dict[str, list[Row]]] = field(default_factory=dict, init=False)
 
     @property
     def previous(self) -> Inventory | None:
@@ -140,11 +142,9 @@ class Assessment:
     @cached_property
     def backtest(self) -> Backtest:
         """Forecasts of the earlier snapshot, checked against what happened until this one."""
+        readiness = self.earlier.readiness if self.earlier else None
         return backtest(
-            self.inventory,
-            self.policy,
-            previous=self.previous,
-            readiness=self.earlier.readiness if self.earlier else None,
+            self.inventory, self.policy, previous=self.previous, readiness=readiness
         )
 
     def take(self, scores: Mapping[str, Result]) -> None:
@@ -183,11 +183,6 @@ class Assessment:
         if table not in self._rows:
             self._rows[table] = records_by(self._detail(table), "service_id")
         return self._rows[table].get(service_id, [])
-
-    @cached_property
-    def _rows(self) -> dict[str, dict[str, list[Row]]]:
-        """Rows by service, of the details that were asked for."""
-        return {}
 
     def _detail(self, name: str) -> pd.DataFrame:
         """Return a detail of any score, as `rows_of` shows it."""

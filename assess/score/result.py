@@ -290,14 +290,11 @@ class Tables(Mapping[str, DataFrame]):
 def _cells(column: Series) -> list[Any]:
     """Return the cells of a column; text cell by cell out of Arrow's arrays would be slow."""
     is_text = isinstance(column.dtype, pd.StringDtype)
-    cells: list[Any] = (column.astype(object) if is_text else column).tolist()
-    return cells
+    return list(column.astype(object) if is_text else column)
 
 
 def records_by(
-    table: DataFrame,
-    key: str | list[str],
-    cells: Callable[[Series], list[Any]] = _cells,
+    table: DataFrame, key: str | list[str], cells: Callable[[Series], list[Any]] = _cells
 ) -> dict[Any, list[Row]]:
     """Return the rows of a table as dictionaries, by one key column or several, in order."""
     # Not with ``groupby``: that costs a thousand times as much per group.

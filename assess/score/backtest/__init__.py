@@ -195,9 +195,7 @@ def forecasts(
     known = exposure(earlier, policy)
     before = known.incidents["service_id"].value_counts()
     counts = before.reindex(names, fill_value=0).astype(float)
-    watched = Series(np.nan, index=names)
-    if known.watched:
-        watched[:] = known.years
+    watched = Series(known.years if known.watched else np.nan, index=names)
     ready = readiness or score_readiness(earlier, policy)
     points = ready.frame["readiness"].reindex(names).astype(float)
     deviation = points.std(ddof=0) or 1.0

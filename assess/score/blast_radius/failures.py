@@ -10,7 +10,7 @@ from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Integers
+from assess.score.arrays import Booleans, Integers, Positions
 from assess.score.blast_radius.bitset import Csr, ranges
 from assess.score.blast_radius.topology import Element, Topology
 from assess.score.incidents.exposure import counted_incidents
@@ -147,9 +147,7 @@ def _mark_ambiguous(
     return apart
 
 
-def _simultaneous(
-    table: DataFrame, chosen: Integers, element: Integers
-) -> tuple[Integers, Integers]:
+def _simultaneous(table: DataFrame, chosen: Integers, element: Integers) -> Positions:
     """List pairs of a chosen failure and a simultaneous one of another element, by position."""
     start, end = (
         pd.to_datetime(table[name], utc=True).dt.tz_convert(None).to_numpy()
@@ -177,7 +175,7 @@ def _hit_by_others(
     element: Integers,
     topology: Topology,
     elements: list[Element],
-) -> tuple[Integers, Integers]:
+) -> Positions:
     """List pairs of a failure and a service down in it that a simultaneous failure reaches."""
     # few go down: nobody else is looked at
     down = [np.flatnonzero(found.down) for found in failures]

@@ -229,7 +229,7 @@ def fit(evidence: Evidence, kept: Booleans, settings: Table) -> Learned:
     base = logit(policy)
     effects = _Effects.of(evidence, trials, settings)
     tries: Floats = np.bincount(edge, minlength=len(edges)).astype("float64")
-    strength = float(settings["edge_strength"])
+    strength = settings["edge_strength"]
     share: Floats = trials.failed.astype("float64")
     p = expit(base)
     caused: Floats = np.zeros(len(edges))
@@ -252,7 +252,7 @@ def fit(evidence: Evidence, kept: Booleans, settings: Table) -> Learned:
         caused=caused,
         weight=weight,
         shift=dict(zip(evidence.faults, effects.known[FAULT].tolist(), strict=True)),
-        floor=evidence.outside.floor(kept, float(settings["floor_strength"])),
+        floor=evidence.outside.floor(kept, settings["floor_strength"]),
     )
 
 
@@ -301,7 +301,7 @@ class _Effects:
         n = max(len(topology.nodes), edges_n)
         known = {name: np.zeros(n) for name in of_trial}
         known[FAULT] = np.zeros(len(evidence.faults))
-        sds = {name: float(settings[f"{name}_sd"]) for name in of_trial}
+        sds = {name: settings[f"{name}_sd"] for name in of_trial}
         precision = {name: max(sd, CERTAIN) ** -2 for name, sd in sds.items()}
         return cls(of_edge, of_trial, known, precision, edges_n)
 
@@ -415,7 +415,7 @@ def unexplained(policy: Policy, evidence: Evidence) -> Unexplained | None:
     if not evidence.failures:
         return None
     every = np.ones(len(evidence.failures), bool)
-    strength = float(policy["blast_radius"]["floor_strength"])
+    strength = policy["blast_radius"]["floor_strength"]
     floor = evidence.quiet.floor(every, strength)
     weight = evidence.topology.weight[: len(floor)]
     return Unexplained.of(floor, weight, policy.seed)

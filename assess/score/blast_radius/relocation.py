@@ -15,7 +15,7 @@ from assess.inventory import Inventory
 from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.reference import parse_version, target_engine
-from assess.score.arrays import Booleans, Floats, Integers, Words
+from assess.score.arrays import Booleans, Ends, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
     Csr,
     Parts,
@@ -353,7 +353,7 @@ def _ends_of(
     graph: Graph,
     failing: Scenarios,
     sampling: Sampling,
-) -> tuple[Floats, Floats]:
+) -> Ends:
     """Return the least and most loss by scenario; equal where nothing is bounded."""
     impact = propagate(graph, failing, sampling=sampling)
     is_open = np.isnan(impact.se)
@@ -374,7 +374,7 @@ def marginal_losses(
     terms: Terms,
     least: Floats,
     most: Floats,
-) -> tuple[Floats, Floats]:
+) -> Ends:
     """Bound by term the expected weight that the service loses in addition to the others.
 
     ``least`` and ``most`` are what each service loses when nothing else fails.

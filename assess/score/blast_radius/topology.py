@@ -15,7 +15,7 @@ from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Floats, Integers, Words
+from assess.score.arrays import Booleans, Floats, Integers, Positions, Words
 from assess.score.blast_radius.bitset import (
     WORD_BITS,
     Csr,
@@ -218,7 +218,7 @@ class Topology:
         return graph
 
     @cached_property
-    def initial_failures(self) -> dict[str, tuple[Integers, Integers]]:
+    def initial_failures(self) -> dict[str, Positions]:
         """By level, pairs of element and node of `graphs` that it takes down directly."""
         return {level: self._initial_of(level) for level in self.direct}
 
@@ -228,7 +228,7 @@ class Topology:
         pairs = self.initial_failures.items()
         return {level: Csr.of(element, n) for level, (element, _) in pairs}
 
-    def _initial_of(self, level: str) -> tuple[Integers, Integers]:
+    def _initial_of(self, level: str) -> Positions:
         kinds = self.elements.get_level_values(0)
         itself = np.flatnonzero(kinds.isin(["service", "ext"]))
         own_node = self.nodes.get_indexer(self.elements.get_level_values(1)[itself])
@@ -247,9 +247,7 @@ class Topology:
         """Return the failure of each element as a scenario, of which nothing is asked yet."""
         return Scenarios.unasked(*self.initial_failures[level], len(self.elements))
 
-    def initial_nodes(
-        self, elements: Sequence[Element], level: str
-    ) -> tuple[Integers, Integers]:
+    def initial_nodes(self, elements: Sequence[Element], level: str) -> Positions:
         """List pairs of given element, by position, and node that it takes down directly."""
         failed = self.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
         known = np.flatnonzero(failed >= 0)

@@ -72,7 +72,7 @@ class Sampling:
             seed=policy.seed,
             draws=fewest_draws(policy),
             draws_least=int(settings["draws_least"]),
-            se_max=float(settings["se_max"]),
+            se_max=settings["se_max"],
             enumerate_up_to=settings["enumerate_up_to"],
             block_mib=settings["block_mib"],
             exposed_from=settings["exposed_from"],
@@ -85,7 +85,7 @@ class Sampling:
 def fewest_draws(policy: Policy) -> int:
     """Return the draws that keep the standard error of any share within ``se_max``."""
     # the standard deviation of a share is at most one half
-    return math.ceil((0.5 / float(policy["blast_radius"]["se_max"])) ** 2) + 1
+    return math.ceil((0.5 / policy["blast_radius"]["se_max"]) ** 2) + 1
 
 
 def _masks(p: Floats, ranks: Integers, sampling: Sampling) -> Words:

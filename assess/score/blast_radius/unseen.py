@@ -51,7 +51,7 @@ def _by_rows(inventory: Inventory, policy: Policy) -> DataFrame:
     # covers one side.
     settings = policy["blast_radius"]
     rows = inventory["dependencies"]
-    is_long = surely(rows["window_hours"].ge(float(settings["complete_hours"])))
+    is_long = surely(rows["window_hours"].ge(settings["complete_hours"]))
     is_watched = rows["evidence"].isin(settings["observing_sources"])
     is_watched |= surely(rows["address_basis"].isin(WATCHING))
     is_user = surely(rows["address_basis"].eq(USER))
@@ -83,7 +83,7 @@ def _by_coverage(
     settings = policy["blast_radius"]
     asked = coverage_of(inventory, settings["observing_sources"])
     window = asked["window_end"] - asked["window_start"]
-    hours = pd.Timedelta(hours=float(settings["complete_hours"]))
+    hours = pd.Timedelta(hours=settings["complete_hours"])
     asked = asked[surely(window.ge(hours))]
     scope = asked["scope"].astype("str")
     if scope.str.lower().isin(settings["whole_fleet"]).any():
@@ -100,7 +100,7 @@ def _by_coverage(
 def _by_answers(inventory: Inventory, policy: Policy) -> DataFrame:
     """List the sides that a person declared complete; old answers do not count."""
     answers = inventory["answers"]
-    ttl = pd.Timedelta(days=float(policy["evidence"]["answer_ttl_days"]))
+    ttl = pd.Timedelta(days=policy["evidence"]["answer_ttl_days"])
     is_fresh = answers["answered_at"].ge(inventory.snapshot_at - ttl)
     is_yes = answers["answer"].str.strip().str.lower().isin(YES)
     holds = surely(is_yes) & surely(is_fresh)

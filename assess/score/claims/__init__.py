@@ -59,16 +59,7 @@ class Claims(Result):
     """
 
     name = "claims"
-    summary_columns = (
-        "text",
-        "value",
-        "lo",
-        "hi",
-        "n",
-        "threshold",
-        "verdict",
-        "needs",
-    )
+    summary_columns = ("text", "value", "lo", "hi", "n", "threshold", "verdict", "needs")
 
     def row(self, claim: str) -> Series:
         """Return the row of a claim; any case will do."""
@@ -145,7 +136,9 @@ def measure_claims(assessment: Assessment) -> Claims:
 
 
 def _by_platform(
-    data: ClaimData, tables: dict[str, DataFrame], policy: Policy
+    data: ClaimData,
+    tables: dict[str, DataFrame],
+    policy: Policy,
 ) -> DataFrame:
     rows = [
         {"platform": platform, **_row(claim, measured, policy)}
@@ -198,7 +191,11 @@ def _row(claim: str, measured: Measurement, policy: Policy) -> dict[str, Any]:
 
 
 def _needs(
-    text: dict[str, Any], measured: Measurement, bound: float, *, above: bool
+    text: dict[str, Any],
+    measured: Measurement,
+    bound: float,
+    *,
+    above: bool,
 ) -> str:
     """Return what would decide a claim: a source, facts to find out, or more observations."""
     find = ""

@@ -21,7 +21,9 @@ AGAINST = ("fail", "partial")
 
 
 def with_rows(
-    atoms: pd.DataFrame, evidence: Evidence, checks: list[Table]
+    atoms: pd.DataFrame,
+    evidence: Evidence,
+    checks: list[Table],
 ) -> pd.DataFrame:
     """Return atoms with a column ``evidence``: the rows that made a check fail, else empty."""
     words: dict[tuple[str, str], str] = {}

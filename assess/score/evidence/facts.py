@@ -81,7 +81,10 @@ def _outlives(source: str | None, read_only: bool | None) -> bool | None:
 
 
 def runs_on_arch(
-    workloads: DataFrame, images: DataFrame, hosts: DataFrame, target: str
+    workloads: DataFrame,
+    images: DataFrame,
+    hosts: DataFrame,
+    target: str,
 ) -> Series:
     """Return by workload whether its image runs on the processor of the target, else of its host."""
     offered: dict[tuple[str, ...], str] = {}

@@ -219,7 +219,9 @@ def _image_kind(repositories: Series, patterns: Sequence[str]) -> Series:
 
 
 def _mounts(
-    inventory: Inventory, workloads: DataFrame, bare: set[str]
+    inventory: Inventory,
+    workloads: DataFrame,
+    bare: set[str],
 ) -> tuple[DataFrame, set[str], set[str]]:
     """Return mounts of live workloads, services without mounts, and services for which they are na."""
     # A row of NA stands for a workload with unknown mounts. A unit on a plain host

@@ -158,7 +158,7 @@ def _frame(known: Known, value: Worth, settings: Any) -> DataFrame:
     best = order[np.argsort(-worths[order], kind="stable")]
     listed = best[worths[best] > 0][: int(settings["experiments_most"])]
     useful = order[worths[order] > 0]
-    same = float(settings["same_share"])
+    same = settings["same_share"]
     places = [safest(value, row, useful, same) for row in listed]
     names = known.topology.elements
     edges = [_edge(value, row) for row in listed]

@@ -194,9 +194,8 @@ def exposure(
     present = _exposure(inventory, policy)
     if previous is None:
         return present
-    return replace(
-        present, earlier=exposure(previous, policy), earlier_until=previous.snapshot_at
-    )
+    earlier = exposure(previous, policy)
+    return replace(present, earlier=earlier, earlier_until=previous.snapshot_at)
 
 
 @per_inventory
@@ -319,10 +318,8 @@ def counted_incidents(inventory: Inventory) -> DataFrame:
 def coverage_of(inventory: Inventory, words: list[str]) -> DataFrame:
     """Return the coverage of successful calls whose name or source contains one of the words."""
     table = inventory["coverage"]
-    text = (table["source"] + " " + table["call"]).str.lower()
-    named = Series(False, index=table.index)
-    for word in words:
-        named |= text.str.contains(word, regex=False, na=False)
+    text = (table["source"] + " " + table["call"]).str.lower().fillna("")
+    named = text.map(lambda call: any(word in call for word in words)).astype(bool)
     return table[named & table["status"].isin(LOOKED)]
 
 
@@ -341,8 +338,7 @@ def incident_rates(inventory: Inventory, policy: Policy) -> DataFrame:
         return DataFrame(np.nan, index=index, columns=names).astype("Float64")
     counts = known.incidents["service_id"].value_counts()
     events = counts.reindex(index, fill_value=0).astype("float64")
-    years = Series(known.years, index=index)
-    rates = shrunk_rates(events, years, level=policy.level)
+    rates = shrunk_rates(events, Series(known.years, index), level=policy.level)
     # person-time that nobody knows bounds no rate: one old incident would make all look rare
     if not known.is_covered:
         rates = rates.assign(rate_lo=0.0, rate_hi=np.nan)

@@ -78,7 +78,9 @@ def labels(gates: DataFrame) -> Series:
 
 
 def judge(
-    evidence: Evidence, inventory: Inventory, policy: Policy
+    evidence: Evidence,
+    inventory: Inventory,
+    policy: Policy,
 ) -> tuple[DataFrame, DataFrame]:
     """Evaluate every gate for every service; return the gates, and the reasons of open gates.
 

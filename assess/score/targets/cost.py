@@ -135,7 +135,7 @@ def host_rate(target: Table, policy: Policy, own: Interval) -> Interval:
     """Return our upgrades per year of the hosts of a target."""
     settings = policy["churn"]
     since = str(settings["forced_since"])
-    most = float(settings["managed_per_year_max"])
+    most = settings["managed_per_year_max"]
     if is_provided(target):
         rates = [
             pace.managed_rate(product, reference.line_of(product, version), most)

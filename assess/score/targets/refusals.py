@@ -148,10 +148,7 @@ Blocker = tuple[str, str, str]  # service, verdict, words
 
 
 def blockers_at(
-    assessment: Assessment,
-    target: Table,
-    readiness: DataFrame,
-    gates: DataFrame,
+    assessment: Assessment, target: Table, readiness: DataFrame, gates: DataFrame
 ) -> list[Blocker]:
     """List service, verdict and words of all blockers at a target."""
     evidence = assessment.evidence
@@ -198,7 +195,7 @@ def _from_answers(
 
 def _unready(policy: Policy, readiness: DataFrame) -> list[Blocker]:
     """List services whose readiness there is, or may be, too low."""
-    least = float(policy["what_next"]["pilot_points"])
+    least = policy["what_next"]["pilot_points"]
     found: list[Blocker] = []
     for row in readiness[readiness["readiness_lo"] < least].itertuples():
         name = str(row.Index)

@@ -365,7 +365,10 @@ def _per_service(rates: DataFrame) -> DataFrame:
 
 
 def _widen(
-    frame: DataFrame, rates: DataFrame, unplaced: Series, there: DataFrame
+    frame: DataFrame,
+    rates: DataFrame,
+    unplaced: Series,
+    there: DataFrame,
 ) -> None:
     """Let every replica of unknown host be on any host, and the only service of ours there.
 

@@ -248,10 +248,7 @@ def _hits_of(
 
 
 def _hits(
-    table: DataFrame,
-    change: Mapping[str, str],
-    at: pd.Timestamp,
-    ahead: BooleanArray,
+    table: DataFrame, change: Mapping[str, str], at: pd.Timestamp, ahead: BooleanArray
 ) -> DataFrame:
     # Where the running version is unknown, only what is known to be in use counts: it
     # breaks anyway.

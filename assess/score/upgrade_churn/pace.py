@@ -27,13 +27,7 @@ from assess.score.incidents.rates import (
     shrunk_rates,
 )
 from assess.score.incidents.spans import Span, Spans, days_in, holds
-from assess.score.upgrade_churn.history import (
-    NOWHERE,
-    ROLLBACK,
-    History,
-    ImageMove,
-    Move,
-)
+from assess.score.upgrade_churn.history import NOWHERE, ROLLBACK, History, ImageMove, Move
 from assess.score.upgrade_churn.sights import (
     host_engines,
     is_third_party,

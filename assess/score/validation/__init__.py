@@ -219,10 +219,7 @@ def verdict(
 
 
 def calibrate(
-    failures: list[Failure],
-    affected: DataFrame,
-    weight: Series,
-    frame: DataFrame,
+    failures: list[Failure], affected: DataFrame, weight: Series, frame: DataFrame
 ) -> DataFrame:
     """Compare the observed losses of failures with the prediction for the failed element.
 

@@ -275,7 +275,10 @@ def _boards(ranking: Ranking) -> dict[str, DataFrame]:
 
 
 def _why(
-    frame: DataFrame, gates: DataFrame, ranking: Ranking, settings: dict[str, Any]
+    frame: DataFrame,
+    gates: DataFrame,
+    ranking: Ranking,
+    settings: dict[str, Any],
 ) -> Series:
     """Return the reason for each label: the evidence of the gates, or a sentence."""
     label = gates["service_id"].map(frame["label_gates"])
@@ -308,9 +311,7 @@ def budget(inventory: Inventory, policy: Policy) -> int:
         return 0
     settings = policy["what_next"]
     return exposure_budget(
-        *watched.in_containers,
-        appetite=settings["appetite"],
-        months=settings["months"],
+        *watched.in_containers, appetite=settings["appetite"], months=settings["months"]
     )
 
 

@@ -53,11 +53,7 @@ NEEDS = {
 
 
 def criteria_table(
-    services: DataFrame,
-    readiness: Result,
-    blast: Result,
-    churn: Result,
-    policy: Policy,
+    services: DataFrame, readiness: Result, blast: Result, churn: Result, policy: Policy
 ) -> DataFrame:
     """Return ``service_id, criterion, point, lo, hi`` [share 0-1].
 
