@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, TypeVar
 from assess.sources import csv_records
 from assess.sources.deadline import Deadline
 from assess.sources.failure import BUGS, HINTS, failure
+from assess.sources.redact import strip_credentials
 from assess.sources.values import Texts
 
 TRACED = "trace"  # rule of a name under which a service reported spans of its own
@@ -308,6 +309,13 @@ class Asked:
     batch: Batch = field(default_factory=Batch)
     others: Lists = field(default_factory=dict)  # rows of the sources before it, by frame
     is_probe: bool = False  # whether a few cheap calls are enough
+
+    @property
+    def scope(self) -> str:
+        """Scope of coverage rows about the whole table: its dumps, or its endpoint."""
+        if "path" in self.options:
+            return ", ".join(paths_of(self.options))
+        return strip_credentials(str(self.options.get("endpoint", "")))
 
 
 # By label, such as ``docker#2`` for the second of its type.

@@ -190,9 +190,8 @@ class ListSource(Source):
         # One file of a directory may be of something else; it is a problem if all are.
         for call in () if lists else blank:
             call.status("parse_error", _NOTHING_KNOWN)
-        scope = ", ".join(paths_of(asked.options))
         for listing in self.lists if lists else ():
-            call = asked.batch.call(scope, listing.kind)
+            call = asked.batch.call(asked.scope, listing.kind)
             with call:
                 if listing.kind in lists:
                     take_entries(call, lists[listing.kind])

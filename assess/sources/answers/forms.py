@@ -111,10 +111,7 @@ def checks(tool: str, own: Path | None = None) -> list[Rule]:
 
 def moment_of(value: Any, *path: str) -> datetime | None:
     """Read a time; None for one before 2000, or one that is still to come."""
-    value = dig(value, *path)
-    if hasattr(value, "isoformat"):  # a date of TOML or YAML
-        value = value.isoformat()
-    when = moment(value)
+    when = moment(value, *path)
     return when if when and when <= datetime.now(UTC) + timedelta(days=1) else None
 
 

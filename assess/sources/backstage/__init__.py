@@ -24,7 +24,6 @@ from assess.sources.dumps import (
 )
 from assess.sources.http import Web, open_web
 from assess.sources.listing import lose
-from assess.sources.redact import strip_credentials
 from assess.sources.values import Texts, as_list, dicts, dig, listed, number, table, text
 
 RULE = "backstage"
@@ -72,9 +71,8 @@ class BackstageSource(Source):
         batch = asked.batch
         entities: dict[str, Entity] = {}
         if "endpoint" in options:
-            scope = strip_credentials(str(options["endpoint"]))
             with (
-                batch.call(scope, "entities", empty=_NO_ENTITIES) as call,
+                batch.call(asked.scope, "entities", empty=_NO_ENTITIES) as call,
                 open_web(asked, call=call) as web,
             ):
                 call.take(())

@@ -15,16 +15,9 @@ from assess.sources.compose.project import Project, read_project
 from assess.sources.docker.names import COMPOSE, container_names
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret_name, keep_labels, scrub
+from assess.sources.replica import MAX_DECLARED, declared_rows
 from assess.sources.routing import routers_of
-from assess.sources.unit import (
-    Unit,
-    is_checked,
-    mount_rows,
-    service_row,
-    share,
-    unread_note,
-    workload_row,
-)
+from assess.sources.unit import Unit, is_checked, service_row, share, unread_note
 from assess.sources.values import (
     Texts,
     as_list,
@@ -44,7 +37,7 @@ DEFAULT_NAMES = (
     "docker-compose.yaml",
     "docker-compose.yml",
 )
-MAX_REPLICAS = 1000  # of a service; more than that is a slip of the pen
+SERVICE = "compose-service"
 MAX_ROWS = 20_000  # of a project: replicas multiply its mounts
 _PERIOD_US = 100_000  # of a quota, unless it is said
 _CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
@@ -64,19 +57,18 @@ class ComposeSource(Source):
         batch = asked.batch
         options = asked.options
         paths = paths_of(options)
-        scope = ", ".join(paths)
         files = [file for path in paths for file in _files(asked.base / path)]
         allow_outside = options.get("allow_outside", False)
         project = read_project(files, allow_outside=allow_outside)
         asked.deadline.check()
         for name, error in project.failed.items():
-            batch.cover(scope, f"read {name}", **failure(error))
+            batch.cover(asked.scope, f"read {name}", **failure(error))
         if project.failed and not project.services:
             return
         wanted = options.get("profiles", project.env.get("COMPOSE_PROFILES", ""))
         wanted = wanted.split(",") if isinstance(wanted, str) else wanted
         enabled = _enabled(project, {profile.strip() for profile in wanted})
-        with batch.call(scope, "read") as call:
+        with batch.call(asked.scope, "read") as call:
             rows = Batch()
             redacted_n, unread = _fill(rows, project, enabled)
             batch.merge(rows)
@@ -120,13 +112,6 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
         unit = replace(unit, names=names)
         units[name] = unit
         redacted += dropped + len(unit.environment) - len(unit.kept)
-        workload: Row = {"names": names, "namespace": project.name, "name": name}
-        workload |= workload_row(unit)
-        workload |= {
-            "source_kind": "compose-service",
-            "state": "declared",
-            "inspect_status": "declared",
-        }
         row = _to_service(name, unit)
         if routers_of(labels_of(service), unit):
             row["public"] = True
@@ -135,10 +120,9 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
         rows_n += replicas * (1 + len(unit.mounts))
         if rows_n > MAX_ROWS:
             raise ValueError(f"it makes more than {MAX_ROWS:,} replicas and mounts")
-        for replica in range(1, replicas + 1):
-            key = f"compose:{project.name}/{name}/{replica}"
-            batch.add("workloads", workload | {"workload_id": key})
-            batch.add("mounts", *mount_rows(unit.mounts, key, project.name))
+        key = f"compose:{project.name}/{name}"
+        place = {"namespace": project.name, "name": name, "source_kind": SERVICE}
+        batch.place(*declared_rows(unit, key, replicas, place, host=project.name))
         batch.add("workloads", *_build_rows(project, name, names))
     share(batch.rows["mounts"])
     batch.add("dependencies", *to_dependencies(project, units))
@@ -287,9 +271,9 @@ def _replicas(project: Project, name: str) -> int:
     """Return the number of replicas that a service declares; too many leave a note."""
     service = project.services[name]
     wanted = number(table(service, "deploy").get("replicas") or service.get("scale"))
-    if wanted is not None and wanted > MAX_REPLICAS:
-        project.notes.append(f"service {name} has more than {MAX_REPLICAS:,} replicas")
-    return 1 if wanted is None else int(min(wanted, MAX_REPLICAS))
+    if wanted is not None and wanted > MAX_DECLARED:
+        project.notes.append(f"service {name} has more than {MAX_DECLARED:,} replicas")
+    return 1 if wanted is None else int(min(wanted, MAX_DECLARED))
 
 
 def _cpus(limits: Row, service: Service) -> float | None:

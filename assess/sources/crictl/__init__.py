@@ -11,7 +11,17 @@ from assess.sources.docker.dumps import Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.text import from_cli_container, merge_cli_images
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, decode_values, read_yaml
-from assess.sources.values import dicts, dig, integer, number, table, text, texts
+from assess.sources.values import (
+    dicts,
+    dig,
+    first_known,
+    integer,
+    picked,
+    seconds,
+    table,
+    text,
+    texts,
+)
 
 RUNTIMES = ("cri-o", "containerd", "docker")  # a kubelet may ask Docker the same way
 _STATES = vocabulary("crictl", "states")
@@ -60,7 +70,7 @@ class CrictlSource(EngineDumps):
         if name == "images":
             listed = [i for d in documents for i in dicts(d, "images")]
             own = [document for document in documents if "images" not in document]
-            return [*map(_image, listed), *merge_cli_images(own)]
+            return [*(picked(i, "crictl image") for i in listed), *merge_cli_images(own)]
         listed = [c for d in documents for c in dicts(d, "containers")]
         own = [document for document in documents if "containers" not in document]
         return [*(_container(raw, data) for raw in listed), *map(from_cli_container, own)]
@@ -130,15 +140,6 @@ def _info(raw: Payload, data: EngineData) -> Payload:
     }
 
 
-def _image(raw: Payload) -> Payload:
-    return {
-        "Id": text(raw, "id"),
-        "RepoTags": texts(raw, "repoTags"),
-        "RepoDigests": texts(raw, "repoDigests"),
-        "Size": integer(raw, "size"),
-    }
-
-
 # ---- of containers ----
 
 
@@ -171,8 +172,7 @@ def _image_id(raw: Payload, data: EngineData) -> str | None:
 
 
 def _time(raw: Payload, name: str) -> Any:
-    count = number(raw, name)
-    return raw.get(name) if count is None else count / 1e9
+    return first_known(seconds(raw, name), raw.get(name))
 
 
 def _inspected(raw: Payload, data: EngineData) -> Payload:

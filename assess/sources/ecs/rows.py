@@ -7,7 +7,7 @@ from datetime import datetime
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.sources.aws import GROUP_TAG, LOGICAL_TAG, env_of, names_of, tags_of
+from assess.sources.aws import GROUP_TAG, LOGICAL_TAG, env_of, names_of, span_of, tags_of
 from assess.sources.base import Batch, Name, Names, Row, Rows
 from assess.sources.docker.names import ECS, container_names
 from assess.sources.ecs.definitions import (
@@ -21,7 +21,6 @@ from assess.sources.ecs.tasks import (
     fargate_host,
     is_fargate,
     known_as,
-    span_of,
     to_task_activities,
     to_workloads,
     wanted_host,

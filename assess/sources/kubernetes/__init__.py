@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources import csv_records
-from assess.sources.base import Asked, Call, Row, paths_of
+from assess.sources.base import Asked, Call, Row
 from assess.sources.dumps import DumpError
 from assess.sources.http import HttpError, Web
 from assess.sources.kubernetes.controllers import is_patch, place
@@ -81,10 +81,11 @@ class KubernetesSource(ListSource):
         """Read the lists; what only a tool in the cluster renders has a coverage row."""
         lists = super().read(asked)
         if charts := lists.get("charts"):
-            scope = ", ".join(paths_of(asked.options))
             names = sorted({place(chart)[1] for chart in charts})
             hint = f"charts and overlays that are not read, render them: {names[0]}"
-            asked.batch.cover(scope, "charts", "unsupported", rows=len(charts), hint=hint)
+            asked.batch.cover(
+                asked.scope, "charts", "unsupported", rows=len(charts), hint=hint
+            )
         return lists
 
     def read_one(self, file: Path, call: Call, lists: Found, seen: set[Hashable]) -> None:

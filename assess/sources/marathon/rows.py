@@ -10,7 +10,7 @@ from assess.sources.csv_records import vocabulary
 from assess.sources.edges.rows import command_line, dependency_row, distinct
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, complete, host_ids, names_of
-from assess.sources.marathon.pods import MB, pod_unit, sizes, unread_of
+from assess.sources.marathon.pods import pod_unit, sizes, unread_of
 from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import Unit, service_row
@@ -142,18 +142,14 @@ def _agent(task: Row) -> str:
 
 def to_host(slave: Row, host_id: str, name: str) -> Row:
     """Return the row of the hosts frame, of an agent or of the name that a task has for one."""
-    megabytes = integer(slave, "resources", "mem")
     states = {True: "running", False: "inactive"}
     active = slave.get("active")
-    registered = slave.get("reregistered_time") or slave.get("registered_time")
     return frames.row(
         "hosts",
         host_id=host_id,
         hostname=name or None,
         **picked(slave, "mesos agent"),
-        memory_bytes=megabytes * MB if megabytes else None,
         state=states[active] if isinstance(active, bool) else None,
-        last_seen_at=moment(registered),
     )
 
 
@@ -183,7 +179,7 @@ def _to_unit(app: App) -> Unit:
         memory_request_bytes=size["memory_request_bytes"],
         restart_policy="always",  # Marathon starts a task again, whatever ended it
         log_driver=app.options.get("log-driver"),
-        stop_timeout_s=number(item, "taskKillGracePeriodSeconds"),
+        **picked(item, "marathon app"),
         kind="web" if ports else "worker",
         stateful=True if item.get("residency") else None,
         min_healthy_pct=None if kept is None else healthy(percent(max(1 - kept, 0), 1)),
@@ -287,8 +283,7 @@ def to_workloads(task: Row, app: App | None, hosts: Texts, cluster: str) -> Repl
         "cluster": cluster,
         "name": identifier,
         "state": _STATES.get(text(task, "state"), running),
-        "created_at": moment(task, "stagedAt"),
-        "started_at": moment(task, "startedAt") or moment(first, "timestamp"),
+        **picked(task | {"running": first}, "mesos task"),
         "inspect_status": "ok" if app else "list",
     }
     if app:

@@ -20,7 +20,7 @@ from assess.sources.dumps import (
     read_text,
 )
 from assess.sources.kubernetes.pods import quantity
-from assess.sources.values import dicts, dig, listed, moment, number, table, text
+from assess.sources.values import dicts, dig, listed, moment, number, seconds, table, text
 
 Key = tuple[str, ...]
 About = tuple[Key, ...]  # what a container is known by, the surest first
@@ -150,9 +150,8 @@ def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
 def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
     found = []
     for entry in dicts(value, "stats"):
-        nano = number(entry, "cpu", "usageNanoCores", "value")
         sizes = {
-            CPU: None if nano is None else nano / 1e9,
+            CPU: seconds(entry, "cpu", "usageNanoCores", "value"),
             MEMORY: number(entry, "memory", "workingSetBytes", "value"),
         }
         about = _container(text(entry, "attributes", "id"), "")
