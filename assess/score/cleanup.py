@@ -107,7 +107,7 @@ def _distinct(names: Series) -> str:
 def _decided(images: DataFrame, inventory: Inventory, rules: dict[str, Any]) -> DataFrame:
     """Decide for each image whether it is reclaimable, and why; unknown facts stay unknown."""
     seen = inventory["hosts"].set_index("host_id")["last_seen_at"]
-    now = images["host_id"].map(seen).fillna(inventory.snapshot_at)
+    now = images["host_id"].map(seen).astype(seen.dtype).fillna(inventory.snapshot_at)
     grace = pd.Timedelta(seconds=rules["grace_s"])
     is_old = _longer(now - images["created_at"], grace)
     is_unused = images["containers_n"].eq(0)
