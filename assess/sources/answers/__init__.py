@@ -86,7 +86,7 @@ def _read_konveyor(asked: Asked, context: forms.Context) -> None:
 
 def _ask(asked: Asked, context: forms.Context) -> None:
     documents = []
-    scope = asked.scope.rstrip("/")
+    scope = asked.scope
     for resource in RESOURCES:
         with asked.batch.call(scope, resource) as call, open_web(asked, call=call) as web:
             documents += call.take(forms.resources([web.json(resource)]))

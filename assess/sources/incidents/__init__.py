@@ -146,12 +146,11 @@ def _ask(search: _Search) -> None:
     until = search.until or datetime.now(UTC)
     since = search.since or until - WINDOW
     search = replace(search, since=since, until=until)
-    scope = search.scope
     pages = 1 if search.is_probe else None
     services = []
     if tool.get_services is not None and not search.is_probe:
         with (
-            search.batch.call(scope, "services") as call,
+            search.batch.call(search.scope, "services") as call,
             open_web(search, tool.token, call=call) as web,
         ):
             for page in tool.get_services(
@@ -159,7 +158,7 @@ def _ask(search: _Search) -> None:
             ):
                 services += call.take(page)
     with (
-        search.batch.call(scope, "incidents") as call,
+        search.batch.call(search.scope, "incidents") as call,
         open_web(search, tool.token, call=call) as web,
     ):
         incidents = []

@@ -33,6 +33,7 @@ SETTINGS = [
     Listing(row["list"], tuple(row["paths"].split()))
     for row in csv_records.rows("kubernetes/settings")
 ]
+_KUBECONFIG = "a kubeconfig is no dump; `assess sources kubernetes --script` makes one"
 
 
 class KubernetesSource(ListSource):
@@ -64,12 +65,12 @@ class KubernetesSource(ListSource):
 
     def checked(self, documents: list[Any]) -> list[Any]:
         """Return the documents that become rows; other kinds have lists of other forms."""
+        if any(isinstance(dig(document, "contexts"), list) for document in documents):
+            raise DumpError(_KUBECONFIG)
         return [
             document
             for document in documents
-            if not isinstance(document, dict)
-            or text(document, "kind").endswith("List")
-            or list_of(document) != OTHERS
+            if text(document, "kind").endswith("List") or list_of(document) != OTHERS
         ]
 
     def key(self, kind: str, item: Row) -> Hashable:
@@ -102,9 +103,7 @@ class KubernetesSource(ListSource):
         """Request the settings that kubeadm keeps, and objects of which only the version counts."""
         lists["configmaps"] = []
         for listing in SETTINGS:
-            call = asked.batch.call(web.scope, listing.kind, client=web)
-            maps = self._ask_one(web, listing, call, is_probe=asked.is_probe)
-            lists["configmaps"] += maps or []
+            lists["configmaps"] += self._ask_one(web, listing, asked) or []
         others = lists[OTHERS] = []
         call = asked.batch.call(web.scope, "objects", client=web)
         size = 1 if asked.is_probe else self.page
