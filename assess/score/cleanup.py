@@ -107,7 +107,8 @@ def _distinct(names: Series) -> str:
 def _decided(images: DataFrame, inventory: Inventory, rules: dict[str, Any]) -> DataFrame:
     """Decide for each image whether it is reclaimable, and why; unknown facts stay unknown."""
     seen = inventory["hosts"].set_index("host_id")["last_seen_at"]
-    now = images["host_id"].map(seen).astype(seen.dtype).fillna(inventory.snapshot_at)
+    now = seen.reindex(images["host_id"]).set_axis(images.index)
+    now = now.fillna(inventory.snapshot_at)
     grace = pd.Timedelta(seconds=rules["grace_s"])
     is_old = _longer(now - images["created_at"], grace)
     is_unused = images["containers_n"].eq(0)
@@ -160,7 +161,6 @@ def _newest(images: DataFrame, keep_n: int) -> Series:
 
 def _by_host(images: DataFrame, inventory: Inventory) -> DataFrame:
     engines = inventory["engines"].groupby("host_id")[ENGINE_SUMS].sum(min_count=1)
-    groups = images.groupby("host_id")
     goes = surely(images["reclaimable"])
     is_unknown = images["reclaimable"].isna()
     may_go = goes | is_unknown
@@ -168,7 +168,7 @@ def _by_host(images: DataFrame, inventory: Inventory) -> DataFrame:
     unshared = size - images["shared_bytes"]
     by = images["host_id"]
     counts = {
-        "images_n": groups.size(),
+        "images_n": images.groupby("host_id").size(),
         "reclaimable_n": goes.groupby(by).sum(),
         "unknown_n": is_unknown.groupby(by).sum(),
     }
