@@ -41,8 +41,7 @@ def _running(rows: list[Row]) -> list[Row]:
             # the containerd of a kubelet runs containers beside docker
             if row["runtime"] != BACKEND or row["kubelet_version"] is not None
         ]
-    busy = [row for row in engines if row["containers_total_n"] != 0]
-    return busy or engines
+    return [row for row in engines if row["containers_total_n"] != 0] or engines
 
 
 def _node(engine: Row, host: Row) -> reference.Node:
