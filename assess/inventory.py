@@ -212,10 +212,7 @@ def _by_key(table: DataFrame, key: list[str]) -> DataFrame:
 
 
 def from_frames(
-    tables: Mapping[str, DataFrame],
-    *,
-    snapshot_at: str | pd.Timestamp,
-    quarter: str = "",
+    tables: Mapping[str, DataFrame], *, snapshot_at: str | pd.Timestamp, quarter: str = ""
 ) -> Inventory:
     """Make an inventory from tables and check it.
 
@@ -254,9 +251,7 @@ def from_frames(
 
 
 def _build(
-    tables: Mapping[str, DataFrame],
-    snapshot_at: str | pd.Timestamp | None,
-    quarter: str,
+    tables: Mapping[str, DataFrame], snapshot_at: str | pd.Timestamp | None, quarter: str
 ) -> tuple[Inventory, DataFrame]:
     """Type and check tables; without ``snapshot_at``, the newest time in them is used."""
     typed: dict[str, DataFrame] = {}
