@@ -162,20 +162,20 @@ BUDGETS = {
     "sources/usage": 250,
     "sources/vms": 478,
     "score": 524,  # results open figures and the explorer; the types of all arrays
-    "score/backtest": 312,
-    "score/blast_radius": 2878,
-    "score/claims": 811,
-    "score/evidence": 792,
-    "score/experiments": 351,
+    "score/backtest": 311,
+    "score/blast_radius": 2874,
+    "score/claims": 809,
+    "score/evidence": 789,
+    "score/experiments": 349,
     "score/incidents": 587,
-    "score/readiness": 508,
-    "score/validation": 868,  # what beats the edges alone for elements that never failed
+    "score/readiness": 507,
+    "score/validation": 866,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1821,  # replicas may be on any host; builds and flags are asked too
-    "score/targets": 712,
-    "score/what_next": 1423,
-    "figures": 1339,
-    "report": 2497,  # a first screen, records as pages, how predictions held
-    "report/explorer": 426,
+    "score/targets": 710,
+    "score/what_next": 1422,
+    "figures": 1336,
+    "report": 2256,  # a first screen, records as pages, how predictions held
+    "report/explorer": 423,
     "cli": 1965,
     "notebooks": 469,
     "sample": 526,
