@@ -32,7 +32,16 @@ from assess.sources.edges.rows import NOWHERE, dependency_row, distinct
 from assess.sources.edges.siblings import Siblings
 from assess.sources.replica import declared_rows
 from assess.sources.unit import service_row, share, unread_note
-from assess.sources.values import Texts, dicts, integer, moment, number, picked, text
+from assess.sources.values import (
+    Texts,
+    by_name,
+    dicts,
+    integer,
+    moment,
+    number,
+    picked,
+    text,
+)
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 # What starts jobs, as the tasks say.
@@ -121,7 +130,7 @@ def to_batch(payloads: Payloads) -> Batch:
 
 def unique(rows: Rows, key: str) -> Rows:
     """Return the entities that have an identity, each once."""
-    return list({text(row, key): row for row in rows if text(row, key)}.values())
+    return list(by_name(rows, key=key).values())
 
 
 def to_host(instance: Row) -> tuple[Row, Row]:
