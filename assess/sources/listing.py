@@ -31,6 +31,7 @@ from assess.sources.values import Texts, dicts, spoiled, text
 Found = Lists  # entries by kind of list; an absent kind is unknown
 Sorted = Iterator[tuple[str, list[Any]]]  # kinds of lists, each with entries of it
 Pages = Iterator[list[Any]]
+LABEL = "assess.service"
 _GONE = 410
 NO_PATH = 404
 _NO_DUMP = "it is in no dump; `assess sources` names the commands"
@@ -275,6 +276,11 @@ def complete(
     batch.add("dependencies", *needs)
     if note := unread_note(units):
         batch.cover(cluster, "references", **note)
+
+
+def labelled(labels: Row) -> tuple[Any, str, float]:
+    """Return the name that people gave a service by a label, as a candidate for `names_of`."""
+    return labels.get(LABEL), "label", 1.0
 
 
 def names_of(*candidates: tuple[Any, str, float], namespace: str = "") -> Names:
