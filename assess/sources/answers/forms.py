@@ -16,7 +16,7 @@ from typing import Any
 from assess import frames
 from assess.linear import Linear
 from assess.reading import refuse_many
-from assess.sources.base import Call, Lists, Name, Row, Rows
+from assess.sources.base import Call, FrameRow, Lists, Name, Row, Rows
 from assess.sources.csv_records import (
     fill,
     headers,
@@ -28,7 +28,6 @@ from assess.sources.csv_records import (
 from assess.sources.redact import scrub
 from assess.sources.values import Texts, dicts, dig, id_of, moment, text
 
-FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
 _RISK_WORDS = vocabulary("answers", "risks")
 _VERDICTS = vocabulary("answers", "verdicts")
@@ -36,16 +35,9 @@ _CHECK_ID = re.compile(r"[a-z_]+\.[a-z_]+")
 _COLUMNS = headers("answers")
 
 
-_KINDS = ("assessments", "applications", "archetypes", "questionnaires", "items")
+_KINDS = vocabulary("answers", "lists of Konveyor")
 _COPIED = ("copiedFrom", "fromAssessmentId", "copied")  # marks of a copied assessment
-_PEOPLE = (
-    "createUser",
-    "updateUser",
-    "stakeholders",
-    "owner",
-    "contributors",
-    "comments",
-)
+_PEOPLE = vocabulary("answers", "people")
 
 
 @dataclass(frozen=True)

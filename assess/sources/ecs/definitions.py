@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assess.sources.base import Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_labels, kept_env
@@ -28,11 +29,7 @@ from assess.sources.volumes import Mount
 CPU_UNITS = 1024  # of one vCPU
 _VCPU = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*vcpus?\s*", re.IGNORECASE)
 _GB = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*gb\s*", re.IGNORECASE)
-_SHARED_FILES = {
-    "efsVolumeConfiguration": ("efs", "fileSystemId"),
-    "fsxWindowsFileServerVolumeConfiguration": ("fsx", "fileSystemId"),
-    "s3filesVolumeConfiguration": ("s3files", "fileSystemArn"),
-}
+_SHARED_FILES = vocabulary("ecs", "shared files")  # driver, and where its id is
 _ARN = re.compile(r"arn:[\w-]*:[\w-]*:(?P<region>[\w-]*):(?P<account>\d*):(?P<rest>.+)")
 
 
@@ -180,13 +177,11 @@ def _shared(
     main: Unit, beside: list[Unit], column: str, whole: Any
 ) -> tuple[Unit, list[Unit]]:
     """Share the size of a task among its containers: what the others reserve is not the main's."""
-    own = [getattr(part, column) or 0 for part in beside]
-    pairs = zip(beside, own, strict=True)
-    rest = max(whole - sum(n for part, n in pairs if part.role != "init"), 0)
-    changes: Rows = [{column: size} for size in (rest, *own)]
-    parts = zip((main, *beside), changes, strict=True)
-    first, *others = (replace(part, **change) for part, change in parts)
-    return first, others
+    changes: Rows = [{column: getattr(part, column) or 0} for part in beside]
+    others = [replace(p, **change) for p, change in zip(beside, changes, strict=True)]
+    reserved = sum(getattr(part, column) for part in others if part.role != "init")
+    rest: Row = {column: max(whole - reserved, 0)}
+    return replace(main, **rest), others
 
 
 def _of_container(raw: Row, container: Row) -> Unit:
@@ -241,8 +236,9 @@ def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
 def _source(volume: Row) -> Mount:
     """Read what is behind a volume; it has a name only where it outlives the task."""
     name = text(volume, "name")
-    for key, (driver, identity) in _SHARED_FILES.items():
+    for key, words in _SHARED_FILES.items():
         if isinstance(volume.get(key), dict):
+            driver, identity = words.split()
             system = last_of(volume, key, identity) or name
             return Mount("", "volume", volume=system, driver=driver, is_remote=True)
     if volume.get("configuredAtLaunch") is True:
@@ -257,11 +253,9 @@ def _source(volume: Row) -> Mount:
 
 def _needs(containers: Rows, main: str) -> Iterator[tuple[str, str, str]]:
     for container in containers:
+        names = [link.partition(":")[0] for link in texts(container, "links")]
+        found = [(name, "ecs-link", "") for name in names]
         for need in dicts(container, "dependsOn"):
             name = text(need, "containerName")
-            if name not in ("", main):
-                yield name, "ecs-depends-on", text(need, "condition")
-        for link in texts(container, "links"):
-            name = link.partition(":")[0]
-            if name not in ("", main):
-                yield name, "ecs-link", ""
+            found.append((name, "ecs-depends-on", text(need, "condition")))
+        yield from (need for need in found if need[0] not in ("", main))
