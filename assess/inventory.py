@@ -236,6 +236,15 @@ def from_frames(
     ------
     DataError
         Where the tables break the data dictionary; it lists every problem.
+
+    Examples
+    --------
+    >>> workloads = pd.DataFrame(
+    ...     {"workload_id": ["cart.1"], "service_id": ["cart"], "image_ref": ["shop/cart:1.4"]}
+    ... )
+    >>> inventory = assess.from_frames({"workloads": workloads}, snapshot_at="2026-09-30")
+    >>> inventory["workloads"].loc[0, "tag"]
+    '1.4'
     """
     inventory, problems = _build(tables, snapshot_at, quarter)
     if len(problems):

@@ -265,6 +265,14 @@ def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:
         Where a file cannot be read or a frame breaks the data dictionary.
     AssessError
         If there is no such snapshot, or if its time is unknown.
+
+    Examples
+    --------
+    >>> inventory = assess.load("sample")
+    >>> inventory.quarter
+    '2026Q3'
+    >>> len(inventory["services"])
+    48
     """
     return directories.load(resolve(path), only=only)
 
@@ -281,6 +289,11 @@ def validate(path: str | Path) -> pd.DataFrame:
     -------
     DataFrame
         Columns ``table, row, column, value, rule, hint``; empty where all is well.
+
+    Examples
+    --------
+    >>> assess.validate("sample").empty
+    True
     """
     return directories.validate(resolve(path))
 
@@ -374,6 +387,11 @@ def earlier(path: str | Path, *more: str | Path) -> list[Path]:
 
     ``path`` is what `load` takes; a store stands for its newest snapshot. ``more`` names snapshots
     elsewhere. Broken snapshots of the store are left out without a warning.
+
+    Examples
+    --------
+    >>> [path.name for path in assess.earlier("sample")]
+    ['2026Q2']
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BrokenSnapshotWarning)

@@ -172,8 +172,8 @@ def _aws() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _clusters() -> Iterator[tuple[str, dict[str, Any]]]:
     """Return the place of a dump of the cluster that kubectl would use."""
-    named = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)[0]
-    if named and Path(named).expanduser().is_file():
+    named = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
+    if any(Path(name).expanduser().is_file() for name in named):
         why = (
             "the cluster of your kubeconfig, by a dump: `assess sources kubernetes --script"
             " > dump.sh`, read it, run it"

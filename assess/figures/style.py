@@ -240,6 +240,11 @@ def describe(ax: Axes) -> str:
     -------
     str
         Title, rows from first to last, and what the axis measures from where to where.
+
+    Examples
+    --------
+    >>> figures.describe(figures.coverage(inventory)).partition(";")[0]
+    'Coverage per source: 14 rows, nomad to podman'
     """
     title = ax.get_title(loc="left")
     rows = [tick.get_text() for tick in ax.get_yticklabels() if tick.get_text()]

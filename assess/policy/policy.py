@@ -122,6 +122,12 @@ def load_policy(path: str | Path | None = None) -> Policy:
     ------
     PolicyError
         Where the file cannot be read, a key is unknown or a value makes no sense; it lists all.
+
+    Examples
+    --------
+    >>> policy = assess.load_policy()
+    >>> policy["what_next"]["ready_points"]
+    60
     """
     default = _with_default_target(_named_apart(_parse(data_path("policy.toml"))))
     if path is None:

@@ -51,6 +51,12 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
     -------
     Report
         The same inventory, policy and version give the same bytes.
+
+    Examples
+    --------
+    >>> previous = assess.load("sample:2026Q2")
+    >>> report = assess.build_report(inventory, policy, previous=previous)
+    >>> report.save_html("index.html")
     """
     tell(WORK, 1, STEPS)
     earlier = None

@@ -244,6 +244,14 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
     -----
     SMAA-2 with weights uniform on the simplex, and on what each ``[[board]]`` leaves of it; see
     `assess.score.what_next.smaa`.
+
+    Examples
+    --------
+    >>> nxt = assess.what_next(inventory, policy)
+    >>> nxt.frame["label"].head(2).to_dict()
+    {'currency-rates': 'MOVE NOW', 'newsletter-signup': 'MOVE NOW'}
+    >>> nxt.headline
+    'newsletter-signup comes first in 91% of all weightings of the criteria.'
     """
     if target:
         readiness = readiness or readiness_at(inventory, policy, target)
@@ -280,6 +288,12 @@ def score_targets(
         [hours]; ``delta`` of the criticality at stake [share]; ``cost_per_month`` [currency of the
         policy's prices; NA without sizes or prices]; each with ``_lo, _hi``; ``effort_hours`` of
         the move [hours]; ``dominated``; ``why``.
+
+    Examples
+    --------
+    >>> targets = assess.score_targets(inventory, policy)
+    >>> targets.frame.loc[("auth", "nomad"), "blockers"]
+    'G6 secrets are baked into its image or configuration'
     """
     given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
     return Assessment(inventory, policy, given=given).targets
@@ -320,6 +334,12 @@ def score_experiments(
     -----
     A trial narrows the Beta distribution of an edge; the derivative of each impact by the edge says
     what that is worth. See `assess.score.experiments.worth`.
+
+    Examples
+    --------
+    >>> experiments = assess.score_experiments(inventory, policy)
+    >>> experiments.frame.index[0]
+    ('service', 'metrics-relay')
     """
     given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
     return Assessment(inventory, policy, given=given).experiments
@@ -353,6 +373,12 @@ def judge_claims(  # noqa: PLR0913 - what is known already need not be computed 
     -------
     Claims
         One row per claim, C1 to C16.
+
+    Examples
+    --------
+    >>> claims = assess.judge_claims(inventory, policy)
+    >>> claims.frame.loc["C9", ["text", "verdict"]].tolist()
+    ['A database does not belong in a container', 'undecided']
     """
     earlier = Assessment(previous, policy) if previous is not None else None
     given = {"readiness": readiness, "upgrade_churn": churn}

@@ -73,6 +73,12 @@ def collect(  # noqa: PLR0913
         Where nothing was collected; with ``strict``, where anything is missing.
     Interrupted
         A KeyboardInterrupt, whose ``inventory`` is what was found before it, if anything.
+
+    Examples
+    --------
+    >>> inventory = assess.collect("assess.toml", sources=["compose"])
+    >>> inventory["workloads"]["service_id"].tolist()
+    ['cart']
     """
     from assess.inventory import from_frames
     from assess.sources.deploys.measured import measure

@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, TypeVar
 from assess.sources import csv_records
 from assess.sources.deadline import Deadline
 from assess.sources.failure import BUGS, HINTS, failure
+from assess.sources.redact import strip_credentials
 from assess.sources.values import Texts
 
 TRACED = "trace"  # rule of a name under which a service reported spans of its own
@@ -120,6 +121,11 @@ class Call:
         if hint is not None:
             self.row["hint"] = hint
 
+    def skip(self, cause: Row) -> None:
+        """Take over the failure of another call, without which this one cannot be made."""
+        self.row |= {name: cause.get(name) for name in ("status", "error_class", "hint")}
+        self.row["requests"] = 0
+
     def hint(self, text: str) -> None:
         """Write what to do about the outcome."""
         self.row["hint"] = text
@@ -183,7 +189,8 @@ class Call:
         if self._failures:
             # the first failure explains the later ones
             row |= self._failures[0]
-            if self._sound_n:
+            # the first part of some calls only tells what to ask
+            if self._sound_n and rows is not None:
                 row["status"] = "partial"
         elif not self.is_open:
             pass
@@ -308,6 +315,13 @@ class Asked:
     batch: Batch = field(default_factory=Batch)
     others: Lists = field(default_factory=dict)  # rows of the sources before it, by frame
     is_probe: bool = False  # whether a few cheap calls are enough
+
+    @property
+    def scope(self) -> str:
+        """Scope of coverage rows about the whole table: its dumps, or its endpoint."""
+        if "path" in self.options:
+            return ", ".join(paths_of(self.options))
+        return strip_credentials(str(self.options.get("endpoint", ""))).rstrip("/")
 
 
 # By label, such as ``docker#2`` for the second of its type.

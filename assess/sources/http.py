@@ -17,6 +17,7 @@ from assess.reading import MAX_MAP_BYTES, read_limited, refuse_costly
 from assess.sources.base import Asked, Call, Row
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, broken, decode_values
+from assess.sources.failure import chain_of
 from assess.sources.redact import scrub, strip_credentials
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Web:
         self._verify: bool | str = str(ca) if ca else True
         self._auth = (parts.username, parts.password or "") if parts.username else _as_is
         self._session = requests.Session()
+        self._silence: OSError | None = None  # once nothing answers there
 
     def __enter__(self) -> Self:
         return self
@@ -168,9 +170,18 @@ class Web:
         return answer
 
     def _once(self, method: str, address: str, options: Row) -> Answer:
-        """Send one request; at the deadline it is abandoned, even if it never answers."""
+        """Send one request, unless the server fell silent before; it ends at the deadline."""
+        if self._silence:
+            raise self._silence
         self.requests_n += 1
-        return self._deadline.run(partial(self._exchange, method, address, options))
+        try:
+            return self._deadline.run(partial(self._exchange, method, address, options))
+        except OSError as error:
+            # a reset ends one connection only, and blobs may lie on another server
+            is_reset = any(isinstance(e, ConnectionResetError) for e in chain_of(error))
+            if self._is_own(address) and not is_reset:
+                self._silence = error
+            raise
 
     def _exchange(self, method: str, address: str, options: Row) -> Answer:
         is_own = self._is_own(address)
@@ -241,7 +252,7 @@ def _received(response: Response, deadline: Deadline) -> Iterator[bytes]:
     except ReadTimeoutError as error:
         raise TimeoutError("the server stopped in the middle of an answer") from error
     except HTTPError as error:
-        raise ConnectionError("the answer broke off") from error
+        raise ConnectionResetError("the answer broke off") from error
 
 
 def open_web(asked: Asked, token: str = "Bearer {}", *, call: Call | None = None) -> Web:

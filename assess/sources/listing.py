@@ -31,21 +31,12 @@ from assess.sources.values import Texts, dicts, spoiled, text
 Found = Lists  # entries by kind of list; an absent kind is unknown
 _GONE = 410
 NO_PATH = 404
-_SILENT = ("unreachable", "timeout")  # after these, nothing else of a server is asked
-_FAILURE = ("status", "error_class", "hint")
 _NO_DUMP = "it is in no dump; `assess sources` names the commands"
 _NOTHING_KNOWN = (
     "nothing in it is known; `assess sources` names the commands that dump it"
 )
 # Names that many machines have.
-_MANY = (
-    "localhost",
-    "minikube",
-    "docker-desktop",
-    "kind-control-plane",
-    "node",
-    "unknown",
-)
+_MANY = csv_records.vocabulary("hosts", "common names")
 # Keys whose values no row takes over.
 _WITHHELD = frozenset(row["key"] for row in csv_records.rows("withheld"))
 
@@ -105,47 +96,33 @@ class ListSource(Source):
         """Read the lists from dumps, or ask for them."""
         if "path" in asked.options:
             return self._read(asked)
-        try:
+        with asked.batch.call(asked.scope, "connect") as call:
             web = open_web(asked, self.token)
-        except (OSError, ValueError) as error:
-            scope = str(asked.options.get("token_file") or "")
-            row = asked.batch.cover(scope, "connect", "not_configured")
-            row |= {"error_class": type(error).__name__}
-            row |= {"hint": "token_file cannot be read"}
+        if call.failed:
             return {}
+        asked.batch.coverage.remove(call.row)  # nothing was asked yet
         with web:
             return self._ask(web, asked)
 
     def _ask(self, web: Web, asked: Asked) -> Found:
-        """Request every list; each gets a coverage row, even after the server stops answering."""
+        """Request every list; each gets a coverage row, even after the server fell silent."""
         lists: Found = {}
-        silent: Row = {}
         for listing in self.lists:
-            if silent:
-                asked.batch.cover(web.scope, listing.kind, **silent, requests=0)
-                continue
-            call = asked.batch.call(web.scope, listing.kind, client=web)
-            entries = self._ask_one(web, listing, call, is_probe=asked.is_probe)
+            entries = self._ask_one(web, listing, asked)
             if entries is not None:
                 lists[listing.kind] = entries
-            # a 504 is "unreachable", too, and yet the server can answer the next list
-            is_answer = call.row.get("error_class") == HttpError.__name__
-            if call.outcome in _SILENT and not is_answer:
-                silent = {key: call.row.get(key) for key in _FAILURE}
-        if not silent:
-            self.get_details(web, lists, asked)
+        self.get_details(web, lists, asked)
         return lists
 
-    def _ask_one(
-        self, web: Web, listing: Listing, call: Call, *, is_probe: bool
-    ) -> Rows | None:
+    def _ask_one(self, web: Web, listing: Listing, asked: Asked) -> Rows | None:
         """Return the entries of a list that arrived; None without any answer."""
+        call = asked.batch.call(web.scope, listing.kind, client=web)
         best: list[Any] | None = None
         entries = []
         # Each path twice: a list whose pages expired while they were read is begun anew, once.
         tries = [path for path in listing.paths for _ in range(2)]
-        size = 1 if is_probe else self.page
-        row = {} if is_probe else call.row
+        size = 1 if asked.is_probe else self.page
+        row = {} if asked.is_probe else call.row
         with call:
             try:
                 while tries:
@@ -153,7 +130,7 @@ class ListSource(Source):
                     items = []
                     try:
                         pages = self.get_pages(web, path, row, size)
-                        for page in islice(pages, 1 if is_probe else None):
+                        for page in islice(pages, 1 if asked.is_probe else None):
                             items += page
                             # a second try may end earlier than the first
                             best = items if len(items) >= len(best or ()) else best
@@ -190,9 +167,8 @@ class ListSource(Source):
         # One file of a directory may be of something else; it is a problem if all are.
         for call in () if lists else blank:
             call.status("parse_error", _NOTHING_KNOWN)
-        scope = ", ".join(paths_of(asked.options))
         for listing in self.lists if lists else ():
-            call = asked.batch.call(scope, listing.kind)
+            call = asked.batch.call(asked.scope, listing.kind)
             with call:
                 if listing.kind in lists:
                     take_entries(call, lists[listing.kind])

@@ -36,7 +36,9 @@ def replica_rows(
     return workloads, mounts
 
 
-def declared_rows(unit: Unit, key: str, count: float | None, shared: Row) -> Replicas:
+def declared_rows(
+    unit: Unit, key: str, count: float | None, shared: Row, host: str | None = None
+) -> Replicas:
     """Return the workloads and mounts of replicas that are declared and were not seen running."""
     # Without a count, one replica is assumed.
     wanted = 1 if count is None else int(min(count, MAX_DECLARED))
@@ -50,7 +52,7 @@ def declared_rows(unit: Unit, key: str, count: float | None, shared: Row) -> Rep
             "state": "declared",
             "inspect_status": "declared",
         }
-        rows, more = replica_rows(unit, replica)
+        rows, more = replica_rows(unit, replica, host=host)
         workloads += rows
         mounts += more
     return workloads, mounts

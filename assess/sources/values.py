@@ -6,15 +6,19 @@ All readers follow keys and positions first: ``text(pod, "metadata", "name")``.
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
-from assess.sources.csv_records import rows
+from assess.sources.csv_records import lookup, rows
 
 Texts = dict[str, str]  # by name, such as labels, tags and variables
+MIB = 2**20
+MAX_CELL = 200  # characters of a name or a version; more is no name
+_NANO = 1e9
 NEVER_BEFORE = 2000  # year; engines write 0001 and 1970 for "never"
 _MEMORY = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([bkmgt]?)i?b?", re.IGNORECASE)
+_SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(us|ms|[smhdw])")
 # ``+0200`` and the name of a zone, as the command lines of engines print times.
 _ZONE = re.compile(r" ?([+-]\d\d):?(\d\d)( \w+)?$")
 
@@ -91,9 +95,30 @@ def id_of(value: Any, *path: str | int) -> str:
     return text(value, *path) if number is None else str(number)
 
 
+def cell(value: Any, *path: str | int) -> str:
+    """Return a text, or a number as text, without characters that no name has; else nothing."""
+    value = dig(value, *path)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ""
+    return " ".join(str(value).replace("\0", "").split())[:MAX_CELL]
+
+
+def whole(value: Any, *path: str | int) -> int | None:
+    """Return a whole number of a cell that is not negative; None for anything else."""
+    digits = cell(value, *path)
+    return int(digits) if re.fullmatch(r"\d{1,18}", digits) else None
+
+
 def first_known(*values: Any) -> Any:
     """Return the first value that is not None; None without any."""
     return next((value for value in values if value is not None), None)
+
+
+def is_true(value: Any) -> bool:
+    """Read a switch as people write it, off by default."""
+    return str(value).strip().lower() in ("true", "yes", "on", "1", "y")
 
 
 def memory_size(value: Any) -> int | None:
@@ -102,6 +127,16 @@ def memory_size(value: Any) -> int | None:
     return (
         integer(float(size[1]) * 1024 ** "bkmgt".find(size[2].lower())) if size else None
     )
+
+
+def duration(value: Any, *path: str | int) -> float | None:
+    """Read a length of time such as ``30.2s``, ``1m0s`` or ``7d`` [s]; None for anything else."""
+    span = cell(value, *path)
+    parts = _SPAN.findall(span)
+    if not parts or "".join(map("".join, parts)) != span:
+        return None
+    units = lookup("time_units", "unit", "seconds")
+    return sum(float(amount) * float(units[unit]) for amount, unit in parts)
 
 
 def percent(part: float | None, of: float | None) -> float | None:
@@ -189,11 +224,13 @@ def _form_of(value: Any) -> str:
 
 
 def moment(value: Any, *path: str | int) -> datetime | None:
-    """Read a time of an engine, its command line or an SDK; None for a zero time.
+    """Read a time of an engine, its command line or an SDK, or a date; None for a zero time.
 
     It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
     """
     value = dig(value, *path)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = value.isoformat()
     if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
         return None
     try:
@@ -209,25 +246,59 @@ def moment(value: Any, *path: str | int) -> datetime | None:
     return time if time.year >= NEVER_BEFORE else None
 
 
+def mebibytes(value: Any, *path: str | int) -> int | None:
+    """Read an amount of memory in MiB [bytes]; None for zero, which is no limit."""
+    return integer((number(value, *path) or 0) * MIB) or None
+
+
+def seconds(value: Any, *path: str | int) -> float | None:
+    """Read a time in nanoseconds [s]; the same for CPUs, which engines count in billionths."""
+    nanoseconds = number(value, *path)
+    return None if nanoseconds is None else nanoseconds / _NANO
+
+
 # How a value is read, by the word for it in `columns.csv`.
 _READ: dict[str, Callable[..., Any]] = {
     "any": dig,
+    "cell": lambda value, *path: cell(value, *path) or None,
     "count": integer,
     "host": lambda value, *path: dig(value, *path) == "host",
+    # zero is no limit
+    "limit": lambda value, *path: integer(value, *path) or None,
+    "list": lambda value, *path: tuple(texts(value, *path)),
+    "mib": mebibytes,
+    "nano": seconds,
+    "nano limit": lambda value, *path: seconds(value, *path) or None,
     "number": number,
     "on": lambda value, *path: dig(value, *path) is True,
     "text": lambda value, *path: text(value, *path) or None,
+    "texts": texts,
     "time": moment,
+    "whole": whole,
     "word": text,
 }
 
 
 @cache
-def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[str]]]:
-    listed = [row for row in rows("columns") if row["form"] == form]
-    return [(row["column"], _READ[row["kind"]], row["path"].split()) for row in listed]
+def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[str | int]]]:
+    return [
+        (
+            row["column"],
+            _READ[row["kind"]],
+            [int(step) if step.isdigit() else step for step in row["path"].split()],
+        )
+        for row in rows("columns")
+        if row["form"] == form
+    ]
 
 
 def picked(payload: Any, form: str) -> dict[str, Any]:
-    """Return the columns that a payload of a form fills by itself, as `columns.csv` has it."""
-    return {column: read(payload, *path) for column, read, path in _cells_of(form)}
+    """Return the columns that a payload of a form fills by itself, as `columns.csv` has it.
+
+    Of several paths for a column the first with a value counts.
+    """
+    found: dict[str, Any] = {}
+    for column, read, path in _cells_of(form):
+        if found.get(column) is None:
+            found[column] = read(payload, *path)
+    return found

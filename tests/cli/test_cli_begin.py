@@ -93,6 +93,14 @@ def test_init_finds_what_the_machine_has(call, machine, tmp_path):
     assert "aws_secret_access_key" not in (tmp_path / "assess.toml").read_text()
 
 
+def test_init_finds_the_second_of_two_kubeconfigs(call, machine, tmp_path):
+    (machine / "second").write_text("clusters: []")
+    call("init", KUBECONFIG=f"{machine}/first:{machine}/second")
+    assert tables(tmp_path / "assess.toml") == [
+        {"type": "kubernetes", "path": "dumps/kubernetes"}
+    ]
+
+
 def test_init_comments_out_everything_it_did_not_find(call, machine, tmp_path):
     call("init")
     text = (tmp_path / "assess.toml").read_text()

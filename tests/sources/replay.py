@@ -21,6 +21,8 @@ class Replay:
     def give(self, path, query, headers):
         self.asked.append((path, query, headers))
         found = self.answer(path, query)
+        if callable(found):
+            return found
         code, body, more = found if isinstance(found, tuple) else (200, found, {})
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return code, data, more
@@ -38,7 +40,13 @@ def replaying(answer):
             query = {
                 k: v[0] if len(v) == 1 else v for k, v in parse_qs(parts.query).items()
             }
-            code, data, more = replay.give(parts.path, query, dict(self.headers))
+            found = replay.give(parts.path, query, dict(self.headers))
+            if callable(found):  # it does with the connection what it likes
+                self.close_connection = True
+                with suppress(OSError):
+                    found(self.connection)
+                return
+            code, data, more = found
             self.send_response(code)
             for name, value in {"Content-Type": "application/json", **more}.items():
                 self.send_header(name, value)

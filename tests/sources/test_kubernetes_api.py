@@ -24,9 +24,10 @@ from test_kubernetes import (
 )
 
 from assess.sources.deadline import Deadline
-from assess.sources.kubernetes import RESOURCES, VERSIONED, KubernetesSource
+from assess.sources.kubernetes import RESOURCES, SETTINGS, VERSIONED, KubernetesSource
 
 KINDS = [listing.kind for listing in RESOURCES]
+CALLS = [*KINDS, *(listing.kind for listing in SETTINGS), "objects"]
 VERSIONS = {path.split("/", 1)[1].rpartition("/")[0] for p in VERSIONED for path in p}
 
 
@@ -203,7 +204,8 @@ def test_a_login_page_is_no_list(tmp_path):
 def test_a_server_that_is_not_there_is_asked_once(tmp_path):
     batch = collect(tmp_path, endpoint="http://127.0.0.1:1", seconds=5)
     assert {row["status"] for row in batch.coverage} == {"unreachable"}
-    assert [row["requests"] for row in batch.coverage] == [1] + [0] * (len(RESOURCES) - 1)
+    assert [row["call"] for row in batch.coverage] == CALLS
+    assert [row["requests"] for row in batch.coverage] == [1] + [0] * (len(CALLS) - 1)
 
 
 def test_a_probe_asks_each_list_for_one_entry(tmp_path):
@@ -216,9 +218,9 @@ def test_a_probe_asks_each_list_for_one_entry(tmp_path):
     batch, server = ask(api, tmp_path, "probe")
     asked = [path for path, _, _ in server.asked]
     # kubelet-config by each of its names, that of kubeadm, the groups and six kinds in them
-    assert (
-        not batch.rows and len(asked) == len(set(asked)) == len(RESOURCES) + 5 + 1 + 1 + 6
-    )
+    settings_n = sum(len(listing.paths) for listing in SETTINGS)
+    assert not batch.rows and len(asked) == len(set(asked))
+    assert len(asked) == len(RESOURCES) + settings_n + 1 + 6
     assert {q["limit"] for path, q, _ in server.asked if path != "/apis"} == {"1"}
     assert coverage(batch)["pods"]["status"] == "denied"
     assert coverage(batch)["kubelet settings"]["status"] == "unsupported"
@@ -226,7 +228,7 @@ def test_a_probe_asks_each_list_for_one_entry(tmp_path):
     assert coverage(batch)["objects"]["status"] == "partial"
     assert coverage(batch)["nodes"]["status"] == "ok"
     batch, _ = ask(Api(), tmp_path, "probe", token_file="none")
-    assert [row["status"] for row in batch.coverage] == ["not_configured"]
+    assert [row["status"] for row in batch.coverage] == ["unreachable"]
 
 
 @pytest.mark.parametrize(
@@ -413,7 +415,28 @@ def test_objects_that_are_denied_are_told(tmp_path):
     assert CANARY not in repr(batch)
 
 
-@pytest.mark.parametrize("name", ["kubelet-config", "kubelet-config-1.22"])
+def test_where_nothing_is_allowed_no_call_is_seen_in_part(tmp_path):
+    def answer(path, query):
+        kinds = groups("rbac.authorization.k8s.io/v1", "storage.k8s.io/v1")
+        return kinds if path == "/apis" else Api.status(403, "Forbidden")
+
+    batch, _ = ask(answer, tmp_path)
+    assert {row["status"] for row in batch.coverage} == {"denied"}
+
+
+def test_a_kubeconfig_is_no_dump_and_its_logins_stay_in_it(tmp_path):
+    user = {"name": "u", "user": {"token": CANARY, "client-key-data": CANARY}}
+    config = {"kind": "Config", "users": [user], "contexts": [], "clusters": []}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    batch = collect(tmp_path, path="config.yaml")
+    (row,) = batch.coverage
+    assert row["status"] == "parse_error" and "--script" in row["hint"]
+    assert CANARY not in repr(batch)
+
+
+@pytest.mark.parametrize(
+    "name", ["kubelet-config", "kubelet-config-1.22", "kubelet-config-1.16"]
+)
 def test_settings_of_kubelets_are_asked_by_name(tmp_path, name):
     text = "kind: KubeletConfiguration\nfailCgroupV1: false\nfeatureGates: {A: true}\n"
     text += f"staticPodURLHeader: {{token: [{CANARY}]}}\n"

@@ -132,6 +132,12 @@ def backtest(
     ------
     AssessError
         Without an earlier snapshot, or without watched incidents after it.
+
+    Examples
+    --------
+    >>> previous = assess.load("sample:2026Q2")
+    >>> assess.backtest(inventory, policy, previous=previous).frame.loc["brier", "verdict"]
+    'no predictive value shown yet'
     """
     hint = "name one with --previous, dated before the incidents to predict"
     if previous is None:

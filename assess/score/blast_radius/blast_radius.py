@@ -86,6 +86,14 @@ def score_blast_radius(
 
     Of more observed failures than ``failures_most``, so many are drawn by the seed; the verdicts
     and ``calibration_measures`` say how many.
+
+    Examples
+    --------
+    >>> blast = assess.score_blast_radius(inventory, policy)
+    >>> blast.frame["impact"].idxmax()
+    ('service', 'postgres-main')
+    >>> blast.frame.loc[("host", "app-3"), ["impact_lo", "impact", "impact_hi"]].round(2).tolist()
+    [0.13, 0.21, 0.45]
     """
     settings = policy["blast_radius"]
     inventory = inventory.running

@@ -119,6 +119,11 @@ def edge_evidence(inventory: Inventory) -> pd.DataFrame:
     -----
     An edge that only a declaration knows may be dead or rare; one that only traces know is missing
     from the declarations. Both count in full in `edges`: what is known twice is one edge.
+
+    Examples
+    --------
+    >>> assess.edge_evidence(inventory)["known_by"].value_counts().to_dict()
+    {'traces': 71, 'declaration': 19, 'nobody': 5}
     """
     columns = ["src_id", "dst_id", "known_by", "kinds", "evidence", "conflict", "calls"]
     pair = ["src_id", "dst_id"]

@@ -79,15 +79,13 @@ class View:
 
         Without a column ``sure`` all rows count.
         """
-        sure = np.ones(len(table), dtype=bool)
-        if "sure" in table:
-            sure = table["sure"].to_numpy(dtype=bool)
+        sure = table.get("sure", pd.Series(True, table.index))
         return cls(
             table,
             codes=services.get_indexer(table["service_id"].astype("str")),
             none=services.isin(list(none)),
             na=services.isin(list(na)),
-            sure=sure,
+            sure=sure.to_numpy(dtype=bool),
             whole=~services.isin(list(partly)),
         )
 

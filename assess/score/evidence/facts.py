@@ -83,16 +83,14 @@ def runs_on_arch(
     workloads: pd.DataFrame, images: pd.DataFrame, hosts: pd.DataFrame, target: str
 ) -> pd.Series:
     """Return by workload whether its image runs on the processor of the target, else of its host."""
-    offered: dict[tuple[str, ...], str] = {}
+    offered: dict[tuple[str, ...], list[str]] = defaultdict(list)
     columns = ["registry", "repository", "digest", "arch"]
     for *image, arch in images[columns].dropna().to_numpy():
-        key = tuple(image)
-        before = offered.get(key)
-        offered[key] = f"{before};{arch}" if before else arch
+        offered[tuple(image)].append(arch)
     here = dict(hosts[["host_id", "arch"]].dropna().to_numpy())
     columns = ["registry", "repository", "image_digest", "host_id"]
     answers = [
-        reference.arch_runs(offered.get(tuple(image)), target or here.get(host))
+        reference.arch_runs(";".join(offered[tuple(image)]), target or here.get(host))
         for *image, host in objects(workloads[columns])
     ]
     return _nullable(answers, workloads.index)

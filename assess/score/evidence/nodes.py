@@ -1,13 +1,11 @@
 """Nodes: the runtimes that may run the containers of each host, and who patches it."""
 
-from collections import defaultdict
 from typing import Any
 
-import pandas as pd
-
 from assess import reference
-from assess.frames import objects
 from assess.inventory import Inventory
+from assess.score.result import records_by
+from assess.words import plain_cells
 
 NO_RUNTIME = "none"
 BACKEND = "containerd"  # also what docker itself runs containers with
@@ -18,26 +16,19 @@ _OF_HOST = ["provider", "provider_version", "managed_by", "os_name", "os_version
 def nodes(inventory: Inventory) -> dict[str, list[reference.Node]]:
     """Return the runtimes of each host as nodes; a host managed by its provider has at least one."""
     # If a host has several, any of them may run its containers.
-    hosts = {row["host_id"]: row for row in _cells(inventory["hosts"], _OF_HOST)}
-    engines = defaultdict(list)
-    rows = inventory["engines"].sort_values(["host_id", "runtime"])
-    for row in _cells(rows, _OF_ENGINE):
-        engines[row["host_id"]].append(row)
+    hosts = records_by(inventory["hosts"][["host_id", *_OF_HOST]], "host_id", plain_cells)
+    rows = inventory["engines"].sort_values("runtime")
+    engines = records_by(rows[["host_id", *_OF_ENGINE]], "host_id", plain_cells)
     found = {}
     # a snapshot may hold engines and no hosts
-    for host in sorted(hosts.keys() | engines.keys()):
-        whole = hosts.get(host, {})
-        running = _running(engines[host])
+    for host in sorted({*hosts, *engines}):
+        [whole] = hosts.get(host, [{}])
+        running = _running(engines.get(host, []))
         if running:
             found[host] = [_node(row, whole) for row in running]
-        elif not engines[host] and reference.is_managed(_node({}, whole)):
+        elif host not in engines and reference.is_managed(_node({}, whole)):
             found[host] = [_node({}, whole)]
     return found
-
-
-def _cells(table: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
-    table = table[["host_id", *columns]]
-    return [dict(zip(table, row, strict=True)) for row in objects(table)]
 
 
 def _running(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

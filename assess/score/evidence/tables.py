@@ -5,6 +5,7 @@ facts are joined to the observed rows.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from assess.score.incidents.exposure import (
 )
 
 LOWER_TIERS = (2, 3, 4)
+TARGET = "target of the policy"  # in place of a host
 
 # a port that a container listens on, as in 5432/tcp and 15432->5432/tcp
 PORT = r"(?<![\d.])(?:{})(?:/\w+)?\s*(?:[;,]|$)"
@@ -36,11 +38,11 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     """Return the evidence of every service, with one view per table of `rules.TABLES`."""
     at = inventory.snapshot_at
     target = reference.target_docker(policy["target"])
-    runtimes = nodes(inventory)
+    runtimes = {**nodes(inventory), **_poor_goal(policy["target"], at)}
     engines = _engines(nullable(inventory["engines"], "engines"), runtimes, at, target)
     hosts = _hosts(nullable(inventory["hosts"], "hosts"), runtimes, at, target)
-    services = nullable(inventory["services"], "services").sort_values("service_id")
-    services = services.reset_index(drop=True)
+    services = nullable(inventory["services"], "services")
+    services = services.sort_values("service_id", ignore_index=True)
     everywhere = pd.Index(services["service_id"].astype("str"))
     exposed = exposure(inventory, policy)
     workloads = _workloads(inventory, services, engines, policy, exposed)
@@ -63,12 +65,19 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     on_hosts = _distinct(workloads, ["host_id"]).merge(
         hosts.dropna(subset="host_id"), on="host_id", how="left"
     )
+    image_view = View.of(
+        everywhere, _images(inventory, containers), na=outside, partly=partly
+    )
+    if TARGET in runtimes:
+        # a poor target is no better than a poor engine: judge units as containers there
+        there = pd.Series(TARGET, units.index, "string")
+        containers = pd.concat([containers, units.assign(host_id=there)])
+        outside = bare
     on_engines = _distinct(containers, ["host_id"]).merge(
         engines.dropna(subset="host_id"), on="host_id", how="left"
     )
     # of several runtimes of a host nobody knows which one runs the container
     on_engines["sure"] &= ~is_known(on_engines["only"], value=False)
-    images = _images(inventory, containers)
     views = {
         "workloads": View.of(everywhere, workloads, na=bare),
         "mounts": View.of(
@@ -80,12 +89,23 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
         ),
         "hosts": View.of(everywhere, on_hosts),
         "engines": View.of(everywhere, on_engines, na=outside, partly=partly),
-        "images": View.of(everywhere, images, na=outside, partly=partly),
+        "images": image_view,
         "dependencies": View.of(everywhere, calls),
     }
     table = _services(services, views, exposed, policy)
     views["services"] = View.of(everywhere, table)
     return Evidence(everywhere, views, at)
+
+
+def _poor_goal(
+    target: Mapping[str, Any], at: pd.Timestamp
+) -> dict[str, list[reference.Node]]:
+    """Return the line of the target as the node of a host, unless it is supported."""
+    version = reference.target_engine(target)
+    goal = reference.Node(target["runtime"], version)
+    # a platform without versions has no line that could end
+    is_sound = not version or _is_supported(reference.runtime_support(goal, at))
+    return {} if is_sound else {TARGET: [goal]}
 
 
 def nullable(table: pd.DataFrame, frame: str) -> pd.DataFrame:
@@ -149,8 +169,7 @@ def _workloads(
     side = exposed.side.eq(CONTAINER).reindex(table["service_id"]).set_axis(table.index)
     table["contained"] = replicas_in_containers(table, policy).fillna(side)
     is_unit = is_known(table["contained"], value=False)
-    declared = services.set_index("service_id")["stateful"]
-    declared = declared.reindex(table["service_id"]).set_axis(table.index)
+    declared = table["service_id"].map(services.set_index("service_id")["stateful"])
     stateless = is_known(declared, value=False)
     ports = "|".join(map(str, words["store_ports"]))
     listens = table["ports"].str.contains(PORT.format(ports)).astype("boolean")
@@ -170,17 +189,14 @@ def _workloads(
     # an image of a store that only prepares the others keeps nothing
     table["image_kind"] = kinds.mask(is_unit | is_init, other="none")
     # one engine without a mirror is enough; one unknown engine leaves it unknown
-    mirrors = engines.groupby("host_id")["mirrors_n"].min(skipna=False)
-    mirrors = mirrors.reindex(table["host_id"])
-    has_mirror = (mirrors > 0).set_axis(table.index)
+    said = engines.groupby("host_id")[["mirrors_n", "rootless"]].min(skipna=False)
+    said = said.reindex(table["host_id"]).set_axis(table.index)
     # a mirror of an engine serves images of Docker Hub alone
-    is_mirrored = _among(table["registry"], registries["hub"]) & has_mirror
+    is_mirrored = _among(table["registry"], registries["hub"]) & (said["mirrors_n"] > 0)
     public = _among(table["registry"], registries["public"]) & ~is_mirrored
     table["public_unmirrored"] = public.mask(is_unit, other=False)
     # few engines are: only what all engines of a host say lifts a finding
-    said = engines.groupby("host_id")["rootless"].min(skipna=False)
-    rootless = surely(said.reindex(table["host_id"]))
-    table["rootless"] = rootless.astype("boolean").set_axis(table.index)
+    table["rootless"] = surely(said["rootless"]).astype("boolean")
     return table
 
 
@@ -302,8 +318,8 @@ def _line_words(node: reference.Node, at: pd.Timestamp) -> str | None:
         return f"{named}: {support.basis}"
     tense = "ended" if support.eol_date <= at else "supported until"
     why = support.basis.rpartition(": ")[0]  # by what else it was judged, if at all
-    parts = [named, f"{tense} {support.eol_date:%Y-%m-%d}", why]
-    return ", ".join(filter(None, parts))
+    ends = f"{tense} {support.eol_date:%Y-%m-%d}"
+    return ", ".join(filter(None, (named, ends, why)))
 
 
 def _hosts(
@@ -315,8 +331,8 @@ def _hosts(
     columns = ["host_id", "os_name", "os_version", "os_family", "kernel"]
     answers = []
     for host, name, version, family, kernel in frames.objects(table[columns]):
-        node = next(iter(on_host.get(host, [])), reference.Node())
-        node = node._replace(os_name=name, os_version=version)
+        alone = [reference.Node(os_name=name, os_version=version)]
+        node = on_host.get(host, alone)[0]
         managed = reference.is_managed(node)
         supported = _is_supported(reference.node_system_support(node, at))
         runs = True if managed else reference.kernel_runs(kernel, target)
@@ -324,8 +340,7 @@ def _hosts(
         is_linux = family in (None, reference.LINUX)
         answers.append((supported, runs if is_linux else False, managed))
     names = ["os_supported", "kernel_runs_on_target", "managed"]
-    facts = pd.DataFrame(answers, table.index, names, dtype="boolean")
-    return table.join(facts)
+    return table.join(pd.DataFrame(answers, table.index, names, dtype="boolean"))
 
 
 def _is_supported(support: reference.Support) -> bool | None:
@@ -395,8 +410,8 @@ def _running_n(live: View, values: pd.Series) -> pd.Series:
     # one replica of unknown state or place makes the whole count unknown
     vague = running.isna().to_numpy(dtype=bool) | (may_run & is_unknown)
     pairs = pd.DataFrame({"service": live.codes, "value": codes})
-    is_first = ~pairs[may_run & ~is_unknown].duplicated()
-    count = live.count(is_first.index[is_first]).astype(float)
+    distinct = pairs[may_run & ~is_unknown].drop_duplicates()
+    count = live.count(distinct.index).astype(float)
     is_unsure = (live.count(slice(None)) == 0) | (live.count(vague) > 0)
     return pd.Series(pd.arrays.FloatingArray(count, is_unsure))
 

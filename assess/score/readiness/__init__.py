@@ -216,6 +216,15 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
     Gates, labels, bounds and coverage of a service depend on its own evidence alone; gate G4 also on
     what lower tiers have shown. The point fills the unknown with what the fleet's known answers make
     likely, so an added service moves it only where that service answers a check that is unknown here.
+
+    Examples
+    --------
+    >>> readiness = assess.score_readiness(inventory, policy)
+    >>> readiness.frame.loc["wiki", ["readiness_lo", "readiness_hi"]].round().tolist()
+    [6.0, 52.0]
+    >>> gates = readiness.details["gates"]
+    >>> gates.query("service_id == 'auth' and state != 'pass'")["gate"].tolist()
+    ['G6']
     """
     inventory = inventory.running
     return readiness_of(gather(inventory, policy), inventory, policy)

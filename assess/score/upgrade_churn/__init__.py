@@ -165,6 +165,13 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     failures * hours_fix``; ``score = 100 * (1 - exp(-failures / x0))``. Lower ends multiply with lower
     ends and upper with upper, so intervals are wide rather than narrow. Several clocks of one host
     (engine, system, base image) may be served by one upgrade (point, ``lo``) or by one each (``hi``).
+
+    Examples
+    --------
+    >>> churn = assess.score_upgrade_churn(inventory, policy, target="docker:29")
+    >>> breaks = churn.details["breaking"]
+    >>> breaks.query("service_id == 'wiki' and certainty == 'will'")["change"].tolist()
+    ['DOCKER-runc-copy', 'EC0282', 'EC0406', 'engine_kernel']
     """
     registries = policy["registries"]
     level = float(policy["simulation"]["level"])

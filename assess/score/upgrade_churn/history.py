@@ -185,9 +185,9 @@ def upgrade_history(
     Parameters
     ----------
     snapshots : iterable of Inventory, str or Path
-        Oldest first; one that is not later than the one before adds nothing. Of an iterator one is
-        in memory at a time; a sequence, such as `assess.earlier` returns, is read by all workers
-        (`assess.working`).
+        Oldest first, a path being the directory of one snapshot; one that is not later than the
+        one before adds nothing. Of an iterator one is in memory at a time; a sequence, such as
+        `assess.earlier` returns, is read by all workers (`assess.working`).
     policy : Policy
         Names the calls that look for incidents.
 
@@ -200,6 +200,11 @@ def upgrade_history(
     -----
     UnsoundSnapshotWarning
         Of a path that cannot be read: the periods before and after it become one.
+
+    Examples
+    --------
+    >>> assess.upgrade_history([*assess.earlier("sample"), inventory], policy)
+    <History 2026-06-30 to 2026-09-30: 7 engines, 9 images changed>
     """
     parts: Iterable[History | str]
     if isinstance(snapshots, Sequence):

@@ -6,16 +6,7 @@ from typing import Any
 
 from assess.reading import MAX_TABLE_BYTES
 from assess.sources.answers import forms, sbom, scanners, vex
-from assess.sources.base import (
-    Asked,
-    Batch,
-    Call,
-    Row,
-    Rows,
-    Source,
-    format_problems,
-    paths_of,
-)
+from assess.sources.base import Asked, Batch, Call, Row, Rows, Source, format_problems
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -25,7 +16,6 @@ from assess.sources.dumps import (
     read_json,
 )
 from assess.sources.http import open_web
-from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts
 
 SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
@@ -91,12 +81,12 @@ def _read_konveyor(asked: Asked, context: forms.Context) -> None:
             resources = call.take(forms.resources(read_documents(file, call.row)))
             _settle(call, len(resources), "no assessment, application or archetype")
             documents += resources
-    _add_konveyor(documents, ", ".join(paths_of(asked.options)), context, asked.batch)
+    _add_konveyor(documents, asked.scope, context, asked.batch)
 
 
 def _ask(asked: Asked, context: forms.Context) -> None:
     documents = []
-    scope = strip_credentials(str(asked.options["endpoint"])).rstrip("/")
+    scope = asked.scope
     for resource in RESOURCES:
         with asked.batch.call(scope, resource) as call, open_web(asked, call=call) as web:
             documents += call.take(forms.resources([web.json(resource)]))

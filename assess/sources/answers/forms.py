@@ -36,16 +36,9 @@ _CHECK_ID = re.compile(r"[a-z_]+\.[a-z_]+")
 _COLUMNS = headers("answers")
 
 
-_KINDS = ("assessments", "applications", "archetypes", "questionnaires", "items")
+_KINDS = vocabulary("answers", "lists of Konveyor")
 _COPIED = ("copiedFrom", "fromAssessmentId", "copied")  # marks of a copied assessment
-_PEOPLE = (
-    "createUser",
-    "updateUser",
-    "stakeholders",
-    "owner",
-    "contributors",
-    "comments",
-)
+_PEOPLE = vocabulary("answers", "people")
 
 
 @dataclass(frozen=True)
@@ -111,10 +104,7 @@ def checks(tool: str, own: Path | None = None) -> list[Rule]:
 
 def moment_of(value: Any, *path: str) -> datetime | None:
     """Read a time; None for one before 2000, or one that is still to come."""
-    value = dig(value, *path)
-    if hasattr(value, "isoformat"):  # a date of TOML or YAML
-        value = value.isoformat()
-    when = moment(value)
+    when = moment(value, *path)
     return when if when and when <= datetime.now(UTC) + timedelta(days=1) else None
 
 

@@ -24,8 +24,17 @@ from assess.sources.answers.forms import (
 )
 from assess.sources.answers.vex import SEVERITIES, Finding
 from assess.sources.base import Row, Rows
-from assess.sources.hosts.rows import text_of
-from assess.sources.values import as_list, dicts, dig, number, table, text, texts
+from assess.sources.values import (
+    as_list,
+    cell,
+    dicts,
+    dig,
+    number,
+    picked,
+    table,
+    text,
+    texts,
+)
 
 About = tuple[tuple[str, ...], ...]  # keys that workloads have, the surest first
 _CYCLE = ("ProductName", "ReleaseCycle", "Eol")
@@ -53,17 +62,17 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
     answers = []
     sections = dicts(report, "tests")
     for test in (test for section in sections for test in dicts(section, "results")):
-        description = text_of(test, "desc")
+        description = cell(test, "desc")
         rule = context.rule(description)
-        result = text_of(test, "result").upper()
+        result = cell(test, "result").upper()
         context.unmapped += rule is None
         if rule is None or result not in rule.values:
             continue
         value = rule.values[result]
         if rule.is_column:
             number_or_text = int(value) if value.isdigit() else value
-            cell = {"true": True, "false": False}.get(value, number_or_text)
-            engine[rule.target.partition(".")[2]] = cell
+            column_value = {"true": True, "false": False}.get(value, number_or_text)
+            engine[rule.target.partition(".")[2]] = column_value
             continue
         for item in texts(test, "items"):
             about = _about_item(item, context.host_id)
@@ -106,7 +115,7 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
             "digest": digest,
             "host_id": "",
             "image_id": identifier or None,
-            "arch": text_of(metadata, "ImageConfig", "architecture") or None,
+            "arch": cell(metadata, "ImageConfig", "architecture") or None,
             "created_at": moment_of(metadata, "ImageConfig", "created"),
             "image": ImageRef(image.registry, image.repository, image.tag, digest),
             **_vulnerabilities(results),
@@ -143,20 +152,18 @@ def _vulnerabilities(results: Rows) -> Row:
 
 def _finding(entry: Row) -> Finding:
     return Finding(
-        ids=frozenset([text_of(entry, "VulnerabilityID")]),
-        package=text_of(entry, "PkgName"),
-        version=text_of(entry, "InstalledVersion"),
-        purl=text_of(entry, "PkgIdentifier", "PURL"),
-        severity=text_of(entry, "Severity").lower(),
+        ids=frozenset([cell(entry, "VulnerabilityID")]),
+        **picked(entry, "trivy vulnerability"),
+        severity=cell(entry, "Severity").lower(),
     )
 
 
 def _findings(result: Row, context: Context) -> Iterable[tuple[Rule, str, str]]:
     """Return the findings of checks; for secrets only their number, never place or text."""
     for finding in dicts(result, "Misconfigurations"):
-        identifier = text_of(finding, "ID") or text_of(finding, "AVDID")
+        identifier = cell(finding, "ID") or cell(finding, "AVDID")
         rule = context.rule(identifier.removeprefix("AVD-"))
-        status = text_of(finding, "Status").upper()
+        status = cell(finding, "Status").upper()
         context.unmapped += rule is None
         if rule and status in rule.values:
             yield rule, rule.values[status], f"{status}: {identifier}"
@@ -172,13 +179,13 @@ def _secrets_n(result: Row) -> int:
 
 def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
     """Return the results of the checks of a repository; -1 is Scorecard's unknown."""
-    name = text_of(report, "repo", "name")
+    name = cell(report, "repo", "name")
     if not name or not isinstance(report.get("checks"), list):
         return []
     about = (("name", name.rstrip("/").rpartition("/")[2].removesuffix(".git")),)
     answers = []
     for check in dicts(report, "checks"):
-        title = text_of(check, "name")
+        title = cell(check, "name")
         rule = context.rule(title)
         score = check.get("score")
         if rule is None or isinstance(score, bool) or not isinstance(score, int | float):
@@ -197,13 +204,13 @@ def of_xeol(report: Row, context: Context) -> list[FrameRow]:
     rule = context.rule("end of life")
     if not isinstance(matches, list) or not isinstance(target, dict) or rule is None:
         return []
-    tags = [text_of(target, "userInput"), *texts(target, "tags")]
+    tags = [cell(target, "userInput"), *texts(target, "tags")]
     image = _image_of(texts(target, "repoDigests"), tags)
-    about = _image_keys(image, text_of(target, "imageID"))
+    about = _image_keys(image, cell(target, "imageID"))
     ended = set()
     for match in dicts(matches):
         cycle = table(match, "Cycle")
-        product, version, day = (text_of(cycle, key) for key in _CYCLE)
+        product, version, day = (cell(cycle, key) for key in _CYCLE)
         ended.add(f"{product} {version} ({day})")
     risk = rule.values.get("EOL" if ended else "NONE", "unknown")
     summary = words_of("; ".join(sorted(ended))) or "no package past its end of life"

@@ -23,7 +23,7 @@ from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import JSON_SUFFIXES, find_files
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret, scrub
-from assess.sources.values import Texts, as_list, dicts
+from assess.sources.values import Texts, as_list, dicts, moment
 
 __all__ = ["DumpPlace", "LivePlace", "Place"]  # beside what is defined here
 
@@ -164,6 +164,16 @@ def tags_of(payload: Any, *path: str) -> Texts:
         if isinstance(key, str) and isinstance(value, str):
             tags.setdefault(key, value.strip())
     return tags
+
+
+def span_of(payload: Row, start: str, end: str) -> Row:
+    """Return the columns of an activity that say when it was."""
+    begun = moment(payload, start)
+    ended = moment(payload, end)
+    duration = None
+    if begun and ended and ended >= begun:
+        duration = (ended - begun).total_seconds()
+    return {"started_at": begun, "ended_at": ended, "duration_s": duration}
 
 
 def names_of(tags: Mapping[str, str]) -> Names:

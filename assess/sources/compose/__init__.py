@@ -1,35 +1,28 @@
 """Compose files: declarations of a project; only an engine knows which of them run."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from assess.sources.base import Asked, Batch, Names, Row, Rows, Source, paths_of
 from assess.sources.builds import workload_rows
 from assess.sources.builds.dockerfile import read_build
-from assess.sources.compose.forms import Service, is_published, is_true
+from assess.sources.compose.forms import Service, is_published
 from assess.sources.compose.needs import labels_of, to_dependencies, to_texts, to_unread
 from assess.sources.compose.project import Project, read_project
 from assess.sources.docker.names import COMPOSE, container_names
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret_name, keep_labels, scrub
+from assess.sources.replica import MAX_DECLARED, declared_rows
 from assess.sources.routing import routers_of
-from assess.sources.unit import (
-    Unit,
-    is_checked,
-    mount_rows,
-    service_row,
-    share,
-    unread_note,
-    workload_row,
-)
+from assess.sources.unit import Unit, is_checked, service_row, share, unread_note
 from assess.sources.values import (
     Texts,
     as_list,
     dicts,
+    duration,
     integer,
+    is_true,
     memory_size,
     number,
     picked,
@@ -44,14 +37,13 @@ DEFAULT_NAMES = (
     "docker-compose.yaml",
     "docker-compose.yml",
 )
-MAX_REPLICAS = 1000  # of a service; more than that is a slip of the pen
+SERVICE = "compose-service"
 MAX_ROWS = 20_000  # of a project: replicas multiply its mounts
 _PERIOD_US = 100_000  # of a quota, unless it is said
 _CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
 # Keys of `deploy` that Swarm alone reads.
 _STACK_ONLY = {"placement", "update_config", "rollback_config", "endpoint_mode"}
 _CONFIG_KEYS = ("environment", "env_file", "configs", "secrets")
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class ComposeSource(Source):
@@ -64,19 +56,18 @@ class ComposeSource(Source):
         batch = asked.batch
         options = asked.options
         paths = paths_of(options)
-        scope = ", ".join(paths)
         files = [file for path in paths for file in _files(asked.base / path)]
         allow_outside = options.get("allow_outside", False)
         project = read_project(files, allow_outside=allow_outside)
         asked.deadline.check()
         for name, error in project.failed.items():
-            batch.cover(scope, f"read {name}", **failure(error))
+            batch.cover(asked.scope, f"read {name}", **failure(error))
         if project.failed and not project.services:
             return
         wanted = options.get("profiles", project.env.get("COMPOSE_PROFILES", ""))
         wanted = wanted.split(",") if isinstance(wanted, str) else wanted
         enabled = _enabled(project, {profile.strip() for profile in wanted})
-        with batch.call(scope, "read") as call:
+        with batch.call(asked.scope, "read") as call:
             rows = Batch()
             redacted_n, unread = _fill(rows, project, enabled)
             batch.merge(rows)
@@ -120,13 +111,6 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
         unit = replace(unit, names=names)
         units[name] = unit
         redacted += dropped + len(unit.environment) - len(unit.kept)
-        workload: Row = {"names": names, "namespace": project.name, "name": name}
-        workload |= workload_row(unit)
-        workload |= {
-            "source_kind": "compose-service",
-            "state": "declared",
-            "inspect_status": "declared",
-        }
         row = _to_service(name, unit)
         if routers_of(labels_of(service), unit):
             row["public"] = True
@@ -135,10 +119,9 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
         rows_n += replicas * (1 + len(unit.mounts))
         if rows_n > MAX_ROWS:
             raise ValueError(f"it makes more than {MAX_ROWS:,} replicas and mounts")
-        for replica in range(1, replicas + 1):
-            key = f"compose:{project.name}/{name}/{replica}"
-            batch.add("workloads", workload | {"workload_id": key})
-            batch.add("mounts", *mount_rows(unit.mounts, key, project.name))
+        key = f"compose:{project.name}/{name}"
+        place = {"namespace": project.name, "name": name, "source_kind": SERVICE}
+        batch.place(*declared_rows(unit, key, replicas, place, host=project.name))
         batch.add("workloads", *_build_rows(project, name, names))
     share(batch.rows["mounts"])
     batch.add("dependencies", *to_dependencies(project, units))
@@ -230,7 +213,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         caps_added=tuple(as_list(service, "cap_add")),
         devices_n=len(as_list(service, "devices")) + cards_n,
         restart_policy=_restarts(service),
-        stop_timeout_s=_seconds(service.get("stop_grace_period")),
+        stop_timeout_s=duration(service, "stop_grace_period"),
         health_checked=False if is_off else is_checked(image, declared),
         config_external=True if any(map(service.get, _CONFIG_KEYS)) else None,
     )
@@ -287,9 +270,9 @@ def _replicas(project: Project, name: str) -> int:
     """Return the number of replicas that a service declares; too many leave a note."""
     service = project.services[name]
     wanted = number(table(service, "deploy").get("replicas") or service.get("scale"))
-    if wanted is not None and wanted > MAX_REPLICAS:
-        project.notes.append(f"service {name} has more than {MAX_REPLICAS:,} replicas")
-    return 1 if wanted is None else int(min(wanted, MAX_REPLICAS))
+    if wanted is not None and wanted > MAX_DECLARED:
+        project.notes.append(f"service {name} has more than {MAX_DECLARED:,} replicas")
+    return 1 if wanted is None else int(min(wanted, MAX_DECLARED))
 
 
 def _cpus(limits: Row, service: Service) -> float | None:
@@ -298,8 +281,3 @@ def _cpus(limits: Row, service: Service) -> float | None:
     quota = number(service, "cpu_quota")
     period = number(service, "cpu_period") or _PERIOD_US
     return asked or (quota / period if quota else None)
-
-
-def _seconds(value: Any) -> float | None:
-    parts = re.findall(r"(?<![\d.])(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
-    return number(sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None)

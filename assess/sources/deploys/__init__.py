@@ -6,7 +6,7 @@ not. A failed or an open deployment keeps its status.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,7 +25,6 @@ from assess.sources.base import (
     Rows,
     Source,
     format_problems,
-    paths_of,
 )
 from assess.sources.csv_records import Cells, lookup, read_records, rows
 from assess.sources.dumps import (
@@ -36,7 +35,7 @@ from assess.sources.dumps import (
     read_documents,
 )
 from assess.sources.redact import strip_credentials
-from assess.sources.values import as_list, dicts, dig, id_of, moment, number, text
+from assess.sources.values import as_list, dicts, dig, id_of, moment, number, picked, text
 
 NAMED = 0.8  # confidence in a repository or project as the name of a service
 _PROJECT = Linear(r"^/(.+?)/-/")  # of an address of GitLab
@@ -103,9 +102,8 @@ def _github_deployment(record: Row) -> Iterator[Row | None]:
         f"github:{repository}/",
         id_of(record, "id"),
         _names(repository),
-        started_at=moment(record, "created_at"),
         status=status_of(str(latest)),
-        version=text(record, "sha"),
+        **picked(record, "github deployment"),
     )
 
 
@@ -124,11 +122,8 @@ def _github_run(record: Row) -> Row | None:
         f"github:{repository}/run/",
         id_of(record, "id"),
         _names(repository),
-        started_at=moment(record, "run_started_at") or moment(record, "created_at"),
-        ended_at=moment(record, "updated_at"),
         status=status_of(word),
-        version=text(record, "head_sha"),
-        committed_at=moment(record, "head_commit", "timestamp"),
+        **picked(record, "github run"),
     )
 
 
@@ -141,17 +136,12 @@ def of_gitlab(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
     address = text(job, "web_url") or text(job, "pipeline", "web_url")
     place = _PROJECT.search(urlsplit(address).path) if address else None
     project = leaf_of(place[1]) if place else stem
-    commit = dig(job, "commit")
-    finished = moment(record, "finished_at") or moment(job, "finished_at")
     yield _deployment(
         f"gitlab:{project}/",
         id_of(record, "id"),
         _names(project),
-        started_at=moment(record, "created_at"),
-        ended_at=finished or moment(record, "updated_at"),
         status=status_of(text(record, "status")),
-        version=text(record, "sha"),
-        committed_at=moment(commit, "committed_date") or moment(commit, "created_at"),
+        **picked(record, "gitlab deployment"),
     )
 
 
@@ -166,15 +156,12 @@ def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
     repositories = [leaf_of(text(source, "repoURL")) for source in sources]
     paths = [leaf_of(text(source, "path")) for source in sources]
     for entry in dicts(application, "status", "history"):
-        finished = moment(entry, "deployedAt")
         yield _deployment(
             f"argocd:{name}/",
             id_of(entry, "id"),
             _names(name, *paths, *repositories),
-            started_at=moment(entry, "deployStartedAt") or finished,
-            ended_at=finished,
             status="done",
-            version=text(entry, "revision"),
+            **picked(entry, "argo cd sync"),
         )
 
 
@@ -208,20 +195,15 @@ def of_devlake(tables: Iterable[Cells]) -> Iterator[Row | None]:
 
 
 def _devlake_row(cells: Cells, project: str, cycles: list[float]) -> Row | None:
-    finished = moment(cells, "finished_date")
-    begun = moment(cells, "started_date") or moment(cells, "created_date")
-    commit: datetime | None = None
-    if finished and cycles:
-        commit = finished - median(cycles) * _MINUTE
+    own = picked(cells, "devlake deployment")
+    if own["ended_at"] and cycles:
+        own["committed_at"] = own["ended_at"] - median(cycles) * _MINUTE
     return _deployment(
         "devlake:",
         cells.get("id", ""),
         _names(project, leaf_of(cells.get("repo_url", "")), cells.get("name", "")),
-        started_at=begun or finished,
-        ended_at=finished,
         status=status_of(cells.get("result") or cells.get("status", "")),
-        version=cells.get("commit_sha", ""),
-        committed_at=commit,
+        **own,
     )
 
 
@@ -271,7 +253,7 @@ class DeploysSource(Source):
         if _pattern(options) is None:
             problems.append("workflow is no regular expression")
         days = [key for key in ("since", "until") if key in options]
-        return problems + [f"{k} is not a date" for k in days if not _day(options[k])]
+        return problems + [f"{k} is not a date" for k in days if not moment(options[k])]
 
     def fill(self, asked: Asked) -> None:
         """Read the deployments of all files; tables of DevLake belong together."""
@@ -286,8 +268,7 @@ class DeploysSource(Source):
                 else:
                     _add(batch, call, _of_json(file, call, options), options)
         if tables:
-            scope = ", ".join(paths_of(options))
-            with batch.call(scope, "deploys") as call:
+            with batch.call(asked.scope, "deploys") as call:
                 _add(batch, call, list(of_devlake(tables)), options)
 
 
@@ -318,12 +299,10 @@ def _of_json(file: Path, call: Call, options: Row) -> list[Row | None]:
 
 
 def _add(batch: Batch, call: Call, found: list[Row | None], options: Row) -> None:
-    since = _day(options.get("since"))
-    until = _day(options.get("until"))
     known = [row for row in found if row is not None]
     times = [row["started_at"] for row in known]
-    start = since or min(times, default=None)
-    end = until or max(times, default=None)
+    start = moment(options, "since") or min(times, default=None)
+    end = moment(options, "until") or max(times, default=None)
     listed = [row for row in known if start <= row["started_at"] <= end]
     scope = call.row["scope"]
     batch.add("activities", *(row | {"source_ref": scope} for row in call.take(listed)))
@@ -339,9 +318,3 @@ def _pattern(options: Row) -> Linear | None:
         return Linear(str(options.get("workflow", _WORKFLOW)), ignore_case=True)
     except ValueError:
         return None
-
-
-def _day(value: Any) -> datetime | None:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = value.isoformat()
-    return moment(value)

@@ -28,7 +28,7 @@ from assess.sources.unit import (
     share,
     workload_row,
 )
-from assess.sources.values import dicts, dig, joined, moment, picked, table, text, texts
+from assess.sources.values import dicts, dig, joined, moment, picked, table, text
 from assess.sources.volumes import Mount
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
@@ -98,7 +98,6 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
     if not inspected:
         return unit
     memory = host.get("Memory")
-    pids = host.get("PidsLimit")
     # --cpus sets NanoCpus, older clients a quota of a period of 100 ms by default [us].
     cpus = (host.get("NanoCpus") or 0) / 1e9
     quota = (host.get("CpuQuota") or 0) / (host.get("CpuPeriod") or 100_000)
@@ -106,14 +105,11 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
         unit,
         # The engine copies the user of the image: none means root.
         user=text(inspected, "Config", "User") or "0",
-        memory_limit_bytes=memory or None,  # 0: no limit
         memory_unlimited=None if memory is None else memory == 0,
         cpu_limit=cpus or max(quota, 0) or None,
-        pids_limit=pids if pids and pids > 0 else None,  # -1 and 0: no limit
         **picked(inspected, "docker inspection"),
         host_pid=_is_host(host.get("PidMode")),
         host_ipc=_is_host(host.get("IpcMode")),
-        caps_added=tuple(texts(host, "CapAdd")),
         devices_n=len(host.get("Devices") or []),
         restart_policy=dig(host, "RestartPolicy", "Name") or "no",
         asks=tuple(filter(None, [inspected["settings"]])),

@@ -239,11 +239,13 @@ class _Engine:
         self._ask_podman()
         if self.api.is_too_old:
             return
-        for name in ("containers", "images", "volumes"):
+        containers = self._ask("containers")
+        sizes = ("df",) if is_sized else ()
+        for name in ("images", "volumes", *sizes):
             self._ask(name)
-        if is_sized:
-            self._ask("df")
-        if is_inspected and self.payloads.containers:
+        if is_inspected and containers.failed:
+            self._call("inspect").skip(containers.row)
+        elif is_inspected and self.payloads.containers:
             self._inspect([c["Id"] for c in self.payloads.containers])
             # an engine that has gone is not asked for more
             if {*self.payloads.inspect_status.values()} <= {"vanished"}:
@@ -290,28 +292,23 @@ class _Engine:
         """Inspect containers; one that vanished in the meantime keeps what the list says."""
         with self._call("inspect") as call:
             inspected, errors = self._get_each("containers", ids, call)
-            vanished_n = 0
             for identifier in filter(errors.__contains__, ids):
                 error = errors[identifier]
                 is_gone = getattr(error, "status_code", None) in _VANISHED
-                vanished_n += is_gone
                 status = "vanished" if is_gone else call.fail(error)
                 self.payloads.inspect_status[short(identifier)] = status
-            self.payloads.take("inspect", inspected, call, len(ids) - vanished_n)
+            gone_n = [*self.payloads.inspect_status.values()].count("vanished")
+            self.payloads.take("inspect", inspected, call, len(ids) - gone_n)
 
     def _ask_images(self) -> None:
         """Ask for the processor of images in use; the lists of older engines do not have it."""
         containers = containers_of(self.payloads)
-        used = {short(c.image_id) for c in containers}
-        inspected = {
-            short(c.image_id)
-            for c in containers
-            if c.inspected.get("ImageManifestDescriptor")
-        }
+        told = "ImageManifestDescriptor"
+        used = {short(c.image_id) for c in containers if told not in c.inspected}
         images = {
             str(image["Id"]).removeprefix("sha256:"): image
             for image in self.payloads.images or []
-            if "Architecture" not in image and short(image["Id"]) in used - inspected
+            if "Architecture" not in image and short(image["Id"]) in used
         }
         if not images:
             return

@@ -15,6 +15,7 @@ from assess.sources.aws import (
     is_cluster_node,
     is_naming,
     names_of,
+    span_of,
     tags_of,
 )
 from assess.sources.base import Batch, Name, Names, Row, Rows
@@ -164,30 +165,23 @@ def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
 
 def to_host(instance: Row, image: Row, kind: Row, answers: Answers) -> Row:
     """Return the row of the hosts frame; the place adds facts that the instance lacks."""
-    az = text(instance, "Placement", "AvailabilityZone")
-    state = text(instance, "State", "Name")
+    own = picked(instance, "ec2 instance") | picked(kind, "ec2 type")
     cores = integer(instance, "CpuOptions", "CoreCount")
     threads = integer(instance, "CpuOptions", "ThreadsPerCore")
-    memory = integer(kind, "MemoryInfo", "SizeInMiB")
     # An instance may have fewer vCPUs than its type, where its owner pays licences by core.
-    vcpus = integer(kind, "VCpuInfo", "DefaultVCpus")
     if cores and threads:
-        vcpus = cores * threads
+        own["vcpus"] = cores * threads
+    own["account"] = own["account"] or answers.account
     return frames.row(
         "hosts",
         host_id=instance["InstanceId"],
-        **picked(instance, "ec2 instance"),
+        **own,
         provider="aws",
-        account=text(instance, "OwnerId") or answers.account,
-        region=re.sub(r"(?<=\d)[a-z]$", "", az) or answers.region or None,
-        az=az or None,
+        region=re.sub(r"(?<=\d)[a-z]$", "", own["az"] or "") or answers.region or None,
         image_created_at=moment(image, "CreationDate"),
         **_system(instance, image),
-        vcpus=vcpus,
-        memory_bytes=memory * 2**20 if memory else None,
-        state=state or None,
         addresses=_addresses(instance),
-        last_seen_at=answers.seen_at if state == "running" else None,
+        last_seen_at=answers.seen_at if own["state"] == "running" else None,
     )
 
 
@@ -366,9 +360,8 @@ def to_activities(
         group = text(activity, "AutoScalingGroupName") or arn.rpartition("/")[2]
         description = text(activity, "Description")
         kind = _KINDS.get(description.partition(" ")[0].lower())
-        started = moment(activity, "StartTime")
-        ended = moment(activity, "EndTime")
-        if not identifier or not kind or not started:
+        span = span_of(activity, "StartTime", "EndTime")
+        if not identifier or not kind or not span["started_at"]:
             others_n += 1
             continue
         instance = _INSTANCE.search(description)
@@ -378,14 +371,10 @@ def to_activities(
             "host_id": instance[0] if instance else None,
             "group": group or None,
             "kind": kind,
-            "started_at": started,
-            "ended_at": ended,
+            **span,
             "status": text(activity, "StatusCode") or None,
             "cause": cause_of(activity.get("Cause")),
-            "duration_s": None,
         }
-        if ended and ended >= started:
-            rows[identifier]["duration_s"] = (ended - started).total_seconds()
     return list(rows.values()), others_n
 
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from assess.sources.aws import AwsSource, DumpPlace, Place
 from assess.sources.base import Batch, Lists, Row, Rows
-from assess.sources.ecr.images import INDEXES, SCANNED, Answers, is_index, to_images
+from assess.sources.ecr.images import SCANNED, Answers, is_index, to_images
+from assess.sources.registry.rows import INDEXES
 from assess.sources.values import dig, moment, text
 
 NO_POLICY = "LifecyclePolicyNotFoundException"

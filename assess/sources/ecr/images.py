@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from assess import frames
+from assess.sources.answers.vex import SEVERITIES
 from assess.sources.base import Row, Rows
 from assess.sources.ecr.lifecycle import (
     ARCHIVE,
@@ -18,25 +19,24 @@ from assess.sources.ecr.lifecycle import (
     read_policy,
     would_expire,
 )
-from assess.sources.values import dicts, dig, integer, joined, moment, table, text, texts
-
-SEVERITIES = ("critical", "high", "medium", "low")
-SCANNED = ("COMPLETE", "ACTIVE")  # ACTIVE: of the enhanced scan, which goes on
-INDEXES = (
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.index.v1+json",
+from assess.sources.registry.rows import INDEXES, of_type
+from assess.sources.values import (
+    dicts,
+    dig,
+    integer,
+    joined,
+    moment,
+    picked,
+    table,
+    text,
+    texts,
 )
-_SCHEMAS = {
-    "application/vnd.docker.distribution.manifest.v1": "1",
-    "application/vnd.docker.distribution.manifest.v2": "2",
-    "application/vnd.docker.distribution.manifest.list.v2": "2",
-    "application/vnd.oci.": "oci",
-}
+
+SCANNED = ("COMPLETE", "ACTIVE")  # ACTIVE: of the enhanced scan, which goes on
 _SIGNATURES = ("cosign", "notary.signature", "sigstore.bundle")
 _SIGNATURE_TAG = re.compile(r"sha256-(.*)\.sig")
 _ATTESTATION = "unknown"  # the architecture that an index gives it
 _STORAGE = {"ACTIVE": STANDARD, "ARCHIVED": ARCHIVE}
-_OCI = "org.opencontainers.image."
 
 
 @dataclass
@@ -153,10 +153,7 @@ def to_repositories(answers: Answers) -> Iterator[Repository]:
 def _to_image(repository: Repository, digest: str) -> Row:
     """Return the row of one image, without what depends on the other images."""
     image = repository.images[digest]
-    media_type = text(image, "imageManifestMediaType")
-    schemas = [
-        schema for start, schema in _SCHEMAS.items() if media_type.startswith(start)
-    ]
+    own = picked(image, "ecr image")
     return frames.row(
         "images",
         registry=repository.registry,
@@ -164,14 +161,9 @@ def _to_image(repository: Repository, digest: str) -> Row:
         host_id="",
         location="registry",
         lifecycle_policy=repository.has_policy,
-        digest=digest,
         tags=joined(_tags(image)),
-        media_type=media_type or None,
-        schema=schemas[0] if schemas else None,
-        is_index=media_type in INDEXES if media_type else None,
-        size_bytes=integer(image, "imageSizeInBytes"),
-        pushed_at=moment(image, "imagePushedAt"),
-        last_pulled_at=moment(image, "lastRecordedPullTime"),
+        **own,
+        **of_type(own["media_type"]),
         immutable_tags=_is_immutable(repository.raw, image),
         dangling=_is_dangling(repository, digest),
         **_findings(image, repository.scans.get(digest)),
@@ -204,9 +196,8 @@ def _annotated(repository: Repository, digest: str) -> Row:
     arch = text(descriptor, "platform", "architecture")
     return {
         "arch": arch if arch not in ("", _ATTESTATION) else None,
-        "created_at": moment(notes, _OCI + "created"),
-        "base_name": text(notes, _OCI + "base.name") or None,
-        "base_digest": text(notes, _OCI + "base.digest") or None,
+        "created_at": moment(notes, "org.opencontainers.image.created"),
+        **picked(notes, "image base"),
     }
 
 
@@ -261,12 +252,8 @@ def to_lifecycle(digest: str, image: Row) -> Image:
     return Image(
         digest=digest,
         tags=_tags(image),
-        pushed_at=moment(image, "imagePushedAt"),
-        pulled_at=moment(image, "lastRecordedPullTime"),
         storage=_STORAGE.get(text(image, "imageStatus") or "ACTIVE"),
-        archived_at=moment(image, "lastArchivedAt"),
-        activated_at=moment(image, "lastActivatedAt"),
-        subject=text(image, "subjectManifestDigest") or None,
+        **picked(image, "ecr lifecycle"),
     )
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assess.sources.base import Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_labels, kept_env
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
+    MIB,
     Texts,
     by_name,
     dicts,
@@ -24,15 +26,10 @@ from assess.sources.values import (
 )
 from assess.sources.volumes import Mount
 
-MIB = 2**20
 CPU_UNITS = 1024  # of one vCPU
 _VCPU = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*vcpus?\s*", re.IGNORECASE)
 _GB = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*gb\s*", re.IGNORECASE)
-_SHARED_FILES = {
-    "efsVolumeConfiguration": ("efs", "fileSystemId"),
-    "fsxWindowsFileServerVolumeConfiguration": ("fsx", "fileSystemId"),
-    "s3filesVolumeConfiguration": ("s3files", "fileSystemArn"),
-}
+_SHARED_FILES = vocabulary("ecs", "shared files")  # driver, and where its id is
 _ARN = re.compile(r"arn:[\w-]*:[\w-]*:(?P<region>[\w-]*):(?P<account>\d*):(?P<rest>.+)")
 
 
@@ -190,8 +187,6 @@ def _shared(
 
 
 def _of_container(raw: Row, container: Row) -> Unit:
-    limit = integer(container, "memory")
-    reserved = integer(container, "memoryReservation") or limit
     cpu = integer(container, "cpu")  # a share, which is no limit
     volumes = by_name(raw, "volumes")
     linux = table(container, "linuxParameters")
@@ -202,11 +197,12 @@ def _of_container(raw: Row, container: Row) -> Unit:
     # A reference to a secret counts as a variable without a value.
     secrets = {text(secret, "name"): "" for secret in dicts(container, "secrets")}
     secrets.pop("", None)
+    own = picked(container, "ecs container")
     return Unit(
         names=(),
         platform="ecs",
         **picked(raw, "ecs definition"),
-        **picked(container, "ecs container"),
+        **own,
         environment=tuple({**secrets, **environment_of(container)}.items()),
         texts=command_line(container, "entryPoint", "command"),
         unread=(
@@ -215,11 +211,8 @@ def _of_container(raw: Row, container: Row) -> Unit:
         ),
         ports=tuple(ports_of(dicts(container, "portMappings"))),
         mounts=tuple(_mounts(container, volumes)),
-        memory_limit_bytes=limit * MIB if limit else None,
-        memory_request_bytes=reserved * MIB if reserved else None,
-        memory_unlimited=not (limit or memory_of(raw)),
+        memory_unlimited=not (own["memory_limit_bytes"] or memory_of(raw)),
         cpu_request=cpu / CPU_UNITS if cpu else None,
-        caps_added=tuple(texts(linux, "capabilities", "add")),
         devices_n=len(dicts(linux, "devices")) + len(cards),
         restart_policy=policies[restarts] if isinstance(restarts, bool) else None,
     )
@@ -245,8 +238,9 @@ def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
 def _source(volume: Row) -> Mount:
     """Read what is behind a volume; it has a name only where it outlives the task."""
     name = text(volume, "name")
-    for key, (driver, identity) in _SHARED_FILES.items():
+    for key, words in _SHARED_FILES.items():
         if isinstance(volume.get(key), dict):
+            driver, identity = words.split()
             system = last_of(volume, key, identity) or name
             return Mount("", "volume", volume=system, driver=driver, is_remote=True)
     if volume.get("configuredAtLaunch") is True:

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.sources.aws import GROUP_TAG, LOGICAL_TAG, env_of, names_of, tags_of
+from assess.sources.aws import GROUP_TAG, LOGICAL_TAG, env_of, names_of, span_of, tags_of
 from assess.sources.base import Batch, Name, Names, Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.names import ECS, container_names
 from assess.sources.ecs.definitions import (
     Definition,
@@ -21,7 +22,6 @@ from assess.sources.ecs.tasks import (
     fargate_host,
     is_fargate,
     known_as,
-    span_of,
     to_task_activities,
     to_workloads,
     wanted_host,
@@ -35,12 +35,7 @@ from assess.sources.values import Texts, dicts, integer, moment, number, picked,
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 # What starts jobs, as the tasks say.
-_SCHEDULERS = (
-    "events-rule/",
-    "chronos-schedule/",
-    "ecs-scheduler/",
-    "AWS Step Functions",
-)
+_SCHEDULERS = tuple(vocabulary("ecs", "schedulers"))
 # Tags that name an application are left out: an application has many services.
 _NAMING_TAGS = ("assess.service", "service", "Service")
 _MIN_HEALTHY_DEFAULT = 100

@@ -7,6 +7,7 @@ from typing import Any
 
 from assess import frames
 from assess.image_ref import as_declared, parse_image
+from assess.sources.aws import span_of
 from assess.sources.base import Names, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.ecs.definitions import (
@@ -166,16 +167,6 @@ def _provided(host_id: str, payload: Row) -> Row:
 
 
 # ---- what happened to them ----
-
-
-def span_of(payload: Row, start: str, end: str) -> Row:
-    """Return the columns of an activity that say when it was."""
-    begun = moment(payload, start)
-    ended = moment(payload, end)
-    duration = None
-    if begun and ended and ended >= begun:
-        duration = (ended - begun).total_seconds()
-    return {"started_at": begun, "ended_at": ended, "duration_s": duration}
 
 
 def to_task_activities(task: Row, workload: Row) -> Iterator[Row]:

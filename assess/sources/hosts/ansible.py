@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Asked, Batch, Call, Row, Rows, Source, paths_of
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.engine import MODULES
 from assess.sources.dumps import (
     Files,
@@ -26,29 +26,34 @@ from assess.sources.hosts.rows import (
     Package,
     PlainHost,
     SystemUnit,
-    count_of,
     filled,
     is_of_interest,
     now_utc,
     seen,
     system_of,
-    text_of,
     to_batch,
 )
 from assess.sources.joining.hosts import is_local
 from assess.sources.listing import lose
-from assess.sources.values import dicts, dig, joined, listed, table, texts
+from assess.sources.values import (
+    cell,
+    dicts,
+    dig,
+    joined,
+    listed,
+    picked,
+    table,
+    texts,
+    whole,
+)
 
-MIB = 2**20
-PARTS = {
-    "setup": "ansible -m setup",
-    "services": "ansible -m service_facts",
-    "packages": "ansible -m package_facts",
-}
+PARTS = vocabulary("hosts", "parts of facts")
 # never read: environments, boot options and facts of one's own hold secrets, keys identify hosts
-WITHHELD = ("env", "cmdline", "proc_cmdline", "local", "ec2_user_data", "user_data")
-_NAMED = ("ansible_facts", "module_setup", "services", "packages", "gather_subset")
-_BESIDE = ("msg", "failed", "unreachable", "warnings")  # what a module says beside facts
+WITHHELD = vocabulary("hosts", "withheld facts")
+_PREFIX = "ansible_"
+_SYSTEM = ("distribution", "distribution_version", "distribution_release")
+_NAMED = vocabulary("hosts", "marks of facts")
+_BESIDE = vocabulary("hosts", "beside facts")  # what a module says
 _SCHEMA = re.compile(r"^s\d+_")  # before the names of hosts, since ansible-core 2.19
 _DENIED = re.compile(
     r"permission denied|password|sudo|authentication|denied", re.IGNORECASE
@@ -59,8 +64,7 @@ _REFUSALS = (  # what Ansible says, and what that means
 )
 _NEEDS_ROOT = "service_facts did not see every unit: run it with become = true"
 _GONE = ("not-found", "masked")  # names that systemd knows, but that are not there
-_AT_REST = ("stopped", "inactive", "inoperative", "disabled", "dead", "exited", "crashed")
-_RUNNING = ("running", "started", "active")
+_STATES = vocabulary("hosts", "states of units")
 _LOGS = tuple(f".{part}" for part in PARTS)  # of our script, beside what it writes
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -101,7 +105,7 @@ class AnsibleSource(Source):
                     hint = "some files are not facts of a host: see their rows"
                     call.status(status, call.row.get("hint", hint))
         if hosts.all:
-            _cover_parts(", ".join(paths_of(options)), hosts.all, batch)
+            _cover_parts(asked.scope, hosts.all, batch)
             batch.merge(to_batch(hosts.all))
 
 
@@ -279,69 +283,58 @@ def untagged(value: Row) -> Any:
 def are_facts(document: Row) -> bool:
     """Return whether a document has facts of a host."""
     has_named = any(name in document for name in _NAMED)
-    return has_named or any(key.startswith("ansible_") for key in document)
+    return has_named or any(key.startswith(_PREFIX) for key in document)
 
 
-def fact(facts: Row, name: str) -> Any:
-    """Return a fact, with or without the prefix that Ansible adds."""
-    value = facts.get(f"ansible_{name}", facts.get(name))
-    return untagged(value) if isinstance(value, dict) else value
+def plain(facts: Row) -> Row:
+    """Return facts without the prefix that Ansible adds, and without their wrapping."""
+    added = {
+        name.removeprefix(_PREFIX): value
+        for name, value in facts.items()
+        if name.startswith(_PREFIX)
+    }
+    return {
+        name: untagged(value) if isinstance(value, dict) else value
+        for name, value in (facts | added).items()
+    }
 
 
 def to_host(
     facts: Row, name: str, place: str, file_time: float | None, now: datetime
 ) -> tuple[PlainHost, list[str]]:
     """Return one host, and its unreadable facts."""
-    get = partial(fact, facts)
-    clock = dig(get("date_time"), "epoch") or dig(get("date_time"), "iso8601")
-    memory = count_of(get("memtotal_mb"))
+    known = plain(facts)
+    clock = dig(known, "date_time", "epoch") or dig(known, "date_time", "iso8601")
     lost: list[str] = []
     host = PlainHost(
-        name=text_of(name) or "unnamed",
+        name=cell(name) or "unnamed",
         place=place,
         facts=filled(
-            hostname=text_of(get("fqdn") or get("hostname")),
-            kernel=text_of(get("kernel")),
-            arch=text_of(get("architecture")),
-            vcpus=count_of(get("processor_vcpus")),
-            addresses=_addresses(get),
-            security_modules=_security_modules(get),
-            memory_bytes=None if memory is None else memory * MIB,
-            instance_type=text_of(get("ec2_instance_type")),
-            image_ref=text_of(get("ec2_ami_id")),
-            az=text_of(get("ec2_placement_availability_zone")),
-            region=text_of(get("ec2_placement_region")),
-            **system_of(
-                get("distribution"),
-                get("distribution_version"),
-                get("distribution_release"),
-            ),
+            **picked(known, "ansible host"),
+            addresses=_addresses(known),
+            security_modules=_security_modules(known),
+            **system_of(*map(known.get, _SYSTEM)),
             **seen(clock, file_time, now),
         ),
-        cloud_id=text_of(get("ec2_instance_id")),
-        marks=(
-            text_of(get("machine_id")),
-            text_of(get("product_uuid")),
-            text_of(get("product_serial")),
-            text_of(dig(get("default_ipv4"), "macaddress")),
-        ),
-        units=to_units(facts, lost),
-        packages=to_packages(facts, lost),
-        mounted=to_mounted(get("mounts"), lost),
+        cloud_id=cell(known, "ec2_instance_id"),
+        marks=tuple(picked(known, "ansible mark").values()),
+        units=to_units(known, lost),
+        packages=to_packages(known, lost),
+        mounted=to_mounted(known, lost),
     )
     return host, lost
 
 
-def _addresses(get: Callable[[str], Any]) -> str | None:
+def _addresses(facts: Row) -> str | None:
     """Return the addresses of a host, without those of its own loopback."""
-    listed = [*texts(get("all_ipv4_addresses")), *texts(get("all_ipv6_addresses"))]
-    listed = listed or [text_of(dig(get("default_ipv4"), "address"))]
-    return joined(text_of(a) for a in listed if not is_local(a))
+    listed = texts(facts, "all_ipv4_addresses") + texts(facts, "all_ipv6_addresses")
+    listed = listed or [cell(facts, "default_ipv4", "address")]
+    return joined(cell(a) for a in listed if not is_local(a))
 
 
-def _security_modules(get: Callable[[str], Any]) -> str | None:
+def _security_modules(facts: Row) -> str | None:
     """Return the security modules that are on; None where that is not known of all."""
-    states = {name: text_of(dig(get(name), "status")) for name in MODULES}
+    states = {name: cell(facts, name, "status") for name in MODULES}
     if set(states.values()) == {"disabled"}:
         return "none"
     return joined(name for name, state in states.items() if state == "enabled")
@@ -349,7 +342,7 @@ def _security_modules(get: Callable[[str], Any]) -> str | None:
 
 def withheld_n(facts: Row) -> int:
     """Count the values that are never read."""
-    parts = [fact(facts, name) for name in WITHHELD]
+    parts = map(plain(facts).get, WITHHELD)
     counts = [len(p) if isinstance(p, dict) else int(p is not None) for p in parts]
     return sum(counts) + sum("ssh_host_key" in key for key in facts)
 
@@ -364,32 +357,29 @@ def to_units(facts: Row, lost: list[str]) -> list[SystemUnit] | None:
     for key, raw in sorted(listed.items()):
         entry = untagged(raw) if isinstance(raw, dict) else raw
         if not isinstance(entry, dict):
-            lost.append(f"service {text_of(key)} is no object")
+            lost.append(f"service {cell(key)} is no object")
             continue
-        name = text_of(entry, "name") or text_of(key)
+        name = cell(entry, "name") or cell(key)
         is_template = name.endswith("@.service")  # it runs nothing itself
         is_gone = entry.get("status") in _GONE
         if is_gone or is_template or f"{name}.service" in listed:
             continue
-        state = text_of(entry, "state").lower()
-        manager = text_of(entry, "source") or "systemd"
-        if "failed" in (state, entry.get("status")):
-            units.append(SystemUnit(name, "failed", manager))
-        elif state in _RUNNING:
-            units.append(SystemUnit(name, "running", manager))
-        elif state not in _AT_REST:
+        word = cell(entry, "state").lower()
+        state = "failed" if "failed" in (word, entry.get("status")) else _STATES.get(word)
+        manager = cell(entry, "source") or "systemd"
+        if state in ("running", "failed"):
+            units.append(SystemUnit(name, state, manager))
+        elif state is None:
             lost.append(f"service {name} is in no known state")
     return units
 
 
 def _listed(facts: Row, name: str, lost: list[str]) -> Row | None:
     """Return a fact that is a table; None without one."""
-    listed = fact(facts, name)
-    if isinstance(listed, dict):
-        return listed
-    if name in facts or f"ansible_{name}" in facts:
+    if name in facts and not isinstance(facts[name], dict):
         lost.append(f"{name} are no table")
-    return None
+        return None
+    return facts.get(name)
 
 
 def to_packages(facts: Row, lost: list[str]) -> dict[str, Package] | None:
@@ -400,27 +390,27 @@ def to_packages(facts: Row, lost: list[str]) -> dict[str, Package] | None:
     packages = {}
     for name in filter(is_of_interest, listed):
         if versions := dicts(listed[name]):
-            version = text_of(versions[0].get("version"))
-            manager = text_of(versions[0].get("source"))
-            packages[text_of(name)] = Package(version, manager)
+            version = cell(versions[0].get("version"))
+            manager = cell(versions[0].get("source"))
+            packages[cell(name)] = Package(version, manager)
         else:
-            lost.append(f"package {text_of(name)} has no version")
+            lost.append(f"package {cell(name)} has no version")
     return packages
 
 
-def to_mounted(disks: Any, lost: list[str]) -> Rows:
+def to_mounted(facts: Row, lost: list[str]) -> Rows:
     """List the file systems of a host: path, type, bytes in use, and whether read-only."""
     mounted = []
-    for n, disk in enumerate(listed(disks)):
-        path = text_of(disk, "mount")
+    for n, disk in enumerate(listed(facts, "mounts")):
+        path = cell(disk, "mount")
         if not path:
             lost.append(f"mounts[{n}] has no path")
             continue
-        total = count_of(disk, "size_total")
-        free = count_of(disk, "size_available")
-        options = text_of(disk, "options").split(",")
+        total = whole(disk, "size_total")
+        free = whole(disk, "size_available")
+        options = cell(disk, "options").split(",")
         used = None if total is None or free is None else max(0, total - free)
         read_only = "ro" in options if disk.get("options") else None
-        kind = text_of(disk, "fstype") or None
+        kind = cell(disk, "fstype") or None
         mounted.append({"path": path, "type": kind, "size": used, "read_only": read_only})
     return mounted

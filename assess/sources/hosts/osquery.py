@@ -15,34 +15,25 @@ from assess.sources.hosts.rows import (
     Package,
     PlainHost,
     SystemUnit,
-    count_of,
     filled,
     is_of_interest,
     now_utc,
     seen,
     system_of,
-    text_of,
     to_batch,
 )
 from assess.sources.listing import lose
 from assess.sources.settings import of_command
-from assess.sources.values import dicts, dig, joined, text
+from assess.sources.values import cell, dicts, dig, joined, picked, text, whole
 
 Files = dict[str, Path]  # of a host, by table
 # Of each: columns without which a row says nothing, and those of whole numbers.
 TABLES = {row["table"]: row for row in rows("hosts/osquery_tables")}
 # never read: commands and environments of containers, proxies
-WITHHELD = ("command", "config_entrypoint", "env_variables", "http_proxy", "https_proxy")
+WITHHELD = vocabulary("hosts", "withheld columns")
 MAY_BE_EMPTY = "osquery shows an empty table where it may not look: run it as root"
 _STATES = {"active/running": "running", "failed/failed": "failed"}
 _PSEUDO = vocabulary("hosts", "pseudo file systems")  # without data of their own
-
-# Names of Docker's API, by the columns of osquery.
-_COUNTED = ("containers", "images")
-_VERSION = vocabulary("hosts", "osquery version")
-_INFO = vocabulary("hosts", "osquery info")
-_CONTAINER = vocabulary("hosts", "osquery container")
-_MOUNT = {n.title(): n for n in ("type", "name", "source", "destination", "driver")}
 
 # Columns of engines, by the program on whose command line their settings stand.
 _SETTINGS = {"dockerd": "daemon_flags", "kubelet": "kubelet_flags"}
@@ -124,7 +115,7 @@ def lost_of(table: str, values: list[Any]) -> list[str]:
     keys = TABLES[table]["needed"].split()
     lost = []
     for n, row in enumerate(values):
-        missing = [key for key in keys if not text_of(row, key)]
+        missing = [key for key in keys if not cell(row, key)]
         if not isinstance(row, dict) or not row:
             lost.append(f"{table}[{n}] is no row")
         elif missing:
@@ -136,11 +127,11 @@ def strays_of(table: str, values: list[Any], tables: Tables) -> list[str]:
     """List the rows about a container that the table of containers does not have."""
     if not table.startswith("docker_container_") or "docker_containers" not in tables:
         return []
-    listed = {text_of(container, "id") for container in tables["docker_containers"]}
+    listed = {cell(container, "id") for container in tables["docker_containers"]}
     return [
         f"{table}[{n}] is of no listed container"
         for n, row in enumerate(values)
-        if (of := text_of(row, "id")) and of not in listed
+        if (of := cell(row, "id")) and of not in listed
     ]
 
 
@@ -150,33 +141,22 @@ def misread_of(table: str, values: list[Any]) -> list[str]:
         f"{table}[{n}].{column} is no number"
         for n, row in enumerate(values)
         for column in TABLES[table]["whole"].split()
-        if dig(row, column) not in (None, "") and count_of(row, column) is None
+        if dig(row, column) not in (None, "") and whole(row, column) is None
     ]
 
 
 def to_host(tables: Tables, name: str, place: str, written: float | None) -> PlainHost:
     """Return one host from its tables, whose values are all text."""
-    system = _only(tables, "system_info")
-    kernel = _only(tables, "kernel_info")
     release = _only(tables, "os_version")
-    cloud = _only(tables, "ec2_instance_metadata")
     return PlainHost(
         name=name,
         place=place,
         facts=filled(
-            hostname=text_of(system, "hostname"),
-            kernel=text_of(kernel, "version"),
-            arch=text_of(cloud.get("architecture") or release.get("arch")),
-            vcpus=count_of(system, "cpu_logical_cores"),
-            memory_bytes=count_of(system, "physical_memory"),
-            instance_type=text_of(cloud, "instance_type"),
-            image_ref=text_of(cloud, "ami_id"),
-            region=text_of(cloud, "region"),
-            az=text_of(cloud, "availability_zone"),
+            **picked(tables, "osquery host"),
             **system_of(release.get("name"), release.get("version")),
             **seen(None, written, now_utc()),
         ),
-        cloud_id=text_of(cloud, "instance_id"),
+        cloud_id=cell(tables, "ec2_instance_metadata", 0, "instance_id"),
         settings=to_settings(tables),
         units=to_units(tables),
         packages=to_packages(tables),
@@ -204,10 +184,10 @@ def to_units(tables: Tables) -> list[SystemUnit] | None:
     """List the units that run or failed; None where the table was not read, or is empty."""
     units = []
     for unit in tables.get("systemd_units", []):
-        name = text_of(unit, "id")
+        name = cell(unit, "id")
         state = _STATES.get(f"{unit.get('active_state')}/{unit.get('sub_state')}")
         if state and name.endswith(".service"):
-            units.append(SystemUnit(name, state, user=text_of(unit, "user")))
+            units.append(SystemUnit(name, state, user=cell(unit, "user")))
     return units if tables.get("systemd_units") else None
 
 
@@ -217,10 +197,10 @@ def to_packages(tables: Tables) -> dict[str, Package] | None:
     listed_n = 0
     for table, manager in (("deb_packages", "apt"), ("rpm_packages", "rpm")):
         for package in tables.get(table, []):
-            name = text_of(package, "name")
+            name = cell(package, "name")
             listed_n += bool(name)
             if is_of_interest(name):
-                packages[name] = Package(text_of(package, "version"), manager)
+                packages[name] = Package(cell(package, "version"), manager)
     return packages if listed_n else None
 
 
@@ -229,12 +209,12 @@ def to_mounted(tables: Tables) -> Rows:
     return [
         {
             "path": path,
-            "type": text_of(disk, "type") or None,
+            "type": cell(disk, "type") or None,
             "size": _used(disk),
-            "read_only": _is_read_only(text_of(disk, "flags")),
+            "read_only": _is_read_only(cell(disk, "flags")),
         }
         for disk in tables.get("mounts", [])
-        if (path := text_of(disk, "path")) and disk.get("type") not in _PSEUDO
+        if (path := cell(disk, "path")) and disk.get("type") not in _PSEUDO
     ]
 
 
@@ -245,9 +225,9 @@ def _is_read_only(flags: str) -> bool | None:
 
 
 def _used(disk: Row) -> int | None:
-    blocks = count_of(disk, "blocks")
-    free = count_of(disk, "blocks_free")
-    size = count_of(disk, "blocks_size")
+    blocks = whole(disk, "blocks")
+    free = whole(disk, "blocks_free")
+    size = whole(disk, "blocks_size")
     if blocks is None or free is None or not size:
         return None
     return max(0, blocks - free) * size
@@ -257,10 +237,9 @@ def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
     """Turn Docker's tables into rows, through the payloads of Docker's own API."""
     data = EngineData()
     if version := _only(tables, "docker_version"):
-        data.take("version", _renamed(version, _VERSION))
+        data.take("version", picked(version, "osquery version"))
     if info := _only(tables, "docker_info"):
-        counts = {name.title(): count_of(info, name) for name in _COUNTED}
-        data.take("info", counts | _renamed(info, _INFO))
+        data.take("info", picked(info, "osquery info"))
     # An empty table is no list where nothing else shows an engine.
     if "docker_containers" in tables and (data.version or tables["docker_containers"]):
         data.take("containers", to_containers(tables))
@@ -286,22 +265,21 @@ def to_containers(tables: Tables) -> Rows:
     has_mounts = "docker_container_mounts" in tables
     containers = []
     for row in tables.get("docker_containers", []):
-        identifier = text_of(row, "id")
+        identifier = cell(row, "id")
         if not identifier:
             continue
         container: Row = {
-            **_renamed(row, _CONTAINER),
-            "Names": [text_of(row, "name")],
-            "Created": count_of(row, "created"),
+            **picked(row, "osquery container"),
+            "Names": [cell(row, "name")],
             "Labels": {
-                text_of(label, "key"): str(label.get("value"))
+                cell(label, "key"): str(label.get("value"))
                 for label in labels[identifier]
             },
-            "Ports": [_port(port) for port in ports[identifier]],
+            "Ports": [picked(port, "osquery port") for port in ports[identifier]],
         }
         if has_mounts:
             container["Mounts"] = [
-                {**_renamed(mount, _MOUNT), "RW": _flag(mount.get("rw"))}
+                {**picked(mount, "osquery mount"), "RW": _flag(mount.get("rw"))}
                 for mount in mounts[identifier]
             ]
         containers.append(container)
@@ -311,31 +289,14 @@ def to_containers(tables: Tables) -> Rows:
 def _by_container(tables: Tables, table: str) -> Lists:
     by_id: Lists = defaultdict(list)
     for row in tables.get(table, []):
-        by_id[text_of(row, "id")].append(row)
+        by_id[cell(row, "id")].append(row)
     return by_id
-
-
-def _port(row: Row) -> Row:
-    return {
-        "IP": text_of(row, "host_ip"),
-        "PublicPort": count_of(row, "host_port"),
-        "PrivatePort": count_of(row, "port"),
-        "Type": text_of(row, "type"),
-    }
 
 
 def to_image(row: Row) -> Row:
     """Convert an image to the form of the API."""
-    return {
-        "Id": text_of(row, "id"),
-        "Created": count_of(row, "created"),
-        "Size": count_of(row, "size_bytes"),
-        "RepoTags": [tag for tag in text_of(row, "tags").split(",") if tag],
-    }
-
-
-def _renamed(row: Row, columns: dict[str, str]) -> Row:
-    return {name: text_of(row, column) for name, column in columns.items()}
+    tags = [tag for tag in cell(row, "tags").split(",") if tag]
+    return picked(row, "osquery image") | {"RepoTags": tags}
 
 
 def _flag(value: Any) -> bool | None:

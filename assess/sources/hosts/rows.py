@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import translate
 from functools import cache, lru_cache
-from math import isfinite
 from typing import Any
 
 from assess.sources.base import Batch, Names, Row, Rows
@@ -21,12 +20,11 @@ from assess.sources.docker.engine import to_os
 from assess.sources.joining.hosts import is_local, service_of
 from assess.sources.listing import names_of
 from assess.sources.unit import runs_as_root
-from assess.sources.values import Texts, dig, moment, text
+from assess.sources.values import Texts, cell, moment, text
 
 UNIT = "unit"
 UNIT_CONFIDENCE = 0.5
 HOSTNAME_CONFIDENCE = 0.3
-MAX_TEXT = 200  # characters of a name or a version; more is no name
 _SYSTEMS = vocabulary("hosts", "systems")
 # Engines by the unit that runs them: a static binary or a snap has no package.
 _ENGINE_UNITS = vocabulary("hosts", "units of engines")
@@ -238,8 +236,8 @@ def upstream(version: str) -> str | None:
 
 def system_of(name: Any, version: Any, release: Any = None) -> Row:
     """Name an operating system as the reference facts do."""
-    written = text_of(name)
-    number = text_of(version)
+    written = cell(name)
+    number = cell(version)
     if match := re.search(r"\d+(\.\d+)*", number):  # CentOS Linux release 7.9.2009 (Core)
         number = match[0]
     if not written:
@@ -269,22 +267,6 @@ def seen(gathered_at: Any, file_time: float | None, now: datetime) -> Row:
 def filled(**columns: Any) -> Row:
     """Return the columns that are known."""
     return {name: value for name, value in columns.items() if value not in (None, "")}
-
-
-def text_of(value: Any, *path: str) -> str:
-    """Return a text, or a number as text, without characters that no name has; else nothing."""
-    value = dig(value, *path)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return ""
-    if isinstance(value, float) and not isfinite(value):
-        return ""
-    return " ".join(str(value).replace("\0", "").split())[:MAX_TEXT]
-
-
-def count_of(value: Any, *path: str) -> int | None:
-    """Return a whole number that is not negative; None for anything else."""
-    text = text_of(value, *path)
-    return int(text) if re.fullmatch(r"\d{1,18}", text) else None
 
 
 def now_utc() -> datetime:

@@ -38,8 +38,7 @@ from assess.sources.incidents.tools import (
     to_dependencies,
 )
 from assess.sources.listing import lose
-from assess.sources.redact import strip_credentials
-from assess.sources.values import dig
+from assess.sources.values import dig, moment
 
 FORMATS = ("csv", *TOOLS)
 WINDOW = timedelta(days=180)  # default window of a live request
@@ -77,10 +76,9 @@ class IncidentsSource(Source):
         since, until = times.values()
         order = options.get("date_order", ORDERS[0])
         has_zone = "timezone" not in options or _zone(options["timezone"]) is not None
+        is_of_no_tool = "endpoint" in options and options.get("format", "csv") == "csv"
         wrong = {
-            f"an endpoint needs a format: one of {', '.join(TOOLS)}": "endpoint"
-            in options
-            and options.get("format", "csv") == "csv",
+            f"an endpoint needs a format: one of {', '.join(TOOLS)}": is_of_no_tool,
             **{f"{k} is not a date": k in options and not times[k] for k in times},
             "since is not before until": bool(since and until and since >= until),
             f"date_order is not one of {', '.join(ORDERS)}": order not in ORDERS,
@@ -148,12 +146,11 @@ def _ask(search: _Search) -> None:
     until = search.until or datetime.now(UTC)
     since = search.since or until - WINDOW
     search = replace(search, since=since, until=until)
-    scope = strip_credentials(str(search.options["endpoint"]))
     pages = 1 if search.is_probe else None
     services = []
     if tool.get_services is not None and not search.is_probe:
         with (
-            search.batch.call(scope, "services") as call,
+            search.batch.call(search.scope, "services") as call,
             open_web(search, tool.token, call=call) as web,
         ):
             for page in tool.get_services(
@@ -161,7 +158,7 @@ def _ask(search: _Search) -> None:
             ):
                 services += call.take(page)
     with (
-        search.batch.call(scope, "incidents") as call,
+        search.batch.call(search.scope, "incidents") as call,
         open_web(search, tool.token, call=call) as web,
     ):
         incidents = []
@@ -243,10 +240,8 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
 
 def _moment(value: Any) -> datetime | None:
     """Parse a date or time of a table, in UTC unless it has an offset; None if it is neither."""
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day)
-    if isinstance(value, datetime):
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, date):
+        return moment(value)
     return read_time(value) if isinstance(value, str) else None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources import csv_records
-from assess.sources.base import Asked, Call, Row, paths_of
+from assess.sources.base import Asked, Call, Row
 from assess.sources.dumps import DumpError
 from assess.sources.http import HttpError, Web
 from assess.sources.kubernetes.controllers import is_patch, place
@@ -33,6 +33,7 @@ SETTINGS = [
     Listing(row["list"], tuple(row["paths"].split()))
     for row in csv_records.rows("kubernetes/settings")
 ]
+_KUBECONFIG = "a kubeconfig is no dump; `assess sources kubernetes --script` makes one"
 
 
 class KubernetesSource(ListSource):
@@ -64,12 +65,12 @@ class KubernetesSource(ListSource):
 
     def checked(self, documents: list[Any]) -> list[Any]:
         """Return the documents that become rows; other kinds have lists of other forms."""
+        if any(isinstance(dig(document, "contexts"), list) for document in documents):
+            raise DumpError(_KUBECONFIG)
         return [
             document
             for document in documents
-            if not isinstance(document, dict)
-            or text(document, "kind").endswith("List")
-            or list_of(document) != OTHERS
+            if text(document, "kind").endswith("List") or list_of(document) != OTHERS
         ]
 
     def key(self, kind: str, item: Row) -> Hashable:
@@ -81,10 +82,11 @@ class KubernetesSource(ListSource):
         """Read the lists; what only a tool in the cluster renders has a coverage row."""
         lists = super().read(asked)
         if charts := lists.get("charts"):
-            scope = ", ".join(paths_of(asked.options))
             names = sorted({place(chart)[1] for chart in charts})
             hint = f"charts and overlays that are not read, render them: {names[0]}"
-            asked.batch.cover(scope, "charts", "unsupported", rows=len(charts), hint=hint)
+            asked.batch.cover(
+                asked.scope, "charts", "unsupported", rows=len(charts), hint=hint
+            )
         return lists
 
     def read_one(self, file: Path, call: Call, lists: Found, seen: set[Hashable]) -> None:
@@ -101,9 +103,7 @@ class KubernetesSource(ListSource):
         """Request the settings that kubeadm keeps, and objects of which only the version counts."""
         lists["configmaps"] = []
         for listing in SETTINGS:
-            call = asked.batch.call(web.scope, listing.kind, client=web)
-            maps = self._ask_one(web, listing, call, is_probe=asked.is_probe)
-            lists["configmaps"] += maps or []
+            lists["configmaps"] += self._ask_one(web, listing, asked) or []
         others = lists[OTHERS] = []
         call = asked.batch.call(web.scope, "objects", client=web)
         size = 1 if asked.is_probe else self.page

@@ -22,6 +22,7 @@ from assess.sources.values import (
     joined,
     moment,
     parts_of_cell,
+    picked,
     table,
     text,
 )
@@ -65,7 +66,6 @@ def to_host(node: Row, host_id: str) -> Row:
     status = table(node, "status")
     info = table(status, "nodeInfo")
     labels = table(node, "metadata", "labels")
-    hostname = text(labels, "kubernetes.io/hostname") or place(node)[1]
     os_name, os_version = system_of(text(info, "osImage"), text(info, "kubeletVersion"))
     family = text(info, "operatingSystem")
     conditions = dicts(status, "conditions")
@@ -77,15 +77,13 @@ def to_host(node: Row, host_id: str) -> Row:
     return frames.row(
         "hosts",
         host_id=host_id,
-        hostname=hostname,
+        **picked(node, "kubernetes node"),
         provider=provider or None,
         **places,
         **_managed(node, os_name, os_version),
         os_name=os_name,
         os_version=os_version,
         os_family=family if family in _FAMILIES else None,
-        kernel=text(info, "kernelVersion") or None,
-        arch=text(info, "architecture") or None,
         vcpus=integer(quantity(status, "capacity", "cpu")),
         memory_bytes=integer(quantity(status, "capacity", "memory")),
         addresses=_addresses(status),

@@ -23,9 +23,9 @@ from assess.sources.values import (
     integer,
     moment,
     number,
+    picked,
     table,
     text,
-    texts,
 )
 from assess.sources.volumes import Mount, export_id
 
@@ -135,19 +135,14 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
         # Where only a limit is declared, as much is reserved.
         memory_request_bytes=integer(first_known(quantity(requests, "memory"), memory)),
         cpu_request=first_known(quantity(requests, "cpu"), cpu),
-        privileged=_security(container).get("privileged") is True,
-        host_network=spec.get("hostNetwork") is True,
-        host_pid=spec.get("hostPID") is True,
-        host_ipc=spec.get("hostIPC") is True,
-        readonly_root=_security(container).get("readOnlyRootFilesystem") is True,
-        caps_added=tuple(texts(_security(container), "capabilities", "add")),
+        **picked(spec, "kubernetes pod"),
+        **picked(container, "kubernetes container"),
         devices_n=len(dicts(container, "volumeDevices"))
         + sum("gpu" in name for name in limits),
         restart_policy=RESTARTS.get(policy) if container else None,
         stop_timeout_s=grace if container else None,
         health_checked=True if is_checked else None,
         config_external=True if _has_config_outside(spec, container) else None,
-        container=text(container, "name"),
         role=role,
     )
 

@@ -20,7 +20,7 @@ from assess.sources.values import (
     dig,
     first_known,
     integer,
-    moment,
+    picked,
     table,
     text,
     texts,
@@ -129,8 +129,7 @@ def _to_app(item: Row, revisions: Rows, *, is_job: bool) -> App:
         ships_logs=True,  # of every container, by the platform itself
         hosts=tuple(_hosts(item)),
         stores=tuple(_stores(pod, notes)),
-        created_at=moment(item, "createTime")
-        or moment(item, "metadata", "creationTimestamp"),
+        **picked(item, "cloud run"),
         deploys=tuple(_deploys(revisions)),
         digests=_digests(item, revisions),
         columns={"started_at": None},
@@ -313,8 +312,7 @@ def _stores(pod: Row, notes: Row) -> Iterator[str]:
 
 def _deploys(revisions: Rows) -> Iterator[Deploy]:
     for revision in revisions:
-        at = moment(revision, "createTime")
-        at = at or moment(revision, "metadata", "creationTimestamp")
+        at = picked(revision, "cloud run")["created_at"]
         version = _place(revision).id
         if at and version:
             yield Deploy(version, at, "completed" if _is_ready(revision) else None)

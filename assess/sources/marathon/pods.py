@@ -11,15 +11,15 @@ from assess.sources.values import (
     by_name,
     dicts,
     healthy,
-    integer,
+    mebibytes,
     number,
     percent,
+    picked,
     table,
     text,
 )
 from assess.sources.volumes import Mount
 
-MB = 2**20
 _STATES = vocabulary("marathon", "states of pods")
 
 
@@ -33,10 +33,8 @@ def _to_task(instance: Row, pod: str) -> Row:
     state = _STATES.get(text(instance, "status"), "")
     since = instance.get("statusSince")
     return {
-        "id": instance.get("id"),
+        **picked(instance, "marathon instance"),
         "appId": pod,
-        "host": instance.get("agentHostname"),
-        "slaveId": instance.get("agentId"),
         "state": state,
         "startedAt": since if state == "TASK_RUNNING" else None,
     }
@@ -88,14 +86,14 @@ def unread_of(env: Row) -> Iterator[str]:
 
 def sizes(asked: Row, limits: Row) -> Row:
     """Return requests and limits; the engine gets what is asked of memory as a limit, too."""
-    memory = number(asked, "mem")
+    memory = mebibytes(asked, "mem")
     is_unlimited = limits.get("mem") == "unlimited"
-    limit = None if is_unlimited else number(limits, "mem") or memory
+    limit = None if is_unlimited else mebibytes(limits, "mem") or memory
     return {
         "cpu_request": number(asked, "cpus"),
         "cpu_limit": number(limits, "cpus"),
-        "memory_request_bytes": integer(memory * MB) if memory else None,
-        "memory_limit_bytes": integer(limit * MB) if limit else None,
+        "memory_request_bytes": memory,
+        "memory_limit_bytes": limit,
         "memory_unlimited": is_unlimited if limit or is_unlimited else None,
     }
 

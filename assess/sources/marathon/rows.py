@@ -10,7 +10,7 @@ from assess.sources.csv_records import vocabulary
 from assess.sources.edges.rows import command_line, dependency_row, distinct
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, complete, host_ids, names_of
-from assess.sources.marathon.pods import MB, pod_unit, sizes, unread_of
+from assess.sources.marathon.pods import pod_unit, sizes, unread_of
 from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import Unit, service_row
@@ -33,14 +33,7 @@ from assess.sources.volumes import Mount, split_volume
 MARATHON = "marathon-app"
 _STATES = vocabulary("marathon", "states of tasks")  # of tasks, and what Mesos calls them
 # Names that Mesos-DNS and DC/OS give an app, or a virtual address of it.
-_DOMAINS = (
-    ".marathon.mesos",
-    ".marathon.l4lb.thisdcos.directory",
-    ".marathon.l4lb.dcos.thisdcos.directory",
-    ".marathon.autoip.dcos.thisdcos.directory",
-    ".marathon.agentip.dcos.thisdcos.directory",
-    ".marathon.containerip.dcos.thisdcos.directory",
-)
+_DOMAINS = vocabulary("marathon", "domains")
 
 
 class App:
@@ -136,24 +129,19 @@ def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> Texts:
 
 def _agent(task: Row) -> str:
     """Return the id of the agent of a task, else the name of its host."""
-    keys = ("slaveId", "slave_id", "host")
-    return next((text(task[key]) for key in keys if text(task, key)), "")
+    return picked(task, "agent of a task")["agent"] or ""
 
 
 def to_host(slave: Row, host_id: str, name: str) -> Row:
     """Return the row of the hosts frame, of an agent or of the name that a task has for one."""
-    megabytes = integer(slave, "resources", "mem")
     states = {True: "running", False: "inactive"}
     active = slave.get("active")
-    registered = slave.get("reregistered_time") or slave.get("registered_time")
     return frames.row(
         "hosts",
         host_id=host_id,
         hostname=name or None,
         **picked(slave, "mesos agent"),
-        memory_bytes=megabytes * MB if megabytes else None,
         state=states[active] if isinstance(active, bool) else None,
-        last_seen_at=moment(registered),
     )
 
 
@@ -287,8 +275,7 @@ def to_workloads(task: Row, app: App | None, hosts: Texts, cluster: str) -> Repl
         "cluster": cluster,
         "name": identifier,
         "state": _STATES.get(text(task, "state"), running),
-        "created_at": moment(task, "stagedAt"),
-        "started_at": moment(task, "startedAt") or moment(first, "timestamp"),
+        **picked(task | {"running": first}, "mesos task"),
         "inspect_status": "ok" if app else "list",
     }
     if app:

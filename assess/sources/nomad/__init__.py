@@ -67,8 +67,10 @@ class NomadSource(ListSource):
 
     def get_details(self, web: Web, lists: Found, asked: Asked) -> None:
         """Request every job and node: the lists lack their groups, attributes and drivers."""
+        causes = {row["call"]: row for row in asked.batch.coverage}
         for kind, (call, path) in () if asked.is_probe else _DETAILS.items():
             if kind not in lists:
+                asked.batch.call(web.scope, call).skip(causes[kind])
                 continue
             # An id of dots alone would lead to another path, however it is quoted.
             stubs = [item for item in lists[kind] if text(item, "ID").strip(".")]
@@ -76,15 +78,13 @@ class NomadSource(ListSource):
             with asked.batch.call(web.scope, call, client=web) as details:
                 details.note(expected=len(stubs))
                 for stub in stubs:
-                    params = {"namespace": text(stub, "Namespace")}
+                    params = {"namespace": text(stub, "Namespace") or None}
                     place = path + quote(text(stub, "ID"), safe="")
                     try:
-                        answer = web.json(place, params=params if kind == "jobs" else {})
+                        answers.append(web.json(place, params=params))
                     except Exception as error:
                         if details.fail(error) in ("timeout", "unreachable"):
                             break
-                    else:
-                        answers.append(answer)
                 entries = details.take([a for a in dicts(answers) if text(a, "ID")])
                 lose(details, spoiled({call: entries}, self.forms))
                 if len(entries) < len(answers):

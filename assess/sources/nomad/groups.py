@@ -24,9 +24,6 @@ from assess.sources.values import (
 )
 from assess.sources.volumes import Mount, split_volume
 
-SECOND = 1e9  # [ns]
-MB = 2**20
-
 # Of a template: values that are only known where it is rendered.
 _FETCH = Linear(r"\b(?:key|keyOrDefault|ls|safeTree|tree|nomadVar|nomadVarList)\s+[\"`]")
 GroupKey = tuple[str, str, str]  # namespace, job, group
@@ -145,14 +142,8 @@ def _of_task(group: Group, task: Row) -> Unit:
     name = text(task, "Name")
     config = table(task, "Config")
     templates = dicts(task, "Templates")
-    logs = table(config, "logging") or table(
-        config, "logging", 0
-    )  # HCL makes a list of it
-    limits = table(task, "Resources")
-    reserved = integer(limits, "MemoryMB")
-    memory = integer(limits, "MemoryMaxMB") or reserved
-    cores = number(limits, "Cores") or None  # shares are in MHz, which are no cores
-    grace = number(task, "KillTimeout")
+    # shares are in MHz, which are no cores
+    cores = number(task, "Resources", "Cores") or None
     env = table(task, "Env").items()
     unit = Unit(
         names=(),
@@ -169,22 +160,16 @@ def _of_task(group: Group, task: Row) -> Unit:
             if _FETCH.search(text(template, "EmbeddedTmpl"))
         ),
         mounts=tuple(_mounts(group, task)),
-        memory_limit_bytes=memory * MB if memory else None,
-        memory_request_bytes=reserved * MB if reserved else None,
         cpu_limit=cores,
         cpu_request=cores,
-        pids_limit=integer(config, "pids_limit") or None,
-        log_driver=text(logs, "type") or text(logs, "driver") or None,
-        stop_timeout_s=None if grace is None else grace / SECOND,
         is_process=not text(config, "image"),
     )
     if unit.is_process:
         return unit
     return replace(  # by what only holds of a container
         unit,
-        memory_unlimited=False if memory else None,
+        memory_unlimited=False if unit.memory_limit_bytes else None,
         **picked(config, "nomad container"),
-        caps_added=tuple(texts(config, "cap_add")),
         devices_n=len(dicts(config, "devices")),
     )
 

@@ -14,7 +14,7 @@ from assess.sources.docker.engine import to_os
 from assess.sources.edges.rows import declared_call, distinct
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.listing import Found, complete, host_ids
-from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
+from assess.sources.nomad.groups import Group, GroupKey
 from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import service_row
@@ -27,6 +27,7 @@ from assess.sources.values import (
     moment,
     number,
     picked,
+    seconds,
     table,
     text,
     without_none,
@@ -135,21 +136,16 @@ def to_host(node: Row, host_id: str) -> Row:
     os_name, os_version = to_os(f"{system} {attribute(node, 'os.version')}")
     status = text(node, "Status")
     zone = attribute(node, f"{_AWS}placement.availability-zone")
-    memory = integer(attribute(node, "memory.totalbytes"))
-    megabytes = integer(node, "NodeResources", "Memory", "MemoryMB") or 0
     cgroup = attribute(node, "unique.cgroup.version")
     cgroup = cgroup or attribute(node, "os.cgroups.version")  # since Nomad 1.7
     return frames.row(
         "hosts",
         host_id=host_id,
-        hostname=attribute(node, "unique.hostname") or text(node, "Name") or None,
         provider="aws" if zone else None,
         region=zone[:-1] or None,
-        az=zone or text(node, "Datacenter") or None,
-        **picked(table(node, "Attributes"), "nomad node"),
+        **picked(node, "nomad node"),
         os_name=os_name if system else None,
         os_version=os_version if system else None,
-        memory_bytes=memory or megabytes * MB or None,
         cgroup_version=cgroup.removeprefix("v") or None,
         state="running" if status == "ready" else status or None,
     )
@@ -266,8 +262,7 @@ def _life(allocation: Row, group: Group) -> Row:
 
 
 def _at(nanoseconds: Any) -> datetime | None:
-    count = number(nanoseconds)
-    return moment(count / SECOND) if count else None
+    return moment(seconds(nanoseconds))
 
 
 def to_service(group: Group) -> Row:

@@ -26,7 +26,7 @@ from assess.sources.podman.quadlet import (
 )
 from assess.sources.redact import scrub
 from assess.sources.unit import unread_note
-from assess.sources.values import as_list, dicts, dig, integer, picked, table, text, texts
+from assess.sources.values import as_list, dicts, dig, picked, table, text, texts
 
 # A state of Podman, in the words of the workloads frame where they differ.
 _STATES = {"configured": "created", "initialized": "created", "unknown": None}
@@ -193,15 +193,7 @@ def _image_id(value: str) -> str:
 
 def _container(raw: Payload) -> Payload:
     """Read a listed container; its mounts are only paths, so an inspection has to name them."""
-    ports = [
-        {
-            "IP": text(port, "host_ip"),
-            "PrivatePort": integer(port, "container_port"),
-            "PublicPort": integer(port, "host_port"),
-            "Type": text(port, "protocol"),
-        }
-        for port in dicts(raw, "Ports")
-    ]
+    ports = [picked(port, "podman port") for port in dicts(raw, "Ports")]
     own = {"Ports": ports, "Mounts": None, "State": _state(raw.get("State"))}
     own["ImageID"] = _image_id(text(raw, "ImageID"))
     if raw.get("IsInfra") is True:

@@ -10,7 +10,6 @@ from assess.sources.deadline import in_threads
 from assess.sources.dumps import each_dump, read_json
 from assess.sources.failure import HINTS, failure
 from assess.sources.http import Answer, HttpError, Web
-from assess.sources.redact import strip_credentials
 from assess.sources.registry.client import Registry, Session
 from assess.sources.registry.rows import (
     ACCEPT,
@@ -102,8 +101,7 @@ def _open(asked: Asked) -> Registry | None:
     try:
         return Registry(asked)
     except (OSError, ValueError) as error:
-        scope = strip_credentials(str(asked.options.get("endpoint")))
-        asked.batch.cover(scope, "token_file", **failure(error))
+        asked.batch.cover(asked.scope, "token_file", **failure(error))
         return None
 
 

@@ -9,7 +9,6 @@ from assess.image_ref import DEFAULT_REGISTRY, parse_image
 from assess.reading import MAX_MAP_BYTES, read_limited
 from assess.sources.base import Asked
 from assess.sources.http import Answer, HttpError, Web
-from assess.sources.redact import strip_credentials
 from assess.sources.values import text
 
 # The distribution spec lets registries refuse manifests above 4 MB; eight are read at a time.
@@ -32,8 +31,8 @@ class Registry:
         # Docker Hub answers to several names, but not at all of them.
         at_host = parse_image(f"{parts.hostname}/x/y").registry
         is_hub_host = self.is_hub and at_host == DEFAULT_REGISTRY
-        self.endpoint = HUB_ENDPOINT if is_hub_host else strip_credentials(endpoint)
-        self.scope = strip_credentials(endpoint).rstrip("/")
+        self.endpoint = HUB_ENDPOINT if is_hub_host else asked.scope
+        self.scope = asked.scope
         self.deadline = asked.deadline
         self.ca = asked.base / options["ca"] if options.get("ca") else None
         self.token: str | None = None

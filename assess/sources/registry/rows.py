@@ -10,7 +10,6 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.linear import Linear
-from assess.sources.answers.images import BASE
 from assess.sources.base import Lists, Row, Rows
 from assess.sources.values import (
     Texts,
@@ -20,6 +19,7 @@ from assess.sources.values import (
     int_of,
     joined,
     moment,
+    picked,
     text,
     texts,
     total,
@@ -148,8 +148,7 @@ def _child(raw: Row) -> Row | None:
     is_attestation = dig(raw, "annotations", ATTESTATION)
     if not digest or is_attestation or dig(raw, "platform", "os") == "unknown":
         return None
-    arch = _text(raw, "platform", "architecture")
-    return {"digest": digest, "arch": arch, "media_type": _text(raw, "mediaType")}
+    return {"digest": digest, **picked(raw, "index entry")}
 
 
 def keep_config(raw: Any) -> tuple[Row, int]:
@@ -158,15 +157,13 @@ def keep_config(raw: Any) -> tuple[Row, int]:
     config = dig(raw, "config")
     withheld = [dig(config, key) for key in ("Env", "Cmd", "Entrypoint", "Labels")]
     withheld.append(dig(raw, "history"))
-    kept = {"arch": _text(raw, "architecture"), "created_at": _date(raw, "created")}
-    kept |= keep_base(dig(config, "Labels"))
+    kept = picked(raw, "image configuration") | keep_base(dig(config, "Labels"))
     return kept, sum(len(part) for part in withheld if isinstance(part, list | dict))
 
 
 def keep_base(labels: Any) -> Row:
     """Keep the base image that annotations or labels name, if they do."""
-    named = {f"base_{part}": _text(labels, BASE + part) for part in ("name", "digest")}
-    return {column: value for column, value in named.items() if value}
+    return without_none(picked(labels, "image base"))
 
 
 def to_images(repository: Repository) -> Rows:
@@ -193,7 +190,7 @@ def to_images(repository: Repository) -> Rows:
     for digest in reversed(digests):  # an index follows from what it holds
         row = rows[digest]
         row |= _to_index([rows[child["digest"]] for child in children[digest]])
-        row |= _of_type(row.get("media_type"))
+        row |= of_type(row.get("media_type"))
     return list(rows.values())
 
 
@@ -237,14 +234,12 @@ def _of_hub(repository: Repository, digest: str, tags: list[str]) -> Row:
     return row
 
 
-HUB_TIMES = {"pushed_at": "tag_last_pushed", "last_pulled_at": "tag_last_pulled"}
+HUB_TIMES = ("pushed_at", "last_pulled_at")
 
 
 def keep_hub_tag(raw: Row) -> Row:
     """Keep the times of a tag of Docker Hub, not who pushed it."""
-    times = {column: _date(raw, name) for column, name in HUB_TIMES.items()}
-    times["pushed_at"] = times["pushed_at"] or _date(raw, "last_updated")
-    return times | {"digest": _text(raw, "digest")}
+    return picked(raw, "hub tag")
 
 
 def used_refs(rows: Lists, registry: str) -> dict[str, set[str]]:
@@ -278,8 +273,7 @@ def to_dumped(value: Any) -> Rows:
     layers = [*dicts(value, "LayersData")]
     kinds = {_schema(text(layer, "MIMEType")) for layer in layers}
     kept = {
-        "arch": _text(value, "Architecture"),
-        "created_at": _date(value, "Created"),
+        **picked(value, "skopeo image"),
         "layers_n": len(texts(value, "Layers")) or None,
         "size_bytes": total(_count(layer, "Size") for layer in layers),
         "schema": kinds.pop() if len(kinds) == 1 else None,
@@ -302,7 +296,7 @@ def _dumped(ref: str, digest: Any, kept: Row) -> Rows:
         **{column: kept.get(column) for column in _COLUMNS},
     )
     place = _place(str(named.registry), named.repository, digest)
-    return [place | known | _of_type(kept.get("media_type"))]
+    return [place | known | of_type(kept.get("media_type"))]
 
 
 def _place(registry: str, repository: str, digest: str) -> Row:
@@ -316,7 +310,7 @@ def _place(registry: str, repository: str, digest: str) -> Row:
     }
 
 
-def _of_type(media_type: str | None) -> Row:
+def of_type(media_type: str | None) -> Row:
     """Return the columns that follow from the media type of a manifest."""
     if not media_type:
         return {}

@@ -40,6 +40,7 @@ done | tr '\n' ,)
 rm -f served.txt
 # those of kubelets up to 1.23 have the version in their names
 maps='kubelet-config kubelet-config-1.23 kubelet-config-1.22 kubelet-config-1.21 kubelet-config-1.20'
+maps="$maps kubelet-config-1.19 kubelet-config-1.18 kubelet-config-1.17 kubelet-config-1.16"
 # shellcheck disable=SC2086 # several names
 ask settings.json kubectl get configmap $maps kubeadm-config -n kube-system --ignore-not-found -o json
 exit "$failed"

@@ -15,7 +15,7 @@ from assess.sources.hosts.rows import (
     system_of,
     to_batch,
 )
-from assess.sources.values import dicts, dig, integer, moment, table, text
+from assess.sources.values import dicts, dig, integer, picked, table, text, without_none
 
 APPLICATIONS = "AWS:Application"
 DETAILS = "AWS:InstanceDetailedInformation"
@@ -107,10 +107,9 @@ def _unlisted(entity: Row, place: Place) -> PlainHost | None:
 
 def _facts(node: Row, place: Place) -> Row:
     identifier = text(node, "InstanceId")
-    ping = moment(node, "LastPingDateTime")
     is_online = text(node, "PingStatus") == "Online"
-    facts: Row = {
-        "hostname": text(node, "ComputerName") or None,
+    return {
+        **without_none(picked(node, "ssm machine")),
         # mi-…: a machine elsewhere that is registered with Systems Manager
         "provider": "aws" if identifier.startswith("i-") else None,
         "account": place.account,
@@ -118,7 +117,6 @@ def _facts(node: Row, place: Place) -> Row:
         "state": "running" if is_online else None,
         **system_of(node.get("PlatformName"), node.get("PlatformVersion")),
     }
-    return facts | ({"last_seen_at": ping} if ping else {})
 
 
 def to_packages(applications: Iterable[Row], facts: Row) -> dict[str, Package]:

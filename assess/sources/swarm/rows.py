@@ -30,6 +30,7 @@ from assess.sources.values import (
     number,
     percent,
     picked,
+    seconds,
     table,
     text,
     texts,
@@ -39,7 +40,6 @@ from assess.sources.volumes import Mount
 _FAILED = ("failed", "orphaned")
 _CONDITIONS = vocabulary("swarm", "conditions")
 _STATES = vocabulary("swarm", "states")  # others are on their way to run
-_SECOND = 1e9  # [ns], and [1e-9 CPU] of one CPU
 # Columns of workloads that the lists of the command line leave open.
 _UNLISTED = ("docker_sock_mounted", "env_names_n", "secret_like_env_n")
 
@@ -88,18 +88,13 @@ def to_unit(service: Service, task: Row) -> Unit:
     )
     if service.is_listed:
         return unit
-    limits = table(task, "Resources", "Limits")
-    reserved = table(task, "Resources", "Reservations")
-    shares = number(reserved, "NanoCPUs")
-    memory = integer(limits, "MemoryBytes")
-    cpus = number(limits, "NanoCPUs")
-    grace = number(container, "StopGracePeriod")
     # A service that declares no condition is restarted whatever ends it.
     condition = text(task, "RestartPolicy", "Condition") or "any"
     values = variables(container.get("Env"))
     checks = texts(container, "Healthcheck", "Test")
     declared = checks[0] != "NONE" if checks else None
     has_config = container.get("Configs") or container.get("Secrets") or values
+    own = picked(task, "swarm task")
     return replace(
         unit,
         environment=tuple(values.items()),
@@ -108,22 +103,15 @@ def to_unit(service: Service, task: Row) -> Unit:
             f"config {text(config, 'ConfigName')}"
             for config in dicts(container, "Configs")
         ),
-        **picked(task, "swarm task"),
+        **own,
         mounts=tuple(_mounts(container)),
-        memory_limit_bytes=memory or None,  # 0: no limit
-        memory_unlimited=not memory,
-        memory_request_bytes=integer(reserved, "MemoryBytes") or None,
-        cpu_limit=cpus / _SECOND if cpus else None,
-        cpu_request=shares / _SECOND if shares else None,
-        pids_limit=integer(limits, "Pids") or None,
+        memory_unlimited=own["memory_limit_bytes"] is None,
         # A service of Swarm cannot ask for these; a stack's file may, which is ignored.
         privileged=False,
         host_pid=False,
         host_ipc=False,
         devices_n=0,
-        caps_added=tuple(texts(container, "CapabilityAdd")),
         restart_policy=_CONDITIONS.get(condition),
-        stop_timeout_s=None if grace is None else grace / _SECOND,
         health_checked=is_checked(unit.image, declared),
         config_external=True if has_config else None,
     )
@@ -183,12 +171,12 @@ def to_host(node: Row, host_id: str) -> Row:
     """Return the row of the hosts frame."""
     description = table(node, "Description")
     status = text(node, "Status", "State")
-    cpus = number(description, "Resources", "NanoCPUs")
+    cpus = seconds(description, "Resources", "NanoCPUs")
     return frames.row(
         "hosts",
         host_id=host_id,
         **picked(description, "swarm node"),
-        vcpus=None if cpus is None else integer(cpus // _SECOND),
+        vcpus=None if cpus is None else int(cpus),
         state="running" if status == "ready" else status or None,
     )
 
@@ -344,20 +332,17 @@ def to_dependencies(services: list[Service]) -> Rows:
 
 def to_deployment(service: Service, cluster: str, key: str) -> Rows:
     """Return the last update of a service: a deployment or a rollback."""
-    update = table(service.item, "UpdateStatus")
-    started = moment(update, "StartedAt")
+    update = picked(table(service.item, "UpdateStatus"), "swarm update")
+    started = update["started_at"]
     if not started:
         return []
-    state = text(update, "State")
     before = dig(service.item, "PreviousSpec", "TaskTemplate", "ContainerSpec", "Image")
     return [
         {
             "activity_id": f"{cluster}/{key}/{started:%Y%m%dT%H%M%S}",
             "names": service.names,
-            "kind": "rollback" if state.startswith("rollback") else "deploy",
-            "started_at": started,
-            "ended_at": moment(update, "CompletedAt"),
-            "status": state or None,
+            "kind": "rollback" if "rollback" in (update["status"] or "") else "deploy",
+            **update,
             "from_version": parse_image(text(before)).tag,
             "to_version": service.unit.image_ref.tag,
         }

@@ -95,10 +95,9 @@ def _ask(asked: Asked, hours: float) -> Rows:
     until = datetime.now(UTC)
     named = asked.options.get("format")
     formats = [named] if named else list(FORMATS)
-    endpoint = strip_credentials(str(asked.options["endpoint"]))
     links = []
     with (
-        asked.batch.call(endpoint, "graph", empty=_EMPTY) as call,
+        asked.batch.call(asked.scope, "graph", empty=_EMPTY) as call,
         open_web(asked, call=call) as web,
     ):
         links += call.take(_first_answer(web, formats, until, hours, call))

@@ -6,23 +6,34 @@ from dataclasses import dataclass
 from functools import cache
 
 from assess.sources.base import Row
-from assess.sources.csv_records import Cells, rows
-from assess.sources.hosts.rows import PlainHost, filled, system_of, text_of
-from assess.sources.values import Texts, dicts, dig, integer, joined, moment, picked, text
+from assess.sources.csv_records import Cells, rows, vocabulary
+from assess.sources.hosts.rows import PlainHost, filled, system_of
+from assess.sources.values import (
+    MIB,
+    Texts,
+    cell,
+    dicts,
+    dig,
+    integer,
+    joined,
+    moment,
+    picked,
+    text,
+)
 
-MIB = 1 << 20
 _GROUPED = re.compile(r"\d{1,3}(?:[.,'’\s]\d{3})+")  # 16.384 of an export in German
 _WHOLE = re.compile(r"(\d{1,12})(?:[.,]0+)?")
-_TRUE = ("true", "wahr", "vrai", "1", "yes")
+_TRUE = vocabulary("vms", "yes")
 _BITS = re.compile(r"\((?:32|64)[- ]?bit\)", re.IGNORECASE)
 # CentOS 4/5/6/7: which is unknown
 _RANGE = re.compile(r"(?<!\d)\d++(?:/\d++)++| or later.*| \(.*")
 _IN_LICENCE = re.compile(r"([a-z][a-z-]*?)-(?:server-)?(\d+)(?:-|$)")
 _CUSTOM = re.compile(r"(?:^|-)custom-(\d+)-(\d+)")
 _STANDARD = re.compile(r"-(?:standard|highmem|highcpu|ultramem|megamem)-(\d+)")
-_OFFERS = ("ubuntu", "debian", "centos", "rhel", "sles", "rocky", "alma", "windows")
+_OFFERS = vocabulary("vms", "systems of images")
 _AZURE = re.compile(r"Standard_[A-Z]+(\d+)(?:-(\d+))?[a-z]*_v[3-9]")
-_NOT_MACHINES = ("node", "storage", "sdn", "pool", "network")  # of Proxmox
+_PLAIN = ("hostname", "region", "az", "addresses")  # columns that a field fills as it is
+_NOT_MACHINES = vocabulary("vms", "no machines")  # of Proxmox
 
 
 @dataclass
@@ -35,7 +46,7 @@ class Machine:
 
 def machine(name: str, place: str, facts: Row, *, is_template: bool = False) -> Machine:
     """Return a machine with the facts that are known."""
-    host = PlainHost(text_of(name) or "unnamed", place, filled(**facts))
+    host = PlainHost(cell(name) or "unnamed", place, filled(**facts))
     return Machine(host, is_template)
 
 
@@ -92,13 +103,10 @@ def of_rvtools(cells: Cells, place: str) -> Machine:
     names = [cells.get("os_tools", ""), cells.get("os_config", "")]
     system = next(filter(None, map(_system, names)), {})
     facts = {
-        "hostname": cells.get("hostname"),
+        **{name: cells.get(name) for name in _PLAIN},
         "provider": "vmware",
-        "region": cells.get("region"),
-        "az": cells.get("az"),
         "vcpus": whole(cells.get("vcpus", "")),
         "memory_bytes": None if memory is None else memory * MIB,
-        "addresses": cells.get("addresses"),
         **system,
         **power(cells.get("power", "")),
     }
@@ -161,7 +169,7 @@ def _licence(entry: Row) -> Row:
     """Name the system by the licence of the boot disk, such as ``debian-11-bullseye``."""
     for disk in dicts(entry, "disks"):
         for licence in disk.get("licenses") or ():
-            words = text_of(licence).rpartition("/")[2]
+            words = cell(licence).rpartition("/")[2]
             if found := _IN_LICENCE.match(words):
                 number = found[2]
                 is_short = found[1] == "ubuntu" and len(number) == 4  # 2204
@@ -181,7 +189,7 @@ def of_azure(entry: Row, place: str) -> Machine:
         **picked(entry, "azure machine"),
         "provider": "azure",
         "account": ids[2] if len(ids) > 2 else None,
-        "az": text_of(zone),
+        "az": cell(zone),
         "instance_type": size,
         "vcpus": int(parts[2] or parts[1]) if parts else None,
         "addresses": joined(addresses.split(",")),

@@ -441,3 +441,21 @@ def test_what_next_for_one_target(policy):
     assert there["legacy-admin"] != "HOLD"
     with pytest.raises(AssessError, match="there is no target 'fargat'"):
         assess.what_next(inventory, policy, target="fargat")
+
+
+@pytest.mark.parametrize(
+    ("version", "label", "verdict"),
+    [("20.10", "HOLD", "after fixes"), ("99", "NOT DECIDABLE", "unknown")],
+)
+def test_no_service_moves_to_a_line_past_its_end_or_unknown(
+    policy, small, version, label, verdict
+):
+    fleet = assess.load(small)
+    default = policy["target"]["id"]
+    there = policy.replace(targets=[{"id": default, "version": version}])
+    before = assess.what_next(fleet, policy).frame["label"]
+    movable = before.index[before.isin(["MOVE NOW", "PILOT", "LATER"])]
+    assert len(movable)
+    assert set(assess.what_next(fleet, there).frame["label"][movable]) == {label}
+    found = assess.score_targets(fleet, there).frame.xs(default, level="target")
+    assert set(found["verdict"][movable]) == {verdict}

@@ -1,0 +1,51 @@
+"""The examples in public docstrings run, on the invented fleet, and give what they show."""
+
+import doctest
+
+import matplotlib
+import pandas as pd
+import pytest
+
+import assess
+from assess import figures
+
+COMPOSE = "services:\n  cart:\n    image: shop/cart:1.4\n"
+DOORS = ("load", "collect", "score_readiness", "what_next", "build_report")
+
+
+def examples():
+    finder = doctest.DocTestFinder(recurse=False)
+    shown = [getattr(assess, name) for name in assess.__all__]
+    shown += [getattr(figures, name) for name in figures.__all__]
+    public = [item for item in shown if hasattr(item, "__name__")]  # data has none
+    found = [test for item in public for test in finder.find(item) if test.examples]
+    return {test.name: test for test in found}
+
+
+EXAMPLES = examples()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_it_gives_what_it_shows(name, tmp_path, monkeypatch):
+    matplotlib.use("agg")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    (tmp_path / "assess.toml").write_text(
+        '[[source]]\ntype = "compose"\npath = "compose.yaml"\n'
+    )
+    test = EXAMPLES[name]
+    test.globs = {
+        "assess": assess,
+        "figures": figures,
+        "pd": pd,
+        "inventory": assess.load("sample"),
+        "policy": assess.load_policy(),
+    }
+    log = []
+    outcome = doctest.DocTestRunner().run(test, out=log.append)
+    assert outcome.attempted
+    assert not outcome.failed, "".join(log)
+
+
+def test_the_main_doors_have_one():
+    assert {*DOORS} <= {*EXAMPLES}
