@@ -19,6 +19,7 @@ from unicodedata import east_asian_width
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 from pandas.api import types
 
 from assess.untrusted import clean, csv_lines, guarded, markdown_text
@@ -43,6 +44,8 @@ DECIMALS = 2
 MOST_DECIMALS = 6
 GAP = "  "
 NARROW = 8  # characters of a column of text that wraps
+# a value and its bounds: where a table has to be narrow, the bounds need not repeat its name
+BOUNDS = re.compile(r"\b(\w+)\t\1_lo\t\1_hi\b")
 UNBROKEN = 20  # characters of a name or a day that stay on one line; a digest may break
 JOINTS = r"\-._/:@+=,;"  # a word that is too long breaks behind one of these
 PIECE = re.compile(rf"(?:[^\s{JOINTS}]|(?<=\d)[-.](?=\d))*[{JOINTS}]?")  # days stay whole
@@ -86,23 +89,21 @@ def number(value: Any, digits: int = 0, *, signed: bool = False) -> str:
 
 def moment(value: pd.Timestamp) -> str:
     """Write a time as a day, with the time of day where it is not midnight."""
-    if value == value.normalize():
-        return f"{value:%Y-%m-%d}"
-    return f"{value:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
+    return f"{value:%Y-%m-%d %H:%M:%S}".removesuffix(":00").removesuffix(" 00:00")
 
 
 def word(value: Any) -> str:
     """Write any single value."""
+    if is_unknown(value):
+        return UNKNOWN
     if types.is_bool(value):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return UNKNOWN if math.isnan(value) else number(value, _digits([value]))
+        return number(value, _digits([value]))
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(map(word, value)) or NONE
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {word(item)}" for key, item in value.items()) or NONE
-    if is_unknown(value):
-        return UNKNOWN
     return moment(value) if isinstance(value, pd.Timestamp) else clean(value)
 
 
@@ -131,13 +132,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return [plain(item) for item in value]
     if isinstance(value, pd.Timestamp):
-        return None if value is pd.NaT else value.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if is_unknown(value):
+        return None
     if isinstance(value, bool | int | str):
         return value
     return str(value)
@@ -146,7 +147,7 @@ def plain(value: Any) -> Any:
 # A table
 
 
-def plain_cells(column: pd.Series) -> list[Any]:
+def plain_cells(column: Series) -> list[Any]:
     """Return the cells of a column as plain JSON types; see `plain`."""
     # whole columns at once: a report has millions of cells
     kind = column.dtype.kind
@@ -161,7 +162,7 @@ def plain_cells(column: pd.Series) -> list[Any]:
 
 
 def records(
-    table: pd.DataFrame, cells: Callable[[pd.Series], list[Any]] = plain_cells
+    table: DataFrame, cells: Callable[[Series], list[Any]] = plain_cells
 ) -> list[dict[str, Any]]:
     """Return the rows of a table as dictionaries of plain JSON types, or of other ``cells``."""
     columns = [cells(table.iloc[:, at]) for at in range(table.shape[1])]
@@ -179,7 +180,7 @@ class Grid:
     labels_n: int = 0  # leading columns that name a row
 
     @classmethod
-    def of(cls, table: pd.DataFrame) -> Grid:
+    def of(cls, table: DataFrame) -> Grid:
         """Write every cell of a table in words; all numbers of a column alike."""
         flat, labels_n = _flat(table)
         columns = [flat.iloc[:, i] for i in range(flat.shape[1])]
@@ -196,29 +197,31 @@ class Grid:
         if not self.heads:
             return ""
         heads, *rows = [list(map(_spread, row)) for row in (self.heads, *self.rows)]
+        if width:
+            heads = BOUNDS.sub(r"\1\tlo\thi", "\t".join(heads)).split("\t")
         wide = Grid(heads, self.numbers, rows)
         return wide._text(width).replace(FILLER, "")
 
     def _text(self, width: int | None) -> str:
-        widths = self._widths(width)
+        gap, widths = self._widths(width)
         if not widths:
             return self._folded(width or 0)
         lines = [
-            GAP.join(map(_aligned, line, widths, self.numbers)).rstrip() + "\n"
+            gap.join(map(_aligned, line, widths, self.numbers)).rstrip() + "\n"
             for row in (self.heads, *self.rows)
             for line in zip_longest(*map(_wrapped, row, widths), fillvalue="")
         ]
         return "".join(lines)
 
-    def _widths(self, width: int | None) -> list[int]:
-        """Return the width of each column; an empty list where even wrapped cells do not fit."""
+    def _widths(self, width: int | None) -> tuple[str, list[int]]:
+        """Return the gap and the width of each column; no width where even wrapped cells do not fit."""
         columns = list(zip(self.heads, *self.rows, strict=True))
         widths = [max(map(len, column)) for column in columns]
         if width is None:
-            return widths
-        room = width - len(GAP) * (len(widths) - 1)
-        # words break only where whole words do not fit
-        for unbroken in (UNBROKEN, NARROW):
+            return GAP, widths
+        # gaps shrink, and then words break, only where whole words do not fit
+        for gap, unbroken in ((GAP, UNBROKEN), (" ", UNBROKEN), (" ", NARROW)):
+            room = width - len(gap) * (len(widths) - 1)
             least = self._least(columns, unbroken)
             while sum(widths) > room:
                 wide = [at for at, size in enumerate(widths) if size > least[at]]
@@ -226,7 +229,9 @@ class Grid:
                     break
                 # take from the widest column: it loses the least to wrapping
                 widths[max(wide, key=widths.__getitem__)] -= 1
-        return widths if sum(widths) <= room else []
+            if sum(widths) <= room:
+                return gap, widths
+        return GAP, []
 
     def _least(self, columns: Sequence[Sequence[str]], unbroken: int) -> list[int]:
         """Return the least width of each column in which no word up to a length breaks."""
@@ -285,7 +290,7 @@ class Grid:
         return f'{STYLE}<table class="assess">{inner}</table>'
 
 
-def to_html(table: pd.DataFrame, *, rows: int = ROWS_SHOWN) -> str:
+def to_html(table: DataFrame, *, rows: int = ROWS_SHOWN) -> str:
     """Write the first rows of a table as HTML for a notebook, everything escaped."""
     return Grid.of(table).html(rows)
 
@@ -297,12 +302,12 @@ def together(items: Sequence[Any]) -> str | None:
     return "\n".join(item._repr_html_() for item in items)
 
 
-def to_csv(table: pd.DataFrame, *, is_spreadsheet: bool = False) -> str:
+def to_csv(table: DataFrame, *, is_spreadsheet: bool = False) -> str:
     """Return a table as CSV; see `csv_of`."""
     return "".join(csv_of(table, is_spreadsheet=is_spreadsheet))
 
 
-def csv_of(table: pd.DataFrame, *, is_spreadsheet: bool = False) -> Iterator[str]:
+def csv_of(table: DataFrame, *, is_spreadsheet: bool = False) -> Iterator[str]:
     """Yield a table as lines of CSV: NA is empty, times are ISO-8601 with Z, formulas are guarded.
 
     Lists are words in a file for people (``is_spreadsheet``), else JSON.
@@ -338,7 +343,7 @@ def _wrapped(cell: str, size: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _csv_column(column: pd.Series, write: Callable[[Any], str]) -> list[str]:
+def _csv_column(column: Series, write: Callable[[Any], str]) -> list[str]:
     if column.dtype.kind in "fiu":
         return ["" if cell is None else str(cell) for cell in plain_cells(column)]
     if not isinstance(column.dtype, pd.StringDtype):
@@ -362,7 +367,7 @@ def _csv_cell(value: Any, *, is_spreadsheet: bool) -> str:
     return guarded(exact) if isinstance(exact, str) else str(exact)
 
 
-def _flat(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+def _flat(table: DataFrame) -> tuple[DataFrame, int]:
     """Turn an index that carries information into columns, and count them."""
     names = list(table.index.names)
     # an unnamed integer index only counts the rows
@@ -379,7 +384,7 @@ def _head(name: Any) -> str:
     return " · ".join(map(word, name)) if isinstance(name, tuple) else word(name)
 
 
-def _absent(head: str, table: pd.DataFrame) -> Iterable[str]:
+def _absent(head: str, table: DataFrame) -> Iterable[str]:
     """Return by row what an empty cell of a column means."""
     word = ABSENT.get(head, UNKNOWN)
     other, reason = ABSENT_WHERE.get(head, ("", ""))
@@ -388,7 +393,7 @@ def _absent(head: str, table: pd.DataFrame) -> Iterable[str]:
     return [NONE if value == reason else word for value in table[other]]
 
 
-def _cells(column: pd.Series, head: str, absent: Iterable[str]) -> list[str]:
+def _cells(column: Series, head: str, absent: Iterable[str]) -> list[str]:
     write: Callable[[Any], str] = word
     if _is_number(column):
         as_number = partial(number, digits=_digits(column.dropna()))
@@ -407,7 +412,7 @@ def _digits(values: Iterable[Any]) -> int:
     return min(max(needed, DECIMALS), MOST_DECIMALS)
 
 
-def _is_number(column: pd.Series) -> bool:
+def _is_number(column: Series) -> bool:
     return types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype)
 
 
@@ -438,6 +443,6 @@ def element_label(kind: str, name: str) -> str:
     return f"{ELEMENT_KINDS.get(kind, kind)} {element_name(name)}"
 
 
-def element_labels(kinds: pd.Series, names: pd.Series) -> pd.Series:
+def element_labels(kinds: Series, names: Series) -> Series:
     """Return elements in words, by row."""
-    return pd.Series(list(map(element_label, kinds, names)), names.index, dtype="str")
+    return Series(list(map(element_label, kinds, names)), names.index, dtype="str")

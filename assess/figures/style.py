@@ -94,22 +94,34 @@ _LABELS = {
     "PULL BACK": "blocked",
 }
 LABELS = (*_LABELS, "NOT DECIDABLE")
+# of targets, of claims, and of gates and checks
+_VERDICTS = {
+    "fits": "ready",
+    "after fixes": "conditional",
+    "no": "blocked",
+    "supported": "ready",
+    "refuted": "blocked",
+    "partial": "conditional",
+    "waived": "conditional",
+    "fail": "blocked",
+}
 
 
 def band_of(label: object) -> Band:
-    """Return the band of a label.
+    """Return the band of a label or verdict.
 
     Parameters
     ----------
     label : object
-        A label such as MOVE NOW. Any other value, and NA, is unknown.
+        A label such as MOVE NOW, or a verdict such as supported. Any other value, and NA, is
+        unknown.
 
     Returns
     -------
     Band
         Its look.
     """
-    return BANDS[_LABELS.get(str(label), "unknown")]
+    return BANDS[(_LABELS | _VERDICTS).get(str(label), "unknown")]
 
 
 @cache
@@ -191,7 +203,8 @@ def _print_table(table: object, printer: Any, _: bool) -> None:
         printer.text(line)
 
 
-def _small_png(figure: Figure) -> bytes:
+def _small_png(figure: Figure) -> tuple[bytes, Any]:
+    """Return a figure as a small PNG, with the alternative text of its image."""
     import io
 
     from PIL import Image
@@ -200,10 +213,9 @@ def _small_png(figure: Figure) -> bytes:
     small = io.BytesIO()
     figure.savefig(drawn, format="png", bbox_inches="tight", dpi=NOTEBOOK_DPI)
     image = Image.open(drawn).convert("RGB")
-    method = Image.Quantize.MAXCOVERAGE
-    image = image.quantize(COLOURS, method=method, dither=Image.Dither.NONE)
+    image = image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
     image.save(small, "PNG", optimize=True)
-    return small.getvalue()
+    return small.getvalue(), {"alt": "; ".join(map(describe, figure.axes))}
 
 
 def short(name: object, length: int = LABEL_LENGTH) -> str:

@@ -1,12 +1,11 @@
 """Rows that decided a check, by their names: mounts, images, hosts."""
 
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from assess.execution import each
+from assess.policy import Table
 from assess.score.evidence import Evidence
 
 NAMED_BY = {  # the column that people know a row by
@@ -22,7 +21,9 @@ AGAINST = ("fail", "partial")
 
 
 def with_rows(
-    atoms: pd.DataFrame, evidence: Evidence, checks: list[Mapping[str, Any]]
+    atoms: pd.DataFrame,
+    evidence: Evidence,
+    checks: list[Table],
 ) -> pd.DataFrame:
     """Return atoms with a column ``evidence``: the rows that made a check fail, else empty."""
     words: dict[tuple[str, str], str] = {}
@@ -33,9 +34,7 @@ def with_rows(
     return atoms.assign(evidence=texts.where(atoms["state"].isin(AGAINST), ""))
 
 
-def _words(
-    checks: list[Mapping[str, Any]], evidence: Evidence
-) -> dict[tuple[str, str], str]:
+def _words(checks: list[Table], evidence: Evidence) -> dict[tuple[str, str], str]:
     """Return by check and service the rows against it, in words, for a block of services."""
     return {
         (check["id"], service): text
@@ -44,7 +43,7 @@ def _words(
     }
 
 
-def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
+def _against(check: Table, evidence: Evidence) -> dict[str, str]:
     """Return by service the rows for which a check does not hold, in words."""
     name = check["table"]
     label = NAMED_BY.get(name, "")
@@ -62,11 +61,11 @@ def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
     wanted = list(dict.fromkeys(["service_id", *columns]))
     cells = table.loc[shown_rows, wanted].sort_values(columns, kind="stable")
     found: dict[str, list[str]] = defaultdict(list)
-    services = cells["service_id"].tolist()
-    for service, row in zip(services, cells[columns].to_dict("records"), strict=True):
+    for row in cells.to_dict("records"):
+        words = found[row["service_id"]]
         # one more than is shown tells that there are more
-        if len(found[service]) <= SHOWN_ROWS:
-            found[service].append(_row(row, label, shown))
+        if len(words) <= SHOWN_ROWS:
+            words.append(_row(row, label, shown))
     return {
         service: "; ".join(dict.fromkeys(words[:SHOWN_ROWS]))
         + (" …" if len(words) > SHOWN_ROWS else "")
@@ -74,7 +73,7 @@ def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
     }
 
 
-def _row(row: Mapping[str, Any], label: str, shown: list[str]) -> str:
+def _row(row: Table, label: str, shown: list[str]) -> str:
     values = [f"{name} {word(row[name])}" for name in shown if pd.notna(row[name])]
     inside = ", ".join(values)
     if not label or pd.isna(row[label]):
@@ -83,8 +82,9 @@ def _row(row: Mapping[str, Any], label: str, shown: list[str]) -> str:
     return f"{named} ({inside})" if inside else named
 
 
-def word(value: object) -> str:
-    """Return a value as a word of a sentence."""
+def word(value: object, column: str = "") -> str:
+    """Return a value as a word of a sentence; a share of evidence as percent, as rules say it."""
     if isinstance(value, pd.Timestamp):
         return f"{value:%Y-%m-%d}"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    form = ".1%" if column.startswith("coverage") else ".3g"
+    return f"{value:{form}}" if isinstance(value, float) else str(value)
