@@ -240,7 +240,7 @@ def _asking_cluster(workloads: DataFrame, target: str) -> DataFrame:
     columns = ["asks_gone_api", "gone_api", "gone_in"]
     gone = DataFrame(found.tolist(), workloads.index, columns)
     place = ["kubelet_text", "provider", "provider_version"]
-    product = _each(reference.cluster_product, workloads, *place).fillna("")
+    product = _each(reference.cluster_product, workloads, *place)
     is_joined = flags.has_setting(workloads["kubelet_flags"], "container-runtime=remote")
     keeps = product.map(reference.platform_kind).eq("distribution") | is_joined
     return workloads.join(gone).assign(cluster_product=product, keeps_docker=keeps)
