@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from assess import reference
-from assess.errors import AssessError
+from assess.errors import AssessError, counted
 from assess.figures import BANDS
 from assess.frames import surely
 from assess.inventory import LOOKED
@@ -234,8 +234,8 @@ def stale(scores: Assessment) -> list[str]:
     atoms = scores.readiness.details["atoms"]
     aged = atoms[surely((at - atoms["observed_at"]).dt.days > STALE_DAYS)]
     if len(aged):
-        what = f"{len(aged)} answers to checks"
-        warnings.append(f"{what} are more than {STALE_DAYS} days old.")
+        what = f"{counted(len(aged), 'answer')} to checks"
+        warnings.append(f"More than {STALE_DAYS} days old: {what}.")
     return warnings
 
 

@@ -36,14 +36,7 @@ _NOTHING_KNOWN = (
     "nothing in it is known; `assess sources` names the commands that dump it"
 )
 # Names that many machines have.
-_MANY = (
-    "localhost",
-    "minikube",
-    "docker-desktop",
-    "kind-control-plane",
-    "node",
-    "unknown",
-)
+_COMMON = frozenset(row["name"] for row in csv_records.rows("common_names"))
 # Keys whose values no row takes over.
 _WITHHELD = frozenset(row["key"] for row in csv_records.rows("withheld"))
 
@@ -125,7 +118,7 @@ class ListSource(Source):
         """Return the entries of a list that arrived; None without any answer."""
         call = asked.batch.call(web.scope, listing.kind, client=web)
         best: list[Any] | None = None
-        entries = []
+        entries = None
         # Each path twice: a list whose pages expired while they were read is begun anew, once.
         tries = [path for path in listing.paths for _ in range(2)]
         size = 1 if asked.is_probe else self.page
@@ -157,7 +150,7 @@ class ListSource(Source):
                     forms = {listing.kind: "", **self.forms}
                     lose(call, spoiled({listing.kind: best}, forms))
                     entries = take_entries(call, best)
-        return None if best is None else entries
+        return entries
 
     def _read(self, asked: Asked) -> Found:
         """Read dumps; each file and each list gets a coverage row."""
@@ -257,7 +250,7 @@ def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> Texts:
     return {
         own: f"{name}@{own if uses[name] > 1 else cluster}"
         # "localhost" and "node" are names in every cluster
-        if uses[name] > 1 or name.lower().partition(".")[0] in _MANY
+        if uses[name] > 1 or name.lower().partition(".")[0] in _COMMON
         else name
         for own, name in pairs
     }
