@@ -36,7 +36,7 @@ _NOTHING_KNOWN = (
     "nothing in it is known; `assess sources` names the commands that dump it"
 )
 # Names that many machines have.
-_COMMON = frozenset(row["name"] for row in csv_records.rows("common_names"))
+_MANY = csv_records.vocabulary("hosts", "common names")
 # Keys whose values no row takes over.
 _WITHHELD = frozenset(row["key"] for row in csv_records.rows("withheld"))
 
@@ -250,7 +250,7 @@ def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> Texts:
     return {
         own: f"{name}@{own if uses[name] > 1 else cluster}"
         # "localhost" and "node" are names in every cluster
-        if uses[name] > 1 or name.lower().partition(".")[0] in _COMMON
+        if uses[name] > 1 or name.lower().partition(".")[0] in _MANY
         else name
         for own, name in pairs
     }

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
-from assess.sources.csv_records import rows
+from assess.sources.csv_records import lookup, rows
 
 Texts = dict[str, str]  # by name, such as labels, tags and variables
 MIB = 2**20
@@ -18,6 +18,7 @@ MAX_CELL = 200  # characters of a name or a version; more is no name
 _NANO = 1e9
 NEVER_BEFORE = 2000  # year; engines write 0001 and 1970 for "never"
 _MEMORY = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([bkmgt]?)i?b?", re.IGNORECASE)
+_SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(us|ms|[smhdw])")
 # ``+0200`` and the name of a zone, as the command lines of engines print times.
 _ZONE = re.compile(r" ?([+-]\d\d):?(\d\d)( \w+)?$")
 
@@ -115,12 +116,27 @@ def first_known(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
+def is_true(value: Any) -> bool:
+    """Read a switch as people write it, off by default."""
+    return str(value).strip().lower() in ("true", "yes", "on", "1", "y")
+
+
 def memory_size(value: Any) -> int | None:
     """Read an amount of memory as engines take it, such as ``512m`` or ``1.5gb`` [bytes]."""
     size = _MEMORY.fullmatch(str(value or "").strip())
     return (
         integer(float(size[1]) * 1024 ** "bkmgt".find(size[2].lower())) if size else None
     )
+
+
+def duration(value: Any, *path: str | int) -> float | None:
+    """Read a length of time such as ``30.2s``, ``1m0s`` or ``7d`` [s]; None for anything else."""
+    span = cell(value, *path)
+    parts = _SPAN.findall(span)
+    if not parts or "".join(map("".join, parts)) != span:
+        return None
+    units = lookup("time_units", "unit", "seconds")
+    return sum(float(amount) * float(units[unit]) for amount, unit in parts)
 
 
 def percent(part: float | None, of: float | None) -> float | None:

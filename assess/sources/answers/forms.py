@@ -36,16 +36,9 @@ _CHECK_ID = re.compile(r"[a-z_]+\.[a-z_]+")
 _COLUMNS = headers("answers")
 
 
-_KINDS = ("assessments", "applications", "archetypes", "questionnaires", "items")
+_KINDS = vocabulary("answers", "lists of Konveyor")
 _COPIED = ("copiedFrom", "fromAssessmentId", "copied")  # marks of a copied assessment
-_PEOPLE = (
-    "createUser",
-    "updateUser",
-    "stakeholders",
-    "owner",
-    "contributors",
-    "comments",
-)
+_PEOPLE = vocabulary("answers", "people")
 
 
 @dataclass(frozen=True)

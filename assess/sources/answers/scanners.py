@@ -24,7 +24,17 @@ from assess.sources.answers.forms import (
 )
 from assess.sources.answers.vex import SEVERITIES, Finding
 from assess.sources.base import Row, Rows
-from assess.sources.values import as_list, cell, dicts, dig, number, table, text, texts
+from assess.sources.values import (
+    as_list,
+    cell,
+    dicts,
+    dig,
+    number,
+    picked,
+    table,
+    text,
+    texts,
+)
 
 About = tuple[tuple[str, ...], ...]  # keys that workloads have, the surest first
 _CYCLE = ("ProductName", "ReleaseCycle", "Eol")
@@ -143,9 +153,7 @@ def _vulnerabilities(results: Rows) -> Row:
 def _finding(entry: Row) -> Finding:
     return Finding(
         ids=frozenset([cell(entry, "VulnerabilityID")]),
-        package=cell(entry, "PkgName"),
-        version=cell(entry, "InstalledVersion"),
-        purl=cell(entry, "PkgIdentifier", "PURL"),
+        **picked(entry, "trivy vulnerability"),
         severity=cell(entry, "Severity").lower(),
     )
 

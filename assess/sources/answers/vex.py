@@ -164,10 +164,10 @@ def of_openvex(report: Row, images: Iterable[ImageRef] = ()) -> list[tuple[str, 
     context = report.get("@context")
     if "openvex" not in str(context) or not isinstance(context, str | list):
         return []
-    written = moment(report, "last_updated") or moment(report, "timestamp")
+    written = picked(report, "openvex")["at"] or _NEVER
     found = []
     for entry in dicts(report, "statements"):
-        at = moment(entry, "last_updated") or moment(entry, "timestamp") or written
+        at = picked(entry, "openvex")["at"] or written
         ids = _ids_of_openvex(entry.get("vulnerability"))
         parts = _addresses(entry.get("subcomponents"))
         products = list(_products(entry)) or [
@@ -176,7 +176,7 @@ def of_openvex(report: Row, images: Iterable[ImageRef] = ()) -> list[tuple[str, 
         for product, own in products:
             for part in own or parts or [""]:
                 status = text(entry, "status")
-                found.append(Statement(ids, status, product, part, at or _NEVER))
+                found.append(Statement(ids, status, product, part, at))
     return _rows(found)
 
 

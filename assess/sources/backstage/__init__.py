@@ -24,7 +24,17 @@ from assess.sources.dumps import (
 )
 from assess.sources.http import Web, open_web
 from assess.sources.listing import lose
-from assess.sources.values import Texts, as_list, dicts, dig, listed, number, table, text
+from assess.sources.values import (
+    Texts,
+    as_list,
+    dicts,
+    dig,
+    integer,
+    listed,
+    number,
+    table,
+    text,
+)
 
 RULE = "backstage"
 NAMED = 0.95
@@ -33,18 +43,11 @@ CONFIDENCE = 0.7  # of an edge
 TIER_KEYS = ("tier", "criticality", "opslevel.com/tier")
 KINDS = ("component", "api", "resource", "system")
 # Annotations by which other systems know it; of a path, the last part is its name.
-ALIASES = (
-    "backstage.io/kubernetes-id",
-    "jaegertracing.io/service",
-    "pagerduty.com/service-id",
-    "github.com/project-slug",
-    "gitlab.com/project-slug",
-    "bitbucket.org/project-slug",
-)
+ALIASES = vocabulary("backstage", "aliases")
 _ORPHAN = "backstage.io/orphan"
 _LIBRARIES = vocabulary("backstage", "libraries")
 _SERVICE_KINDS = vocabulary("backstage", "kinds of services")
-_TIERS = {"critical": 1, "mission-critical": 1, "high": 2, "medium": 3, "low": 4}
+_TIERS = vocabulary("backstage", "tiers")
 _PAGE = 500
 _PAGES_MAX = 1000
 # Kinds of dependency by the type of the resource that is needed; others are declared.
@@ -302,7 +305,7 @@ def to_tier(text: str) -> int | None:
     word = re.sub(r"[\s_]+", "-", text.strip().lower())
     if digit := re.fullmatch(r"(?:tier|t)?-?([0-4])", word):
         return max(int(digit[1]), 1)
-    return _TIERS.get(word)
+    return integer(_TIERS, word)
 
 
 def _weight(text: str) -> float | None:

@@ -1,15 +1,13 @@
 """Compose files: declarations of a project; only an engine knows which of them run."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from assess.sources.base import Asked, Batch, Names, Row, Rows, Source, paths_of
 from assess.sources.builds import workload_rows
 from assess.sources.builds.dockerfile import read_build
-from assess.sources.compose.forms import Service, is_published, is_true
+from assess.sources.compose.forms import Service, is_published
 from assess.sources.compose.needs import labels_of, to_dependencies, to_texts, to_unread
 from assess.sources.compose.project import Project, read_project
 from assess.sources.docker.names import COMPOSE, container_names
@@ -22,7 +20,9 @@ from assess.sources.values import (
     Texts,
     as_list,
     dicts,
+    duration,
     integer,
+    is_true,
     memory_size,
     number,
     picked,
@@ -44,7 +44,6 @@ _CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
 # Keys of `deploy` that Swarm alone reads.
 _STACK_ONLY = {"placement", "update_config", "rollback_config", "endpoint_mode"}
 _CONFIG_KEYS = ("environment", "env_file", "configs", "secrets")
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class ComposeSource(Source):
@@ -214,7 +213,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         caps_added=tuple(as_list(service, "cap_add")),
         devices_n=len(as_list(service, "devices")) + cards_n,
         restart_policy=_restarts(service),
-        stop_timeout_s=_seconds(service.get("stop_grace_period")),
+        stop_timeout_s=duration(service, "stop_grace_period"),
         health_checked=False if is_off else is_checked(image, declared),
         config_external=True if any(map(service.get, _CONFIG_KEYS)) else None,
     )
@@ -282,8 +281,3 @@ def _cpus(limits: Row, service: Service) -> float | None:
     quota = number(service, "cpu_quota")
     period = number(service, "cpu_period") or _PERIOD_US
     return asked or (quota / period if quota else None)
-
-
-def _seconds(value: Any) -> float | None:
-    parts = re.findall(r"(?<![\d.])(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
-    return number(sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None)

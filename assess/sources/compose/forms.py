@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.values import Texts, as_list, dig, text
+from assess.sources.values import Texts, as_list, dig, is_true, picked, text
 from assess.sources.volumes import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
@@ -137,8 +137,9 @@ def is_published(port: str) -> bool:
 def mount(item: Any) -> tuple[str, Row]:
     """Return the target of ``data:/var/lib/x:ro``, and its type, source, read_only."""
     if isinstance(item, dict):
-        target = item.get("target") or item.get("dst") or item.get("destination")
-        source = str(item.get("source") or item.get("src") or "")
+        own = picked(item, "mount option")
+        target = own["target"]
+        source = own["source"] or ""
         kind = str(item.get("type") or "volume")
         read_only = is_true(item.get("read_only"))
     else:
@@ -176,8 +177,3 @@ def as_mapping(value: Any, *path: str) -> Row:
     texts = [str(item) for item in as_list(value) if not isinstance(item, dict)]
     pairs = (text.partition("=") for text in texts)
     return {name: rest if equals else None for name, equals, rest in pairs}
-
-
-def is_true(value: Any) -> bool:
-    """Read a switch, off by default."""
-    return str(value).strip().lower() in ("true", "yes", "on", "1", "y")

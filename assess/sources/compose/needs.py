@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from assess.frames import EXTERNAL
 from assess.sources.base import Name, Row, Rows
-from assess.sources.compose.forms import Service, as_mapping, is_true
+from assess.sources.compose.forms import Service, as_mapping
 from assess.sources.compose.project import Project
 from assess.sources.docker.names import compose_name
 from assess.sources.edges.address import may_be_address
@@ -20,7 +20,7 @@ from assess.sources.edges.rows import (
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.routing import routed_calls
 from assess.sources.unit import CONFIG_PATHS, Unit
-from assess.sources.values import as_list, table, text
+from assess.sources.values import as_list, is_true, table, text
 
 EVIDENCE = "compose-file"
 

@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from assess.linear import Linear
-from assess.sources.values import dicts, dig, integer, moment, text
+from assess.sources.csv_records import vocabulary
+from assess.sources.values import dicts, dig, integer, moment, picked, text
 
 ANY = "*"  # every address of the host
 Endpoint = tuple[str, int]  # address and port; port 0 is any
@@ -23,9 +24,9 @@ _UNIT = Linear(r"/([^/]+\.service)(?:/|$)")
 _PROGRAM = Linear(r"^(\d+)/([^\s:]+)")  # of netstat, such as 123/nginx:
 _ESCAPED = Linear(r"\\x20")  # a space in a name, as lsof writes it
 _LISTENING = ("LISTEN", "LISTENING", "UNCONN")
-_HALF_OPEN = ("SYN-SENT", "SYN_SENT", "SYN-RECV", "SYN_RECV", "SYN_RECEIVED", "CLOSED")
-_HEADINGS = ("recv-q", "local address", "active ", "  proto", "size/off")
-_OTHER_FAMILIES = ("#", "unix", "u_", "nl", "p_", "raw", "v_", "Active")
+_HALF_OPEN = vocabulary("connections", "half open")
+_HEADINGS = vocabulary("connections", "headings")
+_OTHER_FAMILIES = tuple(vocabulary("connections", "other families"))
 MAX_HEADING = 4096  # characters in which a heading is looked for
 
 
@@ -123,7 +124,7 @@ def _socket_of(line: str) -> Socket | str | None:
     if not found:
         return None
     states = {word.strip("()").upper() for word in words}
-    if states & set(_HALF_OPEN):
+    if states & _HALF_OPEN.keys():
         return "half open"
     local = found[0][1]
     peer = found[1][1] if len(found) > 1 else (ANY, 0)
@@ -226,20 +227,20 @@ def _of_row(row: Any, names: dict[int, str]) -> Socket | str | None:
     """Read a row of osquery, whose values are all text."""
     if not isinstance(row, dict):
         return None
-    address = text(row, "local_address") or text(row, "address")
-    port = integer(row, "local_port") or integer(row, "port")
-    if not address and not port:
+    own = picked(row, "osquery socket")
+    port = own["port"]
+    if not own["address"] and not port:
         return "no socket of the internet" if text(row, "family") == "1" else None
-    local = plain(address)
+    local = plain(own["address"] or "")
     if not port or port > MAX_PORT or local is None:
         return "no port" if local and not port else None
-    pid = integer(row, "pid") or 0
-    name = text(row, "name") or text(row, "process_name") or names.get(pid, "")
-    state = text(row, "state").upper()
+    pid = own["pid"] or 0
+    name = own["name"] or names.get(pid, "")
+    state = text(own, "state").upper()
     if state in _HALF_OPEN:
         return "half open"
-    remote = plain(text(row, "remote_address")) or ANY
-    remote_port = integer(row, "remote_port") or 0
+    remote = plain(text(own, "peer")) or ANY
+    remote_port = own["peer_port"] or 0
     is_listening = state in _LISTENING or not 0 < remote_port <= MAX_PORT
     peer = None if is_listening else (remote, remote_port)
     protocol = "udp" if text(row, "protocol") == "17" else "tcp"

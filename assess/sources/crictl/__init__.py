@@ -11,6 +11,7 @@ from assess.sources.docker.dumps import Dump, EngineDumps
 from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.text import from_cli_container, merge_cli_images
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, decode_values, read_yaml
+from assess.sources.unit import ports_of
 from assess.sources.values import (
     dicts,
     dig,
@@ -194,9 +195,7 @@ def _inspected(raw: Payload, data: EngineData) -> Payload:
         "RestartCount": attempt if integer(restarts) is None else integer(restarts),
         "State": {
             "Status": _STATES.get(text(status, "state")),
-            "StartedAt": _time(status, "startedAt"),
-            "FinishedAt": _time(status, "finishedAt"),
-            "ExitCode": integer(status, "exitCode"),
+            **picked(status, "crictl state"),
             "OOMKilled": text(status, "reason") == "OOMKilled",
         },
         "Mounts": [_mount(mount) for mount in dicts(status, "mounts")],
@@ -209,11 +208,8 @@ def _config(status: Payload, spec: Payload) -> Payload:
     """Read the declared configuration of a container."""
     config: Payload = {"Image": _declared(status), "Labels": table(status, "labels")}
     ports, _ = decode_values(text(status, "annotations", _ANNOTATION + "ports"))
-    exposed: Payload = {}
-    for port in dicts(ports):
-        protocol = text(port, "protocol").lower() or "tcp"
-        exposed[f"{integer(port, 'containerPort')}/{protocol}"] = {}
-    config["ExposedPorts"] = exposed
+    inner = (port.rpartition(">")[2] for port in ports_of(dicts(ports)))
+    config["ExposedPorts"] = dict.fromkeys(inner)
     if "process" in spec:
         config["Env"] = _own(texts(spec, "process", "env"))
         config["Cmd"] = texts(spec, "process", "args")
@@ -237,16 +233,9 @@ def _limits(info: Payload) -> Payload:
     spec = table(info, "runtimeSpec")
     if not spec:
         return {}
-    resources = table(spec, "linux", "resources")
     security = dig(info, "config", "linux", "security_context")
-    limits: Payload = {
-        "Memory": integer(resources, "memory", "limit") or 0,
-        "CpuQuota": integer(resources, "cpu", "quota"),
-        "CpuPeriod": integer(resources, "cpu", "period"),
-        "PidsLimit": integer(resources, "pids", "limit"),
-        "ReadonlyRootfs": dig(spec, "root", "readonly") is True,
-        "Privileged": info.get("privileged"),
-    }
+    limits = picked(info, "crictl limits")
+    limits["Memory"] = limits["Memory"] or 0
     spaces = {text(space, "type") for space in dicts(spec, "linux", "namespaces")}
     modes = {"NetworkMode": "network", "PidMode": "pid", "IpcMode": "ipc"}
     is_host = {mode: space not in spaces for mode, space in modes.items()}

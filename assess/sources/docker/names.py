@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from assess.image_ref import ImageRef, last_part
 from assess.sources.base import Name, Names
-from assess.sources.csv_records import lookup, rows
+from assess.sources.csv_records import lookup, rows, vocabulary
 from assess.sources.listing import names_of
+from assess.sources.values import picked, text
 
 COMPOSE = "com.docker.compose."
 ECS = "com.amazonaws.ecs."
@@ -21,24 +22,7 @@ COMPOSE_CONFIDENCE = float(lookup("docker/names", "rule", "trust")[COMPOSE_RULE]
 _RULES = [(row["key"], row["rule"], float(row["trust"])) for row in rows("docker/names")]
 POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
 _ALLOCATION = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-_NAMESPACES = (
-    KUBERNETES + "pod.namespace",
-    SWARM_STACK,
-    NOMAD + "namespace",
-    COMPOSE + "project",
-)
-_PLATFORM_LABELS = {
-    ECS + "task-definition-family": "ecs",
-    KUBERNETES + "pod.name": "kubernetes",
-    NOMAD + "alloc_id": "nomad",
-    SWARM_SERVICE: "swarm",
-}
-_TASK_LABELS = (
-    ECS + "task-arn",
-    KUBERNETES + "pod.uid",
-    NOMAD + "alloc_id",
-    "com.docker.swarm.task.id",
-)
+_PLATFORMS = vocabulary("docker", "platforms")  # by a label of theirs
 
 
 def container_names(
@@ -70,20 +54,19 @@ def compose_name(service: str, project: str) -> Name:
 
 def namespace_of(labels: Mapping[str, str]) -> str:
     """Return the project or namespace of a container; empty where it has none."""
-    return next((labels[name] for name in _NAMESPACES if labels.get(name)), "")
+    return picked(labels, "container labels")["namespace"] or ""
 
 
 def platform_of(labels: Mapping[str, str], env: Mapping[str, str]) -> str:
     """Return the orchestrator that placed a container, by its labels; else ``docker``."""
     if "MARATHON_APP_ID" in env:
         return "marathon"
-    return next((p for label, p in _PLATFORM_LABELS.items() if label in labels), "docker")
+    return next((p for label, p in _PLATFORMS.items() if label in labels), "docker")
 
 
 def task_of(labels: Mapping[str, str]) -> str | None:
     """Return the id of the task, pod or allocation that a container belongs to."""
-    named = (labels[label] for label in _TASK_LABELS if labels.get(label))
-    return next((text.rpartition("/")[2] for text in named), None)
+    return text(picked(labels, "container labels"), "task").rpartition("/")[2] or None
 
 
 def is_replica(labels: Mapping[str, str]) -> bool:

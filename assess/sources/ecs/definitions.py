@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assess.sources.base import Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_labels, kept_env
@@ -28,11 +29,7 @@ from assess.sources.volumes import Mount
 CPU_UNITS = 1024  # of one vCPU
 _VCPU = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*vcpus?\s*", re.IGNORECASE)
 _GB = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*gb\s*", re.IGNORECASE)
-_SHARED_FILES = {
-    "efsVolumeConfiguration": ("efs", "fileSystemId"),
-    "fsxWindowsFileServerVolumeConfiguration": ("fsx", "fileSystemId"),
-    "s3filesVolumeConfiguration": ("s3files", "fileSystemArn"),
-}
+_SHARED_FILES = vocabulary("ecs", "shared files")  # driver, and where its id is
 _ARN = re.compile(r"arn:[\w-]*:[\w-]*:(?P<region>[\w-]*):(?P<account>\d*):(?P<rest>.+)")
 
 
@@ -241,8 +238,9 @@ def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
 def _source(volume: Row) -> Mount:
     """Read what is behind a volume; it has a name only where it outlives the task."""
     name = text(volume, "name")
-    for key, (driver, identity) in _SHARED_FILES.items():
+    for key, words in _SHARED_FILES.items():
         if isinstance(volume.get(key), dict):
+            driver, identity = words.split()
             system = last_of(volume, key, identity) or name
             return Mount("", "volume", volume=system, driver=driver, is_remote=True)
     if volume.get("configuredAtLaunch") is True:

@@ -9,6 +9,7 @@ from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.aws import GROUP_TAG, LOGICAL_TAG, env_of, names_of, span_of, tags_of
 from assess.sources.base import Batch, Name, Names, Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.names import ECS, container_names
 from assess.sources.ecs.definitions import (
     Definition,
@@ -34,12 +35,7 @@ from assess.sources.values import Texts, dicts, integer, moment, number, picked,
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 # What starts jobs, as the tasks say.
-_SCHEDULERS = (
-    "events-rule/",
-    "chronos-schedule/",
-    "ecs-scheduler/",
-    "AWS Step Functions",
-)
+_SCHEDULERS = tuple(vocabulary("ecs", "schedulers"))
 # Tags that name an application are left out: an application has many services.
 _NAMING_TAGS = ("assess.service", "service", "Service")
 _MIN_HEALTHY_DEFAULT = 100

@@ -20,16 +20,12 @@ _BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
 _STORES = vocabulary("ecs", "stores")  # managed, and the domain of their endpoints
 _OUTSIDE = "internet-facing"  # the default of a load balancer
 _MENTION = re.compile(r"\$\{([\w:.]+)\}")
-# Keys of people, which are no words of CloudFormation.
 _HASH = re.compile(r"(?<=[a-z])[0-9A-F]{8}$")  # that CDK puts behind a logical id
 _SAYS_NOTHING = ("", "ecs", "fargate")  # logical ids of services, without that word
-_VERBATIM = ("DockerLabels", "Options", "DriverOpts", "Labels", "Tags")
+# Of what people named, which are no words of CloudFormation.
+_VERBATIM = vocabulary("ecs", "keys of people")
 # Words that are more than another capital letter.
-_RENAMED = {
-    "EFSVolumeConfiguration": "efsVolumeConfiguration",
-    "FSxWindowsFileServerVolumeConfiguration": "fsxWindowsFileServerVolumeConfiguration",
-    "FilesystemId": "fileSystemId",
-}
+_RENAMED = vocabulary("ecs", "renamed keys")
 
 
 class TemplateLoader(Loader):

@@ -16,17 +16,17 @@ from assess.sources.base import Name, Row
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.names import POD_HASHES
 from assess.sources.redact import scrub
-from assess.sources.values import as_list, dicts, table, text, texts
+from assess.sources.values import as_list, dicts, picked, table, text, texts
 
 Map = dict[str, str]
 Target = tuple[str, str]  # kind and name of what was failed
-APP_LABELS = ("app", "app.kubernetes.io/name", "name", "service", "k8s-app")
+APP_LABELS = vocabulary("experiments", "labels of apps")
 _SEPARATORS = re.compile(r"[_:./-]")
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?=Chaos)")
 _LABEL = re.compile(r"(?:^|,)\s*(?:app|app\.kubernetes\.io/name|name)\s*==?\s*([^,\s]+)")
 # types of resources of AWS -> what their addresses end with
 _RESOURCES = vocabulary("experiments", "resources")
-_NEVER_RAN = ("initiating", "pending", "failed", "cancelled", "skipped")
+_NEVER_RAN = vocabulary("experiments", "never ran")
 
 
 def row_of(name: str, targets: set[Any], start: Any, end: Any) -> Row | None:
@@ -49,11 +49,11 @@ def row_of(name: str, targets: set[Any], start: Any, end: Any) -> Row | None:
 
 
 def _attack(
-    name: str, targets: set[Target], start: Any, end: Any, words: str
+    targets: set[Target], name: str, start: Any, end: Any, words: str | None
 ) -> Row | None:
     """Return the row of a failure by a tool that observes nothing, by the words of its action."""
     row = row_of(scrub(name), targets, start, end)
-    return row and row | {"fault": fault_of(words)}
+    return row and row | {"fault": fault_of(words or "")}
 
 
 def fault_of(*words: str) -> str | None:
@@ -114,7 +114,7 @@ def of_chaosmesh(item: Row, names: Map) -> Row | None:
     stressors = " ".join(table(spec, "stressors"))
     words = " ".join([text(item, "kind"), text(spec, "action"), stressors])
     end = max(recovered) if recovered else None
-    return _attack(name, targets, min(applied), end, words)
+    return _attack(targets, name, min(applied), end, words)
 
 
 def _times(events: Iterable[Row], operation: str) -> list[str]:
@@ -151,10 +151,7 @@ def of_gremlin(attack: Row, names: Map) -> Row | None:
     for key in ("name", "guid"):
         if mapped := names.get(text(attack, key)):
             targets = {target_of(mapped)}
-    kind = text(attack, "args", "type") or text(attack, "command", "type")
-    kind = kind or text(attack, "kind") or text(attack, "args", "cliArgs", 0)
-    start = attack.get("startTime") or attack.get("createTime")
-    return _attack(text(attack, "guid"), targets, start, attack.get("endTime"), kind)
+    return _attack(targets, **picked(attack, "gremlin attack"))
 
 
 def of_fis(answer: Row, names: Map) -> Row | None:
@@ -179,13 +176,8 @@ def of_fis(answer: Row, names: Map) -> Row | None:
         targets = {target_of(element) for element in mapped}
     if not ran:
         return None
-    return _attack(
-        name=text(experiment, "id"),
-        targets=targets,
-        start=experiment.get("startTime"),
-        end=experiment.get("endTime"),
-        words=" ".join(text(action, "actionId") for action in ran.values()),
-    )
+    words = " ".join(text(action, "actionId") for action in ran.values())
+    return _attack(targets, **picked(experiment, "fis experiment"), words=words)
 
 
 def _fis_targets(entry: Row) -> set[Target]:

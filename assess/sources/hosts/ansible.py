@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Asked, Batch, Call, Row, Rows, Source, paths_of
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.engine import MODULES
 from assess.sources.dumps import (
     Files,
@@ -46,17 +47,13 @@ from assess.sources.values import (
     whole,
 )
 
-PARTS = {
-    "setup": "ansible -m setup",
-    "services": "ansible -m service_facts",
-    "packages": "ansible -m package_facts",
-}
+PARTS = vocabulary("hosts", "parts of facts")
 # never read: environments, boot options and facts of one's own hold secrets, keys identify hosts
-WITHHELD = ("env", "cmdline", "proc_cmdline", "local", "ec2_user_data", "user_data")
+WITHHELD = vocabulary("hosts", "withheld facts")
 _PREFIX = "ansible_"
 _SYSTEM = ("distribution", "distribution_version", "distribution_release")
-_NAMED = ("ansible_facts", "module_setup", "services", "packages", "gather_subset")
-_BESIDE = ("msg", "failed", "unreachable", "warnings")  # what a module says beside facts
+_NAMED = vocabulary("hosts", "marks of facts")
+_BESIDE = vocabulary("hosts", "beside facts")  # what a module says
 _SCHEMA = re.compile(r"^s\d+_")  # before the names of hosts, since ansible-core 2.19
 _DENIED = re.compile(
     r"permission denied|password|sudo|authentication|denied", re.IGNORECASE
@@ -67,8 +64,7 @@ _REFUSALS = (  # what Ansible says, and what that means
 )
 _NEEDS_ROOT = "service_facts did not see every unit: run it with become = true"
 _GONE = ("not-found", "masked")  # names that systemd knows, but that are not there
-_AT_REST = ("stopped", "inactive", "inoperative", "disabled", "dead", "exited", "crashed")
-_RUNNING = ("running", "started", "active")
+_STATES = vocabulary("hosts", "states of units")
 _LOGS = tuple(f".{part}" for part in PARTS)  # of our script, beside what it writes
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -368,13 +364,12 @@ def to_units(facts: Row, lost: list[str]) -> list[SystemUnit] | None:
         is_gone = entry.get("status") in _GONE
         if is_gone or is_template or f"{name}.service" in listed:
             continue
-        state = cell(entry, "state").lower()
+        word = cell(entry, "state").lower()
+        state = "failed" if "failed" in (word, entry.get("status")) else _STATES.get(word)
         manager = cell(entry, "source") or "systemd"
-        if "failed" in (state, entry.get("status")):
-            units.append(SystemUnit(name, "failed", manager))
-        elif state in _RUNNING:
-            units.append(SystemUnit(name, "running", manager))
-        elif state not in _AT_REST:
+        if state in ("running", "failed"):
+            units.append(SystemUnit(name, state, manager))
+        elif state is None:
             lost.append(f"service {name} is in no known state")
     return units
 

@@ -30,7 +30,7 @@ Files = dict[str, Path]  # of a host, by table
 # Of each: columns without which a row says nothing, and those of whole numbers.
 TABLES = {row["table"]: row for row in rows("hosts/osquery_tables")}
 # never read: commands and environments of containers, proxies
-WITHHELD = ("command", "config_entrypoint", "env_variables", "http_proxy", "https_proxy")
+WITHHELD = vocabulary("hosts", "withheld columns")
 MAY_BE_EMPTY = "osquery shows an empty table where it may not look: run it as root"
 _STATES = {"active/running": "running", "failed/failed": "failed"}
 _PSEUDO = vocabulary("hosts", "pseudo file systems")  # without data of their own

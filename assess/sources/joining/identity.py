@@ -20,22 +20,20 @@ from pathlib import Path
 from assess.errors import ConfigError
 from assess.linear import Linear
 from assess.sources.base import Name, Names, Row, Rows, type_of
-from assess.sources.csv_records import rows_of
+from assess.sources.csv_records import rows_of, vocabulary
 from assess.sources.values import text
 
 SURE = 0.8  # from here on a second name joins services, and a match counts as resolved
 ALONE = 0.5  # up to here a name never joins the rows of two sources ...
 WEAK = 0.5  # ... and below it bears no service at all: a pattern in a host name
-_NAMELESS = frozenset(("localhost", "unknown", "none", "null"))
+_NAMELESS = vocabulary("joining", "no names")
 
 SIMILAR = 0.85  # from here on names are suggested [ratio of difflib]
 _NEAREST = 3  # suggestions per name, at most
 _COMPARED = 2 * _NEAREST  # names that are compared letter by letter, at most
 _LOOKED_UP = 256  # entries of the index of letter triples that are counted per name
 _LONGEST = 80  # letters of a name that are compared
-ENV_WORDS = frozenset(
-    ("prod", "prd", "production", "stg", "stage", "staging", "dev", "test", "qa", "uat")
-)
+ENV_WORDS = vocabulary("joining", "environments")
 _SUFFIXES = frozenset(["svc", "service", "srv"])
 
 Claim = tuple[str, Names]  # source, and the names that a row has, best first

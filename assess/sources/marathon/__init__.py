@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from assess.sources.base import Asked, Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.listing import Found, Listing, ListSource
@@ -12,7 +13,7 @@ from assess.sources.marathon.pods import with_tasks
 from assess.sources.marathon.rows import absolute, to_batch
 from assess.sources.values import dicts, dig, listed, text, texts
 
-_EMBEDDED = ["apps.tasks", "apps.counts", "apps.lastTaskFailure", "apps.deployments"]
+_EMBEDDED = list(vocabulary("marathon", "embedded"))
 _MARATHON = (
     Listing("apps", ("v2/apps",)),
     Listing("deployments", ("v2/deployments",), False),

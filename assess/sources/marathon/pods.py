@@ -14,6 +14,7 @@ from assess.sources.values import (
     mebibytes,
     number,
     percent,
+    picked,
     table,
     text,
 )
@@ -32,10 +33,8 @@ def _to_task(instance: Row, pod: str) -> Row:
     state = _STATES.get(text(instance, "status"), "")
     since = instance.get("statusSince")
     return {
-        "id": instance.get("id"),
+        **picked(instance, "marathon instance"),
         "appId": pod,
-        "host": instance.get("agentHostname"),
-        "slaveId": instance.get("agentId"),
         "state": state,
         "startedAt": since if state == "TASK_RUNNING" else None,
     }

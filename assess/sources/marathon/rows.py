@@ -33,14 +33,7 @@ from assess.sources.volumes import Mount, split_volume
 MARATHON = "marathon-app"
 _STATES = vocabulary("marathon", "states of tasks")  # of tasks, and what Mesos calls them
 # Names that Mesos-DNS and DC/OS give an app, or a virtual address of it.
-_DOMAINS = (
-    ".marathon.mesos",
-    ".marathon.l4lb.thisdcos.directory",
-    ".marathon.l4lb.dcos.thisdcos.directory",
-    ".marathon.autoip.dcos.thisdcos.directory",
-    ".marathon.agentip.dcos.thisdcos.directory",
-    ".marathon.containerip.dcos.thisdcos.directory",
-)
+_DOMAINS = vocabulary("marathon", "domains")
 
 
 class App:
@@ -136,8 +129,7 @@ def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> Texts:
 
 def _agent(task: Row) -> str:
     """Return the id of the agent of a task, else the name of its host."""
-    keys = ("slaveId", "slave_id", "host")
-    return next((text(task[key]) for key in keys if text(task, key)), "")
+    return picked(task, "agent of a task")["agent"] or ""
 
 
 def to_host(slave: Row, host_id: str, name: str) -> Row:
@@ -179,7 +171,7 @@ def _to_unit(app: App) -> Unit:
         memory_request_bytes=size["memory_request_bytes"],
         restart_policy="always",  # Marathon starts a task again, whatever ended it
         log_driver=app.options.get("log-driver"),
-        **picked(item, "marathon app"),
+        stop_timeout_s=number(item, "taskKillGracePeriodSeconds"),
         kind="web" if ports else "worker",
         stateful=True if item.get("residency") else None,
         min_healthy_pct=None if kept is None else healthy(percent(max(1 - kept, 0), 1)),

@@ -14,7 +14,7 @@ from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import names_of
 from assess.sources.replica import declared_rows
 from assess.sources.unit import Unit, service_row, share
-from assess.sources.values import Texts, as_list, memory_size
+from assess.sources.values import Texts, as_list, is_true, memory_size, picked
 from assess.sources.volumes import Mount, nfs_export, split_volume
 
 SUFFIX = ".container"
@@ -29,7 +29,6 @@ DROP_IN = ".conf"  # in a directory named after what it adds to
 _MADE = (".image", ".build")  # of which no name is usual
 
 _CONTINUED = re.compile(r"\\\r?\n")
-_TRUE = ("true", "yes", "on", "1")
 _RESTARTS = vocabulary("podman", "restarts")
 
 
@@ -193,7 +192,7 @@ def _to_unit(quadlet: Quadlet) -> Unit:
         host_network="host" in quadlet.networks,
         host_pid=flags.get("pid") == "host",
         host_ipc=flags.get("ipc") == "host",
-        readonly_root=_last(options, "ReadOnly").lower() in _TRUE,
+        readonly_root=is_true(_last(options, "ReadOnly")),
         caps_added=_listed(container, "AddCapability", "cap-add"),
         devices_n=len(_listed(container, "AddDevice", "device")),
         restart_policy=_RESTARTS.get(_last(options, "Restart", "Service") or "no"),
@@ -275,10 +274,10 @@ def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
     for value in as_list(container, "Mount"):
         parts = dict(part.partition("=")[::2] for part in value.split(","))
         kind = parts.get("type", "volume")
-        source = parts.get("source") or parts.get("src") or ""
-        targets = (parts.get(key) for key in ("destination", "target", "dst"))
+        own = picked(parts, "mount option")
+        source = own["source"] or ""
         mount = Mount(
-            target=next(filter(None, targets), ""),
+            target=own["target"] or "",
             type=kind,
             source=source if kind == "bind" else "",
             volume=source or None if kind == "volume" else None,

@@ -148,8 +148,7 @@ def _child(raw: Row) -> Row | None:
     is_attestation = dig(raw, "annotations", ATTESTATION)
     if not digest or is_attestation or dig(raw, "platform", "os") == "unknown":
         return None
-    arch = _text(raw, "platform", "architecture")
-    return {"digest": digest, "arch": arch, "media_type": _text(raw, "mediaType")}
+    return {"digest": digest, **picked(raw, "index entry")}
 
 
 def keep_config(raw: Any) -> tuple[Row, int]:

@@ -332,20 +332,17 @@ def to_dependencies(services: list[Service]) -> Rows:
 
 def to_deployment(service: Service, cluster: str, key: str) -> Rows:
     """Return the last update of a service: a deployment or a rollback."""
-    update = table(service.item, "UpdateStatus")
-    started = moment(update, "StartedAt")
+    update = picked(table(service.item, "UpdateStatus"), "swarm update")
+    started = update["started_at"]
     if not started:
         return []
-    state = text(update, "State")
     before = dig(service.item, "PreviousSpec", "TaskTemplate", "ContainerSpec", "Image")
     return [
         {
             "activity_id": f"{cluster}/{key}/{started:%Y%m%dT%H%M%S}",
             "names": service.names,
-            "kind": "rollback" if state.startswith("rollback") else "deploy",
-            "started_at": started,
-            "ended_at": moment(update, "CompletedAt"),
-            "status": state or None,
+            "kind": "rollback" if "rollback" in (update["status"] or "") else "deploy",
+            **update,
             "from_version": parse_image(text(before)).tag,
             "to_version": service.unit.image_ref.tag,
         }

@@ -11,6 +11,7 @@ import numpy as np
 
 from assess import frames
 from assess.sources.base import Asked, Call, Row, Source
+from assess.sources.csv_records import vocabulary
 from assess.sources.docker.text import cli_size
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -20,7 +21,18 @@ from assess.sources.dumps import (
     read_text,
 )
 from assess.sources.kubernetes.pods import quantity
-from assess.sources.values import dicts, dig, listed, moment, number, seconds, table, text
+from assess.sources.values import (
+    dicts,
+    dig,
+    duration,
+    listed,
+    moment,
+    number,
+    picked,
+    seconds,
+    table,
+    text,
+)
 
 Key = tuple[str, ...]
 About = tuple[Key, ...]  # what a container is known by, the surest first
@@ -34,18 +46,11 @@ _DIGITS = 6
 SHORT = 12  # characters of an id
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PERCENT = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*")
-_SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhdw])")
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _WORDS = re.compile(r"[-_. ]")
 _TOP = re.compile(r"^\s*(?:NAMESPACE\s+)?(?:POD|NAME)\s.*CPU\(cores\)", re.MULTILINE)
-_METRICS = {
-    "container_memory_working_set_bytes": MEMORY,
-    "container_memory_usage_bytes": MEMORY,
-    "container_memory_rss": MEMORY,
-    "container_cpu_usage_seconds_total": CPU,
-}
-_NAMED = {"cpu": CPU, "memory": MEMORY, "mem": MEMORY}
-_SUMMARIES = {"p95": P95, "peak": PEAK, "max": PEAK}
+_METRICS = vocabulary("usage", "metrics")
+_NAMED = vocabulary("usage", "words")
+_SUMMARIES = vocabulary("usage", "summaries")
 _COUNTER = "container_cpu_usage_seconds_total"
 _PAUSE = ("POD", "pause")  # it only holds a pod together
 _PER_CPU = "cpu"  # label of a series that is one processor of several
@@ -133,9 +138,9 @@ def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
     if not isinstance(value, dict):
         return []
     entry = {_WORDS.sub("", name).lower(): cell for name, cell in value.items()}
-    share = text(entry, "cpuperc") or text(entry, "cpupercent")
+    own = picked(entry, "engine stats")
     memory = text(entry, "memusage").partition("/")[0].strip()
-    percent = _PERCENT.fullmatch(share)
+    percent = _PERCENT.fullmatch(own["cpu"] or "")
     # nothing that runs has no memory: 0 B stands for what could not be counted
     size = cli_size(memory) or None
     is_counted = percent and (size or float(percent[1]))
@@ -143,8 +148,7 @@ def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
         CPU: float(percent[1]) / 100 if percent and is_counted else None,
         MEMORY: None if size is None else float(size),
     }
-    identifier = text(entry, "id") or text(entry, "container")
-    return _each(_container(identifier, text(entry, "name")), sizes, at)
+    return _each(_container(own["id"] or "", text(entry, "name")), sizes, at)
 
 
 def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
@@ -166,7 +170,7 @@ def _of_metrics(value: Any, stem: str, at: float) -> list[Sample]:
     for pod in dicts(value, "items") or [value]:
         meta = table(pod, "metadata")
         taken = moment(pod, "timestamp")
-        span = _seconds(text(pod, "window"))
+        span = duration(pod, "window") or 0.0
         for container in dicts(pod, "containers"):
             name = text(container, "name")
             about = _pod(text(meta, "namespace"), text(meta, "name"), name)
@@ -177,19 +181,13 @@ def _of_metrics(value: Any, stem: str, at: float) -> list[Sample]:
     return found
 
 
-def _seconds(span: str) -> float:
-    """Read a length of time such as ``30.2s``, ``1m0s`` or ``7d``; 0 for anything else."""
-    parts = _SPAN.findall(span)
-    return sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
-
-
 def _of_prometheus(value: Any, stem: str, at: float) -> list[Sample]:
     """Read an answer of Prometheus: one value for each series, or many."""
     # What was asked for is in the name of the metric, else in that of the file.
     words = _WORDS.split(stem.lower())
     by_name = next((_NAMED[word] for word in words if word in _NAMED), "")
     summary = next((_SUMMARIES[word] for word in words if word in _SUMMARIES), "")
-    span = max((_seconds(word) for word in words if _SPAN.fullmatch(word)), default=0.0)
+    span = max(filter(None, map(duration, words)), default=0.0)
     series: dict[tuple[About, str], list[list[Point]]] = defaultdict(list)
     parts: dict[tuple[About, str], list[list[Point]]] = defaultdict(list)
     for one in dicts(value, "data", "result"):
@@ -217,8 +215,7 @@ def _of_prometheus(value: Any, stem: str, at: float) -> list[Sample]:
 
 def _labelled(labels: Row) -> About:
     """Return the container of a series; nothing for a pause container or a whole cgroup."""
-    container = text(labels, "container") or text(labels, "container_name")
-    pod = text(labels, "pod") or text(labels, "pod_name")
+    container, pod = (name or "" for name in picked(labels, "series labels").values())
     found = _ID.findall(text(labels, "id"))
     if container in _PAUSE or (pod and not container):
         return ()

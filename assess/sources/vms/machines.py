@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from assess.sources.base import Row
-from assess.sources.csv_records import Cells, rows
+from assess.sources.csv_records import Cells, rows, vocabulary
 from assess.sources.hosts.rows import PlainHost, filled, system_of
 from assess.sources.values import (
     MIB,
@@ -23,17 +23,17 @@ from assess.sources.values import (
 
 _GROUPED = re.compile(r"\d{1,3}(?:[.,'’\s]\d{3})+")  # 16.384 of an export in German
 _WHOLE = re.compile(r"(\d{1,12})(?:[.,]0+)?")
-_TRUE = ("true", "wahr", "vrai", "1", "yes")
+_TRUE = vocabulary("vms", "yes")
 _BITS = re.compile(r"\((?:32|64)[- ]?bit\)", re.IGNORECASE)
 # CentOS 4/5/6/7: which is unknown
 _RANGE = re.compile(r"(?<!\d)\d++(?:/\d++)++| or later.*| \(.*")
 _IN_LICENCE = re.compile(r"([a-z][a-z-]*?)-(?:server-)?(\d+)(?:-|$)")
 _CUSTOM = re.compile(r"(?:^|-)custom-(\d+)-(\d+)")
 _STANDARD = re.compile(r"-(?:standard|highmem|highcpu|ultramem|megamem)-(\d+)")
-_OFFERS = ("ubuntu", "debian", "centos", "rhel", "sles", "rocky", "alma", "windows")
+_OFFERS = vocabulary("vms", "systems of images")
 _AZURE = re.compile(r"Standard_[A-Z]+(\d+)(?:-(\d+))?[a-z]*_v[3-9]")
 _PLAIN = ("hostname", "region", "az", "addresses")  # columns that a field fills as it is
-_NOT_MACHINES = ("node", "storage", "sdn", "pool", "network")  # of Proxmox
+_NOT_MACHINES = vocabulary("vms", "no machines")  # of Proxmox
 
 
 @dataclass
