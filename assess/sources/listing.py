@@ -32,9 +32,7 @@ Found = Lists  # entries by kind of list; an absent kind is unknown
 _GONE = 410
 NO_PATH = 404
 _NO_DUMP = "it is in no dump; `assess sources` names the commands"
-_NOTHING_KNOWN = (
-    "nothing in it is known; `assess sources` names the commands that dump it"
-)
+_NOTHING_KNOWN = "nothing in it is known; `assess sources` names the commands"
 # Names that many machines have.
 _MANY = csv_records.vocabulary("hosts", "common names")
 # Keys whose values no row takes over.
