@@ -43,6 +43,8 @@ DECIMALS = 2
 MOST_DECIMALS = 6
 GAP = "  "
 NARROW = 8  # characters of a column of text that wraps
+# a value and its bounds: where a table has to be narrow, the bounds need not repeat its name
+BOUNDS = re.compile(r"\b(\w+)\t\1_lo\t\1_hi\b")
 UNBROKEN = 20  # characters of a name or a day that stay on one line; a digest may break
 JOINTS = r"\-._/:@+=,;"  # a word that is too long breaks behind one of these
 PIECE = re.compile(rf"(?:[^\s{JOINTS}]|(?<=\d)[-.](?=\d))*[{JOINTS}]?")  # days stay whole
@@ -86,23 +88,21 @@ def number(value: Any, digits: int = 0, *, signed: bool = False) -> str:
 
 def moment(value: pd.Timestamp) -> str:
     """Write a time as a day, with the time of day where it is not midnight."""
-    if value == value.normalize():
-        return f"{value:%Y-%m-%d}"
-    return f"{value:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
+    return f"{value:%Y-%m-%d %H:%M:%S}".removesuffix(":00").removesuffix(" 00:00")
 
 
 def word(value: Any) -> str:
     """Write any single value."""
+    if is_unknown(value):
+        return UNKNOWN
     if types.is_bool(value):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return UNKNOWN if math.isnan(value) else number(value, _digits([value]))
+        return number(value, _digits([value]))
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(map(word, value)) or NONE
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {word(item)}" for key, item in value.items()) or NONE
-    if is_unknown(value):
-        return UNKNOWN
     return moment(value) if isinstance(value, pd.Timestamp) else clean(value)
 
 
@@ -131,13 +131,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return [plain(item) for item in value]
     if isinstance(value, pd.Timestamp):
-        return None if value is pd.NaT else value.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if is_unknown(value):
+        return None
     if isinstance(value, bool | int | str):
         return value
     return str(value)
@@ -196,29 +196,31 @@ class Grid:
         if not self.heads:
             return ""
         heads, *rows = [list(map(_spread, row)) for row in (self.heads, *self.rows)]
+        if width:
+            heads = BOUNDS.sub(r"\1\tlo\thi", "\t".join(heads)).split("\t")
         wide = Grid(heads, self.numbers, rows)
         return wide._text(width).replace(FILLER, "")
 
     def _text(self, width: int | None) -> str:
-        widths = self._widths(width)
+        gap, widths = self._widths(width)
         if not widths:
             return self._folded(width or 0)
         lines = [
-            GAP.join(map(_aligned, line, widths, self.numbers)).rstrip() + "\n"
+            gap.join(map(_aligned, line, widths, self.numbers)).rstrip() + "\n"
             for row in (self.heads, *self.rows)
             for line in zip_longest(*map(_wrapped, row, widths), fillvalue="")
         ]
         return "".join(lines)
 
-    def _widths(self, width: int | None) -> list[int]:
-        """Return the width of each column; an empty list where even wrapped cells do not fit."""
+    def _widths(self, width: int | None) -> tuple[str, list[int]]:
+        """Return the gap and the width of each column; no width where even wrapped cells do not fit."""
         columns = list(zip(self.heads, *self.rows, strict=True))
         widths = [max(map(len, column)) for column in columns]
         if width is None:
-            return widths
-        room = width - len(GAP) * (len(widths) - 1)
-        # words break only where whole words do not fit
-        for unbroken in (UNBROKEN, NARROW):
+            return GAP, widths
+        # gaps shrink, and then words break, only where whole words do not fit
+        for gap, unbroken in ((GAP, UNBROKEN), (" ", UNBROKEN), (" ", NARROW)):
+            room = width - len(gap) * (len(widths) - 1)
             least = self._least(columns, unbroken)
             while sum(widths) > room:
                 wide = [at for at, size in enumerate(widths) if size > least[at]]
@@ -226,7 +228,9 @@ class Grid:
                     break
                 # take from the widest column: it loses the least to wrapping
                 widths[max(wide, key=widths.__getitem__)] -= 1
-        return widths if sum(widths) <= room else []
+            if sum(widths) <= room:
+                return gap, widths
+        return GAP, []
 
     def _least(self, columns: Sequence[Sequence[str]], unbroken: int) -> list[int]:
         """Return the least width of each column in which no word up to a length breaks."""

@@ -74,6 +74,15 @@ def test_a_notebook_follows_the_conventions(path):
 
 
 @each
+def test_every_image_has_an_alternative_text(path):
+    cells = nbformat.read(path, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    images = [one for one in outputs if "image/png" in one.get("data", {})]
+    assert images
+    assert all(len(one.metadata["image/png"]["alt"]) > 40 for one in images)
+
+
+@each
 def test_a_notebook_runs_on_another_snapshot(path, tmp_path):
     write_sample(tmp_path / "fleet", services=12)
     snapshot = str(tmp_path / "fleet" / "2026Q2")

@@ -222,10 +222,30 @@ def test_text_wraps_first_and_folds_rows_where_that_is_not_enough():
     wrapped = Grid.of(LONG).text(60).splitlines()
     assert wrapped[0].split() == ["source", "ratio", "hint"]
     assert len(wrapped) > len(LONG) + 1
-    folded = Grid.of(LONG).text(24).splitlines()
+    folded = Grid.of(LONG).text(22).splitlines()
     assert folded[0] == "source  docker"
     assert folded[1] == "ratio   0.50"
     assert Grid.of(TABLE[[]]).text(80) == ""
+
+
+def test_a_narrow_terminal_shows_a_ranking_as_a_table():
+    bounds = {
+        "points": [50.5],
+        "points_lo": [40.5],
+        "points_hi": [60.5],
+        "points_before": 1,
+    }
+    table = pd.DataFrame(
+        {"service": ["payments-gateway"], "label": ["MOVE NOW"], **bounds}
+    )
+    wide = Grid.of(table)
+    assert wide.text().split()[:5] == ["service", "label", *list(bounds)[:3]]
+    heads, row, rest = wide.text(60).splitlines()
+    assert heads.split() == ["service", "label", "points", "lo", "hi", "points_before"]
+    assert row.startswith("payments-      MOVE NOW   ")
+    assert rest == "gateway"
+    # the gaps shrink before a word breaks
+    assert "payments- MOVE NOW  50.50 40.50 60.50" in wide.text(46)
 
 
 def test_markdown_is_one_row_per_row_whatever_the_cells_hold():

@@ -195,7 +195,7 @@ def fall(
     title = f"Services down with {element_kind.replace('_', ' ')} {short(element)}"
     if table.empty:
         return message(ax, title, "It takes no service down.")
-    row = result.frame.loc[(element_kind, element)]
+    row = result.frame.loc[element_kind, element]
     ax = canvas(ax, len(table))
     place = {name: y for y, name in enumerate(table["service_id"])}
     box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}

@@ -191,7 +191,8 @@ def _print_table(table: object, printer: Any, _: bool) -> None:
         printer.text(line)
 
 
-def _small_png(figure: Figure) -> bytes:
+def _small_png(figure: Figure) -> tuple[bytes, Any]:
+    """Return a figure as a small PNG, with the alternative text of its image."""
     import io
 
     from PIL import Image
@@ -200,10 +201,9 @@ def _small_png(figure: Figure) -> bytes:
     small = io.BytesIO()
     figure.savefig(drawn, format="png", bbox_inches="tight", dpi=NOTEBOOK_DPI)
     image = Image.open(drawn).convert("RGB")
-    method = Image.Quantize.MAXCOVERAGE
-    image = image.quantize(COLOURS, method=method, dither=Image.Dither.NONE)
+    image = image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
     image.save(small, "PNG", optimize=True)
-    return small.getvalue()
+    return small.getvalue(), {"alt": "; ".join(map(describe, figure.axes))}
 
 
 def short(name: object, length: int = LABEL_LENGTH) -> str:

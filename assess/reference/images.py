@@ -32,7 +32,7 @@ def tag_version(tag: str | None) -> Version | None:
     text = lowered(tag)
     is_commit = _COMMIT.fullmatch(text) and not text.isdigit()
     found = None if is_commit or _DAY.match(text) else _TAG.fullmatch(text)
-    return tuple(int(part) for part in found[1].split(".")) if found else None
+    return tuple(map(int, found[1].split("."))) if found else None
 
 
 @cached

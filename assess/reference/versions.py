@@ -23,7 +23,7 @@ def lowered(text: object) -> str:
 def parse_version(text: str | None) -> Version | None:
     """Return the numbers of a version as a sortable tuple; None without a version (``master``)."""
     found = _VERSION.match(text.strip()) if isinstance(text, str) else None
-    return tuple(int(part) for part in found[1].split(".")) if found else None
+    return tuple(map(int, found[1].split("."))) if found else None
 
 
 def numbers_of(cell: str) -> Version:

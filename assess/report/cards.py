@@ -144,13 +144,11 @@ def facts(row: dict[str, Any], scores: Assessment) -> list[str]:
             f"In the top {scores.what_next.k} in {in_words(row, 'p_top')} of all weightings in the "
             f"worst case, in {in_words(row, 'p_top_neutral')} in the neutral case."
         )
-    sentences.append(
+    sentences += [
         f"A failure takes down {in_words(row, 'blast_impact')} of the fleet's criticality; "
-        f"single points of failure of this service: {in_words(row, 'blast_exposure_n')}."
-    )
-    sentences.append(
-        f"Upgrades cost {in_words(row, 'churn_hours_per_year')} hours per year."
-    )
+        f"single points of failure of this service: {in_words(row, 'blast_exposure_n')}.",
+        f"Upgrades cost {in_words(row, 'churn_hours_per_year')} hours per year.",
+    ]
     flips = scores.rows_of("flips", service_id)
     if flips:
         ways = "; or ".join(" and ".join(map(str, flip["checks"])) for flip in flips)

@@ -22,6 +22,7 @@ from assess.sources.values import Texts
 TRACED = "trace"  # rule of a name under which a service reported spans of its own
 Row = dict[str, Any]
 Rows = list[Row]
+FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 Lists = dict[str, Rows]  # rows by their frame, or by what else they have in common
 Listed = TypeVar("Listed", bound=Sized)
 

@@ -182,8 +182,11 @@ def read_documents(file: Path, row: Row) -> list[Any]:
 def read_json(file: Path, row: Row) -> list[Any]:
     """Read the JSON values of a file; the coverage row says what could not be read."""
     text = read_text(file, row)
-    if text is None:
-        return []
+    return [] if text is None else decoded(text, row)
+
+
+def decoded(text: str, row: Row) -> list[Any]:
+    """Read the JSON values of a text; the coverage row says what could not be read."""
     values, rest = decode_values(text)
     if rest:
         row |= broken(rest, is_some=bool(values))

@@ -8,6 +8,7 @@ from typing import Any
 from assess.errors import AssessError
 from assess.sources.csv_records import rows
 from assess.sources.redact import scrub
+from assess.sources.values import Texts
 
 # Statuses by the codes of HTTP and the words of errors that stand for them; of a status
 # that several rows have, the last one has the general hint.
@@ -43,7 +44,7 @@ def words_of(error: BaseException) -> str:
     return " ".join(f"{type(e).__name__} {e}" for e in chain_of(error)).lower()
 
 
-def _answer_of(error: BaseException) -> dict[str, str]:
+def _answer_of(error: BaseException) -> Texts:
     """Return what the HTTP code of an error stands for; nothing without a code."""
     codes = [getattr(link, "status_code", None) for link in chain_of(error)]
     code = next(filter(None, codes), None)

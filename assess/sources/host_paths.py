@@ -7,6 +7,7 @@ from functools import cache, lru_cache
 from assess.linear import Linear
 from assess.sources.csv_records import rows
 from assess.sources.redact import strip_credentials
+from assess.sources.values import Texts
 
 _DRIVE = re.compile(r"[a-z]:/?")
 _VARIABLE = re.compile(r"[$%{]")  # who reads it does not know where it leads
@@ -95,6 +96,6 @@ def _normal(source: str) -> str:
 
 
 @cache
-def _classes(covers: str) -> dict[str, str]:
+def _classes(covers: str) -> Texts:
     listed = rows("host_paths")
     return {row["path"]: row["class"] for row in listed if row["covers"] == covers}

@@ -29,6 +29,8 @@ from assess.sources.unit import Unit, merge_services, share, unread_note
 from assess.sources.values import Texts, dicts, spoiled, text
 
 Found = Lists  # entries by kind of list; an absent kind is unknown
+Sorted = Iterator[tuple[str, list[Any]]]  # kinds of lists, each with entries of it
+Pages = Iterator[list[Any]]
 _GONE = 410
 NO_PATH = 404
 _NO_DUMP = "it is in no dump; `assess sources` names the commands"
@@ -71,11 +73,11 @@ class ListSource(Source):
         """Convert the entries of the lists to rows."""
         raise NotImplementedError
 
-    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+    def sort(self, document: Any) -> Sorted:
         """Sort the contents of a dump by kind of list; nothing where they are not known."""
         raise NotImplementedError
 
-    def get_pages(self, web: Web, path: str, row: Row, size: int) -> Iterator[list[Any]]:
+    def get_pages(self, web: Web, path: str, row: Row, size: int) -> Pages:
         """Ask for a list, page by page."""
         raise NotImplementedError
 

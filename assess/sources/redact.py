@@ -88,21 +88,11 @@ _BEARER = Linear(r"\b(bearer|basic)\s+([\w.~+/=-]{6,})", ignore_case=True)
 _VARIABLE = Linear(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 _NAMED = 5  # variables that hold a secret
 NAMING_ENV = ("OTEL_SERVICE_NAME", "DD_SERVICE", "SERVICE_NAME", "MARATHON_APP_ID")
-_ALLOWED_LABELS = (
-    "assess.",
-    "com.amazonaws.ecs.",
-    "com.docker.stack.namespace",
-    "com.docker.swarm.",
-    "com.hashicorp.nomad.",
-    "io.kubernetes.",
-    "app.kubernetes.io/",
-    "tags.datadoghq.com/service",
-    "org.opencontainers.image.title",
-    "org.opencontainers.image.source",
-    "org.opencontainers.image.base.",
+# Labels that may pass: of a whole name, or with all that begins so, but for those that may not.
+_WHOLE, _BEGUN, _REFUSED = (
+    tuple(row["label"] for row in rows("labels") if row["passes"] == passes)
+    for passes in ("whole", "begun", "never")
 )
-_ALLOWED_COMPOSE = ("service", "project", "container-number", "oneoff", "depends_on")
-_REFUSED_LABELS = ("io.kubernetes.container.hash", "io.kubernetes.config")
 
 
 @lru_cache(_CACHED)
@@ -229,13 +219,8 @@ def keep_labels(labels: Mapping[str, Any] | None) -> tuple[Texts, int]:
 
 @lru_cache(_CACHED)
 def _is_allowed(name: str) -> bool:
-    if is_secret_name(name):
-        return False
-    compose = name.removeprefix("com.docker.compose.")
-    if compose != name:
-        # others of Compose hold paths of the machine and of its user
-        return compose in _ALLOWED_COMPOSE
-    return name.startswith(_ALLOWED_LABELS) and not name.startswith(_REFUSED_LABELS)
+    is_begun = name.startswith(_BEGUN) and not name.startswith(_REFUSED)
+    return (name in _WHOLE or is_begun) and not is_secret_name(name)
 
 
 def secret_names(env: Iterable[tuple[str, str]]) -> str | None:
@@ -245,7 +230,7 @@ def secret_names(env: Iterable[tuple[str, str]]) -> str | None:
     return joined(shown[:_NAMED])
 
 
-def keep_env(env: Mapping[str, str]) -> dict[str, Any]:
+def keep_env(env: Texts) -> dict[str, Any]:
     """Return the parts of an environment that are not secret.
 
     These are ``names`` (sorted), ``secret_like`` (how many hold a secret), ``secret_names`` (the
@@ -259,7 +244,7 @@ def keep_env(env: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def kept_env(env: Mapping[str, str]) -> Texts:
+def kept_env(env: Texts) -> Texts:
     """Return the variables that name the service, or fix the API version of its client."""
     # facts need pandas, and to describe the sources needs neither
     from assess.reference.programs import api_variables

@@ -194,7 +194,6 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
     """Return the row of the services frame; ``is_complete`` means that all mounts are known."""
     stateful = unit.stateful
     if stateful is None:
-        lasting = [part for part in unit.containers if part.role != "init"]
         found = [
             keeps_data(
                 mount_rows(part.mounts),
@@ -202,7 +201,8 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
                 part.ports_text,
                 is_complete=is_complete,
             )
-            for part in lasting
+            for part in unit.containers
+            if part.role != "init"
         ]
         stateful = any_of(found, decisive=True)
         # A name of a store leaves it open, unless its image only speaks to one.
@@ -233,9 +233,10 @@ def mount_rows(
         if not mount.target:
             continue
         kind = source_class(mount)
-        source: str | None = mount.volume or mount.source
-        if mount.shared_as is not None:
-            source = mount.shared_as
+        name = mount.volume if mount.shared_as is None else mount.shared_as
+        path = "" if mount.shared_as == "" else mount.source
+        place = (cluster or "") if mount.is_remote else host
+        source: str | None = name or path
         # An allocation's own directory and scratch space end with their workload.
         if kind in _EPHEMERAL:
             source = ""
@@ -253,12 +254,7 @@ def mount_rows(
             size_bytes=mount.size_bytes,
             data_like=is_data(kind, mount.target, mount.is_writable),
             **_host_path(mount),
-            volume_id=volume_id(
-                kind,
-                name=mount.volume if mount.shared_as is None else mount.shared_as,
-                path="" if mount.shared_as == "" else mount.source,
-                place=(cluster or "") if mount.is_remote else host,
-            ),
+            volume_id=volume_id(kind, name=name, path=path, place=place),
         )
         # one row per target: the key of the frame
         rows.setdefault(mount.target, row | {"_source": source})
@@ -377,8 +373,9 @@ DATA_PATHS = re.compile(
     r"/(data|var/lib/(?!docker|kubelet)[^/]+|bitnami/[^/]+|opt/couchdb/data|var/opt/mssql"
     r"|usr/share/(elasticsearch|opensearch)/data|var/jenkins_home|prometheus)(/|$)"
     r"|.*/(data|databases?|uploads?|media|storage|attachments|backups?)/?$"  # of an application
+    r"|.*\.(sqlite3?|db3?|duckdb|fdb|rdb)$"  # of an embedded database
 )
-DATA_FILES = re.compile(r"\.(sqlite3?|db3?|duckdb|fdb|rdb)$")  # of embedded databases
+_SCRATCH_PATHS = re.compile(r"/(tmp|run|logs?|\.?cache)(/|$)")  # which may be lost
 CONFIG_PATHS = re.compile(
     r"^/(etc|run/secrets|usr/local/etc|usr/share/zoneinfo)(/|$)"
     r"|\.(conf|cfg|ini|ya?ml|toml|json|env|properties|crt|pem|key)$"
@@ -410,8 +407,8 @@ def is_data(kind: str, target: str, is_writable: bool | None) -> bool | None:
     """Return whether a mount looks like data of record; None where only a person can say."""
     if kind in NO_DATA or is_writable is False:
         return False
-    is_known = DATA_PATHS.match(target) or DATA_FILES.search(target)
-    return True if is_writable and (is_known or kind == "named-volume") else None
+    is_kept = kind == "named-volume" and not _SCRATCH_PATHS.search(target)
+    return True if is_writable and (is_kept or DATA_PATHS.match(target)) else None
 
 
 def keeps_data(

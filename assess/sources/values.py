@@ -150,8 +150,8 @@ def without_none(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def by_name(value: Any, *path: str | int, key: str = "name") -> dict[str, dict[str, Any]]:
-    """Index the objects of a list by their name; of equal names the last one counts."""
-    return {text(item, key): item for item in dicts(value, *path)}
+    """Index the objects of a list that have a name by it; of equal names the last one counts."""
+    return {text(item, key): item for item in dicts(value, *path) if text(item, key)}
 
 
 def joined(texts: Iterable[str | None]) -> str | None:

@@ -16,6 +16,9 @@ def sure(found):
     return [address.host for address in found if address.is_sure]
 
 
+STORE = "store.shop.svc.cluster.local"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "host", "port", "kind"),
     [
@@ -92,6 +95,8 @@ def test_addresses(name, value, host, port, kind):
         ("LOG_LEVEL", "info"),
         ("REDIS_IMAGE", "redis:7"),
         ("DB_PASSWORD", "db"),
+        ("BROKER_ENDPOINT_ALGORITHM", "PLAIN"),
+        ("BROKER_ENDPOINT", "HTTPS"),
     ],
 )
 def test_what_is_no_address(name, value):
@@ -114,6 +119,10 @@ def test_what_is_no_address(name, value):
         ("PGHOST", "db", ["db"]),
         ("PAYMENT", "payment-svc", ["payment-svc"]),
         ("NEXT_PUBLIC_API_URL", "http://api:80", ["api"]),
+        ("RELAY", "turn:relay:3478?transport=udp", ["relay"]),
+        ("RING_JOIN", "dns+ring:7946", ["ring"]),
+        ("STORES", "dnssrv+_grpc._tcp.store.shop.svc.cluster.local", [STORE]),
+        ("SINK", '{"type": "kafka", "target": {"host": "db", "port": 5432}}', ["db"]),
     ],
 )
 def test_lists_and_bare_names(name, value, expected):
@@ -135,6 +144,14 @@ def test_only_where_a_host_must_stand_is_a_bare_name_one_by_itself():
         ("/wait-for-it.sh db:5432 -t 60 -- ./run --api http://api/v1", {"db", "api"}),
         ("echo > /dev/tcp/queue/5672", {"queue"}),
         ("server --redis-host=store --log-level info --name web", {"store"}),
+        (
+            "server --broker=redis://cache --db-host pg --api-addr api",
+            {"cache", "pg", "api"},
+        ),
+        (
+            "query --grpc-address=0.0.0.0:10901 --store=dnssrvnoa+_grpc._tcp." + STORE,
+            {STORE},
+        ),
         ("location / {\n  proxy_pass http://api:8080;\n  # http://old:80\n}", {"api"}),
         ("upstream x {\n  server app:3000;\n  server other;\n}", {"app", "other"}),
         ('{"database": {"host": "db", "user": "shop"}}', {"db"}),
@@ -195,6 +212,11 @@ def test_protocol_comes_before_image_and_image_before_port():
 @pytest.mark.parametrize("port", [514, 3100, 4242, 4317, 8013, 8125, 9411, 12201, 24224])
 def test_a_port_alone_makes_no_http_call_a_soft_one(port):
     assert kind_of(Address("orders", port, "http"), "shop/orders").kind == "call"
+
+
+def test_an_option_that_must_be_a_host_leads_outside_with_its_port():
+    (address,) = of_text("run --server db.example.net:5432 --verbose")
+    assert address == Address("db.example.net", 5432)
 
 
 def test_positions():

@@ -344,6 +344,19 @@ def test_behind_the_machine_of_the_containers_is_who_publishes_the_port(
     assert found == ({("web", callee, "data", "environment")} if callee else set())
 
 
+@pytest.mark.parametrize("address", ["10.9.0.1", "host-gateway"])
+def test_a_name_for_the_machine_of_the_containers_is_no_service(tmp_path, address):
+    text = f"""
+    services:
+      web:
+        image: acme/web
+        environment: {{SEARCH_URL: 'http://host.docker.internal:9201'}}
+        extra_hosts: ['host.docker.internal:{address}']
+      search: {{image: elasticsearch, ports: ['9201:9200']}}
+    """
+    assert edges(written(tmp_path, text)) == {("web", "search", "data", "environment")}
+
+
 def test_an_address_that_browsers_may_be_told_is_a_possible_call(tmp_path):
     text = """
     services:
@@ -352,6 +365,18 @@ def test_an_address_that_browsers_may_be_told_is_a_possible_call(tmp_path):
     """
     (row,) = written(tmp_path, text).rows["dependencies"]
     assert (row["dst"].name, row["possible"]) == ("spa", True)
+
+
+def test_a_store_that_upgrades_itself_calls_nothing_of_a_shared_environment(tmp_path):
+    (tmp_path / "all.env").write_text("CACHE_URL=redis://cache\nDB_URL=postgres://db/x\n")
+    text = """
+    services:
+      web: {image: acme/web, env_file: all.env}
+      db: {image: 'pgautoupgrade/pgautoupgrade:17-alpine', env_file: all.env}
+      cache: {image: redis}
+    """
+    found = {(src, dst) for src, dst, *_ in edges(written(tmp_path, text))}
+    assert found == {("web", "db"), ("web", "cache")}
 
 
 def test_mounts(shop):
@@ -404,7 +429,26 @@ def test_secrets_stay_in_the_files(shop):
 def test_variables_without_a_value_are_named(shop):
     (row,) = shop.coverage
     assert (row["status"], row["rows"], row["unmapped_n"]) == ("partial", 7, 1)
-    assert row["hint"] == "variables without a value: DB_PASSWORD"
+    assert row["hint"] == (
+        "variables without a value: DB_PASSWORD; left out, as their profiles are off: console"
+    )
+
+
+def test_services_of_profiles_that_are_off_are_named_and_not_missed(tmp_path):
+    text = """
+    services:
+      web: {image: acme/web:1, depends_on: [mail, ledger]}
+      mail: {image: acme/mail:1, profiles: [extra]}
+    """
+    (row,) = written(tmp_path, text).coverage
+    assert row["status"] == "partial"
+    assert row["hint"] == (
+        "services that are needed, but not declared: ledger; "
+        "left out, as their profiles are off: mail"
+    )
+    (row,) = written(tmp_path, text.replace(", ledger", "")).coverage
+    assert (row["status"], row["rows"]) == ("ok", 1)
+    assert row["hint"] == "left out, as their profiles are off: mail"
 
 
 def test_a_password_with_a_dollar_sign_is_no_variable_to_name(tmp_path):

@@ -476,6 +476,39 @@ def definition(revision, **more):
     return TASK | {"taskDefinitionArn": arn, "revision": revision, **more}
 
 
+def test_a_task_of_no_service_needs_what_its_definition_names_once():
+    arn = "arn:aws:ecs:eu-west-1:1:"
+    container = {
+        "name": "report",
+        "image": "acme/report:1",
+        "environment": [{"name": "DB_URL", "value": "postgres://db.example.net/shop"}],
+    }
+    task = {
+        "clusterArn": f"{arn}cluster/c",
+        "taskDefinitionArn": f"{arn}task-definition/report:1",
+        "containers": [{"name": "report", "lastStatus": "RUNNING"}],
+        "lastStatus": "RUNNING",
+        "startedBy": "events-rule/nightly",
+    }
+    payloads = Payloads(
+        tasks=[task | {"taskArn": f"{arn}task/c/{n}"} for n in (1, 2)],
+        definitions=[
+            {
+                "taskDefinitionArn": f"{arn}task-definition/report:1",
+                "family": "report",
+                "revision": 1,
+                "containerDefinitions": [container],
+            }
+        ],
+    )
+    (row,) = to_batch(payloads).rows["dependencies"]
+    assert (row["src"].name, row["dst"], row["kind"]) == (
+        "report",
+        "ext:db.example.net",
+        "data",
+    )
+
+
 def test_a_service_without_tasks_declares_what_it_wants():
     payloads = Payloads(services=[WANTED], definitions=[definition(7)])
     batch = to_batch(payloads)

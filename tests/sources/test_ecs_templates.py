@@ -153,6 +153,34 @@ def test_a_template_in_json_and_a_definition_as_it_is_registered(tmp_path):
     assert images == {"${Image}": None, "j:1": "library/j"}
 
 
+def test_definitions_without_a_service_call_each_other_by_their_containers(tmp_path):
+    def registered(family: str, name: str, **environment: str) -> str:
+        pairs = [{"name": key, "value": value} for key, value in environment.items()]
+        container = {"name": name, "image": f"acme/{name}:1", "environment": pairs}
+        return json.dumps({"family": family, "containerDefinitions": [container]})
+
+    batch = collect(
+        tmp_path,
+        a_json=registered(
+            "acme-web",
+            "web",
+            ORDERS_URL="http://orders.acme.local:8001",
+            DOCUMENTS_URI=f"mongodb+srv://acme:{CANARY}@main.example.net/shop",
+        ),
+        b_json=registered("acme-orders", "orders", WEB_URL="http://acme-web.acme.local"),
+    )
+    edges = {
+        (e["src"].name, getattr(e["dst"], "name", e["dst"]), e["kind"])
+        for e in batch.rows["dependencies"]
+    }
+    assert edges == {
+        ("acme-web", "acme-orders", "call"),
+        ("acme-web", "ext:main.example.net", "data"),
+        ("acme-orders", "acme-web", "call"),
+    }
+    assert CANARY not in repr(batch)
+
+
 @pytest.mark.parametrize(
     ("content", "status"),
     [("Resources: [", "parse_error"), ("a: {{ .Values.x }}", "parse_error")],

@@ -578,3 +578,20 @@ def test_the_name_of_a_store_leaves_open_whether_it_keeps_data(name, image, stat
 def test_directories_of_applications_that_keep_data(target, is_data):
     (row,) = mount_rows([Mount(target, "bind", "/srv/x")], "w", "h")
     assert row["data_like"] is is_data
+
+
+@pytest.mark.parametrize(
+    ("target", "is_data"),
+    [
+        ("/srv/app", True),
+        ("/srv/app/logs", None),
+        ("/home/app/.cache/", None),
+        ("/tmp/app", None),
+        ("/srv/catalogs", True),
+        ("/var/lib/app/cache", True),
+        ("/data/tmp", True),
+    ],
+)
+def test_a_volume_for_logs_or_a_cache_leaves_open_whether_it_is_data(target, is_data):
+    (row,) = mount_rows([Mount(target, "volume", volume="x")], "w", "h")
+    assert row["data_like"] is is_data

@@ -62,11 +62,11 @@ def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
     wanted = list(dict.fromkeys(["service_id", *columns]))
     cells = table.loc[shown_rows, wanted].sort_values(columns, kind="stable")
     found: dict[str, list[str]] = defaultdict(list)
-    services = cells["service_id"].tolist()
-    for service, row in zip(services, cells[columns].to_dict("records"), strict=True):
+    for row in cells.to_dict("records"):
+        words = found[row["service_id"]]
         # one more than is shown tells that there are more
-        if len(found[service]) <= SHOWN_ROWS:
-            found[service].append(_row(row, label, shown))
+        if len(words) <= SHOWN_ROWS:
+            words.append(_row(row, label, shown))
     return {
         service: "; ".join(dict.fromkeys(words[:SHOWN_ROWS]))
         + (" …" if len(words) > SHOWN_ROWS else "")
@@ -83,8 +83,9 @@ def _row(row: Mapping[str, Any], label: str, shown: list[str]) -> str:
     return f"{named} ({inside})" if inside else named
 
 
-def word(value: object) -> str:
-    """Return a value as a word of a sentence."""
+def word(value: object, column: str = "") -> str:
+    """Return a value as a word of a sentence; a share of evidence as percent, as rules say it."""
     if isinstance(value, pd.Timestamp):
         return f"{value:%Y-%m-%d}"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    form = ".1%" if column.startswith("coverage") else ".3g"
+    return f"{value:{form}}" if isinstance(value, float) else str(value)

@@ -42,8 +42,7 @@ def _running(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             # the containerd of a kubelet runs containers beside docker
             if row["runtime"] != BACKEND or row["kubelet_version"] is not None
         ]
-    busy = [row for row in engines if row["containers_total_n"] != 0]
-    return busy or engines
+    return [row for row in engines if row["containers_total_n"] != 0] or engines
 
 
 def _node(engine: dict[str, Any], host: dict[str, Any]) -> reference.Node:

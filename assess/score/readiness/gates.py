@@ -216,17 +216,14 @@ def _shown_values(
     # of a wide table only what is shown
     wanted = list(dict.fromkeys(["service_id", *columns]))
     rows = table.loc[is_shown, wanted]
-    cells = [["" if pd.isna(c) else word(c) for c in rows[name]] for name in columns]
-    texts = [" ".join(filter(None, row)) for row in zip(*cells, strict=True)]
+    cells = rows[columns].to_dict("records")
     seen: dict[str, set[str]] = {}
-    for service, text in zip(rows["service_id"], texts, strict=True):
-        seen.setdefault(service, set()).add(text)
-    left, right = ("[", "]") if is_open else ("(", ")")
-    return {
-        service: f" {left}{_few(found - {''})}{right}"
-        for service, found in seen.items()
-        if found != {""}
-    }
+    for service, row in zip(rows["service_id"], cells, strict=True):
+        text = " ".join(word(row[name], name) for name in columns if pd.notna(row[name]))
+        if text:
+            seen.setdefault(service, set()).add(text)
+    left, right = "[]" if is_open else "()"
+    return {service: f" {left}{_few(found)}{right}" for service, found in seen.items()}
 
 
 def _few(texts: set[str]) -> str:

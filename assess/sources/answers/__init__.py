@@ -6,7 +6,16 @@ from typing import Any
 
 from assess.reading import MAX_TABLE_BYTES
 from assess.sources.answers import forms, sbom, scanners, vex
-from assess.sources.base import Asked, Batch, Call, Row, Rows, Source, format_problems
+from assess.sources.base import (
+    Asked,
+    Batch,
+    Call,
+    FrameRow,
+    Row,
+    Rows,
+    Source,
+    format_problems,
+)
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -18,7 +27,7 @@ from assess.sources.dumps import (
 from assess.sources.http import open_web
 from assess.sources.values import dicts
 
-SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
+SCANNERS: dict[str, Callable[[Row, forms.Context], list[FrameRow]]] = {
     "docker-bench": scanners.of_docker_bench,
     "trivy": scanners.of_trivy,
     "scorecard": scanners.of_scorecard,

@@ -16,7 +16,7 @@ from typing import Any
 from assess import frames
 from assess.linear import Linear
 from assess.reading import refuse_many
-from assess.sources.base import Call, Lists, Name, Row, Rows
+from assess.sources.base import Call, FrameRow, Lists, Name, Row, Rows
 from assess.sources.csv_records import (
     fill,
     headers,
@@ -28,7 +28,6 @@ from assess.sources.csv_records import (
 from assess.sources.redact import scrub
 from assess.sources.values import Texts, dicts, dig, id_of, moment, text
 
-FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
 _RISK_WORDS = vocabulary("answers", "risks")
 _VERDICTS = vocabulary("answers", "verdicts")

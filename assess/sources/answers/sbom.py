@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 
 from assess.image_ref import DEFAULT_REGISTRY, ImageRef, parse_image
 from assess.sources.answers import vex
-from assess.sources.answers.forms import Context, FrameRow
+from assess.sources.answers.forms import Context
 from assess.sources.answers.images import ADDRESS, BASE, DIGEST, image_of, reference
-from assess.sources.base import Row, Rows
+from assess.sources.base import FrameRow, Row, Rows
 from assess.sources.values import Texts, dicts, moment, table, text, texts, without_none
 
 _DOCTYPE = b"<!DOCTYPE"

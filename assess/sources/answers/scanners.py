@@ -16,14 +16,13 @@ from typing import Any
 from assess.image_ref import ImageRef, parse_image
 from assess.sources.answers.forms import (
     Context,
-    FrameRow,
     Rule,
     moment_of,
     words_of,
     worst,
 )
 from assess.sources.answers.vex import SEVERITIES, Finding
-from assess.sources.base import Row, Rows
+from assess.sources.base import FrameRow, Row, Rows
 from assess.sources.values import (
     as_list,
     cell,

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from assess.image_ref import ImageRef, parse_image
 from assess.sources.answers.images import image_of
-from assess.sources.base import Batch, Batches, Row, belonging, rows_of
+from assess.sources.base import Batch, Batches, FrameRow, Row, belonging, rows_of
 from assess.sources.csv_records import vocabulary
 from assess.sources.values import dicts, dig, listed, moment, picked, table, text, texts
 
@@ -104,11 +104,11 @@ def _is_image(product: str, image: Row) -> bool:
 # ---- the documents ----
 
 
-def _rows(statements: Iterable[Statement]) -> list[tuple[str, Row]]:
+def _rows(statements: Iterable[Statement]) -> list[FrameRow]:
     return [(FRAME, {"statement": statement}) for statement in statements]
 
 
-def of_cyclonedx(report: Row, product: str) -> list[tuple[str, Row]]:
+def of_cyclonedx(report: Row, product: str) -> list[FrameRow]:
     """Return the analyses of the vulnerabilities of a document, which is about a product."""
     at = moment(report, "metadata", "timestamp") or _NEVER
     root = text(report, "metadata", "component", "bom-ref")
@@ -159,7 +159,7 @@ def _ids_of(entry: Row) -> frozenset[str]:
     return frozenset(filter(None, [text(entry, "id"), *others]))
 
 
-def of_openvex(report: Row, images: Iterable[ImageRef] = ()) -> list[tuple[str, Row]]:
+def of_openvex(report: Row, images: Iterable[ImageRef] = ()) -> list[FrameRow]:
     """Return the statements of OpenVEX; those without a product are about the images given."""
     context = report.get("@context")
     if "openvex" not in str(context) or not isinstance(context, str | list):
@@ -204,7 +204,7 @@ def _ids_of_openvex(value: Any) -> frozenset[str]:
     return frozenset(filter(None, [*names, *texts(value, "aliases")]))
 
 
-def of_csaf(report: Row) -> list[tuple[str, Row]]:
+def of_csaf(report: Row) -> list[FrameRow]:
     """Return the product states of a CSAF document, such as one of the category csaf_vex."""
     if not text(report, "document", "category").startswith("csaf"):
         return []

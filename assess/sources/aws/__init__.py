@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from threading import Semaphore, Thread
@@ -176,7 +176,7 @@ def span_of(payload: Row, start: str, end: str) -> Row:
     return {"started_at": begun, "ended_at": ended, "duration_s": duration}
 
 
-def names_of(tags: Mapping[str, str]) -> Names:
+def names_of(tags: Texts) -> Names:
     """List the names that tags give a service, best first; none for a node of a cluster."""
     # A number at the end of the tag ``Name`` is left out: ``web-01`` and ``web-02`` are
     # one.
@@ -195,7 +195,7 @@ def names_of(tags: Mapping[str, str]) -> Names:
     return tuple(names)
 
 
-def is_cluster_node(tags: Mapping[str, str]) -> bool:
+def is_cluster_node(tags: Texts) -> bool:
     """Return whether a machine belongs to a cluster, so that its tags name no service."""
     return any(tag.startswith(_CLUSTER_TAGS) for tag in tags)
 
@@ -206,7 +206,7 @@ def is_naming(tag: str) -> bool:
     return tag in naming or tag.startswith(_CLUSTER_TAGS)
 
 
-def env_of(tags: Mapping[str, str]) -> str | None:
+def env_of(tags: Texts) -> str | None:
     """Read the environment from tags, as the data dictionary names it."""
     words = (tags[tag].lower() for tag in _ENV_TAGS if tag in tags)
     return vocabulary("aws", "environments").get(next(words, ""))

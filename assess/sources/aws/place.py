@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 from assess.sources.base import Batch, Call, Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, read_json
 from assess.sources.failure import HINTS, status_of
@@ -19,10 +20,8 @@ READ_SECONDS = 30.0
 ATTEMPTS = 8  # of one request; the SDK waits longer after each
 
 _CALL_NAME = re.compile(r"(?<![a-z])(?:batch-get|describe|get|list)-[a-z0-9-]+")
-_SAME_NAME = {  # calls of two services with one name, by the keys that tell their answers apart
-    "describe-images": ("Images", "imageDetails"),
-    "describe-load-balancers": ("LoadBalancers", "LoadBalancerDescriptions"),
-}
+# Calls of two services with one name, by the keys that tell their answers apart.
+_SAME_NAME = vocabulary("aws", "calls of one name")
 _ACCOUNT = re.compile(r"(?<!\d)\d{12}(?!\d)")
 _REGION = re.compile(r"(?<![a-z])[a-z]{2}(?:-[a-z]+){1,3}-\d(?!\d)")
 
@@ -292,7 +291,7 @@ class DumpPlace(Place):
             return None
         values, reading = self.contents(file)
         documents = [d for d in values if key in d or (named and not key)]
-        others = [other for other in _SAME_NAME.get(name, ()) if other != key]
+        others = [other for other in _SAME_NAME.get(name, "").split() if other != key]
         is_other = any(other in d for d in values for other in others)
         if not documents and (is_other or not named):
             return None

@@ -72,7 +72,8 @@ class ComposeSource(Source):
             redacted_n, unread = _fill(rows, project, enabled)
             batch.merge(rows)
             call.count(rows=len(enabled), redacted_n=redacted_n)
-            call.note(**_unknown(project, rows, unread))
+            idle = sorted(project.services.keys() - {*enabled})
+            call.note(**_unknown(project, rows, unread, idle))
 
 
 def _enabled(project: Project, profiles: set[str]) -> list[str]:
@@ -143,12 +144,13 @@ def _build_rows(project: Project, name: str, names: Names) -> Rows:
     return workload_rows(build, f"{project.name}/{name}", names)
 
 
-def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
+def _unknown(project: Project, batch: Batch, unread: Row, idle: list[str]) -> Row:
+    left_out = [f"left out, as their profiles are off: {', '.join(idle)}"] * bool(idle)
     known = {name.name for row in batch.rows["services"] for name in row["names"]}
     needed = {
         e["dst"].name for e in batch.rows["dependencies"] if not isinstance(e["dst"], str)
     }
-    dangling = sorted(needed - known)
+    dangling = sorted(needed - known - {*idle})
     notes = [*dict.fromkeys(project.notes)]
     if project.unset:
         # what follows a dollar sign in a password or a hash is no name to show
@@ -160,9 +162,9 @@ def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
         notes.append(f"services that are needed, but not declared: {', '.join(dangling)}")
     if unread:
         notes.append(str(unread["hint"]))
+    hint = scrub("; ".join([*notes, *left_out])) or None
     if not notes and not project.failed:
-        return {}
-    hint = scrub("; ".join(notes)) or None
+        return {"hint": hint}
     unmapped = len(project.unset) + len(dangling) + unread.get("unmapped_n", 0)
     return {"status": "partial", "ratio": 1.0, "unmapped_n": unmapped, "hint": hint}
 

@@ -8,7 +8,7 @@ from assess.sources.base import Name, Row, Rows
 from assess.sources.compose.forms import Service, as_mapping
 from assess.sources.compose.project import Project
 from assess.sources.docker.names import compose_name
-from assess.sources.edges.address import may_be_address
+from assess.sources.edges.address import ENGINE_HOSTS, may_be_address
 from assess.sources.edges.rows import (
     START_ORDER,
     Text,
@@ -47,8 +47,7 @@ def to_unread(project: Project, service: Service) -> Iterator[str]:
         if file.name in project.unread_files:
             yield f"env file {file.name}"
     for name, value in service.get("environment", {}).items():
-        is_open = value is None and name not in project.env
-        if is_open and may_be_address(name):
+        if value is None and name not in project.env and may_be_address(name):
             yield f"variable {name}"
 
 
@@ -105,8 +104,7 @@ def labels_of(service: Service) -> Row:
 
 
 def _callee(project: Project, name: str, siblings: Siblings) -> Callee:
-    known = siblings.find(name, project.name)
-    return known or Callee(compose_name(name, project.name))
+    return siblings.find(name, project.name) or Callee(compose_name(name, project.name))
 
 
 def _ordered(
@@ -144,7 +142,7 @@ def _extra(
     project: Project, host: str, address: str, siblings: Siblings
 ) -> Callee | None:
     """Return the callee of a line of ``extra_hosts``; None for the containers' own host."""
-    if address == "host-gateway" or address.startswith("127.") or address == "::1":
+    if host in ENGINE_HOSTS or address.startswith(("host-gateway", "127.", "::1")):
         return None
     known = siblings.find(address, project.name)
     return known or Callee(f"{EXTERNAL}{host.lower() if '.' in host else address}")

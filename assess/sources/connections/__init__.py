@@ -11,7 +11,7 @@ from assess.sources.connections.flows import Flows, is_flow_log
 from assess.sources.connections.observed import Observed, Ranks
 from assess.sources.connections.sockets import Sample, is_listing, read_tables, read_text
 from assess.sources.csv_records import vocabulary
-from assess.sources.dumps import DumpError, broken, decode_values, each_dump, read_json
+from assess.sources.dumps import DumpError, decode_values, decoded, each_dump, read_json
 from assess.sources.dumps import read_text as read_dump
 from assess.sources.listing import lose
 from assess.sources.values import dicts, integer, moment, text
@@ -88,9 +88,7 @@ def _read(file: Path, options: Row, fleet: Fleet, observed: Observed, call: Call
 
 def _of_json(file: Path, text_: str, lost: list[str], call: Call) -> list[Sample]:
     """Read tables of osquery, with the names of processes from the file beside it."""
-    values, rest = decode_values(text_)
-    if rest:
-        call.note(**broken(rest, is_some=bool(values)))
+    values = decoded(text_, call.row)
     beside = file.with_name(f"{_PROCESSES}.json")
     processes = dicts(read_json(beside, {})) if beside.is_file() else []
     names = {integer(row, "pid") or 0: text(row, "name") for row in processes}

@@ -29,6 +29,7 @@ from assess.sources.connections.sockets import ANY, MAX_PORT, plain
 from assess.sources.csv_records import vocabulary
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError
+from assess.sources.values import Texts
 
 BLOCK = 4 << 20  # bytes that are in memory at a time
 _HEAD = 4096
@@ -306,7 +307,7 @@ class Flows:
                 found[names[interface]].append(datetime.fromtimestamp(hour * 3600, UTC))
         return found
 
-    def own(self) -> dict[str, str]:
+    def own(self) -> Texts:
         """Return the address of each interface: the only one that all of its flows have."""
         names = self.names
         found = {}

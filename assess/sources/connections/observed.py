@@ -24,6 +24,7 @@ from assess.sources.connections.sockets import (
 from assess.sources.csv_records import rows
 from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import kind_of
+from assess.sources.values import Texts
 
 EPHEMERAL = 32_768  # first port that Linux gives to callers; Windows begins at 49,152
 MAX_TALKS = 1_000_000  # pairs of addresses with a port and a process
@@ -170,7 +171,7 @@ class Observed:
         self._waiting.clear()
 
     def _is_server(
-        self, machine: str, socket: Socket, ranks: Ranks, owners: dict[str, str]
+        self, machine: str, socket: Socket, ranks: Ranks, owners: Texts
     ) -> bool:
         local = socket.local
         peer = socket.peer or local

@@ -1,13 +1,12 @@
 """Names that a container has for its service, and other facts in its labels."""
 
 import re
-from collections.abc import Mapping
 
 from assess.image_ref import ImageRef, last_part
 from assess.sources.base import Name, Names
 from assess.sources.csv_records import lookup, rows, vocabulary
 from assess.sources.listing import names_of
-from assess.sources.values import picked, text
+from assess.sources.values import Texts, picked, text
 
 COMPOSE = "com.docker.compose."
 ECS = "com.amazonaws.ecs."
@@ -25,9 +24,7 @@ _ALLOCATION = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _PLATFORMS = vocabulary("docker", "platforms")  # by a label of theirs
 
 
-def container_names(
-    labels: Mapping[str, str], env: Mapping[str, str], image: ImageRef, name: str
-) -> Names:
+def container_names(labels: Texts, env: Texts, image: ImageRef, name: str) -> Names:
     """List the names of its service, best first; that of the container itself is the last."""
     given = {**env, **labels}
     stack = labels.get(SWARM_STACK, "") + "_"
@@ -52,24 +49,24 @@ def compose_name(service: str, project: str) -> Name:
     return Name(service, COMPOSE_RULE, COMPOSE_CONFIDENCE, project)
 
 
-def namespace_of(labels: Mapping[str, str]) -> str:
+def namespace_of(labels: Texts) -> str:
     """Return the project or namespace of a container; empty where it has none."""
     return picked(labels, "container labels")["namespace"] or ""
 
 
-def platform_of(labels: Mapping[str, str], env: Mapping[str, str]) -> str:
+def platform_of(labels: Texts, env: Texts) -> str:
     """Return the orchestrator that placed a container, by its labels; else ``docker``."""
     if "MARATHON_APP_ID" in env:
         return "marathon"
     return next((p for label, p in _PLATFORMS.items() if label in labels), "docker")
 
 
-def task_of(labels: Mapping[str, str]) -> str | None:
+def task_of(labels: Texts) -> str | None:
     """Return the id of the task, pod or allocation that a container belongs to."""
     return text(picked(labels, "container labels"), "task").rpartition("/")[2] or None
 
 
-def is_replica(labels: Mapping[str, str]) -> bool:
+def is_replica(labels: Texts) -> bool:
     """Return whether it is a replica of a service, not a pause container or a one-off."""
     is_pause = (
         labels.get(KUBERNETES + "container.name") == "POD"
@@ -78,7 +75,7 @@ def is_replica(labels: Mapping[str, str]) -> bool:
     return not is_pause and labels.get(COMPOSE + "oneoff", "").lower() != "true"
 
 
-def compose_dependencies(labels: Mapping[str, str]) -> list[tuple[str, str | None]]:
+def compose_dependencies(labels: Texts) -> list[tuple[str, str | None]]:
     """List what Compose starts before it: services and conditions (db, service_healthy)."""
     entries = [e.split(":") for e in labels.get(COMPOSE + "depends_on", "").split(",")]
     return [

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from assess.sources.csv_records import rows
+from assess.sources.csv_records import lookup, rows
 from assess.sources.docker.payload import short
 from assess.sources.values import Texts, dicts, text
 
@@ -20,8 +20,7 @@ _NETWORK = re.compile(r"[0-9a-fA-F.:]+/\d{1,3}")
 _VERSION = re.compile(r"\d+\.\d+[\w.+~-]*")
 _MINIMUM = re.compile(r"minimum version (\d+\.\d+)")
 _MIRRORS_SINCE = 17  # older command lines print no mirrors, so no line is no answer
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B")
-_POWERS = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*((?:[kKMGT]i?)?B)")
 
 
 class _Line(NamedTuple):
@@ -40,8 +39,8 @@ def cli_size(text: Any) -> int | None:
     size = _SIZE.fullmatch(str(text or ""))
     if not size:
         return None
-    base = 1024 if size[3] else 1000
-    return round(float(size[1]) * base ** _POWERS[size[2]])
+    units = lookup("byte_units", "unit", "bytes")
+    return round(float(size[1]) * int(units[size[2].lower()]))
 
 
 def info_of(text: str) -> Payload:

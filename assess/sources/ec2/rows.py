@@ -98,8 +98,8 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     """Turn answers into rows, and count the activities that are no launch or termination."""
     batch = Batch()
     fronts = Fronts(answers)
-    types = _by(answers.types, "InstanceType")
-    groups = _by(answers.groups, "AutoScalingGroupName")
+    types = by_name(answers.types, key="InstanceType")
+    groups = by_name(answers.groups, key="AutoScalingGroupName")
     members = _members(answers, groups)
     nodes = {member.group for member in members if member.is_node}
     shared: dict[str, Texts] = {}  # by group; a launch template tags instances only
@@ -132,15 +132,9 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     return batch, others_n
 
 
-def _by(rows: Iterable[Row] | None, key: str) -> dict[str, Row]:
-    indexed = by_name(rows, key=key)
-    indexed.pop("", None)
-    return indexed
-
-
 def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
     """List the instances that exist, each once; AWS lists terminated ones for an hour more."""
-    images = _by(answers.images, "ImageId")
+    images = by_name(answers.images, key="ImageId")
     group_of_instance = {
         text(member, "InstanceId"): name
         for name, group in groups.items()
@@ -280,8 +274,8 @@ class Fronts:
         self._fronts: dict[str, Behind] = {}  # by target group, or name of a classic one
         self._members: dict[str, list[str]] = defaultdict(list)  # their keys, by instance
         self._states: dict[str, list[str]] = defaultdict(list)  # by instance or address
-        by_arn = _by(answers.balancers, "LoadBalancerArn")
-        for arn, group in _by(answers.target_groups, "TargetGroupArn").items():
+        by_arn = by_name(answers.balancers, key="LoadBalancerArn")
+        for arn, group in by_name(answers.target_groups, key="TargetGroupArn").items():
             balancers = [by_arn.get(name) for name in texts(group, "LoadBalancerArns")]
             self._fronts[arn] = Behind(
                 checked=group.get("HealthCheckEnabled") is not False,
@@ -293,7 +287,7 @@ class Fronts:
             address = text(target, "Target", "Id")
             self._note(address, dig(target, "TargetHealth", "State"))
             self._members[address].append(text(target, "TargetGroupArn"))
-        for name, balancer in _by(answers.classic, "LoadBalancerName").items():
+        for name, balancer in by_name(answers.classic, key="LoadBalancerName").items():
             self._fronts[name] = Behind(
                 checked=isinstance(balancer.get("HealthCheck"), dict),
                 public=[_is_facing(balancer)],

@@ -177,13 +177,11 @@ def _shared(
     main: Unit, beside: list[Unit], column: str, whole: Any
 ) -> tuple[Unit, list[Unit]]:
     """Share the size of a task among its containers: what the others reserve is not the main's."""
-    own = [getattr(part, column) or 0 for part in beside]
-    pairs = zip(beside, own, strict=True)
-    rest = max(whole - sum(n for part, n in pairs if part.role != "init"), 0)
-    changes: Rows = [{column: size} for size in (rest, *own)]
-    parts = zip((main, *beside), changes, strict=True)
-    first, *others = (replace(part, **change) for part, change in parts)
-    return first, others
+    changes: Rows = [{column: getattr(part, column) or 0} for part in beside]
+    others = [replace(p, **change) for p, change in zip(beside, changes, strict=True)]
+    reserved = sum(getattr(part, column) for part in others if part.role != "init")
+    rest: Row = {column: max(whole - reserved, 0)}
+    return replace(main, **rest), others
 
 
 def _of_container(raw: Row, container: Row) -> Unit:
@@ -255,11 +253,9 @@ def _source(volume: Row) -> Mount:
 
 def _needs(containers: Rows, main: str) -> Iterator[tuple[str, str, str]]:
     for container in containers:
+        names = [link.partition(":")[0] for link in texts(container, "links")]
+        found = [(name, "ecs-link", "") for name in names]
         for need in dicts(container, "dependsOn"):
             name = text(need, "containerName")
-            if name not in ("", main):
-                yield name, "ecs-depends-on", text(need, "condition")
-        for link in texts(container, "links"):
-            name = link.partition(":")[0]
-            if name not in ("", main):
-                yield name, "ecs-link", ""
+            found.append((name, "ecs-depends-on", text(need, "condition")))
+        yield from (need for need in found if need[0] not in ("", main))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from assess import frames
 from assess.frames import EXTERNAL
@@ -27,11 +28,20 @@ from assess.sources.ecs.tasks import (
     wanted_host,
 )
 from assess.sources.ecs.template import stem_of
-from assess.sources.edges.rows import dependency_row, distinct, needs
-from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.edges.rows import NOWHERE, dependency_row, distinct
+from assess.sources.edges.siblings import Siblings
 from assess.sources.replica import declared_rows
 from assess.sources.unit import service_row, share, unread_note
-from assess.sources.values import Texts, dicts, integer, moment, number, picked, text
+from assess.sources.values import (
+    Texts,
+    by_name,
+    dicts,
+    integer,
+    moment,
+    number,
+    picked,
+    text,
+)
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 # What starts jobs, as the tasks say.
@@ -71,6 +81,19 @@ class _Known:
         keys = (text(arn), name, name.partition(":")[0])
         return next((self.definitions[k] for k in keys if k in self.definitions), None)
 
+    def listen(self, names: Names, arn: object, space: str, *hosts: str) -> None:
+        """Note the hosts of a service; a network over all hosts knows its containers, too."""
+        definition = self.definition(arn) or to_definition({})
+        callee = replace(definition.unit, names=names).callee
+        self.siblings.add(callee, *hosts, space=space)
+        inner = {definition.family, *(c.container for c in definition.unit.containers)}
+        self.siblings.add(callee, *sorted(inner), space=space, is_alias=True)
+
+
+def _arn_of(user: Row) -> Any:
+    """Return the definition that a service or a task runs."""
+    return user.get("taskDefinition") or user.get("taskDefinitionArn")
+
 
 def to_batch(payloads: Payloads) -> Batch:
     """Turn the payloads of one account and region into rows of all frames."""
@@ -88,11 +111,13 @@ def to_batch(payloads: Payloads) -> Batch:
         definition = known.definition(service.get("taskDefinition"))
         names = _names(_key(service), tags_of(service, "tags"), definition)
         known.services[_key(service)] = names
-        _listen(service, names[0], known)
+        known.listen(names, _arn_of(service), _key(service)[0], *_hosts(service))
         batch.add("services", _to_service(service, names, definition))
         batch.add("activities", *_to_deployments(service, names))
     for service in services:
-        batch.add("dependencies", *_to_dependencies(service, known))
+        key = _key(service)
+        needed = _to_dependencies(service, known.services[key], key[0], known)
+        batch.add("dependencies", *needed)
     tasks = unique(payloads.tasks, "taskArn")
     placed = _add_tasks(batch, tasks, known, payloads.since)
     _add_declared(batch, services, placed, known)
@@ -105,7 +130,7 @@ def to_batch(payloads: Payloads) -> Batch:
 
 def unique(rows: Rows, key: str) -> Rows:
     """Return the entities that have an identity, each once."""
-    return list({text(row, key): row for row in rows if text(row, key)}.values())
+    return list(by_name(rows, key=key).values())
 
 
 def to_host(instance: Row) -> tuple[Row, Row]:
@@ -224,53 +249,35 @@ def _to_deployments(service: Row, names: Names) -> Iterator[Row]:
         before = version
 
 
-def _listen(service: Row, first: Name, known: _Known) -> None:
-    """Note the host names that a service is reached by within its cluster."""
-    cluster, name = _key(service)
-    hosts = {name}
+def _hosts(service: Row) -> list[str]:
+    """List the host names that a service is reached by within its cluster."""
+    hosts = {_key(service)[1]}
     for deployment in dicts(service, "deployments"):
         for endpoint in dicts(deployment, "serviceConnectConfiguration", "services"):
             hosts.add(text(endpoint, "discoveryName"))
             aliases = dicts(endpoint, "clientAliases")
             hosts |= {text(alias, "dnsName") for alias in aliases}
-    definition = known.definition(service.get("taskDefinition"))
-    repository = definition.unit.image_ref.repository if definition else None
-    callee = Callee(first, repository or "")
-    known.siblings.add(callee, *sorted(hosts), space=cluster)
-    if definition:  # a network over all hosts knows containers by their own names
-        inner = {part.container for part in definition.unit.containers}
-        known.siblings.add(
-            callee, definition.family, *sorted(inner), space=cluster, is_alias=True
-        )
+    return sorted(hosts)
 
 
-def _to_dependencies(service: Row, known: _Known) -> Rows:
-    """Return the dependencies of a service: start orders, called addresses, load balancers."""
-    cluster, _ = key = _key(service)
-    src = known.services[key][0]
+def _to_dependencies(user: Row, names: Names, space: str, known: _Known) -> Rows:
+    """Return what a service or a task needs: start orders, called addresses, load balancers."""
+    src = names[0]
     rows = []
-    if definition := known.definition(service.get("taskDefinition")):
-        rows = _declared_needs(src, cluster, definition, known)
-    for balancer in dicts(service, "loadBalancers"):
+    if definition := known.definition(_arn_of(user)):
+        for container, evidence, condition in definition.needs:
+            # A container of the same task is no service, even if a service has its name.
+            dst = f"{EXTERNAL}{src.name}/{container}"
+            row = dependency_row(src, dst, "start_order", evidence)
+            rows.append(row | {"condition": condition or None})
+        rows += replace(definition.unit, names=names).needs(known.siblings, space)
+    for balancer in dicts(user, "loadBalancers"):
         group = parts_of(balancer, "targetGroupArn")["rest"].split("/")
         dst = group[1] if len(group) > 1 else text(balancer, "loadBalancerName")
         if dst:
             target = f"{EXTERNAL}elb/{dst}"
             rows.append(dependency_row(src, target, "discovery", "ecs-load-balancer"))
     return distinct(rows)
-
-
-def _declared_needs(
-    src: Name, cluster: str, definition: Definition, known: _Known
-) -> Rows:
-    rows = []
-    for container, evidence, condition in definition.needs:
-        # A container of the same task is no service, even if a service has its name.
-        dst = f"{EXTERNAL}{src.name}/{container}"
-        row = dependency_row(src, dst, "start_order", evidence)
-        rows.append(row | {"condition": condition or None})
-    caller = Callee(src, definition.unit.image_ref.repository or "")
-    return rows + needs(caller, definition.unit.mentions, known.siblings, space=cluster)
 
 
 def _add_tasks(
@@ -294,7 +301,9 @@ def _add_tasks(
             row |= _of_definition(definition, is_balanced=False)
             if text(task, "startedBy").startswith(_SCHEDULERS):
                 row["kind"] = "job"
-            alone.setdefault(names[0], row)
+            if alone.setdefault(names[0], row) is row:
+                needed = _to_dependencies(task, names, key[0], known)
+                batch.add("dependencies", *needed)
         placed.add(key)
         host_id = known.hosts.get(text(task, "containerInstanceArn"))
         if host := fargate_host(task):
@@ -331,19 +340,26 @@ def _add_declared(
 
 def _add_lone(batch: Batch, users: Rows, known: _Known) -> None:
     """Add one replica of the newest of each definition that neither service nor task uses."""
-    used = [u.get("taskDefinition") or u.get("taskDefinitionArn") for u in users]
-    families = {last_of(name).partition(":")[0] for name in used}
+    used = [*map(_arn_of, users)]
+    families = {"", *(last_of(name).partition(":")[0] for name in used)}
     families |= {d.family for d in map(known.definition, used) if d}
-    every = sorted(known.definitions.values(), key=lambda d: d.revision)
-    newest = {d.family: d for d in every if d.is_active and d.family not in families}
-    for family, definition in newest.items():
-        names = _names(("", ""), {}, definition)
+    every = sorted(known.definitions.items(), key=lambda pair: pair[1].revision)
+    active = [(arn, d) for arn, d in every if d.is_active and d.family not in families]
+    newest = {d.family: arn for arn, d in active}
+    named = {arn: _names(("", ""), {}, known.definitions[arn]) for arn in newest.values()}
+    for arn, names in named.items():
+        known.listen(names, arn, NOWHERE)
+    for arn, names in named.items():
+        definition = known.definitions[arn]
+        needed = _to_dependencies({"taskDefinition": arn}, names, NOWHERE, known)
+        batch.add("dependencies", *needed)
         row: Row = {"names": names, "platform": "ecs"}
         row |= _of_definition(definition, is_balanced=False)
         batch.add("services", row)
         unit = replace(definition.unit, names=names)
-        place = {"name": family, "source_kind": "task"}
-        batch.place(*declared_rows(unit, f"ecs:family/{family}", 1, place))
+        place = {"name": definition.family, "source_kind": "task"}
+        key = f"ecs:family/{definition.family}"
+        batch.place(*declared_rows(unit, key, 1, place))
 
 
 def _family_of(task: Row) -> str:

@@ -28,6 +28,8 @@ _NO_HOST_WORDS = ("ghost", "vhost", "localhost")
 _SCHEME = Linear(r"(?:jdbc:)?([a-zA-Z][a-zA-Z0-9+.-]*):(?:[a-z]+:)?@?//")
 # Schemes whose first part is a bucket, a file, a key, or a name for people.
 _NO_SCHEME = LISTS["scheme"]
+# Lookups of Go programs: dns+store:10901, dnssrv+_grpc._tcp.store.shop.svc
+_LOOKUP = Linear(r"\bdns[a-z]*\+(?:_[\w-]+\._(?:tcp|udp)\.)?")
 _ORACLE = Linear(r"jdbc:oracle:thin:@([\w.-]+):(\d{2,5})")
 _GO_DSN = Linear(r"@(tcp|udp)6?\(([^()\s]*)\)")
 _KEYED = Linear(
@@ -35,9 +37,11 @@ _KEYED = Linear(
     r"([A-Za-z0-9][\w.-]*)(?:(?:[:,]|\\[\w$]+,)(\d{2,5}))?[\"']?\s*(?:[;,<}\])\s\"']|$)"
 )
 _ASSIGNED_URL = Linear(r"([A-Za-z][\w.-]*)[\"']?\s*[=:]\s*[\"']?\w+://[^\s\"',]+")
-_OPTION = Linear(r"(?:^|\s)--?([A-Za-z][\w.-]*)[\s=]+[\"']?([A-Za-z0-9][\w.-]*)")
+_OPTION = Linear(
+    r"(?:^|\s)--?([A-Za-z][\w.-]*)[\s=]+[\"']?([A-Za-z0-9][\w.-]*)(?::(\d{2,5}))?(?:[^\w.:-]|$)"
+)
 _BEFORE_PORT = Linear(
-    r"(?:^|[\s\"'=,;\[({@/|<>])([A-Za-z0-9][\w.-]*):(\d{2,5})(?:[^\w.-]|$)"
+    r"(?:^|[\s\"'=,;\[({@/|<>]|(?:stun|turn|sip)s?:)([A-Za-z0-9][\w.-]*):(\d{2,5})(?:[^\w.-]|$)"
 )
 _IN_BRACKETS = Linear(r"(?:^|[\s\"'=,])([A-Za-z][\w.-]*)\((\d{4,5})\)")  # of IBM MQ
 # A pattern without lookaround takes the separator, which the next address needs too.
@@ -68,7 +72,7 @@ OWN_HOST = "localhost"  # that of the machine, where a container has no network 
 _OWN = re.compile(r"localhost|localhost\.localdomain|127\.[\d.]+")
 # The machine of the containers, where others publish their ports.
 ENGINE_HOST = "host.docker.internal"
-_ENGINE_HOSTS = (ENGINE_HOST, "gateway.docker.internal", "host.containers.internal")
+ENGINE_HOSTS = (ENGINE_HOST, "gateway.docker.internal", "host.containers.internal")
 _IP = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _DOMAIN = re.compile(r"(?:[a-z0-9_-]+\.)+[a-z][a-z0-9-]*[a-z0-9]")
 # Ends of file names and of package names, which look like domains.
@@ -143,7 +147,7 @@ def of_variable(name: str, value: str) -> tuple[Address, ...]:
     position = position_of(name)
     if position == "own":
         return ()
-    text = strip_credentials(value[:MAX_TEXT].strip())
+    text = _LOOKUP.sub("srv://", strip_credentials(value[:MAX_TEXT].strip()))
     found = [*_urls(text), *_dsn(text)]
     is_code = not position and _CODE.search(text) is not None
     if position == "weak" or is_code:
@@ -162,7 +166,7 @@ def of_variable(name: str, value: str) -> tuple[Address, ...]:
 @lru_cache(_CACHED)
 def of_text(text: str) -> tuple[Address, ...]:
     """Return the addresses in a command line or in a configuration."""
-    text = strip_credentials(_COMMENT.sub(" ", text[:MAX_TEXT]))
+    text = _LOOKUP.sub("srv://", strip_credentials(_COMMENT.sub(" ", text[:MAX_TEXT])))
     text = _ASSIGNED_URL.sub(_without_own, text)
     groups = {name.lower() for name in _GROUP.findall(text)}
     urls = [address for address in _urls(text) if address]
@@ -177,10 +181,9 @@ def of_text(text: str) -> tuple[Address, ...]:
         found.append(_address(host, port, is_sure=False))
     for host in [*_ASKED.findall(text), *_SERVER_LINE.findall(text)]:
         found.append(_address(host, is_sure=False))
-    for key, host, port in _KEYED.findall(text):
+    options = _OPTION.findall(text.translate(_APART))
+    for key, host, port in [*_KEYED.findall(text), *options]:
         found += _keyed(key, host, port)
-    for key, host in _OPTION.findall(text):
-        found += _keyed(key, host, "")
     for key, items in [*_IN_LIST.findall(text), *_WITH_DASHES.findall(text)]:
         found += _listed(key, items)
     return _distinct(found)
@@ -257,13 +260,11 @@ def _of_part(text: str, scheme: str) -> Address | None:
 
 def _dsn(text: str) -> Iterator[Address | None]:
     """List the hosts of ``user@tcp(db:3306)/x``, ``Server=db,1433;…`` and ``host=db port=1``."""
-    if "(" in text:
-        for scheme, inner in _GO_DSN.findall(text):
-            yield _of_part(inner, scheme)
-    if "jdbc:oracle" in text:
-        for host, port in _ORACLE.findall(text):
-            yield _address(host, port, "oracle")
-    if "=" in text:
+    for scheme, inner in _GO_DSN.findall(text):
+        yield _of_part(inner, scheme)
+    for host, port in _ORACLE.findall(text):
+        yield _address(host, port, "oracle")
+    if "=" in text or text.startswith(("{", "[")):  # JSON
         for key, host, port in _KEYED.findall(text):
             yield from _keyed(key, host, port)
 
@@ -272,8 +273,7 @@ def _with_ports(text: str) -> Iterator[tuple[str, str]]:
     """List hosts with a port behind them: ``db:5432``, and ``mq(1414)``."""
     if ":" in text:
         yield from _BEFORE_PORT.findall(text.translate(_APART))
-    if "(" in text:
-        yield from _IN_BRACKETS.findall(text)
+    yield from _IN_BRACKETS.findall(text)
 
 
 def _keyed(key: str, host: str, port: str) -> Iterator[Address | None]:
@@ -332,7 +332,7 @@ def _address(
         re.fullmatch(r"[\d.]+", name) and not _IP.fullmatch(name)
     ):
         return None
-    if name in _ENGINE_HOSTS:
+    if name in ENGINE_HOSTS:
         # Only another one that publishes the port can be behind it.
         return Address(ENGINE_HOST, int(port), scheme, is_sure=False) if port else None
     return Address(name, int(port) if port else None, scheme, is_sure)

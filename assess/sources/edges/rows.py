@@ -1,7 +1,7 @@
 """Rows of the dependencies frame, from texts: one for each pair of services."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from assess.sources.edges.kinds import (
     kind_of_variable,
 )
 from assess.sources.edges.siblings import Callee, Siblings, inner_name
-from assess.sources.values import as_list
+from assess.sources.values import Texts, as_list
 
 UNRESOLVED = 0.6  # confidence in a name that no service of the platform has [share]
 RULE = "address"
@@ -58,7 +58,7 @@ class Mention:
     text: Text
 
 
-def variables(environment: Mapping[str, str]) -> list[Text]:
+def variables(environment: Texts) -> list[Text]:
     """Return the texts of an environment."""
     return [Text(value, name=name) for name, value in sorted(environment.items())]
 

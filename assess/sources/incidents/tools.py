@@ -15,9 +15,9 @@ from assess.sources.incidents import api
 from assess.sources.incidents.reader import NAMED, as_text
 from assess.sources.incidents.times import read_time
 from assess.sources.redact import strip_credentials
-from assess.sources.values import dicts, dig, listed
+from assess.sources.values import Texts, dicts, dig, listed
 
-Names = dict[str, str]  # service names by the ids of the tool
+Names = Texts  # service names by the ids of the tool
 Record = tuple[Cells, list[str]]  # an incident, and all services that it lists
 PAGERDUTY = "pagerduty"
 

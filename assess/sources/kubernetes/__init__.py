@@ -1,6 +1,6 @@
 """Kubernetes: the lists of one cluster, from its API or from dumps of ``kubectl get -o json``."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from assess.sources.kubernetes.kinds import (
 )
 from assess.sources.kubernetes.nodes import KUBELETS, configurations_in
 from assess.sources.kubernetes.rows import to_batch
-from assess.sources.listing import NO_PATH, Found, Listing, ListSource
+from assess.sources.listing import NO_PATH, Found, Listing, ListSource, Pages, Sorted
 from assess.sources.values import dicts, dig, listed, text
 
 _KINDS = [row for row in csv_records.rows("kubernetes/kinds") if row["paths"]]
@@ -43,7 +43,7 @@ class KubernetesSource(ListSource):
     lists = RESOURCES
     to_batch = staticmethod(to_batch)
 
-    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+    def sort(self, document: Any) -> Sorted:
         """Sort the objects of a dump by kind: it is a list of one kind, of many, or one object."""
         kind = text(document, "kind")
         items = dig(document, "items")
@@ -124,9 +124,7 @@ class KubernetesSource(ListSource):
                     if asked.is_probe:
                         break
 
-    def _pages_of_kind(
-        self, web: Web, paths: list[str], size: int
-    ) -> Iterator[list[Any]]:
+    def _pages_of_kind(self, web: Web, paths: list[str], size: int) -> Pages:
         """Ask for a kind in the newest version that has it; without one there are no objects."""
         for path in paths:
             try:
@@ -137,7 +135,7 @@ class KubernetesSource(ListSource):
                 if error.status_code != NO_PATH:
                     raise
 
-    def get_pages(self, web: Web, path: str, row: Row, size: int) -> Iterator[list[Any]]:
+    def get_pages(self, web: Web, path: str, row: Row, size: int) -> Pages:
         """Ask for a list, page by page; the first one has the number of all entries."""
         seen = {""}
         count = 0

@@ -16,6 +16,8 @@ from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found, host_ids
 from assess.sources.settings import common, of_command, settings_of
 from assess.sources.values import (
+    Texts,
+    by_name,
     dicts,
     dig,
     integer,
@@ -42,7 +44,7 @@ _KEYS = {"kubelet": "kubelet", "kubeadm": "ClusterConfiguration"}
 _CONTROL_PLANE = vocabulary("kubernetes", "control plane")
 
 
-def node_hosts(nodes: Rows, cluster: str) -> dict[str, str]:
+def node_hosts(nodes: Rows, cluster: str) -> Texts:
     """Return the host_id of every node by its name: its cloud instance, else its name."""
     names = [place(node)[1] for node in nodes]
     hosts = host_ids(((name, name) for name in names), cluster)
@@ -68,8 +70,7 @@ def to_host(node: Row, host_id: str) -> Row:
     labels = table(node, "metadata", "labels")
     os_name, os_version = system_of(text(info, "osImage"), text(info, "kubeletVersion"))
     family = text(info, "operatingSystem")
-    conditions = dicts(status, "conditions")
-    ready = next((c for c in conditions if c.get("type") == "Ready"), {})
+    ready = table(by_name(status, "conditions", key="type"), "Ready")
     provider = text(node, "spec", "providerID").partition("://")[0]
     named = [row for row in rows("kubernetes/node_labels") if row["label"] in labels]
     # of two labels the newer one, which comes last, counts

@@ -45,6 +45,7 @@ from assess.sources.listing import Found
 from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import Unit, any_of, merge_services, service_row, unread_note
 from assess.sources.values import (
+    Texts,
     dicts,
     dig,
     healthy,
@@ -69,7 +70,7 @@ class Cluster:
     """Facts of a cluster that the rows of its pods need."""
 
     name: str
-    hosts: dict[str, str]  # host_id by name of the node
+    hosts: Texts  # host_id by name of the node
     material: Material
 
 

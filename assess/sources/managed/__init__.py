@@ -1,11 +1,11 @@
 """Cloud Run and Container Apps: services whose hosts and runtime a provider runs, from dumps."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from types import ModuleType
 from typing import Any
 
 from assess.sources.base import Batch, Row
-from assess.sources.listing import Found, Listing, ListSource
+from assess.sources.listing import Found, Listing, ListSource, Sorted
 from assess.sources.managed import cloud_run, container_apps
 from assess.sources.managed.apps import to_rows
 from assess.sources.values import dicts, dig
@@ -17,7 +17,7 @@ class ManagedSource(ListSource):
     wrappers: tuple[str, ...]  # keys of an answer that holds a list
     platform: ModuleType  # reads the descriptions of one platform
 
-    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+    def sort(self, document: Any) -> Sorted:
         """Sort the descriptions in a dump: one of them, or the list of an API."""
         for wrapper in self.wrappers:
             if isinstance(dig(document, wrapper), list):

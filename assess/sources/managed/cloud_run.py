@@ -18,7 +18,6 @@ from assess.sources.values import (
     by_name,
     dicts,
     dig,
-    first_known,
     integer,
     picked,
     table,
@@ -142,39 +141,27 @@ def _notes(item: Row) -> Row:
 
 def _scale(item: Row, notes: Row) -> tuple[int, int | None]:
     """Return the least and most replicas; nothing is kept unless it is asked for."""
-    own = _notes(item)
-    whole = table(item, "scaling")
-    each = table(item, "template", "scaling")
-    manual = first_known(
-        integer(own, f"{_RUN}manualInstanceCount"), integer(whole, "manualInstanceCount")
-    )
-    if manual is not None:
-        return manual, manual
+    set_by = picked(item, "cloud run setting")
+    if set_by["manual"] is not None:
+        return set_by["manual"], set_by["manual"]
     least = [
-        integer(own, f"{_RUN}minScale"),
+        integer(_notes(item), f"{_RUN}minScale"),
         integer(notes, f"{_KNATIVE}minScale"),
-        integer(whole, "minInstanceCount"),
-        integer(each, "minInstanceCount"),
+        integer(item, "scaling", "minInstanceCount"),
+        integer(item, "template", "scaling", "minInstanceCount"),
     ]
-    most = first_known(
-        integer(own, f"{_RUN}maxScale"),
-        integer(notes, f"{_KNATIVE}maxScale"),
-        integer(whole, "maxInstanceCount"),
-        integer(each, "maxInstanceCount"),
-    )
-    return max(filter(None, least), default=0), most
+    return max(filter(None, least), default=0), set_by["most"]
 
 
 def _is_ready(item: Row) -> bool:
-    conditions = dicts(item, "status", "conditions")
-    ready = {text(c, "status") for c in conditions if text(c, "type") == "Ready"}
+    ready = table(by_name(item, "status", "conditions", key="type"), "Ready")
     state = dig(item, "terminalCondition", "state")
-    return ready == {"True"} or state == "CONDITION_SUCCEEDED"
+    return text(ready, "status") == "True" or state == "CONDITION_SUCCEEDED"
 
 
 def _is_public(item: Row) -> bool | None:
     """Return whether customers reach it; None where callers may have to identify themselves."""
-    ingress = text(_notes(item), f"{_RUN}ingress") or text(item, "ingress")
+    ingress = picked(item, "cloud run setting")["ingress"]
     if ingress in _INSIDE:
         return False
     is_open = item.get("invokerIamDisabled") is True

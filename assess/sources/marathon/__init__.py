@@ -8,7 +8,7 @@ from assess.sources.base import Asked, Row
 from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
-from assess.sources.listing import Found, Listing, ListSource
+from assess.sources.listing import Found, Listing, ListSource, Pages, Sorted
 from assess.sources.marathon.pods import with_tasks
 from assess.sources.marathon.rows import absolute, to_batch
 from assess.sources.values import dicts, dig, listed, text, texts
@@ -43,7 +43,7 @@ class MarathonSource(ListSource):
             problems.append("mesos_endpoint goes with an endpoint")
         return problems
 
-    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+    def sort(self, document: Any) -> Sorted:
         """Sort apps, pods, tasks, agents and deployments by their keys."""
         if not isinstance(document, dict):
             return
@@ -66,7 +66,7 @@ class MarathonSource(ListSource):
         """Identify an entry."""
         return kind, text(item, "id") or id(item)
 
-    def get_pages(self, web: Web, path: str, row: Row, size: int) -> Iterator[list[Any]]:
+    def get_pages(self, web: Web, path: str, row: Row, size: int) -> Pages:
         """Ask for a list; only that of tasks has pages, and a short page is its last."""
         if path == "v2/apps":
             embedded = _EMBEDDED if size > 1 else ["apps.counts"]

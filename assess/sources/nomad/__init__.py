@@ -1,13 +1,13 @@
 """Nomad: jobs, nodes and allocations of one cluster, from its API or from dumps of it."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from typing import Any
 from urllib.parse import quote
 
 from assess.sources.base import Asked, Row
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
-from assess.sources.listing import Found, Listing, ListSource, lose
+from assess.sources.listing import Found, Listing, ListSource, Pages, Sorted, lose
 from assess.sources.nomad.rows import to_batch
 from assess.sources.values import dicts, spoiled, text
 
@@ -29,7 +29,7 @@ class NomadSource(ListSource):
     page = 200
     to_batch = staticmethod(to_batch)
 
-    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+    def sort(self, document: Any) -> Sorted:
         """Sort jobs, nodes and allocations by their keys."""
         if not isinstance(document, dict):
             return
@@ -49,7 +49,7 @@ class NomadSource(ListSource):
         identifier = text(item, "ID") or id(item)
         return kind, is_whole, text(item, "Namespace"), identifier
 
-    def get_pages(self, web: Web, path: str, row: Row, size: int) -> Iterator[list[Any]]:
+    def get_pages(self, web: Web, path: str, row: Row, size: int) -> Pages:
         """Ask for a list, page by page."""
         params = {**_PARAMS[path], "per_page": str(size)}
         seen = {""}

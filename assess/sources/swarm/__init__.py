@@ -1,13 +1,13 @@
 """Docker Swarm: live through the engine of a manager, or from dumps of its lists."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 from assess.sources.base import Asked, Row, option_problems
 from assess.sources.docker.client import connect, endpoint_of, failure, problems_of
-from assess.sources.listing import Found, Listing, ListSource, take_entries
+from assess.sources.listing import Found, Listing, ListSource, Sorted, take_entries
 from assess.sources.redact import strip_credentials
 from assess.sources.swarm.rows import from_cli, short_id, to_batch
 from assess.sources.values import dig, listed, text
@@ -26,7 +26,7 @@ class SwarmSource(ListSource):
         """List problems of the options."""
         return [*problems_of(options), *option_problems(self, options)]
 
-    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+    def sort(self, document: Any) -> Sorted:
         """Sort services, nodes and tasks by their keys."""
         if not isinstance(document, dict):
             return

@@ -13,13 +13,7 @@ from assess import frames
 from assess.sources.base import Asked, Call, Row, Source
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.text import cli_size
-from assess.sources.dumps import (
-    JSON_SUFFIXES,
-    broken,
-    decode_values,
-    each_dump,
-    read_text,
-)
+from assess.sources.dumps import JSON_SUFFIXES, decoded, each_dump, read_text
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.values import (
     dicts,
@@ -330,10 +324,7 @@ def read_samples(file: Path, call: Call) -> list[Sample]:
     if is_top(text):
         found, unread_n = of_top(text, at)
     else:
-        values, rest = decode_values(text)
-        if rest:
-            call.note(**broken(rest, is_some=bool(values)))
-        found, unread_n = of_documents(values, file.stem, at)
+        found, unread_n = of_documents(decoded(text, call.row), file.stem, at)
     call.take(found)
     if unread_n:
         call.count(unmapped_n=unread_n)

@@ -194,7 +194,7 @@ def _of_libvirt(file: Path, place: str, found: _Found) -> None:
             domains[-1]["vcpus"] = whole(text)
         elif path[1:] == ["domain", "memory"]:
             size = whole(text)
-            units = lookup("vms/units", "unit", "bytes")
+            units = lookup("byte_units", "unit", "bytes")
             unit = int(units.get(attributes.get("unit", "KiB").lower(), 0))
             domains[-1]["memory"] = size * unit if size and unit else None
         path.pop()
