@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.errors import DataError, counted, did_you_mean
 from assess.reading import refuse_many
@@ -109,7 +110,7 @@ class Column:
 
 
 @cache
-def dictionary() -> pd.DataFrame:
+def dictionary() -> DataFrame:
     """Return the data dictionary."""
     with (files("assess") / "frames.csv").open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype=str, keep_default_na=False)
@@ -127,13 +128,13 @@ def columns(frame: str) -> dict[str, Column]:
 
 
 @cache
-def renames() -> pd.DataFrame:
+def renames() -> DataFrame:
     """Return ``frame, before, column``: the columns that earlier versions wrote by another name."""
     with (files("assess") / "renames.csv").open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype=str, keep_default_na=False)
 
 
-def _renamed(frame: str, table: pd.DataFrame) -> pd.DataFrame:
+def _renamed(frame: str, table: DataFrame) -> DataFrame:
     """Rename old columns; where the new name is present too, the old column keeps its name."""
     rows = renames()[renames()["frame"] == frame]
     is_new = ~rows["column"].isin(table.columns)
@@ -151,17 +152,17 @@ def key(frame: str) -> list[str]:
     return [name for name, column in columns(frame).items() if column.is_key]
 
 
-def empty(frame: str) -> pd.DataFrame:
+def empty(frame: str) -> DataFrame:
     """Return a frame without rows."""
     return _empty(frame).copy(deep=False)
 
 
 @cache
-def _empty(frame: str) -> pd.DataFrame:
-    return conform(frame, pd.DataFrame())[0]
+def _empty(frame: str) -> DataFrame:
+    return conform(frame, DataFrame())[0]
 
 
-def read_table(file: Path, most_rows: int = MOST_ROWS) -> pd.DataFrame:
+def read_table(file: Path, most_rows: int = MOST_ROWS) -> DataFrame:
     """Read one frame as it is, by today's names; CSV as text, with empty cells as NA.
 
     A row shorter or longer than the header is an error: a half-written file must not pass for one
@@ -195,23 +196,23 @@ def read_table(file: Path, most_rows: int = MOST_ROWS) -> pd.DataFrame:
         [(unguarded(cell) if "'" in cell else cell) or None for cell in row]
         for row in rows
     ]
-    return _renamed(file.stem, pd.DataFrame(known, columns=header, dtype="str"))
+    return _renamed(file.stem, DataFrame(known, columns=header, dtype="str"))
 
 
-def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def conform(frame: str, raw: DataFrame) -> tuple[DataFrame, DataFrame]:
     """Return a table with the columns and types of a frame, and the cells that cannot be read.
 
     Absent columns and cells that cannot be read are NA; unknown columns are left out.
     """
-    typed: dict[str, pd.Series] = {}
-    absent: dict[str, pd.Series] = {}
+    typed: dict[str, Series] = {}
+    absent: dict[str, Series] = {}
     problems = []
     for name, column in columns(frame).items():
         if name not in raw:
             dtype = column.pandas_dtype
             # one column of NA per type is shared: wide frames have many absent columns
             if str(dtype) not in absent or column.dtype == "category":
-                absent[str(dtype)] = pd.Series(pd.NA, index=range(len(raw)), dtype=dtype)
+                absent[str(dtype)] = Series(pd.NA, index=range(len(raw)), dtype=dtype)
             typed[name] = absent[str(dtype)]
             continue
         cells = raw[name].reset_index(drop=True)
@@ -223,20 +224,20 @@ def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if frame == "images":
         # the column is part of the key, and a key is never NA
         typed["host_id"] = typed["host_id"].fillna("")
-    return pd.DataFrame(typed), join_problems(problems)
+    return DataFrame(typed), join_problems(problems)
 
 
-def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
+def cast_cells(cells: Series, column: Column) -> tuple[Series, Series]:
     """Return the cells as their column's type; the mask marks known cells that cannot be read."""
     # floats are cast again: NaN and infinity have to become NA
     if cells.dtype == column.pandas_dtype and column.dtype != "float":
-        return cells, pd.Series(False, index=cells.index)
+        return cells, Series(False, index=cells.index)
     known = cells.notna()
     if column.dtype == "category":
         # a word outside the vocabulary has code -1, which is NA
         codes = pd.Index(column.vocabulary).get_indexer(_text(cells))
         values = pd.Categorical.from_codes(codes, dtype=column.pandas_dtype)
-        cast = pd.Series(values, index=cells.index)
+        cast = Series(values, index=cells.index)
     elif column.dtype == "str":
         cast = _text(cells)
         if cells.dtype != "str":
@@ -244,7 +245,7 @@ def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
             cast = cast.mask(cells.astype(object).map(pd.api.types.is_list_like))
     elif column.dtype == "bool":
         flags = [_BOOLEANS.get(str(cell).strip().lower()) for cell in cells]
-        cast = pd.Series(flags, index=cells.index, dtype="boolean")
+        cast = Series(flags, index=cells.index, dtype="boolean")
     elif column.dtype == "time":
         if not isinstance(cells.dtype, pd.DatetimeTZDtype):
             text = _text(cells)
@@ -261,7 +262,7 @@ def cast_cells(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
 Row = dict[str, Any]
 
 
-def _as_numbers(cells: pd.Series, *, is_whole: bool) -> pd.Series:
+def _as_numbers(cells: Series, *, is_whole: bool) -> Series:
     """Return cells as numbers; NaN, infinity, and fractions of what is whole become NA."""
     cells = _without_booleans(cells)
     if not pd.api.types.is_numeric_dtype(cells.dtype):
@@ -273,14 +274,14 @@ def _as_numbers(cells: pd.Series, *, is_whole: bool) -> pd.Series:
     # the remainder below must not see NaN or infinity
     values = np.where(unread, 0.0, values)
     if not is_whole:
-        return pd.Series(pd.arrays.FloatingArray(values, unread), index=cells.index)
+        return Series(pd.arrays.FloatingArray(values, unread), index=cells.index)
     # 2**63 is the first float that does not fit into int64
     unread |= (values % 1 != 0) | (np.abs(values) >= 2**63)
     whole = np.where(unread, 0, values).astype("int64")
-    return pd.Series(pd.arrays.IntegerArray(whole, unread), index=cells.index)
+    return Series(pd.arrays.IntegerArray(whole, unread), index=cells.index)
 
 
-def _without_booleans(cells: pd.Series) -> pd.Series:
+def _without_booleans(cells: Series) -> Series:
     """Return cells without those of yes and no, which pandas would read as 1 and 0."""
     if pd.api.types.is_bool_dtype(cells.dtype):
         return cells.astype(object).mask(cells.notna())
@@ -297,7 +298,7 @@ def row(frame: str, /, **values: Any) -> Row:
     return values
 
 
-def unknown_columns(frame: str, given: Iterable[str]) -> pd.DataFrame:
+def unknown_columns(frame: str, given: Iterable[str]) -> DataFrame:
     """List the names that are not columns of a frame, each with the nearest column."""
     if frame not in names():
         rule = f"one of {', '.join(names())}"
@@ -314,13 +315,13 @@ def unknown_columns(frame: str, given: Iterable[str]) -> pd.DataFrame:
 
 def problem(
     table: str, value: str, rule: str, hint: str = "", *, column: str = ""
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return one problem of a whole table or column, with the columns of `PROBLEM_COLUMNS`."""
     cells = [table, pd.NA, column, value, rule, hint]
-    return pd.DataFrame([cells], columns=PROBLEM_COLUMNS)
+    return DataFrame([cells], columns=PROBLEM_COLUMNS)
 
 
-def _text(cells: pd.Series) -> pd.Series:
+def _text(cells: Series) -> Series:
     if cells.dtype == "str":
         return cells
     texts = cells.astype(object).where(cells.notna(), None)
@@ -335,9 +336,9 @@ def _without_surrogates(cell: Any) -> str:
     return str(cell).encode("utf-8", errors="replace").decode("utf-8")
 
 
-def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.DataFrame:
+def _problems(column: Column, bad: Series, rule: str, hint: str = "") -> DataFrame:
     """Return one row per bad cell; rows count from 1, as in the file."""
-    return pd.DataFrame(
+    return DataFrame(
         {
             "table": column.frame,
             "row": bad.index + 1,
@@ -349,15 +350,15 @@ def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.D
     )
 
 
-def join_problems(problems: list[pd.DataFrame]) -> pd.DataFrame:
+def join_problems(problems: list[DataFrame]) -> DataFrame:
     """Join lists of problems."""
     some = [p for p in problems if len(p)]
     if not some:
-        return pd.DataFrame(columns=PROBLEM_COLUMNS)
+        return DataFrame(columns=PROBLEM_COLUMNS)
     return pd.concat(some, ignore_index=True)
 
 
-def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
+def check(frame: str, table: DataFrame) -> DataFrame:
     """List keys that occur twice, empty required cells and numbers out of range.
 
     The table is one that `conform` typed.
@@ -375,7 +376,7 @@ def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     return join_problems(problems)
 
 
-def _absent(column: Column, cells: pd.Series) -> list[pd.DataFrame]:
+def _absent(column: Column, cells: Series) -> list[DataFrame]:
     """List required cells that are unknown, and keys that are an empty text."""
     # A CSV file cannot tell the two apart: an empty text is read back as unknown. The
     # reader of any other column decides about empty texts: a waiver without an owner does
@@ -393,13 +394,13 @@ def _absent(column: Column, cells: pd.Series) -> list[pd.DataFrame]:
     ]
 
 
-def is_absent(cells: pd.Series) -> pd.Series:
+def is_absent(cells: Series) -> Series:
     """Return which cells are unknown, or a text of nothing but spaces."""
     absent = cells.isna()
     return absent | (cells.str.strip() == "") if cells.dtype == "str" else absent
 
 
-def _duplicates(frame: str, keys: pd.DataFrame) -> pd.DataFrame:
+def _duplicates(frame: str, keys: DataFrame) -> DataFrame:
     twice = keys.duplicated(keep=False) & keys.notna().all(axis=1)
     if not twice.any():
         return join_problems([])
@@ -408,17 +409,17 @@ def _duplicates(frame: str, keys: pd.DataFrame) -> pd.DataFrame:
     return _problems(column, shown, "a key occurs once", "duplicate key")
 
 
-def surely(flags: pd.Series) -> pd.Series:
+def surely(flags: Series) -> Series:
     """Return flags as plain booleans: an unknown flag does not hold."""
     return flags.fillna(value=False).astype(bool)
 
 
-def objects(table: pd.DataFrame) -> np.ndarray:
+def objects(table: DataFrame) -> np.ndarray:
     """Return the cells as objects, None where unknown, because NA has no truth value."""
     return table.to_numpy(object, na_value=None)
 
 
-def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def check_references(tables: dict[str, DataFrame]) -> DataFrame:
     """List references to keys that do not exist, between the given frames."""
     problems = []
     for frame, table in tables.items():

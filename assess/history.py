@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas import DataFrame, Series
 
 from assess import frames
 from assess.errors import AssessError, DataError
@@ -39,7 +40,7 @@ class Asked(NamedTuple):
         return list(dict.fromkeys([*self.by, *self.numbers]))
 
 
-def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
+def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, DataFrame]]:
     """Yield time and rows of one frame of all snapshots, oldest first, one in memory at a time."""
     for when, file in _found(store, frame):
         table = _sound(frame, file)
@@ -47,12 +48,12 @@ def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataF
             yield when, table
 
 
-def history(store: str | Path, frame: str) -> pd.DataFrame:
+def history(store: str | Path, frame: str) -> DataFrame:
     """Join one frame of all snapshots, oldest first, with ``snapshot_at``; all in memory at once."""
     parts = [*walk(store, frame)] or [(pd.NaT, frames.empty(frame))]
     dated = []
     for when, table in parts:
-        dates = pd.Series(when, table.index, dtype=frames.DTYPES["time"])
+        dates = Series(when, table.index, dtype=frames.DTYPES["time"])
         dated.append(pd.concat([dates.rename(SNAPSHOT_AT), table], axis=1))
     return pd.concat(dated, ignore_index=True)
 
@@ -64,7 +65,7 @@ def roll_up(
     *,
     values: Sequence[str] = (),
     between: tuple[str, str] | None = None,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Add up one frame of all snapshots, one snapshot at a time.
 
     Columns ``snapshot_at``, those of ``by`` (NA is a group of its own), ``n`` (rows) and for each of
@@ -110,7 +111,7 @@ def _found(store: str | Path, frame: str) -> list[tuple[pd.Timestamp, Path]]:
     return found
 
 
-def _sound(frame: str, file: Path) -> pd.DataFrame | None:
+def _sound(frame: str, file: Path) -> DataFrame | None:
     """Return a frame of a file; None, with a warning, where the file cannot be read."""
     # A file that can be read and breaks the data dictionary is an error.
     try:
@@ -162,7 +163,7 @@ def _parts(opened: pq.ParquetFile, asked: Asked) -> Iterator[pa.Table]:
         yield _plain(opened.read(asked.columns))
 
 
-def _part(table: pd.DataFrame, asked: Asked) -> pa.Table:
+def _part(table: DataFrame, asked: Asked) -> pa.Table:
     return _plain(pa.Table.from_pandas(table[asked.columns], preserve_index=False))
 
 
@@ -199,7 +200,7 @@ def _grouped(
     return grouped.rename_columns([*asked.by, *names])
 
 
-def _shown(sums: list[pa.Table], asked: Asked) -> pd.DataFrame:
+def _shown(sums: list[pa.Table], asked: Asked) -> DataFrame:
     """Return the sums of all snapshots in the types of the data dictionary."""
     if not sums:
         # an empty result has the same columns and types as any other

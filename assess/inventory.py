@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import frames
 from assess.errors import AssessError, DataError, RequestError
@@ -63,11 +64,11 @@ class Inventory:
         Whether this is the sample, which no page may show as a fleet of somebody.
     """
 
-    tables: Mapping[str, pd.DataFrame]
+    tables: Mapping[str, DataFrame]
     snapshot_at: pd.Timestamp
     quarter: str
     present: frozenset[str]
-    extras: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    extras: Mapping[str, DataFrame] = field(default_factory=dict)
     is_invented: bool = False
 
     @cached_property
@@ -80,7 +81,7 @@ class Inventory:
         kept = workloads[~is_build].reset_index(drop=True)
         return replace(self, tables={**self.tables, "workloads": kept})
 
-    def __getitem__(self, name: str) -> pd.DataFrame:
+    def __getitem__(self, name: str) -> DataFrame:
         try:
             return self.tables[name]
         except KeyError:
@@ -110,7 +111,7 @@ class Inventory:
         """
         return self.present.issuperset(names)
 
-    def replace(self, **tables: pd.DataFrame) -> Inventory:
+    def replace(self, **tables: DataFrame) -> Inventory:
         """Return an inventory with other tables for some frames.
 
         Parameters
@@ -128,7 +129,7 @@ class Inventory:
             {**kept, **tables}, snapshot_at=self.snapshot_at, quarter=self.quarter
         )
 
-    def summary(self) -> pd.DataFrame:
+    def summary(self) -> DataFrame:
         """Count what is known.
 
         Returns
@@ -144,10 +145,10 @@ class Inventory:
             )
             known = cells.notna().to_numpy().mean() if cells.size else None
             rows.append((name, len(table), known, name in self.present))
-        table = pd.DataFrame(rows, columns=["frame", "rows", "known_share", "supplied"])
+        table = DataFrame(rows, columns=["frame", "rows", "known_share", "supplied"])
         return table.astype({"known_share": "Float64"}).set_index("frame")
 
-    def diff(self, earlier: Inventory) -> pd.DataFrame:
+    def diff(self, earlier: Inventory) -> DataFrame:
         """Compare with an earlier inventory by key.
 
         Parameters
@@ -164,7 +165,7 @@ class Inventory:
         # coverage differs in every run: its rows are calls, not facts of the fleet
         both = self.present & earlier.present - {"coverage"}
         parts = [_diff(name, earlier[name], self[name]) for name in self if name in both]
-        none = pd.DataFrame(columns=DIFFERENCE, dtype=object)
+        none = DataFrame(columns=DIFFERENCE, dtype=object)
         return pd.concat([none, *parts], ignore_index=True)
 
     def __repr__(self) -> str:
@@ -179,13 +180,13 @@ class Inventory:
         return f"<p><b>Inventory {self.quarter}</b>, snapshot of {when}</p>{to_html(self.summary())}"
 
 
-def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+def _diff(name: str, before: DataFrame, after: DataFrame) -> DataFrame:
     key = frames.key(name)
     old = _by_key(before, key)
     new = _by_key(after, key)
     parts = [
-        pd.DataFrame({"key": new.index.difference(old.index), "change": "added"}),
-        pd.DataFrame({"key": old.index.difference(new.index), "change": "removed"}),
+        DataFrame({"key": new.index.difference(old.index), "change": "added"}),
+        DataFrame({"key": old.index.difference(new.index), "change": "removed"}),
     ]
     shared = old.index.intersection(new.index)
     # another source for the same fact is not a change
@@ -196,12 +197,12 @@ def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     column, row = np.nonzero((was != now).T)
     about = {"key": shared[row], "change": "changed", "column": names[column]}
     values = {"before": was[row, column], "after": now[row, column]}
-    parts.append(pd.DataFrame(about | values, dtype=object))
+    parts.append(DataFrame(about | values, dtype=object))
     table = pd.concat([part.astype(object) for part in parts], ignore_index=True)
     return table.assign(frame=name).reindex(columns=DIFFERENCE)
 
 
-def _by_key(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+def _by_key(table: DataFrame, key: list[str]) -> DataFrame:
     """Return a table sorted by its key, with the key as text in the index."""
     indexed = table.set_index(key).sort_index()
     keys = (one if isinstance(one, tuple) else (one,) for one in indexed.index)
@@ -211,10 +212,7 @@ def _by_key(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 
 
 def from_frames(
-    tables: Mapping[str, pd.DataFrame],
-    *,
-    snapshot_at: str | pd.Timestamp,
-    quarter: str = "",
+    tables: Mapping[str, DataFrame], *, snapshot_at: str | pd.Timestamp, quarter: str = ""
 ) -> Inventory:
     """Make an inventory from tables and check it.
 
@@ -239,7 +237,7 @@ def from_frames(
 
     Examples
     --------
-    >>> workloads = pd.DataFrame(
+    >>> workloads = DataFrame(
     ...     {"workload_id": ["cart.1"], "service_id": ["cart"], "image_ref": ["shop/cart:1.4"]}
     ... )
     >>> inventory = assess.from_frames({"workloads": workloads}, snapshot_at="2026-09-30")
@@ -253,13 +251,11 @@ def from_frames(
 
 
 def _build(
-    tables: Mapping[str, pd.DataFrame],
-    snapshot_at: str | pd.Timestamp | None,
-    quarter: str,
-) -> tuple[Inventory, pd.DataFrame]:
+    tables: Mapping[str, DataFrame], snapshot_at: str | pd.Timestamp | None, quarter: str
+) -> tuple[Inventory, DataFrame]:
     """Type and check tables; without ``snapshot_at``, the newest time in them is used."""
-    typed: dict[str, pd.DataFrame] = {}
-    extras: dict[str, pd.DataFrame] = {}
+    typed: dict[str, DataFrame] = {}
+    extras: dict[str, DataFrame] = {}
     problems = []
     for name, given in tables.items():
         # a frame of one's own may have numbers for names, or a name twice
@@ -303,18 +299,18 @@ def _build(
     return inventory, found[~again]
 
 
-def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
+def derived(frame: str, table: DataFrame) -> DataFrame:
     """Fill unknown cells from other cells of the same row; known cells stay."""
     if frame == "hosts":
         # from the name of the system, or else from the kernel
         pairs = frames.objects(table[["os_name", "kernel"]])
         families = [os_family(*pair) for pair in pairs]
-        return _filled(table, pd.DataFrame({"os_family": families}, table.index))
+        return _filled(table, DataFrame({"os_family": families}, table.index))
     if frame != "workloads":
         return table
     refs = table["image_ref"].dropna()
     known = refs.unique()
-    parts = pd.DataFrame([parse_image(ref).columns() for ref in known], index=known)
+    parts = DataFrame([parse_image(ref).columns() for ref in known], index=known)
     table = _filled(table, parts.reindex(refs).set_axis(refs.index))
     tagged = table.loc[table["repository"].notna() & table["tag"].notna()]
     floating = [
@@ -327,11 +323,11 @@ def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
             strict=True,
         )
     ]
-    tags = pd.Series(floating, tagged.index, dtype="boolean")
+    tags = Series(floating, tagged.index, dtype="boolean")
     return _filled(table, tags.to_frame("tag_floating"))
 
 
-def _filled(table: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
+def _filled(table: DataFrame, parts: DataFrame) -> DataFrame:
     """Fill the unknown cells of a table from another with the same rows."""
     filled = {
         name: table[name].fillna(cells.astype(table[name].dtype))
@@ -359,7 +355,7 @@ def quarter_of(when: pd.Timestamp) -> str:
     return f"{when.year}Q{when.quarter}"
 
 
-def _named_services(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def _named_services(tables: Mapping[str, DataFrame]) -> DataFrame:
     """Return the services that other frames name, for a snapshot without a services frame."""
     named = [
         table[name]
@@ -367,10 +363,10 @@ def _named_services(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for name, column in frames.columns(frame).items()
         if column.reference == ("services", "service_id")
     ]
-    ids = pd.concat([pd.Series(dtype="str"), *named])
+    ids = pd.concat([Series(dtype="str"), *named])
     known = ids.replace("", pd.NA).dropna().unique()
     inside = sorted(name for name in known if not str(name).startswith(frames.EXTERNAL))
-    return frames.conform("services", pd.DataFrame({"service_id": inside}))[0]
+    return frames.conform("services", DataFrame({"service_id": inside}))[0]
 
 
 def load(directory: str | Path, *, only: Collection[str] = ()) -> Inventory:
@@ -386,7 +382,7 @@ def load(directory: str | Path, *, only: Collection[str] = ()) -> Inventory:
     return inventory
 
 
-def validate(directory: str | Path) -> pd.DataFrame:
+def validate(directory: str | Path) -> DataFrame:
     """List everything that is wrong with a snapshot directory; see `assess.validate`."""
     _, problems, lost = _read(Path(directory))
     return frames.join_problems([problems, lost])
@@ -394,16 +390,16 @@ def validate(directory: str | Path) -> pd.DataFrame:
 
 def _read(
     directory: Path, only: Collection[str] = ()
-) -> tuple[Inventory, pd.DataFrame, pd.DataFrame]:
+) -> tuple[Inventory, DataFrame, DataFrame]:
     """Return the inventory, its problems, and the Parquet files that cannot be read."""
     if not directory.is_dir():
         raise AssessError(
             f"there is no snapshot at {directory}",
             hint="make one with `assess collect`, or take the invented `sample`",
         )
-    tables: dict[str, pd.DataFrame] = {}
+    tables: dict[str, DataFrame] = {}
     problems = []
-    lost: list[pd.DataFrame] = []
+    lost: list[DataFrame] = []
     files = sorted(directory.iterdir())
     for done, file in enumerate(files, start=1):
         tell("files of the snapshot", done, len(files))
@@ -440,7 +436,7 @@ def _read(
     return inventory, frames.join_problems([*problems, unsound]), unread
 
 
-def _with_lost(coverage: pd.DataFrame | None, lost: pd.DataFrame) -> pd.DataFrame:
+def _with_lost(coverage: DataFrame | None, lost: DataFrame) -> DataFrame:
     """Return the coverage with a row for each file of the snapshot that cannot be read."""
     rows = [
         frames.row(
@@ -454,7 +450,7 @@ def _with_lost(coverage: pd.DataFrame | None, lost: pd.DataFrame) -> pd.DataFram
         )
         for _, problem in lost.iterrows()
     ]
-    return pd.concat([coverage, pd.DataFrame(rows)], ignore_index=True)
+    return pd.concat([coverage, DataFrame(rows)], ignore_index=True)
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -481,7 +477,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def _newest_time(tables: Mapping[str, pd.DataFrame]) -> pd.Timestamp:
+def _newest_time(tables: Mapping[str, DataFrame]) -> pd.Timestamp:
     """Return the newest time that a source recorded; ``expires_at`` lies in the future."""
     times = [
         cells.max()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import frames, s3
 from assess import inventory as directories
@@ -94,7 +95,7 @@ def _take_place(new: Path, target: Path) -> None:
 def _fill(directory: Path, inventory: Inventory, format: str) -> None:
     lines = [
         *(INVENTED if inventory.is_invented else ()),
-        f'snapshot_at = "{_time_text(pd.Series([inventory.snapshot_at]))[0]}"',
+        f'snapshot_at = "{_time_text(Series([inventory.snapshot_at]))[0]}"',
         f'quarter = "{inventory.quarter}"',
         f"schema_version = {frames.SCHEMA_VERSION}",
         "",
@@ -105,7 +106,7 @@ def _fill(directory: Path, inventory: Inventory, format: str) -> None:
         _write_table(
             # columns that this version does not know survive being written again
             file,
-            inventory[name].join(inventory.extras.get(name, pd.DataFrame())),
+            inventory[name].join(inventory.extras.get(name, DataFrame())),
         )
         lines.append(f'"{file.name}" = "{_sha256(file)}"')
     # last: `resolve` refuses a copy from S3 without it as half written
@@ -123,7 +124,7 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _write_table(file: Path, table: pd.DataFrame) -> None:
+def _write_table(file: Path, table: DataFrame) -> None:
     """Write a frame; CSV leaves out columns without any known cell."""
     if file.suffix == ".parquet":
         table.to_parquet(file, engine="pyarrow", compression="zstd", index=False)
@@ -137,12 +138,12 @@ def _write_table(file: Path, table: pd.DataFrame) -> None:
     file.write_text(to_csv(text), encoding="utf-8", newline="")
 
 
-def _time_text(times: pd.Series) -> pd.Series:
+def _time_text(times: Series) -> Series:
     text = times.dt.tz_convert("UTC").dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return text.str.replace(r"\.?0*Z$", "Z", regex=True)
 
 
-def snapshots(store: str | Path) -> pd.DataFrame:
+def snapshots(store: str | Path) -> DataFrame:
     """List ``path, snapshot_at, quarter`` of a store, oldest first; warn of what is broken."""
     directory = Path(store)
     if not directory.is_dir():
@@ -157,7 +158,7 @@ def snapshots(store: str | Path) -> pd.DataFrame:
             except (AssessError, OSError) as error:
                 reason = str(error).splitlines()[0]
                 warnings.warn(f"left out: {reason}", BrokenSnapshotWarning, stacklevel=2)
-    table = pd.DataFrame(found, columns=["path", "snapshot_at", "quarter"])
+    table = DataFrame(found, columns=["path", "snapshot_at", "quarter"])
     table = table.astype({"snapshot_at": frames.DTYPES["time"]})
     return table.sort_values("snapshot_at", kind="stable", ignore_index=True)
 
@@ -175,7 +176,7 @@ def _moment(path: Path) -> tuple[pd.Timestamp, str]:
     return when, str(manifest.get("quarter") or quarter_of(when))
 
 
-def listing(store: str | Path) -> pd.DataFrame:
+def listing(store: str | Path) -> DataFrame:
     """List what lies in a store: ``snapshot, snapshot_at, quarter, files, bytes, problem``.
 
     A snapshot without a ``problem`` is as it was written.
@@ -191,7 +192,7 @@ def listing(store: str | Path) -> pd.DataFrame:
             sizes = [file.stat().st_size for file in path.iterdir() if file.is_file()]
             rows.append((path.name, when, quarter, len(sizes), sum(sizes), problem))
     columns = ["snapshot", "snapshot_at", "quarter", "files", "bytes", "problem"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = DataFrame(rows, columns=columns)
     return table.astype({"snapshot_at": frames.DTYPES["time"]})
 
 
@@ -277,7 +278,7 @@ def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:
     return directories.load(resolve(path), only=only)
 
 
-def validate(path: str | Path) -> pd.DataFrame:
+def validate(path: str | Path) -> DataFrame:
     """List everything that is wrong with a snapshot.
 
     Parameters

@@ -19,6 +19,7 @@ from unicodedata import east_asian_width
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 from pandas.api import types
 
 from assess.untrusted import clean, csv_lines, guarded, markdown_text
@@ -146,7 +147,7 @@ def plain(value: Any) -> Any:
 # A table
 
 
-def plain_cells(column: pd.Series) -> list[Any]:
+def plain_cells(column: Series) -> list[Any]:
     """Return the cells of a column as plain JSON types; see `plain`."""
     # whole columns at once: a report has millions of cells
     kind = column.dtype.kind
@@ -161,7 +162,7 @@ def plain_cells(column: pd.Series) -> list[Any]:
 
 
 def records(
-    table: pd.DataFrame, cells: Callable[[pd.Series], list[Any]] = plain_cells
+    table: DataFrame, cells: Callable[[Series], list[Any]] = plain_cells
 ) -> list[dict[str, Any]]:
     """Return the rows of a table as dictionaries of plain JSON types, or of other ``cells``."""
     columns = [cells(table.iloc[:, at]) for at in range(table.shape[1])]
@@ -179,7 +180,7 @@ class Grid:
     labels_n: int = 0  # leading columns that name a row
 
     @classmethod
-    def of(cls, table: pd.DataFrame) -> Grid:
+    def of(cls, table: DataFrame) -> Grid:
         """Write every cell of a table in words; all numbers of a column alike."""
         flat, labels_n = _flat(table)
         columns = [flat.iloc[:, i] for i in range(flat.shape[1])]
@@ -289,7 +290,7 @@ class Grid:
         return f'{STYLE}<table class="assess">{inner}</table>'
 
 
-def to_html(table: pd.DataFrame, *, rows: int = ROWS_SHOWN) -> str:
+def to_html(table: DataFrame, *, rows: int = ROWS_SHOWN) -> str:
     """Write the first rows of a table as HTML for a notebook, everything escaped."""
     return Grid.of(table).html(rows)
 
@@ -301,12 +302,12 @@ def together(items: Sequence[Any]) -> str | None:
     return "\n".join(item._repr_html_() for item in items)
 
 
-def to_csv(table: pd.DataFrame, *, is_spreadsheet: bool = False) -> str:
+def to_csv(table: DataFrame, *, is_spreadsheet: bool = False) -> str:
     """Return a table as CSV; see `csv_of`."""
     return "".join(csv_of(table, is_spreadsheet=is_spreadsheet))
 
 
-def csv_of(table: pd.DataFrame, *, is_spreadsheet: bool = False) -> Iterator[str]:
+def csv_of(table: DataFrame, *, is_spreadsheet: bool = False) -> Iterator[str]:
     """Yield a table as lines of CSV: NA is empty, times are ISO-8601 with Z, formulas are guarded.
 
     Lists are words in a file for people (``is_spreadsheet``), else JSON.
@@ -342,7 +343,7 @@ def _wrapped(cell: str, size: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _csv_column(column: pd.Series, write: Callable[[Any], str]) -> list[str]:
+def _csv_column(column: Series, write: Callable[[Any], str]) -> list[str]:
     if column.dtype.kind in "fiu":
         return ["" if cell is None else str(cell) for cell in plain_cells(column)]
     if not isinstance(column.dtype, pd.StringDtype):
@@ -366,7 +367,7 @@ def _csv_cell(value: Any, *, is_spreadsheet: bool) -> str:
     return guarded(exact) if isinstance(exact, str) else str(exact)
 
 
-def _flat(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+def _flat(table: DataFrame) -> tuple[DataFrame, int]:
     """Turn an index that carries information into columns, and count them."""
     names = list(table.index.names)
     # an unnamed integer index only counts the rows
@@ -383,7 +384,7 @@ def _head(name: Any) -> str:
     return " · ".join(map(word, name)) if isinstance(name, tuple) else word(name)
 
 
-def _absent(head: str, table: pd.DataFrame) -> Iterable[str]:
+def _absent(head: str, table: DataFrame) -> Iterable[str]:
     """Return by row what an empty cell of a column means."""
     word = ABSENT.get(head, UNKNOWN)
     other, reason = ABSENT_WHERE.get(head, ("", ""))
@@ -392,7 +393,7 @@ def _absent(head: str, table: pd.DataFrame) -> Iterable[str]:
     return [NONE if value == reason else word for value in table[other]]
 
 
-def _cells(column: pd.Series, head: str, absent: Iterable[str]) -> list[str]:
+def _cells(column: Series, head: str, absent: Iterable[str]) -> list[str]:
     write: Callable[[Any], str] = word
     if _is_number(column):
         as_number = partial(number, digits=_digits(column.dropna()))
@@ -411,7 +412,7 @@ def _digits(values: Iterable[Any]) -> int:
     return min(max(needed, DECIMALS), MOST_DECIMALS)
 
 
-def _is_number(column: pd.Series) -> bool:
+def _is_number(column: Series) -> bool:
     return types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype)
 
 
@@ -442,6 +443,6 @@ def element_label(kind: str, name: str) -> str:
     return f"{ELEMENT_KINDS.get(kind, kind)} {element_name(name)}"
 
 
-def element_labels(kinds: pd.Series, names: pd.Series) -> pd.Series:
+def element_labels(kinds: Series, names: Series) -> Series:
     """Return elements in words, by row."""
-    return pd.Series(list(map(element_label, kinds, names)), names.index, dtype="str")
+    return Series(list(map(element_label, kinds, names)), names.index, dtype="str")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame
 
 from assess.figures.rows import (
     NUMBER_PAD,
@@ -13,9 +14,8 @@ from assess.figures.rows import (
     intervals,
     message,
     points,
-    policy_of,
 )
-from assess.figures.style import ACCENT, GRID, INK, MUTED, figure
+from assess.figures.style import ACCENT, GRID, INK, MUTED, band_of, figure
 from assess.score.claims.measure import share
 from assess.score.incidents.rates import jeffreys_rate
 
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 SHARES = (0.0, 102.0)  # percent, and room for the half of a point
 REACH = 16.0  # largest multiple of a bound; an arrow marks what goes on beyond
 ROOM = 0.25  # beside the last tick, for the half of a mark [doublings]
-VERDICT_BANDS = {"supported": "ready", "refuted": "blocked", "undecided": "unknown"}
 COLUMNS = ["label", "point", "lo", "hi", "band", "note"]
 
 
-def claims_data(result: Result) -> pd.DataFrame:
+def claims_data(result: Result) -> DataFrame:
     """Return the frame behind `claims`.
 
     ``label``; ``point, lo, hi`` [doublings of the bound towards the claim's side: 1 is twice
@@ -51,13 +50,13 @@ def claims_data(result: Result) -> pd.DataFrame:
             name: np.log2(values / bound).clip(-most, most)
             for name, values in cells.items()
         }
-    table = pd.DataFrame(
+    table = DataFrame(
         {
             "label": (frame.index + " " + frame["short"]).to_numpy(),
             "point": np.where(above, far["value"], -far["value"]),
             "lo": np.where(above, far["lo"], -far["hi"]),
             "hi": np.where(above, far["hi"], -far["lo"]),
-            "band": frame["verdict"].map(VERDICT_BANDS).to_numpy(),
+            "band": [band_of(verdict).word for verdict in frame["verdict"]],
             "note": frame["verdict"].to_numpy(),
         }
     )
@@ -89,7 +88,7 @@ def claims(result: Result, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def claim_data(result: Result, claim: str) -> pd.DataFrame:
+def claim_data(result: Result, claim: str) -> DataFrame:
     """Return the frame behind `claim`.
 
     Parameters
@@ -107,7 +106,7 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
     """
     row = result.row(claim)
     table = result.details[claim]
-    policy = policy_of(result)
+    policy = result.policy
     level = float(policy["claims"]["level"])
     rows: Iterable[tuple[Any, ...]]
     if "yes" in table:
@@ -128,7 +127,7 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
         ]
     else:
         rows = _pairs(str(row["sides"]).split("; "), table, level)
-    evidence = pd.DataFrame(rows, columns=COLUMNS)
+    evidence = DataFrame(rows, columns=COLUMNS)
     # ratios have another unit than their groups, and so no row for the whole
     if {"yes", "point", "platform"} & set(table):
         whole = row[["value", "lo", "hi"]].astype("Float64")
@@ -138,13 +137,13 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
         evidence.loc[len(evidence)] = [
             "all",
             *scale * ends,
-            VERDICT_BANDS[verdict],
+            band_of(verdict).word,
             verdict,
         ]
     return evidence
 
 
-def _share_row(group: object, answers: pd.DataFrame, level: float) -> tuple[Any, ...]:
+def _share_row(group: object, answers: DataFrame, level: float) -> tuple[Any, ...]:
     answered = share(answers, level=level)
     ends = (100 * end for end in answered.interval)
     unknown = f", {answered.unknown_n} unknown" if answered.unknown_n else ""
@@ -161,9 +160,7 @@ def _rate_row(  # noqa: PLR0913 - a rate has as many parts
     return (label, *ends, "", f"{events:g} in {exposure:.0f} {unit}")
 
 
-def _pairs(
-    sides: list[str], table: pd.DataFrame, level: float
-) -> Iterator[tuple[Any, ...]]:
+def _pairs(sides: list[str], table: DataFrame, level: float) -> Iterator[tuple[Any, ...]]:
     """Yield a row for each side of each stratum."""
     is_pull = "hub_pulls" in table
     scale = 100.0 if is_pull else 12.0

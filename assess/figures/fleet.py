@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame
 
 from assess.figures.rows import (
     counted,
@@ -14,7 +15,6 @@ from assess.figures.rows import (
     named_rows,
     note,
     per_service,
-    policy_of,
     stack,
     worst_first,
 )
@@ -43,7 +43,7 @@ SEEN = {
 }
 
 
-def upgrade_churn_data(result: Result) -> pd.DataFrame:
+def upgrade_churn_data(result: Result) -> DataFrame:
     """Return the frame behind `upgrade_churn`.
 
     ``service_id, label, point, lo, hi`` [hours per year] and ``note``: changes up to the
@@ -58,7 +58,7 @@ def upgrade_churn_data(result: Result) -> pd.DataFrame:
 def upgrade_churn(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the hours per year that each service spends on upgrades."""
     table = upgrade_churn_data(result)
-    level = share(policy_of(result)["simulation"]["level"])
+    level = share(result.policy.level)
     return intervals(
         table,
         ax=ax,
@@ -68,7 +68,7 @@ def upgrade_churn(result: Result, *, ax: Axes | None = None) -> Axes:
     )
 
 
-def clocks_data(result: Result) -> pd.DataFrame:
+def clocks_data(result: Result) -> DataFrame:
     """Return the frame behind `clocks`.
 
     ``component, name, version, label, days`` [days to the end of life; below 0: past],
@@ -104,7 +104,7 @@ def clocks(result: Result, *, ax: Axes | None = None) -> Axes:
         f"{CLOCK_WORDS[word]} · {n} service{'' if n == 1 else 's'}"
         for word, n in zip(band, table["services_n"], strict=True)
     ]
-    drawn = pd.DataFrame(
+    drawn = DataFrame(
         {
             "label": table["label"],
             "point": table["days"],
@@ -125,7 +125,7 @@ def clocks(result: Result, *, ax: Axes | None = None) -> Axes:
     )
 
 
-def coverage_data(inventory: Inventory) -> pd.DataFrame:
+def coverage_data(inventory: Inventory) -> DataFrame:
     """Return the frame behind `coverage`.
 
     Index ``source``; calls with a complete answer (``seen``), a partial one (``in part``),
@@ -164,20 +164,20 @@ def coverage(inventory: Inventory, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def history_data(labels: pd.DataFrame) -> pd.DataFrame:
+def history_data(labels: DataFrame) -> DataFrame:
     """Return the frame behind `history`.
 
     Index quarter; services per band: ready, conditional, blocked, unknown [count].
     """
     bands = labels.map(lambda label: band_of(label).word, na_action="ignore")
     counts = {quarter: bands[quarter].value_counts() for quarter in bands}
-    return pd.DataFrame(counts).reindex(list(BANDS)).fillna(0).astype("int64").T
+    return DataFrame(counts).reindex(list(BANDS)).fillna(0).astype("int64").T
 
 
 @figure(
     labels="One column per quarter, one row per service; NA where the service is absent."
 )
-def history(labels: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def history(labels: DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how many services had each kind of label, quarter by quarter."""
     table = history_data(labels)
     title = "Labels by quarter"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame
 
 from assess.figures.rows import (
     canvas,
@@ -33,7 +34,7 @@ IMPACT = "Blast radius (% of fleet criticality, lowest to highest)"
 PATHS = ["service_id", "because", "step", "kinds", "p", "p_down", "p_lo", "p_hi"]
 
 
-def _scale(table: pd.DataFrame) -> tuple[float, float]:
+def _scale(table: DataFrame) -> tuple[float, float]:
     """Return the ends of a percent axis for the rows that are shown, rounded up."""
     top = table.head(ROWS_SHOWN)[["point", "hi"]].max(axis=None)
     if pd.isna(top):
@@ -42,7 +43,7 @@ def _scale(table: pd.DataFrame) -> tuple[float, float]:
     return 0.0, min(100.0, step * (top // step + 1))
 
 
-def blast_radius_data(result: Result) -> pd.DataFrame:
+def blast_radius_data(result: Result) -> DataFrame:
     """Return the frame behind `blast_radius`.
 
     ``element_kind, element, label, point, lo, hi`` [percent of the fleet's criticality],
@@ -79,7 +80,7 @@ def blast_radius(
     )
 
 
-def blast_services_data(result: Result) -> pd.DataFrame:
+def blast_services_data(result: Result) -> DataFrame:
     """Return the frame behind `blast_services`.
 
     ``service_id, label, point, lo, hi`` [percent of the fleet's criticality], ``band`` (unknown
@@ -107,7 +108,7 @@ def blast_services(result: Result, *, ax: Axes | None = None) -> Axes:
     )
 
 
-def exposure_data(result: Result) -> pd.DataFrame:
+def exposure_data(result: Result) -> DataFrame:
     """Return the frame behind `exposure`.
 
     ``service_id, label, point`` [count of elements whose failure takes the service down],
@@ -135,7 +136,7 @@ def exposure(result: Result, *, ax: Axes | None = None) -> Axes:
     return intervals(table, ax=ax, title=title, xlabel=label, noun="services")
 
 
-def fall_data(result: BlastRadius, element_kind: str, element: str) -> pd.DataFrame:
+def fall_data(result: BlastRadius, element_kind: str, element: str) -> DataFrame:
     """Return the frame behind `fall`.
 
     Parameters
@@ -163,14 +164,14 @@ def fall_data(result: BlastRadius, element_kind: str, element: str) -> pd.DataFr
         for name in hit["service_id"].head(ROWS_SHOWN)
     ]
     if not steps:
-        return pd.DataFrame(columns=PATHS)
+        return DataFrame(columns=PATHS)
     numbered = [each.assign(step=np.arange(1, len(each) + 1)) for each in steps]
     chains = pd.concat(numbered)
     rows = chains.drop_duplicates("service_id").merge(hit, on="service_id", how="left")
     return _below_their_cause(rows.reindex(columns=PATHS))
 
 
-def _below_their_cause(rows: pd.DataFrame) -> pd.DataFrame:
+def _below_their_cause(rows: DataFrame) -> DataFrame:
     """Order a tree depth first: each cause before its effects."""
     under = rows.groupby("because", sort=False)["service_id"].agg(list).to_dict()
     names = set(rows["service_id"])
@@ -231,7 +232,7 @@ def fall(
     return ax
 
 
-def moves_data(result: Result) -> pd.DataFrame:
+def moves_data(result: Result) -> DataFrame:
     """Return the frame behind `moves`.
 
     ``service_id, label, point, lo, hi``: change of the summed impact of all elements that the
@@ -252,7 +253,7 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the change of impact by each move, largest first."""
     table = moves_data(result)
     title = "Effect of each move"
-    label = "Impact of what it runs on, after minus before (% of fleet criticality)"
+    label = "Impact of what it runs on, after minus before (% of fleet criticality; below 0: better)"
     bounds = table[["lo", "hi"]].round(ROUNDED)
     # with changes of one sign only, zero is the end of the axis already
     is_mixed = (bounds["lo"] < 0).any() and (bounds["hi"] > 0).any()
@@ -267,7 +268,7 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     )
 
 
-def experiments_data(result: Result) -> pd.DataFrame:
+def experiments_data(result: Result) -> DataFrame:
     """Return the frame behind `experiments`.
 
     ``element_kind, element, label``, ``point``: the share of the uncertainty that a failure is

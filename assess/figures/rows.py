@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.figures.style import (
     ACCENT,
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from assess.policy.policy import Policy
-    from assess.score.result import Result
 
 NUMBER_PAD = 20  # below a title, for the number of a threshold [points]
 TICKS = 100  # resolution of the marks for rows that are only counted
@@ -33,7 +32,7 @@ HATCHES = ("", "\\\\", "xx", "//")  # of the bands, for readers who see no colou
 ENDS = {"point": "", "lo": "_lo", "hi": "_hi"}
 
 
-def ends(frame: pd.DataFrame, name: str, scale: float = 1.0) -> dict[str, pd.Series]:
+def ends(frame: DataFrame, name: str, scale: float = 1.0) -> dict[str, Series]:
     """Return ``point, lo, hi`` from ``name, name_lo, name_hi``, times ``scale``."""
     return {
         end: scale * frame[name + suffix].astype("Float64")
@@ -41,14 +40,14 @@ def ends(frame: pd.DataFrame, name: str, scale: float = 1.0) -> dict[str, pd.Ser
     }
 
 
-def per_service(frame: pd.DataFrame, name: str, scale: float = 1.0) -> pd.DataFrame:
+def per_service(frame: DataFrame, name: str, scale: float = 1.0) -> DataFrame:
     """Return ``service_id, label, point, lo, hi`` of a measure of every service."""
     frame = frame.rename_axis("service_id").reset_index()
     table = frame[["service_id"]].assign(label=frame["service_id"])
     return table.assign(**ends(frame, name, scale))
 
 
-def worst_first(table: pd.DataFrame, *by: str) -> pd.DataFrame:
+def worst_first(table: DataFrame, *by: str) -> DataFrame:
     """Sort by size; an unknown size counts as its upper end, or else as the largest."""
     size = table["point"].fillna(table["hi"]).fillna(np.inf)
     is_rising = [False, False, *[True] * len(by)]
@@ -61,13 +60,6 @@ def worst_first(table: pd.DataFrame, *by: str) -> pd.DataFrame:
 def counted(n: object, noun: str) -> str:
     """Write a count in words; nothing for zero and for unknown."""
     return "" if pd.isna(n) or not n else f"{n:.0f} {noun}"
-
-
-def policy_of(result: Result) -> Policy:
-    """Return the policy of a result, for its thresholds and levels."""
-    policy = result.provenance.policy
-    assert policy is not None, "every score has a policy"
-    return policy
 
 
 def canvas(ax: Axes | None, rows: int) -> Axes:
@@ -90,7 +82,7 @@ def message(ax: Axes | None, title: str, text: str) -> Axes:
 
 
 def intervals(  # noqa: PLR0913 - one call per figure names all that differs
-    frame: pd.DataFrame,
+    frame: DataFrame,
     *,
     ax: Axes | None,
     title: str,
@@ -112,7 +104,7 @@ def intervals(  # noqa: PLR0913 - one call per figure names all that differs
     ax.locator_params("x", nbins=7)
     _draw_intervals(ax, values)
     _draw_rest(ax, len(shown), frame["point"].iloc[len(shown) :])
-    bands = shown.get("band", pd.Series("", index=shown.index))
+    bands = shown.get("band", Series("", index=shown.index))
     _draw_points(ax, values[:, 1], bands)
     notes = shown.get("note", bands)
     for y, (text, band) in enumerate(zip(notes, bands, strict=True)):
@@ -144,7 +136,7 @@ def named_rows(ax: Axes | None, names: Iterable[object], total: int) -> Axes:
     return ax
 
 
-def stack(ax: Axes, widths: pd.DataFrame) -> np.ndarray:
+def stack(ax: Axes, widths: DataFrame) -> np.ndarray:
     """Draw a bar per row, a part per column in the look of the bands; return the middle of each."""
     start = np.zeros(len(widths))
     middles = []
@@ -177,7 +169,7 @@ def _reach(values: np.ndarray) -> tuple[float, float]:
     return low - room if low < 0 else 0.0, max(top + room, 1e-9)
 
 
-def _draw_rest(ax: Axes, y: int, rest: pd.Series) -> None:
+def _draw_rest(ax: Axes, y: int, rest: Series) -> None:
     """Mark the points that have no row; one tick stands for all points that it covers."""
     start, end = ax.get_xlim()
     x = rest.to_numpy(float)
@@ -204,7 +196,7 @@ def _draw_intervals(ax: Axes, values: np.ndarray) -> None:
         ax.text(middle, row, "unknown", color=MUTED, va="center", ha="center", bbox=box)
 
 
-def _draw_points(ax: Axes, values: np.ndarray, bands: pd.Series) -> None:
+def _draw_points(ax: Axes, values: np.ndarray, bands: Series) -> None:
     for name in [*BANDS, ""]:
         y = np.flatnonzero(bands == name)
         band = BANDS.get(name)

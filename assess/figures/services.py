@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame
 
 from assess.figures.rows import (
     intervals,
@@ -15,7 +16,6 @@ from assess.figures.rows import (
     note,
     per_service,
     points,
-    policy_of,
 )
 from assess.figures.style import (
     ACCENT,
@@ -41,12 +41,6 @@ COLOURED = 1
 NUMBERED = 5
 DARK = 68
 LIGHT = "#fefefe"  # not the white of the paper, which turns dark on a dark page
-BAND_OF = {
-    "fits": "ready",
-    "after fixes": "conditional",
-    "no": "blocked",
-    "unknown": "unknown",
-}
 SYMBOLS = {"fits": "●", "after fixes": "■", "no": "✖", "unknown": "◆"}
 LEFT = 0.2  # of a mark from the middle of its cell, so that the code has room
 NAME_LENGTH = 28  # of a service, where a count of others stands behind it
@@ -54,7 +48,7 @@ NO_ROOM = 10  # letters of a code; a longer one takes two lines
 TARGETS_TITLE = "Where each service could run, and the first thing in the way"
 
 
-def readiness_data(result: Result) -> pd.DataFrame:
+def readiness_data(result: Result) -> DataFrame:
     """Return the frame behind `readiness`.
 
     ``service_id, label, point, lo, hi`` [points 0-100], ``band`` (ready: ``lo`` reaches the
@@ -77,7 +71,7 @@ def readiness_data(result: Result) -> pd.DataFrame:
 
 
 def _threshold(result: Result) -> float:
-    return float(policy_of(result)["what_next"]["ready_points"])
+    return float(result.policy["what_next"]["ready_points"])
 
 
 @figure(result="A readiness result.", services="Only these.")
@@ -99,7 +93,7 @@ def readiness(
     )
 
 
-def what_next_data(result: Result) -> pd.DataFrame:
+def what_next_data(result: Result) -> DataFrame:
     """Return the frame behind `what_next`.
 
     ``service_id, label, p_top, p_top_neutral, p_top_cleared`` [share 0-1], ``band``; candidates
@@ -121,7 +115,7 @@ def what_next_data(result: Result) -> pd.DataFrame:
 def what_next(result: WhatNext, *, ax: Axes | None = None) -> Axes:
     """Draw how often each candidate is in the top k: worst case, neutral, with gates cleared."""
     table = what_next_data(result)
-    settings = policy_of(result)["what_next"]
+    settings = result.policy["what_next"]
     title = f"How often in the top {result.k}"
     if table.empty:
         return message(ax, title, "No service competes: none is outside of containers.")
@@ -145,7 +139,7 @@ def what_next(result: WhatNext, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _dumbbells(ax: Axes, shown: pd.DataFrame) -> None:
+def _dumbbells(ax: Axes, shown: DataFrame) -> None:
     """Draw both cases, the line that better evidence would shorten, and cleared gates."""
     y = np.arange(len(shown))
     worst, neutral, cleared = (
@@ -159,7 +153,7 @@ def _dumbbells(ax: Axes, shown: pd.DataFrame) -> None:
     points(ax, cleared, y, colour=MUTED, marker="D", hollow=True, of="cleared")
 
 
-def acceptability_data(result: Result) -> pd.DataFrame:
+def acceptability_data(result: Result) -> DataFrame:
     """Return the frame behind `acceptability`.
 
     Index ``service_id``, in the result's own order; one column per rank from 1 on, the share
@@ -213,7 +207,7 @@ def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
+def quarter_change_data(result: Result, earlier: Result) -> DataFrame:
     """Return the frame behind `quarter_change`.
 
     Parameters
@@ -229,7 +223,7 @@ def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
         ``service_id, before, after, change`` [points 0-100] and ``state`` (up, down, same, new,
         gone, unknown); largest change first.
     """
-    both = pd.DataFrame(
+    both = DataFrame(
         {"after": result.frame["readiness"], "before": earlier.frame["readiness"]}
     )
     both = both.astype("Float64").rename_axis("service_id")
@@ -269,7 +263,7 @@ def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -
     return ax
 
 
-def _arrows(ax: Axes, shown: pd.DataFrame) -> None:
+def _arrows(ax: Axes, shown: DataFrame) -> None:
     y = np.arange(len(shown))
     before, after = (shown[name].to_numpy(float) for name in ("before", "after"))
     up = {"up": "ready", "down": "blocked"}
@@ -281,7 +275,7 @@ def _arrows(ax: Axes, shown: pd.DataFrame) -> None:
     points(ax, after, y, colour=colours, of="after")
 
 
-def targets_data(result: Result) -> pd.DataFrame:
+def targets_data(result: Result) -> DataFrame:
     """Return the frame behind `targets`.
 
     ``service_id, target, verdict, band, code`` (gate or refusal that comes first among what is
@@ -289,7 +283,7 @@ def targets_data(result: Result) -> pd.DataFrame:
     """
     columns = ["service_id", "target", "verdict", "blockers", "dominated"]
     table = result.frame.reset_index()[columns]
-    table["band"] = table["verdict"].map(BAND_OF)
+    table["band"] = table["verdict"].map(lambda verdict: band_of(verdict).word)
     # "G1 it is …" names a gate, "host-network: it uses …" a refusal
     first = table["blockers"].str.extract(r"^(G\d+(?= )|[\w-]+(?=: ))")[0]
     table["code"] = first.fillna("")
@@ -312,7 +306,7 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
     if table.empty:
         return message(ax, TARGETS_TITLE, "This snapshot holds no service.")
     names = table["service_id"].drop_duplicates()
-    alike = pd.DataFrame({"service_id": names, "label": names, "size": 1})
+    alike = DataFrame({"service_id": names, "label": names, "size": 1})
     if len(names) > ROWS_SHOWN:
         alike = _services_with_same_marks(table)
     shown = alike.head(ROWS_SHOWN)
@@ -345,7 +339,7 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _services_with_same_marks(table: pd.DataFrame) -> pd.DataFrame:
+def _services_with_same_marks(table: DataFrame) -> DataFrame:
     """Return the first of all services with the same marks, and a label that counts the others."""
     looks = (
         table["verdict"] + " " + table["code"] + " " + table["dominated"].astype("str")

@@ -94,22 +94,34 @@ _LABELS = {
     "PULL BACK": "blocked",
 }
 LABELS = (*_LABELS, "NOT DECIDABLE")
+# of targets, of claims, and of gates and checks
+_VERDICTS = {
+    "fits": "ready",
+    "after fixes": "conditional",
+    "no": "blocked",
+    "supported": "ready",
+    "refuted": "blocked",
+    "partial": "conditional",
+    "waived": "conditional",
+    "fail": "blocked",
+}
 
 
 def band_of(label: object) -> Band:
-    """Return the band of a label.
+    """Return the band of a label or verdict.
 
     Parameters
     ----------
     label : object
-        A label such as MOVE NOW. Any other value, and NA, is unknown.
+        A label such as MOVE NOW, or a verdict such as supported. Any other value, and NA, is
+        unknown.
 
     Returns
     -------
     Band
         Its look.
     """
-    return BANDS[_LABELS.get(str(label), "unknown")]
+    return BANDS[(_LABELS | _VERDICTS).get(str(label), "unknown")]
 
 
 @cache

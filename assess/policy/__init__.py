@@ -1,9 +1,12 @@
 """The policy: weights, gates, checks and their rules."""
 
 import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
 SHAPES: dict[str, Any] = tomllib.loads(
     files("assess.policy").joinpath("shapes.toml").read_text(encoding="utf-8")
 )
+
+Table = Mapping[str, Any]  # of a policy, and each row of its lists

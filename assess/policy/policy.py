@@ -13,6 +13,7 @@ from typing import Any
 
 from assess.config import data_path
 from assess.errors import PolicyError
+from assess.policy import Table
 from assess.policy.problems import ANY, ROWS, WORDS, fitting, problems_of
 from assess.policy.targets import default_of
 
@@ -33,7 +34,7 @@ class Policy:
         File of the user's values.
     """
 
-    values: Mapping[str, Any]
+    values: Table
     origin: str
 
     def __getitem__(self, table: str) -> Any:
@@ -52,11 +53,16 @@ class Policy:
         return int(self.values["simulation"]["seed"])
 
     @property
+    def level(self) -> float:
+        """Coverage of every interval [share 0-1]."""
+        return float(self.values["simulation"]["level"])
+
+    @property
     def draws(self) -> int:
         """Draws of every simulation."""
         return int(self.values["simulation"]["draws"])
 
-    def replace(self, **tables: Mapping[str, Any]) -> Policy:
+    def replace(self, **tables: Table) -> Policy:
         """Return a policy with some values replaced.
 
         Parameters
@@ -161,9 +167,7 @@ def _parse(path: Path) -> dict[str, Any]:
         raise PolicyError(f"{path} is not a readable policy: {error}") from error
 
 
-def _overridden(
-    below: Mapping[str, Any], above: Mapping[str, Any], origin: str
-) -> Policy:
+def _overridden(below: Table, above: Table, origin: str) -> Policy:
     """Override a complete policy by a user's values; report values of the wrong type."""
     example = {**below, **{name: [row] for name, row in ROWS.items()}}
     words = below["incidents"]
@@ -180,7 +184,7 @@ def _overridden(
     return _checked(merged, origin, problems)
 
 
-def _named_apart(values: Mapping[str, Any]) -> dict[str, Any]:
+def _named_apart(values: Table) -> dict[str, Any]:
     """Rename ``[[target]]``, the list, to ``targets``; ``[target]``, the table, keeps its name."""
     named = dict(values)
     if isinstance(named.get("target"), list):
@@ -189,14 +193,14 @@ def _named_apart(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_default_target(
-    values: Mapping[str, Any], own: Mapping[str, Any] = MappingProxyType({})
+    values: Table, own: Table = MappingProxyType({})
 ) -> dict[str, Any]:
     """Return tables whose ``target`` is the default target, overridden by ``own`` values."""
     chosen = default_of(values["targets"], own.get("id", ""))
     return {**values, "target": {**chosen, **own}}
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(below: Table, above: Table) -> dict[str, Any]:
     """Override values by others; checks and gates are merged by id."""
     merged = dict(below)
     for key, value in above.items():

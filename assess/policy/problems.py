@@ -10,10 +10,8 @@ from typing import Any
 from assess import frames
 from assess.errors import did_you_mean
 from assess.linear import Linear
-from assess.policy import SHAPES, rules
+from assess.policy import SHAPES, Table, rules
 from assess.policy.targets import target_problems
-
-Table = Mapping[str, Any]
 
 ANY = "*"  # in an example: keys that anybody may add
 _MAY = SHAPES["may"]
@@ -113,8 +111,9 @@ def _unknown(key: str, known: Iterable[str], what: str = "key") -> str:
 
 def problems_of(values: Table) -> Iterator[str]:
     """List what is wrong with a complete policy whose values have the right types."""
-    yield from _number_problems(values)
-    yield from _word_problems(values)
+    cells = dict(_cells(values))
+    yield from _number_problems(values, cells)
+    yield from _word_problems(values, cells)
     for check in values["check"]:
         whose = f"check {check.get('id', '?')}"
         missing = _missing(check, SHAPES["check"], whose)
@@ -145,8 +144,8 @@ def _missing(row: Table, required: Table, whose: str) -> list[str]:
     return [f"{whose} has no {key}" for key in required if key not in row]
 
 
-def _number_problems(values: Table) -> Iterator[str]:
-    numbers = dict(_numbers(values))
+def _number_problems(values: Table, cells: Table) -> Iterator[str]:
+    numbers = {name: cell for name, cell in cells.items() if _type(cell) == "a number"}
     for name, number in numbers.items():
         if not 0 <= number < math.inf:
             yield f"{name} is {number}: a number >= 0 is expected"
@@ -174,15 +173,15 @@ def _sum_problems(values: Table, numbers: Mapping[str, float]) -> Iterator[str]:
             yield f"edges.{kind}: needs 0 <= lo <= p <= hi <= 1"
 
 
-def _numbers(table: Table, at: str = "") -> Iterator[tuple[str, float]]:
+def _cells(table: Table, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value by its dotted name, tables included."""
     for key, value in table.items():
+        yield f"{at}{key}", value
         if isinstance(value, Mapping):
-            yield from _numbers(value, f"{at}{key}.")
-        elif _type(value) == "a number":
-            yield f"{at}{key}", value
+            yield from _cells(value, f"{at}{key}.")
 
 
-def _word_problems(values: Table) -> Iterator[str]:
+def _word_problems(values: Table, cells: Table) -> Iterator[str]:
     """Yield unknown words, invalid patterns and invalid days."""
     for table, column in WORDS.items():
         # severity has no vocabulary: it is a number from 1 to 5
@@ -192,11 +191,10 @@ def _word_problems(values: Table) -> Iterator[str]:
             if value not in meant:
                 yield f"incidents.{table}.{word} is {value!r}: one of {listed} is expected"
     for name, known in VALUES["words"].items():
-        word = _value(values, name)
-        if word not in known:
-            yield f"{name} is {word!r}: one of {', '.join(known)} is expected"
+        if cells[name] not in known:
+            yield f"{name} is {cells[name]!r}: one of {', '.join(known)} is expected"
     for name in VALUES["patterns"]:
-        patterns = _value(values, name)
+        patterns = cells[name]
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             try:
                 Linear(pattern)
@@ -204,14 +202,9 @@ def _word_problems(values: Table) -> Iterator[str]:
                 yield f"{name}: {pattern!r} is no regular expression: {error}"
     for name in VALUES["dates"]:
         try:
-            date.fromisoformat(_value(values, name))
+            date.fromisoformat(cells[name])
         except ValueError:
-            yield f"{name} is {_value(values, name)!r}: a day, such as 2019-01-01, is expected"
-
-
-def _value(values: Table, name: str) -> Any:
-    table, _, key = name.partition(".")
-    return values[table][key]
+            yield f"{name} is {cells[name]!r}: a day, such as 2019-01-01, is expected"
 
 
 def _shown_problems(whose: str, row: Table) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import frames
 from assess.errors import did_you_mean
@@ -80,19 +81,19 @@ def problem(rule: str, table: str) -> str:
 
 
 @cache
-def _empty(table: str) -> pd.DataFrame:
+def _empty(table: str) -> DataFrame:
     kinds = columns(table).items()
-    return pd.DataFrame({name: pd.Series(dtype=DTYPES[kind]) for name, kind in kinds})
+    return DataFrame({name: Series(dtype=DTYPES[kind]) for name, kind in kinds})
 
 
-def evaluate(rule: str, table: pd.DataFrame, *, at: pd.Timestamp) -> pd.Series:
+def evaluate(rule: str, table: DataFrame, *, at: pd.Timestamp) -> Series:
     """Evaluate a rule on every row; return nullable booleans, NA where a needed cell is unknown.
 
     The columns are string, boolean, Int64 or Float64, or UTC times; ``days_since`` counts up to
     ``at``. A rule that cannot be read, names an unknown column or compares unlike kinds raises
     `RuleError`; what follows a part that no row meets is checked where there are no rows only.
     """
-    return pd.Series(_truth(_value(_parsed(rule), table, at)), table.index)
+    return Series(_truth(_value(_parsed(rule), table, at)), table.index)
 
 
 @cache
@@ -105,7 +106,7 @@ def _parsed(rule: str) -> ast.expr:
         raise RuleError(f"{rule!r} is not an expression") from error
 
 
-def _value(node: ast.expr, table: pd.DataFrame, at: pd.Timestamp) -> Any:
+def _value(node: ast.expr, table: DataFrame, at: pd.Timestamp) -> Any:
     """Return the value of a part of a rule: a column, a constant or a list of constants."""
     match node:
         # an allow-list: whatever is not matched below raises, so a policy cannot run code
@@ -142,7 +143,7 @@ def _value(node: ast.expr, table: pd.DataFrame, at: pd.Timestamp) -> Any:
     raise RuleError(f"{ast.unparse(node)!r} is not part of the rule language")
 
 
-def _all(parts: list[ast.expr], table: pd.DataFrame, at: pd.Timestamp) -> Any:
+def _all(parts: list[ast.expr], table: DataFrame, at: pd.Timestamp) -> Any:
     """Return where all parts hold; what follows is not evaluated once no row can hold."""
     found = _truth(_value(parts[0], table, at))
     for part in parts[1:]:
@@ -153,7 +154,7 @@ def _all(parts: list[ast.expr], table: pd.DataFrame, at: pd.Timestamp) -> Any:
     return found
 
 
-def _column(name: str, table: pd.DataFrame) -> Any:
+def _column(name: str, table: DataFrame) -> Any:
     if name not in table:
         parts = [f"unknown column {name!r}", did_you_mean(name, table.columns)]
         raise RuleError(", ".join(filter(None, parts)))

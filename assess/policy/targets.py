@@ -8,9 +8,7 @@ from typing import Any
 
 from assess import reference
 from assess.errors import did_you_mean
-from assess.policy import SHAPES
-
-Table = Mapping[str, Any]
+from assess.policy import SHAPES, Table
 
 STAY = "stay"  # where a service is today; always one of the targets
 PRICES = ("vcpu_hour", "gib_hour", "service_month")

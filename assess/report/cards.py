@@ -1,10 +1,9 @@
 """One card per service: its label, the reason, the unknowns, and what would change it."""
 
-from typing import Any
-
 import pandas as pd
 
-from assess.figures import BANDS, band_of
+from assess.figures import band_of
+from assess.frames import Row
 from assess.report.model import (
     Card,
     Column,
@@ -26,7 +25,6 @@ HEADINGS = {
     "unknown": "Checks that are unknown",
     "conflict": "Checks that are disputed",
 }
-BAND_OF_STATE = {"fail": "blocked", "partial": "conditional", "waived": "conditional"}
 STOPS = ("fail", "unknown")
 LISTED = 6  # the explorer lists all
 FULL_POINTS = 99.5  # is shown as 100
@@ -35,20 +33,16 @@ FULL_POINTS = 99.5  # is shown as 100
 def cards(scores: Assessment, pictures: Pictures) -> Section:
     """Return the section with a card for every service."""
     services = scores.services.reset_index()
-    picture = pictures(
-        "readiness",
-        "Bar: from all unknowns failed to all unknowns passed. Point: unknowns pass as often as in "
-        "the rest of the fleet. Dotted: threshold for ready.",
-        fold="Readiness of each service",
-    )
     rows = services.head(MOST).to_dict("records")
-    made = [card(row, scores, is_full=at < FULL) for at, row in enumerate(rows)]
+    full = [card(row, scores) for row in rows[:FULL]]
+    short = [card(row, scores, is_full=False) for row in rows[FULL:]]
+    made = full + short
     bar = scores.policy["what_next"]["ready_points"]
     text = (
         f"A service is ready when the lower bound of its interval reaches {bar} points and every "
         "gate passes. One failed gate is enough to stop a move, whatever the points."
     )
-    if len(made) > FULL:
+    if short:
         text += (
             f" The first {FULL} services of the ranking have full cards, the others one sentence; "
             "see `assess explain` for any of them."
@@ -61,11 +55,11 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
     deck = (
         f"Cards of {len(made)} services: gates, checks, and what would change the label"
     )
-    parts: list[Part] = [picture, *made]
+    parts: list[Part] = [pictures("readiness"), *made]
     return Section("services", "Readiness by service", [text], parts, deck=deck)
 
 
-def card(row: dict[str, Any], scores: Assessment, *, is_full: bool = True) -> Card:
+def card(row: Row, scores: Assessment, *, is_full: bool = True) -> Card:
     """Return the card of one service."""
     service_id = str(row["service_id"])
     label = str(row["label"])
@@ -96,7 +90,7 @@ def _gates(service_id: str, scores: Assessment) -> tuple[list[Item], int]:
         evidence = gate["evidence"]
         texts = {"unknown": f"find out {gate['fact']}", "waived": f"waived; {evidence}"}
         text = texts.get(state, f"{gate['label']}: {evidence}")
-        items.append(Item(text, gate["gate"], BANDS[BAND_OF_STATE.get(state, "unknown")]))
+        items.append(Item(text, gate["gate"], band_of(state)))
     return items, len(rows) - len(open_)
 
 
@@ -105,10 +99,10 @@ def _dimensions(service_id: str, scores: Assessment) -> list[Item]:
     for row in scores.rows_of("dimensions", service_id):
         if row["lo"] >= FULL_POINTS:
             continue
-        drawn = cell({"p": row["point"], "p_lo": row["lo"], "p_hi": row["hi"]}, _POINTS)
-        items.append(
-            Item(drawn.text, str(row["dimension"]).replace("_", " "), track=drawn.track)
-        )
+        ends = {"p": row["point"], "p_lo": row["lo"], "p_hi": row["hi"]}
+        drawn = cell(ends, _POINTS)
+        name = str(row["dimension"]).replace("_", " ")
+        items.append(Item(drawn.text, name, track=drawn.track))
     return items
 
 
@@ -131,7 +125,7 @@ def _checks(service_id: str, scores: Assessment) -> dict[str, list[Item]]:
     return groups
 
 
-def facts(row: dict[str, Any], scores: Assessment) -> list[str]:
+def facts(row: Row, scores: Assessment) -> list[str]:
     """Describe the scores of a service in sentences."""
     service_id = str(row["service_id"])
     settings = scores.policy["what_next"]
@@ -151,12 +145,12 @@ def facts(row: dict[str, Any], scores: Assessment) -> list[str]:
     ]
     flips = scores.rows_of("flips", service_id)
     if flips:
-        ways = "; or ".join(" and ".join(map(str, flip["checks"])) for flip in flips)
-        sentences.append(f"To reach the threshold: {ways}.")
+        ways = [" and ".join(map(str, flip["checks"])) for flip in flips]
+        sentences.append(f"To reach the threshold: {'; or '.join(ways)}.")
     return sentences
 
 
-def _reason(row: dict[str, Any], scores: Assessment) -> str:
+def _reason(row: Row, scores: Assessment) -> str:
     """Return the reason of the label; the table of gates has the reasons of gates."""
     gates = scores.rows_of("gates", str(row["service_id"]))
     barring = [gate["gate"] for gate in gates if gate["state"] in STOPS]

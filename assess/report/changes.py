@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import figures
 from assess.report.model import (
@@ -13,7 +15,6 @@ from assess.report.model import (
     Part,
     Pictures,
     Section,
-    Table,
     columns_of,
     picture,
     table_of,
@@ -22,9 +23,7 @@ from assess.score.assessment import Assessment
 from assess.score.incidents.exposure import in_containers
 from assess.words import sentence_list
 
-SERVICE = Column("service_id", "Service")
 KEPT = ["label", "readiness", "readiness_lo", "readiness_hi"]
-HISTORY_ROWS = 2000
 MEASURES = {
     "policy_hash": "the policy",
     "reference_date": "the reference facts",
@@ -57,111 +56,71 @@ def changes(
         f"({kinds.get('evidence', 0)} answers became known or unknown)."
     ]
     parts: list[Part] = [
-        Table(
-            "label-changes",
-            f"Labels that changed between {was} and {now}",
-            columns_of("label-changes", was=was, now=now),
-            label_changes(scores, earlier),
-            "Fleet: an answer to a check changed, also with time (support that ended, a test that "
-            "expired). Evidence: an answer became known or unknown. Other candidates: only the "
-            "rank among the candidates changed.",
-            "Every service kept its label.",
-            is_folded=True,
-            paper=12,
-        ),
-        pictures(
-            "quarter-change",
-            "Hollow: before; filled: now. Unchanged services are counted.",
-            fold=f"Readiness in {was} and {now}",
-        ),
-        table_of(
-            "check-changes",
-            "Answers that changed",
-            by_service(checks),
-            empty="No answer changed.",
-            limit=60,
-            is_folded=True,
-        ),
-        _rows(scores, earlier),
+        table_of("label-changes", label_changes(scores, earlier), was=was, now=now),
+        pictures("quarter-change", was=was, now=now),
+        table_of("check-changes", by_service(checks)),
+        table_of("fleet-changes", _rows(scores, earlier)),
     ]
     if published is not None:
         text.append(_comparison(earlier, published))
-        parts.insert(1, _relabelled_table(earlier, published))
+        relabelled = _relabelled(earlier, published)
+        parts.insert(1, table_of("measure-changes", relabelled, was=was))
     return Section("changes", title, text, parts)
 
 
-def _rows(scores: Assessment, earlier: Assessment) -> Table:
+def _rows(scores: Assessment, earlier: Assessment) -> DataFrame:
     """Count the rows of the inventory that were added, removed or changed."""
     fleet = scores.inventory.diff(earlier.inventory)
-    counts = pd.crosstab(fleet["frame"], fleet["change"]).reindex(
-        columns=["added", "removed", "changed"], fill_value=0
-    )
-    return table_of(
-        "fleet-changes",
-        "Rows of the inventory that changed",
-        counts.reset_index(),
-        "Added and removed count rows; changed counts cells.",
-        empty="Both snapshots have the same rows.",
-        is_folded=True,
-    )
+    counts = pd.crosstab(fleet["frame"], fleet["change"])
+    ways = ["added", "removed", "changed"]
+    return counts.reindex(columns=ways, fill_value=0).reset_index()
 
 
 def _comparison(earlier: Assessment, published: Mapping[str, Any]) -> str:
     now = earlier.provenance.to_dict()
-    other = [words for key, words in MEASURES.items() if published.get(key) != now[key]]
+    changed = [key for key in MEASURES if published.get(key) != now[key]]
     changed_n = len(_relabelled(earlier, published))
     n = len(earlier.what_next.frame)
     quarter = earlier.provenance.quarter
-    if not other:
+    if not changed:
         return f"The report of {quarter} used the same policy, facts and version."
-    what = sentence_list(other)
+    what = sentence_list(MEASURES[key] for key in changed)
     return (
         f"Since the report of {quarter}, {what} changed. With today's, {changed_n} of its {n} "
         "services would have had another label."
     )
 
 
-def _relabelled_table(earlier: Assessment, published: Mapping[str, Any]) -> Table:
-    quarter = earlier.provenance.quarter
-    return table_of(
-        "measure-changes",
-        f"Labels of {quarter} that the policy, the reference facts or the version changed",
-        _relabelled(earlier, published),
-        empty=f"Every label of {quarter} is as published.",
-        is_folded=True,
-    )
+def _relabelled(earlier: Assessment, published: Mapping[str, Any]) -> DataFrame:
+    scores = published.get("scores", {})
+    rows = scores.get("what-next", [])
+    labels = {row["service_id"]: row["label"] for row in rows}
+    then = Series(labels, name="told", dtype="str")
+    now = earlier.what_next.frame["label"].rename("now")
+    both = pd.concat([then, now], axis=1, join="inner")
+    both = both[both["told"] != both["now"]]
+    return _named(both.sort_index())
 
 
-def _relabelled(earlier: Assessment, published: Mapping[str, Any]) -> pd.DataFrame:
-    rows = published.get("scores", {}).get("what-next", [])
-    then = pd.Series(
-        {row["service_id"]: row["label"] for row in rows}, name="told", dtype="str"
-    )
-    both = pd.concat(
-        [then, earlier.what_next.frame["label"].rename("now")], axis=1, join="inner"
-    )
-    both = both[both["told"] != both["now"]].rename_axis("service_id")
-    return both.sort_index().reset_index()
-
-
-def label_changes(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
+def label_changes(scores: Assessment, earlier: Assessment) -> DataFrame:
     """List services whose label changed, or that were added or removed, by name."""
-    now = scores.what_next.frame[["label", "why"]].rename(columns={"label": "after"})
+    now = scores.what_next.frame[["label", "why"]]
+    now = now.rename(columns={"label": "after"})
     was = earlier.what_next.frame["label"].rename("before")
-    both = now.join(was, how="outer").rename_axis("service_id").sort_index()
-    both = both.astype(object)
+    both = now.join(was, how="outer").sort_index()
+    both = both.rename_axis("service_id").astype(object)
     is_new = ~both.index.isin(was.index)
     is_gone = ~both.index.isin(now.index)
-    both.loc[is_new, "why"] = "new in the inventory; " + both.loc[is_new, "why"]
+    both.loc[is_new, "why"] = "new in the inventory; " + both["why"]
     both.loc[is_gone, "why"] = "no longer in the inventory"
-    changed = pd.concat(
-        [changed_checks(scores, earlier), _changed(scores, earlier, "gate")]
-    )
-    causes = changed.groupby("service_id")["kind"].agg(_causes)
+    checks = changed_checks(scores, earlier)
+    gates = _changed(scores, earlier, "gate")
+    kinds = pd.concat([checks, gates]).groupby("service_id")["kind"]
+    causes = kinds.agg(_causes)
     both["because"] = causes.reindex(both.index).fillna("other candidates")
     # containers and candidates are labelled differently, so crossing over changes the label
-    moved = [name for names in crossed(scores, earlier).values() for name in names]
-    is_fleet = is_new | is_gone | both.index.isin(moved)
+    is_moved = both.index.isin(chain(*crossed(scores, earlier).values()))
+    is_fleet = is_new | is_gone | is_moved
     both.loc[is_fleet, "because"] = "the fleet"
     relabelled = both[both["before"] != both["after"]].reset_index()
     columns = ["service_id", "before", "after", "because", "why"]
@@ -178,37 +137,38 @@ def crossed(scores: Assessment, earlier: Assessment) -> dict[str, pd.Index]:
     }
 
 
-def _sides(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
+def _sides(scores: Assessment, earlier: Assessment) -> DataFrame:
     """Return whether each service ran in containers, then and now; NA if unknown."""
     sides = {}
     for name, one in (("was", earlier), ("now", scores)):
         platform = one.what_next.frame["platform"]
         is_known = platform.notna() & platform.ne("unknown")
         sides[name] = in_containers(platform).astype("boolean").where(is_known)
-    return pd.DataFrame(sides)
+    return DataFrame(sides)
 
 
-def _causes(kinds: pd.Series) -> str:
-    return " and ".join(f"the {kind}" for kind in sorted(set(kinds), reverse=True))
+def _causes(kinds: Series) -> str:
+    distinct = sorted(set(kinds), reverse=True)
+    return " and ".join(f"the {kind}" for kind in distinct)
 
 
 @lru_cache(maxsize=1)
-def changed_checks(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
+def changed_checks(scores: Assessment, earlier: Assessment) -> DataFrame:
     """List answers that changed; ``kind`` is evidence if either is unknown, else fleet."""
     return _changed(scores, earlier, "check")
 
 
-def _changed(scores: Assessment, earlier: Assessment, what: str) -> pd.DataFrame:
+def _changed(scores: Assessment, earlier: Assessment, what: str) -> DataFrame:
     key = ["service_id", what]
     detail = "atoms" if what == "check" else "gates"
-    now, was = (
-        s.readiness.details[detail].set_index(key)["state"].astype("str")
-        for s in (scores, earlier)
-    )
-    both = pd.DataFrame({"before": was, "after": now}).dropna()
+    states = {}
+    for name, one in (("before", earlier), ("after", scores)):
+        table = one.readiness.details[detail]
+        states[name] = table.set_index(key)["state"].astype("str")
+    both = DataFrame(states).dropna()
     both = both[both["before"] != both["after"]].reset_index()
-    unknown = both[["before", "after"]].isin(_OPEN).any(axis=1)
-    both["kind"] = np.where(unknown, "evidence", "fleet")
+    is_open = both[["before", "after"]].isin(_OPEN)
+    both["kind"] = np.where(is_open.any(axis=1), "evidence", "fleet")
     is_rising = [False, True, True]
     return both.sort_values(["kind", *key], ascending=is_rising, ignore_index=True)
 
@@ -225,92 +185,82 @@ _WAYS = {
 _NAMED = 5
 
 
-def by_service(checks: pd.DataFrame) -> pd.DataFrame:
+def by_service(checks: DataFrame) -> DataFrame:
     """Describe the answers that changed, one row per service."""
     before = checks["before"]
     after = checks["after"]
-    ways = [
+    conditions = [
         after.isin(_OPEN),
         before.isin(_OPEN),
         after.eq("na"),
         before.eq("na") & after.eq("pass"),
         after.eq("pass") | before.eq("fail"),
     ]
-    way = np.select(ways, ["lost", "found", "ends", "starts", "better"], "worse")
+    way = np.select(conditions, ["lost", "found", "ends", "starts", "better"], "worse")
     kinds = checks.assign(way=pd.Categorical(way, list(_WAYS)))
-    named = kinds.groupby(["service_id", "way"], observed=True)["check"].agg(_names)
-    texts = named.index.get_level_values("way").astype("str").map(_WAYS) + ": " + named
-    return texts.groupby("service_id").agg("; ".join).rename("changes").reset_index()
+    by_way = kinds.groupby(["service_id", "way"], observed=True)
+    named = by_way["check"].agg(_names)
+    ways = named.index.get_level_values("way").astype("str")
+    texts = ways.map(_WAYS) + ": " + named
+    changes = texts.groupby("service_id").agg("; ".join)
+    return changes.rename("changes").reset_index()
 
 
-def _names(checks: pd.Series) -> str:
+def _names(checks: Series) -> str:
     """Name the checks of one kind of change, or count them if there are many."""
     return ", ".join(checks) if len(checks) <= _NAMED else f"{len(checks)} checks"
 
 
-def of_scores(scores: Assessment) -> pd.DataFrame:
+def of_scores(scores: Assessment) -> DataFrame:
     """Return ``label, readiness, readiness_lo, readiness_hi`` by service, from scores."""
     return scores.what_next.frame[KEPT].rename_axis("service_id")
 
 
 def of_report(
     published: Mapping[str, Any] | None, scores: Assessment
-) -> pd.DataFrame | None:
+) -> DataFrame | None:
     """Return the same from a published report; None if its scores do not compare."""
-    now = scores.provenance.to_dict()
-    if not published or any(
-        published.get(key) != now[key] for key in (*MEASURES, "seed")
-    ):
+    if not published:
         return None
-    rows = pd.DataFrame(published["scores"]["what-next"])
+    now = scores.provenance.to_dict()
+    if any(published.get(key) != now[key] for key in (*MEASURES, "seed")):
+        return None
+    rows = DataFrame(published["scores"]["what-next"])
     return rows.set_index("service_id").reindex(columns=KEPT)
 
 
-def history(past: Mapping[str, pd.DataFrame]) -> Section:
+def history(past: Mapping[str, DataFrame]) -> Section:
     """Return the section on all quarters; – means that a service was not there."""
     quarters = list(past)
-    labels = pd.DataFrame({q: frame["label"].astype("str") for q, frame in past.items()})
-    counts = labels.apply(pd.Series.value_counts).reindex(figures.LABELS).fillna(0)
-    counts = counts[counts.any(axis=1)].astype("int64").rename_axis("label").reset_index()
-    parts = [frame[KEPT[1:]].add_prefix(f"{q}_") for q, frame in past.items()]
-    points = pd.concat(parts, axis=1)
-    points.columns = [name.replace("_readiness", "") for name in points]
-    order = labels[quarters[-1]].isna().sort_values(kind="stable").index
-    tables = [
-        Table(
-            "labels-by-quarter",
-            "Label of every service, by quarter",
-            [SERVICE, *(Column(q, q, "label", absent="–") for q in quarters)],
-            _named(labels.loc[order]),
-            limit=HISTORY_ROWS,
-        ),
-        Table(
-            "readiness-by-quarter",
-            "Readiness of every service, by quarter (points)",
-            [SERVICE, *(Column(q, q, "interval", absent="–") for q in quarters)],
-            _named(points.reindex(order)),
-            limit=HISTORY_ROWS,
-        ),
-    ]
+    labels = DataFrame({q: frame["label"] for q, frame in past.items()}, dtype="str")
+    counts = labels.apply(Series.value_counts)
+    counts = counts.reindex(figures.LABELS).fillna(0)
+    counts = counts[counts.any(axis=1)].astype("int64")
+    counts = counts.rename_axis("label").reset_index()
+    bounds = []
+    for quarter, frame in past.items():
+        points = frame[KEPT[1:]].add_prefix(f"{quarter}_")
+        bounds.append(points.rename(columns=lambda name: name.replace("_readiness", "")))
+    readiness = pd.concat(bounds, axis=1)
+    # who is gone comes last
+    is_gone = labels[quarters[-1]].isna()
+    order = is_gone.sort_values(kind="stable").index
+    tables = {
+        "labels-counted": (counts, "number"),
+        "labels-by-quarter": (_named(labels.loc[order]), "label"),
+        "readiness-by-quarter": (_named(readiness.reindex(order)), "interval"),
+    }
+    parts: list[Part] = [picture("history", partial(figures.history, labels))]
+    for name, (frame, kind) in tables.items():
+        by_quarter = [Column(q, q, kind, absent="–") for q in quarters]
+        parts.append(table_of(name, frame, [*columns_of(name), *by_quarter]))
     return Section(
         "history",
         f"All quarters, {quarters[0]} to {quarters[-1]}",
         ["All quarters use the policy, the facts and the version of the last one."],
-        [
-            picture("history", "Services by label.", partial(figures.history, labels)),
-            Table(
-                "labels-counted",
-                "Services with each label",
-                [
-                    Column("label", "Label", "label"),
-                    *(Column(q, q, "number") for q in quarters),
-                ],
-                counts,
-            ),
-            *tables,
-        ],
+        parts,
     )
 
 
-def _named(table: pd.DataFrame) -> pd.DataFrame:
+def _named(table: DataFrame) -> DataFrame:
     return table.rename_axis("service_id").reset_index()

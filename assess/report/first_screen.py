@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pandas as pd
+from pandas import DataFrame
 
 from assess import figures
 from assess.errors import AssessError, counted
@@ -39,7 +40,7 @@ def headline(scores: Assessment) -> str:
     return nothing_moves(frame)
 
 
-def nothing_moves(frame: pd.DataFrame) -> str:
+def nothing_moves(frame: DataFrame) -> str:
     """Return the reason why nothing moves: one of four, each with other work to do."""
     candidates = frame.loc[frame["p_top"].notna(), "label"]
     if candidates.empty:
@@ -68,7 +69,7 @@ def answers(scores: Assessment, earlier: Assessment | None) -> list[Fact]:
     ]
 
 
-def _first_wave(frame: pd.DataFrame) -> pd.DataFrame:
+def _first_wave(frame: DataFrame) -> DataFrame:
     in_wave = surely(frame["wave"] == 1)
     return frame[in_wave & frame["label"].isin(MOVES)]
 
@@ -139,7 +140,7 @@ def _risks(scores: Assessment) -> Iterator[str]:
             f"{in_words(row, 'churn_failures_per_year', RISKS)} times a year."
         )
     kinds = kinds_shown(scores)
-    elements = scores.blast_radius.frame.loc[kinds] if kinds else pd.DataFrame()
+    elements = scores.blast_radius.frame.loc[kinds] if kinds else DataFrame()
     if len(elements):
         worst = elements.sort_values("impact", ascending=False, kind="stable").head(1)
         row = worst.reset_index()

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pandas as pd
+from pandas import DataFrame
 from pandas.api.types import is_bool
 
 from assess import figures
 from assess.errors import AssessError
-from assess.figures import BANDS, Band, band_of
+from assess.figures import Band, band_of
+from assess.frames import Row
 from assess.score.assessment import Assessment
-from assess.score.result import Result
+from assess.score.result import Result, records_by
 from assess.score.what_next.labels import LABELS
 from assess.words import UNKNOWN, is_unknown, number, records, share, word
 
@@ -37,14 +39,15 @@ class Column:
 
     key: str  # column of the frame; an interval also reads <key>_lo and <key>_hi
     title: str  # heading, with the unit
-    kind: str = "text"  # text, name (of a service), label, number, share or interval
+    kind: str = (
+        "text"  # text, name (of a service), label, verdict, number, share, interval
+    )
     digits: int = 0  # decimals of values below 10
     scale: float = 1.0  # factor before a value is shown
     top: float = 0.0  # end of the drawn scale of an interval; 0 draws none
     absent: str = UNKNOWN  # the word for NA, where the value does not apply
     is_signed: bool = False  # whether a gain shows its plus
     unit: str = ""  # behind each number, where no heading names it
-    bands: Mapping[str, str] = field(default_factory=dict)  # of words other than labels
 
     @property
     def is_number(self) -> bool:
@@ -53,16 +56,27 @@ class Column:
 
 
 @cache
-def _columns() -> pd.DataFrame:
-    """Return the columns of the tables, as their file has them."""
-    with files("assess.report").joinpath("columns.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, keep_default_na=False, index_col="table")
+def _rows(file: str) -> dict[str, list[Row]]:
+    """Return the rows of a file beside this module, by their first column."""
+    with files("assess.report").joinpath(file).open(encoding="utf-8") as opened:
+        table = pd.read_csv(opened, keep_default_na=False)
+    return records_by(table, table.columns[0])
+
+
+def described(file: str, name: str, **words: object) -> list[Row]:
+    """Return the rows of a file about a table or a figure; words fill in their texts."""
+    return [
+        {
+            key: cell.format(**words) if isinstance(cell, str) else cell
+            for key, cell in row.items()
+        }
+        for row in _rows(file)[name]
+    ]
 
 
 def columns_of(table: str, **words: object) -> list[Column]:
-    """Return the columns of a table of the report; words fill in their titles."""
-    rows = _columns().loc[[table]].itertuples(index=False)
-    return [Column(key, title.format(**words), *rest) for key, title, *rest in rows]
+    """Return the columns of a table of the report."""
+    return [Column(**row) for row in described("columns.csv", table, **words)]
 
 
 class Cell(NamedTuple):
@@ -87,7 +101,7 @@ class Table:
     id: str
     caption: str
     columns: Sequence[Column]
-    frame: pd.DataFrame | list[dict[str, Any]]  # unrounded
+    frame: DataFrame | list[Row]  # unrounded
     note: str = ""
     empty: str = "Nothing to list."
     limit: int = 200  # rows on the page; CSV and JSON have all
@@ -108,7 +122,7 @@ class Table:
             yield [cell(row, column) for column in self.columns]
 
     @property
-    def shown(self) -> pd.DataFrame:
+    def shown(self) -> DataFrame:
         """The columns that it shows, unrounded, with both bounds of intervals."""
         bounds = [
             f"{column.key}{end}"
@@ -117,7 +131,7 @@ class Table:
             for end in ENDS
         ]
         keys = dict.fromkeys([*(column.key for column in self.columns), *bounds])
-        frame = pd.DataFrame(self.frame)
+        frame = DataFrame(self.frame)
         return frame[[key for key in keys if key in frame]]
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,10 +141,15 @@ class Table:
 
 
 def table_of(
-    name: str, caption: str, frame: pd.DataFrame, note: str = "", **rest: Any
+    name: str,
+    frame: DataFrame,
+    columns: Sequence[Column] = (),
+    **words: object,
 ) -> Table:
-    """Return a table with the columns that the report has for its name."""
-    return Table(name, caption, columns_of(name), frame, note, **rest)
+    """Return a table as the files describe it, or with other columns."""
+    [about] = described("tables.csv", name, **words)
+    columns = columns or columns_of(name, **words)
+    return Table(name, columns=columns, frame=frame, **about)
 
 
 @dataclass(frozen=True)
@@ -238,7 +257,11 @@ def cell(row: Mapping[str, Any], column: Column) -> Cell:
         return Cell(column.absent, "")
     text = word(value) if is_bool(value) else str(value)
     if column.kind == "label":
-        return _label(text, column)
+        # labels of services sort from best to worst
+        sort = str(LABELS.index(text)) if text in LABELS else ""
+        return Cell(text, sort, band_of(text))
+    if column.kind == "verdict":
+        return Cell(text, band=band_of(text))
     if column.kind == "name":
         return Cell(text, link=anchor(text))
     if column.kind in ("number", "share"):
@@ -254,14 +277,6 @@ def in_words(row: Mapping[str, Any], key: str, place: str = "sentences") -> str:
 @cache
 def _spoken(place: str) -> dict[str, Column]:
     return {column.key: column for column in columns_of(place)}
-
-
-def _label(text: str, column: Column) -> Cell:
-    """Return a label with its look; labels of services sort from best to worst."""
-    if column.bands:
-        return Cell(text, band=BANDS[column.bands.get(text, UNKNOWN)])
-    sort = str(LABELS.index(text)) if text in LABELS else ""
-    return Cell(text, sort, band_of(text))
 
 
 def _number(value: Any, column: Column) -> str:
@@ -345,16 +360,14 @@ class Pictures:
         if isinstance(backtest, Result):
             self._axes["backtest"] = partial(figures.backtest, backtest)
 
-    def __call__(
-        self, name: str, caption: str, *, fold: str = "", is_printed: bool = True
-    ) -> Picture:
-        """Return a figure for a section; ``fold`` is its heading while it is folded."""
-        made = picture(name, caption, self._axes[name])
-        return replace(made, fold=fold, is_printed=is_printed)
+    def __call__(self, name: str, **words: object) -> Picture:
+        """Return a figure for a section; words fill in its texts."""
+        return picture(name, self._axes[name], **words)
 
 
-def picture(name: str, caption: str, axes: Axis) -> Picture:
+def picture(name: str, axes: Axis, **words: object) -> Picture:
     """Return a figure that is drawn once, when it is first asked for."""
+    [about] = described("pictures.csv", name, **words)
 
     @cache
     def drawing() -> tuple[str, str]:
@@ -362,7 +375,7 @@ def picture(name: str, caption: str, axes: Axis) -> Picture:
         description = figures.describe(ax)  # before `svg` closes the figure
         return figures.svg(ax), description
 
-    return Picture(name, caption, drawing)
+    return Picture(name, drawing=drawing, **about)
 
 
 def kinds_shown(scores: Assessment) -> list[str]:

@@ -12,6 +12,7 @@ import pandas as pd
 from assess import reference
 from assess.errors import AssessError
 from assess.figures import band_of, short
+from assess.frames import Row
 from assess.policy.targets import STAY
 from assess.report import cards
 from assess.report.changes import changed_checks
@@ -89,7 +90,10 @@ def _words(existing: str) -> dict[str, str]:
 
 
 def _values(
-    service_id: str, scores: Assessment, earlier: Assessment | None, most: int = SHOWN
+    service_id: str,
+    scores: Assessment,
+    earlier: Assessment | None,
+    most: int = SHOWN,
 ) -> dict[str, Any]:
     """Return the values of the templates; lists have at most so many lines."""
     whole = _whole(service_id, scores, earlier)
@@ -105,7 +109,9 @@ _LISTS = ("consequences", "unknown", "changes", "since")
 
 @lru_cache(maxsize=1)
 def _whole(
-    service_id: str, scores: Assessment, earlier: Assessment | None
+    service_id: str,
+    scores: Assessment,
+    earlier: Assessment | None,
 ) -> dict[str, Any]:
     """Gather the values of the templates, once for Markdown, page and paper; nothing is cut."""
     rows = _rows(scores)
@@ -134,7 +140,7 @@ def _whole(
 
 
 @lru_cache(maxsize=1)
-def _rows(scores: Assessment) -> dict[str, dict[str, Any]]:
+def _rows(scores: Assessment) -> dict[str, Row]:
     """Return every service as the inventory and the scores know it."""
     known = scores.inventory["services"].set_index("service_id")
     scored = scores.services
@@ -189,7 +195,7 @@ def keep(text: str, existing: str) -> str:
     return "\n".join([merged, *rest])
 
 
-def _before_waivers(row: dict[str, Any]) -> str:
+def _before_waivers(row: Row) -> str:
     """Write the label without waivers, if it differs."""
     before = row["label_before_waivers"]
     if not isinstance(before, str) or before == row["label_gates"]:
@@ -197,7 +203,7 @@ def _before_waivers(row: dict[str, Any]) -> str:
     return f", by a waiver; without it {before}"
 
 
-def _context(row: dict[str, Any], scores: Assessment) -> list[str]:
+def _context(row: Row, scores: Assessment) -> list[str]:
     names = ("kind", "env", "tier", "platform", "owner", "lifecycle")
     known = [f"{name} {word(row[name])}" for name in names if not is_unknown(row[name])]
     missing = [name for name in names if is_unknown(row[name])]
@@ -206,7 +212,7 @@ def _context(row: dict[str, Any], scores: Assessment) -> list[str]:
     return [" ".join(parts), *cards.facts(row, scores)[1:5]]
 
 
-def _drivers(row: dict[str, Any], scores: Assessment) -> list[str]:
+def _drivers(row: Row, scores: Assessment) -> list[str]:
     """Count gates passed and weightings won, and compare the boards."""
     gates = scores.rows_of("gates", row["service_id"])
     passed = sum(gate["state"] == "pass" for gate in gates)
@@ -227,12 +233,12 @@ def _drivers(row: dict[str, Any], scores: Assessment) -> list[str]:
     return lines
 
 
-def _is_inside(row: dict[str, Any]) -> bool:
+def _is_inside(row: Row) -> bool:
     """Return whether it runs in containers already, and so does not compete for a move."""
     return bool(pd.isna(row["p_top"]))
 
 
-def _tables(row: dict[str, Any], scores: Assessment) -> list[Table]:
+def _tables(row: Row, scores: Assessment) -> list[Table]:
     """List gates that do not pass, criteria of the ranking, and dimensions of readiness."""
     service_id = row["service_id"]
     rows = scores.rows_of("gates", service_id)
@@ -269,14 +275,14 @@ def _tables(row: dict[str, Any], scores: Assessment) -> list[Table]:
     ]
 
 
-def _with_task(gate: dict[str, Any]) -> dict[str, Any]:
+def _with_task(gate: Row) -> Row:
     """Add the fact to find out to a gate of unknown state."""
     if gate["state"] != "unknown":
         return gate
     return {**gate, "label": NOT_DECIDABLE, "evidence": f"find out {gate['fact']}"}
 
 
-def _readable(rows: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
+def _readable(rows: list[Row], column: str) -> list[Row]:
     """Name the bounds of intervals after their point, and replace underscores in names."""
     readable = []
     for row in rows:
@@ -289,7 +295,7 @@ def _readable(rows: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
 Option: TypeAlias = tuple[str, str]
 
 
-def _options(row: dict[str, Any], scores: Assessment) -> dict[str, list[Option]]:
+def _options(row: Row, scores: Assessment) -> dict[str, list[Option]]:
     pain = in_words(row, "blast_expected_minutes_per_year")
     hours = in_words(row, "churn_hours_per_year")
     stay = (
@@ -308,7 +314,7 @@ def _options(row: dict[str, Any], scores: Assessment) -> dict[str, list[Option]]
     return {"first": first, "moves": moves, "last": [("Leave it where it is.", stay)]}
 
 
-def _first_step(row: dict[str, Any]) -> list[Option]:
+def _first_step(row: Row) -> list[Option]:
     if row["label"] in _AS_IT_IS:
         return []
     if row["label"] == NOT_DECIDABLE:
@@ -326,7 +332,7 @@ def _moves(service_id: str, scores: Assessment) -> list[Option]:
     return [(f"Move it to {place['title']}.", move_of(place)) for place in places]
 
 
-def move_of(place: dict[str, Any]) -> str:
+def move_of(place: Row) -> str:
     """Describe the changes by a move; unmeasured ones come last."""
     way = place["blockers"] or "nothing is in the way"
     hours = in_words(place, "hours_per_year")
@@ -342,7 +348,7 @@ def move_of(place: dict[str, Any]) -> str:
 
 
 @lru_cache(maxsize=1)
-def _places(scores: Assessment) -> dict[str, list[dict[str, Any]]]:
+def _places(scores: Assessment) -> dict[str, list[Row]]:
     """Return the targets to choose from, by service: title, and ``here_`` for where it is."""
     result = scores.targets
     titles = result.details["targets"].set_index("id")["title"]
@@ -377,7 +383,7 @@ _MISSING = {
 }
 
 
-def _consequences(row: dict[str, Any], scores: Assessment) -> list[str]:
+def _consequences(row: Row, scores: Assessment) -> list[str]:
     breaking = scores.rows_of("breaking", row["service_id"])
     sure = [hit for hit in breaking if hit["certainty"] == "will"]
     hits = list(dict.fromkeys((hit["change"], hit["why"]) for hit in sure))[:SHOWN]
@@ -426,7 +432,7 @@ def _changes(service_id: str, scores: Assessment) -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _changed(scores: Assessment, earlier: Assessment) -> dict[Any, list[dict[str, Any]]]:
+def _changed(scores: Assessment, earlier: Assessment) -> dict[Any, list[Row]]:
     return records_by(changed_checks(scores, earlier), "service_id")
 
 

@@ -203,7 +203,10 @@ def badge(label: object, band: Band) -> Markup:
 
 
 def table(
-    part: Table, anchors: Collection[str] = (), *, is_beside: bool = False
+    part: Table,
+    anchors: Collection[str] = (),
+    *,
+    is_beside: bool = False,
 ) -> Markup:
     """Write a table; names link to their cards, the table to its file, if present."""
     caption = escape(part.caption)

@@ -12,6 +12,7 @@ import pandas as pd
 from assess.errors import AssessError, counted
 from assess.execution import beside, tell
 from assess.figures import Band, band_of
+from assess.frames import Row
 from assess.report import cards, changes, explorer, render
 from assess.report.model import (
     Appendix,
@@ -187,7 +188,11 @@ class Report:
         return render.document("page.md", self._values())
 
     def decision_record(
-        self, service_id: str, *, existing: str = "", links: Links | None = None
+        self,
+        service_id: str,
+        *,
+        existing: str = "",
+        links: Links | None = None,
     ) -> str:
         """Write the decision record of a service.
 
@@ -326,7 +331,9 @@ class Report:
                 yield place / f"{name}.html", page
 
     def save_history(
-        self, directory: str | Path, past: Mapping[str, pd.DataFrame]
+        self,
+        directory: str | Path,
+        past: Mapping[str, pd.DataFrame],
     ) -> None:
         """Write the page of all quarters, and its tables.
 
@@ -396,7 +403,7 @@ class Report:
         )
 
 
-def _rows_of(result: Result) -> Iterator[dict[str, Any]]:
+def _rows_of(result: Result) -> Iterator[Row]:
     """Yield the rows of a score, which are made when the first is asked for."""
     yield from result.rows()
 

@@ -121,7 +121,10 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - the library's name
 
     def send_error(
-        self, code: int, message: str | None = None, explain: str | None = None
+        self,
+        code: int,
+        message: str | None = None,
+        explain: str | None = None,
     ) -> None:
         """Refuse every other method."""
         if code == HTTPStatus.NOT_IMPLEMENTED:

@@ -9,3 +9,5 @@ Booleans = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 Objects = NDArray[np.object_]
+Positions = tuple[Integers, Integers]  # pairs, such as of failure and service
+Ends = tuple[Floats, Floats]  # lower and upper

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from assess.errors import RequestError
+from assess.frames import Row
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
@@ -55,6 +56,8 @@ class Assessment:
     earlier: Assessment | None = None
     asked: tuple[tuple[str, str], ...] = ()
     given: Mapping[str, Result | None] = field(default_factory=dict)
+    # by table and service, as they are asked for
+    _rows: dict[str, dict[str, list[Row]]] = field(default_factory=dict, init=False)
 
     @property
     def previous(self) -> Inventory | None:
@@ -139,11 +142,9 @@ class Assessment:
     @cached_property
     def backtest(self) -> Backtest:
         """Forecasts of the earlier snapshot, checked against what happened until this one."""
+        readiness = self.earlier.readiness if self.earlier else None
         return backtest(
-            self.inventory,
-            self.policy,
-            previous=self.previous,
-            readiness=self.earlier.readiness if self.earlier else None,
+            self.inventory, self.policy, previous=self.previous, readiness=readiness
         )
 
     def take(self, scores: Mapping[str, Result]) -> None:
@@ -173,7 +174,7 @@ class Assessment:
         churn = self.upgrade_churn.frame.add_prefix("churn_")
         return self.what_next.frame.join(blast).join(churn).rename_axis("service_id")
 
-    def rows_of(self, table: str, service_id: str) -> list[dict[str, Any]]:
+    def rows_of(self, table: str, service_id: str) -> list[Row]:
         """Return the rows of one service in a detail table of any score.
 
         From ``atoms``, only open ones, worst first; ``dimensions`` have their ``weight`` and
@@ -182,11 +183,6 @@ class Assessment:
         if table not in self._rows:
             self._rows[table] = records_by(self._detail(table), "service_id")
         return self._rows[table].get(service_id, [])
-
-    @cached_property
-    def _rows(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
-        """Rows by service, of the details that were asked for."""
-        return {}
 
     def _detail(self, name: str) -> pd.DataFrame:
         """Return a detail of any score, as `rows_of` shows it."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.frames import surely
 from assess.inventory import Inventory
@@ -42,8 +43,8 @@ ENGINE_SUMS = [
 class CleanUp:
     """Images by host that a clean-up could remove, and hosts with the bytes that it would free."""
 
-    images: pd.DataFrame
-    hosts: pd.DataFrame
+    images: DataFrame
+    hosts: DataFrame
 
 
 def clean_up(inventory: Inventory, policy: Policy) -> CleanUp:
@@ -79,7 +80,7 @@ def clean_up(inventory: Inventory, policy: Policy) -> CleanUp:
     return CleanUp(images, _by_host(images, inventory))
 
 
-def _on_hosts(inventory: Inventory) -> pd.DataFrame:
+def _on_hosts(inventory: Inventory) -> DataFrame:
     """Return one row per image of a host, with all of its names joined."""
     listed = inventory["images"]
     listed = listed[listed["host_id"].notna() & listed["host_id"].ne("")].copy()
@@ -99,13 +100,11 @@ def _on_hosts(inventory: Inventory) -> pd.DataFrame:
     return listed.groupby(KEY, sort=True).agg(columns).reset_index()
 
 
-def _distinct(names: pd.Series) -> str:
+def _distinct(names: Series) -> str:
     return ";".join(names.dropna().unique())
 
 
-def _decided(
-    images: pd.DataFrame, inventory: Inventory, rules: dict[str, Any]
-) -> pd.DataFrame:
+def _decided(images: DataFrame, inventory: Inventory, rules: dict[str, Any]) -> DataFrame:
     """Decide for each image whether it is reclaimable, and why; unknown facts stay unknown."""
     seen = inventory["hosts"].set_index("host_id")["last_seen_at"]
     now = seen.reindex(images["host_id"]).set_axis(images.index)
@@ -132,25 +131,25 @@ def _decided(
         "no container": reclaimable & is_unused,
     }
     holds = [surely(answers).to_numpy() for answers in reasons.values()]
-    why = pd.Series(np.select(holds, list(reasons), "unknown"), images.index, dtype="str")
+    why = Series(np.select(holds, list(reasons), "unknown"), images.index, dtype="str")
     return images.drop(columns="repositories").assign(reclaimable=reclaimable, why=why)
 
 
-def _longer(spans: pd.Series, grace: pd.Timedelta) -> pd.Series:
+def _longer(spans: Series, grace: pd.Timedelta) -> Series:
     return spans.gt(grace).astype("boolean").mask(spans.isna())
 
 
-def _excluded(images: pd.DataFrame, patterns: list[str]) -> pd.Series:
+def _excluded(images: DataFrame, patterns: list[str]) -> Series:
     excluded = [Linear(pattern) for pattern in patterns]
     short = images["image_id"].str.removeprefix("sha256:").str[:ID_CHARS]
     hits = []
     for names, image in zip(images["names"], short, strict=True):
         texts = [*names.split(";"), image]
         hits.append(any(each.fullmatch(text) for each in excluded for text in texts))
-    return pd.Series(hits, index=images.index, dtype="boolean")
+    return Series(hits, index=images.index, dtype="boolean")
 
 
-def _newest(images: pd.DataFrame, keep_n: int) -> pd.Series:
+def _newest(images: DataFrame, keep_n: int) -> Series:
     """Return which images are among the ``keep_n`` newest of one of their repositories."""
     places = images.assign(place=images["repositories"].str.split(";")).explode("place")
     places = places.query("place.notna() and place != ''")
@@ -160,9 +159,8 @@ def _newest(images: pd.DataFrame, keep_n: int) -> pd.Series:
     return first.reindex(images.index, fill_value=False).astype("boolean")
 
 
-def _by_host(images: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
+def _by_host(images: DataFrame, inventory: Inventory) -> DataFrame:
     engines = inventory["engines"].groupby("host_id")[ENGINE_SUMS].sum(min_count=1)
-    groups = images.groupby("host_id")
     goes = surely(images["reclaimable"])
     is_unknown = images["reclaimable"].isna()
     may_go = goes | is_unknown
@@ -170,7 +168,7 @@ def _by_host(images: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
     unshared = size - images["shared_bytes"]
     by = images["host_id"]
     counts = {
-        "images_n": groups.size(),
+        "images_n": images.groupby("host_id").size(),
         "reclaimable_n": goes.groupby(by).sum(),
         "unknown_n": is_unknown.groupby(by).sum(),
     }
@@ -180,8 +178,8 @@ def _by_host(images: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
         "_whole": size.where(may_go, 0),
         "_kept": unshared.where(~may_go, 0),
     }
-    sums = pd.DataFrame(parts).groupby(by).sum(skipna=False)
-    hosts = pd.DataFrame(counts).join(sums).join(engines, how="outer")
+    sums = DataFrame(parts).groupby(by).sum(skipna=False)
+    hosts = DataFrame(counts).join(sums).join(engines, how="outer")
     hosts = hosts.astype(dict.fromkeys(counts, "Int64"))
     # layers are shared: what all kept images hold alone is surely not freed
     at_most = (hosts["layers_bytes"] - hosts["_kept"]).clip(lower=0)

@@ -14,11 +14,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import reference
 from assess._version import __version__
+<<<<<<< HEAD
 from assess.errors import AssessError, counted, did_you_mean
 from assess.frames import objects
+=======
+from assess.errors import AssessError, did_you_mean
+from assess.frames import Row, objects
+>>>>>>> main
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.untrusted import printable
@@ -72,7 +78,7 @@ class Explanation:
 
     title: str
     text: str
-    table: pd.DataFrame
+    table: DataFrame
 
     def __repr__(self) -> str:
         """Return title, text and table as plain text."""
@@ -94,20 +100,27 @@ class Result:
     parts that add up to the score; ``details`` are further tidy frames, by name.
     """
 
-    frame: pd.DataFrame
-    contributions: pd.DataFrame
+    frame: DataFrame
+    contributions: DataFrame
     provenance: Provenance
-    details: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    details: Mapping[str, DataFrame] = field(default_factory=dict)
 
     name: ClassVar[str] = ""
     summary_columns: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of the score."""
+        policy = self.provenance.policy
+        assert policy is not None, "every score has a policy"
+        return policy
 
     @property
     def headline(self) -> str:
         """The result in one sentence; empty where it has none."""
         return ""
 
-    def summary(self) -> pd.DataFrame:
+    def summary(self) -> DataFrame:
         """Return the few columns that a meeting needs.
 
         Returns
@@ -139,7 +152,7 @@ class Result:
         table = row.dropna().to_frame("value")
         return Explanation(f"{service_id}: {self.name}", "", table)
 
-    def row(self, service_id: str) -> pd.Series:
+    def row(self, service_id: str) -> Series:
         """Return the row of a service; AssessError names the nearest if it is unknown."""
         known = self.frame.index.get_level_values(0)
         if service_id not in known:
@@ -150,7 +163,7 @@ class Result:
             )
         return self.frame.loc[service_id]
 
-    def _of(self, detail: str, service_id: str) -> pd.DataFrame:
+    def _of(self, detail: str, service_id: str) -> DataFrame:
         table = self.details[detail]
         return table[table["service_id"] == service_id]
 
@@ -179,7 +192,7 @@ class Result:
 
         return assess.Explorer((self, *others), steps)
 
-    def diff(self, earlier: Result) -> pd.DataFrame:
+    def diff(self, earlier: Result) -> DataFrame:
         """Compare with an earlier result.
 
         Parameters
@@ -206,7 +219,7 @@ class Result:
         order = [name for column in columns for name in (f"{column}_before", column)]
         return joined[["change", *order]].sort_index()
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return one dictionary per row, of plain JSON types: the index and the columns by name."""
         return records(self.frame.reset_index())
 
@@ -247,24 +260,24 @@ class Result:
         return title + headline + to_html(self.summary())
 
 
-class Tables(Mapping[str, pd.DataFrame]):
+class Tables(Mapping[str, DataFrame]):
     """Tables by name; those of ``later`` are made, with others, when one is first read."""
 
     def __init__(
         self,
-        ready: Mapping[str, pd.DataFrame],
-        later: Mapping[str, Callable[[], Mapping[str, pd.DataFrame]]],
+        ready: Mapping[str, DataFrame],
+        later: Mapping[str, Callable[[], Mapping[str, DataFrame]]],
     ) -> None:
         self._names = (*ready, *later)
         self._tables = dict(ready)
         self._later = later
 
-    def __getitem__(self, name: str) -> pd.DataFrame:
+    def __getitem__(self, name: str) -> DataFrame:
         if name in self._names and name not in self._tables:
             self._tables |= self._later[name]()
         return self._tables[name]
 
-    def take(self, tables: Mapping[str, pd.DataFrame]) -> None:
+    def take(self, tables: Mapping[str, DataFrame]) -> None:
         """Keep tables that another process made."""
         self._tables |= tables
 
@@ -279,24 +292,21 @@ class Tables(Mapping[str, pd.DataFrame]):
         return len(self._names)
 
 
-def _cells(column: pd.Series) -> list[Any]:
+def _cells(column: Series) -> list[Any]:
     """Return the cells of a column; text cell by cell out of Arrow's arrays would be slow."""
     is_text = isinstance(column.dtype, pd.StringDtype)
-    cells: list[Any] = (column.astype(object) if is_text else column).tolist()
-    return cells
+    return list(column.astype(object) if is_text else column)
 
 
 def records_by(
-    table: pd.DataFrame,
-    key: str | list[str],
-    cells: Callable[[pd.Series], list[Any]] = _cells,
-) -> dict[Any, list[dict[str, Any]]]:
+    table: DataFrame, key: str | list[str], cells: Callable[[Series], list[Any]] = _cells
+) -> dict[Any, list[Row]]:
     """Return the rows of a table as dictionaries, by one key column or several, in order."""
     # Not with ``groupby``: that costs a thousand times as much per group.
     names = table[key]
     if isinstance(key, list):
         names = zip(*(table[name] for name in key), strict=True)
-    by_key: dict[Any, list[dict[str, Any]]] = {}
+    by_key: dict[Any, list[Row]] = {}
     rows = records(table.drop(columns=key), cells)
     for name, record in zip(names, rows, strict=True):
         by_key.setdefault(name, []).append(record)

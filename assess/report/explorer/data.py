@@ -160,8 +160,7 @@ def _percents(shares: Any) -> list[float]:
 
 def _ranking(result: WhatNext, texts: Texts) -> dict[str, Any]:
     """Return criteria on the grid, thresholds, boards, and where each stream of draws begins."""
-    policy = result.provenance.policy
-    assert policy is not None
+    policy = result.policy
     ranking = Ranking.of(result.frame, result.details["criteria"], policy)
     frame = result.frame.reindex(ranking.services)
     boards = [dict(board) for board in policy["board"]]
@@ -246,8 +245,7 @@ def _what_if(
     what_next: WhatNext, readiness: Result, names: list[str], texts: Texts
 ) -> dict[str, Any]:
     """Return by service its possible changes, and the needs of every gate."""
-    policy = what_next.provenance.policy
-    assert policy is not None
+    policy = what_next.policy
     ranking = Ranking.of(what_next.frame, what_next.details["criteria"], policy)
     cases: list[dict[str, Any] | None] = [None] * len(names)
     place = {name: at for at, name in enumerate(names)}
@@ -365,8 +363,7 @@ def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
 
 
 def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]:
-    policy = targets.provenance.policy
-    assert policy is not None
+    policy = targets.policy
     places = targets.details["targets"]
     ids = [str(name) for name in places["id"]]
     prices = {

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.errors import AssessError
 from assess.inventory import Inventory
@@ -89,7 +90,7 @@ class Backtest(Result):
         summary = HEADLINES.get(auc["verdict"], HEADLINES[NONE])
         return f"{summary}: AUC {auc['value']:.2f}{interval}; {history}; {counted}."
 
-    def row(self, metric: str) -> pd.Series:
+    def row(self, metric: str) -> Series:
         """Return the row of a metric."""
         if metric not in self.frame.index:
             names = ", ".join(self.frame.index)
@@ -157,7 +158,7 @@ def backtest(
     details = {
         "services": services,
         "reliability": reliability(services, int(policy["backtest"]["bins"])),
-        "window": pd.DataFrame([spell]),
+        "window": DataFrame([spell]),
     }
     parts = services.reset_index()[["service_id", "multiplier", "rate", "foretold"]]
     return Backtest(frame, parts, Provenance.of(inventory, policy), details)
@@ -176,7 +177,7 @@ def _watched(inventory: Inventory, policy: Policy, after: pd.Timestamp) -> Spans
 
 def forecasts(
     earlier: Inventory, policy: Policy, *, years: float, readiness: Result | None = None
-) -> pd.DataFrame:
+) -> DataFrame:
     """Predict incidents of each service from an earlier snapshot alone, some years ahead.
 
     Index ``service_id``: ``readiness`` [points], ``incidents_before`` [count], ``multiplier`` [of
@@ -194,9 +195,7 @@ def forecasts(
     known = exposure(earlier, policy)
     before = known.incidents["service_id"].value_counts()
     counts = before.reindex(names, fill_value=0).astype(float)
-    watched = pd.Series(np.nan, index=names)
-    if known.watched:
-        watched[:] = known.years
+    watched = Series(known.years if known.watched else np.nan, index=names)
     ready = readiness or score_readiness(earlier, policy)
     points = ready.frame["readiness"].reindex(names).astype(float)
     deviation = points.std(ddof=0) or 1.0
@@ -207,7 +206,7 @@ def forecasts(
     unseen = np.log(2) / years if years else 0.0
     rate = multiplier * shrunk_rates(counts, watched * multiplier)["rate"].fillna(unseen)
     history = shrunk_rates(counts, watched)["rate"].fillna(unseen)
-    return pd.DataFrame(
+    return DataFrame(
         {
             "readiness": points,
             "incidents_before": counts.astype("int64"),
@@ -237,7 +236,7 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
 
 def _outcomes(
     inventory: Inventory, policy: Policy, watched: Spans, names: pd.Index
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return which services had an incident in the watched time, and the total minutes."""
     table = incident_minutes(inventory, policy)
     opened = inventory["incidents"].loc[table.index, "opened_at"]
@@ -245,10 +244,10 @@ def _outcomes(
     is_later = opened > watched[0][0]
     table = table[is_later & are_inside(watched, opened)]
     sums = table.groupby("service_id")["minutes"].sum().reindex(names)
-    return pd.DataFrame({"incident": sums.notna(), "minutes": sums.fillna(0.0)})
+    return DataFrame({"incident": sums.notna(), "minutes": sums.fillna(0.0)})
 
 
-def reliability(services: pd.DataFrame, bins: int) -> pd.DataFrame:
+def reliability(services: DataFrame, bins: int) -> DataFrame:
     """Compare forecasts with outcomes, in groups of similar forecasts and about equal size.
 
     ``foretold`` (mean), ``observed, observed_lo, observed_hi`` [share 0-1; 95 % Jeffreys], ``n``
@@ -265,7 +264,7 @@ def reliability(services: pd.DataFrame, bins: int) -> pd.DataFrame:
             _, lo, hi = jeffreys_interval(hit, n, level=0.95)
             rows.append((group["foretold"].mean(), hit / n, lo, hi, n))
     columns = ["foretold", "observed", "observed_lo", "observed_hi", "n"]
-    return pd.DataFrame(rows, columns=columns)
+    return DataFrame(rows, columns=columns)
 
 
 class Forecast(NamedTuple):
@@ -282,7 +281,7 @@ class Forecast(NamedTuple):
     minutes: Floats
 
 
-def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+def _judged(services: DataFrame, policy: Policy) -> DataFrame:
     """Judge the forecasts by each metric, beside both baselines."""
     settings = policy["backtest"]
     readiness = services["readiness"].fillna(services["readiness"].mean())
@@ -298,7 +297,7 @@ def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     metrics += ["kendall_tau", "auc_readiness"]
     index = pd.Index(metrics, name="metric")
     columns = ["value", "lo", "hi", "baseline_history", "baseline_random"]
-    frame = pd.DataFrame(np.nan, index=index, columns=columns)
+    frame = DataFrame(np.nan, index=index, columns=columns)
     if hit.all() or not hit.any():
         return frame.astype("Float64").assign(verdict=ONE_KIND if len(hit) else TOO_FEW)
     once = _measured(forecast, np.ones((1, len(hit))))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assess.score.arrays import Booleans, Bytes, Floats, Integers, Words
+from assess.score.arrays import Booleans, Bytes, Floats, Integers, Positions, Words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -61,14 +61,14 @@ class Csr:
         """List the members of one row."""
         return self.indices[self.indptr[row] : self.indptr[row + 1]]
 
-    def members(self, wanted: Integers) -> tuple[Integers, Integers]:
+    def members(self, wanted: Integers) -> Positions:
         """List the members of some rows: position in ``wanted``, and member."""
         starts = self.indptr[wanted]
         at, place = ranges(starts, self.indptr[wanted + 1] - starts)
         return at, self.indices[place]
 
 
-def ranges(starts: Integers, n: Integers) -> tuple[Integers, Integers]:
+def ranges(starts: Integers, n: Integers) -> Positions:
     """List the positions of ranges of ``n`` each: which range, and position."""
     at = np.repeat(np.arange(len(n)), n)
     # 0, 1, 2 … anew in every range: the position within it
@@ -218,7 +218,7 @@ def to_words(flags: Booleans) -> Words:
     return np.pad(octets, [(0, 0), (0, pad)]).view("<u8")
 
 
-def set_bits(rows: Words) -> tuple[Integers, Integers]:
+def set_bits(rows: Words) -> Positions:
     """List row and number of the set bits; zero words, which are most, are skipped."""
     row, word = np.nonzero(rows)
     at, bit = np.nonzero(lanes(rows[row, word][:, None], WORD_BITS))

@@ -8,12 +8,14 @@ live replicas than it needs is down; then its callers, edge by edge.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame
 
 from assess.inventory import Inventory
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans
 from assess.score.blast_radius.edges import LEVELS
@@ -114,8 +116,8 @@ def score_blast_radius(
     worst = propagate(unseen, topology.failing("hi"), sampling=sampling, bound="most")
     frame = _frame(topology, impacts, worst)
     affected = _affected(topology, impacts)
-    moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
-    relocation = pd.DataFrame(columns=[*PAIR, "sign"])
+    moved = DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
+    relocation = DataFrame(columns=[*PAIR, "sign"])
     if detail:
         relocation, moved = containment(
             inventory,
@@ -153,7 +155,7 @@ def score_blast_radius(
 
 
 def _asked(
-    topology: Topology, sampling: Sampling, settings: Mapping[str, Any], wanted: Booleans
+    topology: Topology, sampling: Sampling, settings: Table, wanted: Booleans
 ) -> tuple[Booleans, Booleans, bool]:
     """Mark the elements that are listed and that are drawn; return whether the latter reach much."""
     reach = reached(topology.graphs["hi"], topology.failing("hi"), sampling)
@@ -186,7 +188,7 @@ def _largest(impact: Impact, pairs_most: int, most: int) -> Booleans:
 def _impacts(
     topology: Topology,
     sampling: Sampling,
-    settings: Mapping[str, Any],
+    settings: Table,
     *,
     listed: Booleans,
     drawn: Booleans,
@@ -213,7 +215,7 @@ def _impacts(
     return impacts
 
 
-def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
+def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
     """List pairs of element and service that can fail together, with their probabilities."""
     n = max(len(topology.services), 1)
     every = np.empty(0, np.int64)
@@ -229,7 +231,7 @@ def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame
         p[level][np.searchsorted(every, keys)] = impact.p[inside]
     kinds = pd.Categorical(topology.elements.get_level_values(0), categories=KINDS)
     names = pd.Categorical(topology.elements.get_level_values(1))
-    return pd.DataFrame(
+    return DataFrame(
         {
             "element_kind": kinds.take(every // n),
             "element": names.take(every // n),
@@ -241,7 +243,7 @@ def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame
     )
 
 
-def _contributions(topology: Topology, affected: pd.DataFrame) -> pd.DataFrame:
+def _contributions(topology: Topology, affected: DataFrame) -> DataFrame:
     weight = topology.service_weight.to_numpy()
     node = affected["service_id"].cat.codes
     # criticality times probability; a fleet without any weight loses nothing
@@ -249,11 +251,7 @@ def _contributions(topology: Topology, affected: pd.DataFrame) -> pd.DataFrame:
     return affected[["element_kind", "element", "service_id"]].assign(contribution=lost)
 
 
-def _frame(
-    topology: Topology,
-    impacts: Mapping[str, Impact],
-    worst: Impact,
-) -> pd.DataFrame:
+def _frame(topology: Topology, impacts: Mapping[str, Impact], worst: Impact) -> DataFrame:
     total = float(topology.weight.sum()) or 1.0
     point = impacts["point"]
     losses = {
@@ -268,7 +266,7 @@ def _frame(
     registries = topology.elements.get_indexer(frozen)
     frozen_n = np.bincount(registries, minlength=len(topology.elements))
     outside = topology.elements.get_level_values(0) == "ext"  # is no service itself
-    return pd.DataFrame(
+    return DataFrame(
         {
             "impact": impact["point"],
             "impact_lo": np.minimum(impact["lo"], impact["point"]),
@@ -286,11 +284,11 @@ def _frame(
 
 
 def _services(
-    frame: pd.DataFrame,
+    frame: DataFrame,
     topology: Topology,
     point: Impact,
     worst: Impact,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return impact and exposure by service; exposure is unknown without a known place."""
     n = len(topology.services)  # the first elements are the services
     table = frame.iloc[:n].droplevel(0)[IMPACTS].rename_axis("service_id")
@@ -300,7 +298,7 @@ def _services(
     return table.assign(exposure_n=exposure_n, exposure_hi=pd.array(most, "Int64"))
 
 
-def _minutes_per_year(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def _minutes_per_year(inventory: Inventory, policy: Policy) -> DataFrame:
     """Return incident rate, recovery time, and their product at the point, low and high ends."""
     table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
     minutes = {"": "minutes", "_lo": "minutes", "_hi": "minutes_p95"}

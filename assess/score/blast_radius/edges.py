@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
@@ -14,7 +15,7 @@ KEY = ["src", "dst", "kind"]
 PAIR = ["src", "dst"]
 
 
-def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+def edges(dependencies: DataFrame, policy: Policy) -> DataFrame:
     """Return one row per pair, sorted: ``src, dst, kinds`` and ``lo, point, hi`` [0-1].
 
     ``src`` fails when ``dst`` fails. A row with its own ``p`` is an edge. Rows of one pair and kind
@@ -33,7 +34,7 @@ def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     return _by_pair(rows)
 
 
-def _named(dependencies: pd.DataFrame) -> pd.DataFrame:
+def _named(dependencies: DataFrame) -> DataFrame:
     """Return rows ``src, dst, kind, given, possible``, self-loops left out."""
     rows = dependencies[["src_id", "dst_id", "kind", "p", "possible"]]
     rows = rows.set_axis([*KEY, "given", "possible"], axis=1)
@@ -43,12 +44,12 @@ def _named(dependencies: pd.DataFrame) -> pd.DataFrame:
     return rows.astype({"possible": "bool"})
 
 
-def _any_of(rows: pd.DataFrame, marked: pd.Series, key: list[str]) -> pd.Series:
+def _any_of(rows: DataFrame, marked: Series, key: list[str]) -> Series:
     """Mark the rows of groups in which any row is marked."""
     return marked.groupby([rows[name] for name in key]).transform("any")
 
 
-def _distinct(rows: pd.DataFrame) -> pd.DataFrame:
+def _distinct(rows: DataFrame) -> DataFrame:
     """Drop rows that another row of their pair covers."""
     is_known = ~rows["possible"]
     # a known edge covers a possible one of the same pair and kind
@@ -64,13 +65,13 @@ def _distinct(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def _usual(rows: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+def _usual(rows: DataFrame, policy: Policy) -> DataFrame:
     """Return the policy's ``lo, point, hi`` by row.
 
     ``point = p / d**a``, with d the number of distinct hard dependencies of the caller: a caller of
     many services depends less on each of them. Kinds with a > 0 are hard.
     """
-    table = pd.DataFrame(policy["edges"]).T.astype("float64")
+    table = DataFrame(policy["edges"]).T.astype("float64")
     usual = table.reindex(rows["kind"]).reset_index(drop=True)
     is_hard = (usual["a"] > 0) & ~rows["possible"]
     hard_n = rows[is_hard].groupby("src")["dst"].nunique()
@@ -78,10 +79,10 @@ def _usual(rows: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     # a policy's 1 says "always", however many services the caller needs
     point = usual["p"].where(usual["p"] >= 1, usual["p"] / d ** usual["a"])
     lo = np.minimum(usual["lo"], point)
-    return pd.DataFrame({"lo": lo, "point": point, "hi": usual["hi"]})
+    return DataFrame({"lo": lo, "point": point, "hi": usual["hi"]})
 
 
-def _by_pair(rows: pd.DataFrame) -> pd.DataFrame:
+def _by_pair(rows: DataFrame) -> DataFrame:
     """Join the edges of each pair, taken as independent."""
     levels = list(LEVELS)
     pairs = rows.groupby(PAIR, sort=True)
@@ -98,7 +99,7 @@ def _by_pair(rows: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()[[*PAIR, "kinds", *levels]]
 
 
-def edge_evidence(inventory: Inventory) -> pd.DataFrame:
+def edge_evidence(inventory: Inventory) -> DataFrame:
     """List the evidence of each edge, and the services that no trace has seen.
 
     Parameters
@@ -139,7 +140,7 @@ def edge_evidence(inventory: Inventory) -> pd.DataFrame:
     # no kind is named by all sources that name one
     conflict = agreeing_n.groupby(pair).max() < sources_n
 
-    def joined(words: pd.Series) -> str:
+    def joined(words: Series) -> str:
         return ",".join(sorted(set(words)))
 
     known_by = np.select([seen.all(), seen.any()], ["traces", "both"], "declaration")
@@ -152,7 +153,7 @@ def edge_evidence(inventory: Inventory) -> pd.DataFrame:
     # a trace that names a service at either end shows that traces reach it at all
     traced = set(rows.loc[is_seen, pair].to_numpy().ravel())
     untraced = sorted(set(inventory["services"]["service_id"]) - traced)
-    unseen = pd.DataFrame({"src_id": untraced}).assign(known_by="nobody")
+    unseen = DataFrame({"src_id": untraced}).assign(known_by="nobody")
     full = pd.concat([table.reset_index(), unseen], ignore_index=True)
     text = dict.fromkeys(columns[:5], "str")
     full = full.reindex(columns=columns)

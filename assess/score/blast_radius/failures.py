@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Integers
+from assess.score.arrays import Booleans, Integers, Positions
 from assess.score.blast_radius.bitset import Csr, ranges
 from assess.score.blast_radius.topology import Element, Topology
 from assess.score.incidents.exposure import counted_incidents
@@ -18,7 +19,7 @@ HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
 UNKNOWN = "unknown"  # kind of fault
 
 
-def events(inventory: Inventory) -> pd.DataFrame:
+def events(inventory: Inventory) -> DataFrame:
     """List incidents and experiments whose affected services are known.
 
     Columns ``event, event_id, element_kind, element, fault, started, ended, affected_services,
@@ -30,7 +31,7 @@ def events(inventory: Inventory) -> pd.DataFrame:
     # a host that fails takes all its services down: the service that reported it is no cause
     on_host = incidents["cause"].isin(HOST_CAUSES) & incidents["host_id"].notna()
     affected = incidents["affected_services"] + ";" + incidents["service_id"]
-    first = pd.DataFrame(
+    first = DataFrame(
         {
             "event": "incident",
             "event_id": incidents["incident_id"],
@@ -83,7 +84,7 @@ def observed_failures(
         _element(kind, name, names)
         for kind, name in zip(table["element_kind"], table["element"], strict=True)
     ]
-    table["key"] = pd.Series(named, index=table.index, dtype="object")
+    table["key"] = Series(named, index=table.index, dtype="object")
     table = _merge_overlapping(table[table["key"].isin(topology.elements)])
     known = np.arange(len(table))
     chosen = known
@@ -99,7 +100,7 @@ def observed_failures(
     return _mark_ambiguous(failures, table, chosen, topology), len(known)
 
 
-def _merge_overlapping(table: pd.DataFrame) -> pd.DataFrame:
+def _merge_overlapping(table: DataFrame) -> DataFrame:
     """Join overlapping incidents of one element: one failure that several tools report."""
     rows = table.sort_values(["started", "event_id"], kind="stable")
     is_incident = rows["event"].eq("incident")
@@ -118,7 +119,7 @@ def _merge_overlapping(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mark_ambiguous(
-    failures: list[Failure], table: pd.DataFrame, chosen: Integers, topology: Topology
+    failures: list[Failure], table: DataFrame, chosen: Integers, topology: Topology
 ) -> list[Failure]:
     """Mark services unobserved in a failure if another one at the same time may have hit them."""
     order = {key: number for number, key in enumerate(dict.fromkeys(table["key"]))}
@@ -146,9 +147,7 @@ def _mark_ambiguous(
     return apart
 
 
-def _simultaneous(
-    table: pd.DataFrame, chosen: Integers, element: Integers
-) -> tuple[Integers, Integers]:
+def _simultaneous(table: DataFrame, chosen: Integers, element: Integers) -> Positions:
     """List pairs of a chosen failure and a simultaneous one of another element, by position."""
     start, end = (
         pd.to_datetime(table[name], utc=True).dt.tz_convert(None).to_numpy()
@@ -176,7 +175,7 @@ def _hit_by_others(
     element: Integers,
     topology: Topology,
     elements: list[Element],
-) -> tuple[Integers, Integers]:
+) -> Positions:
     """List pairs of a failure and a service down in it that a simultaneous failure reaches."""
     # few go down: nobody else is looked at
     down = [np.flatnonzero(found.down) for found in failures]

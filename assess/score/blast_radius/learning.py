@@ -6,14 +6,14 @@ down and its caller was observed; a caller that the failure took down directly s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import blocks
@@ -31,7 +31,7 @@ SURELY = 2.0  # nats by which a smaller share must be likelier
 MOST = 500.0  # log odds beyond which a chance does not change
 
 
-def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
+def edge_trials(topology: Topology, failures: list[Failure]) -> DataFrame:
     """List when each edge was tried: ``failure, edge, caller`` [position], ``failed``.
 
     ``failed`` says whether the caller went down, with this edge among the possible causes.
@@ -60,7 +60,7 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
         counts = ~(failed & on_cycle[edge] & is_later)
         parts.append(np.array([failure + rows.start, edge, failed])[:, counts])
     failure, edge, failed = np.concatenate(parts, axis=1)
-    return pd.DataFrame(
+    return DataFrame(
         {
             "failure": failure,
             "edge": edge,
@@ -84,7 +84,7 @@ class Trials:
     case: Integers
 
     @classmethod
-    def of(cls, table: pd.DataFrame) -> Trials:
+    def of(cls, table: DataFrame) -> Trials:
         """Return the trials of the frame of `edge_trials`, with their cases."""
         case = table.groupby(["failure", "caller"], sort=False).ngroup()
         columns = (table["failure"], table["edge"], table["failed"], case)
@@ -213,7 +213,7 @@ class Learned:
         return lo, hi
 
 
-def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Learned:
+def fit(evidence: Evidence, kept: Booleans, settings: Table) -> Learned:
     """Learn from the kept failures.
 
     An edge starts at the policy's ``q / d**a``. Its log odds are moved to ``m`` by effects of its
@@ -229,7 +229,7 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
     base = logit(policy)
     effects = _Effects.of(evidence, trials, settings)
     tries: Floats = np.bincount(edge, minlength=len(edges)).astype("float64")
-    strength = float(settings["edge_strength"])
+    strength = settings["edge_strength"]
     share: Floats = trials.failed.astype("float64")
     p = expit(base)
     caused: Floats = np.zeros(len(edges))
@@ -252,7 +252,7 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
         caused=caused,
         weight=weight,
         shift=dict(zip(evidence.faults, effects.known[FAULT].tolist(), strict=True)),
-        floor=evidence.outside.floor(kept, float(settings["floor_strength"])),
+        floor=evidence.outside.floor(kept, settings["floor_strength"]),
     )
 
 
@@ -286,9 +286,7 @@ class _Effects:
     edges_n: int
 
     @classmethod
-    def of(
-        cls, evidence: Evidence, trials: Trials, settings: Mapping[str, Any]
-    ) -> _Effects:
+    def of(cls, evidence: Evidence, trials: Trials, settings: Table) -> _Effects:
         """Return effects of zero."""
         topology = evidence.topology
         edges_n = len(topology.edges)
@@ -303,7 +301,7 @@ class _Effects:
         n = max(len(topology.nodes), edges_n)
         known = {name: np.zeros(n) for name in of_trial}
         known[FAULT] = np.zeros(len(evidence.faults))
-        sds = {name: float(settings[f"{name}_sd"]) for name in of_trial}
+        sds = {name: settings[f"{name}_sd"] for name in of_trial}
         precision = {name: max(sd, CERTAIN) ** -2 for name, sd in sds.items()}
         return cls(of_edge, of_trial, known, precision, edges_n)
 
@@ -417,13 +415,13 @@ def unexplained(policy: Policy, evidence: Evidence) -> Unexplained | None:
     if not evidence.failures:
         return None
     every = np.ones(len(evidence.failures), bool)
-    strength = float(policy["blast_radius"]["floor_strength"])
+    strength = policy["blast_radius"]["floor_strength"]
     floor = evidence.quiet.floor(every, strength)
     weight = evidence.topology.weight[: len(floor)]
     return Unexplained.of(floor, weight, policy.seed)
 
 
-def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
+def learned_edges(policy: Policy, evidence: Evidence) -> DataFrame:
     """Return the learned edges; no rows where edges are not learned.
 
     Columns ``src, dst, kinds, prior, tries_n, falls_n`` and ``lo, point, hi`` [0-1]. ``falls_n`` is
@@ -434,7 +432,7 @@ def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
         return topology.edges.iloc[:0]
     every = np.ones(len(evidence.failures), bool)
     known = fit(evidence, every, policy["blast_radius"])
-    lo, hi = known.interval(float(policy["simulation"]["level"]))
+    lo, hi = known.interval(policy.level)
     given = is_given(topology.edges)
     table = topology.edges[["src", "dst", "kinds"]]
     return table.assign(
@@ -447,18 +445,18 @@ def learned_edges(policy: Policy, evidence: Evidence) -> pd.DataFrame:
     )
 
 
-def with_lessons(topology: Topology, policy: Policy, learned: pd.DataFrame) -> Topology:
+def with_lessons(topology: Topology, policy: Policy, learned: DataFrame) -> Topology:
     """Return the topology that the policy asks for: with learned probabilities, or its own."""
     is_used = policy["blast_radius"]["learned_edges"] == "use" and len(learned)
     return with_learned(topology, learned) if is_used else topology
 
 
-def is_given(edges: pd.DataFrame) -> pd.Series:
+def is_given(edges: DataFrame) -> Series:
     """Mark edges declared impossible or certain: failures do not change them."""
     return edges["lo"].eq(edges["hi"]) & edges["point"].isin([0.0, 1.0])
 
 
-def with_learned(topology: Topology, learned: pd.DataFrame) -> Topology:
+def with_learned(topology: Topology, learned: DataFrame) -> Topology:
     """Return the topology with learned probabilities, and the policy's for kinds never tried."""
     columns = list(LEVELS)
     known = learned["kinds"].isin(learned.loc[learned["tries_n"] > 0, "kinds"])

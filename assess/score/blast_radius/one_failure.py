@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from assess.score.arrays import Booleans, Floats, Integers
+from assess.score.arrays import Booleans, Ends, Floats, Integers
 
 SAME = 1e-9  # losses that differ by less are one step; sums of chances round as well
 POINTS = 1000  # equally likely losses that stand for a distribution
@@ -66,7 +66,7 @@ class Unexplained:
         hit = np.arange(POINTS) < POINTS * (reached / self.total)[:, None]
         return np.where(hit[:, _shuffled(1)], 0.0, self.losses)
 
-    def ends(self, reached: Floats, level: float) -> tuple[Floats, Floats]:
+    def ends(self, reached: Floats, level: float) -> Ends:
         """Return by row the interval of the unexplained losses alone."""
         shares = np.linspace(0, self.total, SHARES + 1)
         lo, hi = middle(self.besides(shares), EQUAL, level)
@@ -75,7 +75,7 @@ class Unexplained:
 
     def middle(
         self, losses: Floats, chance: Floats, reached: Floats, level: float
-    ) -> tuple[Floats, Floats]:
+    ) -> Ends:
         """Return by row the interval of explained and unexplained losses together."""
         every = np.broadcast_to(chance, losses.shape)
         ends = np.empty((2, len(losses)))
@@ -106,7 +106,7 @@ def _equally_likely(losses: Floats, chance: Floats) -> Floats:
     return np.take_along_axis(losses, np.take_along_axis(order, at, 1), 1)
 
 
-def middle(losses: Floats, chance: Floats, level: float) -> tuple[Floats, Floats]:
+def middle(losses: Floats, chance: Floats, level: float) -> Ends:
     """Return by row the ends of the middle share ``level`` of its losses.
 
     A loss comes in steps, and a step is inside or outside as a whole. One tail is cut as near to
@@ -132,7 +132,7 @@ def middle(losses: Floats, chance: Floats, level: float) -> tuple[Floats, Floats
     return value[row, lo], value[row, np.maximum(hi, lo)]
 
 
-def _tails(value: Floats, chance: Floats, order: Integers) -> tuple[Floats, Floats]:
+def _tails(value: Floats, chance: Floats, order: Integers) -> Ends:
     """Return by sorted value the probability of less, and of more."""
     each = np.take_along_axis(chance, order, 1)
     upto = np.cumsum(each, axis=1)

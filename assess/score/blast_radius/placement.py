@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import surely
@@ -53,7 +54,7 @@ def standing(
     }
 
 
-def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     """List what every replica stands on: ``workload_id, service_id, state, element_kind, element``.
 
     A replica whose host, zone or engine version is unknown has a row of that kind with ``element``
@@ -83,7 +84,7 @@ def _elements(
     inventory: Inventory,
     services: pd.Index,
     outside: pd.Index,
-    placed: pd.DataFrame,
+    placed: DataFrame,
 ) -> pd.MultiIndex:
     """List all elements that can fail, in the order of `KINDS`, used or not."""
     named = {
@@ -102,7 +103,7 @@ def _elements(
     return pd.MultiIndex.from_tuples(tuples, names=["element_kind", "element"])
 
 
-def running_engines(inventory: Inventory) -> pd.DataFrame:
+def running_engines(inventory: Inventory) -> DataFrame:
     """Return the rows of ``engines`` with a real engine, plus provider platforms as engines."""
     # A provider's host runs on the provider's platform: the failure of one platform
     # version takes all its hosts down.
@@ -115,15 +116,11 @@ def running_engines(inventory: Inventory) -> pd.DataFrame:
             provided.append((host, product, version or "managed"))
     if not provided:
         return engines
-    platforms = pd.DataFrame(provided, columns=["host_id", "runtime", "version"])
+    platforms = DataFrame(provided, columns=["host_id", "runtime", "version"])
     return pd.concat([engines.astype({"runtime": "object"}), platforms])
 
 
-def _on_engines(
-    inventory: Inventory,
-    replicas: pd.DataFrame,
-    policy: Policy,
-) -> pd.DataFrame:
+def _on_engines(inventory: Inventory, replicas: DataFrame, policy: Policy) -> DataFrame:
     """List replicas with the engines of their host as ``element``; NA where nobody saw these."""
     off = replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
     engines = running_engines(inventory)
@@ -135,12 +132,12 @@ def _on_engines(
     return pd.concat([known, unknown])
 
 
-def engine_names(engines: pd.DataFrame) -> pd.Series:
+def engine_names(engines: DataFrame) -> Series:
     """Name engines as elements, such as ``docker 20.10.24``; NA where the version is unknown."""
     return engines["runtime"].astype("str") + " " + engines["version"]
 
 
-def _of_images(replicas: pd.DataFrame, host_kinds: list[str]) -> pd.DataFrame:
+def _of_images(replicas: DataFrame, host_kinds: list[str]) -> DataFrame:
     """List replicas with their image as ``element``; what is surely a container has one."""
     images = replicas.assign(element=image_names(replicas))
     # what is of unknown kind may be no container
@@ -148,14 +145,14 @@ def _of_images(replicas: pd.DataFrame, host_kinds: list[str]) -> pd.DataFrame:
     return images[images["element"].notna() | ~is_unit]
 
 
-def image_names(replicas: pd.DataFrame) -> pd.Series:
+def image_names(replicas: DataFrame) -> Series:
     """Name images as elements: ``repository@digest``, else ``repository:tag``, else repository."""
     repository = replicas["repository"]
     named = repository + "@" + replicas["image_digest"]
     return named.fillna(repository + ":" + replicas["tag"]).fillna(repository)
 
 
-def on_bases(inventory: Inventory) -> pd.DataFrame:
+def on_bases(inventory: Inventory) -> DataFrame:
     """List rows of ``workloads`` by the base images (``element``) of their image."""
     # A digest is matched with the image of that digest; a replica without one by its tag.
     replicas = inventory["workloads"]
@@ -172,7 +169,7 @@ def on_bases(inventory: Inventory) -> pd.DataFrame:
     return pd.concat([by_digest, replicas[~pinned].merge(tags, on=["repository", "tag"])])
 
 
-def on_volumes(inventory: Inventory, replicas: pd.DataFrame) -> pd.DataFrame:
+def on_volumes(inventory: Inventory, replicas: DataFrame) -> DataFrame:
     """List replicas by the volumes (``element``) that several services mount."""
     mounts = inventory["mounts"].dropna(subset=["volume_id"])
     mounts = mounts[["workload_id", "volume_id"]].drop_duplicates()
@@ -181,7 +178,7 @@ def on_volumes(inventory: Inventory, replicas: pd.DataFrame) -> pd.DataFrame:
     return rows[services_n > 1].rename(columns={"volume_id": "element"})
 
 
-def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def frozen(inventory: Inventory, policy: Policy) -> DataFrame:
     """List services that a registry freezes: ``element_kind, element, service_id``."""
     # Frozen services cannot be deployed or rescheduled without it. A service with a
     # mirror on every engine that holds its images is left out; an unknown mirror counts
@@ -204,16 +201,16 @@ def needed(replicas: Floats, min_healthy_pct: Floats) -> Floats:
     return np.maximum(1.0, np.ceil(np.round(share * replicas / 100, 9)))
 
 
-def is_running(replicas: pd.DataFrame) -> pd.Series:
+def is_running(replicas: DataFrame) -> Series:
     """Return by row whether a replica runs; False where its state is unknown."""
     return surely(replicas["state"].eq(RUNNING))
 
 
 def direct_impact(
-    placement: pd.DataFrame,
-    min_healthy_pct: pd.Series,
-    elements: pd.DataFrame,
-) -> dict[str, pd.DataFrame]:
+    placement: DataFrame,
+    min_healthy_pct: Series,
+    elements: DataFrame,
+) -> dict[str, DataFrame]:
     """List, by level (lo, point, hi), ``element_kind, element, service_id`` that fail directly, sorted.
 
     A service fails where fewer replicas live on than it needs. A replica of unknown state is not
@@ -233,7 +230,7 @@ def direct_impact(
     wide = pd.concat([known, anywhere.merge(elements, on="element_kind")])
     wide = wide.groupby(PAIR)[counted].sum().reset_index()
 
-    def down(table: pd.DataFrame, *, best: bool, worst: bool) -> pd.DataFrame:
+    def down(table: DataFrame, *, best: bool, worst: bool) -> DataFrame:
         service = table["service_id"]
         perhaps = table["perhaps"].to_numpy()
         live = service.map(every["running"]).to_numpy()

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.reference import parse_version, target_engine
-from assess.score.arrays import Booleans, Floats, Integers, Words
+from assess.score.arrays import Booleans, Ends, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
     Csr,
     Parts,
@@ -33,7 +35,7 @@ WIDTH = 1 << 13  # terms of a block: an integer of 1 KiB
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
 
 
-def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
+def landing(topology: Topology, target: Table) -> dict[str, str]:
     """Return engine, named base image and largest cluster under a moved service, by kind."""
     runtime = str(target["runtime"])
     version = target_engine(target)
@@ -68,8 +70,8 @@ def spread_replicas(
 
 
 def element_changes(
-    inventory: Inventory, topology: Topology, target: Mapping[str, Any]
-) -> tuple[pd.DataFrame, Floats]:
+    inventory: Inventory, topology: Topology, target: Table
+) -> tuple[DataFrame, Floats]:
     """List fatal elements that a move adds (1) or removes (-1); count new hosts that take it down."""
     shared = landing(topology, target)
     zones = sorted(element for kind, element in topology.elements if kind == "az")
@@ -85,15 +87,15 @@ def element_changes(
     # a service never moves to fewer replicas than it has
     replicas = running_n.fillna(0).clip(lower=max(int(target["replicas"]), 1))
     share = inventory["services"].set_index("service_id")["min_healthy_pct"]
-    layout = pd.DataFrame({"n": replicas, "share": share.astype("float64")})
-    new_hosts = pd.Series(0.0, topology.services)
+    layout = DataFrame({"n": replicas, "share": share.astype("float64")})
+    new_hosts = Series(0.0, topology.services)
     added = []
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(int(n), healthy, hosts_n, zones)
         new_hosts[alike.index] = fatal_hosts
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
-    moved = pd.DataFrame(added, columns=PAIR, dtype="str")
+    moved = DataFrame(added, columns=PAIR, dtype="str")
     after = pd.concat([stays, moved]).drop_duplicates()
     both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
     # what is there before and after does not change
@@ -115,7 +117,7 @@ class Terms:
     members: list[list[int]]
 
     @classmethod
-    def of(cls, topology: Topology, changes: pd.DataFrame) -> Terms:
+    def of(cls, topology: Topology, changes: DataFrame) -> Terms:
         """Find the services and elements of the changes."""
         names = pd.MultiIndex.from_frame(changes[PAIR[:2]])
         element, elements = pd.factorize(names)
@@ -185,7 +187,7 @@ def containment(
     *,
     sampling: Sampling,
     drawn: Booleans,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[DataFrame, DataFrame]:
     """Return the changes of elements, and of containment, by the move of each service alone.
 
     The first are those of `element_changes`. The second has columns ``delta, delta_lo, delta_hi`` by
@@ -211,8 +213,8 @@ def move_deltas(
     inventory: Inventory,
     policy: Policy,
     topology: Topology,
-    targets: Mapping[str, Mapping[str, Any]],
-) -> dict[str, pd.DataFrame]:
+    targets: Mapping[str, Table],
+) -> dict[str, DataFrame]:
     """Return ``delta, delta_lo, delta_hi`` of a move of every service to each target, by its name."""
     # In fleets with more services than ``moves_drawn_most``, or of more pairs than are
     # drawn, the bounds alone are computed.
@@ -228,10 +230,10 @@ def move_deltas(
 
 def _moved(
     topology: Topology,
-    changes: Mapping[str, tuple[pd.DataFrame, Floats]],
+    changes: Mapping[str, tuple[DataFrame, Floats]],
     sampling: Sampling,
     drawn: Booleans | None,
-) -> dict[str, pd.DataFrame]:
+) -> dict[str, DataFrame]:
     """Return the change by moves to each target; changes shared by targets are computed once."""
     # Without ``drawn`` every change is bounded.
     every = pd.concat([rows for rows, _ in changes.values()]).drop_duplicates()
@@ -272,9 +274,9 @@ def _table(
     topology: Topology,
     levels: Mapping[str, _Losses],
     service: Integers,
-    own: pd.DataFrame,
+    own: DataFrame,
     new_hosts: Floats,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Add up the terms of one target by service: ``delta, delta_lo, delta_hi``.
 
     ``own`` are its terms, ``sign, certain`` by position, and ``service`` their services.
@@ -300,7 +302,7 @@ def _table(
     # a service whose place is unknown may leave one element of every kind, seen or not
     lo = np.where(nowhere, lo - len(LEFT) * levels["hi"].most_alone, lo)
     columns = {"delta": low["point"], "delta_lo": lo, "delta_hi": hi}
-    table = pd.DataFrame(columns, topology.services, dtype="Float64")
+    table = DataFrame(columns, topology.services, dtype="Float64")
     table.loc[nowhere | (low["point"] < high["point"]), "delta"] = pd.NA
     return table
 
@@ -351,7 +353,7 @@ def _ends_of(
     graph: Graph,
     failing: Scenarios,
     sampling: Sampling,
-) -> tuple[Floats, Floats]:
+) -> Ends:
     """Return the least and most loss by scenario; equal where nothing is bounded."""
     impact = propagate(graph, failing, sampling=sampling)
     is_open = np.isnan(impact.se)
@@ -372,7 +374,7 @@ def marginal_losses(
     terms: Terms,
     least: Floats,
     most: Floats,
-) -> tuple[Floats, Floats]:
+) -> Ends:
     """Bound by term the expected weight that the service loses in addition to the others.
 
     ``least`` and ``most`` are what each service loses when nothing else fails.

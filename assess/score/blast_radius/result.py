@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.errors import AssessError
 from assess.score.blast_radius.placement import KINDS
@@ -42,24 +43,24 @@ class BlastRadius(Result):
     )
 
     @property
-    def how(self) -> pd.Series:
+    def how(self) -> Series:
         """By element, how its impact was computed: ``exact``, by ``draws``, or a ``lower bound``."""
         how = np.select(
             [self.frame["exact"], self.frame["se"].isna()], ["exact", BOUND], "draws"
         )
-        return pd.Series(how, self.frame.index, dtype="str", name="how")
+        return Series(how, self.frame.index, dtype="str", name="how")
 
-    def summary(self) -> pd.DataFrame:
+    def summary(self) -> DataFrame:
         """Return the few columns that a meeting needs; where some are lower bounds, `how` as well."""
         table = super().summary()
         return table.join(self.how) if self.how.eq(BOUND).any() else table
 
     @property
-    def services(self) -> pd.DataFrame:
+    def services(self) -> DataFrame:
         """Per service: impact, exposure, failure rate, recovery time, effect of the planned move."""
         return self.details["services"]
 
-    def row(self, service_id: str) -> pd.Series:
+    def row(self, service_id: str) -> Series:
         """Return the row of a service in `services`; see `Result.row`."""
         return Result.row(replace(self, frame=self.services), service_id)
 
@@ -85,7 +86,7 @@ class BlastRadius(Result):
             rows.append(row)
         return rows
 
-    def paths(self, element_kind: str, element: str, service: str) -> pd.DataFrame:
+    def paths(self, element_kind: str, element: str, service: str) -> DataFrame:
         """Return the most probable path from an element that fails to a service.
 
         Parameters
@@ -208,7 +209,7 @@ def most_probable_path(
     topology: Topology,
     element: tuple[str, str],
     service: str,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return the path from an element to a service: ``service_id, because, kinds, p`` by step.
 
     It uses the edges' point, else their upper end; empty without a path.
@@ -216,8 +217,8 @@ def most_probable_path(
     for level in ("point", "hi"):
         steps = _steps(topology, element, service, level)
         if steps:
-            return pd.DataFrame(steps, columns=COLUMNS)
-    return pd.DataFrame(columns=COLUMNS)
+            return DataFrame(steps, columns=COLUMNS)
+    return DataFrame(columns=COLUMNS)
 
 
 def _steps(
@@ -264,7 +265,7 @@ def check_element(topology: Topology, kind: str, name: str) -> None:
     raise AssessError(f"there is no element {kind}:{name} in this result", hint=hint)
 
 
-def reach_text(steps: pd.DataFrame, pair: pd.DataFrame, service: str) -> str:
+def reach_text(steps: DataFrame, pair: DataFrame, service: str) -> str:
     """Describe how a failure reaches a service; ``pair`` is its row in ``affected``, or empty."""
     if pair.empty:
         return f"No path: {service} stays up, by all that is known."
@@ -275,14 +276,14 @@ def reach_text(steps: pd.DataFrame, pair: pd.DataFrame, service: str) -> str:
     return f"{chance}, most probably so: {path_text(steps)}."
 
 
-def path_text(steps: pd.DataFrame) -> str:
+def path_text(steps: DataFrame) -> str:
     """Return a path such as ``host h1 -> database -> shop``."""
     if steps.empty:
         return ""
     return " -> ".join([str(steps["because"].iloc[0]), *map(str, steps["service_id"])])
 
 
-def percent(row: pd.Series, name: str, *, sign: str = "") -> str:
+def percent(row: Series, name: str, *, sign: str = "") -> str:
     """Return a share and its interval in percent, such as ``12 (10 to 20)``, or "unknown"."""
     values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
     point, lo, hi = (number(100 * v, signed=bool(sign)) for v in values)
@@ -291,9 +292,9 @@ def percent(row: pd.Series, name: str, *, sign: str = "") -> str:
 
 def sentences(
     service_id: str,
-    row: pd.Series,
-    takes_down: pd.DataFrame,
-    taken_down_by: pd.DataFrame,
+    row: Series,
+    takes_down: DataFrame,
+    taken_down_by: DataFrame,
 ) -> list[str]:
     """Describe what a service takes down, what takes it down, and what a move does.
 
@@ -334,7 +335,7 @@ def _names(names: list[str]) -> str:
     return ", ".join(names[:NAMED_MOST]) + more
 
 
-def _recovery(row: pd.Series) -> str:
+def _recovery(row: Series) -> str:
     """Describe how long a service takes to recover and how often it fails."""
     heal = (
         f"It takes {row['minutes']:.0f} minutes to heal, "

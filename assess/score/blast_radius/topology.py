@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Floats, Integers, Words
+from assess.score.arrays import Booleans, Floats, Integers, Positions, Words
 from assess.score.blast_radius.bitset import (
     WORD_BITS,
     Csr,
@@ -36,7 +37,7 @@ WIDTH = 1 << 12  # elements whose reach is looked up together
 Element = tuple[str, str]  # kind and name
 
 
-def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
+def criticality(services: DataFrame, policy: Policy) -> Series:
     """Return by ``service_id`` its own criticality, else its tier's, else the policy's default."""
     weights = policy["criticality"]
     by_tier = {
@@ -159,11 +160,11 @@ class Topology:
     services: pd.Index
     nodes: pd.Index
     weight: Floats
-    edges: pd.DataFrame
+    edges: DataFrame
     elements: pd.MultiIndex
-    placement: pd.DataFrame
-    direct: dict[str, pd.DataFrame]
-    frozen: pd.DataFrame
+    placement: DataFrame
+    direct: dict[str, DataFrame]
+    frozen: DataFrame
 
     @property
     def placed(self) -> pd.Index:
@@ -172,9 +173,9 @@ class Topology:
         return pd.Index(running["service_id"].unique())
 
     @property
-    def service_weight(self) -> pd.Series:
+    def service_weight(self) -> Series:
         """Criticality by service."""
-        return pd.Series(self.weight[: len(self.services)], index=self.services)
+        return Series(self.weight[: len(self.services)], index=self.services)
 
     @cached_property
     def callee(self) -> Integers:
@@ -217,7 +218,7 @@ class Topology:
         return graph
 
     @cached_property
-    def initial_failures(self) -> dict[str, tuple[Integers, Integers]]:
+    def initial_failures(self) -> dict[str, Positions]:
         """By level, pairs of element and node of `graphs` that it takes down directly."""
         return {level: self._initial_of(level) for level in self.direct}
 
@@ -227,7 +228,7 @@ class Topology:
         pairs = self.initial_failures.items()
         return {level: Csr.of(element, n) for level, (element, _) in pairs}
 
-    def _initial_of(self, level: str) -> tuple[Integers, Integers]:
+    def _initial_of(self, level: str) -> Positions:
         kinds = self.elements.get_level_values(0)
         itself = np.flatnonzero(kinds.isin(["service", "ext"]))
         own_node = self.nodes.get_indexer(self.elements.get_level_values(1)[itself])
@@ -246,9 +247,7 @@ class Topology:
         """Return the failure of each element as a scenario, of which nothing is asked yet."""
         return Scenarios.unasked(*self.initial_failures[level], len(self.elements))
 
-    def initial_nodes(
-        self, elements: Sequence[Element], level: str
-    ) -> tuple[Integers, Integers]:
+    def initial_nodes(self, elements: Sequence[Element], level: str) -> Positions:
         """List pairs of given element, by position, and node that it takes down directly."""
         failed = self.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
         known = np.flatnonzero(failed >= 0)

@@ -72,20 +72,20 @@ class Sampling:
             seed=policy.seed,
             draws=fewest_draws(policy),
             draws_least=int(settings["draws_least"]),
-            se_max=float(settings["se_max"]),
+            se_max=settings["se_max"],
             enumerate_up_to=settings["enumerate_up_to"],
             block_mib=settings["block_mib"],
             exposed_from=settings["exposed_from"],
             ways_most=int(settings["ways_most"]),
             pairs_most=int(settings["drawn_pairs_max"]),
-            level=float(policy["simulation"]["level"]),
+            level=policy.level,
         )
 
 
 def fewest_draws(policy: Policy) -> int:
     """Return the draws that keep the standard error of any share within ``se_max``."""
     # the standard deviation of a share is at most one half
-    return math.ceil((0.5 / float(policy["blast_radius"]["se_max"])) ** 2) + 1
+    return math.ceil((0.5 / policy["blast_radius"]["se_max"]) ** 2) + 1
 
 
 def _masks(p: Floats, ranks: Integers, sampling: Sampling) -> Words:

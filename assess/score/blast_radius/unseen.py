@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.frames import EXTERNAL, surely
 from assess.inventory import Inventory
@@ -19,7 +20,7 @@ WATCHING = ("socket", "flow", "trace")  # where an address was read by watching 
 SIDE = ["service_id", "side"]
 
 
-def seen_sides(inventory: Inventory, policy: Policy, nodes: pd.Index) -> pd.DataFrame:
+def seen_sides(inventory: Inventory, policy: Policy, nodes: pd.Index) -> DataFrame:
     """Return by service whether all its calls (``src``) and callers (``dst``) are known.
 
     Of what lies outside the fleet only a row that says so makes its callers known.
@@ -35,22 +36,22 @@ def seen_sides(inventory: Inventory, policy: Policy, nodes: pd.Index) -> pd.Data
     known = pd.MultiIndex.from_frame(pd.concat(parts).astype("str"))
     sides = {side: pd.MultiIndex.from_product([nodes, [side]]) for side in BOTH}
     table = {side: index.isin(known) for side, index in sides.items()}
-    return pd.DataFrame(table, index=nodes)
+    return DataFrame(table, index=nodes)
 
 
-def _every_side(services: pd.Series | pd.Index) -> pd.DataFrame:
+def _every_side(services: Series | pd.Index) -> DataFrame:
     """Return both sides of some services."""
     names = pd.Index(services).unique()
     return pd.MultiIndex.from_product([names, BOTH], names=SIDE).to_frame(index=False)
 
 
-def _by_rows(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def _by_rows(inventory: Inventory, policy: Policy) -> DataFrame:
     """List the sides that rows of dependencies declare complete."""
     # Watching a service shows its calls and its callers; a complete list from a person
     # covers one side.
     settings = policy["blast_radius"]
     rows = inventory["dependencies"]
-    is_long = surely(rows["window_hours"].ge(float(settings["complete_hours"])))
+    is_long = surely(rows["window_hours"].ge(settings["complete_hours"]))
     is_watched = rows["evidence"].isin(settings["observing_sources"])
     is_watched |= surely(rows["address_basis"].isin(WATCHING))
     is_user = surely(rows["address_basis"].eq(USER))
@@ -63,7 +64,7 @@ def _by_rows(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     parts = []
     for side in BOTH:
         declared = rows[(is_long | is_user) & complete.isin([side, "both"])]
-        parts.append(pd.DataFrame({"service_id": declared[f"{side}_id"], "side": side}))
+        parts.append(DataFrame({"service_id": declared[f"{side}_id"], "side": side}))
         watched = declared.loc[
             is_watched[declared.index] & is_long[declared.index], f"{side}_id"
         ]
@@ -75,14 +76,14 @@ def _by_coverage(
     inventory: Inventory,
     policy: Policy,
     services: pd.Index,
-) -> pd.DataFrame:
+) -> DataFrame:
     """List the sides that a source watched over a whole window: of a service, or of the fleet."""
     # Any other scope is a file or an address: it covers the services that its traces
     # name.
     settings = policy["blast_radius"]
     asked = coverage_of(inventory, settings["observing_sources"])
     window = asked["window_end"] - asked["window_start"]
-    hours = pd.Timedelta(hours=float(settings["complete_hours"]))
+    hours = pd.Timedelta(hours=settings["complete_hours"])
     asked = asked[surely(window.ge(hours))]
     scope = asked["scope"].astype("str")
     if scope.str.lower().isin(settings["whole_fleet"]).any():
@@ -96,10 +97,10 @@ def _by_coverage(
     return pd.concat([_every_side(scope[~is_place]), _every_side(pd.Index(ends))])
 
 
-def _by_answers(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def _by_answers(inventory: Inventory, policy: Policy) -> DataFrame:
     """List the sides that a person declared complete; old answers do not count."""
     answers = inventory["answers"]
-    ttl = pd.Timedelta(days=float(policy["evidence"]["answer_ttl_days"]))
+    ttl = pd.Timedelta(days=policy["evidence"]["answer_ttl_days"])
     is_fresh = answers["answered_at"].ge(inventory.snapshot_at - ttl)
     is_yes = answers["answer"].str.strip().str.lower().isin(YES)
     holds = surely(is_yes) & surely(is_fresh)
@@ -107,11 +108,11 @@ def _by_answers(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     for side in BOTH:
         asked = answers["question"].isin(policy["blast_radius"][f"complete_{side}"])
         declared = answers.loc[holds & asked, "service_id"]
-        parts.append(pd.DataFrame({"service_id": declared, "side": side}))
+        parts.append(DataFrame({"service_id": declared, "side": side}))
     return pd.concat(parts)
 
 
-def with_unseen(topology: Topology, seen: pd.DataFrame) -> Graph:
+def with_unseen(topology: Topology, seen: DataFrame) -> Graph:
     """Return the graph of the highest level with every call that may exist unseen: the worst case.
 
     A call i -> j may exist where neither the calls of i nor the callers of j are all seen. So each
@@ -126,8 +127,8 @@ def with_unseen(topology: Topology, seen: pd.DataFrame) -> Graph:
 
 
 def watched(
-    inventory: Inventory, policy: Policy, topology: Topology, seen: pd.DataFrame
-) -> pd.DataFrame:
+    inventory: Inventory, policy: Policy, topology: Topology, seen: DataFrame
+) -> DataFrame:
     """Return by ``service_id`` whether its dependencies were observed, and its callers seen.
 
     ``dependencies_observed``: one is known, or one of ``blast_radius.observing_calls`` succeeded in
@@ -145,7 +146,7 @@ def watched(
     others_n = silent.sum() - silent
     is_seen = seen[CALLERS].to_numpy(bool) | (others_n == 0)
     columns = {"dependencies_observed": is_observed, "callers_seen": is_seen}
-    table = pd.DataFrame(columns, services, dtype="boolean")
+    table = DataFrame(columns, services, dtype="boolean")
     if links.empty and looked.empty:
         table.loc[~is_seen, "callers_seen"] = pd.NA
     return table

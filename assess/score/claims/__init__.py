@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 from pandas.api.types import is_numeric_dtype
 
 from assess import reference
@@ -58,18 +59,9 @@ class Claims(Result):
     """
 
     name = "claims"
-    summary_columns = (
-        "text",
-        "value",
-        "lo",
-        "hi",
-        "n",
-        "threshold",
-        "verdict",
-        "needs",
-    )
+    summary_columns = ("text", "value", "lo", "hi", "n", "threshold", "verdict", "needs")
 
-    def row(self, claim: str) -> pd.Series:
+    def row(self, claim: str) -> Series:
         """Return the row of a claim; any case will do."""
         name = str(claim).strip().upper()
         if name not in self.frame.index:
@@ -110,7 +102,7 @@ class Claims(Result):
         return Explanation(title, "\n".join(filter(None, lines)), self.details[row.name])
 
 
-def _in_words(row: pd.Series, policy: Policy | None) -> str:
+def _in_words(row: Series, policy: Policy | None) -> str:
     level = f"{share(policy['claims']['level'])} interval " if policy else ""
     value = UNKNOWN if pd.isna(row["value"]) else f"{row['value']:.3g}"
     hi = "no upper end" if pd.isna(row["hi"]) else f"{row['hi']:.3g}"
@@ -125,7 +117,7 @@ def measure_claims(assessment: Assessment) -> Claims:
     inventory = assessment.inventory.running
     measured = {claim: measure(data) for claim, measure in MEASURES.items()}
     rows = [_row(claim, measurement, policy) for claim, measurement in measured.items()]
-    frame = pd.DataFrame(rows).set_index("claim").rename_axis("claim")
+    frame = DataFrame(rows).set_index("claim").rename_axis("claim")
     frame[NUMBERS] = frame[NUMBERS].astype(float).replace([np.inf, -np.inf], np.nan)
     frame = frame.astype(
         {**dict.fromkeys(NUMBERS, "Float64"), "n": "Int64", "unknown_n": "Int64"}
@@ -144,23 +136,25 @@ def measure_claims(assessment: Assessment) -> Claims:
 
 
 def _by_platform(
-    data: ClaimData, tables: dict[str, pd.DataFrame], policy: Policy
-) -> pd.DataFrame:
+    data: ClaimData,
+    tables: dict[str, DataFrame],
+    policy: Policy,
+) -> DataFrame:
     rows = [
         {"platform": platform, **_row(claim, measured, policy)}
         for claim, platform, measured in by_platform(data, tables)
     ]
-    table = pd.DataFrame(rows, columns=PLATFORM_COLUMNS)
+    table = DataFrame(rows, columns=PLATFORM_COLUMNS)
     numbers = table[NUMBERS].astype(float).replace([np.inf, -np.inf], np.nan)
     return table.assign(**numbers.astype("Float64"))
 
 
-def _tidy(claim: str, table: pd.DataFrame) -> pd.DataFrame:
+def _tidy(claim: str, table: DataFrame) -> DataFrame:
     """Return the numbers of a table in long form, under the names of their rows."""
     words = [
         name for name in table if name == "tier" or not is_numeric_dtype(table[name])
     ]
-    group = pd.Series(dtype=str)
+    group = Series(dtype=str)
     if len(table):
         group = table[words].astype("str").agg(" ".join, axis=1)
     numbers = table.drop(columns=words).astype(float).assign(claim=claim, group=group)
@@ -197,7 +191,11 @@ def _row(claim: str, measured: Measurement, policy: Policy) -> dict[str, Any]:
 
 
 def _needs(
-    text: dict[str, Any], measured: Measurement, bound: float, *, above: bool
+    text: dict[str, Any],
+    measured: Measurement,
+    bound: float,
+    *,
+    above: bool,
 ) -> str:
     """Return what would decide a claim: a source, facts to find out, or more observations."""
     find = ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import surely
@@ -66,12 +67,12 @@ class ClaimData:
         """Coverage of the intervals, a share."""
         return float(self.settings["level"])
 
-    def frame(self, name: str) -> pd.DataFrame:
+    def frame(self, name: str) -> DataFrame:
         """Return a frame of the inventory."""
         return self.assessment.inventory.running[name]
 
     @property
-    def spells(self) -> pd.DataFrame:
+    def spells(self) -> DataFrame:
         """Incidents and months of every service; see `Exposure.spells`."""
         return self.assessment.exposure.spells
 
@@ -80,12 +81,12 @@ class ClaimData:
         """Incidents of the watched time whose service nobody knows."""
         return int(self.assessment.exposure.incidents["service_id"].isna().sum())
 
-    def compared(self, spells: pd.DataFrame, first: pd.Series) -> Measurement:
+    def compared(self, spells: DataFrame, first: Series) -> Measurement:
         """Compare two groups of spells; an incident of an unknown service may be of either."""
         return compared(spells, first, level=self.level, unassigned_n=self.unassigned_n)
 
     @property
-    def side(self) -> pd.Series:
+    def side(self) -> Series:
         """Side of every service, index ``service_id``."""
         return self.assessment.exposure.side
 
@@ -104,7 +105,7 @@ def forced_upgrades(data: ClaimData) -> Measurement:
         rate = pace.forced_rate(product or UNKNOWN, line, str(data.settings["since"]))
         rows.append((product or UNKNOWN, line or UNKNOWN, *rate))
     columns = ["engine", "line", "point", "lo", "hi"]
-    counts = pd.DataFrame(rows, columns=columns).groupby(columns).size()
+    counts = DataFrame(rows, columns=columns).groupby(columns).size()
     table = counts.reset_index(name="n")[[*columns[:2], "n", *columns[2:]]]
     # a provider may patch a host whose engine nobody saw: then it does not count
     apart = mean(table[table["engine"].ne(UNKNOWN)], level=data.level)
@@ -150,7 +151,7 @@ def failed_upgrades(data: ClaimData) -> Measurement:
     if n:
         tallies["unknown"] = (n, k, most)
     rows = [(line, k, n - most, most - k) for line, (n, k, most) in tallies.items()]
-    table = pd.DataFrame(rows, columns=["group", "yes", "no", "unknown"])
+    table = DataFrame(rows, columns=["group", "yes", "no", "unknown"])
     table = table.assign(found=float(data.settings["breaks_found"]))
     looked = data.assessment.inventory.running.has("activities", "incidents")
     gap = "no upgrade was seen so far: how they go shows once there are some"
@@ -174,7 +175,7 @@ def kept_images(data: ClaimData) -> Measurement:
     return seen(measured, gap, looked=len(images) > 0)
 
 
-def _is_run(images: pd.DataFrame, data: ClaimData) -> pd.Series:
+def _is_run(images: DataFrame, data: ClaimData) -> Series:
     """Return whether a workload runs each image; NA where nobody knows."""
     place = ["registry", "repository"]
     workloads = data.frame("workloads").dropna(subset=place)
@@ -186,7 +187,7 @@ def _is_run(images: pd.DataFrame, data: ClaimData) -> pd.Series:
     may_run = keys.droplevel("digest").isin(pd.MultiIndex.from_frame(vague))
     if not data.assessment.inventory.has("workloads"):
         may_run[:] = True
-    return pd.Series(is_run, images.index, dtype="boolean").mask(may_run & ~is_run)
+    return Series(is_run, images.index, dtype="boolean").mask(may_run & ~is_run)
 
 
 def troubled_hosts(data: ClaimData) -> Measurement:
@@ -207,7 +208,7 @@ def troubled_hosts(data: ClaimData) -> Measurement:
         named = f"{node.runtime or UNKNOWN} {driver or UNKNOWN}"
         # one no is enough; without one, a fact that is missing leaves it open
         answers.append((named, any_of([run if run is None else not run for run in runs])))
-    table = pd.DataFrame(answers, columns=["runtime", "trouble"])
+    table = DataFrame(answers, columns=["runtime", "trouble"])
     return share(tally(table["runtime"], table["trouble"]), level=data.level)
 
 
@@ -229,10 +230,10 @@ def package_incidents(data: ClaimData) -> Measurement:
     return share(tally(incidents["side"], hit), level=data.level)
 
 
-def _found(pattern: Linear, texts: pd.Series) -> pd.Series:
+def _found(pattern: Linear, texts: Series) -> Series:
     """Return whether a pattern occurs in each text; unknown without a text."""
     hits = [None if pd.isna(text) else bool(pattern.search(text)) for text in texts]
-    return pd.Series(hits, index=texts.index, dtype="boolean")
+    return Series(hits, index=texts.index, dtype="boolean")
 
 
 def failed_pulls(data: ClaimData) -> Measurement:
@@ -244,7 +245,7 @@ def failed_pulls(data: ClaimData) -> Measurement:
     registry = pulls["registry"]
     is_ecr = surely(_found(Linear(data.settings["ecr_registries"]), registry))
     is_hub = registry.isin(policy["registries"]["hub"])
-    side = pd.Series("other", index=pulls.index).mask(is_ecr, "ecr").mask(is_hub, "hub")
+    side = Series("other", index=pulls.index).mask(is_ecr, "ecr").mask(is_hub, "hub")
     failed = _found(any_pattern(policy["churn"]["failed_words"]), pulls["status"])
     end = failed.map({True: "failed", False: "fine"}).fillna("unknown")
     cells = (side.mask(registry.isna(), "either") + "_" + end).value_counts()
@@ -304,7 +305,7 @@ def contained_incidents(data: ClaimData) -> Measurement:
         None if pd.isna(service) or pd.isna(names) else len({service, *ids(names)}) <= 1
         for service, names in pairs
     ]
-    alone = pd.Series(touched, table.index, dtype="boolean").mask(table["side"].isna())
+    alone = Series(touched, table.index, dtype="boolean").mask(table["side"].isna())
     measured = share(tally(table["platform"], alone), level=data.level)
     gap = "no incident in containers was seen so far: keep counting"
     looked = len(exposure.watched) > 0 and len(data.contained) > 0
@@ -339,7 +340,7 @@ def many_at_once(data: ClaimData) -> Measurement:
     # an incident that nobody assigned may have been in a container
     loose_n = data.unassigned_n
     loose = [{"platform": "unassigned", "incidents": loose_n, "service_months": 0.0}]
-    rows = pd.concat([sums, pd.DataFrame(loose[: int(loose_n > 0)])])
+    rows = pd.concat([sums, DataFrame(loose[: int(loose_n > 0)])])
     whole = rows.groupby("platform")[["incidents", "service_months"]].sum().reset_index()
     # tiers are left aside: the budget, too, counts every service that moves alike
     known = spells["side"].where(inside)
@@ -384,7 +385,7 @@ def held_back(data: ClaimData) -> Measurement:
     stuck = gates["state"].eq("fail") & gates["label"].ne("NOT DECIDABLE")
     vague = gates["state"].isin(["unknown", "fail"]) & ~stuck
     stopped = set(gates.loc[stuck, "service_id"])
-    answer = pd.Series(outside.isin(stopped), outside, dtype="boolean")
+    answer = Series(outside.isin(stopped), outside, dtype="boolean")
     # a failed gate decides; an unknown one only where no gate failed
     answer = answer.mask(outside.isin(gates.loc[vague, "service_id"]) & ~answer)
     tier = data.frame("services").set_index("service_id")["tier"].reindex(outside)
@@ -395,7 +396,7 @@ def held_back(data: ClaimData) -> Measurement:
     return seen(measured, gap, looked=len(data.contained) > 0)
 
 
-def around_upgrades(data: ClaimData) -> pd.DataFrame:
+def around_upgrades(data: ClaimData) -> DataFrame:
     """Count the incidents on hosts within some days before and after an engine upgrade."""
     # One row: ``tier`` (0, so that `ratio_of` takes it), ``after`` [incidents],
     # ``days_after``, ``before`` [incidents], ``days_before`` [host-days that were
@@ -414,7 +415,7 @@ def around_upgrades(data: ClaimData) -> pd.DataFrame:
             *_within(incidents, at - span, at, watched),
         ]
     columns = ["tier", "after", "days_after", "before", "days_before"]
-    table = pd.DataFrame([[0, *sums]], columns=columns)
+    table = DataFrame([[0, *sums]], columns=columns)
     table = table.astype({"tier": int, "after": int, "before": int})
     interval = ratio_of(table, level=data.level)
     ends = dict(zip(["ratio", "ratio_lo", "ratio_hi"], interval, strict=True))
@@ -460,7 +461,7 @@ ORCHESTRATED = "C12"
 
 
 def by_platform(
-    data: ClaimData, tables: Mapping[str, pd.DataFrame]
+    data: ClaimData, tables: Mapping[str, DataFrame]
 ) -> Iterator[tuple[str, str, Measurement]]:
     """Yield claim, platform and the measurement over the rows of that platform."""
     for claim, measure in BY_ROW.items():

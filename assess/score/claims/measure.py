@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.frames import surely
 from assess.score.incidents.rates import (
@@ -39,7 +40,7 @@ class Measurement(NamedTuple):
     interval: Interval
     sampled: Interval
     n: int
-    table: pd.DataFrame
+    table: DataFrame
     unknown_n: int = 0
     more: Callable[[float], float] = lambda bound: math.inf
     gap: str = ""
@@ -57,7 +58,7 @@ def verdict(interval: Interval, bound: float, *, above: bool) -> str:
     return UNDECIDED
 
 
-def share(table: pd.DataFrame, *, level: float) -> Measurement:
+def share(table: DataFrame, *, level: float) -> Measurement:
     """Measure the share of ``yes`` in a table of ``yes, no, unknown`` [count].
 
     The share is that of the known, in Jeffreys' interval: its lower end counts what is unknown as
@@ -87,7 +88,7 @@ def share(table: pd.DataFrame, *, level: float) -> Measurement:
 
 
 def ratio(
-    table: pd.DataFrame, *others: pd.DataFrame, level: float, unknown_n: int = 0
+    table: DataFrame, *others: DataFrame, level: float, unknown_n: int = 0
 ) -> Measurement:
     """Measure a ratio of rates over strata; only strata with both sides compare anything.
 
@@ -121,7 +122,7 @@ def ratio(
     return Measurement(whole, sampled, n, table, unknown_n, more, gap)
 
 
-def mean(table: pd.DataFrame, *, level: float) -> Measurement:
+def mean(table: DataFrame, *, level: float) -> Measurement:
     """Measure a mean over ``n`` [count] things that have ``point``, between ``lo`` and ``hi``.
 
     Student's intervals around the means of the points, of the lower and of the upper ends.
@@ -159,8 +160,8 @@ def mean(table: pd.DataFrame, *, level: float) -> Measurement:
 
 
 def amount(
-    table: pd.DataFrame,
-    whole: pd.DataFrame,
+    table: DataFrame,
+    whole: DataFrame,
     *,
     factor: float,
     level: float,
@@ -173,7 +174,7 @@ def amount(
     ``n`` counts the service-months.
     """
 
-    def expected(part: pd.DataFrame) -> Interval:
+    def expected(part: DataFrame) -> Interval:
         rate = jeffreys_rate(*part[["incidents", "service_months"]].sum(), level=level)
         return Interval(*(factor * end for end in rate))
 
@@ -201,14 +202,14 @@ def seen(measured: Measurement, gap: str, *, looked: bool) -> Measurement:
     return measured._replace(gap=gap) if is_none else measured
 
 
-def added(table: pd.DataFrame, more: Mapping[str, str]) -> pd.DataFrame:
+def added(table: DataFrame, more: Mapping[str, str]) -> DataFrame:
     """Add other columns to columns, by name."""
     return table.assign(
         **{name: table[name] + table[other] for name, other in more.items()}
     )
 
 
-def worst_pulls(counts: pd.DataFrame, worse: str, better: str) -> pd.DataFrame:
+def worst_pulls(counts: DataFrame, worse: str, better: str) -> DataFrame:
     """Return the counts with all that nobody knows against one registry and for the other."""
     against = counts[[f"{worse}_unknown", "either_failed", "either_unknown"]].sum(axis=1)
     spare = counts[f"{better}_unknown"] + counts["either_fine"]
@@ -242,7 +243,7 @@ def _smallest(decides: Callable[[float], bool]) -> float:
     return high
 
 
-def rates_by(spells: pd.DataFrame, by: str, *, level: float) -> pd.DataFrame:
+def rates_by(spells: DataFrame, by: str, *, level: float) -> DataFrame:
     """Return incidents, service-months and rates [per service and year] of groups of spells."""
     groups = spells.groupby(by, sort=True, observed=True)
     table = groups.agg(
@@ -255,12 +256,10 @@ def rates_by(spells: pd.DataFrame, by: str, *, level: float) -> pd.DataFrame:
         for n, months in zip(table["incidents"], table["service_months"], strict=True)
     ]
     columns = ["rate", "rate_lo", "rate_hi"]
-    return table.join(
-        pd.DataFrame(rates, columns=columns, index=table.index, dtype=float)
-    )
+    return table.join(DataFrame(rates, columns=columns, index=table.index, dtype=float))
 
 
-def compare(spells: pd.DataFrame, first: pd.Series) -> pd.DataFrame:
+def compare(spells: DataFrame, first: Series) -> DataFrame:
     """Compare two groups of spells, tier by tier.
 
     ``first`` is whether a spell is of the one group; NA where it may be of either. Columns:
@@ -269,7 +268,7 @@ def compare(spells: pd.DataFrame, first: pd.Series) -> pd.DataFrame:
     """
     tier = spells["tier"].astype("Float64").fillna(0).astype(int)
     group = first.astype("boolean").map({True: "", False: "other_"}).fillna("unplaced_")
-    table = pd.DataFrame(index=pd.Index(sorted(set(tier)), name="tier"))
+    table = DataFrame(index=pd.Index(sorted(set(tier)), name="tier"))
     for prefix in ("", "other_", "unplaced_"):
         rows = spells.loc[group.eq(prefix), ["incidents", "months"]]
         table = table.join(rows.groupby(tier).sum().add_prefix(prefix))
@@ -278,13 +277,13 @@ def compare(spells: pd.DataFrame, first: pd.Series) -> pd.DataFrame:
     return table.astype(dict.fromkeys(counts, "int64")).reset_index()
 
 
-def ratio_of(table: pd.DataFrame, *, level: float) -> Interval:
+def ratio_of(table: DataFrame, *, level: float) -> Interval:
     """Return the rate ratio of a table as `compare` makes it."""
     return rate_ratio(*(table[name] for name in table.columns[1:5]), level=level)
 
 
 def compared(
-    spells: pd.DataFrame, first: pd.Series, *, level: float, unassigned_n: int = 0
+    spells: DataFrame, first: Series, *, level: float, unassigned_n: int = 0
 ) -> Measurement:
     """Compare the incident rates of two groups of spells; spells without a side may be in either.
 
@@ -321,7 +320,7 @@ def compared(
 
 
 def widened(
-    spells: pd.DataFrame, *sides: pd.Series, level: float
+    spells: DataFrame, *sides: Series, level: float
 ) -> tuple[float, dict[str, float]]:
     """Return a wider level that allows for overdispersion within side and tier.
 
@@ -335,10 +334,10 @@ def widened(
     return wider, widest._asdict()
 
 
-def tally(group: pd.Series, yes: pd.Series) -> pd.DataFrame:
+def tally(group: Series, yes: Series) -> DataFrame:
     """Count ``yes, no, unknown`` by ``group``, where NA is the group "unknown"."""
     answer = yes.astype("boolean")
-    rows = pd.DataFrame(
+    rows = DataFrame(
         {
             "group": group.astype("object").where(group.notna(), "unknown").astype("str"),
             "yes": surely(answer).astype(int),

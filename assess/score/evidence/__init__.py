@@ -12,11 +12,12 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.execution import each
 from assess.frames import surely
 from assess.inventory import Inventory
-from assess.policy import rules
+from assess.policy import Table, rules
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats
 
@@ -57,19 +58,19 @@ class View:
     ``answers``: what rules answered so far; checks, gates and their words ask the same.
     """
 
-    table: pd.DataFrame
+    table: DataFrame
     codes: np.ndarray
     none: np.ndarray
     na: np.ndarray
     sure: np.ndarray
     whole: np.ndarray
-    answers: dict[str, pd.Series] = field(default_factory=dict)
+    answers: dict[str, Series] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         services: pd.Index,
-        table: pd.DataFrame,
+        table: DataFrame,
         *,
         none: Ids = (),
         na: Ids = (),
@@ -183,14 +184,14 @@ class Evidence:
         """Return 1 where a row holds, 0 where it does not, NaN where it is unknown."""
         return self.evaluate(rule, table).to_numpy(float)
 
-    def evaluate(self, rule: str, table: str) -> pd.Series:
+    def evaluate(self, rule: str, table: str) -> Series:
         """Return the answers of a rule, evaluated once, for each row of a table."""
         view = self.views[table]
         if rule not in view.answers:
             view.answers[rule] = rules.evaluate(rule, view.table, at=self.at)
         return view.answers[rule]
 
-    def with_columns(self, table: str, columns: pd.DataFrame) -> Evidence:
+    def with_columns(self, table: str, columns: DataFrame) -> Evidence:
         """Return evidence with further columns (index service) in a view of one row per service."""
         rows = self.views[table].table
         kinds = rules.columns(table)
@@ -223,7 +224,7 @@ def combine(codes: np.ndarray, holds: Floats, *, n: int, how: How) -> Floats:
     return value
 
 
-def any_sign(*signs: pd.Series) -> pd.Series:
+def any_sign(*signs: Series) -> Series:
     """Return True if any source saw a good sign, False if all that looked did not, else NA."""
     # Losing a source can only remove evidence, never add it.
     seen = pd.concat([sign.astype("boolean") for sign in signs], axis=1)
@@ -231,9 +232,7 @@ def any_sign(*signs: pd.Series) -> pd.Series:
     return seen.any(axis=1, skipna=True).astype("boolean").mask(nobody_looked)
 
 
-def answer_checks(
-    evidence: Evidence, inventory: Inventory, policy: Policy
-) -> pd.DataFrame:
+def answer_checks(evidence: Evidence, inventory: Inventory, policy: Policy) -> DataFrame:
     """Answer every check for every service, by blocks of services, in the order of the policy.
 
     Columns ``service_id, check, dimension, state`` (pass, partial, fail, unknown, conflict, na),
@@ -248,7 +247,7 @@ def answer_checks(
     return pd.concat(parts, ignore_index=True)
 
 
-def _answer(work: tuple[Policy, pd.DataFrame], evidence: Evidence) -> pd.DataFrame:
+def _answer(work: tuple[Policy, DataFrame], evidence: Evidence) -> DataFrame:
     """Answer every check for the services of a block."""
     policy, stated = work
     services = evidence.services
@@ -269,7 +268,7 @@ def _answer(work: tuple[Policy, pd.DataFrame], evidence: Evidence) -> pd.DataFra
         answers.append(evidence.ask(*asked, applies=applies, fresh=fresh, how=how))
         observed.append(_observed(check, evidence))
         checks.append({"asked": False, **check, "dimension": dimension})
-    about = pd.DataFrame(checks, columns=["id", "dimension", "weight", "table", "asked"])
+    about = DataFrame(checks, columns=["id", "dimension", "weight", "table", "asked"])
     about = about.rename(columns={"id": "check", "table": "source"})
     atoms = about.loc[about.index.repeat(len(services))].reset_index(drop=True)
     atoms.insert(0, "service_id", np.tile(services, len(checks)))
@@ -283,7 +282,7 @@ def _answer(work: tuple[Policy, pd.DataFrame], evidence: Evidence) -> pd.DataFra
     return _with_opinions(atoms.join(stated, on=["check", "service_id"]))
 
 
-def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def opinions(inventory: Inventory, policy: Policy) -> DataFrame:
     """Return the answers of people to the checks: ``low, high`` [0-1] and ``said_at``, the oldest.
 
     Index check and service_id. Answers older than ``evidence.answer_ttl_days``, those without a
@@ -303,15 +302,15 @@ def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     )
 
 
-def _observed(check: Mapping[str, Any], evidence: Evidence) -> pd.Series:
+def _observed(check: Table, evidence: Evidence) -> Series:
     """Return by service when a check's rows were observed: the oldest date, else the snapshot."""
     if "dated_by" not in check:
-        return pd.Series(evidence.at, index=evidence.services)
+        return Series(evidence.at, index=evidence.services)
     rows = evidence.views[check["table"]].table
     return rows.groupby("service_id")[check["dated_by"]].min().reindex(evidence.services)
 
 
-def _with_opinions(atoms: pd.DataFrame) -> pd.DataFrame:
+def _with_opinions(atoms: DataFrame) -> DataFrame:
     """Compare the answers of people with what was measured; na stays na."""
     stated = atoms[["value", "low", "high"]]
     spread = (stated.max(axis=1) - stated.min(axis=1)).fillna(0.0)
@@ -328,7 +327,7 @@ def _with_opinions(atoms: pd.DataFrame) -> pd.DataFrame:
     source = atoms["source"]
     with_answers = source.mask(stands_in, "answers").mask(conflict, source + "+answers")
     judged = atoms.assign(
-        state=pd.Series(state, atoms.index, dtype="str"),
+        state=Series(state, atoms.index, dtype="str"),
         value=value,
         source=with_answers,
         observed_at=atoms["observed_at"].mask(stands_in, atoms["said_at"]),

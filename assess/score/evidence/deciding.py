@@ -1,12 +1,11 @@
 """Rows that decided a check, by their names: mounts, images, hosts."""
 
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from assess.execution import each
+from assess.policy import Table
 from assess.score.evidence import Evidence
 
 NAMED_BY = {  # the column that people know a row by
@@ -22,7 +21,9 @@ AGAINST = ("fail", "partial")
 
 
 def with_rows(
-    atoms: pd.DataFrame, evidence: Evidence, checks: list[Mapping[str, Any]]
+    atoms: pd.DataFrame,
+    evidence: Evidence,
+    checks: list[Table],
 ) -> pd.DataFrame:
     """Return atoms with a column ``evidence``: the rows that made a check fail, else empty."""
     words: dict[tuple[str, str], str] = {}
@@ -33,9 +34,7 @@ def with_rows(
     return atoms.assign(evidence=texts.where(atoms["state"].isin(AGAINST), ""))
 
 
-def _words(
-    checks: list[Mapping[str, Any]], evidence: Evidence
-) -> dict[tuple[str, str], str]:
+def _words(checks: list[Table], evidence: Evidence) -> dict[tuple[str, str], str]:
     """Return by check and service the rows against it, in words, for a block of services."""
     return {
         (check["id"], service): text
@@ -44,7 +43,7 @@ def _words(
     }
 
 
-def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
+def _against(check: Table, evidence: Evidence) -> dict[str, str]:
     """Return by service the rows for which a check does not hold, in words."""
     name = check["table"]
     label = NAMED_BY.get(name, "")
@@ -74,7 +73,7 @@ def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
     }
 
 
-def _row(row: Mapping[str, Any], label: str, shown: list[str]) -> str:
+def _row(row: Table, label: str, shown: list[str]) -> str:
     values = [f"{name} {word(row[name])}" for name in shown if pd.notna(row[name])]
     inside = ", ".join(values)
     if not label or pd.isna(row[label]):

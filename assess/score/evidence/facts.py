@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import objects, surely
@@ -36,8 +37,8 @@ class _Image(NamedTuple):
         return reference.moves(self.tag, self.repository) is False
 
 
-def _nullable(answers: Iterable[bool | None], index: pd.Index) -> pd.Series:
-    return pd.Series(list(answers), index=index, dtype="boolean")
+def _nullable(answers: Iterable[bool | None], index: pd.Index) -> Series:
+    return Series(list(answers), index=index, dtype="boolean")
 
 
 def any_of(answers: Collection[bool | None]) -> bool | None:
@@ -48,12 +49,12 @@ def any_of(answers: Collection[bool | None]) -> bool | None:
 
 
 def keeps_on_volume(
-    workloads: pd.DataFrame,
-    mounts: pd.DataFrame,
+    workloads: DataFrame,
+    mounts: DataFrame,
     settings: frozenset[str],
     *,
     is_listed: bool,
-) -> pd.Series:
+) -> Series:
     """Return by workload whether it writes to something that outlives it; NA where nobody looked.
 
     Directories of ``settings`` do not count: no store keeps its data there.
@@ -80,8 +81,11 @@ def _outlives(source: str | None, read_only: bool | None) -> bool | None:
 
 
 def runs_on_arch(
-    workloads: pd.DataFrame, images: pd.DataFrame, hosts: pd.DataFrame, target: str
-) -> pd.Series:
+    workloads: DataFrame,
+    images: DataFrame,
+    hosts: DataFrame,
+    target: str,
+) -> Series:
     """Return by workload whether its image runs on the processor of the target, else of its host."""
     offered: dict[tuple[str, ...], list[str]] = defaultdict(list)
     columns = ["registry", "repository", "digest", "arch"]
@@ -96,9 +100,7 @@ def runs_on_arch(
     return _nullable(answers, workloads.index)
 
 
-def has_strong_capability(
-    workloads: pd.DataFrame, harmless: Collection[str]
-) -> pd.Series:
+def has_strong_capability(workloads: DataFrame, harmless: Collection[str]) -> Series:
     """Return by workload whether it adds a capability that is not harmless; NA if unknown."""
     answers: list[bool | None] = []
     for count, names in objects(workloads[["caps_added_n", "caps_added"]]):
@@ -110,7 +112,7 @@ def has_strong_capability(
     return _nullable(answers, workloads.index)
 
 
-def one_version(inventory: Inventory, workloads: pd.DataFrame) -> pd.Series:
+def one_version(inventory: Inventory, workloads: DataFrame) -> Series:
     """Return by workload whether its service has the same version in all places."""
     # Replicas that are declared, and those of every source, count; those that have ended
     # do not.
@@ -147,7 +149,7 @@ def _is_same(one: _Image, other: _Image) -> bool | None:
     return False if one.is_held and other.is_held else None
 
 
-def undeclared(calls: pd.DataFrame, live: View, words: dict[str, Any]) -> pd.Series:
+def undeclared(calls: DataFrame, live: View, words: dict[str, Any]) -> Series:
     """Count by service the observed calls that it does not declare."""
     # NA if it was not watched, or if none of its declarations was read.
     seen: dict[str, set[str]] = defaultdict(set)
@@ -166,4 +168,4 @@ def undeclared(calls: pd.DataFrame, live: View, words: dict[str, Any]) -> pd.Ser
         for service, callees in seen.items()
         if service in read
     }
-    return pd.Series(counts, dtype="Float64")
+    return Series(counts, dtype="Float64")

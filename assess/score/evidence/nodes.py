@@ -1,8 +1,7 @@
 """Nodes: the runtimes that may run the containers of each host, and who patches it."""
 
-from typing import Any
-
 from assess import reference
+from assess.frames import Row
 from assess.inventory import Inventory
 from assess.score.result import records_by
 from assess.words import plain_cells
@@ -31,7 +30,7 @@ def nodes(inventory: Inventory) -> dict[str, list[reference.Node]]:
     return found
 
 
-def _running(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _running(rows: list[Row]) -> list[Row]:
     """Leave out runtimes without containers of their own: none, idle, the backend of docker."""
     engines = [row for row in rows if row["runtime"] != NO_RUNTIME]
     runtimes = {row["runtime"] for row in engines}
@@ -45,7 +44,7 @@ def _running(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in engines if row["containers_total_n"] != 0] or engines
 
 
-def _node(engine: dict[str, Any], host: dict[str, Any]) -> reference.Node:
+def _node(engine: Row, host: Row) -> reference.Node:
     return reference.Node(
         engine.get("runtime"),
         engine.get("version"),

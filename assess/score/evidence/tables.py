@@ -5,15 +5,16 @@ facts are joined to the observed rows.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import frames, reference
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.linear import Linear
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.evidence import Evidence, View, any_sign, facts
 from assess.score.evidence.nodes import nodes
@@ -70,7 +71,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     )
     if TARGET in runtimes:
         # a poor target is no better than a poor engine: judge units as containers there
-        there = pd.Series(TARGET, units.index, "string")
+        there = Series(TARGET, units.index, "string")
         containers = pd.concat([containers, units.assign(host_id=there)])
         outside = bare
     on_engines = _distinct(containers, ["host_id"]).merge(
@@ -97,9 +98,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     return Evidence(everywhere, views, at)
 
 
-def _poor_goal(
-    target: Mapping[str, Any], at: pd.Timestamp
-) -> dict[str, list[reference.Node]]:
+def _poor_goal(target: Table, at: pd.Timestamp) -> dict[str, list[reference.Node]]:
     """Return the line of the target as the node of a host, unless it is supported."""
     version = reference.target_engine(target)
     goal = reference.Node(target["runtime"], version)
@@ -108,7 +107,7 @@ def _poor_goal(
     return {} if is_sound else {TARGET: [goal]}
 
 
-def nullable(table: pd.DataFrame, frame: str) -> pd.DataFrame:
+def nullable(table: DataFrame, frame: str) -> DataFrame:
     """Return a frame in which a comparison with an unknown cell is unknown.
 
     Text and vocabularies become `string`; empty text and the word "unknown" of a vocabulary are NA.
@@ -122,22 +121,22 @@ def nullable(table: pd.DataFrame, frame: str) -> pd.DataFrame:
     return table.assign(**changed)
 
 
-def is_known(cells: pd.Series, *, value: object) -> pd.Series:
+def is_known(cells: Series, *, value: object) -> Series:
     """Return whether cells are known to be a value, as plain booleans."""
     return surely(cells.eq(value))
 
 
-def _among(cells: pd.Series, words: Sequence[str]) -> pd.Series:
+def _among(cells: Series, words: Sequence[str]) -> Series:
     """Return whether cells are among the words; NA for an unknown cell."""
     return cells.isin(words).astype("boolean").mask(cells.isna())
 
 
-def _only(these: pd.DataFrame, others: pd.DataFrame) -> set[str]:
+def _only(these: DataFrame, others: DataFrame) -> set[str]:
     """Return the services of these rows that have none of the others."""
     return set(these["service_id"]) - set(others["service_id"])
 
 
-def _distinct(workloads: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+def _distinct(workloads: DataFrame, key: list[str]) -> DataFrame:
     """Return the distinct keys of each service's workloads; ``sure`` if any workload is."""
     by = ["service_id", *key]
     return workloads.groupby(by, as_index=False, sort=False, dropna=False)["sure"].max()
@@ -148,11 +147,11 @@ def _distinct(workloads: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 
 def _workloads(
     inventory: Inventory,
-    services: pd.DataFrame,
-    engines: pd.DataFrame,
+    services: DataFrame,
+    engines: DataFrame,
     policy: Policy,
     exposed: Exposure,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return live workloads; ended ones count only if nothing of the service runs."""
     # A workload that may have ended, or may be the last one, stays as a row that is not
     # ``sure``.
@@ -200,9 +199,7 @@ def _workloads(
     return table
 
 
-def _with_facts(
-    workloads: pd.DataFrame, inventory: Inventory, policy: Policy
-) -> pd.DataFrame:
+def _with_facts(workloads: DataFrame, inventory: Inventory, policy: Policy) -> DataFrame:
     """Return workloads with columns derived from their mounts, images and hosts."""
     mounts = nullable(inventory["mounts"], "mounts")
     images = nullable(inventory["images"], "images")
@@ -223,7 +220,7 @@ def _with_facts(
     )
 
 
-def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
+def _image_kind(repositories: Series, patterns: Sequence[str]) -> Series:
     own = [Linear(pattern) for pattern in patterns]
     kinds = {}
     for repository in repositories.dropna().unique():
@@ -236,8 +233,8 @@ def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
 
 
 def _mounts(
-    inventory: Inventory, workloads: pd.DataFrame, bare: set[str]
-) -> tuple[pd.DataFrame, set[str], set[str]]:
+    inventory: Inventory, workloads: DataFrame, bare: set[str]
+) -> tuple[DataFrame, set[str], set[str]]:
     """Return mounts of live workloads, services without mounts, and services for which they are na."""
     # A row of NA stands for a workload with unknown mounts. A unit on a plain host
     # without mounts on record has none.
@@ -258,7 +255,7 @@ def _mounts(
     return rows, none, not_applicable
 
 
-def _images(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
+def _images(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     key = ["registry", "repository", "digest"]
     table = nullable(inventory["images"], "images").sort_values([*key, "host_id"])
     known = table.groupby(key, sort=False).first().reset_index()
@@ -270,11 +267,11 @@ def _images(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
 
 
 def _engines(
-    table: pd.DataFrame,
+    table: DataFrame,
     on_host: Mapping[str, list[reference.Node]],
     at: pd.Timestamp,
     target: str,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return the engines that may run containers, joined with reference facts.
 
     ``only`` is False where a host has several.
@@ -294,7 +291,7 @@ def _engines(
     ]
     kinds = dict.fromkeys(["host_id", "runtime", "line"], "string")
     kinds |= dict.fromkeys(["only", "managed", "engine_supported"], "boolean")
-    found = pd.DataFrame(rows, columns=[*kinds, "node"])
+    found = DataFrame(rows, columns=[*kinds, "node"])
     table = found.astype(kinds).merge(table, on=["host_id", "runtime"], how="left")
     # a platform without engines of one's own has no place for a mirror either
     has_none = table["managed"] & table["runtime"].isna()
@@ -303,7 +300,7 @@ def _engines(
         reference.node_driver_runs(node, driver, target)
         for node, driver in frames.objects(table[["node", "storage_driver"]])
     ]
-    table["driver_runs_on_target"] = pd.Series(runs, table.index, dtype="boolean")
+    table["driver_runs_on_target"] = Series(runs, table.index, dtype="boolean")
     return table.drop(columns="node")
 
 
@@ -323,11 +320,11 @@ def _line_words(node: reference.Node, at: pd.Timestamp) -> str | None:
 
 
 def _hosts(
-    table: pd.DataFrame,
+    table: DataFrame,
     on_host: Mapping[str, list[reference.Node]],
     at: pd.Timestamp,
     target: str,
-) -> pd.DataFrame:
+) -> DataFrame:
     columns = ["host_id", "os_name", "os_version", "os_family", "kernel"]
     answers = []
     for host, name, version, family, kernel in frames.objects(table[columns]):
@@ -340,7 +337,7 @@ def _hosts(
         is_linux = family in (None, reference.LINUX)
         answers.append((supported, runs if is_linux else False, managed))
     names = ["os_supported", "kernel_runs_on_target", "managed"]
-    return table.join(pd.DataFrame(answers, table.index, names, dtype="boolean"))
+    return table.join(DataFrame(answers, table.index, names, dtype="boolean"))
 
 
 def _is_supported(support: reference.Support) -> bool | None:
@@ -352,11 +349,11 @@ def _is_supported(support: reference.Support) -> bool | None:
 
 
 def _services(
-    services: pd.DataFrame,
+    services: DataFrame,
     views: Mapping[str, View],
     exposed: Exposure,
     policy: Policy,
-) -> pd.DataFrame:
+) -> DataFrame:
     words = policy["evidence"]
     live = views["workloads"]
     workloads = live.table
@@ -399,7 +396,7 @@ def _services(
     return table
 
 
-def _running_n(live: View, values: pd.Series) -> pd.Series:
+def _running_n(live: View, values: Series) -> Series:
     """Count distinct values among the running workloads of each service; NA if uncertain."""
     state = live.table["state"]
     running = state.eq("running").mask(state.eq("declared"))  # nobody saw it
@@ -409,14 +406,14 @@ def _running_n(live: View, values: pd.Series) -> pd.Series:
     is_unknown = codes < 0
     # one replica of unknown state or place makes the whole count unknown
     vague = running.isna().to_numpy(dtype=bool) | (may_run & is_unknown)
-    pairs = pd.DataFrame({"service": live.codes, "value": codes})
+    pairs = DataFrame({"service": live.codes, "value": codes})
     distinct = pairs[may_run & ~is_unknown].drop_duplicates()
     count = live.count(distinct.index).astype(float)
     is_unsure = (live.count(slice(None)) == 0) | (live.count(vague) > 0)
-    return pd.Series(pd.arrays.FloatingArray(count, is_unsure))
+    return Series(pd.arrays.FloatingArray(count, is_unsure))
 
 
-def _seen(live: View, signs: pd.Series) -> pd.Series:
+def _seen(live: View, signs: Series) -> Series:
     """Return by service whether any live workload shows a good sign; NA if none is known."""
     # A workload that may have ended counts against the sign only if all others do too.
     shown = signs.to_numpy(float)
@@ -424,4 +421,4 @@ def _seen(live: View, signs: pd.Series) -> pd.Series:
     counts = live.sure | all_bad[live.codes]
     good = live.count(counts & (shown == 1)) > 0
     known = live.count(counts & ~np.isnan(shown)) > 0
-    return pd.Series(pd.arrays.BooleanArray(good, ~known))
+    return Series(pd.arrays.BooleanArray(good, ~known))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.errors import AssessError, counted, did_you_mean
 from assess.score.arrays import Floats, Integers
@@ -44,7 +44,7 @@ class Experiments(Result):
         "edge",
     )
 
-    def summary(self) -> pd.DataFrame:
+    def summary(self) -> DataFrame:
         """Return the few columns that a meeting needs; shares of a doubt are small."""
         return self.frame[list(self.summary_columns)].round(3)
 
@@ -87,7 +87,7 @@ class Known(NamedTuple):
     topology: Topology
     trials: Floats
     services: Integers
-    reach: pd.DataFrame
+    reach: DataFrame
 
 
 def measure_experiments(assessment: Assessment) -> Experiments:
@@ -119,7 +119,7 @@ def measure_experiments(assessment: Assessment) -> Experiments:
     return Experiments(frame, parts, Provenance.of(inventory, policy), used)
 
 
-def open_labels(ranked: pd.DataFrame, topology: Topology) -> Floats:
+def open_labels(ranked: DataFrame, topology: Topology) -> Floats:
     """Return by element the openness of its label: 1 is a coin toss, 0 settled or no candidate."""
     tops = ranked[["p_top", "p_top_neutral"]].astype("Float64")
     # variance of a coin p (1 - p), scaled to 1 at p = 1/2
@@ -130,9 +130,7 @@ def open_labels(ranked: pd.DataFrame, topology: Topology) -> Floats:
     return is_open
 
 
-def decided(
-    impact: pd.Series, is_open: Floats, topology: Topology, most: int
-) -> Integers:
+def decided(impact: Series, is_open: Floats, topology: Topology, most: int) -> Integers:
     """Return the positions of the elements to decide: open labels first, then largest losses."""
     # Only services and outside elements are decided; infrastructure is ranked as they
     # are.
@@ -143,7 +141,7 @@ def decided(
     return np.sort(order[:most])
 
 
-def _frame(known: Known, value: Worth, settings: Any) -> pd.DataFrame:
+def _frame(known: Known, value: Worth, settings: Any) -> DataFrame:
     from assess.score.experiments.worth import safest
 
     reach = known.reach
@@ -160,7 +158,7 @@ def _frame(known: Known, value: Worth, settings: Any) -> pd.DataFrame:
     best = order[np.argsort(-worths[order], kind="stable")]
     listed = best[worths[best] > 0][: int(settings["experiments_most"])]
     useful = order[worths[order] > 0]
-    same = float(settings["same_share"])
+    same = settings["same_share"]
     places = [safest(value, row, useful, same) for row in listed]
     names = known.topology.elements
     edges = [_edge(value, row) for row in listed]
@@ -169,7 +167,7 @@ def _frame(known: Known, value: Worth, settings: Any) -> pd.DataFrame:
     decides = [_decides(known, value, row) for row in listed]
     none = np.full(len(listed), np.nan)
     labels = none if value.labels is None else value.labels[listed]
-    frame = pd.DataFrame(
+    frame = DataFrame(
         {
             "value": worths[listed],
             "label_value": labels,
@@ -232,7 +230,7 @@ def _why(known: Known, best: int, decides: list[str], is_safer: bool, row: Any) 
     return " ".join(text)
 
 
-def _contributions(known: Known, value: Worth, frame: pd.DataFrame) -> pd.DataFrame:
+def _contributions(known: Known, value: Worth, frame: DataFrame) -> DataFrame:
     """Return the share of uncertainty that each listed experiment removes, by service."""
     rows = known.topology.elements.get_indexer(frame.index)
     shares = (value.told[rows] @ value.by_service.T).tocoo()
@@ -245,7 +243,7 @@ def _contributions(known: Known, value: Worth, frame: pd.DataFrame) -> pd.DataFr
     return table[PARTS]
 
 
-def _edges(known: Known, value: Worth, variance: Floats) -> pd.DataFrame:
+def _edges(known: Known, value: Worth, variance: Floats) -> DataFrame:
     """Return by edge its trials, its standard deviation, and the effect of one more trial."""
     edges = known.topology.edges[["src", "dst", "kinds"]]
     halves = 1 if value.labels is None else 2

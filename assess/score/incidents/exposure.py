@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.frames import surely
 from assess.inventory import BESIDE, LOOKED, Inventory
@@ -71,16 +72,16 @@ class Exposure:
     time, else now. ``earlier`` shows where services ran up to ``earlier_until``.
     """
 
-    services: pd.DataFrame
-    platform: pd.Series
+    services: DataFrame
+    platform: Series
     watched: Spans
     is_covered: bool
-    sound: pd.DataFrame
+    sound: DataFrame
     earlier: Exposure | None = None
     earlier_until: pd.Timestamp | None = None
 
     @cached_property
-    def side(self) -> pd.Series:
+    def side(self) -> Series:
         """Side of each service, index ``service_id``: container, host, or NA where unknown."""
         return side_of(self.platform)
 
@@ -95,12 +96,12 @@ class Exposure:
         return days_in(self.watched) * DAY / YEAR
 
     @cached_property
-    def incidents(self) -> pd.DataFrame:
+    def incidents(self) -> DataFrame:
         """Rows of ``sound`` in the watched time, including those without a known service."""
         return self.sound[are_inside(self.watched, self.sound["opened_at"])]
 
     @cached_property
-    def spells(self) -> pd.DataFrame:
+    def spells(self) -> DataFrame:
         """Spells of services on one platform, in the watched time.
 
         ``service_id, tier, kind, side, platform, months`` [service-months], ``incidents`` [count]
@@ -108,7 +109,7 @@ class Exposure:
         where nobody knows them, and where a service is known to have moved at an unknown time.
         """
         if self.window is None:
-            return pd.DataFrame(columns=SPELL)
+            return DataFrame(columns=SPELL)
         spells = self._spans(*self.window)
         spells = spells[spells["start"] < spells["end"]].reset_index(drop=True)
         spelled = spells.reset_index(names="spell")
@@ -127,7 +128,7 @@ class Exposure:
         order = ["service_id", "platform"]
         return spells[SPELL].sort_values(order, ignore_index=True)
 
-    def _spans(self, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
+    def _spans(self, start: pd.Timestamp, end: pd.Timestamp) -> DataFrame:
         """List the time of each service on a platform: ``service_id, platform, start, end``."""
         at_time = side_of(self.incidents["platform_at_time"].astype("object"))
         now = self.incidents["service_id"].map(self.side)
@@ -140,7 +141,7 @@ class Exposure:
         before = before[before.index.isin(self.side.dropna().index)]
         before = before[before != self.platform[before.index]]
         until = min(self.earlier_until, end)
-        there = pd.DataFrame({"platform": before, "start": start, "end": until})
+        there = DataFrame({"platform": before, "start": start, "end": until})
         # nobody knows when between the snapshots it moved: that time counts for neither platform
         spans = pd.concat([here[~here.index.isin(before.index)], there])
         return spans.rename_axis("service_id").reset_index()
@@ -173,8 +174,8 @@ class Exposure:
 
 
 def _rows_of(
-    table: pd.DataFrame, side: str | None, tiers: Collection[int] | None
-) -> pd.DataFrame:
+    table: DataFrame, side: str | None, tiers: Collection[int] | None
+) -> DataFrame:
     """Return the rows of a side and of tiers; None selects all."""
     if side is not None:
         table = table[surely(table["side"].eq(side))]
@@ -193,9 +194,8 @@ def exposure(
     present = _exposure(inventory, policy)
     if previous is None:
         return present
-    return replace(
-        present, earlier=exposure(previous, policy), earlier_until=previous.snapshot_at
-    )
+    earlier = exposure(previous, policy)
+    return replace(present, earlier=earlier, earlier_until=previous.snapshot_at)
 
 
 @per_inventory
@@ -216,29 +216,29 @@ def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
     )
 
 
-def side_of(platform: pd.Series) -> pd.Series:
+def side_of(platform: Series) -> Series:
     """Return the side of each platform: container, host, or NA where it is unknown or mixed."""
     known = platform.notna() & ~platform.isin(UNCLEAR)
     sides = np.where(surely(platform.eq(HOST)), HOST, CONTAINER)
-    return pd.Series(sides, platform.index, dtype="string").where(known)
+    return Series(sides, platform.index, dtype="string").where(known)
 
 
-def in_containers(platform: pd.Series) -> pd.Series:
+def in_containers(platform: Series) -> Series:
     """Return whether a platform is known to run containers, at least in part."""
     return surely(side_of(platform).eq(CONTAINER) | platform.eq(MIXED))
 
 
-def on_docker(platform: pd.Series) -> pd.Series:
+def on_docker(platform: Series) -> Series:
     """Return whether a platform is known to run on Docker's engine."""
     return platform.isin([ANY_CONTAINER, "swarm"])
 
 
-def is_replica(workloads: pd.DataFrame) -> pd.Series:
+def is_replica(workloads: DataFrame) -> Series:
     """Return by row whether it is a replica; sidecars and init containers belong to another row."""
     return ~workloads["container_role"].isin(BESIDE)
 
 
-def replicas_in_containers(workloads: pd.DataFrame, policy: Policy) -> pd.Series:
+def replicas_in_containers(workloads: DataFrame, policy: Policy) -> Series:
     """Return whether each replica is a container, by its kind or else by its image; else NA."""
     kind = workloads["source_kind"].str.lower()
     by_kind = ~kind.isin(policy["evidence"]["host_kinds"]).astype("boolean")
@@ -247,14 +247,14 @@ def replicas_in_containers(workloads: pd.DataFrame, policy: Policy) -> pd.Series
     return by_kind.mask(kind.isna()).fillna(by_image)
 
 
-def _platforms(inventory: Inventory, policy: Policy) -> pd.Series:
+def _platforms(inventory: Inventory, policy: Policy) -> Series:
     """Return the platform of each service: as declared, else from all its replicas."""
     declared = inventory["services"].set_index("service_id")["platform"].astype("object")
     workloads = inventory["workloads"]
     contained = replicas_in_containers(workloads, policy).dropna().astype(bool)
     by_service = contained.groupby(workloads["service_id"])
     seen = by_service.agg(["all", "any"])
-    shown = pd.Series(MIXED, index=seen.index, dtype="object")
+    shown = Series(MIXED, index=seen.index, dtype="object")
     shown = shown.mask(seen["all"], ANY_CONTAINER).mask(~seen["any"], HOST)
     platform = declared.mask(declared.isin(UNCLEAR))
     platform = platform.fillna(shown.reindex(declared.index))
@@ -282,7 +282,7 @@ def _since_first_incident(inventory: Inventory) -> Spans:
 
 
 @per_inventory
-def sound_incidents(inventory: Inventory) -> pd.DataFrame:
+def sound_incidents(inventory: Inventory) -> DataFrame:
     """Return the incidents up to the snapshot, without duplicates and with plausible times."""
     table = inventory["incidents"]
     bad = surely(table["bad_time"])
@@ -291,7 +291,7 @@ def sound_incidents(inventory: Inventory) -> pd.DataFrame:
     return table[table["duplicate_of"].isna() & ~bad]
 
 
-def closed_by_timer(table: pd.DataFrame, policy: Policy) -> pd.Series:
+def closed_by_timer(table: DataFrame, policy: Policy) -> Series:
     """Return which incidents were closed by a field that a timer may set days after the repair."""
     # Either the basis of the end says so, or most closings of a source come the same
     # number of days after the opening (``[incidents]`` of the policy). All closings of
@@ -310,22 +310,20 @@ def closed_by_timer(table: pd.DataFrame, policy: Policy) -> pd.Series:
     return (is_closing & source.isin(with_timer)) | basis.str.endswith(BY_TIMER)
 
 
-def counted_incidents(inventory: Inventory) -> pd.DataFrame:
+def counted_incidents(inventory: Inventory) -> DataFrame:
     """Return the sound incidents with a known service."""
     return sound_incidents(inventory).dropna(subset=["service_id"])
 
 
-def coverage_of(inventory: Inventory, words: list[str]) -> pd.DataFrame:
+def coverage_of(inventory: Inventory, words: list[str]) -> DataFrame:
     """Return the coverage of successful calls whose name or source contains one of the words."""
     table = inventory["coverage"]
-    text = (table["source"] + " " + table["call"]).str.lower()
-    named = pd.Series(False, index=table.index)
-    for word in words:
-        named |= text.str.contains(word, regex=False, na=False)
+    text = (table["source"] + " " + table["call"]).str.lower().fillna("")
+    named = text.map(lambda call: any(word in call for word in words)).astype(bool)
     return table[named & table["status"].isin(LOOKED)]
 
 
-def incident_rates(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def incident_rates(inventory: Inventory, policy: Policy) -> DataFrame:
     """Estimate the incident rate of each service, shrunk to the fleet's.
 
     Index ``service_id``; ``rate_per_year, rate_per_year_lo, rate_per_year_hi`` [per year], NA
@@ -337,11 +335,10 @@ def incident_rates(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     known = exposure(inventory, policy)
     index = pd.Index(sorted(known.services.index), name="service_id", dtype="str")
     if known.window is None or not len(index):
-        return pd.DataFrame(np.nan, index=index, columns=names).astype("Float64")
+        return DataFrame(np.nan, index=index, columns=names).astype("Float64")
     counts = known.incidents["service_id"].value_counts()
     events = counts.reindex(index, fill_value=0).astype("float64")
-    years = pd.Series(known.years, index=index)
-    rates = shrunk_rates(events, years, level=float(policy["simulation"]["level"]))
+    rates = shrunk_rates(events, Series(known.years, index), level=policy.level)
     # person-time that nobody knows bounds no rate: one old incident would make all look rare
     if not known.is_covered:
         rates = rates.assign(rate_lo=0.0, rate_hi=np.nan)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from pandas import DataFrame, Series
 
 from assess.score.arrays import Floats
 
@@ -94,12 +95,12 @@ class Dispersion(NamedTuple):
     freedom: int
 
 
-def dispersion(events: pd.Series, exposure: pd.Series, group: pd.Series) -> Dispersion:
+def dispersion(events: Series, exposure: Series, group: Series) -> Dispersion:
     """Return how much more the members of groups scatter than by chance alone."""
     # Variance of the members' counts over that of Poisson's, each summed, so that a group
     # weighs as much as it does in a sum; groups without an event are left out, and
     # members without a group.
-    rows = pd.DataFrame({"n": events, "t": exposure, "group": group})
+    rows = DataFrame({"n": events, "t": exposure, "group": group})
     rows = rows[rows["t"] > 0].dropna()
     codes, _ = pd.factorize(rows["group"])
     n, t = rows[["n", "t"]].to_numpy(float).T
@@ -198,8 +199,8 @@ def _log_ratio(at: float, m: Floats, odds: Floats) -> tuple[Floats, Floats]:
 
 
 def shrunk_rates(
-    events: pd.Series, exposure_years: pd.Series, *, level: float = 0.9
-) -> pd.DataFrame:
+    events: Series, exposure_years: Series, *, level: float = 0.9
+) -> DataFrame:
     """Return the rate of each service, shrunk towards the fleet's where it has little exposure.
 
     ``events`` [count] and ``exposure_years`` [years] by service; NA or 0 if not watched. Index
@@ -217,7 +218,7 @@ def shrunk_rates(
     n = counts.where(is_seen, 0).to_numpy()
     t = years.where(is_seen, 0).to_numpy()
     unknown = {"rate": np.nan, "rate_lo": 0.0, "rate_hi": np.inf}
-    rates = pd.DataFrame(unknown, index=counts.index)
+    rates = DataFrame(unknown, index=counts.index)
     if is_seen.any():
         prior = _fleet_prior(n[is_seen], t[is_seen])
         # services of equal counts and years have equal rates: computed once

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.frames import surely
 from assess.inventory import Inventory
@@ -17,7 +18,7 @@ NEVER_UP = ("failed", "cancelled")  # launches that replace nothing
 TIES = 1e-12
 
 
-def heal_table(rows: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
+def heal_table(rows: DataFrame, key: Series) -> DataFrame:
     """Return by key ``median, p95`` [minutes], ``n`` and ``open_n`` [incidents; open is censored].
 
     Times to heal are estimated by Kaplan and Meier. Where the curve does not come down that far, it
@@ -41,10 +42,10 @@ def heal_table(rows: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
         # a curve that never falls so far is censored: the longest time is a lower bound
         quantiles[name] = found.reindex(longest.index).fillna(longest)
     counts = groups["open"].agg(n="size", open_n="sum")
-    return pd.DataFrame(quantiles).join(counts)
+    return DataFrame(quantiles).join(counts)
 
 
-def incident_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def incident_minutes(inventory: Inventory, policy: Policy) -> DataFrame:
     """Return ``service_id, minutes, closed`` of each counted incident, by its row in the inventory."""
     # An open incident has lasted up to the snapshot. If a timer closed it, its true
     # duration is unknown: NaN minutes.
@@ -59,14 +60,14 @@ def incident_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     return table[["service_id"]].assign(minutes=minutes, closed=closed)
 
 
-def time_to_heal(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def time_to_heal(inventory: Inventory, policy: Policy) -> DataFrame:
     """Return the time from the opening of an incident to its end by ``side``; see `heal_table`."""
     minutes = incident_minutes(inventory, policy).dropna(subset=["minutes"])
     side = exposure(inventory, policy).sound["side"].reindex(minutes.index)
     return heal_table(minutes, side).rename_axis("side").reset_index()
 
 
-def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def replacements(inventory: Inventory, policy: Policy) -> DataFrame:
     """Pair each instance that ended for ill health with the launch that took its place.
 
     ``place`` (group, else service), ``ended_at`` of the old and ``healed_at`` of the new instance;
@@ -96,7 +97,7 @@ def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         for place, rows in groupby(columns.itertuples(), attrgetter("place"))
         for down, up in _pair(rows, longest)
     ]
-    paired = pd.DataFrame(pairs, columns=["place", "ended_at", "healed_at"])
+    paired = DataFrame(pairs, columns=["place", "ended_at", "healed_at"])
     # a column of NaT alone has no time zone, which `astype` would refuse to give it
     for name in ("ended_at", "healed_at"):
         paired[name] = pd.to_datetime(paired[name], utc=True).dt.as_unit("us")
@@ -122,7 +123,7 @@ def _pair(
     return pairs + [(down, pd.NaT) for down in waiting]
 
 
-def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> pd.DataFrame:
+def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> DataFrame:
     """Count the instances that were replaced in time [seconds], by group.
 
     ``group, yes`` (replaced in time), ``no, unknown`` (ended less than that before the snapshot
@@ -139,13 +140,13 @@ def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> pd.
     is_in_time = took <= seconds
     is_unknown = ~is_in_time & (may_be_launched | (took.isna() & too_soon))
     is_late = ~is_in_time & ~is_unknown
-    counts = pd.DataFrame({"yes": is_in_time, "no": is_late, "unknown": is_unknown})
+    counts = DataFrame({"yes": is_in_time, "no": is_late, "unknown": is_unknown})
     group = pairs["place"].rename("group")
     spread = took.groupby(group).agg(median_s="median", longest_s="max")
     return counts.groupby(group, sort=True).sum().join(spread).reset_index()
 
 
-def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def heal_times(inventory: Inventory, policy: Policy) -> DataFrame:
     """Estimate how long each service takes to heal.
 
     Index ``service_id``: ``minutes`` (median), ``minutes_p95`` and ``minutes_basis``: activities
@@ -154,7 +155,7 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """
     settings = policy["blast_radius"]
     names = sorted(inventory["services"]["service_id"])
-    table = pd.DataFrame(
+    table = DataFrame(
         {
             "minutes": float(settings["heal_minutes"]),
             "minutes_p95": float(settings["heal_minutes_p95"]),
@@ -178,7 +179,7 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     return table.astype(types)
 
 
-def _places(inventory: Inventory) -> pd.DataFrame:
+def _places(inventory: Inventory) -> DataFrame:
     """List services by auto-scaling group or cluster, and by their own name: ``place, service_id``."""
     replicas = inventory["workloads"].merge(
         inventory["hosts"][["host_id", "asg_name"]], how="left"

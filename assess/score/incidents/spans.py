@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
+from pandas import Series
 
 Span: TypeAlias = tuple[pd.Timestamp, pd.Timestamp]
 Spans: TypeAlias = tuple[Span, ...]  # in order, and apart
@@ -39,22 +40,22 @@ def days_in(spans: Spans) -> float:
     return float(sum((end - start) / DAY for start, end in spans))
 
 
-def days_until(spans: Spans, moments: pd.Series) -> pd.Series:
+def days_until(spans: Spans, moments: Series) -> Series:
     """Return the days of the spans before each moment."""
     if not spans:
-        return pd.Series(0.0, moments.index)
+        return Series(0.0, moments.index)
     origin = spans[0][0]
-    ends = pd.Series([moment for span in spans for moment in span])
+    ends = Series([moment for span in spans for moment in span])
     lengths = [(end - start) / DAY for start, end in spans]
     # time stands still in a gap: its two ends have the same number of days before them
     total = np.repeat(np.cumsum([0.0, *lengths]), 2)[1:-1]
     days = np.interp((moments - origin) / DAY, (ends - origin) / DAY, total)
-    return pd.Series(days, moments.index)
+    return Series(days, moments.index)
 
 
-def are_inside(spans: Spans, moments: pd.Series) -> pd.Series:
+def are_inside(spans: Spans, moments: Series) -> Series:
     """Return whether each moment is inside one of the spans, their ends included."""
-    inside = pd.Series(False, moments.index)
+    inside = Series(False, moments.index)
     for span in spans:
         inside |= moments.between(*span)
     return inside

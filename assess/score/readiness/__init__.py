@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.errors import counted
 from assess.inventory import Inventory
@@ -52,7 +52,7 @@ def geometric_mean(scores: Floats, weights: Floats) -> Floats:
     return np.minimum(mean, 100)
 
 
-def priors(atoms: pd.DataFrame) -> pd.Series:
+def priors(atoms: DataFrame) -> Series:
     """Estimate by check the probability that an unknown answer passes.
 
     Laplace's rule of succession: ``(k + 1) / (n + 2)``, k the sum of the fleet's n known values.
@@ -61,7 +61,7 @@ def priors(atoms: pd.DataFrame) -> pd.Series:
     return (known["sum"] + 1) / (known["count"] + 2)
 
 
-def weight_sums(atoms: pd.DataFrame) -> pd.DataFrame:
+def weight_sums(atoms: DataFrame) -> DataFrame:
     """Sum weights by service and dimension: ``total, earned, likely, unknown``.
 
     Checks that do not apply are left out; ``likely`` is the unknown weight times its prior.
@@ -70,7 +70,7 @@ def weight_sums(atoms: pd.DataFrame) -> pd.DataFrame:
     weight = asked["weight"]
     value = asked["value"].astype("Float64")
     unknown = weight.where(value.isna(), 0.0)
-    parts = pd.DataFrame(
+    parts = DataFrame(
         {
             "service_id": asked["service_id"],
             "dimension": asked["dimension"],
@@ -83,14 +83,14 @@ def weight_sums(atoms: pd.DataFrame) -> pd.DataFrame:
     return parts.groupby(["service_id", "dimension"]).sum()
 
 
-def dimension_scores(sums: pd.DataFrame) -> pd.DataFrame:
+def dimension_scores(sums: DataFrame) -> DataFrame:
     """Score by service and dimension: ``point, lo, hi`` [points], ``coverage`` [0-1].
 
     The unknown counts as failed in ``lo``, as passed in ``hi``, and as its prior in ``point``.
     """
     earned = sums["earned"]
     total = sums["total"]
-    return pd.DataFrame(
+    return DataFrame(
         {
             "point": points(earned + sums["likely"], total),
             "lo": points(earned, total),
@@ -100,22 +100,22 @@ def dimension_scores(sums: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def dimension_weights(scores: pd.DataFrame, weights: Mapping[str, float]) -> pd.Series:
+def dimension_weights(scores: DataFrame, weights: Mapping[str, float]) -> Series:
     """Return weights by service and dimension; those of a service sum to 1."""
     # A dimension that is unknown applies; one whose checks are all na does not.
     names = scores.index.get_level_values("dimension")
-    raw = pd.Series([weights[name] for name in names], index=scores.index, dtype=float)
+    raw = Series([weights[name] for name in names], index=scores.index, dtype=float)
     return raw / raw.groupby("service_id").transform("sum")
 
 
-def overall(scores: pd.DataFrame, weights: pd.Series) -> pd.DataFrame:
+def overall(scores: DataFrame, weights: Series) -> DataFrame:
     """Return ``readiness, readiness_lo, readiness_hi, arithmetic, compensation_gap`` [points].
 
     The gap is the distance of the arithmetic mean above the geometric one: how much strong
     dimensions cover for weak ones.
     """
     wide = weights.unstack("dimension", fill_value=0.0)
-    frame = pd.DataFrame(index=wide.index)
+    frame = DataFrame(index=wide.index)
     for name, end in BOUNDS.items():
         # a dimension that does not apply has weight 0, so its filler does not count
         by_dimension = scores[end].unstack("dimension", fill_value=FLOOR)
@@ -125,14 +125,14 @@ def overall(scores: pd.DataFrame, weights: pd.Series) -> pd.DataFrame:
     return frame.round(DIGITS)
 
 
-def contributions(scores: pd.DataFrame, weights: pd.Series) -> pd.DataFrame:
+def contributions(scores: DataFrame, weights: Series) -> DataFrame:
     """Split readiness into its dimensions: ``w ln(max(x, 1) / 100)``.
 
     The contributions of a service add up to ``ln(readiness / 100)``.
     """
     logs = np.log(scores["point"].clip(lower=FLOOR) / 100)
     parts = {"weight": weights, "point": scores["point"], "contribution": weights * logs}
-    return pd.DataFrame(parts).reset_index()
+    return DataFrame(parts).reset_index()
 
 
 # ---- the result ----
@@ -263,14 +263,14 @@ def readiness_of(evidence: Evidence, inventory: Inventory, policy: Policy) -> Re
 class Measured(NamedTuple):
     """Sums of the answers to checks, by service and dimension, and what gates need."""
 
-    frame: pd.DataFrame
-    scores: pd.DataFrame
-    weights: pd.Series
-    unknown: pd.DataFrame
+    frame: DataFrame
+    scores: DataFrame
+    weights: Series
+    unknown: DataFrame
     evidence: Evidence
 
 
-def measure(evidence: Evidence, atoms: pd.DataFrame, policy: Policy) -> Measured:
+def measure(evidence: Evidence, atoms: DataFrame, policy: Policy) -> Measured:
     """Return the sums of the answers to checks, before any gate is evaluated."""
     sums = weight_sums(atoms)
     scores = dimension_scores(sums)
@@ -286,7 +286,7 @@ def measure(evidence: Evidence, atoms: pd.DataFrame, policy: Policy) -> Measured
     return Measured(frame, scores, weights, unknown, evidence)
 
 
-def could_move(frame: pd.DataFrame, ready_points: float) -> pd.Series:
+def could_move(frame: DataFrame, ready_points: float) -> Series:
     """Return whether a service could move, independent of the other services.
 
     ``frame`` has ``label_gates`` and ``readiness_lo, readiness_hi`` [points]. NEVER is no, an unknown
@@ -297,20 +297,20 @@ def could_move(frame: pd.DataFrame, ready_points: float) -> pd.Series:
     is_clear = label.isna()
     is_ready = frame["readiness_lo"].ge(ready_points)
     is_maybe = frame["readiness_hi"].ge(ready_points) & ~is_ready
-    answer = pd.Series("after fixes", frame.index, dtype="str")
+    answer = Series("after fixes", frame.index, dtype="str")
     answer = answer.mask(is_clear & is_ready, "yes")
     answer = answer.mask((is_clear & is_maybe) | label.eq(gates.NOT_DECIDABLE), "unknown")
     return answer.mask(label.eq("NEVER"), "no")
 
 
-def _least_known(scores: pd.DataFrame) -> pd.DataFrame:
+def _least_known(scores: DataFrame) -> DataFrame:
     ranked = scores.reset_index().sort_values(["service_id", "coverage", "dimension"])
     first = ranked.groupby("service_id").first()
     names = {"coverage": "coverage_lowest", "dimension": "dimension_lowest"}
     return first[list(names)].rename(columns=names)
 
 
-def _unknown_facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+def _unknown_facts(atoms: DataFrame, policy: Policy) -> DataFrame:
     """List unknown facts, heaviest first: ``service_id, check, fact``."""
     texts = {}
     for check in policy["check"]:
@@ -328,19 +328,19 @@ def _unknown_facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     return ordered[["service_id", "check", "fact"]]
 
 
-def _missing(unknown: pd.DataFrame) -> pd.Series:
+def _missing(unknown: DataFrame) -> Series:
     first = unknown.groupby("service_id").head(NAMED)
     facts: dict[str, list[str]] = {}
     for service, fact in first[["service_id", "fact"]].astype(object).to_numpy():
         facts.setdefault(service, []).append(fact)
     texts = ["; ".join(listed) for listed in facts.values()]
-    return pd.Series(texts, list(facts), name="missing", dtype="str")
+    return Series(texts, list(facts), name="missing", dtype="str")
 
 
 # ---- the explanation in words ----
 
 
-def _gate_sentences(table: pd.DataFrame) -> list[str]:
+def _gate_sentences(table: DataFrame) -> list[str]:
     stops = table[table["state"] != "pass"]
     verbs = {"fail": "fails", "unknown": "is unknown", "waived": "is waived"}
     sentences = [
@@ -350,7 +350,7 @@ def _gate_sentences(table: pd.DataFrame) -> list[str]:
     return sentences or ["Every gate passes."]
 
 
-def _score_sentences(row: pd.Series, table: pd.DataFrame) -> list[str]:
+def _score_sentences(row: Series, table: DataFrame) -> list[str]:
     point = f"{row['readiness']:.0f}"
     low = f"{row['readiness_lo']:.0f}"
     high = f"{row['readiness_hi']:.0f}"
@@ -370,7 +370,7 @@ def _score_sentences(row: pd.Series, table: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _fact_sentences(unknown: pd.DataFrame) -> list[str]:
+def _fact_sentences(unknown: DataFrame) -> list[str]:
     facts = unknown["fact"].tolist()
     if not facts:
         return []
@@ -378,7 +378,7 @@ def _fact_sentences(unknown: pd.DataFrame) -> list[str]:
     return ["To find out: " + "; ".join(facts[:EXPLAINED]) + more + "."]
 
 
-def _failure_sentences(atoms: pd.DataFrame) -> list[str]:
+def _failure_sentences(atoms: DataFrame) -> list[str]:
     failed = atoms[atoms["state"].eq("fail")]
     if failed.empty:
         return []

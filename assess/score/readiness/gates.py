@@ -2,15 +2,17 @@
 
 import difflib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.execution import each
 from assess.inventory import Inventory
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats, Integers
 from assess.score.evidence import Evidence
@@ -61,14 +63,14 @@ def hardness(failing: Floats, rank: Any) -> Integers:
     return np.select(conditions, [rank, HARDNESS[NOT_DECIDABLE]], 0)
 
 
-def labels(gates: pd.DataFrame) -> pd.Series:
+def labels(gates: DataFrame) -> Series:
     """Return the hardest label of the gates of each service; NA if all pass."""
     # A waived gate passes. An unknown gate means NOT DECIDABLE.
     is_failed = gates["state"].eq("fail")
     is_unknown = gates["state"].eq("unknown")
     failing = np.select([is_failed, is_unknown], [1.0, np.nan], 0.0)
     rank = gates["label"].map(HARDNESS).to_numpy(dtype=np.int64)
-    ranks = pd.Series(hardness(failing, rank), gates.index)
+    ranks = Series(hardness(failing, rank), gates.index)
     return ranks.groupby(gates["service_id"]).max().map(LABEL_OF).astype("str")
 
 
@@ -76,8 +78,10 @@ def labels(gates: pd.DataFrame) -> pd.Series:
 
 
 def judge(
-    evidence: Evidence, inventory: Inventory, policy: Policy
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    evidence: Evidence,
+    inventory: Inventory,
+    policy: Policy,
+) -> tuple[DataFrame, DataFrame]:
     """Evaluate every gate for every service; return the gates, and the reasons of open gates.
 
     Gates have ``service_id, gate, state`` (pass, fail, unknown or waived), ``label`` where it does not
@@ -94,9 +98,7 @@ def judge(
     return table, reasons.merge(open_gates)
 
 
-def _judge(
-    policy_gates: list[Mapping[str, Any]], evidence: Evidence
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _judge(policy_gates: list[Table], evidence: Evidence) -> tuple[DataFrame, DataFrame]:
     """Return every gate, and its reasons, for a block of services."""
     gate_rows: Rows = []
     reason_rows: Rows = []
@@ -108,20 +110,20 @@ def _judge(
         rows.sort(key=itemgetter(0))  # stable: gates stay in the order of the policy
     # words as Python objects of all blocks would fill the memory
     return (
-        pd.DataFrame(gate_rows, columns=GATE_COLUMNS, dtype="str"),
-        pd.DataFrame(reason_rows, columns=REASON_COLUMNS, dtype="str"),
+        DataFrame(gate_rows, columns=GATE_COLUMNS, dtype="str"),
+        DataFrame(reason_rows, columns=REASON_COLUMNS, dtype="str"),
     )
 
 
 class _Found(NamedTuple):
     """A reason that is not refuted for a service, and the values that are shown of it."""
 
-    reason: Mapping[str, Any]
+    reason: Table
     holds: bool  # else it is unknown
     shown: str
 
 
-def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows]:
+def _judge_gate(gate: Table, evidence: Evidence) -> tuple[Rows, Rows]:
     """Return the rows of one gate by service, and of its reasons that hold or are unknown."""
     reasons = gate["reasons"]
     services = evidence.services
@@ -164,9 +166,7 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
     return rows, open_reasons
 
 
-def _verdict(
-    gate: Mapping[str, Any], failing: float, found: list[_Found]
-) -> tuple[str, str, str]:
+def _verdict(gate: Table, failing: float, found: list[_Found]) -> tuple[str, str, str]:
     """Return the state of a gate, why it is so, and the fact that would decide it."""
     if np.isnan(failing):
         facts = [each.reason["fact"] for each in found if not each.holds]
@@ -183,14 +183,14 @@ def _joined(found: list[_Found], words: str, *, holds: bool) -> str:
     return "; ".join(each.reason[words] + each.shown for each in some)
 
 
-def _reason_row(service: str, gate: Mapping[str, Any], found: _Found) -> tuple[str, ...]:
+def _reason_row(service: str, gate: Table, found: _Found) -> tuple[str, ...]:
     about = (service, gate["id"], gate["label"], gate["fails_when"])
     state = "holds" if found.holds else "unknown"
     reason = found.reason
     return (*about, state, reason["rule"], reason["fact"], reason.get("check", ""))
 
 
-def _notes(gate: Mapping[str, Any], evidence: Evidence) -> dict[str, list[str]]:
+def _notes(gate: Table, evidence: Evidence) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for note in gate.get("notes", ()):
         shown = _shown_values(note, evidence)
@@ -201,7 +201,7 @@ def _notes(gate: Mapping[str, Any], evidence: Evidence) -> dict[str, list[str]]:
 
 
 def _shown_values(
-    reason: Mapping[str, Any], evidence: Evidence, *, is_open: bool = False
+    reason: Table, evidence: Evidence, *, is_open: bool = False
 ) -> dict[str, str]:
     """Return by service, in brackets, the values for which a reason holds or is unknown."""
     columns = reason.get("shows", [])
@@ -231,9 +231,7 @@ def _few(texts: set[str]) -> str:
     return ", ".join(sorted(texts)[:SHOWN_VALUES]) + more
 
 
-def _waive(
-    gates: pd.DataFrame, inventory: Inventory, names: Sequence[str]
-) -> pd.DataFrame:
+def _waive(gates: DataFrame, inventory: Inventory, names: Sequence[str]) -> DataFrame:
     """Mark failed gates with a valid waiver; an unknown gate cannot be waived."""
     # An invalid waiver stays visible in the evidence, with the reason.
     at = inventory.snapshot_at
@@ -263,7 +261,7 @@ def _waive(
     )
 
 
-def _warn_of_unknown_gates(waivers: pd.DataFrame, gates: Sequence[str]) -> None:
+def _warn_of_unknown_gates(waivers: DataFrame, gates: Sequence[str]) -> None:
     """Warn of waivers for gates that the policy does not have, such as misspelt ones."""
     unknown = waivers[~waivers["gate"].isin(gates)].sort_values(["service_id", "gate"])
     if unknown.empty:

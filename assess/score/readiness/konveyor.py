@@ -8,6 +8,7 @@ are: an unanswered question earns 70 of 100, and every red answer halves what al
 from collections.abc import Mapping
 
 import pandas as pd
+from pandas import DataFrame
 
 from assess.score import readiness
 
@@ -49,7 +50,7 @@ def confidence(counts: Mapping[str, int]) -> int:
     return int(earned / (_WEIGHT["green"] * total) * 100)
 
 
-def compare(atoms: pd.DataFrame, weights: Mapping[str, float]) -> pd.DataFrame:
+def compare(atoms: DataFrame, weights: Mapping[str, float]) -> DataFrame:
     """Compare Konveyor's figures with readiness, before and after failing answers are hidden.
 
     Index service_id; ``risk, confidence`` [points 0-100], ``readiness_lo`` [points 0-100] and
@@ -64,7 +65,7 @@ def compare(atoms: pd.DataFrame, weights: Mapping[str, float]) -> pd.DataFrame:
     return _figures(atoms, weights).join(_figures(hidden, weights).add_suffix("_hidden"))
 
 
-def _figures(atoms: pd.DataFrame, weights: Mapping[str, float]) -> pd.DataFrame:
+def _figures(atoms: DataFrame, weights: Mapping[str, float]) -> DataFrame:
     asked = atoms[atoms["state"] != "na"]
     colour = asked["state"].map(COLOURS).fillna("unknown")
     table = pd.crosstab(asked["service_id"], colour)
@@ -75,7 +76,7 @@ def _figures(atoms: pd.DataFrame, weights: Mapping[str, float]) -> pd.DataFrame:
     scores = readiness.dimension_scores(sums)
     ready = readiness.overall(scores, readiness.dimension_weights(scores, weights))
     by_service = sums.groupby("service_id").sum()
-    return pd.DataFrame(
+    return DataFrame(
         {
             "risk": risks,
             "confidence": confidences,

@@ -7,16 +7,18 @@ that a move replaces are computed anew. Criteria stand beside it: readiness, upg
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.errors import AssessError, did_you_mean
 from assess.execution import tell
+from assess.frames import Row
 from assess.inventory import Inventory
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY, as_default, complete
 from assess.score.blast_radius.relocation import move_deltas
@@ -77,7 +79,6 @@ PRICE_WORDS = {
     "gib_hour": "GiB-hour",
     "service_month": "service and month",
 }
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,7 +112,7 @@ class Targets(Result):
         shown = table[[name for name in COLUMNS if name not in ("blockers", "why")]]
         return Explanation(f"{service_id}: targets", text, shown.round(2))
 
-    def options(self, service_id: str | None = None) -> pd.DataFrame:
+    def options(self, service_id: str | None = None) -> DataFrame:
         """Return the rows to choose from, those that fit first.
 
         Parameters
@@ -131,7 +132,7 @@ class Targets(Result):
         order = found.assign(rank=rank).sort_values(["service_id", "rank"], kind="stable")
         return order.drop(columns="rank")
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return one dictionary per service and target; ``blockers`` is a list."""
         rows = super().rows()
         for row in rows:
@@ -155,7 +156,7 @@ def measure_targets(assessment: Assessment) -> Targets:
     effort = effort.reindex(services).astype("Float64")
     running = cost.replicas_of(inventory, services)
     parts = []
-    known: dict[Place | None, tuple[pd.DataFrame, pd.DataFrame]] = {}
+    known: dict[Place | None, tuple[DataFrame, DataFrame]] = {}
     for done, target in enumerate(targets):
         tell("targets", done, len(targets))
         stays = target["id"] == STAY
@@ -181,14 +182,14 @@ def measure_targets(assessment: Assessment) -> Targets:
     frame["dominated"] = dominated(frame)
     frame = frame[list(COLUMNS)]
     details = {
-        "targets": pd.DataFrame(_shown(target) for target in targets),
+        "targets": DataFrame(_shown(target) for target in targets),
         "sizes": size.reindex(services).join(running),
     }
-    empty = pd.DataFrame(columns=["service_id"])
+    empty = DataFrame(columns=["service_id"])
     return Targets(frame, empty, Provenance.of(inventory, policy), details)
 
 
-def wanted(policy: Policy) -> list[dict[str, Any]]:
+def wanted(policy: Policy) -> list[Row]:
     """Return the targets to compare, complete; staying is always one of them, the first."""
     rows = [complete(row) for row in policy["targets"]]
     stay = [row for row in rows if row["id"] == STAY]
@@ -196,7 +197,7 @@ def wanted(policy: Policy) -> list[dict[str, Any]]:
     return stay + [row for row in rows if row["id"] != STAY and row["compared"]]
 
 
-def _shown(target: Row) -> dict[str, Any]:
+def _shown(target: Table) -> dict[str, Any]:
     names = ("id", "title", "platform", "patched_by", "self_heal", "replicas", "zones")
     shown = {name: target[name] for name in names}
     lines = [" ".join(filter(None, product)) for product in calendars(target)]
@@ -220,7 +221,7 @@ def _shown(target: Row) -> dict[str, Any]:
 
 def _readiness(
     assessment: Assessment, place: Place | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[DataFrame, DataFrame]:
     """Return ``readiness`` with ends, and the gates, at a place; None means today."""
     # Checks and gates that read nothing of what a move replaces stay as they are.
     inventory = assessment.inventory.running
@@ -269,7 +270,7 @@ def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readin
     return replace(found, provenance=Provenance.of(inventory, policy))
 
 
-def dominated(frame: pd.DataFrame) -> pd.Series:
+def dominated(frame: DataFrame) -> Series:
     """Mark a target if another fitting one is as good on every criterion and better on one."""
     # Each criterion counts at its worst; what is unknown is worse than all that is known.
     worst = []
@@ -286,16 +287,14 @@ def dominated(frame: pd.DataFrame) -> pd.Series:
     as_good = (one <= other).all(axis=3)
     better = (one < other).any(axis=3)
     beats = as_good & better & fits.reshape(one.shape[:3])
-    return pd.Series(beats.any(axis=1).ravel(), frame.index, dtype="boolean")
+    return Series(beats.any(axis=1).ravel(), frame.index, dtype="boolean")
 
 
-def _deltas(
-    assessment: Assessment, targets: list[dict[str, Any]]
-) -> dict[str, pd.DataFrame]:
+def _deltas(assessment: Assessment, targets: list[Row]) -> dict[str, DataFrame]:
     """Return ``delta`` with ends of a move to every target, by its id; staying changes nothing."""
     services = assessment.blast_radius.details["services"].index
     names = ["delta", "delta_lo", "delta_hi"]
-    still = pd.DataFrame(0.0, services, names, dtype="Float64")
+    still = DataFrame(0.0, services, names, dtype="Float64")
     moved = {row["id"]: as_default(row) for row in targets if row["id"] != STAY}
     topology = assessment.blast_radius.topology
     running = assessment.inventory.running

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import surely
 from assess.inventory import Inventory
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.incidents.rates import Interval
 from assess.score.targets.place import calendars, is_provided, system_of
@@ -19,7 +21,6 @@ from assess.score.upgrade_churn.history import History
 HOURS = 730.5  # of a mean month
 GIB = 2**30
 ENDS = ("", "_lo", "_hi")
-Row = Mapping[str, Any]
 # what the size of a replica is read from, the best first; a limit is an upper end
 CPU = ("cpu_p95", "cpu_request", "cpu_limit")
 MEMORY = ("memory_p95_bytes", "memory_request_bytes", "memory_limit_bytes")
@@ -34,23 +35,23 @@ FACTS = {
 class Cost(NamedTuple):
     """Cost per month with ends, in the currency of the prices; and the missing facts."""
 
-    frame: pd.DataFrame
-    missing: pd.Series
+    frame: DataFrame
+    missing: Series
 
 
-def sizes(inventory: Inventory) -> pd.DataFrame:
+def sizes(inventory: Inventory) -> DataFrame:
     """Return by service the size of one replica: ``cpu`` [cores], ``memory`` [GiB], with ends."""
     # Containers of one replica add up. NA where a container has none of the sizes.
     live = _live(inventory)
     found = {}
     for name, columns, unit in (("cpu", CPU, 1), ("memory", MEMORY, GIB)):
         values = [cells / unit for cells in _measures(live, columns)]
-        first = reduce(pd.Series.fillna, values)
+        first = reduce(Series.fillna, values)
         numbers = np.array([cells.to_numpy(float) for cells in values])
         ends = {"": first, "_lo": np.fmin.reduce(numbers), "_hi": np.fmax.reduce(numbers)}
         for end, cells in ends.items():
-            found[f"{name}{end}"] = pd.Series(cells, live.index, dtype="Float64")
-    rows = pd.DataFrame(found).assign(service_id=live["service_id"])
+            found[f"{name}{end}"] = Series(cells, live.index, dtype="Float64")
+    rows = DataFrame(found).assign(service_id=live["service_id"])
     grouped = rows.groupby("service_id")
     # one unknown container makes the size of the replica unknown
     whole = grouped.sum(min_count=1)
@@ -58,24 +59,24 @@ def sizes(inventory: Inventory) -> pd.DataFrame:
     return whole.mask(unknown).div(_replicas(live), axis=0).astype("Float64")
 
 
-def replicas_of(inventory: Inventory, services: pd.Index) -> pd.DataFrame:
+def replicas_of(inventory: Inventory, services: pd.Index) -> DataFrame:
     """Return the number of replicas by service: ``replicas``, with ends; at least one."""
     live = _live(inventory)
     most = _replicas(live)
     least = _replicas(live[surely(live["state"].eq("running"))])
     # one that is only declared, or whose state nobody saw, may or may not run
     ends = {"replicas": most, "replicas_lo": least, "replicas_hi": most}
-    return pd.DataFrame(ends).reindex(services).fillna(1).clip(lower=1).astype("Float64")
+    return DataFrame(ends).reindex(services).fillna(1).clip(lower=1).astype("Float64")
 
 
-def _live(inventory: Inventory) -> pd.DataFrame:
+def _live(inventory: Inventory) -> DataFrame:
     """Return the containers that run or may run, without those that only start others."""
     table = inventory["workloads"]
     live = table[table["state"].isin(["running", "declared"]) | table["state"].isna()]
     return live[~live["container_role"].isin(["init"])]
 
 
-def _measures(live: pd.DataFrame, columns: tuple[str, ...]) -> list[pd.Series]:
+def _measures(live: DataFrame, columns: tuple[str, ...]) -> list[Series]:
     """Return the measurements of a size, best first; observations below a day come last."""
     observed, *asked = [live[column].astype("Float64") for column in columns]
     is_brief = surely(live["usage_window_hours"].lt(FULL_HOURS))
@@ -83,13 +84,13 @@ def _measures(live: pd.DataFrame, columns: tuple[str, ...]) -> list[pd.Series]:
     return [observed.mask(is_brief), *asked, observed.where(is_brief), peak]
 
 
-def _replicas(live: pd.DataFrame) -> pd.Series:
+def _replicas(live: DataFrame) -> Series:
     """Count the replicas of each service; sidecars do not count."""
     mains = live[~live["container_role"].isin(["sidecar"])].groupby("service_id").size()
     return mains.reindex(live["service_id"].unique()).fillna(1).astype(float)
 
 
-def cost(target: Row, size: pd.DataFrame, replicas: pd.DataFrame) -> Cost:
+def cost(target: Table, size: DataFrame, replicas: DataFrame) -> Cost:
     """Return the cost per month of every service at a target; NA if a size or price is missing."""
     prices = target["prices"]
     priced = {
@@ -99,18 +100,18 @@ def cost(target: Row, size: pd.DataFrame, replicas: pd.DataFrame) -> Cost:
     fixed = float(prices.get("service_month", 0))
     priced = {name: price for name, price in priced.items() if price}
     columns = [f"cost_per_month{end}" for end in ENDS]
-    frame = pd.DataFrame(pd.NA, replicas.index, columns, dtype="Float64")
+    frame = DataFrame(pd.NA, replicas.index, columns, dtype="Float64")
     if not priced and not fixed:
         prices_of = f"prices of {target['id']} (policy target.prices)"
-        return Cost(frame, pd.Series(prices_of, replicas.index))
+        return Cost(frame, Series(prices_of, replicas.index))
     size = size.reindex(replicas.index)
     for end in ENDS:
-        each = pd.Series(0.0, replicas.index, dtype="Float64")
+        each = Series(0.0, replicas.index, dtype="Float64")
         for name, price in priced.items():
             each = each + size[f"{name}{end}"] * price
         month = each * replicas[f"replicas{end}"] + fixed
         frame[f"cost_per_month{end}"] = month.round(2)
-    missing = pd.Series("", replicas.index)
+    missing = Series("", replicas.index)
     for name in priced:
         missing = missing.mask(size[name].isna(), missing + "; " + FACTS[name])
     return Cost(frame, missing.str.removeprefix("; "))
@@ -130,11 +131,11 @@ def past_of(inventory: Inventory, policy: Policy, history: History) -> Past:
     return Past(pace.unwatched(rates), chance)
 
 
-def host_rate(target: Row, policy: Policy, own: Interval) -> Interval:
+def host_rate(target: Table, policy: Policy, own: Interval) -> Interval:
     """Return our upgrades per year of the hosts of a target."""
     settings = policy["churn"]
     since = str(settings["forced_since"])
-    most = float(settings["managed_per_year_max"])
+    most = settings["managed_per_year_max"]
     if is_provided(target):
         rates = [
             pace.managed_rate(product, reference.line_of(product, version), most)
@@ -150,12 +151,12 @@ def host_rate(target: Row, policy: Policy, own: Interval) -> Interval:
 
 
 def upgrade_hours(
-    target: Row,
+    target: Table,
     policy: Policy,
     bases: Mapping[str, list[str]],
     services: pd.Index,
     past: Past,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return ``hours_per_year`` with ends, by service [hours]."""
     # A service's base image moves along. A host is shared by nobody (point, ``hi``) or by
     # all (``lo``).
@@ -179,4 +180,4 @@ def upgrade_hours(
     events[:, 1] = np.maximum(base[:, 1], host[1] / tenants_n)
     events[:, 2] = base[:, 2] + host[2]
     columns = [f"hours_per_year{end}" for end in ENDS]
-    return pd.DataFrame(events * cost, services, columns, dtype="Float64")
+    return DataFrame(events * cost, services, columns, dtype="Float64")

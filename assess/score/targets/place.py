@@ -1,13 +1,14 @@
 """Evidence of a service at a target: today's evidence, with the facts that the move replaces."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pandas as pd
+from pandas import Series
 
 from assess import reference
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.policy.targets import platforms
 from assess.score.evidence import Evidence, View
@@ -28,11 +29,10 @@ REPLACED = {
 WHOLE = ("hosts", "engines")  # tables that it replaces as a whole
 GOOD_DRIVER = "overlay2"  # what new hosts store images with
 
-Row = Mapping[str, Any]
 _LINES = re.compile(r"\b(?:line|provider_version)\b")
 
 
-def calendars(target: Row) -> list[tuple[str, str | None]]:
+def calendars(target: Table) -> list[tuple[str, str | None]]:
     """Return product and version of every component at a target with a support calendar."""
     own = platforms()[target["platform"]]["calendars"]
     found = []
@@ -43,12 +43,12 @@ def calendars(target: Row) -> list[tuple[str, str | None]]:
     return found
 
 
-def is_provided(target: Row) -> bool:
+def is_provided(target: Table) -> bool:
     """Return whether a provider patches hosts and runtime of a target."""
     return bool(target["patched_by"] == "provider")
 
 
-def is_supported(target: Row, at: pd.Timestamp) -> bool | None:
+def is_supported(target: Table, at: pd.Timestamp) -> bool | None:
     """Return whether all runtimes and clusters of a target are supported; None if unknown."""
     states = []
     for product, version in calendars(target):
@@ -61,18 +61,18 @@ def is_supported(target: Row, at: pd.Timestamp) -> bool | None:
     return None if "unknown" in states or not states else True
 
 
-def system_of(target: Row) -> tuple[str | None, str | None]:
+def system_of(target: Table) -> tuple[str | None, str | None]:
     """Return the operating system of a target, by default its newest line."""
     name = reference.distro_of(target["os"] or None)
     return name, target["os_version"] or reference.newest_line(name)
 
 
-def runs_linux(target: Row) -> bool:
+def runs_linux(target: Table) -> bool:
     """Return whether the system of a target runs Linux containers, as far as anybody knows."""
     return reference.os_family(target["os"]) in (None, reference.LINUX)
 
 
-def host_facts(target: Row, at: pd.Timestamp, docker: str) -> dict[str, bool | None]:
+def host_facts(target: Table, at: pd.Timestamp, docker: str) -> dict[str, bool | None]:
     """Return facts of the hosts of a target; a provider's hosts count as managed."""
     if is_provided(target):
         return {"os_supported": True, "kernel_runs_on_target": True, "managed": True}
@@ -98,7 +98,7 @@ class Place(NamedTuple):
     mirrored: bool
 
 
-def place_of(target: Row, at: pd.Timestamp, policy: Policy) -> Place:
+def place_of(target: Table, at: pd.Timestamp, policy: Policy) -> Place:
     """Return the place of a target; its line is left out if no result can show it."""
     docker = reference.target_docker(policy["target"])
     products = calendars(target)
@@ -153,14 +153,14 @@ def at_place(evidence: Evidence, place: Place) -> Evidence:
     return Evidence(evidence.services, views, evidence.at)
 
 
-def _one_row_each(evidence: Evidence, table: str, facts: Row) -> View:
+def _one_row_each(evidence: Evidence, table: str, facts: Table) -> View:
     """Return a view of one row per service, with these facts and nothing else."""
     old = evidence.views[table].table
-    services = pd.Series(evidence.services.astype("string"))
+    services = Series(evidence.services.astype("string"))
     blank = old.iloc[:0].reindex(services.index)
     known = {name: fact for name, fact in facts.items() if name in blank}
     columns = {
-        name: pd.Series(fact, blank.index, dtype=blank[name].dtype)
+        name: Series(fact, blank.index, dtype=blank[name].dtype)
         for name, fact in known.items()
     }
     rows = blank.assign(service_id=services, **columns, sure=True)
@@ -175,9 +175,9 @@ def _spread(evidence: Evidence, place: Place) -> View:
     changed = table.assign(
         replicas_n=replicas,
         redundant=(replicas >= 2).astype("boolean"),
-        heals_itself=pd.Series(place.self_heal, table.index, dtype="boolean"),
-        hosts_n=pd.Series(float(place.hosts_n), table.index, dtype="Float64"),
-        azs_n=pd.Series(float(place.zones), table.index, dtype="Float64"),
+        heals_itself=Series(place.self_heal, table.index, dtype="boolean"),
+        hosts_n=Series(float(place.hosts_n), table.index, dtype="Float64"),
+        azs_n=Series(float(place.zones), table.index, dtype="Float64"),
     )
     return View.of(evidence.services, changed)
 
@@ -186,13 +186,13 @@ def _with(view: View, **columns: Any) -> View:
     """Return a view with other values in some of its columns."""
     table = view.table
     changed = {
-        name: pd.Series(value, table.index, dtype=table[name].dtype)
+        name: Series(value, table.index, dtype=table[name].dtype)
         for name, value in columns.items()
     }
     return replace(view, table=table.assign(**changed), answers={})
 
 
-def is_replaced(questions: list[Row]) -> bool:
+def is_replaced(questions: list[Table]) -> bool:
     """Return whether one of several questions reads a column that a move replaces."""
     for row in questions:
         named = "|".join(REPLACED.get(row["table"], ())) or "$^"
@@ -202,5 +202,5 @@ def is_replaced(questions: list[Row]) -> bool:
     return False
 
 
-def _rule_of(row: Row) -> str:
+def _rule_of(row: Table) -> str:
     return f"{row['rule']} {row.get('applies', '')}"

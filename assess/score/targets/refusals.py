@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.frames import surely
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
 from assess.score.arrays import Floats
@@ -21,7 +23,6 @@ from assess.score.targets.place import is_provided, runs_linux
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
-Row = Mapping[str, Any]
 # a refusal that nothing mends excludes what is on a host; what runs in containers stays in them
 GATES = (
     ("T1", "NEVER", False, " and not inside"),
@@ -59,7 +60,7 @@ SIZES = (
 )
 
 
-def refusals(policy: Policy, evidence: Evidence, target: Row) -> list[Refusal]:
+def refusals(policy: Policy, evidence: Evidence, target: Table) -> list[Refusal]:
     """Return the refusals of a target, in the order of the policy, sizes last."""
     found = []
     for row in policy["refusal"]:
@@ -98,7 +99,7 @@ def _too_large(evidence: Evidence, size: Size, most: float) -> Floats:
     return combine(view.codes, certain, n=len(evidence.services), how="any")
 
 
-def _numbers(cells: pd.Series) -> Floats:
+def _numbers(cells: Series) -> Floats:
     return cells.astype("Float64").to_numpy(float)
 
 
@@ -122,7 +123,7 @@ def refusal_gates(found: Sequence[Refusal]) -> list[dict[str, Any]]:
 
 
 def with_refusals(
-    evidence: Evidence, found: Sequence[Refusal], inside: pd.Series
+    evidence: Evidence, found: Sequence[Refusal], inside: Series
 ) -> Evidence:
     """Return evidence with columns of services for refusals, and for running in containers."""
     columns: dict[str, Any] = {
@@ -130,7 +131,7 @@ def with_refusals(
         for at, refusal in enumerate(found)
     }
     columns["inside"] = inside.reindex(evidence.services).astype("boolean")
-    added = pd.DataFrame(columns, evidence.services)
+    added = DataFrame(columns, evidence.services)
     table = evidence.views["services"].table
     whole = table.join(added, on="service_id")
     views = {**evidence.views, "services": View.of(evidence.services, whole)}
@@ -147,10 +148,7 @@ Blocker = tuple[str, str, str]  # service, verdict, words
 
 
 def blockers_at(
-    assessment: Assessment,
-    target: Row,
-    readiness: pd.DataFrame,
-    gates: pd.DataFrame,
+    assessment: Assessment, target: Table, readiness: DataFrame, gates: DataFrame
 ) -> list[Blocker]:
     """List service, verdict and words of all blockers at a target."""
     evidence = assessment.evidence
@@ -175,7 +173,7 @@ def blockers_at(
     return found + _unready(assessment.policy, readiness)
 
 
-def _gate_blockers(gates: pd.DataFrame) -> list[Blocker]:
+def _gate_blockers(gates: DataFrame) -> list[Blocker]:
     """List blockers from gates: NEVER means no, unknown stays unknown, the rest can be fixed."""
     verdicts = {NEVER: NO, NOT_DECIDABLE: UNKNOWN}
     rows = gates[gates["state"].isin(["fail", "unknown"])]
@@ -195,9 +193,9 @@ def _from_answers(
     return found + [(n, UNKNOWN, f"not known: {fact}") for n in services[np.isnan(holds)]]
 
 
-def _unready(policy: Policy, readiness: pd.DataFrame) -> list[Blocker]:
+def _unready(policy: Policy, readiness: DataFrame) -> list[Blocker]:
     """List services whose readiness there is, or may be, too low."""
-    least = float(policy["what_next"]["pilot_points"])
+    least = policy["what_next"]["pilot_points"]
     found: list[Blocker] = []
     for row in readiness[readiness["readiness_lo"] < least].itertuples():
         name = str(row.Index)
@@ -211,7 +209,7 @@ def _unready(policy: Policy, readiness: pd.DataFrame) -> list[Blocker]:
     return found
 
 
-def verdicts(blockers: list[Blocker], services: pd.Index) -> pd.DataFrame:
+def verdicts(blockers: list[Blocker], services: pd.Index) -> DataFrame:
     """Return ``verdict`` and ``blockers`` by service; the worst blocker decides and comes first."""
     by_service: dict[str, list[tuple[int, str]]] = {name: [] for name in services}
     for service, verdict, words in blockers:
@@ -221,10 +219,10 @@ def verdicts(blockers: list[Blocker], services: pd.Index) -> pd.DataFrame:
         found.sort(key=lambda pair: -pair[0])
         worst = VERDICTS[found[0][0]] if found else FITS
         rows.append((worst, "; ".join(dict.fromkeys(words for _, words in found))))
-    return pd.DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
+    return DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
 
 
-def why(part: pd.DataFrame, target: Row, missing: pd.Series) -> pd.Series:
+def why(part: DataFrame, target: Table, missing: Series) -> Series:
     """Return a sentence on every service at a target."""
     who = "its provider patches" if is_provided(target) else "we patch"
     is_free = part["blockers"].eq("")

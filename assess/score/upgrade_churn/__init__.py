@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import reference
+from assess.frames import Row
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
@@ -102,9 +104,9 @@ class UpgradeChurn(Result):
         table = times.set_index("component")
         return Explanation(f"{service_id}: upgrade churn", text, table)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return one dictionary per service; ``breaking`` has one entry per workload and change."""
-        breaking: dict[str, list[dict[str, Any]]] = {}
+        breaking: dict[str, list[Row]] = {}
         for hit in records(self.details["breaking"][COLUMNS]):
             breaking.setdefault(hit["service_id"], []).append(hit)
         rows = super().rows()
@@ -174,7 +176,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     ['DOCKER-runc-copy', 'EC0282', 'EC0406', 'engine_kernel']
     """
     registries = policy["registries"]
-    level = float(policy["simulation"]["level"])
+    level = policy.level
     asked = goal_of(target) if target else None
     goal = reference.target_engine(policy["target"])
     if asked and asked.product == reference.ENGINE:
@@ -206,7 +208,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     frame = _scored(frame, rates, settings)
     docker = reference.target_docker(policy["target"]) if not target else goal
     behind = [_lines_behind(place, docker) for place in placed]
-    by_service = pd.Series(behind, rates.index, dtype="Int64")
+    by_service = Series(behind, rates.index, dtype="Int64")
     frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
     frame["versions_behind"] = by_service.groupby(level=0).max()
     nodes = set(inventory["engines"].dropna(subset="kubelet_version")["host_id"])
@@ -228,11 +230,11 @@ def _shown_only(  # noqa: PLR0913, PLR0917 - all that a score has at hand
     inventory: Inventory,
     registries: Mapping[str, Any],
     level: float,
-    found: pd.DataFrame,
-    hits: pd.DataFrame,
-    times: pd.DataFrame,
+    found: DataFrame,
+    hits: DataFrame,
+    times: DataFrame,
     past: History,
-) -> dict[str, pd.DataFrame]:
+) -> dict[str, DataFrame]:
     """Return the tables that no label needs, `SHOWN_ONLY`."""
     return {
         "simulation": on_hosts(found[found["certainty"] != NOTE]),
@@ -302,7 +304,7 @@ def _is_blind(place: pace.Place, nodes: set[str]) -> bool:
     return not is_asked or reference.line_of(place.product, place.version) is None
 
 
-def _breaking(broken: pd.DataFrame, services: pd.Index, blind: set[str]) -> pd.DataFrame:
+def _breaking(broken: DataFrame, services: pd.Index, blind: set[str]) -> DataFrame:
     """Count by service the breaking changes (NA if its engine is unknown) and the unknown ones."""
     will = broken[broken["certainty"] == WILL]
     others = broken[broken["certainty"] != WILL]
@@ -310,7 +312,7 @@ def _breaking(broken: pd.DataFrame, services: pd.Index, blind: set[str]) -> pd.D
         "breaking_n": will.groupby("service_id")["change"].nunique(),
         "breaking_unknown_n": others.groupby("service_id")["change"].nunique(),
     }
-    counted = pd.DataFrame(counts).reindex(services).fillna(0).astype("Int64")
+    counted = DataFrame(counts).reindex(services).fillna(0).astype("Int64")
     # a known break stays a count: a lower bound is more than nothing
     counted.loc[services.isin(blind) & counted["breaking_n"].eq(0), "breaking_n"] = pd.NA
     return counted
@@ -337,7 +339,7 @@ def _per_place(
     chance: Floats,
     share: Floats,
     settings: Mapping[str, float],
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return the pace and the hours of every place; index ``service_id``."""
     cost = settings["hours_upgrade"] + chance * settings["hours_fix"]
     parts = {
@@ -345,7 +347,7 @@ def _per_place(
         "failures_per_year": events * chance,
         "hours_per_year": share * cost,
     }
-    table = pd.DataFrame(placed, columns=pace.Place._fields)
+    table = DataFrame(placed, columns=pace.Place._fields)
     for name, part in parts.items():
         for at, end in enumerate(ENDS):
             table[f"{name}{end}"] = part[:, at]
@@ -353,7 +355,7 @@ def _per_place(
     return table.astype({"service_id": "str"}).set_index("service_id")
 
 
-def _per_service(rates: pd.DataFrame) -> pd.DataFrame:
+def _per_service(rates: DataFrame) -> DataFrame:
     """Return the mean pace over the hosts of a service, and the sum of their hours."""
     grouped = rates.groupby(level=0)
     frame = grouped.mean(numeric_only=True)
@@ -363,7 +365,10 @@ def _per_service(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _widen(
-    frame: pd.DataFrame, rates: pd.DataFrame, unplaced: pd.Series, there: pd.DataFrame
+    frame: DataFrame,
+    rates: DataFrame,
+    unplaced: Series,
+    there: DataFrame,
 ) -> None:
     """Let every replica of unknown host be on any host, and the only service of ours there.
 
@@ -388,8 +393,8 @@ def _widen(
 
 
 def _scored(
-    frame: pd.DataFrame, rates: pd.DataFrame, settings: Mapping[str, float]
-) -> pd.DataFrame:
+    frame: DataFrame, rates: DataFrame, settings: Mapping[str, float]
+) -> DataFrame:
     """Add the score, and the basis: of several the first in `BASES`."""
     for end in ENDS:
         failures = frame[f"failures_per_year{end}"]
@@ -408,8 +413,8 @@ def _lines_behind(place: pace.Place, goal: str) -> int | None:
 
 
 def _contributions(
-    rates: pd.DataFrame, share: Floats, chance: Floats, settings: Mapping[str, float]
-) -> pd.DataFrame:
+    rates: DataFrame, share: Floats, chance: Floats, settings: Mapping[str, float]
+) -> DataFrame:
     hours = {
         "failure": share * chance * settings["hours_fix"],
         "upgrade": share * settings["hours_upgrade"],
@@ -426,20 +431,20 @@ def base_images(inventory: Inventory) -> dict[str, list[str]]:
     return {str(service): sorted(set(bases)) for service, bases in groups}
 
 
-def _images(inventory: Inventory, registries: Mapping[str, Any]) -> pd.DataFrame:
+def _images(inventory: Inventory, registries: Mapping[str, Any]) -> DataFrame:
     """Count the images of a service by maker: third-party images change without the owner."""
     columns = ["service_id", "registry", "repository"]
     images = inventory["workloads"][columns].drop_duplicates()
     named = images.dropna()
     places = cells(named, "registry", "repository")
     is_third = [is_third_party((*place, None, None), registries) for place in places]
-    third = pd.Series(is_third, named.index, dtype=bool)
-    counts = pd.DataFrame({"third_party_images_n": third, "first_party_images_n": ~third})
+    third = Series(is_third, named.index, dtype=bool)
+    counts = DataFrame({"third_party_images_n": third, "first_party_images_n": ~third})
     counts = counts.reindex(images.index, fill_value=False)
     return counts.groupby(images["service_id"]).sum().astype("Int64")
 
 
-def _sentences(row: pd.Series, times: pd.DataFrame, hits: pd.DataFrame) -> list[str]:
+def _sentences(row: Series, times: DataFrame, hits: DataFrame) -> list[str]:
     def interval(name: str, digits: int = 1) -> str:
         point, lo, hi = (f"{row[f'{name}{end}']:.{digits}f}" for end in ENDS)
         return f"{point} ({lo} to {hi})"

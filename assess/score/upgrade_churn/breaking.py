@@ -7,6 +7,7 @@ from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
 import pandas as pd
+from pandas import DataFrame, Series
 from pandas.arrays import BooleanArray
 
 from assess import reference
@@ -38,7 +39,7 @@ _AT_ONCE = ("at upgrade", "next start")  # an upgrade starts what it stopped
 BLIND = "version"  # the change of a row whose engine, or whose target, nobody knows
 _CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, BLIND: 3}  # the gravest first
 _TYPES = {**dict.fromkeys([*COLUMNS, "subject"], "str"), "order": "float64"}
-_NOTHING = pd.DataFrame(columns=list(_TYPES)).astype(_TYPES)
+_NOTHING = DataFrame(columns=list(_TYPES)).astype(_TYPES)
 
 
 class Goal(NamedTuple):
@@ -77,7 +78,7 @@ def goals_of(inventory: Inventory, engine: str) -> list[Goal]:
     return [Goal(name, version) for name, version in newest.items() if version]
 
 
-def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.DataFrame:
+def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFrame:
     """List breaking changes up to targets and a day: one row per workload, subject and last change."""
     # ``workload_id`` is NA on a host without known workloads, ``change`` is `BLIND` where
     # the engine or the target is unknown.
@@ -119,7 +120,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
 
 def of_world(
     inventory: Inventory, until: pd.Timestamp, after: pd.Timestamp | None = None
-) -> pd.DataFrame:
+) -> DataFrame:
     """List the announced events up to a day that affect something in use, each with its ``day``."""
     found = _world_hits(inventory)
     is_due = found["day"].le(until) & ~found["end"].le(until)
@@ -152,11 +153,11 @@ def broken_by(inventory: Inventory, upgrades: Iterable[Move]) -> set[Move]:
 
 
 @lru_cache(maxsize=1)  # asked for a day, and for the calendar
-def _world_hits(inventory: Inventory) -> pd.DataFrame:
+def _world_hits(inventory: Inventory) -> DataFrame:
     """List what the events of the world affect, each from its ``day`` until its ``end``."""
     workloads = workloads_on(inventory, WORLD, "")
     tables = {"workloads": workloads, "packages": packages_of(workloads)}
-    whenever = pd.Series(pd.NaT, index=[], dtype="datetime64[us, UTC]")
+    whenever = Series(pd.NaT, index=[], dtype="datetime64[us, UTC]")
     parts = [_NOTHING.assign(day=whenever, end=whenever)]
     for change in changes(WORLD):
         table = tables[change["table"]]
@@ -227,8 +228,8 @@ class _Ahead:
 
 def _hits_of(
     work: tuple[list[dict[str, str]], pd.Timestamp, _Ahead],
-    tables: Mapping[str, pd.DataFrame],
-) -> list[pd.DataFrame]:
+    tables: Mapping[str, DataFrame],
+) -> list[DataFrame]:
     """List what changes break in a block of each table."""
     asked, at, ahead = work
     parts = []
@@ -247,11 +248,8 @@ def _hits_of(
 
 
 def _hits(
-    table: pd.DataFrame,
-    change: Mapping[str, str],
-    at: pd.Timestamp,
-    ahead: BooleanArray,
-) -> pd.DataFrame:
+    table: DataFrame, change: Mapping[str, str], at: pd.Timestamp, ahead: BooleanArray
+) -> DataFrame:
     # Where the running version is unknown, only what is known to be in use counts: it
     # breaks anyway.
     holds = evaluate(change["condition"], table, at=at).array
@@ -265,7 +263,7 @@ def _hits(
     told = [name for name in table if f"{{{name}}}" in templates]
     found = table.loc[is_found, [*IDS, *told]]
     is_unknown = is_open[is_found]
-    certainty = pd.Series(change["when_true"], found.index).mask(is_unknown, MAY)
+    certainty = Series(change["when_true"], found.index).mask(is_unknown, MAY)
     texts = {name: _told(found, change[name]) for name in ("what", "why", "subject")}
     named = texts["subject"].str.replace("_", " ")
     texts["why"] = texts["why"].mask(
@@ -289,17 +287,17 @@ def _order(change: Mapping[str, str]) -> float:
     return float(numbers[0] * 1e8 + numbers[1] * 1e4 + numbers[2])
 
 
-def _told(rows: pd.DataFrame, template: str) -> pd.Series:
+def _told(rows: DataFrame, template: str) -> Series:
     """Fill a text with the cells of each row; an unknown cell becomes a question mark."""
     if "{" not in template:
-        return pd.Series(template, rows.index)
+        return Series(template, rows.index)
     names = [name for name in rows.columns if f"{{{name}}}" in template]
     columns = [[_shown(cell) for cell in rows[name]] for name in names]
     keys = list(zip(*columns, strict=True))
     texts = {
         key: template.format(**dict(zip(names, key, strict=True))) for key in set(keys)
     }
-    return pd.Series([texts[key] for key in keys], rows.index)
+    return Series([texts[key] for key in keys], rows.index)
 
 
 def _shown(cell: object) -> str:
@@ -308,7 +306,7 @@ def _shown(cell: object) -> str:
     return f"{cell:g}" if isinstance(cell, float) else str(cell)
 
 
-def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
+def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
     is_engine = goal.product == reference.ENGINE
     read = reference.is_known if is_engine else reference.parse_version
     known = filter(read, workloads["version"].dropna().unique())
@@ -339,7 +337,7 @@ def _day(text: str) -> pd.Timestamp:
     return day
 
 
-def on_hosts(table: pd.DataFrame) -> pd.DataFrame:
+def on_hosts(table: DataFrame) -> DataFrame:
     """Group breaking changes by host and change, with the affected services and workloads."""
     key = [name for name in COLUMNS if name not in ("service_id", "workload_id")]
     groups = table.groupby(key, dropna=False, sort=True)
@@ -348,6 +346,6 @@ def on_hosts(table: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def joined(names: pd.Series) -> str:
+def joined(names: Series) -> str:
     """Return the distinct names in order, joined by semicolons."""
     return "; ".join(sorted(set(names.dropna())))

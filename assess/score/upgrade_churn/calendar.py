@@ -3,6 +3,7 @@
 from typing import Any
 
 import pandas as pd
+from pandas import DataFrame
 
 from assess.inventory import Inventory
 from assess.score.upgrade_churn.breaking import MAY, WILL, joined, of_world
@@ -24,7 +25,7 @@ COLUMNS = [
 _WORK = ["remedy", "certainty", "moment", "change", "what", "source"]
 
 
-def calendar(inventory: Inventory, clocks: pd.DataFrame) -> pd.DataFrame:
+def calendar(inventory: Inventory, clocks: DataFrame) -> DataFrame:
     """List by day which support ends and what the world announced, for the next four quarters."""
     start = inventory.snapshot_at
     until = start + pd.Timedelta(days=DAYS)
@@ -38,7 +39,7 @@ def calendar(inventory: Inventory, clocks: pd.DataFrame) -> pd.DataFrame:
     return table[COLUMNS]
 
 
-def by_remedy(breaks: pd.DataFrame, services: pd.DataFrame) -> pd.DataFrame:
+def by_remedy(breaks: DataFrame, services: DataFrame) -> DataFrame:
     """Group breaking changes by remedy, most workloads first, with counts, services and teams."""
     owners = services.set_index("service_id")["owner"]
     rows = breaks.assign(team=breaks["service_id"].map(owners))
@@ -56,10 +57,10 @@ def by_remedy(breaks: pd.DataFrame, services: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="is_open")
 
 
-def _ends(clocks: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
+def _ends(clocks: DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> DataFrame:
     found = clocks[clocks["eol_date"].gt(start) & clocks["eol_date"].le(until)]
     named = found["component"] + " " + found["name"] + " " + found["version"].fillna("")
-    return pd.DataFrame(
+    return DataFrame(
         {
             "service_id": found["service_id"],
             "day": found["eol_date"],
@@ -72,16 +73,14 @@ def _ends(clocks: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> pd.
     )
 
 
-def _events(
-    inventory: Inventory, start: pd.Timestamp, until: pd.Timestamp
-) -> pd.DataFrame:
+def _events(inventory: Inventory, start: pd.Timestamp, until: pd.Timestamp) -> DataFrame:
     found = of_world(inventory, until, after=start)
     found = found[found["certainty"].isin([WILL, MAY])]
     columns = ["service_id", "day", "what", "certainty", "remedy", "source"]
     return found[columns].assign(kind=EVENT)
 
 
-def _grouped(rows: pd.DataFrame, key: list[str], **counts: Any) -> pd.DataFrame:
+def _grouped(rows: DataFrame, key: list[str], **counts: Any) -> DataFrame:
     groups = rows.groupby(key, dropna=False, sort=True)
     table = groups.agg(
         services_n=("service_id", "nunique"), services=("service_id", joined), **counts

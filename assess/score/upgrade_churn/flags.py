@@ -1,6 +1,7 @@
 """Settings of engines and kubelets for the rules: one row per setting."""
 
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import surely
@@ -16,7 +17,7 @@ POD = "pod"  # whose settings are those that it asks of its cluster
 _KEPT = ["service_id", "workload_id", "host_id", "version"]
 
 
-def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
+def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:
     """Return a row for each setting in a column, and for each that a workload has of its own."""
     component = "kubelet" if column == "kubelet_flags" else "engine"
     of_host = workloads[_KEPT].assign(component=component, setting=workloads[column])
@@ -40,7 +41,7 @@ def flags_of(workloads: pd.DataFrame, column: str, target: str) -> pd.DataFrame:
     )
 
 
-def has_setting(settings: pd.Series, setting: str) -> pd.Series:
+def has_setting(settings: Series, setting: str) -> Series:
     """Return which rows have a setting; False where the settings of the host are unknown."""
     # a file says failCgroupV1, a command line fail-cgroupv1
     padded = (";" + settings.astype("string") + ";").str.replace("-", "").str.lower()
@@ -48,7 +49,7 @@ def has_setting(settings: pd.Series, setting: str) -> pd.Series:
     return surely(padded.str.contains(f";{wanted};", regex=False))
 
 
-def value_of(settings: pd.Series, flag: str) -> pd.Series:
+def value_of(settings: Series, flag: str) -> Series:
     """Return the value of a setting by row; NA if unknown."""
     padded = ";" + settings.astype("string") + ";"
     return padded.str.extract(f";{flag}=([^;]*);")[0]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import surely
@@ -44,7 +45,7 @@ def number_of(text: Any) -> float:
     return round(whole + minor / 1000 + patch / 1_000_000, 6)
 
 
-def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
+def workloads_on(inventory: Inventory, product: str, target: str) -> DataFrame:
     """Return the workloads that an upgrade of a product affects, and hosts without workloads."""
     engines = _engines(inventory, product, target)
     table = _running(inventory).merge(engines, on="host_id", how="left")
@@ -73,7 +74,7 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> pd.DataFram
     return _typed(table, "workloads")
 
 
-def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
+def objects_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     """Return the API objects in use, including those that declare workloads."""
     # A live cluster shows an object in the version it prefers, not as it was applied.
     declared = workloads[[*IDS, "version", "api_version"]].dropna(subset="api_version")
@@ -103,13 +104,13 @@ def objects_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     return _typed(pd.concat([own, others], ignore_index=True), "objects")
 
 
-def flags_of(workloads: pd.DataFrame, product: str, target: str) -> pd.DataFrame:
+def flags_of(workloads: DataFrame, product: str, target: str) -> DataFrame:
     """Return the settings of the engine, or of the kubelet, with the columns of rules."""
     column = "kubelet_flags" if product == KUBERNETES else "daemon_flags"
     return _typed(flags.flags_of(workloads, column, target), "flags")
 
 
-def mounts_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
+def mounts_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     """Return the mounts of workloads, with the columns of rules."""
     mounts = inventory["mounts"][["workload_id", "type", "driver", "destination"]]
     mounts = mounts.rename(columns={"type": "volume_type", "driver": "volume_driver"})
@@ -127,12 +128,12 @@ def mounts_of(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     return _typed(found, "mounts")
 
 
-def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
+def packages_of(workloads: DataFrame) -> DataFrame:
     """Return the package sources of builds, with the columns of rules."""
     return _typed(builds.packages_of(workloads), "packages")
 
 
-def is_node(inventory: Inventory) -> pd.Series:
+def is_node(inventory: Inventory) -> Series:
     """Return which engines are those of nodes, of whatever version."""
     running = _running(inventory)
     hosts = running.loc[running["platform"].eq(KUBERNETES), "host_id"]
@@ -141,7 +142,7 @@ def is_node(inventory: Inventory) -> pd.Series:
 
 
 @lru_cache(maxsize=2)  # the same for every product; a report has two snapshots
-def _running(inventory: Inventory) -> pd.DataFrame:
+def _running(inventory: Inventory) -> DataFrame:
     table = inventory["workloads"]
     table = table[~table["state"].isin(ENDED)]
     images = inventory["images"].drop_duplicates(["registry", "repository", "digest"])
@@ -184,7 +185,7 @@ def _running(inventory: Inventory) -> pd.DataFrame:
     return table.assign(talks=_talks(table, inventory["dependencies"]))
 
 
-def _data(inventory: Inventory, table: pd.DataFrame) -> dict[str, pd.Series]:
+def _data(inventory: Inventory, table: DataFrame) -> dict[str, Series]:
     """Return whether workloads keep data in a mount, and the first and last day of their creation."""
     mounts = inventory["mounts"]
     is_passing = mounts["source_class"].isin(NO_DATA) | surely(mounts["read_only"])
@@ -199,7 +200,7 @@ def _data(inventory: Inventory, table: pd.DataFrame) -> dict[str, pd.Series]:
     }
 
 
-def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
+def _digests(table: DataFrame, images: DataFrame) -> Series:
     """Return the digest of each image; without one, by its tag if one known image has that tag."""
     place = ["registry", "repository", "tag"]
     tagged = images.assign(tag=images["tags"].str.split(";")).explode("tag")
@@ -210,7 +211,7 @@ def _digests(table: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
     return table["image_digest"].fillna(found["digest"].set_axis(table.index))
 
 
-def _schemas(images: pd.DataFrame) -> pd.Series:
+def _schemas(images: DataFrame) -> Series:
     """Return the manifest schema of each image, by its media type if it is not stated."""
     is_first = images["media_type"].str.contains("distribution.manifest.v1+", regex=False)
     schema = images["schema"].astype("string")
@@ -222,7 +223,7 @@ def _version_in(tag: str | None) -> float:
     return number_of(".".join(map(str, version))) if version else np.nan
 
 
-def client_apis(workloads: pd.DataFrame) -> pd.Series:
+def client_apis(workloads: DataFrame) -> Series:
     """Return the minor version of the engine API that each client requests; NaN if unknown."""
     # What was seen counts first, also that it cannot be told; else program and tag in
     # `engine_clients`.
@@ -232,12 +233,12 @@ def client_apis(workloads: pd.DataFrame) -> pd.Series:
     return minor.where(seen.notna(), known.astype(float))
 
 
-def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
+def _asking_cluster(workloads: DataFrame, target: str) -> DataFrame:
     """Add what a client requests and the target lacks, and what a cluster is and brings along."""
     asked = partial(reference.gone_api, target=target)
     found = _each(asked, workloads, "repository", "tag", "version")
     columns = ["asks_gone_api", "gone_api", "gone_in"]
-    gone = pd.DataFrame(found.tolist(), workloads.index, columns)
+    gone = DataFrame(found.tolist(), workloads.index, columns)
     place = ["kubelet_text", "provider", "provider_version"]
     product = _each(reference.cluster_product, workloads, *place)
     is_joined = flags.has_setting(workloads["kubelet_flags"], "container-runtime=remote")
@@ -245,7 +246,7 @@ def _asking_cluster(workloads: pd.DataFrame, target: str) -> pd.DataFrame:
     return workloads.join(gone).assign(cluster_product=product, keeps_docker=keeps)
 
 
-def _talks(workloads: pd.DataFrame, calls: pd.DataFrame) -> pd.Series:
+def _talks(workloads: DataFrame, calls: DataFrame) -> Series:
     # A workload without the socket does not. If mounts are unknown, it may if it is a
     # program that is made for that: NA.
     is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)
@@ -261,7 +262,7 @@ def _talks(workloads: pd.DataFrame, calls: pd.DataFrame) -> pd.Series:
     return socket.mask(socket.isna() & ~is_client, other=False) | is_behind
 
 
-def _engines(inventory: Inventory, product: str, target: str) -> pd.DataFrame:
+def _engines(inventory: Inventory, product: str, target: str) -> DataFrame:
     """Return the engine of each host for a product, with its version."""
     table = inventory["engines"]
     table = table.assign(
@@ -295,7 +296,7 @@ def _driver_name(text: str | None) -> str | None:
 
 
 @lru_cache(maxsize=2)
-def _hosts(inventory: Inventory) -> pd.DataFrame:
+def _hosts(inventory: Inventory) -> DataFrame:
     table = inventory["hosts"]
     systems = _each(_system, table, "os_name", "os_version")
     kept = ["host_id", "os_family", "security_modules", "provider", "provider_version"]
@@ -319,7 +320,7 @@ def _system(name: str | None, version: str | None) -> tuple[str | None, str | No
     return distro, reference.line_of(distro, version or rest or None)
 
 
-def _without_engine(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
+def _without_engine(inventory: Inventory, table: DataFrame) -> Series:
     """Return which workloads run on docker on hosts whose engine is unknown."""
     has_engine = table["host_id"].isin(inventory["engines"]["host_id"])
     is_docker = on_docker(table["platform"]) | table["docker_sock_mounted"].eq(True)
@@ -327,7 +328,7 @@ def _without_engine(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
     return surely(is_docker & ~has_engine)
 
 
-def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
+def _typed(table: DataFrame, name: str) -> DataFrame:
     """Return a table with every column of rules, in the types of the rule language."""
     columns = columns_of(name)
     missing = [column for column in columns if column not in table]
@@ -339,9 +340,9 @@ def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table.astype({column: DTYPES[kind] for column, kind in columns.items()})
 
 
-def _each(function: Callable[..., Any], table: pd.DataFrame, *columns: str) -> pd.Series:
+def _each(function: Callable[..., Any], table: DataFrame, *columns: str) -> Series:
     """Return the result of a function for the texts of each row; equal rows are computed once."""
     known = cache(function)
     texts = [[text_of(cell) for cell in table[column]] for column in columns]
     found = [known(*row) for row in zip(*texts, strict=True)]
-    return pd.Series(found, table.index, dtype=object)
+    return Series(found, table.index, dtype=object)

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import surely
@@ -26,13 +27,7 @@ from assess.score.incidents.rates import (
     shrunk_rates,
 )
 from assess.score.incidents.spans import Span, Spans, days_in, holds
-from assess.score.upgrade_churn.history import (
-    NOWHERE,
-    ROLLBACK,
-    History,
-    ImageMove,
-    Move,
-)
+from assess.score.upgrade_churn.history import NOWHERE, ROLLBACK, History, ImageMove, Move
 from assess.score.upgrade_churn.sights import (
     host_engines,
     is_third_party,
@@ -213,9 +208,9 @@ def own_rates(
     hosts = sorted(host for host in here if spans.get(host))
     least = policy["churn"]["history_days_min"]
     days = {host: max(days_in(spans[host]), least) for host in hosts}
-    count = pd.Series({host: float(counts[host]) for host in hosts}, dtype=float)
-    years = pd.Series(days, dtype=float) / MEAN_YEAR_DAYS
-    level = float(policy["simulation"]["level"])
+    count = Series({host: float(counts[host]) for host in hosts}, dtype=float)
+    years = Series(days, dtype=float) / MEAN_YEAR_DAYS
+    level = policy.level
     shrunk = shrunk_rates(count, years.round(2), level=level)
     own = shrunk.assign(rate=count / years)[["rate", "rate_lo", "rate_hi"]]
     return {
@@ -294,7 +289,7 @@ def failure_chance(tally: Tally, level: float) -> Interval:
 
 def failure_chances(history: History, policy: Policy) -> dict[str, Interval]:
     """Return the chance that an upgrade fails, by line and over the fleet, `POOL`."""
-    level = float(policy["simulation"]["level"])
+    level = policy.level
     tallies = {POOL: (0, 0, 0)} | upgrade_failures(history, policy)
     return {line: failure_chance(tally, level) for line, tally in tallies.items()}
 
@@ -302,7 +297,7 @@ def failure_chances(history: History, policy: Policy) -> dict[str, Interval]:
 # ---- how often engines and images changed ----
 
 
-def image_changes(history: History, registries: Registries) -> pd.DataFrame:
+def image_changes(history: History, registries: Registries) -> DataFrame:
     """List the distinct changes of images by service over a history.
 
     ``service_id, before, after`` (references as written), ``change`` as
@@ -315,13 +310,13 @@ def image_changes(history: History, registries: Registries) -> pd.DataFrame:
         was = written(move.was)
         rows.append((move.service_id, was, written(move.now), move.change, is_third))
     kinds = dict.fromkeys(CHANGES, "str") | {"third_party": "boolean"}
-    table = pd.DataFrame(rows, columns=CHANGES).astype(kinds)
+    table = DataFrame(rows, columns=CHANGES).astype(kinds)
     return table.drop_duplicates(ignore_index=True)
 
 
 def image_rates(
     history: History, services: pd.Index, registries: Registries, *, level: float
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return the changes per year of every service's images, by maker.
 
     Index ``services``; ``third_party_changes_n`` and ``first_party_changes_n`` [count], and
@@ -341,7 +336,7 @@ def image_rates(
                 rows[name] = (count, *rate)
         prefix = f"{party}_party_changes_"
         columns = [f"{prefix}n", *(f"{prefix}per_year{end}" for end in ENDS)]
-        table = pd.DataFrame.from_dict(rows, "index", columns=columns).reindex(services)
+        table = DataFrame.from_dict(rows, "index", columns=columns).reindex(services)
         parts.append(table.astype("Float64").astype({f"{prefix}n": "Int64"}))
     return pd.concat(parts, axis=1)
 
@@ -356,7 +351,7 @@ def observed_rate(count: int, *spans: Spans, level: float) -> Interval | None:
     return Interval(count / years, lo, hi)
 
 
-def moves(history: History, registries: Registries) -> pd.DataFrame:
+def moves(history: History, registries: Registries) -> DataFrame:
     """List every change of the history.
 
     ``component`` (engine, third-party image, first-party image), ``name`` (host or service),
@@ -368,12 +363,12 @@ def moves(history: History, registries: Registries) -> pd.DataFrame:
         rows.append((component, move.service_id, move.change, *move.span))
     kinds = dict.fromkeys(MOVES, "str")
     kinds |= dict.fromkeys(["after_at", "before_at"], "datetime64[us, UTC]")
-    table = pd.DataFrame(rows, columns=MOVES).astype(kinds)
+    table = DataFrame(rows, columns=MOVES).astype(kinds)
     order = ["component", "after_at", "name"]
     return table.sort_values(order, kind="stable", ignore_index=True)
 
 
-def fleet_pace(history: History, registries: Registries, *, level: float) -> pd.DataFrame:
+def fleet_pace(history: History, registries: Registries, *, level: float) -> DataFrame:
     """Return the changes per year of engines and images over the whole fleet.
 
     A row per component as `moves` names them: ``changes_n`` without and ``rollbacks_n`` [count],
@@ -393,7 +388,7 @@ def fleet_pace(history: History, registries: Registries, *, level: float) -> pd.
         years = math.fsum(map(days_in, spans)) / MEAN_YEAR_DAYS
         rate = observed_rate(count, *spans, level=level) or (math.nan,) * 3
         rows.append((component, count, counts[component, True], years, *rate))
-    return pd.DataFrame(rows, columns=PACE)
+    return DataFrame(rows, columns=PACE)
 
 
 def _watched(moves: Iterable[AnyMove], spans: Mapping[str, Spans]) -> list[AnyMove]:

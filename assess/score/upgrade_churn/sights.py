@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import surely
@@ -44,14 +45,14 @@ def sight_of(inventory: Inventory) -> Sight:
     return Sight(inventory.snapshot_at, engines, images)
 
 
-def observed(inventory: Inventory, frame: str) -> pd.DataFrame:
+def observed(inventory: Inventory, frame: str) -> DataFrame:
     """Leave out the rows that were carried forward from an earlier snapshot."""
     table = inventory[frame]
     coverage = inventory["coverage"]
     is_carried = coverage["call"].eq(f"carried:{frame}") & coverage["status"].eq("stale")
     answered = set(coverage.loc[coverage["status"].isin(ANSWERED), "source"])
     source = table["source"].str.replace(";.*", "", regex=True)
-    is_old = pd.Series(False, index=table.index)
+    is_old = Series(False, index=table.index)
     for name, scope in cells(coverage[is_carried], "source", "scope"):
         carried = source.eq(name)
         if name in answered:
@@ -60,7 +61,7 @@ def observed(inventory: Inventory, frame: str) -> pd.DataFrame:
     return table[~is_old]
 
 
-def cells(table: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
+def cells(table: DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     """Iterate over the rows of some columns; faster than a sub-frame for small tables."""
     return zip(*(table[name].tolist() for name in columns), strict=True)
 
@@ -76,17 +77,17 @@ def host_engines(inventory: Inventory) -> Engines:
     return {row.host_id: row for row in table.drop_duplicates("host_id").itertuples()}
 
 
-def live_replicas(inventory: Inventory) -> pd.DataFrame:
+def live_replicas(inventory: Inventory) -> DataFrame:
     """Return the workloads on a known host that run, or whose state is unknown."""
     table = inventory["workloads"].dropna(subset="host_id")
     return table[_is_live(table)]
 
 
-def _is_live(workloads: pd.DataFrame) -> pd.Series:
+def _is_live(workloads: DataFrame) -> Series:
     return workloads["state"].eq("running") | workloads["state"].isna()
 
 
-def placed_replicas(inventory: Inventory) -> pd.DataFrame:
+def placed_replicas(inventory: Inventory) -> DataFrame:
     """Return live replicas; of a service without any, those declared for a known host."""
     live = live_replicas(inventory)
     table = inventory["workloads"].dropna(subset="host_id")
@@ -94,7 +95,7 @@ def placed_replicas(inventory: Inventory) -> pd.DataFrame:
     return pd.concat([live, table[is_alone & table["state"].eq("declared")]])
 
 
-def unplaced_replicas(inventory: Inventory) -> pd.Series:
+def unplaced_replicas(inventory: Inventory) -> Series:
     """Count by service the replicas, live or else declared, on a host that nobody knows."""
     table = inventory["workloads"]
     is_live = _is_live(table)

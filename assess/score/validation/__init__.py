@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.frames import surely
 from assess.inventory import Inventory
@@ -43,18 +44,18 @@ def validate(  # noqa: PLR0913
     policy: Policy,
     evidence: Evidence,
     *,
-    affected: pd.DataFrame,
-    frame: pd.DataFrame,
+    affected: DataFrame,
+    frame: DataFrame,
     sampling: Sampling,
     failures_n: int,
-) -> dict[str, pd.DataFrame]:
+) -> dict[str, DataFrame]:
     """Check predictions (``affected`` and ``frame``) against observed failures.
 
     ``evidence`` is of all ``failures_n`` of them, or of a sample by the seed [count]; its topology
     has the policy's probabilities. The frames are those of the functions below and in
     `skill`, and ``predicted``: the prediction of each rule for each pair.
     """
-    level = float(policy["simulation"]["level"])
+    level = policy.level
     seed = policy.seed
     topology = evidence.topology
     failures = evidence.failures
@@ -88,21 +89,21 @@ def validate(  # noqa: PLR0913
     }
 
 
-def sampled(samples: Mapping[str, tuple[int, int]], seed: int) -> pd.DataFrame:
+def sampled(samples: Mapping[str, tuple[int, int]], seed: int) -> DataFrame:
     """Return as measures the used share of each sample, with the number of all."""
     rows = [
         (f"{what} used, drawn by the seed {seed}", used_n / n, used_n / n, used_n / n, n)
         for what, (used_n, n) in samples.items()
         if used_n < n
     ]
-    return pd.DataFrame(rows, columns=MEASURE)
+    return DataFrame(rows, columns=MEASURE)
 
 
 def judge(
     evidence: Evidence,
     policy: Policy,
     rows: Integers,
-    affected: pd.DataFrame,
+    affected: DataFrame,
     sampling: Sampling,
 ) -> Judged:
     """Return the predictions of every rule for the judged failures."""
@@ -147,9 +148,7 @@ def contests(judged: Judged) -> list[tuple[tuple[str, str], tuple[str, str]]]:
     return pairs
 
 
-def predicted(
-    topology: Topology, failures: list[Failure], judged: Judged
-) -> pd.DataFrame:
+def predicted(topology: Topology, failures: list[Failure], judged: Judged) -> DataFrame:
     """List by failure and observed service the outcome, and the prediction of each rule.
 
     Columns ``event_id, element_kind, element, service_id, itself, down``, then one per rule.
@@ -165,12 +164,12 @@ def predicted(
     }
     for rule, p in judged.rules.items():
         columns[skill.named(rule)] = p[judged.pair]
-    return pd.DataFrame(columns)
+    return DataFrame(columns)
 
 
 def verdicts(
-    skills: pd.DataFrame, comparisons: pd.DataFrame, judged_n: int, failures_n: int
-) -> pd.DataFrame:
+    skills: DataFrame, comparisons: DataFrame, judged_n: int, failures_n: int
+) -> DataFrame:
     """Return by left-out part the Brier score of both rules, the gain, and a sentence.
 
     Columns ``rule`` (policy, learned), ``left_out``, ``brier``, ``gain`` with ``gain_lo, gain_hi``
@@ -189,7 +188,7 @@ def verdicts(
         learned = skills[skills["rule"] == leave_out.LEARNED].set_index("left_out")
         own = learned.loc[gain.left_out, "brier"]
         rows.append((leave_out.LEARNED, gain.left_out, own, *ends, text))
-    return pd.DataFrame(rows, columns=names)
+    return DataFrame(rows, columns=names)
 
 
 def verdict(
@@ -220,11 +219,8 @@ def verdict(
 
 
 def calibrate(
-    failures: list[Failure],
-    affected: pd.DataFrame,
-    weight: pd.Series,
-    frame: pd.DataFrame,
-) -> pd.DataFrame:
+    failures: list[Failure], affected: DataFrame, weight: Series, frame: DataFrame
+) -> DataFrame:
     """Compare the observed losses of failures with the prediction for the failed element.
 
     ``event, event_id, element_kind, element``, then shares of the criticality of the services that
@@ -257,14 +253,14 @@ def calibrate(
         )
     names = ["event", "event_id", "element_kind", "element", "observed"]
     names += ["predicted", "predicted_lo", "predicted_hi", "next_lo", "next_hi"]
-    table = pd.DataFrame(rows, columns=[*names, "services_n", "beside"])
+    table = DataFrame(rows, columns=[*names, "services_n", "beside"])
     slack = 1e-9  # sums of shares round
     inside = table["observed"].between(table["next_lo"] - slack, table["next_hi"] + slack)
     return table.assign(inside=inside.astype("boolean").mask(table["next_lo"].isna()))
 
 
 def _pairs(
-    affected: pd.DataFrame, services: pd.Index, elements: set[Element]
+    affected: DataFrame, services: pd.Index, elements: set[Element]
 ) -> dict[Element, tuple[Integers, Floats]]:
     """Return, by element, the positions of the services that can fail, and rows point, lo, hi."""
     rows = affected[affected["element"].isin([name for _, name in elements])]
@@ -288,8 +284,8 @@ def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Bool
 
 
 def measures(
-    exposure: Exposure, calibration: pd.DataFrame, *, seed: int, level: float
-) -> pd.DataFrame:
+    exposure: Exposure, calibration: DataFrame, *, seed: int, level: float
+) -> DataFrame:
     """Return measures of predictions and containment: ``measure, value, lo, hi, n``.
 
     They are the ratio of observed to predicted shares, with a bootstrap interval over the events,
@@ -307,7 +303,7 @@ def measures(
         ratio = (point, *middle(shares, level))
     rows = [("observed to predicted", *ratio, len(both))]
 
-    def add(measure: str, holds: pd.Series) -> None:
+    def add(measure: str, holds: Series) -> None:
         share = jeffreys_interval(int(holds.sum()), len(holds), level=level)
         rows.append((measure, *share, len(holds)))
 
@@ -321,4 +317,4 @@ def measures(
     for name, side in (("containers", CONTAINER), ("hosts", HOST)):
         on_side = is_single[surely(incidents["side"].eq(side))]
         add(f"at most one service touched, {name}", on_side)
-    return pd.DataFrame(rows, columns=MEASURE)
+    return DataFrame(rows, columns=MEASURE)

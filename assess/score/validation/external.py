@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from pandas import DataFrame
 
 from assess.errors import AssessError
 from assess.frames import EXTERNAL
@@ -33,12 +34,12 @@ KNOWN = ("crash", "latency", "cpu", "memory", "network", "data")
 
 
 def judge_outside(
-    dependencies: pd.DataFrame,
-    experiments: pd.DataFrame,
+    dependencies: DataFrame,
+    experiments: DataFrame,
     policy: Policy,
     *,
     aliases: Mapping[str, str] | None = None,
-) -> dict[str, pd.DataFrame]:
+) -> dict[str, DataFrame]:
     """Compare predictions with simpler rules on external data.
 
     Parameters
@@ -83,11 +84,11 @@ def judge_outside(
         ("experiments", n, len(result.details["calibration"])),
         ("experiments judged", n, judged_n),
     ]
-    tables["used"] = pd.DataFrame(used, columns=["table", "given_n", "used_n"])
+    tables["used"] = DataFrame(used, columns=["table", "given_n", "used_n"])
     return tables
 
 
-def _edges(dependencies: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFrame:
+def _edges(dependencies: DataFrame, aliases: Mapping[str, str]) -> DataFrame:
     """Return the distinct dependencies, with defaults for missing columns."""
     usual = {"kind": "call", "evidence": "outside"}
     edges = _completed("dependencies", dependencies, ["src_id", "dst_id"], usual)
@@ -97,7 +98,7 @@ def _edges(dependencies: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFra
     return edges.drop_duplicates(EDGE)
 
 
-def _faults(experiments: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFrame:
+def _faults(experiments: DataFrame, aliases: Mapping[str, str]) -> DataFrame:
     usual = {
         "experiment_id": [f"x{number:06}" for number in range(len(experiments))],
         "element_kind": "service",
@@ -122,14 +123,14 @@ def _faults(experiments: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFra
     return faults
 
 
-def _inventory(edges: pd.DataFrame, faults: pd.DataFrame) -> Inventory:
+def _inventory(edges: DataFrame, faults: DataFrame) -> Inventory:
     lists = pd.concat([faults["affected_services"], faults["observed_services"]])
     named = lists.dropna().map(ids).explode()
     services = pd.concat([edges["src_id"], edges["dst_id"], faults["element"], named])
     services = services.dropna().drop_duplicates().sort_values()
     services = services[services.ne("") & ~services.str.startswith(EXTERNAL)]
     frames = {
-        "services": pd.DataFrame({"service_id": services, "criticality": 1.0}),
+        "services": DataFrame({"service_id": services, "criticality": 1.0}),
         "dependencies": edges,
         "experiments": faults,
     }
@@ -137,13 +138,13 @@ def _inventory(edges: pd.DataFrame, faults: pd.DataFrame) -> Inventory:
 
 
 def _completed(
-    name: str, table: pd.DataFrame, needed: list[str], usual: dict[str, Any]
-) -> pd.DataFrame:
+    name: str, table: DataFrame, needed: list[str], usual: dict[str, Any]
+) -> DataFrame:
     """Return an external table as text, with defaults for missing values."""
     missing = [column for column in needed if column not in table.columns]
     if missing:
         hint = f"it needs {' and '.join(needed)}"
         raise AssessError(f"the table of {name} has no column {missing[0]!r}", hint=hint)
     table = table.reset_index(drop=True).astype("string")
-    defaults = pd.DataFrame(usual, index=table.index).astype("string")
+    defaults = DataFrame(usual, index=table.index).astype("string")
     return table.combine_first(defaults)

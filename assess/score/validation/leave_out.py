@@ -102,7 +102,7 @@ def left_out(
     chances = {key: np.zeros((len(judged), services_n)) for key in keys}
     reach = Reach.of(evidence, policy.seed)
     settings = policy["blast_radius"]
-    least = float(settings["pair_strength"])
+    least = settings["pair_strength"]
     total = len(SCHEMES) * len(judged)
     done = 0
     for scheme in SCHEMES:

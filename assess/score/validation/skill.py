@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame
 
 from assess.score.arrays import Booleans, Floats, Integers
 
@@ -72,7 +73,7 @@ def losses(p: Floats, down: Booleans) -> tuple[Floats, Floats]:
     return (p - down) ** 2, surprise
 
 
-def scores(judged: Judged) -> pd.DataFrame:
+def scores(judged: Judged) -> DataFrame:
     """Return by rule ``average_precision, brier, log_loss``, and the same without failed elements.
 
     Columns ``rule, left_out`` and the three, then ``_others`` after each name.
@@ -87,16 +88,16 @@ def scores(judged: Judged) -> pd.DataFrame:
             row[f"brier{suffix}"] = brier.mean() if len(p) else np.nan
             row[f"log_loss{suffix}"] = surprise.mean() if len(p) else np.nan
         rows.append(row)
-    return pd.DataFrame(rows)
+    return DataFrame(rows)
 
 
-def reliability(judged: Judged) -> pd.DataFrame:
+def reliability(judged: Judged) -> DataFrame:
     """Return ``rule, left_out, lo, hi, predicted, observed, n`` by bin of the predictions."""
     parts = []
     for rule in judged.rules:
         p, down = judged.others().of(rule)
         at = np.clip(np.searchsorted(BINS, p, side="right") - 1, 0, len(BINS) - 2)
-        table = pd.DataFrame({"bin": at, "predicted": p, "observed": down})
+        table = DataFrame({"bin": at, "predicted": p, "observed": down})
         means = table.groupby("bin").mean()
         edges = {"lo": BINS[means.index], "hi": BINS[means.index + 1]}
         named = {"rule": rule[0], "left_out": rule[1], **edges}
@@ -154,7 +155,7 @@ def compare(
     reach: tuple[str, str],
     seed: int,
     level: float,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Compare rules with others on the same failures, by a bootstrap over the elements.
 
     Columns ``rule, left_out, baseline, measure, gain, gain_lo, gain_hi``. Measures are
@@ -174,7 +175,7 @@ def compare(
             name = named(baseline)
             rows.append((*rule, name, measure, gain[0], lo, hi))
     names = ["rule", "left_out", "baseline", "measure", "gain", "gain_lo", "gain_hi"]
-    return pd.DataFrame(rows, columns=names)
+    return DataFrame(rows, columns=names)
 
 
 def _weights(judged: Judged, seed: int) -> Floats:
@@ -208,7 +209,7 @@ def _measures(
 
 def precision(
     judged: Judged, *, reach: tuple[str, str], seed: int, level: float
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return precision and recall by rule, at one half and at the recall of the rule ``reach``.
 
     Columns ``rule, threshold, precision, precision_lo, precision_hi, recall, said_n, fell_n``. The
@@ -233,7 +234,7 @@ def precision(
                 (same, threshold, *_found(judged, rule, threshold, weights, level))
             )
     names = ["rule", "threshold", "precision", "precision_lo", "precision_hi"]
-    return pd.DataFrame(rows, columns=[*names, "recall", "said_n", "fell_n"])
+    return DataFrame(rows, columns=[*names, "recall", "said_n", "fell_n"])
 
 
 def _found(
@@ -254,7 +255,7 @@ def _found(
     return point, lo, hi, recall, int(every[0]), fell_n
 
 
-def curve(judged: Judged) -> pd.DataFrame:
+def curve(judged: Judged) -> DataFrame:
     """Return ``rule, threshold, precision, recall`` at every threshold, highest first."""
     parts = []
     for rule in judged.rules:
@@ -266,7 +267,7 @@ def curve(judged: Judged) -> pd.DataFrame:
             "precision": right / said,
             "recall": right / max(down.sum(), 1),
         }
-        parts.append(pd.DataFrame(found)[threshold > 0])
+        parts.append(DataFrame(found)[threshold > 0])
     return pd.concat(parts)
 
 

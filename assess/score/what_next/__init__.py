@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
@@ -98,8 +99,7 @@ class WhatNext(Result):
             NOT_DECIDABLE
         )
         if len(rivals) and is_refused.all():
-            assert self.provenance.policy is not None
-            target = self.provenance.policy["target"]["id"]
+            target = self.policy["target"]["id"]
             return f"No service is ranked: {target} takes none of the candidates."
         candidates = self.frame.loc[self.frame["p_top"].notna(), "label"]
         if len(candidates) and candidates.eq(NOT_DECIDABLE).all():
@@ -147,7 +147,7 @@ class WhatNext(Result):
         intervals: Mapping[str, tuple[float, float]] | None = None,
         weights: Mapping[str, float] | None = None,
         draws: int = MEETING_DRAWS,
-    ) -> pd.DataFrame:
+    ) -> DataFrame:
         """Rank again by other preferences, fast enough for a meeting.
 
         Parameters
@@ -172,14 +172,13 @@ class WhatNext(Result):
         PolicyError
             Where no weights fit the preferences.
         """
-        assert self.provenance.policy is not None
         preferences = {
             "id": MEETING,
             "order": list(order),
             "intervals": dict(intervals or {}),
             "weights": dict(weights or {}),
         }
-        ranking = Ranking.of(self.frame, self.details["criteria"], self.provenance.policy)
+        ranking = Ranking.of(self.frame, self.details["criteria"], self.policy)
         table = ranking.under(preferences, draws=draws)
         return table.loc[_order(table.join(self.frame["readiness_lo"]))]
 
@@ -271,13 +270,16 @@ def rank(assessment: Assessment) -> WhatNext:
     )
 
 
-def _boards(ranking: Ranking) -> dict[str, pd.DataFrame]:
+def _boards(ranking: Ranking) -> dict[str, DataFrame]:
     return {"boards": ranking.under_each(ranking.policy["board"])}
 
 
 def _why(
-    frame: pd.DataFrame, gates: pd.DataFrame, ranking: Ranking, settings: dict[str, Any]
-) -> pd.Series:
+    frame: DataFrame,
+    gates: DataFrame,
+    ranking: Ranking,
+    settings: dict[str, Any],
+) -> Series:
     """Return the reason for each label: the evidence of the gates, or a sentence."""
     label = gates["service_id"].map(frame["label_gates"])
     failed = gates["state"].eq("fail") & label.notna()
@@ -309,13 +311,11 @@ def budget(inventory: Inventory, policy: Policy) -> int:
         return 0
     settings = policy["what_next"]
     return exposure_budget(
-        *watched.in_containers,
-        appetite=settings["appetite"],
-        months=settings["months"],
+        *watched.in_containers, appetite=settings["appetite"], months=settings["months"]
     )
 
 
-def _order(frame: pd.DataFrame) -> pd.Index:
+def _order(frame: DataFrame) -> pd.Index:
     """Sort services, best first: by label, then chance, then readiness, then name."""
     keys = {
         "label": frame["label"].map(LABELS.index),
@@ -323,10 +323,10 @@ def _order(frame: pd.DataFrame) -> pd.Index:
         "readiness": -frame["readiness_lo"],
         "name": frame.index,
     }
-    return pd.DataFrame(keys).sort_values(list(keys)).index
+    return DataFrame(keys).sort_values(list(keys)).index
 
 
-def _missing(readiness: Result) -> pd.DataFrame:
+def _missing(readiness: Result) -> DataFrame:
     """List the facts to find out; facts for gates come first."""
     gates = readiness.details["gates"]
     asked = gates.loc[gates["state"].eq("unknown"), ["service_id", "fact"]]

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations, groupby
 from operator import itemgetter
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame
 
 from assess import execution
-from assess.policy import rules
+from assess.frames import Row
+from assess.policy import Table, rules
 from assess.policy.policy import Policy
 from assess.score import readiness
 from assess.score.arrays import Booleans, Floats, Integers, Objects
@@ -28,7 +30,6 @@ from assess.score.what_next.labels import SEVERITY, labels
 from assess.score.what_next.ranking import Chances, Option, Ranking
 
 Sets = Booleans  # shape (sets, items)
-Row = Mapping[str, Any]
 Flip = tuple[tuple[str, ...], str]  # items, and the label that they lead to
 MAX_FIXES = 3  # checks in a set
 SHOWN = 3  # sets
@@ -179,7 +180,7 @@ class Counterfactual:
         return is_check | np.array([fact != "" for fact in self.facts], dtype=bool)
 
     def outcome(
-        self, good: Sets, settings: Mapping[str, Any], bad: Sets | None = None
+        self, good: Sets, settings: Table, bad: Sets | None = None
     ) -> tuple[Objects, Floats]:
         """Return label and pessimistic chance of the short list [0-1], by set of items.
 
@@ -201,7 +202,7 @@ class Counterfactual:
         inside = [self.inside] * len(good)
         return labels(gate_labels, chances, ready, inside, settings), chances
 
-    def singles(self, settings: Mapping[str, Any]) -> Singles:
+    def singles(self, settings: Table) -> Singles:
         """Return the outcome as things are, with all fixed, and with each unknown found out."""
         asked = [i for i, fact in enumerate(self.facts) if fact]
         n = len(asked)
@@ -234,7 +235,7 @@ class Counterfactual:
 def _by_coverage(rule: str, coverage: bytes) -> Floats:
     """Return the answers of a rule about coverage; many services have the same."""
     cells = np.frombuffer(coverage).reshape(-1, len(COVERAGE))
-    table = pd.DataFrame(cells, columns=COVERAGE).astype("Float64")
+    table = DataFrame(cells, columns=COVERAGE).astype("Float64")
     answers = rules.evaluate(rule, table, at=_ANY_TIME)
     return answers.to_numpy(dtype=float, na_value=np.nan)
 
@@ -328,9 +329,7 @@ def counterfactuals(
 WHAT_IFS = ("flips", "information")
 
 
-def what_ifs(
-    ranking: Ranking, readiness: Result, policy: Policy
-) -> dict[str, pd.DataFrame]:
+def what_ifs(ranking: Ranking, readiness: Result, policy: Policy) -> dict[str, DataFrame]:
     """Return ``flips`` (``service_id, checks, label``) and ``information`` of every service.
 
     ``information`` holds ``service_id`` and the fields of `Information`, what decides first,
@@ -356,13 +355,13 @@ def what_ifs(
     columns = ["service_id", *Information._fields]
     types = {"chance": "float64", "gain": "float64", "decides": "bool"}
     return {
-        "flips": pd.DataFrame(flips, columns=["service_id", "checks", "label"]),
-        "information": pd.DataFrame(information, columns=columns).astype(types),
+        "flips": DataFrame(flips, columns=["service_id", "checks", "label"]),
+        "information": DataFrame(information, columns=columns).astype(types),
     }
 
 
 def smallest_flips(
-    service: Counterfactual, settings: Mapping[str, Any], singles: Singles | None = None
+    service: Counterfactual, settings: Table, singles: Singles | None = None
 ) -> list[Flip]:
     """Return the smallest sets of at most `MAX_FIXES` items that change the label."""
     # All sets have the smallest size that works; the best label is first, and at most
@@ -428,7 +427,7 @@ def _needed(service: Counterfactual, fixable: Integers) -> tuple[int, ...] | Non
 def value_of_information(
     service: Counterfactual,
     priors: Mapping[str, float],
-    settings: Mapping[str, Any],
+    settings: Table,
     options: Iterable[Option] = (),
     singles: Singles | None = None,
 ) -> list[Information]:

@@ -3,12 +3,12 @@
 No label depends on a point or on an upper bound: these rise when failing evidence is hidden.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from assess.policy import Table
 from assess.score.arrays import Objects
 from assess.words import share
 
@@ -31,7 +31,7 @@ LABELS = tuple(SEVERITY)
 
 
 def labels(
-    gates: Any, p_top: Any, readiness_lo: Any, inside: Any, settings: Mapping[str, Any]
+    gates: Any, p_top: Any, readiness_lo: Any, inside: Any, settings: Table
 ) -> Objects:
     """Label services.
 
@@ -63,7 +63,7 @@ def labels(
     return result
 
 
-def reason(row: Any, settings: Mapping[str, Any], k: int, candidates_n: int) -> str:
+def reason(row: Any, settings: Table, k: int, candidates_n: int) -> str:
     """Return a sentence with the reason for the label of a service whose gates pass.
 
     ``row`` has ``label, p_top, readiness_lo, readiness_hi``; ``candidates_n`` services compete for

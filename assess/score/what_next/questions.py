@@ -1,6 +1,7 @@
 """Questions: the unknown facts that could change a label or a chance, as a table to fill in."""
 
 import pandas as pd
+from pandas import DataFrame, Series
 
 from assess import frames
 from assess.inventory import Inventory
@@ -30,7 +31,7 @@ COLUMNS = [
 ]
 
 
-def questions(result: WhatNext, inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def questions(result: WhatNext, inventory: Inventory, policy: Policy) -> DataFrame:
     """Return one row a fact, the most valuable first; filled in, it is a table for `answers`.
 
     A ``question`` is a column of services, the id of a check, or a column that only a source can
@@ -62,7 +63,7 @@ def questions(result: WhatNext, inventory: Inventory, policy: Policy) -> pd.Data
     return table.assign(**empty)[COLUMNS].reset_index(drop=True)
 
 
-def _by_column(facts: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
+def _by_column(facts: DataFrame, inventory: Inventory) -> DataFrame:
     """Split facts into the columns that hold them; columns of services take precedence."""
     # A gate reads columns, not the answer to a check: who fills the column answers both.
     columns = facts["fact"].str.extract(COLUMNS_OF_FACT)[0].str.split(", ")
@@ -91,7 +92,7 @@ def _asked() -> dict[str, str]:
     }
 
 
-def _known(rows: pd.DataFrame, inventory: Inventory) -> pd.Series:
+def _known(rows: DataFrame, inventory: Inventory) -> Series:
     """Return whether the question is a column of the service that is already known."""
     services = inventory["services"].set_index("service_id")
     known = services.notna().rename(columns="services.{}".format)

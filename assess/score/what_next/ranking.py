@@ -7,14 +7,16 @@ difference is what better evidence could change.
 
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 
+from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats, Integers, Objects
 from assess.score.incidents.exposure import in_containers
@@ -51,12 +53,8 @@ NEEDS = {
 
 
 def criteria_table(
-    services: pd.DataFrame,
-    readiness: Result,
-    blast: Result,
-    churn: Result,
-    policy: Policy,
-) -> pd.DataFrame:
+    services: DataFrame, readiness: Result, blast: Result, churn: Result, policy: Policy
+) -> DataFrame:
     """Return ``service_id, criterion, point, lo, hi`` [share 0-1].
 
     ``services`` has the index service_id and columns ``move_effort_hours`` [h] and ``lead_time_days``
@@ -83,8 +81,8 @@ def criteria_table(
         "containment": _flip(_bounds(radius, "delta", scale), around=0.5),
         "low_blast_radius": _flip(_bounds(radius, "impact", 1)),
         "low_churn": _flip(_bounds(churn.frame.reindex(services.index), "score", 100)),
-        "pain_today": pd.DataFrame(pain),
-        "low_effort": pd.DataFrame(dict.fromkeys(("point", "lo", "hi"), 1 - effort)),
+        "pain_today": DataFrame(pain),
+        "low_effort": DataFrame(dict.fromkeys(("point", "lo", "hi"), 1 - effort)),
     }
     typed = {name: table.astype("Float64") for name, table in bounds.items()}
     table = pd.concat(typed, names=["criterion", "service_id"])
@@ -98,14 +96,14 @@ def criteria_table(
     return table[["service_id", "criterion", "point", "lo", "hi"]]
 
 
-def _bounds(frame: pd.DataFrame, column: str, scale: float) -> pd.DataFrame:
+def _bounds(frame: DataFrame, column: str, scale: float) -> DataFrame:
     ends = {"point": column, "lo": f"{column}_lo", "hi": f"{column}_hi"}
-    return pd.DataFrame({end: frame[name] / scale for end, name in ends.items()})
+    return DataFrame({end: frame[name] / scale for end, name in ends.items()})
 
 
-def _flip(bounds: pd.DataFrame, around: float = 1.0) -> pd.DataFrame:
+def _flip(bounds: DataFrame, around: float = 1.0) -> DataFrame:
     """Turn low-is-good into high-is-good; lower and upper ends swap."""
-    return pd.DataFrame(
+    return DataFrame(
         {
             "point": around - bounds["point"],
             "lo": around - bounds["hi"],
@@ -114,7 +112,7 @@ def _flip(bounds: pd.DataFrame, around: float = 1.0) -> pd.DataFrame:
     )
 
 
-def _share(values: pd.Series, most: float) -> pd.Series:
+def _share(values: Series, most: float) -> Series:
     return (values.astype("Float64") / most).clip(0, 1)
 
 
@@ -192,13 +190,13 @@ class Ranking:
     criteria: tuple[str, ...]
     worst: Floats
     best: Floats
-    gates: pd.Series
-    readiness_lo: pd.Series
-    inside: pd.Series
+    gates: Series
+    readiness_lo: Series
+    inside: Series
     policy: Policy
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, criteria: pd.DataFrame, policy: Policy) -> Self:
+    def of(cls, frame: DataFrame, criteria: DataFrame, policy: Policy) -> Self:
         """Build from ``label_gates, readiness_lo, platform`` and a table of criteria."""
         # sorted, so that the order of rows and columns never moves a draw
         frame = frame.sort_index()
@@ -250,7 +248,7 @@ class Ranking:
         seed = [self.policy.seed, zlib.crc32(salt.encode())] if salt else self.policy.seed
         return np.random.default_rng(seed)
 
-    def all_weightings(self) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    def all_weightings(self) -> tuple[DataFrame, dict[str, DataFrame]]:
         """Rank over all weightings: a frame by service_id, and details.
 
         Frame: ``p_first, p_top, p_top_neutral, p_top_cleared, rank_expected, confidence, rank_equal``;
@@ -274,18 +272,18 @@ class Ranking:
             "confidence": self._confidence(shares.central_weights),
             "rank_equal": pd.array(self._rank_equal(values), dtype="Int64"),
         }
-        frame = pd.DataFrame(columns, index=services).reindex(self.services)
+        frame = DataFrame(columns, index=services).reindex(self.services)
         frame["p_top_neutral"] = self._neutral(self.weights)
         frame["p_top_cleared"] = self._cleared(frame["p_top"])
-        by_rank = pd.DataFrame(shares.by_rank, services, range(1, ranks + 1))
-        central = pd.DataFrame(shares.central_weights, services, list(self.criteria))
+        by_rank = DataFrame(shares.by_rank, services, range(1, ranks + 1))
+        central = DataFrame(shares.central_weights, services, list(self.criteria))
         details = {
             "acceptability": _tidy(by_rank, "rank", "probability"),
             "central_weights": _tidy(central, "criterion", "weight"),
         }
         return self._typed(frame), details
 
-    def under(self, preferences: Mapping[str, Any], *, draws: int = 0) -> pd.DataFrame:
+    def under(self, preferences: Table, *, draws: int = 0) -> DataFrame:
         """Rank by the weights of a board: ``label, p_first, p_top, p_top_neutral`` by service_id.
 
         ``draws`` of either run; 0 takes those of the policy.
@@ -296,20 +294,20 @@ class Ranking:
         shares = acceptability(values, values, weights, k=self.k, rng=rng, ranks=0)
         columns = {"p_first": shares.p_first, "p_top": shares.p_top}
         services = self.services[self.competing]
-        frame = pd.DataFrame(columns, index=services).reindex(self.services)
+        frame = DataFrame(columns, index=services).reindex(self.services)
         frame["p_top_neutral"] = self._neutral(weights)
         frame = self._typed(frame)
         frame.insert(0, "label", self.labels(frame["p_top"]))
         return frame
 
-    def labels(self, p_top: pd.Series) -> Objects:
+    def labels(self, p_top: Series) -> Objects:
         """Label every service by its chance of the short list [0-1]."""
         settings = self.policy["what_next"]
         return labels(self.gates, p_top, self.readiness_lo, self.inside, settings)
 
-    def under_each(self, boards: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    def under_each(self, boards: Sequence[Table]) -> DataFrame:
         """Rank by each board: ``board, service_id, label, p_first, p_top, p_top_neutral``."""
-        parts = [pd.DataFrame(columns=["board", "service_id", "label", *CHANCES])]
+        parts = [DataFrame(columns=["board", "service_id", "label", *CHANCES])]
         for board in boards:
             table = self.under(board).rename_axis("service_id").reset_index()
             table.insert(0, "board", board["id"])
@@ -344,29 +342,29 @@ class Ranking:
                 options.append(Option(name, NEEDS[name], *short_list.chances(c)(values)))
         return options
 
-    def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def _typed(self, frame: DataFrame) -> DataFrame:
         """Fill chances: 0 for services that do not compete, NA for those in containers."""
         chances = frame[CHANCES].fillna(0.0).mask(self.inside)
         frame[CHANCES] = chances.astype("Float64")
         return frame
 
-    def _cleared(self, p_top: pd.Series) -> pd.Series:
+    def _cleared(self, p_top: Series) -> Series:
         """Return the pessimistic chance of the short list if a service's own gates were clear."""
         readiness = self.criteria.index("readiness")
         chances = p_top.to_numpy(dtype=float, copy=True)
         for at in np.flatnonzero(~self.inside & ~self.competing).tolist():
             by_readiness = self.short_list(at).chances(readiness)
             chances[at] = by_readiness(self.worst[at, [readiness]])[0]
-        return pd.Series(chances, self.services, dtype="Float64").mask(self.inside)
+        return Series(chances, self.services, dtype="Float64").mask(self.inside)
 
-    def _neutral(self, weights: Floats) -> pd.Series:
+    def _neutral(self, weights: Floats) -> Series:
         """Return the chance of the short list with measurements drawn from their intervals."""
         lo = self.worst[self.competing]
         hi = self.best[self.competing]
         shares = acceptability(
             lo, hi, weights, k=self.k, rng=self.generator("neutral"), ranks=0
         )
-        chances = pd.Series(shares.p_top, index=self.services[self.competing])
+        chances = Series(shares.p_top, index=self.services[self.competing])
         return chances.reindex(self.services)
 
     def _confidence(self, central: Floats) -> Floats:
@@ -397,7 +395,7 @@ class Ranking:
         return ranks
 
 
-def _tidy(table: pd.DataFrame, name: str, value: str) -> pd.DataFrame:
+def _tidy(table: DataFrame, name: str, value: str) -> DataFrame:
     table = table.rename_axis("service_id").reset_index()
     rows = table.melt("service_id", var_name=name, value_name=value).dropna()
     return rows.sort_values("service_id", kind="stable", ignore_index=True)

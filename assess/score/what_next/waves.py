@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Series
 from scipy.sparse import coo_array
 from scipy.special import gammaincinv
 
@@ -37,26 +38,26 @@ def exposure_budget(
     return math.floor(appetite / (upper * months) + 1e-9)
 
 
-def cycle_groups(services: pd.Index, dependencies: pd.DataFrame) -> pd.Series:
+def cycle_groups(services: pd.Index, dependencies: DataFrame) -> Series:
     """Return the group of each service: services that depend on each other move together."""
     # A group is named by its smallest id; ``dependencies`` has ``src_id, dst_id``.
     ids = services.sort_values()
     source, target = (ids.get_indexer(dependencies[c]) for c in ("src_id", "dst_id"))
     known = (source >= 0) & (target >= 0)
     cycles = condense(len(ids), source[known], target[known])
-    groups = pd.Series(ids, index=ids, dtype="str")
+    groups = Series(ids, index=ids, dtype="str")
     return groups.groupby(cycles.part).transform("min").reindex(services)
 
 
 def waves(  # noqa: PLR0913
-    frame: pd.DataFrame,
-    dependencies: pd.DataFrame,
+    frame: DataFrame,
+    dependencies: DataFrame,
     *,
     budget: int,
     capacity_hours: float,
     hours_unknown: float,
     waves_max: int,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Plan quarter by quarter what moves, within the exposure budget and the hours of a quarter.
 
     ``frame`` by service_id has ``label, p_top, group, hours``; a group moves together or not at all,
@@ -84,7 +85,7 @@ def waves(  # noqa: PLR0913
     return plan[["wave", "services_n", "hours", "why"]]
 
 
-def _groups(frame: pd.DataFrame, hours_unknown: float) -> pd.DataFrame:
+def _groups(frame: DataFrame, hours_unknown: float) -> DataFrame:
     movable = frame["label"].isin(MOVABLE)
     members = frame[frame["group"].isin(frame.loc[movable, "group"])]
     # unknown effort counts as the largest, not as none
@@ -115,18 +116,18 @@ def _obstacle(row: Any, budget: int, capacity_hours: float) -> str:
 
 
 def _needs(
-    group: pd.Series, dependencies: pd.DataFrame, groups: pd.Index
+    group: Series, dependencies: DataFrame, groups: pd.Index
 ) -> list[tuple[Any, Any]]:
     """List pairs of groups of which the first calls the second."""
     ends = [dependencies[column].map(group) for column in ("src_id", "dst_id")]
-    pairs = pd.DataFrame({"src": ends[0], "dst": ends[1]}).dropna().drop_duplicates()
+    pairs = DataFrame({"src": ends[0], "dst": ends[1]}).dropna().drop_duplicates()
     both_move = pairs["src"].isin(groups) & pairs["dst"].isin(groups)
     differ = pairs["src"] != pairs["dst"]
     return sorted(pairs[both_move & differ].itertuples(index=False, name=None))
 
 
 def _best_wave(
-    plan: pd.DataFrame, needs: list[tuple[Any, Any]], budget: int, capacity_hours: float
+    plan: DataFrame, needs: list[tuple[Any, Any]], budget: int, capacity_hours: float
 ) -> np.ndarray:
     """Choose the groups of one wave; `plan` holds the remaining groups, best first."""
     places = {name: place for place, name in enumerate(plan.index)}
@@ -164,7 +165,7 @@ def _best_wave(
 
 
 def _first_ones(
-    plan: pd.DataFrame, waits: list[tuple[int, int]], budget: int, capacity_hours: float
+    plan: DataFrame, waits: list[tuple[int, int]], budget: int, capacity_hours: float
 ) -> np.ndarray | None:
     """Return the best groups within the budget if no other limit binds; else None."""
     # No program has to be solved then, and scipy's solver, slow to load, is not loaded.

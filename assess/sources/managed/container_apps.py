@@ -8,7 +8,7 @@ from typing import Any
 
 from assess.sources.base import Lists, Row, Rows
 from assess.sources.csv_records import vocabulary
-from assess.sources.kubernetes.pods import RESTARTS, quantity
+from assess.sources.kubernetes.pods import RESTARTS
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Unit
@@ -18,6 +18,7 @@ from assess.sources.values import (
     integer,
     moment,
     number,
+    quantity,
     table,
     text,
     total,

@@ -14,7 +14,6 @@ from assess.sources.base import Asked, Call, Row, Source
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.text import cli_size
 from assess.sources.dumps import JSON_SUFFIXES, decoded, each_dump, read_text
-from assess.sources.kubernetes.pods import quantity
 from assess.sources.values import (
     dicts,
     dig,
@@ -23,6 +22,7 @@ from assess.sources.values import (
     moment,
     number,
     picked,
+    quantity,
     seconds,
     table,
     text,
