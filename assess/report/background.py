@@ -7,15 +7,9 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from assess import reference
-<<<<<<< HEAD
 from assess.errors import AssessError, counted
-from assess.figures import BANDS
-from assess.frames import surely
-=======
-from assess.errors import AssessError
 from assess.figures import band_of
 from assess.frames import Row, surely
->>>>>>> main
 from assess.inventory import LOOKED
 from assess.reference import STALE_DAYS
 from assess.report.cards import questions
@@ -189,18 +183,11 @@ def stale(scores: Assessment) -> list[str]:
         what = f"The facts of {len(old)} of {len(hosts)} hosts"
         warnings.append(f"{what} are older than {STALE_DAYS} days.")
     atoms = scores.readiness.details["atoms"]
-<<<<<<< HEAD
-    aged = atoms[surely((at - atoms["observed_at"]).dt.days > STALE_DAYS)]
-    if len(aged):
-        what = f"{counted(len(aged), 'answer')} to checks"
-        warnings.append(f"More than {STALE_DAYS} days old: {what}.")
-=======
     age = at - atoms["observed_at"]
     aged_n = int(surely(age.dt.days > STALE_DAYS).sum())
     if aged_n:
-        what = f"{aged_n} answers to checks"
-        warnings.append(f"{what} are more than {STALE_DAYS} days old.")
->>>>>>> main
+        what = f"{counted(aged_n, 'answer')} to checks"
+        warnings.append(f"More than {STALE_DAYS} days old: {what}.")
     return warnings
 
 

@@ -18,13 +18,8 @@ from pandas import DataFrame, Series
 
 from assess import reference
 from assess._version import __version__
-<<<<<<< HEAD
 from assess.errors import AssessError, counted, did_you_mean
-from assess.frames import objects
-=======
-from assess.errors import AssessError, did_you_mean
 from assess.frames import Row, objects
->>>>>>> main
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.untrusted import printable
