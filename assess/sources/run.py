@@ -95,7 +95,7 @@ def prepare(
     problems += more
     if not problems and not tasks:
         named = f" of type {', '.join(wanted)}" if sources is not None else ""
-        problems.append(f"there is no [[source]]{named} to ask")
+        problems.append(f"there is no [[source]]{named} to ask: remove the # before one")
     if problems:
         message = f"{config.origin}: " + "; ".join(problems)
         raise ConfigError(message, hint="see `assess sources`")
