@@ -70,9 +70,8 @@ class DataError(AssessError):
 
 def _digest(problems: pd.DataFrame) -> str:
     lines = [_in_words(problem) for problem in problems.head(SHOWN_PROBLEMS).itertuples()]
-    rest = len(problems) - len(lines)
-    if rest > 0:
-        lines.append(f"  and {rest} more")
+    if len(problems) > SHOWN_PROBLEMS:
+        lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more")
     # also reads well where a terminal shows it on one line
     return f"{counted(len(problems), 'problem')}:\n" + ";\n".join(lines)
 
