@@ -265,13 +265,13 @@ def mebibytes(value: Any, *path: str | int) -> int | None:
     return integer((number(value, *path) or 0) * MIB) or None
 
 
-def seconds(value: Any, *path: str | int) -> float | None:
-    """Read a time in nanoseconds [s]; the same for CPUs, which engines count in billionths."""
-    nanoseconds = number(value, *path)
-    return None if nanoseconds is None else nanoseconds / _NANO
+def billionths(value: Any, *path: str | int) -> float | None:
+    """Read a number of billionths, in which engines count seconds and CPUs."""
+    count = number(value, *path)
+    return None if count is None else count / _NANO
 
 
-# How a value is read, by the word for it in `columns.csv`.
+# How a value is read, by the word for it in `columns.csv`; an empty text is unknown but for a word.
 _READ: dict[str, Callable[..., Any]] = {
     "any": dig,
     "cell": lambda value, *path: cell(value, *path) or None,
@@ -281,8 +281,8 @@ _READ: dict[str, Callable[..., Any]] = {
     "limit": lambda value, *path: integer(value, *path) or None,
     "list": lambda value, *path: tuple(texts(value, *path)),
     "mib": mebibytes,
-    "nano": seconds,
-    "nano limit": lambda value, *path: seconds(value, *path) or None,
+    "nano": billionths,
+    "nano limit": lambda value, *path: billionths(value, *path) or None,
     "number": number,
     "quantity": quantity,
     "on": lambda value, *path: dig(value, *path) is True,

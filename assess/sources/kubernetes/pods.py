@@ -102,7 +102,6 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
     grace = number(spec.get("terminationGracePeriodSeconds", _GRACE_S))
     is_checked = any(container.get(probe) for probe in _PROBES)
     return Unit(
-        names=(),
         platform="kubernetes",
         image="" if is_placeholder(image) else image,
         environment=tuple((name, expanded(v, known)) for name, v in environment),

@@ -211,7 +211,7 @@ def _to_group(item: Row) -> App:
     containers = dicts(own, "containers")
     parts = [_of_group(c, "sidecar", volumes) for c in containers]
     parts += [_of_group(c, "init", volumes) for c in starts]
-    main, *beside = parts or [Unit((), "container-instances")]
+    main, *beside = parts or [Unit(platform="container-instances")]
     address = table(own, "ipAddress")
     ports = [integer(port, "port") for port in dicts(address, "ports")]
     probes = [table(_own(c), "livenessProbe") for c in containers]
