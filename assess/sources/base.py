@@ -285,13 +285,13 @@ class Batch:
                 if call.failed in ("unreachable", "timeout"):
                     break
         """
-        row = {"scope": scope, "call": name, "status": "timeout"}
-        self.coverage.append(row)
-        return Call(row, **settings)
+        return Call(self.cover(scope, name, "timeout"), **settings)
 
     def cover(self, scope: str, call: str, status: str, **values: Any) -> Row:
         """Add a coverage row about something that was not asked, or is not a call."""
-        row = {"scope": scope, "call": call, "status": status, **values}
+        # somebody may give the address of a dump, with a password, as its path
+        place = {"scope": strip_credentials(scope), "call": strip_credentials(call)}
+        row = {**place, "status": status, **values}
         self.coverage.append(row)
         return row
 

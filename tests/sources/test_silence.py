@@ -134,7 +134,7 @@ def failing_after(n, answer, fault):
     return answered
 
 
-def collected(kind, answer, tmp_path, *, url="{}", seconds=20.0):
+def collected(kind, answer, tmp_path, *, url="{}", seconds=20.0, **more):
     """Collect from a server, at its address or at another form of it."""
     options, _ = SOURCES[kind]
     with replaying(answer) as server:
@@ -142,7 +142,7 @@ def collected(kind, answer, tmp_path, *, url="{}", seconds=20.0):
         if "://" not in address:
             is_engine = kind in ("docker", "swarm")
             address = f"{'tcp' if is_engine else 'http'}://{address}"
-        filled = {k: address if v == "{url}" else v for k, v in options.items()}
+        filled = {k: address if v == "{url}" else v for k, v in options.items()} | more
         source = homes()[kind].load()()
         assert source.check(filled) == []
         return source.collect(filled, tmp_path, Deadline(seconds))
@@ -288,4 +288,22 @@ def test_a_password_with_a_slash_is_no_port_that_a_hint_may_show(
     place = ("tcp://" if kind in ("docker", "swarm") else "http://") + place
     options = {k: place if v == "{url}" else v for k, v in SOURCES[kind][0].items()}
     batch = homes()[kind].load()().collect(options, tmp_path, Deadline(5))
+    assert batch.coverage and CANARY not in repr(batch)
+
+
+@every_source
+def test_a_token_file_with_two_lines_is_shown_nowhere(kind, tmp_path):
+    if "token_file" not in built_in()[kind]["options"]:
+        pytest.skip("it takes no token")
+    (tmp_path / "token").write_text(f"{CANARY} second\nline {CANARY}\n")
+    batch = collected(kind, SOURCES[kind][1], tmp_path, token_file="token")
+    assert CANARY not in repr(batch)
+    assert not {row["status"] for row in batch.coverage} & {"ok", "empty"}
+
+
+@pytest.mark.parametrize("kind", sorted(built_in()))
+def test_an_address_given_as_a_path_loses_its_password(kind, tmp_path):
+    source = homes()[kind].load()()
+    options = {"path": f"https://ada:{CANARY}@host/x?token={CANARY}"}
+    batch = source.collect(options, tmp_path, Deadline(20))
     assert batch.coverage and CANARY not in repr(batch)
