@@ -94,7 +94,7 @@ def prepare(
     rules, more = _identity(config)
     problems += more
     if not problems and not tasks:
-        problems.append("there is no [[source]] to ask")
+        problems.append("there is no [[source]] to ask: remove the # before one")
     if problems:
         message = f"{config.origin}: " + "; ".join(problems)
         raise ConfigError(message, hint="see `assess sources`")
