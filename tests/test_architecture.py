@@ -168,7 +168,7 @@ BUDGETS = {
     "score/evidence": 789,
     "score/experiments": 349,
     "score/incidents": 587,
-    "score/readiness": 507,
+    "score/readiness": 504,
     "score/validation": 866,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1821,  # replicas may be on any host; builds and flags are asked too
     "score/targets": 708,
