@@ -26,6 +26,7 @@ BUILD = "build"  # kind of a workload that is only built
 BESIDE = ("sidecar", "init")  # roles of containers that are part of a replica
 # classes of sources of mounts that hold no data of record
 NO_DATA = ("tmpfs", "socket", "config", "empty-dir", "alloc-dir")
+LASTING = ("named-volume", "host-path")  # classes of those that outlive a container
 # states of a workload that does not run any more; one that is being removed still may
 ENDED = ("exited", "stopped", "terminated", "failed", "dead")
 LOOKED = ("ok", "empty")  # statuses of a call that could look: "found none" is an answer

@@ -25,8 +25,6 @@ from assess.cli.messages import next_step, note
 from assess.errors import AssessError
 from assess.writing import write_beside
 
-COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
-AWS_TYPES = ("ec2", "ecs", "ecr", "ssm")
 AWS_FILES = {
     "AWS_CONFIG_FILE": "~/.aws/config",
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
@@ -135,9 +133,11 @@ def _is_socket(path: str) -> bool:
 
 def _compose_projects(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """List the Compose files of a directory and of those in it."""
+    from assess.sources.compose import DEFAULT_NAMES
+
     folders = [directory, *sorted(directory.glob("[!.]*/"))]
     for folder in folders:
-        files = [folder / name for name in COMPOSE if (folder / name).is_file()]
+        files = [folder / name for name in DEFAULT_NAMES if (folder / name).is_file()]
         if files:
             path = files[0].relative_to(directory).as_posix()
             yield "a Compose project", {"type": "compose", "path": path}
@@ -145,6 +145,8 @@ def _compose_projects(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _aws() -> Iterator[tuple[str, dict[str, Any]]]:
     """List the AWS sources for the profiles of this user."""
+    from assess.sources.catalogue import AWS_TYPES
+
     profiles: dict[str, str] = {}
     for variable, usual in AWS_FILES.items():
         file = Path(os.environ.get(variable, usual)).expanduser()

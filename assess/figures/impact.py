@@ -253,7 +253,7 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the change of impact by each move, largest first."""
     table = moves_data(result)
     title = "Effect of each move"
-    label = "Impact of what it runs on, after minus before (% of fleet criticality)"
+    label = "Impact of what it runs on, after minus before (% of fleet criticality; below 0: better)"
     bounds = table[["lo", "hi"]].round(ROUNDED)
     # with changes of one sign only, zero is the end of the axis already
     is_mixed = (bounds["lo"] < 0).any() and (bounds["hi"] > 0).any()

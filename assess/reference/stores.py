@@ -34,7 +34,7 @@ def stateful_kind(repository: str | None) -> str | None:
     for element in reversed(path.split("/")):
         words = _words_of(element)
         kind = _kind_of(words)
-        if kind or not _are_all(words, "qualifier"):
+        if kind or not _are_qualifiers(words):
             return kind
     return None
 
@@ -73,7 +73,7 @@ def _kind_of(words: Sequence[str]) -> str | None:
     before = words[:start]
     behind = words[end:]
     if row["match"] == "whole":
-        is_whole = not before and _are_all(behind, "qualifier")
+        is_whole = not before and _are_qualifiers(behind)
         return row["kind"] if is_whole else None
     roles = {_role(word) for word in behind}
     if "task" in roles | {_role(word) for word in before} or "program" in roles:
@@ -107,8 +107,8 @@ def _named(words: Sequence[str]) -> Row | None:
     return next((known[glob] for glob in globs if fnmatchcase(name, f"???{glob}")), None)
 
 
-def _are_all(words: Sequence[str], role: str) -> bool:
-    return all(_role(word) == role for word in words)
+def _are_qualifiers(words: Sequence[str]) -> bool:
+    return all(_role(word) == "qualifier" for word in words)
 
 
 def _role(word: str) -> str:

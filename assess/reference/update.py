@@ -14,21 +14,12 @@ from typing import Any
 import pandas as pd
 
 from assess.errors import AssessError
-from assess.reference.tables import INDEX, read, rows, table
+from assess.reference.tables import INDEX, lookup, read, rows, table
 from assess.reference.versions import numbers_of
 from assess.writing import write_beside
 
 PUBLISHER = "endoflife.date"
 ADDRESS = f"https://{PUBLISHER}/api/v1/products"
-# column of the product, and of the line
-_KEYS = {
-    "distro_releases": ("distro", "version"),
-    "runtime_lines": ("product", "line"),
-    "managed_lines": ("product", "line"),
-    "orchestrators": ("product", "line"),
-    "kernel_lines": ("", "line"),
-    "engine_releases": ("", "release_line"),
-}
 # our columns, each with the names that API v1 and the older one have for it
 _COLUMNS = {
     "release_date": ("releaseDate",),
@@ -46,7 +37,8 @@ _NEW = {
 }
 
 Cycle = dict[str, str]  # line of a product in our columns; an empty text is unknown
-_Changes = Iterator[tuple[int, Cycle]]  # place of a row, old or new, and its new cells
+# place of a row, old or new, its line, and its new cells
+_Changes = Iterator[tuple[int, str, Cycle]]
 
 
 def products() -> dict[str, tuple[str, str]]:
@@ -112,8 +104,7 @@ def refreshed(
         # several products share one table: each adds to what the last one made
         facts = made[name] if name in made else table(name).astype(object)
         work = _engine_changes if name == "engine_releases" else _line_changes
-        for place, values in work(facts, name, product, answers[slug]):
-            line = values[_KEYS[name][1]]
+        for place, line, values in work(facts, name, product, answers[slug]):
             changes += _write(facts, place, values, (name, product, line))
             facts.loc[place, "source"] = f"{PUBLISHER}: {slug}, {today}"
         made[name] = facts
@@ -124,18 +115,19 @@ def refreshed(
 def _line_changes(
     facts: pd.DataFrame, name: str, product: str, cycles: list[Cycle]
 ) -> _Changes:
-    whose, which = _KEYS[name]
-    mine = facts[facts[whose].eq(product)] if whose else facts
+    *owner, which = lookup(INDEX, "table", "key")[name].split("+")
+    mine = facts[facts[owner[0]].eq(product)] if owner else facts
     places = dict(zip(mine[which], mine.index, strict=True))
     for cycle in cycles:
         dated = {name: cell for name, cell in cycle.items() if name in facts and cell}
-        place = places.get(cycle["line"])
+        line = cycle["line"]
+        place = places.get(line)
         if place is None:
             usual = {name: word for name, word in _NEW.items() if name in facts}
-            row = usual | dated | {which: cycle["line"], whose: product}
-            yield len(facts), {name: cell for name, cell in row.items() if name}
+            own = {which: line} | dict.fromkeys(owner, product)
+            yield len(facts), line, usual | dated | own
         elif any(facts.loc[place, name] != cell for name, cell in dated.items()):
-            yield place, dated | {which: cycle["line"]}
+            yield place, line, dated | {which: line}
 
 
 def _engine_changes(
@@ -156,11 +148,11 @@ def _engine_changes(
                 "release_date_basis": PUBLISHER,
                 "notes_status": "not_read",
             }
-            yield len(facts), release | end
+            yield len(facts), line, release | end
         undated = facts[["line_eol_date", "policy_eol_date"]].isna().all(axis=1)
         if cycle["eol_date"]:
             for place in facts.index[undated & facts["release_line"].eq(line)]:
-                yield place, end
+                yield place, line, end
 
 
 def _write(

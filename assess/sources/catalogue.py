@@ -10,6 +10,7 @@ from assess.errors import ConfigError
 from assess.sources.base import Source, built_in
 
 GROUP = "assess.sources"
+AWS_TYPES = ("ec2", "ecs", "ecr", "ssm")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def _text(directory: str, name: str, noun: str) -> str:
     """Return the file of a system; raise ConfigError where it has none."""
     place = files("assess.sources") / directory
     texts = {f.name.partition(".")[0]: f for f in place.iterdir()}
-    name = "aws" if name in ("ec2", "ecs", "ecr", "ssm") else name
+    name = "aws" if name in AWS_TYPES else name
     if name not in texts:
         raise ConfigError(
             f"there is no {noun} for {name!r}",

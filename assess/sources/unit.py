@@ -32,8 +32,8 @@ from assess.sources.volumes import Mount, volume_id
 class Unit:
     """A platform's declaration of a service; None where it declares nothing."""
 
-    names: Names  # best first
-    platform: str
+    names: Names = ()  # best first; none until all of its material is read
+    platform: str = ""
     image: str = ""
     # For use inside the sources only: variables, and commands and files that may name others.
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)

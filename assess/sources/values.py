@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
-from assess.sources.csv_records import lookup, rows
+from assess.sources.csv_records import lookup, rows, vocabulary
 
 Texts = dict[str, str]  # by name, such as labels, tags and variables
 MIB = 2**20
@@ -19,6 +19,7 @@ _NANO = 1e9
 NEVER_BEFORE = 2000  # year; engines write 0001 and 1970 for "never"
 _MEMORY = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([bkmgt]?)i?b?", re.IGNORECASE)
 _SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(us|ms|[smhdw])")
+_QUANTITY = re.compile(r"\s*([0-9.]+(?:[eE][+-]?\d{1,2})?)([a-zA-Z]*)\s*")
 # ``+0200`` and the name of a zone, as the command lines of engines print times.
 _ZONE = re.compile(r" ?([+-]\d\d):?(\d\d)( \w+)?$")
 
@@ -127,6 +128,19 @@ def memory_size(value: Any) -> int | None:
     return (
         integer(float(size[1]) * 1024 ** "bkmgt".find(size[2].lower())) if size else None
     )
+
+
+def quantity(value: Any, *path: str | int) -> float | None:
+    """Read an amount of Kubernetes, such as ``500m``, ``128Mi`` or ``1e3``."""
+    value = dig(value, *path)
+    if not isinstance(value, str):
+        return number(value)
+    units = vocabulary("kubernetes", "units")
+    parts = _QUANTITY.fullmatch(value)
+    if not parts or parts[2] not in units:
+        return None
+    amount = number(parts[1])
+    return None if amount is None else amount * float(units[parts[2]])
 
 
 def duration(value: Any, *path: str | int) -> float | None:
@@ -251,13 +265,13 @@ def mebibytes(value: Any, *path: str | int) -> int | None:
     return integer((number(value, *path) or 0) * MIB) or None
 
 
-def seconds(value: Any, *path: str | int) -> float | None:
-    """Read a time in nanoseconds [s]; the same for CPUs, which engines count in billionths."""
-    nanoseconds = number(value, *path)
-    return None if nanoseconds is None else nanoseconds / _NANO
+def billionths(value: Any, *path: str | int) -> float | None:
+    """Read a number of billionths, in which engines count seconds and CPUs."""
+    count = number(value, *path)
+    return None if count is None else count / _NANO
 
 
-# How a value is read, by the word for it in `columns.csv`.
+# How a value is read, by the word for it in `columns.csv`; an empty text is unknown but for a word.
 _READ: dict[str, Callable[..., Any]] = {
     "any": dig,
     "cell": lambda value, *path: cell(value, *path) or None,
@@ -267,14 +281,16 @@ _READ: dict[str, Callable[..., Any]] = {
     "limit": lambda value, *path: integer(value, *path) or None,
     "list": lambda value, *path: tuple(texts(value, *path)),
     "mib": mebibytes,
-    "nano": seconds,
-    "nano limit": lambda value, *path: seconds(value, *path) or None,
+    "nano": billionths,
+    "nano limit": lambda value, *path: billionths(value, *path) or None,
     "number": number,
+    "quantity": quantity,
     "on": lambda value, *path: dig(value, *path) is True,
     "text": lambda value, *path: text(value, *path) or None,
     "texts": texts,
     "time": moment,
     "whole": whole,
+    "whole quantity": lambda value, *path: integer(quantity(value, *path)),
     "word": text,
 }
 

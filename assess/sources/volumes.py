@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from assess.inventory import LASTING
 from assess.linear import Linear
 from assess.sources.values import text
 
-SHARED = ("named-volume", "host-path")  # classes of sources that others may mount
 NFS = "nfs:"
 _SHOWN_PARTS = 2  # of a path on a host; what is below may name people and customers
 # What a host has for itself: who mounts it watches or steers the host, and shares no data.
@@ -90,7 +90,7 @@ def volume_id(
     ``place`` is the host, project or cluster that the name belongs to; None where it is unknown,
     empty where the name needs none. None for what nobody else can mount.
     """
-    if source_class not in SHARED or place is None:
+    if source_class not in LASTING or place is None:
         return None
     if name:
         short = name

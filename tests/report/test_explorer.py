@@ -446,6 +446,14 @@ def test_a_view_that_does_not_exist_says_so(browser, file):
     assert page.complaints == []
 
 
+def test_a_page_of_its_own_is_printed_without_controls(browser, file):
+    page = opened_at(browser, file)
+    page.emulate_media(media="print")
+    assert page.locator(".x-table").first.is_visible()
+    assert not page.locator("#explore nav").first.is_visible()
+    assert not page.locator("#explore button").first.is_visible()
+
+
 def test_a_notebook_shows_a_frame_and_beside_it_a_table(scored):
     shown = scored.blast_radius.explore("host:h1", scored.what_next)._repr_html_()
     assert 'sandbox="allow-scripts" srcdoc="&lt;!doctype html&gt;' in shown

@@ -122,6 +122,7 @@ def test_what_is_no_address(name, value):
         ("RELAY", "turn:relay:3478?transport=udp", ["relay"]),
         ("RING_JOIN", "dns+ring:7946", ["ring"]),
         ("STORES", "dnssrv+_grpc._tcp.store.shop.svc.cluster.local", [STORE]),
+        ("APP_CONFIG", "threads: 1\ndb:\n  host: db\n  port: 5432\ndomain:\n", ["db"]),
         ("SINK", '{"type": "kafka", "target": {"host": "db", "port": 5432}}', ["db"]),
     ],
 )
@@ -160,6 +161,7 @@ def test_only_where_a_host_must_stand_is_a_bare_name_one_by_itself():
             {"cache"},
         ),
         ("replicaof primary 6379\n", {"primary"}),
+        ("set $files files;\n  proxy_pass http://$files:9001;\n", {"files"}),
         ("mkdir x\n  echo 'See: http://docs.example.com/x'\nrun http://api\n", {"api"}),
         ("echo 'server http://api;' > /etc/nginx/x.conf", {"api"}),
         (

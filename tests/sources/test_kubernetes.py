@@ -13,8 +13,8 @@ from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
 from assess.sources.kubernetes import KubernetesSource
-from assess.sources.kubernetes.pods import quantity
 from assess.sources.kubernetes.rows import to_batch
+from assess.sources.values import quantity
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/kubernetes"
 CANARY = "hunter2"

@@ -9,9 +9,9 @@ from assess.sources.deadline import Deadline
 from assess.sources.ecs import EcsSource
 from assess.sources.ecs.definitions import cpu_of, memory_of
 from assess.sources.kubernetes import KubernetesSource
-from assess.sources.kubernetes.pods import quantity
 from assess.sources.marathon import MarathonSource
 from assess.sources.nomad import NomadSource
+from assess.sources.values import quantity
 
 MIB = 1 << 20
 SIZES = ("cpu_request", "cpu_limit", "memory_request_bytes", "memory_limit_bytes")

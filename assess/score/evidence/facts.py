@@ -10,10 +10,9 @@ from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import objects, surely
-from assess.inventory import ENDED, Inventory
+from assess.inventory import ENDED, LASTING, Inventory
 from assess.score.evidence import View
 
-LASTING = ("named-volume", "host-path")  # classes of sources that outlive a container
 LOOKED = ("ok", "declared")  # the mounts of such a workload are all on record
 SAME = ("same", "rebuild", "swap")  # a swap is another product of the same replica
 

@@ -57,7 +57,7 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> DataFrame:
     if product != WORLD:
         table = table[is_on]
         idle = engines[~engines["host_id"].isin(table["host_id"])]
-        idle = idle.assign(workload_id=IDLE, talks=False)
+        idle = idle.assign(workload_id=IDLE, talks=False, has_image=False)
         table = pd.concat([table, idle], ignore_index=True)
     table = table.merge(_hosts(inventory), on="host_id", how="left")
     # a container that names no logging driver has that of its engine
@@ -162,10 +162,10 @@ def _running(inventory: Inventory) -> DataFrame:
     parts = path.str.extract(r"^(?:(.*)/)?([^/]*)$")
     platforms = inventory["services"].set_index("service_id")["platform"]
     # an image without a tag, or with a digest alone, counts as latest
-    tag = table["tag"].mask(table["tag"].isna() & path.notna(), "latest")
     table = table.assign(
         platform=table["service_id"].map(platforms).astype("string"),
-        tag=tag,
+        tag=table["tag"].fillna("latest").where(path.notna()),
+        has_image=path.notna(),
         program=parts[1],
         image_owner=path.str.split("/").str[0],
         is_short=~table["image_ref"].astype("string").str.match(_REGISTRY),

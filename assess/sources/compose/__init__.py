@@ -194,8 +194,6 @@ def _to_unit(project: Project, service: Service) -> Unit:
     image = text(service, "image")
     declared = True if check.get("first") else None
     return Unit(
-        names=(),
-        platform="",
         image=image,
         environment=tuple(_environment(project, service).items()),
         texts=tuple(to_texts(project, service)),

@@ -13,12 +13,12 @@ from assess.sources.docker.text import from_cli_container, merge_cli_images
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, decode_values, read_yaml
 from assess.sources.unit import ports_of
 from assess.sources.values import (
+    billionths,
     dicts,
     dig,
     first_known,
     integer,
     picked,
-    seconds,
     table,
     text,
     texts,
@@ -173,7 +173,7 @@ def _image_id(raw: Payload, data: EngineData) -> str | None:
 
 
 def _time(raw: Payload, name: str) -> Any:
-    return first_known(seconds(raw, name), raw.get(name))
+    return first_known(billionths(raw, name), raw.get(name))
 
 
 def _inspected(raw: Payload, data: EngineData) -> Payload:

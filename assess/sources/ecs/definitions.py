@@ -197,7 +197,6 @@ def _of_container(raw: Row, container: Row) -> Unit:
     secrets.pop("", None)
     own = picked(container, "ecs container")
     return Unit(
-        names=(),
         platform="ecs",
         **picked(raw, "ecs definition"),
         **own,

@@ -56,7 +56,9 @@ _IN_LIST = Linear(r"([A-Za-z][\w.-]*)[\"']?[ \t]*[:=][ \t]*\[([^\[\]{}]*)\]")
 _WITH_DASHES = Linear(
     r"(?m)^[ \t-]*[\"']?([A-Za-z][\w.-]*)[\"']?:[ \t]*\n((?:[ \t]*-[ \t]+\S+[ \t]*(?:\n|$))+)"
 )
-_SERVER_LINE = Linear(r"(?m)^\s*(?:server|replicaof|slaveof)\s+([A-Za-z][\w.-]*)[;\s]")
+_SERVER_LINE = Linear(  # also a variable of nginx, which looks its host up later
+    r"(?m)^\s*(?:server|replicaof|slaveof|set\s+\$\w+)\s+([A-Za-z][\w.-]*)[;\s]"
+)
 _GROUP = Linear(r"(?m)^\s*(?:upstream|backend)\s+([\w.-]+)")  # of servers, in a proxy
 _COMMENT = Linear(  # and what a script tells people
     r"(?m)^\s*(?:#|//|;|<!--).*$|\s#\s.*$|^[ \t]*(?:echo|printf)[ \t][^\n|>]*$"
@@ -264,7 +266,7 @@ def _dsn(text: str) -> Iterator[Address | None]:
         yield _of_part(inner, scheme)
     for host, port in _ORACLE.findall(text):
         yield _address(host, port, "oracle")
-    if "=" in text or text.startswith(("{", "[")):  # JSON
+    if any(mark in text for mark in "={\n"):  # pairs, JSON, a whole file
         for key, host, port in _KEYED.findall(text):
             yield from _keyed(key, host, port)
 

@@ -101,11 +101,9 @@ class Siblings:
         if len(labels) > 1 and (tail or len(labels) == 2):
             # service.namespace, pod.service.namespace
             readings.append((labels[-1], labels[-2]))
-        is_pod = len(labels) > 1 and labels[0].startswith(f"{labels[1]}-")
-        if is_pod:  # kafka-0.kafka
+        is_pod = labels[0].rpartition("-")[2].isdigit()  # kafka-0.kafka-headless
+        if is_pod and len(labels) > 1:
             readings.append((space, labels[1]))
         if self.has_private_domains and labels[-1] in ("local", "internal"):
             readings.append((space, labels[0]))
-        if plain.startswith("tasks."):  # of Swarm
-            readings.append((space, plain.removeprefix("tasks.")))
-        return readings
+        return [*readings, (space, plain.removeprefix("tasks."))]  # of Swarm

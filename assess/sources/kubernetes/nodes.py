@@ -12,7 +12,6 @@ from assess.sources.base import Batch, Row, Rows
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.kubernetes.controllers import place
-from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found, host_ids
 from assess.sources.settings import common, of_command, settings_of
 from assess.sources.values import (
@@ -20,7 +19,6 @@ from assess.sources.values import (
     by_name,
     dicts,
     dig,
-    integer,
     joined,
     moment,
     parts_of_cell,
@@ -85,8 +83,6 @@ def to_host(node: Row, host_id: str) -> Row:
         os_name=os_name,
         os_version=os_version,
         os_family=family if family in _FAMILIES else None,
-        vcpus=integer(quantity(status, "capacity", "cpu")),
-        memory_bytes=integer(quantity(status, "capacity", "memory")),
         addresses=_addresses(status),
         state=_STATES.get(text(ready, "status")),
         last_seen_at=moment(ready, "lastHeartbeatTime"),

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from assess.sources.base import Row
 from assess.sources.csv_records import vocabulary
@@ -18,12 +17,12 @@ from assess.sources.values import (
     by_name,
     dicts,
     dig,
-    first_known,
     int_of,
     integer,
     moment,
     number,
     picked,
+    quantity,
     table,
     text,
 )
@@ -37,21 +36,8 @@ _GRACE_S = 30  # the default of Kubernetes
 _PROBES = ("readinessProbe", "livenessProbe", "startupProbe")
 RESTARTS = vocabulary("kubernetes", "restarts")
 _PHASES = vocabulary("kubernetes", "phases")
-_UNITS = vocabulary("kubernetes", "units")
 
 Part = tuple[Row, str]  # a container of a pod, and its role
-
-
-def quantity(value: Any, *path: str) -> float | None:
-    """Read an amount such as ``500m``, ``128Mi`` or ``1e3``."""
-    value = dig(value, *path)
-    if not isinstance(value, str):
-        return number(value)
-    parts = re.fullmatch(r"\s*([0-9.]+(?:[eE][+-]?\d{1,2})?)([a-zA-Z]*)\s*", value)
-    if not parts or parts[2] not in _UNITS:
-        return None
-    amount = number(parts[1])
-    return None if amount is None else amount * float(_UNITS[parts[2]])
 
 
 def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
@@ -103,9 +89,6 @@ def _asks(spec: Row, annotations: Iterable[str]) -> tuple[str, ...]:
 def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
     container, role = part
     limits = table(container, "resources", "limits")
-    requests = table(container, "resources", "requests")
-    memory = quantity(limits, "memory")
-    cpu = quantity(limits, "cpu")
     image = text(container, "image")
     config, unread = config_texts(spec, container, namespace, material)
     environment = list(_environment(container))
@@ -119,7 +102,6 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
     grace = number(spec.get("terminationGracePeriodSeconds", _GRACE_S))
     is_checked = any(container.get(probe) for probe in _PROBES)
     return Unit(
-        names=(),
         platform="kubernetes",
         image="" if is_placeholder(image) else image,
         environment=tuple((name, expanded(v, known)) for name, v in environment),
@@ -129,13 +111,9 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
         ports=tuple(ports_of(dicts(container, "ports"))),
         user=_user({**_security(spec), **_security(container)}),
         mounts=tuple(_mounts(spec, container, namespace, material)),
-        memory_limit_bytes=integer(memory),
-        memory_unlimited=memory is None,
-        cpu_limit=cpu,
-        # Where only a limit is declared, as much is reserved.
-        memory_request_bytes=integer(first_known(quantity(requests, "memory"), memory)),
-        cpu_request=first_known(quantity(requests, "cpu"), cpu),
+        memory_unlimited=quantity(limits, "memory") is None,
         **picked(spec, "kubernetes pod"),
+        # where only a limit is declared, as much is reserved
         **picked(container, "kubernetes container"),
         devices_n=len(dicts(container, "volumeDevices"))
         + sum("gpu" in name for name in limits),
@@ -280,22 +258,16 @@ def _with_volume(mount: Mount, volume: Row, namespace: str, material: Material) 
     shared_as = f"{namespace}/{claim_name}" if claim_name else ""
     if kind == "nfs":
         shared_as = export_id(text(source, "server"), text(source, "path"))
-    claim = material.claims.get((namespace, claim_name or text(volume, "name")), {})
+    claim = material.claims.get((namespace, claim_name or text(volume, "name")))
+    own = picked(claim, "kubernetes claim")
     return replace(
         mount,
         type="volume",
         source_class="named-volume",
         volume=claim_name or text(volume, "name") or None,
-        driver=text(claim, "spec", "storageClassName") or driver or None,
+        driver=own["driver"] or driver or None,
         is_writable=mount.is_writable and source.get("readOnly") is not True,
         is_remote=True,
         shared_as=shared_as,
-        size_bytes=integer(_size(claim)),
+        size_bytes=own["size_bytes"],  # as it was given, else as it was asked for
     )
-
-
-def _size(claim: Row) -> float | None:
-    """Return the size of a claim: as it was given, else as it was asked for."""
-    given = quantity(claim, "status", "capacity", "storage")
-    asked = quantity(claim, "spec", "resources", "requests", "storage")
-    return first_known(given, asked)

@@ -7,9 +7,8 @@ from typing import Any
 from assess.sources.base import Row
 from assess.sources.kubernetes.controllers import Controller, Selected
 from assess.sources.kubernetes.kinds import store_facts
-from assess.sources.kubernetes.pods import quantity
 from assess.sources.unit import Unit
-from assess.sources.values import integer, table, text
+from assess.sources.values import integer, picked, table, text
 from assess.sources.volumes import Mount
 
 # Columns that only the pods themselves can fill.
@@ -23,18 +22,13 @@ def store_unit(controller: Controller) -> Unit:
     paths = facts["resources"].split()  # of the versions of its API, the newest first
     found = (r for path in paths for r in _at(spec, path) if isinstance(r, dict) and r)
     resources: Row = next(found, {})
-    limits = table(resources, "limits")
-    requests = table(resources, "requests")
     return Unit(
         names=controller.names,
         platform="kubernetes",
         image=_image(spec, facts["image"]),
         ports=(f"{facts['port']}/tcp",),
         mounts=_mounts(spec, facts),
-        memory_limit_bytes=integer(quantity(limits, "memory")),
-        cpu_limit=quantity(limits, "cpu"),
-        memory_request_bytes=integer(quantity(requests, "memory")),
-        cpu_request=quantity(requests, "cpu"),
+        **picked(resources, "kubernetes store"),
         stateful=True,
     )
 

@@ -43,7 +43,7 @@ class App:
     account: str = ""  # project or subscription
     region: str = ""
     space: str = ""  # in which its name is an address: an environment
-    unit: Unit = field(default_factory=lambda: Unit((), "unknown"))
+    unit: Unit = field(default_factory=lambda: Unit(platform="unknown"))
     least: int | None = None  # replicas that are always kept
     most: int | None = None
     running_n: int = 0  # replicas that something shows
@@ -88,7 +88,6 @@ def to_unit(
     pairs = [(text(e, "name"), e) for e in dicts(container, "env") if text(e, "name")]
     secret = [name for name, entry in pairs if any(entry.get(key) for key in refers)]
     return Unit(
-        names=(),
         platform=platform,
         container=text(container, "name"),
         image=text(container, "image"),

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from assess.sources.base import Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import decode_values
-from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Unit, ports_of
@@ -20,6 +19,7 @@ from assess.sources.values import (
     dig,
     integer,
     picked,
+    quantity,
     table,
     text,
     texts,

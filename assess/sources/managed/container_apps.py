@@ -8,7 +8,7 @@ from typing import Any
 
 from assess.sources.base import Lists, Row, Rows
 from assess.sources.csv_records import vocabulary
-from assess.sources.kubernetes.pods import RESTARTS, quantity
+from assess.sources.kubernetes.pods import RESTARTS
 from assess.sources.listing import Found
 from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
 from assess.sources.unit import Unit
@@ -18,6 +18,7 @@ from assess.sources.values import (
     integer,
     moment,
     number,
+    quantity,
     table,
     text,
     total,
@@ -210,7 +211,7 @@ def _to_group(item: Row) -> App:
     containers = dicts(own, "containers")
     parts = [_of_group(c, "sidecar", volumes) for c in containers]
     parts += [_of_group(c, "init", volumes) for c in starts]
-    main, *beside = parts or [Unit((), "container-instances")]
+    main, *beside = parts or [Unit(platform="container-instances")]
     address = table(own, "ipAddress")
     ports = [integer(port, "port") for port in dicts(address, "ports")]
     probes = [table(_own(c), "livenessProbe") for c in containers]

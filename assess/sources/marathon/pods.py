@@ -43,7 +43,7 @@ def _to_task(instance: Row, pod: str) -> Row:
 def pod_unit(pod: Row, ports: tuple[str, ...]) -> Unit:
     """Read the declaration of a pod, without its names: its first container is the main one."""
     parts = [_to_unit(pod, c) for c in dicts(pod, "containers")]
-    first, *others = parts or [Unit((), "marathon")]
+    first, *others = parts or [Unit(platform="marathon")]
     kept = number(pod, "scheduling", "upgrade", "minimumHealthCapacity")
     return replace(
         first,
@@ -62,7 +62,6 @@ def _to_unit(pod: Row, container: Row) -> Unit:
     image = text(container, "image", "id")
     modes = {text(network, "mode") for network in dicts(pod, "networks")}
     return Unit(
-        names=(),
         platform="marathon",
         container=text(container, "name"),
         image=image,

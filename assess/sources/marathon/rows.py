@@ -156,7 +156,6 @@ def _to_unit(app: App) -> Unit:
     checks = item.get("healthChecks")
     kept = number(item, "upgradeStrategy", "minimumHealthCapacity")  # in an upgrade
     unit = Unit(
-        names=(),
         platform="marathon",
         image=image,
         environment=pairs,

@@ -146,7 +146,6 @@ def _of_task(group: Group, task: Row) -> Unit:
     cores = number(task, "Resources", "Cores") or None
     env = table(task, "Env").items()
     unit = Unit(
-        names=(),
         platform="nomad",
         **picked(task, "nomad task"),
         environment=tuple((n, v) for n, v in env if isinstance(v, str)),

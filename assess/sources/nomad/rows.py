@@ -20,6 +20,7 @@ from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import service_row
 from assess.sources.values import (
     Texts,
+    billionths,
     by_name,
     dicts,
     dig,
@@ -27,7 +28,6 @@ from assess.sources.values import (
     moment,
     number,
     picked,
-    seconds,
     table,
     text,
     without_none,
@@ -262,7 +262,7 @@ def _life(allocation: Row, group: Group) -> Row:
 
 
 def _at(nanoseconds: Any) -> datetime | None:
-    return moment(seconds(nanoseconds))
+    return moment(billionths(nanoseconds))
 
 
 def to_service(group: Group) -> Row:

@@ -175,7 +175,6 @@ def _to_unit(quadlet: Quadlet) -> Unit:
     cpus = flags.get("cpus", "")
     pids = _last(options, "PidsLimit") or flags.get("pids-limit", "")
     return Unit(
-        names=(),
         platform="docker",
         image=name_of(_last(options, "Image"), quadlet.others),
         environment=tuple(_pairs(options, "Environment")),

@@ -22,6 +22,7 @@ from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import Unit, is_checked, mount_rows, service_row, workload_row
 from assess.sources.values import (
     Texts,
+    billionths,
     dicts,
     dig,
     healthy,
@@ -30,7 +31,6 @@ from assess.sources.values import (
     number,
     percent,
     picked,
-    seconds,
     table,
     text,
     texts,
@@ -79,7 +79,6 @@ def to_unit(service: Service, task: Row) -> Unit:
     ports = tuple(_ports(service))
     kind = "web" if ports else None
     unit = Unit(
-        names=(),
         platform="swarm",
         image=text(container, "Image"),
         ports=ports,
@@ -171,7 +170,7 @@ def to_host(node: Row, host_id: str) -> Row:
     """Return the row of the hosts frame."""
     description = table(node, "Description")
     status = text(node, "Status", "State")
-    cpus = seconds(description, "Resources", "NanoCPUs")
+    cpus = billionths(description, "Resources", "NanoCPUs")
     return frames.row(
         "hosts",
         host_id=host_id,

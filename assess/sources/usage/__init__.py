@@ -14,8 +14,8 @@ from assess.sources.base import Asked, Call, Row, Source
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.text import cli_size
 from assess.sources.dumps import JSON_SUFFIXES, decoded, each_dump, read_text
-from assess.sources.kubernetes.pods import quantity
 from assess.sources.values import (
+    billionths,
     dicts,
     dig,
     duration,
@@ -23,7 +23,7 @@ from assess.sources.values import (
     moment,
     number,
     picked,
-    seconds,
+    quantity,
     table,
     text,
 )
@@ -149,7 +149,7 @@ def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
     found = []
     for entry in dicts(value, "stats"):
         sizes = {
-            CPU: seconds(entry, "cpu", "usageNanoCores", "value"),
+            CPU: billionths(entry, "cpu", "usageNanoCores", "value"),
             MEMORY: number(entry, "memory", "workingSetBytes", "value"),
         }
         about = _container(text(entry, "attributes", "id"), "")

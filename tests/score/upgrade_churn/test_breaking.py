@@ -840,6 +840,28 @@ def test_an_upgrade_affects_its_product_and_what_happens_in_the_world_all(
     assert sorted(found["runtime"]) == runtimes
 
 
+ORACLE = {"image_ref": "oraclelinux:8"}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "workload", "expected"),
+    [
+        ("5.15.0", ORACLE, {"DOCKER-29.7-devices": "will"}),
+        (None, ORACLE, {"DOCKER-29.7-devices": "may"}),
+        ("6.8.0", ORACLE, {}),
+        # neither a process on the host nor another image asks for such a layer
+        (None, {}, {}),
+        (None, {"image_ref": "ubuntu:22.04"}, {}),
+    ],
+)
+def test_an_unknown_kernel_may_refuse_a_layer_with_device_nodes(
+    kernel, workload, expected
+):
+    engine = {"version": "29.6.2"}
+    host = {"kernel": kernel}
+    assert certainties(engine, "29.7.1", host=host, workload=workload) == expected
+
+
 @pytest.mark.parametrize(
     ("kernel", "engine", "expected"),
     [
@@ -906,6 +928,7 @@ def test_every_column_of_rules_by_hand():
         },
         **{"os": "debian 12", "distro": "debian", "os_family": "linux"},
         **{"libseccomp": 2.005004, "image_parent": "web", "is_provided": False},
+        "has_image": True,
         # no mount is known, and no day of creation: it is of the snapshot at the latest
         **{"keeps_data": False, "keeps_none": False, "pinned": False},
         **{"created_from": 0, "created_by": 20260930, "host_network": True},
