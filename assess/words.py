@@ -47,6 +47,8 @@ NARROW = 8  # characters of a column of text that wraps
 # a value and its bounds: where a table has to be narrow, the bounds need not repeat its name
 BOUNDS = re.compile(r"\b(\w+)\t\1_lo\t\1_hi\b")
 UNBROKEN = 20  # characters of a name or a day that stay on one line; a digest may break
+# gaps, and words that stay whole: each pair is tried where those before it do not fit
+TIGHTER = ((GAP, UNBROKEN), (" ", UNBROKEN), (" ", 10), (GAP, NARROW))
 JOINTS = r"\-._/:@+=,;"  # a word that is too long breaks behind one of these
 PIECE = re.compile(rf"(?:[^\s{JOINTS}]|(?<=\d)[-.](?=\d))*[{JOINTS}]?")  # days stay whole
 DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")  # and its part that people see
@@ -219,8 +221,7 @@ class Grid:
         widths = [max(map(len, column)) for column in columns]
         if width is None:
             return GAP, widths
-        # gaps shrink, and then words break, only where whole words do not fit
-        for gap, unbroken in ((GAP, UNBROKEN), (" ", UNBROKEN), (" ", NARROW)):
+        for gap, unbroken in TIGHTER:
             room = width - len(gap) * (len(widths) - 1)
             least = self._least(columns, unbroken)
             while sum(widths) > room:

@@ -222,7 +222,7 @@ def test_text_wraps_first_and_folds_rows_where_that_is_not_enough():
     wrapped = Grid.of(LONG).text(60).splitlines()
     assert wrapped[0].split() == ["source", "ratio", "hint"]
     assert len(wrapped) > len(LONG) + 1
-    folded = Grid.of(LONG).text(22).splitlines()
+    folded = Grid.of(LONG).text(24).splitlines()
     assert folded[0] == "source  docker"
     assert folded[1] == "ratio   0.50"
     assert Grid.of(TABLE[[]]).text(80) == ""

@@ -122,10 +122,9 @@ def problems_of(values: Table) -> Iterator[str]:
     for gate in values["gate"]:
         whose = f"gate {gate.get('id', '?')}"
         missing = _missing(gate, SHAPES["gate"], whose)
-        for reason in gate.get("reasons", ()):
-            missing += _missing(reason, SHAPES["reason"], f"{whose}, a reason")
-        for note in gate.get("notes", ()):
-            missing += _missing(note, SHAPES["note"], f"{whose}, a note")
+        for kind in ("reason", "note"):
+            for row in gate.get(f"{kind}s", ()):
+                missing += _missing(row, SHAPES[kind], f"{whose}, a {kind}")
         yield from missing or _gate_problems(whose, gate, values)
     for row in values["refusal"]:
         whose = f"refusal {row.get('id', '?')}"

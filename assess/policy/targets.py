@@ -66,6 +66,13 @@ def as_default(row: Table) -> dict[str, Any]:
     }
 
 
+def with_own(row: Table, default: Table) -> dict[str, Any]:
+    """Return a complete row with what the default target, of that row, says otherwise."""
+    same = {name: default[name] for name in row if name in default and name != "runtime"}
+    line = "version" if default["runtime"] in RUNTIMES else "cluster_version"
+    return {**row, **same, line: default["engine"]}
+
+
 def target_problems(values: Table) -> Iterator[str]:
     """List what is wrong with the targets of a complete policy."""
     refusals = [row["id"] for row in values["refusal"] if "id" in row]
@@ -95,10 +102,8 @@ def _row_problems(row: Table, refusals: list[str]) -> Iterator[str]:
     system = row.get("os")
     # any name that the facts can place will do, with or without its version
     if not (reference.distro_of(system) or reference.os_family(system)):
-        words["os"] = [
-            "",
-            *sorted({r["distro"] for r in reference.rows("distro_releases")}),
-        ]
+        distros = {line["distro"] for line in reference.rows("distro_releases")}
+        words["os"] = ["", *sorted(distros)]
     yield from _word_problems(row, words)
     for word in row.get("refuses", ()):
         yield from _word_problems({"refuses": word}, {"refuses": refusals})
@@ -117,9 +122,8 @@ def _default_problems(target: Table, values: Table) -> Iterator[str]:
     orchestrators = {own["orchestrator"] for own in platforms().values()}
     orchestrators |= set(values["evidence"]["orchestrators"])
     calendars = {name for own in platforms().values() for name in own["calendars"]}
-    ids = [row.get("id", "") for row in values["targets"]]
     words = {
-        "id": ["", *ids],
+        "id": ["", *(row.get("id", "") for row in values["targets"])],
         "runtime": sorted({*RUNTIMES, *calendars}),
         "orchestrator": sorted(orchestrators),
         "landing": list(_LANDINGS),

@@ -251,7 +251,8 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
     """
     if target:
         readiness = readiness or readiness_at(inventory, policy, target)
-    if target and target != STAY:
+    # the default one may have values of its own
+    if target not in ("", STAY, policy["target"]["id"]):
         policy = policy.replace(target={"id": target})
     given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
     return Assessment(inventory, policy, history, given=given).what_next

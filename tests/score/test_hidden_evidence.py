@@ -1,4 +1,7 @@
-"""Hiding cells of the sample never improves it: a hundred at once, since services hardly share them."""
+"""Hiding cells of the sample, or whole frames of a small fleet, never improves a service.
+
+A hundred cells are hidden at once, since services hardly share them.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,16 @@ import pytest
 
 import assess
 from assess.frames import columns
+from assess.sample import write_sample
 from assess.score.assessment import Assessment
 
 # a few draws do: nothing that is compared here is drawn
 POLICY = assess.load_policy().replace(simulation={"draws": 50})
 FRAMES = ("services", "workloads", "hosts", "engines", "images", "mounts")
+WHOLE = (
+    *("hosts", "engines", "images", "mounts", "incidents"),
+    *("dependencies", "activities", "coverage", "answers"),
+)
 CELLS = 100
 NEITHER = {
     *("tier", "criticality", "min_healthy_pct"),  # have a value where they are unknown
@@ -72,6 +80,17 @@ def at_worst(inventory):
     return {name: cells.astype("Float64").fillna(np.inf) for name, cells in found.items()}
 
 
+def improved(known, found):
+    """List what is better than it was: name, key, before and after."""
+    better = []
+    for name, cells in known.items():
+        slack = POOLED * cells.abs() if name.endswith("per_year_hi") else 1e-9
+        now = found[name].reindex(cells.index)
+        is_better = now.lt(cells - slack) & now.notna()
+        better += [(name, key, cells[key], now[key]) for key in cells.index[is_better]]
+    return better
+
+
 @pytest.fixture(scope="module")
 def sample():
     inventory = assess.load("sample")
@@ -81,11 +100,32 @@ def sample():
 @pytest.mark.parametrize("seed", [1, 6, 18])
 def test_hiding_cells_never_improves_a_service(sample, seed):
     inventory, known = sample
-    found = at_worst(hidden(inventory, seed))
-    better = []
-    for name, cells in known.items():
-        slack = POOLED * cells.abs() if name.endswith("per_year_hi") else 1e-9
-        now = found[name].reindex(cells.index)
-        is_better = now.lt(cells - slack) & now.notna()
-        better += [(name, key, cells[key], now[key]) for key in cells.index[is_better]]
-    assert better == []
+    assert improved(known, at_worst(hidden(inventory, seed))) == []
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Return a small fleet: of what is gone as a whole, every service has none."""
+    inventory = assess.load(write_sample(tmp_path_factory.mktemp("few"), services=20)[-1])
+    return inventory, at_worst(inventory)
+
+
+@pytest.mark.parametrize("frame", WHOLE)
+def test_hiding_a_frame_never_improves_a_service(few, frame):
+    inventory, known = few
+    assert len(inventory[frame])
+    kept = {name: inventory[name] for name in inventory.present - {frame}}
+    rest = assess.from_frames(kept, snapshot_at=inventory.snapshot_at)
+    assert improved(known, at_worst(rest)) == []
+
+
+@pytest.mark.parametrize("frame", ["workloads", "mounts"])
+def test_a_row_without_facts_never_improves_a_service(few, frame):
+    inventory, known = few
+    owner = {"workloads": "services", "mounts": "workloads"}[frame]
+    key = f"{owner.removesuffix('s')}_id"
+    more = inventory[owner][[key]].assign(destination="/nobody/knows")
+    more["workload_id"] = more.get("workload_id", "new-" + more[key])
+    rows = more[[name for name in more if name in inventory[frame]]]
+    table = pd.concat([inventory[frame], rows], ignore_index=True)
+    assert improved(known, at_worst(inventory.replace(**{frame: table}))) == []

@@ -20,7 +20,7 @@ from assess.frames import Row
 from assess.inventory import Inventory
 from assess.policy import Table
 from assess.policy.policy import Policy
-from assess.policy.targets import STAY, as_default, complete
+from assess.policy.targets import STAY, as_default, complete, with_own
 from assess.score.blast_radius.relocation import move_deltas
 from assess.score.evidence import answer_checks
 from assess.score.evidence.tables import gather
@@ -191,7 +191,10 @@ def measure_targets(assessment: Assessment) -> Targets:
 
 def wanted(policy: Policy) -> list[Row]:
     """Return the targets to compare, complete; staying is always one of them, the first."""
+    default = policy["target"]
     rows = [complete(row) for row in policy["targets"]]
+    # `[target]` may change values of its row
+    rows = [with_own(row, default) if row["id"] == default["id"] else row for row in rows]
     stay = [row for row in rows if row["id"] == STAY]
     stay = stay or [complete({"id": STAY, "title": "Where it is", "platform": "host"})]
     return stay + [row for row in rows if row["id"] != STAY and row["compared"]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -164,15 +164,11 @@ def upgrade_hours(
     since = str(settings["forced_since"])
     host = np.array(host_rate(target, policy, past.own)) * int(target["hosts_n"])
     cost = settings["hours_upgrade"] + np.array(past.failure) * settings["hours_fix"]
-    by_system: dict[tuple[Any, ...], np.ndarray] = {}
     rows = []
     for service in services:
-        systems = tuple(reference.base_system(base) for base in bases.get(service, ()))
-        if systems not in by_system:
-            known = systems or ((None, None),)
-            rate = pace.fastest(*(pace.system_rate(*system, since) for system in known))
-            by_system[systems] = np.array(rate)
-        rows.append(by_system[systems])
+        systems = map(reference.base_system, bases.get(service, [""]))
+        rates = (pace.system_rate(*system, since) for system in systems)
+        rows.append(pace.fastest(*rates))
     base = np.array(rows, dtype=float).reshape(-1, len(ENDS))
     # one upgrade may serve both clocks (point, lo), or one each (hi)
     events = np.maximum(base, host)

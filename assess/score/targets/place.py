@@ -158,10 +158,10 @@ def _one_row_each(evidence: Evidence, table: str, facts: Table) -> View:
     old = evidence.views[table].table
     services = Series(evidence.services.astype("string"))
     blank = old.iloc[:0].reindex(services.index)
-    known = {name: fact for name, fact in facts.items() if name in blank}
     columns = {
         name: Series(fact, blank.index, dtype=blank[name].dtype)
-        for name, fact in known.items()
+        for name, fact in facts.items()
+        if name in blank
     }
     rows = blank.assign(service_id=services, **columns, sure=True)
     return View.of(evidence.services, rows)

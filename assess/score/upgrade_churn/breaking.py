@@ -284,7 +284,7 @@ def _hits(
 def _order(change: Mapping[str, str]) -> float:
     """Return a sort key that is larger for a later change."""
     numbers = (*reference.numbers_of(change["version"]), 0, 0, 0)
-    return float(numbers[0] * 1e8 + numbers[1] * 1e4 + numbers[2])
+    return numbers[0] * 1e8 + numbers[1] * 1e4 + numbers[2]
 
 
 def _told(rows: DataFrame, template: str) -> Series:

@@ -444,15 +444,23 @@ def test_what_next_for_one_target(policy):
 
 
 @pytest.mark.parametrize(
-    ("version", "label", "verdict"),
-    [("20.10", "HOLD", "after fixes"), ("99", "NOT DECIDABLE", "unknown")],
+    ("version", "outcome"),
+    [("20.10", ("HOLD", "after fixes")), ("99", ("NOT DECIDABLE", "unknown"))],
+)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda default, version: {"targets": [{"id": default, "version": version}]},
+        lambda _, version: {"target": {"engine": version}},
+    ],
 )
 def test_no_service_moves_to_a_line_past_its_end_or_unknown(
-    policy, small, version, label, verdict
+    policy, small, change, version, outcome
 ):
+    label, verdict = outcome
     fleet = assess.load(small)
     default = policy["target"]["id"]
-    there = policy.replace(targets=[{"id": default, "version": version}])
+    there = policy.replace(**change(default, version))
     before = assess.what_next(fleet, policy).frame["label"]
     movable = before.index[before.isin(["MOVE NOW", "PILOT", "LATER"])]
     assert len(movable)
