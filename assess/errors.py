@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assess.untrusted import printable
 
@@ -69,17 +69,24 @@ class DataError(AssessError):
 
 
 def _digest(problems: pd.DataFrame) -> str:
-    lines = [
-        f"  {p.table} row {p.row} {p.column}={p.value!r}: {p.rule!s}"
-        + (f" ({p.hint})" if p.hint else "")
-        for p in problems.head(SHOWN_PROBLEMS).itertuples()
-    ]
-    rest = len(problems) - len(lines)
-    if rest > 0:
-        lines.append(f"  and {rest} more")
-    noun = "problem" if len(problems) == 1 else "problems"
+    lines = [_in_words(problem) for problem in problems.head(SHOWN_PROBLEMS).itertuples()]
+    if len(problems) > SHOWN_PROBLEMS:
+        lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more")
     # also reads well where a terminal shows it on one line
-    return f"{len(problems)} {noun}:\n" + ";\n".join(lines)
+    return f"{counted(len(problems), 'problem')}:\n" + ";\n".join(lines)
+
+
+def _in_words(problem: Any) -> str:
+    """Return a problem in words; one of a whole table has no row, and no column perhaps."""
+    row = f" row {problem.row}" if str(problem.row).isdigit() else ""
+    column = f"{problem.column}=" if problem.column else ""
+    hint = f" ({problem.hint})" if problem.hint else ""
+    return f"  {problem.table}{row} {column}{problem.value!r}: {problem.rule}{hint}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 row``, ``2 rows``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
-from assess.errors import DataError, did_you_mean
+from assess.errors import DataError, counted, did_you_mean
 from assess.reading import refuse_many
 from assess.untrusted import unguarded
 
@@ -100,14 +100,13 @@ class Column:
             return f"one of {self.rule}"
         if self.reference:
             return f"a known {self.rule[2:]}"
-        if self.bounds:
-            return f"within {self.rule}"
-        return {
+        kind = {
             "bool": "true or false",
             "int": "a whole number",
             "float": "a number",
             "time": "an ISO-8601 time with Z",
         }.get(self.dtype, "text")
+        return f"{kind}, {self.rule}" if self.bounds else kind
 
 
 @cache
@@ -189,7 +188,7 @@ def read_table(file: Path, most_rows: int = MOST_ROWS) -> DataFrame:
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise ValueError(
-                f"row {number} has {len(row)} cells, its header {len(header)}"
+                f"row {number} has {counted(len(row), 'cell')}, its header {len(header)}"
             )
     # `to_csv` puts an apostrophe before a formula; here it is taken off again
     known = [

@@ -90,7 +90,7 @@ def test_every_problem_is_told_at_once(snapshot):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("service_id,tier\na,1\nb", "row 2 has 1 cells"),
+        ("service_id,tier\na,1\nb", "row 2 has 1 cell,"),
         ("service_id,tier\na,1\nb,2,3\n", "row 2 has 3 cells"),
         ("service_id,tier\na,1,2\nb,2,3\n", "row 1 has 3 cells"),
         ('service_id,owner\na,"half', "unexpected end of data"),

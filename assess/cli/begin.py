@@ -81,7 +81,7 @@ def init(directory: Path) -> None:
     for path in made:
         click.echo(path)
     if kept:
-        note(f"{len(kept)} notebooks are kept")
+        note(f"notebooks kept: {len(kept)}")
     seen = ", ".join(dict.fromkeys(str(table["type"]) for _, table in tables))
     note(f"found: {seen or 'nothing to read; name your sources in assess.toml'}")
     change = "" if directory == Path() else f"cd {directory} && "
@@ -176,10 +176,7 @@ def _clusters() -> Iterator[tuple[str, dict[str, Any]]]:
     """Return the place of a dump of the cluster that kubectl would use."""
     named = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
     if any(Path(name).expanduser().is_file() for name in named):
-        why = (
-            "the cluster of your kubeconfig, by a dump: `assess sources kubernetes --script"
-            " > dump.sh`, read it, run it"
-        )
+        why = "the cluster of your kubeconfig: read and run `assess sources kubernetes --script`"
         yield why, {"type": "kubernetes", "path": "dumps/kubernetes"}
 
 

@@ -140,8 +140,7 @@ def _config(file: Path | None) -> Config:
 
 def _save(inventory: Inventory, place: str | None, *, is_replacing: bool) -> None:
     _show_gaps(inventory["coverage"])
-    day = f"{inventory.snapshot_at:%Y-%m-%d}"
-    target = place or str(SNAPSHOTS / day)
+    target = place or str(SNAPSHOTS / f"{inventory.snapshot_at:%Y-%m-%d}")
     written = _write(inventory, target, is_replacing=is_replacing)
     click.echo(written)
     tables = inventory.tables.items()

@@ -20,6 +20,7 @@ from assess.cli.command import (
     snapshot,
 )
 from assess.cli.messages import next_step, note, verbosity
+from assess.errors import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +147,7 @@ def validate(snapshot: str, *, out: Output) -> None:
     document = {"valid": problems.empty, "rows": records(problems)}
     out.table(problems, document, empty=f"{snapshot} is valid")
     if len(problems):
-        raise click.ClickException(f"{snapshot} has {len(problems)} problems")
+        raise click.ClickException(f"{snapshot} has {counted(len(problems), 'problem')}")
 
 
 @click.command(cls=Command, examples=["assess coverage sample"])
@@ -247,9 +248,11 @@ def verify(store: Path, *, out: Output) -> None:
 
     table = stores.listing(store)
     broken = table.loc[table["problem"] != "", ["snapshot", "problem"]]
-    out.table(broken, empty=f"{len(table)} snapshots are as they were written")
+    out.table(broken, empty=f"snapshots as they were written: {len(table)}")
     if len(broken):
-        raise click.ClickException(f"{store} has {len(broken)} broken snapshots")
+        raise click.ClickException(
+            f"{store} has {counted(len(broken), 'broken snapshot')}"
+        )
 
 
 @store.command(
@@ -281,10 +284,8 @@ def prune(store: Path, *, older_than: int, is_sure: bool, out: Output) -> None:
     table = stores.listing(store)
     table = table[table["snapshot"].isin([path.name for path in chosen])]
     out.table(table, empty="nothing to remove")
-    if not is_sure and chosen:
-        note(f"nothing was removed; --yes removes these {len(chosen)} snapshots")
-        return
-    for path in chosen:
+    for path in chosen if is_sure else ():
         stores.remove(path)
+    removed = f"removed {counted(len(chosen), 'snapshot')}"
     if chosen:
-        note(f"removed {len(chosen)} snapshots")
+        note(removed if is_sure else "nothing was removed; --yes removes them")

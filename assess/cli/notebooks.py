@@ -119,7 +119,7 @@ def copy(directory: Path) -> None:
     for path in made:
         click.echo(path)
     if kept:
-        note(f"{len(kept)} notebooks were there and are kept")
+        note(f"notebooks that were there and are kept: {len(kept)}")
     next_step(f"jupyter lab {directory}")
 
 
@@ -141,4 +141,4 @@ def check(notebook: tuple[str, ...], *, out: Output) -> None:
     empty = f"{checked_n} notebooks follow the conventions"
     out.table(pd.DataFrame(rows, columns=names), {"rows": rows}, empty=empty)
     if rows:
-        raise click.ClickException(f"{len(rows)} deviations from the conventions")
+        raise click.ClickException(f"deviations from the conventions: {len(rows)}")

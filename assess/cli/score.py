@@ -23,7 +23,7 @@ from assess.cli.command import (
     snapshot,
 )
 from assess.cli.messages import note, say
-from assess.errors import AssessError
+from assess.errors import AssessError, counted
 from assess.writing import write_beside
 
 if TYPE_CHECKING:
@@ -384,7 +384,8 @@ def check(
     exact = pd.DataFrame(broken, columns=names, dtype=object)
     table = exact.astype({"wanted": "Float64", "found": "Float64"})
     document = {"passed": not broken, "services_n": len(chosen), "rows": records(exact)}
-    out.table(table, document, empty=f"all limits hold for {len(chosen)} services")
+    passed = f"all limits hold for {counted(len(chosen), 'service')}"
+    out.table(table, document, empty=passed)
     for (limit, wanted), rows in table.groupby(["limit", "wanted"], sort=False):
         named = rows["service_id"].fillna("what is of no service")
         services_named = sentence_list(named, most=NAMED)

@@ -7,7 +7,7 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from assess import reference
-from assess.errors import AssessError
+from assess.errors import AssessError, counted
 from assess.figures import band_of
 from assess.frames import Row, surely
 from assess.inventory import LOOKED
@@ -186,8 +186,8 @@ def stale(scores: Assessment) -> list[str]:
     age = at - atoms["observed_at"]
     aged_n = int(surely(age.dt.days > STALE_DAYS).sum())
     if aged_n:
-        what = f"{aged_n} answers to checks"
-        warnings.append(f"{what} are more than {STALE_DAYS} days old.")
+        what = f"{counted(aged_n, 'answer')} to checks"
+        warnings.append(f"More than {STALE_DAYS} days old: {what}.")
     return warnings
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from assess import figures
-from assess.errors import AssessError
+from assess.errors import AssessError, counted
 from assess.frames import surely
 from assess.report.background import incomplete, unknown_facts, unsupplied
 from assess.report.changes import crossed, label_changes
@@ -74,10 +74,6 @@ def _first_wave(frame: DataFrame) -> DataFrame:
     return frame[in_wave & frame["label"].isin(MOVES)]
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def _listing(names: pd.Index) -> str:
     return sentence_list(map(figures.short, names), most=NAMED)
 
@@ -99,7 +95,7 @@ def _reasons(scores: Assessment) -> Iterator[str]:
 def _room(scores: Assessment) -> str:
     """Return how many services may move at a time, and the experience behind that number."""
     n = scores.what_next.budget
-    most = f"Exposure budget: {_count(n, 'service')} at a time."
+    most = f"Exposure budget: {counted(n, 'service')} at a time."
     # as the plan reads it: this snapshot alone
     watched = exposure(scores.inventory.running, scores.policy)
     if not watched.is_covered:
@@ -107,7 +103,7 @@ def _room(scores: Assessment) -> str:
     incidents_n, months = watched.in_containers
     settings = scores.policy["what_next"]
     return (
-        f"{most} Services in containers had {_count(incidents_n, 'incident')} in {months:,.0f} "
+        f"{most} Services in containers had {counted(incidents_n, 'incident')} in {months:,.0f} "
         f"service-months; the policy accepts {settings['appetite']:g} in {settings['months']} months."
     )
 
@@ -167,7 +163,7 @@ def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
     gone_n = int(table["after"].eq("gone").sum())
     changed_n = len(table) - new_n - gone_n
     counts = {"changed label": changed_n, "new service": new_n, "removed service": gone_n}
-    told = [_count(n, noun) for noun, n in counts.items() if n]
+    told = [counted(n, noun) for noun, n in counts.items() if n]
     yield f"{sentence_list(told) or 'No label changed'}."
 
 
@@ -182,13 +178,13 @@ def _gaps(scores: Assessment) -> Iterator[str]:
     if undecided:
         yield f"Not decidable, because a gate is unknown: {sentence_list(undecided)}."
     for row in unknown_facts(scores).head(1).itertuples():
-        yield f"Find out first, for {_count(row.services_n, 'service')}: {row.fact}."
+        yield f"Find out first, for {counted(row.services_n, 'service')}: {row.fact}."
     missing = unsupplied(scores)
     if missing:
         yield f"Not supplied at all: {', '.join(missing)}."
     calls_n = len(incomplete(scores))
     if calls_n:
-        yield f"Not answered in full: {_count(calls_n, 'call')} to sources."
+        yield f"Not answered in full: {counted(calls_n, 'call')} to sources."
     try:
         yield scores.backtest.headline.split(":")[0] + "."
     except AssessError:

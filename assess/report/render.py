@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from assess.errors import counted
 from assess.figures import Band, short
 from assess.report import explorer
 from assess.report.model import Card, Cell, Column, Item, Picture, Section, Table, Track
@@ -221,7 +222,7 @@ def table(
         _row(cells, part.columns, anchors, is_paper=at < part.paper or not part.paper)
         for at, cells in enumerate(part.rows())
     )
-    count = f'<span class="line">{len(part.frame)} rows</span>'
+    count = f'<span class="line">{counted(len(part.frame), "row")}</span>'
     whole = (
         f'<table class="data">\n<caption><span>{caption}</span></caption>\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>{_notes(part)}"

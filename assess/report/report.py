@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from assess.errors import AssessError
+from assess.errors import AssessError, counted
 from assess.execution import beside, tell
 from assess.figures import Band, band_of
 from assess.frames import Row
@@ -69,9 +69,8 @@ class Report:
         """Size of the fleet, and the day of the snapshot."""
         inventory = self.scores.inventory
         at = self.scores.provenance.snapshot_at
-        counted = ("services", "hosts", "workloads", "incidents")
-        sizes = [(len(inventory[name]), name) for name in counted]
-        counts = [f"{n} {name[:-1] if n == 1 else name}" for n, name in sizes]
+        nouns = ("service", "host", "workload", "incident")
+        counts = [counted(len(inventory[f"{noun}s"]), noun) for noun in nouns]
         return f"{', '.join(counts)}; snapshot of {at:%d %B %Y}."
 
     @property

@@ -18,7 +18,7 @@ from pandas import DataFrame, Series
 
 from assess import reference
 from assess._version import __version__
-from assess.errors import AssessError, did_you_mean
+from assess.errors import AssessError, counted, did_you_mean
 from assess.frames import Row, objects
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
@@ -247,7 +247,7 @@ class Result:
         """Return a line without address or clock."""
         title = self.name.replace("_", " ").capitalize()
         p = self.provenance
-        return f"<{title}: {len(self.frame)} rows, {p.quarter}, policy {p.policy_hash}>"
+        return f"<{title}: {counted(len(self.frame), 'row')}, {p.quarter}, policy {p.policy_hash}>"
 
     def _repr_html_(self) -> str:
         title = f"<p><b>{escape(repr(self)[1:-1])}</b></p>"

@@ -91,6 +91,7 @@ def failure(error: Exception) -> dict[str, Any]:
         hint = "there is no such file"
     elif isinstance(error, OSError) and error.filename:
         hint = error.strerror
-    elif isinstance(error, FOR_PEOPLE):
+    # libraries write addresses into theirs, and a password with a slash looks like a port
+    elif isinstance(error, FOR_PEOPLE) and not isinstance(error, OSError):
         hint = scrub(str(error).partition("\n")[0])
     return {"status": status, "error_class": type(error).__name__, "hint": hint}

@@ -31,12 +31,11 @@ from assess.sources.values import Texts, dicts, spoiled, text
 Found = Lists  # entries by kind of list; an absent kind is unknown
 Sorted = Iterator[tuple[str, list[Any]]]  # kinds of lists, each with entries of it
 Pages = Iterator[list[Any]]
+LABEL = "assess.service"
 _GONE = 410
 NO_PATH = 404
 _NO_DUMP = "it is in no dump; `assess sources` names the commands"
-_NOTHING_KNOWN = (
-    "nothing in it is known; `assess sources` names the commands that dump it"
-)
+_NOTHING_KNOWN = "nothing in it is known; `assess sources` names the commands"
 # Names that many machines have.
 _MANY = csv_records.vocabulary("hosts", "common names")
 # Keys whose values no row takes over.
@@ -120,7 +119,7 @@ class ListSource(Source):
         """Return the entries of a list that arrived; None without any answer."""
         call = asked.batch.call(web.scope, listing.kind, client=web)
         best: list[Any] | None = None
-        entries = []
+        entries = None
         # Each path twice: a list whose pages expired while they were read is begun anew, once.
         tries = [path for path in listing.paths for _ in range(2)]
         size = 1 if asked.is_probe else self.page
@@ -152,7 +151,7 @@ class ListSource(Source):
                     forms = {listing.kind: "", **self.forms}
                     lose(call, spoiled({listing.kind: best}, forms))
                     entries = take_entries(call, best)
-        return None if best is None else entries
+        return entries
 
     def _read(self, asked: Asked) -> Found:
         """Read dumps; each file and each list gets a coverage row."""
@@ -275,6 +274,11 @@ def complete(
     batch.add("dependencies", *needs)
     if note := unread_note(units):
         batch.cover(cluster, "references", **note)
+
+
+def labelled(labels: Row) -> tuple[Any, str, float]:
+    """Return the name that people gave a service by a label, as a candidate for `names_of`."""
+    return labels.get(LABEL), "label", 1.0
 
 
 def names_of(*candidates: tuple[Any, str, float], namespace: str = "") -> Names:

@@ -94,7 +94,8 @@ def prepare(
     rules, more = _identity(config)
     problems += more
     if not problems and not tasks:
-        problems.append("there is no [[source]] to ask: remove the # before one")
+        named = f" of type {', '.join(wanted)}" if sources is not None else ""
+        problems.append(f"there is no [[source]]{named} to ask: remove the # before one")
     if problems:
         message = f"{config.origin}: " + "; ".join(problems)
         raise ConfigError(message, hint="see `assess sources`")

@@ -120,12 +120,8 @@ class Unit:
     @property
     def inner_names(self) -> tuple[tuple[str | None, str, float], ...]:
         """Candidates for the name of the service from its variables and its image."""
-        kept = self.kept
-        return (
-            (kept.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
-            (kept.get("DD_SERVICE"), "telemetry-env", 0.8),
-            (self.image_name, "image-repository", 0.6),
-        )
+        image = (self.image_name, "image-repository", 0.6)
+        return (*telemetry_names(self.kept), image)
 
     @property
     def commands(self) -> list[str]:
@@ -136,6 +132,12 @@ class Unit:
     def secret_like_n(self) -> int:
         """Number of variables that hold a secret."""
         return sum(is_secret(*pair) for pair in self.environment) + self.config_secrets_n
+
+
+def telemetry_names(kept: Texts) -> list[tuple[str | None, str, float]]:
+    """Return the names by which a service reports to a telemetry backend, as candidates."""
+    variables = ("OTEL_SERVICE_NAME", "DD_SERVICE")
+    return [(kept.get(name), "telemetry-env", 0.8) for name in variables]
 
 
 def is_checked(image: str, declared: bool | None) -> bool | None:

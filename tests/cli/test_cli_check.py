@@ -134,7 +134,7 @@ def test_a_pipeline_stops_before_an_upgrade_that_breaks_something(call, sample):
     assert "--no-breaks by" in result.stderr
     # one service alone, which nothing hits
     quiet = call(*asked, "docker:29", "--service", "search-api")
-    assert "all limits hold for 1 services" in quiet.stderr
+    assert "all limits hold for 1 service" in quiet.stderr
     # a word that nobody can read is a usage error
     assert "kubernets" in call(*asked, "kubernets:1.3", code=2).stderr
     assert "no version" in call(*asked, "docker:new", code=2).stderr

@@ -161,6 +161,7 @@ def test_only_where_a_host_must_stand_is_a_bare_name_one_by_itself():
             {"cache"},
         ),
         ("replicaof primary 6379\n", {"primary"}),
+        ("proxy_pass http://cells.shop.svc$request_uri;", {"cells.shop.svc"}),
         ("set $files files;\n  proxy_pass http://$files:9001;\n", {"files"}),
         ("mkdir x\n  echo 'See: http://docs.example.com/x'\nrun http://api\n", {"api"}),
         ("echo 'server http://api;' > /etc/nginx/x.conf", {"api"}),
@@ -224,6 +225,8 @@ def test_an_option_that_must_be_a_host_leads_outside_with_its_port():
 def test_positions():
     assert position_of("DB_HOSTNAME") == "host"
     assert position_of("GF_SERVER_ROOT_URL") == "own"
+    assert position_of("METRICS_ENDPOINTS_EXPOSE") == "own"
+    assert position_of("default_redirection_url") == "own"
     assert position_of("DB_HOST_NAME") == "host"
     assert position_of("SERVER_NAME") == "none"
     assert position_of("RABBITMQ_VHOST") == "none"

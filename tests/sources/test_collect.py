@@ -321,6 +321,13 @@ def test_the_example_configuration_is_valid_with_every_table(tmp_path, monkeypat
     assert set(asked) == set(source_types())
 
 
+def test_a_type_that_is_not_configured_is_named(tmp_path):
+    table = '[[source]]\ntype = "compose"\npath = "compose.yaml"\n'
+    (tmp_path / "assess.toml").write_text(table)
+    with pytest.raises(ConfigError, match=r"no .* of type ecs to ask"):
+        collect(tmp_path / "assess.toml", sources=["ecs"])
+
+
 # ---- rows to frames ----
 
 

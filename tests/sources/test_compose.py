@@ -723,6 +723,29 @@ def test_files_of_a_mounted_directory_name_others_and_none_outside_is_read(tmp_p
     assert [row["dst"].name for row in batch.rows["dependencies"]] == ["api"]
 
 
+def test_configurations_among_data_are_read_where_a_service_names_them(tmp_path):
+    for path, host in (
+        ("data/main.yaml", "db"),
+        ("data/state.yaml", "old"),  # no one names it
+        ("login/conf.yml", "cache"),
+        ("login/notes.txt", "old"),
+    ):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(f"redis:\n  host: {host}\n")
+    text = """services:
+  chat: {image: "acme/chat:1", command: "run --config=/data/main.yaml", volumes: ["./data:/data"]}
+  other: {image: "acme/other:1", environment: {CONF: /data/main.yaml}, volumes: ["./data:/data"]}
+  plain: {image: "acme/plain:1", volumes: ["./data:/data"]}
+  login: {image: "acme/login:1", volumes: ["./login:/config"]}
+  db: {image: "acme/db:1.2"}
+  cache: {image: "acme/cache:1.2"}
+  old: {image: "acme/old:1.2"}
+"""
+    rows = written(tmp_path, text).rows["dependencies"]
+    found = {(row["src"].name, row["dst"].name) for row in rows}
+    assert found == {("chat", "db"), ("other", "db"), ("login", "cache")}
+
+
 # ---- builds ----
 
 

@@ -22,6 +22,7 @@ from assess.sources.deadline import Deadline
 from assess.sources.joining import carry
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
+CANARY = "hunter2"
 PAGE = b"<html><form action='/login'>Sign in</form></html>"
 JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
@@ -272,3 +273,19 @@ def test_a_token_that_cannot_be_read_counts_as_not_seen(kind, tmp_path):
     for row in batch.coverage:
         assert row["scope"].startswith("http://127.0.0.1:1")
         assert row["status"] == "unreachable" and "token_file" in repr(row)
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "endpoint"])
+@every_source
+def test_a_password_with_a_slash_is_no_port_that_a_hint_may_show(
+    kind, name, tmp_path, monkeypatch
+):
+    # of http://ada:pa/ss@host, "ada:pa" looks like a host and a port
+    hostile = f"ada:{CANARY}/x@127.0.0.1:1"
+    monkeypatch.setenv("http_proxy", f"http://{hostile}")
+    monkeypatch.setenv("no_proxy", "")
+    place = hostile if name == "endpoint" else "shop.invalid"
+    place = ("tcp://" if kind in ("docker", "swarm") else "http://") + place
+    options = {k: place if v == "{url}" else v for k, v in SOURCES[kind][0].items()}
+    batch = homes()[kind].load()().collect(options, tmp_path, Deadline(5))
+    assert batch.coverage and CANARY not in repr(batch)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from pandas import DataFrame, Series
 
-from assess.errors import AssessError, did_you_mean
+from assess.errors import AssessError, counted, did_you_mean
 from assess.score.arrays import Floats, Integers
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import Evidence, fit
@@ -132,8 +132,7 @@ def open_labels(ranked: DataFrame, topology: Topology) -> Floats:
 
 def decided(impact: Series, is_open: Floats, topology: Topology, most: int) -> Integers:
     """Return the positions of the elements to decide: open labels first, then largest losses."""
-    # Only services and outside elements are decided; infrastructure is ranked as they
-    # are.
+    # Only services and outside elements are decided: infrastructure loses what they lose.
     kinds = topology.elements.get_level_values(0)
     loss = impact.reindex(topology.elements).fillna(0.0).to_numpy("float64")
     order = np.lexsort((-loss, -is_open))
@@ -204,10 +203,6 @@ def _decides(known: Known, value: Worth, row: int) -> list[str]:
     return list(names[known.services[first]])
 
 
-def _services(n: int) -> str:
-    return "1 service" if n == 1 else f"{n} services"
-
-
 def _why(known: Known, best: int, decides: list[str], is_safer: bool, row: Any) -> str:
     """Explain the value of an experiment, its possible cost, and a safer alternative."""
     edge = known.topology.edges.iloc[best]
@@ -222,14 +217,14 @@ def _why(known: Known, best: int, decides: list[str], is_safer: bool, row: Any) 
         f"It shows whether {src} goes down with {dst}, which {before}.",
         f"It takes {share(row.value)} of what is uncertain about labels and the order of "
         f"blast radii, most of it about {whom}.",
-        f"It can reach {_services(row.reach_n)}; {share(row.impact)} of the fleet's "
+        f"It can reach {counted(row.reach_n, 'service')}; {share(row.impact)} of the fleet's "
         f"criticality is expected to go down, at most {share(row.impact_hi)}.",
     ]
     if is_safer:
         safer = element_label(*row.safest.split(" ", 1))
         text.append(
             f"Safer, with at least half of the lesson: {safer}, which can reach "
-            f"{_services(row.safest_reach_n)}."
+            f"{counted(row.safest_reach_n, 'service')}."
         )
     return " ".join(text)
 

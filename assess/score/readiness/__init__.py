@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pandas import DataFrame, Series
 
+from assess.errors import counted
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
@@ -365,8 +366,7 @@ def _score_sentences(row: Series, table: DataFrame) -> list[str]:
     if weakest["point"] < 100:
         sentences.append(f"Weakest: {weakest['dimension']} ({weakest['point']:.0f}).")
         if gap := round(row["compensation_gap"]):
-            points = "1 point" if gap == 1 else f"{gap} points"
-            sentences[-1] += f" A plain average would hide {points}."
+            sentences[-1] += f" A plain average would hide {counted(gap, 'point')}."
     return sentences
 
 
@@ -382,9 +382,8 @@ def _failure_sentences(atoms: DataFrame) -> list[str]:
     failed = atoms[atoms["state"].eq("fail")]
     if failed.empty:
         return []
-    noun = "check" if len(failed) == 1 else "checks"
     named = [
         f"{atom.check} [{atom.evidence}]" if atom.evidence else atom.check
         for atom in failed.itertuples()
     ]
-    return [f"It fails {len(failed)} {noun}: {', '.join(named)}."]
+    return [f"It fails {counted(len(failed), 'check')}: {', '.join(named)}."]

@@ -479,6 +479,6 @@ def _sentences(row: Series, times: DataFrame, hits: DataFrame) -> list[str]:
         )
     if row["breaking_unknown_n"]:
         text.append(
-            f"{row['breaking_unknown_n']} changes may break it: a fact is unknown."
+            f"Changes that may break it, as a fact is unknown: {row['breaking_unknown_n']}."
         )
     return text

@@ -12,9 +12,9 @@ from assess.sources.base import Asked, Batch, Call, Names, Row, Rows, Source
 from assess.sources.builds.dockerfile import Build, Stage, expand, read_build
 from assess.sources.csv_records import rows
 from assess.sources.dumps import each_dump, read_text
-from assess.sources.listing import names_of
+from assess.sources.listing import labelled, names_of
 from assess.sources.redact import is_secret, keep_labels, kept_env, secret_names
-from assess.sources.unit import runs_as_root
+from assess.sources.unit import runs_as_root, telemetry_names
 from assess.sources.values import joined
 
 UNREAD = "unknown"  # a list of package sources that the build brings as a file
@@ -157,9 +157,8 @@ def service_names(build: Build, file: Path) -> Names:
     kept = kept_env(last.variables)
     title = expand(last.labels.get("org.opencontainers.image.title", ""), last.variables)
     return names_of(
-        (labels.get("assess.service"), "label", 1.0),
-        (kept.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
-        (kept.get("DD_SERVICE"), "telemetry-env", 0.8),
+        labelled(labels),
+        *telemetry_names(kept),
         (_suffix(file), "build-file", 0.7),
         (
             title if title.isprintable() and not is_secret("", title) else "",

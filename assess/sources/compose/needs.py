@@ -32,9 +32,10 @@ def to_texts(project: Project, service: Service) -> Iterator[Text]:
             yield Text(str(value), "command", key)
     for name in as_list(service, "configs"):
         yield Text(_content(project, name) or "", "config", name)
+    said = str([service.get(key) for key in ("entrypoint", "command", "environment")])
     for target, volume in service.get("volumes", {}).items():
-        if volume["type"] == "bind" and CONFIG_PATHS.search(target):
-            content = _mounted(project, volume["source"])
+        if volume["type"] == "bind":
+            content = _mounted(project, volume["source"], target, said)
             yield Text(content, "config", target)
 
 
@@ -61,21 +62,23 @@ def _content(project: Project, name: str) -> str | None:
     return _file_content(project, text(config, "file"))
 
 
-def _mounted(project: Project, path: str) -> str:
-    directory = project.directory / path
-    if not path or not directory.is_dir():
-        return _file_content(project, path) or ""
-    found = (_file_content(project, str(file)) for file in project.limits.list(directory))
+def _mounted(project: Project, source: str, target: str, said: str) -> str:
+    """Return the configurations at a path; of other data, those that the service names."""
+    path = project.directory / source
+    files = (project.limits.list(path) if source else []) or [path]
+    if not CONFIG_PATHS.search(target):
+        configs = [file for file in files if CONFIG_PATHS.search(file.name)]
+        is_all = target.endswith("/config")
+        files = [file for file in configs if is_all or f"{target}/{file.name}" in said]
+    found = (_file_content(project, str(file)) for file in files)
     return "\n".join(filter(None, found))
 
 
 def _file_content(project: Project, path: str) -> str | None:
     """Return the text of a file beside the project; None where it cannot be read."""
     file = project.directory / path
-    if not path or not file.is_file():
-        return None
     try:
-        return project.limits.read(file)
+        return project.limits.read(file) if file.is_file() else None
     except (OSError, ValueError):
         return None
 
@@ -138,16 +141,6 @@ def _declared(
             yield dependency_row(src, callee.name, "declared", EVIDENCE)
 
 
-def _extra(
-    project: Project, host: str, address: str, siblings: Siblings
-) -> Callee | None:
-    """Return the callee of a line of ``extra_hosts``; None for the containers' own host."""
-    if host in ENGINE_HOSTS or address.startswith(("host-gateway", "127.", "::1")):
-        return None
-    known = siblings.find(address, project.name)
-    return known or Callee(f"{EXTERNAL}{host.lower() if '.' in host else address}")
-
-
 def _links(project: Project, service: Service, siblings: Siblings) -> dict[str, Callee]:
     """Return the names that only this service has for others."""
     links = {}
@@ -158,8 +151,12 @@ def _links(project: Project, service: Service, siblings: Siblings) -> dict[str, 
         target, _, alias = link.partition(":")
         links[(alias or target).lower()] = Callee(f"{EXTERNAL}{target}")
     for host, address in service.get("extra_hosts", {}).items():
-        if callee := _extra(project, host, address, siblings):
-            links[host.lower()] = callee
+        # The containers' own machine is no service.
+        if host in ENGINE_HOSTS or address.startswith(("host-gateway", "127.", "::1")):
+            continue
+        known = siblings.find(address, project.name)
+        outside = f"{EXTERNAL}{host.lower() if '.' in host else address}"
+        links[host.lower()] = known or Callee(outside)
     return links
 
 

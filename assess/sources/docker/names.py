@@ -21,6 +21,7 @@ COMPOSE_CONFIDENCE = float(lookup("docker/names", "rule", "trust")[COMPOSE_RULE]
 _RULES = [(row["key"], row["rule"], float(row["trust"])) for row in rows("docker/names")]
 POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
 _ALLOCATION = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+_NAMESPACES = vocabulary("docker", "namespaces")
 _PLATFORMS = vocabulary("docker", "platforms")  # by a label of theirs
 
 
@@ -51,7 +52,7 @@ def compose_name(service: str, project: str) -> Name:
 
 def namespace_of(labels: Texts) -> str:
     """Return the project or namespace of a container; empty where it has none."""
-    return picked(labels, "container labels")["namespace"] or ""
+    return next((labels[name] for name in _NAMESPACES if labels.get(name)), "")
 
 
 def platform_of(labels: Texts, env: Texts) -> str:
@@ -63,7 +64,7 @@ def platform_of(labels: Texts, env: Texts) -> str:
 
 def task_of(labels: Texts) -> str | None:
     """Return the id of the task, pod or allocation that a container belongs to."""
-    return text(picked(labels, "container labels"), "task").rpartition("/")[2] or None
+    return text(picked(labels, "container task"), "task").rpartition("/")[2] or None
 
 
 def is_replica(labels: Texts) -> bool:

@@ -238,7 +238,8 @@ def _urls(text: str) -> Iterator[Address | None]:
         whole = re.split(r"[\s\"'<>`|)\]}]", rest, maxsplit=1)[0]
         if protocol == "dns":  # dns:///orders:50051 and dns://resolver/orders:50051
             whole = whole.partition("/")[2]
-        authority = re.split(r"[/?#;\\]", whole, maxsplit=1)[0]
+        # nginx has paths in variables: http://orders:8080$request_uri
+        authority = re.split(r"[/?#;\\]|\$(?:\d|\w*uri\b)", whole, maxsplit=1)[0]
         # The variables of a shell in a path have braces.
         word = re.split(r"[\s\"'<>`|]", rest, maxsplit=1)[0]
         path = word.removeprefix(authority).partition("?")[0]

@@ -16,7 +16,7 @@ from assess.sources.kubernetes.kinds import (
     applied_version,
     store_facts,
 )
-from assess.sources.listing import Found, names_of
+from assess.sources.listing import LABEL, Found, labelled, names_of
 from assess.sources.values import Texts, dicts, dig, integer, table, text, texts
 
 JOBS = ("job", "cronjob")
@@ -119,7 +119,7 @@ class Controller:
         app = self.labels.get(f"{_APP}name")
         apps = ((self.labels.get(name), "kubernetes-app", 0.8) for name in _APP_LABELS)
         return names_of(
-            (self.labels.get("assess.service"), "label", 1.0),
+            labelled(self.labels),
             (app, "kubernetes-name", 0.95),
             (f"{app}-{role}" if app and role else None, "kubernetes-name", 0.95),
             (release, "kubernetes-name", 0.95),
@@ -253,8 +253,8 @@ def _controller(key: Key, item: Row) -> Controller:
     annotations |= _strings(inner.get("annotations"))
     pod_labels = _strings((inner if template else meta).get("labels"))
     labels = _strings(meta.get("labels")) | pod_labels
-    if named := annotations.get("assess.service"):
-        labels["assess.service"] = named
+    if named := annotations.get(LABEL):
+        labels[LABEL] = named
     pod = table(template.get("spec") or item.get("pod"))
     version = applied_version(item) or api_version(item)
     return Controller(

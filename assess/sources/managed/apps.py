@@ -15,7 +15,7 @@ from assess.sources.base import Batch, Name, Names, Row, Rows
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line, dependency_row, distinct
 from assess.sources.edges.siblings import Siblings
-from assess.sources.listing import names_of
+from assess.sources.listing import labelled, names_of
 from assess.sources.replica import MAX_DECLARED, Replicas, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
 from assess.sources.values import Texts, dicts, joined, text, total
@@ -71,8 +71,7 @@ class App:
 
 def label_names(labels: Row) -> Names:
     """Return the name that a label gives to a service, if any does."""
-    name = text(labels, "assess.service")
-    return (Name(name, "label", 1.0),) if name else ()
+    return names_of(labelled(labels))
 
 
 def to_unit(

@@ -9,7 +9,7 @@ from assess.sources.base import Batch, Name, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.edges.rows import command_line, dependency_row, distinct
 from assess.sources.edges.siblings import Siblings
-from assess.sources.listing import Found, complete, host_ids, names_of
+from assess.sources.listing import Found, complete, host_ids, labelled, names_of
 from assess.sources.marathon.pods import pod_unit, sizes, unread_of
 from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
@@ -57,7 +57,7 @@ class App:
         is_pod = "containers" in item
         unit = pod_unit(item, tuple(_ports(self))) if is_pod else _to_unit(self)
         self.names = names_of(
-            (self.labels.get("assess.service"), "label", 1.0),
+            labelled(self.labels),
             (self.path, MARATHON, 0.98),
             *unit.inner_names,
         )

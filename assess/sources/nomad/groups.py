@@ -7,7 +7,7 @@ from dataclasses import replace
 from assess.linear import Linear
 from assess.sources.base import Names, Row, Rows
 from assess.sources.edges.rows import Text, command_line
-from assess.sources.listing import names_of
+from assess.sources.listing import labelled, names_of
 from assess.sources.unit import Unit
 from assess.sources.values import (
     Texts,
@@ -84,15 +84,15 @@ class Group:
 
     def _names(self, unit: Unit, *, is_alone: bool) -> Names:
         namespace, job, group = self.key
-        metas = [table(part, "Meta") for part in (self.task, self.group, self.job)]
-        labels = [m["assess.service"] for m in metas if m.get("assess.service")]
+        meta = table(self.job, "Meta") | table(self.group, "Meta")
+        meta |= table(self.task, "Meta")  # what is nearest to the work counts
         name = (job, "nomad-job", 0.95)
         if not is_alone:
             name = (f"{job}-{group}", "nomad-group", 0.95)
         # A name with a variable is another one in every allocation.
         services = [text(s, "Name") for s in self.services]
         return names_of(
-            *((label, "label", 1.0) for label in labels[:1]),
+            labelled(meta),
             name,
             *((name, "nomad-service", 0.8) for name in services if "$" not in name),
             *unit.inner_names,

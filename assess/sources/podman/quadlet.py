@@ -11,7 +11,7 @@ from assess.sources.base import Batch
 from assess.sources.csv_records import vocabulary
 from assess.sources.edges.rows import command_line, distinct
 from assess.sources.edges.siblings import Siblings
-from assess.sources.listing import names_of
+from assess.sources.listing import labelled, names_of
 from assess.sources.replica import declared_rows
 from assess.sources.unit import Unit, service_row, share
 from assess.sources.values import Texts, as_list, is_true, memory_size, picked
@@ -132,8 +132,7 @@ class Quadlet:
         """Its declaration, with the names of its service."""
         unit = _to_unit(self)
         labels = dict(_pairs(self.options, "Label"))
-        own = (labels.get("assess.service"), "label", 1.0)
-        names = names_of(own, *unit.inner_names, (self.stem, "quadlet", 0.5))
+        names = names_of(labelled(labels), *unit.inner_names, (self.stem, "quadlet", 0.5))
         return replace(unit, names=names)
 
 
