@@ -136,7 +136,7 @@ BUDGETS = {
     "sources/answers": 1133,
     "sources/backstage": 319,
     "sources/builds": 371,
-    "sources/compose": 806,  # the builds beside it are read too
+    "sources/compose": 804,  # the builds beside it are read too
     "sources/deploys": 387,
     "sources/docker": 1554,  # the base of sources of dumps of other engines
     "sources/edges": 603,
@@ -165,16 +165,16 @@ BUDGETS = {
     "score/backtest": 311,
     "score/blast_radius": 2874,
     "score/claims": 809,
-    "score/evidence": 789,
+    "score/evidence": 780,
     "score/experiments": 349,
     "score/incidents": 587,
-    "score/readiness": 507,
+    "score/readiness": 504,
     "score/validation": 866,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1821,  # replicas may be on any host; builds and flags are asked too
     "score/targets": 708,
     "score/what_next": 1422,
-    "figures": 1336,
-    "report": 2256,  # a first screen, records as pages, how predictions held
+    "figures": 1335,
+    "report": 2254,  # a first screen, records as pages, how predictions held
     "report/explorer": 423,
     "cli": 1965,
     "notebooks": 469,

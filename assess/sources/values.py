@@ -198,7 +198,7 @@ def healthy(lost: float | None) -> float | None:
     return None if lost is None else math.floor((100 - lost) * 100 + 1e-6) / 100
 
 
-def spoiled(payload: Any, forms: Mapping[str, str]) -> list[str]:
+def spoiled(payload: Any, forms: Texts) -> list[str]:
     """List the entries of lists that do not have the form of their list, in words.
 
     ``forms`` has a regular expression for the entries of each list of texts, by its name; an empty

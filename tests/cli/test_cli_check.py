@@ -2,9 +2,11 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 import assess
+from assess.store import write_snapshot
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def broken(call, *arguments):
 
 
 def test_limits_that_hold_exit_with_0(call, sample, readiness):
-    lowest = readiness.frame["readiness"].min()
+    lowest = readiness.frame["readiness_lo"].min()
     args = ("check", sample, "--min-readiness", str(lowest), "--max-open-gates", "10000")
     result = call(*args, "--min-coverage", "0")
     assert "all limits hold for 40 services" in result.stderr
@@ -34,11 +36,24 @@ def test_limits_that_hold_exit_with_0(call, sample, readiness):
 
 
 def test_min_readiness_names_every_service_below(call, sample, readiness):
-    points = readiness.frame["readiness"]
+    points = readiness.frame["readiness_lo"]
     limit = float(points.median())
     rows = broken(call, sample, "--min-readiness", str(limit))
     assert {row["service_id"] for row in rows} == set(points.index[points < limit])
     assert all(row["found"] < row["wanted"] == limit for row in rows)
+
+
+def test_what_is_hidden_meets_no_limit_of_readiness(call, sample, store, tmp_path):
+    """A failing check that becomes unknown raises the point, and must not pass a pipeline."""
+    inventory = assess.load(store / "2026Q3")
+    services = inventory["services"].copy()
+    services["stateful"] = pd.NA
+    place = write_snapshot(inventory.replace(services=services), tmp_path / "hidden")
+    limit = ("--min-readiness", "60")
+    known = {row["service_id"] for row in broken(call, sample, *limit)}
+    hidden = {row["service_id"] for row in broken(call, str(place), *limit)}
+    assert "event-bus" in known
+    assert known <= hidden
 
 
 def test_min_coverage_names_every_service_below(call, sample, readiness):
@@ -93,8 +108,8 @@ def test_several_limits_are_all_reported(call, sample):
 
 
 def test_only_the_chosen_service_counts(call, sample, readiness):
-    best = readiness.frame["readiness"].idxmax()
-    points = readiness.frame["readiness"].max()
+    best = readiness.frame["readiness_lo"].idxmax()
+    points = readiness.frame["readiness_lo"].max()
     call("check", sample, "--service", best, "--min-readiness", str(points))
     args = ("check", sample, "--service", "nobody", "--min-readiness", "1")
     assert "no service 'nobody'" in call(*args, code=1).stderr

@@ -15,7 +15,6 @@ import pandas as pd
 from pandas import DataFrame
 
 from assess.inventory import Inventory
-from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans
 from assess.score.blast_radius.edges import LEVELS
@@ -73,7 +72,7 @@ def score_blast_radius(
     ``impact(x) = sum_j c_j P(j down | x failed) / sum_j c_j``. A fleet without any criticality
     loses none. The failed service counts itself. ``lo`` and ``hi`` take every uncertain edge, every
     replica of unknown state and every service of unknown place at their best and worst; ``hi`` also
-    takes every call that nobody would have seen (`unseen.with_unseen`). It is what can be reached;
+    takes every call that no source would have seen (`unseen.with_unseen`). It is what can be reached;
     ``impact`` is what is expected, and ``next_lo, next_hi`` hold what one failure will take, in
     nine of ten cases (``simulation.level``).
 
@@ -97,23 +96,18 @@ def score_blast_radius(
     >>> blast.frame.loc[("host", "app-3"), ["impact_lo", "impact", "impact_hi"]].round(2).tolist()
     [0.13, 0.21, 0.45]
     """
-    settings = policy["blast_radius"]
     inventory = inventory.running
     declared = build_topology(inventory, policy)
     failures, failures_n = sampled_failures(inventory, declared, policy)
     evidence = Evidence.of(declared, failures)
     learned = learned_edges(policy, evidence)
     topology = with_lessons(declared, policy, learned)
-    sampling = Sampling.of(policy)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
-    listed, drawn, is_frugal = _asked(topology, sampling, settings, wanted)
-    besides = unexplained(policy, evidence)
-    one_failure = replace(sampling, unexplained=besides, is_frugal=is_frugal)
-    impacts = _impacts(topology, one_failure, settings, listed=listed, drawn=drawn)
+    sampling, listed, drawn = _simulated(topology, policy, evidence, wanted)
+    impacts = _impacts(topology, policy, sampling, listed=listed, drawn=drawn)
     seen = seen_sides(inventory, policy, topology.nodes)
     looked = watched(inventory, policy, topology, seen)
-    unseen = with_unseen(topology, seen)
-    worst = propagate(unseen, topology.failing("hi"), sampling=sampling, bound="most")
+    worst = _worst_case(topology, seen, sampling)
     frame = _frame(topology, impacts, worst)
     affected = _affected(topology, impacts)
     moved = DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
@@ -123,7 +117,7 @@ def score_blast_radius(
             inventory,
             policy,
             topology,
-            sampling=one_failure,
+            sampling=sampling,
             drawn=drawn[: len(topology.services)],  # they come first
         )
     services = _services(frame, topology, impacts["point"], worst)
@@ -135,7 +129,7 @@ def score_blast_radius(
         evidence,
         affected=affected,
         frame=frame,
-        sampling=one_failure,
+        sampling=sampling,
         failures_n=failures_n,
     )
     tables = {
@@ -154,16 +148,26 @@ def score_blast_radius(
     )
 
 
-def _asked(
-    topology: Topology, sampling: Sampling, settings: Table, wanted: Booleans
-) -> tuple[Booleans, Booleans, bool]:
-    """Mark the elements that are listed and that are drawn; return whether the latter reach much."""
+def _simulated(
+    topology: Topology, policy: Policy, evidence: Evidence, wanted: Booleans
+) -> tuple[Sampling, Booleans, Booleans]:
+    """Return how one failure is sampled, and mark the elements that are listed and simulated.
+
+    The ``wanted`` ones are both; then come those that lose most, within the limits of the policy.
+    """
+    settings = policy["blast_radius"]
+    sampling = Sampling.of(policy)
     reach = reached(topology.graphs["hi"], topology.failing("hi"), sampling)
-    # by weight, not by number: what is listed is what a meeting asks about
+    # by lost weight, not by the number of services: a meeting asks about the largest losses
     listed = wanted | _largest(reach, int(settings["pairs_max"]), len(wanted))
     drawn = wanted | _worst_loss(topology, sampling, int(settings["drawn_most"]))
     pairs_n = reach.reached_n[drawn].sum()
-    return listed, drawn, bool(pairs_n > settings["drawn_pairs_full"])
+    one_failure = replace(
+        sampling,
+        unexplained=unexplained(policy, evidence),
+        is_frugal=bool(pairs_n > settings["drawn_pairs_full"]),
+    )
+    return one_failure, listed, drawn
 
 
 def _worst_loss(topology: Topology, sampling: Sampling, most: int) -> Booleans:
@@ -185,27 +189,37 @@ def _largest(impact: Impact, pairs_most: int, most: int) -> Booleans:
     return marked
 
 
+def _worst_case(topology: Topology, seen: DataFrame, sampling: Sampling) -> Impact:
+    """Propagate the failure of every element along all calls that may exist, seen or not."""
+    graph = with_unseen(topology, seen)
+    failing = topology.failing("hi")
+    # nothing is drawn, so that only the losses and the number of causes are of use
+    return propagate(
+        graph, failing, sampling=replace(sampling, spread=False), bound="most"
+    )
+
+
 def _impacts(
     topology: Topology,
+    policy: Policy,
     sampling: Sampling,
-    settings: Table,
     *,
     listed: Booleans,
     drawn: Booleans,
 ) -> dict[str, Impact]:
     """Propagate the failure of every element; equal levels are computed once."""
     # the upper level needs no draws; the lower level of a large fleet is a bound
-    is_small = len(drawn) <= settings["drawn_lo_most"]
+    is_small = len(drawn) <= policy["blast_radius"]["drawn_lo_most"]
     simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
     known: dict[bytes, Impact] = {}
     impacts = {}
-    # an equal level takes over the spread of the first
+    # the point comes first: only its interval of one failure is computed, and equal levels share it
     for level in ("point", "lo", "hi"):
         graph = topology.graphs[level]
         failing = replace(topology.failing(level), listed=listed, drawn=simulated[level])
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
         key = graph.p.tobytes() + failing.scenario.tobytes() + failing.node.tobytes()
-        # only bounds differ by level where all else is equal
+        # where arcs are certain, there is nothing to bound or to draw
         if graph.uncertain:
             key += bound.encode() + simulated[level].tobytes()
         if key not in known:
@@ -284,10 +298,7 @@ def _frame(topology: Topology, impacts: Mapping[str, Impact], worst: Impact) -> 
 
 
 def _services(
-    frame: DataFrame,
-    topology: Topology,
-    point: Impact,
-    worst: Impact,
+    frame: DataFrame, topology: Topology, point: Impact, worst: Impact
 ) -> DataFrame:
     """Return impact and exposure by service; exposure is unknown without a known place."""
     n = len(topology.services)  # the first elements are the services

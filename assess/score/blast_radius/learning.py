@@ -1,4 +1,4 @@
-"""Learn from failures: how often callers go down with callees, and who falls without a call.
+"""Learn from failures: how often services go down with what they call, and how often without.
 
 Needs experiments or incidents with known affected services. An edge is tried whenever its callee was
 down and its caller was observed; a caller that the failure took down directly shows nothing.
@@ -135,9 +135,9 @@ class Evidence:
 
     @cached_property
     def outside(self) -> Besides:
-        """Return those of the quiet that no call leads to.
+        """Return the part of ``quiet`` that no chain of calls connects with what failed.
 
-        The others may have been reached through services whose fall nobody noticed.
+        The failure may have reached the others through services that went down unnoticed.
         """
         topology = self.topology
         calls = topology.matrix()

@@ -18,7 +18,7 @@ SHARES = 100  # steps of the share that nothing unexplained can hit
 
 @dataclass(frozen=True, eq=False)
 class Besides:
-    """By failure and service: who had data and no cause that is known, and ``fell`` nevertheless."""
+    """By failure and service: ``had`` data and no known cause, and whether it ``fell`` nevertheless."""
 
     had: Booleans
     fell: Booleans
@@ -29,7 +29,7 @@ class Besides:
         return self.had.sum(axis=0), self.fell.sum(axis=0)
 
     def floor(self, kept: Booleans, strength: float) -> Floats:
-        """Return by service its chance to fall, shrunk to the fleet's."""
+        """Return by service the chance to go down without a known cause, shrunk to the fleet's."""
         # what is left out is little: it is taken off, and what is kept is not added up again
         n = self.n[0] - self.had[~kept].sum(axis=0)
         k = self.n[1] - self.fell[~kept].sum(axis=0)
@@ -51,7 +51,7 @@ class Unexplained:
 
     @classmethod
     def of(cls, floor: Floats, weight: Floats, seed: int) -> Unexplained:
-        """Draw unexplained falls, each service with the probability of its own floor."""
+        """Draw the services that go down without a known cause, each with its own probability."""
         rng = np.random.default_rng(seed)
         # services come by name: draws in the order of their values do not depend on names
         order = np.lexsort([weight, floor])
@@ -61,7 +61,7 @@ class Unexplained:
     def besides(self, reached: Floats) -> Floats:
         """Return by row equally likely losses of services outside the ``reached`` weight.
 
-        A whole loss is dropped with the chance of hitting what is reached; sizes stay as they are.
+        A loss is dropped as a whole, with the chance that it hits what is reached; it never shrinks.
         """
         hit = np.arange(POINTS) < POINTS * (reached / self.total)[:, None]
         return np.where(hit[:, _shuffled(1)], 0.0, self.losses)

@@ -121,7 +121,7 @@ def running_engines(inventory: Inventory) -> DataFrame:
 
 
 def _on_engines(inventory: Inventory, replicas: DataFrame, policy: Policy) -> DataFrame:
-    """List replicas with the engines of their host as ``element``; NA where nobody saw these."""
+    """List replicas with the engines of their host as ``element``; NA where these are unknown."""
     off = replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
     engines = running_engines(inventory)
     engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]

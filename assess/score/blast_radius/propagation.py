@@ -124,8 +124,8 @@ class Impact:
     """What fails in each scenario.
 
     By scenario: ``loss`` (expected weight lost, or a bound of it), ``se`` (its standard error; 0 where
-    exact, NaN for a bound), ``exact``, ``reached_n`` (nodes that can fail), ``next_lo, next_hi`` (what
-    one failure loses, all but the tails). By node: ``exposure_n``, the scenarios that take it down;
+    exact, NaN for a bound), ``exact``, ``reached_n`` (nodes that can fail), ``next_lo, next_hi`` (the
+    interval of the loss of one failure). By node: ``exposure_n``, the scenarios that take it down;
     see `Sampling`. By pair, sorted: ``scenario, node, p`` [probability, 0-1].
     """
 
@@ -150,8 +150,8 @@ def propagate(
 ) -> Impact:
     """Compute what fails in many scenarios; the size of the blocks changes no number.
 
-    ``bound`` says what stands for scenarios with many uncertain arcs that are not drawn: their
-    most probable paths (`uncertain.bounded`), or all that can be reached.
+    Scenarios with many uncertain arcs that are not drawn are bounded (`uncertain.bounded`): ``bound``
+    is by their most probable paths, or by all that can be reached.
     """
     # scenarios that differ in nothing are computed once
     distinct = DistinctScenarios.of(graph.certain, scenarios)

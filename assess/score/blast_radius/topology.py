@@ -123,10 +123,10 @@ class Graph:
 
 @dataclass(frozen=True, eq=False)
 class Scenarios:
-    """What fails by itself: pairs of scenario and node, among ``n`` scenarios.
+    """Initial failures: pairs of scenario and node, among ``n`` scenarios.
 
     ``listed`` marks the scenarios whose failed nodes are listed, ``drawn`` those whose uncertain
-    arcs are drawn where they are many; None stands for all.
+    arcs are drawn where they are many; None means all.
     """
 
     scenario: Integers
@@ -244,7 +244,7 @@ class Topology:
         return np.append(itself, element), np.append(own_node, node)
 
     def failing(self, level: str) -> Scenarios:
-        """Return the failure of each element as a scenario, of which nothing is asked yet."""
+        """Return the failure of each element as a scenario; none of them is listed or drawn."""
         return Scenarios.unasked(*self.initial_failures[level], len(self.elements))
 
     def initial_nodes(self, elements: Sequence[Element], level: str) -> Positions:
@@ -290,7 +290,7 @@ def steps(
 ) -> npt.NDArray[np.int32]:
     """Count by row and node the steps from what is down initially, over nodes that are ``within``.
 
-    None stands for all nodes; `FAR` is what the steps do not lead to.
+    None means all nodes; `FAR` marks nodes that no steps lead to.
     """
     count = np.where(initial, np.int32(0), np.int32(FAR))
     row, node = np.nonzero(initial)

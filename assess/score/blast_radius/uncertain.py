@@ -43,8 +43,8 @@ class Sampling:
     Up to ``enumerate_up_to`` of them are enumerated, more are drawn ``draws`` times; other limits are
     those of the policy. Without ``spread`` neither the interval of one failure, of coverage ``level``,
     nor the standard error is computed. Where it ``is_frugal``, a scenario gets more than
-    ``draws_least`` draws only if its standard error asks for them. ``unexplained`` falls besides in
-    one failure. ``ranks`` keeps the order of the draws by seed, draws and arc.
+    ``draws_least`` draws only if its standard error asks for them. ``unexplained`` losses are
+    added to those of one failure. ``ranks`` keeps the order of the draws by seed, draws and arc.
     """
 
     seed: int
@@ -101,7 +101,7 @@ def _masks(p: Floats, ranks: Integers, sampling: Sampling) -> Words:
 
 
 def _ranks(keys: Words, p: Floats, sampling: Sampling, draws: int) -> Integers:
-    """Return by arc the order of its strata (Latin hypercube), whatever its probability."""
+    """Return by arc the order of its strata (Latin hypercube), which its probability does not change."""
     ranks = np.zeros((len(keys), draws), np.min_scalar_type(-sampling.draws))
     least = min(sampling.draws_least, sampling.draws)
     doubtful = np.flatnonzero((p > 0) & (p < 1))

@@ -72,11 +72,7 @@ def _by_rows(inventory: Inventory, policy: Policy) -> DataFrame:
     return pd.concat(parts)
 
 
-def _by_coverage(
-    inventory: Inventory,
-    policy: Policy,
-    services: pd.Index,
-) -> DataFrame:
+def _by_coverage(inventory: Inventory, policy: Policy, services: pd.Index) -> DataFrame:
     """List the sides that a source watched over a whole window: of a service, or of the fleet."""
     # Any other scope is a file or an address: it covers the services that its traces
     # name.

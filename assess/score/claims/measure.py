@@ -93,7 +93,7 @@ def ratio(
     """Measure a ratio of rates over strata; only strata with both sides compare anything.
 
     ``table`` holds stratum, events, exposure, other events, other exposure, in this order;
-    ``others`` are the same with what nobody can place put on the one side, or on the other. The
+    ``others`` are the same with the unplaced events put on the one side, or on the other. The
     interval holds those of all tables; ``n`` counts the events of strata with both sides.
     """
     a, t1, b, t0 = (table[name].to_numpy(dtype=float) for name in table.columns[1:5])
@@ -169,8 +169,8 @@ def amount(
 ) -> Measurement:
     """Measure an amount to expect: ``factor`` [service-months] times a rate of incidents.
 
-    ``table`` holds ``incidents`` [count] and ``service_months``; ``whole`` also what nobody can
-    place, incidents of unknown services without any months. Gamma's interval by Jeffreys' prior;
+    ``table`` holds ``incidents`` [count] and ``service_months``; ``whole`` also those of
+    unknown place: incidents of unknown services have no months. Gamma's interval by Jeffreys' prior;
     ``n`` counts the service-months.
     """
 
@@ -210,7 +210,7 @@ def added(table: DataFrame, more: Mapping[str, str]) -> DataFrame:
 
 
 def worst_pulls(counts: DataFrame, worse: str, better: str) -> DataFrame:
-    """Return the counts with all that nobody knows against one registry and for the other."""
+    """Return the counts with every unknown pull against one registry and for the other."""
     against = counts[[f"{worse}_unknown", "either_failed", "either_unknown"]].sum(axis=1)
     spare = counts[f"{better}_unknown"] + counts["either_fine"]
     more = {

@@ -54,7 +54,7 @@ def keeps_on_volume(
     *,
     is_listed: bool,
 ) -> Series:
-    """Return by workload whether it writes to something that outlives it; NA where nobody looked.
+    """Return by workload whether it writes to something that outlives it; NA where no source looked.
 
     Directories of ``settings`` do not count: no store keeps its data there.
     """

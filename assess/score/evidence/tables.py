@@ -59,13 +59,8 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     # services of which no replica, or not every replica, is a container
     outside = _only(units, containers) | bare
     partly = set(units["service_id"])
-    mounts, unmounted, no_mounts = _mounts(inventory, workloads, bare)
-    is_unmounted = ~workloads["workload_id"].isin(mounts["workload_id"])
     calls = nullable(inventory["dependencies"], "dependencies")
     calls = calls.assign(service_id=calls["src_id"])[calls["src_id"].isin(everywhere)]
-    on_hosts = _distinct(workloads, ["host_id"]).merge(
-        hosts.dropna(subset="host_id"), on="host_id", how="left"
-    )
     image_view = View.of(
         everywhere, _images(inventory, containers), na=outside, partly=partly
     )
@@ -74,21 +69,13 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
         there = Series(TARGET, units.index, "string")
         containers = pd.concat([containers, units.assign(host_id=there)])
         outside = bare
-    on_engines = _distinct(containers, ["host_id"]).merge(
-        engines.dropna(subset="host_id"), on="host_id", how="left"
-    )
+    on_engines = _by_host(containers, engines)
     # of several runtimes of a host nobody knows which one runs the container
     on_engines["sure"] &= ~is_known(on_engines["only"], value=False)
     views = {
         "workloads": View.of(everywhere, workloads, na=bare),
-        "mounts": View.of(
-            everywhere,
-            mounts,
-            none=unmounted,
-            na=no_mounts,
-            partly=set(workloads.loc[is_unmounted, "service_id"]),
-        ),
-        "hosts": View.of(everywhere, on_hosts),
+        "mounts": _mounts(inventory, workloads, bare, everywhere),
+        "hosts": View.of(everywhere, _by_host(workloads, hosts)),
         "engines": View.of(everywhere, on_engines, na=outside, partly=partly),
         "images": image_view,
         "dependencies": View.of(everywhere, calls),
@@ -140,6 +127,12 @@ def _distinct(workloads: DataFrame, key: list[str]) -> DataFrame:
     """Return the distinct keys of each service's workloads; ``sure`` if any workload is."""
     by = ["service_id", *key]
     return workloads.groupby(by, as_index=False, sort=False, dropna=False)["sure"].max()
+
+
+def _by_host(workloads: DataFrame, facts: DataFrame) -> DataFrame:
+    """Return the facts of the hosts of each service's workloads."""
+    known = facts.dropna(subset="host_id")
+    return _distinct(workloads, ["host_id"]).merge(known, on="host_id", how="left")
 
 
 # ---- workloads and what they have ----
@@ -233,9 +226,9 @@ def _image_kind(repositories: Series, patterns: Sequence[str]) -> Series:
 
 
 def _mounts(
-    inventory: Inventory, workloads: DataFrame, bare: set[str]
-) -> tuple[DataFrame, set[str], set[str]]:
-    """Return mounts of live workloads, services without mounts, and services for which they are na."""
+    inventory: Inventory, workloads: DataFrame, bare: set[str], services: pd.Index
+) -> View:
+    """Return the mounts of live workloads; they do not apply to the ``bare`` services."""
     # A row of NA stands for a workload with unknown mounts. A unit on a plain host
     # without mounts on record has none.
     table = nullable(inventory["mounts"], "mounts")
@@ -251,8 +244,10 @@ def _mounts(
     unseen = rest.loc[~(looked | is_unit) | is_open, key]
     rows = pd.concat([mounted, unseen], ignore_index=True)
     none = _only(rest[looked & ~may_be_gone], rows)
-    not_applicable = (_only(rest[is_unit], rows) | bare) - none
-    return rows, none, not_applicable
+    na = (_only(rest[is_unit], rows) | bare) - none
+    has_none = ~workloads["workload_id"].isin(rows["workload_id"])
+    partly = set(workloads.loc[has_none, "service_id"])
+    return View.of(services, rows, none=none, na=na, partly=partly)
 
 
 def _images(inventory: Inventory, workloads: DataFrame) -> DataFrame:

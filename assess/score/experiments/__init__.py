@@ -132,8 +132,7 @@ def open_labels(ranked: DataFrame, topology: Topology) -> Floats:
 
 def decided(impact: Series, is_open: Floats, topology: Topology, most: int) -> Integers:
     """Return the positions of the elements to decide: open labels first, then largest losses."""
-    # Only services and outside elements are decided; infrastructure is ranked as they
-    # are.
+    # Only services and outside elements are decided: infrastructure loses what they lose.
     kinds = topology.elements.get_level_values(0)
     loss = impact.reindex(topology.elements).fillna(0.0).to_numpy("float64")
     order = np.lexsort((-loss, -is_open))

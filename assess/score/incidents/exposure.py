@@ -166,7 +166,7 @@ class Exposure:
         return incidents_n + int(self.incidents["side"].isna().sum()), months
 
     def clean_months(self, *, side: str, tiers: Collection[int]) -> float | None:
-        """Sum the months since the last incident of each service; None if nobody says who watched."""
+        """Sum the months since each service's last incident; None if no coverage says who watched."""
         # A window that starts at the first incident would grow with an older one.
         if not self.is_covered or self.window is None:
             return None

@@ -125,7 +125,7 @@ class Past(NamedTuple):
 
 
 def past_of(inventory: Inventory, policy: Policy, history: History) -> Past:
-    """Return the history of a fleet: the pace of an engine that nobody watched, and failures."""
+    """Return the rate of upgrades of an unwatched engine, and the chance that one fails."""
     rates = pace.own_rates(inventory, policy, history)
     chance = pace.failure_chances(history, policy)[pace.POOL]
     return Past(pace.unwatched(rates), chance)

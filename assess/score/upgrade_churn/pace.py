@@ -220,7 +220,7 @@ def own_rates(
 
 
 def unwatched(rates: Mapping[str, Interval]) -> Interval:
-    """Return the rate of a host that nobody watched, which may be upgraded as often as any."""
+    """Return the rate of a host that no source watched: from 0 to the highest rate of any host."""
     return Interval(0.0, 0.0, max((rate.hi for rate in rates.values()), default=math.inf))
 
 

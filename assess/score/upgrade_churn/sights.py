@@ -96,7 +96,7 @@ def placed_replicas(inventory: Inventory) -> DataFrame:
 
 
 def unplaced_replicas(inventory: Inventory) -> Series:
-    """Count by service the replicas, live or else declared, on a host that nobody knows."""
+    """Count by service the replicas on an unknown host: live ones, or else declared ones."""
     table = inventory["workloads"]
     is_live = _is_live(table)
     live = set(table.loc[is_live, "service_id"])

@@ -1,4 +1,4 @@
-"""A regression on services that go down more often than edges predict, whatever fails.
+"""A regression on services that go down more often than their edges predict.
 
 A front page, or a service that retries, shows this with every element that reaches it, and
 so for an element that never failed before.
@@ -249,8 +249,8 @@ def together(
     """Return by service its chance to go down: the average of several predictions in log odds.
 
     The mean of the log odds of ``voices``, which are chances by the policy and by learned edges, and
-    of who went down whatever failed; fixed weights are hard to beat (Bates and Granger 1969). Edges
-    count the more the more often they were tried. What cannot be reached stays as they have it.
+    of the regression; fixed weights are hard to beat (Bates and Granger 1969). Learned edges weigh
+    more the more often they were tried. What cannot be reached keeps their chance.
     """
     by_policy, by_edges = map(logit, voices)
     whatever = opinion.log_odds(reach, failure, by_policy)

@@ -1,8 +1,8 @@
-"""Flips: the smallest fixes that change a label, and what each unknown fact is worth.
+"""Flips: the smallest fixes that change a label, and the value of finding out each unknown fact.
 
-Both are answered by a counterfactual: a service as it could be, some checks passed, some unknown
-facts found out. Gates, coverage, readiness and the chance of the short list are worked out anew
-for every set of items, with the formulas of the readiness score.
+Both use counterfactuals: a service of which some checks were fixed, or some unknown facts found
+out. Gates, coverage, readiness and the chance of the short list are computed again for every set
+of items, with the formulas of the readiness score.
 """
 
 import ast
@@ -44,9 +44,9 @@ _ANY_TIME = pd.Timestamp(0, tz="UTC")  # rules about coverage look at no clock
 
 
 class Singles(NamedTuple):
-    """Labels and chances [0-1] as things are, with all fixed, then with the ``asked`` items, one by one.
+    """Labels and chances [0-1]: now, with all items fixed, then with one ``asked`` item found out.
 
-    First each of these turns out to pass, then each to fail.
+    First come the outcomes if that item passes, one for each item, then those if it fails.
     """
 
     asked: list[int]
@@ -203,7 +203,7 @@ class Counterfactual:
         return labels(gate_labels, chances, ready, inside, settings), chances
 
     def singles(self, settings: Table) -> Singles:
-        """Return the outcome as things are, with all fixed, and with each unknown found out."""
+        """Return the outcome now, with all items fixed, and with each unknown item found out."""
         asked = [i for i, fact in enumerate(self.facts) if fact]
         n = len(asked)
         good = np.zeros((2 + 2 * n, len(self.items)), dtype=bool)

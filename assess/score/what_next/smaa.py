@@ -330,7 +330,7 @@ def _merged(
 def _leaders(field: _Field, copies: Integers, k: int) -> tuple[Floats, Floats, Floats]:
     """Count first places and places among the first k; sum the weights of the winners.
 
-    Each alternative stands for so many ``copies`` of itself; the counts are of one of them.
+    Each alternative represents ``copies`` equal ones; the counts are those of a single one.
     """
     n = len(field.order)
     first = np.zeros(n)

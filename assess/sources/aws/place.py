@@ -1,7 +1,7 @@
 """A place is one region of one account: it answers calls of AWS, live or from dumps."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -13,7 +13,7 @@ from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, read_json
 from assess.sources.failure import HINTS, status_of
 from assess.sources.listing import lose
-from assess.sources.values import dicts, dig, spoiled, table, text
+from assess.sources.values import Texts, dicts, dig, spoiled, table, text
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -70,7 +70,7 @@ class Place:
         self.account: str | None = None
         self.region = ""
         self.options: Row = {}  # of its source
-        self.forms: Mapping[str, str] = {}  # of lists in its answers: `spoiled`
+        self.forms: Texts = {}  # of lists in its answers: `spoiled`
         self.batch = Batch()
         self._calls: dict[str, Call] = {}
 

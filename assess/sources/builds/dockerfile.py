@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from assess.sources.redact import is_secret
@@ -81,7 +81,7 @@ class Build:
         return [stage, *(self.chain(parent) if parent else [])]
 
 
-def read_build(text: str, given: Mapping[str, str] | None = None) -> Build:
+def read_build(text: str, given: Variables | None = None) -> Build:
     """Read a file with the arguments that are given; what cannot be read costs its own instruction."""
     build = Build(given=dict(given or {}))
     outside: Variables = {}  # arguments before the first stage
@@ -230,7 +230,7 @@ def pairs_of(text: str) -> list[tuple[str, str]]:
     return [(name, value) for name, sign, value in words if sign]
 
 
-def expand(text: str, known: Mapping[str, str]) -> str:
+def expand(text: str, known: Variables) -> str:
     """Put the values of variables into a text; one that is secret, or unknown, leaves a gap."""
 
     def value(found: re.Match[str]) -> str:

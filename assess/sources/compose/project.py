@@ -96,7 +96,7 @@ class Project:
     # Files that could not be read.
     failed: dict[str, Exception] = field(default_factory=dict)
 
-    def read_env(self, file: Path, env: Mapping[str, str], *, is_required: bool) -> Texts:
+    def read_env(self, file: Path, env: Texts, *, is_required: bool) -> Texts:
         """Return the variables of a file; one that cannot be read leaves a note."""
         try:
             return read_env(self.limits.read(file), env, self.limits)
@@ -191,9 +191,7 @@ def _closings(text: str) -> dict[int, int]:
     return closings
 
 
-def read_env(
-    text: str, env: Mapping[str, str] | None = None, limits: Limits | None = None
-) -> Texts:
+def read_env(text: str, env: Texts | None = None, limits: Limits | None = None) -> Texts:
     """Read a `.env` file, whose variables may refer to others of it, or of ``env``."""
     limits = limits or Limits()
     values: Texts = {}
@@ -248,7 +246,7 @@ class _Place:
 class _Reader:
     """Reads files of one directory, with its variables, into a project."""
 
-    def __init__(self, project: Project, directory: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, project: Project, directory: Path, env: Texts) -> None:
         self.project = project
         self.directory = directory
         self.env = env

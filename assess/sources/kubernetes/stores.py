@@ -8,7 +8,7 @@ from assess.sources.base import Row
 from assess.sources.kubernetes.controllers import Controller, Selected
 from assess.sources.kubernetes.kinds import store_facts
 from assess.sources.unit import Unit
-from assess.sources.values import integer, picked, table, text
+from assess.sources.values import Texts, integer, picked, table, text
 from assess.sources.volumes import Mount
 
 # Columns that only the pods themselves can fill.
@@ -77,7 +77,7 @@ def _count(spec: Row, path: str) -> int:
     return times * sum(counts)
 
 
-def _mounts(spec: Row, facts: dict[str, str]) -> tuple[Mount, ...]:
+def _mounts(spec: Row, facts: Texts) -> tuple[Mount, ...]:
     """Return the data volume; none where the resource asks for no storage that outlives a pod."""
     asked = facts["storage"].split()
     is_asked = not asked or any(value for path in asked for value in _at(spec, path))
