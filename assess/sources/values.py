@@ -286,6 +286,7 @@ _READ: dict[str, Callable[..., Any]] = {
     "number": number,
     "quantity": quantity,
     "on": lambda value, *path: dig(value, *path) is True,
+    "switch": lambda value, *path: is_true(dig(value, *path)),
     "text": lambda value, *path: text(value, *path) or None,
     "texts": texts,
     "time": moment,

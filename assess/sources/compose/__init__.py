@@ -8,7 +8,7 @@ from assess.sources.base import Asked, Batch, Names, Row, Rows, Source, paths_of
 from assess.sources.builds import workload_rows
 from assess.sources.builds.dockerfile import read_build
 from assess.sources.compose.forms import Service, is_published
-from assess.sources.compose.needs import labels_of, to_dependencies, to_texts, to_unread
+from assess.sources.compose.needs import labels_of, to_dependencies, to_texts
 from assess.sources.compose.project import Project, read_project
 from assess.sources.docker.names import COMPOSE, container_names
 from assess.sources.failure import failure
@@ -21,7 +21,6 @@ from assess.sources.values import (
     as_list,
     dicts,
     duration,
-    integer,
     is_true,
     memory_size,
     number,
@@ -31,11 +30,8 @@ from assess.sources.values import (
 )
 from assess.sources.volumes import Mount, nfs_export
 
-DEFAULT_NAMES = (
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yaml",
-    "docker-compose.yml",
+DEFAULT_NAMES = tuple(
+    f"{stem}.{end}" for stem in ("compose", "docker-compose") for end in ("yaml", "yml")
 )
 SERVICE = "compose-service"
 MAX_ROWS = 20_000  # of a project: replicas multiply its mounts
@@ -55,10 +51,8 @@ class ComposeSource(Source):
         """Read the project from a file, a directory, or files that are merged in order."""
         batch = asked.batch
         options = asked.options
-        paths = paths_of(options)
-        files = [file for path in paths for file in _files(asked.base / path)]
-        allow_outside = options.get("allow_outside", False)
-        project = read_project(files, allow_outside=allow_outside)
+        files = [f for path in paths_of(options) for f in _files(asked.base / path)]
+        project = read_project(files, allow_outside=options.get("allow_outside", False))
         asked.deadline.check()
         for name, error in project.failed.items():
             batch.cover(asked.scope, f"read {name}", **failure(error))
@@ -184,7 +178,6 @@ def _to_unit(project: Project, service: Service) -> Unit:
     limits = table(deploy, "resources", "limits")
     limit = limits.get("memory") or service.get("mem_limit")
     memory = 0 if limit is None else memory_size(limit)  # 0 is no limit
-    pids = integer(limits.get("pids") or service.get("pids_limit"))
     reserved = table(deploy, "resources", "reservations")
     reserve = memory_size(reserved.get("memory") or service.get("mem_reservation"))
     cards_n = len(dicts(reserved, "devices")) + bool(service.get("gpus"))
@@ -193,11 +186,13 @@ def _to_unit(project: Project, service: Service) -> Unit:
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
     image = text(service, "image")
     declared = True if check.get("first") else None
+    environment = tuple(_environment(project, service).items())
+    texts, unread = to_texts(project, service)
     return Unit(
         image=image,
-        environment=tuple(_environment(project, service).items()),
-        texts=tuple(to_texts(project, service)),
-        unread=tuple(to_unread(project, service)),
+        environment=environment,
+        texts=tuple(texts),
+        unread=tuple(unread),
         ports=(*as_list(service, "ports"), *exposed),
         user=str(service.get("user") or ""),
         mounts=tuple(_to_mounts(project, service)),
@@ -205,12 +200,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         memory_unlimited=None if memory is None else memory == 0,
         memory_request_bytes=reserve or None,
         cpu_limit=_cpus(limits, service),
-        cpu_request=number(reserved, "cpus"),
-        pids_limit=pids or None,  # 0 and -1: no limit
-        privileged=is_true(service.get("privileged")),
         **picked(service, "compose service"),
-        readonly_root=is_true(service.get("read_only")),
-        caps_added=tuple(as_list(service, "cap_add")),
         devices_n=len(as_list(service, "devices")) + cards_n,
         restart_policy=_restarts(service),
         stop_timeout_s=duration(service, "stop_grace_period"),

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from assess.frames import EXTERNAL
 from assess.sources.base import Name, Row, Rows
 from assess.sources.compose.forms import Service, as_mapping
-from assess.sources.compose.project import Project
+from assess.sources.compose.project import MAX_LISTED, Project
 from assess.sources.docker.names import compose_name
-from assess.sources.edges.address import ENGINE_HOSTS, may_be_address
+from assess.sources.edges.address import ENGINE_HOSTS, LISTS, may_be_address
 from assess.sources.edges.rows import (
     START_ORDER,
     Text,
@@ -25,25 +26,25 @@ from assess.sources.values import as_list, is_true, table, text
 EVIDENCE = "compose-file"
 
 
-def to_texts(project: Project, service: Service) -> Iterator[Text]:
-    """List the command lines and the configurations of a service, environment aside."""
-    for key in ("entrypoint", "command"):
-        if value := service.get(key):
-            yield Text(str(value), "command", key)
+def to_texts(project: Project, service: Service) -> tuple[list[Text], list[str]]:
+    """Return command lines and configurations of a service, and the references not read."""
+    values = {key: service.get(key) for key in ("entrypoint", "command", "environment")}
+    texts = [Text(str(v), "command", k) for k, v in [*values.items()][:2] if v]
+    unread = [*_unset(project, service)]
     for name in as_list(service, "configs"):
-        yield Text(_content(project, name) or "", "config", name)
-    said = str([service.get(key) for key in ("entrypoint", "command", "environment")])
+        content = _content(project, name)
+        texts.append(Text(content or "", "config", name))
+        unread += [f"config {name}"] * (content is None)
     for target, volume in service.get("volumes", {}).items():
         if volume["type"] == "bind":
-            content = _mounted(project, volume["source"], target, said)
-            yield Text(content, "config", target)
+            read, is_whole = _mounted(project, volume["source"], target, str(values))
+            texts += [Text(content, "config", target) for content in read]
+            unread += [f"mount {target}"] * (not is_whole)
+    return texts, unread
 
 
-def to_unread(project: Project, service: Service) -> Iterator[str]:
-    """List the references of a service that could not be read."""
-    for name in as_list(service, "configs"):
-        if _content(project, name) is None:
-            yield f"config {name}"
+def _unset(project: Project, service: Service) -> Iterator[str]:
+    """List the variables of a service whose values are elsewhere."""
     for file, _ in as_list(service, "env_file"):
         if file.name in project.unread_files:
             yield f"env file {file.name}"
@@ -59,24 +60,36 @@ def _content(project: Project, name: str) -> str | None:
         return content
     if variable := text(config, "environment"):
         return project.env.get(variable)
-    return _file_content(project, text(config, "file"))
+    return _file_content(project, project.directory / text(config, "file"))
 
 
-def _mounted(project: Project, source: str, target: str, said: str) -> str:
-    """Return the configurations at a path; of other data, those that the service names."""
+def _mounted(
+    project: Project, source: str, target: str, said: str
+) -> tuple[list[str], bool]:
+    """Return the configurations at a path that a service reads, and whether these are all."""
+    # Of data, and of a directory that others mount too, it reads the files that it names.
     path = project.directory / source
-    files = (project.limits.list(path) if source else []) or [path]
-    if not CONFIG_PATHS.search(target):
-        configs = [file for file in files if CONFIG_PATHS.search(file.name)]
-        is_all = target.endswith("/config")
-        files = [file for file in configs if is_all or f"{target}/{file.name}" in said]
-    found = (_file_content(project, str(file)) for file in files)
-    return "\n".join(filter(None, found))
+    offered = project.limits.list(path) if source.strip("/") else []
+    places = [f"{target}/{file.relative_to(path)}".removesuffix("/.") for file in offered]
+    named = [f for f, place in zip(offered, places, strict=True) if place in said]
+    is_config = CONFIG_PATHS.search(target) is not None
+    configs = [file for file in offered if is_config or CONFIG_PATHS.search(file.name)]
+    is_own = is_config or target.endswith("/config")
+    is_shared = named and project.mounted[source] > 1
+    files = (configs if is_own and not is_shared else named)[:MAX_LISTED]
+    contents = {file: _file_content(project, file) for file in files}
+    left = [file.name for file in (*configs, *files) if contents.get(file) is None]
+    left += [target] * (is_own and not offered)
+    return [*filter(None, contents.values())], all(map(_has_no_address, left))
 
 
-def _file_content(project: Project, path: str) -> str | None:
-    """Return the text of a file beside the project; None where it cannot be read."""
-    file = project.directory / path
+def _has_no_address(path: str) -> bool:
+    """Return whether a file holds a certificate, a key or a fact of its machine."""
+    return not LISTS["inert"].isdisjoint({*path.split("/"), path.rpartition(".")[2]})
+
+
+def _file_content(project: Project, file: Path) -> str | None:
+    """Return the text of a file; None where it cannot be read."""
     try:
         return project.limits.read(file) if file.is_file() else None
     except (OSError, ValueError):
@@ -100,10 +113,7 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> Rows:
 
 def labels_of(service: Service) -> Row:
     """Return all labels of a service, those of its deployment in a swarm too."""
-    return {
-        **as_mapping(service, "labels"),
-        **as_mapping(service.get("deploy", {}).get("labels")),
-    }
+    return {**as_mapping(service, "labels"), **as_mapping(service, "deploy", "labels")}
 
 
 def _callee(project: Project, name: str, siblings: Siblings) -> Callee:

@@ -2,9 +2,11 @@
 
 import os
 import re
-from collections import ChainMap
+from collections import ChainMap, Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from assess.sources.values import Texts, as_list
 from assess.sources.yaml_loader import Loader, load_documents
 
 MAX_FILES = 200  # of one project; includes of includes double with each level
-MAX_LISTED = 20  # of a directory that a service mounts
+MAX_LISTED = 20  # read of a directory that a service mounts
+MAX_LOOKED = 1_000  # entries of such a directory that are looked at
 MAX_FILE_BYTES = 4 << 20
 # Aliases, variables and `extends` make much of a small file: 447 bytes of .env became 3 GB.
 MAX_CHARACTERS = 16 << 20
@@ -41,16 +44,14 @@ _ENV_LINE = re.compile(
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$$"}
 
 
+@dataclass
 class Limits:
     """Limits on the size of the files of one project, and on their place."""
 
-    def __init__(
-        self, roots: Iterable[Path] = (), *, allow_outside: bool = False
-    ) -> None:
-        self._roots = (*roots,)
-        self._allow_outside = allow_outside
-        self._files_n = 0
-        self._characters = 0
+    roots: Iterable[Path] = ()
+    allow_outside: bool = False
+    _files_n: int = 0
+    _characters: int = 0
 
     def spend(self, characters: int) -> None:
         """Count the size of a project so far; too much raises ValueError."""
@@ -59,18 +60,19 @@ class Limits:
             limit = f"the limit of {MAX_CHARACTERS >> 20} MB"
             raise ValueError(f"its variables and aliases make it larger than {limit}")
 
-    def list(self, directory: Path) -> list[Path]:
-        """Return the first files in a directory; none where it is outside."""
+    def list(self, path: Path) -> list[Path]:
+        """Return the files at and below a path, small ones first; none where it is outside."""
         try:
-            refuse_outside(directory, self._roots, allow=self._allow_outside)
-            files = sorted(file for file in directory.iterdir() if file.is_file())
+            refuse_outside(path, self.roots, allow=self.allow_outside)
+            found = islice(path.rglob("*"), MAX_LOOKED) if path.is_dir() else [path]
+            files = [(file.stat().st_size, file) for file in found if file.is_file()]
         except (OSError, ValueError):
             return []
-        return files[:MAX_LISTED]
+        return [file for _, file in sorted(files)]
 
     def read(self, file: Path) -> str:
         """Return the text of a file; raise OSError or ValueError where that is not safe."""
-        refuse_outside(file, self._roots, allow=self._allow_outside)
+        refuse_outside(file, self.roots, allow=self.allow_outside)
         self._files_n += 1
         if self._files_n > MAX_FILES:
             raise ValueError(f"the project has more than {MAX_FILES} files")
@@ -105,6 +107,14 @@ class Project:
                 self.unread_files.add(file.name)
                 self.note(f"{file.name} cannot be read", error)
         return {}
+
+    @cached_property
+    def mounted(self) -> Counter[str]:
+        """How often each source is mounted."""
+        mounts = (
+            service.get("volumes", {}).values() for service in self.services.values()
+        )
+        return Counter(volume["source"] for volumes in mounts for volume in volumes)
 
     def note(self, text: str, error: Exception) -> None:
         """Note what could not be read, with the reason where it is one for people."""

@@ -61,7 +61,7 @@ _SERVER_LINE = Linear(  # also a variable of nginx, which looks its host up late
 )
 _GROUP = Linear(r"(?m)^\s*(?:upstream|backend)\s+([\w.-]+)")  # of servers, in a proxy
 _COMMENT = Linear(  # and what a script tells people
-    r"(?m)^\s*(?:#|//|;|<!--).*$|\s#\s.*$|^[ \t]*(?:echo|printf)[ \t][^\n|>]*$"
+    r"(?m)^\s*(?:#|//|/\*|;|<!--).*$|\s#\s.*$|^[ \t]*(?:echo|printf)[ \t][^\n|>]*$"
 )
 _CODE = re.compile(r"[\n(]")  # of a program that a variable carries
 # ${PORT}, $(PORT) and $PORT, which only a start fills.
@@ -169,11 +169,11 @@ def of_variable(name: str, value: str) -> tuple[Address, ...]:
 def of_text(text: str) -> tuple[Address, ...]:
     """Return the addresses in a command line or in a configuration."""
     text = _LOOKUP.sub("srv://", strip_credentials(_COMMENT.sub(" ", text[:MAX_TEXT])))
-    text = _ASSIGNED_URL.sub(_without_own, text)
+    for pattern in (_ASSIGNED_URL, _IN_LIST, _WITH_DASHES):
+        text = pattern.sub(_without_own, text)
     groups = {name.lower() for name in _GROUP.findall(text)}
-    urls = [address for address in _urls(text) if address]
     found: list[Address | None] = [
-        address for address in urls if address.port or address.host not in groups
+        url for url in _urls(text) if url and (url.port or url.host not in groups)
     ]
     for host, port in [
         *_BEFORE_PORT.findall(text.translate(_APART)),
