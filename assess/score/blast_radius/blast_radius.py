@@ -8,7 +8,6 @@ live replicas than it needs is down; then its callers, edge by edge.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,6 @@ from pandas import DataFrame
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import sampled_failures
 from assess.score.blast_radius.learning import (
@@ -26,7 +24,7 @@ from assess.score.blast_radius.learning import (
     with_lessons,
 )
 from assess.score.blast_radius.placement import KINDS, PAIR
-from assess.score.blast_radius.propagation import Impact, propagate, reached
+from assess.score.blast_radius.propagation import Impact, by_level, choose
 from assess.score.blast_radius.relocation import containment
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
 from assess.score.blast_radius.topology import Topology, build_topology
@@ -102,14 +100,14 @@ def score_blast_radius(
     evidence = Evidence.of(declared, failures)
     learned = learned_edges(policy, evidence)
     topology = with_lessons(declared, policy, learned)
-    wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
-    sampling, listed, drawn = _simulated(topology, policy, evidence, wanted)
-    impacts = _impacts(topology, policy, sampling, listed=listed, drawn=drawn)
+    besides = unexplained(policy, evidence)
     seen = seen_sides(inventory, policy, topology.nodes)
     looked = watched(inventory, policy, topology, seen)
-    worst = _worst_case(topology, seen, sampling)
-    frame = _frame(topology, impacts, worst)
-    affected = _affected(topology, impacts)
+    unseen = with_unseen(topology, seen)
+    wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
+    settings = replace(Sampling.of(policy), unexplained=besides)
+    sampling, listed, drawn = choose(topology, policy, settings, wanted)
+    impacts = by_level(topology, unseen, sampling, listed=listed, drawn=drawn)
     moved = DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
     relocation = DataFrame(columns=[*PAIR, "sign"])
     if detail:
@@ -118,10 +116,12 @@ def score_blast_radius(
             policy,
             topology,
             sampling=sampling,
-            drawn=drawn[: len(topology.services)],  # they come first
+            drawn=drawn["point"][: len(topology.services)],  # they come first
         )
-    services = _services(frame, topology, impacts["point"], worst)
-    services = services.join([_minutes_per_year(inventory, policy), moved, looked])
+    minutes = _minutes_per_year(inventory, policy)
+    frame = _frame(topology, impacts)
+    affected = _affected(topology, impacts)
+    services = _services(frame, topology, impacts).join([minutes, moved, looked])
     checks = partial(
         validate,
         inventory,
@@ -146,87 +146,6 @@ def score_blast_radius(
         Tables(tables, dict.fromkeys(CHECKS, checks)),
         topology=topology,
     )
-
-
-def _simulated(
-    topology: Topology, policy: Policy, evidence: Evidence, wanted: Booleans
-) -> tuple[Sampling, Booleans, Booleans]:
-    """Return how one failure is sampled, and mark the elements that are listed and simulated.
-
-    The ``wanted`` ones are both; then come those that lose most, within the limits of the policy.
-    """
-    settings = policy["blast_radius"]
-    sampling = Sampling.of(policy)
-    reach = reached(topology.graphs["hi"], topology.failing("hi"), sampling)
-    # by lost weight, not by the number of services: a meeting asks about the largest losses
-    listed = wanted | _largest(reach, int(settings["pairs_max"]), len(wanted))
-    drawn = wanted | _worst_loss(topology, sampling, int(settings["drawn_most"]))
-    pairs_n = reach.reached_n[drawn].sum()
-    one_failure = replace(
-        sampling,
-        unexplained=unexplained(policy, evidence),
-        is_frugal=bool(pairs_n > settings["drawn_pairs_full"]),
-    )
-    return one_failure, listed, drawn
-
-
-def _worst_loss(topology: Topology, sampling: Sampling, most: int) -> Booleans:
-    """Mark the elements with the largest lower bound of loss, within the limits for draws."""
-    n = len(topology.elements)
-    graphs = topology.graphs
-    if n <= most or not any(graph.uncertain for graph in graphs.values()):
-        return np.ones(n, bool)
-    impact = propagate(graphs["point"], topology.failing("point"), sampling=sampling)
-    return _largest(impact, sampling.pairs_most, most)
-
-
-def _largest(impact: Impact, pairs_most: int, most: int) -> Booleans:
-    """Mark at most so many elements with the largest losses, within a number of pairs."""
-    worst = np.argsort(-impact.loss, kind="stable")[:most]
-    pairs_n = np.cumsum(impact.reached_n[worst])
-    marked = np.zeros(len(impact.loss), bool)
-    marked[worst[pairs_n <= pairs_most]] = True
-    return marked
-
-
-def _worst_case(topology: Topology, seen: DataFrame, sampling: Sampling) -> Impact:
-    """Propagate the failure of every element along all calls that may exist, seen or not."""
-    graph = with_unseen(topology, seen)
-    failing = topology.failing("hi")
-    # nothing is drawn, so that only the losses and the number of causes are of use
-    return propagate(
-        graph, failing, sampling=replace(sampling, spread=False), bound="most"
-    )
-
-
-def _impacts(
-    topology: Topology,
-    policy: Policy,
-    sampling: Sampling,
-    *,
-    listed: Booleans,
-    drawn: Booleans,
-) -> dict[str, Impact]:
-    """Propagate the failure of every element; equal levels are computed once."""
-    # the upper level needs no draws; the lower level of a large fleet is a bound
-    is_small = len(drawn) <= policy["blast_radius"]["drawn_lo_most"]
-    simulated = {"lo": drawn & is_small, "point": drawn, "hi": np.zeros_like(drawn)}
-    known: dict[bytes, Impact] = {}
-    impacts = {}
-    # the point comes first: only its interval of one failure is computed, and equal levels share it
-    for level in ("point", "lo", "hi"):
-        graph = topology.graphs[level]
-        failing = replace(topology.failing(level), listed=listed, drawn=simulated[level])
-        bound: Literal["least", "most"] = "most" if level == "hi" else "least"
-        key = graph.p.tobytes() + failing.scenario.tobytes() + failing.node.tobytes()
-        # where arcs are certain, there is nothing to bound or to draw
-        if graph.uncertain:
-            key += bound.encode() + simulated[level].tobytes()
-        if key not in known:
-            how = replace(sampling, spread=level == "point")
-            known[key] = propagate(graph, failing, sampling=how, bound=bound)
-        impacts[level] = known[key]
-    return impacts
 
 
 def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
@@ -265,13 +184,13 @@ def _contributions(topology: Topology, affected: DataFrame) -> DataFrame:
     return affected[["element_kind", "element", "service_id"]].assign(contribution=lost)
 
 
-def _frame(topology: Topology, impacts: Mapping[str, Impact], worst: Impact) -> DataFrame:
+def _frame(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
     total = float(topology.weight.sum()) or 1.0
     point = impacts["point"]
     losses = {
         "lo": impacts["lo"].loss,
         "point": point.loss,
-        "hi": np.maximum(impacts["hi"].loss, worst.loss),
+        "hi": np.maximum(impacts["hi"].loss, impacts["unseen"].loss),
         "next_lo": point.next_lo,
         "next_hi": point.next_hi,
     }
@@ -298,15 +217,17 @@ def _frame(topology: Topology, impacts: Mapping[str, Impact], worst: Impact) -> 
 
 
 def _services(
-    frame: DataFrame, topology: Topology, point: Impact, worst: Impact
+    frame: DataFrame, topology: Topology, impacts: Mapping[str, Impact]
 ) -> DataFrame:
     """Return impact and exposure by service; exposure is unknown without a known place."""
     n = len(topology.services)  # the first elements are the services
+    point = impacts["point"].exposure_n[:n]
+    unseen = impacts["unseen"].exposure_n[:n]
     table = frame.iloc[:n].droplevel(0)[IMPACTS].rename_axis("service_id")
-    exposure_n = pd.array(point.exposure_n[:n] - 1, dtype="Int64")  # without itself
+    exposure_n = pd.array(point - 1, dtype="Int64")  # without itself
     exposure_n[~table.index.isin(topology.placed)] = pd.NA
-    most = np.maximum(worst.exposure_n[:n], point.exposure_n[:n]) - 1
-    return table.assign(exposure_n=exposure_n, exposure_hi=pd.array(most, "Int64"))
+    exposure_hi = pd.array(np.maximum(unseen, point) - 1, dtype="Int64")
+    return table.assign(exposure_n=exposure_n, exposure_hi=exposure_hi)
 
 
 def _minutes_per_year(inventory: Inventory, policy: Policy) -> DataFrame:

@@ -76,8 +76,9 @@ def _usual(rows: DataFrame, policy: Policy) -> DataFrame:
     is_hard = (usual["a"] > 0) & ~rows["possible"]
     hard_n = rows[is_hard].groupby("src")["dst"].nunique()
     d = rows["src"].map(hard_n).fillna(1.0).astype("float64")
+    shared = usual["p"] / d ** usual["a"]
     # a policy's 1 says "always", however many services the caller needs
-    point = usual["p"].where(usual["p"] >= 1, usual["p"] / d ** usual["a"])
+    point = shared.mask(usual["p"] >= 1, usual["p"])
     lo = np.minimum(usual["lo"], point)
     return DataFrame({"lo": lo, "point": point, "hi": usual["hi"]})
 
@@ -85,10 +86,10 @@ def _usual(rows: DataFrame, policy: Policy) -> DataFrame:
 def _by_pair(rows: DataFrame) -> DataFrame:
     """Join the edges of each pair, taken as independent."""
     levels = list(LEVELS)
-    pairs = rows.groupby(PAIR, sort=True)
+    pairs = rows.groupby(PAIR)
     # the caller survives only if it survives each of its edges
-    survive = 1 - rows[levels]
-    joint = 1 - survive.groupby([rows["src"], rows["dst"]], sort=True).prod()
+    survive = rows[PAIR].join(1 - rows[levels])
+    joint = 1 - survive.groupby(PAIR).prod()
     single = pairs.size() == 1  # where there is nothing to round
     table = pairs[levels].first().where(single, joint)
     kinds = rows.drop_duplicates(KEY)
@@ -130,13 +131,12 @@ def edge_evidence(inventory: Inventory) -> DataFrame:
     pair = ["src_id", "dst_id"]
     rows = inventory["dependencies"].query("src_id != dst_id").astype({"kind": "str"})
     rows = rows.fillna({"kind": "unknown"})
-    groups = rows.groupby(pair)
     is_seen = rows["evidence"].isin(OBSERVING) | rows["calls"].notna()
-    seen = is_seen.groupby([rows[name] for name in pair])
+    groups = rows.assign(is_seen=is_seen).groupby(pair)
+    seen = groups["is_seen"]
     specific = rows[~rows["kind"].isin(KINDLESS)]
-    by_source = specific.drop_duplicates([*pair, "kind", "evidence"])
-    sources_n = by_source.groupby(pair)["evidence"].nunique()
-    agreeing_n = by_source.groupby([*pair, "kind"])["evidence"].nunique()
+    sources_n = specific.groupby(pair)["evidence"].nunique()
+    agreeing_n = specific.groupby([*pair, "kind"])["evidence"].nunique()
     # no kind is named by all sources that name one
     conflict = agreeing_n.groupby(pair).max() < sources_n
 
@@ -144,8 +144,8 @@ def edge_evidence(inventory: Inventory) -> DataFrame:
         return ",".join(sorted(set(words)))
 
     known_by = np.select([seen.all(), seen.any()], ["traces", "both"], "declaration")
-    table = groups[["kind", "evidence"]].agg(joined)
-    table = table.rename(columns={"kind": "kinds"}).assign(
+    table = groups.agg(kinds=("kind", joined), evidence=("evidence", joined))
+    table = table.assign(
         known_by=known_by,
         conflict=conflict.reindex(table.index, fill_value=False).astype(bool),
         calls=groups["calls"].sum(min_count=1),

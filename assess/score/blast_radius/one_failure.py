@@ -96,14 +96,15 @@ def _equally_likely(losses: Floats, chance: Floats) -> Floats:
     """Return by row `POINTS` equally likely losses, smallest first."""
     n, width = losses.shape
     order = np.argsort(losses, axis=1, kind="stable")
-    upto = np.minimum(np.cumsum(np.take_along_axis(chance, order, 1), axis=1), 1)
+    each = np.take_along_axis(chance, order, 1)
+    upto = np.minimum(np.cumsum(each, axis=1), 1)
     # rows one after the other, two apart, so that all are searched at once
     line = 2.0 * np.arange(n)[:, None]
     points = (np.arange(POINTS) + 0.5) / POINTS
     at = np.searchsorted((line + upto).ravel(), (line + points).ravel())
     at = at.reshape(n, POINTS) - width * np.arange(n)[:, None]
-    at = np.minimum(at, width - 1)
-    return np.take_along_axis(losses, np.take_along_axis(order, at, 1), 1)
+    place = np.take_along_axis(order, np.minimum(at, width - 1), 1)
+    return np.take_along_axis(losses, place, 1)
 
 
 def middle(losses: Floats, chance: Floats, level: float) -> Ends:
@@ -117,18 +118,13 @@ def middle(losses: Floats, chance: Floats, level: float) -> Ends:
     order = np.argsort(losses, axis=1, kind="stable")
     value = np.take_along_axis(losses, order, 1)
     below, above = _tails(value, np.broadcast_to(chance, losses.shape), order)
-    cut = np.full(len(value), 1 - level)
-    row = np.arange(len(value))
-    lo = _nearest(below, cut / 2)
-    hi = _nearest(above, cut - below[row, lo])
-    other_hi = _nearest(above, cut / 2)
-    other_lo = _nearest(below, cut - above[row, other_hi])
-    error = np.abs(below[row, lo] + above[row, hi] - cut)
-    other_error = np.abs(below[row, other_lo] + above[row, other_hi] - cut)
+    lo, hi, error = _cut(below, above, 1 - level)
+    other_hi, other_lo, other_error = _cut(above, below, 1 - level)
     # discrete losses rarely meet the level exactly: the nearer of two intervals is taken
     is_other = other_error < error - SAME
     lo = np.where(is_other, other_lo, lo)
     hi = np.where(is_other, other_hi, hi)
+    row = np.arange(len(value))
     return value[row, lo], value[row, np.maximum(hi, lo)]
 
 
@@ -144,6 +140,18 @@ def _tails(value: Floats, chance: Floats, order: Integers) -> Ends:
     through = np.where(ends, upto, np.inf)[:, ::-1]
     above = 1 - np.minimum.accumulate(through, axis=1)[:, ::-1]
     return below, above
+
+
+def _cut(
+    first: Floats, second: Floats, share: float
+) -> tuple[Integers, Integers, Floats]:
+    """Return by row where half of a share ends one tail, where the rest ends the other, the error."""
+    row = np.arange(len(first))
+    wanted = np.full(len(first), share)
+    one = _nearest(first, wanted / 2)
+    other = _nearest(second, wanted - first[row, one])
+    cut = first[row, one] + second[row, other]
+    return one, other, np.abs(cut - share)
 
 
 def _nearest(tail: Floats, wanted: Floats) -> Integers:

@@ -17,12 +17,8 @@ from assess.score.incidents.exposure import is_replica
 STANDS_ON = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
 RUNNING = "running"
-LOCATED = (
-    "host",
-    "az",
-    "engine",
-    "image",
-)  # kinds that are there even where no name is known
+# kinds that are there even where no name is known
+LOCATED = ("host", "az", "engine", "image")
 _PLACED = [
     "workload_id",
     "service_id",

@@ -6,7 +6,7 @@ uncertain, the bits are the outcomes of those arcs: all of them where they are f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from assess import execution
+from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Bytes, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
     Csr,
@@ -26,7 +27,7 @@ from assess.score.blast_radius.bitset import (
     swept,
     to_words,
 )
-from assess.score.blast_radius.topology import Graph, Scenarios
+from assess.score.blast_radius.topology import Graph, Scenarios, Topology
 from assess.score.blast_radius.uncertain import (
     AMOUNTS,
     LOSSES,
@@ -139,6 +140,80 @@ class Impact:
     scenario: Integers
     node: Integers
     p: Floats
+
+
+def choose(
+    topology: Topology, policy: Policy, settings: Sampling, wanted: Booleans
+) -> tuple[Sampling, Booleans, dict[str, Booleans]]:
+    """Return how one failure is sampled, and mark the elements that are listed, and by level drawn.
+
+    The ``wanted`` ones are both; then come those that lose most, within the limits of the policy.
+    """
+    limits = policy["blast_radius"]
+    quick = replace(settings, spread=False)
+    reach = reached(topology.graphs["hi"], topology.failing("hi"), quick)
+    # by lost weight, not by the number of services: a meeting asks about the largest losses
+    listed = wanted | _largest(reach, int(limits["pairs_max"]), len(wanted))
+    drawn = wanted | _worst_loss(topology, quick, int(limits["drawn_most"]))
+    pairs_n = reach.reached_n[drawn].sum()
+    sampling = replace(settings, is_frugal=bool(pairs_n > limits["drawn_pairs_full"]))
+    # the upper level needs no draws; the lower level of a large fleet is a bound
+    is_small = len(drawn) <= limits["drawn_lo_most"]
+    none = np.zeros_like(drawn)
+    return sampling, listed, {"lo": drawn & is_small, "point": drawn, "hi": none}
+
+
+def _worst_loss(topology: Topology, sampling: Sampling, most: int) -> Booleans:
+    """Mark the elements with the largest lower bound of loss, within the limits for draws."""
+    n = len(topology.elements)
+    graphs = topology.graphs
+    if n <= most or not any(graph.uncertain for graph in graphs.values()):
+        return np.ones(n, bool)
+    impact = propagate(graphs["point"], topology.failing("point"), sampling=sampling)
+    return _largest(impact, sampling.pairs_most, most)
+
+
+def _largest(impact: Impact, pairs_most: int, most: int) -> Booleans:
+    """Mark at most so many elements with the largest losses, within a number of pairs."""
+    worst = np.argsort(-impact.loss, kind="stable")[:most]
+    pairs_n = np.cumsum(impact.reached_n[worst])
+    marked = np.zeros(len(impact.loss), bool)
+    marked[worst[pairs_n <= pairs_most]] = True
+    return marked
+
+
+def by_level(
+    topology: Topology,
+    unseen: Graph,
+    sampling: Sampling,
+    *,
+    listed: Booleans,
+    drawn: Mapping[str, Booleans],
+) -> dict[str, Impact]:
+    """Propagate the failure of every element at each level, and along all ``unseen`` calls.
+
+    Equal levels are computed once; elements are ``listed``, and ``drawn`` by level, as in `choose`.
+    """
+    quick = replace(sampling, spread=False)
+    known: dict[bytes, Impact] = {}
+    impacts = {}
+    # the point comes first: only its interval of one failure is computed, and equal levels share it
+    for level in ("point", "lo", "hi"):
+        graph = topology.graphs[level]
+        failing = replace(topology.failing(level), listed=listed, drawn=drawn[level])
+        bound: Literal["least", "most"] = "most" if level == "hi" else "least"
+        key = graph.p.tobytes() + failing.scenario.tobytes() + failing.node.tobytes()
+        # where arcs are certain, there is nothing to bound or to draw
+        if graph.uncertain:
+            key += bound.encode() + drawn[level].tobytes()
+        if key not in known:
+            how = sampling if level == "point" else quick
+            known[key] = propagate(graph, failing, sampling=how, bound=bound)
+        impacts[level] = known[key]
+    # nothing is drawn, so that only the losses and the number of causes are of use
+    failing = topology.failing("hi")
+    impacts["unseen"] = propagate(unseen, failing, sampling=quick, bound="most")
+    return impacts
 
 
 def propagate(

@@ -60,7 +60,8 @@ def spread_replicas(
     replicas: int, min_healthy_pct: float, hosts_n: int, zones: list[str]
 ) -> tuple[int, list[str]]:
     """Return how many new hosts, and which zones, take a service down when they fail."""
-    spare = replicas - needed(np.array([float(replicas)]), np.array([min_healthy_pct]))[0]
+    [needed_n] = needed(np.array([float(replicas)]), np.array([min_healthy_pct]))
+    spare = replicas - needed_n
     hosts = np.arange(replicas) % hosts_n
     fatal_hosts = int((np.bincount(hosts) > spare).sum())
     if not zones:

@@ -72,14 +72,16 @@ class Graph:
     @cached_property
     def certain(self) -> Parts:
         """Components and arcs over certain arcs only."""
-        return condense(self.nodes, self.tail[self.p >= 1], self.head[self.p >= 1])
+        is_certain = self.p >= 1
+        return condense(self.nodes, self.tail[is_certain], self.head[is_certain])
 
     @cached_property
     def possible(self) -> Parts:
         """Components and arcs over all possible arcs."""
         if not self.uncertain:  # one condensation serves both
             return self.certain
-        return condense(self.nodes, self.tail[self.p > 0], self.head[self.p > 0])
+        is_possible = self.p > 0
+        return condense(self.nodes, self.tail[is_possible], self.head[is_possible])
 
     @cached_property
     def members(self) -> Csr:
@@ -281,7 +283,8 @@ class Topology:
             down = down_by_node(parts, bit, initial[at], len(block))
             bit, pair = pairs.members(block)
             word = down[node[pair], bit // WORD_BITS]
-            found[pair] = word >> (bit % WORD_BITS).astype(np.uint64) & np.uint64(1) > 0
+            place = (bit % WORD_BITS).astype(np.uint64)
+            found[pair] = word >> place & np.uint64(1) > 0
         return found
 
 

@@ -88,6 +88,7 @@ class AwsSource(Source):
             try:
                 if not isinstance(place, LivePlace) or place.sign_in():
                     self.read(place)
+                    place.skip_unlisted()
             except Exception as error:  # the deadline, or a payload of a new form
                 place.batch.cover(place.scope, "read", **failure(error))
 

@@ -22,6 +22,8 @@ ATTEMPTS = 8  # of one request; the SDK waits longer after each
 _CALL_NAME = re.compile(r"(?<![a-z])(?:batch-get|describe|get|list)-[a-z0-9-]+")
 # Calls of two services with one name, by the keys that tell their answers apart.
 _SAME_NAME = vocabulary("aws", "calls of one name")
+# Calls about objects that another call lists.
+_LISTED_BY = vocabulary("aws", "calls about listed objects")
 _ACCOUNT = re.compile(r"(?<!\d)\d{12}(?!\d)")
 _REGION = re.compile(r"(?<![a-z])[a-z]{2}(?:-[a-z]+){1,3}-\d(?!\d)")
 
@@ -117,6 +119,13 @@ class Place:
     def has_asked(self, service: str, name: str) -> bool:
         """Return whether a call was made, however it ended."""
         return written_call(service, name) in self._calls
+
+    def skip_unlisted(self) -> None:
+        """Cover the calls that were not made because the list of their objects failed."""
+        for call, listing in _LISTED_BY.items():
+            listed = self._calls.get(listing)
+            if listed and not listed.has_answer and call not in self._calls:
+                self.call(*call.split()).skip(listed.row)
 
     def call(self, service: str, name: str) -> Call:
         """Return the call with its coverage row, which a first use opens."""
