@@ -28,8 +28,9 @@ EVIDENCE = "compose-file"
 
 def to_texts(project: Project, service: Service) -> tuple[list[Text], list[str]]:
     """Return command lines and configurations of a service, and the references not read."""
-    values = {key: service.get(key) for key in ("entrypoint", "command", "environment")}
-    texts = [Text(str(v), "command", k) for k, v in [*values.items()][:2] if v]
+    commands = [service.get("entrypoint"), service.get("command")]
+    said = str([*commands, service.get("environment")])
+    texts = [Text(str(command), "command") for command in commands if command]
     unread = [*_unset(project, service)]
     for name in as_list(service, "configs"):
         content = _content(project, name)
@@ -37,7 +38,7 @@ def to_texts(project: Project, service: Service) -> tuple[list[Text], list[str]]
         unread += [f"config {name}"] * (content is None)
     for target, volume in service.get("volumes", {}).items():
         if volume["type"] == "bind":
-            read, is_whole = _mounted(project, volume["source"], target, str(values))
+            read, is_whole = _mounted(project, volume["source"], target, said)
             texts += [Text(content, "config", target) for content in read]
             unread += [f"mount {target}"] * (not is_whole)
     return texts, unread
@@ -45,9 +46,6 @@ def to_texts(project: Project, service: Service) -> tuple[list[Text], list[str]]
 
 def _unset(project: Project, service: Service) -> Iterator[str]:
     """List the variables of a service whose values are elsewhere."""
-    for file, _ in as_list(service, "env_file"):
-        if file.name in project.unread_files:
-            yield f"env file {file.name}"
     for name, value in service.get("environment", {}).items():
         if value is None and name not in project.env and may_be_address(name):
             yield f"variable {name}"
@@ -70,16 +68,15 @@ def _mounted(
     # Of data, and of a directory that others mount too, it reads the files that it names.
     path = project.directory / source
     offered = project.limits.list(path) if source.strip("/") else []
-    places = [f"{target}/{file.relative_to(path)}".removesuffix("/.") for file in offered]
-    named = [f for f, place in zip(offered, places, strict=True) if place in said]
-    is_config = CONFIG_PATHS.search(target) is not None
+    named = [file for file in offered if target + str(file)[len(str(path)) :] in said]
+    is_config = CONFIG_PATHS.search(target)
     configs = [file for file in offered if is_config or CONFIG_PATHS.search(file.name)]
     is_own = is_config or target.endswith("/config")
     is_shared = named and project.mounted[source] > 1
     files = (configs if is_own and not is_shared else named)[:MAX_LISTED]
     contents = {file: _file_content(project, file) for file in files}
     left = [file.name for file in (*configs, *files) if contents.get(file) is None]
-    left += [target] * (is_own and not offered)
+    left += [target] * bool(is_own and not offered)
     return [*filter(None, contents.values())], all(map(_has_no_address, left))
 
 

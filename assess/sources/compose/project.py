@@ -93,7 +93,6 @@ class Project:
     directory: Path = Path()
     env: Texts = field(default_factory=dict)  # variables of its `.env`
     unset: set[str] = field(default_factory=set)  # variables without a value
-    unread_files: set[str] = field(default_factory=set)  # files of variables
     notes: list[str] = field(default_factory=list)  # what could not be read, in words
     # Files that could not be read.
     failed: dict[str, Exception] = field(default_factory=dict)
@@ -104,7 +103,6 @@ class Project:
             return read_env(self.limits.read(file), env, self.limits)
         except (OSError, ValueError, RecursionError) as error:
             if is_required or not isinstance(error, FileNotFoundError):
-                self.unread_files.add(file.name)
                 self.note(f"{file.name} cannot be read", error)
         return {}
 

@@ -175,16 +175,16 @@ def of_text(text: str) -> tuple[Address, ...]:
     found: list[Address | None] = [
         url for url in _urls(text) if url and (url.port or url.host not in groups)
     ]
+    apart = text.translate(_APART)
     for host, port in [
-        *_BEFORE_PORT.findall(text.translate(_APART)),
+        *_BEFORE_PORT.findall(apart),
         *_DEV_TCP.findall(text),
         *_BESIDE_PORT.findall(text),
     ]:
         found.append(_address(host, port, is_sure=False))
     for host in [*_ASKED.findall(text), *_SERVER_LINE.findall(text)]:
         found.append(_address(host, is_sure=False))
-    options = _OPTION.findall(text.translate(_APART))
-    for key, host, port in [*_KEYED.findall(text), *options]:
+    for key, host, port in [*_KEYED.findall(text), *_OPTION.findall(apart)]:
         found += _keyed(key, host, port)
     for key, items in [*_IN_LIST.findall(text), *_WITH_DASHES.findall(text)]:
         found += _listed(key, items)
