@@ -30,8 +30,11 @@ from assess.sources.values import (
 )
 from assess.sources.volumes import Mount, nfs_export
 
-DEFAULT_NAMES = tuple(
-    f"{stem}.{end}" for stem in ("compose", "docker-compose") for end in ("yaml", "yml")
+DEFAULT_NAMES = (
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yaml",
+    "docker-compose.yml",
 )
 SERVICE = "compose-service"
 MAX_ROWS = 20_000  # of a project: replicas multiply its mounts
@@ -71,9 +74,10 @@ class ComposeSource(Source):
 
 
 def _enabled(project: Project, profiles: set[str]) -> list[str]:
-    declared = {name: s.get("profiles") for name, s in project.services.items()}
     return sorted(
-        n for n, listed in declared.items() if not listed or {"*", *listed} & profiles
+        name
+        for name, service in project.services.items()
+        if not (listed := service.get("profiles")) or {"*", *listed} & profiles
     )
 
 

@@ -31,7 +31,10 @@ def to_texts(project: Project, service: Service) -> tuple[list[Text], list[str]]
     commands = [service.get("entrypoint"), service.get("command")]
     said = str([*commands, service.get("environment")])
     texts = [Text(str(command), "command") for command in commands if command]
-    unread = [*_unset(project, service)]
+    unset = [name for name, v in service.get("environment", {}).items() if v is None]
+    unread = [
+        f"variable {n}" for n in unset if n not in project.env and may_be_address(n)
+    ]
     for name in as_list(service, "configs"):
         content = _content(project, name)
         texts.append(Text(content or "", "config", name))
@@ -42,13 +45,6 @@ def to_texts(project: Project, service: Service) -> tuple[list[Text], list[str]]
             texts += [Text(content, "config", target) for content in read]
             unread += [f"mount {target}"] * (not is_whole)
     return texts, unread
-
-
-def _unset(project: Project, service: Service) -> Iterator[str]:
-    """List the variables of a service whose values are elsewhere."""
-    for name, value in service.get("environment", {}).items():
-        if value is None and name not in project.env and may_be_address(name):
-            yield f"variable {name}"
 
 
 def _content(project: Project, name: str) -> str | None:
@@ -70,19 +66,16 @@ def _mounted(
     offered = project.limits.list(path) if source.strip("/") else []
     named = [file for file in offered if target + str(file)[len(str(path)) :] in said]
     is_config = CONFIG_PATHS.search(target)
-    configs = [file for file in offered if is_config or CONFIG_PATHS.search(file.name)]
+    endings = LISTS["settings"]
+    configs = [f for f in offered if is_config or f.name.rpartition(".")[2] in endings]
     is_own = is_config or target.endswith("/config")
     is_shared = named and project.mounted[source] > 1
     files = (configs if is_own and not is_shared else named)[:MAX_LISTED]
     contents = {file: _file_content(project, file) for file in files}
-    left = [file.name for file in (*configs, *files) if contents.get(file) is None]
-    left += [target] * bool(is_own and not offered)
-    return [*filter(None, contents.values())], all(map(_has_no_address, left))
-
-
-def _has_no_address(path: str) -> bool:
-    """Return whether a file holds a certificate, a key or a fact of its machine."""
-    return not LISTS["inert"].isdisjoint({*path.split("/"), path.rpartition(".")[2]})
+    is_whole = None not in map(contents.get, (*configs, *files))
+    if is_own and not offered:  # certificates and facts of the machine name no service
+        is_whole = not LISTS["inert"].isdisjoint(target.replace(".", "/").split("/"))
+    return [*filter(None, contents.values())], is_whole
 
 
 def _file_content(project: Project, file: Path) -> str | None:

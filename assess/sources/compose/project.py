@@ -65,10 +65,10 @@ class Limits:
         try:
             refuse_outside(path, self.roots, allow=self.allow_outside)
             found = islice(path.rglob("*"), MAX_LOOKED) if path.is_dir() else [path]
-            files = [(file.stat().st_size, file) for file in found if file.is_file()]
+            files = filter(Path.is_file, found)
+            return sorted(files, key=lambda file: (file.stat().st_size, file))
         except (OSError, ValueError):
             return []
-        return [file for _, file in sorted(files)]
 
     def read(self, file: Path) -> str:
         """Return the text of a file; raise OSError or ValueError where that is not safe."""

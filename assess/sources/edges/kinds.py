@@ -51,8 +51,8 @@ def kind_of_image(repository: str) -> Kind | None:
     """Return the kind of dependency on an image; None for a program that is only called."""
     # A store wins over telemetry: ``zipkin-mysql`` keeps data. ``kafka-ui`` is called.
     path = repository.lower().split("/")
-    words = [word for word in _SEPARATOR.split(path[-1]) if word]
-    known = [_BY_WORD[word] for word in words if word in _BY_WORD]
+    words = [*filter(None, _SEPARATOR.split(path[-1]))]
+    known = [*filter(None, map(_BY_WORD.get, words))]
     soft = list(filter(_is_soft, known))
     state = reference.stateful_kind(repository) or ""
     if kind := _OF_STATE.get(state):
@@ -63,7 +63,7 @@ def kind_of_image(repository: str) -> Kind | None:
         return known[0]
     if reference.is_tool(repository) and not soft:
         return None
-    publisher = [_BY_WORD[word] for word in path[-2:-1] if word in _BY_WORD]
+    publisher = [*filter(None, map(_BY_WORD.get, path[-2:-1]))]
     return next(iter([*soft, *filter(_is_soft, publisher)]), None)
 
 
@@ -75,7 +75,7 @@ def kind_of_name(name: str) -> Kind | None:
     """Return the kind that the name of a host or a service implies."""
     if kind := kind_of_image(name):
         return kind
-    words = [word for word in _SEPARATOR.split(name.lower()) if word]
+    words = [*filter(None, _SEPARATOR.split(name.lower()))]
     is_bare = not words or reference.is_tool(name)
     return None if is_bare else _BY_LAST_WORD.get(words[-1])
 
@@ -84,8 +84,8 @@ def kind_of(address: Address, image: str = "", variable: str = "") -> Kind:
     """Return the kind of dependency behind an address."""
     # The protocol decides, then the image, then names, then the port: it never makes a
     # call over HTTP one for logs, telemetry or flags.
-    protocols = [part for part in re.split(r"[+.-]", address.scheme) if part]
-    spoken = next((_BY_WORD[p] for p in protocols if p in _BY_WORD), None)
+    protocols = [*filter(None, re.split(r"[+.-]", address.scheme))]
+    spoken = next(filter(None, map(_BY_WORD.get, protocols)), None)
     if spoken:
         return spoken
     if kind := kind_of_image(image):
@@ -120,5 +120,5 @@ def kind_of_variable(name: str) -> Kind | None:
     """Return the kind that the words of a variable mean, such as ``OTEL`` or ``ELASTICSEARCH``."""
     words = [*name.lower().split("_"), *_SEPARATOR.split(name.lower())]
     is_api = "api" in words
-    known = (_BY_WORD[word] for word in words if word in _BY_WORD)
+    known = filter(None, map(_BY_WORD.get, words))
     return None if is_api else next(known, None)
