@@ -231,3 +231,13 @@ def test_positions():
     assert position_of("SERVER_NAME") == "none"
     assert position_of("RABBITMQ_VHOST") == "none"
     assert position_of("KAFKA_BROKERS_INTERNAL") == "host"
+
+
+def test_lists_of_the_own_addresses_of_a_service_and_block_comments_name_no_other():
+    text = """/* see https://docs.example.com/x
+redirectURIs:
+  - "https://shop.example.com/callback"
+allowed_origins: ["https://web.example.com"]
+hosts: ["http://store.example.com"]
+"""
+    assert hosts(of_text(text)) == [("store.example.com", None)]

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from assess.sources.base import Name
 from assess.sources.compose import ComposeSource
 from assess.sources.compose.forms import Replaced, merged, mount, port_text
-from assess.sources.compose.project import interpolate, read_env, read_project
+from assess.sources.compose.project import (
+    MAX_LISTED,
+    interpolate,
+    read_env,
+    read_project,
+)
 from assess.sources.deadline import Deadline
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "compose"
@@ -744,6 +749,76 @@ def test_configurations_among_data_are_read_where_a_service_names_them(tmp_path)
     rows = written(tmp_path, text).rows["dependencies"]
     found = {(row["src"].name, row["dst"].name) for row in rows}
     assert found == {("chat", "db"), ("other", "db"), ("login", "cache")}
+
+
+def test_configurations_below_a_mounted_directory_are_read(tmp_path):
+    folder = tmp_path / "provisioning/datasources"
+    folder.mkdir(parents=True)
+    (folder / "all.yml").write_text("datasources:\n  - url: http://metrics:9090\n")
+    text = """services:
+  charts: {image: "grafana/grafana:11.1.0", volumes: ["./provisioning:/etc/grafana/provisioning"]}
+  metrics: {image: "prom/prometheus:v2.53.0"}
+"""
+    batch = written(tmp_path, text)
+    assert [row["dst"].name for row in batch.rows["dependencies"]] == ["metrics"]
+    assert batch.coverage[-1]["status"] == "ok"
+
+
+def test_of_a_directory_that_services_share_each_reads_the_file_that_it_names(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/reader.yaml").write_text("store: {host: db}\n")
+    (tmp_path / "config/proxy.conf").write_text(
+        "location / { proxy_pass http://reader:80; }"
+    )
+    text = """services:
+  reader: {image: "acme/reader:1", command: "-c /etc/app/reader.yaml", volumes: ["./config:/etc/app"]}
+  proxy: {image: "nginx:1.27", command: "nginx -c /etc/app/proxy.conf", volumes: ["./config:/etc/app"]}
+  db: {image: "acme/db:1"}
+"""
+    rows = written(tmp_path, text).rows["dependencies"]
+    found = {(row["src"].name, row["dst"].name) for row in rows}
+    assert found == {("reader", "db"), ("proxy", "reader")}
+
+
+@pytest.mark.parametrize(
+    ("file", "mount", "is_noted"),
+    [
+        ("data/sub/conf.yaml", "./data:/data", True),  # nobody names it
+        ("data/table.csv", "./data:/data", False),
+        ("data/ca.pem", "./data:/data", False),
+        ("many", "./many:/etc/app", True),  # more files than are read
+        ("binary.conf", "./binary.conf:/etc/app.conf", True),
+        ("other", "./absent.conf:/etc/app.conf", True),
+        ("other", "./absent:/config", True),
+        ("other", "./absent.pem:/etc/nginx/server.pem", False),
+        ("other", "/etc/localtime:/etc/localtime:ro", False),
+    ],
+)
+def test_a_mounted_configuration_that_was_not_read_is_noted(
+    tmp_path, file, mount, is_noted
+):
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if file == "many":
+        path.mkdir()
+        for number in range(MAX_LISTED + 1):
+            (path / f"{number}.conf").write_text("url = http://db\n")
+    else:
+        path.write_bytes(b"\xff\xfe")
+    text = f'services: {{web: {{image: "acme/web:1", volumes: ["{mount}"]}}}}\n'
+    row = written(tmp_path, text).coverage[-1]
+    assert ("not read" in str(row.get("hint"))) == is_noted
+    assert (row["status"] == "partial") == is_noted
+
+
+def test_the_file_of_a_service_is_read_wherever_it_names_it(tmp_path):
+    (tmp_path / "nodes.data").write_text("{'admin_url': 'http://gateway:8001'}")
+    text = """services:
+  ui: {image: "acme/ui:1", environment: {NODES: /n.data}, volumes: ["./nodes.data:/n.data"]}
+  gateway: {image: "kong:3.7"}
+"""
+    batch = written(tmp_path, text)
+    assert [row["dst"].name for row in batch.rows["dependencies"]] == ["gateway"]
 
 
 # ---- builds ----

@@ -190,11 +190,10 @@ def _to_unit(project: Project, service: Service) -> Unit:
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
     image = text(service, "image")
     declared = True if check.get("first") else None
-    environment = tuple(_environment(project, service).items())
     texts, unread = to_texts(project, service)
     return Unit(
         image=image,
-        environment=environment,
+        environment=tuple(_environment(project, service).items()),
         texts=tuple(texts),
         unread=tuple(unread),
         ports=(*as_list(service, "ports"), *exposed),

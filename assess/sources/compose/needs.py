@@ -29,12 +29,11 @@ EVIDENCE = "compose-file"
 def to_texts(project: Project, service: Service) -> tuple[list[Text], list[str]]:
     """Return command lines and configurations of a service, and the references not read."""
     commands = [service.get("entrypoint"), service.get("command")]
-    said = str([*commands, service.get("environment")])
+    variables = service.get("environment", {})
+    said = str([*commands, variables])
     texts = [Text(str(command), "command") for command in commands if command]
-    unset = [name for name, v in service.get("environment", {}).items() if v is None]
-    unread = [
-        f"variable {n}" for n in unset if n not in project.env and may_be_address(n)
-    ]
+    unset = {name for name, value in variables.items() if value is None}
+    unread = [f"variable {n}" for n in unset - project.env.keys() if may_be_address(n)]
     for name in as_list(service, "configs"):
         content = _content(project, name)
         texts.append(Text(content or "", "config", name))
@@ -81,7 +80,7 @@ def _mounted(
 def _file_content(project: Project, file: Path) -> str | None:
     """Return the text of a file; None where it cannot be read."""
     try:
-        return project.limits.read(file) if file.is_file() else None
+        return project.limits.read(file)
     except (OSError, ValueError):
         return None
 

@@ -111,7 +111,7 @@ def words_of(name: str) -> tuple[str, ...]:
     """Return the words of a name such as ``DB_HOST``, ``redis.url`` or ``EventBusHost``."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     plain = _FRAMEWORK.sub("", spaced.lower())
-    return tuple(word for word in re.split(r"[\W_\d]+", plain) if word)
+    return tuple(filter(None, re.split(r"[\W_\d]+", plain)))
 
 
 @lru_cache(_CACHED)
@@ -151,7 +151,7 @@ def of_variable(name: str, value: str) -> tuple[Address, ...]:
         return ()
     text = _LOOKUP.sub("srv://", strip_credentials(value[:MAX_TEXT].strip()))
     found = [*_urls(text), *_dsn(text)]
-    is_code = not position and _CODE.search(text) is not None
+    is_code = not position and _CODE.search(text)
     if position == "weak" or is_code:
         found = [_unsure(address) for address in found]
     is_secret = is_secret_name(name)
@@ -285,7 +285,7 @@ def _keyed(key: str, host: str, port: str) -> Iterator[Address | None]:
     if position in ("host", "near") and not is_secret_name(key):
         address = _address(host, port, is_sure=False)
         is_named = position == "host" and key.lower() not in _OWN_KEYS
-        is_sure = is_named and address is not None and address.is_outside
+        is_sure = is_named and address and address.is_outside
         yield _address(host, port) if is_sure else address
 
 
@@ -295,7 +295,7 @@ _DSN_KEYS = LISTS["dsn"] | {"data source", "network address"}
 
 def _bare_hosts(name: str, text: str, position: str) -> Iterator[Address | None]:
     """Yield host names from a value that is one host name, or a list of them."""
-    parts = [part for part in _LIST.split(text) if part]
+    parts = [*filter(None, _LIST.split(text))]
     head = text.partition(",")[0].strip()
     if "=" in text and re.fullmatch(r"[\w.-]+", head):
         parts = [head]  # redis,abortConnect=false

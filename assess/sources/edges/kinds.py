@@ -63,7 +63,7 @@ def kind_of_image(repository: str) -> Kind | None:
         return known[0]
     if reference.is_tool(repository) and not soft:
         return None
-    publisher = [*filter(None, map(_BY_WORD.get, path[-2:-1]))]
+    publisher = filter(None, map(_BY_WORD.get, path[-2:-1]))
     return next(iter([*soft, *filter(_is_soft, publisher)]), None)
 
 
@@ -111,7 +111,7 @@ def _by_host(host: str, *, is_http: bool) -> Kind | None:
         if kind := _BY_SUFFIX.get(".".join(labels[n:])):
             return kind
     kind = kind_of_name(labels[0])
-    is_vague = kind is not None and not kind.protocol
+    is_vague = kind and not kind.protocol
     # over HTTP, a name without a protocol, such as "cache", does not show a store
     return None if is_vague and is_http else kind
 

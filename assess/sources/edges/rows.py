@@ -92,7 +92,7 @@ def needs(
     own_kind = kind_of_image(caller.image)
     # the words by which the service and its image are named
     own = {*words_of(caller.called), *words_of(caller.image.rpartition("/")[2])}
-    watches = own_kind is not None and own_kind.kind in WATCHERS
+    watches = own_kind and own_kind.kind in WATCHERS
     rows = []
     for mention in found:
         address = mention.address
@@ -124,7 +124,7 @@ def _is_for_others(text: Text, row: Row, own: Kind) -> bool:
     if text.basis != "env" or own.protocol not in LISTS["alone"]:
         return False
     named = kind_of_variable(text.name)
-    is_own_name = named is not None and named.protocol == own.protocol
+    is_own_name = named and named.protocol == own.protocol
     return not is_own_name and row["protocol"] != own.protocol
 
 
@@ -175,7 +175,7 @@ def start_order(
     # as one; what has to end first is a job, whatever its image is.
     known = _kind_of(callee, service)
     is_job = more.get("condition") == ENDED
-    is_store = known is not None and known.kind in STORES and not is_job
+    is_store = known and known.kind in STORES and not is_job
     kind = known.kind if known and is_store else START_ORDER
     protocol = known.protocol or None if known and is_store else None
     return dependency_row(src, callee.name, kind, evidence, protocol=protocol, **more)
