@@ -263,7 +263,8 @@ def core_in_containers(data: ClaimData) -> Measurement:
     """C8: share of core services that run in containers."""
     services = data.frame("services")
     # a service of unknown tier may be one of them
-    core = services[services["tier"].isna() | surely(services["tier"].eq(1))]
+    may_be_core = services["tier"].isna() | surely(services["tier"].eq(1))
+    core = services[may_be_core]
     side = core["service_id"].map(data.side)
     is_vague = side.isna() | core["tier"].isna()
     inside = side.eq(CONTAINER).astype("boolean").mask(is_vague)
@@ -300,12 +301,11 @@ def contained_incidents(data: ClaimData) -> Measurement:
     exposure = data.assessment.exposure
     # an incident that nobody can place may have been in a container
     table = exposure.incidents[~surely(exposure.incidents["side"].eq(HOST))]
-    pairs = zip(table["service_id"], table["affected_services"], strict=True)
-    touched = [
-        None if pd.isna(service) or pd.isna(names) else len({service, *ids(names)}) <= 1
-        for service, names in pairs
-    ]
-    alone = Series(touched, table.index, dtype="boolean").mask(table["side"].isna())
+    named = table.dropna(subset=["service_id", "affected_services"])
+    pairs = zip(named["service_id"], named["affected_services"], strict=True)
+    touched = [len({service, *ids(names)}) for service, names in pairs]
+    touched_n = Series(touched, named.index, dtype="Int64").reindex(table.index)
+    alone = touched_n.le(1).mask(table["side"].isna())
     measured = share(tally(table["platform"], alone), level=data.level)
     gap = "no incident in containers was seen so far: keep counting"
     looked = len(exposure.watched) > 0 and len(data.contained) > 0

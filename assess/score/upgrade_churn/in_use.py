@@ -207,7 +207,8 @@ def _digests(table: DataFrame, images: DataFrame) -> Series:
     tagged = tagged.dropna(subset="tag").drop_duplicates(place, keep=False)
     # without any tag, pandas takes the column for numbers
     tagged = tagged[[*place, "digest"]].astype({"tag": "str"})
-    found = table[place].astype({"tag": "str"}).merge(tagged, on=place, how="left")
+    named = table[place].astype({"tag": "str"})
+    found = named.merge(tagged, on=place, how="left")
     return table["image_digest"].fillna(found["digest"].set_axis(table.index))
 
 
@@ -252,9 +253,8 @@ def _talks(workloads: DataFrame, calls: DataFrame) -> Series:
     is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)
     socket = workloads["docker_sock_mounted"].astype("boolean")
     # What asks through a proxy of the socket is answered by the same engine.
-    is_proxy = surely(workloads["program"].str.endswith(_PROXY)) & socket.fillna(
-        value=True
-    )
+    may_ask = socket.fillna(value=True)
+    is_proxy = surely(workloads["program"].str.endswith(_PROXY)) & may_ask
     served = calls["dst_id"].isin(workloads.loc[is_proxy, "service_id"])
     callers = calls.loc[served & ~surely(calls["possible"]), "src_id"]
     is_behind = is_client & workloads["client_api"].notna()
@@ -279,7 +279,8 @@ def _engines(inventory: Inventory, product: str, target: str) -> DataFrame:
     driver_runs = partial(reference.driver_runs, engine_version=docker)
     runs = _each(driver_runs, table, "storage_driver")
     asked = [name for name in columns_of("workloads") if name in table]
-    kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]].astype({"runtime": "string"})
+    kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]]
+    kept = kept.astype({"runtime": "string"})
     return kept.assign(
         driver_runs=runs.astype("boolean"),
         engine=_each(number_of, table, "engine_text"),
@@ -331,12 +332,11 @@ def _without_engine(inventory: Inventory, table: DataFrame) -> Series:
 def _typed(table: DataFrame, name: str) -> DataFrame:
     """Return a table with every column of rules, in the types of the rule language."""
     columns = columns_of(name)
-    missing = [column for column in columns if column not in table]
-    table = table.assign(**dict.fromkeys(missing, pd.NA)).reset_index(drop=True)
+    missing = {column: pd.NA for column in columns if column not in table}
+    table = table.assign(**missing).reset_index(drop=True)
     if "kernel_text" in table:
-        table["kernel_runs"] = _each(
-            reference.kernel_runs, table, "kernel_text", "docker"
-        )
+        cells = ["kernel_text", "docker"]
+        table["kernel_runs"] = _each(reference.kernel_runs, table, *cells)
     return table.astype({column: DTYPES[kind] for column, kind in columns.items()})
 
 
