@@ -237,7 +237,7 @@ def _to_service(name: str, unit: Unit) -> Row:
 
 
 def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
-    declared = {**table(service, "volumes"), **table(service, "tmpfs")}
+    declared = table(service, "volumes") | table(service, "tmpfs")
     for target, volume in declared.items():
         source = volume["source"]
         options = table(project.volumes, source)

@@ -102,7 +102,7 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> Rows:
 
 def labels_of(service: Service) -> Row:
     """Return all labels of a service, those of its deployment in a swarm too."""
-    return {**as_mapping(service, "labels"), **as_mapping(service, "deploy", "labels")}
+    return as_mapping(service, "labels") | as_mapping(service, "deploy", "labels")
 
 
 def _callee(project: Project, name: str, siblings: Siblings) -> Callee:

@@ -333,9 +333,9 @@ class _Reader:
         env_files = [self.directory / str(name) for name in names] or [directory / ".env"]
         env: Texts = {}
         for file in env_files:
-            known = {**env, **self.env}
+            known = env | self.env
             env |= self.project.read_env(file, known, is_required=False)
-        _Reader(self.project, directory, {**env, **self.env}).read(files, trail)
+        _Reader(self.project, directory, env | self.env).read(files, trail)
 
     def _service(
         self, name: str, place: _Place, trail: tuple[tuple[Path, str], ...] = ()
@@ -387,4 +387,4 @@ def _checked(document: Any) -> Row:
     services = document.get("services")
     if not isinstance(services, dict | None):
         raise ValueError("its services are no mapping")
-    return {**document, "services": services or {}}
+    return document | {"services": services or {}}

@@ -283,10 +283,10 @@ def _keyed(key: str, host: str, port: str) -> Iterator[Address | None]:
     """Yield the host of a configuration entry, if its key may hold a host."""
     position = "host" if key.lower() in _DSN_KEYS else position_of(key)
     if position in ("host", "near") and not is_secret_name(key):
-        address = _address(host, port, is_sure=False)
+        address = _address(host, port)
         is_named = position == "host" and key.lower() not in _OWN_KEYS
         is_sure = is_named and address and address.is_outside
-        yield _address(host, port) if is_sure else address
+        yield address if is_sure else _unsure(address)
 
 
 _OWN_KEYS = ("hostname", "servername", "server_name")  # mostly of the service itself

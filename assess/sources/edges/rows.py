@@ -223,7 +223,7 @@ def distinct(rows: Iterable[Row]) -> Rows:
         dst = _without_rule(row["dst"])
         if src != dst:
             pairs[src, dst].append(row)
-    kept = [dict(_joined(group)) for group in pairs.values()]
+    kept = [_joined(group) for group in pairs.values()]
     for row in kept:
         row.pop("_is_known", None)
     return [*_promoted(kept)]
