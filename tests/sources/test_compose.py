@@ -771,7 +771,7 @@ def test_of_a_directory_that_services_share_each_reads_the_file_that_it_names(tm
         "location / { proxy_pass http://reader:80; }"
     )
     text = """services:
-  reader: {image: "acme/reader:1", command: "-c /etc/app/reader.yaml", volumes: ["./config:/etc/app"]}
+  reader: {image: "acme/reader:1", command: "-c /etc/app/reader.yaml", volumes: ["./config:/etc/app/"]}
   proxy: {image: "nginx:1.27", command: "nginx -c /etc/app/proxy.conf", volumes: ["./config:/etc/app"]}
   db: {image: "acme/db:1"}
 """

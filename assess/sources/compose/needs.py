@@ -40,7 +40,7 @@ def to_texts(project: Project, service: Service) -> tuple[list[Text], list[str]]
         unread += [f"config {name}"] * (content is None)
     for target, volume in service.get("volumes", {}).items():
         if volume["type"] == "bind":
-            read, is_whole = _mounted(project, volume["source"], target, said)
+            read, is_whole = _mounted(project, volume["source"], target.rstrip("/"), said)
             texts += [Text(content, "config", target) for content in read]
             unread += [f"mount {target}"] * (not is_whole)
     return texts, unread
