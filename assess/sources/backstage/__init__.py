@@ -127,7 +127,7 @@ def get_entities(web: Web, pages: int) -> Iterator[Rows]:
             more = {"offset": offset}
         if not more:
             return
-        params = {**params, **more}
+        params = params | more
 
 
 def _take(values: list[Any], entities: dict[str, Entity], call: Call) -> None:

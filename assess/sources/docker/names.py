@@ -27,7 +27,7 @@ _PLATFORMS = vocabulary("docker", "platforms")  # by a label of theirs
 
 def container_names(labels: Texts, env: Texts, image: ImageRef, name: str) -> Names:
     """List the names of its service, best first; that of the container itself is the last."""
-    given = {**env, **labels}
+    given = env | labels
     stack = labels.get(SWARM_STACK, "") + "_"
     allocated = _ALLOCATION.sub("", name) if NOMAD + "alloc_id" in labels else ""
     made = {

@@ -200,7 +200,7 @@ def _of_container(raw: Row, container: Row) -> Unit:
         platform="ecs",
         **picked(raw, "ecs definition"),
         **own,
-        environment=tuple({**secrets, **environment_of(container)}.items()),
+        environment=tuple((secrets | environment_of(container)).items()),
         texts=command_line(container, "entryPoint", "command"),
         unread=(
             *(f"variable {secret}" for secret in secrets if may_be_address(secret)),

@@ -229,7 +229,7 @@ def _complete(other: PlainHost, host: PlainHost) -> None:
     newer, older = (host, other) if is_newer else (other, host)
     # When the facts were gathered is when `setup` ran.
     base, more = (newer, older) if "setup" in _parts(newer) else (older, newer)
-    other.facts = {**more.facts, **base.facts}
+    other.facts = more.facts | base.facts
     other.units = older.units if newer.units is None else newer.units
     other.packages = older.packages if newer.packages is None else newer.packages
     other.mounted = newer.mounted or older.mounted

@@ -174,7 +174,7 @@ def _same_machines(facts: dict[_Host, Row], owners: _Owners) -> dict[_Host, str]
             if "cloud_id" in facts[there] and "cloud_id" not in facts[here]:
                 here, there = there, here
             # joined facts, so that a third source is compared with both
-            facts[here] = {**facts[there], **facts[here]}
+            facts[here] = facts[there] | facts[here]
             head[there] = here
     ids = {host: root(host)[1] for host in head}
     return {host: host_id for host, host_id in ids.items() if host_id != host[1]}

@@ -232,7 +232,7 @@ class Identity:
                 (other,) = owners
                 # two services of one source are two, whatever else calls them alike
                 if other.bears(name) and not other.sources & here.sources:
-                    here.names = {**other.names, **here.names}
+                    here.names = other.names | here.names
                     other.joined = here
 
     def _match_one(self, name: Name) -> Match:
