@@ -238,7 +238,7 @@ def from_frames(
 
     Examples
     --------
-    >>> workloads = DataFrame(
+    >>> workloads = pd.DataFrame(
     ...     {"workload_id": ["cart.1"], "service_id": ["cart"], "image_ref": ["shop/cart:1.4"]}
     ... )
     >>> inventory = assess.from_frames({"workloads": workloads}, snapshot_at="2026-09-30")

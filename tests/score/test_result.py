@@ -63,7 +63,7 @@ def test_reprs_have_no_address_and_escape_names():
     assert "0x" not in repr(result)
     html = result._repr_html_()
     assert "<script>" not in html
-    assert html.startswith("<p><b>Demo score: 1 rows, 2026Q3, policy abc</b></p>")
+    assert html.startswith("<p><b>Demo score: 1 row, 2026Q3, policy abc</b></p>")
     table = pd.DataFrame({"x": ["<b>"]})
     assert "<b>&" not in Explanation("<i>", "<u>", table)._repr_html_().replace(
         "<b>&lt;i", ""
