@@ -178,6 +178,9 @@ def checked(kind, batch, answered_n):
 
 
 every_source = pytest.mark.parametrize("kind", SOURCES)
+with_token = pytest.mark.parametrize(
+    "kind", [kind for kind in SOURCES if "token_file" in built_in()[kind]["options"]]
+)
 
 
 def test_every_source_that_asks_over_http_is_here():
@@ -260,10 +263,8 @@ def test_a_connection_that_is_reset_costs_one_answer_alone(kind, tmp_path):
     ] == [{"kubernetes": "pods", "nomad": "jobs", "marathon": "deployments"}[kind]]
 
 
-@every_source
+@with_token
 def test_a_token_that_cannot_be_read_counts_as_not_seen(kind, tmp_path):
-    if "token_file" not in built_in()[kind]["options"]:
-        pytest.skip("it takes no token")
     options = {
         k: "http://127.0.0.1:1" if v == "{url}" else v
         for k, v in SOURCES[kind][0].items()
@@ -291,10 +292,8 @@ def test_a_password_with_a_slash_is_no_port_that_a_hint_may_show(
     assert batch.coverage and CANARY not in repr(batch)
 
 
-@every_source
+@with_token
 def test_a_token_file_with_two_lines_is_shown_nowhere(kind, tmp_path):
-    if "token_file" not in built_in()[kind]["options"]:
-        pytest.skip("it takes no token")
     (tmp_path / "token").write_text(f"{CANARY} second\nline {CANARY}\n")
     batch = collected(kind, SOURCES[kind][1], tmp_path, token_file="token")
     assert CANARY not in repr(batch)
