@@ -112,8 +112,7 @@ class Exposure:
             return DataFrame(columns=SPELL)
         spells = self._spans(*self.window)
         spells = spells[spells["start"] < spells["end"]].reset_index(drop=True)
-        spelled = spells.reset_index(names="spell")
-        rows = spelled[["spell", "service_id", "start", "end"]]
+        rows = spells.reset_index(names="spell").drop(columns="platform")
         opened = rows.merge(self.incidents[["service_id", "opened_at"]], on="service_id")
         opened = opened[opened["opened_at"].between(opened["start"], opened["end"])]
         by_spell = opened.groupby("spell")["opened_at"]
@@ -125,8 +124,7 @@ class Exposure:
         spells["clean_months"] = (until - days_until(self.watched, last)) / MONTH_DAYS
         spells["side"] = side_of(spells["platform"])
         spells = spells.join(self.services, on="service_id")
-        order = ["service_id", "platform"]
-        return spells[SPELL].sort_values(order, ignore_index=True)
+        return spells[SPELL].sort_values(["service_id", "platform"], ignore_index=True)
 
     def _spans(self, start: pd.Timestamp, end: pd.Timestamp) -> DataFrame:
         """List the time of each service on a platform: ``service_id, platform, start, end``."""
@@ -251,11 +249,9 @@ def _platforms(inventory: Inventory, policy: Policy) -> Series:
     """Return the platform of each service: as declared, else from all its replicas."""
     declared = inventory["services"].set_index("service_id")["platform"].astype("object")
     workloads = inventory["workloads"]
-    contained = replicas_in_containers(workloads, policy).dropna().astype(bool)
-    by_service = contained.groupby(workloads["service_id"])
-    seen = by_service.agg(["all", "any"])
-    shown = Series(MIXED, index=seen.index, dtype="object")
-    shown = shown.mask(seen["all"], ANY_CONTAINER).mask(~seen["any"], HOST)
+    contained = replicas_in_containers(workloads, policy).dropna().astype(float)
+    share = contained.groupby(workloads["service_id"]).mean()
+    shown = share.map({0.0: HOST, 1.0: ANY_CONTAINER}).fillna(MIXED)
     platform = declared.mask(declared.isin(UNCLEAR))
     platform = platform.fillna(shown.reindex(declared.index))
     platform = platform.fillna(declared.where(declared.eq(MIXED)))
@@ -327,19 +323,20 @@ def incident_rates(inventory: Inventory, policy: Policy) -> DataFrame:
     """Estimate the incident rate of each service, shrunk to the fleet's.
 
     Index ``service_id``; ``rate_per_year, rate_per_year_lo, rate_per_year_hi`` [per year], NA
-    where nobody watched. Where no coverage says who watched, the rate counts from the first
-    incident, 0 is its lower end, and it has no upper end. ``simulation.level`` is the coverage of
-    the intervals.
+    where nobody watched. An incident of an unknown service may be of any, at the upper end. Where
+    no coverage says who watched, the rate counts from the first incident, 0 is its lower end, and it
+    has no upper end. ``simulation.level`` is the coverage of the intervals.
     """
-    names = ["rate_per_year", "rate_per_year_lo", "rate_per_year_hi"]
     known = exposure(inventory, policy)
     index = pd.Index(sorted(known.services.index), name="service_id", dtype="str")
-    if known.window is None or not len(index):
-        return DataFrame(np.nan, index=index, columns=names).astype("Float64")
-    counts = known.incidents["service_id"].value_counts()
-    events = counts.reindex(index, fill_value=0).astype("float64")
-    rates = shrunk_rates(events, Series(known.years, index), level=policy.level)
+    service = known.incidents["service_id"]
+    events = service.value_counts().reindex(index, fill_value=0).astype("float64")
+    years = Series(known.years, index)
+    loose_n = int(service.isna().sum())
+    rates = shrunk_rates(events, years, level=policy.level, loose_n=loose_n)
     # person-time that nobody knows bounds no rate: one old incident would make all look rare
     if not known.is_covered:
         rates = rates.assign(rate_lo=0.0, rate_hi=np.nan)
-    return rates[["rate", "rate_lo", "rate_hi"]].set_axis(names, axis=1).astype("Float64")
+    rates.loc[rates["rate"].isna()] = np.nan
+    named = rates.rename(columns=lambda end: end.replace("rate", "rate_per_year"))
+    return named.astype("Float64")

@@ -199,13 +199,14 @@ def _log_ratio(at: float, m: Floats, odds: Floats) -> tuple[Floats, Floats]:
 
 
 def shrunk_rates(
-    events: Series, exposure_years: Series, *, level: float = 0.9
+    events: Series, exposure_years: Series, *, level: float = 0.9, loose_n: int = 0
 ) -> DataFrame:
     """Return the rate of each service, shrunk towards the fleet's where it has little exposure.
 
     ``events`` [count] and ``exposure_years`` [years] by service; NA or 0 if not watched. Index
     of ``events``; ``rate, rate_lo, rate_hi`` [per year]. An unwatched service has the
-    spread of the fleet; an unwatched fleet has (NaN, 0, inf).
+    spread of the fleet; an unwatched fleet has (NaN, 0, inf). ``loose_n`` more events are of services
+    that nobody knows: each may be of any, so they raise every upper end.
 
     Counts are Poisson and rates of services Gamma with the fleet's mean and shape, so that a
     service's posterior is Gamma(shape + n, shape / mean + exposure). Mean and shape are integrated
@@ -224,6 +225,11 @@ def shrunk_rates(
         # services of equal counts and years have equal rates: computed once
         alike, which = np.unique(np.column_stack([n, t]), axis=0, return_inverse=True)
         rates[:] = _posterior(alike[:, 0], alike[:, 1], prior, level)[which]
+    if loose_n:
+        # all may be of this service, which then says nothing of the others
+        pairs = zip(n + loose_n, t, strict=True)
+        own = [jeffreys_rate(*pair, level=level).hi for pair in pairs]
+        rates["rate_hi"] = np.maximum(rates["rate_hi"], own)
     return rates.reindex(events.index)
 
 

@@ -271,7 +271,8 @@ def _paces(
         line = reference.line_of(product, version)
         engine = pace.engine_rate(product, line, own_rate, since)
         system = pace.system_rate(*systems.get(host, NO_SYSTEM), since)
-        chance = chances.get(line_name(product, version) or pace.POOL, pooled)
+        name = line_name(product, version) or pace.OTHER
+        chance = chances.get(name, chances[pace.OTHER])
         if basis == pace.MANAGED or reference.platform_kind(product) == "managed":
             engine = pace.managed_rate(product, line, most)
             system = pace.NO_WORK

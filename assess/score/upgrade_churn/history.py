@@ -231,11 +231,9 @@ def known_history(
     if history and history.last and history.last.at == at:
         return history
     before = History.of(previous, policy) if previous else None
-    past = History()
-    for part in (history, before):
-        if part and part.last and part.last.at < at:
-            past = joined([past, part])
-    return past + History.of(inventory, policy)
+    parts = (part for part in (history, before) if part and part.last)
+    earlier = [part for part in parts if part.last and part.last.at < at]
+    return joined(earlier) + History.of(inventory, policy)
 
 
 def joined(parts: Iterable[History | None]) -> History:
@@ -270,7 +268,8 @@ def _sound(part: History | str) -> History | None:
 
 
 def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
-    """Yield every recorded change of an engine; without a host, of all hosts of the service."""
+    """Yield every recorded change of an engine; without a host, on all hosts of the service."""
+    # without either it may have been on any host, and of any line
     table = inventory["activities"]
     is_past = table["started_at"] <= inventory.snapshot_at
     table = table[is_past & table["kind"].eq("engine_upgrade")]
@@ -285,11 +284,11 @@ def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
         status, was, now = map(text_of, words)
         places = [host]
         if not isinstance(host, str):
-            places = sorted(hosts.get(service, ()))
+            places = sorted(hosts.get(service, ())) or [NOWHERE]
         for place in places:
             runtime = runtimes.get(place, reference.ENGINE)
             change = reference.engine_change((runtime, was), (runtime, now))
-            line = line_name(runtime, now or was)
+            line = line_name(runtime, now or was) if place else None
             step = Step(line, change, runtime, was, now)
             yield Move(place, at, at, status or "", step)
 
@@ -305,9 +304,7 @@ def _watched_hosts(
         return {}
     at = inventory.snapshot_at
     launched = dict(cells(inventory["hosts"], "host_id", "launched_at"))
-    first: dict[str, pd.Timestamp] = {}
-    for host, moment in recorded:
-        first[host] = min(moment, first.get(host, at))
+    first = dict(sorted(recorded, reverse=True))
     spans: dict[str, Spans] = {}
     for host in inventory["engines"]["host_id"].unique():
         launch = launched.get(host, pd.NaT)

@@ -43,6 +43,7 @@ UNNAMED = "platform"  # of a provider that nobody named
 NO_WORK = Interval(0.0, 0.0, 0.0)
 NOBODY = ""  # no service in particular
 POOL = ""  # all upgrades of the fleet, whatever their line
+OTHER = "other"  # a line that nobody saw an upgrade of
 YEAR_DAYS = 365.0  # of a support window
 MEAN_YEAR_DAYS = 365.25  # of watched time
 PARTIES = ("third", "first")
@@ -201,9 +202,11 @@ def own_rates(
 ) -> dict[str, Interval]:
     """Return the upgrades per year of each host's engine, with ends shrunk to the fleet's."""
     # Hosts that are neither in a source of history nor in two consecutive snapshots are
-    # left out, and so are changes outside the watched time.
+    # left out, and so are changes outside the watched time. One on an unknown host may have
+    # been on any.
     spans = history.hosts
     counts = Counter(m.host_id for m in _watched(upgrades(history), spans))
+    loose_n = sum(move.host_id == NOWHERE for move in upgrades(history))
     here = set(inventory["engines"]["host_id"])
     hosts = sorted(host for host in here if spans.get(host))
     least = policy["churn"]["history_days_min"]
@@ -211,7 +214,7 @@ def own_rates(
     count = Series({host: float(counts[host]) for host in hosts}, dtype=float)
     years = Series(days, dtype=float) / MEAN_YEAR_DAYS
     level = policy.level
-    shrunk = shrunk_rates(count, years.round(2), level=level)
+    shrunk = shrunk_rates(count, years.round(2), level=level, loose_n=loose_n)
     own = shrunk.assign(rate=count / years)[["rate", "rate_lo", "rate_hi"]]
     return {
         host: Interval(rate, min(rate, lo), max(rate, hi))
@@ -229,10 +232,10 @@ def upgrade_failures(
 ) -> dict[str, Tally]:
     """Count upgrades and failed upgrades, by line and over the fleet; those in ``broke`` failed."""
     # An upgrade failed if its status says so, or an incident or rollback on its host
-    # followed. Where the host of the incident is unknown, or the moments are too vague to
-    # be surely within the window, the upgrade only may have failed. An upgrade whose
-    # window, from its earliest moment, is not over or was not watched counts only if it
-    # failed.
+    # followed. Where its host or that of the incident is unknown, or the moments are too
+    # vague to be surely within the window, the upgrade only may have failed. An upgrade
+    # whose window, from its earliest moment, is not over or was not watched counts only if
+    # it failed.
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     words = any_of(policy["churn"]["failed_words"])
     moments = incident_moments(history)
@@ -255,14 +258,17 @@ def upgrade_failures(
         )
         may_have_failed = (
             failed
+            or move.host_id == NOWHERE
             or _any_in(incidents, perhaps)
             or any(_any_in(those, perhaps) for those in unplaced)
             or any(back[0] <= perhaps[1] and perhaps[0] <= back[1] for back in backs)
         )
         if failed or holds(history.looked, (move.after, move.after + window)):
-            for line in {POOL, move.step.line or POOL}:
-                n, k, most = tallies.get(line, (0, 0, 0))
-                tallies[line] = (n + 1, k + failed, most + may_have_failed)
+            # of an unknown version nobody knows the line
+            line = move.step.line if move.step.now else POOL
+            for name in {POOL, line or POOL}:
+                n, k, most = tallies.get(name, (0, 0, 0))
+                tallies[name] = (n + 1, k + failed, most + may_have_failed)
     return tallies
 
 
@@ -280,18 +286,27 @@ def incident_moments(history: History) -> dict[tuple[str, bool], list[pd.Timesta
 
 
 @cache
-def failure_chance(tally: Tally, level: float) -> Interval:
-    """Return the chance that an upgrade fails: Beta(k + 1/2, n - k + 1/2), unplaced ones in ``hi``."""
+def failure_chance(tally: Tally, level: float, more_n: int = 0) -> Interval:
+    """Return the chance that an upgrade fails: Beta(k + 1/2, n - k + 1/2).
+
+    The upper end counts all that may have failed, and ``more_n`` that others may have.
+    """
     n, k, most = tally
-    highest = jeffreys_interval(most, n, level=level)
+    highest = jeffreys_interval(most + more_n, n + more_n, level=level)
     return jeffreys_interval(k, n, level=level)._replace(hi=highest.hi)
 
 
 def failure_chances(history: History, policy: Policy) -> dict[str, Interval]:
-    """Return the chance that an upgrade fails, by line and over the fleet, `POOL`."""
+    """Return the chance that an upgrade fails, by line, of other lines, and of the fleet, `POOL`."""
     level = policy.level
-    tallies = {POOL: (0, 0, 0)} | upgrade_failures(history, policy)
-    return {line: failure_chance(tally, level) for line, tally in tallies.items()}
+    tallies = upgrade_failures(history, policy)
+    pool = tallies.pop(POOL, (0, 0, 0))
+    # what may have failed of a line that nobody knows may have been of any
+    loose_n = pool[2] - sum(most for _, _, most in tallies.values())
+    chances = {line: failure_chance(t, level, loose_n) for line, t in tallies.items()}
+    pooled = failure_chance(pool, level)
+    other = pooled._replace(hi=1.0) if loose_n else pooled
+    return chances | {POOL: pooled, OTHER: other}
 
 
 # ---- how often engines and images changed ----

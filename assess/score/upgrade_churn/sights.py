@@ -107,10 +107,7 @@ def unplaced_replicas(inventory: Inventory) -> Series:
 
 def hosts_of(inventory: Inventory) -> Hosts:
     """Return the hosts of every service with live replicas."""
-    by_service: Hosts = defaultdict(set)
-    for service, host in cells(live_replicas(inventory), "service_id", "host_id"):
-        by_service[service].add(host)
-    return by_service
+    return live_replicas(inventory).groupby("service_id")["host_id"].agg(set).to_dict()
 
 
 class Step(NamedTuple):
@@ -164,12 +161,8 @@ def changed_images(was: set[Image], now: set[Image]) -> list[tuple[Image, Image,
     come = new.keys() - old.keys()
     if len(gone) == len(come) == 1:
         pairs.append((old[gone.pop()], new[come.pop()]))
-    changes: list[tuple[Image, Image, str]] = []
-    for before, after in pairs:
-        change = reference.image_change(before[1:], after[1:])
-        if change != "same":
-            changes.append((before, after, change))
-    return changes
+    compared = [(a, b, reference.image_change(a[1:], b[1:])) for a, b in pairs]
+    return [change for change in compared if change[2] != "same"]
 
 
 def _by_repository(images: set[Image]) -> dict[str, Image]:

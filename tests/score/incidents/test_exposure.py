@@ -359,7 +359,6 @@ def test_repeats_bad_times_and_what_lies_outside_the_window_do_not_count():
         incident(4, "b", "06-01", duplicate_of="i3"),
         incident(6, "b", "03-01"),
         incident(5, "b", "06-02", bad_time=True),
-        incident(7, None, "06-02"),
     ]
     services = [service("a"), service("b")]
     clean = incident_rates(fleet(services, good), POLICY)
@@ -367,6 +366,26 @@ def test_repeats_bad_times_and_what_lies_outside_the_window_do_not_count():
         clean, incident_rates(fleet(services, good + noise), POLICY)
     )
     assert clean["rate_per_year"]["a"] > clean["rate_per_year"]["b"] > 0
+    unassigned = [incident(7, None, "06-02")]
+    vague = incident_rates(fleet(services, good + noise + unassigned), POLICY)
+    low = ["rate_per_year", "rate_per_year_lo"]
+    pd.testing.assert_frame_equal(clean[low], vague[low])
+    assert (vague["rate_per_year_hi"] > clean["rate_per_year_hi"]).all()
+
+
+@pytest.mark.parametrize("hidden", [[0], [0, 1, 4], range(7)])
+def test_an_incident_of_an_unknown_service_may_be_of_any(hidden):
+    services = [service(name) for name in "abcdef"]
+    events = [incident(n, name, f"05-{n + 1:02}") for n, name in enumerate("aaaabcc")]
+    known = incident_rates(fleet(services, events), POLICY)
+    vague = [
+        row | {"service_id": None} if at in hidden else row
+        for at, row in enumerate(events)
+    ]
+    found = incident_rates(fleet(services, vague), POLICY)
+    assert (found["rate_per_year_hi"] >= known["rate_per_year_hi"]).all()
+    own = sorted({events[at]["service_id"] for at in hidden})
+    assert (found["rate_per_year_lo"] < known["rate_per_year_lo"]).loc[own].all()
 
 
 def test_no_incident_bounds_a_rate_where_nobody_says_who_watched():

@@ -102,6 +102,33 @@ def test_an_upgrade_that_was_rolled_back_has_failed():
     assert failures(fleet(activities=[*YEARLY, back], incidents=told))[""] == (3, 1, 1)
 
 
+@pytest.mark.parametrize("column", ["host_id", "to_version"])
+@pytest.mark.parametrize("hidden", [[2], [0, 1, 2, 3]])
+def test_an_upgrade_of_unknown_host_or_version_lowers_no_upper_end(column, hidden):
+    """Three on one host, of which one failed, and one on another host, of another line."""
+    told = [*YEARLY, upgrade(3, "2026-02-01", "h2", to="24.0.7")]
+    hosts = ["h1", "h2"]
+    frames = {
+        "services": [{"service_id": "shop"}, {"service_id": "wiki"}],
+        "hosts": [{"host_id": host} for host in hosts],
+        "engines": [
+            {"host_id": host, "runtime": "docker", "version": version}
+            for host, version in zip(hosts, ["20.10.24", "24.0.7"], strict=True)
+        ],
+        "workloads": [
+            {"workload_id": host, "service_id": name, "host_id": host, "state": "running"}
+            for name, host in zip(["shop", "wiki"], hosts, strict=True)
+        ],
+        "incidents": [incident(1, "2026-01-02", host_id="h1")],
+    }
+    vague = [row | {column: None} if at in hidden else row for at, row in enumerate(told)]
+    known, found = (
+        score(fleet(**frames, activities=rows)).frame for rows in (told, vague)
+    )
+    for name in ("events_per_year_hi", "failures_per_year_hi", "hours_per_year_hi"):
+        assert (found[name] >= known[name]).all(), name
+
+
 def test_an_upgrade_whose_moment_nobody_saw_may_have_failed():
     before = [{"host_id": "h1", "runtime": "docker", "version": "20.10.5"}]
     earlier = fleet(at="2026-03-31T00:00:00Z", engines=before)
