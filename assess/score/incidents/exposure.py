@@ -128,9 +128,8 @@ class Exposure:
 
     def _spans(self, start: pd.Timestamp, end: pd.Timestamp) -> DataFrame:
         """List the time of each service on a platform: ``service_id, platform, start, end``."""
-        at_time = side_of(self.incidents["platform_at_time"].astype("object"))
         now = self.incidents["service_id"].map(self.side)
-        elsewhere = surely(at_time.notna() & at_time.ne(now))
+        elsewhere = surely(self.incidents["side"].ne(now))
         moved = self.platform.index.isin(self.incidents.loc[elsewhere, "service_id"])
         here = self.platform.mask(moved).to_frame().assign(start=start, end=end)
         if self.earlier is None or self.earlier_until is None:

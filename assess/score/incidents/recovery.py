@@ -29,7 +29,7 @@ def heal_table(rows: DataFrame, key: Series) -> DataFrame:
     """
     is_open = ~rows["closed"].astype(bool)
     table = rows[["minutes"]].astype(float).assign(key=key, open=is_open)
-    table = table.dropna(subset="key").sort_values(["minutes", "open"], kind="stable")
+    table = table.dropna().sort_values(["minutes", "open"], kind="stable")
     groups = table.groupby("key", sort=True)
     # Kaplan-Meier: incidents that had not ended before this one
     at_risk = groups["open"].transform("size") - groups.cumcount()
@@ -62,7 +62,7 @@ def incident_minutes(inventory: Inventory, policy: Policy) -> DataFrame:
 
 def time_to_heal(inventory: Inventory, policy: Policy) -> DataFrame:
     """Return the time from the opening of an incident to its end by ``side``; see `heal_table`."""
-    minutes = incident_minutes(inventory, policy).dropna(subset=["minutes"])
+    minutes = incident_minutes(inventory, policy)
     side = exposure(inventory, policy).sound["side"].reindex(minutes.index)
     return heal_table(minutes, side).rename_axis("side").reset_index()
 
@@ -167,7 +167,7 @@ def heal_times(inventory: Inventory, policy: Policy) -> DataFrame:
     minutes = (healed["healed_at"] - healed["ended_at"]).dt.total_seconds() / 60
     replaced = healed.assign(minutes=minutes, closed=True)
     bases = {
-        "incidents": incident_minutes(inventory, policy).dropna(subset=["minutes"]),
+        "incidents": incident_minutes(inventory, policy),
         "activities": replaced.merge(_places(inventory), on="place"),
     }
     # the last basis that knows a service wins

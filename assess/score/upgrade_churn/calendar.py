@@ -50,11 +50,10 @@ def by_remedy(breaks: DataFrame, services: DataFrame) -> DataFrame:
         hosts_n=("host_id", "nunique"),
         teams=("team", joined),
     )
-    table["is_open"] = table["certainty"].ne(WILL)
-    order = ["is_open", "workloads_n", *_WORK]
-    ascending = [True, False, *[True] * len(_WORK)]
-    table = table.sort_values(order, ascending=ascending, ignore_index=True)
-    return table.drop(columns="is_open")
+    order = ["certainty", "workloads_n", *_WORK]
+    # "will" comes before "may"
+    ascending = [False, False, *[True] * len(_WORK)]
+    return table.sort_values(order, ascending=ascending, ignore_index=True)
 
 
 def _ends(clocks: DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> DataFrame:

@@ -215,7 +215,7 @@ def own_rates(
     years = Series(days, dtype=float) / MEAN_YEAR_DAYS
     level = policy.level
     shrunk = shrunk_rates(count, years.round(2), level=level, loose_n=loose_n)
-    own = shrunk.assign(rate=count / years)[["rate", "rate_lo", "rate_hi"]]
+    own = shrunk.assign(rate=count / years)
     return {
         host: Interval(rate, min(rate, lo), max(rate, hi))
         for host, rate, lo, hi in own.itertuples()
