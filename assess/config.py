@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assess.errors import ConfigError, did_you_mean
+from assess.errors import ConfigError, with_nearest
 
 PACKAGE = Path(__file__).parent
 CONFIG_NAME = "assess.toml"
@@ -130,7 +130,7 @@ def is_configured() -> bool:
 
 def unknown_key(key: str, known: tuple[str, ...]) -> str:
     """Return the message about an unknown key, with the nearest known one."""
-    return ", ".join(filter(None, [f"unknown key {key!r}", did_you_mean(key, known)]))
+    return with_nearest(f"unknown key {key!r}", key, known)
 
 
 def _nearest() -> Path | None:
