@@ -76,7 +76,7 @@ def load_config(path: str | Path | None = None) -> Config:
             hint="write one with `assess init`, or name one with -c",
         )
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"{file} cannot be read: {error.strerror}", hint="name it with -c"

@@ -97,7 +97,7 @@ def _configuration(tables: Iterable[Table]) -> str:
     for reason, table in tables:
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
         parts.append("\n".join([f"# {reason}", "[[source]]", *lines]) + "\n")
-    example = data_path("assess.example.toml").read_text(encoding="utf-8").splitlines()
+    example = data_path("assess.example.toml").read_text("utf-8").splitlines()
     # the head of the example is about the example
     rest = example[next(i for i, line in enumerate(example) if not line) + 1 :]
     commented = [

@@ -224,7 +224,7 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
 def _published(reports: Path, earlier: Inventory) -> dict[str, Any] | None:
     file = reports / earlier.quarter / "report.json"
     try:
-        report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        report: dict[str, Any] = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     at = earlier.snapshot_at.strftime("%Y-%m-%dT%H:%M:%SZ")

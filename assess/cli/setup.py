@@ -234,4 +234,4 @@ def _published(slugs: list[str], place: str) -> Iterator[tuple[str, Callable[[],
 
 
 def _read_json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
+    return json.loads(file.read_text("utf-8"))

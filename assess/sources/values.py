@@ -60,6 +60,11 @@ def text(value: Any, *path: Step) -> str:
     return value.replace("\0", "") if isinstance(value, str) else ""
 
 
+def leaf(value: Any, *path: Step) -> str:
+    """Return the last part of a path in a payload, such as a name or an id."""
+    return text(value, *path).rpartition("/")[2]
+
+
 def table(value: Any, *path: Step) -> dict[str, Any]:
     """Return an object; an empty one for any other value."""
     value = dig(value, *path)

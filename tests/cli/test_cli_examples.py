@@ -50,7 +50,7 @@ def project(tmp_path, store):
 
 def read(words):
     """Read the words of a command as its options and arguments, and run nothing."""
-    command, context = cli, click.Context(cli, info_name="assess")
+    command, context = cli, click.Context(cli, info_name="assess", **cli.context_settings)
     while isinstance(command, click.Group):
         command = command.get_command(context, words[0])
         context = click.Context(command, parent=context, info_name=words[0])
