@@ -28,7 +28,6 @@ from assess.score.upgrade_churn.breaking import (
     MAY,
     NOTE,
     PRODUCTS,
-    UNKNOWN,
     WILL,
     breaks,
     goal_of,
@@ -216,8 +215,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     blind = {place.service_id for place in placed if _is_blind(place, nodes)}
     # a target, or a cluster, of a version that nobody knows is named as what may break
     unknown = [KUBERNETES, *(f"{product} {version}" for product, version in goals)]
-    is_vague = found["what"].isin(unknown) | found["certainty"].eq(UNKNOWN)
-    blind.update(found.loc[is_vague, "service_id"].dropna())
+    blind.update(found.loc[found["what"].isin(unknown), "service_id"].dropna())
     frame = frame.join(_breaking(broken, frame.index, blind))
     frame = frame.join(_images(inventory, registries))
     frame = frame.join(pace.image_rates(past, frame.index, registries, level=level))

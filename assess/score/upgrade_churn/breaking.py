@@ -34,11 +34,10 @@ PRODUCTS = (reference.ENGINE, "containerd", "cri-o", "podman", KUBERNETES)
 WILL = "will"
 MAY = "may"
 NOTE = "note"
-UNKNOWN = "unknown"  # a fact decides that is rarely known: no word, and no all-clear
 BLOCK = 20_000  # rows of a table that one worker looks at
 _AT_ONCE = ("at upgrade", "next start")  # an upgrade starts what it stopped
 BLIND = "version"  # the change of a row whose engine, or whose target, nobody knows
-_CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, UNKNOWN: 3, BLIND: 4}  # the gravest first
+_CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, BLIND: 3}  # the gravest first
 _TYPES = {**dict.fromkeys([*COLUMNS, "subject"], "str"), "order": "float64"}
 _NOTHING = DataFrame(columns=list(_TYPES)).astype(_TYPES)
 
@@ -176,7 +175,9 @@ def changes(product: str) -> list[dict[str, str]]:
     """Return the changes of a product that have a rule, oldest first, with version and source."""
     known = {row["change_id"]: row for row in reference.rows("engine_changes")}
     listed = []
-    for row in [row for row in reference.rows("breaks") if row["product"] == product]:
+    for row in reference.rows("breaks"):
+        if row["product"] != product:
+            continue
         recorded = known.get(row["change_id"], {})
         own = {
             name: row[name] or recorded.get(name, "") for name in ("version", "source")
@@ -254,7 +255,7 @@ def _hits(
     holds = evaluate(change["condition"], table, at=at).array
     is_hit = holds.to_numpy(bool, na_value=False) & ahead.to_numpy(bool, na_value=True)
     is_open = holds.isna() & ahead.to_numpy(bool, na_value=False)
-    is_open &= change["when_unknown"] in (MAY, UNKNOWN)
+    is_open &= change["when_unknown"] == MAY
     is_found = is_hit | is_open
     if not is_found.any():
         return _NOTHING
@@ -262,8 +263,7 @@ def _hits(
     told = [name for name in table if f"{{{name}}}" in templates]
     found = table.loc[is_found, [*IDS, *told]]
     is_unknown = is_open[is_found]
-    certainty = Series(change["when_true"], found.index)
-    certainty = certainty.mask(is_unknown, change["when_unknown"])
+    certainty = Series(change["when_true"], found.index).mask(is_unknown, MAY)
     texts = {name: _told(found, change[name]) for name in ("what", "why", "subject")}
     named = texts["subject"].str.replace("_", " ")
     texts["why"] = texts["why"].mask(
