@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from assess.errors import AssessError
 from assess.score.blast_radius.placement import KINDS
 from assess.score.blast_radius.topology import Topology
 from assess.score.result import Explanation, Result, plain_by
-from assess.words import number, records
+from assess.words import number, records, sentence_list
 
 if TYPE_CHECKING:
     from assess.report.explorer import Explorer
@@ -304,7 +305,7 @@ def sentences(
     share = f"{percent(row, 'impact')} percent of the fleet's criticality"
     text = [
         f"When {service_id} fails, {share} is lost; it can reach "
-        f"{_names(list(reach)) or 'no other service that is known'}."
+        f"{_names(reach) or 'no other service that is known'}."
     ]
     if pd.isna(row["exposure_n"]):
         text.append(
@@ -329,10 +330,8 @@ def sentences(
     return text
 
 
-def _names(names: list[str]) -> str:
-    rest = len(names) - NAMED_MOST
-    more = f" and {rest} more" if rest > 0 else ""
-    return ", ".join(names[:NAMED_MOST]) + more
+def _names(names: Iterable[str]) -> str:
+    return sentence_list(names, NAMED_MOST, last=", ")
 
 
 def _recovery(row: Series) -> str:

@@ -18,7 +18,7 @@ from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
 from assess.score.incidents.rates import jeffreys_interval
 from assess.score.validation import leave_out, skill
 from assess.score.validation.callers import codes
-from assess.score.validation.skill import BASELINES, TRANSITIVE, Judged, middle
+from assess.score.validation.skill import BASELINES, TRANSITIVE, Judged, Rule, middle
 
 SHOWN = "p_down"  # what the result says
 POLICY = "policy"  # what it would say by the policy alone
@@ -118,7 +118,7 @@ def judge(
         if name in known:
             service, p = known[name]
             said[row, service] = p[0]
-    rules: dict[tuple[str, str], Floats] = {
+    rules: dict[Rule, Floats] = {
         (rule, ""): flags.astype(float)
         for rule, flags in baselines(topology, elements).items()
     }
@@ -135,7 +135,7 @@ def judge(
     return Judged(seen, down, itself, codes(elements), rules, taught)
 
 
-def contests(judged: Judged) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+def contests(judged: Judged) -> list[tuple[Rule, Rule]]:
     """List the pairs of rules to compare: each learned rule with all simpler ones."""
     pairs = []
     for rule in judged.rules:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import blocks
+from assess.score.blast_radius.failures import sample
 from assess.score.blast_radius.learning import CERTAIN, Evidence, expit, logit
 from assess.score.blast_radius.topology import FAR, Element, Topology, steps
 from assess.score.blast_radius.uncertain import bounded
@@ -66,11 +67,9 @@ class Reach:
             taught.append(np.array([failure + rows.start, service]))
         failure, service = np.concatenate(taught, axis=1)
         pairs_n = len(failure)
-        if pairs_n > PAIRS_MOST:
-            rng = np.random.default_rng(seed)
-            kept = np.sort(rng.choice(pairs_n, PAIRS_MOST, replace=False))
-            failure = failure[kept]
-            service = service[kept]
+        kept = sample(pairs_n, PAIRS_MOST, seed)
+        failure = failure[kept]
+        service = service[kept]
         _, pair = np.unique(codes(elements)[failure] * n + service, return_inverse=True)
         fell = evidence.down[failure, service]
         log_odds = _expected(evidence, failure, service)

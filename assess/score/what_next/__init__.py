@@ -237,16 +237,10 @@ def rank(assessment: Assessment) -> WhatNext:
     frame["label"] = ranking.labels(frame["p_top"])
     frame["why"] = _why(frame, readiness.details["gates"], ranking, settings)
     frame["group"] = cycle_groups(frame.index, inventory["dependencies"])
-    # what runs in containers already needs no wave
     room = budget(inventory, policy)
-    plan = waves(
-        frame.assign(hours=services["move_effort_hours"])[~ranking.inside],
-        inventory["dependencies"],
-        budget=room,
-        capacity_hours=settings["capacity_hours"],
-        hours_unknown=settings["effort_hours_max"],
-        waves_max=int(settings["waves_max"]),
-    )
+    # what runs in containers already needs no wave
+    movers = frame.assign(hours=services["move_effort_hours"])[~ranking.inside]
+    plan = waves(movers, inventory["dependencies"], settings, budget=room)
     wave = frame["group"].map(plan["wave"]).astype("Int64")
     frame["wave"] = wave.mask(ranking.inside)
     details |= {
