@@ -32,7 +32,7 @@ from assess.score.blast_radius.uncertain import Sampling
 from assess.score.blast_radius.unseen import seen_sides, watched, with_unseen
 from assess.score.incidents.exposure import incident_rates
 from assess.score.incidents.recovery import heal_times
-from assess.score.result import Provenance, Tables
+from assess.score.result import Provenance, Tables, with_ends
 from assess.score.validation import CHECKS, validate
 
 
@@ -108,7 +108,7 @@ def score_blast_radius(
     settings = replace(Sampling.of(policy), unexplained=besides)
     sampling, listed, drawn = choose(topology, policy, settings, wanted)
     impacts = by_level(topology, unseen, sampling, listed=listed, drawn=drawn)
-    moved = DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
+    moved = DataFrame(columns=with_ends("delta"), dtype="Float64")
     relocation = DataFrame(columns=[*PAIR, "sign"])
     if detail:
         relocation, moved = containment(

@@ -15,13 +15,13 @@ from pandas import DataFrame, Series
 from assess.errors import AssessError
 from assess.score.blast_radius.placement import KINDS
 from assess.score.blast_radius.topology import Topology
-from assess.score.result import Explanation, Result, plain_by
+from assess.score.result import Explanation, Result, plain_by, with_ends
 from assess.words import number, records, sentence_list
 
 if TYPE_CHECKING:
     from assess.report.explorer import Explorer
 
-IMPACTS = ["impact", "impact_lo", "impact_hi"]
+IMPACTS = with_ends("impact")
 BOUND = "lower bound"
 COLUMNS = ["service_id", "because", "kinds", "p"]
 NAMED_MOST = 8  # names in a sentence; the rest is a number
@@ -34,14 +34,7 @@ class BlastRadius(Result):
     topology: Topology = field(kw_only=True)
 
     name = "blast_radius"
-    summary_columns = (
-        "impact",
-        "impact_lo",
-        "impact_hi",
-        "exact",
-        "services_down_n",
-        "frozen_n",
-    )
+    summary_columns = (*IMPACTS, "exact", "services_down_n", "frozen_n")
 
     @property
     def how(self) -> Series:
@@ -286,7 +279,7 @@ def path_text(steps: DataFrame) -> str:
 
 def percent(row: Series, name: str, *, sign: str = "") -> str:
     """Return a share and its interval in percent, such as ``12 (10 to 20)``, or "unknown"."""
-    values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
+    values = row[with_ends(name)]
     point, lo, hi = (number(100 * v, signed=bool(sign)) for v in values)
     return point if point == lo == hi else f"{point} ({lo} to {hi})"
 

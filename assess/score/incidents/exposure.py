@@ -26,6 +26,7 @@ from assess.score.incidents.spans import (
     days_until,
     united,
 )
+from assess.score.result import with_ends
 
 HOST = "host"
 CONTAINER = "container"
@@ -309,7 +310,7 @@ def incident_rates(inventory: Inventory, policy: Policy) -> DataFrame:
     incident, 0 is its lower end, and it has no upper end. ``simulation.level`` is the coverage of
     the intervals.
     """
-    names = ["rate_per_year", "rate_per_year_lo", "rate_per_year_hi"]
+    names = with_ends("rate_per_year")
     known = exposure(inventory, policy)
     index = pd.Index(sorted(known.services.index), name="service_id", dtype="str")
     if known.window is None or not len(index):
@@ -320,4 +321,4 @@ def incident_rates(inventory: Inventory, policy: Policy) -> DataFrame:
     # person-time that nobody knows bounds no rate: one old incident would make all look rare
     if not known.is_covered:
         rates = rates.assign(rate_lo=0.0, rate_hi=np.nan)
-    return rates[["rate", "rate_lo", "rate_hi"]].set_axis(names, axis=1).astype("Float64")
+    return rates[with_ends("rate")].set_axis(names, axis=1).astype("Float64")

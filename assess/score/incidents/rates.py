@@ -106,7 +106,8 @@ def dispersion(events: Series, exposure: Series, group: Series) -> Dispersion:
         return Dispersion(1.0, 0)
     part = (t / t_sum)[counted]
     expected = n_sum[counted] * part
-    ratio = ((n[counted] - expected) ** 2 / (1 - part)).sum() / expected.sum()
+    squares = (n[counted] - expected) ** 2
+    ratio = (squares / (1 - part)).sum() / expected.sum()
     return Dispersion(max(float(ratio), 1.0), freedom)
 
 
@@ -187,7 +188,8 @@ def _log_ratio(at: float, m: Floats, odds: Floats) -> tuple[Floats, Floats]:
     logs = near + width * np.sinh(np.linspace(-STRETCH, STRETCH, STEPS))
     each = logs[:, None] + log_odds
     information = (m * expit(each) * expit(-each)).sum(axis=1)
-    density = at * logs - np.logaddexp(0, each) @ m + np.log(information) / 2
+    likelihood = at * logs - np.logaddexp(0, each) @ m
+    density = likelihood + np.log(information) / 2
     below = cumulative_simpson(np.exp(density - density.max()), x=logs, initial=0)
     return logs, np.maximum.accumulate(below / below[-1])
 
@@ -253,7 +255,9 @@ def _fleet_prior(n: Floats, t: Floats) -> Prior:
     between = (t * (n / t - crude) ** 2).sum()
     excess = between / t.sum() - crude * len(t) / t.sum()
     shape = np.clip(crude**2 / max(excess, 1e-12), *SHAPES)
-    spread = 4 * np.sqrt(1 / (total + 0.5) + 1 / (len(n) * shape))
+    # of the logarithm of the mean: by the count, and by the differences between services
+    variance = 1 / (total + 0.5) + 1 / (len(n) * shape)
+    spread = 4 * np.sqrt(variance)
     log_means = np.log(crude) + np.linspace(-spread, spread, GRID)
     low, high = np.log(SHAPES)
     shapes = np.exp(np.linspace(low, high, GRID))

@@ -34,7 +34,8 @@ def heal_table(rows: DataFrame, key: Series) -> DataFrame:
     groups = table.groupby("key", sort=True)
     # Kaplan-Meier: incidents that had not ended before this one
     at_risk = groups["open"].transform("size") - groups.cumcount()
-    still_open = (1 - ~table["open"] / at_risk).groupby(table["key"]).cumprod()
+    survive = 1 - ~table["open"] / at_risk
+    still_open = survive.groupby(table["key"]).cumprod()
     longest = groups["minutes"].last()
     quantiles = {}
     for name, share in (("median", 0.5), ("p95", 0.95)):
@@ -201,9 +202,8 @@ def heal_times(inventory: Inventory, policy: Policy) -> DataFrame:
 
 def _places(inventory: Inventory) -> DataFrame:
     """List services by auto-scaling group or cluster, and by their own name: ``place, service_id``."""
-    replicas = inventory["workloads"].merge(
-        inventory["hosts"][["host_id", "asg_name"]], how="left"
-    )
+    groups = inventory["hosts"][["host_id", "asg_name"]]
+    replicas = inventory["workloads"].merge(groups, how="left")
     services = inventory["services"][["service_id"]]
     parts = [
         replicas.assign(place=replicas["asg_name"]),

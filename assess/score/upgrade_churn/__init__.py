@@ -21,7 +21,7 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
 from assess.score.blast_radius.placement import on_bases
-from assess.score.result import Explanation, Provenance, Result, Tables
+from assess.score.result import ENDS, Explanation, Provenance, Result, Tables, with_ends
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import (
     COLUMNS,
@@ -38,7 +38,6 @@ from assess.score.upgrade_churn.calendar import by_remedy, calendar
 from assess.score.upgrade_churn.end_of_life import clocks
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
 from assess.score.upgrade_churn.in_use import KUBERNETES
-from assess.score.upgrade_churn.pace import ENDS
 from assess.score.upgrade_churn.sights import (
     cells,
     host_engines,
@@ -444,7 +443,7 @@ def _images(inventory: Inventory, registries: Mapping[str, Any]) -> DataFrame:
 
 def _sentences(row: Series, times: DataFrame, hits: DataFrame) -> list[str]:
     def interval(name: str, digits: int = 1) -> str:
-        point, lo, hi = (f"{row[f'{name}{end}']:.{digits}f}" for end in ENDS)
+        point, lo, hi = (f"{number:.{digits}f}" for number in row[with_ends(name)])
         return f"{point} ({lo} to {hi})"
 
     text = [

@@ -223,7 +223,8 @@ class _Case:
             theta = theta + step
         p = np.clip(expit(self.terms @ theta + own[self.service]), 1e-9, 1 - 1e-9)
         likelihood = np.log(np.where(self.fell > 0, p, 1 - p)).sum()
-        penalty = self.precision @ (theta - self.mean) ** 2 + precision * own @ own
+        squares = (theta - self.mean) ** 2
+        penalty = self.precision @ squares + precision * own @ own
         # Laplace's approximation of the evidence, by the width of the posterior
         width = np.linalg.slogdet(left)[1] + np.log(diagonal / precision).sum()
         return Opinion(theta, own), float(likelihood - (penalty + width) / 2)

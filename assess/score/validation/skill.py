@@ -11,9 +11,11 @@ import pandas as pd
 from pandas import DataFrame
 
 from assess.score.arrays import Booleans, Floats, Integers
+from assess.score.result import with_ends
 
-TRANSITIVE = "all transitive callers"
-BASELINES = ("self", "direct callers", TRANSITIVE)
+BASELINES = ("self", "direct callers", "all transitive callers")
+# finds all that can be found: the others are compared at its recall
+REACH = (BASELINES[-1], "")
 RESAMPLES = 1000  # of the elements that failed, for intervals
 SURE = 1e-3  # a chance of 0 or 1 counts as this far from it in a log-loss
 BINS = np.array([0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
@@ -103,7 +105,8 @@ def reliability(judged: Judged) -> DataFrame:
     parts = []
     for rule in judged.rules:
         p, down = judged.others().of(rule)
-        at = np.clip(np.searchsorted(BINS, p, side="right") - 1, 0, len(BINS) - 2)
+        at = np.searchsorted(BINS, p, side="right") - 1
+        at = np.clip(at, 0, len(BINS) - 2)
         table = DataFrame({"bin": at, "predicted": p, "observed": down})
         means = table.groupby("bin").mean()
         edges = {"lo": BINS[means.index], "hi": BINS[means.index + 1]}
@@ -140,9 +143,8 @@ class _Counts:
         """Return the average precision of each resample."""
         precision = self.right / np.maximum(self.said, 1)
         gained = np.diff(self.right, axis=1, prepend=0.0)
-        return np.asarray(
-            (precision * gained).sum(axis=1) / np.maximum(self.right[:, -1], 1)
-        )
+        every = np.maximum(self.right[:, -1], 1)
+        return np.asarray((precision * gained).sum(axis=1) / every)
 
     def precision_at(self, goal: Floats) -> Floats:
         """Return the precision at the highest threshold that finds ``goal`` in each resample."""
@@ -158,19 +160,18 @@ def compare(
     judged: Judged,
     pairs: list[tuple[Rule, Rule]],
     *,
-    reach: Rule,
     seed: int,
     level: float,
 ) -> DataFrame:
     """Compare rules with others on the same failures, by a bootstrap over the elements.
 
     Columns ``rule, left_out, baseline, measure, gain, gain_lo, gain_hi``. Measures are
-    ``average_precision``, ``precision`` at the recall of ``reach`` with the threshold chosen anew in
+    ``average_precision``, ``precision`` at the recall of `REACH` with the threshold chosen anew in
     each resample, ``brier`` and ``log_loss``; a gain is good in each of them.
     """
     weights = _weights(judged, seed)
-    goal = _Counts.of(judged, reach, weights).right
-    said = judged.rules[reach][judged.pair] > 0
+    goal = _Counts.of(judged, REACH, weights).right
+    said = judged.rules[REACH][judged.pair] > 0
     found = goal[:, 0] if said.any() else np.zeros(len(weights))
     measured = {rule: _measures(judged, rule, weights, found) for rule in judged.rules}
     rows = []
@@ -180,7 +181,7 @@ def compare(
             lo, hi = middle(gain[1:], level)
             name = named(baseline)
             rows.append((*rule, name, measure, gain[0], lo, hi))
-    names = ["rule", "left_out", "baseline", "measure", "gain", "gain_lo", "gain_hi"]
+    names = ["rule", "left_out", "baseline", "measure", *with_ends("gain")]
     return DataFrame(rows, columns=names)
 
 
@@ -213,14 +214,14 @@ def _measures(
     }
 
 
-def precision(judged: Judged, *, reach: Rule, seed: int, level: float) -> DataFrame:
-    """Return precision and recall by rule, at one half and at the recall of the rule ``reach``.
+def precision(judged: Judged, *, seed: int, level: float) -> DataFrame:
+    """Return precision and recall by rule, at one half and at the recall of `REACH`.
 
     Columns ``rule, threshold, precision, precision_lo, precision_hi, recall, said_n, fell_n``. The
     threshold of a rule that says yes or no is NA; the other is the highest one that finds as many.
     """
     weights = _weights(judged, seed)
-    p, down = judged.of(reach)
+    p, down = judged.of(REACH)
     goal = int(((p > 0) & down).sum())
     found = partial(_found, judged, weights, level)
     rows = []
@@ -235,9 +236,9 @@ def precision(judged: Judged, *, reach: Rule, seed: int, level: float) -> DataFr
         ranked = np.sort(p[down])[::-1]
         threshold = float(ranked[goal - 1]) if goal else 0.0
         if threshold > 0:  # else the rule finds fewer at any threshold
-            same = f"{name}, at the recall of {named(reach)}"
+            same = f"{name}, at the recall of {named(REACH)}"
             rows.append((same, threshold, *found(rule, threshold)))
-    names = ["rule", "threshold", "precision", "precision_lo", "precision_hi"]
+    names = ["rule", "threshold", *with_ends("precision")]
     return DataFrame(rows, columns=[*names, "recall", "said_n", "fell_n"])
 
 

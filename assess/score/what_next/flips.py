@@ -225,10 +225,11 @@ class Counterfactual:
         if not any(reason.rule for gate in self.gates for reason in gate.reasons):
             return np.empty((0, len(COVERAGE)))  # no gate asks for it
         unknown = self.unknown - known @ self.unknowns
-        by_dimension = readiness.coverage(unknown, self.total)
         whole = readiness.coverage(unknown.sum(axis=1), self.total.sum())
+        by_dimension = readiness.coverage(unknown, self.total)
+        lowest = by_dimension.min(axis=1)
         # sums in another order may fall just short of a threshold
-        return np.stack([whole, by_dimension.min(axis=1)], axis=1).round(readiness.DIGITS)
+        return np.stack([whole, lowest], axis=1).round(readiness.DIGITS)
 
 
 @lru_cache(maxsize=ANSWERS_KEPT)
@@ -387,10 +388,11 @@ def smallest_flips(
         if len(better):
             severity = np.array([SEVERITY[label] for label in after[better]])
             order = np.lexsort((better, -chances[better], severity))
-            return [
-                (tuple(service.items[i] for i in np.flatnonzero(sets[s])), str(after[s]))
-                for s in better[order][:SHOWN]
+            best = better[order][:SHOWN]
+            named = [
+                tuple(service.items[i] for i in np.flatnonzero(sets[s])) for s in best
             ]
+            return list(zip(named, map(str, after[best]), strict=True))
     return []
 
 

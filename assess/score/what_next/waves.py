@@ -138,7 +138,8 @@ def _best_wave(
     n = len(plan)
     # a chance counts in steps of 1e-4; among equals, less for each later place, so that the
     # solver has one best answer on every machine
-    worth = np.round(plan["p"].to_numpy() * 1e4) + 1 - 1e-2 * np.arange(n) / n
+    steps = np.round(plan["p"].to_numpy() * 1e4)
+    worth = steps + 1 - 1e-2 * np.arange(n) / n
     limits = plan[["services_n", "hours"]].to_numpy(dtype=float).T
     constraints = [LinearConstraint(limits, ub=[budget, capacity_hours + 1e-6])]
     if waits:
