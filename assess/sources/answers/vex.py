@@ -82,7 +82,10 @@ def _is_package(address: str, finding: Finding) -> bool:
 def _parts(address: str) -> tuple[str, str]:
     """Return the name of a package address without what qualifies it, and its version."""
     plain = address.partition("?")[0].partition("#")[0]
-    name, _, version = plain.rpartition("@") if "@" in plain[4:] else (plain, "", "")
+    name = plain
+    version = ""
+    if "@" in plain[4:]:
+        name, _, version = plain.rpartition("@")
     return unquote(name), unquote(version)
 
 

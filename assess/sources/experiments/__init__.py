@@ -131,12 +131,11 @@ def _tool_of(entry: Any) -> str:
 def _named_apart(rows: Rows, scope: str) -> Rows:
     """Make the ids of experiments unique: a game day is often named like the one before."""
     counts = Counter(row["experiment_id"] for row in rows)
-    return [
-        row | {"experiment_id": f"{row['experiment_id'] or scope}#{number}"}
-        if counts[row["experiment_id"]] > 1 or not row["experiment_id"]
-        else row
-        for number, row in enumerate(rows, start=1)
-    ]
+    for number, row in enumerate(rows, start=1):
+        name = row["experiment_id"]
+        if counts[name] > 1 or not name:
+            row["experiment_id"] = f"{name or scope}#{number}"
+    return rows
 
 
 def of_csv(data: bytes) -> Iterator[Row | None]:

@@ -187,7 +187,8 @@ def _take(
 ) -> None:
     incidents = incidents_in(tool, values)
     lost = lost_in(tool, values)
-    records = [r for i in incidents if (r := tool.to_record(i, names)) is not None]
+    made = (tool.to_record(incident, names) for incident in incidents)
+    records = [record for record in made if record is not None]
     others_n = 0 if incidents else len(names_in(values))
     if tool.name == PAGERDUTY:
         edges = to_dependencies(values, names, lost)

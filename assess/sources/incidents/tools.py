@@ -50,7 +50,9 @@ class Tool:
         fields = _fields(self.name)
         cells = {cell: _first(raw, paths)[0] for cell, paths in fields.items()}
         is_over = _text(raw, self.state) in self.over
-        ends = fields["resolved_at"] + (fields.get("over_at", []) if is_over else [])
+        ends = list(fields["resolved_at"])
+        if is_over:
+            ends += fields.get("over_at", [])
         resolved_at, basis = _first(raw, ends)
         cells |= {"resolved_at": resolved_at, "resolved_basis": basis, **more}
         services = _listed(raw, self.services)
@@ -151,8 +153,10 @@ def incidents_in(tool: Tool, values: Iterable[Any]) -> Rows:
     """Return the incidents of pages, and single ones."""
     incidents = []
     for value in values:
-        pages = [page for key in tool.lists if isinstance(page := dig(value, key), list)]
-        incidents += [row for page in pages or [[value]] for row in dicts(page)]
+        found = (dig(value, key) for key in tool.lists)
+        pages = [page for page in found if isinstance(page, list)]
+        for page in pages or [[value]]:
+            incidents += dicts(page)
     return [row for row in incidents if tool.marks & set(row)]
 
 
@@ -168,9 +172,12 @@ def tool_of(values: list[Any]) -> Tool | None:
 def table_of(values: list[Any]) -> Table:
     """Return objects of an unknown tool as a table: those of the first list that tells times."""
     lists = [inner for value in dicts(values) for inner in value.values()]
-    tables = [[_cells_of(entry) for entry in dicts(found)] for found in [values, *lists]]
     opened = {*HEADERS["opened_at"]}
-    cells = next((t for t in tables if any(opened & set(row) for row in t)), [])
+    cells: list[Cells] = []
+    for found in [values, *lists]:
+        cells = [_cells_of(entry) for entry in dicts(found)]
+        if any(opened & set(row) for row in cells):
+            break
     refuse_many(len(cells))
     return [*{name: None for row in cells for name in row}], cells
 
