@@ -133,7 +133,7 @@ BUDGETS = {
     "reference": 1207,  # programs and bases of images among the look-ups
     "sources": 2645,
     "sources/aws": 451,
-    "sources/answers": 1133,
+    "sources/answers": 1209,  # of a format that nobody names; Grype, and scans of clusters
     "sources/backstage": 319,
     "sources/builds": 371,
     "sources/compose": 804,  # the builds beside it are read too
@@ -143,10 +143,10 @@ BUDGETS = {
     "sources/ec2": 372,
     "sources/ecr": 568,
     "sources/ecs": 997,
-    "sources/experiments": 368,
+    "sources/experiments": 379,
     "sources/frames": 116,
     "sources/hosts": 780,
-    "sources/incidents": 1086,
+    "sources/incidents": 1116,  # of a tool that nobody names, and of any other
     "sources/joining": 968,
     "sources/kubernetes": 1714,
     "sources/managed": 759,

@@ -233,7 +233,8 @@ def _csaf_products(tree: Row) -> dict[str, list[tuple[str, str]]]:
         waiting += dicts(branch, "branches")
     names = {}
     for product in listed:
-        names[text(product, "product_id")] = [(name, "") for name in _csaf_names(product)]
+        key = text(product, "product_id")
+        names[key] = [(name, "") for name in _csaf_names(product)]
     for relation in dicts(tree, "relationships"):
         whole = names.get(text(relation, "relates_to_product_reference"), [])
         part = names.get(text(relation, "product_reference"), [])

@@ -183,7 +183,7 @@ def of_chaostoolkit(journal: Row, names: Map) -> Row | None:
     start = journal.get("start")
     row = row_of(f"{scrub(title)} {start}", targets - {None}, start, journal.get("end"))
     states = table(journal, "steady_states")
-    groups = [group for key in ("during", "after") for group in _listed(states.get(key))]
+    groups = [*_listed(states.get("during")), *_listed(states.get("after"))]
     probes = [probe for group in groups for probe in _listed(group.get("probes"))]
     probes += [run for run in runs if dig(run, "activity", "type") == "probe"]
     results = [

@@ -129,8 +129,12 @@ class BadTimes(Counter[tuple[str, str]]):
 
     def hint(self) -> str:
         """Describe what cannot be used, and what would help."""
-        ordered = sorted(self.items(), key=lambda item: _FAULTS.index(item[0][0]))
-        found = [f"{n} {column} {fault}" for (fault, column), n in ordered]
+        found = [
+            f"{n} {column} {fault}"
+            for fault in _FAULTS
+            for (kind, column), n in self.items()
+            if kind == fault
+        ]
         faults = {fault for fault, _ in self}
         helps = [text for fault, text in _ADVICE.items() if fault in faults]
         return "; ".join([f"times that are not used: {', '.join(found)}", *helps])

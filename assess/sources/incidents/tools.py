@@ -59,7 +59,10 @@ class Tool:
         if services:
             cells["service_id"] = services[0]
         known = names.get(cells.get("service_id", ""), "")
-        cells["service_raw"] = cells.get("service_raw") or known or "".join(services[:1])
+        raw_name = cells.get("service_raw") or known
+        if services and not raw_name:
+            raw_name = services[0]
+        cells["service_raw"] = raw_name
         affected = [names.get(service, service) for service in services]
         return cells, affected if len(affected) > 1 else []
 
