@@ -313,5 +313,4 @@ def to_json(document: Mapping[str, Any]) -> str:
     from assess.score.result import JSON_VERSION, encoded
     from assess.words import plain
 
-    whole = plain({"schema_version": JSON_VERSION, **document})
-    return "".join([*encoded(whole), "\n"])
+    return "".join(encoded(plain({"schema_version": JSON_VERSION, **document}))) + "\n"
