@@ -19,6 +19,7 @@ UNBROKEN = 20  # characters of a name or a day that stay on one line; a digest m
 JOINTS = r"\-._/:@+=,;|"  # a word that is too long breaks behind one of these
 PIECE = re.compile(rf"(?:[^\s{JOINTS}]|(?<=\d)[-.](?=\d))*[{JOINTS}]?")  # days stay whole
 CELL = re.compile(".+")
+NUMBER = re.compile(r"\S+(?: ->)?")  # one that changed may have two lines
 # a gap, and the pieces that stay whole up to a length
 Layout = tuple[str, re.Pattern[str], int]
 WHOLE: tuple[Layout, ...] = ((GAP, CELL, 24), (" ", CELL, 24))
@@ -51,7 +52,7 @@ class Column:
         longest_part = max(map(len, PIECE.findall(head)))
         # numbers never break: half a number is another number
         if self.is_number:
-            return max(longest_part, *map(len, cells), 0)
+            return max(longest_part, *map(len, NUMBER.findall(" ".join(cells))), 0)
         pieces = piece.findall("\n".join(cells))
         longest = max(map(len, pieces), default=0)
         return max(longest_part, min(max(longest, NARROW), unbroken))
