@@ -134,7 +134,7 @@ BUDGETS = {
     "reference": 1216,  # the names that it hands on, one a line
     "sources": 2650,  # the last part of a path is read in one place
     "sources/aws": 451,
-    "sources/answers": 1133,
+    "sources/answers": 1209,  # of a format that nobody names; Grype, and scans of clusters
     "sources/backstage": 320,
     "sources/builds": 371,
     "sources/compose": 804,  # the builds beside it are read too
@@ -144,10 +144,10 @@ BUDGETS = {
     "sources/ec2": 372,
     "sources/ecr": 568,
     "sources/ecs": 997,
-    "sources/experiments": 368,
+    "sources/experiments": 379,
     "sources/frames": 116,
     "sources/hosts": 780,
-    "sources/incidents": 1086,
+    "sources/incidents": 1116,  # of a tool that nobody names, and of any other
     "sources/joining": 968,
     "sources/kubernetes": 1715,
     "sources/managed": 759,
