@@ -128,7 +128,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2187,  # tables wrap in a narrow terminal; a copy of the process does half of a report
+    "core": 2188,  # tables wrap in a narrow terminal; a copy of the process does half of a report
     "policy": 658,  # targets are checked word by word
     "reference": 1216,  # the names that it hands on, one a line
     "sources": 2650,  # the last part of a path is read in one place
@@ -138,7 +138,7 @@ BUDGETS = {
     "sources/builds": 371,
     "sources/compose": 804,  # the builds beside it are read too
     "sources/deploys": 387,
-    "sources/docker": 1522,  # the base of sources of dumps of other engines
+    "sources/docker": 1533,  # the base of sources of dumps of other engines
     "sources/edges": 603,
     "sources/ec2": 372,
     "sources/ecr": 568,
@@ -175,9 +175,9 @@ BUDGETS = {
     "score/what_next": 1422,
     "figures": 1335,
     "report": 2249,  # a first screen, records as pages, how predictions held
-    "report/explorer": 411,
+    "report/explorer": 417,
     "cli": 1917,
-    "notebooks": 467,
+    "notebooks": 471,
     "sample": 526,
 }
 

@@ -51,15 +51,15 @@ def info_of(text: str) -> Payload:
         values.setdefault(line.label, line.value)
     info = {field: found for field, found in _fields(values) if found is not None}
     if "Driver" in info:
-        wanted = [
-            key["label"] for key in rows("docker/info_keys") if key["kind"] == "driver"
-        ]
-        info["DriverStatus"] = [[name, values[name]] for name in wanted if name in values]
+        keys = [key for key in rows("docker/info_keys") if key["kind"] == "driver"]
+        labels = [key["label"] for key in keys if key["label"] in values]
+        info["DriverStatus"] = [[label, values[label]] for label in labels]
     if swarm := values.get("Swarm"):
         info["Swarm"] = {"LocalNodeState": swarm}
     info |= _securities(lines, values)
     info |= _registries(lines, values)
-    warnings = [found[1] for one in text.splitlines() if (found := _WARNING.match(one))]
+    found = map(_WARNING.match, text.splitlines())
+    warnings = [warning[1] for warning in found if warning]
     if warnings:  # they are printed apart, so none here is not none
         info["Warnings"] = warnings
     return info
