@@ -27,19 +27,15 @@ from assess.sources.dumps import (
 from assess.sources.http import open_web
 from assess.sources.values import dicts
 
+# formats of documents about images, which tell themselves which one they are
+_DOCUMENTS = ("sbom", "vex", "cyclonedx", "spdx", "openvex", "csaf", "cosign")
 SCANNERS: dict[str, Callable[[Row, forms.Context], list[FrameRow]]] = {
     "docker-bench": scanners.of_docker_bench,
     "trivy": scanners.of_trivy,
     "scorecard": scanners.of_scorecard,
     "xeol": scanners.of_xeol,
     "kantra": scanners.of_kantra,
-    "sbom": sbom.of_any,
-    "vex": sbom.of_any,
-    "cyclonedx": sbom.of_any,
-    "spdx": sbom.of_any,
-    "openvex": sbom.of_any,
-    "csaf": sbom.of_any,
-    "cosign": sbom.of_any,
+    **dict.fromkeys(_DOCUMENTS, sbom.of_any),
 }
 FORMATS = ("konveyor", "csv", *SCANNERS)
 _SUFFIXES: dict[Any, tuple[str, ...]] = {  # by reader; JSON where it is not here
