@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from assess.sources.csv_records import lookup, rows
-from assess.sources.docker.payload import short
+from assess.sources.docker.payload import Payload, short
 from assess.sources.values import Texts, dicts, text
 
-Payload = dict[str, Any]
 _LINE = re.compile(r"( *)([^:\s][^:\n]{0,60}?): *(.*)")
 _ITEM = re.compile(r"( *)(\S+(?: \S+)*)")
 _WARNING = re.compile(r"\s*WARNING: (.*)")
