@@ -27,6 +27,7 @@ from assess.score.incidents.rates import (
     shrunk_rates,
 )
 from assess.score.incidents.spans import Span, Spans, days_in, holds
+from assess.score.result import with_ends
 from assess.score.upgrade_churn.history import NOWHERE, ROLLBACK, History, ImageMove, Move
 from assess.score.upgrade_churn.sights import (
     host_engines,
@@ -47,7 +48,6 @@ OTHER = "other"  # a line that nobody saw an upgrade of
 YEAR_DAYS = 365.0  # of a support window
 MEAN_YEAR_DAYS = 365.25  # of watched time
 PARTIES = ("third", "first")
-ENDS = ("", "_lo", "_hi")
 CHANGES = ["service_id", "before", "after", "change", "third_party"]
 MOVES = ["component", "name", "change", "after_at", "before_at"]
 PACE = [
@@ -55,7 +55,7 @@ PACE = [
     "changes_n",
     "rollbacks_n",
     "watched_years",
-    *(f"per_year{end}" for end in ENDS),
+    *with_ends("per_year"),
 ]
 
 Tally = tuple[int, int, int]  # upgrades, those that failed, those that may have failed
@@ -350,7 +350,7 @@ def image_rates(
             if rate:
                 rows[name] = (count, *rate)
         prefix = f"{party}_party_changes_"
-        columns = [f"{prefix}n", *(f"{prefix}per_year{end}" for end in ENDS)]
+        columns = [f"{prefix}n", *with_ends(f"{prefix}per_year")]
         table = DataFrame.from_dict(rows, "index", columns=columns).reindex(services)
         parts.append(table.astype("Float64").astype({f"{prefix}n": "Int64"}))
     return pd.concat(parts, axis=1)
