@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
-from typing import NamedTuple
+from string import Formatter
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 from pandas.arrays import BooleanArray
@@ -38,8 +40,20 @@ BLOCK = 20_000  # rows of a table that one worker looks at
 _AT_ONCE = ("at upgrade", "next start")  # an upgrade starts what it stopped
 BLIND = "version"  # the change of a row whose engine, or whose target, nobody knows
 _CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, BLIND: 3}  # the gravest first
-_TYPES = {**dict.fromkeys([*COLUMNS, "subject"], "str"), "order": "float64"}
+_TEXTS = ("what", "why", "subject")  # are templates, with columns in braces
+_TYPES = {
+    **dict.fromkeys([*COLUMNS, "subject", "by", "until"], "str"),
+    "order": "float64",
+}
 _NOTHING = DataFrame(columns=list(_TYPES)).astype(_TYPES)
+
+
+class _Hit(NamedTuple):
+    """The rows of a table that a change breaks, by position, and which of them it only may."""
+
+    change: Mapping[str, str]
+    rows: np.ndarray
+    is_open: np.ndarray
 
 
 class Goal(NamedTuple):
@@ -99,8 +113,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
         blocks = [slice(first, first + BLOCK) for first in range(0, rows, BLOCK)]
         items = [{name: tables[name][block] for name in tables} for block in blocks]
         work = (asked, at, ahead)
-        for found in each(_hits_of, work, items, what=f"changes of {goal.product}"):
-            parts += found
+        parts += each(_broken_in, work, items, what=f"changes of {goal.product}")
         parts.append(_blind(workloads, goal))
     if by:
         found = of_world(inventory, _day(by))
@@ -157,17 +170,14 @@ def _world_hits(inventory: Inventory) -> DataFrame:
     """List what the events of the world affect, each from its ``day`` until its ``end``."""
     workloads = workloads_on(inventory, WORLD, "")
     tables = {"workloads": workloads, "packages": packages_of(workloads)}
-    whenever = Series(pd.NaT, index=[], dtype="datetime64[us, UTC]")
-    parts = [_NOTHING.assign(day=whenever, end=whenever)]
+    at = inventory.snapshot_at
+    hits = []
     for change in changes(WORLD):
         table = tables[change["table"]]
         concerned = pd.array([True] * len(table), dtype="boolean")
-        found = _hits(table, change, inventory.snapshot_at, concerned)
-        if len(found):
-            end = _day(change["until"]) if change["until"] else pd.NaT
-            parts.append(found.assign(day=_day(change["by"]), end=end))
-    found = pd.concat(parts, ignore_index=True)
-    return found.astype({"day": whenever.dtype, "end": whenever.dtype})
+        hits.append(_hit(table, change, at, concerned))
+    found = _rows_of(hits, tables)
+    return found.assign(day=_days(found["by"]), end=_days(found["until"]))
 
 
 @cache
@@ -226,13 +236,13 @@ class _Ahead:
         return None if parsed is None else parsed < comes
 
 
-def _hits_of(
+def _broken_in(
     work: tuple[list[dict[str, str]], pd.Timestamp, _Ahead],
     tables: Mapping[str, DataFrame],
-) -> list[DataFrame]:
+) -> DataFrame:
     """List what changes break in a block of each table."""
     asked, at, ahead = work
-    parts = []
+    hits = []
     versions = {name: pd.Categorical(table["version"]) for name, table in tables.items()}
     known: dict[tuple[str, str], BooleanArray] = {}
     for change in asked:
@@ -243,42 +253,85 @@ def _hits_of(
             known[key] = ahead.of(versions[name], change)
         # most changes lie behind all that runs
         if known[key].to_numpy(bool, na_value=True).any():
-            parts.append(_hits(tables[name], change, at, known[key]))
-    return [part for part in parts if len(part)]
+            hits.append(_hit(tables[name], change, at, known[key]))
+    return _rows_of(hits, tables)
 
 
-def _hits(
+def _hit(
     table: DataFrame, change: Mapping[str, str], at: pd.Timestamp, ahead: BooleanArray
-) -> DataFrame:
+) -> _Hit:
     # Where the running version is unknown, only what is known to be in use counts: it
     # breaks anyway.
     holds = evaluate(change["condition"], table, at=at).array
     is_hit = holds.to_numpy(bool, na_value=False) & ahead.to_numpy(bool, na_value=True)
     is_open = holds.isna() & ahead.to_numpy(bool, na_value=False)
     is_open &= change["when_unknown"] == MAY
-    is_found = is_hit | is_open
-    if not is_found.any():
+    rows = np.flatnonzero(is_hit | is_open)
+    return _Hit(change, rows, is_open[rows])
+
+
+def _rows_of(hits: Iterable[_Hit], tables: Mapping[str, DataFrame]) -> DataFrame:
+    """Return a row for each workload that a change hits, with the texts of the change."""
+    hits = [hit for hit in hits if len(hit.rows)]
+    if not hits:
         return _NOTHING
-    templates = change["what"] + change["why"] + change["subject"]
-    told = [name for name in table if f"{{{name}}}" in templates]
-    found = table.loc[is_found, [*IDS, *told]]
-    is_unknown = is_open[is_found]
-    certainty = Series(change["when_true"], found.index).mask(is_unknown, MAY)
-    texts = {name: _told(found, change[name]) for name in ("what", "why", "subject")}
-    named = texts["subject"].str.replace("_", " ")
-    texts["why"] = texts["why"].mask(
-        is_unknown, "nobody knows its " + named + ": it may break"
-    )
-    texts["what"] = texts["what"].mask(is_unknown, named)
-    return found[IDS].assign(
-        change=change["change_id"],
-        certainty=certainty,
-        moment=change["moment"],
+    names = sorted({hit.change["table"] for hit in hits})
+    ids = pd.concat([tables[name][IDS] for name in names], ignore_index=True)
+    ends = np.cumsum([len(tables[name]) for name in names])
+    starts = dict(zip(names, [0, *ends], strict=False))
+    # few texts serve many rows: a frame of its own for each change takes far longer
+    texts: list[dict[str, Any]] = []
+    places = []
+    numbers = []
+    for hit in hits:
+        table = hit.change["table"]
+        own, number = _texts_of(hit, tables[table])
+        places.append(hit.rows + starts[table])
+        numbers.append(np.array(number) + len(texts))
+        texts += own
+    placed = ids.take(np.concatenate(places)).reset_index(drop=True)
+    told = DataFrame(texts).take(np.concatenate(numbers)).reset_index(drop=True)
+    return placed.join(told)
+
+
+def _texts_of(hit: _Hit, table: DataFrame) -> tuple[list[dict[str, Any]], list[int]]:
+    """Return the texts of a change, one for all rows of equal cells, and the number of each row's."""
+    templates = " ".join(hit.change[name] for name in _TEXTS)
+    columns = _columns_in(templates)
+    cells = [map(_shown, table[name].array.take(hit.rows)) for name in columns]
+    keys = list(zip(hit.is_open, *cells, strict=True))
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    texts = [
+        _told(hit.change, dict(zip(columns, known, strict=True)), is_open)
+        for is_open, *known in numbers
+    ]
+    return texts, [numbers[key] for key in keys]
+
+
+@cache
+def _columns_in(template: str) -> list[str]:
+    """Return the columns that a template names."""
+    names = [name for _, name, _, _ in Formatter().parse(template) if name]
+    return list(dict.fromkeys(names))
+
+
+def _told(
+    change: Mapping[str, str], cells: Mapping[str, str], is_open: bool
+) -> dict[str, Any]:
+    """Return a change as a row tells it, with the cells of the row in its templates."""
+    texts = {name: change[name].format(**cells) for name in _TEXTS}
+    certainty = change["when_true"]
+    if is_open:
+        certainty = MAY
+        named = texts["subject"].replace("_", " ")
+        texts |= {"what": named, "why": f"nobody knows its {named}: it may break"}
+    return {
+        "change": change["change_id"],
+        "certainty": certainty,
+        **{name: change[name] for name in ("moment", "remedy", "source", "by", "until")},
         **texts,
-        remedy=change["remedy"],
-        source=change["source"],
-        order=_order(change),
-    )
+        "order": _order(change),
+    }
 
 
 def _order(change: Mapping[str, str]) -> float:
@@ -287,20 +340,8 @@ def _order(change: Mapping[str, str]) -> float:
     return numbers[0] * 1e8 + numbers[1] * 1e4 + numbers[2]
 
 
-def _told(rows: DataFrame, template: str) -> Series:
-    """Fill a text with the cells of each row; an unknown cell becomes a question mark."""
-    if "{" not in template:
-        return Series(template, rows.index)
-    names = [name for name in rows.columns if f"{{{name}}}" in template]
-    columns = [[_shown(cell) for cell in rows[name]] for name in names]
-    keys = list(zip(*columns, strict=True))
-    texts = {
-        key: template.format(**dict(zip(names, key, strict=True))) for key in set(keys)
-    }
-    return Series([texts[key] for key in keys], rows.index)
-
-
 def _shown(cell: object) -> str:
+    """Return the text of a cell; an unknown one becomes a question mark."""
     if pd.isna(cell):
         return "?"
     return f"{cell:g}" if isinstance(cell, float) else str(cell)
@@ -328,6 +369,12 @@ def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
         subject=BLIND,
         order=0.0,
     )
+
+
+def _days(texts: Series) -> Series:
+    """Return days as times; NaT where a text is empty."""
+    days = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
+    return days.astype("datetime64[us, UTC]")
 
 
 def _day(text: str) -> pd.Timestamp:
