@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from string import Formatter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,19 +41,9 @@ _AT_ONCE = ("at upgrade", "next start")  # an upgrade starts what it stopped
 BLIND = "version"  # the change of a row whose engine, or whose target, nobody knows
 _CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, BLIND: 3}  # the gravest first
 _TEXTS = ("what", "why", "subject")  # are templates, with columns in braces
-_TYPES = {
-    **dict.fromkeys([*COLUMNS, "subject", "by", "until"], "str"),
-    "order": "float64",
-}
+_FACTS = [*COLUMNS[len(IDS) :], "subject", "by", "until"]
+_TYPES = {**dict.fromkeys([*IDS, *_FACTS], "str"), "order": "float64"}
 _NOTHING = DataFrame(columns=list(_TYPES)).astype(_TYPES)
-
-
-class _Hit(NamedTuple):
-    """The rows of a table that a change breaks, by position, and which of them it only may."""
-
-    change: Mapping[str, str]
-    rows: np.ndarray
-    is_open: np.ndarray
 
 
 class Goal(NamedTuple):
@@ -116,8 +106,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
         parts += each(_broken_in, work, items, what=f"changes of {goal.product}")
         parts.append(_blind(workloads, goal))
     if by:
-        found = of_world(inventory, _day(by))
-        parts.append(found.drop(columns=["day", "end"]))
+        parts.append(of_world(inventory, _day(by)))
     table = pd.concat(parts, ignore_index=True)
     table["certainty_order"] = table["certainty"].map(_CERTAINTY)
     by_weight = ["certainty_order", "order", "change", "workload_id"]
@@ -170,13 +159,13 @@ def _world_hits(inventory: Inventory) -> DataFrame:
     """List what the events of the world affect, each from its ``day`` until its ``end``."""
     workloads = workloads_on(inventory, WORLD, "")
     tables = {"workloads": workloads, "packages": packages_of(workloads)}
-    at = inventory.snapshot_at
-    hits = []
+    texts: list[dict[str, str]] = []
+    parts = []
     for change in changes(WORLD):
         table = tables[change["table"]]
         concerned = pd.array([True] * len(table), dtype="boolean")
-        hits.append(_hit(table, change, at, concerned))
-    found = _rows_of(hits, tables)
+        parts.append(_hits(table, change, inventory.snapshot_at, concerned, texts))
+    found = _with_texts(parts, texts)
     return found.assign(day=_days(found["by"]), end=_days(found["until"]))
 
 
@@ -192,7 +181,7 @@ def changes(product: str) -> list[dict[str, str]]:
         own = {
             name: row[name] or recorded.get(name, "") for name in ("version", "source")
         }
-        listed.append(row | own)
+        listed.append(row | own | {"change": row["change_id"]})
     return sorted(
         listed, key=lambda row: (reference.numbers_of(row["version"]), row["by"])
     )
@@ -242,7 +231,8 @@ def _broken_in(
 ) -> DataFrame:
     """List what changes break in a block of each table."""
     asked, at, ahead = work
-    hits = []
+    texts: list[dict[str, str]] = []
+    parts = []
     versions = {name: pd.Categorical(table["version"]) for name, table in tables.items()}
     known: dict[tuple[str, str], BooleanArray] = {}
     for change in asked:
@@ -253,13 +243,18 @@ def _broken_in(
             known[key] = ahead.of(versions[name], change)
         # most changes lie behind all that runs
         if known[key].to_numpy(bool, na_value=True).any():
-            hits.append(_hit(tables[name], change, at, known[key]))
-    return _rows_of(hits, tables)
+            parts.append(_hits(tables[name], change, at, known[key], texts))
+    return _with_texts(parts, texts)
 
 
-def _hit(
-    table: DataFrame, change: Mapping[str, str], at: pd.Timestamp, ahead: BooleanArray
-) -> _Hit:
+def _hits(
+    table: DataFrame,
+    change: Mapping[str, str],
+    at: pd.Timestamp,
+    ahead: BooleanArray,
+    texts: list[dict[str, str]],
+) -> DataFrame:
+    """Return the rows that a change breaks, each with the number of its text, which is added."""
     # Where the running version is unknown, only what is known to be in use counts: it
     # breaks anyway.
     holds = evaluate(change["condition"], table, at=at).array
@@ -267,71 +262,42 @@ def _hit(
     is_open = holds.isna() & ahead.to_numpy(bool, na_value=False)
     is_open &= change["when_unknown"] == MAY
     rows = np.flatnonzero(is_hit | is_open)
-    return _Hit(change, rows, is_open[rows])
-
-
-def _rows_of(hits: Iterable[_Hit], tables: Mapping[str, DataFrame]) -> DataFrame:
-    """Return a row for each workload that a change hits, with the texts of the change."""
-    hits = [hit for hit in hits if len(hit.rows)]
-    if not hits:
+    if not len(rows):
         return _NOTHING
-    names = sorted({hit.change["table"] for hit in hits})
-    ids = pd.concat([tables[name][IDS] for name in names], ignore_index=True)
-    ends = np.cumsum([len(tables[name]) for name in names])
-    starts = dict(zip(names, [0, *ends], strict=False))
-    # few texts serve many rows: a frame of its own for each change takes far longer
-    texts: list[dict[str, Any]] = []
-    places = []
-    numbers = []
-    for hit in hits:
-        table = hit.change["table"]
-        own, number = _texts_of(hit, tables[table])
-        places.append(hit.rows + starts[table])
-        numbers.append(np.array(number) + len(texts))
-        texts += own
-    placed = ids.take(np.concatenate(places)).reset_index(drop=True)
-    told = DataFrame(texts).take(np.concatenate(numbers)).reset_index(drop=True)
-    return placed.join(told)
+    columns = _columns_in(" ".join(change[name] for name in _TEXTS))
+    cells = [map(_shown, table[name].array.take(rows)) for name in columns]
+    keys = list(zip(is_open[rows], *cells, strict=True))
+    # equal cells make equal texts: few texts serve many rows
+    numbers = {key: len(texts) + n for n, key in enumerate(dict.fromkeys(keys))}
+    for is_unknown, *known in numbers:
+        texts.append(_told(change, dict(zip(columns, known, strict=True)), is_unknown))
+    return table[IDS].take(rows).assign(text=[numbers[key] for key in keys])
 
 
-def _texts_of(hit: _Hit, table: DataFrame) -> tuple[list[dict[str, Any]], list[int]]:
-    """Return the texts of a change, one for all rows of equal cells, and the number of each row's."""
-    templates = " ".join(hit.change[name] for name in _TEXTS)
-    columns = _columns_in(templates)
-    cells = [map(_shown, table[name].array.take(hit.rows)) for name in columns]
-    keys = list(zip(hit.is_open, *cells, strict=True))
-    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    texts = [
-        _told(hit.change, dict(zip(columns, known, strict=True)), is_open)
-        for is_open, *known in numbers
-    ]
-    return texts, [numbers[key] for key in keys]
+def _with_texts(parts: list[DataFrame], texts: list[dict[str, str]]) -> DataFrame:
+    """Return rows with their texts, joined once: a frame of texts for each change takes far longer."""
+    if not texts:
+        return _NOTHING
+    told = DataFrame(texts, columns=_FACTS).assign(order=list(map(_order, texts)))
+    found = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    return found[IDS].join(told.take(found["text"]).reset_index(drop=True))
 
 
 @cache
 def _columns_in(template: str) -> list[str]:
     """Return the columns that a template names."""
-    names = [name for _, name, _, _ in Formatter().parse(template) if name]
-    return list(dict.fromkeys(names))
+    return sorted({name for _, name, _, _ in Formatter().parse(template) if name})
 
 
 def _told(
-    change: Mapping[str, str], cells: Mapping[str, str], is_open: bool
-) -> dict[str, Any]:
-    """Return a change as a row tells it, with the cells of the row in its templates."""
+    change: Mapping[str, str], cells: Mapping[str, str], is_unknown: bool
+) -> dict[str, str]:
+    """Return a change with the cells of a row in its templates."""
     texts = {name: change[name].format(**cells) for name in _TEXTS}
-    certainty = change["when_true"]
-    if is_open:
-        certainty = MAY
-        named = texts["subject"].replace("_", " ")
+    named = texts["subject"].replace("_", " ")
+    if is_unknown:
         texts |= {"what": named, "why": f"nobody knows its {named}: it may break"}
-    return {
-        "change": change["change_id"],
-        "certainty": certainty,
-        **{name: change[name] for name in ("moment", "remedy", "source", "by", "until")},
-        **texts,
-        "order": _order(change),
-    }
+    return {**change, **texts, "certainty": MAY if is_unknown else change["when_true"]}
 
 
 def _order(change: Mapping[str, str]) -> float:
