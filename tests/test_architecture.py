@@ -41,7 +41,8 @@ LAYERS = {
     "policy": {"errors", "frames", "config", "linear", "reference"},
     "linear": set(),
     "s3": {"errors"},
-    "words": {"untrusted"},
+    "words": {"terminal", "untrusted"},
+    "terminal": set(),
     "untrusted": set(),
     "reading": set(),
     "writing": {"errors"},
@@ -128,7 +129,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2187,  # tables wrap in a narrow terminal; a copy of the process does half of a report
+    "core": 2239,  # long texts stand beneath their row; a copy of the process does half of a report
     "policy": 658,  # targets are checked word by word
     "reference": 1216,  # the names that it hands on, one a line
     "sources": 2650,  # the last part of a path is read in one place
