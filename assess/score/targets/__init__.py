@@ -25,9 +25,9 @@ from assess.score.blast_radius.relocation import move_deltas
 from assess.score.evidence import answer_checks
 from assess.score.evidence.tables import gather
 from assess.score.incidents.exposure import exposure, in_containers
-from assess.score.readiness import Readiness, measure, readiness_of
+from assess.score.readiness import DIGITS, Readiness, measure, readiness_of
 from assess.score.readiness.gates import UnknownGateWarning, judge
-from assess.score.result import Explanation, Provenance, Result
+from assess.score.result import Explanation, Provenance, Result, with_ends
 from assess.score.targets import cost
 from assess.score.targets.place import Place, at_place, calendars, is_replaced, place_of
 from assess.score.targets.refusals import (
@@ -52,15 +52,9 @@ COLUMNS = (
     "readiness_lo",
     "readiness",
     "readiness_hi",
-    "hours_per_year",
-    "hours_per_year_lo",
-    "hours_per_year_hi",
-    "delta",
-    "delta_lo",
-    "delta_hi",
-    "cost_per_month",
-    "cost_per_month_lo",
-    "cost_per_month_hi",
+    *with_ends("hours_per_year"),
+    *with_ends("delta"),
+    *with_ends("cost_per_month"),
     "effort_hours",
     "dominated",
     "why",
@@ -169,8 +163,7 @@ def measure_targets(assessment: Assessment) -> Targets:
         replicas = running if stays else running.clip(lower=target["replicas"])
         priced = cost.cost(target, size, replicas)
         upgrades = cost.upgrade_hours(target, policy, bases, services, past)
-        names = [f"hours_per_year{end}" for end in cost.ENDS]
-        part = readiness.join(churn[names] if stays else upgrades)
+        part = readiness.join(churn[with_ends("hours_per_year")] if stays else upgrades)
         part = part.join(deltas[target["id"]]).join(priced.frame)
         part["effort_hours"] = 0.0 if stays else effort
         part = part.join(verdicts(blockers, services))
@@ -275,12 +268,13 @@ def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readin
 
 def dominated(frame: DataFrame) -> Series:
     """Mark a target if another fitting one is as good on every criterion and better on one."""
-    # Each criterion counts at its worst; what is unknown is worse than all that is known.
+    # Each criterion counts at its worst; what is unknown is worse than all that is known. Rounded:
+    # sums in another order differ in their last bit, and neither of two equals beats the other.
     worst = []
     for name, is_high_good in CRITERIA.items():
         cells = frame[name].astype("Float64").to_numpy(float)
         losses = -cells if is_high_good else cells
-        worst.append(np.where(np.isnan(losses), np.inf, losses))
+        worst.append(np.where(np.isnan(losses), np.inf, losses.round(DIGITS)))
     losses = np.stack(worst, axis=1)
     fits = frame["verdict"].eq(FITS).to_numpy()
     targets_n = frame.index.get_level_values("target").nunique()
@@ -296,8 +290,7 @@ def dominated(frame: DataFrame) -> Series:
 def _deltas(assessment: Assessment, targets: list[Row]) -> dict[str, DataFrame]:
     """Return ``delta`` with ends of a move to every target, by its id; staying changes nothing."""
     services = assessment.blast_radius.details["services"].index
-    names = ["delta", "delta_lo", "delta_hi"]
-    still = DataFrame(0.0, services, names, dtype="Float64")
+    still = DataFrame(0.0, services, with_ends("delta"), dtype="Float64")
     moved = {row["id"]: as_default(row) for row in targets if row["id"] != STAY}
     topology = assessment.blast_radius.topology
     running = assessment.inventory.running

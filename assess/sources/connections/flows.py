@@ -75,12 +75,16 @@ def columns_of(file: Path) -> list[str]:
     if file.suffix == ".parquet":
         names = pq.read_schema(file).names
     else:
-        with _opened(file)[1] as stream:
-            first = stream.read(_HEAD).partition(b"\n")[0]
-        names = first.decode("ascii", errors="replace").replace('"', "").split()
+        names = _first_line(file).replace('"', "").replace(",", " ").split()
         if len(names) == len(_DEFAULT) and names[0] == "2":
             return list(_DEFAULT)
     return [name.replace("-", "_").lower() for name in names]
+
+
+def _first_line(file: Path) -> str:
+    with _opened(file)[1] as stream:
+        first = stream.read(_HEAD).partition(b"\n")[0]
+    return str(first, "ascii", errors="replace")
 
 
 def _opened(file: Path) -> tuple[Any, Any]:
@@ -109,14 +113,19 @@ def _blocks(file: Path, names: list[str], call: Call) -> Iterator[pa.Table]:
 
     raw, stream = _opened(file)
     with raw, stream:
-        head = _opened(file)[1].read(_HEAD)
-        has_header = not head.startswith(b"2 ")
+        head = _first_line(file)
+        has_header = not head.startswith("2 ")
+        form = pacsv.ParseOptions(
+            delimiter="," if "," in head else " ",  # Athena writes CSV
+            quote_char='"' if '"' in head else False,
+            invalid_row_handler=skip,
+        )
         reader = pacsv.open_csv(
             stream,
             pacsv.ReadOptions(
                 block_size=BLOCK, column_names=names, skip_rows=int(has_header)
             ),
-            pacsv.ParseOptions(delimiter=" ", quote_char=False, invalid_row_handler=skip),
+            form,
             pacsv.ConvertOptions(
                 include_columns=used,
                 column_types=dict.fromkeys(used, pa.string()),
@@ -194,7 +203,8 @@ class Flows:
     def _note_hours(self, block: pa.Table) -> None:
         """Note the hours in which each interface was logged; also those without a flow."""
         interface = self._codes(_column(block, "interface_id"))
-        is_gap = pc.fill_null(pc.equal(_column(block, "log_status"), "SKIPDATA"), False)
+        status = _column(block, "log_status")
+        is_gap = pc.fill_null(pc.equal(status, "SKIPDATA"), False)
         hour = pc.fill_null(_times(block, "start"), 0).to_numpy() // 3600
         names = self.names
         gaps = interface[is_gap.to_numpy()]
@@ -236,7 +246,8 @@ class Flows:
     def _codes(self, column: pa.ChunkedArray) -> np.ndarray:
         encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
         ids = [self._code(word or "") for word in encoded.dictionary.to_pylist()]
-        return np.array(ids, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
+        places = encoded.indices.to_numpy(zero_copy_only=False)
+        return np.array(ids, np.int64)[places]
 
     def _code(self, word: str) -> int:
         """Return the number of a text; two spellings of an address get the same number."""
@@ -333,8 +344,9 @@ def time_of(seconds: int | None) -> datetime | None:
 def summed(table: pa.Table, keys: list[str], sums: list[tuple[str, str]]) -> pa.Table:
     """Add up the flows of equal keys; columns keep their names."""
     # Threads would each have their own table of all keys.
-    grouped = table.group_by(keys, use_threads=False).aggregate(sums)
-    return grouped.rename_columns([*keys, *(name for name, _ in sums)])
+    groups = table.group_by(keys, use_threads=False)
+    names = [name for name, _ in sums]
+    return groups.aggregate(sums).rename_columns(keys + names)
 
 
 def _accepted(block: pa.Table) -> pa.Table:
@@ -344,7 +356,8 @@ def _accepted(block: pa.Table) -> pa.Table:
         in_range = pc.and_(pc.greater(port, 0), pc.less_equal(port, MAX_PORT))
         keep = pc.and_(keep, pc.fill_null(in_range, False))
     protocol = pc.fill_null(_numbers(block, "protocol"), 6)
-    return block.filter(pc.and_(keep, pc.is_in(protocol, pa.array(list(_PROTOCOLS)))))
+    is_known = pc.is_in(protocol, pa.array(list(_PROTOCOLS)))
+    return block.filter(pc.and_(keep, is_known))
 
 
 def _column(block: pa.Table, name: str) -> pa.ChunkedArray:
@@ -377,4 +390,5 @@ def _times(block: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def _array(block: pa.Table, name: str, default: int = 0) -> np.ndarray:
-    return pc.fill_null(_numbers(block, name), default).to_numpy()
+    column = pc.fill_null(_numbers(block, name), default)
+    return column.to_numpy()
