@@ -68,8 +68,7 @@ def in_columns(
     heads, *rows = [list(map(_filled, row)) for row in (heads, *rows)]
     if width:
         heads = BOUNDS.sub(r"\1\tlo\thi", "\t".join(heads)).split("\t")
-    cells = zip(heads, *rows, strict=True)
-    columns = list(map(Column, cells, numbers))
+    columns = list(map(Column, zip(heads, *rows, strict=True), numbers))
     return _laid_out(columns, width).replace(FILLER, "")
 
 
