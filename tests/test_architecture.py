@@ -173,7 +173,7 @@ BUDGETS = {
     "score/validation": 864,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1821,  # replicas may be on any host; builds and flags are asked too
     "score/targets": 707,
-    "score/what_next": 1418,
+    "score/what_next": 1411,
     "figures": 1335,
     "report": 2249,  # a first screen, records as pages, how predictions held
     "report/explorer": 417,
