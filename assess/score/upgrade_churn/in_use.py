@@ -286,8 +286,7 @@ def _engines(inventory: Inventory, product: str, target: str) -> DataFrame:
     driver_runs = partial(reference.driver_runs, engine_version=docker)
     runs = _each(driver_runs, table, "storage_driver")
     asked = [name for name in columns_of("workloads") if name in table]
-    kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]]
-    kept = kept.astype({"runtime": "string"})
+    kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]].astype({"runtime": "string"})
     return kept.assign(
         driver_runs=runs.astype("boolean"),
         engine=_each(number_of, table, "engine_text"),
