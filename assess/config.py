@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assess.errors import ConfigError, did_you_mean
+from assess.errors import ConfigError, with_nearest
 
 PACKAGE = Path(__file__).parent
 CONFIG_NAME = "assess.toml"
@@ -76,7 +76,7 @@ def load_config(path: str | Path | None = None) -> Config:
             hint="write one with `assess init`, or name one with -c",
         )
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"{file} cannot be read: {error.strerror}", hint="name it with -c"
@@ -130,7 +130,7 @@ def is_configured() -> bool:
 
 def unknown_key(key: str, known: tuple[str, ...]) -> str:
     """Return the message about an unknown key, with the nearest known one."""
-    return ", ".join(filter(None, [f"unknown key {key!r}", did_you_mean(key, known)]))
+    return with_nearest(f"unknown key {key!r}", key, known)
 
 
 def _nearest() -> Path | None:

@@ -93,3 +93,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the nearest known name; empty where none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {near[0]!r}?" if near else ""
+
+
+def with_nearest(message: str, name: str, known: Iterable[str]) -> str:
+    """Return a message about an unknown name, and the nearest known one where one is near."""
+    near = did_you_mean(name, known)
+    return f"{message}, {near}" if near else message

@@ -460,7 +460,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        manifest = tomllib.loads(file.read_text(encoding="utf-8"))
+        manifest = tomllib.loads(file.read_text("utf-8"))
         if "snapshot_at" in manifest:
             manifest["snapshot_at"] = utc(manifest["snapshot_at"])
         if not isinstance(manifest.get("sha256", {}), dict):

@@ -24,7 +24,7 @@ from assess.cli.messages import (
     show,
     verbosity,
 )
-from assess.errors import AssessError, RequestError, did_you_mean
+from assess.errors import AssessError, RequestError, with_nearest
 from assess.untrusted import printable
 
 INTERRUPTED = 130
@@ -79,8 +79,8 @@ class Verbs(click.Group):
             and not args[0].startswith("-")
             and not ctx.resilient_parsing
         ):
-            parts = [f"there is no command {args[0]!r}", did_you_mean(args[0], _HOMES)]
-            raise click.UsageError(", ".join(filter(None, parts)), ctx)
+            message = f"there is no command {args[0]!r}"
+            raise click.UsageError(with_nearest(message, args[0], _HOMES), ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

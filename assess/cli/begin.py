@@ -3,7 +3,7 @@
 import configparser
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import click
 
 from assess.cli.command import (
     DIRECTORY,
-    Command,
     Output,
+    command,
     newest_snapshot,
     output_options,
     policy_options,
@@ -36,12 +36,13 @@ HEAD = """\
 #   assess doctor                                     what each source can see
 #   assess collect -o data/snapshots/2026Q4           a directory per quarter
 """
+Table = tuple[str, dict[str, Any]]  # of assess.toml, behind the reason for it
 MORE = (
     "\n# ==== everything else that can be read; `assess sources` explains each ====\n\n"
 )
 
 
-@click.command(cls=Command, examples=["assess init", "assess init our-fleet"])
+@command("assess init", "assess init our-fleet")
 @click.argument(
     "directory",
     type=DIRECTORY,
@@ -88,7 +89,7 @@ def init(directory: Path) -> None:
     next_step(f"{change}assess doctor")
 
 
-def _configuration(tables: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+def _configuration(tables: Iterable[Table]) -> str:
     """Write assess.toml: the tables that were found, then every other source as a comment."""
     from assess.config import data_path
 
@@ -96,7 +97,7 @@ def _configuration(tables: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     for reason, table in tables:
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
         parts.append("\n".join([f"# {reason}", "[[source]]", *lines]) + "\n")
-    example = data_path("assess.example.toml").read_text(encoding="utf-8").splitlines()
+    example = data_path("assess.example.toml").read_text("utf-8").splitlines()
     # the head of the example is about the example
     rest = example[next(i for i, line in enumerate(example) if not line) + 1 :]
     commented = [
@@ -105,7 +106,7 @@ def _configuration(tables: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     return "\n".join(parts) + MORE + "\n".join(commented) + "\n"
 
 
-def _engines() -> Iterator[tuple[str, dict[str, Any]]]:
+def _engines() -> Iterator[Table]:
     """List the sockets of engines, and the engine that the Docker command line would use."""
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     sockets = {
@@ -131,7 +132,7 @@ def _is_socket(path: str) -> bool:
         return False
 
 
-def _compose_projects(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _compose_projects(directory: Path) -> Iterator[Table]:
     """List the Compose files of a directory and of those in it."""
     from assess.sources.compose import DEFAULT_NAMES
 
@@ -143,7 +144,7 @@ def _compose_projects(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield "a Compose project", {"type": "compose", "path": path}
 
 
-def _aws() -> Iterator[tuple[str, dict[str, Any]]]:
+def _aws() -> Iterator[Table]:
     """List the AWS sources for the profiles of this user."""
     from assess.sources.catalogue import AWS_TYPES
 
@@ -172,7 +173,7 @@ def _aws() -> Iterator[tuple[str, dict[str, Any]]]:
         yield "AWS, by the profiles of this user: keep those you mean", table
 
 
-def _clusters() -> Iterator[tuple[str, dict[str, Any]]]:
+def _clusters() -> Iterator[Table]:
     """Return the place of a dump of the cluster that kubectl would use."""
     named = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
     if any(Path(name).expanduser().is_file() for name in named):
@@ -180,14 +181,11 @@ def _clusters() -> Iterator[tuple[str, dict[str, Any]]]:
         yield why, {"type": "kubernetes", "path": "dumps/kubernetes"}
 
 
-@click.command(
-    cls=Command,
+@command(
+    "assess questions sample",
+    "assess questions data/snapshots/2026Q4 -o questions.csv",
+    "assess questions sample --service price-engine",
     works=True,
-    examples=[
-        "assess questions sample",
-        "assess questions data/snapshots/2026Q4 -o questions.csv",
-        "assess questions sample --service price-engine",
-    ],
 )
 @newest_snapshot
 @policy_options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assess.cli.command import FILE, SNAPSHOTS, Command, Output, output_options, together
+from assess.cli.command import FILE, SNAPSHOTS, Output, command, output_options, together
 from assess.cli.messages import QUIET, level, next_step, note, progress, say
 
 if TYPE_CHECKING:
@@ -40,13 +40,10 @@ source_options = together(
 SECONDS = click.FloatRange(0)
 
 
-@click.command(
-    cls=Command,
-    examples=[
-        "assess collect -c assess.toml -o data/snapshots/2026Q4",
-        "assess collect --source docker --source ecs --deadline 60",
-        "assess collect --strict --min-coverage 1",
-    ],
+@command(
+    "assess collect -c assess.toml -o data/snapshots/2026Q4",
+    "assess collect --source docker --source ecs --deadline 60",
+    "assess collect --strict --min-coverage 1",
     works=True,
 )
 @source_options
@@ -178,13 +175,10 @@ def _earlier(reference: str | None, place: str | None) -> Inventory | None:
     return load(collected[-1]) if collected else None
 
 
-@click.command(
-    cls=Command,
-    examples=[
-        "assess doctor",
-        "assess doctor -c assess.toml --source docker",
-        "assess doctor --json",
-    ],
+@command(
+    "assess doctor",
+    "assess doctor -c assess.toml --source docker",
+    "assess doctor --json",
 )
 @source_options
 @click.option(
@@ -256,14 +250,11 @@ def _show_gaps(coverage: pd.DataFrame) -> None:
         say(str(row.status), f"{row.source} {row.scope}, {row.call}{hint}")
 
 
-@click.command(
-    cls=Command,
-    examples=[
-        "assess sources",
-        "assess sources ecs --json",
-        "assess sources aws --policy",
-        "assess sources docker --script > dump.sh",
-    ],
+@command(
+    "assess sources",
+    "assess sources ecs --json",
+    "assess sources aws --policy",
+    "assess sources docker --script > dump.sh",
 )
 @click.argument("type_", metavar="[TYPE]", required=False)
 @click.option(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from assess.score.assessment import Assessment
     from assess.score.upgrade_churn.history import History
 
+Decorator = Callable[[Any], Any]
 PATIENCE = 1.0  # work that is done sooner shows no progress [s]
 FORMATS = ("text", "json", "csv", "markdown")
 _BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown", ".toml": "toml"}
@@ -72,6 +73,14 @@ class Command(click.Command):
         if self.examples:
             with formatter.section("Examples"):
                 formatter.write("".join(f"  {example}\n" for example in self.examples))
+
+
+def command(
+    *examples: str, group: click.Group | None = None, works: bool = False
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Return a decorator that makes a `Command`, of a group or of `assess` itself."""
+    make = group.command if group else click.command
+    return make(cls=Command, examples=examples, works=works)
 
 
 class SnapshotType(click.ParamType[str]):
@@ -156,7 +165,7 @@ class Output:
             note(f"wrote {self.file}")
 
 
-def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def together(*options: Decorator) -> Decorator:
     """Return one decorator that adds several options, in their order in the help."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -196,7 +205,7 @@ policy_options = together(
 )
 
 
-def output_in(*formats: str) -> Callable[[Any], Any]:
+def output_in(*formats: str) -> Decorator:
     """Return a decorator for ``--format``, ``--json`` and ``-o``, as the argument ``out``."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,8 +11,8 @@ from assess.cli.command import (
     DIRECTORY,
     SNAPSHOT,
     SNAPSHOTS,
-    Command,
     Output,
+    command,
     newest_snapshot,
     output_options,
     read,
@@ -30,14 +30,11 @@ CLEANUP = "cleanup"  # a listing that no snapshot holds
 COVERAGE_SHOWN = ["source", "scope", "call", "status", "rows", "age_hours", "hint"]
 
 
-@click.command(
-    cls=Command,
-    examples=[
-        "assess show sample",
-        "assess show sample engines --columns host_id,version,storage_driver",
-        "assess show sample workloads --where 'restarts_n > 3' --json",
-        "assess show sample cleanup",
-    ],
+@command(
+    "assess show sample",
+    "assess show sample engines --columns host_id,version,storage_driver",
+    "assess show sample workloads --where 'restarts_n > 3' --json",
+    "assess show sample cleanup",
 )
 @snapshot
 @click.argument("frame", required=False)
@@ -136,7 +133,7 @@ def _columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
     return table[wanted]
 
 
-@click.command(cls=Command, examples=["assess validate data/snapshots/2026Q4"])
+@command("assess validate data/snapshots/2026Q4")
 @newest_snapshot
 @output_options
 def validate(snapshot: str, *, out: Output) -> None:
@@ -150,7 +147,7 @@ def validate(snapshot: str, *, out: Output) -> None:
         raise click.ClickException(f"{snapshot} has {counted(len(problems), 'problem')}")
 
 
-@click.command(cls=Command, examples=["assess coverage sample"])
+@command("assess coverage sample")
 @newest_snapshot
 @output_options
 def coverage(snapshot: str, *, out: Output) -> None:
@@ -181,7 +178,7 @@ def _for_people(coverage: pd.DataFrame) -> pd.DataFrame:
     return coverage[COVERAGE_SHOWN].assign(rows=rows.mask(is_short, both))
 
 
-@click.command(cls=Command, examples=["assess diff sample:2026Q2 sample"])
+@command("assess diff sample:2026Q2 sample")
 @click.argument("earlier", type=SNAPSHOT)
 @click.argument("later", type=SNAPSHOT)
 @output_options
@@ -198,9 +195,7 @@ def diff(earlier: str, later: str, *, out: Output) -> None:
     out.table(table, document, empty="nothing changed")
 
 
-@click.command(
-    cls=Command, examples=["assess frames hosts", "assess frames --format markdown"]
-)
+@command("assess frames hosts", "assess frames --format markdown")
 @click.argument("frame", required=False)
 @output_options
 def frames(frame: str | None, *, out: Output) -> None:
@@ -224,9 +219,7 @@ def store() -> None:
     """List, verify or thin out the snapshots of a STORE; the default is data/snapshots."""
 
 
-@store.command(
-    cls=Command, examples=["assess store ls", "assess store ls data/snapshots"]
-)
+@command("assess store ls", "assess store ls data/snapshots", group=store)
 @directory
 @output_options
 def ls(store: Path, *, out: Output) -> None:
@@ -236,7 +229,7 @@ def ls(store: Path, *, out: Output) -> None:
     out.table(stores.listing(store), empty=f"{store} holds no snapshot")
 
 
-@store.command(cls=Command, examples=["assess store verify data/snapshots"])
+@command("assess store verify data/snapshots", group=store)
 @directory
 @output_options
 def verify(store: Path, *, out: Output) -> None:
@@ -255,12 +248,10 @@ def verify(store: Path, *, out: Output) -> None:
         )
 
 
-@store.command(
-    cls=Command,
-    examples=[
-        "assess store prune data/snapshots",
-        "assess store prune --older-than 30 --yes",
-    ],
+@command(
+    "assess store prune data/snapshots",
+    "assess store prune --older-than 30 --yes",
+    group=store,
 )
 @directory
 @click.option(

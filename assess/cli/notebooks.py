@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from assess.cli.command import DIRECTORY, Command, Output, output_options
+from assess.cli.command import DIRECTORY, Output, command, output_options
 from assess.cli.messages import QUIET, level, next_step, note, verbosity
 
 selection = click.argument("notebook", nargs=-1)
@@ -22,12 +22,10 @@ def notebooks() -> None:
     """
 
 
-@notebooks.command(
-    cls=Command,
-    examples=[
-        "assess notebooks run",
-        "assess notebooks run 02 05 -p snapshot=data/snapshots/2026Q4 -o reports/notebooks",
-    ],
+@command(
+    "assess notebooks run",
+    "assess notebooks run 02 05 -p snapshot=data/snapshots/2026Q4 -o reports/notebooks",
+    group=notebooks,
 )
 @selection
 @click.option(
@@ -81,9 +79,7 @@ def _is_watched() -> bool:
     return sys.stderr.isatty() and level() > QUIET
 
 
-@notebooks.command(
-    cls=Command, examples=["assess notebooks refresh", "assess notebooks refresh 02"]
-)
+@command("assess notebooks refresh", "assess notebooks refresh 02", group=notebooks)
 @selection
 def refresh(notebook: tuple[str, ...]) -> None:
     """Run notebooks in place, and store their outputs.
@@ -99,9 +95,7 @@ def refresh(notebook: tuple[str, ...]) -> None:
         note("nothing changed")
 
 
-@notebooks.command(
-    cls=Command, examples=["assess notebooks copy", "assess notebooks copy analysis"]
-)
+@command("assess notebooks copy", "assess notebooks copy analysis", group=notebooks)
 @click.argument(
     "directory",
     type=DIRECTORY,
@@ -123,7 +117,7 @@ def copy(directory: Path) -> None:
     next_step(f"jupyter lab {directory}")
 
 
-@notebooks.command(cls=Command, examples=["assess notebooks check"])
+@command("assess notebooks check", group=notebooks)
 @selection
 @output_options
 def check(notebook: tuple[str, ...], *, out: Output) -> None:

@@ -13,7 +13,7 @@ from assess.cli.command import (
     DIRECTORY,
     SNAPSHOT,
     SNAPSHOTS,
-    Command,
+    command,
     newest_snapshot,
     policy_options,
     previous_option,
@@ -36,15 +36,12 @@ if TYPE_CHECKING:
 REPORTS = Path("reports")
 
 
-@click.command(
-    cls=Command,
+@command(
+    "assess report",
+    "assess report data/snapshots/2026Q4 -o reports/2026Q4",
+    "assess report sample --previous sample:2026Q2 --target 29",
+    "assess report --pdf --appendix results",
     works=True,
-    examples=[
-        "assess report",
-        "assess report data/snapshots/2026Q4 -o reports/2026Q4",
-        "assess report sample --previous sample:2026Q2 --target 29",
-        "assess report --pdf --appendix results",
-    ],
 )
 @click.argument("snapshot", type=SNAPSHOT, required=False)
 @policy_options
@@ -227,7 +224,7 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
 def _published(reports: Path, earlier: Inventory) -> dict[str, Any] | None:
     file = reports / earlier.quarter / "report.json"
     try:
-        report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        report: dict[str, Any] = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     at = earlier.snapshot_at.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -235,9 +232,7 @@ def _published(reports: Path, earlier: Inventory) -> dict[str, Any] | None:
     return report if is_same else None
 
 
-@click.command(
-    cls=Command, examples=["assess serve", "assess serve reports/2026Q3 --port 8080"]
-)
+@command("assess serve", "assess serve reports/2026Q3 --port 8080")
 @click.argument(
     "directory",
     default="reports",
@@ -267,7 +262,7 @@ def serve(directory: Path, *, port: int) -> None:
         server.serve_forever()
 
 
-@click.command(cls=Command, examples=["assess mcp sample", "assess mcp data/snapshots"])
+@command("assess mcp sample", "assess mcp data/snapshots")
 @newest_snapshot
 @policy_options
 def mcp(snapshot: str, *, policy_file: Path | None, target: str | None) -> None:

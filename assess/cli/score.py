@@ -10,8 +10,8 @@ import click
 
 from assess.cli.command import (
     FILE,
-    Command,
     Output,
+    command,
     output_options,
     policy_options,
     previous_option,
@@ -43,19 +43,16 @@ NO_BREAKS = "no-breaks"
 NAMED = 5
 
 
-@click.command(
-    cls=Command,
+@command(
+    "assess score sample what-next",
+    "assess score sample readiness --previous sample:2026Q2",
+    "assess score sample blast-radius --json",
+    "assess score sample upgrade-churn --target docker:29",
+    "assess score sample upgrade-churn --by 2026-12-31 --json",
+    "assess score sample claims",
+    "assess score sample backtest --previous sample:2026Q2",
+    "assess score sample experiments",
     works=True,
-    examples=[
-        "assess score sample what-next",
-        "assess score sample readiness --previous sample:2026Q2",
-        "assess score sample blast-radius --json",
-        "assess score sample upgrade-churn --target docker:29",
-        "assess score sample upgrade-churn --by 2026-12-31 --json",
-        "assess score sample claims",
-        "assess score sample backtest --previous sample:2026Q2",
-        "assess score sample experiments",
-    ],
 )
 @snapshot
 @click.argument("name", metavar="SCORE", type=click.Choice([*SCORES, *FLEET_SCORES]))
@@ -140,13 +137,10 @@ def _assessment(
     return Assessment(inventory, policy, history, earlier)
 
 
-@click.command(
-    cls=Command,
+@command(
+    "assess explain sample checkout",
+    "assess explain sample checkout --element host:app-3",
     works=True,
-    examples=[
-        "assess explain sample checkout",
-        "assess explain sample checkout --element host:app-3",
-    ],
 )
 @snapshot
 @click.argument("service")
@@ -238,15 +232,12 @@ def check_record_file(
     return file
 
 
-@click.command(
-    cls=Command,
+@command(
+    "assess record sample checkout",
+    "assess record sample checkout -o decisions/checkout.md",
+    "assess record sample cart-api -o decisions/cart-api.html",
+    "assess record sample checkout --previous sample:2026Q2 -o decisions/checkout.pdf",
     works=True,
-    examples=[
-        "assess record sample checkout",
-        "assess record sample checkout -o decisions/checkout.md",
-        "assess record sample cart-api -o decisions/cart-api.html",
-        "assess record sample checkout --previous sample:2026Q2 -o decisions/checkout.pdf",
-    ],
 )
 @snapshot
 @click.argument("service")
@@ -296,15 +287,12 @@ def record(
         Output("markdown", file).text(str(content))
 
 
-@click.command(
-    cls=Command,
+@command(
+    "assess check sample --min-readiness 40",
+    "assess check data/snapshots@2026-09-30 --min-coverage .6 --max-open-gates 0",
+    "assess check sample --service checkout --min-readiness 60",
+    "assess check sample --no-breaks --target docker:29",
     works=True,
-    examples=[
-        "assess check sample --min-readiness 40",
-        "assess check data/snapshots@2026-09-30 --min-coverage .6 --max-open-gates 0",
-        "assess check sample --service checkout --min-readiness 60",
-        "assess check sample --no-breaks --target docker:29",
-    ],
 )
 @snapshot
 @click.option(

@@ -14,8 +14,8 @@ from assess.cli.command import (
     DIRECTORY,
     FILE,
     FORMATS,
-    Command,
     Output,
+    command,
     output_in,
     output_options,
     policy_options,
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 UPDATE_SECONDS = 60.0  # time limit of an update of the facts
 
 
-@click.command(
-    cls=Command,
-    examples=["assess sample fleet", "assess sample large-fleet --services 200 --seed 7"],
-)
+@command("assess sample fleet", "assess sample large-fleet --services 200 --seed 7")
 @click.argument("directory", type=DIRECTORY)
 @click.option(
     "--services", type=click.IntRange(min=1), default=48, help="Number of services."
@@ -47,14 +44,11 @@ def sample(directory: Path, *, services: int, seed: int) -> None:
         click.echo(path)
 
 
-@click.command(
-    cls=Command,
-    examples=[
-        "assess policy",
-        "assess policy --json",
-        "assess policy --format toml -o policy.toml",
-        "assess policy --check our-policy.toml",
-    ],
+@command(
+    "assess policy",
+    "assess policy --json",
+    "assess policy --format toml -o policy.toml",
+    "assess policy --check our-policy.toml",
 )
 @policy_options
 @click.option(
@@ -116,15 +110,12 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
             yield name, value
 
 
-@click.command(
-    cls=Command,
-    examples=[
-        "assess facts",
-        "assess facts engine_releases --format markdown",
-        "assess facts update",
-        "assess facts update --from downloads/",
-        "assess facts update --from https://mirror.example/api/v1/products",
-    ],
+@command(
+    "assess facts",
+    "assess facts engine_releases --format markdown",
+    "assess facts update",
+    "assess facts update --from downloads/",
+    "assess facts update --from https://mirror.example/api/v1/products",
 )
 @click.argument("table", metavar="[TABLE|update]", required=False)
 @click.option(
@@ -243,4 +234,4 @@ def _published(slugs: list[str], place: str) -> Iterator[tuple[str, Callable[[],
 
 
 def _read_json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
+    return json.loads(file.read_text("utf-8"))

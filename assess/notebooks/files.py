@@ -49,9 +49,7 @@ def find(selection: Sequence[str | Path] = ()) -> list[Path]:
 def read(path: Path) -> Any:
     """Read a notebook; raise `AssessError` if the file is not one."""
     try:
-        node = nbformat.reads(
-            path.read_text(encoding="utf-8"), as_version=nbformat.NO_CONVERT
-        )
+        node = nbformat.reads(path.read_text("utf-8"), as_version=nbformat.NO_CONVERT)
         nbformat.validate(node)
     except (nbformat.ValidationError, ValueError, AttributeError) as error:
         reason = str(error).splitlines()[0]

@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 SHAPES: dict[str, Any] = tomllib.loads(
-    files("assess.policy").joinpath("shapes.toml").read_text(encoding="utf-8")
+    files("assess.policy").joinpath("shapes.toml").read_text("utf-8")
 )
 
 Table = Mapping[str, Any]  # of a policy, and each row of its lists

@@ -86,7 +86,7 @@ class Policy:
             The text of the default policy with its comments; of any other, its values.
         """
         if self.hash == load_policy().hash:
-            return data_path("policy.toml").read_text(encoding="utf-8")
+            return data_path("policy.toml").read_text("utf-8")
         return "".join(
             f"{key} = {_inline(value)}\n" for key, value in self.values.items()
         )
@@ -157,7 +157,7 @@ def _inline(value: Any) -> str:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise PolicyError(
             f"there is no policy at {path}", hint="see `assess policy`"

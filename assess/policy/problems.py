@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any
 
 from assess import frames
-from assess.errors import did_you_mean
+from assess.errors import with_nearest
 from assess.linear import Linear
 from assess.policy import SHAPES, Table, rules
 from assess.policy.targets import target_problems
@@ -103,7 +103,7 @@ def _type(value: object) -> str:
 
 
 def _unknown(key: str, known: Iterable[str], what: str = "key") -> str:
-    return ", ".join(filter(None, [f"unknown {what} {key}", did_you_mean(key, known)]))
+    return with_nearest(f"unknown {what} {key}", key, known)
 
 
 # Values of the right types

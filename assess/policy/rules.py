@@ -18,7 +18,7 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from assess import frames
-from assess.errors import did_you_mean
+from assess.errors import with_nearest
 from assess.policy import SHAPES
 
 DTYPES = {
@@ -156,8 +156,8 @@ def _all(parts: list[ast.expr], table: DataFrame, at: pd.Timestamp) -> Any:
 
 def _column(name: str, table: DataFrame) -> Any:
     if name not in table:
-        parts = [f"unknown column {name!r}", did_you_mean(name, table.columns)]
-        raise RuleError(", ".join(filter(None, parts)))
+        message = f"unknown column {name!r}"
+        raise RuleError(with_nearest(message, name, table.columns))
     # arrays, since a series takes a multiple of their time where rows are few
     return table[name].array
 

@@ -21,7 +21,7 @@ RUNTIMES = ("docker", "containerd", "cri-o", "podman")
 @cache
 def platforms() -> dict[str, dict[str, Any]]:
     """Return the facts of every platform: orchestrator, runtime, who patches, what it refuses."""
-    text = files("assess.policy").joinpath("platforms.csv").read_text(encoding="utf-8")
+    text = files("assess.policy").joinpath("platforms.csv").read_text("utf-8")
     found: dict[str, dict[str, Any]] = {}
     for row in csv.DictReader(text.splitlines()):
         lists = {name: row[name].split(";") for name in ("refuses", "calendars")}

@@ -21,9 +21,8 @@ _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _DAY = re.compile(r"(?:19|20)\d{2}[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12]\d|3[01])")
 _DAY_INSIDE = re.compile(rf"(?<!\d){_DAY.pattern}")
 _TAG_SEPARATOR = re.compile(r"[-_+]+")
-_BUILDS_FROM = (
-    100  # no product is there with its major versions, but builds are counted so
-)
+# no product is there with its major versions, but builds are counted so
+_BUILDS_FROM = 100
 
 
 @cached

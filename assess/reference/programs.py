@@ -7,13 +7,12 @@ from functools import cache
 
 from assess.reference.images import tag_version
 from assess.reference.support import distro_of, line_of
-from assess.reference.tables import cached, lookup, rows
+from assess.reference.tables import Row, cached, lookup, rows
 from assess.reference.versions import Version, numbers_of, parse_version
 
 NEGOTIATES = 999.0  # of a client that takes whatever the engine offers
 UNKNOWN_API = "unknown"
 _API = re.compile(r"v?1\.\d{1,3}")
-Row = dict[str, str]
 
 
 @cached

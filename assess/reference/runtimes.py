@@ -21,7 +21,7 @@ from assess.reference.support import (
     product_support,
     system_of,
 )
-from assess.reference.tables import cached, lookup, rows
+from assess.reference.tables import Row, cached, lookup, rows
 from assess.reference.versions import lowered, numbers_of, parse_version
 
 MANAGED = "managed: its provider patches hosts and runtime"
@@ -78,12 +78,12 @@ def cluster_product(
     return _first_named(version, kubelet, provider).get("product")
 
 
-def _first_named(*texts: str | None) -> dict[str, str]:
+def _first_named(*texts: str | None) -> Row:
     """Return the platform that the first of several texts names, if any does."""
     return next(filter(None, map(_named, texts)), {})
 
 
-def _named(text: str | None) -> dict[str, str] | None:
+def _named(text: str | None) -> Row | None:
     """Return the first platform whose word occurs in a text."""
     # whole words only: "gke" must not be found in a longer name
     words = f" {' '.join(re.split(r'[^a-z0-9]+', lowered(text)))} "

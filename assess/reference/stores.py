@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 
-from assess.reference.tables import cached, lookup, rows
+from assess.reference.tables import Row, cached, lookup, rows
 from assess.reference.versions import lowered
-
-Row = dict[str, str]
 
 NO_STORE = "none"
 DISPOSABLE = ("cache", "stateful-app")  # kinds that may hold nothing of record

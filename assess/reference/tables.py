@@ -10,6 +10,8 @@ import pandas as pd
 
 from assess.errors import AssessError
 
+Row = dict[str, str]  # cells by column; what is unknown is empty text
+
 INDEX = "index"
 PACKAGED = files("assess.reference")
 STALE_DAYS = 180  # facts that are older say nothing of what is newest
@@ -35,12 +37,15 @@ def _days() -> dict[str, str]:
     """Return the days of updated tables that are newer than the packaged ones."""
     if not (newer() / f"{INDEX}.csv").is_file():
         return {}
-    homes = (newer(), PACKAGED)
-    days, own = (
-        _csv(h, INDEX).set_index("table")["compiled_on"].to_dict() for h in homes
-    )
+    days = _compiled(newer())
+    own = _compiled(PACKAGED)
     # "9999": a table that did not come along is never read
     return {table: day for table, day in days.items() if day > own.get(table, "9999")}
+
+
+def _compiled(home: Traversable | Path) -> dict[str, str]:
+    """Return the day on which each table of a directory was compiled."""
+    return _csv(home, INDEX).set_index("table")["compiled_on"].to_dict()
 
 
 @cache
@@ -49,8 +54,7 @@ def read(name: str) -> pd.DataFrame:
     days = _days()
     if name == INDEX:
         index = _csv(PACKAGED, INDEX)
-        own = index.set_index("table")["compiled_on"].to_dict()
-        return index.assign(compiled_on=index["table"].map(own | days))
+        return index.assign(compiled_on=index["table"].map(_compiled(PACKAGED) | days))
     return _csv(newer() if name in days else PACKAGED, name)
 
 
@@ -75,7 +79,7 @@ def table(name: str) -> pd.DataFrame:
 
 
 @cache
-def rows(name: str) -> list[dict[str, str]]:
+def rows(name: str) -> list[Row]:
     """Return the rows of one table; an empty cell is empty text."""
     return [dict(row) for row in read(name).fillna("").to_dict("records")]
 

@@ -1,8 +1,133 @@
-"""The report of a quarter, and the decision record of a service."""
+"""The report of a quarter, built from scores, and the decision record of a service."""
 
-from assess.report.build import build_report
-from assess.report.model import Appendix
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from assess.errors import AssessError
+from assess.execution import beside, tell
+from assess.inventory import Inventory
+from assess.policy.policy import Policy
+from assess.report import background, cards, changes, sections
+from assess.report.first_screen import headline
+from assess.report.model import Appendix, Pictures
 from assess.report.record import decision_record
-from assess.report.report import Report
+from assess.report.report import STEPS, WORK, Report
+from assess.score.assessment import Assessment
+from assess.score.backtest import Backtest
+from assess.score.result import Result
+from assess.score.upgrade_churn.history import History, joined
+from assess.score.validation import CHECKS
 
 __all__ = ["Appendix", "Report", "build_report", "decision_record"]
+
+
+def build_report(  # noqa: PLR0913 - one for each period that it covers
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    previous: Inventory | None = None,
+    history: History | None = None,
+    since: History | None = None,
+    told: Mapping[str, Any] | None = None,
+) -> Report:
+    """Score a snapshot and build its report.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The fleet in this quarter.
+    policy : Policy
+        The policy. It also scores the earlier snapshot: both quarters use the same policy.
+    previous : Inventory, optional
+        The fleet in the quarter before.
+    history : History, optional
+        Upgrades shown by the snapshots before that one, as returned by `upgrade_history`.
+    since : History, optional
+        Upgrades shown by the snapshots between the two.
+    told : mapping, optional
+        The report of that quarter as published then, as returned by `Report.to_dict`. With it the
+        report shows labels changed by the policy, the reference facts or the version.
+
+    Returns
+    -------
+    Report
+        The same inventory, policy and version give the same bytes.
+
+    Examples
+    --------
+    >>> previous = assess.load("sample:2026Q2")
+    >>> report = assess.build_report(inventory, policy, previous=previous)
+    >>> report.save_html("index.html")
+    """
+    tell(WORK, 1, STEPS)
+    earlier = None
+    past = history
+    if previous is not None:
+        earlier = Assessment(previous, policy, history)
+        past = earlier.upgrades
+    scores = Assessment(inventory, policy, joined([past, since]), earlier)
+    with beside(_before, scores) as before:
+        pictures = Pictures(scores)  # of every score of a service
+        was, tested = before()
+    if earlier:
+        earlier.take(was)
+    if isinstance(tested, Backtest):
+        scores.take({"backtest": tested})
+    tell(WORK, 2, STEPS)
+    with beside(_fleet_wide, scores) as fleet_wide:
+        claims = scores.claims
+        pictures.compare(scores.readiness, was.get("readiness"), claims, tested)
+        tell(WORK, 3, STEPS)
+        decision = sections.decision(scores, earlier)
+        changed = changes.changes(scores, earlier, pictures, published=told)
+        ranking = sections.ranking(scores, pictures)
+        churn = sections.upgrade_churn(scores, pictures)
+        made, checks = fleet_wide()
+        scores.take(made)
+        tables: Any = scores.blast_radius.details
+        tables.take(checks)
+    parts = (
+        decision,
+        changed,
+        ranking,
+        sections.blast_radius(scores, pictures),
+        churn,
+        sections.targets(scores, pictures),
+        background.claims(claims, pictures),
+        cards.cards(scores, pictures),
+        background.unknowns(scores),
+        background.coverage(scores, pictures),
+        background.backtest(tested, pictures),
+        background.method(scores),
+    )
+    tell(WORK, 4, STEPS)
+    return Report(scores, earlier, claims, tested, headline(scores), parts)
+
+
+def _before(
+    scores: Assessment,
+) -> tuple[dict[str, Result], Backtest | AssessError]:
+    """Return scores of the quarter before, by property, and how its forecasts did."""
+    earlier = scores.earlier
+    if earlier is None:
+        return {}, _backtest(scores)
+    was = {"readiness": earlier.readiness, "what_next": earlier.what_next}
+    return was, _backtest(scores)
+
+
+def _fleet_wide(
+    scores: Assessment,
+) -> tuple[dict[str, Result], dict[str, pd.DataFrame]]:
+    """Return scores by property, and the checks of the blast radius by name."""
+    checks = {name: scores.blast_radius.details[name] for name in CHECKS}
+    return {"targets": scores.targets, "experiments": scores.experiments}, checks
+
+
+def _backtest(scores: Assessment) -> Backtest | AssessError:
+    """Return the back-test of the earlier quarter, or why there is none."""
+    try:
+        return scores.backtest
+    except AssessError as error:
+        return error

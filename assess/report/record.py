@@ -168,7 +168,7 @@ def written_before(file: Path) -> str:
     if not file.is_file():
         return ""
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise AssessError(
             f"{file}: the record that is there cannot be read ({error}), so it is left as it is",

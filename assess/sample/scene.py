@@ -21,9 +21,7 @@ _NAMES = ("service_id", "element", "host_id", "affected_services", "observed_ser
 @cache
 def world() -> dict[str, Any]:
     """Return the constants of every cell and quarter."""
-    return tomllib.loads(
-        (files("assess.sample") / "world.toml").read_text(encoding="utf-8")
-    )
+    return tomllib.loads((files("assess.sample") / "world.toml").read_text("utf-8"))
 
 
 @cache

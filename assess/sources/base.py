@@ -360,7 +360,7 @@ def forms_of(source: str) -> Texts:
 @cache
 def built_in() -> dict[str, Row]:
     """Return what `types.toml` says about each type of source of this package."""
-    listed = (files("assess.sources") / "types.toml").read_text(encoding="utf-8")
+    listed = (files("assess.sources") / "types.toml").read_text("utf-8")
     return tomllib.loads(listed)
 
 

@@ -67,7 +67,7 @@ def _text(directory: str, name: str, noun: str) -> str:
             f"there is no {noun} for {name!r}",
             hint=f"there is one for {', '.join(sorted(texts))}",
         )
-    return texts[name].read_text(encoding="utf-8")
+    return texts[name].read_text("utf-8")
 
 
 def source_types() -> dict[str, SourceType]:

@@ -9,11 +9,7 @@ from threading import Thread
 from typing import TypeVar
 
 A = TypeVar("A")
-
-
 T = TypeVar("T")
-
-
 _POLL_S = 0.1  # how soon waiting ends after a deadline was cut
 
 

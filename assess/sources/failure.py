@@ -16,18 +16,13 @@ _FAILURES = rows("failures")
 HINTS = {row["status"]: row["hint"] for row in _FAILURES}
 _ANSWERS = {int(code): row for row in _FAILURES for code in row["codes"].split()}
 
-
 # A failure of these kinds is a bug of ours, which the run reports; it is no answer.
 BUGS = (AssertionError, NameError, NotImplementedError)
-
 
 # Messages of these are written for people, and name no secret once they are scrubbed.
 FOR_PEOPLE = (ValueError, csv.Error, AssessError)
 
-
 _OF_CODE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
-
-
 _UNREADABLE = (UnicodeError, json.JSONDecodeError, csv.Error, AssessError)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from assess.linear import Linear
 from assess.sources.csv_records import lookup
 from assess.sources.redact import is_secret
-from assess.sources.values import Texts, joined
+from assess.sources.values import Texts, joined, leaf
 
 _NAME = Linear(r"[A-Za-z][\w./-]{0,100}")  # a label of a node has a slash
 _VALUE = Linear(r"[\w./-]{1,40}")
@@ -51,7 +51,7 @@ def setting_text(commands: list[str], image: str, asks: Iterable[str]) -> str | 
 def _program(words: list[str], image: str) -> str:
     """Return the program that a command line starts, else the one that an image is called after."""
     known = lookup("programs", "word", "program")
-    starts = [word.rpartition("/")[2] for word in words[:2]]
+    starts = [leaf(word) for word in words[:2]]
     first = starts[0] if starts else ""
     if first == _WRAPPER:
         first = starts[-1]

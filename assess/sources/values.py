@@ -12,6 +12,7 @@ from typing import Any
 
 from assess.sources.csv_records import lookup, rows, vocabulary
 
+Step = str | int  # a key of an object, or a position in a list
 Texts = dict[str, str]  # by name, such as labels, tags and variables
 MIB = 2**20
 MAX_CELL = 200  # characters of a name or a version; more is no name
@@ -24,7 +25,7 @@ _QUANTITY = re.compile(r"\s*([0-9.]+(?:[eE][+-]?\d{1,2})?)([a-zA-Z]*)\s*")
 _ZONE = re.compile(r" ?([+-]\d\d):?(\d\d)( \w+)?$")
 
 
-def dig(value: Any, *path: str | int) -> Any:
+def dig(value: Any, *path: Step) -> Any:
     """Follow keys and positions into a payload; None where it has another shape."""
     for step in path:
         if isinstance(step, int):
@@ -37,35 +38,40 @@ def dig(value: Any, *path: str | int) -> Any:
     return value
 
 
-def listed(value: Any, *path: str | int) -> list[Any]:
+def listed(value: Any, *path: Step) -> list[Any]:
     """Return a list; an empty one for any other value."""
     value = dig(value, *path)
     return value if isinstance(value, list) else []
 
 
-def dicts(value: Any, *path: str | int) -> list[dict[str, Any]]:
+def dicts(value: Any, *path: Step) -> list[dict[str, Any]]:
     """List the objects of a list; none where it has another shape."""
     return [item for item in listed(value, *path) if isinstance(item, dict)]
 
 
-def texts(value: Any, *path: str | int) -> list[str]:
+def texts(value: Any, *path: Step) -> list[str]:
     """List the texts of a list; none where it has another shape."""
     return [item for item in listed(value, *path) if isinstance(item, str)]
 
 
-def text(value: Any, *path: str | int) -> str:
+def text(value: Any, *path: Step) -> str:
     """Return a text without NUL; empty for any other value."""
     value = dig(value, *path)
     return value.replace("\0", "") if isinstance(value, str) else ""
 
 
-def table(value: Any, *path: str | int) -> dict[str, Any]:
+def leaf(value: Any, *path: Step) -> str:
+    """Return the last part of a path in a payload, such as a name or an id."""
+    return text(value, *path).rpartition("/")[2]
+
+
+def table(value: Any, *path: Step) -> dict[str, Any]:
     """Return an object; an empty one for any other value."""
     value = dig(value, *path)
     return value if isinstance(value, dict) else {}
 
 
-def number(value: Any, *path: str | int) -> float | None:
+def number(value: Any, *path: Step) -> float | None:
     """Read a number of zero or more, also from a text; None for any other value."""
     value = dig(value, *path)
     # True is an int in Python, and would be read as 1
@@ -78,25 +84,25 @@ def number(value: Any, *path: str | int) -> float | None:
     return read if math.isfinite(read) and read >= 0 else None
 
 
-def integer(value: Any, *path: str | int) -> int | None:
+def integer(value: Any, *path: Step) -> int | None:
     """Read a count that fits into a 64-bit column."""
     count = number(value, *path)
     return int(count) if count is not None and count < 2**63 else None
 
 
-def int_of(value: Any, *path: str | int) -> int | None:
+def int_of(value: Any, *path: Step) -> int | None:
     """Return a whole number of any sign as it is; None for any other value, a switch too."""
     value = dig(value, *path)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def id_of(value: Any, *path: str | int) -> str:
+def id_of(value: Any, *path: Step) -> str:
     """Return an id as text, which tools write as a text or a whole number."""
     number = int_of(value, *path)
     return text(value, *path) if number is None else str(number)
 
 
-def cell(value: Any, *path: str | int) -> str:
+def cell(value: Any, *path: Step) -> str:
     """Return a text, or a number as text, without characters that no name has; else nothing."""
     value = dig(value, *path)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -106,7 +112,7 @@ def cell(value: Any, *path: str | int) -> str:
     return " ".join(str(value).replace("\0", "").split())[:MAX_CELL]
 
 
-def whole(value: Any, *path: str | int) -> int | None:
+def whole(value: Any, *path: Step) -> int | None:
     """Return a whole number of a cell that is not negative; None for anything else."""
     digits = cell(value, *path)
     return int(digits) if re.fullmatch(r"\d{1,18}", digits) else None
@@ -130,7 +136,7 @@ def memory_size(value: Any) -> int | None:
     )
 
 
-def quantity(value: Any, *path: str | int) -> float | None:
+def quantity(value: Any, *path: Step) -> float | None:
     """Read an amount of Kubernetes, such as ``500m``, ``128Mi`` or ``1e3``."""
     value = dig(value, *path)
     if not isinstance(value, str):
@@ -143,7 +149,7 @@ def quantity(value: Any, *path: str | int) -> float | None:
     return None if amount is None else amount * float(units[parts[2]])
 
 
-def duration(value: Any, *path: str | int) -> float | None:
+def duration(value: Any, *path: Step) -> float | None:
     """Read a length of time such as ``30.2s``, ``1m0s`` or ``7d`` [s]; None for anything else."""
     span = cell(value, *path)
     parts = _SPAN.findall(span)
@@ -163,9 +169,11 @@ def without_none(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def by_name(value: Any, *path: str | int, key: str = "name") -> dict[str, dict[str, Any]]:
+def by_name(value: Any, *path: Step, key: str = "name") -> dict[str, dict[str, Any]]:
     """Index the objects of a list that have a name by it; of equal names the last one counts."""
-    return {text(item, key): item for item in dicts(value, *path) if text(item, key)}
+    found = {text(item, key): item for item in dicts(value, *path)}
+    found.pop("", None)
+    return found
 
 
 def joined(texts: Iterable[str | None]) -> str | None:
@@ -237,7 +245,7 @@ def _form_of(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def moment(value: Any, *path: str | int) -> datetime | None:
+def moment(value: Any, *path: Step) -> datetime | None:
     """Read a time of an engine, its command line or an SDK, or a date; None for a zero time.
 
     It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
@@ -260,12 +268,12 @@ def moment(value: Any, *path: str | int) -> datetime | None:
     return time if time.year >= NEVER_BEFORE else None
 
 
-def mebibytes(value: Any, *path: str | int) -> int | None:
+def mebibytes(value: Any, *path: Step) -> int | None:
     """Read an amount of memory in MiB [bytes]; None for zero, which is no limit."""
     return integer((number(value, *path) or 0) * MIB) or None
 
 
-def billionths(value: Any, *path: str | int) -> float | None:
+def billionths(value: Any, *path: Step) -> float | None:
     """Read a number of billionths, in which engines count seconds and CPUs."""
     count = number(value, *path)
     return None if count is None else count / _NANO
@@ -297,7 +305,7 @@ _READ: dict[str, Callable[..., Any]] = {
 
 
 @cache
-def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[str | int]]]:
+def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[Step]]]:
     return [
         (
             row["column"],

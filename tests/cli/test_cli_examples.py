@@ -50,12 +50,13 @@ def project(tmp_path, store):
 
 def read(words):
     """Read the words of a command as its options and arguments, and run nothing."""
-    command, context = cli, click.Context(cli, info_name="assess")
+    command, context = cli, click.Context(cli, info_name="assess", **cli.context_settings)
     while isinstance(command, click.Group):
-        command = command.get_command(context, words[0])
-        context = click.Context(command, parent=context, info_name=words[0])
-        words = words[1:]
-    return command.make_context(words[0] if words else "", list(words), parent=context)
+        name, *words = words
+        command = command.get_command(context, name)
+        if isinstance(command, click.Group):
+            context = click.Context(command, parent=context, info_name=name)
+    return command.make_context(name, words, parent=context)
 
 
 def test_no_example_needs_the_repository():

@@ -26,35 +26,17 @@ from assess.score.what_next.smaa import GRID, POOL
 from assess.untrusted import clean
 from assess.words import is_unknown, moment
 
+Json = dict[str, Any]
 NUMBER_DIGITS = 6  # beyond what is printed
 SEEN_DIGITS = 2  # of points, hours, money and percent
 THRESHOLDS = ("move_p", "pilot_p", "ready_points", "pilot_points")
-POINTS = ["readiness_lo", "readiness", "readiness_hi"]
 ABOUT = ["owner", "platform", "could_move", "why"]
 TINY = 0.5  # stands for a chance below half a percent that is not 0
 ATOM = ["check", "state", "source", "observed_at", "evidence"]
 GATE = ["gate", "state", "evidence", "fact"]
 CHECK = ("question", "why", "remedy", "source")
-IMPACT = ["impact_lo", "impact", "impact_hi"]
 MINUTES = ["minutes", "expected_minutes_per_year"]
-DELTA = ["delta_lo", "delta", "delta_hi"]
-WHERE = [
-    "readiness_lo",
-    "readiness",
-    "readiness_hi",
-    "hours_per_year_lo",
-    "hours_per_year",
-    "hours_per_year_hi",
-    *DELTA,
-    "cost_per_month_lo",
-    "cost_per_month",
-    "cost_per_month_hi",
-    "effort_hours",
-]
 PLACE = ("id", "title", "platform", "patched_by", "replicas", "currency")
-SIZES = [
-    f"{name}{end}" for name in ("cpu", "memory", "replicas") for end in ("_lo", "", "_hi")
-]
 SIGNS = {
     ast.Lt: "<",
     ast.LtE: "<=",
@@ -63,6 +45,19 @@ SIGNS = {
     ast.Eq: "==",
     ast.NotEq: "!=",
 }
+
+
+def _ends(*names: str) -> list[str]:
+    """Return the columns of intervals: lower end, value and upper end."""
+    return [f"{name}{end}" for name in names for end in ("_lo", "", "_hi")]
+
+
+POINTS = _ends("readiness")
+IMPACT = _ends("impact")
+DELTA = _ends("delta")
+MOVE = _ends("readiness", "hours_per_year", "delta", "cost_per_month")
+WHERE = [*MOVE, "effort_hours"]
+SIZES = _ends("cpu", "memory", "replicas")
 
 
 class Texts:
@@ -100,7 +95,7 @@ def payload(
     readiness: Result | None = None,
     blast: BlastRadius | None = None,
     targets: Targets | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """Return the data of the explorer as plain JSON types; a missing score has no view."""
     given = [
         result for result in (what_next, readiness, blast, targets) if result is not None
@@ -108,7 +103,7 @@ def payload(
     names = sorted(set().union(*map(_services, given)))
     texts = Texts()
     at = given[0].provenance
-    parts: dict[str, Any] = {}
+    parts: Json = {}
     if what_next is not None:
         parts["rank"] = _ranking(what_next, texts)
     if readiness is not None and at.policy is not None:
@@ -158,7 +153,7 @@ def _percents(shares: Any) -> list[float]:
     return [_whole(x) for x in np.where(tiny, TINY, whole).ravel().tolist()]
 
 
-def _ranking(result: WhatNext, texts: Texts) -> dict[str, Any]:
+def _ranking(result: WhatNext, texts: Texts) -> Json:
     """Return criteria on the grid, thresholds, boards, and where each stream of draws begins."""
     policy = result.policy
     ranking = Ranking.of(result.frame, result.details["criteria"], policy)
@@ -200,9 +195,7 @@ def _on_grid(values: Any) -> list[int]:
     return steps
 
 
-def _facts(
-    readiness: Result, policy: Policy, names: list[str], texts: Texts
-) -> dict[str, Any]:
+def _facts(readiness: Result, policy: Policy, names: list[str], texts: Texts) -> Json:
     """Return checks and gates of the policy, and by service their answers with the evidence."""
     checks = [check["id"] for check in policy["check"]]
     gates = [gate["id"] for gate in policy["gate"]]
@@ -243,18 +236,18 @@ def _by_service(
 
 def _what_if(
     what_next: WhatNext, readiness: Result, names: list[str], texts: Texts
-) -> dict[str, Any]:
+) -> Json:
     """Return by service its possible changes, and the needs of every gate."""
     policy = what_next.policy
     ranking = Ranking.of(what_next.frame, what_next.details["criteria"], policy)
-    cases: list[dict[str, Any] | None] = [None] * len(names)
+    cases: list[Json | None] = [None] * len(names)
     place = {name: at for at, name in enumerate(names)}
     for at, service in counterfactuals(ranking, readiness, policy):
         cases[place[ranking.services[at]]] = _case(service, texts)
     return {"floor": FLOOR, "hardness": HARDNESS, "cases": cases}
 
 
-def _case(service: Counterfactual, texts: Texts) -> dict[str, Any]:
+def _case(service: Counterfactual, texts: Texts) -> Json:
     return {
         "items": texts.column(service.items),
         "facts": texts.column(fact or None for fact in service.facts),
@@ -306,7 +299,7 @@ def _tree(node: ast.expr) -> Any:
     raise KeyError(type(node).__name__)
 
 
-def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> dict[str, Any]:
+def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> Json:
     """Return elements, the services that each can take down, and the edges between services."""
     topology = blast.topology
     elements = topology.elements
@@ -362,7 +355,7 @@ def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
     return [*_pairs(table, blast), signs, texts.column(words.str.replace("_", " "))]
 
 
-def _targets(targets: Targets, names: list[str], texts: Texts) -> dict[str, Any]:
+def _targets(targets: Targets, names: list[str], texts: Texts) -> Json:
     policy = targets.policy
     places = targets.details["targets"]
     ids = [str(name) for name in places["id"]]

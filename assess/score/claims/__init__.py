@@ -38,7 +38,7 @@ PLATFORM_COLUMNS = ["claim", "short", "platform", *NUMBERS, "n", "verdict", "nee
 def texts() -> dict[str, dict[str, Any]]:
     """Read the texts of each claim: the words of both sides, the measure, the bound."""
     file = files("assess.score.claims") / "claims.toml"
-    return tomllib.loads(file.read_text(encoding="utf-8"))
+    return tomllib.loads(file.read_text("utf-8"))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -11,7 +11,7 @@ from pandas import DataFrame, Series
 from pandas.arrays import BooleanArray
 
 from assess import reference
-from assess.errors import RequestError, did_you_mean
+from assess.errors import RequestError, with_nearest
 from assess.execution import each
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
@@ -54,9 +54,9 @@ def goal_of(text: str) -> Goal:
     product, _, version = text.rpartition(":")
     product = product.strip().lower() or reference.ENGINE
     if product not in PRODUCTS:
-        near = did_you_mean(product, PRODUCTS)
+        message = f"{product!r} is no product to upgrade"
         raise RequestError(
-            f"{product!r} is no product to upgrade" + (f", {near}" if near else ""),
+            with_nearest(message, product, PRODUCTS),
             hint=f"{', '.join(PRODUCTS)}; such as kubernetes:1.35",
         )
     if reference.parse_version(version) is None:

@@ -30,6 +30,7 @@ from assess.sources.values import (
     dicts,
     dig,
     integer,
+    leaf,
     listed,
     number,
     table,
@@ -326,7 +327,7 @@ def _notes(entity: Entity) -> Texts:
 def _aliases(entity: Entity, notes: Texts) -> list[Name]:
     title = dig(entity.raw, "metadata", "title")
     written = [title] if isinstance(title, str) and _WORDS.fullmatch(title) else []
-    paths = [notes.get(key, "").rstrip("/").rpartition("/")[2] for key in ALIASES]
+    paths = [leaf(notes.get(key, "").rstrip("/")) for key in ALIASES]
     written += filter(_NAME.fullmatch, paths)
     others = [text for text in dict.fromkeys(written) if text != entity.title]
     rule = f"{RULE}-alias"
@@ -341,12 +342,12 @@ def _owner(entity: Entity, kept: Kept) -> str | None:
     if not ref or ref.startswith("user:"):
         kept.redacted += bool(ref or owner)
         return None
-    return ref.rpartition("/")[2]
+    return leaf(ref)
 
 
 def _team(notes: Texts) -> str | None:
     """Return the team that another system has for it; None where it names none."""
-    paths = [notes.get(key, "").rpartition("/")[2] for key in _TEAMS]
+    paths = [leaf(notes.get(key, "")) for key in _TEAMS]
     return next(filter(_NAME.fullmatch, paths), None)
 
 

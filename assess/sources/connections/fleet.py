@@ -11,7 +11,7 @@ from assess.linear import Linear
 from assess.sources.base import Lists, Name, Row
 from assess.sources.connections.sockets import Process
 from assess.sources.joining.hosts import ID_LENGTH, spellings
-from assess.sources.values import Texts, parts_of_cell, text
+from assess.sources.values import Texts, leaf, parts_of_cell, text
 
 # 8080->80/tcp, 10.0.0.5:8080->80/tcp; 80/tcp is not published
 _PUBLISHED = Linear(r"(?:^|:)(\d+)->")
@@ -87,7 +87,7 @@ class Fleet:
             workload_id=row["workload_id"],
             kind=kind,
             called=text(row, "name"),
-            image=str(repository or "").rpartition("/")[2],
+            image=leaf(str(repository or "")),
             is_apart=kind in _CONTAINED and row.get("host_network") is not True,
             addresses=tuple(parts_of_cell(row.get("addresses"))),
         )
@@ -106,7 +106,7 @@ class Fleet:
         """Add a workload of a machine."""
         self.on[machine].append(tenant)
         if tenant.is_apart:
-            identifier = tenant.workload_id.rpartition("/")[2]
+            identifier = leaf(tenant.workload_id)
             for name in (tenant.called, identifier, identifier[:ID_LENGTH]):
                 self._called[name][tenant] = None
         for address in tenant.addresses:
@@ -145,7 +145,7 @@ class Fleet:
         tenants = self.on.get(machine, [])
         container = process.container[:ID_LENGTH]
         for tenant in tenants:
-            if container and tenant.workload_id.rpartition("/")[2].startswith(container):
+            if container and leaf(tenant.workload_id).startswith(container):
                 return tenant
             if process.unit and tenant.workload_id.endswith(f"/{process.unit}"):
                 return tenant

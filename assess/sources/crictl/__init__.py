@@ -18,6 +18,7 @@ from assess.sources.values import (
     dig,
     first_known,
     integer,
+    leaf,
     picked,
     table,
     text,
@@ -98,7 +99,7 @@ class CrictlSource(EngineDumps):
         def settled(frame: str, row: Row) -> Row:
             if frame != "workloads":
                 return row
-            identifier = row["workload_id"].rpartition("/")[2]
+            identifier = leaf(row, "workload_id")
             unknown = data.inspected.get(identifier, {}).get("unknown", ())
             return row | dict.fromkeys(unknown)
 

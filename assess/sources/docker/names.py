@@ -6,7 +6,7 @@ from assess.image_ref import ImageRef, last_part
 from assess.sources.base import Name, Names
 from assess.sources.csv_records import lookup, rows, vocabulary
 from assess.sources.listing import names_of
-from assess.sources.values import Texts, picked, text
+from assess.sources.values import Texts, leaf, picked
 
 COMPOSE = "com.docker.compose."
 ECS = "com.amazonaws.ecs."
@@ -64,7 +64,7 @@ def platform_of(labels: Texts, env: Texts) -> str:
 
 def task_of(labels: Texts) -> str | None:
     """Return the id of the task, pod or allocation that a container belongs to."""
-    return text(picked(labels, "container task"), "task").rpartition("/")[2] or None
+    return leaf(picked(labels, "container task"), "task") or None
 
 
 def is_replica(labels: Texts) -> bool:

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from assess.sources.base import Batch, Call
+from assess.sources.csv_records import rows
 from assess.sources.edges.rows import command_line, mentions
 from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
@@ -16,72 +18,18 @@ from assess.sources.volumes import nfs_export
 
 Payload = dict[str, Any]
 SHORT_ID = 12
-# The year 1 means never; 1970 and 1980 are what reproducible builds write.
-
-
-def _shape(
-    text: str = "", number: str = "", flag: str = "", **others: Any
-) -> dict[str, Any]:
-    """Return types, shapes or a list of one shape, by name; nothing else passes the border."""
-    shape: dict[str, Any] = dict.fromkeys(text.split(), str)
-    shape |= dict.fromkeys(number.split(), (int, float))
-    shape |= dict.fromkeys(flag.split(), bool)
-    return shape | others
-
-
-_VERSION = _shape(
-    "Version ApiVersion MinAPIVersion BuildTime Arch KernelVersion",
-    Components=[_shape("Name Version")],
-)
-_INFO = _shape(
-    "Name ServerVersion Driver KernelVersion OperatingSystem OSVersion OSType Architecture "
-    "CgroupDriver CgroupVersion LoggingDriver NetworkBackend SystemTime",
-    "NCPU MemTotal Containers ContainersStopped Images",
-    "LiveRestoreEnabled",
-    DriverStatus=list,
-    SecurityOptions=list,
-    Swarm=_shape("LocalNodeState"),
-)
-_MOUNTS = [_shape("Type Name Source Destination Driver", flag="RW")]
-_LISTED = _shape(
-    "Id Image ImageID State Status",
-    Names=list,
-    Created=(int, float, str),
-    Ports=(list, str),
-    Mounts=_MOUNTS,
-    HostConfig=_shape("NetworkMode"),
-    NetworkSettings=_shape(Networks=dict),
-)
-_INSPECTED = _shape(
-    "Id Name Image Created",
-    "RestartCount",
-    Mounts=_MOUNTS,
-    State=_shape(
-        "Status StartedAt FinishedAt", "ExitCode", "OOMKilled", Health=_shape("Status")
-    ),
-    Config=_shape("Image User", "StopTimeout", ExposedPorts=dict),
-    HostConfig=_shape(
-        "NetworkMode PidMode IpcMode",
-        "Memory NanoCpus CpuQuota CpuPeriod PidsLimit",
-        "Privileged ReadonlyRootfs",
-        RestartPolicy=_shape("Name"),
-        LogConfig=_shape("Type"),
-        PortBindings=dict,
-        CapAdd=list,
-        Devices=list,
-    ),
-    NetworkSettings=_shape("IPAddress", Ports=dict, Networks=dict),
-    ImageManifestDescriptor=_shape(platform=_shape("architecture")),
-)
-_IMAGE = _shape(
-    "Id ParentId Architecture",
-    "Size",
-    RepoTags=list,
-    RepoDigests=list,
-    Created=(int, float, str),
-)
-_VOLUME = _shape("Name Driver", UsageData=_shape("", "Size RefCount"))
-_SIZES = _shape("", "Size SharedSize Containers")
+# What may pass the border, by the word for it in `kept.csv`; any other is the payload of each
+# entry of a list.
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "text": str,
+    "number": (int, float),
+    "whole": int,
+    "flag": bool,
+    "time": (int, float, str),
+    "list": list,
+    "list or text": (list, str),
+    "table": dict,
+}
 
 
 @dataclass
@@ -147,17 +95,17 @@ class EngineData:
         """Keep the use of the disk; the sizes of volumes join the list of volumes."""
         images = {}
         for image in dicts(raw, "Images"):
-            sizes = _pick(image, _SIZES)
+            sizes = _pick(image, "sizes")
             # -1 is what an engine writes that did not count
             counted = {name: size for name, size in sizes.items() if size >= 0}
             images[short(image, "Id")] = counted
         self.disk = {"images": images}
-        layers = _pick(raw, {"LayersSize": int}).get("LayersSize", -1)
+        layers = _pick(raw, "disk").get("LayersSize", -1)
         if layers >= 0:
             self.disk["layers_bytes"] = layers
         volumes = {volume["Name"]: volume for volume in self.volumes or []}
         for volume in dicts(raw, "Volumes"):
-            kept = _pick(volume, _VOLUME)
+            kept = _pick(volume, "volume")
             if name := kept.get("Name"):
                 volumes[name] = volumes.get(name, {}) | kept
         self.volumes = [*volumes.values()] if volumes else self.volumes
@@ -242,13 +190,13 @@ def keep_version(raw: Any) -> Payload:
     """Keep what is wanted of the version; nothing where the payload is only of a client."""
     if isinstance(raw, dict) and ("Client" in raw or "Server" in raw):
         raw = raw.get("Server")
-    kept = _pick(raw, _VERSION)
+    kept = _pick(raw, "version")
     return kept if kept.get("Version") else {}
 
 
 def keep_info(raw: Any) -> Payload:
     """Keep what is wanted of the host, without proxies; registries and warnings only as counts."""
-    kept = _pick(raw, _INFO)
+    kept = _pick(raw, "info")
     if not (kept.get("Name") or kept.get("ServerVersion")):
         return {}
     registries = raw.get("RegistryConfig")
@@ -269,7 +217,9 @@ def keep_info(raw: Any) -> Payload:
 def keep_container(raw: Payload) -> tuple[Payload, int]:
     """Keep what is wanted of a listed container, and count the values left out."""
     labels, dropped = keep_labels(raw.get("Labels"))
-    return _pick(raw, _LISTED) | {"Labels": labels}, dropped + bool(raw.get("Command"))
+    return _pick(raw, "container") | {"Labels": labels}, dropped + bool(
+        raw.get("Command")
+    )
 
 
 def keep_inspected(raw: Payload) -> tuple[Payload, int]:
@@ -283,7 +233,7 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     env = keep_env(values)
     command = command_line(raw["Config"], "Entrypoint", "Cmd")
     tests = texts(raw, "Config", "Healthcheck", "Test")
-    kept = _pick(raw, _INSPECTED) | {
+    kept = _pick(raw, "inspection") | {
         "Labels": labels,
         "Env": env,
         "mentions": mentions([*texts_of(values), *command]),
@@ -300,13 +250,13 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
 def keep_image(raw: Payload) -> tuple[Payload, int]:
     """Keep what is wanted of a listed or inspected image, and count the labels left out."""
     labels, dropped = keep_labels(raw.get("Labels") or dig(raw, "Config", "Labels"))
-    return _pick(raw, _IMAGE) | {"Labels": labels}, dropped
+    return _pick(raw, "image") | {"Labels": labels}, dropped
 
 
 def keep_volume(raw: Payload) -> tuple[Payload, int]:
     """Keep what is wanted of a volume; its options hold the passwords of network shares."""
     options = raw.get("Options")
-    kept = _pick(raw, _VOLUME)
+    kept = _pick(raw, "volume")
     if not isinstance(options, dict):
         return kept, 0
     return kept | {"export": nfs_export(options)}, len(options)
@@ -321,17 +271,37 @@ _KEEP: dict[str, tuple[Callable[[Payload], tuple[Payload, int]], str, str]] = {
 }
 
 
-def _pick(raw: Any, shape: dict[str, Any]) -> Payload:
-    """Keep what a shape lists, where it has the listed type; addresses lose their passwords."""
+def _pick(raw: Any, payload: str) -> Payload:
+    """Keep what `kept.csv` lists of a payload, where it has the listed type."""
+    return _shaped(raw, _shape_of(payload))
+
+
+@cache
+def _shape_of(payload: str) -> Payload:
+    """Return the types, tables and lists of one payload that are kept, by name."""
+    shape: Payload = {}
+    for row in rows("docker/kept"):
+        if row["payload"] == payload:
+            *parents, name = row["path"].split()
+            place = shape
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            kind = row["kind"]
+            place[name] = _TYPES.get(kind) or [_shape_of(kind)]
+    return shape
+
+
+def _shaped(raw: Any, shape: Payload) -> Payload:
+    """Keep what has the type in a shape; addresses lose their passwords."""
     kept: Payload = {}
     for name, kind in shape.items():
-        value = raw.get(name) if isinstance(raw, dict) else None
+        value = dig(raw, name)
         if isinstance(kind, dict):
-            if part := _pick(value, kind):
+            if part := _shaped(value, kind):
                 kept[name] = part
         elif isinstance(kind, list):
             if value is not None:
-                kept[name] = [_pick(entry, kind[0]) for entry in dicts(value)]
+                kept[name] = [_shaped(entry, kind[0]) for entry in dicts(value)]
         elif isinstance(value, kind) and (not isinstance(value, bool) or kind is bool):
             kept[name] = strip_credentials(value) if isinstance(value, str) else value
     return kept

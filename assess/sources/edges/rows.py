@@ -27,7 +27,7 @@ from assess.sources.edges.kinds import (
     kind_of_variable,
 )
 from assess.sources.edges.siblings import Callee, Siblings, inner_name
-from assess.sources.values import Texts, as_list
+from assess.sources.values import Texts, as_list, leaf
 
 UNRESOLVED = 0.6  # confidence in a name that no service of the platform has [share]
 RULE = "address"
@@ -91,7 +91,7 @@ def needs(
     # joining may resolve. A caller whose image watches others does not depend on them.
     own_kind = kind_of_image(caller.image)
     # the words by which the service and its image are named
-    own = {*words_of(caller.called), *words_of(caller.image.rpartition("/")[2])}
+    own = {*words_of(caller.called), *words_of(leaf(caller.image))}
     watches = own_kind and own_kind.kind in WATCHERS
     rows = []
     for mention in found:

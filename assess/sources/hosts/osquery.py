@@ -24,7 +24,7 @@ from assess.sources.hosts.rows import (
 )
 from assess.sources.listing import lose
 from assess.sources.settings import of_command
-from assess.sources.values import cell, dicts, dig, joined, picked, text, whole
+from assess.sources.values import cell, dicts, dig, joined, leaf, picked, text, whole
 
 Files = dict[str, Path]  # of a host, by table
 # Of each: columns without which a row says nothing, and those of whole numbers.
@@ -251,7 +251,7 @@ def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
     batch.rows.pop("hosts", None)
     listed = {short_id(c, "id"): c for c in tables.get("docker_containers", [])}
     for workload in batch.rows["workloads"]:
-        container = listed.get(workload["workload_id"].rpartition("/")[2], {})
+        container = listed.get(leaf(workload, "workload_id"), {})
         workload["privileged"] = _flag(container.get("privileged"))
         workload["readonly_root"] = _flag(container.get("readonly_rootfs"))
     return batch.at(host.place)

@@ -16,7 +16,7 @@ from typing import Any
 from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Batches, Name, Names, Row, Rows, rows_of, type_of
 from assess.sources.joining.identity import ENV_WORDS
-from assess.sources.values import parts_of_cell, text, without_none
+from assess.sources.values import leaf, parts_of_cell, text, without_none
 
 _Host = tuple[str, str]  # type of the source, and host_id
 ENGINES = ("docker", "crictl", "podman")  # sources that list the containers of a host
@@ -82,7 +82,7 @@ def tell_hosts_apart(batches: Batches) -> Batches:
     for row in rows_of(listing, "engines", "workloads"):
         containers = engines[row["host_id"]].setdefault(row["source_ref"], set())
         if "workload_id" in row:
-            containers.add(row["workload_id"].rpartition("/")[2])
+            containers.add(leaf(row, "workload_id"))
     doubled = {
         host
         for host, sources in engines.items()
@@ -202,7 +202,7 @@ def join_replicas(batches: Batches) -> tuple[Batches, Rows]:
     named: dict[Name, Names] = {}  # names of tasks by those of their containers
     for label, batch in batches:
         for row in batch.rows.get("workloads", ()) if type_of(label) in ENGINES else ():
-            container = row["workload_id"].rpartition("/")[2]
+            container = leaf(row, "workload_id")
             task = tasks.get(container) or tasks.get(batch.tasks.get(container, ""))
             if task is not None:
                 joined[row["workload_id"]] = task
@@ -236,7 +236,7 @@ def _tasks(batches: Batches) -> dict[str, Row]:
         for row in batch.rows.get("workloads", ()):
             if not row.get("names"):
                 continue
-            tasks[row["workload_id"].rpartition("/")[2]] = row
+            tasks[leaf(row, "workload_id")] = row
             for identifier in batch.container_ids.get(row["workload_id"], ()):
                 tasks[identifier] = row
                 tasks[identifier[:ID_LENGTH]] = row

@@ -19,6 +19,7 @@ from assess.sources.values import (
     dig,
     int_of,
     integer,
+    leaf,
     moment,
     number,
     picked,
@@ -219,7 +220,7 @@ def docker_id(pod: Row, container: Row) -> str:
 def known_as(pod: Row, part: Part) -> tuple[str, ...]:
     """Return the ids by which the engine of a node knows a container; the main one is the pod."""
     container, role = part
-    container_id = text(_status_of(container, pod), "containerID").rpartition("/")[2]
+    container_id = leaf(_status_of(container, pod), "containerID")
     pod_id = text(pod, "metadata", "uid") if role == "main" else ""
     return tuple(filter(None, (pod_id, container_id)))
 

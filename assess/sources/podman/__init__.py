@@ -26,7 +26,7 @@ from assess.sources.podman.quadlet import (
 )
 from assess.sources.redact import scrub
 from assess.sources.unit import unread_note
-from assess.sources.values import as_list, dicts, dig, picked, table, text, texts
+from assess.sources.values import as_list, dicts, dig, leaf, picked, table, text, texts
 
 # A state of Podman, in the words of the workloads frame where they differ.
 _STATES = {"configured": "created", "initialized": "created", "unknown": None}
@@ -157,7 +157,7 @@ def _version(raw: Payload) -> Payload:
     number = text(engine, "Version")
     return {
         "Version": number,
-        "Arch": text(engine, "OsArch").rpartition("/")[2],
+        "Arch": leaf(engine, "OsArch"),
         "Components": [{"Name": "Podman Engine", "Version": number}],
     }
 
