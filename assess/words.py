@@ -12,21 +12,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
-from itertools import repeat, zip_longest
+from itertools import repeat
 from pathlib import Path
 from typing import Any
-from unicodedata import east_asian_width
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 from pandas.api import types
 
+from assess.terminal import UNBROKEN, in_columns
 from assess.untrusted import clean, csv_lines, guarded, markdown_text
 
 UNKNOWN = "unknown"
 NONE = "-"
-FILLER = "\0"  # no cell holds it
 # columns in which an empty cell does not mean that nobody knows, and what it is in words
 _FILE = Path(__file__).with_name("absent.csv")
 ABSENT = dict(pd.read_csv(_FILE, index_col=0, keep_default_na=False)["word"])
@@ -42,15 +41,6 @@ SHORTER = {
 }
 DECIMALS = 2
 MOST_DECIMALS = 6
-GAP = "  "
-NARROW = 8  # characters of a column of text that wraps
-# a value and its bounds: where a table has to be narrow, the bounds need not repeat its name
-BOUNDS = re.compile(r"\b(\w+)\t\1_lo\t\1_hi\b")
-UNBROKEN = 20  # characters of a name or a day that stay on one line; a digest may break
-# gaps, and words that stay whole: each pair is tried where those before it do not fit
-TIGHTER = ((GAP, UNBROKEN), (" ", UNBROKEN), (" ", 10), (GAP, NARROW))
-JOINTS = r"\-._/:@+=,;"  # a word that is too long breaks behind one of these
-PIECE = re.compile(rf"(?:[^\s{JOINTS}]|(?<=\d)[-.](?=\d))*[{JOINTS}]?")  # days stay whole
 DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")  # and its part that people see
 STYLE = (
     "<style>.assess td,.assess th{text-align:right;vertical-align:top;max-width:36em;"
@@ -194,77 +184,25 @@ class Grid:
         rows = list(zip(*cells, strict=True))
         return cls(heads, list(map(_is_number, columns)), rows, labels_n)
 
+    @classmethod
+    def of_changes(cls, table: DataFrame) -> Grid:
+        """Write each column and its ``<column>_before`` as one: ``before -> now`` where they differ."""
+        names = [name for name in table if f"{name}_before" in table]
+        befores = [f"{name}_before" for name in names]
+        grid = cls.of(table.drop(columns=befores))
+        # together, so that both have as many decimals
+        both = pd.concat([table[befores].set_axis(names, axis=1), table[names]])
+        cells = cls.of(both.reset_index(drop=True)).rows
+        rows = [list(row) for row in grid.rows]
+        for row, before, now in zip(rows, cells, cells[len(rows) :], strict=False):
+            row[-len(names) :] = map(_change, before, now)
+        return cls(grid.heads, grid.numbers, rows, grid.labels_n)
+
     def text(self, width: int | None = None) -> str:
-        """Align the columns as text; wrap cells of wide tables, or else print rows as blocks."""
+        """Align the columns as text, in a terminal of a width; see `in_columns`."""
         if not self.heads:
             return ""
-        heads, *rows = [list(map(_spread, row)) for row in (self.heads, *self.rows)]
-        if width:
-            heads = BOUNDS.sub(r"\1\tlo\thi", "\t".join(heads)).split("\t")
-        wide = Grid(heads, self.numbers, rows)
-        return wide._text(width).replace(FILLER, "")
-
-    def _text(self, width: int | None) -> str:
-        gap, widths = self._widths(width)
-        if not widths:
-            return self._folded(width or 0)
-        lines = [
-            gap.join(map(_aligned, line, widths, self.numbers)).rstrip() + "\n"
-            for row in (self.heads, *self.rows)
-            for line in zip_longest(*map(_wrapped, row, widths), fillvalue="")
-        ]
-        return "".join(lines)
-
-    def _widths(self, width: int | None) -> tuple[str, list[int]]:
-        """Return the gap and the width of each column; no width where even wrapped cells do not fit."""
-        columns = list(zip(self.heads, *self.rows, strict=True))
-        widths = [max(map(len, column)) for column in columns]
-        if width is None:
-            return GAP, widths
-        for gap, unbroken in TIGHTER:
-            room = width - len(gap) * (len(widths) - 1)
-            least = self._least(columns, unbroken)
-            while sum(widths) > room:
-                wide = [at for at, size in enumerate(widths) if size > least[at]]
-                if not wide:
-                    break
-                # take from the widest column: it loses the least to wrapping
-                widths[max(wide, key=widths.__getitem__)] -= 1
-            if sum(widths) <= room:
-                return gap, widths
-        return GAP, []
-
-    def _least(self, columns: Sequence[Sequence[str]], unbroken: int) -> list[int]:
-        """Return the least width of each column in which no word up to a length breaks."""
-        least = []
-        for (head, *cells), is_number in zip(columns, self.numbers, strict=True):
-            # numbers never break: half a number is another number
-            parts = cells if is_number else PIECE.findall(" ".join(cells))
-            longest = max(map(len, parts), default=0)
-            if not is_number:
-                longest = min(max(longest, NARROW), unbroken)
-            least.append(max(longest, *map(len, PIECE.findall(head))))
-        return least
-
-    def _folded(self, width: int) -> str:
-        """Write a block for each row, with a line for each cell."""
-        longest = max(map(len, self.heads))
-        beside = longest + len(GAP)
-        indent = beside if width - beside >= NARROW else len(GAP)
-        blocks = []
-        for row in self.rows:
-            lines = []
-            for head, cell in zip(self.heads, row, strict=True):
-                first, *rest = _wrapped(cell, max(width - indent, 1))
-                if indent == beside:
-                    lines.append(f"{head:{indent}}{first}")
-                else:
-                    lines += [head, f"{GAP}{first}"]
-                lines += [" " * indent + more for more in rest]
-            blocks.append("".join(f"{line.rstrip()}\n" for line in lines))
-        if not blocks:
-            return "\n".join([*_wrapped(GAP.join(self.heads), width), ""])
-        return "\n".join(blocks)
+        return in_columns(self.heads, self.rows, self.numbers, width)
 
     def markdown(self) -> str:
         """Write a Markdown table."""
@@ -318,30 +256,8 @@ def csv_of(table: DataFrame, *, is_spreadsheet: bool = False) -> Iterator[str]:
     return csv_lines(map(guarded, map(str, table)), zip(*columns, strict=True))
 
 
-def _spread(text: str) -> str:
-    """Fill up letters that take two columns of a terminal, so that lengths are columns."""
-    if text.isascii():
-        return text
-    return "".join(x + FILLER * (east_asian_width(x) in "WF") for x in text)
-
-
-def _aligned(cell: str, size: int, is_number: bool) -> str:
-    return cell.rjust(size) if is_number else cell.ljust(size)
-
-
-def _wrapped(cell: str, size: int) -> list[str]:
-    """Break a cell into lines: at spaces, else behind punctuation, else anywhere."""
-    if len(cell) <= size:
-        return [cell]
-    most = max(size - (FILLER in cell), 1)  # a break may part a letter from its filler
-    word = rf"\S{{1,{most}}}"
-    part = rf"[^\s{JOINTS}]{{0,{most - 1}}}[{JOINTS}]"
-    lines = [""]
-    for piece in re.findall(rf"{word}(?!\S)\s*|{part}|{word}", cell):
-        if len(lines[-1]) + len(piece.rstrip()) > most:
-            lines.append("")
-        lines[-1] += piece
-    return [line.rstrip() for line in lines]
+def _change(before: str, now: str) -> str:
+    return now if before == now else f"{before} -> {now}"
 
 
 def _csv_column(column: Series, write: Callable[[Any], str]) -> list[str]:

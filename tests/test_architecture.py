@@ -41,7 +41,8 @@ LAYERS = {
     "policy": {"errors", "frames", "config", "linear", "reference"},
     "linear": set(),
     "s3": {"errors"},
-    "words": {"untrusted"},
+    "words": {"terminal", "untrusted"},
+    "terminal": set(),
     "untrusted": set(),
     "reading": set(),
     "writing": {"errors"},
@@ -128,25 +129,25 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2187,  # tables wrap in a narrow terminal; a copy of the process does half of a report
+    "core": 2239,  # long texts stand beneath their row; a copy of the process does half of a report
     "policy": 658,  # targets are checked word by word
     "reference": 1216,  # the names that it hands on, one a line
     "sources": 2650,  # the last part of a path is read in one place
     "sources/aws": 451,
-    "sources/answers": 1133,
+    "sources/answers": 1209,  # of a format that nobody names; Grype, and scans of clusters
     "sources/backstage": 320,
     "sources/builds": 371,
     "sources/compose": 804,  # the builds beside it are read too
-    "sources/deploys": 387,
+    "sources/deploys": 394,  # runs as `gh run list` writes them
     "sources/docker": 1522,  # the base of sources of dumps of other engines
     "sources/edges": 603,
     "sources/ec2": 372,
     "sources/ecr": 568,
     "sources/ecs": 997,
-    "sources/experiments": 368,
+    "sources/experiments": 379,
     "sources/frames": 116,
     "sources/hosts": 780,
-    "sources/incidents": 1086,
+    "sources/incidents": 1116,  # of a tool that nobody names, and of any other
     "sources/joining": 968,
     "sources/kubernetes": 1715,
     "sources/managed": 759,
@@ -155,7 +156,7 @@ BUDGETS = {
     "sources/registry": 639,
     "sources/ssm": 117,
     "sources/swarm": 406,
-    "sources/connections": 1363,  # ten forms of dumps, and who is who
+    "sources/connections": 1370,  # ten forms of dumps, and who is who
     "sources/crictl": 208,
     "sources/podman": 459,
     "sources/traces": 228,

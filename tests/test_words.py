@@ -199,13 +199,20 @@ def test_words_break_only_where_whole_words_do_not_fit():
             "why": ["its configuration names engines.version, which nobody saw", "none"],
         }
     )
-    heads = Grid.of(table).text(50).splitlines()[:2]
+    heads = Grid.of(table).text(32).splitlines()[:2]
     assert [line.split() for line in heads] == [
-        ["service", "hours_", "day", "why"],
+        ["service", "hours_", "day"],
         ["per_year"],
     ]
-    words = {"payments-", "gateway", "2026-09-30", "configuration", "engines.", "20.50"}
-    assert words <= set(Grid.of(table).text(50).split())
+    words = {
+        "payments-",
+        "gateway",
+        "2026-09-30",
+        "configuration",
+        "engines.version,",
+        "20.50",
+    }
+    assert words <= set(Grid.of(table).text(32).split())
 
 
 @pytest.mark.parametrize("width", [80, 60, 40, 20, 5])
@@ -218,14 +225,49 @@ def test_no_cell_is_lost_in_a_narrow_terminal(width):
     assert all(len(line) <= max(width, len("source")) for line in text.splitlines())
 
 
-def test_text_wraps_first_and_folds_rows_where_that_is_not_enough():
+def test_text_wraps_first_and_then_stands_beneath_its_row():
     wrapped = Grid.of(LONG).text(60).splitlines()
     assert wrapped[0].split() == ["source", "ratio", "hint"]
     assert len(wrapped) > len(LONG) + 1
-    folded = Grid.of(LONG).text(24).splitlines()
-    assert folded[0] == "source  docker"
-    assert folded[1] == "ratio   0.50"
+    # a hint has lines of its own, and a row without one has none
+    lines = Grid.of(LONG).text(36).splitlines()
+    assert lines[:4] == [
+        "source                         ratio",
+        "docker                          0.50",
+        "  hint: name a cluster in",
+        "    assess.toml if there is one",
+    ]
+    assert lines[4].split() == ["n" * 29, "1.00"]
+    assert not [line for line in lines[4:] if "hint" in line]
     assert Grid.of(TABLE[[]]).text(80) == ""
+
+
+def test_where_not_even_the_numbers_fit_all_cells_stand_beneath_the_name():
+    numbers = pd.DataFrame(
+        {"service": ["cart"]} | {f"number_{x}": [x] for x in range(1, 6)}
+    )
+    assert Grid.of(numbers).text(30).splitlines() == [
+        "service",
+        "cart",
+        *[f"  number_{x}: {x}" for x in range(1, 6)],
+    ]
+
+
+def test_what_changed_is_one_column():
+    table = pd.DataFrame(
+        {
+            "service": ["cart", "web"],
+            "points_before": [89.5, 3],
+            "points": [94, 3.0],
+            "label_before": ["HOLD", None],
+            "label": ["clear", "HOLD"],
+        }
+    )
+    assert Grid.of_changes(table).rows == [
+        ["cart", "89.50 -> 94.00", "HOLD -> clear"],
+        ["web", "3.00", "unknown -> HOLD"],
+    ]
+    assert Grid.of_changes(TABLE).text() == Grid.of(TABLE).text()
 
 
 def test_a_narrow_terminal_shows_a_ranking_as_a_table():
@@ -240,10 +282,10 @@ def test_a_narrow_terminal_shows_a_ranking_as_a_table():
     )
     wide = Grid.of(table)
     assert wide.text().split()[:5] == ["service", "label", *list(bounds)[:3]]
-    heads, row, rest = wide.text(60).splitlines()
-    assert heads.split() == ["service", "label", "points", "lo", "hi", "points_before"]
-    assert row.startswith("payments-      MOVE NOW   ")
-    assert rest == "gateway"
+    heads, rest, row = wide.text(60).splitlines()
+    assert heads.split() == ["service", "label", "points", "lo", "hi", "points_"]
+    assert row.startswith("payments-gateway  MOVE NOW   ")
+    assert rest.split() == ["before"]
     # the gaps shrink before a word breaks
     assert "payments- MOVE NOW  50.50 40.50 60.50" in wide.text(46)
 

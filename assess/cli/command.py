@@ -139,9 +139,8 @@ class Output:
 
         if self.format == "csv":
             return to_csv(_with_index(table))
-        if self.format == "markdown":
-            return Grid.of(table).markdown()
-        return Grid.of(table).text(self.width)
+        grid = Grid.of_changes(table)
+        return grid.markdown() if self.format == "markdown" else grid.text(self.width)
 
     @property
     def width(self) -> int | None:

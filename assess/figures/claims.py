@@ -198,11 +198,9 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
     elif "hub_pulls" in details:
         bound = None
         unit = "Pulls that failed (%)"
-        noun = "failed pulls"
     elif "tier" in details:
         bound = None
         unit = "Incidents per service and year"
-        noun = "incidents"
     unit = f"{unit[0].upper()}{unit[1:]}"
     if bound is None:
         ratio, lo, hi = (

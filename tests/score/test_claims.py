@@ -769,6 +769,18 @@ def test_every_verdict_can_be_recomputed_from_the_rows_it_shows(judged):
         assert made == row["verdict"], claim
 
 
+def test_a_ratio_names_the_events_that_it_counts(judged):
+    ratios = judged.frame[judged.frame["sides"].ne("")]
+    words = {"C7": "failed pulls", **dict.fromkeys(["C9", "C12", "C14"], "incidents")}
+    assert ratios["counted"].to_dict() == words
+    for claim, n in ratios["n"].items():
+        _, events, exposure, others, theirs = (
+            judged.details[claim].iloc[:, :5].T.to_numpy()
+        )
+        compared = (exposure > 0) & (theirs > 0)
+        assert n == (events + others)[compared].sum()
+
+
 def test_who_may_run_outside_of_containers_is_unknown_among_those_held_back():
     found = {}
     for platform in ("docker", "host", "unknown"):

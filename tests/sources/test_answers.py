@@ -28,6 +28,7 @@ PLACES = {
     "docker-bench": "bench",
     "trivy": "trivy",
     "scorecard": "scorecard",
+    "grype": "grype",
     "xeol": "xeol",
     "kantra": "kantra",
     **dict.fromkeys(
@@ -341,6 +342,67 @@ def test_packages_past_their_end_of_life():
     assert (row["question"], row["risk"]) == ("xeol.end_of_life", "red")
     assert row["answer"] == "Node.js 16 (2023-09-11)"
     assert "hunter2" not in repr(row)
+
+
+def test_grype_counts_the_vulnerabilities_of_an_image():
+    batch = read("grype")
+    [row] = batch.rows["images"]
+    assert (row["registry"], row["repository"]) == ("registry.example.net", "shop/till")
+    assert (row["digest"], row["arch"]) == (f"sha256:{'fe' * 32}", "amd64")
+    counts = [row[f"vuln_{word}_n"] for word in ("critical", "high", "medium", "low")]
+    assert counts == [1, 1, 0, 0]  # one in two places is one
+    assert {"DSA-5000-1", "CVE-2026-0001"} in [set(f.ids) for f in row["findings"]]
+    assert "hunter2" not in repr(batch)
+    assert not any(read("xeol", "grype").rows.values())  # xeol writes the same shape
+    assert not any(read("grype", "xeol").rows.values())
+
+
+def test_a_scan_of_a_cluster_is_one_of_its_images(tmp_path):
+    image = {
+        "ImageID": f"sha256:{'dc' * 32}",
+        "RepoTags": ["registry.example.net/shop/till:3.1"],
+        "RepoDigests": [f"registry.example.net/shop/till@sha256:{'fe' * 32}"],
+    }
+    found = {"VulnerabilityID": "CVE-2026-0001", "Severity": "HIGH", "PkgName": "libtill"}
+    results = [{"Class": "os-pkgs", "Target": "x", "Vulnerabilities": [found]}]
+    named = {"Kind": "Deployment", "Namespace": "shop", "Results": results}
+    resources = [
+        {**named, "Name": "till", "Metadata": [image]},
+        {**named, "Name": "two", "Metadata": [image, image]},  # whose package is it
+        {"Kind": "ClusterRole", "Name": "admin", "Results": [{"Class": "config"}]},
+    ]
+    scan = {"ClusterName": "kind-lab", "Resources": resources}
+    (tmp_path / "scan.json").write_text(json.dumps(scan))
+    batch = read("trivy", "scan.json", tmp_path)
+    [row] = batch.rows["images"]
+    assert (row["repository"], row["vuln_high_n"]) == ("shop/till", 1)
+    assert batch.coverage[0]["unmapped_n"] == 2
+
+
+@pytest.mark.parametrize("kind", ["konveyor", "docker-bench", "scorecard", "kantra"])
+def test_a_format_need_not_be_named(kind):
+    options = {"path": PLACES[kind]}
+    batch = AnswersSource().collect(options, FIXTURES / "answers", Deadline(20))
+    assert batch.rows == read(kind).rows
+
+
+def test_each_file_is_read_in_its_format_and_one_of_none_says_so(tmp_path):
+    for kind in ("grype", "trivy", "xeol"):
+        [source, *_] = sorted((FIXTURES / "answers" / kind).glob("*.json"))
+        (tmp_path / f"{kind}.json").write_bytes(source.read_bytes())
+    (tmp_path / "answers.csv").write_text(
+        "service,question,answer\ncart,team.owner,yes\n"
+    )
+    (tmp_path / "other.json").write_text('{"packages": {"left": 3}}')
+    batch = AnswersSource().collect({"path": "."}, tmp_path, Deadline(20))
+    told = {row["scope"]: (row["call"], row["status"]) for row in batch.coverage}
+    assert told == {
+        "answers.csv": ("read", "ok"),
+        "grype.json": ("grype", "ok"),
+        "trivy.json": ("trivy", "ok"),
+        "xeol.json": ("xeol", "ok"),
+        "other.json": ("read", "parse_error"),
+    }
 
 
 def test_findings_reach_the_services_that_run_the_image():

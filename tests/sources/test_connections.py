@@ -357,7 +357,9 @@ TWO_WAYS = flow("10.0.0.1", "10.0.0.2", "40000 5432") + flow(
 )
 
 
-@pytest.mark.parametrize("form", ["plain", "gzip", "parquet", "custom"])
+@pytest.mark.parametrize(
+    "form", ["plain", "gzip", "parquet", "custom", "commas", "quoted"]
+)
 def test_a_flow_log_in_any_form_gives_the_same_edge(tmp_path, form):
     lines = TWO_WAYS + flow("10.0.0.1", "10.0.0.2", "40001 5432")
     lines += flow("10.0.0.3", "10.0.0.2", "40001 81").replace("ACCEPT", "REJECT")
@@ -372,10 +374,13 @@ def test_a_flow_log_in_any_form_gives_the_same_edge(tmp_path, form):
         (tmp_path / "flows.log.gz").write_bytes(
             gzip.compress(f"{names}\n{lines}".encode())
         )
-    elif form == "custom":
+    elif form != "parquet":
         order = [3, 4, 5, 6, 12, 10]
+        quote = '"' if form == "quoted" else ""
+        between = " " if form == "custom" else f"{quote},{quote}"
         cells = [line.split() for line in f"{names}\n{lines}".splitlines()]
-        text = "\n".join(" ".join(row[n] for n in order) for row in cells)
+        kept = [between.join(row[n] for n in order) for row in cells]
+        text = "\n".join(f"{quote}{line}{quote}" for line in kept)
         (tmp_path / "flows.log").write_text(text)
     else:
         import pandas as pd

@@ -60,6 +60,54 @@ def test_runs_of_workflows_that_deploy():
     assert not found(read("github/runs.json", workflow="ship it"))
 
 
+def test_runs_as_the_command_line_of_github_lists_them(tmp_path):
+    run = {
+        "databaseId": 7,
+        "workflowName": "Deploy the till",
+        "conclusion": "success",
+        "event": "push",
+        "headSha": "c0ffee" * 6,
+        "startedAt": "2026-07-02T10:00:00Z",
+        "updatedAt": "2026-07-02T10:05:00Z",
+        "url": "https://github.com/example/till/actions/runs/7",
+    }
+    others = [
+        {**run, "databaseId": 8, "event": "pull_request"},
+        {**run, "databaseId": 9, "workflowName": "Tests"},
+    ]
+    (tmp_path / "runs.json").write_text(json.dumps([run, *others]))
+    batch = read("runs.json", tmp_path)
+    assert found(batch) == [("till", "07-02", "done")]
+    [row] = batch.rows["activities"]
+    assert row["activity_id"] == "github:till/run/7"
+    assert (row["ended_at"] - row["started_at"]).seconds == 300
+
+
+def test_where_a_deployment_of_github_is_now_decides(tmp_path):
+    deployment = {"id": 1, "sha": "c0ffee", "created_at": "2026-07-02T10:00:00Z"}
+    deployment["url"] = "https://api.github.com/repos/example/till/deployments/1"
+    places = [("staging", "production"), ("production", "staging")]
+    records = [
+        deployment | {"id": n, "original_environment": first, "environment": now}
+        for n, (first, now) in enumerate(places)
+    ]
+    (tmp_path / "till.json").write_text(json.dumps(records))
+    [row] = read("till.json", tmp_path).rows["activities"]
+    assert row["activity_id"] == "github:till/0"
+
+
+def test_no_deployment_ends_before_it_starts(tmp_path):
+    record = {
+        "id": 1,
+        "environment": {"name": "production"},
+        "created_at": "2026-07-02T10:00:00.2Z",
+        "deployable": {"finished_at": "2026-07-02T10:00:00.1Z"},
+    }
+    (tmp_path / "till.json").write_text(json.dumps([record]))
+    [row] = read("till.json", tmp_path).rows["activities"]
+    assert row.get("ended_at") is None
+
+
 def test_deployments_of_gitlab_name_their_project():
     batch = read("gitlab")
     assert {name for name, _, _ in found(batch)} == {"billing"}

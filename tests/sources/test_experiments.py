@@ -15,6 +15,7 @@ from assess.sources.deadline import Deadline
 from assess.sources.experiments import (
     _TOOLS,
     ExperimentsSource,
+    _tool_of,
     of_chaostoolkit,
     of_litmus,
 )
@@ -385,3 +386,25 @@ def test_mutants_of_other_tools_raise_nothing(seeds):
             assert isinstance(
                 _TOOLS[kind](value if isinstance(value, dict) else {}, {}), dict | None
             )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("chaosresults.json", "litmus"), ("journal.json", "chaostoolkit")],
+)
+def test_a_tool_need_not_be_named(name, kind):
+    assert rows_of(read(name)) == rows_of(read(name, format=kind))
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ({"guid": "g-1", "stage": "Successful"}, "gremlin"),
+        ({"experiment": {"id": "EXP1", "experimentTemplateId": "EXT1"}}, "fis"),
+        ({"apiVersion": "chaos-mesh.org/v1alpha1", "kind": "PodChaos"}, "chaosmesh"),
+        ({"apiVersion": "apps/v1", "kind": "Deployment"}, ""),
+        (["x"], ""),
+    ],
+)
+def test_what_shows_the_tool(entry, kind):
+    assert _tool_of(entry) == kind

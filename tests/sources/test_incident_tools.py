@@ -355,3 +355,48 @@ def test_all_tools_traces_and_catalog_together_give_a_sound_snapshot(tmp_path):
     files = [file.read_bytes() for file in (tmp_path / "out").iterdir()]
     assert len(files) > 5
     assert not any(b"hunter2" in data for data in files)
+
+
+@pytest.mark.parametrize("kind", TOOLS)
+def test_a_tool_need_not_be_named(kind):
+    named = read(kind)
+    table = {"path": kind}
+    found = IncidentsSource().collect(table, FIXTURES, Deadline(10))
+    assert found.rows == named.rows
+    assert [row["status"] for row in found.coverage] == [
+        row["status"] for row in named.coverage
+    ]
+
+
+def test_objects_of_a_tool_that_nobody_knows_are_read_as_a_table(tmp_path):
+    issues = [
+        {
+            "number": 12,
+            "title": "Pods of the till restart",
+            "labels": [{"id": 1, "name": "incident"}, {"name": "kubernetes"}],
+            "assignee": {"login": "ada"},
+            "severity": {"name": "SEV2"},
+            "createdAt": "2026-07-01T08:00:00Z",
+            "closedAt": "2026-07-01T09:30:00Z",
+            "body": "token hunter2",
+        },
+        {"number": 13, "title": "Slow", "createdAt": "2026-07-02T08:00:00Z"},
+    ]
+    (tmp_path / "issues.json").write_text(json.dumps(issues))
+    (tmp_path / "page.json").write_text(json.dumps({"total": 2, "issues_found": issues}))
+    for name in ("issues.json", "page.json"):
+        batch = IncidentsSource().collect({"path": name}, tmp_path, Deadline(10))
+        first, second = batch.rows["incidents"]
+        assert (first["incident_id"], first["severity"]) == ("12", 2)
+        assert (first["opened_at"], first["resolved_at"]) == (utc(1, 8), utc(1, 9, 30))
+        assert first["container_evidence"] == "label"
+        assert "resolved_at" not in second
+        assert "hunter2" not in str(batch.rows)
+        assert batch.coverage[0]["status"] == "ok"
+
+
+def test_json_of_nothing_known_says_so(tmp_path):
+    (tmp_path / "x.json").write_text('{"hosts": [{"name": "a"}], "n": 3}')
+    batch = IncidentsSource().collect({"path": "x.json"}, tmp_path, Deadline(10))
+    assert batch.coverage[0]["status"] == "parse_error"
+    assert "name it one of opened_at" in batch.coverage[0]["hint"]

@@ -185,7 +185,7 @@ def _row(claim: str, measured: Measurement, policy: Policy) -> dict[str, Any]:
         "unknown_n": measured.unknown_n,
         "family": text["family"],
         "short": text["short"],
-        "counted": text["more"],
+        "counted": text.get("counted", text["more"]),
         "sides": "; ".join(text.get("sides", ())),
     }
 

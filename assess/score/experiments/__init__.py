@@ -234,11 +234,12 @@ def _contributions(known: Known, value: Worth, frame: DataFrame) -> DataFrame:
     rows = known.topology.elements.get_indexer(frame.index)
     shares = (value.told[rows] @ value.by_service.T).tocoo()
     row, service = shares.coords
+    # linear terms may add up to more than all there is: then each counts for less
+    whole = np.bincount(row, shares.data, len(rows))
     table = frame.index[row].to_frame(index=False)
     names = known.topology.elements.get_level_values(1)
     table["about"] = names[known.services[service]]
-    halves = 1 if value.labels is None else 2
-    table["contribution"] = shares.data / halves
+    table["contribution"] = shares.data / whole[row] * frame["value"].to_numpy()[row]
     return table[PARTS]
 
 

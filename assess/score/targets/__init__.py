@@ -25,7 +25,7 @@ from assess.score.blast_radius.relocation import move_deltas
 from assess.score.evidence import answer_checks
 from assess.score.evidence.tables import gather
 from assess.score.incidents.exposure import exposure, in_containers
-from assess.score.readiness import Readiness, measure, readiness_of
+from assess.score.readiness import DIGITS, Readiness, measure, readiness_of
 from assess.score.readiness.gates import UnknownGateWarning, judge
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.targets import cost
@@ -275,12 +275,13 @@ def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readin
 
 def dominated(frame: DataFrame) -> Series:
     """Mark a target if another fitting one is as good on every criterion and better on one."""
-    # Each criterion counts at its worst; what is unknown is worse than all that is known.
+    # Each criterion counts at its worst; what is unknown is worse than all that is known. Rounded:
+    # sums in another order differ in their last bit, and neither of two equals beats the other.
     worst = []
     for name, is_high_good in CRITERIA.items():
         cells = frame[name].astype("Float64").to_numpy(float)
         losses = -cells if is_high_good else cells
-        worst.append(np.where(np.isnan(losses), np.inf, losses))
+        worst.append(np.where(np.isnan(losses), np.inf, losses.round(DIGITS)))
     losses = np.stack(worst, axis=1)
     fits = frame["verdict"].eq(FITS).to_numpy()
     targets_n = frame.index.get_level_values("target").nunique()

@@ -1,6 +1,7 @@
 """Answers: questionnaires that people filled in, and reports of scanners, as evidence."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from assess.sources.dumps import (
     each_dump,
     read_bytes,
     read_documents,
-    read_json,
 )
 from assess.sources.http import open_web
 from assess.sources.values import dicts
@@ -31,16 +31,16 @@ SCANNERS: dict[str, Callable[[Row, forms.Context], list[FrameRow]]] = {
     "docker-bench": scanners.of_docker_bench,
     "trivy": scanners.of_trivy,
     "scorecard": scanners.of_scorecard,
+    "grype": scanners.of_grype,
     "xeol": scanners.of_xeol,
     "kantra": scanners.of_kantra,
-    "sbom": sbom.of_any,
-    "vex": sbom.of_any,
-    "cyclonedx": sbom.of_any,
-    "spdx": sbom.of_any,
-    "openvex": sbom.of_any,
-    "csaf": sbom.of_any,
-    "cosign": sbom.of_any,
+    **dict.fromkeys(
+        ("sbom", "vex", "cyclonedx", "spdx", "openvex", "csaf", "cosign"), sbom.of_any
+    ),
 }
+_TABLES = (".csv", ".tsv")
+_ALL_SUFFIXES = (*JSON_SUFFIXES, *YAML_SUFFIXES, *_TABLES, ".xml")
+_UNKNOWN = "no form that is read here: `assess sources answers` lists them"
 FORMATS = ("konveyor", "csv", *SCANNERS)
 _SUFFIXES: dict[Any, tuple[str, ...]] = {  # by reader; JSON where it is not here
     sbom.of_any: (*JSON_SUFFIXES, ".xml"),
@@ -66,19 +66,56 @@ class AnswersSource(Source):
         return problems
 
     def fill(self, asked: Asked) -> None:
-        """Read the answers of files, or of a hub."""
-        options = asked.options
-        kind = options.get("format", "konveyor")
-        path = asked.base / options["map"] if options.get("map") else None
-        with asked.batch.call(str(options.get("map")), "map") as call:
-            table = forms.checks(kind, path)
-        if call.failed:
+        """Read the answers of files, each in the format that is named or shown, or of a hub."""
+        if "format" in asked.options or "path" not in asked.options:
+            _fill(asked)
             return
-        asked.batch.coverage.remove(call.row)  # only a map that fails is worth a row
-        context = forms.Context(table, forms.moment_of(options, "answered_at"))
-        readers = {"csv": _read_csv, "konveyor": _read_konveyor}
-        read = _ask if "endpoint" in options else readers.get(kind, _read_scans)
-        read(asked, context)
+        files: dict[str, list[str]] = {}
+        for file, call in each_dump(asked, _ALL_SUFFIXES):
+            with call:
+                kind = _kind_of(file, call)
+            if kind:
+                asked.batch.coverage.remove(call.row)  # the reader of its kind covers it
+                files.setdefault(kind, []).append(call.row["scope"])
+        for kind, paths in files.items():
+            options = asked.options | {"format": kind, "path": paths}
+            _fill(replace(asked, options=options))
+
+
+def _kind_of(file: Path, call: Call) -> str:
+    """Return the format that a file shows; empty where it shows none, which its call says."""
+    suffix = file.suffix.lower()
+    if suffix == ".xml":
+        return "sbom"
+    if suffix in _TABLES:
+        return "csv"
+    values = read_documents(file, call.row)
+    if forms.resources(values):
+        return "konveyor"
+    for kind, read in SCANNERS.items():
+        context = forms.Context(forms.checks(kind))
+        documents = _documents(values, kind, file)
+        if any(read(document, context) for document in documents):
+            return kind
+    if call.is_open:
+        call.status("parse_error", _UNKNOWN)
+    return ""
+
+
+def _fill(asked: Asked) -> None:
+    """Read the answers of files in one format, or of a hub."""
+    options = asked.options
+    kind = options.get("format", "konveyor")
+    path = asked.base / options["map"] if options.get("map") else None
+    with asked.batch.call(str(options.get("map")), "map") as call:
+        table = forms.checks(kind, path)
+    if call.failed:
+        return
+    asked.batch.coverage.remove(call.row)  # only a map that fails is worth a row
+    context = forms.Context(table, forms.moment_of(options, "answered_at"))
+    readers = {"csv": _read_csv, "konveyor": _read_konveyor}
+    read = _ask if "endpoint" in options else readers.get(kind, _read_scans)
+    read(asked, context)
 
 
 def _read_konveyor(asked: Asked, context: forms.Context) -> None:
@@ -119,7 +156,7 @@ def _add_konveyor(
 
 
 def _read_csv(asked: Asked, context: forms.Context) -> None:
-    for file, call in each_dump(asked, (".csv", ".tsv")):
+    for file, call in each_dump(asked, _TABLES):
         with call:
             rows, records_n = forms.of_csv(
                 read_bytes(file, call.row, MAX_TABLE_BYTES), context
@@ -140,7 +177,7 @@ def _read_scans(asked: Asked, context: forms.Context) -> None:
         with call:
             context.file_time = forms.moment_of(file.stat().st_mtime)
             context.host_id = str(asked.options.get("host_id") or file.stem)
-            for document in _documents(file, kind, call):
+            for document in _read_documents(file, kind, call):
                 for frame, row in call.take(SCANNERS[kind](document, context)):
                     if frame == vex.FRAME:
                         batch.statements.append(row["statement"])
@@ -150,16 +187,18 @@ def _read_scans(asked: Asked, context: forms.Context) -> None:
             context.count(call)
 
 
-def _documents(file: Path, kind: str, call: Call) -> Rows:
+def _read_documents(file: Path, kind: str, call: Call) -> Rows:
     """Return the objects of a file, also those of its lists; of an analysis, all as one."""
-    if kind == "kantra":
-        values = read_documents(file, call.row)
-        # what could not be read has its reason already
-        is_told = not values and not call.is_open
-        return [] if is_told else scanners.analysis_in(values, file)
     if file.suffix.lower() == ".xml":
         return [sbom.read_xml(read_bytes(file, call.row))]
-    return dicts(read_json(file, call.row))
+    values = read_documents(file, call.row)
+    # what could not be read has its reason already
+    is_told = not values and not call.is_open
+    return [] if is_told else _documents(values, kind, file)
+
+
+def _documents(values: list[Any], kind: str, file: Path) -> Rows:
+    return scanners.analysis_in(values, file) if kind == "kantra" else dicts(values)
 
 
 def _settle(call: Call, expected: int, hint: str) -> None:

@@ -93,7 +93,8 @@ def checks(tool: str, own: Path | None = None) -> list[Rule]:
         target = text(row, "target").strip()
         if not match or not target:
             raise ValueError("every row needs a tool, a match and a target")
-        values = dict(v.partition("=")[::2] for v in text(row, "values").split())
+        pairs = (pair.partition("=") for pair in text(row, "values").split())
+        values = {word: value for word, _, value in pairs}
         try:
             checked.append(Rule(Linear(match, ignore_case=True), target, values))
         except ValueError as error:

@@ -10,6 +10,7 @@ Rules that failed to run leave the counts open: what they would have found is un
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -92,34 +93,43 @@ def _about_item(item: str, host_id: str) -> About:
 
 
 def of_trivy(report: Row, context: Context) -> list[FrameRow]:
-    """Return the findings of a scan of one image, and its vulnerabilities by severity."""
+    """Return the findings of a scan of one image, or of the images of a cluster."""
+    scans = [report]
+    if "ClusterName" in report:
+        scans = [_of_cluster(entry) for entry in dicts(report, "Resources")]
+        context.unmapped += scans.count({})
+    when = moment_of(report, "CreatedAt") or context.file_time
+    return [row for scan in scans for row in _of_scan(scan, when, context)]
+
+
+def _of_cluster(resource: Row) -> Row:
+    """Return the results of an object of a cluster as a scan of its image; empty without one."""
+    # of an object with several images nothing tells which of them a package is in
+    images = dicts(as_list(resource, "Metadata"))
+    if len(images) != 1:
+        return {}
+    name = next(iter(texts(images[0], "RepoTags")), "")
+    return {**resource, "SchemaVersion": 2, "ArtifactName": name, "Metadata": images[0]}
+
+
+def _of_scan(report: Row, when: datetime | None, context: Context) -> list[FrameRow]:
     name = report.get("ArtifactName")
     if "SchemaVersion" not in report or not isinstance(name, str):
         return []
     if report.get("ArtifactType") not in ("container_image", None):
         return []
     metadata = table(report, "Metadata")
-    digests = texts(metadata, "RepoDigests")
-    image = _image_of(digests, texts(metadata, "RepoTags"))
+    image = _image_of(texts(metadata, "RepoDigests"), texts(metadata, "RepoTags"))
     image = image if image.repository else parse_image(name)
     identifier = text(metadata, "ImageID")
-    identifier = identifier if _ID.fullmatch(identifier) else ""
-    digest = image.digest or identifier
     results = dicts(report, "Results")
-    rows = []
-    if image.repository and digest:
-        row: Row = {
-            "registry": image.registry,
-            "repository": image.repository,
-            "digest": digest,
-            "host_id": "",
-            "image_id": identifier or None,
-            "arch": cell(metadata, "ImageConfig", "architecture") or None,
-            "created_at": moment_of(metadata, "ImageConfig", "created"),
-            "image": ImageRef(image.registry, image.repository, image.tag, digest),
-            **_vulnerabilities(results),
-        }
-        rows.append(("images", row))
+    rows = _image_rows(
+        image,
+        identifier,
+        arch=cell(metadata, "ImageConfig", "architecture") or None,
+        created_at=moment_of(metadata, "ImageConfig", "created"),
+        **_vulnerabilities(results),
+    )
     about = _image_keys(image, identifier)
     if any(_secrets_n(result) for result in results):
         rows.append(("services", {"about": about, "secrets_in_image": True}))
@@ -128,8 +138,47 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
         for result in results
         for rule, risk, summary in _findings(result, context)
     ]
-    when = moment_of(report, "CreatedAt") or context.file_time
     return [*rows, *_kept(answers, answered_at=when, source="trivy")]
+
+
+def _image_rows(image: ImageRef, identifier: str, **columns: Any) -> list[FrameRow]:
+    """Return the row of a scanned image; none where neither digest nor id tells which it is."""
+    identifier = identifier if _ID.fullmatch(identifier) else ""
+    digest = image.digest or identifier
+    if not image.repository or not digest:
+        return []
+    row: Row = {
+        "registry": image.registry,
+        "repository": image.repository,
+        "digest": digest,
+        "host_id": "",
+        "image_id": identifier or None,
+        "image": ImageRef(image.registry, image.repository, image.tag, digest),
+    }
+    return [("images", row | columns)]
+
+
+def of_grype(report: Row, _: Context) -> list[FrameRow]:
+    """Return the vulnerabilities by severity that Grype found in one image."""
+    matches = report.get("matches")
+    target = table(report, "source", "target")
+    if not isinstance(matches, list) or cell(report, "descriptor", "name") != "grype":
+        return []
+    findings = [_match(match) for match in dicts(matches)]
+    image = _image_of_target(target)
+    identifier = text(target, "imageID")
+    arch = cell(target, "architecture") or None
+    return _image_rows(image, identifier, arch=arch, **_counted(findings))
+
+
+def _match(match: Row) -> Finding:
+    """Return a match of Grype; an advisory of a distribution goes by its other names too."""
+    entries = [table(match, "vulnerability"), *dicts(match, "relatedVulnerabilities")]
+    return Finding(
+        ids=frozenset(cell(entry, "id") for entry in entries),
+        **picked(table(match, "artifact"), "cyclonedx component"),
+        severity=cell(entries[0], "severity").lower(),
+    )
 
 
 def _vulnerabilities(results: Rows) -> Row:
@@ -140,13 +189,18 @@ def _vulnerabilities(results: Rows) -> Row:
     ):
         return {}
     listed = [v for result in results for v in dicts(result, "Vulnerabilities")]
-    findings = {_finding(entry): None for entry in listed}  # one in two places is one
-    counts = Counter(finding.severity for finding in findings)
-    row: Row = {f"vuln_{severity}_n": counts[severity] for severity in SEVERITIES}
-    row["findings"] = list(findings)
+    row = _counted(map(_finding, listed))
     if any(dicts(result, "ExperimentalModifiedFindings") for result in results):
         row["vex"] = True  # Trivy has applied a document by itself
     return row
+
+
+def _counted(findings: Iterable[Finding]) -> Row:
+    """Return findings with their number by severity; one in two places is one."""
+    kept = list(dict.fromkeys(findings))
+    counts = Counter(finding.severity for finding in kept)
+    row: Row = {f"vuln_{severity}_n": counts[severity] for severity in SEVERITIES}
+    return row | {"findings": kept}
 
 
 def _finding(entry: Row) -> Finding:
@@ -181,7 +235,8 @@ def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
     name = cell(report, "repo", "name")
     if not name or not isinstance(report.get("checks"), list):
         return []
-    about = (("name", name.rstrip("/").rpartition("/")[2].removesuffix(".git")),)
+    repository = name.rstrip("/").rpartition("/")[2]
+    about = (("name", repository.removesuffix(".git")),)
     answers = []
     for check in dicts(report, "checks"):
         title = cell(check, "name")
@@ -203,9 +258,9 @@ def of_xeol(report: Row, context: Context) -> list[FrameRow]:
     rule = context.rule("end of life")
     if not isinstance(matches, list) or not isinstance(target, dict) or rule is None:
         return []
-    tags = [cell(target, "userInput"), *texts(target, "tags")]
-    image = _image_of(texts(target, "repoDigests"), tags)
-    about = _image_keys(image, cell(target, "imageID"))
+    if cell(report, "descriptor", "name") not in ("xeol", ""):
+        return []  # Grype writes the same shape
+    about = _image_keys(_image_of_target(target), cell(target, "imageID"))
     ended = set()
     for match in dicts(matches):
         cycle = table(match, "Cycle")
@@ -216,6 +271,12 @@ def of_xeol(report: Row, context: Context) -> list[FrameRow]:
     when = moment_of(report, "descriptor", "timestamp") or context.file_time
     answer = _answer(rule, risk, about, summary)
     return _kept([answer], answered_at=when, source="xeol")
+
+
+def _image_of_target(target: Row) -> ImageRef:
+    """Return the image that Grype or xeol looked into."""
+    tags = [cell(target, "userInput"), *texts(target, "tags")]
+    return _image_of(texts(target, "repoDigests"), tags)
 
 
 def _image_of(digests: list[str], tags: list[str]) -> ImageRef:

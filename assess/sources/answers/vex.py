@@ -82,7 +82,10 @@ def _is_package(address: str, finding: Finding) -> bool:
 def _parts(address: str) -> tuple[str, str]:
     """Return the name of a package address without what qualifies it, and its version."""
     plain = address.partition("?")[0].partition("#")[0]
-    name, _, version = plain.rpartition("@") if "@" in plain[4:] else (plain, "", "")
+    name = plain
+    version = ""
+    if "@" in plain[4:]:
+        name, _, version = plain.rpartition("@")
     return unquote(name), unquote(version)
 
 
@@ -230,7 +233,8 @@ def _csaf_products(tree: Row) -> dict[str, list[tuple[str, str]]]:
         waiting += dicts(branch, "branches")
     names = {}
     for product in listed:
-        names[text(product, "product_id")] = [(name, "") for name in _csaf_names(product)]
+        key = text(product, "product_id")
+        names[key] = [(name, "") for name in _csaf_names(product)]
     for relation in dicts(tree, "relationships"):
         whole = names.get(text(relation, "relates_to_product_reference"), [])
         part = names.get(text(relation, "product_reference"), [])

@@ -75,12 +75,16 @@ def columns_of(file: Path) -> list[str]:
     if file.suffix == ".parquet":
         names = pq.read_schema(file).names
     else:
-        with _opened(file)[1] as stream:
-            first = stream.read(_HEAD).partition(b"\n")[0]
-        names = first.decode("ascii", errors="replace").replace('"', "").split()
+        names = _first_line(file).replace('"', "").replace(",", " ").split()
         if len(names) == len(_DEFAULT) and names[0] == "2":
             return list(_DEFAULT)
     return [name.replace("-", "_").lower() for name in names]
+
+
+def _first_line(file: Path) -> str:
+    with _opened(file)[1] as stream:
+        first = stream.read(_HEAD).partition(b"\n")[0]
+    return str(first, "ascii", errors="replace")
 
 
 def _opened(file: Path) -> tuple[Any, Any]:
@@ -109,14 +113,19 @@ def _blocks(file: Path, names: list[str], call: Call) -> Iterator[pa.Table]:
 
     raw, stream = _opened(file)
     with raw, stream:
-        head = _opened(file)[1].read(_HEAD)
-        has_header = not head.startswith(b"2 ")
+        head = _first_line(file)
+        has_header = not head.startswith("2 ")
+        form = pacsv.ParseOptions(
+            delimiter="," if "," in head else " ",  # Athena writes CSV
+            quote_char='"' if '"' in head else False,
+            invalid_row_handler=skip,
+        )
         reader = pacsv.open_csv(
             stream,
             pacsv.ReadOptions(
                 block_size=BLOCK, column_names=names, skip_rows=int(has_header)
             ),
-            pacsv.ParseOptions(delimiter=" ", quote_char=False, invalid_row_handler=skip),
+            form,
             pacsv.ConvertOptions(
                 include_columns=used,
                 column_types=dict.fromkeys(used, pa.string()),

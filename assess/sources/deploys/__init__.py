@@ -26,7 +26,7 @@ from assess.sources.base import (
     Source,
     format_problems,
 )
-from assess.sources.csv_records import Cells, lookup, read_records, rows
+from assess.sources.csv_records import Cells, header_of, lookup, read_records, rows
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -71,6 +71,9 @@ def _deployment(place: str, key: str, names: Names, **values: Any) -> Row | None
     """Return the row of a deployment; None without an id, a service or a time."""
     if values["started_at"] is None or not names or not key:
         return None
+    ended_at = values.get("ended_at")
+    if ended_at and ended_at < values["started_at"]:
+        values["ended_at"] = None  # GitLab lists jobs that ended before their deployment
     version = values.pop("version", "")
     row = frames.row(
         "activities",
@@ -91,7 +94,8 @@ def of_github(record: Row, _: str, workflow: Linear) -> Iterator[Row | None]:
 
 
 def _github_deployment(record: Row) -> Iterator[Row | None]:
-    environment = text(record, "original_environment") or text(record, "environment")
+    # `environment` moves with a deployment's statuses, and says where it is now
+    environment = text(record, "environment") or text(record, "original_environment")
     is_transient = record.get("transient_environment") is True
     if is_transient or not is_production(environment):
         return
@@ -108,10 +112,10 @@ def _github_deployment(record: Row) -> Iterator[Row | None]:
 
 
 def _is_deploying(record: Row, workflow: Linear) -> bool:
-    words = [text(record, key) for key in ("name", "path", "display_title")]
+    name = text(record, "workflow_name") or text(record, "name")
     is_checked = text(record, "event").startswith("pull_request")
-    is_named = any(workflow.search(word) for word in words[:2])
-    return is_named and not is_checked and is_production(words[0])
+    is_named = workflow.search(name) or workflow.search(text(record, "path"))
+    return bool(is_named) and not is_checked and is_production(name)
 
 
 def _github_run(record: Row) -> Row | None:
@@ -120,7 +124,7 @@ def _github_run(record: Row) -> Row | None:
     word = text(record, "conclusion") or text(record, "status")
     return _deployment(
         f"github:{repository}/run/",
-        id_of(record, "id"),
+        id_of(record, "id") or id_of(record, "database_id"),
         _names(repository),
         status=status_of(word),
         **picked(record, "github run"),
@@ -216,13 +220,20 @@ FORMATS: dict[str, Callable[[Row, str, Linear], Iterator[Row | None]]] = {
 
 def records_in(values: Iterable[Any]) -> Rows:
     """List the records of pages: alone, in a list, or under the key of their list."""
-    records = []
+    records: Rows = []
     for value in values:
         page = value
         for key in ("workflow_runs", "items", "deployments"):
             page = dig(value, key) or page
-        records += dicts(as_list(page))
+        records += map(_with_api_names, dicts(as_list(page)))
     return records
+
+
+def _with_api_names(record: Row) -> Row:
+    """Return a run with the keys of the API, which `gh run list` writes in its own way."""
+    if "headSha" not in record:
+        return record
+    return {header_of(key): value for key, value in record.items()}
 
 
 def format_of(record: Row) -> str:

@@ -51,10 +51,10 @@ def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str
         number = re.search(r"\d+(\.\d+)*", text)
         version = number[0] if number else ""
     for row in rows("docker/distributions"):
-        if row["words"] in text.lower():
+        if re.search(rf"\b{row['words']}", text.lower()):  # TencentOS is no CentOS
             parts = version.split(".")[: int(row["parts_n"])]
             return row["name"], ".".join(parts) or None
-    return text.partition(" (")[0].strip().lower(), version or None
+    return re.split(r"\s+(?:\(|v?\d)", text)[0].strip().lower(), version or None
 
 
 def to_engine(data: EngineData, host_id: str) -> Row:

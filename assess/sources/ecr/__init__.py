@@ -44,7 +44,7 @@ def get_all(place: Place) -> Answers:
     """Ask for all that a registry holds; without a repository, for nothing else."""
     repositories = place.ask("ecr", "describe_repositories", "repositories") or []
     names = [name for r in repositories if (name := text(r, "repositoryName"))]
-    if not names:
+    if not names and not isinstance(place, DumpPlace):
         return Answers()
     each = ("repositoryName", names)
     # ECR leaves archived images out by default.

@@ -51,6 +51,9 @@ _COLUMNS = headers("experiments")
 _BASES = ("outage", "errors", "latency")
 # arguments of the actions of Chaos Toolkit's drivers -> what they name
 _ARGUMENTS = vocabulary("experiments", "arguments")
+_SIGNS = vocabulary("experiments", "signs")
+_TABLES = (".csv", ".tsv")
+_DOCUMENTS = JSON_SUFFIXES + YAML_SUFFIXES
 _UNDECIDED = ("Awaited", "Stopped", "Error")  # verdicts of Litmus that say nothing
 _NO_ELEMENT = (
     "some name no one element that was failed, or no time: name the action in the map"
@@ -69,7 +72,7 @@ class ExperimentsSource(Source):
     def fill(self, asked: Asked) -> None:
         """Read the experiments of all files."""
         batch = asked.batch
-        kind = asked.options.get("format", "csv")
+        kind = asked.options.get("format", "")
         names = {}
         if file := asked.options.get("map"):
             with batch.call(str(file), "map") as call:
@@ -77,12 +80,14 @@ class ExperimentsSource(Source):
             if not call.has_answer:
                 return
             batch.coverage.remove(call.row)  # only a map that fails is worth a row
-        suffixes = (".csv", ".tsv") if kind == "csv" else JSON_SUFFIXES + YAML_SUFFIXES
-        dumps = each_dump(asked, suffixes, name=kind)
-        for file, call in dumps:
+        suffixes = {"": _TABLES + _DOCUMENTS, "csv": _TABLES}.get(kind, _DOCUMENTS)
+        for file, call in each_dump(asked, suffixes, name=kind or "read"):
             scope = call.row["scope"]
+            is_table = file.suffix.lower() not in _DOCUMENTS
             with call:
-                read = _read(kind, file, call, names)
+                if is_table and not kind:
+                    call.note(call="csv")
+                read = _read(call.row["call"], file, call, names)
                 experiments = list(islice(read, MAX_RECORDS + 1))
                 refuse_many(len(experiments))
                 known = [row | {"source_ref": scope} for row in experiments if row]
@@ -112,18 +117,25 @@ def _read(kind: str, file: Path, call: Call, names: Map) -> Iterator[Row | None]
         for document in as_list(value):
             items = dig(document, "items")
             for entry in items if isinstance(items, list) else [document]:
-                yield _TOOLS[kind](entry, names) if isinstance(entry, dict) else None
+                read = _TOOLS.get(kind) or _TOOLS.get(_tool_of(entry))
+                yield read(entry, names) if read and isinstance(entry, dict) else None
+
+
+def _tool_of(entry: Any) -> str:
+    """Return the tool that wrote an entry, by keys and groups that only it has; else nothing."""
+    group = text(entry, "apiVersion").partition("/")[0]
+    keys = {group, *table(entry), *table(entry, "experiment")}
+    return next((tool for sign, tool in _SIGNS.items() if sign in keys), "")
 
 
 def _named_apart(rows: Rows, scope: str) -> Rows:
     """Make the ids of experiments unique: a game day is often named like the one before."""
     counts = Counter(row["experiment_id"] for row in rows)
-    return [
-        row | {"experiment_id": f"{row['experiment_id'] or scope}#{number}"}
-        if counts[row["experiment_id"]] > 1 or not row["experiment_id"]
-        else row
-        for number, row in enumerate(rows, start=1)
-    ]
+    for number, row in enumerate(rows, start=1):
+        name = row["experiment_id"]
+        if counts[name] > 1 or not name:
+            row["experiment_id"] = f"{name or scope}#{number}"
+    return rows
 
 
 def of_csv(data: bytes) -> Iterator[Row | None]:
@@ -171,7 +183,7 @@ def of_chaostoolkit(journal: Row, names: Map) -> Row | None:
     start = journal.get("start")
     row = row_of(f"{scrub(title)} {start}", targets - {None}, start, journal.get("end"))
     states = table(journal, "steady_states")
-    groups = [group for key in ("during", "after") for group in _listed(states.get(key))]
+    groups = [*_listed(states.get("during")), *_listed(states.get("after"))]
     probes = [probe for group in groups for probe in _listed(group.get("probes"))]
     probes += [run for run in runs if dig(run, "activity", "type") == "probe"]
     results = [

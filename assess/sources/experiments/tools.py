@@ -68,8 +68,10 @@ def fault_of(*words: str) -> str | None:
 
 @cache
 def _faults() -> list[tuple[Linear, str]]:
-    listed = rows("experiments/faults")
-    return [(Linear(row["pattern"], ignore_case=True), row["fault"]) for row in listed]
+    return [
+        (Linear(row["pattern"], ignore_case=True), row["fault"])
+        for row in rows("experiments/faults")
+    ]
 
 
 def of_pod(name: str) -> str:

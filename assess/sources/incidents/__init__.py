@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -31,11 +30,15 @@ from assess.sources.incidents.tools import (
     TOOLS,
     Names,
     Record,
+    Table,
+    Tool,
     incidents_in,
     lost_in,
     names_in,
+    table_of,
     to_activities,
     to_dependencies,
+    tool_of,
 )
 from assess.sources.listing import lose
 from assess.sources.values import dig, moment
@@ -51,11 +54,6 @@ class _Search(Asked):
     vocabulary: Vocabulary
     since: datetime | None
     until: datetime | None
-
-    @property
-    def kind(self) -> str:
-        """Format of the export: csv, or the name of a tool."""
-        return str(self.options.get("format", "csv"))
 
     def contains(self, row: Row) -> bool:
         """Return whether an incident opened in the window."""
@@ -107,42 +105,49 @@ class IncidentsSource(Source):
 
 def _read(search: _Search) -> None:
     """Read CSV and JSON files; JSON incidents need the service names of all files first."""
-    suffixes = (".csv",) if search.kind == "csv" else (*JSON_SUFFIXES, ".csv")
-    dumps = each_dump(search, suffixes)
+    named = search.options.get("format", "")
+    suffixes = (".csv",) if named == "csv" else (*JSON_SUFFIXES, ".csv")
     payloads = []
-    for file, call in dumps:
+    for file, call in each_dump(search, suffixes):
         with call:
-            if search.kind == "csv" or file.suffix.lower() not in JSON_SUFFIXES:
-                _read_csv(search, file, call)
+            if named == "csv" or file.suffix.lower() not in JSON_SUFFIXES:
+                content = read_bytes(file, call.row, MAX_TABLE_BYTES)
+                _read_table(search, read_records(content), call)
                 continue
             payloads.append((call, read_json(file, call.row)))
             if not call.is_open:
                 call.status(call.outcome)  # unreadable in part, whatever the rest gives
-    names = names_in(value for _, values in payloads for value in values)
+    every = [value for _, values in payloads for value in values]
+    names = names_in(every)
     for call, values in payloads:
+        # Files of services and of dependencies do not show whose they are.
+        tool = TOOLS.get(named) or tool_of(values) or tool_of(every)
         with call:
-            refuse_many(len(incidents_in(TOOLS[search.kind], values)))
-            _take(search, values, names, call)
+            if tool is None:
+                _read_table(search, table_of(values), call)
+                continue
+            refuse_many(len(incidents_in(tool, values)))
+            _take(search, tool, values, names, call)
 
 
-def _read_csv(search: _Search, file: Path, call: Call) -> None:
-    header, cells = read_records(read_bytes(file, call.row, MAX_TABLE_BYTES))
-    opened = HEADERS["opened_at"]
-    wanted = f"name it one of {', '.join(opened[:5])}"
-    if not {*opened, *HEADERS["changed_at"]} & set(header):
-        raise ValueError(f"no column holds the time; {wanted}")
+def _read_table(search: _Search, table: Table, call: Call) -> None:
+    header, cells = table
     # Only exports for people have local times.
     orders = orders_of(cells, search.options.get("date_order"))
     reader = Reader(search.vocabulary, _zone(search.options.get("timezone")), orders)
     folded = fold(cells, reader.moment)
-    if not set(opened) & set(header) and folded == cells:
-        raise ValueError(f"no column holds the time of opening; {wanted}")
+    opened = HEADERS["opened_at"]
+    times = {*opened, *HEADERS["changed_at"]} if folded != cells else {*opened}
+    if not times & {*header}:
+        wanted = f"name it one of {', '.join(opened[:5])}"
+        call.status("parse_error", f"no column holds the time of opening; {wanted}")
+        return
     _add(search, [(record, []) for record in folded], reader, call)
 
 
 def _ask(search: _Search) -> None:
     """Read the incidents of a window from a tool; a failure keeps the pages before it."""
-    tool = TOOLS[search.kind]
+    tool = TOOLS[search.options["format"]]
     until = search.until or datetime.now(UTC)
     since = search.since or until - WINDOW
     search = replace(search, since=since, until=until)
@@ -171,18 +176,21 @@ def _ask(search: _Search) -> None:
             is_short = total > len(incidents) and not search.is_probe
             if is_short and call.is_open:
                 call.status("partial", "the account cannot read all of them")
-            _take(search, incidents, names_in([{"services": services}]), call)
+            names = names_in([{"services": services}])
+            _take(search, tool, incidents, names, call)
             if is_short:
                 call.note(expected=total)
 
 
-def _take(search: _Search, values: list[Any], names: Names, call: Call) -> None:
-    tool = TOOLS[search.kind]
+def _take(
+    search: _Search, tool: Tool, values: list[Any], names: Names, call: Call
+) -> None:
     incidents = incidents_in(tool, values)
     lost = lost_in(tool, values)
-    records = [r for i in incidents if (r := tool.to_record(i, names)) is not None]
+    made = (tool.to_record(incident, names) for incident in incidents)
+    records = [record for record in made if record is not None]
     others_n = 0 if incidents else len(names_in(values))
-    if search.kind == PAGERDUTY:
+    if tool.name == PAGERDUTY:
         edges = to_dependencies(values, names, lost)
         changes = to_activities(values, names, lost)
         search.batch.add("dependencies", *edges)

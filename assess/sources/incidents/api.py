@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 from assess.sources.base import Call, Row, Rows
+from assess.sources.csv_records import lookup
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.incidents.reader import as_text
@@ -24,14 +25,7 @@ _MARGIN = timedelta(days=1)
 _PAGE = 100
 _TABLE_PAGE = 1000
 _PUBLIC_PAGE = 50  # a public status page holds the newest 50 incidents
-_JIRA_FIELDS = (
-    "created,resolutiondate,statuscategorychangedate,status,priority,components,labels,summary,"
-    "issuelinks"
-)
-_SERVICENOW_FIELDS = (
-    "number,opened_at,resolved_at,closed_at,state,priority,category,cause,business_service,"
-    "service_offering,cmdb_ci,caused_by,rfc,parent_incident,short_description"
-)
+_FIELDS = lookup("incidents/tools", "tool", "asked")  # that an answer need only have
 
 
 @dataclass(frozen=True)
@@ -93,7 +87,7 @@ def get_jira(request: Request) -> Iterator[Rows]:
     jql = (
         f'({selection}) AND created >= "{first}" AND created < "{last}" ORDER BY created'
     )
-    params = {"jql": jql, "fields": _JIRA_FIELDS, "maxResults": _PAGE}
+    params = {"jql": jql, "fields": _FIELDS["jira"], "maxResults": _PAGE}
     seen: set[str] = set()
     while True:
         page = request.web.json("rest/api/3/search/jql", params=params)
@@ -112,7 +106,7 @@ def get_servicenow(request: Request) -> Iterator[Rows]:
     last = f"{request.until + _MARGIN:%Y-%m-%d %H:%M:%S}"
     params: Row = {
         "sysparm_query": f"opened_at>={first}^opened_at<{last}^ORDERBYopened_at^ORDERBYnumber",
-        "sysparm_fields": _SERVICENOW_FIELDS,
+        "sysparm_fields": _FIELDS["servicenow"],
         "sysparm_display_value": "all",
         "sysparm_exclude_reference_link": "true",
         "sysparm_limit": _TABLE_PAGE,

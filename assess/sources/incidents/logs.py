@@ -10,6 +10,7 @@ from itertools import takewhile
 
 from assess.sources.csv_records import Cells, lookup
 from assess.sources.incidents.reader import HEADERS, first, is_missing
+from assess.sources.values import whole
 
 Moment = Callable[[str, str], datetime | None]  # of a header and its cell
 _START = datetime.min.replace(tzinfo=UTC)
@@ -67,24 +68,17 @@ def _end(record: Cells, changes: list[Cells], moment: Moment) -> Cells:
 def _order(cells: Cells, moment: Moment) -> tuple[datetime, int]:
     """Return the place of a change among the others: by its time, then by its number."""
     text, header = first(cells, "changed_at")
-    number = first(cells, "change_n")[0]
-    when = moment(header, text) or _START
-    is_number = number.isascii() and number.isdigit() and len(number) < 10
-    if not is_number:
-        return when, 0
-    return when, int(number)
+    number = whole(first(cells, "change_n")[0])
+    return moment(header, text) or _START, number or 0
 
 
 def _changed(cells: Cells, moment: Moment) -> str:
     """Return the time of a change in ISO-8601; empty where it is unknown."""
     text, header = first(cells, "changed_at")
     when = moment(header, text)
-    if when is None:
-        return ""
-    return when.isoformat()
+    return "" if when is None else when.isoformat()
 
 
 def _phase(cells: Cells) -> str:
-    state = first(cells, "state")[0]
-    word = state.strip().lower()
+    word = first(cells, "state")[0].strip().lower()
     return lookup("incidents/states", "word", "phase").get(word, "")

@@ -129,8 +129,12 @@ class BadTimes(Counter[tuple[str, str]]):
 
     def hint(self) -> str:
         """Describe what cannot be used, and what would help."""
-        ordered = sorted(self.items(), key=lambda item: _FAULTS.index(item[0][0]))
-        found = [f"{n} {column} {fault}" for (fault, column), n in ordered]
+        found = [
+            f"{n} {column} {fault}"
+            for fault in _FAULTS
+            for (kind, column), n in self.items()
+            if kind == fault
+        ]
         faults = {fault for fault, _ in self}
         helps = [text for fault, text in _ADVICE.items() if fault in faults]
         return "; ".join([f"times that are not used: {', '.join(found)}", *helps])
@@ -253,7 +257,8 @@ class Reader:
         texts = (cells.get(header, "").lower() for header in HEADERS["severity"])
         text = next((t for t in texts if t == "none" or t not in _MISSING), "")
         if digit := re.match(r"(?:p|s|sev|severity|priority|level)?[\s_-]*(\d)\b", text):
-            severity = max(1, int(digit[1])) if int(digit[1]) <= 5 else None
+            level = int(digit[1])
+            severity = max(1, level) if level <= 5 else None
         else:
             known = self._words.severities
             severity = known.get(text) or min(
@@ -358,9 +363,9 @@ def join_rows(rows: Iterable[Row]) -> Rows:
         services = [name for part in parts for name in part or ()]
         if len(set(services)) > 1:
             first["affected"] = tuple(dict.fromkeys(services))
-        first |= {
-            k: v for k, v in row.items() if first.get(k) is None or first.get(k) == ()
-        }
+        for column, value in row.items():
+            if first.get(column) in (None, ()):
+                first[column] = value
     return list(joined.values())
 
 
@@ -394,7 +399,9 @@ def _affected(cells: Cells) -> list[str]:
     listed = [part.strip() for part in parts]
     header = first(cells, "service")[1]
     repeated = repeats(cells, header)
-    return [*listed, *map(strip_credentials, repeated if len(repeated) > 1 else [])]
+    if len(repeated) > 1:
+        listed += map(strip_credentials, repeated)
+    return listed
 
 
 def _names(services: Iterable[str]) -> Names:

@@ -36,9 +36,7 @@ def read_time(
 ) -> datetime | None:
     """Parse a time; None for an ambiguous one, and for one in an impossible year."""
     when = parse_time(text, zone, order)
-    if when is None or not is_plausible(when):
-        return None
-    return when
+    return when if when and is_plausible(when) else None
 
 
 def is_plausible(when: datetime) -> bool:
@@ -75,9 +73,7 @@ def order_of(texts: Iterable[str]) -> str | None:
         readings = _readings(text)
         if len(readings) == 1:
             shown |= readings.keys()
-    if len(shown) != 1:
-        return None
-    return shown.pop()
+    return shown.pop() if len(shown) == 1 else None
 
 
 def is_ambiguous(text: str) -> bool:

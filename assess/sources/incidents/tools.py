@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from assess.reading import refuse_many
 from assess.sources.base import Name, Row, Rows
-from assess.sources.csv_records import Cells, rows
+from assess.sources.csv_records import Cells, header_of, rows
 from assess.sources.incidents import api
-from assess.sources.incidents.reader import NAMED, as_text
+from assess.sources.incidents.reader import HEADERS, NAMED, as_text
 from assess.sources.incidents.times import read_time
 from assess.sources.redact import strip_credentials
-from assess.sources.values import Texts, dicts, dig, listed
+from assess.sources.values import Texts, as_list, dicts, dig, listed
 
 Names = Texts  # service names by the ids of the tool
+Table = tuple[list[str], list[Cells]]  # headers, and the rows below them
 Record = tuple[Cells, list[str]]  # an incident, and all services that it lists
 PAGERDUTY = "pagerduty"
 
@@ -29,6 +31,7 @@ class Tool:
     name: str
     lists: tuple[str, ...]  # keys under which a page holds its incidents
     marks: set[str]  # an incident has at least one of these keys
+    signs: set[str]  # keys that only its pages or its incidents have
     get: Callable[[api.Request], Iterator[Rows]]  # pages of incidents, live
     others: tuple[str, ...]  # keys of other lists that become rows
     token: str  # form of its header ``Authorization``
@@ -47,14 +50,19 @@ class Tool:
         fields = _fields(self.name)
         cells = {cell: _first(raw, paths)[0] for cell, paths in fields.items()}
         is_over = _text(raw, self.state) in self.over
-        ends = fields["resolved_at"] + (fields.get("over_at", []) if is_over else [])
+        ends = list(fields["resolved_at"])
+        if is_over:
+            ends += fields.get("over_at", [])
         resolved_at, basis = _first(raw, ends)
         cells |= {"resolved_at": resolved_at, "resolved_basis": basis, **more}
         services = _listed(raw, self.services)
         if services:
             cells["service_id"] = services[0]
         known = names.get(cells.get("service_id", ""), "")
-        cells["service_raw"] = cells.get("service_raw") or known or "".join(services[:1])
+        raw_name = cells.get("service_raw") or known
+        if services and not raw_name:
+            raw_name = services[0]
+        cells["service_raw"] = raw_name
         affected = [names.get(service, service) for service in services]
         return cells, affected if len(affected) > 1 else []
 
@@ -130,6 +138,7 @@ TOOLS = {
         name=row["tool"],
         lists=tuple(row["lists"].split()),
         marks={*row["marks"].split()},
+        signs={*row["signs"].split()},
         get=_GET[row["tool"]],
         others=tuple(row["others"].split()),
         token=row["token"],
@@ -147,9 +156,41 @@ def incidents_in(tool: Tool, values: Iterable[Any]) -> Rows:
     """Return the incidents of pages, and single ones."""
     incidents = []
     for value in values:
-        pages = [page for key in tool.lists if isinstance(page := dig(value, key), list)]
-        incidents += [row for page in pages or [[value]] for row in dicts(page)]
+        found = (dig(value, key) for key in tool.lists)
+        pages = [page for page in found if isinstance(page, list)]
+        for page in pages or [[value]]:
+            incidents += dicts(page)
     return [row for row in incidents if tool.marks & set(row)]
+
+
+def tool_of(values: list[Any]) -> Tool | None:
+    """Return the tool that wrote pages; None where nothing in them shows it."""
+    for tool in TOOLS.values():
+        entries = [*incidents_in(tool, values), *dicts(values)]
+        if any(tool.signs & set(entry) for entry in entries):
+            return tool
+    return None
+
+
+def table_of(values: list[Any]) -> Table:
+    """Return objects of an unknown tool as a table: those of the first list that tells times."""
+    lists = [inner for value in dicts(values) for inner in value.values()]
+    opened = {*HEADERS["opened_at"]}
+    cells: list[Cells] = []
+    for found in [values, *lists]:
+        cells = [_cells_of(entry) for entry in dicts(found)]
+        if any(opened & set(row) for row in cells):
+            break
+    refuse_many(len(cells))
+    return [*{name: None for row in cells for name in row}], cells
+
+
+def _cells_of(entry: Row) -> Cells:
+    """Return the texts of an object by header; of objects in it, their names."""
+    return {
+        header_of(key): ";".join(_listed({"": as_list(value)}, ""))
+        for key, value in entry.items()
+    }
 
 
 def lost_in(tool: Tool, values: Iterable[Any]) -> list[str]:
@@ -200,9 +241,7 @@ def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> Rows:
             lost.append(f"change event {n} has no id or time")
             continue
         deployment = {"activity_id": key, "kind": "deploy", "started_at": started}
-        of_event = event.get("services", [])
-        entries = of_event if isinstance(of_event, list) else [of_event]
-        services = [_service(entry, names) for entry in entries]
+        services = [_service(entry, names) for entry in as_list(event, "services")]
         if None in services:
             lost.append(f"change event {n} has a service without a name")
         known = [service for service in dict.fromkeys(services) if service]

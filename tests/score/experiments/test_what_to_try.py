@@ -234,6 +234,16 @@ def test_contributions_add_up_and_explain_a_service():
     assert isinstance(rows[0]["decides"], list)
 
 
+def test_contributions_add_up_where_one_failure_would_decide_all():
+    chain = fleet([("b", "a", "call"), ("c", "b", "call")])
+    weights = chain["services"].assign(criticality=[5.0, 3.0, 3.0])
+    result = assess.score_experiments(chain.replace(services=weights), POLICY)
+    first = result.frame.iloc[0]
+    assert first["ranking_value"] == 1.0  # more than all cannot be decided
+    sums = result.contributions.groupby(["element_kind", "element"])["contribution"].sum()
+    assert sums[first.name] == pytest.approx(first["value"])
+
+
 @pytest.mark.parametrize(
     "inventory",
     [fleet([], services="ab"), fleet([("b", "a", 1.0)]), fleet([("b", "a", 0.0)])],

@@ -15,7 +15,7 @@ from assess.cli import cli
 from assess.errors import AssessError, PolicyError
 from assess.sample import write_sample
 from assess.score.evidence.tables import gather
-from assess.score.targets import dominated
+from assess.score.targets import CRITERIA, dominated
 from assess.score.targets.place import Place, at_place
 
 ROW = [
@@ -303,6 +303,16 @@ def test_dominated_by_hand():
     assert dominated(frame).tolist() == [False, True, False]
     frame["cost_per_month_hi"] = [None, 10.0, None]  # unknown is worse than any cost
     assert dominated(frame).tolist() == [False, False, False]
+
+
+def test_the_last_bit_of_a_sum_makes_no_target_better():
+    rows = pd.MultiIndex.from_product([["a"], ["x", "y"]], names=["service_id", "target"])
+    frame = pd.DataFrame(0.0, rows, list(CRITERIA)).assign(verdict="fits")
+    frame["delta_hi"] = [0.1 + 0.2, 0.3]
+    assert not dominated(frame).any()
+    # the one that also takes less work beats the other, however its change was summed up
+    frame["effort_hours"] = [1.0, 2.0]
+    assert dominated(frame).tolist() == [False, True]
 
 
 @pytest.mark.parametrize(
