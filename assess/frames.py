@@ -112,7 +112,12 @@ class Column:
 @cache
 def dictionary() -> DataFrame:
     """Return the data dictionary."""
-    with (files("assess") / "frames.csv").open(encoding="utf-8") as handle:
+    return _packaged("frames.csv")
+
+
+def _packaged(name: str) -> DataFrame:
+    """Read a table beside this module, every cell as text."""
+    with (files("assess") / name).open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype=str, keep_default_na=False)
 
 
@@ -130,8 +135,7 @@ def columns(frame: str) -> dict[str, Column]:
 @cache
 def renames() -> DataFrame:
     """Return ``frame, before, column``: the columns that earlier versions wrote by another name."""
-    with (files("assess") / "renames.csv").open(encoding="utf-8") as handle:
-        return pd.read_csv(handle, dtype=str, keep_default_na=False)
+    return _packaged("renames.csv")
 
 
 def _renamed(frame: str, table: DataFrame) -> DataFrame:

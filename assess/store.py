@@ -7,7 +7,8 @@ may read.
 import hashlib
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -143,6 +144,20 @@ def _time_text(times: Series) -> Series:
     return text.str.replace(r"\.?0*Z$", "Z", regex=True)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave broken snapshots out without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BrokenSnapshotWarning)
+        yield
+
+
+def _directories(store: Path) -> list[Path]:
+    """List the directories that may be snapshots; a copy under way begins with a dot."""
+    listed = sorted(store.iterdir())
+    return [path for path in listed if path.is_dir() and not path.name.startswith(".")]
+
+
 def snapshots(store: str | Path) -> DataFrame:
     """List ``path, snapshot_at, quarter`` of a store, oldest first; warn of what is broken."""
     directory = Path(store)
@@ -151,13 +166,12 @@ def snapshots(store: str | Path) -> DataFrame:
             f"there is no store at {directory}", hint="make one with `assess collect`"
         )
     found = []
-    for path in sorted(directory.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            try:
-                found.append((path, *_moment(path)))
-            except (AssessError, OSError) as error:
-                reason = str(error).splitlines()[0]
-                warnings.warn(f"left out: {reason}", BrokenSnapshotWarning, stacklevel=2)
+    for path in _directories(directory):
+        try:
+            found.append((path, *_moment(path)))
+        except (AssessError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            warnings.warn(f"left out: {reason}", BrokenSnapshotWarning, stacklevel=2)
     table = DataFrame(found, columns=["path", "snapshot_at", "quarter"])
     table = table.astype({"snapshot_at": frames.DTYPES["time"]})
     return table.sort_values("snapshot_at", kind="stable", ignore_index=True)
@@ -181,16 +195,14 @@ def listing(store: str | Path) -> DataFrame:
 
     A snapshot without a ``problem`` is as it was written.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BrokenSnapshotWarning)
+    with quiet():
         sound = snapshots(store).set_index("path")
     rows = []
-    for path in sorted(Path(store).iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            problem = _problem(path)
-            when, quarter = sound.loc[path] if path in sound.index else (pd.NaT, pd.NA)
-            sizes = [file.stat().st_size for file in path.iterdir() if file.is_file()]
-            rows.append((path.name, when, quarter, len(sizes), sum(sizes), problem))
+    for path in _directories(Path(store)):
+        when, quarter = sound.loc[path] if path in sound.index else (pd.NaT, pd.NA)
+        sizes = [file.stat().st_size for file in path.iterdir() if file.is_file()]
+        counts = (len(sizes), sum(sizes))
+        rows.append((path.name, when, quarter, *counts, _problem(path)))
     columns = ["snapshot", "snapshot_at", "quarter", "files", "bytes", "problem"]
     table = DataFrame(rows, columns=columns)
     return table.astype({"snapshot_at": frames.DTYPES["time"]})
@@ -374,13 +386,18 @@ def previous(path: str | Path) -> Path | None:
     If all older ones are of the same quarter, return the one before; None without an older one.
     """
     here = Path(path)
-    listed = snapshots(here.parent if here.name else here.resolve().parent)
+    listed = _beside(here)
     when, quarter = _moment(here)
     older = listed[listed["snapshot_at"] < when]
     # quarters are compared, not weekly runs of the same quarter
     if older["quarter"].ne(quarter).any():
         older = older[older["quarter"] != quarter]
     return None if older.empty else Path(older["path"].iloc[-1])
+
+
+def _beside(path: Path) -> DataFrame:
+    """List the snapshots of the store that one is in."""
+    return snapshots(path.parent if path.name else path.resolve().parent)
 
 
 def earlier(path: str | Path, *more: str | Path) -> list[Path]:
@@ -394,10 +411,9 @@ def earlier(path: str | Path, *more: str | Path) -> list[Path]:
     >>> [path.name for path in assess.earlier("sample")]
     ['2026Q2']
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BrokenSnapshotWarning)
+    with quiet():
         here = resolve(path)
-        listed = snapshots(here.parent if here.name else here.resolve().parent)
+        listed = _beside(here)
     found = dict(zip(listed["snapshot_at"], listed["path"], strict=True))
     found |= {_moment(Path(other))[0]: Path(other) for other in more}
     when = _moment(here)[0]

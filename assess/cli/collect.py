@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,9 +165,7 @@ def _earlier(reference: str | None, place: str | None) -> Inventory | None:
     beside = Path(place).absolute().parent if place else SNAPSHOTS
     if not beside.is_dir():
         return None
-    with warnings.catch_warnings():
-        # broken snapshots in the directory do not matter here
-        warnings.simplefilter("ignore")
+    with store.quiet():  # broken snapshots in the directory do not matter here
         paths = [Path(path) for path in store.snapshots(beside)["path"]]
     # a snapshot without coverage was not collected, and has no scopes to carry
     collected = [path for path in paths if any(path.glob("coverage.*"))]

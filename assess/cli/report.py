@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,10 +166,8 @@ def _chosen(snapshot: str | None) -> Path:
 def _before(path: Path) -> Path | None:
     """Return the snapshot before this one in the same directory; broken ones are ignored."""
     from assess import store
-    from assess.inventory import BrokenSnapshotWarning
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BrokenSnapshotWarning)
+    with store.quiet():
         return store.previous(path)
 
 
@@ -190,14 +187,12 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
     """Gather all quarters up to this one: from their reports if those are comparable, else scored."""
     import assess
     from assess import store
-    from assess.inventory import BrokenSnapshotWarning
     from assess.report.changes import of_report, of_scores
     from assess.score.assessment import Assessment
     from assess.score.upgrade_churn.history import History, upgrade_history
 
     known = {s.provenance.quarter: s for s in (made.earlier, made.scores) if s}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BrokenSnapshotWarning)
+    with store.quiet():
         listed = store.snapshots(path.resolve().parent)
     older = listed[listed["snapshot_at"] < made.scores.provenance.snapshot_at]
     past = {}
@@ -207,17 +202,18 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
     done = 0
     newest = older.drop_duplicates("quarter", keep="last")
     for quarter, place in zip(newest["quarter"], newest["path"], strict=True):
-        if quarter not in known:
-            inventory = assess.load(place)
-            labels = of_report(_published(reports, inventory), made.scores)
-            note(
-                f"{quarter}: {'read from its report' if labels is not None else 'scored'}"
-            )
-            if labels is None:
-                at = paths.index(place)
-                history, done = history + upgrade_history(paths[done:at], policy), at
-                labels = of_scores(Assessment(inventory, policy, history))
-            past[quarter] = labels
+        if quarter in known:
+            continue
+        inventory = assess.load(place)
+        labels = of_report(_published(reports, inventory), made.scores)
+        how = "scored" if labels is None else "read from its report"
+        note(f"{quarter}: {how}")
+        if labels is None:
+            at = paths.index(place)
+            history += upgrade_history(paths[done:at], policy)
+            done = at
+            labels = of_scores(Assessment(inventory, policy, history))
+        past[quarter] = labels
     return {**past, **{quarter: of_scores(scores) for quarter, scores in known.items()}}
 
 

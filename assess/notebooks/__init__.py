@@ -88,16 +88,17 @@ def refresh(paths: Sequence[str | Path] = (), *, progress: bool = False) -> list
 
     A notebook with a failing cell raises `AssessError` and keeps its old outputs.
     """
-    notebooks = find(paths)
-    changed = _side_by_side(_refresh, [(path, progress) for path in notebooks])
-    return [path for path, is_new in zip(notebooks, changed, strict=True) if is_new]
+    work = [(path, progress) for path in find(paths)]
+    changed = _side_by_side(_refresh, work)
+    return list(filter(None, changed))
 
 
-def _refresh(path: Path, progress: bool) -> bool:
-    """Store the outputs of a notebook; return whether its file changed."""
+def _refresh(path: Path, progress: bool) -> Path | None:
+    """Store the outputs of a notebook; return it if its file changed."""
     before = path.read_bytes()
-    write(tidy(_execute(path, {}, output=None, progress=progress), path.name), path)
-    return path.read_bytes() != before
+    node = _execute(path, {}, output=None, progress=progress)
+    write(tidy(node, path.name), path)
+    return path if path.read_bytes() != before else None
 
 
 def _side_by_side(work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:

@@ -13,6 +13,7 @@ from assess.notebooks.files import (
     PARAMETERS,
     find,
     literals,
+    nodes,
     number,
     read,
     tree,
@@ -185,13 +186,12 @@ def _code_lines(cell: Any) -> int:
 
 
 def _has(cell: Any, *kinds: type[ast.AST]) -> bool:
-    parsed = tree(cell) or ast.Module([], [])
-    return any(isinstance(node, kinds) for node in ast.walk(parsed))
+    return any(isinstance(node, kinds) for node in nodes(cell))
 
 
 def _calls(cell: Any) -> Iterator[str]:
     """List the functions that a cell calls, but for `print` of fixed text."""
-    for node in ast.walk(tree(cell) or ast.Module([], [])):
+    for node in nodes(cell):
         match node:
             case ast.Call(func=ast.Attribute(attr=name)):
                 yield name

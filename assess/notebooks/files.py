@@ -95,7 +95,8 @@ def _fixed_id(cell: Any, number: str, taken: set[str]) -> str:
     """Return the id of a cell if it is fixed already, else one made of its first words."""
     if re.fullmatch(rf"{number}-[a-z0-9-]+", cell.id) and cell.id not in taken:
         return str(cell.id)
-    words = re.findall(r"[a-z0-9]+", cell.source.lower().split("\n")[0])[:SLUG_WORDS]
+    first = cell.source.lower().split("\n")[0]
+    words = re.findall(r"[a-z0-9]+", first)[:SLUG_WORDS]
     if PARAMETERS in cell.metadata.get("tags", []):
         words = [PARAMETERS]
     slug = "-".join([number, *(words or ["cell"])])[:SLUG_LENGTH].rstrip("-")
@@ -123,15 +124,20 @@ def tree(cell: Any) -> ast.Module | None:
         return None
 
 
+def nodes(cell: Any) -> Iterator[ast.AST]:
+    """List the parts of the code of a cell; none if it is not plain Python."""
+    return ast.walk(tree(cell) or ast.Module([], []))
+
+
 def literals(cell: Any) -> dict[str, Any]:
     """Return the plain literals that a cell assigns, by name."""
     values = {}
-    for statement in (tree(cell) or ast.Module([], [])).body:
-        if isinstance(statement, ast.Assign) and isinstance(
-            statement.targets[0], ast.Name
-        ):
-            with suppress(ValueError):
-                values[statement.targets[0].id] = ast.literal_eval(statement.value)
+    parsed = tree(cell)
+    for statement in parsed.body if parsed else ():
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name), *_], value=value):
+                with suppress(ValueError):
+                    values[name] = ast.literal_eval(value)
     return values
 
 

@@ -6,7 +6,8 @@ from random import Random
 
 import pandas as pd
 
-from assess.sample.scene import Row, Scene, digest, world
+from assess.frames import Row
+from assess.sample.scene import Scene, digest, world
 
 PORTS = {
     "web": "8080/tcp",

@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-Row = dict[str, Any]
+from assess.frames import Row
+
 CELL = 48  # services
 _NAMES = ("service_id", "element", "host_id", "affected_services", "observed_services")
 

@@ -76,7 +76,8 @@ def hash_of(program: str) -> str:
 
 def pack(data: Mapping[str, Any]) -> str:
     """Return data as compressed JSON in characters without meaning in HTML."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    densest = (",", ":")
+    text = json.dumps(data, separators=densest, allow_nan=False)
     packed = zlib.compress(text.encode(), level=9)
     return base64.b64encode(packed).decode()
 

@@ -126,8 +126,10 @@ def payload(
 
 def _services(result: Result) -> set[str]:
     if isinstance(result, BlastRadius):
-        return set(result.topology.services.astype("str"))
-    return set(result.frame.index.get_level_values("service_id").astype("str"))
+        names = result.topology.services
+    else:
+        names = result.frame.index.get_level_values("service_id")
+    return set(names.astype("str"))
 
 
 def _numbers(values: Any, digits: int = NUMBER_DIGITS) -> list[float | None]:
@@ -150,7 +152,8 @@ def _percents(shares: Any) -> list[float]:
     values = np.asarray(shares, dtype=float)
     whole = np.rint(100 * values)
     tiny = (values > 0) & (values < TINY / 100)
-    return [_whole(x) for x in np.where(tiny, TINY, whole).ravel().tolist()]
+    shown = np.where(tiny, TINY, whole)
+    return [_whole(x) for x in shown.ravel().tolist()]
 
 
 def _ranking(result: WhatNext, texts: Texts) -> Json:
@@ -191,8 +194,9 @@ def _stream(ranking: Ranking, salt: str) -> list[str]:
 
 
 def _on_grid(values: Any) -> list[int]:
-    steps: list[int] = np.rint(np.ravel(values) * GRID).astype(int).tolist()
-    return steps
+    steps = np.rint(np.ravel(values) * GRID)
+    whole: list[int] = steps.astype(int).tolist()
+    return whole
 
 
 def _facts(readiness: Result, policy: Policy, names: list[str], texts: Texts) -> Json:
@@ -341,18 +345,19 @@ def _pairs(table: pd.DataFrame, blast: BlastRadius) -> list[list[int]]:
     """Return element and service, as columns; -1 is an element that is not there yet."""
     keys = pd.MultiIndex.from_frame(table[["element_kind", "element"]].astype("str"))
     element = blast.topology.elements.get_indexer(keys)
-    service = blast.topology.nodes.get_indexer(
-        pd.Index(table["service_id"].astype("str"))
-    )
+    names = pd.Index(table["service_id"].astype("str"))
+    service = blast.topology.nodes.get_indexer(names)
     return [element.tolist(), service.tolist()]
 
 
 def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
     """Return the elements that a move leaves (-1) and joins (1): element, service, sign, words."""
     table = blast.details["relocation"]
-    words = table["element_kind"].astype("str") + " " + table["element"].astype("str")
+    kinds = table["element_kind"].astype("str")
+    words = kinds + " " + table["element"].astype("str")
     signs = table["sign"].astype(int).tolist()
-    return [*_pairs(table, blast), signs, texts.column(words.str.replace("_", " "))]
+    shown = texts.column(words.str.replace("_", " "))
+    return [*_pairs(table, blast), signs, shown]
 
 
 def _targets(targets: Targets, names: list[str], texts: Texts) -> Json:

@@ -45,12 +45,14 @@ _NAMED = 5  # rules in an answer
 
 
 def _answer(rule: Rule, risk: str, about: About, answer: str | None) -> Row:
-    return {"about": about, "question": rule.target, "risk": risk, "answer": answer}
+    asked: Row = {"about": about, "question": rule.target}
+    return asked | {"risk": risk, "answer": answer}
 
 
 def _kept(answers: Iterable[Row], **shared: Any) -> list[FrameRow]:
     """Keep the riskiest answers, each with the columns that a report's answers share."""
-    return [("answers", row) for row in worst(answer | shared for answer in answers)]
+    rows = worst(answer | shared for answer in answers)
+    return [("answers", row) for row in rows]
 
 
 def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
@@ -291,11 +293,9 @@ def _image_of(digests: list[str], tags: list[str]) -> ImageRef:
 
 def _image_keys(image: ImageRef, identifier: str = "") -> About:
     place = (str(image.registry), str(image.repository))
-    keys = (
-        ("digest", image.digest or ""),
-        ("digest", identifier),
-        ("image", *place, image.tag or "latest") if image.repository else ("image", ""),
-    )
+    keys: list[tuple[str, ...]] = [("digest", image.digest or ""), ("digest", identifier)]
+    if image.repository:
+        keys.append(("image", *place, image.tag or "latest"))
     return tuple(key for key in keys if key[1])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Name, Row
-from assess.sources.connections.fleet import Fleet, Tenant, is_public
+from assess.sources.connections.fleet import Fleet, Tenant, is_public, only
 from assess.sources.connections.flows import Flows
 from assess.sources.connections.observed import (
     FLOW,
@@ -127,7 +127,7 @@ class Edges:
         """Return the only unit of a machine that is no store: its name says more than java."""
         tenants = [t for t in self._fleet.on.get(machine, ()) if t.kind == UNIT]
         own = [t for t in tenants if not stores_of(SystemUnit(t.called, "running"))]
-        return own[0] if len(own) == 1 else None
+        return only(own)
 
     def _add_service(
         self, machine: str, unit: SystemUnit, *, is_own_unit: bool

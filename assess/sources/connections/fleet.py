@@ -2,34 +2,24 @@
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 from assess.image_ref import parse_image
 from assess.linear import Linear
 from assess.sources.base import Lists, Name, Row
 from assess.sources.connections.sockets import Process
+from assess.sources.csv_records import vocabulary
 from assess.sources.joining.hosts import ID_LENGTH, spellings
 from assess.sources.values import Texts, leaf, parts_of_cell, text
 
+T = TypeVar("T")
 # 8080->80/tcp, 10.0.0.5:8080->80/tcp; 80/tcp is not published
 _PUBLISHED = Linear(r"(?:^|:)(\d+)->")
 _INNER = Linear(r"(?:^|->)(\d+)(?:/|$)")
-_INSIDE = [
-    ipaddress.ip_network(network)
-    for network in (
-        "10.0.0.0/8",
-        "100.64.0.0/10",  # of carriers, and of clusters
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "::1/128",
-        "fc00::/7",
-        "fe80::/10",
-    )
-]
+_INSIDE = [*map(ipaddress.ip_network, vocabulary("connections", "inside networks"))]
 _LEAST_COMMON = 4  # letters that names of a unit and of its process have in common
 _CONTAINED = ("container", "task", "pod", "allocation")
 
@@ -125,20 +115,22 @@ class Fleet:
     def tenant_at(self, address: str, near: str) -> Tenant | None:
         """Return the workload at an address; of equal addresses, the one on the same machine."""
         found = self._tenants_at.get(address, {})
-        alone = next(iter(found.values())) if len(found) == 1 else None
-        return found.get(near, alone)
+        if near in found or len(found) != 1:
+            return found.get(near)
+        (alone,) = found.values()
+        return alone
 
     def machine_at(self, address: str, near: str) -> str | None:
         """Return the machine at an address; of equal addresses, the machine that asks."""
         found = self._machines_at.get(address, {})
         if near and (near in found or is_loopback(address)):
             return near
-        return next(iter(found)) if len(found) == 1 else None
+        return only(found)
 
     def called(self, host: str) -> Tenant | None:
         """Return the only workload of a name, or with a container id that begins so."""
-        found = self._called.get(host) or self._called.get(host[:ID_LENGTH])
-        return next(iter(found)) if found and len(found) == 1 else None
+        found = self._called.get(host) or self._called.get(host[:ID_LENGTH]) or {}
+        return only(found)
 
     def tenant_of(self, machine: str, process: Process, port: int) -> Tenant | None:
         """Return the workload of a process by its control group, else by its port or name."""
@@ -154,6 +146,11 @@ class Fleet:
         if process.name and named:
             return named[0]
         return self.published.get((machine, port))
+
+
+def only(found: Collection[T]) -> T | None:
+    """Return the only one; None where there is another, or none."""
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def _machines(hosts: Iterable[Row]) -> Texts:

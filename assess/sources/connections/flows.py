@@ -203,7 +203,8 @@ class Flows:
     def _note_hours(self, block: pa.Table) -> None:
         """Note the hours in which each interface was logged; also those without a flow."""
         interface = self._codes(_column(block, "interface_id"))
-        is_gap = pc.fill_null(pc.equal(_column(block, "log_status"), "SKIPDATA"), False)
+        status = _column(block, "log_status")
+        is_gap = pc.fill_null(pc.equal(status, "SKIPDATA"), False)
         hour = pc.fill_null(_times(block, "start"), 0).to_numpy() // 3600
         names = self.names
         gaps = interface[is_gap.to_numpy()]
@@ -245,7 +246,8 @@ class Flows:
     def _codes(self, column: pa.ChunkedArray) -> np.ndarray:
         encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
         ids = [self._code(word or "") for word in encoded.dictionary.to_pylist()]
-        return np.array(ids, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
+        places = encoded.indices.to_numpy(zero_copy_only=False)
+        return np.array(ids, np.int64)[places]
 
     def _code(self, word: str) -> int:
         """Return the number of a text; two spellings of an address get the same number."""
@@ -342,8 +344,9 @@ def time_of(seconds: int | None) -> datetime | None:
 def summed(table: pa.Table, keys: list[str], sums: list[tuple[str, str]]) -> pa.Table:
     """Add up the flows of equal keys; columns keep their names."""
     # Threads would each have their own table of all keys.
-    grouped = table.group_by(keys, use_threads=False).aggregate(sums)
-    return grouped.rename_columns([*keys, *(name for name, _ in sums)])
+    groups = table.group_by(keys, use_threads=False)
+    names = [name for name, _ in sums]
+    return groups.aggregate(sums).rename_columns(keys + names)
 
 
 def _accepted(block: pa.Table) -> pa.Table:
@@ -353,7 +356,8 @@ def _accepted(block: pa.Table) -> pa.Table:
         in_range = pc.and_(pc.greater(port, 0), pc.less_equal(port, MAX_PORT))
         keep = pc.and_(keep, pc.fill_null(in_range, False))
     protocol = pc.fill_null(_numbers(block, "protocol"), 6)
-    return block.filter(pc.and_(keep, pc.is_in(protocol, pa.array(list(_PROTOCOLS)))))
+    is_known = pc.is_in(protocol, pa.array(list(_PROTOCOLS)))
+    return block.filter(pc.and_(keep, is_known))
 
 
 def _column(block: pa.Table, name: str) -> pa.ChunkedArray:
@@ -386,4 +390,5 @@ def _times(block: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def _array(block: pa.Table, name: str, default: int = 0) -> np.ndarray:
-    return pc.fill_null(_numbers(block, name), default).to_numpy()
+    column = pc.fill_null(_numbers(block, name), default)
+    return column.to_numpy()

@@ -63,8 +63,9 @@ def to_engine(data: EngineData, host_id: str) -> Row:
     version = data.version
     components = dicts(version, "Components")
     versions = {str(part.get("Name")): part.get("Version") for part in components}
-    pairs = [p for p in info.get("DriverStatus", []) if isinstance(p, list)]
-    driver = {str(pair[0]): pair[1] for pair in pairs if len(pair) == 2}
+    listed = info.get("DriverStatus", [])
+    pairs = [pair for pair in listed if isinstance(pair, list) and len(pair) == 2]
+    driver = {str(name): value for name, value in pairs}
     d_type = driver.get("Supports d_type")
     number = version.get("Version") or info.get("ServerVersion")
     is_of_distribution = re.search(r"[+~-](dfsg|0ubuntu)", number or "")
@@ -163,10 +164,10 @@ class ImageIndex:
         ref = parse_image(declared)
         if not ref.tag and not ref.digest:
             ref = replace(ref, tag="latest")
+        if found := self._by_tag.get(ref):
+            return found
         identifier = short(declared)
-        return self._by_tag.get(ref) or (
-            identifier if identifier in self._by_id else None
-        )
+        return identifier if identifier in self._by_id else None
 
     def named(self, identifier: str) -> str:
         """Return the first name of an image that a container names by its id; empty without one."""
@@ -178,9 +179,9 @@ class ImageIndex:
         """Return the digest of an image in a repository; None where it never came from there."""
         image = self._by_id.get(short(identifier), {})
         refs = map(parse_image, _refs(image, "RepoDigests"))
-        return min(
-            (r.digest for r in refs if r.digest and _is_beside(r, ref)), default=None
-        )
+        here = [other for other in refs if _is_beside(other, ref)]
+        digests = [other.digest for other in here if other.digest]
+        return min(digests, default=None)
 
 
 def _refs(image: Payload, field: str) -> list[str]:
@@ -237,20 +238,25 @@ def to_images(data: EngineData, containers: list[Container], host_id: str) -> Ro
 
 
 def _places(refs: list[ImageRef], image_id: str) -> Iterator[Row]:
+    """Yield each repository that an image is in, with its tags there and each digest."""
     places: dict[tuple[str, str], list[ImageRef]] = defaultdict(list)
     for ref in refs or [ImageRef(NONE, NONE)]:
         places[str(ref.registry), str(ref.repository)].append(ref)
     for (registry, repository), here in sorted(places.items()):
-        tags = joined(sorted({ref.tag for ref in here if ref.tag}))
-        shared = {"registry": registry, "repository": repository, "tags": tags}
-        for digest in sorted({ref.digest for ref in here if ref.digest}) or [image_id]:
-            yield shared | {"digest": digest}
+        place: Row = {"registry": registry, "repository": repository}
+        tags = {ref.tag for ref in here if ref.tag}
+        place["tags"] = joined(sorted(tags))
+        digests = {ref.digest for ref in here if ref.digest}
+        for digest in sorted(digests) or [image_id]:
+            yield place | {"digest": digest}
 
 
 def _last_use(times: list[datetime | None], now: datetime | None) -> datetime | None:
     """Return when containers last needed an image; None where one of them may be later."""
-    last = max((time for time in times if time), default=None)
-    return last if None not in times or last == now else None
+    known = [time for time in times if time]
+    last = max(known, default=None)
+    is_certain = len(known) == len(times) or last == now
+    return last if is_certain else None
 
 
 def needed_at(container: Container, now: datetime | None) -> datetime | None:

@@ -216,10 +216,10 @@ def keep_info(raw: Any) -> Payload:
 
 def keep_container(raw: Payload) -> tuple[Payload, int]:
     """Keep what is wanted of a listed container, and count the values left out."""
-    labels, dropped = keep_labels(raw.get("Labels"))
-    return _pick(raw, "container") | {"Labels": labels}, dropped + bool(
-        raw.get("Command")
-    )
+    kept = _pick(raw, "container")
+    kept["Labels"], dropped = keep_labels(raw.get("Labels"))
+    dropped += bool(raw.get("Command"))
+    return kept, dropped
 
 
 def keep_inspected(raw: Payload) -> tuple[Payload, int]:
@@ -249,8 +249,10 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
 
 def keep_image(raw: Payload) -> tuple[Payload, int]:
     """Keep what is wanted of a listed or inspected image, and count the labels left out."""
-    labels, dropped = keep_labels(raw.get("Labels") or dig(raw, "Config", "Labels"))
-    return _pick(raw, "image") | {"Labels": labels}, dropped
+    kept = _pick(raw, "image")
+    labels = raw.get("Labels") or dig(raw, "Config", "Labels")
+    kept["Labels"], dropped = keep_labels(labels)
+    return kept, dropped
 
 
 def keep_volume(raw: Payload) -> tuple[Payload, int]:

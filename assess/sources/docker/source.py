@@ -60,6 +60,7 @@ _PODMAN = "Podman Engine"  # among the components of a version
 _VANISHED = (404, 409)  # 409: the engine is removing the container
 # In the order of reading: paths of the API, names that files start with, commands that write them.
 CALLS = {row["call"]: row for row in rows("docker/calls")}
+_NUMBER = re.compile(r"(?:[-_.]|(?<!\d))\d+$")  # of one of several files
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
 OLD_CLI = "this command line is older than 23.0: dump with --format '{{json .}}'"
 NO_ENGINE = "the command reached no engine when it was dumped"
@@ -105,18 +106,21 @@ def _read_hosts(asked: Asked) -> None:
         scope = scopes[directory]
         payloads = read_dumps(dumps, scope, batch)
         is_host = payloads.version or payloads.info or payloads.inspected
-        if is_host or payloads.containers is not None:
-            named = asked.options.get("host_id") if len(hosts) == 1 else None
-            host_id = named or payloads.info.get("Name") or directory.resolve().name
-            _add(batch, payloads, str(host_id), scope)
+        if not is_host and payloads.containers is None:
+            continue
+        named = asked.options.get("host_id") if len(hosts) == 1 else None
+        host_id = named or payloads.info.get("Name") or directory.resolve().name
+        _add(batch, payloads, str(host_id), scope)
 
 
 def _call_of(file: Path) -> str:
     """Return the call whose answer a file holds, by its name; empty for another file."""
     # Several commands fill several files: inspect-1.json, inspect-2.json
-    stem = re.sub(r"(?:[-_.]|(?<!\d))\d+$", "", file.stem.lower()).replace("_", "-")
-    calls = [call for call, row in CALLS.items() if stem in row["files"].split()]
-    return calls[0] if calls and file.suffix.lower() in SUFFIXES else ""
+    stem = _NUMBER.sub("", file.stem.lower()).replace("_", "-")
+    if file.suffix.lower() not in SUFFIXES:
+        return ""
+    named = (call for call, row in CALLS.items() if stem in row["files"].split())
+    return next(named, "")
 
 
 def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> EngineData:

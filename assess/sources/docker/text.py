@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from assess.sources.csv_records import lookup, rows
-from assess.sources.docker.payload import short
+from assess.sources.docker.payload import Payload, short
 from assess.sources.values import Texts, dicts, text
 
-Payload = dict[str, Any]
 _LINE = re.compile(r"( *)([^:\s][^:\n]{0,60}?): *(.*)")
 _ITEM = re.compile(r"( *)(\S+(?: \S+)*)")
 _WARNING = re.compile(r"\s*WARNING: (.*)")
@@ -51,15 +50,15 @@ def info_of(text: str) -> Payload:
         values.setdefault(line.label, line.value)
     info = {field: found for field, found in _fields(values) if found is not None}
     if "Driver" in info:
-        wanted = [
-            key["label"] for key in rows("docker/info_keys") if key["kind"] == "driver"
-        ]
-        info["DriverStatus"] = [[name, values[name]] for name in wanted if name in values]
+        keys = [key for key in rows("docker/info_keys") if key["kind"] == "driver"]
+        labels = [key["label"] for key in keys if key["label"] in values]
+        info["DriverStatus"] = [[label, values[label]] for label in labels]
     if swarm := values.get("Swarm"):
         info["Swarm"] = {"LocalNodeState": swarm}
     info |= _securities(lines, values)
     info |= _registries(lines, values)
-    warnings = [found[1] for one in text.splitlines() if (found := _WARNING.match(one))]
+    found = map(_WARNING.match, text.splitlines())
+    warnings = [warning[1] for warning in found if warning]
     if warnings:  # they are printed apart, so none here is not none
         info["Warnings"] = warnings
     return info
