@@ -81,7 +81,9 @@ def _in_words(problem: Any) -> str:
     row = f" row {problem.row}" if str(problem.row).isdigit() else ""
     column = f"{problem.column}=" if problem.column else ""
     hint = f" ({problem.hint})" if problem.hint else ""
-    return f"  {problem.table}{row} {column}{problem.value!r}: {problem.rule}{hint}"
+    value = repr(problem.value) if problem.value or column else ""
+    place = f"  {problem.table}{row} {column}{value}".rstrip()
+    return f"{place}: {problem.rule}{hint}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -49,13 +49,14 @@ class Column:
     def least(self, piece: re.Pattern[str], unbroken: int) -> int:
         """Return the least width in which no piece up to a length breaks."""
         head, *cells = self.cells
-        longest_part = max(map(len, PIECE.findall(head)))
         # numbers never break: half a number is another number
-        if self.is_number:
-            return max(longest_part, *map(len, NUMBER.findall(" ".join(cells))), 0)
-        pieces = piece.findall("\n".join(cells))
-        longest = max(map(len, pieces), default=0)
-        return max(longest_part, min(max(longest, NARROW), unbroken))
+        kind = NUMBER if self.is_number else piece
+        longest = max(map(len, kind.findall("\n".join(cells))), default=0)
+        if not self.is_number:
+            # beside others, a typical text has two lines at most
+            kept = max(unbroken, int(self.typical) // 2) if piece is CELL else unbroken
+            longest = min(max(longest, NARROW), kept)
+        return max(longest, *map(len, PIECE.findall(head)))
 
 
 def in_columns(
@@ -68,8 +69,7 @@ def in_columns(
     heads, *rows = [list(map(_filled, row)) for row in (heads, *rows)]
     if width:
         heads = BOUNDS.sub(r"\1\tlo\thi", "\t".join(heads)).split("\t")
-    cells = zip(heads, *rows, strict=True)
-    columns = list(map(Column, cells, numbers))
+    columns = list(map(Column, zip(heads, *rows, strict=True), numbers))
     return _laid_out(columns, width).replace(FILLER, "")
 
 

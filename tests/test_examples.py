@@ -25,8 +25,16 @@ def examples():
 EXAMPLES = examples()
 
 
+@pytest.fixture(scope="module")
+def names():
+    """Return the names that the examples take for given; no example changes what they hold."""
+    sample, policy = assess.load("sample"), assess.load_policy()
+    given = {"assess": assess, "figures": figures, "pd": pd}
+    return given | {"inventory": sample, "policy": policy}
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_it_gives_what_it_shows(name, tmp_path, monkeypatch):
+def test_it_gives_what_it_shows(name, names, tmp_path, monkeypatch):
     matplotlib.use("agg")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "compose.yaml").write_text(COMPOSE)
@@ -34,13 +42,7 @@ def test_it_gives_what_it_shows(name, tmp_path, monkeypatch):
         '[[source]]\ntype = "compose"\npath = "compose.yaml"\n'
     )
     test = EXAMPLES[name]
-    test.globs = {
-        "assess": assess,
-        "figures": figures,
-        "pd": pd,
-        "inventory": assess.load("sample"),
-        "policy": assess.load_policy(),
-    }
+    test.globs = {**names}
     log = []
     outcome = doctest.DocTestRunner().run(test, out=log.append)
     assert outcome.attempted

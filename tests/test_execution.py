@@ -22,8 +22,8 @@ from assess.execution import beside, each, working
 from assess.inventory import from_frames
 from assess.score import evidence
 from assess.score.assessment import Assessment
-from assess.score.blast_radius.propagation import propagate
-from assess.score.blast_radius.topology import Graph, Scenarios
+from assess.score.blast_radius.propagation import Scenarios, propagate
+from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.upgrade_churn import breaking
 from assess.sources import run

@@ -267,7 +267,12 @@ def test_without_a_manifest_the_newest_time_counts(snapshot):
 def test_without_manifest_and_times_nobody_can_tell(snapshot):
     with pytest.raises(AssessError, match="when it was taken") as caught:
         load(snapshot(None, services="service_id\na\n"))
-    assert "snapshot.toml" in caught.value.hint
+    assert "snapshot.toml: write snapshot_at" in str(caught.value)
+
+
+def test_a_missing_time_hides_no_other_problem(snapshot):
+    path = snapshot(None, services="service_id,tier\na,high\n")
+    assert list(validate(path)["table"]) == ["services", "snapshot.toml"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from re import _constants as codes
@@ -49,19 +50,25 @@ def inside(value) -> Iterator:
             yield from inside(part)
 
 
-def methods_of(name: str, sources: list[str]) -> set[str]:
-    """Return the methods by which a pattern of this name is used; all where it is passed on."""
-    uses = set()
-    for source in sources:
-        uses |= set(re.findall(rf"\b{name}\.({'|'.join(METHODS)})\b", source))
-    return uses or {"search", "fullmatch"}
+def uses_of(tree: ast.Module) -> dict[str, set[str]]:
+    """Map each name of a module to the methods of patterns that are asked of it."""
+    uses = defaultdict(set)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in METHODS:
+            owner = node.value
+            name = getattr(owner, "id", None) or getattr(owner, "attr", "")
+            uses[name].add(node.attr)
+    return uses
 
 
 def patterns() -> dict[tuple[str, int, bool], tuple[str, set[str]]]:
     """Map each pattern, with its flags and engine, to where it is and how it is used."""
     found: dict[tuple[str, int, bool], tuple[str, set[str]]] = {}
-    parsed = list(modules())
-    sources = [ast.unparse(tree) for _, tree in parsed]
+    parsed = [(name, tree, uses_of(tree)) for name, tree in modules()]
+    everywhere = defaultdict(set)
+    for _, _, uses in parsed:
+        for owner, methods in uses.items():
+            everywhere[owner] |= methods
 
     def add(pattern, where, methods):
         is_linear = isinstance(pattern, Linear)
@@ -69,15 +76,17 @@ def patterns() -> dict[tuple[str, int, bool], tuple[str, set[str]]]:
         _, before = found.get((pattern.pattern, flags, is_linear), ("", set()))
         found[pattern.pattern, flags, is_linear] = where, before | methods
 
-    for name, tree in parsed:
+    for name, tree, uses in parsed:
         module = importlib.import_module(name)
         for attribute, value in vars(module).items():
             for pattern in inside(value):
-                near = [ast.unparse(tree)] if attribute.startswith("_") else sources
-                add(pattern, f"{name}.{attribute}", methods_of(attribute, near))
+                near = uses if attribute.startswith("_") else everywhere
+                # a pattern that is only passed on may be asked anything
+                methods = near.get(attribute) or {"search", "fullmatch"}
+                add(pattern, f"{name}.{attribute}", methods)
         for node in ast.walk(tree):
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-            if not is_call or ast.unparse(node.func.value) != "re":
+            if not is_call or getattr(node.func.value, "id", "") != "re":
                 continue
             if node.func.attr in METHODS and isinstance(node.args[0], ast.Constant):
                 flags = [ast.unparse(k.value) for k in node.keywords if k.arg == "flags"]

@@ -309,7 +309,7 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def to_json(document: Mapping[str, Any]) -> str:
     """Write a document as JSON, with ``schema_version`` first; NA is null."""
-    from assess.score.result import JSON_VERSION, encode
+    from assess.score.result import JSON_VERSION, encoded
     from assess.words import plain
 
-    return encode(plain({"schema_version": JSON_VERSION, **document})) + "\n"
+    return "".join(encoded(plain({"schema_version": JSON_VERSION, **document}))) + "\n"

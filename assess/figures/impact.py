@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -203,18 +204,15 @@ def fall(
     for y, (cause, step, p) in enumerate(
         table[["because", "step", "p"]].itertuples(index=False)
     ):
-        line: dict[str, Any] = {
-            "color": MUTED,
-            "linewidth": 1.2,
-            "linestyle": "-" if p >= 1 else ":",
-        }
+        dashes = "-" if p >= 1 else ":"
+        draw = partial(ax.plot, color=MUTED, linewidth=1.2, linestyle=dashes, zorder=1)
         if cause in place:
-            ax.plot([step - 1, step - 1], [place[cause], y], zorder=1, **line)
-        ax.plot([step - 1, step], [y, y], zorder=1, **line)
+            draw([step - 1, step - 1], [place[cause], y])
+        draw([step - 1, step], [y, y])
         ax.text(step + 0.12, y, short(table["service_id"][y]), va="center", bbox=box)
         chances = table.loc[y, ["p_lo", "p_down", "p_hi"]]
         lo, point, hi = (f"{100 * chance:.0f}" for chance in chances)
-        note(ax, y, f"{point} %" if lo == hi else f"{point} % ({lo} to {hi})", MUTED)
+        note(ax, y, f"{point}%" if lo == hi else f"{point}% ({lo} to {hi})", MUTED)
     ax.scatter(table["step"], range(len(table)), color=ACCENT, s=34, zorder=3)
     ax.set_ylim(len(table) - 0.4, -0.6)
     ax.set_yticks([])
@@ -227,7 +225,7 @@ def fall(
     ax.set_xlabel(
         "Steps from the failure (count; dotted: not certain); right: probability (%)\n"
         f"n = {len(table)} of {max(reached, len(table))} other services that can go down; "
-        f"{impact:.0f} % of fleet criticality ({lo:.0f} to {hi:.0f})"
+        f"{impact:.0f}% of fleet criticality ({lo:.0f} to {hi:.0f})"
     )
     return ax
 

@@ -118,7 +118,8 @@ def intervals(  # noqa: PLR0913 - one call per figure names all that differs
     pad = None if threshold is None else NUMBER_PAD
     ax.set_title(title, pad=pad)
     n = len(frame) if total is None else total
-    ax.set_xlabel(f"{xlabel}; n = {n} {noun}".rstrip())
+    nouns = noun.removesuffix("s") if n == 1 else noun
+    ax.set_xlabel(f"{xlabel}; n = {n} {nouns}".rstrip())
     return ax
 
 

@@ -19,7 +19,7 @@ from assess.errors import AssessError
 from assess.figures import Band, band_of
 from assess.frames import Row
 from assess.score.assessment import Assessment
-from assess.score.result import Result, records_by
+from assess.score.result import Result, records_by, with_ends
 from assess.score.what_next.labels import LABELS
 from assess.words import UNKNOWN, is_unknown, number, records, share, word
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 Axis: TypeAlias = "Callable[[], Axes]"
 LONG_WORD = 24
-ENDS = ("_lo", "_hi")
 # start, end and point of a drawn interval [percent]
 Track: TypeAlias = tuple[int, int, int]
 
@@ -125,10 +124,10 @@ class Table:
     def shown(self) -> DataFrame:
         """The columns that it shows, unrounded, with both bounds of intervals."""
         bounds = [
-            f"{column.key}{end}"
+            name
             for column in self.columns
             if column.kind == "interval"
-            for end in ENDS
+            for name in with_ends(column.key)
         ]
         keys = dict.fromkeys([*(column.key for column in self.columns), *bounds])
         frame = DataFrame(self.frame)
@@ -292,7 +291,7 @@ def _number(value: Any, column: Column) -> str:
 
 
 def _interval(row: Mapping[str, Any], column: Column) -> Cell:
-    values: list[Any] = [row.get(f"{column.key}{end}") for end in ("", *ENDS)]
+    values: list[Any] = [row.get(name) for name in with_ends(column.key)]
     texts = [_number(value, column) for value in values]
     point, lo, hi = (None if is_unknown(v) else column.scale * float(v) for v in values)
     is_single = len(set(texts)) == 1 or (lo is None and hi is None)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from assess.report.explorer import Explorer
 
 JSON_VERSION = 1
+ENDS = ("", "_lo", "_hi")  # in names of columns: a number, and the ends of its interval
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,7 @@ class Result:
         AssessError
             If there is no such service.
         """
-        row = self.row(service_id)
-        table = row.dropna().to_frame("value")
+        table = self.row(service_id).dropna().to_frame("value")
         return Explanation(f"{service_id}: {self.name}", "", table)
 
     def row(self, service_id: str) -> Series:
@@ -311,14 +311,15 @@ def records_by(
 plain_by = partial(records_by, cells=plain_cells)
 
 
-def encode(value: Any) -> str:
-    """Return plain JSON types as JSON; a number that is not finite is a ValueError."""
-    return "".join(encoded(value))
+def with_ends(name: str) -> list[str]:
+    """Return the names of the columns of a number and of the ends of its interval."""
+    return [f"{name}{end}" for end in ENDS]
 
 
 def encoded(value: Any, margin: str = "\n") -> Iterator[str]:
     """Yield JSON part by part: a line for each entry, down to what holds no list or mapping.
 
+    ``value`` is of plain JSON types; a number that is not finite is a ValueError.
     A generator is written as the list of what it yields; none is deeper than `STREAMED`.
     """
     is_late = isinstance(value, GeneratorType)

@@ -301,7 +301,6 @@ def text_of(page, view):
 
 
 def test_a_what_if_has_the_label_that_the_flips_have(browser, file, scored):
-    settings = scored.policy["what_next"]
     ranking = Ranking.of(
         scored.what_next.frame, scored.what_next.details["criteria"], scored.policy
     )
@@ -316,7 +315,7 @@ def test_a_what_if_has_the_label_that_the_flips_have(browser, file, scored):
             for word in ("good", "bad") if case.facts[item] else ("good",):
                 marks = np.zeros((2, 1, len(case.items)), dtype=bool)
                 marks[int(word == "bad"), 0, item] = True
-                label, _ = case.outcome(marks[0], settings, marks[1])
+                label, _ = case.outcome(marks[0], marks[1])
                 points = case.readiness(marks[0])[0]
                 view = explorer.address("service", service)
                 told = text_of(page, f"{view}?{word}={service}/{case.items[item]}")

@@ -30,7 +30,7 @@ def server(tmp_path):
     (home / "out").symlink_to(tmp_path, target_is_directory=True)
     (home / "inner").symlink_to(home / ".git", target_is_directory=True)
     running = Server(home)
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield running
     running.shutdown()

@@ -188,7 +188,7 @@ def server():
         pass
 
     running = ThreadingHTTPServer(("127.0.0.1", 0), Own)
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield running, Own
     running.shutdown()

@@ -35,7 +35,7 @@ def fake_engine(answers: dict[str, tuple[int, object]], *, is_chunked: bool = Fa
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield f"tcp://127.0.0.1:{server.server_port}"

@@ -198,7 +198,7 @@ def test_every_call_has_a_row_however_a_server_fails(kind, name, tmp_path):
     for n in sorted({0, 1, 2, total // 2, total - 1}):
         if (kind, name, n) == ("registry", "404", 0):
             continue  # it says that there is no such repository, of which nothing is asked
-        seconds = 0.8 if name == "drip" else 20.0
+        seconds = 0.4 if name == "drip" else 20.0
         failing = failing_after(n, answer, FAULTS[name])
         checked(kind, collected(kind, failing, tmp_path, seconds=seconds), n)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay import replaying
+from wild import mutated
 
 from assess.config import Config, SourceConfig
 from assess.policy.policy import load_policy
@@ -24,6 +25,7 @@ from assess.sources.traces import (
     to_dependencies,
     to_links,
 )
+from assess.sources.traces.spans import calls_of, spans_in
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "traces"
 SECRET = "hunter2"
@@ -142,6 +144,146 @@ def test_status_of_files(tmp_path, content, status, hint):
 def test_files_that_are_not_there(tmp_path):
     assert read("none.json", tmp_path).coverage[0]["status"] == "unreachable"
     assert read(".", tmp_path).coverage[0]["status"] == "empty"
+
+
+@pytest.mark.parametrize(
+    ("client", "server"),
+    [
+        ("source_canonical_service", "destination_canonical_service"),
+        ("source_app", "destination_service_name"),
+        ("deployment", "dst_deployment"),
+    ],
+)
+def test_counters_of_meshes_name_the_ends_in_their_own_words(client, server):
+    metric = {client: "shop", server: "till", "response_code": "200"}
+    answer = {"data": {"result": [{"metric": metric, "value": [1772400000, "7"]}]}}
+    [link], unmapped_n = to_links([answer])
+    assert (link["src"], link["dst"], link["calls"]) == ("shop", "till", 7)
+    assert unmapped_n == 0
+
+
+def jaeger_span(identifier, parent, process, **tags):
+    listed = [{"key": key.replace("_", "."), "value": tags[key]} for key in tags]
+    references = [{"refType": "CHILD_OF", "traceID": "t1", "spanID": parent}]
+    return {
+        "traceID": "t1",
+        "spanID": identifier,
+        "references": references if parent else [],
+        "processID": process,
+        "tags": listed,
+    }
+
+
+JAEGER_SPANS = {
+    "data": [
+        {
+            "traceID": "t1",
+            "processes": {
+                "p1": {"serviceName": "shop"},
+                "p2": {"serviceName": "till"},
+            },
+            "spans": [
+                jaeger_span("a", "", "p1", span_kind="server"),
+                jaeger_span("b", "a", "p1", span_kind="client"),
+                jaeger_span("c", "b", "p2", span_kind="server", error=True),
+                jaeger_span(
+                    "d",
+                    "c",
+                    "p2",
+                    span_kind="client",
+                    db_system="redis",
+                    peer_service="cache",
+                ),
+            ],
+        }
+    ]
+}
+
+
+def zipkin_span(identifier, parent, kind, service, **more):
+    endpoint = {"serviceName": service}
+    ids = {"traceId": "t1", "id": identifier, "parentId": parent, "kind": kind}
+    return {**ids, "localEndpoint": endpoint, **more}
+
+
+PEER = {"remoteEndpoint": {"serviceName": "cache"}, "tags": {"db.system": "redis"}}
+ZIPKIN_SPANS = [
+    [
+        zipkin_span("a", "", "SERVER", "shop"),
+        zipkin_span("b", "a", "CLIENT", "shop"),
+        zipkin_span("b", "a", "SERVER", "till", shared=True, tags={"error": "503"}),
+        zipkin_span("d", "b", "CLIENT", "till", **PEER),
+    ]
+]
+
+
+def otlp_span(identifier, parent, kind, *attributes, status=0):
+    ids = {"traceId": "t1", "spanId": identifier, "parentSpanId": parent, "kind": kind}
+    listed = [{"key": k, "value": {"stringValue": v}} for k, v in attributes]
+    return {**ids, "attributes": listed, "status": {"code": status}}
+
+
+def otlp_batch(service, scopes, *spans):
+    name = {"key": "service.name", "value": {"stringValue": service}}
+    return {"resource": {"attributes": [name]}, scopes: [{"spans": list(spans)}]}
+
+
+PEERS = (("db.system", "redis"), ("server.address", "cache"))
+OTLP_SPANS = {
+    "resourceSpans": [
+        otlp_batch("shop", "scopeSpans", otlp_span("a", "", 2), otlp_span("b", "a", 3)),
+        otlp_batch(
+            "till",
+            "instrumentationLibrarySpans",
+            otlp_span("c", "b", "SPAN_KIND_SERVER", status="STATUS_CODE_ERROR"),
+            otlp_span("d", "c", "SPAN_KIND_CLIENT", *PEERS),
+        ),
+    ]
+}
+
+
+@pytest.mark.parametrize("spans", [JAEGER_SPANS, ZIPKIN_SPANS, OTLP_SPANS])
+def test_spans_are_added_up_to_edges(tmp_path, spans):
+    (tmp_path / "spans.json").write_text(json.dumps(spans))
+    batch = read("spans.json", tmp_path)
+    rows = {(e["src"].name, e["dst"].name): e for e in batch.rows["dependencies"]}
+    assert set(rows) == {("shop", "till"), ("till", "cache")}
+    call, query = rows["shop", "till"], rows["till", "cache"]
+    assert (call["kind"], call["calls"], call["error_rate"]) == ("call", 1, 1.0)
+    assert (query["kind"], query["calls"], query["error_rate"]) == ("data", 1, 0.0)
+    # who has spans of its own is a service, and a peer is only named
+    assert (call["dst"].rule, query["dst"].rule) == ("trace", "trace-peer")
+    (row,) = batch.coverage
+    assert (row["status"], row["rows"]) == ("ok", 4)
+
+
+def test_a_call_to_the_own_host_names_nobody(tmp_path):
+    attributes = (("server.address", "localhost"),)
+    span = otlp_span("a", "", 3, *attributes)
+    batch = otlp_batch("shop", "scopeSpans", span)
+    (tmp_path / "spans.json").write_text(json.dumps({"resourceSpans": [batch]}))
+    found = read("spans.json", tmp_path)
+    assert found.rows["dependencies"] == []
+    assert found.coverage[0]["status"] == "ok"
+
+
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("spans", [JAEGER_SPANS, ZIPKIN_SPANS, OTLP_SPANS])
+def test_whatever_comes_as_spans_is_read_or_left_out(spans, seed):
+    for caller, callee in calls_of(spans_in([mutated(spans, seed)])):
+        assert caller.service
+        assert (callee or caller).key[0]
+
+
+def test_spans_of_one_trace_may_be_in_several_files(tmp_path):
+    for number, batch in enumerate(OTLP_SPANS["resourceSpans"]):
+        path = tmp_path / f"{number}.jsonl"
+        path.write_text(json.dumps({"resourceSpans": [batch]}))
+    found = read(".", tmp_path).rows["dependencies"]
+    assert {(e["src"].name, e["dst"].name) for e in found} == {
+        ("shop", "till"),
+        ("till", "cache"),
+    }
 
 
 def test_jaeger_is_asked_for_a_window(tmp_path):

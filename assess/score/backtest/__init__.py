@@ -22,7 +22,7 @@ from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
 from assess.score.incidents.recovery import incident_minutes
 from assess.score.incidents.spans import DAY, Spans, are_inside, clipped, days_in
 from assess.score.readiness import score_readiness
-from assess.score.result import Explanation, Provenance, Result
+from assess.score.result import Explanation, Provenance, Result, with_ends
 from assess.score.validation.skill import losses
 
 Ends = tuple[float, float]
@@ -263,7 +263,7 @@ def reliability(services: DataFrame, bins: int) -> DataFrame:
             hit = int(group["incident"].sum())
             _, lo, hi = jeffreys_interval(hit, n, level=0.95)
             rows.append((group["foretold"].mean(), hit / n, lo, hi, n))
-    columns = ["foretold", "observed", "observed_lo", "observed_hi", "n"]
+    columns = ["foretold", *with_ends("observed"), "n"]
     return DataFrame(rows, columns=columns)
 
 

@@ -16,7 +16,7 @@ from pandas import DataFrame
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.edges import LEVELS
-from assess.score.blast_radius.failures import sampled_failures
+from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import (
     Evidence,
     learned_edges,
@@ -32,7 +32,7 @@ from assess.score.blast_radius.uncertain import Sampling
 from assess.score.blast_radius.unseen import seen_sides, watched, with_unseen
 from assess.score.incidents.exposure import incident_rates
 from assess.score.incidents.recovery import heal_times
-from assess.score.result import Provenance, Tables
+from assess.score.result import Provenance, Tables, with_ends
 from assess.score.validation import CHECKS, validate
 
 
@@ -96,7 +96,7 @@ def score_blast_radius(
     """
     inventory = inventory.running
     declared = build_topology(inventory, policy)
-    failures, failures_n = sampled_failures(inventory, declared, policy)
+    failures, failures_n = observed_failures(inventory, declared, policy)
     evidence = Evidence.of(declared, failures)
     learned = learned_edges(policy, evidence)
     topology = with_lessons(declared, policy, learned)
@@ -108,7 +108,7 @@ def score_blast_radius(
     settings = replace(Sampling.of(policy), unexplained=besides)
     sampling, listed, drawn = choose(topology, policy, settings, wanted)
     impacts = by_level(topology, unseen, sampling, listed=listed, drawn=drawn)
-    moved = DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
+    moved = DataFrame(columns=with_ends("delta"), dtype="Float64")
     relocation = DataFrame(columns=[*PAIR, "sign"])
     if detail:
         relocation, moved = containment(
@@ -118,10 +118,11 @@ def score_blast_radius(
             sampling=sampling,
             drawn=drawn["point"][: len(topology.services)],  # they come first
         )
-    minutes = _minutes_per_year(inventory, policy)
     frame = _frame(topology, impacts)
     affected = _affected(topology, impacts)
-    services = _services(frame, topology, impacts).join([minutes, moved, looked])
+    contributions = _contributions(topology, affected)
+    services = _services(frame, topology, impacts)
+    minutes = _minutes_per_year(inventory, policy)
     checks = partial(
         validate,
         inventory,
@@ -135,13 +136,13 @@ def score_blast_radius(
     tables = {
         "affected": affected,
         "frozen": topology.frozen,
-        "services": services,
+        "services": services.join([minutes, moved, looked]),
         "learned_edges": learned,
         "relocation": relocation,
     }
     return BlastRadius(
         frame.sort_values("impact", ascending=False, kind="stable"),
-        _contributions(topology, affected),
+        contributions,
         Provenance.of(inventory, policy),
         Tables(tables, dict.fromkeys(CHECKS, checks)),
         topology=topology,

@@ -57,7 +57,8 @@ def _distinct(rows: DataFrame) -> DataFrame:
     # a probability that somebody gave or learned overrides the policy's for that kind
     is_given = rows["given"].notna()
     is_covered = _any_of(rows, is_given, KEY)
-    rows = rows[is_given | (~is_covered & ~rows.duplicated(KEY))]
+    is_first = ~rows.duplicated(KEY)
+    rows = rows[is_given | (~is_covered & is_first)]
     # who starts after another needs it while running only if nothing else says how
     says_how = ~rows["kind"].isin([START_ORDER, "unknown"]) & ~rows["possible"]
     is_order = rows["kind"].eq(START_ORDER) & rows["given"].isna()

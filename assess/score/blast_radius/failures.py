@@ -71,10 +71,10 @@ class Failure:
 
 
 def observed_failures(
-    inventory: Inventory, topology: Topology, *, most: int | None = None, seed: int = 0
+    inventory: Inventory, topology: Topology, policy: Policy | None = None
 ) -> tuple[list[Failure], int]:
     """Return the failures of the fleet's elements, by event and id, and the count of all."""
-    # Of more than ``most``, a sample is drawn with the seed. The failed service counts as
+    # With a policy, at most its ``failures_most`` are drawn. The failed service counts as
     # observed, whatever others were. Aliases count as the service. Overlapping incidents
     # of one element are one failure. A service counts as unobserved if another failure at
     # the same time reaches it, too: the cause is unclear.
@@ -86,18 +86,26 @@ def observed_failures(
     ]
     table["key"] = Series(named, index=table.index, dtype="object")
     table = _merge_overlapping(table[table["key"].isin(topology.elements)])
-    known = np.arange(len(table))
-    chosen = known
-    if most is not None and len(known) > most:
-        rng = np.random.default_rng(seed)
-        chosen = np.sort(rng.choice(known, most, replace=False))
+    known_n = len(table)
+    chosen = np.arange(known_n)
+    if policy is not None:
+        most = int(policy["blast_radius"]["failures_most"])
+        chosen = sample(known_n, most, policy.seed)
     everybody = np.ones(len(topology.services), bool)
     place = {name: at for at, name in enumerate(topology.services)}
     failures = [
         _failure(row, row.key, place, names, everybody)
         for row in table.iloc[chosen].itertuples()
     ]
-    return _mark_ambiguous(failures, table, chosen, topology), len(known)
+    return _mark_ambiguous(failures, table, chosen, topology), known_n
+
+
+def sample(n: int, most: int, seed: int) -> Integers:
+    """Return the positions of n things, or of at most so many drawn with the seed, in order."""
+    if n <= most:
+        return np.arange(n)
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(n, most, replace=False))
 
 
 def _merge_overlapping(table: DataFrame) -> DataFrame:
@@ -187,14 +195,6 @@ def _hit_by_others(
     hit = topology.reaches(elements, element[pair], service)
     hit &= service != itself[failure[pair]]
     return failure[pair[hit]], service[hit]
-
-
-def sampled_failures(
-    inventory: Inventory, topology: Topology, policy: Policy
-) -> tuple[list[Failure], int]:
-    """Return the failures, at most ``failures_most`` of the policy, and the number of all."""
-    most = int(policy["blast_radius"]["failures_most"])
-    return observed_failures(inventory, topology, most=most, seed=policy.seed)
 
 
 def _failure(

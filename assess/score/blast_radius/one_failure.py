@@ -63,7 +63,8 @@ class Unexplained:
 
         A loss is dropped as a whole, with the chance that it hits what is reached; it never shrinks.
         """
-        hit = np.arange(POINTS) < POINTS * (reached / self.total)[:, None]
+        share = (reached / self.total)[:, None]
+        hit = np.arange(POINTS) < POINTS * share
         return np.where(hit[:, _shuffled(1)], 0.0, self.losses)
 
     def ends(self, reached: Floats, level: float) -> Ends:
@@ -102,7 +103,8 @@ def _equally_likely(losses: Floats, chance: Floats) -> Floats:
     line = 2.0 * np.arange(n)[:, None]
     points = (np.arange(POINTS) + 0.5) / POINTS
     at = np.searchsorted((line + upto).ravel(), (line + points).ravel())
-    at = at.reshape(n, POINTS) - width * np.arange(n)[:, None]
+    starts = width * np.arange(n)[:, None]
+    at = at.reshape(n, POINTS) - starts
     place = np.take_along_axis(order, np.minimum(at, width - 1), 1)
     return np.take_along_axis(losses, place, 1)
 
@@ -138,7 +140,8 @@ def _tails(value: Floats, chance: Floats, order: Integers) -> Ends:
     ends = np.hstack([step, edge])
     below = np.maximum.accumulate(np.where(starts, upto - each, 0.0), axis=1)
     through = np.where(ends, upto, np.inf)[:, ::-1]
-    above = 1 - np.minimum.accumulate(through, axis=1)[:, ::-1]
+    up_to_here = np.minimum.accumulate(through, axis=1)[:, ::-1]
+    above = 1 - up_to_here
     return below, above
 
 

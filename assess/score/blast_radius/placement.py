@@ -158,11 +158,13 @@ def on_bases(inventory: Inventory) -> DataFrame:
     digests = images[["repository", "digest", "element"]].dropna().drop_duplicates()
     tags = images.assign(tag=images["tags"].str.split(";")).explode("tag")
     # an image lists its tags with or without the repository before the colon
-    tags = tags.assign(tag=tags["tag"].astype("str").str.extract(r"([^:\s]+)\s*$")[0])
+    bare = tags["tag"].astype("str").str.extract(r"([^:\s]+)\s*$")[0]
+    tags = tags.assign(tag=bare)
     tags = tags[["repository", "tag", "element"]].dropna().drop_duplicates()
     pinned = replicas["image_digest"].notna()
     by_digest = replicas[pinned].rename(columns={"image_digest": "digest"}).merge(digests)
-    return pd.concat([by_digest, replicas[~pinned].merge(tags, on=["repository", "tag"])])
+    by_tag = replicas[~pinned].merge(tags, on=["repository", "tag"])
+    return pd.concat([by_digest, by_tag])
 
 
 def on_volumes(inventory: Inventory, replicas: DataFrame) -> DataFrame:

@@ -27,7 +27,7 @@ from assess.score.blast_radius.bitset import (
     swept,
     to_words,
 )
-from assess.score.blast_radius.topology import Graph, Scenarios, Topology
+from assess.score.blast_radius.topology import Graph, Topology
 from assess.score.blast_radius.uncertain import (
     AMOUNTS,
     LOSSES,
@@ -47,6 +47,27 @@ UNCERTAIN_WIDTH = 1 << 12
 UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios whose arcs are decided together
 SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
 Pairs = tuple[Integers, Integers, Floats]  # scenario, node and probability
+
+
+@dataclass(frozen=True, eq=False)
+class Scenarios:
+    """Initial failures: pairs of scenario and node, among ``n`` scenarios.
+
+    ``listed`` marks the scenarios whose failed nodes are listed, ``drawn`` those whose uncertain
+    arcs are drawn where they are many; None means all.
+    """
+
+    scenario: Integers
+    node: Integers
+    n: int
+    listed: Booleans | None = None
+    drawn: Booleans | None = None
+
+    @classmethod
+    def unasked(cls, scenario: Integers, node: Integers, n: int) -> Scenarios:
+        """Return scenarios of which nothing is listed or drawn."""
+        none = np.zeros(n, bool)
+        return cls(scenario, node, n, none, none)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +163,12 @@ class Impact:
     p: Floats
 
 
+def _failing(topology: Topology, level: str) -> Scenarios:
+    """Return the failure of each element as a scenario; none of them is listed or drawn."""
+    pairs = topology.initial_failures[level]
+    return Scenarios.unasked(*pairs, len(topology.elements))
+
+
 def choose(
     topology: Topology, policy: Policy, settings: Sampling, wanted: Booleans
 ) -> tuple[Sampling, Booleans, dict[str, Booleans]]:
@@ -151,7 +178,7 @@ def choose(
     """
     limits = policy["blast_radius"]
     quick = replace(settings, spread=False)
-    reach = reached(topology.graphs["hi"], topology.failing("hi"), quick)
+    reach = reached(topology.graphs["hi"], _failing(topology, "hi"), quick)
     # by lost weight, not by the number of services: a meeting asks about the largest losses
     listed = wanted | _largest(reach, int(limits["pairs_max"]), len(wanted))
     drawn = wanted | _worst_loss(topology, quick, int(limits["drawn_most"]))
@@ -169,7 +196,7 @@ def _worst_loss(topology: Topology, sampling: Sampling, most: int) -> Booleans:
     graphs = topology.graphs
     if n <= most or not any(graph.uncertain for graph in graphs.values()):
         return np.ones(n, bool)
-    impact = propagate(graphs["point"], topology.failing("point"), sampling=sampling)
+    impact = propagate(graphs["point"], _failing(topology, "point"), sampling=sampling)
     return _largest(impact, sampling.pairs_most, most)
 
 
@@ -200,7 +227,7 @@ def by_level(
     # the point comes first: only its interval of one failure is computed, and equal levels share it
     for level in ("point", "lo", "hi"):
         graph = topology.graphs[level]
-        failing = replace(topology.failing(level), listed=listed, drawn=drawn[level])
+        failing = replace(_failing(topology, level), listed=listed, drawn=drawn[level])
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
         key = graph.p.tobytes() + failing.scenario.tobytes() + failing.node.tobytes()
         # where arcs are certain, there is nothing to bound or to draw
@@ -211,7 +238,7 @@ def by_level(
             known[key] = propagate(graph, failing, sampling=how, bound=bound)
         impacts[level] = known[key]
     # nothing is drawn, so that only the losses and the number of causes are of use
-    failing = topology.failing("hi")
+    failing = _failing(topology, "hi")
     impacts["unseen"] = propagate(unseen, failing, sampling=quick, bound="most")
     return impacts
 
@@ -235,9 +262,8 @@ def propagate(
     parts = [np.empty(0, LOSSES)]
     pairs: list[Pairs] = [(none, none, np.empty(0))]
     exposure_n = np.zeros(graph.nodes, np.int64)
-    for losses, some, counts in execution.each(
-        _Work.block, work, work.spans(), what=WHAT
-    ):
+    spans = work.spans()
+    for losses, some, counts in execution.each(_Work.block, work, spans, what=WHAT):
         parts.append(losses)
         pairs += some
         exposure_n += counts

@@ -26,8 +26,8 @@ from assess.score.blast_radius.bitset import (
 )
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
-from assess.score.blast_radius.propagation import propagate, reached
-from assess.score.blast_radius.topology import Graph, Scenarios, Topology
+from assess.score.blast_radius.propagation import Scenarios, propagate, reached
+from assess.score.blast_radius.topology import Graph, Topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import is_replica
 

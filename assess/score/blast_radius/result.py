@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,13 @@ from pandas import DataFrame, Series
 from assess.errors import AssessError
 from assess.score.blast_radius.placement import KINDS
 from assess.score.blast_radius.topology import Topology
-from assess.score.result import Explanation, Result, plain_by
-from assess.words import number, records
+from assess.score.result import Explanation, Result, plain_by, with_ends
+from assess.words import number, records, sentence_list
 
 if TYPE_CHECKING:
     from assess.report.explorer import Explorer
 
-IMPACTS = ["impact", "impact_lo", "impact_hi"]
+IMPACTS = with_ends("impact")
 BOUND = "lower bound"
 COLUMNS = ["service_id", "because", "kinds", "p"]
 NAMED_MOST = 8  # names in a sentence; the rest is a number
@@ -33,14 +34,7 @@ class BlastRadius(Result):
     topology: Topology = field(kw_only=True)
 
     name = "blast_radius"
-    summary_columns = (
-        "impact",
-        "impact_lo",
-        "impact_hi",
-        "exact",
-        "services_down_n",
-        "frozen_n",
-    )
+    summary_columns = (*IMPACTS, "exact", "services_down_n", "frozen_n")
 
     @property
     def how(self) -> Series:
@@ -285,7 +279,7 @@ def path_text(steps: DataFrame) -> str:
 
 def percent(row: Series, name: str, *, sign: str = "") -> str:
     """Return a share and its interval in percent, such as ``12 (10 to 20)``, or "unknown"."""
-    values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
+    values = row[with_ends(name)]
     point, lo, hi = (number(100 * v, signed=bool(sign)) for v in values)
     return point if point == lo == hi else f"{point} ({lo} to {hi})"
 
@@ -304,7 +298,7 @@ def sentences(
     share = f"{percent(row, 'impact')} percent of the fleet's criticality"
     text = [
         f"When {service_id} fails, {share} is lost; it can reach "
-        f"{_names(list(reach)) or 'no other service that is known'}."
+        f"{_names(reach) or 'no other service that is known'}."
     ]
     if pd.isna(row["exposure_n"]):
         text.append(
@@ -329,10 +323,8 @@ def sentences(
     return text
 
 
-def _names(names: list[str]) -> str:
-    rest = len(names) - NAMED_MOST
-    more = f" and {rest} more" if rest > 0 else ""
-    return ", ".join(names[:NAMED_MOST]) + more
+def _names(names: Iterable[str]) -> str:
+    return sentence_list(names, NAMED_MOST, last=", ")
 
 
 def _recovery(row: Series) -> str:

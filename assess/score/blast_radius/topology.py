@@ -123,27 +123,6 @@ class Graph:
         return bool(((self.p > 0) & (self.p < 1)).any())
 
 
-@dataclass(frozen=True, eq=False)
-class Scenarios:
-    """Initial failures: pairs of scenario and node, among ``n`` scenarios.
-
-    ``listed`` marks the scenarios whose failed nodes are listed, ``drawn`` those whose uncertain
-    arcs are drawn where they are many; None means all.
-    """
-
-    scenario: Integers
-    node: Integers
-    n: int
-    listed: Booleans | None = None
-    drawn: Booleans | None = None
-
-    @classmethod
-    def unasked(cls, scenario: Integers, node: Integers, n: int) -> Scenarios:
-        """Return scenarios of which nothing is listed or drawn."""
-        none = np.zeros(n, bool)
-        return cls(scenario, node, n, none, none)
-
-
 def arc_key(tail: str, head: str) -> int:
     """Return a number that is the same for the same names, in any fleet."""
     text = f"{tail}\0{head}".encode()
@@ -244,10 +223,6 @@ class Topology:
             element = np.append(element, anywhere)
             node = np.append(node, np.full(len(anywhere), len(self.nodes)))
         return np.append(itself, element), np.append(own_node, node)
-
-    def failing(self, level: str) -> Scenarios:
-        """Return the failure of each element as a scenario; none of them is listed or drawn."""
-        return Scenarios.unasked(*self.initial_failures[level], len(self.elements))
 
     def initial_nodes(self, elements: Sequence[Element], level: str) -> Positions:
         """List pairs of given element, by position, and node that it takes down directly."""

@@ -218,7 +218,8 @@ def _draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
     total = float(graph.weight.sum()) or 1.0
     share = weight_of(graph, undecided, np.ones(len(undecided.node))) / total
     # the standard deviation of a share is at most half of what can be reached
-    enough = np.ceil((share / 2 / sampling.se_max) ** 2) + 1
+    deviation = share / 2
+    enough = np.ceil((deviation / sampling.se_max) ** 2) + 1
     least = min(sampling.draws, sampling.draws_least)
     return np.where(enough <= sampling.draws_least, least, sampling.draws)
 

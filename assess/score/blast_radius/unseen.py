@@ -65,10 +65,8 @@ def _by_rows(inventory: Inventory, policy: Policy) -> DataFrame:
     for side in BOTH:
         declared = rows[(is_long | is_user) & complete.isin([side, "both"])]
         parts.append(DataFrame({"service_id": declared[f"{side}_id"], "side": side}))
-        watched = declared.loc[
-            is_watched[declared.index] & is_long[declared.index], f"{side}_id"
-        ]
-        parts.append(_every_side(watched))
+        watched = declared[(is_watched & is_long)[declared.index]]
+        parts.append(_every_side(watched[f"{side}_id"]))
     return pd.concat(parts)
 
 

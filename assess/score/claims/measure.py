@@ -18,6 +18,7 @@ from assess.score.incidents.rates import (
     rate_ratio,
     wider_level,
 )
+from assess.score.result import with_ends
 
 SUPPORTED = "supported"
 REFUTED = "refuted"
@@ -255,8 +256,7 @@ def rates_by(spells: DataFrame, by: str, *, level: float) -> DataFrame:
         jeffreys_rate(n, months / 12, level=level)
         for n, months in zip(table["incidents"], table["service_months"], strict=True)
     ]
-    columns = ["rate", "rate_lo", "rate_hi"]
-    return table.join(DataFrame(rates, columns=columns, index=table.index, dtype=float))
+    return table.join(DataFrame(rates, table.index, with_ends("rate"), dtype=float))
 
 
 def compare(spells: DataFrame, first: Series) -> DataFrame:

@@ -60,10 +60,10 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     outside = _only(units, containers) | bare
     partly = set(units["service_id"])
     calls = nullable(inventory["dependencies"], "dependencies")
-    calls = calls.assign(service_id=calls["src_id"])[calls["src_id"].isin(everywhere)]
-    image_view = View.of(
-        everywhere, _images(inventory, containers), na=outside, partly=partly
-    )
+    calls = calls[calls["src_id"].isin(everywhere)]
+    calls = calls.assign(service_id=calls["src_id"])
+    images = _images(inventory, containers)
+    image_view = View.of(everywhere, images, na=outside, partly=partly)
     if TARGET in runtimes:
         # a poor target is no better than a poor engine: judge units as containers there
         there = Series(TARGET, units.index, "string")
@@ -103,8 +103,8 @@ def nullable(table: DataFrame, frame: str) -> DataFrame:
     for name, column in frames.columns(frame).items():
         if column.dtype in ("str", "category"):
             text = table[name].astype("string")
-            blank = text.isin(["", "unknown"] if "unknown" in column.vocabulary else [""])
-            changed[name] = text.mask(blank)
+            blanks = ["", "unknown"] if "unknown" in column.vocabulary else [""]
+            changed[name] = text.mask(text.isin(blanks))
     return table.assign(**changed)
 
 
@@ -126,7 +126,8 @@ def _only(these: DataFrame, others: DataFrame) -> set[str]:
 def _distinct(workloads: DataFrame, key: list[str]) -> DataFrame:
     """Return the distinct keys of each service's workloads; ``sure`` if any workload is."""
     by = ["service_id", *key]
-    return workloads.groupby(by, as_index=False, sort=False, dropna=False)["sure"].max()
+    groups = workloads.groupby(by, as_index=False, sort=False, dropna=False)
+    return groups["sure"].max()
 
 
 def _by_host(workloads: DataFrame, facts: DataFrame) -> DataFrame:
@@ -153,12 +154,14 @@ def _workloads(
     table = nullable(inventory["workloads"], "workloads")
     running = table["state"].eq("running")
     runs = surely(running)
-    some_run = table["service_id"].isin(table.loc[runs, "service_id"])
-    some_may_run = table["service_id"].isin(table.loc[running.isna(), "service_id"])
+    service = table["service_id"]
+    some_run = service.isin(service[runs])
+    some_may_run = service.isin(service[running.isna()])
     table["sure"] = runs | ~some_may_run
     has_ended = some_run & ~running.fillna(value=True)
     table = table[~has_ended].reset_index(drop=True)
-    side = exposed.side.eq(CONTAINER).reindex(table["service_id"]).set_axis(table.index)
+    side = exposed.side.eq(CONTAINER).reindex(table["service_id"])
+    side = side.set_axis(table.index)
     table["contained"] = replicas_in_containers(table, policy).fillna(side)
     is_unit = is_known(table["contained"], value=False)
     declared = table["service_id"].map(services.set_index("service_id")["stateful"])
@@ -184,7 +187,8 @@ def _workloads(
     said = engines.groupby("host_id")[["mirrors_n", "rootless"]].min(skipna=False)
     said = said.reindex(table["host_id"]).set_axis(table.index)
     # a mirror of an engine serves images of Docker Hub alone
-    is_mirrored = _among(table["registry"], registries["hub"]) & (said["mirrors_n"] > 0)
+    on_hub = _among(table["registry"], registries["hub"])
+    is_mirrored = on_hub & (said["mirrors_n"] > 0)
     public = _among(table["registry"], registries["public"]) & ~is_mirrored
     table["public_unmirrored"] = public.mask(is_unit, other=False)
     # few engines are: only what all engines of a host say lifts a finding
@@ -404,7 +408,8 @@ def _running_n(live: View, values: Series) -> Series:
     pairs = DataFrame({"service": live.codes, "value": codes})
     distinct = pairs[may_run & ~is_unknown].drop_duplicates()
     count = live.count(distinct.index).astype(float)
-    is_unsure = (live.count(slice(None)) == 0) | (live.count(vague) > 0)
+    has_none = live.count(slice(None)) == 0
+    is_unsure = has_none | (live.count(vague) > 0)
     return Series(pd.arrays.FloatingArray(count, is_unsure))
 
 

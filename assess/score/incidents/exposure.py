@@ -26,6 +26,7 @@ from assess.score.incidents.spans import (
     days_until,
     united,
 )
+from assess.score.result import with_ends
 
 HOST = "host"
 CONTAINER = "container"
@@ -36,7 +37,6 @@ YEAR = 365.25 * DAY
 MONTH = YEAR / 12
 MONTH_DAYS = MONTH / DAY
 FIRST = pd.Timestamp("1900-01-01", tz="UTC")  # what opened before is a typing error
-BY_TIMER = "by timer"  # ends the basis of an end that a timer set
 SPELL = [
     *("service_id", "tier", "kind", "side", "platform"),
     *("months", "incidents", "clean_months"),
@@ -207,11 +207,17 @@ def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
     at_time = at_time.mask(at_time.eq("unknown"))
     at_time = at_time.fillna(sound["service_id"].map(platform))
     watched = watched_spans(inventory, policy)
+    is_covered = watched is not None
+    if watched is None:
+        # nobody knows that the time before the first incident was watched
+        start = sound["opened_at"].min()
+        end = inventory.snapshot_at
+        watched = ((start, end),) if start < end else ()
     return Exposure(
         services=services,
         platform=platform,
-        watched=_since_first_incident(inventory) if watched is None else watched,
-        is_covered=watched is not None,
+        watched=watched,
+        is_covered=is_covered,
         sound=sound.assign(platform=at_time, side=side_of(at_time)),
     )
 
@@ -273,14 +279,6 @@ def watched_spans(inventory: Inventory, policy: Policy) -> Spans | None:
     return clipped(spans, spans[0][0], inventory.snapshot_at)
 
 
-def _since_first_incident(inventory: Inventory) -> Spans:
-    """Return the time from the first incident on, where no coverage says who watched."""
-    # nobody knows that the time before the first incident was watched
-    start = sound_incidents(inventory)["opened_at"].min()
-    end = inventory.snapshot_at
-    return ((start, end),) if pd.notna(start) and start < end else ()
-
-
 @per_inventory
 def sound_incidents(inventory: Inventory) -> DataFrame:
     """Return the incidents up to the snapshot, without duplicates and with plausible times."""
@@ -289,25 +287,6 @@ def sound_incidents(inventory: Inventory) -> DataFrame:
     bad |= table["resolved_at"] < table["opened_at"]
     bad |= ~table["opened_at"].between(FIRST, inventory.snapshot_at)
     return table[table["duplicate_of"].isna() & ~bad]
-
-
-def closed_by_timer(table: DataFrame, policy: Policy) -> Series:
-    """Return which incidents were closed by a field that a timer may set days after the repair."""
-    # Either the basis of the end says so, or most closings of a source come the same
-    # number of days after the opening (``[incidents]`` of the policy). All closings of
-    # such a source count: those that came early alone would make repairs look short.
-    settings = policy["incidents"]
-    basis = table["resolved_basis"].fillna("")
-    is_closing = basis.isin(settings["closing_fields"])
-    source = table["source"].fillna("")
-    days = (table["resolved_at"] - table["opened_at"]).dt.days
-    with_timer = []
-    for name, lags in days[is_closing].dropna().groupby(source):
-        common_n = lags[lags >= 1].value_counts().max()
-        is_common = common_n >= settings["timer_share"] * len(lags)
-        if is_common and len(lags) >= settings["timer_n"]:
-            with_timer.append(name)
-    return (is_closing & source.isin(with_timer)) | basis.str.endswith(BY_TIMER)
 
 
 def counted_incidents(inventory: Inventory) -> DataFrame:
@@ -331,7 +310,7 @@ def incident_rates(inventory: Inventory, policy: Policy) -> DataFrame:
     incident, 0 is its lower end, and it has no upper end. ``simulation.level`` is the coverage of
     the intervals.
     """
-    names = ["rate_per_year", "rate_per_year_lo", "rate_per_year_hi"]
+    names = with_ends("rate_per_year")
     known = exposure(inventory, policy)
     index = pd.Index(sorted(known.services.index), name="service_id", dtype="str")
     if known.window is None or not len(index):
@@ -342,4 +321,4 @@ def incident_rates(inventory: Inventory, policy: Policy) -> DataFrame:
     # person-time that nobody knows bounds no rate: one old incident would make all look rare
     if not known.is_covered:
         rates = rates.assign(rate_lo=0.0, rate_hi=np.nan)
-    return rates[["rate", "rate_lo", "rate_hi"]].set_axis(names, axis=1).astype("Float64")
+    return rates[with_ends("rate")].set_axis(names, axis=1).astype("Float64")

@@ -49,24 +49,20 @@ def jeffreys_interval(successes: float, trials: float, *, level: float = 0.9) ->
 
     yes = successes + 0.5
     no = trials - successes + 0.5
-    lower, upper = _tails(level, least=successes <= 0, most=successes >= trials)
-    lo = 0.0
-    hi = 1.0
-    if successes > 0:
-        lo = float(betaincinv(yes, no, lower))
-    if successes < trials:
-        hi = float(betaincinv(yes, no, 1 - upper))
+    is_least = successes <= 0
+    is_most = successes >= trials
+    tail = _tail(level, is_bound=is_least or is_most)
+    lo = 0.0 if is_least else float(betaincinv(yes, no, tail))
+    hi = 1.0 if is_most else float(betaincinv(yes, no, 1 - tail))
     return Interval(yes / (yes + no), lo, hi)
 
 
-def _tails(level: float, *, least: bool, most: bool = False) -> tuple[float, float]:
-    """Return the tail probabilities below and above; if one end is a bound, the other has most."""
+def _tail(level: float, *, is_bound: bool) -> float:
+    """Return the probability outside one end; if the other end is a bound, this one has most."""
     # With a half of it there, few observations cover 95 % instead of 90; with all of it
     # 87 %, where every proportion is as likely. See `AT_BOUND`.
-    if least or most:
-        return AT_BOUND * (1 - level), AT_BOUND * (1 - level)
-    tail = (1 - level) / 2
-    return tail, tail
+    share = AT_BOUND if is_bound else 0.5
+    return share * (1 - level)
 
 
 def jeffreys_rate(events: float, exposure: float, *, level: float = 0.9) -> Interval:
@@ -80,11 +76,10 @@ def jeffreys_rate(events: float, exposure: float, *, level: float = 0.9) -> Inte
     if not exposure > 0:
         return Interval(math.nan, 0.0, math.inf)
     shape = events + 0.5
-    lower, upper = _tails(level, least=events <= 0)
-    lo = 0.0
-    if events > 0:
-        lo = float(gammaincinv(shape, lower)) / exposure
-    hi = float(gammaincinv(shape, 1 - upper)) / exposure
+    is_least = events <= 0
+    tail = _tail(level, is_bound=is_least)
+    lo = 0.0 if is_least else float(gammaincinv(shape, tail)) / exposure
+    hi = float(gammaincinv(shape, 1 - tail)) / exposure
     return Interval(shape / exposure, lo, hi)
 
 
@@ -111,7 +106,8 @@ def dispersion(events: Series, exposure: Series, group: Series) -> Dispersion:
         return Dispersion(1.0, 0)
     part = (t / t_sum)[counted]
     expected = n_sum[counted] * part
-    ratio = ((n[counted] - expected) ** 2 / (1 - part)).sum() / expected.sum()
+    squares = (n[counted] - expected) ** 2
+    ratio = (squares / (1 - part)).sum() / expected.sum()
     return Dispersion(max(float(ratio), 1.0), freedom)
 
 
@@ -160,16 +156,15 @@ def rate_ratio(
     ours = (a * t0 / (t1 + t0)).sum()
     theirs = (b * t1 / (t1 + t0)).sum()
     logs, below = _log_ratio(a.sum(), a + b, t1 / t0)
-    asked = min(level, LEVEL_MAX)
-    lower, upper = _tails(asked, least=ours <= 0, most=theirs <= 0)
+    tail = _tail(min(level, LEVEL_MAX), is_bound=ours <= 0 or theirs <= 0)
     point = math.inf
     lo = 0.0
     hi = math.inf
     if theirs:
         point = float(ours / theirs)
-        hi = math.exp(np.interp(1 - upper, below, logs))
+        hi = math.exp(np.interp(1 - tail, below, logs))
     if ours:
-        lo = math.exp(np.interp(lower, below, logs))
+        lo = math.exp(np.interp(tail, below, logs))
     return Interval(point, lo, hi)
 
 
@@ -193,7 +188,8 @@ def _log_ratio(at: float, m: Floats, odds: Floats) -> tuple[Floats, Floats]:
     logs = near + width * np.sinh(np.linspace(-STRETCH, STRETCH, STEPS))
     each = logs[:, None] + log_odds
     information = (m * expit(each) * expit(-each)).sum(axis=1)
-    density = at * logs - np.logaddexp(0, each) @ m + np.log(information) / 2
+    likelihood = at * logs - np.logaddexp(0, each) @ m
+    density = likelihood + np.log(information) / 2
     below = cumulative_simpson(np.exp(density - density.max()), x=logs, initial=0)
     return logs, np.maximum.accumulate(below / below[-1])
 
@@ -259,7 +255,9 @@ def _fleet_prior(n: Floats, t: Floats) -> Prior:
     between = (t * (n / t - crude) ** 2).sum()
     excess = between / t.sum() - crude * len(t) / t.sum()
     shape = np.clip(crude**2 / max(excess, 1e-12), *SHAPES)
-    spread = 4 * np.sqrt(1 / (total + 0.5) + 1 / (len(n) * shape))
+    # of the logarithm of the mean: by the count, and by the differences between services
+    variance = 1 / (total + 0.5) + 1 / (len(n) * shape)
+    spread = 4 * np.sqrt(variance)
     log_means = np.log(crude) + np.linspace(-spread, spread, GRID)
     low, high = np.log(SHAPES)
     shapes = np.exp(np.linspace(low, high, GRID))

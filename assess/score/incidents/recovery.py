@@ -12,9 +12,10 @@ from pandas import DataFrame, Series
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.incidents.exposure import closed_by_timer, counted_incidents, exposure
+from assess.score.incidents.exposure import counted_incidents, exposure
 
 NEVER_UP = ("failed", "cancelled")  # launches that replace nothing
+BY_TIMER = "by timer"  # ends the basis of an end that a timer set
 TIES = 1e-12
 
 
@@ -33,7 +34,8 @@ def heal_table(rows: DataFrame, key: Series) -> DataFrame:
     groups = table.groupby("key", sort=True)
     # Kaplan-Meier: incidents that had not ended before this one
     at_risk = groups["open"].transform("size") - groups.cumcount()
-    still_open = (1 - ~table["open"] / at_risk).groupby(table["key"]).cumprod()
+    survive = 1 - ~table["open"] / at_risk
+    still_open = survive.groupby(table["key"]).cumprod()
     longest = groups["minutes"].last()
     quantiles = {}
     for name, share in (("median", 0.5), ("p95", 0.95)):
@@ -58,6 +60,25 @@ def incident_minutes(inventory: Inventory, policy: Policy) -> DataFrame:
     closed = healed <= so_far
     minutes = healed.where(closed, so_far).mask(closed_by_timer(table, policy))
     return table[["service_id"]].assign(minutes=minutes, closed=closed)
+
+
+def closed_by_timer(table: DataFrame, policy: Policy) -> Series:
+    """Return which incidents were closed by a field that a timer may set days after the repair."""
+    # Either the basis of the end says so, or most closings of a source come the same
+    # number of days after the opening (``[incidents]`` of the policy). All closings of
+    # such a source count: those that came early alone would make repairs look short.
+    settings = policy["incidents"]
+    basis = table["resolved_basis"].fillna("")
+    is_closing = basis.isin(settings["closing_fields"])
+    source = table["source"].fillna("")
+    days = (table["resolved_at"] - table["opened_at"]).dt.days
+    with_timer = []
+    for name, lags in days[is_closing].dropna().groupby(source):
+        common_n = lags[lags >= 1].value_counts().max()
+        is_common = common_n >= settings["timer_share"] * len(lags)
+        if is_common and len(lags) >= settings["timer_n"]:
+            with_timer.append(name)
+    return (is_closing & source.isin(with_timer)) | basis.str.endswith(BY_TIMER)
 
 
 def time_to_heal(inventory: Inventory, policy: Policy) -> DataFrame:
@@ -181,9 +202,8 @@ def heal_times(inventory: Inventory, policy: Policy) -> DataFrame:
 
 def _places(inventory: Inventory) -> DataFrame:
     """List services by auto-scaling group or cluster, and by their own name: ``place, service_id``."""
-    replicas = inventory["workloads"].merge(
-        inventory["hosts"][["host_id", "asg_name"]], how="left"
-    )
+    groups = inventory["hosts"][["host_id", "asg_name"]]
+    replicas = inventory["workloads"].merge(groups, how="left")
     services = inventory["services"][["service_id"]]
     parts = [
         replicas.assign(place=replicas["asg_name"]),

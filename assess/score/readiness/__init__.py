@@ -20,7 +20,7 @@ from assess.score.evidence import Evidence, answer_checks
 from assess.score.evidence.deciding import with_rows
 from assess.score.evidence.tables import gather
 from assess.score.readiness import gates
-from assess.score.result import Explanation, Provenance, Result, plain_by
+from assess.score.result import Explanation, Provenance, Result, plain_by, with_ends
 from assess.words import share
 
 BOUNDS = {"readiness": "point", "readiness_lo": "lo", "readiness_hi": "hi"}
@@ -144,9 +144,7 @@ class Readiness(Result):
 
     name = "readiness"
     summary_columns = (
-        "readiness",
-        "readiness_lo",
-        "readiness_hi",
+        *with_ends("readiness"),
         "coverage",
         "label_gates",
         "arithmetic",

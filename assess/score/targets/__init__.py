@@ -27,7 +27,7 @@ from assess.score.evidence.tables import gather
 from assess.score.incidents.exposure import exposure, in_containers
 from assess.score.readiness import DIGITS, Readiness, measure, readiness_of
 from assess.score.readiness.gates import UnknownGateWarning, judge
-from assess.score.result import Explanation, Provenance, Result
+from assess.score.result import Explanation, Provenance, Result, with_ends
 from assess.score.targets import cost
 from assess.score.targets.place import Place, at_place, calendars, is_replaced, place_of
 from assess.score.targets.refusals import (
@@ -52,15 +52,9 @@ COLUMNS = (
     "readiness_lo",
     "readiness",
     "readiness_hi",
-    "hours_per_year",
-    "hours_per_year_lo",
-    "hours_per_year_hi",
-    "delta",
-    "delta_lo",
-    "delta_hi",
-    "cost_per_month",
-    "cost_per_month_lo",
-    "cost_per_month_hi",
+    *with_ends("hours_per_year"),
+    *with_ends("delta"),
+    *with_ends("cost_per_month"),
     "effort_hours",
     "dominated",
     "why",
@@ -169,8 +163,7 @@ def measure_targets(assessment: Assessment) -> Targets:
         replicas = running if stays else running.clip(lower=target["replicas"])
         priced = cost.cost(target, size, replicas)
         upgrades = cost.upgrade_hours(target, policy, bases, services, past)
-        names = [f"hours_per_year{end}" for end in cost.ENDS]
-        part = readiness.join(churn[names] if stays else upgrades)
+        part = readiness.join(churn[with_ends("hours_per_year")] if stays else upgrades)
         part = part.join(deltas[target["id"]]).join(priced.frame)
         part["effort_hours"] = 0.0 if stays else effort
         part = part.join(verdicts(blockers, services))
@@ -297,8 +290,7 @@ def dominated(frame: DataFrame) -> Series:
 def _deltas(assessment: Assessment, targets: list[Row]) -> dict[str, DataFrame]:
     """Return ``delta`` with ends of a move to every target, by its id; staying changes nothing."""
     services = assessment.blast_radius.details["services"].index
-    names = ["delta", "delta_lo", "delta_hi"]
-    still = DataFrame(0.0, services, names, dtype="Float64")
+    still = DataFrame(0.0, services, with_ends("delta"), dtype="Float64")
     moved = {row["id"]: as_default(row) for row in targets if row["id"] != STAY}
     topology = assessment.blast_radius.topology
     running = assessment.inventory.running

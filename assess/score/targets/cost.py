@@ -14,13 +14,13 @@ from assess.inventory import Inventory
 from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.incidents.rates import Interval
+from assess.score.result import ENDS, with_ends
 from assess.score.targets.place import calendars, is_provided, system_of
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.history import History
 
 HOURS = 730.5  # of a mean month
 GIB = 2**30
-ENDS = ("", "_lo", "_hi")
 # what the size of a replica is read from, the best first; a limit is an upper end
 CPU = ("cpu_p95", "cpu_request", "cpu_limit")
 MEMORY = ("memory_p95_bytes", "memory_request_bytes", "memory_limit_bytes")
@@ -48,15 +48,16 @@ def sizes(inventory: Inventory) -> DataFrame:
         values = [cells / unit for cells in _measures(live, columns)]
         first = reduce(Series.fillna, values)
         numbers = np.array([cells.to_numpy(float) for cells in values])
-        ends = {"": first, "_lo": np.fmin.reduce(numbers), "_hi": np.fmax.reduce(numbers)}
-        for end, cells in ends.items():
-            found[f"{name}{end}"] = Series(cells, live.index, dtype="Float64")
+        ends = (first, np.fmin.reduce(numbers), np.fmax.reduce(numbers))
+        for column, cells in zip(with_ends(name), ends, strict=True):
+            found[column] = Series(cells, live.index, dtype="Float64")
     rows = DataFrame(found).assign(service_id=live["service_id"])
     grouped = rows.groupby("service_id")
     # one unknown container makes the size of the replica unknown
     whole = grouped.sum(min_count=1)
     unknown = rows.set_index("service_id").isna().groupby(level=0).any()
-    return whole.mask(unknown).div(_replicas(live), axis=0).astype("Float64")
+    known = whole.mask(unknown)
+    return known.div(_replicas(live), axis=0).astype("Float64")
 
 
 def replicas_of(inventory: Inventory, services: pd.Index) -> DataFrame:
@@ -86,8 +87,9 @@ def _measures(live: DataFrame, columns: tuple[str, ...]) -> list[Series]:
 
 def _replicas(live: DataFrame) -> Series:
     """Count the replicas of each service; sidecars do not count."""
-    mains = live[~live["container_role"].isin(["sidecar"])].groupby("service_id").size()
-    return mains.reindex(live["service_id"].unique()).fillna(1).astype(float)
+    mains = live[~live["container_role"].isin(["sidecar"])]
+    counts = mains.groupby("service_id").size()
+    return counts.reindex(live["service_id"].unique()).fillna(1).astype(float)
 
 
 def cost(target: Table, size: DataFrame, replicas: DataFrame) -> Cost:
@@ -99,7 +101,7 @@ def cost(target: Table, size: DataFrame, replicas: DataFrame) -> Cost:
     }
     fixed = float(prices.get("service_month", 0))
     priced = {name: price for name, price in priced.items() if price}
-    columns = [f"cost_per_month{end}" for end in ENDS]
+    columns = with_ends("cost_per_month")
     frame = DataFrame(pd.NA, replicas.index, columns, dtype="Float64")
     if not priced and not fixed:
         prices_of = f"prices of {target['id']} (policy target.prices)"
@@ -162,7 +164,8 @@ def upgrade_hours(
     # all (``lo``).
     settings = policy["churn"]
     since = str(settings["forced_since"])
-    host = np.array(host_rate(target, policy, past.own)) * int(target["hosts_n"])
+    rate = np.array(host_rate(target, policy, past.own))
+    host = rate * int(target["hosts_n"])
     cost = settings["hours_upgrade"] + np.array(past.failure) * settings["hours_fix"]
     rows = []
     for service in services:
@@ -175,5 +178,5 @@ def upgrade_hours(
     tenants_n = max(len(services), 1)
     events[:, 1] = np.maximum(base[:, 1], host[1] / tenants_n)
     events[:, 2] = base[:, 2] + host[2]
-    columns = [f"hours_per_year{end}" for end in ENDS]
+    columns = with_ends("hours_per_year")
     return DataFrame(events * cost, services, columns, dtype="Float64")

@@ -91,9 +91,11 @@ def _too_large(evidence: Evidence, size: Size, most: float) -> Floats:
     by_host = hosts.groupby("host_id")[size.of_host].max()
     host = _numbers(table["host_id"].map(by_host))
     # a proof that it fits comes before a sign that it does not
-    can_be_no_more = (limit <= most) | (host <= most) | (is_long & (peak <= most))
+    can_be_no_more = (limit <= most) | (host <= most)
+    can_be_no_more |= is_long & (peak <= most)
     can_be_no_more |= (request <= most) & size.is_compressible
-    is_more = (request > most) | (limit > most) | (is_long & (usual > most))
+    is_more = (request > most) | (limit > most)
+    is_more |= is_long & (usual > most)
     holds = np.select([can_be_no_more, is_more], [0.0, 1.0], np.nan)
     certain = view.certain(holds, np.ones(len(table), dtype=bool))
     return combine(view.codes, certain, n=len(evidence.services), how="any")
@@ -188,9 +190,10 @@ def _gate_blockers(gates: DataFrame) -> list[Blocker]:
 def _from_answers(
     evidence: Evidence, holds: Floats, verdict: str, says: str, fact: str
 ) -> list[Blocker]:
-    services = evidence.services
-    found = [(name, verdict, says) for name in services[holds == 1]]
-    return found + [(n, UNKNOWN, f"not known: {fact}") for n in services[np.isnan(holds)]]
+    has_it = evidence.services[holds == 1]
+    is_open = evidence.services[np.isnan(holds)]
+    found = [(name, verdict, says) for name in has_it]
+    return found + [(name, UNKNOWN, f"not known: {fact}") for name in is_open]
 
 
 def _unready(policy: Policy, readiness: DataFrame) -> list[Blocker]:
@@ -218,7 +221,8 @@ def verdicts(blockers: list[Blocker], services: pd.Index) -> DataFrame:
     for found in by_service.values():
         found.sort(key=lambda pair: -pair[0])
         worst = VERDICTS[found[0][0]] if found else FITS
-        rows.append((worst, "; ".join(dict.fromkeys(words for _, words in found))))
+        listed = dict.fromkeys(words for _, words in found)
+        rows.append((worst, "; ".join(listed)))
     return DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
 
 

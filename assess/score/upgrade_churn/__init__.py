@@ -21,7 +21,7 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
 from assess.score.blast_radius.placement import on_bases
-from assess.score.result import Explanation, Provenance, Result, Tables
+from assess.score.result import ENDS, Explanation, Provenance, Result, Tables, with_ends
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import (
     COLUMNS,
@@ -38,7 +38,6 @@ from assess.score.upgrade_churn.calendar import by_remedy, calendar
 from assess.score.upgrade_churn.end_of_life import clocks
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
 from assess.score.upgrade_churn.in_use import KUBERNETES
-from assess.score.upgrade_churn.pace import ENDS
 from assess.score.upgrade_churn.sights import (
     cells,
     host_engines,
@@ -57,15 +56,9 @@ BASES = {  # of a service on several hosts the first counts
 
 NO_SYSTEM = (None, None)  # name and version
 
-SHOWN_ONLY = (
-    "simulation",
-    "remedies",
-    "calendar",
-    "notes",
-    "image_changes",
-    "moves",
-    "pace",
-)
+# tables that no label needs
+WORK = ("simulation", "remedies", "calendar", "notes")
+PAST = ("image_changes", "moves", "pace")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -221,26 +214,30 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     frame = frame.join(pace.image_rates(past, frame.index, registries, level=level))
     parts = _contributions(rates, share[:, 0], chance[:, 0], settings)
     ready = {"breaking": hits.reset_index(drop=True), "clocks": times}
-    make = partial(_shown_only, everything, registries, level, found, hits, times, past)
-    details = Tables(ready, dict.fromkeys(SHOWN_ONLY, make))
+    later = dict.fromkeys(WORK, partial(_work, everything, found, hits, times))
+    later |= dict.fromkeys(PAST, partial(_past, past, registries, level))
+    details = Tables(ready, later)
     return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
 
 
-def _shown_only(  # noqa: PLR0913, PLR0917 - all that a score has at hand
-    inventory: Inventory,
-    registries: Mapping[str, Any],
-    level: float,
-    found: DataFrame,
-    hits: DataFrame,
-    times: DataFrame,
-    past: History,
+def _work(
+    inventory: Inventory, found: DataFrame, hits: DataFrame, times: DataFrame
 ) -> dict[str, DataFrame]:
-    """Return the tables that no label needs, `SHOWN_ONLY`."""
+    """Return the tables of what is to do, `WORK`."""
+    is_note = found["certainty"].eq(NOTE)
     return {
-        "simulation": on_hosts(found[found["certainty"] != NOTE]),
-        "remedies": by_remedy(hits, inventory.running["services"]),
+        "simulation": on_hosts(found[~is_note]),
+        "remedies": by_remedy(hits, inventory["services"]),
         "calendar": calendar(inventory, times),
-        "notes": on_hosts(found[found["certainty"] == NOTE]),
+        "notes": on_hosts(found[is_note]),
+    }
+
+
+def _past(
+    past: History, registries: Mapping[str, Any], level: float
+) -> dict[str, DataFrame]:
+    """Return the tables of what changed, `PAST`."""
+    return {
         "image_changes": pace.image_changes(past, registries),
         "moves": pace.moves(past, registries),
         "pace": pace.fleet_pace(past, registries, level=level),
@@ -446,7 +443,7 @@ def _images(inventory: Inventory, registries: Mapping[str, Any]) -> DataFrame:
 
 def _sentences(row: Series, times: DataFrame, hits: DataFrame) -> list[str]:
     def interval(name: str, digits: int = 1) -> str:
-        point, lo, hi = (f"{row[f'{name}{end}']:.{digits}f}" for end in ENDS)
+        point, lo, hi = (f"{number:.{digits}f}" for number in row[with_ends(name)])
         return f"{point} ({lo} to {hi})"
 
     text = [

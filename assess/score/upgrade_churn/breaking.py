@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
+from string import Formatter
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 from pandas.arrays import BooleanArray
@@ -38,7 +40,9 @@ BLOCK = 20_000  # rows of a table that one worker looks at
 _AT_ONCE = ("at upgrade", "next start")  # an upgrade starts what it stopped
 BLIND = "version"  # the change of a row whose engine, or whose target, nobody knows
 _CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, BLIND: 3}  # the gravest first
-_TYPES = {**dict.fromkeys([*COLUMNS, "subject"], "str"), "order": "float64"}
+_TEXTS = ("what", "why", "subject")  # are templates, with columns in braces
+_FACTS = [*COLUMNS[len(IDS) :], "subject", "by", "until"]
+_TYPES = {**dict.fromkeys([*IDS, *_FACTS], "str"), "order": "float64"}
 _NOTHING = DataFrame(columns=list(_TYPES)).astype(_TYPES)
 
 
@@ -83,7 +87,6 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     # ``workload_id`` is NA on a host without known workloads, ``change`` is `BLIND` where
     # the engine or the target is unknown.
     parts = [_NOTHING]
-    at = inventory.snapshot_at
     for goal in goals:
         workloads = workloads_on(inventory, goal.product, goal.version)
         ahead = _Ahead(goal)
@@ -98,13 +101,11 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
         rows = max(map(len, tables.values()), default=0)
         blocks = [slice(first, first + BLOCK) for first in range(0, rows, BLOCK)]
         items = [{name: tables[name][block] for name in tables} for block in blocks]
-        work = (asked, at, ahead)
-        for found in each(_hits_of, work, items, what=f"changes of {goal.product}"):
-            parts += found
+        work = (asked, inventory.snapshot_at, ahead)
+        parts += each(_broken_in, work, items, what=f"changes of {goal.product}")
         parts.append(_blind(workloads, goal))
     if by:
-        found = of_world(inventory, _day(by))
-        parts.append(found.drop(columns=["day", "end"]))
+        parts.append(of_world(inventory, _day(by)))
     table = pd.concat(parts, ignore_index=True)
     table["certainty_order"] = table["certainty"].map(_CERTAINTY)
     by_weight = ["certainty_order", "order", "change", "workload_id"]
@@ -157,17 +158,16 @@ def _world_hits(inventory: Inventory) -> DataFrame:
     """List what the events of the world affect, each from its ``day`` until its ``end``."""
     workloads = workloads_on(inventory, WORLD, "")
     tables = {"workloads": workloads, "packages": packages_of(workloads)}
-    whenever = Series(pd.NaT, index=[], dtype="datetime64[us, UTC]")
-    parts = [_NOTHING.assign(day=whenever, end=whenever)]
+    texts: list[dict[str, str]] = []
+    parts = []
     for change in changes(WORLD):
         table = tables[change["table"]]
-        concerned = pd.array([True] * len(table), dtype="boolean")
-        found = _hits(table, change, inventory.snapshot_at, concerned)
-        if len(found):
-            end = _day(change["until"]) if change["until"] else pd.NaT
-            parts.append(found.assign(day=_day(change["by"]), end=end))
-    found = pd.concat(parts, ignore_index=True)
-    return found.astype({"day": whenever.dtype, "end": whenever.dtype})
+        # few fleets have builds: hundreds of rules ask their packages
+        if len(table):
+            concerned = pd.array([True] * len(table), dtype="boolean")
+            parts.append(_hits(table, change, inventory.snapshot_at, concerned, texts))
+    found = _with_texts(parts, texts)
+    return found.assign(day=_days(found["by"]), end=_days(found["until"]))
 
 
 @cache
@@ -182,7 +182,7 @@ def changes(product: str) -> list[dict[str, str]]:
         own = {
             name: row[name] or recorded.get(name, "") for name in ("version", "source")
         }
-        listed.append(row | own)
+        listed.append(row | own | {"change": row["change_id"]})
     return sorted(
         listed, key=lambda row: (reference.numbers_of(row["version"]), row["by"])
     )
@@ -226,12 +226,13 @@ class _Ahead:
         return None if parsed is None else parsed < comes
 
 
-def _hits_of(
+def _broken_in(
     work: tuple[list[dict[str, str]], pd.Timestamp, _Ahead],
     tables: Mapping[str, DataFrame],
-) -> list[DataFrame]:
+) -> DataFrame:
     """List what changes break in a block of each table."""
     asked, at, ahead = work
+    texts: list[dict[str, str]] = []
     parts = []
     versions = {name: pd.Categorical(table["version"]) for name, table in tables.items()}
     known: dict[tuple[str, str], BooleanArray] = {}
@@ -243,42 +244,61 @@ def _hits_of(
             known[key] = ahead.of(versions[name], change)
         # most changes lie behind all that runs
         if known[key].to_numpy(bool, na_value=True).any():
-            parts.append(_hits(tables[name], change, at, known[key]))
-    return [part for part in parts if len(part)]
+            parts.append(_hits(tables[name], change, at, known[key], texts))
+    return _with_texts(parts, texts)
 
 
 def _hits(
-    table: DataFrame, change: Mapping[str, str], at: pd.Timestamp, ahead: BooleanArray
+    table: DataFrame,
+    change: Mapping[str, str],
+    at: pd.Timestamp,
+    ahead: BooleanArray,
+    texts: list[dict[str, str]],
 ) -> DataFrame:
+    """Return the rows that a change breaks, each with the number of its text, which is added."""
     # Where the running version is unknown, only what is known to be in use counts: it
     # breaks anyway.
     holds = evaluate(change["condition"], table, at=at).array
     is_hit = holds.to_numpy(bool, na_value=False) & ahead.to_numpy(bool, na_value=True)
     is_open = holds.isna() & ahead.to_numpy(bool, na_value=False)
     is_open &= change["when_unknown"] == MAY
-    is_found = is_hit | is_open
-    if not is_found.any():
+    rows = np.flatnonzero(is_hit | is_open)
+    if not len(rows):
         return _NOTHING
-    templates = change["what"] + change["why"] + change["subject"]
-    told = [name for name in table if f"{{{name}}}" in templates]
-    found = table.loc[is_found, [*IDS, *told]]
-    is_unknown = is_open[is_found]
-    certainty = Series(change["when_true"], found.index).mask(is_unknown, MAY)
-    texts = {name: _told(found, change[name]) for name in ("what", "why", "subject")}
-    named = texts["subject"].str.replace("_", " ")
-    texts["why"] = texts["why"].mask(
-        is_unknown, "nobody knows its " + named + ": it may break"
-    )
-    texts["what"] = texts["what"].mask(is_unknown, named)
-    return found[IDS].assign(
-        change=change["change_id"],
-        certainty=certainty,
-        moment=change["moment"],
-        **texts,
-        remedy=change["remedy"],
-        source=change["source"],
-        order=_order(change),
-    )
+    columns = _columns_in(" ".join(change[name] for name in _TEXTS))
+    cells = [map(_shown, table[name].array.take(rows)) for name in columns]
+    keys = list(zip(is_open[rows], *cells, strict=True))
+    # equal cells make equal texts: few texts serve many rows
+    numbers = {key: len(texts) + n for n, key in enumerate(dict.fromkeys(keys))}
+    for is_unknown, *known in numbers:
+        texts.append(_told(change, dict(zip(columns, known, strict=True)), is_unknown))
+    return table[IDS].take(rows).assign(text=[numbers[key] for key in keys])
+
+
+def _with_texts(parts: list[DataFrame], texts: list[dict[str, str]]) -> DataFrame:
+    """Return rows with their texts, joined once: a frame of texts for each change takes far longer."""
+    if not texts:
+        return _NOTHING
+    told = DataFrame(texts, columns=_FACTS).assign(order=list(map(_order, texts)))
+    found = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    return found[IDS].join(told.take(found["text"]).reset_index(drop=True))
+
+
+@cache
+def _columns_in(template: str) -> list[str]:
+    """Return the columns that a template names."""
+    return sorted({name for _, name, _, _ in Formatter().parse(template) if name})
+
+
+def _told(
+    change: Mapping[str, str], cells: Mapping[str, str], is_unknown: bool
+) -> dict[str, str]:
+    """Return a change with the cells of a row in its templates."""
+    texts = {name: change[name].format(**cells) for name in _TEXTS}
+    named = texts["subject"].replace("_", " ")
+    if is_unknown:
+        texts |= {"what": named, "why": f"nobody knows its {named}: it may break"}
+    return {**change, **texts, "certainty": MAY if is_unknown else change["when_true"]}
 
 
 def _order(change: Mapping[str, str]) -> float:
@@ -287,20 +307,8 @@ def _order(change: Mapping[str, str]) -> float:
     return numbers[0] * 1e8 + numbers[1] * 1e4 + numbers[2]
 
 
-def _told(rows: DataFrame, template: str) -> Series:
-    """Fill a text with the cells of each row; an unknown cell becomes a question mark."""
-    if "{" not in template:
-        return Series(template, rows.index)
-    names = [name for name in rows.columns if f"{{{name}}}" in template]
-    columns = [[_shown(cell) for cell in rows[name]] for name in names]
-    keys = list(zip(*columns, strict=True))
-    texts = {
-        key: template.format(**dict(zip(names, key, strict=True))) for key in set(keys)
-    }
-    return Series([texts[key] for key in keys], rows.index)
-
-
 def _shown(cell: object) -> str:
+    """Return the text of a cell; an unknown one becomes a question mark."""
     if pd.isna(cell):
         return "?"
     return f"{cell:g}" if isinstance(cell, float) else str(cell)
@@ -328,6 +336,12 @@ def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
         subject=BLIND,
         order=0.0,
     )
+
+
+def _days(texts: Series) -> Series:
+    """Return days as times; NaT where a text is empty."""
+    days = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
+    return days.astype("datetime64[us, UTC]")
 
 
 def _day(text: str) -> pd.Timestamp:

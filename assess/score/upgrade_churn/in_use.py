@@ -85,10 +85,13 @@ def objects_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     applied = objects["last_applied_api_version"]
     is_applied = surely(objects["source_ref"].str.contains(r"\.ya?ml$", regex=True))
     is_applied |= applied.notna()
-    above = [objects[name].add("/").fillna("") for name in ("cluster", "namespace")]
+    cluster, namespace = (
+        objects[name].add("/").fillna("") for name in ("cluster", "namespace")
+    )
     named = objects["name"].fillna(objects["object_id"])
+    path = cluster + namespace + named
     others = objects[["service_id", "cluster", "kind"]].assign(
-        object=objects["kind"] + " " + above[0] + above[1] + named,
+        object=objects["kind"] + " " + path,
         api=applied.fillna(objects["api_version"]),
         is_applied=is_applied.astype("boolean").where(is_applied),
     )
@@ -120,7 +123,8 @@ def mounts_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     program = reference.lookup("csi_drivers", "volume", "program")
     plugin = driver.where(driver.isin(since), found["volume_type"])
     found["volume_driver"] = driver
-    found["csi_since"] = _each(number_of, plugin.map(since).to_frame("since"), "since")
+    shipped = plugin.map(since).to_frame("since")
+    found["csi_since"] = _each(number_of, shipped, "since")
     # a driver serves its own cluster only
     runs = workloads["cluster"].fillna("") + " " + workloads["program"]
     needed = found["cluster"].fillna("") + " " + plugin.map(program)
@@ -216,7 +220,8 @@ def _schemas(images: DataFrame) -> Series:
     """Return the manifest schema of each image, by its media type if it is not stated."""
     is_first = images["media_type"].str.contains("distribution.manifest.v1+", regex=False)
     schema = images["schema"].astype("string")
-    return schema.mask(schema.isna() & surely(is_first), "1")
+    is_unstated = schema.isna() & surely(is_first)
+    return schema.mask(is_unstated, "1")
 
 
 def _version_in(tag: str | None) -> float:
@@ -229,7 +234,8 @@ def client_apis(workloads: DataFrame) -> Series:
     # What was seen counts first, also that it cannot be told; else program and tag in
     # `engine_clients`.
     seen = workloads["client_api_version"].astype("string")
-    minor = pd.to_numeric(seen.str.extract(r"^(?:v?1\.)?(\d{1,3})$")[0]).astype(float)
+    digits = seen.str.extract(r"^(?:v?1\.)?(\d{1,3})$")[0]
+    minor = pd.to_numeric(digits).astype(float)
     known = _each(reference.engine_api, workloads, "repository", "tag")
     return minor.where(seen.notna(), known.astype(float))
 
@@ -250,7 +256,8 @@ def _asking_cluster(workloads: DataFrame, target: str) -> DataFrame:
 def _talks(workloads: DataFrame, calls: DataFrame) -> Series:
     # A workload without the socket does not. If mounts are unknown, it may if it is a
     # program that is made for that: NA.
-    is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)
+    is_client = _each(reference.is_engine_client, workloads, "repository")
+    is_client = is_client.astype(bool)
     socket = workloads["docker_sock_mounted"].astype("boolean")
     # What asks through a proxy of the socket is answered by the same engine.
     may_ask = socket.fillna(value=True)
@@ -279,8 +286,7 @@ def _engines(inventory: Inventory, product: str, target: str) -> DataFrame:
     driver_runs = partial(reference.driver_runs, engine_version=docker)
     runs = _each(driver_runs, table, "storage_driver")
     asked = [name for name in columns_of("workloads") if name in table]
-    kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]]
-    kept = kept.astype({"runtime": "string"})
+    kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]].astype({"runtime": "string"})
     return kept.assign(
         driver_runs=runs.astype("boolean"),
         engine=_each(number_of, table, "engine_text"),

@@ -27,6 +27,7 @@ from assess.score.incidents.rates import (
     shrunk_rates,
 )
 from assess.score.incidents.spans import Span, Spans, days_in, holds
+from assess.score.result import with_ends
 from assess.score.upgrade_churn.history import NOWHERE, ROLLBACK, History, ImageMove, Move
 from assess.score.upgrade_churn.sights import (
     host_engines,
@@ -46,7 +47,6 @@ POOL = ""  # all upgrades of the fleet, whatever their line
 YEAR_DAYS = 365.0  # of a support window
 MEAN_YEAR_DAYS = 365.25  # of watched time
 PARTIES = ("third", "first")
-ENDS = ("", "_lo", "_hi")
 CHANGES = ["service_id", "before", "after", "change", "third_party"]
 MOVES = ["component", "name", "change", "after_at", "before_at"]
 PACE = [
@@ -54,7 +54,7 @@ PACE = [
     "changes_n",
     "rollbacks_n",
     "watched_years",
-    *(f"per_year{end}" for end in ENDS),
+    *with_ends("per_year"),
 ]
 
 Tally = tuple[int, int, int]  # upgrades, those that failed, those that may have failed
@@ -212,7 +212,7 @@ def own_rates(
     years = Series(days, dtype=float) / MEAN_YEAR_DAYS
     level = policy.level
     shrunk = shrunk_rates(count, years.round(2), level=level)
-    own = shrunk.assign(rate=count / years)[["rate", "rate_lo", "rate_hi"]]
+    own = shrunk.assign(rate=count / years)[with_ends("rate")]
     return {
         host: Interval(rate, min(rate, lo), max(rate, hi))
         for host, rate, lo, hi in own.itertuples()
@@ -335,7 +335,7 @@ def image_rates(
             if rate:
                 rows[name] = (count, *rate)
         prefix = f"{party}_party_changes_"
-        columns = [f"{prefix}n", *(f"{prefix}per_year{end}" for end in ENDS)]
+        columns = [f"{prefix}n", *with_ends(f"{prefix}per_year")]
         table = DataFrame.from_dict(rows, "index", columns=columns).reindex(services)
         parts.append(table.astype("Float64").astype({f"{prefix}n": "Int64"}))
     return pd.concat(parts, axis=1)

@@ -16,9 +16,10 @@ from assess.score.blast_radius.topology import FAR, Element, Topology, steps
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
 from assess.score.incidents.rates import jeffreys_interval
+from assess.score.result import with_ends
 from assess.score.validation import leave_out, skill
 from assess.score.validation.callers import codes
-from assess.score.validation.skill import BASELINES, TRANSITIVE, Judged, middle
+from assess.score.validation.skill import BASELINES, Judged, Rule, middle
 
 SHOWN = "p_down"  # what the result says
 POLICY = "policy"  # what it would say by the policy alone
@@ -63,10 +64,7 @@ def validate(  # noqa: PLR0913
     rows = leave_out.judged(evidence, policy)
     picked = [failures[row] for row in rows]
     judged = judge(evidence, policy, rows, affected, sampling)
-    reach = (TRANSITIVE, "")
-    comparisons = skill.compare(
-        judged, contests(judged), reach=reach, seed=seed, level=level
-    )
+    comparisons = skill.compare(judged, contests(judged), seed=seed, level=level)
     skills = skill.scores(judged)
     watched = exposure(inventory, policy)
     measured = measures(watched, calibration, seed=seed, level=level)
@@ -78,7 +76,7 @@ def validate(  # noqa: PLR0913
     measured = pd.concat([measured, sampled(samples, seed)], ignore_index=True)
     return {
         "calibration": calibration,
-        "precision": skill.precision(judged, reach=reach, seed=seed, level=level),
+        "precision": skill.precision(judged, seed=seed, level=level),
         "precision_curve": skill.curve(judged),
         "skill": skills,
         "reliability": skill.reliability(judged),
@@ -118,7 +116,7 @@ def judge(
         if name in known:
             service, p = known[name]
             said[row, service] = p[0]
-    rules: dict[tuple[str, str], Floats] = {
+    rules: dict[Rule, Floats] = {
         (rule, ""): flags.astype(float)
         for rule, flags in baselines(topology, elements).items()
     }
@@ -135,7 +133,7 @@ def judge(
     return Judged(seen, down, itself, codes(elements), rules, taught)
 
 
-def contests(judged: Judged) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+def contests(judged: Judged) -> list[tuple[Rule, Rule]]:
     """List the pairs of rules to compare: each learned rule with all simpler ones."""
     pairs = []
     for rule in judged.rules:
@@ -175,7 +173,7 @@ def verdicts(
     Columns ``rule`` (policy, learned), ``left_out``, ``brier``, ``gain`` with ``gain_lo, gain_hi``
     over what the policy says, ``verdict``.
     """
-    names = ["rule", "left_out", "brier", "gain", "gain_lo", "gain_hi", "verdict"]
+    names = ["rule", "left_out", "brier", *with_ends("gain"), "verdict"]
     gains = comparisons[comparisons["measure"] == "brier"]
     gains = gains[gains["rule"].eq(leave_out.LEARNED)]
     gains = gains[gains["baseline"].str.startswith(SHOWN)]
@@ -252,7 +250,7 @@ def calibrate(
             (*event, observed, *shares, *held, int(seen.sum()), "; ".join(failure.beside))
         )
     names = ["event", "event_id", "element_kind", "element", "observed"]
-    names += ["predicted", "predicted_lo", "predicted_hi", "next_lo", "next_hi"]
+    names += [*with_ends("predicted"), "next_lo", "next_hi"]
     table = DataFrame(rows, columns=[*names, "services_n", "beside"])
     slack = 1e-9  # sums of shares round
     inside = table["observed"].between(table["next_lo"] - slack, table["next_hi"] + slack)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import blocks
+from assess.score.blast_radius.failures import sample
 from assess.score.blast_radius.learning import CERTAIN, Evidence, expit, logit
 from assess.score.blast_radius.topology import FAR, Element, Topology, steps
 from assess.score.blast_radius.uncertain import bounded
@@ -66,11 +67,9 @@ class Reach:
             taught.append(np.array([failure + rows.start, service]))
         failure, service = np.concatenate(taught, axis=1)
         pairs_n = len(failure)
-        if pairs_n > PAIRS_MOST:
-            rng = np.random.default_rng(seed)
-            kept = np.sort(rng.choice(pairs_n, PAIRS_MOST, replace=False))
-            failure = failure[kept]
-            service = service[kept]
+        kept = sample(pairs_n, PAIRS_MOST, seed)
+        failure = failure[kept]
+        service = service[kept]
         _, pair = np.unique(codes(elements)[failure] * n + service, return_inverse=True)
         fell = evidence.down[failure, service]
         log_odds = _expected(evidence, failure, service)
@@ -224,7 +223,8 @@ class _Case:
             theta = theta + step
         p = np.clip(expit(self.terms @ theta + own[self.service]), 1e-9, 1 - 1e-9)
         likelihood = np.log(np.where(self.fell > 0, p, 1 - p)).sum()
-        penalty = self.precision @ (theta - self.mean) ** 2 + precision * own @ own
+        squares = (theta - self.mean) ** 2
+        penalty = self.precision @ squares + precision * own @ own
         # Laplace's approximation of the evidence, by the width of the posterior
         width = np.linalg.slogdet(left)[1] + np.log(diagonal / precision).sum()
         return Opinion(theta, own), float(likelihood - (penalty + width) / 2)

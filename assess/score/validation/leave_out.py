@@ -9,6 +9,7 @@ from assess.execution import tell
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import sparse
+from assess.score.blast_radius.failures import sample
 from assess.score.blast_radius.learning import (
     Evidence,
     Learned,
@@ -34,6 +35,7 @@ from assess.score.validation.callers import (
     together,
     trust,
 )
+from assess.score.validation.skill import Rule
 
 WHAT = "checks against observed failures"
 EVENT = "event"
@@ -76,17 +78,13 @@ class Simulator:
 
 def judged(evidence: Evidence, policy: Policy) -> Integers:
     """Return the positions of the failures to predict: all, or a sample drawn with the seed."""
-    n = len(evidence.failures)
     most = int(policy["blast_radius"]["judged_most"])
-    if n <= most:
-        return np.arange(n)
-    rng = np.random.default_rng(policy.seed)
-    return np.sort(rng.choice(n, most, replace=False))
+    return sample(len(evidence.failures), most, policy.seed)
 
 
 def left_out(
     evidence: Evidence, policy: Policy, judged: Integers, sampling: Sampling
-) -> tuple[dict[tuple[str, str], Floats], Reach]:
+) -> tuple[dict[Rule, Floats], Reach]:
     """Predict the judged failures by rule and scheme: chances by failure and service.
 
     Rules are what is learned from the rest, and one flat p fitted on the rest. A scheme leaves out

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
 from assess.score.arrays import Booleans, Floats, Integers
+from assess.score.result import with_ends
 
-TRANSITIVE = "all transitive callers"
-BASELINES = ("self", "direct callers", TRANSITIVE)
+BASELINES = ("self", "direct callers", "all transitive callers")
+# finds all that can be found: the others are compared at its recall
+REACH = (BASELINES[-1], "")
 RESAMPLES = 1000  # of the elements that failed, for intervals
 SURE = 1e-3  # a chance of 0 or 1 counts as this far from it in a log-loss
 BINS = np.array([0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+Rule = tuple[str, str]  # name, and what was left out
 STEPS_MOST = 400  # thresholds of a resample; of more, these are close enough
 
 
@@ -27,7 +31,7 @@ class Judged:
     down: Booleans
     itself: Booleans
     element: Integers
-    rules: Mapping[tuple[str, str], Floats]
+    rules: Mapping[Rule, Floats]
     taught: tuple[int, int] = (0, 0)
 
     def others(self) -> Judged:
@@ -35,12 +39,17 @@ class Judged:
         pair = self.pair & ~self.itself
         return Judged(pair, self.down & pair, self.itself, self.element, self.rules)
 
-    def of(self, rule: tuple[str, str]) -> tuple[Floats, Booleans]:
+    @property
+    def row(self) -> Integers:
+        """By pair, the element that failed."""
+        return self.element[np.nonzero(self.pair)[0]]
+
+    def of(self, rule: Rule) -> tuple[Floats, Booleans]:
         """Return the prediction of a rule for each pair, and the outcome."""
         return self.rules[rule][self.pair], self.down[self.pair]
 
 
-def named(rule: tuple[str, str]) -> str:
+def named(rule: Rule) -> str:
     """Return the name of a rule with its left-out part."""
     return ", ".join(part for part in rule if part)
 
@@ -96,7 +105,8 @@ def reliability(judged: Judged) -> DataFrame:
     parts = []
     for rule in judged.rules:
         p, down = judged.others().of(rule)
-        at = np.clip(np.searchsorted(BINS, p, side="right") - 1, 0, len(BINS) - 2)
+        at = np.searchsorted(BINS, p, side="right") - 1
+        at = np.clip(at, 0, len(BINS) - 2)
         table = DataFrame({"bin": at, "predicted": p, "observed": down})
         means = table.groupby("bin").mean()
         edges = {"lo": BINS[means.index], "hi": BINS[means.index + 1]}
@@ -114,17 +124,16 @@ class _Counts:
     right: Floats
 
     @classmethod
-    def of(cls, judged: Judged, rule: tuple[str, str], weights: Floats) -> _Counts:
+    def of(cls, judged: Judged, rule: Rule, weights: Floats) -> _Counts:
         """Count by element, then weigh the elements of each resample."""
         p, down = judged.of(rule)
         steps = np.unique(np.append(p, 0.0))[::-1]
         if len(steps) > STEPS_MOST:
             steps = np.quantile(p, np.linspace(1, 0, STEPS_MOST))
         step = np.searchsorted(-steps, -p)
-        row = judged.element[np.nonzero(judged.pair)[0]]
         n = weights.shape[1]
         shape = (n, len(steps))
-        cell = row * len(steps) + step
+        cell = judged.row * len(steps) + step
         said = np.bincount(cell, minlength=n * len(steps)).reshape(shape)
         right = np.bincount(cell, down, n * len(steps)).reshape(shape)
         both = (np.cumsum(weights @ part, axis=1) for part in (said, right))
@@ -134,9 +143,8 @@ class _Counts:
         """Return the average precision of each resample."""
         precision = self.right / np.maximum(self.said, 1)
         gained = np.diff(self.right, axis=1, prepend=0.0)
-        return np.asarray(
-            (precision * gained).sum(axis=1) / np.maximum(self.right[:, -1], 1)
-        )
+        every = np.maximum(self.right[:, -1], 1)
+        return np.asarray((precision * gained).sum(axis=1) / every)
 
     def precision_at(self, goal: Floats) -> Floats:
         """Return the precision at the highest threshold that finds ``goal`` in each resample."""
@@ -150,21 +158,20 @@ class _Counts:
 
 def compare(
     judged: Judged,
-    pairs: list[tuple[tuple[str, str], tuple[str, str]]],
+    pairs: list[tuple[Rule, Rule]],
     *,
-    reach: tuple[str, str],
     seed: int,
     level: float,
 ) -> DataFrame:
     """Compare rules with others on the same failures, by a bootstrap over the elements.
 
     Columns ``rule, left_out, baseline, measure, gain, gain_lo, gain_hi``. Measures are
-    ``average_precision``, ``precision`` at the recall of ``reach`` with the threshold chosen anew in
+    ``average_precision``, ``precision`` at the recall of `REACH` with the threshold chosen anew in
     each resample, ``brier`` and ``log_loss``; a gain is good in each of them.
     """
     weights = _weights(judged, seed)
-    goal = _Counts.of(judged, reach, weights).right
-    said = judged.rules[reach][judged.pair] > 0
+    goal = _Counts.of(judged, REACH, weights).right
+    said = judged.rules[REACH][judged.pair] > 0
     found = goal[:, 0] if said.any() else np.zeros(len(weights))
     measured = {rule: _measures(judged, rule, weights, found) for rule in judged.rules}
     rows = []
@@ -174,7 +181,7 @@ def compare(
             lo, hi = middle(gain[1:], level)
             name = named(baseline)
             rows.append((*rule, name, measure, gain[0], lo, hi))
-    names = ["rule", "left_out", "baseline", "measure", "gain", "gain_lo", "gain_hi"]
+    names = ["rule", "left_out", "baseline", "measure", *with_ends("gain")]
     return DataFrame(rows, columns=names)
 
 
@@ -190,15 +197,15 @@ def _weights(judged: Judged, seed: int) -> Floats:
 
 
 def _measures(
-    judged: Judged, rule: tuple[str, str], weights: Floats, goal: Floats
+    judged: Judged, rule: Rule, weights: Floats, goal: Floats
 ) -> dict[str, Floats]:
     """Return the measures of a rule by resample, with signs such that larger is better."""
     counts = _Counts.of(judged, rule, weights)
-    p, down = judged.of(rule)
-    row = judged.element[np.nonzero(judged.pair)[0]]
     n = weights.shape[1]
-    whole = np.maximum(weights @ np.bincount(row, minlength=n), 1)
-    brier, surprise = (weights @ np.bincount(row, part, n) for part in losses(p, down))
+    whole = np.maximum(weights @ np.bincount(judged.row, minlength=n), 1)
+    brier, surprise = (
+        weights @ np.bincount(judged.row, part, n) for part in losses(*judged.of(rule))
+    )
     return {
         "average_precision": counts.average_precision(),
         "precision": counts.precision_at(goal),
@@ -207,38 +214,36 @@ def _measures(
     }
 
 
-def precision(
-    judged: Judged, *, reach: tuple[str, str], seed: int, level: float
-) -> DataFrame:
-    """Return precision and recall by rule, at one half and at the recall of the rule ``reach``.
+def precision(judged: Judged, *, seed: int, level: float) -> DataFrame:
+    """Return precision and recall by rule, at one half and at the recall of `REACH`.
 
     Columns ``rule, threshold, precision, precision_lo, precision_hi, recall, said_n, fell_n``. The
     threshold of a rule that says yes or no is NA; the other is the highest one that finds as many.
     """
     weights = _weights(judged, seed)
-    p, down = judged.of(reach)
+    p, down = judged.of(REACH)
     goal = int(((p > 0) & down).sum())
+    found = partial(_found, judged, weights, level)
     rows = []
     for rule in judged.rules:
         p, down = judged.of(rule)
         name = named(rule)
+        at_half = found(rule, 0.5)
         if rule[0] in BASELINES:
-            rows.append((name, np.nan, *_found(judged, rule, 0.5, weights, level)))
+            rows.append((name, np.nan, *at_half))
             continue
-        rows.append((name, 0.5, *_found(judged, rule, 0.5, weights, level)))
+        rows.append((name, 0.5, *at_half))
         ranked = np.sort(p[down])[::-1]
         threshold = float(ranked[goal - 1]) if goal else 0.0
         if threshold > 0:  # else the rule finds fewer at any threshold
-            same = f"{name}, at the recall of {named(reach)}"
-            rows.append(
-                (same, threshold, *_found(judged, rule, threshold, weights, level))
-            )
-    names = ["rule", "threshold", "precision", "precision_lo", "precision_hi"]
+            same = f"{name}, at the recall of {named(REACH)}"
+            rows.append((same, threshold, *found(rule, threshold)))
+    names = ["rule", "threshold", *with_ends("precision")]
     return DataFrame(rows, columns=[*names, "recall", "said_n", "fell_n"])
 
 
 def _found(
-    judged: Judged, rule: tuple[str, str], threshold: float, weights: Floats, level: float
+    judged: Judged, weights: Floats, level: float, rule: Rule, threshold: float
 ) -> tuple[float, ...]:
     """Return precision with its interval, recall, and the counts of both, at a threshold."""
     said = judged.pair & (judged.rules[rule] >= threshold)

@@ -19,7 +19,14 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.exposure import exposure, in_containers
 from assess.score.readiness.gates import NOT_DECIDABLE
-from assess.score.result import Explanation, Provenance, Result, Tables, plain_by
+from assess.score.result import (
+    Explanation,
+    Provenance,
+    Result,
+    Tables,
+    plain_by,
+    with_ends,
+)
 from assess.score.targets.refusals import REFUSED
 from assess.score.what_next.flips import WHAT_IFS, what_ifs
 from assess.score.what_next.labels import LABELS, reason
@@ -38,9 +45,7 @@ MEETING = "of the meeting"  # name of the board that `under` makes
 MEETING_DRAWS = 2000
 
 READINESS = [
-    "readiness",
-    "readiness_lo",
-    "readiness_hi",
+    *with_ends("readiness"),
     "label_gates",
     "label_before_waivers",
     "could_move",
@@ -80,9 +85,7 @@ class WhatNext(Result):
         "p_first",
         "p_top",
         "p_top_neutral",
-        "readiness",
-        "readiness_lo",
-        "readiness_hi",
+        *with_ends("readiness"),
         "owner",
     )
 
@@ -95,9 +98,8 @@ class WhatNext(Result):
             chance = share(ranked.loc[first, "p_first"])
             return f"{first} comes first in {chance} of all weightings of the criteria."
         rivals = self.frame[~in_containers(self.frame["platform"])]
-        is_refused = rivals["why"].str.contains(REFUSED) & rivals["label"].ne(
-            NOT_DECIDABLE
-        )
+        is_refused = rivals["why"].str.contains(REFUSED)
+        is_refused &= rivals["label"].ne(NOT_DECIDABLE)
         if len(rivals) and is_refused.all():
             target = self.policy["target"]["id"]
             return f"No service is ranked: {target} takes none of the candidates."
@@ -237,16 +239,10 @@ def rank(assessment: Assessment) -> WhatNext:
     frame["label"] = ranking.labels(frame["p_top"])
     frame["why"] = _why(frame, readiness.details["gates"], ranking, settings)
     frame["group"] = cycle_groups(frame.index, inventory["dependencies"])
-    # what runs in containers already needs no wave
     room = budget(inventory, policy)
-    plan = waves(
-        frame.assign(hours=services["move_effort_hours"])[~ranking.inside],
-        inventory["dependencies"],
-        budget=room,
-        capacity_hours=settings["capacity_hours"],
-        hours_unknown=settings["effort_hours_max"],
-        waves_max=int(settings["waves_max"]),
-    )
+    # what runs in containers already needs no wave
+    movers = frame.assign(hours=services["move_effort_hours"])[~ranking.inside]
+    plan = waves(movers, inventory["dependencies"], settings, budget=room)
     wave = frame["group"].map(plan["wave"]).astype("Int64")
     frame["wave"] = wave.mask(ranking.inside)
     details |= {
@@ -257,9 +253,8 @@ def rank(assessment: Assessment) -> WhatNext:
     # of an earlier quarter nobody asks what would change a label, or who sees it otherwise
     later = dict.fromkeys(WHAT_IFS, partial(what_ifs, ranking, readiness, policy))
     later["boards"] = partial(_boards, ranking)
-    contributions = criteria.assign(
-        contribution=criteria["point"] / criteria["criterion"].nunique()
-    )
+    alike = criteria["point"] / criteria["criterion"].nunique()
+    contributions = criteria.assign(contribution=alike)
     return WhatNext(
         frame.loc[_order(frame), COLUMNS],
         contributions[["service_id", "criterion", "contribution"]],

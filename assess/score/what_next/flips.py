@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import combinations, groupby
 from operator import itemgetter
 from typing import NamedTuple, Self
@@ -109,7 +109,8 @@ class Counterfactual:
     ``gains`` is the weight that passing an item earns, ``unknowns`` its weight where it is unknown.
     By dimension, ``earned, unknown, total`` are weights and ``shares`` the weight of the dimension
     [0-1]. ``gates`` are those that are open; ``inside`` is whether it runs in containers already;
-    ``chances`` the chance of the short list by readiness, None where it never competes.
+    ``chances`` the chance of the short list by readiness, None where it never competes; ``settings``
+    are those of labels.
     """
 
     items: tuple[str, ...]
@@ -123,13 +124,14 @@ class Counterfactual:
     gates: tuple[Gate, ...]
     inside: bool
     chances: Chances | None
+    settings: Table
 
     @classmethod
     def of(  # noqa: PLR0913
         cls,
         atoms: Sequence[Row],
         reasons: Sequence[Row],
-        weights: Mapping[str, float],
+        policy: Policy,
         *,
         inside: bool,
         chances: Chances | None,
@@ -158,6 +160,7 @@ class Counterfactual:
         rest = np.zeros((len(items) - len(open_checks), len(names)))
         gains = by_dimension * (weight * (1 - value))[:, None]
         unknowns = by_dimension * (weight * is_unknown)[:, None]
+        weights = policy["dimensions"]
         shares = np.array([weights[name] for name in names], dtype=float)
         return cls(
             items=tuple(items),
@@ -171,6 +174,7 @@ class Counterfactual:
             gates=open_gates,
             inside=inside,
             chances=chances,
+            settings=policy["what_next"],
         )
 
     @property
@@ -179,9 +183,7 @@ class Counterfactual:
         is_check = (self.gains > 0).any(axis=1)
         return is_check | np.array([fact != "" for fact in self.facts], dtype=bool)
 
-    def outcome(
-        self, good: Sets, settings: Table, bad: Sets | None = None
-    ) -> tuple[Objects, Floats]:
+    def outcome(self, good: Sets, bad: Sets | None = None) -> tuple[Objects, Floats]:
         """Return label and pessimistic chance of the short list [0-1], by set of items.
 
         Items of `good` pass, items of `bad` turn out to fail. The chance is 0 behind a gate,
@@ -200,10 +202,11 @@ class Counterfactual:
         if self.chances is not None and is_clear.any():
             chances[is_clear] = self.chances(ready[is_clear] / 100)
         inside = [self.inside] * len(good)
-        return labels(gate_labels, chances, ready, inside, settings), chances
+        return labels(gate_labels, chances, ready, inside, self.settings), chances
 
-    def singles(self, settings: Table) -> Singles:
-        """Return the outcome now, with all items fixed, and with each unknown item found out."""
+    @cached_property
+    def singles(self) -> Singles:
+        """The outcome now, with all items fixed, and with each unknown item found out."""
         asked = [i for i, fact in enumerate(self.facts) if fact]
         n = len(asked)
         good = np.zeros((2 + 2 * n, len(self.items)), dtype=bool)
@@ -212,7 +215,7 @@ class Counterfactual:
         good[np.arange(2, 2 + n), asked] = True
         bad[np.arange(2 + n, 2 + 2 * n), asked] = True
         # all at once: there are as many calls as services
-        names, chances = self.outcome(good, settings, bad)
+        names, chances = self.outcome(good, bad)
         return Singles(asked, names.astype(str).tolist(), chances.tolist())
 
     def readiness(self, good: Sets) -> Floats:
@@ -225,10 +228,11 @@ class Counterfactual:
         if not any(reason.rule for gate in self.gates for reason in gate.reasons):
             return np.empty((0, len(COVERAGE)))  # no gate asks for it
         unknown = self.unknown - known @ self.unknowns
-        by_dimension = readiness.coverage(unknown, self.total)
         whole = readiness.coverage(unknown.sum(axis=1), self.total.sum())
+        by_dimension = readiness.coverage(unknown, self.total)
+        lowest = by_dimension.min(axis=1)
         # sums in another order may fall just short of a threshold
-        return np.stack([whole, by_dimension.min(axis=1)], axis=1).round(readiness.DIGITS)
+        return np.stack([whole, lowest], axis=1).round(readiness.DIGITS)
 
 
 @lru_cache(maxsize=ANSWERS_KEPT)
@@ -317,7 +321,7 @@ def counterfactuals(
                 service = Counterfactual.of(
                     atoms[service_id],
                     reasons.get(service_id, []),
-                    policy["dimensions"],
+                    policy,
                     inside=bool(ranking.inside.iloc[at]),
                     chances=ranking.chances(at),
                     questions=facts,
@@ -335,19 +339,15 @@ def what_ifs(ranking: Ranking, readiness: Result, policy: Policy) -> dict[str, D
     ``information`` holds ``service_id`` and the fields of `Information`, what decides first,
     then by gain.
     """
-    settings = policy["what_next"]
     priors = readiness.details["priors"].set_index("check")["prior"].to_dict()
     flips = []
     information = []
     for at, service in counterfactuals(ranking, readiness, policy):
         service_id = ranking.services[at]
-        singles = service.singles(settings)
         flips += [
-            (service_id, list(items), label)
-            for items, label in smallest_flips(service, settings, singles)
+            (service_id, list(items), label) for items, label in smallest_flips(service)
         ]
-        options = ranking.options(at)
-        facts = value_of_information(service, priors, settings, options, singles)
+        facts = value_of_information(service, priors, ranking.options(at))
         facts.sort(
             key=lambda fact: (not fact.decides, -round(fact.gain, 6), fact.unknown)
         )
@@ -360,15 +360,12 @@ def what_ifs(ranking: Ranking, readiness: Result, policy: Policy) -> dict[str, D
     }
 
 
-def smallest_flips(
-    service: Counterfactual, settings: Table, singles: Singles | None = None
-) -> list[Flip]:
+def smallest_flips(service: Counterfactual) -> list[Flip]:
     """Return the smallest sets of at most `MAX_FIXES` items that change the label."""
     # All sets have the smallest size that works; the best label is first, and at most
     # `SHOWN` are returned. A known fact that no check is about cannot be fixed.
     fixable = np.flatnonzero(service.fixable)
-    singles = singles or service.singles(settings)
-    now, with_all, *_ = singles.labels
+    now, with_all, *_ = service.singles.labels
     # fixing everything does not help: no smaller set is worth trying
     if not len(fixable) or with_all == now:
         return []
@@ -379,7 +376,7 @@ def smallest_flips(
     for size in range(max(1, len(needed)), MAX_FIXES + 1):
         sets = _sets_of(size, needed, fixable, len(service.items))
         # all sets of a size at once, as rows: one evaluation instead of one a set
-        after, chances = service.outcome(sets, settings)
+        after, chances = service.outcome(sets)
         # no worse: a label of the same severity is an answer, too
         better = np.flatnonzero(
             [label != now and SEVERITY[label] <= SEVERITY[now] for label in after]
@@ -387,10 +384,11 @@ def smallest_flips(
         if len(better):
             severity = np.array([SEVERITY[label] for label in after[better]])
             order = np.lexsort((better, -chances[better], severity))
-            return [
-                (tuple(service.items[i] for i in np.flatnonzero(sets[s])), str(after[s]))
-                for s in better[order][:SHOWN]
+            best = better[order][:SHOWN]
+            named = [
+                tuple(service.items[i] for i in np.flatnonzero(sets[s])) for s in best
             ]
+            return list(zip(named, map(str, after[best]), strict=True))
     return []
 
 
@@ -427,16 +425,14 @@ def _needed(service: Counterfactual, fixable: Integers) -> tuple[int, ...] | Non
 def value_of_information(
     service: Counterfactual,
     priors: Mapping[str, float],
-    settings: Table,
     options: Iterable[Option] = (),
-    singles: Singles | None = None,
 ) -> list[Information]:
     """Return the possible effect of finding out each unknown fact.
 
     ``priors``: how likely each check passes where it is unknown [0-1]; 1/2 for other facts.
     ``options``: measurements that are not known.
     """
-    asked, names, chances = singles or service.singles(settings)
+    asked, names, chances = service.singles
     now = names[0]
     p_now = chances[0]
     information = []
@@ -458,7 +454,7 @@ def value_of_information(
         )
     ready = service.readiness(np.zeros((1, len(service.items)), dtype=bool))
     for option in options:
-        label = str(labels([None], [option.best], ready, [False], settings)[0])
+        label = str(labels([None], [option.best], ready, [False], service.settings)[0])
         information.append(
             Information(
                 unknown=option.criterion,

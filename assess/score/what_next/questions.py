@@ -98,4 +98,5 @@ def _known(rows: DataFrame, inventory: Inventory) -> Series:
     known = services.notna().rename(columns="services.{}".format)
     known = known.rename_axis("service_id").reset_index()
     known = known.melt("service_id", var_name="question", value_name="is_known")
-    return rows[ASKED].merge(known, how="left")["is_known"].eq(True).set_axis(rows.index)
+    asked = rows[ASKED].merge(known, how="left")
+    return asked["is_known"].eq(True).set_axis(rows.index)

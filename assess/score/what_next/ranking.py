@@ -20,7 +20,7 @@ from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats, Integers, Objects
 from assess.score.incidents.exposure import in_containers
-from assess.score.result import Result
+from assess.score.result import Result, with_ends
 from assess.score.what_next.labels import labels
 from assess.score.what_next.smaa import (
     BLOCK_BYTES,
@@ -51,6 +51,8 @@ NEEDS = {
 
 # ---- the criteria of a move, each on a scale from 0 to 1; high means earlier ----
 
+UNKNOWN = {"point": 0.5, "lo": 0.0, "hi": 1.0}  # the whole scale, never 0
+
 
 def criteria_table(
     services: DataFrame, readiness: Result, blast: Result, churn: Result, policy: Policy
@@ -62,18 +64,11 @@ def criteria_table(
     """
     settings = policy["what_next"]
     radius = blast.details["services"].reindex(services.index)
-    effort = _share(services["move_effort_hours"], settings["effort_hours_max"])
-    lead = _share(services["lead_time_days"], settings["lead_time_days_max"])
-    pain = {}
+    effort = _alike(services["move_effort_hours"], settings["effort_hours_max"])
+    lead = _alike(services["lead_time_days"], settings["lead_time_days_max"])
+    minutes = _bounds(radius, "expected_minutes_per_year", settings["pain_minutes_max"])
     # each half that is unknown counts as 0 at least, as 1 at most
-    for end, suffix, unknown in (
-        ("point", "", 0.5),
-        ("lo", "_lo", 0.0),
-        ("hi", "_hi", 1.0),
-    ):
-        minutes = radius[f"expected_minutes_per_year{suffix}"]
-        share = _share(minutes, settings["pain_minutes_max"])
-        pain[end] = (share.fillna(unknown) + lead.fillna(unknown)) / 2
+    halves = [half.clip(0, 1).fillna(UNKNOWN) for half in (minutes, lead)]
     # a move may also lose containment: no change is in the middle of the scale
     scale = 2 * settings["containment_scale"]
     bounds = {
@@ -81,24 +76,23 @@ def criteria_table(
         "containment": _flip(_bounds(radius, "delta", scale), around=0.5),
         "low_blast_radius": _flip(_bounds(radius, "impact", 1)),
         "low_churn": _flip(_bounds(churn.frame.reindex(services.index), "score", 100)),
-        "pain_today": DataFrame(pain),
-        "low_effort": DataFrame(dict.fromkeys(("point", "lo", "hi"), 1 - effort)),
+        "pain_today": (halves[0] + halves[1]) / 2,
+        "low_effort": _flip(effort),
     }
     typed = {name: table.astype("Float64") for name, table in bounds.items()}
     table = pd.concat(typed, names=["criterion", "service_id"])
-    # an unknown criterion is the whole scale, never 0
-    table = table.fillna({"point": 0.5, "lo": 0.0, "hi": 1.0}).clip(0, 1).astype(float)
+    table = table.fillna(UNKNOWN).clip(0, 1).astype(float)
     # an unknown point may have ends that leave out the middle of the scale
     table["point"] = table["point"].clip(table["lo"], table["hi"])
     # service by service, each with its criteria in the order of `bounds`
-    order = np.arange(len(table)).reshape(len(bounds), -1).T.ravel()
+    place = np.arange(len(table)).reshape(len(bounds), -1)
+    order = place.T.ravel()
     table = table.reset_index().iloc[order].reset_index(drop=True)
     return table[["service_id", "criterion", "point", "lo", "hi"]]
 
 
 def _bounds(frame: DataFrame, column: str, scale: float) -> DataFrame:
-    ends = {"point": column, "lo": f"{column}_lo", "hi": f"{column}_hi"}
-    return DataFrame({end: frame[name] / scale for end, name in ends.items()})
+    return (frame[with_ends(column)] / scale).set_axis(list(UNKNOWN), axis=1)
 
 
 def _flip(bounds: DataFrame, around: float = 1.0) -> DataFrame:
@@ -112,8 +106,9 @@ def _flip(bounds: DataFrame, around: float = 1.0) -> DataFrame:
     )
 
 
-def _share(values: Series, most: float) -> Series:
-    return (values.astype("Float64") / most).clip(0, 1)
+def _alike(values: Series, most: float) -> DataFrame:
+    """Return a number without an interval as a criterion whose ends are the same."""
+    return DataFrame(dict.fromkeys(UNKNOWN, values.astype("Float64") / most))
 
 
 @dataclass(frozen=True)
@@ -146,7 +141,8 @@ class ShortList:
         # Each draw has a least value with which the service beats the cut-off. They are
         # sorted where many values are asked for.
         weight = self.weights[:, criterion]
-        gap = self.cut_off - (self.total - weight * on_grid(self.values[criterion]))
+        others = self.total - weight * on_grid(self.values[criterion])
+        gap = self.cut_off - others
         always_ties = (weight == 0) & (gap == 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             # without weight the criterion changes nothing: -inf always wins, inf never
@@ -380,7 +376,8 @@ class Ranking:
         step = max(1, BLOCK_BYTES // (8 * max(weights.size, lo.size, 1)))
         for start in range(0, CONFIDENCE_DRAWS if len(ranked) else 0, step):
             rows = min(step, CONFIDENCE_DRAWS - start)
-            sums = (lo + span * rng.random((rows, *lo.shape))) @ weights.T
+            measured = lo + span * rng.random((rows, *lo.shape))
+            sums = measured @ weights.T
             own_sums = sums[:, ranked, which]
             best = sums.max(axis=1)[:, which]
             wins[ranked] += (own_sums >= best - EQUAL).sum(axis=0)

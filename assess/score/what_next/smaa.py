@@ -259,7 +259,8 @@ class _Field:
         n, c = lo.shape
         # the k-th best of a strong first tile excludes nearly all of the others
         mean_weights = on_grid(weights.mean(axis=0))
-        order = np.argsort(-((lo + hi) @ mean_weights), kind="stable")
+        averages = (lo + hi) @ mean_weights
+        order = np.argsort(-averages, kind="stable")
         width = min(n, max(k, PRODUCTS // (ROWS * c)))
         width = -(-n // (n // width))  # tiles of one size
         tiles = -(-n // width)
@@ -272,11 +273,10 @@ class _Field:
         if span.any():
             pool = np.pad(rng.random(POOL + n, dtype=np.float32), (0, padding))
             entries = rng.integers(POOL, size=weights.shape)
-        tiled = low.reshape(tiles, width, c).transpose(0, 2, 1).copy()
-        spans = span.reshape(tiles, width, c).transpose(0, 2, 1).copy()
+        shape = (tiles, width, c)
         return cls(
-            lo=tiled,
-            span=spans,
+            lo=low.reshape(shape).transpose(0, 2, 1).copy(),
+            span=span.reshape(shape).transpose(0, 2, 1).copy(),
             order=order,
             weights=weights,
             k=k,
@@ -375,13 +375,15 @@ def _standing(
 ) -> tuple[Integers, Integers]:
     """Count by alternative those above it in its draw, and those equal to it, itself included."""
     # draw and total in one integer, which is sorted several times faster than two
-    key = (draw << 2 * KEY_BITS) - (total * GRID**2).astype(np.int64)
+    steps = (total * GRID**2).astype(np.int64)
+    key = (draw << 2 * KEY_BITS) - steps
     _, kind = np.unique(key, return_inverse=True)
     equal = np.bincount(kind, copies)
     # those of earlier draws come before, but are not above
     before = np.cumsum(equal) - equal
     n = np.bincount(draw, copies)
-    above = before[kind] - (np.cumsum(n) - n)[draw]
+    earlier = np.cumsum(n) - n
+    above = before[kind] - earlier[draw]
     return above, equal[kind]
 
 
@@ -402,11 +404,13 @@ def _ranks(
         totals = field.totals(rows, slice(None)).transpose(1, 0, 2)
         steps = totals.reshape(len(totals), -1)[:, :n] * -(GRID**2)
         key = steps.astype(np.int64) << KEY_BITS
-        luck = ticket * (turn[rows] | 1) >> 64 - KEY_BITS & 2**KEY_BITS - 1
+        mixed = ticket * (turn[rows] | 1)
+        luck = mixed >> 64 - KEY_BITS & 2**KEY_BITS - 1
         key |= luck & ~mask | place
         key.sort(axis=1)
         best = key & mask
-        np.add.at(at_rank, (best[:, :counted] + n * place[:counted]).ravel(), 1)
+        cell = best[:, :counted] + n * place[:counted]
+        np.add.at(at_rank, cell.ravel(), 1)
         sums += np.bincount(best.ravel(), np.tile(place, len(best)), minlength=n)
     back = np.argsort(field.order)
     by_rank: Floats = at_rank.reshape(counted, n).T[back] / draws

@@ -14,6 +14,7 @@ from scipy.sparse import coo_array
 from scipy.special import gammaincinv
 
 from assess.errors import AssessError
+from assess.policy import Table
 from assess.score.blast_radius.bitset import condense
 
 MOVABLE = ("MOVE NOW", "PILOT", "LATER")
@@ -49,27 +50,24 @@ def cycle_groups(services: pd.Index, dependencies: DataFrame) -> Series:
     return groups.groupby(cycles.part).transform("min").reindex(services)
 
 
-def waves(  # noqa: PLR0913
-    frame: DataFrame,
-    dependencies: DataFrame,
-    *,
-    budget: int,
-    capacity_hours: float,
-    hours_unknown: float,
-    waves_max: int,
+def waves(
+    frame: DataFrame, dependencies: DataFrame, settings: Table, *, budget: int
 ) -> DataFrame:
     """Plan quarter by quarter what moves, within the exposure budget and the hours of a quarter.
 
     ``frame`` by service_id has ``label, p_top, group, hours``; a group moves together or not at all,
     and what is called (``dependencies``: ``src_id, dst_id``) moves no later than its caller, where
-    both move. Returns by group with a service to move or to pilot: ``wave`` (from 1, NA for what
-    fits into none), ``services_n``, ``hours`` and ``why``.
+    both move. ``settings``: ``capacity_hours`` of a quarter, ``effort_hours_max`` (counts where the
+    effort is unknown), ``waves_max``. Returns by group with a service to move or to pilot: ``wave``
+    (from 1, NA for what fits into none), ``services_n``, ``hours`` and ``why``.
 
     Each wave is the best that fits once those before it are settled: a mixed-integer program
     that takes the highest sum of chances that the limits and the dependencies allow, equals
     by name. The next quarter is never made worse for the sake of a later one.
     """
-    plan = _groups(frame, hours_unknown)
+    capacity_hours = settings["capacity_hours"]
+    waves_max = int(settings["waves_max"])
+    plan = _groups(frame, settings["effort_hours_max"])
     plan["why"] = [_obstacle(row, budget, capacity_hours) for row in plan.itertuples()]
     plan["wave"] = pd.array([pd.NA] * len(plan), dtype="Int64")
     left = plan.index[plan["why"] == ""]
@@ -140,7 +138,8 @@ def _best_wave(
     n = len(plan)
     # a chance counts in steps of 1e-4; among equals, less for each later place, so that the
     # solver has one best answer on every machine
-    worth = np.round(plan["p"].to_numpy() * 1e4) + 1 - 1e-2 * np.arange(n) / n
+    steps = np.round(plan["p"].to_numpy() * 1e4)
+    worth = steps + 1 - 1e-2 * np.arange(n) / n
     limits = plan[["services_n", "hours"]].to_numpy(dtype=float).T
     constraints = [LinearConstraint(limits, ub=[budget, capacity_hours + 1e-6])]
     if waits:

@@ -19,7 +19,8 @@ from assess.sources.base import (
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_credentials
-from assess.sources.values import dicts, dig, number
+from assess.sources.traces.spans import Span, calls_of, spans_in
+from assess.sources.values import dicts, dig, number, picked
 
 EVIDENCE = "traces"
 RULE = TRACED
@@ -77,17 +78,35 @@ class TracesSource(Source):
 def _read(asked: Asked) -> Rows:
     """Read the links of files; of service graphs, failures are in a file of their own."""
     links = []
+    spans = []
     dumps = each_dump(asked, name="graph", empty=_EMPTY)
     for file, call in dumps:
         with call:
             values = read_json(file, call.row)
+            if of_traces := spans_in(values):
+                spans += call.take(of_traces)
+                continue
             more, unmapped_n = to_links(values, is_failed="failed" in file.stem)
             links += call.take(more)
             call.count(unmapped_n=unmapped_n)
             problem = next(filter(None, map(_problem, values)), None)
             if problem and not more:
                 call.status("parse_error", problem)
-    return links
+    made = (_link_of_call(caller, callee) for caller, callee in calls_of(spans))
+    return [*links, *filter(None, made)]
+
+
+def _link_of_call(caller: Span, callee: Span | None) -> Row | None:
+    link = _pair(caller.service, callee.service if callee else caller.peer)
+    if link is None:
+        return None
+    has_failed = caller.has_failed or (callee is not None and callee.has_failed)
+    return link | {
+        "kind": caller.link_kind,
+        "rule": RULE if callee else PEER,
+        "calls": 1,
+        "failed": int(has_failed),
+    }
 
 
 def _ask(asked: Asked, hours: float) -> Rows:
@@ -227,7 +246,8 @@ def _link_of(entry: Row, is_failed: bool) -> Row | None:
 
 def _from_series(metric: Row, value: Any, is_failed: bool) -> Row | None:
     """Read a series of a service graph: who called whom by its labels, how often by its value."""
-    link = _pair(metric.get("client"), metric.get("server"))
+    ends = picked(metric, "service graph series")
+    link = _pair(ends["client"], ends["server"])
     if link is None:
         return None
     connection = str(metric.get("connection_type"))

@@ -20,8 +20,8 @@ from assess.score.blast_radius.bitset import (
     sweep,
     to_words,
 )
-from assess.score.blast_radius.propagation import Impact, propagate
-from assess.score.blast_radius.topology import Graph, Scenarios, arc_key
+from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
+from assess.score.blast_radius.topology import Graph, arc_key
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.blast_radius.undecided import Undecided
 

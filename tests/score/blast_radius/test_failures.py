@@ -181,12 +181,11 @@ def judged_by(fleet, failures, chances):
 
 
 CHANCES = [[1, 1, 0.5, 0], [0, 1, 0.5, 0], [1, 0.9, 0.4, 0.0]]
-REACH = ("all transitive callers", "")
 
 
 def test_precision_and_recall_by_hand(fleet, failures):
     judged = judged_by(fleet, failures, CHANCES)
-    table = skill.precision(judged, reach=REACH, seed=1, level=0.9).set_index("rule")
+    table = skill.precision(judged, seed=1, level=0.9).set_index("rule")
     # fell: ab, bc, ab; said by the closure: abc, bc, abc; by p >= .5: abc, bc, ab
     assert table.loc["self", ["precision", "recall"]].tolist() == pytest.approx(
         [1, 3 / 6]
@@ -225,7 +224,7 @@ def test_ratio_and_how_many_incidents_touch_one(inventory):
 def test_no_failure_is_no_number(inventory, fleet):
     assert validation.calibrate([], AFFECTED, pd.Series(1.0, fleet.services), FRAME).empty
     none = judged_by(fleet, [], [])
-    table = skill.precision(none, reach=REACH, seed=1, level=0.9)
+    table = skill.precision(none, seed=1, level=0.9)
     assert table["precision"].isna().all()
     assert skill.curve(none).empty
 

@@ -17,7 +17,7 @@ from assess.policy.policy import load_policy
 from assess.score.blast_radius import relocation
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.placement import needed
-from assess.score.blast_radius.propagation import propagate
+from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.relocation import (
     LEFT,
     PAIR,
@@ -26,7 +26,7 @@ from assess.score.blast_radius.relocation import (
     move_scenarios,
     spread_replicas,
 )
-from assess.score.blast_radius.topology import Scenarios, build_topology
+from assess.score.blast_radius.topology import build_topology
 from assess.score.blast_radius.uncertain import Sampling
 
 POLICY = load_policy()

@@ -440,52 +440,6 @@ def test_who_moved_after_the_snapshot_before_counts_up_to_its_end():
     assert found["months"].tolist() == pytest.approx([MONTHS] * 3)
 
 
-TIMER = POLICY["incidents"]
-
-
-def closings(*days, source="incidents", basis="closed_at"):
-    opened = pd.Timestamp("2026-05-01", tz="UTC")
-    rows = {
-        "source": source,
-        "resolved_basis": basis,
-        "opened_at": opened,
-        "resolved_at": [opened + pd.Timedelta(days=d) for d in days],
-    }
-    return pd.DataFrame(rows)
-
-
-@pytest.mark.parametrize(
-    ("days", "is_timer"),
-    [
-        ([3.1] * TIMER["timer_n"], True),
-        ([3.1] * (TIMER["timer_n"] - 1), False),
-        ([1.0] * TIMER["timer_n"], True),  # a day is the least that a timer waits
-        ([0.9] * TIMER["timer_n"], False),
-        ([3.1] * 5 + [9.1, 8.1, 7.1, 6.1, 5.1], True),  # half of them
-        ([3.1] * 5 + [9.1, 8.1, 7.1, 6.1, 5.1, 4.1], False),
-    ],
-)
-def test_a_timer_is_what_closes_most_after_the_same_number_of_days(days, is_timer):
-    rows = closings(*days)
-    assert module.closed_by_timer(rows, POLICY).tolist() == [is_timer] * len(rows)
-
-
-def test_only_closings_of_the_source_with_the_timer_are_doubted():
-    n = TIMER["timer_n"]
-    rows = pd.concat(
-        [
-            closings(*[3.1] * n),
-            closings(*[3.1] * n, basis="resolved_at"),
-            closings(*[0.1] * n, source="pagerduty"),
-            closings(0.1, source=None, basis="closed_at by timer"),
-            closings(0.1, source=None, basis=None),
-        ],
-        ignore_index=True,
-    )
-    found = module.closed_by_timer(rows, POLICY).tolist()
-    assert found == [True] * n + [False] * 2 * n + [True, False]
-
-
 WORDS = {"host", "docker", "swarm", "ecs", "kubernetes", "nomad", "marathon", "mixed"}
 PACKAGE = Path(assess.__file__).parent
 

@@ -10,6 +10,7 @@ from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.incidents.exposure import counted_incidents, exposure
 from assess.score.incidents.recovery import (
+    closed_by_timer,
     heal_table,
     heal_times,
     incident_minutes,
@@ -310,3 +311,49 @@ def test_years_that_cannot_be_move_no_mean():
         heal_times(with_odd, POLICY), heal_times(without, POLICY)
     )
     assert exposure(with_odd, POLICY).window == exposure(without, POLICY).window
+
+
+TIMER = POLICY["incidents"]
+
+
+def closings(*days, source="incidents", basis="closed_at"):
+    opened = pd.Timestamp("2026-05-01", tz="UTC")
+    rows = {
+        "source": source,
+        "resolved_basis": basis,
+        "opened_at": opened,
+        "resolved_at": [opened + pd.Timedelta(days=d) for d in days],
+    }
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("days", "is_timer"),
+    [
+        ([3.1] * TIMER["timer_n"], True),
+        ([3.1] * (TIMER["timer_n"] - 1), False),
+        ([1.0] * TIMER["timer_n"], True),  # a day is the least that a timer waits
+        ([0.9] * TIMER["timer_n"], False),
+        ([3.1] * 5 + [9.1, 8.1, 7.1, 6.1, 5.1], True),  # half of them
+        ([3.1] * 5 + [9.1, 8.1, 7.1, 6.1, 5.1, 4.1], False),
+    ],
+)
+def test_a_timer_is_what_closes_most_after_the_same_number_of_days(days, is_timer):
+    rows = closings(*days)
+    assert closed_by_timer(rows, POLICY).tolist() == [is_timer] * len(rows)
+
+
+def test_only_closings_of_the_source_with_the_timer_are_doubted():
+    n = TIMER["timer_n"]
+    rows = pd.concat(
+        [
+            closings(*[3.1] * n),
+            closings(*[3.1] * n, basis="resolved_at"),
+            closings(*[0.1] * n, source="pagerduty"),
+            closings(0.1, source=None, basis="closed_at by timer"),
+            closings(0.1, source=None, basis=None),
+        ],
+        ignore_index=True,
+    )
+    found = closed_by_timer(rows, POLICY).tolist()
+    assert found == [True] * n + [False] * 2 * n + [True, False]

@@ -63,7 +63,7 @@ def test_scores_leave_out_what_failed_itself():
 
 def test_a_bootstrap_is_that_of_whole_elements():
     case = judged()
-    table = compare(case, [(RULE, REACH)], reach=REACH, seed=3, level=0.9)
+    table = compare(case, [(RULE, REACH)], seed=3, level=0.9)
     table = table.set_index("measure")
     p, down = case.rules[RULE], case.down
     want = average_precision(p.ravel(), down.ravel()) - down.mean()
@@ -106,7 +106,7 @@ def test_no_failure_is_no_number():
     case = Judged(flags, flags, flags, np.empty(0, int), {REACH: none, RULE: none})
     assert scores(case)["average_precision"].isna().all()
     assert reliability(case).empty
-    table = compare(case, [(RULE, REACH)], reach=REACH, seed=1, level=0.9)
+    table = compare(case, [(RULE, REACH)], seed=1, level=0.9)
     assert (table["gain"] == 0).all()
 
 
@@ -121,7 +121,7 @@ def test_the_highest_threshold_that_finds_enough_counts():
 
 def test_precision_at_one_half_and_at_the_lowest_threshold_that_finds_all():
     case = judged()
-    table = precision(case, reach=REACH, seed=1, level=0.9).set_index("rule")
+    table = precision(case, seed=1, level=0.9).set_index("rule")
     p, down = case.rules[RULE], case.down
     half, same = (table.loc[name] for name in table.index if name.startswith("learned"))
     found = [half["threshold"], half["precision"], half["recall"], half["said_n"]]

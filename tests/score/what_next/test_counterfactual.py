@@ -28,13 +28,13 @@ def unchanged(score):
         counterfactual = Counterfactual.of(
             answers,
             reasons.get(service, []),
-            POLICY["dimensions"],
+            POLICY,
             inside=False,
             chances=None,
             questions={},
         )
         none = np.zeros((1, len(counterfactual.items)), dtype=bool)
-        [label], _ = counterfactual.outcome(none, POLICY["what_next"])
+        [label], _ = counterfactual.outcome(none)
         rows[service] = (counterfactual.readiness(none)[0], label)
     return pd.DataFrame.from_dict(rows, "index", columns=["readiness_lo", "label"])
 

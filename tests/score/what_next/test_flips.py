@@ -25,10 +25,9 @@ from assess.score.what_next.labels import SEVERITY
 from assess.score.what_next.ranking import CutOff, Option, ShortList
 from assess.score.what_next.smaa import simplex_weights
 
-SETTINGS = load_policy()["what_next"]
 WEIGHTS = simplex_weights(400, 2, np.random.default_rng(5))
 OTHERS = np.array([[0.5, 0.5], [0.9, 0.1], [0.6, 0.7]])
-SHARES = {"a": 0.6, "b": 0.4}
+POLICY = load_policy().with_tables(dimensions={"a": 0.6, "b": 0.4})
 
 
 def chances(ready=0.5, other=0.5):
@@ -67,7 +66,7 @@ def counterfactual(atoms, reasons=(), *, inside=False, against=None):
     return Counterfactual.of(
         atoms,
         reasons,
-        SHARES,
+        POLICY,
         inside=inside,
         chances=None if inside else against or chances(),
         questions={a["check"]: f"ask {a['check']}" for a in atoms},
@@ -102,7 +101,7 @@ def test_one_fix_that_opens_the_gate():
     shop = counterfactual(
         [*SOUND, atom("b.2", 0)], [why("G6", "b.2", label="PREPARE")], inside=True
     )
-    assert smallest_flips(shop, SETTINGS) == [(("b.2",), "KEEP")]
+    assert smallest_flips(shop) == [(("b.2",), "KEEP")]
 
 
 def test_all_reasons_of_the_hardest_gate_have_to_go():
@@ -112,20 +111,20 @@ def test_all_reasons_of_the_hardest_gate_have_to_go():
         why("G1", "a.3", label="NEVER"),
         why("G6", "a.4", label="PREPARE"),
     ]
-    [(fixes, label)] = smallest_flips(counterfactual([*SOUND, *fails], reasons), SETTINGS)
+    [(fixes, label)] = smallest_flips(counterfactual([*SOUND, *fails], reasons))
     assert (fixes, label) == (("a.2", "a.3"), "PREPARE")
     four = [why("G1", f"a.{n}", label="NEVER") for n in range(2, 6)]
-    assert smallest_flips(counterfactual([*SOUND, *fails], four), SETTINGS) == []
+    assert smallest_flips(counterfactual([*SOUND, *fails], four)) == []
 
 
 def test_what_is_known_and_no_check_is_about_cannot_be_fixed():
     reasons = [why("G1", label="NEVER", fact="what it does (services.kind)")]
     shop = counterfactual(SOUND, reasons)
     assert shop.items == ("services.kind",) and shop.facts == ("",)
-    assert smallest_flips(shop, SETTINGS) == []
+    assert smallest_flips(shop) == []
     asked = counterfactual(SOUND, [{**reasons[0], "state": "unknown"}], inside=True)
-    assert smallest_flips(asked, SETTINGS) == [(("services.kind",), "KEEP")]
-    [fact] = value_of_information(asked, {}, SETTINGS)
+    assert smallest_flips(asked) == [(("services.kind",), "KEEP")]
+    [fact] = value_of_information(asked, {})
     assert (fact.label_if, fact.label_else, fact.decides) == (
         "KEEP",
         "PULL BACK",
@@ -140,9 +139,9 @@ def test_to_find_out_what_is_asked_lifts_a_gate_of_coverage():
         atoms, [why("G8", label="NOT DECIDABLE", rule=rule)], inside=True
     )
     assert shop.items == ("a.2", "a.3", "b.2")  # it names no item of its own
-    found = smallest_flips(shop, SETTINGS)
+    found = smallest_flips(shop)
     assert found and all(len(fixes) == 1 for fixes, _ in found)
-    facts = value_of_information(shop, {"a.2": 0.25}, SETTINGS)
+    facts = value_of_information(shop, {"a.2": 0.25})
     assert [f.chance for f in facts] == [0.25, 0.5, 0.5]
     assert all(f.label_else != "NOT DECIDABLE" for f in facts)  # a bad answer is one, too
 
@@ -159,13 +158,13 @@ def test_services_that_are_alike_ask_a_rule_about_coverage_once(monkeypatch):
     rule = "coverage < 0.61 or coverage_lowest < 0.1"
     reasons = [why("G8", label="NOT DECIDABLE", rule=rule)]
     atoms = [*SOUND, atom("a.2", None), atom("b.2", None)]
-    first = smallest_flips(counterfactual(atoms, reasons), SETTINGS)
+    first = smallest_flips(counterfactual(atoms, reasons))
     asked_n = len(asked)
     assert asked_n > 0
-    assert smallest_flips(counterfactual(atoms, reasons), SETTINGS) == first
+    assert smallest_flips(counterfactual(atoms, reasons)) == first
     assert len(asked) == asked_n
     fewer = counterfactual([*atoms, atom("b.3", None)], reasons)
-    smallest_flips(fewer, SETTINGS)
+    smallest_flips(fewer)
     assert len(asked) > asked_n  # another coverage is another question
 
 
@@ -173,14 +172,14 @@ def test_the_gain_of_a_fact_is_the_expected_change_of_the_chance():
     shop = counterfactual(
         [*SOUND, atom("a.2", None, 2), atom("b.2", 0)], against=chances(other=0.8)
     )
-    now = shop.outcome(np.zeros((1, 2), dtype=bool), SETTINGS)[1][0]
-    good = shop.outcome(np.array([[True, False]]), SETTINGS)[1][0]
-    [fact] = value_of_information(shop, {"a.2": 0.8}, SETTINGS)
+    now = shop.outcome(np.zeros((1, 2), dtype=bool))[1][0]
+    good = shop.outcome(np.array([[True, False]]))[1][0]
+    [fact] = value_of_information(shop, {"a.2": 0.8})
     assert 0 < now < good
     # a bad answer is what is assumed now
     assert fact.gain == pytest.approx(0.8 * (good - now))
     options = [Option("low_effort", "hours", 0.95, 0.5)]
-    measured = value_of_information(shop, {}, SETTINGS, options)[-1]
+    measured = value_of_information(shop, {}, options)[-1]
     assert measured.p_top_if == 0.95 and measured.gain == pytest.approx(0.5 - now)
     assert measured.decides == (measured.label_if != measured.label_else)
 
@@ -247,7 +246,7 @@ def test_the_smallest_sets_are_those_of_a_search_through_all(shop):
     def with_items(chosen):
         sets = np.zeros((1, n), dtype=bool)
         sets[0, list(chosen)] = True
-        label, chance = shop.outcome(sets, SETTINGS)
+        label, chance = shop.outcome(sets)
         return str(label[0]), chance[0]
 
     now = with_items(())[0]
@@ -260,7 +259,7 @@ def test_the_smallest_sets_are_those_of_a_search_through_all(shop):
                 expected.append((SEVERITY[label], -chance, chosen, label))
         if expected:
             break
-    found = smallest_flips(shop, SETTINGS)
+    found = smallest_flips(shop)
     best = [
         (tuple(shop.items[i] for i in c), label)
         for _, _, c, label in sorted(expected)[:SHOWN]
@@ -271,8 +270,8 @@ def test_the_smallest_sets_are_those_of_a_search_through_all(shop):
 @settings(max_examples=60, deadline=None)
 @given(services())
 def test_to_learn_a_good_fact_never_harms(shop):
-    now, chance = shop.outcome(np.zeros((1, len(shop.items)), dtype=bool), SETTINGS)
-    for fact in value_of_information(shop, {}, SETTINGS):
+    now, chance = shop.outcome(np.zeros((1, len(shop.items)), dtype=bool))
+    for fact in value_of_information(shop, {}):
         assert SEVERITY[fact.label_if] <= SEVERITY[str(now[0])]
         assert fact.p_top_if >= chance[0] - 1e-12
         assert fact.decides == ({fact.label_if, fact.label_else} != {str(now[0])})

@@ -36,14 +36,9 @@ def test_a_cycle_moves_together():
 def plan(rows, calls=(), **limits):
     frame = pd.DataFrame(rows, columns=["service_id", "label", "p_top", "group", "hours"])
     edges = pd.DataFrame(calls, columns=["src_id", "dst_id"], dtype="str")
-    wanted = {
-        "budget": 2,
-        "capacity_hours": 100,
-        "hours_unknown": 60,
-        "waves_max": 4,
-        **limits,
-    }
-    return waves(frame.set_index("service_id"), edges, **wanted)
+    settings = {"capacity_hours": 100, "effort_hours_max": 60, "waves_max": 4, **limits}
+    budget = limits.get("budget", 2)
+    return waves(frame.set_index("service_id"), edges, settings, budget=budget)
 
 
 FIVE = [
