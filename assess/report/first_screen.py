@@ -118,8 +118,8 @@ def _most_often_first(scores: Assessment) -> str:
     if pd.isna(wave) or wave == 1:
         return ranked.headline
     return (
-        f"{ranked.headline.rstrip('.')}, but its turn is wave {wave}: waves follow calls and the "
-        f"chance of the top {ranked.k}."
+        f"{ranked.headline.rstrip('.')}, but it moves in wave {wave}: a wave takes the services most "
+        f"often in the top {ranked.k} that calls, hours and the exposure budget allow."
     )
 
 

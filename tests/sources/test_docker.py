@@ -238,3 +238,42 @@ def test_a_container_tells_the_architecture_of_its_image(dumps):
     rows = collect(dumps, path=".").rows["images"]
     (told,) = {row["image_id"] for row in rows if row["arch"]}
     assert told == inspected[0]["Image"]
+
+
+INSPECTED = {
+    "Id": "7" * 64,
+    "Name": "/till",
+    "RestartCount": 0,
+    "State": {"Status": "running"},
+    "Config": {"Image": "registry.example.net/shop/till:3.1"},
+    "HostConfig": {},
+}
+
+
+def test_the_content_of_a_dump_tells_what_no_name_tells(tmp_path):
+    (tmp_path / "till-01.json").write_text(json.dumps([INSPECTED]))
+    (tmp_path / "engine.json").write_text('{"ServerVersion": "27.1.1", "Name": "s1"}')
+    (tmp_path / "package.json").write_text('{"name": "till"}')
+    for path in (".", "till-01.json"):
+        batch = DockerSource().collect({"path": path}, tmp_path, Deadline(10))
+        [row] = batch.rows["workloads"]
+        assert row["image_ref"] == "registry.example.net/shop/till:3.1"
+        statuses = {row["call"]: row["status"] for row in batch.coverage}
+        assert statuses["inspect"] == "ok"
+
+
+def test_inspections_of_two_hosts_are_not_taken_for_one(tmp_path):
+    for host in ("till-01", "till-02"):
+        (tmp_path / f"{host}.json").write_text(json.dumps([INSPECTED]))
+    batch = DockerSource().collect({"path": "."}, tmp_path, Deadline(10))
+    assert not any(batch.rows.values())
+    assert [row["status"] for row in batch.coverage] == ["unreachable"]
+
+
+def test_a_link_is_not_read_to_see_what_it_is(tmp_path):
+    outside = tmp_path / "outside.json"
+    outside.write_text(json.dumps([INSPECTED]))
+    (tmp_path / "dumps").mkdir()
+    (tmp_path / "dumps" / "till.json").symlink_to(outside)
+    batch = DockerSource().collect({"path": "dumps"}, tmp_path, Deadline(10))
+    assert not any(batch.rows.values())

@@ -119,6 +119,13 @@ def test_a_damaged_dump_costs_only_itself(dumps, content, status):
     assert {w["state"] for w in batch.rows["workloads"]} == {"declared"}
 
 
+def test_an_answer_is_known_by_its_key_where_its_name_tells_nothing(dumps):
+    before = services(collect(dumps.parent))
+    for number, file in enumerate(sorted(dumps.glob("describe-task-definition-*"))):
+        file.rename(dumps / f"definition-{number}.json")
+    assert services(collect(dumps.parent)) == before
+
+
 def test_several_accounts_side_by_side(dumps):
     other = Path(shutil.copytree(dumps, dumps.parent / "123456789012-us-east-1"))
     for file in other.iterdir():

@@ -146,6 +146,22 @@ def test_files_that_are_not_there(tmp_path):
     assert read(".", tmp_path).coverage[0]["status"] == "empty"
 
 
+@pytest.mark.parametrize(
+    ("client", "server"),
+    [
+        ("source_canonical_service", "destination_canonical_service"),
+        ("source_app", "destination_service_name"),
+        ("deployment", "dst_deployment"),
+    ],
+)
+def test_counters_of_meshes_name_the_ends_in_their_own_words(client, server):
+    metric = {client: "shop", server: "till", "response_code": "200"}
+    answer = {"data": {"result": [{"metric": metric, "value": [1772400000, "7"]}]}}
+    [link], unmapped_n = to_links([answer])
+    assert (link["src"], link["dst"], link["calls"]) == ("shop", "till", 7)
+    assert unmapped_n == 0
+
+
 def jaeger_span(identifier, parent, process, **tags):
     listed = [{"key": key.replace("_", "."), "value": tags[key]} for key in tags]
     references = [{"refType": "CHILD_OF", "traceID": "t1", "spanID": parent}]

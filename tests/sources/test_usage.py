@@ -88,6 +88,19 @@ def test_one_look_of_an_engine_is_a_window_of_nothing(used):
     assert rows.loc["workloads", "expected"] == len(workloads)  # each counts once
 
 
+def test_what_docker_stats_prints_for_people(used):
+    workloads, coverage = used(
+        stats_txt="""
+CONTAINER ID   NAME         CPU %     MEM USAGE / LIMIT     MEM %     PIDS
+0123456789ab   shop-web-1   25.50%    48.5MiB / 7.637GiB    0.62%     5
+"""
+    )
+    row = workloads.loc["app-01/0123456789ab"]
+    assert told(row, "cpu_peak", "memory_peak_bytes") == [0.255, 50855936]
+    read = coverage[coverage["call"] == "read"].set_index("source").loc["usage"]
+    assert (read["status"], read["rows"]) == ("ok", 2)
+
+
 def test_looks_of_a_week_make_percentile_peak_and_window(tmp_path):
     for number in range(40):
         entry = {"ID": "0123456789ab", "Name": "w", "CPUPerc": f"{number}%"}

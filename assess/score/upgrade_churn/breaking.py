@@ -87,7 +87,6 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     # ``workload_id`` is NA on a host without known workloads, ``change`` is `BLIND` where
     # the engine or the target is unknown.
     parts = [_NOTHING]
-    at = inventory.snapshot_at
     for goal in goals:
         workloads = workloads_on(inventory, goal.product, goal.version)
         ahead = _Ahead(goal)
@@ -102,7 +101,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
         rows = max(map(len, tables.values()), default=0)
         blocks = [slice(first, first + BLOCK) for first in range(0, rows, BLOCK)]
         items = [{name: tables[name][block] for name in tables} for block in blocks]
-        work = (asked, at, ahead)
+        work = (asked, inventory.snapshot_at, ahead)
         parts += each(_broken_in, work, items, what=f"changes of {goal.product}")
         parts.append(_blind(workloads, goal))
     if by:
@@ -163,8 +162,10 @@ def _world_hits(inventory: Inventory) -> DataFrame:
     parts = []
     for change in changes(WORLD):
         table = tables[change["table"]]
-        concerned = pd.array([True] * len(table), dtype="boolean")
-        parts.append(_hits(table, change, inventory.snapshot_at, concerned, texts))
+        # few fleets have builds: hundreds of rules ask their packages
+        if len(table):
+            concerned = pd.array([True] * len(table), dtype="boolean")
+            parts.append(_hits(table, change, inventory.snapshot_at, concerned, texts))
     found = _with_texts(parts, texts)
     return found.assign(day=_days(found["by"]), end=_days(found["until"]))
 

@@ -22,6 +22,7 @@ ATTEMPTS = 8  # of one request; the SDK waits longer after each
 _CALL_NAME = re.compile(r"(?<![a-z])(?:batch-get|describe|get|list)-[a-z0-9-]+")
 # Calls of two services with one name, by the keys that tell their answers apart.
 _SAME_NAME = vocabulary("aws", "calls of one name")
+_WHOLE = vocabulary("aws", "keys of whole answers")
 # Calls about objects that another call lists.
 _LISTED_BY = vocabulary("aws", "calls about listed objects")
 _ACCOUNT = re.compile(r"(?<!\d)\d{12}(?!\d)")
@@ -299,7 +300,8 @@ class DumpPlace(Place):
         if file.suffix.lower() not in JSON_SUFFIXES:
             return None
         values, reading = self.contents(file)
-        documents = [d for d in values if key in d or (named and not key)]
+        shown = key or _WHOLE.get(name)
+        documents = [d for d in values if shown in d or (named and not key)]
         others = [other for other in _SAME_NAME.get(name, "").split() if other != key]
         is_other = any(other in d for d in values for other in others)
         if not documents and (is_other or not named):

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.sources.base import Asked, Batch, Call, Row, Source, option_problems, paths_of
-from assess.sources.csv_records import rows
+from assess.sources.csv_records import lookup, rows
 from assess.sources.deadline import in_threads
 from assess.sources.docker.client import (
     Connection,
@@ -23,7 +23,7 @@ from assess.sources.docker.client import (
     failure,
     problems_of,
 )
-from assess.sources.docker.dumps import USAGE
+from assess.sources.docker.dumps import USAGE, id_of_host
 from assess.sources.docker.payload import EngineData, containers_of, short
 from assess.sources.docker.rows import to_batch
 from assess.sources.docker.text import (
@@ -57,6 +57,7 @@ _REFUSED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _PODMAN = "Podman Engine"  # among the components of a version
+_HEAD = 1 << 16  # bytes of a file that show what it is
 _VANISHED = (404, 409)  # 409: the engine is removing the container
 # In the order of reading: paths of the API, names that files start with, commands that write them.
 CALLS = {row["call"]: row for row in rows("docker/calls")}
@@ -93,11 +94,18 @@ def _read_hosts(asked: Asked) -> None:
     scopes: dict[Path, str] = {}  # directories, as the configuration names them
     for name in paths_of(asked.options):
         place = asked.base / name
-        found = files_below(name, asked, _call_of)
-        if found is None and _call_of(place) and place.exists():
-            found = [(name, place)]
+        # where the name of no file tells its command, the contents have to
+        for call_of in (_call_of, _shown_by):
+            found = files_below(name, asked, call_of)
+            if found is None and call_of(place) and place.exists():
+                found = [(name, place)]
+            if found:
+                break
+        shown = {(file.parent, call_of(file)) for _, file in found or ()}
+        if call_of is _shown_by and len(shown) < len(found or ()):
+            found = []  # two of one command may be of two hosts
         for scope, file in found or ():
-            hosts.setdefault(file.parent, {}).setdefault(_call_of(file), []).append(file)
+            hosts.setdefault(file.parent, {}).setdefault(call_of(file), []).append(file)
             scopes.setdefault(file.parent, str(Path(scope).parent))
         if not found:
             hint = "no dumps there; `assess sources` names the commands and the files"
@@ -108,9 +116,8 @@ def _read_hosts(asked: Asked) -> None:
         is_host = payloads.version or payloads.info or payloads.inspected
         if not is_host and payloads.containers is None:
             continue
-        named = asked.options.get("host_id") if len(hosts) == 1 else None
-        host_id = named or payloads.info.get("Name") or directory.resolve().name
-        _add(batch, payloads, str(host_id), scope)
+        host_id = id_of_host(asked, hosts, payloads, directory)
+        _add(batch, payloads, host_id, scope)
 
 
 def _call_of(file: Path) -> str:
@@ -121,6 +128,17 @@ def _call_of(file: Path) -> str:
         return ""
     named = (call for call, row in CALLS.items() if stem in row["files"].split())
     return next(named, "")
+
+
+def _shown_by(file: Path) -> str:
+    """Return the call whose answer a file holds, by a key near its start; empty for another."""
+    is_dump = file.suffix.lower() in SUFFIXES and file.is_file()
+    if not is_dump or file.is_symlink():  # which may lead anywhere
+        return ""
+    with file.open("rb") as stream:
+        head = stream.read(_HEAD).decode(errors="replace")
+    signs = lookup("docker/signs", "key", "call")
+    return next((call for key, call in signs.items() if f'"{key}"' in head), "")
 
 
 def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> EngineData:

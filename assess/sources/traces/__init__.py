@@ -20,7 +20,7 @@ from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_credentials
 from assess.sources.traces.spans import Span, calls_of, spans_in
-from assess.sources.values import dicts, dig, number
+from assess.sources.values import dicts, dig, number, picked
 
 EVIDENCE = "traces"
 RULE = TRACED
@@ -246,7 +246,8 @@ def _link_of(entry: Row, is_failed: bool) -> Row | None:
 
 def _from_series(metric: Row, value: Any, is_failed: bool) -> Row | None:
     """Read a series of a service graph: who called whom by its labels, how often by its value."""
-    link = _pair(metric.get("client"), metric.get("server"))
+    ends = picked(metric, "service graph series")
+    link = _pair(ends["client"], ends["server"])
     if link is None:
         return None
     connection = str(metric.get("connection_type"))

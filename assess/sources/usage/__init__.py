@@ -15,6 +15,7 @@ from assess.sources.csv_records import vocabulary
 from assess.sources.docker.text import cli_size
 from assess.sources.dumps import JSON_SUFFIXES, decoded, each_dump, read_text
 from assess.sources.values import (
+    Texts,
     billionths,
     dicts,
     dig,
@@ -40,7 +41,9 @@ _DIGITS = 6
 SHORT = 12  # characters of an id
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PERCENT = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*")
-_WORDS = re.compile(r"[-_. ]")
+_WORDS = re.compile(r"[-_. %/]")
+_STATS = re.compile(r"\s*CONTAINER\b.*CPU %")  # the heads of a table for people
+_COLUMNS = re.compile(r"\s{2,}")
 _TOP = re.compile(r"^\s*(?:NAMESPACE\s+)?(?:POD|NAME)\s.*CPU\(cores\)", re.MULTILINE)
 _METRICS = vocabulary("usage", "metrics")
 _NAMED = vocabulary("usage", "words")
@@ -93,6 +96,14 @@ def of_top(content: str, at: float) -> Read:
     return found, unread_n
 
 
+def of_table(content: str) -> list[Texts]:
+    """Return the entries of the table that ``docker stats`` prints for people."""
+    lines = [
+        _COLUMNS.split(line.strip()) for line in content.splitlines() if line.strip()
+    ]
+    return [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
+
+
 def of_documents(values: list[Any], stem: str, at: float) -> Read:
     """Read JSON of any form; ``stem`` is the name of its file, ``at`` when it was written."""
     found = []
@@ -133,7 +144,7 @@ def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
         return []
     entry = {_WORDS.sub("", name).lower(): cell for name, cell in value.items()}
     own = picked(entry, "engine stats")
-    memory = text(entry, "memusage").partition("/")[0].strip()
+    memory = (own["memory"] or "").partition("/")[0].strip()
     percent = _PERCENT.fullmatch(own["cpu"] or "")
     # nothing that runs has no memory: 0 B stands for what could not be counted
     size = cli_size(memory) or None
@@ -324,7 +335,9 @@ def read_samples(file: Path, call: Call) -> list[Sample]:
     if is_top(text):
         found, unread_n = of_top(text, at)
     else:
-        found, unread_n = of_documents(decoded(text, call.row), file.stem, at)
+        is_table = _STATS.match(text) is not None
+        values = of_table(text) if is_table else decoded(text, call.row)
+        found, unread_n = of_documents(values, file.stem, at)
     call.take(found)
     if unread_n:
         call.count(unmapped_n=unread_n)
