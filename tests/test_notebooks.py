@@ -82,18 +82,22 @@ def test_every_image_has_an_alternative_text(path):
     assert all(len(one.metadata["image/png"]["alt"]) > 40 for one in images)
 
 
+@pytest.fixture(scope="module")
+def another(tmp_path_factory):
+    """Return a snapshot with an older and a newer one beside it, of fewer services."""
+    home = tmp_path_factory.mktemp("fleet")
+    write_sample(home, services=12)
+    return str(home / "2026Q2")
+
+
 @each
-def test_a_notebook_runs_on_another_snapshot(path, tmp_path):
-    write_sample(tmp_path / "fleet", services=12)
-    snapshot = str(tmp_path / "fleet" / "2026Q2")
-    (written,) = notebooks.run(
-        [path], {"snapshot": snapshot}, output_dir=tmp_path / "out"
-    )
+def test_a_notebook_runs_on_another_snapshot(path, another, tmp_path):
+    (written,) = notebooks.run([path], {"snapshot": another}, output_dir=tmp_path / "out")
     node = nbformat.read(written, as_version=4)
     assert any(
         "injected-parameters" in cell.metadata.get("tags", []) for cell in node.cells
     )
-    assert snapshot in written.read_text()
+    assert another in written.read_text()
 
 
 @each

@@ -19,5 +19,10 @@ def hostile(policy):
 
 
 @pytest.fixture(scope="session")
+def plain(policy):
+    return assess.build_report(fleet(PLAIN), policy)
+
+
+@pytest.fixture(scope="session")
 def page(hostile):
     return hostile.to_html()

@@ -228,11 +228,10 @@ def test_what_changed_names_the_new_and_the_gone(hostile):
     assert rows.loc["gone", "after"] == "gone"
 
 
-def test_one_quarter_alone_says_so(policy):
-    report = assess.build_report(fleet(PLAIN), policy)
-    assert "only one snapshot" in report.to_html()
-    assert "only one snapshot" in report.to_markdown()
-    assert report.to_dict()["previous_quarter"] is None
+def test_one_quarter_alone_says_so(plain):
+    assert "only one snapshot" in plain.to_html()
+    assert "only one snapshot" in plain.to_markdown()
+    assert plain.to_dict()["previous_quarter"] is None
 
 
 @pytest.mark.parametrize(
@@ -293,16 +292,15 @@ def test_a_page_of_many_services_says_where_the_others_are(hostile, monkeypatch)
     assert "tables/ranking-table.csv lists them all" in section.text[0]
 
 
-def test_old_facts_are_said_to_be_old(policy):
+def test_old_facts_are_said_to_be_old(policy, plain):
     report = assess.build_report(fleet(PLAIN, at="2027-09-30"), policy)
     said = "The reference facts date from"
     forms = (report.to_html(), report.to_markdown(), json.dumps(report.to_dict()))
     assert all(said in form for form in forms)
     service = report.scores.services.index[0]
     assert "more than 180 days before the snapshot" in report.decision_record(service)
-    recent = assess.build_report(fleet(PLAIN), policy)
-    assert said not in recent.to_html()
-    assert "180 days before" not in recent.decision_record(service)
+    assert said not in plain.to_html()
+    assert "180 days before" not in plain.decision_record(service)
 
 
 def test_repr_has_neither_address_nor_page(hostile):

@@ -409,7 +409,7 @@ def test_a_server_that_hangs_costs_the_deadline_of_its_source(kind, options, ask
     is_over = threading.Event()
     try:
         batch = ask(
-            kind, options, lambda *_: is_over.wait(30) or (200, b"[]", {}), seconds=1.5
+            kind, options, lambda *_: is_over.wait(30) or (200, b"[]", {}), seconds=0.7
         )
     finally:
         is_over.set()

@@ -26,6 +26,12 @@ def policy():
     return assess.load_policy()
 
 
+@pytest.fixture(scope="module")
+def on_docker(fleet, policy):
+    """Return what is said of the fleet as it is."""
+    return assess.what_next(fleet, policy).frame.sort_index()
+
+
 def on_runtime(fleet, runtime):
     """Express the engines of a fleet on another runtime: supported stays so, ended stays so."""
     engines = fleet["engines"].copy()
@@ -50,8 +56,8 @@ def gate_states(fleet, policy, gate="G2"):
 
 
 @pytest.mark.parametrize("runtime", VERSIONS)
-def test_every_runtime_gets_the_verdicts_of_docker(fleet, policy, runtime):
-    here = assess.what_next(fleet, policy).frame.sort_index()
+def test_every_runtime_gets_the_verdicts_of_docker(fleet, policy, on_docker, runtime):
+    here = on_docker
     alike = policy.replace(target={"runtime": runtime})
     there = assess.what_next(on_runtime(fleet, runtime), alike).frame.sort_index()
     assert there["label"].eq("KEEP").sum() == here["label"].eq("KEEP").sum() > 0
@@ -90,8 +96,8 @@ def on_fargate(fleet):
     return fleet.replace(hosts=hosts, engines=rest)
 
 
-def test_fargate_keeps_what_docker_keeps(fleet, policy):
-    labels = assess.what_next(fleet, policy).frame["label"].sort_index()
+def test_fargate_keeps_what_docker_keeps(fleet, policy, on_docker):
+    labels = on_docker["label"]
     there = assess.what_next(on_fargate(fleet), policy).frame["label"].sort_index()
     assert set(labels.index[labels.eq("KEEP")]) <= set(there.index[there.eq("KEEP")])
     assert there.eq("NOT DECIDABLE").sum() <= labels.eq("NOT DECIDABLE").sum()

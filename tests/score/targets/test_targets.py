@@ -48,6 +48,13 @@ def small(tmp_path_factory):
     return write_sample(directory, services=12)[-1]
 
 
+@pytest.fixture(scope="module")
+def labelled(policy, small):
+    """Return the small fleet with its labels."""
+    fleet = assess.load(small)
+    return fleet, assess.what_next(fleet, policy).frame["label"]
+
+
 HIDDEN = ("privileged", "host_network", "docker_sock_mounted", "inspect_status")
 ROOMY = {"memory_bytes": 512 * GIB, "vcpus": 64}
 OBSERVED = {
@@ -465,13 +472,12 @@ def test_what_next_for_one_target(policy):
     ],
 )
 def test_no_service_moves_to_a_line_past_its_end_or_unknown(
-    policy, small, change, version, outcome
+    policy, labelled, change, version, outcome
 ):
     label, verdict = outcome
-    fleet = assess.load(small)
+    fleet, before = labelled
     default = policy["target"]["id"]
     there = policy.replace(**change(default, version))
-    before = assess.what_next(fleet, policy).frame["label"]
     movable = before.index[before.isin(["MOVE NOW", "PILOT", "LATER"])]
     assert len(movable)
     assert set(assess.what_next(fleet, there).frame["label"][movable]) == {label}
