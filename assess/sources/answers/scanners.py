@@ -45,14 +45,12 @@ _NAMED = 5  # rules in an answer
 
 
 def _answer(rule: Rule, risk: str, about: About, answer: str | None) -> Row:
-    asked: Row = {"about": about, "question": rule.target}
-    return asked | {"risk": risk, "answer": answer}
+    return {"about": about, "question": rule.target, "risk": risk, "answer": answer}
 
 
 def _kept(answers: Iterable[Row], **shared: Any) -> list[FrameRow]:
     """Keep the riskiest answers, each with the columns that a report's answers share."""
-    rows = worst(answer | shared for answer in answers)
-    return [("answers", row) for row in rows]
+    return [("answers", row) for row in worst(answer | shared for answer in answers)]
 
 
 def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
@@ -123,7 +121,7 @@ def _of_scan(report: Row, when: datetime | None, context: Context) -> list[Frame
     metadata = table(report, "Metadata")
     image = _image_of(texts(metadata, "RepoDigests"), texts(metadata, "RepoTags"))
     image = image if image.repository else parse_image(name)
-    identifier = text(metadata, "ImageID")
+    identifier = _id_of(metadata, "ImageID")
     results = dicts(report, "Results")
     rows = _image_rows(
         image,
@@ -143,9 +141,14 @@ def _of_scan(report: Row, when: datetime | None, context: Context) -> list[Frame
     return [*rows, *_kept(answers, answered_at=when, source="trivy")]
 
 
+def _id_of(image: Row, key: str) -> str:
+    """Return the id of an image; empty for any other text, which tells no image."""
+    found = _ID.fullmatch(text(image, key))
+    return found[0] if found else ""
+
+
 def _image_rows(image: ImageRef, identifier: str, **columns: Any) -> list[FrameRow]:
     """Return the row of a scanned image; none where neither digest nor id tells which it is."""
-    identifier = identifier if _ID.fullmatch(identifier) else ""
     digest = image.digest or identifier
     if not image.repository or not digest:
         return []
@@ -168,7 +171,7 @@ def of_grype(report: Row, _: Context) -> list[FrameRow]:
         return []
     findings = [_match(match) for match in dicts(matches)]
     image = _image_of_target(target)
-    identifier = text(target, "imageID")
+    identifier = _id_of(target, "imageID")
     arch = cell(target, "architecture") or None
     return _image_rows(image, identifier, arch=arch, **_counted(findings))
 

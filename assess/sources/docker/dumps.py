@@ -5,7 +5,7 @@ place. A directory is a host, and has a file for each command.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -41,9 +41,8 @@ class EngineDumps(Source):
             for _, file, call in dumps:
                 call.note(scope=scope, call=file.stem)
             data = self._read(dumps)
-            named = asked.options.get("host_id") if len(hosts) == 1 else None
-            host_id = named or data.info.get("Name") or Path(directory).resolve().name
-            batch.merge(self.rows(data, str(host_id), dumps).at(scope))
+            host_id = id_of_host(asked, hosts, data, directory)
+            batch.merge(self.rows(data, host_id, dumps).at(scope))
             for name, file, call in dumps:
                 if name == USAGE:
                     with call:
@@ -119,6 +118,12 @@ class EngineDumps(Source):
 
     def settle(self, name: str, values: Iterable[Any], data: EngineData) -> None:
         """Set to unknown what Docker's form states and this engine does not report."""
+
+
+def id_of_host(asked: Asked, hosts: Sized, data: EngineData, directory: PurePath) -> str:
+    """Return the id of a host: as its table has it, else its engine, else the directory."""
+    named = asked.options.get("host_id") if len(hosts) == 1 else None
+    return str(named or data.info.get("Name") or Path(directory).resolve().name)
 
 
 def _take(

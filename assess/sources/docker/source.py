@@ -23,7 +23,7 @@ from assess.sources.docker.client import (
     failure,
     problems_of,
 )
-from assess.sources.docker.dumps import USAGE
+from assess.sources.docker.dumps import USAGE, id_of_host
 from assess.sources.docker.payload import EngineData, containers_of, short
 from assess.sources.docker.rows import to_batch
 from assess.sources.docker.text import (
@@ -116,9 +116,8 @@ def _read_hosts(asked: Asked) -> None:
         is_host = payloads.version or payloads.info or payloads.inspected
         if not is_host and payloads.containers is None:
             continue
-        named = asked.options.get("host_id") if len(hosts) == 1 else None
-        host_id = named or payloads.info.get("Name") or directory.resolve().name
-        _add(batch, payloads, str(host_id), scope)
+        host_id = id_of_host(asked, hosts, payloads, directory)
+        _add(batch, payloads, host_id, scope)
 
 
 def _call_of(file: Path) -> str:
