@@ -1,6 +1,7 @@
 """Why something changed: the fleet, the evidence, its rivals, the policy or the facts."""
 
 import copy
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -10,17 +11,21 @@ import assess
 from assess.report.changes import label_changes
 from assess.report.model import Table
 
-SAMPLE = assess.load(ROOT / "data" / "sample" / "2026Q3")
 LEFT_OUT = {"incidents", "experiments", "activities"}  # what makes scoring long
+
+
+@cache
+def sample():
+    return assess.load(ROOT / "data" / "sample" / "2026Q3")
 
 
 def changed(values, *, at="2026-09-30"):
     """The sample with other answers in ``services``, by service."""
-    services = SAMPLE["services"].set_index("service_id")
+    services = sample()["services"].set_index("service_id")
     for service_id, answers in values.items():
         for column, value in answers.items():
             services.loc[service_id, column] = value
-    tables = {name: SAMPLE[name] for name in SAMPLE.present - LEFT_OUT}
+    tables = {name: sample()[name] for name in sample().present - LEFT_OUT}
     return assess.from_frames(
         {**tables, "services": services.reset_index()}, snapshot_at=at
     )

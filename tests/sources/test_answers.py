@@ -394,6 +394,8 @@ def test_each_file_is_read_in_its_format_and_one_of_none_says_so(tmp_path):
         "service,question,answer\ncart,team.owner,yes\n"
     )
     (tmp_path / "other.json").write_text('{"packages": {"left": 3}}')
+    (tmp_path / "deep.yaml").write_text("[" * 5000)
+    (tmp_path / "numbers.json").write_text("[1, 2]")
     batch = AnswersSource().collect({"path": "."}, tmp_path, Deadline(20))
     told = {row["scope"]: (row["call"], row["status"]) for row in batch.coverage}
     assert told == {
@@ -402,6 +404,8 @@ def test_each_file_is_read_in_its_format_and_one_of_none_says_so(tmp_path):
         "trivy.json": ("trivy", "ok"),
         "xeol.json": ("xeol", "ok"),
         "other.json": ("read", "parse_error"),
+        "deep.yaml": ("read", "parse_error"),
+        "numbers.json": ("read", "parse_error"),
     }
 
 

@@ -25,7 +25,7 @@ from assess.sources.dumps import (
     read_documents,
 )
 from assess.sources.http import open_web
-from assess.sources.values import dicts
+from assess.sources.values import as_list, dicts
 
 SCANNERS: dict[str, Callable[[Row, forms.Context], list[FrameRow]]] = {
     "docker-bench": scanners.of_docker_bench,
@@ -72,6 +72,7 @@ class AnswersSource(Source):
             return
         files: dict[str, list[str]] = {}
         for file, call in each_dump(asked, _ALL_SUFFIXES):
+            kind = ""
             with call:
                 kind = _kind_of(file, call)
             if kind:
@@ -92,7 +93,8 @@ def _kind_of(file: Path, call: Call) -> str:
     values = read_documents(file, call.row)
     if forms.resources(values):
         return "konveyor"
-    for kind, read in SCANNERS.items():
+    has_objects = any(dicts(as_list(value)) for value in values)
+    for kind, read in SCANNERS.items() if has_objects else ():
         context = forms.Context(forms.checks(kind))
         documents = _documents(values, kind, file)
         if any(read(document, context) for document in documents):
