@@ -6,7 +6,7 @@ yet: its figures are those of the target engine, prospective.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,6 +29,7 @@ from assess.score.upgrade_churn.breaking import (
     NOTE,
     PRODUCTS,
     WILL,
+    Goal,
     breaks,
     goal_of,
     goals_of,
@@ -67,12 +68,13 @@ class UpgradeChurn(Result):
 
     ``frame``: ``events_per_year, failures_per_year, hours_per_year`` [per year], ``score`` [points,
     0-100, high is bad], each with ``_lo, _hi``; ``hours_undivided`` [hours per year, the hosts not
-    shared]; ``basis``; ``days_to_eol`` [days to the nearest end of support]; ``versions_behind``
-    [lines]; ``breaking_n`` [changes that will break something in use; NA where the engine is
-    unknown], ``breaking_unknown_n`` [changes that may, since a fact is unknown]; images by
-    who makes them, ``third_party_images_n`` and ``first_party_images_n``, how often they changed
-    over the history, ``…_changes_n``, and ``…_changes_per_year`` with ``_lo, _hi`` [NA where no
-    two snapshots that follow each other saw them].
+    shared]; ``basis``; ``days_to_eol`` [days to the nearest end of support that is known];
+    ``versions_behind`` [lines]; ``breaking_n`` [changes that will break something in use; NA where
+    the engine is unknown, or with a day the image], ``breaking_unknown_n`` [changes that may, since
+    a fact is unknown]; images by who makes them, ``third_party_images_n`` and
+    ``first_party_images_n``, how often they changed over the history, ``…_changes_n``, and
+    ``…_changes_per_year`` with ``_lo, _hi`` [NA where no two snapshots that follow each other saw
+    them].
 
     ``contributions``: ``service_id, host_id, part`` (upgrade or failure), ``hours`` [per year],
     which add up to ``hours_per_year``. ``details``: ``breaking`` (as `breaks` returns it; an object
@@ -204,11 +206,9 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     by_service = Series(behind, rates.index, dtype="Int64")
     frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
     frame["versions_behind"] = by_service.groupby(level=0).max()
-    nodes = set(inventory["engines"].dropna(subset="kubelet_version")["host_id"])
-    blind = {place.service_id for place in placed if _is_blind(place, nodes)}
-    # a target, or a cluster, of a version that nobody knows is named as what may break
-    unknown = [KUBERNETES, *(f"{product} {version}" for product, version in goals)]
-    blind.update(found.loc[found["what"].isin(unknown), "service_id"].dropna())
+    blind = _blind(inventory, placed, found, goals)
+    if by:
+        blind |= _of_unknown_image(inventory["workloads"], placed)
     frame = frame.join(_breaking(broken, frame.index, blind))
     frame = frame.join(_images(inventory, registries))
     frame = frame.join(pace.image_rates(past, frame.index, registries, level=level))
@@ -286,6 +286,20 @@ def _paces(
     return np.array(paces, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
 
 
+def _blind(
+    inventory: Inventory,
+    placed: list[pace.Place],
+    found: DataFrame,
+    goals: Sequence[Goal],
+) -> set[str]:
+    """Return the services of which nobody knows all that the way to a goal breaks."""
+    nodes = set(inventory["engines"].dropna(subset="kubelet_version")["host_id"])
+    blind = {place.service_id for place in placed if _is_blind(place, nodes)}
+    # a target, or a cluster, of a version that nobody knows is named as what may break
+    unknown = [KUBERNETES, *(f"{product} {version}" for product, version in goals)]
+    return blind.union(found.loc[found["what"].isin(unknown), "service_id"].dropna())
+
+
 def _is_blind(place: pace.Place, nodes: set[str]) -> bool:
     """Return whether the engine of a service at a place is unknown, and so what breaks there.
 
@@ -300,6 +314,13 @@ def _is_blind(place: pace.Place, nodes: set[str]) -> bool:
         # a provider's cluster breaks what Kubernetes of its version breaks
         is_asked = place.host_id in nodes
     return not is_asked or reference.line_of(place.product, place.version) is None
+
+
+def _of_unknown_image(workloads: DataFrame, placed: list[pace.Place]) -> set[str]:
+    """Return the services in containers of unknown image, which any event may hit."""
+    contained = {place.service_id for place in placed if place.basis != pace.PROSPECTIVE}
+    is_unnamed = workloads["repository"].isna()
+    return contained.intersection(workloads.loc[is_unnamed, "service_id"])
 
 
 def _breaking(broken: DataFrame, services: pd.Index, blind: set[str]) -> DataFrame:
@@ -468,7 +489,8 @@ def _sentences(row: Series, times: DataFrame, hits: DataFrame) -> list[str]:
         text.append(f"It is {row['versions_behind']} release {lines} behind the target.")
     if pd.isna(row["breaking_n"]):
         text.append(
-            "What the way to the target breaks cannot be said: its engine is unknown."
+            "What breaks on the way to the target, or until the day, cannot be said: its engine "
+            "or an image is unknown."
         )
     sure = hits[hits["certainty"] == WILL].drop_duplicates(["change", "why"])
     for hit in sure.itertuples():

@@ -40,7 +40,7 @@ SCANNERS: dict[str, Callable[[Row, forms.Context], list[FrameRow]]] = {
 }
 _TABLES = (".csv", ".tsv")
 _ALL_SUFFIXES = (*JSON_SUFFIXES, *YAML_SUFFIXES, *_TABLES, ".xml")
-_UNKNOWN = "no form that is read here: `assess sources answers` lists them"
+_UNKNOWN = "no known form; if it is empty, name its format: `assess sources answers`"
 FORMATS = ("konveyor", "csv", *SCANNERS)
 _SUFFIXES: dict[Any, tuple[str, ...]] = {  # by reader; JSON where it is not here
     sbom.of_any: (*JSON_SUFFIXES, ".xml"),

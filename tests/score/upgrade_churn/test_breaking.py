@@ -186,6 +186,21 @@ def test_who_owns_an_image_decides_where_a_registry_is_left(image, change, is_hi
     assert (change in found) is is_hit
 
 
+@pytest.mark.parametrize(
+    ("image", "engine", "breaking_n"),
+    [
+        ("shop/bitnami:7.4.2", {}, 0),
+        (None, {}, None),
+        (None, {"runtime": "none"}, 0),
+    ],
+)
+def test_an_unknown_image_may_be_of_any_registry_that_moves(image, engine, breaking_n):
+    engine = {"version": "29.1.0", **engine}
+    churn = what_breaks(engine, by="2026-12-31", workload={"image_ref": image})
+    (counted,) = churn.frame["breaking_n"]
+    assert counted is pd.NA if breaking_n is None else counted == breaking_n
+
+
 def test_what_may_break_is_named_by_the_fact_that_decides():
     asks = {**CLIENT, "image_ref": "shop/own-agent:1.0.0"}
     known = one_workload({"version": "28.0.4"}, workload=asks)
