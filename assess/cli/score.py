@@ -183,8 +183,8 @@ def explain(
         from assess.score.assessment import Assessment
 
         past = read_history(snapshot, policy)
-        asked = (("service", service),)
-        assessment = Assessment(inventory, policy, past, asked=asked)
+        assessment = Assessment(inventory, policy, past, asked=(("service", service),))
+        assessment.readiness.row(service)  # an unknown name fails at once
         explained = {
             name: assessment.score(name).explain(service)
             for name in names or assessment.results
