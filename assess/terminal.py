@@ -12,6 +12,9 @@ from unicodedata import east_asian_width
 FILLER = "\0"  # no cell holds it
 GAP = "  "
 MARGIN = "    "  # of the further lines of a text beneath its row
+TIGHT = (
+    60  # columns of a terminal; in fewer, names have two lines beside other cells at most
+)
 NARROW = 8  # characters of a column of text that wraps
 # a value and its bounds: where a table has to be narrow, the bounds need not repeat its name
 BOUNDS = re.compile(r"\b(\w+)\t\1_lo\t\1_hi\b")
@@ -91,7 +94,7 @@ def _laid_out(columns: list[Column], width: int | None) -> str:
             if at < 2 or column.is_number or column.typical <= longest
         ]
         gap, widths = _fitted(beside, width, layouts)
-        if widths:
+        if widths and (width >= TIGHT or columns[0].size <= 2 * widths[0]):
             break
     else:
         beside = columns[:1]

@@ -230,15 +230,17 @@ def test_text_wraps_first_and_then_stands_beneath_its_row():
     assert wrapped[0].split() == ["source", "ratio", "hint"]
     assert len(wrapped) > len(LONG) + 1
     # a hint has lines of its own, and a row without one has none
-    lines = Grid.of(LONG).text(36).splitlines()
+    lines = Grid.of(LONG).text(37).splitlines()
     assert lines[:4] == [
-        "source                         ratio",
-        "docker                          0.50",
+        "source                          ratio",
+        "docker                           0.50",
         "  hint: name a cluster in",
         "    assess.toml if there is one",
     ]
-    assert lines[4].split() == ["n" * 29, "1.00"]
+    assert lines[4].split() == ["n" * 30, "1.00"]
     assert not [line for line in lines[4:] if "hint" in line]
+    # a name that would have three lines beside its numbers has its own, where there is little room
+    assert Grid.of(LONG).text(36).splitlines()[1:3] == ["docker", "  ratio: 0.50"]
     assert Grid.of(TABLE[[]]).text(80) == ""
 
 

@@ -54,7 +54,7 @@ def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str
         if re.search(rf"\b{row['words']}", text.lower()):  # TencentOS is no CentOS
             parts = version.split(".")[: int(row["parts_n"])]
             return row["name"], ".".join(parts) or None
-    return re.split(r"\s+(?:\(|v?\d)", text)[0].strip().lower(), version or None
+    return re.split(r"\s(?:\(|v?\d)", text)[0].strip().lower(), version or None
 
 
 def to_engine(data: EngineData, host_id: str) -> Row:
