@@ -42,7 +42,7 @@ from assess.score.upgrade_churn.in_use import KUBERNETES
 from assess.score.upgrade_churn.sights import (
     cells,
     host_engines,
-    is_third_party,
+    images_by_maker,
     line_name,
     unplaced_replicas,
 )
@@ -210,7 +210,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     if by:
         blind |= _of_unknown_image(inventory["workloads"], placed)
     frame = frame.join(_breaking(broken, frame.index, blind))
-    frame = frame.join(_images(inventory, registries))
+    frame = frame.join(images_by_maker(inventory, registries))
     frame = frame.join(pace.image_rates(past, frame.index, registries, level=level))
     parts = _contributions(rates, share[:, 0], chance[:, 0], settings)
     ready = {"breaking": hits.reset_index(drop=True), "clocks": times}
@@ -448,19 +448,6 @@ def base_images(inventory: Inventory) -> dict[str, list[str]]:
     """Return the base images of every service, sorted."""
     groups = on_bases(inventory).groupby("service_id")["element"]
     return {str(service): sorted(set(bases)) for service, bases in groups}
-
-
-def _images(inventory: Inventory, registries: Mapping[str, Any]) -> DataFrame:
-    """Count the images of a service by maker: third-party images change without the owner."""
-    columns = ["service_id", "registry", "repository"]
-    images = inventory["workloads"][columns].drop_duplicates()
-    named = images.dropna()
-    places = cells(named, "registry", "repository")
-    is_third = [is_third_party((*place, None, None), registries) for place in places]
-    third = Series(is_third, named.index, dtype=bool)
-    counts = DataFrame({"third_party_images_n": third, "first_party_images_n": ~third})
-    counts = counts.reindex(images.index, fill_value=False)
-    return counts.groupby(images["service_id"]).sum().astype("Int64")
 
 
 def _sentences(row: Series, times: DataFrame, hits: DataFrame) -> list[str]:

@@ -194,3 +194,16 @@ def written(image: Image) -> str:
     if tag:
         end = f":{tag}"
     return f"{registry}/{repository}{end}"
+
+
+def images_by_maker(inventory: Inventory, registries: Mapping[str, Any]) -> DataFrame:
+    """Count the images of a service by maker: third-party images change without the owner."""
+    columns = ["service_id", "registry", "repository"]
+    images = inventory["workloads"][columns].drop_duplicates()
+    named = images.dropna()
+    places = cells(named, "registry", "repository")
+    is_third = [is_third_party((*place, None, None), registries) for place in places]
+    third = Series(is_third, named.index, dtype=bool)
+    counts = DataFrame({"third_party_images_n": third, "first_party_images_n": ~third})
+    counts = counts.reindex(images.index, fill_value=False)
+    return counts.groupby(images["service_id"]).sum().astype("Int64")
