@@ -235,8 +235,7 @@ def circles() -> set[frozenset[str]]:
         parents = {other.rpartition(".")[0] for other in imported}
         for other in (imported | parents) & {*names}:
             is_part = other.startswith(f"{name}.")  # a package imports its own modules
-            door = (path.relative_to(PACKAGE).as_posix(), other)
-            if not is_part and door not in FOR_PEOPLE:
+            if not is_part:
                 graph[names.index(name), names.index(other)] = True
     _, groups = connected_components(graph.tocsr(), directed=True, connection="strong")
     by_group: dict[int, set[str]] = {}

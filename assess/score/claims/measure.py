@@ -18,7 +18,6 @@ from assess.score.incidents.rates import (
     rate_ratio,
     wider_level,
 )
-from assess.score.result import with_ends
 
 SUPPORTED = "supported"
 REFUTED = "refuted"
@@ -256,7 +255,8 @@ def rates_by(spells: DataFrame, by: str, *, level: float) -> DataFrame:
         jeffreys_rate(n, months / 12, level=level)
         for n, months in zip(table["incidents"], table["service_months"], strict=True)
     ]
-    return table.join(DataFrame(rates, table.index, with_ends("rate"), dtype=float))
+    columns = ["rate", "rate_lo", "rate_hi"]
+    return table.join(DataFrame(rates, table.index, columns, dtype=float))
 
 
 def compare(spells: DataFrame, first: Series) -> DataFrame:
