@@ -234,7 +234,7 @@ def circles() -> set[frozenset[str]]:
         imported = imports(path)
         parents = {other.rpartition(".")[0] for other in imported}
         for other in (imported | parents) & {*names}:
-            is_part = other.startswith(f"{name}.")  # a package imports its own modules
+            is_part = name.startswith(f"{other}.")  # its own package
             if not is_part:
                 graph[names.index(name), names.index(other)] = True
     _, groups = connected_components(graph.tocsr(), directed=True, connection="strong")
