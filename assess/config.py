@@ -31,8 +31,9 @@ def sample_path(reference: str | Path) -> Path | None:
 
     None for any other reference, and where the user has a directory of that name.
     """
-    word, _, quarter = str(reference).partition(":")
-    if word != SAMPLE or Path(reference).exists():
+    word, _, quarter = str(reference).replace("@", ":").partition(":")
+    own = str(reference).partition("@")[0]  # a store of that name has days of its own
+    if word != SAMPLE or Path(reference).exists() or Path(own).exists():
         return None
     quarters = {path.name: path for path in sorted(data_path(SAMPLE).glob("*Q*"))}
     chosen = quarter or max(quarters)
@@ -140,10 +141,9 @@ def _nearest() -> Path | None:
     if named := os.environ.get("ASSESS_CONFIG"):
         return Path(named)
     here = Path.cwd()
+    trusted = (0, os.geteuid())
     for directory in (here, *here.parents):
         file = directory / CONFIG_NAME
-        if file.exists() and (
-            directory == here or file.stat().st_uid in (0, os.geteuid())
-        ):
+        if file.exists() and (directory == here or file.stat().st_uid in trusted):
             return file
     return None

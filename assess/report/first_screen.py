@@ -63,6 +63,7 @@ def answers(scores: Assessment, earlier: Assessment | None) -> list[Fact]:
     since = f"Changed since {earlier.provenance.quarter}" if earlier else "Changed"
     return [
         Fact("Why", " ".join(_reasons(scores)), "ranking"),
+        Fact("What not to move", " ".join(_refused(scores.what_next.frame)), "ranking"),
         Fact("What could go wrong", " ".join(_risks(scores)), "blast-radius"),
         Fact(since, " ".join(_changes(scores, earlier)), "changes"),
         Fact("What nobody knows", " ".join(_gaps(scores)), "unknowns"),
@@ -112,15 +113,23 @@ def _most_often_first(scores: Assessment) -> str:
     """Name the service that most weightings rank first, and its wave if that is a later one."""
     ranked = scores.what_next
     frame = ranked.frame[ranked.frame["p_first"] > 0]
-    if frame.empty:
-        return ranked.headline
-    wave = frame.loc[frame["p_first"].idxmax(), "wave"]
-    if pd.isna(wave) or wave == 1:
+    wave = frame.nlargest(1, "p_first")["wave"]
+    if not surely(wave > 1).any():
         return ranked.headline
     return (
-        f"{ranked.headline.rstrip('.')}, but it moves in wave {wave}: a wave takes the services most "
-        f"often in the top {ranked.k} that calls, hours and the exposure budget allow."
+        f"{ranked.headline} It follows in wave {wave.iloc[0]}: each wave takes the services most often "
+        f"in the top {ranked.k}, as far as calls, hours and the exposure budget allow."
     )
+
+
+def _refused(frame: DataFrame) -> Iterator[str]:
+    """Yield which services stay out of containers for good, and which leave them."""
+    labels = frame["label"]
+    never = frame.index[labels == "NEVER"]
+    yield f"Never: {_listing(never) or 'no service'}."
+    back = frame.index[labels == "PULL BACK"]
+    if len(back):
+        yield f"Take out of containers: {_listing(back)}."
 
 
 def _risks(scores: Assessment) -> Iterator[str]:
