@@ -175,7 +175,7 @@ BUDGETS = {
     "score/targets": 707,
     "score/what_next": 1411,
     "figures": 1332,
-    "report": 2248,  # a first screen, records as pages, how predictions held
+    "report": 2246,  # a first screen, records as pages, how predictions held
     "report/explorer": 417,
     "cli": 1910,
     "notebooks": 471,
