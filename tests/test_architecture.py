@@ -164,7 +164,7 @@ BUDGETS = {
     "sources/vms": 478,
     "score": 524,  # results open figures and the explorer; the types of all arrays
     "score/backtest": 311,
-    "score/blast_radius": 2871,
+    "score/blast_radius": 2869,
     "score/claims": 809,
     "score/evidence": 777,
     "score/experiments": 347,
