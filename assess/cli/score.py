@@ -10,6 +10,7 @@ import click
 
 from assess.cli.command import (
     FILE,
+    SNAPSHOT,
     Output,
     command,
     output_options,
@@ -43,6 +44,15 @@ NO_BREAKS = "no-breaks"
 NAMED = 5
 
 
+def _not_a_score(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Refuse a score where the snapshot was forgotten, or comes last."""
+    if value in (*SCORES, *FLEET_SCORES) and not Path(value).exists():
+        raise click.UsageError(
+            f"{value} is a score; name the snapshot before it: assess score SNAPSHOT {value}"
+        )
+    return value
+
+
 @command(
     "assess score sample what-next",
     "assess score sample readiness --previous sample:2026Q2",
@@ -54,7 +64,7 @@ NAMED = 5
     "assess score sample experiments",
     works=True,
 )
-@snapshot
+@click.argument("snapshot", type=SNAPSHOT, callback=_not_a_score)
 @click.argument("name", metavar="SCORE", type=click.Choice([*SCORES, *FLEET_SCORES]))
 @policy_options
 @previous_option
