@@ -259,11 +259,14 @@ def read_history(text: str | Path, policy: Policy, *more: str | None) -> History
     return upgrade_history(store.earlier(store.resolve(text), *others), policy)
 
 
-def read_assessment(text: str, policy: Policy, *more: str | None) -> Assessment:
-    """Read a snapshot, with the upgrades that `read_history` shows."""
+def read_assessment(
+    text: str, policy: Policy, *more: str | None, is_learning: bool = True
+) -> Assessment:
+    """Read a snapshot, for scores that learn with the upgrades that `read_history` shows."""
     from assess.score.assessment import Assessment
 
-    return Assessment(read(text), policy, read_history(text, policy, *more))
+    history = read_history(text, policy, *more) if is_learning else None
+    return Assessment(read(text), policy, history)
 
 
 def read_policy(file: Path | None, *, target: str | None = None) -> Policy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,6 @@ from assess.writing import write_beside
 if TYPE_CHECKING:
     import pandas as pd
 
-    from assess.policy.policy import Policy
     from assess.score.assessment import Assessment
     from assess.score.result import Explanation
 
@@ -47,9 +47,7 @@ NAMED = 5
 def _not_a_score(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     """Refuse a score where the snapshot was forgotten, or comes last."""
     if value in (*SCORES, *FLEET_SCORES) and not Path(value).exists():
-        raise click.UsageError(
-            f"{value} is a score; name the snapshot before it: assess score SNAPSHOT {value}"
-        )
+        raise click.UsageError(f"name the snapshot before {value}")
     return value
 
 
@@ -107,7 +105,11 @@ def score(
     policy = read_policy(policy_file, target=target)
     if by and name != "upgrade-churn":
         raise click.UsageError("--by only works with upgrade-churn")
-    assessment = _assessment(snapshot, previous, policy, is_learning=name in LEARNING)
+    is_learning = name in LEARNING
+    assessment = read_assessment(snapshot, policy, previous, is_learning=is_learning)
+    if previous:
+        before = read_assessment(previous, policy, is_learning=is_learning)
+        assessment = replace(assessment, earlier=before)
     if name == "upgrade-churn":
         assessment = assessment.heading(target or "", by or "")
     result = assessment.score(name)
@@ -130,21 +132,6 @@ def score(
     if (target or by) and "simulation" in result.details and out.format != "csv":
         parts["simulation"] = result.details["simulation"]
     out.tables({name if parts else "": table, **parts}, document)
-
-
-def _assessment(
-    snapshot: str, previous: str | None, policy: Policy, *, is_learning: bool
-) -> Assessment:
-    """Read a snapshot and the earlier one, each with the history for its score."""
-    from assess.score.assessment import Assessment
-
-    inventory = read(snapshot)
-    earlier = None
-    if previous:
-        history = read_history(previous, policy) if is_learning else None
-        earlier = Assessment(read(previous), policy, history)
-    history = read_history(snapshot, policy, previous) if is_learning else None
-    return Assessment(inventory, policy, history, earlier)
 
 
 @command(
@@ -351,7 +338,6 @@ def check(
     """
     import pandas as pd
 
-    from assess.score.assessment import Assessment
     from assess.words import sentence_list
 
     limits = (min_readiness, min_coverage, max_open_gates)
@@ -360,7 +346,8 @@ def check(
             "no limit given; use --min-readiness, --min-coverage, --max-open-gates or --no-breaks"
         )
     policy = read_policy(policy_file, target=target)
-    assessment = Assessment(read(snapshot), policy).heading(target or "", by or "")
+    assessment = read_assessment(snapshot, policy, is_learning=False)
+    assessment = assessment.heading(target or "", by or "")
     result = assessment.readiness
     for name in services:
         result.row(name)
@@ -386,9 +373,8 @@ def check(
     out.table(table, document, empty=passed)
     for (limit, wanted), rows in table.groupby(["limit", "wanted"], sort=False):
         named = rows["service_id"].fillna("what is of no service")
-        services_named = sentence_list(named, most=NAMED)
         number = "" if limit == NO_BREAKS else f" {wanted:g}"
-        say("broken", f"--{limit}{number} by {services_named}")
+        say("broken", f"--{limit}{number} by {sentence_list(named, most=NAMED)}")
     if broken:
         click.get_current_context().exit(BROKEN)
 
