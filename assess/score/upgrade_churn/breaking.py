@@ -24,6 +24,7 @@ from assess.score.upgrade_churn.in_use import (
     KUBERNETES,
     WORLD,
     flags_of,
+    images_of,
     is_node,
     mounts_of,
     objects_of,
@@ -32,7 +33,8 @@ from assess.score.upgrade_churn.in_use import (
 )
 
 COLUMNS = [*IDS, "change", "certainty", "moment", "what", "why", "remedy", "source"]
-PRODUCTS = (reference.ENGINE, "containerd", "cri-o", "podman", KUBERNETES)
+RUNTIMES = (reference.ENGINE, "containerd", "cri-o", "podman")
+PRODUCTS = (*RUNTIMES, KUBERNETES)  # beside those of images
 WILL = "will"
 MAY = "may"
 NOTE = "note"
@@ -56,12 +58,12 @@ class Goal(NamedTuple):
 def goal_of(text: str) -> Goal:
     """Read a target such as ``kubernetes:1.35``; a bare version is docker's."""
     product, _, version = text.rpartition(":")
-    product = product.strip().lower() or reference.ENGINE
-    if product not in PRODUCTS:
+    product = reference.product_of(product) or reference.ENGINE
+    if product not in products():
         message = f"{product!r} is no product to upgrade"
         raise RequestError(
-            with_nearest(message, product, PRODUCTS),
-            hint=f"{', '.join(PRODUCTS)}; such as kubernetes:1.35",
+            with_nearest(message, product, products()),
+            hint=f"{', '.join(PRODUCTS)}, or an image; such as kubernetes:1.35, postgres:18",
         )
     if reference.parse_version(version) is None:
         raise RequestError(
@@ -73,11 +75,10 @@ def goal_of(text: str) -> Goal:
 def goals_of(inventory: Inventory, engine: str) -> list[Goal]:
     """Return the default goal of every product of a fleet: its newest line."""
     # The engine of the policy's target stands for docker.
-    runtimes = set(inventory["engines"]["runtime"].dropna())
-    products = [reference.ENGINE, *(name for name in PRODUCTS if name in runtimes)]
+    used = {reference.ENGINE, *inventory["engines"]["runtime"].dropna()}
     if is_node(inventory).any() or len(inventory["objects"]):
-        products.append(KUBERNETES)
-    newest = {name: reference.newest_line(name) for name in products}
+        used.add(KUBERNETES)
+    newest = {name: reference.newest_line(name) for name in PRODUCTS if name in used}
     newest[reference.ENGINE] = engine
     return [Goal(name, version) for name, version in newest.items() if version]
 
@@ -88,11 +89,12 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     # the engine or the target is unknown.
     parts = [_NOTHING]
     for goal in goals:
-        workloads = workloads_on(inventory, goal.product, goal.version)
+        of_product = workloads_on if goal.product in PRODUCTS else images_of
+        workloads = of_product(inventory, goal.product, goal.version)
         ahead = _Ahead(goal)
         asked = [change for change in changes(goal.product) if ahead.reaches(change)]
         makers = {
-            "workloads": partial(workloads.copy),
+            "workloads": workloads.copy,
             "objects": partial(objects_of, inventory, workloads),
             "flags": partial(flags_of, workloads, goal.product, goal.version),
             "mounts": partial(mounts_of, inventory, workloads),
@@ -188,20 +190,24 @@ def changes(product: str) -> list[dict[str, str]]:
     )
 
 
+@cache
+def products() -> list[str]:
+    """Return what can be upgraded: products of hosts, and those of images that have a rule."""
+    named = {row["product"] for row in reference.rows("breaks")}
+    return [*PRODUCTS, *sorted(named.difference(PRODUCTS, [WORLD]))]
+
+
 class _Ahead:
     """The changes between the running version and a target."""
 
     def __init__(self, goal: Goal) -> None:
         self._is_engine = goal.product == reference.ENGINE
-        self._target = self._numbers(goal.version)
-
-    def _numbers(self, text: str) -> tuple[int, ...]:
-        """Return the numbers of a version; a line of the engine means its newest release."""
-        parsed = reference.parse_version(text) or ()
-        if self._is_engine:
-            return reference.release_of(text) or parsed
-        # a line, such as 1.35, holds all its patches
-        return parsed if len(parsed) > 2 else (*parsed, 10**6)
+        # a line of the engine means its newest release
+        self._read = reference.release_of if self._is_engine else reference.parse_version
+        parsed = self._read(goal.version) or ()
+        # a line of another product, such as 1.35, holds all its patches
+        is_line = len(parsed) < 3 and not self._is_engine
+        self._target = (*parsed, 10**6) if is_line else parsed
 
     def reaches(self, change: Mapping[str, str]) -> bool:
         """Return whether a change is in the target: introduced by then, and not withdrawn."""
@@ -221,8 +227,7 @@ class _Ahead:
     def _is_below(self, text: str, comes: tuple[int, ...]) -> bool | None:
         if self._is_engine and not reference.is_known(text):
             return None
-        release = self._is_engine and reference.release_of(text)
-        parsed = release or reference.parse_version(text)
+        parsed = self._read(text)
         return None if parsed is None else parsed < comes
 
 
@@ -318,9 +323,10 @@ def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
     is_engine = goal.product == reference.ENGINE
     read = reference.is_known if is_engine else reference.parse_version
     known = filter(read, workloads["version"].dropna().unique())
-    is_released = reference.lines_behind(goal.product, goal.version) is not None
+    is_image = goal.product not in PRODUCTS
+    is_released = is_image or reference.lines_behind(*goal) is not None
     is_known = workloads["version"].isin(set(known)) & is_released
-    rows = workloads[~is_known & workloads["runtime"].notna()]
+    rows = workloads[~is_known & (workloads["runtime"].notna() | is_image)]
     if not is_released:
         rows = rows.assign(version=goal.version)
     named = goal.product + " " + rows["version"].astype("string")
@@ -345,7 +351,7 @@ def _days(texts: Series) -> Series:
 
 
 def _day(text: str) -> pd.Timestamp:
-    day = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
+    (day,) = _days(Series([text]))
     if pd.isna(day):
         raise RequestError(f"{text!r} is no day", hint="write it as 2026-12-31")
     return day
