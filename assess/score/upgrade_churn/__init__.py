@@ -446,7 +446,7 @@ def _contributions(
 
 def base_images(inventory: Inventory) -> dict[str, list[str]]:
     """Return the base images of every service, sorted."""
-    groups = on_bases(inventory).groupby("service_id")["element"]
+    groups = on_bases(inventory, inventory["workloads"]).groupby("service_id")["element"]
     return {str(service): sorted(set(bases)) for service, bases in groups}
 
 
