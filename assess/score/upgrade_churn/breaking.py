@@ -160,15 +160,13 @@ def _world_hits(inventory: Inventory) -> DataFrame:
     """List what the events of the world affect, each from its ``day`` until its ``end``."""
     workloads = workloads_on(inventory, WORLD, "")
     tables = {"workloads": workloads, "packages": packages_of(workloads)}
-    texts: list[dict[str, str]] = []
-    parts = []
+    hits = _Hits(tables, inventory.snapshot_at)
     for change in changes(WORLD):
-        table = tables[change["table"]]
+        rows_n = len(tables[change["table"]])
         # few fleets have builds: hundreds of rules ask their packages
-        if len(table):
-            concerned = pd.array([True] * len(table), dtype="boolean")
-            parts.append(_hits(table, change, inventory.snapshot_at, concerned, texts))
-    found = _with_texts(parts, texts)
+        if rows_n:
+            hits.add(change, pd.array([True] * rows_n, dtype="boolean"))
+    found = hits.joined()
     return found.assign(day=_days(found["by"]), end=_days(found["until"]))
 
 
@@ -237,8 +235,7 @@ def _broken_in(
 ) -> DataFrame:
     """List what changes break in a block of each table."""
     asked, at, ahead = work
-    texts: list[dict[str, str]] = []
-    parts = []
+    hits = _Hits(tables, at)
     versions = {name: pd.Categorical(table["version"]) for name, table in tables.items()}
     known: dict[tuple[str, str], BooleanArray] = {}
     for change in asked:
@@ -249,44 +246,58 @@ def _broken_in(
             known[key] = ahead.of(versions[name], change)
         # most changes lie behind all that runs
         if known[key].to_numpy(bool, na_value=True).any():
-            parts.append(_hits(tables[name], change, at, known[key], texts))
-    return _with_texts(parts, texts)
+            hits.add(change, known[key])
+    return hits.joined()
 
 
-def _hits(
-    table: DataFrame,
-    change: Mapping[str, str],
-    at: pd.Timestamp,
-    ahead: BooleanArray,
-    texts: list[dict[str, str]],
-) -> DataFrame:
-    """Return the rows that a change breaks, each with the number of its text, which is added."""
-    # Where the running version is unknown, only what is known to be in use counts: it
-    # breaks anyway.
-    holds = evaluate(change["condition"], table, at=at).array
-    is_hit = holds.to_numpy(bool, na_value=False) & ahead.to_numpy(bool, na_value=True)
-    is_open = holds.isna() & ahead.to_numpy(bool, na_value=False)
-    is_open &= change["when_unknown"] == MAY
-    rows = np.flatnonzero(is_hit | is_open)
-    if not len(rows):
-        return _NOTHING
-    columns = _columns_in(" ".join(change[name] for name in _TEXTS))
-    cells = [map(_shown, table[name].array.take(rows)) for name in columns]
-    keys = list(zip(is_open[rows], *cells, strict=True))
-    # equal cells make equal texts: few texts serve many rows
-    numbers = {key: len(texts) + n for n, key in enumerate(dict.fromkeys(keys))}
-    for is_unknown, *known in numbers:
-        texts.append(_told(change, dict(zip(columns, known, strict=True)), is_unknown))
-    return table[IDS].take(rows).assign(text=[numbers[key] for key in keys])
+class _Hits:
+    """The rows of tables that changes break, with their texts."""
 
+    def __init__(self, tables: Mapping[str, DataFrame], at: pd.Timestamp) -> None:
+        self._tables = tables
+        self._at = at
+        self._texts: list[dict[str, str]] = []
+        # by table: positions of rows, and of the text of each
+        self._found: defaultdict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(
+            list
+        )
 
-def _with_texts(parts: list[DataFrame], texts: list[dict[str, str]]) -> DataFrame:
-    """Return rows with their texts, joined once: a frame of texts for each change takes far longer."""
-    if not texts:
-        return _NOTHING
-    told = DataFrame(texts, columns=_FACTS).assign(order=list(map(_order, texts)))
-    found = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    return found[IDS].join(told.take(found["text"]).reset_index(drop=True))
+    def add(self, change: Mapping[str, str], ahead: BooleanArray) -> None:
+        """Add the rows that a change breaks, of those whose version is older."""
+        table = self._tables[change["table"]]
+        # Where the running version is unknown, only what is known to be in use counts: it
+        # breaks anyway.
+        holds = evaluate(change["condition"], table, at=self._at).array
+        is_hit = holds.to_numpy(bool, na_value=False)
+        is_hit &= ahead.to_numpy(bool, na_value=True)
+        is_open = holds.isna() & ahead.to_numpy(bool, na_value=False)
+        is_open &= change["when_unknown"] == MAY
+        rows = np.flatnonzero(is_hit | is_open)
+        if not len(rows):
+            return
+        columns = _columns_in(" ".join(change[name] for name in _TEXTS))
+        cells = [map(_shown, table[name].array.take(rows)) for name in columns]
+        keys = list(zip(is_open[rows], *cells, strict=True))
+        # equal cells make equal texts: few texts serve many rows
+        numbers = {key: len(self._texts) + n for n, key in enumerate(dict.fromkeys(keys))}
+        for is_unknown, *known in numbers:
+            named = dict(zip(columns, known, strict=True))
+            self._texts.append(_told(change, named, is_unknown))
+        texts = np.array([numbers[key] for key in keys])
+        self._found[change["table"]].append((rows, texts))
+
+    def joined(self) -> DataFrame:
+        """Return the rows with their texts, joined once: a frame for each change takes far longer."""
+        if not self._texts:
+            return _NOTHING
+        told = DataFrame(self._texts, columns=_FACTS)
+        told = told.assign(order=list(map(_order, self._texts)))
+        parts = []
+        for name, pairs in self._found.items():
+            rows, texts = map(np.concatenate, zip(*pairs, strict=True))
+            parts.append(self._tables[name][IDS].take(rows).assign(text=texts))
+        found = pd.concat(parts, ignore_index=True)
+        return found[IDS].join(told.take(found["text"]).reset_index(drop=True))
 
 
 @cache
