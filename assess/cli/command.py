@@ -199,7 +199,7 @@ policy_options = together(
     click.option(
         "--target",
         metavar="[PRODUCT:]VERSION",
-        help="What to upgrade or move to: 29 or docker:29, containerd:2.1, kubernetes:1.35.",
+        help="What to upgrade or move to: 29 or docker:29, kubernetes:1.35, or an image: postgres:18.",
     ),
 )
 
@@ -276,11 +276,10 @@ def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
     policy = load_policy(file)
     if not target:
         return policy
-    from assess.score.upgrade_churn.breaking import goal_of
-    from assess.score.upgrade_churn.in_use import KUBERNETES
+    from assess.score.upgrade_churn.breaking import RUNTIMES, goal_of
 
     goal = goal_of(target)
-    if goal.product == KUBERNETES:
+    if goal.product not in RUNTIMES:
         return policy  # its version says nothing about the engine of a host
     return policy.replace(target={"runtime": goal.product, "engine": goal.version})
 

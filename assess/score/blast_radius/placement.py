@@ -65,7 +65,7 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
         "az": replicas.assign(element=zone),
         "engine": _on_engines(inventory, replicas, policy),
         "image": _of_images(replicas, policy["evidence"]["host_kinds"]),
-        "base_image": on_bases(inventory)[is_replica],
+        "base_image": on_bases(inventory, replicas),
         "volume": on_volumes(inventory, replicas),
         "cluster": replicas.assign(element=replicas["cluster"]),
     }
@@ -148,10 +148,9 @@ def image_names(replicas: DataFrame) -> Series:
     return named.fillna(repository + ":" + replicas["tag"]).fillna(repository)
 
 
-def on_bases(inventory: Inventory) -> DataFrame:
-    """List rows of ``workloads`` by the base images (``element``) of their image."""
+def on_bases(inventory: Inventory, replicas: DataFrame) -> DataFrame:
+    """List replicas by the base images (``element``) of their image."""
     # A digest is matched with the image of that digest; a replica without one by its tag.
-    replicas = inventory["workloads"]
     images = inventory["images"]
     images = images.assign(element=images["base_name"].fillna(images["base_digest"]))
     # a tag may move to another image; a digest never does, so it decides where it is known
