@@ -31,9 +31,8 @@ def sample_path(reference: str | Path) -> Path | None:
 
     None for any other reference, and where the user has a directory of that name.
     """
-    word, _, quarter = str(reference).replace("@", ":").partition(":")
-    own = str(reference).partition("@")[0]  # a store of that name has days of its own
-    if word != SAMPLE or Path(reference).exists() or Path(own).exists():
+    word, _, quarter = str(reference).partition(":")
+    if word != SAMPLE or Path(reference).exists():
         return None
     quarters = {path.name: path for path in sorted(data_path(SAMPLE).glob("*Q*"))}
     chosen = quarter or max(quarters)

@@ -192,9 +192,8 @@ def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
         return Section("backtest", title, lines)
     frame = result.frame.reset_index()
     frame = frame.rename(columns={"lo": "value_lo", "hi": "value_hi"})
-    frame["metric"] = [
-        described("metrics.csv", name)[0]["title"] for name in frame["metric"]
-    ]
+    metrics = (described("metrics.csv", name) for name in frame["metric"])
+    frame["metric"] = [metric["title"] for (metric,) in metrics]
     parts: list[Part] = [pictures("backtest"), table_of("backtest-table", frame)]
     return Section("backtest", title, [result.headline], parts)
 

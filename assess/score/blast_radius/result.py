@@ -253,7 +253,9 @@ def check_element(topology: Topology, kind: str, name: str) -> None:
         return
     names = [f"{k}:{n}" for k, n in topology.elements]
     near = difflib.get_close_matches(f"{kind}:{name}", names, n=3) or names[:1]
-    hint = f"write KIND:NAME, such as {', '.join(near)}; kinds: {', '.join(KINDS)}"
+    examples = ", ".join(near)
+    kinds = ", ".join(KINDS)
+    hint = f"write KIND:NAME, such as {examples}; kinds: {kinds}"
     raise AssessError(f"there is no element {kind}:{name} in this result", hint=hint)
 
 
