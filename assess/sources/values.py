@@ -306,15 +306,12 @@ _READ: dict[str, Callable[..., Any]] = {
 
 @cache
 def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[Step]]]:
-    return [
-        (
-            row["column"],
-            _READ[row["kind"]],
-            [int(step) if step.isdigit() else step for step in row["path"].split()],
-        )
-        for row in rows("columns")
-        if row["form"] == form
-    ]
+    cells = [row for row in rows("columns") if row["form"] == form]
+    return [(row["column"], _READ[row["kind"]], _steps(row["path"])) for row in cells]
+
+
+def _steps(path: str) -> list[Step]:
+    return [int(step) if step.isdigit() else step for step in path.split()]
 
 
 def picked(payload: Any, form: str) -> dict[str, Any]:

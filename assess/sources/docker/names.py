@@ -69,10 +69,8 @@ def task_of(labels: Texts) -> str | None:
 
 def is_replica(labels: Texts) -> bool:
     """Return whether it is a replica of a service, not a pause container or a one-off."""
-    is_pause = (
-        labels.get(KUBERNETES + "container.name") == "POD"
-        or labels.get(KUBERNETES + "docker.type") == "podsandbox"
-    )
+    marks = {"container.name": "POD", "docker.type": "podsandbox"}
+    is_pause = any(labels.get(KUBERNETES + mark) == marks[mark] for mark in marks)
     return not is_pause and labels.get(COMPOSE + "oneoff", "").lower() != "true"
 
 

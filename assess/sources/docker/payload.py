@@ -12,7 +12,7 @@ from assess.sources.edges.rows import command_line, mentions
 from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
-from assess.sources.settings import of_command, settings_of
+from assess.sources.settings import of_command, of_container, settings_of
 from assess.sources.values import Texts, dicts, dig, listed, moment, table, text, texts
 from assess.sources.volumes import nfs_export
 
@@ -232,12 +232,13 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     values = variables(raw["Config"].get("Env"))
     env = keep_env(values)
     command = command_line(raw["Config"], "Entrypoint", "Cmd")
+    line = " ".join(text.value for text in command)
     tests = texts(raw, "Config", "Healthcheck", "Test")
     kept = _pick(raw, "inspection") | {
         "Labels": labels,
         "Env": env,
         "mentions": mentions([*texts_of(values), *command]),
-        "settings": of_command(" ".join(text.value for text in command)),
+        "settings": of_container(raw, of_command(line)),
         "health_checked": bool(tests) and tests[0] != "NONE",
     }
     options = dig(raw, "HostConfig", "LogConfig", "Config")
