@@ -216,7 +216,7 @@ def to_images(data: EngineData, containers: list[Container], host_id: str) -> Ro
         if identifier in parents and not refs:
             continue  # a layer of another image, which nobody can name or run alone
         created = moment(image, "Created")
-        sizes = dig(data.disk, "images", identifier) or {}
+        sizes = table(data.disk, "images", identifier)
         used_at = _last_use(needed[identifier], now) if is_known else None
         users_n = len(needed[identifier]) if is_known else sizes.get("Containers")
         common = {

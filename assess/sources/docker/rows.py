@@ -197,9 +197,9 @@ def to_ports(container: Container) -> set[str]:
     ports = set()
     inspected = container.inspected
     bindings = {
-        **(dig(inspected, "Config", "ExposedPorts") or {}),
-        **(dig(inspected, "HostConfig", "PortBindings") or {}),
-        **(dig(inspected, "NetworkSettings", "Ports") or {}),
+        **table(inspected, "Config", "ExposedPorts"),
+        **table(inspected, "HostConfig", "PortBindings"),
+        **table(inspected, "NetworkSettings", "Ports"),
     }
     for inner, bound in bindings.items():
         for binding in [*dicts(bound)] or [{}]:
