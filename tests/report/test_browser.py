@@ -150,6 +150,7 @@ def test_the_first_screen_answers_a_meeting(page):
     terms = page.locator(".facts dt").all_inner_texts()
     assert terms == [
         "Why",
+        "What not to move",
         "What could go wrong",
         "Changed since 2026Q2",
         "What nobody knows",
@@ -157,6 +158,10 @@ def test_the_first_screen_answers_a_meeting(page):
     assert page.locator(".facts").bounding_box()["y"] < 900
     for link in page.locator(".facts a").all():
         assert page.locator(link.get_attribute("href")).count() == 1
+    count = page.locator(".tally li").first
+    n = int(count.locator("strong").inner_text())
+    count.locator("a").click()
+    assert page.locator("#explore .x-table tbody tr").count() == min(n, 21)
 
 
 def test_forty_services_take_eight_screens_and_fifteen_pages(browser, tmp_path, policy):
