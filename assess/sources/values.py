@@ -306,12 +306,15 @@ _READ: dict[str, Callable[..., Any]] = {
 
 @cache
 def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[Step]]]:
-    cells = [row for row in rows("columns") if row["form"] == form]
-    return [(row["column"], _READ[row["kind"]], _steps(row["path"])) for row in cells]
-
-
-def _steps(path: str) -> list[Step]:
-    return [int(step) if step.isdigit() else step for step in path.split()]
+    return [
+        (
+            row["column"],
+            _READ[row["kind"]],
+            [int(step) if step.isdigit() else step for step in row["path"].split()],
+        )
+        for row in rows("columns")
+        if row["form"] == form
+    ]
 
 
 def picked(payload: Any, form: str) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str
         version = number[0] if number else ""
     for row in rows("docker/distributions"):
         if re.search(rf"\b{row['words']}", text.lower()):  # TencentOS is no CentOS
-            parts = version.split(".")[: int(row["parts_n"])]
+            parts_n = int(row["parts_n"])
+            parts = version.split(".")[:parts_n]
             return row["name"], ".".join(parts) or None
     return re.split(r"\s(?:\(|v?\d)", text)[0].strip().lower(), version or None
 

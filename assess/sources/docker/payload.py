@@ -86,7 +86,8 @@ class EngineData:
             self.inspected = {short(entry["Id"]): entry for entry in entries}
         else:
             setattr(self, name, entries)
-        call.count(rows=len(entries), redacted_n=sum(count for _, count in pairs))
+        redacted_n = sum(count for _, count in pairs)
+        call.count(rows=len(entries), redacted_n=redacted_n)
         if call.is_open and len(entries) < len(values):
             call.status("parse_error", HINTS["parse_error"])
         _expect(call, self.info.get(total) if expected is None else expected)
@@ -183,7 +184,8 @@ def variables(entries: Any) -> Texts:
 
 def short(identifier: Any, *path: str) -> str:
     """Shorten an id, with or without ``sha256:``, as the command line does."""
-    return text(identifier, *path).removeprefix("sha256:")[:SHORT_ID]
+    digest = text(identifier, *path).removeprefix("sha256:")
+    return digest[:SHORT_ID]
 
 
 def keep_version(raw: Any) -> Payload:
@@ -244,7 +246,8 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     options = dig(raw, "HostConfig", "LogConfig", "Config")
     outputs = dig(raw, "State", "Health", "Log")
     withheld = (raw.get("Args"), tests[1:], options, outputs)
-    withheld_n = sum(len(part) for part in withheld if isinstance(part, list | dict))
+    counted = [part for part in withheld if isinstance(part, list | dict)]
+    withheld_n = sum(map(len, counted))
     return kept, dropped + withheld_n + len(env["names"]) - len(env["kept"])
 
 
