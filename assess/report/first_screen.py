@@ -128,7 +128,7 @@ def _refused(frame: DataFrame) -> Iterator[str]:
     """Yield which services stay out of containers for good, and which leave them."""
     labels = frame["label"]
     never = frame.index[labels == "NEVER"]
-    yield f"Never: {_listing(never) or 'no service'}."
+    yield f"Never: {_listing(never) or 'no service, by what is known'}."
     back = frame.index[labels == "PULL BACK"]
     if len(back):
         yield f"Take out of containers: {_listing(back)}."
