@@ -191,7 +191,7 @@ def _frame(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
     losses = {
         "lo": impacts["lo"].loss,
         "point": point.loss,
-        "hi": np.maximum(impacts["hi"].loss, impacts["unseen"].loss),
+        "hi": impacts["unseen"].loss[: len(topology.elements)],
         "next_lo": point.next_lo,
         "next_hi": point.next_hi,
     }
