@@ -188,10 +188,11 @@ def _contributions(topology: Topology, affected: DataFrame) -> DataFrame:
 def _frame(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
     total = float(topology.weight.sum()) or 1.0
     point = impacts["point"]
+    unseen = impacts["unseen"]
     losses = {
         "lo": impacts["lo"].loss,
         "point": point.loss,
-        "hi": impacts["unseen"].loss[: len(topology.elements)],
+        "hi": np.maximum(impacts["hi"].loss, unseen.loss[: len(topology.elements)]),
         "next_lo": point.next_lo,
         "next_hi": point.next_hi,
     }

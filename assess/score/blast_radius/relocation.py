@@ -70,19 +70,10 @@ def spread_replicas(
     return fatal_hosts, sorted(zones[zone] for zone in np.flatnonzero(in_zone > spare))
 
 
-class Changes(NamedTuple):
-    """Fatal elements that a move adds (``sign`` 1) or removes (-1), and new ones by service.
-
-    ``new_hosts`` take it down; ``new_zones`` may, where the zone of a replica is unknown. [count]
-    """
-
-    elements: DataFrame
-    new_hosts: Floats
-    new_zones: Floats
-
-
-def element_changes(inventory: Inventory, topology: Topology, target: Table) -> Changes:
-    """List fatal elements that a move adds or removes, and count new ones that have no name."""
+def element_changes(
+    inventory: Inventory, topology: Topology, target: Table
+) -> tuple[DataFrame, Floats]:
+    """List fatal elements that a move adds (1) or removes (-1); count new hosts that take it down."""
     shared = landing(topology, target)
     zones = sorted(element for kind, element in topology.elements if kind == "az")
     # a target without an orchestrator leaves the cluster behind
@@ -99,17 +90,10 @@ def element_changes(inventory: Inventory, topology: Topology, target: Table) -> 
     share = inventory["services"].set_index("service_id")["min_healthy_pct"]
     layout = DataFrame({"n": replicas, "share": share.astype("float64")})
     new_hosts = Series(0.0, topology.services)
-    new_zones = Series(0.0, topology.services)
-    is_hidden = topology.placement.query("element_kind == 'az'")["element"].isna()
-    # of hidden zones there may be more than are known
-    zones_n = range(len(zones) or 1, is_hidden.any() * hosts_n + 1)
     added = []
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(int(n), healthy, hosts_n, zones)
         new_hosts[alike.index] = fatal_hosts
-        spreads = [spread_replicas(int(n), healthy, hosts_n, [""] * z) for z in zones_n]
-        fatal_n = max(len(lost) for _, lost in [*spreads, (0, fatal_zones)])
-        new_zones[alike.index] = fatal_n - len(fatal_zones)
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
     moved = DataFrame(added, columns=PAIR, dtype="str")
@@ -117,8 +101,7 @@ def element_changes(inventory: Inventory, topology: Topology, target: Table) -> 
     both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
     # what is there before and after does not change
     changes = both.drop_duplicates(PAIR, keep=False)
-    rows = changes.sort_values(PAIR, ignore_index=True)
-    return Changes(rows, new_hosts.to_numpy(), new_zones.to_numpy())
+    return changes.sort_values(PAIR, ignore_index=True), new_hosts.to_numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +207,7 @@ def containment(
     # in fleets with more services than ``moves_compared_most``, nothing is drawn
     is_small = len(topology.services) <= policy["blast_radius"]["moves_compared_most"]
     some = drawn if is_small else None
-    return changes.elements, _moved(topology, {"": changes}, sampling, some)[""]
+    return changes[0], _moved(topology, {"": changes}, sampling, some)[""]
 
 
 def move_deltas(
@@ -248,13 +231,13 @@ def move_deltas(
 
 def _moved(
     topology: Topology,
-    changes: Mapping[str, Changes],
+    changes: Mapping[str, tuple[DataFrame, Floats]],
     sampling: Sampling,
     drawn: Booleans | None,
 ) -> dict[str, DataFrame]:
     """Return the change by moves to each target; changes shared by targets are computed once."""
     # Without ``drawn`` every change is bounded.
-    every = pd.concat([each.elements for each in changes.values()]).drop_duplicates()
+    every = pd.concat([rows for rows, _ in changes.values()]).drop_duplicates()
     every = every.sort_values(PAIR, ignore_index=True)
     sampling = replace(sampling, spread=False)  # a move has no interval of one failure
     changed = Terms.of(topology, every)
@@ -274,9 +257,9 @@ def _moved(
     found = {}
     every = every.merge(topology.direct["lo"][PAIR].assign(certain=True), how="left")
     terms = every.assign(term=every.index)
-    for name, change in changes.items():
-        own = every.loc[np.sort(change.elements.merge(terms)["term"])]
-        found[name] = _table(topology, levels, changed.service[own.index], own, change)
+    for name, (rows, new_hosts) in changes.items():
+        own = every.loc[np.sort(rows.merge(terms)["term"])]
+        found[name] = _table(topology, levels, changed.service[own.index], own, new_hosts)
     return found
 
 
@@ -293,7 +276,7 @@ def _table(
     levels: Mapping[str, _Losses],
     service: Integers,
     own: DataFrame,
-    change: Changes,
+    new_hosts: Floats,
 ) -> DataFrame:
     """Add up the terms of one target by service: ``delta, delta_lo, delta_hi``.
 
@@ -311,10 +294,9 @@ def _table(
         much = losses.much[own.index]
         least = np.bincount(service, np.where(added, little, -much), n)
         most = np.bincount(service, np.where(added, much, -little), n)
-        low[level] = least + change.new_hosts * losses.least_alone
-        high[level] = most + change.new_hosts * losses.most_alone
-        unnamed = change.new_zones * losses.most_alone
-        worst.append(high[level] + np.bincount(service, little * perhaps, n) + unnamed)
+        low[level] = least + new_hosts * losses.least_alone
+        high[level] = most + new_hosts * losses.most_alone
+        worst.append(high[level] + np.bincount(service, little * perhaps, n))
     lo = np.min(list(low.values()), axis=0)
     hi = np.max(worst, axis=0)
     nowhere = ~topology.services.isin(topology.placed)

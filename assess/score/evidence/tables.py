@@ -51,13 +51,8 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     is_unit = is_known(workloads["contained"], value=False)
     units = workloads[is_unit]
     containers = workloads[~is_unit]
-    # services on plain hosts without workloads have no container to check
-    bare: set[str] = set()
-    if inventory.has("workloads"):
-        on_host = exposed.side.index[is_known(exposed.side, value=HOST)]
-        bare = set(on_host) - set(workloads["service_id"])
     # services of which no replica, or not every replica, is a container
-    outside = _only(units, containers) | bare
+    outside = _only(units, containers)
     partly = set(units["service_id"])
     calls = nullable(inventory["dependencies"], "dependencies")
     calls = calls[calls["src_id"].isin(everywhere)]
@@ -68,13 +63,13 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
         # a poor target is no better than a poor engine: judge units as containers there
         there = Series(TARGET, units.index, "string")
         containers = pd.concat([containers, units.assign(host_id=there)])
-        outside = bare
+        outside = set()
     on_engines = _by_host(containers, engines)
     # of several runtimes of a host nobody knows which one runs the container
     on_engines["sure"] &= ~is_known(on_engines["only"], value=False)
     views = {
-        "workloads": View.of(everywhere, workloads, na=bare),
-        "mounts": _mounts(inventory, workloads, bare, everywhere),
+        "workloads": View.of(everywhere, workloads),
+        "mounts": _mounts(inventory, workloads, everywhere),
         "hosts": View.of(everywhere, _by_host(workloads, hosts)),
         "engines": View.of(everywhere, on_engines, na=outside, partly=partly),
         "images": image_view,
@@ -152,6 +147,12 @@ def _workloads(
     words = policy["evidence"]
     registries = policy["registries"]
     table = nullable(inventory["workloads"], "workloads")
+    if inventory.has("workloads"):
+        # a service on plain hosts without a row runs there as a unit that nobody saw
+        on_host = exposed.side.index[is_known(exposed.side, value=HOST)]
+        unseen = DataFrame({"service_id": on_host.difference(table["service_id"])})
+        unseen = unseen.reindex(columns=table.columns).astype(table.dtypes)
+        table = pd.concat([table, unseen], ignore_index=True)
     running = table["state"].eq("running")
     runs = surely(running)
     service = table["service_id"]
@@ -229,10 +230,8 @@ def _image_kind(repositories: Series, patterns: Sequence[str]) -> Series:
     return found.mask(found == reference.VAGUE)
 
 
-def _mounts(
-    inventory: Inventory, workloads: DataFrame, bare: set[str], services: pd.Index
-) -> View:
-    """Return the mounts of live workloads; they do not apply to the ``bare`` services."""
+def _mounts(inventory: Inventory, workloads: DataFrame, services: pd.Index) -> View:
+    """Return the mounts of live workloads."""
     # A row of NA stands for a workload with unknown mounts. A unit on a plain host
     # without mounts on record has none.
     table = nullable(inventory["mounts"], "mounts")
@@ -248,7 +247,7 @@ def _mounts(
     unseen = rest.loc[~(looked | is_unit) | is_open, key]
     rows = pd.concat([mounted, unseen], ignore_index=True)
     none = _only(rest[looked & ~may_be_gone], rows)
-    na = (_only(rest[is_unit], rows) | bare) - none
+    na = _only(rest[is_unit], rows) - none
     has_none = ~workloads["workload_id"].isin(rows["workload_id"])
     partly = set(workloads.loc[has_none, "service_id"])
     return View.of(services, rows, none=none, na=na, partly=partly)

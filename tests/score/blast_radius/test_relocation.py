@@ -129,8 +129,7 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
     inventory = a_fleet(seed)
     result = score_blast_radius(inventory, POLICY)
     fleet = build_topology(inventory, POLICY)
-    changes = element_changes(inventory, fleet, POLICY["target"])
-    want = one_by_one(fleet, changes.elements, changes.new_hosts, POLICY)
+    want = one_by_one(fleet, *element_changes(inventory, fleet, POLICY["target"]), POLICY)
     for row in result.services.itertuples():
         assert row.delta_lo <= row.delta_hi
         if row.Index in fleet.placed:
@@ -151,7 +150,7 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
 def test_scenarios_fail_everything_but_the_service(seed):
     inventory = a_fleet(seed)
     fleet = build_topology(inventory, POLICY)
-    changes = element_changes(inventory, fleet, POLICY["target"]).elements
+    changes, _ = element_changes(inventory, fleet, POLICY["target"])
     assert set(changes["element_kind"]) <= set(LEFT)
     terms = Terms.of(fleet, changes)
     n = len(fleet.services)
