@@ -34,6 +34,7 @@ DTYPES = {
     "time": "datetime64[us, UTC]",
 }
 PROBLEM_COLUMNS = ["table", "row", "column", "value", "rule", "hint"]
+_NO_PROBLEMS = DataFrame(columns=PROBLEM_COLUMNS)
 _BOOLEANS = {"true": True, "false": False}
 # a date alone is a moment too; a number alone is not, although pandas reads -1 as a year
 _ISO_TIME = re.compile(
@@ -86,7 +87,7 @@ class Column:
             return float(low), float(high)
         return None
 
-    @property
+    @cached_property
     def pandas_dtype(self) -> str | pd.CategoricalDtype:
         """Type that the column has in memory."""
         if self.dtype == "category":
@@ -141,6 +142,8 @@ def renames() -> DataFrame:
 def _renamed(frame: str, table: DataFrame) -> DataFrame:
     """Rename old columns; where the new name is present too, the old column keeps its name."""
     rows = renames()[renames()["frame"] == frame]
+    if rows.empty:
+        return table
     is_new = ~rows["column"].isin(table.columns)
     return table.rename(columns=dict(rows.loc[is_new, ["before", "column"]].to_numpy()))
 
@@ -211,6 +214,7 @@ def conform(frame: str, raw: DataFrame) -> tuple[DataFrame, DataFrame]:
     typed: dict[str, Series] = {}
     absent: dict[str, Series] = {}
     problems = []
+    raw = raw.reset_index(drop=True)
     for name, column in columns(frame).items():
         if name not in raw:
             dtype = column.pandas_dtype
@@ -219,7 +223,7 @@ def conform(frame: str, raw: DataFrame) -> tuple[DataFrame, DataFrame]:
                 absent[str(dtype)] = Series(pd.NA, index=range(len(raw)), dtype=dtype)
             typed[name] = absent[str(dtype)]
             continue
-        cells = raw[name].reset_index(drop=True)
+        cells = raw[name]
         typed[name], bad = cast_cells(cells, column)
         if bad.any():
             hints = [did_you_mean(str(cell), column.vocabulary) for cell in cells[bad]]
@@ -231,12 +235,12 @@ def conform(frame: str, raw: DataFrame) -> tuple[DataFrame, DataFrame]:
     return DataFrame(typed), join_problems(problems)
 
 
-def cast_cells(cells: Series, column: Column) -> tuple[Series, Series]:
+def cast_cells(cells: Series, column: Column) -> tuple[Series, np.ndarray]:
     """Return the cells as their column's type; the mask marks known cells that cannot be read."""
     # floats are cast again: NaN and infinity have to become NA
     if cells.dtype == column.pandas_dtype and column.dtype != "float":
-        return cells, Series(False, index=cells.index)
-    known = cells.notna()
+        return cells, np.zeros(len(cells), bool)
+    known = cells.notna().to_numpy()
     if column.dtype == "category":
         # a word outside the vocabulary has code -1, which is NA
         codes = pd.Index(column.vocabulary).get_indexer(_text(cells))
@@ -260,7 +264,7 @@ def cast_cells(cells: Series, column: Column) -> tuple[Series, Series]:
         cast = cells.dt.tz_convert("UTC").dt.as_unit("us")
     else:
         cast = _as_numbers(cells, is_whole=column.dtype == "int")
-    return cast, known & cast.isna()
+    return cast, known & cast.isna().to_numpy()
 
 
 Row = dict[str, Any]
@@ -358,7 +362,7 @@ def join_problems(problems: list[DataFrame]) -> DataFrame:
     """Join lists of problems."""
     some = [p for p in problems if len(p)]
     if not some:
-        return DataFrame(columns=PROBLEM_COLUMNS)
+        return _NO_PROBLEMS.copy(deep=False)
     return pd.concat(some, ignore_index=True)
 
 
@@ -373,8 +377,9 @@ def check(frame: str, table: DataFrame) -> DataFrame:
         if column.is_required:
             problems += _absent(column, cells)
         if column.bounds:
-            # an unknown cell breaks no range
-            outside = ~cells.between(*column.bounds).fillna(value=True).astype(bool)
+            # an unknown cell breaks no range: NaN is neither below nor above
+            numbers = cells.to_numpy(float, na_value=np.nan)
+            outside = (numbers < column.bounds[0]) | (numbers > column.bounds[1])
             if outside.any():
                 problems.append(_problems(column, cells[outside], column.expectation))
     return join_problems(problems)
@@ -382,15 +387,14 @@ def check(frame: str, table: DataFrame) -> DataFrame:
 
 def _absent(column: Column, cells: Series) -> list[DataFrame]:
     """List required cells that are unknown, and keys that are an empty text."""
+    unknown = cells.isna()
+    hints = {"unknown (an empty cell of a CSV file): may not be empty": unknown}
     # A CSV file cannot tell the two apart: an empty text is read back as unknown. The
     # reader of any other column decides about empty texts: a waiver without an owner does
     # not count.
-    unknown = cells.isna()
-    empty = is_absent(cells) & ~unknown & column.is_key
-    hints = {
-        "unknown (an empty cell of a CSV file): may not be empty": unknown,
-        "an empty text, which no CSV file tells from unknown: name it": empty,
-    }
+    if column.is_key:
+        why = "an empty text, which no CSV file tells from unknown: name it"
+        hints[why] = is_absent(cells) & ~unknown
     return [
         _problems(column, cells[rows], "required", hint)
         for hint, rows in hints.items()
@@ -405,10 +409,10 @@ def is_absent(cells: Series) -> Series:
 
 
 def _duplicates(frame: str, keys: DataFrame) -> DataFrame:
-    twice = keys.duplicated(keep=False) & keys.notna().all(axis=1)
-    if not twice.any():
+    twice = keys[keys.duplicated(keep=False)].dropna()
+    if twice.empty:
         return join_problems([])
-    shown = keys[twice].apply(lambda row: "/".join(map(str, row)), axis=1)
+    shown = twice.apply(lambda row: "/".join(map(str, row)), axis=1)
     column = Column(frame, ", ".join(keys.columns), "str", "key", "", "", "")
     return _problems(column, shown, "a key occurs once", "duplicate key")
 

@@ -199,7 +199,7 @@ policy_options = together(
     click.option(
         "--target",
         metavar="[PRODUCT:]VERSION",
-        help="What to upgrade or move to: 29 or docker:29, containerd:2.1, kubernetes:1.35.",
+        help="What to upgrade or move to: 29 or docker:29, kubernetes:1.35, or an image: postgres:18.",
     ),
 )
 
@@ -259,11 +259,14 @@ def read_history(text: str | Path, policy: Policy, *more: str | None) -> History
     return upgrade_history(store.earlier(store.resolve(text), *others), policy)
 
 
-def read_assessment(text: str, policy: Policy, *more: str | None) -> Assessment:
-    """Read a snapshot, with the upgrades that `read_history` shows."""
+def read_assessment(
+    text: str, policy: Policy, *more: str | None, is_learning: bool = True
+) -> Assessment:
+    """Read a snapshot, for scores that learn with the upgrades that `read_history` shows."""
     from assess.score.assessment import Assessment
 
-    return Assessment(read(text), policy, read_history(text, policy, *more))
+    history = read_history(text, policy, *more) if is_learning else None
+    return Assessment(read(text), policy, history)
 
 
 def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
@@ -273,11 +276,10 @@ def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
     policy = load_policy(file)
     if not target:
         return policy
-    from assess.score.upgrade_churn.breaking import goal_of
-    from assess.score.upgrade_churn.in_use import KUBERNETES
+    from assess.score.upgrade_churn.breaking import RUNTIMES, goal_of
 
     goal = goal_of(target)
-    if goal.product == KUBERNETES:
+    if goal.product not in RUNTIMES:
         return policy  # its version says nothing about the engine of a host
     return policy.replace(target={"runtime": goal.product, "engine": goal.version})
 

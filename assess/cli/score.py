@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from assess.cli.command import (
     FILE,
+    SNAPSHOT,
     Output,
     command,
     output_options,
@@ -29,7 +31,6 @@ from assess.writing import write_beside
 if TYPE_CHECKING:
     import pandas as pd
 
-    from assess.policy.policy import Policy
     from assess.score.assessment import Assessment
     from assess.score.result import Explanation
 
@@ -43,6 +44,13 @@ NO_BREAKS = "no-breaks"
 NAMED = 5
 
 
+def _not_a_score(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Refuse a score where the snapshot was forgotten, or comes last."""
+    if value in (*SCORES, *FLEET_SCORES) and not Path(value).exists():
+        raise click.UsageError(f"name the snapshot before {value}")
+    return value
+
+
 @command(
     "assess score sample what-next",
     "assess score sample readiness --previous sample:2026Q2",
@@ -54,7 +62,7 @@ NAMED = 5
     "assess score sample experiments",
     works=True,
 )
-@snapshot
+@click.argument("snapshot", type=SNAPSHOT, callback=_not_a_score)
 @click.argument("name", metavar="SCORE", type=click.Choice([*SCORES, *FLEET_SCORES]))
 @policy_options
 @previous_option
@@ -83,9 +91,10 @@ def score(
     SCORE is readiness, blast-radius, upgrade-churn, what-next, claims, backtest, targets or
     experiments.
 
-    With --target, `upgrade-churn` lists what that upgrade breaks: the workload, the change, whether
-    it will or may, when, why, and what to do. With --by it lists what announced events of the world
-    break until a day: namespaces and registries that move or close, archives of distributions.
+    With --target, `upgrade-churn` lists what the upgrade of an engine, a cluster or an image
+    breaks: the workload, the change, whether it will or may, when, why, and what to do. With --by
+    it lists what announced events of the world break until a day: namespaces and registries that
+    move or close, archives of distributions.
     `claims` tests the argument for and against containers on this fleet. `backtest` compares the
     predictions of an earlier snapshot with what happened since. `experiments` names the failure to
     try next, what it would decide, what it can reach and where it is safest. All older snapshots in the
@@ -97,7 +106,11 @@ def score(
     policy = read_policy(policy_file, target=target)
     if by and name != "upgrade-churn":
         raise click.UsageError("--by only works with upgrade-churn")
-    assessment = _assessment(snapshot, previous, policy, is_learning=name in LEARNING)
+    is_learning = name in LEARNING
+    assessment = read_assessment(snapshot, policy, previous, is_learning=is_learning)
+    if previous:
+        before = read_assessment(previous, policy, is_learning=is_learning)
+        assessment = replace(assessment, earlier=before)
     if name == "upgrade-churn":
         assessment = assessment.heading(target or "", by or "")
     result = assessment.score(name)
@@ -120,21 +133,6 @@ def score(
     if (target or by) and "simulation" in result.details and out.format != "csv":
         parts["simulation"] = result.details["simulation"]
     out.tables({name if parts else "": table, **parts}, document)
-
-
-def _assessment(
-    snapshot: str, previous: str | None, policy: Policy, *, is_learning: bool
-) -> Assessment:
-    """Read a snapshot and the earlier one, each with the history for its score."""
-    from assess.score.assessment import Assessment
-
-    inventory = read(snapshot)
-    earlier = None
-    if previous:
-        history = read_history(previous, policy) if is_learning else None
-        earlier = Assessment(read(previous), policy, history)
-    history = read_history(snapshot, policy, previous) if is_learning else None
-    return Assessment(inventory, policy, history, earlier)
 
 
 @command(
@@ -341,7 +339,6 @@ def check(
     """
     import pandas as pd
 
-    from assess.score.assessment import Assessment
     from assess.words import sentence_list
 
     limits = (min_readiness, min_coverage, max_open_gates)
@@ -350,7 +347,8 @@ def check(
             "no limit given; use --min-readiness, --min-coverage, --max-open-gates or --no-breaks"
         )
     policy = read_policy(policy_file, target=target)
-    assessment = Assessment(read(snapshot), policy).heading(target or "", by or "")
+    assessment = read_assessment(snapshot, policy, is_learning=False)
+    assessment = assessment.heading(target or "", by or "")
     result = assessment.readiness
     for name in services:
         result.row(name)
@@ -376,9 +374,8 @@ def check(
     out.table(table, document, empty=passed)
     for (limit, wanted), rows in table.groupby(["limit", "wanted"], sort=False):
         named = rows["service_id"].fillna("what is of no service")
-        services_named = sentence_list(named, most=NAMED)
         number = "" if limit == NO_BREAKS else f" {wanted:g}"
-        say("broken", f"--{limit}{number} by {services_named}")
+        say("broken", f"--{limit}{number} by {sentence_list(named, most=NAMED)}")
     if broken:
         click.get_current_context().exit(BROKEN)
 

@@ -18,6 +18,7 @@ from assess.reference.images import (
     image_change,
     is_fixed,
     moves,
+    product_of,
     tag_version,
 )
 from assess.reference.programs import (

@@ -34,9 +34,8 @@ def numbers_of(cell: str) -> Version:
 @cache
 def releases() -> dict[Version, str]:
     """Return the line of every known engine release, in order."""
-    found = {
-        numbers_of(row["version"]): row["release_line"] for row in rows("engine_releases")
-    }
+    known = rows("engine_releases")
+    found = {numbers_of(row["version"]): row["release_line"] for row in known}
     return dict(sorted(found.items()))
 
 

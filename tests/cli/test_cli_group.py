@@ -127,6 +127,12 @@ def test_usage_errors_exit_with_2_and_no_traceback(call, arguments):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("rest", [[], ["sample"]])
+def test_a_score_without_a_snapshot_before_it_names_what_is_missing(call, rest):
+    result = call("score", "what-next", *rest, code=2)
+    assert "name the snapshot before what-next" in result.stderr
+
+
 def test_an_error_exits_with_1_and_says_what_to_do(process):
     done = process("show", "nowhere")
     assert (done.returncode, done.stdout) == (1, "")

@@ -59,7 +59,7 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     replicas = workloads.loc[is_replica(workloads), _PLACED]
     zone = replicas["host_id"].map(inventory["hosts"].set_index("host_id")["az"])
     images = _of_images(replicas, policy["evidence"]["host_kinds"])
-    bases = on_bases(inventory)[is_replica]
+    bases = on_bases(inventory, replicas)
     baseless = images[~images["workload_id"].isin(bases["workload_id"])]
     parts = {
         "host": replicas.assign(element=replicas["host_id"]),
@@ -148,10 +148,9 @@ def image_names(replicas: DataFrame) -> Series:
     return named.fillna(repository + ":" + replicas["tag"]).fillna(repository)
 
 
-def on_bases(inventory: Inventory) -> DataFrame:
-    """List rows of ``workloads`` by the base images (``element``) of their image."""
+def on_bases(inventory: Inventory, replicas: DataFrame) -> DataFrame:
+    """List replicas by the base images (``element``) of their image."""
     # A digest is matched with the image of that digest; a replica without one by its tag.
-    replicas = inventory["workloads"]
     images = inventory["images"]
     images = images.assign(element=images["base_name"].fillna(images["base_digest"]))
     # a tag may move to another image; a digest never does, so it decides where it is known

@@ -99,7 +99,8 @@ def nullable(table: DataFrame, frame: str) -> DataFrame:
         if column.dtype in ("str", "category"):
             text = table[name].astype("string")
             blanks = ["", "unknown"] if "unknown" in column.vocabulary else [""]
-            changed[name] = text.mask(text.isin(blanks))
+            is_blank = text.isin(blanks)
+            changed[name] = text.mask(is_blank) if is_blank.any() else text
     return table.assign(**changed)
 
 

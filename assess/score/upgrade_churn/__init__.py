@@ -134,9 +134,9 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     policy : Policy
         ``[churn]``, ``[target]`` and ``[simulation]``.
     target : str, default ""
-        What to go to, such as ``docker:29``, ``containerd:2.1`` or ``kubernetes:1.35``; a bare
-        version is docker's. Without one, the policy's engine, and the newest line of every other
-        runtime in use.
+        What to go to, such as ``docker:29``, ``containerd:2.1``, ``kubernetes:1.35`` or, of an
+        image, ``postgres:18``; a bare version is docker's. Without one, the policy's engine, and
+        the newest line of every other runtime in use.
     by : str, default ""
         Day until which announced events of the world count, such as 2026-12-31; without a target
         only they do.
@@ -207,7 +207,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
     frame["versions_behind"] = by_service.groupby(level=0).max()
     blind = _blind(inventory, placed, found, goals)
-    if by:
+    if by or (asked and asked.product not in PRODUCTS):
         blind |= _of_unknown_image(inventory["workloads"], placed)
     frame = frame.join(_breaking(broken, frame.index, blind))
     frame = frame.join(images_by_maker(inventory, registries))
@@ -296,7 +296,7 @@ def _blind(
     nodes = set(inventory["engines"].dropna(subset="kubelet_version")["host_id"])
     blind = {place.service_id for place in placed if _is_blind(place, nodes)}
     # a target, or a cluster, of a version that nobody knows is named as what may break
-    unknown = [KUBERNETES, *(f"{product} {version}" for product, version in goals)]
+    unknown = [KUBERNETES, *(goal.product for goal in goals), *map(" ".join, goals)]
     return blind.union(found.loc[found["what"].isin(unknown), "service_id"].dropna())
 
 
@@ -446,7 +446,7 @@ def _contributions(
 
 def base_images(inventory: Inventory) -> dict[str, list[str]]:
     """Return the base images of every service, sorted."""
-    groups = on_bases(inventory).groupby("service_id")["element"]
+    groups = on_bases(inventory, inventory["workloads"]).groupby("service_id")["element"]
     return {str(service): sorted(set(bases)) for service, bases in groups}
 
 

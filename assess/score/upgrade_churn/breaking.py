@@ -24,6 +24,7 @@ from assess.score.upgrade_churn.in_use import (
     KUBERNETES,
     WORLD,
     flags_of,
+    images_of,
     is_node,
     mounts_of,
     objects_of,
@@ -32,7 +33,8 @@ from assess.score.upgrade_churn.in_use import (
 )
 
 COLUMNS = [*IDS, "change", "certainty", "moment", "what", "why", "remedy", "source"]
-PRODUCTS = (reference.ENGINE, "containerd", "cri-o", "podman", KUBERNETES)
+RUNTIMES = (reference.ENGINE, "containerd", "cri-o", "podman")
+PRODUCTS = (*RUNTIMES, KUBERNETES)  # beside those of images
 WILL = "will"
 MAY = "may"
 NOTE = "note"
@@ -56,12 +58,12 @@ class Goal(NamedTuple):
 def goal_of(text: str) -> Goal:
     """Read a target such as ``kubernetes:1.35``; a bare version is docker's."""
     product, _, version = text.rpartition(":")
-    product = product.strip().lower() or reference.ENGINE
-    if product not in PRODUCTS:
+    product = reference.product_of(product) or reference.ENGINE
+    if product not in products():
         message = f"{product!r} is no product to upgrade"
         raise RequestError(
-            with_nearest(message, product, PRODUCTS),
-            hint=f"{', '.join(PRODUCTS)}; such as kubernetes:1.35",
+            with_nearest(message, product, products()),
+            hint=f"{', '.join(PRODUCTS)}, or an image; such as kubernetes:1.35, postgres:18",
         )
     if reference.parse_version(version) is None:
         raise RequestError(
@@ -73,11 +75,10 @@ def goal_of(text: str) -> Goal:
 def goals_of(inventory: Inventory, engine: str) -> list[Goal]:
     """Return the default goal of every product of a fleet: its newest line."""
     # The engine of the policy's target stands for docker.
-    runtimes = set(inventory["engines"]["runtime"].dropna())
-    products = [reference.ENGINE, *(name for name in PRODUCTS if name in runtimes)]
+    used = {reference.ENGINE, *inventory["engines"]["runtime"].dropna()}
     if is_node(inventory).any() or len(inventory["objects"]):
-        products.append(KUBERNETES)
-    newest = {name: reference.newest_line(name) for name in products}
+        used.add(KUBERNETES)
+    newest = {name: reference.newest_line(name) for name in PRODUCTS if name in used}
     newest[reference.ENGINE] = engine
     return [Goal(name, version) for name, version in newest.items() if version]
 
@@ -88,11 +89,12 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     # the engine or the target is unknown.
     parts = [_NOTHING]
     for goal in goals:
-        workloads = workloads_on(inventory, goal.product, goal.version)
+        of_product = workloads_on if goal.product in PRODUCTS else images_of
+        workloads = of_product(inventory, goal.product, goal.version)
         ahead = _Ahead(goal)
         asked = [change for change in changes(goal.product) if ahead.reaches(change)]
         makers = {
-            "workloads": partial(workloads.copy),
+            "workloads": workloads.copy,
             "objects": partial(objects_of, inventory, workloads),
             "flags": partial(flags_of, workloads, goal.product, goal.version),
             "mounts": partial(mounts_of, inventory, workloads),
@@ -158,15 +160,13 @@ def _world_hits(inventory: Inventory) -> DataFrame:
     """List what the events of the world affect, each from its ``day`` until its ``end``."""
     workloads = workloads_on(inventory, WORLD, "")
     tables = {"workloads": workloads, "packages": packages_of(workloads)}
-    texts: list[dict[str, str]] = []
-    parts = []
+    hits = _Hits(tables, inventory.snapshot_at)
     for change in changes(WORLD):
-        table = tables[change["table"]]
+        rows_n = len(tables[change["table"]])
         # few fleets have builds: hundreds of rules ask their packages
-        if len(table):
-            concerned = pd.array([True] * len(table), dtype="boolean")
-            parts.append(_hits(table, change, inventory.snapshot_at, concerned, texts))
-    found = _with_texts(parts, texts)
+        if rows_n:
+            hits.add(change, pd.array([True] * rows_n, dtype="boolean"))
+    found = hits.joined()
     return found.assign(day=_days(found["by"]), end=_days(found["until"]))
 
 
@@ -188,20 +188,24 @@ def changes(product: str) -> list[dict[str, str]]:
     )
 
 
+@cache
+def products() -> list[str]:
+    """Return what can be upgraded: products of hosts, and those of images that have a rule."""
+    named = {row["product"] for row in reference.rows("breaks")}
+    return [*PRODUCTS, *sorted(named.difference(PRODUCTS, [WORLD]))]
+
+
 class _Ahead:
     """The changes between the running version and a target."""
 
     def __init__(self, goal: Goal) -> None:
         self._is_engine = goal.product == reference.ENGINE
-        self._target = self._numbers(goal.version)
-
-    def _numbers(self, text: str) -> tuple[int, ...]:
-        """Return the numbers of a version; a line of the engine means its newest release."""
-        parsed = reference.parse_version(text) or ()
-        if self._is_engine:
-            return reference.release_of(text) or parsed
-        # a line, such as 1.35, holds all its patches
-        return parsed if len(parsed) > 2 else (*parsed, 10**6)
+        # a line of the engine means its newest release
+        self._read = reference.release_of if self._is_engine else reference.parse_version
+        parsed = self._read(goal.version) or ()
+        # a line of another product, such as 1.35, holds all its patches
+        is_line = len(parsed) < 3 and not self._is_engine
+        self._target = (*parsed, 10**6) if is_line else parsed
 
     def reaches(self, change: Mapping[str, str]) -> bool:
         """Return whether a change is in the target: introduced by then, and not withdrawn."""
@@ -221,8 +225,7 @@ class _Ahead:
     def _is_below(self, text: str, comes: tuple[int, ...]) -> bool | None:
         if self._is_engine and not reference.is_known(text):
             return None
-        release = self._is_engine and reference.release_of(text)
-        parsed = release or reference.parse_version(text)
+        parsed = self._read(text)
         return None if parsed is None else parsed < comes
 
 
@@ -232,8 +235,7 @@ def _broken_in(
 ) -> DataFrame:
     """List what changes break in a block of each table."""
     asked, at, ahead = work
-    texts: list[dict[str, str]] = []
-    parts = []
+    hits = _Hits(tables, at)
     versions = {name: pd.Categorical(table["version"]) for name, table in tables.items()}
     known: dict[tuple[str, str], BooleanArray] = {}
     for change in asked:
@@ -244,44 +246,58 @@ def _broken_in(
             known[key] = ahead.of(versions[name], change)
         # most changes lie behind all that runs
         if known[key].to_numpy(bool, na_value=True).any():
-            parts.append(_hits(tables[name], change, at, known[key], texts))
-    return _with_texts(parts, texts)
+            hits.add(change, known[key])
+    return hits.joined()
 
 
-def _hits(
-    table: DataFrame,
-    change: Mapping[str, str],
-    at: pd.Timestamp,
-    ahead: BooleanArray,
-    texts: list[dict[str, str]],
-) -> DataFrame:
-    """Return the rows that a change breaks, each with the number of its text, which is added."""
-    # Where the running version is unknown, only what is known to be in use counts: it
-    # breaks anyway.
-    holds = evaluate(change["condition"], table, at=at).array
-    is_hit = holds.to_numpy(bool, na_value=False) & ahead.to_numpy(bool, na_value=True)
-    is_open = holds.isna() & ahead.to_numpy(bool, na_value=False)
-    is_open &= change["when_unknown"] == MAY
-    rows = np.flatnonzero(is_hit | is_open)
-    if not len(rows):
-        return _NOTHING
-    columns = _columns_in(" ".join(change[name] for name in _TEXTS))
-    cells = [map(_shown, table[name].array.take(rows)) for name in columns]
-    keys = list(zip(is_open[rows], *cells, strict=True))
-    # equal cells make equal texts: few texts serve many rows
-    numbers = {key: len(texts) + n for n, key in enumerate(dict.fromkeys(keys))}
-    for is_unknown, *known in numbers:
-        texts.append(_told(change, dict(zip(columns, known, strict=True)), is_unknown))
-    return table[IDS].take(rows).assign(text=[numbers[key] for key in keys])
+class _Hits:
+    """The rows of tables that changes break, with their texts."""
 
+    def __init__(self, tables: Mapping[str, DataFrame], at: pd.Timestamp) -> None:
+        self._tables = tables
+        self._at = at
+        self._texts: list[dict[str, str]] = []
+        # by table: positions of rows, and of the text of each
+        self._found: defaultdict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(
+            list
+        )
 
-def _with_texts(parts: list[DataFrame], texts: list[dict[str, str]]) -> DataFrame:
-    """Return rows with their texts, joined once: a frame of texts for each change takes far longer."""
-    if not texts:
-        return _NOTHING
-    told = DataFrame(texts, columns=_FACTS).assign(order=list(map(_order, texts)))
-    found = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    return found[IDS].join(told.take(found["text"]).reset_index(drop=True))
+    def add(self, change: Mapping[str, str], ahead: BooleanArray) -> None:
+        """Add the rows that a change breaks, of those whose version is older."""
+        table = self._tables[change["table"]]
+        # Where the running version is unknown, only what is known to be in use counts: it
+        # breaks anyway.
+        holds = evaluate(change["condition"], table, at=self._at).array
+        is_hit = holds.to_numpy(bool, na_value=False)
+        is_hit &= ahead.to_numpy(bool, na_value=True)
+        is_open = holds.isna() & ahead.to_numpy(bool, na_value=False)
+        is_open &= change["when_unknown"] == MAY
+        rows = np.flatnonzero(is_hit | is_open)
+        if not len(rows):
+            return
+        columns = _columns_in(" ".join(change[name] for name in _TEXTS))
+        cells = [map(_shown, table[name].array.take(rows)) for name in columns]
+        keys = list(zip(is_open[rows], *cells, strict=True))
+        # equal cells make equal texts: few texts serve many rows
+        numbers = {key: len(self._texts) + n for n, key in enumerate(dict.fromkeys(keys))}
+        for is_unknown, *known in numbers:
+            named = dict(zip(columns, known, strict=True))
+            self._texts.append(_told(change, named, is_unknown))
+        texts = np.array([numbers[key] for key in keys])
+        self._found[change["table"]].append((rows, texts))
+
+    def joined(self) -> DataFrame:
+        """Return the rows with their texts, joined once: a frame for each change takes far longer."""
+        if not self._texts:
+            return _NOTHING
+        told = DataFrame(self._texts, columns=_FACTS)
+        told = told.assign(order=list(map(_order, self._texts)))
+        parts = []
+        for name, pairs in self._found.items():
+            rows, texts = map(np.concatenate, zip(*pairs, strict=True))
+            parts.append(self._tables[name][IDS].take(rows).assign(text=texts))
+        found = pd.concat(parts, ignore_index=True)
+        return found[IDS].join(told.take(found["text"]).reset_index(drop=True))
 
 
 @cache
@@ -318,9 +334,10 @@ def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
     is_engine = goal.product == reference.ENGINE
     read = reference.is_known if is_engine else reference.parse_version
     known = filter(read, workloads["version"].dropna().unique())
-    is_released = reference.lines_behind(goal.product, goal.version) is not None
+    is_image = goal.product not in PRODUCTS
+    is_released = is_image or reference.lines_behind(*goal) is not None
     is_known = workloads["version"].isin(set(known)) & is_released
-    rows = workloads[~is_known & workloads["runtime"].notna()]
+    rows = workloads[~is_known & (workloads["runtime"].notna() | is_image)]
     if not is_released:
         rows = rows.assign(version=goal.version)
     named = goal.product + " " + rows["version"].astype("string")
@@ -345,7 +362,7 @@ def _days(texts: Series) -> Series:
 
 
 def _day(text: str) -> pd.Timestamp:
-    day = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
+    (day,) = _days(Series([text]))
     if pd.isna(day):
         raise RequestError(f"{text!r} is no day", hint="write it as 2026-12-31")
     return day

@@ -59,16 +59,13 @@ def by_remedy(breaks: DataFrame, services: DataFrame) -> DataFrame:
 def _ends(clocks: DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> DataFrame:
     found = clocks[clocks["eol_date"].gt(start) & clocks["eol_date"].le(until)]
     named = found["component"] + " " + found["name"] + " " + found["version"].fillna("")
-    return DataFrame(
-        {
-            "service_id": found["service_id"],
-            "day": found["eol_date"],
-            "kind": END,
-            "what": named.str.strip(),
-            "certainty": WILL,
-            "remedy": "move to a line that is still supported",
-            "source": "support windows of the reference facts",
-        }
+    return found.assign(
+        day=found["eol_date"],
+        kind=END,
+        what=named.str.strip(),
+        certainty=WILL,
+        remedy="move to a line that is still supported",
+        source="support windows of the reference facts",
     )
 
 

@@ -38,11 +38,8 @@ def clocks(
         for row in inventory["hosts"].itertuples()
     }
     on_engine = {
-        host: [
-            *_of_runtimes(runtimes.get(host, ()), at),
-            *_of_engine(engines.get(host), at),
-        ]
-        for host in runtimes.keys() | engines.keys()
+        host: [*_of_runtimes(runtimes.get(host, ()), at), *_of_engine(engine, at)]
+        for host, engine in (dict.fromkeys(runtimes) | engines).items()
     }
     rows: list[Clock] = []
     for service, host, basis, *_ in placed:

@@ -74,6 +74,14 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> DataFrame:
     return _typed(table, "workloads")
 
 
+def images_of(inventory: Inventory, product: str, target: str) -> DataFrame:
+    """Return the workloads that run an image of a product, each with the version in its tag."""
+    table = workloads_on(inventory, WORLD, target)
+    table = table[_each(reference.product_of, table, "repository").eq(product)]
+    version = table["tag"].where(table["tag_version"].notna())
+    return table.assign(version=version).reset_index(drop=True)
+
+
 def objects_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     """Return the API objects in use, including those that declare workloads."""
     # A live cluster shows an object in the version it prefers, not as it was applied.

@@ -81,8 +81,7 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     is_on_engine = ~replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
     by_place = is_on_engine.groupby([replicas["service_id"], replicas["host_id"]])
     on_engine = by_place.any().to_dict()
-    exposed = exposure(inventory, policy)
-    on_host = surely(exposed.side.eq(HOST)).to_dict()
+    on_host = surely(exposure(inventory, policy).side.eq(HOST)).to_dict()
     homeless = on_host.keys() - {service for service, _ in on_engine}
     on_engine |= {(service, NOWHERE): True for service in homeless}
     placed = []
@@ -213,8 +212,7 @@ def own_rates(
     days = {host: max(days_in(spans[host]), least) for host in hosts}
     count = Series({host: float(counts[host]) for host in hosts}, dtype=float)
     years = Series(days, dtype=float) / MEAN_YEAR_DAYS
-    level = policy.level
-    shrunk = shrunk_rates(count, years.round(2), level=level, loose_n=loose_n)
+    shrunk = shrunk_rates(count, years.round(2), level=policy.level, loose_n=loose_n)
     own = shrunk.assign(rate=count / years)
     return {
         host: Interval(rate, min(rate, lo), max(rate, hi))

@@ -132,9 +132,8 @@ def engine_move(was: Versions, now: Versions) -> Step | None:
             continue  # a second runtime was added
         change = reference.engine_change(before, (runtime, version))
         if change not in STILL:
-            return Step(
-                line_name(runtime, version), change, runtime, was.get(runtime), version
-            )
+            line = line_name(runtime, version)
+            return Step(line, change, runtime, was.get(runtime), version)
     return None
 
 

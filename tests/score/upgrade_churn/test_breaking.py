@@ -21,6 +21,7 @@ from assess.score.upgrade_churn.breaking import (
     changes,
     goal_of,
     goals_of,
+    products,
 )
 from assess.score.upgrade_churn.in_use import IDLE, WORLD, columns_of, workloads_on
 
@@ -604,6 +605,53 @@ def test_a_target_that_is_none_is_an_error(text):
     assert goal_of("29") == goal_of("docker:29") == goal_of("Docker:29")
 
 
+VOLUME = {"workload_id": "w", "destination": "/data", "source_class": "named-volume"}
+SCRATCH = {**VOLUME, "source_class": "tmpfs"}
+WILL_MOVE = {"POSTGRES-18-data": "will"}
+
+
+@pytest.mark.parametrize(
+    ("image", "target", "mounts", "expected"),
+    [
+        ("postgres:17-alpine", "postgres:18", [VOLUME], WILL_MOVE),
+        ("bitnami/postgresql:16.2", "library/postgres:18.1", [VOLUME], WILL_MOVE),
+        ("postgres:17", "postgres:18", [], {"POSTGRES-18-data": "may"}),
+        ("postgres:17", "postgres:18", [SCRATCH], {}),
+        ("postgres:18.1", "postgres:18", [VOLUME], {}),
+        ("postgres:17", "postgres:16", [VOLUME], {}),
+        ("postgres:16.1", "postgres:16.4", [VOLUME], {}),
+        ("redis:7", "postgres:18", [VOLUME], {}),
+        ("postgres:17", "docker:29", [VOLUME], {}),
+    ],
+)
+def test_an_image_is_a_target_of_its_own(image, target, mounts, expected):
+    known = {"version": "29.0.0"}
+    found = certainties(known, target, workload={"image_ref": image}, mounts=mounts)
+    assert found == expected
+
+
+def test_an_image_whose_tag_moves_is_no_pass():
+    known = {"version": "29.0.0"}
+    more = {"workload": {"image_ref": "postgres"}, "mounts": [VOLUME]}
+    frame = what_breaks(known, "postgres:18", **more).frame
+    assert frame["breaking_n"].isna().all()
+    assert frame["breaking_unknown_n"].tolist() == [1]
+    unnamed = what_breaks(known, "postgres:18", workload={"image_ref": None}).frame
+    assert unnamed["breaking_n"].isna().all()
+
+
+def test_objects_are_asked_of_the_operator_in_their_cluster():
+    def gone(version):
+        applied = {"last_applied_api_version": f"external-secrets.io/{version}"}
+        secret = {"object_id": "s", "cluster": "blue", "kind": "SecretStore", "name": "s"}
+        image = {"image_ref": "external-secrets/external-secrets:v0.16.2"}
+        known = {"workload": {**image, "cluster": "blue"}, "objects": [secret | applied]}
+        return certainties({"version": "29.0.0"}, "external-secrets:0.17", **known)
+
+    assert gone("v1beta1") == {"ESO-v1beta1": "will"}
+    assert gone("v1") == {}
+
+
 def test_a_day_that_is_none_is_an_error():
     with pytest.raises(RequestError, match="no day"):
         what_breaks({"version": "24.0.7"}, by="soon")
@@ -625,7 +673,9 @@ def test_every_rule_of_the_table_can_be_asked():
     for row in ROWS:
         found = evaluate(row["condition"], tables[row["table"]], at=at)
         assert found.isna().all() or row["when_unknown"] == "no"
-        assert row["product"] in (*PRODUCTS, "world"), row
+        # an image is found by the usual name of its product
+        is_usual = reference.product_of(row["product"]) == row["product"]
+        assert row["product"] in (*PRODUCTS, "world") or is_usual, row
         assert row["when_true"] in ("will", "may", "note"), row
         assert row["when_unknown"] in ("may", "no"), row
         assert row["moment"] in MOMENTS, row
@@ -637,7 +687,7 @@ MOMENTS = ("at upgrade", "next start", "next pull", "next build", "by date")
 
 
 def test_every_change_has_a_version_or_a_day_and_a_source():
-    for product in (*PRODUCTS, "world"):
+    for product in (*products(), "world"):
         for row in changes(product):
             assert row["source"], row
             is_of_tables = row["change_id"] in TABLES
