@@ -87,7 +87,12 @@ class Trials:
 
     def where(self, flags: Booleans) -> Trials:
         """Return some of the trials."""
-        return Trials(*(column[flags] for column in vars(self).values()))
+        return Trials(
+            failure=self.failure[flags],
+            edge=self.edge[flags],
+            failed=self.failed[flags],
+            case=self.case[flags],
+        )
 
     def log_likelihood(self, p: Floats) -> float:
         """Return the log-likelihood of the outcomes of all cases, for edge probabilities ``p``."""
@@ -421,15 +426,16 @@ def learned_edges(policy: Policy, evidence: Evidence) -> DataFrame:
     every = np.ones(len(evidence.failures), bool)
     known = fit(evidence, every, policy["blast_radius"])
     lo, hi = known.interval(policy.level)
+    p = known.p
     given = is_given(topology.edges)
     table = topology.edges[["src", "dst", "kinds"]]
     return table.assign(
         prior=topology.edges["point"],
         tries_n=known.tries,
         falls_n=known.caused,
-        lo=np.where(given, known.p, np.minimum(lo, known.p)),
-        point=known.p,
-        hi=np.where(given, known.p, np.maximum(hi, known.p)),
+        lo=np.where(given, p, np.minimum(lo, p)),
+        point=p,
+        hi=np.where(given, p, np.maximum(hi, p)),
     )
 
 

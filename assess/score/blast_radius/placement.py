@@ -60,13 +60,14 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     zone = replicas["host_id"].map(inventory["hosts"].set_index("host_id")["az"])
     images = _of_images(replicas, policy["evidence"]["host_kinds"])
     bases = on_bases(inventory, replicas)
-    baseless = images[~images["workload_id"].isin(bases["workload_id"])]
+    has_base = images["workload_id"].isin(bases["workload_id"])
+    baseless = images[~has_base].assign(element=pd.NA)
     parts = {
         "host": replicas.assign(element=replicas["host_id"]),
         "az": replicas.assign(element=zone),
         "engine": _on_engines(inventory, replicas, policy),
         "image": images,
-        "base_image": pd.concat([bases, baseless.assign(element=pd.NA)]),
+        "base_image": pd.concat([bases, baseless]),
         "volume": on_volumes(inventory, replicas),
         "cluster": replicas.assign(element=replicas["cluster"]).dropna(subset="element"),
     }

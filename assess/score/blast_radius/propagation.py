@@ -172,9 +172,10 @@ def _failing(topology: Topology, level: str) -> Scenarios:
 def _with_unnamed(topology: Topology) -> Scenarios:
     """Return the failure of each element at worst, then of each place without a name."""
     element, node = topology.initial_failures["hi"]
-    n = len(topology.elements) + len(topology.unnamed)
-    unnamed = np.arange(len(topology.elements), n)
-    pairs = (np.append(element, unnamed), np.append(node, topology.unnamed))
+    unnamed = topology.unnamed
+    first = len(topology.elements)
+    n = first + len(unnamed)
+    pairs = (np.append(element, np.arange(first, n)), np.append(node, unnamed))
     return Scenarios.unasked(*pairs, n)
 
 

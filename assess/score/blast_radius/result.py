@@ -261,7 +261,8 @@ def reach_text(steps: DataFrame, pair: DataFrame, service: str) -> str:
     """Describe how a failure reaches a service; ``pair`` is its row in ``affected``, or empty."""
     if pair.empty:
         return f"No path: {service} stays up, by all that is known."
-    p, lo, hi = pair[["p_down", "p_lo", "p_hi"]].iloc[0]
+    ends = pair[["p_down", "p_lo", "p_hi"]]
+    p, lo, hi = ends.iloc[0]
     chance = f"{service} goes down with probability {p:.2f} ({lo:.2f} to {hi:.2f})"
     if steps.empty:
         return f"{chance}: it is what fails."

@@ -129,7 +129,8 @@ def _distinct(workloads: DataFrame, key: list[str]) -> DataFrame:
 def _by_host(workloads: DataFrame, facts: DataFrame) -> DataFrame:
     """Return the facts of the hosts of each service's workloads."""
     known = facts.dropna(subset="host_id")
-    return _distinct(workloads, ["host_id"]).merge(known, on="host_id", how="left")
+    hosts = _distinct(workloads, ["host_id"])
+    return hosts.merge(known, on="host_id", how="left")
 
 
 # ---- workloads and what they have ----
@@ -150,10 +151,9 @@ def _workloads(
     table = nullable(inventory["workloads"], "workloads")
     if inventory.has("workloads"):
         # a service on plain hosts without a row runs there as a unit that nobody saw
-        on_host = exposed.side.index[is_known(exposed.side, value=HOST)]
-        unseen = DataFrame({"service_id": on_host.difference(table["service_id"])})
-        unseen = unseen.reindex(columns=table.columns).astype(table.dtypes)
-        table = pd.concat([table, unseen], ignore_index=True)
+        side = exposed.side
+        on_host = side.index[is_known(side, value=HOST)]
+        table = table.merge(on_host.to_frame(), how="outer")
     running = table["state"].eq("running")
     runs = surely(running)
     service = table["service_id"]
@@ -191,8 +191,9 @@ def _workloads(
     # a mirror of an engine serves images of Docker Hub alone
     on_hub = _among(table["registry"], registries["hub"])
     is_mirrored = on_hub & (said["mirrors_n"] > 0)
-    public = _among(table["registry"], registries["public"]) & ~is_mirrored
-    table["public_unmirrored"] = public.mask(is_unit, other=False)
+    on_public = _among(table["registry"], registries["public"])
+    unmirrored = on_public & ~is_mirrored
+    table["public_unmirrored"] = unmirrored.mask(is_unit, other=False)
     # few engines are: only what all engines of a host say lifts a finding
     table["rootless"] = surely(said["rootless"]).astype("boolean")
     return table
