@@ -191,7 +191,7 @@ class Topology:
         rows = self.placement
         may_run = is_running(rows) | rows["state"].isna()
         loose = rows.loc[rows["element"].isna() & may_run, "service_id"]
-        somewhere = self.services.get_indexer(pd.Index(loose))
+        somewhere = self.services.get_indexer(loose)
         return np.append(somewhere, self.placeless.repeat(len(STANDS_ON)))
 
     @cached_property

@@ -151,9 +151,9 @@ def _workloads(
     table = nullable(inventory["workloads"], "workloads")
     if inventory.has("workloads"):
         # a service on plain hosts without a row runs there as a unit that nobody saw
-        side = exposed.side
-        on_host = side.index[is_known(side, value=HOST)]
-        table = table.merge(on_host.to_frame(), how="outer")
+        side = services["service_id"].map(exposed.side)
+        on_host = services.loc[is_known(side, value=HOST), ["service_id"]]
+        table = table.merge(on_host, how="outer")
     running = table["state"].eq("running")
     runs = surely(running)
     service = table["service_id"]
