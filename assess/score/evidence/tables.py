@@ -162,8 +162,7 @@ def _workloads(
     table["sure"] = runs | ~some_may_run
     has_ended = some_run & ~running.fillna(value=True)
     table = table[~has_ended].reset_index(drop=True)
-    side = exposed.side.eq(CONTAINER).reindex(table["service_id"])
-    side = side.set_axis(table.index)
+    side = table["service_id"].map(exposed.side).eq(CONTAINER)
     table["contained"] = replicas_in_containers(table, policy).fillna(side)
     is_unit = is_known(table["contained"], value=False)
     declared = table["service_id"].map(services.set_index("service_id")["stateful"])
@@ -235,18 +234,19 @@ def _image_kind(repositories: Series, patterns: Sequence[str]) -> Series:
 def _mounts(inventory: Inventory, workloads: DataFrame, services: pd.Index) -> View:
     """Return the mounts of live workloads."""
     # A row of NA stands for a workload with unknown mounts. A unit on a plain host
-    # without mounts on record has none.
+    # without mounts on record has none, unless nobody saw the unit itself.
     table = nullable(inventory["mounts"], "mounts")
     key = ["workload_id", "service_id", "sure"]
     mounted = workloads[key].merge(table, on="workload_id")
     rest = workloads[~workloads["workload_id"].isin(mounted["workload_id"])]
-    looked = is_known(rest["inspect_status"], value="ok") & inventory.has("mounts")
-    is_unit = is_known(rest["contained"], value=False) & inventory.has("mounts")
+    has_mounts = inventory.has("mounts")
+    looked = is_known(rest["inspect_status"], value="ok") & has_mounts
+    is_unit = is_known(rest["contained"], value=False) & has_mounts
     # what may have ended says nothing for a unit beside it that was not looked at
     not_looked = rest["service_id"].isin(rest.loc[is_unit & ~looked, "service_id"])
     may_be_gone = looked & ~rest["sure"] & not_looked
     is_open = may_be_gone & ~is_unit
-    unseen = rest.loc[~(looked | is_unit) | is_open, key]
+    unseen = rest.loc[~(looked | is_unit) | is_open | rest["workload_id"].isna(), key]
     rows = pd.concat([mounted, unseen], ignore_index=True)
     none = _only(rest[looked & ~may_be_gone], rows)
     na = _only(rest[is_unit], rows) - none

@@ -120,6 +120,7 @@ def test_containers_say_nothing_of_a_plain_host():
     assert value(bare, "workloads", "pinned", applies="contained") == "na"
     # a unit of it runs somewhere: nobody looked at that
     assert value(bare, "workloads", "restarts_n <= 5") is None
+    assert value(bare, "mounts", "read_only") is None
     assert value(bare, "hosts", "os_supported") is None
 
 
