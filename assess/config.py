@@ -140,10 +140,9 @@ def _nearest() -> Path | None:
     if named := os.environ.get("ASSESS_CONFIG"):
         return Path(named)
     here = Path.cwd()
+    trusted = (0, os.geteuid())
     for directory in (here, *here.parents):
         file = directory / CONFIG_NAME
-        if file.exists() and (
-            directory == here or file.stat().st_uid in (0, os.geteuid())
-        ):
+        if file.exists() and (directory == here or file.stat().st_uid in trusted):
             return file
     return None

@@ -163,7 +163,8 @@ def snapshots(store: str | Path) -> DataFrame:
     directory = Path(store)
     if not directory.is_dir():
         raise AssessError(
-            f"there is no store at {directory}", hint="make one with `assess collect`"
+            f"there is no store at {directory}",
+            hint="make one with `assess collect`; the sample's quarters are written sample:2026Q2",
         )
     found = []
     for path in _directories(directory):

@@ -63,7 +63,7 @@ def share(value: Any) -> str:
     """Write a share [0-1] as percent; a small share is never written as zero."""
     if is_unknown(value):
         return UNKNOWN
-    # below 0.5 % the format would print 0%, which reads as "never"
+    # below 0.5% the format would print 0%, which reads as "never"
     return "< 1%" if 0 < value < 0.005 else f"{value:.0%}"
 
 

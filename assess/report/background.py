@@ -19,6 +19,7 @@ from assess.report.model import (
     Part,
     Pictures,
     Section,
+    described,
     table_of,
 )
 from assess.score.assessment import Assessment
@@ -28,16 +29,6 @@ from assess.words import UNKNOWN, sentence_list, word
 
 NAMED = 4
 VERDICTS = ("supported", "refuted", "undecided")
-METRICS = {
-    "auc": "AUC (0.5 is chance, 1 perfect)",
-    "auc_gain": "AUC gained over history alone",
-    "brier": "Brier score (0 is perfect)",
-    "brier_gain": "Brier score by which history alone is worse",
-    "log_loss": "Log-loss (0 is perfect)",
-    "log_loss_gain": "Log-loss by which history alone is worse",
-    "kendall_tau": "Kendall's tau with incident minutes",
-    "auc_readiness": "AUC of readiness alone",
-}
 LIMITS = (
     "What can be reached is an upper bound: not every caller of a failed service fails with it.",
     "A share of weightings is not a probability of success.",
@@ -201,8 +192,8 @@ def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
         return Section("backtest", title, lines)
     frame = result.frame.reset_index()
     frame = frame.rename(columns={"lo": "value_lo", "hi": "value_hi"})
-    metrics = frame["metric"].astype("str")
-    frame["metric"] = metrics.map(METRICS).fillna(metrics)
+    metrics = (described("metrics.csv", name) for name in frame["metric"])
+    frame["metric"] = [metric["title"] for (metric,) in metrics]
     parts: list[Part] = [pictures("backtest"), table_of("backtest-table", frame)]
     return Section("backtest", title, [result.headline], parts)
 

@@ -57,12 +57,14 @@ def nothing_moves(frame: DataFrame) -> str:
 
 def answers(scores: Assessment, earlier: Assessment | None) -> list[Fact]:
     """Return the answers to the questions of a decision meeting."""
-    if scores.what_next.frame.empty:
+    ranked = scores.what_next.frame
+    if ranked.empty:
         nothing = "The snapshot needs a services frame, or workloads that name services."
         return [Fact("Why", nothing, "coverage")]
     since = f"Changed since {earlier.provenance.quarter}" if earlier else "Changed"
     return [
         Fact("Why", " ".join(_reasons(scores)), "ranking"),
+        Fact("What not to move", " ".join(_refused(ranked)), "ranking"),
         Fact("What could go wrong", " ".join(_risks(scores)), "blast-radius"),
         Fact(since, " ".join(_changes(scores, earlier)), "changes"),
         Fact("What nobody knows", " ".join(_gaps(scores)), "unknowns"),
@@ -111,16 +113,25 @@ def _room(scores: Assessment) -> str:
 def _most_often_first(scores: Assessment) -> str:
     """Name the service that most weightings rank first, and its wave if that is a later one."""
     ranked = scores.what_next
-    frame = ranked.frame[ranked.frame["p_first"] > 0]
-    if frame.empty:
-        return ranked.headline
-    wave = frame.loc[frame["p_first"].idxmax(), "wave"]
-    if pd.isna(wave) or wave == 1:
+    is_first = ranked.frame["p_first"] > 0
+    frame = ranked.frame[is_first]
+    wave = frame.nlargest(1, "p_first")["wave"]
+    if not surely(wave > 1).any():
         return ranked.headline
     return (
-        f"{ranked.headline.rstrip('.')}, but it moves in wave {wave}: a wave takes the services most "
-        f"often in the top {ranked.k} that calls, hours and the exposure budget allow."
+        f"{ranked.headline} It follows in wave {wave.iloc[0]}: each wave takes the services most often "
+        f"in the top {ranked.k}, as far as calls, hours and the exposure budget allow."
     )
+
+
+def _refused(frame: DataFrame) -> Iterator[str]:
+    """Yield which services stay out of containers for good, and which leave them."""
+    labels = frame["label"]
+    never = frame.index[labels == "NEVER"]
+    yield f"Never: {_listing(never) or 'no service, by what is known'}."
+    back = frame.index[labels == "PULL BACK"]
+    if len(back):
+        yield f"Take out of containers: {_listing(back)}."
 
 
 def _risks(scores: Assessment) -> Iterator[str]:
@@ -159,8 +170,8 @@ def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
     for way, names in moved.items():
         yield f"{way} containers: {_listing(names) or 'no service'}."
     table = label_changes(scores, earlier)
-    new_n = int(table["before"].eq("not there").sum())
-    gone_n = int(table["after"].eq("gone").sum())
+    new_n = sum(table["before"] == "not there")
+    gone_n = sum(table["after"] == "gone")
     changed_n = len(table) - new_n - gone_n
     counts = {"changed label": changed_n, "new service": new_n, "removed service": gone_n}
     told = [counted(n, noun) for noun, n in counts.items() if n]
@@ -169,11 +180,12 @@ def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
 
 def _gaps(scores: Assessment) -> Iterator[str]:
     frame = scores.what_next.frame
-    by_side = frame.groupby(frame["p_top"].isna())["label"]
+    inside = frame["p_top"].isna()
+    by_side = frame.groupby(inside)["label"]
     undecided = [
         f"{open_n} of {len(labels)} {SIDES[is_inside]}"
         for is_inside, labels in by_side
-        if (open_n := int(labels.eq("NOT DECIDABLE").sum()))
+        if (open_n := sum(labels == "NOT DECIDABLE"))
     ]
     if undecided:
         yield f"Not decidable, because a gate is unknown: {sentence_list(undecided)}."

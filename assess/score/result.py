@@ -154,7 +154,7 @@ class Result:
             near = did_you_mean(service_id, map(str, known.unique()))
             raise AssessError(
                 f"there is no service {service_id!r} in this result",
-                hint=near or "see `assess show SNAPSHOT`",
+                hint=near or "`assess show SNAPSHOT services` lists them",
             )
         return self.frame.loc[service_id]
 

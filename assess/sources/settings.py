@@ -8,7 +8,7 @@ from typing import Any
 from assess.linear import Linear
 from assess.sources.csv_records import lookup
 from assess.sources.redact import is_secret
-from assess.sources.values import Texts, joined, leaf
+from assess.sources.values import Texts, joined, leaf, picked
 
 _NAME = Linear(r"[A-Za-z][\w./-]{0,100}")  # a label of a node has a slash
 _VALUE = Linear(r"[\w./-]{1,40}")
@@ -74,6 +74,13 @@ def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
         for listed in value.split(","):
             part, _, state = listed.partition("=")
             yield f"{entry}.{part}", state != "false"
+
+
+def of_container(inspected: Mapping[str, Any], own: str | None) -> str | None:
+    """Return its own settings, what it asks of its engine, and the Compose that made it."""
+    asks = picked(inspected, "docker asks").items()
+    asked = {name: value for name, value in asks if value and value != "runc"}
+    return joined([own, settings_of(asked)])
 
 
 def of_pod(

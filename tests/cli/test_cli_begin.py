@@ -151,7 +151,8 @@ def test_the_sample_is_a_snapshot_everywhere(call):
     )
     assert "2026Q2" in call("show", "sample:2026Q2", "--json").stdout
     assert assess.load("sample:2026Q2").quarter == "2026Q2"
-    assert "sample:2026Q2" in call("show", "sample:1999Q1", code=1).stderr
+    for absent in ("sample:1999Q1", "sample@2020-01-01"):
+        assert "sample:2026Q2" in call("show", absent, code=1).stderr
 
 
 def test_a_directory_called_sample_is_the_users_own(call, tmp_path):

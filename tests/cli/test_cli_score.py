@@ -256,7 +256,7 @@ def test_explain_gives_the_path_from_an_element(call, sample, results):
     wrong = call(
         "explain", sample, "checkout", "--element", "host:nowhere", code=1
     ).stderr
-    assert "hint: did you mean host:" in wrong
+    assert "hint: write KIND:NAME, such as host:" in wrong
 
 
 def test_explain_can_tell_of_one_score(call, sample, results):

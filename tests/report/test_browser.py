@@ -150,6 +150,7 @@ def test_the_first_screen_answers_a_meeting(page):
     terms = page.locator(".facts dt").all_inner_texts()
     assert terms == [
         "Why",
+        "What not to move",
         "What could go wrong",
         "Changed since 2026Q2",
         "What nobody knows",
@@ -157,6 +158,10 @@ def test_the_first_screen_answers_a_meeting(page):
     assert page.locator(".facts").bounding_box()["y"] < 900
     for link in page.locator(".facts a").all():
         assert page.locator(link.get_attribute("href")).count() == 1
+    count = page.locator(".tally li").first
+    n = int(count.locator("strong").inner_text())
+    count.locator("a").click()
+    assert page.locator("#explore .x-table tbody tr").count() == min(n, 21)
 
 
 def test_forty_services_take_eight_screens_and_fifteen_pages(browser, tmp_path, policy):
@@ -193,6 +198,9 @@ def test_the_longest_records_of_the_sample_take_one_page_of_paper(browser):
         opened.set_content(f"{head}<style>{style}{rest[rest.index('</style>') :]}")
         printed = opened.pdf(prefer_css_page_size=True)
         assert len(re.findall(rb"/Type /Page\b", printed)) == 1, file.name
+    # on a phone its tables scroll, for a keyboard too
+    opened.set_viewport_size({"width": 390, "height": 800})
+    assert Axe().run(opened).violations_count == 0
     opened.close()
 
 

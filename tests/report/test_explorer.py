@@ -348,7 +348,7 @@ def test_it_says_who_falls_by_which_way_and_how_likely(browser, file, scored):
     assert "service api" in down
     assert "host h1" in down
     after = text_of(page, explorer.address("fails", "host", "h1", "after"))
-    assert "would no longer fall with it directly" in after
+    assert "would no longer go down with it directly" in after
 
 
 def test_typed_prices_cost_what_the_policy_would_say(browser, file, scored):
@@ -420,6 +420,9 @@ def test_every_view_fits_a_phone(browser, file):
 def test_finding_leads_to_the_rows_behind_a_number(browser, file):
     page = opened_at(browser, file)
     page.get_by_role("link", name="Find").click()
+    page.get_by_label("Find", exact=True).fill("Are any secrets baked into it?")
+    first = page.locator(".x-table tbody a").first
+    assert first.inner_text() == "G6"
     page.get_by_label("Find", exact=True).fill("web")
     page.get_by_role("link", name="web", exact=True).first.click()
     page.get_by_role("link", name="config.no_secrets").first.click()

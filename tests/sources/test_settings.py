@@ -8,7 +8,7 @@ import pytest
 
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
-from assess.sources.settings import common, of_command, settings_of
+from assess.sources.settings import common, of_command, of_container, settings_of
 
 CANARY = "hunter2"
 NODE = {
@@ -177,3 +177,15 @@ def test_packages_tell_the_version_of_libseccomp(collected):
     facts["ansible_facts"]["packages"] = packages
     batch = collected("ansible", **{"web-1": facts})
     assert batch.rows["hosts"][0]["libseccomp_version"] == "2.4.3"
+
+
+def test_a_container_tells_what_it_asks_of_its_engine():
+    sysctls = {"net.core.somaxconn": CANARY}
+    host = {"Runtime": "sysbox-runc", "Links": ["/db:/web/db"], "Sysctls": sysctls}
+    made = {"Labels": {"com.docker.compose.version": "1.29.2"}}
+    asked = "compose=1.29.2;links;runtime=sysbox-runc;sysctl=net.core.somaxconn"
+    assert of_container({"Config": made, "HostConfig": host}, None) == asked
+    usual = {"Runtime": "runc", "Links": None, "Sysctls": {}}
+    assert of_container({"Config": {}, "HostConfig": usual}, None) is None
+    made["Labels"]["com.docker.compose.version"] = "1;program=dockerd"
+    assert of_container({"Config": made}, "program=traefik") == "program=traefik;compose"

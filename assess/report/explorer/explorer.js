@@ -99,6 +99,17 @@ const TABS = [
 ];
 const escaped = (text) => encodeURIComponent(text.toWellFormed?.() ?? text);
 
+/** Things whose kind, name or question has any of the words; a rare word counts more. */
+function about(things, asked) {
+  const weights = new Map();
+  const text = ({ kind, text, note }) => `${kind} ${text} ${typeof note === "string" ? note : ""}`.toLowerCase();
+  for (const word of asked) {
+    const found = things.filter((thing) => text(thing).includes(word));
+    for (const thing of found) weights.set(thing, (weights.get(thing) ?? 0) + 1 / found.length);
+  }
+  return [...weights].sort(([, a], [, b]) => b - a).map(([thing]) => thing);
+}
+
 class Explorer {
   constructor(root, data) {
     this.root = root;
@@ -509,11 +520,14 @@ class Explorer {
     const found = h("div");
     const search = (wanted) => {
       const lower = wanted.trim().toLowerCase();
-      const hits = things.filter(({ text }) => text.toLowerCase().includes(lower));
+      const asked = lower.split(/[\s?!,;:"']+/).filter((word) => word.length > 3);
+      const named = things.filter(({ text }) => text.toLowerCase().includes(lower));
+      // no name has it all: what most of its words are about
+      const hits = named.length ? named : about(things, asked);
       const starts = (thing) => !thing.text.toLowerCase().startsWith(lower);
-      if (lower) hits.sort((a, b) => starts(a) - starts(b));
+      if (lower && named.length) hits.sort((a, b) => starts(a) - starts(b));
       const rows = hits.map(({ kind, text, href, note }) => () => [kind, h("a", { href }, name(text)), typeof note === "function" ? note() : note]);
-      found.replaceChildren(this.table("find", "What there is to look at", [["Kind"], ["Name"], ["About"]], rows, { most: 20, empty: "Nothing has that in its name." }));
+      found.replaceChildren(this.table("find", "What there is to look at", [["Kind"], ["Name"], ["About"]], rows, { most: 20, empty: "No name and no question has these words." }));
       this.say(lower ? `${hits.length} found.` : "");
     };
     const input = h("input", { type: "search", id: "x-find", value: this.path[1] ?? "", oninput: (event) => {
@@ -586,9 +600,11 @@ class Explorer {
       return [...head, this.marked(), this.table(kind, `Services, ${kind === "gate" ? "blocked" : "failing"} ones first`,
         [["Service"], ["Label"], ["State"], ["Evidence"], ["Team"]], rows, { most: 20 })];
     }
+    // every service of a label has that label; its reason differs
+    const [title, told] = kind === "label" ? ["Why", (i) => this.about(i, 3)] : ["Label", (i) => this.badge(this.labelNow(i))];
     return [...head, this.marked(), this.table(kind, "Services, best first",
-      [["Service"], ["Label"], ["Readiness", true], ["Team"], ["Runs on"]],
-      members.map((i) => () => [this.serviceLink(i), this.badge(this.labelNow(i)), interval(rank.points.slice(3 * i, 3 * i + 3)), this.team(i), this.about(i, 1)]), { most: 20 })];
+      [["Service"], ["Readiness", true], ["Team"], ["Runs on"], [title]],
+      members.map((i) => () => [this.serviceLink(i), interval(rank.points.slice(3 * i, 3 * i + 3)), this.team(i), this.about(i, 1), told(i)]), { most: 20 })];
   }
 
   /** What a check or gate asks, why, what mends it, and where that comes from. */
@@ -723,11 +739,11 @@ class Explorer {
     const lines = [
       blast.placed[i] ? `Single points of failure: ${number(blast.exposure[i])}.` : "Where it runs is unknown: any host, zone or engine may take it down.",
       `It takes ${number(minutes[0])} minutes to heal, ${number(minutes[1])} minutes of outage a year.`,
-      `Before and after the move: the blast radius changes by ${interval(delta, 1, true)} % points (negative is containment gained).`,
+      `Before and after the move: the blast radius changes by ${interval(delta, 1, true)} percentage points (negative is containment gained).`,
       ...this.moveWords(node),
     ];
     return [h("h4", null, "What takes it down"), h("p", null, lines.join(" ")),
-      h("p", null, h("a", { href: this.link("fails", "service", this.data.names[i]) }, "What falls with it")),
+      h("p", null, h("a", { href: this.link("fails", "service", this.data.names[i]) }, "What goes down with it")),
       this.table(`taken ${i}`, "Elements that can take it down, most likely first", [["Element"], ["Chance", true], ["At least", true], ["At most", true]],
         rows.map((at) => () => [this.elementLink(elements[at]), wholePercent(point[at]), wholePercent(lo[at]), wholePercent(hi[at])]), { most: 8, empty: "none is known. That is unknown, not safe." })];
   }
@@ -748,7 +764,7 @@ class Explorer {
     chosen.sort((a, b) => (blast.impact[3 * b + 1] ?? 0) - (blast.impact[3 * a + 1] ?? 0) || a - b);
     const filter = h("p", { class: "x-kinds" }, [["", "all"], ...kinds.map((at) => [this.text(at), words(this.text(at))])].map(([kind, title]) =>
       h("a", { href: kind ? this.link("blast", kind) : this.link("blast"), "aria-current": kind === only ? "true" : null }, title)));
-    return [this.title("What falls with what"), filter,
+    return [this.title("What goes down with what"), filter,
       this.table(`blast ${only}`, "Elements, worst first", [["Element"], ["Share of criticality (%)", true], ["One failure takes (%)", true], ["Computed"]],
         chosen.map((e) => () => [this.elementLink(e), interval(blast.impact.slice(3 * e, 3 * e + 3)),
           known(blast.next[2 * e]) ? `${number(blast.next[2 * e])} to ${number(blast.next[2 * e + 1])}` : "–", this.text(blast.how[e])]), { most: 15 })];
@@ -815,7 +831,7 @@ class Explorer {
       return steps;
     };
     const frozen = blast.frozen[1].filter((_, at) => blast.frozen[0][at] === e);
-    const head = `It takes down ${interval(blast.impact.slice(3 * e, 3 * e + 3))} % of the fleet's criticality: the expected share and, where they differ, the least and the most that can be reached (${this.text(blast.how[e])}).`;
+    const head = `It takes down ${interval(blast.impact.slice(3 * e, 3 * e + 3))}% of the fleet's criticality: the expected share and, where they differ, the least and the most that can be reached (${this.text(blast.how[e])}).`;
     const isPlaced = kind !== "registry";
     const cells = rows.map((at) => () => {
       const node = services[at];
@@ -828,7 +844,7 @@ class Explorer {
         frozen.slice(0, ROWS).flatMap((node, at) => [at ? ", " : "", this.nodeLink(node)]), frozen.length > ROWS ? " …" : ""),
       moved && this.beforeAfter(kind, wanted, moved, isAfter),
       isPlaced && rows.length > 1 && this.layers(e, rows, ways),
-      this.table(`fails ${e}`, "Who falls, most likely first", [["Service"], ["Chance", true], ["At least", true], ["At most", true], ["By way of"]], cells,
+      this.table(`fails ${e}`, "What goes down, most likely first", [["Service"], ["Chance", true], ["At least", true], ["At most", true], ["By way of"]], cells,
         { most: 15, empty: kind === "registry" ? "nothing goes down with a registry." : "nothing that is known." })];
   }
 
@@ -842,7 +858,7 @@ class Explorer {
 
   beforeAfter(kind, text, { left, joined }, isAfter) {
     const views = [["Before the moves", []], ["After the moves", ["after"]]];
-    const effect = `If every service moved to the target, ${left.length} would no longer fall with it directly, and ${joined.length} more would.`;
+    const effect = `If every service moved to the target, ${left.length} would no longer go down with it directly, and ${joined.length} more would.`;
     const caution = isAfter && (joined.length ? " What the new ones would lose is not computed here." : " No chance rises, so those of today are upper bounds.");
     return [h("p", { class: "x-kinds" }, views.map(([title, rest], at) =>
       h("a", { href: this.link("fails", kind, text, ...rest), "aria-current": isAfter === Boolean(at) ? "true" : null }, title))), h("p", { class: "note" }, effect, caution)];
@@ -901,7 +917,7 @@ class Explorer {
     const more = reached.length - shown.length;
     return h("figure", { class: "x-layers" }, h("div", { class: "scroll" },
       s("svg", { viewBox: `-1 -1 ${size[0] + 2} ${size[1] + 2}`, width: size[0] + 2, height: size[1] + 2, "aria-hidden": "true" }, lines, boxes)),
-    h("figcaption", null, `Each column is one step further. The bar is the chance to fall.${more > 0 ? ` The ${DRAWN} most likely of each step are drawn, ${more} more are in the table.` : ""}`));
+    h("figcaption", null, `Each column is one step further. The bar is the chance to go down.${more > 0 ? ` The ${DRAWN} most likely of each step are drawn, ${more} more are in the table.` : ""}`));
   }
 
   open(view, ...rest) {
@@ -1031,7 +1047,7 @@ class Explorer {
       ["Verdict", h("span", { class: `badge ${this.verdictBand(verdict)}` }, verdict)],
       ["Readiness there", `${interval(readiness)} of 100`],
       ["Hours of upgrades a year", interval(hours, 1)],
-      ["Change by the move", `${interval(delta, 1, true)} % points`],
+      ["Change by the move", `${interval(delta, 1, true)} percentage points`],
       ["Cost a month", interval(cost)],
       ["Hours of the move", number(effort)],
       ["Who patches", place.patched_by],
@@ -1062,7 +1078,13 @@ async function start(root) {
     root.hidden = false;
     const link = document.getElementById("explore-link");
     if (link) link.hidden = false;
-    new Explorer(root, data);
+    const explorer = new Explorer(root, data);
+    // a count on the first screen opens the services behind it
+    if (data.rank) {
+      for (const badge of document.querySelectorAll(".tally .badge")) {
+        badge.replaceWith(h("a", { class: badge.className, href: explorer.link("label", badge.textContent) }, badge.textContent));
+      }
+    }
     // the first turn of a knob should not wait for these
     if (data.rank) setTimeout(() => uniforms(data.rank, data.rank.pool + data.names.length, data.rank.pool + data.names.length), 300);
   } catch (error) {

@@ -250,7 +250,7 @@ def _outcomes(
 def reliability(services: DataFrame, bins: int) -> DataFrame:
     """Compare forecasts with outcomes, in groups of similar forecasts and about equal size.
 
-    ``foretold`` (mean), ``observed, observed_lo, observed_hi`` [share 0-1; 95 % Jeffreys], ``n``
+    ``foretold`` (mean), ``observed, observed_lo, observed_hi`` [share 0-1; 95% Jeffreys], ``n``
     [services].
     """
     order = services.sort_values("foretold", kind="stable")
@@ -356,7 +356,7 @@ def resample(n: int, draws: int, seed: int) -> Floats:
 def delong(score: Floats, hit: Booleans) -> Ends:
     """Return the interval of the AUC by DeLong's variance on the logit scale.
 
-    Covers 95 % from 20 on (DeLong, DeLong and Clarke-Pearson 1988, doi:10.2307/2531595). Where the
+    Covers 95% from 20 on (DeLong, DeLong and Clarke-Pearson 1988, doi:10.2307/2531595). Where the
     two kinds are told apart without a miss there is no variance: then each of the rarer kind counts
     as one success of Jeffreys' interval.
     """
@@ -409,7 +409,7 @@ def _weighted_tau(score: Floats, outcome: Floats, draws: Floats) -> Floats:
 
 
 def ends_of(values: Floats) -> Ends:
-    """Return the central 95 % interval of the draws."""
+    """Return the central 95% interval of the draws."""
     lo, hi = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(lo), float(hi)
 

@@ -114,7 +114,7 @@ def middle(losses: Floats, chance: Floats, level: float) -> Ends:
 
     A loss comes in steps, and a step is inside or outside as a whole. One tail is cut as near to
     ``(1 - level) / 2`` as steps allow, and the other as near to what is then still to be cut; of
-    both orders the one counts that ends nearer to ``level``. Quantiles alone hold 95 %
+    both orders the one counts that ends nearer to ``level``. Quantiles alone hold 95%
     of what starts with a large step.
     """
     order = np.argsort(losses, axis=1, kind="stable")

@@ -195,7 +195,7 @@ def frozen(inventory: Inventory, policy: Policy) -> DataFrame:
 def needed(replicas: Floats, min_healthy_pct: Floats) -> Floats:
     """Return the replicas that a service needs: max(1, ceil(share of those that run))."""
     share = np.where(np.isnan(min_healthy_pct), 0.0, min_healthy_pct)
-    # rounded first: 67 % of 3 and the like must not gain a replica by a binary fraction
+    # rounded first: 67% of 3 and the like must not gain a replica by a binary fraction
     return np.maximum(1.0, np.ceil(np.round(share * replicas / 100, 9)))
 
 

@@ -250,10 +250,10 @@ def check_element(topology: Topology, kind: str, name: str) -> None:
     if (kind, name) in topology.elements:
         return
     names = [f"{k}:{n}" for k, n in topology.elements]
-    near = difflib.get_close_matches(f"{kind}:{name}", names, n=3)
-    hint = f"a kind is one of {', '.join(KINDS)}"
-    if near:
-        hint = f"did you mean {', '.join(near)}?"
+    near = difflib.get_close_matches(f"{kind}:{name}", names, n=3) or names[:1]
+    examples = ", ".join(near)
+    kinds = ", ".join(KINDS)
+    hint = f"write KIND:NAME, such as {examples}; kinds: {kinds}"
     raise AssessError(f"there is no element {kind}:{name} in this result", hint=hint)
 
 

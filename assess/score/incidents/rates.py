@@ -22,8 +22,8 @@ STRETCH = (
     4.5  # of a grid of logarithms: its ends are 45 standard deviations from its middle
 )
 STEPS = 8001
-# Share of what an interval leaves out that is at its one end, where the other is the bound. So 90 %
-# are 88 to 92 % for 1, 3 and 10 trials, by the uniform prior as by Jeffreys'.
+# Share of what an interval leaves out that is at its one end, where the other is the bound. So 90%
+# are 88 to 92% for 1, 3 and 10 trials, by the uniform prior as by Jeffreys'.
 AT_BOUND = 0.8
 LEVEL_MAX = 1 - 1e-9  # of an interval; further out numbers do not tell what is left
 
@@ -59,8 +59,8 @@ def jeffreys_interval(successes: float, trials: float, *, level: float = 0.9) ->
 
 def _tail(level: float, *, is_bound: bool) -> float:
     """Return the probability outside one end; if the other end is a bound, this one has most."""
-    # With a half of it there, few observations cover 95 % instead of 90; with all of it
-    # 87 %, where every proportion is as likely. See `AT_BOUND`.
+    # With a half of it there, few observations cover 95% instead of 90; with all of it
+    # 87%, where every proportion is as likely. See `AT_BOUND`.
     share = AT_BOUND if is_bound else 0.5
     return share * (1 - level)
 

@@ -100,9 +100,11 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
             "mounts": partial(mounts_of, inventory, workloads),
         }
         tables = {name: makers[name]() for name in {change["table"] for change in asked}}
-        rows = max(map(len, tables.values()), default=0)
-        blocks = [slice(first, first + BLOCK) for first in range(0, rows, BLOCK)]
-        items = [{name: tables[name][block] for name in tables} for block in blocks]
+        rows_n = max(map(len, tables.values()), default=0)
+        items = [
+            {name: table[first : first + BLOCK] for name, table in tables.items()}
+            for first in range(0, rows_n, BLOCK)
+        ]
         work = (asked, inventory.snapshot_at, ahead)
         parts += each(_broken_in, work, items, what=f"changes of {goal.product}")
         parts.append(_blind(workloads, goal))
@@ -111,9 +113,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     table = pd.concat(parts, ignore_index=True)
     table["certainty_order"] = table["certainty"].map(_CERTAINTY)
     by_weight = ["certainty_order", "order", "change", "workload_id"]
-    table = table.sort_values(
-        by_weight, ascending=[True, False, True, True], kind="stable"
-    )
+    table = table.sort_values(by_weight, kind="stable")
     # sorted by weight: of each subject, the gravest and latest change stays
     table = table.drop_duplicates(["workload_id", "host_id", "service_id", "subject"])
     table = table.replace({"workload_id": IDLE}, pd.NA)
@@ -318,9 +318,9 @@ def _told(
 
 
 def _order(change: Mapping[str, str]) -> float:
-    """Return a sort key that is larger for a later change."""
+    """Return a sort key that is smaller for a later change."""
     numbers = (*reference.numbers_of(change["version"]), 0, 0, 0)
-    return numbers[0] * 1e8 + numbers[1] * 1e4 + numbers[2]
+    return -(numbers[0] * 1e8 + numbers[1] * 1e4 + numbers[2])
 
 
 def _shown(cell: object) -> str:
@@ -335,6 +335,7 @@ def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
     read = reference.is_known if is_engine else reference.parse_version
     known = filter(read, workloads["version"].dropna().unique())
     is_image = goal.product not in PRODUCTS
+    # the newest rule of an image says where its rules end
     is_released = is_image or reference.lines_behind(*goal) is not None
     is_known = workloads["version"].isin(set(known)) & is_released
     rows = workloads[~is_known & (workloads["runtime"].notna() | is_image)]

@@ -14,7 +14,7 @@ _TOLERATES = "toleration.node-role.kubernetes.io/control-plane"
 _PAIR = r"(?s)^([^=]*)=?(.*)$"
 _DOMAIN = r"^node-label\.([^/]*)/"
 POD = "pod"  # whose settings are those that it asks of its cluster
-_KEPT = ["service_id", "workload_id", "host_id", "version"]
+_KEPT = ["service_id", "workload_id", "host_id", "version", "host_network"]
 
 
 def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:
@@ -31,11 +31,11 @@ def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:
     table = table.explode("setting").dropna(subset="setting")
     parts = table["setting"].str.strip().str.extract(_PAIR)
     table = table.assign(flag=parts[0], value=parts[1])
-    is_cloud = table["flag"] == "cloud-provider"
     labels = table["flag"].astype("string").str.extract(_DOMAIN)
     return table.assign(
         label_domain=labels[0].fillna(""),
-        cloud=table["value"].where(is_cloud, ""),
+        cloud=table["value"].where(table["flag"] == "cloud-provider", ""),
+        family=table["value"].str.rsplit(".", n=1).str[0],
         option=table["value"].str.split("=").str[0],
         gate=[_fate_of(target, *pair) for pair in cells(table, "flag", "value")],
     )

@@ -118,7 +118,8 @@ def objects_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
 def flags_of(workloads: DataFrame, product: str, target: str) -> DataFrame:
     """Return the settings of the engine, or of the kubelet, with the columns of rules."""
     column = "kubelet_flags" if product == KUBERNETES else "daemon_flags"
-    return _typed(flags.flags_of(workloads, column, target), "flags")
+    found = flags.flags_of(workloads, column, target)
+    return _typed(found.assign(number=found["value"].map(number_of)), "flags")
 
 
 def mounts_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
@@ -131,8 +132,7 @@ def mounts_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     program = reference.lookup("csi_drivers", "volume", "program")
     plugin = driver.where(driver.isin(since), found["volume_type"])
     found["volume_driver"] = driver
-    shipped = plugin.map(since).to_frame("since")
-    found["csi_since"] = _each(number_of, shipped, "since")
+    found["csi_since"] = plugin.map(since).map(number_of)
     # a driver serves its own cluster only
     runs = workloads["cluster"].fillna("") + " " + workloads["program"]
     needed = found["cluster"].fillna("") + " " + plugin.map(program)

@@ -27,13 +27,13 @@ def exposure_budget(
 
     ``appetite`` is the number of incidents that the organisation would accept in ``months``.
 
-    The largest K with ``K * upper95 * months <= appetite``. ``upper95`` is the 95 % quantile
+    The largest K with ``K * upper95 * months <= appetite``. ``upper95`` is the 95% quantile
     of Gamma(incidents + 1/2, service_months), the posterior of the rate per container
     service-month under Jeffreys' prior.
     """
     if service_months <= 0:
         return 0
-    # upper end of the rate: Jeffreys' prior, 95 %
+    # upper end of the rate: Jeffreys' prior, 95%
     upper = float(gammaincinv(incidents_n + 0.5, 0.95)) / service_months
     # a whole number that floating point puts just below itself counts
     return math.floor(appetite / (upper * months) + 1e-9)

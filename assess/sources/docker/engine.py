@@ -52,7 +52,8 @@ def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str
         version = number[0] if number else ""
     for row in rows("docker/distributions"):
         if re.search(rf"\b{row['words']}", text.lower()):  # TencentOS is no CentOS
-            parts = version.split(".")[: int(row["parts_n"])]
+            parts_n = int(row["parts_n"])
+            parts = version.split(".")[:parts_n]
             return row["name"], ".".join(parts) or None
     return re.split(r"\s(?:\(|v?\d)", text)[0].strip().lower(), version or None
 
@@ -216,7 +217,7 @@ def to_images(data: EngineData, containers: list[Container], host_id: str) -> Ro
         if identifier in parents and not refs:
             continue  # a layer of another image, which nobody can name or run alone
         created = moment(image, "Created")
-        sizes = dig(data.disk, "images", identifier) or {}
+        sizes = table(data.disk, "images", identifier)
         used_at = _last_use(needed[identifier], now) if is_known else None
         users_n = len(needed[identifier]) if is_known else sizes.get("Containers")
         common = {

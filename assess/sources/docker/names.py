@@ -30,10 +30,11 @@ def container_names(labels: Texts, env: Texts, image: ImageRef, name: str) -> Na
     given = env | labels
     stack = labels.get(SWARM_STACK, "") + "_"
     allocated = _ALLOCATION.sub("", name) if NOMAD + "alloc_id" in labels else ""
+    pod = labels.get(KUBERNETES + "pod.name", "")
     made = {
         "swarm-service": labels.get(SWARM_SERVICE, "").removeprefix(stack),
         "marathon-app": env.get("MARATHON_APP_ID", "").strip("/"),
-        "kubernetes-pod": POD_HASHES.sub("", labels.get(KUBERNETES + "pod.name", "")),
+        "kubernetes-pod": POD_HASHES.sub("", pod),
         "nomad-task": allocated,
         "image-source": last_part(labels.get("org.opencontainers.image.source")),
         "image-repository": last_part(image.repository),
@@ -78,7 +79,8 @@ def is_replica(labels: Texts) -> bool:
 
 def compose_dependencies(labels: Texts) -> list[tuple[str, str | None]]:
     """List what Compose starts before it: services and conditions (db, service_healthy)."""
-    entries = [e.split(":") for e in labels.get(COMPOSE + "depends_on", "").split(",")]
+    listed = labels.get(COMPOSE + "depends_on", "")
+    entries = [entry.split(":") for entry in listed.split(",")]
     return [
         (name.strip(), (rest or [""])[0] or None)
         for name, *rest in entries

@@ -12,7 +12,7 @@ from assess.sources.edges.rows import command_line, mentions
 from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
-from assess.sources.settings import of_command, settings_of
+from assess.sources.settings import of_command, of_container, settings_of
 from assess.sources.values import Texts, dicts, dig, listed, moment, table, text, texts
 from assess.sources.volumes import nfs_export
 
@@ -86,7 +86,8 @@ class EngineData:
             self.inspected = {short(entry["Id"]): entry for entry in entries}
         else:
             setattr(self, name, entries)
-        call.count(rows=len(entries), redacted_n=sum(count for _, count in pairs))
+        redacted_n = sum(count for _, count in pairs)
+        call.count(rows=len(entries), redacted_n=redacted_n)
         if call.is_open and len(entries) < len(values):
             call.status("parse_error", HINTS["parse_error"])
         _expect(call, self.info.get(total) if expected is None else expected)
@@ -183,7 +184,8 @@ def variables(entries: Any) -> Texts:
 
 def short(identifier: Any, *path: str) -> str:
     """Shorten an id, with or without ``sha256:``, as the command line does."""
-    return text(identifier, *path).removeprefix("sha256:")[:SHORT_ID]
+    digest = text(identifier, *path).removeprefix("sha256:")
+    return digest[:SHORT_ID]
 
 
 def keep_version(raw: Any) -> Payload:
@@ -232,18 +234,20 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     values = variables(raw["Config"].get("Env"))
     env = keep_env(values)
     command = command_line(raw["Config"], "Entrypoint", "Cmd")
+    line = " ".join(text.value for text in command)
     tests = texts(raw, "Config", "Healthcheck", "Test")
     kept = _pick(raw, "inspection") | {
         "Labels": labels,
         "Env": env,
         "mentions": mentions([*texts_of(values), *command]),
-        "settings": of_command(" ".join(text.value for text in command)),
+        "settings": of_container(raw, of_command(line)),
         "health_checked": bool(tests) and tests[0] != "NONE",
     }
     options = dig(raw, "HostConfig", "LogConfig", "Config")
     outputs = dig(raw, "State", "Health", "Log")
     withheld = (raw.get("Args"), tests[1:], options, outputs)
-    withheld_n = sum(len(part) for part in withheld if isinstance(part, list | dict))
+    counted = [part for part in withheld if isinstance(part, list | dict)]
+    withheld_n = sum(map(len, counted))
     return kept, dropped + withheld_n + len(env["names"]) - len(env["kept"])
 
 

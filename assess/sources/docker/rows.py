@@ -197,17 +197,19 @@ def to_ports(container: Container) -> set[str]:
     ports = set()
     inspected = container.inspected
     bindings = {
-        **(dig(inspected, "Config", "ExposedPorts") or {}),
-        **(dig(inspected, "HostConfig", "PortBindings") or {}),
-        **(dig(inspected, "NetworkSettings", "Ports") or {}),
+        **table(inspected, "Config", "ExposedPorts"),
+        **table(inspected, "HostConfig", "PortBindings"),
+        **table(inspected, "NetworkSettings", "Ports"),
     }
     for inner, bound in bindings.items():
         for binding in [*dicts(bound)] or [{}]:
-            ports.add(_port(binding.get("HostIp"), binding.get("HostPort"), inner))
+            public = binding.get("HostPort")
+            ports.add(_port(binding.get("HostIp"), public, inner))
     listed = container.listing.get("Ports")
     for port in dicts(listed):
         inner = f"{port.get('PrivatePort')}/{port.get('Type') or 'tcp'}"
-        ports.add(_port(port.get("IP"), port.get("PublicPort"), inner))
+        public = port.get("PublicPort")
+        ports.add(_port(port.get("IP"), public, inner))
     if isinstance(listed, str):  # by the command line
         ports.update(filter(None, listed.split(", ")))
     return {_EVERY_IP.sub("", port) for port in ports}
@@ -244,7 +246,8 @@ def to_dependencies(replicas: list[Container], units: list[Unit]) -> Rows:
     for container, unit in zip(replicas, units, strict=True):
         space = namespace_of(container.labels)
         callee = unit.callee
-        siblings.add(callee, container.labels.get(COMPOSE + "service", ""), space=space)
+        service = container.labels.get(COMPOSE + "service", "")
+        siblings.add(callee, service, space=space)
         siblings.add(callee, container.name or "", space=space)
         siblings.publish(callee, unit.ports)
     rows = []

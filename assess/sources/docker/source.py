@@ -108,7 +108,7 @@ def _read_hosts(asked: Asked) -> None:
             hosts.setdefault(file.parent, {}).setdefault(call_of(file), []).append(file)
             scopes.setdefault(file.parent, str(Path(scope).parent))
         if not found:
-            hint = "no dumps there; `assess sources` names the commands and the files"
+            hint = "no dumps there: `assess sources docker --script` names commands and files"
             batch.cover(name, "files", "unreachable", hint=hint)
     for directory, dumps in hosts.items():
         scope = scopes[directory]

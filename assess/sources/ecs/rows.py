@@ -193,7 +193,7 @@ def _names(key: ServiceKey, tags: Texts, definition: Definition | None) -> Names
 
 def _to_service(service: Row, names: Names, definition: Definition | None) -> Row:
     kept = integer(service, "deploymentConfiguration", "minimumHealthyPercent")
-    # 100 % while deploying is the default, and shows nothing of the service's needs.
+    # 100% while deploying is the default, and shows nothing of the service's needs.
     if kept is not None and kept >= _MIN_HEALTHY_DEFAULT:
         kept = None
     is_balanced = bool(dicts(service, "loadBalancers"))

@@ -139,7 +139,7 @@ def _container(identifier: str, name: str) -> About:
 
 
 def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
-    """Read an entry of ``stats`` of docker, nerdctl or podman; 100 % is one processor."""
+    """Read an entry of ``stats`` of docker, nerdctl or podman; 100% is one processor."""
     if not isinstance(value, dict):
         return []
     entry = {_WORDS.sub("", name).lower(): cell for name, cell in value.items()}

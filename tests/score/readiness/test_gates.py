@@ -229,7 +229,7 @@ def test_evidence_shows_what_was_seen():
     lacking = outcomes()["G8", 1][0].loc["G8"]
     assert "services.owner" in lacking["fact"]
     # the rule speaks of percent, and so does the value
-    least = "less than 40 % of the evidence is known for one dimension (team 25.0%)"
+    least = "less than 40% of the evidence is known for one dimension (team 25.0%)"
     assert lacking["evidence"] == least
 
 
@@ -338,7 +338,7 @@ def test_a_threshold_of_zero_lets_everything_through():
     sparse = Fleet().drop("workloads", "mounts")
     assert judged(sparse, open_).loc["G8", "state"] == "pass"
     strict = judged(sparse).loc["G8"]
-    assert strict["state"] == "fail" and "less than 60 %" in strict["evidence"]
+    assert strict["state"] == "fail" and "less than 60%" in strict["evidence"]
 
 
 NEVER, PREPARE, HOLD = (

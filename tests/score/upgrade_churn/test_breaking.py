@@ -617,7 +617,8 @@ WILL_MOVE = {"POSTGRES-18-data": "will"}
         ("bitnami/postgresql:16.2", "library/postgres:18.1", [VOLUME], WILL_MOVE),
         ("postgres:17", "postgres:18", [], {"POSTGRES-18-data": "may"}),
         ("postgres:17", "postgres:18", [SCRATCH], {}),
-        ("postgres:18.1", "postgres:18", [VOLUME], {}),
+        ("postgres:18.1", "postgres:18.4", [VOLUME], {}),
+        ("postgres:18.1", "postgres:19", [VOLUME], {"POSTGRES-19-unread": "may"}),
         ("postgres:17", "postgres:16", [VOLUME], {}),
         ("postgres:16.1", "postgres:16.4", [VOLUME], {}),
         ("redis:7", "postgres:18", [VOLUME], {}),
@@ -638,6 +639,13 @@ def test_an_image_whose_tag_moves_is_no_pass():
     assert frame["breaking_unknown_n"].tolist() == [1]
     unnamed = what_breaks(known, "postgres:18", workload={"image_ref": None}).frame
     assert unnamed["breaking_n"].isna().all()
+
+
+def test_the_newest_rule_of_an_image_says_where_its_rules_end():
+    for product in set(products()) - set(PRODUCTS):
+        last = changes(product)[-1]
+        assert last["change_id"].endswith("-unread"), product
+        assert last["when_true"] == "may", product
 
 
 def test_objects_are_asked_of_the_operator_in_their_cluster():
