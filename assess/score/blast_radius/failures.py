@@ -45,11 +45,13 @@ def events(inventory: Inventory) -> DataFrame:
         }
     )
     experiments = inventory["experiments"]
-    is_known = experiments[["affected_services", "observed_services"]].notna().any(axis=1)
+    # one that is only planned has spared nobody yet
+    is_planned = experiments["started_at"] > inventory.snapshot_at
+    observed = experiments["observed_services"].mask(is_planned)
+    is_known = experiments["affected_services"].notna() | observed.notna()
     second = experiments[is_known].fillna({"affected_services": ""})
     names = {"experiment_id": "event_id", "started_at": "started", "ended_at": "ended"}
-    second = second.rename(columns=names)
-    second = second.assign(event="experiment")[first.columns]
+    second = second.rename(columns=names).assign(event="experiment")[first.columns]
     table = pd.concat([first, second], ignore_index=True).astype("object")
     return table.sort_values(["event", "event_id"], ignore_index=True)
 
@@ -128,11 +130,10 @@ def _mark_ambiguous(
     failures: list[Failure], table: DataFrame, chosen: Integers, topology: Topology
 ) -> list[Failure]:
     """Mark services unobserved in a failure if another one at the same time may have hit them."""
-    order = {key: number for number, key in enumerate(dict.fromkeys(table["key"]))}
-    element = table["key"].map(order).to_numpy("int64")
+    element, elements = pd.factorize(table["key"].to_numpy())
     failure, other = _simultaneous(table, chosen, element)
     hit, service = _hit_by_others(
-        failures, failure, element[other], topology, list(order)
+        failures, failure, element[other], topology, list(elements)
     )
     others = Csr.of(failure, len(failures))
     hits = Csr.of(hit, len(failures))

@@ -42,6 +42,14 @@ TRIALS = [
         "element": "gone",
         "affected_services": "a",
     },
+    # planned for the day after: nobody has seen what it spares
+    {
+        "experiment_id": "e3",
+        "element_kind": "service",
+        "element": "a",
+        "started_at": "2026-10-01",
+        "observed_services": "b;c",
+    },
 ]
 
 
