@@ -186,20 +186,21 @@ def _contributions(topology: Topology, affected: DataFrame) -> DataFrame:
 
 
 def _frame(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
+    elements = topology.elements
     total = float(topology.weight.sum()) or 1.0
     point = impacts["point"]
     losses = {
         "lo": impacts["lo"].loss,
         "point": point.loss,
-        "hi": np.maximum(impacts["hi"].loss, impacts["unseen"].loss),
+        "hi": np.maximum(impacts["hi"].loss, impacts["unseen"].loss[: len(elements)]),
         "next_lo": point.next_lo,
         "next_hi": point.next_hi,
     }
     impact = {name: np.clip(loss / total, 0, 1) for name, loss in losses.items()}
     frozen = pd.MultiIndex.from_frame(topology.frozen[["element_kind", "element"]])
-    registries = topology.elements.get_indexer(frozen)
-    frozen_n = np.bincount(registries, minlength=len(topology.elements))
-    outside = topology.elements.get_level_values(0) == "ext"  # is no service itself
+    registries = elements.get_indexer(frozen)
+    frozen_n = np.bincount(registries, minlength=len(elements))
+    outside = elements.get_level_values(0) == "ext"  # is no service itself
     return DataFrame(
         {
             "impact": impact["point"],
@@ -213,7 +214,7 @@ def _frame(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
             "next_lo": impact["next_lo"],
             "next_hi": impact["next_hi"],
         },
-        index=topology.elements,
+        index=elements,
     )
 
 

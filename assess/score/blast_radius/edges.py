@@ -157,5 +157,4 @@ def edge_evidence(inventory: Inventory) -> DataFrame:
     unseen = DataFrame({"src_id": untraced}).assign(known_by="nobody")
     full = pd.concat([table.reset_index(), unseen], ignore_index=True)
     text = dict.fromkeys(columns[:5], "str")
-    full = full.reindex(columns=columns)
-    return full.astype({**text, "conflict": "boolean", "calls": "Int64"})
+    return full[columns].astype({**text, "conflict": "boolean", "calls": "Int64"})

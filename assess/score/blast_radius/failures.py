@@ -93,11 +93,9 @@ def observed_failures(
     if policy is not None:
         most = int(policy["blast_radius"]["failures_most"])
         chosen = sample(known_n, most, policy.seed)
-    everybody = np.ones(len(topology.services), bool)
     place = {name: at for at, name in enumerate(topology.services)}
     failures = [
-        _failure(row, row.key, place, names, everybody)
-        for row in table.iloc[chosen].itertuples()
+        _failure(row, row.key, place, names) for row in table.iloc[chosen].itertuples()
     ]
     return _mark_ambiguous(failures, table, chosen, topology), known_n
 
@@ -148,7 +146,7 @@ def _mark_ambiguous(
         apart.append(
             replace(
                 found,
-                seen=found.seen & ~doubtful if doubtful.any() else found.seen,
+                seen=found.seen & ~doubtful,
                 down=found.down & ~doubtful,
                 beside=(*table["same"].iloc[place][1:], *beside),
             )
@@ -203,12 +201,11 @@ def _failure(
     element: Element,
     place: Mapping[str, int],
     names: Mapping[str, str],
-    everybody: Booleans,
 ) -> Failure:
-    """Return one failure; without a list of observed services, ``everybody`` was observed."""
+    """Return one failure; without a list of observed services, everybody was observed."""
     itself = [element[1]] if element[0] == "service" else []
     down = _among(place, [*ids(row.affected_services, names), *itself])
-    seen = everybody
+    seen = np.ones(len(place), bool)
     if not pd.isna(row.observed_services):
         seen = _among(place, [*ids(row.observed_services, names), *itself])
     return Failure(

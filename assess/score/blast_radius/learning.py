@@ -59,15 +59,10 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> DataFrame:
         is_later = away[failure, dst[edge]] > away[failure, src[edge]]
         counts = ~(failed & on_cycle[edge] & is_later)
         parts.append(np.array([failure + rows.start, edge, failed])[:, counts])
-    failure, edge, failed = np.concatenate(parts, axis=1)
-    return DataFrame(
-        {
-            "failure": failure,
-            "edge": edge,
-            "failed": failed.astype(bool),
-            "caller": src[edge],
-        }
+    table = DataFrame(
+        np.concatenate(parts, axis=1).T, columns=["failure", "edge", "failed"]
     )
+    return table.assign(failed=table["failed"].astype(bool), caller=src[table["edge"]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +104,6 @@ class Trials:
 
     def shared(self, p: Floats) -> Floats:
         """Return by trial the probability that its edge is a cause, for probabilities ``p``."""
-        if not len(p):
-            return p
         survived = np.bincount(self.case, np.log1p(-p))[self.case]
         some = np.maximum(1 - np.exp(survived), CERTAIN)
         return np.where(self.failed, p / some, 0.0)
@@ -433,33 +426,33 @@ def learned_edges(policy: Policy, evidence: Evidence) -> DataFrame:
     every = np.ones(len(evidence.failures), bool)
     known = fit(evidence, every, policy["blast_radius"])
     lo, hi = known.interval(policy.level)
+    p = known.p
     given = is_given(topology.edges)
     table = topology.edges[["src", "dst", "kinds"]]
     return table.assign(
         prior=topology.edges["point"],
         tries_n=known.tries,
         falls_n=known.caused,
-        lo=np.where(given, known.p, np.minimum(lo, known.p)),
-        point=known.p,
-        hi=np.where(given, known.p, np.maximum(hi, known.p)),
+        lo=np.where(given, p, np.minimum(lo, p)),
+        point=p,
+        hi=np.where(given, p, np.maximum(hi, p)),
     )
 
 
 def with_lessons(topology: Topology, policy: Policy, learned: DataFrame) -> Topology:
-    """Return the topology that the policy asks for: with learned probabilities, or its own."""
-    is_used = policy["blast_radius"]["learned_edges"] == "use" and len(learned)
-    return with_learned(topology, learned) if is_used else topology
+    """Return the topology with what was learned, if the policy uses it.
 
-
-def is_given(edges: DataFrame) -> Series:
-    """Mark edges declared impossible or certain: failures do not change them."""
-    return edges["lo"].eq(edges["hi"]) & edges["point"].isin([0.0, 1.0])
-
-
-def with_learned(topology: Topology, learned: DataFrame) -> Topology:
-    """Return the topology with learned probabilities, and the policy's for kinds never tried."""
+    Kinds of edges that were never tried keep the policy's probabilities.
+    """
+    if policy["blast_radius"]["learned_edges"] != "use" or learned.empty:
+        return topology
     columns = list(LEVELS)
     known = learned["kinds"].isin(learned.loc[learned["tries_n"] > 0, "kinds"])
     edges = topology.edges.copy()
     edges[columns] = learned[columns].where(known & ~is_given(edges), edges[columns])
     return replace(topology, edges=edges)
+
+
+def is_given(edges: DataFrame) -> Series:
+    """Mark edges declared impossible or certain: failures do not change them."""
+    return edges["lo"].eq(edges["hi"]) & edges["point"].isin([0.0, 1.0])

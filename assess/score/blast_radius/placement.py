@@ -17,8 +17,6 @@ from assess.score.incidents.exposure import is_replica
 STANDS_ON = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
 RUNNING = "running"
-# kinds that are there even where no name is known
-LOCATED = ("host", "az", "engine", "image")
 _PLACED = [
     "workload_id",
     "service_id",
@@ -54,26 +52,28 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     """List what every replica stands on: ``workload_id, service_id, state, element_kind, element``.
 
     A replica whose host, zone or engine version is unknown has a row of that kind with ``element``
-    NA: it may run on any; so has a container whose image is unknown. A base image or cluster without
+    NA: it may run on any; so has a container whose image or base image is unknown. A cluster without
     a name is left out.
     """
     workloads = inventory["workloads"]
     replicas = workloads.loc[is_replica(workloads), _PLACED]
     zone = replicas["host_id"].map(inventory["hosts"].set_index("host_id")["az"])
+    images = _of_images(replicas, policy["evidence"]["host_kinds"])
+    bases = on_bases(inventory, replicas)
+    has_base = images["workload_id"].isin(bases["workload_id"])
+    baseless = images[~has_base].assign(element=pd.NA)
     parts = {
         "host": replicas.assign(element=replicas["host_id"]),
         "az": replicas.assign(element=zone),
         "engine": _on_engines(inventory, replicas, policy),
-        "image": _of_images(replicas, policy["evidence"]["host_kinds"]),
-        "base_image": on_bases(inventory, replicas),
+        "image": images,
+        "base_image": pd.concat([bases, baseless]),
         "volume": on_volumes(inventory, replicas),
-        "cluster": replicas.assign(element=replicas["cluster"]),
+        "cluster": replicas.assign(element=replicas["cluster"]).dropna(subset="element"),
     }
     columns = ["element_kind", "workload_id", "service_id", "state", "element"]
     rows = pd.concat(parts, names=["element_kind"]).reset_index("element_kind")
-    table = rows[columns].drop_duplicates(ignore_index=True)
-    kept = table["element"].notna() | table["element_kind"].isin(LOCATED)
-    return table[kept]
+    return rows[columns].drop_duplicates(ignore_index=True)
 
 
 def _elements(
@@ -121,10 +121,11 @@ def _on_engines(inventory: Inventory, replicas: DataFrame, policy: Policy) -> Da
     off = replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
     engines = running_engines(inventory)
     engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]
-    known = replicas[~off].merge(engines, on="host_id", how="inner")
+    replicas = replicas[~off]
+    known = replicas.merge(engines, on="host_id")
     # a host that has no engine has a row that says so
     seen = pd.concat([engines["host_id"], inventory["engines"]["host_id"]])
-    unknown = replicas[~off & ~replicas["host_id"].isin(seen)].assign(element=pd.NA)
+    unknown = replicas[~replicas["host_id"].isin(seen)].assign(element=pd.NA)
     return pd.concat([known, unknown])
 
 

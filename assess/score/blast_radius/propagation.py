@@ -169,6 +169,16 @@ def _failing(topology: Topology, level: str) -> Scenarios:
     return Scenarios.unasked(*pairs, len(topology.elements))
 
 
+def _with_unnamed(topology: Topology) -> Scenarios:
+    """Return the failure of each element at worst, then of each place without a name."""
+    element, node = topology.initial_failures["hi"]
+    unnamed = topology.unnamed
+    first = len(topology.elements)
+    n = first + len(unnamed)
+    pairs = (np.append(element, np.arange(first, n)), np.append(node, unnamed))
+    return Scenarios.unasked(*pairs, n)
+
+
 def choose(
     topology: Topology, policy: Policy, settings: Sampling, wanted: Booleans
 ) -> tuple[Sampling, Booleans, dict[str, Booleans]]:
@@ -219,7 +229,8 @@ def by_level(
 ) -> dict[str, Impact]:
     """Propagate the failure of every element at each level, and along all ``unseen`` calls.
 
-    Equal levels are computed once; elements are ``listed``, and ``drawn`` by level, as in `choose`.
+    Along these, places without a name fail after the elements. Equal levels are computed once;
+    elements are ``listed``, and ``drawn`` by level, as in `choose`.
     """
     quick = replace(sampling, spread=False)
     known: dict[bytes, Impact] = {}
@@ -238,7 +249,7 @@ def by_level(
             known[key] = propagate(graph, failing, sampling=how, bound=bound)
         impacts[level] = known[key]
     # nothing is drawn, so that only the losses and the number of causes are of use
-    failing = _failing(topology, "hi")
+    failing = _with_unnamed(topology)
     impacts["unseen"] = propagate(unseen, failing, sampling=quick, bound="most")
     return impacts
 

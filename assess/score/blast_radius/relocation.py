@@ -324,12 +324,7 @@ def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
     alone = Scenarios.unasked(every, every, terms.services_n)
     least, most = _ends_of(graph, alone, sampling)
     little, much = marginal_losses(graph, terms, least, most)
-    return _Losses(
-        little=little / total,
-        much=much / total,
-        least_alone=least / total,
-        most_alone=most / total,
-    )
+    return _Losses(*(loss / total for loss in (little, much, least, most)))
 
 
 def _compared_losses(

@@ -127,12 +127,10 @@ class BlastRadius(Result):
         self.row(service_id)
         check_element(self.topology, element_kind, element)
         steps = self.paths(element_kind, element, service_id)
-        affected = self.details["affected"]
-        pair = affected[
-            (affected["element_kind"] == element_kind)
-            & (affected["element"] == element)
-            & (affected["service_id"] == service_id)
-        ]
+        pair = self.details["affected"].query(
+            "element_kind == @element_kind and element == @element "
+            "and service_id == @service_id"
+        )
         title = f"{element_kind} {element} and {service_id}"
         return Explanation(title, reach_text(steps, pair, service_id), steps)
 
@@ -263,7 +261,8 @@ def reach_text(steps: DataFrame, pair: DataFrame, service: str) -> str:
     """Describe how a failure reaches a service; ``pair`` is its row in ``affected``, or empty."""
     if pair.empty:
         return f"No path: {service} stays up, by all that is known."
-    p, lo, hi = (float(pair[name].iloc[0]) for name in ("p_down", "p_lo", "p_hi"))
+    ends = pair[["p_down", "p_lo", "p_hi"]]
+    p, lo, hi = ends.iloc[0]
     chance = f"{service} goes down with probability {p:.2f} ({lo:.2f} to {hi:.2f})"
     if steps.empty:
         return f"{chance}: it is what fails."

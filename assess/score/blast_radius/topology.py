@@ -46,8 +46,9 @@ def criticality(services: DataFrame, policy: Policy) -> Series:
         if key != "unknown"
     }
     # nullable floats: an unknown criticality must stay NA until its tier is asked
-    own = services.set_index("service_id")["criticality"].astype("Float64")
-    tier = services.set_index("service_id")["tier"].map(by_tier).astype("Float64")
+    rows = services.set_index("service_id")
+    own = rows["criticality"].astype("Float64")
+    tier = rows["tier"].map(by_tier).astype("Float64")
     weight = own.fillna(tier).fillna(weights["unknown"]).astype("float64")
     # any unit will do, and only ratios count: far from 1, sums would end in infinity or 0
     exponent = np.frexp(weight.max())[1] if len(weight) else 0
@@ -182,6 +183,16 @@ class Topology:
     def placeless(self) -> Integers:
         """Services, by node, of which no running replica is known: they may be anywhere."""
         return np.flatnonzero(~self.services.isin(self.placed))
+
+    @cached_property
+    def unnamed(self) -> Integers:
+        """Services, by node, once for each place without a name that may take them down."""
+        # at worst every replica has a place of its own, and what runs nowhere known one of each kind
+        rows = self.placement
+        may_run = is_running(rows) | rows["state"].isna()
+        loose = rows.loc[rows["element"].isna() & may_run, "service_id"]
+        somewhere = self.services.get_indexer(loose)
+        return np.append(somewhere, self.placeless.repeat(len(STANDS_ON)))
 
     @cached_property
     def graphs(self) -> dict[str, Graph]:

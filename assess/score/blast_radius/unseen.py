@@ -33,10 +33,9 @@ def seen_sides(inventory: Inventory, policy: Policy, nodes: pd.Index) -> DataFra
         _by_coverage(inventory, policy, nodes),
         _by_answers(inventory, policy),
     ]
-    known = pd.MultiIndex.from_frame(pd.concat(parts).astype("str"))
-    sides = {side: pd.MultiIndex.from_product([nodes, [side]]) for side in BOTH}
-    table = {side: index.isin(known) for side, index in sides.items()}
-    return DataFrame(table, index=nodes)
+    known = pd.concat(parts)
+    seen = {side: known.loc[known["side"] == side, "service_id"] for side in BOTH}
+    return DataFrame({side: nodes.isin(seen[side]) for side in BOTH}, index=nodes)
 
 
 def _every_side(services: Series | pd.Index) -> DataFrame:
@@ -97,7 +96,7 @@ def _by_answers(inventory: Inventory, policy: Policy) -> DataFrame:
     ttl = pd.Timedelta(days=policy["evidence"]["answer_ttl_days"])
     is_fresh = answers["answered_at"].ge(inventory.snapshot_at - ttl)
     is_yes = answers["answer"].str.strip().str.lower().isin(YES)
-    holds = surely(is_yes) & surely(is_fresh)
+    holds = surely(is_yes & is_fresh)
     parts = []
     for side in BOTH:
         asked = answers["question"].isin(policy["blast_radius"][f"complete_{side}"])

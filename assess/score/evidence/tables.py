@@ -51,13 +51,8 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     is_unit = is_known(workloads["contained"], value=False)
     units = workloads[is_unit]
     containers = workloads[~is_unit]
-    # services on plain hosts without workloads have no container to check
-    bare: set[str] = set()
-    if inventory.has("workloads"):
-        on_host = exposed.side.index[is_known(exposed.side, value=HOST)]
-        bare = set(on_host) - set(workloads["service_id"])
     # services of which no replica, or not every replica, is a container
-    outside = _only(units, containers) | bare
+    outside = _only(units, containers)
     partly = set(units["service_id"])
     calls = nullable(inventory["dependencies"], "dependencies")
     calls = calls[calls["src_id"].isin(everywhere)]
@@ -68,13 +63,13 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
         # a poor target is no better than a poor engine: judge units as containers there
         there = Series(TARGET, units.index, "string")
         containers = pd.concat([containers, units.assign(host_id=there)])
-        outside = bare
+        outside = set()
     on_engines = _by_host(containers, engines)
     # of several runtimes of a host nobody knows which one runs the container
     on_engines["sure"] &= ~is_known(on_engines["only"], value=False)
     views = {
-        "workloads": View.of(everywhere, workloads, na=bare),
-        "mounts": _mounts(inventory, workloads, bare, everywhere),
+        "workloads": View.of(everywhere, workloads),
+        "mounts": _mounts(inventory, workloads, everywhere),
         "hosts": View.of(everywhere, _by_host(workloads, hosts)),
         "engines": View.of(everywhere, on_engines, na=outside, partly=partly),
         "images": image_view,
@@ -134,7 +129,8 @@ def _distinct(workloads: DataFrame, key: list[str]) -> DataFrame:
 def _by_host(workloads: DataFrame, facts: DataFrame) -> DataFrame:
     """Return the facts of the hosts of each service's workloads."""
     known = facts.dropna(subset="host_id")
-    return _distinct(workloads, ["host_id"]).merge(known, on="host_id", how="left")
+    hosts = _distinct(workloads, ["host_id"])
+    return hosts.merge(known, on="host_id", how="left")
 
 
 # ---- workloads and what they have ----
@@ -153,6 +149,11 @@ def _workloads(
     words = policy["evidence"]
     registries = policy["registries"]
     table = nullable(inventory["workloads"], "workloads")
+    if inventory.has("workloads"):
+        # a service on plain hosts without a row runs there as a unit that nobody saw
+        side = services["service_id"].map(exposed.side)
+        on_host = services.loc[is_known(side, value=HOST), ["service_id"]]
+        table = table.merge(on_host, how="outer")
     running = table["state"].eq("running")
     runs = surely(running)
     service = table["service_id"]
@@ -161,8 +162,7 @@ def _workloads(
     table["sure"] = runs | ~some_may_run
     has_ended = some_run & ~running.fillna(value=True)
     table = table[~has_ended].reset_index(drop=True)
-    side = exposed.side.eq(CONTAINER).reindex(table["service_id"])
-    side = side.set_axis(table.index)
+    side = table["service_id"].map(exposed.side).eq(CONTAINER)
     table["contained"] = replicas_in_containers(table, policy).fillna(side)
     is_unit = is_known(table["contained"], value=False)
     declared = table["service_id"].map(services.set_index("service_id")["stateful"])
@@ -190,8 +190,9 @@ def _workloads(
     # a mirror of an engine serves images of Docker Hub alone
     on_hub = _among(table["registry"], registries["hub"])
     is_mirrored = on_hub & (said["mirrors_n"] > 0)
-    public = _among(table["registry"], registries["public"]) & ~is_mirrored
-    table["public_unmirrored"] = public.mask(is_unit, other=False)
+    on_public = _among(table["registry"], registries["public"])
+    unmirrored = on_public & ~is_mirrored
+    table["public_unmirrored"] = unmirrored.mask(is_unit, other=False)
     # few engines are: only what all engines of a host say lifts a finding
     table["rootless"] = surely(said["rootless"]).astype("boolean")
     return table
@@ -230,26 +231,25 @@ def _image_kind(repositories: Series, patterns: Sequence[str]) -> Series:
     return found.mask(found == reference.VAGUE)
 
 
-def _mounts(
-    inventory: Inventory, workloads: DataFrame, bare: set[str], services: pd.Index
-) -> View:
-    """Return the mounts of live workloads; they do not apply to the ``bare`` services."""
+def _mounts(inventory: Inventory, workloads: DataFrame, services: pd.Index) -> View:
+    """Return the mounts of live workloads."""
     # A row of NA stands for a workload with unknown mounts. A unit on a plain host
-    # without mounts on record has none.
+    # without mounts on record has none, unless nobody saw the unit itself.
     table = nullable(inventory["mounts"], "mounts")
     key = ["workload_id", "service_id", "sure"]
     mounted = workloads[key].merge(table, on="workload_id")
     rest = workloads[~workloads["workload_id"].isin(mounted["workload_id"])]
-    looked = is_known(rest["inspect_status"], value="ok") & inventory.has("mounts")
-    is_unit = is_known(rest["contained"], value=False) & inventory.has("mounts")
+    has_mounts = inventory.has("mounts")
+    looked = is_known(rest["inspect_status"], value="ok") & has_mounts
+    is_unit = is_known(rest["contained"], value=False) & has_mounts
     # what may have ended says nothing for a unit beside it that was not looked at
     not_looked = rest["service_id"].isin(rest.loc[is_unit & ~looked, "service_id"])
     may_be_gone = looked & ~rest["sure"] & not_looked
     is_open = may_be_gone & ~is_unit
-    unseen = rest.loc[~(looked | is_unit) | is_open, key]
+    unseen = rest.loc[~(looked | is_unit) | is_open | rest["workload_id"].isna(), key]
     rows = pd.concat([mounted, unseen], ignore_index=True)
     none = _only(rest[looked & ~may_be_gone], rows)
-    na = (_only(rest[is_unit], rows) | bare) - none
+    na = _only(rest[is_unit], rows) - none
     has_none = ~workloads["workload_id"].isin(rows["workload_id"])
     partly = set(workloads.loc[has_none, "service_id"])
     return View.of(services, rows, none=none, na=na, partly=partly)

@@ -24,11 +24,12 @@ from assess.score.blast_radius.learning import (
     learned_edges,
     logit,
     with_history,
-    with_learned,
+    with_lessons,
 )
 from assess.score.blast_radius.topology import build_topology
 
 POLICY = load_policy()
+LEARNING = POLICY.replace(blast_radius={"learned_edges": "use"})
 
 
 def told(ids, pairs, *experiments, **tables):
@@ -183,7 +184,8 @@ def test_a_group_moves_as_far_as_its_trials_say(group, pairs):
 def test_kinds_that_were_never_tried_keep_the_policys():
     pairs = [("b", "a", "call"), ("c", "a", "cache")]
     fleet, failures = told("abc", pairs, (("service", "a"), "a", "ab"))
-    known = with_learned(fleet, learned_edges(POLICY, Evidence.of(fleet, failures))).edges
+    learned = learned_edges(POLICY, Evidence.of(fleet, failures))
+    known = with_lessons(fleet, LEARNING, learned).edges
     call, cache = known.set_index("src").loc["b"], known.set_index("src").loc["c"]
     assert call["lo"] <= call["point"] <= call["hi"] < 1
     assert cache["point"] == POLICY["edges"]["cache"]["p"]
@@ -209,7 +211,8 @@ def test_certainty_that_somebody_gave_is_not_learned_away(p):
     )
     known = learned_of(fleet, failures)
     assert known[["lo", "point", "hi"]].to_numpy().tolist() == [[p] * 3]
-    after = with_learned(fleet, learned_edges(POLICY, Evidence.of(fleet, failures))).edges
+    learned = learned_edges(POLICY, Evidence.of(fleet, failures))
+    after = with_lessons(fleet, LEARNING, learned).edges
     assert after[["lo", "point", "hi"]].to_numpy().tolist() == [[p] * 3]
 
 

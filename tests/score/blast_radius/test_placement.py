@@ -61,6 +61,19 @@ def test_a_container_of_unknown_image_may_run_any():
     assert "image" not in on(Fleet().first("workloads", source_kind="unit", **unread))
 
 
+@pytest.mark.parametrize("hidden", ["hosts", "engines", "images"])
+def test_hiding_what_a_service_stands_on_takes_no_danger_away(hidden):
+    fleet = Fleet().change("images", base_name="debian:12")
+    # both replicas are needed, and each is in a zone of its own: of hosts, zones, engine and images
+    # each takes the service down
+    fleet = fleet.change("services", min_healthy_pct=100)
+    known = score_blast_radius(fleet.inventory(), POLICY).services.loc["shop"]
+    found = score_blast_radius(fleet.drop(hidden).inventory(), POLICY).services.loc[
+        "shop"
+    ]
+    assert found["exposure_hi"] >= known["exposure_hi"]
+
+
 @pytest.mark.parametrize(
     ("registry", "mirrors", "expected"),
     [

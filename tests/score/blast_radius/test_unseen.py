@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.blast_radius.placement import STANDS_ON
 
 AT = "2026-09-30"
 POLICY = load_policy()
@@ -170,8 +171,11 @@ def test_what_runs_on_a_host_may_have_unseen_callers_too():
         ],
     )
     assert result.frame.loc[("host", "h"), "impact_hi"] == 1.0
-    # b and a down with the host, everybody with everybody
-    assert result.services["exposure_hi"].tolist() == [3, 3, 3]
+    # b and a down with the host, everybody with everybody; and with each place without a name:
+    # zone and engine of b, and one of each kind of a and of c, whose replicas nobody knows
+    named_n = 3
+    unnamed_n = 2 + 2 * len(STANDS_ON)
+    assert result.services["exposure_hi"].tolist() == [named_n + unnamed_n] * 3
 
 
 def test_a_large_fleet_needs_no_table_of_pairs():

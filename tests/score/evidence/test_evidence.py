@@ -117,7 +117,10 @@ def test_containers_say_nothing_of_a_plain_host():
     assert value(fleet, "workloads", "pinned", applies="contained") == "na"
     bare = Fleet().change("services", platform="host")
     bare.rows["workloads"], bare.rows["mounts"] = [], []
-    assert value(bare, "workloads", "pinned") == "na"
+    assert value(bare, "workloads", "pinned", applies="contained") == "na"
+    # a unit of it runs somewhere: nobody looked at that
+    assert value(bare, "workloads", "restarts_n <= 5") is None
+    assert value(bare, "mounts", "read_only") is None
     assert value(bare, "hosts", "os_supported") is None
 
 
