@@ -19,7 +19,7 @@ from pandas import DataFrame, Series
 
 from assess.errors import DataError, counted, did_you_mean
 from assess.reading import refuse_many
-from assess.untrusted import unguarded
+from assess.untrusted import encodable, unguarded
 
 SCHEMA_VERSION = 1
 SHARED_COLUMNS = ("source", "source_ref")
@@ -241,8 +241,9 @@ def conform(frame: str, raw: DataFrame) -> tuple[DataFrame, DataFrame]:
 
 def cast_cells(cells: Series, column: Column) -> tuple[Series, np.ndarray]:
     """Return the cells as their column's type; the mask marks known cells that cannot be read."""
-    # floats are cast again: NaN and infinity have to become NA
-    if cells.dtype == column.pandas_dtype and column.dtype != "float":
+    # floats are cast again: NaN and infinity have to become NA; so are texts, for UTF-8
+    is_typed = cells.dtype == column.pandas_dtype
+    if is_typed and column.dtype not in ("float", "str"):
         return cells, np.zeros(len(cells), bool)
     known = cells.notna().to_numpy()
     if column.dtype == "category":
@@ -334,18 +335,15 @@ def problem(
 
 
 def _text(cells: Series) -> Series:
-    if cells.dtype == "str":
-        return cells
-    texts = cells.astype(object).where(cells.notna(), None)
-    try:
-        return texts.map(str, na_action="ignore").astype("str")
-    except UnicodeEncodeError:
-        return texts.map(_without_surrogates, na_action="ignore").astype("str")
-
-
-def _without_surrogates(cell: Any) -> str:
-    """Replace lone surrogates, which JSON may hold and UTF-8 cannot encode."""
-    return str(cell).encode("utf-8", errors="replace").decode("utf-8")
+    """Return cells as text that UTF-8 can hold: JSON may have halves of surrogate pairs."""
+    texts = cells
+    if cells.dtype != "str":
+        known = cells.astype(object).where(cells.notna(), None)
+        texts = known.map(str, na_action="ignore").astype("str")
+    # one look at all: hardly any column has a half
+    whole = "".join(texts.dropna())
+    is_sound = encodable(whole) == whole
+    return texts if is_sound else texts.map(encodable, na_action="ignore").astype("str")
 
 
 def _problems(column: Column, bad: Series, rule: str, hint: str = "") -> DataFrame:

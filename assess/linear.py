@@ -10,6 +10,8 @@ from typing import Any
 
 import re2
 
+from assess.untrusted import encodable
+
 _REFERENCE = re.compile(r"\\(\d{1,2}|g<\w{1,40}>)")  # to a group, in a template
 
 
@@ -38,17 +40,17 @@ class Linear:
 
     def search(self, text: str) -> Any:
         """Return the first match; None without one."""
-        return self._compiled.search(_encodable(text))
+        return self._compiled.search(encodable(text))
 
     def fullmatch(self, text: str) -> Any:
         """Return the match of the whole text; None without one."""
-        return self._compiled.fullmatch(_encodable(text))
+        return self._compiled.fullmatch(encodable(text))
 
     def sub(self, replace: str | Callable[[Any], str], text: str) -> str:
         """Replace every match by a text, as it is, or by what a function makes of the match."""
         # a function, because RE2 would expand ``\1`` in a replacement text
         make = replace if callable(replace) else lambda _: replace
-        return self._compiled.sub(make, _encodable(text))
+        return self._compiled.sub(make, encodable(text))
 
     def check_template(self, template: str) -> None:
         r"""Raise ValueError where ``\1`` or ``\g<name>`` names a group that the pattern lacks."""
@@ -68,11 +70,11 @@ class Linear:
 
     def split(self, text: str) -> list[str]:
         """Split a text at every match."""
-        return self._compiled.split(_encodable(text))
+        return self._compiled.split(encodable(text))
 
     def findall(self, text: str) -> list[Any]:
         """List all matches, as `re.findall` does."""
-        return self._compiled.findall(_encodable(text))
+        return self._compiled.findall(encodable(text))
 
 
 def any_of(patterns: Iterable[str], around: str = "") -> Linear:
@@ -83,12 +85,3 @@ def any_of(patterns: Iterable[str], around: str = "") -> Linear:
 
 def _group_of(reference: str) -> str:
     return reference.removeprefix("g<").removesuffix(">")
-
-
-def _encodable(text: str) -> str:
-    """Return a text with a question mark for each lone surrogate, which UTF-8 cannot hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode(errors="replace").decode()
-    return text

@@ -36,6 +36,15 @@ def printable(text: str) -> str:
     )
 
 
+def encodable(text: str) -> str:
+    """Return a text with a question mark for each lone surrogate, which UTF-8 cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="replace").decode()
+    return text
+
+
 def clean(text: object) -> str:
     """Make any text safe to show, on one line.
 

@@ -39,7 +39,7 @@ LAYERS = {
     "config": {"errors"},
     "execution": {"errors"},
     "policy": {"errors", "frames", "config", "linear", "reference"},
-    "linear": set(),
+    "linear": {"untrusted"},
     "s3": {"errors"},
     "words": {"terminal", "untrusted"},
     "terminal": set(),
