@@ -48,7 +48,11 @@ def test_a_kill_while_a_record_is_rewritten_leaves_the_old_or_the_new(tmp_path):
 
     random.seed(13)
     seen = set()
-    for _ in range(KILLS):
+    kills = 0
+    # on a busy machine few writers come to write before they are killed
+    while kills < KILLS or len(seen) <= KILLS / 10:
+        kills += 1
+        assert kills < 20 * KILLS, "the writers did not write"
         child = started(rewrite)
         time.sleep(random.uniform(0, 0.06))
         os.kill(child, signal.SIGKILL)
@@ -58,7 +62,6 @@ def test_a_kill_while_a_record_is_rewritten_leaves_the_old_or_the_new(tmp_path):
         assert text.endswith(END)
         assert WORDS in text
         seen.add(text.partition("\n")[0])
-    assert len(seen) > KILLS / 10  # the writers did write
     write_beside(record, "next")
     assert names(tmp_path) == ["web.md"]
 
