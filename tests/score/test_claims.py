@@ -410,6 +410,27 @@ def test_who_hides_where_a_service_runs_does_not_improve_its_side():
     assert hidden["hi"] >= max(row["hi"] for row in found.values())
 
 
+def test_who_hides_the_platform_of_containers_leaves_open_what_runs_them():
+    """Images show containers, and not whether an orchestrator runs them."""
+    both = stores("docker", ["db-a"] * 9 + ["db-b"])
+    workloads = {
+        "workload_id": ["1", "2", "3"],
+        "service_id": ["db-a", "db-b", "db-c"],
+        "state": "running",
+        "image_ref": ["postgres:16", None, None],
+    }
+    found = {}
+    for platform in ("kubernetes", "docker", "unknown", None):
+        services = both["services"].assign(platform=[platform, "host", "host"])
+        fleet = both.replace(services=services, workloads=pd.DataFrame(workloads))
+        found[platform] = judge_claims(fleet, POLICY).frame.loc["C12"]
+    assert found["kubernetes"]["verdict"] == "supported"
+    assert not found["docker"]["unknown_n"]
+    for hidden in ("unknown", None):
+        assert found[hidden]["verdict"] == "undecided"
+        assert found[hidden]["unknown_n"] == 1
+
+
 def test_who_hides_what_a_service_is_decides_nothing_about_stores():
     fleet = stores("docker", ["db-a"] * 9 + ["db-b"])
     whole = judge_claims(fleet, POLICY).frame.loc["C9"]
@@ -591,7 +612,8 @@ def test_pulls_by_registry_and_those_without_a_status():
     assert "(30)" in vague.frame.loc["C7", "needs"]
 
 
-def test_who_hides_from_where_pulls_came_widens_the_comparison():
+@pytest.mark.parametrize("column", ["registry", "kind"])
+def test_who_hides_what_pulls_came_from_where_widens_the_comparison(column):
     hub, ecr = "docker.io", "1234.dkr.ecr.eu-west-1.amazonaws.com"
     pulls = [(hub, "failed")] * 8 + [(hub, "ok")] * 32
     pulls += [(ecr, "ok")] * 40 + [(ecr, "failed")]
@@ -610,7 +632,7 @@ def test_who_hides_from_where_pulls_came_widens_the_comparison():
     whole = judged(activities)
     for hidden in (slice(0, 3), slice(20, 30), slice(60, 81), slice(0, 81, 2)):
         table = activities.copy()
-        table.loc[table.index[hidden], "registry"] = None
+        table.loc[table.index[hidden], column] = None
         row = judged(table)
         assert row["lo"] <= whole["lo"]
         assert row["hi"] is pd.NA or row["hi"] >= whole["hi"]
@@ -987,6 +1009,23 @@ def test_what_breaks_allows_for_the_breaks_that_no_rule_foretells():
     alone = claims.details["by_platform"].set_index(["claim", "platform"])
     assert alone.loc[("C2", "docker"), "hi"] == row["hi"]
     assert claims.details["C2"]["found"].tolist() == [policy["claims"]["breaks_found"]]
+
+
+def test_who_hides_where_a_broken_service_runs_leaves_open_whether_it_counts():
+    rows = [{"workload_id": "w", "source_kind": "container", "host_id": "h"}]
+    rows[0] |= {"image_ref": "traefik:v2.9", "docker_sock_mounted": True}
+    rows += [{"workload_id": "u", "source_kind": "unit", "host_id": "i"}]
+    frames = {
+        "workloads": [row | {"service_id": "s", "state": "running"} for row in rows],
+        "hosts": [{"host_id": "h"}, {"host_id": "i"}],
+        "engines": [{"host_id": "h", "runtime": "docker", "version": "28.5.1"}],
+    }
+    counts = []
+    for platform in ("docker", "host", None):
+        services = [{"service_id": "s", "platform": platform}]
+        table = judge_claims(inventory(services=services, **frames), POLICY).details["C2"]
+        counts.append(table[["yes", "no", "unknown"]].sum().tolist())
+    assert counts == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
 
 
 @pytest.mark.parametrize(

@@ -117,11 +117,8 @@ def measure_claims(assessment: Assessment) -> Claims:
     inventory = assessment.inventory.running
     measured = {claim: measure(data) for claim, measure in MEASURES.items()}
     rows = [_row(claim, measurement, policy) for claim, measurement in measured.items()]
-    frame = DataFrame(rows).set_index("claim").rename_axis("claim")
-    frame[NUMBERS] = frame[NUMBERS].astype(float).replace([np.inf, -np.inf], np.nan)
-    frame = frame.astype(
-        {**dict.fromkeys(NUMBERS, "Float64"), "n": "Int64", "unknown_n": "Int64"}
-    )
+    frame = _finite(DataFrame(rows).set_index("claim"))
+    frame = frame.astype({"n": "Int64", "unknown_n": "Int64"})
     tables = {claim: measurement.table for claim, measurement in measured.items()}
     details = {
         **tables,
@@ -144,7 +141,11 @@ def _by_platform(
         {"platform": platform, **_row(claim, measured, policy)}
         for claim, platform, measured in by_platform(data, tables)
     ]
-    table = DataFrame(rows, columns=PLATFORM_COLUMNS)
+    return _finite(DataFrame(rows, columns=PLATFORM_COLUMNS))
+
+
+def _finite(table: DataFrame) -> DataFrame:
+    """Return a table with NA where a number has no end."""
     numbers = table[NUMBERS].astype(float).replace([np.inf, -np.inf], np.nan)
     return table.assign(**numbers.astype("Float64"))
 
@@ -201,10 +202,10 @@ def _needs(
     find = ""
     if measured.unknown_n:
         find = f"find out about {text['find']} ({measured.unknown_n})"
-    if measured.n == 0:
-        return measured.gap or "; ".join(filter(None, [text["connect"], find]))
     if measured.gap:
         return measured.gap
+    if measured.n == 0:
+        return "; ".join(filter(None, [text["connect"], find]))
     # with the unknown like the rest it would be decided: only facts are missing
     if verdict(measured.sampled, bound, above=above) != UNDECIDED:
         return find

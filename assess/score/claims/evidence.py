@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import permutations, product
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,13 @@ from assess.score.claims.measure import (
 )
 from assess.score.evidence.facts import any_of
 from assess.score.evidence.nodes import nodes
-from assess.score.incidents.exposure import CONTAINER, HOST, replicas_in_containers
+from assess.score.incidents.exposure import (
+    ANY_CONTAINER,
+    CONTAINER,
+    HOST,
+    UNCLEAR,
+    replicas_in_containers,
+)
 from assess.score.incidents.recovery import self_healing
 from assess.score.incidents.spans import DAY, Spans, clipped, days_in
 from assess.score.upgrade_churn import pace
@@ -90,10 +95,15 @@ class ClaimData:
         """Side of every service, index ``service_id``."""
         return self.assessment.exposure.side
 
-    @cached_property
-    def contained(self) -> list[str]:
-        """Services that are known to run in containers."""
-        return list(self.side.index[surely(self.side.eq(CONTAINER))])
+    @property
+    def orchestrated(self) -> Series:
+        """Whether each spell is under an orchestrator; NA where only containers were seen."""
+        platform = self.spells["platform"]
+        declared = self.frame("services").set_index("service_id")["platform"]
+        named = self.spells["service_id"].map(declared)
+        vague = platform.eq(ANY_CONTAINER) & (named.isna() | named.isin(UNCLEAR))
+        orchestrators = self.assessment.policy["evidence"]["orchestrators"]
+        return platform.isin(orchestrators).astype("boolean").mask(vague)
 
 
 def forced_upgrades(data: ClaimData) -> Measurement:
@@ -129,12 +139,14 @@ def _own_nodes(data: ClaimData) -> list[tuple[str, reference.Node]]:
 
 def broken_services(data: ClaimData) -> Measurement:
     """C2: services in containers that an upgrade to the target breaks."""
-    churn = data.assessment.upgrade_churn.frame.reindex(data.contained)
+    # a service of unknown place may be in containers
+    side = data.side[~surely(data.side.eq(HOST))]
+    churn = data.assessment.upgrade_churn.frame.reindex(side.index)
     # a count is at least this much; an unknown count may be zero or not
     hit = churn["breaking_n"] > 0
     vague = churn["breaking_unknown_n"].gt(0) & ~surely(hit)
     platform = data.assessment.exposure.platform.reindex(churn.index)
-    answer = hit.mask(vague.fillna(value=True))
+    answer = hit.mask(vague.fillna(value=True) | side.isna())
     # no rule knows every break: the upper end allows for those that a replay did not foretell
     table = tally(platform, answer).assign(found=float(data.settings["breaks_found"]))
     return share(table, level=data.level)
@@ -224,9 +236,8 @@ def _shows_deleted_files(driver: str | None, d_type: object) -> bool | None:
 def package_incidents(data: ClaimData) -> Measurement:
     """C6: share of incidents caused by a package repository."""
     incidents = data.assessment.exposure.incidents
-    cause = incidents["cause"].astype("object")
-    named = cause.notna() & cause.ne("unknown")
-    hit = cause.eq("package-repo").astype("boolean").where(named)
+    cause = incidents["cause"].mask(incidents["cause"].eq("unknown"))
+    hit = cause.eq("package-repo").astype("boolean").mask(cause.isna())
     return share(tally(incidents["side"], hit), level=data.level)
 
 
@@ -241,12 +252,15 @@ def failed_pulls(data: ClaimData) -> Measurement:
     policy = data.assessment.policy
     table = data.frame("activities")
     past = table["started_at"] <= data.assessment.inventory.running.snapshot_at
-    pulls = table[past & table["kind"].eq("image_pull")]
+    # an activity of unknown kind may be a pull
+    unnamed = table["kind"].isna()
+    pulls = table[past & (unnamed | table["kind"].eq("image_pull"))]
     registry = pulls["registry"]
     is_ecr = surely(_found(Linear(data.settings["ecr_registries"]), registry))
     is_hub = registry.isin(policy["registries"]["hub"])
     side = Series("other", index=pulls.index).mask(is_ecr, "ecr").mask(is_hub, "hub")
-    failed = _found(any_pattern(policy["churn"]["failed_words"]), pulls["status"])
+    status = pulls["status"].mask(unnamed)
+    failed = _found(any_pattern(policy["churn"]["failed_words"]), status)
     end = failed.map({True: "failed", False: "fine"}).fillna("unknown")
     cells = (side.mask(registry.isna(), "either") + "_" + end).value_counts()
     counts = cells.reindex(COUNTED + UNSURE, fill_value=0).to_frame("all").T
@@ -263,8 +277,7 @@ def core_in_containers(data: ClaimData) -> Measurement:
     """C8: share of core services that run in containers."""
     services = data.frame("services")
     # a service of unknown tier may be one of them
-    may_be_core = services["tier"].isna() | surely(services["tier"].eq(1))
-    core = services[may_be_core]
+    core = services[~surely(services["tier"].ne(1))]
     side = core["service_id"].map(data.side)
     is_vague = side.isna() | core["tier"].isna()
     inside = side.eq(CONTAINER).astype("boolean").mask(is_vague)
@@ -308,7 +321,7 @@ def contained_incidents(data: ClaimData) -> Measurement:
     alone = touched_n.le(1).mask(table["side"].isna())
     measured = share(tally(table["platform"], alone), level=data.level)
     gap = "no incident in containers was seen so far: keep counting"
-    looked = len(exposure.watched) > 0 and len(data.contained) > 0
+    looked = len(exposure.watched) > 0 and CONTAINER in set(data.side)
     return seen(measured, gap, looked=looked)
 
 
@@ -322,9 +335,7 @@ def replaced_in_time(data: ClaimData) -> Measurement:
 
 def orchestrated(data: ClaimData) -> Measurement:
     """C12: how much more often a service breaks under an orchestrator than without one."""
-    orchestrators = data.assessment.policy["evidence"]["orchestrators"]
-    under = data.spells["platform"].isin(orchestrators)
-    return data.compared(data.spells, under)
+    return data.compared(data.spells, data.orchestrated)
 
 
 def many_at_once(data: ClaimData) -> Measurement:
@@ -373,15 +384,13 @@ def depends_on_who_asks(data: ClaimData) -> Measurement:
     divided = (highs["min"] < bar) & (lows["max"] >= bar)
     agreed = (lows["min"] >= bar) | (highs["max"] < bar)
     answer = divided.astype("boolean").mask(~divided & ~agreed)
-    services = pd.Index(data.frame("services")["service_id"]).sort_values()
-    side = data.side.reindex(services)
-    return share(tally(side, answer.reindex(services)), level=data.level)
+    return share(tally(data.side, answer.reindex(data.side.index)), level=data.level)
 
 
 def held_back(data: ClaimData) -> Measurement:
     """C16: share of services outside of containers that a gate holds back."""
     gates = data.assessment.readiness.details["gates"]
-    outside = data.side.index[data.side.ne(CONTAINER).fillna(value=True)]
+    outside = data.side.index[~surely(data.side.eq(CONTAINER))]
     stuck = gates["state"].eq("fail") & gates["label"].ne("NOT DECIDABLE")
     vague = gates["state"].isin(["unknown", "fail"]) & ~stuck
     stopped = set(gates.loc[stuck, "service_id"])
@@ -393,7 +402,7 @@ def held_back(data: ClaimData) -> Measurement:
     group = "tier " + tier.astype("string")
     measured = share(tally(group, answer.where(on_host)), level=data.level)
     gap = "no service runs outside of containers: there is no transition left to measure"
-    return seen(measured, gap, looked=len(data.contained) > 0)
+    return seen(measured, gap, looked=CONTAINER in set(data.side))
 
 
 def around_upgrades(data: ClaimData) -> DataFrame:
@@ -469,16 +478,14 @@ def by_platform(
         whose = table.iloc[:, 0].astype("str").str.split().str[0]
         for platform, rows in table.groupby(whose, sort=True):
             yield claim, str(platform), measure(rows, level=data.level)
-    for platform, measured in _orchestrators(data):
-        yield ORCHESTRATED, platform, measured
+    yield from _orchestrators(data)
 
 
-def _orchestrators(data: ClaimData) -> Iterator[tuple[str, Measurement]]:
+def _orchestrators(data: ClaimData) -> Iterator[tuple[str, str, Measurement]]:
     """Yield each orchestrator in use, compared with services without one."""
     spells = data.spells
-    names = data.assessment.policy["evidence"]["orchestrators"]
-    under = spells["platform"].isin(names)
-    for platform in sorted(set(spells.loc[under, "platform"].astype("str"))):
-        is_here = surely(spells["platform"].eq(platform))
-        kept = spells[is_here | ~under]
-        yield platform, data.compared(kept, is_here[is_here | ~under])
+    under = data.orchestrated
+    for platform in sorted(set(spells.loc[surely(under), "platform"].astype("str"))):
+        is_here = spells["platform"].eq(platform).mask(under.isna())
+        kept = surely(is_here) | ~surely(under)
+        yield ORCHESTRATED, platform, data.compared(spells[kept], is_here[kept])

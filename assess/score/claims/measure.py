@@ -135,17 +135,15 @@ def mean(table: DataFrame, *, level: float) -> Measurement:
     if n < 2:
         point = float(table["point"].iloc[0]) if n else math.nan
         gap = "a single one has no spread: connect more" if n else ""
-        return Measurement(
-            NOTHING._replace(point=point), NOTHING, n, table, vague, gap=gap
-        )
+        alone = NOTHING._replace(point=point)
+        return Measurement(alone, NOTHING, n, table, vague, gap=gap)
     t = float(stdtrit(n - 1, (1 + level) / 2))
 
     def around(column: str) -> Interval:
         values = np.repeat(table[column].to_numpy(dtype=float), times)
         half = t * values.std(ddof=1) / math.sqrt(n)
-        return Interval(
-            values.mean(), max(values.mean() - half, 0.0), values.mean() + half
-        )
+        middle = values.mean()
+        return Interval(middle, max(middle - half, 0.0), middle + half)
 
     sampled = around("point")
 
@@ -204,9 +202,8 @@ def seen(measured: Measurement, gap: str, *, looked: bool) -> Measurement:
 
 def added(table: DataFrame, more: Mapping[str, str]) -> DataFrame:
     """Add other columns to columns, by name."""
-    return table.assign(
-        **{name: table[name] + table[other] for name, other in more.items()}
-    )
+    sums = {name: table[name] + table[other] for name, other in more.items()}
+    return table.assign(**sums)
 
 
 def worst_pulls(counts: DataFrame, worse: str, better: str) -> DataFrame:
