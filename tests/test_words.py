@@ -44,7 +44,7 @@ class Cells(HTMLParser):
             self.rows.append([])
         self.open = tag in ("td", "th")
         if self.open:
-            self.rows[-1].append(["", dict(attrs).get("class") in ("s", "t")])
+            self.rows[-1].append(["", "left" in dict(attrs).get("style", "")])
 
     def handle_endtag(self, tag):
         self.open = False

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from assess.errors import RequestError
+from assess.errors import RequestError, with_nearest
 from assess.frames import Row
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
@@ -156,8 +156,9 @@ class Assessment:
         names = (*SCORES, *FLEET_SCORES)
         prop = name.replace("-", "_")
         if prop not in names:
+            message = with_nearest(f"there is no score {name!r}", name, names)
             hint = ", ".join(names).replace("_", "-")
-            raise RequestError(f"there is no score {name!r}", hint=f"scores: {hint}")
+            raise RequestError(message, hint=f"scores: {hint}")
         result: Result = getattr(self, prop)
         return result
 
