@@ -85,8 +85,7 @@ def load_config(path: str | Path | None = None) -> Config:
     # ValueError: not TOML, not UTF-8, or a number of thousands of digits
     except (ValueError, RecursionError) as error:
         raise ConfigError(
-            f"{file} is not TOML: {error}",
-            hint='write texts in quotes, type = "docker", and the file in UTF-8',
+            f"{file} is not TOML: {error}", hint='texts stand in quotes: type = "docker"'
         ) from error
     problems = [unknown_key(key, _TOP_KEYS) for key in values if key not in _TOP_KEYS]
     for key, kind in _TOP.items():

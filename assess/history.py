@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pandas import DataFrame, Series
 
 from assess import frames
-from assess.errors import AssessError, DataError, with_nearest
+from assess.errors import AssessError, DataError
 from assess.execution import each
 from assess.inventory import BrokenSnapshotWarning, derived, utc
 from assess.store import is_as_written, snapshots
@@ -102,8 +102,7 @@ def _found(store: str | Path, frame: str) -> list[tuple[pd.Timestamp, Path]]:
     """List the files of one frame, oldest snapshot first; Parquet before CSV."""
     if frame not in frames.names():
         hint = "`assess frames` lists them"
-        message = f"there is no frame {frame!r}"
-        raise AssessError(with_nearest(message, frame, frames.names()), hint=hint)
+        raise AssessError(f"there is no frame {frame!r}", hint=hint)
     found = []
     for path, when in snapshots(store)[["path", "snapshot_at"]].itertuples(index=False):
         files = [path / f"{frame}.{suffix}" for suffix in ("parquet", "csv")]

@@ -165,8 +165,7 @@ def _parse(path: Path) -> dict[str, Any]:
     # ValueError: not TOML, not UTF-8, or a number of thousands of digits
     except (ValueError, OSError, RecursionError) as error:
         raise PolicyError(
-            f"{path} is not a readable policy: {error}",
-            hint="`assess policy --format toml` prints one with comments",
+            f"{path} is not a readable policy: {error}", hint="see `assess policy`"
         ) from error
 
 
