@@ -266,11 +266,7 @@ def _rows_of(
         return row | {"host_id": host_id, "cluster": None} | network
 
     found = source.to_batch(lists, place).map(settled)
-    batch = Batch()
-    for frame in _FRAMES:
-        batch.add(frame, *found.rows[frame])
-    batch.coverage.extend(found.coverage)
-    return batch
+    return Batch({frame: found.rows[frame] for frame in _FRAMES}, found.coverage)
 
 
 def _with_one_replica(item: Row) -> Row:
