@@ -56,8 +56,12 @@ def sizes(inventory: Inventory) -> DataFrame:
     # one unknown container makes the size of the replica unknown
     whole = grouped.sum(min_count=1)
     unknown = rows.set_index("service_id").isna().groupby(level=0).any()
-    known = whole.mask(unknown)
-    return known.div(_replicas(live), axis=0).astype("Float64")
+    known = whole.mask(unknown).div(_replicas(live), axis=0)
+    # small ones of unknown state may not run, and then the others are larger than the mean
+    largest = grouped.max().where(live["state"].isna().groupby(live["service_id"]).any())
+    for name in ("cpu_hi", "memory_hi"):
+        known[name] = known[name].clip(lower=largest[name])
+    return known.astype("Float64")
 
 
 def replicas_of(inventory: Inventory, services: pd.Index) -> DataFrame:

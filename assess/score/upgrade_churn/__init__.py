@@ -445,8 +445,12 @@ def _contributions(
 
 
 def base_images(inventory: Inventory) -> dict[str, list[str]]:
-    """Return the base images of every service, sorted."""
-    groups = on_bases(inventory, inventory["workloads"]).groupby("service_id")["element"]
+    """Return the base images of every service, sorted; one that nobody knows is empty."""
+    replicas = inventory["workloads"]
+    known = on_bases(inventory, replicas)
+    is_bare = ~replicas["workload_id"].isin(known["workload_id"])
+    rows = pd.concat([known, replicas[is_bare].assign(element="")])
+    groups = rows.groupby("service_id")["element"]
     return {str(service): sorted(set(bases)) for service, bases in groups}
 
 
