@@ -227,9 +227,8 @@ def seen_share(coverage: pd.DataFrame) -> float:
     seen = status.isin(LOOKED).astype("Float64")
     # a partial answer without a ratio counts as nothing
     seen = seen.mask(status.eq("partial"), ratio)
-    return float(
-        seen.groupby([asked["source"], asked["scope"]], sort=False).mean().mean()
-    )
+    by_scope = seen.groupby([asked["source"], asked["scope"]], sort=False)
+    return float(by_scope.mean().mean())
 
 
 def _gaps(coverage: pd.DataFrame) -> pd.DataFrame:

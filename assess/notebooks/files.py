@@ -85,6 +85,11 @@ def tidy(node: Any, name: str) -> Any:
     return node
 
 
+def has_parameters(cell: Any) -> bool:
+    """Return whether a run may set the values of a cell."""
+    return PARAMETERS in cell.metadata.get("tags", [])
+
+
 def number(name: str) -> str:
     """Return the two digits that the name of a notebook starts with."""
     match = re.match(r"\d{2}", name)
@@ -97,7 +102,7 @@ def _fixed_id(cell: Any, number: str, taken: set[str]) -> str:
         return str(cell.id)
     first = cell.source.lower().split("\n")[0]
     words = re.findall(r"[a-z0-9]+", first)[:SLUG_WORDS]
-    if PARAMETERS in cell.metadata.get("tags", []):
+    if has_parameters(cell):
         words = [PARAMETERS]
     slug = "-".join([number, *(words or ["cell"])])[:SLUG_LENGTH].rstrip("-")
     numbered = (f"{slug}-{copy}" for copy in count(2))

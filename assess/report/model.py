@@ -306,7 +306,8 @@ def _interval(row: Mapping[str, Any], column: Column) -> Cell:
 
 
 def _percents(lo: float, hi: float, point: float, *, top: float) -> Track:
-    start, end, middle = (round(100 * min(max(x / top, 0), 1)) for x in (lo, hi, point))
+    shares = [min(max(x / top, 0), 1) for x in (lo, hi, point)]
+    start, end, middle = (round(100 * share) for share in shares)
     return start, end, middle
 
 

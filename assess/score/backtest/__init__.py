@@ -224,13 +224,17 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
     total = counts.sum()
     if not total:
         return float(settings["slope"])
-    prior = -(((SLOPES - settings["slope"]) / max(settings["slope_sd"], 1e-6)) ** 2) / 2
+    distance = (SLOPES - settings["slope"]) / max(settings["slope_sd"], 1e-6)
+    prior = -(distance**2) / 2
     expected = total / len(counts)
     # overdispersion: incidents of a service come in clusters, and teach less each
-    crowding = ((counts - expected) ** 2 / expected).sum() / max(len(counts) - 1, 1)
-    spread = np.log(np.exp(np.multiply.outer(SLOPES, lack)).sum(axis=1))
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    crowding = chi_square / max(len(counts) - 1, 1)
+    growth = np.exp(np.multiply.outer(SLOPES, lack))
+    spread = np.log(growth.sum(axis=1))
     likelihood = (SLOPES * (counts @ lack) - total * spread) / max(crowding, 1.0)
-    weights = np.exp(prior + likelihood - (prior + likelihood).max())
+    posterior = prior + likelihood
+    weights = np.exp(posterior - posterior.max())
     return float(SLOPES @ weights / weights.sum())
 
 
@@ -370,7 +374,8 @@ def delong(score: Floats, hit: Booleans) -> Ends:
         return jeffreys_interval(value * n, n, level=LEVEL)[1:]
     middle = math.log(value / (1 - value))
     half = Z * math.sqrt(variance) / (value * (1 - value))
-    lo, hi = (1 / (1 + math.exp(-(middle + side))) for side in (-half, half))
+    lo = 1 / (1 + math.exp(half - middle))
+    hi = 1 / (1 + math.exp(-half - middle))
     return lo, hi
 
 
@@ -388,7 +393,8 @@ def _weighted_auc(score: Floats, hit: Booleans, draws: Floats) -> Floats:
         rows = draws[first : first + step, order]
         yes = np.add.reduceat(rows * hit[order], starts, axis=1)
         no = np.add.reduceat(rows * ~hit[order], starts, axis=1)
-        wins = (yes * (np.cumsum(no, axis=1) - no / 2)).sum(axis=1)
+        beaten = np.cumsum(no, axis=1) - no / 2
+        wins = (yes * beaten).sum(axis=1)
         pairs = yes.sum(axis=1) * no.sum(axis=1)
         unknown = np.full(len(rows), np.nan)
         values[first : first + step] = np.divide(wins, pairs, unknown, where=pairs > 0)

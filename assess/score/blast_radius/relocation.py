@@ -304,7 +304,8 @@ def _table(
     lo = np.where(nowhere, lo - len(LEFT) * levels["hi"].most_alone, lo)
     columns = {"delta": low["point"], "delta_lo": lo, "delta_hi": hi}
     table = DataFrame(columns, topology.services, dtype="Float64")
-    table.loc[nowhere | (low["point"] < high["point"]), "delta"] = pd.NA
+    is_open = nowhere | (low["point"] < high["point"])
+    table.loc[is_open, "delta"] = pd.NA
     return table
 
 

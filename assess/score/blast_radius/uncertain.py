@@ -205,7 +205,8 @@ def _draw(
     """Enter the outcome of scenarios by so many draws each; those of none stay as they are."""
     for n in np.unique(draws[draws > 0]).tolist():
         alike = np.flatnonzero(draws == n)
-        room = max(ROOM // (n // 8 + 1), int(graph.depth.max(initial=0)) * CELLS_A_STEP)
+        deepest = int(graph.depth.max(initial=0))
+        room = max(ROOM // (n // 8 + 1), deepest * CELLS_A_STEP)
         if undecided.is_shared:
             room *= ROOMS
         for chunk in undecided.chunks(alike, room):

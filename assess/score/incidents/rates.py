@@ -298,7 +298,8 @@ def _log_evidence(n: Floats, t: Floats, means: Floats, shapes: Floats) -> Floats
     logs = np.zeros(np.broadcast_shapes(means.shape, shapes.shape))
     per_year = shapes / means
     for (count, years), k in zip(alike, times, strict=True):
+        both = per_year + years
         gain = gammaln(count + shapes) - gammaln(shapes)
-        gain = gain + shapes * np.log(per_year / (per_year + years))
-        logs += k * (gain + count * np.log(years / (per_year + years)))
+        gain = gain + shapes * np.log(per_year / both)
+        logs += k * (gain + count * np.log(years / both))
     return logs

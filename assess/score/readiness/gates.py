@@ -52,8 +52,9 @@ def fails(holds: Floats, fails_when: str) -> Floats:
     is unknown. ``fails_when`` is "any" where one reason is enough, "all" where all have to hold.
     """
     decisive = 1.0 if fails_when == "any" else 0.0
-    conditions = [(holds == decisive).any(axis=0), np.isnan(holds).any(axis=0)]
-    return np.select(conditions, [decisive, np.nan], 1.0 - decisive)
+    is_decided = (holds == decisive).any(axis=0)
+    is_open = np.isnan(holds).any(axis=0)
+    return np.select([is_decided, is_open], [decisive, np.nan], 1.0 - decisive)
 
 
 def hardness(failing: Floats, rank: Any) -> Integers:

@@ -95,8 +95,9 @@ class Targets(Result):
     def headline(self) -> str:
         """How many services fit on how many targets."""
         verdicts = self.frame["verdict"].unstack("target")
-        fits = verdicts.drop(columns=STAY, errors="ignore").eq(FITS).any(axis=1).sum()
-        return f"{fits} of {len(verdicts)} services fit on a target other than where they are."
+        moves = verdicts.drop(columns=STAY, errors="ignore")
+        fits_n = moves.eq(FITS).any(axis=1).sum()
+        return f"{fits_n} of {len(verdicts)} services fit on a target other than where they are."
 
     def explain(self, service_id: str) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
