@@ -19,9 +19,8 @@ NODES = 5
 DEVIATIONS = (-6, 4)  # of the mean's grid: few events leave open how low it is
 HALVINGS = 17  # of a factor e^18: quantiles to 2e-4
 LOG_RATIO = 100.0  # no ratio of rates lies beyond that
-STRETCH = (
-    4.5  # of a grid of logarithms: its ends are 45 standard deviations from its middle
-)
+# of a grid of logarithms: its ends are 45 standard deviations from its middle
+STRETCH = 4.5
 STEPS = 8001
 # Share of what an interval leaves out that is at its one end, where the other is the bound. So 90%
 # are 88 to 92% for 1, 3 and 10 trials, by the uniform prior as by Jeffreys'.
@@ -282,12 +281,11 @@ def _fleet_prior(n: Floats, t: Floats) -> Prior:
     weights = weights / weights.sum(axis=0)
     # without events the mean is far from lognormal: its quantiles, not its deviations
     below = weights.cumsum(axis=0) - weights / 2
-    nodes, node_weights = hermegauss(NODES)
+    nodes, by_node = hermegauss(NODES)
     quantiles = [np.interp(ndtr(nodes), each, log_means) for each in below.T]
     means = np.exp(np.transpose(quantiles)).ravel()
-    by_node = node_weights / node_weights.sum()
-    joint = np.multiply.outer(by_node, by_shape / by_shape.sum()).ravel()
-    return means, np.tile(shapes, NODES), joint
+    joint = np.multiply.outer(by_node, by_shape).ravel()
+    return means, np.tile(shapes, NODES), joint / joint.sum()
 
 
 def _log_evidence(n: Floats, t: Floats, means: Floats, shapes: Floats) -> Floats:
