@@ -103,7 +103,9 @@ class UpgradeChurn(Result):
         """Return one dictionary per service; ``breaking`` has one entry per workload and change."""
         breaking: dict[str, list[Row]] = {}
         for hit in records(self.details["breaking"][COLUMNS]):
-            breaking.setdefault(hit["service_id"], []).append(hit)
+            # the key of the facts (`assess facts breaks`) under its own name, too
+            row = hit | {"change_id": hit["change"]}
+            breaking.setdefault(hit["service_id"], []).append(row)
         rows = super().rows()
         for row in rows:
             row["breaking"] = breaking.get(row["service_id"], [])

@@ -329,7 +329,7 @@ def test_rows_hold_the_keys_of_the_interface():
     row = score(fleet(engines=engines)).to_dict()["rows"][0]
     keys = {f"{name}{end}" for name in THREE[:3] for end in ("", "_lo", "_hi")}
     assert keys | {"service_id", "score", "days_to_eol", "breaking_n"} <= set(row)
-    assert [hit["change"] for hit in row["breaking"]] == ["EC0282"]
+    assert [hit["change_id"] for hit in row["breaking"]] == ["EC0282"]
 
 
 def test_rates_in_words_have_as_many_digits_as_they_can_bear():
