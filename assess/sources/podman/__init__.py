@@ -147,9 +147,6 @@ def _texts(dumps: list[Dump], wanted: str) -> Iterator[tuple[Path, str]]:
             yield file, text
 
 
-# ---- of the engine ----
-
-
 def _version(raw: Payload) -> Payload:
     """Read the version; a client that is no remote one is the engine itself."""
     # Podman reports the version of its own API, which no client of Docker speaks.
@@ -186,9 +183,6 @@ def _image(raw: Payload) -> Payload:
 def _image_id(value: str) -> str:
     """Return the id of an image as all APIs have it: with the name of its hash."""
     return f"sha256:{value}" if _HASH.fullmatch(value) else value
-
-
-# ---- of containers ----
 
 
 def _container(raw: Payload) -> Payload:
@@ -232,9 +226,6 @@ _FORMS = {
     "ps": _container,
     "inspect": _inspected,
 }
-
-
-# ---- manifests ----
 
 
 def _rows_of(
