@@ -9,7 +9,7 @@ import numpy as np
 
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats, Integers, Words
-from assess.score.blast_radius.bitset import Weights, blocks, lanes, to_words
+from assess.score.blast_radius.bitset import Weights, bits_of, blocks, to_words
 from assess.score.blast_radius.one_failure import Unexplained, middle
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.undecided import Undecided, raise_rows, weight_of
@@ -237,7 +237,7 @@ def _enumerated(
     chance = np.ones((part.n, 1))
     for each in p.T[:, :, None]:
         chance = np.concatenate([chance * (1 - each), chance * each], axis=1)
-    down = lanes(_spread(graph, part, gates, row), width)
+    down = bits_of(_spread(graph, part, gates, row), width)
     # sums round: chances that are equal must stay equal, for they are ranked
     likely = (down * chance[part.scenario]).sum(axis=1).round(DIGITS)
     found = Outcome.none(part)
