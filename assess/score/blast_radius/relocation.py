@@ -255,7 +255,8 @@ def _moved(
             known[same] = losses(graph)
         levels[level] = known[same]
     found = {}
-    every = every.merge(topology.direct["lo"][PAIR].assign(certain=True), how="left")
+    certain = topology.direct["lo"][PAIR].assign(certain=True)
+    every = every.merge(certain, how="left")
     terms = every.assign(term=every.index)
     for name, (rows, new_hosts) in changes.items():
         own = every.loc[np.sort(rows.merge(terms)["term"])]

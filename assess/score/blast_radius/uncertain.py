@@ -286,7 +286,8 @@ def drawn_chances(
     full = to_words(np.ones((1, draws), bool))[0]
     for some in blocks(len(p), len(graph.p) * len(full)):
         masks = [_masks(each, ranks, sampling) for each in p[some]]
-        down = np.where(initially[some].T[:, None], full[:, None], np.uint64(0))
+        by_node = initially[some].T
+        down = np.where(by_node[:, None], full[:, None], np.uint64(0))
         gates = np.stack(masks, axis=2)
         raise_rows(down, graph.tail, graph.head, gates, flow, OUTCOMES)
         chances[some] = np.bitwise_count(down).sum(axis=1).T / draws
