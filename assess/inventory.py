@@ -284,11 +284,10 @@ def _build(
         typed[name] = derived(name, table)
         if len(unknown):
             extras[name] = raw[unknown["column"]].reset_index(drop=True)
-            listed = [
-                ", ".join(filter(None, [repr(column), hint]))
-                for column, hint in zip(unknown["column"], unknown["hint"], strict=True)
-            ]
-            message = f"{where}: unknown columns are kept aside: {'; '.join(listed)}"
+            listed = "; ".join(
+                f"{row.column!r}, {row.hint}".rstrip(", ") for row in unknown.itertuples()
+            )
+            message = f"{where}: unknown columns are kept aside: {listed}"
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
         problems += [unreadable, frames.check(name, typed[name])]
     when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
