@@ -59,7 +59,8 @@ def sizes(inventory: Inventory) -> DataFrame:
     unknown = rows.set_index("service_id").isna().groupby(level=0).any()
     known = whole.mask(unknown).div(_replicas(live), axis=0)
     # small ones of unknown state may not run, and then the others are larger than the mean
-    largest = grouped.max().where(live["state"].isna().groupby(live["service_id"]).any())
+    may_run = live["state"].isna().groupby(live["service_id"])
+    largest = grouped.max().where(may_run.any())
     for name in ("cpu_hi", "memory_hi"):
         known[name] = known[name].clip(lower=largest[name])
     return known.astype("Float64")
@@ -78,7 +79,8 @@ def replicas_of(inventory: Inventory, services: pd.Index) -> DataFrame:
 def _live(inventory: Inventory) -> DataFrame:
     """Return the containers that run or may run, without those that only start others."""
     table = inventory["workloads"]
-    live = table[table["state"].isin(["running", "declared"]) | table["state"].isna()]
+    may_run = table["state"].isin(["running", "declared"]) | table["state"].isna()
+    live = table[may_run]
     return live[~live["container_role"].isin(["init"])]
 
 

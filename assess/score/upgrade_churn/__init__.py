@@ -344,7 +344,8 @@ def _breaking(broken: DataFrame, services: pd.Index, blind: set[str]) -> DataFra
     }
     counted = DataFrame(counts).reindex(services).fillna(0).astype("Int64")
     # a known break stays a count: a lower bound is more than nothing
-    counted.loc[services.isin(blind) & counted["breaking_n"].eq(0), "breaking_n"] = pd.NA
+    may_hide_some = services.isin(blind) & counted["breaking_n"].eq(0)
+    counted.loc[may_hide_some, "breaking_n"] = pd.NA
     return counted
 
 
