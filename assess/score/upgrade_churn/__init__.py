@@ -36,7 +36,7 @@ from assess.score.upgrade_churn.breaking import (
     on_hosts,
 )
 from assess.score.upgrade_churn.calendar import by_remedy, calendar
-from assess.score.upgrade_churn.end_of_life import clocks
+from assess.score.upgrade_churn.end_of_life import clocks, nearest_end
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
 from assess.score.upgrade_churn.in_use import KUBERNETES
 from assess.score.upgrade_churn.sights import (
@@ -208,7 +208,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     behind = [_lines_behind(place, docker) for place in placed]
     by_service = Series(behind, rates.index, dtype="Int64")
     unread = _unread(inventory, placed)
-    frame["days_to_eol"] = _nearest_end(times, unread)
+    frame["days_to_eol"] = nearest_end(times, unread)
     frame["versions_behind"] = by_service.groupby(level=0).max()
     blind = unread | _blind(found, goals)
     if by or (asked and asked.product not in PRODUCTS):
@@ -288,14 +288,6 @@ def _paces(
         of_service = pace.together(of_host, base)
         paces.append((of_host, of_service, chance))
     return np.array(paces, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
-
-
-def _nearest_end(times: DataFrame, unread: set[str]) -> Series:
-    """Return by service the days to the nearest end of support; ``unread`` have none."""
-    nearest = times.groupby("service_id")["days_to_eol"].min()
-    is_vague = times["component"].eq("os") & times["version"].isna()
-    # what nobody read may end before what is known
-    return nearest.drop(unread.union(times.loc[is_vague, "service_id"]), errors="ignore")
 
 
 def _unread(inventory: Inventory, placed: list[pace.Place]) -> set[str]:
