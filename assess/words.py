@@ -241,9 +241,9 @@ def together(items: Sequence[Any]) -> str | None:
     return "\n".join(item._repr_html_() for item in items)
 
 
-def to_csv(table: DataFrame, *, is_spreadsheet: bool = False) -> str:
+def to_csv(table: DataFrame) -> str:
     """Return a table as CSV; see `csv_of`."""
-    return "".join(csv_of(table, is_spreadsheet=is_spreadsheet))
+    return "".join(csv_of(table))
 
 
 def csv_of(table: DataFrame, *, is_spreadsheet: bool = False) -> Iterator[str]:

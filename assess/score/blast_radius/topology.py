@@ -109,10 +109,12 @@ class Graph:
     def joined(self, tails: Integers, heads: Integers) -> Graph:
         """Add a node without weight that fails with any of the tails and takes all heads down."""
         arcs_n = len(tails) + len(heads)
+        into = np.full(len(tails), self.nodes)
+        out_of = np.full(len(heads), self.nodes)
         return Graph(
             nodes=self.nodes + 1,
-            tail=np.concatenate([self.tail, tails, np.full(len(heads), self.nodes)]),
-            head=np.concatenate([self.head, np.full(len(tails), self.nodes), heads]),
+            tail=np.concatenate([self.tail, tails, out_of]),
+            head=np.concatenate([self.head, into, heads]),
             p=np.append(self.p, np.ones(arcs_n)),
             keys=np.append(self.keys, np.zeros(arcs_n, np.uint64)),
             weight=np.append(self.weight, 0.0),

@@ -132,7 +132,8 @@ def mean(table: DataFrame, *, level: float) -> Measurement:
 
     times = table["n"].to_numpy(dtype=int)
     n = int(times.sum())
-    vague = int(times[(table["lo"] != table["hi"]).to_numpy()].sum())
+    is_vague = (table["lo"] != table["hi"]).to_numpy()
+    vague = int(times[is_vague].sum())
     if n < 2:
         point = float(table["point"].iloc[0]) if n else math.nan
         gap = "a single one has no spread: connect more" if n else ""

@@ -42,9 +42,6 @@ class UnknownGateWarning(UserWarning):
     """A waiver names a gate that the policy does not have."""
 
 
-# ---- the logic ----
-
-
 def fails(holds: Floats, fails_when: str) -> Floats:
     """Combine the reasons of a gate in Kleene's logic: 1 fails, 0 passes, NaN is unknown.
 
@@ -73,9 +70,6 @@ def labels(gates: DataFrame) -> Series:
     rank = gates["label"].map(HARDNESS).to_numpy(dtype=np.int64)
     ranks = Series(hardness(failing, rank), gates.index)
     return ranks.groupby(gates["service_id"]).max().map(LABEL_OF).astype("str")
-
-
-# ---- the tables ----
 
 
 def judge(

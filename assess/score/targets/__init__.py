@@ -205,7 +205,7 @@ def _shown(target: Table) -> dict[str, Any]:
     priced = [
         f"{prices[key]:g} {currency} per {word}".replace("  ", " ")
         for key, word in PRICE_WORDS.items()
-        if prices.get(key)
+        if key in prices
     ]
     return {
         **shown,

@@ -103,7 +103,9 @@ class UpgradeChurn(Result):
         """Return one dictionary per service; ``breaking`` has one entry per workload and change."""
         breaking: dict[str, list[Row]] = {}
         for hit in records(self.details["breaking"][COLUMNS]):
-            breaking.setdefault(hit["service_id"], []).append(hit)
+            # the key of the facts (`assess facts breaks`) under its own name, too
+            row = hit | {"change_id": hit["change"]}
+            breaking.setdefault(hit["service_id"], []).append(row)
         rows = super().rows()
         for row in rows:
             row["breaking"] = breaking.get(row["service_id"], [])
@@ -333,7 +335,8 @@ def _breaking(broken: DataFrame, services: pd.Index, blind: set[str]) -> DataFra
     }
     counted = DataFrame(counts).reindex(services).fillna(0).astype("Int64")
     # a known break stays a count: a lower bound is more than nothing
-    counted.loc[services.isin(blind) & counted["breaking_n"].eq(0), "breaking_n"] = pd.NA
+    may_hide_some = services.isin(blind) & counted["breaking_n"].eq(0)
+    counted.loc[may_hide_some, "breaking_n"] = pd.NA
     return counted
 
 
@@ -445,8 +448,12 @@ def _contributions(
 
 
 def base_images(inventory: Inventory) -> dict[str, list[str]]:
-    """Return the base images of every service, sorted."""
-    groups = on_bases(inventory, inventory["workloads"]).groupby("service_id")["element"]
+    """Return the base images of every service, sorted; one that nobody knows is empty."""
+    replicas = inventory["workloads"]
+    known = on_bases(inventory, replicas)
+    is_bare = ~replicas["workload_id"].isin(known["workload_id"])
+    rows = pd.concat([known, replicas[is_bare].assign(element="")])
+    groups = rows.groupby("service_id")["element"]
     return {str(service): sorted(set(bases)) for service, bases in groups}
 
 

@@ -58,7 +58,7 @@ def clocks(
             end = reference.product_support(product, None, at)
             rows.append((service, *_clock("orchestrator", product, None, end)))
     for service, images in bases.items():
-        for base in images:
+        for base in filter(None, images):
             name, version = reference.base_system(base)
             end = reference.os_support(name, version, at)
             rows.append((service, *_clock("base image", name or base, version, end)))
