@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import nbformat
 
 from assess.config import data_path
-from assess.errors import AssessError
+from assess.errors import AssessError, with_nearest
 from assess.notebooks.conventions import Deviation, check
 from assess.notebooks.files import (
     KERNELSPEC,
@@ -124,8 +124,9 @@ def _literals(path: Path) -> dict[str, Any]:
 def _refuse_unknown(given: Mapping[str, Any], known: Collection[str]) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
+        message = f"there is no parameter {', '.join(unknown)}"
         raise AssessError(
-            f"there is no parameter {', '.join(unknown)}",
+            with_nearest(message, unknown[0], known),
             hint=f"parameters: {', '.join(sorted(known)) or 'none'}",
         )
 

@@ -38,9 +38,8 @@ class Column:
 
     key: str  # column of the frame; an interval also reads <key>_lo and <key>_hi
     title: str  # heading, with the unit
-    kind: str = (
-        "text"  # text, name (of a service), label, verdict, number, share, interval
-    )
+    # text, code (on one line), name (of a service), label, verdict, number, share, interval
+    kind: str = "text"
     digits: int = 0  # decimals of values below 10
     scale: float = 1.0  # factor before a value is shown
     top: float = 0.0  # end of the drawn scale of an interval; 0 draws none

@@ -59,6 +59,8 @@ COLUMNS = (
     "dominated",
     "why",
 )
+# columns that the text of an explanation says
+SAID = ("blockers", "cost_per_month_lo", "cost_per_month_hi", "why")
 # criteria at their worst, and whether high is good
 CRITERIA = {
     "readiness_lo": True,
@@ -103,8 +105,7 @@ class Targets(Result):
         """Explain where a service could run, and why not elsewhere."""
         table: Any = self.row(service_id)
         text = "\n".join(f"{row.Index}: {row.why}" for row in table.itertuples())
-        # the text names the blockers
-        shown = table[[name for name in COLUMNS if name not in ("blockers", "why")]]
+        shown = table[[name for name in COLUMNS if name not in SAID]]
         return Explanation(f"{service_id}: targets", text, shown.round(2))
 
     def options(self, service_id: str | None = None) -> DataFrame:

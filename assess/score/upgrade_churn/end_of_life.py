@@ -69,6 +69,14 @@ def clocks(
     return table.sort_values(KEY, kind="stable", ignore_index=True)
 
 
+def nearest_end(times: pd.DataFrame, unread: set[str]) -> pd.Series:
+    """Return by service the days to the nearest end of support; ``unread`` have none."""
+    nearest = times.groupby("service_id")["days_to_eol"].min()
+    is_vague = times["component"].eq("os") & times["version"].isna()
+    # what nobody read may end before what is known
+    return nearest.drop(unread.union(times.loc[is_vague, "service_id"]), errors="ignore")
+
+
 def _clock(
     component: str, name: str, version: str | None, end: reference.Support
 ) -> Clock:

@@ -165,7 +165,7 @@ def _read_csv(asked: Asked, context: forms.Context) -> None:
             )
             for frame, row in map(forms.placed, call.take(rows)):
                 asked.batch.add(frame, row)
-            _settle(call, records_n, "it has no rows")
+            _settle(call, records_n, "no row has a service, a question and an answer")
             context.count(call)
             if 0 < len(rows) < records_n:
                 call.hint("some rows lack a service, a question or an answer")
