@@ -144,8 +144,8 @@ def _rows(scores: Assessment) -> dict[str, Row]:
     """Return every service as the inventory and the scores know it."""
     known = scores.inventory["services"].set_index("service_id")
     scored = scores.services
-    told = known.drop(columns=scored.columns, errors="ignore")
-    rows = scored.join(told).reset_index().to_dict("records")
+    others = known.drop(columns=scored.columns, errors="ignore")
+    rows = scored.join(others).reset_index().to_dict("records")
     return {row["service_id"]: row for row in rows}
 
 

@@ -14,8 +14,8 @@ from assess.score.arrays import Floats
 from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import is_replica
 
-STANDS_ON = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
-KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
+INFRASTRUCTURE = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
+KINDS = ("service", "ext", *INFRASTRUCTURE[:-1], "registry", "cluster")
 CLUSTERED = (
     "ecs",
     "kubernetes",
@@ -38,14 +38,14 @@ _PLACED = [
 PAIR = ["element_kind", "element", "service_id"]
 
 
-def standing(
+def topology_fields(
     inventory: Inventory, policy: Policy, services: pd.Index, outside: pd.Index
 ) -> dict[str, Any]:
     """Return ``elements, placement, direct, frozen`` of a fleet; see `topology.Topology`."""
     placed = placement(inventory, policy)
     elements = _elements(inventory, services, outside, placed)
     table = elements.to_frame(index=False)
-    infrastructure = table[table["element_kind"].isin(STANDS_ON)]
+    infrastructure = table[table["element_kind"].isin(INFRASTRUCTURE)]
     share = inventory["services"].set_index("service_id")["min_healthy_pct"]
     return {
         "elements": elements,
