@@ -83,6 +83,11 @@ class Inventory:
         kept = workloads[~is_build].reset_index(drop=True)
         return replace(self, tables={**self.tables, "workloads": kept})
 
+    @property
+    def by_service(self) -> DataFrame:
+        """The services, index ``service_id``."""
+        return self.tables["services"].set_index("service_id")
+
     def __getitem__(self, name: str) -> DataFrame:
         try:
             return self.tables[name]
