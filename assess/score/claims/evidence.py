@@ -191,14 +191,19 @@ def kept_images(data: ClaimData) -> Measurement:
 def _is_run(images: DataFrame, data: ClaimData) -> Series:
     """Return whether a workload runs each image; NA where nobody knows."""
     place = ["registry", "repository"]
-    workloads = data.frame("workloads").dropna(subset=place)
+    workloads = data.frame("workloads")
+    # a container whose repository is unknown may run any image
+    is_unnamed = workloads[place].isna().any(axis=1)
+    contained = replicas_in_containers(workloads, data.assessment.policy)
+    runs_any = (is_unnamed & contained.fillna(value=True)).any()
+    workloads = workloads.dropna(subset=place)
     known = workloads.dropna(subset="image_digest")[[*place, "image_digest"]]
     keys = pd.MultiIndex.from_frame(images[[*place, "digest"]])
     is_run = keys.isin(pd.MultiIndex.from_frame(known))
     # a workload of the repository whose digest is unknown may run any image of it
     vague = workloads.loc[workloads["image_digest"].isna(), place]
     may_run = keys.droplevel("digest").isin(pd.MultiIndex.from_frame(vague))
-    if not data.assessment.inventory.has("workloads"):
+    if runs_any or not data.assessment.inventory.has("workloads"):
         may_run[:] = True
     return Series(is_run, images.index, dtype="boolean").mask(may_run & ~is_run)
 
