@@ -286,8 +286,8 @@ def measures(
     """Return measures of predictions and containment: ``measure, value, lo, hi, n``.
 
     They are the ratio of observed to predicted shares, with a bootstrap interval over the elements
-    that failed, how often the interval of one failure held, by kind of element too, and the chance that an
-    incident touches at most one service, on containers and on hosts.
+    that failed, how often the interval of one failure held, by kind of element too, and the chance
+    that an incident touches at most one service, on containers and on hosts.
     """
     # elements are drawn, not failures: those of one element share what was predicted
     by_element = calibration.groupby(["element_kind", "element"])
