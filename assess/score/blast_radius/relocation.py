@@ -27,7 +27,7 @@ from assess.score.blast_radius.bitset import (
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
 from assess.score.blast_radius.propagation import Scenarios, propagate, reached
-from assess.score.blast_radius.topology import Graph, Topology
+from assess.score.blast_radius.topology import Graph, Topology, total_weight
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import is_replica
 
@@ -91,7 +91,7 @@ def element_changes(
     running_n = running["service_id"].value_counts().reindex(topology.services)
     # a service never moves to fewer replicas than it has
     replicas = running_n.fillna(0).clip(lower=max(int(target["replicas"]), 1))
-    share = inventory["services"].set_index("service_id")["min_healthy_pct"]
+    share = inventory.by_service["min_healthy_pct"]
     layout = DataFrame({"n": replicas, "share": share.astype("float64")})
     hosts = inventory["hosts"]
     is_nameless = hosts["az"].isna() & hosts["provider"].isin(ZONED)
@@ -337,7 +337,7 @@ class _Losses(NamedTuple):
 
 def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
     """Bound the terms at one level of the edges by what each service reaches."""
-    total = float(graph.weight.sum()) or 1.0
+    total = total_weight(graph.weight)
     every = np.arange(terms.services_n)
     alone = Scenarios.unasked(every, every, terms.services_n)
     least, most = _ends_of(graph, alone, sampling)
@@ -355,7 +355,7 @@ def _compared_losses(
 
     ``failing`` are the scenarios of `move_scenarios`, of ``n`` services.
     """
-    total = float(graph.weight.sum()) or 1.0
+    total = total_weight(graph.weight)
     least, most = (loss / total for loss in _ends_of(graph, failing, sampling))
     # one service more never saves another: a negative difference is noise of the draws
     little = np.maximum(least[n::2] - most[n + 1 :: 2], 0)

@@ -99,7 +99,7 @@ class ClaimData:
     def orchestrated(self) -> Series:
         """Whether each spell is under an orchestrator; NA where only containers were seen."""
         platform = self.spells["platform"]
-        declared = self.frame("services").set_index("service_id")["platform"]
+        declared = self.assessment.inventory.by_service["platform"]
         named = self.spells["service_id"].map(declared)
         vague = platform.eq(ANY_CONTAINER) & (named.isna() | named.isin(UNCLEAR))
         orchestrators = self.assessment.policy["evidence"]["orchestrators"]
@@ -403,7 +403,7 @@ def held_back(data: ClaimData) -> Measurement:
     answer = Series(outside.isin(stopped), outside, dtype="boolean")
     # a failed gate decides; an unknown one only where no gate failed
     answer = answer.mask(outside.isin(gates.loc[vague, "service_id"]) & ~answer)
-    tier = data.frame("services").set_index("service_id")["tier"].reindex(outside)
+    tier = data.assessment.inventory.by_service["tier"].reindex(outside)
     on_host = surely(data.side[outside].eq(HOST))
     group = "tier " + tier.astype("string")
     measured = share(tally(group, answer.where(on_host)), level=data.level)
