@@ -181,7 +181,7 @@ BUDGETS = {
     "score/claims": 822,
     "score/evidence": 785,
     "score/experiments": 347,
-    "score/incidents": 590,
+    "score/incidents": 594,
     "score/readiness": 502,
     "score/validation": 867,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1857,  # replicas may be on any host; builds and flags are asked too
