@@ -53,9 +53,17 @@ STYLE = (
 
 # One value
 
+_KNOWN = (str, int, list, dict)
+_WHOLE = (int, np.integer)
+
 
 def is_unknown(value: Any) -> bool:
     """Return whether a single value is unknown; a collection never is."""
+    # nearly all values are of these types; to ask pandas takes ten times as long
+    if isinstance(value, float):
+        return math.isnan(value)
+    if isinstance(value, _KNOWN):
+        return False
     return value is None or bool(types.is_scalar(value) and pd.isna(value))
 
 
@@ -72,7 +80,7 @@ def number(value: Any, digits: int = 0, *, signed: bool = False) -> str:
     if is_unknown(value):
         return UNKNOWN
     sign = "+" if signed else ""
-    if digits == 0 and isinstance(value, int | np.integer):
+    if digits == 0 and isinstance(value, _WHOLE):
         # formatted as a float, a large identifier would become another one
         return f"{int(value):{sign},}"
     # adding 0.0 turns -0.0 into 0.0

@@ -101,8 +101,13 @@ def _named(words: Sequence[str]) -> Row | None:
     if row := known.get(name) or known.get(_VERSION_BEHIND.sub("", name)):
         return row
     # "???": at least three letters have to stand before a glob such as "*db"
-    globs = (glob for glob in known if "*" in glob)
-    return next((known[glob] for glob in globs if fnmatchcase(name, f"???{glob}")), None)
+    fits = (glob for glob in _globs() if fnmatchcase(name, f"???{glob}"))
+    return next((known[glob] for glob in fits), None)
+
+
+@cache
+def _globs() -> list[str]:
+    return [name for name in _rows() if "*" in name]
 
 
 def _are_qualifiers(words: Sequence[str]) -> bool:
