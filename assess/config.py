@@ -15,6 +15,7 @@ MOST_PROCESSES = 1000
 _TOP = {"source": list, "identity": dict, "work": dict}
 _TOP_KEYS = (*_TOP, "snapshots")
 _WORK = {"processes": int, "scheduler": str}  # see `execution.working`
+_KINDS = {list: "a list [[source]]", dict: "a table", int: "a number", str: "a text"}
 
 
 def data_path(name: str) -> Path:
@@ -83,11 +84,13 @@ def load_config(path: str | Path | None = None) -> Config:
         ) from error
     # ValueError: not TOML, not UTF-8, or a number of thousands of digits
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{file} is not TOML: {error}") from error
+        raise ConfigError(
+            f"{file} is not TOML: {error}", hint='texts stand in quotes: type = "docker"'
+        ) from error
     problems = [unknown_key(key, _TOP_KEYS) for key in values if key not in _TOP_KEYS]
     for key, kind in _TOP.items():
         if not isinstance(values.setdefault(key, kind()), kind):
-            problems.append(f"{key} is {values[key]!r}")
+            problems.append(f"{key} is {values[key]!r}, not {_KINDS[kind]}")
             values[key] = kind()
     sources = []
     for number, table in enumerate(values["source"], start=1):
@@ -110,7 +113,7 @@ def _work_problems(work: dict[str, Any]) -> list[str]:
     for key, value in work.items():
         # isinstance would take true for the number 1
         if key in _WORK and type(value) is not _WORK[key]:
-            problems.append(f"work.{key} is {value!r}")
+            problems.append(f"work.{key} is {value!r}, not {_KINDS[_WORK[key]]}")
     processes = work.get("processes", 1)
     if type(processes) is int and not 1 <= processes <= MOST_PROCESSES:
         problems.append(f"work.processes has to be from 1 to {MOST_PROCESSES}")

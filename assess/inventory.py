@@ -15,7 +15,7 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from assess import frames
-from assess.errors import AssessError, DataError, RequestError
+from assess.errors import AssessError, DataError, RequestError, with_nearest
 from assess.execution import tell
 from assess.image_ref import parse_image
 from assess.reference import moves, os_family
@@ -87,9 +87,9 @@ class Inventory:
         try:
             return self.tables[name]
         except KeyError:
-            raise RequestError(
-                f"there is no frame {name!r}", hint=f"frames: {', '.join(frames.names())}"
-            ) from None
+            known = frames.names()
+            message = with_nearest(f"there is no frame {name!r}", name, known)
+            raise RequestError(message, hint=f"frames: {', '.join(known)}") from None
 
     def _ipython_key_completions_(self) -> list[str]:
         """Return the names that a notebook offers after ``inventory["``."""
@@ -253,13 +253,17 @@ def from_frames(
 
 
 def _build(
-    tables: Mapping[str, DataFrame], snapshot_at: str | pd.Timestamp | None, quarter: str
+    tables: Mapping[str, DataFrame],
+    snapshot_at: str | pd.Timestamp | None,
+    quarter: str,
+    place: str = "",
 ) -> tuple[Inventory, DataFrame]:
     """Type and check tables; without ``snapshot_at``, the newest time in them is used."""
     typed: dict[str, DataFrame] = {}
     extras: dict[str, DataFrame] = {}
     problems = []
     for name, given in tables.items():
+        where = f"{place}{name}"
         # a frame of one's own may have numbers for names, or a name twice
         named = given.set_axis(given.columns.map(str), axis=1)
         is_twice = named.columns.duplicated()
@@ -270,7 +274,7 @@ def _build(
                 problems.append(unknown)
                 continue
             extras[name] = raw.reset_index(drop=True)
-            message = f"{name}: a frame that nobody knows is kept aside"
+            message = f"{where}: a frame that nobody knows is kept aside"
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
             continue
         for column in named.columns[is_twice]:
@@ -280,11 +284,10 @@ def _build(
         typed[name] = derived(name, table)
         if len(unknown):
             extras[name] = raw[unknown["column"]].reset_index(drop=True)
-            listed = [
-                ", ".join(filter(None, [repr(column), hint]))
-                for column, hint in zip(unknown["column"], unknown["hint"], strict=True)
-            ]
-            message = f"{name}: unknown columns are kept aside: {'; '.join(listed)}"
+            listed = "; ".join(
+                f"{row.column!r}, {row.hint}".rstrip(", ") for row in unknown.itertuples()
+            )
+            message = f"{where}: unknown columns are kept aside: {listed}"
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
         problems += [unreadable, frames.check(name, typed[name])]
     when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
@@ -438,7 +441,9 @@ def _read(
         tables["coverage"] = _with_lost(tables.get("coverage"), unread)
     manifest = read_manifest(directory)
     quarter = str(manifest.get("quarter", ""))
-    inventory, unsound = _build(tables, manifest.get("snapshot_at"), quarter)
+    inventory, unsound = _build(
+        tables, manifest.get("snapshot_at"), quarter, f"{directory}/"
+    )
     inventory = replace(inventory, is_invented=manifest.get("invented") is True)
     return inventory, frames.join_problems([*problems, unsound]), unread
 

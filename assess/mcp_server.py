@@ -60,8 +60,8 @@ def _for_people(tool: Callable[..., Answer]) -> Callable[..., Answer]:
         try:
             return tool(*args, **kwargs)
         except AssessError as error:
-            told = "; ".join(filter(None, [str(error), error.hint]))
-            raise ToolError(printable(told)) from error
+            message = "; ".join(filter(None, [str(error), error.hint]))
+            raise ToolError(printable(message)) from error
 
     return answering
 

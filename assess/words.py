@@ -42,13 +42,14 @@ SHORTER = {
 DECIMALS = 2
 MOST_DECIMALS = 6
 DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")  # and its part that people see
+# the style of a table, and of the cells of words: JupyterLab drops the first from outputs that
+# it does not trust, such as those of a notebook that nobody ran here
 STYLE = (
     "<style>.assess td,.assess th{text-align:right;vertical-align:top;max-width:36em;"
-    "overflow-wrap:break-word}"
-    ".assess td,.assess .s{white-space:nowrap}"
-    ".assess .s,.assess .t{text-align:left!important}"
-    ".assess .t{white-space:normal}</style>"
+    "overflow-wrap:break-word}.assess td{white-space:nowrap}</style>"
 )
+SHORT = ' style="text-align:left;white-space:nowrap"'
+LONG = ' style="text-align:left;white-space:normal"'
 
 
 # One value
@@ -231,7 +232,7 @@ class Grid:
         rest = len(self.rows) - most
         remark = f"and {rest} more" if rest > 0 else "no rows"
         if rest > 0 or not self.rows:
-            body.append(f'<tr><td class="t" colspan="{len(marks)}">{remark}</td></tr>')
+            body.append(f'<tr><td{LONG} colspan="{len(marks)}">{remark}</td></tr>')
         head = f"<thead><tr>{_tags('th', self.heads, marks)}</tr></thead>"
         inner = "\n".join([f"{head}<tbody>", *body, "</tbody>"])
         return f'{STYLE}<table class="assess">{inner}</table>'
@@ -249,9 +250,9 @@ def together(items: Sequence[Any]) -> str | None:
     return "\n".join(item._repr_html_() for item in items)
 
 
-def to_csv(table: DataFrame, *, is_spreadsheet: bool = False) -> str:
+def to_csv(table: DataFrame) -> str:
     """Return a table as CSV; see `csv_of`."""
-    return "".join(csv_of(table, is_spreadsheet=is_spreadsheet))
+    return "".join(csv_of(table))
 
 
 def csv_of(table: DataFrame, *, is_spreadsheet: bool = False) -> Iterator[str]:
@@ -342,10 +343,10 @@ def _is_number(column: Series) -> bool:
 
 
 def _mark(is_number: bool, texts: Sequence[str]) -> str:
-    """Return the class of a column: numbers have none, long texts wrap, short ones do not."""
+    """Return the style of a column: numbers have none, long texts wrap, short ones do not."""
     if is_number:
         return ""
-    return ' class="s"' if max(map(len, texts)) <= UNBROKEN else ' class="t"'
+    return SHORT if max(map(len, texts)) <= UNBROKEN else LONG
 
 
 def _tags(kind: str, texts: Sequence[str], marks: Sequence[str]) -> str:

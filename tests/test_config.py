@@ -42,8 +42,9 @@ def test_every_problem_is_named_at_once(tmp_path):
 def test_what_is_not_toml_is_refused(tmp_path, content):
     file = tmp_path / "assess.toml"
     file.write_bytes(content)
-    with pytest.raises(ConfigError, match="is not TOML"):
+    with pytest.raises(ConfigError, match="is not TOML") as error:
         load_config(file)
+    assert error.value.hint
 
 
 def test_it_is_found_upwards_or_by_the_environment(tmp_path, monkeypatch):

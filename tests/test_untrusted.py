@@ -20,7 +20,7 @@ from assess.untrusted import (
     printable,
     unguarded,
 )
-from assess.words import Grid, to_csv
+from assess.words import Grid, csv_of, to_csv
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 # what breaks a terminal, a spreadsheet, CSV or Markdown, between ordinary letters
@@ -82,7 +82,8 @@ def test_no_cell_of_any_csv_is_a_formula(name):
     ):
         assert not text.startswith(FORMULA)
         assert not any(part.startswith(FORMULA) for part in text.split("\r")[1:] if part)
-    shared = to_csv(pd.DataFrame({"x": [[name, name]]}), is_spreadsheet=True)
+    several = pd.DataFrame({"x": [[name, name]]})
+    shared = "".join(csv_of(several, is_spreadsheet=True))
     assert not cells(shared)[1].startswith(FORMULA)
     assert unguarded(guarded(name)) == name
 

@@ -12,7 +12,7 @@ import pytest
 
 from assess import words
 from assess.untrusted import clean
-from assess.words import Grid, to_csv, to_html, together
+from assess.words import Grid, csv_of, to_csv, to_html, together
 
 PACKAGE = Path(words.__file__).parent
 TABLE = pd.DataFrame(
@@ -44,7 +44,7 @@ class Cells(HTMLParser):
             self.rows.append([])
         self.open = tag in ("td", "th")
         if self.open:
-            self.rows[-1].append(["", dict(attrs).get("class") in ("s", "t")])
+            self.rows[-1].append(["", "left" in dict(attrs).get("style", "")])
 
     def handle_endtag(self, tag):
         self.open = False
@@ -318,9 +318,12 @@ def test_csv_reads_back_as_a_snapshot_is_read():
 
 def test_a_spreadsheet_gets_lists_as_words_and_no_formula():
     table = pd.DataFrame({"x": ["=1+1", "-1", "plain"], "n": [-1.5, 2, 0]})
-    assert to_csv(table, is_spreadsheet=True) == "x,n\n'=1+1,-1.5\n'-1,2.0\nplain,0.0\n"
+    assert (
+        "".join(csv_of(table, is_spreadsheet=True))
+        == "x,n\n'=1+1,-1.5\n'-1,2.0\nplain,0.0\n"
+    )
     lists = pd.DataFrame({"x": [["a", "b"]]})
-    assert to_csv(lists, is_spreadsheet=True) == "x\na b\n"
+    assert "".join(csv_of(lists, is_spreadsheet=True)) == "x\na b\n"
     assert to_csv(lists) == 'x\n"[""a"", ""b""]"\n'
     assert to_csv(TABLE[[]].head(0)) == "\n"
 

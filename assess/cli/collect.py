@@ -10,6 +10,7 @@ import click
 
 from assess.cli.command import FILE, SNAPSHOTS, Output, command, output_options, together
 from assess.cli.messages import QUIET, level, next_step, note, progress, say
+from assess.errors import with_nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -227,9 +228,8 @@ def seen_share(coverage: pd.DataFrame) -> float:
     seen = status.isin(LOOKED).astype("Float64")
     # a partial answer without a ratio counts as nothing
     seen = seen.mask(status.eq("partial"), ratio)
-    return float(
-        seen.groupby([asked["source"], asked["scope"]], sort=False).mean().mean()
-    )
+    by_scope = seen.groupby([asked["source"], asked["scope"]], sort=False)
+    return float(by_scope.mean().mean())
 
 
 def _gaps(coverage: pd.DataFrame) -> pd.DataFrame:
@@ -280,9 +280,8 @@ def sources(type_: str | None, *, is_policy: bool, is_script: bool, out: Output)
         return
     known = source_types()
     if type_ and type_ not in known:
-        raise click.UsageError(
-            f"there is no source {type_!r}; sources: {', '.join(known)}"
-        )
+        message = with_nearest(f"there is no source {type_!r}", type_, known)
+        raise click.UsageError(f"{message}; sources: {', '.join(known)}")
     chosen = {type_: known[type_]} if type_ else known
     rows = [
         (s.type, ", ".join(s.options), ", ".join(s.fills), s.needs, s.dump, s.origin)

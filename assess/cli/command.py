@@ -16,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from assess.cli.messages import note, progress, verbosity
+from assess.errors import with_nearest
 from assess.untrusted import printable
 from assess.writing import write_beside
 
@@ -93,6 +94,15 @@ class SnapshotType(click.ParamType[str]):
     ) -> list[CompletionItem]:
         """Complete directories."""
         return [CompletionItem(incomplete, type="dir")]
+
+
+class Choice(click.Choice[str]):
+    """One of some words; the error about another names the nearest."""
+
+    def get_invalid_choice_message(self, value: str, ctx: click.Context | None) -> str:
+        """Return what is wrong with a value."""
+        message = super().get_invalid_choice_message(value, ctx).rstrip(".")
+        return with_nearest(message, value, self.choices)
 
 
 @dataclass(frozen=True)
@@ -223,7 +233,7 @@ def output_in(*formats: str) -> Decorator:
     options = together(
         click.option(
             "--format",
-            type=click.Choice(formats),
+            type=Choice(formats),
             envvar="ASSESS_FORMAT",
             show_envvar=True,
             help="Output format; the default is text.",

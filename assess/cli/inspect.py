@@ -20,7 +20,7 @@ from assess.cli.command import (
     snapshot,
 )
 from assess.cli.messages import next_step, note, verbosity
-from assess.errors import counted
+from assess.errors import counted, with_nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,9 +127,8 @@ def _columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
     wanted = [name.strip() for name in names.split(",")]
     missing = [name for name in wanted if name not in table]
     if missing:
-        raise click.UsageError(
-            f"no column {', '.join(missing)}; columns: {', '.join(table)}"
-        )
+        message = with_nearest(f"no column {', '.join(missing)}", missing[0], table)
+        raise click.UsageError(f"{message}; columns: {', '.join(table)}")
     return table[wanted]
 
 
@@ -207,7 +206,8 @@ def frames(frame: str | None, *, out: Output) -> None:
         table = table[table["frame"] == frame]
         if table.empty:
             names = ", ".join(dictionary.names())
-            raise click.UsageError(f"no frame {frame!r}; frames: {names}")
+            message = with_nearest(f"no frame {frame!r}", frame, dictionary.names())
+            raise click.UsageError(f"{message}; frames: {names}")
     out.table(table)
 
 

@@ -12,6 +12,7 @@ from assess.cli.command import (
     DIRECTORY,
     SNAPSHOT,
     SNAPSHOTS,
+    Choice,
     command,
     newest_snapshot,
     policy_options,
@@ -60,7 +61,7 @@ REPORTS = Path("reports")
 )
 @click.option(
     "--appendix",
-    type=click.Choice(["code", "results", "none"]),
+    type=Choice(["code", "results", "none"]),
     default="none",
     help="What to add to the PDF: nothing, or notebooks run on the snapshot, with code or results.",
 )

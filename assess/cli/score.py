@@ -12,6 +12,7 @@ import click
 from assess.cli.command import (
     FILE,
     SNAPSHOT,
+    Choice,
     Output,
     command,
     output_options,
@@ -63,7 +64,7 @@ def _not_a_score(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     works=True,
 )
 @click.argument("snapshot", type=SNAPSHOT, callback=_not_a_score)
-@click.argument("name", metavar="SCORE", type=click.Choice([*SCORES, *FLEET_SCORES]))
+@click.argument("name", metavar="SCORE", type=Choice([*SCORES, *FLEET_SCORES]))
 @policy_options
 @previous_option
 @click.option(
@@ -146,7 +147,7 @@ def score(
 @click.option(
     "--score",
     "names",
-    type=click.Choice(list(SCORES)),
+    type=Choice(list(SCORES)),
     multiple=True,
     help="Only this score; repeatable.",
 )

@@ -99,11 +99,7 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
         name = f"{at}{key}"
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{name}.")
-        elif (
-            isinstance(value, list)
-            and value
-            and all(isinstance(v, Mapping) for v in value)
-        ):
+        elif value and isinstance(value, list) and isinstance(value[0], Mapping):
             for number, row in enumerate(value):
                 yield from _leaves(row, f"{name}.{row.get('id', number)}.")
         else:

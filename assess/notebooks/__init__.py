@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import nbformat
 
 from assess.config import data_path
-from assess.errors import AssessError
+from assess.errors import AssessError, with_nearest
 from assess.notebooks.conventions import Deviation, check
 from assess.notebooks.files import (
     KERNELSPEC,
     LANGUAGE_INFO,
-    PARAMETERS,
     find,
     fragment,
+    has_parameters,
     literals,
     read,
     tidy,
@@ -116,7 +116,7 @@ def _side_by_side(work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> l
 def _literals(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for cell in read(path).cells:
-        if PARAMETERS in cell.metadata.get("tags", []):
+        if has_parameters(cell):
             values |= literals(cell)
     return values
 
@@ -124,8 +124,9 @@ def _literals(path: Path) -> dict[str, Any]:
 def _refuse_unknown(given: Mapping[str, Any], known: Collection[str]) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
+        message = f"there is no parameter {', '.join(unknown)}"
         raise AssessError(
-            f"there is no parameter {', '.join(unknown)}",
+            with_nearest(message, unknown[0], known),
             hint=f"parameters: {', '.join(sorted(known)) or 'none'}",
         )
 
@@ -220,7 +221,7 @@ def copy(directory: str | Path) -> tuple[list[Path], list[Path]]:
 def _emptied(node: Any, values: Mapping[str, Any], name: str) -> Any:
     """Clear the outputs of a notebook, which show the invented fleet, and set its parameters."""
     for cell in node.cells:
-        if PARAMETERS in cell.metadata.get("tags", []):
+        if has_parameters(cell):
             cell.source = _assigned(cell.source, values)
         if cell.cell_type == "code":
             cell.outputs = []

@@ -10,8 +10,8 @@ from typing import Any
 from assess.errors import AssessError
 from assess.notebooks.files import (
     KERNELSPEC,
-    PARAMETERS,
     find,
+    has_parameters,
     literals,
     nodes,
     number,
@@ -97,7 +97,7 @@ def _check_file(rules: Rules, node: Any, path: Path) -> None:
 def _check_code(rules: Rules, code: Sequence[Any]) -> None:
     lines = sum(map(_code_lines, code))
     counts = [cell.execution_count for cell in code]
-    tagged = [cell for cell in code if _is_tagged(cell)]
+    tagged = [cell for cell in code if has_parameters(cell)]
     later = [cell for cell in code if cell not in tagged][1:]
     has_imports = any(_has(cell, ast.Import, ast.ImportFrom) for cell in later)
     in_order = counts == list(range(1, len(code) + 1))
@@ -126,7 +126,8 @@ def _check_lesson(rules: Rules, node: Any, path: Path) -> None:
     unasked = [name for name in FIRST if f"**{name}.**" not in first]
     open_ends = [name for name in LAST if not re.search(rf"^## {name}$", last, re.M)]
     limits = last.partition("## Limits\n")[2].partition("\n## ")[0]
-    given = {name for cell in node.cells if _is_tagged(cell) for name in literals(cell)}
+    tagged = [cell for cell in node.cells if has_parameters(cell)]
+    given = {name for cell in tagged for name in literals(cell)}
     rules.require("exactly one H1", len(titles) == 1, len(titles))
     rules.require(
         "at least as many markdown cells as code cells",
@@ -145,10 +146,6 @@ def _check_lesson(rules: Rules, node: Any, path: Path) -> None:
     rules.require(rule, set(GIVEN) <= given, sorted(given))
 
 
-def _is_tagged(cell: Any) -> bool:
-    return cell.cell_type == "code" and PARAMETERS in cell.metadata.get("tags", [])
-
-
 def _check_cell(rules: Rules, cell: Any, number: str) -> None:
     name = cell.get("id", "")
     named = re.fullmatch(rf"{number}-[a-z0-9-]+", name)
@@ -161,7 +158,7 @@ def _check_cell(rules: Rules, cell: Any, number: str) -> None:
     lines = _code_lines(cell)
     calls = set(_calls(cell))
     defines = _has(cell, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    is_literal = not _is_tagged(cell) or _is_literal(cell)
+    is_literal = not has_parameters(cell) or _is_literal(cell)
     outputs = [output.output_type for output in cell.outputs]
     streams = [output.get("name") for output in cell.outputs]
     addresses = _addresses(cell)

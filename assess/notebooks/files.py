@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 
 from assess.config import data_path
-from assess.errors import AssessError
+from assess.errors import AssessError, with_nearest
 from assess.writing import write_beside
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -38,10 +38,9 @@ def find(selection: Sequence[str | Path] = ()) -> list[Path]:
         by_number = [p for p in known if p.name.startswith(f"{wanted:0>2}_")]
         hits = [Path(wanted)] if is_file else by_name or by_number
         if not hits:
-            names = ", ".join(p.stem for p in known)
-            raise AssessError(
-                f"there is no notebook {wanted!r}", hint=f"notebooks: {names}"
-            )
+            names = [p.stem for p in known]
+            message = with_nearest(f"there is no notebook {wanted!r}", wanted, names)
+            raise AssessError(message, hint=f"notebooks: {', '.join(names)}")
         chosen += hits
     return chosen
 
@@ -85,6 +84,11 @@ def tidy(node: Any, name: str) -> Any:
     return node
 
 
+def has_parameters(cell: Any) -> bool:
+    """Return whether a run may set the values of a cell."""
+    return PARAMETERS in cell.metadata.get("tags", [])
+
+
 def number(name: str) -> str:
     """Return the two digits that the name of a notebook starts with."""
     match = re.match(r"\d{2}", name)
@@ -97,7 +101,7 @@ def _fixed_id(cell: Any, number: str, taken: set[str]) -> str:
         return str(cell.id)
     first = cell.source.lower().split("\n")[0]
     words = re.findall(r"[a-z0-9]+", first)[:SLUG_WORDS]
-    if PARAMETERS in cell.metadata.get("tags", []):
+    if has_parameters(cell):
         words = [PARAMETERS]
     slug = "-".join([number, *(words or ["cell"])])[:SLUG_LENGTH].rstrip("-")
     numbered = (f"{slug}-{copy}" for copy in count(2))

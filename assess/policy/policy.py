@@ -164,7 +164,9 @@ def _parse(path: Path) -> dict[str, Any]:
         ) from error
     # ValueError: not TOML, not UTF-8, or a number of thousands of digits
     except (ValueError, OSError, RecursionError) as error:
-        raise PolicyError(f"{path} is not a readable policy: {error}") from error
+        raise PolicyError(
+            f"{path} is not a readable policy: {error}", hint="see `assess policy`"
+        ) from error
 
 
 def _overridden(below: Table, above: Table, origin: str) -> Policy:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from assess.errors import AssessError
+from assess.errors import AssessError, with_nearest
 
 Row = dict[str, str]  # cells by column; what is unknown is empty text
 
@@ -72,9 +72,8 @@ def table(name: str) -> pd.DataFrame:
     """Return one table, every cell as text, so that 20.10 keeps its zero; an empty cell is NA."""
     known = read(INDEX)["table"]
     if name not in set(known):
-        raise AssessError(
-            f"there is no table {name!r}", hint=f"tables: {', '.join(known)}"
-        )
+        message = with_nearest(f"there is no table {name!r}", name, known)
+        raise AssessError(message, hint=f"tables: {', '.join(known)}")
     return read(name).copy()
 
 

@@ -174,8 +174,8 @@ def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
     gone_n = sum(table["after"] == "gone")
     changed_n = len(table) - new_n - gone_n
     counts = {"changed label": changed_n, "new service": new_n, "removed service": gone_n}
-    told = [counted(n, noun) for noun, n in counts.items() if n]
-    yield f"{sentence_list(told) or 'No label changed'}."
+    changes = [counted(n, noun) for noun, n in counts.items() if n]
+    yield f"{sentence_list(changes) or 'No label changed'}."
 
 
 def _gaps(scores: Assessment) -> Iterator[str]:

@@ -38,9 +38,8 @@ class Column:
 
     key: str  # column of the frame; an interval also reads <key>_lo and <key>_hi
     title: str  # heading, with the unit
-    kind: str = (
-        "text"  # text, name (of a service), label, verdict, number, share, interval
-    )
+    # text, code (on one line), name (of a service), label, verdict, number, share, interval
+    kind: str = "text"
     digits: int = 0  # decimals of values below 10
     scale: float = 1.0  # factor before a value is shown
     top: float = 0.0  # end of the drawn scale of an interval; 0 draws none
@@ -306,7 +305,8 @@ def _interval(row: Mapping[str, Any], column: Column) -> Cell:
 
 
 def _percents(lo: float, hi: float, point: float, *, top: float) -> Track:
-    start, end, middle = (round(100 * min(max(x / top, 0), 1)) for x in (lo, hi, point))
+    shares = [min(max(x / top, 0), 1) for x in (lo, hi, point)]
+    start, end, middle = (round(100 * share) for share in shares)
     return start, end, middle
 
 

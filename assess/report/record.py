@@ -144,8 +144,8 @@ def _rows(scores: Assessment) -> dict[str, Row]:
     """Return every service as the inventory and the scores know it."""
     known = scores.inventory["services"].set_index("service_id")
     scored = scores.services
-    told = known.drop(columns=scored.columns, errors="ignore")
-    rows = scored.join(told).reset_index().to_dict("records")
+    others = known.drop(columns=scored.columns, errors="ignore")
+    rows = scored.join(others).reset_index().to_dict("records")
     return {row["service_id"]: row for row in rows}
 
 
@@ -188,9 +188,12 @@ def keep(text: str, existing: str) -> str:
     for match in _KEPT.finditer(existing):
         if not _UNTOUCHED.search(match[0]):
             blocks.setdefault(match[1], []).append(match[0])
-    merged = _KEPT.sub(
-        lambda match: blocks[match[1]].pop(0) if blocks.get(match[1]) else match[0], text
-    )
+
+    def kept(match: re.Match[str]) -> str:
+        own = blocks.get(match[1])
+        return own.pop(0) if own else match[0]
+
+    merged = _KEPT.sub(kept, text)
     rest = [f"{block}\n" for several in blocks.values() for block in several]
     return "\n".join([merged, *rest])
 

@@ -268,7 +268,7 @@ def _class(cell: Cell, column: Column) -> str:
         return NUMBER
     if cell.is_long:
         return ' class="long"'
-    return ' class="name"' if column.kind == "name" else ""
+    return ' class="name"' if column.kind in ("name", "code") else ""
 
 
 def _cell(cell: Cell, column: Column, anchors: Collection[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from assess.errors import RequestError
+from assess.errors import RequestError, with_nearest
 from assess.frames import Row
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
@@ -153,12 +153,12 @@ class Assessment:
 
     def score(self, name: str) -> Result:
         """Return a score by its name in `SCORES` or `FLEET_SCORES`, with dashes or underscores."""
-        names = (*SCORES, *FLEET_SCORES)
-        prop = name.replace("-", "_")
-        if prop not in names:
-            hint = ", ".join(names).replace("_", "-")
-            raise RequestError(f"there is no score {name!r}", hint=f"scores: {hint}")
-        result: Result = getattr(self, prop)
+        names = [known.replace("_", "-") for known in (*SCORES, *FLEET_SCORES)]
+        asked = name.replace("_", "-")
+        if asked not in names:
+            message = with_nearest(f"there is no score {name!r}", asked, names)
+            raise RequestError(message, hint=f"scores: {', '.join(names)}")
+        result: Result = getattr(self, asked.replace("-", "_"))
         return result
 
     @property

@@ -83,7 +83,8 @@ def clean_up(inventory: Inventory, policy: Policy) -> CleanUp:
 def _on_hosts(inventory: Inventory) -> DataFrame:
     """Return one row per image of a host, with all of its names joined."""
     listed = inventory["images"]
-    listed = listed[listed["host_id"].notna() & listed["host_id"].ne("")].copy()
+    on_host = listed["host_id"].notna() & listed["host_id"].ne("")
+    listed = listed[on_host].copy()
     listed["image_id"] = listed["image_id"].fillna(listed["digest"])
     is_plain = listed["repository"].eq(NONE)
     path = listed["registry"] + "/" + listed["repository"]

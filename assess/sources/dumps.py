@@ -67,7 +67,7 @@ def find_files(
         if files == []:
             noun = "" if is_wanted else " file"
             hint = f"it holds no {' or '.join(suffixes) or 'such'}{noun}"
-            asked.batch.cover(name, "read", "empty", hint=hint)
+            asked.batch.cover(name, "read", "unreachable", hint=hint)
     return found
 
 

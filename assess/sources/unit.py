@@ -148,9 +148,6 @@ def is_checked(image: str, declared: bool | None) -> bool | None:
     return False if is_bare else declared
 
 
-# ---- rows ----
-
-
 _CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 
 
@@ -349,9 +346,6 @@ def ports_of(bindings: Iterable[Row]) -> Iterator[str]:
             yield f"{published}{inner}/{text(binding, 'protocol').lower() or 'tcp'}"
 
 
-# ---- users and sockets ----
-
-
 def runs_as_root(user: str) -> bool | None:
     """Return whether ``user`` or ``user:group`` is root; None where the image decides."""
     name = user.partition(":")[0].strip()
@@ -366,9 +360,6 @@ def sees_engine_socket(mounts: Iterable[Mount]) -> bool:
     # counts.
     binds = (m for m in mounts if not m.volume and m.source_class not in _EPHEMERAL)
     return any(is_engine_socket(mount.source) for mount in binds)
-
-
-# ---- mounts and data ----
 
 
 DATA_PATHS = re.compile(

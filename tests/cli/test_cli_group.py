@@ -127,6 +127,22 @@ def test_usage_errors_exit_with_2_and_no_traceback(call, arguments):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("nearest", "arguments"),
+    [
+        ("readiness", ["score", "sample", "readines"]),
+        ("blast-radius", ["score", "sample", "blast_radius"]),
+        ("workloads", ["show", "sample", "workload"]),
+        ("host_id", ["show", "sample", "hosts", "--columns", "hst_id"]),
+        ("workloads", ["frames", "workload"]),
+        ("docker", ["sources", "dokcer"]),
+        ("results", ["report", "sample", "--appendix", "result"]),
+    ],
+)
+def test_a_word_that_is_nearly_right_is_corrected(call, nearest, arguments):
+    assert f"did you mean {nearest!r}?" in call(*arguments, code=2).stderr
+
+
 @pytest.mark.parametrize("rest", [[], ["sample"]])
 def test_a_score_without_a_snapshot_before_it_names_what_is_missing(call, rest):
     result = call("score", "what-next", *rest, code=2)
@@ -170,7 +186,9 @@ def test_warnings_are_worded_like_messages(process, tmp_path):
     (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
     done = process("show", ".", "services", "--columns", "service_id")
     assert (done.returncode, done.stdout) == (0, "service_id\nbilling\n")
-    assert done.stderr == "warning: services: unknown columns are kept aside: 'colour'\n"
+    assert (
+        done.stderr == "warning: ./services: unknown columns are kept aside: 'colour'\n"
+    )
     assert process("-q", "show", ".", "services").stderr == ""
 
 

@@ -30,8 +30,15 @@ def test_it_writes_everything_and_prints_the_page(call, dozen, tmp_path, fewer):
     assert "2026Q2 to 2026Q3" in (tmp_path / "out" / "history.html").read_text()
 
 
-def test_the_oldest_quarter_has_no_previous_one(call, dozen, tmp_path, fewer):
-    call("report", f"{dozen}/2026Q2", "--policy", fewer)
+def test_the_oldest_quarter_has_no_previous_one_whatever_else_lies_beside_it(
+    call, dozen, tmp_path, fewer
+):
+    shutil.copytree(dozen, tmp_path / "mine")
+    (tmp_path / "mine" / "src").mkdir()
+    (tmp_path / "mine" / "src" / "notes.csv").write_text("a,b\n1,2\n")
+    result = call("report", "mine/2026Q2", "--policy", fewer)
+    assert "compared" not in result.stderr
+    assert "warning" not in result.stderr
     document = json.loads((tmp_path / "reports" / "2026Q2" / "report.json").read_text())
     assert document["previous_quarter"] is None
     assert not (tmp_path / "reports" / "2026Q2" / "history.html").exists()
@@ -71,18 +78,6 @@ def test_history_is_read_from_all_that_is_older_in_the_same_place(call, fewer):
     ]
 
 
-def test_without_a_snapshot_it_takes_the_newest_of_the_project(
-    call, dozen, tmp_path, fewer
-):
-    shutil.copytree(dozen, tmp_path / "data" / "snapshots")
-    (tmp_path / "data" / "snapshots" / ".hidden").mkdir()
-    result = call("report", "--policy", fewer)
-    assert result.stdout == "reports/2026Q3/index.html\n"
-    assert result.stderr.startswith(
-        "snapshot data/snapshots/2026Q3, compared with data/snapshots/2026Q2"
-    )
-
-
 def test_where_nobody_has_begun_it_shows_the_invented_sample_and_says_so(call, tmp_path):
     result = call("report")
     assert result.stdout == "reports/2026Q3/index.html\n"
@@ -96,7 +91,7 @@ def test_where_nobody_has_begun_it_shows_the_invented_sample_and_says_so(call, t
     assert json.loads((place / "report.json").read_text())["is_invented"] is True
 
 
-def test_a_store_that_is_empty_shows_the_invented_sample(
+def test_an_empty_store_shows_the_invented_sample_and_the_page_needs_no_chromium(
     call, dozen, tmp_path, fewer, monkeypatch
 ):
     shipped = config.data_path
@@ -104,51 +99,34 @@ def test_a_store_that_is_empty_shows_the_invented_sample(
         config, "data_path", lambda name: dozen if name == "sample" else shipped(name)
     )
     (tmp_path / "data" / "snapshots").mkdir(parents=True)
-    result = call("report", "--policy", fewer)
+    asked = ("report", "--policy", fewer, "--pdf")
+    result = call(*asked, code=1, ASSESS_CHROMIUM="no-such-browser")
     assert result.stdout == "reports/2026Q3/index.html\n"
     assert result.stderr.startswith("invented sample")
     assert f"snapshot {dozen}/2026Q3" in result.stderr
-    assert (tmp_path / "reports" / "2026Q3" / "index.html").stat().st_size > 10_000
-
-
-def test_what_else_lies_beside_a_snapshot_does_not_matter(call, dozen, tmp_path, fewer):
-    shutil.copytree(dozen / "2026Q3", tmp_path / "mine")
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "notes.csv").write_text("a,b\n1,2\n")
-    result = call("report", "mine", "--policy", fewer, "-o", "out")
-    assert "compared" not in result.stderr
-    assert "warning" not in result.stderr
-
-
-def test_the_report_of_the_quarter_before_says_what_the_policy_changed(
-    call, dozen, tmp_path
-):
-    for draws, quarter in ((200, "2026Q2"), (150, "2026Q3")):
-        (tmp_path / "own.toml").write_text(f"[simulation]\ndraws = {draws}\n")
-        call("report", f"{dozen}/{quarter}", "--policy", "own.toml")
-    page = (tmp_path / "reports" / "2026Q3" / "index.html").read_text()
-    assert "Since the report of 2026Q2, the policy changed" in page
-    (tmp_path / "reports" / "2026Q2" / "report.json").write_text("{")
-    call("report", f"{dozen}/2026Q3", "--policy", "own.toml")
-    assert (
-        "Since the report of"
-        not in (tmp_path / "reports" / "2026Q3" / "index.html").read_text()
-    )
-
-
-def test_without_a_chromium_the_page_is_written_and_the_pdf_explained(call, dozen, fewer):
-    result = call(
-        "report",
-        f"{dozen}/2026Q3",
-        "--policy",
-        fewer,
-        "-o",
-        "out",
-        "--pdf",
-        code=1,
-        ASSESS_CHROMIUM="no-such-browser",
-    )
-    assert Path("out/index.html").stat().st_size > 10_000
-    assert not Path("out/report.pdf").exists()
+    home = tmp_path / "reports" / "2026Q3"
+    assert (home / "index.html").stat().st_size > 10_000
+    assert not (home / "report.pdf").exists()
     assert "error: cannot write a PDF: no-such-browser is not installed" in result.stderr
     assert "hint: run apt-get install chromium" in result.stderr
+
+
+def test_the_newest_of_the_project_is_compared_with_the_report_of_the_quarter_before(
+    call, dozen, tmp_path
+):
+    shutil.copytree(dozen, tmp_path / "data" / "snapshots")
+    (tmp_path / "data" / "snapshots" / ".hidden").mkdir()
+    policy = tmp_path / "own.toml"
+    policy.write_text("[simulation]\ndraws = 200\n")
+    call("report", "data/snapshots/2026Q2", "--policy", policy.name)
+    policy.write_text("[simulation]\ndraws = 150\n")
+    result = call("report", "--policy", policy.name)
+    assert result.stdout == "reports/2026Q3/index.html\n"
+    assert result.stderr.startswith(
+        "snapshot data/snapshots/2026Q3, compared with data/snapshots/2026Q2"
+    )
+    page = tmp_path / "reports" / "2026Q3" / "index.html"
+    assert "Since the report of 2026Q2, the policy changed" in page.read_text()
+    (tmp_path / "reports" / "2026Q2" / "report.json").write_text("{")
+    call("report", "--policy", policy.name)
+    assert "Since the report of" not in page.read_text()

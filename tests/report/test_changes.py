@@ -8,8 +8,8 @@ import pytest
 from fleets import ROOT
 
 import assess
-from assess.report.changes import label_changes
-from assess.report.model import Table
+from assess.report.changes import changes, label_changes
+from assess.report.model import Picture, Table
 
 LEFT_OUT = {"incidents", "experiments", "activities"}  # what makes scoring long
 
@@ -52,17 +52,24 @@ def test_a_label_changes_because_of_the_fleet_the_evidence_or_rivals(report):
     assert set(others["because"]) <= {"other candidates"}
 
 
-def parts(report, told, policy):
-    made = assess.build_report(
-        report.scores.inventory, policy, previous=report.earlier.inventory, told=told
+@pytest.fixture(scope="module")
+def then(report, policy):
+    """The report of the snapshot before, as it was published."""
+    return assess.build_report(report.earlier.inventory, policy).to_dict()
+
+
+def parts(report, published):
+    """The section and its tables, with the picture that the report has already."""
+    (without,) = [s for s in report.sections if s.id == "changes"]
+    (picture,) = without.of(Picture)
+    section = changes(
+        report.scores, report.earlier, lambda *_, **__: picture, published=published
     )
-    (section,) = [s for s in made.sections if s.id == "changes"]
     return section, {table.id: table for table in section.of(Table)}
 
 
-def test_what_the_policy_changed_is_told_apart(report, policy):
-    then = assess.build_report(report.earlier.inventory, policy).to_dict()
-    section, tables = parts(report, then, policy)
+def test_what_the_policy_changed_is_told_apart(report, then):
+    section, tables = parts(report, then)
     assert "used the same policy, facts and version" in section.text[1]
     assert tables["measure-changes"].frame.empty
 
@@ -71,7 +78,7 @@ def test_what_the_policy_changed_is_told_apart(report, policy):
     rows = {row["service_id"]: row for row in other["scores"]["what-next"]}
     was = rows["wiki"]["label"]
     rows["wiki"]["label"] = "NEVER"
-    section, tables = parts(report, other, policy)
+    section, tables = parts(report, other)
     assert (
         "the policy changed. With today's, 1 of its 48 services would" in section.text[1]
     )
@@ -80,9 +87,6 @@ def test_what_the_policy_changed_is_told_apart(report, policy):
     ]
 
 
-def test_facts_and_version_are_named_where_they_differ(report, policy):
-    then = assess.build_report(report.earlier.inventory, policy).to_dict()
-    section, _ = parts(
-        report, {**then, "reference_date": "2026-01-01", "version": "0.0"}, policy
-    )
+def test_facts_and_version_are_named_where_they_differ(report, then):
+    section, _ = parts(report, {**then, "reference_date": "2026-01-01", "version": "0.0"})
     assert "the reference facts and the version of assess changed" in section.text[1]

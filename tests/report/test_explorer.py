@@ -370,6 +370,10 @@ def test_typed_prices_cost_what_the_policy_would_say(browser, file, scored):
     assert pd.isna(told.loc["api", "cost_per_month"])
     view = explorer.address("target", "api", "docker")
     assert "Cost a month\nunknown" in text_of(page, f"{view}?price=docker:0.05:0.01:5")
+    # nor has one of which a price is left empty; 0 is free
+    view = explorer.address("target", "web", "docker")
+    assert "Cost a month\nunknown" in text_of(page, f"{view}?price=docker:0.05::5")
+    assert "Cost a month\n5" in text_of(page, f"{view}?price=docker:0:0:5")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

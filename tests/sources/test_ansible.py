@@ -269,7 +269,7 @@ def test_missing_and_empty_paths():
     assert (missing["status"], missing["rows"]) == ("unreachable", 0)
     with tempfile.TemporaryDirectory() as directory:
         empty = read(".", Path(directory)).coverage[0]
-    assert empty["status"] == "empty"
+    assert empty["status"] == "unreachable"
     assert AnsibleSource().check({}) == ["path names no file and no directory"]
 
 

@@ -327,7 +327,9 @@ def test_an_empty_file_is_no_look_at_the_sockets(tmp_path):
         (tmp_path / f"vm-1-{at:%Y%m%dT%H%M}.txt").write_text("")
     batch = collect(tmp_path)
     assert not batch.rows["hosts"]
-    assert {(row["call"], row["status"]) for row in batch.coverage} == {("read", "empty")}
+    assert {(row["call"], row["status"]) for row in batch.coverage} == {
+        ("read", "parse_error")
+    }
 
 
 def test_the_rule_of_completeness_needs_length_number_and_no_gap():

@@ -293,10 +293,13 @@ def test_the_window_is_an_option():
 
 
 def test_what_is_no_export_is_coverage(tmp_path):
+    (tmp_path / "w.json").write_text('["a", "b"]')
     (tmp_path / "x.json").write_text('[{"a": 1}]')
     (tmp_path / "y.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "z.json").write_text('{"total_count": 0, "workflow_runs": []}')
     batch = read(".", tmp_path)
-    assert [row["status"] for row in batch.coverage] == ["parse_error", "parse_error"]
+    statuses = [row["status"] for row in batch.coverage]
+    assert statuses == ["parse_error", "parse_error", "parse_error", "empty"]
     assert not batch.rows["activities"]
     source = DeploysSource()
     assert len(source.check({"format": "jenkins", "since": "x", "workflow": "("})) == 4

@@ -250,8 +250,10 @@ INSPECTED = {
 }
 
 
-def test_the_content_of_a_dump_tells_what_no_name_tells(tmp_path):
-    (tmp_path / "till-01.json").write_text(json.dumps([INSPECTED]))
+@pytest.mark.parametrize("cut", [(), ("RestartCount", "State")])
+def test_the_content_of_a_dump_tells_what_no_name_tells(tmp_path, cut):
+    inspected = {key: value for key, value in INSPECTED.items() if key not in cut}
+    (tmp_path / "till-01.json").write_text(json.dumps([inspected]))
     (tmp_path / "engine.json").write_text('{"ServerVersion": "27.1.1", "Name": "s1"}')
     (tmp_path / "package.json").write_text('{"name": "till"}')
     for path in (".", "till-01.json"):

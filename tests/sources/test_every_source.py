@@ -264,8 +264,12 @@ def test_what_is_no_dump_is_told_and_gives_nothing(
     )
 
 
+@pytest.mark.parametrize("place", ["absent", "without a dump"])
 @every_dump
-def test_what_is_not_there_is_told(kind, options, tmp_path):
+def test_what_is_not_there_is_told(kind, options, place, tmp_path):
+    if place != "absent":  # the command that writes the dumps did not run
+        for path in paths(options):
+            (tmp_path / path).mkdir(parents=True, exist_ok=True)
     batch = collect(kind, options, tmp_path)
     assert rows_n(batch) == 0
     assert batch.coverage and not statuses(batch) & {"ok", "empty"}

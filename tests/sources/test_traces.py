@@ -143,7 +143,7 @@ def test_status_of_files(tmp_path, content, status, hint):
 
 def test_files_that_are_not_there(tmp_path):
     assert read("none.json", tmp_path).coverage[0]["status"] == "unreachable"
-    assert read(".", tmp_path).coverage[0]["status"] == "empty"
+    assert read(".", tmp_path).coverage[0]["status"] == "unreachable"
 
 
 @pytest.mark.parametrize(

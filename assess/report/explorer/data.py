@@ -365,7 +365,7 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> Json:
     places = targets.details["targets"]
     ids = [str(name) for name in places["id"]]
     prices = {
-        row["id"]: {name: float(row["prices"].get(name, 0)) for name in PRICES}
+        row["id"]: {name: row["prices"].get(name) for name in PRICES}
         for row in wanted(policy)
     }
     cells = pd.MultiIndex.from_product([names, ids], names=["service_id", "target"])

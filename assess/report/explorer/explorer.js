@@ -22,6 +22,8 @@ const words = (name) => KINDS[name] ?? name.replaceAll("_", " ");
 const short = (text, most = 80) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 const known = (x) => x !== null && x !== undefined;
+/** A typed price: empty is unknown, 0 is free. */
+const priceOf = (text = "") => (text.trim() && Number(text) >= 0 ? Number(text) : null);
 
 function percent(share) {
   if (!known(share)) return "–";
@@ -180,7 +182,7 @@ class Explorer {
       if (key === "price") {
         const [id, ...prices] = value.split(":").map(decode);
         const j = this.data.targets?.places.findIndex((place) => place.id === id) ?? -1;
-        if (j >= 0) this.prices.set(j, [0, 1, 2].map((at) => Math.max(Number(prices[at]) || 0, 0)));
+        if (j >= 0) this.prices.set(j, [0, 1, 2].map((at) => priceOf(prices[at])));
       }
       if (!rank) continue;
       if (key === "board") {
@@ -949,7 +951,7 @@ class Explorer {
     const [cpuPrice, memoryPrice, fixed] = this.prices.get(j);
     const size = targets.sizes.slice(9 * i, 9 * i + 9);
     const least = place.id === targets.stay ? 1 : place.replicas;
-    if (!cpuPrice && !memoryPrice && !fixed) return [null, null, null];
+    if (![cpuPrice, memoryPrice, fixed].every(known)) return [null, null, null];
     return [0, 1, 2].map((end) => {
       const parts = [[size[end], cpuPrice], [size[3 + end], memoryPrice]].filter(([, price]) => price);
       if (parts.some(([amount]) => !known(amount))) return null;
@@ -990,7 +992,7 @@ class Explorer {
     return [this.title("Where to: every service on every target"),
       h("p", { class: "x-kinds" }, [["Verdicts", []], ["Cost a month", ["cost"]]].map(([title, rest], at) =>
         h("a", { href: this.link("targets", ...rest), "aria-current": isCost === Boolean(at) ? "true" : null }, title))),
-      h("p", { class: "note" }, isCost ? "By the prices of the policy, or those that you type below; unknown without a size or a price."
+      h("p", { class: "note" }, isCost ? "By the prices of the policy, or those that you type below; unknown without a size or a price (0 is free)."
         : "A cell opens what is in the way there, and what it takes. Beaten: another target that fits is at least as good in every respect."),
       this.table("targets", isCost ? "Cost a month" : "Verdicts", [["Service"], ...places.map((place) => [place.title || place.id, isCost])], rows, { most: 15 }),
       isCost && places.map((_, j) => this.priceKnobs(j))];
@@ -1003,7 +1005,7 @@ class Explorer {
     const given = this.prices.get(j) ?? Object.values(place.prices);
     const typed = (at) => (event) => {
       const prices = [...given];
-      prices[at] = Math.max(Number(event.target.value) || 0, 0);
+      prices[at] = priceOf(event.target.value);
       this.prices.set(j, prices);
       this.note();
       this.refresh();
@@ -1011,7 +1013,7 @@ class Explorer {
     };
     return h("fieldset", { class: "x-choice" }, h("legend", null, `Prices: ${place.title || place.id}${place.currency ? `, ${place.currency}` : ""}`),
       Object.values(names).map((title, at) => h("label", null, `per ${title}`,
-        h("input", { type: "number", min: 0, step: "any", value: given[at] || "", placeholder: "unknown", "data-price": `${j} ${at}`, onchange: typed(at) }))));
+        h("input", { type: "number", min: 0, step: "any", value: given[at] ?? "", placeholder: "unknown", "data-price": `${j} ${at}`, onchange: typed(at) }))));
   }
 
   verdictLink(i, j) {

@@ -7,6 +7,7 @@ had incidents alone, a good score looks like a bad one.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from assess.score.arrays import Booleans, Floats
 from assess.score.incidents.exposure import YEAR, exposure
 from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
 from assess.score.incidents.recovery import incident_minutes
-from assess.score.incidents.spans import DAY, Spans, are_inside, clipped, days_in
+from assess.score.incidents.spans import DAY, Spans, clipped, days_in
 from assess.score.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result, with_ends
 from assess.score.validation.skill import losses
@@ -38,6 +39,7 @@ ONE_KIND = "every service had an incident, or none: nothing to tell apart"
 NONE = "no predictive value shown yet"
 CHANCE = "better than chance, not shown to be better than history alone"
 BOTH = "better than chance and than history alone"
+VERDICTS = (TOO_FEW, ONE_KIND, NONE, CHANCE, BOTH)  # the worst first
 HEADLINES = {
     BOTH: "The score predicted which services would have incidents, better than history alone",
     CHANCE: "The score predicted better than chance, but it is not shown to be better than "
@@ -58,7 +60,8 @@ class Backtest(Result):
 
     ``details``: ``reliability`` (``foretold, observed, observed_lo, observed_hi`` [share 0-1] and
     ``n`` by bin), ``services`` (index ``service_id``: ``readiness``, ``incidents_before``,
-    ``foretold``, ``foretold_by_history`` [probability], ``incident``, ``minutes``), ``window``.
+    ``foretold``, ``foretold_by_history`` [probability], ``incident``, ``minutes``), ``window``
+    (``start, end, days``, and ``loose_n``, incidents of unknown services).
     """
 
     name = "backtest"
@@ -76,11 +79,15 @@ class Backtest(Result):
         """Whether the score predicts incidents on this fleet, in a sentence."""
         auc = self.frame.loc["auc"]
         services = self.details["services"]
-        days = self.details["window"]["days"].iloc[0]
+        window = self.details["window"].iloc[0]
         counted = (
             f"{len(services)} services of the earlier snapshot, of which "
-            f"{int(services['incident'].sum())} had an incident within {days:.0f} days"
+            f"{int(services['incident'].sum())} had an incident within {window['days']:.0f} days"
         )
+        if window["loose_n"]:
+            counted += (
+                f"; incidents of unknown services, {window['loose_n']}, may have hit any"
+            )
         if pd.isna(auc["value"]):
             return f"The score cannot be judged: {auc['verdict']} ({counted})."
         interval = ""
@@ -152,9 +159,19 @@ def backtest(
     days = days_in(watched)
     years = days * DAY / YEAR
     services = forecasts(previous, policy, years=years, readiness=readiness)
-    services = services.join(_outcomes(inventory, policy, watched, services.index))
-    frame = _judged(services, policy)
-    spell = {"start": watched[0][0], "end": watched[-1][1], "days": days}
+    later = exposure(inventory, policy).incidents
+    # an incident at the moment of the earlier snapshot was known to it
+    later = later[later["opened_at"] > watched[0][0]]
+    minutes = incident_minutes(inventory, policy).reindex(later.index)
+    services = services.join(_outcomes(minutes, services.index))
+    loose_n = int(later["service_id"].isna().sum())
+    frame = _judged_at_worst(services, loose_n, policy)
+    spell = {
+        "start": watched[0][0],
+        "end": watched[-1][1],
+        "days": days,
+        "loose_n": loose_n,
+    }
     details = {
         "services": services,
         "reliability": reliability(services, int(policy["backtest"]["bins"])),
@@ -224,26 +241,23 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
     total = counts.sum()
     if not total:
         return float(settings["slope"])
-    prior = -(((SLOPES - settings["slope"]) / max(settings["slope_sd"], 1e-6)) ** 2) / 2
+    distance = (SLOPES - settings["slope"]) / max(settings["slope_sd"], 1e-6)
+    prior = -(distance**2) / 2
     expected = total / len(counts)
     # overdispersion: incidents of a service come in clusters, and teach less each
-    crowding = ((counts - expected) ** 2 / expected).sum() / max(len(counts) - 1, 1)
-    spread = np.log(np.exp(np.multiply.outer(SLOPES, lack)).sum(axis=1))
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    crowding = chi_square / max(len(counts) - 1, 1)
+    growth = np.exp(np.multiply.outer(SLOPES, lack))
+    spread = np.log(growth.sum(axis=1))
     likelihood = (SLOPES * (counts @ lack) - total * spread) / max(crowding, 1.0)
-    weights = np.exp(prior + likelihood - (prior + likelihood).max())
+    posterior = prior + likelihood
+    weights = np.exp(posterior - posterior.max())
     return float(SLOPES @ weights / weights.sum())
 
 
-def _outcomes(
-    inventory: Inventory, policy: Policy, watched: Spans, names: pd.Index
-) -> DataFrame:
-    """Return which services had an incident in the watched time, and the total minutes."""
-    table = incident_minutes(inventory, policy)
-    opened = inventory["incidents"].loc[table.index, "opened_at"]
-    # an incident at the moment of the earlier snapshot was known to it
-    is_later = opened > watched[0][0]
-    table = table[is_later & are_inside(watched, opened)]
-    sums = table.groupby("service_id")["minutes"].sum().reindex(names)
+def _outcomes(minutes: DataFrame, names: pd.Index) -> DataFrame:
+    """Return which services had an incident, and the total minutes."""
+    sums = minutes.groupby("service_id")["minutes"].sum().reindex(names)
     return DataFrame({"incident": sums.notna(), "minutes": sums.fillna(0.0)})
 
 
@@ -279,6 +293,30 @@ class Forecast(NamedTuple):
     lack: Floats
     hit: Booleans
     minutes: Floats
+
+
+def _judged_at_worst(services: DataFrame, loose_n: int, policy: Policy) -> DataFrame:
+    """Judge the forecasts; ends and verdicts hold whichever services the loose incidents hit.
+
+    ``loose_n`` incidents of unknown services may have hit those of which it was least expected: by
+    the score, by its gain over history, or by readiness.
+    """
+    frame = _judged(services, policy)
+    if not loose_n or frame["lo"].isna().any():
+        return frame
+    judged = [frame]
+    gain = services["foretold"] - services["foretold_by_history"]
+    for expected in (services["foretold"], gain, -services["readiness"]):
+        spared = expected[~services["incident"]].sort_values(kind="stable").index
+        # one stays spared: where all are hit, there is nothing to tell apart
+        hit = services.index.isin(spared[:-1][:loose_n])
+        minutes = services["minutes"].mask(hit, services["minutes"].max())
+        worst = services.assign(incident=services["incident"] | hit, minutes=minutes)
+        judged.append(_judged(worst, policy))
+    by_metric = pd.concat(judged).groupby(level="metric")
+    worst_of = partial(min, key=VERDICTS.index)
+    ends = by_metric.agg({"lo": "min", "hi": "max", "verdict": worst_of})
+    return frame.assign(**ends)
 
 
 def _judged(services: DataFrame, policy: Policy) -> DataFrame:
@@ -370,7 +408,8 @@ def delong(score: Floats, hit: Booleans) -> Ends:
         return jeffreys_interval(value * n, n, level=LEVEL)[1:]
     middle = math.log(value / (1 - value))
     half = Z * math.sqrt(variance) / (value * (1 - value))
-    lo, hi = (1 / (1 + math.exp(-(middle + side))) for side in (-half, half))
+    lo = 1 / (1 + math.exp(half - middle))
+    hi = 1 / (1 + math.exp(-half - middle))
     return lo, hi
 
 
@@ -388,7 +427,8 @@ def _weighted_auc(score: Floats, hit: Booleans, draws: Floats) -> Floats:
         rows = draws[first : first + step, order]
         yes = np.add.reduceat(rows * hit[order], starts, axis=1)
         no = np.add.reduceat(rows * ~hit[order], starts, axis=1)
-        wins = (yes * (np.cumsum(no, axis=1) - no / 2)).sum(axis=1)
+        beaten = np.cumsum(no, axis=1) - no / 2
+        wins = (yes * beaten).sum(axis=1)
         pairs = yes.sum(axis=1) * no.sum(axis=1)
         unknown = np.full(len(rows), np.nan)
         values[first : first + step] = np.divide(wins, pairs, unknown, where=pairs > 0)

@@ -221,11 +221,11 @@ def to_words(flags: Booleans) -> Words:
 def set_bits(rows: Words) -> Positions:
     """List row and number of the set bits; zero words, which are most, are skipped."""
     row, word = np.nonzero(rows)
-    at, bit = np.nonzero(lanes(rows[row, word][:, None], WORD_BITS))
+    at, bit = np.nonzero(bits_of(rows[row, word][:, None], WORD_BITS))
     return row[at], word[at] * WORD_BITS + bit
 
 
-def lanes(rows: Words, width: int) -> Bytes:
+def bits_of(rows: Words, width: int) -> Bytes:
     """Return the bits of rows of words one by one, lowest first."""
     octets = np.ascontiguousarray(rows).view(np.uint8)
     return np.unpackbits(octets, axis=1, count=width, bitorder="little")
@@ -251,17 +251,17 @@ class Weights:
         total = np.zeros(width)
         if self.whole.max(initial=0) < 1 << FEW_DIGITS:
             for some in blocks(len(node), rows.shape[1]):
-                total += lane_sums(rows[some], self.whole[node[some]], width)
+                total += bit_sums(rows[some], self.whole[node[some]], width)
             return total * self.unit
         whole = self.whole[node].astype("float64")
         for some in blocks(len(node), NARROW * width):
             # products with whole numbers are exact, in whatever order they are added up
-            total += whole[some] @ lanes(rows[some], width)
+            total += whole[some] @ bits_of(rows[some], width)
         return total * self.unit
 
 
-def lane_sums(rows: Words, weights: Integers, width: int) -> Floats:
-    """Sum by lane (bit position) the weights of the rows whose bit is set [whole numbers]."""
+def bit_sums(rows: Words, weights: Integers, width: int) -> Floats:
+    """Sum by position of the bit the weights of the rows whose bit is set [whole numbers]."""
     total = np.zeros(width)
     waiting = rows[:0]
     value = 1.0  # of a binary digit
@@ -284,7 +284,7 @@ def lane_sums(rows: Words, weights: Integers, width: int) -> Floats:
             carried.append((one & two) | (three & either))
             plane = np.concatenate([either ^ three, plane[3 * third :]])
         if len(plane):
-            total += value * lanes(plane, width)[0]
+            total += value * bits_of(plane, width)[0]
         waiting = np.concatenate(carried)
         weights = weights >> 1
         value *= 2

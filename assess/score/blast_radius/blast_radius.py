@@ -190,10 +190,11 @@ def _frame(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
     elements = topology.elements
     total = float(topology.weight.sum()) or 1.0
     point = impacts["point"]
+    unseen = impacts["unseen"].loss[: len(elements)]
     losses = {
         "lo": impacts["lo"].loss,
         "point": point.loss,
-        "hi": np.maximum(impacts["hi"].loss, impacts["unseen"].loss[: len(elements)]),
+        "hi": np.maximum(impacts["hi"].loss, unseen),
         "next_lo": point.next_lo,
         "next_hi": point.next_hi,
     }

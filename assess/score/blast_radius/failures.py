@@ -116,7 +116,8 @@ def _merge_overlapping(table: DataFrame) -> DataFrame:
     # the latest end so far, not the last one: a long incident may hold short ones
     latest = ended.where(is_incident).groupby(rows["key"]).cummax()
     before = latest.groupby(rows["key"]).shift()
-    is_same = is_incident & (pd.to_datetime(rows["started"], utc=True) < before)
+    started = pd.to_datetime(rows["started"], utc=True)
+    is_same = is_incident & (started < before)
     number = (~is_same).groupby(rows["key"]).cumsum()
     rows = rows.assign(ended=ended, same=rows["event_id"])
     first = dict.fromkeys(rows.columns.drop(["key", "same"]), "first")
@@ -167,7 +168,8 @@ def _simultaneous(table: DataFrame, chosen: Integers, element: Integers) -> Posi
     latest = np.maximum.accumulate(end[timed])
     last = np.searchsorted(start[timed], end[chosen])
     first = np.searchsorted(latest, start[chosen], side="right")
-    n = np.where(np.isin(chosen, timed), np.maximum(last - first, 0), 0)
+    is_timed = np.isin(chosen, timed)
+    n = np.where(is_timed, np.maximum(last - first, 0), 0)
     at, position = ranges(first, n)
     other = timed[position]
     place = chosen[at]

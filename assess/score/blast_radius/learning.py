@@ -202,7 +202,8 @@ class Learned:
         inside = np.clip(self.p, CERTAIN, 1 - CERTAIN)
         a = inside * self.weight
         b = (1 - inside) * self.weight
-        lo, hi = (betaincinv(a, b, (1 + sign * level) / 2) for sign in (-1, 1))
+        lo = betaincinv(a, b, (1 - level) / 2)
+        hi = betaincinv(a, b, (1 + level) / 2)
         return lo, hi
 
 

@@ -14,8 +14,15 @@ from assess.score.arrays import Floats
 from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import is_replica
 
-STANDS_ON = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
-KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
+INFRASTRUCTURE = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
+KINDS = ("service", "ext", *INFRASTRUCTURE[:-1], "registry", "cluster")
+CLUSTERED = (
+    "ecs",
+    "kubernetes",
+    "marathon",
+    "nomad",
+    "swarm",
+)  # platforms made of clusters
 RUNNING = "running"
 _PLACED = [
     "workload_id",
@@ -31,14 +38,14 @@ _PLACED = [
 PAIR = ["element_kind", "element", "service_id"]
 
 
-def standing(
+def topology_fields(
     inventory: Inventory, policy: Policy, services: pd.Index, outside: pd.Index
 ) -> dict[str, Any]:
     """Return ``elements, placement, direct, frozen`` of a fleet; see `topology.Topology`."""
     placed = placement(inventory, policy)
     elements = _elements(inventory, services, outside, placed)
     table = elements.to_frame(index=False)
-    infrastructure = table[table["element_kind"].isin(STANDS_ON)]
+    infrastructure = table[table["element_kind"].isin(INFRASTRUCTURE)]
     share = inventory["services"].set_index("service_id")["min_healthy_pct"]
     return {
         "elements": elements,
@@ -52,8 +59,8 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     """List what every replica stands on: ``workload_id, service_id, state, element_kind, element``.
 
     A replica whose host, zone or engine version is unknown has a row of that kind with ``element``
-    NA: it may run on any; so has a container whose image or base image is unknown. A cluster without
-    a name is left out.
+    NA: it may run on any; so has a container whose image or base image is unknown, and a replica that
+    an orchestrator placed in an unknown cluster.
     """
     workloads = inventory["workloads"]
     replicas = workloads.loc[is_replica(workloads), _PLACED]
@@ -62,6 +69,9 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     bases = on_bases(inventory, replicas)
     has_base = images["workload_id"].isin(bases["workload_id"])
     baseless = images[~has_base].assign(element=pd.NA)
+    platform = inventory["services"].set_index("service_id")["platform"]
+    is_clustered = replicas["service_id"].map(platform).isin(CLUSTERED)
+    clusters = replicas.assign(element=replicas["cluster"])
     parts = {
         "host": replicas.assign(element=replicas["host_id"]),
         "az": replicas.assign(element=zone),
@@ -69,7 +79,7 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
         "image": images,
         "base_image": pd.concat([bases, baseless]),
         "volume": on_volumes(inventory, replicas),
-        "cluster": replicas.assign(element=replicas["cluster"]).dropna(subset="element"),
+        "cluster": clusters[is_clustered | clusters["element"].notna()],
     }
     columns = ["element_kind", "workload_id", "service_id", "state", "element"]
     rows = pd.concat(parts, names=["element_kind"]).reset_index("element_kind")

@@ -20,7 +20,7 @@ from assess.score.blast_radius.bitset import (
     Csr,
     Parts,
     Weights,
-    lanes,
+    bits_of,
     spread_to_nodes,
     swept,
 )
@@ -255,7 +255,8 @@ def _moved(
             known[same] = losses(graph)
         levels[level] = known[same]
     found = {}
-    every = every.merge(topology.direct["lo"][PAIR].assign(certain=True), how="left")
+    certain = topology.direct["lo"][PAIR].assign(certain=True)
+    every = every.merge(certain, how="left")
     terms = every.assign(term=every.index)
     for name, (rows, new_hosts) in changes.items():
         own = every.loc[np.sort(rows.merge(terms)["term"])]
@@ -304,7 +305,8 @@ def _table(
     lo = np.where(nowhere, lo - len(LEFT) * levels["hi"].most_alone, lo)
     columns = {"delta": low["point"], "delta_lo": lo, "delta_hi": hi}
     table = DataFrame(columns, topology.services, dtype="Float64")
-    table.loc[nowhere | (low["point"] < high["point"]), "delta"] = pd.NA
+    is_open = nowhere | (low["point"] < high["point"])
+    table.loc[is_open, "delta"] = pd.NA
     return table
 
 
@@ -418,7 +420,7 @@ def _block(
     low = weights.totals(nodes, down(graph.certain, own) & ~others_can, width)
     high = weights.totals(nodes, can & ~down(graph.certain, others), width)
     shared = np.bitwise_or.reduce(can & others_can, axis=0, keepdims=True)
-    return low, high, lanes(shared, width)[0] == 0
+    return low, high, bits_of(shared, width)[0] == 0
 
 
 def _swept(parts: Parts, initial: dict[int, int], width: int) -> tuple[Integers, Words]:

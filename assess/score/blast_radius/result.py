@@ -278,7 +278,8 @@ def path_text(steps: DataFrame) -> str:
     """Return a path such as ``host h1 -> database -> shop``."""
     if steps.empty:
         return ""
-    return " -> ".join([str(steps["because"].iloc[0]), *map(str, steps["service_id"])])
+    first = str(steps["because"].iloc[0])
+    return " -> ".join([first, *steps["service_id"].astype("str")])
 
 
 def percent(row: Series, name: str, *, sign: str = "") -> str:

@@ -26,7 +26,11 @@ from assess.score.blast_radius.bitset import (
     sparse,
 )
 from assess.score.blast_radius.edges import LEVELS, edges
-from assess.score.blast_radius.placement import STANDS_ON, is_running, standing
+from assess.score.blast_radius.placement import (
+    INFRASTRUCTURE,
+    is_running,
+    topology_fields,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -109,10 +113,12 @@ class Graph:
     def joined(self, tails: Integers, heads: Integers) -> Graph:
         """Add a node without weight that fails with any of the tails and takes all heads down."""
         arcs_n = len(tails) + len(heads)
+        into = np.full(len(tails), self.nodes)
+        out_of = np.full(len(heads), self.nodes)
         return Graph(
             nodes=self.nodes + 1,
-            tail=np.concatenate([self.tail, tails, np.full(len(heads), self.nodes)]),
-            head=np.concatenate([self.head, np.full(len(tails), self.nodes), heads]),
+            tail=np.concatenate([self.tail, tails, out_of]),
+            head=np.concatenate([self.head, into, heads]),
             p=np.append(self.p, np.ones(arcs_n)),
             keys=np.append(self.keys, np.zeros(arcs_n, np.uint64)),
             weight=np.append(self.weight, 0.0),
@@ -192,7 +198,7 @@ class Topology:
         may_run = is_running(rows) | rows["state"].isna()
         loose = rows.loc[rows["element"].isna() & may_run, "service_id"]
         somewhere = self.services.get_indexer(loose)
-        return np.append(somewhere, self.placeless.repeat(len(STANDS_ON)))
+        return np.append(somewhere, self.placeless.repeat(len(INFRASTRUCTURE)))
 
     @cached_property
     def graphs(self) -> dict[str, Graph]:
@@ -230,7 +236,7 @@ class Topology:
         node = self.nodes.get_indexer(pd.Index(direct["service_id"]))
         if level == "hi" and len(self.placeless):
             # unknown is never safe: every element of infrastructure may be their place
-            anywhere = np.flatnonzero(kinds.isin(STANDS_ON))
+            anywhere = np.flatnonzero(kinds.isin(INFRASTRUCTURE))
             element = np.append(element, anywhere)
             node = np.append(node, np.full(len(anywhere), len(self.nodes)))
         return np.append(itself, element), np.append(own_node, node)
@@ -310,5 +316,5 @@ def build_topology(inventory: Inventory, policy: Policy) -> Topology:
         nodes=weight.index.append(outside),
         weight=np.concatenate([weight.to_numpy(), np.zeros(len(outside))]),
         edges=links,
-        **standing(inventory, policy, weight.index, outside),
+        **topology_fields(inventory, policy, weight.index, outside),
     )

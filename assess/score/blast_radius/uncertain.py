@@ -9,7 +9,7 @@ import numpy as np
 
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats, Integers, Words
-from assess.score.blast_radius.bitset import Weights, blocks, lanes, to_words
+from assess.score.blast_radius.bitset import Weights, bits_of, blocks, to_words
 from assess.score.blast_radius.one_failure import Unexplained, middle
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.undecided import Undecided, raise_rows, weight_of
@@ -205,7 +205,8 @@ def _draw(
     """Enter the outcome of scenarios by so many draws each; those of none stay as they are."""
     for n in np.unique(draws[draws > 0]).tolist():
         alike = np.flatnonzero(draws == n)
-        room = max(ROOM // (n // 8 + 1), int(graph.depth.max(initial=0)) * CELLS_A_STEP)
+        deepest = int(graph.depth.max(initial=0))
+        room = max(ROOM // (n // 8 + 1), deepest * CELLS_A_STEP)
         if undecided.is_shared:
             room *= ROOMS
         for chunk in undecided.chunks(alike, room):
@@ -236,7 +237,7 @@ def _enumerated(
     chance = np.ones((part.n, 1))
     for each in p.T[:, :, None]:
         chance = np.concatenate([chance * (1 - each), chance * each], axis=1)
-    down = lanes(_spread(graph, part, gates, row), width)
+    down = bits_of(_spread(graph, part, gates, row), width)
     # sums round: chances that are equal must stay equal, for they are ranked
     likely = (down * chance[part.scenario]).sum(axis=1).round(DIGITS)
     found = Outcome.none(part)
@@ -285,7 +286,8 @@ def drawn_chances(
     full = to_words(np.ones((1, draws), bool))[0]
     for some in blocks(len(p), len(graph.p) * len(full)):
         masks = [_masks(each, ranks, sampling) for each in p[some]]
-        down = np.where(initially[some].T[:, None], full[:, None], np.uint64(0))
+        by_node = initially[some].T
+        down = np.where(by_node[:, None], full[:, None], np.uint64(0))
         gates = np.stack(masks, axis=2)
         raise_rows(down, graph.tail, graph.head, gates, flow, OUTCOMES)
         chances[some] = np.bitwise_count(down).sum(axis=1).T / draws

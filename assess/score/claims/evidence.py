@@ -116,7 +116,8 @@ def forced_upgrades(data: ClaimData) -> Measurement:
         rows.append((product or UNKNOWN, line or UNKNOWN, *rate))
     columns = ["engine", "line", "point", "lo", "hi"]
     counts = DataFrame(rows, columns=columns).groupby(columns).size()
-    table = counts.reset_index(name="n")[[*columns[:2], "n", *columns[2:]]]
+    table = counts.reset_index(name="n")
+    table = table[["engine", "line", "n", "point", "lo", "hi"]]
     # a provider may patch a host whose engine nobody saw: then it does not count
     apart = mean(table[table["engine"].ne(UNKNOWN)], level=data.level)
     measured = mean(table, level=data.level)

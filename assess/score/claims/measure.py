@@ -96,7 +96,7 @@ def ratio(
     ``others`` are the same with the unplaced events put on the one side, or on the other. The
     interval holds those of all tables; ``n`` counts the events of strata with both sides.
     """
-    a, t1, b, t0 = (table[name].to_numpy(dtype=float) for name in table.columns[1:5])
+    a, t1, b, t0 = table.iloc[:, 1:5].to_numpy(dtype=float).T
     both = (t1 > 0) & (t0 > 0)
     n = int((a + b)[both].sum())
     sampled = ratio_of(table, level=level)
@@ -115,7 +115,8 @@ def ratio(
             point = (ours / t1[both].sum()) / (theirs / t0[both].sum())
         # the log of a ratio is about normal, so its error shrinks with the root of the exposure
         distance = abs(math.log(point / bound)) if bound > 0 else math.inf
-        error = float(ndtri((1 + level) / 2)) * math.sqrt(1 / ours + 1 / theirs)
+        quantile = float(ndtri((1 + level) / 2))
+        error = quantile * math.sqrt(1 / ours + 1 / theirs)
         times = (error / distance) ** 2 if distance else math.inf
         return max(times - 1, 0.0) * float(t1[both].sum())
 
@@ -131,7 +132,8 @@ def mean(table: DataFrame, *, level: float) -> Measurement:
 
     times = table["n"].to_numpy(dtype=int)
     n = int(times.sum())
-    vague = int(times[(table["lo"] != table["hi"]).to_numpy()].sum())
+    is_vague = (table["lo"] != table["hi"]).to_numpy()
+    vague = int(times[is_vague].sum())
     if n < 2:
         point = float(table["point"].iloc[0]) if n else math.nan
         gap = "a single one has no spread: connect more" if n else ""
@@ -222,7 +224,9 @@ def worst_pulls(counts: DataFrame, worse: str, better: str) -> DataFrame:
 def hull(first: Interval, *others: Interval) -> Interval:
     """Widen an interval until it holds the others."""
     every = (first, *others)
-    return first._replace(lo=min(i.lo for i in every), hi=max(i.hi for i in every))
+    lo = min(interval.lo for interval in every)
+    hi = max(interval.hi for interval in every)
+    return first._replace(lo=lo, hi=hi)
 
 
 def _smallest(decides: Callable[[float], bool]) -> float:

@@ -133,9 +133,6 @@ def _by_host(workloads: DataFrame, facts: DataFrame) -> DataFrame:
     return hosts.merge(known, on="host_id", how="left")
 
 
-# ---- workloads and what they have ----
-
-
 def _workloads(
     inventory: Inventory,
     services: DataFrame,
@@ -263,9 +260,6 @@ def _images(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     return used.merge(known, on=key, how="left")
 
 
-# ---- engines and hosts, with the reference facts ----
-
-
 def _engines(
     table: DataFrame,
     on_host: Mapping[str, list[reference.Node]],
@@ -343,9 +337,6 @@ def _hosts(
 def _is_supported(support: reference.Support) -> bool | None:
     # "unknown" is neither: None
     return {"supported": True, "ended": False}.get(support.state)
-
-
-# ---- services ----
 
 
 def _services(

@@ -168,7 +168,7 @@ def _frame(known: Known, value: Worth, settings: Any) -> DataFrame:
             "value": worths[listed],
             "label_value": labels,
             "ranking_value": value.ranking[listed],
-            "trials_n": np.asarray(value.told[listed].sum(axis=1)).ravel(),
+            "trials_n": np.asarray(value.trials[listed].sum(axis=1)).ravel(),
             "edge": [f"{src} -> {dst}" for src, dst in arrows],
             "decides": ["; ".join(each) for each in decides],
             "safest": [" ".join(names[place]) for place in places],
@@ -186,13 +186,13 @@ def _frame(known: Known, value: Worth, settings: Any) -> DataFrame:
 
 def _edge(value: Worth, row: int) -> int:
     """Return the edge about which the failure of an element shows most."""
-    told = value.told[[row]]
-    gained = told.data * value.by_edge[told.indices]
-    return int(told.indices[gained.argmax()])
+    trials = value.trials[[row]]
+    gained = trials.data * value.by_edge[trials.indices]
+    return int(trials.indices[gained.argmax()])
 
 
 def _decides(known: Known, value: Worth, row: int) -> list[str]:
-    by_service = value.by_service @ value.told[[row]].T
+    by_service = value.by_service @ value.trials[[row]].T
     shares = by_service.toarray().ravel()
     first = np.argsort(-shares, kind="stable")[:NAMED_MOST]
     first = first[shares[first] > 0]
@@ -229,7 +229,7 @@ def _why(known: Known, best: int, decides: list[str], is_safer: bool, row: Any) 
 def _contributions(known: Known, value: Worth, frame: DataFrame) -> DataFrame:
     """Return the share of uncertainty that each listed experiment removes, by service."""
     rows = known.topology.elements.get_indexer(frame.index)
-    shares = (value.told[rows] @ value.by_service.T).tocoo()
+    shares = (value.trials[rows] @ value.by_service.T).tocoo()
     row, service = shares.coords
     # linear terms may add up to more than all there is: then each counts for less
     whole = np.bincount(row, shares.data, len(rows))

@@ -117,10 +117,10 @@ def trials(topology: Topology, down: csr_array, p: Floats, edges: Integers) -> c
     row, edge = tried.coords
     falls = np.asarray(down[row, caller[edge]]).ravel()
     alone = np.maximum(1 - tried.data * p[edges][edge], LEAST)
-    told = tried.data * np.minimum((1 - falls) / alone, 1.0)
-    kept = told > LEAST
+    expected = tried.data * np.minimum((1 - falls) / alone, 1.0)
+    kept = expected > LEAST
     places = (row[kept], edge[kept])
-    return csr_array((told[kept], places), shape=tried.shape)
+    return csr_array((expected[kept], places), shape=tried.shape)
 
 
 def ranking_parts(
@@ -170,13 +170,13 @@ def label_parts(is_open: Floats, moved: Floats, variance: Floats) -> tuple[Float
 class Worth:
     """By element, the share of uncertainty that its failure is expected to remove.
 
-    ``labels`` and ``ranking`` [0-1; ``labels`` None where no label is open], ``told`` by element
+    ``labels`` and ``ranking`` [0-1; ``labels`` None where no label is open], ``trials`` by element
     and edge, ``by_edge`` the doubt that one trial takes, ``by_service`` that by service and edge.
     """
 
     labels: Floats | None
     ranking: Floats
-    told: csr_array
+    trials: csr_array
     by_edge: Floats
     by_service: csr_array
 
@@ -199,18 +199,18 @@ def worth(
         label_parts(is_open, moved, doubt.variance),
         ranking_parts(impact, moved, doubt.variance),
     ]
-    told = trials(topology, down, doubt.p, np.arange(len(doubt.p)))
+    tries = trials(topology, down, doubt.p, np.arange(len(doubt.p)))
     by_service: Floats = np.zeros_like(moved)
     shares = []
     for each, whole in parts:
         scale = 1 / whole if whole > LEAST else 0.0
         part = each * doubt.narrowed * scale
         by_service += part
-        shares.append(np.minimum(told @ part.sum(axis=0), 1.0))
+        shares.append(np.minimum(tries @ part.sum(axis=0), 1.0))
     return Worth(
         labels=shares[0] if parts[0][1] > LEAST else None,
         ranking=shares[1],
-        told=told,
+        trials=tries,
         by_edge=by_service.sum(axis=0),
         by_service=csr_array(by_service),
     )
@@ -218,10 +218,10 @@ def worth(
 
 def safest(value: Worth, row: int, order: Integers, share: float) -> int:
     """Return the first element in ``order`` that tries enough of the edges that ``row`` tries."""
-    own = value.told[[row]]
+    own = value.trials[[row]]
     edge = own.indices
     whole = float(own.data @ value.by_edge[edge])
-    tried = value.told[order][:, edge]
+    tried = value.trials[order][:, edge]
     both = tried.minimum(csr_array(np.broadcast_to(own.data, tried.shape)))
     enough: Booleans = np.asarray(both @ value.by_edge[edge]) >= share * whole - LEAST
     return int(order[enough.argmax()]) if enough.any() else row

@@ -88,7 +88,9 @@ class Exposure:
     @property
     def window(self) -> Span | None:
         """Start and end of the watched time, which may have gaps; None without any."""
-        return (self.watched[0][0], self.watched[-1][1]) if self.watched else None
+        if not self.watched:
+            return None
+        return self.watched[0][0], self.watched[-1][1]
 
     @property
     def years(self) -> float:

@@ -5,22 +5,22 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import ArrayLike
 from pandas import DataFrame, Series
 
 from assess.score.arrays import Floats
 
-# Grid over the logarithms of the fleet's mean and shape. For every shape the spread of the mean is
-# then held by three nodes (Gauss-Hermite), which keeps the mixture small.
+# Grid over the logarithms of the fleet's mean and shape. For every shape a few quantiles of the mean
+# then stand for it (Gauss-Hermite, carried to its distribution), which keeps the mixture small.
 GRID = 24
 SHAPES = (0.1, 20.0)
-NODES = (-(3**0.5), 0.0, 3**0.5)
-NODE_WEIGHTS = (1 / 6, 2 / 3, 1 / 6)
+NODES = 5
+DEVIATIONS = (-6, 4)  # of the mean's grid: few events leave open how low it is
 HALVINGS = 17  # of a factor e^18: quantiles to 2e-4
 LOG_RATIO = 100.0  # no ratio of rates lies beyond that
-STRETCH = (
-    4.5  # of a grid of logarithms: its ends are 45 standard deviations from its middle
-)
+# of a grid of logarithms: its ends are 45 standard deviations from its middle
+STRETCH = 4.5
 STEPS = 8001
 # Share of what an interval leaves out that is at its one end, where the other is the bound. So 90%
 # are 88 to 92% for 1, 3 and 10 trials, by the uniform prior as by Jeffreys'.
@@ -255,6 +255,8 @@ def _posterior(n: Floats, t: Floats, prior: Prior, level: float) -> Floats:
 
 def _fleet_prior(n: Floats, t: Floats) -> Prior:
     """Return the fleet's distribution of rates: a mixture of Gammas by mean and shape."""
+    from scipy.special import ndtr
+
     total = n.sum()
     crude = (total + 0.5) / t.sum()
     # variance between services beyond Poisson's own
@@ -263,8 +265,7 @@ def _fleet_prior(n: Floats, t: Floats) -> Prior:
     shape = np.clip(crude**2 / max(excess, 1e-12), *SHAPES)
     # of the logarithm of the mean: by the count, and by the differences between services
     variance = 1 / (total + 0.5) + 1 / (len(n) * shape)
-    spread = 4 * np.sqrt(variance)
-    log_means = np.log(crude) + np.linspace(-spread, spread, GRID)
+    log_means = np.log(crude) + np.sqrt(variance) * np.linspace(*DEVIATIONS, GRID)
     low, high = np.log(SHAPES)
     shapes = np.exp(np.linspace(low, high, GRID))
     log_weights = _log_evidence(n, t, np.exp(log_means)[:, None], shapes)
@@ -278,11 +279,13 @@ def _fleet_prior(n: Floats, t: Floats) -> Prior:
     by_shape = by_shape[is_likely]
     shapes = shapes[is_likely]
     weights = weights / weights.sum(axis=0)
-    centre = log_means @ weights
-    sd = np.sqrt(np.maximum(log_means**2 @ weights - centre**2, 0))
-    means = np.exp(centre + np.multiply.outer(NODES, sd)).ravel()
-    joint = np.multiply.outer(NODE_WEIGHTS, by_shape / by_shape.sum()).ravel()
-    return means, np.tile(shapes, len(NODES)), joint
+    # without events the mean is far from lognormal: its quantiles, not its deviations
+    below = weights.cumsum(axis=0) - weights / 2
+    nodes, by_node = hermegauss(NODES)
+    quantiles = [np.interp(ndtr(nodes), each, log_means) for each in below.T]
+    means = np.exp(np.transpose(quantiles)).ravel()
+    joint = np.multiply.outer(by_node, by_shape).ravel()
+    return means, np.tile(shapes, NODES), joint / joint.sum()
 
 
 def _log_evidence(n: Floats, t: Floats, means: Floats, shapes: Floats) -> Floats:
@@ -293,7 +296,8 @@ def _log_evidence(n: Floats, t: Floats, means: Floats, shapes: Floats) -> Floats
     logs = np.zeros(np.broadcast_shapes(means.shape, shapes.shape))
     per_year = shapes / means
     for (count, years), k in zip(alike, times, strict=True):
+        both = per_year + years
         gain = gammaln(count + shapes) - gammaln(shapes)
-        gain = gain + shapes * np.log(per_year / (per_year + years))
-        logs += k * (gain + count * np.log(years / (per_year + years)))
+        gain = gain + shapes * np.log(per_year / both)
+        logs += k * (gain + count * np.log(years / both))
     return logs

@@ -96,7 +96,8 @@ def replacements(inventory: Inventory, policy: Policy) -> DataFrame:
     """
     table = inventory["activities"]
     table = table[table["kind"].isin(["terminate", "launch"])]
-    is_lost = table["kind"].eq("launch") & table["status"].str.lower().isin(NEVER_UP)
+    never_up = table["status"].str.lower().isin(NEVER_UP)
+    is_lost = table["kind"].eq("launch") & never_up
     table = table[~surely(is_lost)]
     table = table[table["started_at"] <= inventory.snapshot_at]
     table = table.sort_values(["started_at", "activity_id"], kind="stable")

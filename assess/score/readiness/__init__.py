@@ -30,9 +30,6 @@ EXPLAINED = 5  # facts in an explanation
 NAMED = 3  # facts in the evidence of a gate
 
 
-# ---- the formula ----
-
-
 def points(earned: Any, total: Any) -> Any:
     """Return earned weight as a share of the weight that applies [points 0-100]."""
     return 100 / total * earned
@@ -133,9 +130,6 @@ def contributions(scores: DataFrame, weights: Series) -> DataFrame:
     logs = np.log(scores["point"].clip(lower=FLOOR) / 100)
     parts = {"weight": weights, "point": scores["point"], "contribution": weights * logs}
     return DataFrame(parts).reset_index()
-
-
-# ---- the result ----
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -333,9 +327,6 @@ def _missing(unknown: DataFrame) -> Series:
         facts.setdefault(service, []).append(fact)
     texts = ["; ".join(listed) for listed in facts.values()]
     return Series(texts, list(facts), name="missing", dtype="str")
-
-
-# ---- the explanation in words ----
 
 
 def _gate_sentences(table: DataFrame) -> list[str]:

@@ -42,9 +42,6 @@ class UnknownGateWarning(UserWarning):
     """A waiver names a gate that the policy does not have."""
 
 
-# ---- the logic ----
-
-
 def fails(holds: Floats, fails_when: str) -> Floats:
     """Combine the reasons of a gate in Kleene's logic: 1 fails, 0 passes, NaN is unknown.
 
@@ -52,8 +49,9 @@ def fails(holds: Floats, fails_when: str) -> Floats:
     is unknown. ``fails_when`` is "any" where one reason is enough, "all" where all have to hold.
     """
     decisive = 1.0 if fails_when == "any" else 0.0
-    conditions = [(holds == decisive).any(axis=0), np.isnan(holds).any(axis=0)]
-    return np.select(conditions, [decisive, np.nan], 1.0 - decisive)
+    is_decided = (holds == decisive).any(axis=0)
+    is_open = np.isnan(holds).any(axis=0)
+    return np.select([is_decided, is_open], [decisive, np.nan], 1.0 - decisive)
 
 
 def hardness(failing: Floats, rank: Any) -> Integers:
@@ -72,9 +70,6 @@ def labels(gates: DataFrame) -> Series:
     rank = gates["label"].map(HARDNESS).to_numpy(dtype=np.int64)
     ranks = Series(hardness(failing, rank), gates.index)
     return ranks.groupby(gates["service_id"]).max().map(LABEL_OF).astype("str")
-
-
-# ---- the tables ----
 
 
 def judge(

@@ -59,6 +59,8 @@ COLUMNS = (
     "dominated",
     "why",
 )
+# columns that the text of an explanation says
+SAID = ("blockers", "cost_per_month_lo", "cost_per_month_hi", "why")
 # criteria at their worst, and whether high is good
 CRITERIA = {
     "readiness_lo": True,
@@ -95,15 +97,15 @@ class Targets(Result):
     def headline(self) -> str:
         """How many services fit on how many targets."""
         verdicts = self.frame["verdict"].unstack("target")
-        fits = verdicts.drop(columns=STAY, errors="ignore").eq(FITS).any(axis=1).sum()
-        return f"{fits} of {len(verdicts)} services fit on a target other than where they are."
+        moves = verdicts.drop(columns=STAY, errors="ignore")
+        fits_n = moves.eq(FITS).any(axis=1).sum()
+        return f"{fits_n} of {len(verdicts)} services fit on a target other than where they are."
 
     def explain(self, service_id: str) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
         table: Any = self.row(service_id)
         text = "\n".join(f"{row.Index}: {row.why}" for row in table.itertuples())
-        # the text names the blockers
-        shown = table[[name for name in COLUMNS if name not in ("blockers", "why")]]
+        shown = table[[name for name in COLUMNS if name not in SAID]]
         return Explanation(f"{service_id}: targets", text, shown.round(2))
 
     def options(self, service_id: str | None = None) -> DataFrame:
@@ -204,7 +206,7 @@ def _shown(target: Table) -> dict[str, Any]:
     priced = [
         f"{prices[key]:g} {currency} per {word}".replace("  ", " ")
         for key, word in PRICE_WORDS.items()
-        if prices.get(key)
+        if key in prices
     ]
     return {
         **shown,

@@ -13,6 +13,7 @@ from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy import Table
 from assess.policy.policy import Policy
+from assess.policy.targets import PRICES
 from assess.score.incidents.rates import Interval
 from assess.score.result import ENDS, with_ends
 from assess.score.targets.place import calendars, is_provided, system_of
@@ -56,8 +57,13 @@ def sizes(inventory: Inventory) -> DataFrame:
     # one unknown container makes the size of the replica unknown
     whole = grouped.sum(min_count=1)
     unknown = rows.set_index("service_id").isna().groupby(level=0).any()
-    known = whole.mask(unknown)
-    return known.div(_replicas(live), axis=0).astype("Float64")
+    known = whole.mask(unknown).div(_replicas(live), axis=0)
+    # small ones of unknown state may not run, and then the others are larger than the mean
+    may_run = live["state"].isna().groupby(live["service_id"])
+    largest = grouped.max().where(may_run.any())
+    for name in ("cpu_hi", "memory_hi"):
+        known[name] = known[name].clip(lower=largest[name])
+    return known.astype("Float64")
 
 
 def replicas_of(inventory: Inventory, services: pd.Index) -> DataFrame:
@@ -73,7 +79,8 @@ def replicas_of(inventory: Inventory, services: pd.Index) -> DataFrame:
 def _live(inventory: Inventory) -> DataFrame:
     """Return the containers that run or may run, without those that only start others."""
     table = inventory["workloads"]
-    live = table[table["state"].isin(["running", "declared"]) | table["state"].isna()]
+    may_run = table["state"].isin(["running", "declared"]) | table["state"].isna()
+    live = table[may_run]
     return live[~live["container_role"].isin(["init"])]
 
 
@@ -95,23 +102,21 @@ def _replicas(live: DataFrame) -> Series:
 def cost(target: Table, size: DataFrame, replicas: DataFrame) -> Cost:
     """Return the cost per month of every service at a target; NA if a size or price is missing."""
     prices = target["prices"]
-    priced = {
-        "cpu": prices.get("vcpu_hour", 0) * HOURS,
-        "memory": prices.get("gib_hour", 0) * HOURS,
-    }
-    fixed = float(prices.get("service_month", 0))
-    priced = {name: price for name, price in priced.items() if price}
     columns = with_ends("cost_per_month")
     frame = DataFrame(pd.NA, replicas.index, columns, dtype="Float64")
-    if not priced and not fixed:
-        prices_of = f"prices of {target['id']} (policy target.prices)"
-        return Cost(frame, Series(prices_of, replicas.index))
+    # a price of 0 is free; one that is left out is unknown
+    left_out = [name for name in PRICES if name not in prices]
+    if left_out:
+        named = f"{target['id']} (policy target.prices: {', '.join(left_out)})"
+        return Cost(frame, Series(f"prices of {named}", replicas.index))
+    by_size = {"cpu": prices["vcpu_hour"], "memory": prices["gib_hour"]}
+    priced = {name: price * HOURS for name, price in by_size.items() if price}
     size = size.reindex(replicas.index)
     for end in ENDS:
         each = Series(0.0, replicas.index, dtype="Float64")
         for name, price in priced.items():
             each = each + size[f"{name}{end}"] * price
-        month = each * replicas[f"replicas{end}"] + fixed
+        month = each * replicas[f"replicas{end}"] + prices["service_month"]
         frame[f"cost_per_month{end}"] = month.round(2)
     missing = Series("", replicas.index)
     for name in priced:

@@ -29,7 +29,6 @@ GATES = (
     ("T2", "HOLD", False, " and inside"),
     ("T3", "PREPARE", True, ""),
 )
-GATE_IDS = tuple(gate for gate, *_ in GATES)
 REFUSED = r"\bT[13]: "  # in the reason of a label
 CLEAR = "has nothing that the target refuses"
 

@@ -36,7 +36,7 @@ from assess.score.upgrade_churn.breaking import (
     on_hosts,
 )
 from assess.score.upgrade_churn.calendar import by_remedy, calendar
-from assess.score.upgrade_churn.end_of_life import clocks
+from assess.score.upgrade_churn.end_of_life import clocks, nearest_end
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
 from assess.score.upgrade_churn.in_use import KUBERNETES
 from assess.score.upgrade_churn.sights import (
@@ -68,7 +68,8 @@ class UpgradeChurn(Result):
 
     ``frame``: ``events_per_year, failures_per_year, hours_per_year`` [per year], ``score`` [points,
     0-100, high is bad], each with ``_lo, _hi``; ``hours_undivided`` [hours per year, the hosts not
-    shared]; ``basis``; ``days_to_eol`` [days to the nearest end of support that is known];
+    shared]; ``basis``; ``days_to_eol`` [days to the nearest end of support that is known, NA
+    where an engine or system beneath it is unknown];
     ``versions_behind`` [lines]; ``breaking_n`` [changes that will break something in use; NA where
     the engine is unknown, or with a day the image], ``breaking_unknown_n`` [changes that may, since
     a fact is unknown]; images by who makes them, ``third_party_images_n`` and
@@ -103,7 +104,9 @@ class UpgradeChurn(Result):
         """Return one dictionary per service; ``breaking`` has one entry per workload and change."""
         breaking: dict[str, list[Row]] = {}
         for hit in records(self.details["breaking"][COLUMNS]):
-            breaking.setdefault(hit["service_id"], []).append(hit)
+            # the key of the facts (`assess facts breaks`) under its own name, too
+            row = hit | {"change_id": hit["change"]}
+            breaking.setdefault(hit["service_id"], []).append(row)
         rows = super().rows()
         for row in rows:
             row["breaking"] = breaking.get(row["service_id"], [])
@@ -204,9 +207,10 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     docker = reference.target_docker(policy["target"]) if not target else goal
     behind = [_lines_behind(place, docker) for place in placed]
     by_service = Series(behind, rates.index, dtype="Int64")
-    frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
+    unread = _unread(inventory, placed)
+    frame["days_to_eol"] = nearest_end(times, unread)
     frame["versions_behind"] = by_service.groupby(level=0).max()
-    blind = _blind(inventory, placed, found, goals)
+    blind = unread | _blind(found, goals)
     if by or (asked and asked.product not in PRODUCTS):
         blind |= _of_unknown_image(inventory["workloads"], placed)
     frame = frame.join(_breaking(broken, frame.index, blind))
@@ -286,18 +290,17 @@ def _paces(
     return np.array(paces, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
 
 
-def _blind(
-    inventory: Inventory,
-    placed: list[pace.Place],
-    found: DataFrame,
-    goals: Sequence[Goal],
-) -> set[str]:
-    """Return the services of which nobody knows all that the way to a goal breaks."""
+def _unread(inventory: Inventory, placed: list[pace.Place]) -> set[str]:
+    """Return the services whose engine nobody knows at some place."""
     nodes = set(inventory["engines"].dropna(subset="kubelet_version")["host_id"])
-    blind = {place.service_id for place in placed if _is_blind(place, nodes)}
+    return {place.service_id for place in placed if _is_blind(place, nodes)}
+
+
+def _blind(found: DataFrame, goals: Sequence[Goal]) -> set[str]:
+    """Return the services of which nobody knows all that the way to a goal breaks."""
     # a target, or a cluster, of a version that nobody knows is named as what may break
     unknown = [KUBERNETES, *(goal.product for goal in goals), *map(" ".join, goals)]
-    return blind.union(found.loc[found["what"].isin(unknown), "service_id"].dropna())
+    return set(found.loc[found["what"].isin(unknown), "service_id"].dropna())
 
 
 def _is_blind(place: pace.Place, nodes: set[str]) -> bool:
@@ -333,7 +336,8 @@ def _breaking(broken: DataFrame, services: pd.Index, blind: set[str]) -> DataFra
     }
     counted = DataFrame(counts).reindex(services).fillna(0).astype("Int64")
     # a known break stays a count: a lower bound is more than nothing
-    counted.loc[services.isin(blind) & counted["breaking_n"].eq(0), "breaking_n"] = pd.NA
+    may_hide_some = services.isin(blind) & counted["breaking_n"].eq(0)
+    counted.loc[may_hide_some, "breaking_n"] = pd.NA
     return counted
 
 
@@ -445,8 +449,12 @@ def _contributions(
 
 
 def base_images(inventory: Inventory) -> dict[str, list[str]]:
-    """Return the base images of every service, sorted."""
-    groups = on_bases(inventory, inventory["workloads"]).groupby("service_id")["element"]
+    """Return the base images of every service, sorted; one that nobody knows is empty."""
+    replicas = inventory["workloads"]
+    known = on_bases(inventory, replicas)
+    is_bare = ~replicas["workload_id"].isin(known["workload_id"])
+    rows = pd.concat([known, replicas[is_bare].assign(element="")])
+    groups = rows.groupby("service_id")["element"]
     return {str(service): sorted(set(bases)) for service, bases in groups}
 
 

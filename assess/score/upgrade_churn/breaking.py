@@ -290,14 +290,14 @@ class _Hits:
         """Return the rows with their texts, joined once: a frame for each change takes far longer."""
         if not self._texts:
             return _NOTHING
-        told = DataFrame(self._texts, columns=_FACTS)
-        told = told.assign(order=list(map(_order, self._texts)))
+        facts = DataFrame(self._texts, columns=_FACTS)
+        facts = facts.assign(order=list(map(_order, self._texts)))
         parts = []
         for name, pairs in self._found.items():
             rows, texts = map(np.concatenate, zip(*pairs, strict=True))
             parts.append(self._tables[name][IDS].take(rows).assign(text=texts))
         found = pd.concat(parts, ignore_index=True)
-        return found[IDS].join(told.take(found["text"]).reset_index(drop=True))
+        return found[IDS].join(facts.take(found["text"]).reset_index(drop=True))
 
 
 @cache

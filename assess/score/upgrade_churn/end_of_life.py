@@ -58,7 +58,7 @@ def clocks(
             end = reference.product_support(product, None, at)
             rows.append((service, *_clock("orchestrator", product, None, end)))
     for service, images in bases.items():
-        for base in images:
+        for base in filter(None, images):
             name, version = reference.base_system(base)
             end = reference.os_support(name, version, at)
             rows.append((service, *_clock("base image", name or base, version, end)))
@@ -67,6 +67,14 @@ def clocks(
     # each once, in the order of the first
     table = pd.DataFrame(list(dict.fromkeys(rows)), columns=COLUMNS).astype(kinds)
     return table.sort_values(KEY, kind="stable", ignore_index=True)
+
+
+def nearest_end(times: pd.DataFrame, unread: set[str]) -> pd.Series:
+    """Return by service the days to the nearest end of support; ``unread`` have none."""
+    nearest = times.groupby("service_id")["days_to_eol"].min()
+    is_vague = times["component"].eq("os") & times["version"].isna()
+    # what nobody read may end before what is known
+    return nearest.drop(unread.union(times.loc[is_vague, "service_id"]), errors="ignore")
 
 
 def _clock(

@@ -44,9 +44,10 @@ def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:
 def has_setting(settings: Series, setting: str) -> Series:
     """Return which rows have a setting; False where the settings of the host are unknown."""
     # a file says failCgroupV1, a command line fail-cgroupv1
-    padded = (";" + settings.astype("string") + ";").str.replace("-", "").str.lower()
+    padded = ";" + settings.astype("string") + ";"
+    plain = padded.str.replace("-", "").str.lower()
     wanted = setting.replace("-", "").lower()
-    return surely(padded.str.contains(f";{wanted};", regex=False))
+    return surely(plain.str.contains(f";{wanted};", regex=False))
 
 
 def value_of(settings: Series, flag: str) -> Series:

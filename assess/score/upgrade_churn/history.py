@@ -264,9 +264,6 @@ def _sound(part: History | str) -> History | None:
     return None
 
 
-# ---- what one snapshot shows ----
-
-
 def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
     """Yield every recorded change of an engine; without a host, on all hosts of the service."""
     # without either it may have been on any host, and of any line
@@ -346,9 +343,6 @@ def _looked(inventory: Inventory, policy: Policy) -> Spans:
     if not inventory.has("incidents"):
         return ()
     return watched_spans(inventory, policy) or ((LONG_AGO, inventory.snapshot_at),)
-
-
-# ---- between two snapshots ----
 
 
 def _engines_between(

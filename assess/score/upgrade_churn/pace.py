@@ -222,7 +222,8 @@ def own_rates(
 
 def unwatched(rates: Mapping[str, Interval]) -> Interval:
     """Return the rate of a host that no source watched: from 0 to the highest rate of any host."""
-    return Interval(0.0, 0.0, max((rate.hi for rate in rates.values()), default=math.inf))
+    highest = max((rate.hi for rate in rates.values()), default=math.inf)
+    return Interval(0.0, 0.0, highest)
 
 
 def upgrade_failures(

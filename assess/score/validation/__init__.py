@@ -246,9 +246,8 @@ def calibrate(
         # the interval is of the whole fleet: it cannot be compared with a part of it
         whole = seen | (values == 0)
         held = ends[position[failure.element]] if whole.all() else [np.nan, np.nan]
-        rows.append(
-            (*event, observed, *shares, *held, int(seen.sum()), "; ".join(failure.beside))
-        )
+        beside = "; ".join(failure.beside)
+        rows.append((*event, observed, *shares, *held, int(seen.sum()), beside))
     names = ["event", "event_id", "element_kind", "element", "observed"]
     names += [*with_ends("predicted"), "next_lo", "next_hi"]
     table = DataFrame(rows, columns=[*names, "services_n", "beside"])

@@ -222,7 +222,8 @@ class _Case:
             own = own + (down_own - cross.T @ step) / diagonal
             theta = theta + step
         p = np.clip(expit(self.terms @ theta + own[self.service]), 1e-9, 1 - 1e-9)
-        likelihood = np.log(np.where(self.fell > 0, p, 1 - p)).sum()
+        chance = np.where(self.fell > 0, p, 1 - p)
+        likelihood = np.log(chance).sum()
         squares = (theta - self.mean) ** 2
         penalty = self.precision @ squares + precision * own @ own
         # Laplace's approximation of the evidence, by the width of the posterior

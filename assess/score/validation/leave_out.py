@@ -120,7 +120,8 @@ def left_out(
             for (_, known, *_), position in zip(every, judged, strict=True)
         ]
         start = [known.start for _, known, *_ in every]
-        said = (np.array(start), np.array(p), flat.repeat(len(p[0]), axis=1))
+        by_one_p = flat.repeat(len(p[0]), axis=1)
+        said = (np.array(start), np.array(p), by_one_p)
         *voices, by_flat = (
             simulator.chances(each, initial)[:, :services_n] for each in said
         )

@@ -97,10 +97,10 @@ class WhatNext(Result):
             first = ranked["p_first"].idxmax()
             chance = share(ranked.loc[first, "p_first"])
             return f"{first} comes first in {chance} of all weightings of the criteria."
-        rivals = self.frame[~in_containers(self.frame["platform"])]
-        is_refused = rivals["why"].str.contains(REFUSED)
-        is_refused &= rivals["label"].ne(NOT_DECIDABLE)
-        if len(rivals) and is_refused.all():
+        movable = self.frame[~in_containers(self.frame["platform"])]
+        is_refused = movable["why"].str.contains(REFUSED)
+        is_refused &= movable["label"].ne(NOT_DECIDABLE)
+        if len(movable) and is_refused.all():
             target = self.policy["target"]["id"]
             return f"No service is ranked: {target} takes none of the candidates."
         candidates = self.frame.loc[self.frame["p_top"].notna(), "label"]

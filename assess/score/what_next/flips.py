@@ -454,7 +454,8 @@ def value_of_information(
         )
     ready = service.readiness(np.zeros((1, len(service.items)), dtype=bool))
     for option in options:
-        label = str(labels([None], [option.best], ready, [False], service.settings)[0])
+        [found] = labels([None], [option.best], ready, [False], service.settings)
+        label = str(found)
         information.append(
             Information(
                 unknown=option.criterion,

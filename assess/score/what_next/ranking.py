@@ -241,7 +241,9 @@ class Ranking:
     def generator(self, salt: str = "") -> np.random.Generator:
         """Return a new generator for one purpose, always with the same draws."""
         # a stream of its own for each purpose, so that none moves the draws of another
-        seed = [self.policy.seed, zlib.crc32(salt.encode())] if salt else self.policy.seed
+        seed = [self.policy.seed]
+        if salt:
+            seed.append(zlib.crc32(salt.encode()))
         return np.random.default_rng(seed)
 
     def all_weightings(self) -> tuple[DataFrame, dict[str, DataFrame]]:

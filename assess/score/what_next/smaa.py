@@ -323,7 +323,8 @@ def _merged(
         _, one, kind = np.unique(
             on_grid(lo), axis=0, return_index=True, return_inverse=True
         )
-    field = _Field.of(lo[one], hi[one], weights, min(k, len(one)), rng)
+    most = min(k, len(one))
+    field = _Field.of(lo[one], hi[one], weights, most, rng)
     return field, np.bincount(kind)[field.order], kind
 
 

@@ -165,7 +165,7 @@ def _read_csv(asked: Asked, context: forms.Context) -> None:
             )
             for frame, row in map(forms.placed, call.take(rows)):
                 asked.batch.add(frame, row)
-            _settle(call, records_n, "it has no rows")
+            _settle(call, records_n, "no row has a service, a question and an answer")
             context.count(call)
             if 0 < len(rows) < records_n:
                 call.hint("some rows lack a service, a question or an answer")
@@ -179,13 +179,15 @@ def _read_scans(asked: Asked, context: forms.Context) -> None:
         with call:
             context.file_time = forms.moment_of(file.stat().st_mtime)
             context.host_id = str(asked.options.get("host_id") or file.stem)
-            for document in _read_documents(file, kind, call):
+            documents = _read_documents(file, kind, call)
+            for document in documents:
                 for frame, row in call.take(SCANNERS[kind](document, context)):
                     if frame == vex.FRAME:
                         batch.statements.append(row["statement"])
                     else:
                         batch.add(frame, row | {"source_ref": call.row["scope"]})
-            _settle(call, call.row["rows"], f"this is no report of {kind}")
+            hint = f"this is no report of {kind}, or it names no image or service"
+            _settle(call, call.row["rows"] or len(documents), hint)
             context.count(call)
 
 

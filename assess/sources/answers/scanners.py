@@ -302,9 +302,6 @@ def _image_keys(image: ImageRef, identifier: str = "") -> About:
     return tuple(key for key in keys if key[1])
 
 
-# ---- kantra ----
-
-
 def analysis_in(values: list[Any], file: Path) -> Rows:
     """Return the analysis that a file holds, with the application that its path names."""
     rulesets = []

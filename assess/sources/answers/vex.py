@@ -104,9 +104,6 @@ def _is_image(product: str, image: Row) -> bool:
     return bool(is_here) and named.tag in (None, ref.tag)
 
 
-# ---- the documents ----
-
-
 def _rows(statements: Iterable[Statement]) -> list[FrameRow]:
     return [(FRAME, {"statement": statement}) for statement in statements]
 
@@ -257,9 +254,6 @@ def _csaf_names(product: Row) -> list[str]:
     if not known and parse_image(named).repository:
         known.append(named)
     return known
-
-
-# ---- applied to the images ----
 
 
 def settle_images(batches: Batches) -> Batches:

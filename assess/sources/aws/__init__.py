@@ -98,7 +98,7 @@ def _batch_of(place: Place, *, has_ended: bool) -> Batch:
     batch = Batch()
     if isinstance(place, DumpPlace) and has_ended and not place.used:
         hint = "no file there is named as `assess sources` says, such as describe-instances.json"
-        batch.cover(place.scope, "read", "empty", hint=hint)
+        batch.cover(place.scope, "read", "unreachable", hint=hint)
         return batch
     # Copies: the thread of a place that hangs may still write.
     batch.coverage = [dict(row) for row in place.batch.coverage]

@@ -135,9 +135,6 @@ def read_project(files: list[Path], *, allow_outside: bool = False) -> Project:
     return project
 
 
-# ---- variables ----
-
-
 def interpolate(
     text: str, env: Mapping[str, str], unset: set[str], limits: Limits | None = None
 ) -> str:
@@ -218,9 +215,6 @@ def read_env(text: str, env: Texts | None = None, limits: Limits | None = None) 
 
 def _unescape(escape: re.Match[str]) -> str:
     return _ESCAPES.get(escape[1], escape[0])
-
-
-# ---- files ----
 
 
 class _TextLoader(Loader):

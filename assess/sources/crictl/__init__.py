@@ -106,9 +106,6 @@ class CrictlSource(EngineDumps):
         return super().rows(data, host_id, dumps).map(settled)
 
 
-# ---- of the engine ----
-
-
 def _version(raw: Payload) -> Payload:
     lower = {name.lower(): value for name, value in raw.items()}
     if runtime := lower.get("runtimename"):
@@ -140,9 +137,6 @@ def _info(raw: Payload, data: EngineData) -> Payload:
         "Driver": text(engine, "snapshotter") or text(chosen, "snapshotter") or None,
         "CgroupDriver": {"True": "systemd", "False": "cgroupfs"}.get(is_systemd),
     }
-
-
-# ---- of containers ----
 
 
 def _container(raw: Payload, data: EngineData) -> Payload:

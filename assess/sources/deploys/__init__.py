@@ -222,9 +222,8 @@ def records_in(values: Iterable[Any]) -> Rows:
     """List the records of pages: alone, in a list, or under the key of their list."""
     records: Rows = []
     for value in values:
-        page = value
-        for key in ("workflow_runs", "items", "deployments"):
-            page = dig(value, key) or page
+        pages = [dig(value, key) for key in ("workflow_runs", "items", "deployments")]
+        page = next((page for page in pages if isinstance(page, list)), value)
         records += map(_with_api_names, dicts(as_list(page)))
     return records
 
@@ -292,11 +291,13 @@ def _read_table(file: Path, call: Call) -> list[Cells]:
 
 def _of_json(file: Path, call: Call, options: Row) -> list[Row | None]:
     """Return the deployments of one file; None for each record that lacks what a row needs."""
-    records = records_in(read_documents(file, call.row))
+    values = read_documents(file, call.row)
+    records = records_in(values)
     refuse_many(len(records))
     workflow = _pattern(options) or Linear(_WORKFLOW)
     found: list[Row | None] = []
-    unknown_n = 0
+    unknown_n = sum(not isinstance(value, dict | list) for value in values)
+    entries_n = unknown_n + len(records)
     for record in records:
         kind = options.get("format") or format_of(record)
         if kind not in FORMATS:
@@ -304,7 +305,7 @@ def _of_json(file: Path, call: Call, options: Row) -> list[Row | None]:
             continue
         found += FORMATS[kind](record, file.stem, workflow)
     call.count(unmapped_n=unknown_n)
-    if records and unknown_n == len(records):
+    if entries_n and unknown_n == entries_n:
         call.status("parse_error", "it holds no deployments of a known tool")
     return found
 

@@ -325,8 +325,8 @@ class _Engine:
     def _ask_images(self) -> None:
         """Ask for the processor of images in use; the lists of older engines do not have it."""
         containers = containers_of(self.payloads)
-        told = "ImageManifestDescriptor"
-        used = {short(c.image_id) for c in containers if told not in c.inspected}
+        described = "ImageManifestDescriptor"
+        used = {short(c.image_id) for c in containers if described not in c.inspected}
         images = {
             str(image["Id"]).removeprefix("sha256:"): image
             for image in self.payloads.images or []

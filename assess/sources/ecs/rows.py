@@ -165,9 +165,6 @@ def to_host(instance: Row) -> tuple[Row, Row]:
     return host, engine
 
 
-# ---- services ----
-
-
 def _key(payload: Row, name: str = "") -> ServiceKey:
     arn = text(payload, "serviceArn")
     name = name or text(payload, "serviceName") or last_of(arn) or arn

@@ -166,9 +166,6 @@ def _provided(host_id: str, payload: Row) -> Row:
     )
 
 
-# ---- what happened to them ----
-
-
 def to_task_activities(task: Row, workload: Row) -> Iterator[Row]:
     """Return the activities of a task: pull of its images, start, end."""
     # Activities of tasks have no group: a task never replaces one of another service.

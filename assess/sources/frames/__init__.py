@@ -61,7 +61,7 @@ class FramesSource(Source):
                 _read(file, call, batch)
         if not files:
             hint = "it holds no <frame>.csv or <frame>.parquet"
-            batch.cover(scope, "read", "empty", hint=hint)
+            batch.cover(scope, "read", "unreachable", hint=hint)
 
 
 def _read(file: Path, call: Call, batch: Batch) -> None:

@@ -81,10 +81,12 @@ class AnsibleSource(Source):
         hosts = _Hosts()
         for path in paths_of(options):
             failures = []
-            with batch.call(path, "read", empty="it holds no files") as call:
+            with batch.call(path, "read") as call:
                 call.take(())
                 files = find_files(path, asked)
                 call.note(expected=len(files))
+                if not files:
+                    call.status("unreachable", "it holds no files")
                 for scope, file in files:
                     asked.deadline.check()
                     outcome = _read_file(file, scope, options, hosts, call)

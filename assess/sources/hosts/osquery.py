@@ -70,14 +70,13 @@ def _directories(path: str, asked: Asked) -> dict[Path, Files]:
     """Find the directories of hosts, each with its tables; without any there is a coverage row."""
     trial = Batch()
     directories: dict[Path, Files] = defaultdict(dict)
-    hint = "it holds no <table>.json, such as os_version.json"
     names = {f"{table}.json" for table in TABLES}
-    with trial.call(path, "read", empty=hint) as call:
+    with trial.call(path, "read") as call:
         found = files_below(path, asked, lambda file: file.name in names) or ()
         for _, file in call.take(found):
             directories[file.parent][file.stem] = file
-        if not (asked.base / path).exists():
-            call.status("unreachable", "there is no such directory")
+        hint = "there is no such directory, or no <table>.json in it, such as os_version.json"
+        call.status("unreachable", hint)
     if not directories:
         asked.batch.merge(trial)
     return directories

@@ -83,9 +83,6 @@ def _keys(row: Row) -> Iterator[Key]:
         yield "container", str(row["host_id"]), str(row["name"])
 
 
-# ---- observed use ----
-
-
 class _Workloads:
     """Workloads by every key that a sample may use."""
 

@@ -157,9 +157,6 @@ def to_engines(node: Row, host_id: str) -> Rows:
     ]
 
 
-# ---- kubelets ----
-
-
 def configurations_in(document: Any) -> Rows:
     """Return the configuration in a document; one that differs has a name of its own."""
     found = table(document, "kubeletconfig")  # what a kubelet answers at /configz
@@ -176,9 +173,6 @@ def kubelet_flags(lists: Found, mapped: Rows) -> str | None:
     configs = [item["config"] for item in lists.get(KUBELETS, ())]
     # what cannot be read may differ, so that nothing is known to be shared
     return common([*configs, *mapped]) if all(mapped) else None
-
-
-# ---- what kubeadm keeps ----
 
 
 def mapped_settings(batch: Batch, cluster: str, lists: Found, program: str) -> Rows:

@@ -135,9 +135,6 @@ def _add_settings(batch: Batch, kept: Mapping[str, list[str]]) -> None:
             workload["settings"] = joined([*own, *kept.get(own[0], ())])
 
 
-# ---- what runs ----
-
-
 def addresses_of(pod: Row) -> str | None:
     """Return the addresses of a pod; old clusters list one only."""
     listed = [text(entry, "ip") for entry in dicts(pod, "status", "podIPs")]
@@ -335,9 +332,6 @@ def _percent(value: Any, replicas: float | None) -> float | None:
     return percent(number(value), replicas)
 
 
-# ---- who reaches it, and whom it calls ----
-
-
 def is_public(controller: Controller, *, has_services: bool) -> bool | None:
     """Return whether customers reach it by a load balancer or an ingress."""
     # False only where no Service selects it and it opens no port of its node.
@@ -349,9 +343,6 @@ def is_public(controller: Controller, *, has_services: bool) -> bool | None:
     is_open |= any(port.get("hostPort") for port in ports)
     is_closed = has_services and not controller.selected and not is_open
     return False if is_closed else None
-
-
-# ---- what happened ----
 
 
 def to_activities(lists: Found, owners: Owners, cluster: str) -> Iterator[Row]:
@@ -386,9 +377,6 @@ def _version(item: Row) -> str | None:
     main = main_container(table(item, "spec", "template", "spec"), {})
     image = parse_image(text(main, "image"))
     return image.tag or image.digest
-
-
-# ---- objects that are no pods ----
 
 
 def _to_objects(

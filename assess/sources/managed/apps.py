@@ -133,9 +133,6 @@ def to_replica(
     )
 
 
-# ---- rows ----
-
-
 def to_rows(apps: Iterable[App], rule: str, scope: str) -> Batch:
     """Return the rows of all apps of a platform; the same name in two regions is one service."""
     batch = Batch()

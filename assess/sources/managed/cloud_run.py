@@ -177,9 +177,6 @@ def _hosts(item: Row) -> Iterator[str]:
     yield from dict.fromkeys(filter(None, hosts))
 
 
-# ---- containers ----
-
-
 def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
     """Read the containers of a replica; the one with a port takes the requests."""
     containers = dicts(pod, "containers")
@@ -225,9 +222,6 @@ def _to_unit(container: Row, volumes: dict[str, Row]) -> Unit:
         mounts=tuple(_mounts(container, volumes)),
         stop_timeout_s=_STOP_S,
     )
-
-
-# ---- storage ----
 
 
 def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:

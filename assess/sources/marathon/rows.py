@@ -258,9 +258,6 @@ def to_service(app: App) -> Row:
     return service_row(app.unit) | {"public": True if is_published else None}
 
 
-# ---- what runs ----
-
-
 def to_workloads(task: Row, app: App | None, hosts: Texts, cluster: str) -> Replicas:
     """Return the rows of a task; one without app is that of a framework beside Marathon."""
     identifier = text(task, "id")
@@ -306,9 +303,6 @@ def _health(task: Row, app: App) -> str | None:
     if not results:
         return None
     return "healthy" if all(alive is True for alive in results) else "unhealthy"
-
-
-# ---- whom it needs ----
 
 
 def to_dependencies(apps: dict[str, App]) -> Rows:

@@ -122,9 +122,6 @@ def _parent(job: Row, job_id: str) -> str:
     return text(job, "ParentID") or _RUN.sub("", job_id)
 
 
-# ---- nodes ----
-
-
 def attribute(node: Row, name: str) -> str:
     """Return what a client detected about its node; empty where it did not."""
     return text(node, "Attributes", name)
@@ -171,9 +168,6 @@ def to_engines(node: Row, host_id: str) -> Iterator[Row]:
         )
     if "docker" in drivers and not detected_n:
         yield {"host_id": host_id, "runtime": "none"}
-
-
-# ---- what runs ----
 
 
 def to_workloads(allocation: Row, group: Group, replica: Row, hosts: Texts) -> Replicas:

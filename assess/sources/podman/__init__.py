@@ -147,9 +147,6 @@ def _texts(dumps: list[Dump], wanted: str) -> Iterator[tuple[Path, str]]:
             yield file, text
 
 
-# ---- of the engine ----
-
-
 def _version(raw: Payload) -> Payload:
     """Read the version; a client that is no remote one is the engine itself."""
     # Podman reports the version of its own API, which no client of Docker speaks.
@@ -186,9 +183,6 @@ def _image(raw: Payload) -> Payload:
 def _image_id(value: str) -> str:
     """Return the id of an image as all APIs have it: with the name of its hash."""
     return f"sha256:{value}" if _HASH.fullmatch(value) else value
-
-
-# ---- of containers ----
 
 
 def _container(raw: Payload) -> Payload:
@@ -234,9 +228,6 @@ _FORMS = {
 }
 
 
-# ---- manifests ----
-
-
 def _rows_of(
     documents: Iterable[Any],
     seen: Collection[str],
@@ -266,11 +257,7 @@ def _rows_of(
         return row | {"host_id": host_id, "cluster": None} | network
 
     found = source.to_batch(lists, place).map(settled)
-    batch = Batch()
-    for frame in _FRAMES:
-        batch.add(frame, *found.rows[frame])
-    batch.coverage.extend(found.coverage)
-    return batch
+    return Batch({frame: found.rows[frame] for frame in _FRAMES}, found.coverage)
 
 
 def _with_one_replica(item: Row) -> Row:

@@ -101,7 +101,7 @@ def _read(file: Path, call: Call, found: _Found) -> None:
         heads, records = read_records(read_bytes(file, call.row))
         table = [heads, *([record[name] for name in heads] for record in records)]
         _of_table(table, place, call, found)
-    elif head:
+    else:
         _of_listing(file, place, call, found)
     call.count(rows=found.entries_n - before_n)
     written = seen(None, file.stat().st_mtime, now_utc())
@@ -150,7 +150,7 @@ def _of_json(file: Path, place: str, call: Call, found: _Found) -> None:
             lost.append(f"entry {number} is no machine")
         elif one := read(entry, place):
             found.machines.append(one)
-    if entries and len(lost) == len(entries):
+    if values and len(lost) == len(entries):
         raise DumpError(_NO_EXPORT)
     lose(call, lost)
 
@@ -161,7 +161,7 @@ def _of_listing(file: Path, place: str, call: Call, found: _Found) -> None:
         return
     lines = [line for line in text.splitlines() if line.strip()]
     listed = [match for line in lines if (match := _LISTED.match(line))]
-    if not listed and "State" not in text:
+    if not listed and text.split()[:3] != ["Id", "Name", "State"]:
         raise DumpError(_NO_EXPORT)
     for match in listed:
         found.states[match[1]] = (match[2], place)

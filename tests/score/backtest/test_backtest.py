@@ -149,6 +149,25 @@ def test_noise_is_told_so():
     assert "has not yet shown that it predicts incidents on this fleet" in found.headline
 
 
+def test_incidents_that_lost_their_service_show_no_predictive_value():
+    """Without them their services count as spared, at best those of the worst forecasts."""
+    policy = POLICY.replace(backtest={"bootstrap": 200})
+    now, earlier = simulated(40, informative=True)
+    known = backtest(now, policy, previous=earlier)
+    hit = known.details["services"].query("incident").sort_values("foretold").index
+    incidents = now["incidents"]
+    lost = incidents["service_id"].isin(hit[:10])
+    incidents = incidents.assign(service_id=incidents["service_id"].mask(lost))
+    found = backtest(now.replace(incidents=incidents), policy, previous=earlier)
+    assert found.frame.loc["auc", "value"] > known.frame.loc["auc", "value"]
+    losses = ["brier", "log_loss"]  # of which more is worse
+    assert found.frame.loc[losses, "hi"].ge(known.frame.loc[losses, "hi"]).all()
+    assert found.frame["lo"].drop(losses).le(known.frame["lo"].drop(losses)).all()
+    assert known.frame.loc["auc", "verdict"] == BOTH
+    assert found.frame["verdict"].eq(NONE).all()
+    assert "incidents of unknown services" in found.headline
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_noise_on_a_small_fleet_is_hardly_ever_praised(seed):
     now, earlier = simulated(40, informative=False, seed=seed)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from assess.score.blast_radius import propagation
 from assess.score.blast_radius.bitset import (
     Weights,
+    bits_of,
     condense,
     flow_depth,
-    lanes,
     pack,
     sweep,
     to_words,
@@ -136,7 +136,7 @@ def test_a_higher_probability_never_saves_a_node_in_any_draw():
 def test_memory_changes_nothing(case, few):
     graph = graph_of(*case)
     whole = from_each(graph, Sampling(1, 100, few, 64))
-    blocks = from_each(graph, Sampling(1, 100, few, 1e-9))  # of eight lanes
+    blocks = from_each(graph, Sampling(1, 100, few, 1e-9))  # of eight scenarios
     for each in fields(Impact):
         assert getattr(whole, each.name).tobytes() == getattr(blocks, each.name).tobytes()
 
@@ -194,11 +194,11 @@ def test_weights_of_few_and_of_many_digits_add_up_alike(monkeypatch):
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
-def test_packing_keeps_lanes(flags):
+def test_packing_keeps_bits(flags):
     bits = pack(np.array(flags))
     assert [bits >> place & 1 == 1 for place in range(len(flags))] == flags
     assert (
-        lanes(to_words(np.array([flags])), len(flags))[0].astype(bool).tolist() == flags
+        bits_of(to_words(np.array([flags])), len(flags))[0].astype(bool).tolist() == flags
     )
 
 

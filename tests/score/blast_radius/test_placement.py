@@ -74,6 +74,22 @@ def test_hiding_what_a_service_stands_on_takes_no_danger_away(hidden):
     assert found["exposure_hi"] >= known["exposure_hi"]
 
 
+@pytest.mark.parametrize("platform", ["kubernetes", "ecs"])
+def test_a_cluster_without_a_name_takes_down_what_it_runs(platform):
+    fleet = Fleet().change("services", platform=platform)
+    unnamed = fleet.inventory()
+    named = fleet.change("workloads", cluster="blue").inventory()
+    one = fleet.first("workloads", cluster=None).inventory()
+    known, hidden, none = (
+        score_blast_radius(each, POLICY) for each in (named, one, unnamed)
+    )
+    cluster = ("cluster", "blue")
+    assert known.frame.loc[cluster, "impact_hi"] > 0
+    assert hidden.frame.loc[cluster, "impact_hi"] == known.frame.loc[cluster, "impact_hi"]
+    exposed = [each.services.loc["shop", "exposure_hi"] for each in (known, none)]
+    assert exposed[1] >= exposed[0]
+
+
 @pytest.mark.parametrize(
     ("registry", "mirrors", "expected"),
     [

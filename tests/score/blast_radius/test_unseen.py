@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
-from assess.score.blast_radius.placement import STANDS_ON
+from assess.score.blast_radius.placement import INFRASTRUCTURE
 
 AT = "2026-09-30"
 POLICY = load_policy()
@@ -174,7 +174,7 @@ def test_what_runs_on_a_host_may_have_unseen_callers_too():
     # b and a down with the host, everybody with everybody; and with each place without a name:
     # zone and engine of b, and one of each kind of a and of c, whose replicas nobody knows
     named_n = 3
-    unnamed_n = 2 + 2 * len(STANDS_ON)
+    unnamed_n = 2 + 2 * len(INFRASTRUCTURE)
     assert result.services["exposure_hi"].tolist() == [named_n + unnamed_n] * 3
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 import assess
 from assess.policy.targets import complete, platforms
 from assess.score.targets import readiness_at
-from assess.score.targets.refusals import GATE_IDS
+from assess.score.targets.refusals import GATES
 
+GATE_IDS = [gate for gate, *_ in GATES]
 AT = pd.Timestamp("2026-09-30", tz="UTC")
 GIB = 2**30
 SERVICE = {

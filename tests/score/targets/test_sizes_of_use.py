@@ -58,3 +58,16 @@ def test_replicas_of_unknown_state_may_all_run_or_not():
     table = replicas_of(inventory, pd.Index(["a", "b", "c", "d"]))
     assert table["replicas_lo"].tolist() == [1, 2, 1, 1]
     assert table["replicas_hi"].tolist() == table["replicas"].tolist() == [5, 3, 1, 1]
+
+
+def test_a_small_replica_of_unknown_state_makes_the_others_no_smaller():
+    rows = [
+        {"workload_id": "a.1", "service_id": "a", "state": "running", "cpu_limit": 1.0},
+        {"workload_id": "a.2", "service_id": "a", "state": None, "cpu_limit": 0.1},
+    ]
+    tables = {
+        "services": pd.DataFrame({"service_id": ["a"]}),
+        "workloads": pd.DataFrame(rows),
+    }
+    found = sizes(from_frames(tables, snapshot_at=AT)).loc["a"]
+    assert found[["cpu", "cpu_hi"]].tolist() == [0.55, 1.0]

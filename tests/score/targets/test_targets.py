@@ -28,7 +28,7 @@ ROW = [
 ]
 AT = pd.Timestamp("2026-09-30", tz="UTC")
 GIB = 2**30
-EUR = {"currency": "EUR", "vcpu_hour": 0.04, "gib_hour": 0.01}
+EUR = {"currency": "EUR", "vcpu_hour": 0.04, "gib_hour": 0.01, "service_month": 0}
 
 
 @pytest.fixture(scope="module")

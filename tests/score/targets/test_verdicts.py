@@ -91,15 +91,19 @@ def test_a_month_costs_what_its_replicas_take_and_what_is_fixed():
 
 
 def test_what_is_free_asks_for_no_size_and_no_price_is_no_cost():
-    fixed = priced(service_month=7)
+    fixed = priced(vcpu_hour=0, gib_hour=0, service_month=7)
     assert (fixed.frame == 7).all(axis=None)
     assert (fixed.missing == "").all()
-    memory = priced(gib_hour=0.01)
+    memory = priced(vcpu_hour=0, gib_hour=0.01, service_month=0)
     assert memory.frame.loc["a", "cost_per_month"] == round(2 * 0.01 * HOURS * 2, 2)
     assert memory.missing["b"].startswith("its memory")
+    # a price that is left out beside others is unknown as well, never 0
+    partly = priced(vcpu_hour=0.04, service_month=7)
+    assert partly.frame.isna().all(axis=None)
+    assert set(partly.missing) == {"prices of t (policy target.prices: gib_hour)"}
     nothing = priced()
     assert nothing.frame.isna().all(axis=None)
-    assert set(nothing.missing) == {"prices of t (policy target.prices)"}
+    assert nothing.missing["a"].endswith("vcpu_hour, gib_hour, service_month)")
 
 
 def test_all_services_share_the_hosts_of_a_target_at_best_and_none_at_worst():

@@ -70,6 +70,21 @@ def test_every_part_of_a_host_has_its_own_clock():
     }
 
 
+def test_what_nobody_read_ends_at_no_later_day():
+    engines = [{"host_id": "h1", "runtime": "docker", "version": "20.10.24"}]
+    unread = [{**engines[0], "version": None}]
+    unnamed = [{"host_id": "h1", "os_name": "ubuntu"}]
+    tables = [
+        {"hosts": [HOST], "engines": engines},
+        {"hosts": [HOST], "engines": []},
+        {"hosts": [HOST], "engines": unread},
+        {"hosts": unnamed, "engines": engines},
+    ]
+    found = [score(fleet(**each)).frame.loc["shop", "days_to_eol"] for each in tables]
+    assert pd.notna(found.pop(0))
+    assert pd.isna(found).all()
+
+
 @pytest.mark.parametrize(
     ("platform", "product"),
     [("marathon", "apache-mesos"), ("nomad", "nomad"), ("kubernetes", "kubernetes")],

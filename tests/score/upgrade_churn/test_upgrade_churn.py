@@ -178,6 +178,27 @@ def test_the_operating_system_and_the_base_image_tick_too():
     assert row["events_per_year_hi"] >= 365 / window + 365 / 1097
 
 
+def test_an_image_without_a_known_base_may_change_as_often_as_any():
+    place = {"service_id": "shop", "host_id": "h1", "state": "running"}
+    names = [
+        {"registry": "r.example", "repository": f"acme/{n}"} for n in ("app", "side")
+    ]
+    workloads = [
+        {**place, **name, "workload_id": f"w{n}", "image_digest": f"sha256:{n}"}
+        for n, name in enumerate(names)
+    ]
+    ends = []
+    for base in ("alpine:3.20", None):
+        bases = zip(names, ("debian:12", base), strict=True)
+        images = [
+            {**name, "digest": f"sha256:{n}", "host_id": "h1", "base_name": base_name}
+            for n, (name, base_name) in enumerate(bases)
+        ]
+        row = only(fleet(workloads=workloads, images=images))
+        ends.append(row["events_per_year_hi"])
+    assert ends[1] > ends[0]
+
+
 def test_clocks_name_the_nearest_end():
     hosts = [
         {"host_id": "h1", "os_name": "debian", "os_version": "12", "kernel": "6.1.0-21"}
@@ -308,7 +329,7 @@ def test_rows_hold_the_keys_of_the_interface():
     row = score(fleet(engines=engines)).to_dict()["rows"][0]
     keys = {f"{name}{end}" for name in THREE[:3] for end in ("", "_lo", "_hi")}
     assert keys | {"service_id", "score", "days_to_eol", "breaking_n"} <= set(row)
-    assert [hit["change"] for hit in row["breaking"]] == ["EC0282"]
+    assert [hit["change_id"] for hit in row["breaking"]] == ["EC0282"]
 
 
 def test_rates_in_words_have_as_many_digits_as_they_can_bear():
