@@ -54,18 +54,15 @@ LONG = ' style="text-align:left;white-space:normal"'
 
 # One value
 
-_KNOWN = (str, int, list, dict)
-_WHOLE = (int, np.integer)
-
 
 def is_unknown(value: Any) -> bool:
     """Return whether a single value is unknown; a collection never is."""
     # nearly all values are of these types; to ask pandas takes ten times as long
+    if type(value) in _PLAIN:
+        return value is None
     if isinstance(value, float):
         return math.isnan(value)
-    if isinstance(value, _KNOWN):
-        return False
-    return value is None or bool(types.is_scalar(value) and pd.isna(value))
+    return bool(types.is_scalar(value) and pd.isna(value))
 
 
 def share(value: Any) -> str:
@@ -81,7 +78,7 @@ def number(value: Any, digits: int = 0, *, signed: bool = False) -> str:
     if is_unknown(value):
         return UNKNOWN
     sign = "+" if signed else ""
-    if digits == 0 and isinstance(value, _WHOLE):
+    if digits == 0 and isinstance(value, (int, np.integer)):
         # formatted as a float, a large identifier would become another one
         return f"{int(value):{sign},}"
     # adding 0.0 turns -0.0 into 0.0

@@ -100,14 +100,13 @@ def _named(words: Sequence[str]) -> Row | None:
     known = _rows()
     if row := known.get(name) or known.get(_VERSION_BEHIND.sub("", name)):
         return row
-    # "???": at least three letters have to stand before a glob such as "*db"
-    fits = (glob for glob in _globs() if fnmatchcase(name, f"???{glob}"))
-    return next((known[glob] for glob in fits), None)
+    return next((row for glob, row in _globs() if fnmatchcase(name, glob)), None)
 
 
 @cache
-def _globs() -> list[str]:
-    return [name for name in _rows() if "*" in name]
+def _globs() -> list[tuple[str, Row]]:
+    # "???": at least three letters have to stand before a glob such as "*db"
+    return [(f"???{name}", row) for name, row in _rows().items() if "*" in name]
 
 
 def _are_qualifiers(words: Sequence[str]) -> bool:
