@@ -83,6 +83,11 @@ class Inventory:
         kept = workloads[~is_build].reset_index(drop=True)
         return replace(self, tables={**self.tables, "workloads": kept})
 
+    @property
+    def by_service(self) -> DataFrame:
+        """The services, index ``service_id``."""
+        return self.tables["services"].set_index("service_id")
+
     def __getitem__(self, name: str) -> DataFrame:
         try:
             return self.tables[name]
@@ -208,9 +213,8 @@ def _by_key(table: DataFrame, key: list[str]) -> DataFrame:
     """Return a table sorted by its key, with the key as text in the index."""
     indexed = table.set_index(key).sort_index()
     keys = (one if isinstance(one, tuple) else (one,) for one in indexed.index)
-    return indexed.set_axis(
-        pd.Index(["/".join(map(str, one)) for one in keys], dtype=str)
-    )
+    names = ["/".join(map(str, one)) for one in keys]
+    return indexed.set_axis(pd.Index(names, dtype=str))
 
 
 def from_frames(
@@ -323,16 +327,10 @@ def derived(frame: str, table: DataFrame) -> DataFrame:
     parts = DataFrame([parse_image(ref).columns() for ref in known], index=known)
     table = _filled(table, parts.reindex(refs).set_axis(refs.index))
     tagged = table.loc[table["repository"].notna() & table["tag"].notna()]
-    floating = [
-        # `moves` may be None: `None and …` keeps an unknown tag unknown
-        moves(tag, repository) and not is_pinned
-        for repository, tag, is_pinned in zip(
-            tagged["repository"],
-            tagged["tag"],
-            frames.surely(tagged["pinned"]),
-            strict=True,
-        )
-    ]
+    is_pinned = frames.surely(tagged["pinned"])
+    rows = zip(tagged["tag"], tagged["repository"], is_pinned, strict=True)
+    # `moves` may be None: `None and …` keeps an unknown tag unknown
+    floating = [moves(*names) and not is_fixed for *names, is_fixed in rows]
     tags = Series(floating, tagged.index, dtype="boolean")
     return _filled(table, tags.to_frame("tag_floating"))
 

@@ -142,7 +142,7 @@ def _whole(
 @lru_cache(maxsize=1)
 def _rows(scores: Assessment) -> dict[str, Row]:
     """Return every service as the inventory and the scores know it."""
-    known = scores.inventory["services"].set_index("service_id")
+    known = scores.inventory.by_service
     scored = scores.services
     others = known.drop(columns=scored.columns, errors="ignore")
     rows = scored.join(others).reset_index().to_dict("records")

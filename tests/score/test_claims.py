@@ -665,7 +665,12 @@ def test_images_that_nothing_uses_by_who_would_take_them():
 
 
 @pytest.mark.parametrize(
-    "run", [None, {"workload_id": ["w"], "registry": ["r"], "repository": ["app"]}]
+    "run",
+    [
+        None,
+        {"workload_id": ["w"], "registry": ["r"], "repository": ["app"]},
+        {"workload_id": ["w"], "source_kind": ["container"]},
+    ],
 )
 def test_an_image_that_an_unread_workload_may_run_is_not_unused(run):
     images = {"registry": "r", "repository": "app", "digest": ["d1", "d2"]}

@@ -206,7 +206,7 @@ def test_missing_files(tmp_path):
     row = read("x.json", tmp_path, format="pagerduty").coverage[0]
     assert (row["status"], row["hint"]) == ("unreachable", "there is no such file")
     (row,) = read(".", tmp_path, format="jira").coverage
-    assert row["status"] == "empty"
+    assert row["status"] == "unreachable"
 
 
 def test_options_are_checked():

@@ -27,7 +27,7 @@ from assess.score.blast_radius.placement import KINDS, PAIR
 from assess.score.blast_radius.propagation import Impact, by_level, choose
 from assess.score.blast_radius.relocation import containment
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
-from assess.score.blast_radius.topology import Topology, build_topology
+from assess.score.blast_radius.topology import Topology, build_topology, total_weight
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.blast_radius.unseen import seen_sides, watched, with_unseen
 from assess.score.incidents.exposure import incident_rates
@@ -181,14 +181,14 @@ def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
 def _contributions(topology: Topology, affected: DataFrame) -> DataFrame:
     weight = topology.service_weight.to_numpy()
     node = affected["service_id"].cat.codes
-    # criticality times probability; a fleet without any weight loses nothing
-    lost = weight[node] * affected["p_down"] / (weight.sum() or 1.0)
+    # criticality times probability
+    lost = weight[node] * affected["p_down"] / total_weight(weight)
     return affected[["element_kind", "element", "service_id"]].assign(contribution=lost)
 
 
 def _frame(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
     elements = topology.elements
-    total = float(topology.weight.sum()) or 1.0
+    total = total_weight(topology.weight)
     point = impacts["point"]
     unseen = impacts["unseen"].loss[: len(elements)]
     losses = {

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from assess.score.arrays import Booleans, Ends, Floats, Integers
+from assess.score.blast_radius.topology import total_weight
 
 SAME = 1e-9  # losses that differ by less are one step; sums of chances round as well
 POINTS = 1000  # equally likely losses that stand for a distribution
@@ -56,7 +57,7 @@ class Unexplained:
         # services come by name: draws in the order of their values do not depend on names
         order = np.lexsort([weight, floor])
         falls = rng.random((POINTS, len(floor))) < floor[order]
-        return cls(np.sort(falls @ weight[order]), float(weight.sum()) or 1.0)
+        return cls(np.sort(falls @ weight[order]), total_weight(weight))
 
     def besides(self, reached: Floats) -> Floats:
         """Return by row equally likely losses of services outside the ``reached`` weight.

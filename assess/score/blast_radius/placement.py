@@ -46,7 +46,7 @@ def topology_fields(
     elements = _elements(inventory, services, outside, placed)
     table = elements.to_frame(index=False)
     infrastructure = table[table["element_kind"].isin(INFRASTRUCTURE)]
-    share = inventory["services"].set_index("service_id")["min_healthy_pct"]
+    share = inventory.by_service["min_healthy_pct"]
     return {
         "elements": elements,
         "placement": placed,
@@ -69,7 +69,7 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     bases = on_bases(inventory, replicas)
     has_base = images["workload_id"].isin(bases["workload_id"])
     baseless = images[~has_base].assign(element=pd.NA)
-    platform = inventory["services"].set_index("service_id")["platform"]
+    platform = inventory.by_service["platform"]
     is_clustered = replicas["service_id"].map(platform).isin(CLUSTERED)
     clusters = replicas.assign(element=replicas["cluster"])
     parts = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -27,11 +27,12 @@ from assess.score.blast_radius.bitset import (
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
 from assess.score.blast_radius.propagation import Scenarios, propagate, reached
-from assess.score.blast_radius.topology import Graph, Topology
+from assess.score.blast_radius.topology import Graph, Topology, total_weight
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import is_replica
 
 WIDTH = 1 << 13  # terms of a block: an integer of 1 KiB
+ZONED = ("aws", "azure", "gcp")  # providers of whose hosts each is in a zone
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
 
 
@@ -72,8 +73,11 @@ def spread_replicas(
 
 def element_changes(
     inventory: Inventory, topology: Topology, target: Table
-) -> tuple[DataFrame, Floats]:
-    """List fatal elements that a move adds (1) or removes (-1); count new hosts that take it down."""
+) -> tuple[DataFrame, Floats, Floats]:
+    """List fatal elements that a move adds (1) or removes (-1).
+
+    Also count the new hosts that take each service down, and the zones without a name that may.
+    """
     shared = landing(topology, target)
     zones = sorted(element for kind, element in topology.elements if kind == "az")
     # a target without an orchestrator leaves the cluster behind
@@ -87,13 +91,22 @@ def element_changes(
     running_n = running["service_id"].value_counts().reindex(topology.services)
     # a service never moves to fewer replicas than it has
     replicas = running_n.fillna(0).clip(lower=max(int(target["replicas"]), 1))
-    share = inventory["services"].set_index("service_id")["min_healthy_pct"]
+    share = inventory.by_service["min_healthy_pct"]
     layout = DataFrame({"n": replicas, "share": share.astype("float64")})
+    hosts = inventory["hosts"]
+    is_nameless = hosts["az"].isna() & hosts["provider"].isin(ZONED)
     new_hosts = Series(0.0, topology.services)
+    new_zones = Series(0.0, topology.services)
     added = []
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(int(n), healthy, hosts_n, zones)
         new_hosts[alike.index] = fatal_hosts
+        if is_nameless.any():
+            # at worst the replicas lie in as many zones as can each take too many of them
+            most = max(
+                spread_replicas(int(n), healthy, k, [])[0] for k in range(1, int(n) + 1)
+            )
+            new_zones[alike.index] = max(most - len(fatal_zones), 0)
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
     moved = DataFrame(added, columns=PAIR, dtype="str")
@@ -101,7 +114,8 @@ def element_changes(
     both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
     # what is there before and after does not change
     changes = both.drop_duplicates(PAIR, keep=False)
-    return changes.sort_values(PAIR, ignore_index=True), new_hosts.to_numpy()
+    changes = changes.sort_values(PAIR, ignore_index=True)
+    return changes, new_hosts.to_numpy(), new_zones.to_numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,13 +245,13 @@ def move_deltas(
 
 def _moved(
     topology: Topology,
-    changes: Mapping[str, tuple[DataFrame, Floats]],
+    changes: Mapping[str, tuple[DataFrame, Floats, Floats]],
     sampling: Sampling,
     drawn: Booleans | None,
 ) -> dict[str, DataFrame]:
     """Return the change by moves to each target; changes shared by targets are computed once."""
     # Without ``drawn`` every change is bounded.
-    every = pd.concat([rows for rows, _ in changes.values()]).drop_duplicates()
+    every = pd.concat([rows for rows, *_ in changes.values()]).drop_duplicates()
     every = every.sort_values(PAIR, ignore_index=True)
     sampling = replace(sampling, spread=False)  # a move has no interval of one failure
     changed = Terms.of(topology, every)
@@ -258,9 +272,9 @@ def _moved(
     certain = topology.direct["lo"][PAIR].assign(certain=True)
     every = every.merge(certain, how="left")
     terms = every.assign(term=every.index)
-    for name, (rows, new_hosts) in changes.items():
+    for name, (rows, *new) in changes.items():
         own = every.loc[np.sort(rows.merge(terms)["term"])]
-        found[name] = _table(topology, levels, changed.service[own.index], own, new_hosts)
+        found[name] = _table(topology, levels, changed.service[own.index], own, new)
     return found
 
 
@@ -277,13 +291,14 @@ def _table(
     levels: Mapping[str, _Losses],
     service: Integers,
     own: DataFrame,
-    new_hosts: Floats,
+    new: Sequence[Floats],
 ) -> DataFrame:
     """Add up the terms of one target by service: ``delta, delta_lo, delta_hi``.
 
     ``own`` are its terms, ``sign, certain`` by position, and ``service`` their services.
     """
     n = len(topology.services)
+    new_hosts, new_zones = new
     added = own["sign"].to_numpy() > 0
     # what only may take a service down today is perhaps nothing to leave
     perhaps = own["certain"].isna() & ~added
@@ -297,7 +312,8 @@ def _table(
         most = np.bincount(service, np.where(added, much, -little), n)
         low[level] = least + new_hosts * losses.least_alone
         high[level] = most + new_hosts * losses.most_alone
-        worst.append(high[level] + np.bincount(service, little * perhaps, n))
+        more = np.bincount(service, little * perhaps, n) + new_zones * losses.most_alone
+        worst.append(high[level] + more)
     lo = np.min(list(low.values()), axis=0)
     hi = np.max(worst, axis=0)
     nowhere = ~topology.services.isin(topology.placed)
@@ -321,7 +337,7 @@ class _Losses(NamedTuple):
 
 def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
     """Bound the terms at one level of the edges by what each service reaches."""
-    total = float(graph.weight.sum()) or 1.0
+    total = total_weight(graph.weight)
     every = np.arange(terms.services_n)
     alone = Scenarios.unasked(every, every, terms.services_n)
     least, most = _ends_of(graph, alone, sampling)
@@ -339,7 +355,7 @@ def _compared_losses(
 
     ``failing`` are the scenarios of `move_scenarios`, of ``n`` services.
     """
-    total = float(graph.weight.sum()) or 1.0
+    total = total_weight(graph.weight)
     least, most = (loss / total for loss in _ends_of(graph, failing, sampling))
     # one service more never saves another: a negative difference is noise of the draws
     little = np.maximum(least[n::2] - most[n + 1 :: 2], 0)

@@ -59,6 +59,11 @@ def criticality(services: DataFrame, policy: Policy) -> Series:
     return np.ldexp(weight, -exponent) if abs(exponent) > EXPONENT_MAX else weight
 
 
+def total_weight(weight: Floats) -> float:
+    """Return the weight of a fleet; 1 where nothing weighs, so that its losses are 0."""
+    return float(weight.sum()) or 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """Arcs between nodes: ``head`` fails when ``tail`` fails, with probability ``p``.

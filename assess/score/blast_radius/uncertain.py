@@ -11,7 +11,7 @@ from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats, Integers, Words
 from assess.score.blast_radius.bitset import Weights, bits_of, blocks, to_words
 from assess.score.blast_radius.one_failure import Unexplained, middle
-from assess.score.blast_radius.topology import Graph
+from assess.score.blast_radius.topology import Graph, total_weight
 from assess.score.blast_radius.undecided import Undecided, raise_rows, weight_of
 
 ROOM = 1 << 23  # bytes of outcomes computed together: they stay in the cache
@@ -216,7 +216,7 @@ def _draw(
 
 def _draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
     """Return the draws needed for a small standard error: few where little can be reached."""
-    total = float(graph.weight.sum()) or 1.0
+    total = total_weight(graph.weight)
     share = weight_of(graph, undecided, np.ones(len(undecided.node))) / total
     # the standard deviation of a share is at most half of what can be reached
     deviation = share / 2

@@ -99,7 +99,7 @@ class ClaimData:
     def orchestrated(self) -> Series:
         """Whether each spell is under an orchestrator; NA where only containers were seen."""
         platform = self.spells["platform"]
-        declared = self.frame("services").set_index("service_id")["platform"]
+        declared = self.assessment.inventory.by_service["platform"]
         named = self.spells["service_id"].map(declared)
         vague = platform.eq(ANY_CONTAINER) & (named.isna() | named.isin(UNCLEAR))
         orchestrators = self.assessment.policy["evidence"]["orchestrators"]
@@ -191,14 +191,19 @@ def kept_images(data: ClaimData) -> Measurement:
 def _is_run(images: DataFrame, data: ClaimData) -> Series:
     """Return whether a workload runs each image; NA where nobody knows."""
     place = ["registry", "repository"]
-    workloads = data.frame("workloads").dropna(subset=place)
+    workloads = data.frame("workloads")
+    # a container whose repository is unknown may run any image
+    is_unnamed = workloads[place].isna().any(axis=1)
+    contained = replicas_in_containers(workloads, data.assessment.policy)
+    runs_any = (is_unnamed & contained.fillna(value=True)).any()
+    workloads = workloads.dropna(subset=place)
     known = workloads.dropna(subset="image_digest")[[*place, "image_digest"]]
     keys = pd.MultiIndex.from_frame(images[[*place, "digest"]])
     is_run = keys.isin(pd.MultiIndex.from_frame(known))
     # a workload of the repository whose digest is unknown may run any image of it
     vague = workloads.loc[workloads["image_digest"].isna(), place]
     may_run = keys.droplevel("digest").isin(pd.MultiIndex.from_frame(vague))
-    if not data.assessment.inventory.has("workloads"):
+    if runs_any or not data.assessment.inventory.has("workloads"):
         may_run[:] = True
     return Series(is_run, images.index, dtype="boolean").mask(may_run & ~is_run)
 
@@ -398,7 +403,7 @@ def held_back(data: ClaimData) -> Measurement:
     answer = Series(outside.isin(stopped), outside, dtype="boolean")
     # a failed gate decides; an unknown one only where no gate failed
     answer = answer.mask(outside.isin(gates.loc[vague, "service_id"]) & ~answer)
-    tier = data.frame("services").set_index("service_id")["tier"].reindex(outside)
+    tier = data.assessment.inventory.by_service["tier"].reindex(outside)
     on_host = surely(data.side[outside].eq(HOST))
     group = "tier " + tier.astype("string")
     measured = share(tally(group, answer.where(on_host)), level=data.level)

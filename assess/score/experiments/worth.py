@@ -15,7 +15,7 @@ from scipy.special import ndtr
 
 from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.learning import Learned
-from assess.score.blast_radius.topology import Topology
+from assess.score.blast_radius.topology import Topology, total_weight
 
 LEAST = 1e-9  # of a divisor; a difference of chances below it is rounding noise
 SPREADS = 4.0  # standard deviations between the ends of an interval, by a rule of thumb
@@ -79,7 +79,7 @@ def sensitivity(
     that do not share an edge taken as independent: ``P(d | i) sum_j c_j P(j | s) (1 - P(j | i)) /
     (1 - P(d | i) p P(j | s))``. Exact on a tree, and on ways that are apart.
     """
-    total = float(topology.weight.sum()) or 1.0
+    total = total_weight(topology.weight)
     callee = topology.callee
     caller = topology.caller
     columns: list[Integers] = []
@@ -193,8 +193,8 @@ def worth(
 ) -> Worth:
     """Return the value of the failure of each element for the services to decide."""
     moved = sensitivity(topology, down, doubt.p, services).toarray()
-    impact = np.asarray(down[services] @ topology.weight)
-    impact = impact / (float(topology.weight.sum()) or 1.0)
+    lost = np.asarray(down[services] @ topology.weight)
+    impact = lost / total_weight(topology.weight)
     parts = [
         label_parts(is_open, moved, doubt.variance),
         ranking_parts(impact, moved, doubt.variance),

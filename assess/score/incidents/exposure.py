@@ -199,7 +199,7 @@ def exposure(
 
 @per_inventory
 def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
-    services = inventory["services"].set_index("service_id")[["tier", "kind"]]
+    services = inventory.by_service[["tier", "kind"]]
     platform = _platforms(inventory, policy)
     sound = sound_incidents(inventory)
     at_time = sound["platform_at_time"].astype("object")
@@ -254,7 +254,7 @@ def replicas_in_containers(workloads: DataFrame, policy: Policy) -> Series:
 
 def _platforms(inventory: Inventory, policy: Policy) -> Series:
     """Return the platform of each service: as declared, else from all its replicas."""
-    declared = inventory["services"].set_index("service_id")["platform"].astype("object")
+    declared = inventory.by_service["platform"].astype("object")
     workloads = inventory["workloads"]
     contained = replicas_in_containers(workloads, policy).dropna().astype(float)
     share = contained.groupby(workloads["service_id"]).mean()

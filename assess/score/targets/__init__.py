@@ -148,7 +148,7 @@ def measure_targets(assessment: Assessment) -> Targets:
     bases = base_images(inventory)
     past = cost.past_of(inventory, policy, assessment.upgrades)
     size = cost.sizes(inventory)
-    effort = inventory["services"].set_index("service_id")["move_effort_hours"]
+    effort = inventory.by_service["move_effort_hours"]
     effort = effort.reindex(services).astype("Float64")
     running = cost.replicas_of(inventory, services)
     parts = []

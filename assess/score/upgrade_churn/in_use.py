@@ -172,7 +172,7 @@ def _running(inventory: Inventory) -> DataFrame:
     table["base"] = table["base"].fillna(path + ":" + table["named"])
     bases = _each(reference.base_system, table, "base")
     parts = path.str.extract(r"^(?:(.*)/)?([^/]*)$")
-    platforms = inventory["services"].set_index("service_id")["platform"]
+    platforms = inventory.by_service["platform"]
     # an image without a tag, or with a digest alone, counts as latest
     table = table.assign(
         platform=table["service_id"].map(platforms).astype("string"),

@@ -228,7 +228,7 @@ def rank(assessment: Assessment) -> WhatNext:
     blast = assessment.blast_radius
     churn = assessment.upgrade_churn
     settings = policy["what_next"]
-    services = inventory["services"].set_index("service_id").sort_index()
+    services = inventory.by_service.sort_index()
     criteria = criteria_table(services, readiness, blast, churn, policy)
     frame = readiness.frame.reindex(services.index)[READINESS]
     platform = exposure(inventory, policy).platform.astype("str").fillna("unknown")

@@ -94,7 +94,7 @@ def _asked() -> dict[str, str]:
 
 def _known(rows: DataFrame, inventory: Inventory) -> Series:
     """Return whether the question is a column of the service that is already known."""
-    services = inventory["services"].set_index("service_id")
+    services = inventory.by_service
     known = services.notna().rename(columns="services.{}".format)
     known = known.rename_axis("service_id").reset_index()
     known = known.melt("service_id", var_name="question", value_name="is_known")

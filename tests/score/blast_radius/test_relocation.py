@@ -129,7 +129,8 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
     inventory = a_fleet(seed)
     result = score_blast_radius(inventory, POLICY)
     fleet = build_topology(inventory, POLICY)
-    want = one_by_one(fleet, *element_changes(inventory, fleet, POLICY["target"]), POLICY)
+    changes, new_hosts, _ = element_changes(inventory, fleet, POLICY["target"])
+    want = one_by_one(fleet, changes, new_hosts, POLICY)
     for row in result.services.itertuples():
         assert row.delta_lo <= row.delta_hi
         if row.Index in fleet.placed:
@@ -150,7 +151,7 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
 def test_scenarios_fail_everything_but_the_service(seed):
     inventory = a_fleet(seed)
     fleet = build_topology(inventory, POLICY)
-    changes, _ = element_changes(inventory, fleet, POLICY["target"])
+    changes, *_ = element_changes(inventory, fleet, POLICY["target"])
     assert set(changes["element_kind"]) <= set(LEFT)
     terms = Terms.of(fleet, changes)
     n = len(fleet.services)
@@ -265,6 +266,23 @@ def test_a_replica_of_unknown_state_promises_no_gain():
         ends.append(score_blast_radius(inventory, POLICY).services.loc["a", "delta_hi"])
     known, hidden = ends
     assert hidden >= known
+
+
+@pytest.mark.parametrize("hidden", [["h0"], ["h0", "h1"]])
+def test_a_host_of_unknown_zone_promises_no_gain(hidden):
+    hosts = pd.DataFrame({"host_id": ["h0", "h1"], "az": ["za", "zb"], "provider": "aws"})
+    lost = hosts.assign(az=hosts["az"].mask(hosts["host_id"].isin(hidden)))
+    workloads = pd.DataFrame({"workload_id": ["w0", "w1"], "service_id": "a"})
+    frames = {
+        "services": pd.DataFrame({"service_id": ["a"], "min_healthy_pct": 100}),
+        "engines": hosts[["host_id"]].assign(runtime="docker", version="28.0"),
+        "workloads": workloads.assign(host_id="h0", state="running"),
+    }
+    ends = []
+    for each in (hosts, lost):
+        inventory = from_frames({**frames, "hosts": each}, snapshot_at="2026-10-01")
+        ends.append(score_blast_radius(inventory, POLICY).services.loc["a", "delta_hi"])
+    assert ends[1] >= ends[0]
 
 
 def place_of(clusters=(), engines=("docker 26.1.4",)):
