@@ -285,11 +285,13 @@ def measures(
 ) -> DataFrame:
     """Return measures of predictions and containment: ``measure, value, lo, hi, n``.
 
-    They are the ratio of observed to predicted shares, with a bootstrap interval over the events,
-    how often the interval of one failure held, by kind of element too, and the chance that an
-    incident touches at most one service, on containers and on hosts.
+    They are the ratio of observed to predicted shares, with a bootstrap interval over the elements
+    that failed, how often the interval of one failure held, by kind of element too, and the chance
+    that an incident touches at most one service, on containers and on hosts.
     """
-    both = calibration[["observed", "predicted"]].to_numpy("float64")
+    # elements are drawn, not failures: those of one element share what was predicted
+    by_element = calibration.groupby(["element_kind", "element"])
+    both = by_element[["observed", "predicted"]].sum().to_numpy("float64")
     ratio = (np.nan, np.nan, np.nan)
     if both[:, 1].sum():
         shape = (skill.RESAMPLES, len(both))
@@ -297,8 +299,10 @@ def measures(
         observed, predicted = both[drawn].sum(axis=1).T
         shares = observed[predicted > 0] / predicted[predicted > 0]
         point = both[:, 0].sum() / both[:, 1].sum()
-        ratio = (point, *middle(shares, level))
-    rows = [("observed to predicted", *ratio, len(both))]
+        # of one element all resamples are alike: nothing tells how far the ratio is off
+        ends = middle(shares, level) if len(both) > 1 else (np.nan, np.nan)
+        ratio = (point, *ends)
+    rows = [("observed to predicted", *ratio, len(calibration))]
 
     def add(measure: str, holds: Series) -> None:
         share = jeffreys_interval(int(holds.sum()), len(holds), level=level)

@@ -220,13 +220,18 @@ def test_the_curve_falls_threshold_by_threshold(fleet, failures):
 def test_ratio_and_how_many_incidents_touch_one(inventory):
     both = pd.DataFrame({"observed": [0.1, 0.3], "predicted": [0.2, 0.2]})
     both["inside"] = pd.array([True, pd.NA], "boolean")
-    both["element_kind"] = ["host", "az"]
+    both = both.assign(element_kind=["host", "az"], element=["h1", "z1"])
     known = exposure(inventory, load_policy())
     table = validation.measures(known, both, seed=1, level=0.9).set_index("measure")
     ratio = table.loc["observed to predicted"]
     assert ratio["value"] == pytest.approx(1)
     assert [ratio["lo"], ratio["hi"]] == pytest.approx([0.5, 1.5])
     assert table["n"].tolist()[1:] == [1, 1, 0, 0]  # nobody says on which platform it was
+    # two failures of one element are no two samples: how far the ratio is off is unknown
+    same = both.assign(element_kind="host", element="h1")
+    (alone, *_) = validation.measures(known, same, seed=1, level=0.9).itertuples()
+    assert (alone.value, alone.n) == (pytest.approx(1), 2)
+    assert np.isnan([alone.lo, alone.hi]).all()
 
 
 def test_no_failure_is_no_number(inventory, fleet):
