@@ -296,11 +296,10 @@ def _flat(table: DataFrame) -> tuple[DataFrame, int]:
     # an unnamed integer index only counts the rows
     if names == [None] and types.is_integer_dtype(table.index.dtype):
         return table, 0
-    flat = table.reset_index(names=[name or "" for name in names], allow_duplicates=True)
     if table.columns.nlevels == 1 and table.columns.name is not None:
-        corner = f"{names[-1] or ''} / {table.columns.name}"
-        flat = flat.set_axis([corner, *flat.columns[1:]], axis=1)
-    return flat, len(names)
+        names[-1] = f"{names[-1] or ''} / {table.columns.name}"
+    labels = [name or "" for name in names]
+    return table.reset_index(names=labels, allow_duplicates=True), len(names)
 
 
 def _head(name: Any) -> str:
