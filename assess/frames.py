@@ -395,7 +395,7 @@ def _absent(column: Column, cells: Series) -> list[DataFrame]:
     # reader of any other column decides about empty texts: a waiver without an owner does
     # not count.
     if column.is_key:
-        why = "an empty text, which no CSV file tells from unknown: name it"
+        why = "an empty text, which a CSV file cannot tell from unknown: name it"
         hints[why] = is_absent(cells) & ~unknown
     return [
         _problems(column, cells[rows], "required", hint)

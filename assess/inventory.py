@@ -75,7 +75,7 @@ class Inventory:
 
     @cached_property
     def running(self) -> Inventory:
-        """The inventory without workloads that are only built: what does not run is no replica."""
+        """The inventory without workloads that are only built, which are not replicas."""
         workloads = self.tables["workloads"]
         is_build = workloads["source_kind"].eq(BUILD)
         if not is_build.any():

@@ -121,12 +121,11 @@ def test_an_index_that_only_counts_is_left_out():
 
 
 def test_the_name_of_the_columns_is_kept():
-    counts = (
-        pd.DataFrame({"cause": ["app"], "where": ["host"]})
-        .groupby(["cause", "where"])
-        .size()
-    )
+    incidents = pd.DataFrame({"tier": [1], "cause": ["app"], "where": ["host"]})
+    counts = incidents.groupby(["cause", "where"]).size()
     assert shown(counts.unstack()) == [["cause / where", "host"], ["app", "1"]]
+    counts = incidents.groupby(["tier", "cause", "where"]).size()
+    assert shown(counts.unstack())[0] == ["tier", "cause / where", "host"]
 
 
 def test_what_is_left_out_is_counted():

@@ -80,7 +80,7 @@ def next_step(command: str) -> None:
 
 
 def progress(*, patience: float = 0.0) -> Callable[[str, int, int], None] | None:
-    """Return a function that draws a progress bar; None if stderr is no terminal.
+    """Return a function that draws a progress bar; None if stderr is not a terminal.
 
     Work that is done within ``patience`` [s] draws nothing.
     """

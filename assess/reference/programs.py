@@ -152,7 +152,7 @@ def base_system(image: str | None) -> System:
     parts = re.split(r"[-_/]", path.lower())
     systems += [_numbered(part) for part in parts if part[-1:].isdigit()]
     return max(
-        # a word with a line ("bookworm") tells more than one without ("alpine")
+        # a word with a line ("bookworm") says more than one without ("alpine")
         filter(None, systems),
         key=lambda system: system[1] is not None,
         default=UNKNOWN,

@@ -16,7 +16,7 @@ _VERSION = re.compile(
 
 
 def lowered(text: object) -> str:
-    """Return a text in lower case without spaces around; empty for what is no text."""
+    """Return a text in lower case without spaces around; empty for any other value."""
     return text.strip().lower() if isinstance(text, str) else ""
 
 

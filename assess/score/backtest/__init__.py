@@ -388,7 +388,8 @@ def tau(score: Floats, outcome: Floats) -> float:
 def resample(n: int, draws: int, seed: int) -> Floats:
     """Draw with replacement: return the count of each of ``n`` by draw, one draw per row."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+    alike = np.full(n, 1 / n)
+    return rng.multinomial(n, alike, size=draws).astype(np.float64)
 
 
 def delong(score: Floats, hit: Booleans) -> Ends:

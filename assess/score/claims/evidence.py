@@ -390,7 +390,8 @@ def depends_on_who_asks(data: ClaimData) -> Measurement:
     divided = (highs["min"] < bar) & (lows["max"] >= bar)
     agreed = (lows["min"] >= bar) | (highs["max"] < bar)
     answer = divided.astype("boolean").mask(~divided & ~agreed)
-    return share(tally(data.side, answer.reindex(data.side.index)), level=data.level)
+    answer = answer.reindex(data.side.index)
+    return share(tally(data.side, answer), level=data.level)
 
 
 def held_back(data: ClaimData) -> Measurement:

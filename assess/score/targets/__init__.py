@@ -59,8 +59,13 @@ COLUMNS = (
     "dominated",
     "why",
 )
-# columns that the text of an explanation says
-SAID = ("blockers", "cost_per_month_lo", "cost_per_month_hi", "why")
+# columns that the table of an explanation leaves to its text, and those of prices to `frame`
+ELSEWHERE = (
+    "blockers",
+    *with_ends("hours_per_year")[1:],
+    *with_ends("cost_per_month")[1:],
+    "why",
+)
 # criteria at their worst, and whether high is good
 CRITERIA = {
     "readiness_lo": True,
@@ -105,7 +110,7 @@ class Targets(Result):
         """Explain where a service could run, and why not elsewhere."""
         table: Any = self.row(service_id)
         text = "\n".join(f"{row.Index}: {row.why}" for row in table.itertuples())
-        shown = table[[name for name in COLUMNS if name not in SAID]]
+        shown = table[[name for name in COLUMNS if name not in ELSEWHERE]]
         return Explanation(f"{service_id}: targets", text, shown.round(2))
 
     def options(self, service_id: str | None = None) -> DataFrame:

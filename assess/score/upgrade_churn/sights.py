@@ -160,8 +160,9 @@ def changed_images(was: set[Image], now: set[Image]) -> list[tuple[Image, Image,
     come = new.keys() - old.keys()
     if len(gone) == len(come) == 1:
         pairs.append((old[gone.pop()], new[come.pop()]))
-    compared = [(a, b, reference.image_change(a[1:], b[1:])) for a, b in pairs]
-    return [change for change in compared if change[2] != "same"]
+    kinds = [reference.image_change(a[1:], b[1:]) for a, b in pairs]
+    compared = zip(pairs, kinds, strict=True)
+    return [(*pair, kind) for pair, kind in compared if kind != "same"]
 
 
 def _by_repository(images: set[Image]) -> dict[str, Image]:

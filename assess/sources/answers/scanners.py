@@ -142,13 +142,13 @@ def _of_scan(report: Row, when: datetime | None, context: Context) -> list[Frame
 
 
 def _id_of(image: Row, key: str) -> str:
-    """Return the id of an image; empty for any other text, which tells no image."""
+    """Return the id of an image; empty for any other text, which names no image."""
     found = _ID.fullmatch(text(image, key))
     return found[0] if found else ""
 
 
 def _image_rows(image: ImageRef, identifier: str, **columns: Any) -> list[FrameRow]:
-    """Return the row of a scanned image; none where neither digest nor id tells which it is."""
+    """Return the row of a scanned image; none where neither digest nor id identifies it."""
     digest = image.digest or identifier
     if not image.repository or not digest:
         return []

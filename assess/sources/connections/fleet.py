@@ -197,6 +197,6 @@ def is_public(address: str) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def is_noise(address: str) -> bool:
-    """Return whether an address is of no service: multicast, link-local, broadcast."""
+    """Return whether an address belongs to no service: multicast, link-local, broadcast."""
     read = ipaddress.ip_address(address)
     return read.is_multicast or read.is_link_local or str(read) == "255.255.255.255"

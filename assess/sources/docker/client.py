@@ -37,7 +37,7 @@ MAX_ANSWER_BYTES = 64 << 20  # a list of 20,000 containers has about half of tha
 
 
 class StatusError(Exception):
-    """An answer that is no success."""
+    """An answer other than success."""
 
     def __init__(self, status_code: int, message: str) -> None:
         super().__init__(scrub(f"status {status_code}: {message}"))

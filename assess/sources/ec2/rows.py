@@ -95,7 +95,7 @@ class _Service:
 
 
 def to_batch(answers: Answers) -> tuple[Batch, int]:
-    """Turn answers into rows, and count the activities that are no launch or termination."""
+    """Turn answers into rows, and count the activities that are neither launch nor termination."""
     batch = Batch()
     fronts = Fronts(answers)
     types = by_name(answers.types, key="InstanceType")

@@ -173,7 +173,7 @@ def tool_of(values: list[Any]) -> Tool | None:
 
 
 def table_of(values: list[Any]) -> Table:
-    """Return objects of an unknown tool as a table: those of the first list that tells times."""
+    """Return objects of an unknown tool as a table: those of the first list with times."""
     lists = [inner for value in dicts(values) for inner in value.values()]
     opened = {*HEADERS["opened_at"]}
     cells: list[Cells] = []
@@ -194,7 +194,7 @@ def _cells_of(entry: Row) -> Cells:
 
 
 def lost_in(tool: Tool, values: Iterable[Any]) -> list[str]:
-    """List the entries of the lists of a tool that are no objects, by their place."""
+    """List the entries of the lists of a tool that are not objects, by their place."""
     lost = []
     for number, value in enumerate(values):
         if not value or not isinstance(value, dict):

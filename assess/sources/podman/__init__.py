@@ -148,7 +148,7 @@ def _texts(dumps: list[Dump], wanted: str) -> Iterator[tuple[Path, str]]:
 
 
 def _version(raw: Payload) -> Payload:
-    """Read the version; a client that is no remote one is the engine itself."""
+    """Read the version; a client that is not remote is the engine itself."""
     # Podman reports the version of its own API, which no client of Docker speaks.
     engine = table(raw, "Server") or table(raw, "Client") or raw
     number = text(engine, "Version")

@@ -192,7 +192,7 @@ def _checked(values: list[Any], call: Call, *, is_failed: bool = False) -> Rows:
 
 
 def _problem(value: Any) -> str | None:
-    """Return why a value is no trace graph; None where it is one."""
+    """Return why a value is not a trace graph; None where it is one."""
     if not isinstance(value, dict):
         return "this is no graph of calls"
     if value.get("errors") or value.get("status") == "error":

@@ -119,7 +119,7 @@ def of_rvtools(cells: Cells, place: str) -> Machine:
 
 
 def of_proxmox(entry: Row, place: str) -> Machine | None:
-    """Read a resource of a Proxmox cluster; None for what is no machine."""
+    """Read a resource of a Proxmox cluster; None for anything else."""
     if entry.get("type") in _NOT_MACHINES:
         return None
     facts = {
