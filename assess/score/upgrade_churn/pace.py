@@ -247,6 +247,8 @@ def upgrade_failures(
         incidents = moments[move.host_id, True]
         unplaced = moments[move.host_id, False], moments[NOWHERE, False]
         backs = rollbacks[move.host_id]
+        # one on an unknown host may have been here
+        near = [*backs, *rollbacks[NOWHERE]]
         surely = (move.before, move.after + window)
         perhaps = (move.after, move.before + window)
         failed = (
@@ -260,7 +262,7 @@ def upgrade_failures(
             or move.host_id == NOWHERE
             or _any_in(incidents, perhaps)
             or any(_any_in(those, perhaps) for those in unplaced)
-            or any(back[0] <= perhaps[1] and perhaps[0] <= back[1] for back in backs)
+            or any(back[0] <= perhaps[1] and perhaps[0] <= back[1] for back in near)
         )
         if failed or holds(history.looked, (move.after, move.after + window)):
             # of an unknown version nobody knows the line
