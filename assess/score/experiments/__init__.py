@@ -11,7 +11,7 @@ from pandas import DataFrame, Series
 from assess.errors import AssessError, counted, did_you_mean
 from assess.score.arrays import Floats, Integers
 from assess.score.blast_radius.failures import observed_failures
-from assess.score.blast_radius.learning import Evidence, fit
+from assess.score.blast_radius.learning import Failures, fit
 from assess.score.blast_radius.topology import Topology, build_topology
 from assess.score.result import Explanation, Provenance, Result
 from assess.words import element_label, element_name, sentence_list, share
@@ -102,7 +102,7 @@ def measure_experiments(assessment: Assessment) -> Experiments:
     topology = build_topology(inventory, policy)
     failures, _ = observed_failures(inventory, topology)
     every = np.ones(len(failures), bool)
-    learned = fit(Evidence.of(topology, failures), every, settings)
+    learned = fit(Failures.of(topology, failures), every, settings)
     is_open = open_labels(assessment.what_next.frame, topology)
     most = int(settings["decided_most"])
     services = decided(blast.frame["impact"], is_open, topology, most)
