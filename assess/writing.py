@@ -9,10 +9,10 @@ import os
 import re
 import secrets
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from threading import Lock
 
@@ -57,10 +57,15 @@ def write_beside(path: str | Path, data: str | bytes | Iterable[str]) -> None:
 
 def write_together(files: Iterable[tuple[Path, str | Iterable[str]]]) -> None:
     """Replace files as `write_beside` does; a disk syncs many in about the time of one."""
-    left = iter(files)
     with ThreadPoolExecutor(TOGETHER) as pool:
-        while some := list(islice(left, TOGETHER)):
-            list(pool.map(write_beside, *zip(*some, strict=True)))
+        waiting: deque[Future[None]] = deque()
+        for path, data in files:
+            if len(waiting) == TOGETHER:
+                waiting.popleft().result()
+            # the next text is made while the disk syncs this one
+            waiting.append(pool.submit(write_beside, path, data))
+        for one in waiting:
+            one.result()
 
 
 def _fill(file: Path, data: str | bytes | Iterable[str]) -> None:

@@ -142,9 +142,9 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2258,  # long texts stand beneath their row; a copy of the process does half of a report
+    "core": 2266,  # long texts stand beneath their row; a copy of the process does half of a report
     "policy": 660,  # targets are checked word by word
-    "reference": 1216,  # the names that it hands on, one a line
+    "reference": 1217,  # the names that it hands on, one a line
     "sources": 2654,  # the last part of a path is read in one place
     "sources/aws": 453,
     "sources/answers": 1213,  # of a format that nobody names; Grype, and scans of clusters
@@ -177,11 +177,11 @@ BUDGETS = {
     "sources/vms": 478,
     "score": 525,  # results open figures and the explorer; the types of all arrays
     "score/backtest": 350,
-    "score/blast_radius": 2911,
+    "score/blast_radius": 2914,
     "score/claims": 822,
     "score/evidence": 785,
-    "score/experiments": 347,
-    "score/incidents": 590,
+    "score/experiments": 343,
+    "score/incidents": 594,
     "score/readiness": 502,
     "score/validation": 867,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1857,  # replicas may be on any host; builds and flags are asked too

@@ -100,9 +100,13 @@ def _named(words: Sequence[str]) -> Row | None:
     known = _rows()
     if row := known.get(name) or known.get(_VERSION_BEHIND.sub("", name)):
         return row
+    return next((row for glob, row in _globs() if fnmatchcase(name, glob)), None)
+
+
+@cache
+def _globs() -> list[tuple[str, Row]]:
     # "???": at least three letters have to stand before a glob such as "*db"
-    globs = (glob for glob in known if "*" in glob)
-    return next((known[glob] for glob in globs if fnmatchcase(name, f"???{glob}")), None)
+    return [(f"???{name}", row) for name, row in _rows().items() if "*" in name]
 
 
 def _are_qualifiers(words: Sequence[str]) -> bool:

@@ -82,16 +82,16 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
         tell(WORK, 3, STEPS)
         decision = sections.decision(scores, earlier)
         changed = changes.changes(scores, earlier, pictures, published=told)
-        ranking = sections.ranking(scores, pictures)
         churn = sections.upgrade_churn(scores, pictures)
-        made, checks = fleet_wide()
+        made, tables = fleet_wide()
         scores.take(made)
-        tables: Any = scores.blast_radius.details
-        tables.take(checks)
+        for name, some in tables.items():
+            details: Any = scores.score(name).details
+            details.take(some)
     parts = (
         decision,
         changed,
-        ranking,
+        sections.ranking(scores, pictures),
         sections.blast_radius(scores, pictures),
         churn,
         sections.targets(scores, pictures),
@@ -117,12 +117,19 @@ def _before(
     return was, _backtest(scores)
 
 
+# tables of scores that take long, and that nothing before them reads
+_LATER = {"blast_radius": CHECKS, "what_next": ("boards",)}
+
+
 def _fleet_wide(
     scores: Assessment,
-) -> tuple[dict[str, Result], dict[str, pd.DataFrame]]:
-    """Return scores by property, and the checks of the blast radius by name."""
-    checks = {name: scores.blast_radius.details[name] for name in CHECKS}
-    return {"targets": scores.targets, "experiments": scores.experiments}, checks
+) -> tuple[dict[str, Result], dict[str, dict[str, pd.DataFrame]]]:
+    """Return scores by property, and tables of other scores by score and name."""
+    tables = {
+        score: {name: scores.score(score).details[name] for name in names}
+        for score, names in _LATER.items()
+    }
+    return {"targets": scores.targets, "experiments": scores.experiments}, tables
 
 
 def _backtest(scores: Assessment) -> Backtest | AssessError:

@@ -52,6 +52,7 @@ def environment(*, html: bool) -> Environment:
         autoescape=html,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
+        auto_reload=False,  # else each of ten thousand records asks whether its template changed
     )
     env.filters |= {
         "md": markdown_text,

@@ -146,6 +146,7 @@ def score_blast_radius(
         Provenance.of(inventory, policy),
         Tables(tables, dict.fromkeys(CHECKS, checks)),
         topology=topology,
+        evidence=evidence,
     )
 
 

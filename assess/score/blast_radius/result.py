@@ -20,6 +20,7 @@ from assess.words import number, records, sentence_list
 
 if TYPE_CHECKING:
     from assess.report.explorer import Explorer
+    from assess.score.blast_radius.learning import Failures
 
 IMPACTS = with_ends("impact")
 BOUND = "lower bound"
@@ -29,9 +30,13 @@ NAMED_MOST = 8  # names in a sentence; the rest is a number
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BlastRadius(Result):
-    """The impact of the failure of each element; see `score_blast_radius`."""
+    """The impact of the failure of each element; see `score_blast_radius`.
+
+    ``evidence`` is what it learned from: failures on the topology that the policy declares.
+    """
 
     topology: Topology = field(kw_only=True)
+    evidence: Failures = field(kw_only=True)
 
     name = "blast_radius"
     summary_columns = (*IMPACTS, "exact", "services_down_n", "frozen_n")

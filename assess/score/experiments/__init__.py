@@ -10,10 +10,9 @@ from pandas import DataFrame, Series
 
 from assess.errors import AssessError, counted, did_you_mean
 from assess.score.arrays import Floats, Integers
-from assess.score.blast_radius.failures import observed_failures
-from assess.score.blast_radius.learning import Failures, fit
-from assess.score.blast_radius.topology import Topology, build_topology
-from assess.score.result import Explanation, Provenance, Result
+from assess.score.blast_radius.learning import fit
+from assess.score.blast_radius.topology import Topology
+from assess.score.result import Explanation, Result
 from assess.words import element_label, element_name, sentence_list, share
 
 if TYPE_CHECKING:
@@ -95,14 +94,12 @@ def measure_experiments(assessment: Assessment) -> Experiments:
     # the arrays of this score need scipy, which no other score loads at once
     from assess.score.experiments.worth import Doubt, chances, worth
 
-    inventory = assessment.inventory.running
-    policy = assessment.policy
     blast = assessment.blast_radius
-    settings = policy["blast_radius"]
-    topology = build_topology(inventory, policy)
-    failures, _ = observed_failures(inventory, topology)
-    every = np.ones(len(failures), bool)
-    learned = fit(Failures.of(topology, failures), every, settings)
+    settings = assessment.policy["blast_radius"]
+    # the declared one: what failures taught is in doubt, too
+    topology = blast.evidence.topology
+    every = np.ones(len(blast.evidence.failures), bool)
+    learned = fit(blast.evidence, every, settings)
     is_open = open_labels(assessment.what_next.frame, topology)
     most = int(settings["decided_most"])
     services = decided(blast.frame["impact"], is_open, topology, most)
@@ -116,7 +113,7 @@ def measure_experiments(assessment: Assessment) -> Experiments:
     named = topology.elements[services].to_frame(index=False)
     named["label_open"] = is_open[services]
     used = {"decided": named, "edges": _edges(known, value, doubt.variance)}
-    return Experiments(frame, parts, Provenance.of(inventory, policy), used)
+    return Experiments(frame, parts, assessment.provenance, used)
 
 
 def open_labels(ranked: DataFrame, topology: Topology) -> Floats:

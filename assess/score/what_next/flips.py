@@ -84,7 +84,7 @@ class Gate:
     fails_when: str
     reasons: tuple[Reason, ...]
 
-    @property
+    @cached_property
     def rank(self) -> int:
         """Current hardness of the gate."""
         now = np.array([[reason.now] for reason in self.reasons])

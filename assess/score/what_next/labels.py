@@ -47,7 +47,7 @@ def labels(
     is_gated = ~pd.isna(gate_labels)
     is_inside = np.asarray(inside, dtype=bool)
     chance = np.array([None if p is pd.NA else p for p in p_top], dtype=float)
-    chance = np.nan_to_num(chance)
+    chance[np.isnan(chance)] = 0.0
     ready = np.asarray(readiness_lo, dtype=float)
     is_likely = chance >= settings["pilot_p"]
     is_ready = ready >= settings["ready_points"]

@@ -143,11 +143,11 @@ class ShortList:
         weight = self.weights[:, criterion]
         others = self.total - weight * on_grid(self.values[criterion])
         gap = self.cut_off - others
-        always_ties = (weight == 0) & (gap == 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             # without weight the criterion changes nothing: -inf always wins, inf never
-            needed = np.where(weight > 0, gap / weight, np.sign(gap) * np.inf)
-        needed = np.where(always_ties, np.inf, needed)
+            needed = gap / weight
+        always_ties = np.isnan(needed)  # without weight, and no gap
+        needed[always_ties] = np.inf
         extra_ties = np.count_nonzero(always_ties)
 
         def chances(values: Floats) -> Floats:

@@ -211,6 +211,7 @@ def test_the_interval_of_one_failure_is_judged_by_kind_of_element():
     events = pd.DataFrame(
         {
             "element_kind": ["host", "host", "service", "service"],
+            "element": ["h1", "h2", "a", "a"],
             "observed": [0.5, 0.1, 0.2, 0.3],
             "predicted": [0.1, 0.1, 0.2, 0.2],
             "inside": pd.array([False, True, True, None], "boolean"),
