@@ -149,8 +149,8 @@ def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> Dat
     """Count the instances that were replaced in time [seconds], by group.
 
     ``group, yes`` (replaced in time), ``no, unknown`` (ended less than that before the snapshot
-    and not replaced yet, or an activity there may be the launch) [count], ``median_s, longest_s``
-    [seconds, of those replaced].
+    and not replaced yet, or for an unknown reason, or an activity there may be the launch) [count],
+    ``median_s, longest_s`` [seconds, of those replaced].
     """
     pairs = replacements(inventory, policy)
     took = (pairs["healed_at"] - pairs["ended_at"]).dt.total_seconds()
@@ -165,7 +165,12 @@ def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> Dat
     counts = DataFrame({"yes": is_in_time, "no": is_late, "unknown": is_unknown})
     group = pairs["place"].rename("group")
     spread = took.groupby(group).agg(median_s="median", longest_s="max")
-    return counts.groupby(group, sort=True).sum().join(spread).reset_index()
+    # one that ended for a reason that nobody knows may have been ill
+    ended = activities[activities["kind"].eq("terminate") & activities["cause"].isna()]
+    perhaps = ended["group"].fillna(ended["service_id"]).to_frame("group")
+    perhaps = perhaps.assign(yes=False, no=False, unknown=True)
+    table = pd.concat([counts.assign(group=group), perhaps]).groupby("group").sum()
+    return table.join(spread).reset_index()
 
 
 def heal_times(inventory: Inventory, policy: Policy) -> DataFrame:

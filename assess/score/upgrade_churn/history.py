@@ -269,7 +269,10 @@ def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
     # without either it may have been on any host, and of any line
     table = inventory["activities"]
     is_past = table["started_at"] <= inventory.snapshot_at
-    table = table[is_past & table["kind"].eq("engine_upgrade")]
+    # what is of unknown kind and has a version may have been an upgrade, of any host
+    may_be = table["kind"].isna() & table["to_version"].notna()
+    table = table[is_past & (table["kind"].eq("engine_upgrade") | may_be)]
+    table = table.assign(host_id=table["host_id"].mask(may_be, NOWHERE))
     runtimes = {
         host: engine.runtime
         for host, engine in host_engines(inventory).items()

@@ -117,9 +117,6 @@ def anywhere(inventory: Inventory, policy: Policy, goal: str) -> list[Place]:
     return [*known, *bare, Place(NOBODY, NOWHERE, UNKNOWN, reference.ENGINE, None)]
 
 
-# ---- how often something ends ----
-
-
 def fastest(*rates: Interval) -> Interval:
     """Return the maximum of some rates: of points, lower ends and upper ends."""
     return Interval(*map(max, zip(*rates, strict=True)))
@@ -183,9 +180,6 @@ def engine_rate(product: str, line: str | None, own: Interval, since: str) -> In
     return fastest(forced_rate(product, line, since), own._replace(hi=hi))
 
 
-# ---- how often engines were upgraded, and how often that failed ----
-
-
 def upgrades(history: History) -> list[Move]:
     """List the engine upgrades of the past, without rollbacks."""
     return [move for move in history.moves if move.step.change != ROLLBACK]
@@ -247,6 +241,8 @@ def upgrade_failures(
         incidents = moments[move.host_id, True]
         unplaced = moments[move.host_id, False], moments[NOWHERE, False]
         backs = rollbacks[move.host_id]
+        # one on an unknown host may have been here
+        near = [*backs, *rollbacks[NOWHERE]]
         surely = (move.before, move.after + window)
         perhaps = (move.after, move.before + window)
         failed = (
@@ -260,7 +256,7 @@ def upgrade_failures(
             or move.host_id == NOWHERE
             or _any_in(incidents, perhaps)
             or any(_any_in(those, perhaps) for those in unplaced)
-            or any(back[0] <= perhaps[1] and perhaps[0] <= back[1] for back in backs)
+            or any(back[0] <= perhaps[1] and perhaps[0] <= back[1] for back in near)
         )
         if failed or holds(history.looked, (move.after, move.after + window)):
             # of an unknown version nobody knows the line
@@ -306,9 +302,6 @@ def failure_chances(history: History, policy: Policy) -> dict[str, Interval]:
     pooled = failure_chance(pool, level)
     other = pooled._replace(hi=1.0) if loose_n else pooled
     return chances | {POOL: pooled, OTHER: other}
-
-
-# ---- how often engines and images changed ----
 
 
 def image_changes(history: History, registries: Registries) -> DataFrame:

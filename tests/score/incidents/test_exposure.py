@@ -239,7 +239,7 @@ def test_an_incident_counts_for_the_side_that_it_happened_on():
     # b ran in a container once, at an unknown time: its months count for neither side
     assert known.total(side="container") == (3, pytest.approx(MONTHS))
     assert known.total(side="host") == (2, 0.0)
-    columns = ["observed", "predicted", "inside", "element_kind"]
+    columns = ["observed", "predicted", "inside", "element_kind", "element"]
     none = pd.DataFrame(columns=columns, dtype="float64")
     touched = measures(known, none, seed=1, level=0.9).set_index("measure")["n"]
     assert touched.tolist() == [0, 0, 3, 2]

@@ -196,16 +196,17 @@ def test_each_launch_replaces_one_and_the_oldest_first():
 
 
 @pytest.mark.parametrize(
-    ("before_snapshot", "seconds", "counts"),
+    ("before_snapshot", "seconds", "cause", "counts"),
     [
-        (600, 300, [0, 1, 0]),
-        (300, 300, [0, 1, 0]),  # all of its time has passed
-        (299, 300, [0, 0, 1]),
+        (600, 300, "health", [0, 1, 0]),
+        (300, 300, "health", [0, 1, 0]),  # all of its time has passed
+        (299, 300, "health", [0, 0, 1]),
+        (600, 300, None, [0, 0, 1]),  # nobody knows why it ended
     ],
 )
-def test_who_was_not_replaced_has_its_time(before_snapshot, seconds, counts):
+def test_who_was_not_replaced_has_its_time(before_snapshot, seconds, cause, counts):
     begun = pd.Timestamp(AT) - pd.Timedelta(seconds=before_snapshot)
-    lost = activity(0, "terminate", "05-01", cause="health") | {"started_at": begun}
+    lost = activity(0, "terminate", "05-01", cause=cause) | {"started_at": begun}
     inventory = fleet([service("a")], activities=[lost])
     table = self_healing(inventory, POLICY, seconds=seconds)
     assert table[["yes", "no", "unknown"]].iloc[0].tolist() == counts

@@ -412,6 +412,22 @@ def test_hiding_evidence_never_makes_the_worst_better(hidden):
         assert (shown[f"{name}_hi"] >= known()[f"{name}_hi"] - 1e-6).all()
 
 
+@pytest.mark.parametrize(
+    ("row", "column"), [("back", "host_id"), ("back", "kind"), ("a3", "kind")]
+)
+def test_a_rollback_is_not_forgotten_where_a_cell_is_hidden(row, column):
+    versions = {"from_version": "20.10.23", "to_version": "20.10.24"}
+    rows = [{**upgrade(i, f"2026-0{i}-10"), **versions} for i in range(1, 6)]
+    back = {"from_version": "20.10.24", "to_version": "20.10.23"}
+    rows.append({**upgrade(3, "2026-03-12"), **back, "activity_id": "back"})
+    hidden = [{**r, column: None} if r["activity_id"] == row else r for r in rows]
+    incidents = [incident(1, "2024-01-01", host_id="h1")]
+    whole, less = (
+        only(fleet(activities=each, incidents=incidents)) for each in (rows, hidden)
+    )
+    assert less["failures_per_year_hi"] >= whole["failures_per_year_hi"]
+
+
 def test_row_order_is_irrelevant():
     tables = whole_fleet()
     order = np.random.default_rng(2026)
