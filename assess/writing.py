@@ -81,7 +81,7 @@ def not_written(path: str | Path, error: OSError) -> AssessError:
     reason = error.strerror or type(error).__name__
     return AssessError(
         f"{path} cannot be written: {reason}",
-        hint="make room, or name another place with -o",
+        hint="make room, or name another place",
     )
 
 

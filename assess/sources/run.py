@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PARALLEL = 256  # sources asked at the same time
 GRACE_S = 2.0  # for a source to hand over what it has, once its deadline has passed
+WEEK_S = 7 * 86_400.0  # of a deadline: sockets and threads cannot wait for ever
 INTERRUPTED_S = 0.5  # the same, once somebody presses Ctrl-C
 _UNFINISHED = "interrupted before it had answered; run again"
 
@@ -82,14 +83,14 @@ def prepare(
         except ConfigError as error:
             problems.append(where + str(error))
             continue
-        problems += [where + text for text in _problems(source, table.options)]
+        options = {"deadline": deadline, **table.options}
+        problems += [where + text for text in _problems(source, options)]
         # counted also when not wanted: docker#2 is the same table in every run
         used[table.type] += 1
         if table.type in wanted:
             n = used[table.type]
             label = table.type if n == 1 else f"{table.type}#{n}"
-            options = dict(table.options)
-            seconds = options.pop("deadline", deadline)
+            seconds = options.pop("deadline")
             tasks.append(Task(label, source, options, config.directory, seconds))
     rules, more = _identity(config)
     problems += more
@@ -110,9 +111,11 @@ def _problems(source: Source, options: Row) -> list[str]:
     """List the problems of a table: of options that all sources share, and of the source's own."""
     known = (*source.options, "deadline", "allow_outside")
     problems = [unknown_key(key, known) for key in options if key not in known]
-    seconds = options.get("deadline", 1)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
-        problems.append(f"deadline {seconds!r} is no number of seconds")
+    seconds = options["deadline"]
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    # NaN is beyond both ends
+    if not is_number or not 0 < seconds <= WEEK_S:
+        problems.append(f"deadline {seconds!r} is no number of seconds within a week")
     if not isinstance(options.get("allow_outside", False), bool):
         problems.append("allow_outside is true or false")
     return problems or source.check(options)

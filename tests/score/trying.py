@@ -13,7 +13,7 @@ from simulated_world import calls, expit, fallen
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.failures import Failure
-from assess.score.blast_radius.learning import Evidence, fit
+from assess.score.blast_radius.learning import Failures, fit
 from assess.score.blast_radius.topology import build_topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.experiments.worth import Doubt, worth
@@ -50,7 +50,7 @@ def system(seed, services):
 def found(fleet, failures):
     """What failures teach, and by edge how often it was seen to spread a failure."""
     every = np.ones(len(failures), bool)
-    return fit(Evidence.of(fleet, failures), every, POLICY["blast_radius"])
+    return fit(Failures.of(fleet, failures), every, POLICY["blast_radius"])
 
 
 @cache

@@ -7,6 +7,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 from importlib.metadata import EntryPoint
+from math import inf, nan
 from pathlib import Path
 
 import pandas as pd
@@ -135,7 +136,7 @@ def test_every_option_is_checked_before_any_work(plugin, monkeypatch):
         ("compose", {"pth": "x"}),
         ("dokcer", {}),
         ("frames", {}),
-        ("plugin", {"do": "x", "deadline": "soon"}),
+        *(("plugin", {"do": "x", "deadline": seconds}) for seconds in ("soon", inf, nan)),
         mpa="x",
     )
     with pytest.raises(ConfigError) as caught:
@@ -145,6 +146,8 @@ def test_every_option_is_checked_before_any_work(plugin, monkeypatch):
         "'dokcer', did you mean 'docker'?",
         "names no directory",
         "deadline 'soon'",
+        "deadline inf",
+        "deadline nan",
         "[identity] unknown key 'mpa', did you mean 'map'?",
         "'framse', did you mean 'frames'?",
         "number 2 (compose)",

@@ -18,7 +18,7 @@ from assess.policy.policy import Policy
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import (
-    Evidence,
+    Failures,
     learned_edges,
     unexplained,
     with_lessons,
@@ -97,7 +97,7 @@ def score_blast_radius(
     inventory = inventory.running
     declared = build_topology(inventory, policy)
     failures, failures_n = observed_failures(inventory, declared, policy)
-    evidence = Evidence.of(declared, failures)
+    evidence = Failures.of(declared, failures)
     learned = learned_edges(policy, evidence)
     topology = with_lessons(declared, policy, learned)
     besides = unexplained(policy, evidence)

@@ -110,7 +110,7 @@ class Trials:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class Failures:
     """The evidence of all failures, stored so that any failure can be left out.
 
     By failure and service: who was ``seen`` and who went ``down``. ``fault`` is by failure; ``quiet``
@@ -151,7 +151,7 @@ class Evidence:
         return found
 
     @classmethod
-    def of(cls, topology: Topology, failures: list[Failure]) -> Evidence:
+    def of(cls, topology: Topology, failures: list[Failure]) -> Failures:
         """Find the trials of all edges, and who was beside them."""
         table = edge_trials(topology, failures)
         services_n = len(topology.services)
@@ -207,7 +207,7 @@ class Learned:
         return lo, hi
 
 
-def fit(evidence: Evidence, kept: Booleans, settings: Table) -> Learned:
+def fit(evidence: Failures, kept: Booleans, settings: Table) -> Learned:
     """Learn from the kept failures.
 
     An edge starts at the policy's ``q / d**a``. Its log odds are moved to ``m`` by effects of its
@@ -280,7 +280,7 @@ class _Effects:
     edges_n: int
 
     @classmethod
-    def of(cls, evidence: Evidence, trials: Trials, settings: Table) -> _Effects:
+    def of(cls, evidence: Failures, trials: Trials, settings: Table) -> _Effects:
         """Return effects of zero."""
         topology = evidence.topology
         edges_n = len(topology.edges)
@@ -371,7 +371,7 @@ def at_fault(learned: Learned, fault: str) -> Floats:
 
 
 def with_history(
-    evidence: Evidence, kept: Booleans, element: Element, p: Floats, strength: float
+    evidence: Failures, kept: Booleans, element: Element, p: Floats, strength: float
 ) -> Floats:
     """Update probabilities in a failure with the history of the failed element.
 
@@ -385,7 +385,7 @@ def with_history(
     return np.asarray((k + strength * p) / (n + strength))
 
 
-def flat_p(evidence: Evidence, kept: Booleans) -> float:
+def flat_p(evidence: Failures, kept: Booleans) -> float:
     """Return the single probability of all edges that fits the kept failures.
 
     Without a trial it is one half.
@@ -404,7 +404,7 @@ def learns(policy: Policy, failures: list[Failure]) -> bool:
     return policy["blast_radius"]["learned_edges"] != "off" and bool(failures)
 
 
-def unexplained(policy: Policy, evidence: Evidence) -> Unexplained | None:
+def unexplained(policy: Policy, evidence: Failures) -> Unexplained | None:
     """Return the unexplained losses of one failure; None without observed failures."""
     if not evidence.failures:
         return None
@@ -415,7 +415,7 @@ def unexplained(policy: Policy, evidence: Evidence) -> Unexplained | None:
     return Unexplained.of(floor, weight, policy.seed)
 
 
-def learned_edges(policy: Policy, evidence: Evidence) -> DataFrame:
+def learned_edges(policy: Policy, evidence: Failures) -> DataFrame:
     """Return the learned edges; no rows where edges are not learned.
 
     Columns ``src, dst, kinds, prior, tries_n, falls_n`` and ``lo, point, hi`` [0-1]. ``falls_n`` is

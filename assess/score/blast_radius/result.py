@@ -20,7 +20,7 @@ from assess.words import number, records, sentence_list
 
 if TYPE_CHECKING:
     from assess.report.explorer import Explorer
-    from assess.score.blast_radius.learning import Evidence
+    from assess.score.blast_radius.learning import Failures
 
 IMPACTS = with_ends("impact")
 BOUND = "lower bound"
@@ -36,7 +36,7 @@ class BlastRadius(Result):
     """
 
     topology: Topology = field(kw_only=True)
-    evidence: Evidence = field(kw_only=True)
+    evidence: Failures = field(kw_only=True)
 
     name = "blast_radius"
     summary_columns = (*IMPACTS, "exact", "services_down_n", "frozen_n")

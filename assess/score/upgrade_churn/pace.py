@@ -117,9 +117,6 @@ def anywhere(inventory: Inventory, policy: Policy, goal: str) -> list[Place]:
     return [*known, *bare, Place(NOBODY, NOWHERE, UNKNOWN, reference.ENGINE, None)]
 
 
-# ---- how often something ends ----
-
-
 def fastest(*rates: Interval) -> Interval:
     """Return the maximum of some rates: of points, lower ends and upper ends."""
     return Interval(*map(max, zip(*rates, strict=True)))
@@ -181,9 +178,6 @@ def engine_rate(product: str, line: str | None, own: Interval, since: str) -> In
     """Return the faster of the forced and the own pace; releases bound the own pace."""
     hi = max(min(own.hi, releases_per_year(product, line, since)), own.point)
     return fastest(forced_rate(product, line, since), own._replace(hi=hi))
-
-
-# ---- how often engines were upgraded, and how often that failed ----
 
 
 def upgrades(history: History) -> list[Move]:
@@ -308,9 +302,6 @@ def failure_chances(history: History, policy: Policy) -> dict[str, Interval]:
     pooled = failure_chance(pool, level)
     other = pooled._replace(hi=1.0) if loose_n else pooled
     return chances | {POOL: pooled, OTHER: other}
-
-
-# ---- how often engines and images changed ----
 
 
 def image_changes(history: History, registries: Registries) -> DataFrame:

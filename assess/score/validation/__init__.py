@@ -11,7 +11,7 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.failures import Failure, ids
-from assess.score.blast_radius.learning import Evidence, learns
+from assess.score.blast_radius.learning import Failures, learns
 from assess.score.blast_radius.topology import FAR, Element, Topology, steps
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
@@ -43,7 +43,7 @@ HELD = "observed inside the interval of one failure, floor in sample"
 def validate(  # noqa: PLR0913
     inventory: Inventory,
     policy: Policy,
-    evidence: Evidence,
+    evidence: Failures,
     *,
     affected: DataFrame,
     frame: DataFrame,
@@ -98,7 +98,7 @@ def sampled(samples: Mapping[str, tuple[int, int]], seed: int) -> DataFrame:
 
 
 def judge(
-    evidence: Evidence,
+    evidence: Failures,
     policy: Policy,
     rows: Integers,
     affected: DataFrame,

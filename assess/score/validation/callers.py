@@ -16,7 +16,7 @@ import pandas as pd
 from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import blocks
 from assess.score.blast_radius.failures import sample
-from assess.score.blast_radius.learning import CERTAIN, Evidence, expit, logit
+from assess.score.blast_radius.learning import CERTAIN, Failures, expit, logit
 from assess.score.blast_radius.topology import FAR, Element, Topology, steps
 from assess.score.blast_radius.uncertain import bounded
 from assess.score.blast_radius.undecided import Undecided
@@ -39,7 +39,7 @@ TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twic
 class Reach:
     """By failure and service: whether it can be reached, and in how few steps."""
 
-    evidence: Evidence
+    evidence: Failures
     steps: npt.NDArray[np.int8]
     can: Booleans
     failure: Integers
@@ -50,7 +50,7 @@ class Reach:
     pairs_n: int
 
     @classmethod
-    def of(cls, evidence: Evidence, seed: int) -> Reach:
+    def of(cls, evidence: Failures, seed: int) -> Reach:
         """Find the best paths of all failures, some failures at a time."""
         topology = evidence.topology
         elements = [f.element for f in evidence.failures]
@@ -93,7 +93,7 @@ def codes(elements: Sequence[Element]) -> Integers:
     return np.asarray(pd.factorize(pd.Series(elements, dtype="object"))[0])
 
 
-def _expected(evidence: Evidence, failure: Integers, service: Integers) -> Floats:
+def _expected(evidence: Failures, failure: Integers, service: Integers) -> Floats:
     """Return by pair the log odds of the best way; pairs come sorted by failure."""
     topology = evidence.topology
     graph = topology.graphs["point"]
@@ -231,7 +231,7 @@ class _Case:
         return Opinion(theta, own), float(likelihood - (penalty + width) / 2)
 
 
-def trust(evidence: Evidence, tries: Floats) -> Floats:
+def trust(evidence: Failures, tries: Floats) -> Floats:
     """Return by service the weight of the learned edges: more where its edges were tried often."""
     topology = evidence.topology
     n = len(topology.services)

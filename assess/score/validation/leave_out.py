@@ -11,7 +11,7 @@ from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import sparse
 from assess.score.blast_radius.failures import sample
 from assess.score.blast_radius.learning import (
-    Evidence,
+    Failures,
     Learned,
     at_fault,
     fit,
@@ -76,14 +76,14 @@ class Simulator:
         return found
 
 
-def judged(evidence: Evidence, policy: Policy) -> Integers:
+def judged(evidence: Failures, policy: Policy) -> Integers:
     """Return the positions of the failures to predict: all, or a sample drawn with the seed."""
     most = int(policy["blast_radius"]["judged_most"])
     return sample(len(evidence.failures), most, policy.seed)
 
 
 def left_out(
-    evidence: Evidence, policy: Policy, judged: Integers, sampling: Sampling
+    evidence: Failures, policy: Policy, judged: Integers, sampling: Sampling
 ) -> tuple[dict[Rule, Floats], Reach]:
     """Predict the judged failures by rule and scheme: chances by failure and service.
 
@@ -140,7 +140,7 @@ def left_out(
 
 
 def _folds(
-    evidence: Evidence, judged: Integers, scheme: str
+    evidence: Failures, judged: Integers, scheme: str
 ) -> Iterator[tuple[Integers, Booleans]]:
     """Yield rows of the judged failures that are left out together, and the failures kept."""
     label = np.arange(len(evidence.failures))

@@ -15,7 +15,7 @@ from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import (
-    Evidence,
+    Failures,
     at_fault,
     edge_trials,
     expit,
@@ -117,14 +117,14 @@ def test_on_a_cycle_nobody_falls_because_of_whom_it_felled():
 
 
 def learned_of(fleet, failures):
-    return learned_edges(POLICY, Evidence.of(fleet, failures)).set_index(["src", "dst"])
+    return learned_edges(POLICY, Failures.of(fleet, failures)).set_index(["src", "dst"])
 
 
 def fitted(fleet, failures, **settings):
     """What failures teach, without effects of groups unless they are asked for."""
     none = dict.fromkeys(("kind_sd", "fault_sd", "caller_sd", "callee_sd"), 0.0)
     values = {**POLICY["blast_radius"], **none, **settings}
-    return fit(Evidence.of(fleet, failures), np.ones(len(failures), bool), values)
+    return fit(Failures.of(fleet, failures), np.ones(len(failures), bool), values)
 
 
 def test_an_edge_is_the_posterior_of_its_trials():
@@ -184,7 +184,7 @@ def test_a_group_moves_as_far_as_its_trials_say(group, pairs):
 def test_kinds_that_were_never_tried_keep_the_policys():
     pairs = [("b", "a", "call"), ("c", "a", "cache")]
     fleet, failures = told("abc", pairs, (("service", "a"), "a", "ab"))
-    learned = learned_edges(POLICY, Evidence.of(fleet, failures))
+    learned = learned_edges(POLICY, Failures.of(fleet, failures))
     known = with_lessons(fleet, LEARNING, learned).edges
     call, cache = known.set_index("src").loc["b"], known.set_index("src").loc["c"]
     assert call["lo"] <= call["point"] <= call["hi"] < 1
@@ -211,7 +211,7 @@ def test_certainty_that_somebody_gave_is_not_learned_away(p):
     )
     known = learned_of(fleet, failures)
     assert known[["lo", "point", "hi"]].to_numpy().tolist() == [[p] * 3]
-    learned = learned_edges(POLICY, Evidence.of(fleet, failures))
+    learned = learned_edges(POLICY, Failures.of(fleet, failures))
     after = with_lessons(fleet, LEARNING, learned).edges
     assert after[["lo", "point", "hi"]].to_numpy().tolist() == [[p] * 3]
 
@@ -244,7 +244,7 @@ def test_a_pair_shrinks_to_its_own_history():
         *[(("service", "a"), "ab", None)] * 3,
         (("service", "a"), "a", "a"),
     )
-    evidence = Evidence.of(fleet, failures)
+    evidence = Failures.of(fleet, failures)
     kept = np.array([False, True, True, True])
     before = np.array([1.0, 0.5])
     p = with_history(evidence, kept, ("service", "a"), before, 2.0)
@@ -274,7 +274,7 @@ def test_one_flat_probability_by_hand():
         (("service", "a"), "ab", None),
         (("service", "a"), "ab", None),
     )
-    evidence = Evidence.of(fleet, failures)
+    evidence = Failures.of(fleet, failures)
     assert flat_p(evidence, np.ones(2, bool)) == pytest.approx((2 + 0.5) / (4 + 1))
     assert flat_p(evidence, np.zeros(2, bool)) == pytest.approx(0.5)
 
@@ -308,7 +308,7 @@ def test_edges_that_are_alike_lose_the_differences_of_the_policy(alike):
         down += "b" * (rng.random() < p_b)
         failures.append((("service", element), down, None))
     fleet, observed = told(services, edges, *failures)
-    learned = fit(Evidence.of(fleet, observed), np.ones(60, bool), POLICY["blast_radius"])
+    learned = fit(Failures.of(fleet, observed), np.ones(60, bool), POLICY["blast_radius"])
     usual = fleet.edges["point"].to_numpy("float64")
     if alike:
         assert np.ptp(learned.start) < np.ptp(usual) * 0.6

@@ -14,7 +14,7 @@ import assess
 from assess.inventory import from_frames
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import observed_failures
-from assess.score.blast_radius.learning import Evidence, fit
+from assess.score.blast_radius.learning import Failures, fit
 from assess.score.blast_radius.topology import build_topology
 from assess.score.experiments.worth import (
     Doubt,
@@ -75,7 +75,7 @@ def parts(inventory):
     topology = build_topology(inventory, POLICY)
     failures, _ = observed_failures(inventory, topology)
     every = np.ones(len(failures), bool)
-    learned = fit(Evidence.of(topology, failures), every, POLICY["blast_radius"])
+    learned = fit(Failures.of(topology, failures), every, POLICY["blast_radius"])
     blast = score_blast_radius(inventory, POLICY, detail=False)
     return topology, chances(topology, blast.details["affected"]), learned
 

@@ -15,7 +15,7 @@ from assess.score import validation
 from assess.score.assessment import what_next
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import observed_failures
-from assess.score.blast_radius.learning import Evidence
+from assess.score.blast_radius.learning import Failures
 from assess.score.blast_radius.topology import FAR, build_topology, steps
 from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
@@ -44,7 +44,7 @@ def fleet_and_failures():
 
 def predictions(fleet, failures):
     every = np.arange(len(failures))
-    return left_out(Evidence.of(fleet, failures), POLICY, every, SAMPLING)[0]
+    return left_out(Failures.of(fleet, failures), POLICY, every, SAMPLING)[0]
 
 
 def test_what_is_left_out_does_not_teach(fleet_and_failures):
@@ -146,7 +146,7 @@ def test_where_the_policy_is_right_learning_does_not_help():
 def test_a_sample_of_many_failures_is_named_and_follows_the_seed(fleet_and_failures):
     fleet, failures = fleet_and_failures
     few = POLICY.replace(blast_radius={"judged_most": 5})
-    evidence = Evidence.of(fleet, failures)
+    evidence = Failures.of(fleet, failures)
     picked = judged(evidence, few)
     assert len(set(picked)) == 5
     assert picked.tolist() == judged(evidence, few).tolist()
