@@ -478,10 +478,9 @@ def test_hiding_one_more_kind_never_narrows_what_is_said_of_stores(hidden):
     assert len(hidden) < 6 or (lo, hi) == (0.0, math.inf)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_who_hides_a_tier_narrows_no_ratio_of_rates(seed):
+def drawn_spells(seed):
     draw = np.random.default_rng(seed)
-    spells = pd.DataFrame(
+    return pd.DataFrame(
         {
             "service_id": list("abcdefghij"),
             "tier": pd.array(draw.integers(1, 4, 10), dtype="Int64"),
@@ -490,6 +489,25 @@ def test_who_hides_a_tier_narrows_no_ratio_of_rates(seed):
             "incidents": draw.poisson(1.5, 10),
         }
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_hides_sides_narrows_no_ratio_of_rates(seed):
+    spells = drawn_spells(seed)
+    inside = spells["side"].eq("container")
+    whole = compared(spells, inside, level=0.95).interval
+    draw = np.random.default_rng(seed)
+    for _ in range(10):
+        lost = draw.random(10) < 0.5
+        sides = spells.assign(side=spells["side"].mask(lost))
+        row = compared(sides, inside, level=0.95).interval
+        assert row.lo <= whole.lo * (1 + 1e-9)
+        assert row.hi >= whole.hi * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_hides_a_tier_narrows_no_ratio_of_rates(seed):
+    spells = drawn_spells(seed)
     inside = spells["side"].eq("container")
     whole = compared(spells, inside, level=0.95).interval
     for service in range(10):

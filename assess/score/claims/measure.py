@@ -22,6 +22,7 @@ from assess.score.incidents.rates import (
 SUPPORTED = "supported"
 REFUTED = "refuted"
 UNDECIDED = "undecided"
+CUTS = (0.2, 0.4, 0.6, 0.8, 1.0)  # shares of those that may be of either side
 UNPLACED = ("incidents", "months")
 TALLY = ["yes", "no", "unknown"]
 MOST = 1e7  # what would take more than that is not decided by more of the same
@@ -309,7 +310,12 @@ def compared(
     for guess in guesses:
         strata = table["tier"].replace(0, int(guess))
         tables.append(table.groupby(strata).sum().drop(columns="tier").reset_index())
-    # all unplaced on the one side, then all on the other: the truth lies between
+    # the two sides differ most where one has the higher rates of those that may be of either
+    rates = spells["incidents"] / spells["months"]
+    for cut in rates[first.isna()].quantile(CUTS).unique():
+        is_high = rates.ge(cut)
+        tables += [compare(spells, first.fillna(high)) for high in (is_high, ~is_high)]
+    # all unplaced on the one side, then all on the other
     either = [
         added(one, {f"{side}{name}": f"unplaced_{name}" for name in UNPLACED})
         for one in tables
