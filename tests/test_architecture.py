@@ -180,7 +180,7 @@ BUDGETS = {
     "score/blast_radius": 2914,
     "score/claims": 824,
     "score/evidence": 785,
-    "score/experiments": 343,
+    "score/experiments": 347,
     "score/incidents": 594,
     "score/readiness": 502,
     "score/validation": 867,  # what beats the edges alone for elements that never failed

@@ -9,7 +9,7 @@ import numpy as np
 from pandas import DataFrame, Series
 
 from assess.errors import AssessError, counted, did_you_mean
-from assess.score.arrays import Floats, Integers
+from assess.score.arrays import Booleans, Floats, Integers
 from assess.score.blast_radius.learning import fit
 from assess.score.blast_radius.topology import Topology
 from assess.score.result import Explanation, Result
@@ -101,10 +101,12 @@ def measure_experiments(assessment: Assessment) -> Experiments:
     every = np.ones(len(blast.evidence.failures), bool)
     learned = fit(blast.evidence, every, settings)
     is_open = open_labels(assessment.what_next.frame, topology)
-    most = int(settings["decided_most"])
-    services = decided(blast.frame["impact"], is_open, topology, most)
     down = chances(topology, blast.details["affected"])
     doubt = Doubt.of(topology, learned)
+    doubts = np.bincount(topology.callee, doubt.variance, len(topology.nodes))
+    is_certain = down @ doubts <= 0  # whatever is tried, its impact stays
+    most = int(settings["decided_most"])
+    services = decided(blast.frame["impact"], is_open, is_certain, topology, most)
     value = worth(topology, down, doubt, services, is_open[services])
     reach = blast.frame.reindex(topology.elements)
     known = Known(topology, learned.tries, services, reach)
@@ -127,12 +129,14 @@ def open_labels(ranked: DataFrame, topology: Topology) -> Floats:
     return is_open
 
 
-def decided(impact: Series, is_open: Floats, topology: Topology, most: int) -> Integers:
-    """Return the positions of the elements to decide: open labels first, then largest losses."""
+def decided(
+    impact: Series, is_open: Floats, is_certain: Booleans, topology: Topology, most: int
+) -> Integers:
+    """Return the positions to decide: uncertain impacts, open labels, then largest losses first."""
     # Only services and outside elements are decided: infrastructure loses what they lose.
     kinds = topology.elements.get_level_values(0)
     loss = impact.reindex(topology.elements).fillna(0.0).to_numpy("float64")
-    order = np.lexsort((-loss, -is_open))
+    order = np.lexsort((-loss, -is_open, is_certain))
     order = order[kinds.isin(RANKED)[order]]
     return np.sort(order[:most])
 

@@ -218,6 +218,13 @@ def test_a_host_is_tried_more_safely_by_its_service():
     assert not result.frame.index.isin([("host", "k")]).any()  # it tries nothing
 
 
+def test_an_impact_that_is_certain_takes_no_place_of_one_in_doubt():
+    given = [(name, "certain", 1.0) for name in "pqr"]  # falls with more than a does
+    few = POLICY.replace(blast_radius={"decided_most": 1})
+    result = assess.score_experiments(fleet([("b", "a", "call"), *given]), few)
+    assert result.frame.index.tolist() == [("service", "a")]
+
+
 def test_contributions_add_up_and_explain_a_service():
     result = assess.score_experiments(
         fleet([(*pair[:2], "call") for pair in DIAMOND]), POLICY
