@@ -6,7 +6,14 @@ import gc
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+
+# a busy machine is slow, which is no fault of what is tested
+settings.register_profile(
+    "assess", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("assess")
 
 ENGINES = "tests/engine/"
 # Few tests that take long: begun last, they would run alone while the other workers have nothing.

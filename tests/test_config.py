@@ -109,7 +109,7 @@ def every_source():
     return {**tree, "identity": {"map": ""}, "work": work}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(mutants(every_source))
 def test_whatever_people_write_is_used_or_refused(tmp_path_factory, tree):
     file = tmp_path_factory.mktemp("any") / "assess.toml"

@@ -189,7 +189,7 @@ CELLS = st.none() | st.text(max_size=6) | st.integers() | st.floats() | st.boole
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_whatever_comes_in_is_typed_or_told(data):
     name = data.draw(st.sampled_from(frames.names()))
     rows = data.draw(st.integers(1, 3))

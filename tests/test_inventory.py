@@ -430,7 +430,7 @@ def manifest():
     return {"snapshot_at": moment, "schema_version": 1, "sha256": {"services.csv": "0"}}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(mutants(manifest))
 def test_whatever_a_manifest_holds_is_used_or_refused(tmp_path_factory, tree):
     path = tmp_path_factory.mktemp("store") / "one"

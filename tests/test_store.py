@@ -354,7 +354,6 @@ def services_frames(draw):
 @given(services_frames())
 @settings(
     max_examples=15,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_csv_and_parquet_agree(tmp_path_factory, table):

@@ -108,7 +108,6 @@ def added_up(table, by, value):
 @given(table=hosts(), batch=st.sampled_from([1, 3, 100]), is_sealed=st.booleans())
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_sums_are_those_of_the_rows(

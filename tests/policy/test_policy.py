@@ -319,7 +319,7 @@ def default():
     return tomllib.loads(data_path("policy.toml").read_text())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(mutants(default))
 def test_whatever_people_write_is_used_or_refused(tmp_path_factory, tree):
     file = tmp_path_factory.mktemp("any") / "policy.toml"

@@ -84,7 +84,7 @@ RULES = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rule=RULES, column=st.sampled_from(["flag", "n", "word"]), row=st.integers(0, 1))
 def test_hiding_a_cell_never_turns_an_answer_round(rule, column, row):
     hidden = TABLE.copy()

@@ -144,7 +144,7 @@ def test_a_ratio_with_one_side_only_compares_nothing():
     assert math.isnan(found.interval.point)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     yes=st.integers(0, 30),
     no=st.integers(0, 30),

@@ -76,7 +76,7 @@ def poor(draw, inventory):
 
 
 @pytest.mark.parametrize("score", SCORES)
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_poor_inventory_is_scored_or_refused(quarters, score, data):
     now = data.draw(poor(quarters[1]))

@@ -90,7 +90,7 @@ def hinted(question, *args, **options):
         return None
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, suppress_health_check=list(HealthCheck))
 @given(poor())
 def test_strange_cells_end_in_a_result_or_in_a_hint(inventory):
     hinted(clean_up, inventory, POLICY)

@@ -315,7 +315,7 @@ def test_nul_bytes_html_and_impossible_dates(tmp_path):
     assert "facts_age_hours" not in host
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=8), JSON)
 def test_facts_of_any_shape(facts, clock):
     facts["ansible_date_time"] = {"epoch": clock}

@@ -509,7 +509,7 @@ def test_options(options, problem):
     assert any(problem in text for text in AnswersSource().check(options))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(objects(), st.sampled_from(sorted(SCANNERS)))
 def test_reports_of_any_shape(document, kind):
     context = answer_forms.Context(answer_forms.checks(kind))

@@ -343,7 +343,7 @@ ANY = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(ANY, max_size=4), st.sampled_from(["Component", "API", "Resource"]))
 def test_any_entity_becomes_rows_or_nothing(values, kind):
     entities = [

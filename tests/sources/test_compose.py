@@ -98,7 +98,7 @@ def test_interpolation(text, expected, unset):
     assert found == unset
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text())
 def test_interpolation_leaves_text_alone(text):
     unset: set[str] = set()
@@ -106,7 +106,7 @@ def test_interpolation_leaves_text_alone(text):
     assert not unset
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 12), st.text("abc :?-+", max_size=5))
 def test_nested_defaults_give_the_innermost(depth, innermost):
     text = innermost
@@ -115,7 +115,7 @@ def test_nested_defaults_give_the_innermost(depth, innermost):
     assert interpolate(text, {}, set()) == innermost
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text("${}A:-?+ \n"), st.dictionaries(st.just("A"), st.text("${}A")))
 def test_interpolation_never_fails_and_never_reads_values_again(text, env):
     unset: set[str] = set()
@@ -191,7 +191,7 @@ VALUES = st.recursive(
 MAPPINGS = st.dictionaries(st.text("ab", max_size=2), VALUES, max_size=3)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(MAPPINGS, MAPPINGS)
 def test_merging_twice_changes_nothing(under, over):
     once = merged(under, over)

@@ -122,7 +122,7 @@ def test_a_bomb_is_refused_with_its_limit_in_little_memory_and_time(tmp_path, na
         assert re.search("than|too deep|limit of", done.stdout)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 60), st.integers(2, 5), st.text("ab", min_size=1, max_size=5))
 def test_no_env_file_becomes_larger_than_the_limit(lines, times, text):
     names = [f"A{n}" for n in range(lines)]
@@ -138,7 +138,7 @@ def test_no_env_file_becomes_larger_than_the_limit(lines, times, text):
         assert sum(map(len, values.values())) == size <= limits.MAX_CHARACTERS
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text("${}A:-b"), st.integers(0, 2000))
 def test_time_of_interpolation_is_in_line_with_its_length(text, times):
     assert isinstance(interpolate("${A" * times + text, {}, set()), str)

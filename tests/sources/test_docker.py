@@ -198,7 +198,7 @@ def spoil(value, chance: random.Random):
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_payload_stops_the_rest(tmp_path_factory, seed):
     chance, directory = random.Random(seed), tmp_path_factory.mktemp("host")
     for name in ("ps", "images", "volumes", "version", "info", "inspect"):

@@ -352,7 +352,7 @@ ENTITY = st.dictionaries(
 
 
 @given(st.tuples(*[st.lists(ENTITY, max_size=3)] * 5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_payload_crashes(parts):
     named = [
         [

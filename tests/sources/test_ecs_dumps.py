@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from aws_server import ACCOUNT, REGION
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_ecs import CANARY, FIXTURES, HERE, collect, coverage, services
 
@@ -246,13 +246,13 @@ PARTS = st.tuples(*[st.lists(ENTITY, max_size=2)] * 4)
 
 
 @given(PARTS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_no_payload_crashes(parts):
     assert set(junk(parts).rows) <= set(EcsSource.fills)
 
 
 @given(PARTS)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8)
 def test_whatever_comes_fits_the_frames_or_is_left_out(parts):
     tables, _ = to_tables([("ecs", junk(parts))], [])
     for frame, found in tables.items():

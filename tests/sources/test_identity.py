@@ -214,7 +214,7 @@ NAMES = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(NAMES, max_size=12), st.randoms())
 def test_ids_are_unique_and_do_not_depend_on_the_order_of_rows(found, rng: random.Random):
     born = [
@@ -233,7 +233,7 @@ def test_ids_are_unique_and_do_not_depend_on_the_order_of_rows(found, rng: rando
         assert identity.bearer(source, names) == again.bearer(source, names)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(min_size=1, max_size=6), unique=True, max_size=8))
 def test_one_source_with_exact_names_keeps_every_one(found):
     born = [("frames", known(name, 1.0, "frames")) for name in found]

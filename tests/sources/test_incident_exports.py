@@ -43,7 +43,7 @@ def written(day: datetime, order: str, separator: str) -> str:
 DAYS = st.datetimes(datetime(1995, 1, 1), datetime(2099, 12, 31))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(DAYS, min_size=1, max_size=6),
     st.sampled_from(ORDERS),
@@ -102,7 +102,7 @@ def test_forms_of_times_in_a_zone(text, moment):
     assert read_time(text, ZoneInfo("Europe/Berlin")) == moment
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=40))
 def test_any_text_is_a_time_or_none(text):
     for order in (None, *ORDERS):

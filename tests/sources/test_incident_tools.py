@@ -315,7 +315,7 @@ ANY = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.sampled_from(sorted(TOOLS)), st.lists(ANY, max_size=4))
 def test_any_payload_becomes_rows_or_nothing(kind, values):
     names, reader = names_in(values), Reader()

@@ -184,7 +184,7 @@ def test_a_prefix_has_no_star():
 
 
 @given(st.text("ab.*", max_size=6), st.text("ab.", max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_star_is_any_text(pattern, tag):
     expression = ".*".join(map(re.escape, pattern.split("*")))
     assert is_like(tag, pattern.split("*")) == bool(re.fullmatch(expression, tag))
@@ -425,7 +425,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_policy_crashes(value):
     rules = read_policy(json.dumps(value))
     assert rules is None or would_expire(rules, [image("A")], {}, NOW)
@@ -441,7 +441,7 @@ def repositories(draw):
 
 
 @given(repositories(), st.integers(1, 5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_policy_never_expires_what_an_index_that_stays_refers_to(repository, number):
     images, children = repository
     text = policy(

@@ -209,7 +209,7 @@ def test_seven_directories_called_localhost(tmp_path):
     assert len(ids) == 7
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.dictionaries(
         st.sampled_from(list(TABLES)),

@@ -510,7 +510,7 @@ def test_mutants_raise_nothing(seeds):
     fit([batch for _, batch in settle_images([("answers", batch)])])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(

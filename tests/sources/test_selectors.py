@@ -64,7 +64,7 @@ def told(item: dict) -> tuple[str, str, dict]:
     return item["metadata"]["namespace"], item["metadata"]["name"], item["spec"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CLUSTERS)
 def test_controllers_are_told_what_a_loop_over_all_pairs_finds(found):
     owners = Owners(found)

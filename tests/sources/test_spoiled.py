@@ -80,7 +80,6 @@ def sound(kind: str) -> Batch:
 @pytest.mark.parametrize("kind", SOURCES)
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
@@ -133,7 +132,7 @@ def answered(kind: str) -> tuple[Batch, list]:
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_a_spoiled_entry_of_an_answer_that_costs_a_row_is_counted(kind, data):
     before, ways = answered(kind)

@@ -506,7 +506,7 @@ ANY = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(ANY, max_size=4), st.booleans())
 def test_any_payload_becomes_edges_or_nothing(values, is_failed):
     calls, unmapped = to_links(values, is_failed=is_failed)

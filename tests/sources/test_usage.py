@@ -270,7 +270,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(JSON)
 def test_nothing_that_a_tool_prints_breaks_the_reader(value):
     found, _ = of_documents([value], "cpu", 1788000000.0)

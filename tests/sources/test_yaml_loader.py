@@ -89,7 +89,7 @@ MAPPINGS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(MAPPINGS, st.booleans())
 def test_merges_follow_the_rule_however_they_nest(mappings, is_list):
     lines = []

@@ -62,7 +62,7 @@ SEEDS = st.integers(0, 2**32).map(lambda first: range(first, first + 20_000, 100
 
 def whatever_comes(test):
     """Run a test with seeds, for payloads that are changed at random."""
-    return settings(max_examples=5, deadline=None)(given(SEEDS)(test))
+    return settings(max_examples=5)(given(SEEDS)(test))
 
 
 def fit(batches: list[Batch]) -> None:

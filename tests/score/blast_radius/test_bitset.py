@@ -88,7 +88,7 @@ def matrix(result, nodes):
     return p
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(graphs())
 def test_few_uncertain_arcs_are_exact(case):
     nodes, arcs = case
@@ -100,7 +100,7 @@ def test_few_uncertain_arcs_are_exact(case):
     assert (result.se == 0).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(graphs(p=(0.3, 0.5, 1.0)))
 def test_draws_stay_within_their_error(case):
     nodes, arcs = case
@@ -131,7 +131,7 @@ def test_a_higher_probability_never_saves_a_node_in_any_draw():
     assert (high > low).any()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(graphs(sizes=(9, 40), most=60), st.sampled_from([0, 2, 12]))
 def test_memory_changes_nothing(case, few):
     graph = graph_of(*case)
@@ -149,7 +149,7 @@ def test_several_nodes_can_fail_in_one_scenario():
     assert result.loss[0] == pytest.approx(2 + 0.75 + 0.75)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(graphs(p=(1.0,), most=12))
 def test_sweep_is_reachability(case):
     nodes, arcs = case
@@ -166,7 +166,7 @@ def test_sweep_is_reachability(case):
     assert [down[part] for part in parts.part] == want
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 70),
     st.lists(
@@ -202,7 +202,7 @@ def test_packing_keeps_bits(flags):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(graphs(p=(0.0, 0.3, 1.0)))
 def test_counts_are_those_of_the_list(case):
     nodes, arcs = case
@@ -219,7 +219,7 @@ def test_counts_are_those_of_the_list(case):
         np.testing.assert_array_equal(getattr(some, name), getattr(result, name))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(graphs(p=(0.0, 0.3, 0.5, 1.0), most=9), st.data())
 def test_what_is_not_drawn_is_bounded_from_both_sides(case, data):
     nodes, arcs = case
@@ -259,7 +259,7 @@ def test_the_bound_is_the_most_probable_way():
     assert found.exposure_n.tolist() == [2, 2, 2, 3]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(graphs(p=(0.0, 0.3, 0.5, 1.0), most=9), st.booleans())
 @example((4, {(0, 1): 0.5, (1, 2): 0.5, (2, 3): 0.3, (0, 3): 0.5}), True)
 @example((4, {(0, 1): 0.5, (1, 2): 0.5, (2, 3): 0.3, (0, 3): 0.5}), False)
@@ -294,7 +294,7 @@ def test_what_is_not_among_the_given_nodes_leads_nowhere():
     assert found.node[found.tail].tolist() == [1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(graphs(p=(0.0, 0.3, 1.0), most=6), st.data())
 def test_where_some_nodes_are_given_nothing_else_can_fail(case, data):
     nodes, arcs = case
@@ -322,7 +322,7 @@ def test_where_some_nodes_are_given_nothing_else_can_fail(case, data):
     np.testing.assert_array_equal(whole.tail < 0, at_once)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(graphs(p=(0.0, 0.3, 0.5, 1.0), most=9))
 def test_many_open_nodes_are_bounded_without_their_ways(case):
     nodes, arcs = case
@@ -344,7 +344,7 @@ def test_many_open_nodes_are_bounded_without_their_ways(case):
     np.testing.assert_array_equal(most.exposure_n, np.sum(reach, axis=0))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(graphs(p=(0.3, 0.5, 1.0), most=9), st.sampled_from([EXACT, DRAWN]))
 def test_scenarios_computed_together_are_those_computed_alone(case, sampling):
     """Cycles included: what one scenario still has to settle changes no other."""

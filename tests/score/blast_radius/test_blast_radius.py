@@ -373,7 +373,7 @@ def needs(case):
     }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(small_fleets())
 def test_impact_is_that_of_brute_force(case):
     result, want = fleet_of(**tables_of(case), detail=False), oracle(case)
@@ -386,7 +386,7 @@ def test_impact_is_that_of_brute_force(case):
     np.testing.assert_allclose(parts.reindex(got.index, fill_value=0), got, atol=1e-9)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(small_fleets(), st.randoms(use_true_random=False))
 def test_row_order_is_irrelevant_and_ends_are_ordered(case, random):
     tables = {name: pd.DataFrame(rows) for name, rows in tables_of(case).items()}
@@ -404,7 +404,7 @@ def test_row_order_is_irrelevant_and_ends_are_ordered(case, random):
     assert (known["delta"] <= known["delta_hi"]).all()
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(small_fleets(), st.integers(0, 4))
 def test_a_replica_more_on_a_new_host_never_raises_a_host(case, which):
     names, hosts, placed, share, weight, arcs = case
@@ -423,7 +423,7 @@ def test_a_replica_more_on_a_new_host_never_raises_a_host(case, which):
     assert (drop.dropna() >= -1e-12).all()
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(small_fleets())
 def test_duplicates_and_strangers_change_nothing(case):
     tables = tables_of(case)

@@ -218,7 +218,7 @@ def joined(islands):
     return {name: [row for tables in islands for row in tables[name]] for name in names}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.integers(1, 2**31), min_size=60, max_size=150, unique=True))
 def test_every_kind_of_element_loses_what_the_oracle_says(seeds):
     islands = [island(seed) for seed in seeds]
@@ -244,7 +244,7 @@ def test_every_kind_of_element_loses_what_the_oracle_says(seeds):
     assert not own
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 2**31), st.booleans())
 def test_the_upper_end_holds_what_nobody_knows(seed, looked):
     tables = island(seed)

@@ -63,7 +63,7 @@ def test_no_chain_is_empty():
     assert path_text(most_probable_path(fleet, ("service", "a"), "e")) == ""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(
         st.sampled_from(list(itertools.permutations("abcd", 2))),

@@ -123,7 +123,7 @@ def one_by_one(fleet, changes, new_hosts, policy):
     return delta
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.integers(0, 2**31))
 def test_a_move_adds_what_failing_one_by_one_says(seed):
     inventory = a_fleet(seed)
@@ -146,7 +146,7 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
             assert row.delta == pytest.approx(want[row.Index], abs=1e-9)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.integers(0, 2**31))
 def test_scenarios_fail_everything_but_the_service(seed):
     inventory = a_fleet(seed)

@@ -199,7 +199,7 @@ def watched_fleets(draw):
     return names, rows, hidden
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(watched_fleets())
 def test_hidden_edges_leave_what_was_known_inside_the_interval(case):
     names, rows, hidden = case

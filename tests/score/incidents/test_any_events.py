@@ -23,7 +23,7 @@ from assess.score.incidents.recovery import (
 POLICY = load_policy()
 SNAPSHOT = pd.Timestamp("2026-09-30", tz="UTC")
 SERVICES = ["a", "b"]
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
 moments = st.one_of(
     st.none(),

@@ -308,7 +308,7 @@ happened = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(platforms, min_size=4, max_size=4),
     st.lists(happened, max_size=4),

@@ -112,7 +112,7 @@ def test_one_service_and_no_event_still_leaves_room_for_one():
     assert found.loc["only", "rate_hi"] > 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     counts=st.lists(
         st.tuples(st.integers(0, 40), st.floats(0.01, 20)), min_size=1, max_size=12

@@ -105,7 +105,7 @@ def test_on_the_sample_hiding_raises_its_figure_and_never_ours():
 STATES = {"pass": 1, "fail": 0, "partial": 0.5, "unknown": None, "na": None}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from(list(STATES)), min_size=1, max_size=9))
 def test_the_lower_end_of_readiness_is_the_same_whoever_hides(states):
     rows = [("s", f"a.{n}", "a", s, STATES[s], 1.0) for n, s in enumerate(states)]

@@ -98,7 +98,7 @@ def scored(table):
     return readiness.overall(scores, weights), readiness.contributions(scores, weights)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=TABLES, data=st.data())
 def test_bounds_contributions_failing_and_na(rows, data):
     table = atoms(*((s, check, *state, 1 + len(check)) for s, check, state in rows))
@@ -140,7 +140,7 @@ def assert_not_better(after, before, fleets):
         assert now["rank"] >= was["rank"], fleet.rows
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 # a unit, and a container of which nobody knows whether it runs
 @example(seed=4_294_967_295)
 @given(seed=st.integers(0, 2**32))
@@ -259,7 +259,7 @@ def columns_of(inventory):
     ]
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(data=st.data())
 def test_losing_any_columns_of_the_sample_raises_nothing(data):
     inventory = load(data_path("sample/2026Q3"))

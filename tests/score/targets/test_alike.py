@@ -114,7 +114,7 @@ def policy():
     return policy.replace(target=[{"id": name, "compared": False} for name in others])
 
 
-@settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=2, derandomize=True, phases=[Phase.generate])
 @given(
     st.lists(st.integers(0, 2), min_size=HOSTS, max_size=HOSTS),
     st.lists(

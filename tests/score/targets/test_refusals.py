@@ -74,7 +74,7 @@ def policy():
     )
 
 
-@settings(max_examples=3, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=3, derandomize=True, phases=[Phase.generate])
 @given(
     st.sampled_from(["fargate", "cloud-run"]),
     st.lists(

@@ -401,7 +401,7 @@ def known():
     return score(fleet(**whole_fleet())).frame
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(hidden=st.sets(st.sampled_from(HIDDEN), min_size=1, max_size=3))
 def test_hiding_evidence_never_makes_the_worst_better(hidden):
     tables = whole_fleet()

@@ -412,7 +412,7 @@ def summed(parts):
     return reduce(lambda one, other: one + other, parts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(series=SERIES, at=st.integers(0, 5), share=st.floats(0.1, 0.9))
 def test_another_identical_snapshot_changes_no_rate(series, at, share):
     at = min(at, len(series) - 2)
@@ -439,7 +439,7 @@ def test_another_identical_snapshot_changes_no_rate(series, at, share):
         assert all(more[k] >= watched.get(k, 0) for k in more)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(series=SERIES, at=st.integers(1, 5))
 def test_parts_of_a_series_add_up_to_it_wherever_they_are_cut(series, at):
     parts = sighted(series)

@@ -233,7 +233,7 @@ def services(draw):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(services())
 def test_the_smallest_sets_are_those_of_a_search_through_all(shop):
     n = len(shop.items)
@@ -267,7 +267,7 @@ def test_the_smallest_sets_are_those_of_a_search_through_all(shop):
     assert sorted(found) == sorted(best)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(services())
 def test_to_learn_a_good_fact_never_harms(shop):
     now, chance = shop.outcome(np.zeros((1, len(shop.items)), dtype=bool))

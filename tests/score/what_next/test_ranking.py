@@ -182,7 +182,7 @@ def counted(own, others, weights, k):
     return share / len(weights)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows(1, 6), simplex(12), st.integers(0, 2), st.integers(1, 4), st.data())
 def test_the_chance_is_that_of_the_draws(values, weights, readiness, k, data):
     competes = data.draw(st.booleans())

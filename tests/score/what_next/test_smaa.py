@@ -53,7 +53,7 @@ def test_equals_share_their_ranks():
     assert found.by_rank == pytest.approx(np.full((4, 4), 0.25), abs=0.04)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     arrays(float, (4, 3), elements=st.sampled_from([0, 0.25, 0.5, 1])),
     st.lists(st.integers(1, 5), min_size=4, max_size=4),
@@ -140,7 +140,7 @@ def test_sums_on_the_grid_are_exact_in_any_order():
 values = arrays(float, (4, 3), elements=st.floats(0, 1))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(values, st.integers(0, 2), st.floats(0, 1))
 def test_a_lower_value_never_raises_the_chance(lo, criterion, share):
     worse = lo.copy()
@@ -148,7 +148,7 @@ def test_a_lower_value_never_raises_the_chance(lo, criterion, share):
     assert run(worse, k=2).p_top[0] <= run(lo, k=2).p_top[0] + 1e-12
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(values)
 def test_ranks_are_a_doubly_stochastic_matrix(lo):
     by_rank = run(lo).by_rank

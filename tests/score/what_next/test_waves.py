@@ -132,7 +132,7 @@ def test_what_lies_beyond_the_plan_is_said():
 cells = st.tuples(st.integers(0, 10), st.integers(1, 9), st.integers(0, 3))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(cells, min_size=1, max_size=7),
     st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=6),

@@ -34,7 +34,7 @@ def test_what_an_order_leaves_out_weighs_less_and_is_alike():
     assert weights[:, 0].mean() == pytest.approx(weights[:, 2].mean(), abs=0.005)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations(range(4)), st.integers(1, 4), st.integers(0, 99))
 def test_an_order_is_the_simplex_cut_to_it(order, said, seed):
     """Rejecting from the whole simplex gives the same distribution."""

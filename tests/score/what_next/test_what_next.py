@@ -172,7 +172,7 @@ def assert_not_better(after, before, service):
         assert SEVERITY[now] >= SEVERITY[was]
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(st.integers(0, 2**32))
 def test_hiding_own_evidence_never_improves_bound_label_or_chance(seed):
     draw = random.Random(seed)
@@ -209,7 +209,7 @@ FAILS = {
 }
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(st.integers(0, 2**32))
 def test_a_check_that_fails_where_it_passed_never_raises_a_score(seed):
     draw = random.Random(seed)
@@ -230,7 +230,7 @@ def test_a_check_that_fails_where_it_passed_never_raises_a_score(seed):
             assert_not_better(after, before, f"{at}/shop")
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(st.integers(0, 2**32))
 def test_a_failed_gate_never_moves_and_order_and_index_do_not_matter(seed):
     draw = random.Random(seed)
