@@ -1177,10 +1177,11 @@ def test_an_image_is_run_where_a_workload_says_so_and_may_be_where_one_is_vague(
     )
     workloads = pd.DataFrame(
         [place | {"image_digest": "a"}, place | {"image_digest": None}]
-    )
+    ).assign(source_kind="container", image_ref=pd.NA)
+    inventory_of = SimpleNamespace(has=lambda _: is_listed)
     data = SimpleNamespace(
         frame={"workloads": workloads}.get,
-        assessment=SimpleNamespace(inventory=SimpleNamespace(has=lambda _: is_listed)),
+        assessment=SimpleNamespace(inventory=inventory_of, policy=POLICY),
     )
     wanted = [True, pd.NA, False if is_listed else pd.NA]
     assert _is_run(images, data).tolist() == wanted
