@@ -231,9 +231,11 @@ def _answer(pipe: Connection, function: Callable[[S], R], shared: S) -> None:
     # an interrupt reaches both processes: the other one ends this one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(Exception, KeyboardInterrupt), working():
-        pipe.send(function(shared))
-    os._exit(0)
+    try:
+        with suppress(Exception, KeyboardInterrupt), working():
+            pipe.send(function(shared))
+    finally:  # also where the other process has its result, and ends this one
+        os._exit(0)
 
 
 def _answered(pipe: Connection, function: Callable[[S], R], shared: S) -> R:

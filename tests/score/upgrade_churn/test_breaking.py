@@ -533,7 +533,7 @@ def test_a_row_names_workload_host_change_moment_and_remedy():
     workload = {**CLIENT, "image_ref": "traefik:v2.9"}
     result = what_breaks({"version": "28.0.4"}, "29.0.0", workload=workload)
     (row,) = result.rows()[0]["breaking"]
-    assert list(row) == COLUMNS
+    assert list(row) == [*COLUMNS, "change_id"]
     assert row == {
         "service_id": "shop",
         "workload_id": "w",
@@ -546,6 +546,7 @@ def test_a_row_names_workload_host_change_moment_and_remedy():
         "remedy": "update the client to a version that negotiates its API; "
         "raise or remove a variable that sets it",
         "source": row["source"],
+        "change_id": "EC0423",
     }
     assert "1.24" in row["why"]
     assert row["source"]
