@@ -176,22 +176,22 @@ BUDGETS = {
     "sources/usage": 260,  # tables for people too
     "sources/vms": 478,
     "score": 525,  # results open figures and the explorer; the types of all arrays
-    "score/backtest": 350,
+    "score/backtest": 343,
     "score/blast_radius": 2914,
     "score/claims": 824,
-    "score/evidence": 785,
+    "score/evidence": 777,
     "score/experiments": 347,
     "score/incidents": 594,
     "score/readiness": 502,
     "score/validation": 867,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1857,  # replicas may be on any host; builds and flags are asked too
-    "score/targets": 718,
-    "score/what_next": 1423,
+    "score/upgrade_churn": 1854,  # replicas may be on any host; builds and flags are asked too
+    "score/targets": 716,
+    "score/what_next": 1415,
     "figures": 1332,
-    "report": 2258,  # a first screen, records as pages, how predictions held
+    "report": 2253,  # a first screen, records as pages, how predictions held
     "report/explorer": 417,
-    "cli": 1912,
-    "notebooks": 480,
+    "cli": 1911,
+    "notebooks": 472,
     "sample": 525,
 }
 
