@@ -177,7 +177,7 @@ BUDGETS = {
     "sources/vms": 478,
     "score": 525,  # results open figures and the explorer; the types of all arrays
     "score/backtest": 343,
-    "score/blast_radius": 2914,
+    "score/blast_radius": 2908,
     "score/claims": 824,
     "score/evidence": 777,
     "score/experiments": 347,

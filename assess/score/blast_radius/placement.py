@@ -16,13 +16,8 @@ from assess.score.incidents.exposure import is_replica
 
 INFRASTRUCTURE = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *INFRASTRUCTURE[:-1], "registry", "cluster")
-CLUSTERED = (
-    "ecs",
-    "kubernetes",
-    "marathon",
-    "nomad",
-    "swarm",
-)  # platforms made of clusters
+# platforms made of clusters that people run, and name
+CLUSTERED = ("ecs", "kubernetes", "marathon", "nomad", "swarm")
 RUNNING = "running"
 _PLACED = [
     "workload_id",
