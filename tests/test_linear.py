@@ -1,8 +1,7 @@
 """Patterns of a linear engine, and what they refuse."""
 
-import time
-
 import pytest
+from clocks import cpu_seconds
 
 from assess.errors import ConfigError
 from assess.linear import Linear, any_of
@@ -41,9 +40,9 @@ def test_a_pattern_of_the_identity_map_cannot_hold_a_run(tmp_path):
     file = tmp_path / "map.csv"
     file.write_text("pattern,service_id\n(a+)+$,shop\n([a-z]+)-svc,\\1\n")
     rules = read_map(file)
-    started = time.thread_time()
-    assert mapped([Name("a" * 100_000 + "!", "label", 1.0)], rules) is None
-    assert time.thread_time() - started < 1
+    name = Name("a" * 100_000 + "!", "label", 1.0)
+    assert mapped([name], rules) is None
+    assert cpu_seconds(mapped, [name], rules) < 1
     assert mapped([Name("cart-svc", "label", 1.0)], rules).name == "cart"
     for wrong in (r"(?!a)b,shop", r"(a)\1,shop", r"a,\2"):
         file.write_text(f"pattern,service_id\n{wrong}\n")

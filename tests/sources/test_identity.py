@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
+from clocks import cpu_seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -181,26 +181,23 @@ FLEETS = {  # names of services that resemble each other
 WORDS = ("checkout", "billing", "search", "payment", "stock", "mail")
 
 
-def seconds_for(fleet, n):
-    """Measure what it takes to identify so many services, and to suggest similar ones [CPU s]."""
+def identify(fleet, n):
+    """Identify so many services, and suggest similar ones."""
     born = [
         (("docker", "compose")[k % 2], known(name, 0.85, "r", space))
         for k in range(n)
         for name, space in [FLEETS[fleet](k)]
     ]
     unresolved = [("traces", Name(f"{names[0].name}a", "r", 0.8)) for _, names in born]
-    start = time.process_time()
     identity = Identity(born)
     suggested = identity.suggestions(unresolved)
     assert len(suggested) <= 2 * n * 3 * 6  # three names that six services may have
-    return time.process_time() - start
 
 
 @pytest.mark.parametrize("fleet", FLEETS)
 def test_twice_the_services_take_no_more_than_twice_the_time(fleet):
-    seconds_for(fleet, 100)  # caches
-    # the fastest of several tries: what other processes and the garbage collector take varies
-    once, twice = (min(seconds_for(fleet, n) for _ in range(4)) for n in (500, 1000))
+    identify(fleet, 100)  # caches
+    once, twice = (cpu_seconds(identify, fleet, n, tries=4) for n in (500, 1000))
     assert twice < 3 * max(once, 0.05)
 
 
