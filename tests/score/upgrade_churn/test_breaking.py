@@ -81,6 +81,8 @@ MANIFEST = "application/vnd.docker.distribution.manifest"
         ({"storage_driver": None}, {}, "20.10.24", "25.0", {"EC0311": "may"}),
         ({"live_restore": True}, {}, "17.09.1", "18.09", {"EC0112": "will"}),
         ({"live_restore": False}, {}, "17.09.1", "18.09", {}),
+        # a newer engine keeps it, and an unknown one may be newer
+        ({"live_restore": True}, {}, None, "29", {}),
         # an existing data root was refused by 23.0 only
         ({"d_type": False}, {}, "17.09.1", "18.09", {"EC0118": "may"}),
         ({"d_type": False}, {}, "20.10.24", "23.0", {"EC0478": "will"}),
