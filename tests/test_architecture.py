@@ -189,7 +189,7 @@ BUDGETS = {
     "score/what_next": 1415,
     "figures": 1332,
     "report": 2253,  # a first screen, records as pages, how predictions held
-    "report/explorer": 416,
+    "report/explorer": 417,
     "cli": 1911,
     "notebooks": 472,
     "sample": 525,
