@@ -336,6 +336,9 @@ def problem(
 
 def _text(cells: Series) -> Series:
     """Return cells as text that UTF-8 can hold: JSON may have halves of surrogate pairs."""
+    if cells.dtype == float:
+        # in a column with gaps, pandas reads whole numbers as floats: 2 is no "2.0"
+        cells = cells.convert_dtypes()
     texts = cells
     if cells.dtype != "str":
         known = cells.astype(object).where(cells.notna(), None)
