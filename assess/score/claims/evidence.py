@@ -213,12 +213,14 @@ def troubled_hosts(data: ClaimData) -> Measurement:
     """C5: hosts with a driver or a kernel that the target does not support."""
     inventory = data.assessment.inventory.running
     target = reference.target_docker(data.assessment.policy["target"])
-    rows = inventory["engines"].set_index(["host_id", "runtime"])
-    kernels = inventory["hosts"].set_index("host_id")["kernel"]
+    engines = inventory["engines"].set_index(["host_id", "runtime"])
+    drivers = engines["storage_driver"].to_dict()
+    d_types = engines["d_type"].to_dict()
+    kernels = inventory["hosts"].set_index("host_id")["kernel"].to_dict()
     answers = []
     for host, node in _own_nodes(data):
-        driver = text_of(rows["storage_driver"].get((host, node.runtime)))
-        d_type = rows["d_type"].get((host, node.runtime))
+        driver = text_of(drivers.get((host, node.runtime)))
+        d_type = d_types.get((host, node.runtime))
         runs = [
             reference.node_driver_runs(node, driver, target),
             reference.kernel_runs(text_of(kernels.get(host)), target),
