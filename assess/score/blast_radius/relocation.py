@@ -174,10 +174,7 @@ class Terms:
 
 
 def move_scenarios(terms: Terms, drawn: Booleans) -> Scenarios:
-    """Return scenarios: each service alone; then two a term, with the service and without.
-
-    Those of a service that is not ``drawn`` are not drawn either; none is listed.
-    """
+    """Return scenarios: each service alone; then two a term, with it and without; none is listed."""
     alone = np.arange(terms.services_n)
     scenario = [alone]
     node = [alone]
