@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
 from typing import TYPE_CHECKING, Any
@@ -476,26 +476,3 @@ BY_ROW: dict[str, Callable[..., Measurement]] = {
     "C1": mean,
     **dict.fromkeys(["C2", "C3", "C5"], share),
 }
-ORCHESTRATED = "C12"
-
-
-def by_platform(
-    data: ClaimData, tables: Mapping[str, DataFrame]
-) -> Iterator[tuple[str, str, Measurement]]:
-    """Yield claim, platform and the measurement over the rows of that platform."""
-    for claim, measure in BY_ROW.items():
-        table = tables[claim]
-        whose = table.iloc[:, 0].astype("str").str.split().str[0]
-        for platform, rows in table.groupby(whose, sort=True):
-            yield claim, str(platform), measure(rows, level=data.level)
-    yield from _orchestrators(data)
-
-
-def _orchestrators(data: ClaimData) -> Iterator[tuple[str, str, Measurement]]:
-    """Yield each orchestrator in use, compared with services without one."""
-    spells = data.spells
-    under = data.orchestrated
-    for platform in sorted(set(spells.loc[surely(under), "platform"].astype("str"))):
-        is_here = spells["platform"].eq(platform).mask(under.isna())
-        kept = surely(is_here) | ~surely(under)
-        yield ORCHESTRATED, platform, data.compared(spells[kept], is_here[kept])
