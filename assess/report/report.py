@@ -70,7 +70,9 @@ class Report:
         inventory = self.scores.inventory
         at = self.scores.provenance.snapshot_at
         nouns = ("service", "host", "workload", "incident")
-        counts = [counted(len(inventory[f"{noun}s"]), noun) for noun in nouns]
+        # of a frame that nobody supplied, the number is unknown
+        given = [noun for noun in nouns if f"{noun}s" in inventory.present]
+        counts = [counted(len(inventory[f"{noun}s"]), noun) for noun in given]
         return f"{', '.join(counts)}; snapshot of {at:%d %B %Y}."
 
     @property
