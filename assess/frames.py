@@ -369,10 +369,7 @@ def join_problems(problems: list[DataFrame]) -> DataFrame:
 
 
 def check(frame: str, table: DataFrame) -> DataFrame:
-    """List keys that occur twice, empty required cells and numbers out of range.
-
-    The table is one that `conform` typed.
-    """
+    """List keys that occur twice, empty required cells and numbers out of range in a typed table."""
     problems = [_duplicates(frame, table[key(frame)])]
     for name, column in columns(frame).items():
         cells = table[name]
