@@ -53,10 +53,7 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """The contents of `assess.toml`: sources in order, options of ``[identity]`` and ``[work]``.
-
-    Relative paths start from ``directory``; ``origin`` is the file.
-    """
+    """What `assess.toml` says: sources in order, options; paths start from its ``directory``."""
 
     sources: tuple[SourceConfig, ...]
     identity: dict[str, Any]

@@ -375,10 +375,7 @@ def latest(store: str | Path) -> Path:
 
 
 def previous(path: str | Path) -> Path | None:
-    """Return the newest snapshot of an earlier quarter in the same store.
-
-    If all older ones are of the same quarter, return the one before; None without an older one.
-    """
+    """Return the newest snapshot of an earlier quarter of the store, else the one before, if any."""
     here = Path(path)
     listed = _beside(here)
     when, quarter = _moment(here)

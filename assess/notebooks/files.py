@@ -22,10 +22,7 @@ SLUG_LENGTH = 40
 
 
 def find(selection: Sequence[str | Path] = ()) -> list[Path]:
-    """Find notebooks by number (``02``), name or file; an empty selection finds all.
-
-    Notebooks in `notebooks/` of the working directory come before those of the package.
-    """
+    """Find notebooks by number (``02``), name or file, in `notebooks/` here first; without any, all."""
     homes = (Path("notebooks"), data_path("notebooks"))
     listed = (sorted(home.glob("*.ipynb")) for home in homes)
     known = next(filter(None, listed), [])

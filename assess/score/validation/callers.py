@@ -124,10 +124,7 @@ class Opinion:
     service: Floats
 
     def log_odds(self, reach: Reach, failure: int, by_policy: Floats) -> Floats:
-        """Return by service its log odds to go down in a failure that reaches it.
-
-        ``by_policy`` counts all paths, not just the best; untrained, the result is the policy's.
-        """
+        """Return by service its log odds to go down in a failure; untrained, they are ``by_policy``."""
         every = np.arange(len(self.service))
         terms = reach.terms(np.full(len(every), failure), every, by_policy)
         return np.asarray(terms @ self.terms + self.service)
