@@ -101,7 +101,7 @@ def element_changes(
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(int(n), healthy, hosts_n, zones)
         new_hosts[alike.index] = fatal_hosts
-        if is_nameless.any():
+        if hosts.empty or is_nameless.any():
             # at worst the replicas lie in as many zones as can each take too many of them
             most = max(
                 spread_replicas(int(n), healthy, k, [])[0] for k in range(1, int(n) + 1)

@@ -142,10 +142,13 @@ def broken_services(data: ClaimData) -> Measurement:
     """C2: services in containers that an upgrade to the target breaks."""
     # a service of unknown place may be in containers
     side = data.side[~surely(data.side.eq(HOST))]
-    churn = data.assessment.upgrade_churn.frame.reindex(side.index)
+    result = data.assessment.upgrade_churn
+    churn = result.frame.reindex(side.index)
     # a count is at least this much; an unknown count may be zero or not
     hit = churn["breaking_n"] > 0
     vague = churn["breaking_unknown_n"].gt(0) & ~surely(hit)
+    # what hits may lie behind an engine that nobody knows
+    vague |= side.index.isin(result.details["blind"]["service_id"])
     platform = data.assessment.exposure.platform.reindex(churn.index)
     answer = hit.mask(vague.fillna(value=True) | side.isna())
     # no rule knows every break: the upper end allows for those that a replay did not foretell
@@ -387,11 +390,9 @@ def depends_on_who_asks(data: ClaimData) -> Measurement:
     bar = data.assessment.policy["what_next"]["ready_points"]
     groups = data.assessment.readiness.details["dimensions"].groupby("service_id")
     ends = groups[["lo", "hi"]].agg(["min", "max"])
-    lows = ends["lo"]
-    highs = ends["hi"]
     # one dimension is surely below the bar, another surely above it
-    divided = (highs["min"] < bar) & (lows["max"] >= bar)
-    agreed = (lows["min"] >= bar) | (highs["max"] < bar)
+    divided = (ends["hi", "min"] < bar) & (ends["lo", "max"] >= bar)
+    agreed = (ends["lo", "min"] >= bar) | (ends["hi", "max"] < bar)
     answer = divided.astype("boolean").mask(~divided & ~agreed)
     answer = answer.reindex(data.side.index)
     return share(tally(data.side, answer), level=data.level)
