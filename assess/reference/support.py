@@ -360,5 +360,7 @@ def _codenames() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for row in rows("distro_releases"):
         word = row["codename"].lower().partition(" ")[0]
-        found.setdefault(row["distro"], {}).update({word: row["version"]} if word else {})
+        versions = found.setdefault(row["distro"], {})
+        if word:
+            versions[word] = row["version"]
     return found
