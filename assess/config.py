@@ -77,7 +77,8 @@ def load_config(path: str | Path | None = None) -> Config:
         values = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
-            f"{file} cannot be read: {error.strerror}", hint="name it with -c"
+            f"{file} cannot be read: {error.strerror}",
+            hint="`assess init` writes one; name it with -c",
         ) from error
     # ValueError: not TOML, not UTF-8, or a number of thousands of digits
     except (ValueError, RecursionError) as error:

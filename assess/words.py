@@ -22,7 +22,7 @@ from pandas import DataFrame, Series
 from pandas.api import types
 
 from assess.terminal import UNBROKEN, in_columns
-from assess.untrusted import clean, csv_lines, guarded, markdown_text
+from assess.untrusted import clean, csv_lines, guarded, markdown_text, printable
 
 UNKNOWN = "unknown"
 NONE = "-"
@@ -245,6 +245,12 @@ def together(items: Sequence[Any]) -> str | None:
     if not items or not all(hasattr(item, "_repr_html_") for item in items):
         return None
     return "\n".join(item._repr_html_() for item in items)
+
+
+def paragraphs(text: str) -> str:
+    """Write lines of text as paragraphs of HTML, which wrap between words."""
+    lines = filter(None, printable(text).split("\n"))
+    return "".join(f"<p>{escape(line)}</p>" for line in lines)
 
 
 def to_csv(table: DataFrame) -> str:

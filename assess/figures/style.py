@@ -17,7 +17,7 @@ import pandas as pd
 
 from assess.errors import counted
 from assess.untrusted import clean, printable
-from assess.words import to_html, together
+from assess.words import paragraphs, to_html, together
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -189,11 +189,11 @@ def notebook_style() -> None:
 
         formatters = shell.display_formatter.formatters
         formatters["image/png"].for_type(Figure, _small_png)
-        formatters["text/html"].for_type(pd.DataFrame, to_html)
+        html = {pd.DataFrame: to_html, str: paragraphs, list: together, tuple: together}
+        for kind, write in html.items():
+            formatters["text/html"].for_type(kind, write)
         for kind in (pd.DataFrame, pd.Series, pd.Index):
             formatters["text/plain"].for_type(kind, _print_table)
-        for several in (list, tuple):
-            formatters["text/html"].for_type(several, together)
 
 
 def _print_table(table: object, printer: Any, _: bool) -> None:

@@ -108,9 +108,9 @@ class Table:
 
     @property
     def notes(self) -> list[str]:
-        """The note, and how many rows are left out."""
-        rest = len(self.frame) - self.limit
-        more = f"And {rest} more, in tables/{self.id}.csv." if rest > 0 else ""
+        """The note, and where all rows are if the page leaves some out."""
+        n = len(self.frame)
+        more = f"All {n} rows are in tables/{self.id}.csv." if n > self.limit else ""
         return list(filter(None, [self.note, more]))
 
     def rows(self) -> Iterator[list[Cell]]:
