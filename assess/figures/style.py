@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from assess.errors import counted
 from assess.untrusted import clean, printable
 from assess.words import paragraphs, to_html, together
 
@@ -270,10 +271,10 @@ def describe(ax: Axes) -> str:
     marks = [np.asarray(m.get_offsets())[:, 0] for m in points]
     drawn = np.concatenate([*marks, np.empty(0)])
     drawn = drawn[np.isfinite(drawn)]
-    between = (
-        f", points from {drawn.min():.3g} to {drawn.max():.3g}" if len(drawn) else ""
-    )
-    return f"{title}: {len(rows)} rows, {span}{rest}; {measured}{between}."
+    # no 1e+03: three digits that count, written out
+    ends = [f"{float(f'{end(drawn):.3g}'):,g}" for end in (np.min, np.max) if len(drawn)]
+    between = f", points from {' to '.join(ends)}" if ends else ""
+    return f"{title}: {counted(len(rows), 'row')}, {span}{rest}; {measured}{between}."
 
 
 def svg(ax: Axes) -> str:

@@ -97,7 +97,8 @@ def _fixed_id(cell: Any, number: str, taken: set[str]) -> str:
     words = re.findall(r"[a-z0-9]+", first)[:SLUG_WORDS]
     if has_parameters(cell):
         words = [PARAMETERS]
-    slug = "-".join([number, *(words or ["cell"])])[:SLUG_LENGTH].rstrip("-")
+    whole = "-".join([number, *(words or ["cell"])])
+    slug = whole[:SLUG_LENGTH].rstrip("-")
     numbered = (f"{slug}-{copy}" for copy in count(2))
     return next(name for name in chain([slug], numbered) if name not in taken)
 

@@ -315,7 +315,8 @@ def slug(name: str) -> str:
     """Turn any name into a safe file name: itself if it is one, else a part of it and a hash."""
     if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,79}", name) and ".." not in name:
         return name
-    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    readable = words[:40].strip("-")
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{readable}-{digest}".lstrip("-")
 

@@ -218,7 +218,8 @@ class _Case:
             step = np.linalg.solve(left, down - (cross / diagonal) @ down_own)
             own = own + (down_own - cross.T @ step) / diagonal
             theta = theta + step
-        p = np.clip(expit(self.terms @ theta + own[self.service]), 1e-9, 1 - 1e-9)
+        odds = self.terms @ theta + own[self.service]
+        p = np.clip(expit(odds), 1e-9, 1 - 1e-9)
         chance = np.where(self.fell > 0, p, 1 - p)
         likelihood = np.log(chance).sum()
         squares = (theta - self.mean) ** 2
