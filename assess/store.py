@@ -214,10 +214,7 @@ def _problem(path: Path) -> str:
 
 
 def thinned(store: str | Path, older_than: int) -> list[Path]:
-    """List the snapshots that thinning would remove, oldest first.
-
-    They are ``older_than`` days older than the newest one, and not the newest of their quarter.
-    """
+    """List, oldest first, what is ``older_than`` so many days and not the newest of its quarter."""
     listed = snapshots(store)
     newest = listed["snapshot_at"].max()
     is_old = listed["snapshot_at"] < newest - pd.Timedelta(days=older_than)

@@ -260,10 +260,7 @@ def to_csv(table: DataFrame) -> str:
 
 
 def csv_of(table: DataFrame, *, is_spreadsheet: bool = False) -> Iterator[str]:
-    """Yield a table as lines of CSV: NA is empty, times are ISO-8601 with Z, formulas are guarded.
-
-    Lists are words in a file for people (``is_spreadsheet``), else JSON.
-    """
+    """Yield lines of CSV: NA empty, times ISO-8601, formulas guarded, lists as JSON or words."""
     write = partial(_csv_cell, is_spreadsheet=is_spreadsheet)
     columns = [_csv_column(table.iloc[:, i], write) for i in range(table.shape[1])]
     return csv_lines(map(guarded, map(str, table)), zip(*columns, strict=True))

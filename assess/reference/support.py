@@ -142,10 +142,7 @@ def default_kernel(distro: str | None, version: str | None) -> str | None:
 
 @cache
 def support_windows(*products: str, since: str = "") -> pd.Series:
-    """Return the support window of each line [days; NA: no announced end].
-
-    Only lines released on or after the day ``since``; without products, operating systems.
-    """
+    """Return the support of lines released since a day, without products of systems [days; NA: open]."""
     days: dict[str, int | None] = {}
     for product in products or sorted(_codenames()):
         for name, line in _lines().get(product, {}).items():

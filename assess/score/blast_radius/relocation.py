@@ -290,10 +290,7 @@ def _table(
     own: DataFrame,
     new: Sequence[Floats],
 ) -> DataFrame:
-    """Add up the terms of one target by service: ``delta, delta_lo, delta_hi``.
-
-    ``own`` are its terms, ``sign, certain`` by position, and ``service`` their services.
-    """
+    """Add up the terms of a target, ``own``, by their ``service``: ``delta, delta_lo, delta_hi``."""
     n = len(topology.services)
     new_hosts, new_zones = new
     added = own["sign"].to_numpy() > 0
