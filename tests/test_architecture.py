@@ -147,7 +147,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 BUDGETS = {
     "core": 2277,  # long texts stand beneath their row; a copy of the process does half of a report
     "policy": 660,  # targets are checked word by word
-    "reference": 1221,  # the names that it hands on, one a line
+    "reference": 1222,  # the names that it hands on, one a line
     "sources": 2658,  # the last part of a path is read in one place
     "sources/aws": 453,
     "sources/answers": 1213,  # of a format that nobody names; Grype, and scans of clusters
@@ -163,7 +163,7 @@ BUDGETS = {
     "sources/experiments": 379,
     "sources/frames": 117,
     "sources/hosts": 783,
-    "sources/incidents": 1117,  # of a tool that nobody names, and of any other
+    "sources/incidents": 1118,  # of a tool that nobody names, and of any other
     "sources/joining": 978,
     "sources/kubernetes": 1715,
     "sources/managed": 760,

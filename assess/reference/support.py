@@ -67,9 +67,10 @@ def product_support(
     line = line_of(product, version)
     lines = _lines().get(product or "", {})
     if line not in lines:
-        named = f"line {line}" if line else "no version"
-        whose = f"{product}, {named}" if product else named
-        return Support("unknown", line, None, None, f"the facts do not know it: {whose}")
+        named = [product, line and f"line {line}"]
+        whose = ", ".join(filter(None, named)) or "no product is named"
+        why = "the facts do not know it" if line else "its version is unknown"
+        return Support("unknown", line, None, None, f"{why}: {whose}")
     eol = lines[line].eol
     basis = lines[line].basis
     days = None
