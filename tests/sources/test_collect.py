@@ -266,6 +266,25 @@ def test_versions_that_disagree_are_shown_whole_and_sources_are_named_once():
     assert tables["hosts"]["source"].tolist() == ["vms;ssm"]
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_what_gates_ask_for_is_unknown_where_sources_contradict_each_other(first):
+    batches = []
+    for source, says in (("a", first), ("b", not first), ("c", None)):
+        batch = Batch()
+        row = {
+            "names": [Name("s", "label", 1.0)],
+            "stateful": says,
+            "license_bound": True if says else None,
+        }
+        batch.add("services", row | {"source": source})
+        batches.append((source, batch))
+    tables, notes = to_tables(batches, [])
+    (row,) = tables["services"].to_dict("records")
+    assert pd.isna(row["stateful"]) and row["license_bound"] is True
+    (note,) = [note for note in notes if note["call"] == "stateful"]
+    assert "none was kept" in note["hint"]
+
+
 def test_only_some_sources(plugin):
     inventory = collect(
         config(("plugin", {"do": "5.4"}), SHOP), sources=["compose"], now=NOW

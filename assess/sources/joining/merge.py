@@ -23,10 +23,14 @@ _UNSURE = "name services in the identity map, or label them assess.service"
 # Columns in which two sources may differ without one of them being wrong, such as the start of
 # a task and of its container.
 _EXPECTED_TO_DIFFER = [row["column"] for row in csv_records.rows("joining/may_differ")]
+# Gates ask for these: where sources contradict each other, their order must not decide.
+_DISPUTABLE = [row["column"] for row in csv_records.rows("joining/disputable")]
 
 
 def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], Rows]:
     """Name the services and merge the rows of one key; where two sources differ, the first wins.
+
+    What gates ask for, yes or no, is unknown where sources contradict each other.
 
     Returns the frames that any source filled, typed and sorted by key, and coverage rows about
     names, disagreements and cells that do not fit the data dictionary.
@@ -231,6 +235,8 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
         if frame == "services":
             platforms_n = groups["platform"].nunique().to_numpy()
             merged.loc[platforms_n > 1, "platform"] = "mixed"
+            disputed = groups[_DISPUTABLE].nunique().to_numpy() > 1
+            merged[_DISPUTABLE] = merged[_DISPUTABLE].mask(disputed)
         notes = _disagreements(frame, known, key)
         if words:
             known = rows.groupby(key, sort=False, dropna=False)[words].first()
@@ -266,7 +272,8 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
         note = {"source": "merge", "scope": frame, "call": column, "status": "partial"}
         note["rows"] = len(differ)
         note["ratio"] = 1 - len(differ) / keys.nunique()
-        note["hint"] = f"sources disagree and the first was kept; {example}"
+        kept = "none was kept" if column in _DISPUTABLE else "the first was kept"
+        note["hint"] = f"sources disagree and {kept}; {example}"
         notes.append(note)
     return notes
 
