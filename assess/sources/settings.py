@@ -78,9 +78,13 @@ def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
 
 def of_container(inspected: Mapping[str, Any], own: str | None) -> str | None:
     """Return its own settings, what it asks of its engine, and the Compose that made it."""
-    asks = picked(inspected, "docker asks").items()
-    asked = {name: value for name, value in asks if value and value != "runc"}
-    return joined([own, settings_of(asked)])
+    return joined([own, asked_in(inspected, "docker asks")])
+
+
+def asked_in(payload: Mapping[str, Any], form: str) -> str | None:
+    """Return what a payload of a form asks of its engine; None where that is the default."""
+    asks = picked(payload, form).items()
+    return settings_of({name: value for name, value in asks if value and value != "runc"})
 
 
 def of_pod(

@@ -82,6 +82,7 @@ def test_versions_are_negotiated_where_the_engine_does_not_tell_its_own(tmp_path
         "/containers/json": (200, modern),
         "/images/json": (200, modern),
         "/volumes": (403, {"message": "forbidden"}),
+        "/networks": (403, {"message": "forbidden"}),
     }
     with fake_engine(answers) as endpoint:
         batch = collect(
@@ -93,6 +94,7 @@ def test_versions_are_negotiated_where_the_engine_does_not_tell_its_own(tmp_path
         "containers": "empty",
         "images": "empty",
         "volumes": "denied",
+        "networks": "denied",
     }
     assert batch.rows["hosts"][0]["host_id"] == "new-01"
     assert CANARY not in repr(batch)
@@ -237,6 +239,7 @@ def test_what_an_engine_calls_its_containers_makes_no_other_request(tmp_path, id
         "/containers/json": (200, listed),
         "/images/json": (200, []),
         "/volumes": (200, {"Volumes": []}),
+        "/networks": (200, []),
     }
     asked = []
 
@@ -248,7 +251,7 @@ def test_what_an_engine_calls_its_containers_makes_no_other_request(tmp_path, id
         batch = collect(tmp_path, endpoint=endpoint)
     assert coverage(batch)["inspect"]["status"] == "parse_error"
     assert len(batch.rows["workloads"]) == 1
-    assert not asked  # beside the five lists
+    assert not asked  # beside the six lists
 
 
 @pytest.mark.parametrize(

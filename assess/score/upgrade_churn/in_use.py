@@ -77,7 +77,10 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> DataFrame:
 def images_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     """Return the workloads that run an image of a product, each with the version in its tag."""
     table = workloads_on(inventory, WORLD, target)
-    table = table[_each(reference.product_of, table, "repository").eq(product)]
+    named = _each(reference.product_of, table, "repository")
+    path = table["repository"]
+    full = table["registry"] + "/" + path
+    table = table[named.eq(product) | path.eq(product) | full.eq(product)]
     version = table["tag"].where(table["tag_version"].notna())
     return table.assign(version=version).reset_index(drop=True)
 
