@@ -336,6 +336,9 @@ def problem(
 
 def _text(cells: Series) -> Series:
     """Return cells as text that UTF-8 can hold: JSON may have halves of surrogate pairs."""
+    if cells.dtype == float:
+        # in a column with gaps, pandas reads whole numbers as floats: 2 is no "2.0"
+        cells = cells.convert_dtypes()
     texts = cells
     if cells.dtype != "str":
         known = cells.astype(object).where(cells.notna(), None)
@@ -369,10 +372,7 @@ def join_problems(problems: list[DataFrame]) -> DataFrame:
 
 
 def check(frame: str, table: DataFrame) -> DataFrame:
-    """List keys that occur twice, empty required cells and numbers out of range.
-
-    The table is one that `conform` typed.
-    """
+    """List keys that occur twice, empty required cells and numbers out of range in a typed table."""
     problems = [_duplicates(frame, table[key(frame)])]
     for name, column in columns(frame).items():
         cells = table[name]

@@ -19,10 +19,7 @@ _NOTHING = r"[^\s\S]"  # fits no text
 
 
 class Linear:
-    """An RE2 pattern; its character classes match ASCII only.
-
-    Raises ValueError for what RE2 refuses.
-    """
+    """An RE2 pattern, or a ValueError; its character classes match ASCII only."""
 
     def __init__(self, pattern: str, *, ignore_case: bool = False) -> None:
         options = re2.Options()

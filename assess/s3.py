@@ -24,10 +24,7 @@ def is_s3(path: str | Path) -> bool:
 
 @cache
 def fetch(address: str) -> Path:
-    """Copy all objects below an address, or the one it names, and return the local path.
-
-    Once per address and process.
-    """
+    """Copy all objects at or below an address, once a process, and return the local path."""
     bucket, prefix = _taken_apart(address)
     root = Path(tempfile.mkdtemp(prefix="assess-s3-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)

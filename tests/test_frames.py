@@ -113,12 +113,14 @@ def test_typed_columns_are_checked_too():
             "ttr_s": np.array([np.inf, np.nan, 3.0]),
             "severity": pd.array([1, None, 9], dtype="Int64"),
             "bad_time": np.array([True, False, True]),
+            "service_raw": [7, None, 8],  # two whole numbers, which pandas makes floats
         }
     )
     typed, unreadable = frames.conform("incidents", table)
     assert typed["opened_at"].dt.tz is not None
     assert typed["ttr_s"].isna().tolist() == [True, True, False]
     assert typed["bad_time"].tolist() == [True, False, True]
+    assert typed["service_raw"].fillna("?").tolist() == ["7", "?", "8"]
     told = frames.join_problems([unreadable, frames.check("incidents", typed)])
     assert [(p.row, p.column) for p in told.itertuples()] == [
         (1, "ttr_s"),

@@ -84,10 +84,7 @@ def _run(path: Path, place: Path, parameters: Mapping[str, Any], progress: bool)
 
 
 def refresh(paths: Sequence[str | Path] = (), *, progress: bool = False) -> list[Path]:
-    """Execute notebooks in place; return those whose file changed.
-
-    A notebook with a failing cell raises `AssessError` and keeps its old outputs.
-    """
+    """Execute notebooks in place, return those that changed; one that fails keeps its old outputs."""
     work = [(path, progress) for path in find(paths)]
     changed = _side_by_side(_refresh, work)
     return list(filter(None, changed))

@@ -65,10 +65,7 @@ def write(node: Any, path: Path) -> None:
 
 
 def tidy(node: Any, name: str) -> Any:
-    """Fix the cell ids of a notebook, cut its metadata, and join its streams, in place.
-
-    What remains is the same after every execution.
-    """
+    """Fix cell ids, cut metadata and join streams in place: the rest is the same after every run."""
     node.metadata = nbformat.from_dict(
         {"kernelspec": dict(KERNELSPEC), "language_info": dict(LANGUAGE_INFO)}
     )

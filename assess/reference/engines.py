@@ -22,10 +22,7 @@ _BACKPORT_BUILD = 514
 
 
 def target_engine(target: Mapping[str, Any]) -> str:
-    """Return the engine version of the policy's ``[target]``; default: the runtime's newest line.
-
-    Empty for a platform without versions.
-    """
+    """Return the engine version of the policy's ``[target]``, by default the newest line, if any."""
     named = str(target.get("engine", "") or "")
     if named and parse_version(named) is None:
         raise PolicyError(

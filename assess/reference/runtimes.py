@@ -210,10 +210,7 @@ def node_system_support(node: Node, at: pd.Timestamp) -> Support:
 
 @cached
 def node_driver_runs(node: Node, driver: str | None, target: str) -> bool | None:
-    """Return whether the newest line of a node's runtime still has its storage driver.
-
-    ``target`` is the docker version after the move.
-    """
+    """Return whether a node's storage driver is in its runtime's newest line; docker's is ``target``."""
     if is_managed(node):
         return True
     if node.runtime in (None, ENGINE):

@@ -282,7 +282,8 @@ def _number(value: Any, column: Column) -> str:
         return column.absent
     if column.kind == "share":
         return share(value)
-    scaled = column.scale * float(value)
+    # the factor leaves noise behind the ninth digit, which must not decide where a half goes
+    scaled = round(column.scale * float(value), 9)
     digits = column.digits if abs(scaled) < 10 else 0
     # a page has the true minus sign; files and terminals have the one of the keyboard
     shown = number(scaled, digits, signed=column.is_signed).replace("-", "−")

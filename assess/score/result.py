@@ -287,14 +287,10 @@ class Tables(Mapping[str, DataFrame]):
         return len(self._names)
 
 
-def _cells(column: Series) -> list[Any]:
-    """Return the cells of a column; text cell by cell out of Arrow's arrays would be slow."""
-    is_text = isinstance(column.dtype, pd.StringDtype)
-    return list(column.astype(object) if is_text else column)
-
-
 def records_by(
-    table: DataFrame, key: str | list[str], cells: Callable[[Series], list[Any]] = _cells
+    table: DataFrame,
+    key: str | list[str],
+    cells: Callable[[Series], list[Any]] = Series.tolist,
 ) -> dict[Any, list[Row]]:
     """Return the rows of a table as dictionaries, by one key column or several, in order."""
     # Not with ``groupby``: that costs a thousand times as much per group.

@@ -213,16 +213,12 @@ class Call:
             self._is_derived = True
 
 
-# Names in a row by which it refers to services and workloads; joining replaces them by ids.
-REFERENCES = ("names", "src", "dst", "affected", "observed", "struck", "about")
-
-
 @dataclass
 class Batch:
     """Rows by frame that one source found, and its coverage rows.
 
-    A row has columns of its frame, and `REFERENCES` in place of ids: ``names`` of its service, a
-    tuple of `Name`, best first, instead of ``service_id``; of a dependency ``src`` and ``dst``,
+    A row has columns of its frame, and in place of ids, until rows are joined: ``names`` of its
+    service, a tuple of `Name`, best first, instead of ``service_id``; of a dependency ``src, dst``,
     each a `Name` (or ``ext:<host>`` for ``dst``); ``affected`` and ``observed``, tuples of `Name`;
     ``struck``, the `Name` that an experiment failed; of an image ``image``, ``findings`` and
     ``serial``, by which VEX documents find it; of a finding the keys of the images or

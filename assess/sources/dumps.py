@@ -77,10 +77,7 @@ def is_hidden(file: Path, place: Path) -> bool:
 
 
 def cover_hidden(name: str, asked: Asked, known: Iterable[str] = ()) -> None:
-    """Add a coverage row where a directory holds hidden files, which are not read.
-
-    ``known`` names files that our own scripts leave behind.
-    """
+    """Add a coverage row about hidden files, which are not read, but for ``known`` ones of scripts."""
     place = asked.base / name
     found = [
         file.relative_to(place)
@@ -103,10 +100,7 @@ def each_dump(
     empty: str | None = None,
     is_wanted: Callable[[Path], bool] | None = None,
 ) -> Iterator[tuple[Path, Call]]:
-    """Yield each file of `find_files` with its call, which the reader enters.
-
-    Files for which no time is left are not listed; their calls say so.
-    """
+    """Yield each file of `find_files` with its call, which the reader enters, while time is left."""
     for scope, file in find_files(asked, suffixes, is_wanted):
         call = asked.batch.call(scope, name, empty=empty)
         call.take(())

@@ -71,10 +71,7 @@ def is_misreading(error: BaseException) -> bool:
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """Return the columns of a coverage row that explain an error, without secrets.
-
-    A note of the error (`BaseException.add_note`) is its hint.
-    """
+    """Return the columns of coverage that explain an error, without secrets; its note is the hint."""
     status = status_of(error)
     hint = _answer_of(error).get("hint", HINTS.get(status))
     notes = getattr(error, "__notes__", ())

@@ -331,10 +331,7 @@ def in_two_rounds(tasks: list[Task], progress: Tell | None = None) -> Batches:
 
 
 def join(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], Rows, Rows]:
-    """Join the batches of all sources to one table per frame; input rows are never changed.
-
-    Also returns the coverage rows of the sources, and those of the joining.
-    """
+    """Join the batches to one table per frame, and all coverage; input rows are never changed."""
     from assess.sources.joining.findings import name_findings, settle_usage
     from assess.sources.joining.hosts import follow_addresses, join_replicas, settle_hosts
     from assess.sources.joining.merge import to_tables

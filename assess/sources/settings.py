@@ -23,10 +23,7 @@ MAX_WORDS = 2000
 
 
 def settings_of(config: Mapping[str, Any]) -> str | None:
-    """Return the settings of a configuration, joined by semicolons; None without any.
-
-    Switches and a few other settings keep their value; lists of options keep the names.
-    """
+    """Return a configuration's settings: values of switches, names of options; None without any."""
     return joined(_listed(_flat(config)))
 
 

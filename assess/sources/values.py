@@ -318,10 +318,7 @@ def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[Step]]]:
 
 
 def picked(payload: Any, form: str) -> dict[str, Any]:
-    """Return the columns that a payload of a form fills by itself, as `columns.csv` has it.
-
-    Of several paths for a column the first with a value counts.
-    """
+    """Return what a form of payload fills by `columns.csv`: of several paths the first with a value."""
     found: dict[str, Any] = {}
     for column, read, path in _cells_of(form):
         if found.get(column) is None:

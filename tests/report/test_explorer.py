@@ -253,7 +253,7 @@ def scored(policy):
             "stateful": [False, True, None, *[False] * (n - 3)],
             "secrets_in_image": [True, *[False] * (n - 1)],
             "health_checked": [None, *[True] * (n - 1)],
-            "move_effort_hours": [float(10 + 20 * i) for i in range(n)],
+            "move_effort_hours": [10.5 + 20 * i for i in range(n)],
         }
     )
     workloads = pd.DataFrame(
@@ -360,6 +360,8 @@ def test_typed_prices_cost_what_the_policy_would_say(browser, file, scored):
     assert "Cost a month\nunknown" in text_of(
         page, explorer.address("target", "web", "docker")
     )
+    # a half goes to the even number, as in every other text
+    assert "Hours of the move\n10\n" in page.locator(".x-body").inner_text()
     for at, price in enumerate(prices.values()):
         page.locator(f'[data-price="1 {at}"]').fill(str(price))
         page.locator(f'[data-price="1 {at}"]').press("Tab")

@@ -317,6 +317,8 @@ def test_repr_has_neither_address_nor_page(hostile):
         (0.001, Column("x", "", "share"), "< 1%"),
         (0.0, Column("x", "", "share"), "0%"),
         (pd.NA, Column("x", "", "share"), "unknown"),
+        # 100 * 1.225 is a little more than 122.5, which goes to the even number
+        (1.225, Column("x", "", "number", scale=100), "122"),
         (float("nan"), Column("x", "", "number", absent="–"), "–"),
         (1234.56, Column("x", "", "number", 1), "1,235"),
         (-0.04, Column("x", "", "number", 1), "0.0"),

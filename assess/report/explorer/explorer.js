@@ -35,7 +35,8 @@ const wholePercent = (x) => (x === 0.5 ? "< 1%" : `${x}%`);
 function number(x, digits = 0, signed = false) {
   if (!known(x)) return "unknown";
   const at = Math.abs(x) < 10 ? digits : 0;
-  const text = Math.abs(x).toLocaleString("en", { minimumFractionDigits: at, maximumFractionDigits: at });
+  const digitsOf = { minimumFractionDigits: at, maximumFractionDigits: at, roundingMode: "halfEven" };
+  const text = Math.abs(x).toLocaleString("en", digitsOf);
   const isZero = Number(text.replaceAll(",", "")) === 0;
   if (x < 0 && !isZero) return `−${text}`;
   return signed ? `+${text}` : text;
@@ -740,7 +741,7 @@ class Explorer {
     const minutes = blast.minutes.slice(2 * i, 2 * i + 2);
     const lines = [
       blast.placed[i] ? `Single points of failure: ${number(blast.exposure[i])}.` : "Where it runs is unknown: any host, zone or engine may take it down.",
-      `It takes ${number(minutes[0])} minutes to heal, ${number(minutes[1])} minutes of outage a year.`,
+      `Minutes to heal: ${number(minutes[0])}; minutes of outage a year: ${number(minutes[1])}.`,
       `Before and after the move: the blast radius changes by ${interval(delta, 1, true)} percentage points (negative is containment gained).`,
       ...this.moveWords(node),
     ];

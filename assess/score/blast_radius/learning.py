@@ -233,7 +233,8 @@ def fit(evidence: Failures, kept: Booleans, settings: Table) -> Learned:
         m = expit(base + effects.by_edge(base[edge], share))
         caused = np.asarray(np.bincount(edge, share, len(edges)), float)
         p = (caused + strength * m) / strengths
-        each = expit(logit(p[edge]) + effects.by_fault())
+        of_fault = effects.known[FAULT][effects.of_trial[FAULT]]
+        each = expit(logit(p[edge]) + of_fault)
         share = trials.shared(each)
     doubt = np.asarray(np.bincount(edge, share * (1 - share), len(edges)), float)
     weight = _weight(p, strengths, doubt)
@@ -336,10 +337,6 @@ class _Effects:
             total += others / self.precision[name]
         return total
 
-    def by_fault(self) -> Floats:
-        """Return by trial the effect of its kind of fault."""
-        return self.known[FAULT][self.of_trial[FAULT]]
-
 
 def _weight(p: Floats, strength: Floats, doubt: Floats) -> Floats:
     """Return the strength of each Beta distribution, reduced by doubt about causes.
@@ -386,10 +383,7 @@ def with_history(
 
 
 def flat_p(evidence: Failures, kept: Booleans) -> float:
-    """Return the single probability of all edges that fits the kept failures.
-
-    Without a trial it is one half.
-    """
+    """Return the one probability of all edges that fits the kept failures; 1/2 without a trial."""
     trials = evidence.trials.where(kept[evidence.trials.failure])
     n = len(trials.edge)
     p = 0.5
@@ -441,10 +435,7 @@ def learned_edges(policy: Policy, evidence: Failures) -> DataFrame:
 
 
 def with_lessons(topology: Topology, policy: Policy, learned: DataFrame) -> Topology:
-    """Return the topology with what was learned, if the policy uses it.
-
-    Kinds of edges that were never tried keep the policy's probabilities.
-    """
+    """Return the topology with what was learned, if the policy uses it, of kinds that were tried."""
     if policy["blast_radius"]["learned_edges"] != "use" or learned.empty:
         return topology
     columns = list(LEVELS)

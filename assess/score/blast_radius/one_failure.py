@@ -42,10 +42,7 @@ class Besides:
 
 @dataclass(frozen=True, eq=False)
 class Unexplained:
-    """Losses in one failure that no known edge explains.
-
-    ``losses`` are equally likely, smallest first; ``total`` is the weight of the fleet.
-    """
+    """Equally likely ``losses`` that no edge explains, smallest first; the fleet weighs ``total``."""
 
     losses: Floats
     total: float

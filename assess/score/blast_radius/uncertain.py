@@ -89,10 +89,7 @@ def fewest_draws(policy: Policy) -> int:
 
 
 def _masks(p: Floats, ranks: Integers, sampling: Sampling) -> Words:
-    """Return by arc the draws in which it is open, for its order of strata (`_ranks`).
-
-    Draws are nested: raising p closes no arc.
-    """
+    """Return by arc the draws in which it is open; raising p closes none. For the order see `_ranks`."""
     # one draw in each of `draws` equal strata: less noise than independent draws
     strata = (np.arange(sampling.draws) + 0.5) / sampling.draws
     open_n = np.searchsorted(strata, p).astype(ranks.dtype)
@@ -255,10 +252,7 @@ def _enumerated(
 
 
 def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integers]:
-    """Return the chances of the uncertain arcs of each scenario, and by way its number.
-
-    Certain ways have the number ``digits``; numbers without an arc have no chance.
-    """
+    """Return by scenario the chances of uncertain arcs, and by way its number; ``digits`` is certain."""
     scenario = part.scenario[part.head]
     ways = np.lexsort([part.arc, scenario])
     ways = ways[graph.p[part.arc[ways]] < 1]
@@ -274,10 +268,7 @@ def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integ
 def drawn_chances(
     graph: Graph, initially: Booleans, p: Floats, sampling: Sampling, draws: int
 ) -> Floats:
-    """Return by scenario and node its chance to be down, by draws of all arcs.
-
-    ``p`` is by scenario and arc, ``initially`` marks what fails by itself.
-    """
+    """Return by scenario and node its chance to be down, by draws; ``p`` is by scenario and arc."""
     chances = np.zeros(initially.shape)
     # what is sure in some scenarios only needs draws for the others
     doubtful = ((p > 0) & (p < 1)).any(axis=0)

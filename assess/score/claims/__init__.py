@@ -220,10 +220,7 @@ def _needs(
 
 @cache
 def world(since: str) -> dict[str, Any]:
-    """Return the numbers for the placeholders in `claims.toml`, by name.
-
-    ``since`` [YYYY-MM-DD] is the day from which lines, releases and changes are counted.
-    """
+    """Return the numbers for the placeholders in `claims.toml`, counted from the day ``since``."""
     return {
         "since": since[:4],
         **_lines(since),

@@ -48,10 +48,7 @@ class Measurement(NamedTuple):
 
 
 def verdict(interval: Interval, bound: float, *, above: bool) -> str:
-    """Judge a claim: only an interval that excludes the bound decides.
-
-    ``above`` is whether the claim is supported above the bound, and not below.
-    """
+    """Judge a claim, supported ``above`` a bound or below it: only an interval without it decides."""
     if interval.lo > bound:
         return SUPPORTED if above else REFUTED
     if interval.hi < bound:

@@ -202,10 +202,7 @@ class Evidence:
 
 
 def combine(codes: np.ndarray, holds: Floats, *, n: int, how: How) -> Floats:
-    """Combine the answers of rows (1, 0, NaN) by group in Kleene's logic, 0 to 1.
-
-    NaN where the known rows do not decide it, and where there is no row.
-    """
+    """Combine answers of rows (1, 0, NaN) by group in Kleene's logic; NaN where they do not decide."""
     rows = np.bincount(codes, minlength=n)
     unknown = np.bincount(codes[np.isnan(holds)], minlength=n)
     yes = np.bincount(codes[holds == 1], minlength=n)

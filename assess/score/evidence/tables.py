@@ -48,7 +48,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     exposed = exposure(inventory, policy)
     workloads = _workloads(inventory, services, engines, policy, exposed)
     workloads = _with_facts(workloads, inventory, policy)
-    is_unit = is_known(workloads["contained"], value=False)
+    is_unit = surely(workloads["contained"].eq(False))
     units = workloads[is_unit]
     containers = workloads[~is_unit]
     # services of which no replica, or not every replica, is a container
@@ -66,7 +66,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
         outside = set()
     on_engines = _by_host(containers, engines)
     # of several runtimes of a host nobody knows which one runs the container
-    on_engines["sure"] &= ~is_known(on_engines["only"], value=False)
+    on_engines["sure"] &= ~surely(on_engines["only"].eq(False))
     views = {
         "workloads": View.of(everywhere, workloads),
         "mounts": _mounts(inventory, workloads, everywhere),
@@ -102,11 +102,6 @@ def nullable(table: DataFrame, frame: str) -> DataFrame:
             is_blank = text.isin(blanks)
             changed[name] = text.mask(is_blank) if is_blank.any() else text
     return table.assign(**changed)
-
-
-def is_known(cells: Series, *, value: object) -> Series:
-    """Return whether cells are known to be a value, as plain booleans."""
-    return surely(cells.eq(value))
 
 
 def _among(cells: Series, words: Sequence[str]) -> Series:
@@ -149,7 +144,7 @@ def _workloads(
     if inventory.has("workloads"):
         # a service on plain hosts without a row runs there as a unit that nobody saw
         side = services["service_id"].map(exposed.side)
-        on_host = services.loc[is_known(side, value=HOST), ["service_id"]]
+        on_host = services.loc[surely(side.eq(HOST)), ["service_id"]]
         table = table.merge(on_host, how="outer")
     running = table["state"].eq("running")
     runs = surely(running)
@@ -161,12 +156,12 @@ def _workloads(
     table = table[~has_ended].reset_index(drop=True)
     side = table["service_id"].map(exposed.side).eq(CONTAINER)
     table["contained"] = replicas_in_containers(table, policy).fillna(side)
-    is_unit = is_known(table["contained"], value=False)
+    is_unit = surely(table["contained"].eq(False))
     declared = table["service_id"].map(services.set_index("service_id")["stateful"])
-    stateless = is_known(declared, value=False)
+    stateless = surely(declared.eq(False))
     ports = "|".join(map(str, words["store_ports"]))
     listens = table["ports"].str.contains(PORT.format(ports)).astype("boolean")
-    is_init = is_known(table["container_role"], value="init")
+    is_init = surely(table["container_role"].eq("init"))
     # a tool for a store, which may listen on the store's port
     tools = {
         name: reference.is_tool(name) for name in table["repository"].dropna().unique()
@@ -237,8 +232,8 @@ def _mounts(inventory: Inventory, workloads: DataFrame, services: pd.Index) -> V
     mounted = workloads[key].merge(table, on="workload_id")
     rest = workloads[~workloads["workload_id"].isin(mounted["workload_id"])]
     has_mounts = inventory.has("mounts")
-    looked = is_known(rest["inspect_status"], value="ok") & has_mounts
-    is_unit = is_known(rest["contained"], value=False) & has_mounts
+    looked = surely(rest["inspect_status"].eq("ok")) & has_mounts
+    is_unit = surely(rest["contained"].eq(False)) & has_mounts
     # what may have ended says nothing for a unit beside it that was not looked at
     not_looked = rest["service_id"].isin(rest.loc[is_unit & ~looked, "service_id"])
     may_be_gone = looked & ~rest["sure"] & not_looked
@@ -266,10 +261,7 @@ def _engines(
     at: pd.Timestamp,
     target: str,
 ) -> DataFrame:
-    """Return the engines that may run containers, joined with reference facts.
-
-    ``only`` is False where a host has several.
-    """
+    """Return the engines of hosts with reference facts; ``only`` is False where a host has several."""
     rows = [
         {
             "host_id": host,

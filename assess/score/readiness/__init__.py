@@ -123,10 +123,7 @@ def overall(scores: DataFrame, weights: Series) -> DataFrame:
 
 
 def contributions(scores: DataFrame, weights: Series) -> DataFrame:
-    """Split readiness into its dimensions: ``w ln(max(x, 1) / 100)``.
-
-    The contributions of a service add up to ``ln(readiness / 100)``.
-    """
+    """Split ``ln(readiness / 100)`` into its dimensions: ``w ln(max(x, 1) / 100)``."""
     logs = np.log(scores["point"].clip(lower=FLOOR) / 100)
     parts = {"weight": weights, "point": scores["point"], "contribution": weights * logs}
     return DataFrame(parts).reset_index()

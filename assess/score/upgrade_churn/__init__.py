@@ -304,10 +304,7 @@ def _blind(found: DataFrame, goals: Sequence[Goal]) -> set[str]:
 
 
 def _is_blind(place: pace.Place, nodes: set[str]) -> bool:
-    """Return whether the engine of a service at a place is unknown, and so what breaks there.
-
-    ``nodes`` are the hosts whose kubelet is known.
-    """
+    """Return whether nobody knows the engine of a place; the kubelet of ``nodes`` is known."""
     if place.basis in (pace.PROSPECTIVE, pace.MANAGED) or place.product == "none":
         return False
     if place.product == reference.ENGINE:

@@ -287,7 +287,6 @@ def _why(
     certain = gates[failed & label.eq(NOT_DECIDABLE) & gates["label"].ne(NOT_DECIDABLE)]
     failed_too = certain.groupby("service_id")["gate"].agg(", ".join).astype("str")
     failed_too = "; failed already, whatever is found out: " + failed_too
-    # all at once: to change one text of an Arrow column copies the whole column
     why += failed_too.reindex(why.index).fillna("")
     clear = frame["label_gates"].isna()
     competing_n = int(ranking.competing.sum())

@@ -329,10 +329,7 @@ def _merged(
 
 
 def _leaders(field: _Field, copies: Integers, k: int) -> tuple[Floats, Floats, Floats]:
-    """Count first places and places among the first k; sum the weights of the winners.
-
-    Each alternative represents ``copies`` equal ones; the counts are those of a single one.
-    """
+    """Count first and first k places of one of ``copies`` equals each; sum the winners' weights."""
     n = len(field.order)
     first = np.zeros(n)
     top = np.zeros(n)

@@ -63,10 +63,7 @@ class AwsSource(Source):
         return problems
 
     def fill(self, asked: Asked) -> None:
-        """Read all places; the failure of one does not affect the others.
-
-        A probe makes every call once, for the first page of the first of its objects.
-        """
+        """Read all places, each for itself; a probe reads the first page of each list, of one object."""
         asked.batch.rows |= {frame: [] for frame in self.fills}
         places: Iterator[Place] = live_places(asked)
         if "path" in asked.options:

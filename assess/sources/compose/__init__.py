@@ -92,10 +92,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]:
-    """Add the rows of all enabled services.
-
-    Returns the number of withheld values, and the unread references of the services.
-    """
+    """Add the rows of enabled services; return the number of withheld values, and what is unread."""
     units = {}
     redacted = 0
     rows_n = 0

@@ -28,10 +28,7 @@ class Replaced:
 
 
 def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
-    """Return a service without short forms, and only with what an inventory needs.
-
-    Relative paths start from the directory; values may be `Replaced`.
-    """
+    """Return a service in long forms, with what an inventory needs; values may be `Replaced`."""
     forms: dict[str, Callable[[Any], Any]] = {
         **dict.fromkeys(_MAPPINGS.split(), as_mapping),
         **dict.fromkeys(_LISTS.split(), lambda value: list(map(str, as_list(value)))),

@@ -342,10 +342,7 @@ def _is_facing(balancer: Row | None) -> bool | None:
 def to_activities(
     activities: Iterable[Row], names: Mapping[str, Names]
 ) -> tuple[Rows, int]:
-    """Return the rows of launches and terminations, and the number of other activities.
-
-    The names are those of the services of the groups.
-    """
+    """Return launches and terminations, with the names of their groups, and the number of others."""
     rows: dict[str, Row] = {}
     others_n = 0
     for activity in activities:

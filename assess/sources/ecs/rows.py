@@ -280,10 +280,7 @@ def _to_dependencies(user: Row, names: Names, space: str, known: _Known) -> Rows
 def _add_tasks(
     batch: Batch, tasks: Rows, known: _Known, since: datetime | None
 ) -> set[ServiceKey]:
-    """Add replicas, their mounts and activities, and services that only tasks show.
-
-    Returns the services of which a task is known.
-    """
+    """Add replicas with mounts and activities, and services that only tasks show; return those seen."""
     alone: dict[Name, Row] = {}
     placed: set[ServiceKey] = set()
     for task in tasks:

@@ -121,10 +121,7 @@ def may_be_address(name: str) -> bool:
 
 
 def position_of(name: str) -> str:
-    """Return the role of a variable's value: host, near, weak, own, none; empty for unknown.
-
-    The last known word decides; ``own`` counts at any place.
-    """
+    """Return the role of a value by its last known word; ``own`` counts at any place; else empty."""
     words = words_of(name)
     joined = "".join(words)
     if any(_WORDS.get(word) == "own" for word in words) or joined.endswith("rooturl"):

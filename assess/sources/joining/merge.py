@@ -300,10 +300,7 @@ def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> Rows:
 
 
 def coverage_table(rows: Iterable[Row], run_id: str) -> pd.DataFrame:
-    """Make the coverage frame; calls of one scope that share a name are numbered.
-
-    Rows that bring a ``run_id`` keep it.
-    """
+    """Make the coverage frame; calls of one scope and name are numbered, a ``run_id`` is kept."""
     raw = pd.DataFrame([{"run_id": run_id, **row} for row in rows])
     raw = raw.reindex(columns=list(frames.columns("coverage"))).astype(object)
     key = frames.key("coverage")

@@ -236,10 +236,7 @@ def _rows_of(
     *,
     is_on_host: bool,
 ) -> Batch:
-    """Return the rows of manifests, but for pods of which a container was seen.
-
-    ``is_on_host``: the quadlet gives them the network of the host.
-    """
+    """Return the rows of manifests whose pods were not seen, ``is_on_host`` by their quadlet."""
     lists: Found = {}
     source = KubernetesSource()
     for document in documents:

@@ -139,10 +139,7 @@ class Quadlet:
 def to_rows(
     quadlets: list[Quadlet], seen: Collection[str], place: str, host_id: str | None
 ) -> Batch:
-    """Return the rows of quadlets but for containers that were seen.
-
-    Their host is None where nothing else is known of it.
-    """
+    """Return the rows of quadlets whose containers were not seen; their host may be None."""
     batch = Batch()
     siblings = Siblings()
     for quadlet in quadlets:
