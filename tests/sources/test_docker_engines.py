@@ -152,6 +152,44 @@ def test_the_use_of_the_disk_is_asked_for_only_where_it_is_wanted(tmp_path):
     assert CANARY not in repr([batch, denied, odd])
 
 
+def test_a_container_shows_what_its_networks_ask_of_the_engine(tmp_path):
+    inspected = {
+        "Id": "a" * 64,
+        "Name": "/web",
+        "Config": {"Image": "x:1", "MacAddress": CANARY},
+        "HostConfig": {"DnsSearch": [CANARY]},
+        "NetworkSettings": {"Networks": {"lan": {}, "bridge": {}}},
+    }
+    lan = {
+        "Name": "lan",
+        "Driver": "ipvlan",
+        "Internal": True,
+        "EnableIPv6": False,
+        "Options": {"ipvlan_mode": "l3", "parent": CANARY},
+    }
+    answers = {
+        "/version": (200, {"Version": "24.0.7", "ApiVersion": "1.43"}),
+        "/info": (200, {"Name": "h"}),
+        f"{'a' * 64}/json": (200, inspected),
+        "/containers/json": (200, [{"Id": "a" * 64, "Names": ["/web"], "Image": "x:1"}]),
+        "/images/json": (200, []),
+        "/volumes": (200, {"Volumes": []}),
+        "/networks": (200, [lan, {"Name": "other", "Driver": "overlay"}]),
+    }
+    with fake_engine(answers) as endpoint:
+        batch = collect(tmp_path, endpoint=endpoint)
+    assert batch.rows["workloads"][0]["settings"].split(";") == [
+        "dns-search",
+        "mac-address",
+        "network=bridge",
+        "network=lan",
+        "network-driver=ipvlan",
+        "network-internal=true",
+        "network-mode=l3",
+    ]
+    assert CANARY not in repr(batch)
+
+
 def test_denied_inspections_keep_the_list(tmp_path):
     ids = ["a" * 64, "b" * 64, "c" * 64]
     inspected = {"Id": ids[2], "Name": "/c", "Config": {"Image": "x:1"}, "HostConfig": {}}

@@ -164,6 +164,7 @@ def _world_hits(inventory: Inventory) -> DataFrame:
     """List what the events of the world affect, each from its ``day`` until its ``end``."""
     workloads = workloads_on(inventory, WORLD, "")
     tables = {"workloads": workloads, "packages": packages_of(workloads)}
+    tables["mounts"] = mounts_of(inventory, workloads)
     hits = _Hits(tables, inventory.snapshot_at)
     for change in changes(WORLD):
         rows_n = len(tables[change["table"]])

@@ -236,12 +236,13 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     env = keep_env(values)
     command = command_line(raw["Config"], "Entrypoint", "Cmd")
     line = " ".join(text.value for text in command)
+    image = text(raw, "Config", "Image").rpartition("/")[2].partition(":")[0]
     tests = texts(raw, "Config", "Healthcheck", "Test")
     kept = _pick(raw, "inspection") | {
         "Labels": labels,
         "Env": env,
         "mentions": mentions([*texts_of(values), *command]),
-        "settings": of_container(raw, of_command(line)),
+        "settings": of_container(raw, of_command(line, image)),
         "health_checked": bool(tests) and tests[0] != "NONE",
     }
     options = dig(raw, "HostConfig", "LogConfig", "Config")
