@@ -257,7 +257,7 @@ def cast_cells(cells: Series, column: Column) -> tuple[Series, np.ndarray]:
             # the text of a list would pass for a name
             cast = cast.mask(cells.astype(object).map(pd.api.types.is_list_like))
     elif column.dtype == "bool":
-        flags = [_BOOLEANS.get(str(cell).strip().lower()) for cell in cells]
+        flags = [_BOOLEANS.get(str(cell).strip().lower()) for cell in cells.tolist()]
         cast = Series(flags, index=cells.index, dtype="boolean")
     elif column.dtype == "time":
         if not isinstance(cells.dtype, pd.DatetimeTZDtype):
@@ -344,7 +344,7 @@ def _text(cells: Series) -> Series:
         known = cells.astype(object).where(cells.notna(), None)
         texts = known.map(str, na_action="ignore").astype("str")
     # one look at all: hardly any column has a half
-    whole = "".join(texts.dropna())
+    whole = "".join(texts.dropna().to_numpy())
     is_sound = encodable(whole) == whole
     return texts if is_sound else texts.map(encodable, na_action="ignore").astype("str")
 

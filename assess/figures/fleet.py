@@ -134,8 +134,9 @@ def coverage_data(inventory: Inventory) -> DataFrame:
     calls = inventory["coverage"]
     of = {status: seen for seen, statuses in SEEN.items() for status in statuses}
     seen = calls["status"].astype("str").map(of).fillna("not seen")
-    table = pd.crosstab(calls["source"].astype("str"), seen).reindex(columns=list(SEEN))
-    table = table.fillna(0).astype("int64").rename_axis(index="source", columns=None)
+    counts = pd.crosstab(calls["source"].astype("str"), seen)
+    table = counts.reindex(columns=list(SEEN)).fillna(0).astype("int64")
+    table = table.rename_axis(index="source", columns=None)
     share = table["seen"] / table.sum(axis=1)
     table = table.assign(share=share).sort_values(["share", "source"])
     return table.drop(columns="share")

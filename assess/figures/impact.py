@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -176,11 +177,13 @@ def _below_their_cause(rows: DataFrame) -> DataFrame:
     """Order a tree depth first: each cause before its effects."""
     under = rows.groupby("because", sort=False)["service_id"].agg(list).to_dict()
     names = set(rows["service_id"])
-    waiting = [n for cause, own in under.items() if cause not in names for n in own][::-1]
+    first = [own for cause, own in under.items() if cause not in names]
+    waiting = [*chain.from_iterable(first)][::-1]
     order: list[str] = []
     while waiting:
         order.append(waiting.pop())
-        waiting += [n for n in under.get(order[-1], ())[::-1] if n not in order]
+        below = under.get(order[-1], [])
+        waiting += [name for name in below[::-1] if name not in order]
     return rows.set_index("service_id").loc[order].reset_index()
 
 

@@ -233,8 +233,9 @@ def quarter_change_data(result: Result, earlier: Result) -> DataFrame:
     both.loc[both["change"].isna(), "state"] = "unknown"
     both.loc[~both.index.isin(earlier.frame.index), "state"] = "new"
     both.loc[~both.index.isin(result.frame.index), "state"] = "gone"
-    table = both.reset_index().assign(size=both["change"].abs().fillna(np.inf).to_numpy())
-    largest = np.lexsort([table["service_id"], -table["size"]])
+    table = both.reset_index()
+    size = table["change"].abs().fillna(np.inf)
+    largest = np.lexsort([table["service_id"], -size])
     shown = ["service_id", "before", "after", "change", "state"]
     return table.loc[largest, shown].reset_index(drop=True)
 

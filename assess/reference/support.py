@@ -192,7 +192,8 @@ def line_of(product: str | None, version: str | None) -> str | None:
     # SUSE writes service packs as "15-SP5" and "15 SP5"
     text = version.strip("() \t").lower().replace("-sp", ".").replace(" sp", ".")
     text = text.removeprefix(f"{product}-")
-    named = _codenames().get(product or "", {}).get(text.partition(" ")[0])
+    names = _codenames().get(product or "", {})
+    named = names.get(text.partition(" ")[0])
     numbers = _numbers(product, text)
     if named or numbers is None or product is None:
         return named

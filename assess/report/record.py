@@ -85,7 +85,8 @@ def _words(existing: str) -> dict[str, str]:
     for match in _KEPT.finditer(existing):
         text = "\n".join(match[0].splitlines()[1:-1]).strip()
         if text and not text.startswith(_HINT):
-            words[match[1]] = "\n".join(filter(None, [words.get(match[1]), text]))
+            before = words.get(match[1])
+            words[match[1]] = f"{before}\n{text}" if before else text
     return words
 
 
@@ -389,7 +390,8 @@ _MISSING = {
 def _consequences(row: Row, scores: Assessment) -> list[str]:
     breaking = scores.rows_of("breaking", row["service_id"])
     sure = [hit for hit in breaking if hit["certainty"] == "will"]
-    hits = list(dict.fromkeys((hit["change"], hit["why"]) for hit in sure))[:SHOWN]
+    pairs = dict.fromkeys((hit["change"], hit["why"]) for hit in sure)
+    hits = list(pairs)[:SHOWN]
     moved = (
         f"Blast radius of the service changes by {in_words(row, 'blast_delta')} percentage points; "
         "a negative value is better containment."
@@ -439,13 +441,8 @@ def _changed(scores: Assessment, earlier: Assessment) -> dict[Any, list[Row]]:
     return records_by(changed_checks(scores, earlier), "service_id")
 
 
-@lru_cache(maxsize=1)
-def _labels(scores: Assessment) -> dict[str, str]:
-    return scores.what_next.frame["label"].to_dict()
-
-
 def _since(service_id: str, scores: Assessment, earlier: Assessment) -> list[str]:
-    before = _labels(earlier).get(service_id)
+    before = earlier.what_next.frame["label"].get(service_id)
     if before is None:
         return ["New in the inventory."]
     after = _rows(scores)[service_id]["label"]

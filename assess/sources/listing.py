@@ -240,8 +240,10 @@ def cluster_of(options: Row) -> str:
             parts = urlsplit(str(options["endpoint"]))
             return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
     paths = [Path(path) for path in paths_of(options)]
-    names = [path.stem if len(paths) == 1 else path.parent.name for path in paths[:1]]
-    return next(filter(None, names), "cluster")
+    name = ""
+    if paths:
+        name = paths[0].stem if len(paths) == 1 else paths[0].parent.name
+    return name or "cluster"
 
 
 def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> Texts:

@@ -119,6 +119,36 @@ def test_a_source_of_which_nothing_answered_is_carried_whole():
     assert set(carried.rows) == {"services", "workloads", "hosts"}
 
 
+def carried_of(tables, label):
+    """Rows that are carried where nothing of a source answered."""
+    batch = Batch()
+    batch.cover("here", "read", "unreachable")
+    known = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    known = from_frames(known, snapshot_at="2026-09-28")
+    batches = carry_forward(known, [(label, batch)], DAY)
+    return [each.rows for _, each in batches]
+
+
+def test_answers_are_carried_although_they_name_a_tool_or_a_person():
+    answers = [
+        {"service_id": "web", "question": "q", "source": source, "risk": "red"}
+        for source in ("csv", "stated")
+    ]
+    (rows,) = carried_of({"answers": answers}, "answers")
+    # what a measurement replaced is measured anew
+    assert [row["source"] for row in rows["answers"]] == ["csv"]
+
+
+def test_what_only_a_lost_catalog_knew_of_a_service_is_carried():
+    service = {"service_id": "web", "owner": "red", "platform": "host"}
+    service["source"] = "compose;backstage"
+    (rows,) = carried_of({"services": [service]}, "backstage")
+    (web,) = rows["services"]
+    assert web["owner"] == "red"
+    assert "platform" not in web  # its workloads tell, of now or carried
+    assert carried_of({"services": [service]}, "nomad") == []
+
+
 def test_rows_that_name_no_source_are_carried_for_none():
     frames = {"hosts": pd.DataFrame([{"host_id": "h1"}])}
     batch = Batch()

@@ -255,6 +255,17 @@ def test_sources_that_disagree_leave_a_trace(plugin):
     assert "plugin says 5.4, plugin says 5.10" in row["hint"]
 
 
+def test_versions_that_disagree_are_shown_whole_and_sources_are_named_once():
+    batches = []
+    for source, version in (("vms", "20.04"), ("ssm;vms", "22.04")):
+        batch = Batch()
+        batch.add("hosts", {"host_id": "h", "os_version": version, "source": source})
+        batches.append((source, batch))
+    tables, (note,) = to_tables(batches, [])
+    assert "vms says 20.04, ssm;vms says 22.04" in note["hint"]
+    assert tables["hosts"]["source"].tolist() == ["vms;ssm"]
+
+
 def test_only_some_sources(plugin):
     inventory = collect(
         config(("plugin", {"do": "5.4"}), SHOP), sources=["compose"], now=NOW

@@ -28,6 +28,7 @@ from assess.words import is_unknown, moment
 
 Json = dict[str, Any]
 NUMBER_DIGITS = 6  # far beyond what is printed: a number that is rounded twice may differ
+TARGET_DIGITS = 4  # there are many
 THRESHOLDS = ("move_p", "pilot_p", "ready_points", "pilot_points")
 ABOUT = ["owner", "platform", "could_move", "why"]
 TINY = 0.5  # stands for a chance below half a percent that is not 0
@@ -131,13 +132,13 @@ def _services(result: Result) -> set[str]:
     return set(names.astype("str"))
 
 
-def _numbers(values: Any) -> list[float | None]:
+def _numbers(values: Any, digits: int = NUMBER_DIGITS) -> list[float | None]:
     """Return numbers, rounded beyond what is seen; NA is None."""
     cells = np.ravel(values)
     if cells.dtype != float:
         nullable = pd.array(cells.astype(object), dtype="Float64")
         cells = nullable.to_numpy(dtype=float, na_value=np.nan)
-    rounded = cells.round(NUMBER_DIGITS)
+    rounded = cells.round(digits)
     return [None if isnan(x) else _whole(x) for x in rounded.tolist()]
 
 
@@ -387,7 +388,7 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> Json:
         ],
         "dominated": surely(frame["dominated"]).astype(int).tolist(),
         "columns": WHERE,
-        "numbers": _numbers(numbers[WHERE].to_numpy(dtype=object)),
+        "numbers": _numbers(numbers[WHERE].to_numpy(dtype=object), TARGET_DIGITS),
         "hours": HOURS,
         "sizes": _numbers(sizes.to_numpy(dtype=object)),
         "stay": STAY,

@@ -16,8 +16,6 @@ from assess.score.incidents.exposure import is_replica
 
 INFRASTRUCTURE = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *INFRASTRUCTURE[:-1], "registry", "cluster")
-# platforms made of clusters that people run, and name
-CLUSTERED = ("ecs", "kubernetes", "marathon", "nomad", "swarm")
 RUNNING = "running"
 _PLACED = [
     "workload_id",
@@ -65,7 +63,8 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     has_base = images["workload_id"].isin(bases["workload_id"])
     baseless = images[~has_base].assign(element=pd.NA)
     platform = inventory.by_service["platform"]
-    is_clustered = replicas["service_id"].map(platform).isin(CLUSTERED)
+    clustered = policy["blast_radius"]["clustered"]
+    is_clustered = replicas["service_id"].map(platform).isin(clustered)
     clusters = replicas.assign(element=replicas["cluster"])
     parts = {
         "host": replicas.assign(element=replicas["host_id"]),

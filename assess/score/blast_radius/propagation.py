@@ -175,8 +175,8 @@ def _with_unnamed(topology: Topology) -> Scenarios:
     unnamed = topology.unnamed
     first = len(topology.elements)
     n = first + len(unnamed)
-    pairs = (np.append(element, np.arange(first, n)), np.append(node, unnamed))
-    return Scenarios.unasked(*pairs, n)
+    scenario = np.append(element, np.arange(first, n))
+    return Scenarios.unasked(scenario, np.append(node, unnamed), n)
 
 
 def choose(

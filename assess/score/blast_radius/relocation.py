@@ -32,7 +32,6 @@ from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import is_replica
 
 WIDTH = 1 << 13  # terms of a block: an integer of 1 KiB
-ZONED = ("aws", "azure", "gcp")  # providers of whose hosts each is in a zone
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
 
 
@@ -72,7 +71,7 @@ def spread_replicas(
 
 
 def element_changes(
-    inventory: Inventory, topology: Topology, target: Table
+    inventory: Inventory, policy: Policy, topology: Topology, target: Table
 ) -> tuple[DataFrame, Floats, Floats]:
     """List fatal elements that a move adds (1) or removes (-1).
 
@@ -94,7 +93,8 @@ def element_changes(
     share = inventory.by_service["min_healthy_pct"]
     layout = DataFrame({"n": replicas, "share": share.astype("float64")})
     hosts = inventory["hosts"]
-    is_nameless = hosts["az"].isna() & hosts["provider"].isin(ZONED)
+    is_zoned = hosts["provider"].isin(policy["blast_radius"]["zoned"])
+    is_nameless = hosts["az"].isna() & is_zoned
     new_hosts = Series(0.0, topology.services)
     new_zones = Series(0.0, topology.services)
     added = []
@@ -217,7 +217,7 @@ def containment(
     nowhere known has no point, and every kind of element in its interval; nor has one that was not
     drawn: its interval holds all it can be.
     """
-    changes = element_changes(inventory, topology, policy["target"])
+    changes = element_changes(inventory, policy, topology, policy["target"])
     # in fleets with more services than ``moves_compared_most``, nothing is drawn
     is_small = len(topology.services) <= policy["blast_radius"]["moves_compared_most"]
     some = drawn if is_small else None
@@ -237,7 +237,7 @@ def move_deltas(
     is_small = len(topology.services) <= policy["blast_radius"]["moves_drawn_most"]
     drawn = np.ones(len(topology.services), bool) if is_small else None
     changes = {
-        name: element_changes(inventory, topology, target)
+        name: element_changes(inventory, policy, topology, target)
         for name, target in targets.items()
     }
     return _moved(topology, changes, sampling, drawn)

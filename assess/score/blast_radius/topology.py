@@ -315,7 +315,8 @@ def build_topology(inventory: Inventory, policy: Policy) -> Topology:
     weight = criticality(inventory["services"], policy).sort_index()
     links = edges(inventory["dependencies"], policy)
     # what lies outside the fleet can fail, but has no criticality to lose
-    outside = pd.Index(sorted(set(links["dst"]) - set(weight.index)), dtype="str")
+    others = set(links["dst"]) - set(weight.index)
+    outside = pd.Index(sorted(others), dtype="str")
     return Topology(
         services=weight.index,
         nodes=weight.index.append(outside),

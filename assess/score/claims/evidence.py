@@ -160,7 +160,8 @@ def failed_upgrades(data: ClaimData) -> Measurement:
     tallies = pace.upgrade_failures(past, data.assessment.policy, broke)
     whole = tallies.pop(pace.POOL, (0, 0, 0))
     tallies = dict(sorted(tallies.items()))
-    n, k, most = (whole[i] - sum(t[i] for t in tallies.values()) for i in range(3))
+    known = np.reshape([*tallies.values()], (-1, 3)).sum(axis=0)
+    n, k, most = np.subtract(whole, known).astype(int)
     if n:
         tallies["unknown"] = (n, k, most)
     rows = [(line, k, n - most, most - k) for line, (n, k, most) in tallies.items()]

@@ -30,7 +30,8 @@ def with_rows(
     for found in each(_words, checks, evidence.blocks(), what="rows behind answers"):
         words |= found
     pairs = zip(atoms["check"], atoms["service_id"], strict=True)
-    texts = pd.Series([words.get(pair, "") for pair in pairs], atoms.index, dtype="str")
+    rows = [words.get(pair, "") for pair in pairs]
+    texts = pd.Series(rows, atoms.index, dtype="str")
     return atoms.assign(evidence=texts.where(atoms["state"].isin(AGAINST), ""))
 
 

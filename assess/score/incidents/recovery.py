@@ -169,7 +169,8 @@ def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> Dat
     ended = activities[activities["kind"].eq("terminate") & activities["cause"].isna()]
     perhaps = ended["group"].fillna(ended["service_id"]).to_frame("group")
     perhaps = perhaps.assign(yes=False, no=False, unknown=True)
-    table = pd.concat([counts.assign(group=group), perhaps]).groupby("group").sum()
+    every = pd.concat([counts.assign(group=group), perhaps])
+    table = every.groupby("group").sum()
     return table.join(spread).reset_index()
 
 

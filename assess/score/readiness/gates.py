@@ -214,7 +214,8 @@ def _shown_values(
     cells = rows[columns].to_dict("records")
     seen: dict[str, set[str]] = {}
     for service, row in zip(rows["service_id"], cells, strict=True):
-        text = " ".join(word(row[name], name) for name in columns if pd.notna(row[name]))
+        known = [name for name in columns if pd.notna(row[name])]
+        text = " ".join(word(row[name], name) for name in known)
         if text:
             seen.setdefault(service, set()).add(text)
     left, right = "[]" if is_open else "()"

@@ -287,7 +287,8 @@ def _paces(
         of_host = pace.together(engine, system)
         of_service = pace.together(of_host, base)
         paces.append((of_host, of_service, chance))
-    return np.array(paces, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
+    by_place = np.array(paces, dtype=float).reshape(-1, 3, 3)
+    return by_place.transpose(1, 0, 2)
 
 
 def _unread(inventory: Inventory, placed: list[pace.Place]) -> set[str]:

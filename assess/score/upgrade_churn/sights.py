@@ -155,7 +155,8 @@ def changed_images(was: set[Image], now: set[Image]) -> list[tuple[Image, Image,
     # of another repository, those two are a pair.
     old = _by_repository(was)
     new = _by_repository(now)
-    pairs = [(old[name], new[name]) for name in sorted(old.keys() & new.keys())]
+    both = sorted(old.keys() & new.keys())
+    pairs = [(old[name], new[name]) for name in both]
     gone = old.keys() - new.keys()
     come = new.keys() - old.keys()
     if len(gone) == len(come) == 1:

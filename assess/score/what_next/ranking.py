@@ -387,7 +387,8 @@ class Ranking:
 
     def _rank_equal(self, values: Floats) -> Integers:
         """Return the rank under the policy's fixed weights, for comparison."""
-        fixed = np.array([self.policy["criteria"][c] for c in self.criteria], dtype=float)
+        weights = self.policy["criteria"]
+        fixed = np.array([weights[c] for c in self.criteria], dtype=float)
         sums = values @ (fixed / fixed.sum())
         not_better = np.searchsorted(np.sort(sums), sums + EQUAL, side="right")
         ranks: Integers = 1 + len(sums) - not_better

@@ -124,13 +124,11 @@ def draw(
     n = len(criteria)
     if board.get("order"):
         return ordered_weights([criteria.index(c) for c in board["order"]], draws, n, rng)
-    if board.get("intervals"):
-        ends = np.array(
-            [board["intervals"].get(c, (0.0, 1.0)) for c in criteria], dtype=float
-        )
+    if intervals := board.get("intervals"):
+        ends = np.array([intervals.get(c, (0.0, 1.0)) for c in criteria], dtype=float)
         return interval_weights(ends[:, 0], ends[:, 1], draws, rng)
-    if board.get("weights"):
-        fixed = np.array([board["weights"].get(c, 0.0) for c in criteria], dtype=float)
+    if weights := board.get("weights"):
+        fixed = np.array([weights.get(c, 0.0) for c in criteria], dtype=float)
         return np.tile(fixed / fixed.sum(), (draws, 1))
     return simplex_weights(draws, n, rng)
 

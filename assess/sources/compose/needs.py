@@ -63,7 +63,8 @@ def _mounted(
     # Of data, and of a directory that others mount too, it reads the files that it names.
     path = project.directory / source
     offered = project.limits.list(path) if source.strip("/") else []
-    named = [file for file in offered if target + str(file)[len(str(path)) :] in said]
+    length = len(str(path))
+    named = [file for file in offered if target + str(file)[length:] in said]
     is_config = CONFIG_PATHS.search(target)
     endings = LISTS["settings"]
     configs = [f for f in offered if is_config or f.name.rpartition(".")[2] in endings]

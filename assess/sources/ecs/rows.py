@@ -340,9 +340,10 @@ def _add_lone(batch: Batch, users: Rows, known: _Known) -> None:
     every = sorted(known.definitions.items(), key=lambda pair: pair[1].revision)
     active = [(arn, d) for arn, d in every if d.is_active and d.family not in families]
     newest = {d.family: arn for arn, d in active}
-    named = {arn: _names(("", ""), {}, known.definitions[arn]) for arn in newest.values()}
-    for arn, names in named.items():
-        known.listen(names, arn, NOWHERE)
+    named = {}
+    for arn in newest.values():
+        named[arn] = _names(("", ""), {}, known.definitions[arn])
+        known.listen(named[arn], arn, NOWHERE)
     for arn, names in named.items():
         definition = known.definitions[arn]
         needed = _to_dependencies({"taskDefinition": arn}, names, NOWHERE, known)

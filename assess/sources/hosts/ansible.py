@@ -236,7 +236,8 @@ def _complete(other: PlainHost, host: PlainHost) -> None:
     other.packages = older.packages if newer.packages is None else newer.packages
     other.mounted = newer.mounted or older.mounted
     other.cloud_id = newer.cloud_id or older.cloud_id
-    other.marks = tuple(a or b for a, b in zip(newer.marks, older.marks, strict=True))
+    marks = zip(newer.marks, older.marks, strict=True)
+    other.marks = tuple(new or old for new, old in marks)
 
 
 def _when(host: PlainHost) -> datetime:
@@ -244,7 +245,8 @@ def _when(host: PlainHost) -> datetime:
 
 
 def _is_same(one: PlainHost, other: PlainHost) -> bool:
-    known = [(a, b) for a, b in zip(one.marks, other.marks, strict=True) if a and b]
+    marks = zip(one.marks, other.marks, strict=True)
+    known = [(a, b) for a, b in marks if a and b]
     if any(a != b for a, b in known):
         return False
     if known or not is_local(one.name):

@@ -9,10 +9,11 @@ import pandas as pd
 
 from assess.inventory import ANSWERED, Inventory
 from assess.sources.base import Batch, Batches, type_of
+from assess.sources.deploys.measured import STATED
 from assess.sources.frames import add_table
 
 LOST = {"denied", "timeout", "unreachable", "throttled", "parse_error", "unsupported"}
-_NEVER = {"coverage", "service_aliases", "services"}  # services follow their rows
+_NEVER = {"coverage", "service_aliases"}
 Scope = tuple[str, str]  # type of the source, and what it was asked about
 
 
@@ -60,13 +61,23 @@ def _rows_of(
     rows = {}
     for frame in previous.present - _NEVER:
         table = previous[frame]
-        # a merged row names all its sources; the first one won
-        is_of_scope = table["source"].str.replace(";.*", "", regex=True).eq(source)
+        is_of_scope = _is_from(source, frame, table["source"])
         if scope is not None:
             is_of_scope &= table["source_ref"].eq(scope)
         if is_of_scope.any():
-            rows[frame] = table[is_of_scope]
+            # where a service runs follows from its workloads, of now or carried
+            rows[frame] = table[is_of_scope].drop(columns="platform", errors="ignore")
     return rows
+
+
+def _is_from(source: str, frame: str, sources: pd.Series) -> pd.Series:
+    """Return which rows of a frame came from a type of source."""
+    if frame == source == "answers":
+        # their column names the tool or the person behind an answer
+        return sources.ne(STATED)
+    # a merged row names all its sources; the first one won
+    names = sources.fillna("").str.split(";")
+    return names.map(lambda them: source in (them if frame == "services" else them[:1]))
 
 
 def _batch(
@@ -79,7 +90,7 @@ def _batch(
         add_table(batch, frame, table)
         call = f"carried:{frame}"
         batch.cover(scope, call, "stale", rows=len(table), age_hours=age, hint=hint)
-        if "service_id" in table:
+        if "service_id" in table and frame != "services":
             ids.update(table["service_id"].dropna())
     services = previous["services"]
     add_table(batch, "services", services[services["service_id"].isin(ids)])

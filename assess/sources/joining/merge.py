@@ -226,7 +226,7 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
         known = rows.assign(**rows[words].replace(UNKNOWN, pd.NA))
         groups = known.groupby(key, sort=False, dropna=False)
         merged = groups.first().reset_index()
-        sources = groups["source"].agg(lambda cells: ";".join(cells.dropna().unique()))
+        sources = groups["source"].agg(_every_name)
         merged["source"] = sources.replace("", None).to_numpy()
         if frame == "services":
             platforms_n = groups["platform"].nunique().to_numpy()
@@ -238,6 +238,12 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
         merged = merged[table.columns].astype(table.dtypes)
         table = pd.concat([table[~doubled], merged], ignore_index=True)
     return table.sort_values(key, kind="stable", ignore_index=True), notes
+
+
+def _every_name(cells: pd.Series) -> str:
+    """Join the names of sources, each once: a carried row names several."""
+    names = ";".join(cells.dropna()).split(";")
+    return ";".join(dict.fromkeys(names))
 
 
 def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
@@ -253,8 +259,8 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
         differ = values_n[values_n > 1]
         if differ.empty:
             continue
-        of_first = values[keys[values.index] == differ.index[0]]
-        pairs = zip(doubled.loc[of_first.index, "source"], of_first, strict=True)
+        rows = doubled.loc[values.index[keys[values.index] == differ.index[0]]]
+        pairs = zip(rows["source"], rows[column], strict=True)
         says = dict.fromkeys(f"{source} says {value}" for source, value in pairs)
         example = f"{differ.index[0]}: {', '.join(says)}"[:_EXAMPLE_CHARS]
         note = {"source": "merge", "scope": frame, "call": column, "status": "partial"}

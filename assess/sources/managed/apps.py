@@ -84,7 +84,8 @@ def to_unit(
     **own: Any,
 ) -> Unit:
     """Read one container; an entry of its environment with a key of ``refers`` has no value."""
-    pairs = [(text(e, "name"), e) for e in dicts(container, "env") if text(e, "name")]
+    entries = dicts(container, "env")
+    pairs = [(text(e, "name"), e) for e in entries if text(e, "name")]
     secret = [name for name, entry in pairs if any(entry.get(key) for key in refers)]
     return Unit(
         platform=platform,

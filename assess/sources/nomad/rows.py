@@ -50,7 +50,8 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     """Turn the lists of one cluster into rows of all frames."""
     batch = Batch()
     nodes = {key: node for (key,), node in _by_id(lists, "nodes", "ID").items()}
-    hosts = host_ids(((key, text(n, "Name")) for key, n in nodes.items()), cluster)
+    names = ((key, text(node, "Name")) for key, node in nodes.items())
+    hosts = host_ids(names, cluster)
     for key, node in nodes.items():
         hosts[key] = attribute(node, f"unique.{_AWS}instance-id") or hosts[key]
         batch.add("hosts", to_host(node, hosts[key]))

@@ -129,7 +129,7 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
     inventory = a_fleet(seed)
     result = score_blast_radius(inventory, POLICY)
     fleet = build_topology(inventory, POLICY)
-    changes, new_hosts, _ = element_changes(inventory, fleet, POLICY["target"])
+    changes, new_hosts, _ = element_changes(inventory, POLICY, fleet, POLICY["target"])
     want = one_by_one(fleet, changes, new_hosts, POLICY)
     for row in result.services.itertuples():
         assert row.delta_lo <= row.delta_hi
@@ -151,7 +151,7 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
 def test_scenarios_fail_everything_but_the_service(seed):
     inventory = a_fleet(seed)
     fleet = build_topology(inventory, POLICY)
-    changes, *_ = element_changes(inventory, fleet, POLICY["target"])
+    changes, *_ = element_changes(inventory, POLICY, fleet, POLICY["target"])
     assert set(changes["element_kind"]) <= set(LEFT)
     terms = Terms.of(fleet, changes)
     n = len(fleet.services)
