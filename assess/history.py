@@ -16,7 +16,8 @@ from pandas import DataFrame, Series
 from assess import frames
 from assess.errors import AssessError, DataError
 from assess.execution import each
-from assess.inventory import BrokenSnapshotWarning, derived, utc
+from assess.inventory import derived, utc
+from assess.snapshot import BrokenSnapshotWarning
 from assess.store import is_as_written, snapshots
 
 BATCH_ROWS = 131_072  # of a Parquet file that are in memory at a time

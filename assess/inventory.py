@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +13,6 @@ from pandas import DataFrame, Series
 
 from assess import frames
 from assess.errors import AssessError, DataError, RequestError, with_nearest
-from assess.execution import tell
 from assess.image_ref import parse_image
 from assess.reference import moves, os_family
 from assess.words import to_html
@@ -33,10 +29,6 @@ ENDED = ("exited", "stopped", "terminated", "failed", "dead")
 LOOKED = ("ok", "empty")  # statuses of a call that could look: "found none" is an answer
 ANSWERED = (*LOOKED, "partial")
 DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]
-
-
-class BrokenSnapshotWarning(UserWarning):
-    """A snapshot, or a file of it, cannot be read."""
 
 
 class UnknownColumnWarning(UserWarning):
@@ -250,13 +242,13 @@ def from_frames(
     >>> inventory["workloads"].loc[0, "tag"]
     '1.4'
     """
-    inventory, problems = _build(tables, snapshot_at, quarter)
+    inventory, problems = build(tables, snapshot_at, quarter)
     if len(problems):
         raise DataError("the frames do not fit the data dictionary", problems)
     return inventory
 
 
-def _build(
+def build(
     tables: Mapping[str, DataFrame],
     snapshot_at: str | pd.Timestamp | None,
     quarter: str,
@@ -375,116 +367,6 @@ def _named_services(tables: Mapping[str, DataFrame]) -> DataFrame:
     known = ids.replace("", pd.NA).dropna().unique()
     inside = sorted(name for name in known if not str(name).startswith(frames.EXTERNAL))
     return frames.conform("services", DataFrame({"service_id": inside}))[0]
-
-
-def load(directory: str | Path, *, only: Collection[str] = ()) -> Inventory:
-    """Return the checked frames of a snapshot directory on this machine; see `assess.load`."""
-    inventory, problems, lost = _read(Path(directory), only)
-    if len(problems):
-        raise DataError(f"{directory} is not a sound snapshot", problems)
-    for _, problem in lost.iterrows():
-        message = (
-            f"{directory}: {problem['value']} {problem['hint']}; it counts as unknown"
-        )
-        warnings.warn(message, BrokenSnapshotWarning, stacklevel=2)
-    return inventory
-
-
-def validate(directory: str | Path) -> DataFrame:
-    """List everything that is wrong with a snapshot directory; see `assess.validate`."""
-    _, problems, lost = _read(Path(directory))
-    return frames.join_problems([problems, lost])
-
-
-def _read(
-    directory: Path, only: Collection[str] = ()
-) -> tuple[Inventory, DataFrame, DataFrame]:
-    """Return the inventory, its problems, and the Parquet files that cannot be read."""
-    if not directory.is_dir():
-        raise AssessError(
-            f"there is no snapshot at {directory}",
-            hint="make one with `assess collect`, or take the invented `sample`",
-        )
-    tables: dict[str, DataFrame] = {}
-    problems = []
-    lost: list[DataFrame] = []
-    files = sorted(directory.iterdir())
-    for done, file in enumerate(files, start=1):
-        tell("files of the snapshot", done, len(files))
-        if file.suffix not in (".csv", ".parquet") or (only and file.stem not in only):
-            continue
-        # hosts.csv beside hosts.parquet: nothing says which of them counts
-        if file.stem in tables:
-            problems.append(frames.problem(file.stem, file.name, "one file per frame"))
-            continue
-        try:
-            tables[file.stem] = frames.read_table(file)
-        except (ValueError, OSError) as error:
-            reason = f"cannot be read: {str(error).splitlines()[0]}"
-            problem = frames.problem(file.stem, file.name, "a readable file", reason)
-            # a person can mend a CSV file by hand, so it stays an error
-            (lost if file.suffix == ".parquet" else problems).append(problem)
-    # with nothing readable at all there is no fleet to assess
-    if not tables:
-        problems += lost
-        lost = []
-    if not tables and not problems:
-        raise AssessError(
-            f"{directory} holds no frames",
-            hint="a snapshot holds <frame>.csv or <frame>.parquet",
-        )
-    unread = frames.join_problems(lost)
-    if lost:
-        # a lost file is a call that failed: its frame is unknown, not empty
-        tables["coverage"] = _with_lost(tables.get("coverage"), unread)
-    manifest = read_manifest(directory)
-    quarter = str(manifest.get("quarter", ""))
-    inventory, unsound = _build(
-        tables, manifest.get("snapshot_at"), quarter, f"{directory}/"
-    )
-    inventory = replace(inventory, is_invented=manifest.get("invented") is True)
-    return inventory, frames.join_problems([*problems, unsound]), unread
-
-
-def _with_lost(coverage: DataFrame | None, lost: DataFrame) -> DataFrame:
-    """Return the coverage with a row for each file of the snapshot that cannot be read."""
-    rows = [
-        frames.row(
-            "coverage",
-            run_id="snapshot",
-            source="snapshot",
-            scope=problem["value"],
-            call="read",
-            status="parse_error",
-            hint=f"{problem['hint']}; collect again",
-        )
-        for _, problem in lost.iterrows()
-    ]
-    return pd.concat([coverage, DataFrame(rows)], ignore_index=True)
-
-
-def read_manifest(directory: Path) -> dict[str, Any]:
-    """Read the `snapshot.toml` of a snapshot; empty without one."""
-    file = directory / MANIFEST
-    if not file.exists():
-        return {}
-    try:
-        manifest = tomllib.loads(file.read_text("utf-8"))
-        if "snapshot_at" in manifest:
-            manifest["snapshot_at"] = utc(manifest["snapshot_at"])
-        if not isinstance(manifest.get("sha256", {}), dict):
-            raise ValueError("sha256 is no table")
-    except (ValueError, RecursionError, AssessError) as error:
-        raise AssessError(
-            f"{file} cannot be read: {error}", hint="mend or rewrite it"
-        ) from error
-    version = manifest.get("schema_version", frames.SCHEMA_VERSION)
-    if version is True or version != frames.SCHEMA_VERSION:
-        raise AssessError(
-            f"{file} has schema_version {version!r}; this version reads {frames.SCHEMA_VERSION}",
-            hint="read it with the version of assess that wrote it",
-        )
-    return manifest
 
 
 def _newest_time(tables: Mapping[str, DataFrame]) -> pd.Timestamp | None:

@@ -15,18 +15,11 @@ from typing import Literal
 import pandas as pd
 from pandas import DataFrame, Series
 
-from assess import frames, s3
-from assess import inventory as directories
+from assess import frames, s3, snapshot
 from assess.config import sample_path
 from assess.errors import AssessError
-from assess.inventory import (
-    MANIFEST,
-    BrokenSnapshotWarning,
-    Inventory,
-    quarter_of,
-    read_manifest,
-    utc,
-)
+from assess.inventory import MANIFEST, Inventory, quarter_of, utc
+from assess.snapshot import BrokenSnapshotWarning, read_manifest
 from assess.words import to_csv
 from assess.writing import not_written, sibling, sync
 
@@ -182,7 +175,7 @@ def _moment(path: Path) -> tuple[pd.Timestamp, str]:
     """Return time and quarter of a snapshot; without `snapshot.toml` its frames are read."""
     manifest = read_manifest(path)
     if "snapshot_at" not in manifest:
-        inventory = directories.load(path)
+        inventory = snapshot.load(path)
         return inventory.snapshot_at, inventory.quarter
     lost = [name for name in manifest.get("sha256", {}) if not (path / name).is_file()]
     if lost:
@@ -288,7 +281,7 @@ def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:
     >>> len(inventory["services"])
     48
     """
-    return directories.load(resolve(path), only=only)
+    return snapshot.load(resolve(path), only=only)
 
 
 def validate(path: str | Path) -> DataFrame:
@@ -309,7 +302,7 @@ def validate(path: str | Path) -> DataFrame:
     >>> assess.validate("sample").empty
     True
     """
-    return directories.validate(resolve(path))
+    return snapshot.validate(resolve(path))
 
 
 def resolve(reference: str | Path) -> Path:

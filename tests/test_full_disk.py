@@ -170,7 +170,7 @@ def test_an_interrupt_ends_every_command_that_reads_a_snapshot(
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("assess.inventory._read", interrupt)
+    monkeypatch.setattr("assess.snapshot._read", interrupt)
     for verb in READERS:
         with subtests.test(verb):
             arguments = verb.replace("SNAPSHOT", str(fleet[0])).split()

@@ -16,13 +16,8 @@ import assess
 from assess import frames, store
 from assess.config import data_path
 from assess.errors import AssessError, DataError
-from assess.inventory import (
-    BrokenSnapshotWarning,
-    UnknownColumnWarning,
-    from_frames,
-    load,
-    validate,
-)
+from assess.inventory import UnknownColumnWarning, from_frames
+from assess.snapshot import BrokenSnapshotWarning, load, validate
 
 SAMPLE = data_path("sample")
 MANIFEST = 'snapshot_at = "2026-09-30T00:00:00Z"\n'

@@ -20,8 +20,9 @@ from assess import frames, store
 from assess.config import data_path
 from assess.errors import AssessError
 from assess.history import roll_up
-from assess.inventory import BrokenSnapshotWarning, UnknownColumnWarning, from_frames
+from assess.inventory import UnknownColumnWarning, from_frames
 from assess.sample import write_sample
+from assess.snapshot import BrokenSnapshotWarning
 
 SAMPLE = data_path("sample") / "2026Q3"
 

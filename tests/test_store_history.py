@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from assess import frames, history, store
 from assess.errors import AssessError, DataError
-from assess.inventory import BrokenSnapshotWarning, from_frames
+from assess.inventory import from_frames
+from assess.snapshot import BrokenSnapshotWarning
 
 
 @pytest.fixture

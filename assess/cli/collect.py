@@ -157,7 +157,7 @@ def _write(inventory: Inventory, place: str, *, is_replacing: bool) -> str:
 def _earlier(reference: str | None, place: str | None) -> Inventory | None:
     """Load the snapshot to carry forward; None without one."""
     from assess import s3, store
-    from assess.inventory import load
+    from assess.snapshot import load
 
     if reference:
         return load(store.resolve(reference))

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from assess import frames
 from assess.config import data_path
 from assess.errors import AssessError, DataError
-from assess.inventory import from_frames, load
+from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.assessment import Assessment
 from assess.score.cleanup import clean_up
 from assess.score.upgrade_churn import score_upgrade_churn
 from assess.score.upgrade_churn.history import upgrade_history
+from assess.snapshot import load
 
 POLICY = load_policy().replace(simulation={"draws": 100})
 AT = pd.Timestamp("2026-09-30", tz="UTC")

@@ -154,7 +154,7 @@ def test_an_interrupt_leaves_a_partial_snapshot_soon(tmp_path, name):
     assert process.returncode == 130
     assert out.strip() == "out"
     assert error.strip().endswith("error: interrupted")
-    assert seconds < 10  # of 600; 0.5 to 0.9 on two idle cores, and 4.1 on shared ones
+    assert seconds < 30  # of 600; 0.5 to 0.9 on two idle cores, and 4.1 on shared ones
     rows = coverage(tmp_path).set_index(["source", "call"])
     unfinished = rows.loc[("traces", "collect")]
     assert (unfinished["status"], unfinished["error_class"]) == (

@@ -19,7 +19,7 @@ import pandas as pd
 from assess import reference
 from assess.errors import AssessError
 from assess.execution import each
-from assess.inventory import Inventory, UnknownColumnWarning, load
+from assess.inventory import Inventory, UnknownColumnWarning
 from assess.policy.policy import Policy
 from assess.score.evidence.nodes import NO_RUNTIME
 from assess.score.incidents.exposure import sound_incidents, watched_spans
@@ -42,6 +42,7 @@ from assess.score.upgrade_churn.sights import (
     sight_of,
     text_of,
 )
+from assess.snapshot import load
 
 NOWHERE = ""  # on a host that nobody knows
 FRAMES = (

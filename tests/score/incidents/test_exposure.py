@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import assess
 from assess.config import data_path
-from assess.inventory import from_frames, load
+from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.assessment import judge_claims, what_next
 from assess.score.evidence.tables import gather
@@ -21,6 +21,7 @@ from assess.score.incidents.exposure import exposure, incident_rates
 from assess.score.upgrade_churn.pace import places
 from assess.score.validation import measures
 from assess.score.what_next import budget
+from assess.snapshot import load
 
 POLICY = load_policy()
 AT = "2026-10-01T00:00:00Z"

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.config import data_path
-from assess.inventory import from_frames, load
+from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.readiness import score_readiness
 from assess.score.readiness.konveyor import compare, confidence, risk
+from assess.snapshot import load
 from assess.sources.answers import AnswersSource
 from assess.sources.deadline import Deadline
 from assess.sources.joining.merge import to_tables

@@ -14,10 +14,11 @@ from readiness_fleet import HOST, WORKLOAD, Fleet, hide, some_fleet, together
 from assess import frames
 from assess.config import data_path
 from assess.errors import AssessError
-from assess.inventory import from_frames, load
+from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score import readiness
 from assess.score.readiness import could_move, score_readiness
+from assess.snapshot import load
 
 POLICY = load_policy()
 # from good to bad; neither of the last two lets a service move

@@ -8,13 +8,13 @@ import pytest
 from readiness_fleet import some_fleet, together
 
 from assess.config import data_path
-from assess.inventory import load
 from assess.policy.policy import load_policy
 from assess.score import readiness
 from assess.score.readiness import gates
 from assess.score.result import records_by
 from assess.score.what_next.flips import Counterfactual
 from assess.score.what_next.labels import labels
+from assess.snapshot import load
 
 POLICY = load_policy()
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from assess.config import data_path
 from assess.execution import working
-from assess.inventory import load
 from assess.policy.policy import load_policy
 from assess.score.assessment import Assessment
 from assess.score.validation import leave_out
@@ -24,6 +23,7 @@ from assess.score.what_next.flips import (
 from assess.score.what_next.labels import SEVERITY
 from assess.score.what_next.ranking import CutOff, Option, ShortList
 from assess.score.what_next.smaa import simplex_weights
+from assess.snapshot import load
 
 WEIGHTS = simplex_weights(400, 2, np.random.default_rng(5))
 OTHERS = np.array([[0.5, 0.5], [0.9, 0.1], [0.6, 0.7]])

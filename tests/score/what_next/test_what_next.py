@@ -12,11 +12,12 @@ from readiness_fleet import AT, Fleet, hide, some_fleet, together
 
 from assess.config import data_path
 from assess.errors import AssessError, PolicyError
-from assess.inventory import from_frames, load
+from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.assessment import what_next
 from assess.score.what_next import budget
 from assess.score.what_next.labels import LABELS, SEVERITY
+from assess.snapshot import load
 
 POLICY = load_policy()
 QUICK = POLICY.replace(
