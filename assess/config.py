@@ -53,10 +53,7 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """The contents of `assess.toml`: sources in order, options of ``[identity]`` and ``[work]``.
-
-    Relative paths start from ``directory``; ``origin`` is the file.
-    """
+    """What `assess.toml` says: sources in order, options; paths start from its ``directory``."""
 
     sources: tuple[SourceConfig, ...]
     identity: dict[str, Any]
@@ -80,7 +77,8 @@ def load_config(path: str | Path | None = None) -> Config:
         values = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
-            f"{file} cannot be read: {error.strerror}", hint="name it with -c"
+            f"{file} cannot be read: {error.strerror}",
+            hint="`assess init` writes one; name it with -c",
         ) from error
     # ValueError: not TOML, not UTF-8, or a number of thousands of digits
     except (ValueError, RecursionError) as error:

@@ -177,7 +177,8 @@ def _moment(path: Path) -> tuple[pd.Timestamp, str]:
     if "snapshot_at" not in manifest:
         inventory = snapshot.load(path)
         return inventory.snapshot_at, inventory.quarter
-    lost = [name for name in manifest.get("sha256", {}) if not (path / name).is_file()]
+    written = manifest.get("sha256", {})
+    lost = [name for name in written if not (path / name).is_file()]
     if lost:
         raise AssessError(f"{path} has lost {', '.join(lost)}")
     when = manifest["snapshot_at"]
@@ -213,10 +214,7 @@ def _problem(path: Path) -> str:
 
 
 def thinned(store: str | Path, older_than: int) -> list[Path]:
-    """List the snapshots that thinning would remove, oldest first.
-
-    They are ``older_than`` days older than the newest one, and not the newest of their quarter.
-    """
+    """List, oldest first, what is ``older_than`` so many days and not the newest of its quarter."""
     listed = snapshots(store)
     newest = listed["snapshot_at"].max()
     is_old = listed["snapshot_at"] < newest - pd.Timedelta(days=older_than)
@@ -375,10 +373,7 @@ def latest(store: str | Path) -> Path:
 
 
 def previous(path: str | Path) -> Path | None:
-    """Return the newest snapshot of an earlier quarter in the same store.
-
-    If all older ones are of the same quarter, return the one before; None without an older one.
-    """
+    """Return the newest snapshot of an earlier quarter of the store, else the one before, if any."""
     here = Path(path)
     listed = _beside(here)
     when, quarter = _moment(here)

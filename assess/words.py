@@ -22,7 +22,7 @@ from pandas import DataFrame, Series
 from pandas.api import types
 
 from assess.terminal import UNBROKEN, in_columns
-from assess.untrusted import clean, csv_lines, guarded, markdown_text
+from assess.untrusted import clean, csv_lines, guarded, markdown_text, printable
 
 UNKNOWN = "unknown"
 NONE = "-"
@@ -114,7 +114,8 @@ def sentence_list(
     shown = listed[:most]
     if len(shown) < len(listed):
         return f"{', '.join(shown)} and {len(listed) - len(shown)} more"
-    return last.join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
+    parts = [", ".join(shown[:-1]), *shown[-1:]]
+    return last.join(filter(None, parts))
 
 
 # most cells are one of these, and a tree of them has millions
@@ -213,8 +214,8 @@ class Grid:
     def markdown(self) -> str:
         """Write a Markdown table."""
         rule = ["---:" if is_number else "---" for is_number in self.numbers]
-        escaped = [map(markdown_text, row) for row in (self.heads, *self.rows)]
-        lines = [" | ".join(cells) for cells in (escaped[0], rule, *escaped[1:])]
+        head, *rows = (map(markdown_text, row) for row in (self.heads, *self.rows))
+        lines = map(" | ".join, (head, rule, *rows))
         return "".join(f"| {line} |\n" for line in lines)
 
     def html(self, most: int = ROWS_SHOWN) -> str:
@@ -247,16 +248,19 @@ def together(items: Sequence[Any]) -> str | None:
     return "\n".join(item._repr_html_() for item in items)
 
 
+def paragraphs(text: str) -> str:
+    """Write lines of text as paragraphs of HTML, which wrap between words."""
+    lines = filter(None, printable(text).split("\n"))
+    return "".join(f"<p>{escape(line)}</p>" for line in lines)
+
+
 def to_csv(table: DataFrame) -> str:
     """Return a table as CSV; see `csv_of`."""
     return "".join(csv_of(table))
 
 
 def csv_of(table: DataFrame, *, is_spreadsheet: bool = False) -> Iterator[str]:
-    """Yield a table as lines of CSV: NA is empty, times are ISO-8601 with Z, formulas are guarded.
-
-    Lists are words in a file for people (``is_spreadsheet``), else JSON.
-    """
+    """Yield lines of CSV: NA empty, times ISO-8601, formulas guarded, lists as JSON or words."""
     write = partial(_csv_cell, is_spreadsheet=is_spreadsheet)
     columns = [_csv_column(table.iloc[:, i], write) for i in range(table.shape[1])]
     return csv_lines(map(guarded, map(str, table)), zip(*columns, strict=True))

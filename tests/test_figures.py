@@ -482,6 +482,17 @@ def test_describe_is_one_sentence_with_topic_measure_and_range(readiness):
     assert told.endswith("points from 55 to 90.")
 
 
+def test_a_description_counts_one_row_and_writes_numbers_out():
+    _, ax = plt.subplots()
+    ax.set_title("Clocks", loc="left")
+    ax.set_yticks([0], ["linux"])
+    ax.set_xlabel("days")
+    ax.scatter([-3542.0, 1000.0], [0, 0], gid="points")
+    told = figures.describe(ax)
+    assert told == "Clocks: 1 row, linux; days, points from -3,540 to 1,000."
+    plt.close(ax.figure)
+
+
 @pytest.mark.parametrize("name", [*RESULT_FIGURES, "coverage", "quarter_change"])
 def test_signatures_are_plain(name):
     parameters = inspect.signature(getattr(figures, name)).parameters.values()

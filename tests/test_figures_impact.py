@@ -61,7 +61,7 @@ def test_the_drawing_says_the_same(blast):
 
 def test_what_fells_nothing_says_so(blast):
     ax = figures.fall(blast, "service", "idle")
-    assert [text.get_text() for text in ax.texts] == ["It takes no service down."]
+    assert [text.get_text() for text in ax.texts] == ["Nothing else goes down with it."]
     plt.close(ax.figure)
 
 

@@ -37,7 +37,7 @@ source_options = together(
 )
 
 
-SECONDS = click.FloatRange(0)
+SECONDS = click.FloatRange(0, 7 * 86_400, min_open=True)  # within a week, as sources ask
 
 
 @command(

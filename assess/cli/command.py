@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Decorator = Callable[[Any], Any]
 PATIENCE = 1.0  # work that is done sooner shows no progress [s]
+# click names them "float range" and "integer range"
+PLAIN_TYPES = {click.FloatRange: "number", click.IntRange: "integer"}
 FORMATS = ("text", "json", "csv", "markdown")
 _BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown", ".toml": "toml"}
 
@@ -47,6 +49,8 @@ class Command(click.Command):
         self.examples = tuple(examples)
         self.works = works
         self.params += verbosity()
+        for param in self.params:
+            param.type.name = PLAIN_TYPES.get(type(param.type), param.type.name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the options, also from ``ASSESS_<COMMAND>_<OPTION>``."""

@@ -33,7 +33,7 @@ UPDATE_SECONDS = 60.0  # time limit of an update of the facts
 @command("assess sample fleet", "assess sample large-fleet --services 200 --seed 7")
 @click.argument("directory", type=DIRECTORY)
 @click.option(
-    "--services", type=click.IntRange(min=1), default=48, help="Number of services."
+    "--services", type=click.IntRange(1, 10**6), default=48, help="Number of services."
 )
 @click.option("--seed", default=2026, help="Seed of the random generator.")
 def sample(directory: Path, *, services: int, seed: int) -> None:

@@ -169,7 +169,8 @@ def _pairs(sides: list[str], table: DataFrame, level: float) -> Iterator[tuple[A
         prefix = ""
         if not is_pull:
             prefix = f"tier {stratum or 'unknown'}, "
-        for side, (n, exposure) in zip(sides, (cells[:2], cells[2:]), strict=True):
+        halves = (cells[:2], cells[2:])
+        for side, (n, exposure) in zip(sides, halves, strict=True):
             if exposure > 0:
                 label = f"{prefix}{side}"
                 yield _rate_row(label, n, exposure, scale=scale, level=level, unit=unit)

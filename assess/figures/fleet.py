@@ -76,7 +76,7 @@ def clocks_data(result: Result) -> DataFrame:
     """
     clocks = result.details["clocks"]
     line = ["component", "name", "version"]
-    named = clocks.assign(**{c: clocks[c].astype("str").fillna("") for c in line})
+    named = clocks.assign(**clocks[line].astype("str").fillna(""))
     grouped = named.groupby(line, sort=True)
     table = grouped.agg(days=("days_to_eol", "min"), services_n=("service_id", "nunique"))
     table = table.reset_index().astype({"days": "Float64"})

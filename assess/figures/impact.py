@@ -199,7 +199,7 @@ def fall(
     table = fall_data(result, element_kind, element)
     title = f"Services down with {element_kind.replace('_', ' ')} {short(element)}"
     if table.empty:
-        return message(ax, title, "It takes no service down.")
+        return message(ax, title, "Nothing else goes down with it.")
     row = result.frame.loc[element_kind, element]
     ax = canvas(ax, len(table))
     place = {name: y for y, name in enumerate(table["service_id"])}

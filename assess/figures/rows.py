@@ -77,7 +77,7 @@ def message(ax: Axes | None, title: str, text: str) -> Axes:
     ax = canvas(ax, 2)
     ax.set(title=title, yticks=[])
     ax.set_axis_off()
-    ax.text(0, 0.5, text, transform=ax.transAxes, color=MUTED, va="center")
+    ax.text(0, 0.5, text, transform=ax.transAxes, color=MUTED, va="center", wrap=True)
     return ax
 
 

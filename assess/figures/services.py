@@ -181,7 +181,7 @@ def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
     table = acceptability_data(result)
     title = "Rank in how many weightings"
     if table.empty:
-        empty = "No service competes: each fails a gate, or runs in containers already."
+        empty = "No service competes: each has an open gate or runs in containers."
         return message(ax, title, empty)
     # in a large fleet most candidates share their chance among many ranks
     drawn = table[(100 * table >= COLOURED).any(axis=1)].head(ROWS_SHOWN)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from assess.errors import counted
 from assess.untrusted import clean, printable
-from assess.words import to_html, together
+from assess.words import paragraphs, to_html, together
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -188,11 +189,11 @@ def notebook_style() -> None:
 
         formatters = shell.display_formatter.formatters
         formatters["image/png"].for_type(Figure, _small_png)
-        formatters["text/html"].for_type(pd.DataFrame, to_html)
+        html = {pd.DataFrame: to_html, str: paragraphs, list: together, tuple: together}
+        for kind, write in html.items():
+            formatters["text/html"].for_type(kind, write)
         for kind in (pd.DataFrame, pd.Series, pd.Index):
             formatters["text/plain"].for_type(kind, _print_table)
-        for several in (list, tuple):
-            formatters["text/html"].for_type(several, together)
 
 
 def _print_table(table: object, printer: Any, _: bool) -> None:
@@ -270,10 +271,10 @@ def describe(ax: Axes) -> str:
     marks = [np.asarray(m.get_offsets())[:, 0] for m in points]
     drawn = np.concatenate([*marks, np.empty(0)])
     drawn = drawn[np.isfinite(drawn)]
-    between = (
-        f", points from {drawn.min():.3g} to {drawn.max():.3g}" if len(drawn) else ""
-    )
-    return f"{title}: {len(rows)} rows, {span}{rest}; {measured}{between}."
+    # no 1e+03: three digits that count, written out
+    ends = [f"{float(f'{end(drawn):.3g}'):,g}" for end in (np.min, np.max) if len(drawn)]
+    between = f", points from {' to '.join(ends)}" if ends else ""
+    return f"{title}: {counted(len(rows), 'row')}, {span}{rest}; {measured}{between}."
 
 
 def svg(ax: Axes) -> str:

@@ -121,7 +121,8 @@ def _check_lesson(rules: Rules, node: Any, path: Path) -> None:
     broken = [link for link in files if not (path.parent / link).exists()]
     course = sorted(path.parent.glob("[0-9][0-9]_*.ipynb"))
     at = course.index(path) if path in course else 0
-    beside = [other.name for other in course[max(at - 1, 0) : at + 2] if other != path]
+    around = course[max(at - 1, 0) : at + 2]
+    beside = [other.name for other in around if other != path]
     unlinked = [name for name in beside if f"]({name})" not in first]
     unasked = [name for name in FIRST if f"**{name}.**" not in first]
     open_ends = [name for name in LAST if not re.search(rf"^## {name}$", last, re.M)]

@@ -22,10 +22,7 @@ SLUG_LENGTH = 40
 
 
 def find(selection: Sequence[str | Path] = ()) -> list[Path]:
-    """Find notebooks by number (``02``), name or file; an empty selection finds all.
-
-    Notebooks in `notebooks/` of the working directory come before those of the package.
-    """
+    """Find notebooks by number (``02``), name or file, in `notebooks/` here first; without any, all."""
     homes = (Path("notebooks"), data_path("notebooks"))
     listed = (sorted(home.glob("*.ipynb")) for home in homes)
     known = next(filter(None, listed), [])
@@ -100,7 +97,8 @@ def _fixed_id(cell: Any, number: str, taken: set[str]) -> str:
     words = re.findall(r"[a-z0-9]+", first)[:SLUG_WORDS]
     if has_parameters(cell):
         words = [PARAMETERS]
-    slug = "-".join([number, *(words or ["cell"])])[:SLUG_LENGTH].rstrip("-")
+    whole = "-".join([number, *(words or ["cell"])])
+    slug = whole[:SLUG_LENGTH].rstrip("-")
     numbered = (f"{slug}-{copy}" for copy in count(2))
     return next(name for name in chain([slug], numbered) if name not in taken)
 

@@ -67,9 +67,10 @@ def product_support(
     line = line_of(product, version)
     lines = _lines().get(product or "", {})
     if line not in lines:
-        named = f"line {line}" if line else "no version"
-        whose = f"{product}, {named}" if product else named
-        return Support("unknown", line, None, None, f"the facts do not know it: {whose}")
+        named = [product, line and f"line {line}"]
+        whose = ", ".join(filter(None, named)) or "no product is named"
+        why = "the facts do not know it" if line else "its version is unknown"
+        return Support("unknown", line, None, None, f"{why}: {whose}")
     eol = lines[line].eol
     basis = lines[line].basis
     days = None
@@ -142,10 +143,7 @@ def default_kernel(distro: str | None, version: str | None) -> str | None:
 
 @cache
 def support_windows(*products: str, since: str = "") -> pd.Series:
-    """Return the support window of each line [days; NA: no announced end].
-
-    Only lines released on or after the day ``since``; without products, operating systems.
-    """
+    """Return the support of lines released since a day, without products of systems [days; NA: open]."""
     days: dict[str, int | None] = {}
     for product in products or sorted(_codenames()):
         for name, line in _lines().get(product, {}).items():
@@ -360,5 +358,7 @@ def _codenames() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for row in rows("distro_releases"):
         word = row["codename"].lower().partition(" ")[0]
-        found.setdefault(row["distro"], {}).update({word: row["version"]} if word else {})
+        versions = found.setdefault(row["distro"], {})
+        if word:
+            versions[word] = row["version"]
     return found

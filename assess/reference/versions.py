@@ -74,7 +74,8 @@ def release_of(version: str | None) -> Version | None:
     # three numbers name a release, fewer a line
     if numbers is None or len(numbers) > 2:
         return numbers
-    return max((r for r in releases() if r[: len(numbers)] == numbers), default=numbers)
+    alike = (release for release in releases() if release[: len(numbers)] == numbers)
+    return max(alike, default=numbers)
 
 
 @cached

@@ -38,10 +38,7 @@ def changes(
     *,
     published: Mapping[str, Any] | None,
 ) -> Section:
-    """Return the section on changes since the earlier snapshot.
-
-    ``published`` is the report of that snapshot as written then, from `Report.to_dict`.
-    """
+    """Return the section on changes; ``published`` is the earlier report, from `Report.to_dict`."""
     title = "What changed since last quarter"
     if earlier is None:
         only = "There is only one snapshot. Add --previous to see what changed."

@@ -51,7 +51,7 @@ def nothing_moves(frame: DataFrame) -> str:
     if candidates.eq("NEVER").all():
         return f"No candidates: none of the {len(candidates)} services outside containers may move."
     if candidates.isin(["NOT DECIDABLE", "NEVER"]).all():
-        return "Move nothing yet: too little is known about every candidate."
+        return "Move nothing yet: too little is known about all that may move."
     return "Move nothing this quarter: gates or low readiness block every candidate."
 
 

@@ -108,9 +108,9 @@ class Table:
 
     @property
     def notes(self) -> list[str]:
-        """The note, and how many rows are left out."""
-        rest = len(self.frame) - self.limit
-        more = f"And {rest} more, in tables/{self.id}.csv." if rest > 0 else ""
+        """The note, and where all rows are if the page leaves some out."""
+        n = len(self.frame)
+        more = f"All {n} rows are in tables/{self.id}.csv." if n > self.limit else ""
         return list(filter(None, [self.note, more]))
 
     def rows(self) -> Iterator[list[Cell]]:
@@ -315,7 +315,8 @@ def slug(name: str) -> str:
     """Turn any name into a safe file name: itself if it is one, else a part of it and a hash."""
     if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,79}", name) and ".." not in name:
         return name
-    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    readable = words[:40].strip("-")
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{readable}-{digest}".lstrip("-")
 

@@ -68,10 +68,11 @@ class Report:
     def fleet(self) -> str:
         """Size of the fleet, and the day of the snapshot."""
         inventory = self.scores.inventory
-        at = self.scores.provenance.snapshot_at
         nouns = ("service", "host", "workload", "incident")
-        counts = [counted(len(inventory[f"{noun}s"]), noun) for noun in nouns]
-        return f"{', '.join(counts)}; snapshot of {at:%d %B %Y}."
+        # of a frame that nobody supplied, the number is unknown
+        given = [noun for noun in nouns if f"{noun}s" in inventory.present]
+        counts = [counted(len(inventory[f"{noun}s"]), noun) for noun in given]
+        return f"{', '.join(counts)}; snapshot of {inventory.snapshot_at:%d %B %Y}."
 
     @property
     def tally(self) -> list[tuple[str, int, Band]]:

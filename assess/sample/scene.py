@@ -42,10 +42,7 @@ def digest(text: str) -> str:
 
 @dataclass(frozen=True)
 class Scene:
-    """One cell of the fleet in one quarter, and the same cell a quarter `earlier`.
-
-    `step` is the place of the quarter in the sample, `last` that of the last one.
-    """
+    """One cell of the fleet in a quarter, the `step` of `last`, and the cell a quarter `earlier`."""
 
     quarter: pd.Period
     step: int

@@ -59,6 +59,13 @@ class Assessment:
     # by table and service, as they are asked for
     _rows: dict[str, dict[str, list[Row]]] = field(default_factory=dict, init=False)
 
+    def __post_init__(self) -> None:
+        """Refuse to call the later of two snapshots the earlier one."""
+        if self.previous and self.previous.snapshot_at > self.inventory.snapshot_at:
+            day = f"{self.previous.snapshot_at:%Y-%m-%d}"
+            why = f"the snapshot to compare with, of {day}, is the later one"
+            raise RequestError(why, hint="swap the two")
+
     @property
     def previous(self) -> Inventory | None:
         """The earlier inventory."""

@@ -23,7 +23,7 @@ from assess.frames import Row, objects
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.untrusted import printable
-from assess.words import plain, plain_cells, records, to_html
+from assess.words import paragraphs, plain, plain_cells, records, to_html
 from assess.writing import write_beside
 
 if TYPE_CHECKING:
@@ -81,11 +81,8 @@ class Explanation:
         return printable(f"{self.title}\n\n{self.text}\n\n{self.table.to_string()}")
 
     def _repr_html_(self) -> str:
-        paragraphs = "".join(
-            f"<p>{escape(line)}</p>" for line in printable(self.text).split("\n") if line
-        )
         title = escape(printable(self.title))
-        return f"<p><b>{title}</b></p>{paragraphs}{to_html(self.table)}"
+        return f"<p><b>{title}</b></p>{paragraphs(self.text)}{to_html(self.table)}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -251,8 +248,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         title = f"<p><b>{escape(repr(self)[1:-1])}</b></p>"
-        headline = f"<p>{escape(self.headline)}</p>" if self.headline else ""
-        return title + headline + to_html(self.summary())
+        return title + paragraphs(self.headline) + to_html(self.summary())
 
 
 class Tables(Mapping[str, DataFrame]):

@@ -244,10 +244,7 @@ def broken(rest: str, *, is_some: bool = False) -> Row:
 
 
 def decode_values(text: str) -> tuple[list[Any], str]:
-    """Read JSON values that follow each other, on lines or in an array, up to damaged ones.
-
-    Also returns the start of the unread text; empty if everything was read.
-    """
+    """Read JSON values one after the other or in an array, and return the start of the unread."""
     try:
         # most files are sound, and this path is far faster
         whole = json.loads(text)

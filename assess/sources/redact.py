@@ -249,5 +249,6 @@ def kept_env(env: Texts) -> Texts:
     # facts need pandas, and to describe the sources needs neither
     from assess.reference.programs import api_variables
 
-    naming = {n: env[n] for n in NAMING_ENV if n in env and not is_secret("", env[n])}
+    named = [name for name in NAMING_ENV if name in env]
+    naming = {name: env[name] for name in named if not is_secret("", env[name])}
     return naming | api_variables(env)

@@ -246,10 +246,7 @@ def _form_of(value: Any) -> str:
 
 
 def moment(value: Any, *path: Step) -> datetime | None:
-    """Read a time of an engine, its command line or an SDK, or a date; None for a zero time.
-
-    It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
-    """
+    """Read ISO-8601, seconds since 1970 or ``2026-11-23 23:33:14 +0200 CEST``; None for a zero time."""
     value = dig(value, *path)
     if isinstance(value, date) and not isinstance(value, datetime):
         value = value.isoformat()

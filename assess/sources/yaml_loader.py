@@ -58,10 +58,7 @@ class Loader(_BaseLoader):
 def load_documents(
     text: str, loader: type[Loader] = Loader, max_nodes: int = MAX_NODES
 ) -> list[Any]:
-    """Return the documents of a text that are not empty; raise YAMLError where it is no YAML.
-
-    One that is nested too deeply, or has too many nodes, raises ValueError.
-    """
+    """Return the documents that are not empty; YAMLError if there are none, ValueError if too large."""
     _refuse_bombs(text, loader, max_nodes)
     return [document for document in yaml.load_all(text, loader) if document is not None]
 

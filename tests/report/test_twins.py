@@ -44,7 +44,7 @@ def test_a_table_that_is_cut_on_the_page_is_whole_in_its_file(hostile, tmp_path)
     table = Table(
         "long", "Long", [Column("service_id", "Service", "name")], frame, limit=3
     )
-    assert table.notes == ["And 497 more, in tables/long.csv."]
+    assert table.notes == ["All 500 rows are in tables/long.csv."]
     told = assess.Report(
         hostile.scores,
         None,

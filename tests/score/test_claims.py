@@ -1051,6 +1051,27 @@ def test_who_hides_where_a_broken_service_runs_leaves_open_whether_it_counts():
     assert counts == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
 
 
+def test_who_hides_an_engine_leaves_open_whether_what_hits_lies_behind_it():
+    names = ["a", "b", "c"]
+    kind = "PodDisruptionBudget"
+    old = {"kind": kind, "last_applied_api_version": "policy/v1beta1", "cluster": "c"}
+    node = {"host_id": "h", "runtime": "containerd", "version": "1.7.2"}
+    pod = {"source_kind": "pod", "state": "running", "host_id": "h", "cluster": "c"}
+    ends = []
+    for engines in ([node | {"kubelet_version": "1.27.3"}], []):
+        claims = judge_claims(
+            inventory(
+                services=[{"service_id": s, "platform": "kubernetes"} for s in names],
+                workloads=[pod | {"workload_id": s, "service_id": s} for s in names],
+                objects=[old | {"object_id": s, "service_id": s} for s in names],
+                engines=engines,
+            ),
+            POLICY,
+        )
+        ends.append(claims.frame.loc["C2", "lo"])
+    assert ends == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("was", "image", "broke"),
     [

@@ -139,6 +139,27 @@ def test_answers_are_carried_although_they_name_a_tool_or_a_person():
     assert [row["source"] for row in rows["answers"]] == ["csv"]
 
 
+def test_one_lost_file_of_several_is_carried(tmp_path):
+    tables = {
+        "incidents": "id,service,opened_at\n{0},{0},2026-09-01T00:00:00Z\n",
+        "answers": "service,question,answer,risk\n{0},stateful?,no,red\n",
+    }
+    for name, text in tables.items():
+        (tmp_path / name).mkdir()
+        for part in ("one", "two"):
+            (tmp_path / name / f"{part}.csv").write_text(text.format(part))
+    sources = tuple(SourceConfig(name, {"path": name}) for name in tables)
+    both = Config(sources, {}, tmp_path, "assess.toml")
+    whole = collect(both, now=DAY)
+    for name in tables:
+        (tmp_path / name / "two.csv").write_bytes(b"\xff\xfe\x00")
+    later = collect(both, now=DAY + timedelta(days=1), previous=whole)
+    for name in tables:
+        assert later[name]["service_id"].tolist() == ["one", "two"], name
+    stale = later["coverage"].query("status == 'stale'")
+    assert stale["scope"].tolist() == ["answers/two.csv", "incidents/two.csv"]
+
+
 def test_what_only_a_lost_catalog_knew_of_a_service_is_carried():
     service = {"service_id": "web", "owner": "red", "platform": "host"}
     service["source"] = "compose;backstage"

@@ -232,13 +232,13 @@ LISTS = pytest.mark.parametrize("kind", ["kubernetes", "nomad", "marathon"])
 
 @LISTS
 def test_a_server_that_fell_silent_is_asked_no_more(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(http, "CALL_SECONDS", 0.3)
+    monkeypatch.setattr(http, "CALL_SECONDS", 0.8)
     asked = []
 
     def answered(path, query):
         asked.append(path)
         hangs = len(asked) > 1
-        return (lambda _: time.sleep(1)) if hangs else SOURCES[kind][1](path, query)
+        return (lambda _: time.sleep(2)) if hangs else SOURCES[kind][1](path, query)
 
     batch = collected(kind, answered, tmp_path)
     checked(kind, batch, 1)

@@ -19,7 +19,13 @@ const s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, t
 
 const KINDS = { az: "zone", ext: "outside" };
 const words = (name) => KINDS[name] ?? name.replaceAll("_", " ");
-const short = (text, most = 80) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+/** Cut a long name in the middle: names of one team often differ at the end only. */
+function short(text, most = 120) {
+  const signs = [...text];
+  if (signs.length <= most) return text;
+  const tail = Math.floor(most / 3);
+  return `${signs.slice(0, most - tail - 1).join("")}…${signs.slice(-tail).join("")}`;
+}
 const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 const known = (x) => x !== null && x !== undefined;
 /** A typed price: empty is unknown, 0 is free. */
@@ -100,15 +106,19 @@ const TABS = [
   ["blast", "Blast radius", "blast"],
   ["targets", "Targets", "targets"],
 ];
+const ASKING = new Set("what which when where whose does should would could that this with from have many most service services".split(" "));
 const escaped = (text) => encodeURIComponent(text.toWellFormed?.() ?? text);
 
-/** Things whose kind, name or question has any of the words; a rare word counts more. */
+/** Things that a word names, then those whose kind, name or question has any; a rare word counts more. */
 function about(things, asked) {
   const weights = new Map();
   const text = ({ kind, text, note }) => `${kind} ${text} ${typeof note === "string" ? note : ""}`.toLowerCase();
   for (const word of asked) {
-    const found = things.filter((thing) => text(thing).includes(word));
-    for (const thing of found) weights.set(thing, (weights.get(thing) ?? 0) + 1 / found.length);
+    // such words are in nearly every text: only a whole name counts
+    const isPlain = word.length < 4 || ASKING.has(word);
+    const isName = (thing) => thing.text.toLowerCase() === word;
+    const found = things.filter((thing) => isName(thing) || (!isPlain && text(thing).includes(word)));
+    for (const thing of found) weights.set(thing, (weights.get(thing) ?? 0) + isName(thing) + 1 / found.length);
   }
   return [...weights].sort(([, a], [, b]) => b - a).map(([thing]) => thing);
 }
@@ -523,7 +533,7 @@ class Explorer {
     const found = h("div");
     const search = (wanted) => {
       const lower = wanted.trim().toLowerCase();
-      const asked = lower.split(/[\s?!,;:"']+/).filter((word) => word.length > 3);
+      const asked = lower.split(/[\s?!,;:"']+/).filter(Boolean);
       const named = things.filter(({ text }) => text.toLowerCase().includes(lower));
       // no name has it all: what most of its words are about
       const hits = named.length ? named : about(things, asked);

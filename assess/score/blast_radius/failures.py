@@ -13,7 +13,7 @@ from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Integers, Positions
 from assess.score.blast_radius.bitset import Csr, ranges
 from assess.score.blast_radius.topology import Element, Topology
-from assess.score.incidents.exposure import counted_incidents
+from assess.score.incidents.exposure import sound_incidents
 
 HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
 UNKNOWN = "unknown"  # kind of fault
@@ -27,7 +27,7 @@ def events(inventory: Inventory) -> DataFrame:
     is named, else of its service, which counts as affected. An experiment that names observed
     services but no affected ones took no service down.
     """
-    incidents = counted_incidents(inventory).dropna(subset=["affected_services"])
+    incidents = sound_incidents(inventory)
     # a host that fails takes all its services down: the service that reported it is no cause
     on_host = incidents["cause"].isin(HOST_CAUSES) & incidents["host_id"].notna()
     affected = incidents["affected_services"] + ";" + incidents["service_id"]
@@ -43,7 +43,7 @@ def events(inventory: Inventory) -> DataFrame:
             "affected_services": affected,
             "observed_services": pd.NA,
         }
-    )
+    ).dropna(subset=["affected_services"])
     experiments = inventory["experiments"]
     # one that is only planned has spared nobody yet
     is_planned = experiments["started_at"] > inventory.snapshot_at

@@ -236,7 +236,8 @@ def fit(evidence: Failures, kept: Booleans, settings: Table) -> Learned:
         of_fault = effects.known[FAULT][effects.of_trial[FAULT]]
         each = expit(logit(p[edge]) + of_fault)
         share = trials.shared(each)
-    doubt = np.asarray(np.bincount(edge, share * (1 - share), len(edges)), float)
+    variance = share * (1 - share)
+    doubt = np.asarray(np.bincount(edge, variance, len(edges)), float)
     weight = _weight(p, strengths, doubt)
     given = is_given(edges).to_numpy()
     p[given] = policy[given]

@@ -57,10 +57,7 @@ class Unexplained:
         return cls(np.sort(falls @ weight[order]), total_weight(weight))
 
     def besides(self, reached: Floats) -> Floats:
-        """Return by row equally likely losses of services outside the ``reached`` weight.
-
-        A loss is dropped as a whole, with the chance that it hits what is reached; it never shrinks.
-        """
+        """Return by row equally likely losses beside the ``reached`` weight; what hits it is dropped."""
         share = (reached / self.total)[:, None]
         hit = np.arange(POINTS) < POINTS * share
         return np.where(hit[:, _shuffled(1)], 0.0, self.losses)

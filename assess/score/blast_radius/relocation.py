@@ -101,7 +101,7 @@ def element_changes(
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(int(n), healthy, hosts_n, zones)
         new_hosts[alike.index] = fatal_hosts
-        if is_nameless.any():
+        if hosts.empty or is_nameless.any():
             # at worst the replicas lie in as many zones as can each take too many of them
             most = max(
                 spread_replicas(int(n), healthy, k, [])[0] for k in range(1, int(n) + 1)
@@ -174,10 +174,7 @@ class Terms:
 
 
 def move_scenarios(terms: Terms, drawn: Booleans) -> Scenarios:
-    """Return scenarios: each service alone; then two a term, with the service and without.
-
-    Those of a service that is not ``drawn`` are not drawn either; none is listed.
-    """
+    """Return scenarios: each service alone; then two a term, with it and without; none is listed."""
     alone = np.arange(terms.services_n)
     scenario = [alone]
     node = [alone]
@@ -293,10 +290,7 @@ def _table(
     own: DataFrame,
     new: Sequence[Floats],
 ) -> DataFrame:
-    """Add up the terms of one target by service: ``delta, delta_lo, delta_hi``.
-
-    ``own`` are its terms, ``sign, certain`` by position, and ``service`` their services.
-    """
+    """Add up the terms of a target, ``own``, by their ``service``: ``delta, delta_lo, delta_hi``."""
     n = len(topology.services)
     new_hosts, new_zones = new
     added = own["sign"].to_numpy() > 0

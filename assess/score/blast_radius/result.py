@@ -207,10 +207,7 @@ def most_probable_path(
     element: tuple[str, str],
     service: str,
 ) -> DataFrame:
-    """Return the path from an element to a service: ``service_id, because, kinds, p`` by step.
-
-    It uses the edges' point, else their upper end; empty without a path.
-    """
+    """Return the path by the edges' point, else upper end: ``service_id, because, kinds, p``."""
     for level in ("point", "hi"):
         steps = _steps(topology, element, service, level)
         if steps:

@@ -288,10 +288,7 @@ class Topology:
 def steps(
     calls: csr_array, initial: Booleans, within: Booleans | None = None
 ) -> npt.NDArray[np.int32]:
-    """Count by row and node the steps from what is down initially, over nodes that are ``within``.
-
-    None means all nodes; `FAR` marks nodes that no steps lead to.
-    """
+    """Count by row and node the steps from what is down, over nodes ``within``; `FAR` without a way."""
     count = np.where(initial, np.int32(0), np.int32(FAR))
     row, node = np.nonzero(initial)
     front = sparse(initial.shape, row, node)

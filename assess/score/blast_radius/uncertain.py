@@ -306,7 +306,8 @@ def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Out
 
 def _spread(graph: Graph, part: Undecided, gates: Words, row: Integers) -> Words:
     """Return the bits of each cell; the last gate is open in all outcomes."""
-    down = np.zeros((len(part.node) + 1, gates.shape[1]), np.uint64)
+    shape = (len(part.node) + 1, gates.shape[1])
+    down = np.zeros(shape, np.uint64)
     down[-1] = gates[-1]
     return part.sweep(graph, down, gates, row, OUTCOMES)
 

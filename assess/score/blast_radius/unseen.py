@@ -71,7 +71,7 @@ def _by_coverage(inventory: Inventory, policy: Policy, services: pd.Index) -> Da
     # Any other scope is a file or an address: it covers the services that its traces
     # name.
     settings = policy["blast_radius"]
-    asked = coverage_of(inventory, settings["observing_sources"])
+    asked = coverage_of(inventory, policy, "observing_sources", "dependencies")
     window = asked["window_end"] - asked["window_start"]
     hours = pd.Timedelta(hours=settings["complete_hours"])
     asked = asked[surely(window.ge(hours))]
@@ -126,7 +126,7 @@ def watched(
     nothing was observed.
     """
     services = topology.services
-    looked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
+    looked = coverage_of(inventory, policy, "observing_calls", "dependencies")["scope"]
     links = inventory["dependencies"]
     known = pd.concat([links.query("src_id != dst_id")["src_id"], looked])
     is_observed = services.isin(known) | (~looked.isin(services)).any()

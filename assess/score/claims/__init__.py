@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -20,8 +21,9 @@ from pandas.api.types import is_numeric_dtype
 
 from assess import reference
 from assess.errors import AssessError
+from assess.frames import surely
 from assess.policy.policy import Policy
-from assess.score.claims.evidence import MEASURES, ClaimData, around_upgrades, by_platform
+from assess.score.claims.evidence import BY_ROW, MEASURES, ClaimData, around_upgrades
 from assess.score.claims.measure import UNDECIDED, Measurement, rates_by, verdict
 from assess.score.incidents.recovery import time_to_heal
 from assess.score.result import Explanation, Provenance, Result
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
 NUMBERS = ["value", "lo", "hi", "threshold"]
+ORCHESTRATED = "C12"
 PLATFORM_COLUMNS = ["claim", "short", "platform", *NUMBERS, "n", "verdict", "needs"]
 
 
@@ -139,9 +142,31 @@ def _by_platform(
 ) -> DataFrame:
     rows = [
         {"platform": platform, **_row(claim, measured, policy)}
-        for claim, platform, measured in by_platform(data, tables)
+        for claim, platform, measured in _measured_alone(data, tables)
     ]
     return _finite(DataFrame(rows, columns=PLATFORM_COLUMNS))
+
+
+def _measured_alone(
+    data: ClaimData, tables: dict[str, DataFrame]
+) -> Iterator[tuple[str, str, Measurement]]:
+    """Yield claim, platform and the measurement over the rows of that platform."""
+    for claim, measure in BY_ROW.items():
+        table = tables[claim]
+        whose = table.iloc[:, 0].astype("str").str.split().str[0]
+        for platform, rows in table.groupby(whose, sort=True):
+            yield claim, str(platform), measure(rows, level=data.level)
+    yield from _orchestrators(data)
+
+
+def _orchestrators(data: ClaimData) -> Iterator[tuple[str, str, Measurement]]:
+    """Yield each orchestrator in use, compared with services without one."""
+    spells = data.spells
+    under = data.orchestrated
+    for platform in sorted(set(spells.loc[surely(under), "platform"].astype("str"))):
+        is_here = spells["platform"].eq(platform).mask(under.isna())
+        kept = surely(is_here) | ~surely(under)
+        yield ORCHESTRATED, platform, data.compared(spells[kept], is_here[kept])
 
 
 def _finite(table: DataFrame) -> DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
 from typing import TYPE_CHECKING, Any
@@ -142,10 +142,13 @@ def broken_services(data: ClaimData) -> Measurement:
     """C2: services in containers that an upgrade to the target breaks."""
     # a service of unknown place may be in containers
     side = data.side[~surely(data.side.eq(HOST))]
-    churn = data.assessment.upgrade_churn.frame.reindex(side.index)
+    result = data.assessment.upgrade_churn
+    churn = result.frame.reindex(side.index)
     # a count is at least this much; an unknown count may be zero or not
     hit = churn["breaking_n"] > 0
     vague = churn["breaking_unknown_n"].gt(0) & ~surely(hit)
+    # what hits may lie behind an engine that nobody knows
+    vague |= side.index.isin(result.details["blind"]["service_id"])
     platform = data.assessment.exposure.platform.reindex(churn.index)
     answer = hit.mask(vague.fillna(value=True) | side.isna())
     # no rule knows every break: the upper end allows for those that a replay did not foretell
@@ -213,12 +216,14 @@ def troubled_hosts(data: ClaimData) -> Measurement:
     """C5: hosts with a driver or a kernel that the target does not support."""
     inventory = data.assessment.inventory.running
     target = reference.target_docker(data.assessment.policy["target"])
-    rows = inventory["engines"].set_index(["host_id", "runtime"])
-    kernels = inventory["hosts"].set_index("host_id")["kernel"]
+    engines = inventory["engines"].set_index(["host_id", "runtime"])
+    drivers = engines["storage_driver"].to_dict()
+    d_types = engines["d_type"].to_dict()
+    kernels = inventory["hosts"].set_index("host_id")["kernel"].to_dict()
     answers = []
     for host, node in _own_nodes(data):
-        driver = text_of(rows["storage_driver"].get((host, node.runtime)))
-        d_type = rows["d_type"].get((host, node.runtime))
+        driver = text_of(drivers.get((host, node.runtime)))
+        d_type = d_types.get((host, node.runtime))
         runs = [
             reference.node_driver_runs(node, driver, target),
             reference.kernel_runs(text_of(kernels.get(host)), target),
@@ -385,11 +390,9 @@ def depends_on_who_asks(data: ClaimData) -> Measurement:
     bar = data.assessment.policy["what_next"]["ready_points"]
     groups = data.assessment.readiness.details["dimensions"].groupby("service_id")
     ends = groups[["lo", "hi"]].agg(["min", "max"])
-    lows = ends["lo"]
-    highs = ends["hi"]
     # one dimension is surely below the bar, another surely above it
-    divided = (highs["min"] < bar) & (lows["max"] >= bar)
-    agreed = (lows["min"] >= bar) | (highs["max"] < bar)
+    divided = (ends["hi", "min"] < bar) & (ends["lo", "max"] >= bar)
+    agreed = (ends["lo", "min"] >= bar) | (ends["hi", "max"] < bar)
     answer = divided.astype("boolean").mask(~divided & ~agreed)
     answer = answer.reindex(data.side.index)
     return share(tally(data.side, answer), level=data.level)
@@ -474,26 +477,3 @@ BY_ROW: dict[str, Callable[..., Measurement]] = {
     "C1": mean,
     **dict.fromkeys(["C2", "C3", "C5"], share),
 }
-ORCHESTRATED = "C12"
-
-
-def by_platform(
-    data: ClaimData, tables: Mapping[str, DataFrame]
-) -> Iterator[tuple[str, str, Measurement]]:
-    """Yield claim, platform and the measurement over the rows of that platform."""
-    for claim, measure in BY_ROW.items():
-        table = tables[claim]
-        whose = table.iloc[:, 0].astype("str").str.split().str[0]
-        for platform, rows in table.groupby(whose, sort=True):
-            yield claim, str(platform), measure(rows, level=data.level)
-    yield from _orchestrators(data)
-
-
-def _orchestrators(data: ClaimData) -> Iterator[tuple[str, str, Measurement]]:
-    """Yield each orchestrator in use, compared with services without one."""
-    spells = data.spells
-    under = data.orchestrated
-    for platform in sorted(set(spells.loc[surely(under), "platform"].astype("str"))):
-        is_here = spells["platform"].eq(platform).mask(under.isna())
-        kept = surely(is_here) | ~surely(under)
-        yield ORCHESTRATED, platform, data.compared(spells[kept], is_here[kept])

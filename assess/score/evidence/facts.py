@@ -54,10 +54,7 @@ def keeps_on_volume(
     *,
     is_listed: bool,
 ) -> Series:
-    """Return by workload whether it writes to something that outlives it; NA where no source looked.
-
-    Directories of ``settings`` do not count: no store keeps its data there.
-    """
+    """Return by workload whether it writes to what outlives it, ``settings`` aside; NA if not seen."""
     found: dict[str, set[bool | None]] = defaultdict(set)
     columns = ["workload_id", "source_class", "read_only", "destination"]
     for workload, source, read_only, path in objects(mounts[columns]):

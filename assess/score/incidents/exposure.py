@@ -267,7 +267,7 @@ def _platforms(inventory: Inventory, policy: Policy) -> Series:
 
 def watched_spans(inventory: Inventory, policy: Policy) -> Spans | None:
     """Return the spans in which sources of incidents looked; None where no coverage says."""
-    asked = coverage_of(inventory, policy["blast_radius"]["incident_calls"])
+    asked = coverage_of(inventory, policy, "incident_calls", "incidents")
     asked = asked.dropna(subset=["window_start", "window_end"])
     if not len(asked):
         return None
@@ -286,17 +286,17 @@ def sound_incidents(inventory: Inventory) -> DataFrame:
     return table[table["duplicate_of"].isna() & ~bad]
 
 
-def counted_incidents(inventory: Inventory) -> DataFrame:
-    """Return the sound incidents with a known service."""
-    return sound_incidents(inventory).dropna(subset=["service_id"])
+def coverage_of(inventory: Inventory, policy: Policy, key: str, frame: str) -> DataFrame:
+    """Return the coverage of successful calls whose name or source has one of the policy's words.
 
-
-def coverage_of(inventory: Inventory, words: list[str]) -> DataFrame:
-    """Return the coverage of successful calls whose name or source contains one of the words."""
+    A call that found rows, of which none is in its frame, tells nothing: they were left out.
+    """
+    words = policy["blast_radius"][key]
     table = inventory["coverage"]
     text = (table["source"] + " " + table["call"]).str.lower().fillna("")
     named = text.map(lambda call: any(word in call for word in words)).astype(bool)
-    return table[named & table["status"].isin(LOOKED)]
+    is_lost = surely(table["rows"].gt(0)) & inventory[frame].empty
+    return table[named & table["status"].isin(LOOKED) & ~is_lost]
 
 
 def incident_rates(inventory: Inventory, policy: Policy) -> DataFrame:

@@ -12,7 +12,7 @@ from pandas import DataFrame, Series
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.incidents.exposure import counted_incidents, exposure
+from assess.score.incidents.exposure import exposure, sound_incidents
 
 NEVER_UP = ("failed", "cancelled")  # launches that replace nothing
 BY_TIMER = "by timer"  # ends the basis of an end that a timer set
@@ -51,7 +51,7 @@ def incident_minutes(inventory: Inventory, policy: Policy) -> DataFrame:
     """Return ``service_id, minutes, closed`` of each counted incident, by its row in the inventory."""
     # An open incident has lasted up to the snapshot. If a timer closed it, its true
     # duration is unknown: NaN minutes.
-    table = counted_incidents(inventory)
+    table = sound_incidents(inventory).dropna(subset=["service_id"])
     recorded = table["ttr_s"].astype("float64") / 60
     lasted = (table["resolved_at"] - table["opened_at"]).dt.total_seconds() / 60
     so_far = (inventory.snapshot_at - table["opened_at"]).dt.total_seconds() / 60

@@ -50,19 +50,13 @@ def geometric_mean(scores: Floats, weights: Floats) -> Floats:
 
 
 def priors(atoms: DataFrame) -> Series:
-    """Estimate by check the probability that an unknown answer passes.
-
-    Laplace's rule of succession: ``(k + 1) / (n + 2)``, k the sum of the fleet's n known values.
-    """
+    """Estimate by check how likely an unknown passes: ``(k + 1) / (n + 2)``, after Laplace."""
     known = atoms.groupby("check", sort=False)["value"].agg(["sum", "count"])
     return (known["sum"] + 1) / (known["count"] + 2)
 
 
 def weight_sums(atoms: DataFrame) -> DataFrame:
-    """Sum weights by service and dimension: ``total, earned, likely, unknown``.
-
-    Checks that do not apply are left out; ``likely`` is the unknown weight times its prior.
-    """
+    """Sum weights by service and dimension: ``total, earned, likely`` (by priors), ``unknown``."""
     asked = atoms[atoms["state"] != "na"]
     weight = asked["weight"]
     value = asked["value"].astype("Float64")

@@ -50,15 +50,16 @@ def fails(holds: Floats, fails_when: str) -> Floats:
     """
     decisive = 1.0 if fails_when == "any" else 0.0
     is_decided = (holds == decisive).any(axis=0)
-    is_open = np.isnan(holds).any(axis=0)
-    return np.select([is_decided, is_open], [decisive, np.nan], 1.0 - decisive)
+    # the rest is unknown where one reason is: the largest of them is NaN there
+    rest = holds.max(axis=0, initial=1.0 - decisive)
+    return np.where(is_decided, decisive, rest)
 
 
 def hardness(failing: Floats, rank: Any) -> Integers:
     """Return `rank` (the `HARDNESS` of its label) where a gate fails, 0 where it passes."""
     # Unknown ranks as NOT DECIDABLE.
-    conditions = [failing == 1, np.isnan(failing)]
-    return np.select(conditions, [rank, HARDNESS[NOT_DECIDABLE]], 0)
+    others = np.where(np.isnan(failing), HARDNESS[NOT_DECIDABLE], 0)
+    return np.where(failing == 1, rank, others)
 
 
 def labels(gates: DataFrame) -> Series:

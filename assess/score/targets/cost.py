@@ -25,6 +25,7 @@ GIB = 2**30
 # what the size of a replica is read from, the best first; a limit is an upper end
 CPU = ("cpu_p95", "cpu_request", "cpu_limit")
 MEMORY = ("memory_p95_bytes", "memory_request_bytes", "memory_limit_bytes")
+LIMIT = 2  # its place
 PEAKS = {"cpu_p95": "cpu_peak", "memory_p95_bytes": "memory_peak_bytes"}
 FULL_HOURS = 24  # nights and days differ
 FACTS = {
@@ -49,7 +50,10 @@ def sizes(inventory: Inventory) -> DataFrame:
         values = [cells / unit for cells in _measures(live, columns)]
         first = reduce(Series.fillna, values)
         numbers = np.array([cells.to_numpy(float) for cells in values])
-        ends = (first, np.fmin.reduce(numbers), np.fmax.reduce(numbers))
+        most = np.fmax.reduce(numbers)
+        # a limit is no lower end: what has nothing else may take next to nothing
+        least = np.fmin.reduce(np.delete(numbers, LIMIT, axis=0))
+        ends = (first, np.where(np.isnan(least), 0 * most, least), most)
         for column, cells in zip(with_ends(name), ends, strict=True):
             found[column] = Series(cells, live.index, dtype="Float64")
     rows = DataFrame(found).assign(service_id=live["service_id"])

@@ -6,7 +6,7 @@ yet: its figures are those of the target engine, prospective.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,12 +24,12 @@ from assess.score.blast_radius.placement import on_bases
 from assess.score.result import ENDS, Explanation, Provenance, Result, Tables, with_ends
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import (
+    BLIND,
     COLUMNS,
     MAY,
     NOTE,
     PRODUCTS,
     WILL,
-    Goal,
     breaks,
     goal_of,
     goals_of,
@@ -38,7 +38,6 @@ from assess.score.upgrade_churn.breaking import (
 from assess.score.upgrade_churn.calendar import by_remedy, calendar
 from assess.score.upgrade_churn.end_of_life import clocks, nearest_end
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
-from assess.score.upgrade_churn.in_use import KUBERNETES
 from assess.score.upgrade_churn.sights import (
     cells,
     host_engines,
@@ -81,8 +80,9 @@ class UpgradeChurn(Result):
     which add up to ``hours_per_year``. ``details``: ``breaking`` (as `breaks` returns it; an object
     of a cluster, or a host, may be of no known service), ``simulation`` (the same by host, what is
     unknown included, as `on_hosts` returns it), ``remedies`` and ``calendar`` (as `by_remedy` and
-    `calendar` return them), ``clocks``; of the history ``image_changes``, ``moves`` and ``pace``
-    (`assess.score.upgrade_churn.pace`).
+    `calendar` return them), ``clocks``, ``blind`` (the services of which nobody knows all that
+    breaks, as an engine, an image or the target is unknown); of the history ``image_changes``,
+    ``moves`` and ``pace`` (`assess.score.upgrade_churn.pace`).
     """
 
     name = "upgrade_churn"
@@ -190,7 +190,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     bases = base_images(inventory)
     times = clocks(inventory, placed, engines, bases)
     broken = found[found["certainty"] != NOTE]
-    hits = broken[broken["certainty"].isin([WILL, MAY])]
+    hits = broken[broken["certainty"].isin([WILL, MAY])].reset_index(drop=True)
     past = known_history(inventory, policy, history=history, previous=previous)
     host, events, chance = _paces(inventory, policy, placed, bases, past)
     unplaced = unplaced_replicas(inventory)
@@ -210,14 +210,15 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     unread = _unread(inventory, placed)
     frame["days_to_eol"] = nearest_end(times, unread)
     frame["versions_behind"] = by_service.groupby(level=0).max()
-    blind = unread | _blind(found, goals)
+    blind = unread | _blind(found)
     if by or (asked and asked.product not in PRODUCTS):
         blind |= _of_unknown_image(inventory["workloads"], placed)
     frame = frame.join(_breaking(broken, frame.index, blind))
+    named = DataFrame({"service_id": sorted(blind)}, dtype="str")
     frame = frame.join(images_by_maker(inventory, registries))
     frame = frame.join(pace.image_rates(past, frame.index, registries, level=level))
     parts = _contributions(rates, share[:, 0], chance[:, 0], settings)
-    ready = {"breaking": hits.reset_index(drop=True), "clocks": times}
+    ready = {"breaking": hits, "clocks": times, "blind": named}
     later = dict.fromkeys(WORK, partial(_work, everything, found, hits, times))
     later |= dict.fromkeys(PAST, partial(_past, past, registries, level))
     details = Tables(ready, later)
@@ -297,11 +298,9 @@ def _unread(inventory: Inventory, placed: list[pace.Place]) -> set[str]:
     return {place.service_id for place in placed if _is_blind(place, nodes)}
 
 
-def _blind(found: DataFrame, goals: Sequence[Goal]) -> set[str]:
+def _blind(found: DataFrame) -> set[str]:
     """Return the services of which nobody knows all that the way to a goal breaks."""
-    # a target, or a cluster, of a version that nobody knows is named as what may break
-    unknown = [KUBERNETES, *(goal.product for goal in goals), *map(" ".join, goals)]
-    return set(found.loc[found["what"].isin(unknown), "service_id"].dropna())
+    return set(found.loc[found["change"].eq(BLIND), "service_id"].dropna())
 
 
 def _is_blind(place: pace.Place, nodes: set[str]) -> bool:

@@ -268,8 +268,7 @@ def _asking_cluster(workloads: DataFrame, target: str) -> DataFrame:
 def _talks(workloads: DataFrame, calls: DataFrame) -> Series:
     # A workload without the socket does not. If mounts are unknown, it may if it is a
     # program that is made for that: NA.
-    is_client = _each(reference.is_engine_client, workloads, "repository")
-    is_client = is_client.astype(bool)
+    is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)
     socket = workloads["docker_sock_mounted"].astype("boolean")
     # What asks through a proxy of the socket is answered by the same engine.
     may_ask = socket.fillna(value=True)
@@ -296,11 +295,10 @@ def _engines(inventory: Inventory, product: str, target: str) -> DataFrame:
     table = table.drop_duplicates("host_id")
     docker = target if product == reference.ENGINE else None
     driver_runs = partial(reference.driver_runs, engine_version=docker)
-    runs = _each(driver_runs, table, "storage_driver")
     asked = [name for name in columns_of("workloads") if name in table]
     kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]].astype({"runtime": "string"})
     return kept.assign(
-        driver_runs=runs.astype("boolean"),
+        driver_runs=_each(driver_runs, table, "storage_driver").astype("boolean"),
         engine=_each(number_of, table, "engine_text"),
         kubelet=_each(number_of, table, "kubelet_text"),
         runc=_each(number_of, table, "runc_version"),
@@ -344,7 +342,8 @@ def _without_engine(inventory: Inventory, table: DataFrame) -> Series:
     has_engine = table["host_id"].isin(inventory["engines"]["host_id"])
     is_docker = on_docker(table["platform"]) | table["docker_sock_mounted"].eq(True)
     is_docker |= table["source_kind"].eq("compose-service")  # written for docker
-    return surely(is_docker & ~has_engine)
+    beside = table.loc[surely(is_docker), "host_id"].dropna()
+    return surely((is_docker | table["host_id"].isin(beside)) & ~has_engine)
 
 
 def _typed(table: DataFrame, name: str) -> DataFrame:

@@ -124,10 +124,7 @@ class Opinion:
     service: Floats
 
     def log_odds(self, reach: Reach, failure: int, by_policy: Floats) -> Floats:
-        """Return by service its log odds to go down in a failure that reaches it.
-
-        ``by_policy`` counts all paths, not just the best; untrained, the result is the policy's.
-        """
+        """Return by service its log odds to go down in a failure; untrained, they are ``by_policy``."""
         every = np.arange(len(self.service))
         terms = reach.terms(np.full(len(every), failure), every, by_policy)
         return np.asarray(terms @ self.terms + self.service)
@@ -221,7 +218,8 @@ class _Case:
             step = np.linalg.solve(left, down - (cross / diagonal) @ down_own)
             own = own + (down_own - cross.T @ step) / diagonal
             theta = theta + step
-        p = np.clip(expit(self.terms @ theta + own[self.service]), 1e-9, 1 - 1e-9)
+        odds = self.terms @ theta + own[self.service]
+        p = np.clip(expit(odds), 1e-9, 1 - 1e-9)
         chance = np.where(self.fell > 0, p, 1 - p)
         likelihood = np.log(chance).sum()
         squares = (theta - self.mean) ** 2

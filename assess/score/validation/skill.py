@@ -83,10 +83,7 @@ def losses(p: Floats, down: Booleans) -> tuple[Floats, Floats]:
 
 
 def scores(judged: Judged) -> DataFrame:
-    """Return by rule ``average_precision, brier, log_loss``, and the same without failed elements.
-
-    Columns ``rule, left_out`` and the three, then ``_others`` after each name.
-    """
+    """Return ``average_precision, brier, log_loss`` by rule; ``_others``: without what failed."""
     rows = []
     for rule in judged.rules:
         row: dict[str, object] = {"rule": rule[0], "left_out": rule[1]}

@@ -214,10 +214,7 @@ class Ranking:
 
     @cached_property
     def k(self) -> int:
-        """Length of the short list: a share of the candidates, and at least ``k``.
-
-        Candidates are all services that are in no container: what is known of them moves no place.
-        """
+        """Length of the short list: a share of all services outside of containers, at least ``k``."""
         settings = self.policy["what_next"]
         candidates_n = int((~self.inside).sum())
         return max(int(settings["k"]), math.ceil(settings["k_share"] * candidates_n))

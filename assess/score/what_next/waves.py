@@ -117,8 +117,8 @@ def _needs(
     group: Series, dependencies: DataFrame, groups: pd.Index
 ) -> list[tuple[Any, Any]]:
     """List pairs of groups of which the first calls the second."""
-    ends = [dependencies[column].map(group) for column in ("src_id", "dst_id")]
-    pairs = DataFrame({"src": ends[0], "dst": ends[1]}).dropna().drop_duplicates()
+    ends = {end: dependencies[f"{end}_id"].map(group) for end in ("src", "dst")}
+    pairs = DataFrame(ends).dropna().drop_duplicates()
     both_move = pairs["src"].isin(groups) & pairs["dst"].isin(groups)
     differ = pairs["src"] != pairs["dst"]
     return sorted(pairs[both_move & differ].itertuples(index=False, name=None))
@@ -129,7 +129,8 @@ def _best_wave(
 ) -> np.ndarray:
     """Choose the groups of one wave; `plan` holds the remaining groups, best first."""
     places = {name: place for place, name in enumerate(plan.index)}
-    waits = [(places[a], places[b]) for a, b in needs if a in places and b in places]
+    both_wait = [pair for pair in needs if places.keys() >= {*pair}]
+    waits = [(places[src], places[dst]) for src, dst in both_wait]
     first = _first_ones(plan, waits, budget, capacity_hours)
     if first is not None:
         return first

@@ -164,7 +164,7 @@ def _read_csv(asked: Asked, context: forms.Context) -> None:
                 read_bytes(file, call.row, MAX_TABLE_BYTES), context
             )
             for frame, row in map(forms.placed, call.take(rows)):
-                asked.batch.add(frame, row)
+                asked.batch.add(frame, {"source_ref": call.row["scope"], **row})
             _settle(call, records_n, "no row has a service, a question and an answer")
             context.count(call)
             if 0 < len(rows) < records_n:

@@ -200,7 +200,8 @@ def _stage(build: Build, outside: Variables, found: Instruction) -> Stage:
     is_named = len(words) > 2 and words[1].upper() == "AS"
     name = words[2] if is_named else str(len(build.stages))
     platform = expand(found.flag("platform"), outside)
-    parent = next((s for s in build.stages if s.name.lower() == base.lower()), None)
+    named = (stage for stage in build.stages if stage.name.lower() == base.lower())
+    parent = next(named, None)
     inherited = dict(parent.variables) if parent else {}
     known = None if _UNKNOWN in base else base
     return Stage(known, name, platform=platform, variables=inherited)

@@ -138,10 +138,7 @@ def read_project(files: list[Path], *, allow_outside: bool = False) -> Project:
 def interpolate(
     text: str, env: Mapping[str, str], unset: set[str], limits: Limits | None = None
 ) -> str:
-    """Replace ``$NAME``, ``${NAME:-default}`` and the like by their values, as Compose does.
-
-    Names that have neither value nor default are added to ``unset``, and count as empty.
-    """
+    """Replace ``$NAME``, ``${NAME:-default}`` and the like as Compose does; note ``unset`` names."""
     limits = limits or Limits()
     limits.spend(len(text))
     if "$" not in text:

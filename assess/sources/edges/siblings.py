@@ -81,10 +81,7 @@ class Siblings:
         return self.find(address.host, space)
 
     def find(self, host: str, space: str = "") -> Callee | None:
-        """Return the service behind a host: in its own space, or in the one that the host names.
-
-        None for an unknown host, and for one that several services have.
-        """
+        """Return the only service behind a host, in its own space or in the one that the host names."""
         if own := self.links.get(host.lower()):
             return own
         for where, name in self._readings(host.lower(), space):

@@ -101,7 +101,8 @@ def _check(frame: str, table: pd.DataFrame, call: Call) -> None:
 
 def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
     """Put the rows of a table into the batch, with names in place of ids."""
-    known = table[[c for c in table.columns if c in frames.columns(frame)]].astype(object)
+    columns = frames.columns(frame)
+    known = table[[name for name in table if name in columns]].astype(object)
     records: Rows = [
         {column: value for column, value in record.items() if pd.notna(value)}
         for record in known.to_dict("records")

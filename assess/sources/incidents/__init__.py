@@ -217,7 +217,9 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
     """Add the incidents of records, and describe them in the coverage row."""
     made = (reader.incident(cells, affected) for cells, affected in records)
     every = join_rows(incident for incident in made if incident is not None)
-    incidents = [incident for incident in every if search.contains(incident)]
+    # one file of several may be lost next time
+    place = {"source_ref": call.row["scope"]}
+    incidents = [incident | place for incident in every if search.contains(incident)]
     mark_timers(incidents, reader.lags, search.vocabulary.timers)
     search.batch.add("incidents", *call.take(incidents))
     free_text = [cells.get(name) for cells, _ in records for name in HEADERS["free_text"]]

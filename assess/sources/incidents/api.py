@@ -164,10 +164,7 @@ def _by_month(
     rows: str,
     total: str,
 ) -> Iterator[Rows]:
-    """Yield the pages of each month; one with more rows than the ceiling is halved.
-
-    ``rows`` is the key of the rows of a page, ``total`` that of their number in the window.
-    """
+    """Yield the pages of months, halved above the ceiling; ``rows, total`` are keys of a page."""
     waiting = [*months(request.since, request.until)][::-1]
     while waiting:
         since, until = waiting.pop()

@@ -74,7 +74,8 @@ def vocabulary_of(policy: Policy) -> Vocabulary:
     columns = frames.columns("incidents")
     words = {}
     for column, key in _WORDS.items():
-        of_policy = {_slug(word): value for word, value in table.get(key, {}).items()}
+        own = table.get(key, {})
+        of_policy = {_slug(word): value for word, value in own.items()}
         words[column] = of_policy | {_slug(v): v for v in columns[column].vocabulary}
     return Vocabulary(
         {word.lower(): int(severity) for word, severity in table["severity"].items()},

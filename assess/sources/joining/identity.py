@@ -193,7 +193,8 @@ class Identity:
         """Return the name that creates a service, then further names trusted enough to join it."""
         decided = self._decided(names)
         strong = [n for n in decided if n.confidence >= WEAK and not _is_nameless(n)]
-        return (*strong[:1], *(name for name in strong[1:] if name.confidence >= SURE))
+        sure = [name for name in strong[1:] if name.confidence >= SURE]
+        return (*strong[:1], *sure)
 
     def _create_services(self, claims: list[Claim]) -> None:
         """Make services of the first names; join spellings unless one source uses two of them."""

@@ -15,7 +15,6 @@ from assess.sources.kubernetes.controllers import (
     Labelled,
     Owners,
     Selected,
-    Selector,
     by_label,
     outer_backends,
     place,
@@ -209,5 +208,5 @@ def _selected(asked: Row, space: str, labelled: Labelled) -> list[Controller]:
     labels = table(asked, "matchLabels")
     if not labels or asked.get("matchExpressions"):
         return []
-    selector: Selector = (space, frozenset((k, str(v)) for k, v in labels.items()))
-    return users_of(labelled, selector)
+    pairs = frozenset((name, str(value)) for name, value in labels.items())
+    return users_of(labelled, (space, pairs))

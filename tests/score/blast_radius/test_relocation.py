@@ -268,7 +268,7 @@ def test_a_replica_of_unknown_state_promises_no_gain():
     assert hidden >= known
 
 
-@pytest.mark.parametrize("hidden", [["h0"], ["h0", "h1"]])
+@pytest.mark.parametrize("hidden", [["h0"], ["h0", "h1"], []])
 def test_a_host_of_unknown_zone_promises_no_gain(hidden):
     hosts = pd.DataFrame({"host_id": ["h0", "h1"], "az": ["za", "zb"], "provider": "aws"})
     lost = hosts.assign(az=hosts["az"].mask(hosts["host_id"].isin(hidden)))
@@ -279,8 +279,9 @@ def test_a_host_of_unknown_zone_promises_no_gain(hidden):
         "workloads": workloads.assign(host_id="h0", state="running"),
     }
     ends = []
-    for each in (hosts, lost):
-        inventory = from_frames({**frames, "hosts": each}, snapshot_at="2026-10-01")
+    # without any name, the whole frame is hidden
+    for each in ({"hosts": hosts}, {"hosts": lost} if hidden else {}):
+        inventory = from_frames({**frames, **each}, snapshot_at="2026-10-01")
         ends.append(score_blast_radius(inventory, POLICY).services.loc["a", "delta_hi"])
     assert ends[1] >= ends[0]
 

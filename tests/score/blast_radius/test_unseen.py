@@ -145,6 +145,9 @@ def test_traces_over_a_week_see_the_services_that_they_name():
     ]
     named = READ | MONTH | {"scope": "a"}
     assert seen(scored("abc", edge("a", "b"), coverage=[named])) == [True, False, False]
+    # it saw calls, and none is left: which ones nobody knows
+    lost = scored("abc", coverage=[READ | MONTH | {"rows": 5}])
+    assert seen(lost) == [None] * 3
     denied = READ | MONTH | {"status": "denied"}
     assert seen(scored("abc", row, coverage=[denied])) == [False] * 3
     hours = edge("a", "b", evidence="traces", window_hours=720.0)

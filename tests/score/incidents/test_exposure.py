@@ -299,6 +299,9 @@ def test_the_sample_without_its_incidents_allows_eleven():
     # coverage says that the source was asked: that it found none is an answer
     tables = {n: clean[n] for n in clean.present - {"incidents"}}
     assert budget(from_frames(tables, snapshot_at=clean.snapshot_at), POLICY) == 11
+    # where it found some, they were left out: nobody knows that the time was clean
+    found = clean["coverage"].assign(rows=30)
+    assert exposure(clean.replace(coverage=found), POLICY).window is None
 
 
 platforms = st.sampled_from(["docker", "ecs", "host", "mixed", "unknown", None])

@@ -8,7 +8,7 @@ import pytest
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.incidents.exposure import counted_incidents, exposure
+from assess.score.incidents.exposure import exposure, sound_incidents
 from assess.score.incidents.recovery import (
     closed_by_timer,
     heal_table,
@@ -299,7 +299,7 @@ def test_a_basis_that_names_a_timer_is_no_repair_and_the_incident_still_counts()
     rows = [closed(1, 5, resolved_basis="closed_at by timer"), closed(2, 0.01)]
     inventory = fleet([service("a", "docker")], rows)
     assert incident_minutes(inventory, POLICY)["minutes"].isna().tolist() == [True, False]
-    assert len(counted_incidents(inventory)) == 2
+    assert len(sound_incidents(inventory)) == 2
 
 
 def test_years_that_cannot_be_move_no_mean():

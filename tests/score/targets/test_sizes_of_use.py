@@ -39,6 +39,13 @@ def test_a_brief_look_is_better_than_nothing():
     assert pd.isna(found["memory"])
 
 
+def test_a_limit_is_an_upper_end_alone():
+    found = size(cpu_limit=4.0, **ASKED)
+    assert found[["cpu", "cpu_lo", "cpu_hi"]].tolist() == [1.0, 1.0, 4.0]
+    # hiding the request may not raise the lower end
+    assert size(cpu_limit=4.0)[["cpu", "cpu_lo", "cpu_hi"]].tolist() == [4.0, 0.0, 4.0]
+
+
 def test_without_a_size_there_is_none():
     assert size()[["cpu", "memory"]].isna().all()
 
