@@ -391,10 +391,11 @@ def _breaking(
     churn = assessment.upgrade_churn
     shown = ["service_id", "change", "what", "why"]
     hits = churn.details["breaking"].drop_duplicates(shown)
+    blind = churn.details["blind"]["service_id"]
     for name in services:
         own = hits[hits["service_id"].eq(name) if name else hits["service_id"].isna()]
         why = [f"{hit.certainty} break {hit.what}: {hit.why}" for hit in own.itertuples()]
-        if name and churn.frame["breaking_n"].isna().get(name, True):
+        if (blind.eq(name) if name else blind.isna()).any():
             why.append("nobody knows its engine, or what the target breaks")
         if why:
             yield NO_BREAKS, 0, name, len(why), "; ".join(why)

@@ -161,3 +161,9 @@ def test_a_pipeline_stops_before_an_upgrade_that_breaks_objects_of_no_service(
     assert "what is of no service" in result.stderr
     # one service alone
     assert json.loads(call(*asked, "--service", "shop").stdout)["rows"] == []
+    # of a cluster whose objects nobody listed, any may break
+    node = "host_id,runtime,version,kubelet_version\nn,containerd,1.7.2,1.24.1\n"
+    (tmp_path / "engines.csv").write_text(node)
+    (tmp_path / "objects.csv").unlink()
+    (row,) = json.loads(call(*asked, code=3).stdout)["rows"]
+    assert (row["service_id"], row["found"]) == (None, 1)

@@ -6,7 +6,7 @@ yet: its figures are those of the target engine, prospective.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,6 +30,7 @@ from assess.score.upgrade_churn.breaking import (
     NOTE,
     PRODUCTS,
     WILL,
+    Goal,
     breaks,
     goal_of,
     goals_of,
@@ -38,6 +39,7 @@ from assess.score.upgrade_churn.breaking import (
 from assess.score.upgrade_churn.calendar import by_remedy, calendar
 from assess.score.upgrade_churn.end_of_life import clocks, nearest_end
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
+from assess.score.upgrade_churn.in_use import KUBERNETES, is_node
 from assess.score.upgrade_churn.sights import (
     cells,
     host_engines,
@@ -81,8 +83,8 @@ class UpgradeChurn(Result):
     of a cluster, or a host, may be of no known service), ``simulation`` (the same by host, what is
     unknown included, as `on_hosts` returns it), ``remedies`` and ``calendar`` (as `by_remedy` and
     `calendar` return them), ``clocks``, ``blind`` (the services of which nobody knows all that
-    breaks, as an engine, an image or the target is unknown); of the history ``image_changes``,
-    ``moves`` and ``pace`` (`assess.score.upgrade_churn.pace`).
+    breaks, as an engine, an image or the target is unknown; NA for hosts and objects of none); of
+    the history ``image_changes``, ``moves`` and ``pace`` (`assess.score.upgrade_churn.pace`).
     """
 
     name = "upgrade_churn"
@@ -210,11 +212,11 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     unread = _unread(inventory, placed)
     frame["days_to_eol"] = nearest_end(times, unread)
     frame["versions_behind"] = by_service.groupby(level=0).max()
-    blind = unread | _blind(found)
+    blind = unread | _blind(found, inventory, goals)
     if by or (asked and asked.product not in PRODUCTS):
         blind |= _of_unknown_image(inventory["workloads"], placed)
     frame = frame.join(_breaking(broken, frame.index, blind))
-    named = DataFrame({"service_id": sorted(blind)}, dtype="str")
+    named = DataFrame({"service_id": list(blind)}, dtype="str").sort_values("service_id")
     frame = frame.join(images_by_maker(inventory, registries))
     frame = frame.join(pace.image_rates(past, frame.index, registries, level=level))
     parts = _contributions(rates, share[:, 0], chance[:, 0], settings)
@@ -298,9 +300,12 @@ def _unread(inventory: Inventory, placed: list[pace.Place]) -> set[str]:
     return {place.service_id for place in placed if _is_blind(place, nodes)}
 
 
-def _blind(found: DataFrame) -> set[str]:
-    """Return the services of which nobody knows all that the way to a goal breaks."""
-    return set(found.loc[found["change"].eq(BLIND), "service_id"].dropna())
+def _blind(found: DataFrame, inventory: Inventory, goals: Sequence[Goal]) -> set[Any]:
+    """Return the services, NA for none, of which nobody knows all that the way to a goal breaks."""
+    blind = set(found.loc[found["change"].eq(BLIND), "service_id"])
+    is_asked = KUBERNETES in [goal.product for goal in goals] and is_node(inventory).any()
+    # of a cluster whose objects nobody listed, any may break
+    return blind if inventory.has("objects") or not is_asked else blind | {pd.NA}
 
 
 def _is_blind(place: pace.Place, nodes: set[str]) -> bool:
@@ -334,8 +339,7 @@ def _breaking(broken: DataFrame, services: pd.Index, blind: set[str]) -> DataFra
     counted = DataFrame(counts).reindex(services).fillna(0).astype("Int64")
     # a known break stays a count: a lower bound is more than nothing
     may_hide_some = services.isin(blind) & counted["breaking_n"].eq(0)
-    counted.loc[may_hide_some, "breaking_n"] = pd.NA
-    return counted
+    return counted.assign(breaking_n=counted["breaking_n"].mask(may_hide_some))
 
 
 def _tenants(placed: list[pace.Place], unplaced_n: int) -> Floats:
