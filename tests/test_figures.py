@@ -527,6 +527,8 @@ plain = pd.DataFrame({"name": ["web", "api"], "n": [1, 2]})
 tables = [plain, plain["name"], plain.columns, [plain, plain]]
 before = [shown(table) for table in tables]
 notebook_style()
+html = InteractiveShell.instance().display_formatter.formatters["text/html"]
+assert html("a < b\\nand c") == "<p>a &lt; b</p><p>and c</p>"
 assert [shown(table) for table in tables] == before
 hostile = pd.DataFrame({"name": ["\\x1b[2J\\u202egone"]})
 for table in (hostile, hostile["name"], hostile.set_index("name").index, [hostile]):

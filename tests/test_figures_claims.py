@@ -109,6 +109,7 @@ def test_the_evidence_of_each_claim_is_drawn_with_its_verdict(judged, claim):
 def test_a_claim_without_data_says_what_to_connect(empty, claim):
     ax = figures.claim(empty, claim)
     assert "Undecided" in ax.texts[0].get_text()
+    assert ax.texts[0].get_window_extent().width < ax.figure.bbox.width
 
 
 def test_an_overview_without_data_is_unknown_and_not_zero(empty):

@@ -429,6 +429,8 @@ def test_finding_leads_to_the_rows_behind_a_number(browser, file):
     page.get_by_label("Find", exact=True).fill("Are any secrets baked into it?")
     first = page.locator(".x-table tbody a").first
     assert first.inner_text() == "G6"
+    page.get_by_label("Find", exact=True).fill("what breaks if api fails")
+    assert first.inner_text() == "api"
     page.get_by_label("Find", exact=True).fill("web")
     page.get_by_role("link", name="web", exact=True).first.click()
     page.get_by_role("link", name="config.no_secrets").first.click()

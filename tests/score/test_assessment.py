@@ -87,6 +87,11 @@ def test_a_score_that_there_is_not(assessment):
     assert "what-next" in error.value.hint
 
 
+def test_the_later_of_two_snapshots_is_not_the_earlier_one(assessment):
+    with pytest.raises(AssessError, match=r"of 2026-10-01, is the later one"):
+        Assessment(fleet("2026-07-01"), POLICY, earlier=assessment)
+
+
 def test_the_command_line_names_every_score():
     names = [name.replace("_", "-") for name in (*SCORES, *FLEET_SCORES)]
     assert [*command.SCORES, *command.FLEET_SCORES] == names
