@@ -53,14 +53,15 @@ def _program(words: list[str], image: str) -> str:
     if first == _WRAPPER:
         first = starts[-1]
         first = first if first in known else f"kube-{first}"
-    return known.get(first, "") or known.get(image, "")
+    # a script that an image starts with comes before the program
+    return next((known[word] for word in (first, *starts, image) if word in known), "")
 
 
 def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
     """List the options of a command line; an entry of a list is one, as is each feature gate."""
     lists = _forms("entry")
     for word, after in pairwise([*words, ""]):
-        if not word.startswith("-"):
+        if not word.startswith("--"):  # a short one may end in its value
             continue
         name, _, value = word.lstrip("-").partition("=")
         value = value or ("" if after.startswith("-") else after)
@@ -75,9 +76,13 @@ def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
 
 def of_container(inspected: Mapping[str, Any], own: str | None) -> str | None:
     """Return its own settings, what it asks of its engine, and the Compose that made it."""
-    asks = picked(inspected, "docker asks").items()
-    asked = {name: value for name, value in asks if value and value != "runc"}
-    return joined([own, settings_of(asked)])
+    return joined([own, asked_in(inspected, "docker asks")])
+
+
+def asked_in(payload: Mapping[str, Any], form: str) -> str | None:
+    """Return what a payload of a form asks of its engine; None where that is the default."""
+    asks = picked(payload, form).items()
+    return settings_of({name: value for name, value in asks if value and value != "runc"})
 
 
 def of_pod(

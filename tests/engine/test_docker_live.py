@@ -209,6 +209,7 @@ def test_coverage_counts_what_the_engine_says_that_it_has(batches, engines):
             "version",
             "info",
             "containers",
+            "networks",
             "images",
             "volumes",
             "inspect",
@@ -364,6 +365,8 @@ def test_dumps_of_the_command_line_say_the_same(engine, batches, tmp_path):
     ):
         dump(f"{name}.json", *call, *shape)
     dump("inspect.json", "inspect", *dump("ids", "ps", "-aq").split())
+    networks = dump("ids", "network", "ls", "-q").split()
+    dump("networks.json", "network", "inspect", *networks)
     batch = DockerSource().collect(
         {"path": tmp_path.name, "host_id": engine.version}, tmp_path.parent, Deadline(60)
     )

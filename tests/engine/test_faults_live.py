@@ -139,6 +139,7 @@ def test_an_engine_that_goes_before_its_images_keeps_its_containers(
         "version": "ok",
         "info": "ok",
         "containers": "ok",
+        "networks": "ok",
         "images": status,
         "volumes": status,
         "inspect": status,

@@ -82,6 +82,7 @@ def test_versions_are_negotiated_where_the_engine_does_not_tell_its_own(tmp_path
         "/containers/json": (200, modern),
         "/images/json": (200, modern),
         "/volumes": (403, {"message": "forbidden"}),
+        "/networks": (403, {"message": "forbidden"}),
     }
     with fake_engine(answers) as endpoint:
         batch = collect(
@@ -93,6 +94,7 @@ def test_versions_are_negotiated_where_the_engine_does_not_tell_its_own(tmp_path
         "containers": "empty",
         "images": "empty",
         "volumes": "denied",
+        "networks": "denied",
     }
     assert batch.rows["hosts"][0]["host_id"] == "new-01"
     assert CANARY not in repr(batch)
@@ -148,6 +150,44 @@ def test_the_use_of_the_disk_is_asked_for_only_where_it_is_wanted(tmp_path):
         assert other.rows["images"][0]["shared_bytes"] is None
         assert other.rows["engines"][0]["layers_bytes"] is None
     assert CANARY not in repr([batch, denied, odd])
+
+
+def test_a_container_shows_what_its_networks_ask_of_the_engine(tmp_path):
+    inspected = {
+        "Id": "a" * 64,
+        "Name": "/web",
+        "Config": {"Image": "x:1", "MacAddress": CANARY},
+        "HostConfig": {"DnsSearch": [CANARY]},
+        "NetworkSettings": {"Networks": {"lan": {}, "bridge": {}}},
+    }
+    lan = {
+        "Name": "lan",
+        "Driver": "ipvlan",
+        "Internal": True,
+        "EnableIPv6": False,
+        "Options": {"ipvlan_mode": "l3", "parent": CANARY},
+    }
+    answers = {
+        "/version": (200, {"Version": "24.0.7", "ApiVersion": "1.43"}),
+        "/info": (200, {"Name": "h"}),
+        f"{'a' * 64}/json": (200, inspected),
+        "/containers/json": (200, [{"Id": "a" * 64, "Names": ["/web"], "Image": "x:1"}]),
+        "/images/json": (200, []),
+        "/volumes": (200, {"Volumes": []}),
+        "/networks": (200, [lan, {"Name": "other", "Driver": "overlay"}]),
+    }
+    with fake_engine(answers) as endpoint:
+        batch = collect(tmp_path, endpoint=endpoint)
+    assert batch.rows["workloads"][0]["settings"].split(";") == [
+        "dns-search",
+        "mac-address",
+        "network=bridge",
+        "network=lan",
+        "network-driver=ipvlan",
+        "network-internal=true",
+        "network-mode=l3",
+    ]
+    assert CANARY not in repr(batch)
 
 
 def test_denied_inspections_keep_the_list(tmp_path):
@@ -237,6 +277,7 @@ def test_what_an_engine_calls_its_containers_makes_no_other_request(tmp_path, id
         "/containers/json": (200, listed),
         "/images/json": (200, []),
         "/volumes": (200, {"Volumes": []}),
+        "/networks": (200, []),
     }
     asked = []
 
@@ -248,7 +289,7 @@ def test_what_an_engine_calls_its_containers_makes_no_other_request(tmp_path, id
         batch = collect(tmp_path, endpoint=endpoint)
     assert coverage(batch)["inspect"]["status"] == "parse_error"
     assert len(batch.rows["workloads"]) == 1
-    assert not asked  # beside the five lists
+    assert not asked  # beside the six lists
 
 
 @pytest.mark.parametrize(

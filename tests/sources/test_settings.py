@@ -87,6 +87,11 @@ def test_switches_and_few_values_are_kept_and_no_secret():
             "kube-apiserver;audit-log-version=audit.k8s.io/v1beta1",
         ),
         ("nginx -g daemon", "nginx", None),
+        (
+            f"docker-entrypoint.sh -p{CANARY} --default-authentication-plugin=x",
+            "mysql",
+            "mysqld;default-authentication-plugin",
+        ),
         ("scheduler --now", "ours", None),
         ("", "", None),
         ("kubelet --fail-cgroupv1=false", "", "kubelet;fail-cgroupv1=false"),

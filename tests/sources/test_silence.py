@@ -42,6 +42,7 @@ ENGINE = {
     "containers/json": [CONTAINER],
     "images/json": [{k: v for k, v in IMAGE.items() if k != "Architecture"}],
     "volumes": {"Volumes": []},
+    "networks": [],
     "system/df": {"LayersSize": 1, "Images": [], "Containers": [], "Volumes": []},
     f"containers/{CONTAINER['Id']}/json": {"Id": CONTAINER["Id"], "Config": {}},
     f"images/{64 * 'a'}/json": IMAGE,

@@ -169,7 +169,10 @@ class Exposure:
         # A window that starts at the first incident would grow with an older one.
         if not self.is_covered or self.window is None:
             return None
-        return float(_rows_of(self.spells, side, tiers)["clean_months"].sum())
+        months = _rows_of(self.spells, side, tiers)["clean_months"]
+        loose_n = self.incidents["service_id"].isna().sum()
+        # incidents of unknown services may have hit each of these
+        return None if 0 < len(months) <= loose_n else float(months.sum())
 
 
 def _rows_of(

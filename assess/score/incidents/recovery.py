@@ -98,8 +98,7 @@ def replacements(inventory: Inventory, policy: Policy) -> DataFrame:
     table = table[table["kind"].isin(["terminate", "launch"])]
     never_up = table["status"].str.lower().isin(NEVER_UP)
     is_lost = table["kind"].eq("launch") & never_up
-    table = table[~surely(is_lost)]
-    table = table[table["started_at"] <= inventory.snapshot_at]
+    table = table[~surely(is_lost) & (table["started_at"] <= inventory.snapshot_at)]
     table = table.sort_values(["started_at", "activity_id"], kind="stable")
     started = table["started_at"]
     so_far = (inventory.snapshot_at - started).dt.total_seconds()

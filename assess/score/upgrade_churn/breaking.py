@@ -35,6 +35,7 @@ from assess.score.upgrade_churn.in_use import (
 COLUMNS = [*IDS, "change", "certainty", "moment", "what", "why", "remedy", "source"]
 RUNTIMES = (reference.ENGINE, "containerd", "cri-o", "podman")
 PRODUCTS = (*RUNTIMES, KUBERNETES)  # beside those of images
+ANY_IMAGE = "image"  # whose rules hold for each image that has none of its own
 WILL = "will"
 MAY = "may"
 NOTE = "note"
@@ -49,7 +50,7 @@ _NOTHING = DataFrame(columns=list(_TYPES)).astype(_TYPES)
 
 
 class Goal(NamedTuple):
-    """The goal of an upgrade: a product and its version."""
+    """The goal of an upgrade: a product, or the path of another image, and its version."""
 
     product: str
     version: str
@@ -57,13 +58,16 @@ class Goal(NamedTuple):
 
 def goal_of(text: str) -> Goal:
     """Read a target such as ``kubernetes:1.35``; a bare version is docker's."""
-    product, _, version = text.rpartition(":")
-    product = reference.product_of(product) or reference.ENGINE
-    if product not in products():
+    name, _, version = text.rpartition(":")
+    product = reference.product_of(name) or reference.ENGINE
+    if product not in products() and "/" in name:
+        product = name  # an image without rules goes by its path
+    elif product not in products():
         message = f"{product!r} is no product to upgrade"
         raise RequestError(
             with_nearest(message, product, products()),
-            hint=f"{', '.join(PRODUCTS)}, or an image; such as kubernetes:1.35, postgres:18",
+            hint=f"{', '.join(PRODUCTS)}, or an image; such as kubernetes:1.35, postgres:18, "
+            "acme/app:2",
         )
     if reference.parse_version(version) is None:
         raise RequestError(
@@ -160,6 +164,7 @@ def _world_hits(inventory: Inventory) -> DataFrame:
     """List what the events of the world affect, each from its ``day`` until its ``end``."""
     workloads = workloads_on(inventory, WORLD, "")
     tables = {"workloads": workloads, "packages": packages_of(workloads)}
+    tables["mounts"] = mounts_of(inventory, workloads)
     hits = _Hits(tables, inventory.snapshot_at)
     for change in changes(WORLD):
         rows_n = len(tables[change["table"]])
@@ -174,9 +179,10 @@ def _world_hits(inventory: Inventory) -> DataFrame:
 def changes(product: str) -> list[dict[str, str]]:
     """Return the changes of a product that have a rule, oldest first, with version and source."""
     known = {row["change_id"]: row for row in reference.rows("engine_changes")}
+    is_known = product == WORLD or product in products()
     listed = []
     for row in reference.rows("breaks"):
-        if row["product"] != product:
+        if row["product"] != (product if is_known else ANY_IMAGE):
             continue
         recorded = known.get(row["change_id"], {})
         own = {
@@ -192,7 +198,7 @@ def changes(product: str) -> list[dict[str, str]]:
 def products() -> list[str]:
     """Return what can be upgraded: products of hosts, and those of images that have a rule."""
     named = {row["product"] for row in reference.rows("breaks")}
-    return [*PRODUCTS, *sorted(named.difference(PRODUCTS, [WORLD]))]
+    return [*PRODUCTS, *sorted(named.difference(PRODUCTS, [WORLD, ANY_IMAGE]))]
 
 
 class _Ahead:
@@ -202,10 +208,10 @@ class _Ahead:
         self._is_engine = goal.product == reference.ENGINE
         # a line of the engine means its newest release
         self._read = reference.release_of if self._is_engine else reference.parse_version
-        parsed = self._read(goal.version) or ()
+        self._line = self._read(goal.version) or ()
         # a line of another product, such as 1.35, holds all its patches
-        is_line = len(parsed) < 3 and not self._is_engine
-        self._target = (*parsed, 10**6) if is_line else parsed
+        is_line = len(self._line) < 3 and not self._is_engine
+        self._target = (*self._line, 10**6) if is_line else self._line
 
     def reaches(self, change: Mapping[str, str]) -> bool:
         """Return whether a change is in the target: introduced by then, and not withdrawn."""
@@ -217,7 +223,7 @@ class _Ahead:
     def of(self, versions: pd.Categorical, change: Mapping[str, str]) -> BooleanArray:
         """Return which versions are older than a change; NA where a version is unknown."""
         # a table that is asked as a whole has no version: the target decides
-        comes = reference.parse_version(change["version"]) or self._target
+        comes = reference.parse_version(change["version"]) or self._line
         known = [self._is_below(text, comes) for text in versions.categories]
         # the code of a missing version is -1, the last
         return pd.array([*known, None], dtype="boolean").take(versions.codes)

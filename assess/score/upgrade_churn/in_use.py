@@ -77,8 +77,11 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> DataFrame:
 def images_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     """Return the workloads that run an image of a product, each with the version in its tag."""
     table = workloads_on(inventory, WORLD, target)
-    table = table[_each(reference.product_of, table, "repository").eq(product)]
-    version = table["tag"].where(table["tag_version"].notna())
+    named = _each(reference.product_of, table, "repository")
+    path = table["repository"]
+    full = table["registry"] + "/" + path
+    table = table[named.eq(product) | path.eq(product) | full.eq(product)]
+    version = _each(_version_in, table, "tag")
     return table.assign(version=version).reset_index(drop=True)
 
 
@@ -126,7 +129,8 @@ def mounts_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     """Return the mounts of workloads, with the columns of rules."""
     mounts = inventory["mounts"][["workload_id", "type", "driver", "destination"]]
     mounts = mounts.rename(columns={"type": "volume_type", "driver": "volume_driver"})
-    found = workloads[[*IDS, "version", "cluster"]].merge(mounts, on="workload_id")
+    kept = [*IDS, "version", "cluster", "registry", "repository", "tag", "pinned"]
+    found = workloads[kept].merge(mounts, on="workload_id")
     driver = found["volume_driver"].fillna("")
     since = reference.lookup("csi_drivers", "volume", "since")
     program = reference.lookup("csi_drivers", "volume", "program")
@@ -184,7 +188,7 @@ def _running(inventory: Inventory) -> DataFrame:
         image_namespace=parts[0],
         image_parent=parts[0].str.split("/").str[-1],
         registry_domain=table["registry"].str.extract(r"((?:[^.]+\.)?[^.]+)$")[0],
-        tag_version=_each(_version_in, table, "tag"),
+        tag_version=_each(_version_in, table, "tag").map(number_of),
         is_build=table["source_kind"].eq(BUILD),
         base_os=[f"{distro} {line}" if line else None for distro, line in bases],
         base_distro=[distro for distro, _ in bases],
@@ -232,9 +236,9 @@ def _schemas(images: DataFrame) -> Series:
     return schema.mask(is_unstated, "1")
 
 
-def _version_in(tag: str | None) -> float:
+def _version_in(tag: str | None) -> str | None:
     version = reference.tag_version(tag)
-    return number_of(".".join(map(str, version))) if version else np.nan
+    return ".".join(map(str, version)) if version else None
 
 
 def client_apis(workloads: DataFrame) -> Series:

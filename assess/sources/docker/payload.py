@@ -12,7 +12,7 @@ from assess.sources.edges.rows import command_line, mentions
 from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
-from assess.sources.settings import of_command, of_container, settings_of
+from assess.sources.settings import asked_in, of_command, of_container, settings_of
 from assess.sources.values import Texts, dicts, dig, listed, moment, table, text, texts
 from assess.sources.volumes import nfs_export
 
@@ -41,6 +41,7 @@ class EngineData:
     containers: list[Payload] | None = None  # this and the next two as the API lists them
     images: list[Payload] | None = None
     volumes: list[Payload] | None = None
+    networks: list[Payload] | None = None
     # Sizes of ``images`` by short id, and ``layers_bytes``.
     disk: Payload = field(default_factory=dict)
     inspected: dict[str, Payload] = field(default_factory=dict)  # by short container id
@@ -235,12 +236,13 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     env = keep_env(values)
     command = command_line(raw["Config"], "Entrypoint", "Cmd")
     line = " ".join(text.value for text in command)
+    image = text(raw, "Config", "Image").rpartition("/")[2].partition(":")[0]
     tests = texts(raw, "Config", "Healthcheck", "Test")
     kept = _pick(raw, "inspection") | {
         "Labels": labels,
         "Env": env,
         "mentions": mentions([*texts_of(values), *command]),
-        "settings": of_container(raw, of_command(line)),
+        "settings": of_container(raw, of_command(line, image)),
         "health_checked": bool(tests) and tests[0] != "NONE",
     }
     options = dig(raw, "HostConfig", "LogConfig", "Config")
@@ -259,6 +261,11 @@ def keep_image(raw: Payload) -> tuple[Payload, int]:
     return kept, dropped
 
 
+def keep_network(raw: Payload) -> tuple[Payload, int]:
+    """Keep what is wanted of a network: what it asks of the engine, no addresses."""
+    return _pick(raw, "network") | {"asks": asked_in(raw, "docker network")}, 0
+
+
 def keep_volume(raw: Payload) -> tuple[Payload, int]:
     """Keep what is wanted of a volume; its options hold the passwords of network shares."""
     options = raw.get("Options")
@@ -274,6 +281,7 @@ _KEEP: dict[str, tuple[Callable[[Payload], tuple[Payload, int]], str, str]] = {
     "inspect": (keep_inspected, "Id", ""),
     "images": (keep_image, "Id", "Images"),
     "volumes": (keep_volume, "Name", ""),
+    "networks": (keep_network, "Name", ""),
 }
 
 

@@ -28,7 +28,7 @@ from assess.sources.unit import (
     share,
     workload_row,
 )
-from assess.sources.values import dicts, dig, joined, moment, picked, table, text
+from assess.sources.values import Texts, dicts, dig, joined, moment, picked, table, text
 from assess.sources.volumes import Mount
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
@@ -43,7 +43,8 @@ def to_batch(payloads: EngineData, host_id: str) -> Batch:
     batch.add("images", *to_images(payloads, containers, host_id))
     index = ImageIndex(payloads.images or [])
     replicas = [c for c in containers if is_replica(c.labels)]
-    units = [to_unit(container, index) for container in replicas]
+    networks = {n["Name"]: n["asks"] or "" for n in payloads.networks or []}
+    units = [to_unit(container, index, networks) for container in replicas]
     services = []
     for container, unit in zip(replicas, units, strict=True):
         status = "ok" if container.inspected else "list"
@@ -63,8 +64,8 @@ def to_batch(payloads: EngineData, host_id: str) -> Batch:
     return batch
 
 
-def to_unit(container: Container, index: ImageIndex) -> Unit:
-    """Read the declaration of a container; of its environment `payload` leaves little."""
+def to_unit(container: Container, index: ImageIndex, networks: Texts) -> Unit:
+    """Read the declaration of a container, and what its networks ask of the engine."""
     inspected = container.inspected
     labels = container.labels
     host = table(inspected, "HostConfig")
@@ -98,6 +99,8 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
     if not inspected:
         return unit
     memory = host.get("Memory")
+    joined_to = table(inspected, "NetworkSettings", "Networks")
+    asks = [inspected["settings"], *map(networks.get, joined_to)]
     # --cpus sets NanoCpus, older clients a quota of a period of 100 ms by default [us].
     cpus = (host.get("NanoCpus") or 0) / 1e9
     quota = (host.get("CpuQuota") or 0) / (host.get("CpuPeriod") or 100_000)
@@ -112,7 +115,7 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
         host_ipc=_is_host(host.get("IpcMode")),
         devices_n=len(host.get("Devices") or []),
         restart_policy=dig(host, "RestartPolicy", "Name") or "no",
-        asks=tuple(filter(None, [inspected["settings"]])),
+        asks=tuple(filter(None, asks)),
     )
 
 

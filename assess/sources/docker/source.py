@@ -263,7 +263,7 @@ class _Engine:
             return
         containers = self._ask("containers")
         sizes = ("df",) if is_sized else ()
-        for name in ("images", "volumes", *sizes):
+        for name in ("networks", "images", "volumes", *sizes):
             self._ask(name)
         if is_inspected and containers.failed:
             self._call("inspect").skip(containers.row)

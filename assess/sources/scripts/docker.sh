@@ -1,7 +1,7 @@
 #!/bin/sh
 # sh dump.sh DIRECTORY: writes what one Docker engine says of itself into a new directory.
-# Reads: version, info, and the lists of containers, images and volumes, with an inspection of each
-# container. Never reads: logs, files in containers or volumes. It starts and changes nothing.
+# Reads: version, info, and the lists of containers, images, volumes and networks, with an inspection
+# of each container and network. Never reads: logs, files in containers or volumes. It starts and changes nothing.
 # inspect.json holds environments, passwords too: all files are for your eyes alone.
 set -eu
 umask 077
@@ -22,6 +22,9 @@ ask() { # FILE COMMAND...: FILE becomes what the command prints; what fails is s
 inspect() {
   ids=$(docker ps -aq) && echo "$ids" | xargs -r docker inspect --type container
 }
+networks() {
+  ids=$(docker network ls -q) && echo "$ids" | xargs -r docker network inspect
+}
 images() {
   ids=$(docker images -q --no-trunc) && echo "$ids" | sort -u | xargs -r docker image inspect --format "$image"
 }
@@ -34,6 +37,7 @@ ask info.json docker info --format "$json"
 ask ps.json docker ps -a --no-trunc --format "$json"
 ask images.json images
 ask volumes.json docker volume ls --format "$json"
+ask networks.json networks
 ask inspect.json inspect
 # What a clean-up would free; it walks the disk, which may take minutes:
 # ask system-df.json docker system df -v --format "$json"

@@ -259,6 +259,12 @@ def test_clean_months_run_from_the_last_sound_incident_of_lower_tiers():
     assert known.clean_months(side="container", tiers=(2, 3)) == pytest.approx(wanted)
     unwatched = from_frames({"services": pd.DataFrame(services)}, snapshot_at=AT)
     assert exposure(unwatched, POLICY).clean_months(side="host", tiers=(1,)) is None
+    # two incidents of unknown services may have hit both of a and b
+    loose = [incident(n, None, "09-20") for n in (4, 5)]
+    for n, is_known in ((1, True), (2, False)):
+        found = exposure(fleet(services, [*events, *loose[:n]]), POLICY)
+        months = found.clean_months(side="container", tiers=(2, 3))
+        assert (months is not None) == is_known
 
 
 def test_hiding_who_watched_never_clears_the_core():

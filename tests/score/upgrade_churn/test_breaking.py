@@ -626,12 +626,39 @@ WILL_MOVE = {"POSTGRES-18-data": "will"}
         ("postgres:16.1", "postgres:16.4", [VOLUME], {}),
         ("redis:7", "postgres:18", [VOLUME], {}),
         ("postgres:17", "docker:29", [VOLUME], {}),
+        ("acme/shop:1.4", "acme/shop:2", [], {"IMAGE-unread": "may"}),
+        ("ghcr.io/acme/shop:1.4", "acme/shop:2", [], {"IMAGE-unread": "may"}),
+        ("acme/shop:1.4", "ghcr.io/acme/shop:2", [], {}),
+        ("acme/shop:2.1", "acme/shop:2", [], {}),
+        ("other/shop:1.4", "acme/shop:2", [], {}),
     ],
 )
 def test_an_image_is_a_target_of_its_own(image, target, mounts, expected):
     known = {"version": "29.0.0"}
     found = certainties(known, target, workload={"image_ref": image}, mounts=mounts)
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "target", "expected"),
+    [
+        ("network=lan;network-driver=ipvlan", "docker:23.0.0", {"EC0262": "will"}),
+        ("network=lan;network-driver=macvlan", "docker:23.0.0", {}),
+        ("network=shop", "docker:19.03.9", {"EC0166": "may"}),
+        ("network=bridge", "docker:19.03.9", {}),
+        (None, "docker:19.03.9", {}),
+    ],
+)
+def test_networks_of_a_container_decide(settings, target, expected):
+    old = {"version": "19.03.8"}
+    assert certainties(old, target, workload={"settings": settings}) == expected
+
+
+def test_a_volume_on_the_old_place_shows_that_the_tag_has_not_moved():
+    volume = VOLUME | {"destination": "/var/lib/postgresql/data"}
+    known = {"workload": {"image_ref": "postgres:latest"}, "mounts": [volume]}
+    found = certainties({"version": "28.5.1"}, by="2025-10-01", **known)
+    assert found["WORLD-tag-moved"] == "will"
 
 
 def test_an_image_whose_tag_moves_is_no_pass():
