@@ -182,10 +182,10 @@ BUDGETS = {
     "score/backtest": 343,
     "score/blast_radius": 2910,
     "score/claims": 829,
-    "score/evidence": 776,
+    "score/evidence": 778,
     "score/experiments": 347,
     "score/incidents": 596,
-    "score/readiness": 503,
+    "score/readiness": 505,
     "score/validation": 868,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1868,  # replicas may be on any host; builds and flags are asked too
     "score/targets": 719,

@@ -29,7 +29,7 @@ def with_rows(
     words: dict[tuple[str, str], str] = {}
     for found in each(_words, checks, evidence.blocks(), what="rows behind answers"):
         words |= found
-    pairs = zip(atoms["check"], atoms["service_id"], strict=True)
+    pairs = zip(atoms["check"].tolist(), atoms["service_id"].tolist(), strict=True)
     rows = [words.get(pair, "") for pair in pairs]
     texts = pd.Series(rows, atoms.index, dtype="str")
     return atoms.assign(evidence=texts.where(atoms["state"].isin(AGAINST), ""))

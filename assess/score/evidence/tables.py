@@ -169,7 +169,9 @@ def _workloads(
     is_tool = surely(table["repository"].map(tools).eq(True))
     speaks = stateless | is_tool | is_init
     table["store_port"] = listens.mask(speaks, other=False)
-    named = table["service_id"].map(reference.is_store_name).astype("boolean")
+    names = table["service_id"].unique()
+    is_store = {name: reference.is_store_name(name) for name in names}
+    named = table["service_id"].map(is_store).astype("boolean")
     table["store_name"] = named.mask(speaks, other=False)
     is_set = table["source_kind"].str.lower().eq("statefulset").astype("boolean")
     table["stateful_set"] = is_set.mask(stateless, other=False)

@@ -129,8 +129,9 @@ def _judge_gate(gate: Table, evidence: Evidence) -> tuple[Rows, Rows]:
     is_lifted = np.zeros(len(services), dtype=bool)
     if "unless" in gate:
         is_lifted = evidence.ask("workloads", gate["unless"]).value == 1
-    values = [_shown_values(reason, evidence) for reason in reasons]
-    vague = [_shown_values(reason, evidence, is_open=True) for reason in reasons]
+    judged = list(zip(reasons, answers, strict=True))
+    values = [_shown_values(*each, evidence) for each in judged]
+    vague = [_shown_values(*each, evidence, is_open=True) for each in judged]
     notes = _notes(gate, evidence)
     missing = evidence.views["services"].table["missing"].fillna("").tolist()
     is_quiet = ~(holds != 0).any(axis=0) & (failing == 0) & ~is_lifted
@@ -189,29 +190,30 @@ def _reason_row(service: str, gate: Table, found: _Found) -> tuple[str, ...]:
 def _notes(gate: Table, evidence: Evidence) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for note in gate.get("notes", ()):
-        shown = _shown_values(note, evidence)
         holds = evidence.exists(note["table"], note["rule"])
+        shown = _shown_values(note, holds, evidence)
         for service in evidence.services[holds == 1]:
             found.setdefault(service, []).append(note["says"] + shown.get(service, ""))
     return found
 
 
 def _shown_values(
-    reason: Table, evidence: Evidence, *, is_open: bool = False
+    reason: Table, answers: Floats, evidence: Evidence, *, is_open: bool = False
 ) -> dict[str, str]:
     """Return by service, in brackets, the values for which a reason holds or is unknown."""
     columns = reason.get("shows", [])
     if not columns:
         return {}
-    table = evidence.views[reason["table"]].table
+    view = evidence.views[reason["table"]]
+    asked = np.isnan(answers) if is_open else answers == 1
     holds = evidence.evaluate(reason["rule"], reason["table"])
     # it is open too where a row that holds may not count
-    is_shown = holds.to_numpy(bool, na_value=is_open)
+    is_shown = holds.to_numpy(bool, na_value=is_open) & asked[view.codes]
     if not is_shown.any():
         return {}
     # of a wide table only what is shown
     wanted = list(dict.fromkeys(["service_id", *columns]))
-    rows = table.loc[is_shown, wanted]
+    rows = view.table.loc[is_shown, wanted]
     cells = rows[columns].to_dict("records")
     seen: dict[str, set[str]] = {}
     for service, row in zip(rows["service_id"], cells, strict=True):
