@@ -185,7 +185,7 @@ def test_what_nobody_read_is_named(edges):
     ]
     assert edges(deployment("front", pod("front", env_from=refs))) == {}
     row = edges.coverage["references"]
-    assert (row["status"], row["unmapped_n"]) == ("partial", 2)
+    assert (row["status"], row["ratio"], row["unmapped_n"]) == ("partial", 1, 2)
     assert "calls (ConfigMap), keys (Secret)" in row["hint"]
 
 
