@@ -285,7 +285,7 @@ def build(
             )
             message = f"{where}: unknown columns are kept aside: {listed}"
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
-        problems += [unreadable, frames.check(name, typed[name])]
+        problems += [unreadable, frames.check(name, typed[name], raw)]
     when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
     if when is None:
         # listed beside the other problems: who mends them one by one runs it many times

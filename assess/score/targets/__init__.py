@@ -109,7 +109,11 @@ class Targets(Result):
     def explain(self, service_id: str) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
         table: Any = self.row(service_id)
-        text = "\n".join(f"{row.Index}: {row.why}" for row in table.itertuples())
+        verdicts = [
+            f"{row.Index}: {row.why.replace(f': {row.blockers}; ', '; ', 1)}"
+            for row in table.itertuples()
+        ]
+        text = "\n".join([*verdicts, *_blockers_once(table["blockers"])])
         shown = table[[name for name in COLUMNS if name not in ELSEWHERE]]
         return Explanation(f"{service_id}: targets", text, shown.round(2))
 
@@ -139,6 +143,16 @@ class Targets(Result):
         for row in rows:
             row["blockers"] = list(filter(None, row["blockers"].split("; ")))
         return rows
+
+
+def _blockers_once(blockers: Series) -> list[str]:
+    """Return lines of the blockers of a service by target, each blocker once."""
+    each = blockers[blockers.ne("")].str.split("; ").explode().reset_index()
+    targets = each.groupby("blockers", sort=False)["target"].agg(", ".join)
+    return [
+        f"Blockers at {where}: {'; '.join(same.index)}"
+        for where, same in targets.groupby(targets, sort=False)
+    ]
 
 
 def measure_targets(assessment: Assessment) -> Targets:
