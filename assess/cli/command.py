@@ -274,13 +274,16 @@ def read_history(text: str | Path, policy: Policy, *more: str | None) -> History
 
 
 def read_assessment(
-    text: str, policy: Policy, *more: str | None, is_learning: bool = True
+    text: str, policy: Policy, previous: str | None = None, *, is_learning: bool = True
 ) -> Assessment:
-    """Read a snapshot, for scores that learn with the upgrades that `read_history` shows."""
+    """Read snapshots, for scores that learn with the upgrades that `read_history` shows."""
     from assess.score.assessment import Assessment
 
-    history = read_history(text, policy, *more) if is_learning else None
-    return Assessment(read(text), policy, history)
+    history = read_history(text, policy, previous) if is_learning else None
+    earlier = None
+    if previous:
+        earlier = read_assessment(previous, policy, is_learning=is_learning)
+    return Assessment(read(text), policy, history, earlier)
 
 
 def read_policy(file: Path | None, *, target: str | None = None) -> Policy:

@@ -192,7 +192,8 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
     from assess.score.assessment import Assessment
     from assess.score.upgrade_churn.history import History, upgrade_history
 
-    known = {s.provenance.quarter: s for s in (made.earlier, made.scores) if s}
+    quarters = (made.scores.earlier, made.scores)
+    known = {s.provenance.quarter: s for s in quarters if s}
     with store.quiet():
         listed = store.snapshots(path.resolve().parent)
     older = listed[listed["snapshot_at"] < made.scores.provenance.snapshot_at]

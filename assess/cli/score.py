@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,9 +108,6 @@ def score(
         raise click.UsageError("--by only works with upgrade-churn")
     is_learning = name in LEARNING
     assessment = read_assessment(snapshot, policy, previous, is_learning=is_learning)
-    if previous:
-        before = read_assessment(previous, policy, is_learning=is_learning)
-        assessment = replace(assessment, earlier=before)
     if name == "upgrade-churn":
         assessment = assessment.heading(target or "", by or "")
     result = assessment.score(name)
@@ -276,7 +272,6 @@ def record(
     content = write.get(suffix, one_page.decision_record)(
         service,
         read_assessment(snapshot, policy, previous),
-        earlier=read_assessment(previous, policy) if previous else None,
         existing=one_page.written_before(file.with_suffix(".md")) if file else "",
     )
     if file:

@@ -80,8 +80,8 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
         claims = scores.claims
         pictures.compare(scores.readiness, was.get("readiness"), claims, tested)
         tell(WORK, 3, STEPS)
-        decision = sections.decision(scores, earlier)
-        changed = changes.changes(scores, earlier, pictures, published=told)
+        decision = sections.decision(scores)
+        changed = changes.changes(scores, pictures, published=told)
         churn = sections.upgrade_churn(scores, pictures)
         made, tables = fleet_wide()
         scores.take(made)
@@ -103,7 +103,7 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
         background.method(scores),
     )
     tell(WORK, 4, STEPS)
-    return Report(scores, earlier, claims, tested, headline(scores), parts)
+    return Report(scores, claims, tested, headline(scores), parts)
 
 
 def _before(

@@ -140,7 +140,8 @@ def facts(row: Row, scores: Assessment) -> list[str]:
         )
     sentences += [
         f"A failure takes down {in_words(row, 'blast_impact')} of the fleet's criticality; "
-        f"single points of failure of this service: {in_words(row, 'blast_exposure_n')}.",
+        f"its single points of failure: {in_words(row, 'blast_exposure_n')} "
+        f"(at most {in_words(row, 'blast_exposure_hi')}).",
         f"Upgrades cost {in_words(row, 'churn_hours_per_year')} hours per year.",
     ]
     flips = scores.rows_of("flips", service_id)

@@ -32,14 +32,11 @@ MEASURES = {
 
 
 def changes(
-    scores: Assessment,
-    earlier: Assessment | None,
-    pictures: Pictures,
-    *,
-    published: Mapping[str, Any] | None,
+    scores: Assessment, pictures: Pictures, *, published: Mapping[str, Any] | None
 ) -> Section:
     """Return the section on changes; ``published`` is the earlier report, from `Report.to_dict`."""
     title = "What changed since last quarter"
+    earlier = scores.earlier
     if earlier is None:
         only = "There is only one snapshot. Add --previous to see what changed."
         return Section("changes", title, [only])

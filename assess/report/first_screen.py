@@ -55,18 +55,19 @@ def nothing_moves(frame: DataFrame) -> str:
     return "Move nothing this quarter: gates or low readiness block every candidate."
 
 
-def answers(scores: Assessment, earlier: Assessment | None) -> list[Fact]:
+def answers(scores: Assessment) -> list[Fact]:
     """Return the answers to the questions of a decision meeting."""
     ranked = scores.what_next.frame
     if ranked.empty:
         nothing = "The snapshot needs a services frame, or workloads that name services."
         return [Fact("Why", nothing, "coverage")]
-    since = f"Changed since {earlier.provenance.quarter}" if earlier else "Changed"
+    previous = scores.previous
+    since = f"Changed since {previous.quarter}" if previous else "Changed"
     return [
         Fact("Why", " ".join(_reasons(scores)), "ranking"),
         Fact("What not to move", " ".join(_refused(ranked)), "ranking"),
         Fact("What could go wrong", " ".join(_risks(scores)), "blast-radius"),
-        Fact(since, " ".join(_changes(scores, earlier)), "changes"),
+        Fact(since, " ".join(_changes(scores)), "changes"),
         Fact("What nobody knows", " ".join(_gaps(scores)), "unknowns"),
     ]
 
@@ -162,7 +163,8 @@ def _risks(scores: Assessment) -> Iterator[str]:
         yield "Unknown: nothing is proposed to move, and no source read what services run on."
 
 
-def _changes(scores: Assessment, earlier: Assessment | None) -> Iterator[str]:
+def _changes(scores: Assessment) -> Iterator[str]:
+    earlier = scores.earlier
     if earlier is None:
         yield "There is only one snapshot. Add --previous to see what changed."
         return

@@ -1,7 +1,7 @@
 """The decision record of one service: one page for an architecture review meeting."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -39,18 +39,16 @@ def decision_record(
     service_id: str,
     scores: Assessment,
     *,
-    earlier: Assessment | None = None,
     existing: str = "",
 ) -> str:
     """Write the decision record of a service; text that people wrote in the old one is kept."""
-    return keep(document("record.md", _values(service_id, scores, earlier)), existing)
+    return keep(document("record.md", _values(service_id, scores)), existing)
 
 
-def record_page(  # noqa: PLR0913 - what it shows, and how much of it
+def record_page(
     service_id: str,
     scores: Assessment,
     *,
-    earlier: Assessment | None = None,
     existing: str = "",
     links: Links = (),
     most: int | None = None,
@@ -59,7 +57,7 @@ def record_page(  # noqa: PLR0913 - what it shows, and how much of it
     keep("", existing)  # refuses a damaged record
     gates = scores.rows_of("gates", service_id)
     open_n = sum(gate["state"] != "pass" for gate in gates)
-    values = _values(service_id, scores, earlier, most or max(SHOWN - open_n // 2, 1))
+    values = _values(service_id, scores, most or max(SHOWN - open_n // 2, 1))
     words = {"words": _words(existing), "links": links}
     return render_page("record.html", {**values, **words})
 
@@ -68,12 +66,11 @@ def record_pdf(
     service_id: str,
     scores: Assessment,
     *,
-    earlier: Assessment | None = None,
     existing: str = "",
 ) -> bytes:
     """Print the record on one page: lists are cut further until it fits."""
     pages = (
-        record_page(service_id, scores, earlier=earlier, existing=existing, most=most)
+        record_page(service_id, scores, existing=existing, most=most)
         for most in range(SHOWN, 0, -1)
     )
     return on_one_page(pages, scores.provenance.snapshot_at)
@@ -93,11 +90,10 @@ def _words(existing: str) -> dict[str, str]:
 def _values(
     service_id: str,
     scores: Assessment,
-    earlier: Assessment | None,
     most: int = SHOWN,
 ) -> dict[str, Any]:
     """Return the values of the templates; lists have at most so many lines."""
-    whole = _whole(service_id, scores, earlier)
+    whole = _whole(service_id, scores)
     return {
         **whole,
         "options": [*whole["first"], *whole["moves"][:most], *whole["last"]],
@@ -112,7 +108,6 @@ _LISTS = ("consequences", "unknown", "changes", "since")
 def _whole(
     service_id: str,
     scores: Assessment,
-    earlier: Assessment | None,
 ) -> dict[str, Any]:
     """Gather the values of the templates, once for Markdown, page and paper; nothing is cut."""
     rows = _rows(scores)
@@ -135,8 +130,8 @@ def _whole(
         "consequences": _consequences(row, scores),
         "unknown": _unknown(service_id, scores),
         "changes": _changes(service_id, scores),
-        "before": earlier.provenance.quarter if earlier else "",
-        "since": _since(service_id, scores, earlier) if earlier else [],
+        "before": scores.earlier.provenance.quarter if scores.earlier else "",
+        "since": list(_since(service_id, scores)),
     }
 
 
@@ -441,16 +436,23 @@ def _changed(scores: Assessment, earlier: Assessment) -> dict[Any, list[Row]]:
     return records_by(changed_checks(scores, earlier), "service_id")
 
 
-def _since(service_id: str, scores: Assessment, earlier: Assessment) -> list[str]:
-    before = earlier.what_next.frame["label"].get(service_id)
+def _since(service_id: str, scores: Assessment) -> Iterator[str]:
+    if scores.earlier is None:
+        return
+    before = scores.earlier.what_next.frame["label"].get(service_id)
     if before is None:
-        return ["New in the inventory."]
+        yield "New in the inventory."
+        return
     after = _rows(scores)[service_id]["label"]
-    changed = _changed(scores, earlier).get(service_id, [])
-    label = f"Label: {before}, now {after}."
-    if before == after:
-        label = f"Label unchanged: {before}."
-    lines = [
-        f"{c['check']}: {c['before']}, now {c['after']} ({c['kind']})." for c in changed
-    ]
-    return [label, *(lines or ["No answer to a check changed."])]
+    yield (
+        f"Label unchanged: {before}."
+        if before == after
+        else f"Label: {before}, now {after}."
+    )
+    changed = _changed(scores, scores.earlier).get(service_id)
+    if not changed:
+        yield "No answer to a check changed."
+        return
+    for check in changed:
+        was, now = check["before"], check["after"]
+        yield f"{check['check']}: {was}, now {now} ({check['kind']})."

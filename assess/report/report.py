@@ -45,8 +45,6 @@ class Report:
     ----------
     scores : Assessment
         The quarter of the report.
-    earlier : Assessment or None
-        The quarter before.
     claims : Claims
         The claims of the argument, tested on this fleet.
     backtest : Backtest or AssessError
@@ -58,7 +56,6 @@ class Report:
     """
 
     scores: Assessment
-    earlier: Assessment | None
     claims: Claims
     backtest: Backtest | AssessError
     headline: str
@@ -118,10 +115,11 @@ class Report:
 
     def _document(self, rows_by: Callable[[Iterator[Any]], Any]) -> dict[str, Any]:
         """Return the report as plain JSON types; ``rows_by`` gathers the rows of a score."""
+        previous = self.scores.previous
         return {
             "schema_version": JSON_VERSION,
             **self.scores.provenance.to_dict(),
-            "previous_quarter": self.earlier.provenance.quarter if self.earlier else None,
+            "previous_quarter": previous.quarter if previous else None,
             "headline": self.headline,
             "labels": {label: count for label, count, _ in self.tally},
             "sections": [
@@ -216,10 +214,9 @@ class Report:
         AssessError
             If there is no such service.
         """
-        rest: dict[str, Any] = {"earlier": self.earlier, "existing": existing}
         if links is None:
-            return decision_record(service_id, self.scores, **rest)
-        return record_page(service_id, self.scores, links=links, **rest)
+            return decision_record(service_id, self.scores, existing=existing)
+        return record_page(service_id, self.scores, existing=existing, links=links)
 
     def save_html(self, path: str | Path) -> None:
         """Write the page.
@@ -379,9 +376,9 @@ class Report:
         """List everything that is needed to rebuild the same bytes."""
         at = self.scores.provenance
         command = f"assess report <snapshot of {at.snapshot_at:%Y-%m-%d}>"
-        if self.earlier:
-            before = self.earlier.provenance.snapshot_at
-            command += f" --previous <snapshot of {before:%Y-%m-%d}>"
+        previous = self.scores.previous
+        if previous:
+            command += f" --previous <snapshot of {previous.snapshot_at:%Y-%m-%d}>"
         return [
             ("Snapshot", f"{at.snapshot_at:%Y-%m-%d %H:%M} UTC ({at.quarter})"),
             ("Policy", at.policy_hash),

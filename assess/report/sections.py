@@ -18,7 +18,7 @@ from assess.words import element_label, element_labels
 NO_FAILURE = "No failure was observed yet: nothing shows how well this holds."
 
 
-def decision(scores: Assessment, earlier: Assessment | None) -> Section:
+def decision(scores: Assessment) -> Section:
     """Return the first section: the answers of a decision meeting, and the short list."""
     frame = scores.what_next.frame.reset_index()
     is_listed = frame["label"].isin(_LISTED) & frame["p_top"].notna()
@@ -26,8 +26,7 @@ def decision(scores: Assessment, earlier: Assessment | None) -> Section:
     inside = frame[frame["label"].isin(["FIX", "PULL BACK"])]
     if len(inside):
         tables.append(table_of("already-inside", inside))
-    facts = answers(scores, earlier)
-    return Section("decision", "Decision", parts=tables, facts=facts)
+    return Section("decision", "Decision", parts=tables, facts=answers(scores))
 
 
 _LISTED = ["MOVE NOW", "PILOT", "PREPARE"]

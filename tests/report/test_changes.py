@@ -39,7 +39,7 @@ def report(policy):
 
 
 def test_a_label_changes_because_of_the_fleet_the_evidence_or_rivals(report):
-    table = label_changes(report.scores, report.earlier).set_index("service_id")
+    table = label_changes(report.scores, report.scores.earlier).set_index("service_id")
     assert table.loc["store-locator", ["before", "because"]].tolist() == [
         "NOT DECIDABLE",
         "the evidence",
@@ -55,16 +55,14 @@ def test_a_label_changes_because_of_the_fleet_the_evidence_or_rivals(report):
 @pytest.fixture(scope="module")
 def then(report, policy):
     """The report of the snapshot before, as it was published."""
-    return assess.build_report(report.earlier.inventory, policy).to_dict()
+    return assess.build_report(report.scores.earlier.inventory, policy).to_dict()
 
 
 def parts(report, published):
     """The section and its tables, with the picture that the report has already."""
     (without,) = [s for s in report.sections if s.id == "changes"]
     (picture,) = without.of(Picture)
-    section = changes(
-        report.scores, report.earlier, lambda *_, **__: picture, published=published
-    )
+    section = changes(report.scores, lambda *_, **__: picture, published=published)
     return section, {table.id: table for table in section.of(Table)}
 
 

@@ -12,10 +12,10 @@ from assess.report.model import Table
 
 @pytest.fixture(scope="module")
 def past(hostile):
-    oldest = of_scores(hostile.earlier).drop(index="gone")
+    oldest = of_scores(hostile.scores.earlier).drop(index="gone")
     return {
         "2026Q1": oldest,
-        "2026Q2": of_scores(hostile.earlier),
+        "2026Q2": of_scores(hostile.scores.earlier),
         "2026Q3": of_scores(hostile.scores),
     }
 

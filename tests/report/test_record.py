@@ -219,6 +219,6 @@ def test_the_page_of_a_record_shows_what_people_wrote_in_the_markdown(policy):
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="apt-get install -y chromium")
 def test_a_record_is_printed_on_one_page_whatever_its_length(hostile):
     name = "n" * 300
-    printed = record_pdf(name, hostile.scores, earlier=hostile.earlier)
+    printed = record_pdf(name, hostile.scores)
     assert len(re.findall(rb"/Type /Page\b", printed)) == 1
     assert b"CreationDate (D:20260930000000" in printed

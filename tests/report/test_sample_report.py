@@ -44,7 +44,7 @@ def written(made, tmp_path_factory):
 
 
 def test_scores_of_a_second_process_make_the_tables_that_are_asked_for_later(made):
-    was, now = (s.what_next.details["boards"] for s in (made.earlier, made.scores))
+    was, now = (s.what_next.details["boards"] for s in (made.scores.earlier, made.scores))
     assert list(was) == list(now)
     assert len(was)
 

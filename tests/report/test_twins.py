@@ -47,7 +47,6 @@ def test_a_table_that_is_cut_on_the_page_is_whole_in_its_file(hostile, tmp_path)
     assert table.notes == ["All 500 rows are in tables/long.csv."]
     told = assess.Report(
         hostile.scores,
-        None,
         hostile.claims,
         hostile.backtest,
         "h",

@@ -327,7 +327,7 @@ def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> Json:
         "placed": pd.Index(names).isin(topology.placed).astype(int).tolist(),
         "frozen": _pairs(blast.details["frozen"], blast),
         "moves": _moves(blast, texts),
-        "exposure": _numbers(services["exposure_n"]),
+        "exposure": _numbers(services[["exposure_n", "exposure_hi"]]),
         "minutes": _numbers(services[MINUTES].to_numpy(dtype=object)),
         "delta": _numbers(100 * services[DELTA].astype("Float64")),
         "callers_seen": texts.column(services["callers_seen"]),

@@ -749,8 +749,9 @@ class Explorer {
     rows.sort((a, b) => point[b] - point[a] || hi[b] - hi[a]);
     const delta = blast.delta.slice(3 * i, 3 * i + 3);
     const minutes = blast.minutes.slice(2 * i, 2 * i + 2);
+    const exposure = blast.exposure.slice(2 * i, 2 * i + 2);
     const lines = [
-      blast.placed[i] ? `Single points of failure: ${number(blast.exposure[i])}.` : "Where it runs is unknown: any host, zone or engine may take it down.",
+      blast.placed[i] ? `Single points of failure: ${number(exposure[0])} (at most ${number(exposure[1])}).` : "Where it runs is unknown: any host, zone or engine may take it down.",
       `Minutes to heal: ${number(minutes[0])}; minutes of outage a year: ${number(minutes[1])}.`,
       `Before and after the move: the blast radius changes by ${interval(delta, 1, true)} percentage points (negative is containment gained).`,
       ...this.moveWords(node),

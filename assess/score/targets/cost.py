@@ -147,18 +147,14 @@ def host_rate(target: Table, policy: Policy, own: Interval) -> Interval:
     settings = policy["churn"]
     since = str(settings["forced_since"])
     most = settings["managed_per_year_max"]
+    lines = [
+        (product, reference.line_of(product, version))
+        for product, version in calendars(target)
+    ]
     if is_provided(target):
-        rates = [
-            pace.managed_rate(product, reference.line_of(product, version), most)
-            for product, version in calendars(target)
-        ]
-        return pace.fastest(*rates)
-    rates = []
-    for product, version in calendars(target):
-        line = reference.line_of(product, version)
-        rates.append(pace.engine_rate(product, line, own, since))
-    rates.append(pace.system_rate(*system_of(target), since))
-    return reduce(pace.together, rates)
+        return pace.fastest(*(pace.managed_rate(*line, most) for line in lines))
+    rates = [pace.engine_rate(*line, own, since) for line in lines]
+    return reduce(pace.together, [*rates, pace.system_rate(*system_of(target), since)])
 
 
 def upgrade_hours(
