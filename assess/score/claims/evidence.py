@@ -37,7 +37,6 @@ from assess.score.incidents.exposure import (
     ANY_CONTAINER,
     CONTAINER,
     HOST,
-    UNCLEAR,
     replicas_in_containers,
 )
 from assess.score.incidents.recovery import self_healing
@@ -99,9 +98,8 @@ class ClaimData:
     def orchestrated(self) -> Series:
         """Whether each spell is under an orchestrator; NA where only containers were seen."""
         platform = self.spells["platform"]
-        declared = self.assessment.inventory.by_service["platform"]
-        named = self.spells["service_id"].map(declared)
-        vague = platform.eq(ANY_CONTAINER) & (named.isna() | named.isin(UNCLEAR))
+        is_named = self.spells["service_id"].map(self.assessment.exposure.is_named)
+        vague = platform.eq(ANY_CONTAINER) & ~is_named
         orchestrators = self.assessment.policy["evidence"]["orchestrators"]
         return platform.isin(orchestrators).astype("boolean").mask(vague)
 

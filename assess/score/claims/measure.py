@@ -332,8 +332,16 @@ def widened(
     Its ``spread`` and ``freedom`` come from `rates.dispersion`.
     """
     tier = spells["tier"].astype("string").fillna("unknown") + " "
-    counts = (spells["incidents"], spells["months"])
-    spreads = [dispersion(*counts, tier + side.astype("string")) for side in sides]
+    counts = spells[["incidents", "months"]]
+    spreads = []
+    for side in sides:
+        group = (tier + side.astype("string")).rename("group")
+        # a service is one member of its group, however many spells it has there
+        by_member = counts.groupby([spells["service_id"], group], sort=False)
+        members = by_member.sum().reset_index("group")
+        spreads.append(
+            dispersion(members["incidents"], members["months"], members["group"])
+        )
     wider, widest = max((wider_level(level, spread), spread) for spread in spreads)
     return wider, widest._asdict()
 

@@ -65,7 +65,8 @@ class Exposure:
     """Watched time and sound incidents per service, by side.
 
     ``services`` holds ``tier, kind`` by ``service_id``; ``platform``, likewise, where it runs: as
-    declared, else by its replicas; ``mixed`` where these differ, NA if unknown.
+    declared, else by its replicas; ``mixed`` where these differ, NA if unknown. ``is_named`` says
+    whether it is declared.
     ``watched`` are the spans in which incidents were watched, up to the snapshot at most;
     ``is_covered`` says whether they come from coverage, and not from the incidents themselves.
     ``sound`` holds the incidents that happened, once each, with ``platform`` and ``side`` at that
@@ -74,6 +75,7 @@ class Exposure:
 
     services: DataFrame
     platform: Series
+    is_named: Series
     watched: Spans
     is_covered: bool
     sound: DataFrame
@@ -115,14 +117,17 @@ class Exposure:
         spells = self._spans(*self.window)
         spells = spells[spells["start"] < spells["end"]].reset_index(drop=True)
         rows = spells.reset_index(names="spell").drop(columns="platform")
-        opened = rows.merge(self.incidents[["service_id", "opened_at"]], on="service_id")
+        moments = self.incidents[["incident_id", "service_id", "opened_at"]]
+        opened = rows.merge(moments, on="service_id")
         opened = opened[opened["opened_at"].between(opened["start"], opened["end"])]
+        # at the moment that ends a spell and starts the next, an incident is of the first
+        opened = opened.drop_duplicates("incident_id")
         by_spell = opened.groupby("spell")["opened_at"]
         last = by_spell.max().reindex(spells.index).fillna(spells["start"])
         spells["incidents"] = by_spell.size().reindex(spells.index, fill_value=0)
-        # every spell starts with the watched time, as far as anybody knows
         until = days_until(self.watched, spells["end"])
-        spells["months"] = until / MONTH_DAYS
+        since = days_until(self.watched, spells["start"])
+        spells["months"] = (until - since) / MONTH_DAYS
         spells["clean_months"] = (until - days_until(self.watched, last)) / MONTH_DAYS
         spells["side"] = side_of(spells["platform"])
         spells = spells.join(self.services, on="service_id")
@@ -136,13 +141,19 @@ class Exposure:
         here = self.platform.mask(moved).to_frame().assign(start=start, end=end)
         if self.earlier is None or self.earlier_until is None:
             return here.rename_axis("service_id").reset_index()
-        before = self.earlier.platform[self.earlier.side.notna()]
-        before = before[before.index.isin(self.side.dropna().index)]
-        before = before[before != self.platform[before.index]]
+        then = self.earlier.platform.reindex(self.platform.index)
+        side = side_of(then)
+        # of containers whose platform one snapshot alone names, nobody knows whether they moved
+        is_vague = self.is_named != self.earlier.is_named.reindex(then.index)
+        may_have_moved = surely(side.eq(self.side) & side.eq(CONTAINER) & is_vague)
+        has_moved = surely(side.notna() & self.side.notna() & then.ne(self.platform))
+        before = then[has_moved | may_have_moved]
         until = min(self.earlier_until, end)
         there = DataFrame({"platform": before, "start": start, "end": until})
         # nobody knows when between the snapshots it moved: that time counts for neither platform
-        spans = pd.concat([here[~here.index.isin(before.index)], there])
+        unsure = then[may_have_moved].index
+        between = DataFrame({"platform": pd.NA, "start": until, "end": end}, index=unsure)
+        spans = pd.concat([here[~here.index.isin(before.index)], there, between])
         return spans.rename_axis("service_id").reset_index()
 
     def total(
@@ -203,6 +214,7 @@ def exposure(
 @per_inventory
 def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
     services = inventory.by_service[["tier", "kind"]]
+    named = side_of(inventory.by_service["platform"]).sort_index()
     platform = _platforms(inventory, policy)
     sound = sound_incidents(inventory)
     at_time = sound["platform_at_time"].astype("object")
@@ -218,6 +230,7 @@ def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
     return Exposure(
         services=services,
         platform=platform,
+        is_named=named.notna(),
         watched=watched,
         is_covered=is_covered,
         sound=sound.assign(platform=at_time, side=side_of(at_time)),

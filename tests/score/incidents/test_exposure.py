@@ -14,7 +14,8 @@ import assess
 from assess.config import data_path
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.assessment import judge_claims, what_next
+from assess.score.assessment import Assessment, judge_claims, what_next
+from assess.score.claims.evidence import MEASURES, ClaimData
 from assess.score.evidence.tables import gather
 from assess.score.incidents import exposure as module
 from assess.score.incidents.exposure import exposure, incident_rates
@@ -126,7 +127,7 @@ def test_platform_is_read_off_the_replicas_where_nobody_declared_it():
 
 
 def test_a_gap_between_two_windows_was_not_watched():
-    days = [("01", "02"), ("08", "09")]
+    days = ["07-01", "09-01"]
     watched = [
         {
             **WATCHED,
@@ -440,7 +441,7 @@ def test_the_ends_of_what_was_watched_and_of_what_can_be_true_count():
 
 
 def test_what_opened_in_1900_may_be_true():
-    days = ["1899-12-31T23:59:59Z", "1900-01-01T00:00:00Z"]
+    days = ["07-01", "09-01"]
     rows = [incident(n, "a", "05-01") | {"opened_at": at} for n, at in enumerate(days)]
     found = module.sound_incidents(fleet([service("a")], rows))
     assert found["incident_id"].tolist() == ["i1"]
@@ -499,3 +500,39 @@ def test_only_exposure_compares_a_platform_with_the_words_for_containers(room):
         if decides_by_platform(node)
     }
     assert deciding <= {"exposure.py"}
+
+
+def test_a_platform_that_one_snapshot_alone_names_narrows_no_claim():
+    """Containers without a name may have moved: the time between counts on either side."""
+    events = [incident(1, "a", "07-01"), incident(2, "a", "09-01")]
+    platforms = {"a": "ecs", "b": "ecs", "c": "docker", "d": "host"}
+    kinds = {"a": "task", "b": "task", "c": "container", "d": "unit"}
+    rows = [
+        {"workload_id": name, "service_id": name, "source_kind": kind}
+        for name, kind in kinds.items()
+    ]
+
+    def record(*, was_named, is_named):
+        quarters = [(was_named, "2026-07-01T00:00:00Z"), (is_named, AT)]
+        was, now = (
+            fleet(
+                [service(name, platforms[name] if has_names else None) for name in kinds],
+                events,
+                at=day,
+                workloads=rows,
+            )
+            for has_names, day in quarters
+        )
+        data = ClaimData(Assessment(now, POLICY, earlier=Assessment(was, POLICY)))
+        return data.spells, [MEASURES[claim](data).interval for claim in ("C13", "C14")]
+
+    _, known = record(was_named=True, is_named=True)
+    for was_named in (True, False):
+        spells, found = record(was_named=was_named, is_named=not was_named)
+        assert spells["months"].sum() == pytest.approx(4 * MONTHS)
+        # what happens at the end of a spell counts once
+        assert spells["incidents"].sum() == len(events)
+        assert spells.loc[spells["side"].isna(), "service_id"].tolist() == ["a", "b", "c"]
+        for wide, narrow in zip(found, known, strict=True):
+            assert wide.lo <= narrow.lo
+            assert wide.hi >= narrow.hi
