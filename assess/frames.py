@@ -420,7 +420,7 @@ def is_absent(cells: Series) -> Series:
 def _duplicates(frame: str, keys: DataFrame) -> DataFrame:
     twice = keys[keys.duplicated(keep=False)].dropna()
     if twice.empty:
-        return join_problems([])
+        return _NO_PROBLEMS
     shown = twice.apply(lambda row: "/".join(map(str, row)), axis=1)
     column = Column(frame, ", ".join(keys.columns), "str", "key", "", "", "")
     return _problems(column, shown, "a key occurs once", "duplicate key")

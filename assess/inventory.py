@@ -318,7 +318,7 @@ def derived(frame: str, table: DataFrame) -> DataFrame:
     known = refs.unique()
     parts = DataFrame([parse_image(ref).columns() for ref in known], index=known)
     table = _filled(table, parts.reindex(refs).set_axis(refs.index))
-    tagged = table.loc[table["repository"].notna() & table["tag"].notna()]
+    tagged = table.dropna(subset=["repository", "tag"])
     is_pinned = frames.surely(tagged["pinned"])
     rows = zip(tagged["tag"], tagged["repository"], is_pinned, strict=True)
     # `moves` may be None: `None and …` keeps an unknown tag unknown

@@ -188,7 +188,7 @@ BUDGETS = {
     "score/readiness": 503,
     "score/validation": 868,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1868,  # replicas may be on any host; builds and flags are asked too
-    "score/targets": 723,  # an explanation tells each blocker once
+    "score/targets": 717,
     "score/what_next": 1415,
     "figures": 1338,
     "report": 2253,  # a first screen, records as pages, how predictions held

@@ -117,9 +117,7 @@ def cost(target: Table, size: DataFrame, replicas: DataFrame) -> Cost:
     priced = {name: price * HOURS for name, price in by_size.items() if price}
     size = size.reindex(replicas.index)
     for end in ENDS:
-        each = Series(0.0, replicas.index, dtype="Float64")
-        for name, price in priced.items():
-            each = each + size[f"{name}{end}"] * price
+        each = sum(size[f"{name}{end}"] * price for name, price in priced.items())
         month = each * replicas[f"replicas{end}"] + prices["service_month"]
         frame[f"cost_per_month{end}"] = month.round(2)
     missing = Series("", replicas.index)
