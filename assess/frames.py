@@ -371,13 +371,20 @@ def join_problems(problems: list[DataFrame]) -> DataFrame:
     return pd.concat(some, ignore_index=True)
 
 
-def check(frame: str, table: DataFrame) -> DataFrame:
-    """List keys that occur twice, empty required cells and numbers out of range in a typed table."""
+def check(frame: str, table: DataFrame, raw: DataFrame | None = None) -> DataFrame:
+    """List keys that occur twice, empty required cells and numbers out of range in a typed table.
+
+    A required column that the table it was made of lacks is listed once, not for every row.
+    """
+    given = table if raw is None else raw
     problems = [_duplicates(frame, table[key(frame)])]
     for name, column in columns(frame).items():
         cells = table[name]
-        if column.is_required:
+        if column.is_required and name in given:
             problems += _absent(column, cells)
+        elif column.is_required and len(table):
+            hint = "the table has no such column"
+            problems.append(problem(frame, "", "required", hint, column=name))
         if column.bounds:
             # an unknown cell breaks no range: NaN is neither below nor above
             numbers = cells.to_numpy(float, na_value=np.nan)
@@ -413,7 +420,7 @@ def is_absent(cells: Series) -> Series:
 def _duplicates(frame: str, keys: DataFrame) -> DataFrame:
     twice = keys[keys.duplicated(keep=False)].dropna()
     if twice.empty:
-        return join_problems([])
+        return _NO_PROBLEMS
     shown = twice.apply(lambda row: "/".join(map(str, row)), axis=1)
     column = Column(frame, ", ".join(keys.columns), "str", "key", "", "", "")
     return _problems(column, shown, "a key occurs once", "duplicate key")
@@ -437,8 +444,11 @@ def check_references(tables: dict[str, DataFrame]) -> DataFrame:
             if column.reference is None or column.reference[0] not in tables:
                 continue
             target, target_key = column.reference
+            keys = tables[target][target_key]
             values = table[name]
-            is_dangling = values.notna() & ~values.isin(tables[target][target_key])
+            is_dangling = values.notna() & ~values.isin(keys)
+            # a key without any value is a problem of its own, not of each reference to it
+            is_dangling &= keys.empty or keys.notna().any()
             if not column.is_required:
                 is_dangling &= values != ""  # as good as unknown
             dangling = values[is_dangling]

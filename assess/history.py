@@ -121,7 +121,7 @@ def _sound(frame: str, file: Path) -> DataFrame | None:
         _warn(file, error)
         return None
     table, problems = frames.conform(frame, raw)
-    problems = frames.join_problems([problems, frames.check(frame, table)])
+    problems = frames.join_problems([problems, frames.check(frame, table, raw)])
     if len(problems):
         raise DataError(f"{file} is not sound", problems)
     return derived(frame, table)

@@ -285,7 +285,7 @@ def build(
             )
             message = f"{where}: unknown columns are kept aside: {listed}"
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
-        problems += [unreadable, frames.check(name, typed[name])]
+        problems += [unreadable, frames.check(name, typed[name], raw)]
     when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
     if when is None:
         # listed beside the other problems: who mends them one by one runs it many times
@@ -318,7 +318,7 @@ def derived(frame: str, table: DataFrame) -> DataFrame:
     known = refs.unique()
     parts = DataFrame([parse_image(ref).columns() for ref in known], index=known)
     table = _filled(table, parts.reindex(refs).set_axis(refs.index))
-    tagged = table.loc[table["repository"].notna() & table["tag"].notna()]
+    tagged = table.dropna(subset=["repository", "tag"])
     is_pinned = frames.surely(tagged["pinned"])
     rows = zip(tagged["tag"], tagged["repository"], is_pinned, strict=True)
     # `moves` may be None: `None and …` keeps an unknown tag unknown

@@ -82,6 +82,23 @@ def test_every_problem_is_told_at_once(snapshot):
     pd.testing.assert_frame_equal(validate(path), caught.value.problems)
 
 
+def test_a_required_column_that_a_file_lacks_is_told_once(snapshot):
+    path = snapshot(
+        hosts="os_name\ndebian\ndebian\n",
+        workloads="workload_id,host_id\nw1,h1\n,h2\n",
+    )
+    found = validate(path).fillna({"row": 0})
+    assert [(p.table, p.row, p.column) for p in found.itertuples()] == [
+        ("hosts", 0, "host_id"),
+        ("workloads", 2, "workload_id"),
+        ("workloads", 0, "service_id"),
+    ]
+    assert set(found["hint"][found["row"] == 0]) == {"the table has no such column"}
+    # a table without rows has all its columns: what refers to it dangles
+    (path / "hosts.csv").write_text("os_name\n")
+    assert (validate(path)["hint"] == "dangling reference").sum() == 2
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

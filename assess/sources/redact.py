@@ -69,9 +69,10 @@ _PEM = Linear(
 _ASSIGNED = Linear(
     rf"([\w.-]*(?:{_SECRET_WORDS}|authorization)[\w.-]*[\"']?\s*(?:=|:|\s)\s*)"
     r"(?:(?:bearer|basic|token|digest|negotiate)\s+)?"
-    r"(?:\"[^\"]*(?:\"|$)|'[^']*(?:'|$)|[^\s,;&\"']+)",
+    r"(\"[^\"]*(?:\"|$)|'[^']*(?:'|$)|[^\s,;&\"']+)",
     ignore_case=True,
 )
+_KIND = Linear(r"\((?:ConfigMap|Secret)\)?")  # behind the name of an object
 # An option whose last word means a secret, and a value that is no path and no variable.
 _SECRET_OPTION = (
     r"[\w.-]*(?:passw(?:or)?d|passphrase|requirepass|masterauth|token|api[_-]?key"
@@ -167,9 +168,14 @@ def scrub(text: str) -> str:
     if len(head) < len(text):  # half a word may be half a secret, of no known shape
         head = head.rpartition(" ")[0] + " …"
     line = mask(" ".join(head.split()))
-    line = _ASSIGNED.sub(lambda found: found[1] + REDACTED, line)
+    line = _ASSIGNED.sub(_without_value, line)
     line = _BEARER.sub(_without_credential, line)
     return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 1] + "…"
+
+
+def _without_value(found: Any) -> str:
+    # "shop/web-secret (Secret)" has no value
+    return found[0] if _KIND.fullmatch(found[2]) else found[1] + REDACTED
 
 
 def _without_credential(found: Any) -> str:

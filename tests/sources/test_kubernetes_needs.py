@@ -181,12 +181,13 @@ def test_what_nobody_read_is_named(edges):
     refs = [
         ALL,
         {"secretRef": {"name": "keys"}},
+        {"secretRef": {"name": "web-secret"}},
         {"secretRef": {"name": "x", "optional": True}},
     ]
     assert edges(deployment("front", pod("front", env_from=refs))) == {}
     row = edges.coverage["references"]
-    assert (row["status"], row["ratio"], row["unmapped_n"]) == ("partial", 1, 2)
-    assert "calls (ConfigMap), keys (Secret)" in row["hint"]
+    assert (row["status"], row["ratio"], row["unmapped_n"]) == ("partial", 1, 3)
+    assert "calls (ConfigMap), keys (Secret), web-secret (Secret)" in row["hint"]
 
 
 def test_waits_before_the_start_are_a_start_order(edges):

@@ -169,6 +169,22 @@ def test_names_of_secrets_are_few_and_no_values():
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("shop/web-secret (Secret), a", "shop/web-secret (Secret), a"),
+        ("web-secret (Secret, too many", "web-secret (Secret, too many"),
+        ("calls (Secret, too many", "calls (Secret, too many"),
+        ("db-credentials (ConfigMap)", "db-credentials (ConfigMap)"),
+        ("web-secret (Secret)hunter2", "web-secret ***"),
+        ("web-secret (hunter2)", "web-secret ***"),
+        ("password: Secret", "password: ***"),
+    ],
+)
+def test_the_kind_of_an_object_is_no_value(text, shown):
+    assert redact.scrub(text) == shown
+
+
+@pytest.mark.parametrize(
     ("text", "kept"),
     [
         ("Authorization: Basic dXNlcjpodW50ZXIy", False),

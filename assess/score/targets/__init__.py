@@ -66,13 +66,13 @@ ELSEWHERE = (
     *with_ends("cost_per_month")[1:],
     "why",
 )
-# criteria at their worst, and whether high is good
+# criteria at their worst, and the sign that makes each a loss
 CRITERIA = {
-    "readiness_lo": True,
-    "hours_per_year_hi": False,
-    "delta_hi": False,
-    "cost_per_month_hi": False,
-    "effort_hours": False,
+    "readiness_lo": -1,
+    "hours_per_year_hi": 1,
+    "delta_hi": 1,
+    "cost_per_month_hi": 1,
+    "effort_hours": 1,
 }
 KEY = ["service_id", "target"]
 PRICE_WORDS = {
@@ -109,7 +109,11 @@ class Targets(Result):
     def explain(self, service_id: str) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
         table: Any = self.row(service_id)
-        text = "\n".join(f"{row.Index}: {row.why}" for row in table.itertuples())
+        verdicts = [
+            f"{row.Index}: {row.why.replace(f': {row.blockers}; ', '; ', 1)}"
+            for row in table.itertuples()
+        ]
+        text = "\n".join([*verdicts, *_blockers_once(table["blockers"])])
         shown = table[[name for name in COLUMNS if name not in ELSEWHERE]]
         return Explanation(f"{service_id}: targets", text, shown.round(2))
 
@@ -139,6 +143,16 @@ class Targets(Result):
         for row in rows:
             row["blockers"] = list(filter(None, row["blockers"].split("; ")))
         return rows
+
+
+def _blockers_once(blockers: Series) -> list[str]:
+    """Return lines of the blockers of a service by target, each blocker once."""
+    each = blockers[blockers.ne("")].str.split("; ").explode().reset_index()
+    targets = each.groupby("blockers", sort=False)["target"].agg(", ".join)
+    return [
+        f"Blockers at {where}: {'; '.join(same.index)}"
+        for where, same in targets.groupby(targets, sort=False)
+    ]
 
 
 def measure_targets(assessment: Assessment) -> Targets:
@@ -277,12 +291,9 @@ def dominated(frame: DataFrame) -> Series:
     """Mark a target if another fitting one is as good on every criterion and better on one."""
     # Each criterion counts at its worst; what is unknown is worse than all that is known. Rounded:
     # sums in another order differ in their last bit, and neither of two equals beats the other.
-    worst = []
-    for name, is_high_good in CRITERIA.items():
-        cells = frame[name].astype("Float64").to_numpy(float)
-        losses = -cells if is_high_good else cells
-        worst.append(np.where(np.isnan(losses), np.inf, losses.round(DIGITS)))
-    losses = np.stack(worst, axis=1)
+    cells = frame[list(CRITERIA)].astype("Float64").to_numpy(float, na_value=np.nan)
+    losses = (cells * list(CRITERIA.values())).round(DIGITS)
+    losses = np.where(np.isnan(losses), np.inf, losses)
     fits = frame["verdict"].eq(FITS).to_numpy()
     targets_n = frame.index.get_level_values("target").nunique()
     # by service, what stands in a row beats what stands in a column

@@ -117,9 +117,7 @@ def cost(target: Table, size: DataFrame, replicas: DataFrame) -> Cost:
     priced = {name: price * HOURS for name, price in by_size.items() if price}
     size = size.reindex(replicas.index)
     for end in ENDS:
-        each = Series(0.0, replicas.index, dtype="Float64")
-        for name, price in priced.items():
-            each = each + size[f"{name}{end}"] * price
+        each = sum(size[f"{name}{end}"] * price for name, price in priced.items())
         month = each * replicas[f"replicas{end}"] + prices["service_month"]
         frame[f"cost_per_month{end}"] = month.round(2)
     missing = Series("", replicas.index)
@@ -147,18 +145,14 @@ def host_rate(target: Table, policy: Policy, own: Interval) -> Interval:
     settings = policy["churn"]
     since = str(settings["forced_since"])
     most = settings["managed_per_year_max"]
+    lines = [
+        (product, reference.line_of(product, version))
+        for product, version in calendars(target)
+    ]
     if is_provided(target):
-        rates = [
-            pace.managed_rate(product, reference.line_of(product, version), most)
-            for product, version in calendars(target)
-        ]
-        return pace.fastest(*rates)
-    rates = []
-    for product, version in calendars(target):
-        line = reference.line_of(product, version)
-        rates.append(pace.engine_rate(product, line, own, since))
-    rates.append(pace.system_rate(*system_of(target), since))
-    return reduce(pace.together, rates)
+        return pace.fastest(*(pace.managed_rate(*line, most) for line in lines))
+    rates = [pace.engine_rate(*line, own, since) for line in lines]
+    return reduce(pace.together, [*rates, pace.system_rate(*system_of(target), since)])
 
 
 def upgrade_hours(

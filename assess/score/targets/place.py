@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pandas as pd
-from pandas import Series
+from pandas import DataFrame, Series
 
 from assess import reference
 from assess.policy import Table
@@ -144,12 +144,14 @@ def at_place(evidence: Evidence, place: Place) -> Evidence:
     views["hosts"] = _one_row_each(evidence, "hosts", dict(place.host))
     views["services"] = _spread(evidence, place)
     changed = {}
+    workloads = views["workloads"]
     if place.mirrored:
         changed["public_unmirrored"] = False
-    if views["workloads"].table["rootless"].any():
+    if workloads.table["rootless"].any():
         changed["rootless"] = False
     if changed:
-        views["workloads"] = _with(views["workloads"], **changed)
+        table = _assigned(workloads.table, changed)
+        views["workloads"] = replace(workloads, table=table, answers={})
     return Evidence(evidence.services, views, evidence.at)
 
 
@@ -158,12 +160,8 @@ def _one_row_each(evidence: Evidence, table: str, facts: Table) -> View:
     old = evidence.views[table].table
     services = Series(evidence.services.astype("string"))
     blank = old.iloc[:0].reindex(services.index)
-    columns = {
-        name: Series(fact, blank.index, dtype=blank[name].dtype)
-        for name, fact in facts.items()
-        if name in blank
-    }
-    rows = blank.assign(service_id=services, **columns, sure=True)
+    known = {name: fact for name, fact in facts.items() if name in blank}
+    rows = _assigned(blank, known).assign(service_id=services, sure=True)
     return View.of(evidence.services, rows)
 
 
@@ -182,14 +180,13 @@ def _spread(evidence: Evidence, place: Place) -> View:
     return View.of(evidence.services, changed)
 
 
-def _with(view: View, **columns: Any) -> View:
-    """Return a view with other values in some of its columns."""
-    table = view.table
-    changed = {
+def _assigned(table: DataFrame, values: Table) -> DataFrame:
+    """Return a table with one value in each of some columns, of the column's type."""
+    columns = {
         name: Series(value, table.index, dtype=table[name].dtype)
-        for name, value in columns.items()
+        for name, value in values.items()
     }
-    return replace(view, table=table.assign(**changed), answers={})
+    return table.assign(**columns)
 
 
 def is_replaced(questions: list[Table]) -> bool:

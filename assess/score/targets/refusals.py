@@ -200,14 +200,13 @@ def _unready(policy: Policy, readiness: DataFrame) -> list[Blocker]:
     least = policy["what_next"]["pilot_points"]
     found: list[Blocker] = []
     for row in readiness[readiness["readiness_lo"] < least].itertuples():
-        name = str(row.Index)
+        verdict = UNKNOWN
+        ends = f"({row.readiness_lo:.0f} to {row.readiness_hi:.0f})"
+        words = f"not known: whether readiness reaches {least:.0f} {ends}"
         if row.readiness_hi < least:
+            verdict = AFTER_FIXES
             words = f"readiness: {row.readiness:.0f} is below {least:.0f}"
-            found.append((name, AFTER_FIXES, words))
-        else:
-            ends = f"({row.readiness_lo:.0f} to {row.readiness_hi:.0f})"
-            words = f"not known: whether readiness reaches {least:.0f} {ends}"
-            found.append((name, UNKNOWN, words))
+        found.append((str(row.Index), verdict, words))
     return found
 
 

@@ -177,7 +177,7 @@ def config_texts(
                 continue
             possible_n = 0 if reference.variable else material.possible_n(kept, key)
             if possible_n > _MAX_POSSIBLE:
-                unread.append(f"{where} ({_WORDS[reference.listed]} that too many share)")
+                unread.append(f"{where} ({_WORDS[reference.listed]}, too many share it)")
                 continue
             texts.append(
                 Text(

@@ -207,6 +207,15 @@ def test_targets_differ_where_they_should_on_the_sample(sample):
     assert hours["cloud-run"] < hours["docker"]
 
 
+def test_an_explanation_tells_each_blocker_once(sample):
+    told = sample.explain("log-shipper").text
+    assert told.count("socket of the engine") == 1
+    places = "podman, fargate, managed-kubernetes, own-kubernetes, cloud-run"
+    assert f"Blockers at {places}: engine-socket: " in told
+    assert told.startswith("stay: after fixes; we patch, ")
+    assert "\ndocker: fits: nothing is in the way; we patch, " in told
+
+
 def test_prices_are_never_guessed(sample):
     assert sample.frame["cost_per_month"].isna().all()
     assert sample.frame["why"].str.contains("no cost without prices of").all()
