@@ -127,7 +127,7 @@ def test_platform_is_read_off_the_replicas_where_nobody_declared_it():
 
 
 def test_a_gap_between_two_windows_was_not_watched():
-    days = ["07-01", "09-01"]
+    days = [("01", "02"), ("08", "09")]
     watched = [
         {
             **WATCHED,
@@ -441,7 +441,7 @@ def test_the_ends_of_what_was_watched_and_of_what_can_be_true_count():
 
 
 def test_what_opened_in_1900_may_be_true():
-    days = ["07-01", "09-01"]
+    days = ["1899-12-31T23:59:59Z", "1900-01-01T00:00:00Z"]
     rows = [incident(n, "a", "05-01") | {"opened_at": at} for n, at in enumerate(days)]
     found = module.sound_incidents(fleet([service("a")], rows))
     assert found["incident_id"].tolist() == ["i1"]
