@@ -202,7 +202,7 @@ BUDGETS = {
 # targets, observed connections, breaks and predictions. The others may only get better.
 MAX_PACKAGE_LINES = 60_200
 MAX_FILES = 258
-MAX_TOKENS = 423_500  # of code: the size that no layout changes
+MAX_TOKENS = 423_400  # of code: the size that no layout changes
 MAX_TOKENS_A_CODE_LINE = 9.5  # deleting short lines raises it; the sum above may not rise
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30
