@@ -436,7 +436,8 @@ def learned_edges(policy: Policy, evidence: Failures) -> DataFrame:
 
 
 def with_lessons(topology: Topology, policy: Policy, learned: DataFrame) -> Topology:
-    """Return the topology with what was learned, if the policy uses it, of kinds that were tried."""
+    """Return the topology with what was learned, if the policy uses it."""
+    # kinds of edges that were never tried keep the policy's probabilities
     if policy["blast_radius"]["learned_edges"] != "use" or learned.empty:
         return topology
     columns = list(LEVELS)

@@ -57,7 +57,8 @@ class Unexplained:
         return cls(np.sort(falls @ weight[order]), total_weight(weight))
 
     def besides(self, reached: Floats) -> Floats:
-        """Return by row equally likely losses beside the ``reached`` weight; what hits it is dropped."""
+        """Return by row equally likely losses of services outside the ``reached`` weight."""
+        # a loss is dropped as a whole, by the chance that it hits what is reached: it never shrinks
         share = (reached / self.total)[:, None]
         hit = np.arange(POINTS) < POINTS * share
         return np.where(hit[:, _shuffled(1)], 0.0, self.losses)

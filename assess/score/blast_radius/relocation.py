@@ -174,7 +174,8 @@ class Terms:
 
 
 def move_scenarios(terms: Terms, drawn: Booleans) -> Scenarios:
-    """Return scenarios: each service alone; then two a term, with it and without; none is listed."""
+    """Return scenarios: each service alone, then two a term, with the service and without."""
+    # those of a service that is not ``drawn`` are not drawn either
     alone = np.arange(terms.services_n)
     scenario = [alone]
     node = [alone]

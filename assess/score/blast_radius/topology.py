@@ -288,7 +288,8 @@ class Topology:
 def steps(
     calls: csr_array, initial: Booleans, within: Booleans | None = None
 ) -> npt.NDArray[np.int32]:
-    """Count by row and node the steps from what is down, over nodes ``within``; `FAR` without a way."""
+    """Count by row and node the steps from what is down; `FAR` where no steps lead."""
+    # only over nodes that are ``within``, if that is given
     count = np.where(initial, np.int32(0), np.int32(FAR))
     row, node = np.nonzero(initial)
     front = sparse(initial.shape, row, node)

@@ -252,7 +252,8 @@ def _enumerated(
 
 
 def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integers]:
-    """Return by scenario the chances of uncertain arcs, and by way its number; ``digits`` is certain."""
+    """Return the chances of the uncertain arcs of each scenario, and by way its number."""
+    # a certain way has the number ``digits``; a number without an arc has no chance
     scenario = part.scenario[part.head]
     ways = np.lexsort([part.arc, scenario])
     ways = ways[graph.p[part.arc[ways]] < 1]

@@ -22,6 +22,7 @@ SIDE = ["service_id", "side"]
 
 def seen_sides(inventory: Inventory, policy: Policy, nodes: pd.Index) -> DataFrame:
     """Return by service whether all its calls (``src``) and callers (``dst``) are known."""
+    # Of what lies outside the fleet only a row that says so makes its callers known.
     # A source is complete where it would have seen every call over
     # ``blast_radius.complete_hours``: a row of ``dependencies`` says so, traces were read
     # over such a window, or a person said that the list is complete.

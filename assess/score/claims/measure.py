@@ -48,7 +48,8 @@ class Measurement(NamedTuple):
 
 
 def verdict(interval: Interval, bound: float, *, above: bool) -> str:
-    """Judge a claim, supported ``above`` a bound or below it: only an interval without it decides."""
+    """Judge a claim, supported ``above`` the bound or else below it."""
+    # only an interval that excludes the bound decides
     if interval.lo > bound:
         return SUPPORTED if above else REFUTED
     if interval.hi < bound:
