@@ -282,7 +282,8 @@ def incident_moments(history: History) -> dict[tuple[str, bool], list[pd.Timesta
 
 @cache
 def failure_chance(tally: Tally, level: float, more_n: int = 0) -> Interval:
-    """Return the chance that an upgrade fails, Beta(k + 1/2, n - k + 1/2); ``more_n`` may have."""
+    """Return the chance that an upgrade fails: Beta(k + 1/2, n - k + 1/2)."""
+    # the upper end counts all that may have failed, and ``more_n`` that others may have
     n, k, most = tally
     highest = jeffreys_interval(most + more_n, n + more_n, level=level)
     return jeffreys_interval(k, n, level=level)._replace(hi=highest.hi)
