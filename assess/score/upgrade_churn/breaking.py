@@ -29,6 +29,7 @@ from assess.score.upgrade_churn.in_use import (
     mounts_of,
     objects_of,
     packages_of,
+    systems_of,
     workloads_on,
 )
 
@@ -59,15 +60,17 @@ class Goal(NamedTuple):
 def goal_of(text: str) -> Goal:
     """Read a target such as ``kubernetes:1.35``; a bare version is docker's."""
     name, _, version = text.rpartition(":")
-    product = reference.product_of(name) or reference.ENGINE
-    if product not in products() and "/" in name:
-        product = name  # an image without rules goes by its path
+    system = reference.distro_of(name)
+    product = system or reference.product_of(name) or reference.ENGINE
+    is_rated = product in products() and not reference.distro_of(product)
+    if "/" in name and not is_rated:
+        product = name  # an image without rules, or of a system, goes by its path
     elif product not in products():
         message = f"{product!r} is no product to upgrade"
         raise RequestError(
             with_nearest(message, product, products()),
-            hint=f"{', '.join(PRODUCTS)}, or an image; such as kubernetes:1.35, postgres:18, "
-            "acme/app:2",
+            hint=f"{', '.join(PRODUCTS)}, a system of hosts, or an image; such as kubernetes:1.35, "
+            "debian:13, postgres:18, acme/app:2",
         )
     if reference.parse_version(version) is None:
         raise RequestError(
@@ -93,7 +96,9 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     # the engine or the target is unknown.
     parts = [_NOTHING]
     for goal in goals:
-        of_product = workloads_on if goal.product in PRODUCTS else images_of
+        of_product = systems_of if reference.distro_of(goal.product) else images_of
+        if goal.product in PRODUCTS:
+            of_product = workloads_on
         workloads = of_product(inventory, goal.product, goal.version)
         ahead = _Ahead(goal)
         asked = [change for change in changes(goal.product) if ahead.reaches(change)]

@@ -85,6 +85,14 @@ def images_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     return table.assign(version=version).reset_index(drop=True)
 
 
+def systems_of(inventory: Inventory, product: str, target: str) -> DataFrame:
+    """Return the workloads on hosts that may run a distribution, each with its release."""
+    table = workloads_on(inventory, WORLD, target).dropna(subset="host_id")
+    table = table[table["distro"].fillna(product).eq(product)]
+    release = table["os"].str.split().str[-1]
+    return table.assign(version=release).reset_index(drop=True)
+
+
 def objects_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     """Return the API objects in use, including those that declare workloads."""
     # A live cluster shows an object in the version it prefers, not as it was applied.
@@ -316,7 +324,8 @@ def _driver_name(text: str | None) -> str | None:
 def _hosts(inventory: Inventory) -> DataFrame:
     table = inventory["hosts"]
     systems = _each(_system, table, "os_name", "os_version")
-    kept = ["host_id", "os_family", "security_modules", "provider", "provider_version"]
+    kept = ["host_id", "os_family", "security_modules", "instance_type"]
+    kept += ["provider", "provider_version"]
     return table[kept].assign(
         os=[f"{distro} {line}" if line else None for distro, line in systems],
         distro=[distro for distro, _ in systems],
