@@ -129,9 +129,12 @@ class Identity:
             order.setdefault(source, len(order))
             if usable := self._usable(names):
                 claims[source, usable] = None
-        self._create_services(
-            sorted(claims, key=lambda c: (order[c[0]], [_sort_key(n) for n in c[1]]))
-        )
+
+        def place(claim: Claim) -> tuple[int, list[tuple[float, str, str, str]]]:
+            source, names = claim
+            return order[source], [_sort_key(name) for name in names]
+
+        self._create_services(sorted(claims, key=place))
         self._join_second_names()
         self.services = list(dict.fromkeys(s.root for s in self._bearers.values()))
         self._index = _index(self.services)

@@ -329,7 +329,8 @@ def _declared(app: App, apps: dict[str, App]) -> Iterator[Row]:
     group = app.path.rpartition("/")[0]
     for path in texts(app.item, "dependencies"):
         # Within a group it starts from there; alone, from the app itself.
-        places = list(filter(None, (absolute(path, base) for base in (group, app.path))))
+        readings = [absolute(path, base) for base in (group, app.path)]
+        places = list(filter(None, readings))
         found = (_at_or_below(place, apps) for place in places)
         called = next(filter(None, found), [])
         missing = [Name(place, MARATHON, 0.98) for place in places[:1]]
