@@ -47,8 +47,7 @@ _MINUTE = timedelta(minutes=1)
 def is_production(environment: str) -> bool:
     """Return whether an environment is not known to be one for tests."""
     words = {row["word"] for row in rows("deploys/environments")}
-    parts = re.split(r"[-_/\s]+", environment.lower())
-    return words.isdisjoint(parts)
+    return words.isdisjoint(re.split(r"[-_/\s]+", environment.lower()))
 
 
 def status_of(word: str) -> str | None:

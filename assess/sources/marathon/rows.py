@@ -56,11 +56,8 @@ class App:
         ]
         is_pod = "containers" in item
         unit = pod_unit(item, tuple(_ports(self))) if is_pod else _to_unit(self)
-        self.names = names_of(
-            labelled(self.labels),
-            (self.path, MARATHON, 0.98),
-            *unit.inner_names,
-        )
+        own = (self.path, MARATHON, 0.98)
+        self.names = names_of(labelled(self.labels), own, *unit.inner_names)
         self.unit = replace(unit, names=self.names)
 
     @property

@@ -80,8 +80,7 @@ class Group:
     def inner_hosts(self) -> list[str]:
         """Names that a network of containers, or a task of its own, gives it."""
         hosts = [text(task, "Config", "hostname") for task in self.tasks]
-        names = [text(task, "Name") for task in self.tasks]
-        return [self.key[2], *names, *hosts]
+        return [self.key[2], *(text(task, "Name") for task in self.tasks), *hosts]
 
     def _names(self, unit: Unit, *, is_alone: bool) -> Names:
         namespace, job, group = self.key
