@@ -213,7 +213,7 @@ policy_options = together(
     click.option(
         "--target",
         metavar="[PRODUCT:]VERSION",
-        help="What to upgrade or move to: 29 or docker:29, kubernetes:1.35, postgres:18, acme/app:2.",
+        help="What to upgrade or move to: 29, kubernetes:1.35, debian:13, postgres:18, acme/app:2.",
     ),
 )
 

@@ -91,10 +91,10 @@ def score(
     SCORE is readiness, blast-radius, upgrade-churn, what-next, claims, backtest, targets or
     experiments.
 
-    With --target, `upgrade-churn` lists what the upgrade of an engine, a cluster or an image
-    breaks: the workload, the change, whether it will or may, when, why, and what to do. With --by
-    it lists what announced events of the world break until a day: namespaces and registries that
-    move or close, archives of distributions.
+    With --target, `upgrade-churn` lists what the upgrade of an engine, a cluster, an image or a
+    system of hosts breaks: the workload, the change, whether it will or may, when, why, and what
+    to do. With --by it lists what announced events of the world break until a day: namespaces and
+    registries that move or close, archives of distributions.
     `claims` tests the argument for and against containers on this fleet. `backtest` compares the
     predictions of an earlier snapshot with what happened since. `experiments` names the failure to
     try next, what it would decide, what it can reach and where it is safest. All older snapshots in the

@@ -62,8 +62,7 @@ def goal_of(text: str) -> Goal:
     name, _, version = text.rpartition(":")
     system = reference.distro_of(name)
     product = system or reference.product_of(name) or reference.ENGINE
-    is_rated = product in products() and not reference.distro_of(product)
-    if "/" in name and not is_rated:
+    if "/" in name and (product not in products() or reference.distro_of(product)):
         product = name  # an image without rules, or of a system, goes by its path
     elif product not in products():
         message = f"{product!r} is no product to upgrade"

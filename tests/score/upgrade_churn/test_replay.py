@@ -212,6 +212,7 @@ def test_every_case_names_what_broke_and_its_source(judged):
     assert (CASES["written"] == "blind 10").sum() >= 70
     assert (CASES["written"] == "blind 11").sum() >= 45
     assert (CASES["written"] == "blind 12").sum() >= 30
+    assert (CASES["written"] == "blind 13").sum() >= 17
     has_broken = judged.groupby("case")["broke"].agg(lambda cells: (cells != "").any())
     alarms = CASES.loc[CASES["class"] == "false alarm", "case"]
     assert has_broken.drop(alarms).all()
