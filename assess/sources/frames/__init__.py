@@ -20,6 +20,7 @@ from assess.reading import (
 from assess.sources.base import Asked, Batch, Call, Name, Row, Rows, Source
 from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
+from assess.words import sentence_list
 
 _NAMING = {
     "identity_rule",
@@ -82,21 +83,27 @@ def _read(file: Path, call: Call, batch: Batch) -> None:
 def _check(frame: str, table: pd.DataFrame, call: Call) -> None:
     """Write into the coverage row what does not fit the data dictionary."""
     typed, unreadable = frames.conform(frame, table)
-    problems = frames.join_problems([unreadable, frames.check(frame, typed)])
-    notes = [
-        f"row {p.row} {p.column}={p.value!r}: {p.rule}"
-        for p in problems.head(5).itertuples()
-    ]
-    if len(problems) > len(notes):
-        notes.append(f"and {len(problems) - len(notes)} more")
-    unknown = table.columns.difference(list(frames.columns(frame)), sort=False)
-    if len(unknown):
-        notes.append(f"unknown columns: {', '.join(map(str, unknown))}")
+    problems = frames.join_problems([unreadable, frames.check(frame, typed, table)])
+    unknown = frames.unknown_columns(frame, table.columns)
+    names = [f"{row.column}, {row.hint}".rstrip(", ") for row in unknown.itertuples()]
+    notes = [f"unknown columns: {'; '.join(names)}"] if names else []
+    alike = problems.groupby(["column", "value", "hint", "rule"], sort=False)["row"]
+    notes += [_note(*problem, rows) for problem, rows in alike]
     if notes:
         call.hint(scrub("; ".join(notes)))
     if len(problems):
         call.count(unmapped_n=len(problems))
+    # a column with a name of its own is kept aside; a misspelt one leaves a fact unknown
+    if len(problems) or unknown["hint"].any():
         call.status("partial")
+
+
+def _note(column: str, value: str, hint: str, rule: str, rows: pd.Series) -> str:
+    """Return one problem of a column, and the rows that have it; a missing column has none."""
+    where = column
+    if rows.notna().all():
+        where = f"row {sentence_list(rows, most=3)} {column}={value!r}"
+    return f"{where}: {', '.join(filter(None, (hint, rule)))}"
 
 
 def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
