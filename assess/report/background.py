@@ -152,6 +152,13 @@ def incomplete(scores: Assessment) -> DataFrame:
     return gaps.sort_values(["source", "scope", "call"], kind="stable")
 
 
+def unseen_hosts(scores: Assessment) -> list[str]:
+    """Name the hosts of which no source says what runs there: neither an engine nor a service."""
+    running = scores.inventory.running
+    seen = {*running["workloads"]["host_id"].dropna(), *running["engines"]["host_id"]}
+    return sorted(set(running["hosts"]["host_id"]) - seen)
+
+
 def unsupplied(scores: Assessment) -> list[str]:
     """Name the frames that no source supplied."""
     inventory = scores.inventory
