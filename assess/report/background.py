@@ -112,7 +112,8 @@ def unknowns(scores: Assessment) -> Section:
     """Return the section with the facts to find out."""
     text = (
         "In this order: facts without which a service cannot be decided, facts that can change a "
-        "label on their own, facts that most services lack."
+        "label on their own, facts that most services lack. `assess questions -o questions.csv` "
+        "writes them as a table to fill in, which the next collection reads."
     )
     title = "Unknowns: what to find out before the meeting"
     shown = table_of("unknown-facts", unknown_facts(scores))
