@@ -118,8 +118,7 @@ def _room(scores: Assessment) -> str:
     if not watched.is_covered:
         return f"{most} No source says in which months incidents were watched."
     incidents_n, months = watched.in_containers
-    placed_n, _ = watched.total(side=CONTAINER)
-    loose_n = incidents_n - placed_n
+    loose_n = incidents_n - watched.total(side=CONTAINER)[0]
     loose = f" ({loose_n} of them perhaps elsewhere)" if loose_n else ""
     settings = scores.policy["what_next"]
     return (

@@ -95,10 +95,9 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
             f"The callers of {int(called.sum())} of {len(services)} services were seen. "
             "Anybody may call the others: traces or connections over a week would narrow it."
         )
-    hosts_n = len(unseen_hosts(scores))
-    if hosts_n:
+    if hosts := unseen_hosts(scores):
         warnings.append(
-            f"No source says what runs on {counted(hosts_n, 'host')}: what goes down with them is "
+            f"No source says what runs on {counted(len(hosts), 'host')}: what goes down with them is "
             "unknown, and counted as nothing."
         )
     text = (

@@ -145,7 +145,7 @@ def _insist(answers: Rows, *, strict: bool, is_any: bool) -> None:
     outcomes = defaultdict(list)
     for row in failed or answers:
         hint = f" ({row['hint']})" if row.get("hint") else ""
-        place = f"{row['source']} {row['scope']}"
+        place = "{source} {scope}".format_map(row)
         outcomes[place, row["status"] + hint].append(row["call"])
     lines = [
         f"  {place} {sentence_list(calls, most=4)}: {outcome}"

@@ -116,8 +116,8 @@ class Targets(Result):
             f"{target}: {words.replace(f': {blockers[target]}; ', '; ', 1)}"
             for target, words in told[0].items()
         ]
-        blocked = _once("Blockers", blockers)
-        text = "\n".join([*verdicts, *blocked, *_once("Missing for a cost", told[2])])
+        missing = _once("Missing for a cost", told[2])
+        text = "\n".join([*verdicts, *_once("Blockers", blockers), *missing])
         shown = table[[name for name in COLUMNS if name not in ELSEWHERE]]
         return Explanation(f"{service_id}: targets", text, shown.round(2))
 
