@@ -186,9 +186,7 @@ def diff(earlier: str, later: str, *, out: Output) -> None:
     before = read(earlier)
     after = read(later)
     if after.snapshot_at < before.snapshot_at:
-        note(
-            "warning: the first snapshot is the later one, so changes read backwards: swap the two"
-        )
+        note("warning: the first snapshot is the later one: swap the two")
     table = after.diff(before)
     document = {
         "earlier": before.snapshot_at,
