@@ -98,8 +98,38 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
     if "ClusterName" in report:
         scans = [_of_cluster(entry) for entry in dicts(report, "Resources")]
         context.unmapped += scans.count({})
+    if reports := [r for r in dicts(report, "items") or [report] if _is_operators(r)]:
+        scans = [*map(_of_operator, reports)]
+        context.unmapped += sum(not _names_image(report) for report in reports)
     when = moment_of(report, "CreatedAt") or context.file_time
     return [row for scan in scans for row in _of_scan(scan, when, context)]
+
+
+def _is_operators(resource: Row) -> bool:
+    return text(resource, "kind") == "VulnerabilityReport"
+
+
+def _names_image(resource: Row) -> bool:
+    artifact = table(resource, "report", "artifact")
+    return bool(text(artifact, "digest") or text(artifact, "tag"))
+
+
+def _of_operator(resource: Row) -> Row:
+    """Return a report that the operator of a cluster keeps as a scan of its image."""
+    report = table(resource, "report")
+    artifact = table(report, "artifact")
+    place = [text(report, "registry", "server"), text(artifact, "repository")]
+    name = "/".join(filter(None, place))
+    tag = text(artifact, "tag")
+    return {
+        "SchemaVersion": 2,
+        "ArtifactName": name,
+        "Metadata": {
+            "RepoTags": [f"{name}:{tag}" if tag else name],
+            "RepoDigests": [f"{name}@{text(artifact, 'digest')}"],
+        },
+        "Results": [{"Vulnerabilities": dicts(report, "vulnerabilities")}],
+    }
 
 
 def _of_cluster(resource: Row) -> Row:
@@ -148,9 +178,9 @@ def _id_of(image: Row, key: str) -> str:
 
 
 def _image_rows(image: ImageRef, identifier: str, **columns: Any) -> list[FrameRow]:
-    """Return the row of a scanned image; none where neither digest nor id identifies it."""
+    """Return the row of a scanned image; none where neither digest, id nor tag identifies it."""
     digest = image.digest or identifier
-    if not image.repository or not digest:
+    if not image.repository or not (digest or image.tag):
         return []
     row: Row = {
         "registry": image.registry,
@@ -174,6 +204,24 @@ def of_grype(report: Row, _: Context) -> list[FrameRow]:
     identifier = _id_of(target, "imageID")
     arch = cell(target, "architecture") or None
     return _image_rows(image, identifier, arch=arch, **_counted(findings))
+
+
+def of_syft(report: Row, _: Context) -> list[FrameRow]:
+    """Return the image whose packages Syft listed in its own form."""
+    if cell(report, "descriptor", "name") != "syft":
+        return []
+    source = table(report, "source")
+    target = table(source, "metadata") or table(
+        source, "target"
+    )  # the latter before 0.85
+    system = [cell(report, "distro", "id"), cell(report, "distro", "versionID")]
+    return _image_rows(
+        _image_of_target(target),
+        _id_of(target, "imageID"),
+        arch=cell(target, "architecture") or None,
+        sbom_format="syft",
+        base_name=":".join(system) if all(system) else None,
+    )
 
 
 def _match(match: Row) -> Finding:
@@ -210,9 +258,9 @@ def _counted(findings: Iterable[Finding]) -> Row:
 
 def _finding(entry: Row) -> Finding:
     return Finding(
-        ids=frozenset([cell(entry, "VulnerabilityID")]),
+        ids=frozenset([cell(entry, "VulnerabilityID") or cell(entry, "vulnerabilityID")]),
         **picked(entry, "trivy vulnerability"),
-        severity=cell(entry, "Severity").lower(),
+        severity=(cell(entry, "Severity") or cell(entry, "severity")).lower(),
     )
 
 
