@@ -67,8 +67,7 @@ class Verbs(click.Group):
         if cmd_name not in _HOMES:
             return None
         module = importlib.import_module(f"assess.cli.{_HOMES[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
-        return command
+        return getattr(module, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

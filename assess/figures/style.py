@@ -143,15 +143,10 @@ def style() -> Iterator[None]:
     None
         Nothing; the style holds until the block ends.
     """
-    from matplotlib import rcParams
+    from matplotlib import rc_context
 
-    # of pyplot's `rc_context`, which keeps all 300 settings, what matters here
-    before = {name: rcParams[name] for name in _settings()}
-    rcParams.update(_settings())
-    try:
+    with rc_context(_settings()):
         yield
-    finally:
-        rcParams.update(before)
 
 
 def figure(**about: str) -> Callable[[Draw], Draw]:

@@ -165,8 +165,7 @@ class Assessment:
         if asked not in names:
             message = with_nearest(f"there is no score {name!r}", asked, names)
             raise RequestError(message, hint=f"scores: {', '.join(names)}")
-        result: Result = getattr(self, asked.replace("-", "_"))
-        return result
+        return getattr(self, asked.replace("-", "_"))
 
     @property
     def results(self) -> dict[str, Result]:

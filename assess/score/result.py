@@ -175,8 +175,7 @@ class Result:
         # the only import of figures by a score: a method for people
         from assess import figures
 
-        drawn: Axes = getattr(figures, self.name)(self, ax=ax)
-        return drawn
+        return getattr(figures, self.name)(self, ax=ax)
 
     def _explorer(self, others: Sequence[Result], *steps: str) -> Explorer:
         # by its public name: a score imports no room above it

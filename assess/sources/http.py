@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +30,6 @@ MAX_BYTES = 64 << 20  # of one answer, uncompressed: lists come in pages
 _BUSY = (429, 502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK = 1 << 16
-_GZIP = 31  # of zlib: with the header of gzip
 
 
 class HttpError(OSError):
@@ -200,7 +198,7 @@ class Web:
             stream=True,
         ) as response:
             body = bytearray()
-            for piece in _uncompressed(response, self._deadline):
+            for piece in _received(response, self._deadline):
                 body += piece
                 if len(body) > self._max_bytes:
                     limit = f"{self._max_bytes >> 20} MB"
@@ -219,36 +217,20 @@ def _as_is(request: PreparedRequest) -> PreparedRequest:
     return request
 
 
-def _uncompressed(response: Response, deadline: Deadline) -> Iterator[bytes]:
-    """Yield a body piece by piece; pieces are bounded, so a zip bomb cannot fill the memory."""
+def _received(response: Response, deadline: Deadline) -> Iterator[bytes]:
+    """Yield a body as it arrives; pieces are bounded, so a zip bomb cannot fill the memory."""
+    from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
+
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise DumpError("the answer is compressed in a way that was not asked for")
-    inflate = zlib.decompressobj(_GZIP)
-    for chunk in _received(response, deadline):
-        if encoding == "identity":
-            yield chunk
-            continue
-        rest = chunk
-        while rest:
-            try:
-                yield inflate.decompress(rest, _CHUNK)
-            except zlib.error as error:
-                raise DumpError("the answer says that it is gzip and is not") from error
-            rest = inflate.unconsumed_tail
-            if inflate.eof:  # another member may follow
-                rest = inflate.unused_data
-                inflate = zlib.decompressobj(_GZIP)
-
-
-def _received(response: Response, deadline: Deadline) -> Iterator[bytes]:
-    """Yield a body as it arrives; the deadline is checked after every chunk, even of one byte."""
-    from urllib3.exceptions import HTTPError, ReadTimeoutError
-
     try:
-        while chunk := response.raw.read1(_CHUNK, decode_content=False):
-            yield chunk
+        while piece := response.raw.read1(_CHUNK, decode_content=True):
+            yield piece
+            # after every piece, even of one byte
             deadline.check()
+    except DecodeError as error:
+        raise DumpError("the answer says that it is gzip and is not") from error
     except ReadTimeoutError as error:
         raise TimeoutError("the server stopped in the middle of an answer") from error
     except HTTPError as error:

@@ -294,10 +294,9 @@ def _collected(task: Task, limit: Deadline | float) -> Batch:
 
 
 def probing(task: Task, deadline: Deadline) -> Batch:
-    """Probe a source; return only its coverage."""
+    """Probe a source, of which only its coverage is used."""
     task = local(task)
-    batch = task.source.probe(task.options, task.base, deadline)
-    return Batch(coverage=batch.coverage)
+    return task.source.probe(task.options, task.base, deadline)
 
 
 def in_two_rounds(tasks: list[Task], progress: Tell | None = None) -> Batches:

@@ -131,9 +131,10 @@ def is_true(value: Any) -> bool:
 def memory_size(value: Any) -> int | None:
     """Read an amount of memory as engines take it, such as ``512m`` or ``1.5gb`` [bytes]."""
     size = _MEMORY.fullmatch(str(value or "").strip())
-    return (
-        integer(float(size[1]) * 1024 ** "bkmgt".find(size[2].lower())) if size else None
-    )
+    if not size:
+        return None
+    factor = 1024 ** "bkmgt".find(size[2].lower())
+    return integer(float(size[1]) * factor)
 
 
 def quantity(value: Any, *path: Step) -> float | None:

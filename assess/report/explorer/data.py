@@ -195,8 +195,7 @@ def _stream(ranking: Ranking, salt: str) -> list[str]:
 
 def _on_grid(values: Any) -> list[int]:
     steps = np.rint(np.ravel(values) * GRID)
-    whole: list[int] = steps.astype(int).tolist()
-    return whole
+    return steps.astype(int).tolist()
 
 
 def _facts(readiness: Result, policy: Policy, names: list[str], texts: Texts) -> Json:

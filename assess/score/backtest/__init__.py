@@ -368,21 +368,11 @@ def _judged(services: DataFrame, policy: Policy) -> DataFrame:
     return frame.astype("Float64").assign(verdict=verdicts)
 
 
-def auc(score: Floats, hit: Booleans) -> float:
-    """Return the probability that a hit has a higher score than a miss, a tie counting half."""
-    return float(_weighted_auc(score, hit, np.ones((1, len(hit))))[0])
-
-
 def tau(score: Floats, outcome: Floats) -> float:
     """Return Kendall's tau-b of two rankings; 0 where one of them ranks nothing."""
-    if len(set(score)) < 2 or len(set(outcome)) < 2:
-        return 0.0
-    # all pairs at once are counted sooner than SciPy's tests are imported
-    if len(score) <= TAU_MOST:
-        return float(_weighted_tau(score, outcome, np.ones((1, len(score))))[0])
     from scipy.stats import kendalltau
 
-    return float(kendalltau(score, outcome).statistic)
+    return float(np.nan_to_num(kendalltau(score, outcome).statistic))
 
 
 def resample(n: int, draws: int, seed: int) -> Floats:
@@ -441,8 +431,7 @@ def _weighted_tau(score: Floats, outcome: Floats, draws: Floats) -> Floats:
     second = np.sign(np.subtract.outer(outcome, outcome))
 
     def total(table: Floats) -> Floats:
-        sums: Floats = ((draws @ table) * draws).sum(axis=1)
-        return sums
+        return ((draws @ table) * draws).sum(axis=1)
 
     scale = np.sqrt(total(first**2) * total(second**2))
     zero = np.zeros(len(draws))

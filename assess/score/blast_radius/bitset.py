@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 WEIGHT_BITS = 40  # precision to which weights that are no whole numbers are added up
 BLOCK_CELLS = 1 << 22  # of a table that is looked at some rows at a time
 NARROW = 32  # times as few rows where bits become floats: they stay in the cache
-FEW_DIGITS = 20  # of weights whose bits are added up faster as bits than as floats
 WORD_BITS = 64
 
 
@@ -249,43 +248,8 @@ class Weights:
     def totals(self, node: Integers, rows: Words, width: int) -> Floats:
         """Sum by scenario the weights of the nodes that are down in it."""
         total = np.zeros(width)
-        if self.whole.max(initial=0) < 1 << FEW_DIGITS:
-            for some in blocks(len(node), rows.shape[1]):
-                total += bit_sums(rows[some], self.whole[node[some]], width)
-            return total * self.unit
         whole = self.whole[node].astype("float64")
         for some in blocks(len(node), NARROW * width):
             # products with whole numbers are exact, in whatever order they are added up
             total += whole[some] @ bits_of(rows[some], width)
         return total * self.unit
-
-
-def bit_sums(rows: Words, weights: Integers, width: int) -> Floats:
-    """Sum by position of the bit the weights of the rows whose bit is set [whole numbers]."""
-    total = np.zeros(width)
-    waiting = rows[:0]
-    value = 1.0  # of a binary digit
-    while weights.any() or len(waiting):
-        # one binary digit at a time: rows whose weight has it, and earlier carries
-        plane = np.concatenate([waiting, rows[weights & 1 > 0]])
-        carried = [rows[:0]]
-        # three rows of one digit become one of it and one of the next
-        while len(plane) > 1:
-            third = len(plane) // 3
-            if not third:
-                carried.append(plane[:1] & plane[1:])
-                plane = plane[:1] ^ plane[1:]
-                break
-            one, two, three = (
-                plane[part * third : (part + 1) * third] for part in range(3)
-            )
-            # a full adder: the sum is one ^ two ^ three, the carry their majority
-            either = one ^ two
-            carried.append((one & two) | (three & either))
-            plane = np.concatenate([either ^ three, plane[3 * third :]])
-        if len(plane):
-            total += value * bits_of(plane, width)[0]
-        waiting = np.concatenate(carried)
-        weights = weights >> 1
-        value *= 2
-    return total

@@ -322,7 +322,7 @@ class _Effects:
     def _odds(self, base: Floats) -> Floats:
         """Return by trial its log odds with all effects."""
         effects = [self.known[name][each] for name, each in self.of_trial.items()]
-        return np.asarray(base + sum(effects))
+        return base + sum(effects)
 
     def by_edge(self, base: Floats, share: Floats) -> Floats:
         """Return by edge the effects of its groups, as the other edges of a group teach them.
@@ -351,13 +351,13 @@ def _weight(p: Floats, strength: Floats, doubt: Floats) -> Floats:
 
 def expit(x: Floats) -> Floats:
     """Return the chance of log odds."""
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -MOST, MOST))))
+    return 1 / (1 + np.exp(-np.clip(x, -MOST, MOST)))
 
 
 def logit(p: Floats) -> Floats:
     """Return the log odds of chances, which are kept off 0 and 1."""
     inside = np.clip(p, CERTAIN, 1 - CERTAIN)
-    return np.asarray(np.log(inside) - np.log1p(-inside))
+    return np.log(inside) - np.log1p(-inside)
 
 
 def at_fault(learned: Learned, fault: str) -> Floats:
@@ -380,7 +380,7 @@ def with_history(
     known = [position for position in own if kept[position]]
     n = evidence.seen[known].sum(axis=0)
     k = evidence.down[known].sum(axis=0)
-    return np.asarray((k + strength * p) / (n + strength))
+    return (k + strength * p) / (n + strength)
 
 
 def flat_p(evidence: Failures, kept: Booleans) -> float:

@@ -37,7 +37,7 @@ class Besides:
         fleet = (k.sum() + 0.5) / (n.sum() + 1)
         # nobody had data: a half would be no floor
         fleet = fleet if n.sum() else 0.0
-        return np.asarray((k + strength * fleet) / (n + strength))
+        return (k + strength * fleet) / (n + strength)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,4 +155,4 @@ def _cut(
 
 def _nearest(tail: Floats, wanted: Floats) -> Integers:
     """Return by row the position where its tail is nearest to ``wanted``."""
-    return np.asarray(np.abs(tail - wanted[:, None]).argmin(axis=1))
+    return np.abs(tail - wanted[:, None]).argmin(axis=1)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Floats, Integers, Words
+from assess.score.arrays import Floats, Integers, Words
 from assess.score.blast_radius.bitset import Weights, bits_of, blocks, to_words
 from assess.score.blast_radius.one_failure import Unexplained, middle
 from assess.score.blast_radius.topology import Graph, total_weight
-from assess.score.blast_radius.undecided import Undecided, raise_rows, weight_of
+from assess.score.blast_radius.undecided import Undecided, weight_of
 
 ROOM = 1 << 23  # bytes of outcomes computed together: they stay in the cache
 ROOMS = 8  # so many times as much where scenarios share their arcs
@@ -174,22 +174,13 @@ def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
         for chunk in undecided.chunks(alike, ROOM >> (n + 3)):
             part, cells = undecided.select(chunk)
             found.put(cells, chunk, _enumerated(graph, part, n, sampling))
-    draws = first_draws(graph, undecided, sampling)
-    _draw(found, graph, undecided, sampling, draws)
+    draws = np.where(is_exact, 0, _draws(graph, undecided, sampling))
+    first = np.minimum(draws, sampling.draws_least) if sampling.is_frugal else draws
+    _draw(found, graph, undecided, sampling, first)
     if sampling.is_frugal:
         imprecise = found.losses["se"] > sampling.se_max * float(graph.weight.sum())
-        enough = _draws(graph, undecided, sampling)
-        _draw(found, graph, undecided, sampling, np.where(imprecise, enough, 0))
+        _draw(found, graph, undecided, sampling, np.where(imprecise, draws, 0))
     return found
-
-
-def first_draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
-    """Return by scenario the draws before any error is known; none where arcs are enumerated."""
-    draws = _draws(graph, undecided, sampling)
-    if sampling.is_frugal:
-        draws = np.minimum(draws, sampling.draws_least)
-    few = doubtful_n(graph, undecided) <= sampling.enumerate_up_to
-    return np.where(few, 0, draws)
 
 
 def _draw(
@@ -264,26 +255,6 @@ def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integ
     p = np.zeros((part.n, digits))
     p[scenario[ways], number] = graph.p[part.arc[ways]]
     return p, row
-
-
-def drawn_chances(
-    graph: Graph, initially: Booleans, p: Floats, sampling: Sampling, draws: int
-) -> Floats:
-    """Return by scenario and node its chance to be down, by draws; ``p`` is by scenario and arc."""
-    chances = np.zeros(initially.shape)
-    # what is sure in some scenarios only needs draws for the others
-    doubtful = ((p > 0) & (p < 1)).any(axis=0)
-    ranks = _ranks(graph.keys, np.where(doubtful, 0.5, 1.0), sampling, draws)
-    flow = np.argsort(graph.depth, kind="stable")
-    full = to_words(np.ones((1, draws), bool))[0]
-    for some in blocks(len(p), len(graph.p) * len(full)):
-        masks = [_masks(each, ranks, sampling) for each in p[some]]
-        by_node = initially[some].T
-        down = np.where(by_node[:, None], full[:, None], np.uint64(0))
-        gates = np.stack(masks, axis=2)
-        raise_rows(down, graph.tail, graph.head, gates, flow, OUTCOMES)
-        chances[some] = np.bitwise_count(down).sum(axis=1).T / draws
-    return chances
 
 
 def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Outcome:

@@ -63,8 +63,7 @@ class ClaimData:
     @property
     def settings(self) -> dict[str, Any]:
         """The policy's section on claims."""
-        settings: dict[str, Any] = self.assessment.policy["claims"]
-        return settings
+        return self.assessment.policy["claims"]
 
     @property
     def level(self) -> float:

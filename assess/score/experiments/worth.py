@@ -185,7 +185,7 @@ class Worth:
         """Mean of both shares."""
         if self.labels is None:
             return self.ranking
-        return np.asarray((self.labels + self.ranking) / 2)
+        return (self.labels + self.ranking) / 2
 
 
 def worth(

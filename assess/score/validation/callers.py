@@ -127,7 +127,7 @@ class Opinion:
         """Return by service its log odds to go down in a failure; untrained, they are ``by_policy``."""
         every = np.arange(len(self.service))
         terms = reach.terms(np.full(len(every), failure), every, by_policy)
-        return np.asarray(terms @ self.terms + self.service)
+        return terms @ self.terms + self.service
 
 
 def learn(reach: Reach, kept: Booleans) -> Opinion:
@@ -235,7 +235,7 @@ def trust(evidence: Failures, tries: Floats) -> Floats:
     n = len(topology.services)
     edges_n = np.maximum(np.bincount(topology.caller, minlength=n)[:n], 1)
     tried = np.bincount(topology.caller, tries, n)[:n]
-    return np.asarray(1 + tried / edges_n / TRIALS)
+    return 1 + tried / edges_n / TRIALS
 
 
 def together(

@@ -19,12 +19,7 @@ from assess.score.blast_radius.learning import (
     with_history,
 )
 from assess.score.blast_radius.topology import FAR, Graph, steps
-from assess.score.blast_radius.uncertain import (
-    Sampling,
-    decide,
-    drawn_chances,
-    first_draws,
-)
+from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
 from assess.score.validation.callers import (
     Opinion,
@@ -43,7 +38,7 @@ ELEMENT = "element"
 SCHEMES = (EVENT, ELEMENT)
 LEARNED = "learned"
 FLAT = "flat p"
-GRID = 50  # flat probabilities are rounded to this part, so that many share their draws
+GRID = 50  # flat probabilities are rounded to this part
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +56,10 @@ class Simulator:
         calls = sparse(initially.shape[1:] * 2, self.graph.tail, self.graph.head)
         reach = steps(calls, initially) < FAR
         found = initially.astype(float)
-        draws = np.zeros(len(p), np.int64)
         for row, each in enumerate(p):
             graph = self.graph.with_chances(each)
             undecided = Undecided.of(graph, initially[[row]], reach[[row]])
-            draws[row] = first_draws(graph, undecided, self.sampling)[0]
-            if not draws[row]:
-                decided = decide(graph, undecided, self.sampling)
-                found[row, undecided.node] = decided.p
-        for n in np.unique(draws[draws > 0]).tolist():
-            some = draws == n
-            asked = (initially[some], p[some])
-            found[some] = drawn_chances(self.graph, *asked, self.sampling, n)
+            found[row, undecided.node] = decide(graph, undecided, self.sampling).p
         return found
 
 

@@ -141,7 +141,7 @@ class _Counts:
         precision = self.right / np.maximum(self.said, 1)
         gained = np.diff(self.right, axis=1, prepend=0.0)
         every = np.maximum(self.right[:, -1], 1)
-        return np.asarray((precision * gained).sum(axis=1) / every)
+        return (precision * gained).sum(axis=1) / every
 
     def precision_at(self, goal: Floats) -> Floats:
         """Return the precision at the highest threshold that finds ``goal`` in each resample."""

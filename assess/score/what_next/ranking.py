@@ -222,8 +222,7 @@ class Ranking:
     @cached_property
     def competing(self) -> Booleans:
         """Services that compete, in both runs: clear gates, not yet in containers."""
-        mask: Booleans = (self.gates.isna() & ~self.inside).to_numpy(dtype=bool)
-        return mask
+        return (self.gates.isna() & ~self.inside).to_numpy(dtype=bool)
 
     @cached_property
     def weights(self) -> Floats:
@@ -388,8 +387,7 @@ class Ranking:
         fixed = np.array([weights[c] for c in self.criteria], dtype=float)
         sums = values @ (fixed / fixed.sum())
         not_better = np.searchsorted(np.sort(sums), sums + EQUAL, side="right")
-        ranks: Integers = 1 + len(sums) - not_better
-        return ranks
+        return 1 + len(sums) - not_better
 
 
 def _tidy(table: DataFrame, name: str, value: str) -> DataFrame:

@@ -46,8 +46,7 @@ def simplex_weights(draws: int, criteria_n: int, rng: np.random.Generator) -> Fl
     """
     # exact, and one pass: no rejection, no Markov chain
     raw = rng.exponential(size=(draws, criteria_n))
-    weights: Floats = raw / raw.sum(axis=1, keepdims=True)
-    return weights
+    return raw / raw.sum(axis=1, keepdims=True)
 
 
 def ordered_weights(
@@ -152,8 +151,7 @@ class Acceptability:
 
 def on_grid(shares: Floats) -> Floats:
     """Round values or weights to multiples of 2^-20, so that sums of products are exact."""
-    rounded: Floats = np.rint(np.asarray(shares) * GRID) / GRID
-    return rounded
+    return np.rint(np.asarray(shares) * GRID) / GRID
 
 
 def acceptability(  # noqa: PLR0913
@@ -225,8 +223,7 @@ class CutOff(NamedTuple):
 
 def totals(values: Floats, weights: Floats) -> Floats:
     """Sum the values of one alternative, shape (c,), by draw; weights are on the grid: exact."""
-    summed: Floats = np.einsum("dc,c->d", weights, on_grid(values))
-    return summed
+    return np.einsum("dc,c->d", weights, on_grid(values))
 
 
 @dataclass(frozen=True)
@@ -307,8 +304,7 @@ class _Field:
             share *= self.span[tiles, c, None, :]
             share *= weights[:, c, None].astype(np.float32)
             totals += share
-        exact: Floats = np.rint(totals * GRID**2) / GRID**2
-        return exact
+        return np.rint(totals * GRID**2) / GRID**2
 
 
 def _merged(

@@ -160,8 +160,7 @@ def _best_wave(
     if solution.x is None:
         # the empty wave is always feasible: the solver itself has failed
         raise AssessError(f"the solver found no plan of waves: {solution.message}")
-    chosen: np.ndarray = solution.x > 0.5
-    return chosen
+    return solution.x > 0.5
 
 
 def _first_ones(

@@ -38,7 +38,9 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
         "entrypoint": _command,
         "extra_hosts": _extra_hosts,
         "configs": lambda value: list(map(_config, as_list(value))),
-        "depends_on": _dependencies,
+        "depends_on": lambda value: {
+            n: as_mapping(o) for n, o in as_mapping(value).items()
+        },
         "env_file": lambda value: [_env_file(i, directory) for i in as_list(value)],
         "ports": lambda value: list(filter(None, map(port_text, as_list(value)))),
         "volumes": lambda value: dict(map(mount, as_list(value))),
@@ -71,10 +73,6 @@ def _build(value: Any, directory: Path) -> Row:
 
 
 TMPFS = {"type": "tmpfs", "source": "", "read_only": False}
-
-
-def _dependencies(value: Any) -> dict[str, Row]:
-    return {name: as_mapping(options) for name, options in as_mapping(value).items()}
 
 
 def _command(value: Any) -> str:

@@ -95,15 +95,11 @@ class CrictlSource(EngineDumps):
 
     def rows(self, data: EngineData, host_id: str, dumps: list[Dump]) -> Batch:
         """Return the rows of one host; facts that its dumps lack are unknown."""
-
-        def settled(frame: str, row: Row) -> Row:
-            if frame != "workloads":
-                return row
-            identifier = leaf(row, "workload_id")
-            unknown = data.inspected.get(identifier, {}).get("unknown", ())
-            return row | dict.fromkeys(unknown)
-
-        return super().rows(data, host_id, dumps).map(settled)
+        batch = super().rows(data, host_id, dumps)
+        for row in batch.rows.get("workloads", ()):
+            kept = data.inspected.get(leaf(row, "workload_id"), {})
+            row.update(dict.fromkeys(kept.get("unknown", ())))
+        return batch
 
 
 def _version(raw: Payload) -> Payload:

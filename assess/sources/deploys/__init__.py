@@ -4,6 +4,7 @@ A record without an environment may be of production, and counts. One of a test 
 not. A failed or an open deployment keeps its status.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -46,8 +47,7 @@ _MINUTE = timedelta(minutes=1)
 def is_production(environment: str) -> bool:
     """Return whether an environment is not known to be one for tests."""
     words = {row["word"] for row in rows("deploys/environments")}
-    parts = environment.lower().replace("-", " ").replace("_", " ").replace("/", " ")
-    return words.isdisjoint(parts.split())
+    return words.isdisjoint(re.split(r"[-_/\s]+", environment.lower()))
 
 
 def status_of(word: str) -> str | None:

@@ -91,13 +91,10 @@ class EngineDumps(Source):
         is_host = data.version or data.info or data.inspected
         if not is_host and not data.containers:
             return Batch()
-        runtime = self.runtime(data)
-        change = {"runtime": runtime}
-
-        def settled(frame: str, row: Row) -> Row:
-            return row | change if frame == "engines" else row
-
-        return to_batch(data, host_id).map(settled)
+        batch = to_batch(data, host_id)
+        for engine in batch.rows["engines"]:
+            engine["runtime"] = self.runtime(data)
+        return batch
 
     def read(self, file: Path, row: Row) -> list[Any]:
         """Read the documents of a file, and those of a list in it."""

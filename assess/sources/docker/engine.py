@@ -35,7 +35,7 @@ def to_host(data: EngineData, host_id: str) -> Row:
         "os_name": os_name,
         "os_version": os_version,
         **picked(vars(data), "docker host"),
-        "security_modules": _modules(info),
+        "security_modules": _modules(_security(info)),
         "state": "running" if data.seen_at else None,
         "last_seen_at": data.now,
     }
@@ -70,9 +70,7 @@ def to_engine(data: EngineData, host_id: str) -> Row:
     d_type = driver.get("Supports d_type")
     number = version.get("Version") or info.get("ServerVersion")
     is_of_distribution = re.search(r"[+~-](dfsg|0ubuntu)", number or "")
-    security = None
-    if "SecurityOptions" in info:
-        security = " ".join(texts(info, "SecurityOptions"))
+    security = _security(info)
     return {
         "host_id": host_id,
         "runtime": "podman" if "Podman Engine" in versions else "docker",
@@ -96,13 +94,17 @@ def to_engine(data: EngineData, host_id: str) -> Row:
     }
 
 
-def _modules(info: Row) -> str | None:
-    """Return the security modules that are on; None where the engine does not tell."""
-    if "SecurityOptions" not in info:
+def _security(info: Row) -> str | None:
+    """Return the security options of an engine; None where it does not tell."""
+    is_told = "SecurityOptions" in info
+    return " ".join(texts(info, "SecurityOptions")) if is_told else None
+
+
+def _modules(security: str | None) -> str | None:
+    """Return the security modules that are on."""
+    if security is None:
         return None
-    names = " ".join(texts(info, "SecurityOptions"))
-    found = [module for module in MODULES if f"name={module}" in names]
-    return ";".join(found) or "none"
+    return ";".join(name for name in MODULES if f"name={name}" in security) or "none"
 
 
 def _has(option: str, security: str | None) -> bool | None:
@@ -180,17 +182,13 @@ class ImageIndex:
         """Return the digest of an image in a repository; None where it never came from there."""
         image = self._by_id.get(short(identifier), {})
         refs = map(parse_image, _refs(image, "RepoDigests"))
-        here = [other for other in refs if _is_beside(other, ref)]
-        digests = [other.digest for other in here if other.digest]
-        return min(digests, default=None)
+        place = (ref.registry, ref.repository)
+        here = [other for other in refs if (other.registry, other.repository) == place]
+        return min((other.digest for other in here if other.digest), default=None)
 
 
 def _refs(image: Payload, field: str) -> list[str]:
     return sorted(ref for ref in texts(image, field) if NONE not in ref)
-
-
-def _is_beside(ref: ImageRef, other: ImageRef) -> bool:
-    return (ref.registry, ref.repository) == (other.registry, other.repository)
 
 
 def to_images(data: EngineData, containers: list[Container], host_id: str) -> Rows:

@@ -117,7 +117,7 @@ def _read_hosts(asked: Asked) -> None:
         if not is_host and payloads.containers is None:
             continue
         host_id = id_of_host(asked, hosts, payloads, directory)
-        _add(batch, payloads, host_id, scope)
+        batch.merge(to_batch(payloads, host_id).at(scope))
 
 
 def _call_of(file: Path) -> str:
@@ -218,12 +218,7 @@ def _ask_host(asked: Asked) -> None:
     if payloads.version or payloads.info:
         address = urlsplit(endpoint).hostname or platform.node()
         host_id = options.get("host_id") or payloads.info.get("Name") or address
-        _add(batch, payloads, str(host_id), scope)
-
-
-def _add(batch: Batch, payloads: EngineData, host_id: str, scope: str) -> None:
-    """Add the rows of one engine, with the scope they come from."""
-    batch.merge(to_batch(payloads, host_id).at(scope))
+        batch.merge(to_batch(payloads, str(host_id)).at(scope))
 
 
 @contextmanager

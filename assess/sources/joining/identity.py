@@ -129,9 +129,8 @@ class Identity:
             order.setdefault(source, len(order))
             if usable := self._usable(names):
                 claims[source, usable] = None
-        self._create_services(
-            sorted(claims, key=lambda c: (order[c[0]], [_sort_key(n) for n in c[1]]))
-        )
+        ranked = sorted(claims, key=lambda claim: (order[claim[0]], _sort_key(claim[1])))
+        self._create_services(ranked)
         self._join_second_names()
         self.services = list(dict.fromkeys(s.root for s in self._bearers.values()))
         self._index = _index(self.services)
@@ -319,8 +318,8 @@ def _is_nameless(name: Name) -> bool:
     return not name.name or (name.confidence < 1 and slug(leaf(name)) in _NAMELESS)
 
 
-def _sort_key(name: Name) -> tuple[float, str, str, str]:
-    return -name.confidence, name.name, name.namespace, name.rule
+def _sort_key(names: Names) -> list[tuple[float, str, str, str]]:
+    return [(-name.confidence, name.name, name.namespace, name.rule) for name in names]
 
 
 def _alias(

@@ -102,7 +102,8 @@ class Controller:
     @property
     def signature(self) -> tuple[str, str, bool]:
         """Role, release, and whether it is a job: distinguishes controllers that share a label."""
-        role = next((self.labels[r] for r in _ROLES if self.labels.get(r)), "")
+        roles = map(self.labels.get, _ROLES)
+        role = next(filter(None, roles), "")
         return role, self.labels.get(f"{_APP}instance", ""), self.kind in JOBS
 
     @property
@@ -331,7 +332,8 @@ def attach(
                 about["poddisruptionbudgets", *place(budget)].append(user)
     for scaler in lists.get("horizontalpodautoscalers", ()):
         target = table(scaler, "spec", "scaleTargetRef")
-        key = (text(target, "kind").lower(), place(scaler)[0], text(target, "name"))
+        kind = text(target, "kind").lower()
+        key = (kind, place(scaler)[0], text(target, "name"))
         if scaled := controllers.get(key):
             scaled.scaler = scaled.scaler or table(scaler, "spec")
             about["horizontalpodautoscalers", *place(scaler)] = [scaled]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import islice, product
+from itertools import chain, islice, product
 
 from assess.frames import EXTERNAL
 from assess.sources.base import Row, Rows
@@ -158,10 +158,10 @@ def _allowed(lists: Found, owners: Owners, units: Units) -> Iterator[Row]:
     for policy in lists.get("networkpolicies", ()):
         home, _ = place(policy)
         selected = _selected(table(policy, "spec", "podSelector"), home, labelled)
-        for src, dst in product(selected, _peers(policy, "egress", "to", labelled)):
-            yield _call(src, dst, units)
-        for src, dst in product(_peers(policy, "ingress", "from", labelled), selected):
-            yield _call(src, dst, units)
+        called = product(selected, _peers(policy, "egress", "to", labelled))
+        calling = product(_peers(policy, "ingress", "from", labelled), selected)
+        for src, dst in chain(called, calling):
+            yield _possible(src, _callee(dst, units), "network-policy")
 
 
 def _imported(lists: Found, owners: Owners, siblings: Siblings) -> Iterator[Row]:
@@ -184,10 +184,6 @@ def _imported(lists: Found, owners: Owners, siblings: Siblings) -> Iterator[Row]
 def _possible(src: Controller, callee: Callee, evidence: str) -> Row:
     basis = {"possible": True, "address_basis": "config"}
     return declared_call(src.names[0], callee, evidence, **basis)
-
-
-def _call(src: Controller, dst: Controller, units: Units) -> Row:
-    return _possible(src, _callee(dst, units), "network-policy")
 
 
 def _peers(

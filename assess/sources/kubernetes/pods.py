@@ -92,7 +92,9 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
     limits = table(container, "resources", "limits")
     image = text(container, "image")
     config, unread = config_texts(spec, container, namespace, material)
-    environment = list(_environment(container))
+    # a reference to a secret has no value
+    entries = dicts(container, "env")
+    environment = [(text(entry, "name"), text(entry, "value")) for entry in entries]
     variables = [(c.name, c.value) for c in config if c.basis == "env"]
     known = dict(variables + environment)
     commands = [
@@ -110,7 +112,7 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
         unread=tuple(unread),
         config_secrets_n=secrets_n(spec, container, namespace, material),
         ports=tuple(ports_of(dicts(container, "ports"))),
-        user=_user({**_security(spec), **_security(container)}),
+        user=_user(table(spec, "securityContext") | table(container, "securityContext")),
         mounts=tuple(_mounts(spec, container, namespace, material)),
         memory_unlimited=quantity(limits, "memory") is None,
         **picked(spec, "kubernetes pod"),
@@ -126,10 +128,6 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
     )
 
 
-def _security(part: Row) -> Row:
-    return table(part, "securityContext")
-
-
 def _user(security: Row) -> str:
     """Return the user; empty where the image decides, and any name for "not root"."""
     user = int_of(security, "runAsUser")
@@ -143,12 +141,6 @@ def sees_engine_socket(spec: Row) -> bool:
     # A container that starts the pod up may mount it, which no mount of the others shows.
     volumes = dicts(spec, "volumes")
     return any(is_engine_socket(text(v, "hostPath", "path")) for v in volumes)
-
-
-def _environment(container: Row) -> Iterator[tuple[str, str]]:
-    """List variables and their values; a reference to a secret has none."""
-    for entry in dicts(container, "env"):
-        yield text(entry, "name"), text(entry, "value")
 
 
 def _has_config_outside(spec: Row, container: Row) -> bool:
@@ -194,7 +186,8 @@ def _status_of(container: Row, pod: Row) -> Row:
     status = table(pod, "status")
     lists = ("containerStatuses", "initContainerStatuses")
     statuses = (s for name in lists for s in dicts(status, name))
-    return next((s for s in statuses if s.get("name") == container.get("name")), {})
+    wanted = container.get("name")
+    return next((s for s in statuses if s.get("name") == wanted), {})
 
 
 def _health(status: Row, main: Row) -> str | None:

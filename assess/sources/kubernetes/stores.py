@@ -81,8 +81,9 @@ def _mounts(spec: Row, facts: Texts) -> tuple[Mount, ...]:
     """Return the data volume; none where the resource asks for no storage that outlives a pod."""
     asked = facts["storage"].split()
     is_asked = not asked or any(value for path in asked for value in _at(spec, path))
-    kinds = (str(kind) for path in facts["ephemeral"].split() for kind in _at(spec, path))
-    if not is_asked or any(kind.lower() == "ephemeral" for kind in kinds):
+    paths = facts["ephemeral"].split()
+    kinds = (str(kind).lower() for path in paths for kind in _at(spec, path))
+    if not is_asked or "ephemeral" in kinds:
         return ()
     return (Mount(facts["data"], "volume", source_class="named-volume"),)
 

@@ -56,11 +56,8 @@ class App:
         ]
         is_pod = "containers" in item
         unit = pod_unit(item, tuple(_ports(self))) if is_pod else _to_unit(self)
-        self.names = names_of(
-            labelled(self.labels),
-            (self.path, MARATHON, 0.98),
-            *unit.inner_names,
-        )
+        own = (self.path, MARATHON, 0.98)
+        self.names = names_of(labelled(self.labels), own, *unit.inner_names)
         self.unit = replace(unit, names=self.names)
 
     @property
@@ -329,7 +326,8 @@ def _declared(app: App, apps: dict[str, App]) -> Iterator[Row]:
     group = app.path.rpartition("/")[0]
     for path in texts(app.item, "dependencies"):
         # Within a group it starts from there; alone, from the app itself.
-        places = list(filter(None, (absolute(path, base) for base in (group, app.path))))
+        readings = [absolute(path, base) for base in (group, app.path)]
+        places = list(filter(None, readings))
         found = (_at_or_below(place, apps) for place in places)
         called = next(filter(None, found), [])
         missing = [Name(place, MARATHON, 0.98) for place in places[:1]]

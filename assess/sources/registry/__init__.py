@@ -20,7 +20,6 @@ from assess.sources.registry.rows import (
     is_ref,
     is_signed,
     keep_config,
-    keep_hub_tag,
     keep_manifest,
     signature_tag,
     to_dumped,
@@ -28,7 +27,7 @@ from assess.sources.registry.rows import (
     type_of,
     used_refs,
 )
-from assess.sources.values import dicts, dig, texts
+from assess.sources.values import dicts, dig, picked, texts
 
 HUB_API = "https://hub.docker.com"
 HUB_PAGE = 100  # tags
@@ -289,7 +288,8 @@ class _Repository:
                 for tag in self._hub_tags(web, mode):
                     name = tag.get("name")
                     if isinstance(name, str) and name not in self.content.hub:
-                        self.content.hub[name] = keep_hub_tag(tag)
+                        # its times, not who pushed it
+                        self.content.hub[name] = picked(tag, "hub tag")
                         call.count(rows=1)
 
     def _hub_tags(self, web: Web, mode: str) -> Iterator[Row]:

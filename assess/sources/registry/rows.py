@@ -5,7 +5,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from assess.image_ref import parse_image
@@ -43,6 +42,7 @@ _REF = re.compile(r"\w[\w.-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", r
 # A tag of cosign: the digest that it belongs to, and what it is (.sig, .att, .sbom).
 _BESIDE = re.compile(r"sha256-[0-9a-f]{64}(\.\w+)?")
 _SIGNATURE = Linear(r"cosign.*\bsig\b|notary\.signature")
+HUB_TIMES = ("pushed_at", "last_pulled_at")
 _BUNDLE = "sigstore.bundle"
 _PREDICATE = "dev.sigstore.bundle.predicateType"
 
@@ -122,7 +122,7 @@ def _keep_schema_1(raw: Any) -> Row:
     return {
         "layers_n": len(layers) if isinstance(layers, list) else None,
         "arch": _text(raw, "architecture"),
-        "created_at": _date(latest, "created"),
+        "created_at": moment(text(latest, "created")),
     }
 
 
@@ -234,14 +234,6 @@ def _of_hub(repository: Repository, digest: str, tags: list[str]) -> Row:
     return row
 
 
-HUB_TIMES = ("pushed_at", "last_pulled_at")
-
-
-def keep_hub_tag(raw: Row) -> Row:
-    """Keep the times of a tag of Docker Hub, not who pushed it."""
-    return picked(raw, "hub tag")
-
-
 def used_refs(rows: Lists, registry: str) -> dict[str, set[str]]:
     """List the tags and digests that the fleet uses of a registry, by repository."""
     used: dict[str, set[str]] = defaultdict(set)
@@ -341,11 +333,6 @@ def _digest(value: Any, *path: str) -> str | None:
 def _count(value: Any, *path: str) -> int | None:
     count = int_of(value, *path)
     return count if count is not None and 0 <= count < 1 << 60 else None
-
-
-def _date(value: Any, *path: str) -> datetime | None:
-    """Read a date; reproducible builds write 1970 or 1980, which `moment` leaves out."""
-    return moment(text(value, *path))
 
 
 def documents_of(values: list[Any]) -> list[Any]:

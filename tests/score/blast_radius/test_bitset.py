@@ -183,16 +183,6 @@ def test_weighing_adds_up(width, rows, unit):
     np.testing.assert_allclose(found, weights @ flags, rtol=1e-9, atol=1e-9)
 
 
-def test_weights_of_few_and_of_many_digits_add_up_alike(monkeypatch):
-    rng = np.random.default_rng(3)
-    node = np.arange(50)
-    weights = Weights.of(rng.integers(0, 1000, 50))
-    rows = to_words(rng.random((50, 130)) < 0.3)
-    as_bits = weights.totals(node, rows, 130)
-    monkeypatch.setattr("assess.score.blast_radius.bitset.FEW_DIGITS", 0)
-    assert weights.totals(node, rows, 130).tolist() == as_bits.tolist()
-
-
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_packing_keeps_bits(flags):
     bits = pack(np.array(flags))
