@@ -41,6 +41,7 @@ _CYCLE = ("ProductName", "ReleaseCycle", "Eol")
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
 _MANDATORY = "mandatory"  # category of violations
 _STEMS = ("output", "analysis", "results")  # names of files that name no application
+_REPORT = "VulnerabilityReport"  # of Trivy's operator
 _NAMED = 5  # rules in an answer
 
 
@@ -95,39 +96,33 @@ def _about_item(item: str, host_id: str) -> About:
 def of_trivy(report: Row, context: Context) -> list[FrameRow]:
     """Return the findings of a scan of one image, or of the images of a cluster."""
     scans = [report]
+    listed = dicts(report, "items") or [report]
+    reports = [entry for entry in listed if entry.get("kind") == _REPORT]
     if "ClusterName" in report:
         scans = [_of_cluster(entry) for entry in dicts(report, "Resources")]
-        context.unmapped += scans.count({})
-    if reports := [r for r in dicts(report, "items") or [report] if _is_operators(r)]:
-        scans = [*map(_of_operator, reports)]
-        context.unmapped += sum(not _names_image(report) for report in reports)
+    elif reports:
+        scans = [_of_operator(entry) for entry in reports]
+    context.unmapped += scans.count({})
     when = moment_of(report, "CreatedAt") or context.file_time
     return [row for scan in scans for row in _of_scan(scan, when, context)]
 
 
-def _is_operators(resource: Row) -> bool:
-    return text(resource, "kind") == "VulnerabilityReport"
-
-
-def _names_image(resource: Row) -> bool:
-    artifact = table(resource, "report", "artifact")
-    return bool(text(artifact, "digest") or text(artifact, "tag"))
-
-
 def _of_operator(resource: Row) -> Row:
-    """Return a report that the operator of a cluster keeps as a scan of its image."""
+    """Return a report that the operator of a cluster keeps as a scan; empty without an image."""
     report = table(resource, "report")
     artifact = table(report, "artifact")
-    place = [text(report, "registry", "server"), text(artifact, "repository")]
-    name = "/".join(filter(None, place))
     tag = text(artifact, "tag")
+    digest = text(artifact, "digest")
+    if not tag and not digest:
+        return {}
+    server = text(report, "registry", "server")
+    repository = text(artifact, "repository")
+    name = "/".join(filter(None, [server, repository]))
+    tagged = f"{name}:{tag}" if tag else name
     return {
         "SchemaVersion": 2,
-        "ArtifactName": name,
-        "Metadata": {
-            "RepoTags": [f"{name}:{tag}" if tag else name],
-            "RepoDigests": [f"{name}@{text(artifact, 'digest')}"],
-        },
+        "ArtifactName": tagged,
+        "Metadata": {"RepoTags": [tagged], "RepoDigests": [f"{name}@{digest}"]},
         "Results": [{"Vulnerabilities": dicts(report, "vulnerabilities")}],
     }
 
@@ -257,10 +252,13 @@ def _counted(findings: Iterable[Finding]) -> Row:
 
 
 def _finding(entry: Row) -> Finding:
+    # the operator writes its keys in lower case
+    identifier = cell(entry, "VulnerabilityID") or cell(entry, "vulnerabilityID")
+    severity = cell(entry, "Severity") or cell(entry, "severity")
     return Finding(
-        ids=frozenset([cell(entry, "VulnerabilityID") or cell(entry, "vulnerabilityID")]),
+        ids=frozenset([identifier]),
         **picked(entry, "trivy vulnerability"),
-        severity=(cell(entry, "Severity") or cell(entry, "severity")).lower(),
+        severity=severity.lower(),
     )
 
 

@@ -108,7 +108,8 @@ def _declared(place: DumpPlace) -> tuple[Rows, Rows]:
     named = [text(service, "taskDefinition") for service in services]
     open_n = sum(name.startswith("${") and name not in known for name in named)
     if open_n:
-        place.call("ecs", _TEMPLATES).status("partial", _UNDEFINED.format(open_n))
+        call = place.call("ecs", _TEMPLATES)
+        call.status("partial", _UNDEFINED.format(open_n))
     return services, definitions
 
 

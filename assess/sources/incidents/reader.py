@@ -414,16 +414,17 @@ def _affected(cells: Cells) -> list[str]:
 def _labelled(cells: Cells) -> Cells:
     """Return what labels such as ``severity/1`` and ``service::cart`` say, by header."""
     labels = " ".join(cells.get(name, "") for name in HEADERS["labels"])
-    said = {header_of(key): value for key, value in _LABEL.findall(labels)}
+    pairs = _LABEL.findall(labels)
+    said = {header_of(key): value for key, value in pairs}
     columns = vocabulary("incidents", "labels")
     known = {name for column in columns for name in HEADERS[column]}
     return {name: value for name, value in said.items() if name in known}
 
 
-def _only(values: Iterable[str]) -> str | None:
-    """Return the one value that all agree on; None of several, and of none."""
+def _only(values: Iterable[str]) -> str:
+    """Return the one text that all agree on; empty of several, and of none."""
     distinct = {*values}
-    return distinct.pop() if len(distinct) == 1 else None
+    return distinct.pop() if len(distinct) == 1 else ""
 
 
 def _names(services: Iterable[str]) -> Names:
