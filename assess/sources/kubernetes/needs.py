@@ -105,14 +105,14 @@ def _renamed(lists: Found) -> Iterator[tuple[str, str, str]]:
     }
     for endpoints in lists.get("endpoints", ()):
         home, name = place(endpoints)
-        addresses = (
-            a for s in dicts(endpoints, "subsets") for a in dicts(s, "addresses")
-        )
-        target = next((text(address, "ip") for address in addresses), "")
+        subsets = dicts(endpoints, "subsets")
+        addresses = [a for subset in subsets for a in dicts(subset, "addresses")]
+        target = text(addresses, 0, "ip")
         if target and (home, name) not in selects:
             yield home, name, target
     for entry in lists.get("serviceentries", ()):
-        target = next((text(e, "address") for e in dicts(entry, "spec", "endpoints")), "")
+        listed = dicts(entry, "spec", "endpoints")
+        target = text(listed, 0, "address")
         for host in texts(entry, "spec", "hosts"):
             yield place(entry)[0], host, target or host
     # Linkerd sends the calls of one Service to another one.
