@@ -117,9 +117,11 @@ def exposure_data(result: Result) -> DataFrame:
     down; ``hi``: also by calls that nobody would have seen]; most exposed first.
     """
     frame = result.details["services"].rename_axis("service_id").reset_index()
-    n, at_most = (frame[each].astype("Float64") for each in ("exposure_n", "exposure_hi"))
-    table = frame[["service_id"]].assign(label=frame["service_id"], point=n)
-    return worst_first(table.assign(lo=n.fillna(0), hi=at_most), "service_id")
+    table = frame[["service_id"]].assign(label=frame["service_id"])
+    table["point"] = frame["exposure_n"].astype("Float64")
+    table["lo"] = table["point"].fillna(0)
+    table["hi"] = frame["exposure_hi"].astype("Float64")
+    return worst_first(table, "service_id")
 
 
 @figure(result="A blast-radius result.")

@@ -156,8 +156,9 @@ def incomplete(scores: Assessment) -> DataFrame:
 def unseen_hosts(scores: Assessment) -> list[str]:
     """Name the hosts of which no source says what runs there: neither an engine nor a service."""
     running = scores.inventory.running
-    seen = {*running["workloads"]["host_id"].dropna(), *running["engines"]["host_id"]}
-    return sorted(set(running["hosts"]["host_id"]) - seen)
+    hosts = set(running["hosts"]["host_id"])
+    hosts -= set(running["workloads"]["host_id"])
+    return sorted(hosts - set(running["engines"]["host_id"]))
 
 
 def unsupplied(scores: Assessment) -> list[str]:

@@ -9,7 +9,7 @@ from assess.errors import AssessError, counted
 from assess.frames import surely
 from assess.report.background import incomplete, unknown_facts, unseen_hosts, unsupplied
 from assess.report.changes import ONLY_ONE, crossed, label_changes
-from assess.report.model import Fact, in_words
+from assess.report.model import Fact, in_words, kinds_shown
 from assess.score.assessment import Assessment
 from assess.score.incidents.exposure import CONTAINER, exposure
 from assess.words import element_labels, sentence_list, share
@@ -61,12 +61,12 @@ def _work_inside(labels: Series) -> str:
     """Return what to do about services in containers: which to pull back or find out about."""
     back = labels.index[labels == "PULL BACK"]
     open_n = sum(labels == "NOT DECIDABLE")
-    work = (
-        f"; pull back {_listing(back)}"
-        if len(back)
-        else ": every service runs in containers"
-    )
-    return f"{work}; find out about {counted(open_n, 'service')}" if open_n else work
+    work = ": every service runs in containers"
+    if len(back):
+        work = f"; pull back {_listing(back)}"
+    if open_n:
+        work += f"; find out about {counted(open_n, 'service')}"
+    return work
 
 
 def answers(scores: Assessment) -> list[Fact]:
@@ -173,6 +173,8 @@ def _risks(scores: Assessment) -> Iterator[str]:
     (name,) = element_labels(worst["element_kind"], worst["element"])
     lost = in_words(worst.iloc[0].to_dict(), "impact", RISKS)
     yield f"The largest single failure is {figures.short(name)}: {lost} goes down."
+    if not (rows or kinds_shown(scores)):
+        yield "Nothing is proposed to move, and no source read what services run on."
 
 
 def _changes(scores: Assessment) -> Iterator[str]:

@@ -88,7 +88,7 @@ def _check(frame: str, table: pd.DataFrame, call: Call) -> None:
     names = [f"{row.column}, {row.hint}".rstrip(", ") for row in unknown.itertuples()]
     notes = [f"unknown columns: {'; '.join(names)}"] if names else []
     alike = problems.groupby(["column", "value", "hint", "rule"], sort=False)["row"]
-    notes += [_note(*problem, rows) for problem, rows in alike]
+    notes += [_note(rows, *problem) for problem, rows in alike]
     if notes:
         call.hint(scrub("; ".join(notes)))
     if len(problems):
@@ -98,7 +98,7 @@ def _check(frame: str, table: pd.DataFrame, call: Call) -> None:
         call.status("partial")
 
 
-def _note(column: str, value: str, hint: str, rule: str, rows: pd.Series) -> str:
+def _note(rows: pd.Series, column: str, value: str, hint: str, rule: str) -> str:
     """Return one problem of a column, and the rows that have it; a missing column has none."""
     where = column
     if rows.notna().all():
