@@ -145,12 +145,12 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2283,  # long texts stand beneath their row; a copy of the process does half of a report
+    "core": 2285,  # long texts stand beneath their row; a copy of the process does half of a report
     "policy": 660,  # targets are checked word by word
     "reference": 1222,  # the names that it hands on, one a line
     "sources": 2647,  # the last part of a path is read in one place
     "sources/aws": 453,
-    "sources/answers": 1212,  # of a format that nobody names; Grype, and scans of clusters
+    "sources/answers": 1252,  # of a format that nobody names; Grype, Syft, scans of clusters
     "sources/backstage": 320,
     "sources/builds": 372,
     "sources/compose": 805,  # the builds beside it are read too
@@ -159,11 +159,11 @@ BUDGETS = {
     "sources/edges": 603,
     "sources/ec2": 372,
     "sources/ecr": 568,
-    "sources/ecs": 998,
+    "sources/ecs": 1011,  # names that only a deployment completes
     "sources/experiments": 379,
     "sources/frames": 117,
     "sources/hosts": 782,
-    "sources/incidents": 1116,  # of a tool that nobody names, and of any other
+    "sources/incidents": 1145,  # of a tool that nobody names, and of any other
     "sources/joining": 982,
     "sources/kubernetes": 1711,
     "sources/managed": 760,
@@ -175,7 +175,7 @@ BUDGETS = {
     "sources/connections": 1369,  # ten forms of dumps, and who is who
     "sources/crictl": 208,
     "sources/podman": 455,
-    "sources/traces": 347,  # spans of three tools, beside graphs
+    "sources/traces": 348,  # spans of three tools, beside graphs
     "sources/usage": 260,  # tables for people too
     "sources/vms": 478,
     "score": 525,  # results open figures and the explorer; the types of all arrays

@@ -30,6 +30,7 @@ SCANNERS: dict[str, Callable[[Row, forms.Context], list[FrameRow]]] = {
     "trivy": scanners.of_trivy,
     "scorecard": scanners.of_scorecard,
     "grype": scanners.of_grype,
+    "syft": scanners.of_syft,
     "xeol": scanners.of_xeol,
     "kantra": scanners.of_kantra,
     **dict.fromkeys(

@@ -126,10 +126,9 @@ def position_of(name: str) -> str:
     joined = "".join(words)
     if any(_WORDS.get(word) == "own" for word in words) or joined.endswith("rooturl"):
         return "own"
-    if joined in LISTS["own"]:
-        return "own"
-    if joined in LISTS["weak"]:
-        return "weak"
+    for whole in ("own", "weak", "near"):
+        if joined in LISTS[whole]:
+            return whole
     if words[-2:] == ("host", "name"):
         return "host"
     for word in reversed(words):
