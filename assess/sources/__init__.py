@@ -139,8 +139,6 @@ def _insist(answers: Rows, *, strict: bool, is_any: bool) -> None:
     failed = [row for row in answers if row["status"] not in ("ok", "empty")]
     if is_any and not (strict and failed):
         return
-    from assess.words import sentence_list
-
     what = "these sources are not complete" if is_any else "nothing was collected"
     outcomes = defaultdict(list)
     for row in failed or answers:
@@ -148,7 +146,7 @@ def _insist(answers: Rows, *, strict: bool, is_any: bool) -> None:
         place = "{source} {scope}".format_map(row)
         outcomes[place, row["status"] + hint].append(row["call"])
     lines = [
-        f"  {place} {sentence_list(calls, most=4)}: {outcome}"
+        f"  {place} {', '.join(calls)}: {outcome}"
         for (place, outcome), calls in outcomes.items()
     ]
     hint = (

@@ -2,6 +2,7 @@
 
 import tomllib
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from assess.reading import (
 from assess.sources.base import Asked, Batch, Call, Name, Row, Rows, Source
 from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
-from assess.words import sentence_list
 
+NOTED = 5  # problems of a file
+SHOWN = 3  # rows that a problem names
 _NAMING = {
     "identity_rule",
     "identity_confidence",
@@ -88,7 +90,7 @@ def _check(frame: str, table: pd.DataFrame, call: Call) -> None:
     names = [f"{row.column}, {row.hint}".rstrip(", ") for row in unknown.itertuples()]
     notes = [f"unknown columns: {'; '.join(names)}"] if names else []
     alike = problems.groupby(["column", "value", "hint", "rule"], sort=False)["row"]
-    notes += [_note(rows, *problem) for problem, rows in alike]
+    notes += [_note(rows, *problem) for problem, rows in islice(alike, NOTED)]
     if notes:
         call.hint(scrub("; ".join(notes)))
     if len(problems):
@@ -102,7 +104,10 @@ def _note(rows: pd.Series, column: str, value: str, hint: str, rule: str) -> str
     """Return one problem of a column, and the rows that have it; a missing column has none."""
     where = column
     if rows.notna().all():
-        where = f"row {sentence_list(rows, most=3)} {column}={value!r}"
+        first = ", ".join(map(str, rows.head(SHOWN)))
+        rest = len(rows) - SHOWN
+        more = f" and {rest} more" if rest > 0 else ""
+        where = f"row {first}{more} {column}={value!r}"
     return f"{where}: {', '.join(filter(None, (hint, rule)))}"
 
 
