@@ -14,7 +14,6 @@ from assess.sources.base import (
     Row,
     Rows,
     Source,
-    format_problems,
 )
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -53,10 +52,11 @@ class AnswersSource(Source):
     """Reads answers; totals and grades of other tools are never taken over."""
 
     type = "answers"
+    formats = FORMATS
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        problems = [*super().check(options), *format_problems(options, FORMATS)]
+        problems = super().check(options)
         is_hub = options.get("format", "konveyor") == "konveyor" and "path" not in options
         if "endpoint" in options and not is_hub:
             problems.append("endpoint is a Konveyor hub, in place of a path")

@@ -25,7 +25,6 @@ from assess.sources.base import (
     Row,
     Rows,
     Source,
-    format_problems,
 )
 from assess.sources.csv_records import Cells, header_of, lookup, read_records, rows
 from assess.sources.dumps import (
@@ -281,11 +280,11 @@ class DeploysSource(Source):
     """Reads deployments to production, and when their first commit was made."""
 
     type = "deploys"
+    formats = ("devlake", *FORMATS)
 
     def check(self, options: Row) -> list[str]:
         """List the problems of the options."""
         problems = super().check(options)
-        problems += format_problems(options, ("devlake", *FORMATS))
         if _pattern(options) is None:
             problems.append("workflow is no regular expression")
         days = [key for key in ("since", "until") if key in options]

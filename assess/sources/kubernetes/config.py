@@ -90,10 +90,10 @@ def to_material(lists: Found, controllers: Collection[Controller]) -> Material:
     values = {
         (listed, *place(item)): _values(item)
         for listed in _WORDS
-        for item in lists.get(listed, ())
+        for item in lists[listed]
     }
-    claims = {place(claim): claim for claim in lists.get("persistentvolumeclaims", ())}
-    named = {place(service)[1] for service in lists.get("services", ())}
+    claims = {place(claim): claim for claim in lists["persistentvolumeclaims"]}
+    named = {place(service)[1] for service in lists["services"]}
     names = frozenset(named.union(controller.name for controller in controllers))
     material = Material(claims, values, readers, names)
     for controller in controllers:
