@@ -389,7 +389,7 @@ def operator_report(**artifact: str) -> dict:
     report = {
         "artifact": {"repository": "library/till", **artifact},
         "registry": {"server": "index.docker.io"},
-        "vulnerabilities": [entry, entry, {**entry, "severity": "LOW"}],
+        "vulnerabilities": [entry, entry, {**entry, "resource": "libshop"}],
         "summary": {"highCount": 99},
     }
     return {"kind": "VulnerabilityReport", "report": report}
@@ -407,8 +407,8 @@ def test_an_operator_keeps_a_report_for_each_image_of_a_cluster(tmp_path):
     batch = AnswersSource().collect({"path": "."}, tmp_path, Deadline(20))
     exact, tagged = batch.rows["images"]  # of one without both nobody knows the image
     assert (exact["registry"], exact["repository"]) == ("docker.io", "library/till")
-    assert (exact["digest"], exact["vuln_high_n"], exact["vuln_low_n"]) == (digest, 1, 1)
-    assert (tagged["image"].tag, tagged["vuln_high_n"]) == ("3", 1)
+    assert (exact["digest"], exact["vuln_high_n"], exact["vuln_low_n"]) == (digest, 2, 0)
+    assert (tagged["image"].tag, tagged["vuln_high_n"]) == ("3", 2)
     assert batch.coverage[0]["unmapped_n"] == 1
 
 

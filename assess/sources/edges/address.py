@@ -124,6 +124,10 @@ def position_of(name: str) -> str:
     """Return the role of a value by its last known word; ``own`` counts at any place; else empty."""
     words = words_of(name)
     joined = "".join(words)
+    if (
+        len(words) > 1 and words[-1] == "site"
+    ):  # AUTHORS_SITE, where SITE_URL is one's own
+        return "weak"
     if any(_WORDS.get(word) == "own" for word in words) or joined.endswith("rooturl"):
         return "own"
     for whole in ("own", "weak", "near"):
