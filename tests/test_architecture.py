@@ -154,7 +154,7 @@ BUDGETS = {
     "sources/backstage": 320,
     "sources/builds": 372,
     "sources/compose": 805,  # the builds beside it are read too
-    "sources/deploys": 416,  # what Helm and Flux keep of a release  # runs as `gh run list` writes them
+    "sources/deploys": 416,  # runs as `gh run list` writes them; what Helm and Flux keep
     "sources/docker": 1566,  # the base of sources of dumps of other engines
     "sources/edges": 606,
     "sources/ec2": 372,
