@@ -71,7 +71,8 @@ def ranges(starts: Integers, n: Integers) -> Positions:
     """List the positions of ranges of ``n`` each: which range, and position."""
     at = np.repeat(np.arange(len(n)), n)
     # 0, 1, 2 … anew in every range: the position within it
-    within = np.arange(len(at)) - np.repeat(np.cumsum(n) - n, n)
+    before = np.cumsum(n) - n
+    within = np.arange(len(at)) - np.repeat(before, n)
     return at, starts[at] + within
 
 

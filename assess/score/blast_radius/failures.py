@@ -188,7 +188,8 @@ def _hit_by_others(
     """List pairs of a failure and a service down in it that a simultaneous failure reaches."""
     # few go down: nobody else is looked at
     down = [np.flatnonzero(found.down) for found in failures]
-    row = np.repeat(np.arange(len(down)), [len(each) for each in down])
+    down_n = [len(each) for each in down]
+    row = np.repeat(np.arange(len(down)), down_n)
     fell = np.concatenate([*down, np.empty(0, np.int64)])
     itself = topology.services.get_indexer([found.element[1] for found in failures])
     pair, at = Csr.of(row, len(down)).members(failure)

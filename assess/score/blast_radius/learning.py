@@ -62,7 +62,8 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> DataFrame:
     table = DataFrame(
         np.concatenate(parts, axis=1).T, columns=["failure", "edge", "failed"]
     )
-    return table.assign(failed=table["failed"].astype(bool), caller=src[table["edge"]])
+    failed = table["failed"].astype(bool)
+    return table.assign(failed=failed, caller=src[table["edge"]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -449,4 +450,5 @@ def with_lessons(topology: Topology, policy: Policy, learned: DataFrame) -> Topo
 
 def is_given(edges: DataFrame) -> Series:
     """Mark edges declared impossible or certain: failures do not change them."""
-    return edges["lo"].eq(edges["hi"]) & edges["point"].isin([0.0, 1.0])
+    is_certain = edges["point"].isin([0.0, 1.0])
+    return edges["lo"].eq(edges["hi"]) & is_certain
