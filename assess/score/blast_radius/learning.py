@@ -88,12 +88,7 @@ class Trials:
 
     def where(self, flags: Booleans) -> Trials:
         """Return some of the trials."""
-        return Trials(
-            failure=self.failure[flags],
-            edge=self.edge[flags],
-            failed=self.failed[flags],
-            case=self.case[flags],
-        )
+        return Trials(*(column[flags] for column in vars(self).values()))
 
     def log_likelihood(self, p: Floats) -> float:
         """Return the log-likelihood of the outcomes of all cases, for edge probabilities ``p``."""
@@ -142,14 +137,6 @@ class Failures:
             away = steps(calls, initial)
             beyond[rows] = away[:, : beyond.shape[1]] == FAR
         return Besides(self.quiet.had & beyond, self.quiet.fell & beyond)
-
-    @cached_property
-    def by_element(self) -> dict[Element, list[int]]:
-        """Positions of the failures by the element that failed."""
-        found: dict[Element, list[int]] = {}
-        for position, failure in enumerate(self.failures):
-            found.setdefault(failure.element, []).append(position)
-        return found
 
     @classmethod
     def of(cls, topology: Topology, failures: list[Failure]) -> Failures:
@@ -377,8 +364,8 @@ def with_history(
     ``(k + 2 p) / (n + 2)`` over the n failures of the element that are kept and in which the
     service had data, k of which took it down.
     """
-    own = evidence.by_element.get(element, [])
-    known = [position for position in own if kept[position]]
+    own = [failure.element == element for failure in evidence.failures]
+    known = np.flatnonzero(kept & own)
     n = evidence.seen[known].sum(axis=0)
     k = evidence.down[known].sum(axis=0)
     return (k + strength * p) / (n + strength)
