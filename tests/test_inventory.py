@@ -263,6 +263,13 @@ def test_a_table_is_read_as_text(snapshot):
     assert table["tier"].isna().all()
 
 
+def test_equal_cells_of_a_table_share_one_text(snapshot):
+    path = snapshot(services="service_id,owner\na,shop team\nb,shop team\n")
+    owners = frames.read_table(path / "services.csv")["owner"].astype(object).tolist()
+    assert owners == ["shop team"] * 2
+    assert owners[0] is owners[1]
+
+
 def test_without_a_manifest_the_newest_time_counts(snapshot):
     path = snapshot(
         None,

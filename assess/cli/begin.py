@@ -84,9 +84,10 @@ def init(directory: Path) -> None:
     if kept:
         note(f"notebooks kept: {len(kept)}")
     seen = ", ".join(dict.fromkeys(str(table["type"]) for _, table in tables))
-    note(f"found: {seen or 'nothing to read; name your sources in assess.toml'}")
+    note(f"found: {seen or 'nothing to read'}")
+    todo = "" if seen else "name your sources in assess.toml, then "
     change = "" if directory == Path() else f"cd {directory} && "
-    next_step(f"{change}assess doctor")
+    next_step(f"{todo}{change}assess doctor")
 
 
 def _configuration(tables: Iterable[Table]) -> str:

@@ -31,6 +31,9 @@ MEASURES = {
 }
 
 
+ONLY_ONE = "There is only one snapshot; with a second one, the report shows what changed."
+
+
 def changes(
     scores: Assessment, pictures: Pictures, *, published: Mapping[str, Any] | None
 ) -> Section:
@@ -38,8 +41,7 @@ def changes(
     title = "What changed since last quarter"
     earlier = scores.earlier
     if earlier is None:
-        only = "There is only one snapshot. Add --previous to see what changed."
-        return Section("changes", title, [only])
+        return Section("changes", title, [ONLY_ONE])
     was, now = (s.provenance.quarter for s in (earlier, scores))
     checks = changed_checks(scores, earlier)
     kinds = checks["kind"].value_counts()

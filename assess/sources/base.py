@@ -384,14 +384,6 @@ def option_problems(source: Source, options: Row) -> list[str]:
     ]
 
 
-def format_problems(options: Row, formats: Collection[str]) -> list[str]:
-    """List what is wrong with the option ``format``."""
-    kind = options.get("format")
-    if kind is None or kind in formats:
-        return []
-    return [f"format {kind!r} is not one of {', '.join(formats)}"]
-
-
 class Source:
     """Base of all sources: each inventories part of a fleet, and only ever reads it.
 
@@ -405,6 +397,7 @@ class Source:
     fills: tuple[str, ...]  # frames
     needs: str  # permissions, in a sentence
     dump: str  # commands whose output it reads from files, in a line
+    formats: Collection[str] = ()  # that it can be told to read
     follows = False  # whether it runs after the others, by `follow`
 
     def __init_subclass__(cls, **settings: Any) -> None:
@@ -423,6 +416,9 @@ class Source:
     def check(self, options: Row) -> list[str]:
         """List the problems of a table, before anything is asked."""
         problems = option_problems(self, options)
+        kind = options.get("format")
+        if self.formats and kind not in (None, *self.formats):
+            problems.append(f"format {kind!r} is not one of {', '.join(self.formats)}")
         if "path" not in self.options:
             return problems
         is_served = "endpoint" in self.options

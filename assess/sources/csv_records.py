@@ -7,6 +7,7 @@ from importlib.resources import files
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from unicodedata import normalize
 
 from assess.reading import (
     CELL_COST,
@@ -71,9 +72,10 @@ def _decoded(data: bytes) -> str:
 
 
 def header_of(name: str) -> str:
-    """Return a header in lower case with underscores."""
+    """Return a header in lower case with underscores, and without accents."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
-    return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
+    plain = re.sub(r"[\u0300-\u036f]", "", normalize("NFKD", spaced.lower()))
+    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
 
 
 def rows_of(path: Path) -> list[Cells]:

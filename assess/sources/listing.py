@@ -259,19 +259,14 @@ def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> Texts:
     }
 
 
-def share_live(batch: Batch) -> None:
-    """Count the sharers of each mount's source; ended and running workloads are counted apart."""
-    ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
-    mounts = batch.rows["mounts"]
-    share([mount for mount in mounts if mount["workload_id"] not in ended])
-    share([mount for mount in mounts if mount["workload_id"] in ended])
-
-
 def complete(
     batch: Batch, cluster: str, units: list[Unit], services: Rows, needs: Rows
 ) -> None:
     """Add what follows once all replicas are placed, and cover what the units leave unread."""
-    share_live(batch)
+    ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
+    for is_ended in (False, True):  # counted apart
+        mounts = batch.rows["mounts"]
+        share([m for m in mounts if (m["workload_id"] in ended) is is_ended])
     batch.add("services", *merge_services(services))
     batch.add("dependencies", *needs)
     if note := unread_note(units):

@@ -102,7 +102,8 @@ def test_init_finds_the_second_of_two_kubeconfigs(call, machine, tmp_path):
 
 
 def test_init_comments_out_everything_it_did_not_find(call, machine, tmp_path):
-    call("init")
+    told = call("init").stderr
+    assert "next: name your sources in assess.toml, then assess doctor" in told
     text = (tmp_path / "assess.toml").read_text()
     examples = text.partition("====")[2].splitlines()
     assert all(not line or line.startswith("#") for line in examples[1:])

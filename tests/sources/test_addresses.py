@@ -81,6 +81,7 @@ def test_addresses(name, value, host, port, kind):
         ("VIRTUAL_HOST", "www.example.com"),
         ("CORS_ORIGINS", "http://web:3000"),
         ("PUBLIC_URL", "http://web:3000"),
+        ("SITE_URL", "http://web:3000"),
         ("KEYCLOAK_EXTERNAL_HOST", "auth"),
         ("KAFKA_ADVERTISED_LISTENERS", "PLAINTEXT://kafka:9092"),
         ("NO_PROXY", "db,api"),
@@ -90,6 +91,7 @@ def test_addresses(name, value, host, port, kind):
         ("ROLE", "web"),
         ("TOPIC", "orders"),
         ("DB_NAME", "users"),
+        ("CLUSTER_URL", "svc.cluster.local"),
         ("POSTGRES_USER", "postgres"),
         ("OTEL_SERVICE_NAME", "orders"),
         ("LOG_LEVEL", "info"),
@@ -107,6 +109,8 @@ def test_what_is_no_address(name, value):
     ("name", "value", "expected"),
     [
         ("KAFKA_BROKERS", "k1:9092,k2:9092", ["k1", "k2"]),
+        ("LEDGER_SITE", "http://ledger:7001", ["ledger"]),
+        ("DATABASE_SERVICE_NAME", "ledger-db", ["ledger-db"]),  # of OpenShift's templates
         ("SEEDS", '["http://a:9200", "http://b:9200"]', ["a", "b"]),
         ("X", "mongodb://u:p@a:27017,b:27017/x", ["a", "b"]),
         ("discovery.seed_hosts", "es2,es3", ["es2", "es3"]),

@@ -124,7 +124,7 @@ def test_engines_of_hosts_that_nobody_can_reach(cache, tree):
 def test_a_package_called_docker_is_an_engine_only_where_it_is_one():
     def engines(manager):
         packages = {"docker": [{"name": "docker", "version": "1.5-2", "source": manager}]}
-        host, _ = ansible.to_host({"packages": packages}, "a", "p", None, NOW)
+        host, _ = ansible.to_host({"packages": packages}, "a", "p", None)
         return [row["runtime"] for row in to_batch([host]).rows["engines"]]
 
     assert engines("apt") == ["none"]  # a tray for windows
@@ -319,7 +319,7 @@ def test_nul_bytes_html_and_impossible_dates(tmp_path):
 @given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=8), JSON)
 def test_facts_of_any_shape(facts, clock):
     facts["ansible_date_time"] = {"epoch": clock}
-    host, lost = ansible.to_host(facts, "host", "place", 1e30, NOW)
+    host, lost = ansible.to_host(facts, "host", "place", 1e30)
     batch = to_batch([host])
     assert all(isinstance(text, str) for text in lost)
     assert len(batch.rows["hosts"]) == 1
@@ -380,7 +380,7 @@ def test_a_service_on_a_plain_host_is_a_candidate_with_evidence(cache):
 )
 def test_minor_versions_of_systems_are_kept(name, version, system):
     facts = {"ansible_distribution": name, "ansible_distribution_version": version}
-    host, _ = ansible.to_host(facts, "web", "", None, datetime.now(UTC))
+    host, _ = ansible.to_host(facts, "web", "", None)
     assert (host.facts["os_name"], host.facts["os_version"]) == system
 
 
@@ -401,7 +401,7 @@ def test_minor_versions_of_systems_are_kept(name, version, system):
 )
 def test_security_modules_are_on_where_the_facts_say_so(facts, modules):
     named = {f"ansible_{name}": value for name, value in facts.items()}
-    host, lost = ansible.to_host(named, "h", "p", None, datetime(2026, 9, 30, tzinfo=UTC))
+    host, lost = ansible.to_host(named, "h", "p", None)
     assert (host.facts.get("security_modules"), lost) == (modules, [])
 
 

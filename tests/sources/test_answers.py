@@ -29,6 +29,7 @@ PLACES = {
     "trivy": "trivy",
     "scorecard": "scorecard",
     "grype": "grype",
+    "syft": "syft",
     "xeol": "xeol",
     "kantra": "kantra",
     **dict.fromkeys(
@@ -377,6 +378,50 @@ def test_a_scan_of_a_cluster_is_one_of_its_images(tmp_path):
     [row] = batch.rows["images"]
     assert (row["repository"], row["vuln_high_n"]) == ("shop/till", 1)
     assert batch.coverage[0]["unmapped_n"] == 2
+
+
+def operator_report(**artifact: str) -> dict:
+    entry = {
+        "vulnerabilityID": "CVE-2026-0009",
+        "severity": "HIGH",
+        "resource": "libtill",
+    }
+    report = {
+        "artifact": {"repository": "library/till", **artifact},
+        "registry": {"server": "index.docker.io"},
+        "vulnerabilities": [entry, entry, {**entry, "resource": "libshop"}],
+        "summary": {"highCount": 99},
+    }
+    return {"kind": "VulnerabilityReport", "report": report}
+
+
+def test_an_operator_keeps_a_report_for_each_image_of_a_cluster(tmp_path):
+    digest = f"sha256:{'7' * 64}"
+    reports = [
+        operator_report(digest=digest),
+        operator_report(tag="3"),
+        operator_report(),
+    ]
+    listed = {"kind": "List", "items": [*reports, {"kind": "ConfigAuditReport"}]}
+    (tmp_path / "reports.json").write_text(json.dumps(listed))
+    batch = AnswersSource().collect({"path": "."}, tmp_path, Deadline(20))
+    exact, tagged = batch.rows["images"]  # of one without both nobody knows the image
+    assert (exact["registry"], exact["repository"]) == ("docker.io", "library/till")
+    assert (exact["digest"], exact["vuln_high_n"], exact["vuln_low_n"]) == (digest, 2, 0)
+    assert (tagged["image"].tag, tagged["vuln_high_n"]) == ("3", 2)
+    assert batch.coverage[0]["unmapped_n"] == 1
+
+
+@pytest.mark.parametrize("place", ["metadata", "target"])
+def test_syft_tells_image_and_base(tmp_path, place):
+    document = json.loads((FIXTURES / "answers" / "syft" / "cart.json").read_text())
+    document["source"] = {place: document["source"]["metadata"]}
+    (tmp_path / "cart.json").write_text(json.dumps(document))
+    batch = AnswersSource().collect({"path": "."}, tmp_path, Deadline(20))
+    [row] = batch.rows["images"]
+    assert (row["sbom_format"], row["base_name"]) == ("syft", "debian:12")
+    assert row["repository"] == read("trivy").rows["images"][0]["repository"]
+    assert "hunter2" not in repr(batch)
 
 
 @pytest.mark.parametrize("kind", ["konveyor", "docker-bench", "scorecard", "kantra"])

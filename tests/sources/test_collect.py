@@ -242,6 +242,9 @@ def test_strict_and_nothing_at_all(plugin):
         )
     with pytest.raises(CollectError, match="nothing was collected"):
         collect(config(("plugin", {"do": "raise"})))
+    with pytest.raises(CollectError, match=r"jobs, nodes, .*: unreachable \(") as told:
+        collect(config(("nomad", {"endpoint": "http://127.0.0.1:9"})))
+    assert str(told.value).count("check the address") == 1
     assert len(collect(config(("plugin", {"do": "5.4"})), strict=True)["hosts"]) == 1
 
 

@@ -122,6 +122,46 @@ def test_the_history_of_argo_cd_leaves_out_staging():
     assert (names.count("search"), names.count("stock"), len(names)) == (5, 1, 6)
 
 
+def revision(number, day, status="superseded", **more):
+    return {"version": number, "lastDeployed": f"2026-10-{day:02}T10:00:00Z"} | {
+        "status": status,
+        **more,
+    }
+
+
+def test_revisions_of_helm_are_deployments(tmp_path):
+    kept = [revision(3, 9, "deployed", appVersion="2.1"), revision(2, 2), revision(1, 1)]
+    released = {
+        "kind": "HelmRelease",
+        "metadata": {"name": "ledger", "namespace": "shop"},
+    }
+    tried = {"kind": "HelmRelease", "metadata": {"name": "ledger", "namespace": "qa"}}
+    items = [part | {"status": {"history": kept}} for part in (released, tried)]
+    (tmp_path / "flux.json").write_text(json.dumps({"kind": "List", "items": items}))
+    listed = {"updated": "2026-10-05 09:00:00.5 +0000 UTC", "chart": "till-1.0.0"}
+    history = [
+        listed | {"revision": 1, "status": "failed", "app_version": "7"},
+        listed | {"revision": 2, "status": "pending-upgrade", "app_version": "8"},
+    ]
+    (tmp_path / "till.json").write_text(json.dumps(history))
+    last = listed | {"name": "shop", "revision": "9", "status": "deployed"}
+    (tmp_path / "last.json").write_text(json.dumps([last]))
+    batch = read(".", base=tmp_path)
+    found = {
+        (r["names"][0].name, r["to_version"], r["status"])
+        for r in batch.rows["activities"]
+    }
+    assert found == {
+        ("ledger", "2.1", "done"),
+        ("ledger", None, "done"),
+        ("till", "7", "failed"),
+        ("till", "8", "open"),
+    }
+    assert len(batch.rows["activities"]) == 5
+    told = {row["scope"]: row["status"] for row in batch.coverage}
+    assert told == {"flux.json": "ok", "till.json": "ok", "last.json": "parse_error"}
+
+
 def test_tables_of_devlake_belong_together():
     batch = read("devlake")
     assert sorted(found(batch)) == [

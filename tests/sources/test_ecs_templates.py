@@ -137,6 +137,37 @@ def test_a_template_names_services_and_managed_stores(batch):
     }
 
 
+def test_what_a_deployment_completes_still_leads_to_services(tmp_path):
+    batch = collect(
+        tmp_path,
+        stack_yaml="""
+Parameters: {Domain: {Type: String}, EdgeTask: {Type: String}}
+Resources:
+  EdgeRecord: {Type: 'AWS::ServiceDiscovery::Service', Properties: {Name: front-door}}
+  EdgeService:
+    Type: AWS::ECS::Service
+    Properties:
+      TaskDefinition: !Ref EdgeTask
+      ServiceRegistries: [{RegistryArn: {'Fn::GetAtt': EdgeRecord.Arn}}]
+  ProbeService: {Type: 'AWS::ECS::Service', Properties: {TaskDefinition: !Ref ProbeTask}}
+  ProbeTask:
+    Type: AWS::ECS::TaskDefinition
+    Properties:
+      ContainerDefinitions:
+        - Name: app
+          Image: !Sub 'registry.${Domain}/probe:1'
+          Command: [!Sub '-u http://front-door.${Domain}:9080/']
+""",
+    )
+    [edge] = batch.rows["dependencies"]
+    assert (edge["src"].name, edge["dst"].name) == ("Probe", "Edge")
+    assert [w["image_ref"] for w in batch.rows["workloads"]] == [
+        "registry.${Domain}/probe:1"
+    ]
+    [read] = [row for row in batch.coverage if row["call"] == "ecs read-templates"]
+    assert read["status"] == "partial" and "containers of 1 services" in read["hint"]
+
+
 def test_a_template_in_json_and_a_definition_as_it_is_registered(tmp_path):
     task = {
         "Type": "AWS::ECS::TaskDefinition",

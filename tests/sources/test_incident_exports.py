@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -127,6 +128,71 @@ def test_the_order_of_dates_is_an_option_or_a_certainty(tmp_path):
     assert IncidentsSource().check({"path": "x.csv", "date_order": "ydm"}) == [
         "date_order is not one of dmy, mdy, ymd"
     ]
+
+
+HEADS = """\
+Störungsnummer;Betroffener Dienst;Beginn;Ende;Schweregrad;Ursache;Dauer (min)
+7;Ledger;2026-09-01 08:15;;2 - hoch;Infrastructure - Storage;90
+"""
+NESTED = [
+    {  # incident.io: times and fields that people name
+        "reference": "INC-7",
+        "created_at": "2026-09-01T08:40:00Z",
+        "severity": {"name": "Major", "rank": 2},
+        "incident_timestamp_values": [
+            {
+                "incident_timestamp": {"name": "Impact started"},
+                "value": {"value": "2026-09-01T08:15:00Z"},
+            },
+            {
+                "incident_timestamp": {"name": "Fixed at"},
+                "value": {"value": "2026-09-01T09:45:00Z"},
+            },
+        ],
+        "custom_field_entries": [
+            {
+                "custom_field": {"name": "Affected services"},
+                "values": [{"value_catalog_entry": {"name": "Ledger"}}],
+            }
+        ],
+    },
+    {  # JSON:API, as Datadog, Rootly and Better Stack have it
+        "type": "incidents",
+        "attributes": {
+            "started_at": "2026-09-01T08:15:00Z",
+            "resolved": "2026-09-01T09:45:00Z",
+            "severity": {"data": {"attributes": {"name": "SEV2"}}},
+            "fields": {"services": {"type": "autocomplete", "value": ["Ledger"]}},
+        },
+    },
+    {  # FireHydrant
+        "severity": "SEV2",
+        "created_at": "2026-09-01T08:40:00Z",
+        "started_at": "2026-09-01T08:15:00Z",
+        "services": [{"name": "Ledger"}],
+        "milestones": [{"type": "resolved", "occurred_at": "2026-09-01T09:45:00Z"}],
+    },
+    {  # GitHub, with labels
+        "created_at": "2026-09-01T08:15:00Z",
+        "closed_at": "2026-09-01T09:45:00Z",
+        "labels": [{"name": "severity/2"}, {"name": "service: Ledger"}],
+    },
+]
+
+
+@pytest.mark.parametrize("payload", [HEADS, *NESTED])
+def test_tools_that_have_no_reader_of_their_own(tmp_path, payload):
+    is_table = isinstance(payload, str)
+    name = "x.csv" if is_table else "x.json"
+    text = payload if is_table else json.dumps({"data": [payload]})
+    (tmp_path / name).write_text(text)
+    batch = IncidentsSource().collect({"path": name}, tmp_path, Deadline(20))
+    [row] = batch.rows["incidents"]
+    assert row["opened_at"] == datetime(2026, 9, 1, 8, 15, tzinfo=UTC)
+    assert (row["ttr_s"], row["severity"]) == (5400, 2)
+    assert row["service_raw"] == "Ledger"
+    assert row["cause"] == ("storage" if is_table else None)
+    assert batch.coverage[0]["unmapped_n"] == 0
 
 
 def test_a_column_that_shows_its_order_says_nothing_of_another(tmp_path):

@@ -1,5 +1,7 @@
 """Who selects whom in a cluster: by labels, as the plain loop over all pairs has it."""
 
+from collections import defaultdict
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,6 +69,7 @@ def told(item: dict) -> tuple[str, str, dict]:
 @settings(max_examples=60)
 @given(CLUSTERS)
 def test_controllers_are_told_what_a_loop_over_all_pairs_finds(found):
+    found = defaultdict(list, found)
     owners = Owners(found)
     every = list(owners.controllers.values())
     own = {c: set(c.names) for c in every}
@@ -121,6 +124,7 @@ def test_thousands_of_services_of_the_same_pods_are_kept_once():
             for n in range(2000)
         ],
     }
+    found = defaultdict(list, found)
     controllers = Owners(found).controllers
     attach(controllers, found)
     (kept,) = {selected for c in controllers.values() for selected in c.selected}

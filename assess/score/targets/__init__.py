@@ -33,6 +33,7 @@ from assess.score.targets.place import Place, at_place, calendars, place_of
 from assess.score.targets.refusals import (
     AFTER_FIXES,
     FITS,
+    NO_COST,
     blockers_at,
     refusal_gates,
     refusals,
@@ -109,11 +110,14 @@ class Targets(Result):
     def explain(self, service_id: str) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
         table: Any = self.row(service_id)
+        told = table["why"].str.partition(NO_COST)
+        blockers = table["blockers"]
         verdicts = [
-            f"{row.Index}: {row.why.replace(f': {row.blockers}; ', '; ', 1)}"
-            for row in table.itertuples()
+            f"{target}: {words.replace(f': {blockers[target]}; ', '; ', 1)}"
+            for target, words in told[0].items()
         ]
-        text = "\n".join([*verdicts, *_blockers_once(table["blockers"])])
+        missing = _once("Missing for a cost", told[2])
+        text = "\n".join([*verdicts, *_once("Blockers", blockers), *missing])
         shown = table[[name for name in COLUMNS if name not in ELSEWHERE]]
         return Explanation(f"{service_id}: targets", text, shown.round(2))
 
@@ -145,12 +149,12 @@ class Targets(Result):
         return rows
 
 
-def _blockers_once(blockers: Series) -> list[str]:
-    """Return lines of the blockers of a service by target, each blocker once."""
-    each = blockers[blockers.ne("")].str.split("; ").explode().reset_index()
-    targets = each.groupby("blockers", sort=False)["target"].agg(", ".join)
+def _once(opening: str, words: Series) -> list[str]:
+    """Return lines of words by target, each phrase once with all targets that have it."""
+    each = words[words.ne("")].str.split("; ").explode().rename("words").reset_index()
+    targets = each.groupby("words", sort=False)["target"].agg(", ".join)
     return [
-        f"Blockers at {where}: {'; '.join(same.index)}"
+        f"{opening} at {where}: {'; '.join(same.index)}"
         for where, same in targets.groupby(targets, sort=False)
     ]
 

@@ -9,13 +9,11 @@ from assess.reading import MAX_TABLE_BYTES
 from assess.sources.answers import forms, sbom, scanners, vex
 from assess.sources.base import (
     Asked,
-    Batch,
     Call,
     FrameRow,
     Row,
     Rows,
     Source,
-    format_problems,
 )
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -32,6 +30,7 @@ SCANNERS: dict[str, Callable[[Row, forms.Context], list[FrameRow]]] = {
     "trivy": scanners.of_trivy,
     "scorecard": scanners.of_scorecard,
     "grype": scanners.of_grype,
+    "syft": scanners.of_syft,
     "xeol": scanners.of_xeol,
     "kantra": scanners.of_kantra,
     **dict.fromkeys(
@@ -53,10 +52,11 @@ class AnswersSource(Source):
     """Reads answers; totals and grades of other tools are never taken over."""
 
     type = "answers"
+    formats = FORMATS
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        problems = [*super().check(options), *format_problems(options, FORMATS)]
+        problems = super().check(options)
         is_hub = options.get("format", "konveyor") == "konveyor" and "path" not in options
         if "endpoint" in options and not is_hub:
             problems.append("endpoint is a Konveyor hub, in place of a path")
@@ -129,28 +129,28 @@ def _read_konveyor(asked: Asked, context: forms.Context) -> None:
             resources = call.take(forms.resources(read_documents(file, call.row)))
             _settle(call, len(resources), "no assessment, application or archetype")
             documents += resources
-    _add_konveyor(documents, asked.scope, context, asked.batch)
+    _add_konveyor(documents, asked, context)
 
 
 def _ask(asked: Asked, context: forms.Context) -> None:
     documents = []
-    scope = asked.scope
     for resource in RESOURCES:
-        with asked.batch.call(scope, resource) as call, open_web(asked, call=call) as web:
+        with (
+            asked.batch.call(asked.scope, resource) as call,
+            open_web(asked, call=call) as web,
+        ):
             documents += call.take(forms.resources([web.json(resource)]))
-    _add_konveyor(documents, scope, context, asked.batch)
+    _add_konveyor(documents, asked, context)
 
 
-def _add_konveyor(
-    documents: Rows, scope: str, context: forms.Context, batch: Batch
-) -> None:
+def _add_konveyor(documents: Rows, asked: Asked, context: forms.Context) -> None:
     """Add the answers in documents; questions without an answer show in their coverage."""
     if not documents:
         return
     hint = "no assessment of an application was answered"
-    with batch.call(scope, "answers", empty=hint) as call:
+    with asked.batch.call(asked.scope, "answers", empty=hint) as call:
         rows, questions_n = forms.to_answers(documents, context)
-        batch.add("answers", *call.take(rows))
+        asked.batch.add("answers", *call.take(rows))
         call.note(expected=questions_n)
         context.count(call)
         if rows:

@@ -144,14 +144,11 @@ def of_spdx(report: Row, context: Context) -> list[FrameRow]:
     for package in packages:
         if text(package, _PURPOSE).replace("_", "-").lower() in _SYSTEM:
             base = _system(text(package, "name"), text(package, "versionInfo"))
-    for package in packages:
-        image = _image_of_package(package)
-        if image is not None:
-            return [_row(image, sbom_format="spdx", base_name=base)]
+    images = [*filter(None, map(_image_of_package, packages))]
     image = parse_image(text(report, "name"))
-    if image.repository is None:
+    if not images and image.repository is None:
         return []
-    return [_row(image, sbom_format="spdx", base_name=base)]
+    return [_row(*images[:1] or [image], sbom_format="spdx", base_name=base)]
 
 
 def _image_of_package(package: Row) -> ImageRef | None:

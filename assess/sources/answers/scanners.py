@@ -41,6 +41,7 @@ _CYCLE = ("ProductName", "ReleaseCycle", "Eol")
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
 _MANDATORY = "mandatory"  # category of violations
 _STEMS = ("output", "analysis", "results")  # names of files that name no application
+_REPORT = "VulnerabilityReport"  # of Trivy's operator
 _NAMED = 5  # rules in an answer
 
 
@@ -95,11 +96,35 @@ def _about_item(item: str, host_id: str) -> About:
 def of_trivy(report: Row, context: Context) -> list[FrameRow]:
     """Return the findings of a scan of one image, or of the images of a cluster."""
     scans = [report]
+    listed = dicts(report, "items") or [report]
+    reports = [entry for entry in listed if entry.get("kind") == _REPORT]
     if "ClusterName" in report:
         scans = [_of_cluster(entry) for entry in dicts(report, "Resources")]
-        context.unmapped += scans.count({})
+    elif reports:
+        scans = [_of_operator(entry) for entry in reports]
+    context.unmapped += scans.count({})
     when = moment_of(report, "CreatedAt") or context.file_time
     return [row for scan in scans for row in _of_scan(scan, when, context)]
+
+
+def _of_operator(resource: Row) -> Row:
+    """Return a report that the operator of a cluster keeps as a scan; empty without an image."""
+    report = table(resource, "report")
+    artifact = table(report, "artifact")
+    tag = text(artifact, "tag")
+    digest = text(artifact, "digest")
+    if not tag and not digest:
+        return {}
+    server = text(report, "registry", "server")
+    repository = text(artifact, "repository")
+    name = "/".join(filter(None, [server, repository]))
+    tagged = f"{name}:{tag}" if tag else name
+    return {
+        "SchemaVersion": 2,
+        "ArtifactName": tagged,
+        "Metadata": {"RepoTags": [tagged], "RepoDigests": [f"{name}@{digest}"]},
+        "Results": [{"Vulnerabilities": dicts(report, "vulnerabilities")}],
+    }
 
 
 def _of_cluster(resource: Row) -> Row:
@@ -148,9 +173,9 @@ def _id_of(image: Row, key: str) -> str:
 
 
 def _image_rows(image: ImageRef, identifier: str, **columns: Any) -> list[FrameRow]:
-    """Return the row of a scanned image; none where neither digest nor id identifies it."""
+    """Return the row of a scanned image; none where neither digest, id nor tag identifies it."""
     digest = image.digest or identifier
-    if not image.repository or not digest:
+    if not image.repository or not (digest or image.tag):
         return []
     row: Row = {
         "registry": image.registry,
@@ -174,6 +199,24 @@ def of_grype(report: Row, _: Context) -> list[FrameRow]:
     identifier = _id_of(target, "imageID")
     arch = cell(target, "architecture") or None
     return _image_rows(image, identifier, arch=arch, **_counted(findings))
+
+
+def of_syft(report: Row, _: Context) -> list[FrameRow]:
+    """Return the image whose packages Syft listed in its own form."""
+    if cell(report, "descriptor", "name") != "syft":
+        return []
+    source = table(report, "source")
+    target = table(source, "metadata") or table(
+        source, "target"
+    )  # the latter before 0.85
+    system = [cell(report, "distro", "id"), cell(report, "distro", "versionID")]
+    return _image_rows(
+        _image_of_target(target),
+        _id_of(target, "imageID"),
+        arch=cell(target, "architecture") or None,
+        sbom_format="syft",
+        base_name=":".join(system) if all(system) else None,
+    )
 
 
 def _match(match: Row) -> Finding:
@@ -209,10 +252,13 @@ def _counted(findings: Iterable[Finding]) -> Row:
 
 
 def _finding(entry: Row) -> Finding:
+    # the operator writes its keys in lower case
+    identifier = cell(entry, "VulnerabilityID") or cell(entry, "vulnerabilityID")
+    severity = cell(entry, "Severity") or cell(entry, "severity")
     return Finding(
-        ids=frozenset([cell(entry, "VulnerabilityID")]),
+        ids=frozenset([identifier]),
         **picked(entry, "trivy vulnerability"),
-        severity=cell(entry, "Severity").lower(),
+        severity=severity.lower(),
     )
 
 

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Any
 
 from assess.sources.base import Batch, Call, Row, Rows
-from assess.sources.csv_records import vocabulary
+from assess.sources.csv_records import rows, vocabulary
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, read_json
 from assess.sources.failure import HINTS, status_of
@@ -28,27 +28,10 @@ _LISTED_BY = vocabulary("aws", "calls about listed objects")
 _ACCOUNT = re.compile(r"(?<!\d)\d{12}(?!\d)")
 _REGION = re.compile(r"(?<![a-z])[a-z]{2}(?:-[a-z]+){1,3}-\d(?!\d)")
 
-# Codes of AWS, and classes of errors of its SDK.
-_REFUSED = re.compile(r"AccessDenied(Exception)?|UnauthorizedOperation|403")  # one call
-_DENIED = re.compile(  # all calls
-    r"AuthFailure|InvalidClientTokenId|OptInRequired|SignatureDoesNotMatch"
-    r"|SubscriptionRequiredException|UnrecognizedClientException"
-)
-_EXPIRED = re.compile(
-    r"ExpiredToken(Exception)?|LoginRefreshRequired|RequestExpired|SSOTokenLoadError"
-    r"|TokenRefreshRequired|TokenRetrievalError|UnauthorizedSSOTokenError"
-)
-_NO_CREDENTIALS = re.compile(
-    r"ConfigParseError|CredentialRetrievalError|InfiniteLoopConfigError|NoAuthTokenError"
-    r"|NoCredentialsError|PartialCredentialsError|ProfileNotFound"
-)
-_THROTTLED = re.compile(
-    r"[Tt]hrottl|RequestLimitExceeded|TooManyRequests|SlowDown|LimitExceeded$"
-)
-_UNKNOWN_CALL = re.compile(r"UnknownOperationException|InvalidAction")
+# Statuses by codes of AWS, classes of errors of its SDK, and codes of HTTP; the first that fits.
+_FAILURES = rows("aws/failures")
 _SCP = re.compile(r"service control policy", re.IGNORECASE)
 _IAM_PREFIX = {"elb": "elasticloadbalancing", "elbv2": "elasticloadbalancing"}
-_NOT_AWS = "the answer is not that of AWS: look for a login page or a proxy in between"
 
 
 class ForeignAnswerError(ValueError):
@@ -183,7 +166,7 @@ class LivePlace(Place):
         for caller in self.ask("sts", "get_caller_identity", "") or ():
             self.account = text(caller, "Account") or None
         row = self.call("sts", "get_caller_identity").row
-        is_refused = _REFUSED.fullmatch(text(row, "error_class")) is not None
+        is_refused = _fitting(text(row, "error_class")).get("denies") == "call"
         return row["status"] == "ok" or is_refused
 
     def ask(
@@ -197,7 +180,7 @@ class LivePlace(Place):
                 for page in self._pages(service, call, params):
                     _count(asked, page)
                     if key and key not in page:
-                        raise ForeignAnswerError(_NOT_AWS)
+                        raise ForeignAnswerError
                     objects += self._take(asked, page, key)
             except Exception as error:
                 _count(asked, response_of(error))
@@ -342,48 +325,29 @@ def code_of(error: Exception) -> str:
     return str(dig(response_of(error), "Error", "Code") or type(error).__name__)
 
 
+def _fitting(code: str, http: Any = None) -> Texts:
+    """Return what is known of a failure by its code, or by the code of HTTP."""
+    for row in _FAILURES:
+        if re.fullmatch(row["code"], code) or re.fullmatch(row["http"], str(http)):
+            return row
+    return {}
+
+
 def failure_of(error: Exception, service: str, call: str) -> Row:
     """Classify an error of a call; the messages of AWS name people, and are left out."""
     if isinstance(error, UnreadError):
         return error.row
-    status, hint = _classify(error, service, call)
-    return {"status": status, "error_class": code_of(error), "hint": hint}
-
-
-def _classify(error: Exception, service: str, call: str) -> tuple[str, str | None]:
     code = code_of(error)
-    http = dig(response_of(error), "ResponseMetadata", "HTTPStatusCode")
-    if _EXPIRED.fullmatch(code):
-        return "denied", "the credentials have expired: log in again"
-    if _NO_CREDENTIALS.fullmatch(code):
-        return "denied", "no usable credentials: name a profile that exists, or log in"
-    if _THROTTLED.search(code) or http == 429:
-        return "throttled", HINTS["throttled"]
-    if _REFUSED.fullmatch(code) or _DENIED.fullmatch(code) or http in (401, 403):
-        return "denied", _denial(error, action_of(service, call))
-    if code == "NoRegionError":
-        return "unreachable", "name the regions, such as regions = ['eu-west-1']"
-    if http in (404, 501) or _UNKNOWN_CALL.fullmatch(code):
-        return "unsupported", HINTS["unsupported"]
-    if isinstance(http, int) and http >= 500:
-        return "unreachable", "AWS is unavailable: run again later"
-    if isinstance(http, int):
-        return "unsupported", f"AWS does not take this call: {code}"
+    answer = response_of(error)
+    found = _fitting(code, dig(answer, "ResponseMetadata", "HTTPStatusCode"))
+    status = found.get("status") or status_of(error)
+    action = action_of(service, call)
+    hint = found.get("hint", "").format(action=action, code=code)
     if isinstance(error, ForeignAnswerError):
-        return "parse_error", str(error)
-    if code == "ResponseParserError":
-        return "parse_error", _NOT_AWS
-    status = status_of(error)
-    return status, HINTS.get(status)
-
-
-def _denial(error: Exception, action: str) -> str:
-    """Return the hint for a denial; the account cannot lift a denial of its organisation."""
-    if _SCP.search(str(dig(response_of(error), "Error", "Message"))):
-        return f"a service control policy of the organisation denies {action}"
-    if _REFUSED.fullmatch(code_of(error)):
-        return f"allow {action}; `assess sources aws --policy` prints the policy"
-    return "AWS does not take these credentials here: check them, and that the region is enabled"
+        hint = str(error) or hint
+    elif status == "denied" and _SCP.search(text(answer, "Error", "Message")):
+        hint = f"a service control policy of the organisation denies {action}"
+    return {"status": status, "error_class": code, "hint": hint or HINTS.get(status)}
 
 
 def action_of(service: str, call: str) -> str:

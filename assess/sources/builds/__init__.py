@@ -15,7 +15,7 @@ from assess.sources.dumps import each_dump, read_text
 from assess.sources.listing import labelled, names_of
 from assess.sources.redact import is_secret, keep_labels, kept_env, secret_names
 from assess.sources.unit import runs_as_root, telemetry_names
-from assess.sources.values import joined
+from assess.sources.values import first_known, joined
 
 UNREAD = "unknown"  # a list of package sources that the build brings as a file
 SCRATCH = "scratch"  # no image: nothing is pulled
@@ -119,13 +119,13 @@ def _is_root(build: Build, stages: list[Stage]) -> bool | None:
     last = build.stages[-1]
     if last not in stages:
         return None
-    user = next((s.user for s in build.chain(last) if s.user is not None), None)
+    user = first_known(*(stage.user for stage in build.chain(last)))
     return None if user is None else runs_as_root(user)
 
 
 def _copied(build: Build) -> list[str]:
     """Return the images that stages copy or mount from, those of other stages left out."""
-    own = {name.lower() for stage in build.stages for name in (stage.name,)}
+    own = {stage.name.lower() for stage in build.stages}
     own |= {str(number) for number in range(len(build.stages))}
     found = [image for stage in build.stages for image in stage.copied_from]
     known = {stage.base for stage in build.stages}
@@ -139,9 +139,7 @@ def service_row(build: Build, names: Names) -> Row:
     """Return facts of the service in its build: a health check, and secrets left in the image."""
     # Without them the answer is unknown: the platform that runs the image may add them.
     chain = build.chain(build.stages[-1])
-    checked = next(
-        (s.health_checked for s in chain if s.health_checked is not None), None
-    )
+    checked = first_known(*(stage.health_checked for stage in chain))
     has_secret = any(is_secret(*pair) for pair in build.settings)
     return {
         "names": names,

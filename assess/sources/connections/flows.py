@@ -268,8 +268,8 @@ class Flows:
             ends = (names[row["client"]], names[row["server"]])
             talk = Talk(*ends, row["port"], _PROTOCOLS[row["protocol"]])
             view = View(FLOW, names[row["interface"]])
-            first = time_of(row["start"])
-            yield talk, {view: Sighting(max(row["calls"], 1), first, time_of(row["end"]))}
+            times = (time_of(row["start"]), time_of(row["end"]))
+            yield talk, {view: Sighting(max(row["calls"], 1), *times)}
 
     @property
     def names(self) -> list[str]:
@@ -299,7 +299,8 @@ class Flows:
             for t in seen
         ]
         rows = [dict(zip(_TALK, key, strict=True)) for key in keys]
-        talks = pa.Table.from_pylist(rows, schema=pa.schema(list(_FLOW)[: len(_TALK)]))
+        schema = pa.schema([_FLOW.field(name) for name in _TALK])
+        talks = pa.Table.from_pylist(rows, schema=schema)
         for part in self._parts:
             if keys:
                 yield part[0].join(talks, _TALK, join_type=kind)

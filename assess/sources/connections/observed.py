@@ -182,7 +182,7 @@ class Observed:
         there = machine if is_loopback(peer[0]) else owners.get(peer[0], "")
         if there and self.watches[there].listener(peer) is not None:
             return False
-        return ranks.is_lower(local[1], peer[1])
+        return bool(ranks.table[local[1]] < ranks.table[peer[1]])
 
 
 class Ranks:
@@ -204,10 +204,6 @@ class Ranks:
         often = max(_OFTEN, _OFTEN * self._seen.sum() / EPHEMERAL)
         busy = self._seen > often
         return np.where(busy, self.table - EPHEMERAL, self.table)
-
-    def is_lower(self, one: int, other: int) -> bool:
-        """Whether the first port is the callee's."""
-        return bool(self.table[one] < self.table[other])
 
 
 @cache

@@ -155,7 +155,8 @@ def _resolved(
     distinct, inverse = np.unique(code, return_inverse=True)
     found = []
     for value in distinct.tolist():
-        end = resolve(*(divmod(value, MAX_PORT + 1) if len(keys) > 1 else (value,)))
+        parts = divmod(value, MAX_PORT + 1) if len(keys) > 1 else (value,)
+        end = resolve(*parts)
         found.append(_NO_END if end is None else numbers.setdefault(end, len(numbers)))
     column = np.array(found, np.int32)[inverse]
     table = table.append_column(name, pa.array(column))

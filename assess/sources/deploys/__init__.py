@@ -25,7 +25,6 @@ from assess.sources.base import (
     Row,
     Rows,
     Source,
-    format_problems,
 )
 from assess.sources.csv_records import Cells, header_of, lookup, read_records, rows
 from assess.sources.dumps import (
@@ -169,6 +168,23 @@ def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
         )
 
 
+def of_helm(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
+    """Return the revisions of a release that Flux keeps, or one that ``helm history`` lists."""
+    # the latter does not name its release: the file does
+    name = text(record, "metadata", "name") or stem
+    namespace = text(record, "metadata", "namespace")
+    if not is_production(f"{name} {namespace}"):
+        return
+    for entry in dicts(record, "status", "history") or [record]:
+        yield _deployment(
+            f"helm:{namespace}/{name}/",
+            id_of(entry, "version") or id_of(entry, "revision"),
+            _names(name),
+            status=status_of(text(entry, "status")),
+            **picked(entry, "helm revision"),
+        )
+
+
 def of_devlake(tables: Iterable[Cells]) -> Iterator[Row | None]:
     """Return the deployments of DevLake's tables; changes give the time since their first commit.
 
@@ -215,6 +231,7 @@ FORMATS: dict[str, Callable[[Row, str, Linear], Iterator[Row | None]]] = {
     "github": of_github,
     "gitlab": of_gitlab,
     "argocd": of_argocd,
+    "helm": of_helm,
 }
 
 
@@ -237,6 +254,14 @@ def _with_api_names(record: Row) -> Row:
 
 def format_of(record: Row) -> str:
     """Return the format of a record; empty if unknown."""
+    # `helm list` names each release, and has its last revision only: no rate follows from it
+    is_revision = {
+        "revision",
+        "chart",
+        "updated",
+    } <= record.keys() and "name" not in record
+    if is_revision or text(record, "kind") == "HelmRelease":
+        return "helm"
     if isinstance(dig(record, "status", "history"), list):
         return "argocd"
     if isinstance(record.get("environment"), dict) or "deployable" in record:
@@ -255,11 +280,11 @@ class DeploysSource(Source):
     """Reads deployments to production, and when their first commit was made."""
 
     type = "deploys"
+    formats = ("devlake", *FORMATS)
 
     def check(self, options: Row) -> list[str]:
         """List the problems of the options."""
         problems = super().check(options)
-        problems += format_problems(options, ("devlake", *FORMATS))
         if _pattern(options) is None:
             problems.append("workflow is no regular expression")
         days = [key for key in ("since", "until") if key in options]

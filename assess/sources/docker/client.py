@@ -269,6 +269,8 @@ def failure(error: Exception) -> Row:
     known = [row for row in rows("docker/failures") if re.search(row["words"], words)]
     status = status_of(error)
     if not isinstance(error, StatusError):  # whose code says more than words
-        status = next((row["status"] for row in known if row["status"]), status)
-    hint = next((row["hint"] for row in known if row["hint"]), HINTS.get(status))
+        statuses = filter(None, (row["status"] for row in known))
+        status = next(statuses, status)
+    hints = filter(None, (row["hint"] for row in known))
+    hint = next(hints, HINTS.get(status))
     return {"status": status, "error_class": type(error).__name__, "hint": hint}

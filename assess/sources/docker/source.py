@@ -105,7 +105,8 @@ def _read_hosts(asked: Asked) -> None:
         if call_of is _shown_by and len(shown) < len(found or ()):
             found = []  # two of one command may be of two hosts
         for scope, file in found or ():
-            hosts.setdefault(file.parent, {}).setdefault(call_of(file), []).append(file)
+            files = hosts.setdefault(file.parent, {})
+            files.setdefault(call_of(file), []).append(file)
             scopes.setdefault(file.parent, str(Path(scope).parent))
         if not found:
             hint = "no dumps there: `assess sources docker --script` names commands and files"
@@ -156,7 +157,8 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Engine
             hint = f"no dump of it: {row['command']}"
             batch.cover(scope, name, "not_configured", hint=hint)
     # The command line cuts the ids of images; an inspection has them whole.
-    whole = {short(i, "Image"): i.get("Image") for i in payloads.inspected.values()}
+    named = [entry.get("Image") for entry in payloads.inspected.values()]
+    whole = {short(identifier): identifier for identifier in named}
     for image in payloads.images or []:
         image["Id"] = whole.get(image["Id"]) or image["Id"]
     return payloads

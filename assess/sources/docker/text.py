@@ -44,7 +44,7 @@ def cli_size(text: Any) -> int | None:
 
 def info_of(text: str) -> Payload:
     """Read ``docker info``; empty where it reached no engine."""
-    lines = list(_lines(text, "Server"))
+    lines = list(_lines(text))
     values: Texts = {}
     for line in lines:
         values.setdefault(line.label, line.value)
@@ -69,7 +69,7 @@ def version_of(text: str) -> Payload:
     version: Payload = {}
     components = []
     part = "Engine"
-    for line in _lines(text, "Server"):
+    for line in _lines(text):
         label = line.label.removeprefix("Server ").lower()
         if not line.value:
             part = line.label
@@ -88,7 +88,7 @@ def version_of(text: str) -> Payload:
     return version
 
 
-def _lines(text: str, section: str) -> Iterator[_Line]:
+def _lines(text: str) -> Iterator[_Line]:
     """List the lines about the engine: those of its section, or all where there are no sections."""
     has_client = re.search(r"^\s*Client:", text, re.MULTILINE) is not None
     is_inside = not has_client
@@ -96,8 +96,8 @@ def _lines(text: str, section: str) -> Iterator[_Line]:
         if _WARNING.match(raw):
             continue
         found = _LINE.fullmatch(raw.rstrip())
-        if found and found[2] in ("Client", section):
-            is_inside = found[2] == section
+        if found and found[2] in ("Client", "Server"):
+            is_inside = found[2] == "Server"
         elif found and is_inside:
             yield _Line(len(found[1]), found[2], found[3].strip())
         elif is_inside and (item := _ITEM.fullmatch(raw.rstrip())):

@@ -21,6 +21,9 @@ AT_ONCE = {  # what AWS takes in one call
 _INCOMPLETE = (
     "ECS counts more than it described: some ended in between, or a part is missing"
 )
+_UNDEFINED = (
+    "the containers of {} services are in no template: only a parameter names them"
+)
 _TEMPLATES = "read_templates"  # no call of AWS
 STATUSES = ("RUNNING", "STOPPED")
 STOPPED_SHOWN = timedelta(hours=1)  # ECS lists a stopped task for at least that long
@@ -101,6 +104,12 @@ def _declared(place: DumpPlace) -> tuple[Rows, Rows]:
             call.take([*more[0], *more[1]])
             services += more[0]
             definitions += more[1]
+    known = {text(definition, "taskDefinitionArn") for definition in definitions}
+    named = [text(service, "taskDefinition") for service in services]
+    open_n = sum(name.startswith("${") and name not in known for name in named)
+    if open_n:
+        call = place.call("ecs", _TEMPLATES)
+        call.status("partial", _UNDEFINED.format(open_n))
     return services, definitions
 
 

@@ -20,6 +20,8 @@ _BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
 _STORES = vocabulary("ecs", "stores")  # managed, and the domain of their endpoints
 _OUTSIDE = "internet-facing"  # the default of a load balancer
 _MENTION = re.compile(r"\$\{([\w:.]+)\}")
+# A domain that only a deployment knows: http://orders.${Domain}:8080
+_OPEN_DOMAIN = re.compile(r"\.\$\{[\w:.]+\}(?=[:/\s]|$)")
 _HASH = re.compile(r"(?<=[a-z])[0-9A-F]{8}$")  # that CDK puts behind a logical id
 _SAYS_NOTHING = ("", "ecs", "fargate")  # logical ids of services, without that word
 # Of what people named, which are no words of CloudFormation.
@@ -86,7 +88,8 @@ class Template:
         if name == "Ref":
             return self.names.get(text(given), f"${{{given}}}")
         if name == "Fn::GetAtt":
-            return self._attribute(".".join(map(str, given or ())))
+            path = [given] if isinstance(given, str) else given or ()
+            return self._attribute(".".join(map(str, path)))
         if name == "Fn::Sub":
             return self._filled(given)
         if name == "Fn::Join":
@@ -208,6 +211,8 @@ def _as_api(value: Any, key: str = "") -> Any:
         if key in _VERBATIM:
             return {name: _as_text(item) for name, item in items}
         return {_renamed(name): _as_api(item, name) for name, item in items}
+    if isinstance(value, str) and key in ("", "Value"):  # of a list, or of a variable
+        value = _OPEN_DOMAIN.sub(".internal", value)
     if key in ("Value", "Name"):
         return _as_text(value)
     return {"true": True, "false": False}.get(value, value)

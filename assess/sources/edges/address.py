@@ -124,12 +124,15 @@ def position_of(name: str) -> str:
     """Return the role of a value by its last known word; ``own`` counts at any place; else empty."""
     words = words_of(name)
     joined = "".join(words)
+    if (
+        len(words) > 1 and words[-1] == "site"
+    ):  # AUTHORS_SITE, where SITE_URL is one's own
+        return "weak"
     if any(_WORDS.get(word) == "own" for word in words) or joined.endswith("rooturl"):
         return "own"
-    if joined in LISTS["own"]:
-        return "own"
-    if joined in LISTS["weak"]:
-        return "weak"
+    for whole in ("own", "weak", "near"):
+        if joined in LISTS[whole]:
+            return whole
     if words[-2:] == ("host", "name"):
         return "host"
     for word in reversed(words):

@@ -22,7 +22,6 @@ from assess.sources.base import (
     Row,
     Rows,
     Source,
-    format_problems,
 )
 from assess.sources.csv_records import Cells, fill, headers, read_records, vocabulary
 from assess.sources.dumps import (
@@ -58,46 +57,6 @@ _UNDECIDED = ("Awaited", "Stopped", "Error")  # verdicts of Litmus that say noth
 _NO_ELEMENT = (
     "some name no one element that was failed, or no time: name the action in the map"
 )
-
-
-class ExperimentsSource(Source):
-    """Reads experiments: failures made on purpose, and the affected services."""
-
-    type = "experiments"
-
-    def check(self, options: Row) -> list[str]:
-        """List what is wrong with the options."""
-        return [*super().check(options), *format_problems(options, FORMATS)]
-
-    def fill(self, asked: Asked) -> None:
-        """Read the experiments of all files."""
-        batch = asked.batch
-        kind = asked.options.get("format", "")
-        names = {}
-        if file := asked.options.get("map"):
-            with batch.call(str(file), "map") as call:
-                names = _read_map(asked.base / file)
-            if not call.has_answer:
-                return
-            batch.coverage.remove(call.row)  # only a map that fails is worth a row
-        suffixes = {"": _TABLES + _DOCUMENTS, "csv": _TABLES}.get(kind, _DOCUMENTS)
-        for file, call in each_dump(asked, suffixes, name=kind or "read"):
-            scope = call.row["scope"]
-            is_table = file.suffix.lower() not in _DOCUMENTS
-            with call:
-                if is_table and not kind:
-                    call.note(call="csv")
-                read = _read(call.row["call"], file, call, names)
-                experiments = list(islice(read, MAX_RECORDS + 1))
-                refuse_many(len(experiments))
-                known = [row | {"source_ref": scope} for row in experiments if row]
-                batch.add("experiments", *_named_apart(call.take(known), scope))
-                unmapped_n = len(experiments) - len(known)
-                call.note(expected=len(experiments), unmapped_n=unmapped_n)
-                if call.is_open and unmapped_n:
-                    call.status("partial", _NO_ELEMENT)
-                elif call.is_open and not experiments:
-                    call.status("empty", "it holds no experiment")
 
 
 def _read_map(file: Path) -> Map:
@@ -227,6 +186,43 @@ _TOOLS: dict[str, Callable[[Row, Map], Row | None]] = {
     "fis": of_fis,
 }
 FORMATS = ("csv", *_TOOLS)
+
+
+class ExperimentsSource(Source):
+    """Reads experiments: failures made on purpose, and the affected services."""
+
+    type = "experiments"
+    formats = FORMATS
+
+    def fill(self, asked: Asked) -> None:
+        """Read the experiments of all files."""
+        batch = asked.batch
+        kind = asked.options.get("format", "")
+        names = {}
+        if file := asked.options.get("map"):
+            with batch.call(str(file), "map") as call:
+                names = _read_map(asked.base / file)
+            if not call.has_answer:
+                return
+            batch.coverage.remove(call.row)  # only a map that fails is worth a row
+        suffixes = {"": _TABLES + _DOCUMENTS, "csv": _TABLES}.get(kind, _DOCUMENTS)
+        for file, call in each_dump(asked, suffixes, name=kind or "read"):
+            scope = call.row["scope"]
+            is_table = file.suffix.lower() not in _DOCUMENTS
+            with call:
+                if is_table and not kind:
+                    call.note(call="csv")
+                read = _read(call.row["call"], file, call, names)
+                experiments = list(islice(read, MAX_RECORDS + 1))
+                refuse_many(len(experiments))
+                known = [row | {"source_ref": scope} for row in experiments if row]
+                batch.add("experiments", *_named_apart(call.take(known), scope))
+                unmapped_n = len(experiments) - len(known)
+                call.note(expected=len(experiments), unmapped_n=unmapped_n)
+                if call.is_open and unmapped_n:
+                    call.status("partial", _NO_ELEMENT)
+                elif call.is_open and not experiments:
+                    call.status("empty", "it holds no experiment")
 
 
 def _seen(row: Row, results: list[tuple[str, bool]]) -> Row:

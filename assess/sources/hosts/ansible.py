@@ -28,7 +28,6 @@ from assess.sources.hosts.rows import (
     SystemUnit,
     filled,
     is_of_interest,
-    now_utc,
     seen,
     system_of,
     to_batch,
@@ -137,7 +136,7 @@ def _read_file(file: Path, scope: str, options: Row, hosts: _Hosts, call: Call) 
             row |= failed
             continue
         place = str(Path(scope).parent)
-        host, lost = to_host(document, name, place, file.stat().st_mtime, now_utc())
+        host, lost = to_host(document, name, place, file.stat().st_mtime)
         call.count(redacted_n=withheld_n(document))
         hosts.lost += lost
         if host.units is not None and "privileges" in str(document.get("msg") or ""):
@@ -304,7 +303,7 @@ def plain(facts: Row) -> Row:
 
 
 def to_host(
-    facts: Row, name: str, place: str, file_time: float | None, now: datetime
+    facts: Row, name: str, place: str, file_time: float | None
 ) -> tuple[PlainHost, list[str]]:
     """Return one host, and its unreadable facts."""
     known = plain(facts)
@@ -318,7 +317,7 @@ def to_host(
             addresses=_addresses(known),
             security_modules=_security_modules(known),
             **system_of(*map(known.get, _SYSTEM)),
-            **seen(clock, file_time, now),
+            **seen(clock, file_time),
         ),
         cloud_id=cell(known, "ec2_instance_id"),
         marks=tuple(picked(known, "ansible mark").values()),

@@ -17,7 +17,6 @@ from assess.sources.hosts.rows import (
     SystemUnit,
     filled,
     is_of_interest,
-    now_utc,
     seen,
     system_of,
     to_batch,
@@ -153,7 +152,7 @@ def to_host(tables: Tables, name: str, place: str, written: float | None) -> Pla
         facts=filled(
             **picked(tables, "osquery host"),
             **system_of(release.get("name"), release.get("version")),
-            **seen(None, written, now_utc()),
+            **seen(written),
         ),
         cloud_id=cell(tables, "ec2_instance_metadata", 0, "instance_id"),
         settings=to_settings(tables),

@@ -83,9 +83,8 @@ def to_batch(hosts: list[PlainHost]) -> Batch:
     batch = Batch()
     for host in hosts:
         row = {"host_id": host.host_id, **host.facts, "source_ref": host.place}
-        row["libseccomp_version"] = _engine_parts(host.packages or {}).get(
-            "libseccomp", ("", None)
-        )[1]
+        _, seccomp = _engine_parts(host).get("libseccomp", ("", None))
+        row["libseccomp_version"] = seccomp
         batch.add("hosts", row)
         batch.add("engines", *to_engines(host))
         for unit in host.units or ():
@@ -188,7 +187,7 @@ def _holds(mounted: str, path: str) -> bool:
 
 def to_engines(host: PlainHost) -> Rows:
     """Return the installed engines; runtime none where packages were read and show none."""
-    parts = _engine_parts(host.packages or {})
+    parts = _engine_parts(host)
     running = {unit.stem for unit in host.units or [] if unit.state == "running"}
     for unit, part in _ENGINE_UNITS.items():
         if unit in running:
@@ -219,10 +218,10 @@ def to_engines(host: PlainHost) -> Rows:
     return [engine | where for engine in engines]
 
 
-def _engine_parts(packages: dict[str, Package]) -> dict[str, tuple[str, str | None]]:
+def _engine_parts(host: PlainHost) -> dict[str, tuple[str, str | None]]:
     parts: dict[str, tuple[str, str | None]] = {}
     for known, pattern in _by_pattern("hosts/engine_packages", "package"):
-        for name, package in packages.items():
+        for name, package in (host.packages or {}).items():
             if pattern.fullmatch(name) and known["manager"] in ("", package.manager):
                 parts.setdefault(known["part"], (name, upstream(package.version)))
     return parts
@@ -251,11 +250,12 @@ def system_of(name: Any, version: Any, release: Any = None) -> Row:
     return {"os_name": os_name, "os_version": minor if is_known else line}
 
 
-def seen(gathered_at: Any, file_time: float | None, now: datetime) -> Row:
+def seen(gathered_at: Any, file_time: float | None = None) -> Row:
     """Return when the facts were gathered, and their age: by themselves, else by their file."""
     # Clocks may be wrong: a time in 1628 or in the future is ignored.
     if isinstance(gathered_at, str) and re.fullmatch(r"\d{9,11}", gathered_at):
         gathered_at = int(gathered_at)
+    now = datetime.now(UTC)
     for value in (gathered_at, file_time):
         when = moment(value)
         if when and when <= now + timedelta(days=1):
@@ -267,11 +267,6 @@ def seen(gathered_at: Any, file_time: float | None, now: datetime) -> Row:
 def filled(**columns: Any) -> Row:
     """Return the columns that are known."""
     return {name: value for name, value in columns.items() if value not in (None, "")}
-
-
-def now_utc() -> datetime:
-    """Return the present."""
-    return datetime.now(UTC)
 
 
 @lru_cache(maxsize=1 << 16)

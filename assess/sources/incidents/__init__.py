@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from assess.policy.policy import load_policy
 from assess.reading import MAX_TABLE_BYTES, refuse_many
-from assess.sources.base import Asked, Call, Row, Source, format_problems
+from assess.sources.base import Asked, Call, Row, Source
 from assess.sources.csv_records import read_records
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
 from assess.sources.http import open_web
@@ -66,10 +66,11 @@ class IncidentsSource(Source):
     """Reads incidents. Free text of people never leaves this module."""
 
     type = "incidents"
+    formats = FORMATS
 
     def check(self, options: Row) -> list[str]:
         """List the problems of the options."""
-        problems = [*super().check(options), *format_problems(options, FORMATS)]
+        problems = super().check(options)
         times = {key: _moment(options.get(key)) for key in ("since", "until")}
         since, until = times.values()
         order = options.get("date_order", ORDERS[0])

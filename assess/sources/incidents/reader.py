@@ -21,7 +21,7 @@ from assess import frames
 from assess.linear import Linear, any_of
 from assess.policy.policy import Policy, load_policy
 from assess.sources.base import Name, Names, Row, Rows
-from assess.sources.csv_records import Cells, headers, rows
+from assess.sources.csv_records import Cells, header_of, headers, rows, vocabulary
 from assess.sources.incidents.times import (
     is_ambiguous,
     is_plausible,
@@ -53,6 +53,8 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "y", "1"), True),
     **dict.fromkeys(("false", "no", "n", "0"), False),
 }
+_PARTS = Linear(r"\s[/|>:-]+\s")  # of a category, the most special last
+_LABEL = Linear(r"([A-Za-z][\w-]*)[:=/]+\s?([\w.-]+)")
 _MISSING = frozenset(row["text"] for row in rows("incidents/missing")) | {""}
 
 
@@ -170,8 +172,10 @@ class Reader:
         if opened is None:
             self.lost.append(incident_id)
             return None
+        cells = _labelled(cells) | cells
+        listed = [*affected, *_affected(cells)]
         exact = first(cells, "service_id")[0]
-        service = first(cells, "service")[0]
+        service = first(cells, "service")[0] or _only(listed)
         cause, cause_basis = self._cause(cells)
         end = self._end(cells, opened)
         if not is_plausible(opened):
@@ -194,7 +198,7 @@ class Reader:
             "customer_facing": self._boolean(cells, "customer_facing"),
             "platform_at_time": platform,
             "container_evidence": self._container_evidence(cells, platform),
-            "affected": _names([*affected, *_affected(cells)]) or None,  # NA: not listed
+            "affected": _names(listed) or None,  # NA: not listed
             "host_id": first(cells, "host_id")[0] or None,
             "duplicate_of": first(cells, "duplicate_of")[0] or None,
             **end,
@@ -294,7 +298,9 @@ class Reader:
 
     def _word(self, cells: Cells, column: str) -> tuple[str | None, str]:
         text, header = first(cells, column)
-        value = self._words.words[column].get(_slug(text))
+        known = self._words.words[column]
+        parts = [text, *reversed(_PARTS.split(text))]
+        value = next((known[slug] for slug in map(_slug, parts) if slug in known), None)
         self.unmapped += bool(text) and value is None
         return value, header
 
@@ -403,6 +409,22 @@ def _affected(cells: Cells) -> list[str]:
     if len(repeated) > 1:
         listed += map(strip_credentials, repeated)
     return listed
+
+
+def _labelled(cells: Cells) -> Cells:
+    """Return what labels such as ``severity/1`` and ``service::cart`` say, by header."""
+    labels = " ".join(cells.get(name, "") for name in HEADERS["labels"])
+    pairs = _LABEL.findall(labels)
+    said = {header_of(key): value for key, value in pairs}
+    columns = vocabulary("incidents", "labels")
+    known = {name for column in columns for name in HEADERS[column]}
+    return {name: value for name, value in said.items() if name in known}
+
+
+def _only(values: Iterable[str]) -> str:
+    """Return the one text that all agree on; empty of several, and of none."""
+    distinct = {*values}
+    return distinct.pop() if len(distinct) == 1 else ""
 
 
 def _names(services: Iterable[str]) -> Names:

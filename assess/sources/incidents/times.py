@@ -116,17 +116,12 @@ def _of_numbers(text: str, order: str | None) -> datetime | None:
     match = _NUMBERS.fullmatch(text)
     if match is None or match[2] != match[4]:
         return None
+    orders = [order] if order else ["dmy", "mdy"]
     if len(match[1]) > 2:
-        order = "ymd"
-    if order is None:
-        dates = set(_readings(text).values())
-        if len(dates) != 1:
-            return None
-        date: datetime | None = dates.pop()
-    else:
-        parts = [match[1], match[3], match[5]]
-        date = _date(parts, order)
-    return _at(date, match[6])
+        orders = ["ymd"]
+    parts = [match[1], match[3], match[5]]
+    dates = {_date(parts, one) for one in orders} - {None}
+    return _at(dates.pop(), match[6]) if len(dates) == 1 else None
 
 
 def _of_words(text: str) -> datetime | None:

@@ -11,17 +11,18 @@ from typing import Any
 
 from assess.reading import refuse_many
 from assess.sources.base import Name, Row, Rows
-from assess.sources.csv_records import Cells, header_of, rows
+from assess.sources.csv_records import Cells, header_of, rows, vocabulary
 from assess.sources.incidents import api
 from assess.sources.incidents.reader import HEADERS, NAMED, as_text
 from assess.sources.incidents.times import read_time
 from assess.sources.redact import strip_credentials
-from assess.sources.values import Texts, as_list, dicts, dig, listed
+from assess.sources.values import Texts, as_list, dicts, dig, listed, table
 
 Names = Texts  # service names by the ids of the tool
 Table = tuple[list[str], list[Cells]]  # headers, and the rows below them
 Record = tuple[Cells, list[str]]  # an incident, and all services that it lists
 PAGERDUTY = "pagerduty"
+_DEEPEST = 8  # of objects within the value of a field
 
 
 @dataclass(frozen=True)
@@ -187,10 +188,25 @@ def table_of(values: list[Any]) -> Table:
 
 def _cells_of(entry: Row) -> Cells:
     """Return the texts of an object by header; of objects in it, their names."""
-    return {
-        header_of(key): ";".join(_listed({"": as_list(value)}, ""))
-        for key, value in entry.items()
-    }
+    flat = dict(entry)
+    for wrapper in vocabulary("incidents", "wrappers"):
+        flat |= table(flat, wrapper)
+    for key, path in vocabulary("incidents", "pairs").items():
+        listed_at, _, label = key.partition(" ")
+        for pair in dicts(flat, listed_at):
+            flat[_text(pair, label)] = dig(pair, *path.split("."))
+    return {header_of(key): ";".join(_named(value)) for key, value in flat.items()}
+
+
+def _named(value: Any, depth: int = 0) -> list[str]:
+    """List the texts in a value; of an object, what it is called."""
+    if isinstance(value, list) and depth < _DEEPEST:
+        return [name for item in value for name in _named(item, depth + 1)]
+    if isinstance(value, dict) and depth < _DEEPEST:
+        keys = vocabulary("incidents", "names")
+        called = (value[key] for key in keys if value.get(key))
+        return _named(next(called, None), depth + 1)
+    return [*filter(None, [as_text(value)])]
 
 
 def lost_in(tool: Tool, values: Iterable[Any]) -> list[str]:

@@ -199,7 +199,8 @@ class Identity:
         """Make services of the first names; join spellings unless one source uses two of them."""
         alike: dict[str, list[tuple[str, Name]]] = defaultdict(list)
         for source, names in claims:
-            alike[SPELLINGS[-1](leaf(names[0]))].append((source, names[0]))
+            first = names[0]
+            alike[short(leaf(first))].append((source, first))
         for firsts in alike.values():
             spell = next(
                 (s for s in SPELLINGS[::-1] if not _has_two_names_of(firsts, s)),

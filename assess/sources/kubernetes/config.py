@@ -90,10 +90,10 @@ def to_material(lists: Found, controllers: Collection[Controller]) -> Material:
     values = {
         (listed, *place(item)): _values(item)
         for listed in _WORDS
-        for item in lists.get(listed, ())
+        for item in lists[listed]
     }
-    claims = {place(claim): claim for claim in lists.get("persistentvolumeclaims", ())}
-    named = {place(service)[1] for service in lists.get("services", ())}
+    claims = {place(claim): claim for claim in lists["persistentvolumeclaims"]}
+    named = {place(service)[1] for service in lists["services"]}
     names = frozenset(named.union(controller.name for controller in controllers))
     material = Material(claims, values, readers, names)
     for controller in controllers:
@@ -161,46 +161,33 @@ def _files(source: Row, path: str) -> Iterator[Reference]:
 
 def config_texts(
     pod: Row, container: Row, namespace: str, material: Material
-) -> tuple[list[Text], list[str]]:
-    """Return the texts that a container reads, and its unread references."""
-    # A value that several services get as part of a whole is possible only.
+) -> tuple[list[Text], list[str], int]:
+    """Return the texts that a container reads, its unread references, and its plain secrets."""
+    # A value that several services get as part of a whole is possible only. A secret in a
+    # variable from a ConfigMap is plain.
     texts = []
     unread = []
+    secrets = set()
     for reference in references(pod, container):
         kept = material.find(reference, namespace)
         values = material.values.get(kept)
         where = f"{namespace}/{reference.name}".lstrip("/")
+        is_plain = reference.listed == "configmaps" and not reference.is_file
         if values is None and not reference.is_optional:
             unread.append(f"{where} ({_WORDS[reference.listed]})")
         for key, value in (values or {}).items():
             if reference.key not in ("", key):
                 continue
+            name = reference.variable or f"{reference.prefix}{key}"
+            if is_plain and is_secret(name, value):
+                secrets.add(name)
             possible_n = 0 if reference.variable else material.possible_n(kept, key)
             if possible_n > _MAX_POSSIBLE:
                 unread.append(f"{where} ({_WORDS[reference.listed]}, too many share it)")
                 continue
-            texts.append(
-                Text(
-                    value,
-                    basis="config" if reference.is_file else "env",
-                    name=reference.variable or f"{reference.prefix}{key}",
-                    is_possible=possible_n > 0,
-                )
-            )
-    return texts, list(dict.fromkeys(unread))
-
-
-def secrets_n(pod: Row, container: Row, namespace: str, material: Material) -> int:
-    """Return how many variables of a container have a secret that is in a ConfigMap."""
-    names = set()
-    for reference in references(pod, container):
-        values = material.values.get(material.find(reference, namespace), {})
-        is_plain = reference.listed == "configmaps" and not reference.is_file
-        for key, value in values.items() if is_plain else ():
-            name = reference.variable or f"{reference.prefix}{key}"
-            if reference.key in ("", key) and is_secret(name, value):
-                names.add(name)
-    return len(names)
+            basis = "config" if reference.is_file else "env"
+            texts.append(Text(value, basis, name, is_possible=possible_n > 0))
+    return texts, list(dict.fromkeys(unread)), len(secrets)
 
 
 def expanded(value: str, known: Values) -> str:

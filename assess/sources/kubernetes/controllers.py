@@ -141,7 +141,7 @@ class Owners:
         self.controllers: dict[Key, Controller] = {}
         self._above: dict[Key, Key] = {}
         for kind in _KINDS:
-            for item in sorted(lists.get(f"{kind}s", ()), key=is_patch):
+            for item in sorted(lists[f"{kind}s"], key=is_patch):
                 key = (kind, *place(item))
                 if not key[2]:
                     continue
@@ -150,14 +150,14 @@ class Owners:
                 elif key not in self.controllers:
                     self.controllers[key] = _controller(key, item)
         self._add_stores(lists)
-        named = (pod for pod in lists.get("pods", ()) if place(pod)[1])
+        named = (pod for pod in lists["pods"] if place(pod)[1])
         self.pods = [(pod, self._controller_of(pod)) for pod in named]
         self._drop_doubles()
         _name_all(list(self.controllers.values()))
 
     def _add_stores(self, lists: Found) -> None:
         """Add the stores that operators make, but those whose controller is listed itself."""
-        facts = [(store_facts(item), item) for item in lists.get(STORES, ())]
+        facts = [(store_facts(item), item) for item in lists[STORES]]
         wholes: dict[tuple[str, ...], Controller] = {}
         for fact, item in sorted(facts, key=lambda pair: bool(pair[0]["part_of"])):
             key = (text(item, "kind").lower(), *place(item))
@@ -252,7 +252,8 @@ def _controller(key: Key, item: Row) -> Controller:
     inner = table(template, "metadata")
     annotations = _strings(meta.get("annotations"))
     annotations |= _strings(inner.get("annotations"))
-    pod_labels = _strings((inner if template else meta).get("labels"))
+    labelled = inner if template else meta
+    pod_labels = _strings(labelled.get("labels"))
     labels = _strings(meta.get("labels")) | pod_labels
     if named := annotations.get(LABEL):
         labels[LABEL] = named
@@ -310,7 +311,7 @@ def attach(
     about: dict[Key, list[Controller]] = defaultdict(list)
     called: dict[Place, list[Controller]] = {}
     reached = set(outer_backends(lists))
-    for selector, services in _by_selector(lists.get("services", ())).items():
+    for selector, services in _by_selector(lists["services"]).items():
         namespace = selector[0]
         names = tuple(dict.fromkeys(place(service)[1] for service in services))
         is_public = any(map(_is_balanced, services))
@@ -320,17 +321,17 @@ def attach(
         _select(users, Selected(namespace, names, is_public, addresses))
         called |= dict.fromkeys(((namespace, name) for name in names), users)
     _drop_shared_names(controllers.values())
-    for ingress in lists.get("ingresses", ()):
+    for ingress in lists["ingresses"]:
         for name in backends(ingress):
             users = called.get((place(ingress)[0], name), [])
             about["ingresses", *place(ingress)] += users
     # Of several budgets the first that says anything counts.
-    for budget in lists.get("poddisruptionbudgets", ()):
+    for budget in lists["poddisruptionbudgets"]:
         for selector in _by_selector([budget]):
             for user in users_of(labelled, selector):
                 user.budgets.append(table(budget, "spec"))
                 about["poddisruptionbudgets", *place(budget)].append(user)
-    for scaler in lists.get("horizontalpodautoscalers", ()):
+    for scaler in lists["horizontalpodautoscalers"]:
         target = table(scaler, "spec", "scaleTargetRef")
         kind = text(target, "kind").lower()
         key = (kind, place(scaler)[0], text(target, "name"))
@@ -427,18 +428,18 @@ def _is_internal(item: Row) -> bool:
 
 def outer_backends(lists: Found) -> Iterator[Place]:
     """List the Services that ingresses, routes and gateways open to the outside."""
-    for ingress in lists.get("ingresses", ()):
+    for ingress in lists["ingresses"]:
         if not _is_internal(ingress):
             yield from ((place(ingress)[0], name) for name in backends(ingress))
-    for route in lists.get("routes", ()):
+    for route in lists["routes"]:
         targets = [dig(route, "spec", "to"), *dicts(route, "spec", "alternateBackends")]
         yield from ((place(route)[0], text(target, "name")) for target in targets)
-    for route in lists.get("gatewayroutes", ()):
+    for route in lists["gatewayroutes"]:
         parents = dicts(route, "spec", "parentRefs")
         # A route of a mesh hangs on a Service.
         if any(text(parent, "kind") != "Service" for parent in parents):
             yield from route_backends(route)
-    for service in lists.get("virtualservices", ()):
+    for service in lists["virtualservices"]:
         gateways = texts(service, "spec", "gateways")
         if any(gateway != "mesh" for gateway in gateways):
             yield from virtual_backends(service)

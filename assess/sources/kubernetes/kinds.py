@@ -56,7 +56,8 @@ def store_facts(item: Row) -> Texts:
     kind = text(item, "kind")
     group = text(item, "apiVersion").partition("/")[0]
     known = rows("kubernetes/stores")
-    return next(r for r in known if r["kind"] == kind and group in r["group"].split())
+    of_kind = (row for row in known if row["kind"] == kind)
+    return next(row for row in of_kind if group in row["group"].split())
 
 
 def generated(item: Row) -> Rows:

@@ -96,31 +96,29 @@ def _callee(controller: Controller, units: Units) -> Callee:
 
 def _renamed(lists: Found) -> Iterator[tuple[str, str, str]]:
     """List namespace, host and target of names that lead somewhere else."""
-    for service in lists.get("services", ()):
+    for service in lists["services"]:
         home, name = place(service)
         if target := text(service, "spec", "externalName"):
             yield home, name, target.rstrip(".").lower()
-    selects = {
-        place(s) for s in lists.get("services", ()) if table(s, "spec", "selector")
-    }
-    for endpoints in lists.get("endpoints", ()):
+    selects = {place(s) for s in lists["services"] if table(s, "spec", "selector")}
+    for endpoints in lists["endpoints"]:
         home, name = place(endpoints)
-        addresses = (
-            a for s in dicts(endpoints, "subsets") for a in dicts(s, "addresses")
-        )
-        target = next((text(address, "ip") for address in addresses), "")
+        subsets = dicts(endpoints, "subsets")
+        addresses = [a for subset in subsets for a in dicts(subset, "addresses")]
+        target = text(addresses, 0, "ip")
         if target and (home, name) not in selects:
             yield home, name, target
-    for entry in lists.get("serviceentries", ()):
-        target = next((text(e, "address") for e in dicts(entry, "spec", "endpoints")), "")
+    for entry in lists["serviceentries"]:
+        listed = dicts(entry, "spec", "endpoints")
+        target = text(listed, 0, "address")
         for host in texts(entry, "spec", "hosts"):
             yield place(entry)[0], host, target or host
     # Linkerd sends the calls of one Service to another one.
-    for profile in lists.get("serviceprofiles", ()):
+    for profile in lists["serviceprofiles"]:
         home, name = place(profile)
         for lead in dicts(profile, "spec", "dstOverrides")[:1]:
             yield home, name.partition(".")[0], text(lead, "authority").partition(":")[0]
-    for service in lists.get("virtualservices", ()):
+    for service in lists["virtualservices"]:
         home, _ = place(service)
         for host in texts(service, "spec", "hosts"):
             for space, name in islice(virtual_backends(service), 1):
@@ -155,7 +153,7 @@ def _is_ingress_proxy(controller: Controller, unit: Unit) -> bool:
 def _allowed(lists: Found, owners: Owners, units: Units) -> Iterator[Row]:
     """List the calls that network policies allow: possible, not observed."""
     labelled = by_label(owners.controllers.values())
-    for policy in lists.get("networkpolicies", ()):
+    for policy in lists["networkpolicies"]:
         home, _ = place(policy)
         selected = _selected(table(policy, "spec", "podSelector"), home, labelled)
         called = product(selected, _peers(policy, "egress", "to", labelled))
@@ -167,7 +165,7 @@ def _allowed(lists: Found, owners: Owners, units: Units) -> Iterator[Row]:
 def _imported(lists: Found, owners: Owners, siblings: Siblings) -> Iterator[Row]:
     """List the calls that a Sidecar of Istio names: possible, not observed."""
     labelled = by_label(owners.controllers.values())
-    for sidecar in lists.get("sidecars", ()):
+    for sidecar in lists["sidecars"]:
         home, _ = place(sidecar)
         chosen = table(sidecar, "spec", "workloadSelector", "labels")
         callers = _selected({"matchLabels": chosen}, home, labelled)
@@ -175,7 +173,9 @@ def _imported(lists: Found, owners: Owners, siblings: Siblings) -> Iterator[Row]
         for host in (host for rule in rules for host in texts(rule, "hosts")):
             _, _, name = host.partition("/")
             # Manifests may leave out their namespace, and the host never does.
-            short = place_of_host(name, home)[1] if ".svc" in name and not home else name
+            short = name
+            if ".svc" in name and not home:
+                _, short = place_of_host(name, home)
             if callee := siblings.find(short, home):
                 for caller in callers:
                     yield _possible(caller, callee, "istio-sidecar")

@@ -170,7 +170,7 @@ def configurations_in(document: Any) -> Rows:
 
 def kubelet_flags(lists: Found, mapped: Rows) -> str | None:
     """Return the settings that all known kubelets of a cluster share."""
-    configs = [item["config"] for item in lists.get(KUBELETS, ())]
+    configs = [item["config"] for item in lists[KUBELETS]]
     # what cannot be read may differ, so that nothing is known to be shared
     return common([*configs, *mapped]) if all(mapped) else None
 
@@ -178,7 +178,7 @@ def kubelet_flags(lists: Found, mapped: Rows) -> str | None:
 def mapped_settings(batch: Batch, cluster: str, lists: Found, program: str) -> Rows:
     """Return the configuration in a ConfigMap of kubeadm; what cannot be read is empty and covered."""
     name = f"{program}-config"
-    maps = {place(item)[1]: item for item in lists.get("configmaps", ())}
+    maps = {place(item)[1]: item for item in lists["configmaps"]}
     # a cluster keeps those of its older versions, too
     named = sorted((n == name, n) for n in maps if n.startswith(name))
     for _, newest in named[-1:]:

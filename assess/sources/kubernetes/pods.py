@@ -9,7 +9,7 @@ from assess.sources.csv_records import vocabulary
 from assess.sources.docker.payload import SHORT_ID
 from assess.sources.edges.rows import command_line
 from assess.sources.host_paths import is_engine_socket
-from assess.sources.kubernetes.config import Material, config_texts, expanded, secrets_n
+from assess.sources.kubernetes.config import Material, config_texts, expanded
 from assess.sources.kubernetes.kinds import is_placeholder
 from assess.sources.settings import of_pod
 from assess.sources.unit import Unit, ports_of
@@ -91,7 +91,7 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
     container, role = part
     limits = table(container, "resources", "limits")
     image = text(container, "image")
-    config, unread = config_texts(spec, container, namespace, material)
+    config, unread, secrets_n = config_texts(spec, container, namespace, material)
     # a reference to a secret has no value
     entries = dicts(container, "env")
     environment = [(text(entry, "name"), text(entry, "value")) for entry in entries]
@@ -110,7 +110,7 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
         environment=tuple((name, expanded(v, known)) for name, v in environment),
         texts=(*commands, *config),
         unread=tuple(unread),
-        config_secrets_n=secrets_n(spec, container, namespace, material),
+        config_secrets_n=secrets_n,
         ports=tuple(ports_of(dicts(container, "ports"))),
         user=_user(table(spec, "securityContext") | table(container, "securityContext")),
         mounts=tuple(_mounts(spec, container, namespace, material)),

@@ -76,8 +76,9 @@ class Cluster:
 
 def to_batch(lists: Found, cluster: str) -> Batch:
     """Turn the lists of one cluster into rows of all frames."""
+    lists = defaultdict(list, lists)
     batch = Batch()
-    nodes = [node for node in lists.get("nodes", ()) if place(node)[1]]
+    nodes = [node for node in lists["nodes"] if place(node)[1]]
     hosts = node_hosts(nodes, cluster)
     flags = kubelet_flags(lists, mapped_settings(batch, cluster, lists, "kubelet"))
     for node in nodes:
@@ -95,7 +96,7 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     _add_workloads(batch, owners, units, Cluster(cluster, hosts, material))
     # A tree of manifests may lack the Service of a workload; a cluster lists all.
     is_cluster = bool(hosts) or any(pod.get("status") for pod, _ in owners.pods)
-    has_services = bool(lists.get("services")) and is_cluster
+    has_services = bool(lists["services"]) and is_cluster
     ships_logs = _ships_logs(lists)
     services = [
         to_service(controller, unit, has_services=has_services, ships_logs=ships_logs)
@@ -285,13 +286,13 @@ def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str |
 
 def _ships_logs(lists: Found) -> bool | None:
     """Return whether logs of all pods leave their nodes: a log shipper is ready on each node."""
-    for item in lists.get("daemonsets", ()):
+    for item in lists["daemonsets"]:
         pod = table(item, "spec", "template", "spec")
         if not any(map(_is_shipper, dicts(pod, "containers"))):
             continue
         desired = integer(item, "status", "desiredNumberScheduled") or 0
         ready = integer(item, "status", "numberReady") or 0
-        if ready and ready >= max(desired, len(lists.get("nodes", ()))):
+        if ready and ready >= max(desired, len(lists["nodes"])):
             return True
         # A manifest: it is declared for all nodes.
         chosen = table(pod, "nodeSelector").keys() - _OF_ALL_NODES
@@ -348,7 +349,7 @@ def is_public(controller: Controller, *, has_services: bool) -> bool | None:
 def to_activities(lists: Found, owners: Owners, cluster: str) -> Iterator[Row]:
     """List deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
     history: dict[Key, list[tuple[int, Row]]] = defaultdict(list)
-    for item in lists.get("replicasets", ()):
+    for item in lists["replicasets"]:
         owner = owner_of(item)
         revision = integer(item, "metadata", "annotations", _REVISION)
         if (

@@ -1,5 +1,6 @@
 """Cloud Run and Container Apps: services whose hosts and runtime a provider runs, from dumps."""
 
+from collections import defaultdict
 from collections.abc import Hashable
 from types import ModuleType
 from typing import Any
@@ -33,7 +34,8 @@ class ManagedSource(ListSource):
 
     def to_batch(self, lists: Found, cluster: str) -> Batch:
         """Turn descriptions into rows."""
-        return to_rows(self.platform.to_apps(lists), self.type, cluster)
+        apps = self.platform.to_apps(defaultdict(list, lists))
+        return to_rows(apps, self.type, cluster)
 
 
 class CloudRunSource(ManagedSource):

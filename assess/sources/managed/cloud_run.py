@@ -90,12 +90,12 @@ def _place(item: Row) -> Place:
 def to_apps(lists: Found) -> list[App]:
     """Read all services and jobs, with facts from their revisions."""
     revisions: dict[tuple[str, ...], Rows] = defaultdict(list)
-    for revision in lists.get("revisions", ()):
+    for revision in lists["revisions"]:
         revisions[_place(revision).service].append(revision)
     apps = [
         _to_app(item, revisions[_place(item).service], is_job=kind == "jobs")
         for kind in ("services", "jobs")
-        for item in lists.get(kind, ())
+        for item in lists[kind]
     ]
     return [app for app in apps if app.name]
 

@@ -53,28 +53,27 @@ def _own(item: Row) -> Row:
 
 def to_apps(lists: Found) -> list[App]:
     """Read all apps, jobs and groups."""
-    environments = {identity(e): _own(e) for e in lists.get("environments", ())}
+    environments = {identity(e): _own(e) for e in lists["environments"]}
     revisions: Lists = defaultdict(list)
-    for revision in lists.get("revisions", ()):
+    for revision in lists["revisions"]:
         above = text(revision, "id").lower().partition("/revisions/")[0]
         revisions[above].append(_own(revision))
     apps = [
         _to_app(item, environments, revisions[text(item, "id").lower()], is_job=is_job)
         for kind, is_job in (("apps", False), ("jobs", True))
-        for item in lists.get(kind, ())
+        for item in lists[kind]
     ]
-    apps += [_to_group(item) for item in lists.get("groups", ())]
+    apps += [_to_group(item) for item in lists["groups"]]
     return [app for app in apps if app.name]
 
 
 def _place(item: Row) -> Row:
     """Return the columns of an app that say where it is."""
     found = _ID.match(text(item, "id"))
-    subscription = found[1] if found else ""
     return {
         "name": text(item, "name"),
         "provider": "azure",
-        "account": subscription,
+        "account": found[1] if found else "",
         # some commands write the region as people do: West Europe
         "region": text(item, "location").lower().replace(" ", ""),
         "named": label_names(table(item, "tags")),
@@ -207,27 +206,26 @@ def _to_group(item: Row) -> App:
     own = _own(item)
     place = _place(item)
     volumes = by_name(own, "volumes")
-    starts = dicts(own, "initContainers")
-    containers = dicts(own, "containers")
+    starts = map(_own, dicts(own, "initContainers"))
+    containers = [_own(container) for container in dicts(own, "containers")]
     parts = [_of_group(c, "sidecar", volumes) for c in containers]
     parts += [_of_group(c, "init", volumes) for c in starts]
     main, *beside = parts or [Unit(platform="container-instances")]
     address = table(own, "ipAddress")
     ports = [integer(port, "port") for port in dicts(address, "ports")]
-    probes = [table(_own(c), "livenessProbe") for c in containers]
-    probes += [table(_own(c), "readinessProbe") for c in containers]
-    policy = RESTARTS.get(text(own, "restartPolicy"))
+    probes = [table(c, "livenessProbe") for c in containers]
+    probes += [table(c, "readinessProbe") for c in containers]
     unit = replace(
         main,
         names=place.pop("named"),
         role="main" if beside else None,
         beside=tuple(beside),
         ports=tuple(f"{port}->{port}/tcp" for port in ports if port),
-        restart_policy=policy,
+        restart_policy=RESTARTS.get(text(own, "restartPolicy")),
         kind="web" if ports else "worker",
         health_checked=any(probes),
     )
-    states = [text(_own(c), "instanceView", "currentState", "state") for c in containers]
+    states = [text(c, "instanceView", "currentState", "state") for c in containers]
     state = text(own, "instanceView", "state")
     is_running = "Running" in (*states, state)
     known = [text(address, key) for key in ("fqdn", "ip")]
@@ -247,23 +245,22 @@ def _to_group(item: Row) -> App:
 
 
 def _of_group(container: Row, role: str, volumes: Mapping[str, Row]) -> Unit:
-    own = _own(container)
-    asked = table(own, "resources", "requests")
-    limits = table(own, "resources", "limits") or asked
+    asked = table(container, "resources", "requests")
+    limits = table(container, "resources", "limits") or asked
     unit = to_unit(
-        {**own, "env": own.get("environmentVariables")},
+        {**container, "env": container.get("environmentVariables")},
         "container-instances",
         (),
         cpu=number(asked, "cpu"),
         memory=_gigabytes(asked),
-        mounts=tuple(_group_mounts(own, volumes)),
+        mounts=tuple(_group_mounts(container, volumes)),
         role=role,
     )
     return replace(
         unit,
         memory_limit_bytes=_gigabytes(limits),
         cpu_limit=number(limits, "cpu"),
-        privileged=table(own, "securityContext").get("privileged") is True,
+        privileged=table(container, "securityContext").get("privileged") is True,
         readonly_root=None,
         caps_added=None,
         devices_n=None,

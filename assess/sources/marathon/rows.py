@@ -1,5 +1,6 @@
 """Convert apps of Marathon, and agents and tasks of Mesos, to rows."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -80,8 +81,9 @@ class App:
 
 def to_batch(lists: Found, cluster: str) -> Batch:
     """Turn what was listed into rows of all frames."""
+    lists = defaultdict(list, lists)
     batch = Batch()
-    listed = (App(item) for item in lists.get("apps", ()))
+    listed = (App(item) for item in lists["apps"])
     apps = {app.path: app for app in listed if app.path}
     tasks = list(_tasks(lists, apps))
     names = _hostnames(lists, tasks)
@@ -106,7 +108,7 @@ def _tasks(lists: Found, apps: dict[str, App]) -> Iterator[tuple[str, Row]]:
     """List tasks once each, by the path of their app; Marathon knows more of them than Mesos."""
     seen: set[str] = set()
     listed = [t for app in apps.values() for t in dicts(app.item, "tasks")]
-    for task in (*listed, *lists.get("tasks", ())):
+    for task in (*listed, *lists["tasks"]):
         identifier = text(task, "id")
         if identifier and identifier not in seen:
             seen.add(identifier)
@@ -117,7 +119,7 @@ def _tasks(lists: Found, apps: dict[str, App]) -> Iterator[tuple[str, Row]]:
 
 def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> Texts:
     """Index host names by agent; a task may name an agent that no list has."""
-    names = {text(s, "id"): text(s, "hostname") for s in lists.get("slaves", ())}
+    names = {text(s, "id"): text(s, "hostname") for s in lists["slaves"]}
     for _, task in tasks:
         names.setdefault(_agent(task), text(task, "host"))
     names.pop("", None)
@@ -386,7 +388,7 @@ def to_activities(app: App, cluster: str) -> Iterator[Row]:
 
 
 def _deployments(lists: Found, apps: dict[str, App], cluster: str) -> Iterator[Row]:
-    for item in lists.get("deployments", ()):
+    for item in lists["deployments"]:
         started = moment(item, "version")
         for path in texts(item, "affectedApps") if started else ():
             if app := apps.get(path.strip("/")):

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from assess.sources.aws import AwsSource, Place
 from assess.sources.aws.place import expect
@@ -67,7 +66,6 @@ def to_hosts(
     """Return the machines that agents report for, and the number of packages not kept."""
     hosts: dict[str, PlainHost] = {}
     withheld_n = 0
-    now = datetime.now(UTC)
     for node in nodes:
         if identifier := text(node, "InstanceId"):
             hosts.setdefault(identifier, _to_host(identifier, node, place))
@@ -82,7 +80,7 @@ def to_hosts(
         if applications:
             host.packages = to_packages(applications, host.facts)
             host.facts |= _kernel(applications)
-            host.facts |= seen(dig(inventory, "CaptureTime"), None, now)
+            host.facts |= seen(dig(inventory, "CaptureTime"))
             withheld_n += len(applications) - len(host.packages)
         for detail in dicts(entity, "Data", DETAILS, "Content"):
             if kernel := text(detail, "KernelVersion"):

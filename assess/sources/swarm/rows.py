@@ -118,9 +118,10 @@ def to_unit(service: Service, task: Row) -> Unit:
 
 def to_batch(lists: Found, cluster: str) -> Batch:
     """Turn the lists of one swarm into rows of all frames."""
+    lists = defaultdict(list, lists)
     batch = Batch()
-    nodes = _whole(lists.get("nodes", ()))
-    items = _whole(lists.get("services", ()))
+    nodes = _whole(lists["nodes"])
+    items = _whole(lists["services"])
     every = {key: Service(item) for key, item in items.items()}
     services = {key: service for key, service in every.items() if service.name}
     named = list(services.values())
@@ -131,7 +132,7 @@ def to_batch(lists: Found, cluster: str) -> Batch:
         batch.add("hosts", to_host(nodes[key], host))
         batch.add("engines", *to_engine(nodes[key], host))
     slots: dict[tuple[str, Any], Rows] = defaultdict(list)
-    for key, task in _whole(lists.get("tasks", ())).items():
+    for key, task in _whole(lists["tasks"]).items():
         name = text(task, "ServiceName")
         owner = short_id(task, "ServiceID") or by_name.get(name, "")
         if service := services.get(owner):
@@ -144,10 +145,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     for key, service in services.items():
         if key not in known and not service.is_listed:
             batch.place(*to_declared(service, cluster))
+        batch.add("activities", *to_deployment(service, cluster, key))
     units = [service.unit for service in named]
     complete(batch, cluster, units, [*map(to_service, named)], to_dependencies(named))
-    for key, service in services.items():
-        batch.add("activities", *to_deployment(service, cluster, key))
     for (owner, _), tasks in slots.items():
         batch.add("activities", *to_failures(tasks, services[owner], cluster))
     return batch

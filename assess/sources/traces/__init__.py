@@ -14,7 +14,6 @@ from assess.sources.base import (
     Row,
     Rows,
     Source,
-    format_problems,
 )
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
@@ -38,41 +37,6 @@ _NOBODY = frozenset(("", "user", "unknown", "-"))  # clients that are no service
 MAX_EDGES = 100_000  # a fleet of 10,000 services has some ten each
 _LONGEST = 200  # characters of a name; more is no name
 _EMPTY = "no calls: that says nothing of the services (sampling, or no job that adds the calls up)"
-
-
-class TracesSource(Source):
-    """Reads calls between services; a service without traces has unknown dependencies, not none."""
-
-    type = "traces"
-
-    def check(self, options: Row) -> list[str]:
-        """List what is wrong with the options."""
-        problems = [*super().check(options), *format_problems(options, FORMATS)]
-        hours = options.get("window_hours", HOURS)
-        is_number = isinstance(hours, int | float) and not isinstance(hours, bool)
-        if not is_number or not 0 < hours < 1e5:
-            problems.append("window_hours is no number of hours")
-        return problems
-
-    def fill(self, asked: Asked) -> None:
-        """Read files, or ask the endpoint; the format is recognised by the shape of an answer."""
-        batch = asked.batch
-        # a probe asks about the last hour only
-        hours = 1.0 if asked.is_probe else asked.options.get("window_hours")
-        if "endpoint" in asked.options:
-            hours = float(hours or HOURS)
-            links = _ask(asked, hours)
-        else:
-            links = _read(asked)
-        edges = to_dependencies(links, hours)
-        if len(edges) > MAX_EDGES:
-            counts = {"rows": MAX_EDGES, "expected": len(edges)}
-            hint = f"only the {MAX_EDGES:,} edges with most calls are kept"
-            batch.cover(
-                batch.coverage[0]["scope"], "edges", "partial", hint=hint, **counts
-            )
-            edges.sort(key=lambda edge: -(edge["calls"] or 0))
-        batch.add("dependencies", *edges[:MAX_EDGES])
 
 
 def _read(asked: Asked) -> Rows:
@@ -175,6 +139,42 @@ FORMATS: dict[str, Callable[[Web, datetime, float, Call], Rows]] = {
     "zipkin": get_zipkin,
     "servicegraph": get_servicegraph,
 }
+
+
+class TracesSource(Source):
+    """Reads calls between services; a service without traces has unknown dependencies, not none."""
+
+    type = "traces"
+    formats = FORMATS
+
+    def check(self, options: Row) -> list[str]:
+        """List what is wrong with the options."""
+        problems = super().check(options)
+        hours = options.get("window_hours", HOURS)
+        is_number = isinstance(hours, int | float) and not isinstance(hours, bool)
+        if not is_number or not 0 < hours < 1e5:
+            problems.append("window_hours is no number of hours")
+        return problems
+
+    def fill(self, asked: Asked) -> None:
+        """Read files, or ask the endpoint; the format is recognised by the shape of an answer."""
+        batch = asked.batch
+        # a probe asks about the last hour only
+        hours = 1.0 if asked.is_probe else asked.options.get("window_hours")
+        if "endpoint" in asked.options:
+            hours = float(hours or HOURS)
+            links = _ask(asked, hours)
+        else:
+            links = _read(asked)
+        edges = to_dependencies(links, hours)
+        if len(edges) > MAX_EDGES:
+            counts = {"rows": MAX_EDGES, "expected": len(edges)}
+            hint = f"only the {MAX_EDGES:,} edges with most calls are kept"
+            batch.cover(
+                batch.coverage[0]["scope"], "edges", "partial", hint=hint, **counts
+            )
+            edges.sort(key=lambda edge: -(edge["calls"] or 0))
+        batch.add("dependencies", *edges[:MAX_EDGES])
 
 
 def _window(until: datetime, hours: float) -> dict[str, int]:

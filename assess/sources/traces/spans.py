@@ -51,7 +51,9 @@ def spans_in(values: Iterable[Any]) -> list[Span]:
         for entry in as_list(value):
             if "localEndpoint" in table(entry):
                 found.append(_of_zipkin(entry))
-        for batch in dicts(value, "resourceSpans") or dicts(value, "batches"):
+        # Tempo's answer about one trace wraps it, or calls its parts batches
+        inner = table(value, "trace") or value
+        for batch in dicts(inner, "resourceSpans") or dicts(inner, "batches"):
             found += _of_otlp(batch)
     return [span for span in found if span.service and all(span.key)]
 

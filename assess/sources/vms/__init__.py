@@ -17,7 +17,7 @@ from assess.sources.dumps import (
     read_bytes,
     read_text,
 )
-from assess.sources.hosts.rows import now_utc, seen, to_batch
+from assess.sources.hosts.rows import seen, to_batch
 from assess.sources.listing import lose
 from assess.sources.values import Texts, dicts
 from assess.sources.vms.machines import (
@@ -104,7 +104,7 @@ def _read(file: Path, call: Call, found: _Found) -> None:
     else:
         _of_listing(file, place, call, found)
     call.count(rows=found.entries_n - before_n)
-    written = seen(None, file.stat().st_mtime, now_utc())
+    written = seen(file.stat().st_mtime)
     for machine in found.machines[before:]:
         machine.host.facts |= written
 
