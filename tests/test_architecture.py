@@ -164,7 +164,7 @@ BUDGETS = {
     "sources/frames": 125,  # a problem of many rows once
     "sources/hosts": 782,
     "sources/incidents": 1145,  # of a tool that nobody names, and of any other
-    "sources/joining": 982,
+    "sources/joining": 988,  # a name of no service, in the hint
     "sources/kubernetes": 1711,
     "sources/managed": 760,
     "sources/marathon": 522,
