@@ -175,8 +175,7 @@ def _draw_rest(ax: Axes, y: int, rest: Series) -> None:
     start, end = ax.get_xlim()
     x = rest.to_numpy(float)
     step = (end - start) / TICKS
-    inside = (x >= start) & (x <= end)
-    x = step * np.unique(np.round(x[inside] / step))
+    x = step * np.unique(np.round(x[(x >= start) & (x <= end)] / step))
     ax.vlines(x, y - 0.3, y + 0.3, colors=MUTED, alpha=0.5, linewidth=1)
 
 

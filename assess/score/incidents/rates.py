@@ -219,8 +219,8 @@ def shrunk_rates(
     if is_seen.any():
         prior = _fleet_prior(n[is_seen], t[is_seen])
         # services of equal counts and years have equal rates: computed once
-        pairs = np.column_stack([n, t])
-        alike, which = np.unique(pairs, axis=0, return_inverse=True)
+        both = np.column_stack([n, t])
+        alike, which = np.unique(both, axis=0, return_inverse=True)
         posterior = _posterior(alike[:, 0], alike[:, 1], prior, level)
         rates[:] = posterior[which]
     if loose_n:
