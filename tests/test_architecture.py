@@ -180,20 +180,20 @@ BUDGETS = {
     "sources/vms": 478,
     "score": 525,  # results open figures and the explorer; the types of all arrays
     "score/backtest": 343,
-    "score/blast_radius": 2868,
+    "score/blast_radius": 2822,
     "score/claims": 834,
     "score/evidence": 778,
     "score/experiments": 347,
     "score/incidents": 607,
     "score/readiness": 505,
-    "score/validation": 865,  # what beats the edges alone for elements that never failed
+    "score/validation": 864,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1868,  # replicas may be on any host; builds and flags are asked too
-    "score/targets": 722,  # missing prices once
+    "score/targets": 702,  # missing prices once
     "score/what_next": 1415,
     "figures": 1338,
-    "report": 2256,  # a first screen, records as pages, how predictions held
+    "report": 2168,  # a first screen, records as pages, how predictions held
     "report/explorer": 417,
-    "cli": 1952,  # the next step after an init that found nothing; swapped snapshots
+    "cli": 1956,  # the next step after an init that found nothing; swapped snapshots
     "notebooks": 474,
     "sample": 525,
 }

@@ -50,7 +50,7 @@ _SIGNS = {
     "nomad": re.compile(rb"\"TaskGroups\" *:"),
 }
 _SUFFIXES = (".yaml", ".yml", ".json", ".template")
-_LOOKED_AT = 500  # files of a folder
+_LOOKED_AT = 5_000  # files of a folder
 _HEAD_BYTES = 1 << 18
 Table = tuple[str, dict[str, Any]]  # of assess.toml, behind the reason for it
 MORE = (
@@ -170,14 +170,22 @@ def _declarations(directory: Path) -> Iterator[Table]:
     """List the manifests, templates and jobs in a directory, and the trees of them below it."""
     for folder in _folders(directory):
         is_top = folder == directory
-        files = islice(folder.glob("*.*" if is_top else "**/*.*"), _LOOKED_AT)
         signed: dict[str, list[str]] = {}
-        for file in files:
+        for file in islice(_files(folder, is_top=is_top), _LOOKED_AT):
             for kind in _signs_in(file):
                 signed.setdefault(kind, []).append(file.name)
         for kind, names in signed.items():
-            path = sorted(names) if is_top else folder.name
+            path: str | list[str] = sorted(names) if is_top else folder.name
             yield f"what files declare for {kind}", {"type": kind, "path": path}
+
+
+def _files(folder: Path, *, is_top: bool) -> Iterator[Path]:
+    """List the files in a folder, and below it where it is not at the top."""
+    # unlike `glob`, a walk passes over what disappears or may not be read
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names)
+        if is_top:
+            return
 
 
 def _signs_in(file: Path) -> list[str]:
