@@ -90,6 +90,7 @@ def blast():
         "impact_lo": [0.1, 0.5, 0.2],
         "impact_hi": [0.1, 0.7, 0.9],
         "exposure_n": [4.0, None, 0.0],
+        "exposure_hi": [6.0, 9.0, 0.0],
         "dependencies_observed": [True, True, False],
     }
     return result(
@@ -258,11 +259,14 @@ def test_exposure_puts_the_unknown_first_and_zero_last(blast):
     ax = figures.exposure(blast)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["bare", "apt", "core"]
     assert rows(ax) == [("apt", "", 4.0), ("core", "", 0.0)]
+    bars = figures.exposure_data(blast).set_index("service_id")[["lo", "hi"]]
+    assert bars.T.to_dict("list") == {"bare": [0, 9], "apt": [4, 6], "core": [0, 0]}
 
 
 def test_many_unknown_exposures_do_not_hide_what_is_known(blast):
     known = pd.array([*[None] * 40, 3], dtype="Int64")
-    services = pd.DataFrame({"exposure_n": known}, index=[f"s{n:02}" for n in range(41)])
+    both = {"exposure_n": known, "exposure_hi": 9}
+    services = pd.DataFrame(both, index=[f"s{n:02}" for n in range(41)])
     ax = figures.exposure(replace(blast, details={**blast.details, "services": services}))
     names = [tick.get_text() for tick in ax.get_yticklabels()]
     assert names[:7] == ["s00", "s01", "s02", "s03", "s04", "s40", "s05"]

@@ -185,6 +185,8 @@ def diff(earlier: str, later: str, *, out: Output) -> None:
     """Compare two snapshots by key: rows added, rows removed, cells changed."""
     before = read(earlier)
     after = read(later)
+    if after.snapshot_at < before.snapshot_at:
+        note("warning: the first snapshot is the later one: swap the two")
     table = after.diff(before)
     document = {
         "earlier": before.snapshot_at,

@@ -113,12 +113,14 @@ def blast_services(result: Result, *, ax: Axes | None = None) -> Axes:
 def exposure_data(result: Result) -> DataFrame:
     """Return the frame behind `exposure`.
 
-    ``service_id, label, point`` [count of elements whose failure takes the service down],
-    ``hi`` the same; most exposed first, unknown before all.
+    ``service_id, label, point, lo, hi`` [count of elements whose failure takes the service
+    down; ``hi``: also by calls that nobody would have seen]; most exposed first.
     """
     frame = result.details["services"].rename_axis("service_id").reset_index()
-    n = frame["exposure_n"].astype("Float64")
-    table = frame[["service_id"]].assign(label=frame["service_id"], point=n, hi=n)
+    table = frame[["service_id"]].assign(label=frame["service_id"])
+    table["point"] = frame["exposure_n"].astype("Float64")
+    table["lo"] = table["point"].fillna(0)
+    table["hi"] = frame["exposure_hi"].astype("Float64")
     return worst_first(table, "service_id")
 
 
@@ -127,8 +129,7 @@ def exposure(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the single points of failure of each service."""
     table = exposure_data(result)
     title = "Single points of failure per service"
-    label = "Elements that take the service down alone (count)"
-    table["lo"] = 0 * table["point"]
+    label = "Elements that take the service down alone (count; bar: at most)"
     unknown = table[table["point"].isna()]
     # in a long figure, unknown services must not hide the others
     if len(table) > ROWS_SHOWN and len(unknown) > UNKNOWN_SHOWN:
@@ -245,7 +246,8 @@ def moves_data(result: Result) -> DataFrame:
     table["note"] = [
         f"{change:+.1f}" if pd.notna(change) else "" for change in table["point"]
     ]
-    by_size = table.assign(size=-table["point"].abs()).sort_values(["size", "service_id"])
+    size = -table["point"].abs()
+    by_size = table.assign(size=size).sort_values(["size", "service_id"])
     return by_size.drop(columns="size").reset_index(drop=True)
 
 
@@ -257,7 +259,9 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     label = "Impact of what it runs on, after minus before (% of fleet criticality; below 0: better)"
     bounds = table[["lo", "hi"]].round(ROUNDED)
     # with changes of one sign only, zero is the end of the axis already
-    is_mixed = (bounds["lo"] < 0).any() and (bounds["hi"] > 0).any()
+    falls = bounds["lo"] < 0
+    rises = bounds["hi"] > 0
+    is_mixed = falls.any() and rises.any()
     return intervals(
         table,
         ax=ax,

@@ -112,7 +112,8 @@ def unknowns(scores: Assessment) -> Section:
     """Return the section with the facts to find out."""
     text = (
         "In this order: facts without which a service cannot be decided, facts that can change a "
-        "label on their own, facts that most services lack."
+        "label on their own, facts that most services lack. `assess questions -o questions.csv` "
+        "writes them as a table to fill in, which the next collection reads."
     )
     title = "Unknowns: what to find out before the meeting"
     shown = table_of("unknown-facts", unknown_facts(scores))
@@ -150,6 +151,14 @@ def incomplete(scores: Assessment) -> DataFrame:
     calls = scores.inventory["coverage"]
     gaps = calls[~calls["status"].isin(LOOKED)]
     return gaps.sort_values(["source", "scope", "call"], kind="stable")
+
+
+def unseen_hosts(scores: Assessment) -> list[str]:
+    """Name the hosts of which no source says what runs there: neither an engine nor a service."""
+    running = scores.inventory.running
+    hosts = set(running["hosts"]["host_id"])
+    hosts -= set(running["workloads"]["host_id"])
+    return sorted(hosts - set(running["engines"]["host_id"]))
 
 
 def unsupplied(scores: Assessment) -> list[str]:

@@ -31,6 +31,9 @@ MEASURES = {
 }
 
 
+ONLY_ONE = "There is only one snapshot; with a second one, the report shows what changed."
+
+
 def changes(
     scores: Assessment, pictures: Pictures, *, published: Mapping[str, Any] | None
 ) -> Section:
@@ -38,8 +41,7 @@ def changes(
     title = "What changed since last quarter"
     earlier = scores.earlier
     if earlier is None:
-        only = "There is only one snapshot. Add --previous to see what changed."
-        return Section("changes", title, [only])
+        return Section("changes", title, [ONLY_ONE])
     was, now = (s.provenance.quarter for s in (earlier, scores))
     checks = changed_checks(scores, earlier)
     kinds = checks["kind"].value_counts()
@@ -124,21 +126,16 @@ def label_changes(scores: Assessment, earlier: Assessment) -> DataFrame:
 
 def crossed(scores: Assessment, earlier: Assessment) -> dict[str, pd.Index]:
     """Return the services that moved into and out of containers; both sides must be known."""
-    both = _sides(scores, earlier).dropna().astype(bool)
-    return {
-        "Into": both.index[~both["was"] & both["now"]],
-        "Out of": both.index[both["was"] & ~both["now"]],
-    }
-
-
-def _sides(scores: Assessment, earlier: Assessment) -> DataFrame:
-    """Return whether each service ran in containers, then and now; NA if unknown."""
     sides = {}
     for name, one in (("was", earlier), ("now", scores)):
         platform = one.what_next.frame["platform"]
         is_known = platform.notna() & platform.ne("unknown")
         sides[name] = in_containers(platform).astype("boolean").where(is_known)
-    return DataFrame(sides)
+    both = DataFrame(sides).dropna().astype(bool)
+    return {
+        "Into": both.index[~both["was"] & both["now"]],
+        "Out of": both.index[both["was"] & ~both["now"]],
+    }
 
 
 def _causes(kinds: Series) -> str:

@@ -1,18 +1,17 @@
 """The first screen: moves, reasons, risks, changes, and unknown facts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from assess import figures
 from assess.errors import AssessError, counted
 from assess.frames import surely
-from assess.report.background import incomplete, unknown_facts, unsupplied
-from assess.report.changes import crossed, label_changes
+from assess.report.background import incomplete, unknown_facts, unseen_hosts, unsupplied
+from assess.report.changes import ONLY_ONE, crossed, label_changes
 from assess.report.model import Fact, in_words, kinds_shown
 from assess.score.assessment import Assessment
-from assess.score.incidents.exposure import exposure
+from assess.score.incidents.exposure import CONTAINER, exposure
 from assess.words import element_labels, sentence_list, share
 
 MOVES = ("MOVE NOW", "PILOT")
@@ -37,22 +36,37 @@ def headline(scores: Assessment) -> str:
         return (
             f"Move nothing yet: the exposure budget has no room for {_listing(waiting)}."
         )
-    return nothing_moves(frame)
+    return nothing_moves(frame, is_all_seen=not unseen_hosts(scores))
 
 
-def nothing_moves(frame: DataFrame) -> str:
-    """Return the reason why nothing moves: one of four, each with other work to do."""
+def nothing_moves(frame: DataFrame, *, is_all_seen: bool = True) -> str:
+    """Return the reason why nothing moves: one of four, each with other work to do.
+
+    Services that nobody named may run on hosts that no source looked into.
+    """
     candidates = frame.loc[frame["p_top"].notna(), "label"]
     if candidates.empty:
-        back = frame.index[frame["label"] == "PULL BACK"]
-        if len(back):
-            return f"Nothing is left to move; pull back {_listing(back)}."
-        return "Nothing is left to move: every service runs in containers."
+        left = (
+            "Nothing is left to move" if is_all_seen else "Nothing known is left to move"
+        )
+        return f"{left}{_work_inside(frame['label'])}."
     if candidates.eq("NEVER").all():
         return f"No candidates: none of the {len(candidates)} services outside containers may move."
     if candidates.isin(["NOT DECIDABLE", "NEVER"]).all():
         return "Move nothing yet: too little is known about all that may move."
     return "Move nothing this quarter: gates or low readiness block every candidate."
+
+
+def _work_inside(labels: Series) -> str:
+    """Return what to do about services in containers: which to pull back or find out about."""
+    back = labels.index[labels == "PULL BACK"]
+    open_n = sum(labels == "NOT DECIDABLE")
+    work = ": every service runs in containers"
+    if len(back):
+        work = f"; pull back {_listing(back)}"
+    if open_n:
+        work += f"; find out about {counted(open_n, 'service')}"
+    return work
 
 
 def answers(scores: Assessment) -> list[Fact]:
@@ -77,7 +91,7 @@ def _first_wave(frame: DataFrame) -> DataFrame:
     return frame[in_wave & frame["label"].isin(MOVES)]
 
 
-def _listing(names: pd.Index) -> str:
+def _listing(names: Iterable[str]) -> str:
     return sentence_list(map(figures.short, names), most=NAMED)
 
 
@@ -104,10 +118,13 @@ def _room(scores: Assessment) -> str:
     if not watched.is_covered:
         return f"{most} No source says in which months incidents were watched."
     incidents_n, months = watched.in_containers
+    loose_n = incidents_n - watched.total(side=CONTAINER)[0]
+    loose = f" ({loose_n} of them perhaps elsewhere)" if loose_n else ""
     settings = scores.policy["what_next"]
     return (
-        f"{most} Services in containers had {counted(incidents_n, 'incident')} in {months:,.0f} "
-        f"service-months; the policy accepts {settings['appetite']:g} in {settings['months']} months."
+        f"{most} Services in containers had {counted(incidents_n, 'incident')}{loose} in "
+        f"{months:,.0f} service-months; the policy accepts {settings['appetite']:g} in "
+        f"{settings['months']} months."
     )
 
 
@@ -151,22 +168,19 @@ def _risks(scores: Assessment) -> Iterator[str]:
             f"Its upgrades take {in_words(row, 'churn_hours_per_year')} hours a year and fail "
             f"{in_words(row, 'churn_failures_per_year', RISKS)} times a year."
         )
-    kinds = kinds_shown(scores)
-    elements = scores.blast_radius.frame.loc[kinds] if kinds else DataFrame()
-    if len(elements):
-        worst = elements.sort_values("impact", ascending=False, kind="stable").head(1)
-        row = worst.reset_index()
-        (name,) = element_labels(row["element_kind"], row["element"])
-        lost = in_words(row.iloc[0].to_dict(), "impact", RISKS)
-        yield f"The largest single failure is {figures.short(name)}: {lost} goes down."
-    elif not rows:
-        yield "Unknown: nothing is proposed to move, and no source read what services run on."
+    # the first row: the largest impact
+    worst = scores.blast_radius.frame.head(1).reset_index()
+    (name,) = element_labels(worst["element_kind"], worst["element"])
+    lost = in_words(worst.iloc[0].to_dict(), "impact", RISKS)
+    yield f"The largest single failure is {figures.short(name)}: {lost} goes down."
+    if not (rows or kinds_shown(scores)):
+        yield "Nothing is proposed to move, and no source read what services run on."
 
 
 def _changes(scores: Assessment) -> Iterator[str]:
     earlier = scores.earlier
     if earlier is None:
-        yield "There is only one snapshot. Add --previous to see what changed."
+        yield ONLY_ONE
         return
     moved = crossed(scores, earlier)
     for way, names in moved.items():
@@ -193,6 +207,9 @@ def _gaps(scores: Assessment) -> Iterator[str]:
         yield f"Not decidable, because a gate is unknown: {sentence_list(undecided)}."
     for row in unknown_facts(scores).head(1).itertuples():
         yield f"Find out first, for {counted(row.services_n, 'service')}: {row.fact}."
+    hosts = unseen_hosts(scores)
+    if hosts:
+        yield f"No source says what runs on {counted(len(hosts), 'host')}: {_listing(hosts)}."
     missing = unsupplied(scores)
     if missing:
         yield f"Not supplied at all: {', '.join(missing)}."

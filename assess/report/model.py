@@ -140,7 +140,7 @@ class Table:
 
 def table_of(
     name: str,
-    frame: DataFrame,
+    frame: DataFrame | list[Row],
     columns: Sequence[Column] = (),
     **words: object,
 ) -> Table:

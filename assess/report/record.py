@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,7 +15,7 @@ from assess.frames import Row
 from assess.policy.targets import STAY
 from assess.report import cards
 from assess.report.changes import changed_checks
-from assess.report.model import Column, Table, in_words
+from assess.report.model import Table, in_words, table_of
 from assess.report.printing import on_one_page
 from assess.report.render import document, render_page
 from assess.score.assessment import Assessment
@@ -248,29 +247,10 @@ def _tables(row: Row, scores: Assessment) -> list[Table]:
         (d for d in dimensions if d["lo"] < TOP), key=lambda d: d["contribution"]
     )
     rest = f"; the others have {TOP} points" if len(weak) < len(dimensions) else ""
-    points = Column("point", "Points", "interval", scale=100)
-    columns = [
-        Column(key, key.capitalize()) for key in ("gate", "state", "label", "evidence")
-    ]
     return [
-        Table("gates", "Gates that do not pass", columns, gates),
-        Table(
-            "criteria",
-            "Criteria of the ranking, 0 to 100; higher means earlier",
-            [Column("criterion", "Criterion"), points],
-            _readable(criteria, "criterion"),
-        ),
-        Table(
-            "dimensions",
-            f"Dimensions of readiness, worst first{rest}",
-            [
-                Column("dimension", "Dimension"),
-                replace(points, scale=1),
-                Column("coverage", "Known", "share"),
-                Column("weight", "Weight", "share"),
-            ],
-            _readable(weak, "dimension"),
-        ),
+        table_of("record-gates", gates),
+        table_of("record-criteria", _readable(criteria, "criterion")),
+        table_of("record-dimensions", _readable(weak, "dimension"), rest=rest),
     ]
 
 

@@ -1,7 +1,9 @@
 """The main sections of the report: decision, ranking, blast radius, upgrade churn."""
 
 from assess import figures
+from assess.errors import counted
 from assess.frames import surely
+from assess.report.background import unseen_hosts
 from assess.report.first_screen import answers
 from assess.report.model import (
     Column,
@@ -92,6 +94,11 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
         warnings.append(
             f"The callers of {int(called.sum())} of {len(services)} services were seen. "
             "Anybody may call the others: traces or connections over a week would narrow it."
+        )
+    if hosts := unseen_hosts(scores):
+        warnings.append(
+            f"No source says what runs on {counted(len(hosts), 'host')}: what goes down with them is "
+            "unknown, and counted as nothing."
         )
     text = (
         "Share of the fleet's criticality that goes down with a failing element: what is "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,10 +140,15 @@ def _insist(answers: Rows, *, strict: bool, is_any: bool) -> None:
     if is_any and not (strict and failed):
         return
     what = "these sources are not complete" if is_any else "nothing was collected"
-    lines = []
+    outcomes = defaultdict(list)
     for row in failed or answers:
         hint = f" ({row['hint']})" if row.get("hint") else ""
-        lines.append("  {source} {scope} {call}: {status}".format_map(row) + hint)
+        place = "{source} {scope}".format_map(row)
+        outcomes[place, row["status"] + hint].append(row["call"])
+    lines = [
+        f"  {place} {', '.join(calls)}: {outcome}"
+        for (place, outcome), calls in outcomes.items()
+    ]
     hint = (
         "run without strict to keep what there is" if is_any else "see `assess sources`"
     )

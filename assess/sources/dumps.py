@@ -232,10 +232,12 @@ def is_template(text: str) -> bool:
 
 def broken(rest: str, *, is_some: bool = False) -> Row:
     """Return the columns of a coverage row for text that is not JSON from this point on."""
-    hint = (
-        "it is cut off, or not JSON; dump it again" if is_some else HINTS["parse_error"]
-    )
-    if rest.lstrip()[:15].lower().startswith(("<!doctype", "<html", "<?xml")):
+    hint = f"it is not JSON: {HINTS['parse_error']}"
+    if is_some:
+        hint = "it is cut off, or not JSON; dump it again"
+    if not rest.strip():
+        hint = "it is empty: the command that writes it failed; dump it again"
+    elif rest.lstrip()[:15].lower().startswith(("<!doctype", "<html", "<?xml")):
         hint = "this is a web page, not JSON: a login or a proxy answered instead"
     elif is_template(rest):
         hint = "this is a template, not what it makes: render it first"

@@ -187,6 +187,7 @@ def test_diff_lists_what_changed_between_quarters(call, sample, earlier):
     )
     result = call("diff", sample, sample)
     assert result.stderr == "nothing changed\n"
+    assert "swap the two" in call("diff", sample, earlier).stderr
 
 
 def test_a_store_and_a_day_are_a_snapshot(call, store, sample):

@@ -2,7 +2,9 @@
 
 import pandas as pd
 import pytest
+from fleets import fleet
 
+import assess
 from assess.report.first_screen import nothing_moves
 
 
@@ -12,6 +14,8 @@ from assess.report.first_screen import nothing_moves
         ([], [], "Nothing is left to move"),
         ([], ["KEEP", "FIX", "NOT DECIDABLE"], "Nothing is left to move: every service"),
         ([], ["KEEP", "PULL BACK"], "Nothing is left to move; pull back s1."),
+        ([], ["NOT DECIDABLE"] * 2, "in containers; find out about 2 services."),
+        ([], ["NOT DECIDABLE", "PULL BACK"], "pull back s1; find out about 1 service."),
         (["NEVER", "NEVER"], ["KEEP"], "No candidates: none of the 2 services"),
         (["NOT DECIDABLE", "NEVER"], ["KEEP"], "too little is known"),
         (["HOLD", "NOT DECIDABLE"], [], "block every candidate"),
@@ -27,3 +31,27 @@ def test_it_tells_apart_why_nothing_moves(outside, inside, words):
         }
     )
     assert words in nothing_moves(frame.set_index("s" + frame.index.astype("str")))
+
+
+def test_a_host_that_nobody_looked_into_may_hold_what_could_move(policy):
+    inside = fleet(["web", "api"])
+    services = inside["services"].assign(platform="docker")
+    machines = pd.DataFrame({"host_id": ["vm-1", "vm-2"]})
+    hosts = pd.concat([inside["hosts"], machines])
+    tables = {"services": services, "hosts": hosts, "workloads": inside["workloads"]}
+    report = assess.build_report(
+        assess.from_frames(tables, snapshot_at="2026-09-30"), policy
+    )
+    assert report.headline.startswith("Nothing known is left to move")
+    text = report.to_markdown()
+    assert "No source says what runs on 2 hosts: vm-1 and vm-2." in text
+    assert "what goes down with them is unknown, and counted as nothing." in text
+
+
+def test_the_largest_failure_is_the_largest_of_all_that_can_fail(policy):
+    inventory = fleet(["web", "api"])
+    tables = {name: inventory[name] for name in ("services", "dependencies")}
+    report = assess.build_report(
+        assess.from_frames(tables, snapshot_at="2026-09-30"), policy
+    )
+    assert "The largest single failure is service api: " in report.to_markdown()

@@ -66,6 +66,20 @@ def test_problems_are_listed_and_the_rest_is_kept(tmp_path):
     assert inventory.has("waivers")
 
 
+def test_a_problem_of_many_rows_is_told_once_with_what_to_write(tmp_path):
+    (tmp_path / "incidents.csv").write_text("incident_id\n" + "i\n" * 6)
+    (tmp_path / "services.csv").write_text("service_id,teir\nweb,1\n")
+    rows = [f"c{row},{'runing' if row % 2 else 'running'}\n" for row in range(1, 10)]
+    (tmp_path / "workloads.csv").write_text("workload_id,state\n" + "".join(rows))
+    batch = FramesSource().collect({"path": "."}, tmp_path, Deadline(5))
+    hints = {row["call"]: row["hint"] for row in batch.coverage}
+    assert hints["incidents.csv"].count("opened_at: the table has no such column") == 1
+    assert hints["services.csv"] == "unknown columns: teir, did you mean 'tier'?"
+    told = "row 1, 3, 5 and 2 more state='runing': did you mean 'running'?"
+    assert told in hints["workloads.csv"]
+    assert {row["status"] for row in batch.coverage} == {"partial"}
+
+
 def test_own_answers_join_what_others_saw(tmp_path):
     (tmp_path / "compose.yaml").write_text(
         "name: shop\nservices: {checkout-svc: {image: x}}"

@@ -29,10 +29,11 @@ from assess.score.readiness import DIGITS, Readiness, measure, readiness_of
 from assess.score.readiness.gates import UnknownGateWarning, judge
 from assess.score.result import Explanation, Provenance, Result, with_ends
 from assess.score.targets import cost
-from assess.score.targets.place import Place, at_place, calendars, is_replaced, place_of
+from assess.score.targets.place import Place, at_place, calendars, place_of
 from assess.score.targets.refusals import (
     AFTER_FIXES,
     FITS,
+    NO_COST,
     blockers_at,
     refusal_gates,
     refusals,
@@ -109,11 +110,14 @@ class Targets(Result):
     def explain(self, service_id: str) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
         table: Any = self.row(service_id)
+        told = table["why"].str.partition(NO_COST)
+        blockers = table["blockers"]
         verdicts = [
-            f"{row.Index}: {row.why.replace(f': {row.blockers}; ', '; ', 1)}"
-            for row in table.itertuples()
+            f"{target}: {words.replace(f': {blockers[target]}; ', '; ', 1)}"
+            for target, words in told[0].items()
         ]
-        text = "\n".join([*verdicts, *_blockers_once(table["blockers"])])
+        missing = _once("Missing for a cost", told[2])
+        text = "\n".join([*verdicts, *_once("Blockers", blockers), *missing])
         shown = table[[name for name in COLUMNS if name not in ELSEWHERE]]
         return Explanation(f"{service_id}: targets", text, shown.round(2))
 
@@ -145,12 +149,12 @@ class Targets(Result):
         return rows
 
 
-def _blockers_once(blockers: Series) -> list[str]:
-    """Return lines of the blockers of a service by target, each blocker once."""
-    each = blockers[blockers.ne("")].str.split("; ").explode().reset_index()
-    targets = each.groupby("blockers", sort=False)["target"].agg(", ".join)
+def _once(opening: str, words: Series) -> list[str]:
+    """Return lines of words by target, each phrase once with all targets that have it."""
+    each = words[words.ne("")].str.split("; ").explode().rename("words").reset_index()
+    targets = each.groupby("words", sort=False)["target"].agg(", ".join)
     return [
-        f"Blockers at {where}: {'; '.join(same.index)}"
+        f"{opening} at {where}: {'; '.join(same.index)}"
         for where, same in targets.groupby(targets, sort=False)
     ]
 
@@ -240,29 +244,19 @@ def _readiness(
     assessment: Assessment, place: Place | None
 ) -> tuple[DataFrame, DataFrame]:
     """Return ``readiness`` with ends, and the gates, at a place; None means today."""
-    # Checks and gates that read nothing of what a move replaces stay as they are.
+    names = ["readiness_lo", "readiness", "readiness_hi"]
+    today = assessment.readiness
+    if place is None:
+        return today.frame[names], today.details["gates"]
     inventory = assessment.inventory.running
     policy = assessment.policy
-    today = assessment.readiness
-    names = ["readiness_lo", "readiness", "readiness_hi"]
-    atoms = today.details["atoms"]
-    gates = today.details["gates"]
-    if place is None:
-        return today.frame[names], gates
     evidence = at_place(assessment.evidence, place)
-    checks = [check for check in policy["check"] if is_replaced([check])]
-    doors = [gate for gate in policy["gate"] if is_replaced(gate["reasons"])]
-    kept = atoms[~atoms["check"].isin([check["id"] for check in checks])]
-    anew = answer_checks(evidence, inventory, policy.with_tables(check=checks))
-    whole = pd.concat([kept, anew], ignore_index=True)
-    there = measure(evidence, whole, policy)
+    there = measure(evidence, answer_checks(evidence, inventory, policy), policy)
     with warnings.catch_warnings():
-        # waivers of the gates that stay are no mistake
+        # of the same waivers, readiness today has warned
         warnings.simplefilter("ignore", UnknownGateWarning)
-        fewer = policy.with_tables(gate=doors)
-        judged, _ = judge(there.evidence, inventory, fewer)
-    same = gates[~gates["gate"].isin([gate["id"] for gate in doors])]
-    return there.frame[names], pd.concat([same, judged])
+        gates, _ = judge(there.evidence, inventory, policy)
+    return there.frame[names], gates
 
 
 def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readiness:

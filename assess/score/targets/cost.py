@@ -77,7 +77,8 @@ def replicas_of(inventory: Inventory, services: pd.Index) -> DataFrame:
     least = _replicas(live[surely(live["state"].eq("running"))])
     # one that is only declared, or whose state nobody saw, may or may not run
     ends = {"replicas": most, "replicas_lo": least, "replicas_hi": most}
-    return DataFrame(ends).reindex(services).fillna(1).clip(lower=1).astype("Float64")
+    counts = DataFrame(ends).reindex(services).fillna(1)
+    return counts.clip(lower=1).astype("Float64")
 
 
 def _live(inventory: Inventory) -> DataFrame:
@@ -111,8 +112,8 @@ def cost(target: Table, size: DataFrame, replicas: DataFrame) -> Cost:
     # a price of 0 is free; one that is left out is unknown
     left_out = [name for name in PRICES if name not in prices]
     if left_out:
-        named = f"{target['id']} (policy target.prices: {', '.join(left_out)})"
-        return Cost(frame, Series(f"prices of {named}", replicas.index))
+        words = f"prices of the target (policy target.prices: {', '.join(left_out)})"
+        return Cost(frame, Series(words, replicas.index))
     by_size = {"cpu": prices["vcpu_hour"], "memory": prices["gib_hour"]}
     priced = {name: price * HOURS for name, price in by_size.items() if price}
     size = size.reindex(replicas.index)

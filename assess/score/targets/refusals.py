@@ -224,6 +224,9 @@ def verdicts(blockers: list[Blocker], services: pd.Index) -> DataFrame:
     return DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
 
 
+NO_COST = "; no cost without "
+
+
 def why(part: DataFrame, target: Table, missing: Series) -> Series:
     """Return a sentence on every service at a target."""
     who = "its provider patches" if is_provided(target) else "we patch"
@@ -235,5 +238,5 @@ def why(part: DataFrame, target: Table, missing: Series) -> Series:
     )
     work = f"; {who}, " + lo + " to " + hi + " hours a year"
     no_cost = missing.reindex(part.index)
-    cost_words = ("; no cost without " + no_cost).where(no_cost.ne(""), "")
+    cost_words = (NO_COST + no_cost).where(no_cost.ne(""), "")
     return (part["verdict"] + ": " + reason + work + cost_words).astype("str")

@@ -2,6 +2,7 @@
 
 import tomllib
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from assess.sources.base import Asked, Batch, Call, Name, Row, Rows, Source
 from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
 
+NOTED = 5  # problems of a file
+SHOWN = 3  # rows that a problem names
 _NAMING = {
     "identity_rule",
     "identity_confidence",
@@ -82,21 +85,30 @@ def _read(file: Path, call: Call, batch: Batch) -> None:
 def _check(frame: str, table: pd.DataFrame, call: Call) -> None:
     """Write into the coverage row what does not fit the data dictionary."""
     typed, unreadable = frames.conform(frame, table)
-    problems = frames.join_problems([unreadable, frames.check(frame, typed)])
-    notes = [
-        f"row {p.row} {p.column}={p.value!r}: {p.rule}"
-        for p in problems.head(5).itertuples()
-    ]
-    if len(problems) > len(notes):
-        notes.append(f"and {len(problems) - len(notes)} more")
-    unknown = table.columns.difference(list(frames.columns(frame)), sort=False)
-    if len(unknown):
-        notes.append(f"unknown columns: {', '.join(map(str, unknown))}")
+    problems = frames.join_problems([unreadable, frames.check(frame, typed, table)])
+    unknown = frames.unknown_columns(frame, table.columns)
+    names = [f"{row.column}, {row.hint}".rstrip(", ") for row in unknown.itertuples()]
+    notes = [f"unknown columns: {'; '.join(names)}"] if names else []
+    alike = problems.groupby(["column", "value", "hint", "rule"], sort=False)["row"]
+    notes += [_note(rows, *problem) for problem, rows in islice(alike, NOTED)]
     if notes:
         call.hint(scrub("; ".join(notes)))
     if len(problems):
         call.count(unmapped_n=len(problems))
+    # a column with a name of its own is kept aside; a misspelt one leaves a fact unknown
+    if len(problems) or unknown["hint"].any():
         call.status("partial")
+
+
+def _note(rows: pd.Series, column: str, value: str, hint: str, rule: str) -> str:
+    """Return one problem of a column, and the rows that have it; a missing column has none."""
+    where = column
+    if rows.notna().all():
+        first = ", ".join(map(str, rows.head(SHOWN)))
+        rest = len(rows) - SHOWN
+        more = f" and {rest} more" if rest > 0 else ""
+        where = f"row {first}{more} {column}={value!r}"
+    return f"{where}: {', '.join(filter(None, (hint, rule)))}"
 
 
 def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:

@@ -252,7 +252,8 @@ def _controller(key: Key, item: Row) -> Controller:
     inner = table(template, "metadata")
     annotations = _strings(meta.get("annotations"))
     annotations |= _strings(inner.get("annotations"))
-    pod_labels = _strings((inner if template else meta).get("labels"))
+    labelled = inner if template else meta
+    pod_labels = _strings(labelled.get("labels"))
     labels = _strings(meta.get("labels")) | pod_labels
     if named := annotations.get(LABEL):
         labels[LABEL] = named

@@ -173,7 +173,9 @@ def _imported(lists: Found, owners: Owners, siblings: Siblings) -> Iterator[Row]
         for host in (host for rule in rules for host in texts(rule, "hosts")):
             _, _, name = host.partition("/")
             # Manifests may leave out their namespace, and the host never does.
-            short = place_of_host(name, home)[1] if ".svc" in name and not home else name
+            short = name
+            if ".svc" in name and not home:
+                _, short = place_of_host(name, home)
             if callee := siblings.find(short, home):
                 for caller in callers:
                     yield _possible(caller, callee, "istio-sidecar")

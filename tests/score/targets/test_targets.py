@@ -207,8 +207,9 @@ def test_targets_differ_where_they_should_on_the_sample(sample):
     assert hours["cloud-run"] < hours["docker"]
 
 
-def test_an_explanation_tells_each_blocker_once(sample):
+def test_an_explanation_tells_each_blocker_and_missing_price_once(sample):
     told = sample.explain("log-shipper").text
+    assert told.count("prices of the target (policy target.prices: ") == 1
     assert told.count("socket of the engine") == 1
     places = "podman, fargate, managed-kubernetes, own-kubernetes, cloud-run"
     assert f"Blockers at {places}: engine-socket: " in told

@@ -100,7 +100,9 @@ def test_what_is_free_asks_for_no_size_and_no_price_is_no_cost():
     # a price that is left out beside others is unknown as well, never 0
     partly = priced(vcpu_hour=0.04, service_month=7)
     assert partly.frame.isna().all(axis=None)
-    assert set(partly.missing) == {"prices of t (policy target.prices: gib_hour)"}
+    assert set(partly.missing) == {
+        "prices of the target (policy target.prices: gib_hour)"
+    }
     nothing = priced()
     assert nothing.frame.isna().all(axis=None)
     assert nothing.missing["a"].endswith("vcpu_hour, gib_hour, service_month)")
